@@ -1,1 +1,34 @@
-//! pool-shm
+//! Shared memory for cooperating processes: sealed segments, mappings, futexes.
+//!
+//! Invariant of the whole crate: memory that another process can write is handed out as pointers, never
+//! as references, and no peer can make an access to a [`Mapping`] fault: a [`Segment`] never shrinks.
+//!
+//! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for waiting on a
+//! word of it, `fork_mark.rs` for knowing that one has been forked, `named.rs` (feature `named`) for memory that
+//! programs find by name.
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("pool-shm needs Linux: it is built on sealed memfds, futexes and MADV_WIPEONFORK");
+
+#[cfg(target_os = "linux")]
+mod error;
+#[cfg(target_os = "linux")]
+mod fork_mark;
+#[cfg(target_os = "linux")]
+pub mod futex;
+#[cfg(target_os = "linux")]
+pub mod limits;
+#[cfg(target_os = "linux")]
+mod mapping;
+#[cfg(all(target_os = "linux", feature = "named"))]
+mod named;
+#[cfg(target_os = "linux")]
+mod segment;
+#[cfg(target_os = "linux")]
+mod sys;
+
+#[cfg(all(target_os = "linux", feature = "named"))]
+pub use named::NamedSegment;
+#[cfg(target_os = "linux")]
+pub use {error::Error, fork_mark::ForkMark, mapping::Mapping, segment::Segment};

@@ -1,0 +1,141 @@
+//! Everything that can go wrong here.
+//!
+//! Invariant: a variant says what the caller can do; what the kernel said is the `source()`.
+
+use std::{error, fmt, io};
+
+/// Why a segment, a mapping or a fork mark was refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A segment of zero bytes was asked for or handed in. Ask for at least one byte.
+    Empty,
+    /// The length exceeds what this process may create. Ask for less, or raise the limit (`ulimit -f`).
+    TooLong {
+        /// Bytes asked for.
+        len: u64,
+        /// Bytes allowed: the file size limit of the process, or the largest file there can be.
+        limit: u64,
+    },
+    /// The descriptor is not a memfd sealed against shrinking, so its other holders could make reads of it fault.
+    NotSealed,
+    /// The segment cannot be sealed because somebody still maps it writable. Unmap first.
+    StillWritable,
+    /// The range does not lie inside the segment or mapping.
+    OutOfRange {
+        /// First byte of the range.
+        offset: u64,
+        /// Bytes in the range.
+        len: u64,
+        /// Bytes there are.
+        size: u64,
+    },
+    /// The mapping is read-only, and the request would change it.
+    ReadOnly,
+    /// The name cannot be one.
+    InvalidName {
+        /// The rejected name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A named segment of this name exists, maybe left behind by a program that was killed.
+    /// Open it, choose another name, or remove it by `NamedSegment::unlink`.
+    Exists {
+        /// The name in question.
+        name: String,
+    },
+    /// There is no named segment of this name (yet).
+    NotFound {
+        /// The name in question.
+        name: String,
+    },
+    /// The named segment is there but its maker has not given it a size yet. Try again.
+    NotReady {
+        /// The name in question.
+        name: String,
+    },
+    /// The kernel refused; its reason is the source.
+    Os {
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// An [`Error::Os`] from anything that carries an errno.
+    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
+        Self::Os {
+            doing,
+            source: source.into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a segment must have at least one byte"),
+            Self::TooLong { len, limit } => {
+                write!(
+                    f,
+                    "a segment of {len} bytes is more than the {limit} bytes this process may create"
+                )
+            }
+            Self::NotSealed => {
+                f.write_str("the descriptor is not a memfd sealed against shrinking")
+            }
+            Self::StillWritable => {
+                f.write_str("the segment cannot be sealed while it is mapped writable")
+            }
+            Self::OutOfRange { offset, len, size } => {
+                write!(
+                    f,
+                    "{len} bytes from {offset} on do not lie inside {size} bytes"
+                )
+            }
+            Self::ReadOnly => f.write_str("the mapping is read-only"),
+            Self::InvalidName { name, reason } => {
+                write!(f, "{name:?} cannot name a segment: {reason}")
+            }
+            Self::Exists { name } => write!(f, "a segment named {name:?} exists already"),
+            Self::NotFound { name } => write!(f, "there is no segment named {name:?}"),
+            Self::NotReady { name } => write!(f, "the segment named {name:?} has no size yet"),
+            Self::Os { doing, .. } => write!(f, "{doing} failed"),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Os { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_s_reason_is_the_source() {
+        let error = Error::os("mapping a segment", nix::errno::Errno::ENOMEM);
+        assert_eq!(error.to_string(), "mapping a segment failed");
+        let source = error
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn errors_travel_between_threads() {
+        fn travels<T: Send + Sync + 'static>() {}
+        travels::<Error>();
+    }
+}

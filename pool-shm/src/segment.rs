@@ -1,0 +1,232 @@
+//! Shared memory without a name: a memfd that cannot shrink.
+//!
+//! Invariant: the file behind a `Segment` carries `F_SEAL_SHRINK` and has at least `len` bytes, so no holder of the
+//! descriptor can make an access to a mapping of it fault.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use memmap2::{MmapOptions, MmapRaw};
+use nix::{
+    errno::Errno,
+    fcntl::{FallocateFlags, FcntlArg, FdFlag, SealFlag, fallocate, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        stat::fstat,
+    },
+    unistd::ftruncate,
+};
+
+use crate::{
+    Error, Mapping,
+    limits::{file_size, inner_pages, page_size},
+};
+
+/// Bytes the kernel takes for the label of a memfd, without the closing NUL.
+const LABEL_MAX: usize = 249;
+
+/// Memory that processes share by passing its descriptor on: a memfd sealed against shrinking, closed on exec.
+///
+/// Its pages take memory when they are touched first.
+///
+/// ```
+/// use pool_shm::Segment;
+///
+/// let segment = Segment::create("frames", 1 << 30)?; // costs nothing yet
+/// let (ours, theirs) = (segment.map()?, segment.map_read_only()?);
+/// // SAFETY: both bytes are mapped, and nobody else has the segment.
+/// unsafe {
+///     ours.as_ptr().add(5).write(42);
+///     assert_eq!(theirs.as_ptr().add(5).read(), 42);
+/// }
+/// # Ok::<(), pool_shm::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Segment {
+    fd: OwnedFd,
+    len: u64,
+}
+
+impl Segment {
+    /// A fresh segment of `len` bytes, rounded up to whole pages, all zero.
+    ///
+    /// `name` is a label for `/proc/self/maps`; it need not be unique.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] for length 0, [`Error::TooLong`] past `RLIMIT_FSIZE`, [`Error::InvalidName`] for a label with a NUL
+    /// or of more than 249 bytes, [`Error::Os`] when descriptors are used up.
+    pub fn create(name: &str, len: u64) -> Result<Self, Error> {
+        if name.len() > LABEL_MAX || name.contains('\0') {
+            let reason = "a label has at most 249 bytes and no NUL";
+            return Err(Error::InvalidName {
+                name: name.to_owned(),
+                reason,
+            });
+        }
+        let len = creatable(len)?;
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let fd =
+            memfd_create(name, flags).map_err(|source| Error::os("creating a segment", source))?;
+        ftruncate(&fd, len as i64).map_err(|source| Error::os("sizing a segment", source))?;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))
+            .map_err(|source| Error::os("sealing a segment", source))?;
+        Ok(Self { fd, len })
+    }
+
+    /// The segment behind a descriptor, usually one that another process sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSealed`] if it is anything but a memfd sealed against shrinking, [`Error::Empty`] if it has no
+    /// bytes. The descriptor is closed then.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        // Files that are not memfds answer EINVAL, or have no seal but the one against seals.
+        let seals = fcntl(&fd, FcntlArg::F_GET_SEALS).map_err(|_| Error::NotSealed)?;
+        if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK) {
+            return Err(Error::NotSealed);
+        }
+        // After the seals: what is read now is what stays.
+        let stat = fstat(&fd).map_err(|source| Error::os("measuring a segment", source))?;
+        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        if len == 0 {
+            return Err(Error::Empty);
+        }
+        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
+            .map_err(|source| Error::os("closing a segment on exec", source))?;
+        Ok(Self { fd, len })
+    }
+
+    /// Bytes in the segment; never 0.
+    #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The same segment by another descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when descriptors are used up.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let fd = self
+            .fd
+            .try_clone()
+            .map_err(|source| Error::os("cloning a segment", source))?;
+        Ok(Self { fd, len: self.len })
+    }
+
+    /// The descriptor, to be sent to another process.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// Maps all of it to read and write, shared with every other mapping. Neither touches nor reserves memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the address space is used up, or after [`seal_content`](Self::seal_content).
+    pub fn map(&self) -> Result<Mapping, Error> {
+        let map = self.options()?.map_raw(&self.fd).map_err(mapping_failed)?;
+        Ok(Mapping::new(map, true))
+    }
+
+    /// Maps all of it to read; it shows what others write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the address space is used up.
+    pub fn map_read_only(&self) -> Result<Mapping, Error> {
+        let options = self.options()?;
+        let map = match options.map_raw_read_only(&self.fd) {
+            // Some kernels (before 6.7) let nobody share what is sealed against writing, not even to read.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.map_sealed(&options)?,
+            result => result.map_err(mapping_failed)?,
+        };
+        Ok(Mapping::new(map, false))
+    }
+
+    /// Gives the memory of the whole pages inside the range back to the system; they read as zero afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`], or [`Error::Os`] after [`seal_content`](Self::seal_content).
+    pub fn punch(&self, offset: u64, len: u64) -> Result<(), Error> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(Error::OutOfRange {
+                offset,
+                len,
+                size: self.len,
+            });
+        }
+        let Some((start, len)) = inner_pages(offset, len) else {
+            return Ok(());
+        };
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        fallocate(&self.fd, flags, start as i64, len as i64)
+            .map_err(|source| Error::os("giving pages of a segment back", source))
+    }
+
+    /// Fixes content and size for ever: afterwards nobody can write, punch or grow, in no process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillWritable`] while any process maps it writable.
+    pub fn seal_content(&self) -> Result<(), Error> {
+        match fcntl(
+            &self.fd,
+            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW),
+        ) {
+            Ok(_) => Ok(()),
+            Err(Errno::EBUSY) => Err(Error::StillWritable),
+            Err(errno) => Err(Error::os("sealing the content of a segment", errno)),
+        }
+    }
+
+    fn options(&self) -> Result<MmapOptions, Error> {
+        let len = usize::try_from(self.len).map_err(|_| Error::TooLong {
+            len: self.len,
+            limit: usize::MAX as u64,
+        })?;
+        let mut options = MmapOptions::new();
+        options.len(len).no_reserve_swap();
+        Ok(options)
+    }
+
+    /// A private mapping, which shows the same as a shared one because nobody can write the segment any more.
+    fn map_sealed(&self, options: &MmapOptions) -> Result<MmapRaw, Error> {
+        let seals = fcntl(&self.fd, FcntlArg::F_GET_SEALS).unwrap_or(0);
+        if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE) {
+            return Err(mapping_failed(Errno::EPERM));
+        }
+        // SAFETY: the file can neither shrink nor change, by the seals just read, which nobody can take off.
+        let map = unsafe { options.map_copy_read_only(&self.fd) };
+        Ok(map.map_err(mapping_failed)?.into())
+    }
+}
+
+impl AsFd for Segment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn mapping_failed(source: impl Into<io::Error>) -> Error {
+    Error::os("mapping a segment", source)
+}
+
+/// `len` rounded up to whole pages, if this process may create a file of that length. Asking first matters: past
+/// the limit the kernel sends SIGXFSZ, which ends the process.
+pub(crate) fn creatable(len: u64) -> Result<u64, Error> {
+    if len == 0 {
+        return Err(Error::Empty);
+    }
+    let longest = i64::MAX as u64 / page_size() as u64 * page_size() as u64;
+    let limit = file_size().map_or(longest, |limit| limit.min(longest));
+    match len.checked_next_multiple_of(page_size() as u64) {
+        Some(rounded) if rounded <= limit => Ok(rounded),
+        _ => Err(Error::TooLong { len, limit }),
+    }
+}

@@ -1,0 +1,37 @@
+//! System calls that no crate wraps.
+//!
+//! Invariant: every function is safe to call with any argument and says what the kernel said.
+
+use std::{io, ptr, sync::atomic::AtomicU32};
+
+/// Sleeps while `word` holds `expected`, at most for `timeout` (monotonic, relative).
+pub(crate) fn futex_wait(
+    word: &AtomicU32,
+    expected: u32,
+    timeout: Option<&libc::timespec>,
+) -> io::Result<()> {
+    // No FUTEX_PRIVATE_FLAG: the waker may be another process that maps the same page elsewhere.
+    // SAFETY: `word` and `timeout` are references, so they outlive the call and are aligned; the kernel
+    // only reads them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT,
+            expected,
+            timeout.map_or(ptr::null(), ptr::from_ref),
+        )
+    };
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Wakes at most `count` sleepers on `word` and says how many there were.
+pub(crate) fn futex_wake(word: &AtomicU32, count: i32) -> io::Result<u32> {
+    // SAFETY: `word` is a reference, so it is aligned and mapped; the kernel uses its address only as a key.
+    let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+    u32::try_from(result).map_err(|_| io::Error::last_os_error())
+}

@@ -1,0 +1,2 @@
+//! What a forked child sees.
+fn main() {}

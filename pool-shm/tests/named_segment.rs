@@ -1,0 +1,2 @@
+//! Named segments.
+fn main() {}
