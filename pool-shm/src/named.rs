@@ -8,7 +8,7 @@ use std::{
     fs::{File, Metadata},
     io,
     num::NonZeroU64,
-    os::{linux::fs::MetadataExt, unix::fs::PermissionsExt},
+    os::{fd::OwnedFd, linux::fs::MetadataExt},
 };
 
 use nix::{
@@ -83,12 +83,9 @@ impl NamedSegment {
         let shmem = shmem.map_err(|error| explained(error, name, "creating a named segment"))?;
         // Whatever fails from here on drops `shmem`, which removes the name again.
         let file = File::from(opened(&path)?);
-        let metadata = file.metadata().and_then(|metadata| {
-            // A umask may have taken bits away that the peers need.
-            file.set_permissions(PermissionsExt::from_mode(0o600))?;
-            Ok(metadata)
-        });
-        let metadata = metadata.map_err(|source| Error::os("measuring a named segment", source))?;
+        let metadata = file
+            .metadata()
+            .map_err(|source| Error::os("measuring a named segment", source))?;
         reserve(&file, size)?;
         Ok(Self {
             shmem,
@@ -193,7 +190,7 @@ fn creatable(len: u64) -> Result<usize, Error> {
     }
 }
 
-fn opened(path: &str) -> Result<std::os::fd::OwnedFd, Error> {
+fn opened(path: &str) -> Result<OwnedFd, Error> {
     shm_open(path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(|source| Error::os("opening a named segment", source))
 }
