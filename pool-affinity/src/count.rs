@@ -1,0 +1,50 @@
+//! How many CPUs there are, and how many of them this program can keep busy.
+
+use std::{fs, path::Path, thread};
+
+use crate::{pin::current_cpus, quota::quota_cpus, sysfs, text::ranges};
+
+/// Number of logical CPUs of the machine that are switched on, whoever may use them.
+///
+/// ```
+/// assert!(pool_affinity::usable_cpus() <= pool_affinity::cpu_count());
+/// ```
+pub fn cpu_count() -> usize {
+    let online = fs::read_to_string(Path::new(sysfs::ROOT).join(sysfs::ONLINE)).ok();
+    online
+        .and_then(|text| count(&text))
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Number of CPUs that the calling thread can keep busy: those of its affinity mask and cpuset, and
+/// no more than the CPU quota of its control groups (v1 and v2; a fraction is rounded up). At
+/// least 1. The right default for a number of workers.
+pub fn usable_cpus() -> usize {
+    let allowed = current_cpus().map_or_else(|_| cpu_count(), |cpus| cpus.len());
+    let quota = quota_cpus(|path| fs::read_to_string(path).ok());
+    quota.map_or(allowed, |quota| quota.min(allowed)).max(1)
+}
+
+fn count(list: &str) -> Option<usize> {
+    let cpus = ranges(list).ok()?.into_iter().map(Iterator::count).sum();
+    (cpus > 0).then_some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_sparse_and_very_wide_machines() {
+        assert_eq!(count("0-3,8\n"), Some(5));
+        assert_eq!(count("0-1535\n"), Some(1536));
+        assert_eq!(count("\n"), None);
+        assert_eq!(count("what"), None);
+    }
+
+    #[test]
+    fn this_machine_has_cpus() {
+        assert!(usable_cpus() >= 1);
+        assert!(usable_cpus() <= cpu_count());
+    }
+}

@@ -1,0 +1,272 @@
+//! `CpuIds`: the CPU ids as users write them, before they are checked.
+//!
+//! Five forms: none; `[a]`; `[a, b, ..]`; `[[a, b, ..]]`; `[[..], [..], ..]`. One id is a set of
+//! one, so all of them are "no pinning" or a list of sets. Checked and laid out per worker by
+//! `plan`. Only `usize` is taken: an integer literal then has one type that it can be.
+
+use std::ops::{Range, RangeInclusive};
+
+use crate::{CpuSet, Error, Limits, Plan};
+
+/// CPU ids for the workers of a pool, in any of the five forms:
+///
+/// | written | meaning |
+/// | --- | --- |
+/// | `CpuIds::none()` | no pinning |
+/// | `[3]` | all workers share CPU 3 |
+/// | `[2, 3]`, `40..60` | one CPU per worker |
+/// | `[[4, 5, 6]]` | all workers share these CPUs |
+/// | `[[0, 1], [2, 3]]` | one set of CPUs per worker |
+///
+/// ```
+/// use pool_affinity::{CpuIds, Limits};
+///
+/// fn cpu_ids(ids: impl Into<CpuIds>) -> CpuIds {
+///     ids.into()
+/// }
+///
+/// let machine = Limits::new("0-7".parse()?);
+/// let plan = cpu_ids([[0, 1], [2, 3]]).plan(2, &machine)?;
+/// assert_eq!(plan.cpus_of(1), Some(&"2-3".parse()?));
+///
+/// let error = cpu_ids(0..4).plan(2, &machine).unwrap_err();
+/// assert_eq!(error.to_string(), "Number of CPU IDs (4) does not match number of jobs (2)");
+/// # Ok::<(), pool_affinity::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CpuIds {
+    /// `None` for no pinning; else one set for all workers, or one each.
+    sets: Option<Vec<Vec<usize>>>,
+}
+
+impl CpuIds {
+    /// No pinning: workers run wherever the kernel puts them. The default.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to pin.
+    pub fn is_none(&self) -> bool {
+        self.sets.is_none()
+    }
+
+    /// Says for each of `n_workers` workers which CPUs it gets, having checked every id.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::NoCpuIds`] for an empty list, [`Error::EmptyCpuSet`] for an empty set in it.
+    /// * [`Error::CountMismatch`] unless the list has one entry, or one per worker.
+    /// * [`Error::CpuIdExceedsMaximum`], [`Error::CpuOffline`] or [`Error::CpuNotAllowed`] for an
+    ///   id that cannot be used.
+    pub fn plan(&self, n_workers: usize, limits: &Limits) -> Result<Plan, Error> {
+        let Some(sets) = &self.sets else {
+            return Ok(Plan::unpinned(n_workers));
+        };
+        if sets.is_empty() {
+            return Err(Error::NoCpuIds);
+        }
+        if sets.len() != 1 && sets.len() != n_workers {
+            return Err(Error::CountMismatch {
+                ids: sets.len(),
+                workers: n_workers,
+            });
+        }
+        let sets = sets
+            .iter()
+            .enumerate()
+            .map(|(index, ids)| checked(index, ids, limits))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Plan::cycling(n_workers, &sets))
+    }
+
+    /// [`plan`](CpuIds::plan) for this machine and the mask of the calling thread, which are read
+    /// only if there is something to pin.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](CpuIds::plan) and [`Limits::read`].
+    pub fn plan_here(&self, n_workers: usize) -> Result<Plan, Error> {
+        match self.sets {
+            None => Ok(Plan::unpinned(n_workers)),
+            Some(_) => self.plan(n_workers, &Limits::read()?),
+        }
+    }
+
+    fn per_worker<Set: IntoIterator<Item = usize>>(sets: impl IntoIterator<Item = Set>) -> Self {
+        let sets = sets.into_iter().map(|ids| ids.into_iter().collect());
+        Self {
+            sets: Some(sets.collect()),
+        }
+    }
+}
+
+fn checked(index: usize, ids: &[usize], limits: &Limits) -> Result<CpuSet, Error> {
+    if ids.is_empty() {
+        return Err(Error::EmptyCpuSet { index });
+    }
+    for &id in ids {
+        limits.check(id)?;
+    }
+    CpuSet::from_ids(ids.iter().copied())
+}
+
+/// One id per worker, or one for all.
+macro_rules! from_ids {
+    ($([$($generics:tt)*] $from:ty),* $(,)?) => {$(
+        impl<$($generics)*> From<$from> for CpuIds {
+            fn from(ids: $from) -> Self {
+                Self::per_worker(ids.into_iter().map(|id| [id.to_owned()]))
+            }
+        }
+    )*};
+}
+
+/// One set per worker, or one for all.
+macro_rules! from_sets {
+    ($([$($generics:tt)*] $from:ty),* $(,)?) => {$(
+        impl<$($generics)*> From<$from> for CpuIds {
+            fn from(sets: $from) -> Self {
+                Self::per_worker(sets.into_iter().map(|set| set.to_owned()))
+            }
+        }
+    )*};
+}
+
+from_ids! {
+    [] Vec<usize>,
+    [] &Vec<usize>,
+    [] &[usize],
+    [const N: usize] [usize; N],
+    [const N: usize] &[usize; N],
+    [] Range<usize>,
+    [] RangeInclusive<usize>,
+}
+
+from_sets! {
+    [] Vec<Vec<usize>>,
+    [] &Vec<Vec<usize>>,
+    [] &[Vec<usize>],
+    [const N: usize] [Vec<usize>; N],
+    [const N: usize] Vec<[usize; N]>,
+    [const N: usize, const M: usize] [[usize; M]; N],
+    [const N: usize, const M: usize] &[[usize; M]; N],
+    [] Vec<CpuSet>,
+    [] &[CpuSet],
+    [const N: usize] [CpuSet; N],
+}
+
+/// All workers share the set.
+impl From<CpuSet> for CpuIds {
+    fn from(set: CpuSet) -> Self {
+        Self::per_worker([set])
+    }
+}
+
+/// The same placement, to be checked again for another number of workers or another machine.
+impl From<Plan> for CpuIds {
+    fn from(plan: Plan) -> Self {
+        if plan.is_pinned() {
+            plan.sets().into()
+        } else {
+            Self::none()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(cpus: &str) -> Limits {
+        Limits::new(cpus.parse().unwrap())
+    }
+
+    fn planned(ids: impl Into<CpuIds>, n_workers: usize) -> Vec<String> {
+        let plan = ids.into().plan(n_workers, &machine("0-7")).unwrap();
+        plan.iter()
+            .map(|cpus| cpus.map_or("-".to_owned(), CpuSet::to_string))
+            .collect()
+    }
+
+    fn refused(ids: impl Into<CpuIds>, n_workers: usize) -> Error {
+        ids.into().plan(n_workers, &machine("0-3,6-7")).unwrap_err()
+    }
+
+    #[test]
+    fn the_five_forms() {
+        assert_eq!(planned(CpuIds::none(), 2), ["-", "-"]);
+        assert_eq!(planned([3], 2), ["3", "3"]);
+        assert_eq!(planned([3, 2], 2), ["3", "2"]);
+        assert_eq!(planned([[4, 5, 6]], 2), ["4-6", "4-6"]);
+        assert_eq!(planned([[0, 1], [2, 3]], 2), ["0-1", "2-3"]);
+    }
+
+    #[test]
+    fn all_sources_say_the_same() {
+        let each = CpuIds::from([0, 1]);
+        assert_eq!(CpuIds::from(vec![0, 1]), each);
+        assert_eq!(CpuIds::from(&vec![0, 1]), each);
+        assert_eq!(CpuIds::from(&[0, 1]), each);
+        assert_eq!(CpuIds::from(&[0, 1][..]), each);
+        assert_eq!(CpuIds::from(0..2), each);
+        assert_eq!(CpuIds::from(0..=1), each);
+        assert_eq!(CpuIds::from([[0], [1]]), each);
+        assert_eq!(CpuIds::from(&[[0], [1]]), each);
+        assert_eq!(CpuIds::from([vec![0], vec![1]]), each);
+        assert_eq!(CpuIds::from(&[vec![0], vec![1]][..]), each);
+        assert_eq!(CpuIds::from(vec![vec![0], vec![1]]), each);
+        assert_eq!(CpuIds::from(&vec![vec![0], vec![1]]), each);
+        assert_eq!(CpuIds::from(vec![[0], [1]]), each);
+        let sets = [
+            CpuSet::from_ids([0]).unwrap(),
+            CpuSet::from_ids([1]).unwrap(),
+        ];
+        assert_eq!(CpuIds::from(sets), each);
+        assert_eq!(CpuIds::from(&sets[..]), each);
+        assert_eq!(CpuIds::from(sets.to_vec()), each);
+        assert_eq!(CpuIds::from(sets[1]), CpuIds::from([1]));
+    }
+
+    #[test]
+    fn lists_of_the_wrong_length() {
+        let error = refused([0, 1, 2], 2);
+        assert_eq!(
+            error.to_string(),
+            "Number of CPU IDs (3) does not match number of jobs (2)"
+        );
+        assert!(matches!(
+            refused([[0], [1]], 3),
+            Error::CountMismatch { ids: 2, workers: 3 }
+        ));
+        assert!(matches!(refused(Vec::<usize>::new(), 2), Error::NoCpuIds));
+        assert!(matches!(refused(3..3, 2), Error::NoCpuIds));
+        assert!(matches!(
+            refused(vec![vec![0], vec![]], 2),
+            Error::EmptyCpuSet { index: 1 }
+        ));
+    }
+
+    #[test]
+    fn ids_that_no_worker_can_have() {
+        let error = refused([0, 8], 2);
+        let text = "CPU ID 8 exceeds the maximum CPU ID available on your system: 7";
+        assert_eq!(error.to_string(), text);
+        assert!(matches!(
+            refused([[0, 5000]], 2),
+            Error::CpuIdExceedsMaximum { id: 5000, max: 7 }
+        ));
+        assert!(matches!(refused([4], 1), Error::CpuOffline { id: 4 }));
+        let error = CpuIds::from([1]).plan(1, &machine("0-3").allowed("2-3".parse().unwrap()));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "CPU ID 1 is not among the CPUs that may be used here: 2-3"
+        );
+    }
+
+    #[test]
+    fn a_plan_reads_back_as_ids() {
+        let ids = CpuIds::from([[0, 1], [2, 3]]);
+        assert_eq!(CpuIds::from(ids.plan(2, &machine("0-3")).unwrap()), ids);
+        assert_eq!(CpuIds::from(Plan::unpinned(3)), CpuIds::none());
+    }
+}
