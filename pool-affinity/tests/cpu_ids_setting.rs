@@ -44,7 +44,8 @@ fn literals_of_every_form() {
     assert_eq!(plan.cpus_of(2), Some(&cpus("5")));
     let plan = builder().cpu_ids(vec![0, 1]).plan(2).unwrap();
     assert_eq!(plan.cpus_of(1), Some(&cpus("1")));
-    let plan = builder().cpu_ids(&[0, 1]).plan(2).unwrap();
+    let kept = [0, 1];
+    let plan = builder().cpu_ids(&kept[..]).plan(2).unwrap();
     assert_eq!(plan.cpus_of(1), Some(&cpus("1")));
     let plan = builder().cpu_ids(0..4).plan(4).unwrap();
     assert_eq!(plan.cpus_of(3), Some(&cpus("3")));
