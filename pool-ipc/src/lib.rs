@@ -1,1 +1,27 @@
-//! pool-ipc
+//! What may cross between processes, and the task board it crosses on.
+//!
+//! * [`Wire`]: the types that may cross; [`to_bytes`] and [`from_bytes`] for a whole value.
+//! * [`batch`]: many values side by side in one block of shared memory, readable item by item.
+//! * [`Arena`]: what one process allocates blocks from and all others read.
+//! * [`board`]: the table of slots through which blocks change hands.
+//!
+//! This crate knows no process: who publishes, claims and dies is the business of the crates above.
+#![doc = include_str!("../README.md")]
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("pool-ipc supports 64-bit Linux only");
+
+//mod arena;
+mod bytes;
+mod primitive;
+mod wire;
+
+pub mod batch;
+pub mod board;
+
+//pub use arena::{Arena, ArenaFull, Block, default_limit, reservation};
+pub use bytes::AlignedBytes;
+pub use rkyv;
+pub use wire::{
+    Decoder, Encoder, SegmentId, Wire, WireCheck, WireDecode, WireEncode, WireFault, from_bytes,
+    to_bytes, view_bytes,
+};

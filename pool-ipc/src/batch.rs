@@ -1,0 +1,368 @@
+//! Many values of one type side by side in one block, readable one by one.
+//!
+//! Two layouts, told apart by the type alone, so both sides agree without a word:
+//!
+//! * *fixed*: types whose archive has the very bytes of the value (`u64`, `[f32; 3]`, …) lie at
+//!   multiples of their size;
+//! * *table*: the block begins with one 64-bit end offset per value, archives follow. Value `k`
+//!   lies between the ends of `k - 1` and `k`, its root at its end.
+//!
+//! Invariant: what was written of values `0..k` is complete before anyone is told of `k`, and never
+//! changes afterwards, so a reader may take the finished ones even if the writer died in the next.
+
+use std::marker::PhantomData;
+
+use rkyv::Archive;
+
+use crate::{AlignedBytes, Decoder, Encoder, Wire, WireFault, view_bytes};
+
+const ENTRY: usize = size_of::<u64>();
+
+/// Whether values of `T` lie at multiples of their size.
+#[must_use]
+pub const fn is_fixed<T: Wire>() -> bool {
+    <T as Archive>::COPY_OPTIMIZATION.is_enabled()
+        && size_of::<T>() == size_of::<<T as Archive>::Archived>()
+        && align_of::<<T as Archive>::Archived>() <= AlignedBytes::ALIGN
+}
+
+/// Bytes that a batch of `count` values needs before its first archive: the table, or for fixed
+/// types the values themselves.
+#[must_use]
+pub const fn head_len<T: Wire>(count: usize) -> usize {
+    if is_fixed::<T>() {
+        count * size_of::<T>()
+    } else {
+        count * ENTRY
+    }
+}
+
+/// Appends values to a block.
+#[derive(Debug)]
+pub struct BatchWriter<T> {
+    base: *mut u8,
+    room: usize,
+    capacity: usize,
+    count: usize,
+    position: usize,
+    values: PhantomData<fn(T)>,
+}
+
+// SAFETY: the writer is the only one who writes to the block (promised to `new`), wherever it is.
+unsafe impl<T> Send for BatchWriter<T> {}
+
+impl<T: Wire> BatchWriter<T> {
+    /// Begins a batch of up to `capacity` values in the block of `room` bytes at `base`.
+    ///
+    /// # Safety
+    ///
+    /// `base` is aligned to [`AlignedBytes::ALIGN`]; `base..base + room` stays mapped, writable and
+    /// unread by others (but for values that they were told of) while the writer lives; and `room`
+    /// is at least [`head_len`] of `capacity`.
+    #[must_use]
+    pub unsafe fn new(base: *mut u8, room: usize, capacity: usize) -> Self {
+        debug_assert!(base.addr().is_multiple_of(AlignedBytes::ALIGN));
+        debug_assert!(room >= head_len::<T>(capacity));
+        let position = if is_fixed::<T>() {
+            0
+        } else {
+            head_len::<T>(capacity)
+        };
+        Self {
+            base,
+            room,
+            capacity,
+            count: 0,
+            position,
+            values: PhantomData,
+        }
+    }
+
+    /// Values written so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether no further value may be pushed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.count == self.capacity
+    }
+
+    /// Bytes of the block in use.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        if is_fixed::<T>() {
+            head_len::<T>(self.count)
+        } else {
+            self.position
+        }
+    }
+
+    /// Appends `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Overflow`] when the block has no room for it: the batch is as before.
+    #[inline]
+    pub fn push(&mut self, value: &T, encoder: &mut Encoder) -> Result<(), WireFault> {
+        assert!(
+            self.count < self.capacity,
+            "a batch holds at most its capacity"
+        );
+        if is_fixed::<T>() {
+            // SAFETY: `count < capacity` and the block has room for `capacity` values (`new`). A type
+            // with rkyv's copy optimisation has no padding, and its archive has its own bytes.
+            unsafe {
+                let target = self.base.add(self.count * size_of::<T>());
+                std::ptr::copy_nonoverlapping(
+                    std::ptr::from_ref(value).cast(),
+                    target,
+                    size_of::<T>(),
+                );
+            }
+        } else {
+            // SAFETY: the block is ours behind `position` (`new`).
+            let end = unsafe { encoder.encode_at(value, self.base, self.room, self.position)? };
+            // SAFETY: the table has `capacity` entries; the base is aligned.
+            unsafe { self.base.cast::<u64>().add(self.count).write(end as u64) };
+            self.position = end;
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Bytes the block must have for `value` to be pushed next.
+    ///
+    /// # Errors
+    ///
+    /// What the type's own serialization reports.
+    pub fn room_for(&self, value: &T, encoder: &mut Encoder) -> Result<usize, WireFault> {
+        if is_fixed::<T>() {
+            Ok(head_len::<T>(self.count + 1))
+        } else {
+            encoder.measure(value, self.position)
+        }
+    }
+
+    /// Moves the batch to a larger block: copies what is there and goes on writing in the new one.
+    ///
+    /// # Safety
+    ///
+    /// As [`BatchWriter::new`] for the new block, and `room >= used_bytes()`.
+    pub unsafe fn move_to(&mut self, base: *mut u8, room: usize) {
+        let used = self.used_bytes();
+        debug_assert!(room >= used);
+        // SAFETY: both blocks are ours and different; pointers inside archives are relative.
+        unsafe { std::ptr::copy_nonoverlapping(self.base, base, used) };
+        self.base = base;
+        self.room = room;
+    }
+}
+
+/// Reads the values of a block that was published, or of a private copy of it.
+///
+/// Copies of the reader read the same block.
+#[derive(Debug)]
+pub struct BatchReader<T> {
+    base: *const u8,
+    room: usize,
+    capacity: usize,
+    values: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for BatchReader<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for BatchReader<T> {}
+
+impl<T: Wire> BatchReader<T> {
+    /// Reads a batch that was begun with `capacity` values in the block of `room` bytes at `base`.
+    ///
+    /// Every offset is checked against `room`; a wrong one is [`WireFault::Invalid`].
+    ///
+    /// # Safety
+    ///
+    /// `base` is aligned to [`AlignedBytes::ALIGN`], `base..base + room` is mapped and readable while
+    /// the reader lives. Values that are read in place must not change while they are.
+    #[must_use]
+    pub unsafe fn new(base: *const u8, room: usize, capacity: usize) -> Self {
+        Self {
+            base,
+            room,
+            capacity,
+            values: PhantomData,
+        }
+    }
+
+    /// Where value `index` lies in the block: its first byte and the byte behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when that is outside the block.
+    #[inline]
+    pub fn extent(&self, index: usize) -> Result<(usize, usize), WireFault> {
+        let (start, end) = if is_fixed::<T>() {
+            (index * size_of::<T>(), (index + 1) * size_of::<T>())
+        } else {
+            let head = head_len::<T>(self.capacity);
+            if head > self.room {
+                return Err(WireFault::Invalid);
+            }
+            (
+                if index == 0 {
+                    head
+                } else {
+                    self.entry(index - 1)
+                },
+                self.entry(index),
+            )
+        };
+        let lowest = if is_fixed::<T>() {
+            0
+        } else {
+            head_len::<T>(self.capacity)
+        };
+        if index < self.capacity && lowest <= start && start <= end && end <= self.room {
+            Ok((start, end))
+        } else {
+            Err(WireFault::Invalid)
+        }
+    }
+
+    /// Reads value `index` in place, checked.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when its bytes are no valid archive.
+    #[inline]
+    pub fn view(&self, index: usize) -> Result<&T::Archived, WireFault> {
+        let (start, end) = self.extent(index)?;
+        // SAFETY: within the block (`extent`), which is readable and does not change (`new`).
+        let bytes = unsafe { std::slice::from_raw_parts(self.base.add(start), end - start) };
+        view_bytes::<T>(bytes)
+    }
+
+    /// Decodes value `index` from where it lies. For blocks that nobody writes any more: private
+    /// copies, and blocks of a process that is trusted with them.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when its bytes are no valid archive.
+    #[inline]
+    pub fn decode(&self, index: usize, decoder: &mut Decoder) -> Result<T, WireFault> {
+        decoder.build(self.view(index)?)
+    }
+
+    /// Decodes value `index` from a private copy made in `scratch` before the check: right whatever
+    /// another process writes into the block meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when its bytes are no valid archive.
+    pub fn decode_copied(
+        &self,
+        index: usize,
+        scratch: &mut AlignedBytes,
+        decoder: &mut Decoder,
+    ) -> Result<T, WireFault> {
+        let (start, end) = self.extent(index)?;
+        let skew = start % AlignedBytes::ALIGN;
+        // SAFETY: within the block, which is readable (`new`).
+        unsafe { scratch.copy_from(self.base.add(start), end - start, skew) };
+        decoder.decode(&scratch[skew..])
+    }
+
+    #[inline]
+    fn entry(&self, index: usize) -> usize {
+        if index >= self.capacity {
+            return usize::MAX;
+        }
+        // SAFETY: the table of `capacity` entries lies within the block (checked in `extent`);
+        // volatile, since a faulty writer may change it at any time.
+        let end = unsafe { self.base.cast::<u64>().add(index).read_volatile() };
+        usize::try_from(end).unwrap_or(usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(len: usize) -> AlignedBytes {
+        let mut bytes = AlignedBytes::new();
+        bytes.resize(len);
+        bytes
+    }
+
+    #[test]
+    fn fixed_and_table_values_come_back_one_by_one() {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+        assert!(is_fixed::<u64>() && is_fixed::<()>() && !is_fixed::<String>());
+
+        let mut room = block(80);
+        // SAFETY: the block is ours and aligned; a `u64` batch of 10 needs 80 bytes.
+        let mut writer = unsafe { BatchWriter::<u64>::new(room.as_mut_ptr(), 80, 10) };
+        (0..10u64).for_each(|i| writer.push(&(i * i), &mut encoder).unwrap());
+        assert!(writer.is_full());
+        // SAFETY: as above, nobody writes any more.
+        let reader = unsafe { BatchReader::<u64>::new(room.as_ptr(), 80, 10) };
+        assert_eq!(reader.decode(9, &mut decoder), Ok(81));
+        assert_eq!(reader.extent(10), Err(WireFault::Invalid));
+
+        let mut room = block(4096);
+        // SAFETY: as above.
+        let mut writer = unsafe { BatchWriter::<String>::new(room.as_mut_ptr(), 4096, 3) };
+        for text in [
+            "",
+            "short",
+            "much longer than what fits into the inline form",
+        ] {
+            writer.push(&text.to_string(), &mut encoder).unwrap();
+        }
+        // SAFETY: as above.
+        let reader = unsafe { BatchReader::<String>::new(room.as_ptr(), 4096, 3) };
+        let mut scratch = AlignedBytes::new();
+        assert_eq!(
+            reader.decode_copied(1, &mut scratch, &mut decoder).unwrap(),
+            "short"
+        );
+        assert_eq!(reader.view(2).unwrap().len(), 47);
+    }
+
+    #[test]
+    fn a_batch_that_overflows_moves_and_goes_on() {
+        let mut encoder = Encoder::new();
+        let (mut small, mut large) = (block(256), block(4096));
+        // SAFETY: both blocks are ours and aligned.
+        let mut writer = unsafe { BatchWriter::<Vec<u32>>::new(small.as_mut_ptr(), 256, 4) };
+        writer.push(&vec![1, 2, 3], &mut encoder).unwrap();
+        let big = vec![9u32; 500];
+        assert_eq!(writer.push(&big, &mut encoder), Err(WireFault::Overflow));
+        assert!(writer.room_for(&big, &mut encoder).unwrap() <= 4096);
+        // SAFETY: as above.
+        unsafe { writer.move_to(large.as_mut_ptr(), 4096) };
+        writer.push(&big, &mut encoder).unwrap();
+        // SAFETY: as above.
+        let reader = unsafe { BatchReader::<Vec<u32>>::new(large.as_ptr(), 4096, 4) };
+        assert_eq!(reader.decode(0, &mut Decoder::new()).unwrap(), [1, 2, 3]);
+        assert_eq!(reader.decode(1, &mut Decoder::new()).unwrap(), big);
+    }
+
+    #[test]
+    fn wild_offsets_are_refused() {
+        let mut room = block(64);
+        // SAFETY: 64 aligned bytes, ours.
+        unsafe { room.as_mut_ptr().cast::<u64>().write(1 << 50) };
+        // SAFETY: as above.
+        let reader = unsafe { BatchReader::<String>::new(room.as_ptr(), 64, 2) };
+        assert_eq!(reader.extent(0), Err(WireFault::Invalid));
+        assert_eq!(reader.extent(1), Err(WireFault::Invalid));
+        // SAFETY: as above; a table larger than the block is refused before it is read.
+        let reader = unsafe { BatchReader::<String>::new(room.as_ptr(), 64, 20) };
+        assert_eq!(reader.extent(19), Err(WireFault::Invalid));
+    }
+}

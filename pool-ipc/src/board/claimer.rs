@@ -1,0 +1,242 @@
+//! The claimer's side: one worker at one place of the board.
+
+use super::{
+    layout::Slot,
+    slot::{Audience, Description, End, Progress},
+    table::Board,
+    word::{MAX_INCARNATION, State, Word},
+};
+use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+/// One incarnation at its place.
+#[derive(Debug)]
+pub struct Claimer {
+    board: Board,
+    place: u32,
+    incarnation: u32,
+    /// Where the search begins: behind the slot claimed last.
+    hint: usize,
+    /// The count of publications at which a full search found nothing.
+    searched: Option<u64>,
+}
+
+/// A chunk in hand: which slot, in which generation.
+#[derive(Debug)]
+pub struct Claim {
+    slot: usize,
+    generation: u32,
+}
+
+impl Claimer {
+    /// Takes the place: writes `pid` and `incarnation` to its row.
+    ///
+    /// # Panics
+    ///
+    /// When the board has no such place, or the incarnation is 0 or does not fit into 28 bits.
+    #[must_use]
+    pub fn new(board: Board, place: u32, incarnation: u32, pid: u32) -> Self {
+        assert!(
+            (1..=MAX_INCARNATION).contains(&incarnation),
+            "incarnations have 28 bits"
+        );
+        let row = &board.rows[place as usize];
+        row.pid.store(pid, Relaxed);
+        // Release: pairs with the Acquire in `Board::occupant`.
+        row.incarnation.store(incarnation, Release);
+        let hint = place as usize % board.slots.len();
+        Self {
+            board,
+            place,
+            incarnation,
+            hint,
+            searched: None,
+        }
+    }
+
+    /// The place on the board.
+    #[must_use]
+    pub fn place(&self) -> u32 {
+        self.place
+    }
+
+    /// The incarnation that slots name as their owner.
+    #[must_use]
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Claims a ready slot, if there is one for this claimer.
+    #[inline]
+    pub fn claim(&mut self) -> Option<Claim> {
+        // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
+        let published = self.board.header.published.0.load(SeqCst);
+        if self.searched == Some(published) {
+            return None;
+        }
+        let slots = self.board.slots;
+        for step in 0..slots.len() {
+            let index = (self.hint + step) % slots.len();
+            if let Some(generation) = self.try_claim(&slots[index]) {
+                self.hint = (index + 1) % slots.len();
+                return Some(Claim {
+                    slot: index,
+                    generation,
+                });
+            }
+        }
+        self.searched = Some(published);
+        None
+    }
+
+    #[inline]
+    fn try_claim(&self, cell: &Slot) -> Option<u32> {
+        // Acquire: pairs with the Release in `publish`; the audience belongs to this generation.
+        let word = Word::unpack(cell.word.load(Acquire))?;
+        if word.state != State::Ready
+            || !Audience::admits(cell.audience.load(Relaxed), self.place, self.incarnation)
+        {
+            return None;
+        }
+        let claimed = Word::claimed(word.generation, self.incarnation).pack();
+        // Acquire: pairs with the Release in `publish`; the description is complete. Release on the
+        // way out is not needed: nothing was written yet.
+        cell.word
+            .compare_exchange(word.pack(), claimed, Acquire, Relaxed)
+            .ok()?;
+        Some(word.generation)
+    }
+
+    /// Whether the publisher asked this incarnation to end.
+    #[must_use]
+    pub fn asked_to_leave(&self) -> bool {
+        self.board.rows[self.place as usize]
+            .orders
+            .0
+            .leave
+            .load(SeqCst)
+            == self.incarnation
+    }
+
+    /// Whether something was published since the last search, or the order to leave came.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.searched != Some(self.board.header.published.0.load(SeqCst)) || self.asked_to_leave()
+    }
+
+    /// Says that this claimer is about to sleep; `None` when there is news after all, otherwise the
+    /// value of the bell to sleep on, and whether the publisher has to be woken since it has more.
+    pub fn prepare_sleep(&mut self) -> Option<(u32, bool)> {
+        let bell = self.board.rows[self.place as usize]
+            .orders
+            .0
+            .bell
+            .load(SeqCst);
+        self.board.set_sleeper(self.place);
+        if self.has_news() {
+            self.board.clear_sleeper(self.place);
+            return None;
+        }
+        Some((bell, self.board.publisher_hungry()))
+    }
+
+    /// Sleeps until the bell has moved on from `bell`, then is awake again.
+    #[cfg(not(loom))]
+    pub fn sleep(&mut self, bell: u32) {
+        let word = &self.board.rows[self.place as usize].orders.0.bell;
+        // Whatever ended the wait, the caller's loop looks again.
+        let _ = pool_shm::futex::wait(word, bell, None);
+        self.board.clear_sleeper(self.place);
+        // A wake means: look, even if no count changed (a slot may have been missed by a dead one).
+        self.searched = None;
+    }
+}
+
+impl Claim {
+    /// The slot, within the board.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// The slot's generation while this claim holds it.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
+impl Claimer {
+    /// What the publisher says about the chunk.
+    #[must_use]
+    pub fn description(&self, claim: &Claim) -> Description {
+        self.cell(claim).description()
+    }
+
+    /// Says how far the items have come.
+    #[inline]
+    pub fn set_progress(&self, claim: &Claim, progress: Progress) {
+        self.cell(claim).set_progress(progress);
+    }
+
+    /// Says where in the claimer's arena the results begin.
+    pub fn set_results(&self, claim: &Claim, offset: u64) {
+        self.cell(claim).results.store(offset, Relaxed);
+    }
+
+    /// Whether the publisher asked to stop between two items.
+    #[inline]
+    #[must_use]
+    pub fn is_cancelled(&self, claim: &Claim) -> bool {
+        self.cell(claim).cancelled.load(Relaxed) != 0
+    }
+
+    /// Hands the chunk back as done; returns whether the publisher has to be woken.
+    ///
+    /// `failure` is the offset and length of an encoded failure in the claimer's arena.
+    ///
+    /// # Panics
+    ///
+    /// When the slot is not this claim's any more: somebody scribbled over the board.
+    #[must_use]
+    pub fn report(&self, claim: Claim, end: End, nanos: u64, failure: (u64, u64)) -> bool {
+        let cell = self.cell(&claim);
+        cell.end.store(end as u64, Relaxed);
+        cell.nanos.store(nanos, Relaxed);
+        cell.failure.store(failure.0, Relaxed);
+        cell.failure_len.store(failure.1, Relaxed);
+        let claimed = Word::claimed(claim.generation, self.incarnation).pack();
+        let done = Word::done(claim.generation, self.incarnation).pack();
+        // Release: pairs with the Acquire in `Board::slot_state`; the account is complete.
+        let moved = cell.word.compare_exchange(claimed, done, Release, Relaxed);
+        assert!(moved.is_ok(), "a claimed slot moves only by its claimer");
+        let row = &self.board.rows[self.place as usize];
+        let count = row.finished.load(Relaxed);
+        let ring = self.board.ring(self.place as usize);
+        ring[(count % ring.len() as u64) as usize].store(claim.slot as u32, Relaxed);
+        // SeqCst (so Release): pairs with the Acquire in `next_finished`, and with the load of the
+        // publisher's state that follows it is the store–load pair of `publisher_sleeps`.
+        row.finished.swap(count.wrapping_add(1), SeqCst);
+        self.board.publisher_wanted()
+    }
+
+    #[inline]
+    fn cell(&self, claim: &Claim) -> &Slot {
+        &self.board.slots[claim.slot]
+    }
+}
+
+impl Board {
+    /// Whether the slot has moved on from `generation`: its results were read, their block is free.
+    #[inline]
+    #[must_use]
+    pub fn was_released(&self, slot: usize, generation: u32) -> bool {
+        // Acquire: pairs with the Release in `Board::release`.
+        (self.slots[slot].word.load(Acquire) >> 32) as u32 != generation
+    }
+}

@@ -1,0 +1,115 @@
+//! What lies where in the board's memory.
+//!
+//! Invariant: `#[repr(C)]`, atomics only, offsets pinned below; fresh zeroed memory is a valid board
+//! in which every slot is free. Lines of 64 bytes are grouped by who writes them, so that a claimer
+//! at work and the publisher do not pull a line to and fro.
+
+use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
+
+/// The most places (worker ids) a board can have.
+pub const MAX_PLACES: usize = 4096;
+pub(super) const MASK_WORDS: usize = MAX_PLACES / 64;
+
+/// How many rows and slots a board has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows: one for each place a claimer may take.
+    pub places: usize,
+    /// Slots: how many chunks may be published, running or finished at once.
+    pub slots: usize,
+}
+
+impl Shape {
+    /// Bytes of memory that a board of this shape takes.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        self.rings_offset() + self.places * self.slots * size_of::<u32>()
+    }
+
+    pub(super) const fn slots_offset(self) -> usize {
+        size_of::<Header>() + self.places * size_of::<Row>()
+    }
+
+    pub(super) const fn rings_offset(self) -> usize {
+        self.slots_offset() + self.slots * size_of::<Slot>()
+    }
+}
+
+#[repr(C, align(128))]
+pub(super) struct Line<T>(pub(super) T);
+
+#[repr(C)]
+pub(super) struct Header {
+    /// Counts publications; claimers that found nothing look again when it changed.
+    pub(super) published: Line<AtomicU64>,
+    /// The publisher's sleep: see `sleep.rs`.
+    pub(super) publisher: Line<PublisherSleep>,
+    /// One bit per place: its claimer sleeps, or is about to.
+    pub(super) sleepers: Line<[AtomicU64; MASK_WORDS]>,
+}
+
+#[repr(C)]
+pub(super) struct PublisherSleep {
+    pub(super) state: AtomicU32,
+    pub(super) _pad: AtomicU32,
+    pub(super) wanted: AtomicI64,
+}
+
+/// One place for a claimer.
+#[repr(C, align(128))]
+pub(super) struct Row {
+    /// Written by the claimer: how many slots it has finished; they stand in its ring.
+    pub(super) finished: AtomicU64,
+    /// Written by the claimer first of all, so that whoever inherits it knows whom to wait for.
+    pub(super) pid: AtomicU32,
+    pub(super) incarnation: AtomicU32,
+    /// Written by the publisher.
+    pub(super) orders: Line<Orders>,
+}
+
+#[repr(C)]
+pub(super) struct Orders {
+    /// Futex that the claimer sleeps on; counted up by whoever wakes it.
+    pub(super) bell: AtomicU32,
+    /// Not 0: the incarnation that shall end after what it has in hand.
+    pub(super) leave: AtomicU32,
+}
+
+/// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer.
+#[repr(C, align(128))]
+pub(super) struct Slot {
+    pub(super) word: AtomicU64,
+    pub(super) audience: AtomicU64,
+    pub(super) record: AtomicU64,
+    pub(super) function: AtomicU64,
+    pub(super) items: AtomicU64,
+    pub(super) range: AtomicU64,
+    pub(super) shape: AtomicU64,
+    pub(super) context: AtomicU64,
+
+    pub(super) signature: AtomicU64,
+    pub(super) context_offset: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+    pub(super) _publisher_rest: [AtomicU64; 5],
+
+    pub(super) progress: AtomicU64,
+    pub(super) results: AtomicU64,
+    pub(super) end: AtomicU64,
+    pub(super) nanos: AtomicU64,
+    pub(super) failure: AtomicU64,
+    pub(super) failure_len: AtomicU64,
+    pub(super) _claimer_rest: [AtomicU64; 10],
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Slot>() == 256);
+    assert!(offset_of!(Slot, signature) == 64);
+    assert!(offset_of!(Slot, progress) == 128);
+    assert!(size_of::<Row>() == 256);
+    assert!(offset_of!(Row, orders) == 128);
+    assert!(offset_of!(Header, publisher) == 128);
+    assert!(offset_of!(Header, sleepers) == 256);
+    assert!(size_of::<Header>() == 256 + MAX_PLACES / 8);
+};

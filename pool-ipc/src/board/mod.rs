@@ -1,0 +1,25 @@
+//! The task board: a table of slots in shared memory through which chunks of work change hands.
+//!
+//! One *publisher* (the parent, one thread at a time) fills free slots and takes back finished ones;
+//! many *claimers* (the workers) take ready slots, run them and mark them done. There is no lock:
+//! a slot's word names its generation, its state and its owner, and only the owner moves it on
+//! (see `word.rs`), so whoever dies holds nothing that another needs.
+//!
+//! `publisher.rs` and `claimer.rs` are the two sides, `sleep.rs` how each waits for the other.
+
+mod claimer;
+mod layout;
+#[cfg(loom)]
+mod model;
+mod publisher;
+mod sleep;
+mod slot;
+mod table;
+mod word;
+
+pub use claimer::{Claim, Claimer};
+pub use layout::{MAX_PLACES, Shape};
+pub use publisher::{Finished, SlotState};
+pub use sleep::Appetite;
+pub use slot::{Audience, Description, End, Outcome, Progress};
+pub use table::Board;

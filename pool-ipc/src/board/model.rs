@@ -1,0 +1,68 @@
+//! A board in private memory, made of the model checker's atomics.
+
+use super::{
+    layout::{Header, Line, Orders, PublisherSleep, Row, Shape, Slot},
+    table::Board,
+};
+use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
+
+fn zero() -> AtomicU64 {
+    AtomicU64::new(0)
+}
+
+fn slot() -> Slot {
+    Slot {
+        word: zero(),
+        audience: zero(),
+        record: zero(),
+        function: zero(),
+        items: zero(),
+        range: zero(),
+        shape: zero(),
+        context: zero(),
+        signature: zero(),
+        context_offset: zero(),
+        cancelled: zero(),
+        _publisher_rest: std::array::from_fn(|_| zero()),
+        progress: zero(),
+        results: zero(),
+        end: zero(),
+        nanos: zero(),
+        failure: zero(),
+        failure_len: zero(),
+        _claimer_rest: std::array::from_fn(|_| zero()),
+    }
+}
+
+fn row() -> Row {
+    Row {
+        finished: zero(),
+        pid: AtomicU32::new(0),
+        incarnation: AtomicU32::new(0),
+        orders: Line(Orders {
+            bell: AtomicU32::new(0),
+            leave: AtomicU32::new(0),
+        }),
+    }
+}
+
+pub(super) fn leaked(shape: Shape) -> Board {
+    let header = Header {
+        published: Line(zero()),
+        publisher: Line(PublisherSleep {
+            state: AtomicU32::new(0),
+            _pad: AtomicU32::new(0),
+            wanted: AtomicI64::new(0),
+        }),
+        sleepers: Line(std::array::from_fn(|_| zero())),
+    };
+    let rings = (0..shape.places * shape.slots)
+        .map(|_| AtomicU32::new(0))
+        .collect::<Vec<_>>();
+    Board {
+        header: Box::leak(Box::new(header)),
+        rows: Box::leak((0..shape.places).map(|_| row()).collect()),
+        slots: Box::leak((0..shape.slots).map(|_| slot()).collect()),
+        rings: rings.leak(),
+    }
+}

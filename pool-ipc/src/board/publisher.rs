@@ -1,0 +1,159 @@
+//! The publisher's side: the parent, one thread at a time.
+
+use super::{
+    layout::Slot,
+    slot::{Description, Outcome},
+    table::Board,
+    word::{State, Word},
+};
+use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+/// What the publisher sees of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotState {
+    /// Nothing is published.
+    Free,
+    /// Published, not yet claimed.
+    Ready,
+    /// Claimed by the incarnation.
+    Claimed(u32),
+    /// Finished by the incarnation.
+    Done(u32),
+    /// Not a word of ours: somebody scribbled over the board.
+    Unknown,
+}
+
+/// A slot that a claimer reported as finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// The slot, within the board.
+    pub slot: usize,
+    /// The incarnation whose arena holds the results.
+    pub incarnation: u32,
+}
+
+impl Board {
+    /// Publishes a chunk in a free slot; returns whether a claimer should be woken.
+    ///
+    /// # Panics
+    ///
+    /// When `slot` is not free: the publisher's own books are wrong.
+    pub fn publish(&self, slot: usize, description: &Description) -> bool {
+        let cell = &self.slots[slot];
+        let word = self.word(cell).filter(|word| word.state == State::Free);
+        let generation = word
+            .expect("a slot is published only when it is free")
+            .generation;
+        cell.describe(description);
+        // Release: pairs with the Acquire in `claim`; hands the description over.
+        cell.word.store(Word::ready(generation).pack(), Release);
+        // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
+        self.header.published.0.fetch_add(1, SeqCst);
+        self.any_sleeper()
+    }
+
+    /// Takes a chunk back that nobody has claimed; `false` when somebody has.
+    pub fn take_back(&self, slot: usize) -> bool {
+        let cell = &self.slots[slot];
+        let Some(word) = self.word(cell).filter(|word| word.state == State::Ready) else {
+            return false;
+        };
+        // Acquire, Relaxed: the description is ours; only the exchange itself is contended.
+        let freed = Word::freed(word.generation).pack();
+        cell.word
+            .compare_exchange(word.pack(), freed, Acquire, Relaxed)
+            .is_ok()
+    }
+
+    /// Gives a slot back whose results were read, or whose claimer was reaped.
+    ///
+    /// The caller is the only one who moves such a slot: DONE is the publisher's, and the claimer of
+    /// a CLAIMED one does not live any more.
+    pub fn release(&self, slot: usize) {
+        let cell = &self.slots[slot];
+        let generation = (cell.word.load(Relaxed) >> 32) as u32;
+        // Release: pairs with the Acquire in `Claimer::was_released`: what was read of the results
+        // was read before their block is used again.
+        cell.word.store(Word::freed(generation).pack(), Release);
+    }
+
+    /// What the slot's word says.
+    #[must_use]
+    pub fn slot_state(&self, slot: usize) -> SlotState {
+        match self.word(&self.slots[slot]) {
+            None => SlotState::Unknown,
+            Some(word) => match word.state {
+                State::Free => SlotState::Free,
+                State::Ready => SlotState::Ready,
+                State::Claimed => SlotState::Claimed(word.owner),
+                State::Done => SlotState::Done(word.owner),
+            },
+        }
+    }
+
+    /// What the claimer says about the chunk in a slot that is done, or whose claimer was reaped.
+    #[must_use]
+    pub fn outcome(&self, slot: usize) -> Outcome {
+        self.slots[slot].outcome()
+    }
+
+    /// Asks the claimer of `slot` to stop between two items.
+    pub fn cancel(&self, slot: usize) {
+        self.slots[slot].cancelled.store(1, Relaxed);
+    }
+
+    /// The next slot that the claimer at `place` finished since `cursor`, which moves on; entries
+    /// that are no finished slot are passed over.
+    pub fn next_finished(&self, place: usize, cursor: &mut u64) -> Option<Finished> {
+        // Acquire: pairs with the Release in `Claimer::report`; the ring's entries are there.
+        let count = self.rows[place].finished.load(Acquire);
+        let ring = self.ring(place);
+        while *cursor != count {
+            if count.wrapping_sub(*cursor) > ring.len() as u64 {
+                *cursor = count.wrapping_sub(ring.len() as u64); // scribbled over: stay bounded
+            }
+            let entry = ring[(*cursor % ring.len() as u64) as usize].load(Relaxed) as usize;
+            *cursor = cursor.wrapping_add(1);
+            if entry < self.slots.len()
+                && let SlotState::Done(incarnation) = self.slot_state(entry)
+            {
+                return Some(Finished {
+                    slot: entry,
+                    incarnation,
+                });
+            }
+        }
+        None
+    }
+
+    /// Whether the claimer at `place` finished anything since `cursor`.
+    #[must_use]
+    pub fn has_finished(&self, place: usize, cursor: u64) -> bool {
+        self.rows[place].finished.load(SeqCst) != cursor
+    }
+
+    /// The count of finished slots of `place`: where a cursor starts.
+    #[must_use]
+    pub fn finished_count(&self, place: usize) -> u64 {
+        self.rows[place].finished.load(Acquire)
+    }
+
+    /// Asks `incarnation` at `place` to end after what it has in hand; 0 takes that back.
+    pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
+        self.rows[place].orders.0.leave.store(incarnation, SeqCst);
+    }
+
+    /// The process id and incarnation that the claimer at `place` wrote when it was born.
+    #[must_use]
+    pub fn occupant(&self, place: usize) -> (u32, u32) {
+        let row = &self.rows[place];
+        // Acquire: pairs with the Release in `Claimer::new`.
+        let incarnation = row.incarnation.load(Acquire);
+        (row.pid.load(Relaxed), incarnation)
+    }
+
+    fn word(&self, cell: &Slot) -> Option<Word> {
+        // Acquire: pairs with the exchange in `Claimer::report`; the account is complete.
+        Word::unpack(cell.word.load(Acquire))
+    }
+}

@@ -1,0 +1,132 @@
+//! How publisher and claimers wait for each other without a system call while there is work.
+//!
+//! Both directions are a store–load pair: one side stores "I sleep" and then looks for work, the
+//! other stores the work and then looks for sleepers. With all four accesses SeqCst at least one of
+//! them sees the other (`tests/loom.rs`).
+//!
+//! * A claimer sets its bit in `sleepers`, looks once more, and waits on the bell of its row. Who
+//!   wants it awake clears the bit, counts the bell up and wakes the futex. A bit of the dead is
+//!   cleared by the next wake; nothing is counted, so nothing can drift.
+//! * The publisher says how many finished chunks it wants, and waits on a descriptor of its own. The
+//!   claimer that brings the count to zero is told to wake it.
+
+use super::{layout::MASK_WORDS, table::Board};
+use crate::primitive::Ordering::{Relaxed, SeqCst};
+
+pub(super) const AWAKE: u32 = 0;
+const ASLEEP: u32 = 1;
+const ASLEEP_HUNGRY: u32 = 2;
+
+/// What the publisher waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appetite {
+    /// How many chunks shall be finished before it is woken.
+    pub finished: i64,
+    /// Whether it has more to publish, so that a claimer without work wakes it as well.
+    pub hungry: bool,
+}
+
+impl Board {
+    /// The publisher is about to sleep. It must look for finished chunks once more afterwards, pass
+    /// their number to [`Board::publisher_found`], and sleep only if that says so.
+    pub fn publisher_sleeps(&self, appetite: Appetite) {
+        let sleep = &self.header.publisher.0;
+        sleep.wanted.store(appetite.finished.max(1), Relaxed);
+        let state = if appetite.hungry {
+            ASLEEP_HUNGRY
+        } else {
+            ASLEEP
+        };
+        // SeqCst: with the look that follows, the store–load pair of `publisher_wanted`.
+        sleep.state.store(state, SeqCst);
+    }
+
+    /// Tells how many finished chunks the second look found; whether to sleep nevertheless.
+    pub fn publisher_found(&self, finished: i64) -> bool {
+        finished == 0 || self.header.publisher.0.wanted.fetch_sub(finished, SeqCst) > finished
+    }
+
+    /// The publisher is awake again.
+    pub fn publisher_wakes(&self) {
+        self.header.publisher.0.state.store(AWAKE, SeqCst);
+    }
+
+    /// A chunk was finished: whether this claimer has to wake the publisher.
+    pub(super) fn publisher_wanted(&self) -> bool {
+        let sleep = &self.header.publisher.0;
+        // SeqCst: the second half of the pair; the first is the finished word.
+        sleep.state.load(SeqCst) != AWAKE
+            && sleep.wanted.fetch_sub(1, SeqCst) <= 1
+            && sleep.state.swap(AWAKE, SeqCst) != AWAKE
+    }
+
+    /// A claimer found nothing: whether it has to wake a publisher that has more.
+    pub(super) fn publisher_hungry(&self) -> bool {
+        let state = &self.header.publisher.0.state;
+        state.load(SeqCst) == ASLEEP_HUNGRY && state.swap(AWAKE, SeqCst) != AWAKE
+    }
+
+    /// Whether any claimer sleeps.
+    #[must_use]
+    pub fn any_sleeper(&self) -> bool {
+        self.mask_words()
+            .any(|word| self.header.sleepers.0[word].load(SeqCst) != 0)
+    }
+
+    /// Wakes up to `count` sleeping claimers; returns how many bells it rang.
+    #[cfg(not(loom))]
+    pub fn wake(&self, count: usize) -> usize {
+        let mut rung = 0;
+        for index in self.mask_words() {
+            let word = &self.header.sleepers.0[index];
+            let mut bits = word.load(SeqCst);
+            while bits != 0 && rung < count {
+                let bit = bits & bits.wrapping_neg();
+                bits &= !bit;
+                if word.fetch_and(!bit, SeqCst) & bit != 0 {
+                    rung += usize::from(self.ring_bell(index * 64 + bit.trailing_zeros() as usize));
+                }
+            }
+        }
+        rung
+    }
+
+    /// Wakes the claimer at `place` if it sleeps.
+    #[cfg(not(loom))]
+    pub fn wake_place(&self, place: u32) -> bool {
+        let (word, bit) = (
+            &self.header.sleepers.0[place as usize / 64],
+            1 << (place % 64),
+        );
+        word.fetch_and(!bit, SeqCst) & bit != 0 && self.ring_bell(place as usize)
+    }
+
+    #[cfg(not(loom))]
+    fn ring_bell(&self, place: usize) -> bool {
+        let Some(row) = self.rows.get(place) else {
+            return false;
+        };
+        row.orders.0.bell.fetch_add(1, SeqCst);
+        pool_shm::futex::wake(&row.orders.0.bell, 1);
+        true
+    }
+
+    pub(super) fn set_sleeper(&self, place: u32) {
+        self.header.sleepers.0[place as usize / 64].fetch_or(1 << (place % 64), SeqCst);
+    }
+
+    pub(super) fn clear_sleeper(&self, place: u32) {
+        self.header.sleepers.0[place as usize / 64].fetch_and(!(1 << (place % 64)), SeqCst);
+    }
+
+    /// Whether `place` has its bit set: nobody has woken it since it went to sleep.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn sleeps(&self, place: u32) -> bool {
+        self.header.sleepers.0[place as usize / 64].load(SeqCst) & 1 << (place % 64) != 0
+    }
+
+    fn mask_words(&self) -> std::ops::Range<usize> {
+        0..self.rows.len().div_ceil(64).min(MASK_WORDS)
+    }
+}

@@ -1,0 +1,163 @@
+//! What a slot says: the publisher's description of a chunk, and the claimer's account of it.
+//!
+//! Invariant: the description is written while the slot is FREE and read while it is CLAIMED; the
+//! account is written while it is CLAIMED and read when it is DONE, or when its claimer is reaped.
+//! The word's transitions order both (`publisher.rs`, `claimer.rs`), so the fields are plain
+//! Relaxed words — all but `progress`, which a survivor reads without a transition.
+
+use super::layout::Slot;
+use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+
+/// Who may claim a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// Only the claimer at this place; `None`: any.
+    pub place: Option<u32>,
+    /// Only incarnations from this one on.
+    pub min_incarnation: u32,
+}
+
+impl Audience {
+    fn pack(self) -> u64 {
+        u64::from(self.place.map_or(0, |place| place + 1)) << 32 | u64::from(self.min_incarnation)
+    }
+
+    pub(super) fn admits(bits: u64, place: u32, incarnation: u32) -> bool {
+        let wanted = (bits >> 32) as u32;
+        (wanted == 0 || wanted == place + 1) && incarnation >= bits as u32
+    }
+}
+
+/// What a slot tells its claimer about the chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Description {
+    /// Who may claim it.
+    pub audience: Audience,
+    /// The record that proves the function's type, as an offset in the executable.
+    pub record: u64,
+    /// The function, as an offset in the executable.
+    pub function: u64,
+    /// What the function's type is, to be compared with the record's own answer.
+    pub signature: u64,
+    /// Where in the publisher's arena the batch of items begins.
+    pub items: u64,
+    /// How many items the batch was begun with.
+    pub capacity: u32,
+    /// First item of the batch to run.
+    pub start: u32,
+    /// Behind the last item to run.
+    pub end: u32,
+    /// Whether the claimer keeps a result of the item before `start` in hand, to be stored first.
+    pub in_hand: bool,
+    /// Whether the claimer shall say how long the chunk ran.
+    pub timed: bool,
+    /// A context for all chunks of one job; 0: none. Never used again for another one.
+    pub context: u64,
+    /// Where in the publisher's arena the context lies.
+    pub context_offset: u64,
+}
+
+/// How far the items of a chunk have come: one word, two plain stores per item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Items of the chunk whose results are complete.
+    pub finished: u32,
+    /// Whether the item behind them was begun: its function may have run to its end.
+    pub begun: bool,
+}
+
+/// Why a claimer stopped working on a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All items have results.
+    Complete,
+    /// The item behind the finished ones failed; the failure's block says how.
+    Failed,
+    /// The arena has no room for the result of the item behind the finished ones: the claimer keeps
+    /// it in hand and waits for a chunk that says so.
+    Full,
+    /// The job was cancelled; what was not begun was not run.
+    Cancelled,
+    /// The word is none of ours: somebody scribbled over the board.
+    Unknown,
+}
+
+/// What a claimer says about a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why it stopped.
+    pub end: End,
+    /// How far it came.
+    pub progress: Progress,
+    /// Where in its arena the batch of results begins (of as many values as the chunk has items).
+    pub results: u64,
+    /// How long the chunk ran, in nanoseconds, if the description asked for it.
+    pub nanos: u64,
+    /// Where in its arena the encoded failure lies, with its length in bytes.
+    pub failure: (u64, u64),
+}
+
+impl Slot {
+    pub(super) fn describe(&self, d: &Description) {
+        self.audience.store(d.audience.pack(), Relaxed);
+        self.record.store(d.record, Relaxed);
+        self.function.store(d.function, Relaxed);
+        self.items.store(d.items, Relaxed);
+        self.range
+            .store(u64::from(d.start) << 32 | u64::from(d.end), Relaxed);
+        let flags = u64::from(d.in_hand) | u64::from(d.timed) << 1;
+        self.shape
+            .store(u64::from(d.capacity) << 32 | flags, Relaxed);
+        self.context.store(d.context, Relaxed);
+        self.signature.store(d.signature, Relaxed);
+        self.context_offset.store(d.context_offset, Relaxed);
+        self.cancelled.store(0, Relaxed);
+        self.progress.store(0, Relaxed);
+    }
+
+    pub(super) fn description(&self) -> Description {
+        let (range, shape) = (self.range.load(Relaxed), self.shape.load(Relaxed));
+        Description {
+            audience: Audience::default(),
+            record: self.record.load(Relaxed),
+            function: self.function.load(Relaxed),
+            signature: self.signature.load(Relaxed),
+            items: self.items.load(Relaxed),
+            capacity: (shape >> 32) as u32,
+            start: (range >> 32) as u32,
+            end: range as u32,
+            in_hand: shape & 1 != 0,
+            timed: shape & 2 != 0,
+            context: self.context.load(Relaxed),
+            context_offset: self.context_offset.load(Relaxed),
+        }
+    }
+
+    #[inline]
+    pub(super) fn set_progress(&self, progress: Progress) {
+        let word = u64::from(progress.finished) << 1 | u64::from(progress.begun);
+        // Release: pairs with the Acquire in `outcome`, so a counted result is a complete one.
+        self.progress.store(word, Release);
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        // Acquire: pairs with the Release in `set_progress`.
+        let progress = self.progress.load(Acquire);
+        Outcome {
+            end: match self.end.load(Relaxed) {
+                0 => End::Complete,
+                1 => End::Failed,
+                2 => End::Full,
+                3 => End::Cancelled,
+                _ => End::Unknown,
+            },
+            progress: Progress {
+                finished: (progress >> 1) as u32,
+                begun: progress & 1 != 0,
+            },
+            results: self.results.load(Relaxed),
+            nanos: self.nanos.load(Relaxed),
+            failure: (self.failure.load(Relaxed), self.failure_len.load(Relaxed)),
+        }
+    }
+}

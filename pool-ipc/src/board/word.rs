@@ -1,0 +1,107 @@
+//! A slot's 64-bit word: generation of that slot, state, owner.
+//!
+//! ```text
+//!  63            32 31  28 27                      0
+//! │   generation   │state │  owner's incarnation    │
+//!
+//!  FREE(g) ──publish──▶ READY(g) ──claim──▶ CLAIMED(g, i) ──finish──▶ DONE(g, i) ──release──▶ FREE(g+1)
+//!               publisher  │ claimer i              │ claimer i          publisher
+//!                          └──take back──▶ FREE(g+1)└──salvage, once i is reaped──▶ FREE(g+1)
+//! ```
+//!
+//! Invariant: FREE and DONE belong to the publisher, CLAIMED to the claimer it names until that one
+//! has been reaped; only READY is contended, and left by compare-and-swap only. A generation that
+//! moved on proves that the slot was given back.
+
+/// The largest incarnation that a word can name.
+pub(super) const MAX_INCARNATION: u32 = (1 << 28) - 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Free = 0,
+    Ready = 1,
+    Claimed = 2,
+    Done = 3,
+}
+
+/// The unpacked word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) generation: u32,
+    pub(super) state: State,
+    pub(super) owner: u32,
+}
+
+impl Word {
+    pub(super) const fn pack(self) -> u64 {
+        (self.generation as u64) << 32 | (self.state as u64) << 28 | self.owner as u64
+    }
+
+    /// `None` when the state is none of ours: somebody scribbled over the board.
+    pub(super) const fn unpack(bits: u64) -> Option<Self> {
+        let state = match (bits >> 28) & 0xf {
+            0 => State::Free,
+            1 => State::Ready,
+            2 => State::Claimed,
+            3 => State::Done,
+            _ => return None,
+        };
+        Some(Self {
+            generation: (bits >> 32) as u32,
+            state,
+            owner: bits as u32 & MAX_INCARNATION,
+        })
+    }
+
+    pub(super) const fn ready(generation: u32) -> Self {
+        Self {
+            generation,
+            state: State::Ready,
+            owner: 0,
+        }
+    }
+
+    pub(super) const fn claimed(generation: u32, owner: u32) -> Self {
+        Self {
+            generation,
+            state: State::Claimed,
+            owner,
+        }
+    }
+
+    pub(super) const fn done(generation: u32, owner: u32) -> Self {
+        Self {
+            generation,
+            state: State::Done,
+            owner,
+        }
+    }
+
+    /// The free word that follows `generation`.
+    pub(super) const fn freed(generation: u32) -> Self {
+        Self {
+            generation: generation.wrapping_add(1),
+            state: State::Free,
+            owner: 0,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_packing() {
+        for word in [
+            Word::ready(7),
+            Word::claimed(u32::MAX, MAX_INCARNATION),
+            Word::done(0, 1),
+            Word::freed(u32::MAX),
+        ] {
+            assert_eq!(Word::unpack(word.pack()), Some(word));
+        }
+        assert_eq!(Word::unpack(9 << 28), None);
+        assert_eq!(Word::unpack(0).unwrap().state, State::Free);
+    }
+}

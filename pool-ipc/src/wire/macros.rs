@@ -1,0 +1,30 @@
+//! The macro that makes an own type `Wire` with one dependency.
+
+/// Puts rkyv's derives, and the path of the re-exported rkyv, on structs and enums.
+///
+/// ```
+/// pool_ipc::wire! {
+///     #[derive(Debug, PartialEq)]
+///     pub struct Row { pub name: String, pub values: Vec<f64> }
+///
+///     #[derive(Debug, PartialEq)]
+///     pub enum Verdict { Keep(Row), Drop }
+/// }
+/// let row = Row { name: "a".into(), values: vec![1.5] };
+/// let bytes = pool_ipc::to_bytes(&Verdict::Keep(row)).unwrap();
+/// assert!(matches!(pool_ipc::from_bytes::<Verdict>(&bytes), Ok(Verdict::Keep(r)) if r.name == "a"));
+/// ```
+#[macro_export]
+macro_rules! wire {
+    ($($item:item)*) => {
+        $(
+            #[derive(
+                $crate::rkyv::Archive,
+                $crate::rkyv::Serialize,
+                $crate::rkyv::Deserialize,
+            )]
+            #[rkyv(crate = $crate::rkyv)]
+            $item
+        )*
+    };
+}

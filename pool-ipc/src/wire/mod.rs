@@ -1,0 +1,16 @@
+//! What may cross a process boundary, and how it becomes bytes and a value again.
+
+mod decoder;
+mod encoder;
+mod fault;
+mod macros;
+mod segments;
+mod whole;
+mod wire_trait;
+
+pub use decoder::{Decoder, WireCheck, WireDecode};
+pub use encoder::{Encoder, WireEncode};
+pub use fault::WireFault;
+pub use segments::SegmentId;
+pub use whole::{from_bytes, to_bytes, view_bytes};
+pub use wire_trait::Wire;
