@@ -1,0 +1,133 @@
+//! The descriptors of a process that begins or was just forked.
+//!
+//! Invariant: descriptors are closed and adopted by number only here, and only in a process that is being born,
+//! where no value owns them yet, or none of those that own them is used again.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
+    sys::stat::Mode,
+    unistd::{dup2_stderr, dup2_stdin, dup2_stdout},
+};
+
+use super::sys;
+
+/// The first number behind standard input, output and errors.
+pub(super) const FIRST_GIVEN: RawFd = 3;
+
+/// Replaces standard input by one that is at its end, so that nothing reads what is meant for the user's program.
+/// Only a process without any free descriptor keeps the old one.
+pub(crate) fn null_stdin() {
+    if let Ok(nothing) = nothing_above(FIRST_GIVEN) {
+        let _ = dup2_stdin(&nothing);
+    }
+}
+
+/// Gives standard output and errors a place to go if the parent had closed them, lest the next file that is
+/// opened takes their number and receives what is printed.
+pub(super) fn fill_output() {
+    for (number, fill) in [
+        (1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>),
+        (2, dup2_stderr),
+    ] {
+        if !sys::is_open(number)
+            && let Ok(nothing) = nothing_above(FIRST_GIVEN)
+        {
+            let _ = fill(nothing);
+        }
+    }
+}
+
+/// Closes every descriptor from 3 on that is not in `fds`. Their owners, if any, must not be used again, so this
+/// is for a process that was just started or forked. Does not allocate, except on kernels before 5.9.
+pub(crate) fn keep_only(fds: &[RawFd]) {
+    let mut first = FIRST_GIVEN;
+    loop {
+        let kept = fds.iter().copied().filter(|fd| *fd >= first).min();
+        let last = kept.map_or(u32::MAX, |fd| fd.unsigned_abs().saturating_sub(1));
+        if first.unsigned_abs() <= last && sys::close_range(first, last).is_err() {
+            return close_listed(fds);
+        }
+        match kept.and_then(|fd| fd.checked_add(1)) {
+            Some(next) => first = next,
+            None => return,
+        }
+    }
+}
+
+fn close_listed(fds: &[RawFd]) {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    // All numbers before the first is closed, since reading the list needs a descriptor of its own.
+    let open: Vec<RawFd> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open
+        .into_iter()
+        .filter(|fd| *fd >= FIRST_GIVEN && !fds.contains(fd))
+    {
+        sys::close(fd);
+    }
+}
+
+/// Takes the descriptors `FIRST_GIVEN .. FIRST_GIVEN + count`, and sets close-on-exec on them.
+///
+/// # Safety
+///
+/// They are open, and nothing else in this process owns them.
+pub(super) unsafe fn adopt_given(count: u32) -> Vec<OwnedFd> {
+    (FIRST_GIVEN..)
+        .take(count as usize)
+        .map(|number| {
+            // SAFETY: promised by the caller.
+            let fd = unsafe { OwnedFd::from_raw_fd(number) };
+            let _ = fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+            fd
+        })
+        .collect()
+}
+
+/// A duplicate of `fd` with the number `lowest` or a higher one, closed on exec.
+pub(super) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Something to read that is at its end, and to write that swallows everything where there is `/dev/null`.
+pub(super) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
+    let nothing = match open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(null) => null,
+        // A chroot without /dev: the end of a pipe that nobody writes.
+        Err(_) => nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0,
+    };
+    duplicate_above(nothing.as_fd(), lowest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_duplicate_lies_above_and_is_closed_on_exec() {
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        let copy = duplicate_above(reader.as_fd(), 300).unwrap();
+        assert!(copy.as_raw_fd() >= 300);
+        let flags = fcntl(&copy, FcntlArg::F_GETFD).unwrap();
+        assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
+    }
+
+    #[test]
+    fn nothing_is_at_its_end() {
+        let nothing = nothing_above(3).unwrap();
+        assert_eq!(nix::unistd::read(&nothing, &mut [0; 8]), Ok(0));
+    }
+}

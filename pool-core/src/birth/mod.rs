@@ -1,0 +1,29 @@
+//! How a fresh copy of this executable comes to life, and what a process tidies up when it is born.
+//!
+//! Invariant: a copy is started only if it is certain to be taken over before its `main`, and a process that is
+//! no such copy is never disturbed. `spawn.rs` starts a copy, `ticket.rs` is what it is told, `takeover.rs` is
+//! where it wakes up; the other files are the acts of tidying.
+
+pub(crate) mod descriptors;
+pub(crate) mod image;
+#[cfg(all(feature = "takeover", target_env = "gnu"))]
+mod initialisers;
+pub(crate) mod kinship;
+mod origin;
+pub(crate) mod process;
+pub(crate) mod signals;
+pub(crate) mod spawn;
+pub(crate) mod strays;
+mod sys;
+pub(crate) mod takeover;
+mod ticket;
+
+pub(crate) use descriptors::{keep_only, null_stdin};
+pub(crate) use image::{address_of, identity, offset_of};
+pub(crate) use kinship::{arm_parent_death, become_subreaper, pidfd_open};
+pub(crate) use process::{set_process_name, thread_count};
+pub(crate) use signals::reset_signals;
+pub(crate) use spawn::spawn_copy;
+pub(crate) use strays::kill_strays;
+pub use takeover::init;
+pub(crate) use takeover::{Birth, Refusal, check_takeover};
