@@ -30,10 +30,7 @@ pub(crate) fn null_stdin() {
 /// Gives standard output and errors a place to go if the parent had closed them, lest the next file that is
 /// opened takes their number and receives what is printed.
 pub(super) fn fill_output() {
-    for (number, fill) in [
-        (1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>),
-        (2, dup2_stderr),
-    ] {
+    for (number, fill) in [(1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>), (2, dup2_stderr)] {
         if !sys::is_open(number)
             && let Ok(nothing) = nothing_above(FIRST_GIVEN)
         {
@@ -64,14 +61,9 @@ fn close_listed(fds: &[RawFd]) {
         return;
     };
     // All numbers before the first is closed, since reading the list needs a descriptor of its own.
-    let open: Vec<RawFd> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    for fd in open
-        .into_iter()
-        .filter(|fd| *fd >= FIRST_GIVEN && !fds.contains(fd))
-    {
+    let open: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd >= FIRST_GIVEN && !fds.contains(fd)) {
         sys::close(fd);
     }
 }

@@ -40,12 +40,7 @@ pub(crate) fn identity() -> u64 {
     let hash = match Image::main().and_then(Image::build_id) {
         Some(id) => fnv(id),
         None => std::fs::metadata("/proc/self/exe").map_or(0, |file| {
-            let words = [
-                file.ino(),
-                file.size(),
-                file.mtime() as u64,
-                file.mtime_nsec() as u64,
-            ];
+            let words = [file.ino(), file.size(), file.mtime() as u64, file.mtime_nsec() as u64];
             fnv(words.map(u64::to_ne_bytes).as_flattened())
         }),
     };
@@ -109,20 +104,14 @@ impl Image {
             }
             // SAFETY: pointer and length come from the loader, which keeps the headers as long as the object.
             let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-            let image = Image {
-                bias: info.dlpi_addr,
-                headers,
-            };
+            let image = Image { bias: info.dlpi_addr, headers };
             let here = image.holds(search.addr.wrapping_sub(image.bias), 1);
             if here {
                 search.found = Some(image);
             }
             here.into()
         }
-        let mut search = Search {
-            addr: addr as u64,
-            found: None,
-        };
+        let mut search = Search { addr: addr as u64, found: None };
         // SAFETY: `visit` matches the type of `search`, which outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
         search.found
@@ -140,42 +129,27 @@ impl Image {
         use libc::PT_DYNAMIC;
         const DT_INIT_ARRAY: u64 = 25;
         const DT_INIT_ARRAYSZ: u64 = 27;
-        let dynamic = self
-            .headers
-            .iter()
-            .find(|header| header.p_type == PT_DYNAMIC)?;
+        let dynamic = self.headers.iter().find(|header| header.p_type == PT_DYNAMIC)?;
         let entries = self.words(dynamic.p_vaddr, dynamic.p_memsz / 8)?;
-        let value = |tag| {
-            entries
-                .chunks_exact(2)
-                .find(|entry| entry[0] == tag)
-                .map(|entry| entry[1])
-        };
+        let value =
+            |tag| entries.chunks_exact(2).find(|entry| entry[0] == tag).map(|entry| entry[1]);
         let (offset, bytes) = (value(DT_INIT_ARRAY)?, value(DT_INIT_ARRAYSZ)?);
         self.holds(offset, bytes)
             .then(|| (self.address(offset), bytes as usize / size_of::<usize>()))
     }
 
     fn build_id(self) -> Option<&'static [u8]> {
-        self.headers
-            .iter()
-            .filter(|header| header.p_type == PT_NOTE)
-            .find_map(|header| {
-                let notes = self.bytes(header.p_vaddr, header.p_memsz)?;
-                build_id_in(notes, if header.p_align == 8 { 8 } else { 4 })
-            })
+        self.headers.iter().filter(|header| header.p_type == PT_NOTE).find_map(|header| {
+            let notes = self.bytes(header.p_vaddr, header.p_memsz)?;
+            build_id_in(notes, if header.p_align == 8 { 8 } else { 4 })
+        })
     }
 
     fn holds(self, offset: u64, len: u64) -> bool {
-        self.headers
-            .iter()
-            .filter(|header| header.p_type == PT_LOAD)
-            .any(|header| {
-                let inside = offset.wrapping_sub(header.p_vaddr);
-                offset >= header.p_vaddr
-                    && inside < header.p_memsz
-                    && len <= header.p_memsz - inside
-            })
+        self.headers.iter().filter(|header| header.p_type == PT_LOAD).any(|header| {
+            let inside = offset.wrapping_sub(header.p_vaddr);
+            offset >= header.p_vaddr && inside < header.p_memsz && len <= header.p_memsz - inside
+        })
     }
 
     fn address(self, offset: u64) -> usize {
@@ -186,8 +160,7 @@ impl Image {
         let at = ptr::with_exposed_provenance(self.address(offset));
         // SAFETY: inside a loaded segment; only called for notes and the dynamic section, which the loader has
         // finished with and nobody writes.
-        self.holds(offset, len)
-            .then(|| unsafe { slice::from_raw_parts(at, len as usize) })
+        self.holds(offset, len).then(|| unsafe { slice::from_raw_parts(at, len as usize) })
     }
 
     #[cfg(feature = "takeover")]
@@ -203,9 +176,7 @@ impl Image {
 fn build_id_in(mut notes: &[u8], align: usize) -> Option<&[u8]> {
     const NT_GNU_BUILD_ID: u32 = 3;
     let word = |notes: &[u8], i: usize| {
-        Some(u32::from_ne_bytes(
-            notes.get(4 * i..4 * i + 4)?.try_into().ok()?,
-        ))
+        Some(u32::from_ne_bytes(notes.get(4 * i..4 * i + 4)?.try_into().ok()?))
     };
     loop {
         let (name_len, id_len) = (word(notes, 0)? as usize, word(notes, 1)? as usize);
@@ -226,10 +197,7 @@ mod tests {
 
     #[test]
     fn offsets_lead_back_to_code_and_data() {
-        for addr in [
-            &raw const HERE as usize,
-            offset_of as fn(usize) -> Option<u64> as usize,
-        ] {
+        for addr in [&raw const HERE as usize, offset_of as fn(usize) -> Option<u64> as usize] {
             let offset = offset_of(addr).unwrap();
             assert_eq!(address_of(offset), Some(addr));
         }
@@ -282,11 +250,8 @@ mod tests {
             }
             note
         };
-        let notes = [
-            note(b"GNU\0", 1, b"abc"),
-            note(b"Go\0", 3, b"no"),
-            note(b"GNU\0", 3, b"12345"),
-        ];
+        let notes =
+            [note(b"GNU\0", 1, b"abc"), note(b"Go\0", 3, b"no"), note(b"GNU\0", 3, b"12345")];
         assert_eq!(build_id_in(&notes.concat(), 4), Some(&b"12345"[..]));
         assert_eq!(build_id_in(&notes[0], 4), None);
         let mut endless = notes[2].clone();

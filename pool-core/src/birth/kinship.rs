@@ -57,11 +57,7 @@ pub(super) fn has_ended(pid: Pid) -> bool {
 
 /// Whether the process behind `pidfd` has ended, or does so within `timeout`.
 pub(super) fn ends_within(pidfd: &OwnedFd, timeout: PollTimeout) -> bool {
-    poll(
-        &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
-        timeout,
-    )
-    .is_ok_and(|ready| ready > 0)
+    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]
@@ -75,10 +71,7 @@ mod tests {
         assert!(!has_ended(nix::unistd::getpid()));
         let mut child = Command::new("true").spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
-        assert!(ends_within(
-            &pidfd_open(pid).unwrap(),
-            PollTimeout::from(5_000u16)
-        ));
+        assert!(ends_within(&pidfd_open(pid).unwrap(), PollTimeout::from(5_000u16)));
         assert!(has_ended(pid));
         child.wait().unwrap();
         assert!(has_ended(pid));

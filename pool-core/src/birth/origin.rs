@@ -25,27 +25,18 @@ pub(super) fn origin_of(landmark: usize) -> Origin {
 }
 
 fn compare(landmark: usize) -> Option<Origin> {
-    let (file, path) = (
-        fs::metadata("/proc/self/exe").ok()?,
-        fs::read_link("/proc/self/exe").ok()?,
-    );
+    let (file, path) =
+        (fs::metadata("/proc/self/exe").ok()?, fs::read_link("/proc/self/exe").ok()?);
     let mut maps = BufReader::new(File::open("/proc/self/maps").ok()?);
     let mut line = Vec::new();
     while maps.read_until(b'\n', &mut line).ok()? > 0 {
         if let Some(mapping) = Mapping::parse(&line).filter(|mapping| mapping.holds(landmark)) {
-            let device = (
-                nix::sys::stat::major(file.dev()),
-                nix::sys::stat::minor(file.dev()),
-            );
+            let device = (nix::sys::stat::major(file.dev()), nix::sys::stat::minor(file.dev()));
             // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both paths
             // are what the kernel calls the same open file, even after it was renamed or deleted.
             let same = (mapping.device, mapping.inode) == (device, file.ino())
                 || (mapping.inode != 0 && mapping.path == path.as_os_str().as_bytes());
-            return Some(if same {
-                Origin::OwnExecutable
-            } else {
-                Origin::Foreign
-            });
+            return Some(if same { Origin::OwnExecutable } else { Origin::Foreign });
         }
         line.clear();
     }
@@ -101,19 +92,13 @@ mod tests {
             path: b"/opt/a b/prog",
         };
         assert_eq!(Mapping::parse(line), Some(expected));
-        assert_eq!(
-            Mapping::parse(b"10-20 rw-p 0 00:00 0 \n").unwrap().path,
-            b""
-        );
+        assert_eq!(Mapping::parse(b"10-20 rw-p 0 00:00 0 \n").unwrap().path, b"");
         assert_eq!(Mapping::parse(b"nonsense"), None);
     }
 
     #[test]
     fn this_test_program_is_its_own_executable() {
-        assert_eq!(
-            origin_of(Image::main().unwrap().landmark()),
-            Origin::OwnExecutable
-        );
+        assert_eq!(origin_of(Image::main().unwrap().landmark()), Origin::OwnExecutable);
         let local = 0u8;
         assert_eq!(origin_of(&raw const local as usize), Origin::Foreign);
     }

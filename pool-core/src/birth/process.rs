@@ -12,10 +12,7 @@ use nix::sys::prctl;
 /// Names this process in `ps` and `top`: the first 15 bytes of `name`, up to a NUL. Does not allocate.
 pub(crate) fn set_process_name(name: &str) {
     const LEN: usize = 15;
-    let len = (0..=LEN)
-        .rev()
-        .find(|len| name.is_char_boundary(*len))
-        .unwrap_or(0);
+    let len = (0..=LEN).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0);
     let mut buffer = [0; LEN + 1];
     buffer[..len].copy_from_slice(&name.as_bytes()[..len]);
     if let Ok(name) = std::ffi::CStr::from_bytes_until_nul(&buffer) {

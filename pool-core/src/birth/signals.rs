@@ -10,12 +10,8 @@ use nix::sys::signal::{SigSet, Signal};
 use super::sys::{self, Disposition};
 
 /// The signals that ask a whole program to end.
-pub(super) const ENDING_WITH_THE_PARENT: [Signal; 4] = [
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGTERM,
-];
+pub(super) const ENDING_WITH_THE_PARENT: [Signal; 4] =
+    [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM];
 
 /// Forgets the handlers of the program that this process was forked from, or that its initialisers have set.
 /// Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the program to end get a
@@ -42,9 +38,7 @@ fn wish(signal: c_int, present: Disposition) -> Disposition {
     if signal == libc::SIGCHLD {
         return Disposition::Default;
     }
-    let ending = ENDING_WITH_THE_PARENT
-        .iter()
-        .any(|ending| *ending as c_int == signal);
+    let ending = ENDING_WITH_THE_PARENT.iter().any(|ending| *ending as c_int == signal);
     match present {
         Disposition::Ignored => Disposition::Ignored,
         _ if ending => Disposition::Handled,

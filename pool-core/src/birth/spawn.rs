@@ -55,21 +55,14 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
         role,
         words: words.to_vec(),
     };
-    let ticket = Ticket {
-        anchor,
-        record: record_at,
-        nonce: record.nonce,
-    };
+    let ticket = Ticket { anchor, record: record_at, nonce: record.nonce };
 
     // Every source lies above every target, so that no move overwrites a source that a later one needs, and none
     // moves a descriptor onto itself, which would leave close-on-exec set.
     let above = |fd: BorrowedFd<'_>| duplicate_above(fd, record_at + 1);
     let nothing = nothing_above(record_at + 1)?;
     let record = above(record.seal()?.as_fd())?;
-    let given = fds
-        .iter()
-        .map(|fd| above(*fd))
-        .collect::<io::Result<Vec<_>>>()?;
+    let given = fds.iter().map(|fd| above(*fd)).collect::<io::Result<Vec<_>>>()?;
     let descriptors: Vec<_> = [(nothing.as_fd(), 0)]
         .into_iter()
         .chain(given.iter().map(AsFd::as_fd).zip(FIRST_GIVEN..))
@@ -78,9 +71,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
 
     sys::spawn(&Start {
         path: c"/proc/self/exe",
-        argv: &env::args_os()
-            .map(c_string)
-            .collect::<io::Result<Vec<_>>>()?,
+        argv: &env::args_os().map(c_string).collect::<io::Result<Vec<_>>>()?,
         environment: &environment(ticket)?,
         descriptors: &descriptors,
         close_from: close_from.map(|action| (action, record_at + 1)),

@@ -61,10 +61,7 @@ fn reap_until(pid: Pid, deadline: Instant) {
         match &pidfd {
             Ok(pidfd) => {
                 let whole_ms = left + Duration::from_millis(1);
-                ends_within(
-                    pidfd,
-                    PollTimeout::try_from(whole_ms).unwrap_or(PollTimeout::MAX),
-                );
+                ends_within(pidfd, PollTimeout::try_from(whole_ms).unwrap_or(PollTimeout::MAX));
             }
             // No pidfd here: nothing else wakes us for one certain child without touching SIGCHLD.
             Err(_) => thread::sleep(Duration::from_millis(1)),
@@ -83,9 +80,7 @@ fn listed() -> io::Result<Vec<Pid>> {
     for thread in fs::read_dir("/proc/self/task")? {
         let list = fs::read_to_string(thread?.path().join("children"))?;
         children.extend(
-            list.split_ascii_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .map(Pid::from_raw),
+            list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw),
         );
     }
     Ok(children)
@@ -107,9 +102,7 @@ fn scanned() -> io::Result<Vec<Pid>> {
 fn parent_in(stat: &[u8]) -> Option<Pid> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
-    Some(Pid::from_raw(
-        fields.split_ascii_whitespace().nth(1)?.parse().ok()?,
-    ))
+    Some(Pid::from_raw(fields.split_ascii_whitespace().nth(1)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -147,10 +140,7 @@ mod tests {
 
     #[test]
     fn a_name_may_look_like_fields() {
-        assert_eq!(
-            parent_in(b"7 (a) R 1 (b) S 42 7 7"),
-            Some(Pid::from_raw(42))
-        );
+        assert_eq!(parent_in(b"7 (a) R 1 (b) S 42 7 7"), Some(Pid::from_raw(42)));
         assert_eq!(parent_in(b"7 (cut"), None);
     }
 }

@@ -29,10 +29,7 @@ pub(super) fn in_environment(name: &CStr) -> bool {
 pub(super) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: a plain system call with two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    let fd = RawFd::try_from(fd)
-        .ok()
-        .filter(|fd| *fd >= 0)
-        .ok_or_else(io::Error::last_os_error)?;
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel has just made `fd` for us, with close-on-exec set; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -43,11 +40,7 @@ pub(super) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
 pub(super) fn close_range(first: RawFd, last: u32) -> io::Result<()> {
     // SAFETY: a plain system call with three integers; it touches no memory.
     let code = unsafe { libc::syscall(libc::SYS_close_range, first as u32, last, 0) };
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Closes one descriptor by number, with the same duty as [`close_range`].
@@ -102,11 +95,7 @@ pub(super) fn set_disposition(signal: c_int, wish: Disposition) -> io::Result<()
     }
     // SAFETY: the handler, if any, is `no_op`, which may interrupt anything.
     let code = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The action "close every descriptor from this one on" of `posix_spawn`, glibc 2.34 and later.
@@ -179,19 +168,11 @@ pub(super) fn spawn(start: &Start<'_>) -> io::Result<Pid> {
 
 /// The `posix_spawn` family returns error numbers instead of setting `errno`.
 fn check(code: c_int) -> io::Result<()> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(code))
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }
 
 fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
-    strings
-        .iter()
-        .map(|s| s.as_ptr().cast_mut())
-        .chain([ptr::null_mut()])
-        .collect()
+    strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }
 
 struct Actions(libc::posix_spawn_file_actions_t);
@@ -227,10 +208,7 @@ impl Attributes {
         };
         // SAFETY: `attributes` is initialised and `blocked` is a signal set.
         unsafe {
-            check(libc::posix_spawnattr_setsigmask(
-                &raw mut attributes.0,
-                blocked.as_ref(),
-            ))?;
+            check(libc::posix_spawnattr_setsigmask(&raw mut attributes.0, blocked.as_ref()))?;
             check(libc::posix_spawnattr_setflags(
                 &raw mut attributes.0,
                 libc::POSIX_SPAWN_SETSIGMASK as _,

@@ -69,16 +69,7 @@ mod hook {
     extern "C" fn hook(argc: c_int, argv: *const *const c_char, environment: *const *const c_char) {
         READY.store(true, Ordering::Relaxed);
         if sys::in_environment(VARIABLE) {
-            begin(|| {
-                run_after(
-                    &raw const HOOK,
-                    Arguments {
-                        argc,
-                        argv,
-                        environment,
-                    },
-                )
-            });
+            begin(|| run_after(&raw const HOOK, Arguments { argc, argv, environment }));
         }
     }
 }
@@ -149,21 +140,13 @@ fn try_claim() -> Option<Claim> {
 
     // SAFETY: the nonce proves that the starter has put these descriptors here for this process, in which nobody
     // else knows of them.
-    let (fds, _) = unsafe {
-        (
-            adopt_given(record.descriptors),
-            OwnedFd::from_raw_fd(ticket.record),
-        )
-    };
+    let (fds, _) =
+        unsafe { (adopt_given(record.descriptors), OwnedFd::from_raw_fd(ticket.record)) };
     if !record.closed {
         keep_only(&given.collect::<Vec<_>>());
     }
     fill_output();
-    Some(Claim::Copy(Birth {
-        role: record.role,
-        words: record.words,
-        fds,
-    }))
+    Some(Claim::Copy(Birth { role: record.role, words: record.words, fds }))
 }
 
 /// The place in the image that a ticket for this version of the crate names.
@@ -210,9 +193,7 @@ pub(crate) fn check_takeover() -> Result<(), Refusal> {
     if PASSED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let image = Image::main()
-        .filter(|_| anchor().is_some())
-        .ok_or(Refusal::NotMainExecutable)?;
+    let image = Image::main().filter(|_| anchor().is_some()).ok_or(Refusal::NotMainExecutable)?;
     if sys::auxiliary(libc::AT_SECURE) != 0 {
         return Err(Refusal::Secure);
     }

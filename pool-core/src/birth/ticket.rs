@@ -37,11 +37,7 @@ pub(super) struct Ticket {
 
 impl Ticket {
     pub(super) fn to_text(self) -> String {
-        let Self {
-            anchor,
-            record,
-            nonce,
-        } = self;
+        let Self { anchor, record, nonce } = self;
         format!("{VERSION}:{anchor:x}:{record}:{nonce:x}")
     }
 
@@ -52,19 +48,14 @@ impl Ticket {
         let anchor = u64::from_str_radix(fields.next()?, 16).ok()?;
         let record = fields.next()?.parse().ok()?;
         let nonce = u64::from_str_radix(fields.next()?, 16).ok()?;
-        fields.next().is_none().then_some(Self {
-            anchor,
-            record,
-            nonce,
-        })
+        fields.next().is_none().then_some(Self { anchor, record, nonce })
     }
 }
 
 /// A number that no earlier or later start uses, so that a ticket kept by accident matches no other record.
 pub(super) fn fresh_nonce() -> u64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     // The pid and the time beside the random keys, since a forked process repeats its parent's keys.
     std::hash::RandomState::new().hash_one((std::process::id(), now))
 }
@@ -90,12 +81,7 @@ impl Record {
     pub(super) fn seal(&self) -> io::Result<OwnedFd> {
         let fd = sealable()?;
         let mut file = File::from(fd);
-        file.write_all(
-            self.to_words()
-                .map(u64::to_ne_bytes)
-                .collect::<Vec<_>>()
-                .as_flattened(),
-        )?;
+        file.write_all(self.to_words().map(u64::to_ne_bytes).collect::<Vec<_>>().as_flattened())?;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals()))?;
         Ok(file.into())
     }
@@ -187,27 +173,14 @@ mod tests {
 
     #[test]
     fn a_ticket_survives_its_text() {
-        let ticket = Ticket {
-            anchor: 0xdead_beef,
-            record: 12,
-            nonce: u64::MAX,
-        };
+        let ticket = Ticket { anchor: 0xdead_beef, record: 12, nonce: u64::MAX };
         assert_eq!(Ticket::parse(&ticket.to_text()), Some(ticket));
     }
 
     #[test]
     fn anything_else_is_no_ticket() {
-        for text in [
-            "",
-            "1",
-            "1:",
-            "2:1:3:4",
-            "1:1:3",
-            "1:1:3:4:5",
-            "1:x:3:4",
-            "1:1:-:4",
-            "1:1:3:",
-        ] {
+        for text in ["", "1", "1:", "2:1:3:4", "1:1:3", "1:1:3:4:5", "1:x:3:4", "1:1:-:4", "1:1:3:"]
+        {
             assert_eq!(Ticket::parse(text), None, "{text}");
         }
     }
@@ -225,9 +198,7 @@ mod tests {
     #[test]
     fn what_is_not_sealed_or_no_record_is_not_read() {
         let open = sealable().unwrap();
-        File::from(open.try_clone().unwrap())
-            .write_all(&[0; 80])
-            .unwrap();
+        File::from(open.try_clone().unwrap()).write_all(&[0; 80]).unwrap();
         assert_eq!(Record::read(open.as_fd()), None);
         fcntl(&open, FcntlArg::F_ADD_SEALS(seals())).unwrap();
         assert_eq!(Record::read(open.as_fd()), None);
