@@ -1,2 +1,83 @@
-//! The one gate of this workspace, for people and for CI alike.
-fn main() {}
+//! `cargo xtask …`: the one gate of this workspace, for people and for CI alike.
+//!
+//! Each sub-command is a file of its own. `test` and `ci` put cells (`cells/`) into a matrix
+//! (`matrix.rs`); every command of a cell runs under a deadline (`deadline.rs`).
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod cells;
+mod ci;
+mod deadline;
+mod demo;
+mod loom;
+mod matrix;
+mod readme;
+mod scratch;
+mod table;
+mod test;
+mod tree;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test [--quick] [--method M]… [--only TEXT]… [--list] [--verbose]
+               run the test matrix and print it as a table
+                 --quick      debug only: unit tests, conformance, doc tests of pool-api
+                 --method M   only the cells of this start method
+                              (fork, forkserver, spawn, threads; may be repeated)
+                 --only TEXT  only the rows whose name contains TEXT (may be repeated)
+                 --list       print the cells instead of running them
+                 --verbose    show the output of every command, not only of failed ones
+  ci [--only TEXT]… [--list] [--verbose]
+               what must pass before a change is accepted: format, clippy, docs, loom,
+               demo on a small input, and the whole of `test`
+  loom         model-check the task board (LOOM_MAX_PREEMPTIONS, default 3)
+  demo [--small] [ARGS]…
+               build and run the demo of pool-api in release;
+               --small gives it the sources of this workspace as input
+  bench [ROW]… build and run the benchmarks in release, all of them or the given rows
+  help         print this text";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let command = args.next();
+    let rest: Vec<OsString> = args.collect();
+    match command.as_ref().map(|c| c.to_string_lossy()).as_deref() {
+        None | Some("help" | "--help" | "-h") => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some("test") => test::main(&rest),
+        Some("ci") => ci::main(&rest),
+        Some("loom") => loom::main(&rest),
+        Some("demo") => demo::main(&rest),
+        Some("bench") => bench::main(&rest),
+        Some(other) => misused(&format!("there is no command `{other}`")),
+    }
+}
+
+/// Says what was wrong with the arguments; the exit code is 2, as is usual for that.
+fn misused(complaint: &str) -> ExitCode {
+    eprintln!("xtask: {complaint}\n\n{USAGE}");
+    ExitCode::from(2)
+}
+
+/// Runs a command on the user's own terminal and passes its exit code on (128 + n after signal n).
+fn hand_over(mut command: Command) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt as _;
+    match command.status() {
+        Ok(status) => {
+            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+            ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        }
+        Err(error) => {
+            eprintln!("xtask: {}: {error}", command.get_program().to_string_lossy());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `cargo xtask ci`: everything that must pass before a change is accepted, as one matrix.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::cells::{BUILD, lints};
+use crate::matrix::{Matrix, Profile};
+use crate::workspace::Workspace;
+use crate::{demo, loom, misused, test};
+
+/// After this no cell begins, so that the closing lines come within three quarters of an hour.
+const BUDGET: Duration = Duration::from_secs(42 * 60);
+
+/// Entry point of the sub-command.
+pub(crate) fn main(args: &[OsString]) -> ExitCode {
+    let mut selection = match test::options(args) {
+        Ok((selection, false)) => selection,
+        Ok((_, true)) => return misused("ci has no --quick"),
+        Err(complaint) => return misused(&complaint),
+    };
+    selection.budget = Some(BUDGET);
+    let workspace = Workspace::current();
+    let mut matrix = Matrix::default();
+    lints::add(&mut matrix, &workspace);
+    let ours = workspace.clone();
+    matrix.add("loom", Profile::Release, move |steps| {
+        steps.run(loom::command(&ours), BUILD).map(drop)
+    });
+    let ours = workspace.clone();
+    matrix.add("demo", Profile::Release, move |steps| {
+        let mut command = demo::command(&ours, demo::small_input(&ours));
+        command.current_dir(ours.root()).env("CARGO_TARGET_DIR", ours.target());
+        steps.run(command, BUILD).map(drop)
+    });
+    if let Err(error) = test::add_all(&mut matrix, &workspace) {
+        eprintln!("xtask: no temporary folder: {error}");
+        return ExitCode::FAILURE;
+    }
+    matrix.run(&selection)
+}
