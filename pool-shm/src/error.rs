@@ -67,10 +67,7 @@ pub enum Error {
 impl Error {
     /// An [`Error::Os`] from anything that carries an errno.
     pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Os {
-            doing,
-            source: source.into(),
-        }
+        Self::Os { doing, source: source.into() }
     }
 }
 
@@ -91,10 +88,7 @@ impl fmt::Display for Error {
                 f.write_str("the segment cannot be sealed while it is mapped writable")
             }
             Self::OutOfRange { offset, len, size } => {
-                write!(
-                    f,
-                    "{len} bytes from {offset} on do not lie inside {size} bytes"
-                )
+                write!(f, "{len} bytes from {offset} on do not lie inside {size} bytes")
             }
             Self::ReadOnly => f.write_str("the mapping is read-only"),
             Self::InvalidName { name, reason } => {
@@ -127,9 +121,7 @@ mod tests {
     fn the_kernel_s_reason_is_the_source() {
         let error = Error::os("mapping a segment", nix::errno::Errno::ENOMEM);
         assert_eq!(error.to_string(), "mapping a segment failed");
-        let source = error
-            .source()
-            .and_then(|source| source.downcast_ref::<io::Error>());
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::ENOMEM));
     }
 

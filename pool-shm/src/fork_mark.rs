@@ -105,9 +105,7 @@ pub(crate) fn this_process() -> Result<NonZeroU64, Error> {
     }
     let next = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
     // Several threads of the child may be here; the first one names the process.
-    let settled = mark
-        .word()
-        .compare_exchange(0, next, Ordering::SeqCst, Ordering::SeqCst);
+    let settled = mark.word().compare_exchange(0, next, Ordering::SeqCst, Ordering::SeqCst);
     Ok(NonZeroU64::new(settled.map_or_else(|seen| seen, |_| next)).expect("counted up from 1"))
 }
 

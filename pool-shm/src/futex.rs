@@ -36,10 +36,7 @@ pub enum Waited {
 pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> Waited {
     let timeout = timeout.and_then(|limit| {
         let tv_sec = limit.as_secs().try_into().ok()?;
-        Some(libc::timespec {
-            tv_sec,
-            tv_nsec: limit.subsec_nanos() as _,
-        })
+        Some(libc::timespec { tv_sec, tv_nsec: limit.subsec_nanos() as _ })
     });
     match sys::futex_wait(word, expected, timeout.as_ref()) {
         Ok(()) => Waited::Woken,
@@ -103,9 +100,6 @@ mod tests {
 
     #[test]
     fn a_timeout_of_zero_ends_at_once() {
-        assert_eq!(
-            wait(&AtomicU32::new(0), 0, Some(Duration::ZERO)),
-            Waited::TimedOut
-        );
+        assert_eq!(wait(&AtomicU32::new(0), 0, Some(Duration::ZERO)), Waited::TimedOut);
     }
 }

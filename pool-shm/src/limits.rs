@@ -19,9 +19,7 @@ pub fn page_size() -> usize {
     *PAGE_SIZE.get_or_init(|| {
         let asked = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
         let bytes = asked.and_then(|bytes| usize::try_from(bytes).ok());
-        bytes
-            .filter(|bytes| bytes.is_power_of_two())
-            .expect("every Linux names its page size")
+        bytes.filter(|bytes| bytes.is_power_of_two()).expect("every Linux names its page size")
     })
 }
 

@@ -26,11 +26,7 @@ pub struct Mapping {
 impl Mapping {
     /// A mapping that was just made.
     pub(crate) fn new(map: MmapRaw, writable: bool) -> Self {
-        Self {
-            map: ManuallyDrop::new(map),
-            writable,
-            kept_by: AtomicU64::new(0),
-        }
+        Self { map: ManuallyDrop::new(map), writable, kept_by: AtomicU64::new(0) }
     }
 
     /// The first byte. Writing through it needs [`is_writable`](Self::is_writable).
@@ -77,9 +73,7 @@ impl Mapping {
         if self.is_foreign() {
             return Err(Error::os(DOING, nix::errno::Errno::ENOMEM));
         }
-        self.map
-            .advise(Advice::DoFork)
-            .map_err(|source| Error::os(DOING, source))?;
+        self.map.advise(Advice::DoFork).map_err(|source| Error::os(DOING, source))?;
         self.kept_by.store(0, Ordering::SeqCst);
         Ok(())
     }
@@ -110,8 +104,7 @@ impl Mapping {
         // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes no reference into a mapping, and
         // those who do promised to leave its range alone.
         unsafe {
-            self.map
-                .unchecked_advise_range(UncheckedAdvice::Remove, start as usize, len as usize)
+            self.map.unchecked_advise_range(UncheckedAdvice::Remove, start as usize, len as usize)
         }
         .map_err(|source| Error::os(DOING, source))
     }

@@ -83,17 +83,10 @@ impl NamedSegment {
         let shmem = shmem.map_err(|error| explained(error, name, "creating a named segment"))?;
         // Whatever fails from here on drops `shmem`, which removes the name again.
         let file = File::from(opened(&path)?);
-        let metadata = file
-            .metadata()
-            .map_err(|source| Error::os("measuring a named segment", source))?;
+        let metadata =
+            file.metadata().map_err(|source| Error::os("measuring a named segment", source))?;
         reserve(&file, size)?;
-        Ok(Self {
-            shmem,
-            creator: Some(Creator {
-                process,
-                file: identity(&metadata),
-            }),
-        })
+        Ok(Self { shmem, creator: Some(Creator { process, file: identity(&metadata) }) })
     }
 
     /// Opens what another process created.
@@ -105,10 +98,7 @@ impl NamedSegment {
     pub fn open(name: &str) -> Result<Self, Error> {
         let shmem = ShmemConf::new().os_id(checked(name)?).open();
         let shmem = shmem.map_err(|error| explained(error, name, "opening a named segment"))?;
-        Ok(Self {
-            shmem,
-            creator: None,
-        })
+        Ok(Self { shmem, creator: None })
     }
 
     /// Removes a name, for one that a killed program left behind. Those who have the segment keep it.
@@ -119,9 +109,7 @@ impl NamedSegment {
     pub fn unlink(name: &str) -> Result<(), Error> {
         match shm_unlink(checked(name)?.as_str()) {
             Ok(()) => Ok(()),
-            Err(Errno::ENOENT) => Err(Error::NotFound {
-                name: name.to_owned(),
-            }),
+            Err(Errno::ENOENT) => Err(Error::NotFound { name: name.to_owned() }),
             Err(errno) => Err(Error::os("removing a named segment", errno)),
         }
     }
@@ -173,10 +161,7 @@ fn checked(name: &str) -> Result<String, Error> {
         _ if bare.len() > NAME_MAX => "it has more than 255 bytes",
         _ => return Ok(format!("/{bare}")),
     };
-    Err(Error::InvalidName {
-        name: name.to_owned(),
-        reason,
-    })
+    Err(Error::InvalidName { name: name.to_owned(), reason })
 }
 
 /// `len` as a size, if this process may create a file of that length. Asking first matters: past the limit the kernel
@@ -235,22 +220,9 @@ mod tests {
     fn names_are_checked() {
         assert_eq!(checked("a b.c-d_ü").unwrap(), "/a b.c-d_ü");
         assert_eq!(checked("/portable").unwrap(), "/portable");
-        for bad in [
-            "",
-            "/",
-            ".",
-            "..",
-            "/..",
-            "a/b",
-            "//a",
-            "a\0b",
-            &"x".repeat(256),
-        ] {
+        for bad in ["", "/", ".", "..", "/..", "a/b", "//a", "a\0b", &"x".repeat(256)] {
             let error = checked(bad).unwrap_err();
-            assert!(
-                matches!(&error, Error::InvalidName { name, .. } if name == bad),
-                "{error}"
-            );
+            assert!(matches!(&error, Error::InvalidName { name, .. } if name == bad), "{error}");
         }
         assert!(checked(&"x".repeat(255)).is_ok());
     }
@@ -258,9 +230,6 @@ mod tests {
     #[test]
     fn sizes_are_checked() {
         assert!(matches!(creatable(0), Err(Error::Empty)));
-        assert!(matches!(
-            creatable(u64::MAX),
-            Err(Error::TooLong { len: u64::MAX, .. })
-        ));
+        assert!(matches!(creatable(u64::MAX), Err(Error::TooLong { len: u64::MAX, .. })));
     }
 }

@@ -61,10 +61,7 @@ impl Segment {
     pub fn create(name: &str, len: u64) -> Result<Self, Error> {
         if name.len() > LABEL_MAX || name.contains('\0') {
             let reason = "a label has at most 249 bytes and no NUL";
-            return Err(Error::InvalidName {
-                name: name.to_owned(),
-                reason,
-            });
+            return Err(Error::InvalidName { name: name.to_owned(), reason });
         }
         let len = creatable(len)?;
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
@@ -111,10 +108,7 @@ impl Segment {
     ///
     /// [`Error::Os`] when descriptors are used up.
     pub fn try_clone(&self) -> Result<Self, Error> {
-        let fd = self
-            .fd
-            .try_clone()
-            .map_err(|source| Error::os("cloning a segment", source))?;
+        let fd = self.fd.try_clone().map_err(|source| Error::os("cloning a segment", source))?;
         Ok(Self { fd, len: self.len })
     }
 
@@ -155,11 +149,7 @@ impl Segment {
     /// [`Error::OutOfRange`], or [`Error::Os`] after [`seal_content`](Self::seal_content).
     pub fn punch(&self, offset: u64, len: u64) -> Result<(), Error> {
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
-            return Err(Error::OutOfRange {
-                offset,
-                len,
-                size: self.len,
-            });
+            return Err(Error::OutOfRange { offset, len, size: self.len });
         }
         let Some((start, len)) = inner_pages(offset, len) else {
             return Ok(());
@@ -175,10 +165,8 @@ impl Segment {
     ///
     /// [`Error::StillWritable`] while any process maps it writable.
     pub fn seal_content(&self) -> Result<(), Error> {
-        match fcntl(
-            &self.fd,
-            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW),
-        ) {
+        match fcntl(&self.fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW))
+        {
             Ok(_) => Ok(()),
             Err(Errno::EBUSY) => Err(Error::StillWritable),
             Err(errno) => Err(Error::os("sealing the content of a segment", errno)),
@@ -186,10 +174,8 @@ impl Segment {
     }
 
     fn options(&self) -> Result<MmapOptions, Error> {
-        let len = usize::try_from(self.len).map_err(|_| Error::TooLong {
-            len: self.len,
-            limit: usize::MAX as u64,
-        })?;
+        let len = usize::try_from(self.len)
+            .map_err(|_| Error::TooLong { len: self.len, limit: usize::MAX as u64 })?;
         let mut options = MmapOptions::new();
         options.len(len).no_reserve_swap();
         Ok(options)

@@ -22,11 +22,7 @@ pub(crate) fn futex_wait(
             timeout.map_or(ptr::null(), ptr::from_ref),
         )
     };
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Wakes at most `count` sleepers on `word` and says how many there were.

@@ -10,29 +10,11 @@ fn the_limit_is_an_error() {
     assert_eq!(limits::file_size(), Some(1 << 20));
     Segment::create("fits", 1 << 20).unwrap();
     let error = Segment::create("long", (1 << 20) + 1).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooLong {
-                limit: 0x10_0000,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::TooLong { limit: 0x10_0000, .. }), "{error}");
     #[cfg(feature = "named")]
     {
         let name = format!("pool-shm-limit.{}", std::process::id());
         let error = pool_shm::NamedSegment::create(&name, (1 << 20) + 1).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::TooLong {
-                    limit: 0x10_0000,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, Error::TooLong { limit: 0x10_0000, .. }), "{error}");
     }
 }

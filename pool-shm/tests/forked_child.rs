@@ -15,19 +15,13 @@ use processes::{end_of, finish, run, start};
 
 fn main() {
     run(&[
-        (
-            "a_child_and_its_parent_see_each_other_s_writes",
-            writes_are_seen,
-        ),
+        ("a_child_and_its_parent_see_each_other_s_writes", writes_are_seen),
         ("a_descriptor_is_enough_to_join", descriptor_is_enough),
         ("a_futex_wakes_across_processes", futex_wakes_across),
         ("a_mark_reads_zero_in_a_child", mark_is_wiped),
         ("a_kept_mapping_is_a_fault_in_a_child", kept_mapping_faults),
         ("a_mapping_can_be_shared_with_children_again", shared_again),
-        (
-            "a_child_s_drop_leaves_others_memory_alone",
-            drop_unmaps_nothing_else,
-        ),
+        ("a_child_s_drop_leaves_others_memory_alone", drop_unmaps_nothing_else),
         ("a_child_may_keep_its_own_mappings_too", children_keep_too),
     ]);
 }
@@ -104,10 +98,7 @@ fn kept_mapping_faults() {
     let mapping = segment().map().expect("map");
     mapping.dont_fork().expect("dont_fork");
     let child = start(|| word(&mapping, 0).store(1, Ordering::SeqCst));
-    assert_eq!(
-        end_of(child),
-        WaitStatus::Signaled(child, Signal::SIGSEGV, false)
-    );
+    assert_eq!(end_of(child), WaitStatus::Signaled(child, Signal::SIGSEGV, false));
     assert_eq!(word(&mapping, 0).load(Ordering::SeqCst), 0);
     finish(start(|| {
         assert!(mapping.do_fork().is_err());
@@ -149,11 +140,8 @@ fn children_keep_too() {
         let theirs = segment().map().expect("map");
         theirs.dont_fork().expect("dont_fork");
         let address = format!("{:x}-", theirs.as_ptr() as usize);
-        let mapped = || {
-            std::fs::read_to_string("/proc/self/maps")
-                .expect("maps")
-                .contains(&address)
-        };
+        let mapped =
+            || std::fs::read_to_string("/proc/self/maps").expect("maps").contains(&address);
         assert!(mapped());
         drop(theirs);
         assert!(!mapped());

@@ -16,10 +16,7 @@ fn main() {
         ("a_forked_child_s_drop_removes_nothing", forked_drop),
         ("a_child_s_own_segment_goes_with_it", own_of_child),
         ("a_killed_creator_leaves_a_stale_name", stale_name),
-        (
-            "a_name_that_means_something_else_by_now_stays",
-            replaced_name,
-        ),
+        ("a_name_that_means_something_else_by_now_stays", replaced_name),
         ("no_size_yet_is_not_ready", not_ready),
         ("no_room_is_an_error_and_leaves_no_name", no_room),
         ("bad_input_is_named", bad_input),
@@ -55,10 +52,7 @@ fn another_process_opens() {
 
 fn only_the_user() {
     let (name, _ours) = named("mode");
-    let mode = fs::metadata(file(&name))
-        .expect("metadata")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(file(&name)).expect("metadata").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -87,18 +81,12 @@ fn stale_name() {
         let _kept = NamedSegment::create(&name, 1).expect("create");
         nix::sys::signal::raise(Signal::SIGKILL).expect("raise");
     });
-    assert_eq!(
-        end_of(child),
-        WaitStatus::Signaled(child, Signal::SIGKILL, false)
-    );
+    assert_eq!(end_of(child), WaitStatus::Signaled(child, Signal::SIGKILL, false));
     let error = NamedSegment::create(&name, 1).expect_err("stale");
     assert!(matches!(error, Error::Exists { name: found } if found == name));
     NamedSegment::unlink(&name).expect("unlink");
     NamedSegment::create(&name, 1).expect("create");
-    assert!(matches!(
-        NamedSegment::unlink(&name),
-        Err(Error::NotFound { .. })
-    ));
+    assert!(matches!(NamedSegment::unlink(&name), Err(Error::NotFound { .. })));
 }
 
 fn replaced_name() {
@@ -114,10 +102,7 @@ fn replaced_name() {
 fn not_ready() {
     let name = prefix() + "empty";
     fs::write(file(&name), []).expect("write");
-    assert!(matches!(
-        NamedSegment::open(&name),
-        Err(Error::NotReady { .. })
-    ));
+    assert!(matches!(NamedSegment::open(&name), Err(Error::NotReady { .. })));
     NamedSegment::unlink(&name).expect("unlink");
 }
 
@@ -133,21 +118,9 @@ fn no_room() {
 }
 
 fn bad_input() {
-    assert!(matches!(
-        NamedSegment::create("a/b", 1),
-        Err(Error::InvalidName { .. })
-    ));
-    assert!(matches!(
-        NamedSegment::open(""),
-        Err(Error::InvalidName { .. })
-    ));
-    assert!(matches!(
-        NamedSegment::unlink(".."),
-        Err(Error::InvalidName { .. })
-    ));
+    assert!(matches!(NamedSegment::create("a/b", 1), Err(Error::InvalidName { .. })));
+    assert!(matches!(NamedSegment::open(""), Err(Error::InvalidName { .. })));
+    assert!(matches!(NamedSegment::unlink(".."), Err(Error::InvalidName { .. })));
     assert!(matches!(NamedSegment::create("a", 0), Err(Error::Empty)));
-    assert!(matches!(
-        NamedSegment::create("a", u64::MAX),
-        Err(Error::TooLong { .. })
-    ));
+    assert!(matches!(NamedSegment::create("a", u64::MAX), Err(Error::TooLong { .. })));
 }

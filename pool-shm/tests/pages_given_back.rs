@@ -51,10 +51,7 @@ fn through_the_descriptor() {
     let (segment, mapping) = full();
     segment.punch(page(), 2 * page()).unwrap();
     assert_eq!(held(&segment), PAGES as u64 - 2);
-    assert_eq!(
-        written(&mapping),
-        [true, false, false, true, true, true, true, true]
-    );
+    assert_eq!(written(&mapping), [true, false, false, true, true, true, true, true]);
 }
 
 #[test]
@@ -62,10 +59,7 @@ fn through_a_mapping() {
     let (segment, mapping) = full();
     mapping.discard(page(), 2 * page()).unwrap();
     assert_eq!(held(&segment), PAGES as u64 - 2);
-    assert_eq!(
-        written(&mapping),
-        [true, false, false, true, true, true, true, true]
-    );
+    assert_eq!(written(&mapping), [true, false, false, true, true, true, true, true]);
     mapping.discard(0, mapping.len() as u64).unwrap();
     assert_eq!(held(&segment), 0);
 }
@@ -77,23 +71,14 @@ fn only_whole_pages_go() {
     segment.punch(4 * page() - 1, page() + 2).unwrap();
     segment.punch(6 * page(), page() - 1).unwrap();
     mapping.discard(6 * page(), 0).unwrap();
-    assert_eq!(
-        written(&mapping),
-        [true, false, true, true, false, true, true, true]
-    );
+    assert_eq!(written(&mapping), [true, false, true, true, false, true, true, true]);
 }
 
 #[test]
 fn ranges_are_checked() {
     let (segment, mapping) = full();
     let size = segment.len();
-    for (offset, len) in [
-        (0, size + 1),
-        (size, 1),
-        (u64::MAX, 1),
-        (1, u64::MAX),
-        (size + 1, 0),
-    ] {
+    for (offset, len) in [(0, size + 1), (size, 1), (u64::MAX, 1), (1, u64::MAX), (size + 1, 0)] {
         let refused = [segment.punch(offset, len), mapping.discard(offset, len)];
         for result in refused {
             assert!(matches!(result, Err(Error::OutOfRange { size: found, .. }) if found == size));

@@ -52,11 +52,7 @@ fn only_sealed_memfds_are_taken() {
 #[test]
 fn an_empty_memfd_is_refused() {
     let empty = memfd_create("empty", MFdFlags::MFD_ALLOW_SEALING).unwrap();
-    fcntl(
-        &empty,
-        FcntlArg::F_ADD_SEALS(nix::fcntl::SealFlag::F_SEAL_SHRINK),
-    )
-    .unwrap();
+    fcntl(&empty, FcntlArg::F_ADD_SEALS(nix::fcntl::SealFlag::F_SEAL_SHRINK)).unwrap();
     assert!(matches!(Segment::from_fd(empty), Err(Error::Empty)));
 }
 
@@ -104,9 +100,7 @@ fn a_mapping_outlives_its_descriptor_and_shows_writes() {
     // SAFETY: the last byte of the page is mapped, and nobody else has the segment.
     unsafe { writer.as_ptr().add(page_size() - 1).write(9) };
     let mut seen = [0];
-    File::from(segment.into_fd())
-        .read_exact_at(&mut seen, page() - 1)
-        .unwrap();
+    File::from(segment.into_fd()).read_exact_at(&mut seen, page() - 1).unwrap();
     assert_eq!(seen, [9]);
     // SAFETY: as above.
     assert_eq!(unsafe { reader.as_ptr().add(page_size() - 1).read() }, 9);
@@ -116,18 +110,9 @@ fn a_mapping_outlives_its_descriptor_and_shows_writes() {
 fn impossible_segments_are_refused() {
     assert!(matches!(Segment::create("none", 0), Err(Error::Empty)));
     for len in [u64::MAX, u64::MAX - page(), i64::MAX as u64] {
-        assert!(
-            matches!(Segment::create("huge", len), Err(Error::TooLong { .. })),
-            "{len}"
-        );
+        assert!(matches!(Segment::create("huge", len), Err(Error::TooLong { .. })), "{len}");
     }
-    assert!(matches!(
-        Segment::create("a\0b", 1),
-        Err(Error::InvalidName { .. })
-    ));
-    assert!(matches!(
-        Segment::create(&"x".repeat(250), 1),
-        Err(Error::InvalidName { .. })
-    ));
+    assert!(matches!(Segment::create("a\0b", 1), Err(Error::InvalidName { .. })));
+    assert!(matches!(Segment::create(&"x".repeat(250), 1), Err(Error::InvalidName { .. })));
     Segment::create(&"x".repeat(249), 1).unwrap();
 }

@@ -32,11 +32,7 @@ pub(crate) fn start(child: impl FnOnce()) -> Pid {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             alarm::set(30);
-            let code = if catch_unwind(AssertUnwindSafe(child)).is_ok() {
-                0
-            } else {
-                101
-            };
+            let code = if catch_unwind(AssertUnwindSafe(child)).is_ok() { 0 } else { 101 };
             // SAFETY: ends the process; nothing of it is used afterwards.
             unsafe { libc::_exit(code) }
         }
@@ -60,19 +56,11 @@ pub(crate) fn prefix() -> String {
 
 /// Descriptors, shared mappings and names that this process has now.
 fn leftovers() -> (usize, usize, Vec<String>) {
-    let descriptors = fs::read_dir("/proc/self/fd")
-        .expect("/proc/self/fd")
-        .count();
+    let descriptors = fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count();
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc/self/maps");
-    let mappings = maps
-        .lines()
-        .filter(|line| line.contains("/memfd:") || line.contains("/dev/shm/"))
-        .count();
+    let mappings =
+        maps.lines().filter(|line| line.contains("/memfd:") || line.contains("/dev/shm/")).count();
     let names = fs::read_dir("/dev/shm").expect("/dev/shm");
     let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    (
-        descriptors,
-        mappings,
-        names.filter(|name| name.starts_with(&prefix())).collect(),
-    )
+    (descriptors, mappings, names.filter(|name| name.starts_with(&prefix())).collect())
 }
