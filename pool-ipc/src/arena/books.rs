@@ -1,0 +1,393 @@
+//! The books of an arena: which bytes are live, which are warm, and what the limit says. Pure logic, no memory is touched.
+//!
+//! Invariant: every page that may hold memory is counted once, as live (in a live block) or as warm (touched earlier, not in use),
+//! and after each operation live + warm is at most the limit. So the limit bounds what the arena really takes.
+
+use super::{
+    block::{ArenaFull, Block},
+    given::Given,
+    slabs::{ByOffset, Slabs, Turn},
+    space::{Space, Taken},
+};
+
+/// When pages have to go back to make room, this many bytes do, so that not every allocation pays for a system call.
+const GIVE_AT_LEAST: u64 = 256 << 10;
+
+/// A live block of whole pages.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    class: usize,
+    len: u64,
+    /// Bytes from its start that may hold memory from an earlier life.
+    touched: u64,
+}
+
+impl Whole {
+    /// Warm bytes behind what is in use.
+    fn slack(&self) -> u64 {
+        self.touched.saturating_sub(self.len)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Books {
+    page: u64,
+    limit: u64,
+    /// Bytes of live blocks of whole pages, and of slabs with live parts.
+    live: u64,
+    /// Warm bytes behind live blocks.
+    slack: u64,
+    blocks: usize,
+    wholes: ByOffset<Whole>,
+    slabs: Slabs,
+    space: Space,
+    given: Given,
+}
+
+impl Books {
+    /// Books of `capacity` bytes of address space, of which `limit` may hold memory.
+    pub(super) fn new(page: u64, capacity: u64, limit: u64) -> Self {
+        let space = Space::new(page, capacity / page * page);
+        // An empty space has room for one block of its largest class, so whatever fits the limit fits sometime.
+        let limit = limit.min(space.largest()) / page * page;
+        Self {
+            page,
+            limit,
+            live: 0,
+            slack: 0,
+            blocks: 0,
+            wholes: ByOffset::default(),
+            slabs: Slabs::new(page),
+            space,
+            given: Given::default(),
+        }
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Bytes of pages with live blocks.
+    pub(super) fn used(&self) -> u64 {
+        self.live
+    }
+
+    /// Bytes of pages that hold memory and are not in use.
+    pub(super) fn warm(&self) -> u64 {
+        self.slack + self.space.warm() + self.slabs.empty() * self.page
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks == 0
+    }
+
+    /// A block of at least `len` bytes; `give` is called with the ranges to be given back first.
+    #[inline]
+    pub(super) fn alloc(
+        &mut self,
+        len: u64,
+        give: impl FnMut(u64, u64),
+    ) -> Result<Block, ArenaFull> {
+        match self.slabs.class_of(len) {
+            Some(class) => self.alloc_part(class, len, give),
+            None => self.alloc_whole(len, give),
+        }
+    }
+
+    /// Makes a block free; whether it was live.
+    #[inline]
+    pub(super) fn free(&mut self, block: Block) -> bool {
+        let freed = match self.slabs.class_of(block.len) {
+            Some(class) => self.free_part(class, block.offset),
+            None => self.free_whole(block.offset),
+        };
+        self.blocks -= usize::from(freed.is_some());
+        freed.is_some()
+    }
+
+    /// Keeps only the first `used` bytes of a live block, the only ones that were touched. `None` if it is not live.
+    pub(super) fn shrink(&mut self, block: Block, used: u64) -> Option<Block> {
+        if self.slabs.class_of(block.len).is_some() {
+            return Some(block);
+        }
+        let whole = self.wholes.get_mut(&block.offset)?;
+        let len = used.max(1).next_multiple_of(self.page).min(whole.len);
+        self.live -= whole.len - len;
+        self.slack -= whole.slack();
+        whole.len = len;
+        self.slack += whole.slack();
+        Some(Block { offset: block.offset, len })
+    }
+
+    /// Gives back the pages of blocks that stayed free since the last call.
+    pub(super) fn trim(&mut self, give: impl FnMut(u64, u64)) {
+        let Self { slabs, space, given, page, .. } = self;
+        space.trim(given);
+        slabs.trim(|offset| {
+            given.push(offset, *page);
+            space.put(0, offset, 0);
+        });
+        given.flush(give);
+    }
+
+    #[inline]
+    fn alloc_part(
+        &mut self,
+        class: usize,
+        len: u64,
+        give: impl FnMut(u64, u64),
+    ) -> Result<Block, ArenaFull> {
+        let offset = match self.slabs.take(class) {
+            Some((offset, turn)) => {
+                self.live += if turn == Turn::Turned { self.page } else { 0 };
+                offset
+            }
+            None => self.cut(class, len, give)?,
+        };
+        self.blocks += 1;
+        Ok(Block { offset, len: self.slabs.size(class) })
+    }
+
+    fn cut(
+        &mut self,
+        class: usize,
+        len: u64,
+        give: impl FnMut(u64, u64),
+    ) -> Result<u64, ArenaFull> {
+        let Some(page) = self.admit(0, self.page) else {
+            return Err(self.refuse(len, give));
+        };
+        self.slabs.cut(class, page.offset);
+        self.live += self.page;
+        self.settle(give);
+        Ok(page.offset)
+    }
+
+    fn alloc_whole(&mut self, wanted: u64, give: impl FnMut(u64, u64)) -> Result<Block, ArenaFull> {
+        if wanted > self.limit {
+            return Err(self.refuse(wanted, give));
+        }
+        let len = wanted.next_multiple_of(self.page);
+        let class = self.space.class_of(len);
+        let Some(Taken { offset, touched }) = self.admit(class, len) else {
+            return Err(self.refuse(wanted, give));
+        };
+        let whole = Whole { class, len, touched };
+        self.wholes.insert(offset, whole);
+        self.live += len;
+        self.slack += whole.slack();
+        self.blocks += 1;
+        self.settle(give);
+        Ok(Block { offset, len })
+    }
+
+    fn free_part(&mut self, class: usize, offset: u64) -> Option<()> {
+        let turn = self.slabs.put(class, offset)?;
+        self.live -= if turn == Turn::Turned { self.page } else { 0 };
+        Some(())
+    }
+
+    fn free_whole(&mut self, offset: u64) -> Option<()> {
+        let whole = self.wholes.remove(&offset)?;
+        self.live -= whole.len;
+        self.slack -= whole.slack();
+        self.space.put(whole.class, offset, whole.touched.max(whole.len));
+        Some(())
+    }
+
+    /// A free block for `len` bytes, if they fit the limit once everything warm is given back.
+    #[inline]
+    fn admit(&mut self, class: usize, len: u64) -> Option<Taken> {
+        if len > self.limit - self.live {
+            return None;
+        }
+        self.space.take(class).or_else(|| {
+            let Self { slabs, space, given, page, .. } = self;
+            slabs.release_empty(|offset| {
+                given.push(offset, *page);
+                space.put(0, offset, 0);
+            });
+            space.coalesce(class, given);
+            space.take(class)
+        })
+    }
+
+    /// Brings live + warm back under the limit after `live` grew.
+    #[inline]
+    fn settle(&mut self, give: impl FnMut(u64, u64)) {
+        let held = self.live + self.warm();
+        if held > self.limit {
+            self.reclaim(held - self.limit);
+        }
+        self.given.flush(give);
+    }
+
+    /// Gives back warm pages: the coldest first, then those behind live blocks, then empty slabs, which are few.
+    #[cold]
+    fn reclaim(&mut self, excess: u64) {
+        let Self { slabs, space, given, page, .. } = self;
+        if space.give_coldest(excess.max(GIVE_AT_LEAST), given) >= excess {
+            return;
+        }
+        for (&offset, whole) in self.wholes.iter_mut().filter(|(_, whole)| whole.slack() > 0) {
+            given.push(offset + whole.len, whole.slack());
+            whole.touched = whole.len;
+        }
+        self.slack = 0;
+        if self.live + space.warm() + slabs.empty() * *page > self.limit {
+            slabs.release_empty(|offset| {
+                given.push(offset, *page);
+                space.put(0, offset, 0);
+            });
+        }
+        debug_assert!(self.live + self.warm() <= self.limit, "more is live than the limit");
+    }
+
+    #[cold]
+    fn refuse(&mut self, wanted: u64, give: impl FnMut(u64, u64)) -> ArenaFull {
+        self.given.flush(give);
+        ArenaFull { wanted, used: self.live, limit: self.limit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 4096;
+
+    fn books(capacity: u64, limit: u64) -> Books {
+        Books::new(PAGE, capacity * PAGE, limit * PAGE)
+    }
+
+    fn nothing(offset: u64, len: u64) {
+        panic!("gave {len} bytes at {offset} back");
+    }
+
+    fn collect(pages: &mut Vec<(u64, u64)>) -> impl FnMut(u64, u64) {
+        |offset, len| pages.push((offset / PAGE, len / PAGE))
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_large_enough() {
+        let mut books = books(1 << 22, 1 << 20);
+        for len in [0, 1, 127, 128, 129, 2048, 2049, PAGE, PAGE + 1, 5 * PAGE, 3 << 30] {
+            let block = books.alloc(len, nothing).unwrap();
+            assert!(block.len >= len.max(1), "{block:?} for {len}");
+            assert!(block.offset.is_multiple_of(if len > PAGE / 2 { PAGE } else { 128 }));
+        }
+    }
+
+    #[test]
+    fn the_block_freed_last_comes_first() {
+        for len in [100, 3 * PAGE] {
+            let mut books = books(1 << 20, 1 << 20);
+            let blocks: Vec<_> = (0..8).map(|_| books.alloc(len, nothing).unwrap()).collect();
+            for index in [3, 0, 7] {
+                assert!(books.free(blocks[index]));
+            }
+            for index in [7, 0, 3] {
+                assert_eq!(books.alloc(len, nothing).unwrap(), blocks[index]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_counts_and_not_the_class() {
+        let mut books = books(1 << 20, 15);
+        let blocks: Vec<_> = (0..3).map(|_| books.alloc(5 * PAGE, nothing).unwrap()).collect();
+        assert_eq!(books.used(), 15 * PAGE);
+        let full = books.alloc(1, nothing).unwrap_err();
+        assert_eq!(full, ArenaFull { wanted: 1, used: 15 * PAGE, limit: 15 * PAGE });
+        assert!(!full.never_fits());
+        assert!(books.alloc(15 * PAGE + 1, nothing).unwrap_err().never_fits());
+        assert!(books.alloc(u64::MAX, nothing).unwrap_err().never_fits());
+        blocks.into_iter().for_each(|block| assert!(books.free(block)));
+        assert_eq!((books.used(), books.warm(), books.is_empty()), (0, 15 * PAGE, true));
+    }
+
+    #[test]
+    fn warm_pages_make_room() {
+        let mut books = books(1 << 20, 8);
+        let mut given = Vec::new();
+        let large = books.alloc(6 * PAGE, nothing).unwrap();
+        books.free(large);
+        books.alloc(4 * PAGE, collect(&mut given)).unwrap();
+        // A page or two would not be worth the system call.
+        assert_eq!(given, [(0, 6)]);
+        assert_eq!((books.used(), books.warm()), (4 * PAGE, 0));
+    }
+
+    #[test]
+    fn pages_behind_a_live_block_make_room_too() {
+        let mut books = books(1 << 20, 8);
+        let mut given = Vec::new();
+        let large = books.alloc(8 * PAGE, nothing).unwrap();
+        books.free(large);
+        let smaller = books.alloc(5 * PAGE, nothing).unwrap();
+        assert_eq!(
+            (smaller.offset, books.used(), books.warm()),
+            (large.offset, 5 * PAGE, 3 * PAGE)
+        );
+        books.alloc(3 * PAGE, collect(&mut given)).unwrap();
+        assert_eq!((given, books.warm()), (vec![(5, 3)], 0));
+    }
+
+    #[test]
+    fn empty_slabs_make_room_too() {
+        let mut books = books(1 << 20, 8);
+        let mut given = Vec::new();
+        let small = books.alloc(1, nothing).unwrap();
+        books.free(small);
+        assert_eq!((books.used(), books.warm()), (0, PAGE));
+        books.alloc(8 * PAGE, collect(&mut given)).unwrap();
+        assert_eq!((given, books.warm()), (vec![(0, 1)], 0));
+    }
+
+    #[test]
+    fn shrunk_blocks_count_less() {
+        let mut books = books(1 << 20, 8);
+        let block = books.alloc(8 * PAGE, nothing).unwrap();
+        let block = books.shrink(block, PAGE + 1).unwrap();
+        assert_eq!((block.len, books.used(), books.warm()), (2 * PAGE, 2 * PAGE, 0));
+        books.alloc(6 * PAGE, nothing).unwrap();
+        assert!(books.free(block));
+        assert_eq!(books.warm(), 2 * PAGE);
+    }
+
+    #[test]
+    fn only_live_blocks_are_freed() {
+        let mut books = books(1 << 20, 8);
+        let (small, large) =
+            (books.alloc(1, nothing).unwrap(), books.alloc(PAGE, nothing).unwrap());
+        assert!(books.free(small) && books.free(large));
+        assert!(!books.free(small) && !books.free(large));
+        assert_eq!((books.used(), books.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn trim_gives_what_stayed_free() {
+        let mut books = books(1 << 20, 64);
+        let mut given = Vec::new();
+        let small = books.alloc(1, nothing).unwrap();
+        let large = books.alloc(3 * PAGE, nothing).unwrap();
+        books.free(small);
+        books.free(large);
+        books.trim(nothing);
+        books.trim(collect(&mut given));
+        assert_eq!((given, books.warm()), (vec![(0, 1), (4, 3)], 0));
+        books.trim(nothing);
+    }
+
+    #[test]
+    fn an_empty_arena_has_room_up_to_its_limit() {
+        let mut books = books(16, 100);
+        assert_eq!(books.limit(), 16 * PAGE);
+        let small: Vec<_> = (0..16 * 32).map(|_| books.alloc(1, nothing).unwrap()).collect();
+        assert!(books.alloc(1, nothing).is_err());
+        small.into_iter().for_each(|block| assert!(books.free(block)));
+        let mut given = Vec::new();
+        let all = books.alloc(16 * PAGE, collect(&mut given)).unwrap();
+        assert_eq!((all.offset, given), (0, vec![(0, 16)]));
+    }
+}
