@@ -246,7 +246,7 @@ impl Books {
     #[cold]
     fn refuse(&mut self, wanted: u64, give: impl FnMut(u64, u64)) -> ArenaFull {
         self.given.flush(give);
-        ArenaFull { wanted, used: self.live, limit: self.limit }
+        ArenaFull { wanted: wanted.max(1), used: self.live, limit: self.limit }
     }
 }
 

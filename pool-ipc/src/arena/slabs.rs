@@ -263,7 +263,7 @@ mod tests {
             slabs.put(4, page * PAGE);
         }
         slabs.trim(|page| gone.push(page));
-        assert_eq!(gone, []);
+        assert!(gone.is_empty());
         let (offset, _) = slabs.take(4).unwrap();
         assert_eq!(offset, PAGE);
         slabs.put(4, offset);
