@@ -7,10 +7,7 @@ use pool_affinity::{CpuIds, Limits, Plan, Topology, cpu_count, current_cpus, usa
 fn main() -> Result<(), Box<dyn Error>> {
     let n_workers = usable_cpus();
     let allowed = current_cpus()?;
-    println!(
-        "CPUs: {} online, allowed {allowed}, workers {n_workers}",
-        cpu_count()
-    );
+    println!("CPUs: {} online, allowed {allowed}, workers {n_workers}", cpu_count());
 
     let machine = Topology::read()?;
     for core in machine.cores() {

@@ -102,59 +102,36 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CpuIdTooLarge { id } => {
-                write!(
-                    f,
-                    "CPU ID {id} cannot be used: CPU IDs must be below {}",
-                    CpuSet::CAPACITY
-                )
+                write!(f, "CPU ID {id} cannot be used: CPU IDs must be below {}", CpuSet::CAPACITY)
             }
             Self::CpuIdExceedsMaximum { id, max } => {
-                write!(
-                    f,
-                    "CPU ID {id} exceeds the maximum CPU ID available on your system: {max}"
-                )
+                write!(f, "CPU ID {id} exceeds the maximum CPU ID available on your system: {max}")
             }
             Self::CpuOffline { id } => write!(f, "CPU ID {id} is not online"),
             Self::CpuNotAllowed { id, allowed } => {
-                write!(
-                    f,
-                    "CPU ID {id} is not among the CPUs that may be used here: {allowed}"
-                )
+                write!(f, "CPU ID {id} is not among the CPUs that may be used here: {allowed}")
             }
             Self::CountMismatch { ids, workers } => {
-                write!(
-                    f,
-                    "Number of CPU IDs ({ids}) does not match number of jobs ({workers})"
-                )
+                write!(f, "Number of CPU IDs ({ids}) does not match number of jobs ({workers})")
             }
-            Self::NoCpuIds => write!(
-                f,
-                "The list of CPU IDs is empty; leave it out to run unpinned"
-            ),
+            Self::NoCpuIds => {
+                write!(f, "The list of CPU IDs is empty; leave it out to run unpinned")
+            }
             Self::EmptyCpuSet { index } => {
                 write!(f, "The set of CPU IDs at index {index} is empty")
             }
             Self::PinToNothing => write!(f, "Cannot pin a thread to an empty CPU set"),
             Self::CpuInTwoCores { id } => write!(f, "CPU ID {id} belongs to two cores"),
             Self::TooFewCores { workers, cores } => {
-                write!(
-                    f,
-                    "Cannot give {workers} workers a physical core each: {cores} available"
-                )
+                write!(f, "Cannot give {workers} workers a physical core each: {cores} available")
             }
             Self::BadCpuList { text } => {
-                write!(
-                    f,
-                    "{text:?} is no list of CPU IDs (expected something like \"0-3,8\")"
-                )
+                write!(f, "{text:?} is no list of CPU IDs (expected something like \"0-3,8\")")
             }
             Self::Read { path, .. } => write!(f, "Cannot read {}", path.display()),
             Self::ReadMask { .. } => write!(f, "Cannot read the CPU mask of this thread"),
             Self::PinDiffers { cpus, actual } => {
-                write!(
-                    f,
-                    "Asked to pin this thread to CPUs {cpus}, the kernel took {actual}"
-                )
+                write!(f, "Asked to pin this thread to CPUs {cpus}, the kernel took {actual}")
             }
             Self::Pin { cpus, .. } => write!(f, "Cannot pin this thread to CPUs {cpus}"),
         }
@@ -186,9 +163,7 @@ mod tests {
 
     #[test]
     fn the_os_error_is_the_source() {
-        let error = Error::ReadMask {
-            source: io::Error::from_raw_os_error(22),
-        };
+        let error = Error::ReadMask { source: io::Error::from_raw_os_error(22) };
         let source = error.source().expect("ReadMask carries the OS error");
         assert!(source.to_string().contains("os error 22"));
         assert!(Error::NoCpuIds.source().is_none());

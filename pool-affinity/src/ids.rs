@@ -66,10 +66,7 @@ impl CpuIds {
             return Err(Error::NoCpuIds);
         }
         if sets.len() != 1 && sets.len() != n_workers {
-            return Err(Error::CountMismatch {
-                ids: sets.len(),
-                workers: n_workers,
-            });
+            return Err(Error::CountMismatch { ids: sets.len(), workers: n_workers });
         }
         let sets = sets
             .iter()
@@ -94,9 +91,7 @@ impl CpuIds {
 
     fn per_worker<Set: IntoIterator<Item = usize>>(sets: impl IntoIterator<Item = Set>) -> Self {
         let sets = sets.into_iter().map(|ids| ids.into_iter().collect());
-        Self {
-            sets: Some(sets.collect()),
-        }
+        Self { sets: Some(sets.collect()) }
     }
 }
 
@@ -165,11 +160,7 @@ impl From<CpuSet> for CpuIds {
 /// The same placement, to be checked again for another number of workers or another machine.
 impl From<Plan> for CpuIds {
     fn from(plan: Plan) -> Self {
-        if plan.is_pinned() {
-            plan.sets().into()
-        } else {
-            Self::none()
-        }
+        if plan.is_pinned() { plan.sets().into() } else { Self::none() }
     }
 }
 
@@ -183,9 +174,7 @@ mod tests {
 
     fn planned(ids: impl Into<CpuIds>, n_workers: usize) -> Vec<String> {
         let plan = ids.into().plan(n_workers, &machine("0-7")).unwrap();
-        plan.iter()
-            .map(|cpus| cpus.map_or("-".to_owned(), CpuSet::to_string))
-            .collect()
+        plan.iter().map(|cpus| cpus.map_or("-".to_owned(), CpuSet::to_string)).collect()
     }
 
     fn refused(ids: impl Into<CpuIds>, n_workers: usize) -> Error {
@@ -217,10 +206,7 @@ mod tests {
         assert_eq!(CpuIds::from(vec![vec![0], vec![1]]), each);
         assert_eq!(CpuIds::from(&vec![vec![0], vec![1]]), each);
         assert_eq!(CpuIds::from(vec![[0], [1]]), each);
-        let sets = [
-            CpuSet::from_ids([0]).unwrap(),
-            CpuSet::from_ids([1]).unwrap(),
-        ];
+        let sets = [CpuSet::from_ids([0]).unwrap(), CpuSet::from_ids([1]).unwrap()];
         assert_eq!(CpuIds::from(sets), each);
         assert_eq!(CpuIds::from(&sets[..]), each);
         assert_eq!(CpuIds::from(sets.to_vec()), each);
@@ -230,20 +216,11 @@ mod tests {
     #[test]
     fn lists_of_the_wrong_length() {
         let error = refused([0, 1, 2], 2);
-        assert_eq!(
-            error.to_string(),
-            "Number of CPU IDs (3) does not match number of jobs (2)"
-        );
-        assert!(matches!(
-            refused([[0], [1]], 3),
-            Error::CountMismatch { ids: 2, workers: 3 }
-        ));
+        assert_eq!(error.to_string(), "Number of CPU IDs (3) does not match number of jobs (2)");
+        assert!(matches!(refused([[0], [1]], 3), Error::CountMismatch { ids: 2, workers: 3 }));
         assert!(matches!(refused(Vec::<usize>::new(), 2), Error::NoCpuIds));
         assert!(matches!(refused(3..3, 2), Error::NoCpuIds));
-        assert!(matches!(
-            refused(vec![vec![0], vec![]], 2),
-            Error::EmptyCpuSet { index: 1 }
-        ));
+        assert!(matches!(refused(vec![vec![0], vec![]], 2), Error::EmptyCpuSet { index: 1 }));
     }
 
     #[test]
@@ -251,10 +228,7 @@ mod tests {
         let error = refused([0, 8], 2);
         let text = "CPU ID 8 exceeds the maximum CPU ID available on your system: 7";
         assert_eq!(error.to_string(), text);
-        assert!(matches!(
-            refused([[0, 5000]], 2),
-            Error::CpuIdExceedsMaximum { id: 5000, max: 7 }
-        ));
+        assert!(matches!(refused([[0, 5000]], 2), Error::CpuIdExceedsMaximum { id: 5000, max: 7 }));
         assert!(matches!(refused([4], 1), Error::CpuOffline { id: 4 }));
         let error = CpuIds::from([1]).plan(1, &machine("0-3").allowed("2-3".parse().unwrap()));
         assert_eq!(

@@ -26,31 +26,20 @@ pub struct Limits {
 impl Limits {
     /// A machine of these CPUs, all online and allowed.
     pub fn new(present: CpuSet) -> Self {
-        Self {
-            present,
-            online: present,
-            allowed: present,
-        }
+        Self { present, online: present, allowed: present }
     }
 
     /// The same machine with only these CPUs switched on.
     #[must_use]
     pub fn online(self, online: CpuSet) -> Self {
         let online = self.present.intersection(&online);
-        Self {
-            online,
-            allowed: self.allowed.intersection(&online),
-            ..self
-        }
+        Self { online, allowed: self.allowed.intersection(&online), ..self }
     }
 
     /// The same machine with only these CPUs allowed.
     #[must_use]
     pub fn allowed(self, allowed: CpuSet) -> Self {
-        Self {
-            allowed: self.online.intersection(&allowed),
-            ..self
-        }
+        Self { allowed: self.online.intersection(&allowed), ..self }
     }
 
     /// This machine, and the mask of the calling thread: read it before any pinning.
@@ -78,9 +67,7 @@ impl Limits {
     pub fn from_sysfs(root: &Path, allowed: &CpuSet) -> Result<Self, Error> {
         let online = sysfs::cpu_list(&root.join(sysfs::ONLINE))?;
         let present = sysfs::optional_cpu_list(&root.join(sysfs::PRESENT))?;
-        Ok(Self::new(present.union(&online))
-            .online(online)
-            .allowed(*allowed))
+        Ok(Self::new(present.union(&online)).online(online).allowed(*allowed))
     }
 
     /// Whether a worker may be placed on this CPU.
@@ -93,10 +80,7 @@ impl Limits {
         if self.allowed.contains(id) {
             Ok(())
         } else if self.online.contains(id) {
-            Err(Error::CpuNotAllowed {
-                id,
-                allowed: Box::new(self.allowed),
-            })
+            Err(Error::CpuNotAllowed { id, allowed: Box::new(self.allowed) })
         } else if id <= max {
             Err(Error::CpuOffline { id })
         } else {
@@ -117,21 +101,12 @@ mod tests {
         for id in [0, 1, 8, 10] {
             limits.check(id).unwrap();
         }
-        assert!(matches!(
-            limits.check(2),
-            Err(Error::CpuNotAllowed { id: 2, .. })
-        ));
+        assert!(matches!(limits.check(2), Err(Error::CpuNotAllowed { id: 2, .. })));
         assert!(matches!(limits.check(5), Err(Error::CpuOffline { id: 5 })));
-        assert!(matches!(
-            limits.check(11),
-            Err(Error::CpuOffline { id: 11 })
-        ));
+        assert!(matches!(limits.check(11), Err(Error::CpuOffline { id: 11 })));
         for id in [12, 1024, usize::MAX] {
             let error = limits.check(id).unwrap_err();
-            assert!(
-                matches!(error, Error::CpuIdExceedsMaximum { max: 11, .. }),
-                "{error}"
-            );
+            assert!(matches!(error, Error::CpuIdExceedsMaximum { max: 11, .. }), "{error}");
         }
     }
 

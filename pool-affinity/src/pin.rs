@@ -27,9 +27,8 @@ const THIS_THREAD: Pid = Pid::from_raw(0);
 ///
 /// [`Error::ReadMask`], in practice only on machines with more than [`CpuSet::CAPACITY`] CPUs.
 pub fn current_cpus() -> Result<CpuSet, Error> {
-    let mask = sched_getaffinity(THIS_THREAD).map_err(|errno| Error::ReadMask {
-        source: errno.into(),
-    })?;
+    let mask =
+        sched_getaffinity(THIS_THREAD).map_err(|errno| Error::ReadMask { source: errno.into() })?;
     CpuSet::from_ids((0..Mask::count()).filter(|&id| mask.is_set(id).unwrap_or(false)))
 }
 
@@ -57,17 +56,12 @@ impl CpuSet {
             return Err(Error::PinToNothing);
         }
         if !self.pin_to_single_cpu() {
-            sched_setaffinity(THIS_THREAD, &self.to_mask()).map_err(|errno| Error::Pin {
-                cpus: Box::new(*self),
-                source: errno.into(),
-            })?;
+            sched_setaffinity(THIS_THREAD, &self.to_mask())
+                .map_err(|errno| Error::Pin { cpus: Box::new(*self), source: errno.into() })?;
         }
         let actual = current_cpus()?;
         if actual != *self {
-            return Err(Error::PinDiffers {
-                cpus: Box::new(*self),
-                actual: Box::new(actual),
-            });
+            return Err(Error::PinDiffers { cpus: Box::new(*self), actual: Box::new(actual) });
         }
         Ok(())
     }
@@ -85,8 +79,7 @@ impl CpuSet {
     fn to_mask(self) -> Mask {
         let mut mask = Mask::new();
         for id in self {
-            mask.set(id)
-                .expect("ids of a CpuSet are below the 1024 bits of the mask");
+            mask.set(id).expect("ids of a CpuSet are below the 1024 bits of the mask");
         }
         mask
     }
@@ -107,9 +100,6 @@ mod tests {
 
     #[test]
     fn the_empty_set_pins_nothing() {
-        assert!(matches!(
-            CpuSet::new().pin_current_thread(),
-            Err(Error::PinToNothing)
-        ));
+        assert!(matches!(CpuSet::new().pin_current_thread(), Err(Error::PinToNothing)));
     }
 }

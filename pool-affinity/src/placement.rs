@@ -26,10 +26,7 @@ impl Plan {
     pub fn one_core_each(n_workers: usize, topology: &Topology) -> Result<Self, Error> {
         let mut cores: Vec<&Core> = topology.cores().iter().collect();
         if cores.len() < n_workers.max(1) {
-            return Err(Error::TooFewCores {
-                workers: n_workers,
-                cores: cores.len(),
-            });
+            return Err(Error::TooFewCores { workers: n_workers, cores: cores.len() });
         }
         cores.sort_by_key(|core| fast_first(core));
         let sets: Vec<CpuSet> = cores.into_iter().map(|core| *core.cpus()).collect();
@@ -46,9 +43,7 @@ impl Plan {
     pub fn spread(n_workers: usize, topology: &Topology) -> Result<Self, Error> {
         let nodes = tree(topology).into_iter().map(|socket| {
             let nodes = socket.into_iter();
-            nodes
-                .map(|cores| in_turn(cores.into_iter().map(siblings).collect()))
-                .collect()
+            nodes.map(|cores| in_turn(cores.into_iter().map(siblings).collect())).collect()
         });
         one_cpu_each(n_workers, in_turn(in_turn(nodes.collect())))
     }
@@ -72,17 +67,10 @@ type Cores<'a> = Vec<&'a Core>;
 fn tree(topology: &Topology) -> Vec<Vec<Cores<'_>>> {
     let mut sockets = BTreeMap::<usize, BTreeMap<usize, Cores>>::new();
     for core in topology.cores() {
-        sockets
-            .entry(core.socket())
-            .or_default()
-            .entry(core.node())
-            .or_default()
-            .push(core);
+        sockets.entry(core.socket()).or_default().entry(core.node()).or_default().push(core);
     }
-    let mut sockets: Vec<Vec<Cores>> = sockets
-        .into_values()
-        .map(|nodes| nodes.into_values().collect())
-        .collect();
+    let mut sockets: Vec<Vec<Cores>> =
+        sockets.into_values().map(|nodes| nodes.into_values().collect()).collect();
     for cores in sockets.iter_mut().flatten() {
         cores.sort_by_key(|core| fast_first(core));
     }
@@ -112,15 +100,9 @@ fn in_turn<T>(lists: Vec<Vec<T>>) -> Vec<T> {
 
 fn one_cpu_each(n_workers: usize, cpus: Vec<usize>) -> Result<Plan, Error> {
     if cpus.is_empty() {
-        return Err(Error::TooFewCores {
-            workers: n_workers,
-            cores: 0,
-        });
+        return Err(Error::TooFewCores { workers: n_workers, cores: 0 });
     }
-    let sets = cpus
-        .into_iter()
-        .map(|id| CpuSet::from_ids([id]))
-        .collect::<Result<Vec<_>, _>>()?;
+    let sets = cpus.into_iter().map(|id| CpuSet::from_ids([id])).collect::<Result<Vec<_>, _>>()?;
     Ok(Plan::cycling(n_workers, &sets))
 }
 
@@ -152,29 +134,17 @@ mod tests {
 
     #[test]
     fn one_core_each_gives_whole_cores() {
-        assert_eq!(
-            sets(Plan::one_core_each(3, &two_sockets())),
-            ["0,4", "1,5", "2,6"]
-        );
+        assert_eq!(sets(Plan::one_core_each(3, &two_sockets())), ["0,4", "1,5", "2,6"]);
         assert_eq!(sets(Plan::one_core_each(3, &hybrid())), ["2-3", "4-5", "0"]);
         let error = Plan::one_core_each(5, &two_sockets()).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::TooFewCores {
-                workers: 5,
-                cores: 4
-            }
-        ));
+        assert!(matches!(error, Error::TooFewCores { workers: 5, cores: 4 }));
     }
 
     #[test]
     fn spread_alternates_nodes_and_fills_cores_last() {
         let order = ["0", "2", "1", "3", "4", "6", "5", "7", "0"];
         assert_eq!(sets(Plan::spread(9, &two_sockets())), order);
-        assert_eq!(
-            sets(Plan::spread(6, &hybrid())),
-            ["2", "4", "0", "1", "3", "5"]
-        );
+        assert_eq!(sets(Plan::spread(6, &hybrid())), ["2", "4", "0", "1", "3", "5"]);
     }
 
     #[test]
@@ -187,10 +157,7 @@ mod tests {
 
     #[test]
     fn compact_fills_core_after_core() {
-        assert_eq!(
-            sets(Plan::compact(5, &two_sockets())),
-            ["0", "4", "1", "5", "2"]
-        );
+        assert_eq!(sets(Plan::compact(5, &two_sockets())), ["0", "4", "1", "5", "2"]);
         assert_eq!(sets(Plan::compact(5, &hybrid())), ["2", "3", "4", "5", "0"]);
     }
 
@@ -205,10 +172,7 @@ mod tests {
     fn no_core_no_plan() {
         let nothing = Topology::from_cores([]).unwrap();
         for plan in [Plan::one_core_each, Plan::spread, Plan::compact] {
-            assert!(matches!(
-                plan(2, &nothing),
-                Err(Error::TooFewCores { cores: 0, .. })
-            ));
+            assert!(matches!(plan(2, &nothing), Err(Error::TooFewCores { cores: 0, .. })));
         }
     }
 }

@@ -18,19 +18,13 @@ pub struct Plan {
 impl Plan {
     /// Workers that run wherever the kernel puts them.
     pub fn unpinned(n_workers: usize) -> Self {
-        Self {
-            n_workers,
-            sets: Vec::new(),
-        }
+        Self { n_workers, sets: Vec::new() }
     }
 
     /// Worker by worker the next set, from the start again when they run out.
     pub(crate) fn cycling(n_workers: usize, sets: &[CpuSet]) -> Self {
         debug_assert!(!sets.is_empty() && sets.iter().all(|set| !set.is_empty()));
-        Self {
-            n_workers,
-            sets: sets.iter().copied().cycle().take(n_workers).collect(),
-        }
+        Self { n_workers, sets: sets.iter().copied().cycle().take(n_workers).collect() }
     }
 
     /// The CPUs of a worker; `None` when it is not pinned, or when there is no such worker.
@@ -90,9 +84,6 @@ mod tests {
         let plan = Plan::cycling(3, &sets);
         assert_eq!(plan.cpus_of(2), Some(&sets[0]));
         assert_eq!(plan.cpus_of(3), None);
-        assert_eq!(
-            plan.to_string(),
-            "worker 0: CPUs 0-1\nworker 1: CPUs 2\nworker 2: CPUs 0-1\n"
-        );
+        assert_eq!(plan.to_string(), "worker 0: CPUs 0-1\nworker 1: CPUs 2\nworker 2: CPUs 0-1\n");
     }
 }

@@ -13,16 +13,9 @@ pub(crate) fn quota_cpus(read: impl Fn(&Path) -> Option<String>) -> Option<usize
     let quota = |mount: Mount| {
         let group = mount.version.group(&membership)?;
         let levels = mount.levels(Path::new(group));
-        levels
-            .iter()
-            .filter_map(|level| mount.version.quota(level, &read))
-            .min()
+        levels.iter().filter_map(|level| mount.version.quota(level, &read)).min()
     };
-    mounts
-        .lines()
-        .filter_map(Mount::parse)
-        .filter_map(quota)
-        .min()
+    mounts.lines().filter_map(Mount::parse).filter_map(quota).min()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,26 +69,17 @@ impl Mount {
             _ => return None,
         };
         let mut place = place.split(' ').skip(3).map(unescape);
-        Some(Self {
-            version,
-            root: place.next()?,
-            point: place.next()?,
-        })
+        Some(Self { version, root: place.next()?, point: place.next()? })
     }
 
     /// The folders of the group and of its parents, as far as this mount shows them.
     fn levels(&self, group: &Path) -> Vec<PathBuf> {
         // A group outside of the mount, or above the root of its namespace (`/..`), is not shown.
-        let normal = |path: &&Path| {
-            path.components()
-                .all(|part| matches!(part, Component::Normal(_)))
-        };
+        let normal =
+            |path: &&Path| path.components().all(|part| matches!(part, Component::Normal(_)));
         let below = group.strip_prefix(&self.root).ok().filter(normal);
         let below = below.unwrap_or(Path::new(""));
-        below
-            .ancestors()
-            .map(|level| self.point.join(level))
-            .collect()
+        below.ancestors().map(|level| self.point.join(level)).collect()
     }
 }
 
@@ -113,9 +97,7 @@ fn cpu_max(text: &str) -> Option<usize> {
     const DEFAULT_PERIOD: u64 = 100_000;
     let mut fields = text.split_whitespace();
     let quota = fields.next()?.parse().ok()?;
-    let period = fields
-        .next()
-        .map_or(Some(DEFAULT_PERIOD), |period| period.parse().ok())?;
+    let period = fields.next().map_or(Some(DEFAULT_PERIOD), |period| period.parse().ok())?;
     whole_cpus(quota, period)
 }
 
@@ -223,13 +205,7 @@ mod tests {
     #[test]
     fn nothing_known_is_no_limit() {
         assert_eq!(quota(&[]), None);
-        assert_eq!(
-            quota(&[
-                ("/proc/self/cgroup", "0::/\n"),
-                ("/proc/self/mountinfo", V2)
-            ]),
-            None
-        );
+        assert_eq!(quota(&[("/proc/self/cgroup", "0::/\n"), ("/proc/self/mountinfo", V2)]), None);
     }
 
     #[test]

@@ -57,10 +57,7 @@ impl CpuSet {
     ///
     /// [`Error::CpuIdTooLarge`] for an id of [`CpuSet::CAPACITY`] or more; the set stays as it is.
     pub fn insert(&mut self, id: usize) -> Result<bool, Error> {
-        let word = self
-            .words
-            .get_mut(id / BITS)
-            .ok_or(Error::CpuIdTooLarge { id })?;
+        let word = self.words.get_mut(id / BITS).ok_or(Error::CpuIdTooLarge { id })?;
         let bit = 1 << (id % BITS);
         let new = *word & bit == 0;
         *word |= bit;
@@ -78,17 +75,12 @@ impl CpuSet {
 
     /// Whether the id is in the set.
     pub fn contains(&self, id: usize) -> bool {
-        self.words
-            .get(id / BITS)
-            .is_some_and(|word| word >> (id % BITS) & 1 == 1)
+        self.words.get(id / BITS).is_some_and(|word| word >> (id % BITS) & 1 == 1)
     }
 
     /// Number of ids.
     pub fn len(&self) -> usize {
-        self.words
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Whether there is no id.
@@ -132,16 +124,11 @@ impl CpuSet {
 
     /// The ids in ascending order.
     pub fn iter(&self) -> CpuSetIter {
-        CpuSetIter {
-            rest: *self,
-            word: 0,
-        }
+        CpuSetIter { rest: *self, word: 0 }
     }
 
     fn combine(&self, other: &Self, with: impl Fn(u64, u64) -> u64) -> Self {
-        Self {
-            words: std::array::from_fn(|word| with(self.words[word], other.words[word])),
-        }
+        Self { words: std::array::from_fn(|word| with(self.words[word], other.words[word])) }
     }
 }
 
@@ -221,10 +208,7 @@ mod tests {
     fn the_empty_set_has_nothing() {
         let none = CpuSet::new();
         assert!(none.is_empty());
-        assert_eq!(
-            (none.first(), none.last(), none.iter().next()),
-            (None, None, None)
-        );
+        assert_eq!((none.first(), none.last(), none.iter().next()), (None, None, None));
     }
 
     #[test]

@@ -18,10 +18,8 @@ pub(crate) const PRESENT: &str = "devices/system/cpu/present";
 
 /// Hybrid x86 machines list the CPUs of their small cores here; kernels that give each CPU a
 /// `cpu_capacity` overrule it. Of the numbers only the order matters.
-const SMALL_CORES: [(&str, u32); 2] = [
-    ("devices/cpu_atom/cpus", 512),
-    ("devices/cpu_lowpower/cpus", 256),
-];
+const SMALL_CORES: [(&str, u32); 2] =
+    [("devices/cpu_atom/cpus", 512), ("devices/cpu_lowpower/cpus", 256)];
 
 impl Topology {
     /// The machine that the files under `root` describe, laid out as /sys, as far as its CPUs are
@@ -48,25 +46,14 @@ impl Topology {
             let cpus = cpus.intersection(&left);
             left = left.difference(&cpus);
 
-            let node = nodes
-                .iter()
-                .find(|(_, cpus)| cpus.contains(id))
-                .map_or(0, |(node, _)| *node);
-            let listed = small
-                .iter()
-                .find(|(cpus, _)| cpus.contains(id))
-                .map(|(_, size)| *size);
-            let capacity = number(&cpu.join("cpu_capacity"))
-                .or(listed)
-                .unwrap_or(Core::FULL_CAPACITY);
+            let node =
+                nodes.iter().find(|(_, cpus)| cpus.contains(id)).map_or(0, |(node, _)| *node);
+            let listed = small.iter().find(|(cpus, _)| cpus.contains(id)).map(|(_, size)| *size);
+            let capacity =
+                number(&cpu.join("cpu_capacity")).or(listed).unwrap_or(Core::FULL_CAPACITY);
             // Some virtual and ARM machines say -1 for "unknown".
             let socket = number(&cpu.join("topology/physical_package_id")).unwrap_or(0);
-            cores.push(
-                Core::new(cpus)
-                    .in_socket(socket)
-                    .in_node(node)
-                    .with_capacity(capacity),
-            );
+            cores.push(Core::new(cpus).in_socket(socket).in_node(node).with_capacity(capacity));
         }
         Self::from_cores(cores)
     }
@@ -80,12 +67,7 @@ fn nodes(root: &Path) -> Result<Vec<(usize, CpuSet)>, Error> {
     folder
         .filter_map(|entry| {
             let entry = entry.ok()?;
-            let node = entry
-                .file_name()
-                .to_str()?
-                .strip_prefix("node")?
-                .parse()
-                .ok()?;
+            let node = entry.file_name().to_str()?.strip_prefix("node")?.parse().ok()?;
             Some((node, entry.path().join("cpulist")))
         })
         .map(|(node, list)| Ok((node, optional_cpu_list(&list)?)))
@@ -95,10 +77,7 @@ fn nodes(root: &Path) -> Result<Vec<(usize, CpuSet)>, Error> {
 /// The list in this file.
 pub(crate) fn cpu_list(path: &Path) -> Result<CpuSet, Error> {
     fs::read_to_string(path)
-        .map_err(|source| Error::Read {
-            path: PathBuf::from(path),
-            source,
-        })?
+        .map_err(|source| Error::Read { path: PathBuf::from(path), source })?
         .parse()
 }
 

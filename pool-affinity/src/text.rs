@@ -48,11 +48,7 @@ pub(crate) fn ranges(text: &str) -> Result<Vec<RangeInclusive<usize>>, Error> {
         return Ok(Vec::new());
     }
     text.split(',')
-        .map(|item| {
-            range(item).ok_or_else(|| Error::BadCpuList {
-                text: text.trim().to_owned(),
-            })
-        })
+        .map(|item| range(item).ok_or_else(|| Error::BadCpuList { text: text.trim().to_owned() }))
         .collect()
 }
 
@@ -65,9 +61,7 @@ fn range(item: &str) -> Option<RangeInclusive<usize>> {
 fn number(text: &str) -> Option<usize> {
     let text = text.trim();
     // `parse` alone would take "+3".
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -83,39 +77,18 @@ mod tests {
 
     #[test]
     fn loose_forms_are_understood() {
-        for (text, normal) in [
-            ("8,0-3\n", "0-3,8"),
-            (" 1 , 0 ", "0-1"),
-            ("2-2", "2"),
-            ("0-4,2-6", "0-6"),
-            ("\n", ""),
-        ] {
-            assert_eq!(
-                text.parse::<CpuSet>().unwrap().to_string(),
-                normal,
-                "{text:?}"
-            );
+        for (text, normal) in
+            [("8,0-3\n", "0-3,8"), (" 1 , 0 ", "0-1"), ("2-2", "2"), ("0-4,2-6", "0-6"), ("\n", "")]
+        {
+            assert_eq!(text.parse::<CpuSet>().unwrap().to_string(), normal, "{text:?}");
         }
     }
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        for text in [
-            "a",
-            "3-1",
-            "1-",
-            "-1",
-            "0,,2",
-            "0,",
-            "+3",
-            "1-2-3",
-            "99999999999999999999",
-        ] {
+        for text in ["a", "3-1", "1-", "-1", "0,,2", "0,", "+3", "1-2-3", "99999999999999999999"] {
             let error = text.parse::<CpuSet>().unwrap_err();
-            assert!(
-                matches!(error, Error::BadCpuList { .. }),
-                "{text:?}: {error}"
-            );
+            assert!(matches!(error, Error::BadCpuList { .. }), "{text:?}: {error}");
         }
     }
 
@@ -123,10 +96,7 @@ mod tests {
     fn ids_that_do_not_fit_are_refused() {
         for text in ["1024", "0-1024", "0-18446744073709551615"] {
             let error = text.parse::<CpuSet>().unwrap_err();
-            assert!(
-                matches!(error, Error::CpuIdTooLarge { .. }),
-                "{text:?}: {error}"
-            );
+            assert!(matches!(error, Error::CpuIdTooLarge { .. }), "{text:?}: {error}");
         }
     }
 }

@@ -22,12 +22,7 @@ impl Core {
 
     /// A core of these logical CPUs in socket 0, NUMA node 0, of full capacity.
     pub fn new(cpus: CpuSet) -> Self {
-        Self {
-            cpus,
-            socket: 0,
-            node: 0,
-            capacity: Self::FULL_CAPACITY,
-        }
+        Self { cpus, socket: 0, node: 0, capacity: Self::FULL_CAPACITY }
     }
 
     /// The same core in this socket.
@@ -103,8 +98,7 @@ impl Topology {
         sysfs::or_if_missing(Self::from_sysfs(Path::new(sysfs::ROOT), &allowed), || {
             let cpus = allowed.iter().map(|id| CpuSet::from_ids([id]));
             Self::from_cores(
-                cpus.map(|cpu| Ok(Core::new(cpu?)))
-                    .collect::<Result<Vec<_>, Error>>()?,
+                cpus.map(|cpu| Ok(Core::new(cpu?))).collect::<Result<Vec<_>, Error>>()?,
             )
         })
     }
@@ -133,10 +127,7 @@ impl Topology {
     /// What is left of the machine when only these CPUs may be used.
     #[must_use]
     pub fn restricted_to(&self, allowed: &CpuSet) -> Self {
-        let cut = |core: &Core| Core {
-            cpus: core.cpus.intersection(allowed),
-            ..core.clone()
-        };
+        let cut = |core: &Core| Core { cpus: core.cpus.intersection(allowed), ..core.clone() };
         let mut cores: Vec<Core> = self.cores.iter().map(cut).collect();
         cores.retain(|core| !core.cpus.is_empty());
         cores.sort_by_key(|core| core.cpus.first());
@@ -150,9 +141,7 @@ impl Topology {
 
     /// All logical CPUs.
     pub fn cpus(&self) -> CpuSet {
-        self.cores
-            .iter()
-            .fold(CpuSet::new(), |all, core| all.union(&core.cpus))
+        self.cores.iter().fold(CpuSet::new(), |all, core| all.union(&core.cpus))
     }
 
     /// The sockets by number, with their CPUs.
@@ -196,11 +185,7 @@ mod tests {
             core("2,6").in_node(1),
         ])
         .unwrap();
-        let firsts: Vec<_> = machine
-            .cores()
-            .iter()
-            .map(|core| core.cpus().first())
-            .collect();
+        let firsts: Vec<_> = machine.cores().iter().map(|core| core.cpus().first()).collect();
         assert_eq!(firsts, [Some(0), Some(1), Some(2)]);
         assert_eq!(machine.sockets()[&0].to_string(), "0,2,4,6");
         assert_eq!(machine.sockets()[&3].to_string(), "1,5");

@@ -1,9 +1,6 @@
 //! A builder's `.cpu_ids(..)` takes plain literals: no suffix, no conversion at the call.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use pool_affinity::{Core, CpuIds, CpuSet, Error, Limits, Plan, Topology};
 
@@ -14,9 +11,7 @@ struct Builder {
 
 impl Builder {
     fn cpu_ids(self, ids: impl Into<CpuIds>) -> Self {
-        Self {
-            cpu_ids: ids.into(),
-        }
+        Self { cpu_ids: ids.into() }
     }
 
     fn plan(self, n_workers: usize) -> Result<Plan, Error> {
@@ -55,10 +50,7 @@ fn literals_of_every_form() {
     assert_eq!(plan.cpus_of(1), Some(&cpus("2-3")));
     let plan = builder().cpu_ids([[4, 5, 6, 7]]).plan(2).unwrap();
     assert_eq!(plan.cpus_of(1), Some(&cpus("4-7")));
-    let plan = builder()
-        .cpu_ids(vec![vec![0], vec![1, 2]])
-        .plan(2)
-        .unwrap();
+    let plan = builder().cpu_ids(vec![vec![0], vec![1, 2]]).plan(2).unwrap();
     assert_eq!(plan.cpus_of(1), Some(&cpus("1-2")));
     let plan = builder().cpu_ids([vec![0], vec![1, 2]]).plan(2).unwrap();
     assert_eq!(plan.cpus_of(1), Some(&cpus("1-2")));
@@ -74,16 +66,10 @@ fn a_plan_is_a_setting_too() {
 #[test]
 fn refusals_name_the_fault() {
     let said = |ids: CpuIds| builder().cpu_ids(ids).plan(2).unwrap_err().to_string();
-    assert_eq!(
-        said([0, 1, 2].into()),
-        "Number of CPU IDs (3) does not match number of jobs (2)"
-    );
+    assert_eq!(said([0, 1, 2].into()), "Number of CPU IDs (3) does not match number of jobs (2)");
     assert_eq!(
         said([0, 4096].into()),
         "CPU ID 4096 exceeds the maximum CPU ID available on your system: 7"
     );
-    assert_eq!(
-        said(vec![vec![0], vec![]].into()),
-        "The set of CPU IDs at index 1 is empty"
-    );
+    assert_eq!(said(vec![vec![0], vec![]].into()), "The set of CPU IDs at index 1 is empty");
 }

@@ -1,9 +1,6 @@
 //! Machines that are not at hand, as folders laid out like /sys.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::{
     fs,
@@ -74,11 +71,7 @@ fn cpus(text: &str) -> CpuSet {
 }
 
 fn cores(topology: &Topology) -> Vec<String> {
-    topology
-        .cores()
-        .iter()
-        .map(|core| core.cpus().to_string())
-        .collect()
+    topology.cores().iter().map(|core| core.cpus().to_string()).collect()
 }
 
 #[test]
@@ -93,11 +86,7 @@ fn two_sockets_with_smt() {
     );
     let spread = Plan::spread(4, &topology).unwrap();
     assert_eq!(
-        spread
-            .iter()
-            .flatten()
-            .map(|cpus| cpus.first())
-            .collect::<Vec<_>>(),
+        spread.iter().flatten().map(|cpus| cpus.first()).collect::<Vec<_>>(),
         [Some(0), Some(2), Some(1), Some(3)]
     );
 }
@@ -107,17 +96,9 @@ fn only_what_the_caller_may_use() {
     let machine = Machine::two_sockets("masked");
     let topology = machine.topology("1,5-6");
     assert_eq!(cores(&topology), ["1,5", "6"]);
-    assert_eq!(
-        topology,
-        machine.topology("0-7").restricted_to(&cpus("1,5-6"))
-    );
-    let error = CpuIds::from([0])
-        .plan(1, &machine.limits("1,5-6"))
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::CpuNotAllowed { id: 0, .. }),
-        "{error}"
-    );
+    assert_eq!(topology, machine.topology("0-7").restricted_to(&cpus("1,5-6")));
+    let error = CpuIds::from([0]).plan(1, &machine.limits("1,5-6")).unwrap_err();
+    assert!(matches!(error, Error::CpuNotAllowed { id: 0, .. }), "{error}");
 }
 
 #[test]
@@ -131,10 +112,7 @@ fn offline_and_sparse_cpus() {
         .cpu(8, "8-9", "1")
         .cpu(9, "8-9", "1")
         .cpu(10, "10", "1");
-    assert_eq!(
-        cores(&machine.topology("0-1023")),
-        ["0", "2-3", "8-9", "10"]
-    );
+    assert_eq!(cores(&machine.topology("0-1023")), ["0", "2-3", "8-9", "10"]);
 
     let limits = machine.limits("0-1023");
     CpuIds::from([10]).plan(1, &limits).unwrap();
@@ -143,10 +121,7 @@ fn offline_and_sparse_cpus() {
         assert_eq!(error.to_string(), format!("CPU ID {id} is not online"));
     }
     let error = CpuIds::from([12]).plan(1, &limits).unwrap_err();
-    assert!(
-        matches!(error, Error::CpuIdExceedsMaximum { id: 12, max: 11 }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::CpuIdExceedsMaximum { id: 12, max: 11 }), "{error}");
 }
 
 #[test]
@@ -166,10 +141,9 @@ fn hybrid_by_lists_and_by_capacity() {
     // As on ARM: small cores first, no SMT, unknown socket.
     let measured = (0..4).fold(Machine::new("hybrid-capacity", "0-3"), |machine, id| {
         let capacity = ["446", "446", "1024", "1024"][id];
-        machine.cpu(id, &id.to_string(), "-1").file(
-            &format!("devices/system/cpu/cpu{id}/cpu_capacity"),
-            capacity,
-        )
+        machine
+            .cpu(id, &id.to_string(), "-1")
+            .file(&format!("devices/system/cpu/cpu{id}/cpu_capacity"), capacity)
     });
     let topology = measured.topology("0-3");
     assert_eq!(topology.cores()[0].capacity(), 446);
@@ -190,12 +164,7 @@ fn a_bare_machine_has_defaults() {
 fn files_at_fault_are_named() {
     let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nowhere");
     let error = Topology::from_sysfs(&nowhere, &cpus("0")).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("nowhere/devices/system/cpu/online"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("nowhere/devices/system/cpu/online"), "{error}");
     let machine = Machine::new("nonsense", "zero");
     let error = Topology::from_sysfs(&machine.root, &cpus("0")).unwrap_err();
     assert!(matches!(error, Error::BadCpuList { .. }), "{error}");

@@ -1,9 +1,6 @@
 //! Pinned threads run where they were told, as the kernel reports it.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::{fs, thread};
 
@@ -12,10 +9,7 @@ use pool_affinity::{CpuIds, CpuSet, Error, Limits, Plan, Topology, current_cpus}
 /// The mask of the calling thread, by another way than the one under test.
 fn kernel_says() -> CpuSet {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     list.parse().unwrap()
 }
 
@@ -118,24 +112,14 @@ fn workers_follow_their_plan() {
 #[test]
 fn a_pinned_thread_cannot_plan_beyond_its_mask() {
     let all = kernel_says();
-    let (Some(first), Some(last)) = (all.first(), all.last()) else {
-        unreachable!()
-    };
+    let (Some(first), Some(last)) = (all.first(), all.last()) else { unreachable!() };
     if first == last {
         return;
     }
     in_thread(|| {
-        CpuSet::from_ids([first])
-            .unwrap()
-            .pin_current_thread()
-            .unwrap();
+        CpuSet::from_ids([first]).unwrap().pin_current_thread().unwrap();
         assert_eq!(Topology::read().unwrap().cpus().len(), 1);
-        let error = CpuIds::from([last])
-            .plan(1, &Limits::read().unwrap())
-            .unwrap_err();
-        assert!(
-            matches!(error, Error::CpuNotAllowed { id, .. } if id == last),
-            "{error}"
-        );
+        let error = CpuIds::from([last]).plan(1, &Limits::read().unwrap()).unwrap_err();
+        assert!(matches!(error, Error::CpuNotAllowed { id, .. } if id == last), "{error}");
     });
 }

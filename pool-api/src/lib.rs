@@ -1,1 +1,34 @@
-//! pool-api
+//! A worker pool of processes or threads behind one small API.
+//!
+//! [`WorkerPool`] is what most programs need; [`WorkerPool::builder`] sets what they do not want as it
+//! is, [`WorkerPool::tasks`] what one call does not want as it is.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod builder;
+mod imap;
+mod options;
+mod pool;
+mod tasks;
+mod tasks_with;
+
+pub use builder::Builder;
+pub use imap::{Imap, ImapResults};
+pub use options::ChunkSize;
+pub use pool::WorkerPool;
+pub use pool_affinity::{CpuIds, CpuSet, Plan, Topology, cpu_count, usable_cpus};
+pub use pool_core::{
+    Cause, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError, Process, StartMethod,
+    TaskError, Worker, init,
+};
+pub use pool_ipc::{Wire, rkyv, wire};
+pub use tasks::Tasks;
+pub use tasks_with::TasksWith;
+
+/// What a call of this crate answers with.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What most programs import.
+pub mod prelude {
+    pub use crate::{Error, StartMethod, TaskError, Wire, Worker, WorkerPool, wire};
+}

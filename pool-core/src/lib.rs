@@ -1,1 +1,56 @@
-//! pool-core
+//! Start methods, supervised worker processes and the scheduling engine.
+//!
+//! [`Process`] runs one function in one process; [`Pool`] keeps a crew of workers and runs [`Job`]s
+//! on it. What the layers are and why stands in the workspace's `docs/architecture.md`.
+#![doc = include_str!("../README.md")]
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("pool-core supports Linux with glibc on x86-64 and aarch64 only");
+
+mod birth;
+mod engine;
+mod error;
+mod job;
+mod pool;
+mod process;
+mod session;
+mod start;
+mod sys;
+mod task;
+#[cfg(feature = "threads")]
+mod threads;
+mod worker;
+mod zygote;
+
+pub use birth::init;
+pub use error::{Cause, Error, ExitStatus, TaskError};
+pub use job::{Job, JobOptions, ResultStream, ValueStream};
+pub use pool::{ForkBesideThreads, Pool, PoolOptions};
+pub use process::Process;
+pub use start::{ParseStartMethodError, StartMethod};
+pub use task::{Form, OnWorker, Plain, Portable, Viewing, WithContext, Worker};
+
+/// Where a fresh copy of the executable begins, instead of in `main`.
+pub(crate) fn birth_entry(birth: birth::Birth) -> ! {
+    match birth.role {
+        start::ROLE_ZYGOTE => {
+            let papers = zygote::ZygotePapers::from_words(&birth.words);
+            let fds = zygote::ZygoteFds::from_vec(birth.fds);
+            if let (Some(papers), Some(fds)) = (papers, fds) {
+                zygote::reign(papers, fds, nix::unistd::getppid())
+            }
+        }
+        start::ROLE_WORKER => {
+            let papers = worker::WorkerPapers::from_words(&birth.words);
+            let fds = worker::WorkerFds::from_vec(birth.fds);
+            if let (Some(papers), Some(fds)) = (papers, fds) {
+                worker::live(&papers, fds)
+            }
+        }
+        _ => {}
+    }
+    worker::end_quietly()
+}

@@ -30,11 +30,9 @@ pub const fn is_fixed<T: Wire>() -> bool {
 /// types the values themselves.
 #[must_use]
 pub const fn head_len<T: Wire>(count: usize) -> usize {
-    if is_fixed::<T>() {
-        count * size_of::<T>()
-    } else {
-        count * ENTRY
-    }
+    let each = if is_fixed::<T>() { size_of::<T>() } else { ENTRY };
+    // No block has that many bytes: a count that overflows is one that does not fit.
+    count.saturating_mul(each)
 }
 
 /// Appends values to a block.
@@ -61,21 +59,10 @@ impl<T: Wire> BatchWriter<T> {
     /// is at least [`head_len`] of `capacity`.
     #[must_use]
     pub unsafe fn new(base: *mut u8, room: usize, capacity: usize) -> Self {
-        debug_assert!(base.addr().is_multiple_of(AlignedBytes::ALIGN));
+        debug_assert!(base.addr().is_multiple_of(AlignedBytes::ALIGN) && !base.is_null());
         debug_assert!(room >= head_len::<T>(capacity));
-        let position = if is_fixed::<T>() {
-            0
-        } else {
-            head_len::<T>(capacity)
-        };
-        Self {
-            base,
-            room,
-            capacity,
-            count: 0,
-            position,
-            values: PhantomData,
-        }
+        let position = if is_fixed::<T>() { 0 } else { head_len::<T>(capacity) };
+        Self { base, room, capacity, count: 0, position, values: PhantomData }
     }
 
     /// Values written so far.
@@ -93,27 +80,27 @@ impl<T: Wire> BatchWriter<T> {
     /// Bytes of the block in use.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
-        if is_fixed::<T>() {
-            head_len::<T>(self.count)
-        } else {
-            self.position
-        }
+        if is_fixed::<T>() { head_len::<T>(self.count) } else { self.position }
     }
 
     /// Appends `value`.
     ///
     /// # Errors
     ///
-    /// [`WireFault::Overflow`] when the block has no room for it: the batch is as before.
+    /// [`WireFault::Overflow`] when the block has no room for it, or what the type's own serialization
+    /// reports: the batch is as before.
+    ///
+    /// # Panics
+    ///
+    /// When the batch is full.
     #[inline]
     pub fn push(&mut self, value: &T, encoder: &mut Encoder) -> Result<(), WireFault> {
-        assert!(
-            self.count < self.capacity,
-            "a batch holds at most its capacity"
-        );
+        assert!(self.count < self.capacity, "a batch holds at most its capacity");
         if is_fixed::<T>() {
-            // SAFETY: `count < capacity` and the block has room for `capacity` values (`new`). A type
-            // with rkyv's copy optimisation has no padding, and its archive has its own bytes.
+            // SAFETY: `count < capacity` and the block has room for `capacity` values (`new`). Whoever
+            // enables rkyv's copy optimisation for a type promises (`CopyOptimization::enable`) that
+            // none of its bytes is uninitialised. That they are those of its archive nobody has to
+            // promise: readers check.
             unsafe {
                 let target = self.base.add(self.count * size_of::<T>());
                 std::ptr::copy_nonoverlapping(
@@ -125,7 +112,7 @@ impl<T: Wire> BatchWriter<T> {
         } else {
             // SAFETY: the block is ours behind `position` (`new`).
             let end = unsafe { encoder.encode_at(value, self.base, self.room, self.position)? };
-            // SAFETY: the table has `capacity` entries; the base is aligned.
+            // SAFETY: the table has `capacity` entries, and `count < capacity`; the base is aligned.
             unsafe { self.base.cast::<u64>().add(self.count).write(end as u64) };
             self.position = end;
         }
@@ -150,12 +137,13 @@ impl<T: Wire> BatchWriter<T> {
     ///
     /// # Safety
     ///
-    /// As [`BatchWriter::new`] for the new block, and `room >= used_bytes()`.
+    /// As [`BatchWriter::new`] for the new block, which does not overlap the old one, and
+    /// `room >= used_bytes()`.
     pub unsafe fn move_to(&mut self, base: *mut u8, room: usize) {
         let used = self.used_bytes();
         debug_assert!(room >= used);
-        // SAFETY: both blocks are ours and different; pointers inside archives are relative.
-        unsafe { std::ptr::copy_nonoverlapping(self.base, base, used) };
+        // SAFETY: both blocks are ours, maybe overlapping; pointers inside archives are relative.
+        unsafe { std::ptr::copy(self.base, base, used) };
         self.base = base;
         self.room = room;
     }
@@ -186,16 +174,26 @@ impl<T: Wire> BatchReader<T> {
     ///
     /// # Safety
     ///
-    /// `base` is aligned to [`AlignedBytes::ALIGN`], `base..base + room` is mapped and readable while
-    /// the reader lives. Values that are read in place must not change while they are.
+    /// `base` is aligned to [`AlignedBytes::ALIGN`]; `base..base + room` is mapped and readable while
+    /// the reader or a copy of it lives. Values that are read in place ([`view`](Self::view),
+    /// [`decode`](Self::decode)) do not change while they are: who cannot promise that for another
+    /// process uses only [`extent`](Self::extent) and [`decode_copied`](Self::decode_copied).
     #[must_use]
     pub unsafe fn new(base: *const u8, room: usize, capacity: usize) -> Self {
-        Self {
-            base,
-            room,
-            capacity,
-            values: PhantomData,
-        }
+        debug_assert!(base.addr().is_multiple_of(AlignedBytes::ALIGN) && !base.is_null());
+        Self { base, room, capacity, values: PhantomData }
+    }
+
+    /// The base of the block.
+    #[must_use]
+    pub fn base(&self) -> *const u8 {
+        self.base
+    }
+
+    /// How many values the batch was begun for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Where value `index` lies in the block: its first byte and the byte behind it.
@@ -205,32 +203,29 @@ impl<T: Wire> BatchReader<T> {
     /// [`WireFault::Invalid`] when that is outside the block.
     #[inline]
     pub fn extent(&self, index: usize) -> Result<(usize, usize), WireFault> {
-        let (start, end) = if is_fixed::<T>() {
-            (index * size_of::<T>(), (index + 1) * size_of::<T>())
-        } else {
-            let head = head_len::<T>(self.capacity);
-            if head > self.room {
-                return Err(WireFault::Invalid);
-            }
-            (
-                if index == 0 {
-                    head
-                } else {
-                    self.entry(index - 1)
-                },
-                self.entry(index),
-            )
-        };
-        let lowest = if is_fixed::<T>() {
-            0
-        } else {
-            head_len::<T>(self.capacity)
-        };
-        if index < self.capacity && lowest <= start && start <= end && end <= self.room {
-            Ok((start, end))
-        } else {
-            Err(WireFault::Invalid)
+        match self.find(index) {
+            Some((start, end)) if start <= end && end <= self.room => Ok((start, end)),
+            _ => Err(WireFault::Invalid),
         }
+    }
+
+    #[inline]
+    fn find(&self, index: usize) -> Option<(usize, usize)> {
+        if index >= self.capacity {
+            return None;
+        }
+        if is_fixed::<T>() {
+            let start = index.checked_mul(size_of::<T>())?;
+            return Some((start, start.checked_add(size_of::<T>())?));
+        }
+        let head = head_len::<T>(self.capacity);
+        if head > self.room {
+            return None;
+        }
+        // SAFETY: `index < capacity`, and the table of `capacity` entries lies within the block.
+        let entry = |index| unsafe { self.entry(index) };
+        let start = if index == 0 { head } else { entry(index - 1) };
+        (head <= start).then(|| (start, entry(index)))
     }
 
     /// Reads value `index` in place, checked.
@@ -276,15 +271,14 @@ impl<T: Wire> BatchReader<T> {
         decoder.decode(&scratch[skew..])
     }
 
+    /// # Safety
+    ///
+    /// The block has an entry `index`.
     #[inline]
-    fn entry(&self, index: usize) -> usize {
-        if index >= self.capacity {
-            return usize::MAX;
-        }
-        // SAFETY: the table of `capacity` entries lies within the block (checked in `extent`);
-        // volatile, since a faulty writer may change it at any time.
-        let end = unsafe { self.base.cast::<u64>().add(index).read_volatile() };
-        usize::try_from(end).unwrap_or(usize::MAX)
+    unsafe fn entry(&self, index: usize) -> usize {
+        // SAFETY: within the block (promised), which is aligned and readable (`new`); volatile, since
+        // a faulty writer may change it at any time.
+        unsafe { self.base.cast::<usize>().add(index).read_volatile() }
     }
 }
 
@@ -316,20 +310,13 @@ mod tests {
         let mut room = block(4096);
         // SAFETY: as above.
         let mut writer = unsafe { BatchWriter::<String>::new(room.as_mut_ptr(), 4096, 3) };
-        for text in [
-            "",
-            "short",
-            "much longer than what fits into the inline form",
-        ] {
+        for text in ["", "short", "much longer than what fits into the inline form"] {
             writer.push(&text.to_string(), &mut encoder).unwrap();
         }
         // SAFETY: as above.
         let reader = unsafe { BatchReader::<String>::new(room.as_ptr(), 4096, 3) };
         let mut scratch = AlignedBytes::new();
-        assert_eq!(
-            reader.decode_copied(1, &mut scratch, &mut decoder).unwrap(),
-            "short"
-        );
+        assert_eq!(reader.decode_copied(1, &mut scratch, &mut decoder).unwrap(), "short");
         assert_eq!(reader.view(2).unwrap().len(), 47);
     }
 

@@ -3,6 +3,11 @@
 //! Invariant: the base is aligned to [`AlignedBytes::ALIGN`], so an archive that was valid at some
 //! offset of a block is valid at the same offset of its private copy.
 
+use std::{
+    mem::MaybeUninit,
+    sync::atomic::{Ordering, compiler_fence},
+};
+
 /// What one line of the buffer is; its alignment is that of the whole buffer.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
@@ -11,7 +16,8 @@ struct Line([u8; AlignedBytes::ALIGN]);
 /// Bytes in private memory, aligned to 128, that keep their room when they are filled again.
 #[derive(Default)]
 pub struct AlignedBytes {
-    lines: Vec<Line>,
+    /// As many lines as `len` bytes take; the first `len` bytes are initialised.
+    lines: Vec<MaybeUninit<Line>>,
     len: usize,
 }
 
@@ -22,16 +28,16 @@ impl AlignedBytes {
     /// An empty buffer without room.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            lines: Vec::new(),
-            len: 0,
-        }
+        Self { lines: Vec::new(), len: 0 }
     }
 
     /// Makes the buffer `len` bytes long; new bytes are zero, old ones stay.
     pub fn resize(&mut self, len: usize) {
-        self.lines
-            .resize(len.div_ceil(Self::ALIGN), Line([0; Self::ALIGN]));
+        self.set_lines(len);
+        if let Some(more) = len.checked_sub(self.len) {
+            // SAFETY: the lines hold `len` bytes.
+            unsafe { self.as_mut_ptr().add(self.len).write_bytes(0, more) };
+        }
         self.len = len;
     }
 
@@ -62,28 +68,38 @@ impl AlignedBytes {
     /// Replaces the content by a copy of `len` bytes from `source`, placed `skew` bytes behind the
     /// base so that alignments of the source's block are kept.
     ///
+    /// # Panics
+    ///
+    /// When `skew` is not less than [`ALIGN`](Self::ALIGN).
+    ///
     /// # Safety
     ///
     /// `source..source + len` is mapped and readable. Another process may write to it meanwhile:
     /// the copy then holds any mixture of bytes, which is why readers check the copy, not the source.
     pub unsafe fn copy_from(&mut self, source: *const u8, len: usize, skew: usize) {
-        debug_assert!(skew < Self::ALIGN);
-        self.reserve_for_overwrite(skew + len);
-        // SAFETY: the caller promises the source; the target has `skew + len` bytes of room, and
-        // private memory cannot overlap a shared mapping.
-        unsafe { std::ptr::copy_nonoverlapping(source, self.as_mut_ptr().add(skew), len) }
+        assert!(skew < Self::ALIGN, "the skew is within a line");
+        self.len = 0; // what was there is not carried over when the room grows
+        self.lines.clear();
+        self.set_lines(skew + len);
+        // SAFETY: the caller promises the source; the lines have `skew + len` bytes, and private
+        // memory cannot overlap a shared mapping.
+        unsafe {
+            self.as_mut_ptr().write_bytes(0, skew);
+            std::ptr::copy_nonoverlapping(source, self.as_mut_ptr().add(skew), len);
+        }
+        // From here on the copy is read, never the source in its place, even where the compiler sees
+        // that they were equal: for all it knows somebody wrote to the source at this point.
+        compiler_fence(Ordering::SeqCst);
+        self.len = skew + len;
     }
 
-    /// Sets the length without clearing bytes that are there already.
-    fn reserve_for_overwrite(&mut self, len: usize) {
+    /// Makes `lines` hold `len` bytes; those that are new are not initialised.
+    fn set_lines(&mut self, len: usize) {
         let lines = len.div_ceil(Self::ALIGN);
-        if lines > self.lines.capacity() {
-            // A fresh zeroed allocation: the kernel's zero pages cost nothing until written.
-            self.lines = vec![Line([0; Self::ALIGN]); lines];
-        } else if lines > self.lines.len() {
-            self.lines.resize(lines, Line([0; Self::ALIGN]));
-        }
-        self.len = len;
+        self.lines.reserve(lines.saturating_sub(self.lines.len()));
+        // SAFETY: there is room for as many, and a `MaybeUninit` needs no initialisation.
+        unsafe { self.lines.set_len(lines) };
+        self.len = self.len.min(len);
     }
 }
 
@@ -91,16 +107,14 @@ impl std::ops::Deref for AlignedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `lines` holds at least `len` initialised bytes (kept by every method that sets `len`).
+        // SAFETY: `lines` begins with `len` initialised bytes (kept by every method that sets `len`).
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
 impl std::fmt::Debug for AlignedBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AlignedBytes")
-            .field("len", &self.len)
-            .finish()
+        f.debug_struct("AlignedBytes").field("len", &self.len).finish()
     }
 }
 
@@ -120,5 +134,18 @@ mod tests {
         // SAFETY: as above.
         unsafe { copy.copy_from(source.as_ptr(), 3, 0) };
         assert_eq!(&copy[..], &[7, 7, 7]);
+    }
+
+    #[test]
+    fn new_bytes_are_zero_and_old_ones_stay() {
+        let mut bytes = AlignedBytes::new();
+        // SAFETY: the source is an array of 200 bytes.
+        unsafe { bytes.copy_from([1u8; 200].as_ptr(), 200, 0) };
+        bytes.resize(3);
+        bytes.resize(1000);
+        assert_eq!(bytes[..3], [1; 3]);
+        assert!(bytes[3..].iter().all(|&b| b == 0));
+        bytes.resize(0);
+        assert!(bytes.is_empty() && bytes.capacity() >= 1000);
     }
 }

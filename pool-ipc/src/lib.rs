@@ -10,7 +10,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("pool-ipc supports 64-bit Linux only");
 
-//mod arena;
+mod arena;
 mod bytes;
 mod primitive;
 mod wire;
@@ -18,10 +18,10 @@ mod wire;
 pub mod batch;
 pub mod board;
 
-//pub use arena::{Arena, ArenaFull, Block, default_limit, reservation};
+pub use arena::{Arena, ArenaFull, Block, NoAddressSpace, default_limit, reservation};
 pub use bytes::AlignedBytes;
 pub use rkyv;
 pub use wire::{
-    Decoder, Encoder, SegmentId, Wire, WireCheck, WireDecode, WireEncode, WireFault, from_bytes,
-    to_bytes, view_bytes,
+    Decoder, Encoder, Encoding, SegmentId, Wire, WireCheck, WireDecode, WireEncode, WireFault,
+    from_bytes, to_bytes, view_bytes,
 };

@@ -1,8 +1,26 @@
-//! The atomics of the board, exchangeable so that its state machine can be model-checked.
+//! The atomics and the futex of the board, exchangeable so that its state machine can be model-checked.
 //!
 //! Everything under `board/` takes its atomics from here and from nowhere else.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+pub(crate) mod modelled;
+
+#[cfg(loom)]
+pub(crate) use modelled::{AtomicI64, AtomicU32, AtomicU64, wait, wake};
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+
+pub(crate) use std::sync::atomic::Ordering;
+
+/// Sleeps until `word` is woken, if it still holds `expected`; may come back early.
+#[cfg(not(loom))]
+pub(crate) fn wait(word: &AtomicU32, expected: u32) {
+    // Whatever ended the wait, the caller looks again.
+    let _ = pool_shm::futex::wait(word, expected, None);
+}
+
+/// Wakes one sleeper of `word`, which was changed before.
+#[cfg(not(loom))]
+pub(crate) fn wake(word: &AtomicU32) {
+    pool_shm::futex::wake(word, 1);
+}

@@ -18,8 +18,8 @@ mod sys;
 pub(crate) mod takeover;
 mod ticket;
 
-pub(crate) use descriptors::{keep_only, null_stdin};
-pub(crate) use image::{address_of, identity, offset_of};
+pub(crate) use descriptors::null_stdin;
+pub(crate) use image::{address_of, offset_of};
 pub(crate) use kinship::{arm_parent_death, become_subreaper, pidfd_open};
 pub(crate) use process::{set_process_name, thread_count};
 pub(crate) use signals::reset_signals;

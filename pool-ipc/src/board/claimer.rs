@@ -6,7 +6,10 @@ use super::{
     table::Board,
     word::{MAX_INCARNATION, State, Word},
 };
-use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::primitive::{
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    wait,
+};
 
 /// One incarnation at its place.
 #[derive(Debug)]
@@ -35,22 +38,13 @@ impl Claimer {
     /// When the board has no such place, or the incarnation is 0 or does not fit into 28 bits.
     #[must_use]
     pub fn new(board: Board, place: u32, incarnation: u32, pid: u32) -> Self {
-        assert!(
-            (1..=MAX_INCARNATION).contains(&incarnation),
-            "incarnations have 28 bits"
-        );
+        assert!((1..=MAX_INCARNATION).contains(&incarnation), "incarnations have 28 bits");
         let row = &board.rows[place as usize];
         row.pid.store(pid, Relaxed);
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
         let hint = place as usize % board.slots.len();
-        Self {
-            board,
-            place,
-            incarnation,
-            hint,
-            searched: None,
-        }
+        Self { board, place, incarnation, hint, searched: None }
     }
 
     /// The place on the board.
@@ -84,10 +78,7 @@ impl Claimer {
             let index = (self.hint + step) % slots.len();
             if let Some(generation) = self.try_claim(&slots[index]) {
                 self.hint = (index + 1) % slots.len();
-                return Some(Claim {
-                    slot: index,
-                    generation,
-                });
+                return Some(Claim { slot: index, generation });
             }
         }
         self.searched = Some(published);
@@ -106,21 +97,14 @@ impl Claimer {
         let claimed = Word::claimed(word.generation, self.incarnation).pack();
         // Acquire: pairs with the Release in `publish`; the description is complete. Release on the
         // way out is not needed: nothing was written yet.
-        cell.word
-            .compare_exchange(word.pack(), claimed, Acquire, Relaxed)
-            .ok()?;
+        cell.word.compare_exchange(word.pack(), claimed, Acquire, Relaxed).ok()?;
         Some(word.generation)
     }
 
     /// Whether the publisher asked this incarnation to end.
     #[must_use]
     pub fn asked_to_leave(&self) -> bool {
-        self.board.rows[self.place as usize]
-            .orders
-            .0
-            .leave
-            .load(SeqCst)
-            == self.incarnation
+        self.board.rows[self.place as usize].orders.0.leave.load(SeqCst) == self.incarnation
     }
 
     /// Whether something was published since the last search, or the order to leave came.
@@ -132,11 +116,7 @@ impl Claimer {
     /// Says that this claimer is about to sleep; `None` when there is news after all, otherwise the
     /// value of the bell to sleep on, and whether the publisher has to be woken since it has more.
     pub fn prepare_sleep(&mut self) -> Option<(u32, bool)> {
-        let bell = self.board.rows[self.place as usize]
-            .orders
-            .0
-            .bell
-            .load(SeqCst);
+        let bell = self.board.rows[self.place as usize].orders.0.bell.load(SeqCst);
         self.board.set_sleeper(self.place);
         if self.has_news() {
             self.board.clear_sleeper(self.place);
@@ -146,11 +126,8 @@ impl Claimer {
     }
 
     /// Sleeps until the bell has moved on from `bell`, then is awake again.
-    #[cfg(not(loom))]
     pub fn sleep(&mut self, bell: u32) {
-        let word = &self.board.rows[self.place as usize].orders.0.bell;
-        // Whatever ended the wait, the caller's loop looks again.
-        let _ = pool_shm::futex::wait(word, bell, None);
+        wait(&self.board.rows[self.place as usize].orders.0.bell, bell);
         self.board.clear_sleeper(self.place);
         // A wake means: look, even if no count changed (a slot may have been missed by a dead one).
         self.searched = None;
@@ -222,7 +199,7 @@ impl Claimer {
         // SeqCst (so Release): pairs with the Acquire in `next_finished`, and with the load of the
         // publisher's state that follows it is the store–load pair of `publisher_sleeps`.
         row.finished.swap(count.wrapping_add(1), SeqCst);
-        self.board.publisher_wanted()
+        self.board.publisher_wanted(end != End::Complete)
     }
 
     #[inline]

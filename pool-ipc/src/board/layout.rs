@@ -7,7 +7,7 @@
 use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
 
 /// The most places (worker ids) a board can have.
-pub const MAX_PLACES: usize = 4096;
+pub const MAX_PLACES: usize = if cfg!(loom) { 64 } else { 4096 };
 pub(super) const MASK_WORDS: usize = MAX_PLACES / 64;
 
 /// How many rows and slots a board has.

@@ -17,6 +17,8 @@ mod slot;
 mod table;
 mod word;
 
+#[cfg(loom)]
+pub use crate::primitive::modelled::SeqCstAs;
 pub use claimer::{Claim, Claimer};
 pub use layout::{MAX_PLACES, Shape};
 pub use publisher::{Finished, SlotState};

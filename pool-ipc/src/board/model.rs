@@ -39,10 +39,7 @@ fn row() -> Row {
         finished: zero(),
         pid: AtomicU32::new(0),
         incarnation: AtomicU32::new(0),
-        orders: Line(Orders {
-            bell: AtomicU32::new(0),
-            leave: AtomicU32::new(0),
-        }),
+        orders: Line(Orders { bell: AtomicU32::new(0), leave: AtomicU32::new(0) }),
     }
 }
 
@@ -56,9 +53,7 @@ pub(super) fn leaked(shape: Shape) -> Board {
         }),
         sleepers: Line(std::array::from_fn(|_| zero())),
     };
-    let rings = (0..shape.places * shape.slots)
-        .map(|_| AtomicU32::new(0))
-        .collect::<Vec<_>>();
+    let rings = (0..shape.places * shape.slots).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
     Board {
         header: Box::leak(Box::new(header)),
         rows: Box::leak((0..shape.places).map(|_| row()).collect()),

@@ -35,15 +35,16 @@ pub struct Finished {
 impl Board {
     /// Publishes a chunk in a free slot; returns whether a claimer should be woken.
     ///
+    /// Whom to wake depends on the audience: [`Board::wake`] wakes any one, so for a chunk that only one
+    /// place may claim it is [`Board::wake_place`], and for one with a `min_incarnation` all of them.
+    ///
     /// # Panics
     ///
     /// When `slot` is not free: the publisher's own books are wrong.
     pub fn publish(&self, slot: usize, description: &Description) -> bool {
         let cell = &self.slots[slot];
         let word = self.word(cell).filter(|word| word.state == State::Free);
-        let generation = word
-            .expect("a slot is published only when it is free")
-            .generation;
+        let generation = word.expect("a slot is published only when it is free").generation;
         cell.describe(description);
         // Release: pairs with the Acquire in `claim`; hands the description over.
         cell.word.store(Word::ready(generation).pack(), Release);
@@ -58,11 +59,10 @@ impl Board {
         let Some(word) = self.word(cell).filter(|word| word.state == State::Ready) else {
             return false;
         };
-        // Acquire, Relaxed: the description is ours; only the exchange itself is contended.
+        // Acquire: pairs with nothing, since the description is ours; Relaxed would do, and costs the
+        // same. Only the exchange itself is contended.
         let freed = Word::freed(word.generation).pack();
-        cell.word
-            .compare_exchange(word.pack(), freed, Acquire, Relaxed)
-            .is_ok()
+        cell.word.compare_exchange(word.pack(), freed, Acquire, Relaxed).is_ok()
     }
 
     /// Gives a slot back whose results were read, or whose claimer was reaped.
@@ -71,6 +71,7 @@ impl Board {
     /// a CLAIMED one does not live any more.
     pub fn release(&self, slot: usize) {
         let cell = &self.slots[slot];
+        // Relaxed: the word is the caller's, see above.
         let generation = (cell.word.load(Relaxed) >> 32) as u32;
         // Release: pairs with the Acquire in `Claimer::was_released`: what was read of the results
         // was read before their block is used again.
@@ -92,6 +93,9 @@ impl Board {
     }
 
     /// What the claimer says about the chunk in a slot that is done, or whose claimer was reaped.
+    ///
+    /// While the slot is claimed, by the living or the dead, only `progress` counts, and `results` if
+    /// any item is finished; the rest may be what an earlier chunk left there.
     #[must_use]
     pub fn outcome(&self, slot: usize) -> Outcome {
         self.slots[slot].outcome()
@@ -104,9 +108,13 @@ impl Board {
 
     /// The next slot that the claimer at `place` finished since `cursor`, which moves on; entries
     /// that are no finished slot are passed over.
+    ///
+    /// The ring is a hint, the slot's word is the truth: a slot that was released and published again
+    /// without asking here may be named by two places.
     pub fn next_finished(&self, place: usize, cursor: &mut u64) -> Option<Finished> {
-        // Acquire: pairs with the Release in `Claimer::report`; the ring's entries are there.
-        let count = self.rows[place].finished.load(Acquire);
+        // SeqCst (so Acquire): pairs with the swap in `Claimer::report`; the ring's entries are there.
+        // And it is the publisher's second look, so the load of the pair of `publisher_sleeps`.
+        let count = self.rows[place].finished.load(SeqCst);
         let ring = self.ring(place);
         while *cursor != count {
             if count.wrapping_sub(*cursor) > ring.len() as u64 {
@@ -117,10 +125,7 @@ impl Board {
             if entry < self.slots.len()
                 && let SlotState::Done(incarnation) = self.slot_state(entry)
             {
-                return Some(Finished {
-                    slot: entry,
-                    incarnation,
-                });
+                return Some(Finished { slot: entry, incarnation });
             }
         }
         None
@@ -129,17 +134,21 @@ impl Board {
     /// Whether the claimer at `place` finished anything since `cursor`.
     #[must_use]
     pub fn has_finished(&self, place: usize, cursor: u64) -> bool {
+        // SeqCst: as in `next_finished`.
         self.rows[place].finished.load(SeqCst) != cursor
     }
 
     /// The count of finished slots of `place`: where a cursor starts.
     #[must_use]
     pub fn finished_count(&self, place: usize) -> u64 {
+        // Acquire: pairs with the swap in `Claimer::report`; for what is counted the words say DONE.
         self.rows[place].finished.load(Acquire)
     }
 
-    /// Asks `incarnation` at `place` to end after what it has in hand; 0 takes that back.
+    /// Asks `incarnation` at `place` to end after what it has in hand; 0 takes that back. If it sleeps,
+    /// [`Board::wake_place`] must follow.
     pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
+        // SeqCst: with the exchange in `wake_place`, the store–load pair of `Claimer::prepare_sleep`.
         self.rows[place].orders.0.leave.store(incarnation, SeqCst);
     }
 

@@ -8,10 +8,14 @@
 //!   wants it awake clears the bit, counts the bell up and wakes the futex. A bit of the dead is
 //!   cleared by the next wake; nothing is counted, so nothing can drift.
 //! * The publisher says how many finished chunks it wants, and waits on a descriptor of its own. The
-//!   claimer that brings the count to zero is told to wake it.
+//!   claimer that brings the count to zero is told to wake it. A chunk may be counted twice, by its
+//!   claimer and by the second look: that wakes early, never late.
 
 use super::{layout::MASK_WORDS, table::Board};
-use crate::primitive::Ordering::{Relaxed, SeqCst};
+use crate::primitive::{
+    Ordering::{Relaxed, SeqCst},
+    wake,
+};
 
 pub(super) const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -28,15 +32,14 @@ pub struct Appetite {
 
 impl Board {
     /// The publisher is about to sleep. It must look for finished chunks once more afterwards, pass
-    /// their number to [`Board::publisher_found`], and sleep only if that says so.
+    /// their number to [`Board::publisher_found`], and sleep only if that says so; and if it is hungry,
+    /// not before [`Board::any_sleeper`] said that nobody had gone to sleep already.
     pub fn publisher_sleeps(&self, appetite: Appetite) {
         let sleep = &self.header.publisher.0;
+        // Relaxed: whoever sees the state that follows sees this too. A claimer that still goes by an
+        // earlier state may count in between: at worst the publisher is woken early.
         sleep.wanted.store(appetite.finished.max(1), Relaxed);
-        let state = if appetite.hungry {
-            ASLEEP_HUNGRY
-        } else {
-            ASLEEP
-        };
+        let state = if appetite.hungry { ASLEEP_HUNGRY } else { ASLEEP };
         // SeqCst: with the look that follows, the store–load pair of `publisher_wanted`.
         sleep.state.store(state, SeqCst);
     }
@@ -51,16 +54,19 @@ impl Board {
         self.header.publisher.0.state.store(AWAKE, SeqCst);
     }
 
-    /// A chunk was finished: whether this claimer has to wake the publisher.
-    pub(super) fn publisher_wanted(&self) -> bool {
+    /// A chunk was finished: whether this claimer has to wake the publisher. What is `urgent` does
+    /// not wait for others.
+    pub(super) fn publisher_wanted(&self, urgent: bool) -> bool {
         let sleep = &self.header.publisher.0;
         // SeqCst: the second half of the pair; the first is the finished word.
         sleep.state.load(SeqCst) != AWAKE
-            && sleep.wanted.fetch_sub(1, SeqCst) <= 1
+            && (sleep.wanted.fetch_sub(1, SeqCst) <= 1 || urgent)
             && sleep.state.swap(AWAKE, SeqCst) != AWAKE
     }
 
     /// A claimer found nothing: whether it has to wake a publisher that has more.
+    ///
+    /// With its bit in `sleepers` the store–load pair of `publisher_sleeps` and `any_sleeper`.
     pub(super) fn publisher_hungry(&self) -> bool {
         let state = &self.header.publisher.0.state;
         state.load(SeqCst) == ASLEEP_HUNGRY && state.swap(AWAKE, SeqCst) != AWAKE
@@ -69,12 +75,10 @@ impl Board {
     /// Whether any claimer sleeps.
     #[must_use]
     pub fn any_sleeper(&self) -> bool {
-        self.mask_words()
-            .any(|word| self.header.sleepers.0[word].load(SeqCst) != 0)
+        self.mask_words().any(|word| self.header.sleepers.0[word].load(SeqCst) != 0)
     }
 
     /// Wakes up to `count` sleeping claimers; returns how many bells it rang.
-    #[cfg(not(loom))]
     pub fn wake(&self, count: usize) -> usize {
         let mut rung = 0;
         for index in self.mask_words() {
@@ -92,22 +96,17 @@ impl Board {
     }
 
     /// Wakes the claimer at `place` if it sleeps.
-    #[cfg(not(loom))]
     pub fn wake_place(&self, place: u32) -> bool {
-        let (word, bit) = (
-            &self.header.sleepers.0[place as usize / 64],
-            1 << (place % 64),
-        );
+        let (word, bit) = (&self.header.sleepers.0[place as usize / 64], 1 << (place % 64));
         word.fetch_and(!bit, SeqCst) & bit != 0 && self.ring_bell(place as usize)
     }
 
-    #[cfg(not(loom))]
     fn ring_bell(&self, place: usize) -> bool {
         let Some(row) = self.rows.get(place) else {
             return false;
         };
         row.orders.0.bell.fetch_add(1, SeqCst);
-        pool_shm::futex::wake(&row.orders.0.bell, 1);
+        wake(&row.orders.0.bell);
         true
     }
 

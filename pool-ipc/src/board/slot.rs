@@ -103,11 +103,9 @@ impl Slot {
         self.record.store(d.record, Relaxed);
         self.function.store(d.function, Relaxed);
         self.items.store(d.items, Relaxed);
-        self.range
-            .store(u64::from(d.start) << 32 | u64::from(d.end), Relaxed);
+        self.range.store(u64::from(d.start) << 32 | u64::from(d.end), Relaxed);
         let flags = u64::from(d.in_hand) | u64::from(d.timed) << 1;
-        self.shape
-            .store(u64::from(d.capacity) << 32 | flags, Relaxed);
+        self.shape.store(u64::from(d.capacity) << 32 | flags, Relaxed);
         self.context.store(d.context, Relaxed);
         self.signature.store(d.signature, Relaxed);
         self.context_offset.store(d.context_offset, Relaxed);
@@ -151,10 +149,7 @@ impl Slot {
                 3 => End::Cancelled,
                 _ => End::Unknown,
             },
-            progress: Progress {
-                finished: (progress >> 1) as u32,
-                begun: progress & 1 != 0,
-            },
+            progress: Progress { finished: (progress >> 1) as u32, begun: progress & 1 != 0 },
             results: self.results.load(Relaxed),
             nanos: self.nanos.load(Relaxed),
             failure: (self.failure.load(Relaxed), self.failure_len.load(Relaxed)),

@@ -22,9 +22,7 @@ pub struct Board {
 
 impl fmt::Debug for Board {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Board")
-            .field("shape", &self.shape())
-            .finish_non_exhaustive()
+        f.debug_struct("Board").field("shape", &self.shape()).finish_non_exhaustive()
     }
 }
 
@@ -32,10 +30,7 @@ impl Board {
     /// How many rows and slots there are.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        Shape {
-            places: self.rows.len(),
-            slots: self.slots.len(),
-        }
+        Shape { places: self.rows.len(), slots: self.slots.len() }
     }
 
     pub(super) fn ring(&self, place: usize) -> &'static [AtomicU32] {
@@ -52,15 +47,9 @@ impl Board {
     #[cfg(not(loom))]
     #[must_use]
     pub fn new(mapping: std::sync::Arc<pool_shm::Mapping>, shape: Shape) -> Self {
-        assert!(
-            shape.places > 0 && shape.places <= super::MAX_PLACES,
-            "1 to 4096 places"
-        );
+        assert!(shape.places > 0 && shape.places <= super::MAX_PLACES, "1 to 4096 places");
         assert!(shape.slots > 0 && shape.slots < 1 << 31, "1 to 2^31 slots");
-        assert!(
-            mapping.len() >= shape.bytes(),
-            "the mapping is smaller than the board"
-        );
+        assert!(mapping.len() >= shape.bytes(), "the mapping is smaller than the board");
         let base = mapping.as_ptr();
         // SAFETY: within the mapping (asserted), whose base is page-aligned; atomics are valid for
         // any bytes and may be written by other processes. The mapping is held by this value and by

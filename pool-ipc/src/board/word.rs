@@ -46,44 +46,24 @@ impl Word {
             3 => State::Done,
             _ => return None,
         };
-        Some(Self {
-            generation: (bits >> 32) as u32,
-            state,
-            owner: bits as u32 & MAX_INCARNATION,
-        })
+        Some(Self { generation: (bits >> 32) as u32, state, owner: bits as u32 & MAX_INCARNATION })
     }
 
     pub(super) const fn ready(generation: u32) -> Self {
-        Self {
-            generation,
-            state: State::Ready,
-            owner: 0,
-        }
+        Self { generation, state: State::Ready, owner: 0 }
     }
 
     pub(super) const fn claimed(generation: u32, owner: u32) -> Self {
-        Self {
-            generation,
-            state: State::Claimed,
-            owner,
-        }
+        Self { generation, state: State::Claimed, owner }
     }
 
     pub(super) const fn done(generation: u32, owner: u32) -> Self {
-        Self {
-            generation,
-            state: State::Done,
-            owner,
-        }
+        Self { generation, state: State::Done, owner }
     }
 
     /// The free word that follows `generation`.
     pub(super) const fn freed(generation: u32) -> Self {
-        Self {
-            generation: generation.wrapping_add(1),
-            state: State::Free,
-            owner: 0,
-        }
+        Self { generation: generation.wrapping_add(1), state: State::Free, owner: 0 }
     }
 }
 

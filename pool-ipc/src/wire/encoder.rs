@@ -2,6 +2,10 @@
 //!
 //! Invariant: it writes only to `base..base + room` of the encoding that runs, and positions count
 //! from the block's base, so alignments hold wherever in the block a value begins.
+//!
+//! Two types, because what a value's own `Serialize` is handed is in the hands of its author: an
+//! [`Encoding`] can be written to, but not made, started or taken apart. So safe code cannot put
+//! another one, or another block, in the place of the one that runs.
 
 use std::{alloc::Layout, fmt, ptr::NonNull};
 
@@ -11,44 +15,52 @@ use rkyv::{
     ser::{Allocator, Positional, Writer},
 };
 
-use super::{SegmentId, Wire, WireFault, segments::Segments};
+use super::{SegmentId, Wire, WireFault, scratch::Scratch, segments::Segments};
 
 /// The serializer that a [`Wire`] type is encoded with.
-pub type WireEncode = Strategy<Encoder, WireFault>;
-
-const SCRATCH_BYTES: usize = 4096;
+pub type WireEncode = Strategy<Encoding, WireFault>;
 
 /// Encodes values into blocks; kept and used again, it allocates nothing for a task.
+#[derive(Debug)]
 pub struct Encoder {
+    encoding: Encoding,
+}
+
+/// An encoding that runs: what a type's `Serialize` writes to.
+///
+/// Only an [`Encoder`] has one.
+pub struct Encoding {
     base: *mut u8,
     room: usize,
     position: usize,
+    /// Only count: there is no block, and `room` bounds nothing.
     counting: bool,
-    scratch: Box<[u128; SCRATCH_BYTES / 16]>,
-    scratch_used: usize,
+    scratch: Scratch,
     segments: Segments,
 }
 
-// SAFETY: `base` is only used inside `encode_at`, which holds the encoder exclusively.
-unsafe impl Send for Encoder {}
+// SAFETY: `base` is set by `encode_at`, which holds the encoder exclusively and lends it to nobody
+// else until the last write.
+unsafe impl Send for Encoding {}
 
 impl Encoder {
     /// An encoder with 4 KiB of scratch room; nested collections that need more take it from the heap.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            base: std::ptr::null_mut(),
-            room: 0,
-            position: 0,
-            counting: false,
-            scratch: Box::new([0; SCRATCH_BYTES / 16]),
-            scratch_used: 0,
-            segments: Segments::default(),
+            encoding: Encoding {
+                base: std::ptr::null_mut(),
+                room: 0,
+                position: 0,
+                counting: true,
+                scratch: Scratch::new(),
+                segments: Segments::default(),
+            },
         }
     }
 
     /// Writes the archive of `value` into the block at `base`, behind position `at`; returns the
-    /// position behind it. The root is what ends there.
+    /// position behind it, which is at most `room`. The root is what ends there.
     ///
     /// # Errors
     ///
@@ -65,9 +77,10 @@ impl Encoder {
         room: usize,
         at: usize,
     ) -> Result<usize, WireFault> {
-        self.start(base, room, at, false);
-        serialize_using::<_, WireFault>(value, self)?;
-        Ok(self.position)
+        if at > room {
+            return Err(WireFault::Overflow);
+        }
+        self.run(value, base, room, at, false)
     }
 
     /// The position behind the archive of `value` if it began at position `at`; writes nothing.
@@ -76,39 +89,44 @@ impl Encoder {
     ///
     /// What the type's own serialization reports.
     pub fn measure<T: Wire>(&mut self, value: &T, at: usize) -> Result<usize, WireFault> {
-        self.start(std::ptr::null_mut(), usize::MAX, at, true);
-        serialize_using::<_, WireFault>(value, self)?;
-        Ok(self.position)
+        self.run(value, std::ptr::null_mut(), 0, at, true)
     }
 
-    /// Notes that the value being encoded holds a handle to segment `id`; the index is what the
-    /// archive keeps of it.
-    pub fn give_segment(&mut self, id: SegmentId) -> u32 {
-        self.segments.index_of(id)
+    fn run<T: Wire>(
+        &mut self,
+        value: &T,
+        base: *mut u8,
+        room: usize,
+        at: usize,
+        counting: bool,
+    ) -> Result<usize, WireFault> {
+        const {
+            // rkyv pads by at most 31 bytes and panics where an alignment asks for more. What is
+            // copied as it is has no parts, so it is padded only where a batch does not.
+            assert!(
+                T::COPY_OPTIMIZATION.is_enabled() || align_of::<T::Archived>() <= 32,
+                "an archive aligned to more than 32 bytes cannot be encoded"
+            );
+        }
+        let encoding = &mut self.encoding;
+        encoding.base = base;
+        encoding.room = room;
+        encoding.position = at;
+        encoding.counting = counting;
+        encoding.scratch.reset();
+        serialize_using::<_, WireFault>(value, encoding)?;
+        Ok(encoding.position)
     }
 
     /// The segments that the encodings since [`Encoder::clear_segments`] hold handles to.
     #[must_use]
     pub fn segments(&self) -> &[SegmentId] {
-        self.segments.ids()
+        self.encoding.segments.ids()
     }
 
     /// Begins a new message: its table of segments is empty.
     pub fn clear_segments(&mut self) {
-        self.segments.replace(&[]);
-    }
-
-    fn start(&mut self, base: *mut u8, room: usize, at: usize, counting: bool) {
-        self.base = base;
-        self.room = room;
-        self.position = at;
-        self.counting = counting;
-        self.scratch_used = 0;
-    }
-
-    fn scratch_range(&self) -> std::ops::Range<usize> {
-        let base = self.scratch.as_ptr().addr();
-        base..base + SCRATCH_BYTES
+        self.encoding.segments.replace(&[]);
     }
 }
 
@@ -118,71 +136,57 @@ impl Default for Encoder {
     }
 }
 
-impl fmt::Debug for Encoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoder")
-            .field("position", &self.position)
-            .finish_non_exhaustive()
+impl Encoding {
+    /// Notes that the value being encoded holds a handle to segment `id`; the index is what the
+    /// archive keeps of it.
+    pub fn give_segment(&mut self, id: SegmentId) -> u32 {
+        self.segments.index_of(id)
     }
 }
 
-impl Positional for Encoder {
+impl fmt::Debug for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoding").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+impl Positional for Encoding {
     #[inline]
     fn pos(&self) -> usize {
         self.position
     }
 }
 
-impl Writer<WireFault> for Encoder {
+impl Writer<WireFault> for Encoding {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), WireFault> {
+        let end = self.position.checked_add(bytes.len());
+        let end = end.ok_or(WireFault::Overflow)?;
         if !self.counting {
-            if bytes.len() > self.room.saturating_sub(self.position) {
+            if end > self.room {
                 return Err(WireFault::Overflow);
             }
-            // SAFETY: `position + bytes.len() <= room`, and `encode_at`'s caller gave us
+            // SAFETY: `position <= end <= room`, and `encode_at`'s caller gave us
             // `base..base + room` exclusively.
             unsafe {
                 let target = self.base.add(self.position);
                 std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
             }
         }
-        self.position += bytes.len();
+        self.position = end;
         Ok(())
     }
 }
 
-// SAFETY: blocks from the scratch box are disjoint (a bump pointer that only `pop_alloc` lowers, in
-// the order last in, first out that rkyv keeps), all others are allocations of their own.
-unsafe impl Allocator<WireFault> for Encoder {
+// SAFETY: pieces of scratch room do not overlap, and nobody else has the scratch room
+// (`scratch.rs`): an encoding can be neither replaced nor started again while it runs.
+unsafe impl Allocator<WireFault> for Encoding {
     unsafe fn push_alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, WireFault> {
-        let base = self.scratch.as_mut_ptr().cast::<u8>();
-        let padding = (base.addr() + self.scratch_used).wrapping_neg() & (layout.align() - 1);
-        let start = self.scratch_used + padding;
-        let pointer = match start.checked_add(layout.size()) {
-            Some(end) if end <= SCRATCH_BYTES && layout.size() > 0 => {
-                self.scratch_used = end;
-                // SAFETY: `start <= end <= SCRATCH_BYTES`.
-                unsafe { base.add(start) }
-            }
-            _ if layout.size() == 0 => std::ptr::without_provenance_mut(layout.align()),
-            // SAFETY: the size is not zero.
-            _ => unsafe { std::alloc::alloc(layout) },
-        };
-        let pointer =
-            NonNull::new(pointer).unwrap_or_else(|| std::alloc::handle_alloc_error(layout));
-        Ok(NonNull::slice_from_raw_parts(pointer, layout.size()))
+        Ok(self.scratch.push(layout))
     }
 
-    unsafe fn pop_alloc(&mut self, pointer: NonNull<u8>, layout: Layout) -> Result<(), WireFault> {
-        let range = self.scratch_range();
-        if layout.size() == 0 {
-        } else if range.contains(&pointer.as_ptr().addr()) {
-            self.scratch_used = pointer.as_ptr().addr() - range.start;
-        } else {
-            // SAFETY: not from the scratch box, so `push_alloc` allocated it with this layout.
-            unsafe { std::alloc::dealloc(pointer.as_ptr(), layout) }
-        }
+    unsafe fn pop_alloc(&mut self, piece: NonNull<u8>, _: Layout) -> Result<(), WireFault> {
+        self.scratch.pop(piece);
         Ok(())
     }
 }

@@ -37,9 +37,6 @@ impl Trace for WireFault {
 impl Source for WireFault {
     fn new<T: std::error::Error + Send + Sync + 'static>(error: T) -> Self {
         let error: &(dyn std::error::Error + 'static) = &error;
-        error
-            .downcast_ref::<WireFault>()
-            .copied()
-            .unwrap_or(WireFault::Invalid)
+        error.downcast_ref::<WireFault>().copied().unwrap_or(WireFault::Invalid)
     }
 }

@@ -4,12 +4,13 @@ mod decoder;
 mod encoder;
 mod fault;
 mod macros;
+mod scratch;
 mod segments;
 mod whole;
 mod wire_trait;
 
 pub use decoder::{Decoder, WireCheck, WireDecode};
-pub use encoder::{Encoder, WireEncode};
+pub use encoder::{Encoder, Encoding, WireEncode};
 pub use fault::WireFault;
 pub use segments::SegmentId;
 pub use whole::{from_bytes, to_bytes, view_bytes};

@@ -13,14 +13,10 @@ pub(super) struct Segments(Vec<SegmentId>);
 
 impl Segments {
     pub(super) fn index_of(&mut self, id: SegmentId) -> u32 {
-        let index = self
-            .0
-            .iter()
-            .position(|known| *known == id)
-            .unwrap_or_else(|| {
-                self.0.push(id);
-                self.0.len() - 1
-            });
+        let index = self.0.iter().position(|known| *known == id).unwrap_or_else(|| {
+            self.0.push(id);
+            self.0.len() - 1
+        });
         u32::try_from(index).expect("a message cannot hold 2^32 segments: each index takes 4 bytes")
     }
 

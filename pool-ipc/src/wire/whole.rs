@@ -63,11 +63,7 @@ mod tests {
         round_trip(vec![vec![1.5f64], vec![]]);
         round_trip((1u8, Some('x'), [true, false], -3i64));
         round_trip(Ok::<String, Vec<u8>>("a".into()));
-        round_trip(
-            (0..2000u64)
-                .map(|i| (format!("{i}"), i))
-                .collect::<HashMap<_, _>>(),
-        );
+        round_trip((0..2000u64).map(|i| (format!("{i}"), i)).collect::<HashMap<_, _>>());
         round_trip(BTreeMap::from([(1, "a".to_string())]));
         round_trip((0..5000).map(|i| i.to_string()).collect::<Vec<_>>());
     }

@@ -1,0 +1,166 @@
+//! The pool.
+
+use std::marker::PhantomData;
+
+use pool_core::{Pool, StartMethod};
+use pool_ipc::Wire;
+
+use crate::{Builder, Error, Imap, Result, Tasks, imap::PlainImap};
+
+/// A pool of workers.
+///
+/// All calls that run tasks take `&self`, and the pool is `Send + Sync`: several threads may use it
+/// at once, a `map` may run beside an unfinished `imap`. Dropping it kills the workers.
+///
+/// ```
+/// use pool_api::WorkerPool;
+///
+/// let pool = WorkerPool::new(2)?;
+/// let squares = pool.map(0..100u64, |x| x * x)?;
+/// assert_eq!(squares[9], 81);
+/// # Ok::<(), pool_api::Error>(())
+/// ```
+///
+/// What a task needs is in its item, or in a context (see [`Tasks::with`]): a closure with captures
+/// does not compile.
+///
+/// ```compile_fail,E0308
+/// # let pool = pool_api::WorkerPool::new(2)?;
+/// let factor = 3;
+/// pool.map(0..100u64, |x| x * factor)?;
+/// # Ok::<(), pool_api::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct WorkerPool<S = (), W = (), E = ()> {
+    pool: Pool,
+    types: PhantomData<fn() -> (S, W, E)>,
+}
+
+impl WorkerPool {
+    /// A pool of `n_jobs` workers, with everything else as it is without a setting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn new(n_jobs: usize) -> Result<Self> {
+        Self::builder().n_jobs(n_jobs).build()
+    }
+
+    /// Sets what shall not be as it is without a setting.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+impl<S, W, E> WorkerPool<S, W, E> {
+    pub(crate) fn from_pool(pool: Pool) -> Self {
+        Self { pool, types: PhantomData }
+    }
+
+    /// Prepares one call over `items`, to be set up further.
+    pub fn tasks<I: IntoIterator>(&self, items: I) -> Tasks<'_, I::IntoIter, S, W> {
+        Tasks::new(&self.pool, items.into_iter())
+    }
+
+    /// Runs `f` on every item; values in input order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, of a task or of the pool.
+    pub fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>>
+    where
+        I: IntoIterator<Item: Wire>,
+        R: Wire,
+    {
+        self.tasks(items).map(f)
+    }
+
+    /// As [`WorkerPool::map`], with the values in the order in which they were done.
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPool::map`].
+    pub fn map_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>>
+    where
+        I: IntoIterator<Item: Wire>,
+        R: Wire,
+    {
+        self.tasks(items).map_unordered(f)
+    }
+
+    /// An iterator over the values in input order; the input is read only a little ahead.
+    pub fn imap<I, R>(
+        &self,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> Imap<'_, PlainImap<I::Item, R>, I::IntoIter>
+    where
+        I: IntoIterator<Item: Wire>,
+        R: Wire,
+    {
+        self.tasks(items).imap(f)
+    }
+
+    /// As [`WorkerPool::imap`], with the values in the order in which they were done.
+    pub fn imap_unordered<I, R>(
+        &self,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> Imap<'_, PlainImap<I::Item, R>, I::IntoIter>
+    where
+        I: IntoIterator<Item: Wire>,
+        R: Wire,
+    {
+        self.tasks(items).imap_unordered(f)
+    }
+
+    /// Runs `f` on one item and waits for the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPool::map`].
+    pub fn apply<A: Wire, R: Wire>(&self, item: A, f: fn(A) -> R) -> Result<R> {
+        let mut values = self.tasks(std::iter::once(item)).chunk_size(1).map(f)?;
+        values.pop().ok_or(Error::Terminated)
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn n_jobs(&self) -> usize {
+        self.pool.n_jobs()
+    }
+
+    /// How they come to life.
+    #[must_use]
+    pub fn start_method(&self) -> StartMethod {
+        self.pool.start_method()
+    }
+
+    /// The process ids of the workers that run now, in order of their ids; none before the first
+    /// call and under Threads.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.pool.worker_pids()
+    }
+
+    /// Lets blocking calls of other threads finish, ends unfinished iterators, lets the workers end
+    /// what they run, and waits until they have ended. The pool can be used again; a second call does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignProcess`]; [`Error::PoolBroken`] when there was nobody left to stop.
+    pub fn stop_and_join(&self) -> Result<()> {
+        self.pool.stop_and_join()
+    }
+
+    /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads running
+    /// items are told and waited for. The pool can be used again; a second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPool::stop_and_join`].
+    pub fn terminate(&self) -> Result<()> {
+        self.pool.terminate()
+    }
+}

@@ -1,0 +1,181 @@
+//! One call of the map family, set up before it runs.
+
+use std::marker::PhantomData;
+
+use pool_core::{
+    Form, Job, JobOptions, OnWorker, Plain, Pool, Portable, TaskError, Viewing, Worker,
+};
+use pool_ipc::{Wire, rkyv::Archive};
+
+use crate::{ChunkSize, Imap, ImapResults, Result, TasksWith};
+
+/// One call over some items: options first, then the function.
+#[derive(Debug)]
+#[must_use = "nothing runs before the function is given"]
+pub struct Tasks<'p, I, S = (), W = ()> {
+    pub(crate) pool: &'p Pool,
+    pub(crate) items: I,
+    pub(crate) options: JobOptions,
+    types: PhantomData<fn() -> (S, W)>,
+}
+
+impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
+    pub(crate) fn new(pool: &'p Pool, items: I) -> Self {
+        Self { pool, items, options: JobOptions::default(), types: PhantomData }
+    }
+
+    /// Items per chunk, at least 1; without it what takes about 200 µs.
+    pub fn chunk_size(mut self, items: impl ChunkSize) -> Self {
+        self.options.chunk_size = Some(items.items());
+        self
+    }
+
+    /// Chunks for the whole input, if its length is known; `chunk_size` wins over it.
+    pub fn n_splits(mut self, chunks: usize) -> Self {
+        self.options.n_splits = Some(chunks);
+        self
+    }
+
+    /// How many items of the input are used. A shorter input just ends.
+    pub fn iterable_len(mut self, items: usize) -> Self {
+        self.options.iterable_len = Some(items);
+        self
+    }
+
+    /// Most items that are read and not yet handed on; a chunk is always let through when there are
+    /// none.
+    pub fn max_tasks_active(mut self, items: usize) -> Self {
+        self.options.max_tasks_active = Some(items);
+        self
+    }
+
+    /// A context for this one call: encoded once, decoded once per worker, and handed to every task
+    /// by reference. What a closure would capture.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let scaled = pool.tasks(0..4u64).with(10u64).map(|factor, x| factor * x)?;
+    /// assert_eq!(scaled, [0, 10, 20, 30]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn with<C: Wire + Sync>(self, context: C) -> TasksWith<'p, I, C> {
+        TasksWith { pool: self.pool, items: self.items, options: self.options, context }
+    }
+
+    fn job<F>(self, f: F::Function, lazy: bool) -> Result<Job<F, I>>
+    where
+        F: Portable + Form<Item = I::Item, Context = ()>,
+    {
+        self.pool.job::<F, I>(f, (), self.items, &self.options, lazy)
+    }
+}
+
+impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
+    /// Runs `f` on every item; values in input order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, of a task or of the pool.
+    pub fn map<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<R>> {
+        self.job::<Plain<I::Item, R>>(f, false)?.values(true)
+    }
+
+    /// As [`Tasks::map`], with the values in the order in which they were done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tasks::map`].
+    pub fn map_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<R>> {
+        self.job::<Plain<I::Item, R>>(f, false)?.values(false)
+    }
+
+    /// Runs `f` on every item; one result per item, in input order.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the pool; those of tasks are among the results.
+    pub fn map_results<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<Result<R, TaskError>>> {
+        self.job::<Plain<I::Item, R>>(f, false)?.outcomes()
+    }
+
+    /// An iterator over the values in input order; the input is read only a little ahead.
+    pub fn imap<R: Wire>(self, f: fn(I::Item) -> R) -> Imap<'p, Plain<I::Item, R>, I> {
+        Imap::new(self.job(f, true), true)
+    }
+
+    /// As [`Tasks::imap`], with the values in the order in which they were done.
+    pub fn imap_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Imap<'p, Plain<I::Item, R>, I> {
+        Imap::new(self.job(f, true), false)
+    }
+
+    /// As [`Tasks::imap`], but goes on after a task's failure.
+    pub fn imap_results<R: Wire>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> ImapResults<'p, Plain<I::Item, R>, I> {
+        ImapResults::new(self.job(f, true))
+    }
+
+    /// Runs `f`, which reads its item in place: nothing is decoded. Values in input order.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let words = vec![String::from("a"), String::from("word")];
+    /// assert_eq!(pool.tasks(words).map_view(|word| word.len())?, [1, 4]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Tasks::map`].
+    pub fn map_view<R: Wire>(self, f: fn(&<I::Item as Archive>::Archived) -> R) -> Result<Vec<R>> {
+        self.job::<Viewing<I::Item, R>>(f, false)?.values(true)
+    }
+
+    /// Runs `f` on every item and hands each result to `read` in place, with its position in the
+    /// input, as they come. This trusts the workers' memory safety: a worker whose native code
+    /// scribbles over its results while they are read can make `read` see anything.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let mut lens = [0; 3];
+    /// pool.tasks(0..3usize).for_each_view(|n| vec![1.5; n], |index, v| lens[index] = v.len())?;
+    /// assert_eq!(lens, [0, 1, 2]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Tasks::map`].
+    pub fn for_each_view<R: Wire>(
+        self,
+        f: fn(I::Item) -> R,
+        mut read: impl FnMut(usize, &<R as Archive>::Archived),
+    ) -> Result<()> {
+        let job = self.job::<Plain<I::Item, R>>(f, false)?;
+        job.views(|index, archived| read(index as usize, archived))
+    }
+
+    /// Runs a closure with captures, borrows included. Only Fork (which forks afresh for the call)
+    /// and Threads can; the others refuse it. Returns, also by an error or a panic, only when nothing
+    /// of it runs any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tasks::map`]; [`Error::NotSupported`](crate::Error::NotSupported) under Spawn and
+    /// ForkServer.
+    pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>> {
+        self.pool.map_scoped(self.items, &f, &self.options)
+    }
+}
+
+impl<I: Iterator<Item: Wire>> Tasks<'_, I, (), ()> {
+    /// As [`Tasks::map`], with the worker that runs the task.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tasks::map`].
+    pub fn map_with<R: Wire>(self, f: fn(&mut Worker<'_, (), ()>, I::Item) -> R) -> Result<Vec<R>> {
+        self.job::<OnWorker<I::Item, R>>(f, false)?.values(true)
+    }
+}

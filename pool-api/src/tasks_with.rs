@@ -1,0 +1,77 @@
+//! One call whose tasks get a context.
+
+use pool_core::{Job, JobOptions, Pool, TaskError, WithContext};
+use pool_ipc::Wire;
+
+use crate::{Imap, ImapResults, Result};
+
+/// One call over some items with a context, see [`Tasks::with`](crate::Tasks::with).
+#[derive(Debug)]
+#[must_use = "nothing runs before the function is given"]
+pub struct TasksWith<'p, I, C> {
+    pub(crate) pool: &'p Pool,
+    pub(crate) items: I,
+    pub(crate) options: JobOptions,
+    pub(crate) context: C,
+}
+
+impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
+    fn job<R: Wire>(
+        self,
+        f: fn(&C, I::Item) -> R,
+        lazy: bool,
+    ) -> Result<Job<WithContext<C, I::Item, R>, I>> {
+        self.pool.job(f, self.context, self.items, &self.options, lazy)
+    }
+
+    /// As [`Tasks::map`](crate::Tasks::map).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn map<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>> {
+        self.job(f, false)?.values(true)
+    }
+
+    /// As [`Tasks::map_unordered`](crate::Tasks::map_unordered).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn map_unordered<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>> {
+        self.job(f, false)?.values(false)
+    }
+
+    /// As [`Tasks::map_results`](crate::Tasks::map_results).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn map_results<R: Wire>(
+        self,
+        f: fn(&C, I::Item) -> R,
+    ) -> Result<Vec<Result<R, TaskError>>> {
+        self.job(f, false)?.outcomes()
+    }
+
+    /// As [`Tasks::imap`](crate::Tasks::imap).
+    pub fn imap<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Imap<'p, WithContext<C, I::Item, R>, I> {
+        Imap::new(self.job(f, true), true)
+    }
+
+    /// As [`Tasks::imap_unordered`](crate::Tasks::imap_unordered).
+    pub fn imap_unordered<R: Wire>(
+        self,
+        f: fn(&C, I::Item) -> R,
+    ) -> Imap<'p, WithContext<C, I::Item, R>, I> {
+        Imap::new(self.job(f, true), false)
+    }
+
+    /// As [`Tasks::imap_results`](crate::Tasks::imap_results).
+    pub fn imap_results<R: Wire>(
+        self,
+        f: fn(&C, I::Item) -> R,
+    ) -> ImapResults<'p, WithContext<C, I::Item, R>, I> {
+        ImapResults::new(self.job(f, true))
+    }
+}

@@ -1,0 +1,485 @@
+//! The books of one crew: which chunk lies in which slot, which worker is at which place, and what
+//! follows from every end.
+//!
+//! Invariant: a chunk's items stay where they are until each of them has a result or a failure, or
+//! its job is gone; an item in hand at a death fails, every other one goes to the next worker.
+
+use std::collections::{HashMap, VecDeque};
+
+use pool_ipc::{
+    Block,
+    board::{Audience, Outcome},
+};
+
+use crate::{
+    error::{Cause, ExitStatus},
+    task::Call,
+};
+
+/// One call of the map family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct JobId(pub(crate) u64);
+
+/// Items that lie side by side in one block and have no result yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    pub(crate) job: JobId,
+    pub(crate) call: Call,
+    pub(crate) timed: bool,
+    /// The context's number and place; number 0: none.
+    pub(crate) context: (u64, u64),
+    pub(crate) items: Block,
+    /// Position in the job's input of the batch's first item.
+    pub(crate) first: u64,
+    /// Items of the whole batch.
+    pub(crate) capacity: u32,
+    /// The part of the batch that has no results yet.
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// The incarnation that keeps the result of item `start` in hand.
+    pub(crate) in_hand: Option<u32>,
+    pub(crate) audience: Audience,
+}
+
+/// Why a worker stopped with a chunk.
+#[derive(Debug)]
+pub(crate) enum Why {
+    Complete,
+    Failed(Cause),
+    /// It keeps the next result in hand.
+    Full,
+    Cancelled,
+    /// It died; whether it had begun the item behind the finished ones.
+    Died {
+        begun: bool,
+        status: ExitStatus,
+    },
+}
+
+/// What a job is told.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// Results of consecutive items, in a slot that the job has to give back.
+    Results { slot: usize, incarnation: u32, first: u64, capacity: u32, outcome: Outcome },
+    /// An item failed.
+    Failed { index: u64, worker: u32, cause: Cause },
+    /// A chunk's block was freed: all its items have been told of.
+    Ended { bytes: u64 },
+}
+
+/// What the engine wants done, in this order.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Publish `Engine::chunk(slot)` in the slot.
+    Publish {
+        slot: usize,
+    },
+    /// Free a block of items.
+    FreeItems {
+        block: Block,
+    },
+    /// Give the slot back on the board.
+    Release {
+        slot: usize,
+    },
+    Deliver {
+        job: JobId,
+        delivery: Delivery,
+    },
+    /// Copy what jobs have not read yet of this incarnation's results, and release their slots.
+    MakeRoom {
+        incarnation: u32,
+    },
+    /// Start a worker.
+    Start {
+        place: u32,
+        incarnation: u32,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum SlotUse {
+    Free,
+    Published(Chunk),
+    /// Results that a job still reads.
+    Lent {
+        incarnation: u32,
+        job: JobId,
+    },
+}
+
+/// A job that is open, or of which chunks are left.
+#[derive(Debug, Default)]
+struct JobBook {
+    open: bool,
+    chunks: usize,
+    /// Read by all its chunks.
+    context: Option<Block>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    incarnation: Option<u32>,
+    pid: i32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    places: Vec<Place>,
+    slots: Vec<SlotUse>,
+    free_slots: usize,
+    /// Where the search for a free slot begins.
+    cursor: usize,
+    queue: VecDeque<Chunk>,
+    /// Chunks whose worker waits for room, until its results have been read.
+    held: Vec<Chunk>,
+    jobs: HashMap<JobId, JobBook>,
+    next_job: u64,
+    next_incarnation: u32,
+    min_incarnation: u32,
+    /// Workers in a row that died before they were ready.
+    stillborn: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(places: usize, slots: usize) -> Self {
+        Self {
+            places: vec![Place::default(); places],
+            slots: vec![SlotUse::Free; slots],
+            free_slots: slots,
+            cursor: 0,
+            queue: VecDeque::new(),
+            held: Vec::new(),
+            jobs: HashMap::new(),
+            next_job: 1,
+            next_incarnation: 1,
+            min_incarnation: 0,
+            stillborn: 0,
+        }
+    }
+
+    // ---- jobs and chunks
+
+    pub(crate) fn open_job(&mut self) -> JobId {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        self.jobs.insert(id, JobBook { open: true, ..JobBook::default() });
+        id
+    }
+
+    /// The block is freed when the job is closed and no chunk of it is left.
+    pub(crate) fn keep_context(&mut self, job: JobId, block: Block) {
+        if let Some(book) = self.jobs.get_mut(&job) {
+            book.context = Some(block);
+        }
+    }
+
+    fn is_open(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|book| book.open)
+    }
+
+    /// Whether any chunk is under way.
+    pub(crate) fn has_chunks(&self) -> bool {
+        self.jobs.values().any(|book| book.chunks > 0)
+    }
+
+    /// Takes a new chunk in.
+    pub(crate) fn submit(&mut self, chunk: Chunk, out: &mut Vec<Action>) {
+        self.jobs.entry(chunk.job).or_default().chunks += 1;
+        self.queue.push_back(chunk);
+        self.dispatch(out);
+    }
+
+    /// The chunk that was published in the slot.
+    pub(crate) fn chunk(&self, slot: usize) -> Option<&Chunk> {
+        match self.slots.get(slot) {
+            Some(SlotUse::Published(chunk)) => Some(chunk),
+            _ => None,
+        }
+    }
+
+    /// Slots with a published chunk that has not ended.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (usize, &Chunk)> {
+        self.slots.iter().enumerate().filter_map(|(slot, state)| match state {
+            SlotUse::Published(chunk) => Some((slot, chunk)),
+            _ => None,
+        })
+    }
+
+    /// Whether chunks wait for a slot while none is free.
+    pub(crate) fn lacks_slots(&self) -> bool {
+        self.free_slots == 0 && !self.queue.is_empty()
+    }
+
+    fn dispatch(&mut self, out: &mut Vec<Action>) {
+        while self.free_slots > 0
+            && let Some(mut chunk) = self.queue.pop_front()
+        {
+            if chunk.in_hand.is_none() {
+                chunk.audience.min_incarnation = self.min_incarnation;
+            }
+            let slot = self.next_free();
+            self.slots[slot] = SlotUse::Published(chunk);
+            self.free_slots -= 1;
+            out.push(Action::Publish { slot });
+        }
+    }
+
+    fn next_free(&mut self) -> usize {
+        let count = self.slots.len();
+        let step = (0..count)
+            .find(|step| matches!(self.slots[(self.cursor + step) % count], SlotUse::Free))
+            .expect("free slots were counted");
+        let slot = (self.cursor + step) % count;
+        self.cursor = (slot + 1) % count;
+        slot
+    }
+
+    /// The worker at `place` stopped with the chunk in `slot`; `outcome` says how far it came.
+    pub(crate) fn ended(
+        &mut self,
+        slot: usize,
+        incarnation: u32,
+        outcome: Outcome,
+        why: Why,
+        out: &mut Vec<Action>,
+    ) {
+        // What a scribbled ring reports twice is told of once.
+        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot) else { return };
+        let mut chunk = chunk.clone();
+        self.slots[slot] = SlotUse::Lent { incarnation, job: chunk.job };
+        self.stillborn = 0;
+        let worker = self.place_of(incarnation).map_or(0, |place| place as u32);
+        let job = chunk.job;
+        let wanted = self.is_open(job);
+        let size = chunk.end - chunk.start;
+        let finished = outcome.progress.finished.min(size);
+        if finished > 0 && wanted {
+            let first = chunk.first + u64::from(chunk.start);
+            let delivery = Delivery::Results { slot, incarnation, first, capacity: size, outcome };
+            out.push(Action::Deliver { job, delivery });
+        } else {
+            self.free(slot);
+            out.push(Action::Release { slot });
+        }
+        let was_in_hand = chunk.in_hand.take().is_some() && finished == 0;
+        chunk.audience = Audience::default();
+        chunk.start += finished;
+        let failed = |chunk: &mut Chunk, cause: Cause, out: &mut Vec<Action>| {
+            let index = chunk.first + u64::from(chunk.start);
+            chunk.start += 1;
+            if wanted {
+                let delivery = Delivery::Failed { index, worker, cause };
+                out.push(Action::Deliver { job, delivery });
+            }
+        };
+        match why {
+            _ if chunk.start == chunk.end => {}
+            Why::Complete | Why::Cancelled => {}
+            Why::Failed(cause) => failed(&mut chunk, cause, out),
+            Why::Died { begun, status } => {
+                if begun || was_in_hand {
+                    failed(&mut chunk, Cause::Death(status), out);
+                }
+            }
+            Why::Full => {
+                chunk.in_hand = Some(incarnation);
+                chunk.audience = Audience { place: Some(worker), min_incarnation: incarnation };
+            }
+        }
+        self.go_on(chunk, wanted, out);
+    }
+
+    /// What is left of a chunk goes on, or its block is freed.
+    fn go_on(&mut self, chunk: Chunk, wanted: bool, out: &mut Vec<Action>) {
+        if chunk.start == chunk.end || !wanted {
+            self.finish(&chunk, out);
+        } else if let Some(incarnation) = chunk.in_hand {
+            self.held.push(chunk);
+            out.push(Action::MakeRoom { incarnation });
+        } else {
+            self.queue.push_front(chunk);
+        }
+        self.dispatch(out);
+    }
+
+    fn finish(&mut self, chunk: &Chunk, out: &mut Vec<Action>) {
+        out.push(Action::FreeItems { block: chunk.items });
+        if let Some(book) = self.jobs.get_mut(&chunk.job) {
+            book.chunks -= 1;
+            if book.open {
+                let delivery = Delivery::Ended { bytes: chunk.items.len };
+                out.push(Action::Deliver { job: chunk.job, delivery });
+            }
+        }
+        self.forget_if_over(chunk.job, out);
+    }
+
+    fn forget_if_over(&mut self, job: JobId, out: &mut Vec<Action>) {
+        if self.jobs.get(&job).is_some_and(|book| !book.open && book.chunks == 0) {
+            let context = self.jobs.remove(&job).and_then(|book| book.context);
+            out.extend(context.map(|block| Action::FreeItems { block }));
+        }
+    }
+
+    fn free(&mut self, slot: usize) {
+        self.slots[slot] = SlotUse::Free;
+        self.free_slots += 1;
+    }
+
+    /// A job has read the results in the slot.
+    pub(crate) fn released(&mut self, slot: usize, out: &mut Vec<Action>) {
+        if !matches!(self.slots[slot], SlotUse::Lent { .. }) {
+            return;
+        }
+        self.free(slot);
+        self.admit_held();
+        self.dispatch(out);
+    }
+
+    /// Chunks whose worker has all its room again go on.
+    fn admit_held(&mut self) {
+        let slots = &self.slots;
+        let reads = |incarnation: u32| {
+            slots
+                .iter()
+                .any(|s| matches!(s, SlotUse::Lent { incarnation: i, .. } if *i == incarnation))
+        };
+        let ready = |chunk: &mut Chunk| !chunk.in_hand.is_some_and(reads);
+        self.queue.extend(self.held.extract_if(.., ready));
+    }
+
+    /// Nobody wants the job's results any more. Answers with the slots whose chunks may be taken
+    /// back, to be followed by [`Engine::taken_back`] where that worked.
+    pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
+        match self.jobs.get_mut(&job) {
+            Some(book) => book.open = false,
+            None => return Vec::new(),
+        }
+        self.forget_if_over(job, out);
+        let mut dropped = Vec::new();
+        let queue = std::mem::take(&mut self.queue);
+        for chunk in queue {
+            if chunk.job == job {
+                dropped.push(chunk);
+            } else {
+                self.queue.push_back(chunk);
+            }
+        }
+        dropped.extend(self.held.extract_if(.., |chunk| chunk.job == job));
+        for chunk in &dropped {
+            self.finish(chunk, out);
+        }
+        // What the job was still reading, if it ended by a panic.
+        for slot in 0..self.slots.len() {
+            if matches!(self.slots[slot], SlotUse::Lent { job: of, .. } if of == job) {
+                out.push(Action::Release { slot });
+                self.free(slot);
+            }
+        }
+        self.admit_held();
+        self.dispatch(out);
+        self.published().filter(|(_, chunk)| chunk.job == job).map(|(slot, _)| slot).collect()
+    }
+
+    /// A published chunk of a closed job was taken back before anybody claimed it.
+    pub(crate) fn taken_back(&mut self, slot: usize, out: &mut Vec<Action>) {
+        if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
+            self.free_slots += 1;
+            self.finish(&chunk, out);
+            self.dispatch(out);
+        }
+    }
+
+    /// The worker that kept the result of a published or held chunk's first item is dead, and the
+    /// chunk is off the board: that item is lost.
+    pub(crate) fn in_hand_lost(
+        &mut self,
+        slot: Option<usize>,
+        incarnation: u32,
+        status: ExitStatus,
+        out: &mut Vec<Action>,
+    ) {
+        let mut lost: Vec<Chunk> =
+            self.held.extract_if(.., |chunk| chunk.in_hand == Some(incarnation)).collect();
+        let queued = self.queue.iter().position(|chunk| chunk.in_hand == Some(incarnation));
+        lost.extend(queued.and_then(|at| self.queue.remove(at)));
+        if let Some(slot) = slot
+            && let SlotUse::Published(chunk) =
+                std::mem::replace(&mut self.slots[slot], SlotUse::Free)
+        {
+            self.free_slots += 1;
+            lost.push(chunk);
+        }
+        for mut chunk in lost {
+            let wanted = self.is_open(chunk.job);
+            let worker = chunk.audience.place.unwrap_or(0);
+            let index = chunk.first + u64::from(chunk.start);
+            chunk.in_hand = None;
+            chunk.audience = Audience::default();
+            chunk.start += 1;
+            if wanted {
+                let cause = Cause::Death(status);
+                let delivery = Delivery::Failed { index, worker, cause };
+                out.push(Action::Deliver { job: chunk.job, delivery });
+            }
+            self.go_on(chunk, wanted, out);
+        }
+    }
+
+    // ---- workers
+
+    /// Fills every vacant place.
+    pub(crate) fn staff(&mut self, out: &mut Vec<Action>) {
+        for index in 0..self.places.len() {
+            if self.places[index].incarnation.is_none() {
+                let incarnation = self.next_incarnation;
+                self.next_incarnation += 1;
+                self.places[index] = Place { incarnation: Some(incarnation), pid: 0 };
+                out.push(Action::Start { place: index as u32, incarnation });
+            }
+        }
+    }
+
+    /// From now on chunks go to workers that are started later only.
+    pub(crate) fn retire_all(&mut self) {
+        self.min_incarnation = self.next_incarnation;
+    }
+
+    pub(crate) fn started(&mut self, incarnation: u32, pid: i32) {
+        if let Some(place) = self.place_of(incarnation) {
+            self.places[place].pid = pid;
+        }
+    }
+
+    /// The worker is reaped (or was never started): its place is vacant. `ready`: it had come so far
+    /// that it could take chunks.
+    pub(crate) fn vacate(&mut self, incarnation: u32, ready: bool) {
+        if let Some(place) = self.place_of(incarnation) {
+            self.places[place] = Place::default();
+            self.stillborn = if ready { 0 } else { self.stillborn + 1 };
+        }
+    }
+
+    /// Whether so many workers died before they were ready that starting more is of no use.
+    pub(crate) fn is_barren(&self) -> bool {
+        self.stillborn > 2 * self.places.len() + 2
+    }
+
+    pub(crate) fn forgive(&mut self) {
+        self.stillborn = 0;
+    }
+
+    pub(crate) fn place_of(&self, incarnation: u32) -> Option<usize> {
+        self.places.iter().position(|place| place.incarnation == Some(incarnation))
+    }
+
+    /// The occupied places with their incarnations and process ids (0: not known yet).
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, u32, i32)> {
+        self.places
+            .iter()
+            .enumerate()
+            .filter_map(|(index, place)| Some((index, place.incarnation?, place.pid)))
+    }
+}

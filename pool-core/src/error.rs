@@ -1,0 +1,267 @@
+//! What can go wrong, each variant saying what the caller can do.
+
+use std::{fmt, time::Duration};
+
+use crate::start::StartMethod;
+
+/// Why a call of a pool failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An item's task failed. The pool is usable; the error says which item and why.
+    Task(TaskError),
+    /// The input cannot be used as asked: the text names the option or argument, and what it got.
+    InvalidInput(String),
+    /// `Fork` in a process with more than one thread would copy locks that nobody unlocks. Build the
+    /// pool before threads start, use another start method, or take the `unsafe` opt-in.
+    ForkWithThreads {
+        /// How many threads there are.
+        threads: usize,
+    },
+    /// The start method needs to know that a fresh copy of this executable will be taken over before
+    /// `main`: turn on the feature `takeover`, or call `init()` first in `main`.
+    NotInitialised,
+    /// The start method cannot execute this program afresh; the text says why. Use `Fork` or `Threads`.
+    CannotExecute(String),
+    /// The function is not part of the main executable (it lives in a shared library), so a fresh
+    /// copy would not find it. Use `Fork` or `Threads`.
+    ForeignFunction,
+    /// The start method was compiled out, or does not offer the call.
+    NotSupported {
+        /// The start method of the pool.
+        method: StartMethod,
+        /// What it does not offer.
+        what: &'static str,
+    },
+    /// The pool is used in a process forked from the one that made it. Make a pool of its own there.
+    ForeignProcess,
+    /// The pool is used by a task that runs in one of its own threads, which could wait for itself.
+    NestedUse,
+    /// The process that starts and reaps the workers was killed. Make a new pool.
+    PoolBroken,
+    /// The pool was terminated or stopped while the call ran. The pool can be used again.
+    Terminated,
+    /// Workers die before they can take a task; the text tells how the last one ended.
+    WorkersDie(String),
+    /// One encoded item is larger than the arena's limit. Raise `arena_limit` or send less.
+    ItemTooLarge {
+        /// Bytes of the encoded item.
+        bytes: u64,
+        /// Bytes an arena may hold.
+        limit: u64,
+    },
+    /// The type's own serialization failed on an item.
+    Encode {
+        /// Which item of the input.
+        index: u64,
+    },
+    /// The address space, descriptors or memory that the pool needs cannot be had.
+    Resources {
+        /// What was wanted.
+        what: &'static str,
+        /// The system's answer.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// An item's task failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskError {
+    pub(crate) index: u64,
+    pub(crate) worker: u32,
+    pub(crate) cause: Cause,
+}
+
+/// Why a task failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It panicked.
+    Panic {
+        /// The panic's message.
+        message: String,
+        /// `file:line:column`, when a hook could learn it.
+        location: Option<String>,
+        /// The backtrace, when the environment asks for one.
+        backtrace: Option<String>,
+    },
+    /// Its worker process ended.
+    Death(ExitStatus),
+    /// It ran longer than its limit, and its worker was killed.
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The item was no valid value where it arrived.
+    Undecodable,
+    /// Its result could not be encoded, or was no valid value where it arrived.
+    BadResult,
+    /// Its encoded result is larger than the arena's limit. Raise `arena_limit` or return less.
+    ResultTooLarge {
+        /// Bytes of the encoded result.
+        bytes: u64,
+        /// Bytes an arena may hold.
+        limit: u64,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// It was ended by this signal.
+    Signal(i32),
+    /// Nobody could tell: somebody else reaped it.
+    Unknown,
+}
+
+impl TaskError {
+    /// Which item of the input: its position, from 0.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The id of the worker that had the item.
+    #[must_use]
+    pub fn worker(&self) -> u32 {
+        self.worker
+    }
+
+    /// Why it failed.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+}
+
+impl ExitStatus {
+    /// The signal's number, if it was one.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Signal(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The exit code, if there was one.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(*code),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+                Ok(signal) => write!(f, "was killed by {signal} (signal {number})"),
+                Err(_) => write!(f, "was killed by signal {number}"),
+            },
+            Self::Unknown => f.write_str("ended in an unknown way"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panic { message, location, backtrace } => {
+                write!(f, "panicked: {message}")?;
+                if let Some(location) = location {
+                    write!(f, " at {location}")?;
+                }
+                backtrace.as_ref().map_or(Ok(()), |trace| write!(f, "\n{trace}"))
+            }
+            Self::Death(status) => write!(f, "its worker {status}"),
+            Self::Timeout { limit } => write!(f, "ran longer than its limit of {limit:?}"),
+            Self::Undecodable => f.write_str("the item was no valid value where it arrived"),
+            Self::BadResult => f.write_str("the result could not be encoded or decoded"),
+            Self::ResultTooLarge { bytes, limit } => {
+                write!(f, "its result takes {bytes} bytes, the arena limit is {limit}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} on worker {}: {}", self.index, self.worker, self.cause)
+    }
+}
+
+impl std::error::Error for TaskError {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(task) => task.fmt(f),
+            Self::InvalidInput(text) | Self::CannotExecute(text) => f.write_str(text),
+            Self::ForkWithThreads { threads } => write!(
+                f,
+                "start method fork needs a process with one thread, this one has {threads}: build \
+                 the pool before threads start, or use forkserver or spawn"
+            ),
+            Self::NotInitialised => f.write_str(
+                "nothing proves that a fresh copy of this executable will be taken over before \
+                 main: turn on the feature `takeover`, or call `init()` first in main",
+            ),
+            Self::ForeignFunction => f.write_str(
+                "the function is not part of the main executable, so a fresh copy would not find it",
+            ),
+            Self::NotSupported { method, what } => {
+                write!(f, "start method {method} does not offer {what}")
+            }
+            Self::ForeignProcess => {
+                f.write_str("the pool belongs to the process that this one was forked from")
+            }
+            Self::NestedUse => f.write_str("a task may not wait for the pool of threads it runs in"),
+            Self::PoolBroken => {
+                f.write_str("the process that starts the pool's workers was killed: make a new pool")
+            }
+            Self::Terminated => f.write_str("the pool was stopped or terminated during the call"),
+            Self::WorkersDie(how) => {
+                write!(f, "workers die before they can take a task; the last one {how}")
+            }
+            Self::ItemTooLarge { bytes, limit } => {
+                write!(f, "an encoded item takes {bytes} bytes, the arena limit is {limit}")
+            }
+            Self::Encode { index } => write!(f, "item {index} could not be encoded"),
+            Self::Resources { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Task(task) => Some(task),
+            Self::Resources { source, .. } => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl From<TaskError> for Error {
+    fn from(task: TaskError) -> Self {
+        Self::Task(task)
+    }
+}
+
+/// Names what was wanted when the system refused.
+pub(crate) trait OrResources<T> {
+    fn or_resources(self, what: &'static str) -> Result<T, Error>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Result<T, E> {
+    fn or_resources(self, what: &'static str) -> Result<T, Error> {
+        self.map_err(|error| Error::Resources { what, source: error.into() })
+    }
+}

@@ -1,0 +1,68 @@
+//! Results in the order that their consumer wants.
+//!
+//! Invariant (ordered): `ready` ends just before position `next`; what came early waits in `early`.
+
+use std::collections::BTreeMap;
+
+/// Values on their way to the consumer.
+#[derive(Debug)]
+pub(super) struct Arrivals<T> {
+    ordered: bool,
+    ready: Vec<T>,
+    next: u64,
+    early: BTreeMap<u64, Vec<T>>,
+}
+
+impl<T> Arrivals<T> {
+    pub(super) fn new(ordered: bool) -> Self {
+        Self { ordered, ready: Vec::new(), next: 0, early: BTreeMap::new() }
+    }
+
+    /// Lets `fill` append the values from position `first` on to wherever they belong.
+    pub(super) fn add(&mut self, first: u64, fill: impl FnOnce(&mut Vec<T>)) {
+        if !self.ordered {
+            fill(&mut self.ready);
+        } else if first == self.next {
+            let before = self.ready.len();
+            fill(&mut self.ready);
+            self.next += (self.ready.len() - before) as u64;
+            self.catch_up();
+        } else {
+            let mut values = Vec::new();
+            fill(&mut values);
+            self.early.insert(first, values);
+        }
+    }
+
+    fn catch_up(&mut self) {
+        while let Some(mut values) = self.early.remove(&self.next) {
+            self.next += values.len() as u64;
+            self.ready.append(&mut values);
+        }
+    }
+
+    /// Takes what is ready.
+    pub(super) fn take(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_values_wait_for_the_ones_before_them() {
+        let mut arrivals = Arrivals::new(true);
+        arrivals.add(2, |out| out.extend([2, 3]));
+        arrivals.add(5, |out| out.push(5));
+        assert!(arrivals.take().is_empty());
+        arrivals.add(0, |out| out.extend([0, 1]));
+        assert_eq!(arrivals.take(), [0, 1, 2, 3]);
+        arrivals.add(4, |out| out.push(4));
+        assert_eq!(arrivals.take(), [4, 5]);
+        let mut arrivals = Arrivals::new(false);
+        arrivals.add(7, |out| out.push(7));
+        assert_eq!(arrivals.take(), [7]);
+    }
+}

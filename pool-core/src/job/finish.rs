@@ -1,0 +1,175 @@
+//! Jobs that run to their end in one call.
+
+use pool_ipc::{Wire, rkyv::Archive};
+
+use super::{
+    arrivals::Arrivals,
+    lane::Lane,
+    run::{Job, Sink},
+};
+use crate::{
+    error::{Cause, Error, TaskError},
+    session::ResultBatch,
+    task::Form,
+};
+
+fn bad_result(index: u64) -> TaskError {
+    TaskError { index, worker: 0, cause: Cause::BadResult }
+}
+
+/// Collects values; the first failure ends the job.
+struct Values<R> {
+    arrivals: Arrivals<R>,
+    failed: Option<TaskError>,
+}
+
+impl<F: Form> Sink<F> for Values<F::Output> {
+    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
+        let failed = &mut self.failed;
+        self.arrivals.add(batch.first, |out| {
+            lane.decode(
+                batch,
+                out,
+                |value| value,
+                |index| {
+                    failed.get_or_insert_with(|| bad_result(index));
+                    None
+                },
+            );
+        });
+        batch.count
+    }
+
+    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
+        let count = values.len();
+        self.arrivals.add(first, |out| out.extend(values));
+        count
+    }
+
+    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
+        Err(error.into())
+    }
+}
+
+/// Collects one result per item.
+pub(super) struct Outcomes<R> {
+    pub(super) arrivals: Arrivals<Result<R, TaskError>>,
+}
+
+impl<R> Outcomes<R> {
+    fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) {
+        self.arrivals.add(batch.first, |out| {
+            lane.decode(batch, out, Ok, |index| Some(Err(bad_result(index))));
+        });
+    }
+}
+
+impl<F: Form> Sink<F> for Outcomes<F::Output> {
+    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
+        self.add_all(batch, lane);
+        batch.count
+    }
+
+    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
+        let count = values.len();
+        self.arrivals.add(first, |out| out.extend(values.into_iter().map(Ok)));
+        count
+    }
+
+    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
+        self.arrivals.add(error.index, |out| out.push(Err(error)));
+        Ok(1)
+    }
+}
+
+/// Reads every result in place.
+struct Views<G> {
+    read: G,
+    failed: Option<TaskError>,
+}
+
+impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for Views<G> {
+    fn batch(&mut self, batch: &ResultBatch, _: &mut Lane<F>) -> usize {
+        let (reader, _) = batch.reader::<F::Output>();
+        for index in 0..batch.count {
+            let position = batch.first + index as u64;
+            match reader.view(index) {
+                Ok(archived) => (self.read)(position, archived),
+                Err(_) => {
+                    self.failed.get_or_insert_with(|| bad_result(position));
+                }
+            }
+        }
+        batch.count
+    }
+
+    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
+        let count = values.len();
+        for (position, value) in (first..).zip(values) {
+            let bytes = pool_ipc::to_bytes(&value).ok();
+            match bytes.as_deref().map(pool_ipc::view_bytes::<F::Output>) {
+                Some(Ok(archived)) => (self.read)(position, archived),
+                _ => {
+                    self.failed.get_or_insert_with(|| bad_result(position));
+                }
+            }
+        }
+        count
+    }
+
+    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
+        Err(error.into())
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
+    /// Runs the job; values in input order, or as they come.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, of a task or of the pool.
+    pub fn values(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
+        let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
+        while !self.is_over() {
+            self.step(&mut sink)?;
+            if let Some(error) = sink.failed.take() {
+                return Err(error.into());
+            }
+        }
+        Ok(sink.arrivals.take())
+    }
+
+    /// Runs the job; one result per item, in input order.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of the pool; those of tasks are among the results.
+    pub fn outcomes(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
+        let mut sink = Outcomes { arrivals: Arrivals::new(true) };
+        while !self.is_over() {
+            self.step(&mut sink)?;
+        }
+        Ok(sink.arrivals.take())
+    }
+
+    /// Runs the job; `read` gets each result's position and archive, in place, as they come.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, of a task or of the pool.
+    pub fn views<G>(mut self, read: G) -> Result<(), Error>
+    where
+        F::Output: Wire,
+        G: FnMut(u64, &<F::Output as Archive>::Archived),
+    {
+        self.one_at_a_time();
+        let mut sink = Views { read, failed: None };
+        while !self.is_over() {
+            self.step(&mut sink)?;
+            if let Some(error) = sink.failed.take() {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! The way from a job to workers of either kind, and back.
+
+use super::processes::ProcessLane;
+#[cfg(feature = "threads")]
+use super::threads::ThreadLane;
+use crate::{
+    engine::{Sizer, Window},
+    error::{Error, TaskError},
+    session::{ResultBatch, Want},
+    task::Form,
+};
+
+/// What comes back.
+pub(crate) enum Arrival<R> {
+    /// Results that lie encoded.
+    Batch(ResultBatch),
+    /// Results as they are.
+    #[cfg_attr(not(feature = "threads"), allow(dead_code))]
+    Values {
+        first: u64,
+        nanos: u64,
+        values: Vec<R>,
+    },
+    Failed(TaskError),
+    /// A chunk has ended, whose items took this many bytes.
+    Ended {
+        bytes: usize,
+    },
+}
+
+/// How far sending came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// A chunk is on its way.
+    Chunk,
+    /// There is no room for it now; results have to be taken first.
+    NoRoom,
+    /// The input is at its end.
+    Exhausted,
+}
+
+pub(crate) enum Lane<F: Form> {
+    Processes(ProcessLane<F>),
+    #[cfg(feature = "threads")]
+    Threads(ThreadLane<F>),
+}
+
+impl<F: Form> Lane<F> {
+    /// Sends the next chunk of up to `most` items.
+    pub(super) fn send(
+        &mut self,
+        items: &mut dyn Iterator<Item = F::Item>,
+        most: usize,
+        sizer: &mut Sizer,
+        window: &mut Window,
+    ) -> Result<Sent, Error> {
+        match self {
+            Self::Processes(lane) => lane.send(items, most, sizer, window),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.send(items, most, sizer, window),
+        }
+    }
+
+    /// Waits until something arrived.
+    pub(super) fn receive(
+        &mut self,
+        want: Want,
+        into: &mut Vec<Arrival<F::Output>>,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.receive(want, into),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.receive(want, into),
+        }
+    }
+
+    /// Whether anything has arrived, without waiting.
+    pub(super) fn has_arrived(&self) -> bool {
+        match self {
+            Self::Processes(lane) => lane.has_arrived(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.has_arrived(),
+        }
+    }
+
+    /// The batch was read: its slot can be used again.
+    pub(super) fn release(&mut self, batch: ResultBatch) {
+        match self {
+            Self::Processes(lane) => lane.release(batch),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => drop(batch),
+        }
+    }
+
+    /// Decodes a batch, result by result, into `out` through `wrap`; where one is no valid value,
+    /// `out` gets what `fault` makes of its position.
+    pub(super) fn decode<T>(
+        &mut self,
+        batch: &ResultBatch,
+        out: &mut Vec<T>,
+        wrap: impl Fn(F::Output) -> T,
+        fault: impl FnMut(u64) -> Option<T>,
+    ) {
+        match self {
+            Self::Processes(lane) => lane.decode(batch, out, wrap, fault),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => {}
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! One call of the map family, in the thread that made the call: pulls items, sends chunks, takes
+//! results.
+//!
+//! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs`, `threads.rs`),
+//! `arrivals.rs` puts results in order, `finish.rs` and `stream.rs` are what callers do with them.
+
+mod arrivals;
+mod finish;
+mod lane;
+mod processes;
+mod run;
+mod stream;
+#[cfg(feature = "threads")]
+mod threads;
+
+pub(crate) use lane::Lane;
+pub(crate) use processes::ProcessLane;
+pub use run::{Job, JobOptions};
+pub use stream::{ResultStream, ValueStream};
+#[cfg(feature = "threads")]
+pub(crate) use threads::ThreadLane;

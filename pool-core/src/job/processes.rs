@@ -1,0 +1,302 @@
+//! The way to worker processes: encode into the parent's arena, decode from the workers'.
+
+use std::sync::Arc;
+
+use pool_ipc::{
+    AlignedBytes, Block, Decoder, Encoder, Wire, WireFault,
+    batch::{BatchReader, BatchWriter, head_len, is_fixed},
+};
+
+use super::lane::{Arrival, Sent};
+use crate::{
+    engine::{Chunk, JobId, Sizer, Window},
+    error::{Error, TaskError},
+    session::{Message, NoRoom, ResultBatch, Session, Want, measure_results},
+    task::{Call, Form},
+};
+
+/// A batch up to this size is copied at once before its values are checked, others one by one.
+const COPIED_AT_ONCE: usize = 1 << 20;
+/// Room for items of unknown size in the first chunk.
+const FIRST_GUESS: usize = 2048;
+
+pub(crate) struct ProcessLane<F: Form> {
+    session: Arc<Session>,
+    job: JobId,
+    call: Call,
+    /// The context's number and place.
+    context: (u64, u64),
+    encoder: Encoder,
+    decoder: Decoder,
+    scratch: AlignedBytes,
+    /// An item that was pulled but did not fit into the last chunk.
+    pending: Option<F::Item>,
+    bytes_per_item: usize,
+    /// Position in the input of the next item.
+    next_index: u64,
+    limit: u64,
+    released: Vec<usize>,
+    messages: Vec<Message>,
+}
+
+/// A block of the parent's arena until its chunk is submitted: given back if that does not happen,
+/// also by a panic of the user's iterator.
+struct Reserved {
+    session: Arc<Session>,
+    block: Block,
+    base: *mut u8,
+}
+
+impl Reserved {
+    fn room(&self) -> usize {
+        self.block.len as usize
+    }
+
+    /// The block is somebody else's business now.
+    fn hand_over(self) -> Block {
+        let block = self.block;
+        // SAFETY: the only field with a destructor is read once, and `self` is forgotten.
+        drop(unsafe { std::ptr::read(&raw const self.session) });
+        std::mem::forget(self);
+        block
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.session.free_items(self.block);
+    }
+}
+
+impl<F: Form> ProcessLane<F> {
+    pub(crate) fn open(session: Arc<Session>, call: Call, lazy: bool) -> Result<Self, Error> {
+        let job = session.open_job(measure_results::<F::Output>, lazy)?;
+        let limit = session.items_limit();
+        Ok(Self {
+            session,
+            job,
+            call,
+            context: (0, 0),
+            encoder: Encoder::new(),
+            decoder: Decoder::new(),
+            scratch: AlignedBytes::new(),
+            pending: None,
+            bytes_per_item: 0,
+            next_index: 0,
+            limit,
+            released: Vec::new(),
+            messages: Vec::new(),
+        })
+    }
+
+    /// Encodes the context that all tasks of the job get.
+    pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
+        let fault = |_| Error::InvalidInput("the context could not be encoded".to_string());
+        let head = head_len::<C>(1);
+        let len = if is_fixed::<C>() {
+            head
+        } else {
+            self.encoder.measure(context, head).map_err(fault)?
+        };
+        let reserved = self.room(len.max(1), true)?.expect("an idle job waits for room");
+        // SAFETY: the block is ours, aligned, with room for `len` bytes.
+        let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
+        writer.push(context, &mut self.encoder).map_err(fault)?;
+        let block = reserved.hand_over();
+        self.context = (self.session.keep_context(self.job, block), block.offset);
+        Ok(())
+    }
+
+    pub(super) fn send(
+        &mut self,
+        items: &mut dyn Iterator<Item = F::Item>,
+        most: usize,
+        sizer: &mut Sizer,
+        window: &mut Window,
+    ) -> Result<Sent, Error> {
+        if self.pending.is_none() {
+            self.pending = items.next();
+        }
+        let Some(mut next) = self.pending.take() else { return Ok(Sent::Exhausted) };
+        let most = most.min(self.most_by_room()).max(1);
+        let per_item = self.bytes_per_item + self.bytes_per_item / 4;
+        let guess = head_len::<F::Item>(most)
+            + if is_fixed::<F::Item>() { 0 } else { (per_item * most).max(FIRST_GUESS) };
+        let idle = window.chunks() == 0;
+        let Some(mut reserved) = self.room(guess.max(1), idle)? else {
+            self.pending = Some(next);
+            return Ok(Sent::NoRoom);
+        };
+        // SAFETY: the block is ours until submitted, aligned, with room for the head.
+        let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
+        loop {
+            match writer.push(&next, &mut self.encoder) {
+                Ok(()) => {}
+                Err(WireFault::Overflow) if writer.count() > 0 => {
+                    self.pending = Some(next);
+                    break;
+                }
+                Err(WireFault::Overflow) => {
+                    match self.push_alone(&mut writer, reserved, &next, most, idle)? {
+                        Some(larger) => reserved = larger,
+                        None => {
+                            self.pending = Some(next);
+                            return Ok(Sent::NoRoom);
+                        }
+                    }
+                }
+                Err(_) => {
+                    let index = self.next_index + writer.count() as u64;
+                    return Err(Error::Encode { index });
+                }
+            }
+            if writer.is_full() {
+                break;
+            }
+            match items.next() {
+                Some(item) => next = item,
+                None => break,
+            }
+        }
+        let (count, bytes) = (writer.count(), writer.used_bytes());
+        self.bytes_per_item = bytes.saturating_sub(head_len::<F::Item>(most)) / count;
+        sizer.took(count, bytes);
+        let block = reserved.hand_over();
+        window.took(count, block.len as usize);
+        let chunk = Chunk {
+            job: self.job,
+            call: self.call,
+            timed: sizer.wants_times(),
+            context: self.context,
+            items: block,
+            first: self.next_index,
+            capacity: most as u32,
+            start: 0,
+            end: count as u32,
+            in_hand: None,
+            audience: pool_ipc::board::Audience::default(),
+        };
+        self.next_index += count as u64;
+        self.session.submit(&mut self.released, Some(chunk));
+        Ok(Sent::Chunk)
+    }
+
+    /// A single item that the guess has no room for gets a block of just its size.
+    fn push_alone(
+        &mut self,
+        writer: &mut BatchWriter<F::Item>,
+        small: Reserved,
+        item: &F::Item,
+        most: usize,
+        idle: bool,
+    ) -> Result<Option<Reserved>, Error> {
+        drop(small);
+        let index = self.next_index;
+        let needed =
+            writer.room_for(item, &mut self.encoder).map_err(|_| Error::Encode { index })?;
+        let Some(larger) = self.room(needed, idle)? else { return Ok(None) };
+        // SAFETY: the new block is ours, aligned, and has room for the head and the item.
+        *writer = unsafe { BatchWriter::new(larger.base, larger.room(), most) };
+        writer.push(item, &mut self.encoder).map_err(|_| Error::Encode { index })?;
+        Ok(Some(larger))
+    }
+
+    /// The most items whose head takes no more than an eighth of the arena.
+    fn most_by_room(&self) -> usize {
+        let per_item = head_len::<F::Item>(1).max(1) as u64;
+        usize::try_from(self.limit / 8 / per_item).unwrap_or(usize::MAX).min(u32::MAX as usize / 2)
+    }
+
+    /// A block with room for `len` bytes. While chunks of this job are under way there may be none
+    /// now; otherwise waits for other jobs.
+    fn room(&mut self, len: usize, idle: bool) -> Result<Option<Reserved>, Error> {
+        match self.session.alloc_items(len) {
+            Ok((block, base)) => return Ok(Some(self.reserved(block, base))),
+            Err(full) if full.never_fits() => {
+                return Err(Error::ItemTooLarge { bytes: len as u64, limit: self.limit });
+            }
+            Err(_) if !idle => return Ok(None),
+            Err(_) => {}
+        }
+        self.session.submit(&mut self.released, None);
+        match self.session.wait_for_room(self.job, len) {
+            Ok((block, base)) => Ok(Some(self.reserved(block, base))),
+            Err(NoRoom::Never) => Err(Error::ItemTooLarge { bytes: len as u64, limit: self.limit }),
+            Err(NoRoom::Fatal(fatal)) => Err(fatal.into()),
+        }
+    }
+
+    fn reserved(&self, block: Block, base: *mut u8) -> Reserved {
+        Reserved { session: self.session.clone(), block, base }
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        want: Want,
+        into: &mut Vec<Arrival<F::Output>>,
+    ) -> Result<(), Error> {
+        if !self.released.is_empty() {
+            self.session.submit(&mut self.released, None);
+        }
+        self.session.next(self.job, want, &mut self.messages)?;
+        into.extend(self.messages.drain(..).map(|message| match message {
+            Message::Results(batch) => Arrival::Batch(batch),
+            Message::Failed { index, worker, cause } => {
+                Arrival::Failed(TaskError { index, worker, cause })
+            }
+            Message::Ended { bytes } => Arrival::Ended { bytes: bytes as usize },
+        }));
+        Ok(())
+    }
+
+    pub(super) fn has_arrived(&self) -> bool {
+        self.session.has_arrived(self.job)
+    }
+
+    pub(super) fn release(&mut self, batch: ResultBatch) {
+        self.released.extend(batch.slot());
+    }
+
+    pub(super) fn decode<T>(
+        &mut self,
+        batch: &ResultBatch,
+        out: &mut Vec<T>,
+        wrap: impl Fn(F::Output) -> T,
+        mut fault: impl FnMut(u64) -> Option<T>,
+    ) {
+        let (mut reader, mut private) = batch.reader::<F::Output>();
+        let end = batch.count.checked_sub(1).and_then(|last| reader.extent(last).ok());
+        if let Some((_, end)) = end
+            && !private
+            && end <= COPIED_AT_ONCE
+        {
+            // SAFETY: `extent` checked that the batch lies within its mapping up to `end`.
+            unsafe { self.scratch.copy_from(reader.base(), end, 0) };
+            // SAFETY: the scratch is aligned, holds `end` bytes, and is not touched while read.
+            reader = unsafe { BatchReader::new(self.scratch.as_ptr(), end, reader.capacity()) };
+            private = true;
+        }
+        out.reserve(batch.count);
+        for index in 0..batch.count {
+            let value = if private {
+                reader.decode(index, &mut self.decoder)
+            } else {
+                reader.decode_copied(index, &mut self.scratch, &mut self.decoder)
+            };
+            match value {
+                Ok(value) => out.push(wrap(value)),
+                Err(_) => out.extend(fault(batch.first + index as u64)),
+            }
+        }
+    }
+}
+
+impl<F: Form> Drop for ProcessLane<F> {
+    fn drop(&mut self) {
+        if self.session.is_foreign() {
+            return;
+        }
+        self.session.submit(&mut self.released, None);
+        self.session.close_job(self.job);
+    }
+}

@@ -1,0 +1,192 @@
+//! The loop of a job: send while the window admits, wait, take what arrived.
+//!
+//! Invariant: items are pulled in the calling thread only, and no lock is held while the user's
+//! iterator, `Serialize` or callback runs.
+
+use std::fmt;
+
+use super::lane::{Arrival, Lane, Sent};
+use crate::{
+    engine::{Sizer, SizingRules, Window},
+    error::{Error, TaskError},
+    session::{ResultBatch, Want},
+    task::Form,
+};
+
+/// What a call may set.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub struct JobOptions {
+    /// Items per chunk, at least 1; fractions are carried over from chunk to chunk.
+    pub chunk_size: Option<f64>,
+    /// Chunks for the whole input, whose length must be known, at least 1.
+    pub n_splits: Option<usize>,
+    /// Most items that are under way, at least 1.
+    pub max_tasks_active: Option<usize>,
+    /// How many items of the input are used; a shorter input just ends.
+    pub iterable_len: Option<usize>,
+}
+
+impl JobOptions {
+    /// Refuses values that mean nothing.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let refuse = |text: String| Err(Error::InvalidInput(text));
+        match self.chunk_size {
+            Some(size) if !(size >= 1.0 && size.is_finite()) => {
+                return refuse(format!("chunk_size must be at least 1, got {size}"));
+            }
+            _ => {}
+        }
+        if self.n_splits == Some(0) {
+            return refuse("n_splits must be at least 1, got 0".to_string());
+        }
+        if self.max_tasks_active == Some(0) {
+            return refuse("max_tasks_active must be at least 1, got 0".to_string());
+        }
+        Ok(())
+    }
+}
+
+/// One call of the map family, before or while it runs.
+pub struct Job<F: Form, I> {
+    lane: Lane<F>,
+    items: I,
+    /// Items of the input that are still to be pulled, if the caller limited them.
+    left: Option<usize>,
+    exhausted: bool,
+    sizer: Sizer,
+    window: Window,
+    arrived: Vec<Arrival<F::Output>>,
+    /// Arrivals to take at once.
+    most_arrivals: usize,
+}
+
+impl<F: Form, I> fmt::Debug for Job<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("exhausted", &self.exhausted)
+            .field("window", &self.window)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the loop hands on.
+pub(super) trait Sink<F: Form> {
+    /// Takes results; how many items the consumer has got with that.
+    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize;
+    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize;
+    fn failed(&mut self, error: TaskError) -> Result<usize, Error>;
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
+    pub(crate) fn new(
+        lane: Lane<F>,
+        items: I,
+        options: &JobOptions,
+        workers: usize,
+        lazy: bool,
+    ) -> Self {
+        let (low, high) = items.size_hint();
+        let known = options.iterable_len.or_else(|| high.filter(|high| *high == low));
+        let window = Window::new(options.max_tasks_active, workers, lazy);
+        let rules = SizingRules { chunk_size: options.chunk_size, n_splits: options.n_splits };
+        let len = known.map(|len| len as u64);
+        let most = window.most_in_chunk();
+        Self {
+            lane,
+            items,
+            left: options.iterable_len,
+            exhausted: options.iterable_len == Some(0),
+            sizer: Sizer::new(rules, workers, len, most),
+            window,
+            arrived: Vec::new(),
+            most_arrivals: usize::MAX,
+        }
+    }
+
+    /// Sends the first chunks now, rather than when the first result is asked for.
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
+        self.fill()
+    }
+
+    /// Whether anything has arrived, without waiting.
+    pub(super) fn has_arrived(&mut self) -> bool {
+        !self.arrived.is_empty() || self.lane.has_arrived()
+    }
+
+    /// Takes arrivals one at a time, since each may hold the consumer up for long.
+    pub(super) fn one_at_a_time(&mut self) {
+        self.most_arrivals = 1;
+    }
+
+    /// Whether every item has been pulled, sent, and handed on.
+    pub(super) fn is_over(&self) -> bool {
+        self.exhausted && self.window.active() == 0
+    }
+
+    /// The consumer has got `items` items.
+    pub(super) fn yielded(&mut self, items: usize) {
+        self.window.yielded(items);
+    }
+
+    /// Sends as many chunks as may be under way.
+    pub(super) fn fill(&mut self) -> Result<(), Error> {
+        while !self.exhausted {
+            let most = self.sizer.next().min(self.left.unwrap_or(usize::MAX));
+            if !self.window.admits(most) {
+                break;
+            }
+            let before = self.window.active();
+            let (sizer, window) = (&mut self.sizer, &mut self.window);
+            match self.lane.send(&mut self.items, most, sizer, window)? {
+                Sent::Chunk => {
+                    let taken = self.window.active() - before;
+                    if let Some(left) = &mut self.left {
+                        *left -= taken.min(*left);
+                        self.exhausted = *left == 0;
+                    }
+                }
+                Sent::NoRoom => break,
+                Sent::Exhausted => self.exhausted = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what can be sent, waits, and hands to `sink` what arrived.
+    pub(super) fn step(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
+        self.fill()?;
+        if self.arrived.is_empty() {
+            if self.is_over() {
+                return Ok(());
+            }
+            let want = Want {
+                chunks: self.window.chunks().div_ceil(2),
+                hungry: !self.exhausted,
+                most: self.most_arrivals,
+            };
+            self.lane.receive(want, &mut self.arrived)?;
+        }
+        for arrival in std::mem::take(&mut self.arrived) {
+            match arrival {
+                Arrival::Ended { bytes } => self.window.ended(bytes),
+                Arrival::Failed(error) => {
+                    let got = sink.failed(error)?;
+                    self.window.yielded(got);
+                }
+                Arrival::Values { first, nanos, values } => {
+                    self.sizer.ran(values.len(), nanos);
+                    let got = sink.values(first, values);
+                    self.window.yielded(got);
+                }
+                Arrival::Batch(batch) => {
+                    self.sizer.ran(batch.count, batch.nanos);
+                    let got = sink.batch(&batch, &mut self.lane);
+                    self.lane.release(batch);
+                    self.window.yielded(got);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Jobs whose results are taken one by one; nothing runs before the first is asked for.
+
+use std::{collections::VecDeque, fmt};
+
+use super::{
+    arrivals::Arrivals,
+    finish::Outcomes,
+    lane::Lane,
+    run::{Job, Sink},
+};
+use crate::{
+    error::{Error, TaskError},
+    session::ResultBatch,
+    task::Form,
+};
+
+/// An iterator over one result per item; goes on after a task's failure and ends after the pool's.
+///
+/// Dropping it cancels what has not run.
+pub struct ResultStream<F: Form, I> {
+    /// Gone after the end.
+    job: Option<Job<F, I>>,
+    sink: Buffered<F::Output>,
+    ready: VecDeque<Result<F::Output, TaskError>>,
+}
+
+/// As [`ResultStream`], but ends after the first failure of any kind.
+pub struct ValueStream<F: Form, I>(ResultStream<F, I>);
+
+impl<F: Form, I> fmt::Debug for ResultStream<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResultStream").field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+impl<F: Form, I> fmt::Debug for ValueStream<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What arrived counts as under way until the consumer has it.
+struct Buffered<R>(Outcomes<R>);
+
+impl<F: Form> Sink<F> for Buffered<F::Output> {
+    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
+        self.0.batch(batch, lane);
+        0
+    }
+
+    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
+        Sink::<F>::values(&mut self.0, first, values);
+        0
+    }
+
+    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
+        Sink::<F>::failed(&mut self.0, error)?;
+        Ok(0)
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
+    /// The results one by one, in input order or as they come.
+    #[must_use]
+    pub fn results(self, ordered: bool) -> ResultStream<F, I> {
+        ResultStream {
+            job: Some(self),
+            sink: Buffered(Outcomes { arrivals: Arrivals::new(ordered) }),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The values one by one, in input order or as they come, up to the first failure.
+    #[must_use]
+    pub fn stream(self, ordered: bool) -> ValueStream<F, I> {
+        ValueStream(self.results(ordered))
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
+    /// Whether asking for the next result would not wait for workers.
+    pub(crate) fn has_arrived(&mut self) -> bool {
+        !self.ready.is_empty() || self.job.as_mut().is_none_or(Job::has_arrived)
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
+    type Item = Result<Result<F::Output, TaskError>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let job = self.job.as_mut()?;
+            if let Some(result) = self.ready.pop_front() {
+                job.yielded(1);
+                // The workers shall not run dry while the consumer is busy.
+                if let Err(error) = job.fill() {
+                    self.job = None;
+                    return Some(Err(error));
+                }
+                return Some(Ok(result));
+            }
+            if job.is_over() {
+                self.job = None;
+                return None;
+            }
+            if let Err(error) = job.step(&mut self.sink) {
+                self.job = None;
+                return Some(Err(error));
+            }
+            self.ready.extend(self.sink.0.arrivals.take());
+        }
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ValueStream<F, I> {
+    type Item = Result<F::Output, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.next()? {
+            Ok(Ok(value)) => Some(Ok(value)),
+            Ok(Err(task)) => {
+                self.0.job = None;
+                Some(Err(task.into()))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The way to worker threads: items and results move by value.
+
+use std::sync::Arc;
+
+use super::lane::{Arrival, Sent};
+use crate::{
+    engine::{Sizer, Window},
+    error::{Error, TaskError},
+    session::Want,
+    task::{Form, Portable},
+    threads::{ThreadCrew, ThreadJob},
+};
+
+pub(crate) struct ThreadLane<F: Form> {
+    crew: Arc<ThreadCrew>,
+    job: Arc<ThreadJob<F>>,
+    function: F::Function,
+    context: Arc<F::Context>,
+    next_index: u64,
+    /// Whether the function borrows from the caller, who then waits for every item.
+    borrows: bool,
+}
+
+impl<F: Form> ThreadLane<F> {
+    pub(crate) fn open(
+        crew: Arc<ThreadCrew>,
+        function: F::Function,
+        context: F::Context,
+        lazy: bool,
+    ) -> Result<Self, Error>
+    where
+        F: Portable,
+    {
+        if crew.is_mine() {
+            return Err(Error::NestedUse);
+        }
+        let job = ThreadJob::open(&crew, lazy)?;
+        Ok(Self { crew, job, function, context: Arc::new(context), next_index: 0, borrows: false })
+    }
+
+    /// A lane for a function that borrows.
+    ///
+    /// # Safety
+    ///
+    /// The lane is dropped before anything that the function borrows.
+    pub(crate) unsafe fn open_scoped(
+        crew: Arc<ThreadCrew>,
+        function: F::Function,
+        context: F::Context,
+    ) -> Result<Self, Error> {
+        if crew.is_mine() {
+            return Err(Error::NestedUse);
+        }
+        let job = ThreadJob::unlisted(false);
+        Ok(Self { crew, job, function, context: Arc::new(context), next_index: 0, borrows: true })
+    }
+
+    pub(super) fn send(
+        &mut self,
+        items: &mut dyn Iterator<Item = F::Item>,
+        most: usize,
+        sizer: &mut Sizer,
+        window: &mut Window,
+    ) -> Result<Sent, Error> {
+        let first = self.next_index;
+        let mut parcels = Vec::new();
+        while parcels.len() < most
+            && let Some(item) = items.next()
+        {
+            let index = first + parcels.len() as u64;
+            parcels.push(F::pack(item).map_err(|_| Error::Encode { index })?);
+        }
+        if parcels.is_empty() {
+            return Ok(Sent::Exhausted);
+        }
+        sizer.took(parcels.len(), 0);
+        window.took(parcels.len(), 0);
+        self.next_index += parcels.len() as u64;
+        // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
+        // lane is dropped in time (`open_scoped`), and its drop waits until nothing runs any more.
+        unsafe {
+            self.job.send(&self.crew, self.function, &self.context, first, parcels)?;
+        }
+        Ok(Sent::Chunk)
+    }
+
+    pub(super) fn has_arrived(&self) -> bool {
+        self.job.has_arrived()
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        want: Want,
+        into: &mut Vec<Arrival<F::Output>>,
+    ) -> Result<(), Error> {
+        let parts = self.job.next(want.most).ok_or(Error::Terminated)?;
+        for part in parts {
+            let failed = part.first + part.values.len() as u64;
+            into.push(Arrival::Values {
+                first: part.first,
+                nanos: part.nanos,
+                values: part.values,
+            });
+            if let Some((kind, worker)) = part.failure {
+                into.push(Arrival::Failed(TaskError { index: failed, worker, cause: kind.into() }));
+            }
+            if part.ends {
+                into.push(Arrival::Ended { bytes: 0 });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: Form> Drop for ThreadLane<F> {
+    fn drop(&mut self) {
+        self.job.close();
+        if self.borrows {
+            self.job.wait_until_idle();
+        }
+    }
+}

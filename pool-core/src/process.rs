@@ -1,0 +1,128 @@
+//! One function in one process: the smallest pool.
+
+use std::fmt;
+
+use pool_ipc::Wire;
+
+use crate::{
+    error::{Cause, Error, ExitStatus, TaskError},
+    job::{JobOptions, ResultStream},
+    pool::{Pool, PoolOptions},
+    start::StartMethod,
+    task::{Form, Plain},
+};
+
+/// A function that runs in a process of its own (in a thread, under [`StartMethod::Threads`]).
+///
+/// Dropping it kills the process.
+///
+/// ```
+/// use pool_core::{Process, StartMethod};
+///
+/// let process = Process::spawn(StartMethod::ForkServer, |x: u64| x * x, 12)?;
+/// assert_eq!(process.join()?, 144);
+/// # Ok::<(), pool_core::Error>(())
+/// ```
+pub struct Process<R: Wire> {
+    run: Box<dyn Run<R>>,
+    pid: Option<u32>,
+    killed: bool,
+    pool: Pool,
+}
+
+impl<R: Wire> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("method", &self.pool.start_method())
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The run, whatever its argument's type.
+trait Run<R>: Send {
+    fn has_ended(&mut self) -> bool;
+    fn end(&mut self) -> Result<R, Error>;
+}
+
+impl<F: Form, I: Iterator<Item = F::Item> + Send> Run<F::Output> for ResultStream<F, I> {
+    fn has_ended(&mut self) -> bool {
+        self.has_arrived()
+    }
+
+    fn end(&mut self) -> Result<F::Output, Error> {
+        match self.next() {
+            Some(Ok(result)) => result.map_err(Error::from),
+            Some(Err(error)) => Err(error),
+            None => Err(Error::Terminated),
+        }
+    }
+}
+
+impl<R: Wire> Process<R> {
+    /// Starts `function(argument)`.
+    ///
+    /// # Errors
+    ///
+    /// What the start method cannot do in this process; resources that cannot be had.
+    pub fn spawn<A: Wire>(
+        method: StartMethod,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> Result<Self, Error> {
+        let options =
+            PoolOptions { n_jobs: Some(1), start_method: method, ..PoolOptions::default() };
+        let pool = Pool::build(&options)?;
+        let items = std::iter::once(argument);
+        let mut job =
+            pool.job::<Plain<A, R>, _>(function, (), items, &JobOptions::default(), true)?;
+        job.start()?;
+        let pid = pool.wait_for_pid()?;
+        Ok(Self { run: Box::new(job.results(true)), pid, killed: false, pool })
+    }
+
+    /// The process id; `None` under Threads.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Whether the function still runs.
+    #[must_use]
+    pub fn is_alive(&mut self) -> bool {
+        !self.killed && !self.run.has_ended()
+    }
+
+    /// Waits for the function's value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] that says how it ended otherwise: a panic, an exit code, a signal.
+    pub fn join(mut self) -> Result<R, Error> {
+        if self.killed {
+            let cause = Cause::Death(ExitStatus::Signal(libc::SIGKILL));
+            return Err(TaskError { index: 0, worker: 0, cause }.into());
+        }
+        let value = self.run.end();
+        let stopped = self.pool.stop_and_join();
+        let value = value?;
+        stopped.map(|()| value)
+    }
+
+    /// Kills the process; [`Process::join`] then tells so, unless the function had ended before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSupported`] under Threads: nothing can be killed there.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        let method = self.pool.start_method();
+        if method == StartMethod::Threads {
+            return Err(Error::NotSupported { method, what: "killing a task" });
+        }
+        if !self.run.has_ended() {
+            self.pool.terminate()?;
+            self.killed = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! Carrying out what the engine wants.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use pool_ipc::board::Description;
+use pool_shm::Segment;
+
+use super::{
+    batch::{Lying, ResultBatch},
+    hub::{Fatal, Hub, Message, Session},
+};
+use crate::engine::{Action, Chunk, Delivery};
+
+impl Session {
+    /// Carries out all actions, also those that follow from them.
+    pub(super) fn act(&self, hub: &mut Hub) {
+        let (mut to_wake, mut delivered) = (0, false);
+        loop {
+            let Some(action) = hub.actions.pop_front() else {
+                if hub.engine.lacks_slots() && self.spill(hub, |_| true) {
+                    continue;
+                }
+                break;
+            };
+            match action {
+                Action::Publish { slot } => to_wake += self.publish(hub, slot),
+                Action::FreeItems { block } => hub.items.free(block),
+                Action::Release { slot } => self.board.release(slot),
+                Action::Deliver { job, delivery } => {
+                    let message = self.message(hub, delivery);
+                    if let Some(inbox) = hub.inboxes.get_mut(&job) {
+                        inbox.messages.push_back(message);
+                        delivered = true;
+                    }
+                }
+                Action::MakeRoom { incarnation } => {
+                    self.spill(hub, |batch| batch.is_of(incarnation));
+                }
+                Action::Start { place, incarnation } => self.start(hub, place, incarnation),
+            }
+        }
+        if to_wake > 0 {
+            self.board.wake(to_wake);
+        }
+        if delivered && hub.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Publishes the chunk of `slot`; how many workers should be woken from the crowd.
+    fn publish(&self, hub: &Hub, slot: usize) -> usize {
+        let chunk = hub.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
+        let sleepers = self.board.publish(slot, &describe(chunk));
+        match chunk.audience.place {
+            Some(place) if sleepers => {
+                self.board.wake_place(place);
+                0
+            }
+            None if sleepers => 1,
+            _ => 0,
+        }
+    }
+
+    fn message(&self, hub: &Hub, delivery: Delivery) -> Message {
+        match delivery {
+            Delivery::Failed { index, worker, cause } => Message::Failed { index, worker, cause },
+            Delivery::Ended { bytes } => Message::Ended { bytes },
+            Delivery::Results { slot, incarnation, first, capacity, outcome } => {
+                let count = outcome.progress.finished.min(capacity) as usize;
+                let place = match hub.arenas.get(&incarnation) {
+                    Some(arena) => Lying::InArena {
+                        arena: arena.clone(),
+                        offset: usize::try_from(outcome.results).unwrap_or(usize::MAX),
+                        slot,
+                        incarnation,
+                    },
+                    None => unreachable!("an arena is kept until its worker's last slot is read"),
+                };
+                let capacity = capacity as usize;
+                Message::Results(ResultBatch {
+                    first,
+                    count,
+                    capacity,
+                    nanos: outcome.nanos,
+                    place,
+                })
+            }
+        }
+    }
+
+    /// Copies results that lie unread in inboxes and that `which` wants away from their arenas;
+    /// whether that freed a slot.
+    fn spill(&self, hub: &mut Hub, which: impl Fn(&ResultBatch) -> bool) -> bool {
+        let mut freed = Vec::new();
+        for inbox in hub.inboxes.values_mut() {
+            for message in &mut inbox.messages {
+                if let Message::Results(batch) = message
+                    && which(batch)
+                {
+                    freed.extend(batch.move_out(inbox.measure));
+                }
+            }
+        }
+        let mut out = Vec::new();
+        for slot in &freed {
+            self.board.release(*slot);
+            hub.engine.released(*slot, &mut out);
+        }
+        hub.actions.extend(out);
+        !freed.is_empty()
+    }
+
+    fn start(&self, hub: &mut Hub, place: u32, incarnation: u32) {
+        if let Err(errno) = self.try_start(hub, place, incarnation) {
+            self.not_started(hub, incarnation, errno);
+        }
+    }
+
+    fn try_start(&self, hub: &mut Hub, place: u32, incarnation: u32) -> Result<(), i32> {
+        let errno = |error: pool_shm::Error| match std::error::Error::source(&error)
+            .and_then(|source| source.downcast_ref::<std::io::Error>())
+        {
+            Some(error) => error.raw_os_error().unwrap_or(libc::ENOMEM),
+            None => libc::ENOMEM,
+        };
+        let segment = Segment::create("pool-arena", self.reservation).map_err(errno)?;
+        let view = segment.map_read_only().map_err(errno)?;
+        view.dont_fork().map_err(errno)?;
+        hub.arenas.insert(incarnation, Arc::new(view));
+        self.link
+            .start(place, incarnation, segment.as_fd())
+            .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))
+    }
+
+    /// A worker could not be started: if there is none at all, the jobs cannot go on.
+    pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
+        hub.arenas.remove(&incarnation);
+        hub.engine.vacate(incarnation, false);
+        if hub.engine.workers().next().is_none() {
+            self.fail_all(hub, &Fatal::NotStarted(errno), |_| true);
+        }
+    }
+}
+
+fn describe(chunk: &Chunk) -> Description {
+    Description {
+        audience: chunk.audience,
+        record: chunk.call.record,
+        function: chunk.call.function,
+        signature: chunk.call.signature,
+        items: chunk.items.offset,
+        capacity: chunk.capacity,
+        start: chunk.start,
+        end: chunk.end,
+        in_hand: chunk.in_hand.is_some(),
+        timed: chunk.timed,
+        context: chunk.context.0,
+        context_offset: chunk.context.1,
+    }
+}

@@ -1,0 +1,103 @@
+//! Results on their way to their job: in the arena of the worker that made them, or copied away from
+//! there because the worker needs the room.
+
+use std::sync::Arc;
+
+use pool_ipc::{AlignedBytes, Wire, batch::BatchReader};
+use pool_shm::Mapping;
+
+/// Results of consecutive items.
+#[derive(Debug)]
+pub(crate) struct ResultBatch {
+    /// Position in the job's input of the first one.
+    pub(crate) first: u64,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// How many the batch was begun for.
+    pub(super) capacity: usize,
+    pub(crate) nanos: u64,
+    pub(super) place: Lying,
+}
+
+/// Where the bytes lie.
+#[derive(Debug)]
+pub(super) enum Lying {
+    InArena { arena: Arc<Mapping>, offset: usize, slot: usize, incarnation: u32 },
+    Private(AlignedBytes),
+}
+
+/// Finds the end of `count` results of a batch begun for `capacity`; `None` if it lies outside the
+/// `room` bytes at the base.
+pub(crate) type MeasureResults = unsafe fn(*const u8, usize, usize, usize) -> Option<usize>;
+
+/// [`MeasureResults`] for results of type `R`.
+///
+/// # Safety
+///
+/// As [`BatchReader::new`].
+pub(crate) unsafe fn measure_results<R: Wire>(
+    base: *const u8,
+    room: usize,
+    capacity: usize,
+    count: usize,
+) -> Option<usize> {
+    // SAFETY: the caller's promise.
+    let reader = unsafe { BatchReader::<R>::new(base, room, capacity) };
+    reader.extent(count.checked_sub(1)?).ok().map(|(_, end)| end)
+}
+
+impl ResultBatch {
+    /// The slot that has to be released when the batch was read.
+    pub(crate) fn slot(&self) -> Option<usize> {
+        match &self.place {
+            Lying::InArena { slot, .. } => Some(*slot),
+            Lying::Private(_) => None,
+        }
+    }
+
+    /// A reader of the results, and whether their bytes are private already.
+    pub(crate) fn reader<R: Wire>(&self) -> (BatchReader<R>, bool) {
+        let (base, room, private) = match &self.place {
+            Lying::InArena { .. } => {
+                let (base, room) = self.arena_bytes().unwrap_or((std::ptr::dangling(), 0));
+                (base, room, false)
+            }
+            Lying::Private(bytes) => (bytes.as_ptr(), bytes.len(), true),
+        };
+        // SAFETY: the bytes are mapped as long as this batch holds them, which the borrow of the
+        // caller does not outlive (readers stay inside the functions that hold the batch). Blocks
+        // of arenas are aligned; a base of a scribbled board that is not is refused below.
+        (unsafe { BatchReader::new(base, room, self.capacity) }, private)
+    }
+
+    /// Base and room of the results in the arena; `None` if the board named no block of it.
+    fn arena_bytes(&self) -> Option<(*const u8, usize)> {
+        let Lying::InArena { arena, offset, .. } = &self.place else { return None };
+        let room = arena.len().checked_sub(*offset)?;
+        if !offset.is_multiple_of(AlignedBytes::ALIGN) {
+            return None;
+        }
+        // SAFETY: `offset <= len`, so it stays within the mapping.
+        Some((unsafe { arena.as_ptr().add(*offset).cast_const() }, room))
+    }
+
+    /// Copies the bytes out of the arena; answers with the slot that can be released now.
+    pub(super) fn move_out(&mut self, measure: MeasureResults) -> Option<usize> {
+        let slot = self.slot()?;
+        let mut copy = AlignedBytes::new();
+        if let Some((base, room)) = self.arena_bytes() {
+            // SAFETY: `base..base + room` is mapped and aligned.
+            let len = unsafe { measure(base, room, self.capacity, self.count) };
+            // SAFETY: as above, `len <= room`; an end that lies outside leaves the copy empty, and
+            // reading it fails.
+            unsafe { copy.copy_from(base, len.unwrap_or(0), 0) };
+        }
+        self.place = Lying::Private(copy);
+        Some(slot)
+    }
+
+    /// Whether the bytes lie in the arena of `incarnation`.
+    pub(super) fn is_of(&self, incarnation: u32) -> bool {
+        matches!(&self.place, Lying::InArena { incarnation: i, .. } if *i == incarnation)
+    }
+}

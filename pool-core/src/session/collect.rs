@@ -1,0 +1,183 @@
+//! Telling the engine what happened: finished slots, and the zygote's reports.
+
+use std::os::unix::process::ExitStatusExt;
+
+use pool_ipc::{
+    AlignedBytes,
+    board::{End, Outcome, Progress, SlotState},
+};
+
+use super::hub::{Fatal, Hub, Inbox, Session, State};
+use crate::{
+    engine::Why,
+    error::{Cause, ExitStatus},
+    task::Failure,
+    zygote::{Report, reap_orphan},
+};
+
+/// A failure's text beyond this is not copied from a worker that may be out of order.
+const LARGEST_FAILURE: u64 = 16 << 20;
+
+impl Session {
+    /// Tells the engine of every slot that was finished since the last time; how many there were.
+    pub(super) fn collect(&self, hub: &mut Hub) -> usize {
+        let mut count = 0;
+        for place in 0..hub.cursors.len() {
+            while let Some(finished) = self.board.next_finished(place, &mut hub.cursors[place]) {
+                self.finished(hub, finished.slot, finished.incarnation);
+                count += 1;
+            }
+        }
+        if count > 0 {
+            self.act(hub);
+        }
+        count
+    }
+
+    /// Whether any place has finished slots that were not collected.
+    pub(super) fn has_finished(&self, cursors: &[u64]) -> bool {
+        cursors.iter().enumerate().any(|(place, cursor)| self.board.has_finished(place, *cursor))
+    }
+
+    fn finished(&self, hub: &mut Hub, slot: usize, incarnation: u32) {
+        let outcome = self.board.outcome(slot);
+        let size = hub.engine.chunk(slot).map_or(0, |chunk| chunk.end - chunk.start);
+        let why = match outcome.end {
+            End::Complete if outcome.progress.finished >= size => Why::Complete,
+            End::Failed => Why::Failed(self.cause(hub, incarnation, &outcome)),
+            End::Full => Why::Full,
+            End::Cancelled => Why::Cancelled,
+            End::Complete | End::Unknown => Why::Failed(Cause::BadResult),
+        };
+        self.tell_ended(hub, slot, incarnation, outcome, why);
+    }
+
+    fn tell_ended(&self, hub: &mut Hub, slot: usize, incarnation: u32, outcome: Outcome, why: Why) {
+        let mut out = Vec::new();
+        hub.engine.ended(slot, incarnation, outcome, why, &mut out);
+        hub.actions.extend(out);
+    }
+
+    /// What the worker says of a failed item.
+    fn cause(&self, hub: &Hub, incarnation: u32, outcome: &Outcome) -> Cause {
+        let (offset, len) = outcome.failure;
+        let read = || {
+            let arena = hub.arenas.get(&incarnation)?;
+            let end = offset.checked_add(len)?;
+            if len > LARGEST_FAILURE || end > arena.len() as u64 {
+                return None;
+            }
+            let mut copy = AlignedBytes::new();
+            // SAFETY: within the mapping (checked), which is held by `arena`.
+            unsafe { copy.copy_from(arena.as_ptr().add(offset as usize), len as usize, 0) };
+            pool_ipc::from_bytes::<Failure>(&copy).ok()
+        };
+        read().map_or(Cause::BadResult, |failure| failure.kind.into())
+    }
+
+    /// Reads what the zygote reports, without waiting.
+    pub(super) fn read_reports(&self, hub: &mut Hub) {
+        hub.turns = 0;
+        while hub.state != State::Broken {
+            match self.link.report() {
+                Ok(Some(Report::Started { incarnation, pid })) => {
+                    hub.engine.started(incarnation, pid);
+                }
+                Ok(Some(Report::NotStarted { incarnation, errno })) => {
+                    self.not_started(hub, incarnation, errno);
+                }
+                Ok(Some(Report::Reaped { incarnation, status })) => {
+                    self.reaped(hub, incarnation, exit_status(status));
+                }
+                Ok(None) => break,
+                Err(_) => self.broken(hub),
+            }
+        }
+        self.act(hub);
+    }
+
+    /// A worker is dead and reaped: what it had is saved or lost, its place is filled again.
+    fn reaped(&self, hub: &mut Hub, incarnation: u32, status: ExitStatus) {
+        self.collect(hub);
+        let published: Vec<_> =
+            hub.engine.published().map(|(slot, chunk)| (slot, chunk.in_hand)).collect();
+        for (slot, in_hand) in published {
+            match self.board.slot_state(slot) {
+                SlotState::Done(owner) if owner == incarnation => {
+                    self.finished(hub, slot, incarnation);
+                }
+                SlotState::Claimed(owner) if owner == incarnation => {
+                    let outcome = self.board.outcome(slot);
+                    let Progress { begun, .. } = outcome.progress;
+                    self.tell_ended(hub, slot, incarnation, outcome, Why::Died { begun, status });
+                }
+                SlotState::Ready if in_hand == Some(incarnation) && self.board.take_back(slot) => {
+                    self.lose_in_hand(hub, Some(slot), incarnation, status);
+                }
+                _ => {}
+            }
+        }
+        self.lose_in_hand(hub, None, incarnation, status);
+        // Results that were delivered keep the arena by their own count.
+        self.act(hub);
+        hub.arenas.remove(&incarnation);
+        let place = hub.engine.place_of(incarnation);
+        let ready = place.is_some_and(|place| self.board.occupant(place).1 == incarnation);
+        hub.engine.vacate(incarnation, ready);
+        if hub.state == State::Open {
+            if hub.engine.is_barren() {
+                let how = Fatal::WorkersDie(status.to_string());
+                self.fail_all(hub, &how, |_| true);
+            } else {
+                self.staff(hub);
+            }
+        }
+        // A wake-up that the dead one had received is lost: everybody looks again.
+        self.board.wake(usize::MAX);
+    }
+
+    fn lose_in_hand(
+        &self,
+        hub: &mut Hub,
+        slot: Option<usize>,
+        incarnation: u32,
+        status: ExitStatus,
+    ) {
+        let mut out = Vec::new();
+        hub.engine.in_hand_lost(slot, incarnation, status, &mut out);
+        hub.actions.extend(out);
+    }
+
+    /// The zygote is gone, and its workers with it.
+    fn broken(&self, hub: &mut Hub) {
+        hub.state = State::Broken;
+        self.link.wait_for_end();
+        // They are this process's children now if it is the init process of a container.
+        for (place, incarnation, pid) in hub.engine.workers().collect::<Vec<_>>() {
+            let (written, of) = self.board.occupant(place);
+            let pid = if of == incarnation { written as i32 } else { pid };
+            if pid > 0 {
+                reap_orphan(nix::unistd::Pid::from_raw(pid));
+            }
+            hub.engine.vacate(incarnation, true);
+        }
+        self.fail_all(hub, &Fatal::Broken, |_| true);
+    }
+
+    /// Tells the jobs that `which` selects that they cannot go on.
+    pub(super) fn fail_all(&self, hub: &mut Hub, fatal: &Fatal, which: impl Fn(&Inbox) -> bool) {
+        for inbox in hub.inboxes.values_mut().filter(|inbox| which(inbox)) {
+            inbox.fatal.get_or_insert_with(|| fatal.clone());
+        }
+        self.changed.notify_all();
+    }
+}
+
+fn exit_status(raw: i32) -> ExitStatus {
+    let status = std::process::ExitStatus::from_raw(raw);
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, Some(signal)) => ExitStatus::Signal(signal),
+        (None, None) => ExitStatus::Unknown,
+    }
+}

@@ -1,0 +1,278 @@
+//! What the parent knows of a crew of processes, behind one lock.
+//!
+//! Invariant: no code of the user runs while the lock is held; whoever holds it leaves with
+//! `actions` empty.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    os::fd::OwnedFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use pool_ipc::{
+    Arena, ArenaFull, Block,
+    board::{Appetite, Board},
+};
+use pool_shm::{ForkMark, Mapping};
+
+use super::batch::{MeasureResults, ResultBatch};
+use crate::{
+    engine::{Action, Chunk, Engine, JobId},
+    error::{Cause, Error},
+    zygote::ZygoteLink,
+};
+
+/// A crew of worker processes as its parent sees it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) hub: Mutex<Hub>,
+    /// Told whenever a thread that does not drive may go on.
+    pub(super) changed: Condvar,
+    pub(super) board: Board,
+    pub(super) link: ZygoteLink,
+    /// The parent's bell: an event counter that workers write to.
+    pub(super) bell: OwnedFd,
+    pub(super) mark: ForkMark,
+    pub(super) spin: u32,
+    /// Bytes of address space for each worker's arena.
+    pub(super) reservation: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(super) engine: Engine,
+    pub(super) items: Arena,
+    /// The arenas of living workers, read-only.
+    pub(super) arenas: HashMap<u32, Arc<Mapping>>,
+    /// For each place, how many finished slots were collected.
+    pub(super) cursors: Vec<u64>,
+    pub(super) inboxes: HashMap<JobId, Inbox>,
+    pub(super) actions: VecDeque<Action>,
+    /// Whether some thread drives: collects, reads reports, sleeps on the descriptors.
+    pub(super) driving: bool,
+    /// Threads that wait for the one that drives.
+    pub(super) waiting: usize,
+    /// Turns since reports were read last.
+    pub(super) turns: u32,
+    pub(super) state: State,
+    pub(super) next_context: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// Workers leave or are killed; none is replaced.
+    Ending,
+    /// The zygote is gone.
+    Broken,
+}
+
+/// Why a job cannot go on.
+#[derive(Debug, Clone)]
+pub(crate) enum Fatal {
+    Broken,
+    Terminated,
+    WorkersDie(String),
+    NotStarted(i32),
+}
+
+/// What a job finds in its inbox.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Results(ResultBatch),
+    Failed { index: u64, worker: u32, cause: Cause },
+    Ended { bytes: u64 },
+}
+
+/// Why there is no block for items.
+#[derive(Debug)]
+pub(crate) enum NoRoom {
+    /// Nothing is under way that could give room back.
+    Never,
+    Fatal(Fatal),
+}
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) messages: VecDeque<Message>,
+    pub(super) measure: MeasureResults,
+    pub(super) fatal: Option<Fatal>,
+    /// Its consumer may be anywhere: nobody waits for it.
+    pub(super) lazy: bool,
+}
+
+impl From<Fatal> for Error {
+    fn from(fatal: Fatal) -> Self {
+        match fatal {
+            Fatal::Broken => Self::PoolBroken,
+            Fatal::Terminated => Self::Terminated,
+            Fatal::WorkersDie(how) => Self::WorkersDie(how),
+            Fatal::NotStarted(errno) => Self::Resources {
+                what: "starting a worker process",
+                source: std::io::Error::from_raw_os_error(errno).into(),
+            },
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Hub> {
+        // No user code runs under the lock, and our own panics would be defects that the next
+        // caller should see for itself.
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this process is a forked child of the one that made the session.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    /// Opens a job: workers are started if there are none.
+    pub(crate) fn open_job(&self, measure: MeasureResults, lazy: bool) -> Result<JobId, Error> {
+        let mut hub = self.lock();
+        self.read_reports(&mut hub);
+        if hub.state == State::Broken {
+            return Err(Error::PoolBroken);
+        }
+        hub.state = State::Open;
+        hub.engine.forgive();
+        let job = hub.engine.open_job();
+        let inbox = Inbox { messages: VecDeque::new(), measure, fatal: None, lazy };
+        hub.inboxes.insert(job, inbox);
+        self.staff(&mut hub);
+        Ok(job)
+    }
+
+    /// Starts workers where there are none.
+    pub(super) fn staff(&self, hub: &mut Hub) {
+        let mut out = Vec::new();
+        hub.engine.staff(&mut out);
+        hub.actions.extend(out);
+        self.act(hub);
+    }
+
+    /// A block of the parent's arena with room for `len` bytes.
+    pub(crate) fn alloc_items(&self, len: usize) -> Result<(Block, *mut u8), ArenaFull> {
+        let mut hub = self.lock();
+        let block = hub.items.alloc(len as u64)?;
+        Ok((block, hub.items.ptr(block)))
+    }
+
+    pub(crate) fn free_items(&self, block: Block) {
+        self.lock().items.free(block);
+    }
+
+    /// As [`Session::alloc_items`], but waits for chunks of any job to end as long as there are any.
+    pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
+        let mut answer = Err(NoRoom::Never);
+        self.drive_until(Appetite { finished: 1, hungry: false }, |hub| {
+            let fatal =
+                hub.inboxes.get(&job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
+            if let Some(fatal) = fatal {
+                answer = Err(NoRoom::Fatal(fatal.clone()));
+                return true;
+            }
+            match hub.items.alloc(len as u64) {
+                Ok(block) => answer = Ok((block, hub.items.ptr(block))),
+                Err(_) => return !hub.engine.has_chunks(),
+            }
+            true
+        });
+        answer
+    }
+
+    /// The most that one block of items can take.
+    pub(crate) fn items_limit(&self) -> u64 {
+        self.lock().items.limit()
+    }
+
+    /// Keeps a context's block for the job; answers with a number that no other context has.
+    pub(crate) fn keep_context(&self, job: JobId, block: Block) -> u64 {
+        let mut hub = self.lock();
+        hub.engine.keep_context(job, block);
+        hub.next_context += 1;
+        hub.next_context
+    }
+
+    /// Gives slots back whose results were read, takes a new chunk in, or both.
+    pub(crate) fn submit(&self, released: &mut Vec<usize>, chunk: Option<Chunk>) {
+        let mut hub = self.lock();
+        let hub = &mut *hub;
+        let mut out = Vec::new();
+        for slot in released.drain(..) {
+            self.board.release(slot);
+            hub.engine.released(slot, &mut out);
+        }
+        if let Some(chunk) = chunk {
+            hub.engine.submit(chunk, &mut out);
+        }
+        hub.actions.extend(out);
+        self.act(hub);
+    }
+
+    /// Ends a job: what was not begun is taken back, what runs is told and dropped when it ends.
+    pub(crate) fn close_job(&self, job: JobId) {
+        let mut hub = self.lock();
+        let hub = &mut *hub;
+        if hub.inboxes.remove(&job).is_none() {
+            return;
+        }
+        let mut out = Vec::new();
+        for slot in hub.engine.close_job(job, &mut out) {
+            if self.board.take_back(slot) {
+                hub.engine.taken_back(slot, &mut out);
+            } else {
+                self.board.cancel(slot);
+            }
+        }
+        hub.actions.extend(out);
+        self.act(hub);
+        self.changed.notify_all();
+    }
+
+    /// From now on chunks go to workers that are started later; the present ones leave.
+    pub(crate) fn renew_workers(&self) {
+        let mut hub = self.lock();
+        hub.engine.retire_all();
+        self.ask_all_to_leave(&mut hub);
+    }
+
+    pub(super) fn ask_all_to_leave(&self, hub: &mut Hub) {
+        for (place, incarnation, _) in hub.engine.workers() {
+            self.board.ask_to_leave(place, incarnation);
+        }
+        self.board.wake(usize::MAX);
+    }
+
+    /// Whether the zygote is gone.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lock().state == State::Broken
+    }
+
+    /// Whether anything has arrived for the job, without waiting.
+    pub(crate) fn has_arrived(&self, job: JobId) -> bool {
+        let mut hub = self.lock();
+        self.collect(&mut hub);
+        self.read_reports(&mut hub);
+        hub.inboxes.get(&job).is_none_or(|i| i.fatal.is_some() || !i.messages.is_empty())
+    }
+
+    /// Waits until a worker has been started.
+    pub(crate) fn wait_for_pid(&self) -> Result<u32, Error> {
+        let mut pid = None;
+        self.drive_until(Appetite { finished: i64::MAX, hungry: false }, |hub| {
+            pid = hub.engine.workers().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
+            let failed = hub.inboxes.values().any(|inbox| inbox.fatal.is_some());
+            pid.is_some() || failed || hub.state != State::Open
+        });
+        pid.ok_or(Error::PoolBroken)
+    }
+
+    /// The process ids of the workers that run now, in order of their ids.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        let mut hub = self.lock();
+        self.read_reports(&mut hub);
+        hub.engine.workers().filter(|(_, _, pid)| *pid > 0).map(|(_, _, pid)| pid as u32).collect()
+    }
+}

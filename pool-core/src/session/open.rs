@@ -1,0 +1,128 @@
+//! The beginning of a session: board, arena, zygote.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    num::NonZeroU64,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Condvar, Mutex},
+};
+
+use nix::{
+    sys::{
+        eventfd::{EfdFlags, EventFd},
+        socket::{AddressFamily, SockFlag, SockType, socketpair},
+    },
+    unistd::Pid,
+};
+use pool_ipc::{
+    Arena,
+    board::{Board, Shape},
+};
+use pool_shm::{ForkMark, Segment};
+
+use super::{
+    descriptors::list,
+    hub::{Hub, Session, State},
+};
+use crate::{
+    engine::Engine,
+    error::{Error, OrResources},
+    start::CrewPlan,
+    zygote::{ZygoteFds, ZygoteLink, ZygotePapers},
+};
+
+/// Brings a zygote to life, by whatever method.
+pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygotePapers, ZygoteFds) -> Result<Pid, Error> + 'a;
+
+/// Turns of a wait loop before a process goes to sleep, if every process can have a CPU.
+const SPIN: u32 = 2000;
+/// The same if they cannot: spinning takes the CPU from whom one waits for.
+const SPIN_CROWDED: u32 = 20;
+
+/// Address space for the arenas of a crew of `n_jobs`, or why there is too little.
+pub(crate) fn reservation(n_jobs: usize) -> Result<u64, Error> {
+    pool_ipc::reservation(n_jobs + 1).or_resources("address space for the pool's arenas")
+}
+
+impl Session {
+    /// Opens a session whose zygote comes from `maker`.
+    pub(crate) fn open(
+        plan: &CrewPlan,
+        fresh_workers: bool,
+        maker: &ZygoteMaker<'_>,
+    ) -> Result<Arc<Self>, Error> {
+        let slots = (8 * plan.n_jobs).next_power_of_two().clamp(128, 8192);
+        let shape = Shape { places: plan.n_jobs, slots };
+        let reservation = reservation(plan.n_jobs)?;
+        let arena_limit = plan.arena_limit.min(reservation);
+
+        let what = "shared memory for the pool's task board";
+        let board = Segment::create("pool-board", shape.bytes() as u64).or_resources(what)?;
+        let board_map = board.map().or_resources(what)?;
+        board_map.dont_fork().or_resources(what)?;
+
+        let what = "shared memory for the pool's items";
+        let items = Segment::create("pool-items", reservation).or_resources(what)?;
+        let arena = Arena::new(&items, arena_limit).or_resources(what)?;
+        arena.mapping().dont_fork().or_resources(what)?;
+
+        let what = "descriptors for the pool's zygote";
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let bell: OwnedFd = EventFd::from_value_and_flags(0, flags).or_resources(what)?.into();
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (ours, theirs) =
+            socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+
+        let cpus_online = pool_affinity::usable_cpus();
+        let spin = if plan.n_jobs < cpus_online { SPIN } else { SPIN_CROWDED };
+        let papers = ZygotePapers {
+            fresh_workers,
+            shape,
+            arena_limit,
+            spin,
+            cpus: plan.cpus.iter().map(|cpus| cpus.copied()).collect(),
+        };
+        let fds = ZygoteFds {
+            control: theirs,
+            board: board.into_fd(),
+            items: items.into_fd(),
+            bell: bell.try_clone().or_resources(what)?,
+        };
+        // Listed before the zygote is made: a fork copies the list.
+        list(ours.as_fd());
+        list(bell.as_fd());
+        let pid = match maker(papers, fds) {
+            Ok(pid) => pid,
+            Err(error) => {
+                super::descriptors::unlist(ours.as_fd());
+                super::descriptors::unlist(bell.as_fd());
+                return Err(error);
+            }
+        };
+        let link = ZygoteLink::new(ours, pid);
+        link.descriptors().skip(1).for_each(list);
+        Ok(Arc::new(Self {
+            hub: Mutex::new(Hub {
+                engine: Engine::new(plan.n_jobs, slots),
+                items: arena,
+                arenas: HashMap::new(),
+                cursors: vec![0; plan.n_jobs],
+                inboxes: HashMap::new(),
+                actions: VecDeque::new(),
+                driving: false,
+                waiting: 0,
+                turns: 0,
+                state: State::Open,
+                next_context: 0,
+            }),
+            changed: Condvar::new(),
+            board: Board::new(Arc::new(board_map), shape),
+            link,
+            bell,
+            mark,
+            spin,
+            reservation,
+        }))
+    }
+}

@@ -1,0 +1,159 @@
+//! Waiting: one thread drives, the others wait for it.
+//!
+//! The driver collects finished slots and reads reports; when there is nothing it spins a little and
+//! then sleeps on two descriptors: the bell that workers ring, and the zygote's socket.
+
+use std::{
+    os::fd::AsFd,
+    sync::{MutexGuard, PoisonError},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+use pool_ipc::board::{Appetite, SlotState};
+
+use super::hub::{Fatal, Hub, Message, Session};
+use crate::engine::JobId;
+
+/// How long the driver sleeps at most: a worker that was stopped between finishing a chunk and
+/// ringing the bell has swallowed a wake-up.
+const LONGEST_SLEEP_MS: u16 = 50;
+/// The same while a chunk is unclaimed although a worker sleeps.
+const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
+/// Turns after which reports are read although results keep coming.
+const TURNS_WITHOUT_REPORTS: u32 = 64;
+
+/// What a job waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    /// Finished chunks before it is worth waking.
+    pub(crate) chunks: usize,
+    /// Whether it has more to publish.
+    pub(crate) hungry: bool,
+    /// Most messages to take at once.
+    pub(crate) most: usize,
+}
+
+impl Session {
+    /// Waits until the job has messages, and moves them to `into`.
+    pub(crate) fn next(
+        &self,
+        job: JobId,
+        want: Want,
+        into: &mut Vec<Message>,
+    ) -> Result<(), Fatal> {
+        let mut found = Ok(());
+        let appetite = Appetite { finished: want.chunks as i64, hungry: want.hungry };
+        self.drive_until(appetite, |hub| {
+            let Some(inbox) = hub.inboxes.get_mut(&job) else {
+                found = Err(Fatal::Terminated);
+                return true;
+            };
+            if let Some(fatal) = &inbox.fatal {
+                found = Err(fatal.clone());
+                return true;
+            }
+            let count = inbox.messages.len().min(want.most);
+            into.extend(inbox.messages.drain(..count));
+            count > 0
+        });
+        found
+    }
+
+    /// Drives, or waits for the driver, until `done` says so.
+    pub(super) fn drive_until(&self, appetite: Appetite, mut done: impl FnMut(&mut Hub) -> bool) {
+        let mut hub = self.lock();
+        let mut driving = false;
+        loop {
+            if driving || !hub.driving {
+                // Fresh results first: what is there is taken without any waiting.
+                self.collect(&mut hub);
+                hub.turns += 1;
+                if hub.turns > TURNS_WITHOUT_REPORTS {
+                    self.read_reports(&mut hub);
+                }
+            }
+            if done(&mut hub) {
+                break;
+            }
+            if driving || !hub.driving {
+                hub.driving = true;
+                driving = true;
+                hub = self.turn(hub, appetite);
+            } else {
+                hub.waiting += 1;
+                // The driver may be asleep with an appetite that knows nothing of this thread.
+                self.ring();
+                hub = self.changed.wait(hub).unwrap_or_else(PoisonError::into_inner);
+                hub.waiting -= 1;
+            }
+        }
+        if driving {
+            hub.driving = false;
+            if hub.waiting > 0 {
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// One turn of the driver: spins for news, then sleeps for it.
+    fn turn<'s>(&'s self, hub: MutexGuard<'s, Hub>, appetite: Appetite) -> MutexGuard<'s, Hub> {
+        let cursors = hub.cursors.clone();
+        drop(hub);
+        for _ in 0..self.spin {
+            if self.has_finished(&cursors) {
+                return self.lock();
+            }
+            std::hint::spin_loop();
+        }
+        let mut hub = self.lock();
+        self.read_reports(&mut hub);
+        let appetite =
+            if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
+        self.board.publisher_sleeps(appetite);
+        let found = self.collect(&mut hub);
+        let unclaimed = self.board.any_sleeper() && self.has_unclaimed(&hub);
+        // Workers that have run dry wait for what this job publishes next.
+        let dry = appetite.hungry && found > 0 && self.board.any_sleeper();
+        if dry || !self.board.publisher_found(found as i64) {
+            self.board.publisher_wakes();
+            return hub;
+        }
+        drop(hub);
+        let limit = if unclaimed { SLEEP_WITH_UNCLAIMED_MS } else { LONGEST_SLEEP_MS };
+        self.sleep(limit);
+        self.board.publisher_wakes();
+        let mut hub = self.lock();
+        self.read_reports(&mut hub);
+        if unclaimed && self.has_unclaimed(&hub) {
+            self.board.wake(usize::MAX);
+        }
+        hub
+    }
+
+    fn has_unclaimed(&self, hub: &Hub) -> bool {
+        hub.engine.published().any(|(slot, _)| self.board.slot_state(slot) == SlotState::Ready)
+    }
+
+    fn sleep(&self, limit_ms: u16) {
+        let mut watched = [
+            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.link.control(), PollFlags::POLLIN),
+        ];
+        // Whatever ended the sleep, the driver looks at everything again.
+        if poll(&mut watched, PollTimeout::from(limit_ms)) != Err(Errno::EINTR)
+            && watched[0].any() == Some(true)
+        {
+            let mut count = [0; 8];
+            let _ = nix::unistd::read(&self.bell, &mut count);
+        }
+    }
+
+    /// Wakes the driver.
+    pub(super) fn ring(&self) {
+        // A full counter is a bell that rings already.
+        let _ = nix::unistd::write(&self.bell, &1u64.to_ne_bytes());
+    }
+}

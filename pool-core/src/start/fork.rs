@@ -1,0 +1,61 @@
+//! Fork: the zygote is forked from this process, a snapshot that all workers come from.
+//!
+//! Invariant: without the caller's own `unsafe` word, the process forks only while it has one
+//! thread, so no lock is copied that somebody else holds.
+
+use std::io::Write;
+
+use nix::unistd::{ForkResult, fork, getpid};
+
+use super::{
+    Start,
+    plan::{Crew, CrewPlan},
+};
+use crate::{
+    birth,
+    error::{Error, OrResources},
+    session::{Session, ZygoteMaker, own_descriptors},
+    sys,
+    zygote::{ZygoteFds, reign},
+};
+
+pub(super) struct Fork;
+
+impl Start for Fork {
+    fn check(&self, plan: &CrewPlan) -> Result<(), Error> {
+        if plan.fork_beside_threads {
+            return Ok(());
+        }
+        match birth::thread_count().or_resources("counting the threads of this process")? {
+            1 => Ok(()),
+            threads => Err(Error::ForkWithThreads { threads }),
+        }
+    }
+
+    fn is_eager(&self) -> bool {
+        true
+    }
+
+    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error> {
+        self.check(plan)?;
+        let maker: &ZygoteMaker<'_> = &|papers, fds: ZygoteFds| {
+            // What is buffered now would be written twice.
+            let _ = std::io::stdout().flush();
+            let _ = std::io::stderr().flush();
+            sys::flush_c_streams();
+            let parent = getpid();
+            let foreign = own_descriptors();
+            // SAFETY: one thread (checked just now), or the caller answers for the others.
+            match unsafe { fork() }.or_resources("forking this process")? {
+                ForkResult::Parent { child } => Ok(child),
+                ForkResult::Child => {
+                    birth::reset_signals();
+                    birth::null_stdin();
+                    foreign.close();
+                    reign(papers, fds, parent)
+                }
+            }
+        };
+        Session::open(plan, false, maker).map(Crew::Processes)
+    }
+}

@@ -1,0 +1,19 @@
+//! ForkServer: a fresh copy of this executable forks the workers.
+
+use super::{
+    Start, fresh,
+    plan::{Crew, CrewPlan},
+};
+use crate::error::Error;
+
+pub(super) struct ForkServer;
+
+impl Start for ForkServer {
+    fn check(&self, _: &CrewPlan) -> Result<(), Error> {
+        fresh::check()
+    }
+
+    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error> {
+        fresh::open(plan)
+    }
+}

@@ -1,0 +1,32 @@
+//! What ForkServer and Spawn share: the zygote is a fresh copy of this executable.
+
+use std::os::fd::AsFd;
+
+use super::{ROLE_ZYGOTE, StartMethod, plan::CrewPlan};
+use crate::{
+    birth::{self, Refusal},
+    error::{Error, OrResources},
+    session::{Session, ZygoteMaker},
+    start::Crew,
+    zygote::ZygotePapers,
+};
+
+/// Refuses if a fresh copy would run `main`, or cannot be had.
+pub(super) fn check() -> Result<(), Error> {
+    birth::check_takeover().map_err(|refusal| match refusal {
+        Refusal::NotInitialised => Error::NotInitialised,
+        other => Error::CannotExecute(other.to_string()),
+    })
+}
+
+/// A session whose zygote is a fresh copy.
+pub(super) fn open(plan: &CrewPlan) -> Result<Crew, Error> {
+    check()?;
+    let fresh_workers = plan.method == StartMethod::Spawn;
+    let maker: &ZygoteMaker<'_> = &|papers: ZygotePapers, fds| {
+        let fds = [fds.control.as_fd(), fds.board.as_fd(), fds.items.as_fd(), fds.bell.as_fd()];
+        birth::spawn_copy(ROLE_ZYGOTE, &papers.to_words(), &fds)
+            .or_resources("starting a copy of this executable")
+    };
+    Session::open(plan, fresh_workers, maker).map(Crew::Processes)
+}

@@ -1,0 +1,85 @@
+//! The names of the start methods.
+
+use std::{fmt, str::FromStr};
+
+/// How workers come to life.
+///
+/// ```
+/// use pool_core::StartMethod;
+/// assert_eq!("forkserver".parse(), Ok(StartMethod::default()));
+/// assert_eq!(StartMethod::Threads.to_string(), "threads");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// Forked from a snapshot of this process, taken when the pool is built: everything is there,
+    /// nothing is copied. Needs a process with one thread.
+    Fork,
+    /// Forked from a small fresh copy of this executable. Works beside threads; the default.
+    #[default]
+    ForkServer,
+    /// Each worker is a fresh copy of this executable.
+    Spawn,
+    /// Threads of this process: nothing is encoded, nothing is isolated.
+    Threads,
+}
+
+impl StartMethod {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Fork, Self::ForkServer, Self::Spawn, Self::Threads];
+}
+
+impl fmt::Display for StartMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fork => "fork",
+            Self::ForkServer => "forkserver",
+            Self::Spawn => "spawn",
+            Self::Threads => "threads",
+        })
+    }
+}
+
+/// The text names no start method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseStartMethodError(String);
+
+impl fmt::Display for ParseStartMethodError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "unknown start method: {:?} (there are fork, forkserver, spawn and threads)",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for ParseStartMethodError {}
+
+impl FromStr for StartMethod {
+    type Err = ParseStartMethodError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "fork" => Ok(Self::Fork),
+            "forkserver" => Ok(Self::ForkServer),
+            "spawn" => Ok(Self::Spawn),
+            "threads" | "threading" => Ok(Self::Threads),
+            _ => Err(ParseStartMethodError(text.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for method in StartMethod::ALL {
+            assert_eq!(method.to_string().parse(), Ok(method));
+        }
+        assert_eq!("threading".parse(), Ok(StartMethod::Threads));
+        assert!("Fork".parse::<StartMethod>().unwrap_err().to_string().contains("\"Fork\""));
+    }
+}

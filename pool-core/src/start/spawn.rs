@@ -1,0 +1,19 @@
+//! Spawn: every worker is a fresh copy of this executable.
+
+use super::{
+    Start, fresh,
+    plan::{Crew, CrewPlan},
+};
+use crate::error::Error;
+
+pub(super) struct Spawn;
+
+impl Start for Spawn {
+    fn check(&self, _: &CrewPlan) -> Result<(), Error> {
+        fresh::check()
+    }
+
+    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error> {
+        fresh::open(plan)
+    }
+}

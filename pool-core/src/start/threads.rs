@@ -1,0 +1,21 @@
+//! Threads: no processes; tasks move by value.
+
+use std::sync::Arc;
+
+use super::{
+    Start,
+    plan::{Crew, CrewPlan},
+};
+use crate::{error::Error, threads::ThreadCrew};
+
+pub(super) struct Threads;
+
+impl Start for Threads {
+    fn check(&self, _: &CrewPlan) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error> {
+        Ok(Crew::Threads(Arc::new(ThreadCrew::start(plan)?)))
+    }
+}

@@ -1,0 +1,23 @@
+//! System calls that no crate wraps as needed here.
+
+use std::io;
+
+/// Reaps one child of this process that has ended, if there is one: its process id and raw status.
+/// (nix has no value for a death by a real-time signal.)
+pub(crate) fn reap_any() -> Option<(i32, i32)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` outlives the call.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+            pid if pid > 0 => return Some((pid, status)),
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Writes out what the C library buffers for its output streams.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: a null stream means all of them.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}

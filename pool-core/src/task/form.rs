@@ -1,0 +1,249 @@
+//! The forms a task's function may have, each a type that says how to call it.
+//!
+//! Invariant: `Function` is exactly one pointer wide, so it crosses as an offset; only the forms in
+//! this module exist (the trait is sealed), each with a `fn` pointer or a shared reference.
+
+use std::{any::Any, marker::PhantomData};
+
+use pool_ipc::{AlignedBytes, Decoder, Wire, WireFault, batch::BatchReader, rkyv::Archive};
+
+use super::Worker;
+
+/// How a task's function takes its item. Implemented by [`Plain`], [`WithContext`], [`OnWorker`] and
+/// [`Viewing`] only.
+pub trait Form: sealed::Sealed {
+    /// What one task gets.
+    type Item: Wire;
+    /// What one task returns.
+    type Output: Wire;
+    /// The function: one pointer wide.
+    type Function: Copy + Send + Sync;
+    /// What all tasks of one job get a reference to.
+    type Context: Send + Sync;
+    /// What an item is on its way to a worker thread.
+    type Parcel: Send;
+
+    /// Makes an item ready for a worker thread.
+    #[doc(hidden)]
+    fn pack(item: Self::Item) -> Result<Self::Parcel, WireFault>;
+
+    /// Runs the function in a worker thread.
+    #[doc(hidden)]
+    fn call_parcel(
+        function: Self::Function,
+        context: &Self::Context,
+        surroundings: &mut Surroundings<'_>,
+        parcel: Self::Parcel,
+    ) -> Self::Output;
+
+    /// Runs the function on an item in a block; the fault is that of the item or the context.
+    #[doc(hidden)]
+    fn call_at(
+        function: Self::Function,
+        surroundings: &mut Surroundings<'_>,
+        item: ItemAt<'_, Self::Item>,
+    ) -> Result<Self::Output, WireFault>;
+}
+
+/// A form whose function can cross to a fresh copy of the executable: a `fn` pointer.
+pub trait Portable: Form<Context: Wire> + 'static {
+    /// The function's type, proven again on the other side.
+    #[doc(hidden)]
+    fn signature() -> std::any::TypeId;
+}
+
+pub(crate) mod sealed {
+    /// Keeps [`Form`](super::Form) to this crate.
+    pub trait Sealed {}
+}
+
+/// An item in a block that was published.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ItemAt<'a, A> {
+    pub(crate) reader: &'a BatchReader<A>,
+    pub(crate) index: usize,
+}
+
+/// What a worker has around a task.
+#[doc(hidden)]
+#[allow(missing_debug_implementations)]
+pub struct Surroundings<'a> {
+    pub(crate) worker: u32,
+    pub(crate) cancelled: &'a dyn Fn() -> bool,
+    pub(crate) decoder: &'a mut Decoder,
+    pub(crate) context: &'a mut ContextCell,
+}
+
+/// The context of a job in a worker process: bytes in the parent's arena until somebody needs it.
+#[derive(Default)]
+pub(crate) struct ContextCell {
+    /// Which context is meant; 0: none. Never used again for another one.
+    pub(crate) wanted: u64,
+    /// Where its encoded form lies and how many bytes follow it there.
+    pub(crate) bytes: Option<(*const u8, usize)>,
+    decoded: Option<(u64, Box<dyn Any>)>,
+}
+
+impl ContextCell {
+    /// The context that the chunk names, decoded at its first use by this worker.
+    fn get<C: Wire>(&mut self, decoder: &mut Decoder) -> Result<&C, WireFault> {
+        if self.decoded.as_ref().is_none_or(|(id, _)| *id != self.wanted) {
+            self.decoded = None;
+            let (base, room) = self.bytes.ok_or(WireFault::Invalid)?;
+            // SAFETY: the parent's arena is mapped for the life of the worker, and the block of a
+            // context is not used again before every chunk that names it has ended.
+            let reader = unsafe { BatchReader::<C>::new(base, room, 1) };
+            self.decoded = Some((self.wanted, Box::new(reader.decode(0, decoder)?)));
+        }
+        let decoded = self.decoded.as_ref().and_then(|(_, any)| any.downcast_ref::<C>());
+        decoded.ok_or(WireFault::Invalid)
+    }
+}
+
+/// `fn(A) -> R`.
+#[derive(Debug)]
+pub struct Plain<A, R>(PhantomData<fn(A) -> R>);
+
+/// `fn(&C, A) -> R`: all tasks of a job get a reference to one context.
+#[derive(Debug)]
+pub struct WithContext<C, A, R>(PhantomData<fn(C, A) -> R>);
+
+/// `fn(&mut Worker, A) -> R`: the task sees its worker.
+#[derive(Debug)]
+pub struct OnWorker<A, R>(PhantomData<fn(A) -> R>);
+
+/// `fn(&A::Archived) -> R`: the task reads its item in place.
+#[derive(Debug)]
+pub struct Viewing<A, R>(PhantomData<fn(A) -> R>);
+
+impl<A, R> sealed::Sealed for Plain<A, R> {}
+impl<C, A, R> sealed::Sealed for WithContext<C, A, R> {}
+impl<A, R> sealed::Sealed for OnWorker<A, R> {}
+impl<A, R> sealed::Sealed for Viewing<A, R> {}
+
+impl<A: Wire, R: Wire> Form for Plain<A, R> {
+    type Item = A;
+    type Output = R;
+    type Function = fn(A) -> R;
+    type Context = ();
+    type Parcel = A;
+
+    fn pack(item: A) -> Result<A, WireFault> {
+        Ok(item)
+    }
+
+    fn call_parcel(f: fn(A) -> R, _: &(), _: &mut Surroundings<'_>, item: A) -> R {
+        f(item)
+    }
+
+    #[inline]
+    fn call_at(
+        f: fn(A) -> R,
+        surroundings: &mut Surroundings<'_>,
+        item: ItemAt<'_, A>,
+    ) -> Result<R, WireFault> {
+        Ok(f(item.reader.decode(item.index, surroundings.decoder)?))
+    }
+}
+
+impl<A: Wire, R: Wire> Portable for Plain<A, R> {
+    fn signature() -> std::any::TypeId {
+        std::any::TypeId::of::<fn(A) -> R>()
+    }
+}
+
+impl<C: Wire + Sync, A: Wire, R: Wire> Form for WithContext<C, A, R> {
+    type Item = A;
+    type Output = R;
+    type Function = fn(&C, A) -> R;
+    type Context = C;
+    type Parcel = A;
+
+    fn pack(item: A) -> Result<A, WireFault> {
+        Ok(item)
+    }
+
+    fn call_parcel(f: fn(&C, A) -> R, context: &C, _: &mut Surroundings<'_>, item: A) -> R {
+        f(context, item)
+    }
+
+    #[inline]
+    fn call_at(
+        f: fn(&C, A) -> R,
+        surroundings: &mut Surroundings<'_>,
+        item: ItemAt<'_, A>,
+    ) -> Result<R, WireFault> {
+        let item = item.reader.decode(item.index, surroundings.decoder)?;
+        Ok(f(surroundings.context.get::<C>(surroundings.decoder)?, item))
+    }
+}
+
+impl<C: Wire + Sync, A: Wire, R: Wire> Portable for WithContext<C, A, R> {
+    fn signature() -> std::any::TypeId {
+        std::any::TypeId::of::<fn(&C, A) -> R>()
+    }
+}
+
+impl<A: Wire, R: Wire> Form for OnWorker<A, R> {
+    type Item = A;
+    type Output = R;
+    type Function = fn(&mut Worker<'_, (), ()>, A) -> R;
+    type Context = ();
+    type Parcel = A;
+
+    fn pack(item: A) -> Result<A, WireFault> {
+        Ok(item)
+    }
+
+    fn call_parcel(f: Self::Function, _: &(), around: &mut Surroundings<'_>, item: A) -> R {
+        f(&mut Worker::new(&(), &mut (), around.worker, around.cancelled), item)
+    }
+
+    #[inline]
+    fn call_at(
+        f: Self::Function,
+        around: &mut Surroundings<'_>,
+        item: ItemAt<'_, A>,
+    ) -> Result<R, WireFault> {
+        let item = item.reader.decode(item.index, around.decoder)?;
+        Ok(Self::call_parcel(f, &(), around, item))
+    }
+}
+
+impl<A: Wire, R: Wire> Portable for OnWorker<A, R> {
+    fn signature() -> std::any::TypeId {
+        std::any::TypeId::of::<fn(&mut Worker<'_, (), ()>, A) -> R>()
+    }
+}
+
+impl<A: Wire, R: Wire> Form for Viewing<A, R> {
+    type Item = A;
+    type Output = R;
+    type Function = fn(&<A as Archive>::Archived) -> R;
+    type Context = ();
+    type Parcel = AlignedBytes;
+
+    fn pack(item: A) -> Result<AlignedBytes, WireFault> {
+        pool_ipc::to_bytes(&item)
+    }
+
+    fn call_parcel(f: Self::Function, _: &(), _: &mut Surroundings<'_>, parcel: AlignedBytes) -> R {
+        f(pool_ipc::view_bytes::<A>(&parcel).expect("the bytes were encoded by `pack`"))
+    }
+
+    #[inline]
+    fn call_at(
+        f: Self::Function,
+        _: &mut Surroundings<'_>,
+        item: ItemAt<'_, A>,
+    ) -> Result<R, WireFault> {
+        Ok(f(item.reader.view(item.index)?))
+    }
+}
+
+impl<A: Wire, R: Wire> Portable for Viewing<A, R> {
+    fn signature() -> std::any::TypeId {
+        std::any::TypeId::of::<fn(&<A as Archive>::Archived) -> R>()
+    }
+}

@@ -1,0 +1,17 @@
+//! What a task is: a function of some form, the record that proves its type, and the loop that runs
+//! a chunk of items through it.
+
+mod chunk;
+mod failure;
+mod form;
+mod record;
+mod scoped;
+mod worker_handle;
+
+pub(crate) use chunk::{ChunkRun, Desk};
+pub(crate) use failure::{Failure, FailureKind};
+pub(crate) use form::{ContextCell, Surroundings};
+pub use form::{Form, OnWorker, Plain, Portable, Viewing, WithContext};
+pub(crate) use record::{Call, RunChunk};
+pub(crate) use scoped::Scoped;
+pub use worker_handle::Worker;

@@ -1,0 +1,183 @@
+//! The life of a worker process: claim, run, report; spin a little, then sleep; leave when asked.
+//!
+//! Invariant: nothing here returns to the code that forked the process, and no panic gets out.
+
+use std::{io::Write, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use nix::unistd::Pid;
+use pool_ipc::{
+    Arena,
+    board::{Board, Claim, Claimer, End},
+};
+use pool_shm::{ForkMark, Segment};
+
+use super::{
+    panic::learn_locations,
+    papers::{WorkerFds, WorkerPapers},
+};
+use crate::{
+    birth, sys,
+    task::{Call, ChunkRun, Desk, Failure, FailureKind},
+};
+
+/// Exit code of a worker that could not set itself up, or found the board in disorder.
+const DISORDER: i32 = 102;
+
+/// Lives as the worker that `papers` describe.
+pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
+    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
+            end_quietly();
+        }
+        birth::set_process_name(&format!("worker-{}", papers.place));
+        if let Some(cpus) = &papers.cpus {
+            // The plan was checked when the pool was built; a set that was taken away since then
+            // must not take the worker along.
+            let _ = cpus.pin_current_thread();
+        }
+        learn_locations(true);
+        match Worker::set_up(papers, fds) {
+            Some(mut worker) => worker.work(),
+            None => exit(DISORDER),
+        }
+    }));
+    exit(if lived.is_ok() { 0 } else { DISORDER })
+}
+
+/// Ends this process at once: no handlers run, nothing buffered is written twice.
+pub(crate) fn end_quietly() -> ! {
+    exit(0)
+}
+
+fn exit(code: i32) -> ! {
+    // SAFETY: `_exit` ends the process without running any handler or destructor.
+    unsafe { libc::_exit(code) }
+}
+
+struct Worker {
+    desk: Desk,
+    bell: std::os::fd::OwnedFd,
+    spin: u32,
+    /// The call that was resolved last, with what it resolved to.
+    resolved: Option<(Call, (crate::task::RunChunk, *const ()))>,
+    /// When the last chunk ended, if the worker has not waited since.
+    clock: Option<Instant>,
+}
+
+impl Worker {
+    fn set_up(papers: &WorkerPapers, fds: WorkerFds) -> Option<Self> {
+        let map = |fd| Segment::from_fd(fd).ok();
+        let board = Arc::new(map(fds.board)?.map().ok()?);
+        let items = map(fds.items)?.map_read_only().ok()?;
+        let arena = Arena::new(&map(fds.arena)?, papers.arena_limit).ok()?;
+        for mapping in [&*board, &items, arena.mapping()] {
+            mapping.dont_fork().ok()?;
+        }
+        let board = Board::new(board, papers.shape);
+        let pid = std::process::id();
+        let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
+        let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
+        let base = (items.as_ptr().cast_const(), items.len());
+        // The mapping is needed until the process ends.
+        std::mem::forget(items);
+        Some(Self {
+            desk: Desk::new(claimer, arena, base, mark),
+            bell: fds.bell,
+            spin: papers.spin,
+            resolved: None,
+            clock: None,
+        })
+    }
+
+    fn work(&mut self) -> ! {
+        loop {
+            if self.desk.claimer.asked_to_leave() {
+                self.leave();
+            }
+            match self.desk.claimer.claim() {
+                Some(claim) => self.run(claim),
+                None => self.wait(),
+            }
+        }
+    }
+
+    fn run(&mut self, claim: Claim) {
+        let what = self.desk.claimer.description(&claim);
+        if what.timed && self.clock.is_none() {
+            self.clock = Some(Instant::now());
+        }
+        let call = Call { record: what.record, function: what.function, signature: what.signature };
+        let target = match self.resolved {
+            Some((known, target)) if known == call => Some(target),
+            _ => call.resolve(),
+        };
+        let mut run = ChunkRun {
+            desk: &mut self.desk,
+            claim: &claim,
+            what,
+            end: End::Failed,
+            failure: Some(FailureKind::Undecodable),
+        };
+        if let Some(target) = target {
+            self.resolved = Some((call, target));
+            run.failure = None;
+            // SAFETY: `resolve` proved record and signature, so the function is of the form that
+            // the record runs; the parent published a batch of that form's items.
+            unsafe { (target.0)(target.1, &mut run) };
+        }
+        let (end, failure) = (run.end, run.failure);
+        self.report(claim, end, failure, what.timed);
+    }
+
+    fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {
+        // What a task printed is out before its result is known.
+        let _ = std::io::stdout().flush();
+        let mut at = (0, 0);
+        if let Some(kind) = failure {
+            let bytes = pool_ipc::to_bytes(&Failure { kind }).unwrap_or_default();
+            if let Some(block) = self.desk.store(&claim, &bytes) {
+                at = (block.offset, bytes.len() as u64);
+            }
+        }
+        let mut nanos = 0;
+        if timed {
+            let now = Instant::now();
+            let since = self.clock.replace(now).unwrap_or(now);
+            nanos = u64::try_from((now - since).as_nanos()).unwrap_or(u64::MAX);
+        } else {
+            self.clock = None;
+        }
+        if self.desk.claimer.report(claim, end, nanos, at) {
+            self.wake_parent();
+        }
+    }
+
+    /// Waits for news: spins as long as that can pay, then sleeps.
+    fn wait(&mut self) {
+        self.clock = None;
+        for _ in 0..self.spin {
+            if self.desk.claimer.has_news() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        self.desk.reclaim_all();
+        self.desk.arena.trim();
+        let Some((bell, parent_hungry)) = self.desk.claimer.prepare_sleep() else { return };
+        if parent_hungry {
+            self.wake_parent();
+        }
+        self.desk.claimer.sleep(bell);
+    }
+
+    fn wake_parent(&self) {
+        // The counter can only overflow if the parent never reads it: then it is awake anyway.
+        let _ = nix::unistd::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    fn leave(&mut self) -> ! {
+        let _ = std::io::stdout().flush();
+        sys::flush_c_streams();
+        exit(0)
+    }
+}

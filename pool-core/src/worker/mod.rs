@@ -1,0 +1,9 @@
+//! A worker process: from its birth to its last chunk.
+
+mod life;
+mod panic;
+mod papers;
+
+pub(crate) use life::{end_quietly, live};
+pub(crate) use panic::{in_task, learn_locations, take_panic};
+pub(crate) use papers::{WorkerFds, WorkerPapers};

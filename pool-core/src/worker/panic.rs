@@ -1,0 +1,83 @@
+//! How a panic in a task is carried home.
+//!
+//! Invariant: the hook is set at most once per process and passes on whatever is not a task's panic;
+//! in worker processes it prints nothing for a task, under Threads the user's own hook still runs.
+
+use std::{
+    any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::task::FailureKind;
+
+thread_local! {
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// What the hook saw of the panic that is on its way to `take_panic`.
+struct Seen {
+    location: Option<String>,
+    backtrace: Option<String>,
+}
+
+static HOOK: Once = Once::new();
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Wraps the panic hook so that tasks' panics are known with their location. `quiet`: the process is
+/// a worker's own, and nothing is printed for them.
+pub(crate) fn learn_locations(quiet: bool) {
+    if quiet {
+        QUIET.store(true, Ordering::Relaxed);
+    }
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let in_task = IN_TASK.try_with(Cell::get).unwrap_or(false);
+            if in_task {
+                let backtrace = Backtrace::capture();
+                let seen = Seen {
+                    location: info.location().map(ToString::to_string),
+                    backtrace: (backtrace.status() == BacktraceStatus::Captured)
+                        .then(|| backtrace.to_string()),
+                };
+                let _ = LAST.try_with(|last| last.replace(Some(seen)));
+            }
+            if !(in_task && QUIET.load(Ordering::Relaxed)) {
+                before(info);
+            }
+        }));
+    });
+}
+
+/// Runs `act`, whose panics are a task's.
+pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
+    let before = IN_TASK.replace(true);
+    let value = act();
+    IN_TASK.set(before);
+    value
+}
+
+/// What a caught panic said, and where.
+pub(crate) fn take_panic(payload: Box<dyn Any + Send>) -> FailureKind {
+    let message = match payload.downcast_ref::<&'static str>() {
+        Some(text) => (*text).to_string(),
+        None => match payload.downcast_ref::<String>() {
+            Some(text) => text.clone(),
+            None => "a value that is no text".to_string(),
+        },
+    };
+    // A payload whose drop panics must not take the worker along.
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    let seen = LAST.take();
+    let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
+    FailureKind::Panic { message, location, backtrace }
+}

@@ -1,0 +1,93 @@
+//! What a worker is told at its birth.
+
+use std::os::fd::OwnedFd;
+
+use pool_affinity::CpuSet;
+use pool_ipc::board::Shape;
+
+/// Everything about a worker that is not a descriptor.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerPapers {
+    pub(crate) place: u32,
+    pub(crate) incarnation: u32,
+    /// The zygote's process id: whose death is the worker's.
+    pub(crate) zygote: i32,
+    pub(crate) shape: Shape,
+    pub(crate) arena_limit: u64,
+    pub(crate) spin: u32,
+    pub(crate) cpus: Option<CpuSet>,
+}
+
+/// The descriptors of a worker.
+#[derive(Debug)]
+pub(crate) struct WorkerFds {
+    pub(crate) board: OwnedFd,
+    pub(crate) items: OwnedFd,
+    pub(crate) arena: OwnedFd,
+    pub(crate) bell: OwnedFd,
+}
+
+const FIXED_WORDS: usize = 7;
+
+impl WorkerPapers {
+    /// The papers as numbers, to be told to a fresh copy of the executable.
+    pub(crate) fn to_words(&self) -> Vec<u64> {
+        let mut words = vec![
+            u64::from(self.place),
+            u64::from(self.incarnation),
+            self.zygote as u64,
+            self.shape.places as u64,
+            self.shape.slots as u64,
+            self.arena_limit,
+            u64::from(self.spin),
+        ];
+        words.extend(self.cpus.iter().flat_map(CpuSet::iter).map(|id| id as u64));
+        words
+    }
+
+    /// The papers from their numbers; `None` when there are too few.
+    pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
+        let (fixed, cpus) = words.split_at_checked(FIXED_WORDS)?;
+        let cpus = (!cpus.is_empty())
+            .then(|| CpuSet::from_ids(cpus.iter().map(|id| *id as usize)).ok())
+            .flatten();
+        Some(Self {
+            place: fixed[0] as u32,
+            incarnation: fixed[1] as u32,
+            zygote: fixed[2] as i32,
+            shape: Shape { places: fixed[3] as usize, slots: fixed[4] as usize },
+            arena_limit: fixed[5],
+            spin: fixed[6] as u32,
+            cpus,
+        })
+    }
+}
+
+impl WorkerFds {
+    /// The descriptors in the order in which a fresh copy gets them.
+    pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
+        let [board, items, arena, bell] = <[OwnedFd; 4]>::try_from(fds).ok()?;
+        Some(Self { board, items, arena, bell })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn papers_survive_their_numbers() {
+        let papers = WorkerPapers {
+            place: 3,
+            incarnation: 9,
+            zygote: 4711,
+            shape: Shape { places: 4, slots: 64 },
+            arena_limit: 1 << 33,
+            spin: 7,
+            cpus: Some(CpuSet::from_ids([1, 900]).unwrap()),
+        };
+        let back = WorkerPapers::from_words(&papers.to_words()).unwrap();
+        assert_eq!(format!("{papers:?}"), format!("{back:?}"));
+        assert!(WorkerPapers::from_words(&[1, 2]).is_none());
+    }
+}

@@ -1,0 +1,152 @@
+//! What parent and zygote say to each other: packets of four 32-bit words over a socket pair.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+const PACKET: usize = 16;
+
+/// What the parent asks for.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Start a worker, which allocates from the arena.
+    Start { place: u32, incarnation: u32, arena: OwnedFd },
+    /// Kill a worker.
+    Kill { incarnation: u32 },
+    /// Kill all workers and end.
+    Quit,
+}
+
+/// What the zygote reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// A worker was started.
+    Started { incarnation: u32, pid: i32 },
+    /// A worker could not be started, with the error number.
+    NotStarted { incarnation: u32, errno: i32 },
+    /// A worker has been reaped, with its wait status.
+    Reaped { incarnation: u32, status: i32 },
+}
+
+/// What receiving found.
+#[derive(Debug)]
+pub(crate) enum Received<T> {
+    Message(T),
+    /// Nothing now.
+    Empty,
+    /// The other side is gone.
+    Closed,
+}
+
+pub(crate) fn send_order(
+    socket: &impl AsFd,
+    order: u32,
+    place: u32,
+    incarnation: u32,
+    arena: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    send(socket, [order, place, incarnation, 0], arena)
+}
+
+impl Order {
+    pub(crate) const START: u32 = 1;
+    pub(crate) const KILL: u32 = 2;
+    pub(crate) const QUIT: u32 = 3;
+
+    /// The next order, without waiting.
+    pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
+        Ok(match receive(socket)? {
+            Received::Message((words, fd)) => match (words, fd) {
+                ([Self::START, place, incarnation, _], Some(arena)) => {
+                    Received::Message(Self::Start { place, incarnation, arena })
+                }
+                ([Self::KILL, _, incarnation, _], _) => {
+                    Received::Message(Self::Kill { incarnation })
+                }
+                _ => Received::Message(Self::Quit),
+            },
+            Received::Empty => Received::Empty,
+            Received::Closed => Received::Closed,
+        })
+    }
+}
+
+impl Report {
+    pub(crate) fn send(self, socket: &impl AsFd) -> io::Result<()> {
+        let words = match self {
+            Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0],
+            Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0],
+            Self::Reaped { incarnation, status } => [3, incarnation, status as u32, 0],
+        };
+        send(socket, words, None)
+    }
+
+    /// The next report, without waiting.
+    pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
+        Ok(match receive(socket)? {
+            Received::Message(([kind, incarnation, value, _], _)) => match kind {
+                1 => Received::Message(Self::Started { incarnation, pid: value as i32 }),
+                2 => Received::Message(Self::NotStarted { incarnation, errno: value as i32 }),
+                3 => Received::Message(Self::Reaped { incarnation, status: value as i32 }),
+                _ => Received::Closed,
+            },
+            Received::Empty => Received::Empty,
+            Received::Closed => Received::Closed,
+        })
+    }
+}
+
+fn send(socket: &impl AsFd, words: [u32; 4], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut packet = [0; PACKET];
+    for (bytes, word) in packet.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    let raw = fd.map(|fd| [fd.as_raw_fd()]);
+    let rights = raw.as_ref().map(|raw| ControlMessage::ScmRights(raw));
+    let socket = socket.as_fd().as_raw_fd();
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    loop {
+        match sendmsg::<()>(socket, &[IoSlice::new(&packet)], rights.as_slice(), flags, None) {
+            Ok(_) => return Ok(()),
+            Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn receive(socket: &impl AsFd) -> io::Result<Received<([u32; 4], Option<OwnedFd>)>> {
+    let mut packet = [0; PACKET];
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [IoSliceMut::new(&mut packet)];
+    let socket = socket.as_fd().as_raw_fd();
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let (len, fd) = loop {
+        match recvmsg::<()>(socket, &mut parts, Some(&mut space), flags) {
+            Ok(message) => {
+                let mut fd = None;
+                for part in message.cmsgs()? {
+                    if let ControlMessageOwned::ScmRights(fds) = part {
+                        // SAFETY: the kernel has just made these descriptors for us.
+                        fd = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).last();
+                    }
+                }
+                break (message.bytes, fd);
+            }
+            Err(nix::Error::EINTR) => {}
+            Err(nix::Error::EAGAIN) => return Ok(Received::Empty),
+            Err(nix::Error::ECONNRESET) => return Ok(Received::Closed),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if len != PACKET {
+        return Ok(Received::Closed);
+    }
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(packet.chunks_exact(4)) {
+        *word = u32::from_ne_bytes(bytes.try_into().expect("chunks of four bytes"));
+    }
+    Ok(Received::Message((words, fd)))
+}

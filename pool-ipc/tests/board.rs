@@ -1,0 +1,188 @@
+//! The board between threads: exactly once, to the right one, and round the rings many times.
+#![cfg(not(loom))]
+
+#[path = "support/deadline.rs"]
+mod deadline;
+#[path = "support/drive.rs"]
+mod drive;
+
+use std::{sync::atomic::Ordering::SeqCst, thread};
+
+use deadline::within_a_minute;
+use drive::{Ground, Publisher};
+use pool_ipc::board::{
+    Audience, Claimer, Description, End, MAX_PLACES, Progress, Shape, SlotState,
+};
+
+fn exactly_once(chunks: usize, claimers: u32, slots: usize) {
+    within_a_minute(move || {
+        let shape = Shape { places: claimers as usize, slots };
+        let ground = Ground::new(shape, chunks);
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..claimers)
+                .map(|place| {
+                    let ground = &ground;
+                    scope.spawn(move || ground.claim_until_asked_to_leave(place, place + 1))
+                })
+                .collect();
+            let mut publisher = Publisher::new(&ground, chunks, 1);
+            publisher.run();
+            ground.ask_all_to_leave((0..claimers).map(|place| (place, place + 1)));
+            let ran: u64 = workers.into_iter().map(|w| w.join().unwrap()).sum();
+            assert_eq!((ran, publisher.finished), (chunks as u64, chunks as u64));
+        });
+        assert!((0..chunks).all(|chunk| ground.begun(chunk).load(SeqCst) == 1));
+        assert!((0..slots).all(|slot| ground.board.slot_state(slot) == SlotState::Free));
+    });
+}
+
+#[test]
+fn one_claimer_runs_each_chunk_once() {
+    exactly_once(100_000, 1, 64);
+}
+
+#[test]
+fn two_claimers_run_each_chunk_once() {
+    exactly_once(100_000, 2, 64);
+}
+
+#[test]
+fn four_claimers_run_each_chunk_once() {
+    exactly_once(100_000, 4, 64);
+}
+
+/// Every slot is a bottleneck, and the rings have few entries.
+#[test]
+fn a_tiny_board_goes_round_many_times() {
+    exactly_once(30_000, 3, 1);
+    exactly_once(30_000, 2, 3);
+}
+
+fn board(places: usize, slots: usize) -> pool_ipc::board::Board {
+    Ground::new(Shape { places, slots }, 0).board
+}
+
+fn claim(claimer: &mut Claimer) -> Option<usize> {
+    claimer.claim().map(|claim| {
+        let slot = claim.slot();
+        let _ = claimer.report(claim, End::Complete, 0, (0, 0));
+        slot
+    })
+}
+
+fn for_audience(place: Option<u32>, min_incarnation: u32) -> Description {
+    Description { audience: Audience { place, min_incarnation }, ..Description::default() }
+}
+
+#[test]
+fn a_chunk_for_one_place_waits_for_it() {
+    let board = board(3, 2);
+    let [mut first, mut second] = [0, 1].map(|place| Claimer::new(board.clone(), place, 5, 0));
+    board.publish(0, &for_audience(Some(1), 0));
+    assert_eq!(claim(&mut first), None);
+    assert!(!first.has_news(), "it was looked at");
+    assert_eq!(claim(&mut second), Some(0));
+    // It stands in nobody's way.
+    board.publish(1, &for_audience(Some(2), 0));
+    board.release(0);
+    board.publish(0, &for_audience(None, 0));
+    assert_eq!(claim(&mut first), Some(0));
+    assert_eq!(board.slot_state(1), SlotState::Ready);
+}
+
+#[test]
+fn a_chunk_for_the_young_is_not_for_the_old() {
+    let board = board(2, 1);
+    let mut old = Claimer::new(board.clone(), 0, 6, 0);
+    board.publish(0, &for_audience(None, 7));
+    assert_eq!(claim(&mut old), None);
+    assert_eq!(claim(&mut Claimer::new(board.clone(), 1, 7, 0)), Some(0));
+    board.release(0);
+    board.publish(0, &for_audience(Some(0), 8));
+    assert_eq!(claim(&mut Claimer::new(board.clone(), 1, 9, 0)), None);
+    assert_eq!(claim(&mut Claimer::new(board.clone(), 0, 9, 0)), Some(0));
+}
+
+#[test]
+fn the_last_place_of_the_largest_board_has_its_turn() {
+    let board = board(MAX_PLACES, 1);
+    let last = MAX_PLACES as u32 - 1;
+    let mut claimer = Claimer::new(board.clone(), last, 1, 77);
+    assert_eq!(board.occupant(MAX_PLACES - 1), (77, 1));
+    assert!(claimer.prepare_sleep().is_none(), "it never looked");
+    assert!(claimer.claim().is_none() && claimer.prepare_sleep().is_some());
+    assert!(board.publish(0, &for_audience(Some(last), 0)));
+    assert!(board.wake_place(last) && !board.any_sleeper());
+    assert_eq!(claim(&mut claimer), Some(0));
+    let mut cursor = 0;
+    let finished = board.next_finished(last as usize, &mut cursor).unwrap();
+    assert_eq!((finished.slot, finished.incarnation), (0, 1));
+}
+
+#[test]
+fn an_order_to_leave_is_for_one_incarnation() {
+    let board = board(1, 1);
+    let mut claimer = Claimer::new(board.clone(), 0, 3, 0);
+    board.ask_to_leave(0, 2);
+    assert!(claimer.claim().is_none() && !claimer.asked_to_leave());
+    let (bell, wakes_publisher) = claimer.prepare_sleep().expect("there is no news");
+    assert!(!wakes_publisher);
+    board.ask_to_leave(0, 3);
+    assert!(board.wake_place(0));
+    within_a_minute(move || {
+        claimer.sleep(bell); // the bell has moved on, so this is no sleep
+        assert!(claimer.asked_to_leave() && claimer.prepare_sleep().is_none());
+    });
+    board.ask_to_leave(0, 0);
+    assert!(!Claimer::new(board.clone(), 0, 3, 0).asked_to_leave());
+}
+
+#[test]
+fn a_cancelled_chunk_says_so_until_it_is_another() {
+    let board = board(1, 1);
+    let mut claimer = Claimer::new(board.clone(), 0, 1, 0);
+    let described = Description {
+        record: 1,
+        function: 2,
+        signature: 3,
+        items: 4,
+        capacity: 5,
+        start: 6,
+        end: 7,
+        in_hand: true,
+        timed: true,
+        context: 8,
+        context_offset: 9,
+        audience: Audience::default(),
+    };
+    board.publish(0, &described);
+    board.cancel(0);
+    let claim = claimer.claim().unwrap();
+    assert_eq!(claimer.description(&claim), described);
+    assert!(claimer.is_cancelled(&claim));
+    let half = Progress { finished: u32::MAX, begun: true };
+    claimer.set_progress(&claim, half);
+    let generation = claim.generation();
+    let _ = claimer.report(claim, End::Cancelled, 1, (2, 3));
+    assert_eq!(board.outcome(0).progress, half);
+    assert_eq!(board.outcome(0).end, End::Cancelled);
+    assert!(!board.was_released(0, generation));
+    board.release(0);
+    assert!(board.was_released(0, generation));
+    board.publish(0, &Description::default());
+    let claim = claimer.claim().unwrap();
+    assert!(!claimer.is_cancelled(&claim) && claim.generation() != generation);
+    assert_eq!(board.outcome(0).progress.finished, 0);
+}
+
+#[test]
+fn nothing_can_be_taken_back_twice() {
+    let board = board(1, 1);
+    assert!(!board.take_back(0));
+    board.publish(0, &Description::default());
+    assert!(board.take_back(0) && !board.take_back(0));
+    assert_eq!(claim(&mut Claimer::new(board.clone(), 0, 1, 0)), None);
+    board.publish(0, &Description::default());
+    assert_eq!(claim(&mut Claimer::new(board.clone(), 0, 1, 0)), Some(0));
+    assert!(!board.take_back(0));
+}

@@ -1,0 +1,201 @@
+//! Publish, claim, finish, release: each chunk runs once, and both sides see what the other wrote.
+
+use loom::thread;
+use pool_ipc::board::{Audience, Claimer, Description, End, Progress, SeqCstAs, SlotState};
+
+use super::{Cell, board, claimer, described, tag};
+
+const DONE: Progress = Progress { finished: 1, begun: false };
+
+/// Two claimers, two chunks: all are run, none twice.
+#[test]
+fn two_claimers_run_each_chunk_once() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(2, 2);
+        let items = [Cell::new(), Cell::new()];
+        let workers = [0, 1].map(|place| {
+            let items = items.clone();
+            claimer(&board, place, move |mut me| {
+                let mut ran = Vec::new();
+                while let Some(claim) = me.claim() {
+                    let tag = tag(&me, &claim);
+                    // Read and written: two claimers of one chunk would be a race.
+                    items[tag as usize].set(items[tag as usize].get() + 10);
+                    ran.push(tag);
+                    let _ = me.report(claim, End::Complete, 0, (0, 0));
+                }
+                ran
+            })
+        });
+        for tag in 0..2u32 {
+            items[tag as usize].set(tag + 1);
+            board.publish(tag as usize, &described(tag, 1));
+        }
+        let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+        // What was published after the last look of both is left.
+        let mut last = Claimer::new(board.clone(), 0, 9, 0);
+        while let Some(claim) = last.claim() {
+            ran.push(tag(&last, &claim));
+            items[tag(&last, &claim) as usize].set(tag(&last, &claim) + 11);
+            let _ = last.report(claim, End::Complete, 0, (0, 0));
+        }
+        ran.sort_unstable();
+        assert_eq!(ran, [0, 1]);
+        assert_eq!(items.map(|item| item.get()), [11, 12]);
+        assert!((0..2).all(|slot| matches!(board.slot_state(slot), SlotState::Done(_))));
+    });
+}
+
+/// One slot in two generations: item, description, results and account are handed over and back, and
+/// the claimer's block is its own again once the slot was released.
+#[test]
+fn a_slot_is_used_again() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(1, 1);
+        let (item, result) = (Cell::new(), Cell::new());
+        let worker = {
+            let (item, result) = (item.clone(), result.clone());
+            claimer(&board, 0, move |mut me| {
+                let mut last = None;
+                for _ in 0..3 {
+                    // The block of the chunk before is used again only when it was read.
+                    if last.is_some_and(|generation| !me.board().was_released(0, generation)) {
+                        thread::yield_now();
+                        continue;
+                    }
+                    let Some(claim) = me.claim() else {
+                        thread::yield_now();
+                        continue;
+                    };
+                    assert_ne!(last, Some(claim.generation()), "generations move on");
+                    last = Some(claim.generation());
+                    let tag = tag(&me, &claim);
+                    assert_eq!(item.get(), tag);
+                    result.set(100 + tag);
+                    me.set_results(&claim, u64::from(tag));
+                    me.set_progress(&claim, DONE);
+                    let _ = me.report(claim, End::Failed, u64::from(tag), (u64::from(tag), 7));
+                }
+            })
+        };
+        let (mut cursor, mut next) = (0, 1);
+        item.set(next);
+        board.publish(0, &described(next, 1));
+        for _ in 0..2 {
+            let Some(finished) = board.next_finished(0, &mut cursor) else {
+                thread::yield_now();
+                continue;
+            };
+            assert_eq!((finished.slot, finished.incarnation), (0, 1));
+            let outcome = board.outcome(0);
+            let tag = u64::from(next);
+            assert_eq!((outcome.end, outcome.progress), (End::Failed, DONE));
+            assert_eq!((outcome.results, outcome.nanos), (tag, tag));
+            assert_eq!(outcome.failure, (tag, 7));
+            assert_eq!(result.get(), 100 + next);
+            board.release(0);
+            assert_eq!(board.slot_state(0), SlotState::Free);
+            next += 1;
+            item.set(next);
+            board.publish(0, &described(next, 1));
+        }
+        worker.join().unwrap();
+    });
+}
+
+/// The word alone hands the account over, and the word alone gives the claimer its block back.
+#[test]
+fn a_word_hands_over_account_and_block() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(1, 1);
+        let result = Cell::new();
+        board.publish(0, &described(1, 1));
+        let worker = {
+            let result = result.clone();
+            claimer(&board, 0, move |mut me| {
+                let claim = me.claim().expect("it was published before");
+                let generation = claim.generation();
+                result.set(5);
+                me.set_results(&claim, 6);
+                let _ = me.report(claim, End::Full, 7, (8, 9));
+                if me.board().was_released(0, generation) {
+                    result.set(0);
+                }
+            })
+        };
+        if board.slot_state(0) == SlotState::Done(1) {
+            let outcome = board.outcome(0);
+            assert_eq!((outcome.end, outcome.results), (End::Full, 6));
+            assert_eq!((outcome.nanos, outcome.failure), (7, (8, 9)));
+            assert_eq!(result.get(), 5);
+            board.release(0);
+        }
+        worker.join().unwrap();
+    });
+}
+
+/// A chunk that is taken back and published again is one or the other for its claimer.
+#[test]
+fn taking_back_races_with_claims() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(2, 1);
+        let item = Cell::new();
+        item.set(1);
+        board.publish(0, &described(1, 1));
+        let workers = [0, 1].map(|place| {
+            let item = item.clone();
+            claimer(&board, place, move |mut me| {
+                me.claim().map(|claim| {
+                    assert_eq!(item.get(), tag(&me, &claim));
+                    tag(&me, &claim)
+                })
+            })
+        });
+        let mut expected = 1;
+        if board.take_back(0) {
+            assert_eq!(board.slot_state(0), SlotState::Free);
+            expected = 2;
+            item.set(2);
+            board.publish(0, &described(2, 1));
+        }
+        let mut claimed: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+        if board.take_back(0) {
+            claimed.push(2);
+        }
+        // Exactly one wins, and nobody gets what was taken back.
+        assert_eq!(claimed, [expected]);
+    });
+}
+
+/// The audience that is asked is that of the chunk that is claimed.
+#[test]
+fn an_audience_belongs_to_its_chunk() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(2, 1);
+        let only = |place, tag| Description {
+            audience: Audience { place: Some(place), min_incarnation: 0 },
+            ..described(tag, 1)
+        };
+        board.publish(0, &only(0, 0));
+        let worker = claimer(&board, 1, |mut me| me.claim().map(|claim| tag(&me, &claim)));
+        assert!(board.take_back(0), "it is not for the one who looks");
+        board.publish(0, &only(1, 1));
+        assert!(board.take_back(0) || board.slot_state(0) == SlotState::Claimed(2));
+        if board.slot_state(0) == SlotState::Free {
+            board.publish(0, &only(0, 2));
+        }
+        assert!(matches!(worker.join().unwrap(), None | Some(1)));
+    });
+}
+
+/// Who sees the incarnation sees the process id that belongs to it.
+#[test]
+fn an_occupant_is_seen_whole() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, drop);
+        let (pid, incarnation) = board.occupant(0);
+        assert!(incarnation == 0 || (pid, incarnation) == (100, 1));
+        worker.join().unwrap();
+    });
+}

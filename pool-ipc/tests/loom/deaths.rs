@@ -1,0 +1,192 @@
+//! Claimers that stop at any step: what a survivor takes over is complete, and counted once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use pool_ipc::board::{Board, Claimer, Description, End, Progress, SeqCstAs, SlotState};
+
+use super::{Cell, board, claimer, described};
+
+const ITEMS: u32 = 2;
+
+/// The steps of a claimer with a chunk of two items; 0 is before the claim.
+const STEPS: u32 = 8;
+
+/// What the items leave behind, and how often each was begun.
+#[derive(Clone)]
+struct Job {
+    results: [Cell; ITEMS as usize],
+    /// Not part of the model: only counts.
+    begun: Arc<[AtomicU32; ITEMS as usize]>,
+}
+
+impl Job {
+    fn new() -> Self {
+        Self {
+            results: [Cell::new(), Cell::new()],
+            begun: Arc::new([AtomicU32::new(0), AtomicU32::new(0)]),
+        }
+    }
+
+    /// Claims and runs a chunk, but stops before step `stop`. Whether there was one.
+    fn run(&self, me: &mut Claimer, stop: u32) -> bool {
+        let mut step = 0;
+        let mut goes_on = || {
+            step += 1;
+            step <= stop
+        };
+        if !goes_on() {
+            return false;
+        }
+        let Some(claim) = me.claim() else {
+            return false;
+        };
+        let Description { start, end, .. } = me.description(&claim);
+        if !goes_on() {
+            return true;
+        }
+        me.set_results(&claim, u64::from(me.incarnation()));
+        for item in start..end {
+            let finished = item - start;
+            if !goes_on() {
+                return true;
+            }
+            me.set_progress(&claim, progress(finished, true));
+            self.begun[item as usize].fetch_add(1, Relaxed);
+            self.results[item as usize].set(10 + item);
+            if !goes_on() {
+                return true;
+            }
+            me.set_progress(&claim, progress(finished + 1, false));
+        }
+        if goes_on() {
+            let _ = me.report(claim, End::Complete, 0, (0, 0));
+        }
+        true
+    }
+
+    /// Counts the results that the account of `slot` calls finished, reading them; returns the progress.
+    fn take(&self, board: &Board, slot: usize, start: u32, done: &mut [u32]) -> Progress {
+        let outcome = board.outcome(slot);
+        for item in start..start + outcome.progress.finished {
+            assert_ne!(outcome.results, 0, "where the results are is known by then");
+            assert_eq!(self.results[item as usize].get(), 10 + item);
+            done[item as usize] += 1;
+        }
+        outcome.progress
+    }
+}
+
+fn progress(finished: u32, begun: bool) -> Progress {
+    Progress { finished, begun }
+}
+
+/// One claimer dies at any step beside another that lives: each item is finished once, lost in the
+/// hands of the dead once, or was never begun and runs once more.
+#[test]
+fn a_death_costs_the_item_in_hand_at_most() {
+    for stop in 0..=STEPS {
+        SeqCstAs::AcqRel.check(move || {
+            let board = board(2, 1);
+            let job = Job::new();
+            let dying = {
+                let job = job.clone();
+                claimer(&board, 0, move |mut me| job.run(&mut me, stop))
+            };
+            let living = {
+                let job = job.clone();
+                claimer(&board, 1, move |mut me| job.run(&mut me, STEPS))
+            };
+            board.publish(0, &described(1, ITEMS));
+            let _ = living.join();
+            let _ = dying.join(); // reaped: only now is anything of it taken
+
+            let (mut done, mut lost) = ([0; ITEMS as usize], [0; ITEMS as usize]);
+            let mut start = 0;
+            match board.slot_state(0) {
+                SlotState::Ready => assert!(board.take_back(0)),
+                SlotState::Done(1 | 2) => {
+                    let taken = job.take(&board, 0, 0, &mut done);
+                    assert_eq!(taken, progress(ITEMS, false));
+                    start = ITEMS;
+                    board.release(0);
+                }
+                SlotState::Claimed(1) => {
+                    let taken = job.take(&board, 0, 0, &mut done);
+                    start = taken.finished;
+                    if taken.begun {
+                        lost[start as usize] += 1;
+                        start += 1;
+                    }
+                    board.release(0);
+                }
+                state => panic!("{state:?}"),
+            }
+            assert_eq!(board.slot_state(0), SlotState::Free);
+            if start < ITEMS {
+                // What was not begun runs in another claimer.
+                let rest = Description { start, ..described(1, ITEMS) };
+                board.publish(0, &rest);
+                let mut next = Claimer::new(board.clone(), 1, 3, 0);
+                assert!(job.run(&mut next, STEPS));
+                assert_eq!(board.slot_state(0), SlotState::Done(3));
+                job.take(&board, 0, start, &mut done);
+            }
+            for item in 0..ITEMS as usize {
+                assert_eq!(done[item] + lost[item], 1, "item {item}");
+                assert_eq!(job.begun[item].load(Relaxed), 1, "item {item}");
+            }
+        });
+    }
+}
+
+/// Who reads a progress word of `k` finished items may read `k` results, whatever the claimer does.
+#[test]
+fn a_counted_result_is_complete() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(1, 1);
+        let job = Job::new();
+        board.publish(0, &described(1, ITEMS));
+        let worker = {
+            let job = job.clone();
+            claimer(&board, 0, move |mut me| job.run(&mut me, STEPS - 1))
+        };
+        let mut before = 0;
+        for _ in 0..2 {
+            let seen = job.take(&board, 0, 0, &mut [0; ITEMS as usize]);
+            assert!(seen.finished >= before, "progress goes forward");
+            before = seen.finished;
+        }
+        worker.join().unwrap();
+    });
+}
+
+/// The successor at a place goes on where its predecessor's ring ended, and neither's chunk is lost.
+#[test]
+fn a_successor_keeps_the_ring_whole() {
+    for stop in [STEPS - 1, STEPS] {
+        SeqCstAs::AcqRel.check(move || {
+            let board = board(1, 2);
+            let job = Job::new();
+            let worker = {
+                let job = job.clone();
+                claimer(&board, 0, move |mut me| job.run(&mut me, stop))
+            };
+            board.publish(0, &described(1, 1));
+            let mut cursor = 0;
+            let mut found = usize::from(board.next_finished(0, &mut cursor).is_some());
+            worker.join().unwrap();
+
+            board.publish(1, &Description { start: 1, ..described(1, 2) });
+            let mut next = Claimer::new(board.clone(), 0, 2, 0);
+            while job.run(&mut next, STEPS) {}
+            while board.next_finished(0, &mut cursor).is_some() {
+                found += 1;
+            }
+            let salvaged = (0..2).filter(|slot| board.slot_state(*slot) == SlotState::Claimed(1));
+            assert_eq!(found + salvaged.count(), 2);
+        });
+    }
+}

@@ -1,0 +1,184 @@
+//! No wake-up is lost, in either direction.
+//!
+//! These need SeqCst, so each is checked under both ways to make it.
+
+use loom::{sync::Notify, thread};
+use pool_ipc::board::{Appetite, Board, Claim, Claimer, End, SeqCstAs};
+use std::sync::Arc;
+
+use super::{board, claimer, described};
+
+fn report(me: &Claimer, claim: Claim) -> bool {
+    me.report(claim, End::Complete, 0, (0, 0))
+}
+
+/// Whoever goes to sleep has seen the chunk, or its publisher has seen the sleeper.
+#[test]
+fn a_claimer_that_sleeps_is_seen_or_sees() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let worker =
+            claimer(&board, 0, |mut me| me.claim().is_none() && me.prepare_sleep().is_some());
+        let told = board.publish(0, &described(1, 1));
+        let sleeps = worker.join().unwrap();
+        assert_eq!(sleeps, board.sleeps(0));
+        assert!(!sleeps || told, "asleep beside a chunk");
+    });
+}
+
+/// As long as the publisher wakes one for each chunk when told to, all chunks are claimed.
+#[test]
+fn sleepers_wake_until_all_is_claimed() {
+    fn claim_one(mut me: Claimer) {
+        loop {
+            if me.claim().is_some() {
+                return;
+            }
+            if let Some((bell, _)) = me.prepare_sleep() {
+                me.sleep(bell);
+            }
+        }
+    }
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, claim_one);
+        if board.publish(0, &described(1, 1)) {
+            board.wake(1);
+        }
+        worker.join().unwrap();
+    });
+}
+
+/// An order to leave reaches who is awake and who sleeps.
+#[test]
+fn an_order_to_leave_wakes() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, |mut me| {
+            assert!(me.claim().is_none());
+            while !me.asked_to_leave() {
+                if let Some((bell, _)) = me.prepare_sleep() {
+                    me.sleep(bell);
+                }
+            }
+        });
+        board.ask_to_leave(0, 1);
+        board.wake_place(0);
+        worker.join().unwrap();
+    });
+}
+
+/// Claims the chunk in each of `slots` slots, each by its own claimer.
+fn claimed(board: &Board, slots: usize) -> Vec<(Claimer, Claim)> {
+    (0..slots)
+        .map(|slot| {
+            board.publish(slot, &described(1, 1));
+            let place = slot as u32;
+            let mut claimer = Claimer::new(board.clone(), place, place + 1, 0);
+            let claim = claimer.claim().expect("it was just published");
+            (claimer, claim)
+        })
+        .collect()
+}
+
+/// How many chunks were finished since `cursors`.
+fn found(board: &Board, cursors: &mut [u64]) -> i64 {
+    let found = cursors
+        .iter_mut()
+        .enumerate()
+        .map(|(place, cursor)| std::iter::from_fn(|| board.next_finished(place, cursor)).count());
+    found.sum::<usize>() as i64
+}
+
+/// The publisher's last look finds a finished chunk, or its claimer is told to wake it.
+#[test]
+fn a_publisher_that_sleeps_is_seen_or_sees() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let (me, claim) = claimed(&board, 1).remove(0);
+        let worker = thread::spawn(move || report(&me, claim));
+        board.publisher_sleeps(Appetite { finished: 1, hungry: false });
+        let sleeps = board.publisher_found(found(&board, &mut [0]));
+        assert!(!sleeps || worker.join().unwrap(), "asleep beside a result");
+    });
+}
+
+/// The same by the look that only asks whether there is anything.
+#[test]
+fn a_glance_is_a_look() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let (me, claim) = claimed(&board, 1).remove(0);
+        let worker = thread::spawn(move || report(&me, claim));
+        board.publisher_sleeps(Appetite { finished: 1, hungry: false });
+        let sleeps = !board.has_finished(0, 0);
+        assert!(!sleeps || worker.join().unwrap(), "asleep beside a result");
+    });
+}
+
+/// A publisher that sleeps for both of two chunks, or for one at a time, gets both.
+#[test]
+fn a_publisher_gets_all_it_waits_for() {
+    for at_once in [1, 2] {
+        SeqCstAs::check_both(move || {
+            let board = board(2, 2);
+            let bell = Arc::new(Notify::new());
+            let workers: Vec<_> = claimed(&board, 2)
+                .into_iter()
+                .map(|(me, claim)| {
+                    let bell = Arc::clone(&bell);
+                    thread::spawn(move || {
+                        if report(&me, claim) {
+                            bell.notify();
+                        }
+                    })
+                })
+                .collect();
+            let (mut cursors, mut left) = ([0, 0], 2);
+            while left > 0 {
+                board.publisher_sleeps(Appetite { finished: at_once.min(left), hungry: false });
+                let seen = found(&board, &mut cursors);
+                left -= seen;
+                if board.publisher_found(seen) && left > 0 {
+                    bell.wait(); // for ever, if nobody was told: the checker reports that
+                }
+                board.publisher_wakes();
+                left -= found(&board, &mut cursors);
+            }
+            workers.into_iter().for_each(|w| w.join().unwrap());
+        });
+    }
+}
+
+/// A claimer without work wakes a publisher that has more, or that publisher has seen it asleep.
+#[test]
+fn a_hungry_publisher_meets_an_idle_claimer() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, |mut me| {
+            assert!(me.claim().is_none());
+            me.prepare_sleep().map(|(_, wakes_publisher)| wakes_publisher)
+        });
+        board.publisher_sleeps(Appetite { finished: 1, hungry: true });
+        let sees = board.any_sleeper();
+        let told = worker.join().unwrap().expect("there is no news");
+        assert!(sees || told, "both asleep, and there is work");
+    });
+}
+
+/// Of two idle claimers exactly one is told to wake a hungry publisher that saw neither.
+#[test]
+fn a_hungry_publisher_is_woken_once() {
+    SeqCstAs::check_both(|| {
+        let board = board(2, 1);
+        board.publisher_sleeps(Appetite { finished: 1, hungry: true });
+        let workers = [0, 1].map(|place| {
+            claimer(&board, place, |mut me| {
+                assert!(me.claim().is_none());
+                me.prepare_sleep().expect("there is no news").1
+            })
+        });
+        let told = workers.map(|worker| worker.join().unwrap());
+        assert_eq!(told.iter().filter(|told| **told).count(), 1);
+    });
+}

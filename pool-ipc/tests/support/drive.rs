@@ -1,0 +1,232 @@
+//! A publisher and claimers that do what a pool does with a board, and count.
+//!
+//! Works between threads and between forked processes alike: all that they share is one segment.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::SeqCst},
+};
+
+use pool_ipc::board::{Appetite, Board, Claimer, Description, End, Progress, Shape, SlotState};
+use pool_shm::{Mapping, Segment, futex};
+
+/// A board, the word that its publisher sleeps on, and a counter for each item.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) board: Board,
+    mapping: Arc<Mapping>,
+    items: usize,
+}
+
+impl Ground {
+    pub(crate) fn new(shape: Shape, items: usize) -> Self {
+        let words = shape.bytes() + (1 + items) * size_of::<u32>();
+        let segment = Segment::create("board", words as u64).expect("create");
+        let mapping = Arc::new(segment.map().expect("map"));
+        Self { board: Board::new(Arc::clone(&mapping), shape), mapping, items }
+    }
+
+    fn word(&self, index: usize) -> &AtomicU32 {
+        assert!(index <= self.items);
+        let offset = self.board.shape().bytes() + index * size_of::<u32>();
+        // SAFETY: behind the board, inside the mapping, aligned, and used as an atomic only.
+        unsafe { AtomicU32::from_ptr(self.mapping.as_ptr().add(offset).cast()) }
+    }
+
+    fn bell(&self) -> &AtomicU32 {
+        self.word(0)
+    }
+
+    /// How often item `index` was begun.
+    pub(crate) fn begun(&self, index: usize) -> &AtomicU32 {
+        self.word(1 + index)
+    }
+
+    fn wake_publisher(&self) {
+        self.bell().fetch_add(1, SeqCst);
+        futex::wake(self.bell(), 1);
+    }
+
+    /// A claimer's life: until it is asked to leave. Returns how many chunks it ran.
+    pub(crate) fn claim_until_asked_to_leave(&self, place: u32, incarnation: u32) -> u64 {
+        let mut me = Claimer::new(self.board.clone(), place, incarnation, std::process::id());
+        let mut ran = 0;
+        loop {
+            if let Some(claim) = me.claim() {
+                ran += 1;
+                let Description { items, start, end, .. } = me.description(&claim);
+                me.set_results(&claim, items);
+                for item in start..end {
+                    me.set_progress(&claim, progress(item - start, true));
+                    self.begun(items as usize + item as usize).fetch_add(1, SeqCst);
+                    me.set_progress(&claim, progress(item - start + 1, false));
+                }
+                if me.report(claim, End::Complete, u64::from(place), (items, 1)) {
+                    self.wake_publisher();
+                }
+            } else if me.asked_to_leave() {
+                return ran;
+            } else if let Some((bell, hungry)) = me.prepare_sleep() {
+                if hungry {
+                    self.wake_publisher();
+                }
+                me.sleep(bell);
+            }
+        }
+    }
+
+    pub(crate) fn ask_all_to_leave(&self, incarnations: impl IntoIterator<Item = (u32, u32)>) {
+        for (place, incarnation) in incarnations {
+            self.board.ask_to_leave(place as usize, incarnation);
+            self.board.wake_place(place);
+        }
+    }
+}
+
+fn progress(finished: u32, begun: bool) -> Progress {
+    Progress { finished, begun }
+}
+
+/// A publisher with its private books.
+pub(crate) struct Publisher {
+    pub(crate) ground: Ground,
+    /// What each slot holds.
+    pub(crate) published: Vec<Option<Chunk>>,
+    /// Still to be published.
+    pub(crate) queue: Vec<Chunk>,
+    cursors: Vec<u64>,
+    /// Items whose results were taken.
+    pub(crate) finished: u64,
+}
+
+/// Items `start..end` of those that begin at `first`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) first: u64,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Publisher {
+    /// One that has `chunks` chunks of `len` items each to publish.
+    pub(crate) fn new(ground: &Ground, chunks: usize, len: u32) -> Self {
+        assert!(chunks * len as usize <= ground.items);
+        let Shape { places, slots } = ground.board.shape();
+        Self {
+            ground: ground.clone(),
+            published: vec![None; slots],
+            queue: (0..chunks as u64)
+                .map(|chunk| Chunk { first: chunk * u64::from(len), start: 0, end: len })
+                .collect(),
+            cursors: (0..places).map(|place| ground.board.finished_count(place)).collect(),
+            finished: 0,
+        }
+    }
+
+    /// Publishes as much as there are free slots for.
+    pub(crate) fn publish(&mut self) {
+        for slot in 0..self.published.len() {
+            if self.published[slot].is_some() {
+                continue;
+            }
+            let Some(chunk) = self.queue.pop() else {
+                return;
+            };
+            let description = Description {
+                items: chunk.first,
+                start: chunk.start,
+                end: chunk.end,
+                ..Description::default()
+            };
+            self.published[slot] = Some(chunk);
+            if self.ground.board.publish(slot, &description) {
+                self.ground.board.wake(1);
+            }
+        }
+    }
+
+    /// Takes what was finished; returns how many chunks.
+    pub(crate) fn take(&mut self) -> i64 {
+        let board = self.ground.board.clone();
+        let mut taken = 0;
+        for place in 0..self.cursors.len() {
+            while let Some(finished) = board.next_finished(place, &mut self.cursors[place]) {
+                let outcome = board.outcome(finished.slot);
+                let Chunk { first, start, end } =
+                    self.published[finished.slot].take().expect("a chunk comes back once");
+                assert_eq!(outcome.end, End::Complete);
+                assert_eq!(outcome.progress, progress(end - start, false));
+                assert_eq!((outcome.results, outcome.nanos), (first, place as u64));
+                assert_eq!(outcome.failure, (first, 1));
+                self.finished += u64::from(end - start);
+                board.release(finished.slot);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    fn in_flight(&self) -> i64 {
+        self.published.iter().flatten().count() as i64
+    }
+
+    /// Publishes and takes until nothing is left, asleep when there is nothing to do.
+    pub(crate) fn run(&mut self) {
+        let board = self.ground.board.clone();
+        loop {
+            self.publish();
+            self.take();
+            if self.queue.is_empty() && self.in_flight() == 0 {
+                return;
+            }
+            if !self.queue.is_empty() && self.published.iter().any(Option::is_none) {
+                continue;
+            }
+            let bell = self.ground.bell().load(SeqCst);
+            board.publisher_sleeps(Appetite {
+                finished: self.in_flight() / 2,
+                hungry: !self.queue.is_empty(),
+            });
+            let found = self.take();
+            let hungry_and_idle = !self.queue.is_empty() && board.any_sleeper();
+            if board.publisher_found(found) && self.in_flight() > 0 && !hungry_and_idle {
+                futex::wait(self.ground.bell(), bell, None);
+            }
+            board.publisher_wakes();
+        }
+    }
+
+    /// After `incarnation` was reaped: what it finished is taken, the item in its hands is lost, the rest
+    /// is queued again. Returns the lost item.
+    #[allow(dead_code, reason = "not every user of this file kills")]
+    pub(crate) fn salvage(&mut self, incarnation: u32) -> Option<u64> {
+        self.take();
+        let board = self.ground.board.clone();
+        let mut lost = None;
+        for slot in 0..self.published.len() {
+            let state = board.slot_state(slot);
+            if state != SlotState::Claimed(incarnation) && state != SlotState::Done(incarnation) {
+                continue;
+            }
+            let mut chunk = self.published[slot].take().expect("claimed, so published");
+            let outcome = board.outcome(slot);
+            if outcome.progress.finished > 0 {
+                assert_eq!(outcome.results, chunk.first);
+            }
+            self.finished += u64::from(outcome.progress.finished);
+            chunk.start += outcome.progress.finished;
+            if outcome.progress.begun {
+                assert_eq!(lost, None, "one process has one item in hand");
+                lost = Some(chunk.first + u64::from(chunk.start));
+                chunk.start += 1;
+            }
+            board.release(slot);
+            if chunk.start < chunk.end {
+                self.queue.push(chunk);
+            }
+        }
+        // A wake-up may have died with its receiver.
+        board.wake(usize::MAX);
+        lost
+    }
+}
