@@ -106,7 +106,7 @@ mod tests {
         }
         assert!(!window.admits(10));
         let mut window = Window::new(None, 2, true);
-        window.took(4000, 80);
-        assert!(window.admits(96) && !window.admits(1000));
+        window.took(MOST_READ_AHEAD - 1024, 80);
+        assert!(window.admits(1024) && !window.admits(1025));
     }
 }
