@@ -1,0 +1,54 @@
+//! On what was measured.
+
+use std::{fmt, fs};
+
+use crate::line::quoted;
+
+/// The machine and the build.
+pub(crate) struct Environment {
+    model: String,
+    cpus: usize,
+    usable: usize,
+    kernel: String,
+    profile: &'static str,
+    pub(crate) load: String,
+}
+
+impl Environment {
+    pub(crate) fn read() -> Self {
+        let file = |path| fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = file("/proc/cpuinfo");
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+        Self {
+            model: model.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']).to_owned(),
+            cpus: pool_affinity::cpu_count(),
+            usable: pool_affinity::usable_cpus(),
+            kernel: file("/proc/sys/kernel/osrelease").trim().to_owned(),
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+            load: file("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    /// As a JSON object that also names the run.
+    pub(crate) fn to_json(&self, run: u64) -> String {
+        format!(
+            "{{\"run\":{run},\"model\":{},\"cpus\":{},\"usable\":{},\"kernel\":{},\"profile\":{},\
+             \"load\":{}}}",
+            quoted(&self.model),
+            self.cpus,
+            self.usable,
+            quoted(&self.kernel),
+            quoted(self.profile),
+            quoted(&self.load)
+        )
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "CPUs             {} of {} usable, {}", self.usable, self.cpus, self.model)?;
+        writeln!(f, "kernel           {}", self.kernel)?;
+        writeln!(f, "profile          {}", self.profile)?;
+        write!(f, "load before      {}", self.load)
+    }
+}

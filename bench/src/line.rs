@@ -1,0 +1,196 @@
+//! One line of the table: how a copy tells it, and how it goes into the file.
+
+use std::fmt::Write;
+
+/// What a number counts, and with it which direction is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Micros,
+    Millis,
+    MegaTasks,
+    Tasks,
+    GibPerSecond,
+    Mebibytes,
+}
+
+const UNITS: [(Unit, &str); 6] = [
+    (Unit::Micros, "µs"),
+    (Unit::Millis, "ms"),
+    (Unit::MegaTasks, "M tasks/s"),
+    (Unit::Tasks, "tasks/s"),
+    (Unit::GibPerSecond, "GiB/s"),
+    (Unit::Mebibytes, "MiB"),
+];
+
+impl Unit {
+    pub(crate) fn text(self) -> &'static str {
+        UNITS.iter().find(|(unit, _)| *unit == self).map_or("", |(_, text)| text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        UNITS.iter().find(|(_, name)| *name == text).map(|(unit, _)| *unit)
+    }
+
+    /// Whether less is better.
+    pub(crate) fn is_cost(self) -> bool {
+        matches!(self, Self::Micros | Self::Millis | Self::Mebibytes)
+    }
+}
+
+/// A limit for the value, or for its ratio to the baseline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Goal {
+    Value(f64),
+    Ratio(f64),
+}
+
+/// One measured case.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) row: String,
+    pub(crate) case: String,
+    pub(crate) subject: String,
+    pub(crate) median: f64,
+    pub(crate) p99: Option<f64>,
+    pub(crate) unit: Unit,
+    /// What the ratio is to.
+    pub(crate) baseline: Option<String>,
+    /// Median of the ratios round by round.
+    pub(crate) ratio: Option<f64>,
+    /// What must hold.
+    pub(crate) floor: Option<Goal>,
+    /// What is aimed at.
+    pub(crate) aim: Option<Goal>,
+}
+
+impl Line {
+    /// Whether `goal` is reached.
+    pub(crate) fn meets(&self, goal: Goal) -> bool {
+        let (value, limit) = match goal {
+            Goal::Value(limit) => (self.median, limit),
+            Goal::Ratio(limit) => (self.ratio.unwrap_or(f64::NAN), limit),
+        };
+        if self.unit.is_cost() { value <= limit } else { value >= limit }
+    }
+
+    /// As text between tabs, for the program that started this copy.
+    pub(crate) fn to_tabs(&self) -> String {
+        let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+        let goal = |goal: Option<Goal>| match goal {
+            Some(Goal::Value(limit)) => format!("v{limit}"),
+            Some(Goal::Ratio(limit)) => format!("r{limit}"),
+            None => String::new(),
+        };
+        [
+            self.row.clone(),
+            self.case.clone(),
+            self.subject.clone(),
+            self.median.to_string(),
+            number(self.p99),
+            self.unit.text().to_owned(),
+            self.baseline.clone().unwrap_or_default(),
+            number(self.ratio),
+            goal(self.floor),
+            goal(self.aim),
+        ]
+        .join("\t")
+    }
+
+    /// The reverse of [`Line::to_tabs`].
+    pub(crate) fn from_tabs(text: &str) -> Option<Self> {
+        let fields: Vec<&str> = text.split('\t').collect();
+        let [row, case, subject, median, p99, unit, baseline, ratio, floor, aim] = fields[..]
+        else {
+            return None;
+        };
+        let goal = |text: &str| match text.split_at_checked(1)? {
+            ("v", limit) => Some(Goal::Value(limit.parse().ok()?)),
+            ("r", limit) => Some(Goal::Ratio(limit.parse().ok()?)),
+            _ => None,
+        };
+        Some(Self {
+            row: row.to_owned(),
+            case: case.to_owned(),
+            subject: subject.to_owned(),
+            median: median.parse().ok()?,
+            p99: p99.parse().ok(),
+            unit: Unit::parse(unit)?,
+            baseline: (!baseline.is_empty()).then(|| baseline.to_owned()),
+            ratio: ratio.parse().ok(),
+            floor: goal(floor),
+            aim: goal(aim),
+        })
+    }
+
+    /// As a JSON object that also names the run.
+    pub(crate) fn to_json(&self, run: u64) -> String {
+        let mut json = format!("{{\"run\":{run}");
+        let mut text = |key, value: &str| {
+            let _ = write!(json, ",\"{key}\":{}", quoted(value));
+        };
+        text("row", &self.row);
+        text("case", &self.case);
+        text("subject", &self.subject);
+        text("unit", self.unit.text());
+        if let Some(baseline) = &self.baseline {
+            text("baseline", baseline);
+        }
+        let mut number = |key: &str, value: Option<f64>| {
+            if let Some(value) = value.filter(|value| value.is_finite()) {
+                let _ = write!(json, ",\"{key}\":{value}");
+            }
+        };
+        number("median", Some(self.median));
+        number("p99", self.p99);
+        number("ratio", self.ratio);
+        for (key, goal) in [("floor", self.floor), ("aim", self.aim)] {
+            match goal {
+                Some(Goal::Value(limit)) => number(key, Some(limit)),
+                Some(Goal::Ratio(limit)) => number(&format!("{key}_ratio"), Some(limit)),
+                None => {}
+            }
+        }
+        json.push('}');
+        json
+    }
+}
+
+/// A JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_survives_the_way_to_the_program_that_asked_for_it() {
+        let line = Line {
+            row: "tiny".into(),
+            case: "a \"case\"".into(),
+            subject: "fork".into(),
+            median: 0.1 + 0.2,
+            p99: None,
+            unit: Unit::MegaTasks,
+            baseline: Some("rayon".into()),
+            ratio: Some(0.99),
+            floor: Some(Goal::Value(1.0)),
+            aim: Some(Goal::Ratio(0.99)),
+        };
+        assert_eq!(Line::from_tabs(&line.to_tabs()), Some(line.clone()));
+        assert!(line.to_json(7).contains(r#""case":"a \"case\"""#));
+        assert!(line.meets(Goal::Ratio(0.99)) && !line.meets(Goal::Value(1.0)));
+    }
+}

@@ -1,0 +1,44 @@
+//! The rows, one file per question.
+
+mod cpu;
+mod heavy_tail;
+mod memory;
+mod payload;
+mod roundtrip;
+mod start;
+mod tiny;
+
+use crate::{Outcome, bout::Scale};
+
+/// What one fresh copy of this program measures.
+pub(crate) struct Part {
+    /// The row, and behind a slash which part of it.
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Scale) -> Outcome,
+}
+
+impl Part {
+    pub(crate) fn row(&self) -> &'static str {
+        self.name.split('/').next().unwrap_or(self.name)
+    }
+}
+
+/// All parts, in the order of the table.
+pub(crate) const PARTS: &[Part] = &[
+    Part { name: "roundtrip", run: roundtrip::run },
+    Part { name: "tiny/1", run: |scale| tiny::run(scale, 1) },
+    Part { name: "tiny/2", run: |scale| tiny::run(scale, 2) },
+    Part { name: "payload/in-1", run: |scale| payload::items(scale, 1) },
+    Part { name: "payload/in-16", run: |scale| payload::items(scale, 16) },
+    Part { name: "payload/out-1", run: |scale| payload::results(scale, 1) },
+    Part { name: "payload/out-16", run: |scale| payload::results(scale, 16) },
+    Part { name: "start", run: start::run },
+    Part { name: "cpu", run: cpu::run },
+    Part { name: "heavy_tail", run: heavy_tail::run },
+    Part { name: "memory/fork", run: |scale| memory::run(scale, pool_api::StartMethod::Fork) },
+    Part {
+        name: "memory/forkserver",
+        run: |scale| memory::run(scale, pool_api::StartMethod::ForkServer),
+    },
+    Part { name: "memory/spawn", run: |scale| memory::run(scale, pool_api::StartMethod::Spawn) },
+];

@@ -1,0 +1,72 @@
+//! How many of the smallest tasks go through in a second?
+//!
+//! A map from `u64` to `u64`, by chunk size. Rayon runs it as one inlined loop per thread.
+
+use rayon::prelude::*;
+
+use crate::{
+    Outcome,
+    bout::{Bout, Expected, Scale, timed},
+    line::{Goal, Unit},
+    pools::Pools,
+    thread_pool::ThreadPool,
+};
+
+const RAYON: &str = "rayon";
+
+fn step(x: u64) -> u64 {
+    x.wrapping_mul(3).wrapping_add(1)
+}
+
+pub(crate) fn run(scale: &Scale, workers: usize) -> Outcome {
+    let pools = Pools::build(workers)?;
+    let rayon = rayon::ThreadPoolBuilder::new().num_threads(workers).build()?;
+    let threads = ThreadPool::new(workers, step);
+    let least = if workers == 1 { 4.0 } else { 2.0 };
+    let cases = [
+        (Some(1), 60_000, 1, Some(1.0), Some(least)),
+        (Some(60), 1_000_000, 60, None, None),
+        (None, 6_000_000, 4096, Some(50.0), Some(120.0)),
+    ];
+    for (chunk, count, chunk_of_threads, floor, aim) in cases {
+        let count = scale.count(count) as u64;
+        let chunks = chunk.map_or("default chunks".to_owned(), |size| format!("chunk size {size}"));
+        let plural = if workers == 1 { "" } else { "s" };
+        let case = format!("{workers} worker{plural}, {chunks}");
+        let mut bout = Bout::new("tiny", case, Unit::MegaTasks);
+        let baseline = format!("crossbeam, {chunk_of_threads} a chunk");
+        for pool in pools.iter() {
+            let mut expected = Expected::beside(&baseline);
+            if !pool.worker_pids().is_empty() {
+                expected.floor = floor.map(Goal::Value);
+                expected.aim = aim.map(Goal::Value);
+            }
+            bout.subject(pool.start_method().to_string(), expected, move || {
+                rate(count, || {
+                    let tasks = pool.tasks(0..count);
+                    Ok(match chunk {
+                        Some(size) => tasks.chunk_size(size).map(step)?,
+                        None => tasks.map(step)?,
+                    })
+                })
+            });
+        }
+        let threads = &threads;
+        bout.baseline(baseline.clone(), move || {
+            rate(count, || Ok(threads.map(0..count, chunk_of_threads)))
+        });
+        let rayon = &rayon;
+        bout.baseline(RAYON, move || {
+            rate(count, || Ok(rayon.install(|| (0..count).into_par_iter().map(step).collect())))
+        });
+        bout.run(scale.rounds(9))?;
+    }
+    Ok(())
+}
+
+/// Million tasks a second; the results are checked when the clock stands still.
+fn rate(count: u64, map: impl FnOnce() -> Outcome<Vec<u64>>) -> Outcome<f64> {
+    let (results, seconds) = timed(map);
+    assert!(results?.into_iter().eq((0..count).map(step)), "a result is wrong or misplaced");
+    Ok(count as f64 / seconds / 1e6)
+}
