@@ -32,3 +32,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub mod prelude {
     pub use crate::{Error, StartMethod, TaskError, Wire, Worker, WorkerPool, wire};
 }
+
+/// The examples of the whole project's README, as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../GUIDE.md")]
+struct Guide;
