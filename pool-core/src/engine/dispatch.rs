@@ -2,9 +2,12 @@
 //! follows from every end.
 //!
 //! Invariant: a chunk's items stay where they are until each of them has a result or a failure, or
-//! its job is gone; an item in hand at a death fails, every other one goes to the next worker.
+//! its job is gone; an item in hand at a death fails, every other one goes to the next worker. A
+//! worker that keeps a result in hand takes nothing but the chunk that lets it go, so that chunk is
+//! always published again, also when nobody wants it any more: in the slot that the last results of
+//! the worker leave, before any other chunk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use pool_ipc::{
     Block,
@@ -134,7 +137,7 @@ pub(crate) struct Engine {
     queue: VecDeque<Chunk>,
     /// Chunks whose worker waits for room, until its results have been read.
     held: Vec<Chunk>,
-    jobs: HashMap<JobId, JobBook>,
+    jobs: BTreeMap<JobId, JobBook>,
     next_job: u64,
     next_incarnation: u32,
     min_incarnation: u32,
@@ -151,7 +154,7 @@ impl Engine {
             cursor: 0,
             queue: VecDeque::new(),
             held: Vec::new(),
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             next_job: 1,
             next_incarnation: 1,
             min_incarnation: 0,
@@ -175,7 +178,8 @@ impl Engine {
         }
     }
 
-    fn is_open(&self, job: JobId) -> bool {
+    /// Whether anybody wants the job's results.
+    pub(crate) fn is_open(&self, job: JobId) -> bool {
         self.jobs.get(&job).is_some_and(|book| book.open)
     }
 
@@ -293,10 +297,13 @@ impl Engine {
 
     /// What is left of a chunk goes on, or its block is freed.
     fn go_on(&mut self, chunk: Chunk, wanted: bool, out: &mut Vec<Action>) {
-        if chunk.start == chunk.end || !wanted {
+        if chunk.start == chunk.end || (!wanted && chunk.in_hand.is_none()) {
             self.finish(&chunk, out);
-        } else if let Some(incarnation) = chunk.in_hand {
+        } else if let Some(incarnation) = chunk.in_hand
+            && wanted
+        {
             self.held.push(chunk);
+            self.admit_held();
             out.push(Action::MakeRoom { incarnation });
         } else {
             self.queue.push_front(chunk);
@@ -347,27 +354,35 @@ impl Engine {
                 .any(|s| matches!(s, SlotUse::Lent { incarnation: i, .. } if *i == incarnation))
         };
         let ready = |chunk: &mut Chunk| !chunk.in_hand.is_some_and(reads);
-        self.queue.extend(self.held.extract_if(.., ready));
+        for chunk in self.held.extract_if(.., ready) {
+            self.queue.push_front(chunk);
+        }
     }
 
-    /// Nobody wants the job's results any more. Answers with the slots whose chunks may be taken
-    /// back, to be followed by [`Engine::taken_back`] where that worked.
+    /// Nobody wants the job's results any more. Answers with the slots of its published chunks: one
+    /// that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`] where
+    /// that worked; the others are to be cancelled.
     pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
         match self.jobs.get_mut(&job) {
             Some(book) => book.open = false,
             None => return Vec::new(),
         }
         self.forget_if_over(job, out);
+        if self.free_slots == self.slots.len() && self.queue.is_empty() && self.held.is_empty() {
+            return Vec::new();
+        }
         let mut dropped = Vec::new();
         let queue = std::mem::take(&mut self.queue);
         for chunk in queue {
-            if chunk.job == job {
+            if chunk.job == job && chunk.in_hand.is_none() {
                 dropped.push(chunk);
             } else {
                 self.queue.push_back(chunk);
             }
         }
-        dropped.extend(self.held.extract_if(.., |chunk| chunk.job == job));
+        for chunk in self.held.extract_if(.., |chunk| chunk.job == job) {
+            self.queue.push_front(chunk);
+        }
         for chunk in &dropped {
             self.finish(chunk, out);
         }
@@ -483,3 +498,7 @@ impl Engine {
             .filter_map(|(index, place)| Some((index, place.incarnation?, place.pid)))
     }
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;
