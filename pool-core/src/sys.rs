@@ -21,3 +21,21 @@ pub(crate) fn flush_c_streams() {
     // SAFETY: a null stream means all of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
+
+/// How often a wait loop lets others run before it gives up.
+const YIELDS: u32 = 8;
+
+/// Waits a little for `news` without sleeping: looks `spins` times, then a few times after others had
+/// the CPU, who may be the ones waited for. Whether there was news.
+pub(crate) fn spin_for(spins: u32, news: impl Fn() -> bool) -> bool {
+    for _ in 0..spins {
+        if news() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    (0..YIELDS).any(|_| {
+        std::thread::yield_now();
+        news()
+    })
+}

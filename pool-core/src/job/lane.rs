@@ -49,7 +49,7 @@ impl<F: Form> Lane<F> {
     /// Sends the next chunk of up to `most` items.
     pub(super) fn send(
         &mut self,
-        items: &mut dyn Iterator<Item = F::Item>,
+        items: &mut impl Iterator<Item = F::Item>,
         most: usize,
         sizer: &mut Sizer,
         window: &mut Window,

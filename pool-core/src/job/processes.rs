@@ -109,7 +109,7 @@ impl<F: Form> ProcessLane<F> {
 
     pub(super) fn send(
         &mut self,
-        items: &mut dyn Iterator<Item = F::Item>,
+        items: &mut impl Iterator<Item = F::Item>,
         most: usize,
         sizer: &mut Sizer,
         window: &mut Window,
@@ -296,7 +296,6 @@ impl<F: Form> Drop for ProcessLane<F> {
         if self.session.is_foreign() {
             return;
         }
-        self.session.submit(&mut self.released, None);
-        self.session.close_job(self.job);
+        self.session.close_job(self.job, &mut self.released);
     }
 }

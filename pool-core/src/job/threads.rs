@@ -57,7 +57,7 @@ impl<F: Form> ThreadLane<F> {
 
     pub(super) fn send(
         &mut self,
-        items: &mut dyn Iterator<Item = F::Item>,
+        items: &mut impl Iterator<Item = F::Item>,
         most: usize,
         sizer: &mut Sizer,
         window: &mut Window,

@@ -52,6 +52,9 @@ impl Session {
     fn publish(&self, hub: &Hub, slot: usize) -> usize {
         let chunk = hub.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
         let sleepers = self.board.publish(slot, &describe(chunk));
+        if !hub.engine.is_open(chunk.job) {
+            self.board.cancel(slot);
+        }
         match chunk.audience.place {
             Some(place) if sleepers => {
                 self.board.wake_place(place);

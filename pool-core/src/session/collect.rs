@@ -34,9 +34,10 @@ impl Session {
         count
     }
 
-    /// Whether any place has finished slots that were not collected.
-    pub(super) fn has_finished(&self, cursors: &[u64]) -> bool {
-        cursors.iter().enumerate().any(|(place, cursor)| self.board.has_finished(place, *cursor))
+    /// How many finished slots were not collected.
+    pub(super) fn finished_since(&self, cursors: &[u64]) -> u64 {
+        let since = |(place, cursor): (usize, &u64)| self.board.finished_since(place, *cursor);
+        cursors.iter().enumerate().map(since).fold(0, u64::saturating_add)
     }
 
     fn finished(&self, hub: &mut Hub, slot: usize, incarnation: u32) {

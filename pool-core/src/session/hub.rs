@@ -4,7 +4,7 @@
 //! `actions` empty.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -34,6 +34,7 @@ pub(crate) struct Session {
     pub(super) bell: OwnedFd,
     pub(super) mark: ForkMark,
     pub(super) spin: u32,
+    pub(super) items_limit: u64,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
 }
@@ -47,7 +48,7 @@ pub(crate) struct Hub {
     pub(super) arenas: HashMap<u32, Arc<Mapping>>,
     /// For each place, how many finished slots were collected.
     pub(super) cursors: Vec<u64>,
-    pub(super) inboxes: HashMap<JobId, Inbox>,
+    pub(super) inboxes: BTreeMap<JobId, Inbox>,
     pub(super) actions: VecDeque<Action>,
     /// Whether some thread drives: collects, reads reports, sleeps on the descriptors.
     pub(super) driving: bool,
@@ -130,8 +131,9 @@ impl Session {
 
     /// Opens a job: workers are started if there are none.
     pub(crate) fn open_job(&self, measure: MeasureResults, lazy: bool) -> Result<JobId, Error> {
+        // Reports are read when waiting for the first result does not pay off at once: until then
+        // the dead and a dead zygote cost nothing here.
         let mut hub = self.lock();
-        self.read_reports(&mut hub);
         if hub.state == State::Broken {
             return Err(Error::PoolBroken);
         }
@@ -184,7 +186,7 @@ impl Session {
 
     /// The most that one block of items can take.
     pub(crate) fn items_limit(&self) -> u64 {
-        self.lock().items.limit()
+        self.items_limit
     }
 
     /// Keeps a context's block for the job; answers with a number that no other context has.
@@ -200,10 +202,7 @@ impl Session {
         let mut hub = self.lock();
         let hub = &mut *hub;
         let mut out = Vec::new();
-        for slot in released.drain(..) {
-            self.board.release(slot);
-            hub.engine.released(slot, &mut out);
-        }
+        self.release(hub, released, &mut out);
         if let Some(chunk) = chunk {
             hub.engine.submit(chunk, &mut out);
         }
@@ -211,16 +210,25 @@ impl Session {
         self.act(hub);
     }
 
-    /// Ends a job: what was not begun is taken back, what runs is told and dropped when it ends.
-    pub(crate) fn close_job(&self, job: JobId) {
+    fn release(&self, hub: &mut Hub, released: &mut Vec<usize>, out: &mut Vec<Action>) {
+        for slot in released.drain(..) {
+            self.board.release(slot);
+            hub.engine.released(slot, out);
+        }
+    }
+
+    /// Gives slots back and ends the job: what was not begun is taken back, what runs is told and dropped when it ends.
+    pub(crate) fn close_job(&self, job: JobId, released: &mut Vec<usize>) {
         let mut hub = self.lock();
         let hub = &mut *hub;
         if hub.inboxes.remove(&job).is_none() {
             return;
         }
         let mut out = Vec::new();
+        self.release(hub, released, &mut out);
         for slot in hub.engine.close_job(job, &mut out) {
-            if self.board.take_back(slot) {
+            let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
+            if !in_hand && self.board.take_back(slot) {
                 hub.engine.taken_back(slot, &mut out);
             } else {
                 self.board.cancel(slot);
@@ -228,7 +236,9 @@ impl Session {
         }
         hub.actions.extend(out);
         self.act(hub);
-        self.changed.notify_all();
+        if hub.waiting > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// From now on chunks go to workers that are started later; the present ones leave.

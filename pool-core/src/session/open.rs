@@ -1,7 +1,7 @@
 //! The beginning of a session: board, arena, zygote.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     num::NonZeroU64,
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Condvar, Mutex},
@@ -35,7 +35,7 @@ use crate::{
 pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygotePapers, ZygoteFds) -> Result<Pid, Error> + 'a;
 
 /// Turns of a wait loop before a process goes to sleep, if every process can have a CPU.
-const SPIN: u32 = 2000;
+const SPIN: u32 = 300;
 /// The same if they cannot: spinning takes the CPU from whom one waits for.
 const SPIN_CROWDED: u32 = 20;
 
@@ -103,12 +103,13 @@ impl Session {
         let link = ZygoteLink::new(ours, pid);
         link.descriptors().skip(1).for_each(list);
         Ok(Arc::new(Self {
+            items_limit: arena.limit(),
             hub: Mutex::new(Hub {
                 engine: Engine::new(plan.n_jobs, slots),
                 items: arena,
                 arenas: HashMap::new(),
                 cursors: vec![0; plan.n_jobs],
-                inboxes: HashMap::new(),
+                inboxes: BTreeMap::new(),
                 actions: VecDeque::new(),
                 driving: false,
                 waiting: 0,

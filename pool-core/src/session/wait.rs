@@ -15,7 +15,7 @@ use nix::{
 use pool_ipc::board::{Appetite, SlotState};
 
 use super::hub::{Fatal, Hub, Message, Session};
-use crate::engine::JobId;
+use crate::{engine::JobId, sys};
 
 /// How long the driver sleeps at most: a worker that was stopped between finishing a chunk and
 /// ringing the bell has swallowed a wake-up.
@@ -101,12 +101,11 @@ impl Session {
     /// One turn of the driver: spins for news, then sleeps for it.
     fn turn<'s>(&'s self, hub: MutexGuard<'s, Hub>, appetite: Appetite) -> MutexGuard<'s, Hub> {
         let cursors = hub.cursors.clone();
+        let appetite = if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
         drop(hub);
-        for _ in 0..self.spin {
-            if self.has_finished(&cursors) {
-                return self.lock();
-            }
-            std::hint::spin_loop();
+        let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
+        if sys::spin_for(self.spin, || self.finished_since(&cursors) >= wanted) {
+            return self.lock();
         }
         let mut hub = self.lock();
         self.read_reports(&mut hub);

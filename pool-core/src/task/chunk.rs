@@ -44,6 +44,10 @@ pub(crate) struct Desk {
     bytes_per_result: usize,
 }
 
+/// Blocks up to this size wait for their slot to come round again.
+const SMALL: u64 = 4096;
+const MANY_LENT: usize = 512;
+
 struct Lent {
     slot: usize,
     generation: u32,
@@ -76,10 +80,15 @@ impl Desk {
         self.lent.push_back(Lent { slot: claim.slot(), generation: claim.generation(), block });
     }
 
-    /// Takes back the blocks at the front of the queue that the parent has released.
-    fn reclaim(&mut self) {
+    /// Takes back the blocks at the front of the queue that the parent has released. A small one is
+    /// only looked at when its slot has just been claimed again, or when there are many: each look
+    /// pulls a line that the parent wrote.
+    fn reclaim(&mut self, claim: &Claim) {
         while let Some(oldest) = self.lent.front() {
-            if !self.claimer.board().was_released(oldest.slot, oldest.generation) {
+            let worth = oldest.slot == claim.slot()
+                || oldest.block.len > SMALL
+                || self.lent.len() > MANY_LENT;
+            if !worth || !self.claimer.board().was_released(oldest.slot, oldest.generation) {
                 break;
             }
             self.arena.free(oldest.block);
@@ -100,8 +109,8 @@ impl Desk {
     }
 
     /// A block of `wanted` bytes, or of at least `needed` if there is no room for more.
-    fn alloc(&mut self, wanted: usize, needed: usize) -> Option<Block> {
-        self.reclaim();
+    fn alloc(&mut self, claim: &Claim, wanted: usize, needed: usize) -> Option<Block> {
+        self.reclaim(claim);
         if let Ok(block) = self.arena.alloc(wanted as u64) {
             return Some(block);
         }
@@ -111,7 +120,7 @@ impl Desk {
 
     /// A block for `bytes`, whatever they are, lent with the claim.
     pub(crate) fn store(&mut self, claim: &Claim, bytes: &[u8]) -> Option<Block> {
-        let block = self.alloc(bytes.len(), bytes.len())?;
+        let block = self.alloc(claim, bytes.len(), bytes.len())?;
         // SAFETY: the block has room for the bytes and is ours until lent.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.arena.ptr(block), bytes.len());
@@ -130,6 +139,9 @@ pub(crate) struct ChunkRun<'d> {
     pub(crate) end: End,
     pub(crate) failure: Option<FailureKind>,
 }
+
+/// What is in hand when there is no room for even the head of the results: the item was not run.
+struct NotBegun;
 
 enum Stop {
     End(End),
@@ -203,12 +215,18 @@ fn run_items<F: Form>(
     let mut first = 0;
     let kept = desk.in_hand.take();
     if what.in_hand {
-        desk.claimer.set_progress(claim, Progress { finished: 0, begun: true });
-        let kept = kept.and_then(|kept| kept.downcast::<F::Output>().ok());
+        if desk.claimer.is_cancelled(claim) {
+            return Err(Stop::End(End::Cancelled));
+        }
         let kept = kept.ok_or(Stop::Fail(FailureKind::BadResult))?;
-        results.push(desk, claim, *kept)?;
-        desk.claimer.set_progress(claim, Progress { finished: 1, begun: false });
-        first = 1;
+        if !kept.is::<NotBegun>() {
+            desk.claimer.set_progress(claim, Progress { finished: 0, begun: true });
+            let kept = kept.downcast::<F::Output>();
+            let kept = kept.map_err(|_| Stop::Fail(FailureKind::BadResult))?;
+            results.push(desk, claim, *kept)?;
+            desk.claimer.set_progress(claim, Progress { finished: 1, begun: false });
+            first = 1;
+        }
     }
     for index in first..count {
         let finished = index as u32;
@@ -253,8 +271,13 @@ impl<F: Form> Results<F> {
     fn begin(desk: &mut Desk, claim: &Claim, count: usize) -> Result<Self, Stop> {
         let head = head_len::<F::Output>(count);
         let guess = head + (desk.bytes_per_result + desk.bytes_per_result / 4) * count;
-        let Some(block) = desk.alloc(guess.max(1), head.max(1)) else {
-            return Err(Stop::Fail(desk.too_large(head as u64)));
+        let Some(block) = desk.alloc(claim, guess.max(1), head.max(1)) else {
+            if desk.lent.is_empty() {
+                desk.in_hand = None;
+                return Err(Stop::Fail(desk.too_large(head as u64)));
+            }
+            desk.in_hand.get_or_insert_with(|| Box::new(NotBegun));
+            return Err(Stop::End(End::Full));
         };
         desk.claimer.set_results(claim, block.offset);
         // SAFETY: the block is ours, aligned, of at least `head` bytes, and stays so until `finish`
@@ -283,11 +306,11 @@ impl<F: Form> Results<F> {
         let needed = self.writer.room_for(&output, &mut desk.encoder).map_err(fault)?;
         let done = self.writer.count() + 1;
         let wanted = needed + (needed / done).saturating_mul(self.count - done).min(needed);
-        let mut larger = desk.alloc(wanted, needed);
+        let mut larger = desk.alloc(claim, wanted, needed);
         if larger.is_none() && self.writer.count() == 0 {
             // Nothing is in this chunk's block yet: its room counts too.
             desk.arena.free(self.block);
-            larger = desk.alloc(needed, needed);
+            larger = desk.alloc(claim, needed, needed);
             if larger.is_none() {
                 let old = desk.arena.alloc(self.block.len);
                 self.block = old.expect("what was freed just now can be had again");

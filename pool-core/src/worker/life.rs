@@ -94,10 +94,23 @@ impl Worker {
             if self.desk.claimer.asked_to_leave() {
                 self.leave();
             }
-            match self.desk.claimer.claim() {
-                Some(claim) => self.run(claim),
-                None => self.wait(),
+            if self.desk.in_hand.is_some() {
+                self.let_go();
+                continue;
             }
+            let claim = self.desk.claimer.claim().or_else(|| self.wait());
+            if let Some(claim) = claim {
+                self.run(claim);
+            }
+        }
+    }
+
+    /// Waits until there is room for the result in hand, and takes nothing else before.
+    fn let_go(&mut self) {
+        self.clock = None;
+        self.desk.reclaim_all();
+        if let Some(claim) = self.desk.claimer.wait_for_kept() {
+            self.run(claim);
         }
     }
 
@@ -152,22 +165,27 @@ impl Worker {
         }
     }
 
-    /// Waits for news: spins as long as that can pay, then sleeps.
-    fn wait(&mut self) {
+    /// Waits for news: spins as long as that can pay, then sleeps. A search through all slots comes
+    /// before the sleep and after it, and may find a chunk.
+    fn wait(&mut self) -> Option<Claim> {
         self.clock = None;
-        for _ in 0..self.spin {
-            if self.desk.claimer.has_news() {
-                return;
-            }
-            std::hint::spin_loop();
+        if sys::spin_for(self.spin, || self.desk.claimer.has_news()) {
+            return None;
         }
         self.desk.reclaim_all();
         self.desk.arena.trim();
-        let Some((bell, parent_hungry)) = self.desk.claimer.prepare_sleep() else { return };
+        if let Some(claim) = self.desk.claimer.search() {
+            return Some(claim);
+        }
+        let (bell, parent_hungry) = self.desk.claimer.prepare_sleep()?;
         if parent_hungry {
             self.wake_parent();
         }
         self.desk.claimer.sleep(bell);
+        if self.desk.claimer.asked_to_leave() {
+            return None;
+        }
+        self.desk.claimer.search()
     }
 
     fn wake_parent(&self) {
