@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 use rkyv::Archive;
 
-use crate::{AlignedBytes, Decoder, Encoder, Wire, WireFault, view_bytes};
+use crate::{AlignedBytes, Decoder, Encoder, Wire, WireFault, view_bytes, wire::view_fixed};
 
 const ENTRY: usize = size_of::<u64>();
 
@@ -238,7 +238,7 @@ impl<T: Wire> BatchReader<T> {
         let (start, end) = self.extent(index)?;
         // SAFETY: within the block (`extent`), which is readable and does not change (`new`).
         let bytes = unsafe { std::slice::from_raw_parts(self.base.add(start), end - start) };
-        view_bytes::<T>(bytes)
+        if is_fixed::<T>() { view_fixed::<T>(bytes) } else { view_bytes::<T>(bytes) }
     }
 
     /// Decodes value `index` from where it lies. For blocks that nobody writes any more: private

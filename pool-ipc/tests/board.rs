@@ -28,7 +28,7 @@ fn exactly_once(chunks: usize, claimers: u32, slots: usize) {
             let mut publisher = Publisher::new(&ground, chunks, 1);
             publisher.run();
             ground.ask_all_to_leave((0..claimers).map(|place| (place, place + 1)));
-            let ran: u64 = workers.into_iter().map(|w| w.join().unwrap()).sum();
+            let ran: u64 = workers.into_iter().map(|w| w.join().expect("no panic")).sum();
             assert_eq!((ran, publisher.finished), (chunks as u64, chunks as u64));
         });
         assert!((0..chunks).all(|chunk| ground.begun(chunk).load(SeqCst) == 1));

@@ -12,8 +12,6 @@ mod deaths;
 #[path = "loom/sleep.rs"]
 mod sleep;
 
-use std::sync::Arc;
-
 use loom::{cell::UnsafeCell, thread};
 use pool_ipc::board::{Board, Claim, Claimer, Description, Shape};
 
@@ -41,21 +39,21 @@ fn tag(claimer: &Claimer, claim: &Claim) -> u32 {
     found.capacity
 }
 
-/// Memory that the board hands over, accessed as plain memory is.
-#[derive(Clone)]
-struct Cell(Arc<UnsafeCell<u32>>);
+/// Memory that the board hands over, accessed as plain memory is. Leaked, like the board.
+#[derive(Clone, Copy)]
+struct Cell(&'static UnsafeCell<u32>);
 
 impl Cell {
     fn new() -> Self {
-        Self(Arc::new(UnsafeCell::new(0)))
+        Self(Box::leak(Box::new(UnsafeCell::new(0))))
     }
 
-    fn get(&self) -> u32 {
+    fn get(self) -> u32 {
         // SAFETY: loom itself reports an access that runs beside another.
         self.0.with(|value| unsafe { *value })
     }
 
-    fn set(&self, value: u32) {
+    fn set(self, value: u32) {
         // SAFETY: as above.
         self.0.with_mut(|place| unsafe { *place = value });
     }

@@ -35,7 +35,7 @@ fn scribble(mapping: &Mapping, random: &mut Random, count: usize) {
         let value = match random.below(4) {
             0 => random.next(),
             1 => random.next() % 8,
-            2 => random.next() << 32 | (random.next() % 5) << 28 | random.next() % 4,
+            2 => (random.next() << 32) | (random.next() % 5) << 28 | (random.next() % 4),
             _ => random.next() << (random.next() % 64),
         };
         let offset = random.below(mapping.len() / 8) * 8;
@@ -65,7 +65,7 @@ fn the_publisher_reads_anything() {
                     found += 1;
                 }
                 assert!(found <= SHAPE.slots, "a ring has no more entries");
-                assert!(!board.has_finished(place, cursor));
+                assert_eq!(board.finished_since(place, cursor), 0);
                 let _ = (board.occupant(place), board.wake_place(place as u32));
             }
             for slot in 0..SHAPE.slots {

@@ -58,7 +58,7 @@ fn cross<T: Wire + PartialEq + Debug>(fixed: bool, values: &[T]) {
         unsafe { BatchWriter::<T>::new(block.as_mut_ptr(), block.len(), values.len()) };
     let mut room = block.len();
     for value in values {
-        let needed = writer.room_for(value, &mut encoder).unwrap();
+        let needed = writer.room_for(value, &mut encoder).expect("measures");
         if needed > room {
             assert_eq!(writer.push(value, &mut encoder), Err(WireFault::Overflow));
             assert!(!fixed);
@@ -69,7 +69,7 @@ fn cross<T: Wire + PartialEq + Debug>(fixed: bool, values: &[T]) {
             unsafe { writer.move_to(next.as_mut_ptr(), needed) };
             (larger, room) = (next, needed);
         }
-        writer.push(value, &mut encoder).unwrap();
+        writer.push(value, &mut encoder).expect("there is room");
         assert_eq!(writer.used_bytes(), needed);
     }
     assert!(writer.is_full() && writer.count() == values.len());
@@ -78,10 +78,11 @@ fn cross<T: Wire + PartialEq + Debug>(fixed: bool, values: &[T]) {
     let reader = unsafe { BatchReader::<T>::new(block.as_ptr(), room, values.len()) };
     let mut scratch = AlignedBytes::new();
     for (index, value) in values.iter().enumerate() {
-        assert_eq!(&reader.decode(index, &mut decoder).unwrap(), value);
+        assert_eq!(reader.decode(index, &mut decoder).as_ref(), Ok(value));
         let copied = reader.decode_copied(index, &mut scratch, &mut decoder);
-        assert_eq!(&copied.unwrap(), value);
-        assert_eq!(&from_bytes::<T>(&to_bytes(value).unwrap()).unwrap(), value);
+        assert_eq!(copied.as_ref(), Ok(value));
+        let bytes = to_bytes(value).expect("encodes");
+        assert_eq!(from_bytes::<T>(&bytes).as_ref(), Ok(value));
     }
     assert_eq!(reader.extent(values.len()), Err(WireFault::Invalid));
     assert_eq!(reader.extent(usize::MAX), Err(WireFault::Invalid));
@@ -137,8 +138,22 @@ fn enums_and_nested_generics_go_into_a_table() {
 
 #[test]
 fn recursive_types_cross() {
-    let deep = (0..200).fold(Tree::Leaf(7), |tree, _| Tree::Node(vec![tree, Tree::Leaf(1)]));
+    let deep = (0..1000).fold(Tree::Leaf(7), |tree, _| Tree::Node(vec![tree, Tree::Leaf(1)]));
     cross(false, &[Tree::Leaf(1), deep]);
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused() {
+    // Made where there is room for it; read on a thread like any other.
+    let maker = std::thread::Builder::new().stack_size(1 << 30).spawn(|| {
+        let mut deep = Tree::Leaf(1);
+        for _ in 0..50_000 {
+            deep = Tree::Node(vec![deep]);
+        }
+        to_bytes(&deep)
+    });
+    let bytes = maker.unwrap().join().unwrap().unwrap();
+    assert_eq!(from_bytes::<Tree>(&bytes), Err(WireFault::Invalid));
 }
 
 #[test]

@@ -17,11 +17,22 @@ pub struct Claimer {
     board: Board,
     place: u32,
     incarnation: u32,
-    /// Where the search begins: behind the slot claimed last.
+    /// Where a search through all slots begins: behind the slot claimed last.
     hint: usize,
-    /// The count of publications at which a full search found nothing.
-    searched: Option<u64>,
+    /// How many publications this claimer has looked at, or knows to be others'.
+    seen: u64,
+    /// The count of publications when this claimer read it last.
+    known: u64,
+    /// Claims until all slots are searched although there are new publications.
+    until_search: u32,
 }
+
+/// A claimer that is behind by more than this asks how far the others are.
+const FAR_BEHIND: u64 = 16;
+/// How often claimers say how far they are: in publications, a power of two.
+const SAY_EVERY: u64 = 8;
+/// Claims between two searches through all slots.
+const SEARCH_EVERY: u32 = 64;
 
 /// A chunk in hand: which slot, in which generation.
 #[derive(Debug)]
@@ -44,7 +55,7 @@ impl Claimer {
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
         let hint = place as usize % board.slots.len();
-        Self { board, place, incarnation, hint, searched: None }
+        Self { board, place, incarnation, hint, seen: 0, known: 0, until_search: 0 }
     }
 
     /// The place on the board.
@@ -65,24 +76,63 @@ impl Claimer {
         &self.board
     }
 
-    /// Claims a ready slot, if there is one for this claimer.
+    /// Claims a ready slot, if this claimer has not yet looked at all publications.
+    ///
+    /// Looks at the slots in the order in which they were published, each publication once, and now
+    /// and then at all of them. A slot that another claimer was about to take when it died may be
+    /// passed over; [`Claimer::search`] finds it.
     #[inline]
     pub fn claim(&mut self) -> Option<Claim> {
-        // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
-        let published = self.board.header.published.0.load(SeqCst);
-        if self.searched == Some(published) {
-            return None;
-        }
-        let slots = self.board.slots;
-        for step in 0..slots.len() {
-            let index = (self.hint + step) % slots.len();
-            if let Some(generation) = self.try_claim(&slots[index]) {
-                self.hint = (index + 1) % slots.len();
-                return Some(Claim { slot: index, generation });
+        if self.seen == self.known {
+            // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
+            self.known = self.board.header.published.0.load(SeqCst);
+            if self.seen == self.known {
+                return None;
             }
         }
-        self.searched = Some(published);
+        let published = self.known;
+        let slots = self.board.slots.len() as u64;
+        let mut behind = published.wrapping_sub(self.seen);
+        if self.until_search == 0 || behind > slots {
+            self.seen = published;
+            return self.search();
+        }
+        if behind > FAR_BEHIND {
+            // Only a hint: what is skipped although nobody has it is found by a search.
+            let claimed = self.board.header.claimed.0.load(Relaxed);
+            if published.wrapping_sub(claimed) < behind {
+                self.seen = claimed;
+                behind = published.wrapping_sub(claimed);
+            }
+        }
+        let order = self.board.publications();
+        for _ in 0..behind {
+            let at = self.seen;
+            self.seen = at.wrapping_add(1);
+            let index = order[(at % slots) as usize].load(Relaxed) as usize;
+            if let Some(claim) = self.claim_at(index) {
+                self.until_search -= 1;
+                if at.is_multiple_of(SAY_EVERY) {
+                    self.board.header.claimed.0.store(at, Relaxed);
+                }
+                return Some(claim);
+            }
+        }
         None
+    }
+
+    /// Claims a ready slot, wherever it is.
+    pub fn search(&mut self) -> Option<Claim> {
+        self.until_search = SEARCH_EVERY;
+        let slots = self.board.slots.len();
+        (0..slots).find_map(|step| self.claim_at((self.hint + step) % slots))
+    }
+
+    #[inline]
+    fn claim_at(&mut self, index: usize) -> Option<Claim> {
+        let generation = self.try_claim(self.board.slots.get(index)?)?;
+        self.hint = (index + 1) % self.board.slots.len();
+        Some(Claim { slot: index, generation })
     }
 
     #[inline]
@@ -107,10 +157,10 @@ impl Claimer {
         self.board.rows[self.place as usize].orders.0.leave.load(SeqCst) == self.incarnation
     }
 
-    /// Whether something was published since the last search, or the order to leave came.
+    /// Whether something was published that this claimer has not looked at, or the order to leave came.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.searched != Some(self.board.header.published.0.load(SeqCst)) || self.asked_to_leave()
+        self.seen != self.board.header.published.0.load(SeqCst) || self.asked_to_leave()
     }
 
     /// Says that this claimer is about to sleep; `None` when there is news after all, otherwise the
@@ -125,12 +175,41 @@ impl Claimer {
         Some((bell, self.board.publisher_hungry()))
     }
 
-    /// Sleeps until the bell has moved on from `bell`, then is awake again.
+    /// Sleeps until the bell has moved on from `bell`, then is awake again. Whoever rang may have
+    /// done so for a slot that a dead claimer had passed by: the next look is a [`Claimer::search`].
     pub fn sleep(&mut self, bell: u32) {
         wait(&self.board.rows[self.place as usize].orders.0.bell, bell);
         self.board.clear_sleeper(self.place);
-        // A wake means: look, even if no count changed (a slot may have been missed by a dead one).
-        self.searched = None;
+    }
+
+    /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not there
+    /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that.
+    pub fn wait_for_kept(&mut self) -> Option<Claim> {
+        let bell = &self.board.rows[self.place as usize].orders.0.bell;
+        let before = bell.load(SeqCst);
+        self.board.set_sleeper(self.place);
+        // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY here.
+        let _ = self.board.header.published.0.load(SeqCst);
+        let slots = self.board.slots;
+        let claim = (0..slots.len()).find_map(|slot| {
+            let kept = self.addressed_to_hand(&slots[slot]);
+            let generation = kept.then(|| self.try_claim(&slots[slot])).flatten()?;
+            Some(Claim { slot, generation })
+        });
+        if claim.is_none() && !self.asked_to_leave() {
+            wait(bell, before);
+        }
+        self.board.clear_sleeper(self.place);
+        claim
+    }
+
+    /// Whether the slot, if it is ready, tells this claimer to let go. Only the place's own claimer
+    /// can claim such a slot, so what is read here is still true when it does.
+    fn addressed_to_hand(&self, cell: &Slot) -> bool {
+        // Acquire: pairs with the Release in `publish`.
+        Word::unpack(cell.word.load(Acquire)).is_some_and(|word| word.state == State::Ready)
+            && cell.description().in_hand
+            && Audience::admits(cell.audience.load(Relaxed), self.place, self.incarnation)
     }
 }
 
@@ -158,7 +237,7 @@ impl Claimer {
     /// Says how far the items have come.
     #[inline]
     pub fn set_progress(&self, claim: &Claim, progress: Progress) {
-        self.cell(claim).set_progress(progress);
+        self.cell(claim).set_progress(claim.generation, progress);
     }
 
     /// Says where in the claimer's arena the results begin.

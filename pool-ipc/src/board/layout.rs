@@ -23,7 +23,7 @@ impl Shape {
     /// Bytes of memory that a board of this shape takes.
     #[must_use]
     pub const fn bytes(self) -> usize {
-        self.rings_offset() + self.places * self.slots * size_of::<u32>()
+        self.rings_offset() + (self.places + 1) * self.slots * size_of::<u32>()
     }
 
     pub(super) const fn slots_offset(self) -> usize {
@@ -40,8 +40,10 @@ pub(super) struct Line<T>(pub(super) T);
 
 #[repr(C)]
 pub(super) struct Header {
-    /// Counts publications; claimers that found nothing look again when it changed.
+    /// Counts publications; which slots they were stands in the last ring.
     pub(super) published: Line<AtomicU64>,
+    /// A publication that was claimed lately: a hint for claimers that are far behind.
+    pub(super) claimed: Line<AtomicU64>,
     /// The publisher's sleep: see `sleep.rs`.
     pub(super) publisher: Line<PublisherSleep>,
     /// One bit per place: its claimer sleeps, or is about to.
@@ -109,7 +111,7 @@ const _: () = {
     assert!(offset_of!(Slot, progress) == 128);
     assert!(size_of::<Row>() == 256);
     assert!(offset_of!(Row, orders) == 128);
-    assert!(offset_of!(Header, publisher) == 128);
-    assert!(offset_of!(Header, sleepers) == 256);
-    assert!(size_of::<Header>() == 256 + MAX_PLACES / 8);
+    assert!(offset_of!(Header, publisher) == 256);
+    assert!(offset_of!(Header, sleepers) == 384);
+    assert!(size_of::<Header>() == 384 + MAX_PLACES / 8);
 };

@@ -46,6 +46,7 @@ fn row() -> Row {
 pub(super) fn leaked(shape: Shape) -> Board {
     let header = Header {
         published: Line(zero()),
+        claimed: Line(zero()),
         publisher: Line(PublisherSleep {
             state: AtomicU32::new(0),
             _pad: AtomicU32::new(0),
@@ -53,7 +54,7 @@ pub(super) fn leaked(shape: Shape) -> Board {
         }),
         sleepers: Line(std::array::from_fn(|_| zero())),
     };
-    let rings = (0..shape.places * shape.slots).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
+    let rings = (0..(shape.places + 1) * shape.slots).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
     Board {
         header: Box::leak(Box::new(header)),
         rows: Box::leak((0..shape.places).map(|_| row()).collect()),

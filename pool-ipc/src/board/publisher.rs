@@ -49,7 +49,11 @@ impl Board {
         // Release: pairs with the Acquire in `claim`; hands the description over.
         cell.word.store(Word::ready(generation).pack(), Release);
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
-        self.header.published.0.fetch_add(1, SeqCst);
+        let order = self.publications();
+        let published = self.header.published.0.load(Relaxed);
+        order[(published % order.len() as u64) as usize].store(slot as u32, Relaxed);
+        // (The publisher is the only one who counts.) So Release too: the entry above is there.
+        self.header.published.0.swap(published.wrapping_add(1), SeqCst);
         self.any_sleeper()
     }
 
@@ -98,7 +102,8 @@ impl Board {
     /// any item is finished; the rest may be what an earlier chunk left there.
     #[must_use]
     pub fn outcome(&self, slot: usize) -> Outcome {
-        self.slots[slot].outcome()
+        let cell = &self.slots[slot];
+        cell.outcome((cell.word.load(Acquire) >> 32) as u32)
     }
 
     /// Asks the claimer of `slot` to stop between two items.
@@ -131,11 +136,10 @@ impl Board {
         None
     }
 
-    /// Whether the claimer at `place` finished anything since `cursor`.
+    /// How many slots the claimer at `place` finished since `cursor`.
     #[must_use]
-    pub fn has_finished(&self, place: usize, cursor: u64) -> bool {
-        // SeqCst: as in `next_finished`.
-        self.rows[place].finished.load(SeqCst) != cursor
+    pub fn finished_since(&self, place: usize, cursor: u64) -> u64 {
+        self.rows[place].finished.load(SeqCst).wrapping_sub(cursor)
     }
 
     /// The count of finished slots of `place`: where a cursor starts.
@@ -148,7 +152,8 @@ impl Board {
     /// Asks `incarnation` at `place` to end after what it has in hand; 0 takes that back. If it sleeps,
     /// [`Board::wake_place`] must follow.
     pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
-        // SeqCst: with the exchange in `wake_place`, the store–load pair of `Claimer::prepare_sleep`.
+        // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release would do:
+        // `wake_place` and `prepare_sleep` both exchange the word of its bit, one after the other.
         self.rows[place].orders.0.leave.store(incarnation, SeqCst);
     }
 

@@ -8,8 +8,9 @@
 //!   wants it awake clears the bit, counts the bell up and wakes the futex. A bit of the dead is
 //!   cleared by the next wake; nothing is counted, so nothing can drift.
 //! * The publisher says how many finished chunks it wants, and waits on a descriptor of its own. The
-//!   claimer that brings the count to zero is told to wake it. A chunk may be counted twice, by its
-//!   claimer and by the second look: that wakes early, never late.
+//!   claimer that brings the count to zero, or reports anything but a complete chunk, is told to wake
+//!   it. A chunk may be counted twice, by its claimer and by the second look: that wakes early, never
+//!   late.
 
 use super::{layout::MASK_WORDS, table::Board};
 use crate::primitive::{
@@ -45,6 +46,9 @@ impl Board {
     }
 
     /// Tells how many finished chunks the second look found; whether to sleep nevertheless.
+    ///
+    /// Only numbers count here: if one of those found is no complete one, and that is reason enough not to
+    /// sleep, the caller knows it.
     pub fn publisher_found(&self, finished: i64) -> bool {
         finished == 0 || self.header.publisher.0.wanted.fetch_sub(finished, SeqCst) > finished
     }

@@ -6,7 +6,10 @@
 //! Relaxed words — all but `progress`, which a survivor reads without a transition.
 
 use super::layout::Slot;
-use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// Who may claim a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,10 +110,11 @@ impl Slot {
         let flags = u64::from(d.in_hand) | u64::from(d.timed) << 1;
         self.shape.store(u64::from(d.capacity) << 32 | flags, Relaxed);
         self.context.store(d.context, Relaxed);
-        self.signature.store(d.signature, Relaxed);
-        self.context_offset.store(d.context_offset, Relaxed);
-        self.cancelled.store(0, Relaxed);
-        self.progress.store(0, Relaxed);
+        // The rest is the same for all chunks of a job: a line that claimers have read is left to
+        // them unless it has to change.
+        replace(&self.signature, d.signature);
+        replace(&self.context_offset, d.context_offset);
+        replace(&self.cancelled, 0);
     }
 
     pub(super) fn description(&self) -> Description {
@@ -132,15 +136,19 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn set_progress(&self, progress: Progress) {
-        let word = u64::from(progress.finished) << 1 | u64::from(progress.begun);
+    pub(super) fn set_progress(&self, generation: u32, progress: Progress) {
+        let count = u64::from(progress.finished) << 1 | u64::from(progress.begun);
+        let word = u64::from(generation) << 32 | count;
         // Release: pairs with the Acquire in `outcome`, so a counted result is a complete one.
         self.progress.store(word, Release);
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    /// The account of the claimer that had the slot in `generation`. A progress of another one is
+    /// that of a claimer which died before it wrote any.
+    pub(super) fn outcome(&self, generation: u32) -> Outcome {
         // Acquire: pairs with the Release in `set_progress`.
         let progress = self.progress.load(Acquire);
+        let progress = if (progress >> 32) as u32 == generation { progress as u32 } else { 0 };
         Outcome {
             end: match self.end.load(Relaxed) {
                 0 => End::Complete,
@@ -149,10 +157,17 @@ impl Slot {
                 3 => End::Cancelled,
                 _ => End::Unknown,
             },
-            progress: Progress { finished: (progress >> 1) as u32, begun: progress & 1 != 0 },
+            progress: Progress { finished: progress >> 1, begun: progress & 1 != 0 },
             results: self.results.load(Relaxed),
             nanos: self.nanos.load(Relaxed),
             failure: (self.failure.load(Relaxed), self.failure_len.load(Relaxed)),
         }
+    }
+}
+
+/// Stores `value` unless it is there already.
+fn replace(cell: &AtomicU64, value: u64) {
+    if cell.load(Relaxed) != value {
+        cell.store(value, Relaxed);
     }
 }

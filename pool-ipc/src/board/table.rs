@@ -14,7 +14,7 @@ pub struct Board {
     pub(super) header: &'static Header,
     pub(super) rows: &'static [Row],
     pub(super) slots: &'static [Slot],
-    /// For each place a ring of as many entries as there are slots.
+    /// For each place a ring of as many entries as there are slots, and one for publications.
     pub(super) rings: &'static [AtomicU32],
     #[cfg(not(loom))]
     _mapping: std::sync::Arc<pool_shm::Mapping>,
@@ -36,6 +36,11 @@ impl Board {
     pub(super) fn ring(&self, place: usize) -> &'static [AtomicU32] {
         let slots = self.slots.len();
         &self.rings[place * slots..(place + 1) * slots]
+    }
+
+    /// The slots in the order of their publication, the latest at the count of publications.
+    pub(super) fn publications(&self) -> &'static [AtomicU32] {
+        self.ring(self.rows.len())
     }
 
     /// The board in `mapping`, whose memory is zeroed or already a board of this shape.
@@ -67,7 +72,7 @@ impl Board {
                 ),
                 rings: std::slice::from_raw_parts(
                     base.add(shape.rings_offset()).cast(),
-                    shape.places * shape.slots,
+                    (shape.places + 1) * shape.slots,
                 ),
                 _mapping: mapping,
             }

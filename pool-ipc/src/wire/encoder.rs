@@ -28,7 +28,11 @@ pub struct Encoder {
 
 /// An encoding that runs: what a type's `Serialize` writes to.
 ///
-/// Only an [`Encoder`] has one.
+/// Only an [`Encoder`] has one:
+///
+/// ```compile_fail,E0599
+/// let encoding = pool_ipc::Encoding::default();
+/// ```
 pub struct Encoding {
     base: *mut u8,
     room: usize,

@@ -10,7 +10,8 @@ use rkyv::rancor::{Source, Trace};
 pub enum WireFault {
     /// The encoded value is larger than the room for it: give more room.
     Overflow,
-    /// The bytes are no valid value of the type: truncated, damaged, or of another type.
+    /// The bytes are no valid value of the type: truncated, damaged, of another type, or of a value with
+    /// collections or boxes nested more than 1000 deep.
     Invalid,
 }
 

@@ -9,6 +9,7 @@ mod segments;
 mod whole;
 mod wire_trait;
 
+pub(crate) use decoder::view_fixed;
 pub use decoder::{Decoder, WireCheck, WireDecode};
 pub use encoder::{Encoder, Encoding, WireEncode};
 pub use fault::WireFault;

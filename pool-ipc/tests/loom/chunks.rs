@@ -14,7 +14,6 @@ fn two_claimers_run_each_chunk_once() {
         let board = board(2, 2);
         let items = [Cell::new(), Cell::new()];
         let workers = [0, 1].map(|place| {
-            let items = items.clone();
             claimer(&board, place, move |mut me| {
                 let mut ran = Vec::new();
                 while let Some(claim) = me.claim() {
@@ -41,7 +40,7 @@ fn two_claimers_run_each_chunk_once() {
         }
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);
-        assert_eq!(items.map(|item| item.get()), [11, 12]);
+        assert_eq!(items.map(Cell::get), [11, 12]);
         assert!((0..2).all(|slot| matches!(board.slot_state(slot), SlotState::Done(_))));
     });
 }
@@ -53,31 +52,28 @@ fn a_slot_is_used_again() {
     SeqCstAs::AcqRel.check(|| {
         let board = board(1, 1);
         let (item, result) = (Cell::new(), Cell::new());
-        let worker = {
-            let (item, result) = (item.clone(), result.clone());
-            claimer(&board, 0, move |mut me| {
-                let mut last = None;
-                for _ in 0..3 {
-                    // The block of the chunk before is used again only when it was read.
-                    if last.is_some_and(|generation| !me.board().was_released(0, generation)) {
-                        thread::yield_now();
-                        continue;
-                    }
-                    let Some(claim) = me.claim() else {
-                        thread::yield_now();
-                        continue;
-                    };
-                    assert_ne!(last, Some(claim.generation()), "generations move on");
-                    last = Some(claim.generation());
-                    let tag = tag(&me, &claim);
-                    assert_eq!(item.get(), tag);
-                    result.set(100 + tag);
-                    me.set_results(&claim, u64::from(tag));
-                    me.set_progress(&claim, DONE);
-                    let _ = me.report(claim, End::Failed, u64::from(tag), (u64::from(tag), 7));
+        let worker = claimer(&board, 0, move |mut me| {
+            let mut last = None;
+            for _ in 0..3 {
+                // The block of the chunk before is used again only when it was read.
+                if last.is_some_and(|generation| !me.board().was_released(0, generation)) {
+                    thread::yield_now();
+                    continue;
                 }
-            })
-        };
+                let Some(claim) = me.claim() else {
+                    thread::yield_now();
+                    continue;
+                };
+                assert_ne!(last, Some(claim.generation()), "generations move on");
+                last = Some(claim.generation());
+                let tag = tag(&me, &claim);
+                assert_eq!(item.get(), tag);
+                result.set(100 + tag);
+                me.set_results(&claim, u64::from(tag));
+                me.set_progress(&claim, DONE);
+                let _ = me.report(claim, End::Failed, u64::from(tag), (u64::from(tag), 7));
+            }
+        });
         let (mut cursor, mut next) = (0, 1);
         item.set(next);
         board.publish(0, &described(next, 1));
@@ -110,19 +106,16 @@ fn a_word_hands_over_account_and_block() {
         let board = board(1, 1);
         let result = Cell::new();
         board.publish(0, &described(1, 1));
-        let worker = {
-            let result = result.clone();
-            claimer(&board, 0, move |mut me| {
-                let claim = me.claim().expect("it was published before");
-                let generation = claim.generation();
-                result.set(5);
-                me.set_results(&claim, 6);
-                let _ = me.report(claim, End::Full, 7, (8, 9));
-                if me.board().was_released(0, generation) {
-                    result.set(0);
-                }
-            })
-        };
+        let worker = claimer(&board, 0, move |mut me| {
+            let claim = me.claim().expect("it was published before");
+            let generation = claim.generation();
+            result.set(5);
+            me.set_results(&claim, 6);
+            let _ = me.report(claim, End::Full, 7, (8, 9));
+            if me.board().was_released(0, generation) {
+                result.set(0);
+            }
+        });
         if board.slot_state(0) == SlotState::Done(1) {
             let outcome = board.outcome(0);
             assert_eq!((outcome.end, outcome.results), (End::Full, 6));
@@ -143,7 +136,6 @@ fn taking_back_races_with_claims() {
         item.set(1);
         board.publish(0, &described(1, 1));
         let workers = [0, 1].map(|place| {
-            let item = item.clone();
             claimer(&board, place, move |mut me| {
                 me.claim().map(|claim| {
                     assert_eq!(item.get(), tag(&me, &claim));

@@ -103,6 +103,20 @@ fn a_publisher_that_sleeps_is_seen_or_sees() {
     });
 }
 
+/// A chunk that ended otherwise than complete wakes a publisher that waits for many, or was found.
+#[test]
+fn a_failure_wakes_at_once() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let (me, claim) = claimed(&board, 1).remove(0);
+        let worker = thread::spawn(move || me.report(claim, End::Failed, 0, (0, 0)));
+        board.publisher_sleeps(Appetite { finished: 9, hungry: false });
+        let found = found(&board, &mut [0]);
+        assert!(board.publisher_found(found), "nine are more than one");
+        assert!(found > 0 || worker.join().unwrap(), "asleep beside a failure");
+    });
+}
+
 /// The same by the look that only asks whether there is anything.
 #[test]
 fn a_glance_is_a_look() {
@@ -111,7 +125,7 @@ fn a_glance_is_a_look() {
         let (me, claim) = claimed(&board, 1).remove(0);
         let worker = thread::spawn(move || report(&me, claim));
         board.publisher_sleeps(Appetite { finished: 1, hungry: false });
-        let sleeps = !board.has_finished(0, 0);
+        let sleeps = board.finished_since(0, 0) == 0;
         assert!(!sleeps || worker.join().unwrap(), "asleep beside a result");
     });
 }
