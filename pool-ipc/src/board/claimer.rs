@@ -92,11 +92,17 @@ impl Claimer {
         }
         let published = self.known;
         let slots = self.board.slots.len() as u64;
-        let mut behind = published.wrapping_sub(self.seen);
-        if self.until_search == 0 || behind > slots {
-            self.seen = published;
-            return self.search();
+        if published.wrapping_sub(self.seen) > slots {
+            self.seen = published.wrapping_sub(slots); // what was published before is overwritten
         }
+        if self.until_search == 0 {
+            let found = self.search();
+            if found.is_none() {
+                self.seen = published;
+            }
+            return found;
+        }
+        let mut behind = published.wrapping_sub(self.seen);
         if behind > FAR_BEHIND {
             // Only a hint: what is skipped although nobody has it is found by a search.
             let claimed = self.board.header.claimed.0.load(Relaxed);
