@@ -157,7 +157,7 @@ impl Pool {
             Crew::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
                 let mut lane = ProcessLane::open(session, call, lazy)?;
-                if size_of::<F::Context>() > 0 {
+                if F::TAKES_CONTEXT {
                     lane.set_context(&context)?;
                 }
                 Lane::Processes(lane)

@@ -120,8 +120,14 @@ impl<F: Form> ProcessLane<F> {
         let Some(mut next) = self.pending.take() else { return Ok(Sent::Exhausted) };
         let most = most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
+        // A guess beyond the arena would refuse items of which one at a time does fit.
+        let enough = usize::try_from(self.limit / 4).unwrap_or(usize::MAX);
         let guess = head_len::<F::Item>(most)
-            + if is_fixed::<F::Item>() { 0 } else { (per_item * most).max(FIRST_GUESS) };
+            + if is_fixed::<F::Item>() {
+                0
+            } else {
+                per_item.saturating_mul(most).max(FIRST_GUESS).min(enough)
+            };
         let idle = window.chunks() == 0;
         let Some(mut reserved) = self.room(guess.max(1), idle)? else {
             self.pending = Some(next);

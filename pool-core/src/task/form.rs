@@ -22,6 +22,9 @@ pub trait Form: sealed::Sealed {
     type Context: Send + Sync;
     /// What an item is on its way to a worker thread.
     type Parcel: Send;
+    /// Whether the function is handed the context.
+    #[doc(hidden)]
+    const TAKES_CONTEXT: bool = false;
 
     /// Makes an item ready for a worker thread.
     #[doc(hidden)]
@@ -159,6 +162,7 @@ impl<C: Wire + Sync, A: Wire, R: Wire> Form for WithContext<C, A, R> {
     type Function = fn(&C, A) -> R;
     type Context = C;
     type Parcel = A;
+    const TAKES_CONTEXT: bool = true;
 
     fn pack(item: A) -> Result<A, WireFault> {
         Ok(item)
