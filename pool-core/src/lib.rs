@@ -40,7 +40,7 @@ pub(crate) fn birth_entry(birth: birth::Birth) -> ! {
             let papers = zygote::ZygotePapers::from_words(&birth.words);
             let fds = zygote::ZygoteFds::from_vec(birth.fds);
             if let (Some(papers), Some(fds)) = (papers, fds) {
-                zygote::reign(papers, fds, nix::unistd::getppid())
+                zygote::reign_guarded(papers, fds, nix::unistd::getppid())
             }
         }
         start::ROLE_WORKER => {

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, OrResources},
     session::{Session, ZygoteMaker, own_descriptors},
     sys,
-    zygote::{ZygoteFds, reign},
+    zygote::{ZygoteFds, reign_guarded},
 };
 
 pub(super) struct Fork;
@@ -52,7 +52,7 @@ impl Start for Fork {
                     birth::reset_signals();
                     birth::null_stdin();
                     foreign.close();
-                    reign(papers, fds, parent)
+                    reign_guarded(papers, fds, parent)
                 }
             }
         };

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicI32, Ordering},
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         signal::{Signal, kill},
-        wait::{WaitPidFlag, waitpid},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
@@ -26,13 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct ZygoteLink {
     control: OwnedFd,
+    /// The guard's: the child of this process.
     pid: Pid,
     pidfd: Option<OwnedFd>,
+    /// The zygote's own, once it has said so; 0 before.
+    zygote: AtomicI32,
 }
 
 impl ZygoteLink {
     pub(crate) fn new(control: OwnedFd, pid: Pid) -> Self {
-        Self { control, pid, pidfd: birth::pidfd_open(pid).ok() }
+        Self { control, pid, pidfd: birth::pidfd_open(pid).ok(), zygote: AtomicI32::new(0) }
     }
 
     pub(crate) fn control(&self) -> BorrowedFd<'_> {
@@ -59,6 +63,10 @@ impl ZygoteLink {
     /// The next report; `Err` when the zygote is gone.
     pub(crate) fn report(&self) -> Result<Option<Report>, ZygoteGone> {
         match Report::receive(&self.control) {
+            Ok(Received::Message(Report::Reigns { pid })) => {
+                self.zygote.store(pid, Ordering::Relaxed);
+                Ok(Some(Report::Reigns { pid }))
+            }
             Ok(Received::Message(report)) => Ok(Some(report)),
             Ok(Received::Empty) => Ok(None),
             Ok(Received::Closed) | Err(_) => Err(ZygoteGone),
@@ -78,6 +86,15 @@ impl ZygoteLink {
         }
         // ECHILD: somebody else reaped it, or SIGCHLD is ignored.
         while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+    }
+
+    /// Waits for a zygote that this process has inherited, as the init of a container does when the
+    /// guard is killed.
+    pub(crate) fn reap_zygote(&self) {
+        let zygote = self.zygote.load(Ordering::Relaxed);
+        if zygote > 0 {
+            reap_orphan(Pid::from_raw(zygote));
+        }
     }
 
     fn ends_within(&self, patience: Duration) -> bool {
@@ -116,14 +133,11 @@ fn readable_within(fd: BorrowedFd<'_>, patience: Duration) -> bool {
     }
 }
 
-/// Waits for a worker that this process may have inherited: as PID 1, or as a subreaper.
+/// Waits for a process of the pool that this process may have inherited: as PID 1, or as a subreaper.
 pub(crate) fn reap_orphan(pid: Pid) {
-    match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-        Ok(nix::sys::wait::WaitStatus::StillAlive) => {
-            let _ = kill(pid, Signal::SIGKILL);
-            while waitpid(pid, None) == Err(Errno::EINTR) {}
-        }
-        // Reaped now, or not a child of ours.
-        _ => {}
+    // Any other answer: reaped now, or not a child of this process.
+    if waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive) {
+        let _ = kill(pid, Signal::SIGKILL);
+        while waitpid(pid, None) == Err(Errno::EINTR) {}
     }
 }

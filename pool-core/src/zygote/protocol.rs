@@ -23,6 +23,8 @@ pub(crate) enum Order {
 /// What the zygote reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
+    /// The zygote is ready.
+    Reigns { pid: i32 },
     /// A worker was started.
     Started { incarnation: u32, pid: i32 },
     /// A worker could not be started, with the error number.
@@ -77,6 +79,7 @@ impl Order {
 impl Report {
     pub(crate) fn send(self, socket: &impl AsFd) -> io::Result<()> {
         let words = match self {
+            Self::Reigns { pid } => [4, 0, pid as u32, 0],
             Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0],
             Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0],
             Self::Reaped { incarnation, status } => [3, incarnation, status as u32, 0],
@@ -91,6 +94,7 @@ impl Report {
                 1 => Received::Message(Self::Started { incarnation, pid: value as i32 }),
                 2 => Received::Message(Self::NotStarted { incarnation, errno: value as i32 }),
                 3 => Received::Message(Self::Reaped { incarnation, status: value as i32 }),
+                4 => Received::Message(Self::Reigns { pid: value as i32 }),
                 _ => Received::Closed,
             },
             Received::Empty => Received::Empty,
@@ -129,8 +133,10 @@ fn receive(socket: &impl AsFd) -> io::Result<Received<([u32; 4], Option<OwnedFd>
                 let mut fd = None;
                 for part in message.cmsgs()? {
                     if let ControlMessageOwned::ScmRights(fds) = part {
-                        // SAFETY: the kernel has just made these descriptors for us.
-                        fd = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).last();
+                        for raw in fds {
+                            // SAFETY: the kernel has just made this descriptor for us.
+                            fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+                        }
                     }
                 }
                 break (message.bytes, fd);

@@ -1,7 +1,7 @@
 //! What the zygote does until its parent is gone or tells it to end.
 //!
 //! Invariant: whatever it started is dead and reaped before it ends in order. When it is killed
-//! itself, its workers get the parent-death signal.
+//! itself, its workers get the parent-death signal, and `guard.rs` says what becomes of the rest.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use nix::{
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
     },
-    unistd::{ForkResult, Pid, fork, getppid},
+    unistd::{ForkResult, Pid, fork, getpid, getppid},
 };
 
 use super::{
@@ -28,14 +28,29 @@ use crate::{
     worker::{self, WorkerFds, WorkerPapers},
 };
 
-/// How often the zygote looks for its parent where the system has no pidfd.
-const LOOK_FOR_PARENT_MS: u16 = 250;
+/// How often parents and children are looked for where the system has no pidfd.
+pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
+
+/// Those with whom a zygote ends: whose child it is (its guard, or the pool's process), and above.
+pub(super) struct Overlords {
+    parent: Pid,
+    fds: Vec<OwnedFd>,
+    /// Whether each of them has a descriptor that tells.
+    known: bool,
+}
+
+impl Overlords {
+    pub(super) fn new(parent: Pid, fds: Vec<Option<OwnedFd>>) -> Self {
+        let known = fds.iter().all(Option::is_some);
+        Self { parent, fds: fds.into_iter().flatten().collect(), known }
+    }
+}
 
 /// Reigns until the parent is gone or says so; never returns to whoever made this process.
-pub(crate) fn reign(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
+pub(super) fn reign(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> ! {
     // A panic here is a defect; the workers still die with this process.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        if let Some(mut zygote) = Zygote::set_up(papers, fds, parent) {
+        if let Some(mut zygote) = Zygote::set_up(papers, fds, overlords) {
             while zygote.turn() {}
             zygote.kill_all();
         }
@@ -51,14 +66,13 @@ struct Worker {
 struct Zygote {
     papers: ZygotePapers,
     fds: ZygoteFds,
-    parent: Pid,
-    parent_fd: Option<OwnedFd>,
+    overlords: Overlords,
     children: SignalFd,
     workers: Vec<Worker>,
 }
 
 impl Zygote {
-    fn set_up(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> Option<Self> {
+    fn set_up(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> Option<Self> {
         birth::set_process_name("pool-zygote");
         birth::become_subreaper();
         let mut mask = SigSet::empty();
@@ -66,25 +80,19 @@ impl Zygote {
         mask.thread_block().ok()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let children = SignalFd::with_flags(&mask, flags).ok()?;
-        let parent_fd = birth::pidfd_open(parent).ok();
-        (getppid() == parent).then_some(Self {
-            papers,
-            fds,
-            parent,
-            parent_fd,
-            children,
-            workers: Vec::new(),
-        })
+        Report::Reigns { pid: getpid().as_raw() }.send(&fds.control).ok()?;
+        let guarded = getppid() == overlords.parent;
+        guarded.then_some(Self { papers, fds, overlords, children, workers: Vec::new() })
     }
 
     /// Waits for something to happen and answers it; `false` when it is time to end.
     fn turn(&mut self) -> bool {
-        let (control, parent) = match self.wait() {
+        let (control, gone) = match self.wait() {
             Ok(events) => events,
             Err(Errno::EINTR) => return true,
             Err(_) => return false,
         };
-        if parent || getppid() != self.parent {
+        if gone || getppid() != self.overlords.parent {
             return false;
         }
         while let Ok(Some(_)) = self.children.read_signal() {}
@@ -92,20 +100,18 @@ impl Zygote {
         !control || self.obey()
     }
 
-    /// Whether there is an order, and whether the parent is gone.
+    /// Whether there is an order, and whether parent or guard is gone.
     fn wait(&self) -> nix::Result<(bool, bool)> {
         let mut watched = vec![
             PollFd::new(self.fds.control.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
-        watched.extend(self.parent_fd.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-        let timeout = match self.parent_fd {
-            Some(_) => PollTimeout::NONE,
-            None => PollTimeout::from(LOOK_FOR_PARENT_MS),
-        };
-        poll(&mut watched, timeout)?;
-        let happened = |index: usize| watched.get(index).is_some_and(|fd| fd.any() == Some(true));
-        Ok((happened(0), happened(2)))
+        let fds = self.overlords.fds.iter();
+        watched.extend(fds.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        let look = PollTimeout::from(LOOK_FOR_PARENT_MS);
+        poll(&mut watched, if self.overlords.known { PollTimeout::NONE } else { look })?;
+        let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
+        Ok((happened(&watched[0]), watched[2..].iter().any(happened)))
     }
 
     /// Carries out all orders that are there; `false` when the parent says so or is gone.
@@ -175,7 +181,7 @@ impl Zygote {
     fn leave_to_worker(&self) {
         let _ = SigSet::all().thread_unblock();
         let mut own = vec![&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
-        own.extend(&self.parent_fd);
+        own.extend(&self.overlords.fds);
         for fd in own {
             close_for_good(fd);
         }
