@@ -81,6 +81,7 @@ impl Session {
         hub.turns = 0;
         while hub.state != State::Broken {
             match self.link.report() {
+                Ok(Some(Report::Reigns { .. })) => {}
                 Ok(Some(Report::Started { incarnation, pid })) => {
                     hub.engine.started(incarnation, pid);
                 }
@@ -153,6 +154,7 @@ impl Session {
     fn broken(&self, hub: &mut Hub) {
         hub.state = State::Broken;
         self.link.wait_for_end();
+        self.link.reap_zygote();
         // They are this process's children now if it is the init process of a container.
         for (place, incarnation, pid) in hub.engine.workers().collect::<Vec<_>>() {
             let (written, of) = self.board.occupant(place);
