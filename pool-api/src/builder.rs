@@ -7,12 +7,15 @@ use pool_core::{ForkBesideThreads, Pool, PoolOptions, StartMethod};
 
 use crate::{Result, WorkerPool};
 
+/// The types of a pool: of what is shared, of a worker's state, of what its exit returns.
+pub(crate) type Types<S, W, E> = PhantomData<fn() -> (S, W, E)>;
+
 /// Options of a pool; [`Builder::build`] checks them.
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder<S = (), W = (), E = ()> {
     options: PoolOptions,
-    types: PhantomData<fn() -> (S, W, E)>,
+    types: Types<S, W, E>,
 }
 
 impl Builder {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use pool_core::{Pool, StartMethod};
 use pool_ipc::Wire;
 
-use crate::{Builder, Error, Imap, Result, Tasks, imap::PlainImap};
+use crate::{Builder, Error, Imap, Result, Tasks, builder::Types, imap::PlainImap};
 
 /// A pool of workers.
 ///
@@ -33,7 +33,7 @@ use crate::{Builder, Error, Imap, Result, Tasks, imap::PlainImap};
 #[derive(Debug)]
 pub struct WorkerPool<S = (), W = (), E = ()> {
     pool: Pool,
-    types: PhantomData<fn() -> (S, W, E)>,
+    types: Types<S, W, E>,
 }
 
 impl WorkerPool {

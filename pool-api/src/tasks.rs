@@ -30,7 +30,8 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// Chunks for the whole input, if its length is known; `chunk_size` wins over it.
+    /// Chunks for the whole input (chunks of 4 items if its length is not known); `chunk_size` wins
+    /// over it.
     pub fn n_splits(mut self, chunks: usize) -> Self {
         self.options.n_splits = Some(chunks);
         self

@@ -5,6 +5,8 @@ use pool_ipc::Wire;
 
 use crate::{Imap, ImapResults, Result};
 
+type JobWith<C, I, R> = Job<WithContext<C, <I as Iterator>::Item, R>, I>;
+
 /// One call over some items with a context, see [`Tasks::with`](crate::Tasks::with).
 #[derive(Debug)]
 #[must_use = "nothing runs before the function is given"]
@@ -16,11 +18,7 @@ pub struct TasksWith<'p, I, C> {
 }
 
 impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
-    fn job<R: Wire>(
-        self,
-        f: fn(&C, I::Item) -> R,
-        lazy: bool,
-    ) -> Result<Job<WithContext<C, I::Item, R>, I>> {
+    fn job<R: Wire>(self, f: fn(&C, I::Item) -> R, lazy: bool) -> Result<JobWith<C, I, R>> {
         self.pool.job(f, self.context, self.items, &self.options, lazy)
     }
 

@@ -23,8 +23,8 @@ pub enum Error {
     NotInitialised,
     /// The start method cannot execute this program afresh; the text says why. Use `Fork` or `Threads`.
     CannotExecute(String),
-    /// The function is not part of the main executable (it lives in a shared library), so a fresh
-    /// copy would not find it. Use `Fork` or `Threads`.
+    /// The function is not part of the main executable (it lives in a shared library), so another
+    /// process cannot be told where it is. Use `Threads`.
     ForeignFunction,
     /// The start method was compiled out, or does not offer the call.
     NotSupported {
@@ -214,7 +214,7 @@ impl fmt::Display for Error {
                  main: turn on the feature `takeover`, or call `init()` first in main",
             ),
             Self::ForeignFunction => f.write_str(
-                "the function is not part of the main executable, so a fresh copy would not find it",
+                "the function is not part of the main executable, so a worker process would not find it",
             ),
             Self::NotSupported { method, what } => {
                 write!(f, "start method {method} does not offer {what}")

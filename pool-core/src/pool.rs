@@ -84,6 +84,21 @@ struct CrewSlot {
     crew: Option<Crew>,
     /// Whether a call has used the present workers.
     used: bool,
+    /// Crews of threads that newer ones have replaced; their unfinished calls keep them.
+    #[cfg(feature = "threads")]
+    retired: Vec<std::sync::Weak<crate::threads::ThreadCrew>>,
+}
+
+impl CrewSlot {
+    /// Lets the next call begin with a fresh crew; threads, unlike processes, are not replaced one by
+    /// one. What the old crew still runs it finishes; dropping it may wait for that.
+    #[cfg(feature = "threads")]
+    fn retire_threads(&mut self) -> Option<Crew> {
+        let Some(Crew::Threads(crew)) = &self.crew else { return None };
+        self.retired.retain(|crew| crew.strong_count() > 0);
+        self.retired.push(std::sync::Arc::downgrade(crew));
+        self.crew.take()
+    }
 }
 
 impl Pool {
@@ -122,7 +137,7 @@ impl Pool {
         }
         let crew = if start.is_eager() { Some(start.open(&plan)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
-        let slot = CrewSlot { crew, used: false };
+        let slot = CrewSlot { crew, ..CrewSlot::default() };
         let crew = Mutex::new(ManuallyDrop::new(slot));
         Ok(Self { plan, keep_alive: options.keep_alive, mark, crew })
     }
@@ -284,6 +299,12 @@ impl Pool {
     fn end(&self, processes: fn(&Session), threads: fn(&Crew)) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         // Not under the lock: a call that has to end may need it.
+        #[cfg(feature = "threads")]
+        let retired = std::mem::take(&mut self.slot().retired);
+        #[cfg(feature = "threads")]
+        for crew in retired.iter().filter_map(std::sync::Weak::upgrade) {
+            threads(&Crew::Threads(crew));
+        }
         let crew = self.slot().crew.as_ref().map(Crew::share);
         match &crew {
             None => return Ok(()),
@@ -310,13 +331,21 @@ impl Pool {
     /// The crew, made now if there is none.
     fn crew(&self) -> Result<Crew, Error> {
         self.refuse_if_foreign()?;
+        #[cfg(feature = "threads")]
+        let retired; // dropped when the lock is not held any more
         let mut slot = self.slot();
+        #[cfg(feature = "threads")]
+        {
+            retired = if slot.used && !self.keep_alive { slot.retire_threads() } else { None };
+        }
         if slot.crew.is_none() {
             slot.crew = Some(start_of(self.plan.method)?.open(&self.plan)?);
         }
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
         let used = std::mem::replace(&mut slot.used, true);
         drop(slot);
+        #[cfg(feature = "threads")]
+        drop(retired);
         if used && !self.keep_alive {
             #[allow(irrefutable_let_patterns)]
             if let Crew::Processes(session) = &crew {

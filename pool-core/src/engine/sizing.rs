@@ -13,6 +13,8 @@ pub(crate) struct SizingRules {
     pub(crate) n_splits: Option<usize>,
 }
 
+/// Items per chunk when an input of unknown length shall be split: MPIRE's.
+const SPLIT_OF_UNKNOWN: f64 = 4.0;
 const TARGET_NANOS: f64 = 200_000.0;
 const TARGET_BYTES: f64 = 1024.0 * 1024.0;
 /// How much larger than the last chunk the next one may be.
@@ -42,7 +44,10 @@ impl Sizer {
     /// Sizes for an input of `len` items on `workers` workers; never more than `most` in a chunk
     /// unless the user asks for it.
     pub(crate) fn new(rules: SizingRules, workers: usize, len: Option<u64>, most: usize) -> Self {
-        let split = || Some(len? as f64 / rules.n_splits? as f64);
+        let split = || {
+            let splits = rules.n_splits? as f64;
+            Some(len.map_or(SPLIT_OF_UNKNOWN, |len| len as f64 / splits))
+        };
         let fixed = rules.chunk_size.or_else(split).map(|size| {
             let size = size.max(1.0);
             Fixed { size, current: size }

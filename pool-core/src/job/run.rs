@@ -19,7 +19,7 @@ use crate::{
 pub struct JobOptions {
     /// Items per chunk, at least 1; fractions are carried over from chunk to chunk.
     pub chunk_size: Option<f64>,
-    /// Chunks for the whole input, whose length must be known, at least 1.
+    /// Chunks for the whole input, at least 1; chunks of 4 items if its length is not known.
     pub n_splits: Option<usize>,
     /// Most items that are under way, at least 1.
     pub max_tasks_active: Option<usize>,

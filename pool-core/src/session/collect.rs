@@ -54,6 +54,7 @@ impl Session {
     }
 
     fn tell_ended(&self, hub: &mut Hub, slot: usize, incarnation: u32, outcome: Outcome, why: Why) {
+        hub.urgent |= !matches!(why, Why::Complete);
         let mut out = Vec::new();
         hub.engine.ended(slot, incarnation, outcome, why, &mut out);
         hub.actions.extend(out);
@@ -76,9 +77,10 @@ impl Session {
         read().map_or(Cause::BadResult, |failure| failure.kind.into())
     }
 
-    /// Reads what the zygote reports, without waiting.
-    pub(super) fn read_reports(&self, hub: &mut Hub) {
+    /// Reads what the zygote reports, without waiting; whether there was anything.
+    pub(super) fn read_reports(&self, hub: &mut Hub) -> bool {
         hub.turns = 0;
+        let mut any = false;
         while hub.state != State::Broken {
             match self.link.report() {
                 Ok(Some(Report::Reigns { .. })) => {}
@@ -94,8 +96,10 @@ impl Session {
                 Ok(None) => break,
                 Err(_) => self.broken(hub),
             }
+            any = true;
         }
         self.act(hub);
+        any
     }
 
     /// A worker is dead and reaped: what it had is saved or lost, its place is filled again.

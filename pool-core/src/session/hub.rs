@@ -54,6 +54,8 @@ pub(crate) struct Hub {
     pub(super) driving: bool,
     /// Threads that wait for the one that drives.
     pub(super) waiting: usize,
+    /// Whether something was collected that does not wait for more: a failure, a chunk cut short.
+    pub(super) urgent: bool,
     /// Turns since reports were read last.
     pub(super) turns: u32,
     pub(super) state: State,

@@ -113,6 +113,7 @@ impl Session {
                 actions: VecDeque::new(),
                 driving: false,
                 waiting: 0,
+                urgent: false,
                 turns: 0,
                 state: State::Open,
                 next_context: 0,

@@ -101,14 +101,18 @@ impl Session {
     /// One turn of the driver: spins for news, then sleeps for it.
     fn turn<'s>(&'s self, hub: MutexGuard<'s, Hub>, appetite: Appetite) -> MutexGuard<'s, Hub> {
         let cursors = hub.cursors.clone();
-        let appetite = if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
+        let appetite =
+            if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
         drop(hub);
         let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
         if sys::spin_for(self.spin, || self.finished_since(&cursors) >= wanted) {
             return self.lock();
         }
         let mut hub = self.lock();
-        self.read_reports(&mut hub);
+        if self.read_reports(&mut hub) {
+            return hub; // maybe what is waited for
+        }
+        hub.urgent = false;
         let appetite =
             if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
         self.board.publisher_sleeps(appetite);
@@ -116,7 +120,7 @@ impl Session {
         let unclaimed = self.board.any_sleeper() && self.has_unclaimed(&hub);
         // Workers that have run dry wait for what this job publishes next.
         let dry = appetite.hungry && found > 0 && self.board.any_sleeper();
-        if dry || !self.board.publisher_found(found as i64) {
+        if dry || hub.urgent || !self.board.publisher_found(found as i64) {
             self.board.publisher_wakes();
             return hub;
         }

@@ -356,10 +356,9 @@ impl<F: Form> Results<F> {
 
     /// The block is the parent's from the report on.
     fn finish(self, desk: &mut Desk, claim: &Claim) {
-        let written = self.writer.count();
-        if written > 0 {
-            let head = head_len::<F::Output>(self.count);
-            desk.bytes_per_result = self.writer.used_bytes().saturating_sub(head) / written;
+        let bytes = self.writer.used_bytes().saturating_sub(head_len::<F::Output>(self.count));
+        if let Some(each) = bytes.checked_div(self.writer.count()) {
+            desk.bytes_per_result = each;
         }
         desk.lend(claim, self.block);
     }

@@ -8,7 +8,10 @@ use super::form::{Form, ItemAt, Surroundings, sealed::Sealed};
 
 /// `&F` where `F: Fn(A) -> R + Sync`, captures and borrows included.
 #[derive(Debug)]
-pub(crate) struct Scoped<'f, F, A, R>(PhantomData<(&'f F, fn(A) -> R)>);
+pub(crate) struct Scoped<'f, F, A, R> {
+    closure: PhantomData<&'f F>,
+    task: PhantomData<fn(A) -> R>,
+}
 
 impl<F, A, R> Sealed for Scoped<'_, F, A, R> {}
 

@@ -49,7 +49,8 @@ pub(crate) fn learn_locations(quiet: bool) {
                 };
                 let _ = LAST.try_with(|last| last.replace(Some(seen)));
             }
-            if !(in_task && QUIET.load(Ordering::Relaxed)) {
+            // Where a panic aborts, it is not carried home: what it prints is all there is.
+            if !(in_task && QUIET.load(Ordering::Relaxed) && cfg!(panic = "unwind")) {
                 before(info);
             }
         }));
