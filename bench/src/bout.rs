@@ -3,7 +3,7 @@
 //! Invariant: every round runs every subject once, beginning with another one each time, so that whatever
 //! disturbs the machine disturbs all of them; a ratio is taken round by round.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     Outcome,
@@ -55,6 +55,9 @@ impl Sample {
         Self { value, each }
     }
 }
+
+/// What a sample should take at most, so that a slow subject does not keep the others waiting.
+pub(crate) const LONGEST_SAMPLE: Duration = Duration::from_millis(120);
 
 type Turn<'a> = Box<dyn FnMut() -> Outcome<Sample> + 'a>;
 

@@ -20,6 +20,7 @@ mod work;
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use bout::Scale;
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 
 /// How a part of a row ends.
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -60,6 +61,8 @@ fn run() -> Outcome<bool> {
         }
     }
     if let Some(name) = part {
+        // Nobody reads what this copy would print after the one that started it.
+        set_pdeathsig(Signal::SIGKILL)?;
         let part = rows::PARTS.iter().find(|part| part.name == name).ok_or("no such part")?;
         (part.run)(&Scale { quick })?;
         return Ok(true);

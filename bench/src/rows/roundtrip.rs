@@ -3,7 +3,11 @@
 //! A function that does nothing on one warm worker: while it is hot, in calls one behind the other, and after it
 //! has slept for longer than a millisecond.
 
-use std::{sync::atomic::Ordering::SeqCst, thread, time::Duration};
+use std::{
+    sync::atomic::Ordering::SeqCst,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::bounded;
 use pool_affinity::{CpuSet, current_cpus};
@@ -11,7 +15,7 @@ use pool_shm::futex;
 
 use crate::{
     Outcome,
-    bout::{Bout, Expected, Sample, Scale, median, timed},
+    bout::{Bout, Expected, LONGEST_SAMPLE, Sample, Scale, median, timed},
     line::{Goal, Unit},
     peer::Peer,
     pools::Pools,
@@ -125,11 +129,15 @@ fn asleep(count: usize, mut call: impl FnMut() -> Outcome) -> Outcome<Sample> {
 }
 
 fn each(count: usize, mut call: impl FnMut() -> Outcome) -> Outcome<Vec<f64>> {
+    let begun = Instant::now();
     let mut micros = Vec::with_capacity(count);
     for _ in 0..count {
         let (done, seconds) = timed(&mut call);
         done?;
         micros.push(seconds * 1e6);
+        if begun.elapsed() > LONGEST_SAMPLE {
+            break;
+        }
     }
     Ok(micros)
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{
     Outcome,
-    bout::{Bout, Expected, Scale, timed},
+    bout::{Bout, Expected, LONGEST_SAMPLE, Scale, timed},
     line::{Goal, Unit},
     pools::Pools,
     thread_pool::ThreadPool,
@@ -41,8 +41,9 @@ pub(crate) fn run(scale: &Scale, workers: usize) -> Outcome {
                 expected.floor = floor.map(Goal::Value);
                 expected.aim = aim.map(Goal::Value);
             }
+            let mut fitting = count;
             bout.subject(pool.start_method().to_string(), expected, move || {
-                rate(count, || {
+                rate(&mut fitting, |count| {
                     let tasks = pool.tasks(0..count);
                     Ok(match chunk {
                         Some(size) => tasks.chunk_size(size).map(step)?,
@@ -52,21 +53,30 @@ pub(crate) fn run(scale: &Scale, workers: usize) -> Outcome {
             });
         }
         let threads = &threads;
+        let (mut fitting, mut fitting_rayon) = (count, count);
         bout.baseline(baseline.clone(), move || {
-            rate(count, || Ok(threads.map(0..count, chunk_of_threads)))
+            rate(&mut fitting, |count| Ok(threads.map(0..count, chunk_of_threads)))
         });
         let rayon = &rayon;
         bout.baseline(RAYON, move || {
-            rate(count, || Ok(rayon.install(|| (0..count).into_par_iter().map(step).collect())))
+            rate(&mut fitting_rayon, |count| {
+                Ok(rayon.install(|| (0..count).into_par_iter().map(step).collect()))
+            })
         });
         bout.run(scale.rounds(9))?;
     }
     Ok(())
 }
 
-/// Million tasks a second; the results are checked when the clock stands still.
-fn rate(count: u64, map: impl FnOnce() -> Outcome<Vec<u64>>) -> Outcome<f64> {
-    let (results, seconds) = timed(map);
-    assert!(results?.into_iter().eq((0..count).map(step)), "a result is wrong or misplaced");
-    Ok(count as f64 / seconds / 1e6)
+/// Million tasks a second; the results are checked when the clock stands still. What took too long is given fewer tasks
+/// next time.
+fn rate(count: &mut u64, map: impl FnOnce(u64) -> Outcome<Vec<u64>>) -> Outcome<f64> {
+    let tasks = *count;
+    let (results, seconds) = timed(|| map(tasks));
+    assert!(results?.into_iter().eq((0..tasks).map(step)), "a result is wrong or misplaced");
+    let share = LONGEST_SAMPLE.as_secs_f64() / seconds;
+    if share < 1.0 {
+        *count = ((tasks as f64 * share) as u64).clamp(1000, tasks);
+    }
+    Ok(tasks as f64 / seconds / 1e6)
 }
