@@ -158,7 +158,6 @@ impl Session {
     fn broken(&self, hub: &mut Hub) {
         hub.state = State::Broken;
         self.link.wait_for_end();
-        self.link.reap_zygote();
         // They are this process's children now if it is the init process of a container.
         for (place, incarnation, pid) in hub.engine.workers().collect::<Vec<_>>() {
             let (written, of) = self.board.occupant(place);

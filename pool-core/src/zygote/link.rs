@@ -84,16 +84,29 @@ impl ZygoteLink {
         if !self.ends_within(PATIENCE) {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
-        // ECHILD: somebody else reaped it, or SIGCHLD is ignored.
-        while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+        let status = loop {
+            match waitpid(self.pid, None) {
+                Err(Errno::EINTR) => {}
+                // ECHILD: somebody else reaped it, or SIGCHLD is ignored.
+                status => break status,
+            }
+        };
+        if matches!(status, Ok(WaitStatus::Signaled(..))) {
+            self.reap_zygote();
+        }
     }
 
     /// Waits for a zygote that this process has inherited, as the init of a container does when the
-    /// guard is killed.
-    pub(crate) fn reap_zygote(&self) {
-        let zygote = self.zygote.load(Ordering::Relaxed);
-        if zygote > 0 {
-            reap_orphan(Pid::from_raw(zygote));
+    /// guard is killed. A guard that ends in order has reaped it: then its number may be another's.
+    fn reap_zygote(&self) {
+        while let Ok(Some(_)) = self.report() {}
+        let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
+        if zygote.as_raw() > 0 && zygote != self.pid {
+            // It notices, and ends what it has started.
+            if let Ok(pidfd) = birth::pidfd_open(zygote) {
+                readable_within(pidfd.as_fd(), PATIENCE);
+            }
+            reap_orphan(zygote);
         }
     }
 

@@ -1,0 +1,269 @@
+//! Whoever is killed: nothing of the pool survives it by a second, nor do programs that tasks started.
+
+#[path = "support/scenario.rs"]
+mod scenario;
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+use pool_core::{Cause, Error, ExitStatus, ForkBesideThreads, Pool, StartMethod};
+use scenario::{
+    Subject, ask, is_dead, job, kill_now, options, pool, process_methods, run, say, wait_for_go,
+    within_a_second,
+};
+
+fn main() {
+    run(
+        &[
+            ("parent_killed", parent_killed),
+            ("parent_killed_after_the_thread_that_made_the_pool", maker_thread_gone),
+            ("parent_exits", parent_exits),
+            ("zygote_killed", || above_workers_killed("pool-zygote")),
+            ("guard_killed", || above_workers_killed("pool-guard")),
+            ("worker_killed", worker_killed),
+            ("pool_dropped", pool_dropped),
+            ("as_init_of_a_container", as_init),
+        ],
+        &[
+            ("sleepers", |method| sleep_in_tasks(&pool(method, 2))),
+            ("sleepers_of_another_thread", sleepers_of_another_thread),
+            ("exits", exits),
+            ("survives", survives),
+            ("loses_one", loses_one),
+            ("drops", drops),
+            ("init", init),
+        ],
+    );
+}
+
+/// Prints who it is and starts a program, all of which would take long.
+fn sleep_long(_: u64) {
+    let program = Command::new("sleep").arg("1000").spawn().expect("sleep");
+    say(format!("task {} {}", std::process::id(), program.id()));
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn sleep_unless_zero(x: u64) {
+    if x > 0 {
+        sleep_long(x);
+    }
+}
+
+fn sleep_in_tasks(pool: &Pool) {
+    let _ = job(pool, sleep_long, 0..2).expect("a job").values(true);
+}
+
+/// Worker and program of two tasks that sleep.
+fn two_tasks(subject: &mut Subject) -> Vec<(Pid, Pid)> {
+    let mut one = || {
+        let numbers = subject.expect("task");
+        let (worker, program) = numbers.split_once(' ').expect("two numbers");
+        let pid = |text: &str| Pid::from_raw(text.parse().expect("a number"));
+        (pid(worker), pid(program))
+    };
+    vec![one(), one()]
+}
+
+fn parent_killed() {
+    for method in process_methods() {
+        let mut subject = Subject::start("sleepers", method);
+        two_tasks(&mut subject);
+        kill_now(subject.pid());
+        let took = subject.group_is_gone();
+        println!("  {method}: all gone {} ms after the parent", took.as_millis());
+    }
+}
+
+fn sleepers_of_another_thread(method: StartMethod) {
+    let maker = std::thread::spawn(move || {
+        let mut options = options(method, 2);
+        // SAFETY: the other thread only waits for this one.
+        options.fork_beside_threads = Some(unsafe { ForkBesideThreads::i_answer_for_it() });
+        let pool = Pool::build(&options).expect("a pool");
+        ask(&pool, |x: u64| x, 1).expect("workers");
+        pool
+    });
+    sleep_in_tasks(&maker.join().expect("a pool"));
+}
+
+fn maker_thread_gone() {
+    for method in process_methods() {
+        let mut subject = Subject::start("sleepers_of_another_thread", method);
+        let tasks = two_tasks(&mut subject);
+        assert!(tasks.iter().all(|(worker, _)| !is_dead(*worker)), "{method}: the pool works on");
+        kill_now(subject.pid());
+        subject.group_is_gone();
+    }
+}
+
+fn exits(method: StartMethod) {
+    let pool = pool(method, 3);
+    let mut results = job(&pool, sleep_unless_zero, 0..3).expect("a job").results(true);
+    results.next().expect("a result").expect("no end").expect("a value");
+    wait_for_go();
+    std::process::exit(0);
+}
+
+fn parent_exits() {
+    for method in process_methods() {
+        let mut subject = Subject::start("exits", method);
+        two_tasks(&mut subject);
+        subject.go();
+        subject.ends_well();
+    }
+}
+
+fn survives(method: StartMethod) {
+    let first = pool(method, 2);
+    let broken = |result: Result<u64, Error>| matches!(result, Err(Error::PoolBroken));
+    let begin = job(&first, sleep_long, 0..2).expect("a job").values(true);
+    assert!(matches!(begin, Err(Error::PoolBroken)), "{begin:?}");
+    say("broken");
+    let begin = Instant::now();
+    assert!(broken(ask(&first, |x: u64| x, 1)));
+    assert!(broken(ask(&first, |x: u64| x, 1)));
+    assert!(begin.elapsed() < Duration::from_millis(100), "later calls fail at once");
+    wait_for_go();
+    drop(first);
+    assert_eq!(ask(&pool(method, 2), |x: u64| x + 1, 1).expect("a new pool works"), 2);
+}
+
+fn above_workers_killed(name: &str) {
+    for method in process_methods() {
+        let mut subject = Subject::start("survives", method);
+        two_tasks(&mut subject);
+        let victim = subject.named(name);
+        let begin = Instant::now();
+        kill_now(victim);
+        subject.expect("broken");
+        let told = begin.elapsed();
+        let gone = subject.group_is_gone();
+        println!(
+            "  {method}: PoolBroken after {} ms, all gone {} ms later",
+            told.as_millis(),
+            gone.as_millis()
+        );
+        assert!(told < Duration::from_secs(1));
+        subject.go();
+        subject.ends_well();
+    }
+}
+
+fn loses_one(method: StartMethod) {
+    let pool = pool(method, 2);
+    let mut outcomes = job(&pool, sleep_long, 0..2).expect("a job").results(false);
+    let lost = outcomes.next().expect("an outcome").expect("the pool lives").expect_err("killed");
+    let killed = Cause::Death(ExitStatus::Signal(Signal::SIGKILL as i32));
+    assert_eq!(lost.cause(), &killed);
+    say(format!("lost {}", lost.index()));
+    wait_for_go();
+}
+
+fn worker_killed() {
+    for method in process_methods() {
+        let mut subject = Subject::start("loses_one", method);
+        let tasks = two_tasks(&mut subject);
+        let begin = Instant::now();
+        kill_now(tasks[0].0);
+        subject.expect("lost");
+        println!("  {method}: told after {} ms", begin.elapsed().as_millis());
+        within_a_second(|| is_dead(tasks[0].1), |dead| *dead);
+        assert!(!is_dead(tasks[1].0) && !is_dead(tasks[1].1), "{method}: the other one lives");
+        subject.go();
+        subject.ends_well();
+    }
+}
+
+fn drops(method: StartMethod) {
+    let pool = pool(method, 3);
+    let mut results = job(&pool, sleep_unless_zero, 0..3).expect("a job").results(true);
+    results.next().expect("a result").expect("no end").expect("a value");
+    wait_for_go();
+    drop(results);
+    drop(pool);
+    say("dropped");
+    wait_for_go();
+}
+
+fn pool_dropped() {
+    for method in process_methods() {
+        let mut subject = Subject::start("drops", method);
+        two_tasks(&mut subject);
+        subject.go();
+        subject.expect("dropped");
+        let left = subject.processes();
+        assert_eq!(left.len(), 1, "{method}: nothing is left when drop returns: {left:?}");
+        subject.go();
+        subject.ends_well();
+    }
+}
+
+/// The other processes of this PID namespace.
+fn others() -> Vec<String> {
+    let own = std::process::id();
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let stat = |pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    pids.filter(|pid| *pid != own).filter_map(stat).collect()
+}
+
+fn init(method: StartMethod) {
+    assert_eq!(std::process::id(), 1);
+    let clean = || {
+        within_a_second(others, Vec::is_empty);
+    };
+    drop(exercise(method));
+    clean();
+    for victim in ["pool-zygote", "pool-guard", "worker-0"] {
+        let pool = exercise(method);
+        let comm = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let find = || {
+            let pids = others().into_iter().map(|stat| stat.split(' ').next().map(str::to_string));
+            pids.flatten().find(|pid| comm(pid).trim() == victim)
+        };
+        // It gives itself its name a moment after it was started.
+        within_a_second(find, Option::is_some);
+        let pid = find().and_then(|pid| pid.parse().ok()).expect("it runs");
+        kill_now(Pid::from_raw(pid));
+        let again = ask(&pool, |x: u64| x, 1);
+        assert!(
+            matches!(again, Ok(1) | Err(Error::PoolBroken)),
+            "{method}, {victim} killed: {again:?}"
+        );
+        drop(pool);
+        clean();
+    }
+    say("clean");
+}
+
+fn exercise(method: StartMethod) -> Pool {
+    let pool = pool(method, 2);
+    let mut values = job(&pool, |x: u64| x, 0..20).expect("a job").values(true).expect("values");
+    values.retain(|x| *x >= 20);
+    assert!(values.is_empty());
+    pool
+}
+
+fn as_init() {
+    let unshare = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--fork", "--pid", "--mount-proc", program]);
+        command
+    };
+    let allowed = unshare("true").output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        println!("  skipped: this user may not make a PID namespace");
+        return;
+    }
+    let program = std::env::current_exe().expect("this program");
+    for method in process_methods() {
+        let command = unshare(program.to_str().expect("a path in UTF-8"));
+        let mut subject = Subject::start_by(command, "init", method);
+        subject.expect("clean");
+        subject.reap();
+    }
+}
