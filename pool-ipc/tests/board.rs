@@ -90,6 +90,31 @@ fn a_chunk_for_one_place_waits_for_it() {
     assert_eq!(board.slot_state(1), SlotState::Ready);
 }
 
+/// However many publications a claimer was too busy to follow, it sleeps beside none that is for it.
+#[test]
+fn a_chunk_for_the_busy_is_not_passed_over() {
+    for slots in [2, 3, 40, 200] {
+        for others in [1, 7, 15, 17, 33, 100, 500] {
+            let board = board(2, slots);
+            let [mut busy, mut other] =
+                [0, 1].map(|place| Claimer::new(board.clone(), place, 1, 0));
+            board.publish(0, &for_audience(Some(0), 0));
+            assert_eq!(claim(&mut busy), Some(0));
+            assert_eq!(claim(&mut busy), None);
+            board.release(0);
+            board.publish(0, &for_audience(Some(0), 0));
+            for _ in 0..others {
+                board.publish(1, &for_audience(None, 0));
+                assert_eq!(claim(&mut other), Some(1));
+                board.release(1);
+            }
+            assert_eq!(claim(&mut busy), Some(0), "{slots} slots, {others} others");
+            assert_eq!(claim(&mut busy), None);
+            assert!(busy.prepare_sleep().is_some());
+        }
+    }
+}
+
 #[test]
 fn a_chunk_for_the_young_is_not_for_the_old() {
     let board = board(2, 1);

@@ -21,10 +21,13 @@ pub struct Claimer {
     hint: usize,
     /// How many publications this claimer has looked at, or knows to be others'.
     seen: u64,
-    /// The count of publications when this claimer read it last.
+    /// The count of publications when this claimer read it last, and when it did so before.
     known: u64,
+    known_before: u64,
     /// Claims until all slots are searched although there are new publications.
     until_search: u32,
+    /// Publications were skipped that may still be ready: only a search finds them.
+    skipped: bool,
 }
 
 /// A claimer that is behind by more than this asks how far the others are.
@@ -55,7 +58,17 @@ impl Claimer {
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
         let hint = place as usize % board.slots.len();
-        Self { board, place, incarnation, hint, seen: 0, known: 0, until_search: 0 }
+        Self {
+            board,
+            place,
+            incarnation,
+            hint,
+            seen: 0,
+            known: 0,
+            known_before: 0,
+            until_search: 0,
+            skipped: false,
+        }
     }
 
     /// The place on the board.
@@ -76,62 +89,77 @@ impl Claimer {
         &self.board
     }
 
-    /// Claims a ready slot, if this claimer has not yet looked at all publications.
+    /// Claims a ready slot, if there is one for this claimer among the publications that it has not
+    /// looked at.
     ///
     /// Looks at the slots in the order in which they were published, each publication once, and now
-    /// and then at all of them. A slot that another claimer was about to take when it died may be
-    /// passed over; [`Claimer::search`] finds it.
+    /// and then at all of them. `None` says that none is left; only a slot for which a wake-up was lost
+    /// with a dead claimer is left to [`Claimer::search`].
     #[inline]
     pub fn claim(&mut self) -> Option<Claim> {
-        if self.seen == self.known {
-            // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
-            self.known = self.board.header.published.0.load(SeqCst);
-            if self.seen == self.known {
-                return None;
+        loop {
+            if self.seen == self.known && !self.hears_of_more() {
+                return if self.skipped { self.search() } else { None };
             }
-        }
-        let published = self.known;
-        let slots = self.board.slots.len() as u64;
-        if published.wrapping_sub(self.seen) > slots {
-            self.seen = published.wrapping_sub(slots); // what was published before is overwritten
-        }
-        if self.until_search == 0 {
-            let found = self.search();
-            if found.is_none() {
-                self.seen = published;
+            let slots = self.board.slots.len() as u64;
+            let mut behind = self.known.wrapping_sub(self.seen);
+            if behind > slots {
+                // What was published more than a round ago is overwritten.
+                (self.seen, self.skipped) = (self.known.wrapping_sub(slots), true);
+                behind = slots;
             }
-            return found;
-        }
-        let mut behind = published.wrapping_sub(self.seen);
-        if behind > FAR_BEHIND {
-            // Only a hint: what is skipped although nobody has it is found by a search.
-            let claimed = self.board.header.claimed.0.load(Relaxed);
-            if published.wrapping_sub(claimed) < behind {
-                self.seen = claimed;
-                behind = published.wrapping_sub(claimed);
-            }
-        }
-        let order = self.board.publications();
-        for _ in 0..behind {
-            let at = self.seen;
-            self.seen = at.wrapping_add(1);
-            let index = order[(at % slots) as usize].load(Relaxed) as usize;
-            if let Some(claim) = self.claim_at(index) {
-                self.until_search -= 1;
-                if at.is_multiple_of(SAY_EVERY) {
-                    self.board.header.claimed.0.store(at, Relaxed);
+            if self.until_search == 0 {
+                let found = self.search();
+                if found.is_none() {
+                    self.seen = self.known;
                 }
-                return Some(claim);
+                return found;
+            }
+            if behind > FAR_BEHIND {
+                // Only a hint: what is skipped although nobody has it is found by a search.
+                let claimed = self.board.header.claimed.0.load(Relaxed);
+                if self.known.wrapping_sub(claimed) < behind {
+                    (self.seen, self.skipped) = (claimed, true);
+                    behind = self.known.wrapping_sub(claimed);
+                }
+            }
+            let order = self.board.publications();
+            for _ in 0..behind {
+                let at = self.seen;
+                self.seen = at.wrapping_add(1);
+                let index = order[(at % slots) as usize].load(Relaxed) as usize;
+                if let Some(claim) = self.claim_at(index) {
+                    self.until_search -= 1;
+                    if at.is_multiple_of(SAY_EVERY) {
+                        self.board.header.claimed.0.store(at, Relaxed);
+                    }
+                    return Some(claim);
+                }
             }
         }
-        None
+    }
+
+    /// Reads how many publications there are, once all that were known are looked at; whether more.
+    #[inline]
+    fn hears_of_more(&mut self) -> bool {
+        // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
+        let published = self.board.header.published.0.load(SeqCst);
+        if published == self.known {
+            return false;
+        }
+        // A round since the look began: an entry may have been overwritten before it was read.
+        self.skipped |= published.wrapping_sub(self.known_before) >= self.board.slots.len() as u64;
+        (self.known_before, self.known) = (self.known, published);
+        true
     }
 
     /// Claims a ready slot, wherever it is.
     pub fn search(&mut self) -> Option<Claim> {
         self.until_search = SEARCH_EVERY;
         let slots = self.board.slots.len();
-        (0..slots).find_map(|step| self.claim_at((self.hint + step) % slots))
+        let found = (0..slots).find_map(|step| self.claim_at((self.hint + step) % slots));
+        self.skipped &= found.is_some();
+        found
     }
 
     #[inline]

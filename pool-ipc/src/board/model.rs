@@ -54,7 +54,8 @@ pub(super) fn leaked(shape: Shape) -> Board {
         }),
         sleepers: Line(std::array::from_fn(|_| zero())),
     };
-    let rings = (0..(shape.places + 1) * shape.slots).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
+    let rings =
+        (0..(shape.places + 1) * shape.slots).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
     Board {
         header: Box::leak(Box::new(header)),
         rows: Box::leak((0..shape.places).map(|_| row()).collect()),

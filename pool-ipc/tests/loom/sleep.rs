@@ -26,6 +26,35 @@ fn a_claimer_that_sleeps_is_seen_or_sees() {
     });
 }
 
+/// The same while later publications overwrite the place where the chunk is noted down.
+#[test]
+fn a_chunk_is_seen_though_its_entry_is_overwritten() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 2);
+        // The first claim is a search; from the second on it goes by the entries.
+        let (mut me, claim) = claimed(&board, 1).remove(0);
+        let _ = report(&me, claim);
+        board.release(0);
+        let worker = thread::spawn(move || {
+            let slot = me.claim().map(|claim| claim.slot());
+            let sleeps = slot.is_none() && me.prepare_sleep().is_some();
+            (me, slot, sleeps)
+        });
+        let mut told = board.publish(0, &described(1, 1));
+        for _ in 0..2 {
+            told |= board.publish(1, &described(1, 1));
+            if !board.take_back(1) {
+                break;
+            }
+        }
+        let (mut me, slot, sleeps) = worker.join().unwrap();
+        assert!(!sleeps || told, "asleep beside a chunk");
+        if slot != Some(0) {
+            assert_eq!(me.claim().map(|claim| claim.slot()), Some(0), "asleep again");
+        }
+    });
+}
+
 /// As long as the publisher wakes one for each chunk when told to, all chunks are claimed.
 #[test]
 fn sleepers_wake_until_all_is_claimed() {
