@@ -74,8 +74,8 @@ impl Peer {
     }
 
     /// A child that hits the ball back by spinning on it, and sleeps while its switch is off.
-    pub(crate) fn spinning() -> Outcome<Self> {
-        Self::fork(None, |words| {
+    pub(crate) fn spinning(cpu: Option<usize>) -> Outcome<Self> {
+        Self::fork(cpu, |words| {
             loop {
                 if words.switch().load(SeqCst) == 0 {
                     futex::wait(words.switch(), 0, None);

@@ -23,7 +23,7 @@ use crate::{
 
 const FUTEX: &str = "bare futex, free";
 const FUTEX_TWO: &str = "bare futex, two CPUs";
-const SPIN: &str = "bare spin";
+const SPIN: &str = "bare spin, two CPUs";
 const CROSSBEAM: &str = "crossbeam, a thread";
 /// Long enough for whoever spins before sleeping to be asleep.
 const PAUSE: Duration = Duration::from_micros(1500);
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_micros(1500);
 pub(crate) fn run(scale: &Scale) -> Outcome {
     let all = current_cpus()?;
     let (ours, theirs) = (all.first().unwrap_or(0), all.last().unwrap_or(0));
-    let spinning = Peer::spinning()?;
+    let spinning = Peer::spinning(Some(theirs))?;
     let free = Peer::sleeping(None)?;
     let apart = Peer::sleeping(Some(theirs))?;
     let pools = Pools::build(1)?;
@@ -76,9 +76,12 @@ pub(crate) fn run(scale: &Scale) -> Outcome {
     bout.baseline(SPIN, || {
         spinning.words().switch().store(1, SeqCst);
         futex::wake(spinning.words().switch(), 1);
-        let sample = hot(fast, || {
-            spinning.hit_spinning();
-            Ok(())
+        // Two that spin on one CPU would wait for the scheduler.
+        let sample = pinned(&mut || {
+            hot(fast, || {
+                spinning.hit_spinning();
+                Ok(())
+            })
         });
         spinning.words().switch().store(0, SeqCst);
         sample
