@@ -362,7 +362,7 @@ impl Engine {
     /// Nobody wants the job's results any more. Answers with the slots of its published chunks: one
     /// that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`] where
     /// that worked; the others are to be cancelled.
-    pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
+    pub(crate) fn cancel_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
         match self.jobs.get_mut(&job) {
             Some(book) => book.open = false,
             None => return Vec::new(),
@@ -386,16 +386,26 @@ impl Engine {
         for chunk in &dropped {
             self.finish(chunk, out);
         }
-        // What the job was still reading, if it ended by a panic.
-        for slot in 0..self.slots.len() {
-            if matches!(self.slots[slot], SlotUse::Lent { job: of, .. } if of == job) {
-                out.push(Action::Release { slot });
-                self.free(slot);
-            }
-        }
         self.admit_held();
         self.dispatch(out);
         self.published().filter(|(_, chunk)| chunk.job == job).map(|(slot, _)| slot).collect()
+    }
+
+    /// As [`Engine::cancel_job`], and nobody reads the job's results any more: the slots that it was
+    /// lent and has not given back (its caller panicked) are free.
+    pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
+        let published = self.cancel_job(job, out);
+        if self.free_slots < self.slots.len() {
+            for slot in 0..self.slots.len() {
+                if matches!(self.slots[slot], SlotUse::Lent { job: of, .. } if of == job) {
+                    out.push(Action::Release { slot });
+                    self.free(slot);
+                }
+            }
+            self.admit_held();
+            self.dispatch(out);
+        }
+        published
     }
 
     /// A published chunk of a closed job was taken back before anybody claimed it.

@@ -20,6 +20,7 @@ impl Session {
     pub(crate) fn stop(&self) {
         let mut hub = self.lock();
         self.fail_all(&mut hub, &Fatal::Terminated, |inbox| inbox.lazy);
+        self.cancel_failed(&mut hub);
         drop(hub);
         let busy = |hub: &Hub| hub.inboxes.values().any(|inbox| inbox.fatal.is_none());
         self.drive_until(ANYTHING, |hub| hub.state == State::Broken || !busy(hub));
@@ -39,6 +40,7 @@ impl Session {
             hub.state = State::Ending;
         }
         self.fail_all(&mut hub, &Fatal::Terminated, |_| true);
+        self.cancel_failed(&mut hub);
         for (_, incarnation, _) in hub.engine.workers() {
             // A zygote that is gone has no workers; reading its reports tells.
             let _ = self.link.kill(incarnation);

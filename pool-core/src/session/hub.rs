@@ -228,19 +228,37 @@ impl Session {
         }
         let mut out = Vec::new();
         self.release(hub, released, &mut out);
-        for slot in hub.engine.close_job(job, &mut out) {
-            let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
-            if !in_hand && self.board.take_back(slot) {
-                hub.engine.taken_back(slot, &mut out);
-            } else {
-                self.board.cancel(slot);
-            }
-        }
+        let published = hub.engine.close_job(job, &mut out);
+        self.take_back(hub, published, &mut out);
         hub.actions.extend(out);
         self.act(hub);
         if hub.waiting > 0 {
             self.changed.notify_all();
         }
+    }
+
+    /// Takes chunks back that nobody has claimed, and tells the claimers of the others.
+    fn take_back(&self, hub: &mut Hub, published: Vec<usize>, out: &mut Vec<Action>) {
+        for slot in published {
+            let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
+            if !in_hand && self.board.take_back(slot) {
+                hub.engine.taken_back(slot, out);
+            } else {
+                self.board.cancel(slot);
+            }
+        }
+    }
+
+    /// Takes back what has not begun of jobs that have failed but whose callers do not know yet.
+    pub(super) fn cancel_failed(&self, hub: &mut Hub) {
+        let failed = |(job, inbox): (&JobId, &Inbox)| inbox.fatal.is_some().then_some(*job);
+        let mut out = Vec::new();
+        for job in hub.inboxes.iter().filter_map(failed).collect::<Vec<_>>() {
+            let published = hub.engine.cancel_job(job, &mut out);
+            self.take_back(hub, published, &mut out);
+        }
+        hub.actions.extend(out);
+        self.act(hub);
     }
 
     /// From now on chunks go to workers that are started later; the present ones leave.
