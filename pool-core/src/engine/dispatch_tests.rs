@@ -277,7 +277,7 @@ fn a_worker_with_full_hands_is_told_when_its_job_is_closed() {
     let (published, told) = crew.close();
     assert_eq!(
         (published, told),
-        (vec![1], vec!["release 0".to_string(), "publish 1".to_string()])
+        (vec![1], vec!["publish 1".to_string(), "release 0".to_string()])
     );
     assert!(!crew.engine.is_open(crew.job));
     // Should it come too early and be full again, it is told again.
