@@ -1,0 +1,60 @@
+//! What a case is.
+
+use std::error::Error;
+
+use pool_api::{Builder, StartMethod, WorkerPool};
+
+/// How a case ends; failed assertions panic.
+pub(crate) type Outcome = Result<(), Box<dyn Error>>;
+
+/// One behaviour, tried with one start method at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(StartMethod) -> Outcome,
+    pub(crate) on: On,
+    /// Too heavy for a build without optimisations.
+    pub(crate) release_only: bool,
+}
+
+/// With which start methods a case means something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    All,
+    /// Where a worker can die or refuse bytes.
+    Processes,
+}
+
+impl Case {
+    pub(crate) const fn new(name: &'static str, run: fn(StartMethod) -> Outcome) -> Self {
+        Self { name, run, on: On::All, release_only: false }
+    }
+
+    pub(crate) const fn processes(self) -> Self {
+        Self { on: On::Processes, ..self }
+    }
+
+    pub(crate) const fn heavy(self) -> Self {
+        Self { release_only: true, ..self }
+    }
+
+    pub(crate) fn applies_to(&self, method: StartMethod) -> bool {
+        let suits = self.on == On::All || method != StartMethod::Threads;
+        suits && !(self.release_only && cfg!(debug_assertions))
+    }
+}
+
+/// A pool of `n` workers.
+pub(crate) fn pool(method: StartMethod, n: usize) -> pool_api::Result<WorkerPool> {
+    builder(method, n).build()
+}
+
+/// The same, before it is built.
+pub(crate) fn builder(method: StartMethod, n: usize) -> Builder {
+    WorkerPool::builder().start_method(method).n_jobs(n)
+}
+
+/// `big` with optimisations, `small` without.
+pub(crate) const fn sized(big: usize, small: usize) -> usize {
+    if cfg!(debug_assertions) { small } else { big }
+}

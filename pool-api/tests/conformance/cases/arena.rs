@@ -1,0 +1,176 @@
+//! Limits of memory and address space are typed errors, and small arenas are enough for large jobs.
+
+use std::process::{Command, ExitCode};
+
+use pool_api::{Cause, Error, StartMethod};
+
+use crate::case::{Case, Outcome, builder, pool, sized};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("items_beyond_the_limit", large_items),
+    Case::new("results_beyond_the_limit", large_results),
+    Case::new("results_larger_than_the_arena_together", many_large_results),
+    Case::new("items_larger_than_the_arena_together", many_large_items),
+    Case::new("default_chunks_of_large_results", default_chunks),
+    Case::new("slow_consumer_of_large_results", slow_consumer),
+    Case::new("little_address_space", little_space).processes(),
+];
+
+/// The word before a method and a number of workers.
+pub(crate) const LITTLE_SPACE: &str = "--in-little-space";
+
+const LIMIT: u64 = 8 << 20;
+
+fn large_items(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).arena_limit(LIMIT).build()?;
+    let items = |large: usize| (0..4).map(move |n| vec![1u8; if n == 2 { large } else { 10 }]);
+    let sum = |bytes: Vec<u8>| bytes.len();
+    assert_eq!(pool.map(items(5 << 20), sum)?, [10, 10, 5 << 20, 10]);
+    let beyond = pool.map(items(9 << 20), sum);
+    if method == StartMethod::Threads {
+        // Nothing is encoded: there is nothing to be too large.
+        assert_eq!(beyond?, [10, 10, 9 << 20, 10]);
+        return Ok(());
+    }
+    let error = beyond.expect_err("too large");
+    let Error::ItemTooLarge { bytes, limit } = error else { panic!("{error:?}") };
+    assert!(bytes >= 9 << 20 && limit <= LIMIT, "{error}");
+    assert_eq!(
+        error.to_string(),
+        format!("an encoded item takes {bytes} bytes, the arena limit is {limit}")
+    );
+    let context = pool.tasks(0..3u8).with(vec![1u8; 9 << 20]).map(|_, x| x);
+    assert!(matches!(context, Err(Error::ItemTooLarge { .. })), "{context:?}");
+    let mut lazy = pool.imap(items(9 << 20), sum);
+    assert!(lazy.any(|value| matches!(value, Err(Error::ItemTooLarge { .. }))));
+    drop(lazy);
+    assert_eq!(pool.map(items(5 << 20), sum)?.len(), 4, "the pool is usable");
+    Ok(())
+}
+
+fn large_results(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).arena_limit(LIMIT).build()?;
+    let make = |n: usize| vec![1u8; if n == 2 { 9 << 20 } else { n }];
+    if method == StartMethod::Threads {
+        assert_eq!(pool.map(0..4, make)?[2].len(), 9 << 20);
+        return Ok(());
+    }
+    for chunk_size in [1, 4] {
+        let failed = pool.tasks(0..4).chunk_size(chunk_size).map(make);
+        let Err(Error::Task(task)) = failed else { panic!("{failed:?}") };
+        assert_eq!(task.index(), 2);
+        let Cause::ResultTooLarge { bytes, limit } = *task.cause() else { panic!("{task}") };
+        assert!(bytes >= 9 << 20 && limit <= LIMIT, "{task}");
+        let text = format!("its result takes {bytes} bytes, the arena limit is {limit}");
+        assert!(task.to_string().ends_with(&text), "{task}");
+        let results = pool.tasks(0..4).chunk_size(chunk_size).map_results(make)?;
+        let good: Vec<bool> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(good, [true, true, false, true]);
+    }
+    Ok(())
+}
+
+fn mebibyte(n: u64) -> Vec<u64> {
+    vec![n; (1 << 20) / size_of::<u64>()]
+}
+
+fn is_mebibyte_of(values: &[u64], n: u64) -> bool {
+    values.len() == (1 << 20) / size_of::<u64>() && values.iter().all(|value| *value == n)
+}
+
+fn many_large_results(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).arena_limit(LIMIT).build()?;
+    let items = sized(500, 30) as u64;
+    for chunk_size in [1, 20, 500] {
+        let values = pool.tasks(0..items).chunk_size(chunk_size).map(mebibyte)?;
+        assert_eq!(values.len() as u64, items);
+        assert!((0..).zip(&values).all(|(n, values)| is_mebibyte_of(values, n)));
+    }
+    let values = pool.map(0..items, mebibyte)?;
+    assert!((0..items).zip(&values).all(|(n, values)| is_mebibyte_of(values, n)));
+    Ok(())
+}
+
+fn many_large_items(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).arena_limit(LIMIT).build()?;
+    let items = sized(500, 30) as u64;
+    for chunk_size in [1, 20] {
+        let tasks = pool.tasks((0..items).map(mebibyte)).chunk_size(chunk_size);
+        assert_eq!(tasks.map(|values| values[1000])?, (0..items).collect::<Vec<_>>());
+    }
+    let lazy = pool.imap((0..items).map(mebibyte), |values| values[1000]);
+    assert_eq!(lazy.collect::<Result<Vec<_>, _>>()?, (0..items).collect::<Vec<_>>());
+    Ok(())
+}
+
+fn default_chunks(method: StartMethod) -> Outcome {
+    let items = sized(10_000, 200) as u64;
+    let pool = pool(method, 2)?;
+    let mut seen = 0;
+    pool.tasks(0..items).for_each_view(mebibyte, |index, values| {
+        assert!(values.len() == 1 << 17 && values[index % 1000].to_native() == index as u64);
+        seen += 1;
+    })?;
+    assert_eq!(seen, items);
+    let some = items / 10;
+    let values = pool.map(0..some, mebibyte)?;
+    assert!((0..some).zip(&values).all(|(n, values)| is_mebibyte_of(values, n)));
+    Ok(())
+}
+
+fn slow_consumer(method: StartMethod) -> Outcome {
+    let items = sized(1500, 30) as u64;
+    for limit in [None, Some(LIMIT)] {
+        let mut options = builder(method, 2);
+        if let Some(limit) = limit {
+            options = options.arena_limit(limit);
+        }
+        let pool = options.build()?;
+        for (n, values) in (0..).zip(pool.imap(0..items, mebibyte)) {
+            // The consumer has more to do with a result than the worker had.
+            let values = values?;
+            let sum = (1..4).map(|k| values.iter().fold(k, |a, b| a ^ b.rotate_left(7))).max();
+            assert!(sum.is_some() && is_mebibyte_of(&values, n));
+        }
+    }
+    Ok(())
+}
+
+/// The same pool under a limit of address space that is too small for it, and under one that is not.
+fn little_space(method: StartMethod) -> Outcome {
+    let try_with = |kibibytes: u64, workers: usize| -> std::io::Result<String> {
+        let output = Command::new("sh")
+            .args(["-c", &format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"")])
+            .arg(std::env::current_exe()?)
+            .args([LITTLE_SPACE, &method.to_string(), &workers.to_string()])
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        Ok(format!("{} {said}{complaints}", output.status))
+    };
+    for (kibibytes, workers) in [(300 << 10, 64), (30 << 10, 1)] {
+        let told = try_with(kibibytes, workers)?;
+        assert!(told.starts_with("exit status: 0 refused: address space"), "{told}");
+    }
+    for (kibibytes, workers) in [(600 << 10, 2), (8 << 20, 64)] {
+        assert_eq!(try_with(kibibytes, workers)?, "exit status: 0 worked\n");
+    }
+    Ok(())
+}
+
+pub(crate) fn in_little_space(method: &str, workers: &str) -> ExitCode {
+    let method: StartMethod = method.parse().expect("a start method");
+    let workers = workers.parse().expect("a number");
+    let pool = match pool(method, workers) {
+        Ok(pool) => pool,
+        Err(error @ Error::Resources { .. }) => {
+            println!("refused: {error}");
+            return ExitCode::SUCCESS;
+        }
+        Err(other) => panic!("not a matter of resources: {other:?}"),
+    };
+    let values = pool.map(0..100u64, |x| vec![x; 1000]).expect("a pool that was built works");
+    assert_eq!(values[99], vec![99; 1000]);
+    println!("worked");
+    ExitCode::SUCCESS
+}

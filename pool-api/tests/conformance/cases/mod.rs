@@ -1,0 +1,39 @@
+//! The cases, one file per behaviour.
+
+mod arena;
+mod bounds;
+mod concurrency;
+mod context;
+mod failures;
+mod input;
+mod lifetimes;
+mod options;
+mod per_item;
+mod pinning;
+mod terminals;
+mod values;
+mod volumes;
+
+pub(crate) use arena::{LITTLE_SPACE, in_little_space};
+
+use crate::case::Case;
+
+/// All of them.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    let files = [
+        values::CASES,
+        terminals::CASES,
+        context::CASES,
+        options::CASES,
+        input::CASES,
+        concurrency::CASES,
+        lifetimes::CASES,
+        pinning::CASES,
+        failures::CASES,
+        per_item::CASES,
+        bounds::CASES,
+        arena::CASES,
+        volumes::CASES,
+    ];
+    files.into_iter().flatten()
+}

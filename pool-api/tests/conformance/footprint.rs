@@ -1,0 +1,87 @@
+//! What a process has of the system's resources.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
+
+/// How long what has ended may take to vanish from `/proc`.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Mappings may differ by this many: the allocator's own.
+const MAPPINGS: usize = 4;
+
+/// Descriptors, threads, children, mappings and names of shared memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Footprint {
+    descriptors: BTreeMap<String, usize>,
+    threads: usize,
+    children: Vec<u32>,
+    mappings: usize,
+    shared_mappings: Vec<String>,
+    names: Vec<String>,
+}
+
+impl Footprint {
+    pub(crate) fn now() -> Self {
+        let mut descriptors = BTreeMap::new();
+        for entry in entries("/proc/self/fd") {
+            if let Ok(target) = fs::read_link(format!("/proc/self/fd/{entry}")) {
+                let target = target.to_string_lossy().into_owned();
+                if !target.ends_with("/fd") {
+                    *descriptors.entry(target).or_insert(0) += 1;
+                }
+            }
+        }
+        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let shared =
+            |line: &&str| line.split(' ').nth(1).is_some_and(|rights| rights.ends_with('s'));
+        Self {
+            descriptors,
+            threads: entries("/proc/self/task").len(),
+            children: children_of(std::process::id()),
+            mappings: maps.lines().count(),
+            shared_mappings: maps.lines().filter(shared).map(str::to_string).collect(),
+            names: entries("/dev/shm"),
+        }
+    }
+
+    /// What there is now and was not then, or the other way round.
+    pub(crate) fn changes(&self) -> Option<String> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let now = Self::now();
+            let same = self.mappings.abs_diff(now.mappings) <= MAPPINGS
+                && *self == Self { mappings: self.mappings, ..now.clone() };
+            if same {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(format!("before: {self:#?}\nafter: {now:#?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn entries(folder: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// The process ids of this machine.
+pub(crate) fn processes() -> impl Iterator<Item = u32> {
+    entries("/proc").into_iter().filter_map(|name| name.parse().ok())
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let of_parent = |pid: &u32| {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        after_name.split_whitespace().nth(1).and_then(|ppid| ppid.parse().ok()) == Some(parent)
+    };
+    processes().filter(of_parent).collect()
+}

@@ -1,0 +1,63 @@
+//! A file of one test, to which tasks append: what they did is there even if they died of it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// A path of its own, empty when made and gone afterwards.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A path that nothing else uses.
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("scratch-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_file(&path);
+        Self(path)
+    }
+
+    /// The path as a value that may cross.
+    pub(crate) fn path(&self) -> String {
+        self.0.to_str().expect("the target folder has a readable name").to_string()
+    }
+
+    /// The numbers that were appended, sorted.
+    #[allow(dead_code)]
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        let bytes = std::fs::read(&self.0).unwrap_or_default();
+        let words = bytes.chunks_exact(8).map(|word| word.try_into().expect("eight bytes"));
+        let mut numbers: Vec<u64> = words.map(u64::from_ne_bytes).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Appends a number: one write, whole or not at all.
+#[allow(dead_code)]
+pub(crate) fn append(path: &str, number: u64) {
+    let opened: std::io::Result<File> = OpenOptions::new().append(true).create(true).open(path);
+    opened.expect("opens").write_all(&number.to_ne_bytes()).expect("appends");
+}
+
+/// Waits until `condition` holds; panics when it does not come to hold.
+#[allow(dead_code)]
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

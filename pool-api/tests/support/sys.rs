@@ -1,0 +1,39 @@
+//! The few system calls that tests need and std does not offer.
+
+// SAFETY: as in libc's headers for Linux.
+unsafe extern "C" {
+    #[link_name = "kill"]
+    safe fn libc_kill(pid: i32, signal: i32) -> i32;
+    #[link_name = "raise"]
+    safe fn libc_raise(signal: i32) -> i32;
+    #[link_name = "fork"]
+    fn libc_fork() -> i32;
+}
+
+/// The signal's number on Linux.
+pub(crate) const SIGKILL: i32 = 9;
+
+/// Sends a signal to a process.
+#[allow(dead_code)]
+pub(crate) fn kill(pid: u32, signal: i32) -> bool {
+    pid > 1 && libc_kill(pid as i32, signal) == 0
+}
+
+/// Sends a signal to a process group.
+#[allow(dead_code)]
+pub(crate) fn kill_group(group: u32, signal: i32) -> bool {
+    group > 1 && libc_kill(-(group as i32), signal) == 0
+}
+
+/// Sends a signal to the calling thread.
+#[allow(dead_code)]
+pub(crate) fn raise(signal: i32) {
+    libc_raise(signal);
+}
+
+/// Makes a copy of this process that goes on in the caller; what `fork` returns.
+#[allow(dead_code)]
+pub(crate) fn fork() -> i32 {
+    // SAFETY: for tasks in worker processes, which have one thread.
+    unsafe { libc_fork() }
+}
