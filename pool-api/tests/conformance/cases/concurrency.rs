@@ -4,7 +4,10 @@ use std::{sync::Arc, thread};
 
 use pool_api::{Error, StartMethod, WorkerPool};
 
-use crate::case::{Case, Outcome, builder, pool, sized};
+use crate::{
+    case::{Case, Outcome, builder, pool, sized},
+    scratch::wait_until,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("map_beside_an_unfinished_imap", beside_imap),
@@ -110,6 +113,8 @@ fn maker_ended(method: StartMethod) -> Outcome {
         .join()
         .expect("no panic")?,
     };
+    let workers = if method == StartMethod::Threads { 0 } else { 2 };
+    wait_until("all workers run", || pool.worker_pids().len() == workers);
     let pids = pool.worker_pids();
     for _ in 0..20 {
         assert_eq!(pool.map(0..100u64, square)?, squares(100));

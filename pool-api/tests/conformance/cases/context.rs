@@ -7,7 +7,10 @@ use pool_api::{
     rkyv::{self, Archive, Deserialize, Serialize, rancor::Fallible},
 };
 
-use crate::case::{Case, Outcome, pool};
+use crate::{
+    case::{Case, Outcome, pool},
+    scratch::wait_until,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("context_in_every_form", every_form),
@@ -89,6 +92,7 @@ fn decoded_once(method: StartMethod) -> Outcome {
         if method == StartMethod::Threads {
             assert_eq!(pids, [std::process::id()]);
         } else {
+            wait_until("both workers run", || pool.worker_pids().len() == 2);
             let workers = pool.worker_pids();
             assert!(pids.iter().all(|pid| workers.contains(pid)), "no worker was restarted");
             assert!(pids_before.is_empty() || pids_before == workers, "no worker was restarted");

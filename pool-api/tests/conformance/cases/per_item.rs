@@ -4,7 +4,7 @@ use pool_api::{Cause, ExitStatus, StartMethod};
 
 use crate::{
     case::{Case, Outcome, builder, pool, sized},
-    scratch::{Scratch, append},
+    scratch::{Scratch, append, wait_until},
     sys,
 };
 
@@ -114,6 +114,7 @@ fn forking(method: StartMethod) -> Outcome {
         append(path, n);
         std::process::id()
     })?;
+    wait_until("both workers run", || pool.worker_pids().len() == 2);
     let workers = pool.worker_pids();
     assert!(pids.iter().all(|pid| workers.contains(pid)), "{pids:?} {workers:?}");
     // The children appended, too, and were not heard of again.

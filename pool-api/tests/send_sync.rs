@@ -1,0 +1,44 @@
+//! What may cross threads, and what may be boxed: checked by the compiler.
+
+use std::error::Error as StdError;
+
+use pool_api::{Builder, Error, Process, StartMethod, TaskError, WorkerPool};
+
+fn crosses<T: Send + Sync + 'static>() {}
+fn moves<T: Send + 'static>() {}
+fn is_error<T: StdError + Send + Sync + 'static>() {}
+
+#[test]
+fn pools_are_shared_and_errors_boxed() {
+    crosses::<WorkerPool>();
+    crosses::<WorkerPool<String, Vec<u8>, u64>>();
+    // The parameters only name types: what they say of themselves does not matter.
+    crosses::<WorkerPool<std::rc::Rc<u8>>>();
+    crosses::<Builder>();
+    crosses::<StartMethod>();
+    moves::<Process<u64>>();
+    is_error::<Error>();
+    is_error::<TaskError>();
+    is_error::<pool_api::ParseStartMethodError>();
+}
+
+#[test]
+fn errors_go_through_the_question_mark() {
+    fn boxed() -> Result<(), Box<dyn StdError + Send + Sync>> {
+        WorkerPool::new(0)?;
+        Ok(())
+    }
+    let error = boxed().expect_err("no workers");
+    let error = error.downcast::<Error>().expect("the type is kept");
+    assert!(matches!(*error, Error::InvalidInput(_)), "{error}");
+}
+
+#[test]
+fn a_task_error_is_the_source() {
+    let pool = WorkerPool::builder().n_jobs(1).start_method(StartMethod::Threads).build();
+    let failed = pool.expect("a pool").apply((), |()| -> u8 { panic!("bad") });
+    let error = failed.expect_err("it panics");
+    let source = error.source().and_then(|source| source.downcast_ref::<TaskError>());
+    assert_eq!(source.map(TaskError::index), Some(0));
+    assert_eq!(source.map(ToString::to_string), Some(error.to_string()));
+}
