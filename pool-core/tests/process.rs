@@ -1,0 +1,137 @@
+//! One function in one process: its value, and every way it can end otherwise.
+
+#[path = "support/scenario.rs"]
+mod scenario;
+
+use nix::{
+    sys::signal::{Signal, raise},
+    unistd::Pid,
+};
+use pool_core::{Cause, Error, ExitStatus, Process, StartMethod};
+use scenario::{is_dead, process_methods, run, within_a_second};
+
+fn main() {
+    run(
+        &[
+            ("value", value),
+            ("panic", panics),
+            ("exit_code", exit_code),
+            ("signal", signal),
+            ("kill", kill),
+            ("is_alive", is_alive),
+            ("drop_kills", drop_kills),
+            ("threads_are_not_killed", threads_are_not_killed),
+        ],
+        &[],
+    );
+}
+
+fn all_methods() -> Vec<StartMethod> {
+    let mut methods = process_methods();
+    if cfg!(feature = "threads") {
+        methods.push(StartMethod::Threads);
+    }
+    methods
+}
+
+fn sleep_for_ever(_: ()) {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn cause(result: Result<(), Error>) -> Cause {
+    match result {
+        Err(Error::Task(error)) => {
+            assert_eq!((error.index(), error.worker()), (0, 0));
+            error.cause().clone()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn value() {
+    for method in all_methods() {
+        let length = |text: String| text.len() as u64;
+        let process = Process::spawn(method, length, "seven".to_string()).expect("a process");
+        assert_eq!(process.pid().is_none(), method == StartMethod::Threads);
+        assert_ne!(process.pid(), Some(std::process::id()));
+        assert_eq!(process.join().expect("a value"), 5, "{method}");
+    }
+}
+
+fn panics() {
+    for method in all_methods() {
+        let process = Process::spawn(method, |x: u64| panic!("for reason {x}"), 3);
+        match cause(process.expect("a process").join()) {
+            Cause::Panic { message, location, .. } => {
+                assert_eq!(message, "for reason 3");
+                assert!(location.expect("a place").contains("process.rs"), "{method}");
+            }
+            other => panic!("{method}: {other:?}"),
+        }
+    }
+}
+
+fn exit_code() {
+    for method in process_methods() {
+        let process = Process::spawn(method, |x: i32| std::process::exit(x), 3);
+        let cause = cause(process.expect("a process").join());
+        assert_eq!(cause, Cause::Death(ExitStatus::Code(3)), "{method}");
+    }
+}
+
+fn signal() {
+    for method in process_methods() {
+        for signal in [Signal::SIGKILL, Signal::SIGABRT, Signal::SIGUSR1] {
+            let number = signal as i32;
+            let end =
+                |x: i32| raise(Signal::try_from(x).expect("a signal")).expect("it can be raised");
+            let process = Process::spawn(method, end, number).expect("a process");
+            assert_eq!(cause(process.join()), Cause::Death(ExitStatus::Signal(number)), "{method}");
+        }
+    }
+}
+
+fn kill() {
+    for method in process_methods() {
+        let mut process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
+        assert!(process.is_alive() && !is_dead(pid), "{method}");
+        process.kill().expect("it can be killed");
+        assert!(!process.is_alive() && is_dead(pid), "{method}");
+        process.kill().expect("a second time too");
+        let killed = Cause::Death(ExitStatus::Signal(Signal::SIGKILL as i32));
+        assert_eq!(cause(process.join()), killed, "{method}");
+        // After its end a kill changes nothing.
+        let mut process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        within_a_second(|| process.is_alive(), |alive| !alive);
+        process.kill().expect("nothing to kill");
+        assert_eq!(process.join().expect("a value"), 5, "{method}");
+    }
+}
+
+fn is_alive() {
+    for method in all_methods() {
+        let mut process = Process::spawn(method, |x: u64| x, 5).expect("a process");
+        within_a_second(|| process.is_alive(), |alive| !alive);
+        assert_eq!(process.join().expect("a value"), 5, "{method}");
+    }
+}
+
+fn drop_kills() {
+    for method in process_methods() {
+        let process = Process::spawn(method, sleep_for_ever, ()).expect("a process");
+        let pid = Pid::from_raw(process.pid().expect("a process").cast_signed());
+        drop(process);
+        assert!(is_dead(pid), "{method}");
+    }
+}
+
+fn threads_are_not_killed() {
+    if cfg!(feature = "threads") {
+        let mut process = Process::spawn(StartMethod::Threads, |x: u64| x, 5).expect("a thread");
+        assert!(matches!(process.kill(), Err(Error::NotSupported { .. })));
+        assert_eq!(process.join().expect("a value"), 5);
+    }
+}

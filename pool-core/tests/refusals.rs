@@ -1,0 +1,147 @@
+//! What cannot work is refused with a typed error, and what forks by itself does not become a worker.
+
+#[path = "support/scenario.rs"]
+mod scenario;
+
+use std::{
+    io::Write,
+    sync::mpsc::channel,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, Pid, fork},
+};
+use pool_core::{Error, ForkBesideThreads, Pool, StartMethod};
+use scenario::{
+    Subject, ask, is_dead, job, options, pool, process_methods, run, say, within_a_second,
+};
+
+fn main() {
+    run(
+        &[
+            ("fork_beside_a_thread", fork_beside_a_thread),
+            ("others_beside_a_thread", others_beside_a_thread),
+            ("a_task_that_forks", a_task_that_forks),
+            ("a_pool_in_a_forked_child", a_pool_in_a_forked_child),
+            ("methods_that_were_compiled_out", compiled_out),
+        ],
+        &[("forks", forks)],
+    );
+}
+
+fn beside_a_thread(act: impl FnOnce()) {
+    let (hold, wait) = channel::<()>();
+    let thread = std::thread::spawn(move || wait.recv());
+    act();
+    drop(hold);
+    assert!(thread.join().expect("it only waits").is_err());
+}
+
+fn fork_beside_a_thread() {
+    if !cfg!(feature = "fork") {
+        return;
+    }
+    beside_a_thread(|| {
+        let refused = Pool::build(&options(StartMethod::Fork, 2));
+        assert!(matches!(refused, Err(Error::ForkWithThreads { threads: 2 })), "{refused:?}");
+        let mut options = options(StartMethod::Fork, 2);
+        // SAFETY: the other thread only waits for this one, and holds no lock.
+        options.fork_beside_threads = Some(unsafe { ForkBesideThreads::i_answer_for_it() });
+        let pool = Pool::build(&options).expect("the caller answers for it");
+        assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
+    });
+    // A pool that was built before goes on working beside threads, also with a new worker.
+    let pool = pool(StartMethod::Fork, 1);
+    beside_a_thread(|| {
+        let lost: Result<(), _> = ask(&pool, |x: i32| std::process::exit(x), 7);
+        assert!(matches!(lost, Err(Error::Task(_))), "{lost:?}");
+        assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
+    });
+}
+
+fn others_beside_a_thread() {
+    beside_a_thread(|| {
+        for method in process_methods().into_iter().filter(|method| *method != StartMethod::Fork) {
+            assert_eq!(ask(&pool(method, 2), |x: u64| x + 1, 1).expect("a value"), 2);
+        }
+    });
+}
+
+/// Forks, and returns twice.
+fn fork_and_return(x: u64) -> u64 {
+    // SAFETY: the child runs what a worker runs behind a task, which ends it.
+    match unsafe { fork() }.expect("a child") {
+        ForkResult::Parent { child } => {
+            say(format!("child {child}"));
+            assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+            x
+        }
+        ForkResult::Child => x + 1000,
+    }
+}
+
+fn forks(method: StartMethod) {
+    let pool = pool(method, 2);
+    let values = job(&pool, fork_and_return, 0..6).expect("a job").values(true).expect("values");
+    assert_eq!(values, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(ask(&pool, |x: u64| x, 1).expect("a value"), 1);
+}
+
+fn a_task_that_forks() {
+    for method in process_methods() {
+        let mut subject = Subject::start("forks", method);
+        for _ in 0..6 {
+            let child = Pid::from_raw(subject.expect("child").parse().expect("a number"));
+            within_a_second(|| is_dead(child), |dead| *dead);
+        }
+        assert_eq!(subject.rest(), "", "{method}: nothing is printed by a second worker");
+        subject.ends_well();
+    }
+}
+
+fn a_pool_in_a_forked_child() {
+    for method in process_methods() {
+        let pool = pool(method, 2);
+        assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
+        // SAFETY: this process has one thread.
+        match unsafe { fork() }.expect("a child") {
+            ForkResult::Child => {
+                let begin = Instant::now();
+                let foreign =
+                    |result: Result<(), Error>| matches!(result, Err(Error::ForeignProcess));
+                let refused = [
+                    foreign(ask(&pool, |x: u64| x, 1).map(|_| ())),
+                    foreign(pool.stop_and_join()),
+                    foreign(pool.terminate()),
+                    pool.worker_pids().is_empty(),
+                ];
+                drop(pool);
+                let fast = begin.elapsed() < Duration::from_secs(1);
+                let good = refused == [true; 4] && fast;
+                if !good {
+                    let _ = writeln!(std::io::stderr(), "{refused:?}, fast: {fast}");
+                }
+                std::process::exit(i32::from(!good));
+            }
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "{method}");
+            }
+        }
+        let begin = pool.worker_pids();
+        assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("the parent's pool works on"), 2);
+        assert_eq!(pool.worker_pids(), begin, "{method}: the child's drop killed nobody");
+    }
+}
+
+fn compiled_out() {
+    for method in StartMethod::ALL {
+        let compiled_in = process_methods().contains(&method)
+            || (method == StartMethod::Threads && cfg!(feature = "threads"));
+        if !compiled_in {
+            let refused = Pool::build(&options(method, 1));
+            assert!(matches!(refused, Err(Error::NotSupported { .. })), "{method}: {refused:?}");
+        }
+    }
+}
