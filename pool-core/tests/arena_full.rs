@@ -21,7 +21,11 @@ fn main() {
 }
 
 fn small_arena(method: StartMethod) -> Pool {
-    let mut options = options(method, 2);
+    small_arena_of(method, 2)
+}
+
+fn small_arena_of(method: StartMethod, n_jobs: usize) -> Pool {
+    let mut options = options(method, n_jobs);
     options.arena_limit = Some(1 << 20);
     Pool::build(&options).expect("a pool")
 }
@@ -74,7 +78,8 @@ fn half_an_arena(x: u64) -> Vec<u64> {
 
 fn beside_an_unread_stream() {
     for method in process_methods() {
-        let pool = small_arena(method);
+        // The only worker waits for room again and again.
+        let pool = small_arena_of(method, 1);
         let job = pool.job::<Plain<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(3.0), true);
         let mut stream = job.expect("a job").results(true);
         assert_eq!(stream.next().expect("a result").expect("a pool").expect("a value")[0], 0);

@@ -41,6 +41,7 @@ fn main() {
 }
 
 /// Prints who it is and starts a program, all of which would take long.
+#[allow(clippy::zombie_processes, reason = "that nobody waits for it is the point")]
 fn sleep_long(_: u64) {
     let program = Command::new("sleep").arg("1000").spawn().expect("sleep");
     say(format!("task {} {}", std::process::id(), program.id()));

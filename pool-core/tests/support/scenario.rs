@@ -44,6 +44,8 @@ pub(crate) fn process_methods() -> Vec<StartMethod> {
 
 /// Runs the subject that the arguments name, or else the tests whose names hold one of them.
 pub(crate) fn run(tests: Tests<'_>, subjects: Subjects<'_>) {
+    // For builds without the feature `takeover`.
+    pool_core::init();
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [word, name, method, ..] = &arguments[..]
         && word == "subject"
