@@ -37,7 +37,7 @@ fn drawing(n: u64) -> Drawing {
     Drawing {
         name: format!("drawing {n}"),
         layers: (0..n % 9).map(|k| (k as u8, shape(n + k))).collect(),
-        note: (n % 3 == 0).then(|| Box::new(at(n))),
+        note: n.is_multiple_of(3).then(|| Box::new(at(n))),
         id: [n as u16; 5],
     }
 }
