@@ -135,6 +135,7 @@ fn idle_workers_die_unseen() {
     with_deadline(|| {
         for method in METHODS {
             let pool = pool(method);
+            let mut killed = 0;
             for round in 0..20 {
                 let values = pool.map(0..100u64, |n| n + 1).expect("a death was seen");
                 assert_eq!(values, (1..=100).collect::<Vec<_>>());
@@ -142,9 +143,11 @@ fn idle_workers_die_unseen() {
                 wait_until("both workers run", || pool.worker_pids().len() == 2);
                 let pids = pool.worker_pids();
                 let victims = if round % 3 == 2 { &pids[..] } else { &pids[..1] };
-                assert!(victims.iter().all(|pid| sys::kill(*pid, sys::SIGKILL)));
+                // One that died before may still be listed: killing it again is nothing.
+                killed += victims.iter().filter(|pid| sys::kill(**pid, sys::SIGKILL)).count();
             }
             assert_eq!(pool.apply(1u8, |n| n + 1).expect("a death was seen"), 2);
+            assert!(killed >= 10, "only {killed} were killed");
         }
     });
 }
@@ -155,16 +158,19 @@ fn idle_workers_die_unseen_while_a_map_runs() {
         for method in METHODS {
             let pool = pool(method);
             // The input kills a worker that has no task, since all are with the consumer by then.
+            let mut killed = 0;
             let items = (0..200u64).inspect(|n| {
                 if n % 20 == 10 {
                     let pids = pool.worker_pids();
-                    assert!(pids.first().is_none_or(|pid| sys::kill(*pid, sys::SIGKILL)));
+                    killed +=
+                        pids.first().map_or(0, |pid| u32::from(sys::kill(*pid, sys::SIGKILL)));
                 }
             });
             let lazy = pool.tasks(items).max_tasks_active(1).chunk_size(1).imap(|n| n + 1);
             for (n, value) in (1..).zip(lazy) {
                 assert_eq!(value.expect("a death was seen"), n);
             }
+            assert!(killed >= 1, "none was killed");
         }
     });
 }
