@@ -23,9 +23,13 @@ fn main() -> Result<(), pool_core::Error> {
         println!("{method}: {} in {pid:?}", process.join()?);
     }
     let process = Process::spawn(StartMethod::Spawn, leave, 3)?;
-    println!("exit: {}", process.join().unwrap_err());
+    if let Err(error) = process.join() {
+        println!("exit: {error}");
+    }
     let mut process = Process::spawn(StartMethod::ForkServer, sleep_for_ever, ())?;
     process.kill()?;
-    println!("kill: {}", process.join().unwrap_err());
+    if let Err(error) = process.join() {
+        println!("kill: {error}");
+    }
     Ok(())
 }

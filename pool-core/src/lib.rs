@@ -3,6 +3,11 @@
 //! [`Process`] runs one function in one process; [`Pool`] keeps a crew of workers and runs [`Job`]s
 //! on it. What the layers are and why stands in the workspace's `docs/architecture.md`.
 #![doc = include_str!("../README.md")]
+// What only one start method uses is idle where that method is compiled out.
+#![cfg_attr(
+    not(all(feature = "fork", feature = "forkserver", feature = "spawn", feature = "threads")),
+    allow(dead_code, unused_imports, irrefutable_let_patterns)
+)]
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",

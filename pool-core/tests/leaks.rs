@@ -6,7 +6,7 @@ mod scenario;
 use std::fs;
 
 use pool_core::StartMethod;
-use scenario::{job, pool, run};
+use scenario::{compiled_in, job, pool, run};
 
 /// Pools made before counting, since the first ones fill caches.
 const WARM_UP: usize = 20;
@@ -14,17 +14,15 @@ const WARM_UP: usize = 20;
 const MAPPINGS: usize = 4;
 
 fn main() {
-    let tests: Vec<(&str, fn())> = vec![
-        #[cfg(feature = "fork")]
-        ("pools_of_fork", || pools(StartMethod::Fork, 350)),
-        #[cfg(feature = "forkserver")]
-        ("pools_of_forkserver", || pools(StartMethod::ForkServer, 350)),
-        #[cfg(feature = "spawn")]
-        ("pools_of_spawn", || pools(StartMethod::Spawn, 150)),
-        #[cfg(feature = "threads")]
-        ("pools_of_threads", || pools(StartMethod::Threads, 150)),
-    ];
-    run(&tests, &[]);
+    run(
+        &[
+            ("pools_of_fork", || pools(StartMethod::Fork, 350)),
+            ("pools_of_forkserver", || pools(StartMethod::ForkServer, 350)),
+            ("pools_of_spawn", || pools(StartMethod::Spawn, 150)),
+            ("pools_of_threads", || pools(StartMethod::Threads, 150)),
+        ],
+        &[],
+    );
 }
 
 #[derive(Debug, PartialEq)]
@@ -72,7 +70,7 @@ fn inventory() -> (Inventory, usize) {
 fn use_one(method: StartMethod, number: usize) {
     let pool = pool(method, 2);
     let double = |x: u64| vec![x; 100];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let values = job(&pool, double, 0..20).expect("a job").values(true).expect("values");
         assert_eq!(values.len(), 20);
     } else {
@@ -88,6 +86,9 @@ fn use_one(method: StartMethod, number: usize) {
 }
 
 fn pools(method: StartMethod, count: usize) {
+    if !compiled_in(method) {
+        return;
+    }
     (0..WARM_UP).for_each(|number| use_one(method, number));
     let (before, mappings) = inventory();
     (0..count).for_each(|number| use_one(method, number));

@@ -15,7 +15,8 @@ use nix::{
 };
 use pool_core::{Error, ForkBesideThreads, Pool, StartMethod};
 use scenario::{
-    Subject, ask, is_dead, job, options, pool, process_methods, run, say, within_a_second,
+    Subject, ask, compiled_in, is_dead, job, options, pool, process_methods, run, say,
+    within_a_second,
 };
 
 fn main() {
@@ -137,9 +138,7 @@ fn a_pool_in_a_forked_child() {
 
 fn compiled_out() {
     for method in StartMethod::ALL {
-        let compiled_in = process_methods().contains(&method)
-            || (method == StartMethod::Threads && cfg!(feature = "threads"));
-        if !compiled_in {
+        if !compiled_in(method) {
             let refused = Pool::build(&options(method, 1));
             assert!(matches!(refused, Err(Error::NotSupported { .. })), "{method}: {refused:?}");
         }

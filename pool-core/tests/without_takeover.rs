@@ -7,18 +7,19 @@ use std::process::Command;
 use pool_core::{Error, JobOptions, Plain, Pool, PoolOptions, StartMethod};
 
 fn main() {
-    let methods = if cfg!(feature = "takeover") {
+    let mut methods = Vec::new();
+    if cfg!(feature = "takeover") {
         println!("skipped: the feature `takeover` is on");
-        &[][..]
     } else {
-        &[StartMethod::ForkServer, StartMethod::Spawn][..]
-    };
+        methods.extend(cfg!(feature = "forkserver").then_some(StartMethod::ForkServer));
+        methods.extend(cfg!(feature = "spawn").then_some(StartMethod::Spawn));
+    }
     let initialised = std::env::args().nth(1).as_deref() == Some("initialised");
     if initialised {
         pool_core::init();
         println!("main runs");
     }
-    for method in methods {
+    for method in &methods {
         let mut options = PoolOptions::default();
         options.start_method = *method;
         options.n_jobs = Some(2);

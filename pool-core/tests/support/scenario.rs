@@ -27,18 +27,19 @@ const DEADLINE_S: u32 = 120;
 pub(crate) type Tests<'a> = &'a [(&'a str, fn())];
 pub(crate) type Subjects<'a> = &'a [(&'a str, fn(StartMethod))];
 
+pub(crate) fn compiled_in(method: StartMethod) -> bool {
+    match method {
+        StartMethod::Fork => cfg!(feature = "fork"),
+        StartMethod::ForkServer => cfg!(feature = "forkserver"),
+        StartMethod::Spawn => cfg!(feature = "spawn"),
+        StartMethod::Threads => cfg!(feature = "threads"),
+    }
+}
+
 /// The start methods that make processes, as far as they are compiled in.
 pub(crate) fn process_methods() -> Vec<StartMethod> {
-    let mut methods = Vec::new();
-    if cfg!(feature = "fork") {
-        methods.push(StartMethod::Fork);
-    }
-    if cfg!(feature = "forkserver") {
-        methods.push(StartMethod::ForkServer);
-    }
-    if cfg!(feature = "spawn") {
-        methods.push(StartMethod::Spawn);
-    }
+    let mut methods = StartMethod::ALL.to_vec();
+    methods.retain(|method| *method != StartMethod::Threads && compiled_in(*method));
     methods
 }
 
