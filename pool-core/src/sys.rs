@@ -22,20 +22,20 @@ pub(crate) fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// How often a wait loop lets others run before it gives up.
-const YIELDS: u32 = 8;
+/// Looks between two yields.
+const LOOKS: u32 = 64;
 
-/// Waits a little for `news` without sleeping: looks `spins` times, then a few times after others had
-/// the CPU, who may be the ones waited for. Whether there was news.
-pub(crate) fn spin_for(spins: u32, news: impl Fn() -> bool) -> bool {
-    for _ in 0..spins {
-        if news() {
-            return true;
+/// Waits a little for `news` without sleeping: in each round looks a few times and then lets others
+/// have the CPU, who may be the ones waited for. Whether there was news.
+pub(crate) fn spin_for(rounds: u32, news: impl Fn() -> bool) -> bool {
+    for _ in 0..rounds {
+        for _ in 0..LOOKS {
+            if news() {
+                return true;
+            }
+            std::hint::spin_loop();
         }
-        std::hint::spin_loop();
-    }
-    (0..YIELDS).any(|_| {
         std::thread::yield_now();
-        news()
-    })
+    }
+    news()
 }

@@ -64,6 +64,11 @@ impl Sizer {
         }
     }
 
+    /// Items of the whole input, if known.
+    pub(crate) fn len(&self) -> Option<u64> {
+        self.len
+    }
+
     /// Whether the times of chunks are of use.
     pub(crate) fn wants_times(&self) -> bool {
         self.fixed.is_none()

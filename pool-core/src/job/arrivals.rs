@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+/// Bytes of room for values that are made in advance.
+const MOST_RESERVED: usize = 256 << 20;
+
 /// Values on their way to the consumer.
 #[derive(Debug)]
 pub(super) struct Arrivals<T> {
@@ -16,6 +19,14 @@ pub(super) struct Arrivals<T> {
 impl<T> Arrivals<T> {
     pub(super) fn new(ordered: bool) -> Self {
         Self { ordered, ready: Vec::new(), next: 0, early: BTreeMap::new() }
+    }
+
+    /// Makes room for `len` values, if that is known and not too much to ask for in advance.
+    pub(super) fn expect(&mut self, len: Option<u64>) {
+        let most = MOST_RESERVED / size_of::<T>().max(1);
+        let len = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+        // Room that cannot be had in advance is asked for again value by value.
+        let _ = self.ready.try_reserve_exact(len.min(most));
     }
 
     /// Lets `fill` append the values from position `first` on to wherever they belong.

@@ -130,6 +130,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// The first failure, of a task or of the pool.
     pub fn values(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
         let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
+        sink.arrivals.expect(self.known_len());
         while !self.is_over() {
             self.step(&mut sink)?;
             if let Some(error) = sink.failed.take() {

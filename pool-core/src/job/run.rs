@@ -114,6 +114,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         !self.arrived.is_empty() || self.lane.has_arrived()
     }
 
+    /// How many items there are, as far as the input says.
+    pub(super) fn known_len(&self) -> Option<u64> {
+        self.sizer.len()
+    }
+
     /// Takes arrivals one at a time, since each may hold the consumer up for long.
     pub(super) fn one_at_a_time(&mut self) {
         self.most_arrivals = 1;

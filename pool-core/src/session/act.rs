@@ -13,6 +13,13 @@ use super::{
 use crate::engine::{Action, Chunk, Delivery};
 
 impl Session {
+    /// Carries out what the engine wrote to `out`, which goes back for the next time.
+    pub(super) fn act_on(&self, hub: &mut Hub, mut out: Vec<Action>) {
+        hub.actions.extend(out.drain(..));
+        hub.out = out;
+        self.act(hub);
+    }
+
     /// Carries out all actions, also those that follow from them.
     pub(super) fn act(&self, hub: &mut Hub) {
         let (mut to_wake, mut delivered) = (0, false);

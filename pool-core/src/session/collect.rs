@@ -55,9 +55,10 @@ impl Session {
 
     fn tell_ended(&self, hub: &mut Hub, slot: usize, incarnation: u32, outcome: Outcome, why: Why) {
         hub.urgent |= !matches!(why, Why::Complete);
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut hub.out);
         hub.engine.ended(slot, incarnation, outcome, why, &mut out);
-        hub.actions.extend(out);
+        hub.actions.extend(out.drain(..));
+        hub.out = out;
     }
 
     /// What the worker says of a failed item.

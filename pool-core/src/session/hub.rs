@@ -50,6 +50,8 @@ pub(crate) struct Hub {
     pub(super) cursors: Vec<u64>,
     pub(super) inboxes: BTreeMap<JobId, Inbox>,
     pub(super) actions: VecDeque<Action>,
+    /// Where the engine writes what it wants, kept for its room.
+    pub(super) out: Vec<Action>,
     /// Whether some thread drives: collects, reads reports, sleeps on the descriptors.
     pub(super) driving: bool,
     /// Threads that wait for the one that drives.
@@ -203,13 +205,12 @@ impl Session {
     pub(crate) fn submit(&self, released: &mut Vec<usize>, chunk: Option<Chunk>) {
         let mut hub = self.lock();
         let hub = &mut *hub;
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut hub.out);
         self.release(hub, released, &mut out);
         if let Some(chunk) = chunk {
             hub.engine.submit(chunk, &mut out);
         }
-        hub.actions.extend(out);
-        self.act(hub);
+        self.act_on(hub, out);
     }
 
     fn release(&self, hub: &mut Hub, released: &mut Vec<usize>, out: &mut Vec<Action>) {
@@ -226,12 +227,11 @@ impl Session {
         if hub.inboxes.remove(&job).is_none() {
             return;
         }
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut hub.out);
         self.release(hub, released, &mut out);
         let published = hub.engine.close_job(job, &mut out);
         self.take_back(hub, published, &mut out);
-        hub.actions.extend(out);
-        self.act(hub);
+        self.act_on(hub, out);
         if hub.waiting > 0 {
             self.changed.notify_all();
         }

@@ -34,10 +34,11 @@ use crate::{
 /// Brings a zygote to life, by whatever method.
 pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygotePapers, ZygoteFds) -> Result<Pid, Error> + 'a;
 
-/// Turns of a wait loop before a process goes to sleep, if every process can have a CPU.
-const SPIN: u32 = 300;
+/// Rounds of a wait loop before a process goes to sleep, if every process can have a CPU: about twice
+/// the time that waking a sleeper takes.
+const SPIN: u32 = 16;
 /// The same if they cannot: spinning takes the CPU from whom one waits for.
-const SPIN_CROWDED: u32 = 20;
+const SPIN_CROWDED: u32 = 3;
 
 /// Address space for the arenas of a crew of `n_jobs`, or why there is too little.
 pub(crate) fn reservation(n_jobs: usize) -> Result<u64, Error> {
@@ -111,6 +112,7 @@ impl Session {
                 cursors: vec![0; plan.n_jobs],
                 inboxes: BTreeMap::new(),
                 actions: VecDeque::new(),
+                out: Vec::new(),
                 driving: false,
                 waiting: 0,
                 urgent: false,

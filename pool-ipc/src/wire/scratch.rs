@@ -17,7 +17,8 @@ const BOX: Layout = match Layout::from_size_align(4096, 16) {
 
 pub(super) struct Scratch {
     /// A raw allocation, not a `Box`: pieces of it live while `self` is borrowed again.
-    base: NonNull<u8>,
+    /// Made when the first piece is asked for: most values need none.
+    base: Option<NonNull<u8>>,
     used: usize,
     spilled: Vec<(NonNull<u8>, Layout)>,
 }
@@ -27,18 +28,19 @@ unsafe impl Send for Scratch {}
 
 impl Scratch {
     pub(super) fn new() -> Self {
-        Self { base: allocate(BOX), used: 0, spilled: Vec::new() }
+        Self { base: None, used: 0, spilled: Vec::new() }
     }
 
     /// A piece of memory that nobody else has until it is popped or everything is reset.
     pub(super) fn push(&mut self, layout: Layout) -> NonNull<[u8]> {
-        let top = self.base.addr().get() + self.used;
+        let base = *self.base.get_or_insert_with(|| allocate(BOX));
+        let top = base.addr().get() + self.used;
         let start = self.used + (top.wrapping_neg() & (layout.align() - 1));
         let piece = match start.checked_add(layout.size()) {
             Some(end) if end <= BOX.size() => {
                 self.used = end;
                 // SAFETY: `start <= end`, which is within the box.
-                unsafe { self.base.add(start) }
+                unsafe { base.add(start) }
             }
             // An address without memory, aligned to itself.
             _ if layout.size() == 0 => {
@@ -58,8 +60,8 @@ impl Scratch {
     ///
     /// What is no piece in use is ignored.
     pub(super) fn pop(&mut self, piece: NonNull<u8>) {
-        let offset = piece.addr().get().wrapping_sub(self.base.addr().get());
-        if offset < BOX.size() {
+        let offset = |base: NonNull<u8>| piece.addr().get().wrapping_sub(base.addr().get());
+        if let Some(offset) = self.base.map(offset).filter(|offset| *offset < BOX.size()) {
             self.used = self.used.min(offset);
         } else if let Some(index) = self.spilled.iter().rposition(|(known, _)| *known == piece) {
             let (piece, layout) = self.spilled.swap_remove(index);
@@ -82,8 +84,10 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.reset();
-        // SAFETY: `new` allocated it with this layout; nothing is used afterwards.
-        unsafe { dealloc(self.base.as_ptr(), BOX) }
+        if let Some(base) = self.base {
+            // SAFETY: `push` allocated it with this layout; nothing is used afterwards.
+            unsafe { dealloc(base.as_ptr(), BOX) }
+        }
     }
 }
 
