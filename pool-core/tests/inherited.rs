@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 use pool_core::StartMethod::{self, Fork};
-use scenario::{Subject, ask, pool, process_methods, run, say, wait_for_go};
+use scenario::{Subject, all_workers, ask, pool, process_methods, run, say, wait_for_go};
 
 /// The rows: what, under Fork, under ForkServer and Spawn.
 const ROWS: [(&str, &str, &str); 13] = [
@@ -147,7 +147,7 @@ fn looks(method: StartMethod) {
     let default = !has(ignored | caught, Signal::SIGCHLD);
     tell(named(has(ignored, Signal::SIGPIPE) && default, "ignored, default"));
 
-    let before = pool.worker_pids();
+    let before = all_workers(&pool);
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM] {
         for pid in &before {
             kill(Pid::from_raw(pid.cast_signed()), signal).expect("a living worker");

@@ -33,6 +33,7 @@ pub(crate) fn compiled_in(method: StartMethod) -> bool {
         StartMethod::ForkServer => cfg!(feature = "forkserver"),
         StartMethod::Spawn => cfg!(feature = "spawn"),
         StartMethod::Threads => cfg!(feature = "threads"),
+        _ => false,
     }
 }
 
@@ -97,6 +98,12 @@ pub(crate) fn ask<A: pool_ipc::Wire, R: pool_ipc::Wire>(
 ) -> Result<R, pool_core::Error> {
     let mut values = job(pool, function, std::iter::once(item))?.values(true)?;
     Ok(values.pop().expect("one item, one value"))
+}
+
+/// The process ids of all workers, as soon as all have been started.
+pub(crate) fn all_workers(pool: &Pool) -> Vec<u32> {
+    within_a_second(|| pool.worker_pids(), |pids| pids.len() == pool.n_jobs());
+    pool.worker_pids()
 }
 
 /// A line on standard output, at once and in one piece.
