@@ -28,13 +28,13 @@ pub(crate) type Tests<'a> = &'a [(&'a str, fn())];
 pub(crate) type Subjects<'a> = &'a [(&'a str, fn(StartMethod))];
 
 pub(crate) fn compiled_in(method: StartMethod) -> bool {
-    match method {
-        StartMethod::Fork => cfg!(feature = "fork"),
-        StartMethod::ForkServer => cfg!(feature = "forkserver"),
-        StartMethod::Spawn => cfg!(feature = "spawn"),
-        StartMethod::Threads => cfg!(feature = "threads"),
-        _ => false,
-    }
+    let known = [
+        (StartMethod::Fork, cfg!(feature = "fork")),
+        (StartMethod::ForkServer, cfg!(feature = "forkserver")),
+        (StartMethod::Spawn, cfg!(feature = "spawn")),
+        (StartMethod::Threads, cfg!(feature = "threads")),
+    ];
+    known.contains(&(method, true))
 }
 
 /// The start methods that make processes, as far as they are compiled in.
