@@ -209,6 +209,7 @@ impl Pool {
         let workers = self.plan.n_jobs;
         match method {
             StartMethod::Fork => {
+                #[allow(irrefutable_let_patterns)]
                 let Crew::Processes(session) = start_of(method)?.open(&self.plan)? else {
                     unreachable!("fork makes processes");
                 };
@@ -226,6 +227,7 @@ impl Pool {
             }
             #[cfg(feature = "threads")]
             StartMethod::Threads => {
+                #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match)]
                 let Crew::Threads(crew) = self.crew()? else {
                     unreachable!("threads make threads");
                 };

@@ -7,21 +7,18 @@
 //! always published again, also when nobody wants it any more: in the slot that the last results of
 //! the worker leave, before any other chunk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use pool_ipc::{
     Block,
     board::{Audience, Outcome},
 };
 
+use super::jobs::{JobId, JobTable};
 use crate::{
     error::{Cause, ExitStatus},
     task::Call,
 };
-
-/// One call of the map family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct JobId(pub(crate) u64);
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]
@@ -137,7 +134,7 @@ pub(crate) struct Engine {
     queue: VecDeque<Chunk>,
     /// Chunks whose worker waits for room, until its results have been read.
     held: Vec<Chunk>,
-    jobs: BTreeMap<JobId, JobBook>,
+    jobs: JobTable<JobBook>,
     next_job: u64,
     next_incarnation: u32,
     min_incarnation: u32,
@@ -154,7 +151,7 @@ impl Engine {
             cursor: 0,
             queue: VecDeque::new(),
             held: Vec::new(),
-            jobs: BTreeMap::new(),
+            jobs: JobTable::new(),
             next_job: 1,
             next_incarnation: 1,
             min_incarnation: 0,
@@ -173,24 +170,25 @@ impl Engine {
 
     /// The block is freed when the job is closed and no chunk of it is left.
     pub(crate) fn keep_context(&mut self, job: JobId, block: Block) {
-        if let Some(book) = self.jobs.get_mut(&job) {
+        if let Some(book) = self.jobs.get_mut(job) {
             book.context = Some(block);
         }
     }
 
     /// Whether anybody wants the job's results.
     pub(crate) fn is_open(&self, job: JobId) -> bool {
-        self.jobs.get(&job).is_some_and(|book| book.open)
+        self.jobs.get(job).is_some_and(|book| book.open)
     }
 
     /// Whether any chunk is under way.
     pub(crate) fn has_chunks(&self) -> bool {
-        self.jobs.values().any(|book| book.chunks > 0)
+        self.jobs.iter().any(|(_, book)| book.chunks > 0)
     }
 
     /// Takes a new chunk in.
     pub(crate) fn submit(&mut self, chunk: Chunk, out: &mut Vec<Action>) {
-        self.jobs.entry(chunk.job).or_default().chunks += 1;
+        let book = self.jobs.get_mut(chunk.job).expect("chunks come from open jobs");
+        book.chunks += 1;
         self.queue.push_back(chunk);
         self.dispatch(out);
     }
@@ -313,7 +311,7 @@ impl Engine {
 
     fn finish(&mut self, chunk: &Chunk, out: &mut Vec<Action>) {
         out.push(Action::FreeItems { block: chunk.items });
-        if let Some(book) = self.jobs.get_mut(&chunk.job) {
+        if let Some(book) = self.jobs.get_mut(chunk.job) {
             book.chunks -= 1;
             if book.open {
                 let delivery = Delivery::Ended { bytes: chunk.items.len };
@@ -324,8 +322,8 @@ impl Engine {
     }
 
     fn forget_if_over(&mut self, job: JobId, out: &mut Vec<Action>) {
-        if self.jobs.get(&job).is_some_and(|book| !book.open && book.chunks == 0) {
-            let context = self.jobs.remove(&job).and_then(|book| book.context);
+        if self.jobs.get(job).is_some_and(|book| !book.open && book.chunks == 0) {
+            let context = self.jobs.remove(job).and_then(|book| book.context);
             out.extend(context.map(|block| Action::FreeItems { block }));
         }
     }
@@ -363,7 +361,7 @@ impl Engine {
     /// that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`] where
     /// that worked; the others are to be cancelled.
     pub(crate) fn cancel_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
-        match self.jobs.get_mut(&job) {
+        match self.jobs.get_mut(job) {
             Some(book) => book.open = false,
             None => return Vec::new(),
         }

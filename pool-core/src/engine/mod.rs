@@ -5,9 +5,11 @@
 //! many items make a chunk; `window.rs` how many items may be under way.
 
 mod dispatch;
+mod jobs;
 mod sizing;
 mod window;
 
-pub(crate) use dispatch::{Action, Chunk, Delivery, Engine, JobId, Why};
+pub(crate) use dispatch::{Action, Chunk, Delivery, Engine, Why};
+pub(crate) use jobs::{JobId, JobTable};
 pub(crate) use sizing::{Sizer, SizingRules};
 pub(crate) use window::Window;

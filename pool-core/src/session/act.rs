@@ -36,7 +36,7 @@ impl Session {
                 Action::Release { slot } => self.board.release(slot),
                 Action::Deliver { job, delivery } => {
                     let message = self.message(hub, delivery);
-                    if let Some(inbox) = hub.inboxes.get_mut(&job) {
+                    if let Some(inbox) = hub.inboxes.get_mut(job) {
                         inbox.messages.push_back(message);
                         delivered = true;
                     }

@@ -22,7 +22,7 @@ impl Session {
         self.fail_all(&mut hub, &Fatal::Terminated, |inbox| inbox.lazy);
         self.cancel_failed(&mut hub);
         drop(hub);
-        let busy = |hub: &Hub| hub.inboxes.values().any(|inbox| inbox.fatal.is_none());
+        let busy = |hub: &Hub| hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none());
         self.drive_until(ANYTHING, |hub| hub.state == State::Broken || !busy(hub));
         let mut hub = self.lock();
         if hub.state == State::Open {

@@ -4,7 +4,7 @@
 //! `actions` empty.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -17,7 +17,7 @@ use pool_shm::{ForkMark, Mapping};
 
 use super::batch::{MeasureResults, ResultBatch};
 use crate::{
-    engine::{Action, Chunk, Engine, JobId},
+    engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Cause, Error},
     zygote::ZygoteLink,
 };
@@ -48,7 +48,9 @@ pub(crate) struct Hub {
     pub(super) arenas: HashMap<u32, Arc<Mapping>>,
     /// For each place, how many finished slots were collected.
     pub(super) cursors: Vec<u64>,
-    pub(super) inboxes: BTreeMap<JobId, Inbox>,
+    /// A copy for the driver to look at without the lock, kept for its room.
+    pub(super) cursors_seen: Vec<u64>,
+    pub(super) inboxes: JobTable<Inbox>,
     pub(super) actions: VecDeque<Action>,
     /// Where the engine writes what it wants, kept for its room.
     pub(super) out: Vec<Action>,
@@ -174,7 +176,7 @@ impl Session {
         let mut answer = Err(NoRoom::Never);
         self.drive_until(Appetite { finished: 1, hungry: false }, |hub| {
             let fatal =
-                hub.inboxes.get(&job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
+                hub.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
             if let Some(fatal) = fatal {
                 answer = Err(NoRoom::Fatal(fatal.clone()));
                 return true;
@@ -224,7 +226,7 @@ impl Session {
     pub(crate) fn close_job(&self, job: JobId, released: &mut Vec<usize>) {
         let mut hub = self.lock();
         let hub = &mut *hub;
-        if hub.inboxes.remove(&job).is_none() {
+        if hub.inboxes.remove(job).is_none() {
             return;
         }
         let mut out = std::mem::take(&mut hub.out);
@@ -251,7 +253,7 @@ impl Session {
 
     /// Takes back what has not begun of jobs that have failed but whose callers do not know yet.
     pub(super) fn cancel_failed(&self, hub: &mut Hub) {
-        let failed = |(job, inbox): (&JobId, &Inbox)| inbox.fatal.is_some().then_some(*job);
+        let failed = |(job, inbox): (JobId, &Inbox)| inbox.fatal.is_some().then_some(job);
         let mut out = Vec::new();
         for job in hub.inboxes.iter().filter_map(failed).collect::<Vec<_>>() {
             let published = hub.engine.cancel_job(job, &mut out);
@@ -285,7 +287,7 @@ impl Session {
         let mut hub = self.lock();
         self.collect(&mut hub);
         self.read_reports(&mut hub);
-        hub.inboxes.get(&job).is_none_or(|i| i.fatal.is_some() || !i.messages.is_empty())
+        hub.inboxes.get(job).is_none_or(|i| i.fatal.is_some() || !i.messages.is_empty())
     }
 
     /// Waits until a worker has been started.
@@ -293,7 +295,7 @@ impl Session {
         let mut pid = None;
         self.drive_until(Appetite { finished: i64::MAX, hungry: false }, |hub| {
             pid = hub.engine.workers().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
-            let failed = hub.inboxes.values().any(|inbox| inbox.fatal.is_some());
+            let failed = hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
             pid.is_some() || failed || hub.state != State::Open
         });
         pid.ok_or(Error::PoolBroken)

@@ -1,7 +1,7 @@
 //! The beginning of a session: board, arena, zygote.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     num::NonZeroU64,
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Condvar, Mutex},
@@ -25,7 +25,7 @@ use super::{
     hub::{Hub, Session, State},
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, JobTable},
     error::{Error, OrResources},
     start::CrewPlan,
     zygote::{ZygoteFds, ZygoteLink, ZygotePapers},
@@ -110,7 +110,8 @@ impl Session {
                 items: arena,
                 arenas: HashMap::new(),
                 cursors: vec![0; plan.n_jobs],
-                inboxes: BTreeMap::new(),
+                cursors_seen: Vec::new(),
+                inboxes: JobTable::new(),
                 actions: VecDeque::new(),
                 out: Vec::new(),
                 driving: false,

@@ -47,7 +47,7 @@ impl Session {
         let mut found = Ok(());
         let appetite = Appetite { finished: want.chunks as i64, hungry: want.hungry };
         self.drive_until(appetite, |hub| {
-            let Some(inbox) = hub.inboxes.get_mut(&job) else {
+            let Some(inbox) = hub.inboxes.get_mut(job) else {
                 found = Err(Fatal::Terminated);
                 return true;
             };
@@ -100,15 +100,19 @@ impl Session {
 
     /// One turn of the driver: spins for news, then sleeps for it.
     fn turn<'s>(&'s self, hub: MutexGuard<'s, Hub>, appetite: Appetite) -> MutexGuard<'s, Hub> {
-        let cursors = hub.cursors.clone();
+        let mut hub = hub;
+        let mut cursors = std::mem::take(&mut hub.cursors_seen);
+        cursors.clone_from(&hub.cursors);
         let appetite =
             if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
         drop(hub);
         let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
-        if sys::spin_for(self.spin, || self.finished_since(&cursors) >= wanted) {
-            return self.lock();
-        }
+        let finished = sys::spin_for(self.spin, || self.finished_since(&cursors) >= wanted);
         let mut hub = self.lock();
+        hub.cursors_seen = cursors;
+        if finished {
+            return hub;
+        }
         if self.read_reports(&mut hub) {
             return hub; // maybe what is waited for
         }
