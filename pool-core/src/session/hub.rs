@@ -175,8 +175,7 @@ impl Session {
     pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
         let mut answer = Err(NoRoom::Never);
         self.drive_until(Appetite { finished: 1, hungry: false }, |hub| {
-            let fatal =
-                hub.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
+            let fatal = hub.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
             if let Some(fatal) = fatal {
                 answer = Err(NoRoom::Fatal(fatal.clone()));
                 return true;

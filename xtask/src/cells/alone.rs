@@ -1,6 +1,6 @@
 //! Does each crate build without its neighbours, in every feature set that users may choose?
 
-use crate::cells::BUILD;
+use crate::cells::{BUILD, TESTS};
 use crate::matrix::{Matrix, Profile};
 use crate::workspace::{LAYERS, Workspace};
 
@@ -16,4 +16,12 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
             });
         }
     }
+
+    // Tests whose subject is what a build without the default features refuses.
+    let workspace = workspace.clone();
+    matrix.add("pool-core without takeover", Profile::Debug, move |steps| {
+        let args = ["test", "-p", "pool-core", "--no-default-features", "--features"];
+        let target = ["forkserver,spawn", "--test", "without_takeover"];
+        steps.run(workspace.cargo(args.into_iter().chain(target)), TESTS).map(drop)
+    });
 }
