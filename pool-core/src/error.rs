@@ -35,7 +35,8 @@ pub enum Error {
     },
     /// The pool is used in a process forked from the one that made it. Make a pool of its own there.
     ForeignProcess,
-    /// The pool is used by a task that runs in one of its own threads, which could wait for itself.
+    /// The call could wait for itself: a task uses the pool of threads that it runs in, a callback that
+    /// reads results in place uses their pool, or code inside a call stops its pool.
     NestedUse,
     /// The process that starts and reaps the workers was killed. Make a new pool.
     PoolBroken,
@@ -82,7 +83,7 @@ pub enum Cause {
         message: String,
         /// `file:line:column`, when a hook could learn it.
         location: Option<String>,
-        /// The backtrace, when the environment asks for one.
+        /// The backtrace, when the environment asks for one; `Display` leaves it out.
         backtrace: Option<String>,
     },
     /// Its worker process ended.
@@ -173,12 +174,9 @@ impl fmt::Display for ExitStatus {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panic { message, location, backtrace } => {
+            Self::Panic { message, location, .. } => {
                 write!(f, "panicked: {message}")?;
-                if let Some(location) = location {
-                    write!(f, " at {location}")?;
-                }
-                backtrace.as_ref().map_or(Ok(()), |trace| write!(f, "\n{trace}"))
+                location.as_ref().map_or(Ok(()), |location| write!(f, " at {location}"))
             }
             Self::Death(status) => write!(f, "its worker {status}"),
             Self::Timeout { limit } => write!(f, "ran longer than its limit of {limit:?}"),
@@ -222,7 +220,7 @@ impl fmt::Display for Error {
             Self::ForeignProcess => {
                 f.write_str("the pool belongs to the process that this one was forked from")
             }
-            Self::NestedUse => f.write_str("a task may not wait for the pool of threads it runs in"),
+            Self::NestedUse => f.write_str("the call could wait for itself: it is made inside a task or call of the same pool"),
             Self::PoolBroken => {
                 f.write_str("the process that starts the pool's workers was killed: make a new pool")
             }

@@ -15,7 +15,7 @@ use pool_shm::ForkMark;
 use crate::job::ThreadLane;
 use crate::{
     error::{Error, OrResources},
-    job::{Job, JobOptions, Lane, ProcessLane},
+    job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
     session::{self, Session},
     start::{Crew, CrewPlan, StartMethod, start_of},
     task::{Call, Portable},
@@ -43,7 +43,7 @@ impl Default for PoolOptions {
     fn default() -> Self {
         Self {
             n_jobs: None,
-            start_method: StartMethod::default(),
+            start_method: StartMethod::first_compiled(),
             keep_alive: true,
             cpu_ids: CpuIds::none(),
             arena_limit: None,
@@ -168,7 +168,11 @@ impl Pool {
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
-        let lane = match self.crew()? {
+        let crew = self.crew()?;
+        if is_inside(crew.id(), Some(Inside::View)) {
+            return Err(Error::NestedUse);
+        }
+        let lane = match crew {
             Crew::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
                 let mut lane = ProcessLane::open(session, call, lazy)?;
@@ -273,7 +277,7 @@ impl Pool {
     ///
     /// [`Error::ForeignProcess`], or [`Error::PoolBroken`] when there was nobody left to stop.
     pub fn stop_and_join(&self) -> Result<(), Error> {
-        self.end(Session::stop, |crew| {
+        self.end(true, Session::stop, |crew| {
             #[cfg(feature = "threads")]
             if let Crew::Threads(crew) = crew {
                 crew.stop();
@@ -289,7 +293,7 @@ impl Pool {
     ///
     /// As [`Pool::stop_and_join`].
     pub fn terminate(&self) -> Result<(), Error> {
-        self.end(Session::terminate, |crew| {
+        self.end(false, Session::terminate, |crew| {
             #[cfg(feature = "threads")]
             if let Crew::Threads(crew) = crew {
                 crew.terminate();
@@ -298,7 +302,12 @@ impl Pool {
         })
     }
 
-    fn end(&self, processes: fn(&Session), threads: fn(&Crew)) -> Result<(), Error> {
+    fn end(
+        &self,
+        waits_for_calls: bool,
+        processes: fn(&Session),
+        threads: fn(&Crew),
+    ) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         // Not under the lock: a call that has to end may need it.
         #[cfg(feature = "threads")]
@@ -308,6 +317,10 @@ impl Pool {
             threads(&Crew::Threads(crew));
         }
         let crew = self.slot().crew.as_ref().map(Crew::share);
+        let waits = |crew: &Crew| (waits_for_calls && is_inside(crew.id(), None)) || crew.is_mine();
+        if crew.as_ref().is_some_and(waits) {
+            return Err(Error::NestedUse);
+        }
         match &crew {
             None => return Ok(()),
             Some(Crew::Processes(session)) => {

@@ -169,10 +169,11 @@ impl Engine {
     }
 
     /// The block is freed when the job is closed and no chunk of it is left.
-    pub(crate) fn keep_context(&mut self, job: JobId, block: Block) {
-        if let Some(book) = self.jobs.get_mut(job) {
-            book.context = Some(block);
-        }
+    /// `false` when the job is over.
+    pub(crate) fn keep_context(&mut self, job: JobId, block: Block) -> bool {
+        let Some(book) = self.jobs.get_mut(job) else { return false };
+        book.context = Some(block);
+        true
     }
 
     /// Whether anybody wants the job's results.

@@ -51,7 +51,8 @@ impl Window {
             None if items > 64 => (2 * self.workers).saturating_mul(items),
             None => chunks.saturating_mul(items),
         };
-        self.active + items <= limit.min(if self.set.is_some() { usize::MAX } else { self.most })
+        self.active.saturating_add(items)
+            <= limit.min(if self.set.is_some() { usize::MAX } else { self.most })
     }
 
     /// A chunk was taken from the input.

@@ -4,6 +4,7 @@ use pool_ipc::{Wire, rkyv::Archive};
 
 use super::{
     arrivals::Arrivals,
+    in_call::{InCall, Inside},
     lane::Lane,
     run::{Job, Sink},
 };
@@ -131,6 +132,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     pub fn values(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
         let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
         sink.arrivals.expect(self.known_len());
+        let _inside = InCall::enter(self.crew(), Inside::Call);
         while !self.is_over() {
             self.step(&mut sink)?;
             if let Some(error) = sink.failed.take() {
@@ -147,6 +149,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// The first failure of the pool; those of tasks are among the results.
     pub fn outcomes(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
         let mut sink = Outcomes { arrivals: Arrivals::new(true) };
+        let _inside = InCall::enter(self.crew(), Inside::Call);
         while !self.is_over() {
             self.step(&mut sink)?;
         }
@@ -165,6 +168,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     {
         self.one_at_a_time();
         let mut sink = Views { read, failed: None };
+        let _inside = InCall::enter(self.crew(), Inside::View);
         while !self.is_over() {
             self.step(&mut sink)?;
             if let Some(error) = sink.failed.take() {

@@ -85,6 +85,24 @@ impl<F: Form> Lane<F> {
         }
     }
 
+    /// What tells this lane's crew from all others.
+    pub(super) fn crew(&self) -> usize {
+        match self {
+            Self::Processes(lane) => lane.crew(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.crew(),
+        }
+    }
+
+    /// Gives back what was read, so that a consumer that takes its time holds nothing up.
+    pub(super) fn flush(&mut self) {
+        match self {
+            Self::Processes(lane) => lane.flush(),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => {}
+        }
+    }
+
     /// The batch was read: its slot can be used again.
     pub(super) fn release(&mut self, batch: ResultBatch) {
         match self {

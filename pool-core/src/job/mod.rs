@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod finish;
+mod in_call;
 mod lane;
 mod processes;
 mod run;
@@ -13,6 +14,7 @@ mod stream;
 #[cfg(feature = "threads")]
 mod threads;
 
+pub(crate) use in_call::{Inside, is_inside};
 pub(crate) use lane::Lane;
 pub(crate) use processes::ProcessLane;
 pub use run::{Job, JobOptions};

@@ -160,7 +160,10 @@ impl<F: Form> ProcessLane<F> {
                 break;
             }
             match items.next() {
-                Some(item) => next = item,
+                Some(item) => {
+                    self.refuse_if_foreign()?; // the input may have forked
+                    next = item;
+                }
                 None => break,
             }
         }
@@ -216,6 +219,7 @@ impl<F: Form> ProcessLane<F> {
     /// A block with room for `len` bytes. While chunks of this job are under way there may be none
     /// now; otherwise waits for other jobs.
     fn room(&mut self, len: usize, idle: bool) -> Result<Option<Reserved>, Error> {
+        self.refuse_if_foreign()?;
         match self.session.alloc_items(len) {
             Ok((block, base)) => return Ok(Some(self.reserved(block, base))),
             Err(full) if full.never_fits() => {
@@ -232,6 +236,22 @@ impl<F: Form> ProcessLane<F> {
         }
     }
 
+    pub(super) fn crew(&self) -> usize {
+        Arc::as_ptr(&self.session).addr()
+    }
+
+    /// A process forked from the pool's own has none of its memory.
+    fn refuse_if_foreign(&self) -> Result<(), Error> {
+        if self.session.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
+    }
+
+    /// Gives back what was read since the last time.
+    pub(super) fn flush(&mut self) {
+        if !self.released.is_empty() {
+            self.session.submit(&mut self.released, None);
+        }
+    }
+
     fn reserved(&self, block: Block, base: *mut u8) -> Reserved {
         Reserved { session: self.session.clone(), block, base }
     }
@@ -241,9 +261,7 @@ impl<F: Form> ProcessLane<F> {
         want: Want,
         into: &mut Vec<Arrival<F::Output>>,
     ) -> Result<(), Error> {
-        if !self.released.is_empty() {
-            self.session.submit(&mut self.released, None);
-        }
+        self.flush();
         self.session.next(self.job, want, &mut self.messages)?;
         into.extend(self.messages.drain(..).map(|message| match message {
             Message::Results(batch) => Arrival::Batch(batch),

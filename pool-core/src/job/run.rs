@@ -114,6 +114,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         !self.arrived.is_empty() || self.lane.has_arrived()
     }
 
+    /// What tells the crew that runs this job from all others.
+    pub(super) fn crew(&self) -> usize {
+        self.lane.crew()
+    }
+
     /// How many items there are, as far as the input says.
     pub(super) fn known_len(&self) -> Option<u64> {
         self.sizer.len()
@@ -192,6 +197,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 }
             }
         }
+        self.lane.flush();
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 /// Dropping it cancels what has not run.
 pub struct ResultStream<F: Form, I> {
     /// Gone after the end.
-    job: Option<Job<F, I>>,
+    job: Option<Box<Job<F, I>>>,
     sink: Buffered<F::Output>,
     ready: VecDeque<Result<F::Output, TaskError>>,
 }
@@ -64,7 +64,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     #[must_use]
     pub fn results(self, ordered: bool) -> ResultStream<F, I> {
         ResultStream {
-            job: Some(self),
+            job: Some(Box::new(self)),
             sink: Buffered(Outcomes { arrivals: Arrivals::new(ordered) }),
             ready: VecDeque::new(),
         }
@@ -80,7 +80,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
     /// Whether asking for the next result would not wait for workers.
     pub(crate) fn has_arrived(&mut self) -> bool {
-        !self.ready.is_empty() || self.job.as_mut().is_none_or(Job::has_arrived)
+        !self.ready.is_empty() || self.job.as_mut().is_none_or(|job| job.has_arrived())
     }
 }
 
@@ -89,25 +89,25 @@ impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let job = self.job.as_mut()?;
+            // Taken out while the user's code may run: a panic of it ends the stream.
+            let mut job = self.job.take()?;
             if let Some(result) = self.ready.pop_front() {
                 job.yielded(1);
                 // The workers shall not run dry while the consumer is busy.
                 if let Err(error) = job.fill() {
-                    self.job = None;
                     return Some(Err(error));
                 }
+                self.job = Some(job);
                 return Some(Ok(result));
             }
             if job.is_over() {
-                self.job = None;
                 return None;
             }
             if let Err(error) = job.step(&mut self.sink) {
-                self.job = None;
                 return Some(Err(error));
             }
             self.ready.extend(self.sink.0.arrivals.take());
+            self.job = Some(job);
         }
     }
 }

@@ -84,6 +84,10 @@ impl<F: Form> ThreadLane<F> {
         Ok(Sent::Chunk)
     }
 
+    pub(super) fn crew(&self) -> usize {
+        Arc::as_ptr(&self.crew).addr()
+    }
+
     pub(super) fn has_arrived(&self) -> bool {
         self.job.has_arrived()
     }

@@ -8,7 +8,7 @@ use pool_shm::Segment;
 
 use super::{
     batch::{Lying, ResultBatch},
-    hub::{Fatal, Hub, Message, Session},
+    hub::{Fatal, Hub, Message, Session, State},
 };
 use crate::engine::{Action, Chunk, Delivery};
 
@@ -32,7 +32,10 @@ impl Session {
             };
             match action {
                 Action::Publish { slot } => to_wake += self.publish(hub, slot),
-                Action::FreeItems { block } => hub.items.free(block),
+                Action::FreeItems { block } => {
+                    hub.items.free(block);
+                    delivered = true; // somebody may wait for the room
+                }
                 Action::Release { slot } => self.board.release(slot),
                 Action::Deliver { job, delivery } => {
                     let message = self.message(hub, delivery);
@@ -82,6 +85,7 @@ impl Session {
                     Some(arena) => Lying::InArena {
                         arena: arena.clone(),
                         offset: usize::try_from(outcome.results).unwrap_or(usize::MAX),
+                        limit: self.items_limit,
                         slot,
                         incarnation,
                     },
@@ -122,8 +126,21 @@ impl Session {
     }
 
     fn start(&self, hub: &mut Hub, place: u32, incarnation: u32) {
-        if let Err(errno) = self.try_start(hub, place, incarnation) {
-            self.not_started(hub, incarnation, errno);
+        self.link.want(place, incarnation);
+        self.start_wanted(hub);
+    }
+
+    /// Orders the start of as many workers as the zygote takes orders for now.
+    pub(super) fn start_wanted(&self, hub: &mut Hub) {
+        if hub.state != State::Open {
+            for (_, incarnation) in self.link.give_up_wanted() {
+                self.not_started(hub, incarnation, libc::ECANCELED);
+            }
+        }
+        while let Some((place, incarnation)) = self.link.next_wanted() {
+            if let Err(errno) = self.try_start(hub, place, incarnation) {
+                self.not_started(hub, incarnation, errno);
+            }
         }
     }
 

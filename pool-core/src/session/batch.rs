@@ -22,9 +22,19 @@ pub(crate) struct ResultBatch {
 /// Where the bytes lie.
 #[derive(Debug)]
 pub(super) enum Lying {
-    InArena { arena: Arc<Mapping>, offset: usize, slot: usize, incarnation: u32 },
+    InArena {
+        arena: Arc<Mapping>,
+        offset: usize,
+        /// Bytes that a block of the arena can have.
+        limit: u64,
+        slot: usize,
+        incarnation: u32,
+    },
     Private(AlignedBytes),
 }
+
+/// An aligned address of no bytes.
+const NOWHERE: *const u8 = std::ptr::without_provenance(AlignedBytes::ALIGN);
 
 /// Finds the end of `count` results of a batch begun for `capacity`; `None` if it lies outside the
 /// `room` bytes at the base.
@@ -59,7 +69,7 @@ impl ResultBatch {
     pub(crate) fn reader<R: Wire>(&self) -> (BatchReader<R>, bool) {
         let (base, room, private) = match &self.place {
             Lying::InArena { .. } => {
-                let (base, room) = self.arena_bytes().unwrap_or((std::ptr::dangling(), 0));
+                let (base, room) = self.arena_bytes().unwrap_or((NOWHERE, 0));
                 (base, room, false)
             }
             Lying::Private(bytes) => (bytes.as_ptr(), bytes.len(), true),
@@ -72,8 +82,8 @@ impl ResultBatch {
 
     /// Base and room of the results in the arena; `None` if the board named no block of it.
     fn arena_bytes(&self) -> Option<(*const u8, usize)> {
-        let Lying::InArena { arena, offset, .. } = &self.place else { return None };
-        let room = arena.len().checked_sub(*offset)?;
+        let Lying::InArena { arena, offset, limit, .. } = &self.place else { return None };
+        let room = arena.len().checked_sub(*offset)?.min(usize::try_from(*limit).ok()?);
         if !offset.is_multiple_of(AlignedBytes::ALIGN) {
             return None;
         }

@@ -41,7 +41,13 @@ impl Session {
     }
 
     fn finished(&self, hub: &mut Hub, slot: usize, incarnation: u32) {
-        let outcome = self.board.outcome(slot);
+        let mut outcome = self.board.outcome(slot);
+        if !hub.arenas.contains_key(&incarnation) {
+            // A scribbled word names an owner that is none.
+            outcome.progress.finished = 0;
+            let why = Why::Failed(Cause::BadResult);
+            return self.tell_ended(hub, slot, incarnation, outcome, why);
+        }
         let size = hub.engine.chunk(slot).map_or(0, |chunk| chunk.end - chunk.start);
         let why = match outcome.end {
             End::Complete if outcome.progress.finished >= size => Why::Complete,
@@ -99,7 +105,11 @@ impl Session {
             }
             any = true;
         }
+        self.start_wanted(hub);
         self.act(hub);
+        if any && hub.waiting > 0 {
+            self.changed.notify_all();
+        }
         any
     }
 
@@ -121,7 +131,15 @@ impl Session {
                 SlotState::Ready if in_hand == Some(incarnation) && self.board.take_back(slot) => {
                     self.lose_in_hand(hub, Some(slot), incarnation, status);
                 }
-                _ => {}
+                SlotState::Ready => {}
+                SlotState::Claimed(owner) | SlotState::Done(owner)
+                    if hub.engine.place_of(owner).is_some() => {}
+                // Scribbled over, maybe by the dead one: nobody else will ever end this chunk.
+                _ => {
+                    let outcome = self.board.outcome(slot);
+                    let why = Why::Died { begun: true, status };
+                    self.tell_ended(hub, slot, incarnation, outcome, why);
+                }
             }
         }
         self.lose_in_hand(hub, None, incarnation, status);
@@ -162,7 +180,7 @@ impl Session {
         // They are this process's children now if it is the init process of a container.
         for (place, incarnation, pid) in hub.engine.workers().collect::<Vec<_>>() {
             let (written, of) = self.board.occupant(place);
-            let pid = if of == incarnation { written as i32 } else { pid };
+            let pid = if pid == 0 && of == incarnation { written as i32 } else { pid };
             if pid > 0 {
                 reap_orphan(nix::unistd::Pid::from_raw(pid));
             }

@@ -3,7 +3,7 @@
 //! Invariant: when these return, no process of the session that they speak of is left, not even as a
 //! zombie of this process.
 
-use std::os::fd::AsFd;
+use std::{mem::ManuallyDrop, os::fd::AsFd};
 
 use pool_ipc::board::Appetite;
 
@@ -69,5 +69,11 @@ impl Drop for Session {
         }
         unlist(self.bell.as_fd());
         self.link.descriptors().for_each(unlist);
+        // SAFETY: neither is used after this. (In a forked child their numbers were closed at its
+        // birth, or are the parent's business: there they are left alone.)
+        unsafe {
+            ManuallyDrop::drop(&mut self.bell);
+            ManuallyDrop::drop(&mut self.link);
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem::ManuallyDrop,
     os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -29,9 +30,9 @@ pub(crate) struct Session {
     /// Told whenever a thread that does not drive may go on.
     pub(super) changed: Condvar,
     pub(super) board: Board,
-    pub(super) link: ZygoteLink,
+    pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's bell: an event counter that workers write to.
-    pub(super) bell: OwnedFd,
+    pub(super) bell: ManuallyDrop<OwnedFd>,
     pub(super) mark: ForkMark,
     pub(super) spin: u32,
     pub(super) items_limit: u64,
@@ -78,6 +79,7 @@ pub(super) enum State {
 /// Why a job cannot go on.
 #[derive(Debug, Clone)]
 pub(crate) enum Fatal {
+    Foreign,
     Broken,
     Terminated,
     WorkersDie(String),
@@ -112,6 +114,7 @@ pub(super) struct Inbox {
 impl From<Fatal> for Error {
     fn from(fatal: Fatal) -> Self {
         match fatal {
+            Fatal::Foreign => Self::ForeignProcess,
             Fatal::Broken => Self::PoolBroken,
             Fatal::Terminated => Self::Terminated,
             Fatal::WorkersDie(how) => Self::WorkersDie(how),
@@ -168,6 +171,9 @@ impl Session {
     }
 
     pub(crate) fn free_items(&self, block: Block) {
+        if self.is_foreign() {
+            return;
+        }
         self.lock().items.free(block);
     }
 
@@ -197,13 +203,18 @@ impl Session {
     /// Keeps a context's block for the job; answers with a number that no other context has.
     pub(crate) fn keep_context(&self, job: JobId, block: Block) -> u64 {
         let mut hub = self.lock();
-        hub.engine.keep_context(job, block);
+        if !hub.engine.keep_context(job, block) {
+            hub.items.free(block); // the job was ended by another thread
+        }
         hub.next_context += 1;
         hub.next_context
     }
 
     /// Gives slots back whose results were read, takes a new chunk in, or both.
     pub(crate) fn submit(&self, released: &mut Vec<usize>, chunk: Option<Chunk>) {
+        if self.is_foreign() {
+            return;
+        }
         let mut hub = self.lock();
         let hub = &mut *hub;
         let mut out = std::mem::take(&mut hub.out);
@@ -283,6 +294,9 @@ impl Session {
 
     /// Whether anything has arrived for the job, without waiting.
     pub(crate) fn has_arrived(&self, job: JobId) -> bool {
+        if self.is_foreign() {
+            return true;
+        }
         let mut hub = self.lock();
         self.collect(&mut hub);
         self.read_reports(&mut hub);
@@ -291,6 +305,9 @@ impl Session {
 
     /// Waits until a worker has been started.
     pub(crate) fn wait_for_pid(&self) -> Result<u32, Error> {
+        if self.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
         let mut pid = None;
         self.drive_until(Appetite { finished: i64::MAX, hungry: false }, |hub| {
             pid = hub.engine.workers().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);

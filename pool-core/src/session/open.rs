@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem::ManuallyDrop,
     num::NonZeroU64,
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Condvar, Mutex},
@@ -123,8 +124,8 @@ impl Session {
             }),
             changed: Condvar::new(),
             board: Board::new(Arc::new(board_map), shape),
-            link,
-            bell,
+            link: ManuallyDrop::new(link),
+            bell: ManuallyDrop::new(bell),
             mark,
             spin,
             reservation,

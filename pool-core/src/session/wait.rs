@@ -44,6 +44,9 @@ impl Session {
         want: Want,
         into: &mut Vec<Message>,
     ) -> Result<(), Fatal> {
+        if self.is_foreign() {
+            return Err(Fatal::Foreign);
+        }
         let mut found = Ok(());
         let appetite = Appetite { finished: want.chunks as i64, hungry: want.hungry };
         self.drive_until(appetite, |hub| {
@@ -145,22 +148,24 @@ impl Session {
     }
 
     fn sleep(&self, limit_ms: u16) {
+        let mut control = PollFlags::POLLIN;
+        control.set(PollFlags::POLLOUT, self.link.wants_to_send());
         let mut watched = [
             PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.link.control(), PollFlags::POLLIN),
+            PollFd::new(self.link.control(), control),
         ];
         // Whatever ended the sleep, the driver looks at everything again.
         if poll(&mut watched, PollTimeout::from(limit_ms)) != Err(Errno::EINTR)
             && watched[0].any() == Some(true)
         {
             let mut count = [0; 8];
-            let _ = nix::unistd::read(&self.bell, &mut count);
+            let _ = nix::unistd::read(self.bell.as_fd(), &mut count);
         }
     }
 
     /// Wakes the driver.
     pub(super) fn ring(&self) {
         // A full counter is a bell that rings already.
-        let _ = nix::unistd::write(&self.bell, &1u64.to_ne_bytes());
+        let _ = nix::unistd::write(self.bell.as_fd(), &1u64.to_ne_bytes());
     }
 }

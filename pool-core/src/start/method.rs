@@ -27,6 +27,21 @@ pub enum StartMethod {
 impl StartMethod {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Fork, Self::ForkServer, Self::Spawn, Self::Threads];
+
+    /// ForkServer; where it was compiled out, the first of Spawn, Fork and Threads that was not.
+    pub(crate) const fn first_compiled() -> Self {
+        if cfg!(feature = "forkserver") {
+            Self::ForkServer
+        } else if cfg!(feature = "spawn") {
+            Self::Spawn
+        } else if cfg!(feature = "fork") {
+            Self::Fork
+        } else if cfg!(feature = "threads") {
+            Self::Threads
+        } else {
+            Self::ForkServer
+        }
+    }
 }
 
 impl fmt::Display for StartMethod {

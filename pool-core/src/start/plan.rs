@@ -28,6 +28,24 @@ pub(crate) enum Crew {
 }
 
 impl Crew {
+    /// What tells this crew from all others.
+    pub(crate) fn id(&self) -> usize {
+        match self {
+            Self::Processes(session) => std::sync::Arc::as_ptr(session).addr(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => std::sync::Arc::as_ptr(crew).addr(),
+        }
+    }
+
+    /// Whether the calling thread is one of its workers.
+    pub(crate) fn is_mine(&self) -> bool {
+        match self {
+            Self::Processes(_) => false,
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.is_mine(),
+        }
+    }
+
     /// The same crew once more.
     pub(crate) fn share(&self) -> Self {
         match self {

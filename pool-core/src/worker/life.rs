@@ -91,12 +91,12 @@ impl Worker {
 
     fn work(&mut self) -> ! {
         loop {
-            if self.desk.claimer.asked_to_leave() {
-                self.leave();
-            }
             if self.desk.in_hand.is_some() {
                 self.let_go();
                 continue;
+            }
+            if self.desk.claimer.asked_to_leave() {
+                self.leave();
             }
             let claim = self.desk.claimer.claim().or_else(|| self.wait());
             if let Some(claim) = claim {

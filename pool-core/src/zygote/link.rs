@@ -1,9 +1,16 @@
 //! The parent's end of the zygote: orders out, reports in, and its end.
+//!
+//! Invariant: nothing here waits for the zygote but its end, and that not for long. What the socket
+//! has no room for stays in the `Outbox`.
 
 use std::{
+    collections::VecDeque,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicI32, Ordering},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,6 +19,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         signal::{Signal, kill},
+        socket::{Shutdown, shutdown},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
@@ -21,7 +29,12 @@ use super::protocol::{Order, Received, Report, send_order};
 use crate::birth;
 
 /// How long a zygote that was told to end may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long its guard may take to clean up behind a zygote that was killed.
+const PATIENCE_WITH_GUARD: Duration = Duration::from_secs(1);
+/// Most workers that the zygote is asked to start before it has answered: each has a descriptor on the
+/// way, and the kernel has room for a few hundred packets.
+const MOST_UNANSWERED: usize = 64;
 
 /// A zygote as its parent sees it.
 #[derive(Debug)]
@@ -32,11 +45,28 @@ pub(crate) struct ZygoteLink {
     pidfd: Option<OwnedFd>,
     /// The zygote's own, once it has said so; 0 before.
     zygote: AtomicI32,
+    outbox: Mutex<Outbox>,
+}
+
+/// What the zygote is still to be told.
+#[derive(Debug, Default)]
+struct Outbox {
+    /// Places and incarnations of workers to start, of which nothing exists yet.
+    wanted: VecDeque<(u32, u32)>,
+    /// Workers whose start was ordered and not answered.
+    unanswered: usize,
+    /// Workers to kill that the socket had no room for.
+    to_kill: VecDeque<u32>,
 }
 
 impl ZygoteLink {
     pub(crate) fn new(control: OwnedFd, pid: Pid) -> Self {
-        Self { control, pid, pidfd: birth::pidfd_open(pid).ok(), zygote: AtomicI32::new(0) }
+        let pidfd = birth::pidfd_open(pid).ok();
+        Self { control, pid, pidfd, zygote: AtomicI32::new(0), outbox: Mutex::default() }
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn control(&self) -> BorrowedFd<'_> {
@@ -47,27 +77,84 @@ impl ZygoteLink {
         std::iter::once(self.control.as_fd()).chain(self.pidfd.as_ref().map(AsFd::as_fd))
     }
 
+    /// Takes down that a worker is to be started.
+    pub(crate) fn want(&self, place: u32, incarnation: u32) {
+        self.outbox().wanted.push_back((place, incarnation));
+    }
+
+    /// The next worker to start, if the zygote is ready for it.
+    pub(crate) fn next_wanted(&self) -> Option<(u32, u32)> {
+        let mut outbox = self.outbox();
+        if !outbox.may_start() || !self.has_room() {
+            return None;
+        }
+        outbox.wanted.pop_front()
+    }
+
+    /// All workers that are to be started and now will not be.
+    pub(crate) fn give_up_wanted(&self) -> VecDeque<(u32, u32)> {
+        std::mem::take(&mut self.outbox().wanted)
+    }
+
+    /// Whether something waits for nothing but room in the socket.
+    pub(crate) fn wants_to_send(&self) -> bool {
+        let outbox = self.outbox();
+        !outbox.to_kill.is_empty() || outbox.may_start()
+    }
+
+    /// Orders the start of a worker that [`Self::next_wanted`] named.
     pub(crate) fn start(
         &self,
         place: u32,
         incarnation: u32,
         arena: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        send_order(&self.control, Order::START, place, incarnation, Some(arena))
+        send_order(&self.control, Order::START, place, incarnation, Some(arena))?;
+        self.outbox().unanswered += 1;
+        Ok(())
     }
 
     pub(crate) fn kill(&self, incarnation: u32) -> io::Result<()> {
-        send_order(&self.control, Order::KILL, 0, incarnation, None)
+        let mut outbox = self.outbox();
+        outbox.to_kill.push_back(incarnation);
+        self.send_kills(&mut outbox)
+    }
+
+    fn send_kills(&self, outbox: &mut Outbox) -> io::Result<()> {
+        while let Some(incarnation) = outbox.to_kill.front() {
+            match send_order(&self.control, Order::KILL, 0, *incarnation, None) {
+                Ok(()) => outbox.to_kill.pop_front(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    outbox.to_kill.clear(); // it is gone, as its reports will tell
+                    return Err(error);
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let mut watched = [PollFd::new(self.control.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// The next report; `Err` when the zygote is gone.
     pub(crate) fn report(&self) -> Result<Option<Report>, ZygoteGone> {
+        let mut outbox = self.outbox();
+        // Reports are there to be read even if the zygote is gone.
+        let _ = self.send_kills(&mut outbox);
         match Report::receive(&self.control) {
             Ok(Received::Message(Report::Reigns { pid })) => {
                 self.zygote.store(pid, Ordering::Relaxed);
                 Ok(Some(Report::Reigns { pid }))
             }
-            Ok(Received::Message(report)) => Ok(Some(report)),
+            Ok(Received::Message(report)) => {
+                if let Report::Started { .. } | Report::NotStarted { .. } = report {
+                    outbox.unanswered = outbox.unanswered.saturating_sub(1);
+                }
+                Ok(Some(report))
+            }
             Ok(Received::Empty) => Ok(None),
             Ok(Received::Closed) | Err(_) => Err(ZygoteGone),
         }
@@ -75,14 +162,17 @@ impl ZygoteLink {
 
     /// Tells the zygote to kill its workers and end, and waits until it has.
     pub(crate) fn end(&self) {
-        let _ = send_order(&self.control, Order::QUIT, 0, 0, None);
+        let _ = shutdown(self.control.as_raw_fd(), Shutdown::Write);
         self.wait_for_end();
     }
 
     /// Waits until the zygote has ended, by force if it takes too long.
     pub(crate) fn wait_for_end(&self) {
         if !self.ends_within(PATIENCE) {
-            let _ = kill(self.pid, Signal::SIGKILL);
+            self.kill_zygote();
+            if !self.ends_within(PATIENCE_WITH_GUARD) {
+                let _ = kill(self.pid, Signal::SIGKILL);
+            }
         }
         let status = loop {
             match waitpid(self.pid, None) {
@@ -93,6 +183,18 @@ impl ZygoteLink {
         };
         if matches!(status, Ok(WaitStatus::Signaled(..))) {
             self.reap_zygote();
+        }
+    }
+
+    /// Kills a zygote that does not end, a stopped one for example: its workers die with it, and the
+    /// guard, which would not have noticed, cleans up.
+    fn kill_zygote(&self) {
+        while let Ok(Some(_)) = self.report() {}
+        let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
+        let mut watched = [PollFd::new(self.control.as_fd(), PollFlags::empty())];
+        // As long as its end of the socket is open, it lives and the number is its own.
+        if zygote.as_raw() > 0 && poll(&mut watched, PollTimeout::ZERO) == Ok(0) {
+            let _ = kill(zygote, Signal::SIGKILL);
         }
     }
 
@@ -128,6 +230,12 @@ impl ZygoteLink {
             };
         }
         false
+    }
+}
+
+impl Outbox {
+    fn may_start(&self) -> bool {
+        !self.wanted.is_empty() && self.to_kill.is_empty() && self.unanswered < MOST_UNANSWERED
     }
 }
 

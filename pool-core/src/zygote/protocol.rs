@@ -1,4 +1,7 @@
 //! What parent and zygote say to each other: packets of four 32-bit words over a socket pair.
+//!
+//! Invariant: neither side waits for the other to read; a packet that finds no room is `EAGAIN`. The
+//! parent says that it is over by shutting its end down, for which there is always room.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -12,12 +15,11 @@ const PACKET: usize = 16;
 /// What the parent asks for.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Start a worker, which allocates from the arena.
-    Start { place: u32, incarnation: u32, arena: OwnedFd },
+    /// Start a worker, which allocates from the arena; there is none when the zygote had no number
+    /// left for its descriptor.
+    Start { place: u32, incarnation: u32, arena: Option<OwnedFd> },
     /// Kill a worker.
     Kill { incarnation: u32 },
-    /// Kill all workers and end.
-    Quit,
 }
 
 /// What the zygote reports.
@@ -56,19 +58,16 @@ pub(crate) fn send_order(
 impl Order {
     pub(crate) const START: u32 = 1;
     pub(crate) const KILL: u32 = 2;
-    pub(crate) const QUIT: u32 = 3;
 
     /// The next order, without waiting.
     pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
         Ok(match receive(socket)? {
-            Received::Message((words, fd)) => match (words, fd) {
-                ([Self::START, place, incarnation, _], Some(arena)) => {
+            Received::Message((words, arena)) => match words {
+                [Self::START, place, incarnation, _] => {
                     Received::Message(Self::Start { place, incarnation, arena })
                 }
-                ([Self::KILL, _, incarnation, _], _) => {
-                    Received::Message(Self::Kill { incarnation })
-                }
-                _ => Received::Message(Self::Quit),
+                [Self::KILL, _, incarnation, _] => Received::Message(Self::Kill { incarnation }),
+                _ => Received::Closed,
             },
             Received::Empty => Received::Empty,
             Received::Closed => Received::Closed,
@@ -111,7 +110,7 @@ fn send(socket: &impl AsFd, words: [u32; 4], fd: Option<BorrowedFd<'_>>) -> io::
     let raw = fd.map(|fd| [fd.as_raw_fd()]);
     let rights = raw.as_ref().map(|raw| ControlMessage::ScmRights(raw));
     let socket = socket.as_fd().as_raw_fd();
-    let flags = MsgFlags::MSG_NOSIGNAL;
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     loop {
         match sendmsg::<()>(socket, &[IoSlice::new(&packet)], rights.as_slice(), flags, None) {
             Ok(_) => return Ok(()),
@@ -131,7 +130,8 @@ fn receive(socket: &impl AsFd) -> io::Result<Received<([u32; 4], Option<OwnedFd>
         match recvmsg::<()>(socket, &mut parts, Some(&mut space), flags) {
             Ok(message) => {
                 let mut fd = None;
-                for part in message.cmsgs()? {
+                // An error: the descriptor was cut off.
+                for part in message.cmsgs().into_iter().flatten() {
                     if let ControlMessageOwned::ScmRights(fds) = part {
                         for raw in fds {
                             // SAFETY: the kernel has just made this descriptor for us.

@@ -4,6 +4,7 @@
 //! itself, its workers get the parent-death signal, and `guard.rs` says what becomes of the rest.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, OwnedFd},
     panic::AssertUnwindSafe,
@@ -69,6 +70,8 @@ struct Zygote {
     overlords: Overlords,
     children: SignalFd,
     workers: Vec<Worker>,
+    /// Reports that the socket had no room for.
+    unsent: VecDeque<Report>,
 }
 
 impl Zygote {
@@ -82,7 +85,8 @@ impl Zygote {
         let children = SignalFd::with_flags(&mask, flags).ok()?;
         Report::Reigns { pid: getpid().as_raw() }.send(&fds.control).ok()?;
         let guarded = getppid() == overlords.parent;
-        guarded.then_some(Self { papers, fds, overlords, children, workers: Vec::new() })
+        let (workers, unsent) = (Vec::new(), VecDeque::new());
+        guarded.then_some(Self { papers, fds, overlords, children, workers, unsent })
     }
 
     /// Waits for something to happen and answers it; `false` when it is time to end.
@@ -97,13 +101,15 @@ impl Zygote {
         }
         while let Ok(Some(_)) = self.children.read_signal() {}
         self.reap();
-        !control || self.obey()
+        !control || (self.send_reports() && self.obey())
     }
 
-    /// Whether there is an order, and whether parent or guard is gone.
+    /// Whether the socket has something to read or room, and whether parent or guard is gone.
     fn wait(&self) -> nix::Result<(bool, bool)> {
+        let mut control = PollFlags::POLLIN;
+        control.set(PollFlags::POLLOUT, !self.unsent.is_empty());
         let mut watched = vec![
-            PollFd::new(self.fds.control.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.fds.control.as_fd(), control),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
         let fds = self.overlords.fds.iter();
@@ -129,7 +135,7 @@ impl Zygote {
                             Report::NotStarted { incarnation, errno }
                         }
                     };
-                    if report.send(&self.fds.control).is_err() {
+                    if !self.report(report) {
                         return false;
                     }
                 }
@@ -141,12 +147,30 @@ impl Zygote {
                     }
                 }
                 Ok(Received::Empty) => return true,
-                Ok(Received::Message(Order::Quit) | Received::Closed) | Err(_) => return false,
+                Ok(Received::Closed) | Err(_) => return false,
             }
         }
     }
 
-    fn start(&self, place: u32, incarnation: u32, arena: OwnedFd) -> io::Result<Pid> {
+    /// Reports behind what waits to be sent; `false` when the parent is gone.
+    fn report(&mut self, report: Report) -> bool {
+        self.unsent.push_back(report);
+        self.send_reports()
+    }
+
+    /// Sends what there is room for; `false` when the parent is gone.
+    fn send_reports(&mut self) -> bool {
+        while let Some(report) = self.unsent.front() {
+            match report.send(&self.fds.control) {
+                Ok(()) => self.unsent.pop_front(),
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            };
+        }
+        true
+    }
+
+    fn start(&self, place: u32, incarnation: u32, arena: Option<OwnedFd>) -> io::Result<Pid> {
+        let arena = arena.ok_or(Errno::EMFILE)?;
         let papers = self.papers.worker(place, incarnation);
         if self.papers.fresh_workers {
             let fds = [
@@ -200,8 +224,7 @@ impl Zygote {
             let workers = &self.workers;
             birth::kill_strays(&|pid| workers.iter().any(|worker| worker.pid == pid));
             // A parent that is gone does not read it; the next turn ends the reign.
-            let _ =
-                Report::Reaped { incarnation: worker.incarnation, status }.send(&self.fds.control);
+            let _ = self.report(Report::Reaped { incarnation: worker.incarnation, status });
         }
     }
 

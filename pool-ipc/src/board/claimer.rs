@@ -217,7 +217,8 @@ impl Claimer {
     }
 
     /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not there
-    /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that.
+    /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that; an
+    /// order to leave comes after it.
     pub fn wait_for_kept(&mut self) -> Option<Claim> {
         let bell = &self.board.rows[self.place as usize].orders.0.bell;
         let before = bell.load(SeqCst);
@@ -230,7 +231,7 @@ impl Claimer {
             let generation = kept.then(|| self.try_claim(&slots[slot])).flatten()?;
             Some(Claim { slot, generation })
         });
-        if claim.is_none() && !self.asked_to_leave() {
+        if claim.is_none() {
             wait(bell, before);
         }
         self.board.clear_sleeper(self.place);

@@ -47,13 +47,14 @@ impl Board {
     ///
     /// # Panics
     ///
-    /// When the mapping is smaller than the shape, or the shape has no place or slot, more than
+    /// When the mapping is read-only or smaller than the shape, or the shape has no place or slot, more than
     /// [`MAX_PLACES`](super::MAX_PLACES), or 2^31 slots.
     #[cfg(not(loom))]
     #[must_use]
     pub fn new(mapping: std::sync::Arc<pool_shm::Mapping>, shape: Shape) -> Self {
         assert!(shape.places > 0 && shape.places <= super::MAX_PLACES, "1 to 4096 places");
         assert!(shape.slots > 0 && shape.slots < 1 << 31, "1 to 2^31 slots");
+        assert!(mapping.is_writable(), "a board is written to by everybody");
         assert!(mapping.len() >= shape.bytes(), "the mapping is smaller than the board");
         let base = mapping.as_ptr();
         // SAFETY: within the mapping (asserted), whose base is page-aligned; atomics are valid for
