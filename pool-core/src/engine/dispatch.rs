@@ -188,8 +188,14 @@ impl Engine {
 
     /// Takes a new chunk in.
     pub(crate) fn submit(&mut self, chunk: Chunk, out: &mut Vec<Action>) {
-        let book = self.jobs.get_mut(chunk.job).expect("chunks come from open jobs");
-        book.chunks += 1;
+        match self.jobs.get_mut(chunk.job) {
+            Some(book) if book.open => book.chunks += 1,
+            // Another thread has ended the job; its caller learns of that when it asks for results.
+            _ => {
+                out.push(Action::FreeItems { block: chunk.items });
+                return;
+            }
+        }
         self.queue.push_back(chunk);
         self.dispatch(out);
     }

@@ -269,6 +269,15 @@ fn a_job_without_chunks_gives_its_context_back_when_it_is_closed() {
 }
 
 #[test]
+fn a_chunk_for_a_job_that_another_thread_has_ended_is_freed() {
+    let mut crew = Crew::new(1, 4);
+    crew.close();
+    crew.submit(7, 0, 3);
+    assert_eq!(crew.engine.jobs.iter().count(), 0);
+    assert_eq!(crew.engine.published().count(), 0);
+}
+
+#[test]
 fn a_worker_with_full_hands_is_told_when_its_job_is_closed() {
     let mut crew = Crew::new(1, 4);
     crew.submit(1, 0, 3);
