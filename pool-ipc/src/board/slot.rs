@@ -63,7 +63,7 @@ pub struct Description {
 /// How far the items of a chunk have come: one word, two plain stores per item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Items of the chunk whose results are complete.
+    /// Items of the chunk whose results are complete: less than 2^31.
     pub finished: u32,
     /// Whether the item behind them was begun: its function may have run to its end.
     pub begun: bool,
@@ -137,6 +137,7 @@ impl Slot {
 
     #[inline]
     pub(super) fn set_progress(&self, generation: u32, progress: Progress) {
+        debug_assert!(progress.finished < 1 << 31, "a chunk has less than 2^31 items");
         let count = u64::from(progress.finished) << 1 | u64::from(progress.begun);
         let word = u64::from(generation) << 32 | count;
         // Release: pairs with the Acquire in `outcome`, so a counted result is a complete one.
