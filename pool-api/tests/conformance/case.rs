@@ -23,6 +23,8 @@ pub(crate) enum On {
     All,
     /// Where a worker can die or refuse bytes.
     Processes,
+    /// Where items and results are the caller's own values.
+    Threads,
 }
 
 impl Case {
@@ -34,12 +36,20 @@ impl Case {
         Self { on: On::Processes, ..self }
     }
 
+    pub(crate) const fn threads(self) -> Self {
+        Self { on: On::Threads, ..self }
+    }
+
     pub(crate) const fn heavy(self) -> Self {
         Self { release_only: true, ..self }
     }
 
     pub(crate) fn applies_to(&self, method: StartMethod) -> bool {
-        let suits = self.on == On::All || method != StartMethod::Threads;
+        let suits = match self.on {
+            On::All => true,
+            On::Processes => method != StartMethod::Threads,
+            On::Threads => method == StartMethod::Threads,
+        };
         suits && !(self.release_only && cfg!(debug_assertions))
     }
 }

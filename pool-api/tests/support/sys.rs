@@ -8,6 +8,8 @@ unsafe extern "C" {
     safe fn libc_raise(signal: i32) -> i32;
     #[link_name = "fork"]
     fn libc_fork() -> i32;
+    #[link_name = "waitpid"]
+    fn libc_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
 
 /// The signal's number on Linux.
@@ -36,4 +38,13 @@ pub(crate) fn raise(signal: i32) {
 pub(crate) fn fork() -> i32 {
     // SAFETY: for tasks in worker processes, which have one thread.
     unsafe { libc_fork() }
+}
+
+/// Waits for a child; its status as `waitpid` gives it.
+#[allow(dead_code)]
+pub(crate) fn wait_for(child: i32) -> i32 {
+    let mut status = -1;
+    // SAFETY: the status is a local of this function.
+    assert_eq!(unsafe { libc_waitpid(child, &raw mut status, 0) }, child);
+    status
 }

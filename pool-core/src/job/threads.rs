@@ -31,11 +31,8 @@ impl<F: Form> ThreadLane<F> {
     where
         F: Portable,
     {
-        if crew.is_mine() {
-            return Err(Error::NestedUse);
-        }
-        let job = ThreadJob::open(&crew, lazy)?;
-        Ok(Self { crew, job, function, context: Arc::new(context), next_index: 0, borrows: false })
+        // SAFETY: a portable form is `'static`, its function too.
+        unsafe { Self::open_any(crew, function, context, lazy, false) }
     }
 
     /// A lane for a function that borrows.
@@ -48,11 +45,25 @@ impl<F: Form> ThreadLane<F> {
         function: F::Function,
         context: F::Context,
     ) -> Result<Self, Error> {
+        // SAFETY: as promised to this function.
+        unsafe { Self::open_any(crew, function, context, false, true) }
+    }
+
+    /// # Safety
+    ///
+    /// Without `borrows` the form is `'static`; with it, as for [`ThreadLane::open_scoped`].
+    unsafe fn open_any(
+        crew: Arc<ThreadCrew>,
+        function: F::Function,
+        context: F::Context,
+        lazy: bool,
+        borrows: bool,
+    ) -> Result<Self, Error> {
         if crew.is_mine() {
             return Err(Error::NestedUse);
         }
-        let job = ThreadJob::unlisted(false);
-        Ok(Self { crew, job, function, context: Arc::new(context), next_index: 0, borrows: true })
+        let job = ThreadJob::open(&crew, lazy)?;
+        Ok(Self { crew, job, function, context: Arc::new(context), next_index: 0, borrows })
     }
 
     pub(super) fn send(
@@ -77,7 +88,7 @@ impl<F: Form> ThreadLane<F> {
         window.took(parcels.len(), 0);
         self.next_index += parcels.len() as u64;
         // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
-        // lane is dropped in time (`open_scoped`), and its drop waits until nothing runs any more.
+        // lane is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
         unsafe {
             self.job.send(&self.crew, self.function, &self.context, first, parcels)?;
         }
@@ -97,7 +108,7 @@ impl<F: Form> ThreadLane<F> {
         want: Want,
         into: &mut Vec<Arrival<F::Output>>,
     ) -> Result<(), Error> {
-        let parts = self.job.next(want.most).ok_or(Error::Terminated)?;
+        let parts = self.job.next(want.most)?;
         for part in parts {
             let failed = part.first + part.values.len() as u64;
             into.push(Arrival::Values {
@@ -118,9 +129,6 @@ impl<F: Form> ThreadLane<F> {
 
 impl<F: Form> Drop for ThreadLane<F> {
     fn drop(&mut self) {
-        self.job.close();
-        if self.borrows {
-            self.job.wait_until_idle();
-        }
+        self.job.close(self.borrows);
     }
 }

@@ -11,6 +11,7 @@ mod options;
 mod per_item;
 mod pinning;
 mod terminals;
+mod threads;
 mod values;
 mod volumes;
 
@@ -34,6 +35,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         bounds::CASES,
         arena::CASES,
         volumes::CASES,
+        threads::CASES,
     ];
     files.into_iter().flatten()
 }
