@@ -395,6 +395,7 @@ impl Drop for Pool {
             // A job that outlives its pool finds its workers killed.
             Some(Crew::Processes(session)) if std::sync::Arc::strong_count(session) > 1 => {
                 session.terminate();
+                session.end();
             }
             Some(Crew::Processes(_)) => {}
             #[cfg(feature = "threads")]

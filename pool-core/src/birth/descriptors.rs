@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use nix::{
@@ -29,7 +29,7 @@ pub(crate) fn null_stdin() {
 
 /// Gives standard output and errors a place to go if the parent had closed them, lest the next file that is
 /// opened takes their number and receives what is printed.
-pub(super) fn fill_output() {
+pub(crate) fn fill_output() {
     for (number, fill) in [(1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>), (2, dup2_stderr)] {
         if !sys::is_open(number)
             && let Ok(nothing) = nothing_above(FIRST_GIVEN)
@@ -92,6 +92,11 @@ pub(super) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<O
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// The same descriptor at a number that is not one of standard input, output and error.
+pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() < FIRST_GIVEN { duplicate_above(fd.as_fd(), FIRST_GIVEN) } else { Ok(fd) }
+}
+
 /// Something to read that is at its end, and to write that swallows everything where there is `/dev/null`.
 pub(super) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
     let nothing = match open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
@@ -104,7 +109,6 @@ pub(super) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
 
     use super::*;
 

@@ -18,7 +18,7 @@ mod sys;
 pub(crate) mod takeover;
 mod ticket;
 
-pub(crate) use descriptors::null_stdin;
+pub(crate) use descriptors::{above_standard, fill_output, null_stdin};
 pub(crate) use image::{address_of, offset_of};
 pub(crate) use kinship::{arm_parent_death, become_subreaper, pidfd_open};
 pub(crate) use process::{set_process_name, thread_count};

@@ -8,7 +8,7 @@ use pool_shm::Segment;
 
 use super::{
     batch::{Lying, ResultBatch},
-    hub::{Fatal, Hub, Message, Session, State},
+    hub::{Fatal, Hub, Message, Session},
 };
 use crate::engine::{Action, Chunk, Delivery};
 
@@ -132,7 +132,7 @@ impl Session {
 
     /// Orders the start of as many workers as the zygote takes orders for now.
     pub(super) fn start_wanted(&self, hub: &mut Hub) {
-        if hub.state != State::Open {
+        if !hub.state.staffs() {
             for (_, incarnation) in self.link.give_up_wanted() {
                 self.not_started(hub, incarnation, libc::ECANCELED);
             }

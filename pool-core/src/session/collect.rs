@@ -149,7 +149,7 @@ impl Session {
         let place = hub.engine.place_of(incarnation);
         let ready = place.is_some_and(|place| self.board.occupant(place).1 == incarnation);
         hub.engine.vacate(incarnation, ready);
-        if hub.state == State::Open {
+        if hub.state.staffs() {
             if hub.engine.is_barren() {
                 let how = Fatal::WorkersDie(status.to_string());
                 self.fail_all(hub, &how, |_| true);
@@ -174,7 +174,7 @@ impl Session {
     }
 
     /// The zygote is gone, and its workers with it.
-    fn broken(&self, hub: &mut Hub) {
+    pub(super) fn broken(&self, hub: &mut Hub) {
         hub.state = State::Broken;
         self.link.wait_for_end();
         // They are this process's children now if it is the init process of a container.

@@ -3,7 +3,11 @@
 //! Invariant: when these return, no process of the session that they speak of is left, not even as a
 //! zombie of this process.
 
-use std::{mem::ManuallyDrop, os::fd::AsFd};
+use std::{
+    mem::ManuallyDrop,
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 use pool_ipc::board::Appetite;
 
@@ -12,31 +16,37 @@ use super::{
     hub::{Fatal, Hub, Session, State},
 };
 
-const ANYTHING: Appetite = Appetite { finished: 1, hungry: false };
+pub(super) const ANYTHING: Appetite = Appetite { finished: 1, hungry: false };
+
+/// How long the zygote may take to reap killed workers before it is taken for dead itself.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Lets blocking calls of other threads finish, ends lazy ones, lets workers end what they run,
-    /// and waits until all of them have ended.
+    /// and waits until all of them have ended. New calls wait until then.
     pub(crate) fn stop(&self) {
         let mut hub = self.lock();
+        if hub.state == State::Open {
+            hub.state = State::Closing;
+        }
         self.fail_all(&mut hub, &Fatal::Terminated, |inbox| inbox.lazy);
         self.cancel_failed(&mut hub);
         drop(hub);
         let busy = |hub: &Hub| hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none());
-        self.drive_until(ANYTHING, |hub| hub.state == State::Broken || !busy(hub));
+        self.drive_until(ANYTHING, |hub| hub.state != State::Closing || !busy(hub));
         let mut hub = self.lock();
-        if hub.state == State::Open {
+        if hub.state == State::Closing {
             hub.state = State::Ending;
+            self.ask_all_to_leave(&mut hub);
         }
-        self.ask_all_to_leave(&mut hub);
         drop(hub);
-        self.wait_for_workers();
+        self.wait_for_workers(None);
     }
 
     /// Kills all workers, ends all calls, and waits until the workers have been reaped.
     pub(crate) fn terminate(&self) {
         let mut hub = self.lock();
-        if hub.state == State::Open {
+        if hub.state.staffs() {
             hub.state = State::Ending;
         }
         self.fail_all(&mut hub, &Fatal::Terminated, |_| true);
@@ -48,13 +58,28 @@ impl Session {
         drop(hub);
         // A call that drives has to see that it is over.
         self.ring();
-        self.wait_for_workers();
+        if !self.wait_for_workers(Some(Instant::now() + PATIENCE)) {
+            self.end();
+        }
     }
 
-    fn wait_for_workers(&self) {
+    /// Ends the zygote, by force if it does not answer, and its workers with it: for good.
+    pub(crate) fn end(&self) {
+        let mut hub = self.lock();
+        if hub.state != State::Broken {
+            self.link.end();
+            self.broken(&mut hub);
+        }
+    }
+
+    /// Whether they ended in time.
+    fn wait_for_workers(&self, until: Option<Instant>) -> bool {
+        let mut over = false;
         self.drive_until(ANYTHING, |hub| {
-            hub.state != State::Ending || hub.engine.workers().next().is_none()
+            over = hub.state != State::Ending || hub.engine.workers().next().is_none();
+            over || until.is_some_and(|until| Instant::now() >= until)
         });
+        over
     }
 }
 
@@ -63,10 +88,7 @@ impl Drop for Session {
         if self.is_foreign() {
             return;
         }
-        let broken = self.lock().state == State::Broken;
-        if !broken {
-            self.link.end();
-        }
+        self.end();
         unlist(self.bell.as_fd());
         self.link.descriptors().for_each(unlist);
         // SAFETY: neither is used after this. (In a forked child their numbers were closed at its

@@ -16,10 +16,14 @@ use pool_ipc::{
 };
 use pool_shm::{ForkMark, Mapping};
 
-use super::batch::{MeasureResults, ResultBatch};
+use super::{
+    batch::{MeasureResults, ResultBatch},
+    end::ANYTHING,
+};
 use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Cause, Error},
+    job::is_inside,
     zygote::ZygoteLink,
 };
 
@@ -70,10 +74,19 @@ pub(crate) struct Hub {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Open,
+    /// Calls under way run to their end, new ones wait.
+    Closing,
     /// Workers leave or are killed; none is replaced.
     Ending,
     /// The zygote is gone.
     Broken,
+}
+
+impl State {
+    /// Whether workers that end are replaced.
+    pub(super) fn staffs(self) -> bool {
+        matches!(self, Self::Open | Self::Closing)
+    }
 }
 
 /// Why a job cannot go on.
@@ -143,10 +156,24 @@ impl Session {
         // Reports are read when waiting for the first result does not pay off at once: until then
         // the dead and a dead zygote cost nothing here.
         let mut hub = self.lock();
+        // A call that code inside another one makes belongs to that one.
+        let nested =
+            hub.state == State::Closing && is_inside(std::ptr::from_ref(self).addr(), None);
+        while !nested && matches!(hub.state, State::Closing | State::Ending) {
+            drop(hub);
+            self.drive_until(ANYTHING, |hub| match hub.state {
+                State::Open | State::Broken => true,
+                State::Closing => false,
+                State::Ending => hub.engine.workers().next().is_none(),
+            });
+            hub = self.lock();
+            if hub.state == State::Ending && hub.engine.workers().next().is_none() {
+                hub.state = State::Open;
+            }
+        }
         if hub.state == State::Broken {
             return Err(Error::PoolBroken);
         }
-        hub.state = State::Open;
         hub.engine.forgive();
         let job = hub.engine.open_job();
         let inbox = Inbox { messages: VecDeque::new(), measure, fatal: None, lazy };
@@ -312,7 +339,7 @@ impl Session {
         self.drive_until(Appetite { finished: i64::MAX, hungry: false }, |hub| {
             pid = hub.engine.workers().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
             let failed = hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
-            pid.is_some() || failed || hub.state != State::Open
+            pid.is_some() || failed || !hub.state.staffs()
         });
         pid.ok_or(Error::PoolBroken)
     }

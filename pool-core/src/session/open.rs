@@ -26,6 +26,7 @@ use super::{
     hub::{Hub, Session, State},
 };
 use crate::{
+    birth,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
     start::CrewPlan,
@@ -74,6 +75,9 @@ impl Session {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
+        // What is printed goes to 1 and 2, whatever was closed before.
+        let above = |fd: OwnedFd| birth::above_standard(fd).or_resources(what);
+        let (ours, theirs, bell) = (above(ours)?, above(theirs)?, above(bell)?);
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
 
         let cpus_online = pool_affinity::usable_cpus();
@@ -87,9 +91,9 @@ impl Session {
         };
         let fds = ZygoteFds {
             control: theirs,
-            board: board.into_fd(),
-            items: items.into_fd(),
-            bell: bell.try_clone().or_resources(what)?,
+            board: above(board.into_fd())?,
+            items: above(items.into_fd())?,
+            bell: above(bell.try_clone().or_resources(what)?)?,
         };
         // Listed before the zygote is made: a fork copies the list.
         list(ours.as_fd());

@@ -51,6 +51,7 @@ impl Start for Fork {
                 ForkResult::Child => {
                     birth::reset_signals();
                     birth::null_stdin();
+                    birth::fill_output();
                     foreign.close();
                     reign_guarded(papers, fds, parent)
                 }
