@@ -197,7 +197,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 }
             }
         }
-        self.lane.flush();
+        // (A job that is over gives everything back as it is dropped.)
+        if !self.is_over() {
+            self.lane.flush();
+        }
         Ok(())
     }
 }
