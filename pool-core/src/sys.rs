@@ -22,18 +22,22 @@ pub(crate) fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Looks between two yields.
-const LOOKS: u32 = 64;
+/// Looks between two yields: a few microseconds.
+const LOOKS: u32 = 256;
+/// Looks between two pauses of the CPU, each of which takes as long as many looks.
+const LOOKS_PER_PAUSE: u32 = 4;
 
 /// Waits a little for `news` without sleeping: in each round looks a few times and then lets others
 /// have the CPU, who may be the ones waited for. Whether there was news.
 pub(crate) fn spin_for(rounds: u32, news: impl Fn() -> bool) -> bool {
     for _ in 0..rounds {
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             if news() {
                 return true;
             }
-            std::hint::spin_loop();
+            if look.is_multiple_of(LOOKS_PER_PAUSE) {
+                std::hint::spin_loop();
+            }
         }
         std::thread::yield_now();
     }

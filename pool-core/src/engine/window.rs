@@ -22,7 +22,7 @@ pub(crate) struct Window {
 /// Read-ahead without a setting never exceeds this many items of a lazy job.
 pub(crate) const MOST_READ_AHEAD: usize = 4096;
 /// Chunks of a deep job that may be under way even if they hold one item each.
-const DEEP_CHUNKS: usize = 64;
+const DEEP_CHUNKS: usize = 128;
 /// Encoded bytes under way beyond which every worker gets just one chunk more.
 const MANY_BYTES: usize = 64 << 20;
 

@@ -39,10 +39,8 @@ pub(super) enum Sent {
     Exhausted,
 }
 
-// One per call, and moved once.
-#[allow(clippy::large_enum_variant)]
 pub(crate) enum Lane<F: Form> {
-    Processes(ProcessLane<F>),
+    Processes(Box<ProcessLane<F>>),
     #[cfg(feature = "threads")]
     Threads(ThreadLane<F>),
 }

@@ -36,7 +36,6 @@ pub(crate) struct ProcessLane<F: Form> {
     next_index: u64,
     limit: u64,
     released: Vec<usize>,
-    messages: Vec<Message>,
 }
 
 /// A block of the parent's arena until its chunk is submitted: given back if that does not happen,
@@ -85,7 +84,6 @@ impl<F: Form> ProcessLane<F> {
             next_index: 0,
             limit,
             released: Vec::new(),
-            messages: Vec::new(),
         })
     }
 
@@ -262,14 +260,15 @@ impl<F: Form> ProcessLane<F> {
         into: &mut Vec<Arrival<F::Output>>,
     ) -> Result<(), Error> {
         self.flush();
-        self.session.next(self.job, want, &mut self.messages)?;
-        into.extend(self.messages.drain(..).map(|message| match message {
-            Message::Results(batch) => Arrival::Batch(batch),
-            Message::Failed { index, worker, cause } => {
-                Arrival::Failed(TaskError { index, worker, cause })
-            }
-            Message::Ended { bytes } => Arrival::Ended { bytes: bytes as usize },
-        }));
+        self.session.next(self.job, want, |message| {
+            into.push(match message {
+                Message::Results(batch) => Arrival::Batch(batch),
+                Message::Failed { index, worker, cause } => {
+                    Arrival::Failed(TaskError { index, worker, cause })
+                }
+                Message::Ended { bytes } => Arrival::Ended { bytes: bytes as usize },
+            });
+        })?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! `actions` empty.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     mem::ManuallyDrop,
     os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -44,18 +44,23 @@ pub(crate) struct Session {
     pub(super) reservation: u64,
 }
 
+/// Queues that are kept.
+const MOST_SPARE: usize = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(super) engine: Engine,
     pub(super) items: Arena,
     /// The arenas of living workers, read-only.
-    pub(super) arenas: HashMap<u32, Arc<Mapping>>,
+    pub(super) arenas: BTreeMap<u32, Arc<Mapping>>,
     /// For each place, how many finished slots were collected.
     pub(super) cursors: Vec<u64>,
     /// A copy for the driver to look at without the lock, kept for its room.
     pub(super) cursors_seen: Vec<u64>,
     pub(super) inboxes: JobTable<Inbox>,
+    /// Empty queues of jobs that are over, kept for their room.
+    pub(super) spare: Vec<VecDeque<Message>>,
     pub(super) actions: VecDeque<Action>,
     /// Where the engine writes what it wants, kept for its room.
     pub(super) out: Vec<Action>,
@@ -176,7 +181,8 @@ impl Session {
         }
         hub.engine.forgive();
         let job = hub.engine.open_job();
-        let inbox = Inbox { messages: VecDeque::new(), measure, fatal: None, lazy };
+        let messages = hub.spare.pop().unwrap_or_default();
+        let inbox = Inbox { messages, measure, fatal: None, lazy };
         hub.inboxes.insert(job, inbox);
         self.staff(&mut hub);
         Ok(job)
@@ -263,8 +269,10 @@ impl Session {
     pub(crate) fn close_job(&self, job: JobId, released: &mut Vec<usize>) {
         let mut hub = self.lock();
         let hub = &mut *hub;
-        if hub.inboxes.remove(job).is_none() {
-            return;
+        let Some(mut inbox) = hub.inboxes.remove(job) else { return };
+        inbox.messages.clear();
+        if hub.spare.len() < MOST_SPARE {
+            hub.spare.push(inbox.messages);
         }
         let mut out = std::mem::take(&mut hub.out);
         self.release(hub, released, &mut out);

@@ -1,7 +1,7 @@
 //! The beginning of a session: board, arena, zygote.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     mem::ManuallyDrop,
     num::NonZeroU64,
     os::fd::{AsFd, OwnedFd},
@@ -54,7 +54,7 @@ impl Session {
         fresh_workers: bool,
         maker: &ZygoteMaker<'_>,
     ) -> Result<Arc<Self>, Error> {
-        let slots = (8 * plan.n_jobs).next_power_of_two().clamp(128, 8192);
+        let slots = (8 * plan.n_jobs).next_power_of_two().clamp(256, 8192);
         let shape = Shape { places: plan.n_jobs, slots };
         let reservation = reservation(plan.n_jobs)?;
         let arena_limit = plan.arena_limit.min(reservation);
@@ -113,10 +113,11 @@ impl Session {
             hub: Mutex::new(Hub {
                 engine: Engine::new(plan.n_jobs, slots),
                 items: arena,
-                arenas: HashMap::new(),
+                arenas: BTreeMap::new(),
                 cursors: vec![0; plan.n_jobs],
                 cursors_seen: Vec::new(),
                 inboxes: JobTable::new(),
+                spare: Vec::new(),
                 actions: VecDeque::new(),
                 out: Vec::new(),
                 driving: false,

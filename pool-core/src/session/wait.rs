@@ -37,12 +37,12 @@ pub(crate) struct Want {
 }
 
 impl Session {
-    /// Waits until the job has messages, and moves them to `into`.
+    /// Waits until the job has messages, and hands them to `take`.
     pub(crate) fn next(
         &self,
         job: JobId,
         want: Want,
-        into: &mut Vec<Message>,
+        mut take: impl FnMut(Message),
     ) -> Result<(), Fatal> {
         if self.is_foreign() {
             return Err(Fatal::Foreign);
@@ -59,7 +59,7 @@ impl Session {
                 return true;
             }
             let count = inbox.messages.len().min(want.most);
-            into.extend(inbox.messages.drain(..count));
+            inbox.messages.drain(..count).for_each(&mut take);
             count > 0
         });
         found
