@@ -38,7 +38,7 @@ impl Footprint {
             |line: &&str| line.split(' ').nth(1).is_some_and(|rights| rights.ends_with('s'));
         Self {
             descriptors,
-            threads: entries("/proc/self/task").len(),
+            threads: entries("/proc/self/task").iter().filter(|thread| runs(thread)).count(),
             children: children_of(std::process::id()),
             mappings: maps.lines().count(),
             shared_mappings: maps.lines().filter(shared).map(str::to_string).collect(),
@@ -70,6 +70,16 @@ fn entries(folder: &str) -> Vec<String> {
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
+}
+
+/// Whether a thread of this process is not on its way out: one that was just joined is listed for a while.
+fn runs(thread: &str) -> bool {
+    /// `PF_EXITING` of Linux's `sched.h`.
+    const EXITING: u32 = 4;
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    // The ninth field of `proc_pid_stat(5)`, the seventh behind the name.
+    let flags = stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(6));
+    flags.and_then(|flags| flags.parse::<u32>().ok()).is_some_and(|flags| flags & EXITING == 0)
 }
 
 /// The process ids of this machine.

@@ -2,10 +2,7 @@
 //!
 //! Invariant: both ask or tell the kernel; nothing is remembered, so nothing is wrong after a fork.
 
-use std::{
-    fs, io, thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io};
 
 use nix::sys::prctl;
 
@@ -20,25 +17,37 @@ pub(crate) fn set_process_name(name: &str) {
     }
 }
 
-/// How many threads this process has. One that was just joined may still be listed, so that more than one is
-/// believed only after a few milliseconds.
+/// How many threads this process has, without those that are on their way out: one that was just joined is
+/// listed for a while, but runs no code of this process any more.
 ///
 /// # Errors
 ///
 /// What reading `/proc/self/task` says.
 pub(crate) fn thread_count() -> io::Result<usize> {
-    let deadline = Instant::now() + Duration::from_millis(5);
-    loop {
-        let count = fs::read_dir("/proc/self/task")?.count();
-        if count <= 1 || Instant::now() >= deadline {
-            return Ok(count);
-        }
-        thread::sleep(Duration::from_micros(200));
+    /// `PF_EXITING` of Linux's `sched.h`: set before a joiner is told.
+    const EXITING: u32 = 4;
+    let mut count = 0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        // One whose file is gone has ended since.
+        let Ok(stat) = fs::read(thread?.path().join("stat")) else { continue };
+        let flags = stat_field(&stat, 9).and_then(|flags| flags.parse::<u32>().ok());
+        count += usize::from(flags.is_none_or(|flags| flags & EXITING == 0));
     }
+    Ok(count)
+}
+
+/// A field behind the name in a `/proc/<pid>/stat`, counted from 1 as `proc_pid_stat(5)` does. The name, which is
+/// the second, may itself hold `)` and spaces.
+pub(crate) fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;
+    fields.split_ascii_whitespace().nth(number.checked_sub(3)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -57,11 +66,21 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_counted() {
+    fn threads_are_counted_until_they_are_joined() {
         let (hold, wait) = std::sync::mpsc::channel::<()>();
         let thread = thread::spawn(move || wait.recv());
         assert!(thread_count().unwrap() >= 2);
         drop(hold);
         assert!(thread.join().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_moves_no_field() {
+        let stat = b"12 (a ) b)) S 7 1 1 0 -1 4194304 90";
+        assert_eq!(stat_field(stat, 3), Some("S"));
+        assert_eq!(stat_field(stat, 4), Some("7"));
+        assert_eq!(stat_field(stat, 9), Some("4194304"));
+        assert_eq!(stat_field(stat, 11), None);
+        assert_eq!(stat_field(b"nothing", 4), None);
     }
 }
