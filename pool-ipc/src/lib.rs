@@ -20,8 +20,9 @@ pub mod board;
 
 pub use arena::{Arena, ArenaFull, Block, NoAddressSpace, default_limit, reservation};
 pub use bytes::AlignedBytes;
+pub use pool_shm::{SegmentFault, SegmentId};
 pub use rkyv;
 pub use wire::{
-    Decoder, Encoder, Encoding, SegmentId, Wire, WireCheck, WireDecode, WireEncode, WireFault,
-    from_bytes, to_bytes, view_bytes,
+    Decoder, Encoder, Encoding, Wire, WireCheck, WireDecode, WireEncode, WireFault, from_bytes,
+    to_bytes, view_bytes,
 };

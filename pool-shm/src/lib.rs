@@ -14,6 +14,8 @@ compile_error!("pool-shm needs Linux: it is built on sealed memfds, futexes and 
 #[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
+mod exclusive;
+#[cfg(target_os = "linux")]
 mod fork_mark;
 #[cfg(target_os = "linux")]
 pub mod futex;
@@ -24,11 +26,22 @@ mod mapping;
 #[cfg(all(target_os = "linux", feature = "named"))]
 mod named;
 #[cfg(target_os = "linux")]
+mod object;
+#[cfg(target_os = "linux")]
 mod segment;
 #[cfg(target_os = "linux")]
 mod sys;
+#[cfg(all(target_os = "linux", feature = "wire"))]
+pub mod wire;
 
 #[cfg(all(target_os = "linux", feature = "named"))]
 pub use named::NamedSegment;
 #[cfg(target_os = "linux")]
-pub use {error::Error, fork_mark::ForkMark, mapping::Mapping, segment::Segment};
+pub use {
+    error::Error,
+    exclusive::{Exclusive, exclusive_borrows},
+    fork_mark::ForkMark,
+    mapping::Mapping,
+    object::{Block, ElementType, Kind, SegmentFault, SegmentId, Shape, SharedSegment},
+    segment::Segment,
+};

@@ -173,6 +173,17 @@ impl Segment {
         }
     }
 
+    /// Whether [`seal_content`](Self::seal_content) was called, by whomever.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the kernel does not say.
+    pub fn content_is_sealed(&self) -> Result<bool, Error> {
+        let seals = fcntl(&self.fd, FcntlArg::F_GET_SEALS)
+            .map_err(|source| Error::os("reading the seals of a segment", source))?;
+        Ok(SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))
+    }
+
     fn options(&self) -> Result<MmapOptions, Error> {
         let len = usize::try_from(self.len)
             .map_err(|_| Error::TooLong { len: self.len, limit: usize::MAX as u64 })?;
@@ -183,8 +194,7 @@ impl Segment {
 
     /// A private mapping, which shows the same as a shared one because nobody can write the segment any more.
     fn map_sealed(&self, options: &MmapOptions) -> Result<MmapRaw, Error> {
-        let seals = fcntl(&self.fd, FcntlArg::F_GET_SEALS).unwrap_or(0);
-        if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE) {
+        if !self.content_is_sealed()? {
             return Err(mapping_failed(Errno::EPERM));
         }
         // SAFETY: the file can neither shrink nor change, by the seals just read, which nobody can take off.

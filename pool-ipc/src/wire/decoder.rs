@@ -9,7 +9,9 @@ use rkyv::{
     validation::{Validator, archive::ArchiveValidator},
 };
 
-use super::{SegmentId, Wire, WireFault, segments::Segments};
+use pool_shm::SegmentId;
+
+use super::{Wire, WireFault, segments::Sent};
 
 /// How deep pointers in an archive may be nested: what checks and decodes it is recursive, and bytes that
 /// somebody damaged must not end in a stack overflow. An unoptimised build manages twice as many on a
@@ -25,7 +27,7 @@ pub type WireCheck<'a> = Strategy<Validator<ArchiveValidator<'a>, ()>, WireFault
 /// Makes values from archives.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    segments: Segments,
+    pub(super) segments: Sent,
 }
 
 impl Decoder {
@@ -40,20 +42,12 @@ impl Decoder {
         self.segments.replace(ids);
     }
 
-    /// The segment at `index` of the message's table, for the handle that is being decoded.
-    ///
-    /// # Errors
-    ///
-    /// [`WireFault::Invalid`] when the table has no such index.
-    pub fn take_segment(&mut self, index: u32) -> Result<SegmentId, WireFault> {
-        self.segments.get(index).ok_or(WireFault::Invalid)
-    }
-
     /// Checks `archive` (whose end is the end of its root) and makes the value.
     ///
     /// # Errors
     ///
-    /// [`WireFault::Invalid`] when the bytes are no valid archive of `T`.
+    /// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, [`WireFault::Segment`] when a handle in it leads
+    /// nowhere.
     #[inline]
     pub fn decode<T: Wire>(&mut self, archive: &[u8]) -> Result<T, WireFault> {
         self.build(view::<T>(archive)?)

@@ -9,13 +9,14 @@
 
 use std::{alloc::Layout, fmt, ptr::NonNull};
 
+use pool_shm::SharedSegment;
 use rkyv::{
     api::serialize_using,
     rancor::Strategy,
     ser::{Allocator, Positional, Writer},
 };
 
-use super::{SegmentId, Wire, WireFault, scratch::Scratch, segments::Segments};
+use super::{Wire, WireFault, scratch::Scratch, segments::Given};
 
 /// The serializer that a [`Wire`] type is encoded with.
 pub type WireEncode = Strategy<Encoding, WireFault>;
@@ -40,7 +41,7 @@ pub struct Encoding {
     /// Only count: there is no block, and `room` bounds nothing.
     counting: bool,
     scratch: Scratch,
-    segments: Segments,
+    pub(super) segments: Given,
 }
 
 // SAFETY: `base` is set by `encode_at`, which holds the encoder exclusively and lends it to nobody
@@ -58,7 +59,7 @@ impl Encoder {
                 position: 0,
                 counting: true,
                 scratch: Scratch::new(),
-                segments: Segments::default(),
+                segments: Given::default(),
             },
         }
     }
@@ -118,33 +119,30 @@ impl Encoder {
         encoding.position = at;
         encoding.counting = counting;
         encoding.scratch.reset();
-        serialize_using::<_, WireFault>(value, encoding)?;
-        Ok(encoding.position)
+        let given = encoding.segments.segments().len();
+        let result = serialize_using::<_, WireFault>(value, encoding);
+        if counting || result.is_err() {
+            encoding.segments.truncate(given);
+        }
+        result.map(|_| encoding.position)
     }
 
-    /// The segments that the encodings since [`Encoder::clear_segments`] hold handles to.
+    /// The segments of the handles that were encoded since [`take_segments`](Self::take_segments), but for values that
+    /// failed: the message's table.
     #[must_use]
-    pub fn segments(&self) -> &[SegmentId] {
-        self.encoding.segments.ids()
+    pub fn segments(&self) -> &[SharedSegment] {
+        self.encoding.segments.segments()
     }
 
-    /// Begins a new message: its table of segments is empty.
-    pub fn clear_segments(&mut self) {
-        self.encoding.segments.replace(&[]);
+    /// Begins a new message, with an empty table. The segments of the last one live as long as they are kept.
+    pub fn take_segments(&mut self) -> Vec<SharedSegment> {
+        self.encoding.segments.take()
     }
 }
 
 impl Default for Encoder {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Encoding {
-    /// Notes that the value being encoded holds a handle to segment `id`; the index is what the
-    /// archive keeps of it.
-    pub fn give_segment(&mut self, id: SegmentId) -> u32 {
-        self.segments.index_of(id)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use pool_shm::SegmentFault;
 use rkyv::rancor::{Source, Trace};
 
 /// Why encoding or decoding failed. Needs no heap, so that it can be made where none is left.
@@ -13,14 +14,17 @@ pub enum WireFault {
     /// The bytes are no valid value of the type: truncated, damaged, of another type, or of a value with
     /// collections or boxes nested more than 1000 deep.
     Invalid,
+    /// A handle to a shared object could not be sent, or leads to no such object.
+    Segment(SegmentFault),
 }
 
 impl fmt::Display for WireFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Overflow => "the encoded value is larger than the room for it",
-            Self::Invalid => "the bytes are no valid value of this type",
-        })
+        match self {
+            Self::Overflow => f.write_str("the encoded value is larger than the room for it"),
+            Self::Invalid => f.write_str("the bytes are no valid value of this type"),
+            Self::Segment(fault) => fault.fmt(f),
+        }
     }
 }
 
@@ -38,6 +42,7 @@ impl Trace for WireFault {
 impl Source for WireFault {
     fn new<T: std::error::Error + Send + Sync + 'static>(error: T) -> Self {
         let error: &(dyn std::error::Error + 'static) = &error;
-        error.downcast_ref::<WireFault>().copied().unwrap_or(WireFault::Invalid)
+        let segment = error.downcast_ref::<SegmentFault>().copied().map(WireFault::Segment);
+        error.downcast_ref::<WireFault>().copied().or(segment).unwrap_or(WireFault::Invalid)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Decoder, Encoder, Wire, WireFault, decoder::view};
 use crate::AlignedBytes;
 
-/// Encodes `value` into a buffer of its own.
+/// Encodes `value` into a buffer of its own. Bytes alone keep no shared object alive: a handle to one does not decode again.
 ///
 /// ```
 /// let bytes = pool_ipc::to_bytes(&vec![Some(1u64), None]).unwrap();
@@ -27,7 +27,8 @@ pub fn to_bytes<T: Wire>(value: &T) -> Result<AlignedBytes, WireFault> {
 ///
 /// # Errors
 ///
-/// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, or not aligned for it.
+/// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, or not aligned for it; [`WireFault::Segment`] for a
+/// handle to a shared object.
 pub fn from_bytes<T: Wire>(bytes: &[u8]) -> Result<T, WireFault> {
     Decoder::new().decode(bytes)
 }

@@ -1,0 +1,127 @@
+//! A handle to a shared object in a value: what becomes of it, and of its segment.
+#![cfg(not(loom))]
+
+use pool_ipc::{
+    Decoder, Encoder, SegmentFault, Wire, WireFault, from_bytes,
+    rkyv::{
+        Archive, Deserialize, Place, Serialize,
+        rancor::{Fallible, Source},
+    },
+    to_bytes,
+};
+use pool_shm::{
+    Block, ElementType, Kind, Shape, SharedSegment,
+    wire::{ArchivedBlock, BlockResolver, GiveSegment, TakeSegment},
+};
+
+/// A handle to bytes.
+#[derive(Debug, Clone, PartialEq)]
+struct Bytes(Block);
+
+const BYTE: ElementType = ElementType::fixed(77, 1);
+
+impl Bytes {
+    fn new(len: usize) -> Self {
+        Self(Block::new(Shape { kind: Kind::Array, element: BYTE, len }).expect("a block"))
+    }
+}
+
+impl Archive for Bytes {
+    type Archived = ArchivedBlock;
+    type Resolver = BlockResolver;
+
+    fn resolve(&self, resolver: BlockResolver, out: Place<ArchivedBlock>) {
+        self.0.resolve_into(&resolver, out);
+    }
+}
+
+impl<S: Fallible<Error: Source> + GiveSegment + ?Sized> Serialize<S> for Bytes {
+    fn serialize(&self, serializer: &mut S) -> Result<BlockResolver, S::Error> {
+        self.0.give(serializer)
+    }
+}
+
+impl<D: Fallible<Error: Source> + TakeSegment + ?Sized> Deserialize<Bytes, D> for ArchivedBlock {
+    fn deserialize(&self, deserializer: &mut D) -> Result<Bytes, D::Error> {
+        Ok(Bytes(self.take(Kind::Array, BYTE, deserializer)?.0))
+    }
+}
+
+fn encode<T: Wire>(value: &T, encoder: &mut Encoder) -> pool_ipc::AlignedBytes {
+    let len = encoder.measure(value, 0).expect("measure");
+    let mut bytes = pool_ipc::AlignedBytes::new();
+    bytes.resize(len);
+    // SAFETY: the buffer is ours, aligned, and has `len` bytes.
+    unsafe { encoder.encode_at(value, bytes.as_mut_ptr(), len, 0).expect("encode") };
+    bytes
+}
+
+#[test]
+fn handles_come_back_as_the_same_objects() {
+    let (small, large) = (Bytes::new(10), Bytes::new(1 << 20));
+    let value = (vec![small.clone(), large.clone(), small.clone()], Some(large.clone()), 7u8);
+    let mut encoder = Encoder::new();
+    let bytes = encode(&value, &mut encoder);
+
+    let segments = encoder.take_segments();
+    assert_eq!(segments, [small.0.segment().clone(), large.0.segment().clone()]);
+    assert!(encoder.segments().is_empty());
+
+    let mut decoder = Decoder::new();
+    decoder.set_segments(&segments.iter().map(SharedSegment::id).collect::<Vec<_>>());
+    let back: (Vec<Bytes>, Option<Bytes>, u8) = decoder.decode(&bytes).unwrap();
+    assert_eq!(back, value);
+    assert_eq!(back.0[1].0.as_ptr(), large.0.as_ptr());
+}
+
+#[test]
+fn a_message_keeps_its_segments_and_nothing_else_does() {
+    let bytes = Bytes::new(1 << 20);
+    let id = bytes.0.segment().id();
+    let mut encoder = Encoder::new();
+    let archive = encode(&bytes, &mut encoder);
+    drop(bytes);
+
+    let mut decoder = Decoder::new();
+    decoder.set_segments(&[id]);
+    assert!(decoder.decode::<Bytes>(&archive).is_ok());
+    drop(encoder.take_segments());
+    assert_eq!(decoder.decode::<Bytes>(&archive), Err(WireFault::Segment(SegmentFault::Gone)));
+}
+
+#[test]
+fn what_only_measures_or_fails_keeps_nothing() {
+    let value = (Bytes::new(1), vec![0u8; 100]);
+    let mut encoder = Encoder::new();
+    encoder.measure(&value, 0).unwrap();
+    assert!(encoder.segments().is_empty());
+
+    let mut room = pool_ipc::AlignedBytes::new();
+    room.resize(64);
+    // SAFETY: the buffer is ours, aligned, and has 64 bytes.
+    let result = unsafe { encoder.encode_at(&value, room.as_mut_ptr(), 64, 0) };
+    assert_eq!(result, Err(WireFault::Overflow));
+    assert!(encoder.segments().is_empty());
+}
+
+#[test]
+fn wrong_handles_are_typed_errors() {
+    let bytes = Bytes::new(10);
+    let mut encoder = Encoder::new();
+    let archive = encode(&bytes, &mut encoder);
+    let fault = |decoder: &mut Decoder| match decoder.decode::<Bytes>(&archive) {
+        Err(WireFault::Segment(fault)) => fault,
+        other => panic!("{other:?}"),
+    };
+
+    assert_eq!(fault(&mut Decoder::new()), SegmentFault::NotSent);
+    assert!(matches!(
+        from_bytes::<Bytes>(&to_bytes(&bytes).unwrap()),
+        Err(WireFault::Segment(SegmentFault::NotSent))
+    ));
+
+    let other = Block::new(Shape { kind: Kind::Value, element: BYTE, len: 1 << 20 }).unwrap();
+    let mut decoder = Decoder::new();
+    decoder.set_segments(&[other.segment().id()]);
+    assert_ne!(fault(&mut decoder), SegmentFault::Gone); // another segment: whatever its slot says
+}

@@ -1,0 +1,52 @@
+//! Counts who has exclusive access to shared memory.
+//!
+//! Invariant: [`exclusive_borrows`] is at least the number of `&mut` references into shared memory that code of this thread can
+//! reach. A fork copies such a reference, and whatever lock protects it, but not the memory.
+
+use std::{cell::Cell, marker::PhantomData};
+
+std::thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many times this thread has exclusive access to shared memory just now: guards of shared locks, and slices that
+/// were lent out. While there is one, the thread must not be forked by safe code: parent and child would both have it.
+#[must_use]
+pub fn exclusive_borrows() -> usize {
+    COUNT.get()
+}
+
+/// Is counted by [`exclusive_borrows`] while it lives. It belongs to the thread that made it.
+///
+/// ```
+/// use pool_shm::{Exclusive, exclusive_borrows};
+///
+/// let exclusive = Exclusive::begin();
+/// assert_eq!(exclusive_borrows(), 1);
+/// drop(exclusive);
+/// assert_eq!(exclusive_borrows(), 0);
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn sent<T: Send>(_: T) {}
+/// sent(pool_shm::Exclusive::begin());
+/// ```
+#[derive(Debug)]
+pub struct Exclusive {
+    of_this_thread: PhantomData<*const ()>,
+}
+
+impl Exclusive {
+    /// One more.
+    #[must_use = "it is counted only while it lives"]
+    pub fn begin() -> Self {
+        COUNT.set(COUNT.get() + 1);
+        Self { of_this_thread: PhantomData }
+    }
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        COUNT.set(COUNT.get() - 1);
+    }
+}

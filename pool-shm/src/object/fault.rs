@@ -1,0 +1,73 @@
+//! Why a handle that came from elsewhere is not taken.
+
+use std::{error, fmt, io};
+
+use crate::Error;
+
+/// Why a handle to a shared object could not be sent, or did not become an object again. Needs no heap, so that it can
+/// be made where none is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SegmentFault {
+    /// The segment is gone: nobody who had it lives any more, or its sender died before it could be fetched.
+    Gone,
+    /// A handle was encoded where nothing keeps its segment: into bytes for a file or a pipe, say. Send it as part of a
+    /// message instead.
+    NotCarried,
+    /// The message names a segment that did not come with it.
+    NotSent,
+    /// What the descriptor leads to is no segment of shared objects: too short, not sealed, or without the right beginning.
+    NotASegment,
+    /// The segment was made by another version of this crate.
+    OtherVersion,
+    /// The segment is another one than the handle was made for.
+    OtherIdentity,
+    /// The segment has no such object, or the object does not lie within it.
+    NoSuchObject,
+    /// The object is of another kind: no array, or no mutex.
+    OtherKind,
+    /// The object's elements are of another type.
+    OtherElement,
+    /// The range does not lie within the object, or a single value has another length than 1.
+    OtherLength,
+    /// The object is sealed, and a handle of this kind would write to it.
+    ReadOnly,
+    /// The kernel refused to map the segment, or to hand out a descriptor; this is its error number.
+    Os(i32),
+}
+
+impl From<Error> for SegmentFault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Os { source, .. } => Self::Os(source.raw_os_error().unwrap_or(libc::EIO)),
+            Error::TooLong { .. } => Self::Os(libc::ENOMEM),
+            _ => Self::NotASegment,
+        }
+    }
+}
+
+impl fmt::Display for SegmentFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the shared segment of this handle is gone",
+            Self::NotCarried => {
+                "a handle to a shared object can be sent in a message only, not stored as bytes"
+            }
+            Self::NotSent => "the message names a shared segment that did not come with it",
+            Self::NotASegment => "the descriptor leads to no segment of shared objects",
+            Self::OtherVersion => "the shared segment was made by another version of this crate",
+            Self::OtherIdentity => "the shared segment is another one than the handle is for",
+            Self::NoSuchObject => "the shared segment has no such object",
+            Self::OtherKind => "the shared object is of another kind than the handle",
+            Self::OtherElement => "the shared object has elements of another type than the handle",
+            Self::OtherLength => "the handle's range does not lie within the shared object",
+            Self::ReadOnly => "the shared object is sealed and the handle would write to it",
+            Self::Os(errno) => {
+                let reason = io::Error::from_raw_os_error(*errno);
+                return write!(f, "the shared segment cannot be mapped: {reason}");
+            }
+        })
+    }
+}
+
+impl error::Error for SegmentFault {}

@@ -1,0 +1,30 @@
+//! What a segment of shared objects is known by in every process.
+
+use std::fmt;
+
+use crate::{Error, sys};
+
+/// The random 128-bit identity of a shared segment. It stands in the segment itself, so that a descriptor that leads
+/// elsewhere is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SegmentId(pub u128);
+
+impl SegmentId {
+    /// An identity that no other segment has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] on a kernel without `getrandom` (before 3.17).
+    pub(super) fn random() -> Result<Self, Error> {
+        let mut bytes = [0; 16];
+        sys::random(&mut bytes)
+            .map_err(|source| Error::os("drawing the identity of a segment", source))?;
+        Ok(Self(u128::from_ne_bytes(bytes)))
+    }
+}
+
+impl fmt::Debug for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SegmentId({:032x})", self.0)
+    }
+}

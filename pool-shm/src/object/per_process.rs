@@ -1,0 +1,84 @@
+//! State that each process has for itself, although a fork copies it.
+//!
+//! Invariant: a forked child never waits for a lock that a thread of its parent held at the moment of the fork, and never looks
+//! into what that thread left half done: it has a state of its own.
+
+use std::{
+    ptr::{self, NonNull},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicPtr, Ordering},
+    },
+};
+
+use crate::{Error, fork_mark::this_process};
+
+/// A mutex for a static, of which a forked child gets a fresh one.
+pub(super) struct PerProcess<T: 'static> {
+    /// The state of the process that asked last; never freed, since threads keep references to it.
+    current: AtomicPtr<Owned<T>>,
+    /// What a child begins with, given the state of its parent if that was whole at the fork.
+    inherit: fn(Option<T>) -> T,
+}
+
+struct Owned<T> {
+    process: u64,
+    state: Mutex<T>,
+}
+
+impl<T: Default + Send> PerProcess<T> {
+    pub(super) const fn new(inherit: fn(Option<T>) -> T) -> Self {
+        Self { current: AtomicPtr::new(ptr::null_mut()), inherit }
+    }
+
+    /// The state of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when the address space is used up, at the first call only.
+    pub(super) fn lock(&'static self) -> Result<MutexGuard<'static, T>, Error> {
+        let process = this_process()?.get();
+        // Acquire: pairs with the AcqRel below.
+        let mut seen = self.current.load(Ordering::Acquire);
+        loop {
+            // SAFETY: null, or leaked below and so valid for ever; only shared references are made.
+            let known = NonNull::new(seen).map(|owned| unsafe { owned.as_ref() });
+            if let Some(owned) = known.filter(|owned| owned.process == process) {
+                return Ok(owned.state.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            let fresh = Box::leak(Box::new(Owned { process, state: Mutex::default() }));
+            let mut state = fresh.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = ptr::from_ref(fresh).cast_mut();
+            match self.current.compare_exchange(seen, place, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    // If the lock is free, nobody was inside at the fork, and nobody is now: its process is another one.
+                    let whole = known.and_then(|owned| owned.state.try_lock().ok());
+                    *state = (self.inherit)(whole.map(|mut state| std::mem::take(&mut *state)));
+                    return Ok(state);
+                }
+                Err(winner) => {
+                    drop(state);
+                    // SAFETY: leaked just now, and nobody else saw it.
+                    drop(unsafe { Box::from_raw(place) });
+                    seen = winner;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_of_a_process_share_one_state() {
+        static COUNT: PerProcess<u32> = PerProcess::new(|_| 0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| *COUNT.lock().unwrap() += 1));
+            }
+        });
+        assert_eq!(*COUNT.lock().unwrap(), 4000);
+    }
+}

@@ -1,0 +1,42 @@
+//! The segments of shared objects that this process has mapped, by identity.
+//!
+//! Invariant: the registry keeps nothing alive, and as long as a segment is mapped here a handle to it maps nothing again.
+
+use std::collections::HashMap;
+
+use super::{SegmentId, SharedSegment, per_process::PerProcess, segment::WeakSegment};
+use crate::Error;
+
+/// A forked child knows what its parent knew: it has the same mappings.
+static REGISTRY: PerProcess<Registry> = PerProcess::new(Option::unwrap_or_default);
+
+#[derive(Default)]
+struct Registry {
+    segments: HashMap<SegmentId, WeakSegment>,
+    /// From this size on, look for entries of segments that are gone.
+    tidy_at: usize,
+}
+
+/// The segment, if it is mapped here.
+pub(super) fn find(id: SegmentId) -> Option<SharedSegment> {
+    // Without a registry nothing was ever registered.
+    let registry = REGISTRY.lock().ok()?;
+    let found = registry.segments.get(&id).and_then(WeakSegment::upgrade);
+    drop(registry); // before `found` might turn out to be the last one
+    found
+}
+
+/// Registers a segment that was just mapped; if another thread was faster, its segment is the one to use.
+pub(super) fn insert(segment: SharedSegment) -> Result<SharedSegment, Error> {
+    let mut registry = REGISTRY.lock()?;
+    let known = registry.segments.get(&segment.id()).and_then(WeakSegment::upgrade);
+    if known.is_none() {
+        if registry.segments.len() >= registry.tidy_at {
+            registry.segments.retain(|_, segment| segment.is_alive());
+            registry.tidy_at = 2 * registry.segments.len() + 32;
+        }
+        registry.segments.insert(segment.id(), segment.downgrade());
+    }
+    drop(registry); // before one of the two is unmapped
+    Ok(known.unwrap_or(segment))
+}

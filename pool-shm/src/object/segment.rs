@@ -1,0 +1,187 @@
+//! A segment of shared objects as this process sees it.
+//!
+//! Invariant: the mapping begins with a [`Head`] and is as long as the file was when it was mapped; it can only grow.
+
+use std::{
+    fmt,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ptr::NonNull,
+    sync::{Arc, Weak},
+};
+
+use super::{
+    SegmentFault, SegmentId,
+    layout::{Head, Slot},
+    registry,
+};
+use crate::{Error, Mapping, Segment};
+
+/// What `/proc/self/maps` shows.
+const LABEL: &str = "pool-shm";
+
+/// A segment that holds shared objects, mapped in this process; copies of this handle count.
+///
+/// It is what travels beside a message with handles in it: the [`id`](Self::id) says which one it is, the descriptor
+/// ([`AsFd`]) leads another process to it, and as long as somebody has either, the objects exist.
+///
+/// ```
+/// use pool_shm::{Block, ElementType, Kind, Shape, SharedSegment};
+///
+/// let block = Block::new(Shape { kind: Kind::Array, element: ElementType::named::<u64>(), len: 1 })?;
+/// let segment = block.segment();
+/// // Another process would be sent the descriptor; here it leads back to the same mapping.
+/// let again = SharedSegment::open(std::os::fd::AsFd::as_fd(segment).try_clone_to_owned()?, segment.id())?;
+/// assert_eq!(again, *segment);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedSegment(Arc<Mapped>);
+
+struct Mapped {
+    id: SegmentId,
+    mapping: Mapping,
+    segment: Segment,
+}
+
+/// Knows a segment without keeping it mapped.
+pub(super) struct WeakSegment(Weak<Mapped>);
+
+impl SharedSegment {
+    /// A fresh segment of at least `len` bytes, head included.
+    pub(super) fn create(len: u64) -> Result<Self, Error> {
+        let segment = Segment::create(LABEL, len)?;
+        let mapping = segment.map()?;
+        let fresh = Self(Arc::new(Mapped { id: SegmentId::random()?, mapping, segment }));
+        fresh.head().write(fresh.id());
+        registry::insert(fresh)
+    }
+
+    /// A fresh segment of at least `len` bytes that `write` fills, after which nobody can write to it.
+    pub(super) fn create_sealed<E: From<Error>>(
+        len: u64,
+        write: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let segment = Segment::create(LABEL, len)?;
+        let mapping = segment.map()?;
+        // A child that is forked meanwhile would keep it writable.
+        mapping.dont_fork()?;
+        let id = SegmentId::random()?;
+        let fresh = Self(Arc::new(Mapped { id, mapping, segment: segment.try_clone()? }));
+        fresh.head().write(id);
+        write(&fresh)?;
+        drop(fresh);
+        segment.seal_content()?;
+        let mapping = segment.map_read_only()?;
+        Ok(registry::insert(Self(Arc::new(Mapped { id, mapping, segment })))?)
+    }
+
+    /// The segment of this identity, if it is mapped in this process.
+    #[must_use]
+    pub fn find(id: SegmentId) -> Option<Self> {
+        registry::find(id)
+    }
+
+    /// The segment behind a descriptor that was sent here, mapped unless it is already. One that is sealed against writing is
+    /// mapped to read.
+    ///
+    /// # Errors
+    ///
+    /// [`SegmentFault::NotASegment`], [`OtherVersion`](SegmentFault::OtherVersion) and
+    /// [`OtherIdentity`](SegmentFault::OtherIdentity) if it is not segment `id`, [`Os`](SegmentFault::Os) if it cannot be
+    /// mapped.
+    pub fn open(fd: OwnedFd, id: SegmentId) -> Result<Self, SegmentFault> {
+        if let Some(known) = registry::find(id) {
+            return Ok(known);
+        }
+        let segment = Segment::from_fd(fd)?;
+        let mapping =
+            if segment.content_is_sealed()? { segment.map_read_only() } else { segment.map() }?;
+        if mapping.len() < size_of::<Head>() {
+            return Err(SegmentFault::NotASegment);
+        }
+        let opened = Self(Arc::new(Mapped { id, mapping, segment }));
+        opened.head().check(id)?;
+        Ok(registry::insert(opened)?)
+    }
+
+    /// What the segment is known by in every process.
+    #[must_use]
+    pub fn id(&self) -> SegmentId {
+        self.0.id
+    }
+
+    /// Bytes mapped.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
+    pub fn len(&self) -> usize {
+        self.0.mapping.len()
+    }
+
+    /// Whether this process may write here: not if the content is sealed.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.0.mapping.is_writable()
+    }
+
+    pub(super) fn downgrade(&self) -> WeakSegment {
+        WeakSegment(Arc::downgrade(&self.0))
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        // SAFETY: every mapping has at least the bytes of a head and begins at a page; a head consists of atomics, so others
+        // may write it at any time.
+        unsafe { &*self.0.mapping.as_ptr().cast::<Head>() }
+    }
+
+    /// Slot `index`, if it lies within the mapping.
+    pub(super) fn slot(&self, index: usize) -> Option<&Slot> {
+        let position = Slot::position(index);
+        if position.checked_add(size_of::<Slot>())? > self.len() {
+            return None;
+        }
+        // SAFETY: within the mapping, as just checked, and at a multiple of 32 bytes; atomics, as above.
+        Some(unsafe { &*self.0.mapping.as_ptr().add(position).cast::<Slot>() })
+    }
+
+    /// The byte at `offset`, which is at most the length.
+    pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset <= self.len(), "an offset within the segment");
+        let start = NonNull::new(self.0.mapping.as_ptr()).expect("no mapping begins at address 0");
+        // SAFETY: within the mapping or just behind it, as asserted.
+        unsafe { start.add(offset) }
+    }
+}
+
+impl WeakSegment {
+    pub(super) fn upgrade(&self) -> Option<SharedSegment> {
+        self.0.upgrade().map(SharedSegment)
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+impl AsFd for SharedSegment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.segment.as_fd()
+    }
+}
+
+impl PartialEq for SharedSegment {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for SharedSegment {}
+
+impl fmt::Debug for SharedSegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedSegment")
+            .field("id", &self.id())
+            .field("len", &self.len())
+            .field("writable", &self.is_writable())
+            .finish()
+    }
+}

@@ -1,0 +1,89 @@
+//! Shared objects and forks: what a child has in common with its parent, and what it has for itself.
+
+#[path = "support/processes.rs"]
+mod processes;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use pool_shm::{Block, ElementType, Kind, Shape, SharedSegment};
+use processes::{finish, run, start};
+
+fn main() {
+    run(&[
+        ("a_block_is_shared_with_a_child", blocks_are_shared),
+        ("a_child_places_its_blocks_elsewhere", blocks_lie_elsewhere),
+        ("a_child_forked_while_a_thread_held_a_lock_waits_for_nobody", locks_are_left_behind),
+        ("many_blocks_take_few_descriptors", blocks_take_few_descriptors),
+    ]);
+}
+
+fn block(len: usize) -> Block {
+    let element = ElementType::fixed(1000, 4);
+    Block::new(Shape { kind: Kind::Array, element, len }).expect("a block")
+}
+
+fn first(block: &Block) -> &AtomicU32 {
+    assert!(block.len() >= 4);
+    // SAFETY: inside the block, aligned, lives as long as it, and used as an atomic only.
+    unsafe { AtomicU32::from_ptr(block.as_ptr().as_ptr().cast()) }
+}
+
+fn blocks_are_shared() {
+    for len in [1, 1_000_000] {
+        let block = block(len);
+        finish(start(|| {
+            let known = SharedSegment::find(block.segment().id()).expect("known here too");
+            assert_eq!(&known, block.segment());
+            first(&block).store(1, Ordering::SeqCst);
+            drop(block.clone());
+        }));
+        assert_eq!(first(&block).load(Ordering::SeqCst), 1);
+    }
+}
+
+fn blocks_lie_elsewhere() {
+    let before = block(1);
+    let mut held = Some(before.clone());
+    finish(start(|| {
+        let theirs = block(1);
+        assert_ne!(theirs.segment(), before.segment());
+        finish(start(|| assert_ne!(block(1).segment(), theirs.segment())));
+        assert_eq!(block(1).segment(), theirs.segment());
+        drop(held.take());
+        assert_eq!(first(&before).load(Ordering::SeqCst), 0);
+    }));
+    let after = block(1);
+    assert_eq!(after.segment(), before.segment());
+    assert_ne!(after.slot(), before.slot());
+}
+
+fn locks_are_left_behind() {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::SeqCst) {
+                drop(block(100_000)); // the registry's lock
+                drop(block(1)); // the heap's lock
+            }
+        });
+        // Some of these forks fall into the moments in which the thread holds a lock. It never holds one of the standard
+        // library or of the test, and the system's heap is usable after a fork.
+        for _ in 0..300 {
+            finish(start(|| {
+                first(&block(1)).store(1, Ordering::SeqCst);
+                drop(block(100_000));
+            }));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
+fn blocks_take_few_descriptors() {
+    let count = || std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count();
+    let before = count();
+    let blocks: Vec<Block> = (0..10_000).map(|index| block(index % 100)).collect();
+    assert!(count() - before < 4, "{} more", count() - before);
+    assert!(
+        blocks.iter().all(|block| block.is_empty() || first(block).load(Ordering::SeqCst) == 0)
+    );
+}
