@@ -2,6 +2,7 @@
 //!
 //! * [`Wire`]: the types that may cross; [`to_bytes`] and [`from_bytes`] for a whole value.
 //! * [`batch`]: many values side by side in one block of shared memory, readable item by item.
+//! * [`SharedObject`]: one value that all processes read in place and nobody can change.
 //! * [`Arena`]: what one process allocates blocks from and all others read.
 //! * [`board`]: the table of slots through which blocks change hands.
 //!
@@ -13,6 +14,7 @@ compile_error!("pool-ipc supports 64-bit Linux only");
 mod arena;
 mod bytes;
 mod primitive;
+mod sealed;
 mod wire;
 
 pub mod batch;
@@ -22,6 +24,7 @@ pub use arena::{Arena, ArenaFull, Block, NoAddressSpace, default_limit, reservat
 pub use bytes::AlignedBytes;
 pub use pool_shm::{SegmentFault, SegmentId};
 pub use rkyv;
+pub use sealed::{SealError, SealedArchive, SharedObject};
 pub use wire::{
     Decoder, Encoder, Encoding, Wire, WireCheck, WireDecode, WireEncode, WireFault, from_bytes,
     to_bytes, view_bytes,

@@ -1,0 +1,183 @@
+//! The archive, and what keeps the handles in it alive.
+//!
+//! Invariant: the bytes were written by one encoding and are sealed against writing, so every process that has them
+//! sees the same ones for ever; what was checked once stays checked. The segments of the handles in the value live as
+//! long as this does.
+
+use std::{error, fmt, marker::PhantomData};
+
+use pool_shm::{Block, ElementType, Kind, SegmentFault, SegmentId, Shape, SharedSegment};
+
+use crate::{Decoder, Encoder, Wire, WireFault, view_bytes};
+
+/// The archive of one value, in a segment of its own that is sealed against writing.
+///
+/// ```
+/// use pool_ipc::SealedArchive;
+///
+/// let archive = SealedArchive::new(&vec![1.5f64, 2.5])?;
+/// // Another process is sent the descriptors of these; here they lead back to the same memory.
+/// let again = SealedArchive::open::<Vec<f64>>(archive.segments().cloned().collect())?;
+/// assert_eq!(again.decode::<Vec<f64>>()?, [1.5, 2.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SealedArchive {
+    block: Block,
+    /// Those of the handles in the value, as its encoding numbered them.
+    held: Vec<SharedSegment>,
+}
+
+/// One byte of an archive of a `T`, as a segment knows it.
+struct ByteOf<T>(#[expect(dead_code, reason = "only its size counts")] u8, PhantomData<T>);
+
+impl SealedArchive {
+    /// Encodes `value` straight into fresh shared memory and seals it.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Encode`] with what the type's own serialization reports, [`SealError::Memory`] when there is no
+    /// memory for it.
+    pub fn new<T: Wire>(value: &T) -> Result<Self, SealError> {
+        let mut encoder = Encoder::new();
+        let len = encoder.measure(value, 0)?;
+        let shape = Shape { kind: Kind::Sealed, element: ElementType::named::<ByteOf<T>>(), len };
+        let block = Block::sealed(shape, |bytes| {
+            // SAFETY: the bytes are ours alone, and blocks with a segment of their own begin at a page.
+            let end = unsafe { encoder.encode_at(value, bytes.as_mut_ptr(), bytes.len(), 0)? };
+            // The root is what ends with the block.
+            if end == bytes.len() { Ok(()) } else { Err(SealError::Encode(WireFault::Invalid)) }
+        })?;
+        Ok(Self { block, held: encoder.take_segments() })
+    }
+
+    /// The archive of a `T` in the first of these segments; the others are those of the handles in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Block::open`].
+    pub fn open<T: Wire>(mut segments: Vec<SharedSegment>) -> Result<Self, SegmentFault> {
+        if segments.is_empty() {
+            return Err(SegmentFault::NotSent);
+        }
+        let own = segments.remove(0);
+        if own.is_writable() {
+            return Err(SegmentFault::NotASegment);
+        }
+        let (block, _) = Block::open(own, 0, Kind::Sealed, ElementType::named::<ByteOf<T>>())?;
+        Ok(Self { block, held: segments })
+    }
+
+    /// What another process has to be sent to have it: its own segment, and those of the handles in it.
+    pub fn segments(&self) -> impl Iterator<Item = &SharedSegment> {
+        std::iter::once(self.block.segment()).chain(&self.held)
+    }
+
+    /// Checks the archive and makes the value.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when it is not one of a `T`; [`WireFault::Segment`] when a handle in it leads nowhere.
+    pub fn decode<T: Wire>(&self) -> Result<T, WireFault> {
+        let mut decoder = Decoder::new();
+        decoder.set_segments(&self.held.iter().map(SharedSegment::id).collect::<Vec<SegmentId>>());
+        decoder.decode(self.bytes())
+    }
+
+    /// Checks the archive and reads it in place.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when it is not one of a `T`.
+    pub fn view<T: Wire>(&self) -> Result<&T::Archived, WireFault> {
+        view_bytes::<T>(self.bytes())
+    }
+
+    /// Has every page of it in this process's page table, without reading more than one byte of each. System tools then
+    /// count what others read of it as shared, whoever reads it first.
+    pub fn touch(&self) {
+        let pages = self.bytes().chunks(pool_shm::limits::page_size());
+        pages.for_each(|page| {
+            std::hint::black_box(page[0]);
+        });
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped as long as the block, and sealed against writing (`open` has seen to it), so no one changes
+        // them: a shared reference is right.
+        unsafe { std::slice::from_raw_parts(self.block.as_ptr().as_ptr(), self.block.len()) }
+    }
+}
+
+/// Why a value could not be sealed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The type's own serialization failed, or wrote something else the second time.
+    Encode(WireFault),
+    /// There is no memory for it; the source says why.
+    Memory(pool_shm::Error),
+}
+
+impl From<WireFault> for SealError {
+    fn from(fault: WireFault) -> Self {
+        Self::Encode(fault)
+    }
+}
+
+impl From<pool_shm::Error> for SealError {
+    fn from(error: pool_shm::Error) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(fault) => write!(f, "the value could not be encoded: {fault}"),
+            Self::Memory(_) => f.write_str("there is no shared memory for the value"),
+        }
+    }
+}
+
+impl error::Error for SealError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Encode(fault) => Some(fault),
+            Self::Memory(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn opened<T: Wire>(archive: &SealedArchive) -> Result<SealedArchive, SegmentFault> {
+        SealedArchive::open::<T>(archive.segments().cloned().collect())
+    }
+
+    #[test]
+    fn a_value_comes_back_and_is_read_in_place() {
+        let value = (String::from("a"), vec![Some(1u32), None], [1.5f64; 3]);
+        let archive = SealedArchive::new(&value).unwrap();
+        let again = opened::<(String, Vec<Option<u32>>, [f64; 3])>(&archive).unwrap();
+        assert_eq!(again.decode::<(String, Vec<Option<u32>>, [f64; 3])>().unwrap(), value);
+        assert_eq!(archive.view::<(String, Vec<Option<u32>>, [f64; 3])>().unwrap().0, "a");
+        again.touch();
+        let nothing = SealedArchive::new(&()).unwrap();
+        assert!(nothing.decode::<()>().is_ok());
+        nothing.touch();
+    }
+
+    #[test]
+    fn another_type_and_other_memory_are_refused() {
+        let archive = SealedArchive::new(&7u64).unwrap();
+        assert_eq!(opened::<i64>(&archive).unwrap_err(), SegmentFault::OtherElement);
+        assert_eq!(SealedArchive::open::<u64>(vec![]).unwrap_err(), SegmentFault::NotSent);
+        let element = ElementType::named::<ByteOf<u64>>();
+        let block = Block::new(Shape { kind: Kind::Sealed, element, len: 8 }).unwrap();
+        let writable = vec![block.segment().clone()];
+        assert_eq!(SealedArchive::open::<u64>(writable).unwrap_err(), SegmentFault::NotASegment);
+    }
+}

@@ -1,0 +1,9 @@
+//! One value's archive in memory that nobody can change any more.
+//!
+//! `archive.rs` is the memory, whatever the type; `object.rs` reads it as the type it is of.
+
+mod archive;
+mod object;
+
+pub use archive::{SealError, SealedArchive};
+pub use object::SharedObject;

@@ -1,0 +1,91 @@
+//! A sealed archive as the type it is of.
+//!
+//! Invariant: the archive was checked when this was made, in this process or in one that this was forked from, and
+//! cannot change.
+
+use std::{fmt, ops::Deref, ptr::NonNull};
+
+use super::{SealError, SealedArchive};
+use crate::{Wire, WireFault, rkyv::Archive};
+
+/// One value in memory that all processes share and nobody can change: encoded once, checked once per process, and read
+/// in place as its archived form.
+///
+/// ```
+/// use pool_ipc::SharedObject;
+///
+/// let words = SharedObject::new(&vec![String::from("a"), String::from("word")])?;
+/// assert_eq!(words[1].len(), 4);
+/// # Ok::<(), pool_ipc::SealError>(())
+/// ```
+pub struct SharedObject<T: Wire> {
+    archive: SealedArchive,
+    /// Within the archive.
+    root: NonNull<T::Archived>,
+}
+
+// SAFETY: it is a shared reference to memory that does not change, and a count of its mapping. What an archive is made of
+// has no interior mutability, as rkyv's `Portable` demands.
+unsafe impl<T: Wire<Archived: Sync>> Send for SharedObject<T> {}
+// SAFETY: as above.
+unsafe impl<T: Wire<Archived: Sync>> Sync for SharedObject<T> {}
+
+impl<T: Wire> SharedObject<T> {
+    /// Encodes `value` into fresh shared memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SealedArchive::new`].
+    pub fn new(value: &T) -> Result<Self, SealError> {
+        Ok(Self::read(SealedArchive::new(value)?)?)
+    }
+
+    /// Reads an archive in place.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when it is not one of a `T`.
+    pub fn read(archive: SealedArchive) -> Result<Self, WireFault> {
+        let root = NonNull::from(archive.view::<T>()?);
+        Ok(Self { archive, root })
+    }
+
+    /// The archive that is read.
+    #[must_use]
+    pub fn archive(&self) -> &SealedArchive {
+        &self.archive
+    }
+
+    /// Makes the value.
+    ///
+    /// # Errors
+    ///
+    /// What the type's own deserialization reports.
+    pub fn decode(&self) -> Result<T, WireFault> {
+        self.archive.decode()
+    }
+}
+
+impl<T: Wire> Clone for SharedObject<T> {
+    fn clone(&self) -> Self {
+        Self { archive: self.archive.clone(), root: self.root }
+    }
+}
+
+impl<T: Wire> Deref for SharedObject<T> {
+    type Target = T::Archived;
+
+    fn deref(&self) -> &T::Archived {
+        // SAFETY: checked in `read`, within memory that the archive keeps mapped and that nobody can write to.
+        unsafe { self.root.as_ref() }
+    }
+}
+
+impl<T: Wire> fmt::Debug for SharedObject<T>
+where
+    <T as Archive>::Archived: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedObject").field(&**self).finish()
+    }
+}
