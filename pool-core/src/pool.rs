@@ -179,7 +179,7 @@ impl Pool {
                 if F::TAKES_CONTEXT {
                     lane.set_context(&context)?;
                 }
-                Lane::Processes(Box::new(lane))
+                Lane::Processes(lane)
             }
             #[cfg(feature = "threads")]
             Crew::Threads(crew) => Lane::Threads(ThreadLane::open(crew, function, context, lazy)?),
@@ -223,7 +223,7 @@ impl Pool {
                     call,
                     false,
                 )?;
-                let job = Job::new(Lane::Processes(Box::new(lane)), items, options, workers, false);
+                let job = Job::new(Lane::Processes(lane), items, options, workers, false);
                 // The session ends, and its processes with it, when this returns or unwinds.
                 let result = job.values(true);
                 drop(session);

@@ -4,6 +4,9 @@
 
 #[cfg(loom)]
 pub(crate) mod modelled;
+mod prefetch;
+
+pub(crate) use prefetch::{prefetch_for_reading, prefetch_for_writing};
 
 #[cfg(loom)]
 pub(crate) use modelled::{AtomicI64, AtomicU32, AtomicU64, wait, wake};

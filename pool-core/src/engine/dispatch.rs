@@ -235,6 +235,16 @@ impl Engine {
         }
     }
 
+    /// The slot that the next chunk is likely to get.
+    pub(crate) fn likely_slot(&self) -> usize {
+        self.cursor
+    }
+
+    /// The slot that a chunk got last.
+    pub(crate) fn last_slot(&self) -> usize {
+        self.cursor.checked_sub(1).unwrap_or(self.slots.len() - 1)
+    }
+
     fn next_free(&mut self) -> usize {
         let count = self.slots.len();
         let step = (0..count)

@@ -40,7 +40,7 @@ pub(super) enum Sent {
 }
 
 pub(crate) enum Lane<F: Form> {
-    Processes(Box<ProcessLane<F>>),
+    Processes(ProcessLane<F>),
     #[cfg(feature = "threads")]
     Threads(ThreadLane<F>),
 }
@@ -61,16 +61,22 @@ impl<F: Form> Lane<F> {
         }
     }
 
-    /// Waits until something arrived.
-    pub(super) fn receive(
-        &mut self,
-        want: Want,
-        into: &mut Vec<Arrival<F::Output>>,
-    ) -> Result<(), Error> {
+    /// Waits until something arrived, when all that had arrived was taken.
+    pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
         match self {
-            Self::Processes(lane) => lane.receive(want, into),
+            Self::Processes(lane) => lane.receive(want),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.receive(want, into),
+            Self::Threads(lane) => lane.receive(want),
+        }
+    }
+
+    /// The next of what [`Lane::receive`] found.
+    #[inline]
+    pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
+        match self {
+            Self::Processes(lane) => lane.next_arrival(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.next_arrival(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pool_ipc::{
-    AlignedBytes, Block, Decoder, Encoder, Wire, WireFault,
+    Block, Wire, WireFault,
     batch::{BatchReader, BatchWriter, head_len, is_fixed},
 };
 
@@ -11,7 +11,7 @@ use super::lane::{Arrival, Sent};
 use crate::{
     engine::{Chunk, JobId, Sizer, Window},
     error::{Error, TaskError},
-    session::{Message, NoRoom, ResultBatch, Session, Want, measure_results},
+    session::{Kit, Message, NoRoom, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
 };
 
@@ -21,32 +21,69 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 const FIRST_GUESS: usize = 2048;
 
 pub(crate) struct ProcessLane<F: Form> {
-    session: Arc<Session>,
-    job: JobId,
+    stock: Stock,
     call: Call,
     /// The context's number and place.
     context: (u64, u64),
-    encoder: Encoder,
-    decoder: Decoder,
-    scratch: AlignedBytes,
+    /// Gone with the job.
+    kit: Option<Box<Kit>>,
     /// An item that was pulled but did not fit into the last chunk.
     pending: Option<F::Item>,
     bytes_per_item: usize,
     /// Position in the input of the next item.
     next_index: u64,
+}
+
+/// Where a job's blocks come from.
+struct Stock {
+    session: Arc<Session>,
+    job: JobId,
     limit: u64,
-    released: Vec<usize>,
 }
 
 /// A block of the parent's arena until its chunk is submitted: given back if that does not happen,
 /// also by a panic of the user's iterator.
-struct Reserved {
-    session: Arc<Session>,
+struct Reserved<'s> {
+    session: &'s Session,
     block: Block,
     base: *mut u8,
 }
 
-impl Reserved {
+impl Stock {
+    /// A block with room for `len` bytes. While chunks of this job are under way there may be none
+    /// now; otherwise waits for other jobs.
+    fn room(
+        &self,
+        released: &mut Vec<usize>,
+        len: usize,
+        idle: bool,
+    ) -> Result<Option<Reserved<'_>>, Error> {
+        self.refuse_if_foreign()?;
+        let session = &*self.session;
+        let too_large = || Error::ItemTooLarge { bytes: len as u64, limit: self.limit };
+        let (block, base) = match session.alloc_items(len) {
+            Ok(found) => found,
+            Err(full) if full.never_fits() => return Err(too_large()),
+            Err(_) if !idle => return Ok(None),
+            Err(_) => {
+                session.submit(released, None);
+                match session.wait_for_room(self.job, len) {
+                    Ok(found) => found,
+                    Err(NoRoom::Never) => return Err(too_large()),
+                    Err(NoRoom::Fatal(fatal)) => return Err(fatal.into()),
+                }
+            }
+        };
+        Ok(Some(Reserved { session, block, base }))
+    }
+
+    /// A process forked from the pool's own has none of its memory.
+    fn refuse_if_foreign(&self) -> Result<(), Error> {
+        if self.session.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
+    }
+}
+
+impl Reserved<'_> {
     fn room(&self) -> usize {
         self.block.len as usize
     }
@@ -54,14 +91,12 @@ impl Reserved {
     /// The block is somebody else's business now.
     fn hand_over(self) -> Block {
         let block = self.block;
-        // SAFETY: the only field with a destructor is read once, and `self` is forgotten.
-        drop(unsafe { std::ptr::read(&raw const self.session) });
         std::mem::forget(self);
         block
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         self.session.free_items(self.block);
     }
@@ -69,39 +104,40 @@ impl Drop for Reserved {
 
 impl<F: Form> ProcessLane<F> {
     pub(crate) fn open(session: Arc<Session>, call: Call, lazy: bool) -> Result<Self, Error> {
-        let job = session.open_job(measure_results::<F::Output>, lazy)?;
+        let (job, kit) = session.open_job(measure_results::<F::Output>, lazy)?;
         let limit = session.items_limit();
         Ok(Self {
-            session,
-            job,
+            stock: Stock { session, job, limit },
             call,
             context: (0, 0),
-            encoder: Encoder::new(),
-            decoder: Decoder::new(),
-            scratch: AlignedBytes::new(),
             pending: None,
             bytes_per_item: 0,
             next_index: 0,
-            limit,
-            released: Vec::new(),
+            kit: Some(kit),
         })
+    }
+
+    fn kit(kit: &mut Option<Box<Kit>>) -> &mut Kit {
+        kit.as_mut().expect("it goes with the job")
     }
 
     /// Encodes the context that all tasks of the job get.
     pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
         let fault = |_| Error::InvalidInput("the context could not be encoded".to_string());
         let head = head_len::<C>(1);
+        let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
         let len = if is_fixed::<C>() {
             head
         } else {
-            self.encoder.measure(context, head).map_err(fault)?
+            kit.encoder.measure(context, head).map_err(fault)?
         };
-        let reserved = self.room(len.max(1), true)?.expect("an idle job waits for room");
+        let reserved = stock.room(&mut kit.released, len.max(1), true)?;
+        let reserved = reserved.expect("an idle job waits for room");
         // SAFETY: the block is ours, aligned, with room for `len` bytes.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
-        writer.push(context, &mut self.encoder).map_err(fault)?;
+        writer.push(context, &mut kit.encoder).map_err(fault)?;
         let block = reserved.hand_over();
-        self.context = (self.session.keep_context(self.job, block), block.offset);
+        self.context = (stock.session.keep_context(stock.job, block), block.offset);
         Ok(())
     }
 
@@ -119,7 +155,7 @@ impl<F: Form> ProcessLane<F> {
         let most = most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items of which one at a time does fit.
-        let enough = usize::try_from(self.limit / 4).unwrap_or(usize::MAX);
+        let enough = usize::try_from(self.stock.limit / 4).unwrap_or(usize::MAX);
         let guess = head_len::<F::Item>(most)
             + if is_fixed::<F::Item>() {
                 0
@@ -127,27 +163,33 @@ impl<F: Form> ProcessLane<F> {
                 per_item.saturating_mul(most).max(FIRST_GUESS).min(enough)
             };
         let idle = window.chunks() == 0;
-        let Some(mut reserved) = self.room(guess.max(1), idle)? else {
+        let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
+        let Some(mut reserved) = stock.room(&mut kit.released, guess.max(1), idle)? else {
             self.pending = Some(next);
             return Ok(Sent::NoRoom);
         };
         // SAFETY: the block is ours until submitted, aligned, with room for the head.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
         loop {
-            match writer.push(&next, &mut self.encoder) {
+            match writer.push(&next, &mut kit.encoder) {
                 Ok(()) => {}
                 Err(WireFault::Overflow) if writer.count() > 0 => {
                     self.pending = Some(next);
                     break;
                 }
                 Err(WireFault::Overflow) => {
-                    match self.push_alone(&mut writer, reserved, &next, most, idle)? {
-                        Some(larger) => reserved = larger,
-                        None => {
-                            self.pending = Some(next);
-                            return Ok(Sent::NoRoom);
-                        }
-                    }
+                    // A single item that the guess has no room for gets a block of just its size.
+                    drop(reserved);
+                    let fault = |_| Error::Encode { index: self.next_index };
+                    let needed = writer.room_for(&next, &mut kit.encoder).map_err(fault)?;
+                    let Some(larger) = stock.room(&mut kit.released, needed, idle)? else {
+                        self.pending = Some(next);
+                        return Ok(Sent::NoRoom);
+                    };
+                    reserved = larger;
+                    // SAFETY: the new block is ours, aligned, and has room for the head and the item.
+                    writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
+                    writer.push(&next, &mut kit.encoder).map_err(fault)?;
                 }
                 Err(_) => {
                     let index = self.next_index + writer.count() as u64;
@@ -159,7 +201,7 @@ impl<F: Form> ProcessLane<F> {
             }
             match items.next() {
                 Some(item) => {
-                    self.refuse_if_foreign()?; // the input may have forked
+                    stock.refuse_if_foreign()?; // the input may have forked
                     next = item;
                 }
                 None => break,
@@ -171,7 +213,7 @@ impl<F: Form> ProcessLane<F> {
         let block = reserved.hand_over();
         window.took(count, block.len as usize);
         let chunk = Chunk {
-            job: self.job,
+            job: stock.job,
             call: self.call,
             timed: sizer.wants_times(),
             context: self.context,
@@ -184,100 +226,54 @@ impl<F: Form> ProcessLane<F> {
             audience: pool_ipc::board::Audience::default(),
         };
         self.next_index += count as u64;
-        self.session.submit(&mut self.released, Some(chunk));
+        stock.session.submit(&mut kit.released, Some(chunk));
         Ok(Sent::Chunk)
-    }
-
-    /// A single item that the guess has no room for gets a block of just its size.
-    fn push_alone(
-        &mut self,
-        writer: &mut BatchWriter<F::Item>,
-        small: Reserved,
-        item: &F::Item,
-        most: usize,
-        idle: bool,
-    ) -> Result<Option<Reserved>, Error> {
-        drop(small);
-        let index = self.next_index;
-        let needed =
-            writer.room_for(item, &mut self.encoder).map_err(|_| Error::Encode { index })?;
-        let Some(larger) = self.room(needed, idle)? else { return Ok(None) };
-        // SAFETY: the new block is ours, aligned, and has room for the head and the item.
-        *writer = unsafe { BatchWriter::new(larger.base, larger.room(), most) };
-        writer.push(item, &mut self.encoder).map_err(|_| Error::Encode { index })?;
-        Ok(Some(larger))
     }
 
     /// The most items whose head takes no more than an eighth of the arena.
     fn most_by_room(&self) -> usize {
         let per_item = head_len::<F::Item>(1).max(1) as u64;
-        usize::try_from(self.limit / 8 / per_item).unwrap_or(usize::MAX).min(u32::MAX as usize / 2)
-    }
-
-    /// A block with room for `len` bytes. While chunks of this job are under way there may be none
-    /// now; otherwise waits for other jobs.
-    fn room(&mut self, len: usize, idle: bool) -> Result<Option<Reserved>, Error> {
-        self.refuse_if_foreign()?;
-        match self.session.alloc_items(len) {
-            Ok((block, base)) => return Ok(Some(self.reserved(block, base))),
-            Err(full) if full.never_fits() => {
-                return Err(Error::ItemTooLarge { bytes: len as u64, limit: self.limit });
-            }
-            Err(_) if !idle => return Ok(None),
-            Err(_) => {}
-        }
-        self.session.submit(&mut self.released, None);
-        match self.session.wait_for_room(self.job, len) {
-            Ok((block, base)) => Ok(Some(self.reserved(block, base))),
-            Err(NoRoom::Never) => Err(Error::ItemTooLarge { bytes: len as u64, limit: self.limit }),
-            Err(NoRoom::Fatal(fatal)) => Err(fatal.into()),
-        }
+        usize::try_from(self.stock.limit / 8 / per_item)
+            .unwrap_or(usize::MAX)
+            .min(u32::MAX as usize / 2)
     }
 
     pub(super) fn crew(&self) -> usize {
-        Arc::as_ptr(&self.session).addr()
-    }
-
-    /// A process forked from the pool's own has none of its memory.
-    fn refuse_if_foreign(&self) -> Result<(), Error> {
-        if self.session.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
+        Arc::as_ptr(&self.stock.session).addr()
     }
 
     /// Gives back what was read since the last time.
     pub(super) fn flush(&mut self) {
-        if !self.released.is_empty() {
-            self.session.submit(&mut self.released, None);
+        let kit = Self::kit(&mut self.kit);
+        if !kit.released.is_empty() {
+            self.stock.session.submit(&mut kit.released, None);
         }
     }
 
-    fn reserved(&self, block: Block, base: *mut u8) -> Reserved {
-        Reserved { session: self.session.clone(), block, base }
+    pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
+        self.flush();
+        let Stock { session, job, .. } = &self.stock;
+        Ok(session.next(*job, want, &mut Self::kit(&mut self.kit).taken)?)
     }
 
-    pub(super) fn receive(
-        &mut self,
-        want: Want,
-        into: &mut Vec<Arrival<F::Output>>,
-    ) -> Result<(), Error> {
-        self.flush();
-        self.session.next(self.job, want, |message| {
-            into.push(match message {
-                Message::Results(batch) => Arrival::Batch(batch),
-                Message::Failed { index, worker, cause } => {
-                    Arrival::Failed(TaskError { index, worker, cause })
-                }
-                Message::Ended { bytes } => Arrival::Ended { bytes: bytes as usize },
-            });
-        })?;
-        Ok(())
+    #[inline]
+    pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
+        Some(match Self::kit(&mut self.kit).taken.pop_front()? {
+            Message::Results(batch) => Arrival::Batch(batch),
+            Message::Failed { index, worker, cause } => {
+                Arrival::Failed(TaskError { index, worker, cause })
+            }
+            Message::Ended { bytes } => Arrival::Ended { bytes: bytes as usize },
+        })
     }
 
     pub(super) fn has_arrived(&self) -> bool {
-        self.session.has_arrived(self.job)
+        self.kit.as_ref().is_some_and(|kit| !kit.taken.is_empty())
+            || self.stock.session.has_arrived(self.stock.job)
     }
 
     pub(super) fn release(&mut self, batch: ResultBatch) {
-        self.released.extend(batch.slot());
+        Self::kit(&mut self.kit).released.extend(batch.slot());
     }
 
     pub(super) fn decode<T>(
@@ -287,6 +283,7 @@ impl<F: Form> ProcessLane<F> {
         wrap: impl Fn(F::Output) -> T,
         mut fault: impl FnMut(u64) -> Option<T>,
     ) {
+        let Kit { scratch, decoder, .. } = Self::kit(&mut self.kit);
         let (mut reader, mut private) = batch.reader::<F::Output>();
         let end = batch.count.checked_sub(1).and_then(|last| reader.extent(last).ok());
         if let Some((_, end)) = end
@@ -294,17 +291,17 @@ impl<F: Form> ProcessLane<F> {
             && end <= COPIED_AT_ONCE
         {
             // SAFETY: `extent` checked that the batch lies within its mapping up to `end`.
-            unsafe { self.scratch.copy_from(reader.base(), end, 0) };
+            unsafe { scratch.copy_from(reader.base(), end, 0) };
             // SAFETY: the scratch is aligned, holds `end` bytes, and is not touched while read.
-            reader = unsafe { BatchReader::new(self.scratch.as_ptr(), end, reader.capacity()) };
+            reader = unsafe { BatchReader::new(scratch.as_ptr(), end, reader.capacity()) };
             private = true;
         }
         out.reserve(batch.count);
         for index in 0..batch.count {
             let value = if private {
-                reader.decode(index, &mut self.decoder)
+                reader.decode(index, decoder)
             } else {
-                reader.decode_copied(index, &mut self.scratch, &mut self.decoder)
+                reader.decode_copied(index, scratch, decoder)
             };
             match value {
                 Ok(value) => out.push(wrap(value)),
@@ -316,9 +313,10 @@ impl<F: Form> ProcessLane<F> {
 
 impl<F: Form> Drop for ProcessLane<F> {
     fn drop(&mut self) {
-        if self.session.is_foreign() {
-            return;
+        if !self.stock.session.is_foreign()
+            && let Some(kit) = self.kit.take()
+        {
+            self.stock.session.close_job(self.stock.job, kit);
         }
-        self.session.close_job(self.job, &mut self.released);
     }
 }

@@ -56,7 +56,6 @@ pub struct Job<F: Form, I> {
     exhausted: bool,
     sizer: Sizer,
     window: Window,
-    arrived: Vec<Arrival<F::Output>>,
     /// Arrivals to take at once.
     most_arrivals: usize,
 }
@@ -99,7 +98,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             exhausted: options.iterable_len == Some(0),
             sizer: Sizer::new(rules, workers, len, most),
             window,
-            arrived: Vec::new(),
             most_arrivals: usize::MAX,
         }
     }
@@ -111,7 +109,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// Whether anything has arrived, without waiting.
     pub(super) fn has_arrived(&mut self) -> bool {
-        !self.arrived.is_empty() || self.lane.has_arrived()
+        self.lane.has_arrived()
     }
 
     /// What tells the crew that runs this job from all others.
@@ -166,18 +164,16 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// Sends what can be sent, waits, and hands to `sink` what arrived.
     pub(super) fn step(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
         self.fill()?;
-        if self.arrived.is_empty() {
-            if self.is_over() {
-                return Ok(());
-            }
-            let want = Want {
-                chunks: self.window.chunks().div_ceil(2),
-                hungry: !self.exhausted,
-                most: self.most_arrivals,
-            };
-            self.lane.receive(want, &mut self.arrived)?;
+        if self.is_over() {
+            return Ok(());
         }
-        for arrival in std::mem::take(&mut self.arrived) {
+        let want = Want {
+            chunks: self.window.chunks().div_ceil(2),
+            hungry: !self.exhausted,
+            most: self.most_arrivals,
+        };
+        self.lane.receive(want)?;
+        while let Some(arrival) = self.lane.next_arrival() {
             match arrival {
                 Arrival::Ended { bytes } => self.window.ended(bytes),
                 Arrival::Failed(error) => {

@@ -1,6 +1,6 @@
 //! The way to worker threads: items and results move by value.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::lane::{Arrival, Sent};
 use crate::{
@@ -17,6 +17,7 @@ pub(crate) struct ThreadLane<F: Form> {
     function: F::Function,
     context: Arc<F::Context>,
     next_index: u64,
+    arrived: VecDeque<Arrival<F::Output>>,
     /// Whether the function borrows from the caller, who then waits for every item.
     borrows: bool,
 }
@@ -63,7 +64,8 @@ impl<F: Form> ThreadLane<F> {
             return Err(Error::NestedUse);
         }
         let job = ThreadJob::open(&crew, lazy)?;
-        Ok(Self { crew, job, function, context: Arc::new(context), next_index: 0, borrows })
+        let (context, arrived) = (Arc::new(context), VecDeque::new());
+        Ok(Self { crew, job, function, context, next_index: 0, arrived, borrows })
     }
 
     pub(super) fn send(
@@ -100,27 +102,31 @@ impl<F: Form> ThreadLane<F> {
     }
 
     pub(super) fn has_arrived(&self) -> bool {
-        self.job.has_arrived()
+        !self.arrived.is_empty() || self.job.has_arrived()
     }
 
-    pub(super) fn receive(
-        &mut self,
-        want: Want,
-        into: &mut Vec<Arrival<F::Output>>,
-    ) -> Result<(), Error> {
+    pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
+        self.arrived.pop_front()
+    }
+
+    pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
         let parts = self.job.next(want.most)?;
         for part in parts {
             let failed = part.first + part.values.len() as u64;
-            into.push(Arrival::Values {
+            self.arrived.push_back(Arrival::Values {
                 first: part.first,
                 nanos: part.nanos,
                 values: part.values,
             });
             if let Some((kind, worker)) = part.failure {
-                into.push(Arrival::Failed(TaskError { index: failed, worker, cause: kind.into() }));
+                self.arrived.push_back(Arrival::Failed(TaskError {
+                    index: failed,
+                    worker,
+                    cause: kind.into(),
+                }));
             }
             if part.ends {
-                into.push(Arrival::Ended { bytes: 0 });
+                self.arrived.push_back(Arrival::Ended { bytes: 0 });
             }
         }
         Ok(())

@@ -13,43 +13,42 @@ use super::{
 use crate::engine::{Action, Chunk, Delivery};
 
 impl Session {
-    /// Carries out what the engine wrote to `out`, which goes back for the next time.
-    pub(super) fn act_on(&self, hub: &mut Hub, mut out: Vec<Action>) {
-        hub.actions.extend(out.drain(..));
-        hub.out = out;
-        self.act(hub);
+    /// Carries out all actions, also those that follow from them.
+    #[inline]
+    pub(super) fn act(&self, hub: &mut Hub) {
+        if !hub.actions.is_empty() || hub.engine.lacks_slots() {
+            self.act_now(hub);
+        }
     }
 
-    /// Carries out all actions, also those that follow from them.
-    pub(super) fn act(&self, hub: &mut Hub) {
+    fn act_now(&self, hub: &mut Hub) {
         let (mut to_wake, mut delivered) = (0, false);
-        loop {
-            let Some(action) = hub.actions.pop_front() else {
-                if hub.engine.lacks_slots() && self.spill(hub, |_| true) {
-                    continue;
-                }
-                break;
-            };
-            match action {
-                Action::Publish { slot } => to_wake += self.publish(hub, slot),
-                Action::FreeItems { block } => {
-                    hub.items.free(block);
-                    delivered = true; // somebody may wait for the room
-                }
-                Action::Release { slot } => self.board.release(slot),
-                Action::Deliver { job, delivery } => {
-                    let message = self.message(hub, delivery);
-                    if let Some(inbox) = hub.inboxes.get_mut(job) {
-                        inbox.messages.push_back(message);
-                        delivered = true;
+        let mut round = std::mem::take(&mut hub.round);
+        while !hub.actions.is_empty() || (hub.engine.lacks_slots() && self.spill(hub, |_| true)) {
+            std::mem::swap(&mut round, &mut hub.actions);
+            for action in round.drain(..) {
+                match action {
+                    Action::Publish { slot } => to_wake += self.publish(hub, slot),
+                    Action::FreeItems { block } => {
+                        hub.items.free(block);
+                        delivered = true; // somebody may wait for the room
                     }
+                    Action::Release { slot } => self.board.release(slot),
+                    Action::Deliver { job, delivery } => {
+                        let message = self.message(hub, delivery);
+                        if let Some(inbox) = hub.inboxes.get_mut(job) {
+                            inbox.messages.push_back(message);
+                            delivered = true;
+                        }
+                    }
+                    Action::MakeRoom { incarnation } => {
+                        self.spill(hub, |batch| batch.is_of(incarnation));
+                    }
+                    Action::Start { place, incarnation } => self.start(hub, place, incarnation),
                 }
-                Action::MakeRoom { incarnation } => {
-                    self.spill(hub, |batch| batch.is_of(incarnation));
-                }
-                Action::Start { place, incarnation } => self.start(hub, place, incarnation),
             }
         }
+        hub.round = round;
         if to_wake > 0 {
             self.board.wake(to_wake);
         }
@@ -116,12 +115,10 @@ impl Session {
                 }
             }
         }
-        let mut out = Vec::new();
         for slot in &freed {
             self.board.release(*slot);
-            hub.engine.released(*slot, &mut out);
+            hub.engine.released(*slot, &mut hub.actions);
         }
-        hub.actions.extend(out);
         !freed.is_empty()
     }
 

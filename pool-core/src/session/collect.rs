@@ -61,10 +61,7 @@ impl Session {
 
     fn tell_ended(&self, hub: &mut Hub, slot: usize, incarnation: u32, outcome: Outcome, why: Why) {
         hub.urgent |= !matches!(why, Why::Complete);
-        let mut out = std::mem::take(&mut hub.out);
-        hub.engine.ended(slot, incarnation, outcome, why, &mut out);
-        hub.actions.extend(out.drain(..));
-        hub.out = out;
+        hub.engine.ended(slot, incarnation, outcome, why, &mut hub.actions);
     }
 
     /// What the worker says of a failed item.
@@ -168,9 +165,7 @@ impl Session {
         incarnation: u32,
         status: ExitStatus,
     ) {
-        let mut out = Vec::new();
-        hub.engine.in_hand_lost(slot, incarnation, status, &mut out);
-        hub.actions.extend(out);
+        hub.engine.in_hand_lost(slot, incarnation, status, &mut hub.actions);
     }
 
     /// The zygote is gone, and its workers with it.

@@ -19,6 +19,7 @@ use pool_shm::{ForkMark, Mapping};
 use super::{
     batch::{MeasureResults, ResultBatch},
     end::ANYTHING,
+    kit::{Kit, Spare},
 };
 use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
@@ -44,9 +45,6 @@ pub(crate) struct Session {
     pub(super) reservation: u64,
 }
 
-/// Queues that are kept.
-const MOST_SPARE: usize = 8;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -59,11 +57,12 @@ pub(crate) struct Hub {
     /// A copy for the driver to look at without the lock, kept for its room.
     pub(super) cursors_seen: Vec<u64>,
     pub(super) inboxes: JobTable<Inbox>,
-    /// Empty queues of jobs that are over, kept for their room.
-    pub(super) spare: Vec<VecDeque<Message>>,
-    pub(super) actions: VecDeque<Action>,
-    /// Where the engine writes what it wants, kept for its room.
-    pub(super) out: Vec<Action>,
+    /// Buffers of jobs that are over.
+    pub(super) spare: Spare,
+    /// What the engine wants done.
+    pub(super) actions: Vec<Action>,
+    /// What is being done of it, kept for its room.
+    pub(super) round: Vec<Action>,
     /// Whether some thread drives: collects, reads reports, sleeps on the descriptors.
     pub(super) driving: bool,
     /// Threads that wait for the one that drives.
@@ -157,7 +156,11 @@ impl Session {
     }
 
     /// Opens a job: workers are started if there are none.
-    pub(crate) fn open_job(&self, measure: MeasureResults, lazy: bool) -> Result<JobId, Error> {
+    pub(crate) fn open_job(
+        &self,
+        measure: MeasureResults,
+        lazy: bool,
+    ) -> Result<(JobId, Box<Kit>), Error> {
         // Reports are read when waiting for the first result does not pay off at once: until then
         // the dead and a dead zygote cost nothing here.
         let mut hub = self.lock();
@@ -179,20 +182,20 @@ impl Session {
         if hub.state == State::Broken {
             return Err(Error::PoolBroken);
         }
+        self.board.expect_publication(hub.engine.likely_slot());
         hub.engine.forgive();
         let job = hub.engine.open_job();
-        let messages = hub.spare.pop().unwrap_or_default();
+        let mut kit = hub.spare.take();
+        let messages = std::mem::take(&mut kit.messages);
         let inbox = Inbox { messages, measure, fatal: None, lazy };
         hub.inboxes.insert(job, inbox);
         self.staff(&mut hub);
-        Ok(job)
+        Ok((job, kit))
     }
 
     /// Starts workers where there are none.
     pub(super) fn staff(&self, hub: &mut Hub) {
-        let mut out = Vec::new();
-        hub.engine.staff(&mut out);
-        hub.actions.extend(out);
+        hub.engine.staff(&mut hub.actions);
         self.act(hub);
     }
 
@@ -250,46 +253,42 @@ impl Session {
         }
         let mut hub = self.lock();
         let hub = &mut *hub;
-        let mut out = std::mem::take(&mut hub.out);
-        self.release(hub, released, &mut out);
+        self.release(hub, released);
         if let Some(chunk) = chunk {
-            hub.engine.submit(chunk, &mut out);
+            hub.engine.submit(chunk, &mut hub.actions);
         }
-        self.act_on(hub, out);
+        self.act(hub);
     }
 
-    fn release(&self, hub: &mut Hub, released: &mut Vec<usize>, out: &mut Vec<Action>) {
+    fn release(&self, hub: &mut Hub, released: &mut Vec<usize>) {
         for slot in released.drain(..) {
             self.board.release(slot);
-            hub.engine.released(slot, out);
+            hub.engine.released(slot, &mut hub.actions);
         }
     }
 
     /// Gives slots back and ends the job: what was not begun is taken back, what runs is told and dropped when it ends.
-    pub(crate) fn close_job(&self, job: JobId, released: &mut Vec<usize>) {
+    pub(crate) fn close_job(&self, job: JobId, mut kit: Box<Kit>) {
         let mut hub = self.lock();
         let hub = &mut *hub;
-        let Some(mut inbox) = hub.inboxes.remove(job) else { return };
-        inbox.messages.clear();
-        if hub.spare.len() < MOST_SPARE {
-            hub.spare.push(inbox.messages);
-        }
-        let mut out = std::mem::take(&mut hub.out);
-        self.release(hub, released, &mut out);
-        let published = hub.engine.close_job(job, &mut out);
-        self.take_back(hub, published, &mut out);
-        self.act_on(hub, out);
+        let Some(inbox) = hub.inboxes.remove(job) else { return };
+        self.release(hub, &mut kit.released);
+        kit.messages = inbox.messages;
+        hub.spare.put(kit);
+        let published = hub.engine.close_job(job, &mut hub.actions);
+        self.take_back(hub, published);
+        self.act(hub);
         if hub.waiting > 0 {
             self.changed.notify_all();
         }
     }
 
     /// Takes chunks back that nobody has claimed, and tells the claimers of the others.
-    fn take_back(&self, hub: &mut Hub, published: Vec<usize>, out: &mut Vec<Action>) {
+    fn take_back(&self, hub: &mut Hub, published: Vec<usize>) {
         for slot in published {
             let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
             if !in_hand && self.board.take_back(slot) {
-                hub.engine.taken_back(slot, out);
+                hub.engine.taken_back(slot, &mut hub.actions);
             } else {
                 self.board.cancel(slot);
             }
@@ -299,12 +298,10 @@ impl Session {
     /// Takes back what has not begun of jobs that have failed but whose callers do not know yet.
     pub(super) fn cancel_failed(&self, hub: &mut Hub) {
         let failed = |(job, inbox): (JobId, &Inbox)| inbox.fatal.is_some().then_some(job);
-        let mut out = Vec::new();
         for job in hub.inboxes.iter().filter_map(failed).collect::<Vec<_>>() {
-            let published = hub.engine.cancel_job(job, &mut out);
-            self.take_back(hub, published, &mut out);
+            let published = hub.engine.cancel_job(job, &mut hub.actions);
+            self.take_back(hub, published);
         }
-        hub.actions.extend(out);
         self.act(hub);
     }
 

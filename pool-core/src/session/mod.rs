@@ -2,7 +2,8 @@
 //!
 //! `hub.rs` is what the lock guards: engine, arena, inboxes. `act.rs` carries out what the engine
 //! wants, `collect.rs` tells it what happened, `wait.rs` is who waits how. `open.rs` and `end.rs` are
-//! the beginning and the end, `batch.rs` is how results lie until their job reads them.
+//! the beginning and the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the
+//! buffers that jobs leave to each other.
 
 mod act;
 mod batch;
@@ -10,11 +11,13 @@ mod collect;
 mod descriptors;
 mod end;
 mod hub;
+mod kit;
 mod open;
 mod wait;
 
 pub(crate) use batch::{ResultBatch, measure_results};
 pub(crate) use descriptors::own_descriptors;
 pub(crate) use hub::{Message, NoRoom, Session};
+pub(crate) use kit::Kit;
 pub(crate) use open::{ZygoteMaker, reservation};
 pub(crate) use wait::Want;

@@ -1,7 +1,7 @@
 //! The beginning of a session: board, arena, zygote.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     mem::ManuallyDrop,
     num::NonZeroU64,
     os::fd::{AsFd, OwnedFd},
@@ -24,6 +24,7 @@ use pool_shm::{ForkMark, Segment};
 use super::{
     descriptors::list,
     hub::{Hub, Session, State},
+    kit::Spare,
 };
 use crate::{
     birth,
@@ -117,9 +118,9 @@ impl Session {
                 cursors: vec![0; plan.n_jobs],
                 cursors_seen: Vec::new(),
                 inboxes: JobTable::new(),
-                spare: Vec::new(),
-                actions: VecDeque::new(),
-                out: Vec::new(),
+                spare: Spare::default(),
+                actions: Vec::new(),
+                round: Vec::new(),
                 driving: false,
                 waiting: 0,
                 urgent: false,

@@ -4,6 +4,7 @@
 //! then sleeps on two descriptors: the bell that workers ring, and the zygote's socket.
 
 use std::{
+    collections::VecDeque,
     os::fd::AsFd,
     sync::{MutexGuard, PoisonError},
 };
@@ -37,12 +38,12 @@ pub(crate) struct Want {
 }
 
 impl Session {
-    /// Waits until the job has messages, and hands them to `take`.
+    /// Waits until the job has messages, and moves them to `taken`, which is empty.
     pub(crate) fn next(
         &self,
         job: JobId,
         want: Want,
-        mut take: impl FnMut(Message),
+        taken: &mut VecDeque<Message>,
     ) -> Result<(), Fatal> {
         if self.is_foreign() {
             return Err(Fatal::Foreign);
@@ -58,9 +59,12 @@ impl Session {
                 found = Err(fatal.clone());
                 return true;
             }
-            let count = inbox.messages.len().min(want.most);
-            inbox.messages.drain(..count).for_each(&mut take);
-            count > 0
+            if inbox.messages.len() <= want.most {
+                std::mem::swap(&mut inbox.messages, taken);
+            } else {
+                taken.extend(inbox.messages.drain(..want.most));
+            }
+            !taken.is_empty()
         });
         found
     }
@@ -108,9 +112,13 @@ impl Session {
         cursors.clone_from(&hub.cursors);
         let appetite =
             if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
+        let last = hub.engine.last_slot();
         drop(hub);
         let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
         let finished = sys::spin_for(self.spin, || self.finished_since(&cursors) >= wanted);
+        if finished {
+            self.board.expect_outcomes(&cursors, last);
+        }
         let mut hub = self.lock();
         hub.cursors_seen = cursors;
         if finished {

@@ -7,6 +7,8 @@ use std::fmt;
 
 use pool_shm::{Error, Mapping, Segment, limits::page_size};
 
+use crate::primitive::prefetch_for_writing;
+
 use super::{
     block::{ArenaFull, Block},
     books::Books,
@@ -64,7 +66,10 @@ impl Arena {
     #[inline]
     pub fn alloc(&mut self, len: u64) -> Result<Block, ArenaFull> {
         let Self { mapping, books } = self;
-        books.alloc(len, |offset, len| give_back(mapping, offset, len))
+        let block = books.alloc(len, |offset, len| give_back(mapping, offset, len))?;
+        // Who read the block last still has its first line, which is about to be written.
+        prefetch_for_writing(self.ptr(block));
+        Ok(block)
     }
 
     /// Frees a block of this arena that nobody uses any more. Freeing anything else is a debug assertion, and nothing

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
-    wait,
+    prefetch_for_reading, prefetch_for_writing, wait,
 };
 
 /// One incarnation at its place.
@@ -128,6 +128,12 @@ impl Claimer {
                 let at = self.seen;
                 self.seen = at.wrapping_add(1);
                 let index = order[(at % slots) as usize].load(Relaxed) as usize;
+                if behind == 1
+                    && let Some(cell) = self.board.slots.get(index)
+                {
+                    // Probably nobody else's: it will be claimed, so it is taken for writing at once.
+                    prefetch_for_writing(&raw const cell.word);
+                }
                 if let Some(claim) = self.claim_at(index) {
                     self.until_search -= 1;
                     if at.is_multiple_of(SAY_EVERY) {
@@ -164,7 +170,11 @@ impl Claimer {
 
     #[inline]
     fn claim_at(&mut self, index: usize) -> Option<Claim> {
-        let generation = self.try_claim(self.board.slots.get(index)?)?;
+        let cell = self.board.slots.get(index)?;
+        let generation = self.try_claim(cell)?;
+        // The rest of the slot will be needed at once.
+        prefetch_for_reading(&raw const cell.signature);
+        prefetch_for_writing(&raw const cell.progress);
         self.hint = (index + 1) % self.board.slots.len();
         Some(Claim { slot: index, generation })
     }

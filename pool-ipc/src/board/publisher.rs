@@ -6,7 +6,10 @@ use super::{
     table::Board,
     word::{State, Word},
 };
-use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::primitive::{
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    prefetch_for_reading, prefetch_for_writing,
+};
 
 /// What the publisher sees of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,29 @@ impl Board {
         // (The publisher is the only one who counts.) So Release too: the entry above is there.
         self.header.published.0.swap(published.wrapping_add(1), SeqCst);
         self.any_sleeper()
+    }
+
+    /// Says that a chunk is to be published in `slot` soon, so that what is written then is at hand.
+    pub fn expect_publication(&self, slot: usize) {
+        let cell = &self.slots[slot];
+        prefetch_for_writing(&raw const cell.word);
+        prefetch_for_writing(&raw const cell.signature);
+        let order = self.publications();
+        let published = self.header.published.0.load(Relaxed);
+        prefetch_for_writing(&raw const order[(published % order.len() as u64) as usize]);
+    }
+
+    /// Says that what was finished since the `cursors` of the places is to be looked at, probably with `slot` among it.
+    pub fn expect_outcomes(&self, cursors: &[u64], slot: usize) {
+        for (place, cursor) in cursors.iter().enumerate() {
+            if self.finished_since(place, *cursor) > 0 {
+                let ring = self.ring(place);
+                prefetch_for_reading(&raw const ring[(*cursor % ring.len() as u64) as usize]);
+            }
+        }
+        let cell = &self.slots[slot];
+        prefetch_for_reading(&raw const cell.progress);
+        prefetch_for_writing(&raw const cell.word);
     }
 
     /// Takes a chunk back that nobody has claimed; `false` when somebody has.

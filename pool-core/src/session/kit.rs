@@ -1,0 +1,50 @@
+//! What a job works with and leaves to the next one: buffers that have room already.
+
+use std::collections::VecDeque;
+
+use pool_ipc::{AlignedBytes, Decoder, Encoder};
+
+use super::hub::Message;
+
+/// Kits that are kept.
+const MOST_SPARE: usize = 8;
+/// Bytes of scratch that are kept with a kit.
+const MOST_SCRATCH: usize = 64 << 10;
+
+/// Buffers of one job, empty at its beginning.
+#[derive(Debug, Default)]
+pub(crate) struct Kit {
+    /// Where the session puts what arrives; it is in the job's inbox meanwhile.
+    pub(super) messages: VecDeque<Message>,
+    /// What the job has taken from its inbox.
+    pub(crate) taken: VecDeque<Message>,
+    /// Slots whose results the job has read.
+    pub(crate) released: Vec<usize>,
+    /// Private copies of results.
+    pub(crate) scratch: AlignedBytes,
+    pub(crate) encoder: Encoder,
+    pub(crate) decoder: Decoder,
+}
+
+/// Kits of jobs that are over.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "jobs hold their kits boxed")]
+pub(super) struct Spare(Vec<Box<Kit>>);
+
+impl Spare {
+    pub(super) fn take(&mut self) -> Box<Kit> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(super) fn put(&mut self, mut kit: Box<Kit>) {
+        kit.messages.clear();
+        kit.taken.clear();
+        kit.released.clear();
+        if kit.scratch.capacity() > MOST_SCRATCH {
+            kit.scratch = AlignedBytes::new();
+        }
+        if self.0.len() < MOST_SPARE {
+            self.0.push(kit);
+        }
+    }
+}
