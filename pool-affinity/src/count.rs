@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, thread};
 
-use crate::{pin::current_cpus, quota::quota_cpus, sysfs, text::ranges};
+use crate::{pin::current_cpus, quota::cpu_quota, sysfs, text::ranges};
 
 /// Number of logical CPUs of the machine that are switched on, whoever may use them.
 ///
@@ -17,12 +17,19 @@ pub fn cpu_count() -> usize {
 }
 
 /// Number of CPUs that the calling thread can keep busy: those of its affinity mask and cpuset, and
-/// no more than the CPU quota of its control groups (v1 and v2; a fraction is rounded up). At
+/// no more than the CPU quota of its control groups ([`cpu_quota`]; a fraction is rounded up). At
 /// least 1. The right default for a number of workers.
 pub fn usable_cpus() -> usize {
-    let allowed = current_cpus().map_or_else(|_| cpu_count(), |cpus| cpus.len());
-    let quota = quota_cpus(|path| fs::read_to_string(path).ok());
-    quota.map_or(allowed, |quota| quota.min(allowed)).max(1)
+    let allowed = current_cpus().ok().map(|cpus| cpus.len());
+    // The mask of a machine with more CPUs than a set holds can be counted all the same.
+    let status = || allowed_in(&fs::read_to_string("/proc/thread-self/status").ok()?);
+    let allowed = allowed.or_else(status).unwrap_or_else(cpu_count);
+    cpu_quota(Path::new("/")).map_or(allowed, |quota| quota.min(allowed)).max(1)
+}
+
+/// How many CPUs a thread may use, as `proc_pid_status(5)` says it.
+fn allowed_in(status: &str) -> Option<usize> {
+    status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).and_then(count)
 }
 
 fn count(list: &str) -> Option<usize> {
@@ -40,6 +47,13 @@ mod tests {
         assert_eq!(count("0-1535\n"), Some(1536));
         assert_eq!(count("\n"), None);
         assert_eq!(count("what"), None);
+    }
+
+    #[test]
+    fn counts_masks_that_no_set_holds() {
+        let status = "Name:\twide\nCpus_allowed:\tff\nCpus_allowed_list:\t0-1,1500-1535\n";
+        assert_eq!(allowed_in(status), Some(38));
+        assert_eq!(allowed_in("Name:\told\n"), None);
     }
 
     #[test]

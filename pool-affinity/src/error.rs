@@ -34,6 +34,11 @@ pub enum Error {
         /// The CPUs that may be used.
         allowed: Box<CpuSet>,
     },
+    /// CPU ids count from 0; this one, in a text, is below. (Elsewhere ids are unsigned.)
+    NegativeCpuId {
+        /// The id as it was written.
+        text: String,
+    },
     /// A list of CPU ids must have one entry (for all workers) or one entry per worker.
     CountMismatch {
         /// Entries in the list.
@@ -111,6 +116,7 @@ impl fmt::Display for Error {
             Self::CpuNotAllowed { id, allowed } => {
                 write!(f, "CPU ID {id} is not among the CPUs that may be used here: {allowed}")
             }
+            Self::NegativeCpuId { text } => write!(f, "CPU IDs cannot be negative: {text}"),
             Self::CountMismatch { ids, workers } => {
                 write!(f, "Number of CPU IDs ({ids}) does not match number of jobs ({workers})")
             }

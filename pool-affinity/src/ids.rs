@@ -1,14 +1,16 @@
 //! `CpuIds`: the CPU ids as users write them, before they are checked.
 //!
 //! Five forms: none; `[a]`; `[a, b, ..]`; `[[a, b, ..]]`; `[[..], [..], ..]`. One id is a set of
-//! one, so all of them are "no pinning" or a list of sets. Checked and laid out per worker by
-//! `plan`. Only `usize` is taken: an integer literal then has one type that it can be.
+//! one, so all of them are "no pinning" or a list of sets. Beside them a `Placement`, and a `Plan` that
+//! was made before. Checked and laid out per worker by `plan`. Only `usize` is taken: an integer literal
+//! then has one type that it can be, and a negative one does not compile.
 
 use std::ops::{Range, RangeInclusive};
 
-use crate::{CpuSet, Error, Limits, Plan};
+use crate::{CpuSet, Error, Machine, Placement, Plan};
 
-/// CPU ids for the workers of a pool, in any of the five forms:
+/// CPU ids for the workers of a pool, in any of the five forms, or a rule by which they follow from the
+/// machine:
 ///
 /// | written | meaning |
 /// | --- | --- |
@@ -17,26 +19,46 @@ use crate::{CpuSet, Error, Limits, Plan};
 /// | `[2, 3]`, `40..60` | one CPU per worker |
 /// | `[[4, 5, 6]]` | all workers share these CPUs |
 /// | `[[0, 1], [2, 3]]` | one set of CPUs per worker |
+/// | [`Placement::Spread`] and the like | what the rule says for this number of workers |
+/// | a [`Plan`] | what the plan says; it must be for this number of workers |
 ///
 /// ```
-/// use pool_affinity::{CpuIds, Limits};
+/// use pool_affinity::{CpuIds, Machine, Placement};
 ///
 /// fn cpu_ids(ids: impl Into<CpuIds>) -> CpuIds {
 ///     ids.into()
 /// }
 ///
-/// let machine = Limits::new("0-7".parse()?);
+/// let machine = Machine::new("0-7".parse()?);
 /// let plan = cpu_ids([[0, 1], [2, 3]]).plan(2, &machine)?;
 /// assert_eq!(plan.cpus_of(1), Some(&"2-3".parse()?));
+///
+/// let plan = cpu_ids(Placement::Compact).plan(2, &machine)?;
+/// assert_eq!(plan.cpus_of(1), Some(&"1".parse()?));
 ///
 /// let error = cpu_ids(0..4).plan(2, &machine).unwrap_err();
 /// assert_eq!(error.to_string(), "Number of CPU IDs (4) does not match number of jobs (2)");
 /// # Ok::<(), pool_affinity::Error>(())
 /// ```
+///
+/// A negative id does not compile.
+///
+/// ```compile_fail,E0600
+/// pool_affinity::CpuIds::from([-1]);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CpuIds {
-    /// `None` for no pinning; else one set for all workers, or one each.
-    sets: Option<Vec<Vec<usize>>>,
+    wish: Wish,
+}
+
+/// What was asked for; unchecked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Wish {
+    #[default]
+    Nothing,
+    ForAll(Vec<usize>),
+    ForEach(Vec<Vec<usize>>),
+    Placed(Placement),
 }
 
 impl CpuIds {
@@ -47,7 +69,7 @@ impl CpuIds {
 
     /// Whether there is nothing to pin.
     pub fn is_none(&self) -> bool {
-        self.sets.is_none()
+        self.wish == Wish::Nothing
     }
 
     /// Says for each of `n_workers` workers which CPUs it gets, having checked every id.
@@ -58,20 +80,22 @@ impl CpuIds {
     /// * [`Error::CountMismatch`] unless the list has one entry, or one per worker.
     /// * [`Error::CpuIdExceedsMaximum`], [`Error::CpuOffline`] or [`Error::CpuNotAllowed`] for an
     ///   id that cannot be used.
-    pub fn plan(&self, n_workers: usize, limits: &Limits) -> Result<Plan, Error> {
-        let Some(sets) = &self.sets else {
-            return Ok(Plan::unpinned(n_workers));
+    /// * For a [`Placement`] as [`Placement::plan`] and [`Machine::topology`].
+    pub fn plan(&self, n_workers: usize, machine: &Machine) -> Result<Plan, Error> {
+        let sets = match &self.wish {
+            Wish::Nothing => return Ok(Plan::unpinned(n_workers)),
+            Wish::Placed(placement) => return placement.plan(n_workers, &machine.topology()?),
+            Wish::ForAll(ids) => std::slice::from_ref(ids),
+            Wish::ForEach(sets) if sets.is_empty() => return Err(Error::NoCpuIds),
+            Wish::ForEach(sets) if sets.len() == n_workers => sets,
+            Wish::ForEach(sets) => {
+                return Err(Error::CountMismatch { ids: sets.len(), workers: n_workers });
+            }
         };
-        if sets.is_empty() {
-            return Err(Error::NoCpuIds);
-        }
-        if sets.len() != 1 && sets.len() != n_workers {
-            return Err(Error::CountMismatch { ids: sets.len(), workers: n_workers });
-        }
         let sets = sets
             .iter()
             .enumerate()
-            .map(|(index, ids)| checked(index, ids, limits))
+            .map(|(index, ids)| checked(index, ids, machine))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Plan::cycling(n_workers, &sets))
     }
@@ -81,26 +105,32 @@ impl CpuIds {
     ///
     /// # Errors
     ///
-    /// As [`plan`](CpuIds::plan) and [`Limits::read`].
+    /// As [`plan`](CpuIds::plan) and [`Machine::read`].
     pub fn plan_here(&self, n_workers: usize) -> Result<Plan, Error> {
-        match self.sets {
-            None => Ok(Plan::unpinned(n_workers)),
-            Some(_) => self.plan(n_workers, &Limits::read()?),
+        if self.is_none() {
+            return Ok(Plan::unpinned(n_workers));
         }
+        self.plan(n_workers, &Machine::read()?)
     }
 
-    fn per_worker<Set: IntoIterator<Item = usize>>(sets: impl IntoIterator<Item = Set>) -> Self {
-        let sets = sets.into_iter().map(|ids| ids.into_iter().collect());
-        Self { sets: Some(sets.collect()) }
+    /// A list of one is for all workers.
+    fn from_list<Set: IntoIterator<Item = usize>>(sets: impl IntoIterator<Item = Set>) -> Self {
+        let mut sets: Vec<Vec<usize>> =
+            sets.into_iter().map(|ids| ids.into_iter().collect()).collect();
+        let wish = match sets.len() {
+            1 => Wish::ForAll(sets.remove(0)),
+            _ => Wish::ForEach(sets),
+        };
+        Self { wish }
     }
 }
 
-fn checked(index: usize, ids: &[usize], limits: &Limits) -> Result<CpuSet, Error> {
+fn checked(index: usize, ids: &[usize], machine: &Machine) -> Result<CpuSet, Error> {
     if ids.is_empty() {
         return Err(Error::EmptyCpuSet { index });
     }
     for &id in ids {
-        limits.check(id)?;
+        machine.check(id)?;
     }
     CpuSet::from_ids(ids.iter().copied())
 }
@@ -110,7 +140,7 @@ macro_rules! from_ids {
     ($([$($generics:tt)*] $from:ty),* $(,)?) => {$(
         impl<$($generics)*> From<$from> for CpuIds {
             fn from(ids: $from) -> Self {
-                Self::per_worker(ids.into_iter().map(|id| [id.to_owned()]))
+                Self::from_list(ids.into_iter().map(|id| [id.to_owned()]))
             }
         }
     )*};
@@ -121,7 +151,7 @@ macro_rules! from_sets {
     ($([$($generics:tt)*] $from:ty),* $(,)?) => {$(
         impl<$($generics)*> From<$from> for CpuIds {
             fn from(sets: $from) -> Self {
-                Self::per_worker(sets.into_iter().map(|set| set.to_owned()))
+                Self::from_list(sets.into_iter().map(|set| set.to_owned()))
             }
         }
     )*};
@@ -153,14 +183,25 @@ from_sets! {
 /// All workers share the set.
 impl From<CpuSet> for CpuIds {
     fn from(set: CpuSet) -> Self {
-        Self::per_worker([set])
+        Self::from_list([set])
     }
 }
 
-/// The same placement, to be checked again for another number of workers or another machine.
+/// The plan again, to be checked for this machine and its number of workers.
 impl From<Plan> for CpuIds {
     fn from(plan: Plan) -> Self {
-        if plan.is_pinned() { plan.sets().into() } else { Self::none() }
+        if !plan.is_pinned() {
+            return Self::none();
+        }
+        let sets = plan.iter().flatten().map(|cpus| cpus.iter().collect());
+        Self { wish: Wish::ForEach(sets.collect()) }
+    }
+}
+
+/// Laid out when the number of workers and the machine are known.
+impl From<Placement> for CpuIds {
+    fn from(placement: Placement) -> Self {
+        Self { wish: Wish::Placed(placement) }
     }
 }
 
@@ -168,8 +209,8 @@ impl From<Plan> for CpuIds {
 mod tests {
     use super::*;
 
-    fn machine(cpus: &str) -> Limits {
-        Limits::new(cpus.parse().unwrap())
+    fn machine(cpus: &str) -> Machine {
+        Machine::new(cpus.parse().unwrap())
     }
 
     fn planned(ids: impl Into<CpuIds>, n_workers: usize) -> Vec<String> {
@@ -242,5 +283,22 @@ mod tests {
         let ids = CpuIds::from([[0, 1], [2, 3]]);
         assert_eq!(CpuIds::from(ids.plan(2, &machine("0-3")).unwrap()), ids);
         assert_eq!(CpuIds::from(Plan::unpinned(3)), CpuIds::none());
+    }
+
+    #[test]
+    fn a_plan_is_for_its_own_number_of_workers() {
+        for workers in [1, 3] {
+            let plan = CpuIds::from([2]).plan(workers, &machine("0-3")).unwrap();
+            assert_eq!(planned(plan.clone(), workers), vec!["2"; workers]);
+            let error = refused(plan, 2);
+            assert!(matches!(error, Error::CountMismatch { ids, workers: 2 } if ids == workers));
+        }
+    }
+
+    #[test]
+    fn a_placement_waits_for_the_machine() {
+        assert_eq!(planned(Placement::Compact, 2), ["0", "1"]);
+        assert_eq!(planned(Placement::OneCoreEach, 3), ["0", "1", "2"]);
+        assert!(matches!(refused(Placement::OneCoreEach, 7), Error::TooFewCores { cores: 6, .. }));
     }
 }

@@ -1,11 +1,61 @@
 //! Plans that follow from the topology.
 //!
 //! The machine is a tree: sockets, their NUMA nodes, their cores (fast ones first), their CPUs.
-//! `compact` reads it leaf by leaf; `spread` takes from every branch in turn, on every level.
+//! `compact` reads it leaf by leaf; `spread` takes one CPU of every core, from every branch in turn, then
+//! the second of every core, and so on.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{Core, CpuSet, Error, Plan, Topology};
+
+/// A rule by which the CPUs of each worker follow from the machine; [`Plan`] has the rules themselves.
+///
+/// ```
+/// use pool_affinity::{Core, CpuSet, Placement, Topology};
+///
+/// // Two cores of two hardware threads each.
+/// let machine = Topology::from_cores([
+///     Core::new(CpuSet::from_ids([0, 2])?),
+///     Core::new(CpuSet::from_ids([1, 3])?),
+/// ])?;
+/// let cpus = |placement: Placement| -> Result<Vec<String>, pool_affinity::Error> {
+///     let plan = placement.plan(2, &machine)?;
+///     Ok(plan.iter().flatten().map(|cpus| cpus.to_string()).collect())
+/// };
+/// assert_eq!(cpus(Placement::OneCoreEach)?, ["0,2", "1,3"]);
+/// assert_eq!(cpus(Placement::Spread)?, ["0", "1"]);
+/// assert_eq!(cpus(Placement::Compact)?, ["0", "2"]);
+/// # Ok::<(), pool_affinity::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Placement {
+    /// One physical core per worker: [`Plan::one_core_each`].
+    OneCoreEach,
+    /// One CPU per worker, spread over sockets and NUMA nodes: [`Plan::spread`].
+    Spread,
+    /// One CPU per worker, close together: [`Plan::compact`].
+    Compact,
+}
+
+impl Placement {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::OneCoreEach, Self::Spread, Self::Compact];
+
+    /// What the rule says for this number of workers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooFewCores`] when the topology is empty, or has fewer cores than
+    /// [`OneCoreEach`](Placement::OneCoreEach) needs.
+    pub fn plan(self, n_workers: usize, topology: &Topology) -> Result<Plan, Error> {
+        match self {
+            Self::OneCoreEach => Plan::one_core_each(n_workers, topology),
+            Self::Spread => Plan::spread(n_workers, topology),
+            Self::Compact => Plan::compact(n_workers, topology),
+        }
+    }
+}
 
 impl Plan {
     /// One physical core per worker, with all its SMT siblings, and no core twice; fast cores of
@@ -41,11 +91,16 @@ impl Plan {
     ///
     /// [`Error::TooFewCores`] when the topology is empty.
     pub fn spread(n_workers: usize, topology: &Topology) -> Result<Self, Error> {
-        let nodes = tree(topology).into_iter().map(|socket| {
-            let nodes = socket.into_iter();
-            nodes.map(|cores| in_turn(cores.into_iter().map(siblings).collect())).collect()
-        });
-        one_cpu_each(n_workers, in_turn(in_turn(nodes.collect())))
+        let sockets = tree(topology);
+        let siblings_of_rank = |rank: usize| {
+            let cpus = |cores: &Cores| {
+                cores.iter().filter_map(|core| core.cpus().iter().nth(rank)).collect()
+            };
+            let nodes = |nodes: &Vec<Cores>| in_turn(nodes.iter().map(cpus).collect());
+            in_turn(sockets.iter().map(nodes).collect())
+        };
+        let ranks = (0..).map(siblings_of_rank).take_while(|cpus| !cpus.is_empty());
+        one_cpu_each(n_workers, ranks.flatten().collect())
     }
 
     /// One CPU per worker, as close together as can be: siblings of a core, then its neighbours,
@@ -57,7 +112,7 @@ impl Plan {
     /// [`Error::TooFewCores`] when the topology is empty.
     pub fn compact(n_workers: usize, topology: &Topology) -> Result<Self, Error> {
         let cores = tree(topology).into_iter().flatten().flatten();
-        one_cpu_each(n_workers, cores.flat_map(siblings).collect())
+        one_cpu_each(n_workers, cores.flat_map(|core| core.cpus()).collect())
     }
 }
 
@@ -79,10 +134,6 @@ fn tree(topology: &Topology) -> Vec<Vec<Cores<'_>>> {
 
 fn fast_first(core: &Core) -> (Reverse<u32>, Option<usize>) {
     (Reverse(core.capacity()), core.cpus().first())
-}
-
-fn siblings(core: &Core) -> Vec<usize> {
-    core.cpus().iter().collect()
 }
 
 /// The first of each list, then the second of each, and so on.
@@ -148,6 +199,12 @@ mod tests {
     }
 
     #[test]
+    fn spread_shares_no_core_while_one_is_idle() {
+        let machine = two_sockets().restricted_to(&"0,4,2-3,6-7".parse().unwrap());
+        assert_eq!(sets(Plan::spread(6, &machine)), ["0", "2", "3", "4", "6", "7"]);
+    }
+
+    #[test]
     fn spread_changes_the_socket_before_the_node() {
         let places = [("0", 0, 0), ("1", 0, 1), ("2", 1, 2), ("3", 1, 3)];
         let cores = places.map(|(cpu, socket, node)| core(cpu).in_socket(socket).in_node(node));
@@ -171,8 +228,9 @@ mod tests {
     #[test]
     fn no_core_no_plan() {
         let nothing = Topology::from_cores([]).unwrap();
-        for plan in [Plan::one_core_each, Plan::spread, Plan::compact] {
-            assert!(matches!(plan(2, &nothing), Err(Error::TooFewCores { cores: 0, .. })));
+        for placement in Placement::ALL {
+            let plan = placement.plan(2, &nothing);
+            assert!(matches!(plan, Err(Error::TooFewCores { cores: 0, .. })), "{placement:?}");
         }
     }
 }

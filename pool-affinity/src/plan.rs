@@ -46,10 +46,6 @@ impl Plan {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&CpuSet>> {
         (0..self.n_workers).map(|worker| self.cpus_of(worker))
     }
-
-    pub(crate) fn sets(&self) -> &[CpuSet] {
-        &self.sets
-    }
 }
 
 /// One line per worker: `worker 0: CPUs 0-1`.

@@ -4,10 +4,27 @@
 //! quota of a group binds its children too: the smallest on the way up to the mount point counts.
 //! Formats: cgroups(7), proc_pid_mountinfo(5), the kernel's `cgroup-v2` and `sched-bwc` pages.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+};
 
-/// CPUs worth of time that the control groups of this process grant; `None` for no limit.
-pub(crate) fn quota_cpus(read: impl Fn(&Path) -> Option<String>) -> Option<usize> {
+/// CPUs worth of time that the control groups of this process grant, v1 and v2, rounded up to whole
+/// CPUs; `None` for no limit.
+///
+/// `root` is `/`, or a folder laid out like it: `proc/self/cgroup`, `proc/self/mountinfo`, and the files
+/// of the groups where that says they are mounted. What is not there, or empty, limits nothing.
+///
+/// ```
+/// use std::path::Path;
+///
+/// assert!(pool_affinity::cpu_quota(Path::new("/")).is_none_or(|cpus| cpus >= 1));
+/// ```
+pub fn cpu_quota(root: &Path) -> Option<usize> {
+    quota(|path| fs::read_to_string(root.join(path.strip_prefix("/").unwrap_or(path))).ok())
+}
+
+fn quota(read: impl Fn(&Path) -> Option<String>) -> Option<usize> {
     let membership = read(Path::new("/proc/self/cgroup"))?;
     let mounts = read(Path::new("/proc/self/mountinfo"))?;
     let quota = |mount: Mount| {
@@ -116,7 +133,7 @@ mod tests {
 
     /// The quota on a machine of these files.
     fn quota(files: &[(&str, &str)]) -> Option<usize> {
-        quota_cpus(|path| {
+        super::quota(|path| {
             let file = files.iter().find(|(name, _)| Path::new(name) == path)?;
             Some(file.1.to_owned())
         })

@@ -1,7 +1,7 @@
-//! Reading the machine from /sys, or from a folder that is laid out like it.
+//! Reading cores from /sys, or from a folder that is laid out like it.
 //!
-//! Invariant: only the list of online CPUs must be there. All else is missing on some machine (no
-//! NUMA, no SMT, offline CPUs have no `topology` folder), and then has a plain default.
+//! Invariant: no file must be there. Each is missing on some machine (no NUMA, no SMT, offline CPUs
+//! have no `topology` folder) or hidden by some sandbox, and then has a plain default.
 //! Files: `Documentation/ABI/{stable,testing}/sysfs-devices-system-cpu` of the kernel.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Core, CpuSet, Error, Topology};
+use crate::{Core, CpuSet, Error};
 
 pub(crate) const ROOT: &str = "/sys";
 pub(crate) const ONLINE: &str = "devices/system/cpu/online";
@@ -21,42 +21,31 @@ pub(crate) const PRESENT: &str = "devices/system/cpu/present";
 const SMALL_CORES: [(&str, u32); 2] =
     [("devices/cpu_atom/cpus", 512), ("devices/cpu_lowpower/cpus", 256)];
 
-impl Topology {
-    /// The machine that the files under `root` describe, laid out as /sys, as far as its CPUs are
-    /// online and allowed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Read`] when the list of online CPUs is not there, [`Error::BadCpuList`] or
-    /// [`Error::CpuIdTooLarge`] when a list cannot be understood.
-    pub fn from_sysfs(root: &Path, allowed: &CpuSet) -> Result<Self, Error> {
-        let online = cpu_list(&root.join(ONLINE))?;
-        let nodes = nodes(root)?;
-        let small = SMALL_CORES
-            .iter()
-            .map(|(list, capacity)| Ok((optional_cpu_list(&root.join(list))?, *capacity)))
-            .collect::<Result<Vec<_>, Error>>()?;
+/// The cores that these CPUs make up.
+pub(crate) fn cores(root: &Path, cpus: &CpuSet) -> Result<Vec<Core>, Error> {
+    let nodes = nodes(root)?;
+    let small = SMALL_CORES
+        .iter()
+        .map(|(list, capacity)| Ok((optional_cpu_list(&root.join(list))?, *capacity)))
+        .collect::<Result<Vec<_>, Error>>()?;
 
-        let mut cores = Vec::new();
-        let mut left = online.intersection(allowed);
-        while let Some(id) = left.first() {
-            let cpu = root.join(format!("devices/system/cpu/cpu{id}"));
-            let mut cpus = optional_cpu_list(&cpu.join("topology/thread_siblings_list"))?;
-            cpus.insert(id)?;
-            let cpus = cpus.intersection(&left);
-            left = left.difference(&cpus);
+    let mut cores = Vec::new();
+    let mut left = *cpus;
+    while let Some(id) = left.first() {
+        let cpu = root.join(format!("devices/system/cpu/cpu{id}"));
+        let mut cpus = optional_cpu_list(&cpu.join("topology/thread_siblings_list"))?;
+        cpus.insert(id)?;
+        let cpus = cpus.intersection(&left);
+        left = left.difference(&cpus);
 
-            let node =
-                nodes.iter().find(|(_, cpus)| cpus.contains(id)).map_or(0, |(node, _)| *node);
-            let listed = small.iter().find(|(cpus, _)| cpus.contains(id)).map(|(_, size)| *size);
-            let capacity =
-                number(&cpu.join("cpu_capacity")).or(listed).unwrap_or(Core::FULL_CAPACITY);
-            // Some virtual and ARM machines say -1 for "unknown".
-            let socket = number(&cpu.join("topology/physical_package_id")).unwrap_or(0);
-            cores.push(Core::new(cpus).in_socket(socket).in_node(node).with_capacity(capacity));
-        }
-        Self::from_cores(cores)
+        let node = nodes.iter().find(|(_, cpus)| cpus.contains(id)).map_or(0, |(node, _)| *node);
+        let listed = small.iter().find(|(cpus, _)| cpus.contains(id)).map(|(_, size)| *size);
+        let capacity = number(&cpu.join("cpu_capacity")).or(listed).unwrap_or(Core::FULL_CAPACITY);
+        // Some virtual and ARM machines say -1 for "unknown".
+        let socket = number(&cpu.join("topology/physical_package_id")).unwrap_or(0);
+        cores.push(Core::new(cpus).in_socket(socket).in_node(node).with_capacity(capacity));
     }
+    Ok(cores)
 }
 
 /// The NUMA nodes by number, with their CPUs; those of memory alone have none.
@@ -81,18 +70,14 @@ pub(crate) fn cpu_list(path: &Path) -> Result<CpuSet, Error> {
         .parse()
 }
 
-/// The list in this file; empty when there is no such file.
+/// The list in this file; empty when there is no such file, or a sandbox hides it.
 pub(crate) fn optional_cpu_list(path: &Path) -> Result<CpuSet, Error> {
-    or_if_missing(cpu_list(path), || Ok(CpuSet::new()))
-}
-
-/// Puts a default in the place of a file that is not there.
-pub(crate) fn or_if_missing<T>(
-    read: Result<T, Error>,
-    default: impl FnOnce() -> Result<T, Error>,
-) -> Result<T, Error> {
-    match read {
-        Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => default(),
+    match cpu_list(path) {
+        Err(Error::Read { source, .. })
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            Ok(CpuSet::new())
+        }
         other => other,
     }
 }

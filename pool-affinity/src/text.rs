@@ -48,7 +48,11 @@ pub(crate) fn ranges(text: &str) -> Result<Vec<RangeInclusive<usize>>, Error> {
         return Ok(Vec::new());
     }
     text.split(',')
-        .map(|item| range(item).ok_or_else(|| Error::BadCpuList { text: text.trim().to_owned() }))
+        .map(|item| match range(item) {
+            Some(range) => Ok(range),
+            None if is_negative(item) => Err(Error::NegativeCpuId { text: item.trim().to_owned() }),
+            None => Err(Error::BadCpuList { text: text.trim().to_owned() }),
+        })
         .collect()
 }
 
@@ -62,6 +66,10 @@ fn number(text: &str) -> Option<usize> {
     let text = text.trim();
     // `parse` alone would take "+3".
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn is_negative(item: &str) -> bool {
+    item.trim().strip_prefix('-').is_some_and(|rest| number(rest).is_some())
 }
 
 #[cfg(test)]
@@ -86,9 +94,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        for text in ["a", "3-1", "1-", "-1", "0,,2", "0,", "+3", "1-2-3", "99999999999999999999"] {
+        for text in ["a", "3-1", "1-", "-", "0,,2", "0,", "+3", "1-2-3", "99999999999999999999"] {
             let error = text.parse::<CpuSet>().unwrap_err();
             assert!(matches!(error, Error::BadCpuList { .. }), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn negative_ids_are_refused_by_name() {
+        for text in ["-1", "0, -1 ,2"] {
+            let error = text.parse::<CpuSet>().unwrap_err();
+            assert_eq!(error.to_string(), "CPU IDs cannot be negative: -1", "{text:?}");
         }
     }
 

@@ -1,11 +1,11 @@
 //! `Topology`: the physical cores of the machine, and where they sit.
 //!
 //! Invariant: no core is empty, no CPU is in two cores, cores are sorted by their first CPU.
-//! Reading it from the system is in `sysfs.rs`, placing workers on it in `placement.rs`.
+//! Where it is read from is in `machine.rs` and `sysfs.rs`, placing workers on it in `placement.rs`.
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{CpuSet, Error, current_cpus, sysfs};
+use crate::{CpuSet, Error, Machine};
 
 /// A physical core: its logical CPUs (several with SMT) and its place in the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,20 +87,23 @@ pub struct Topology {
 
 impl Topology {
     /// This machine, as far as the calling thread may use it: read it before any pinning.
-    /// Where /sys is not mounted, every CPU counts as a core.
+    /// Where /sys is not to be seen, every CPU counts as a core.
     ///
     /// # Errors
     ///
-    /// [`Error::ReadMask`] as [`current_cpus`]; [`Error::Read`] or [`Error::BadCpuList`] when
-    /// /sys is there but cannot be understood.
+    /// As [`Machine::read`] and [`Machine::topology`].
     pub fn read() -> Result<Self, Error> {
-        let allowed = current_cpus()?;
-        sysfs::or_if_missing(Self::from_sysfs(Path::new(sysfs::ROOT), &allowed), || {
-            let cpus = allowed.iter().map(|id| CpuSet::from_ids([id]));
-            Self::from_cores(
-                cpus.map(|cpu| Ok(Core::new(cpu?))).collect::<Result<Vec<_>, Error>>()?,
-            )
-        })
+        Machine::read()?.topology()
+    }
+
+    /// The machine that the files under `root` describe, laid out as /sys, as far as its CPUs are
+    /// online and allowed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::from_sysfs`] and [`Machine::topology`].
+    pub fn from_sysfs(root: &Path, allowed: &CpuSet) -> Result<Self, Error> {
+        Machine::from_sysfs(root, allowed)?.topology()
     }
 
     /// A machine of these cores.
@@ -172,6 +175,7 @@ impl Topology {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::current_cpus;
 
     fn core(cpus: &str) -> Core {
         Core::new(cpus.parse().unwrap())

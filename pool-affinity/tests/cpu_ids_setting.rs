@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
-use pool_affinity::{Core, CpuIds, CpuSet, Error, Limits, Plan, Topology};
+use pool_affinity::{Core, CpuIds, CpuSet, Error, Machine, Plan, Topology};
 
 #[derive(Default)]
 struct Builder {
@@ -15,7 +15,7 @@ impl Builder {
     }
 
     fn plan(self, n_workers: usize) -> Result<Plan, Error> {
-        self.cpu_ids.plan(n_workers, &Limits::new("0-7".parse()?))
+        self.cpu_ids.plan(n_workers, &Machine::new("0-7".parse()?))
     }
 }
 

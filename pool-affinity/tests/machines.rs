@@ -1,4 +1,4 @@
-//! Machines that are not at hand, as folders laid out like /sys.
+//! Machines that are not at hand, as folders laid out like /sys, and containers likewise.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -7,18 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pool_affinity::{CpuIds, CpuSet, Error, Limits, Plan, Topology};
+use pool_affinity::{CpuIds, CpuSet, Error, Machine, Placement, Topology, cpu_quota};
 
-/// A made-up /sys; removed when the test is over.
-struct Machine {
+/// A made-up root folder; removed when the test is over.
+struct Folder {
     root: PathBuf,
 }
 
-impl Machine {
-    fn new(name: &str, online: &str) -> Self {
-        let root =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        Self { root }.file("devices/system/cpu/online", online)
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        Self { root: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name) }
+    }
+
+    /// A /sys with these CPUs.
+    fn sys(name: &str, online: &str) -> Self {
+        Self::new(name).file("devices/system/cpu/online", online)
     }
 
     fn file(self, path: &str, text: &str) -> Self {
@@ -42,14 +46,14 @@ impl Machine {
         Topology::from_sysfs(&self.root, &cpus(allowed)).unwrap()
     }
 
-    fn limits(&self, allowed: &str) -> Limits {
-        Limits::from_sysfs(&self.root, &cpus(allowed)).unwrap()
+    fn machine(&self, allowed: &str) -> Machine {
+        Machine::from_sysfs(&self.root, &cpus(allowed)).unwrap()
     }
 
     /// Two sockets of two cores with two threads; each socket is a node, and node 4 is memory.
     fn two_sockets(name: &str) -> Self {
         (0..8)
-            .fold(Self::new(name, "0-7"), |machine, id| {
+            .fold(Self::sys(name, "0-7"), |machine, id| {
                 let siblings = format!("{},{}", id % 4, id % 4 + 4);
                 machine.cpu(id, &siblings, if id % 4 < 2 { "0" } else { "1" })
             })
@@ -58,9 +62,19 @@ impl Machine {
             .node(2, "2-3,6-7")
             .node(4, "")
     }
+
+    /// Two fast cores with two threads, two small ones without.
+    fn hybrid(name: &str) -> Self {
+        (0..6)
+            .fold(Self::sys(name, "0-5"), |machine, id| {
+                machine.cpu(id, ["0-1", "0-1", "2-3", "2-3", "4", "5"][id], "0")
+            })
+            .file("devices/cpu_core/cpus", "0-3")
+            .file("devices/cpu_atom/cpus", "4-5")
+    }
 }
 
-impl Drop for Machine {
+impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
@@ -74,37 +88,63 @@ fn cores(topology: &Topology) -> Vec<String> {
     topology.cores().iter().map(|core| core.cpus().to_string()).collect()
 }
 
+/// The CPUs of each worker, as a pool would have them laid out.
+fn planned(ids: impl Into<CpuIds>, n_workers: usize, machine: &Machine) -> Vec<String> {
+    let plan = ids.into().plan(n_workers, machine).unwrap();
+    plan.iter().flatten().map(CpuSet::to_string).collect()
+}
+
 #[test]
 fn two_sockets_with_smt() {
-    let machine = Machine::two_sockets("two-sockets");
-    let topology = machine.topology("0-1023");
+    let folder = Folder::two_sockets("two-sockets");
+    let topology = folder.topology("0-1023");
     assert_eq!(cores(&topology), ["0,4", "1,5", "2,6", "3,7"]);
     assert_eq!(topology.sockets()[&1], cpus("2-3,6-7"));
-    assert_eq!(
-        topology.nodes().into_iter().collect::<Vec<_>>(),
-        [(0, cpus("0-1,4-5")), (2, cpus("2-3,6-7"))]
-    );
-    let spread = Plan::spread(4, &topology).unwrap();
-    assert_eq!(
-        spread.iter().flatten().map(|cpus| cpus.first()).collect::<Vec<_>>(),
-        [Some(0), Some(2), Some(1), Some(3)]
-    );
+    let nodes = [(0, cpus("0-1,4-5")), (2, cpus("2-3,6-7"))];
+    assert_eq!(topology.nodes().into_iter().collect::<Vec<_>>(), nodes);
+
+    let machine = folder.machine("0-1023");
+    assert_eq!(planned(Placement::OneCoreEach, 4, &machine), ["0,4", "1,5", "2,6", "3,7"]);
+    let spread = ["0", "2", "1", "3", "4", "6", "5", "7", "0", "2"];
+    assert_eq!(planned(Placement::Spread, 10, &machine), spread);
+    let compact = ["0", "4", "1", "5", "2", "6", "3", "7", "0", "4"];
+    assert_eq!(planned(Placement::Compact, 10, &machine), compact);
+    let error = CpuIds::from(Placement::OneCoreEach).plan(5, &machine).unwrap_err();
+    assert_eq!(error.to_string(), "Cannot give 5 workers a physical core each: 4 available");
+}
+
+#[test]
+fn several_nodes_in_a_socket() {
+    let folder = (0..8).fold(Folder::sys("sub-numa", "0-7"), |machine, id| {
+        let machine = machine.cpu(id, &id.to_string(), if id < 4 { "0" } else { "1" });
+        if id % 2 == 0 { machine.node(id / 2, &format!("{id}-{}", id + 1)) } else { machine }
+    });
+    let machine = folder.machine("0-7");
+    assert_eq!(machine.topology().unwrap().nodes().len(), 4);
+    let spread = ["0", "4", "2", "6", "1", "5", "3", "7"];
+    assert_eq!(planned(Placement::Spread, 8, &machine), spread);
+    assert_eq!(planned(Placement::Compact, 3, &machine), ["0", "1", "2"]);
 }
 
 #[test]
 fn only_what_the_caller_may_use() {
-    let machine = Machine::two_sockets("masked");
-    let topology = machine.topology("1,5-6");
+    let folder = Folder::two_sockets("masked");
+    let topology = folder.topology("1,5-6");
     assert_eq!(cores(&topology), ["1,5", "6"]);
-    assert_eq!(topology, machine.topology("0-7").restricted_to(&cpus("1,5-6")));
-    let error = CpuIds::from([0]).plan(1, &machine.limits("1,5-6")).unwrap_err();
+    assert_eq!(topology, folder.topology("0-7").restricted_to(&cpus("1,5-6")));
+    let machine = folder.machine("1,5-6");
+    let error = CpuIds::from([0]).plan(1, &machine).unwrap_err();
     assert!(matches!(error, Error::CpuNotAllowed { id: 0, .. }), "{error}");
+    for placement in Placement::ALL {
+        let plan = CpuIds::from(placement).plan(2, &machine).unwrap();
+        assert!(plan.iter().flatten().all(|cpus| cpus.is_subset(&topology.cpus())), "{plan}");
+    }
 }
 
 #[test]
 fn offline_and_sparse_cpus() {
     // CPUs 1 and 11 are switched off, 4-7 were never there; offline CPUs have no topology.
-    let machine = Machine::new("offline", "0,2-3,8-10")
+    let folder = Folder::sys("offline", "0,2-3,8-10")
         .file("devices/system/cpu/present", "0-3,8-11")
         .cpu(0, "0", "0")
         .cpu(2, "2-3", "0")
@@ -112,50 +152,54 @@ fn offline_and_sparse_cpus() {
         .cpu(8, "8-9", "1")
         .cpu(9, "8-9", "1")
         .cpu(10, "10", "1");
-    assert_eq!(cores(&machine.topology("0-1023")), ["0", "2-3", "8-9", "10"]);
+    assert_eq!(cores(&folder.topology("0-1023")), ["0", "2-3", "8-9", "10"]);
 
-    let limits = machine.limits("0-1023");
-    CpuIds::from([10]).plan(1, &limits).unwrap();
+    let machine = folder.machine("0-1023");
+    assert_eq!(planned([10], 1, &machine), ["10"]);
+    assert_eq!(planned(Placement::OneCoreEach, 4, &machine), ["0", "2-3", "8-9", "10"]);
+    assert_eq!(planned(Placement::Spread, 6, &machine), ["0", "8", "2", "10", "3", "9"]);
+    assert_eq!(planned(Placement::Compact, 6, &machine), ["0", "2", "3", "8", "9", "10"]);
     for id in [1, 5, 11] {
-        let error = CpuIds::from([id]).plan(1, &limits).unwrap_err();
+        let error = CpuIds::from([id]).plan(1, &machine).unwrap_err();
         assert_eq!(error.to_string(), format!("CPU ID {id} is not online"));
     }
-    let error = CpuIds::from([12]).plan(1, &limits).unwrap_err();
-    assert!(matches!(error, Error::CpuIdExceedsMaximum { id: 12, max: 11 }), "{error}");
+    let error = CpuIds::from([12]).plan(1, &machine).unwrap_err();
+    let text = "CPU ID 12 exceeds the maximum CPU ID available on your system: 11";
+    assert_eq!(error.to_string(), text);
 }
 
 #[test]
-fn hybrid_by_lists_and_by_capacity() {
-    let listed = (0..6)
-        .fold(Machine::new("hybrid-lists", "0-5"), |machine, id| {
-            machine.cpu(id, ["0-1", "0-1", "2-3", "2-3", "4", "5"][id], "0")
-        })
-        .file("devices/cpu_core/cpus", "0-3")
-        .file("devices/cpu_atom/cpus", "4-5");
-    let topology = listed.topology("0-5");
+fn hybrid_by_lists() {
+    let folder = Folder::hybrid("hybrid-lists");
+    let topology = folder.topology("0-5");
     assert!(topology.cores()[0].capacity() > topology.cores()[2].capacity());
-    let plan = Plan::spread(6, &topology).unwrap();
-    let order: Vec<_> = plan.iter().flatten().filter_map(CpuSet::first).collect();
-    assert_eq!(order, [0, 2, 4, 5, 1, 3]);
+    let machine = folder.machine("0-5");
+    assert_eq!(planned(Placement::OneCoreEach, 3, &machine), ["0-1", "2-3", "4"]);
+    assert_eq!(planned(Placement::Spread, 6, &machine), ["0", "2", "4", "5", "1", "3"]);
+    assert_eq!(planned(Placement::Compact, 6, &machine), ["0", "1", "2", "3", "4", "5"]);
+}
 
+#[test]
+fn hybrid_by_capacity() {
     // As on ARM: small cores first, no SMT, unknown socket.
-    let measured = (0..4).fold(Machine::new("hybrid-capacity", "0-3"), |machine, id| {
+    let folder = (0..4).fold(Folder::sys("hybrid-capacity", "0-3"), |machine, id| {
         let capacity = ["446", "446", "1024", "1024"][id];
         machine
             .cpu(id, &id.to_string(), "-1")
             .file(&format!("devices/system/cpu/cpu{id}/cpu_capacity"), capacity)
     });
-    let topology = measured.topology("0-3");
+    let topology = folder.topology("0-3");
     assert_eq!(topology.cores()[0].capacity(), 446);
     assert_eq!(topology.sockets().into_keys().collect::<Vec<_>>(), [0]);
-    let plan = Plan::one_core_each(2, &topology).unwrap();
-    assert_eq!(plan.to_string(), "worker 0: CPUs 2\nworker 1: CPUs 3\n");
+    for placement in Placement::ALL {
+        assert_eq!(planned(placement, 3, &folder.machine("0-3")), ["2", "3", "0"]);
+    }
 }
 
 #[test]
 fn a_bare_machine_has_defaults() {
-    let machine = Machine::new("bare", "0-1");
-    let topology = machine.topology("0-1");
+    let folder = Folder::sys("bare", "0-1");
+    let topology = folder.topology("0-1");
     assert_eq!(cores(&topology), ["0", "1"]);
     assert_eq!((topology.sockets().len(), topology.nodes().len()), (1, 1));
 }
@@ -165,7 +209,35 @@ fn files_at_fault_are_named() {
     let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nowhere");
     let error = Topology::from_sysfs(&nowhere, &cpus("0")).unwrap_err();
     assert!(error.to_string().ends_with("nowhere/devices/system/cpu/online"), "{error}");
-    let machine = Machine::new("nonsense", "zero");
-    let error = Topology::from_sysfs(&machine.root, &cpus("0")).unwrap_err();
+    let folder = Folder::sys("nonsense", "zero");
+    let error = Topology::from_sysfs(&folder.root, &cpus("0")).unwrap_err();
     assert!(matches!(error, Error::BadCpuList { .. }), "{error}");
+    let wide = Folder::sys("wide", "0-1535");
+    let error = Machine::from_sysfs(&wide.root, &cpus("0")).unwrap_err();
+    assert!(matches!(error, Error::CpuIdTooLarge { id: 1535 }), "{error}");
+}
+
+#[test]
+fn quotas_of_containers() {
+    let container = |name: &str, cpu_max: &str| {
+        Folder::new(name)
+            .file("proc/self/cgroup", "0::/job")
+            .file(
+                "proc/self/mountinfo",
+                "31 23 0:28 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw",
+            )
+            .file("sys/fs/cgroup/job/cpu.max", cpu_max)
+    };
+    for (name, cpu_max, quota) in [
+        ("quota-empty", "", None),
+        ("quota-none", "max 100000", None),
+        ("quota-half", "250000 100000", Some(3)),
+        ("quota-small", "1000 100000", Some(1)),
+    ] {
+        assert_eq!(cpu_quota(&container(name, cpu_max).root), quota, "{cpu_max:?}");
+    }
+    let parent =
+        container("quota-parent", "400000 100000").file("sys/fs/cgroup/cpu.max", "150000 100000");
+    assert_eq!(cpu_quota(&parent.root), Some(2));
+    assert_eq!(cpu_quota(Path::new("/nowhere")), None);
 }

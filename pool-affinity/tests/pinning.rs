@@ -4,7 +4,7 @@
 
 use std::{fs, thread};
 
-use pool_affinity::{CpuIds, CpuSet, Error, Limits, Plan, Topology, current_cpus};
+use pool_affinity::{CpuIds, CpuSet, Error, Machine, Plan, Topology, current_cpus};
 
 /// The mask of the calling thread, by another way than the one under test.
 fn kernel_says() -> CpuSet {
@@ -119,7 +119,7 @@ fn a_pinned_thread_cannot_plan_beyond_its_mask() {
     in_thread(|| {
         CpuSet::from_ids([first]).unwrap().pin_current_thread().unwrap();
         assert_eq!(Topology::read().unwrap().cpus().len(), 1);
-        let error = CpuIds::from([last]).plan(1, &Limits::read().unwrap()).unwrap_err();
+        let error = CpuIds::from([last]).plan(1, &Machine::read().unwrap()).unwrap_err();
         assert!(matches!(error, Error::CpuNotAllowed { id, .. } if id == last), "{error}");
     });
 }

@@ -45,7 +45,27 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Which CPUs the workers run on: `[0]` one CPU for all, `[2, 3]` or `40..60` one for each,
-    /// `[[4, 5]]` a set for all, `[[0, 1], [2, 3]]` a set for each; without it they are not pinned.
+    /// `[[4, 5]]` a set for all, `[[0, 1], [2, 3]]` a set for each; a [`Placement`] or a [`Plan`];
+    /// without it they are not pinned.
+    ///
+    /// Each worker pins itself before it does anything else, so threads of its tasks keep to the same
+    /// CPUs; its replacement does likewise. CPUs that exist, are online and are allowed to the thread
+    /// that builds the pool can be chosen.
+    ///
+    /// ```
+    /// use pool_api::{Placement, WorkerPool};
+    ///
+    /// // One CPU for each of two workers, far apart.
+    /// let pool = WorkerPool::builder().n_jobs(2).cpu_ids(Placement::Spread).build()?;
+    /// assert_eq!(pool.map(0..4u32, |x| x + 1)?, [1, 2, 3, 4]);
+    ///
+    /// let refused = WorkerPool::builder().n_jobs(2).cpu_ids([0, 900_000]).build().unwrap_err();
+    /// assert!(refused.to_string().contains("exceeds the maximum CPU ID available on your system"));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// [`Placement`]: crate::Placement
+    /// [`Plan`]: crate::Plan
     pub fn cpu_ids(mut self, ids: impl Into<CpuIds>) -> Self {
         self.options.cpu_ids = ids.into();
         self

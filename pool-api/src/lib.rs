@@ -16,7 +16,7 @@ pub use builder::Builder;
 pub use imap::{Imap, ImapResults};
 pub use options::ChunkSize;
 pub use pool::WorkerPool;
-pub use pool_affinity::{CpuIds, CpuSet, Plan, Topology, cpu_count, usable_cpus};
+pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
     Cause, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError, Process, StartMethod,
     TaskError, Worker, init,

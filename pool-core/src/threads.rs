@@ -84,17 +84,21 @@ impl ThreadCrew {
             number,
             mark,
         };
+        let (pinned, pins) = unbounded();
         for id in 0..plan.n_jobs as u32 {
-            let (receiver, mark) = (receiver.clone(), crew.mark.clone());
+            let (receiver, mark, pinned) = (receiver.clone(), crew.mark.clone(), pinned.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
-                    if let Some(cpus) = cpus {
-                        // Checked when the pool was built; a set that was taken away since then
-                        // must not take the worker along.
-                        let _ = cpus.pin_current_thread();
+                    if let Some(cpus) = cpus
+                        && let Err(error) = cpus.pin_current_thread()
+                    {
+                        // Whoever starts the crew listens until every thread has got past here.
+                        let _ = pinned.send(error);
+                        return;
                     }
+                    drop(pinned);
                     CREW.set(number);
                     work(&receiver, &mark, id);
                 })
@@ -104,7 +108,11 @@ impl ThreadCrew {
                 Err(error) => return Err(error), // dropping the crew ends and joins the others
             }
         }
-        Ok(crew)
+        drop(pinned);
+        match pins.recv() {
+            Ok(error) => Err(error).or_resources("pinning a worker thread (cpu_ids)"),
+            Err(_) => Ok(crew),
+        }
     }
 
     /// Whether the calling thread is one of this crew.

@@ -27,8 +27,9 @@ fn main() {
             ("a_task_that_forks", a_task_that_forks),
             ("a_pool_in_a_forked_child", a_pool_in_a_forked_child),
             ("methods_that_were_compiled_out", compiled_out),
+            ("cpus_that_are_taken_away", cpus_taken_away),
         ],
-        &[("forks", forks)],
+        &[("forks", forks), ("is_unpinnable", is_unpinnable)],
     );
 }
 
@@ -142,5 +143,57 @@ fn compiled_out() {
             let refused = Pool::build(&options(method, 1));
             assert!(matches!(refused, Err(Error::NotSupported { .. })), "{method}: {refused:?}");
         }
+    }
+}
+
+/// Makes the kernel refuse to pin this process and its children, as a sandbox may.
+fn forbid_pinning() -> std::io::Result<()> {
+    use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JUMP, BPF_K, BPF_LD, BPF_RET, BPF_STMT, BPF_W};
+    let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    // SAFETY: these only put numbers together.
+    let mut program = unsafe {
+        [
+            // The number of the system call is the first word of `seccomp_data`.
+            BPF_STMT((BPF_LD | BPF_W | BPF_ABS) as u16, 0),
+            BPF_JUMP((BPF_JMP | BPF_JEQ | BPF_K) as u16, libc::SYS_sched_setaffinity as u32, 0, 1),
+            BPF_STMT((BPF_RET | BPF_K) as u16, refusal),
+            BPF_STMT((BPF_RET | BPF_K) as u16, libc::SECCOMP_RET_ALLOW),
+        ]
+    };
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the program is valid during the call, which copies it.
+    let refused = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+            || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) != 0
+    };
+    if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn is_unpinnable(method: StartMethod) {
+    if let Err(error) = forbid_pinning() {
+        return say(format!("skipped: no filter of system calls can be had here: {error}"));
+    }
+    let mut options = options(method, 2);
+    options.cpu_ids = pool_affinity::current_cpus().expect("a mask").into();
+    let pool = Pool::build(&options).expect("the CPUs are there");
+    let error = ask(&pool, |x: u64| x, 1).expect_err("no worker can be pinned");
+    match (&error, method) {
+        (Error::Resources { .. }, StartMethod::Threads) => {}
+        (Error::WorkersDie(_), _) if method != StartMethod::Threads => {}
+        other => panic!("{other:?}"),
+    }
+    say(format!("refused: {error}"));
+}
+
+fn cpus_taken_away() {
+    for method in StartMethod::ALL.into_iter().filter(|method| compiled_in(*method)) {
+        let mut subject = Subject::start("is_unpinnable", method);
+        let said = subject.line();
+        if said.starts_with("skipped: ") {
+            println!("{said}");
+        } else {
+            assert!(said.starts_with("refused: ") && said.contains("cpu_ids"), "{said}");
+        }
+        subject.ends_well();
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     engine::Why,
     error::{Cause, ExitStatus},
     task::Failure,
+    worker::stillbirth,
     zygote::{Report, reap_orphan},
 };
 
@@ -148,7 +149,7 @@ impl Session {
         hub.engine.vacate(incarnation, ready);
         if hub.state.staffs() {
             if hub.engine.is_barren() {
-                let how = Fatal::WorkersDie(status.to_string());
+                let how = Fatal::WorkersDie(stillbirth(status));
                 self.fail_all(hub, &how, |_| true);
             } else {
                 self.staff(hub);

@@ -16,12 +16,28 @@ use super::{
     papers::{WorkerFds, WorkerPapers},
 };
 use crate::{
-    birth, sys,
+    birth,
+    error::ExitStatus,
+    sys,
     task::{Call, ChunkRun, Desk, Failure, FailureKind},
 };
 
 /// Exit code of a worker that could not set itself up, or found the board in disorder.
 const DISORDER: i32 = 102;
+/// Exit code of a worker that cannot have the CPUs that it is to run on: they were there when the pool
+/// was built, and have been taken away since.
+const UNPINNED: i32 = 103;
+
+/// How a worker ended that was never ready.
+pub(crate) fn stillbirth(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(UNPINNED) => {
+            "could not be pinned to its CPUs (cpu_ids): this process may not use them any more"
+                .into()
+        }
+        status => status.to_string(),
+    }
+}
 
 /// Lives as the worker that `papers` describe.
 pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
@@ -30,10 +46,8 @@ pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
             end_quietly();
         }
         birth::set_process_name(&format!("worker-{}", papers.place));
-        if let Some(cpus) = &papers.cpus {
-            // The plan was checked when the pool was built; a set that was taken away since then
-            // must not take the worker along.
-            let _ = cpus.pin_current_thread();
+        if papers.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
+            exit(UNPINNED);
         }
         learn_locations(true);
         match Worker::set_up(papers, fds) {

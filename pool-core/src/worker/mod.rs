@@ -4,6 +4,6 @@ mod life;
 mod panic;
 mod papers;
 
-pub(crate) use life::{end_quietly, live};
+pub(crate) use life::{end_quietly, live, stillbirth};
 pub(crate) use panic::{in_task, learn_locations, take_panic};
 pub(crate) use papers::{WorkerFds, WorkerPapers};
