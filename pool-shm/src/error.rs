@@ -40,7 +40,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A named segment of this name exists, maybe left behind by a program that was killed.
-    /// Open it, choose another name, or remove it by `NamedSegment::unlink`.
+    /// Open it, choose another name, or begin afresh by `NamedSegment::create_or_replace`.
     Exists {
         /// The name in question.
         name: String,
@@ -50,10 +50,23 @@ pub enum Error {
         /// The name in question.
         name: String,
     },
-    /// The named segment is there but its maker has not given it a size yet. Try again.
+    /// The named segment is there but its maker has not finished it. Try again; if the maker was killed meanwhile,
+    /// `NamedSegment::create_or_replace` begins afresh.
     NotReady {
         /// The name in question.
         name: String,
+    },
+    /// What the name means belongs to another user, or other users may open it. Choose another name.
+    WrongUser {
+        /// The name in question.
+        name: String,
+    },
+    /// What the name means is no segment of this crate. Choose another name.
+    NotASegment {
+        /// The name in question.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// The kernel refused; its reason is the source.
     Os {
@@ -96,7 +109,19 @@ impl fmt::Display for Error {
             }
             Self::Exists { name } => write!(f, "a segment named {name:?} exists already"),
             Self::NotFound { name } => write!(f, "there is no segment named {name:?}"),
-            Self::NotReady { name } => write!(f, "the segment named {name:?} has no size yet"),
+            Self::NotReady { name } => {
+                write!(
+                    f,
+                    "the segment named {name:?} is not finished: its maker is at it, or was killed"
+                )
+            }
+            Self::WrongUser { name } => write!(
+                f,
+                "what is named {name:?} belongs to another user, or other users may open it"
+            ),
+            Self::NotASegment { name, reason } => {
+                write!(f, "what is named {name:?} is no segment: {reason}")
+            }
             Self::Os { doing, .. } => write!(f, "{doing} failed"),
         }
     }

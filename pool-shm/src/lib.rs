@@ -4,7 +4,7 @@
 //! as references, and no peer can make an access to a [`Mapping`] fault: a [`Segment`] never shrinks.
 //!
 //! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for waiting on a
-//! word of it, `fork_mark.rs` for knowing that one has been forked, `named.rs` (feature `named`) for memory that
+//! word of it, `fork_mark.rs` for knowing that one has been forked, `named/` (feature `named`) for memory that
 //! programs find by name.
 #![doc = include_str!("../README.md")]
 

@@ -15,7 +15,7 @@ impl SegmentId {
     /// # Errors
     ///
     /// [`Error::Os`] on a kernel without `getrandom` (before 3.17).
-    pub(super) fn random() -> Result<Self, Error> {
+    pub(crate) fn random() -> Result<Self, Error> {
         let mut bytes = [0; 16];
         sys::random(&mut bytes)
             .map_err(|source| Error::os("drawing the identity of a segment", source))?;

@@ -1,0 +1,186 @@
+//! Names of segments: what one may be, what it means now, and how it goes away.
+//!
+//! Invariant: a name is removed only by the holder of a lock on the file that it means, who has looked again since. So of all
+//! who go through here nobody removes what another one has just put in the place.
+
+use std::{
+    fs::File,
+    os::{
+        linux::fs::MetadataExt,
+        unix::fs::{FileExt, MetadataExt as _},
+    },
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg, OFlag},
+    sys::{
+        mman::{shm_open, shm_unlink},
+        stat::Mode,
+    },
+    unistd::geteuid,
+};
+
+use super::head::{Fault, HEAD, check_magic};
+use crate::Error;
+
+/// Bytes a file name may have.
+const NAME_MAX: usize = 255;
+/// How often to look again while others are at the same name.
+pub(super) const ATTEMPTS: usize = 200;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A name as the system wants it: with one slash, in front.
+#[derive(Debug)]
+pub(super) struct Name(String);
+
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// The file that a name means: of this user, and for nobody else to open.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) file: File,
+    pub(super) id: FileId,
+    pub(super) size: u64,
+}
+
+impl Name {
+    pub(super) fn new(name: &str) -> Result<Self, Error> {
+        let bare = name.strip_prefix('/').unwrap_or(name);
+        let reason = match bare {
+            "" => "it is empty",
+            "." | ".." => "it is a directory",
+            _ if bare.contains('/') => "it contains a slash",
+            _ if bare.contains('\0') => "it contains a NUL",
+            _ if bare.len() > NAME_MAX => "it has more than 255 bytes",
+            _ => return Ok(Self(format!("/{bare}"))),
+        };
+        Err(Error::InvalidName { name: name.to_owned(), reason })
+    }
+
+    pub(super) fn as_path(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the slash.
+    pub(super) fn bare(&self) -> &str {
+        &self.0[1..]
+    }
+
+    /// What the kernel said of this name, in this crate's terms.
+    pub(super) fn explain(&self, errno: Errno, doing: &'static str) -> Error {
+        let name = self.bare().to_owned();
+        match errno {
+            Errno::ENOENT => Error::NotFound { name },
+            Errno::EEXIST => Error::Exists { name },
+            Errno::EACCES | Errno::EPERM => Error::WrongUser { name },
+            errno => Error::os(doing, errno),
+        }
+    }
+
+    pub(super) fn fault(&self, fault: Fault) -> Error {
+        let name = self.bare().to_owned();
+        match fault {
+            Fault::Unfinished => Error::NotReady { name },
+            Fault::Other(reason) => Error::NotASegment { name, reason },
+        }
+    }
+
+    /// The file that it means now.
+    pub(super) fn open(&self) -> Result<Found, Error> {
+        let doing = "opening a named segment";
+        let file = shm_open(self.as_path(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+        let file = File::from(file.map_err(|errno| self.explain(errno, doing))?);
+        let found = file.metadata().map_err(|source| Error::os(doing, source))?;
+        if !found.is_file() {
+            return Err(self.fault(Fault::Other("it is no file")));
+        }
+        if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+            return Err(Error::WrongUser { name: self.bare().to_owned() });
+        }
+        let id = FileId { device: found.st_dev(), inode: found.st_ino() };
+        Ok(Found { file, id, size: found.len() })
+    }
+
+    /// Whether it means this file now.
+    pub(super) fn means(&self, id: FileId) -> Result<bool, Error> {
+        match self.open() {
+            Ok(found) => Ok(found.id == id),
+            Err(Error::NotFound { .. } | Error::WrongUser { .. } | Error::NotASegment { .. }) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes it while it means the file `wanted`, or, without one, any segment, be it finished or not; whether it was
+    /// there to remove.
+    pub(super) fn remove(&self, wanted: Option<FileId>) -> Result<bool, Error> {
+        let doing = "removing a named segment";
+        for _ in 0..ATTEMPTS {
+            let found = match self.open() {
+                Err(Error::NotFound { .. }) => return Ok(false),
+                found => found?,
+            };
+            match wanted {
+                Some(wanted) if wanted != found.id => return Ok(false),
+                Some(_) => {}
+                None => found.is_removable().map_err(|fault| self.fault(fault))?,
+            }
+            let id = found.id;
+            match Flock::lock(found.file, FlockArg::LockExclusiveNonblock) {
+                Ok(_lock) if self.means(id)? => {
+                    return match shm_unlink(self.as_path()) {
+                        // Somebody who knows nothing of locks was faster.
+                        Err(Errno::ENOENT) => Ok(false),
+                        removed => removed.map(|()| true).map_err(|e| self.explain(e, doing)),
+                    };
+                }
+                // Replaced meanwhile.
+                Ok(_) => {}
+                // Somebody else is just removing it.
+                Err((_, Errno::EWOULDBLOCK)) if wanted.is_some() => return Ok(false),
+                Err((_, Errno::EWOULDBLOCK)) => thread::sleep(PAUSE),
+                Err((_, errno)) => return Err(Error::os(doing, errno)),
+            }
+        }
+        Err(Error::os(doing, Errno::EWOULDBLOCK))
+    }
+}
+
+impl Found {
+    /// Whether it is a segment, or was going to be one.
+    fn is_removable(&self) -> Result<(), Fault> {
+        let mut magic = [0; 8];
+        if self.size < HEAD as u64 || self.file.read_exact_at(&mut magic, 0).is_err() {
+            return if self.size == 0 { Ok(()) } else { Err(Fault::Other("it is too short")) };
+        }
+        match check_magic(u64::from_ne_bytes(magic)) {
+            Err(Fault::Unfinished) => Ok(()),
+            checked => checked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(Name::new("a b.c-d_ü").unwrap().as_path(), "/a b.c-d_ü");
+        assert_eq!(Name::new("/portable").unwrap().bare(), "portable");
+        for bad in ["", "/", ".", "..", "/..", "a/b", "//a", "a\0b", &"x".repeat(256)] {
+            let error = Name::new(bad).unwrap_err();
+            assert!(matches!(&error, Error::InvalidName { name, .. } if name == bad), "{error}");
+        }
+        assert!(Name::new(&"x".repeat(255)).is_ok());
+    }
+}

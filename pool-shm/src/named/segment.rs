@@ -1,0 +1,273 @@
+//! A named segment as one process sees it.
+//!
+//! Invariant: the mapping begins with a finished [`Head`] and has the size that it tells. Only the creating process removes
+//! the name, and only while it means this segment. Unlike a memfd the file can be shrunk by whoever may open it: that is
+//! the same user only.
+
+use std::{fmt, fs::File, io, num::NonZeroU64, os::unix::fs::FileExt};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FallocateFlags, fallocate},
+};
+use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+use super::{
+    head::{HEAD, Head},
+    name::{ATTEMPTS, FileId, Name},
+};
+use crate::{Error, SegmentId, fork_mark::this_process, limits::file_size};
+
+/// Memory that unrelated programs of one user find by its name (a file under `/dev/shm` of mode 0600), mapped to read
+/// and write.
+///
+/// The creator removes the name when it drops the value; others keep what they have mapped. A forked child's drop or exit
+/// removes nothing. A creator that is killed leaves the name behind: the next [`create`](Self::create) is
+/// [`Error::Exists`], and [`create_or_replace`](Self::create_or_replace) begins afresh.
+///
+/// ```
+/// use pool_shm::{Error, NamedSegment};
+///
+/// let name = format!("weather.{}", std::process::id());
+/// let ours = NamedSegment::create(&name, 4096)?;
+/// let theirs = NamedSegment::open(&name)?;
+/// // SAFETY: byte 0 is mapped on both sides, and nobody else has the segment.
+/// unsafe {
+///     ours.as_ptr().write(21);
+///     assert_eq!(theirs.as_ptr().read(), 21);
+/// }
+/// assert!(matches!(NamedSegment::create(&name, 1), Err(Error::Exists { .. })));
+/// drop(ours);
+/// assert!(matches!(NamedSegment::open(&name), Err(Error::NotFound { .. })));
+/// # Ok::<(), Error>(())
+/// ```
+pub struct NamedSegment {
+    shmem: Shmem,
+    name: Name,
+    /// The file, and the process that removes its name.
+    creator: Option<(FileId, NonZeroU64)>,
+}
+
+// SAFETY: `Shmem` is a pointer to a mapping and its file number; neither belongs to a thread, and all that `&self`
+// gives out are copies of them.
+unsafe impl Send for NamedSegment {}
+// SAFETY: as above.
+unsafe impl Sync for NamedSegment {}
+
+impl NamedSegment {
+    /// Creates a segment of `len` bytes, all zero, and takes its memory at once, so that a full `/dev/shm` is an error here
+    /// and not a fault later.
+    ///
+    /// A name has up to 255 bytes, no slash (but one in front is ignored) and no NUL.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] if the name is taken or left over, [`Error::InvalidName`], [`Error::Empty`], [`Error::TooLong`]
+    /// past `RLIMIT_FSIZE`, and [`Error::Os`] when memory, descriptors or address space are used up.
+    pub fn create(name: &str, len: u64) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        let process = this_process()?;
+        let id = SegmentId::random()?;
+        let size = creatable(len)?;
+        let shmem = ShmemConf::new().os_id(name.as_path()).size(size).create();
+        let mut shmem = shmem.map_err(|e| explained(e, &name, "creating a named segment"))?;
+        // Whatever fails until the end of this function drops `shmem`, which then removes the name.
+        let found = name.open()?;
+        let ours = found.size == size as u64 && {
+            reserve(&found.file, size)?;
+            head_of(&shmem).begin(len, id);
+            bears(&found.file, id)
+        };
+        if !ours {
+            // Replaced already: what the name means now is not ours to remove.
+            shmem.set_owner(false);
+            return Err(Error::Exists { name: name.bare().to_owned() });
+        }
+        head_of(&shmem).finish();
+        // The crate would remove the name in every forked child, and not at all if the file has number 0.
+        shmem.set_owner(false);
+        Ok(Self { shmem, name, creator: Some((found.id, process)) })
+    }
+
+    /// As [`create`](Self::create), but a segment of this name is given up first, be it one that a killed program left
+    /// behind, finished or not, or one in use: those who have that one keep it, and nobody finds it any more.
+    ///
+    /// ```
+    /// use pool_shm::NamedSegment;
+    ///
+    /// let name = format!("restarted.{}", std::process::id());
+    /// let before = NamedSegment::create_or_replace(&name, 4096)?;
+    /// let now = NamedSegment::create_or_replace(&name, 8192)?;
+    /// drop(before); // it removes no name that means something else by now
+    /// assert_eq!(NamedSegment::open(&name)?.id(), now.id());
+    /// # Ok::<(), pool_shm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create) and [`unlink`](Self::unlink). [`Error::Exists`] only if other programs replace it all the
+    /// time.
+    pub fn create_or_replace(name: &str, len: u64) -> Result<Self, Error> {
+        for _ in 0..ATTEMPTS {
+            match Self::create(name, len) {
+                Err(Error::Exists { .. }) => Name::new(name)?.remove(None)?,
+                created => return created,
+            };
+        }
+        Err(Error::Exists { name: name.to_owned() })
+    }
+
+    /// Opens what another process created.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if there is no such name, [`Error::NotReady`] if its maker has not finished it (yet),
+    /// [`Error::WrongUser`] if it belongs to another user or others may open it too, [`Error::NotASegment`] if it is
+    /// something else or was cut, [`Error::InvalidName`], and [`Error::Os`].
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let name = Name::new(name)?;
+        for _ in 0..ATTEMPTS {
+            let found = name.open()?;
+            if found.size < HEAD as u64 {
+                return Err(Error::NotReady { name: name.bare().to_owned() });
+            }
+            let shmem = ShmemConf::new().os_id(name.as_path()).open();
+            let shmem = shmem.map_err(|e| explained(e, &name, "opening a named segment"))?;
+            // A file that lost its name gets it back from nobody but its user: what the name means before and
+            // after is what was mapped between.
+            if shmem.len() as u64 == found.size && name.means(found.id)? {
+                let checked = head_of(&shmem).check(found.size);
+                checked.map_err(|fault| name.fault(fault))?;
+                return Ok(Self { shmem, name, creator: None });
+            }
+        }
+        Err(Error::NotReady { name: name.bare().to_owned() })
+    }
+
+    /// Removes a name, for one that a killed program left behind. Those who have the segment keep it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::WrongUser`], [`Error::NotASegment`] if the name means something
+    /// else, and [`Error::Os`].
+    pub fn unlink(name: &str) -> Result<(), Error> {
+        let name = Name::new(name)?;
+        match name.remove(None)? {
+            true => Ok(()),
+            false => Err(Error::NotFound { name: name.bare().to_owned() }),
+        }
+    }
+
+    /// Lets the name stay when this value is dropped: the segment outlives its creator, until someone calls
+    /// [`unlink`](Self::unlink) or the system ends.
+    pub fn keep_name(&mut self) {
+        self.creator = None;
+    }
+
+    /// The name, without a slash in front.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.bare()
+    }
+
+    /// The random identity that it was created with: whether two programs have the same segment.
+    #[must_use]
+    pub fn id(&self) -> SegmentId {
+        head_of(&self.shmem).id()
+    }
+
+    /// The first byte; it lies at a multiple of 64.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        // SAFETY: the mapping has a head and at least one byte behind it.
+        unsafe { self.shmem.as_ptr().add(HEAD) }
+    }
+
+    /// Bytes in the segment; never 0.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
+    pub fn len(&self) -> usize {
+        self.shmem.len() - HEAD
+    }
+}
+
+impl Drop for NamedSegment {
+    fn drop(&mut self) {
+        let Some((file, creator)) = self.creator else { return };
+        if this_process().is_ok_and(|process| process == creator) {
+            // There is nobody to tell: the name stays, as it does when a creator is killed.
+            let _ = self.name.remove(Some(file));
+        }
+    }
+}
+
+impl fmt::Debug for NamedSegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamedSegment")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .field("len", &self.len())
+            .field("creator", &self.creator.is_some())
+            .finish()
+    }
+}
+
+/// The head of a mapping that is at least as long.
+fn head_of(shmem: &Shmem) -> &Head {
+    debug_assert!(shmem.len() >= HEAD);
+    // SAFETY: mapped as long as `shmem`, at the beginning of a page; a head consists of atomics, so others may write
+    // it at any time.
+    unsafe { &*shmem.as_ptr().cast::<Head>() }
+}
+
+/// Whether the head in this file has this identity.
+fn bears(file: &File, id: SegmentId) -> bool {
+    let mut head = [0; HEAD];
+    file.read_exact_at(&mut head, 0).is_ok() && Head::id_in(&head) == id
+}
+
+/// The size of a file for `len` bytes, if this process may create one. Asking first matters: past the limit the kernel sends
+/// SIGXFSZ, which ends the process.
+fn creatable(len: u64) -> Result<usize, Error> {
+    let limit = file_size().unwrap_or(u64::MAX).min(isize::MAX as u64).saturating_sub(HEAD as u64);
+    match usize::try_from(len) {
+        Ok(0) => Err(Error::Empty),
+        Ok(size) if len <= limit => Ok(size + HEAD),
+        _ => Err(Error::TooLong { len, limit }),
+    }
+}
+
+fn reserve(file: &File, size: usize) -> Result<(), Error> {
+    loop {
+        match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, size as i64) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::os("taking the memory of a named segment", errno)),
+        }
+    }
+}
+
+/// What `shared_memory` says, in this crate's terms.
+fn explained(error: ShmemError, name: &Name, doing: &'static str) -> Error {
+    match error {
+        ShmemError::MappingIdExists => name.explain(Errno::EEXIST, doing),
+        ShmemError::MapSizeZero => Error::Empty,
+        ShmemError::MapCreateFailed(code)
+        | ShmemError::MapOpenFailed(code)
+        | ShmemError::UnknownOsError(code) => name.explain(Errno::from_raw(code as i32), doing),
+        other => Error::os(doing, io::Error::other(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_checked() {
+        assert!(matches!(creatable(0), Err(Error::Empty)));
+        for len in [isize::MAX as u64 - 1, u64::MAX] {
+            assert!(matches!(creatable(len), Err(Error::TooLong { len: got, .. }) if got == len));
+        }
+    }
+}
