@@ -10,7 +10,7 @@ use pool_ipc::{
     to_bytes,
 };
 use pool_shm::{
-    Block, ElementType, Kind, Shape, SharedSegment,
+    Block, ElementType, Kind, Shape, SharedArray, SharedSegment, SharedValue,
     wire::{ArchivedBlock, BlockResolver, GiveSegment, TakeSegment},
 };
 
@@ -124,4 +124,72 @@ fn wrong_handles_are_typed_errors() {
     let mut decoder = Decoder::new();
     decoder.set_segments(&[other.segment().id()]);
     assert_ne!(fault(&mut decoder), SegmentFault::Gone); // another segment: whatever its slot says
+}
+
+pool_ipc::wire! {
+    #[derive(Debug)]
+    struct Work {
+        name: String,
+        samples: SharedArray<f32>,
+        parts: Vec<SharedArray<f32>>,
+        done: Option<SharedValue<u64>>,
+    }
+}
+
+/// What arrives when `value` is sent.
+fn sent<T: Wire, R: Wire>(value: &T) -> Result<R, WireFault> {
+    let mut encoder = Encoder::new();
+    let bytes = encode(value, &mut encoder);
+    let mut decoder = Decoder::new();
+    let segments = encoder.take_segments();
+    decoder.set_segments(&segments.iter().map(SharedSegment::id).collect::<Vec<_>>());
+    decoder.decode(&bytes)
+}
+
+#[test]
+fn arrays_and_values_are_parts_of_messages() {
+    let samples = SharedArray::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).unwrap();
+    let done = SharedValue::new(1u64).unwrap();
+    let parts = vec![samples.slice(1..3), samples.slice(4..), samples.slice(1..3).slice(1..)];
+    let work = Work { name: "a".into(), samples: samples.clone(), parts, done: Some(done.clone()) };
+    let back: Work = sent(&work).unwrap();
+
+    assert_eq!(back.name, "a");
+    assert!(back.samples.ptr_eq(&samples));
+    assert!(back.parts.iter().zip(&work.parts).all(|(ours, theirs)| ours.ptr_eq(theirs)));
+    back.parts[2].set(0, 30.0);
+    assert_eq!(samples.to_vec(), [1.0, 2.0, 30.0, 4.0]);
+    back.done.unwrap().fetch_add(1);
+    assert_eq!(done.get(), 2);
+}
+
+#[test]
+fn a_handle_of_another_type_is_a_typed_error() {
+    fn fault<T: Wire, R: Wire + std::fmt::Debug>(value: &T) -> SegmentFault {
+        match sent::<T, R>(value) {
+            Err(WireFault::Segment(fault)) => fault,
+            other => panic!("{other:?}"),
+        }
+    }
+    let floats = SharedArray::<f32>::new(10).unwrap();
+    assert_eq!(fault::<_, SharedArray<u32>>(&floats), SegmentFault::OtherElement);
+    assert_eq!(fault::<_, SharedArray<f64>>(&floats), SegmentFault::OtherElement);
+    let value = SharedValue::new(1.0f32).unwrap();
+    assert_eq!(fault::<_, SharedValue<i32>>(&value), SegmentFault::OtherElement);
+    assert_eq!(fault::<_, Bytes>(&value), SegmentFault::OtherKind);
+
+    // An array's archive is two words, start and length, and its block.
+    let tail = |block: &Block| Bytes(block.clone());
+    assert_eq!(
+        fault::<_, SharedArray<f32>>(&(0u64, 11u64, tail(floats.block()))),
+        SegmentFault::OtherLength
+    );
+    assert_eq!(
+        fault::<_, SharedArray<f32>>(&(11u64, 0u64, tail(floats.block()))),
+        SegmentFault::OtherLength
+    );
+    let wild = (u64::MAX, 2u64, tail(floats.block()));
+    assert_eq!(fault::<_, SharedArray<f32>>(&wild), SegmentFault::OtherLength);
+    let fine = (2u64, 8u64, tail(floats.block()));
+    assert!(sent::<_, SharedArray<f32>>(&fine).unwrap().ptr_eq(&floats.slice(2..)));
 }

@@ -12,6 +12,8 @@
 compile_error!("pool-shm needs Linux: it is built on sealed memfds, futexes and MADV_WIPEONFORK");
 
 #[cfg(target_os = "linux")]
+mod array;
+#[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
 mod exclusive;
@@ -38,6 +40,7 @@ pub mod wire;
 pub use named::NamedSegment;
 #[cfg(target_os = "linux")]
 pub use {
+    array::{Bitwise, Element, Iter, Number, SharedArray, SharedValue},
     error::Error,
     exclusive::{Exclusive, exclusive_borrows},
     fork_mark::ForkMark,

@@ -11,6 +11,7 @@ use rkyv::{
     rend::u32_le,
 };
 
+pub use crate::array::ArchivedArray;
 use crate::{Block, ElementType, Kind, SegmentFault, SharedSegment};
 
 /// What an encoder does with the segments of the handles that it encodes.

@@ -5,7 +5,7 @@ mod processes;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use pool_shm::{Block, ElementType, Kind, Shape, SharedSegment};
+use pool_shm::{Block, ElementType, Kind, Shape, SharedArray, SharedSegment, SharedValue};
 use processes::{finish, run, start};
 
 fn main() {
@@ -13,6 +13,8 @@ fn main() {
         ("a_block_is_shared_with_a_child", blocks_are_shared),
         ("a_child_places_its_blocks_elsewhere", blocks_lie_elsewhere),
         ("a_child_forked_while_a_thread_held_a_lock_waits_for_nobody", locks_are_left_behind),
+        ("processes_lose_no_addition", processes_lose_no_addition),
+        ("copies_are_published_by_a_value", copies_are_published),
         ("many_blocks_take_few_descriptors", blocks_take_few_descriptors),
     ]);
 }
@@ -86,4 +88,51 @@ fn blocks_take_few_descriptors() {
     assert!(
         blocks.iter().all(|block| block.is_empty() || first(block).load(Ordering::SeqCst) == 0)
     );
+}
+
+fn processes_lose_no_addition() {
+    const EACH: usize = 1_000_000;
+    let hits = SharedValue::new(0u64).expect("a value");
+    let sums = SharedArray::<f64>::new(1000).expect("an array");
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            start(|| {
+                for round in 0..EACH {
+                    hits.fetch_add(1);
+                    sums.fetch_add(round % 1000, 0.5);
+                }
+            })
+        })
+        .collect();
+    children.into_iter().for_each(finish);
+    assert_eq!(hits.get(), 4 * EACH as u64);
+    assert!(sums.iter().all(|sum| sum == 2000.0));
+}
+
+/// A copy is published by a value: who sees the value sees the copy, however it was made.
+fn copies_are_published() {
+    const ROUNDS: u64 = 200;
+    let turn = SharedValue::new(0u64).expect("a value");
+    for len in [100, (16 << 20) / 8 + 5] {
+        let rounds = if len == 100 { ROUNDS } else { 5 };
+        let array = SharedArray::<u64>::new(len).expect("an array");
+        turn.set(0);
+        let child = start(|| {
+            for round in 1..=rounds {
+                array.copy_from_slice(&vec![round; len]);
+                turn.set(2 * round);
+                while turn.get() != 2 * round + 1 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        for round in 1..=rounds {
+            while turn.get() != 2 * round {
+                std::thread::yield_now();
+            }
+            assert!(array.to_vec().iter().all(|element| *element == round));
+            turn.set(2 * round + 1);
+        }
+        finish(child);
+    }
 }

@@ -1,0 +1,21 @@
+//! Numbers in shared memory that every process reads and writes without a lock.
+//!
+//! Invariant: what other processes may write meanwhile is accessed by atomics or, in bulk, by [`bulk`], never by plain reads and
+//! writes, so that nothing another process does to it can be undefined behaviour here.
+
+mod bulk;
+mod cell;
+mod element;
+mod iter;
+mod shared_array;
+mod shared_value;
+mod vectors;
+#[cfg(feature = "wire")]
+mod wire;
+
+pub use element::{Bitwise, Element, Number};
+pub use iter::Iter;
+pub use shared_array::SharedArray;
+pub use shared_value::SharedValue;
+#[cfg(feature = "wire")]
+pub use wire::ArchivedArray;

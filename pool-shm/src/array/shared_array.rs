@@ -1,0 +1,453 @@
+//! A slice of numbers in shared memory.
+//!
+//! Invariant: `base` is the first of `len` elements within `block`, and all of them stay mapped and writable while `block` lives.
+
+use std::{
+    fmt,
+    ops::{Bound, RangeBounds},
+    ptr::NonNull,
+    sync::atomic::Ordering::Relaxed,
+};
+
+use super::{Bitwise, Element, Iter, Number, bulk, cell::Cell};
+#[cfg(feature = "wire")]
+use crate::SegmentFault;
+use crate::{Block, Error, Kind, Shape};
+
+/// A slice of numbers that several processes read and write at once, without a lock.
+///
+/// This is a handle: a clone of it, a handle that was sent to another process, and one inherited by a forked child all name the same
+/// elements, which live as long as any of them. Its length never changes.
+///
+/// ```
+/// use pool_shm::SharedArray;
+///
+/// let array = SharedArray::<f32>::new(4)?; // zeroed
+/// array.set(0, 1.5);
+/// array.slice(1..3).fill(2.0); // a handle to a part
+/// array.fetch_add(2, 0.5);
+/// assert_eq!(array.to_vec(), [1.5, 2.0, 2.5, 0.0]);
+/// assert_eq!(array.try_get(4), None);
+/// # Ok::<(), pool_shm::Error>(())
+/// ```
+///
+/// # What others see, and when
+///
+/// An element is always read as a value that somebody wrote as a whole. `get`, `set`, iteration, and what works on many elements
+/// (`to_vec`, `copy_from_slice`, `copy_to_slice`, `fill`) are *relaxed*: others see the writes soon, but in no particular order. The
+/// operations that read and write one element (`swap`, `fetch_add`, `compare_exchange`, …) are *acquire* and *release*: who reads
+/// by one of them what another one wrote sees everything written before that.
+///
+/// Between tasks of a pool nothing of this matters: what was written before a task was handed over is there when it begins, and what
+/// it wrote is there when its result arrives. Locks and channels order accesses in the same way.
+///
+/// # Speed
+///
+/// `get` and `set` are one load or store each, but the compiler never joins them into vector instructions. For data in cache, where that
+/// counts, write with [`fill_with`](Self::fill_with), or copy whole ranges with `copy_to_slice` and `copy_from_slice`, which are about
+/// as fast as `memcpy`.
+pub struct SharedArray<T: Element> {
+    block: Block,
+    base: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: the elements are accessed atomically, from whatever thread; `block` is `Send` and `Sync` itself.
+unsafe impl<T: Element> Send for SharedArray<T> {}
+// SAFETY: as above.
+unsafe impl<T: Element> Sync for SharedArray<T> {}
+
+impl<T: Element> SharedArray<T> {
+    /// A fresh array of `len` zeros.
+    ///
+    /// Its memory is taken page by page when it is written first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] if there cannot be so many elements, [`Error::Os`] when descriptors or address space are used up: an array of
+    /// more than 64 KiB takes one descriptor, smaller ones share some.
+    pub fn new(len: usize) -> Result<Self, Error> {
+        let block = Block::new(Shape { kind: Kind::Array, element: T::TYPE, len })?;
+        Ok(Self { base: block.as_ptr().cast(), block, len })
+    }
+
+    /// A fresh array with a copy of these elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn from_slice(elements: &[T]) -> Result<Self, Error> {
+        let array = Self::new(elements.len())?;
+        array.copy_from_slice(elements);
+        Ok(array)
+    }
+
+    /// The array in a block that was checked to be one, of `whole` elements.
+    #[cfg(feature = "wire")]
+    pub(super) fn in_block(
+        block: Block,
+        whole: usize,
+        start: usize,
+        len: usize,
+    ) -> Result<Self, SegmentFault> {
+        if start.checked_add(len).is_none_or(|end| end > whole) {
+            return Err(SegmentFault::OtherLength);
+        }
+        // SAFETY: at most `whole`, and the block has as many elements.
+        let base = unsafe { block.as_ptr().cast::<T>().add(start) };
+        Ok(Self { block, base, len })
+    }
+
+    /// How many elements there are.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The element at `index`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none; so do all others that take an index, but for those that begin with `try`.
+    #[inline]
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self, index: usize) -> T {
+        self.cell(index).load(Relaxed)
+    }
+
+    /// The element at `index`, if there is one.
+    #[inline]
+    #[must_use]
+    pub fn try_get(&self, index: usize) -> Option<T> {
+        Some(self.try_cell(index)?.load(Relaxed))
+    }
+
+    /// Writes the element at `index`.
+    #[inline]
+    #[track_caller]
+    pub fn set(&self, index: usize, value: T) {
+        self.cell(index).store(value, Relaxed);
+    }
+
+    /// Writes the element at `index`, if there is one.
+    #[inline]
+    #[must_use = "nothing was written if there is no such element"]
+    pub fn try_set(&self, index: usize, value: T) -> Option<()> {
+        self.try_cell(index)?.store(value, Relaxed);
+        Some(())
+    }
+
+    /// Writes the element at `index` and returns what was there.
+    #[inline]
+    #[track_caller]
+    pub fn swap(&self, index: usize, value: T) -> T {
+        self.cell(index).swap(value)
+    }
+
+    /// Writes `new` to the element at `index` if it is `current`; returns what was there, as an error if it was something else.
+    ///
+    /// Floats are compared by their bits: a NaN is equal to the same NaN, and 0.0 is not -0.0.
+    ///
+    /// # Errors
+    ///
+    /// The value that was there instead of `current`.
+    #[inline]
+    #[track_caller]
+    pub fn compare_exchange(&self, index: usize, current: T, new: T) -> Result<T, T> {
+        self.cell(index).compare_exchange(current, new)
+    }
+
+    /// Writes what `change` makes of the element at `index`, and returns what was there. `change` is called again whenever another
+    /// one was faster.
+    ///
+    /// # Errors
+    ///
+    /// The value for which `change` gave `None`.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_update(&self, index: usize, change: impl FnMut(T) -> Option<T>) -> Result<T, T> {
+        self.cell(index).fetch_update(change)
+    }
+
+    /// All elements in order, each read when it is asked for.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(self)
+    }
+
+    /// A copy of all elements.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        let mut copy = Vec::with_capacity(self.len);
+        // SAFETY: there is room for as many.
+        unsafe {
+            self.read(copy.as_mut_ptr());
+            copy.set_len(self.len);
+        }
+        copy
+    }
+
+    /// Writes all elements.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ.
+    #[track_caller]
+    pub fn copy_from_slice(&self, source: &[T]) {
+        self.must_have(source.len());
+        // SAFETY: both have `len` elements; `source` is borrowed, so it is private or does not change.
+        unsafe {
+            bulk::write(self.base.as_ptr().cast::<T::Bits>(), source.as_ptr().cast(), self.len)
+        }
+    }
+
+    /// Reads all elements.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ.
+    #[track_caller]
+    pub fn copy_to_slice(&self, target: &mut [T]) {
+        self.must_have(target.len());
+        // SAFETY: `target` has `len` elements.
+        unsafe { self.read(target.as_mut_ptr()) }
+    }
+
+    /// Writes the same value to all elements.
+    pub fn fill(&self, value: T) {
+        // SAFETY: there are `len` elements.
+        unsafe { bulk::fill(self.base.as_ptr().cast::<T::Bits>(), value.to_bits(), self.len) }
+    }
+
+    /// Writes `value(index)` to every element, in order: what a loop with `set` does, but as fast as for a slice.
+    ///
+    /// ```
+    /// let squares = pool_shm::SharedArray::new(5)?;
+    /// squares.fill_with(|index| (index * index) as f64);
+    /// assert_eq!(squares.to_vec(), [0.0, 1.0, 4.0, 9.0, 16.0]);
+    /// # Ok::<(), pool_shm::Error>(())
+    /// ```
+    pub fn fill_with(&self, mut value: impl FnMut(usize) -> T) {
+        /// Elements that are computed before they are copied: so few that they stay in the nearest cache.
+        const AT_ONCE: usize = 256;
+        let mut computed = [T::ZERO; AT_ONCE];
+        for first in (0..self.len).step_by(AT_ONCE) {
+            let part = &mut computed[..AT_ONCE.min(self.len - first)];
+            for (offset, element) in part.iter_mut().enumerate() {
+                *element = value(first + offset);
+            }
+            // SAFETY: the array has as many elements from `first` on.
+            unsafe {
+                let shared = self.base.add(first).as_ptr().cast::<T::Bits>();
+                bulk::write(shared, part.as_ptr().cast(), part.len());
+            }
+        }
+    }
+
+    /// A handle to a part of the elements. It keeps all of them alive.
+    ///
+    /// # Panics
+    ///
+    /// If the range does not lie within the array.
+    #[must_use]
+    #[track_caller]
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
+        let start = match range.start_bound() {
+            Bound::Included(start) => Some(*start),
+            Bound::Excluded(before) => before.checked_add(1),
+            Bound::Unbounded => Some(0),
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last.checked_add(1),
+            Bound::Excluded(end) => Some(*end),
+            Bound::Unbounded => Some(self.len),
+        };
+        match (start, end) {
+            (Some(start), Some(end)) if start <= end && end <= self.len => {
+                // SAFETY: `start` is at most `len`.
+                let base = unsafe { self.base.add(start) };
+                Self { block: self.block.clone(), base, len: end - start }
+            }
+            _ => panic!(
+                "the range {:?}..{:?} does not lie within an array of {} elements",
+                range.start_bound(),
+                range.end_bound(),
+                self.len
+            ),
+        }
+    }
+
+    /// Whether both are handles to the very same elements.
+    #[must_use]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        self.block == other.block && self.start() == other.start() && self.len == other.len
+    }
+
+    /// The elements as a slice.
+    ///
+    /// # Panics
+    ///
+    /// For `bool`, if another process wrote bytes that are neither 0 nor 1.
+    ///
+    /// # Safety
+    ///
+    /// As long as the slice is used nobody writes these elements, in any thread of any process.
+    #[must_use]
+    pub unsafe fn as_slice(&self) -> &[T] {
+        // SAFETY: `len` elements, which nobody writes, as the caller promised.
+        let bits =
+            unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast::<T::Bits>(), self.len) };
+        assert!(T::are_plain(bits), "another process wrote bytes that are no `bool`");
+        // SAFETY: as above, and all of them are values.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+
+    /// The elements as a slice to write to.
+    ///
+    /// # Panics
+    ///
+    /// As [`as_slice`](Self::as_slice).
+    ///
+    /// # Safety
+    ///
+    /// As long as the slice is used nobody else reads or writes these elements, in any thread of any process. While
+    /// code that is not your own can reach the slice, an [`Exclusive`](crate::Exclusive) must say so: a fork would break the promise.
+    #[must_use]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that it is the only one")]
+    pub unsafe fn as_mut_slice(&self) -> &mut [T] {
+        // SAFETY: as the caller promised; the slice is not used any more when the other one is made.
+        let _ = unsafe { self.as_slice() };
+        // SAFETY: `len` elements that the caller alone has.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
+    }
+
+    /// The memory behind it.
+    #[must_use]
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// Elements of the block before the first one.
+    pub(super) fn start(&self) -> usize {
+        (self.base.addr().get() - self.block.as_ptr().addr().get()) / size_of::<T>()
+    }
+
+    #[inline]
+    fn try_cell(&self, index: usize) -> Option<Cell<T>> {
+        // SAFETY: the element lies within the block, which `self` keeps; everyone else accesses it in the same way, but for
+        // those who promised to be alone.
+        (index < self.len).then(|| unsafe { Cell::at(self.base.add(index)) })
+    }
+
+    #[inline]
+    #[track_caller]
+    fn cell(&self, index: usize) -> Cell<T> {
+        match self.try_cell(index) {
+            Some(cell) => cell,
+            None => no_such_element(index, self.len),
+        }
+    }
+
+    #[track_caller]
+    fn must_have(&self, len: usize) {
+        assert!(
+            len == self.len,
+            "a slice of {len} elements cannot be copied from or to an array of {}",
+            self.len
+        );
+    }
+
+    /// # Safety
+    ///
+    /// `target` has room for all elements.
+    unsafe fn read(&self, target: *mut T) {
+        let bits = target.cast::<T::Bits>();
+        // SAFETY: both have `len` elements, and `target` is the caller's.
+        unsafe { bulk::read(self.base.as_ptr().cast(), bits, self.len) };
+        // SAFETY: written just now.
+        T::make_plain(unsafe { std::slice::from_raw_parts_mut(bits, self.len) });
+    }
+}
+
+/// Overflowing integers wrap around; floats are added and so on as always. All return what was there before.
+impl<T: Number> SharedArray<T> {
+    /// Adds `value` to the element at `index` and returns what was there.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_add(&self, index: usize, value: T) -> T {
+        T::fetch_add(self.cell(index), value)
+    }
+
+    /// Subtracts `value` from the element at `index` and returns what was there.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_sub(&self, index: usize, value: T) -> T {
+        T::fetch_sub(self.cell(index), value)
+    }
+
+    /// Writes the smaller one of `value` and the element at `index`, and returns what was there. A NaN is neither.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_min(&self, index: usize, value: T) -> T {
+        self.cell(index).update(|now| now.smaller(value))
+    }
+
+    /// Writes the larger one of `value` and the element at `index`, and returns what was there. A NaN is neither.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_max(&self, index: usize, value: T) -> T {
+        self.cell(index).update(|now| now.larger(value))
+    }
+}
+
+impl<T: Bitwise> SharedArray<T> {
+    /// Writes `value & element` to the element at `index` and returns what was there.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_and(&self, index: usize, value: T) -> T {
+        self.cell(index).update(|now| now.and(value))
+    }
+
+    /// Writes `value | element` to the element at `index` and returns what was there.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_or(&self, index: usize, value: T) -> T {
+        self.cell(index).update(|now| now.or(value))
+    }
+
+    /// Writes `value ^ element` to the element at `index` and returns what was there.
+    #[inline]
+    #[track_caller]
+    pub fn fetch_xor(&self, index: usize, value: T) -> T {
+        self.cell(index).update(|now| now.xor(value))
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn no_such_element(index: usize, len: usize) -> ! {
+    panic!("index out of bounds: the array has {len} elements but the index is {index}")
+}
+
+/// Another handle to the same elements.
+impl<T: Element> Clone for SharedArray<T> {
+    fn clone(&self) -> Self {
+        Self { block: self.block.clone(), base: self.base, len: self.len }
+    }
+}
+
+impl<T: Element> fmt::Debug for SharedArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
