@@ -1,7 +1,8 @@
 //! How long does it take to build a pool, run one task on each worker, and end it?
 //!
 //! *Met* has every task wait until all have begun, so every worker has really started; *tasks* has as many tasks
-//! as workers and lets whoever comes first take them.
+//! as workers and lets whoever comes first take them. Threads are measured apart: their stacks and heaps stay with
+//! the program, and every process that is forked from it afterwards copies and frees what describes them.
 
 use std::{
     fs::OpenOptions,
@@ -28,11 +29,19 @@ use crate::{
 const FORK: &str = "bare fork, exit, wait";
 const EXEC: &str = "bare start of a program, wait";
 
-pub(crate) fn run(scale: &Scale) -> Outcome {
+pub(crate) fn processes(scale: &Scale) -> Outcome {
+    run(scale, &PROCESSES)
+}
+
+pub(crate) fn threads(scale: &Scale) -> Outcome {
+    run(scale, &[StartMethod::Threads])
+}
+
+fn run(scale: &Scale, methods: &[StartMethod]) -> Outcome {
     for (workers, met) in [(2, true), (16, true), (2, false), (16, false)] {
         let how = if met { "met" } else { "tasks" };
         let mut bout = Bout::new("start", format!("{workers} workers, {how}"), Unit::Millis);
-        for method in PROCESSES.into_iter().chain([StartMethod::Threads]) {
+        for &method in methods {
             let spawn = method == StartMethod::Spawn;
             let mut expected = Expected::beside(if spawn { EXEC } else { FORK });
             if met && method != StartMethod::Threads {
