@@ -22,6 +22,17 @@ pub(crate) fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
+/// Rounds of [`spin_for`] before a process or thread goes to sleep, if every one can have a CPU: about twice the time
+/// that waking a sleeper takes.
+const SPIN: u32 = 16;
+/// The same if they cannot: spinning takes the CPU from whom one waits for.
+const SPIN_CROWDED: u32 = 3;
+
+/// Rounds for a crew of `n_jobs` workers and the one that they work for.
+pub(crate) fn spin_rounds(n_jobs: usize) -> u32 {
+    if n_jobs < pool_affinity::usable_cpus() { SPIN } else { SPIN_CROWDED }
+}
+
 /// Looks between two yields: a few microseconds.
 const LOOKS: u32 = 256;
 /// Looks between two pauses of the CPU, each of which takes as long as many looks.

@@ -56,6 +56,7 @@ pub struct Job<F: Form, I> {
     exhausted: bool,
     sizer: Sizer,
     window: Window,
+    lazy: bool,
     /// Arrivals to take at once.
     most_arrivals: usize,
 }
@@ -98,6 +99,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             exhausted: options.iterable_len == Some(0),
             sizer: Sizer::new(rules, workers, len, most),
             window,
+            lazy,
             most_arrivals: usize::MAX,
         }
     }
@@ -168,7 +170,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             return Ok(());
         }
         let want = Want {
-            chunks: self.window.chunks().div_ceil(2),
+            // A consumer that takes results one by one wants the first as soon as it is there.
+            chunks: if self.lazy { 1 } else { self.window.chunks().div_ceil(2) },
             hungry: !self.exhausted,
             most: self.most_arrivals,
         };

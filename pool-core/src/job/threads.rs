@@ -110,7 +110,7 @@ impl<F: Form> ThreadLane<F> {
     }
 
     pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
-        let parts = self.job.next(want.most)?;
+        let parts = self.job.next(want)?;
         for part in parts {
             let failed = part.first + part.values.len() as u64;
             self.arrived.push_back(Arrival::Values {

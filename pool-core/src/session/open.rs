@@ -31,17 +31,12 @@ use crate::{
     engine::{Engine, JobTable},
     error::{Error, OrResources},
     start::CrewPlan,
+    sys,
     zygote::{ZygoteFds, ZygoteLink, ZygotePapers},
 };
 
 /// Brings a zygote to life, by whatever method.
 pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygotePapers, ZygoteFds) -> Result<Pid, Error> + 'a;
-
-/// Rounds of a wait loop before a process goes to sleep, if every process can have a CPU: about twice
-/// the time that waking a sleeper takes.
-const SPIN: u32 = 16;
-/// The same if they cannot: spinning takes the CPU from whom one waits for.
-const SPIN_CROWDED: u32 = 3;
 
 /// Address space for the arenas of a crew of `n_jobs`, or why there is too little.
 pub(crate) fn reservation(n_jobs: usize) -> Result<u64, Error> {
@@ -81,8 +76,7 @@ impl Session {
         let (ours, theirs, bell) = (above(ours)?, above(theirs)?, above(bell)?);
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
 
-        let cpus_online = pool_affinity::usable_cpus();
-        let spin = if plan.n_jobs < cpus_online { SPIN } else { SPIN_CROWDED };
+        let spin = sys::spin_rounds(plan.n_jobs);
         let papers = ZygotePapers {
             fresh_workers,
             shape,

@@ -123,17 +123,18 @@ impl Claimer {
                     behind = self.known.wrapping_sub(claimed);
                 }
             }
+            if behind == 1 {
+                // Slots come in turn, so this is probably the one, and nobody else's: all of it will be needed.
+                let cell = &self.board.slots[self.hint];
+                prefetch_for_writing(&raw const cell.word);
+                prefetch_for_reading(&raw const cell.signature);
+                prefetch_for_writing(&raw const cell.progress);
+            }
             let order = self.board.publications();
             for _ in 0..behind {
                 let at = self.seen;
                 self.seen = at.wrapping_add(1);
                 let index = order[(at % slots) as usize].load(Relaxed) as usize;
-                if behind == 1
-                    && let Some(cell) = self.board.slots.get(index)
-                {
-                    // Probably nobody else's: it will be claimed, so it is taken for writing at once.
-                    prefetch_for_writing(&raw const cell.word);
-                }
                 if let Some(claim) = self.claim_at(index) {
                     self.until_search -= 1;
                     if at.is_multiple_of(SAY_EVERY) {
@@ -172,9 +173,6 @@ impl Claimer {
     fn claim_at(&mut self, index: usize) -> Option<Claim> {
         let cell = self.board.slots.get(index)?;
         let generation = self.try_claim(cell)?;
-        // The rest of the slot will be needed at once.
-        prefetch_for_reading(&raw const cell.signature);
-        prefetch_for_writing(&raw const cell.progress);
         self.hint = (index + 1) % self.board.slots.len();
         Some(Claim { slot: index, generation })
     }

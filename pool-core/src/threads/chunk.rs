@@ -1,0 +1,87 @@
+//! What runs in a thread: the items of one chunk, one after the other.
+
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+    vec,
+};
+
+use pool_ipc::Decoder;
+
+use super::{
+    drop_quietly,
+    job::{Part, ThreadJob},
+};
+use crate::{
+    task::{ContextCell, Form, Surroundings},
+    worker::{in_task, take_panic},
+};
+
+/// Consecutive items on their way to a thread, and what has become of them there.
+///
+/// Its drop hands the parts over and counts the chunk as ended.
+pub(super) struct Chunk<F: Form> {
+    pub(super) job: Arc<ThreadJob<F>>,
+    pub(super) function: F::Function,
+    /// Gone only while the chunk is dropped.
+    pub(super) context: Option<Arc<F::Context>>,
+    pub(super) first: u64,
+    pub(super) parcels: vec::IntoIter<F::Parcel>,
+    pub(super) parts: Vec<Part<F::Output>>,
+}
+
+impl<F: Form> Chunk<F> {
+    pub(super) fn run(mut self, worker: u32) {
+        let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
+        let control = self.job.control.clone();
+        let cancelled = || control.is_cancelled();
+        let mut surroundings = Surroundings {
+            worker,
+            cancelled: &cancelled,
+            decoder: &mut decoder,
+            context: &mut cell,
+        };
+        let (function, parcels) = (self.function, &mut self.parcels);
+        let context = self.context.as_deref().expect("the chunk is not being dropped");
+        let behind = self.first + parcels.len() as u64;
+        loop {
+            let started = Instant::now();
+            let first = behind - parcels.len() as u64;
+            let mut values = Vec::with_capacity(parcels.len());
+            let outcome = in_task(|| {
+                catch_unwind(AssertUnwindSafe(|| {
+                    while !control.is_foreign()
+                        && !cancelled()
+                        && let Some(parcel) = parcels.next()
+                    {
+                        values.push(F::call_parcel(function, context, &mut surroundings, parcel));
+                    }
+                }))
+            });
+            let failure = outcome.err().map(|payload| (take_panic(payload), worker));
+            let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let goes_on = failure.is_some() && parcels.len() > 0;
+            self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
+            if !goes_on {
+                return;
+            }
+        }
+    }
+}
+
+impl<F: Form> Drop for Chunk<F> {
+    fn drop(&mut self) {
+        let (parcels, parts) = (mem::take(&mut self.parcels), mem::take(&mut self.parts));
+        let context = self.context.take();
+        if self.job.control.is_foreign() {
+            // A task has forked: all of it is the parent's.
+            mem::forget((parcels, parts, context, self.job.clone()));
+            return;
+        }
+        parcels.for_each(drop_quietly);
+        drop_quietly(context);
+        self.job.ended(parts);
+    }
+}

@@ -1,0 +1,186 @@
+//! The threads: each runs errands until the crew ends.
+
+use std::{
+    cell::Cell,
+    fmt, mem,
+    num::NonZeroU64,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use pool_shm::ForkMark;
+
+use super::{job::Control, lock};
+use crate::{
+    error::{Error, OrResources},
+    start::CrewPlan,
+    sys,
+    worker::{end_quietly, learn_locations, take_panic},
+};
+
+/// What a thread runs; it gets the thread's worker id.
+pub(super) type Errand = Box<dyn FnOnce(u32) + Send>;
+
+thread_local! {
+    /// The crew that this thread works in.
+    static CREW: Cell<usize> = const { Cell::new(0) };
+}
+
+/// See the module.
+pub(crate) struct ThreadCrew {
+    errands: Mutex<Option<Sender<Errand>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    jobs: Mutex<Vec<Weak<Control>>>,
+    number: usize,
+    /// Rounds of a wait loop before a caller goes to sleep.
+    pub(super) spin: u32,
+    pub(super) mark: Arc<ForkMark>,
+}
+
+impl fmt::Debug for ThreadCrew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadCrew").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl ThreadCrew {
+    pub(crate) fn start(plan: &CrewPlan) -> Result<Self, Error> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        learn_locations(false);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = Arc::new(mark);
+        let (sender, receiver) = unbounded::<Errand>();
+        let crew = Self {
+            errands: Mutex::new(Some(sender)),
+            threads: Mutex::new(Vec::new()),
+            jobs: Mutex::new(Vec::new()),
+            number,
+            spin: sys::spin_rounds(plan.n_jobs),
+            mark,
+        };
+        let (pinned, pins) = unbounded();
+        for id in 0..plan.n_jobs as u32 {
+            let (receiver, mark, pinned) = (receiver.clone(), crew.mark.clone(), pinned.clone());
+            let cpus = plan.cpus.cpus_of(id as usize).copied();
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{id}"))
+                .spawn(move || {
+                    if let Some(cpus) = cpus
+                        && let Err(error) = cpus.pin_current_thread()
+                    {
+                        // Whoever starts the crew listens until every thread has got past here.
+                        let _ = pinned.send(error);
+                        return;
+                    }
+                    drop(pinned);
+                    CREW.set(number);
+                    work(&receiver, &mark, id);
+                })
+                .or_resources("starting a worker thread");
+            match thread {
+                Ok(thread) => lock(&crew.threads).push(thread),
+                Err(error) => return Err(error), // dropping the crew ends and joins the others
+            }
+        }
+        drop(pinned);
+        match pins.recv() {
+            Ok(error) => Err(error).or_resources("pinning a worker thread (cpu_ids)"),
+            Err(_) => Ok(crew),
+        }
+    }
+
+    /// Whether the calling thread is one of this crew.
+    pub(crate) fn is_mine(&self) -> bool {
+        CREW.get() == self.number
+    }
+
+    /// Whether this process was forked from the one that has the threads.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    pub(super) fn send(&self, errand: Errand) -> Result<(), Error> {
+        let unsent = match &*lock(&self.errands) {
+            Some(errands) => errands.send(errand).err().map(|error| error.0),
+            None => Some(errand),
+        };
+        // The lock is not held any more when the errand is dropped, and the user's items with it.
+        unsent.map_or(Ok(()), |_| Err(Error::Terminated))
+    }
+
+    /// Adds a call that the crew's end concerns.
+    pub(super) fn enlist(&self, job: &Arc<Control>) {
+        let mut jobs = lock(&self.jobs);
+        jobs.retain(|job| job.strong_count() > 0);
+        jobs.push(Arc::downgrade(job));
+    }
+
+    fn jobs(&self) -> Vec<Arc<Control>> {
+        lock(&self.jobs).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
+    pub(crate) fn stop(&self) {
+        if self.is_foreign() {
+            return;
+        }
+        for job in self.jobs() {
+            if job.lazy {
+                job.terminate();
+            } else {
+                job.wait_for_end();
+            }
+        }
+        self.join();
+    }
+
+    /// Tells running items, ends all calls, and joins the threads.
+    pub(crate) fn terminate(&self) {
+        if self.is_foreign() {
+            return;
+        }
+        self.jobs().iter().for_each(|job| job.terminate());
+        self.join();
+    }
+
+    fn join(&self) {
+        lock(&self.errands).take();
+        let threads = mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // A thread of the crew that drops the pool cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for ThreadCrew {
+    fn drop(&mut self) {
+        if self.is_foreign() {
+            // Another thread may have been at any of this when the process was forked.
+            mem::forget(self.errands.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            mem::forget(mem::take(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            return;
+        }
+        self.terminate();
+    }
+}
+
+fn work(errands: &Receiver<Errand>, mark: &ForkMark, id: u32) {
+    for errand in errands {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errand(id))) {
+            take_panic(payload);
+        }
+        if mark.get() == 0 {
+            end_quietly(); // a task has forked and come back: the child is no worker
+        }
+    }
+}

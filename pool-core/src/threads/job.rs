@@ -1,0 +1,270 @@
+//! One call of a crew: what its caller waits for, and what its chunks tell it.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use pool_shm::ForkMark;
+
+use super::{
+    chunk::Chunk,
+    crew::{Errand, ThreadCrew},
+    drop_quietly, lock,
+};
+use crate::{
+    error::Error,
+    session::Want,
+    sys,
+    task::{FailureKind, Form},
+};
+
+/// Results of consecutive items of a chunk, up to a failure.
+pub(crate) struct Part<R> {
+    pub(crate) first: u64,
+    pub(crate) nanos: u64,
+    pub(crate) values: Vec<R>,
+    /// The failure of the item behind the values, and the worker that had it.
+    pub(crate) failure: Option<(FailureKind, u32)>,
+    /// Whether the chunk has ended with it.
+    pub(crate) ends: bool,
+}
+
+/// How long a caller sleeps at most while less has arrived than it waits for: one long task holds up the
+/// results of others no longer.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+
+/// A job as its crew sees it: nothing in it is the user's.
+pub(super) struct Control {
+    flow: Mutex<Flow>,
+    changed: Condvar,
+    cancelled: AtomicBool,
+    /// As `Flow::arrived`, to be looked at without the lock.
+    arrived: AtomicUsize,
+    /// Whether its consumer may be anywhere.
+    pub(super) lazy: bool,
+    mark: Arc<ForkMark>,
+}
+
+struct Flow {
+    /// Chunks that were sent and have not ended.
+    under_way: usize,
+    /// Chunks that have ended and whose parts lie unread.
+    arrived: usize,
+    /// One of those parts does not wait for more: a failure.
+    urgent: bool,
+    /// How many have to arrive before the caller is woken; without a value it does not sleep.
+    wanted: Option<usize>,
+    terminated: bool,
+    over: bool,
+}
+
+impl Flow {
+    /// Whether a caller that waits for `wanted` chunks goes on.
+    fn is_enough(&self, wanted: usize) -> bool {
+        self.terminated || self.urgent || self.arrived >= wanted.max(1)
+    }
+}
+
+impl Control {
+    pub(super) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Waits while `condition` holds.
+    fn wait_while(&self, mut condition: impl FnMut(&Flow) -> bool) -> MutexGuard<'_, Flow> {
+        let flow = self.changed.wait_while(lock(&self.flow), |flow| condition(flow));
+        flow.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells running items, drops what was not begun, and makes the job's caller see its end.
+    pub(super) fn terminate(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        lock(&self.flow).terminated = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the caller has given the job up.
+    pub(super) fn wait_for_end(&self) {
+        drop(self.wait_while(|flow| !flow.over && !flow.terminated));
+    }
+}
+
+/// The same, one by one: a second panic while the first one unwinds would abort.
+fn drop_parts<R>(parts: impl IntoIterator<Item = Part<R>>) {
+    parts.into_iter().flat_map(|part| part.values).for_each(drop_quietly);
+}
+
+/// One job of a crew.
+pub(crate) struct ThreadJob<F: Form> {
+    pub(super) control: Arc<Control>,
+    spin: u32,
+    /// Locked only while the control's flow is.
+    parts: Mutex<VecDeque<Part<F::Output>>>,
+}
+
+impl<F: Form> ThreadJob<F> {
+    pub(crate) fn open(crew: &ThreadCrew, lazy: bool) -> Result<Arc<Self>, Error> {
+        if crew.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        let control = Arc::new(Control {
+            flow: Mutex::new(Flow {
+                under_way: 0,
+                arrived: 0,
+                urgent: false,
+                wanted: None,
+                terminated: false,
+                over: false,
+            }),
+            changed: Condvar::new(),
+            cancelled: AtomicBool::new(false),
+            arrived: AtomicUsize::new(0),
+            lazy,
+            mark: crew.mark.clone(),
+        });
+        crew.enlist(&control);
+        Ok(Arc::new(Self { control, spin: crew.spin, parts: Mutex::new(VecDeque::new()) }))
+    }
+
+    /// Sends a chunk to the crew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Terminated`] when the crew has ended, [`Error::ForeignProcess`] in a forked child.
+    ///
+    /// # Safety
+    ///
+    /// What `function` and the types of the form borrow outlives the chunk: the caller either owns
+    /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
+    pub(crate) unsafe fn send(
+        self: &Arc<Self>,
+        crew: &ThreadCrew,
+        function: F::Function,
+        context: &Arc<F::Context>,
+        first: u64,
+        parcels: Vec<F::Parcel>,
+    ) -> Result<(), Error> {
+        if self.control.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        lock(&self.control.flow).under_way += 1;
+        let chunk = Chunk {
+            job: self.clone(),
+            function,
+            context: Some(context.clone()),
+            first,
+            parcels: parcels.into_iter(),
+            parts: Vec::new(),
+        };
+        let errand: Box<dyn FnOnce(u32) + Send + '_> = Box::new(move |id| chunk.run(id));
+        // SAFETY: only the lifetime changes. The errand owns the chunk, so that whether it runs,
+        // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
+        // anything borrowed: only the job's own memory is touched after that. The caller promises
+        // that the borrows are good until then: `close` waits for the count. An errand that is
+        // leaked is never counted, and the wait never ends.
+        let errand = unsafe { mem::transmute::<Box<dyn FnOnce(u32) + Send + '_>, Errand>(errand) };
+        crew.send(errand)
+    }
+
+    /// A chunk has ended with these parts, or was discarded without any.
+    pub(super) fn ended(&self, parts: Vec<Part<F::Output>>) {
+        let control = &*self.control;
+        let mut flow = lock(&control.flow);
+        if flow.over {
+            drop(flow);
+            drop_parts(parts);
+            flow = lock(&control.flow);
+        } else {
+            // Nobody is left to run it: its caller must not wait for its end.
+            flow.terminated |= !parts.last().is_some_and(|part| part.ends);
+            flow.urgent |= parts.iter().any(|part| part.failure.is_some());
+            flow.arrived += 1;
+            lock(&self.parts).extend(parts);
+        }
+        flow.under_way -= 1;
+        let caller = flow.wanted.is_some_and(|wanted| flow.is_enough(wanted));
+        let others = flow.terminated || (flow.over && flow.under_way == 0);
+        // Relaxed: who sees it takes the lock before it looks at the parts.
+        control.arrived.store(flow.arrived, Ordering::Relaxed);
+        drop(flow);
+        if caller || others {
+            control.changed.notify_all();
+        }
+    }
+
+    pub(crate) fn has_arrived(&self) -> bool {
+        if self.control.is_foreign() {
+            return true;
+        }
+        let flow = lock(&self.control.flow);
+        flow.terminated || !lock(&self.parts).is_empty()
+    }
+
+    /// Takes the parts that are there; if there are none, waits for as many chunks as `want` says, but not long
+    /// for more than one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Terminated`] when the job was, [`Error::ForeignProcess`] in a forked child.
+    pub(crate) fn next(&self, want: Want) -> Result<Vec<Part<F::Output>>, Error> {
+        let control = &*self.control;
+        if control.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        let some = || control.arrived.load(Ordering::Relaxed) > 0;
+        if !some() {
+            let wanted = want.chunks.max(1);
+            let enough = || control.arrived.load(Ordering::Relaxed) >= wanted;
+            sys::spin_for(self.spin, || enough() || control.is_cancelled());
+        }
+        let mut flow = lock(&control.flow);
+        while flow.arrived == 0 && !flow.terminated {
+            flow.wanted = Some(want.chunks);
+            let sleeps = |flow: &mut Flow| !flow.is_enough(want.chunks);
+            let woken = control.changed.wait_timeout_while(flow, LONGEST_SLEEP, sleeps);
+            flow = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        flow.wanted = None;
+        if flow.terminated {
+            return Err(Error::Terminated);
+        }
+        let mut parts = lock(&self.parts);
+        let count = parts.len().min(want.most);
+        let taken: Vec<_> = parts.drain(..count).collect();
+        if parts.is_empty() {
+            (flow.arrived, flow.urgent) = (0, false);
+        }
+        control.arrived.store(flow.arrived, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    /// The caller gives the job up: running items are told, the others are dropped. `wait`: until no
+    /// chunk of the job runs any more. Does not panic.
+    pub(crate) fn close(self: &Arc<Self>, wait: bool) {
+        if self.control.is_foreign() {
+            // Another thread may have been at the parts when the process was forked.
+            mem::forget(self.clone());
+            return;
+        }
+        self.control.cancelled.store(true, Ordering::Relaxed);
+        let mut flow = lock(&self.control.flow);
+        flow.over = true;
+        let parts = mem::take(&mut *lock(&self.parts));
+        drop(flow);
+        self.control.changed.notify_all();
+        drop_parts(parts);
+        if wait {
+            drop(self.control.wait_while(|flow| flow.under_way > 0));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! A crew of worker threads: tasks move by value through a channel, nothing is encoded.
+//!
+//! Invariant: a chunk that is not cancelled is run by exactly one thread, item by item; every chunk is
+//! counted when it ends, also one that never ran; no panic of a task or of a value's `Drop` ends a
+//! thread. A forked child, which has none of the threads, finds nothing but refusals here.
+//!
+//! `crew.rs` are the threads, `job.rs` is a call as its caller and its chunks see it, `chunk.rs` what
+//! runs in a thread.
+
+mod chunk;
+mod crew;
+mod job;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::worker::take_panic;
+
+pub(crate) use crew::ThreadCrew;
+pub(crate) use job::ThreadJob;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Drops a value of the user's; what its `Drop` panics with goes no further.
+fn drop_quietly<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        take_panic(payload);
+    }
+}
