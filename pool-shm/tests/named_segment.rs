@@ -36,6 +36,7 @@ fn main() {
     run(&[
         ("another_program_opens_by_name", another_program_opens),
         ("a_second_create_is_an_error", second_create),
+        ("bytes_are_copied_within_the_segment_only", bytes_in_range),
         ("only_the_user_may_open", only_the_user),
         ("another_user_cannot_open", another_user),
         ("a_file_that_others_may_open_is_refused", open_to_others),
@@ -99,6 +100,24 @@ fn second_create() {
     assert!(matches!(&error, Error::Exists { name: found } if *found == name), "{error}");
     let same = NamedSegment::open(&name).expect("open");
     assert_eq!((same.id(), same.len()), (ours.id(), 5000));
+}
+
+fn bytes_in_range() {
+    let (name, ours) = named("bytes");
+    let theirs = NamedSegment::open(&name).expect("open");
+    let written: Vec<u8> = (0..5000u32).map(|index| (index % 251) as u8).collect();
+    ours.write_at(0, &written).expect("all of it");
+    for (offset, len) in [(0, 5000), (1, 4999), (4999, 1), (5000, 0), (777, 100)] {
+        let mut read = vec![0; len];
+        theirs.read_at(offset, &mut read).expect("within");
+        assert_eq!(read, written[offset..offset + len]);
+    }
+    for (offset, len) in [(0, 5001), (5000, 1), (5001, 0), (usize::MAX, 2)] {
+        let mut bytes = vec![7; len];
+        let refused = [theirs.read_at(offset, &mut bytes), theirs.write_at(offset, &bytes)];
+        assert!(refused.iter().all(|r| matches!(r, Err(Error::OutOfRange { size: 5000, .. }))));
+        assert!(bytes.iter().all(|byte| *byte == 7));
+    }
 }
 
 fn only_the_user() {

@@ -21,7 +21,7 @@ use super::{
 ///
 /// Both sides have `len` elements and are aligned for them. Nobody else accesses the private side, and others access the shared one
 /// only by atomics of the same size or by these functions.
-pub(super) unsafe fn read<B: Bits>(shared: *mut B, private: *mut B, len: usize) {
+pub(crate) unsafe fn read<B: Bits>(shared: *mut B, private: *mut B, len: usize) {
     let parts = Parts::of(shared, len);
     // SAFETY: the parts are within the `len` elements; single ones are accessed atomically, vectors are whole.
     unsafe {
@@ -38,7 +38,7 @@ pub(super) unsafe fn read<B: Bits>(shared: *mut B, private: *mut B, len: usize) 
 /// # Safety
 ///
 /// As for [`read`]; and the private side does not change meanwhile.
-pub(super) unsafe fn write<B: Bits>(shared: *mut B, private: *const B, len: usize) {
+pub(crate) unsafe fn write<B: Bits>(shared: *mut B, private: *const B, len: usize) {
     let parts = Parts::of(shared, len);
     // SAFETY: as in `read`.
     unsafe {

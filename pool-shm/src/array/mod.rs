@@ -3,7 +3,7 @@
 //! Invariant: what other processes may write meanwhile is accessed by atomics or, in bulk, by [`bulk`], never by plain reads and
 //! writes, so that nothing another process does to it can be undefined behaviour here.
 
-mod bulk;
+pub(crate) mod bulk;
 mod cell;
 mod element;
 mod iter;

@@ -16,7 +16,7 @@ use super::{
     head::{HEAD, Head},
     name::{ATTEMPTS, FileId, Name},
 };
-use crate::{Error, SegmentId, fork_mark::this_process, limits::file_size};
+use crate::{Error, SegmentId, array::bulk, fork_mark::this_process, limits::file_size};
 
 /// Memory that unrelated programs of one user find by its name (a file under `/dev/shm` of mode 0600), mapped to read
 /// and write.
@@ -31,11 +31,10 @@ use crate::{Error, SegmentId, fork_mark::this_process, limits::file_size};
 /// let name = format!("weather.{}", std::process::id());
 /// let ours = NamedSegment::create(&name, 4096)?;
 /// let theirs = NamedSegment::open(&name)?;
-/// // SAFETY: byte 0 is mapped on both sides, and nobody else has the segment.
-/// unsafe {
-///     ours.as_ptr().write(21);
-///     assert_eq!(theirs.as_ptr().read(), 21);
-/// }
+/// ours.write_at(0, b"sunny")?;
+/// let mut weather = [0; 5];
+/// theirs.read_at(0, &mut weather)?;
+/// assert_eq!(&weather, b"sunny");
 /// assert!(matches!(NamedSegment::create(&name, 1), Err(Error::Exists { .. })));
 /// drop(ours);
 /// assert!(matches!(NamedSegment::open(&name), Err(Error::NotFound { .. })));
@@ -174,6 +173,55 @@ impl NamedSegment {
     #[must_use]
     pub fn id(&self) -> SegmentId {
         head_of(&self.shmem).id()
+    }
+
+    /// Copies bytes from `offset` on into `target`, at nearly the speed of `memcpy`. What others write meanwhile is seen byte by
+    /// byte: tell each other when it is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] if there are not as many, and nothing is copied.
+    pub fn read_at(&self, offset: usize, target: &mut [u8]) -> Result<(), Error> {
+        let from = self.range(offset, target.len())?;
+        // SAFETY: the range is mapped; whoever else writes it does so by this crate's copies, by atomics, or by `as_ptr` and
+        // promises of their own. `target` is the caller's.
+        unsafe { bulk::read(from, target.as_mut_ptr(), target.len()) };
+        Ok(())
+    }
+
+    /// Copies `source` to the bytes from `offset` on.
+    ///
+    /// ```
+    /// use pool_shm::{Error, NamedSegment};
+    ///
+    /// let name = format!("notes.{}", std::process::id());
+    /// let ours = NamedSegment::create(&name, 100)?;
+    /// ours.write_at(90, b"see you")?;
+    /// let mut note = [0; 7];
+    /// NamedSegment::open(&name)?.read_at(90, &mut note)?;
+    /// assert_eq!(&note, b"see you");
+    /// assert!(matches!(ours.write_at(94, b"see you"), Err(Error::OutOfRange { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`read_at`](Self::read_at).
+    pub fn write_at(&self, offset: usize, source: &[u8]) -> Result<(), Error> {
+        let to = self.range(offset, source.len())?;
+        // SAFETY: as in `read_at`; `source` is borrowed, so it does not change.
+        unsafe { bulk::write(to, source.as_ptr(), source.len()) };
+        Ok(())
+    }
+
+    /// Where `len` bytes from `offset` on begin.
+    fn range(&self, offset: usize, len: usize) -> Result<*mut u8, Error> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len()) {
+            let (offset, len) = (offset as u64, len as u64);
+            return Err(Error::OutOfRange { offset, len, size: self.len() as u64 });
+        }
+        // SAFETY: `offset` is at most the length.
+        Ok(unsafe { self.as_ptr().add(offset) })
     }
 
     /// The first byte; it lies at a multiple of 64.
