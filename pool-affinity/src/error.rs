@@ -129,7 +129,11 @@ impl fmt::Display for Error {
             Self::PinToNothing => write!(f, "Cannot pin a thread to an empty CPU set"),
             Self::CpuInTwoCores { id } => write!(f, "CPU ID {id} belongs to two cores"),
             Self::TooFewCores { workers, cores } => {
-                write!(f, "Cannot give {workers} workers a physical core each: {cores} available")
+                write!(
+                    f,
+                    "Cannot give {workers} workers a physical core each: {cores} available; \
+                     use fewer workers, or Spread"
+                )
             }
             Self::BadCpuList { text } => {
                 write!(f, "{text:?} is no list of CPU IDs (expected something like \"0-3,8\")")

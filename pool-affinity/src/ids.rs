@@ -7,7 +7,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use crate::{CpuSet, Error, Machine, Placement, Plan};
+use crate::{CpuSet, Error, Machine, Placement, Plan, Topology, usable_cpus};
 
 /// CPU ids for the workers of a pool, in any of the five forms, or a rule by which they follow from the
 /// machine:
@@ -111,6 +111,16 @@ impl CpuIds {
             return Ok(Plan::unpinned(n_workers));
         }
         self.plan(n_workers, &Machine::read()?)
+    }
+
+    /// A number of workers for those who have none in mind: [`usable_cpus`], but no more than there are physical cores
+    /// if each is to have one.
+    pub fn suitable_workers(&self) -> usize {
+        let usable = usable_cpus();
+        let Wish::Placed(placement) = self.wish else { return usable };
+        // A machine that cannot be read is an error of the plan.
+        Topology::read()
+            .map_or(usable, |topology| usable.min(placement.most_workers(&topology)).max(1))
     }
 
     /// A list of one is for all workers.
@@ -293,6 +303,15 @@ mod tests {
             let error = refused(plan, 2);
             assert!(matches!(error, Error::CountMismatch { ids, workers: 2 } if ids == workers));
         }
+    }
+
+    #[test]
+    fn workers_that_suit_can_be_placed_here() {
+        for placement in Placement::ALL {
+            let ids = CpuIds::from(placement);
+            ids.plan_here(ids.suitable_workers()).unwrap();
+        }
+        assert_eq!(CpuIds::from([0]).suitable_workers(), usable_cpus());
     }
 
     #[test]

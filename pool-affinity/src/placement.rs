@@ -55,6 +55,14 @@ impl Placement {
             Self::Compact => Plan::compact(n_workers, topology),
         }
     }
+
+    /// As many workers as it can place.
+    pub(crate) fn most_workers(self, topology: &Topology) -> usize {
+        match self {
+            Self::OneCoreEach => topology.cores().len(),
+            Self::Spread | Self::Compact => usize::MAX,
+        }
+    }
 }
 
 impl Plan {
@@ -189,6 +197,7 @@ mod tests {
         assert_eq!(sets(Plan::one_core_each(3, &hybrid())), ["2-3", "4-5", "0"]);
         let error = Plan::one_core_each(5, &two_sockets()).unwrap_err();
         assert!(matches!(error, Error::TooFewCores { workers: 5, cores: 4 }));
+        assert_eq!(Placement::OneCoreEach.most_workers(&two_sockets()), 4);
     }
 
     #[test]

@@ -110,7 +110,10 @@ fn two_sockets_with_smt() {
     let compact = ["0", "4", "1", "5", "2", "6", "3", "7", "0", "4"];
     assert_eq!(planned(Placement::Compact, 10, &machine), compact);
     let error = CpuIds::from(Placement::OneCoreEach).plan(5, &machine).unwrap_err();
-    assert_eq!(error.to_string(), "Cannot give 5 workers a physical core each: 4 available");
+    assert_eq!(
+        error.to_string(),
+        "Cannot give 5 workers a physical core each: 4 available; use fewer workers, or Spread"
+    );
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Pool {
     /// Whatever is wrong with the options, by name; what the start method cannot do in this process;
     /// resources that cannot be had.
     pub fn build(options: &PoolOptions) -> Result<Self, Error> {
-        let n_jobs = options.n_jobs.unwrap_or_else(pool_affinity::usable_cpus);
+        let n_jobs = options.n_jobs.unwrap_or_else(|| options.cpu_ids.suitable_workers());
         let refuse = |text: String| Err(Error::InvalidInput(text));
         if !(1..=pool_ipc::board::MAX_PLACES).contains(&n_jobs) {
             let most = pool_ipc::board::MAX_PLACES;
