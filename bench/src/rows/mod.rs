@@ -5,6 +5,7 @@ mod heavy_tail;
 mod memory;
 mod payload;
 mod roundtrip;
+mod shared;
 mod start;
 mod tiny;
 
@@ -32,6 +33,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "payload/in-16", run: |scale| payload::items(scale, 16) },
     Part { name: "payload/out-1", run: |scale| payload::results(scale, 1) },
     Part { name: "payload/out-16", run: |scale| payload::results(scale, 16) },
+    Part { name: "shared/set", run: shared::set },
+    Part { name: "shared/copy", run: shared::copy },
     Part { name: "start/processes", run: start::processes },
     Part { name: "start/threads", run: start::threads },
     Part { name: "cpu", run: cpu::run },

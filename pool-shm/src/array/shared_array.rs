@@ -44,8 +44,8 @@ use crate::{Block, Error, Kind, Shape};
 /// # Speed
 ///
 /// `get` and `set` are one load or store each, but the compiler never joins them into vector instructions. For data in cache, where that
-/// counts, write with [`fill_with`](Self::fill_with), or copy whole ranges with `copy_to_slice` and `copy_from_slice`, which are about
-/// as fast as `memcpy`.
+/// counts, work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast as `memcpy`, also on a
+/// [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with) does so by itself.
 pub struct SharedArray<T: Element> {
     block: Block,
     base: NonNull<T>,
@@ -228,7 +228,8 @@ impl<T: Element> SharedArray<T> {
         unsafe { bulk::fill(self.base.as_ptr().cast::<T::Bits>(), value.to_bits(), self.len) }
     }
 
-    /// Writes `value(index)` to every element, in order: what a loop with `set` does, but as fast as for a slice.
+    /// Writes `value(index)` to every element, in order. That is a loop with `set`, but the values are computed side by side in private memory
+    /// first, where the compiler can use vectors for it.
     ///
     /// ```
     /// let squares = pool_shm::SharedArray::new(5)?;
