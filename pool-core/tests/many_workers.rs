@@ -13,9 +13,9 @@ use nix::{
         resource::{Resource, getrlimit},
         signal::{Signal, kill},
     },
-    unistd::alarm,
+    unistd::{alarm, getpid},
 };
-use pool_core::StartMethod;
+use pool_core::{Error, Pool, StartMethod};
 use scenario::{Subject, ask, compiled_in, job, pool, process_methods, run, say, wait_for_go};
 
 const MANY: usize = 600;
@@ -24,8 +24,13 @@ const WORKER_KIB: usize = 4 << 10;
 
 fn main() {
     run(
-        &[("many_workers", many_workers), ("zygote_stopped", zygote_stopped)],
-        &[("many", many), ("drops", drops)],
+        &[
+            ("many_workers", many_workers),
+            ("zygote_stopped_and_pool_dropped", || zygote_stopped("drops", "dropped")),
+            ("zygote_stopped_and_pool_stopped", || zygote_stopped("stops", "stopped")),
+            ("zygote_stopped_and_worker_killed", || zygote_stopped("loses_one", "lost")),
+        ],
+        &[("many", many), ("drops", drops), ("stops", stops), ("loses_one", loses_one)],
     );
 }
 
@@ -73,20 +78,50 @@ fn many_workers() {
     subject.ends_well();
 }
 
-fn drops(method: StartMethod) {
+/// A pool whose zygote is being stopped.
+fn with_stopped_zygote(method: StartMethod) -> Pool {
     let pool = pool(method, 2);
     ask(&pool, |x: u64| x, 1).expect("a worker");
+    while pool.worker_pids().len() < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     say("worked");
     wait_for_go();
-    alarm::set(10);
-    drop(pool);
+    alarm::set(20);
+    pool
+}
+
+fn drops(method: StartMethod) {
+    drop(with_stopped_zygote(method));
     say("dropped");
     wait_for_go();
 }
 
-fn zygote_stopped() {
+fn stops(method: StartMethod) {
+    let ended = with_stopped_zygote(method).stop_and_join();
+    assert!(matches!(ended, Err(Error::PoolBroken)), "{ended:?}");
+    say("stopped");
+    wait_for_go();
+}
+
+fn loses_one(method: StartMethod) {
+    let pool = with_stopped_zygote(method);
+    // It still works: tasks need no zygote.
+    assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
+    let lost = ask(&pool, |_: u64| -> u64 { kill_own_process() }, 0);
+    assert!(matches!(lost, Err(Error::PoolBroken)), "{lost:?}");
+    say("lost");
+    wait_for_go();
+}
+
+fn kill_own_process() -> ! {
+    kill(getpid(), Signal::SIGKILL).expect("it is allowed");
+    unreachable!("SIGKILL leaves nobody")
+}
+
+fn zygote_stopped(what: &str, told: &str) {
     let methods = process_methods();
-    let mut subjects: Vec<_> = methods.iter().map(|m| Subject::start("drops", *m)).collect();
+    let mut subjects: Vec<_> = methods.iter().map(|m| Subject::start(what, *m)).collect();
     for subject in &mut subjects {
         subject.expect("worked");
         kill(subject.named("pool-zygote"), Signal::SIGSTOP).expect("it runs");
@@ -94,11 +129,11 @@ fn zygote_stopped() {
     let begin = Instant::now();
     subjects.iter_mut().for_each(Subject::go);
     for (subject, method) in subjects.iter_mut().zip(methods) {
-        subject.expect("dropped");
+        subject.expect(told);
         subject.group_is_gone();
         let took = begin.elapsed();
         println!("  {method}: all gone after {} ms", took.as_millis());
-        assert!(took < Duration::from_secs(4), "{method}: {took:?}");
+        assert!(took < Duration::from_secs(8), "{method}: {took:?}");
     }
     for mut subject in subjects {
         subject.go();

@@ -21,7 +21,7 @@ mod ticket;
 pub(crate) use descriptors::{above_standard, fill_output, null_stdin};
 pub(crate) use image::{address_of, offset_of};
 pub(crate) use kinship::{arm_parent_death, become_subreaper, pidfd_open};
-pub(crate) use process::{set_process_name, thread_count};
+pub(crate) use process::{set_process_name, stat_field, thread_count};
 pub(crate) use signals::reset_signals;
 pub(crate) use spawn::spawn_copy;
 pub(crate) use strays::kill_strays;

@@ -20,6 +20,7 @@ use super::{
     batch::{MeasureResults, ResultBatch},
     end::ANYTHING,
     kit::{Kit, Spare},
+    watch::ZygoteWatch,
 };
 use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
@@ -73,6 +74,7 @@ pub(crate) struct Hub {
     pub(super) turns: u32,
     pub(super) state: State,
     pub(super) next_context: u64,
+    pub(super) watch: ZygoteWatch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

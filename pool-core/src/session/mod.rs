@@ -3,7 +3,7 @@
 //! `hub.rs` is what the lock guards: engine, arena, inboxes. `act.rs` carries out what the engine
 //! wants, `collect.rs` tells it what happened, `wait.rs` is who waits how. `open.rs` and `end.rs` are
 //! the beginning and the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the
-//! buffers that jobs leave to each other.
+//! buffers that jobs leave to each other, `watch.rs` an eye on the zygote.
 
 mod act;
 mod batch;
@@ -14,6 +14,7 @@ mod hub;
 mod kit;
 mod open;
 mod wait;
+mod watch;
 
 pub(crate) use batch::{ResultBatch, measure_results};
 pub(crate) use descriptors::own_descriptors;

@@ -25,6 +25,7 @@ use super::{
     descriptors::list,
     hub::{Hub, Session, State},
     kit::Spare,
+    watch::ZygoteWatch,
 };
 use crate::{
     birth,
@@ -121,6 +122,7 @@ impl Session {
                 turns: 0,
                 state: State::Open,
                 next_context: 0,
+                watch: ZygoteWatch::default(),
             }),
             changed: Condvar::new(),
             board: Board::new(Arc::new(board_map), shape),

@@ -144,7 +144,9 @@ impl Session {
         self.sleep(limit);
         self.board.publisher_wakes();
         let mut hub = self.lock();
-        self.read_reports(&mut hub);
+        if !self.read_reports(&mut hub) {
+            self.watch_zygote(&mut hub);
+        }
         if unclaimed && self.has_unclaimed(&hub) {
             self.board.wake(usize::MAX);
         }

@@ -77,6 +77,14 @@ impl ZygoteLink {
         std::iter::once(self.control.as_fd()).chain(self.pidfd.as_ref().map(AsFd::as_fd))
     }
 
+    /// The zygote, as far as it is known: the guard before the zygote has said who it is.
+    pub(crate) fn zygote(&self) -> Pid {
+        match self.zygote.load(Ordering::Relaxed) {
+            0 => self.pid,
+            zygote => Pid::from_raw(zygote),
+        }
+    }
+
     /// Takes down that a worker is to be started.
     pub(crate) fn want(&self, place: u32, incarnation: u32) {
         self.outbox().wanted.push_back((place, incarnation));
@@ -188,7 +196,7 @@ impl ZygoteLink {
 
     /// Kills a zygote that does not end, a stopped one for example: its workers die with it, and the
     /// guard, which would not have noticed, cleans up.
-    fn kill_zygote(&self) {
+    pub(crate) fn kill_zygote(&self) {
         while let Ok(Some(_)) = self.report() {}
         let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
         let mut watched = [PollFd::new(self.control.as_fd(), PollFlags::empty())];
