@@ -21,6 +21,13 @@ pub enum Error {
     NotSealed,
     /// The segment cannot be sealed because somebody still maps it writable. Unmap first.
     StillWritable,
+    /// Something that there must be some of was asked for without.
+    TooFew {
+        /// Of what there are too few.
+        what: &'static str,
+        /// How many there must be.
+        least: usize,
+    },
     /// The range does not lie inside the segment or mapping.
     OutOfRange {
         /// First byte of the range.
@@ -99,6 +106,9 @@ impl fmt::Display for Error {
             }
             Self::StillWritable => {
                 f.write_str("the segment cannot be sealed while it is mapped writable")
+            }
+            Self::TooFew { what, least } => {
+                write!(f, "too few {what}: there must be at least {least}")
             }
             Self::OutOfRange { offset, len, size } => {
                 write!(f, "{len} bytes from {offset} on do not lie inside {size} bytes")

@@ -1,11 +1,12 @@
 //! Shared memory for cooperating processes: sealed segments, mappings, futexes.
 //!
 //! Invariant of the whole crate: memory that another process can write is handed out as pointers, never
-//! as references, and no peer can make an access to a [`Mapping`] fault: a [`Segment`] never shrinks.
+//! as references, but to who holds the lock of it; and no peer can make an access to a [`Mapping`] fault: a [`Segment`]
+//! never shrinks.
 //!
 //! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for waiting on a
-//! word of it, `fork_mark.rs` for knowing that one has been forked, `named/` (feature `named`) for memory that
-//! programs find by name.
+//! word of it, `fork_mark.rs` for knowing that one has been forked, `object/` for many objects in one segment, `array/` for elements
+//! that are accessed by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs find by name.
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(target_os = "linux"))]
@@ -32,6 +33,8 @@ mod object;
 #[cfg(target_os = "linux")]
 mod segment;
 #[cfg(target_os = "linux")]
+mod sync;
+#[cfg(target_os = "linux")]
 mod sys;
 #[cfg(all(target_os = "linux", feature = "wire"))]
 pub mod wire;
@@ -47,4 +50,9 @@ pub use {
     mapping::Mapping,
     object::{Block, ElementType, Kind, SegmentFault, SegmentId, Shape, SharedSegment},
     segment::Segment,
+    sync::{
+        LockError, SharedBarrier, SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex,
+        SharedMutexGuard, SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore,
+        SharedWriteGuard,
+    },
 };

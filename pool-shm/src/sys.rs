@@ -49,3 +49,25 @@ pub(crate) fn random(bytes: &mut [u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// The id of the calling thread, in its PID namespace.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
+/// Whether there is a thread of this id, maybe a zombie.
+pub(crate) fn thread_exists(id: u32) -> bool {
+    let Ok(id) = libc::pid_t::try_from(id) else { return false };
+    // SAFETY: signal 0 is never sent; the call only says whether it could be.
+    let result = unsafe { libc::syscall(libc::SYS_tkill, id, 0) };
+    result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Time since boot without suspension, the same for all processes of a time namespace, in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to `now` only. It cannot fail: every Linux has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}

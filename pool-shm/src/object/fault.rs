@@ -30,6 +30,9 @@ pub enum SegmentFault {
     OtherElement,
     /// The range does not lie within the object, or a single value has another length than 1.
     OtherLength,
+    /// The lock was made in another PID namespace, or in another time namespace: its holders are known by ids that mean
+    /// something else here.
+    ForeignNamespace,
     /// The object is sealed, and a handle of this kind would write to it.
     ReadOnly,
     /// The kernel refused to map the segment, or to hand out a descriptor; this is its error number.
@@ -61,6 +64,7 @@ impl fmt::Display for SegmentFault {
             Self::OtherKind => "the shared object is of another kind than the handle",
             Self::OtherElement => "the shared object has elements of another type than the handle",
             Self::OtherLength => "the handle's range does not lie within the shared object",
+            Self::ForeignNamespace => "the lock belongs to another PID or time namespace",
             Self::ReadOnly => "the shared object is sealed and the handle would write to it",
             Self::Os(errno) => {
                 let reason = io::Error::from_raw_os_error(*errno);

@@ -93,6 +93,11 @@ impl ElementType {
         Self { tag: hash | 1 << 63, size: u32::try_from(size_of::<T>()).unwrap_or(u32::MAX) }
     }
 
+    /// One byte of something that holds `T`, among other things.
+    pub(crate) fn bytes_of<T>() -> Self {
+        Self { size: 1, ..Self::named::<T>() }
+    }
+
     /// Bytes of one element.
     #[must_use]
     pub const fn size(&self) -> usize {

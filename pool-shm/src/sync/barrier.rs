@@ -1,0 +1,202 @@
+//! A barrier for processes.
+//!
+//! Invariant: a process that has waited once is a party until it lets go of its handles; if it dies before that, the others are told.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    body::{Body, Content, Head, maker},
+    error::LockError,
+    patience::Patience,
+    raw_barrier::{BarrierParts, RawBarrier},
+};
+use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
+
+/// Where a number of parties, in any process, wait until all have come. Clones are handles to the same one.
+///
+/// # When a party dies
+///
+/// Then the barrier is broken: whoever waits or comes gets [`LockError::Broken`], until somebody calls [`reset`](Self::reset). A
+/// process is a party from its first [`wait`](Self::wait) until it has dropped all clones of the handle it waited with, or called
+/// [`leave`](Self::leave), or another came in its stead; so its death is noticed also between two waits. One that never waited is not known.
+///
+/// ```
+/// use std::thread;
+/// use pool_shm::{LockError, SharedBarrier};
+///
+/// let barrier = SharedBarrier::new(3)?;
+/// let leaders = thread::scope(|scope| {
+///     let others = [(); 2].map(|()| scope.spawn(|| barrier.wait()));
+///     let mut leaders = usize::from(barrier.wait()?.is_leader());
+///     for other in others {
+///         leaders += usize::from(other.join().expect("no panic")?.is_leader());
+///     }
+///     Ok::<_, LockError>(leaders)
+/// })?;
+/// assert_eq!(leaders, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedBarrier(Arc<Party>);
+
+/// This process, as far as it has the handle and its clones.
+struct Party {
+    body: Body<RawBarrier>,
+    /// Whether it ever took a seat.
+    waited: AtomicBool,
+}
+
+/// What a party is told when all have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedBarrierWaitResult {
+    leads: bool,
+}
+
+impl SharedBarrierWaitResult {
+    /// Whether this party leads: one does in every round, or none if that one was killed just then.
+    pub fn is_leader(&self) -> bool {
+        self.leads
+    }
+}
+
+impl Head for RawBarrier {
+    const KIND: Kind = Kind::Barrier;
+
+    fn words(&self, most: usize) -> Option<usize> {
+        Some(self.parties()).filter(|parties| (1..=most).contains(parties))
+    }
+
+    fn namespace(&self) -> u64 {
+        self.namespace()
+    }
+}
+
+impl SharedBarrier {
+    /// Where it lies.
+    pub fn block(&self) -> &Block {
+        self.0.body.block()
+    }
+
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
+    pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
+        let element = ElementType::bytes_of::<()>();
+        Self::in_block(Block::open(segment, slot, Kind::Barrier, element)?.0)
+    }
+
+    /// The lock in a block that was made for one of this kind and type.
+    pub(super) fn in_block(block: Block) -> Result<Self, SegmentFault> {
+        Body::open(block, 1).map(|(body, _)| Self::from(body))
+    }
+
+    /// A barrier for so many parties.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooFew`] for 0, [`Error::TooLong`] for more than there can be, [`Error::Os`] when descriptors or address space are
+    /// used up, or without `/proc`.
+    pub fn new(parties: usize) -> Result<Self, Error> {
+        if parties == 0 {
+            return Err(Error::TooFew { what: "parties", least: 1 });
+        }
+        let head = RawBarrier::new(&maker()?, parties);
+        Ok(Self::from(Body::new(head, parties, Content::none())?))
+    }
+
+    /// Waits until all parties have come.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Broken`], [`LockError::ForeignNamespace`], [`LockError::Unidentified`].
+    pub fn wait(&self) -> Result<SharedBarrierWaitResult, LockError> {
+        self.wait_with(Patience::endless)
+    }
+
+    /// Waits until all parties have come, but not longer than `timeout`: after that the barrier is broken.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::TimedOut`] for the one who did not wait longer, and those of [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<SharedBarrierWaitResult, LockError> {
+        self.wait_with(|| Patience::at_most(timeout))
+    }
+
+    /// Says that this process does not come any more, so that its end breaks nothing. Dropping all clones of the handle it waited with
+    /// does the same; a forked child may have some that it does not know of.
+    pub fn leave(&self) {
+        self.parts().leave();
+    }
+
+    /// Makes the barrier whole and empty. Those who wait get [`LockError::Broken`].
+    pub fn reset(&self) {
+        self.parts().reset();
+    }
+
+    /// Breaks the barrier: those who wait, and who will, get [`LockError::Broken`].
+    pub fn abort(&self) {
+        self.parts().head.abort();
+    }
+
+    /// Whether the barrier is broken.
+    pub fn is_broken(&self) -> bool {
+        self.parts().head.is_broken()
+    }
+
+    /// How many have to come.
+    pub fn parties(&self) -> usize {
+        self.parts().seats.len()
+    }
+
+    /// How many wait just now.
+    pub fn waiting(&self) -> usize {
+        self.parts().waiting()
+    }
+
+    fn wait_with(
+        &self,
+        patience: impl FnOnce() -> Patience,
+    ) -> Result<SharedBarrierWaitResult, LockError> {
+        // Relaxed: looked at by whoever drops the last handle, which comes after.
+        self.0.waited.store(true, Ordering::Relaxed);
+        self.parts().wait(patience).map(|leads| SharedBarrierWaitResult { leads })
+    }
+
+    fn parts(&self) -> BarrierParts<'_> {
+        self.0.parts()
+    }
+}
+
+impl Party {
+    fn parts(&self) -> BarrierParts<'_> {
+        BarrierParts { head: self.body.head(), seats: self.body.table() }
+    }
+}
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        if *self.waited.get_mut() {
+            self.parts().leave();
+        }
+    }
+}
+
+impl From<Body<RawBarrier>> for SharedBarrier {
+    fn from(body: Body<RawBarrier>) -> Self {
+        Self(Arc::new(Party { body, waited: AtomicBool::new(false) }))
+    }
+}
+
+impl fmt::Debug for SharedBarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedBarrier")
+            .field("parties", &self.parties())
+            .field("waiting", &self.waiting())
+            .field("broken", &self.is_broken())
+            .field("block", self.block())
+            .finish()
+    }
+}

@@ -1,0 +1,199 @@
+//! Waiting for what a mutex protects.
+//!
+//! Invariant: a waiter signs nothing and counts for nothing, so one that dies is missed by nobody. (A condition variable that counts its
+//! waiters hangs after one was killed, as glibc's does.)
+
+use std::{
+    fmt,
+    sync::atomic::AtomicU32,
+    time::{Duration, Instant},
+};
+
+use super::{
+    bell::Bell,
+    body::{Body, Content, Head},
+    error::LockError,
+    mutex::SharedMutexGuard,
+    patience::{Patience, Rest},
+};
+use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
+
+/// What a waiter gets back: the guard, and whether the time was over.
+type Waited<'a, T> = Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>>;
+
+/// Where threads of any process wait until somebody has changed what a [`SharedMutex`](crate::SharedMutex) protects. Clones are
+/// handles to the same one.
+///
+/// A waiter may go on without having been notified, more often than with the standard library's: so wait in a loop, or with
+/// [`wait_while`](Self::wait_while).
+///
+/// ```
+/// use std::thread;
+/// use pool_shm::{LockError, SharedCondvar, SharedMutex};
+///
+/// let (queued, changed) = (SharedMutex::new(0u32)?, SharedCondvar::new()?);
+/// thread::scope(|scope| {
+///     scope.spawn(|| {
+///         *queued.lock().map_err(LockError::give_up)? += 1;
+///         changed.notify_one();
+///         Ok::<(), LockError>(())
+///     });
+///     let guard = queued.lock().map_err(LockError::give_up)?;
+///     *changed.wait_while(guard, |queued| *queued == 0).map_err(LockError::give_up)? -= 1;
+///     Ok::<(), LockError>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedCondvar {
+    body: Body<RawCondvar>,
+}
+
+/// The part of a condition variable that lies in shared memory.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct RawCondvar {
+    notified: Bell,
+    _unused: AtomicU32,
+}
+
+impl Head for RawCondvar {
+    const KIND: Kind = Kind::Condvar;
+
+    fn words(&self, _most: usize) -> Option<usize> {
+        Some(0)
+    }
+
+    fn namespace(&self) -> u64 {
+        0
+    }
+}
+
+impl SharedCondvar {
+    /// Where it lies.
+    pub fn block(&self) -> &Block {
+        self.body.block()
+    }
+
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Block::open`].
+    pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
+        let element = ElementType::bytes_of::<()>();
+        Self::in_block(Block::open(segment, slot, Kind::Condvar, element)?.0)
+    }
+
+    /// The lock in a block that was made for one of this kind and type.
+    pub(super) fn in_block(block: Block) -> Result<Self, SegmentFault> {
+        Body::open(block, 1).map(|(body, _)| Self { body })
+    }
+
+    /// A condition variable that nobody waits on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when descriptors or address space are used up.
+    pub fn new() -> Result<Self, Error> {
+        let head = RawCondvar { notified: Bell::new(), _unused: AtomicU32::new(0) };
+        Ok(Self { body: Body::new(head, 0, Content::none())? })
+    }
+
+    /// Gives the lock back, waits to be notified, and locks again. A notification after the lock was given back is not missed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SharedMutex::lock`](crate::SharedMutex::lock), also [`LockError::HolderDied`] if another died meanwhile. A guard
+    /// whose data were not repaired cannot be given back: that ends in [`LockError::Unrecoverable`].
+    pub fn wait<'a, T: ?Sized>(
+        &self,
+        guard: SharedMutexGuard<'a, T>,
+    ) -> Result<SharedMutexGuard<'a, T>, LockError<SharedMutexGuard<'a, T>>> {
+        self.wait_with(guard, Patience::endless()).map(|(guard, _)| guard)
+    }
+
+    /// As [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock takes; says whether the time was over.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout<'a, T: ?Sized>(
+        &self,
+        guard: SharedMutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>> {
+        self.wait_with(guard, Patience::at_most(timeout))
+    }
+
+    /// Waits while `condition` holds. It is asked with the lock held, before the first sleep too.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_while<'a, T: ?Sized>(
+        &self,
+        mut guard: SharedMutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<SharedMutexGuard<'a, T>, LockError<SharedMutexGuard<'a, T>>> {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// Waits while `condition` holds, but not longer than `timeout`; says whether it still holds then.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout_while<'a, T: ?Sized>(
+        &self,
+        mut guard: SharedMutexGuard<'a, T>,
+        timeout: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>> {
+        let start = Instant::now();
+        while condition(&mut guard) {
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok((guard, true));
+            }
+            guard = self.wait_timeout(guard, left)?.0;
+        }
+        Ok((guard, false))
+    }
+
+    /// Wakes one waiter, if there is any.
+    pub fn notify_one(&self) {
+        self.body.head().notified.ring_for_one();
+    }
+
+    /// Wakes all who wait.
+    pub fn notify_all(&self) {
+        self.body.head().notified.ring();
+    }
+
+    fn wait_with<'a, T: ?Sized>(
+        &self,
+        guard: SharedMutexGuard<'a, T>,
+        mut patience: Patience,
+    ) -> Waited<'a, T> {
+        let mutex = guard.mutex();
+        let notified = &self.body.head().notified;
+        // Before the lock is given back: whoever has it next and rings is heard.
+        let ticket = notified.listen();
+        drop(guard);
+        let mut over = false;
+        while !over && !notified.rang_since(ticket) {
+            over = notified.rest(ticket, &mut patience) == Rest::Over;
+        }
+        Ok((mutex.lock()?, over && !notified.rang_since(ticket)))
+    }
+}
+
+impl fmt::Debug for SharedCondvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedCondvar").field("block", self.block()).finish()
+    }
+}

@@ -1,0 +1,204 @@
+//! Why something was not locked, or was locked with a warning.
+//!
+//! Invariant: who gets a guard inside an error holds the lock as with any other guard.
+
+use std::{convert::Infallible, error, fmt, io};
+
+/// Why a lock, a permit or a place at a barrier was not had, or what is wrong with it. `G` is the guard in
+/// [`HolderDied`](Self::HolderDied); what has no guard has none of that variant.
+#[non_exhaustive]
+pub enum LockError<G = Infallible> {
+    /// A thread died while it held the lock, and the data may be half changed. **The caller holds the lock now**: repair the
+    /// data and call `mark_repaired` on the guard, or drop the guard and nobody gets the lock any more.
+    HolderDied(G),
+    /// A thread died while it held the lock, and who held it next gave up. It stays that way: make a new one.
+    Unrecoverable,
+    /// The calling thread itself holds what it would wait for. Drop that guard first.
+    WouldDeadlock,
+    /// Somebody else holds it. Only those who did not want to wait see this.
+    WouldBlock,
+    /// The time was over first.
+    TimedOut,
+    /// More threads hold the lock for reading than it has places for. Make it with more, or wait for one to finish.
+    TooManyReaders {
+        /// How many there can be.
+        limit: usize,
+    },
+    /// The semaphore cannot have so many permits. None was added.
+    TooManyPermits {
+        /// How many there can be.
+        limit: usize,
+    },
+    /// A party died or gave up, or the barrier was reset. Everybody sees this until somebody resets the barrier.
+    Broken,
+    /// The lock was made in another PID namespace, or in another time namespace. Holders are known by ids that mean
+    /// something else here.
+    ForeignNamespace,
+    /// The calling thread cannot be named, so nobody could tell that it died: there is no `/proc`, or it belongs to another
+    /// PID namespace.
+    Unidentified {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl<G> LockError<G> {
+    /// The guard, if a holder died. For data that no death can leave half changed:
+    ///
+    /// ```
+    /// use pool_shm::{LockError, SharedMutex};
+    ///
+    /// let counter = SharedMutex::new(0u64)?;
+    /// let mut guard = counter.lock().or_else(|error| {
+    ///     let mut guard = error.into_guard()?; // any other error stays one
+    ///     guard.mark_repaired(); // one store adds one: it happened or it did not
+    ///     Ok::<_, LockError>(guard)
+    /// })?;
+    /// *guard += 1;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// All but [`HolderDied`](Self::HolderDied), as an error that keeps nothing borrowed.
+    pub fn into_guard(self) -> Result<G, LockError> {
+        self.split()
+    }
+
+    /// Gives up what a dead holder left, so that `?` can hand the error on: a guard cannot leave its function.
+    ///
+    /// [`HolderDied`](Self::HolderDied) becomes [`Unrecoverable`](Self::Unrecoverable), for everybody.
+    ///
+    /// ```
+    /// use pool_shm::{LockError, SharedMutex};
+    ///
+    /// fn add(counter: &SharedMutex<u64>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///     *counter.lock().map_err(LockError::give_up)? += 1;
+    ///     Ok(())
+    /// }
+    /// # add(&SharedMutex::new(0).expect("a mutex")).expect("nobody died");
+    /// ```
+    pub fn give_up(self) -> LockError {
+        match self.split() {
+            Ok(guard) => {
+                drop(guard);
+                LockError::Unrecoverable
+            }
+            Err(error) => error,
+        }
+    }
+
+    /// The guard, or the same error where the guard would be of another type.
+    pub(super) fn split<H>(self) -> Result<G, LockError<H>> {
+        Err(match self {
+            Self::HolderDied(guard) => return Ok(guard),
+            Self::Unrecoverable => LockError::Unrecoverable,
+            Self::WouldDeadlock => LockError::WouldDeadlock,
+            Self::WouldBlock => LockError::WouldBlock,
+            Self::TimedOut => LockError::TimedOut,
+            Self::TooManyReaders { limit } => LockError::TooManyReaders { limit },
+            Self::TooManyPermits { limit } => LockError::TooManyPermits { limit },
+            Self::Broken => LockError::Broken,
+            Self::ForeignNamespace => LockError::ForeignNamespace,
+            Self::Unidentified { source } => LockError::Unidentified { source },
+        })
+    }
+}
+
+impl LockError {
+    /// The same error where there could be a guard.
+    pub(super) fn widen<G>(self) -> LockError<G> {
+        match self.split() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    /// The same error for one who did not want to wait.
+    pub(super) fn of_a_try(self) -> Self {
+        match self {
+            Self::TimedOut => Self::WouldBlock,
+            other => other,
+        }
+    }
+}
+
+impl<G> fmt::Display for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HolderDied(_) => {
+                "a thread died while it held the lock; the data needs repair or is given up"
+            }
+            Self::Unrecoverable => {
+                "a thread died while it held the lock, and the data was not repaired"
+            }
+            Self::WouldDeadlock => "the calling thread holds the lock already",
+            Self::WouldBlock => "somebody else holds the lock",
+            Self::TimedOut => "the lock was not had in time",
+            Self::TooManyReaders { limit } => {
+                return write!(
+                    f,
+                    "more than {limit} threads would read; make the lock with more places"
+                );
+            }
+            Self::TooManyPermits { limit } => {
+                return write!(f, "the semaphore would have more than its {limit} permits");
+            }
+            Self::Broken => "the barrier is broken: a party died or gave up; reset it",
+            Self::ForeignNamespace => "the lock belongs to another PID or time namespace",
+            Self::Unidentified { .. } => "/proc does not say who the calling thread is",
+        })
+    }
+}
+
+impl<G> fmt::Debug for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HolderDied(_) => f.write_str("HolderDied(..)"),
+            Self::Unrecoverable => f.write_str("Unrecoverable"),
+            Self::WouldDeadlock => f.write_str("WouldDeadlock"),
+            Self::WouldBlock => f.write_str("WouldBlock"),
+            Self::TimedOut => f.write_str("TimedOut"),
+            Self::TooManyReaders { limit } => {
+                f.debug_struct("TooManyReaders").field("limit", limit).finish()
+            }
+            Self::TooManyPermits { limit } => {
+                f.debug_struct("TooManyPermits").field("limit", limit).finish()
+            }
+            Self::Broken => f.write_str("Broken"),
+            Self::ForeignNamespace => f.write_str("ForeignNamespace"),
+            Self::Unidentified { source } => {
+                f.debug_struct("Unidentified").field("source", source).finish()
+            }
+        }
+    }
+}
+
+impl<G> error::Error for LockError<G> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Unidentified { source } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_without_a_guard_travel() {
+        fn travels<T: error::Error + Send + Sync + 'static>() {}
+        travels::<LockError>();
+    }
+
+    #[test]
+    fn only_a_dead_holder_leaves_a_guard() {
+        assert!(matches!(LockError::HolderDied(5).into_guard(), Ok(5)));
+        assert!(matches!(LockError::HolderDied(5).give_up(), LockError::Unrecoverable));
+        assert!(matches!(LockError::<u8>::Broken.into_guard(), Err(LockError::Broken)));
+        assert!(matches!(LockError::<u8>::TimedOut.give_up(), LockError::TimedOut));
+        assert!(matches!(LockError::TimedOut.of_a_try(), LockError::WouldBlock));
+    }
+}

@@ -1,0 +1,145 @@
+//! A flag to wait for.
+//!
+//! Invariant: nobody holds anything, so nobody who dies leaves anything. A process killed between raising the flag and ringing is made good by
+//! the waiters, which look at the flag themselves.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering::SeqCst},
+    time::Duration,
+};
+
+use super::{
+    bell::Bell,
+    body::{Body, Content, Head},
+    patience::{Patience, Rest},
+};
+use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
+
+/// A flag that processes raise, lower and wait for. Clones are handles to the same one.
+///
+/// ```
+/// use std::{thread, time::Duration};
+/// use pool_shm::SharedEvent;
+///
+/// let ready = SharedEvent::new()?;
+/// assert!(!ready.wait_timeout(Duration::from_millis(1)));
+/// thread::scope(|scope| {
+///     scope.spawn(|| ready.wait());
+///     ready.set();
+/// });
+/// assert!(ready.is_set());
+/// # Ok::<(), pool_shm::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedEvent {
+    body: Body<RawEvent>,
+}
+
+/// The part of an event that lies in shared memory.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct RawEvent {
+    set: AtomicU32,
+    raised: Bell,
+}
+
+impl Head for RawEvent {
+    const KIND: Kind = Kind::Event;
+
+    fn words(&self, _most: usize) -> Option<usize> {
+        Some(0)
+    }
+
+    fn namespace(&self) -> u64 {
+        0
+    }
+}
+
+impl SharedEvent {
+    /// Where it lies.
+    pub fn block(&self) -> &Block {
+        self.body.block()
+    }
+
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Block::open`].
+    pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
+        let element = ElementType::bytes_of::<()>();
+        Self::in_block(Block::open(segment, slot, Kind::Event, element)?.0)
+    }
+
+    /// The lock in a block that was made for one of this kind and type.
+    pub(super) fn in_block(block: Block) -> Result<Self, SegmentFault> {
+        Body::open(block, 1).map(|(body, _)| Self { body })
+    }
+
+    /// An event that is not set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] when descriptors or address space are used up.
+    pub fn new() -> Result<Self, Error> {
+        let head = RawEvent { set: AtomicU32::new(0), raised: Bell::new() };
+        Ok(Self { body: Body::new(head, 0, Content::none())? })
+    }
+
+    /// Sets it: all who wait, and all who will, go on.
+    pub fn set(&self) {
+        self.head().set.store(1, SeqCst);
+        self.head().raised.ring();
+    }
+
+    /// Clears it: whoever waits from now on waits for the next [`set`](Self::set). Those who waited before the last one go on.
+    pub fn clear(&self) {
+        self.head().set.store(0, SeqCst);
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.head().set.load(SeqCst) != 0
+    }
+
+    /// Waits until it is set.
+    pub fn wait(&self) {
+        self.wait_with(Patience::endless);
+    }
+
+    /// Waits until it is set, but not longer than `timeout`; says whether it was set.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_with(|| Patience::at_most(timeout))
+    }
+
+    fn wait_with(&self, patience: impl FnOnce() -> Patience) -> bool {
+        if self.is_set() {
+            return true;
+        }
+        let ticket = self.head().raised.listen();
+        let mut patience = patience();
+        loop {
+            // It may have been cleared again since it rang.
+            if self.is_set() || self.head().raised.rang_since(ticket) {
+                return true;
+            }
+            if self.head().raised.rest(ticket, &mut patience) == Rest::Over {
+                return self.is_set() || self.head().raised.rang_since(ticket);
+            }
+        }
+    }
+
+    fn head(&self) -> &RawEvent {
+        self.body.head()
+    }
+}
+
+impl fmt::Debug for SharedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedEvent")
+            .field("set", &self.is_set())
+            .field("block", self.block())
+            .finish()
+    }
+}

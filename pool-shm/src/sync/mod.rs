@@ -1,0 +1,37 @@
+//! Locks in shared memory that a dead holder cannot keep.
+//!
+//! Invariant of all of them: taking something and signing for it is one atomic step on one word, which names thread or process by id
+//! and start time. So at every instruction the words are true, and a survivor that finds a dead name there puts it right by one step
+//! of its own. Nobody is told of a death: waiters sleep a few milliseconds at once and look.
+//!
+//! Where to look: `owner.rs` for names, `stat.rs` for who is dead, `patience.rs` for waiting; `raw_*.rs` for the state of each lock, which
+//! knows no data and no handles; the files beside them for what users see; `body.rs` and `guarded.rs` for where it lies.
+
+mod barrier;
+mod bell;
+mod body;
+mod census;
+mod condvar;
+mod error;
+mod event;
+mod guarded;
+mod mutex;
+mod owner;
+mod patience;
+mod raw_barrier;
+mod raw_mutex;
+mod raw_rwlock;
+mod raw_semaphore;
+mod rwlock;
+mod semaphore;
+mod stat;
+#[cfg(feature = "wire")]
+mod wire;
+
+pub use barrier::{SharedBarrier, SharedBarrierWaitResult};
+pub use condvar::SharedCondvar;
+pub use error::LockError;
+pub use event::SharedEvent;
+pub use mutex::{SharedMutex, SharedMutexGuard};
+pub use rwlock::{SharedReadGuard, SharedRwLock, SharedWriteGuard};
+pub use semaphore::{SharedPermit, SharedSemaphore};

@@ -1,0 +1,127 @@
+//! How long a waiter sleeps at once, and when it looks whether those it waits for still live.
+//!
+//! Invariant: a waiter looks at least every [`NAP_MAX`], whatever wakes it in between, and once before it gives up. So a wake-up may
+//! get lost, with its sender or its receiver, and the dead need not wake anybody.
+
+use std::{
+    hint,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::{futex, sys};
+
+/// The first nap: short, since most holders are seen to die by those who wait for them already.
+const NAP_MIN: Duration = Duration::from_millis(1);
+/// The longest nap. It bounds the time from a death to the next holder, and costs a waiter about 0.2 % of a CPU.
+const NAP_MAX: Duration = Duration::from_millis(5);
+/// How often a word is read before its reader sleeps: about as long as a short critical section takes.
+const SPINS: u32 = 100;
+
+/// How long somebody will wait, and how long they have.
+#[derive(Debug)]
+pub(super) struct Patience {
+    /// `None` for ever.
+    deadline: Option<Instant>,
+    nap: Duration,
+    /// When the current nap is over.
+    look_at: Option<Instant>,
+    spins: u32,
+}
+
+/// What to do after a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Something changed: try again.
+    Again,
+    /// Look whether those who are waited for still live, then try again.
+    Look,
+    /// Look, try for the last time, and give up.
+    Over,
+}
+
+impl Patience {
+    /// Waits until it happens.
+    pub(super) const fn endless() -> Self {
+        Self { deadline: None, nap: NAP_MIN, look_at: None, spins: SPINS }
+    }
+
+    /// Tries, and does not wait.
+    pub(super) fn none() -> Self {
+        Self { spins: 0, ..Self::at_most(Duration::ZERO) }
+    }
+
+    /// Waits so long; longer than time goes on is for ever.
+    pub(super) fn at_most(limit: Duration) -> Self {
+        Self { deadline: Instant::now().checked_add(limit), ..Self::endless() }
+    }
+
+    /// Whether it is worth reading a busy word once more before sleeping. Pauses the CPU a little.
+    pub(super) fn spin(&mut self) -> bool {
+        let more = self.spins > 0;
+        if more {
+            self.spins -= 1;
+            hint::spin_loop();
+        }
+        more
+    }
+
+    /// Whether nothing but a last try is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Sleeps while `word` holds `expected`, until it is woken or a nap is over.
+    pub(super) fn rest(&mut self, word: &AtomicU32, expected: u32) -> Rest {
+        let now = Instant::now();
+        let nap = self.nap;
+        let look_at = *self.look_at.get_or_insert_with(|| now + nap);
+        let end = self.deadline.map_or(look_at, |deadline| deadline.min(look_at));
+        if let Some(left) = end.checked_duration_since(now).filter(|left| !left.is_zero()) {
+            // Whatever ended the sleep, the clock says what is next: signals may come more often than naps end.
+            futex::wait(word, expected, Some(left));
+        }
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            Rest::Over
+        } else if look_at <= now {
+            self.look_at = None;
+            self.nap = (2 * self.nap).min(NAP_MAX);
+            Rest::Look
+        } else {
+            Rest::Again
+        }
+    }
+}
+
+/// Shares the looking among many waiters: looking at a table of holders costs some microseconds for each of them.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(super) struct Watch {
+    /// When somebody last looked: monotonic, in nanoseconds.
+    looked_at: AtomicU64,
+}
+
+impl Watch {
+    /// Nobody has looked yet.
+    pub(super) const fn new() -> Self {
+        Self { looked_at: AtomicU64::new(0) }
+    }
+
+    /// Whether the caller, who would wait, is to look: not if another did during the last half of a longest nap.
+    ///
+    /// Not only those ask whose nap is over. Where things are handed round fast nobody naps for long, and what the dead hold
+    /// would be missed for ever.
+    pub(super) fn is_due(&self) -> bool {
+        let now = sys::monotonic_ns();
+        // Relaxed: a hint that carries no data; who lost the race may as well look, but need not.
+        let last = self.looked_at.load(Ordering::Relaxed);
+        let limit = NAP_MAX.as_nanos() as u64 / 2;
+        let fresh = now.checked_sub(last).is_some_and(|age| age < limit);
+        !fresh
+            && self
+                .looked_at
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}

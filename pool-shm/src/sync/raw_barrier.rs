@@ -1,0 +1,375 @@
+//! Parties that wait for each other, round after round.
+//!
+//! Every party has a seat: a word that names its process and says in which round it arrived last. The round is over when everybody
+//! has arrived in it; whoever sees that first moves the round on, and leads.
+//!
+//! ```text
+//!  round n ── all seats arrived ──▶ round n + 1
+//!     │ somebody died, waited too long, or called it off         ▲
+//!     └──────────────────▶ BROKEN ──────────── reset ────────────┘
+//! ```
+//!
+//! Invariant: arriving is one step on a seat, ending a round one step on the round. A round ends whole only if every seat had arrived in
+//! it, and no seat that has arrived is given away before it has ended. A seat's round never goes back, so a step that comes late fails.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use super::{
+    census::Census,
+    error::LockError,
+    owner::{Me, Owner, flag, futex_half, half},
+    patience::{Patience, Rest, Watch},
+    stat::{Life, is_dead},
+};
+use crate::futex;
+
+/// The part of a barrier that lies in shared memory, before the seats.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct RawBarrier {
+    /// Where parties' names mean something. Never changes.
+    namespace: AtomicU64,
+    /// How many seats there are. Never changes.
+    parties: AtomicU64,
+    round: AtomicU64,
+    /// When somebody last looked for dead parties.
+    watch: Watch,
+}
+
+const _: () = assert!(size_of::<RawBarrier>() == 32);
+
+/// Both parts of it, in this process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BarrierParts<'a> {
+    pub(super) head: &'a RawBarrier,
+    pub(super) seats: &'a [AtomicU64],
+}
+
+/// The number of the round, whether it is broken, and how the 32 before it ended.
+///
+/// ```text
+///  63              32 31           1      0
+///  whole (last first) | number     | broken
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Round(u64);
+
+const BROKEN: u64 = 1;
+const NUMBER: u64 = (1 << 31) - 1;
+
+impl Round {
+    /// Not 0, so that fresh seats belong to an earlier one.
+    const FIRST: Self = Self(1 << 1);
+
+    const fn number(self) -> u64 {
+        self.0 >> 1 & NUMBER
+    }
+
+    const fn is_broken(self) -> bool {
+        self.0 & BROKEN != 0
+    }
+
+    const fn broken(self) -> Self {
+        Self(self.0 | BROKEN)
+    }
+
+    /// The one after this, which ended whole or not.
+    const fn next(self, whole: bool) -> Self {
+        let ends = (self.0 >> 32) << 1 | whole as u64;
+        Self(ends << 32 | ((self.number() + 1) & NUMBER) << 1)
+    }
+
+    /// How round `number` ended: whole or not; nothing if it has not ended.
+    const fn end_of(self, number: u64) -> Option<bool> {
+        match self.number().wrapping_sub(number) & NUMBER {
+            0 => {
+                if self.is_broken() {
+                    Some(false)
+                } else {
+                    None
+                }
+            }
+            since @ 1..=32 => Some(self.0 >> (31 + since) & 1 != 0),
+            // Whoever slept so long was not there; nobody knows any more.
+            _ => Some(false),
+        }
+    }
+}
+
+/// Who has a seat, in which round they last arrived (its last nine bits), and whether they have not left since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seat(u64);
+
+const ARRIVED: u64 = flag(0);
+const SEAT_ROUNDS: u64 = 1 << 9;
+
+impl Seat {
+    const fn arrived(owner: Owner, round: u64) -> Self {
+        Self(owner.word() | ARRIVED | ((round % SEAT_ROUNDS) * flag(1)))
+    }
+
+    /// The same seat for whoever comes.
+    const fn vacated(self) -> Self {
+        Self(self.0 & !(self.owner().word() | ARRIVED))
+    }
+
+    const fn owner(self) -> Owner {
+        Owner::of(self.0)
+    }
+
+    const fn round(self) -> u64 {
+        self.0 / flag(1) % SEAT_ROUNDS
+    }
+
+    fn has_arrived(self, round: u64) -> bool {
+        self.0 & ARRIVED != 0 && self.round() == round % SEAT_ROUNDS
+    }
+
+    /// Whether somebody may arrive in it: its last arrival was in an earlier round.
+    fn is_behind(self, round: u64) -> bool {
+        let age = round.wrapping_sub(self.round()) % SEAT_ROUNDS;
+        (1..SEAT_ROUNDS / 2).contains(&age)
+    }
+}
+
+impl RawBarrier {
+    pub(super) fn new(me: &Me, parties: usize) -> Self {
+        Self {
+            namespace: AtomicU64::new(me.namespace),
+            parties: AtomicU64::new(parties as u64),
+            round: AtomicU64::new(Round::FIRST.0),
+            watch: Watch::new(),
+        }
+    }
+
+    /// Where parties' names mean something.
+    pub(super) fn namespace(&self) -> u64 {
+        self.namespace.load(SeqCst)
+    }
+
+    /// How many seats there are.
+    pub(super) fn parties(&self) -> usize {
+        usize::try_from(self.parties.load(SeqCst)).unwrap_or(usize::MAX)
+    }
+
+    fn round(&self) -> Round {
+        Round(self.round.load(SeqCst))
+    }
+
+    /// Moves the round on, unless somebody else has, and wakes all.
+    fn step(&self, from: Round, to: Round) -> bool {
+        let stepped = self.round.compare_exchange(from.0, to.0, SeqCst, SeqCst).is_ok();
+        if stepped {
+            futex::wake(futex_half(&self.round), u32::MAX);
+        }
+        stepped
+    }
+
+    /// Whether the barrier is broken.
+    pub(super) fn is_broken(&self) -> bool {
+        self.round().is_broken()
+    }
+
+    /// Breaks the barrier.
+    pub(super) fn abort(&self) {
+        loop {
+            let round = self.round();
+            if round.is_broken() || self.step(round, round.broken()) {
+                return;
+            }
+        }
+    }
+}
+
+impl<'a> BarrierParts<'a> {
+    /// Arrives, and waits for the others; says whether the caller leads.
+    pub(super) fn wait(self, patience: impl FnOnce() -> Patience) -> Result<bool, LockError> {
+        let me = Me::now()?;
+        if me.namespace != self.head.namespace() {
+            return Err(LockError::ForeignNamespace);
+        }
+        loop {
+            let round = self.head.round();
+            if round.is_broken() {
+                return Err(LockError::Broken);
+            }
+            if let Some(seat) = self.arrive(me.process, round)? {
+                let result = self.wait_for_end(me.process, round.number(), patience());
+                if result.is_err() {
+                    // Who comes back after a reset arrives afresh.
+                    let arrived = Seat::arrived(me.process, round.number());
+                    change(seat, arrived, arrived.vacated());
+                }
+                return result;
+            }
+            // Everybody has arrived, and this is one more: it takes part in the next round.
+            if self.everybody_arrived(round.number()) {
+                self.head.step(round, round.next(true));
+            }
+        }
+    }
+
+    /// Begins a round in which nobody has a seat.
+    pub(super) fn reset(self) {
+        let next = loop {
+            let round = self.head.round();
+            if self.head.step(round, round.next(false)) {
+                break round.next(false).number();
+            }
+        };
+        // It belongs to the round before, lest it gets out of sight in many resets.
+        let empty = Seat::arrived(Owner::NOBODY, next.wrapping_sub(1)).vacated();
+        for seat in self.seats {
+            let now = load(seat);
+            // If it is not behind, somebody arrived in the new round already.
+            if now.is_behind(next) {
+                change(seat, now, empty);
+            }
+        }
+    }
+
+    /// How many have arrived in this round.
+    pub(super) fn waiting(self) -> usize {
+        let round = self.head.round().number();
+        self.seats.iter().filter(|seat| load(seat).has_arrived(round)).count()
+    }
+
+    /// Gives up the seats of this process in which nobody waits.
+    pub(super) fn leave(self) {
+        let Ok(me) = Me::now() else { return };
+        let round = self.head.round().number();
+        for seat in self.seats {
+            let now = load(seat);
+            if now.owner() == me.process && now.is_behind(round) {
+                change(seat, now, now.vacated());
+            }
+        }
+    }
+
+    /// Arrives in a seat: one that the process had, or a free one, or that of somebody who has not come yet. Nothing if all have
+    /// arrived.
+    fn arrive(self, me: Owner, round: Round) -> Result<Option<&'a AtomicU64>, LockError> {
+        let number = round.number();
+        for choice in [Choice::Own, Choice::Free, Choice::Others] {
+            for seat in self.seats {
+                let now = load(seat);
+                let chosen = match choice {
+                    Choice::Own => now.owner() == me,
+                    Choice::Free => now.owner() == Owner::NOBODY,
+                    Choice::Others => true,
+                };
+                if !chosen || !now.is_behind(number) {
+                    continue;
+                }
+                if choice == Choice::Others && is_dead(now.owner(), Life::Process) {
+                    self.head.step(round, round.broken());
+                    return Err(LockError::Broken);
+                }
+                if change(seat, now, Seat::arrived(me, number)) {
+                    return Ok(Some(seat));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn wait_for_end(
+        self,
+        me: Owner,
+        number: u64,
+        mut patience: Patience,
+    ) -> Result<bool, LockError> {
+        loop {
+            let round = self.head.round();
+            if let Some(whole) = round.end_of(number) {
+                return if whole { Ok(false) } else { Err(LockError::Broken) };
+            }
+            // Whoever came last may have died before it could say so.
+            if self.everybody_arrived(number) && self.head.step(round, round.next(true)) {
+                return Ok(true);
+            }
+            if patience.spin() {
+                continue;
+            }
+            match patience.rest(futex_half(&self.head.round), half(round.0)) {
+                Rest::Again => {}
+                Rest::Look => {
+                    if self.head.watch.is_due() && self.somebody_died(me) {
+                        self.head.step(round, round.broken());
+                    }
+                }
+                Rest::Over => {
+                    if self.head.step(round, round.broken()) {
+                        return Err(LockError::TimedOut);
+                    }
+                }
+            }
+        }
+    }
+
+    fn everybody_arrived(self, round: u64) -> bool {
+        self.seats.iter().all(|seat| load(seat).has_arrived(round))
+    }
+
+    fn somebody_died(self, me: Owner) -> bool {
+        let mut census = Census::taken_by(me, Life::Process);
+        self.seats.iter().any(|seat| census.finds_dead(load(seat).owner()))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Own,
+    Free,
+    Others,
+}
+
+fn load(seat: &AtomicU64) -> Seat {
+    Seat(seat.load(SeqCst))
+}
+
+fn change(seat: &AtomicU64, from: Seat, to: Seat) -> bool {
+    seat.compare_exchange(from.0, to.0, SeqCst, SeqCst).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_remember_how_those_before_ended() {
+        let mut round = Round::FIRST;
+        let ends: Vec<bool> = (0..100).map(|index| index % 3 == 0).collect();
+        for (index, whole) in ends.iter().enumerate() {
+            assert_eq!(round.end_of(round.number()), None);
+            assert_eq!(round.broken().end_of(round.number()), Some(false));
+            round = round.broken().next(*whole);
+            assert!(!round.is_broken());
+            for back in 0..=index.min(31) {
+                let number = round.number() - 1 - back as u64;
+                assert_eq!(round.end_of(number), Some(ends[index - back]), "{index} {back}");
+            }
+        }
+        let last = Round(NUMBER << 1);
+        assert_eq!(last.next(true).number(), 0);
+        assert_eq!(last.next(true).end_of(NUMBER), Some(true));
+    }
+
+    #[test]
+    fn seats_keep_their_round() {
+        let owner = Owner::new(77, 99);
+        for round in [1, 511, 512, 513, 1 << 20, NUMBER] {
+            let seat = Seat::arrived(owner, round);
+            assert!(seat.has_arrived(round) && !seat.is_behind(round));
+            assert!(seat.is_behind(round + 1) && !seat.has_arrived(round + 1));
+            assert!(!seat.is_behind(round.wrapping_sub(1)));
+            assert_eq!(seat.owner(), owner);
+            let free = seat.vacated();
+            assert_eq!((free.owner(), free.round()), (Owner::NOBODY, seat.round()));
+            assert!(
+                !free.has_arrived(round) && !free.is_behind(round) && free.is_behind(round + 1)
+            );
+        }
+        assert!(Seat(0).is_behind(Round::FIRST.number()));
+    }
+}

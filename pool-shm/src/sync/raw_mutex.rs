@@ -1,0 +1,152 @@
+//! One holder at a time, and no more than its word.
+//!
+//! ```text
+//!            ┌──────────────────── unlock ────────────────────┐
+//!            ▼                                                │
+//!          FREE ── lock ──▶ holder ── it died; next one ──▶ holder ── not repaired ──▶ UNRECOVERABLE
+//! ```
+//!
+//! Invariant: every arrow is one atomic step on the word, which names the holder. So whenever a holder is killed the word says
+//! that it holds, or that it does not, and that is true. Who is woken is a hint: waiters look by themselves
+//! ([`Patience`]).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{
+    error::LockError,
+    owner::{Me, Owner, flag, futex_half, half},
+    patience::{Patience, Rest},
+    stat::{Life, is_dead},
+};
+use crate::futex;
+
+const FREE: u64 = 0;
+/// Somebody may sleep on the word.
+const WAITERS: u64 = flag(0);
+/// Held by nobody, for ever.
+const UNRECOVERABLE: u64 = flag(1);
+
+/// The part of a mutex that lies in shared memory.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct RawMutex {
+    word: AtomicU64,
+    /// Where holders' names mean something. Never changes.
+    namespace: AtomicU64,
+}
+
+const _: () = assert!(size_of::<RawMutex>() == 16);
+
+/// How the lock was had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// From somebody who gave it back, or never had by anybody.
+    Given,
+    /// From somebody who died.
+    FromTheDead,
+}
+
+impl RawMutex {
+    pub(super) fn new(me: &Me) -> Self {
+        Self { word: AtomicU64::new(FREE), namespace: AtomicU64::new(me.namespace) }
+    }
+
+    /// Where holders' names mean something.
+    pub(super) fn namespace(&self) -> u64 {
+        // Relaxed: written before anybody else knows the lock.
+        self.namespace.load(Ordering::Relaxed)
+    }
+
+    /// Takes the lock for the calling thread.
+    #[inline]
+    pub(super) fn lock(
+        &self,
+        patience: impl FnOnce() -> Patience,
+    ) -> Result<(Taken, Owner), LockError> {
+        let me = Me::now()?;
+        if me.namespace != self.namespace() {
+            return Err(LockError::ForeignNamespace);
+        }
+        // Acquire: pairs with the Release in `unlock`.
+        let taken = self.step(FREE, me.thread.word(), Ordering::Acquire);
+        let how = if taken { Taken::Given } else { self.wait(me.thread, patience())? };
+        Ok((how, me.thread))
+    }
+
+    #[cold]
+    fn wait(&self, me: Owner, mut patience: Patience) -> Result<Taken, LockError> {
+        // Once it has slept, a waiter cannot know who else does, so it takes the mark along.
+        let mut mark = 0;
+        loop {
+            let seen = self.word.load(Ordering::Relaxed);
+            if seen == FREE {
+                if self.step(FREE, me.word() | mark, Ordering::Acquire) {
+                    return Ok(Taken::Given);
+                }
+                continue;
+            }
+            if seen == UNRECOVERABLE {
+                return Err(LockError::Unrecoverable);
+            }
+            if Owner::of(seen) == me {
+                return Err(LockError::WouldDeadlock);
+            }
+            if seen & WAITERS == 0 && patience.spin() {
+                continue;
+            }
+            let rest = if patience.is_over() {
+                Rest::Over
+            } else if seen & WAITERS == 0 && !self.step(seen, seen | WAITERS, Ordering::Relaxed) {
+                Rest::Again
+            } else {
+                mark = WAITERS;
+                patience.rest(futex_half(&self.word), half(seen | WAITERS))
+            };
+            if rest == Rest::Again {
+                continue;
+            }
+            if self.inherit(me) {
+                return Ok(Taken::FromTheDead);
+            }
+            if rest == Rest::Over && self.word.load(Ordering::Relaxed) != FREE {
+                return Err(LockError::TimedOut);
+            }
+        }
+    }
+
+    /// Takes the lock from a holder that has died, if it has.
+    fn inherit(&self, me: Owner) -> bool {
+        let seen = self.word.load(Ordering::Relaxed);
+        let holder = Owner::of(seen);
+        // The word is compared with what it was before the look, so only one can inherit. Others may sleep on it.
+        holder != Owner::NOBODY
+            && is_dead(holder, Life::Thread)
+            && self.step(seen, me.word() | WAITERS, Ordering::Acquire)
+    }
+
+    /// Gives the lock back. The caller holds it.
+    #[inline]
+    pub(super) fn unlock(&self) {
+        self.leave(FREE, 1);
+    }
+
+    /// Leaves the lock so that nobody gets it any more. The caller holds it.
+    pub(super) fn give_up(&self) {
+        self.leave(UNRECOVERABLE, u32::MAX);
+    }
+
+    #[inline]
+    fn leave(&self, state: u64, wake: u32) {
+        // Release: pairs with the Acquire of the next holder.
+        let was = self.word.swap(state, Ordering::Release);
+        debug_assert!(Me::is_thread(Owner::of(was)), "unlocked by somebody else");
+        if was & WAITERS != 0 {
+            futex::wake(futex_half(&self.word), wake);
+        }
+    }
+
+    #[inline]
+    fn step(&self, from: u64, to: u64, success: Ordering) -> bool {
+        self.word.compare_exchange(from, to, success, Ordering::Relaxed).is_ok()
+    }
+}

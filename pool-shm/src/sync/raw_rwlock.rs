@@ -1,0 +1,346 @@
+//! Several readers or one writer.
+//!
+//! A writer signs the word and waits until no reader is left; a reader signs a place in the table, then looks whether a
+//! writer has signed, and if so leaves again. One of the two sees the other: each stores, then loads (SeqCst, all four).
+//!
+//! ```text
+//!            ┌───────────────────────── unlock ─────────────────────────┐
+//!            ▼                                                          │
+//!          FREE ── write ──▶ writer, PENDING ── no reader left ──▶ writer ── died, not repaired ──▶ UNRECOVERABLE
+//! ```
+//!
+//! Invariant: every arrow, and taking or leaving a place, is one atomic step. A writer that dies while PENDING has changed nothing, and
+//! nobody hears of it. Places of dead readers are cleared by the writer that waits for them, or by a reader that finds none free.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use super::{
+    bell::Bell,
+    error::LockError,
+    owner::{Me, Owner, flag, futex_half, half},
+    patience::{Patience, Rest},
+    raw_mutex::Taken,
+    stat::{Life, is_dead},
+};
+use crate::futex;
+
+const FREE: u64 = 0;
+/// Somebody may sleep on the word.
+const WAITERS: u64 = flag(0);
+/// Held by nobody, for ever.
+const UNRECOVERABLE: u64 = flag(1);
+/// The writer still waits for readers.
+const PENDING: u64 = flag(2);
+
+/// The part of a lock for readers and writers that lies in shared memory, before the table of readers.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct RawRwLock {
+    word: AtomicU64,
+    /// Where holders' names mean something. Never changes.
+    namespace: AtomicU64,
+    /// Places in the table. Never changes.
+    places: AtomicU64,
+    /// How many places of dead readers were cleared.
+    reclaimed: AtomicU64,
+    /// Rings for readers that left while a writer was there.
+    left: Bell,
+    _unused: AtomicU32,
+}
+
+const _: () = assert!(size_of::<RawRwLock>() == 40);
+
+/// Both parts of it, in this process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RwLockParts<'a> {
+    pub(super) head: &'a RawRwLock,
+    pub(super) readers: &'a [AtomicU64],
+}
+
+/// What a reader was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// A place among the readers.
+    Reader(usize),
+    /// The lock of a writer that died: whoever comes next has to repair.
+    HeirOfWriter,
+}
+
+impl RawRwLock {
+    pub(super) fn new(me: &Me, places: usize) -> Self {
+        Self {
+            word: AtomicU64::new(FREE),
+            namespace: AtomicU64::new(me.namespace),
+            places: AtomicU64::new(places as u64),
+            reclaimed: AtomicU64::new(0),
+            left: Bell::new(),
+            _unused: AtomicU32::new(0),
+        }
+    }
+
+    /// Where holders' names mean something.
+    pub(super) fn namespace(&self) -> u64 {
+        self.namespace.load(SeqCst)
+    }
+
+    /// Places in the table.
+    pub(super) fn places(&self) -> usize {
+        usize::try_from(self.places.load(SeqCst)).unwrap_or(usize::MAX)
+    }
+
+    /// How many readers died while they held the lock, as far as somebody had to notice.
+    pub(super) fn reclaimed(&self) -> u64 {
+        self.reclaimed.load(SeqCst)
+    }
+}
+
+impl RwLockParts<'_> {
+    /// Takes the lock for the calling thread, to read.
+    pub(super) fn read(
+        self,
+        patience: impl FnOnce() -> Patience,
+    ) -> Result<(Admitted, Owner), LockError> {
+        let me = self.me()?;
+        if self.head.word.load(SeqCst) == FREE
+            && let Some(place) = self.enter(me)
+        {
+            return Ok((Admitted::Reader(place), me));
+        }
+        Ok((self.wait_to_read(me, patience())?, me))
+    }
+
+    /// Takes the lock for the calling thread, to write.
+    pub(super) fn write(
+        self,
+        patience: impl FnOnce() -> Patience,
+    ) -> Result<(Taken, Owner), LockError> {
+        let me = self.me()?;
+        if self.step(FREE, me.word() | PENDING) && self.readers_are_gone() {
+            self.head.word.fetch_and(!PENDING, SeqCst);
+            return Ok((Taken::Given, me));
+        }
+        let how = self.wait_to_write(me, patience());
+        Ok((how?, me))
+    }
+
+    /// Gives the place of a reader back.
+    pub(super) fn leave(self, place: usize) {
+        self.readers[place].store(FREE, SeqCst);
+        if self.head.word.load(SeqCst) != FREE {
+            self.head.left.ring();
+        }
+    }
+
+    /// Gives the lock of a writer back.
+    pub(super) fn unlock(self) {
+        self.set(FREE);
+    }
+
+    /// Leaves the lock of a writer so that nobody gets it any more.
+    pub(super) fn give_up(self) {
+        self.set(UNRECOVERABLE);
+    }
+
+    fn set(self, state: u64) {
+        let was = self.head.word.swap(state, SeqCst);
+        debug_assert!(Me::is_thread(Owner::of(was)), "unlocked by somebody else");
+        if was & WAITERS != 0 {
+            futex::wake(futex_half(&self.head.word), u32::MAX);
+        }
+    }
+
+    fn me(self) -> Result<Owner, LockError> {
+        let me = Me::now()?;
+        if me.namespace == self.head.namespace() {
+            Ok(me.thread)
+        } else {
+            Err(LockError::ForeignNamespace)
+        }
+    }
+
+    /// A place in the table that no writer objects to.
+    fn enter(self, me: Owner) -> Option<usize> {
+        let place = self.sit(me)?;
+        if self.head.word.load(SeqCst) == FREE {
+            return Some(place);
+        }
+        self.leave(place);
+        None
+    }
+
+    /// Signs a free place in the table.
+    fn sit(self, me: Owner) -> Option<usize> {
+        // Threads begin at different places, each always at the same one.
+        let first = me.id() as usize % self.readers.len();
+        let (before, from) = self.readers.split_at(first);
+        let places = from.iter().zip(first..).chain(before.iter().zip(0..));
+        let mut free = places.filter(|(place, _)| place.load(SeqCst) == FREE);
+        free.find(|(place, _)| place.compare_exchange(FREE, me.word(), SeqCst, SeqCst).is_ok())
+            .map(|(_, index)| index)
+    }
+
+    fn wait_to_read(self, me: Owner, mut patience: Patience) -> Result<Admitted, LockError> {
+        loop {
+            let seen = self.head.word.load(SeqCst);
+            if seen == FREE {
+                if let Some(place) = self.enter(me) {
+                    return Ok(Admitted::Reader(place));
+                }
+                if self.is_full() && self.reclaim() == 0 && self.is_full() {
+                    return Err(LockError::TooManyReaders { limit: self.readers.len() });
+                }
+                continue;
+            }
+            // One that reads again would wait for a writer that waits for it, unless that is dead.
+            let deadlock = seen != UNRECOVERABLE && self.reads(me);
+            let rest =
+                if deadlock { Rest::Over } else { self.wait_for_writer(me, seen, &mut patience)? };
+            if rest == Rest::Again {
+                continue;
+            }
+            match self.inherit(me) {
+                Some(Taken::FromTheDead) => return Ok(Admitted::HeirOfWriter),
+                // It had changed nothing, so there is nothing to repair: a reader need not write.
+                Some(Taken::Given) => self.unlock(),
+                None if rest == Rest::Over && self.head.word.load(SeqCst) != FREE => {
+                    return Err(if deadlock {
+                        LockError::WouldDeadlock
+                    } else {
+                        LockError::TimedOut
+                    });
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn wait_to_write(self, me: Owner, mut patience: Patience) -> Result<Taken, LockError> {
+        if self.reads(me) {
+            if Owner::of(self.head.word.load(SeqCst)) == me {
+                self.unlock();
+            }
+            return Err(LockError::WouldDeadlock);
+        }
+        // Once it has slept, a waiter cannot know who else does, so it takes the mark along.
+        let mut mark = 0;
+        loop {
+            let seen = self.head.word.load(SeqCst);
+            if Owner::of(seen) == me && seen & PENDING != 0 {
+                // Signed already, and there were readers.
+                return self.drain(&mut patience).map(|()| Taken::Given);
+            }
+            if seen == FREE {
+                self.step(FREE, me.word() | PENDING | mark);
+                continue;
+            }
+            let rest = self.wait_for_writer(me, seen, &mut patience)?;
+            mark = WAITERS;
+            if rest == Rest::Again {
+                continue;
+            }
+            match self.inherit(me) {
+                Some(Taken::FromTheDead) => return Ok(Taken::FromTheDead),
+                None if rest == Rest::Over && self.head.word.load(SeqCst) != FREE => {
+                    return Err(LockError::TimedOut);
+                }
+                // One that was PENDING: signed, and there may be readers.
+                Some(Taken::Given) | None => {}
+            }
+        }
+    }
+
+    /// Sleeps while the writer that `seen` names has signed.
+    fn wait_for_writer(
+        self,
+        me: Owner,
+        seen: u64,
+        patience: &mut Patience,
+    ) -> Result<Rest, LockError> {
+        if seen == UNRECOVERABLE {
+            return Err(LockError::Unrecoverable);
+        }
+        if Owner::of(seen) == me {
+            return Err(LockError::WouldDeadlock);
+        }
+        if seen & WAITERS == 0 && patience.spin() {
+            return Ok(Rest::Again);
+        }
+        if patience.is_over() {
+            return Ok(Rest::Over);
+        }
+        if seen & WAITERS == 0 && !self.step(seen, seen | WAITERS) {
+            return Ok(Rest::Again);
+        }
+        Ok(patience.rest(futex_half(&self.head.word), half(seen | WAITERS)))
+    }
+
+    /// Takes the word from a writer that has died, if it has. From one that was PENDING it is as if nobody had written.
+    fn inherit(self, me: Owner) -> Option<Taken> {
+        let seen = self.head.word.load(SeqCst);
+        let writer = Owner::of(seen);
+        let dead = writer != Owner::NOBODY && is_dead(writer, Life::Thread);
+        let pending = seen & PENDING;
+        (dead && self.step(seen, me.word() | WAITERS | pending)).then_some(if pending == 0 {
+            Taken::FromTheDead
+        } else {
+            Taken::Given
+        })
+    }
+
+    /// Waits until no reader is left. The word names the caller, PENDING; afterwards as one that writes, or not at all.
+    fn drain(self, patience: &mut Patience) -> Result<(), LockError> {
+        loop {
+            let ticket = self.head.left.listen();
+            if self.readers_are_gone() {
+                self.head.word.fetch_and(!PENDING, SeqCst);
+                return Ok(());
+            }
+            if patience.spin() {
+                continue;
+            }
+            match self.head.left.rest(ticket, patience) {
+                Rest::Again => {}
+                Rest::Look => {
+                    self.reclaim();
+                }
+                Rest::Over => {
+                    self.reclaim();
+                    if !self.readers_are_gone() {
+                        self.unlock();
+                        return Err(LockError::TimedOut);
+                    }
+                }
+            }
+        }
+    }
+
+    fn readers_are_gone(self) -> bool {
+        self.readers.iter().all(|place| place.load(SeqCst) == FREE)
+    }
+
+    fn is_full(self) -> bool {
+        self.readers.iter().all(|place| place.load(SeqCst) != FREE)
+    }
+
+    fn reads(self, me: Owner) -> bool {
+        self.readers.iter().any(|place| place.load(SeqCst) == me.word())
+    }
+
+    /// Clears the places of dead readers; says how many.
+    fn reclaim(self) -> usize {
+        let dead = self.readers.iter().filter(|place| {
+            let seen = place.load(SeqCst);
+            // The place is compared with what it was before the look: nobody else loses one.
+            seen != FREE
+                && is_dead(Owner::of(seen), Life::Thread)
+                && place.compare_exchange(seen, FREE, SeqCst, SeqCst).is_ok()
+        });
+        let count = dead.count();
+        self.head.reclaimed.fetch_add(count as u64, SeqCst);
+        count
+    }
+
+    fn step(self, from: u64, to: u64) -> bool {
+        self.head.word.compare_exchange(from, to, SeqCst, SeqCst).is_ok()
+    }
+}

@@ -1,0 +1,292 @@
+//! Locks between processes: what they keep apart, what a fork copies, and who counts as dead.
+
+#[path = "support/processes.rs"]
+mod processes;
+
+use std::{mem, thread, time::Duration};
+
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+use pool_shm::{
+    LockError, SegmentFault, SharedBarrier, SharedEvent, SharedMutex, SharedRwLock,
+    SharedSemaphore, exclusive_borrows,
+};
+use processes::{end_of, finish, run, start};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+/// Long enough for a dead holder to be noticed many times.
+const SHORT: Duration = Duration::from_millis(100);
+
+fn main() {
+    run(&[
+        ("processes_add_up", processes_add_up),
+        ("an_inherited_guard_unlocks_nothing", inherited_guards_unlock_nothing),
+        ("an_inherited_permit_gives_nothing_back", inherited_permits_give_nothing_back),
+        ("a_child_signs_for_itself", children_sign_for_themselves),
+        ("a_stopped_holder_is_not_dead", stopped_is_not_dead),
+        ("a_zombie_is_dead", zombies_are_dead),
+        ("the_dead_are_noticed_without_descriptors", noticed_without_descriptors),
+        ("permits_of_the_dead_come_back", permits_come_back),
+        ("an_event_is_seen_by_other_processes", events_are_seen),
+        ("a_dead_party_breaks_the_barrier", dead_parties_break),
+        ("who_leaves_in_peace_breaks_nothing", leaving_breaks_nothing),
+        ("a_lock_that_nobody_wants_costs_no_system_call", no_system_call),
+        ("a_lock_of_another_namespace_is_refused", namespaces_are_told_apart),
+    ]);
+}
+
+fn processes_add_up() {
+    let (mutex, lock) =
+        (SharedMutex::new(0u64).expect("mutex"), SharedRwLock::new(0u64).expect("lock"));
+    let children = [(); 4].map(|()| {
+        start(|| {
+            for _ in 0..10_000 {
+                *mutex.lock().expect("had") += 1;
+                *lock.write().expect("had") += 1;
+            }
+        })
+    });
+    children.into_iter().for_each(finish);
+    assert_eq!((*mutex.lock().expect("had"), *lock.read().expect("had")), (40_000, 40_000));
+}
+
+fn inherited_guards_unlock_nothing() {
+    let (mutex, lock) =
+        (SharedMutex::new(0u8).expect("mutex"), SharedRwLock::new(0u8).expect("lock"));
+    let mut held = Some((mutex.lock().expect("had"), lock.read().expect("had")));
+    finish(start(|| {
+        drop(held.take());
+        assert_eq!(exclusive_borrows(), 0);
+        assert!(matches!(mutex.try_lock(), Err(LockError::WouldBlock)));
+        assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)));
+        drop(lock.try_read().expect("had"));
+    }));
+    assert!(matches!(mutex.lock(), Err(LockError::WouldDeadlock)));
+    drop(held);
+    let mut held = Some(lock.write().expect("had"));
+    finish(start(|| {
+        drop(held.take());
+        assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)));
+    }));
+    drop(held);
+    assert!(mutex.lock().is_ok() && lock.write().is_ok());
+}
+
+fn inherited_permits_give_nothing_back() {
+    let semaphore = SharedSemaphore::new(1).expect("semaphore");
+    let mut permit = Some(semaphore.acquire().expect("had"));
+    finish(start(|| {
+        drop(permit.take());
+        assert!(matches!(semaphore.try_acquire(), Err(LockError::WouldBlock)));
+    }));
+    let mut permit = Some(permit.take().expect("still there"));
+    finish(start(|| permit.take().expect("a copy").consume()));
+    assert_eq!(semaphore.available(), 0);
+    drop(permit);
+    assert_eq!(semaphore.available(), 1);
+}
+
+fn children_sign_for_themselves() {
+    let mutex = SharedMutex::new(0u8).expect("mutex");
+    drop(mutex.lock().expect("had")); // the parent's name is known
+    let child = start(|| mem::forget(mutex.lock().expect("had")));
+    finish(child);
+    assert!(matches!(mutex.lock_timeout(LONG), Err(LockError::HolderDied(_))));
+}
+
+/// A child that calls `holds` and then does nothing for ever.
+fn holder(holds: impl FnOnce()) -> Pid {
+    let ready = SharedEvent::new().expect("event");
+    let child = start(|| {
+        holds();
+        ready.set();
+        loop {
+            thread::park();
+        }
+    });
+    assert!(ready.wait_timeout(LONG));
+    child
+}
+
+fn kill_and_reap(child: Pid) {
+    kill(child, Signal::SIGKILL).expect("kill");
+    assert_eq!(end_of(child), WaitStatus::Signaled(child, Signal::SIGKILL, false));
+}
+
+fn stopped_is_not_dead() {
+    let mutex = SharedMutex::new(0u8).expect("mutex");
+    let child = holder(|| mem::forget(mutex.lock().expect("had")));
+    kill(child, Signal::SIGSTOP).expect("stop");
+    let stopped = waitpid(child, Some(WaitPidFlag::WUNTRACED)).expect("waitpid");
+    assert_eq!(stopped, WaitStatus::Stopped(child, Signal::SIGSTOP));
+    assert!(matches!(mutex.lock_timeout(SHORT), Err(LockError::TimedOut)));
+    kill_and_reap(child);
+    assert!(matches!(mutex.lock_timeout(LONG), Err(LockError::HolderDied(_))));
+}
+
+fn zombies_are_dead() {
+    let lock = SharedRwLock::new(0u8).expect("lock");
+    let child = holder(|| mem::forget(lock.read().expect("had")));
+    assert!(matches!(lock.write_timeout(SHORT), Err(LockError::TimedOut)));
+    kill(child, Signal::SIGKILL).expect("kill");
+    drop(lock.write_timeout(LONG).expect("had"));
+    assert_eq!(lock.dead_readers(), 1);
+    end_of(child);
+}
+
+fn noticed_without_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    let mutex = SharedMutex::new(0u8).expect("mutex");
+    let child = holder(|| mem::forget(mutex.lock().expect("had")));
+    finish(start(|| {
+        drop(SharedMutex::new(0u8).expect("mutex").lock().expect("had")); // knows its own name
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limit");
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).expect("limit");
+        assert!(matches!(mutex.lock_timeout(SHORT), Err(LockError::TimedOut)));
+    }));
+    kill_and_reap(child);
+    finish(start(|| {
+        drop(SharedMutex::new(0u8).expect("mutex").lock().expect("had"));
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limit");
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).expect("limit");
+        match mutex.lock_timeout(LONG) {
+            Err(LockError::HolderDied(mut guard)) => guard.mark_repaired(),
+            other => panic!("{other:?}"),
+        }
+    }));
+    assert!(mutex.lock().is_ok());
+}
+
+fn permits_come_back() {
+    let semaphore = SharedSemaphore::new(2).expect("semaphore");
+    let child = holder(|| mem::forget(semaphore.acquire().expect("had")));
+    let ours = semaphore.acquire().expect("had");
+    assert!(matches!(semaphore.acquire_timeout(SHORT), Err(LockError::TimedOut)));
+    kill_and_reap(child);
+    drop(semaphore.acquire_timeout(LONG).expect("had"));
+    assert_eq!((semaphore.reclaimed(), semaphore.available()), (1, 1));
+    drop(ours);
+}
+
+fn events_are_seen() {
+    let (ping, pong) = (SharedEvent::new().expect("event"), SharedEvent::new().expect("event"));
+    let child = start(|| {
+        for _ in 0..1_000 {
+            ping.wait();
+            ping.clear();
+            pong.set();
+        }
+    });
+    for _ in 0..1_000 {
+        ping.set();
+        assert!(pong.wait_timeout(LONG));
+        pong.clear();
+    }
+    finish(child);
+}
+
+fn dead_parties_break() {
+    let barrier = SharedBarrier::new(2).expect("barrier");
+    // It dies between two waits.
+    let gone_through = SharedEvent::new().expect("event");
+    let child = start(|| {
+        barrier.wait_timeout(LONG).expect("both come");
+        gone_through.set();
+        loop {
+            thread::park();
+        }
+    });
+    barrier.wait_timeout(LONG).expect("both come");
+    assert!(gone_through.wait_timeout(LONG));
+    kill_and_reap(child);
+    assert!(matches!(barrier.wait_timeout(LONG), Err(LockError::Broken)));
+    assert!(matches!(barrier.wait(), Err(LockError::Broken)));
+
+    // One of three dies while it waits with another; the third never came.
+    let barrier = SharedBarrier::new(3).expect("barrier");
+    let child = start(|| drop(barrier.wait()));
+    let witness = start(|| {
+        assert!(matches!(barrier.wait_timeout(LONG), Err(LockError::Broken)));
+    });
+    while barrier.waiting() < 2 {
+        thread::yield_now();
+    }
+    kill_and_reap(child);
+    finish(witness);
+    barrier.reset();
+    assert!(!barrier.is_broken() && barrier.waiting() == 0);
+}
+
+fn leaving_breaks_nothing() {
+    let barrier = SharedBarrier::new(2).expect("barrier");
+    for _ in 0..20 {
+        let child = start(|| {
+            assert!(barrier.wait_timeout(LONG).is_ok());
+            barrier.leave();
+        });
+        assert!(barrier.wait_timeout(LONG).is_ok());
+        finish(child);
+    }
+}
+
+fn no_system_call() {
+    let (mutex, lock) =
+        (SharedMutex::new(0u64).expect("mutex"), SharedRwLock::new(0u64).expect("lock"));
+    let semaphore = SharedSemaphore::new(1).expect("semaphore");
+    let child = start(|| {
+        drop((mutex.lock(), lock.write(), semaphore.acquire())); // asks who it is
+        // SAFETY: from here on every system call but read, write and exit kills this process.
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
+        for _ in 0..1_000 {
+            *mutex.lock().expect("had") += 1;
+            *lock.write().expect("had") += 1;
+            drop(lock.read().expect("had"));
+            drop(semaphore.acquire().expect("had"));
+        }
+        // SAFETY: ends the only thread of this process.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    });
+    finish(child);
+    assert_eq!((*mutex.lock().expect("had"), *lock.read().expect("had")), (1_000, 1_000));
+}
+
+fn namespaces_are_told_apart() {
+    let mutex = SharedMutex::new(0u8).expect("mutex");
+    let (segment, slot) = (mutex.block().segment().clone(), mutex.block().slot());
+    let child = start(|| {
+        match unshare(CloneFlags::CLONE_NEWPID) {
+            Ok(()) => {}
+            Err(Errno::EPERM) => {
+                println!("no PID namespace can be made here: not tried");
+                return;
+            }
+            Err(errno) => panic!("{errno}"),
+        }
+        finish(start(|| {
+            // `/proc` still belongs to the first namespace, so nobody knows who this is.
+            assert!(matches!(mutex.lock(), Err(LockError::Unidentified { .. })));
+            unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+            let none: Option<&str> = None;
+            let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+            mount(none, "/", none, private, none).expect("private mounts");
+            mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).expect("mount");
+            assert!(matches!(mutex.lock(), Err(LockError::ForeignNamespace)));
+            let opened = SharedMutex::<u8>::open(segment.clone(), slot);
+            assert_eq!(opened.map(drop), Err(SegmentFault::ForeignNamespace));
+            let ours = SharedMutex::new(1u8).expect("a mutex of this namespace");
+            assert_eq!(*ours.lock().expect("had"), 1);
+        }));
+    });
+    finish(child);
+    assert!(mutex.lock().is_ok());
+}

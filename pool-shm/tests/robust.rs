@@ -1,0 +1,89 @@
+//! Kills processes at random moments while they lock, change and unlock, and sees what the others make of it.
+//!
+//! ```text
+//! cargo test -p pool-shm --release --test robust -- --kills 10000 --kind mutex --seed 7
+//! ```
+//!
+//! Without arguments it is short. For each kind it prints how many were killed, how many of them held what they had locked,
+//! and how long it took until somebody else had it. Nobody may wait for 2 s; shorter times are not judged.
+
+#[path = "robust/barrier.rs"]
+mod barrier;
+#[path = "robust/board.rs"]
+mod board;
+#[path = "robust/condvar.rs"]
+mod condvar;
+#[path = "robust/crew.rs"]
+mod crew;
+#[path = "robust/event.rs"]
+mod event;
+#[path = "robust/mutex.rs"]
+mod mutex;
+#[path = "robust/report.rs"]
+mod report;
+#[path = "robust/rwlock.rs"]
+mod rwlock;
+#[path = "robust/semaphore.rs"]
+mod semaphore;
+
+use std::{
+    env,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crew::Chance;
+use report::Report;
+
+/// One kind of lock: kills so many, or as many as time allows, and reports.
+type Kind = fn(&mut Run) -> Report;
+
+const KINDS: &[(&str, Kind)] = &[
+    ("mutex", mutex::run),
+    ("rwlock", rwlock::run),
+    ("semaphore", semaphore::run),
+    ("condvar", condvar::run),
+    ("event", event::run),
+    ("barrier", barrier::run),
+];
+
+/// How much is asked for.
+pub(crate) struct Run {
+    kills: usize,
+    until: Instant,
+    pub(crate) chance: Chance,
+}
+
+impl Run {
+    /// Whether to kill once more, after so many.
+    pub(crate) fn goes_on(&self, killed: usize) -> bool {
+        killed < self.kills && Instant::now() < self.until
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    let value = |name: &str| {
+        let position = arguments.iter().position(|argument| argument == name)?;
+        Some(arguments.get(position + 1).expect("a value behind the option").clone())
+    };
+    let number = |name| value(name).map(|text| text.parse::<u64>().expect("a number"));
+
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let seed = number("--seed").unwrap_or(since.as_nanos() as u64);
+    let wanted = number("--kills");
+    let only = value("--kind");
+    // With a number given, that many; otherwise as many as a few seconds allow.
+    let limit = Duration::from_secs(if wanted.is_some() { 600 } else { 5 });
+    let kills = wanted.unwrap_or(200) as usize;
+    println!("seed {seed}");
+
+    for (name, kind) in KINDS {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
+        nix::unistd::alarm::set(limit.as_secs() as u32 + 60);
+        let mut run = Run { kills, until: Instant::now() + limit, chance: Chance::new(seed) };
+        let report = kind(&mut run);
+        println!("test {name} ... ok: {report}");
+    }
+}

@@ -1,0 +1,96 @@
+//! What the processes of a scenario tell each other beside the lock under test.
+//!
+//! Invariant: each word is written by one process, or added to; all of it is atomics, so a kill leaves it readable.
+
+use std::{
+    ops::Deref,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
+
+use pool_shm::{Mapping, Segment};
+
+/// Workers there are at once.
+pub(crate) const WORKERS: usize = 3;
+/// Nobody may wait so long.
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
+
+/// The words. Times are monotonic nanoseconds.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Words {
+    /// Whether the worker held something when it last said so.
+    pub(crate) inside: [AtomicU64; WORKERS],
+    /// How often something was had, and when last, by each worker.
+    pub(crate) turns: [AtomicU64; WORKERS],
+    pub(crate) turn_at: [AtomicU64; WORKERS],
+    /// How often a death was reported to somebody, and when last.
+    pub(crate) reports: AtomicU64,
+    pub(crate) reported_at: AtomicU64,
+    /// For whatever else a scenario needs.
+    pub(crate) extra: [AtomicU64; 4],
+}
+
+/// The words in shared memory.
+pub(crate) struct Board(Mapping);
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        let segment = Segment::create("robust", size_of::<Words>() as u64).expect("a segment");
+        Self(segment.map().expect("a mapping"))
+    }
+
+    /// Notes that `worker` has what it wanted.
+    pub(crate) fn note_turn(&self, worker: usize) {
+        self.turns[worker].fetch_add(1, SeqCst);
+        self.turn_at[worker].store(now_ns(), SeqCst);
+    }
+
+    /// Notes that somebody was told of a death.
+    pub(crate) fn note_report(&self) {
+        self.reported_at.store(now_ns(), SeqCst);
+        self.reports.fetch_add(1, SeqCst);
+    }
+
+    /// When any worker but `but` had its last turn.
+    pub(crate) fn last_turn_but(&self, but: usize) -> u64 {
+        let others = (0..WORKERS).filter(|worker| *worker != but);
+        others.map(|worker| self.turn_at[worker].load(SeqCst)).max().expect("others")
+    }
+}
+
+impl Deref for Board {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        // SAFETY: the mapping has room for the words, is aligned to a page and zeroed, and atomics may be written by others.
+        unsafe { &*self.0.as_ptr().cast() }
+    }
+}
+
+/// Time since boot, the same in all processes.
+pub(crate) fn now_ns() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("a clock");
+    Duration::from(now).as_nanos() as u64
+}
+
+/// Polls until `value` gives something, and says how long after `start_ns` that was true, by the time it gives.
+///
+/// # Panics
+///
+/// After [`LIMIT`].
+pub(crate) fn wait_for(
+    what: &str,
+    start_ns: u64,
+    mut value: impl FnMut() -> Option<u64>,
+) -> Duration {
+    loop {
+        if let Some(at) = value() {
+            return Duration::from_nanos(at.saturating_sub(start_ns));
+        }
+        let waited = Duration::from_nanos(now_ns() - start_ns);
+        assert!(waited < LIMIT, "{what}: nothing after {waited:?}");
+        // The others need the CPUs; it is their time stamps that count.
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}

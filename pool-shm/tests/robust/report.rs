@@ -1,0 +1,36 @@
+//! What came of it, in one line.
+
+use std::{fmt, time::Duration};
+
+/// Counts and times of one kind.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) kills: usize,
+    /// From the kill of one that held something until somebody else had it.
+    pub(crate) after_holding: Vec<Duration>,
+    /// From the kill of one that held nothing, as far as it had come to say, until the others went on.
+    pub(crate) after_others: Vec<Duration>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} kills", self.kills)?;
+        for (what, times) in
+            [("while holding", &self.after_holding), ("otherwise", &self.after_others)]
+        {
+            let mut times = times.clone();
+            times.sort();
+            let Some(longest) = times.last() else { continue };
+            let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+            write!(
+                f,
+                "; {} {what}: p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, longest {longest:.1?}",
+                times.len(),
+                at(0.5),
+                at(0.99),
+                at(0.999),
+            )?;
+        }
+        Ok(())
+    }
+}

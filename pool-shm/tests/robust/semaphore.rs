@@ -1,0 +1,63 @@
+//! Two permits for three: those of the dead come back, and none too many.
+
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+
+use pool_shm::SharedSemaphore;
+
+use crate::{
+    Run,
+    board::{Board, LIMIT, WORKERS, now_ns, wait_for},
+    crew::{Chance, Crew},
+    report::Report,
+};
+
+pub(crate) fn run(run: &mut Run) -> Report {
+    let board = Board::new();
+    let semaphore = SharedSemaphore::new(2).expect("a semaphore");
+    let work = |worker: usize, mut chance: Chance| {
+        loop {
+            let permit = semaphore.acquire().expect("acquire");
+            board.inside[worker].store(1, SeqCst);
+            board.note_turn(worker);
+            chance.dawdle(Duration::from_micros(20));
+            board.inside[worker].store(0, SeqCst);
+            drop(permit);
+        }
+    };
+    let mut crew = Crew::start(&mut run.chance, work);
+    let mut report = Report::default();
+    while run.goes_on(report.kills) {
+        run.chance.dawdle(Duration::from_millis(1));
+        let worker = run.chance.below(WORKERS as u64) as usize;
+        let reclaimed = semaphore.reclaimed();
+        let killed = crew.kill(worker);
+        let late = run.chance.below(2) == 0;
+        if !late {
+            crew.reap(worker);
+        }
+        let after = wait_for("the next permit", killed, || {
+            Some(board.last_turn_but(worker)).filter(|at| *at > killed)
+        });
+        if late {
+            crew.reap(worker);
+        }
+        report.kills += 1;
+        if board.inside[worker].swap(0, SeqCst) == 1 {
+            let after = wait_for("the permit of the dead", killed, || {
+                (semaphore.reclaimed() > reclaimed).then(now_ns)
+            });
+            report.after_holding.push(after);
+        } else {
+            report.after_others.push(after);
+            // It may have died between taking the permit and saying so.
+            drop([(); 2].map(|()| semaphore.acquire_timeout(LIMIT).expect("both come back")));
+        }
+        assert!(semaphore.reclaimed() <= reclaimed + 1, "one permit came back twice");
+        crew.restart(worker, &mut run.chance);
+    }
+    drop(crew);
+    let both = [(); 2].map(|()| semaphore.acquire_timeout(LIMIT).expect("both are left"));
+    assert!(semaphore.try_acquire().is_err(), "there are too many");
+    drop(both);
+    report
+}
