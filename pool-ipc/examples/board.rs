@@ -91,7 +91,7 @@ fn work(ground: &Ground) {
                 BatchWriter::<Vec<u64>>::new(ground.block(results), BLOCK, (end - start) as usize),
             )
         };
-        me.set_results(&claim, results as u64);
+        me.set_results(&claim, results as u64, None);
         for item in start..end {
             me.set_progress(&claim, Progress { finished: item - start, begun: true });
             let number = numbers.decode(item as usize, &mut decoder).expect("numbers are numbers");

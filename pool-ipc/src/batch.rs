@@ -5,7 +5,8 @@
 //! * *fixed*: types whose archive has the very bytes of the value (`u64`, `[f32; 3]`, …) lie at
 //!   multiples of their size;
 //! * *table*: the block begins with one 64-bit end offset per value, archives follow. Value `k`
-//!   lies between the ends of `k - 1` and `k`, its root at its end.
+//!   lies between the ends of `k - 1` and `k`, its root at its end. Which segments the handles in
+//!   the values need stands at the end of the block (`manifest.rs`).
 //!
 //! Invariant: what was written of values `0..k` is complete before anyone is told of `k`, and never
 //! changes afterwards, so a reader may take the finished ones even if the writer died in the next.
@@ -14,7 +15,9 @@ use std::marker::PhantomData;
 
 use rkyv::Archive;
 
-use crate::{AlignedBytes, Decoder, Encoder, Wire, WireFault, view_bytes, wire::view_fixed};
+use crate::{
+    AlignedBytes, Decoder, Encoder, Manifest, Wire, WireFault, view_bytes, wire::view_fixed,
+};
 
 const ENTRY: usize = size_of::<u64>();
 
@@ -39,10 +42,14 @@ pub const fn head_len<T: Wire>(count: usize) -> usize {
 #[derive(Debug)]
 pub struct BatchWriter<T> {
     base: *mut u8,
+    /// Bytes for values: all of the block, but for the manifest.
     room: usize,
+    block: usize,
     capacity: usize,
     count: usize,
     position: usize,
+    /// Segments in the manifest.
+    segments: usize,
     values: PhantomData<fn(T)>,
 }
 
@@ -62,7 +69,8 @@ impl<T: Wire> BatchWriter<T> {
         debug_assert!(base.addr().is_multiple_of(AlignedBytes::ALIGN) && !base.is_null());
         debug_assert!(room >= head_len::<T>(capacity));
         let position = if is_fixed::<T>() { 0 } else { head_len::<T>(capacity) };
-        Self { base, room, capacity, count: 0, position, values: PhantomData }
+        let (block, values) = (room, PhantomData);
+        Self { base, room, block, capacity, count: 0, position, segments: 0, values }
     }
 
     /// Values written so far.
@@ -77,13 +85,26 @@ impl<T: Wire> BatchWriter<T> {
         self.count == self.capacity
     }
 
-    /// Bytes of the block in use.
+    /// Bytes of the block in use, without the manifest.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         if is_fixed::<T>() { head_len::<T>(self.count) } else { self.position }
     }
 
-    /// Appends `value`.
+    /// Where the block, which begins at byte `offset` of the arena, says which segments its values need.
+    #[must_use]
+    pub fn manifest(&self, offset: u64) -> Option<Manifest> {
+        Manifest::new(offset + self.room as u64, self.segments)
+    }
+
+    /// How many segments the values need.
+    #[inline]
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Appends `value`. The encoder has encoded nothing since its last message but values of this batch.
     ///
     /// # Errors
     ///
@@ -112,12 +133,33 @@ impl<T: Wire> BatchWriter<T> {
         } else {
             // SAFETY: the block is ours behind `position` (`new`).
             let end = unsafe { encoder.encode_at(value, self.base, self.room, self.position)? };
+            if encoder.segments().len() != self.segments {
+                self.extend_manifest(end, encoder)?;
+            }
             // SAFETY: the table has `capacity` entries, and `count < capacity`; the base is aligned.
             unsafe { self.base.cast::<u64>().add(self.count).write(end as u64) };
             self.position = end;
         }
         self.count += 1;
         Ok(())
+    }
+
+    /// Adds what the value up to `end` needs and those before did not.
+    #[cold]
+    fn extend_manifest(&mut self, end: usize, encoder: &mut Encoder) -> Result<(), WireFault> {
+        let segments = encoder.segments();
+        match Manifest::start(self.block, segments.len()) {
+            Some(room) if room >= end => {
+                // SAFETY: the block is ours behind the values, which end at `end`; its base is aligned.
+                unsafe { Manifest::write(self.base, self.block, segments, self.segments) };
+                (self.room, self.segments) = (room, segments.len());
+                Ok(())
+            }
+            _ => {
+                encoder.truncate_segments(self.segments);
+                Err(WireFault::Overflow)
+            }
+        }
     }
 
     /// Bytes the block must have for `value` to be pushed next.
@@ -129,23 +171,35 @@ impl<T: Wire> BatchWriter<T> {
         if is_fixed::<T>() {
             Ok(head_len::<T>(self.count + 1))
         } else {
-            encoder.measure(value, self.position)
+            let end = encoder.measure(value, self.position)?;
+            Ok(Manifest::room(end, encoder.measured_segments()))
         }
     }
 
     /// Moves the batch to a larger block: copies what is there and goes on writing in the new one.
     ///
+    /// # Panics
+    ///
+    /// When the block is too small.
+    ///
     /// # Safety
     ///
-    /// As [`BatchWriter::new`] for the new block, which does not overlap the old one, and
-    /// `room >= used_bytes()`.
-    pub unsafe fn move_to(&mut self, base: *mut u8, room: usize) {
+    /// As [`BatchWriter::new`] for the new block; the encoder is that of all values so far.
+    pub unsafe fn move_to(&mut self, base: *mut u8, room: usize, encoder: &Encoder) {
         let used = self.used_bytes();
-        debug_assert!(room >= used);
-        // SAFETY: both blocks are ours, maybe overlapping; pointers inside archives are relative.
-        unsafe { std::ptr::copy(self.base, base, used) };
-        self.base = base;
-        self.room = room;
+        let segments = &encoder.segments()[..self.segments];
+        let values = match segments {
+            [] => room,
+            _ => Manifest::start(room, segments.len()).unwrap_or(0),
+        };
+        assert!(values >= used, "the new block is the larger one");
+        // SAFETY: both blocks are ours, maybe overlapping; pointers inside archives are relative. What lies behind the
+        // values in the new block is ours too.
+        unsafe {
+            std::ptr::copy(self.base, base, used);
+            Manifest::write(base, room, segments, 0);
+        }
+        (self.base, self.room, self.block) = (base, values, room);
     }
 }
 
@@ -331,7 +385,7 @@ mod tests {
         assert_eq!(writer.push(&big, &mut encoder), Err(WireFault::Overflow));
         assert!(writer.room_for(&big, &mut encoder).unwrap() <= 4096);
         // SAFETY: as above.
-        unsafe { writer.move_to(large.as_mut_ptr(), 4096) };
+        unsafe { writer.move_to(large.as_mut_ptr(), 4096, &encoder) };
         writer.push(&big, &mut encoder).unwrap();
         // SAFETY: as above.
         let reader = unsafe { BatchReader::<Vec<u32>>::new(large.as_ptr(), 4096, 4) };

@@ -13,6 +13,7 @@ compile_error!("pool-ipc supports 64-bit Linux only");
 
 mod arena;
 mod bytes;
+mod manifest;
 mod primitive;
 mod sealed;
 mod wire;
@@ -22,10 +23,11 @@ pub mod board;
 
 pub use arena::{Arena, ArenaFull, Block, NoAddressSpace, default_limit, reservation};
 pub use bytes::AlignedBytes;
+pub use manifest::Manifest;
 pub use pool_shm::{SegmentFault, SegmentId};
 pub use rkyv;
-pub use sealed::{SealError, SealedArchive, SharedObject};
+pub use sealed::{ArchivedObject, SealError, SealedArchive, SharedObject};
 pub use wire::{
-    Decoder, Encoder, Encoding, Wire, WireCheck, WireDecode, WireEncode, WireFault, from_bytes,
-    to_bytes, view_bytes,
+    Decoder, Encoder, Encoding, SegmentBroker, Wire, WireCheck, WireDecode, WireEncode, WireFault,
+    from_bytes, to_bytes, view_bytes,
 };

@@ -177,6 +177,8 @@ fn a_cancelled_chunk_says_so_until_it_is_another() {
         timed: true,
         context: 8,
         context_offset: 9,
+        manifest: None,
+        context_manifest: None,
         audience: Audience::default(),
     };
     board.publish(0, &described);

@@ -2,7 +2,7 @@
 #![cfg(not(loom))]
 
 use pool_ipc::{
-    Decoder, Encoder, SegmentFault, Wire, WireFault, from_bytes,
+    Decoder, Encoder, SegmentFault, SharedObject, Wire, WireFault, from_bytes,
     rkyv::{
         Archive, Deserialize, Place, Serialize,
         rancor::{Fallible, Source},
@@ -192,4 +192,41 @@ fn a_handle_of_another_type_is_a_typed_error() {
     assert_eq!(fault::<_, SharedArray<f32>>(&wild), SegmentFault::OtherLength);
     let fine = (2u64, 8u64, tail(floats.block()));
     assert!(sent::<_, SharedArray<f32>>(&fine).unwrap().ptr_eq(&floats.slice(2..)));
+}
+
+#[test]
+fn objects_are_parts_of_messages_and_keep_what_they_hold() {
+    let array = SharedArray::from_slice(&[1u64; 20_000]).unwrap();
+    let id = array.block().segment().id();
+    let table = SharedObject::new(&(String::from("a"), vec![array.slice(3..5)])).unwrap();
+    drop(array);
+    type Table = SharedObject<(String, Vec<SharedArray<u64>>)>;
+    let back: Option<Vec<Table>> = sent(&Some(vec![table.clone(), table.clone()])).unwrap();
+    let back = back.unwrap();
+    assert_eq!((back[1].get().0.as_str(), back[1].1.len()), ("a", 1));
+    assert!(std::ptr::eq(back[0].get(), table.get()), "the same memory");
+    drop(table);
+    let (_, arrays) = back[0].decode().unwrap();
+    assert_eq!(arrays[0].to_vec(), [1, 1]);
+    drop((arrays, back));
+    assert!(SharedSegment::find(id).is_none());
+
+    // An object within an object.
+    let inner = SharedObject::new(&7u32).unwrap();
+    let outer = SharedObject::new(&vec![inner.clone()]).unwrap();
+    let back: SharedObject<Vec<SharedObject<u32>>> = sent(&outer).unwrap();
+    assert_eq!(*back.decode().unwrap()[0].get(), 7);
+}
+
+#[test]
+fn an_object_of_another_type_is_a_typed_error() {
+    let object = SharedObject::new(&vec![1u32]).unwrap();
+    let fault = Err(WireFault::Segment(SegmentFault::OtherElement));
+    assert_eq!(sent::<_, SharedObject<Vec<u64>>>(&object).map(drop), fault);
+    let array = SharedArray::<u32>::new(1).unwrap();
+    // Bytes that pass for a handle to an object and lead to memory that can be written to.
+    let forged = sent::<_, SharedObject<Vec<u32>>>(&(vec![0u32], Bytes(array.block().clone())));
+    assert!(forged.is_err());
+    let nothing = sent::<_, SharedObject<Vec<u32>>>(&Vec::<u32>::new());
+    assert_eq!(nothing.map(drop), Err(WireFault::Segment(SegmentFault::NotSent)));
 }

@@ -66,7 +66,7 @@ fn cross<T: Wire + PartialEq + Debug>(fixed: bool, values: &[T]) {
             let mut next = AlignedBytes::new();
             next.resize(needed);
             // SAFETY: the new block is ours, aligned, apart from the old one and larger.
-            unsafe { writer.move_to(next.as_mut_ptr(), needed) };
+            unsafe { writer.move_to(next.as_mut_ptr(), needed, &encoder) };
             (larger, room) = (next, needed);
         }
         writer.push(value, &mut encoder).expect("there is room");

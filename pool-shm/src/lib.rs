@@ -48,7 +48,9 @@ pub use {
     exclusive::{Exclusive, exclusive_borrows},
     fork_mark::ForkMark,
     mapping::Mapping,
-    object::{Block, ElementType, Kind, SegmentFault, SegmentId, Shape, SharedSegment},
+    object::{
+        Block, ElementType, Kind, SegmentFault, SegmentId, SegmentWatcher, Shape, SharedSegment,
+    },
     segment::Segment,
     sync::{
         LockError, SharedBarrier, SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex,

@@ -30,7 +30,7 @@ fn chunk(job: JobId, offset: u64, first: u64, len: u32) -> Chunk {
 
 fn outcome(end: End, finished: u32, begun: bool) -> Outcome {
     let progress = Progress { finished, begun };
-    Outcome { end, progress, results: 0, nanos: 0, failure: (0, 0) }
+    Outcome { end, progress, results: 0, manifest: None, nanos: 0, failure: (0, 0) }
 }
 
 /// Actions as short words, for comparison.

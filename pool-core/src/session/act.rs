@@ -181,5 +181,7 @@ fn describe(chunk: &Chunk) -> Description {
         timed: chunk.timed,
         context: chunk.context.0,
         context_offset: chunk.context.1,
+        manifest: None,
+        context_manifest: None,
     }
 }

@@ -279,7 +279,7 @@ impl<F: Form> Results<F> {
             desk.in_hand.get_or_insert_with(|| Box::new(NotBegun));
             return Err(Stop::End(End::Full));
         };
-        desk.claimer.set_results(claim, block.offset);
+        desk.claimer.set_results(claim, block.offset, None);
         // SAFETY: the block is ours, aligned, of at least `head` bytes, and stays so until `finish`
         // lends it; nobody reads results that the progress word does not count.
         let writer = unsafe { BatchWriter::new(desk.arena.ptr(block), block.len as usize, count) };
@@ -314,9 +314,15 @@ impl<F: Form> Results<F> {
             if larger.is_none() {
                 let old = desk.arena.alloc(self.block.len);
                 self.block = old.expect("what was freed just now can be had again");
-                desk.claimer.set_results(claim, self.block.offset);
+                desk.claimer.set_results(claim, self.block.offset, None);
                 // SAFETY: as in `begin`; no value was written yet.
-                unsafe { self.writer.move_to(desk.arena.ptr(self.block), self.block.len as usize) };
+                unsafe {
+                    self.writer.move_to(
+                        desk.arena.ptr(self.block),
+                        self.block.len as usize,
+                        &desk.encoder,
+                    )
+                };
             }
             if let Some(block) = larger {
                 return self.push_into(desk, claim, block, false, &output);
@@ -344,8 +350,8 @@ impl<F: Form> Results<F> {
     ) -> Result<(), Stop> {
         // SAFETY: the new block is ours and larger than what is used of the old one; it may be the
         // old one's memory only when nothing was written yet (then no byte is copied).
-        unsafe { self.writer.move_to(desk.arena.ptr(block), block.len as usize) };
-        desk.claimer.set_results(claim, block.offset);
+        unsafe { self.writer.move_to(desk.arena.ptr(block), block.len as usize, &desk.encoder) };
+        desk.claimer.set_results(claim, block.offset, None);
         let old = std::mem::replace(&mut self.block, block);
         if free_old {
             desk.arena.free(old);

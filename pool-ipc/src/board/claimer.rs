@@ -2,13 +2,16 @@
 
 use super::{
     layout::Slot,
-    slot::{Audience, Description, End, Progress},
+    slot::{Audience, Description, End, Progress, RESULT_MANIFEST},
     table::Board,
     word::{MAX_INCARNATION, State, Word},
 };
-use crate::primitive::{
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
-    prefetch_for_reading, prefetch_for_writing, wait,
+use crate::{
+    Manifest,
+    primitive::{
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
+        prefetch_for_reading, prefetch_for_writing, wait,
+    },
 };
 
 /// One incarnation at its place.
@@ -283,9 +286,18 @@ impl Claimer {
         self.cell(claim).set_progress(claim.generation, progress);
     }
 
-    /// Says where in the claimer's arena the results begin.
-    pub fn set_results(&self, claim: &Claim, offset: u64) {
-        self.cell(claim).results.store(offset, Relaxed);
+    /// Says where in the claimer's arena the results begin, and which segments their handles need. To be
+    /// said before the progress that counts those results.
+    pub fn set_results(&self, claim: &Claim, offset: u64, manifest: Option<Manifest>) {
+        let cell = self.cell(claim);
+        let flag = match manifest {
+            Some(manifest) => {
+                cell.result_manifest.store(manifest.pack(), Relaxed);
+                RESULT_MANIFEST
+            }
+            None => 0,
+        };
+        cell.results.store(offset | flag, Relaxed);
     }
 
     /// Whether the publisher asked to stop between two items.

@@ -92,7 +92,9 @@ pub(super) struct Slot {
     pub(super) signature: AtomicU64,
     pub(super) context_offset: AtomicU64,
     pub(super) cancelled: AtomicU64,
-    pub(super) _publisher_rest: [AtomicU64; 5],
+    pub(super) manifest: AtomicU64,
+    pub(super) context_manifest: AtomicU64,
+    pub(super) _publisher_rest: [AtomicU64; 3],
 
     pub(super) progress: AtomicU64,
     pub(super) results: AtomicU64,
@@ -100,7 +102,8 @@ pub(super) struct Slot {
     pub(super) nanos: AtomicU64,
     pub(super) failure: AtomicU64,
     pub(super) failure_len: AtomicU64,
-    pub(super) _claimer_rest: [AtomicU64; 10],
+    pub(super) result_manifest: AtomicU64,
+    pub(super) _claimer_rest: [AtomicU64; 9],
 }
 
 #[cfg(not(loom))]

@@ -23,6 +23,8 @@ fn slot() -> Slot {
         signature: zero(),
         context_offset: zero(),
         cancelled: zero(),
+        manifest: zero(),
+        context_manifest: zero(),
         _publisher_rest: std::array::from_fn(|_| zero()),
         progress: zero(),
         results: zero(),
@@ -30,6 +32,7 @@ fn slot() -> Slot {
         nanos: zero(),
         failure: zero(),
         failure_len: zero(),
+        result_manifest: zero(),
         _claimer_rest: std::array::from_fn(|_| zero()),
     }
 }

@@ -6,10 +6,21 @@
 //! Relaxed words — all but `progress`, which a survivor reads without a transition.
 
 use super::layout::Slot;
-use crate::primitive::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+use crate::{
+    Manifest,
+    primitive::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
+
+const IN_HAND: u64 = 1;
+const TIMED: u64 = 2;
+/// Which of the manifests there are; what their words say otherwise is left over.
+const MANIFEST: u64 = 4;
+const CONTEXT_MANIFEST: u64 = 8;
+/// The same for results, in the word that says where they begin: no arena is as large.
+pub(super) const RESULT_MANIFEST: u64 = 1 << 63;
 
 /// Who may claim a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +69,10 @@ pub struct Description {
     pub context: u64,
     /// Where in the publisher's arena the context lies.
     pub context_offset: u64,
+    /// Which segments the items' handles need.
+    pub manifest: Option<Manifest>,
+    /// The same for the context.
+    pub context_manifest: Option<Manifest>,
 }
 
 /// How far the items of a chunk have come: one word, two plain stores per item.
@@ -94,6 +109,8 @@ pub struct Outcome {
     pub progress: Progress,
     /// Where in its arena the batch of results begins (of as many values as the chunk has items).
     pub results: u64,
+    /// Which segments the results' handles need, likewise.
+    pub manifest: Option<Manifest>,
     /// How long the chunk ran, in nanoseconds, if the description asked for it.
     pub nanos: u64,
     /// Where in its arena the encoded failure lies, with its length in bytes.
@@ -107,7 +124,16 @@ impl Slot {
         self.function.store(d.function, Relaxed);
         self.items.store(d.items, Relaxed);
         self.range.store(u64::from(d.start) << 32 | u64::from(d.end), Relaxed);
-        let flags = u64::from(d.in_hand) | u64::from(d.timed) << 1;
+        let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
+        let mut flags = flag(d.in_hand, IN_HAND) | flag(d.timed, TIMED);
+        if let Some(manifest) = d.manifest {
+            flags |= MANIFEST;
+            self.manifest.store(manifest.pack(), Relaxed);
+        }
+        if let Some(manifest) = d.context_manifest {
+            flags |= CONTEXT_MANIFEST;
+            self.context_manifest.store(manifest.pack(), Relaxed);
+        }
         self.shape.store(u64::from(d.capacity) << 32 | flags, Relaxed);
         self.context.store(d.context, Relaxed);
         // The rest is the same for all chunks of a job: a line that claimers have read is left to
@@ -119,6 +145,9 @@ impl Slot {
 
     pub(super) fn description(&self) -> Description {
         let (range, shape) = (self.range.load(Relaxed), self.shape.load(Relaxed));
+        let manifest = |flag, word: &AtomicU64| {
+            if shape & flag == 0 { None } else { Manifest::unpack(word.load(Relaxed)) }
+        };
         Description {
             audience: Audience::default(),
             record: self.record.load(Relaxed),
@@ -128,10 +157,12 @@ impl Slot {
             capacity: (shape >> 32) as u32,
             start: (range >> 32) as u32,
             end: range as u32,
-            in_hand: shape & 1 != 0,
-            timed: shape & 2 != 0,
+            in_hand: shape & IN_HAND != 0,
+            timed: shape & TIMED != 0,
             context: self.context.load(Relaxed),
             context_offset: self.context_offset.load(Relaxed),
+            manifest: manifest(MANIFEST, &self.manifest),
+            context_manifest: manifest(CONTEXT_MANIFEST, &self.context_manifest),
         }
     }
 
@@ -149,6 +180,7 @@ impl Slot {
     pub(super) fn outcome(&self, generation: u32) -> Outcome {
         // Acquire: pairs with the Release in `set_progress`.
         let progress = self.progress.load(Acquire);
+        let results = self.results.load(Relaxed);
         let progress = if (progress >> 32) as u32 == generation { progress as u32 } else { 0 };
         Outcome {
             end: match self.end.load(Relaxed) {
@@ -159,7 +191,11 @@ impl Slot {
                 _ => End::Unknown,
             },
             progress: Progress { finished: progress >> 1, begun: progress & 1 != 0 },
-            results: self.results.load(Relaxed),
+            results: results & !RESULT_MANIFEST,
+            manifest: match results & RESULT_MANIFEST {
+                0 => None,
+                _ => Manifest::unpack(self.result_manifest.load(Relaxed)),
+            },
             nanos: self.nanos.load(Relaxed),
             failure: (self.failure.load(Relaxed), self.failure_len.load(Relaxed)),
         }

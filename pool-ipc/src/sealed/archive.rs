@@ -4,7 +4,7 @@
 //! sees the same ones for ever; what was checked once stays checked. The segments of the handles in the value live as
 //! long as this does.
 
-use std::{error, fmt, marker::PhantomData};
+use std::{any::TypeId, error, fmt, marker::PhantomData};
 
 use pool_shm::{Block, ElementType, Kind, SegmentFault, SegmentId, Shape, SharedSegment};
 
@@ -73,7 +73,7 @@ impl SealedArchive {
         std::iter::once(self.block.segment()).chain(&self.held)
     }
 
-    /// Checks the archive and makes the value.
+    /// Makes the value, from an archive that is checked unless that was done before.
     ///
     /// # Errors
     ///
@@ -81,16 +81,24 @@ impl SealedArchive {
     pub fn decode<T: Wire>(&self) -> Result<T, WireFault> {
         let mut decoder = Decoder::new();
         decoder.set_segments(&self.held.iter().map(SharedSegment::id).collect::<Vec<SegmentId>>());
-        decoder.decode(self.bytes())
+        decoder.build(self.view::<T>()?)
     }
 
-    /// Checks the archive and reads it in place.
+    /// Reads the archive in place, checked unless that was done before: once in each process for all handles to it.
     ///
     /// # Errors
     ///
     /// [`WireFault::Invalid`] when it is not one of a `T`.
     pub fn view<T: Wire>(&self) -> Result<&T::Archived, WireFault> {
-        view_bytes::<T>(self.bytes())
+        let (segment, of) = (self.block.segment(), TypeId::of::<T>());
+        if segment.checked() == Some(of) {
+            // SAFETY: the same bytes were found to be an archive of a `T`, and cannot change.
+            return Ok(unsafe { rkyv::access_unchecked::<T::Archived>(self.bytes()) });
+        }
+        let root = view_bytes::<T>(self.bytes())?;
+        // SAFETY: sealed (`new` and `open` have seen to it) and checked.
+        unsafe { segment.set_checked(of) };
+        Ok(root)
     }
 
     /// Has every page of it in this process's page table, without reading more than one byte of each. System tools then

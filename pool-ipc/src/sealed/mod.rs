@@ -1,9 +1,11 @@
 //! One value's archive in memory that nobody can change any more.
 //!
-//! `archive.rs` is the memory, whatever the type; `object.rs` reads it as the type it is of.
+//! `archive.rs` is the memory, whatever the type; `object.rs` reads it as the type it is of, `wire.rs` sends it.
 
 mod archive;
 mod object;
+mod wire;
 
 pub use archive::{SealError, SealedArchive};
 pub use object::SharedObject;
+pub use wire::ArchivedObject;

@@ -18,6 +18,9 @@ use crate::{Wire, WireFault, rkyv::Archive};
 /// assert_eq!(words[1].len(), 4);
 /// # Ok::<(), pool_ipc::SealError>(())
 /// ```
+///
+/// Copies of it are handles to the same memory, and are themselves [`Wire`]: items, results, parts of other values. The
+/// shared objects whose handles lie in the value live as long as it does.
 pub struct SharedObject<T: Wire> {
     archive: SealedArchive,
     /// Within the archive.
@@ -48,6 +51,12 @@ impl<T: Wire> SharedObject<T> {
     pub fn read(archive: SealedArchive) -> Result<Self, WireFault> {
         let root = NonNull::from(archive.view::<T>()?);
         Ok(Self { archive, root })
+    }
+
+    /// The value in its archived form; dereferencing gives the same.
+    #[must_use]
+    pub fn get(&self) -> &T::Archived {
+        self
     }
 
     /// The archive that is read.

@@ -1,6 +1,6 @@
 //! The decoder: checks an archive and makes the value from it.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use rkyv::{
     api::{access_with_context, deserialize_using},
@@ -11,7 +11,7 @@ use rkyv::{
 
 use pool_shm::SegmentId;
 
-use super::{Wire, WireFault, segments::Sent};
+use super::{SegmentBroker, Wire, WireFault, segments::Sent};
 
 /// How deep pointers in an archive may be nested: what checks and decodes it is recursive, and bytes that
 /// somebody damaged must not end in a stack overflow. An unoptimised build manages twice as many on a
@@ -37,7 +37,13 @@ impl Decoder {
         Self::default()
     }
 
-    /// Sets the table of segments that came with the message.
+    /// Asks `broker` for segments that are not mapped here.
+    pub fn set_broker(&mut self, broker: Arc<dyn SegmentBroker>) {
+        self.segments.broker = Some(broker);
+    }
+
+    /// Sets the table of segments that came with the message: empty, if there is none.
+    #[inline]
     pub fn set_segments(&mut self, ids: &[SegmentId]) {
         self.segments.replace(ids);
     }

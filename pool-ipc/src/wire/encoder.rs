@@ -7,7 +7,7 @@
 //! [`Encoding`] can be written to, but not made, started or taken apart. So safe code cannot put
 //! another one, or another block, in the place of the one that runs.
 
-use std::{alloc::Layout, fmt, ptr::NonNull};
+use std::{alloc::Layout, fmt, ptr::NonNull, sync::Arc};
 
 use pool_shm::SharedSegment;
 use rkyv::{
@@ -16,7 +16,7 @@ use rkyv::{
     ser::{Allocator, Positional, Writer},
 };
 
-use super::{Wire, WireFault, scratch::Scratch, segments::Given};
+use super::{SegmentBroker, Wire, WireFault, scratch::Scratch, segments::Given};
 
 /// The serializer that a [`Wire`] type is encoded with.
 pub type WireEncode = Strategy<Encoding, WireFault>;
@@ -25,6 +25,8 @@ pub type WireEncode = Strategy<Encoding, WireFault>;
 #[derive(Debug)]
 pub struct Encoder {
     encoding: Encoding,
+    /// Segments that the table would have had after the last measurement.
+    measured: usize,
 }
 
 /// An encoding that runs: what a type's `Serialize` writes to.
@@ -39,7 +41,7 @@ pub struct Encoding {
     room: usize,
     position: usize,
     /// Only count: there is no block, and `room` bounds nothing.
-    counting: bool,
+    pub(super) counting: bool,
     scratch: Scratch,
     pub(super) segments: Given,
 }
@@ -61,7 +63,13 @@ impl Encoder {
                 scratch: Scratch::new(),
                 segments: Given::default(),
             },
+            measured: 0,
         }
+    }
+
+    /// Has the segments of handles registered with `broker` before they are sent.
+    pub fn set_broker(&mut self, broker: Arc<dyn SegmentBroker>) {
+        self.encoding.segments.broker = Some(broker);
     }
 
     /// Writes the archive of `value` into the block at `base`, behind position `at`; returns the
@@ -122,6 +130,7 @@ impl Encoder {
         let given = encoding.segments.segments().len();
         let result = serialize_using::<_, WireFault>(value, encoding);
         if counting || result.is_err() {
+            self.measured = encoding.segments.segments().len();
             encoding.segments.truncate(given);
         }
         result.map(|_| encoding.position)
@@ -129,9 +138,20 @@ impl Encoder {
 
     /// The segments of the handles that were encoded since [`take_segments`](Self::take_segments), but for values that
     /// failed: the message's table.
+    #[inline]
     #[must_use]
     pub fn segments(&self) -> &[SharedSegment] {
         self.encoding.segments.segments()
+    }
+
+    /// How many segments the table would have had if the value that was measured last had been encoded.
+    pub(crate) fn measured_segments(&self) -> usize {
+        self.measured
+    }
+
+    /// Takes back the segments of values that do not become part of the message after all.
+    pub(crate) fn truncate_segments(&mut self, len: usize) {
+        self.encoding.segments.truncate(len);
     }
 
     /// Begins a new message, with an empty table. The segments of the last one live as long as they are kept.

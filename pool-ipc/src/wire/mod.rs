@@ -13,5 +13,6 @@ pub(crate) use decoder::view_fixed;
 pub use decoder::{Decoder, WireCheck, WireDecode};
 pub use encoder::{Encoder, Encoding, WireEncode};
 pub use fault::WireFault;
+pub use segments::SegmentBroker;
 pub use whole::{from_bytes, to_bytes, view_bytes};
 pub use wire_trait::Wire;

@@ -1,9 +1,11 @@
 //! The table of segments that travel with a message.
 //!
 //! Bytes on the board carry no descriptor: a handle of a shared object writes the index of its segment in this table, and whoever
-//! decodes finds the identity there.
+//! decodes finds the identity there. A broker leads from the identity to the segment.
 //!
 //! Invariant: while a handle to an object lies in a message that the sender still keeps, the sender keeps its segment.
+
+use std::{fmt, sync::Arc};
 
 use pool_shm::{
     SegmentFault, SegmentId, SharedSegment,
@@ -12,50 +14,96 @@ use pool_shm::{
 
 use super::{Decoder, Encoding};
 
+/// Leads other processes to the segments of this one, and this one to theirs.
+pub trait SegmentBroker: Send + Sync {
+    /// Sees to it that others can have the segment as long as this process has it. Called before the first handle to an object in
+    /// it is sent.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps others from having it.
+    fn register(&self, segment: &SharedSegment) -> Result<(), SegmentFault>;
+
+    /// A segment that is not mapped here.
+    ///
+    /// # Errors
+    ///
+    /// [`SegmentFault::Gone`] if nobody has it any more; whatever keeps it from being mapped.
+    fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault>;
+}
+
 /// What an encoding met: segments in the order of their first handle, each once, and alive.
-#[derive(Debug, Default)]
-pub(super) struct Given(Vec<SharedSegment>);
+#[derive(Default)]
+pub(super) struct Given {
+    segments: Vec<SharedSegment>,
+    pub(super) broker: Option<Arc<dyn SegmentBroker>>,
+}
 
 impl Given {
+    #[inline]
     pub(super) fn segments(&self) -> &[SharedSegment] {
-        &self.0
+        &self.segments
     }
 
     /// Forgets all but the first `len` segments.
     pub(super) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
+        self.segments.truncate(len);
     }
 
     pub(super) fn take(&mut self) -> Vec<SharedSegment> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.segments)
     }
 }
 
 /// What came with a message.
-#[derive(Debug, Default)]
-pub(super) struct Sent(Vec<SegmentId>);
+#[derive(Default)]
+pub(super) struct Sent {
+    ids: Vec<SegmentId>,
+    pub(super) broker: Option<Arc<dyn SegmentBroker>>,
+}
 
 impl Sent {
+    #[inline]
     pub(super) fn replace(&mut self, ids: &[SegmentId]) {
-        self.0.clear();
-        self.0.extend_from_slice(ids);
+        self.ids.clear();
+        self.ids.extend_from_slice(ids);
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.ids).finish()
     }
 }
 
 impl GiveSegment for Encoding {
     fn give_segment(&mut self, segment: &SharedSegment) -> Result<u32, SegmentFault> {
-        let given = &mut self.segments.0;
-        let index = given.iter().position(|known| known == segment).unwrap_or_else(|| {
-            given.push(segment.clone());
-            given.len() - 1
-        });
-        u32::try_from(index).map_err(|_| SegmentFault::NotCarried)
+        let given = &mut self.segments;
+        // From the end: values that follow each other tend to have the same.
+        if let Some(index) = given.segments.iter().rposition(|known| known == segment) {
+            return Ok(index as u32);
+        }
+        if given.segments.len() == crate::Manifest::MOST {
+            return Err(SegmentFault::NotCarried);
+        }
+        if let Some(broker) = &given.broker
+            && !self.counting
+        {
+            broker.register(segment)?;
+        }
+        given.segments.push(segment.clone());
+        Ok(given.segments.len() as u32 - 1)
     }
 }
 
 impl TakeSegment for Decoder {
     fn take_segment(&mut self, index: u32) -> Result<SharedSegment, SegmentFault> {
-        let id = self.segments.0.get(index as usize).ok_or(SegmentFault::NotSent)?;
-        SharedSegment::find(*id).ok_or(SegmentFault::Gone)
+        let Sent { ids, broker } = &self.segments;
+        let id = *ids.get(index as usize).ok_or(SegmentFault::NotSent)?;
+        match (SharedSegment::find(id), broker) {
+            (Some(known), _) => Ok(known),
+            (None, Some(broker)) => broker.fetch(id),
+            (None, None) => Err(SegmentFault::Gone),
+        }
     }
 }

@@ -71,7 +71,7 @@ fn a_slot_is_used_again() {
                 let tag = tag(&me, &claim);
                 assert_eq!(item.get(), tag);
                 result.set(100 + tag);
-                me.set_results(&claim, u64::from(tag));
+                me.set_results(&claim, u64::from(tag), None);
                 me.set_progress(&claim, DONE);
                 let _ = me.report(claim, End::Failed, u64::from(tag), (u64::from(tag), 7));
             }
@@ -128,7 +128,7 @@ fn a_word_hands_over_the_account() {
             }
         });
         result.set(5);
-        me.set_results(&claim, 6);
+        me.set_results(&claim, 6, None);
         let _ = me.report(claim, End::Full, 7, (8, 9));
         publisher.join().unwrap();
     });

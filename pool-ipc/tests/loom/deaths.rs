@@ -47,7 +47,7 @@ impl Job {
         if !goes_on() {
             return true;
         }
-        me.set_results(&claim, u64::from(me.incarnation()));
+        me.set_results(&claim, u64::from(me.incarnation()), None);
         for item in start..end {
             let finished = item - start;
             if !goes_on() {

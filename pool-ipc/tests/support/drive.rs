@@ -55,7 +55,7 @@ impl Ground {
             if let Some(claim) = me.claim() {
                 ran += 1;
                 let Description { items, start, end, .. } = me.description(&claim);
-                me.set_results(&claim, items);
+                me.set_results(&claim, items, None);
                 for item in start..end {
                     me.set_progress(&claim, progress(item - start, true));
                     self.begun(items as usize + item as usize).fetch_add(1, SeqCst);

@@ -11,9 +11,11 @@ mod layout;
 mod per_process;
 mod registry;
 mod segment;
+mod watchers;
 
 pub use block::Block;
 pub use fault::SegmentFault;
 pub use identity::SegmentId;
 pub use layout::{ElementType, Kind, Shape};
 pub use segment::SharedSegment;
+pub use watchers::SegmentWatcher;

@@ -3,16 +3,18 @@
 //! Invariant: the mapping begins with a [`Head`] and is as long as the file was when it was mapped; it can only grow.
 
 use std::{
+    any::TypeId,
     fmt,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use super::{
     SegmentFault, SegmentId,
     layout::{Head, Slot},
     registry,
+    watchers::{SegmentWatcher, Watched},
 };
 use crate::{Error, Mapping, Segment};
 
@@ -41,6 +43,22 @@ struct Mapped {
     id: SegmentId,
     mapping: Mapping,
     segment: Segment,
+    watched: Watched,
+    /// What the content was checked to be, if it is sealed.
+    checked: OnceLock<TypeId>,
+}
+
+impl Mapped {
+    fn new(id: SegmentId, mapping: Mapping, segment: Segment) -> Self {
+        let (watched, checked) = (Watched::default(), OnceLock::new());
+        Self { id, mapping, segment, watched, checked }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        self.watched.end(self.id);
+    }
 }
 
 /// Knows a segment without keeping it mapped.
@@ -51,7 +69,7 @@ impl SharedSegment {
     pub(super) fn create(len: u64) -> Result<Self, Error> {
         let segment = Segment::create(LABEL, len)?;
         let mapping = segment.map()?;
-        let fresh = Self(Arc::new(Mapped { id: SegmentId::random()?, mapping, segment }));
+        let fresh = Self(Arc::new(Mapped::new(SegmentId::random()?, mapping, segment)));
         fresh.head().write(fresh.id());
         registry::insert(fresh)
     }
@@ -66,13 +84,13 @@ impl SharedSegment {
         // A child that is forked meanwhile would keep it writable.
         mapping.dont_fork()?;
         let id = SegmentId::random()?;
-        let fresh = Self(Arc::new(Mapped { id, mapping, segment: segment.try_clone()? }));
+        let fresh = Self(Arc::new(Mapped::new(id, mapping, segment.try_clone()?)));
         fresh.head().write(id);
         write(&fresh)?;
         drop(fresh);
         segment.seal_content()?;
         let mapping = segment.map_read_only()?;
-        Ok(registry::insert(Self(Arc::new(Mapped { id, mapping, segment })))?)
+        Ok(registry::insert(Self(Arc::new(Mapped::new(id, mapping, segment))))?)
     }
 
     /// The segment of this identity, if it is mapped in this process.
@@ -99,7 +117,7 @@ impl SharedSegment {
         if mapping.len() < size_of::<Head>() {
             return Err(SegmentFault::NotASegment);
         }
-        let opened = Self(Arc::new(Mapped { id, mapping, segment }));
+        let opened = Self(Arc::new(Mapped::new(id, mapping, segment)));
         opened.head().check(id)?;
         Ok(registry::insert(opened)?)
     }
@@ -121,6 +139,38 @@ impl SharedSegment {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.0.mapping.is_writable()
+    }
+
+    /// Whether the watcher is to be told when this process lets the segment go.
+    #[must_use]
+    pub fn is_watched_by(&self, watcher: &Arc<dyn SegmentWatcher>) -> bool {
+        self.0.watched.is_by(watcher)
+    }
+
+    /// Has the watcher told when this process lets the segment go: not by a forked child. `false` if it was to be told already.
+    ///
+    /// # Errors
+    ///
+    /// [`SegmentFault::Os`] when the address space is used up.
+    pub fn watch(&self, watcher: Arc<dyn SegmentWatcher>) -> Result<bool, SegmentFault> {
+        Ok(self.0.watched.add(watcher)?)
+    }
+
+    /// What this process has checked the content to be; see [`set_checked`](Self::set_checked).
+    #[must_use]
+    pub fn checked(&self) -> Option<TypeId> {
+        self.0.checked.get().copied()
+    }
+
+    /// Notes that the content was checked to be what `of` stands for, so that it need not be checked again as long as the segment is
+    /// mapped. A second note does nothing.
+    ///
+    /// # Safety
+    ///
+    /// The content is sealed, and was checked.
+    pub unsafe fn set_checked(&self, of: TypeId) {
+        debug_assert!(!self.is_writable(), "what can be written to can change");
+        let _ = self.0.checked.set(of);
     }
 
     pub(super) fn downgrade(&self) -> WeakSegment {
