@@ -306,6 +306,26 @@ impl<T: Wire> BatchReader<T> {
         decoder.build(self.view(index)?)
     }
 
+    /// Decodes values `0..count`, which are private, one after the other, and hands each to `each`. As
+    /// [`decode`](Self::decode) for every index, but what is the same for all is looked at once.
+    #[inline]
+    pub fn decode_all(
+        &self,
+        count: usize,
+        decoder: &mut Decoder,
+        mut each: impl FnMut(usize, Result<T, WireFault>),
+    ) {
+        let len = count.saturating_mul(size_of::<T>());
+        if !is_fixed::<T>() || size_of::<T>() == 0 || count > self.capacity || len > self.room {
+            return (0..count).for_each(|index| each(index, self.decode(index, decoder)));
+        }
+        // SAFETY: within the block (checked just now), which is readable (`new`).
+        let bytes = unsafe { std::slice::from_raw_parts(self.base, len) };
+        for (index, archive) in bytes.chunks_exact(size_of::<T>()).enumerate() {
+            each(index, view_fixed::<T>(archive).and_then(|archived| decoder.build(archived)));
+        }
+    }
+
     /// Decodes value `index` from a private copy made in `scratch` before the check: right whatever
     /// another process writes into the block meanwhile.
     ///

@@ -78,6 +78,7 @@ impl Stock {
     }
 
     /// A process forked from the pool's own has none of its memory.
+    #[inline]
     fn refuse_if_foreign(&self) -> Result<(), Error> {
         if self.session.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
     }
@@ -297,15 +298,15 @@ impl<F: Form> ProcessLane<F> {
             private = true;
         }
         out.reserve(batch.count);
-        for index in 0..batch.count {
-            let value = if private {
-                reader.decode(index, decoder)
-            } else {
-                reader.decode_copied(index, scratch, decoder)
-            };
-            match value {
-                Ok(value) => out.push(wrap(value)),
-                Err(_) => out.extend(fault(batch.first + index as u64)),
+        let mut add = |index: usize, value: Result<F::Output, WireFault>| match value {
+            Ok(value) => out.push(wrap(value)),
+            Err(_) => out.extend(fault(batch.first + index as u64)),
+        };
+        if private {
+            reader.decode_all(batch.count, decoder, add);
+        } else {
+            for index in 0..batch.count {
+                add(index, reader.decode_copied(index, scratch, decoder));
             }
         }
     }

@@ -153,6 +153,7 @@ impl Session {
     }
 
     /// Whether this process is a forked child of the one that made the session.
+    #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
     }
