@@ -9,6 +9,7 @@ mod builder;
 mod imap;
 mod options;
 mod pool;
+mod sharing;
 mod tasks;
 mod tasks_with;
 
@@ -21,7 +22,7 @@ pub use pool_core::{
     Cause, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError, Process, StartMethod,
     TaskError, Worker, init,
 };
-pub use pool_ipc::{Wire, rkyv, wire};
+pub use pool_ipc::{SharedObject, SharedObject as View, Wire, rkyv, wire};
 pub use tasks::Tasks;
 pub use tasks_with::TasksWith;
 

@@ -32,7 +32,7 @@ use crate::{Builder, Error, Imap, Result, Tasks, builder::Types, imap::PlainImap
 /// ```
 #[derive(Debug)]
 pub struct WorkerPool<S = (), W = (), E = ()> {
-    pool: Pool,
+    pub(crate) pool: Pool,
     types: Types<S, W, E>,
 }
 

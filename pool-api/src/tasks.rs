@@ -170,13 +170,14 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     }
 }
 
-impl<I: Iterator<Item: Wire>> Tasks<'_, I, (), ()> {
-    /// As [`Tasks::map`], with the worker that runs the task.
+impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static> Tasks<'_, I, S, ()> {
+    /// As [`Tasks::map`], with the worker that runs the task: its id, and what the pool shares.
     ///
     /// # Errors
     ///
-    /// As [`Tasks::map`].
-    pub fn map_with<R: Wire>(self, f: fn(&mut Worker<'_, (), ()>, I::Item) -> R) -> Result<Vec<R>> {
-        self.job::<OnWorker<I::Item, R>>(f, false)?.values(true)
+    /// As [`Tasks::map`]; [`Error::SharedFailed`](crate::Error::SharedFailed) and
+    /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads).
+    pub fn map_with<R: Wire>(self, f: fn(&mut Worker<'_, S, ()>, I::Item) -> R) -> Result<Vec<R>> {
+        self.job::<OnWorker<S, I::Item, R>>(f, false)?.values(true)
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong, each variant saying what the caller can do.
 
-use std::{fmt, time::Duration};
+use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
 use crate::start::StartMethod;
 
@@ -44,6 +44,18 @@ pub enum Error {
     Terminated,
     /// Workers die before they can take a task; the text tells how the last one ended.
     WorkersDie(String),
+    /// What the pool shares could not be made where workers are born: the user's code for it (decoding, or the function
+    /// that builds it) panicked, ended its process, took too long, or its archive is no valid value. The next call tries
+    /// again; the pool can also be given something else to share.
+    SharedFailed(Cause),
+    /// Building what the pool shares left threads behind in the template, the process that workers are forked from. Let
+    /// them end before the function returns, or use Spawn, where each worker builds its own.
+    SharedLeftThreads {
+        /// Their names.
+        threads: Vec<String>,
+    },
+    /// A function that was to run at the start of every worker panicked or ended its process. The next call tries again.
+    WorkerStartFailed(Cause),
     /// One encoded item is larger than the arena's limit. Raise `arena_limit` or send less.
     ItemTooLarge {
         /// Bytes of the encoded item.
@@ -139,6 +151,16 @@ impl TaskError {
 }
 
 impl ExitStatus {
+    /// From the status that waiting for the process gave.
+    pub(crate) fn from_wait(raw: i32) -> Self {
+        let status = std::process::ExitStatus::from_raw(raw);
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+
     /// The signal's number, if it was one.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
@@ -227,6 +249,25 @@ impl fmt::Display for Error {
             Self::Terminated => f.write_str("the pool was stopped or terminated during the call"),
             Self::WorkersDie(how) => {
                 write!(f, "workers die before they can take a task; the last one {how}")
+            }
+            Self::SharedFailed(cause) => {
+                f.write_str("what the pool shares could not be made: ")?;
+                match cause {
+                    Cause::Death(status) => write!(f, "the process that made it {status}"),
+                    Cause::Undecodable => f.write_str("it was no valid value where it arrived"),
+                    Cause::Timeout { limit } => write!(f, "it took longer than {limit:?}"),
+                    cause => cause.fmt(f),
+                }
+            }
+            Self::SharedLeftThreads { threads } => write!(
+                f,
+                "making what the pool shares left {} running in the process that workers are forked from ({}): end them \
+                 before the function returns, or use start method spawn",
+                if let [_] = &threads[..] { "a thread" } else { "threads" },
+                threads.join(", "),
+            ),
+            Self::WorkerStartFailed(cause) => {
+                write!(f, "a function for the start of every worker failed: {cause}")
             }
             Self::ItemTooLarge { bytes, limit } => {
                 write!(f, "an encoded item takes {bytes} bytes, the arena limit is {limit}")

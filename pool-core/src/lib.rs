@@ -22,9 +22,11 @@ mod job;
 mod pool;
 mod process;
 mod session;
+mod shared;
 mod start;
 mod sys;
 mod task;
+mod template;
 #[cfg(feature = "threads")]
 mod threads;
 mod worker;
@@ -35,6 +37,7 @@ pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use job::{Job, JobOptions, ResultStream, ValueStream};
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};
 pub use process::Process;
+pub use shared::Shared;
 pub use start::{ParseStartMethodError, StartMethod};
 pub use task::{Form, OnWorker, Plain, Portable, Viewing, WithContext, Worker};
 

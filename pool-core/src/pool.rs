@@ -2,73 +2,29 @@
 //!
 //! Invariant: a pool that was inherited by a forked child does nothing there but refuse.
 
+mod options;
+mod slot;
+
 use std::{
     mem::ManuallyDrop,
     num::NonZeroU64,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use pool_affinity::CpuIds;
 use pool_shm::ForkMark;
 
+pub use self::options::{ForkBesideThreads, PoolOptions};
+use self::slot::{CrewSlot, Sharing};
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
 use crate::{
     error::{Error, OrResources},
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
-    session::{self, Session},
+    session,
+    shared::{Shared, SharedType, SharedValue, Source},
     start::{Crew, CrewPlan, StartMethod, start_of},
     task::{Call, Portable},
 };
-
-/// What a pool is built with.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PoolOptions {
-    /// How many workers; `None`: as many as there are usable CPUs.
-    pub n_jobs: Option<usize>,
-    /// How they come to life.
-    pub start_method: StartMethod,
-    /// Whether they live on from call to call.
-    pub keep_alive: bool,
-    /// Which CPUs they run on.
-    pub cpu_ids: CpuIds,
-    /// Bytes that one process's arena may hold; `None`: a quarter of the free memory.
-    pub arena_limit: Option<u64>,
-    /// Lets `Fork` fork beside other threads.
-    pub fork_beside_threads: Option<ForkBesideThreads>,
-}
-
-impl Default for PoolOptions {
-    fn default() -> Self {
-        Self {
-            n_jobs: None,
-            start_method: StartMethod::first_compiled(),
-            keep_alive: true,
-            cpu_ids: CpuIds::none(),
-            arena_limit: None,
-            fork_beside_threads: None,
-        }
-    }
-}
-
-/// The caller's word that `Fork` may fork beside other threads.
-#[derive(Debug, Clone, Copy)]
-pub struct ForkBesideThreads(());
-
-impl ForkBesideThreads {
-    /// Gives the word.
-    ///
-    /// # Safety
-    ///
-    /// Every lock that another thread may hold at the moment of a fork stays locked in the workers
-    /// for ever: that of `stdout`, of the environment, of the panic machinery, of any library.
-    /// The caller knows that no task ever needs one that was held.
-    #[must_use]
-    pub const unsafe fn i_answer_for_it() -> Self {
-        Self(())
-    }
-}
 
 /// A pool of workers. All calls take `&self`; several threads may use it at once.
 #[derive(Debug)]
@@ -77,28 +33,6 @@ pub struct Pool {
     keep_alive: bool,
     mark: ForkMark,
     crew: Mutex<ManuallyDrop<CrewSlot>>,
-}
-
-#[derive(Debug, Default)]
-struct CrewSlot {
-    crew: Option<Crew>,
-    /// Whether a call has used the present workers.
-    used: bool,
-    /// Crews of threads that newer ones have replaced; their unfinished calls keep them.
-    #[cfg(feature = "threads")]
-    retired: Vec<std::sync::Weak<crate::threads::ThreadCrew>>,
-}
-
-impl CrewSlot {
-    /// Lets the next call begin with a fresh crew; threads, unlike processes, are not replaced one by
-    /// one. What the old crew still runs it finishes; dropping it may wait for that.
-    #[cfg(feature = "threads")]
-    fn retire_threads(&mut self) -> Option<Crew> {
-        let Some(Crew::Threads(crew)) = &self.crew else { return None };
-        self.retired.retain(|crew| crew.strong_count() > 0);
-        self.retired.push(std::sync::Arc::downgrade(crew));
-        self.crew.take()
-    }
 }
 
 impl Pool {
@@ -110,35 +44,16 @@ impl Pool {
     /// Whatever is wrong with the options, by name; what the start method cannot do in this process;
     /// resources that cannot be had.
     pub fn build(options: &PoolOptions) -> Result<Self, Error> {
-        let n_jobs = options.n_jobs.unwrap_or_else(|| options.cpu_ids.suitable_workers());
-        let refuse = |text: String| Err(Error::InvalidInput(text));
-        if !(1..=pool_ipc::board::MAX_PLACES).contains(&n_jobs) {
-            let most = pool_ipc::board::MAX_PLACES;
-            return refuse(format!("n_jobs must be from 1 to {most}, got {n_jobs}"));
-        }
-        if options.arena_limit.is_some_and(|limit| limit < 1 << 20) {
-            return refuse("arena_limit must be at least 1 MiB".to_string());
-        }
-        let cpus = match options.cpu_ids.plan_here(n_jobs) {
-            Ok(cpus) => cpus,
-            Err(error) => return refuse(format!("cpu_ids: {error}")),
-        };
-        let plan = CrewPlan {
-            method: options.start_method,
-            n_jobs,
-            cpus,
-            arena_limit: options.arena_limit.unwrap_or_else(pool_ipc::default_limit),
-            fork_beside_threads: options.fork_beside_threads.is_some(),
-        };
+        let plan = options.plan()?;
         let start = start_of(plan.method)?;
         start.check(&plan)?;
         if plan.method != StartMethod::Threads {
-            session::reservation(n_jobs)?;
+            session::reservation(plan.n_jobs)?;
         }
-        let crew = if start.is_eager() { Some(start.open(&plan)?) } else { None };
+        let sharing = Sharing::new(options.shared.clone(), plan.method)?;
+        let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
-        let slot = CrewSlot { crew, ..CrewSlot::default() };
-        let crew = Mutex::new(ManuallyDrop::new(slot));
+        let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
         Ok(Self { plan, keep_alive: options.keep_alive, mark, crew })
     }
 
@@ -168,7 +83,8 @@ impl Pool {
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
-        let crew = self.crew()?;
+        #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+        let (crew, shared) = self.crew(F::shares())?;
         if is_inside(crew.id(), Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
@@ -182,7 +98,9 @@ impl Pool {
                 Lane::Processes(lane)
             }
             #[cfg(feature = "threads")]
-            Crew::Threads(crew) => Lane::Threads(ThreadLane::open(crew, function, context, lazy)?),
+            Crew::Threads(crew) => {
+                Lane::Threads(ThreadLane::open(crew, function, context, shared, lazy)?)
+            }
         };
         Ok(Job::new(lane, items, options, self.plan.n_jobs, lazy))
     }
@@ -214,7 +132,9 @@ impl Pool {
         match method {
             StartMethod::Fork => {
                 #[allow(irrefutable_let_patterns)]
-                let Crew::Processes(session) = start_of(method)?.open(&self.plan)? else {
+                let Crew::Processes(session) =
+                    start_of(method)?.open(&self.plan, &Source::Nothing)?
+                else {
                     unreachable!("fork makes processes");
                 };
                 let call = Call::scoped::<crate::task::Scoped<'_, G, A, R>>(closure)?;
@@ -232,13 +152,18 @@ impl Pool {
             #[cfg(feature = "threads")]
             StartMethod::Threads => {
                 #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match)]
-                let Crew::Threads(crew) = self.crew()? else {
+                let (Crew::Threads(crew), shared) = self.crew(None)? else {
                     unreachable!("threads make threads");
                 };
                 // SAFETY: the lane is dropped in this function, at the latest when it unwinds; the
                 // closure is borrowed for longer.
                 let lane = unsafe {
-                    ThreadLane::<crate::task::Scoped<'_, G, A, R>>::open_scoped(crew, closure, ())?
+                    ThreadLane::<crate::task::Scoped<'_, G, A, R>>::open_scoped(
+                        crew,
+                        closure,
+                        (),
+                        shared,
+                    )?
                 };
                 Job::new(Lane::Threads(lane), items, options, workers, false).values(true)
             }
@@ -255,19 +180,47 @@ impl Pool {
         if self.is_foreign() {
             return Vec::new();
         }
-        match &self.slot().crew {
-            Some(Crew::Processes(session)) => session.worker_pids(),
+        match self.slot().map(|slot| slot.crew.as_ref().map(Crew::share)) {
+            Ok(Some(Crew::Processes(session))) => session.worker_pids(),
             _ => Vec::new(),
         }
     }
 
     /// Waits until the first worker has a process id; `None` under Threads.
     pub(crate) fn wait_for_pid(&self) -> Result<Option<u32>, Error> {
-        let crew = self.slot().crew.as_ref().map(Crew::share);
+        let crew = self.slot()?.crew.as_ref().map(Crew::share);
         match crew {
             Some(Crew::Processes(session)) => session.wait_for_pid().map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Gives the workers something else to share, of this type or another.
+    ///
+    /// Calls that began before keep what they had, on the workers that they had; later ones get fresh workers, under Threads
+    /// just the new value. Fork takes a new snapshot, here and now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::build`]; what was shared before still is, except when a process could not be forked.
+    pub fn share(&self, shared: Shared) -> Result<(), Error> {
+        self.refuse_if_foreign()?;
+        let (method, start) = (self.plan.method, start_of(self.plan.method)?);
+        let sharing = Sharing::new(shared, method)?;
+        if start.is_eager() {
+            start.check(&self.plan)?;
+        }
+        let mut slot = self.slot()?;
+        let old = std::mem::replace(&mut slot.sharing, sharing);
+        let retired = if method == StartMethod::Threads { None } else { slot.retire() };
+        drop(slot);
+        // Without the lock, since both may take their time; before the fork, whose snapshot would keep them.
+        drop(retired);
+        drop(old);
+        if start.is_eager() {
+            self.open_crew(&mut *self.slot()?)?;
+        }
+        Ok(())
     }
 
     /// Lets blocking calls of other threads finish, ends lazy ones, lets the workers end what they
@@ -277,13 +230,7 @@ impl Pool {
     ///
     /// [`Error::ForeignProcess`], or [`Error::PoolBroken`] when there was nobody left to stop.
     pub fn stop_and_join(&self) -> Result<(), Error> {
-        self.end(true, Session::stop, |crew| {
-            #[cfg(feature = "threads")]
-            if let Crew::Threads(crew) = crew {
-                crew.stop();
-            }
-            let _ = crew;
-        })
+        self.end(true, Crew::stop)
     }
 
     /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads running
@@ -293,85 +240,82 @@ impl Pool {
     ///
     /// As [`Pool::stop_and_join`].
     pub fn terminate(&self) -> Result<(), Error> {
-        self.end(false, Session::terminate, |crew| {
-            #[cfg(feature = "threads")]
-            if let Crew::Threads(crew) = crew {
-                crew.terminate();
-            }
-            let _ = crew;
-        })
+        self.end(false, Crew::terminate)
     }
 
-    fn end(
-        &self,
-        waits_for_calls: bool,
-        processes: fn(&Session),
-        threads: fn(&Crew),
-    ) -> Result<(), Error> {
+    fn end(&self, waits_for_calls: bool, end: fn(&Crew)) -> Result<(), Error> {
         self.refuse_if_foreign()?;
+        let slot = self.slot()?;
+        let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
         // Not under the lock: a call that has to end may need it.
-        #[cfg(feature = "threads")]
-        let retired = std::mem::take(&mut self.slot().retired);
-        #[cfg(feature = "threads")]
-        for crew in retired.iter().filter_map(std::sync::Weak::upgrade) {
-            threads(&Crew::Threads(crew));
-        }
-        let crew = self.slot().crew.as_ref().map(Crew::share);
+        drop(slot);
         let waits = |crew: &Crew| (waits_for_calls && is_inside(crew.id(), None)) || crew.is_mine();
-        if crew.as_ref().is_some_and(waits) {
+        if crew.iter().chain(&retired).any(waits) {
             return Err(Error::NestedUse);
         }
-        match &crew {
-            None => return Ok(()),
-            Some(Crew::Processes(session)) => {
-                processes(session);
-                if session.is_broken() {
-                    return Err(Error::PoolBroken);
-                }
-            }
-            #[cfg(feature = "threads")]
-            Some(other) => threads(other),
+        retired.iter().for_each(end);
+        let Some(crew) = crew else { return Ok(()) };
+        end(&crew);
+        if crew.is_broken() {
+            return Err(Error::PoolBroken);
         }
-        #[cfg(not(feature = "threads"))]
-        let _ = threads;
-        let mut slot = self.slot();
-        slot.used = false;
-        // The snapshot that Fork took stays: it is what the next workers come from.
-        if self.plan.method != StartMethod::Fork {
-            slot.crew = None;
+        let mut slot = self.slot()?;
+        // Another thread may have given the pool a new one.
+        if slot.crew.as_ref().is_some_and(|now| now.id() == crew.id()) {
+            slot.used = false;
+            // The snapshot that Fork took stays: it is what the next workers come from.
+            if self.plan.method != StartMethod::Fork {
+                slot.crew = None;
+            }
         }
         Ok(())
     }
 
-    /// The crew, made now if there is none.
-    fn crew(&self) -> Result<Crew, Error> {
+    /// The crew, made now if there is none, and under Threads what its tasks share. `wanted`: of this type.
+    fn crew(&self, wanted: Option<SharedType>) -> Result<(Crew, Option<SharedValue>), Error> {
         self.refuse_if_foreign()?;
-        #[cfg(feature = "threads")]
-        let retired; // dropped when the lock is not held any more
-        let mut slot = self.slot();
-        #[cfg(feature = "threads")]
-        {
-            retired = if slot.used && !self.keep_alive { slot.retire_threads() } else { None };
-        }
-        if slot.crew.is_none() {
-            slot.crew = Some(start_of(self.plan.method)?.open(&self.plan)?);
-        }
+        let threads = self.plan.method == StartMethod::Threads;
+        let shared = if threads { self.value_here(wanted)? } else { None };
+        let mut slot = self.slot()?;
+        slot.sharing.check(wanted)?;
+        let fresh = slot.used && !self.keep_alive;
+        // Threads, unlike processes, are not replaced one by one.
+        let retired = if threads && fresh { slot.retire() } else { None };
+        self.open_crew(&mut slot)?;
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
-        let used = std::mem::replace(&mut slot.used, true);
+        slot.used = true;
         drop(slot);
-        #[cfg(feature = "threads")]
-        drop(retired);
-        if used && !self.keep_alive {
-            #[allow(irrefutable_let_patterns)]
-            if let Crew::Processes(session) = &crew {
-                session.renew_workers();
-            }
+        drop(retired); // which may wait
+        if fresh && let Crew::Processes(session) = &crew {
+            session.renew_workers();
         }
-        Ok(crew)
+        Ok((crew, shared))
     }
 
-    fn slot(&self) -> MutexGuard<'_, ManuallyDrop<CrewSlot>> {
-        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open_crew(&self, slot: &mut CrewSlot) -> Result<(), Error> {
+        if slot.crew.is_none() {
+            let start = start_of(self.plan.method)?;
+            slot.crew = Some(start.open(&self.plan, &slot.sharing.source)?);
+        }
+        Ok(())
+    }
+
+    /// What is shared, in this process; made at the first use, without the lock.
+    fn value_here(&self, wanted: Option<SharedType>) -> Result<Option<SharedValue>, Error> {
+        let slot = self.slot()?;
+        slot.sharing.check(wanted)?;
+        let source = slot.sharing.source.clone();
+        drop(slot);
+        source.value_here(self.plan.shared_timeout)
+    }
+
+    fn slot(&self) -> Result<MutexGuard<'_, ManuallyDrop<CrewSlot>>, Error> {
+        // The lock may be held by whoever waits for this very thread.
+        #[cfg(feature = "threads")]
+        if crate::threads::starts_for(self.plan.id) {
+            return Err(Error::NestedUse);
+        }
+        Ok(self.crew.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn is_foreign(&self) -> bool {
@@ -386,21 +330,11 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.is_foreign() {
-            return; // mappings and descriptors are the parent's business
+            return; // mappings and descriptors are the parent's business, and so is what is shared
         }
         let slot = self.crew.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the slot is not used after this.
-        let CrewSlot { crew, .. } = unsafe { ManuallyDrop::take(slot) };
-        match &crew {
-            // A job that outlives its pool finds its workers killed.
-            Some(Crew::Processes(session)) if std::sync::Arc::strong_count(session) > 1 => {
-                session.terminate();
-                session.end();
-            }
-            Some(Crew::Processes(_)) => {}
-            #[cfg(feature = "threads")]
-            Some(Crew::Threads(crew)) => crew.terminate(),
-            None => {}
-        }
+        let slot = unsafe { ManuallyDrop::take(slot) };
+        slot.retired().iter().chain(&slot.crew).for_each(Crew::abandon);
     }
 }

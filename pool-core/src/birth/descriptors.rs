@@ -68,6 +68,11 @@ fn close_listed(fds: &[RawFd]) {
     }
 }
 
+/// In a forked child that never returns to the owner of `fd`: closes it.
+pub(crate) fn close_for_good(fd: &impl AsFd) {
+    sys::close(fd.as_fd().as_raw_fd());
+}
+
 /// Takes the descriptors `FIRST_GIVEN .. FIRST_GIVEN + count`, and sets close-on-exec on them.
 ///
 /// # Safety
@@ -90,6 +95,11 @@ pub(super) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<O
     let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A duplicate that is none of standard input, output and error.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    duplicate_above(fd, FIRST_GIVEN)
 }
 
 /// The same descriptor at a number that is not one of standard input, output and error.

@@ -4,6 +4,7 @@
 //! no such copy is never disturbed. `spawn.rs` starts a copy, `ticket.rs` is what it is told, `takeover.rs` is
 //! where it wakes up; the other files are the acts of tidying.
 
+mod adoption;
 pub(crate) mod descriptors;
 pub(crate) mod image;
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
@@ -18,10 +19,11 @@ mod sys;
 pub(crate) mod takeover;
 mod ticket;
 
-pub(crate) use descriptors::{above_standard, fill_output, null_stdin};
+pub(crate) use adoption::fork_adopted;
+pub(crate) use descriptors::{above_standard, close_for_good, duplicate, fill_output, null_stdin};
 pub(crate) use image::{address_of, offset_of};
 pub(crate) use kinship::{arm_parent_death, become_subreaper, pidfd_open};
-pub(crate) use process::{set_process_name, stat_field, thread_count};
+pub(crate) use process::{other_threads, set_process_name, stat_field, thread_count};
 pub(crate) use signals::reset_signals;
 pub(crate) use spawn::spawn_copy;
 pub(crate) use strays::kill_strays;

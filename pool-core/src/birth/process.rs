@@ -2,7 +2,7 @@
 //!
 //! Invariant: both ask or tell the kernel; nothing is remembered, so nothing is wrong after a fork.
 
-use std::{fs, io};
+use std::{ffi::OsString, fs, io};
 
 use nix::sys::prctl;
 
@@ -24,16 +24,42 @@ pub(crate) fn set_process_name(name: &str) {
 ///
 /// What reading `/proc/self/task` says.
 pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(threads()?.len())
+}
+
+/// The names of the threads beside the calling one, counted in the same way.
+///
+/// # Errors
+///
+/// As [`thread_count`].
+pub(crate) fn other_threads() -> io::Result<Vec<String>> {
+    let own = fs::read_link("/proc/thread-self")?;
+    let own = own.file_name().unwrap_or_default();
+    Ok(threads()?.into_iter().filter(|(id, _)| id != own).map(|(_, name)| name).collect())
+}
+
+/// Ids and names.
+fn threads() -> io::Result<Vec<(OsString, String)>> {
     /// `PF_EXITING` of Linux's `sched.h`: set before a joiner is told.
     const EXITING: u32 = 4;
-    let mut count = 0;
+    let mut threads = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
+        let thread = thread?;
         // One whose file is gone has ended since.
-        let Ok(stat) = fs::read(thread?.path().join("stat")) else { continue };
+        let Ok(stat) = fs::read(thread.path().join("stat")) else { continue };
         let flags = stat_field(&stat, 9).and_then(|flags| flags.parse::<u32>().ok());
-        count += usize::from(flags.is_none_or(|flags| flags & EXITING == 0));
+        if flags.is_none_or(|flags| flags & EXITING == 0) {
+            threads.push((thread.file_name(), stat_name(&stat).unwrap_or_default()));
+        }
     }
-    Ok(count)
+    Ok(threads)
+}
+
+/// The name in a `/proc/<pid>/stat`.
+fn stat_name(stat: &[u8]) -> Option<String> {
+    let begin = stat.iter().position(|byte| *byte == b'(')? + 1;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    Some(String::from_utf8_lossy(stat.get(begin..end)?).into_owned())
 }
 
 /// A field behind the name in a `/proc/<pid>/stat`, counted from 1 as `proc_pid_stat(5)` does. The name, which is
@@ -77,6 +103,8 @@ mod tests {
     #[test]
     fn a_name_with_spaces_and_parentheses_moves_no_field() {
         let stat = b"12 (a ) b)) S 7 1 1 0 -1 4194304 90";
+        assert_eq!(stat_name(stat).unwrap(), "a ) b)");
+        assert_eq!(stat_name(b")("), None);
         assert_eq!(stat_field(stat, 3), Some("S"));
         assert_eq!(stat_field(stat, 4), Some("7"));
         assert_eq!(stat_field(stat, 9), Some("4194304"));

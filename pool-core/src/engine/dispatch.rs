@@ -507,6 +507,11 @@ impl Engine {
         self.stillborn > 2 * self.places.len() + 2
     }
 
+    /// The number of the worker that is started next.
+    pub(crate) fn next_incarnation(&self) -> u32 {
+        self.next_incarnation
+    }
+
     pub(crate) fn forgive(&mut self) {
         self.stillborn = 0;
     }

@@ -7,15 +7,16 @@ use crate::{
     engine::{Sizer, Window},
     error::{Error, TaskError},
     session::Want,
+    shared::SharedValue,
     task::{Form, Portable},
-    threads::{ThreadCrew, ThreadJob},
+    threads::{Given, ThreadCrew, ThreadJob},
 };
 
 pub(crate) struct ThreadLane<F: Form> {
     crew: Arc<ThreadCrew>,
     job: Arc<ThreadJob<F>>,
     function: F::Function,
-    context: Arc<F::Context>,
+    given: Given<F>,
     next_index: u64,
     arrived: VecDeque<Arrival<F::Output>>,
     /// Whether the function borrows from the caller, who then waits for every item.
@@ -27,13 +28,14 @@ impl<F: Form> ThreadLane<F> {
         crew: Arc<ThreadCrew>,
         function: F::Function,
         context: F::Context,
+        shared: Option<SharedValue>,
         lazy: bool,
     ) -> Result<Self, Error>
     where
         F: Portable,
     {
         // SAFETY: a portable form is `'static`, its function too.
-        unsafe { Self::open_any(crew, function, context, lazy, false) }
+        unsafe { Self::open_any(crew, function, context, shared, lazy, false) }
     }
 
     /// A lane for a function that borrows.
@@ -45,9 +47,10 @@ impl<F: Form> ThreadLane<F> {
         crew: Arc<ThreadCrew>,
         function: F::Function,
         context: F::Context,
+        shared: Option<SharedValue>,
     ) -> Result<Self, Error> {
         // SAFETY: as promised to this function.
-        unsafe { Self::open_any(crew, function, context, false, true) }
+        unsafe { Self::open_any(crew, function, context, shared, false, true) }
     }
 
     /// # Safety
@@ -57,6 +60,7 @@ impl<F: Form> ThreadLane<F> {
         crew: Arc<ThreadCrew>,
         function: F::Function,
         context: F::Context,
+        shared: Option<SharedValue>,
         lazy: bool,
         borrows: bool,
     ) -> Result<Self, Error> {
@@ -64,8 +68,9 @@ impl<F: Form> ThreadLane<F> {
             return Err(Error::NestedUse);
         }
         let job = ThreadJob::open(&crew, lazy)?;
-        let (context, arrived) = (Arc::new(context), VecDeque::new());
-        Ok(Self { crew, job, function, context, next_index: 0, arrived, borrows })
+        let given = Given { context: Arc::new(context), shared };
+        let arrived = VecDeque::new();
+        Ok(Self { crew, job, function, given, next_index: 0, arrived, borrows })
     }
 
     pub(super) fn send(
@@ -92,7 +97,7 @@ impl<F: Form> ThreadLane<F> {
         // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
         // lane is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
         unsafe {
-            self.job.send(&self.crew, self.function, &self.context, first, parcels)?;
+            self.job.send(&self.crew, self.function, &self.given, first, parcels)?;
         }
         Ok(Sent::Chunk)
     }

@@ -10,7 +10,11 @@ use super::{
     batch::{Lying, ResultBatch},
     hub::{Fatal, Hub, Message, Session},
 };
-use crate::engine::{Action, Chunk, Delivery};
+use crate::{
+    engine::{Action, Chunk, Delivery},
+    shared::StartFailure,
+    zygote::Report,
+};
 
 impl Session {
     /// Carries out all actions, also those that follow from them.
@@ -159,8 +163,13 @@ impl Session {
 
     /// A worker could not be started: if there is none at all, the jobs cannot go on.
     pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
-        hub.arenas.remove(&incarnation);
+        let arena = hub.arenas.remove(&incarnation);
         hub.engine.vacate(incarnation, false);
+        if errno == Report::SEE_ARENA
+            && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
+        {
+            return self.did_not_come_up(hub, incarnation, failure);
+        }
         if hub.engine.workers().next().is_none() {
             self.fail_all(hub, &Fatal::NotStarted(errno), |_| true);
         }

@@ -1,7 +1,5 @@
 //! Telling the engine what happened: finished slots, and the zygote's reports.
 
-use std::os::unix::process::ExitStatusExt;
-
 use pool_ipc::{
     AlignedBytes,
     board::{End, Outcome, Progress, SlotState},
@@ -11,6 +9,7 @@ use super::hub::{Fatal, Hub, Inbox, Session, State};
 use crate::{
     engine::Why,
     error::{Cause, ExitStatus},
+    shared::{Stage, StartFailure},
     task::Failure,
     worker::stillbirth,
     zygote::{Report, reap_orphan},
@@ -96,7 +95,7 @@ impl Session {
                     self.not_started(hub, incarnation, errno);
                 }
                 Ok(Some(Report::Reaped { incarnation, status })) => {
-                    self.reaped(hub, incarnation, exit_status(status));
+                    self.reaped(hub, incarnation, status);
                 }
                 Ok(None) => break,
                 Err(_) => self.broken(hub),
@@ -112,7 +111,8 @@ impl Session {
     }
 
     /// A worker is dead and reaped: what it had is saved or lost, its place is filled again.
-    fn reaped(&self, hub: &mut Hub, incarnation: u32, status: ExitStatus) {
+    fn reaped(&self, hub: &mut Hub, incarnation: u32, raw: i32) {
+        let status = ExitStatus::from_wait(raw);
         self.collect(hub);
         let published: Vec<_> =
             hub.engine.published().map(|(slot, chunk)| (slot, chunk.in_hand)).collect();
@@ -143,12 +143,13 @@ impl Session {
         self.lose_in_hand(hub, None, incarnation, status);
         // Results that were delivered keep the arena by their own count.
         self.act(hub);
+        let (ready, failure) = self.how_far(hub, incarnation, raw);
         hub.arenas.remove(&incarnation);
-        let place = hub.engine.place_of(incarnation);
-        let ready = place.is_some_and(|place| self.board.occupant(place).1 == incarnation);
         hub.engine.vacate(incarnation, ready);
         if hub.state.staffs() {
-            if hub.engine.is_barren() {
+            if let Some(failure) = failure {
+                self.did_not_come_up(hub, incarnation, failure);
+            } else if hub.engine.is_barren() {
                 let how = Fatal::WorkersDie(stillbirth(status));
                 self.fail_all(hub, &how, |_| true);
             } else {
@@ -157,6 +158,26 @@ impl Session {
         }
         // A wake-up that the dead one had received is lost: everybody looks again.
         self.board.wake(usize::MAX);
+    }
+
+    /// Whether a dead worker had been ready to take chunks, and what kept it from that.
+    fn how_far(&self, hub: &Hub, incarnation: u32, raw: i32) -> (bool, Option<StartFailure>) {
+        let place = hub.engine.place_of(incarnation);
+        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        let Some(place) = place else { return (false, None) };
+        let Some(stage) = Stage::from_number(self.board.stage(place)) else { return (true, None) };
+        let left = hub.arenas.get(&incarnation).and_then(|arena| StartFailure::find(arena));
+        (false, Some(left.unwrap_or(StartFailure::ended(stage, raw))))
+    }
+
+    /// A worker could not come up, and another one would not either: calls that it was started for end.
+    pub(super) fn did_not_come_up(&self, hub: &mut Hub, incarnation: u32, failure: StartFailure) {
+        let fatal = Fatal::Start(failure);
+        self.fail_all(hub, &fatal, |inbox| inbox.first_incarnation <= incarnation);
+        // Calls that began since then try again.
+        if hub.state.staffs() && hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
+            self.staff(hub);
+        }
     }
 
     fn lose_in_hand(
@@ -191,14 +212,5 @@ impl Session {
             inbox.fatal.get_or_insert_with(|| fatal.clone());
         }
         self.changed.notify_all();
-    }
-}
-
-fn exit_status(raw: i32) -> ExitStatus {
-    let status = std::process::ExitStatus::from_raw(raw);
-    match (status.code(), status.signal()) {
-        (Some(code), _) => ExitStatus::Code(code),
-        (None, Some(signal)) => ExitStatus::Signal(signal),
-        (None, None) => ExitStatus::Unknown,
     }
 }

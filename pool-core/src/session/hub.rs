@@ -26,6 +26,7 @@ use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Cause, Error},
     job::is_inside,
+    shared::StartFailure,
     zygote::ZygoteLink,
 };
 
@@ -103,6 +104,7 @@ pub(crate) enum Fatal {
     Terminated,
     WorkersDie(String),
     NotStarted(i32),
+    Start(StartFailure),
 }
 
 /// What a job finds in its inbox.
@@ -128,6 +130,8 @@ pub(super) struct Inbox {
     pub(super) fatal: Option<Fatal>,
     /// Its consumer may be anywhere: nobody waits for it.
     pub(super) lazy: bool,
+    /// Workers from this one on were started while the job was there.
+    pub(super) first_incarnation: u32,
 }
 
 impl From<Fatal> for Error {
@@ -137,6 +141,7 @@ impl From<Fatal> for Error {
             Fatal::Broken => Self::PoolBroken,
             Fatal::Terminated => Self::Terminated,
             Fatal::WorkersDie(how) => Self::WorkersDie(how),
+            Fatal::Start(failure) => failure.into(),
             Fatal::NotStarted(errno) => Self::Resources {
                 what: "starting a worker process",
                 source: std::io::Error::from_raw_os_error(errno).into(),
@@ -190,7 +195,8 @@ impl Session {
         let job = hub.engine.open_job();
         let mut kit = hub.spare.take();
         let messages = std::mem::take(&mut kit.messages);
-        let inbox = Inbox { messages, measure, fatal: None, lazy };
+        let first_incarnation = hub.engine.next_incarnation();
+        let inbox = Inbox { messages, measure, fatal: None, lazy, first_incarnation };
         hub.inboxes.insert(job, inbox);
         self.staff(&mut hub);
         Ok((job, kit))

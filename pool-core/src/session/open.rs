@@ -31,6 +31,7 @@ use crate::{
     birth,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
+    shared::Source,
     start::CrewPlan,
     sys,
     zygote::{ZygoteFds, ZygoteLink, ZygotePapers},
@@ -48,6 +49,7 @@ impl Session {
     /// Opens a session whose zygote comes from `maker`.
     pub(crate) fn open(
         plan: &CrewPlan,
+        shared: &Source,
         fresh_workers: bool,
         maker: &ZygoteMaker<'_>,
     ) -> Result<Arc<Self>, Error> {
@@ -84,12 +86,15 @@ impl Session {
             arena_limit,
             spin,
             cpus: plan.cpus.iter().map(|cpus| cpus.copied()).collect(),
+            first: plan.first_offsets()?,
+            shared: shared.papers(plan.shared_timeout)?,
         };
         let fds = ZygoteFds {
             control: theirs,
             board: above(board.into_fd())?,
             items: above(items.into_fd())?,
             bell: above(bell.try_clone().or_resources(what)?)?,
+            shared: shared.descriptors().or_resources(what)?,
         };
         // Listed before the zygote is made: a fork copies the list.
         list(ours.as_fd());

@@ -15,6 +15,7 @@ use crate::{
     birth,
     error::{Error, OrResources},
     session::{Session, ZygoteMaker, own_descriptors},
+    shared::Source,
     sys,
     zygote::{ZygoteFds, reign_guarded},
 };
@@ -36,7 +37,7 @@ impl Start for Fork {
         true
     }
 
-    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error> {
+    fn open(&self, plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
         self.check(plan)?;
         let maker: &ZygoteMaker<'_> = &|papers, fds: ZygoteFds| {
             // What is buffered now would be written twice.
@@ -57,6 +58,6 @@ impl Start for Fork {
                 }
             }
         };
-        Session::open(plan, false, maker).map(Crew::Processes)
+        Session::open(plan, shared, false, maker).map(Crew::Processes)
     }
 }

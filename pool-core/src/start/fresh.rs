@@ -1,14 +1,13 @@
 //! What ForkServer and Spawn share: the zygote is a fresh copy of this executable.
 
-use std::os::fd::AsFd;
-
 use super::{ROLE_ZYGOTE, StartMethod, plan::CrewPlan};
 use crate::{
     birth::{self, Refusal},
     error::{Error, OrResources},
     session::{Session, ZygoteMaker},
+    shared::Source,
     start::Crew,
-    zygote::ZygotePapers,
+    zygote::{ZygoteFds, ZygotePapers},
 };
 
 /// Refuses if a fresh copy would run `main`, or cannot be had.
@@ -20,13 +19,12 @@ pub(super) fn check() -> Result<(), Error> {
 }
 
 /// A session whose zygote is a fresh copy.
-pub(super) fn open(plan: &CrewPlan) -> Result<Crew, Error> {
+pub(super) fn open(plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
     check()?;
     let fresh_workers = plan.method == StartMethod::Spawn;
-    let maker: &ZygoteMaker<'_> = &|papers: ZygotePapers, fds| {
-        let fds = [fds.control.as_fd(), fds.board.as_fd(), fds.items.as_fd(), fds.bell.as_fd()];
-        birth::spawn_copy(ROLE_ZYGOTE, &papers.to_words(), &fds)
+    let maker: &ZygoteMaker<'_> = &|papers: ZygotePapers, fds: ZygoteFds| {
+        birth::spawn_copy(ROLE_ZYGOTE, &papers.to_words(), &fds.in_order())
             .or_resources("starting a copy of this executable")
     };
-    Session::open(plan, fresh_workers, maker).map(Crew::Processes)
+    Session::open(plan, shared, fresh_workers, maker).map(Crew::Processes)
 }

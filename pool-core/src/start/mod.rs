@@ -16,7 +16,7 @@ mod threads;
 pub use method::{ParseStartMethodError, StartMethod};
 pub(crate) use plan::{Crew, CrewPlan};
 
-use crate::error::Error;
+use crate::{error::Error, shared::Source};
 
 /// What a fresh copy of the executable is to be.
 pub(crate) const ROLE_ZYGOTE: u64 = 1;
@@ -33,7 +33,7 @@ pub(crate) trait Start: Sync {
     }
 
     /// Makes what the workers come from.
-    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error>;
+    fn open(&self, plan: &CrewPlan, shared: &Source) -> Result<Crew, Error>;
 }
 
 /// The start method's own file; a typed error when it was compiled out.

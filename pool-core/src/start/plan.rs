@@ -1,15 +1,19 @@
 //! What a crew of workers is to be like, and what a start method makes of it.
 
+use std::time::Duration;
+
 use pool_affinity::Plan;
 
 use super::StartMethod;
-use crate::session::Session;
 #[cfg(feature = "threads")]
 use crate::threads::ThreadCrew;
+use crate::{birth, error::Error, session::Session};
 
 /// What was asked for; checked.
 #[derive(Debug, Clone)]
 pub(crate) struct CrewPlan {
+    /// A number that no other plan of this process has.
+    pub(crate) id: u64,
     pub(crate) method: StartMethod,
     pub(crate) n_jobs: usize,
     pub(crate) cpus: Plan,
@@ -17,6 +21,18 @@ pub(crate) struct CrewPlan {
     pub(crate) arena_limit: u64,
     /// The caller answers for forking beside other threads.
     pub(crate) fork_beside_threads: bool,
+    /// Called first in every worker.
+    pub(crate) first: Vec<fn()>,
+    /// How long making what is shared may take.
+    pub(crate) shared_timeout: Option<Duration>,
+}
+
+impl CrewPlan {
+    /// The functions for the start of every worker, by their offsets in the image.
+    pub(crate) fn first_offsets(&self) -> Result<Vec<u64>, Error> {
+        let offset = |f: &fn()| birth::offset_of(*f as usize).ok_or(Error::ForeignFunction);
+        self.first.iter().map(offset).collect()
+    }
 }
 
 /// What workers live in.
@@ -43,6 +59,47 @@ impl Crew {
             Self::Processes(_) => false,
             #[cfg(feature = "threads")]
             Self::Threads(crew) => crew.is_mine(),
+        }
+    }
+
+    /// See [`crate::Pool::stop_and_join`].
+    pub(crate) fn stop(&self) {
+        match self {
+            Self::Processes(session) => session.stop(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.stop(),
+        }
+    }
+
+    /// See [`crate::Pool::terminate`].
+    pub(crate) fn terminate(&self) {
+        match self {
+            Self::Processes(session) => session.terminate(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.terminate(),
+        }
+    }
+
+    /// Its pool is dropped: a job that outlives the pool finds its workers killed.
+    pub(crate) fn abandon(&self) {
+        match self {
+            // Nobody else has it: it ends when it is dropped.
+            Self::Processes(session) if std::sync::Arc::strong_count(session) == 1 => {}
+            Self::Processes(session) => {
+                session.terminate();
+                session.end();
+            }
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.terminate(),
+        }
+    }
+
+    /// Whether those who start its workers are gone.
+    pub(crate) fn is_broken(&self) -> bool {
+        match self {
+            Self::Processes(session) => session.is_broken(),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => false,
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     Start, fresh,
     plan::{Crew, CrewPlan},
 };
-use crate::error::Error;
+use crate::{error::Error, shared::Source};
 
 pub(super) struct Spawn;
 
@@ -13,7 +13,7 @@ impl Start for Spawn {
         fresh::check()
     }
 
-    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error> {
-        fresh::open(plan)
+    fn open(&self, plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
+        fresh::open(plan, shared)
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Start,
     plan::{Crew, CrewPlan},
 };
-use crate::{error::Error, threads::ThreadCrew};
+use crate::{error::Error, shared::Source, threads::ThreadCrew};
 
 pub(super) struct Threads;
 
@@ -15,7 +15,7 @@ impl Start for Threads {
         Ok(())
     }
 
-    fn open(&self, plan: &CrewPlan) -> Result<Crew, Error> {
+    fn open(&self, plan: &CrewPlan, _: &Source) -> Result<Crew, Error> {
         Ok(Crew::Threads(Arc::new(ThreadCrew::start(plan)?)))
     }
 }

@@ -23,7 +23,10 @@ use super::{
     form::{ContextCell, Form, ItemAt, Surroundings},
     record::function_at,
 };
-use crate::worker::{self, take_panic};
+use crate::{
+    shared::{self, SharedValue},
+    worker::{self, take_panic},
+};
 
 /// What a worker process works with, from birth to death.
 pub(crate) struct Desk {
@@ -40,6 +43,8 @@ pub(crate) struct Desk {
     lent: VecDeque<Lent>,
     /// Reads as this incarnation, and as 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
+    /// What the pool shares.
+    shared: Option<SharedValue>,
     /// What a result took on average lately, beside its table entry.
     bytes_per_result: usize,
 }
@@ -60,9 +65,11 @@ impl Desk {
         arena: Arena,
         items: (*const u8, usize),
         mark: ForkMark,
+        shared: Option<SharedValue>,
     ) -> Self {
         Self {
             mark,
+            shared,
             claimer,
             arena,
             items,
@@ -237,6 +244,7 @@ fn run_items<F: Form>(
         let (claimer, mark) = (&desk.claimer, &desk.mark);
         let mut surroundings = Surroundings {
             worker: claimer.place(),
+            shared: shared::seen(desk.shared.as_ref()),
             cancelled: &|| mark.get() != 0 && claimer.is_cancelled(claim),
             decoder: &mut desk.decoder,
             context: &mut desk.context,

@@ -8,6 +8,7 @@ use std::{any::Any, marker::PhantomData};
 use pool_ipc::{AlignedBytes, Decoder, Wire, WireFault, batch::BatchReader, rkyv::Archive};
 
 use super::Worker;
+use crate::shared::SharedType;
 
 /// How a task's function takes its item. Implemented by [`Plain`], [`WithContext`], [`OnWorker`] and
 /// [`Viewing`] only.
@@ -25,6 +26,12 @@ pub trait Form: sealed::Sealed {
     /// Whether the function is handed the context.
     #[doc(hidden)]
     const TAKES_CONTEXT: bool = false;
+
+    /// What the function is handed of what the pool shares, if anything.
+    #[doc(hidden)]
+    fn shares() -> Option<SharedType> {
+        None
+    }
 
     /// Makes an item ready for a worker thread.
     #[doc(hidden)]
@@ -73,6 +80,7 @@ pub struct ItemAt<'a, A> {
 #[allow(missing_debug_implementations)]
 pub struct Surroundings<'a> {
     pub(crate) worker: u32,
+    pub(crate) shared: &'a (dyn Any + Send + Sync),
     pub(crate) cancelled: &'a dyn Fn() -> bool,
     pub(crate) decoder: &'a mut Decoder,
     pub(crate) context: &'a mut ContextCell,
@@ -112,9 +120,9 @@ pub struct Plain<A, R>(PhantomData<fn(A) -> R>);
 #[derive(Debug)]
 pub struct WithContext<C, A, R>(PhantomData<fn(C, A) -> R>);
 
-/// `fn(&mut Worker, A) -> R`: the task sees its worker.
+/// `fn(&mut Worker<S>, A) -> R`: the task sees its worker, and with it what the pool shares.
 #[derive(Debug)]
-pub struct OnWorker<A, R>(PhantomData<fn(A) -> R>);
+pub struct OnWorker<S, A, R>(PhantomData<fn(S, A) -> R>);
 
 /// `fn(&A::Archived) -> R`: the task reads its item in place.
 #[derive(Debug)]
@@ -122,7 +130,7 @@ pub struct Viewing<A, R>(PhantomData<fn(A) -> R>);
 
 impl<A, R> sealed::Sealed for Plain<A, R> {}
 impl<C, A, R> sealed::Sealed for WithContext<C, A, R> {}
-impl<A, R> sealed::Sealed for OnWorker<A, R> {}
+impl<S, A, R> sealed::Sealed for OnWorker<S, A, R> {}
 impl<A, R> sealed::Sealed for Viewing<A, R> {}
 
 impl<A: Wire, R: Wire> Form for Plain<A, R> {
@@ -189,19 +197,25 @@ impl<C: Wire + Sync, A: Wire, R: Wire> Portable for WithContext<C, A, R> {
     }
 }
 
-impl<A: Wire, R: Wire> Form for OnWorker<A, R> {
+impl<S: Send + Sync + 'static, A: Wire, R: Wire> Form for OnWorker<S, A, R> {
     type Item = A;
     type Output = R;
-    type Function = fn(&mut Worker<'_, (), ()>, A) -> R;
+    type Function = fn(&mut Worker<'_, S, ()>, A) -> R;
     type Context = ();
     type Parcel = A;
+
+    fn shares() -> Option<SharedType> {
+        Some(SharedType::of::<S>())
+    }
 
     fn pack(item: A) -> Result<A, WireFault> {
         Ok(item)
     }
 
     fn call_parcel(f: Self::Function, _: &(), around: &mut Surroundings<'_>, item: A) -> R {
-        f(&mut Worker::new(&(), &mut (), around.worker, around.cancelled), item)
+        let shared = around.shared.downcast_ref::<S>();
+        let shared = shared.expect("the pool shares what the job says that its function takes");
+        f(&mut Worker::new(shared, &mut (), around.worker, around.cancelled), item)
     }
 
     #[inline]
@@ -215,9 +229,9 @@ impl<A: Wire, R: Wire> Form for OnWorker<A, R> {
     }
 }
 
-impl<A: Wire, R: Wire> Portable for OnWorker<A, R> {
+impl<S: Send + Sync + 'static, A: Wire, R: Wire> Portable for OnWorker<S, A, R> {
     fn signature() -> std::any::TypeId {
-        std::any::TypeId::of::<fn(&mut Worker<'_, (), ()>, A) -> R>()
+        std::any::TypeId::of::<fn(&mut Worker<'_, S, ()>, A) -> R>()
     }
 }
 

@@ -12,9 +12,10 @@ use pool_ipc::Decoder;
 
 use super::{
     drop_quietly,
-    job::{Part, ThreadJob},
+    job::{Given, Part, ThreadJob},
 };
 use crate::{
+    shared,
     task::{ContextCell, Form, Surroundings},
     worker::{in_task, take_panic},
 };
@@ -26,7 +27,7 @@ pub(super) struct Chunk<F: Form> {
     pub(super) job: Arc<ThreadJob<F>>,
     pub(super) function: F::Function,
     /// Gone only while the chunk is dropped.
-    pub(super) context: Option<Arc<F::Context>>,
+    pub(super) given: Option<Given<F>>,
     pub(super) first: u64,
     pub(super) parcels: vec::IntoIter<F::Parcel>,
     pub(super) parts: Vec<Part<F::Output>>,
@@ -34,17 +35,18 @@ pub(super) struct Chunk<F: Form> {
 
 impl<F: Form> Chunk<F> {
     pub(super) fn run(mut self, worker: u32) {
+        let given = self.given.as_ref().expect("the chunk is not being dropped");
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let control = self.job.control.clone();
         let cancelled = || control.is_cancelled();
         let mut surroundings = Surroundings {
             worker,
+            shared: shared::seen(given.shared.as_ref()),
             cancelled: &cancelled,
             decoder: &mut decoder,
             context: &mut cell,
         };
         let (function, parcels) = (self.function, &mut self.parcels);
-        let context = self.context.as_deref().expect("the chunk is not being dropped");
         let behind = self.first + parcels.len() as u64;
         loop {
             let started = Instant::now();
@@ -56,7 +58,12 @@ impl<F: Form> Chunk<F> {
                         && !cancelled()
                         && let Some(parcel) = parcels.next()
                     {
-                        values.push(F::call_parcel(function, context, &mut surroundings, parcel));
+                        values.push(F::call_parcel(
+                            function,
+                            &given.context,
+                            &mut surroundings,
+                            parcel,
+                        ));
                     }
                 }))
             });
@@ -74,14 +81,14 @@ impl<F: Form> Chunk<F> {
 impl<F: Form> Drop for Chunk<F> {
     fn drop(&mut self) {
         let (parcels, parts) = (mem::take(&mut self.parcels), mem::take(&mut self.parts));
-        let context = self.context.take();
+        let given = self.given.take();
         if self.job.control.is_foreign() {
             // A task has forked: all of it is the parent's.
-            mem::forget((parcels, parts, context, self.job.clone()));
+            mem::forget((parcels, parts, given, self.job.clone()));
             return;
         }
         parcels.for_each(drop_quietly);
-        drop_quietly(context);
+        drop_quietly(given);
         self.job.ended(parts);
     }
 }

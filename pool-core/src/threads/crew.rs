@@ -13,6 +13,7 @@ use std::{
 };
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
+use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 
 use super::{job::Control, lock};
@@ -20,7 +21,7 @@ use crate::{
     error::{Error, OrResources},
     start::CrewPlan,
     sys,
-    worker::{end_quietly, learn_locations, take_panic},
+    worker::{end_quietly, in_task, learn_locations, take_panic},
 };
 
 /// What a thread runs; it gets the thread's worker id.
@@ -29,6 +30,8 @@ pub(super) type Errand = Box<dyn FnOnce(u32) + Send>;
 thread_local! {
     /// The crew that this thread works in.
     static CREW: Cell<usize> = const { Cell::new(0) };
+    /// The plan of the crew that this thread is not ready for yet.
+    static STARTS_FOR: Cell<u64> = const { Cell::new(0) };
 }
 
 /// See the module.
@@ -64,22 +67,21 @@ impl ThreadCrew {
             spin: sys::spin_rounds(plan.n_jobs),
             mark,
         };
-        let (pinned, pins) = unbounded();
+        let (failed, failures) = unbounded();
         for id in 0..plan.n_jobs as u32 {
-            let (receiver, mark, pinned) = (receiver.clone(), crew.mark.clone(), pinned.clone());
+            let (receiver, mark, failed) = (receiver.clone(), crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
+            let (plan, first) = (plan.id, plan.first.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
-                    if let Some(cpus) = cpus
-                        && let Err(error) = cpus.pin_current_thread()
-                    {
+                    CREW.set(number);
+                    if let Err(error) = begin(cpus, &first, plan) {
                         // Whoever starts the crew listens until every thread has got past here.
-                        let _ = pinned.send(error);
+                        let _ = failed.send(error);
                         return;
                     }
-                    drop(pinned);
-                    CREW.set(number);
+                    drop(failed);
                     work(&receiver, &mark, id);
                 })
                 .or_resources("starting a worker thread");
@@ -88,11 +90,8 @@ impl ThreadCrew {
                 Err(error) => return Err(error), // dropping the crew ends and joins the others
             }
         }
-        drop(pinned);
-        match pins.recv() {
-            Ok(error) => Err(error).or_resources("pinning a worker thread (cpu_ids)"),
-            Err(_) => Ok(crew),
-        }
+        drop(failed);
+        failures.recv().map_or(Ok(crew), Err)
     }
 
     /// Whether the calling thread is one of this crew.
@@ -172,6 +171,25 @@ impl Drop for ThreadCrew {
         }
         self.terminate();
     }
+}
+
+/// What a thread does before its first errand.
+fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
+    if let Some(cpus) = cpus {
+        cpus.pin_current_thread().or_resources("pinning a worker thread (cpu_ids)")?;
+    }
+    STARTS_FOR.set(plan);
+    for function in first {
+        let called = in_task(|| catch_unwind(AssertUnwindSafe(function)));
+        called.map_err(|panic| Error::WorkerStartFailed(take_panic(panic).into()))?;
+    }
+    STARTS_FOR.set(0);
+    Ok(())
+}
+
+/// Whether a crew of this plan is being started, and waits for the calling thread.
+pub(crate) fn starts_for(plan: u64) -> bool {
+    STARTS_FOR.get() == plan
 }
 
 fn work(errands: &Receiver<Errand>, mark: &ForkMark, id: u32) {

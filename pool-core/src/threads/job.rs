@@ -20,6 +20,7 @@ use super::{
 use crate::{
     error::Error,
     session::Want,
+    shared::SharedValue,
     sys,
     task::{FailureKind, Form},
 };
@@ -33,6 +34,19 @@ pub(crate) struct Part<R> {
     pub(crate) failure: Option<(FailureKind, u32)>,
     /// Whether the chunk has ended with it.
     pub(crate) ends: bool,
+}
+
+/// What all tasks of a call are given.
+pub(crate) struct Given<F: Form> {
+    pub(crate) context: Arc<F::Context>,
+    /// What the pool shared when the call began.
+    pub(crate) shared: Option<SharedValue>,
+}
+
+impl<F: Form> Clone for Given<F> {
+    fn clone(&self) -> Self {
+        Self { context: self.context.clone(), shared: self.shared.clone() }
+    }
 }
 
 /// How long a caller sleeps at most while less has arrived than it waits for: one long task holds up the
@@ -150,7 +164,7 @@ impl<F: Form> ThreadJob<F> {
         self: &Arc<Self>,
         crew: &ThreadCrew,
         function: F::Function,
-        context: &Arc<F::Context>,
+        given: &Given<F>,
         first: u64,
         parcels: Vec<F::Parcel>,
     ) -> Result<(), Error> {
@@ -161,7 +175,7 @@ impl<F: Form> ThreadJob<F> {
         let chunk = Chunk {
             job: self.clone(),
             function,
-            context: Some(context.clone()),
+            given: Some(given.clone()),
             first,
             parcels: parcels.into_iter(),
             parts: Vec::new(),

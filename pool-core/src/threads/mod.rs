@@ -18,8 +18,8 @@ use std::{
 
 use crate::worker::take_panic;
 
-pub(crate) use crew::ThreadCrew;
-pub(crate) use job::ThreadJob;
+pub(crate) use crew::{ThreadCrew, starts_for};
+pub(crate) use job::{Given, ThreadJob};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

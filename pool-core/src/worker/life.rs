@@ -12,12 +12,14 @@ use pool_ipc::{
 use pool_shm::{ForkMark, Segment};
 
 use super::{
+    awakening::awake,
     panic::learn_locations,
     papers::{WorkerFds, WorkerPapers},
 };
 use crate::{
     birth,
     error::ExitStatus,
+    shared::StartFailure,
     sys,
     task::{Call, ChunkRun, Desk, Failure, FailureKind},
 };
@@ -83,7 +85,8 @@ impl Worker {
         let map = |fd| Segment::from_fd(fd).ok();
         let board = Arc::new(map(fds.board)?.map().ok()?);
         let items = map(fds.items)?.map_read_only().ok()?;
-        let arena = Arena::new(&map(fds.arena)?, papers.arena_limit).ok()?;
+        let own = map(fds.arena)?;
+        let arena = Arena::new(&own, papers.arena_limit).ok()?;
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
@@ -91,11 +94,24 @@ impl Worker {
         let pid = std::process::id();
         let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
         let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
+        let awakened = awake(papers, fds.shared, &claimer, &mark);
+        let shared = match awakened {
+            Ok(shared) => shared,
+            Err(failure) => {
+                // Without it the parent knows at least what this worker was at.
+                let _ = StartFailure::leave(&failure.to_bytes(), &own);
+                exit(DISORDER)
+            }
+        };
+        // The user's code may have changed credentials, which disarms it.
+        if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
+            end_quietly();
+        }
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
         Some(Self {
-            desk: Desk::new(claimer, arena, base, mark),
+            desk: Desk::new(claimer, arena, base, mark, shared),
             bell: fds.bell,
             spin: papers.spin,
             resolved: None,

@@ -1,5 +1,6 @@
 //! A worker process: from its birth to its last chunk.
 
+mod awakening;
 mod life;
 mod panic;
 mod papers;

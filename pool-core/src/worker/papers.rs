@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
+use crate::shared::{RecipePapers, SourcePapers};
+
 /// Everything about a worker that is not a descriptor.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerPapers {
@@ -16,6 +18,9 @@ pub(crate) struct WorkerPapers {
     pub(crate) arena_limit: u64,
     pub(crate) spin: u32,
     pub(crate) cpus: Option<CpuSet>,
+    /// Functions that the user wants called first, by their offsets in the image.
+    pub(crate) first: Vec<u64>,
+    pub(crate) shared: SourcePapers,
 }
 
 /// The descriptors of a worker.
@@ -25,9 +30,11 @@ pub(crate) struct WorkerFds {
     pub(crate) items: OwnedFd,
     pub(crate) arena: OwnedFd,
     pub(crate) bell: OwnedFd,
+    /// Of the segments that the papers' recipe names.
+    pub(crate) shared: Vec<OwnedFd>,
 }
 
-const FIXED_WORDS: usize = 7;
+const FIXED_WORDS: usize = 9;
 
 impl WorkerPapers {
     /// The papers as numbers, to be told to a fresh copy of the executable.
@@ -40,14 +47,27 @@ impl WorkerPapers {
             self.shape.slots as u64,
             self.arena_limit,
             u64::from(self.spin),
+            self.first.len() as u64,
+            u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
         ];
+        words.extend(&self.first);
+        if let SourcePapers::Recipe(recipe) = &self.shared {
+            words.extend(recipe.to_words());
+        }
         words.extend(self.cpus.iter().flat_map(CpuSet::iter).map(|id| id as u64));
         words
     }
 
     /// The papers from their numbers; `None` when there are too few.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
-        let (fixed, cpus) = words.split_at_checked(FIXED_WORDS)?;
+        let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
+        let (first, rest) = rest.split_at_checked(usize::try_from(fixed[7]).ok()?)?;
+        let (shared, cpus) = if fixed[8] == 0 {
+            (SourcePapers::Nothing, rest)
+        } else {
+            let (recipe, rest) = RecipePapers::split_from(rest)?;
+            (SourcePapers::Recipe(recipe), rest)
+        };
         let cpus = (!cpus.is_empty())
             .then(|| CpuSet::from_ids(cpus.iter().map(|id| *id as usize)).ok())
             .flatten();
@@ -59,6 +79,8 @@ impl WorkerPapers {
             arena_limit: fixed[5],
             spin: fixed[6] as u32,
             cpus,
+            first: first.to_vec(),
+            shared,
         })
     }
 }
@@ -66,8 +88,10 @@ impl WorkerPapers {
 impl WorkerFds {
     /// The descriptors in the order in which a fresh copy gets them.
     pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
-        let [board, items, arena, bell] = <[OwnedFd; 4]>::try_from(fds).ok()?;
-        Some(Self { board, items, arena, bell })
+        let mut fds = fds.into_iter();
+        let (board, items) = (fds.next()?, fds.next()?);
+        let (arena, bell) = (fds.next()?, fds.next()?);
+        Some(Self { board, items, arena, bell, shared: fds.collect() })
     }
 }
 
@@ -85,6 +109,8 @@ mod tests {
             arena_limit: 1 << 33,
             spin: 7,
             cpus: Some(CpuSet::from_ids([1, 900]).unwrap()),
+            first: vec![5, 6],
+            shared: SourcePapers::Nothing,
         };
         let back = WorkerPapers::from_words(&papers.to_words()).unwrap();
         assert_eq!(format!("{papers:?}"), format!("{back:?}"));

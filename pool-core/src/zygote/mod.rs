@@ -1,10 +1,11 @@
 //! The process between a pool and its workers: starts them, reaps them, outlives nobody.
 //!
 //! One thread for life, no user code. `protocol.rs` is what parent and zygote say to each other,
-//! `reign.rs` what the zygote does, `guard.rs` who stands above it, `link.rs` the parent's end.
+//! `reign.rs` what the zygote does, `nursery.rs` how it gets workers from a template, `guard.rs` who stands above it, `link.rs` the parent's end.
 
 mod guard;
 mod link;
+mod nursery;
 mod papers;
 mod protocol;
 mod reign;
@@ -12,4 +13,4 @@ mod reign;
 pub(crate) use guard::reign_guarded;
 pub(crate) use link::{ZygoteLink, reap_orphan};
 pub(crate) use papers::{ZygoteFds, ZygotePapers};
-pub(crate) use protocol::Report;
+pub(crate) use protocol::{Order, Received, Report, send_order};

@@ -1,11 +1,15 @@
 //! What a zygote is told at its birth.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::unistd::Pid;
 use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
-use crate::worker::WorkerPapers;
+use crate::{
+    shared::{RecipePapers, SourcePapers},
+    worker::WorkerPapers,
+};
 
 /// Everything about a zygote that is not a descriptor.
 #[derive(Debug, Clone)]
@@ -17,6 +21,9 @@ pub(crate) struct ZygotePapers {
     pub(crate) spin: u32,
     /// For each place the CPUs that its worker runs on.
     pub(crate) cpus: Vec<Option<CpuSet>>,
+    /// Functions that the user wants called first in every worker, by their offsets in the image.
+    pub(crate) first: Vec<u64>,
+    pub(crate) shared: SourcePapers,
 }
 
 /// The descriptors of a zygote.
@@ -26,9 +33,11 @@ pub(crate) struct ZygoteFds {
     pub(crate) board: OwnedFd,
     pub(crate) items: OwnedFd,
     pub(crate) bell: OwnedFd,
+    /// Of the segments that the papers' recipe names.
+    pub(crate) shared: Vec<OwnedFd>,
 }
 
-const FIXED_WORDS: usize = 5;
+const FIXED_WORDS: usize = 7;
 
 impl ZygotePapers {
     /// The papers as numbers, to be told to a fresh copy of the executable.
@@ -39,7 +48,13 @@ impl ZygotePapers {
             self.shape.slots as u64,
             self.arena_limit,
             u64::from(self.spin),
+            self.first.len() as u64,
+            u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
         ];
+        words.extend(&self.first);
+        if let SourcePapers::Recipe(recipe) = &self.shared {
+            words.extend(recipe.to_words());
+        }
         if self.cpus.iter().any(Option::is_some) {
             for cpus in &self.cpus {
                 let ids = cpus.iter().flat_map(CpuSet::iter);
@@ -52,7 +67,13 @@ impl ZygotePapers {
 
     /// The papers from their numbers; `None` when they are no papers.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
-        let (fixed, mut rest) = words.split_at_checked(FIXED_WORDS)?;
+        let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
+        let (first, mut rest) = rest.split_at_checked(usize::try_from(fixed[5]).ok()?)?;
+        let mut shared = SourcePapers::Nothing;
+        if fixed[6] != 0 {
+            let (recipe, behind) = RecipePapers::split_from(rest)?;
+            (shared, rest) = (SourcePapers::Recipe(recipe), behind);
+        }
         let mut cpus = Vec::new();
         while let Some((count, behind)) = rest.split_first() {
             let (ids, behind) = behind.split_at_checked(*count as usize)?;
@@ -66,28 +87,40 @@ impl ZygotePapers {
             arena_limit: fixed[3],
             spin: fixed[4] as u32,
             cpus,
+            first: first.to_vec(),
+            shared,
         })
     }
 
-    /// The papers of the worker `incarnation` at `place`.
-    pub(crate) fn worker(&self, place: u32, incarnation: u32) -> WorkerPapers {
+    /// The papers of the worker `incarnation` at `place`, a child of this zygote.
+    pub(crate) fn worker(&self, place: u32, incarnation: u32, zygote: Pid) -> WorkerPapers {
         WorkerPapers {
             place,
             incarnation,
-            zygote: nix::unistd::getpid().as_raw(),
+            zygote: zygote.as_raw(),
             shape: self.shape,
             arena_limit: self.arena_limit,
             spin: self.spin,
             cpus: self.cpus.get(place as usize).copied().flatten(),
+            first: self.first.clone(),
+            shared: self.shared.clone(),
         }
     }
 }
 
 impl ZygoteFds {
     /// The descriptors in the order in which a fresh copy gets them.
+    pub(crate) fn in_order(&self) -> Vec<BorrowedFd<'_>> {
+        let fixed = [&self.control, &self.board, &self.items, &self.bell];
+        fixed.into_iter().chain(&self.shared).map(AsFd::as_fd).collect()
+    }
+
+    /// The same from their order.
     pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
-        let [control, board, items, bell] = <[OwnedFd; 4]>::try_from(fds).ok()?;
-        Some(Self { control, board, items, bell })
+        let mut fds = fds.into_iter();
+        let (control, board) = (fds.next()?, fds.next()?);
+        let (items, bell) = (fds.next()?, fds.next()?);
+        Some(Self { control, board, items, bell, shared: fds.collect() })
     }
 }
 
@@ -104,6 +137,8 @@ mod tests {
                 arena_limit: 1 << 33,
                 spin: 7,
                 cpus,
+                first: vec![1 << 40],
+                shared: SourcePapers::Nothing,
             };
             let back = ZygotePapers::from_words(&papers.to_words()).unwrap();
             assert_eq!(format!("{papers:?}"), format!("{back:?}"));

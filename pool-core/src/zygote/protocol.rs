@@ -29,7 +29,7 @@ pub(crate) enum Report {
     Reigns { pid: i32 },
     /// A worker was started.
     Started { incarnation: u32, pid: i32 },
-    /// A worker could not be started, with the error number.
+    /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
     NotStarted { incarnation: u32, errno: i32 },
     /// A worker has been reaped, with its wait status.
     Reaped { incarnation: u32, status: i32 },
@@ -76,6 +76,9 @@ impl Order {
 }
 
 impl Report {
+    /// In place of an error number: the failure lies in the worker's arena.
+    pub(crate) const SEE_ARENA: i32 = -1;
+
     pub(crate) fn send(self, socket: &impl AsFd) -> io::Result<()> {
         let words = match self {
             Self::Reigns { pid } => [4, 0, pid as u32, 0],

@@ -21,11 +21,13 @@ use nix::{
 };
 
 use super::{
+    nursery::Nursery,
     papers::{ZygoteFds, ZygotePapers},
     protocol::{Order, Received, Report},
 };
 use crate::{
     birth, start, sys,
+    template::TemplateLink,
     worker::{self, WorkerFds, WorkerPapers},
 };
 
@@ -35,7 +37,7 @@ pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
 /// Those with whom a zygote ends: whose child it is (its guard, or the pool's process), and above.
 pub(super) struct Overlords {
     parent: Pid,
-    fds: Vec<OwnedFd>,
+    pub(super) fds: Vec<OwnedFd>,
     /// Whether each of them has a descriptor that tells.
     known: bool,
 }
@@ -45,6 +47,16 @@ impl Overlords {
         let known = fds.iter().all(Option::is_some);
         Self { parent, fds: fds.into_iter().flatten().collect(), known }
     }
+}
+
+/// What a turn has to answer.
+struct Happened {
+    /// The socket has something to read, or room.
+    control: bool,
+    /// Parent or guard is gone.
+    gone: bool,
+    /// The template has said something.
+    template: bool,
 }
 
 /// Reigns until the parent is gone or says so; never returns to whoever made this process.
@@ -59,17 +71,18 @@ pub(super) fn reign(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) 
     worker::end_quietly()
 }
 
-struct Worker {
-    pid: Pid,
-    incarnation: u32,
+pub(super) struct Worker {
+    pub(super) pid: Pid,
+    pub(super) incarnation: u32,
 }
 
-struct Zygote {
-    papers: ZygotePapers,
-    fds: ZygoteFds,
-    overlords: Overlords,
+pub(super) struct Zygote {
+    pub(super) papers: ZygotePapers,
+    pub(super) fds: ZygoteFds,
+    pub(super) overlords: Overlords,
     children: SignalFd,
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) nursery: Nursery,
     /// Reports that the socket had no room for.
     unsent: VecDeque<Report>,
 }
@@ -85,45 +98,66 @@ impl Zygote {
         let children = SignalFd::with_flags(&mask, flags).ok()?;
         Report::Reigns { pid: getpid().as_raw() }.send(&fds.control).ok()?;
         let guarded = getppid() == overlords.parent;
-        let (workers, unsent) = (Vec::new(), VecDeque::new());
-        guarded.then_some(Self { papers, fds, overlords, children, workers, unsent })
+        guarded.then(|| Self {
+            papers,
+            fds,
+            overlords,
+            children,
+            workers: Vec::new(),
+            nursery: Nursery::default(),
+            unsent: VecDeque::new(),
+        })
     }
 
     /// Waits for something to happen and answers it; `false` when it is time to end.
     fn turn(&mut self) -> bool {
-        let (control, gone) = match self.wait() {
-            Ok(events) => events,
+        let happened = match self.wait() {
+            Ok(happened) => happened,
             Err(Errno::EINTR) => return true,
             Err(_) => return false,
         };
-        if gone || getppid() != self.overlords.parent {
+        if happened.gone || getppid() != self.overlords.parent {
             return false;
         }
         while let Ok(Some(_)) = self.children.read_signal() {}
         self.reap();
-        !control || (self.send_reports() && self.obey())
+        (!happened.template || self.hear_template())
+            && (!happened.control || (self.send_reports() && self.obey()))
     }
 
-    /// Whether the socket has something to read or room, and whether parent or guard is gone.
-    fn wait(&self) -> nix::Result<(bool, bool)> {
+    fn wait(&self) -> nix::Result<Happened> {
         let mut control = PollFlags::POLLIN;
         control.set(PollFlags::POLLOUT, !self.unsent.is_empty());
         let mut watched = vec![
             PollFd::new(self.fds.control.as_fd(), control),
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
-        let fds = self.overlords.fds.iter();
-        watched.extend(fds.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        let fds = self.overlords.fds.iter().map(AsFd::as_fd);
+        let template = self.nursery.expected().map(TemplateLink::socket);
+        let others = fds.chain(template);
+        watched.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let look = PollTimeout::from(LOOK_FOR_PARENT_MS);
         poll(&mut watched, if self.overlords.known { PollTimeout::NONE } else { look })?;
         let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
-        Ok((happened(&watched[0]), watched[2..].iter().any(happened)))
+        let (overlords, template) = watched[2..].split_at(self.overlords.fds.len());
+        Ok(Happened {
+            control: happened(&watched[0]),
+            gone: overlords.iter().any(happened),
+            template: template.iter().any(happened),
+        })
     }
 
     /// Carries out all orders that are there; `false` when the parent says so or is gone.
     fn obey(&mut self) -> bool {
         loop {
             match Order::receive(&self.fds.control) {
+                Ok(Received::Message(Order::Start { place, incarnation, arena }))
+                    if self.needs_template() =>
+                {
+                    if !self.start_from_template(place, incarnation, arena) {
+                        return false;
+                    }
+                }
                 Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
                     let report = match self.start(place, incarnation, arena) {
                         Ok(pid) => {
@@ -140,7 +174,13 @@ impl Zygote {
                     }
                 }
                 Ok(Received::Message(Order::Kill { incarnation })) => {
-                    if let Some(worker) = self.workers.iter().find(|w| w.incarnation == incarnation)
+                    if self.forget_waiting(incarnation) {
+                        let errno = libc::ECANCELED;
+                        if !self.report(Report::NotStarted { incarnation, errno }) {
+                            return false;
+                        }
+                    } else if let Some(worker) =
+                        self.workers.iter().find(|w| w.incarnation == incarnation)
                     {
                         // It may have ended already; then it is reaped and reported all the same.
                         let _ = kill(worker.pid, Signal::SIGKILL);
@@ -153,7 +193,7 @@ impl Zygote {
     }
 
     /// Reports behind what waits to be sent; `false` when the parent is gone.
-    fn report(&mut self, report: Report) -> bool {
+    pub(super) fn report(&mut self, report: Report) -> bool {
         self.unsent.push_back(report);
         self.send_reports()
     }
@@ -171,14 +211,10 @@ impl Zygote {
 
     fn start(&self, place: u32, incarnation: u32, arena: Option<OwnedFd>) -> io::Result<Pid> {
         let arena = arena.ok_or(Errno::EMFILE)?;
-        let papers = self.papers.worker(place, incarnation);
+        let papers = self.papers.worker(place, incarnation, getpid());
         if self.papers.fresh_workers {
-            let fds = [
-                self.fds.board.as_fd(),
-                self.fds.items.as_fd(),
-                arena.as_fd(),
-                self.fds.bell.as_fd(),
-            ];
+            let fixed = [&self.fds.board, &self.fds.items, &arena, &self.fds.bell];
+            let fds: Vec<_> = fixed.into_iter().chain(&self.fds.shared).map(AsFd::as_fd).collect();
             return birth::spawn_copy(start::ROLE_WORKER, &papers.to_words(), &fds);
         }
         self.fork_worker(&papers, arena)
@@ -190,6 +226,7 @@ impl Zygote {
             items: self.fds.items.try_clone()?,
             bell: self.fds.bell.try_clone()?,
             arena,
+            shared: Vec::new(),
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {
@@ -204,12 +241,15 @@ impl Zygote {
     /// In a forked worker: gives up what is the zygote's alone.
     fn leave_to_worker(&self) {
         let _ = SigSet::all().thread_unblock();
-        let mut own = vec![&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
-        own.extend(&self.overlords.fds);
-        for fd in own {
-            close_for_good(fd);
-        }
-        close_for_good(&self.children);
+        self.close_own();
+    }
+
+    /// In a forked child that never uses this value again: closes all that it owns.
+    pub(super) fn close_own(&self) {
+        let own = [&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
+        let own = own.into_iter().chain(&self.fds.shared).chain(&self.overlords.fds);
+        own.for_each(birth::close_for_good);
+        birth::close_for_good(&self.children);
     }
 
     /// Reaps what has ended, and with each worker the programs that it left behind.
@@ -217,27 +257,29 @@ impl Zygote {
         loop {
             let Some((pid, status)) = sys::reap_any() else { return };
             let pid = Pid::from_raw(pid);
+            if self.nursery.is_template(pid) {
+                // As below.
+                let _ = self.template_ended(status);
+                continue;
+            }
             let Some(at) = self.workers.iter().position(|worker| worker.pid == pid) else {
                 continue;
             };
             let worker = self.workers.swap_remove(at);
-            let workers = &self.workers;
-            birth::kill_strays(&|pid| workers.iter().any(|worker| worker.pid == pid));
+            self.kill_strays();
             // A parent that is gone does not read it; the next turn ends the reign.
             let _ = self.report(Report::Reaped { incarnation: worker.incarnation, status });
         }
+    }
+
+    /// Kills the programs that workers and templates have left behind.
+    pub(super) fn kill_strays(&self) {
+        let is_worker = |pid| self.workers.iter().any(|worker| worker.pid == pid);
+        birth::kill_strays(&|pid| is_worker(pid) || self.nursery.is_template(pid));
     }
 
     fn kill_all(&mut self) {
         birth::kill_strays(&|_| false);
         self.workers.clear();
     }
-}
-
-/// Closes a descriptor that its owner will never use again in this process.
-fn close_for_good(fd: &impl AsFd) {
-    use std::os::fd::AsRawFd;
-    // SAFETY: only called in a forked child that never returns to the owner, so nobody uses the
-    // number again for what it was.
-    unsafe { libc::close(fd.as_fd().as_raw_fd()) };
 }

@@ -58,6 +58,7 @@ impl Claimer {
         assert!((1..=MAX_INCARNATION).contains(&incarnation), "incarnations have 28 bits");
         let row = &board.rows[place as usize];
         row.pid.store(pid, Relaxed);
+        row.stage.store(0, Relaxed);
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
         let hint = place as usize % board.slots.len();
@@ -72,6 +73,12 @@ impl Claimer {
             until_search: 0,
             skipped: false,
         }
+    }
+
+    /// Says on its row what it is at before it is ready to claim; 0: it is ready, as it is said to be without a word.
+    pub fn set_stage(&self, stage: u32) {
+        // Relaxed: read when this claimer is dead.
+        self.board.rows[self.place as usize].stage.store(stage, Relaxed);
     }
 
     /// The place on the board.

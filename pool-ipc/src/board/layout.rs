@@ -65,6 +65,8 @@ pub(super) struct Row {
     /// Written by the claimer first of all, so that whoever inherits it knows whom to wait for.
     pub(super) pid: AtomicU32,
     pub(super) incarnation: AtomicU32,
+    /// Written by the claimer: not 0 while it is not ready to claim.
+    pub(super) stage: AtomicU32,
     /// Written by the publisher.
     pub(super) orders: Line<Orders>,
 }

@@ -42,6 +42,7 @@ fn row() -> Row {
         finished: zero(),
         pid: AtomicU32::new(0),
         incarnation: AtomicU32::new(0),
+        stage: AtomicU32::new(0),
         orders: Line(Orders { bell: AtomicU32::new(0), leave: AtomicU32::new(0) }),
     }
 }

@@ -190,6 +190,12 @@ impl Board {
         (row.pid.load(Relaxed), incarnation)
     }
 
+    /// What the claimer at `place` said last that it is at; 0: it is ready. To be asked when it is dead.
+    #[must_use]
+    pub fn stage(&self, place: usize) -> u32 {
+        self.rows[place].stage.load(Relaxed)
+    }
+
     fn word(&self, cell: &Slot) -> Option<Word> {
         // Acquire: pairs with the exchange in `Claimer::report`; the account is complete.
         Word::unpack(cell.word.load(Acquire))

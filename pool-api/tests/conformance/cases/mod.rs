@@ -10,6 +10,7 @@ mod lifetimes;
 mod options;
 mod per_item;
 mod pinning;
+mod shared;
 mod terminals;
 mod threads;
 mod values;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         concurrency::CASES,
         lifetimes::CASES,
         pinning::CASES,
+        shared::CASES,
         failures::CASES,
         per_item::CASES,
         bounds::CASES,

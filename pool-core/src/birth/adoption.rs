@@ -1,0 +1,136 @@
+//! Forking a child that belongs to somebody else: to the nearest subreaper above.
+//!
+//! Invariant: this process keeps no child, and is copied once. The helper that does the forking shares this process's memory,
+//! as that of `posix_spawn` does, and ends at once; so its child is handed on. `CLONE_PARENT` would need no helper, but only the C
+//! library's own `fork` tells the C library and its `pthread_atfork` handlers of the copy.
+
+use std::{arch::asm, convert::Infallible, io, mem::ManuallyDrop};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{SigSet, SigmaskHow, pthread_sigmask},
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd::Pid,
+};
+
+/// What the helper is told, and what it tells.
+struct Errand<F> {
+    life: ManuallyDrop<F>,
+    helper: libc::pid_t,
+    /// The child's process id, or an error number below 0.
+    child: libc::pid_t,
+}
+
+/// Forks this process; the child, whose parent is the nearest subreaper above this process, does nothing but `life`. It
+/// begins with all signals blocked.
+///
+/// # Errors
+///
+/// What `fork` says.
+///
+/// # Safety
+///
+/// This process has one thread.
+pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Result<Pid> {
+    let mut errand = Errand { life: ManuallyDrop::new(life), helper: 0, child: 0 };
+    // A handler must not run in the helper, on memory that is this process's.
+    let mut mask = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
+    // SAFETY: one thread, which waits until the helper has ended; `errand` outlives it.
+    let helper = unsafe { call_in_helper(errand_boy::<F>, (&raw mut errand).cast()) };
+    if helper > 0 {
+        // Any answer but EINTR will do: the kernel has let us go on, so the helper is over.
+        let helper = Pid::from_raw(helper);
+        while waitpid(helper, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
+    }
+    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
+    // SAFETY: not used after this; the child has a copy of its own.
+    unsafe { ManuallyDrop::drop(&mut errand.life) };
+    // SAFETY: initialised above, and written by the helper behind the compiler's back.
+    let child = unsafe { (&raw const errand.child).read_volatile() };
+    match (helper, child) {
+        (1.., 1..) => Ok(Pid::from_raw(child)),
+        // The helper was killed before it forked.
+        (1.., 0) => Err(io::Error::from_raw_os_error(libc::ECHILD)),
+        (1.., error) | (error, _) => Err(io::Error::from_raw_os_error(-error)),
+    }
+}
+
+/// The life of a helper, and that of its child.
+extern "C" fn errand_boy<F: FnOnce() -> Infallible>(errand: *mut ()) -> ! {
+    let errand = errand.cast::<Errand<F>>();
+    // SAFETY: the errand outlives the helper and is its alone until it ends; the child has a copy of it. `fork` is the C
+    // library's own, in a process of one thread; `_exit` runs no handlers.
+    unsafe {
+        (*errand).helper = libc::getpid();
+        match libc::fork() {
+            0 => {
+                // The kernel hands this process on when the helper ends, which takes no longer than this.
+                while libc::getppid() == (*errand).helper {
+                    libc::sched_yield();
+                }
+                let life = ManuallyDrop::take(&mut (*errand).life);
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(life));
+            }
+            child if child > 0 => (*errand).child = child,
+            _ => (*errand).child = -Errno::last_raw(),
+        }
+        libc::_exit(0)
+    }
+}
+
+/// Calls `function` in a fresh process that shares this one's memory, on this very stack, and waits for its end: its process
+/// id, or an error number below 0.
+///
+/// # Safety
+///
+/// This process has one thread. `function` is sound with `argument` in a process of one thread that has this one's memory,
+/// and touches nothing that this process cannot bear to be touched.
+unsafe fn call_in_helper(function: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> libc::pid_t {
+    const FLAGS: libc::c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let answer: isize;
+    // SAFETY: the kernel lets this process go on only when the helper is over, and the helper's frames lie below ours, out
+    // of sight of the compiler: it never leaves the assembly. All registers that the call may change are named.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            in("r12") argument,
+            in("r13") function,
+            inlateout("rax") libc::SYS_clone as isize => answer,
+            in("rdi") FLAGS as isize,
+            in("rsi") 0,
+            in("rdx") 0,
+            in("r10") 0,
+            in("r8") 0,
+            clobber_abi("C"),
+        );
+        #[cfg(target_arch = "aarch64")]
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x0, x20",
+            "blr x21",
+            "brk #1",
+            "2:",
+            in("x20") argument,
+            in("x21") function,
+            in("x8") libc::SYS_clone as isize,
+            inlateout("x0") FLAGS as isize => answer,
+            in("x1") 0,
+            in("x2") 0,
+            in("x3") 0,
+            in("x4") 0,
+            clobber_abi("C"),
+        );
+    }
+    answer as libc::pid_t
+}

@@ -1,0 +1,105 @@
+//! The options of a pool.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use pool_affinity::CpuIds;
+
+use crate::{
+    error::Error,
+    shared::Shared,
+    start::{CrewPlan, StartMethod},
+};
+
+/// What a pool is built with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PoolOptions {
+    /// How many workers; `None`: as many as there are usable CPUs.
+    pub n_jobs: Option<usize>,
+    /// How they come to life.
+    pub start_method: StartMethod,
+    /// Whether they live on from call to call.
+    pub keep_alive: bool,
+    /// Which CPUs they run on.
+    pub cpu_ids: CpuIds,
+    /// Bytes that one process's arena may hold; `None`: a quarter of the free memory.
+    pub arena_limit: Option<u64>,
+    /// Lets `Fork` fork beside other threads.
+    pub fork_beside_threads: Option<ForkBesideThreads>,
+    /// What all workers share.
+    pub shared: Shared,
+    /// How long decoding or building it may take; `None`: as long as it takes.
+    pub shared_timeout: Option<Duration>,
+    /// Called in every worker before anything else, in this order.
+    pub at_worker_start: Vec<fn()>,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            n_jobs: None,
+            start_method: StartMethod::first_compiled(),
+            keep_alive: true,
+            cpu_ids: CpuIds::none(),
+            arena_limit: None,
+            fork_beside_threads: None,
+            shared: Shared::nothing(),
+            shared_timeout: None,
+            at_worker_start: Vec::new(),
+        }
+    }
+}
+
+/// The caller's word that `Fork` may fork beside other threads.
+#[derive(Debug, Clone, Copy)]
+pub struct ForkBesideThreads(());
+
+impl ForkBesideThreads {
+    /// Gives the word.
+    ///
+    /// # Safety
+    ///
+    /// Every lock that another thread may hold at the moment of a fork stays locked in the workers
+    /// for ever: that of `stdout`, of the environment, of the panic machinery, of any library.
+    /// The caller knows that no task ever needs one that was held.
+    #[must_use]
+    pub const unsafe fn i_answer_for_it() -> Self {
+        Self(())
+    }
+}
+
+impl PoolOptions {
+    /// What they ask for; refuses what means nothing.
+    pub(super) fn plan(&self) -> Result<CrewPlan, Error> {
+        let n_jobs = self.n_jobs.unwrap_or_else(|| self.cpu_ids.suitable_workers());
+        let refuse = |text: String| Err(Error::InvalidInput(text));
+        if !(1..=pool_ipc::board::MAX_PLACES).contains(&n_jobs) {
+            let most = pool_ipc::board::MAX_PLACES;
+            return refuse(format!("n_jobs must be from 1 to {most}, got {n_jobs}"));
+        }
+        if self.arena_limit.is_some_and(|limit| limit < 1 << 20) {
+            return refuse("arena_limit must be at least 1 MiB".to_string());
+        }
+        if self.shared_timeout.is_some_and(|limit| limit.is_zero()) {
+            return refuse("shared_timeout must be more than 0".to_string());
+        }
+        let cpus = match self.cpu_ids.plan_here(n_jobs) {
+            Ok(cpus) => cpus,
+            Err(error) => return refuse(format!("cpu_ids: {error}")),
+        };
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        Ok(CrewPlan {
+            id: NUMBER.fetch_add(1, Ordering::Relaxed),
+            method: self.start_method,
+            n_jobs,
+            cpus,
+            arena_limit: self.arena_limit.unwrap_or_else(pool_ipc::default_limit),
+            fork_beside_threads: self.fork_beside_threads.is_some(),
+            first: self.at_worker_start.clone(),
+            shared_timeout: self.shared_timeout,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! What a pool has at the moment: its crew, and what that shares.
+
+use std::sync::{Arc, Weak};
+
+use crate::{
+    error::Error,
+    session::Session,
+    shared::{Shared, SharedType, Source},
+    start::{Crew, StartMethod},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct CrewSlot {
+    pub(super) crew: Option<Crew>,
+    /// Whether a call has used the present workers.
+    pub(super) used: bool,
+    pub(super) sharing: Sharing,
+    /// Crews that newer ones have replaced; their unfinished calls keep them.
+    retired: Vec<Retired>,
+}
+
+/// What the workers of a crew share.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    pub(super) kind: SharedType,
+    pub(super) source: Source,
+}
+
+#[derive(Debug)]
+enum Retired {
+    Processes(Weak<Session>),
+    #[cfg(feature = "threads")]
+    Threads(Weak<crate::threads::ThreadCrew>),
+}
+
+impl Sharing {
+    pub(super) fn new(shared: Shared, method: StartMethod) -> Result<Self, Error> {
+        Ok(Self { kind: shared.kind(), source: shared.prepare(method)? })
+    }
+
+    /// Refuses a function that takes something else.
+    pub(super) fn check(&self, wanted: Option<SharedType>) -> Result<(), Error> {
+        match wanted {
+            Some(wanted) if wanted.id != self.kind.id => Err(Error::InvalidInput(format!(
+                "the function takes a worker that shares `{}`, but this pool shares `{}`",
+                wanted.name, self.kind.name
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CrewSlot {
+    pub(super) fn new(crew: Option<Crew>, sharing: Sharing) -> Self {
+        Self { crew, used: false, sharing, retired: Vec::new() }
+    }
+
+    /// Lets the next call begin with a fresh crew. What the old one still runs it finishes; dropping it may wait for that.
+    pub(super) fn retire(&mut self) -> Option<Crew> {
+        let crew = self.crew.take()?;
+        self.used = false;
+        self.retired.retain(|crew| crew.upgrade().is_some());
+        self.retired.push(match &crew {
+            Crew::Processes(session) => Retired::Processes(Arc::downgrade(session)),
+            #[cfg(feature = "threads")]
+            Crew::Threads(crew) => Retired::Threads(Arc::downgrade(crew)),
+        });
+        Some(crew)
+    }
+
+    /// The crews that were retired and have unfinished calls.
+    pub(super) fn retired(&self) -> Vec<Crew> {
+        self.retired.iter().filter_map(Retired::upgrade).collect()
+    }
+}
+
+impl Retired {
+    fn upgrade(&self) -> Option<Crew> {
+        match self {
+            Self::Processes(session) => session.upgrade().map(Crew::Processes),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.upgrade().map(Crew::Threads),
+        }
+    }
+}

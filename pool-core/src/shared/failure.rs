@@ -1,0 +1,192 @@
+//! How a process tells that it did not come up, and why.
+//!
+//! Invariant: the text lies at the beginning of the arena of a worker that never took a chunk, so nothing else lies there, and
+//! nobody writes to that arena any more when it is read.
+
+use std::{os::fd::AsFd, time::Duration};
+
+use nix::sys::uio::pwrite;
+use pool_ipc::{AlignedBytes, wire};
+use pool_shm::Mapping;
+
+use crate::{
+    error::{Cause, Error, ExitStatus},
+    task::FailureKind,
+};
+
+wire! {
+    /// Why a process did not come up.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct StartFailure {
+        pub(crate) stage: Stage,
+        pub(crate) fault: Fault,
+    }
+
+    /// What the process was at.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Stage {
+        /// Functions that the user wants called in every worker first.
+        AtWorkerStart,
+        /// Making the shared value.
+        Shared,
+    }
+
+    /// What went wrong.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) enum Fault {
+        Task(FailureKind),
+        /// The process ended, with this wait status.
+        Ended { status: i32 },
+        TimedOut { nanos: u64 },
+        /// Threads with these names go on.
+        LeftThreads { names: Vec<String> },
+        Refused { why: String },
+    }
+}
+
+/// Texts are cut to this many bytes.
+const LONGEST_TEXT: usize = 8 << 10;
+/// Encoded failures are smaller.
+const LARGEST: usize = 256 << 10;
+/// Where the encoded failure begins, behind its mark and its length.
+const BODY: usize = AlignedBytes::ALIGN;
+const MARK: u64 = u64::from_le_bytes(*b"poolfail");
+
+impl Fault {
+    pub(super) fn timed_out(limit: Duration) -> Self {
+        Self::TimedOut { nanos: u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX) }
+    }
+
+    fn shorten(&mut self) {
+        let cut = |text: &mut String| {
+            let len = (0..=LONGEST_TEXT.min(text.len())).rev().find(|n| text.is_char_boundary(*n));
+            text.truncate(len.unwrap_or(0));
+        };
+        match self {
+            Self::Task(FailureKind::Panic { message, location, backtrace }) => {
+                [Some(message), location.as_mut(), backtrace.as_mut()]
+                    .into_iter()
+                    .flatten()
+                    .for_each(cut);
+            }
+            Self::LeftThreads { names } => names.truncate(64), // each of at most 15 bytes
+            Self::Refused { why } => cut(why),
+            _ => {}
+        }
+    }
+}
+
+impl Stage {
+    /// As a worker's row on the board has it; 0 stands for none.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::AtWorkerStart => 1,
+            Self::Shared => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        [Self::AtWorkerStart, Self::Shared].into_iter().find(|stage| stage.number() == number)
+    }
+}
+
+impl StartFailure {
+    /// A process that ended while it was at `stage`.
+    pub(crate) fn ended(stage: Stage, status: i32) -> Self {
+        Self { stage, fault: Fault::Ended { status } }
+    }
+
+    /// The failure as bytes, its texts cut to a length that any message has room for.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut short = self.clone();
+        short.fault.shorten();
+        pool_ipc::to_bytes(&short).map(|bytes| bytes.to_vec()).unwrap_or_default()
+    }
+
+    /// Leaves encoded failures for the parent to find.
+    pub(crate) fn leave(bytes: &[u8], arena: &impl AsFd) -> nix::Result<()> {
+        let mut whole = vec![0; BODY];
+        whole[..8].copy_from_slice(&MARK.to_ne_bytes());
+        whole[8..16].copy_from_slice(&(bytes.len() as u64).to_ne_bytes());
+        whole.extend_from_slice(bytes);
+        pwrite(arena, &whole, 0).map(|_| ())
+    }
+
+    /// What was left in an arena, if that is what lies there.
+    pub(crate) fn find(arena: &Mapping) -> Option<Self> {
+        let room = arena.len().min(LARGEST);
+        let mut copy = AlignedBytes::new();
+        // SAFETY: within the mapping.
+        unsafe { copy.copy_from(arena.as_ptr(), BODY.min(room), 0) };
+        let word = |at: usize| Some(u64::from_ne_bytes(copy.get(at..at + 8)?.try_into().ok()?));
+        let len = usize::try_from(word(8)?).ok()?;
+        if word(0)? != MARK || len.checked_add(BODY)? > room {
+            return None;
+        }
+        // SAFETY: within the mapping (checked).
+        unsafe { copy.copy_from(arena.as_ptr().add(BODY), len, 0) };
+        pool_ipc::from_bytes(&copy).ok()
+    }
+}
+
+impl From<StartFailure> for Error {
+    fn from(failure: StartFailure) -> Self {
+        let cause = match failure.fault {
+            Fault::LeftThreads { names } => return Self::SharedLeftThreads { threads: names },
+            Fault::Refused { why } => {
+                return Self::Resources { what: "making what the pool shares", source: why.into() };
+            }
+            Fault::Task(kind) => kind.into(),
+            Fault::Ended { status } => Cause::Death(ExitStatus::from_wait(status)),
+            Fault::TimedOut { nanos } => Cause::Timeout { limit: Duration::from_nanos(nanos) },
+        };
+        match failure.stage {
+            Stage::AtWorkerStart => Self::WorkerStartFailed(cause),
+            Stage::Shared => Self::SharedFailed(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pool_shm::Segment;
+
+    use super::*;
+
+    fn panicked(message: String) -> StartFailure {
+        let kind = FailureKind::Panic { message, location: None, backtrace: None };
+        StartFailure { stage: Stage::Shared, fault: Fault::Task(kind) }
+    }
+
+    #[test]
+    fn what_was_left_is_found() {
+        let arena = Segment::create("test", 1 << 20).unwrap();
+        let view = arena.map_read_only().unwrap();
+        assert_eq!(StartFailure::find(&view), None);
+        let failure = panicked("no".to_string());
+        StartFailure::leave(&failure.to_bytes(), &arena).unwrap();
+        assert_eq!(StartFailure::find(&view), Some(failure));
+        StartFailure::leave(&[7; 40], &arena).unwrap();
+        assert_eq!(StartFailure::find(&view), None);
+        let tiny = Segment::create("test", 1).unwrap();
+        assert_eq!(StartFailure::find(&tiny.map_read_only().unwrap()), None);
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let bytes = panicked("ö".repeat(1 << 20)).to_bytes();
+        assert!(bytes.len() < LARGEST, "{}", bytes.len());
+        let back: StartFailure = pool_ipc::from_bytes(&bytes).unwrap();
+        assert!(
+            matches!(back.fault, Fault::Task(FailureKind::Panic { message, .. }) if message.len() == LONGEST_TEXT)
+        );
+    }
+
+    #[test]
+    fn stages_are_known_by_their_numbers() {
+        for stage in [Stage::AtWorkerStart, Stage::Shared] {
+            assert_eq!(Stage::from_number(stage.number()), Some(stage));
+        }
+        assert_eq!(Stage::from_number(0), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! Where the workers of a pool have the shared value from.
+
+use std::{
+    cell::Cell,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pool_ipc::SealedArchive;
+
+use super::{
+    Fault, Ingredients, Maker, RecipePapers, SharedValue, Stage, StartFailure, make_in_thread,
+};
+use crate::{birth, error::Error};
+
+/// As a pool keeps it.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Nothing,
+    /// In this process's memory, which workers share or inherit.
+    Value(SharedValue),
+    Recipe(Arc<Recipe>),
+}
+
+/// How the value is made where workers are born.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    maker: Maker,
+    /// The address of a function that the maker calls, or 0.
+    function: usize,
+    archive: Option<SealedArchive>,
+    /// Whether the archive is what workers read.
+    in_place: bool,
+    /// What was made of it in this process.
+    made: Mutex<Option<SharedValue>>,
+}
+
+/// As the processes of a pool are told of it.
+#[derive(Debug, Clone)]
+pub(crate) enum SourcePapers {
+    Nothing,
+    /// Inherited by a fork.
+    Value(SharedValue),
+    Recipe(RecipePapers),
+}
+
+thread_local! {
+    /// The recipe that this thread carries out.
+    static MAKING: Cell<*const Recipe> = const { Cell::new(std::ptr::null()) };
+}
+
+impl Recipe {
+    pub(super) fn new(
+        maker: Maker,
+        function: usize,
+        archive: Option<SealedArchive>,
+        in_place: bool,
+    ) -> Self {
+        Self { maker, function, archive, in_place, made: Mutex::new(None) }
+    }
+
+    /// What it makes, in this process, in a thread of its own.
+    fn make_here(self: &Arc<Self>, limit: Option<Duration>) -> Result<SharedValue, Error> {
+        if MAKING.get() == Arc::as_ptr(self) {
+            return Err(Error::NestedUse);
+        }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = &*made {
+            return Ok(value.clone());
+        }
+        let recipe = self.clone();
+        let act = move || {
+            MAKING.set(Arc::as_ptr(&recipe));
+            let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
+            let segments = segments.cloned().collect();
+            (recipe.maker)(Ingredients { function: recipe.function, segments, lasts: false })
+        };
+        let value = make_in_thread(limit, act)
+            .map_err(|fault| Error::from(StartFailure { stage: Stage::Shared, fault }))?;
+        Ok(made.insert(value).clone())
+    }
+
+    fn papers(&self, limit: Option<Duration>) -> Result<RecipePapers, Error> {
+        let offset = |address| birth::offset_of(address).ok_or(Error::ForeignFunction);
+        let function = if self.function == 0 { 0 } else { offset(self.function)? };
+        let segments = self.archive.iter().flat_map(SealedArchive::segments);
+        Ok(RecipePapers {
+            maker: offset(self.maker as usize)?,
+            function,
+            in_place: self.in_place,
+            limit,
+            segments: segments.map(|segment| segment.id()).collect(),
+        })
+    }
+}
+
+impl Source {
+    /// What processes are told, beside [`Self::descriptors`].
+    pub(crate) fn papers(&self, limit: Option<Duration>) -> Result<SourcePapers, Error> {
+        Ok(match self {
+            Self::Nothing => SourcePapers::Nothing,
+            Self::Value(value) => SourcePapers::Value(value.clone()),
+            Self::Recipe(recipe) => SourcePapers::Recipe(recipe.papers(limit)?),
+        })
+    }
+
+    /// Descriptors of the segments that the papers name.
+    pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        let Self::Recipe(recipe) = self else { return Ok(Vec::new()) };
+        let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
+        segments.map(|segment| birth::duplicate(segment.as_fd())).collect()
+    }
+
+    /// The value in this process, made by the first who asks.
+    pub(crate) fn value_here(&self, limit: Option<Duration>) -> Result<Option<SharedValue>, Error> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Value(value) => Ok(Some(value.clone())),
+            Self::Recipe(recipe) => recipe.make_here(limit).map(Some),
+        }
+    }
+}
+
+/// What keeps a value from being made has no meaning beyond its text.
+impl From<pool_shm::SegmentFault> for Fault {
+    fn from(fault: pool_shm::SegmentFault) -> Self {
+        Self::Refused { why: fault.to_string() }
+    }
+}

@@ -1,0 +1,161 @@
+//! The life of a template: make the value, then fork workers as the zygote orders.
+
+use std::{
+    io::{IoSlice, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::SigSet,
+        socket::{MsgFlags, sendmsg},
+    },
+    unistd::Pid,
+};
+
+use super::Word;
+use crate::{
+    birth,
+    shared::{Fault, RecipePapers, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
+    sys,
+    worker::{self, WorkerFds, WorkerPapers, end_quietly, learn_locations},
+    zygote::{Order, Received},
+};
+
+/// How long threads that are about to end may take: pools of threads do not wait for theirs.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What a template has from its zygote.
+pub(crate) struct Kit {
+    pub(crate) zygote: Pid,
+    pub(crate) socket: OwnedFd,
+    pub(crate) recipe: RecipePapers,
+    /// Of the segments that the recipe names.
+    pub(crate) ingredients: Vec<OwnedFd>,
+    pub(crate) board: OwnedFd,
+    pub(crate) items: OwnedFd,
+    pub(crate) bell: OwnedFd,
+}
+
+/// Lives as a template; `papers` are those of the worker at a place.
+pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
+    // A panic here is a defect; the zygote sees the end.
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let _ = SigSet::empty().thread_set_mask();
+        birth::set_process_name("pool-template");
+        if !birth::arm_parent_death(kit.zygote) {
+            end_quietly();
+        }
+        learn_locations(true);
+        let Kit { zygote, socket, recipe, ingredients, board, items, bell } = kit;
+        let made = make(recipe, ingredients);
+        // What the user's code printed must not come out of every worker once more.
+        let _ = std::io::stdout().flush();
+        sys::flush_c_streams();
+        // The user's code may have changed credentials, which disarms it.
+        if !birth::arm_parent_death(zygote) {
+            end_quietly();
+        }
+        match made {
+            Ok(value) => {
+                say(&socket, Word::Ready, 0, &[]);
+                let template = Template { socket, board, items, bell, value };
+                while template.obey(&papers) {}
+            }
+            Err(fault) => {
+                let failure = StartFailure { stage: Stage::Shared, fault };
+                say(&socket, Word::Failed, 0, &failure.to_bytes());
+            }
+        }
+    }));
+    end_quietly()
+}
+
+fn make(recipe: RecipePapers, ingredients: Vec<OwnedFd>) -> Result<SharedValue, Fault> {
+    let limit = recipe.limit;
+    let value = make_in_thread(limit, move || recipe.carry_out(ingredients, true))?;
+    let names = threads_left();
+    if names.is_empty() { Ok(value) } else { Err(Fault::LeftThreads { names }) }
+}
+
+/// The names of the threads that go on beside this one.
+fn threads_left() -> Vec<String> {
+    let until = Instant::now() + GRACE;
+    loop {
+        match birth::other_threads() {
+            Ok(names) if names.is_empty() || Instant::now() >= until => return names,
+            Ok(_) => std::thread::sleep(Duration::from_millis(1)),
+            // Nobody can tell without /proc; then there was no template to begin with.
+            Err(error) => return vec![error.to_string()],
+        }
+    }
+}
+
+struct Template {
+    socket: OwnedFd,
+    board: OwnedFd,
+    items: OwnedFd,
+    bell: OwnedFd,
+    value: SharedValue,
+}
+
+impl Template {
+    /// Waits for an order and carries it out; `false` when the zygote is gone.
+    fn obey(&self, papers: &impl Fn(u32, u32) -> WorkerPapers) -> bool {
+        match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+        match Order::receive(&self.socket) {
+            Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
+                let papers = WorkerPapers {
+                    shared: SourcePapers::Value(self.value.clone()),
+                    ..papers(place, incarnation)
+                };
+                let (word, number) = match self.fork_worker(&papers, arena) {
+                    Ok(pid) => (Word::Started, pid.as_raw()),
+                    Err(error) => (Word::NotStarted, error.raw_os_error().unwrap_or(libc::EAGAIN)),
+                };
+                say(&self.socket, word, number, &[])
+            }
+            Ok(Received::Empty) => true,
+            Ok(Received::Message(_) | Received::Closed) | Err(_) => false,
+        }
+    }
+
+    fn fork_worker(&self, papers: &WorkerPapers, arena: Option<OwnedFd>) -> std::io::Result<Pid> {
+        let fds = WorkerFds {
+            board: self.board.try_clone()?,
+            items: self.items.try_clone()?,
+            bell: self.bell.try_clone()?,
+            arena: arena.ok_or(Errno::EMFILE)?,
+            shared: Vec::new(),
+        };
+        let life = || {
+            let _ = SigSet::empty().thread_set_mask();
+            for fd in [&self.socket, &self.board, &self.items, &self.bell] {
+                birth::close_for_good(fd);
+            }
+            worker::live(papers, fds)
+        };
+        // SAFETY: one thread, as was seen when the value was made; nothing here starts another.
+        unsafe { birth::fork_adopted(life) }
+    }
+}
+
+/// Tells the zygote; `false` when it is gone.
+fn say(socket: &OwnedFd, word: Word, number: i32, text: &[u8]) -> bool {
+    let head = [word as i32, number].map(i32::to_ne_bytes);
+    let parts = [IoSlice::new(head.as_flattened()), IoSlice::new(text)];
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(_) => return true,
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}

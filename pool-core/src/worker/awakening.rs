@@ -1,0 +1,62 @@
+//! What a worker does before its first chunk: calls the functions that the user wants called first, and makes what is shared
+//! where it does not inherit that.
+//!
+//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at.
+
+use std::{
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use pool_ipc::board::Claimer;
+use pool_shm::ForkMark;
+
+use super::{end_quietly, in_task, papers::WorkerPapers, take_panic};
+use crate::{
+    birth,
+    shared::{Fault, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
+};
+
+/// Wakes up; what the tasks of this worker share, or why it cannot go on.
+pub(super) fn awake(
+    papers: &WorkerPapers,
+    shared: Vec<OwnedFd>,
+    claimer: &Claimer,
+    mark: &ForkMark,
+) -> Result<Option<SharedValue>, StartFailure> {
+    let at = |stage: Stage| {
+        claimer.set_stage(stage.number());
+        move |fault| StartFailure { stage, fault }
+    };
+    if !papers.first.is_empty() {
+        let failed = at(Stage::AtWorkerStart);
+        call_first(&papers.first, mark).map_err(failed)?;
+    }
+    let value = match &papers.shared {
+        SourcePapers::Nothing => None,
+        SourcePapers::Value(value) => Some(value.clone()),
+        SourcePapers::Recipe(recipe) => {
+            let failed = at(Stage::Shared);
+            let (limit, recipe) = (recipe.limit, recipe.clone());
+            let act = move || recipe.carry_out(shared, false);
+            Some(make_in_thread(limit, act).map_err(failed)?)
+        }
+    };
+    claimer.set_stage(0);
+    Ok(value)
+}
+
+fn call_first(functions: &[u64], mark: &ForkMark) -> Result<(), Fault> {
+    for offset in functions {
+        let lost = || Fault::Refused { why: "the papers lead to no function".to_string() };
+        let function = birth::address_of(*offset).ok_or_else(lost)?;
+        // SAFETY: the parent made the offset of a `fn()`, and all processes of a pool run the same image.
+        let function = unsafe { std::mem::transmute::<usize, fn()>(function) };
+        let called = in_task(|| catch_unwind(AssertUnwindSafe(function)));
+        if mark.get() == 0 {
+            end_quietly(); // it has forked and come back in the child, too
+        }
+        called.map_err(|panic| Fault::Task(take_panic(panic)))?;
+    }
+    Ok(())
+}

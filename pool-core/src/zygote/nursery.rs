@@ -1,0 +1,241 @@
+//! Workers that a template forks: who waits for it, and what becomes of it.
+//!
+//! Invariant: every order to start a worker is answered once: by the worker's process id, by an error number, or by a failure
+//! that lies in the worker's arena. A template that dies is replaced when the next worker is wanted.
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+    unistd::{ForkResult, Pid, fork, getpid},
+};
+
+use super::{
+    protocol::Report,
+    reign::{Worker, Zygote},
+};
+use crate::{
+    shared::{RecipePapers, SourcePapers, Stage, StartFailure},
+    template::{self, Heard, Kit, StartError, TemplateLink},
+};
+
+/// Templates and those who wait for one.
+#[derive(Default)]
+pub(super) struct Nursery {
+    template: Option<TemplateLink>,
+    waiting: VecDeque<Order>,
+}
+
+/// A worker to be started.
+struct Order {
+    place: u32,
+    incarnation: u32,
+    arena: OwnedFd,
+    /// Whether a template has died over it.
+    tried: bool,
+}
+
+impl Nursery {
+    /// The template, as long as nobody knows what comes of it.
+    pub(super) fn expected(&self) -> Option<&TemplateLink> {
+        self.template.as_ref().filter(|template| !template.ready && !template.doomed)
+    }
+
+    /// Whether `pid` is that of the template.
+    pub(super) fn is_template(&self, pid: Pid) -> bool {
+        self.template.as_ref().is_some_and(|template| template.pid == pid)
+    }
+}
+
+impl Zygote {
+    /// How what is shared is made, if that is a template's business.
+    fn recipe(&self) -> Option<&RecipePapers> {
+        match &self.papers.shared {
+            SourcePapers::Recipe(recipe) if !self.papers.fresh_workers => Some(recipe),
+            _ => None,
+        }
+    }
+
+    pub(super) fn needs_template(&self) -> bool {
+        self.recipe().is_some()
+    }
+
+    /// Takes in an order to start a worker; `false` when the parent is gone.
+    pub(super) fn start_from_template(
+        &mut self,
+        place: u32,
+        incarnation: u32,
+        arena: Option<OwnedFd>,
+    ) -> bool {
+        let Some(arena) = arena else {
+            return self.report(Report::NotStarted { incarnation, errno: libc::EMFILE });
+        };
+        self.nursery.waiting.push_back(Order { place, incarnation, arena, tried: false });
+        self.start_waiting()
+    }
+
+    /// Forgets an order that was not carried out yet; whether there was one.
+    pub(super) fn forget_waiting(&mut self, incarnation: u32) -> bool {
+        let waiting = &mut self.nursery.waiting;
+        let Some(at) = waiting.iter().position(|order| order.incarnation == incarnation) else {
+            return false;
+        };
+        waiting.remove(at);
+        if waiting.is_empty() && self.nursery.expected().is_some() {
+            // It may never come to an end, and nobody waits for it any more.
+            self.end_template();
+        }
+        true
+    }
+
+    /// Carries out what can be carried out; `false` when the parent is gone.
+    fn start_waiting(&mut self) -> bool {
+        while !self.nursery.waiting.is_empty() {
+            let goes_on = match self.nursery.template.as_ref().map(|template| template.ready) {
+                Some(true) => self.start_first(),
+                Some(false) => return true,
+                None => match self.fork_template() {
+                    Ok(template) => {
+                        self.nursery.template = Some(template);
+                        true
+                    }
+                    Err(errno) => self.answer_first(|incarnation| Report::NotStarted {
+                        incarnation,
+                        errno: errno as i32,
+                    }),
+                },
+            };
+            if !goes_on {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Carries out the first order, with a template that is ready; `false` when the parent is gone.
+    fn start_first(&mut self) -> bool {
+        let (Some(template), Some(order)) =
+            (&mut self.nursery.template, self.nursery.waiting.front())
+        else {
+            return true;
+        };
+        let watched: Vec<_> = self.overlords.fds.iter().map(AsFd::as_fd).collect();
+        let started = template.start(order.place, order.incarnation, order.arena.as_fd(), &watched);
+        match started {
+            Ok(pid) => {
+                self.workers.push(Worker { pid, incarnation: order.incarnation });
+                self.answer_first(|incarnation| Report::Started { incarnation, pid: pid.as_raw() })
+            }
+            Err(StartError::Refused(error)) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
+                self.answer_first(|incarnation| Report::NotStarted { incarnation, errno })
+            }
+            Err(StartError::Gone) => {
+                self.end_template();
+                self.retry_or_fail(libc::SIGKILL)
+            }
+        }
+    }
+
+    /// The first order is done with.
+    fn answer_first(&mut self, report: impl FnOnce(u32) -> Report) -> bool {
+        let order = self.nursery.waiting.pop_front();
+        order.is_none_or(|order| self.report(report(order.incarnation)))
+    }
+
+    /// The template died over the first order: that one is tried once more.
+    fn retry_or_fail(&mut self, status: i32) -> bool {
+        match self.nursery.waiting.front_mut() {
+            Some(order) if !order.tried => {
+                order.tried = true;
+                true
+            }
+            _ => self.fail_waiting(&StartFailure::ended(Stage::Shared, status).to_bytes()),
+        }
+    }
+
+    /// The template has said something, or has hung up; `false` when the parent is gone.
+    pub(super) fn hear_template(&mut self) -> bool {
+        let Some(template) = &mut self.nursery.template else { return true };
+        match template.hear() {
+            Heard::Nothing => true,
+            Heard::Ready => self.start_waiting(),
+            Heard::Failed(text) => {
+                self.end_template();
+                self.fail_waiting(&text)
+            }
+            // Its end is told by its status.
+            Heard::Gone => {
+                template.kill();
+                true
+            }
+        }
+    }
+
+    /// The template was reaped; `false` when the parent is gone.
+    pub(super) fn template_ended(&mut self, status: i32) -> bool {
+        let Some(mut template) = self.nursery.template.take() else { return true };
+        let said = if template.ready { Heard::Ready } else { template.hear() };
+        self.kill_strays();
+        match said {
+            Heard::Failed(text) => self.fail_waiting(&text),
+            // It had the value: another one will have it too.
+            Heard::Ready => self.retry_or_fail(status) && self.start_waiting(),
+            _ => self.fail_waiting(&StartFailure::ended(Stage::Shared, status).to_bytes()),
+        }
+    }
+
+    /// Kills and reaps the template, and the programs that it has started.
+    fn end_template(&mut self) {
+        self.nursery.template = None;
+        self.kill_strays();
+    }
+
+    /// Answers all orders by this failure; `false` when the parent is gone.
+    fn fail_waiting(&mut self, failure: &[u8]) -> bool {
+        while let Some(Order { incarnation, arena, .. }) = self.nursery.waiting.pop_front() {
+            let errno = match StartFailure::leave(failure, &arena) {
+                Ok(()) => Report::SEE_ARENA,
+                Err(errno) => errno as i32,
+            };
+            if !self.report(Report::NotStarted { incarnation, errno }) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn fork_template(&mut self) -> nix::Result<TemplateLink> {
+        let recipe = self.recipe().expect("asked for only then").clone();
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
+        let clone = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
+        let kit = Kit {
+            zygote: getpid(),
+            socket: theirs,
+            recipe,
+            ingredients: self.fds.shared.iter().map(clone).collect::<nix::Result<_>>()?,
+            board: clone(&self.fds.board)?,
+            items: clone(&self.fds.items)?,
+            bell: clone(&self.fds.bell)?,
+        };
+        // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(TemplateLink::new(child, ours)),
+            ForkResult::Child => {
+                drop(ours);
+                // Whoever comes from here keeps no arena of others alive.
+                self.nursery.waiting.clear();
+                self.close_own();
+                let zygote = kit.zygote;
+                template::live(kit, |place, incarnation| {
+                    self.papers.worker(place, incarnation, zygote)
+                })
+            }
+        }
+    }
+}
