@@ -230,3 +230,19 @@ fn an_object_of_another_type_is_a_typed_error() {
     let nothing = sent::<_, SharedObject<Vec<u32>>>(&Vec::<u32>::new());
     assert_eq!(nothing.map(drop), Err(WireFault::Segment(SegmentFault::NotSent)));
 }
+
+#[test]
+fn ten_thousand_arrays_are_few_segments() {
+    let arrays: Vec<_> =
+        (0..10_000).map(|index| SharedArray::from_slice(&[index; 5]).unwrap()).collect();
+    let mut encoder = Encoder::new();
+    let bytes = encode(&arrays, &mut encoder);
+    let segments = encoder.take_segments();
+    assert!(segments.len() < 5, "{} segments", segments.len());
+    drop(arrays);
+
+    let mut decoder = Decoder::new();
+    decoder.set_segments(&segments.iter().map(SharedSegment::id).collect::<Vec<_>>());
+    let back: Vec<SharedArray<i32>> = decoder.decode(&bytes).unwrap();
+    assert!((0..).zip(&back).all(|(index, array)| array.to_vec() == [index; 5]));
+}

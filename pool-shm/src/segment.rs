@@ -96,10 +96,34 @@ impl Segment {
         Ok(Self { fd, len })
     }
 
-    /// Bytes in the segment; never 0.
+    /// Bytes in the segment when this value was made or has grown; never 0, and never more than there are.
     #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Makes the segment at least `len` bytes long, rounded up to whole pages; new ones are zero. Mappings keep the length that they have:
+    /// map again to see more. Other holders of the descriptor may have made it longer still.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] past `RLIMIT_FSIZE`, [`Error::Os`] after [`seal_content`](Self::seal_content). The segment is as before.
+    pub fn grow(&mut self, len: u64) -> Result<(), Error> {
+        let wanted = creatable(len)?;
+        loop {
+            let stat =
+                fstat(&self.fd).map_err(|source| Error::os("measuring a segment", source))?;
+            self.len = u64::try_from(stat.st_size).unwrap_or(self.len);
+            if self.len >= wanted {
+                return Ok(());
+            }
+            match ftruncate(&self.fd, wanted as i64) {
+                Ok(()) | Err(Errno::EINTR) => {}
+                // Somebody else has made it longer meanwhile, so this would have cut it.
+                Err(Errno::EPERM) if !self.content_is_sealed()? => {}
+                Err(errno) => return Err(Error::os("growing a segment", errno)),
+            }
+        }
     }
 
     /// The same segment by another descriptor.

@@ -116,3 +116,31 @@ fn impossible_segments_are_refused() {
     assert!(matches!(Segment::create(&"x".repeat(250), 1), Err(Error::InvalidName { .. })));
     Segment::create(&"x".repeat(249), 1).unwrap();
 }
+
+#[test]
+fn a_segment_grows_and_mappings_stay() {
+    let mut segment = Segment::create("grows", page()).unwrap();
+    let before = segment.map().unwrap();
+    // SAFETY: one byte of a mapping that nobody else has.
+    unsafe { before.as_ptr().write(7) };
+    let mut peer = segment.try_clone().unwrap();
+
+    segment.grow(3 * page() - 1).unwrap();
+    assert_eq!((segment.len(), peer.len(), before.len() as u64), (3 * page(), page(), page()));
+    let after = segment.map().unwrap();
+    assert_eq!(after.len() as u64, 3 * page());
+    // SAFETY: within both mappings.
+    assert_eq!(unsafe { (after.as_ptr().read(), after.as_ptr().add(page_size()).read()) }, (7, 0));
+
+    peer.grow(2 * page()).unwrap(); // others have made it longer
+    assert_eq!(peer.len(), 3 * page());
+    segment.grow(1).unwrap();
+    assert_eq!(segment.len(), 3 * page());
+    assert!(matches!(segment.grow(u64::MAX), Err(Error::TooLong { .. })));
+    assert_eq!(segment.len(), 3 * page());
+
+    drop((before, after));
+    segment.seal_content().unwrap();
+    assert!(matches!(segment.grow(4 * page()), Err(Error::Os { .. })));
+    assert!(segment.grow(3 * page()).is_ok());
+}

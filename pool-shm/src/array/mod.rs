@@ -6,6 +6,7 @@
 pub(crate) mod bulk;
 mod cell;
 mod element;
+mod fetch;
 mod iter;
 mod shared_array;
 mod shared_value;

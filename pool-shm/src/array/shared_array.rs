@@ -9,7 +9,7 @@ use std::{
     sync::atomic::Ordering::Relaxed,
 };
 
-use super::{Bitwise, Element, Iter, Number, bulk, cell::Cell};
+use super::{Element, Iter, bulk, cell::Cell};
 #[cfg(feature = "wire")]
 use crate::SegmentFault;
 use crate::{Block, Error, Kind, Shape};
@@ -351,7 +351,7 @@ impl<T: Element> SharedArray<T> {
 
     #[inline]
     #[track_caller]
-    fn cell(&self, index: usize) -> Cell<T> {
+    pub(super) fn cell(&self, index: usize) -> Cell<T> {
         match self.try_cell(index) {
             Some(cell) => cell,
             None => no_such_element(index, self.len),
@@ -376,60 +376,6 @@ impl<T: Element> SharedArray<T> {
         unsafe { bulk::read(self.base.as_ptr().cast(), bits, self.len) };
         // SAFETY: written just now.
         T::make_plain(unsafe { std::slice::from_raw_parts_mut(bits, self.len) });
-    }
-}
-
-/// Overflowing integers wrap around; floats are added and so on as always. All return what was there before.
-impl<T: Number> SharedArray<T> {
-    /// Adds `value` to the element at `index` and returns what was there.
-    #[inline]
-    #[track_caller]
-    pub fn fetch_add(&self, index: usize, value: T) -> T {
-        T::fetch_add(self.cell(index), value)
-    }
-
-    /// Subtracts `value` from the element at `index` and returns what was there.
-    #[inline]
-    #[track_caller]
-    pub fn fetch_sub(&self, index: usize, value: T) -> T {
-        T::fetch_sub(self.cell(index), value)
-    }
-
-    /// Writes the smaller one of `value` and the element at `index`, and returns what was there. A NaN is neither.
-    #[inline]
-    #[track_caller]
-    pub fn fetch_min(&self, index: usize, value: T) -> T {
-        self.cell(index).update(|now| now.smaller(value))
-    }
-
-    /// Writes the larger one of `value` and the element at `index`, and returns what was there. A NaN is neither.
-    #[inline]
-    #[track_caller]
-    pub fn fetch_max(&self, index: usize, value: T) -> T {
-        self.cell(index).update(|now| now.larger(value))
-    }
-}
-
-impl<T: Bitwise> SharedArray<T> {
-    /// Writes `value & element` to the element at `index` and returns what was there.
-    #[inline]
-    #[track_caller]
-    pub fn fetch_and(&self, index: usize, value: T) -> T {
-        self.cell(index).update(|now| now.and(value))
-    }
-
-    /// Writes `value | element` to the element at `index` and returns what was there.
-    #[inline]
-    #[track_caller]
-    pub fn fetch_or(&self, index: usize, value: T) -> T {
-        self.cell(index).update(|now| now.or(value))
-    }
-
-    /// Writes `value ^ element` to the element at `index` and returns what was there.
-    #[inline]
-    #[track_caller]
-    pub fn fetch_xor(&self, index: usize, value: T) -> T {
-        self.cell(index).update(|now| now.xor(value))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::Ordering::{Acquire, Release},
 };
 
-use super::{Bitwise, Element, Number, cell::Cell};
+use super::{Element, cell::Cell};
 #[cfg(feature = "wire")]
 use crate::SegmentFault;
 use crate::{Block, Error, Kind, Shape};
@@ -121,56 +121,9 @@ impl<T: Element> SharedValue<T> {
     }
 
     #[inline]
-    fn cell(&self) -> Cell<T> {
+    pub(super) fn cell(&self) -> Cell<T> {
         // SAFETY: the element is all of the block, which `self` keeps; everyone else accesses it in the same way.
         unsafe { Cell::at(self.place) }
-    }
-}
-
-/// Overflowing integers wrap around; floats are added and so on as always. All return what was there before.
-impl<T: Number> SharedValue<T> {
-    /// Adds `value` and returns what was there.
-    #[inline]
-    pub fn fetch_add(&self, value: T) -> T {
-        T::fetch_add(self.cell(), value)
-    }
-
-    /// Subtracts `value` and returns what was there.
-    #[inline]
-    pub fn fetch_sub(&self, value: T) -> T {
-        T::fetch_sub(self.cell(), value)
-    }
-
-    /// Writes the smaller one of `value` and the number, and returns what was there. A NaN is neither.
-    #[inline]
-    pub fn fetch_min(&self, value: T) -> T {
-        self.cell().update(|now| now.smaller(value))
-    }
-
-    /// Writes the larger one of `value` and the number, and returns what was there. A NaN is neither.
-    #[inline]
-    pub fn fetch_max(&self, value: T) -> T {
-        self.cell().update(|now| now.larger(value))
-    }
-}
-
-impl<T: Bitwise> SharedValue<T> {
-    /// Writes `value & number` and returns what was there.
-    #[inline]
-    pub fn fetch_and(&self, value: T) -> T {
-        self.cell().update(|now| now.and(value))
-    }
-
-    /// Writes `value | number` and returns what was there.
-    #[inline]
-    pub fn fetch_or(&self, value: T) -> T {
-        self.cell().update(|now| now.or(value))
-    }
-
-    /// Writes `value ^ number` and returns what was there.
-    #[inline]
-    pub fn fetch_xor(&self, value: T) -> T {
-        self.cell().update(|now| now.xor(value))
     }
 }
 
