@@ -196,7 +196,7 @@ fn a_handle_of_another_type_is_a_typed_error() {
 
 #[test]
 fn objects_are_parts_of_messages_and_keep_what_they_hold() {
-    let array = SharedArray::from_slice(&[1u64; 20_000]).unwrap();
+    let array = SharedArray::from_slice(&vec![1u64; 40_000]).unwrap();
     let id = array.block().segment().id();
     let table = SharedObject::new(&(String::from("a"), vec![array.slice(3..5)])).unwrap();
     drop(array);

@@ -12,7 +12,7 @@ use pool_shm::{SharedArray, SharedSegment, SharedValue};
 type Pair = (String, SharedArray<u64>);
 
 /// As many bytes as make an array have a segment of its own.
-const LARGE: usize = 10_000;
+const LARGE: usize = 40_000;
 
 fn pair(number: u64) -> Pair {
     let array = SharedArray::new(LARGE).expect("an array");
@@ -146,7 +146,7 @@ fn segments_are_registered_once_when_they_are_sent_and_not_when_they_are_measure
 
 #[test]
 fn what_is_not_mapped_is_fetched() {
-    let value = SharedArray::from_slice(&[5u64; LARGE]).unwrap();
+    let value = SharedArray::from_slice(&vec![5u64; LARGE]).unwrap();
     let mut encoder = Encoder::new();
     let mut room = block(256);
     // SAFETY: the block is ours and aligned.

@@ -60,7 +60,7 @@ fn what_a_handle_is_not_it_does_not_become() {
 
 #[test]
 fn scribbled_slots_are_not_believed() {
-    let block = words(10_000);
+    let block = words(40_000);
     let whole = Segment::from_fd(fd(block.segment())).unwrap().map().unwrap();
     // The slot: kind, element size, element, length, offset. Behind a head of 64 bytes.
     let put = |at: usize, value: u64| {
@@ -69,12 +69,12 @@ fn scribbled_slots_are_not_believed() {
             .store(value, std::sync::atomic::Ordering::Relaxed);
     };
     let open = || Block::open(block.segment().clone(), 0, Kind::Array, WORD).map(|(_, len)| len);
-    assert_eq!(open(), Ok(10_000));
-    for wild in [u64::MAX, u64::MAX / 8, 1 << 40, 11_000] {
+    assert_eq!(open(), Ok(40_000));
+    for wild in [u64::MAX, u64::MAX / 8, 1 << 40, 41_000] {
         put(80, wild);
         assert_eq!(open(), Err(SegmentFault::NoSuchObject), "length {wild}");
     }
-    put(80, 10_000);
+    put(80, 40_000);
     for wild in [u64::MAX, u64::MAX - 63, 1 << 40, 4097, 8192] {
         put(88, wild);
         assert_eq!(open(), Err(SegmentFault::NoSuchObject), "offset {wild}");

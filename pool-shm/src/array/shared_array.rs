@@ -65,7 +65,7 @@ impl<T: Element> SharedArray<T> {
     /// # Errors
     ///
     /// [`Error::TooLong`] if there cannot be so many elements, [`Error::Os`] when descriptors or address space are used up: an array of
-    /// more than 64 KiB takes one descriptor, smaller ones share some.
+    /// more than 256 KiB takes one descriptor, smaller ones share some.
     pub fn new(len: usize) -> Result<Self, Error> {
         let block = Block::new(Shape { kind: Kind::Array, element: T::TYPE, len })?;
         Ok(Self { base: block.as_ptr().cast(), block, len })

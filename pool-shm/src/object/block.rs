@@ -14,7 +14,7 @@ use crate::Error;
 ///
 /// What the shared types of this crate are built on. Programs need it only to make a shared type of their own.
 ///
-/// Small blocks share a segment, so many of them cost neither descriptors nor mappings; each of more than 64 KiB has a segment of
+/// Small blocks share a segment, so many of them cost neither descriptors nor mappings; each of more than 256 KiB has a segment of
 /// its own. The place of a block is never used for another one.
 #[derive(Clone)]
 pub struct Block {

@@ -14,7 +14,7 @@ use super::{
 use crate::{Error, limits::page_size};
 
 /// Objects of more bytes have a segment of their own.
-const SMALL: usize = 64 << 10;
+const SMALL: usize = 256 << 10;
 /// Bytes in a segment that small objects share.
 const COMMON: u64 = 4 << 20;
 
