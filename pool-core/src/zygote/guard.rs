@@ -48,8 +48,8 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
             watch(child, parent, parent_fd.as_ref());
             birth::kill_strays(&|_| false);
         }
-        // The socket closes, which tells the parent.
-        Err(_) => {}
+        // No process is left for a guard: as above, the zygote goes without one.
+        Err(_) => reign(papers, fds, Overlords::new(parent, vec![parent_fd])),
     }
     worker::end_quietly()
 }
