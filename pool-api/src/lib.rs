@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod chunk_tasks;
 mod imap;
 mod options;
 mod pool;
@@ -14,13 +15,14 @@ mod tasks;
 mod tasks_with;
 
 pub use builder::Builder;
+pub use chunk_tasks::{ChunkTasks, chunk_tasks};
 pub use imap::{Imap, ImapResults};
 pub use options::ChunkSize;
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    Cause, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError, Process, StartMethod,
-    TaskError, Worker, init,
+    Cause, Chunks, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError, Process,
+    StartMethod, TaskError, TryError, Worker, init,
 };
 pub use pool_ipc::{SharedObject, SharedObject as View, Wire, rkyv, wire};
 pub use tasks::Tasks;

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use pool_core::{Pool, StartMethod};
+use pool_core::{Pool, StartMethod, TryError};
 use pool_ipc::Wire;
 
 use crate::{Builder, Error, Imap, Result, Tasks, builder::Types, imap::PlainImap};
@@ -86,6 +86,24 @@ impl<S, W, E> WorkerPool<S, W, E> {
         R: Wire,
     {
         self.tasks(items).map_unordered(f)
+    }
+
+    /// As [`WorkerPool::map`] for tasks that may fail with an error of their own, see [`Tasks::try_map`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_map<I, R, X>(
+        &self,
+        items: I,
+        f: fn(I::Item) -> Result<R, X>,
+    ) -> Result<Vec<R>, TryError<X>>
+    where
+        I: IntoIterator<Item: Wire>,
+        R: Wire,
+        X: Wire,
+    {
+        self.tasks(items).try_map(f)
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use pool_core::{
-    Form, Job, JobOptions, OnWorker, Plain, Pool, Portable, TaskError, Viewing, Worker,
+    Form, Job, JobOptions, OnWorker, Plain, Pool, Portable, TaskError, TryError, Viewing, Worker,
 };
 use pool_ipc::{Wire, rkyv::Archive};
 
@@ -97,6 +97,33 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// Failures of the pool; those of tasks are among the results.
     pub fn map_results<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<Result<R, TaskError>>> {
         self.job::<Plain<I::Item, R>>(f, false)?.outcomes()
+    }
+
+    /// Runs `f` on every item; the values in input order, or the first error of a task, typed. What has not begun then does not
+    /// run any more.
+    ///
+    /// ```
+    /// use pool_api::TryError;
+    ///
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let parse = |text: String| text.parse::<u64>().map_err(|_| text);
+    /// let words = ["1", "2", "three"].map(String::from);
+    /// assert_eq!(pool.tasks(words[..2].to_vec()).try_map(parse).unwrap(), [1, 2]);
+    /// match pool.tasks(words).try_map(parse) {
+    ///     Err(TryError::Task { index: 2, error }) => assert_eq!(error, "three"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TryError::Task`] with the error that arrived first, [`TryError::Pool`] for all that [`Tasks::map`] fails with.
+    pub fn try_map<R: Wire, E: Wire>(
+        self,
+        f: fn(I::Item) -> Result<R, E>,
+    ) -> Result<Vec<R>, TryError<E>> {
+        self.job::<Plain<I::Item, Result<R, E>>>(f, false)?.attempts(true)
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.

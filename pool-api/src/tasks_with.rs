@@ -1,6 +1,6 @@
 //! One call whose tasks get a context.
 
-use pool_core::{Job, JobOptions, Pool, TaskError, WithContext};
+use pool_core::{Job, JobOptions, Pool, TaskError, TryError, WithContext};
 use pool_ipc::Wire;
 
 use crate::{Imap, ImapResults, Result};
@@ -50,6 +50,18 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
         f: fn(&C, I::Item) -> R,
     ) -> Result<Vec<Result<R, TaskError>>> {
         self.job(f, false)?.outcomes()
+    }
+
+    /// As [`Tasks::try_map`](crate::Tasks::try_map).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_map<R: Wire, E: Wire>(
+        self,
+        f: fn(&C, I::Item) -> Result<R, E>,
+    ) -> Result<Vec<R>, TryError<E>> {
+        self.job(f, false)?.attempts(true)
     }
 
     /// As [`Tasks::imap`](crate::Tasks::imap).

@@ -34,7 +34,7 @@ mod zygote;
 
 pub use birth::init;
 pub use error::{Cause, Error, ExitStatus, TaskError};
-pub use job::{Job, JobOptions, ResultStream, ValueStream};
+pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};
 pub use process::Process;
 pub use shared::Shared;

@@ -14,7 +14,7 @@ use crate::{
     task::Form,
 };
 
-fn bad_result(index: u64) -> TaskError {
+pub(super) fn bad_result(index: u64) -> TaskError {
     TaskError { index, worker: 0, cause: Cause::BadResult }
 }
 

@@ -2,9 +2,12 @@
 //! results.
 //!
 //! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs`, `threads.rs`),
-//! `arrivals.rs` puts results in order, `finish.rs` and `stream.rs` are what callers do with them.
+//! `arrivals.rs` puts results in order, `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with
+//! them. `chunks.rs` cuts an input as a job would, without one.
 
 mod arrivals;
+mod attempt;
+mod chunks;
 mod finish;
 mod in_call;
 mod lane;
@@ -14,6 +17,8 @@ mod stream;
 #[cfg(feature = "threads")]
 mod threads;
 
+pub use attempt::TryError;
+pub use chunks::Chunks;
 pub(crate) use in_call::{Inside, is_inside};
 pub(crate) use lane::Lane;
 pub(crate) use processes::ProcessLane;

@@ -45,6 +45,17 @@ impl JobOptions {
         }
         Ok(())
     }
+
+    pub(super) fn sizing(&self) -> SizingRules {
+        SizingRules { chunk_size: self.chunk_size, n_splits: self.n_splits }
+    }
+
+    /// How many items there are, if that is known.
+    pub(super) fn len_of(&self, items: &impl Iterator) -> Option<u64> {
+        let (low, high) = items.size_hint();
+        let known = self.iterable_len.or_else(|| high.filter(|high| *high == low));
+        known.map(|len| len as u64)
+    }
 }
 
 /// One call of the map family, before or while it runs.
@@ -86,18 +97,15 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         workers: usize,
         lazy: bool,
     ) -> Self {
-        let (low, high) = items.size_hint();
-        let known = options.iterable_len.or_else(|| high.filter(|high| *high == low));
         let window = Window::new(options.max_tasks_active, workers, lazy);
-        let rules = SizingRules { chunk_size: options.chunk_size, n_splits: options.n_splits };
-        let len = known.map(|len| len as u64);
+        let len = options.len_of(&items);
         let most = window.most_in_chunk();
         Self {
             lane,
             items,
             left: options.iterable_len,
             exhausted: options.iterable_len == Some(0),
-            sizer: Sizer::new(rules, workers, len, most),
+            sizer: Sizer::new(options.sizing(), workers, len, most),
             window,
             lazy,
             most_arrivals: usize::MAX,

@@ -1,6 +1,7 @@
 //! The cases, one file per behaviour.
 
 mod arena;
+mod attempts;
 mod bounds;
 mod concurrency;
 mod context;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared::CASES,
         failures::CASES,
         per_item::CASES,
+        attempts::CASES,
         bounds::CASES,
         arena::CASES,
         volumes::CASES,
