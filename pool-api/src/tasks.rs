@@ -50,6 +50,24 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
+    /// How often an item is tried again whose worker died with it in hand; 0 without it. Items that it had not begun go to another
+    /// worker anyway. A panic is no death and is not tried again; nothing dies under Threads.
+    ///
+    /// ```no_run
+    /// use pool_api::{Error, WorkerPool};
+    ///
+    /// let pool = WorkerPool::new(2)?;
+    /// match pool.tasks(0..10u32).retry(3).map(|n| if n == 7 { std::process::abort() } else { n }) {
+    ///     Err(Error::Task(task)) => assert_eq!((task.index(), task.tries()), (7, 4)),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn retry(mut self, times: u32) -> Self {
+        self.options.retries = times;
+        self
+    }
+
     /// A context for this one call: encoded once, decoded once per worker, and handed to every task
     /// by reference. What a closure would capture.
     ///

@@ -83,6 +83,7 @@ pub struct TaskError {
     pub(crate) index: u64,
     pub(crate) worker: u32,
     pub(crate) cause: Cause,
+    pub(crate) tries: u32,
 }
 
 /// Why a task failed.
@@ -147,6 +148,12 @@ impl TaskError {
     #[must_use]
     pub fn cause(&self) -> &Cause {
         &self.cause
+    }
+
+    /// How often it was tried, this time included: more than once only in calls with `retry`.
+    #[must_use]
+    pub fn tries(&self) -> u32 {
+        self.tries
     }
 }
 
@@ -213,7 +220,8 @@ impl fmt::Display for Cause {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {} on worker {}: {}", self.index, self.worker, self.cause)
+        write!(f, "task {} on worker {}: {}", self.index, self.worker, self.cause)?;
+        if self.tries > 1 { write!(f, "; it was tried {} times", self.tries) } else { Ok(()) }
     }
 }
 

@@ -91,7 +91,7 @@ impl Pool {
         let lane = match crew {
             Crew::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
-                let mut lane = ProcessLane::open(session, call, lazy)?;
+                let mut lane = ProcessLane::open(session, call, options.retries, lazy)?;
                 if F::TAKES_CONTEXT {
                     lane.set_context(&context)?;
                 }
@@ -141,6 +141,7 @@ impl Pool {
                 let lane = ProcessLane::<crate::task::Scoped<'_, G, A, R>>::open(
                     session.clone(),
                     call,
+                    options.retries,
                     false,
                 )?;
                 let job = Job::new(Lane::Processes(lane), items, options, workers, false);

@@ -101,7 +101,7 @@ impl<R: Wire> Process<R> {
     pub fn join(mut self) -> Result<R, Error> {
         if self.killed {
             let cause = Cause::Death(ExitStatus::Signal(libc::SIGKILL));
-            return Err(TaskError { index: 0, worker: 0, cause }.into());
+            return Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into());
         }
         let value = self.run.end();
         let stopped = self.pool.stop_and_join();

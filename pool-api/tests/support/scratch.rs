@@ -31,9 +31,7 @@ impl Scratch {
     /// The numbers that were appended, sorted.
     #[allow(dead_code)]
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        let bytes = std::fs::read(&self.0).unwrap_or_default();
-        let words = bytes.chunks_exact(8).map(|word| word.try_into().expect("eight bytes"));
-        let mut numbers: Vec<u64> = words.map(u64::from_ne_bytes).collect();
+        let mut numbers = read_numbers(&self.0);
         numbers.sort_unstable();
         numbers
     }
@@ -50,6 +48,14 @@ impl Drop for Scratch {
 pub(crate) fn append(path: &str, number: u64) {
     let opened: std::io::Result<File> = OpenOptions::new().append(true).create(true).open(path);
     opened.expect("opens").write_all(&number.to_ne_bytes()).expect("appends");
+}
+
+/// The numbers that were appended to the file, in that order.
+#[allow(dead_code)]
+pub(crate) fn read_numbers(path: impl AsRef<Path>) -> Vec<u64> {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let words = bytes.chunks_exact(8).map(|word| word.try_into().expect("eight bytes"));
+    words.map(u64::from_ne_bytes).collect()
 }
 
 /// Waits until `condition` holds; panics when it does not come to hold.

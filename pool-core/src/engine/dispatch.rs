@@ -2,7 +2,7 @@
 //! follows from every end.
 //!
 //! Invariant: a chunk's items stay where they are until each of them has a result or a failure, or
-//! its job is gone; an item in hand at a death fails, every other one goes to the next worker. A
+//! its job is gone; an item in hand at a death is tried again or fails, every other one goes to the next worker. A
 //! worker that keeps a result in hand takes nothing but the chunk that lets it go, so that chunk is
 //! always published again, also when nobody wants it any more: in the slot that the last results of
 //! the worker leave, before any other chunk.
@@ -36,9 +36,38 @@ pub(crate) struct Chunk {
     /// The part of the batch that has no results yet.
     pub(crate) start: u32,
     pub(crate) end: u32,
+    /// How often an item may be tried again whose worker died.
+    pub(crate) retries: u32,
+    /// Tries of item `start` that ended with their worker.
+    pub(crate) lost_tries: u32,
     /// The incarnation that keeps the result of item `start` in hand.
     pub(crate) in_hand: Option<u32>,
     pub(crate) audience: Audience,
+}
+
+impl Chunk {
+    /// The first items left have results.
+    fn advance(&mut self, items: u32) {
+        self.start += items;
+        if items > 0 {
+            self.lost_tries = 0;
+        }
+    }
+
+    /// The first item left was in a dead worker's hand: whether it may be tried again.
+    fn lose_try(&mut self) -> bool {
+        self.lost_tries += 1;
+        self.lost_tries <= self.retries
+    }
+
+    /// The first item left fails.
+    fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
+        let index = self.first + u64::from(self.start);
+        // A try that ended with its worker was counted then.
+        let tries = self.lost_tries + u32::from(!matches!(cause, Cause::Death(_)));
+        self.advance(1);
+        Delivery::Failed { index, worker, cause, tries }
+    }
 }
 
 /// Why a worker stopped with a chunk.
@@ -62,7 +91,7 @@ pub(crate) enum Delivery {
     /// Results of consecutive items, in a slot that the job has to give back.
     Results { slot: usize, incarnation: u32, first: u64, capacity: u32, outcome: Outcome },
     /// An item failed.
-    Failed { index: u64, worker: u32, cause: Cause },
+    Failed { index: u64, worker: u32, cause: Cause, tries: u32 },
     /// A chunk's block was freed: all its items have been told of.
     Ended { bytes: u64 },
 }
@@ -284,12 +313,10 @@ impl Engine {
         }
         let was_in_hand = chunk.in_hand.take().is_some() && finished == 0;
         chunk.audience = Audience::default();
-        chunk.start += finished;
+        chunk.advance(finished);
         let failed = |chunk: &mut Chunk, cause: Cause, out: &mut Vec<Action>| {
-            let index = chunk.first + u64::from(chunk.start);
-            chunk.start += 1;
+            let delivery = chunk.fail(worker, cause);
             if wanted {
-                let delivery = Delivery::Failed { index, worker, cause };
                 out.push(Action::Deliver { job, delivery });
             }
         };
@@ -298,7 +325,7 @@ impl Engine {
             Why::Complete | Why::Cancelled => {}
             Why::Failed(cause) => failed(&mut chunk, cause, out),
             Why::Died { begun, status } => {
-                if begun || was_in_hand {
+                if (begun || was_in_hand) && !chunk.lose_try() {
                     failed(&mut chunk, Cause::Death(status), out);
                 }
             }
@@ -455,14 +482,13 @@ impl Engine {
         for mut chunk in lost {
             let wanted = self.is_open(chunk.job);
             let worker = chunk.audience.place.unwrap_or(0);
-            let index = chunk.first + u64::from(chunk.start);
             chunk.in_hand = None;
             chunk.audience = Audience::default();
-            chunk.start += 1;
-            if wanted {
-                let cause = Cause::Death(status);
-                let delivery = Delivery::Failed { index, worker, cause };
-                out.push(Action::Deliver { job: chunk.job, delivery });
+            if !chunk.lose_try() {
+                let delivery = chunk.fail(worker, Cause::Death(status));
+                if wanted {
+                    out.push(Action::Deliver { job: chunk.job, delivery });
+                }
             }
             self.go_on(chunk, wanted, out);
         }

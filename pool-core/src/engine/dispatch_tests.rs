@@ -23,6 +23,8 @@ fn chunk(job: JobId, offset: u64, first: u64, len: u32) -> Chunk {
         capacity: len,
         start: 0,
         end: len,
+        retries: 0,
+        lost_tries: 0,
         in_hand: None,
         audience: Audience::default(),
     }
@@ -46,7 +48,12 @@ fn told(out: &mut Vec<Action>) -> Vec<String> {
                 Delivery::Results { slot, first, outcome, .. } => {
                     format!("results {first}+{} in {slot}", outcome.progress.finished)
                 }
-                Delivery::Failed { index, worker, .. } => format!("failed {index} on {worker}"),
+                Delivery::Failed { index, worker, tries: 1, .. } => {
+                    format!("failed {index} on {worker}")
+                }
+                Delivery::Failed { index, worker, tries, .. } => {
+                    format!("failed {index} on {worker} at try {tries}")
+                }
                 Delivery::Ended { .. } => "ended".to_string(),
             },
         })
@@ -73,6 +80,12 @@ impl Crew {
 
     fn submit(&mut self, offset: u64, first: u64, len: u32) -> Vec<String> {
         self.engine.submit(chunk(self.job, offset, first, len), &mut self.out);
+        told(&mut self.out)
+    }
+
+    fn submit_with_retries(&mut self, offset: u64, len: u32, retries: u32) -> Vec<String> {
+        let chunk = Chunk { retries, ..chunk(self.job, offset, 0, len) };
+        self.engine.submit(chunk, &mut self.out);
         told(&mut self.out)
     }
 
@@ -342,6 +355,70 @@ fn workers_that_never_get_ready_are_not_replaced_for_ever() {
     assert!(!engine.is_barren());
 }
 
+// ---- retries
+
+fn died(begun: bool) -> Why {
+    Why::Died { begun, status: KILLED }
+}
+
+#[test]
+fn an_item_whose_worker_died_is_tried_again_and_then_fails() {
+    let mut crew = Crew::new(1, 4);
+    crew.submit_with_retries(1, 3, 2);
+    assert_eq!(crew.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
+    assert_eq!(crew.engine.chunk(1).unwrap().start, 1);
+    assert_eq!(crew.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
+    // Nothing was begun: that was no try.
+    assert_eq!(crew.ended(2, 1, 0, died(false)), ["release 2", "publish 3"]);
+    let told = crew.ended(3, 1, 0, died(true));
+    assert_eq!(told, ["release 3", "failed 1 on 0 at try 3", "publish 1"]);
+    // Every item has tries of its own.
+    assert_eq!(crew.engine.chunk(1).unwrap().start, 2);
+    assert_eq!(crew.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
+    assert_eq!(crew.ended(2, 1, 1, Why::Complete), ["results 2+1 in 2", "free 1", "ended"]);
+}
+
+#[test]
+fn tries_are_counted_anew_behind_a_result() {
+    let mut crew = Crew::new(1, 4);
+    crew.submit_with_retries(1, 2, 1);
+    assert_eq!(crew.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
+    assert_eq!(crew.ended(1, 1, 1, died(true)), ["results 0+1 in 1", "publish 2"]);
+    let told = crew.ended(2, 1, 0, died(true));
+    assert_eq!(told, ["release 2", "failed 1 on 0 at try 2", "free 1", "ended"]);
+}
+
+#[test]
+fn a_panic_is_not_tried_again() {
+    let mut crew = Crew::new(1, 4);
+    crew.submit_with_retries(1, 1, 9);
+    assert_eq!(crew.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
+    let told = crew.ended(1, 1, 0, Why::Failed(Cause::BadResult));
+    assert_eq!(told, ["release 1", "failed 0 on 0 at try 2", "free 1", "ended"]);
+}
+
+#[test]
+fn a_result_that_was_lost_in_hand_counts_as_a_try() {
+    let mut crew = Crew::new(1, 4);
+    crew.submit_with_retries(1, 2, 1);
+    crew.ended(0, 1, 0, Why::Full);
+    crew.engine.in_hand_lost(Some(1), 1, KILLED, &mut crew.out);
+    assert_eq!(told(&mut crew.out), ["publish 2"]);
+    let chunk = crew.engine.chunk(2).unwrap();
+    assert_eq!((chunk.start, chunk.in_hand, chunk.audience), (0, None, Audience::default()));
+    let told = crew.ended(2, 1, 0, died(true));
+    assert_eq!(told, ["release 2", "failed 0 on 0 at try 2", "publish 3"]);
+}
+
+#[test]
+fn a_closed_job_tries_nothing_again() {
+    let mut crew = Crew::new(1, 4);
+    crew.submit_with_retries(1, 3, 9);
+    assert_eq!(crew.close().0, [0]);
+    assert_eq!(crew.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
+    assert!(!crew.engine.has_chunks());
+}
+
 // ---- whole lives
 
 /// SplitMix64.
@@ -369,6 +446,9 @@ struct Account {
     items: u64,
     submitted: u64,
     runs: HashMap<u64, u32>,
+    /// Deaths with the item in hand.
+    lost: HashMap<u64, u32>,
+    retries: u32,
     results: HashSet<u64>,
     failures: HashSet<u64>,
     ended: u64,
@@ -442,12 +522,22 @@ impl World {
                 match delivery {
                     Delivery::Results { slot, first, outcome, .. } => {
                         for index in first..first + u64::from(outcome.progress.finished) {
-                            assert_eq!(account.runs[&index], 1, "a result of one run");
+                            let lost = account.lost.get(&index).copied().unwrap_or(0);
+                            assert_eq!(
+                                account.runs[&index],
+                                1 + lost,
+                                "one more run for each loss"
+                            );
+                            assert!(lost <= account.retries, "tried too often");
                             assert!(account.results.insert(index), "two results");
                         }
                         self.unread.push(slot);
                     }
-                    Delivery::Failed { index, .. } => {
+                    Delivery::Failed { index, tries, cause, .. } => {
+                        let lost = account.lost.get(&index).copied().unwrap_or(0);
+                        let by_death = u32::from(matches!(cause, Cause::Death(_)));
+                        assert_eq!(tries, lost + 1 - by_death);
+                        assert!(by_death == 0 || lost == account.retries + 1, "tried too little");
                         assert!(account.failures.insert(index), "two failures");
                     }
                     Delivery::Ended { .. } => account.ended += 1,
@@ -479,7 +569,8 @@ impl World {
         let offset = self.next_block;
         self.next_block += 1;
         let (job, account) = &mut self.jobs[at];
-        let chunk = chunk(*job, offset, account.submitted, len as u32);
+        let retries = account.retries;
+        let chunk = Chunk { retries, ..chunk(*job, offset, account.submitted, len as u32) };
         account.submitted += len;
         account.chunks += 1;
         self.blocks.insert(chunk.items.offset, *job);
@@ -596,7 +687,16 @@ impl World {
 
     fn die(&mut self, at: usize) {
         self.collect();
-        let (incarnation, _) = self.workers.remove(at);
+        let (incarnation, in_hand) = self.workers.remove(at);
+        let begun = self.seats.iter().flatten().find_map(|seat| match seat {
+            Seat::Claimed { by, chunk, finished, begun: true } if *by == incarnation => {
+                Some((chunk.job, chunk.first + u64::from(chunk.start + finished)))
+            }
+            _ => None,
+        });
+        if let Some((job, index)) = in_hand.or(begun) {
+            *self.account(job).lost.entry(index).or_default() += 1;
+        }
         for slot in 0..self.seats.len() {
             match self.seats[slot].clone() {
                 Some(Seat::Claimed { by, finished, begun, .. }) if by == incarnation => {
@@ -630,8 +730,9 @@ impl World {
         match self.dice.roll(40) {
             0 if self.jobs.len() < 6 => {
                 let job = self.engine.open_job();
-                let items = self.dice.roll(40);
-                self.jobs.push((job, Account { items, open: true, ..Account::default() }));
+                let (items, retries) = (self.dice.roll(40), self.dice.roll(3) as u32);
+                let account = Account { items, retries, open: true, ..Account::default() };
+                self.jobs.push((job, account));
             }
             1 => {
                 let at = self.dice.roll(self.workers.len() as u64) as usize;
@@ -694,7 +795,8 @@ impl World {
     fn check(mut self) {
         for (job, account) in &self.jobs {
             for (index, runs) in &account.runs {
-                assert!(*runs == 1, "item {index} of {job:?} ran {runs} times");
+                let lost = account.lost.get(index).copied().unwrap_or(0);
+                assert!(*runs <= 1 + lost, "item {index} of {job:?} ran {runs} times");
             }
             if account.open {
                 let all: HashSet<u64> = account.results.union(&account.failures).copied().collect();

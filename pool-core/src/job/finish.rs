@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(super) fn bad_result(index: u64) -> TaskError {
-    TaskError { index, worker: 0, cause: Cause::BadResult }
+    TaskError { index, worker: 0, cause: Cause::BadResult, tries: 1 }
 }
 
 /// Collects values; the first failure ends the job.

@@ -10,7 +10,7 @@ use pool_ipc::{
 use super::lane::{Arrival, Sent};
 use crate::{
     engine::{Chunk, JobId, Sizer, Window},
-    error::{Error, TaskError},
+    error::Error,
     session::{Kit, Message, NoRoom, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
 };
@@ -25,6 +25,8 @@ pub(crate) struct ProcessLane<F: Form> {
     call: Call,
     /// The context's number and place.
     context: (u64, u64),
+    /// How often an item may be tried again whose worker died.
+    retries: u32,
     /// Gone with the job.
     kit: Option<Box<Kit>>,
     /// An item that was pulled but did not fit into the last chunk.
@@ -104,12 +106,18 @@ impl Drop for Reserved<'_> {
 }
 
 impl<F: Form> ProcessLane<F> {
-    pub(crate) fn open(session: Arc<Session>, call: Call, lazy: bool) -> Result<Self, Error> {
+    pub(crate) fn open(
+        session: Arc<Session>,
+        call: Call,
+        retries: u32,
+        lazy: bool,
+    ) -> Result<Self, Error> {
         let (job, kit) = session.open_job(measure_results::<F::Output>, lazy)?;
         let limit = session.items_limit();
         Ok(Self {
             stock: Stock { session, job, limit },
             call,
+            retries,
             context: (0, 0),
             pending: None,
             bytes_per_item: 0,
@@ -223,6 +231,8 @@ impl<F: Form> ProcessLane<F> {
             capacity: most as u32,
             start: 0,
             end: count as u32,
+            retries: self.retries,
+            lost_tries: 0,
             in_hand: None,
             audience: pool_ipc::board::Audience::default(),
         };
@@ -261,9 +271,7 @@ impl<F: Form> ProcessLane<F> {
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
         Some(match Self::kit(&mut self.kit).taken.pop_front()? {
             Message::Results(batch) => Arrival::Batch(batch),
-            Message::Failed { index, worker, cause } => {
-                Arrival::Failed(TaskError { index, worker, cause })
-            }
+            Message::Failed(error) => Arrival::Failed(error),
             Message::Ended { bytes } => Arrival::Ended { bytes: bytes as usize },
         })
     }

@@ -25,6 +25,8 @@ pub struct JobOptions {
     pub max_tasks_active: Option<usize>,
     /// How many items of the input are used; a shorter input just ends.
     pub iterable_len: Option<usize>,
+    /// How often an item may be tried again whose worker died.
+    pub retries: u32,
 }
 
 impl JobOptions {

@@ -128,6 +128,7 @@ impl<F: Form> ThreadLane<F> {
                     index: failed,
                     worker,
                     cause: kind.into(),
+                    tries: 1,
                 }));
             }
             if part.ends {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     engine::{Action, Chunk, Delivery},
+    error::TaskError,
     shared::StartFailure,
     zygote::Report,
 };
@@ -80,7 +81,9 @@ impl Session {
 
     fn message(&self, hub: &Hub, delivery: Delivery) -> Message {
         match delivery {
-            Delivery::Failed { index, worker, cause } => Message::Failed { index, worker, cause },
+            Delivery::Failed { index, worker, cause, tries } => {
+                Message::Failed(TaskError { index, worker, cause, tries })
+            }
             Delivery::Ended { bytes } => Message::Ended { bytes },
             Delivery::Results { slot, incarnation, first, capacity, outcome } => {
                 let count = outcome.progress.finished.min(capacity) as usize;

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
-    error::{Cause, Error},
+    error::{Error, TaskError},
     job::is_inside,
     shared::StartFailure,
     zygote::ZygoteLink,
@@ -111,7 +111,7 @@ pub(crate) enum Fatal {
 #[derive(Debug)]
 pub(crate) enum Message {
     Results(ResultBatch),
-    Failed { index: u64, worker: u32, cause: Cause },
+    Failed(TaskError),
     Ended { bytes: u64 },
 }
 

@@ -11,6 +11,7 @@ mod lifetimes;
 mod options;
 mod per_item;
 mod pinning;
+mod retries;
 mod shared;
 mod terminals;
 mod threads;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         failures::CASES,
         per_item::CASES,
         attempts::CASES,
+        retries::CASES,
         bounds::CASES,
         arena::CASES,
         volumes::CASES,
