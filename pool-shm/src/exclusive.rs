@@ -3,17 +3,36 @@
 //! Invariant: [`exclusive_borrows`] is at least the number of `&mut` references into shared memory that code of this thread can
 //! reach. A fork copies such a reference, and whatever lock protects it, but not the memory.
 
-use std::{cell::Cell, marker::PhantomData};
+use std::{
+    cell::Cell,
+    marker::PhantomData,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
 std::thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
+/// Those that threads have left to others when they ended.
+static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
+
 /// How many times this thread has exclusive access to shared memory just now: guards of shared locks, and slices that
 /// were lent out. While there is one, the thread must not be forked by safe code: parent and child would both have it.
+///
+/// What a thread leaked that has ended counts for every thread, and for ever.
 #[must_use]
 pub fn exclusive_borrows() -> usize {
+    COUNT.get() + LEFT_BEHIND.load(SeqCst)
+}
+
+/// How many the calling thread has.
+pub(crate) fn of_this_thread() -> usize {
     COUNT.get()
+}
+
+/// Says that the calling thread ends, and others have what it has.
+pub(crate) fn leave_behind() {
+    LEFT_BEHIND.fetch_add(COUNT.replace(0), SeqCst);
 }
 
 /// Is counted by [`exclusive_borrows`] while it lives. It belongs to the thread that made it.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every function is safe to call with any argument and says what the kernel said.
 
-use std::{io, ptr, sync::atomic::AtomicU32};
+use std::{io, mem::MaybeUninit, ptr, sync::atomic::AtomicU32};
 
 /// Sleeps while `word` holds `expected`, at most for `timeout` (monotonic, relative).
 pub(crate) fn futex_wait(
@@ -70,4 +70,42 @@ pub(crate) fn monotonic_ns() -> u64 {
     // SAFETY: writes to `now` only. It cannot fail: every Linux has this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+/// Calls a function in each thread that asks for it, when that ends by itself: not when its process does.
+pub(crate) struct AtThreadEnd(libc::pthread_key_t);
+
+impl AtThreadEnd {
+    pub(crate) fn new(call: extern "C" fn(*mut libc::c_void)) -> io::Result<Self> {
+        let mut key = 0;
+        // SAFETY: writes to `key` only; the function is safe to call.
+        let result = unsafe { libc::pthread_key_create(&raw mut key, Some(call)) };
+        said(result).map(|()| Self(key))
+    }
+
+    /// Has it called at the end of the calling thread, once.
+    pub(crate) fn watch_thread(&self) -> io::Result<()> {
+        // SAFETY: the key exists, since none is ever deleted; nobody follows its value, which is not null.
+        said(unsafe { libc::pthread_setspecific(self.0, ptr::without_provenance(1)) })
+    }
+}
+
+/// Where the stack of the calling thread begins, and how many bytes it may have.
+pub(crate) fn stack() -> io::Result<(usize, usize)> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let (mut start, mut bytes) = (ptr::null_mut(), 0);
+    // SAFETY: initialises `attributes` if it succeeds, and only then they are read, once, and destroyed, once.
+    unsafe {
+        said(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()))?;
+        let found =
+            libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut bytes);
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        said(found)?;
+    }
+    Ok((start.addr(), bytes))
+}
+
+/// What a function of the pthread library says.
+fn said(errno: libc::c_int) -> io::Result<()> {
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }

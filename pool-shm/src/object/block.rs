@@ -7,6 +7,7 @@ use std::{fmt, ptr::NonNull};
 use super::{
     ElementType, SegmentFault, Shape, SharedSegment, heap,
     layout::{Extent, Kind},
+    registry,
 };
 use crate::Error;
 
@@ -69,6 +70,18 @@ impl Block {
             return Err(SegmentFault::ReadOnly);
         }
         Ok((Self { segment, slot, extent }, len))
+    }
+
+    /// All blocks of this kind that lie in segments mapped by this process.
+    pub(crate) fn all_of(kind: Kind) -> Vec<Self> {
+        let in_segment = |segment: SharedSegment| {
+            (0..segment.head().slots()).filter_map(move |index| {
+                let element = segment.slot(index)?.element_of(kind)?;
+                let slot = u32::try_from(index).ok()?;
+                Some(Self::open(segment.clone(), slot, kind, element).ok()?.0)
+            })
+        };
+        registry::all().into_iter().flat_map(in_segment).collect()
     }
 
     /// The first byte. For reading only if the block is sealed.

@@ -183,6 +183,18 @@ impl Slot {
         self.offset.store(offset as u64, Ordering::Relaxed);
     }
 
+    /// What the elements are, of an object of this kind.
+    pub(super) fn element_of(&self, kind: Kind) -> Option<ElementType> {
+        (self.kind.load(Ordering::Relaxed) == kind as u32).then(|| self.element())
+    }
+
+    fn element(&self) -> ElementType {
+        ElementType {
+            tag: self.element.load(Ordering::Relaxed),
+            size: self.element_size.load(Ordering::Relaxed),
+        }
+    }
+
     /// Whether the slot says what a handle of this kind and element takes for granted; how many elements there are, and
     /// where, in a segment of `size` bytes.
     pub(super) fn check(
@@ -194,11 +206,7 @@ impl Slot {
         if self.kind.load(Ordering::Relaxed) != kind as u32 {
             return Err(SegmentFault::OtherKind);
         }
-        let said = ElementType {
-            tag: self.element.load(Ordering::Relaxed),
-            size: self.element_size.load(Ordering::Relaxed),
-        };
-        if said != element {
+        if self.element() != element {
             return Err(SegmentFault::OtherElement);
         }
         let whole = || {

@@ -26,6 +26,12 @@ pub(super) fn find(id: SegmentId) -> Option<SharedSegment> {
     found
 }
 
+/// All segments that are mapped here.
+pub(super) fn all() -> Vec<SharedSegment> {
+    let Ok(registry) = REGISTRY.lock() else { return Vec::new() };
+    registry.segments.values().filter_map(WeakSegment::upgrade).collect()
+}
+
 /// Registers a segment that was just mapped; if another thread was faster, its segment is the one to use.
 pub(super) fn insert(segment: SharedSegment) -> Result<SharedSegment, Error> {
     let mut registry = REGISTRY.lock()?;

@@ -15,6 +15,7 @@ use super::{
     body::{Head, maker},
     error::LockError,
     guarded::Guarded,
+    leaked,
     owner::{Me, Owner},
     patience::Patience,
     raw_mutex::{RawMutex, Taken},
@@ -30,7 +31,8 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 ///
 /// The next one to ask gets [`LockError::HolderDied`] with a guard in it, since the data may be half changed. It can repair them and
 /// say so, or give up, and then nobody gets the lock any more. To die means that the *thread* ended: killed with its process, or
-/// returned while a guard of its own was forgotten. A holder that was stopped lives. So does one that replaced
+/// returned while a guard of its own was forgotten. (If that guard was not on the stack when it was used, somebody may have a
+/// reference to the data still: then the lock is given up at once.) A holder that was stopped lives. So does one that replaced
 /// its program by `exec`, until the new program ends. A panic unlocks.
 ///
 /// ```
@@ -198,17 +200,19 @@ impl<T: ?Sized> SharedMutex<T> {
 /// fn sent<T: Send>(_: T) {}
 /// sent(pool_shm::SharedMutex::new(0u8).unwrap().lock().unwrap());
 /// ```
+///
+/// ```compile_fail,E0277
+/// fn sent<T: Send>(_: T) {}
+/// sent(&pool_shm::SharedMutex::new(0u8).unwrap().lock().unwrap()); // but `&*guard` can be sent
+/// ```
 #[must_use = "the mutex is unlocked at once"]
 pub struct SharedMutexGuard<'a, T: ?Sized> {
     mutex: &'a SharedMutex<T>,
     owner: Owner,
     unrepaired: bool,
-    /// Keeps the guard in its thread, too.
+    /// Keeps the guard in its thread, too: also a reference to it, which could make one to the data when the thread has ended.
     _exclusive: Exclusive,
 }
-
-// SAFETY: a guard is left to other threads to read its data, as `&T` would be; locking and unlocking take it by value.
-unsafe impl<T: ?Sized + Sync> Sync for SharedMutexGuard<'_, T> {}
 
 impl<'a, T: ?Sized> SharedMutexGuard<'a, T> {
     /// Says that the data are whole again after a holder died. The next one locks as if nothing had been.
@@ -232,7 +236,9 @@ impl<T: ?Sized> Deref for SharedMutexGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: initialised, since any bytes are a value of plain data; nobody else has access while this thread holds the lock.
+        leaked::note(self);
+        // SAFETY: initialised, since any bytes are a value of plain data; nobody else has access while this thread holds the lock, nor
+        // after it has ended with a leaked guard, which was noted.
         unsafe { self.mutex.inner.data().as_ref() }
     }
 }
@@ -240,6 +246,7 @@ impl<T: ?Sized> Deref for SharedMutexGuard<'_, T> {
 impl<T: ?Sized> DerefMut for SharedMutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
+        leaked::note(self);
         // SAFETY: as in `deref`, and the guard itself is borrowed exclusively.
         unsafe { self.mutex.inner.data().as_mut() }
     }

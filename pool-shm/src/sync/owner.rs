@@ -15,7 +15,7 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64},
 };
 
-use super::{error::LockError, stat::Stat};
+use super::{error::LockError, leaked, stat::Stat};
 use crate::{fork_mark::this_process, sys};
 
 /// Thread ids are smaller than 2²² on every Linux (`PID_MAX_LIMIT`).
@@ -88,10 +88,10 @@ pub(super) struct Me {
 }
 
 thread_local! {
-    static ME: Cell<Me> = const {
-        Cell::new(Me { thread: Owner::NOBODY, process: Owner::NOBODY, namespace: 0, number: 0 })
-    };
+    static ME: Cell<Me> = const { Cell::new(NOBODY) };
 }
+
+const NOBODY: Me = Me { thread: Owner::NOBODY, process: Owner::NOBODY, namespace: 0, number: 0 };
 
 impl Me {
     /// The calling thread, which may have been forked since it last asked.
@@ -114,10 +114,16 @@ impl Me {
         Self::known().is_some_and(|me| me.thread == owner)
     }
 
+    /// The calling thread, if it has ever asked in this process.
     #[inline]
-    fn known() -> Option<Self> {
+    pub(super) fn known() -> Option<Self> {
         let me = ME.get();
         this_process().is_ok_and(|number| number.get() == me.number).then_some(me)
+    }
+
+    /// Has the calling thread named anew when it asks again.
+    pub(super) fn forget() {
+        ME.set(NOBODY);
     }
 
     #[cold]
@@ -130,6 +136,7 @@ impl Me {
             namespace: namespace().map_err(unidentified)?,
             number,
         };
+        leaked::watch_thread().map_err(unidentified)?;
         ME.set(me);
         Ok(me)
     }

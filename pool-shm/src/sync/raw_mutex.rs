@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Invariant: every arrow is one atomic step on the word, which names the holder. So whenever a holder is killed the word says
-//! that it holds, or that it does not, and that is true. Who is woken is a hint: waiters look by themselves
+//! that it holds, or that it does not, and that is true. A holder that ends while references to the data live on goes to UNRECOVERABLE
+//! by itself. Who is woken is a hint: waiters look by themselves
 //! ([`Patience`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,6 +134,14 @@ impl RawMutex {
     /// Leaves the lock so that nobody gets it any more. The caller holds it.
     pub(super) fn give_up(&self) {
         self.leave(UNRECOVERABLE, u32::MAX);
+    }
+
+    /// Sees to it that nobody gets the lock from `holder`, if it holds it: the calling thread, which ends and leaves references to the data
+    /// to others.
+    pub(super) fn abandon(&self, holder: Owner) {
+        if Owner::of(self.word.load(Ordering::Relaxed)) == holder {
+            self.give_up();
+        }
     }
 
     #[inline]

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Invariant: every arrow, and taking or leaving a place, is one atomic step. A writer that dies while PENDING has changed nothing, and
-//! nobody hears of it. Places of dead readers are cleared by the writer that waits for them, or by a reader that finds none free.
+//! nobody hears of it. A writer, or a reader, that ends while references to the data live on says so: nobody gets the lock after it, or
+//! nobody to write. Places of dead readers are cleared by the writer that waits for them, or by a reader that finds none free.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
@@ -31,6 +32,9 @@ const WAITERS: u64 = flag(0);
 const UNRECOVERABLE: u64 = flag(1);
 /// The writer still waits for readers.
 const PENDING: u64 = flag(2);
+
+/// In a place of the table: a reader has ended, but others read by a reference that it left them, for ever.
+const LEFT: u64 = flag(3);
 
 /// The part of a lock for readers and writers that lies in shared memory, before the table of readers.
 #[derive(Debug)]
@@ -139,6 +143,18 @@ impl RwLockParts<'_> {
     /// Leaves the lock of a writer so that nobody gets it any more.
     pub(super) fn give_up(self) {
         self.set(UNRECOVERABLE);
+    }
+
+    /// Sees to it that nobody gets from `holder` what it holds: the calling thread, which ends and leaves references to the data to others.
+    pub(super) fn abandon(self, holder: Owner) {
+        if Owner::of(self.head.word.load(SeqCst)) == holder {
+            self.give_up();
+        }
+        let step =
+            |place: &AtomicU64| place.compare_exchange(holder.word(), LEFT, SeqCst, SeqCst).is_ok();
+        if self.readers.iter().filter(|place| step(place)).count() > 0 {
+            self.head.left.ring();
+        }
     }
 
     fn set(self, state: u64) {
@@ -295,6 +311,10 @@ impl RwLockParts<'_> {
                 self.head.word.fetch_and(!PENDING, SeqCst);
                 return Ok(());
             }
+            if self.readers.iter().any(|place| place.load(SeqCst) == LEFT) {
+                self.unlock();
+                return Err(LockError::Unrecoverable);
+            }
             if patience.spin() {
                 continue;
             }
@@ -331,7 +351,7 @@ impl RwLockParts<'_> {
         let dead = self.readers.iter().filter(|place| {
             let seen = place.load(SeqCst);
             // The place is compared with what it was before the look: nobody else loses one.
-            seen != FREE
+            Owner::of(seen) != Owner::NOBODY
                 && is_dead(Owner::of(seen), Life::Thread)
                 && place.compare_exchange(seen, FREE, SeqCst, SeqCst).is_ok()
         });

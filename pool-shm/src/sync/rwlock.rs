@@ -12,9 +12,10 @@ use std::{
 use bytemuck::Pod;
 
 use super::{
-    body::{Head, maker},
+    body::{Body, Head, maker},
     error::LockError,
     guarded::Guarded,
+    leaked,
     owner::{Me, Owner},
     patience::Patience,
     raw_mutex::Taken,
@@ -63,6 +64,12 @@ impl Head for RawRwLock {
 
     fn namespace(&self) -> u64 {
         self.namespace()
+    }
+}
+
+impl<'a> From<&'a Body<RawRwLock>> for RwLockParts<'a> {
+    fn from(body: &'a Body<RawRwLock>) -> Self {
+        RwLockParts { head: body.head(), readers: body.table() }
     }
 }
 
@@ -222,7 +229,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     }
 
     fn parts(&self) -> RwLockParts<'_> {
-        RwLockParts { head: self.inner.head(), readers: self.inner.body().table() }
+        self.inner.body().into()
     }
 
     fn reader(
@@ -285,11 +292,6 @@ pub struct SharedWriteGuard<'a, T: ?Sized> {
     _borrow: Exclusive,
 }
 
-// SAFETY: a guard is left to other threads to read its data, as `&T` would be; whatever gives it back takes it by value.
-unsafe impl<T: ?Sized + Sync> Sync for SharedReadGuard<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: ?Sized + Sync> Sync for SharedWriteGuard<'_, T> {}
-
 impl<T: ?Sized> SharedWriteGuard<'_, T> {
     /// Says that the data are whole again after a writer died. The next one locks as if nothing had been.
     pub fn mark_repaired(&mut self) {
@@ -306,7 +308,9 @@ impl<T: ?Sized> Deref for SharedReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: initialised, since any bytes are a value of plain data; nobody writes while this thread is signed as a reader.
+        leaked::note(self);
+        // SAFETY: initialised, since any bytes are a value of plain data; nobody writes while this thread is signed as a reader, nor
+        // after it has ended with a leaked guard, which was noted; so below.
         unsafe { self.lock.inner.data().as_ref() }
     }
 }
@@ -315,6 +319,7 @@ impl<T: ?Sized> Deref for SharedWriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
+        leaked::note(self);
         // SAFETY: initialised, as above; nobody else has access while this thread is the writer.
         unsafe { self.lock.inner.data().as_ref() }
     }
@@ -322,6 +327,7 @@ impl<T: ?Sized> Deref for SharedWriteGuard<'_, T> {
 
 impl<T: ?Sized> DerefMut for SharedWriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
+        leaked::note(self);
         // SAFETY: as in `deref`, and the guard itself is borrowed exclusively.
         unsafe { self.lock.inner.data().as_mut() }
     }
