@@ -67,8 +67,9 @@ fn read_ahead_default(method: StartMethod) -> Outcome {
 fn unread_results(method: StartMethod) -> Outcome {
     for dropped in [false, true] {
         let pool = builder(method, 2).arena_limit(64 << 20).build()?;
-        let items = 0..sized(1000, 50);
-        let tasks = pool.tasks(items).max_tasks_active(1000).chunk_size(1);
+        // Without an end, so that the stream is unfinished however fast the workers were.
+        let unread = sized(1000, 50);
+        let tasks = pool.tasks(0u64..).max_tasks_active(unread).chunk_size(1);
         let mut lazy = tasks.imap(|n| vec![n as u8; 1 << 20]);
         assert_eq!(lazy.next().transpose()?.map(|bytes| bytes.len()), Some(1 << 20));
         if dropped {
