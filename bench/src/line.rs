@@ -5,6 +5,7 @@ use std::fmt::Write;
 /// What a number counts, and with it which direction is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
+    Nanos,
     Micros,
     Millis,
     MegaTasks,
@@ -13,7 +14,8 @@ pub(crate) enum Unit {
     Mebibytes,
 }
 
-const UNITS: [(Unit, &str); 6] = [
+const UNITS: [(Unit, &str); 7] = [
+    (Unit::Nanos, "ns"),
     (Unit::Micros, "µs"),
     (Unit::Millis, "ms"),
     (Unit::MegaTasks, "M tasks/s"),
@@ -33,7 +35,7 @@ impl Unit {
 
     /// Whether less is better.
     pub(crate) fn is_cost(self) -> bool {
-        matches!(self, Self::Micros | Self::Millis | Self::Mebibytes)
+        matches!(self, Self::Nanos | Self::Micros | Self::Millis | Self::Mebibytes)
     }
 }
 

@@ -81,6 +81,14 @@ impl fmt::Debug for ForkMark {
     }
 }
 
+static MARK: OnceLock<ForkMark> = OnceLock::new();
+
+/// Whether [`this_process`] has said `number` before, in this very process.
+#[inline]
+pub(crate) fn is_this_process(number: NonZeroU64) -> bool {
+    MARK.get().is_some_and(|mark| mark.get() == number.get())
+}
+
 /// A number that tells this process from those it was forked from. It never changes within a process.
 ///
 /// # Errors
@@ -89,7 +97,6 @@ impl fmt::Debug for ForkMark {
 pub(crate) fn this_process() -> Result<NonZeroU64, Error> {
     // The mark is emptied by a fork and the count is not: so a child takes the next number, which none of its
     // ancestors has.
-    static MARK: OnceLock<ForkMark> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
 
     let mark = match MARK.get() {

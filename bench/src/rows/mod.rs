@@ -2,6 +2,7 @@
 
 mod cpu;
 mod heavy_tail;
+mod locks;
 mod memory;
 mod payload;
 mod roundtrip;
@@ -35,6 +36,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "payload/out-16", run: |scale| payload::results(scale, 16) },
     Part { name: "shared/set", run: shared::set },
     Part { name: "shared/copy", run: shared::copy },
+    Part { name: "locks/alone", run: locks::alone },
+    Part { name: "locks/contended", run: locks::contended },
     Part { name: "start/processes", run: start::processes },
     Part { name: "start/threads", run: start::threads },
     Part { name: "cpu", run: cpu::run },

@@ -3,11 +3,7 @@
 //! Invariant: a waiter signs nothing and counts for nothing, so one that dies is missed by nobody. (A condition variable that counts its
 //! waiters hangs after one was killed, as glibc's does.)
 
-use std::{
-    fmt,
-    sync::atomic::AtomicU32,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::atomic::AtomicU32, time::Duration};
 
 use super::{
     bell::Bell,
@@ -24,8 +20,8 @@ type Waited<'a, T> = Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMut
 /// Where threads of any process wait until somebody has changed what a [`SharedMutex`](crate::SharedMutex) protects. Clones are
 /// handles to the same one.
 ///
-/// A waiter may go on without having been notified, more often than with the standard library's: so wait in a loop, or with
-/// [`wait_while`](Self::wait_while).
+/// A waiter may go on without having been notified, more often than with the standard library's: so wait in a loop. Better, wait with
+/// [`wait_while`](Self::wait_while), which also bears the death of whoever should have notified.
 ///
 /// ```
 /// use std::thread;
@@ -110,7 +106,7 @@ impl SharedCondvar {
         &self,
         guard: SharedMutexGuard<'a, T>,
     ) -> Result<SharedMutexGuard<'a, T>, LockError<SharedMutexGuard<'a, T>>> {
-        self.wait_with(guard, Patience::endless()).map(|(guard, _)| guard)
+        self.rest(guard, &mut Patience::endless(), Rest::Over).map(|(guard, _)| guard)
     }
 
     /// As [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock takes; says whether the time was over.
@@ -123,10 +119,11 @@ impl SharedCondvar {
         guard: SharedMutexGuard<'a, T>,
         timeout: Duration,
     ) -> Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>> {
-        self.wait_with(guard, Patience::at_most(timeout))
+        self.rest(guard, &mut Patience::at_most(timeout), Rest::Over)
     }
 
-    /// Waits while `condition` holds. It is asked with the lock held, before the first sleep too.
+    /// Waits while `condition` holds. It is asked with the lock held, before the first sleep too, and then also every few
+    /// milliseconds without a notification: one who died after the change, and before it could notify, keeps nobody waiting.
     ///
     /// # Errors
     ///
@@ -136,13 +133,15 @@ impl SharedCondvar {
         mut guard: SharedMutexGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<SharedMutexGuard<'a, T>, LockError<SharedMutexGuard<'a, T>>> {
+        let mut patience = Patience::endless();
         while condition(&mut guard) {
-            guard = self.wait(guard)?;
+            guard = self.rest(guard, &mut patience, Rest::Look)?.0;
         }
         Ok(guard)
     }
 
-    /// Waits while `condition` holds, but not longer than `timeout`; says whether it still holds then.
+    /// As [`wait_while`](Self::wait_while), but not longer than `timeout`, and then as long as the lock takes; says whether the
+    /// condition still holds.
     ///
     /// # Errors
     ///
@@ -153,15 +152,14 @@ impl SharedCondvar {
         timeout: Duration,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>> {
-        let start = Instant::now();
-        while condition(&mut guard) {
-            let left = timeout.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Ok((guard, true));
+        let (mut patience, mut over) = (Patience::at_most(timeout), false);
+        loop {
+            let holds = condition(&mut guard);
+            if !holds || over {
+                return Ok((guard, holds));
             }
-            guard = self.wait_timeout(guard, left)?.0;
+            (guard, over) = self.rest(guard, &mut patience, Rest::Look)?;
         }
-        Ok((guard, false))
     }
 
     /// Wakes one waiter, if there is any.
@@ -174,21 +172,23 @@ impl SharedCondvar {
         self.body.head().notified.ring();
     }
 
-    fn wait_with<'a, T: ?Sized>(
+    /// Gives the lock back until there is a notification, or a rest that ends with `until` or [`Rest::Over`].
+    fn rest<'a, T: ?Sized>(
         &self,
         guard: SharedMutexGuard<'a, T>,
-        mut patience: Patience,
+        patience: &mut Patience,
+        until: Rest,
     ) -> Waited<'a, T> {
         let mutex = guard.mutex();
         let notified = &self.body.head().notified;
         // Before the lock is given back: whoever has it next and rings is heard.
         let ticket = notified.listen();
         drop(guard);
-        let mut over = false;
-        while !over && !notified.rang_since(ticket) {
-            over = notified.rest(ticket, &mut patience) == Rest::Over;
+        let mut rest = Rest::Again;
+        while !notified.rang_since(ticket) && rest != until && rest != Rest::Over {
+            rest = notified.rest(ticket, patience);
         }
-        Ok((mutex.lock()?, over && !notified.rang_since(ticket)))
+        Ok((mutex.lock()?, rest == Rest::Over && !notified.rang_since(ticket)))
     }
 }
 

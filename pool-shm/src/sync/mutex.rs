@@ -30,10 +30,10 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 /// # When a holder dies
 ///
 /// The next one to ask gets [`LockError::HolderDied`] with a guard in it, since the data may be half changed. It can repair them and
-/// say so, or give up, and then nobody gets the lock any more. To die means that the *thread* ended: killed with its process, or
-/// returned while a guard of its own was forgotten. (If that guard was not on the stack when it was used, somebody may have a
-/// reference to the data still: then the lock is given up at once.) A holder that was stopped lives. So does one that replaced
-/// its program by `exec`, until the new program ends. A panic unlocks.
+/// say so, or give up by dropping the guard (or the error with it), and then nobody gets the lock any more. To die means that the *thread*
+/// ended: killed with its process, or returned while a guard of its own was forgotten. (If that guard was not on the stack when it was
+/// used, somebody may have a reference to the data still: then the lock is given up at once.) A holder that was stopped lives. So does
+/// one that replaced its program by `exec`, until the new program ends. A panic unlocks.
 ///
 /// ```
 /// use pool_shm::{LockError, SharedMutex};

@@ -11,12 +11,16 @@
 use std::{
     cell::Cell,
     fs, io,
+    num::NonZeroU64,
     os::unix::fs::MetadataExt as _,
     sync::atomic::{AtomicU32, AtomicU64},
 };
 
 use super::{error::LockError, leaked, stat::Stat};
-use crate::{fork_mark::this_process, sys};
+use crate::{
+    fork_mark::{is_this_process, this_process},
+    sys,
+};
 
 /// Thread ids are smaller than 2²² on every Linux (`PID_MAX_LIMIT`).
 const ID_BITS: u32 = 22;
@@ -57,6 +61,13 @@ impl Owner {
         (self.0 & ((1 << ID_BITS) - 1)) as u32
     }
 
+    /// Where in a table of `len` places to begin looking for a free one: each always at the same one, others elsewhere.
+    pub(super) const fn place_in(self, len: usize) -> usize {
+        // Fibonacci hashing, and a product instead of a division.
+        let hash = self.id().wrapping_mul(0x9e37_79b1);
+        ((hash as u128 * len as u128) >> 32) as usize
+    }
+
     /// Whether the one who has this id now, and started at `start_ticks`, is this one.
     pub(super) const fn started_at(self, start_ticks: u64) -> bool {
         (self.0 >> 32) as u32 == start_ticks as u32
@@ -83,15 +94,13 @@ pub(super) struct Me {
     pub(super) process: Owner,
     /// Where these ids and times mean something.
     pub(super) namespace: u64,
-    /// The process this was found out in, as [`this_process`] numbers it; 0 before.
-    pub(super) number: u64,
+    /// The process this was found out in, as [`this_process`] numbers it.
+    pub(super) number: NonZeroU64,
 }
 
 thread_local! {
-    static ME: Cell<Me> = const { Cell::new(NOBODY) };
+    static ME: Cell<Option<Me>> = const { Cell::new(None) };
 }
-
-const NOBODY: Me = Me { thread: Owner::NOBODY, process: Owner::NOBODY, namespace: 0, number: 0 };
 
 impl Me {
     /// The calling thread, which may have been forked since it last asked.
@@ -101,11 +110,7 @@ impl Me {
     /// [`LockError::Unidentified`] where there is no `/proc`, or not the one of this process.
     #[inline]
     pub(super) fn now() -> Result<Self, LockError> {
-        let me = ME.get();
-        match this_process() {
-            Ok(number) if number.get() == me.number => Ok(me),
-            _ => Self::find(),
-        }
+        Self::known().map_or_else(Self::find, Ok)
     }
 
     /// Whether `owner` is the calling thread. Asks nobody, so what a forked child inherited is not its own.
@@ -117,19 +122,18 @@ impl Me {
     /// The calling thread, if it has ever asked in this process.
     #[inline]
     pub(super) fn known() -> Option<Self> {
-        let me = ME.get();
-        this_process().is_ok_and(|number| number.get() == me.number).then_some(me)
+        ME.get().filter(|me| is_this_process(me.number))
     }
 
     /// Has the calling thread named anew when it asks again.
     pub(super) fn forget() {
-        ME.set(NOBODY);
+        ME.set(None);
     }
 
     #[cold]
     fn find() -> Result<Self, LockError> {
         let unidentified = |source| LockError::Unidentified { source };
-        let number = this_process().map_err(|error| unidentified(io::Error::other(error)))?.get();
+        let number = this_process().map_err(|error| unidentified(io::Error::other(error)))?;
         let me = Self {
             thread: signed("/proc/thread-self/stat", sys::thread_id()).map_err(unidentified)?,
             process: signed("/proc/self/stat", std::process::id()).map_err(unidentified)?,
@@ -137,7 +141,7 @@ impl Me {
             number,
         };
         leaked::watch_thread().map_err(unidentified)?;
-        ME.set(me);
+        ME.set(Some(me));
         Ok(me)
     }
 }
@@ -178,6 +182,9 @@ mod tests {
         assert_eq!(all, u64::MAX);
         assert_eq!(owner.id(), (1 << 22) - 1);
         assert!(owner.started_at(u64::from(u32::MAX)) && !owner.started_at(0));
+        for len in [1, 2, 3, 64, usize::MAX] {
+            assert!(owner.place_in(len) < len);
+        }
     }
 
     #[test]

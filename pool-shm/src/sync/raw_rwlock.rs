@@ -186,8 +186,7 @@ impl RwLockParts<'_> {
 
     /// Signs a free place in the table.
     fn sit(self, me: Owner) -> Option<usize> {
-        // Threads begin at different places, each always at the same one.
-        let first = me.id() as usize % self.readers.len();
+        let first = me.place_in(self.readers.len());
         let (before, from) = self.readers.split_at(first);
         let places = from.iter().zip(first..).chain(before.iter().zip(0..));
         let mut free = places.filter(|(place, _)| place.load(SeqCst) == FREE);

@@ -8,7 +8,10 @@
 //!
 //! Invariant: every arrow is one atomic step on the word of one permit. There is no count that could disagree with the permits.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::{
+    num::NonZeroU64,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
+};
 
 use super::{
     bell::Bell,
@@ -87,7 +90,7 @@ impl SemaphoreParts<'_> {
     pub(super) fn acquire(
         self,
         patience: impl FnOnce() -> Patience,
-    ) -> Result<(usize, u64), LockError> {
+    ) -> Result<(usize, NonZeroU64), LockError> {
         let me = Me::now()?;
         if me.namespace != self.head.namespace() {
             return Err(LockError::ForeignNamespace);
@@ -126,8 +129,7 @@ impl SemaphoreParts<'_> {
     }
 
     fn take(self, me: &Me) -> Option<usize> {
-        let first = me.thread.id() as usize % self.permits.len();
-        // Threads begin at different permits, each always at the same one.
+        let first = me.thread.place_in(self.permits.len());
         let (before, from) = self.permits.split_at(first);
         let mut permits = from.iter().zip(first..).chain(before.iter().zip(0..));
         permits.find(|(permit, _)| step(permit, FREE, me.process.word())).map(|(_, index)| index)

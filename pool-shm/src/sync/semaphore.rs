@@ -2,7 +2,7 @@
 //!
 //! Invariant: a permit that was taken is given back by the process that took it, or comes back when that has ended.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use super::{
     body::{Body, Content, Head, maker},
@@ -11,7 +11,7 @@ use super::{
     raw_semaphore::{RawSemaphore, SemaphoreParts},
 };
 use crate::{
-    Block, ElementType, Error, Kind, SegmentFault, SharedSegment, fork_mark::this_process,
+    Block, ElementType, Error, Kind, SegmentFault, SharedSegment, fork_mark::is_this_process,
 };
 
 /// A number of permits, shared by processes. Clones are handles to the same semaphore.
@@ -169,8 +169,8 @@ impl SharedSemaphore {
 pub struct SharedPermit {
     semaphore: SharedSemaphore,
     index: usize,
-    /// The process that took it, as [`this_process`] numbers it.
-    process: u64,
+    /// The process that took it, as the fork mark numbers it.
+    process: NonZeroU64,
     used_up: bool,
 }
 
@@ -183,7 +183,7 @@ impl SharedPermit {
 
 impl Drop for SharedPermit {
     fn drop(&mut self) {
-        if this_process().is_ok_and(|process| process.get() == self.process) {
+        if is_this_process(self.process) {
             let parts = self.semaphore.parts();
             if self.used_up { parts.consume(self.index) } else { parts.release(self.index) }
         }
