@@ -25,6 +25,8 @@ pub(crate) enum On {
     Processes,
     /// Where items and results are the caller's own values.
     Threads,
+    /// Where workers are copies of the caller.
+    Fork,
 }
 
 impl Case {
@@ -40,6 +42,10 @@ impl Case {
         Self { on: On::Threads, ..self }
     }
 
+    pub(crate) const fn only_fork(self) -> Self {
+        Self { on: On::Fork, ..self }
+    }
+
     pub(crate) const fn heavy(self) -> Self {
         Self { release_only: true, ..self }
     }
@@ -49,6 +55,7 @@ impl Case {
             On::All => true,
             On::Processes => method != StartMethod::Threads,
             On::Threads => method == StartMethod::Threads,
+            On::Fork => method == StartMethod::Fork,
         };
         suits && !(self.release_only && cfg!(debug_assertions))
     }

@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, fs, io};
 
-use nix::sys::prctl;
+use nix::{sys::prctl, unistd::Pid};
 
 /// Names this process in `ps` and `top`: the first 15 bytes of `name`, up to a NUL. Does not allocate.
 pub(crate) fn set_process_name(name: &str) {
@@ -60,6 +60,12 @@ fn stat_name(stat: &[u8]) -> Option<String> {
     let begin = stat.iter().position(|byte| *byte == b'(')? + 1;
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     Some(String::from_utf8_lossy(stat.get(begin..end)?).into_owned())
+}
+
+/// Whether the process is in the state that `/proc/<pid>/stat` calls so: `T` if it is stopped, `Z` if it is dead and not reaped.
+pub(crate) fn is_in_state(pid: Pid, state: u8) -> bool {
+    fs::read(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat_field(&stat, 3).is_some_and(|found| found.as_bytes() == [state]))
 }
 
 /// A field behind the name in a `/proc/<pid>/stat`, counted from 1 as `proc_pid_stat(5)` does. The name, which is

@@ -35,7 +35,7 @@ impl Session {
         hub.watch.last = Some(now);
         // A caller that has not looked for long has not waited, or was stopped itself.
         let goes_on = since.is_some_and(|since| since < 2 * INTERVAL);
-        let stuck = is_in_state(self.link.zygote(), b'T') && self.awaits_report(hub);
+        let stuck = birth::is_in_state(self.link.zygote(), b'T') && self.awaits_report(hub);
         hub.watch.found = if stuck { if goes_on { hub.watch.found + 1 } else { 1 } } else { 0 };
         if INTERVAL * hub.watch.found > PATIENCE {
             self.link.kill_zygote();
@@ -45,14 +45,7 @@ impl Session {
 
     /// Whether a worker has not been started yet, or is dead and not reaped.
     fn awaits_report(&self, hub: &Hub) -> bool {
-        let dead = |pid| is_in_state(Pid::from_raw(pid), b'Z');
+        let dead = |pid| birth::is_in_state(Pid::from_raw(pid), b'Z');
         hub.engine.workers().any(|(_, _, pid)| pid == 0 || dead(pid))
     }
-}
-
-/// Whether the process is in the state that `/proc/<pid>/stat` calls so.
-fn is_in_state(pid: Pid, state: u8) -> bool {
-    std::fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        birth::stat_field(&stat, 3).is_some_and(|found| found.as_bytes() == [state])
-    })
 }

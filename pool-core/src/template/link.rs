@@ -25,9 +25,12 @@ use crate::{
     zygote::{Order, send_order},
 };
 
-/// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it holds. One that is stopped is
-/// replaced after that.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it holds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for one that somebody has stopped (SIGSTOP).
+const PATIENCE_IF_STOPPED: Duration = Duration::from_secs(2);
+/// Time between two looks whether it is.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// A template that was forked and not reaped.
 pub(crate) struct TemplateLink {
@@ -97,7 +100,8 @@ impl TemplateLink {
     ) -> Result<Pid, StartError> {
         send_order(&self.socket, Order::START, place, incarnation, Some(arena))
             .map_err(|_| StartError::Gone)?;
-        let until = Instant::now() + PATIENCE;
+        let begun = Instant::now();
+        let mut stopped = 0;
         loop {
             match self.receive() {
                 Ok(Some((Word::Started, pid, _))) if pid > 0 => return Ok(Pid::from_raw(pid)),
@@ -110,12 +114,17 @@ impl TemplateLink {
             let mut fds = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             let others = self.pidfd.iter().map(AsFd::as_fd).chain(watched.iter().copied());
             fds.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let timeout = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
             match poll(&mut fds, timeout) {
                 Err(Errno::EINTR) => {}
+                Ok(0) => {
+                    stopped = if birth::is_in_state(self.pid, b'T') { stopped + 1 } else { 0 };
+                    if INTERVAL * stopped > PATIENCE_IF_STOPPED || begun.elapsed() > PATIENCE {
+                        return Err(StartError::Gone);
+                    }
+                }
                 // An answer counts, even that of one who has ended since.
-                Ok(1..) if fds[0].any() == Some(true) => {}
+                Ok(_) if fds[0].any() == Some(true) => {}
                 _ => return Err(StartError::Gone),
             }
         }

@@ -11,8 +11,11 @@ mod lifetimes;
 mod options;
 mod per_item;
 mod pinning;
+mod randomness;
 mod retries;
 mod shared;
+mod shared_failures;
+mod shared_memory;
 mod terminals;
 mod threads;
 mod values;
@@ -34,6 +37,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         lifetimes::CASES,
         pinning::CASES,
         shared::CASES,
+        randomness::CASES,
+        shared_failures::CASES,
+        shared_memory::CASES,
         failures::CASES,
         per_item::CASES,
         attempts::CASES,
