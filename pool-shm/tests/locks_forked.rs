@@ -154,7 +154,8 @@ fn noticed_without_descriptors() {
         setrlimit(Resource::RLIMIT_NOFILE, 0, hard).expect("limit");
         assert!(matches!(mutex.lock_timeout(SHORT), Err(LockError::TimedOut)));
     }));
-    kill_and_reap(child);
+    // Nobody waits for it yet: it becomes a zombie.
+    kill(child, Signal::SIGKILL).expect("kill");
     finish(start(|| {
         drop(SharedMutex::new(0u8).expect("mutex").lock().expect("had"));
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limit");
@@ -164,6 +165,7 @@ fn noticed_without_descriptors() {
             other => panic!("{other:?}"),
         }
     }));
+    end_of(child);
     assert!(mutex.lock().is_ok());
 }
 

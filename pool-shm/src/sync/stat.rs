@@ -3,7 +3,11 @@
 //! Invariant: "dead" is never said of one that may still run an instruction of the user; in doubt it lives. One that was stopped
 //! lives.
 
-use std::{fs::File, io, io::Read as _};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+};
 
 use super::owner::Owner;
 use crate::sys;
@@ -64,8 +68,21 @@ pub(super) fn is_dead(owner: Owner, life: Life) -> bool {
     match Stat::read(&format!("/proc/{}/stat", owner.id())) {
         Ok(stat) => !owner.started_at(stat.start_ticks) || stat.is_over(life),
         // Gone, or a `/proc` that shows strangers nothing, or no descriptor left to look with: the kernel knows whether
-        // there is anybody of this id.
-        Err(_) => !sys::thread_exists(owner.id()),
+        // there is anybody of this id, maybe a zombie.
+        Err(_) => !sys::thread_exists(owner.id()) || is_seen_to_be_over(owner.id(), life),
+    }
+}
+
+/// As [`Stat::is_over`], for one that exists, without a descriptor; `false` if it cannot be seen at all.
+fn is_seen_to_be_over(id: u32, life: Life) -> bool {
+    let Ok(threads) = fs::metadata(format!("/proc/{id}/task")) else { return false };
+    // Whoever has given up their memory runs no program any more.
+    let program = fs::read_link(format!("/proc/{id}/exe"));
+    let ended = program.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    match life {
+        Life::Thread => ended,
+        // A directory has two links, and one for each directory in it.
+        Life::Process => ended && threads.nlink() <= 3,
     }
 }
 
@@ -134,6 +151,11 @@ mod tests {
         assert!(is_dead(other, Life::Process));
         while !is_dead(owner, Life::Process) {
             thread::yield_now(); // nobody has waited for it, so it becomes a zombie
+        }
+        for life in [Life::Thread, Life::Process] {
+            assert!(is_seen_to_be_over(child.id(), life));
+            assert!(!is_seen_to_be_over(std::process::id(), life));
+            assert!(!is_seen_to_be_over(0, life));
         }
         child.wait().unwrap();
         assert!(is_dead(owner, Life::Process));
