@@ -21,8 +21,8 @@ pub use options::ChunkSize;
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    Cause, Chunks, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError, Process,
-    StartMethod, TaskError, TryError, Worker, init,
+    CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError,
+    Process, StartMethod, TaskError, TryError, Worker, init,
 };
 pub use pool_ipc::{SharedObject, SharedObject as View, Wire, rkyv, wire};
 pub use tasks::Tasks;

@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 
 use pool_core::{
-    Form, Job, JobOptions, OnWorker, Plain, Pool, Portable, TaskError, TryError, Viewing, Worker,
+    CancelToken, Form, Job, JobOptions, OnWorker, Plain, Pool, Portable, TaskError, TryError,
+    Viewing, Worker,
 };
 use pool_ipc::{Wire, rkyv::Archive};
 
@@ -65,6 +66,28 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     /// ```
     pub fn retry(mut self, times: u32) -> Self {
         self.options.retries = times;
+        self
+    }
+
+    /// Lets other threads and signal handlers end this call: once the token is pulled, what has not begun is taken back, running
+    /// items see [`Worker::is_cancelled`], and the call is [`Error::Cancelled`](crate::Error::Cancelled). One token may be given to
+    /// many calls; one that was pulled before refuses the call before anything starts. An iterator notices it when it is asked
+    /// for its next value, and no call does while it waits in its own input.
+    ///
+    /// ```
+    /// use pool_api::{CancelToken, Error, WorkerPool};
+    ///
+    /// let pool = WorkerPool::new(2)?;
+    /// let token = CancelToken::new()?;
+    /// let pulls = token.clone();
+    /// let other = std::thread::spawn(move || pulls.cancel());
+    /// let endless = pool.tasks(0u64..).cancel_token(&token).map(|x| x + 1);
+    /// assert!(matches!(endless, Err(Error::Cancelled)));
+    /// # other.join().unwrap();
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.options.cancel = Some(token.clone());
         self
     }
 

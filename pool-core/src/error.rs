@@ -42,6 +42,8 @@ pub enum Error {
     PoolBroken,
     /// The pool was terminated or stopped while the call ran. The pool can be used again.
     Terminated,
+    /// The call's cancel token was pulled. The pool can be used again; another call takes a new token.
+    Cancelled,
     /// Workers die before they can take a task; the text tells how the last one ended.
     WorkersDie(String),
     /// What the pool shares could not be made where workers are born: the user's code for it (decoding, or the function
@@ -254,6 +256,7 @@ impl fmt::Display for Error {
             Self::PoolBroken => {
                 f.write_str("the process that starts the pool's workers was killed: make a new pool")
             }
+            Self::Cancelled => f.write_str("the call's cancel token was pulled"),
             Self::Terminated => f.write_str("the pool was stopped or terminated during the call"),
             Self::WorkersDie(how) => {
                 write!(f, "workers die before they can take a task; the last one {how}")

@@ -16,6 +16,7 @@
 compile_error!("pool-core supports Linux with glibc on x86-64 and aarch64 only");
 
 mod birth;
+mod cancel;
 mod engine;
 mod error;
 mod job;
@@ -33,6 +34,7 @@ mod worker;
 mod zygote;
 
 pub use birth::init;
+pub use cancel::CancelToken;
 pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};

@@ -91,7 +91,7 @@ impl Pool {
         let lane = match crew {
             Crew::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
-                let mut lane = ProcessLane::open(session, call, options.retries, lazy)?;
+                let mut lane = ProcessLane::open(session, call, options, lazy)?;
                 if F::TAKES_CONTEXT {
                     lane.set_context(&context)?;
                 }
@@ -99,7 +99,7 @@ impl Pool {
             }
             #[cfg(feature = "threads")]
             Crew::Threads(crew) => {
-                Lane::Threads(ThreadLane::open(crew, function, context, shared, lazy)?)
+                Lane::Threads(ThreadLane::open(crew, function, context, shared, options, lazy)?)
             }
         };
         Ok(Job::new(lane, items, options, self.plan.n_jobs, lazy))
@@ -141,7 +141,7 @@ impl Pool {
                 let lane = ProcessLane::<crate::task::Scoped<'_, G, A, R>>::open(
                     session.clone(),
                     call,
-                    options.retries,
+                    options,
                     false,
                 )?;
                 let job = Job::new(Lane::Processes(lane), items, options, workers, false);
@@ -164,6 +164,7 @@ impl Pool {
                         closure,
                         (),
                         shared,
+                        options,
                     )?
                 };
                 Job::new(Lane::Threads(lane), items, options, workers, false).values(true)

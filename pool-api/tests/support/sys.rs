@@ -6,6 +6,8 @@ unsafe extern "C" {
     safe fn libc_kill(pid: i32, signal: i32) -> i32;
     #[link_name = "raise"]
     safe fn libc_raise(signal: i32) -> i32;
+    #[link_name = "signal"]
+    fn libc_signal(signal: i32, handler: extern "C" fn(i32)) -> usize;
     #[link_name = "fork"]
     fn libc_fork() -> i32;
     #[link_name = "waitpid"]
@@ -31,6 +33,13 @@ pub(crate) fn kill_group(group: u32, signal: i32) -> bool {
 #[allow(dead_code)]
 pub(crate) fn raise(signal: i32) {
     libc_raise(signal);
+}
+
+/// Runs `handler` whenever the signal comes.
+#[allow(dead_code)]
+pub(crate) fn on_signal(signal: i32, handler: extern "C" fn(i32)) {
+    // SAFETY: the callers' handlers do only what signal handlers may.
+    assert_ne!(unsafe { libc_signal(signal, handler) }, usize::MAX);
 }
 
 /// Makes a copy of this process that goes on in the caller; what `fork` returns.

@@ -7,7 +7,10 @@ use pool_ipc::{
     batch::{BatchReader, BatchWriter, head_len, is_fixed},
 };
 
-use super::lane::{Arrival, Sent};
+use super::{
+    lane::{Arrival, Sent},
+    run::JobOptions,
+};
 use crate::{
     engine::{Chunk, JobId, Sizer, Window},
     error::Error,
@@ -109,15 +112,16 @@ impl<F: Form> ProcessLane<F> {
     pub(crate) fn open(
         session: Arc<Session>,
         call: Call,
-        retries: u32,
+        options: &JobOptions,
         lazy: bool,
     ) -> Result<Self, Error> {
-        let (job, kit) = session.open_job(measure_results::<F::Output>, lazy)?;
+        let token = options.cancel.clone();
+        let (job, kit) = session.open_job(measure_results::<F::Output>, token, lazy)?;
         let limit = session.items_limit();
         Ok(Self {
             stock: Stock { session, job, limit },
             call,
-            retries,
+            retries: options.retries,
             context: (0, 0),
             pending: None,
             bytes_per_item: 0,

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::lane::{Arrival, Lane, Sent};
 use crate::{
+    cancel::CancelToken,
     engine::{Sizer, SizingRules, Window},
     error::{Error, TaskError},
     session::{ResultBatch, Want},
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// What a call may set.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct JobOptions {
     /// Items per chunk, at least 1; fractions are carried over from chunk to chunk.
@@ -27,10 +28,12 @@ pub struct JobOptions {
     pub iterable_len: Option<usize>,
     /// How often an item may be tried again whose worker died.
     pub retries: u32,
+    /// What may end the call from outside; a token that was pulled refuses it.
+    pub cancel: Option<CancelToken>,
 }
 
 impl JobOptions {
-    /// Refuses values that mean nothing.
+    /// Refuses values that mean nothing, and a call that is cancelled already.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |text: String| Err(Error::InvalidInput(text));
         match self.chunk_size {
@@ -45,7 +48,7 @@ impl JobOptions {
         if self.max_tasks_active == Some(0) {
             return refuse("max_tasks_active must be at least 1, got 0".to_string());
         }
-        Ok(())
+        heed(self.cancel.as_ref())
     }
 
     pub(super) fn sizing(&self) -> SizingRules {
@@ -60,6 +63,12 @@ impl JobOptions {
     }
 }
 
+/// A call that is cancelled goes no further.
+#[inline]
+fn heed(token: Option<&CancelToken>) -> Result<(), Error> {
+    if token.is_some_and(CancelToken::is_cancelled) { Err(Error::Cancelled) } else { Ok(()) }
+}
+
 /// One call of the map family, before or while it runs.
 pub struct Job<F: Form, I> {
     lane: Lane<F>,
@@ -69,6 +78,7 @@ pub struct Job<F: Form, I> {
     exhausted: bool,
     sizer: Sizer,
     window: Window,
+    cancel: Option<CancelToken>,
     lazy: bool,
     /// Arrivals to take at once.
     most_arrivals: usize,
@@ -109,6 +119,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             exhausted: options.iterable_len == Some(0),
             sizer: Sizer::new(options.sizing(), workers, len, most),
             window,
+            cancel: options.cancel.clone(),
             lazy,
             most_arrivals: usize::MAX,
         }
@@ -151,6 +162,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// Sends as many chunks as may be under way.
     pub(super) fn fill(&mut self) -> Result<(), Error> {
+        heed(self.cancel.as_ref())?;
         while !self.exhausted {
             let most = self.sizer.next().min(self.left.unwrap_or(usize::MAX));
             if !self.window.admits(most) {
@@ -169,6 +181,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 Sent::NoRoom => break,
                 Sent::Exhausted => self.exhausted = true,
             }
+            heed(self.cancel.as_ref())?;
         }
         Ok(())
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::lane::{Arrival, Sent};
+use super::{
+    lane::{Arrival, Sent},
+    run::JobOptions,
+};
 use crate::{
     engine::{Sizer, Window},
     error::{Error, TaskError},
@@ -29,13 +32,14 @@ impl<F: Form> ThreadLane<F> {
         function: F::Function,
         context: F::Context,
         shared: Option<SharedValue>,
+        options: &JobOptions,
         lazy: bool,
     ) -> Result<Self, Error>
     where
         F: Portable,
     {
         // SAFETY: a portable form is `'static`, its function too.
-        unsafe { Self::open_any(crew, function, context, shared, lazy, false) }
+        unsafe { Self::open_any(crew, function, context, shared, options, lazy, false) }
     }
 
     /// A lane for a function that borrows.
@@ -48,9 +52,10 @@ impl<F: Form> ThreadLane<F> {
         function: F::Function,
         context: F::Context,
         shared: Option<SharedValue>,
+        options: &JobOptions,
     ) -> Result<Self, Error> {
         // SAFETY: as promised to this function.
-        unsafe { Self::open_any(crew, function, context, shared, false, true) }
+        unsafe { Self::open_any(crew, function, context, shared, options, false, true) }
     }
 
     /// # Safety
@@ -61,13 +66,14 @@ impl<F: Form> ThreadLane<F> {
         function: F::Function,
         context: F::Context,
         shared: Option<SharedValue>,
+        options: &JobOptions,
         lazy: bool,
         borrows: bool,
     ) -> Result<Self, Error> {
         if crew.is_mine() {
             return Err(Error::NestedUse);
         }
-        let job = ThreadJob::open(&crew, lazy)?;
+        let job = ThreadJob::open(&crew, options.cancel.clone(), lazy)?;
         let given = Given { context: Arc::new(context), shared };
         let arrived = VecDeque::new();
         Ok(Self { crew, job, function, given, next_index: 0, arrived, borrows })

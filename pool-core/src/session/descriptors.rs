@@ -14,12 +14,12 @@ fn listed() -> MutexGuard<'static, Vec<RawFd>> {
 }
 
 /// Lists a descriptor.
-pub(super) fn list(fd: BorrowedFd<'_>) {
+pub(crate) fn list(fd: BorrowedFd<'_>) {
     listed().push(fd.as_raw_fd());
 }
 
 /// Takes a descriptor off the list; it is closed next.
-pub(super) fn unlist(fd: BorrowedFd<'_>) {
+pub(crate) fn unlist(fd: BorrowedFd<'_>) {
     let mut listed = listed();
     if let Some(at) = listed.iter().position(|raw| *raw == fd.as_raw_fd()) {
         listed.swap_remove(at);

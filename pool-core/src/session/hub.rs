@@ -23,6 +23,7 @@ use super::{
     watch::ZygoteWatch,
 };
 use crate::{
+    cancel::CancelToken,
     engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Error, TaskError},
     job::is_inside,
@@ -102,6 +103,7 @@ pub(crate) enum Fatal {
     Foreign,
     Broken,
     Terminated,
+    Cancelled,
     WorkersDie(String),
     NotStarted(i32),
     Start(StartFailure),
@@ -128,6 +130,8 @@ pub(super) struct Inbox {
     pub(super) messages: VecDeque<Message>,
     pub(super) measure: MeasureResults,
     pub(super) fatal: Option<Fatal>,
+    /// What may end the call from outside.
+    pub(super) token: Option<CancelToken>,
     /// Its consumer may be anywhere: nobody waits for it.
     pub(super) lazy: bool,
     /// Workers from this one on were started while the job was there.
@@ -140,6 +144,7 @@ impl From<Fatal> for Error {
             Fatal::Foreign => Self::ForeignProcess,
             Fatal::Broken => Self::PoolBroken,
             Fatal::Terminated => Self::Terminated,
+            Fatal::Cancelled => Self::Cancelled,
             Fatal::WorkersDie(how) => Self::WorkersDie(how),
             Fatal::Start(failure) => failure.into(),
             Fatal::NotStarted(errno) => Self::Resources {
@@ -167,6 +172,7 @@ impl Session {
     pub(crate) fn open_job(
         &self,
         measure: MeasureResults,
+        token: Option<CancelToken>,
         lazy: bool,
     ) -> Result<(JobId, Box<Kit>), Error> {
         // Reports are read when waiting for the first result does not pay off at once: until then
@@ -196,7 +202,7 @@ impl Session {
         let mut kit = hub.spare.take();
         let messages = std::mem::take(&mut kit.messages);
         let first_incarnation = hub.engine.next_incarnation();
-        let inbox = Inbox { messages, measure, fatal: None, lazy, first_incarnation };
+        let inbox = Inbox { messages, measure, fatal: None, token, lazy, first_incarnation };
         hub.inboxes.insert(job, inbox);
         self.staff(&mut hub);
         Ok((job, kit))

@@ -7,6 +7,7 @@
 
 mod act;
 mod batch;
+mod cancel;
 mod collect;
 mod descriptors;
 mod end;
@@ -17,7 +18,7 @@ mod wait;
 mod watch;
 
 pub(crate) use batch::{ResultBatch, measure_results};
-pub(crate) use descriptors::own_descriptors;
+pub(crate) use descriptors::{list, own_descriptors, unlist};
 pub(crate) use hub::{Message, NoRoom, Session};
 pub(crate) use kit::Kit;
 pub(crate) use open::{ZygoteMaker, reservation};

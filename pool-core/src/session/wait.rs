@@ -1,7 +1,7 @@
 //! Waiting: one thread drives, the others wait for it.
 //!
 //! The driver collects finished slots and reads reports; when there is nothing it spins a little and
-//! then sleeps on two descriptors: the bell that workers ring, and the zygote's socket.
+//! then sleeps on descriptors: the bell that workers ring, the zygote's socket, and the bells of cancel tokens.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use nix::{
 use pool_ipc::board::{Appetite, SlotState};
 
 use super::hub::{Fatal, Hub, Message, Session};
-use crate::{engine::JobId, sys};
+use crate::{cancel::CancelToken, engine::JobId, sys};
 
 /// How long the driver sleeps at most: a worker that was stopped between finishing a chunk and
 /// ringing the bell has swallowed a wake-up.
@@ -77,6 +77,7 @@ impl Session {
             if driving || !hub.driving {
                 // Fresh results first: what is there is taken without any waiting.
                 self.collect(&mut hub);
+                self.heed_tokens(&mut hub);
                 hub.turns += 1;
                 if hub.turns > TURNS_WITHOUT_REPORTS {
                     self.read_reports(&mut hub);
@@ -139,9 +140,10 @@ impl Session {
             self.board.publisher_wakes();
             return hub;
         }
+        let tokens = hub.tokens();
         drop(hub);
         let limit = if unclaimed { SLEEP_WITH_UNCLAIMED_MS } else { LONGEST_SLEEP_MS };
-        self.sleep(limit);
+        self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut hub = self.lock();
         if !self.read_reports(&mut hub) {
@@ -157,13 +159,14 @@ impl Session {
         hub.engine.published().any(|(slot, _)| self.board.slot_state(slot) == SlotState::Ready)
     }
 
-    fn sleep(&self, limit_ms: u16) {
+    fn sleep(&self, limit_ms: u16, tokens: &[CancelToken]) {
         let mut control = PollFlags::POLLIN;
         control.set(PollFlags::POLLOUT, self.link.wants_to_send());
-        let mut watched = [
+        let mut watched = vec![
             PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.link.control(), control),
         ];
+        watched.extend(tokens.iter().map(|t| PollFd::new(t.bell(), PollFlags::POLLIN)));
         // Whatever ended the sleep, the driver looks at everything again.
         if poll(&mut watched, PollTimeout::from(limit_ms)) != Err(Errno::EINTR)
             && watched[0].any() == Some(true)

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     mem,
+    os::fd::AsFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pool_shm::ForkMark;
 
 use super::{
@@ -18,6 +20,7 @@ use super::{
     drop_quietly, lock,
 };
 use crate::{
+    cancel::{Bell, CancelToken},
     error::Error,
     session::Want,
     shared::SharedValue,
@@ -62,7 +65,15 @@ pub(super) struct Control {
     arrived: AtomicUsize,
     /// Whether its consumer may be anywhere.
     pub(super) lazy: bool,
+    /// How its caller sleeps if the call can be cancelled.
+    watch: Option<Watch>,
     mark: Arc<ForkMark>,
+}
+
+/// A sleep that a cancel token ends, also one that is pulled in a signal handler: no condition variable can be told there.
+struct Watch {
+    token: CancelToken,
+    bell: Bell,
 }
 
 struct Flow {
@@ -94,6 +105,26 @@ impl Control {
         self.cancelled.load(Ordering::Relaxed)
     }
 
+    /// Wakes whoever waits for something of the job.
+    fn wake(&self) {
+        self.changed.notify_all();
+        if let Some(watch) = &self.watch {
+            watch.bell.ring();
+        }
+    }
+
+    /// The caller sleeps until enough has arrived, but not long.
+    fn sleep<'c>(&'c self, flow: MutexGuard<'c, Flow>, wanted: usize) -> MutexGuard<'c, Flow> {
+        let Some(watch) = &self.watch else {
+            let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
+            let woken = self.changed.wait_timeout_while(flow, LONGEST_SLEEP, sleeps);
+            return woken.unwrap_or_else(PoisonError::into_inner).0;
+        };
+        drop(flow);
+        watch.sleep();
+        lock(&self.flow)
+    }
+
     /// Waits while `condition` holds.
     fn wait_while(&self, mut condition: impl FnMut(&Flow) -> bool) -> MutexGuard<'_, Flow> {
         let flow = self.changed.wait_while(lock(&self.flow), |flow| condition(flow));
@@ -104,12 +135,23 @@ impl Control {
     pub(super) fn terminate(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
         lock(&self.flow).terminated = true;
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// Waits until the caller has given the job up.
     pub(super) fn wait_for_end(&self) {
         drop(self.wait_while(|flow| !flow.over && !flow.terminated));
+    }
+}
+
+impl Watch {
+    fn sleep(&self) {
+        let mut watched =
+            [self.bell.as_fd(), self.token.bell()].map(|bell| PollFd::new(bell, PollFlags::POLLIN));
+        // Whatever ended the sleep, the caller looks at everything again.
+        let limit = PollTimeout::try_from(LONGEST_SLEEP).unwrap_or(PollTimeout::ZERO);
+        let _ = poll(&mut watched, limit);
+        self.bell.silence();
     }
 }
 
@@ -127,10 +169,18 @@ pub(crate) struct ThreadJob<F: Form> {
 }
 
 impl<F: Form> ThreadJob<F> {
-    pub(crate) fn open(crew: &ThreadCrew, lazy: bool) -> Result<Arc<Self>, Error> {
+    pub(crate) fn open(
+        crew: &ThreadCrew,
+        token: Option<CancelToken>,
+        lazy: bool,
+    ) -> Result<Arc<Self>, Error> {
         if crew.is_foreign() {
             return Err(Error::ForeignProcess);
         }
+        let watch = match token {
+            Some(token) => Some(Watch { token, bell: Bell::new()? }),
+            None => None,
+        };
         let control = Arc::new(Control {
             flow: Mutex::new(Flow {
                 under_way: 0,
@@ -144,6 +194,7 @@ impl<F: Form> ThreadJob<F> {
             cancelled: AtomicBool::new(false),
             arrived: AtomicUsize::new(0),
             lazy,
+            watch,
             mark: crew.mark.clone(),
         });
         crew.enlist(&control);
@@ -212,7 +263,7 @@ impl<F: Form> ThreadJob<F> {
         control.arrived.store(flow.arrived, Ordering::Relaxed);
         drop(flow);
         if caller || others {
-            control.changed.notify_all();
+            control.wake();
         }
     }
 
@@ -229,7 +280,7 @@ impl<F: Form> ThreadJob<F> {
     ///
     /// # Errors
     ///
-    /// [`Error::Terminated`] when the job was, [`Error::ForeignProcess`] in a forked child.
+    /// [`Error::Terminated`] or [`Error::Cancelled`] when the job was, [`Error::ForeignProcess`] in a forked child.
     pub(crate) fn next(&self, want: Want) -> Result<Vec<Part<F::Output>>, Error> {
         let control = &*self.control;
         if control.is_foreign() {
@@ -243,10 +294,11 @@ impl<F: Form> ThreadJob<F> {
         }
         let mut flow = lock(&control.flow);
         while flow.arrived == 0 && !flow.terminated {
+            if control.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled()) {
+                return Err(Error::Cancelled);
+            }
             flow.wanted = Some(want.chunks);
-            let sleeps = |flow: &mut Flow| !flow.is_enough(want.chunks);
-            let woken = control.changed.wait_timeout_while(flow, LONGEST_SLEEP, sleeps);
-            flow = woken.unwrap_or_else(PoisonError::into_inner).0;
+            flow = control.sleep(flow, want.chunks);
         }
         flow.wanted = None;
         if flow.terminated {

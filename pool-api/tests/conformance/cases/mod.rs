@@ -3,6 +3,7 @@
 mod arena;
 mod attempts;
 mod bounds;
+mod cancelling;
 mod concurrency;
 mod context;
 mod failures;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         per_item::CASES,
         attempts::CASES,
         retries::CASES,
+        cancelling::CASES,
         bounds::CASES,
         arena::CASES,
         volumes::CASES,

@@ -1,0 +1,230 @@
+//! A cancel token ends the calls that have it, and no other.
+
+use std::{
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pool_api::{CancelToken, Error, StartMethod, Worker};
+
+use crate::{
+    case::{Case, Outcome, pool},
+    scratch::{Scratch, append, read_numbers, wait_until},
+    sys,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("a_pulled_token_refuses_before_anything_starts", refused),
+    Case::new("cancel_while_workers_are_busy", busy),
+    Case::new("cancel_an_endless_stream_of_results", endless),
+    Case::new("cancel_one_call_of_two", one_of_two),
+    Case::new("cancel_lazy_calls", lazy),
+    Case::new("cancel_in_a_signal_handler", in_handler),
+    Case::new("cancel_map_scoped", scoped),
+];
+
+/// No call that was cancelled takes as long as this.
+const PROMPT: Duration = Duration::from_secs(5);
+
+fn refused(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let token = CancelToken::new()?;
+    assert!(!token.is_cancelled());
+    assert_eq!(pool.tasks(0..3u8).cancel_token(&token).map(|x| x)?, [0, 1, 2]);
+    pool.stop_and_join()?;
+    token.clone().cancel();
+    assert!(token.is_cancelled());
+    let asked = std::cell::Cell::new(0);
+    let items = || (0..3u8).inspect(|_| asked.set(asked.get() + 1));
+    let tasks = || pool.tasks(items()).cancel_token(&token);
+    assert!(matches!(tasks().map(|x| x), Err(Error::Cancelled)));
+    assert!(matches!(tasks().map_results(|x| x), Err(Error::Cancelled)));
+    assert!(matches!(tasks().with(1u8).map(|_, x| x), Err(Error::Cancelled)));
+    let mut lazy = tasks().imap(|x| x);
+    assert!(matches!(lazy.next(), Some(Err(Error::Cancelled))));
+    assert!(lazy.next().is_none());
+    drop(lazy);
+    assert!(matches!(tasks().map_scoped(|x| x), Err(Error::Cancelled)));
+    let text = tasks().map(|x| x).expect_err("refused").to_string();
+    assert_eq!(text, "the call's cancel token was pulled");
+    assert_eq!((asked.get(), pool.worker_pids().len()), (0, 0));
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    Ok(())
+}
+
+/// Waits until nobody wants the result any more, and says so.
+fn until_cancelled(w: &mut Worker<'_>, path: String) {
+    append(&path, 1);
+    let begun = Instant::now();
+    while !w.is_cancelled() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was never told");
+        thread::sleep(Duration::from_millis(1));
+    }
+    append(&path, 2);
+}
+
+fn busy(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    pool.apply((), |()| ())?;
+    let (scratch, token) = (Scratch::new(), CancelToken::new()?);
+    let count = |n: u64| scratch.numbers().iter().filter(|m| **m == n).count();
+    let (ended, pulled) = thread::scope(|scope| {
+        let puller = scope.spawn(|| {
+            wait_until("both workers are busy", || count(1) == 2);
+            token.cancel();
+            Instant::now()
+        });
+        let paths = std::iter::repeat_n(scratch.path(), 50);
+        let tasks = pool.tasks(paths).chunk_size(1).cancel_token(&token);
+        assert!(matches!(tasks.map_with(until_cancelled), Err(Error::Cancelled)));
+        (Instant::now(), puller.join().expect("the puller does not panic"))
+    });
+    assert!(ended.saturating_duration_since(pulled) < PROMPT);
+    // Those that ran were told, and nothing else has begun.
+    wait_until("both items have ended", || count(2) == 2);
+    assert_eq!(pool.tasks(0..9u8).chunk_size(1).map(|x| x)?.len(), 9);
+    assert_eq!((count(1), count(2)), (2, 2));
+    Ok(())
+}
+
+fn endless(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    pool.apply((), |()| ())?;
+    let (scratch, token) = (Scratch::new(), CancelToken::new()?);
+    let tasks = pool.tasks(0u64..).cancel_token(&token).with(scratch.path());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("some have run", || !scratch.numbers().is_empty());
+            token.cancel();
+        });
+        let ended = tasks.try_map(|path, n| {
+            if n % 1000 == 999 {
+                append(path, n);
+            }
+            Ok::<(), String>(())
+        });
+        assert_eq!(ended.expect_err("it has no end").to_string(), Error::Cancelled.to_string());
+    });
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    Ok(())
+}
+
+fn one_of_two(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    pool.apply((), |()| ())?;
+    let (scratch, token) = (Scratch::new(), CancelToken::new()?);
+    thread::scope(|scope| -> Outcome {
+        let other = scope.spawn(|| pool.tasks(0..30_000u64).chunk_size(10).map(|x| x + 1));
+        let cancelled = scope.spawn(|| {
+            let tasks = pool.tasks([scratch.path()]).cancel_token(&token);
+            tasks.map_with(until_cancelled)
+        });
+        wait_until("it is busy", || scratch.numbers().len() == 1);
+        token.cancel();
+        let cancelled = cancelled.join().expect("no panic");
+        assert!(matches!(cancelled, Err(Error::Cancelled)), "{cancelled:?}");
+        let all = other.join().expect("no panic")?;
+        assert_eq!(all, (1..=30_000).collect::<Vec<_>>());
+        Ok(())
+    })?;
+    // A token of a call that sleeps while another thread drives.
+    let (one, two) = (Scratch::new(), Scratch::new());
+    let tokens = [CancelToken::new()?, CancelToken::new()?];
+    thread::scope(|scope| {
+        let calls = [(&one, &tokens[0]), (&two, &tokens[1])].map(|(scratch, token)| {
+            let pool = &pool;
+            scope.spawn(move || {
+                pool.tasks([scratch.path()]).cancel_token(token).map_with(until_cancelled)
+            })
+        });
+        wait_until("both are busy", || one.numbers().len() + two.numbers().len() == 2);
+        for (call, token) in calls.into_iter().zip(&tokens) {
+            assert!(!call.is_finished());
+            token.cancel();
+            assert!(matches!(call.join().expect("no panic"), Err(Error::Cancelled)));
+        }
+    });
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    Ok(())
+}
+
+fn lazy(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let token = CancelToken::new()?;
+    let mut values = pool.tasks(0u64..).cancel_token(&token).imap(|x| x);
+    for n in 0..100 {
+        assert_eq!(values.next().transpose()?, Some(n));
+    }
+    token.cancel();
+    assert!(matches!(values.next(), Some(Err(Error::Cancelled))));
+    assert!(values.next().is_none());
+    let token = CancelToken::new()?;
+    let mut results = pool.tasks(0u64..).cancel_token(&token).imap_results(|x| x);
+    assert!(matches!(results.next(), Some(Ok(0))));
+    token.cancel();
+    assert!(matches!(results.next(), Some(Err(Error::Cancelled))));
+    assert!(results.next().is_none());
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    // A call that is over does not care.
+    let token = CancelToken::new()?;
+    let sum = pool.tasks(0..10u64).cancel_token(&token).imap(|x| x).map(Result::unwrap_or_default);
+    assert_eq!(sum.sum::<u64>(), 45);
+    token.cancel();
+    Ok(())
+}
+
+const SIGUSR2: i32 = 12;
+/// Lives in a local of the case, not for good as a program's would: it has a descriptor.
+static TOKEN: AtomicPtr<CancelToken> = AtomicPtr::new(ptr::null_mut());
+
+extern "C" fn pull(_: i32) {
+    // SAFETY: null, or the token of the case, which takes the address back before it drops the token.
+    if let Some(token) = unsafe { TOKEN.load(Ordering::Acquire).as_ref() } {
+        token.cancel();
+    }
+}
+
+fn in_handler(method: StartMethod) -> Outcome {
+    let token = CancelToken::new()?;
+    TOKEN.store(ptr::from_ref(&token).cast_mut(), Ordering::Release);
+    sys::on_signal(SIGUSR2, pull);
+    let pool = pool(method, 2)?;
+    let items = std::iter::repeat_n(std::process::id(), 20);
+    let ended = pool.tasks(items).chunk_size(1).cancel_token(&token).map_with(|w, parent| {
+        sys::kill(parent, SIGUSR2);
+        let begun = Instant::now();
+        while !w.is_cancelled() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it was never told");
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    // Its workers are gone, and their signals with them.
+    pool.stop_and_join()?;
+    TOKEN.store(ptr::null_mut(), Ordering::Release);
+    Ok(())
+}
+
+fn scoped(method: StartMethod) -> Outcome {
+    if !matches!(method, StartMethod::Fork | StartMethod::Threads) {
+        return Ok(());
+    }
+    let pool = pool(method, 2)?;
+    let (scratch, token) = (Scratch::new(), CancelToken::new()?);
+    let path = scratch.path();
+    // The input pulls it once something has run.
+    let items = (0u64..).inspect(|_| {
+        if !read_numbers(&path).is_empty() {
+            token.cancel();
+        }
+    });
+    let ended = pool.tasks(items).cancel_token(&token).map_scoped(|n| append(&path, n));
+    assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    let ran = scratch.numbers().len();
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    assert_eq!(scratch.numbers().len(), ran, "nothing of it runs any more");
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Ending a call from outside: from another thread, or from a signal handler.
+//!
+//! Invariant: the word is stored before the bell is rung, and the bell of a token is never silenced; so whoever listens to it after a
+//! look at the word misses nothing. A forked child rings no bell of its parent's.
+
+use std::{
+    fmt,
+    mem::ManuallyDrop,
+    num::NonZeroU64,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use nix::{
+    errno::Errno,
+    sys::eventfd::{EfdFlags, EventFd},
+};
+use pool_shm::ForkMark;
+
+use crate::{
+    birth,
+    error::{Error, OrResources},
+    session::{list, unlist},
+};
+
+/// Ends the calls that it was given to. Clones are the same token.
+///
+/// A token is pulled once and for all; each call that shall be cancelled by itself takes a new one.
+///
+/// ```
+/// let token = pool_core::CancelToken::new()?;
+/// let same = token.clone();
+/// std::thread::spawn(move || same.cancel()).join().unwrap();
+/// assert!(token.is_cancelled());
+/// # Ok::<(), pool_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct CancelToken(Arc<Signal>);
+
+struct Signal {
+    pulled: AtomicBool,
+    bell: Bell,
+}
+
+impl CancelToken {
+    /// A token that has not been pulled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Resources`] when there is no descriptor or page of memory for it.
+    pub fn new() -> Result<Self, Error> {
+        let signal = Signal { pulled: AtomicBool::new(false), bell: Bell::new()? };
+        Ok(Self(Arc::new(signal)))
+    }
+
+    /// Ends the calls that have the token with [`Error::Cancelled`]: what was not begun is taken back, running items are told.
+    ///
+    /// May be called in a signal handler: it stores one word and makes one system call.
+    pub fn cancel(&self) {
+        // Release: pairs with the Acquire in `is_cancelled`.
+        self.0.pulled.store(true, Ordering::Release);
+        self.0.bell.ring();
+    }
+
+    /// Whether it was pulled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.pulled.load(Ordering::Acquire)
+    }
+
+    /// Can be read once the token was pulled.
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.0.bell.as_fd()
+    }
+}
+
+impl PartialEq for CancelToken {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for CancelToken {}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish()
+    }
+}
+
+/// An event counter that a sleeper polls, listed as a descriptor of pools.
+pub(crate) struct Bell {
+    fd: ManuallyDrop<OwnedFd>,
+    mark: ForkMark,
+}
+
+impl Bell {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let what = "a descriptor for a cancel token";
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let fd: OwnedFd = EventFd::from_value_and_flags(0, flags).or_resources(what)?.into();
+        let fd = birth::above_standard(fd).or_resources(what)?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        list(fd.as_fd());
+        Ok(Self { fd: ManuallyDrop::new(fd), mark })
+    }
+
+    pub(crate) fn ring(&self) {
+        // In a forked child the number may be somebody else's by now.
+        if self.mark.get() != 0 {
+            let before = Errno::last_raw();
+            // A full counter is a bell that rings already.
+            let _ = nix::unistd::write(&*self.fd, &1u64.to_ne_bytes());
+            // What a signal handler interrupts may be about to read it.
+            Errno::set_raw(before);
+        }
+    }
+
+    #[cfg_attr(not(feature = "threads"), allow(dead_code))]
+    pub(crate) fn silence(&self) {
+        let _ = nix::unistd::read(&*self.fd, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        if self.mark.get() != 0 {
+            unlist(self.fd.as_fd());
+            // SAFETY: not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.fd) };
+        }
+    }
+}
