@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 
-use pool_api::{Builder, Error, Process, StartMethod, TaskError, WorkerPool};
+use pool_api::{
+    Builder, CancelToken, Error, Process, StartMethod, TaskError, TryError, WorkerPool,
+};
 
 fn crosses<T: Send + Sync + 'static>() {}
 fn moves<T: Send + 'static>() {}
@@ -15,6 +17,8 @@ fn pools_are_shared_and_errors_boxed() {
     // The parameters only name types: what they say of themselves does not matter.
     crosses::<WorkerPool<std::rc::Rc<u8>>>();
     crosses::<Builder>();
+    crosses::<CancelToken>();
+    is_error::<TryError<String>>();
     crosses::<StartMethod>();
     moves::<Process<u64>>();
     is_error::<Error>();

@@ -28,7 +28,8 @@ use crate::{
 
 /// Ends the calls that it was given to. Clones are the same token.
 ///
-/// A token is pulled once and for all; each call that shall be cancelled by itself takes a new one.
+/// A token is pulled once and for all; each call that shall be cancelled by itself takes a new one. It belongs to the process that
+/// made it: a copy that a task inherited by a fork ends nothing there.
 ///
 /// ```
 /// let token = pool_core::CancelToken::new()?;
