@@ -47,6 +47,7 @@ fn main() {
         ("what_is_not_finished_is_not_ready", not_ready),
         ("one_in_use_is_replaced_for_those_who_come_later", replaced_in_use),
         ("a_drop_beside_a_replacement_removes_nothing_else", drop_beside_replacement),
+        ("many_replace_at_once_and_are_told_why_not", many_at_once),
         ("a_name_that_means_something_else_by_now_stays", replaced_name),
         ("a_name_that_is_kept_outlives_its_creator", kept_name),
         ("what_is_no_segment_is_left_alone", no_segment),
@@ -293,6 +294,27 @@ fn drop_beside_replacement() {
         finish(child);
         assert_eq!(NamedSegment::open(&name).expect("open").id(), new.id());
     }
+}
+
+fn many_at_once() {
+    let name = prefix() + "many";
+    let children = [(); 3].map(|()| {
+        start(|| {
+            for round in 0..1500 {
+                match NamedSegment::create_or_replace(&name, 100).map(drop) {
+                    Ok(()) | Err(Error::Exists { .. }) => {}
+                    Err(error) => panic!("{round}: {error:?}"),
+                }
+                match NamedSegment::open(&name).map(drop) {
+                    Ok(()) | Err(Error::NotFound { .. } | Error::NotReady { .. }) => {}
+                    Err(error) => panic!("{round}: {error:?}"),
+                }
+            }
+        })
+    });
+    children.into_iter().for_each(finish);
+    drop(NamedSegment::create_or_replace(&name, 1).expect("create_or_replace"));
+    assert!(!file(&name).exists());
 }
 
 fn replaced_name() {

@@ -70,21 +70,29 @@ impl NamedSegment {
         let size = creatable(len)?;
         let shmem = ShmemConf::new().os_id(name.as_path()).size(size).create();
         let mut shmem = shmem.map_err(|e| explained(e, &name, "creating a named segment"))?;
-        // Whatever fails until the end of this function drops `shmem`, which then removes the name.
-        let found = name.open()?;
-        let ours = found.size == size as u64 && {
-            reserve(&found.file, size)?;
-            head_of(&shmem).begin(len, id);
-            bears(&found.file, id)
+        let found = match name.open() {
+            // Dropping `shmem` removes the name.
+            Err(error @ Error::Os { .. }) => return Err(error),
+            found => found,
         };
-        if !ours {
-            // Replaced already: what the name means now is not ours to remove.
-            shmem.set_owner(false);
-            return Err(Error::Exists { name: name.bare().to_owned() });
+        // The crate would remove the name whatever it means, and in every forked child, and not at all if the file has number 0.
+        shmem.set_owner(false);
+        // Taken for a leftover and replaced already: what the name means now is not ours to remove.
+        let replaced = || Error::Exists { name: name.bare().to_owned() };
+        let found = found.map_err(|_| replaced())?;
+        if found.size != size as u64 {
+            return Err(replaced());
+        }
+        if let Err(error) = reserve(&found.file, size) {
+            // There is nobody to tell twice: without room it stays, as it does when a creator is killed.
+            let _ = name.remove(Some(found.id));
+            return Err(error);
+        }
+        head_of(&shmem).begin(len, id);
+        if !bears(&found.file, id) {
+            return Err(replaced());
         }
         head_of(&shmem).finish();
-        // The crate would remove the name in every forked child, and not at all if the file has number 0.
-        shmem.set_owner(false);
         Ok(Self { shmem, name, creator: Some((found.id, process)) })
     }
 
@@ -130,7 +138,11 @@ impl NamedSegment {
             if found.size < HEAD as u64 {
                 return Err(Error::NotReady { name: name.bare().to_owned() });
             }
-            let shmem = ShmemConf::new().os_id(name.as_path()).open();
+            let shmem = match ShmemConf::new().os_id(name.as_path()).open() {
+                // Replaced meanwhile by one that has no bytes yet.
+                Err(ShmemError::MapOpenFailed(code)) if code as i32 == libc::EINVAL => continue,
+                opened => opened,
+            };
             let shmem = shmem.map_err(|e| explained(e, &name, "opening a named segment"))?;
             // A file that lost its name gets it back from nobody but its user: what the name means before and
             // after is what was mapped between.
