@@ -299,6 +299,12 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<pool_shm::Error> for Error {
+    fn from(source: pool_shm::Error) -> Self {
+        Self::Resources { what: "shared memory", source: source.into() }
+    }
+}
+
 impl From<TaskError> for Error {
     fn from(task: TaskError) -> Self {
         Self::Task(task)

@@ -6,6 +6,7 @@ mod options;
 mod slot;
 
 use std::{
+    fmt,
     mem::ManuallyDrop,
     num::NonZeroU64,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -27,12 +28,22 @@ use crate::{
 };
 
 /// A pool of workers. All calls take `&self`; several threads may use it at once.
-#[derive(Debug)]
 pub struct Pool {
     plan: CrewPlan,
     keep_alive: bool,
     mark: ForkMark,
     crew: Mutex<ManuallyDrop<CrewSlot>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, keep_alive, .. } = self;
+        f.debug_struct("Pool")
+            .field("n_jobs", &plan.n_jobs)
+            .field("method", &plan.method)
+            .field("keep_alive", keep_alive)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Pool {

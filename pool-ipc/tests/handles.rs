@@ -203,8 +203,8 @@ fn objects_are_parts_of_messages_and_keep_what_they_hold() {
     type Table = SharedObject<(String, Vec<SharedArray<u64>>)>;
     let back: Option<Vec<Table>> = sent(&Some(vec![table.clone(), table.clone()])).unwrap();
     let back = back.unwrap();
-    assert_eq!((back[1].get().0.as_str(), back[1].1.len()), ("a", 1));
-    assert!(std::ptr::eq(back[0].get(), table.get()), "the same memory");
+    assert_eq!((back[1].archived().0.as_str(), back[1].1.len()), ("a", 1));
+    assert!(std::ptr::eq(back[0].archived(), table.archived()), "the same memory");
     drop(table);
     let (_, arrays) = back[0].decode().unwrap();
     assert_eq!(arrays[0].to_vec(), [1, 1]);
@@ -215,7 +215,7 @@ fn objects_are_parts_of_messages_and_keep_what_they_hold() {
     let inner = SharedObject::new(&7u32).unwrap();
     let outer = SharedObject::new(&vec![inner.clone()]).unwrap();
     let back: SharedObject<Vec<SharedObject<u32>>> = sent(&outer).unwrap();
-    assert_eq!(*back.decode().unwrap()[0].get(), 7);
+    assert_eq!(*back.decode().unwrap()[0].archived(), 7);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl<T: Wire> SharedObject<T> {
 
     /// The value in its archived form; dereferencing gives the same.
     #[must_use]
-    pub fn get(&self) -> &T::Archived {
+    pub fn archived(&self) -> &T::Archived {
         self
     }
 
