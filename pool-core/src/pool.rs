@@ -60,6 +60,7 @@ impl Pool {
         start.check(&plan)?;
         if plan.method != StartMethod::Threads {
             session::reservation(plan.n_jobs)?;
+            plan.first_offsets()?;
         }
         let sharing = Sharing::new(options.shared.clone(), plan.method)?;
         let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };

@@ -35,8 +35,11 @@ fn main() {
             ("killed_at_work", killed_at_work),
             ("stopped", stopped),
             ("parent_killed", parent_killed),
-            ("zygote_killed", || above_killed("pool-zygote")),
-            ("guard_killed", || above_killed("pool-guard")),
+            ("zygote_killed", || above_killed("pool-zygote", "builds_for_ever")),
+            ("guard_killed", || above_killed("pool-guard", "builds_for_ever")),
+            ("zygote_killed_above_workers", || above_killed("pool-zygote", "works_for_ever")),
+            ("guard_killed_above_workers", || above_killed("pool-guard", "works_for_ever")),
+            ("parent_killed_above_workers", parent_killed_above_workers),
             ("pool_dropped", pool_dropped),
             ("as_init_of_a_container", as_init),
         ],
@@ -45,6 +48,7 @@ fn main() {
             ("loses_template_at_work", loses_template_at_work),
             ("survives_a_stop", survives_a_stop),
             ("builds_for_ever", builds_for_ever),
+            ("works_for_ever", works_for_ever),
             ("drops", drops),
             ("init", init),
         ],
@@ -177,18 +181,37 @@ fn stopped() {
 }
 
 fn builds_for_ever(method: StartMethod) {
-    let pool = pool(method, build_for_ever);
-    let broken = sum(&pool, 10);
+    meets_the_end(&pool(method, build_for_ever), |pool| sum(pool, 10));
+}
+
+/// The same with workers that a template has forked, one of which is at a task.
+fn works_for_ever(method: StartMethod) {
+    let pool = pool(method, seven);
+    assert_eq!(sum(&pool, 10).expect("values"), 45 + 70);
+    all_workers(&pool);
+    meets_the_end(&pool, |pool| ask(pool, |_: u8| build_for_ever(), 0));
+}
+
+fn meets_the_end(pool: &Pool, call: fn(&Pool) -> Result<u64, Error>) {
+    let broken = call(pool);
     assert!(matches!(broken, Err(Error::PoolBroken)), "{broken:?}");
     say("broken");
     wait_for_go();
     pool.share(Shared::built(seven)).expect("what is shared anew comes with new processes");
-    assert_eq!(sum(&pool, 10).expect("values"), 45 + 70);
+    assert_eq!(sum(pool, 10).expect("values"), 45 + 70);
 }
 
 fn parent_killed() {
+    killed_above("builds_for_ever");
+}
+
+fn parent_killed_above_workers() {
+    killed_above("works_for_ever");
+}
+
+fn killed_above(subject: &str) {
     for method in with_template() {
-        let mut subject = Subject::start("builds_for_ever", method);
+        let mut subject = Subject::start(subject, method);
         builder(&mut subject);
         kill_now(subject.pid());
         let took = subject.group_is_gone();
@@ -196,9 +219,9 @@ fn parent_killed() {
     }
 }
 
-fn above_killed(name: &str) {
+fn above_killed(name: &str, subject: &str) {
     for method in with_template() {
-        let mut subject = Subject::start("builds_for_ever", method);
+        let mut subject = Subject::start(subject, method);
         builder(&mut subject);
         kill_now(subject.named(name));
         subject.expect("broken");

@@ -224,4 +224,6 @@ fn warm_up(method: StartMethod) {
     let warm = pool(method, 2).expect("a pool");
     let values = warm.map(0..10u64, |x| x + 1).expect("a map");
     assert_eq!(values, (1..11).collect::<Vec<u64>>());
+    // The segment that small shared objects lie in is kept for the next ones.
+    pool_shm::SharedValue::new(0u8).expect("shared memory");
 }

@@ -36,7 +36,11 @@ enum Retired {
 
 impl Sharing {
     pub(super) fn new(shared: Shared, method: StartMethod) -> Result<Self, Error> {
-        Ok(Self { kind: shared.kind(), source: shared.prepare(method)? })
+        let (kind, source) = (shared.kind(), shared.prepare(method)?);
+        if method != StartMethod::Threads {
+            source.papers(None)?; // a function that no process would find is refused here
+        }
+        Ok(Self { kind, source })
     }
 
     /// Refuses a function that takes something else.

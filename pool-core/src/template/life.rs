@@ -78,20 +78,19 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
 fn make(recipe: RecipePapers, ingredients: Vec<OwnedFd>) -> Result<SharedValue, Fault> {
     let limit = recipe.limit;
     let value = make_in_thread(limit, move || recipe.carry_out(ingredients, true))?;
-    let names = threads_left();
+    let names = threads_left().map_err(|error| Fault::Refused { why: error.to_string() })?;
     if names.is_empty() { Ok(value) } else { Err(Fault::LeftThreads { names }) }
 }
 
 /// The names of the threads that go on beside this one.
-fn threads_left() -> Vec<String> {
+fn threads_left() -> std::io::Result<Vec<String>> {
     let until = Instant::now() + GRACE;
     loop {
-        match birth::other_threads() {
-            Ok(names) if names.is_empty() || Instant::now() >= until => return names,
-            Ok(_) => std::thread::sleep(Duration::from_millis(1)),
-            // Nobody can tell without /proc; then there was no template to begin with.
-            Err(error) => return vec![error.to_string()],
+        let names = birth::other_threads()?;
+        if names.is_empty() || Instant::now() >= until {
+            return Ok(names);
         }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -16,6 +16,7 @@ mod randomness;
 mod retries;
 mod shared;
 mod shared_failures;
+mod shared_handles;
 mod shared_memory;
 mod terminals;
 mod threads;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared::CASES,
         randomness::CASES,
         shared_failures::CASES,
+        shared_handles::CASES,
         shared_memory::CASES,
         failures::CASES,
         per_item::CASES,

@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("shared_built", built),
     Case::new("shared_changed_between_calls", changed),
     Case::new("shared_changed_beside_an_unfinished_imap", changed_beside),
+    Case::new("shared_changed_beside_a_thread", changed_beside_a_thread).only_fork(),
     Case::new("shared_of_another_type", retyped),
     Case::new("shared_and_fresh_workers", fresh_workers),
     Case::new("shared_and_replaced_workers", replaced).processes(),
@@ -231,6 +232,24 @@ fn changed_beside(method: StartMethod) -> Outcome {
     pool.set_shared(3)?;
     drop(lazy);
     pool.stop_and_join()?;
+    Ok(())
+}
+
+/// Another value is another snapshot, for which the process has to have one thread.
+fn changed_beside_a_thread(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).shared(1u64).build()?;
+    let see = || pool.tasks([()]).map_with(|w, ()| *w.shared);
+    assert_eq!(see()?, [1]);
+    let (hold, wait) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || wait.recv());
+        let refused = pool.set_shared(2);
+        assert!(matches!(refused, Err(Error::ForkWithThreads { threads: 2 })), "{refused:?}");
+        assert_eq!(see().expect("what was shared before"), [1]);
+        drop(hold);
+    });
+    pool.set_shared(2)?;
+    assert_eq!(see()?, [2]);
     Ok(())
 }
 
