@@ -1,6 +1,7 @@
 //! The rows, one file per question.
 
 mod cpu;
+mod data_set;
 mod heavy_tail;
 mod locks;
 mod memory;
@@ -38,6 +39,7 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "shared/copy", run: shared::copy },
     Part { name: "locks/alone", run: locks::alone },
     Part { name: "locks/contended", run: locks::contended },
+    Part { name: "data_set", run: data_set::run },
     Part { name: "start/processes", run: start::processes },
     Part { name: "start/threads", run: start::threads },
     Part { name: "cpu", run: cpu::run },

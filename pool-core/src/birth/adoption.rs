@@ -48,10 +48,8 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     // SAFETY: not used after this; the child has a copy of its own.
     unsafe { ManuallyDrop::drop(&mut errand.life) };
-    // SAFETY: initialised above, and written by the helper behind the compiler's back.
-    let child = unsafe { (&raw const errand.child).read_volatile() };
-    match (helper, child) {
-        (1.., 1..) => Ok(Pid::from_raw(child)),
+    match (helper, errand.child) {
+        (1.., child @ 1..) => Ok(Pid::from_raw(child)),
         // The helper was killed before it forked.
         (1.., 0) => Err(io::Error::from_raw_os_error(libc::ECHILD)),
         (1.., error) | (error, _) => Err(io::Error::from_raw_os_error(-error)),
@@ -107,10 +105,10 @@ unsafe fn call_in_helper(function: extern "C" fn(*mut ()) -> !, argument: *mut (
             in("r13") function,
             inlateout("rax") libc::SYS_clone as isize => answer,
             in("rdi") FLAGS as isize,
-            in("rsi") 0,
-            in("rdx") 0,
-            in("r10") 0,
-            in("r8") 0,
+            in("rsi") 0usize,
+            in("rdx") 0usize,
+            in("r10") 0usize,
+            in("r8") 0usize,
             clobber_abi("C"),
         );
         #[cfg(target_arch = "aarch64")]
@@ -125,10 +123,10 @@ unsafe fn call_in_helper(function: extern "C" fn(*mut ()) -> !, argument: *mut (
             in("x21") function,
             in("x8") libc::SYS_clone as isize,
             inlateout("x0") FLAGS as isize => answer,
-            in("x1") 0,
-            in("x2") 0,
-            in("x3") 0,
-            in("x4") 0,
+            in("x1") 0usize,
+            in("x2") 0usize,
+            in("x3") 0usize,
+            in("x4") 0usize,
             clobber_abi("C"),
         );
     }
