@@ -157,9 +157,10 @@ fn killed_at_work() {
 fn survives_a_stop(method: StartMethod) {
     let pool = pool(method, seven);
     assert_eq!(sum(&pool, 10).expect("values"), 45 + 70);
+    let workers = all_workers(&pool);
     say("up");
     wait_for_go();
-    for worker in all_workers(&pool) {
+    for worker in workers {
         kill_now(Pid::from_raw(worker.cast_signed()));
     }
     let begin = Instant::now();
