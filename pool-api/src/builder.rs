@@ -44,6 +44,12 @@ impl Builder {
     /// assert_eq!(lens, [40, 30]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
+    ///
+    /// Threads look at it at once, so it has to be `Sync`:
+    ///
+    /// ```compile_fail,E0277
+    /// pool_api::WorkerPool::builder().shared(std::cell::Cell::new(1u64));
+    /// ```
     pub fn shared<S: Wire + Sync>(self, value: S) -> Builder<S> {
         self.sharing(Shared::value(value))
     }

@@ -33,7 +33,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::{Error, StartMethod, TaskError, Wire, Worker, WorkerPool, wire};
+    pub use crate::{Error, StartMethod, TaskError, View, Wire, Worker, WorkerPool, wire};
 }
 
 /// The examples of the whole project's README, as doc tests.

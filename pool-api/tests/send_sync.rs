@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use pool_api::{
-    Builder, CancelToken, Error, Process, StartMethod, TaskError, TryError, WorkerPool,
+    Builder, CancelToken, Error, Process, StartMethod, TaskError, TryError, View, WorkerPool,
 };
 
 fn crosses<T: Send + Sync + 'static>() {}
@@ -17,6 +17,7 @@ fn pools_are_shared_and_errors_boxed() {
     // The parameters only name types: what they say of themselves does not matter.
     crosses::<WorkerPool<std::rc::Rc<u8>>>();
     crosses::<Builder>();
+    crosses::<View<Vec<String>>>();
     crosses::<CancelToken>();
     is_error::<TryError<String>>();
     crosses::<StartMethod>();
