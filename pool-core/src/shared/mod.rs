@@ -26,3 +26,8 @@ pub(crate) type SharedValue = Arc<dyn Any + Send + Sync>;
 pub(crate) fn seen(value: Option<&SharedValue>) -> &(dyn Any + Send + Sync) {
     value.map_or(&(), |value| &**value)
 }
+
+/// As tasks of a worker process see it, which has it until it ends.
+pub(crate) fn seen_for_life(value: Option<SharedValue>) -> &'static (dyn Any + Send + Sync) {
+    seen(Box::leak(Box::new(value)).as_ref())
+}

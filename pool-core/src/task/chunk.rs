@@ -23,10 +23,7 @@ use super::{
     form::{ContextCell, Form, ItemAt, Surroundings},
     record::function_at,
 };
-use crate::{
-    shared::{self, SharedValue},
-    worker::{self, take_panic},
-};
+use crate::worker::{self, take_panic};
 
 /// What a worker process works with, from birth to death.
 pub(crate) struct Desk {
@@ -44,7 +41,7 @@ pub(crate) struct Desk {
     /// Reads as this incarnation, and as 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
     /// What the pool shares.
-    shared: Option<SharedValue>,
+    shared: &'static (dyn Any + Send + Sync),
     /// What a result took on average lately, beside its table entry.
     bytes_per_result: usize,
 }
@@ -65,7 +62,7 @@ impl Desk {
         arena: Arena,
         items: (*const u8, usize),
         mark: ForkMark,
-        shared: Option<SharedValue>,
+        shared: &'static (dyn Any + Send + Sync),
     ) -> Self {
         Self {
             mark,
@@ -244,7 +241,7 @@ fn run_items<F: Form>(
         let (claimer, mark) = (&desk.claimer, &desk.mark);
         let mut surroundings = Surroundings {
             worker: claimer.place(),
-            shared: shared::seen(desk.shared.as_ref()),
+            shared: desk.shared,
             cancelled: &|| mark.get() != 0 && claimer.is_cancelled(claim),
             decoder: &mut desk.decoder,
             context: &mut desk.context,

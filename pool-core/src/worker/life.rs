@@ -19,7 +19,7 @@ use super::{
 use crate::{
     birth,
     error::ExitStatus,
-    shared::StartFailure,
+    shared::{StartFailure, seen_for_life},
     sys,
     task::{Call, ChunkRun, Desk, Failure, FailureKind},
 };
@@ -94,9 +94,8 @@ impl Worker {
         let pid = std::process::id();
         let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
         let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
-        let awakened = awake(papers, fds.shared, &claimer, &mark);
-        let shared = match awakened {
-            Ok(shared) => shared,
+        let shared = match awake(papers, fds.shared, &claimer, &mark) {
+            Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // Without it the parent knows at least what this worker was at.
                 let _ = StartFailure::leave(&failure.to_bytes(), &own);
