@@ -24,7 +24,14 @@ pub use pool_core::{
     CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError,
     Process, StartMethod, TaskError, TryError, Worker, init,
 };
-pub use pool_ipc::{SharedObject, SharedObject as View, Wire, rkyv, wire};
+pub use pool_ipc::{
+    SealError, SegmentFault, SharedObject, SharedObject as View, Wire, WireFault, rkyv, wire,
+};
+pub use pool_shm::{
+    Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
+    SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard, SharedPermit, SharedReadGuard,
+    SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
+};
 pub use tasks::Tasks;
 pub use tasks_with::TasksWith;
 

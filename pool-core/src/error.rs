@@ -2,6 +2,8 @@
 
 use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
+use pool_ipc::SegmentFault;
+
 use crate::start::StartMethod;
 
 /// Why a call of a pool failed.
@@ -70,6 +72,14 @@ pub enum Error {
         /// Which item of the input.
         index: u64,
     },
+    /// A handle to a shared object could not be sent; the fault says why. Drop handles that are not needed any more, or
+    /// raise the limit of descriptors (`ulimit -n`).
+    Handle {
+        /// Which item of the input has it; none if it is the context.
+        index: Option<u64>,
+        /// Why.
+        fault: SegmentFault,
+    },
     /// The address space, descriptors or memory that the pool needs cannot be had.
     Resources {
         /// What was wanted.
@@ -112,6 +122,9 @@ pub enum Cause {
     Undecodable,
     /// Its result could not be encoded, or was no valid value where it arrived.
     BadResult,
+    /// A handle to a shared object in the item or in the result could not be sent, or leads to no such object; the fault
+    /// says why.
+    Handle(SegmentFault),
     /// Its encoded result is larger than the arena's limit. Raise `arena_limit` or return less.
     ResultTooLarge {
         /// Bytes of the encoded result.
@@ -213,6 +226,7 @@ impl fmt::Display for Cause {
             Self::Timeout { limit } => write!(f, "ran longer than its limit of {limit:?}"),
             Self::Undecodable => f.write_str("the item was no valid value where it arrived"),
             Self::BadResult => f.write_str("the result could not be encoded or decoded"),
+            Self::Handle(fault) => write!(f, "a handle in its item or result: {fault}"),
             Self::ResultTooLarge { bytes, limit } => {
                 write!(f, "its result takes {bytes} bytes, the arena limit is {limit}")
             }
@@ -284,6 +298,12 @@ impl fmt::Display for Error {
                 write!(f, "an encoded item takes {bytes} bytes, the arena limit is {limit}")
             }
             Self::Encode { index } => write!(f, "item {index} could not be encoded"),
+            Self::Handle { index: Some(index), fault } => {
+                write!(f, "a handle in item {index} could not be sent: {fault}")
+            }
+            Self::Handle { index: None, fault } => {
+                write!(f, "a handle in the context could not be sent: {fault}")
+            }
             Self::Resources { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -294,6 +314,7 @@ impl std::error::Error for Error {
         match self {
             Self::Task(task) => Some(task),
             Self::Resources { source, .. } => Some(&**source),
+            Self::Handle { fault, .. } => Some(fault),
             _ => None,
         }
     }

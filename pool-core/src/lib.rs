@@ -16,10 +16,12 @@
 compile_error!("pool-core supports Linux with glibc on x86-64 and aarch64 only");
 
 mod birth;
+mod broker;
 mod cancel;
 mod engine;
 mod error;
 mod job;
+mod packets;
 mod pool;
 mod process;
 mod session;

@@ -38,6 +38,20 @@ pub const fn head_len<T: Wire>(count: usize) -> usize {
     count.saturating_mul(each)
 }
 
+/// Bytes that a block must have for a batch of nothing but `value`.
+///
+/// # Errors
+///
+/// What the type's own serialization reports.
+pub fn len_of_one<T: Wire>(value: &T, encoder: &mut Encoder) -> Result<usize, WireFault> {
+    let head = head_len::<T>(1);
+    if is_fixed::<T>() {
+        return Ok(head);
+    }
+    let end = encoder.measure(value, head)?;
+    Ok(Manifest::room(end, encoder.measured_segments()))
+}
+
 /// Appends values to a block.
 #[derive(Debug)]
 pub struct BatchWriter<T> {

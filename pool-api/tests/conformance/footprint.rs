@@ -10,6 +10,8 @@ use std::{
 const SETTLING: Duration = Duration::from_secs(2);
 /// Mappings may differ by this many: the allocator's own.
 const MAPPINGS: usize = 4;
+/// Segments of shared objects may differ by this many: the one that is being filled.
+const SEGMENTS: usize = 1;
 
 /// Descriptors, threads, children, mappings and names of shared memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +21,8 @@ pub(crate) struct Footprint {
     children: Vec<u32>,
     mappings: usize,
     shared_mappings: Vec<String>,
+    /// Of shared objects: one that small objects are placed in stays.
+    segments: usize,
     names: Vec<String>,
 }
 
@@ -28,7 +32,7 @@ impl Footprint {
         for entry in entries("/proc/self/fd") {
             if let Ok(target) = fs::read_link(format!("/proc/self/fd/{entry}")) {
                 let target = target.to_string_lossy().into_owned();
-                if !target.ends_with("/fd") {
+                if !target.ends_with("/fd") && !is_segment(&target) {
                     *descriptors.entry(target).or_insert(0) += 1;
                 }
             }
@@ -36,12 +40,14 @@ impl Footprint {
         let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
         let shared =
             |line: &&str| line.split(' ').nth(1).is_some_and(|rights| rights.ends_with('s'));
+        let shared = |line: &&str| shared(line) && !is_segment(line);
         Self {
             descriptors,
             threads: entries("/proc/self/task").iter().filter(|thread| runs(thread)).count(),
             children: children_of(std::process::id()),
             mappings: maps.lines().count(),
             shared_mappings: maps.lines().filter(shared).map(str::to_string).collect(),
+            segments: shared_segments(std::process::id()).1,
             names: entries("/dev/shm"),
         }
     }
@@ -52,7 +58,9 @@ impl Footprint {
         loop {
             let now = Self::now();
             let same = self.mappings.abs_diff(now.mappings) <= MAPPINGS
-                && *self == Self { mappings: self.mappings, ..now.clone() };
+                && self.segments.abs_diff(now.segments) <= SEGMENTS
+                && *self
+                    == Self { mappings: self.mappings, segments: self.segments, ..now.clone() };
             if same {
                 return None;
             }
@@ -62,6 +70,23 @@ impl Footprint {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Whether a descriptor or a mapping is that of a segment of shared objects.
+fn is_segment(line: &str) -> bool {
+    line.contains("/memfd:pool-shm")
+}
+
+/// Descriptors and mappings of segments of shared objects in a process.
+pub(crate) fn shared_segments(pid: u32) -> (usize, usize) {
+    let folder = format!("/proc/{pid}/fd");
+    let target = |entry: String| fs::read_link(format!("{folder}/{entry}")).unwrap_or_default();
+    let descriptors = entries(&folder).into_iter().map(target);
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    (
+        descriptors.filter(|target| is_segment(&target.to_string_lossy())).count(),
+        maps.lines().filter(|line| is_segment(line)).count(),
+    )
 }
 
 fn entries(folder: &str) -> Vec<String> {

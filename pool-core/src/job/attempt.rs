@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use pool_ipc::WireFault;
+
 use super::{
     arrivals::Arrivals,
     finish::bad_result,
@@ -60,22 +62,22 @@ struct Attempts<R, E> {
     arrivals: Arrivals<R>,
     ended: Option<TryError<E>>,
     /// Kept for its room.
-    decoded: Vec<Option<Result<R, E>>>,
+    decoded: Vec<Result<Result<R, E>, WireFault>>,
 }
 
 impl<R, E> Attempts<R, E> {
-    /// Takes the answers from position `first` on; `None` is one that did not decode.
-    fn add(&mut self, first: u64, answers: impl Iterator<Item = Option<Result<R, E>>>) {
+    /// Takes the answers from position `first` on; some may not have decoded.
+    fn add(&mut self, first: u64, answers: impl Iterator<Item = Result<Result<R, E>, WireFault>>) {
         let ended = &mut self.ended;
         self.arrivals.add(first, |out| {
             for (index, answer) in (first..).zip(answers) {
                 let error = match answer {
-                    Some(Ok(value)) => {
+                    Ok(Ok(value)) => {
                         out.push(value);
                         continue;
                     }
-                    Some(Err(error)) => TryError::Task { index, error },
-                    None => TryError::Pool(bad_result(index).into()),
+                    Ok(Err(error)) => TryError::Task { index, error },
+                    Err(fault) => TryError::Pool(bad_result(index, fault).into()),
                 };
                 ended.get_or_insert(error);
                 break;
@@ -87,7 +89,7 @@ impl<R, E> Attempts<R, E> {
 impl<R, E, F: Form<Output = Result<R, E>>> Sink<F> for Attempts<R, E> {
     fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
         let mut decoded = std::mem::take(&mut self.decoded);
-        lane.decode(batch, &mut decoded, Some, |_| Some(None));
+        lane.decode(batch, &mut decoded, Ok, |_, fault| Some(Err(fault)));
         self.add(batch.first, decoded.drain(..));
         self.decoded = decoded;
         batch.count
@@ -95,7 +97,7 @@ impl<R, E, F: Form<Output = Result<R, E>>> Sink<F> for Attempts<R, E> {
 
     fn values(&mut self, first: u64, values: Vec<Result<R, E>>) -> usize {
         let count = values.len();
-        self.add(first, values.into_iter().map(Some));
+        self.add(first, values.into_iter().map(Ok));
         count
     }
 

@@ -1,6 +1,6 @@
 //! Jobs that run to their end in one call.
 
-use pool_ipc::{Wire, rkyv::Archive};
+use pool_ipc::{Wire, WireFault, rkyv::Archive};
 
 use super::{
     arrivals::Arrivals,
@@ -14,8 +14,12 @@ use crate::{
     task::Form,
 };
 
-pub(super) fn bad_result(index: u64) -> TaskError {
-    TaskError { index, worker: 0, cause: Cause::BadResult, tries: 1 }
+pub(super) fn bad_result(index: u64, fault: WireFault) -> TaskError {
+    let cause = match fault {
+        WireFault::Segment(fault) => Cause::Handle(fault),
+        _ => Cause::BadResult,
+    };
+    TaskError { index, worker: 0, cause, tries: 1 }
 }
 
 /// Collects values; the first failure ends the job.
@@ -32,8 +36,8 @@ impl<F: Form> Sink<F> for Values<F::Output> {
                 batch,
                 out,
                 |value| value,
-                |index| {
-                    failed.get_or_insert_with(|| bad_result(index));
+                |index, fault| {
+                    failed.get_or_insert_with(|| bad_result(index, fault));
                     None
                 },
             );
@@ -60,7 +64,7 @@ pub(super) struct Outcomes<R> {
 impl<R> Outcomes<R> {
     fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) {
         self.arrivals.add(batch.first, |out| {
-            lane.decode(batch, out, Ok, |index| Some(Err(bad_result(index))));
+            lane.decode(batch, out, Ok, |index, fault| Some(Err(bad_result(index, fault))));
         });
     }
 }
@@ -96,8 +100,8 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
             let position = batch.first + index as u64;
             match reader.view(index) {
                 Ok(archived) => (self.read)(position, archived),
-                Err(_) => {
-                    self.failed.get_or_insert_with(|| bad_result(position));
+                Err(fault) => {
+                    self.failed.get_or_insert_with(|| bad_result(position, fault));
                 }
             }
         }
@@ -107,11 +111,11 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
     fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
         let count = values.len();
         for (position, value) in (first..).zip(values) {
-            let bytes = pool_ipc::to_bytes(&value).ok();
+            let bytes = pool_ipc::to_bytes(&value);
             match bytes.as_deref().map(pool_ipc::view_bytes::<F::Output>) {
-                Some(Ok(archived)) => (self.read)(position, archived),
-                _ => {
-                    self.failed.get_or_insert_with(|| bad_result(position));
+                Ok(Ok(archived)) => (self.read)(position, archived),
+                Ok(Err(fault)) | Err(&fault) => {
+                    self.failed.get_or_insert_with(|| bad_result(position, fault));
                 }
             }
         }

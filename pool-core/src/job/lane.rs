@@ -3,6 +3,8 @@
 use super::processes::ProcessLane;
 #[cfg(feature = "threads")]
 use super::threads::ThreadLane;
+use pool_ipc::WireFault;
+
 use crate::{
     engine::{Sizer, Window},
     error::{Error, TaskError},
@@ -108,6 +110,7 @@ impl<F: Form> Lane<F> {
     }
 
     /// The batch was read: its slot can be used again.
+    #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
         match self {
             Self::Processes(lane) => lane.release(batch),
@@ -123,7 +126,7 @@ impl<F: Form> Lane<F> {
         batch: &ResultBatch,
         out: &mut Vec<T>,
         wrap: impl Fn(F::Output) -> T,
-        fault: impl FnMut(u64) -> Option<T>,
+        fault: impl FnMut(u64, WireFault) -> Option<T>,
     ) {
         match self {
             Self::Processes(lane) => lane.decode(batch, out, wrap, fault),

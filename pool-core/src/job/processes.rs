@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pool_ipc::{
     Block, Wire, WireFault,
-    batch::{BatchReader, BatchWriter, head_len, is_fixed},
+    batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
 };
 
 use super::{
@@ -136,21 +136,21 @@ impl<F: Form> ProcessLane<F> {
 
     /// Encodes the context that all tasks of the job get.
     pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
-        let fault = |_| Error::InvalidInput("the context could not be encoded".to_string());
-        let head = head_len::<C>(1);
-        let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
-        let len = if is_fixed::<C>() {
-            head
-        } else {
-            kit.encoder.measure(context, head).map_err(fault)?
+        let fault = |fault| match fault {
+            WireFault::Segment(fault) => Error::Handle { index: None, fault },
+            _ => Error::InvalidInput("the context could not be encoded".to_string()),
         };
+        let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
+        let len = len_of_one(context, &mut kit.encoder).map_err(fault)?;
         let reserved = stock.room(&mut kit.released, len.max(1), true)?;
         let reserved = reserved.expect("an idle job waits for room");
         // SAFETY: the block is ours, aligned, with room for `len` bytes.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
         writer.push(context, &mut kit.encoder).map_err(fault)?;
+        let manifest = writer.manifest(reserved.block.offset);
+        let carried = manifest.map(|manifest| (manifest, kit.encoder.take_segments()));
         let block = reserved.hand_over();
-        self.context = (stock.session.keep_context(stock.job, block), block.offset);
+        self.context = (stock.session.keep_context(stock.job, block, carried), block.offset);
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl<F: Form> ProcessLane<F> {
                 Err(WireFault::Overflow) => {
                     // A single item that the guess has no room for gets a block of just its size.
                     drop(reserved);
-                    let fault = |_| Error::Encode { index: self.next_index };
+                    let fault = |fault| unsendable(self.next_index, fault);
                     let needed = writer.room_for(&next, &mut kit.encoder).map_err(fault)?;
                     let Some(larger) = stock.room(&mut kit.released, needed, idle)? else {
                         self.pending = Some(next);
@@ -204,9 +204,9 @@ impl<F: Form> ProcessLane<F> {
                     writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
                     writer.push(&next, &mut kit.encoder).map_err(fault)?;
                 }
-                Err(_) => {
+                Err(fault) => {
                     let index = self.next_index + writer.count() as u64;
-                    return Err(Error::Encode { index });
+                    return Err(unsendable(index, fault));
                 }
             }
             if writer.is_full() {
@@ -223,7 +223,11 @@ impl<F: Form> ProcessLane<F> {
         let (count, bytes) = (writer.count(), writer.used_bytes());
         self.bytes_per_item = bytes.saturating_sub(head_len::<F::Item>(most)) / count;
         sizer.took(count, bytes);
+        let manifest = writer.manifest(reserved.block.offset);
         let block = reserved.hand_over();
+        if let Some(manifest) = manifest {
+            stock.session.keep_segments(block, (manifest, kit.encoder.take_segments()));
+        }
         window.took(count, block.len as usize);
         let chunk = Chunk {
             job: stock.job,
@@ -285,6 +289,7 @@ impl<F: Form> ProcessLane<F> {
             || self.stock.session.has_arrived(self.stock.job)
     }
 
+    #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
         Self::kit(&mut self.kit).released.extend(batch.slot());
     }
@@ -294,9 +299,14 @@ impl<F: Form> ProcessLane<F> {
         batch: &ResultBatch,
         out: &mut Vec<T>,
         wrap: impl Fn(F::Output) -> T,
-        mut fault: impl FnMut(u64) -> Option<T>,
+        mut fault: impl FnMut(u64, WireFault) -> Option<T>,
     ) {
         let Kit { scratch, decoder, .. } = Self::kit(&mut self.kit);
+        if batch.has_segments() {
+            decoder.set_segments(&batch.segments());
+        } else {
+            decoder.set_segments(&[]);
+        }
         let (mut reader, mut private) = batch.reader::<F::Output>();
         let end = batch.count.checked_sub(1).and_then(|last| reader.extent(last).ok());
         if let Some((_, end)) = end
@@ -312,7 +322,7 @@ impl<F: Form> ProcessLane<F> {
         out.reserve(batch.count);
         let mut add = |index: usize, value: Result<F::Output, WireFault>| match value {
             Ok(value) => out.push(wrap(value)),
-            Err(_) => out.extend(fault(batch.first + index as u64)),
+            Err(why) => out.extend(fault(batch.first + index as u64, why)),
         };
         if private {
             reader.decode_all(batch.count, decoder, add);
@@ -321,6 +331,14 @@ impl<F: Form> ProcessLane<F> {
                 add(index, reader.decode_copied(index, scratch, decoder));
             }
         }
+    }
+}
+
+/// Why item `index` cannot be sent.
+fn unsendable(index: u64, fault: WireFault) -> Error {
+    match fault {
+        WireFault::Segment(fault) => Error::Handle { index: Some(index), fault },
+        _ => Error::Encode { index },
     }
 }
 

@@ -9,6 +9,7 @@ use pool_shm::Segment;
 use super::{
     batch::{Lying, ResultBatch},
     hub::{Fatal, Hub, Message, Session},
+    segments::WorkerArena,
 };
 use crate::{
     engine::{Action, Chunk, Delivery},
@@ -36,9 +37,10 @@ impl Session {
                     Action::Publish { slot } => to_wake += self.publish(hub, slot),
                     Action::FreeItems { block } => {
                         hub.items.free(block);
+                        hub.on_the_way.let_go(block);
                         delivered = true; // somebody may wait for the room
                     }
-                    Action::Release { slot } => self.board.release(slot),
+                    Action::Release { slot } => self.release_slot(hub, slot),
                     Action::Deliver { job, delivery } => {
                         let message = self.message(hub, delivery);
                         if let Some(inbox) = hub.inboxes.get_mut(job) {
@@ -65,7 +67,9 @@ impl Session {
     /// Publishes the chunk of `slot`; how many workers should be woken from the crowd.
     fn publish(&self, hub: &Hub, slot: usize) -> usize {
         let chunk = hub.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
-        let sleepers = self.board.publish(slot, &describe(chunk));
+        let mut description = describe(chunk);
+        hub.on_the_way.complete(&mut description);
+        let sleepers = self.board.publish(slot, &description);
         if !hub.engine.is_open(chunk.job) {
             self.board.cancel(slot);
         }
@@ -94,6 +98,7 @@ impl Session {
                         limit: self.items_limit,
                         slot,
                         incarnation,
+                        manifest: outcome.manifest,
                     },
                     None => unreachable!("an arena is kept until its worker's last slot is read"),
                 };
@@ -118,12 +123,12 @@ impl Session {
                 if let Message::Results(batch) = message
                     && which(batch)
                 {
-                    freed.extend(batch.move_out(inbox.measure));
+                    freed.extend(batch.move_out(inbox.measure, &**self.broker));
                 }
             }
         }
         for slot in &freed {
-            self.board.release(*slot);
+            self.release_slot(hub, *slot);
             hub.engine.released(*slot, &mut hub.actions);
         }
         !freed.is_empty()
@@ -158,7 +163,7 @@ impl Session {
         let segment = Segment::create("pool-arena", self.reservation).map_err(errno)?;
         let view = segment.map_read_only().map_err(errno)?;
         view.dont_fork().map_err(errno)?;
-        hub.arenas.insert(incarnation, Arc::new(view));
+        hub.arenas.insert(incarnation, Arc::new(WorkerArena::new(view)));
         self.link
             .start(place, incarnation, segment.as_fd())
             .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))

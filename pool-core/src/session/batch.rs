@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use pool_ipc::{AlignedBytes, Wire, batch::BatchReader};
-use pool_shm::Mapping;
+use pool_ipc::{AlignedBytes, Manifest, SegmentBroker, SegmentId, Wire, batch::BatchReader};
+use pool_shm::SharedSegment;
+
+use super::segments::WorkerArena;
 
 /// Results of consecutive items.
 #[derive(Debug)]
@@ -23,14 +25,25 @@ pub(crate) struct ResultBatch {
 #[derive(Debug)]
 pub(super) enum Lying {
     InArena {
-        arena: Arc<Mapping>,
+        arena: Arc<WorkerArena>,
         offset: usize,
         /// Bytes that a block of the arena can have.
         limit: u64,
         slot: usize,
         incarnation: u32,
+        manifest: Option<Manifest>,
     },
-    Private(AlignedBytes),
+    Private(Box<Spilled>),
+}
+
+/// A private copy of results.
+#[derive(Debug)]
+pub(super) struct Spilled {
+    bytes: AlignedBytes,
+    segments: Vec<SegmentId>,
+    /// As many of them as could be had.
+    #[expect(dead_code, reason = "they are kept alive")]
+    held: Vec<SharedSegment>,
 }
 
 /// An aligned address of no bytes.
@@ -72,7 +85,7 @@ impl ResultBatch {
                 let (base, room) = self.arena_bytes().unwrap_or((NOWHERE, 0));
                 (base, room, false)
             }
-            Lying::Private(bytes) => (bytes.as_ptr(), bytes.len(), true),
+            Lying::Private(spilled) => (spilled.bytes.as_ptr(), spilled.bytes.len(), true),
         };
         // SAFETY: the bytes are mapped as long as this batch holds them, which the borrow of the
         // caller does not outlive (readers stay inside the functions that hold the batch). Blocks
@@ -91,9 +104,40 @@ impl ResultBatch {
         Some((unsafe { arena.as_ptr().add(*offset).cast_const() }, room))
     }
 
-    /// Copies the bytes out of the arena; answers with the slot that can be released now.
-    pub(super) fn move_out(&mut self, measure: MeasureResults) -> Option<usize> {
+    /// Whether there are handles in the results.
+    #[inline]
+    pub(crate) fn has_segments(&self) -> bool {
+        match &self.place {
+            Lying::InArena { manifest, .. } => manifest.is_some(),
+            Lying::Private(spilled) => !spilled.segments.is_empty(),
+        }
+    }
+
+    /// The segments that the handles need: whoever made them keeps those until the slot is released.
+    #[cold]
+    pub(crate) fn segments(&self) -> Vec<SegmentId> {
+        match &self.place {
+            Lying::InArena { manifest: None, .. } => Vec::new(),
+            Lying::InArena { manifest: Some(manifest), arena, .. } => {
+                // SAFETY: the arena is mapped as long as it is held here. What lies outside is no table, and without one no
+                // handle is decoded.
+                unsafe { manifest.read(arena.as_ptr(), arena.len()) }.unwrap_or_default()
+            }
+            Lying::Private(spilled) => spilled.segments.clone(),
+        }
+    }
+
+    /// Copies the bytes out of the arena, and has the segments mapped; answers with the slot that can be released now.
+    pub(super) fn move_out(
+        &mut self,
+        measure: MeasureResults,
+        broker: &dyn SegmentBroker,
+    ) -> Option<usize> {
         let slot = self.slot()?;
+        let segments = if self.has_segments() { self.segments() } else { Vec::new() };
+        // One that cannot be had now is missed when its handle is decoded.
+        let had = |id: &SegmentId| SharedSegment::find(*id).or_else(|| broker.fetch(*id).ok());
+        let held = segments.iter().filter_map(had).collect();
         let mut copy = AlignedBytes::new();
         if let Some((base, room)) = self.arena_bytes() {
             // SAFETY: `base..base + room` is mapped and aligned.
@@ -102,7 +146,7 @@ impl ResultBatch {
             // reading it fails.
             unsafe { copy.copy_from(base, len.unwrap_or(0), 0) };
         }
-        self.place = Lying::Private(copy);
+        self.place = Lying::Private(Box::new(Spilled { bytes: copy, segments, held }));
         Some(slot)
     }
 

@@ -1,5 +1,7 @@
 //! Telling the engine what happened: finished slots, and the zygote's reports.
 
+use std::sync::Arc;
+
 use pool_ipc::{
     AlignedBytes,
     board::{End, Outcome, Progress, SlotState},
@@ -61,6 +63,9 @@ impl Session {
 
     fn tell_ended(&self, hub: &mut Hub, slot: usize, incarnation: u32, outcome: Outcome, why: Why) {
         hub.urgent |= !matches!(why, Why::Complete);
+        if outcome.manifest.is_some() {
+            hub.on_the_way.came(slot, incarnation);
+        }
         hub.engine.ended(slot, incarnation, outcome, why, &mut hub.actions);
     }
 
@@ -94,8 +99,8 @@ impl Session {
                 Ok(Some(Report::NotStarted { incarnation, errno })) => {
                     self.not_started(hub, incarnation, errno);
                 }
-                Ok(Some(Report::Reaped { incarnation, status })) => {
-                    self.reaped(hub, incarnation, status);
+                Ok(Some(Report::Reaped { incarnation, status, segments })) => {
+                    self.reaped(hub, incarnation, status, segments);
                 }
                 Ok(None) => break,
                 Err(_) => self.broken(hub),
@@ -111,7 +116,7 @@ impl Session {
     }
 
     /// A worker is dead and reaped: what it had is saved or lost, its place is filled again.
-    fn reaped(&self, hub: &mut Hub, incarnation: u32, raw: i32) {
+    fn reaped(&self, hub: &mut Hub, incarnation: u32, raw: i32, segments: bool) {
         let status = ExitStatus::from_wait(raw);
         self.collect(hub);
         let published: Vec<_> =
@@ -144,7 +149,10 @@ impl Session {
         // Results that were delivered keep the arena by their own count.
         self.act(hub);
         let (ready, failure) = self.how_far(hub, incarnation, raw);
-        hub.arenas.remove(&incarnation);
+        let arena = hub.arenas.remove(&incarnation);
+        if segments && let Some(arena) = arena {
+            arena.disown_at_end(Arc::clone(&self.broker), incarnation);
+        }
         hub.engine.vacate(incarnation, ready);
         if hub.state.staffs() {
             if let Some(failure) = failure {

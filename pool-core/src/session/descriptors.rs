@@ -3,7 +3,7 @@
 //! Invariant: a number is listed from its creation until just before it is closed.
 
 use std::{
-    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,6 +23,29 @@ pub(crate) fn unlist(fd: BorrowedFd<'_>) {
     let mut listed = listed();
     if let Some(at) = listed.iter().position(|raw| *raw == fd.as_raw_fd()) {
         listed.swap_remove(at);
+    }
+}
+
+/// A descriptor that is listed as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Listed(OwnedFd);
+
+impl Listed {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        list(fd.as_fd());
+        Self(fd)
+    }
+}
+
+impl AsFd for Listed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        unlist(self.as_fd());
     }
 }
 

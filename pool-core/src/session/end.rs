@@ -89,11 +89,13 @@ impl Drop for Session {
             return;
         }
         self.end();
+        self.broker.close();
         unlist(self.bell.as_fd());
         self.link.descriptors().for_each(unlist);
         // SAFETY: neither is used after this. (In a forked child their numbers were closed at its
         // birth, or are the parent's business: there they are left alone.)
         unsafe {
+            ManuallyDrop::drop(&mut self.broker);
             ManuallyDrop::drop(&mut self.bell);
             ManuallyDrop::drop(&mut self.link);
         }

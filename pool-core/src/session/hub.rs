@@ -14,15 +14,17 @@ use pool_ipc::{
     Arena, ArenaFull, Block,
     board::{Appetite, Board},
 };
-use pool_shm::{ForkMark, Mapping};
+use pool_shm::ForkMark;
 
 use super::{
     batch::{MeasureResults, ResultBatch},
     end::ANYTHING,
     kit::{Kit, Spare},
+    segments::{Carried, OnTheWay, WorkerArena},
     watch::ZygoteWatch,
 };
 use crate::{
+    broker::BrokerLink,
     cancel::CancelToken,
     engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Error, TaskError},
@@ -41,6 +43,8 @@ pub(crate) struct Session {
     pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's bell: an event counter that workers write to.
     pub(super) bell: ManuallyDrop<OwnedFd>,
+    /// What leads to the segments of handles.
+    pub(super) broker: ManuallyDrop<Arc<BrokerLink>>,
     pub(super) mark: ForkMark,
     pub(super) spin: u32,
     pub(super) items_limit: u64,
@@ -54,7 +58,8 @@ pub(crate) struct Hub {
     pub(super) engine: Engine,
     pub(super) items: Arena,
     /// The arenas of living workers, read-only.
-    pub(super) arenas: BTreeMap<u32, Arc<Mapping>>,
+    pub(super) arenas: BTreeMap<u32, Arc<WorkerArena>>,
+    pub(super) on_the_way: OnTheWay,
     /// For each place, how many finished slots were collected.
     pub(super) cursors: Vec<u64>,
     /// A copy for the driver to look at without the lock, kept for its room.
@@ -199,7 +204,7 @@ impl Session {
         self.board.expect_publication(hub.engine.likely_slot());
         hub.engine.forgive();
         let job = hub.engine.open_job();
-        let mut kit = hub.spare.take();
+        let mut kit = hub.spare.take(|| Kit::new(self.broker()));
         let messages = std::mem::take(&mut kit.messages);
         let first_incarnation = hub.engine.next_incarnation();
         let inbox = Inbox { messages, measure, fatal: None, token, lazy, first_incarnation };
@@ -252,10 +257,12 @@ impl Session {
     }
 
     /// Keeps a context's block for the job; answers with a number that no other context has.
-    pub(crate) fn keep_context(&self, job: JobId, block: Block) -> u64 {
+    pub(crate) fn keep_context(&self, job: JobId, block: Block, carried: Option<Carried>) -> u64 {
         let mut hub = self.lock();
         if !hub.engine.keep_context(job, block) {
             hub.items.free(block); // the job was ended by another thread
+        } else if let Some(carried) = carried {
+            hub.on_the_way.keep(block, carried);
         }
         hub.next_context += 1;
         hub.next_context
@@ -277,7 +284,7 @@ impl Session {
 
     fn release(&self, hub: &mut Hub, released: &mut Vec<usize>) {
         for slot in released.drain(..) {
-            self.board.release(slot);
+            self.release_slot(hub, slot);
             hub.engine.released(slot, &mut hub.actions);
         }
     }

@@ -1,8 +1,8 @@
 //! What a job works with and leaves to the next one: buffers that have room already.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use pool_ipc::{AlignedBytes, Decoder, Encoder};
+use pool_ipc::{AlignedBytes, Decoder, Encoder, SegmentBroker};
 
 use super::hub::Message;
 
@@ -26,20 +26,33 @@ pub(crate) struct Kit {
     pub(crate) decoder: Decoder,
 }
 
+impl Kit {
+    pub(super) fn new(broker: Arc<dyn SegmentBroker>) -> Self {
+        let mut kit = Self::default();
+        kit.encoder.set_broker(broker.clone());
+        kit.decoder.set_broker(broker);
+        kit
+    }
+}
+
 /// Kits of jobs that are over.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "jobs hold their kits boxed")]
 pub(super) struct Spare(Vec<Box<Kit>>);
 
 impl Spare {
-    pub(super) fn take(&mut self) -> Box<Kit> {
-        self.0.pop().unwrap_or_default()
+    #[inline]
+    pub(super) fn take(&mut self, make: impl FnOnce() -> Kit) -> Box<Kit> {
+        self.0.pop().unwrap_or_else(|| Box::new(make()))
     }
 
     pub(super) fn put(&mut self, mut kit: Box<Kit>) {
         kit.messages.clear();
         kit.taken.clear();
         kit.released.clear();
+        if !kit.encoder.segments().is_empty() {
+            kit.encoder.take_segments();
+        }
         if kit.scratch.capacity() > MOST_SCRATCH {
             kit.scratch = AlignedBytes::new();
         }

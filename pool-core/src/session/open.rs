@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     mem::ManuallyDrop,
     num::NonZeroU64,
-    os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Condvar, Mutex},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Condvar, Mutex, Weak},
 };
 
 use nix::{
+    errno::Errno,
     sys::{
         eventfd::{EfdFlags, EventFd},
         socket::{AddressFamily, SockFlag, SockType, socketpair},
@@ -25,10 +26,12 @@ use super::{
     descriptors::list,
     hub::{Hub, Session, State},
     kit::Spare,
+    segments::OnTheWay,
     watch::ZygoteWatch,
 };
 use crate::{
     birth,
+    broker::BrokerLink,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
     shared::Source,
@@ -109,12 +112,13 @@ impl Session {
         };
         let link = ZygoteLink::new(ours, pid);
         link.descriptors().skip(1).for_each(list);
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|this| Self {
             items_limit: arena.limit(),
             hub: Mutex::new(Hub {
                 engine: Engine::new(plan.n_jobs, slots),
                 items: arena,
                 arenas: BTreeMap::new(),
+                on_the_way: OnTheWay::default(),
                 cursors: vec![0; plan.n_jobs],
                 cursors_seen: Vec::new(),
                 inboxes: JobTable::new(),
@@ -133,9 +137,25 @@ impl Session {
             board: Board::new(Arc::new(board_map), shape),
             link: ManuallyDrop::new(link),
             bell: ManuallyDrop::new(bell),
+            broker: ManuallyDrop::new(broker_link(this)),
             mark,
             spin,
             reservation,
         }))
     }
+}
+
+/// The connection that a session makes when the first handle travels.
+fn broker_link(session: &Weak<Session>) -> Arc<BrokerLink> {
+    let (to_introduce, to_tidy) = (session.clone(), session.clone());
+    let introduce = move |socket: BorrowedFd<'_>| match to_introduce.upgrade() {
+        Some(session) => session.link.connect(socket),
+        None => Err(Errno::EPIPE.into()),
+    };
+    let forgotten = move || {
+        if let Some(session) = to_tidy.upgrade() {
+            session.board.ask_keepers_to_tidy();
+        }
+    };
+    BrokerLink::new(Box::new(introduce), Box::new(forgotten))
 }

@@ -1,138 +1,25 @@
 //! Running the items of one chunk in a worker process: decode, call, encode, one at a time.
 //!
 //! Invariant: the progress word says 2k + 1 before item k is touched and 2k + 2 after its result is
-//! complete, so whoever finds this process dead loses at most the item in hand. A result that does
-//! not fit into the arena is kept in hand, never computed twice.
+//! complete, so whoever finds this process dead loses at most the item in hand.
 
-use std::{
-    any::Any,
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pool_ipc::{
-    Arena, Block, Decoder, Encoder, WireFault,
-    batch::{BatchReader, BatchWriter, head_len},
-    board::{Claim, Claimer, Description, End, Progress},
+    WireFault,
+    batch::BatchReader,
+    board::{Claim, Description, End, Progress},
 };
-
 use pool_shm::ForkMark;
 
 use super::{
+    desk::Desk,
     failure::FailureKind,
-    form::{ContextCell, Form, ItemAt, Surroundings},
+    form::{Form, ItemAt, Surroundings},
     record::function_at,
+    results::{NotBegun, Results, Stop},
 };
 use crate::worker::{self, take_panic};
-
-/// What a worker process works with, from birth to death.
-pub(crate) struct Desk {
-    pub(crate) claimer: Claimer,
-    pub(crate) arena: Arena,
-    /// The parent's arena, read-only: its base and length.
-    pub(crate) items: (*const u8, usize),
-    pub(crate) encoder: Encoder,
-    pub(crate) decoder: Decoder,
-    pub(crate) context: ContextCell,
-    /// The result of the item before the next chunk's first, when the arena had no room for it.
-    pub(crate) in_hand: Option<Box<dyn Any>>,
-    /// Blocks that the parent has not given back yet, oldest first.
-    lent: VecDeque<Lent>,
-    /// Reads as this incarnation, and as 0 in a child that a task forked.
-    pub(crate) mark: ForkMark,
-    /// What the pool shares.
-    shared: &'static (dyn Any + Send + Sync),
-    /// What a result took on average lately, beside its table entry.
-    bytes_per_result: usize,
-}
-
-/// Blocks up to this size wait for their slot to come round again.
-const SMALL: u64 = 4096;
-const MANY_LENT: usize = 512;
-
-struct Lent {
-    slot: usize,
-    generation: u32,
-    block: Block,
-}
-
-impl Desk {
-    pub(crate) fn new(
-        claimer: Claimer,
-        arena: Arena,
-        items: (*const u8, usize),
-        mark: ForkMark,
-        shared: &'static (dyn Any + Send + Sync),
-    ) -> Self {
-        Self {
-            mark,
-            shared,
-            claimer,
-            arena,
-            items,
-            encoder: Encoder::new(),
-            decoder: Decoder::new(),
-            context: ContextCell::default(),
-            in_hand: None,
-            lent: VecDeque::new(),
-            bytes_per_result: 0,
-        }
-    }
-
-    /// Notes that `block` belongs to the parent until `claim`'s slot moves on.
-    pub(crate) fn lend(&mut self, claim: &Claim, block: Block) {
-        self.lent.push_back(Lent { slot: claim.slot(), generation: claim.generation(), block });
-    }
-
-    /// Takes back the blocks at the front of the queue that the parent has released. A small one is
-    /// only looked at when its slot has just been claimed again, or when there are many: each look
-    /// pulls a line that the parent wrote.
-    fn reclaim(&mut self, claim: &Claim) {
-        while let Some(oldest) = self.lent.front() {
-            let worth = oldest.slot == claim.slot()
-                || oldest.block.len > SMALL
-                || self.lent.len() > MANY_LENT;
-            if !worth || !self.claimer.board().was_released(oldest.slot, oldest.generation) {
-                break;
-            }
-            self.arena.free(oldest.block);
-            self.lent.pop_front();
-        }
-    }
-
-    /// Takes back every released block, also behind ones that are still read.
-    pub(crate) fn reclaim_all(&mut self) {
-        let (board, arena) = (self.claimer.board(), &mut self.arena);
-        self.lent.retain(|lent| {
-            let released = board.was_released(lent.slot, lent.generation);
-            if released {
-                arena.free(lent.block);
-            }
-            !released
-        });
-    }
-
-    /// A block of `wanted` bytes, or of at least `needed` if there is no room for more.
-    fn alloc(&mut self, claim: &Claim, wanted: usize, needed: usize) -> Option<Block> {
-        self.reclaim(claim);
-        if let Ok(block) = self.arena.alloc(wanted as u64) {
-            return Some(block);
-        }
-        self.reclaim_all();
-        self.arena.alloc(wanted as u64).or_else(|_| self.arena.alloc(needed as u64)).ok()
-    }
-
-    /// A block for `bytes`, whatever they are, lent with the claim.
-    pub(crate) fn store(&mut self, claim: &Claim, bytes: &[u8]) -> Option<Block> {
-        let block = self.alloc(claim, bytes.len(), bytes.len())?;
-        // SAFETY: the block has room for the bytes and is ours until lent.
-        unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.arena.ptr(block), bytes.len());
-        }
-        self.lend(claim, block);
-        Some(block)
-    }
-}
 
 /// One chunk while it runs.
 pub(crate) struct ChunkRun<'d> {
@@ -142,14 +29,6 @@ pub(crate) struct ChunkRun<'d> {
     /// Why the run ended; the cause beside [`End::Failed`].
     pub(crate) end: End,
     pub(crate) failure: Option<FailureKind>,
-}
-
-/// What is in hand when there is no room for even the head of the results: the item was not run.
-struct NotBegun;
-
-enum Stop {
-    End(End),
-    Fail(FailureKind),
 }
 
 /// Runs the chunk of `run` with the function at `function`.
@@ -173,6 +52,9 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     });
     end_if_forked(&run.desk.mark);
     results.finish(run.desk, run.claim);
+    if run.what.manifest.is_some() || run.what.context_manifest.is_some() {
+        run.desk.keep_segments();
+    }
     match outcome {
         Ok(Ok(())) => run.end = End::Complete,
         Ok(Err(stop)) => run.stop(stop),
@@ -209,7 +91,18 @@ fn run_items<F: Form>(
     // before its chunk has ended, and blocks are aligned.
     let reader =
         unsafe { BatchReader::<F::Item>::new(base.add(offset), room, what.capacity as usize) };
+    match what.manifest {
+        None => desk.decoder.set_segments(&[]),
+        Some(manifest) => {
+            let segments = desk.segments_of(manifest);
+            desk.decoder.set_segments(&segments);
+        }
+    }
     desk.context.wanted = what.context;
+    match what.context_manifest {
+        None => desk.context.segments.clear(),
+        Some(manifest) => desk.context.segments = desk.segments_of(manifest),
+    }
     desk.context.bytes = usize::try_from(what.context_offset)
         .ok()
         .filter(|_| what.context != 0)
@@ -249,7 +142,7 @@ fn run_items<F: Form>(
         let item = ItemAt { reader: &reader, index: start + index };
         let output = F::call_at(function, &mut surroundings, item);
         end_if_forked(&desk.mark);
-        let output = output.map_err(|_| Stop::Fail(FailureKind::Undecodable))?;
+        let output = output.map_err(unreadable)?;
         results.push(desk, claim, output)?;
         desk.claimer.set_progress(claim, Progress { finished: finished + 1, begun: false });
     }
@@ -265,118 +158,9 @@ fn end_if_forked(mark: &ForkMark) {
     }
 }
 
-/// The batch of results of a chunk, in this worker's arena.
-struct Results<F: Form> {
-    block: Block,
-    writer: BatchWriter<F::Output>,
-    count: usize,
-}
-
-impl<F: Form> Results<F> {
-    fn begin(desk: &mut Desk, claim: &Claim, count: usize) -> Result<Self, Stop> {
-        let head = head_len::<F::Output>(count);
-        let guess = head + (desk.bytes_per_result + desk.bytes_per_result / 4) * count;
-        let Some(block) = desk.alloc(claim, guess.max(1), head.max(1)) else {
-            if desk.lent.is_empty() {
-                desk.in_hand = None;
-                return Err(Stop::Fail(desk.too_large(head as u64)));
-            }
-            desk.in_hand.get_or_insert_with(|| Box::new(NotBegun));
-            return Err(Stop::End(End::Full));
-        };
-        desk.claimer.set_results(claim, block.offset, None);
-        // SAFETY: the block is ours, aligned, of at least `head` bytes, and stays so until `finish`
-        // lends it; nobody reads results that the progress word does not count.
-        let writer = unsafe { BatchWriter::new(desk.arena.ptr(block), block.len as usize, count) };
-        Ok(Self { block, writer, count })
-    }
-
-    #[inline]
-    fn push(&mut self, desk: &mut Desk, claim: &Claim, output: F::Output) -> Result<(), Stop> {
-        match self.writer.push(&output, &mut desk.encoder) {
-            Ok(()) => Ok(()),
-            Err(WireFault::Overflow) => self.push_in_larger(desk, claim, output),
-            Err(_) => Err(Stop::Fail(FailureKind::BadResult)),
-        }
-    }
-
-    #[cold]
-    fn push_in_larger(
-        &mut self,
-        desk: &mut Desk,
-        claim: &Claim,
-        output: F::Output,
-    ) -> Result<(), Stop> {
-        let fault = |_| Stop::Fail(FailureKind::BadResult);
-        let needed = self.writer.room_for(&output, &mut desk.encoder).map_err(fault)?;
-        let done = self.writer.count() + 1;
-        let wanted = needed + (needed / done).saturating_mul(self.count - done).min(needed);
-        let mut larger = desk.alloc(claim, wanted, needed);
-        if larger.is_none() && self.writer.count() == 0 {
-            // Nothing is in this chunk's block yet: its room counts too.
-            desk.arena.free(self.block);
-            larger = desk.alloc(claim, needed, needed);
-            if larger.is_none() {
-                let old = desk.arena.alloc(self.block.len);
-                self.block = old.expect("what was freed just now can be had again");
-                desk.claimer.set_results(claim, self.block.offset, None);
-                // SAFETY: as in `begin`; no value was written yet.
-                unsafe {
-                    self.writer.move_to(
-                        desk.arena.ptr(self.block),
-                        self.block.len as usize,
-                        &desk.encoder,
-                    )
-                };
-            }
-            if let Some(block) = larger {
-                return self.push_into(desk, claim, block, false, &output);
-            }
-        }
-        match larger {
-            Some(block) => self.push_into(desk, claim, block, true, &output),
-            None if self.writer.count() == 0 && desk.lent.is_empty() => {
-                Err(Stop::Fail(desk.too_large(needed as u64)))
-            }
-            None => {
-                desk.in_hand = Some(Box::new(output));
-                Err(Stop::End(End::Full))
-            }
-        }
-    }
-
-    fn push_into(
-        &mut self,
-        desk: &mut Desk,
-        claim: &Claim,
-        block: Block,
-        free_old: bool,
-        output: &F::Output,
-    ) -> Result<(), Stop> {
-        // SAFETY: the new block is ours and larger than what is used of the old one; it may be the
-        // old one's memory only when nothing was written yet (then no byte is copied).
-        unsafe { self.writer.move_to(desk.arena.ptr(block), block.len as usize, &desk.encoder) };
-        desk.claimer.set_results(claim, block.offset, None);
-        let old = std::mem::replace(&mut self.block, block);
-        if free_old {
-            desk.arena.free(old);
-        }
-        let pushed = self.writer.push(output, &mut desk.encoder);
-        pushed.map_err(|_| Stop::Fail(FailureKind::BadResult))
-    }
-
-    /// The block is the parent's from the report on.
-    fn finish(self, desk: &mut Desk, claim: &Claim) {
-        let bytes = self.writer.used_bytes().saturating_sub(head_len::<F::Output>(self.count));
-        if let Some(each) = bytes.checked_div(self.writer.count()) {
-            desk.bytes_per_result = each;
-        }
-        desk.lend(claim, self.block);
-    }
-}
-
-impl Desk {
-    fn too_large(&self, bytes: u64) -> FailureKind {
-        FailureKind::ResultTooLarge { bytes, limit: self.arena.limit() }
-    }
+fn unreadable(fault: WireFault) -> Stop {
+    Stop::Fail(match fault {
+        WireFault::Segment(fault) => FailureKind::Handle { fault },
+        _ => FailureKind::Undecodable,
+    })
 }

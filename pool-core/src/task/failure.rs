@@ -1,6 +1,6 @@
 //! How a worker tells why an item failed.
 
-use pool_ipc::wire;
+use pool_ipc::{SegmentFault, wire};
 
 use crate::error::Cause;
 
@@ -18,6 +18,7 @@ wire! {
         Undecodable,
         BadResult,
         ResultTooLarge { bytes: u64, limit: u64 },
+        Handle { fault: SegmentFault },
     }
 }
 
@@ -30,6 +31,7 @@ impl From<FailureKind> for Cause {
             FailureKind::Undecodable => Self::Undecodable,
             FailureKind::BadResult => Self::BadResult,
             FailureKind::ResultTooLarge { bytes, limit } => Self::ResultTooLarge { bytes, limit },
+            FailureKind::Handle { fault } => Self::Handle(fault),
         }
     }
 }

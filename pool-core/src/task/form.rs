@@ -3,9 +3,15 @@
 //! Invariant: `Function` is exactly one pointer wide, so it crosses as an offset; only the forms in
 //! this module exist (the trait is sealed), each with a `fn` pointer or a shared reference.
 
-use std::{any::Any, marker::PhantomData};
+use std::{
+    any::Any,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
-use pool_ipc::{AlignedBytes, Decoder, Wire, WireFault, batch::BatchReader, rkyv::Archive};
+use pool_ipc::{
+    AlignedBytes, Decoder, SegmentId, Wire, WireFault, batch::BatchReader, rkyv::Archive,
+};
 
 use super::Worker;
 use crate::shared::SharedType;
@@ -93,7 +99,11 @@ pub(crate) struct ContextCell {
     pub(crate) wanted: u64,
     /// Where its encoded form lies and how many bytes follow it there.
     pub(crate) bytes: Option<(*const u8, usize)>,
+    /// The segments that its handles need.
+    pub(crate) segments: Vec<SegmentId>,
     decoded: Option<(u64, Box<dyn Any>)>,
+    /// Whether there are handles in the one that is decoded.
+    has_handles: bool,
 }
 
 impl ContextCell {
@@ -101,14 +111,29 @@ impl ContextCell {
     fn get<C: Wire>(&mut self, decoder: &mut Decoder) -> Result<&C, WireFault> {
         if self.decoded.as_ref().is_none_or(|(id, _)| *id != self.wanted) {
             self.decoded = None;
+            self.has_handles = !self.segments.is_empty();
             let (base, room) = self.bytes.ok_or(WireFault::Invalid)?;
             // SAFETY: the parent's arena is mapped for the life of the worker, and the block of a
             // context is not used again before every chunk that names it has ended.
             let reader = unsafe { BatchReader::<C>::new(base, room, 1) };
-            self.decoded = Some((self.wanted, Box::new(reader.decode(0, decoder)?)));
+            decoder.swap_segments(&mut self.segments);
+            let context = reader.decode(0, decoder);
+            decoder.swap_segments(&mut self.segments);
+            self.decoded = Some((self.wanted, Box::new(context?)));
         }
         let decoded = self.decoded.as_ref().and_then(|(_, any)| any.downcast_ref::<C>());
         decoded.ok_or(WireFault::Invalid)
+    }
+
+    /// Gives up a context that keeps shared objects alive, maybe longer than anybody wants it.
+    pub(crate) fn tidy(&mut self) {
+        if std::mem::take(&mut self.has_handles) {
+            let decoded = self.decoded.take();
+            // A drop of the user's that panics must not take the worker along.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(decoded))) {
+                std::mem::forget(panic);
+            }
+        }
     }
 }
 

@@ -2,13 +2,16 @@
 //! a chunk of items through it.
 
 mod chunk;
+mod desk;
 mod failure;
 mod form;
 mod record;
+mod results;
 mod scoped;
 mod worker_handle;
 
-pub(crate) use chunk::{ChunkRun, Desk};
+pub(crate) use chunk::ChunkRun;
+pub(crate) use desk::Desk;
 pub(crate) use failure::{Failure, FailureKind};
 pub(crate) use form::{ContextCell, Surroundings};
 pub use form::{Form, OnWorker, Plain, Portable, Viewing, WithContext};

@@ -20,10 +20,11 @@ use nix::{
 use super::Word;
 use crate::{
     birth,
+    packets::Received,
     shared::{Fault, RecipePapers, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
     sys,
     worker::{self, WorkerFds, WorkerPapers, end_quietly, learn_locations},
-    zygote::{Order, Received},
+    zygote::Order,
 };
 
 /// How long threads that are about to end may take: pools of threads do not wait for theirs.
@@ -39,6 +40,7 @@ pub(crate) struct Kit {
     pub(crate) board: OwnedFd,
     pub(crate) items: OwnedFd,
     pub(crate) bell: OwnedFd,
+    pub(crate) door: OwnedFd,
 }
 
 /// Lives as a template; `papers` are those of the worker at a place.
@@ -51,7 +53,7 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
             end_quietly();
         }
         learn_locations(true);
-        let Kit { zygote, socket, recipe, ingredients, board, items, bell } = kit;
+        let Kit { zygote, socket, recipe, ingredients, board, items, bell, door } = kit;
         let made = make(recipe, ingredients);
         // What the user's code printed must not come out of every worker once more.
         let _ = std::io::stdout().flush();
@@ -63,7 +65,7 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
         match made {
             Ok(value) => {
                 say(&socket, Word::Ready, 0, &[]);
-                let template = Template { socket, board, items, bell, value };
+                let template = Template { socket, board, items, bell, door, value };
                 while template.obey(&papers) {}
             }
             Err(fault) => {
@@ -99,6 +101,7 @@ struct Template {
     board: OwnedFd,
     items: OwnedFd,
     bell: OwnedFd,
+    door: OwnedFd,
     value: SharedValue,
 }
 
@@ -131,12 +134,13 @@ impl Template {
             board: self.board.try_clone()?,
             items: self.items.try_clone()?,
             bell: self.bell.try_clone()?,
+            door: self.door.try_clone()?,
             arena: arena.ok_or(Errno::EMFILE)?,
             shared: Vec::new(),
         };
         let life = || {
             let _ = SigSet::empty().thread_set_mask();
-            for fd in [&self.socket, &self.board, &self.items, &self.bell] {
+            for fd in [&self.socket, &self.board, &self.items, &self.bell, &self.door] {
                 birth::close_for_good(fd);
             }
             worker::live(papers, fds)

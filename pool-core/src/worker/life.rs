@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing here returns to the code that forked the process, and no panic gets out.
 
-use std::{io::Write, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{io::Write, os::fd::BorrowedFd, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use nix::unistd::Pid;
 use pool_ipc::{
@@ -15,9 +15,11 @@ use super::{
     awakening::awake,
     panic::learn_locations,
     papers::{WorkerFds, WorkerPapers},
+    segments::Keeper,
 };
 use crate::{
     birth,
+    broker::{self, BrokerLink},
     error::ExitStatus,
     shared::{StartFailure, seen_for_life},
     sys,
@@ -106,11 +108,14 @@ impl Worker {
         if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
             end_quietly();
         }
+        let (door, incarnation) = (fds.door, papers.incarnation);
+        let introduce = move |socket: BorrowedFd<'_>| broker::introduce(&door, incarnation, socket);
+        let keeper = Keeper::new(BrokerLink::new(Box::new(introduce), Box::new(|| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
         Some(Self {
-            desk: Desk::new(claimer, arena, base, mark, shared),
+            desk: Desk::new(claimer, arena, base, mark, shared, keeper),
             bell: fds.bell,
             spin: papers.spin,
             resolved: None,
@@ -201,12 +206,15 @@ impl Worker {
         if sys::spin_for(self.spin, || self.desk.claimer.has_news()) {
             return None;
         }
+        // What is asked from here on ends the sleep.
+        let bell = self.desk.claimer.bell();
         self.desk.reclaim_all();
+        self.desk.tidy();
         self.desk.arena.trim();
         if let Some(claim) = self.desk.claimer.search() {
             return Some(claim);
         }
-        let (bell, parent_hungry) = self.desk.claimer.prepare_sleep()?;
+        let (_, parent_hungry) = self.desk.claimer.prepare_sleep()?;
         if parent_hungry {
             self.wake_parent();
         }

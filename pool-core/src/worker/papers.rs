@@ -30,6 +30,8 @@ pub(crate) struct WorkerFds {
     pub(crate) items: OwnedFd,
     pub(crate) arena: OwnedFd,
     pub(crate) bell: OwnedFd,
+    /// Where it introduces itself to those who know the segments of handles.
+    pub(crate) door: OwnedFd,
     /// Of the segments that the papers' recipe names.
     pub(crate) shared: Vec<OwnedFd>,
 }
@@ -90,8 +92,8 @@ impl WorkerFds {
     pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (board, items) = (fds.next()?, fds.next()?);
-        let (arena, bell) = (fds.next()?, fds.next()?);
-        Some(Self { board, items, arena, bell, shared: fds.collect() })
+        let (arena, bell, door) = (fds.next()?, fds.next()?, fds.next()?);
+        Some(Self { board, items, arena, bell, door, shared: fds.collect() })
     }
 }
 

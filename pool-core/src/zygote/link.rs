@@ -25,8 +25,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::protocol::{Order, Received, Report, send_order};
-use crate::birth;
+use super::protocol::{Order, Report, send_order};
+use crate::{birth, packets::Received};
 
 /// How long a zygote that was told to end may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -120,6 +120,11 @@ impl ZygoteLink {
         send_order(&self.control, Order::START, place, incarnation, Some(arena))?;
         self.outbox().unanswered += 1;
         Ok(())
+    }
+
+    /// Gives the zygote its end of a connection for what there is to say of segments.
+    pub(crate) fn connect(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        send_order(&self.control, Order::CONNECT, 0, 0, Some(socket))
     }
 
     pub(crate) fn kill(&self, incarnation: u32) -> io::Result<()> {

@@ -13,4 +13,4 @@ mod reign;
 pub(crate) use guard::reign_guarded;
 pub(crate) use link::{ZygoteLink, reap_orphan};
 pub(crate) use papers::{ZygoteFds, ZygotePapers};
-pub(crate) use protocol::{Order, Received, Report, send_order};
+pub(crate) use protocol::{Order, Report, send_order};

@@ -222,6 +222,7 @@ impl Zygote {
             board: clone(&self.fds.board)?,
             items: clone(&self.fds.items)?,
             bell: clone(&self.fds.bell)?,
+            door: clone(self.exchange.door())?,
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {

@@ -23,10 +23,13 @@ use nix::{
 use super::{
     nursery::Nursery,
     papers::{ZygoteFds, ZygotePapers},
-    protocol::{Order, Received, Report},
+    protocol::{Order, Report},
 };
 use crate::{
-    birth, start, sys,
+    birth,
+    broker::Exchange,
+    packets::Received,
+    start, sys,
     template::TemplateLink,
     worker::{self, WorkerFds, WorkerPapers},
 };
@@ -57,6 +60,8 @@ struct Happened {
     gone: bool,
     /// The template has said something.
     template: bool,
+    /// Somebody has said something of segments, or waits for an answer.
+    exchange: bool,
 }
 
 /// Reigns until the parent is gone or says so; never returns to whoever made this process.
@@ -83,6 +88,7 @@ pub(super) struct Zygote {
     children: SignalFd,
     pub(super) workers: Vec<Worker>,
     pub(super) nursery: Nursery,
+    pub(super) exchange: Exchange,
     /// Reports that the socket had no room for.
     unsent: VecDeque<Report>,
 }
@@ -96,6 +102,7 @@ impl Zygote {
         mask.thread_block().ok()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let children = SignalFd::with_flags(&mask, flags).ok()?;
+        let exchange = Exchange::new().ok()?;
         Report::Reigns { pid: getpid().as_raw() }.send(&fds.control).ok()?;
         let guarded = getppid() == overlords.parent;
         guarded.then(|| Self {
@@ -105,6 +112,7 @@ impl Zygote {
             children,
             workers: Vec::new(),
             nursery: Nursery::default(),
+            exchange,
             unsent: VecDeque::new(),
         })
     }
@@ -121,8 +129,13 @@ impl Zygote {
         }
         while let Ok(Some(_)) = self.children.read_signal() {}
         self.reap();
-        (!happened.template || self.hear_template())
-            && (!happened.control || (self.send_reports() && self.obey()))
+        let goes_on = (!happened.template || self.hear_template())
+            && (!happened.control || (self.send_reports() && self.obey()));
+        // Behind the orders: the parent may just have introduced itself.
+        if happened.exchange {
+            self.exchange.hear();
+        }
+        goes_on
     }
 
     fn wait(&self) -> nix::Result<Happened> {
@@ -136,14 +149,23 @@ impl Zygote {
         let template = self.nursery.expected().map(TemplateLink::socket);
         let others = fds.chain(template);
         watched.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let look = PollTimeout::from(LOOK_FOR_PARENT_MS);
-        poll(&mut watched, if self.overlords.known { PollTimeout::NONE } else { look })?;
+        let first_of_exchange = watched.len();
+        watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
+        let asked = self.exchange.is_asked();
+        let timeout = match self.overlords.known {
+            _ if asked => PollTimeout::ZERO,
+            true => PollTimeout::NONE,
+            false => PollTimeout::from(LOOK_FOR_PARENT_MS),
+        };
+        poll(&mut watched, timeout)?;
         let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
-        let (overlords, template) = watched[2..].split_at(self.overlords.fds.len());
+        let (others, exchange) = watched.split_at(first_of_exchange);
+        let (overlords, template) = others[2..].split_at(self.overlords.fds.len());
         Ok(Happened {
-            control: happened(&watched[0]),
+            control: happened(&others[0]),
             gone: overlords.iter().any(happened),
             template: template.iter().any(happened),
+            exchange: asked || exchange.iter().any(happened),
         })
     }
 
@@ -186,6 +208,10 @@ impl Zygote {
                         let _ = kill(worker.pid, Signal::SIGKILL);
                     }
                 }
+                // Without a socket the parent sees the end of its own.
+                Ok(Received::Message(Order::Connect { socket })) => {
+                    socket.into_iter().for_each(|socket| self.exchange.add_parent(socket));
+                }
                 Ok(Received::Empty) => return true,
                 Ok(Received::Closed) | Err(_) => return false,
             }
@@ -213,7 +239,8 @@ impl Zygote {
         let arena = arena.ok_or(Errno::EMFILE)?;
         let papers = self.papers.worker(place, incarnation, getpid());
         if self.papers.fresh_workers {
-            let fixed = [&self.fds.board, &self.fds.items, &arena, &self.fds.bell];
+            let door = self.exchange.door();
+            let fixed = [&self.fds.board, &self.fds.items, &arena, &self.fds.bell, door];
             let fds: Vec<_> = fixed.into_iter().chain(&self.fds.shared).map(AsFd::as_fd).collect();
             return birth::spawn_copy(start::ROLE_WORKER, &papers.to_words(), &fds);
         }
@@ -225,6 +252,7 @@ impl Zygote {
             board: self.fds.board.try_clone()?,
             items: self.fds.items.try_clone()?,
             bell: self.fds.bell.try_clone()?,
+            door: self.exchange.door().try_clone()?,
             arena,
             shared: Vec::new(),
         };
@@ -248,6 +276,7 @@ impl Zygote {
     pub(super) fn close_own(&self) {
         let own = [&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
         let own = own.into_iter().chain(&self.fds.shared).chain(&self.overlords.fds);
+        let own = own.chain(self.exchange.descriptors());
         own.for_each(birth::close_for_good);
         birth::close_for_good(&self.children);
     }
@@ -268,7 +297,9 @@ impl Zygote {
             let worker = self.workers.swap_remove(at);
             self.kill_strays();
             // A parent that is gone does not read it; the next turn ends the reign.
-            let _ = self.report(Report::Reaped { incarnation: worker.incarnation, status });
+            let incarnation = worker.incarnation;
+            let segments = self.exchange.reaped(incarnation);
+            let _ = self.report(Report::Reaped { incarnation, status, segments });
         }
     }
 

@@ -1,7 +1,7 @@
 //! The claimer's side: one worker at one place of the board.
 
 use super::{
-    layout::Slot,
+    layout::{Row, Slot},
     slot::{Audience, Description, End, Progress, RESULT_MANIFEST},
     table::Board,
     word::{MAX_INCARNATION, State, Word},
@@ -78,7 +78,7 @@ impl Claimer {
     /// Says on its row what it is at before it is ready to claim; 0: it is ready, as it is said to be without a word.
     pub fn set_stage(&self, stage: u32) {
         // Relaxed: read when this claimer is dead.
-        self.board.rows[self.place as usize].stage.store(stage, Relaxed);
+        self.row().stage.store(stage, Relaxed);
     }
 
     /// The place on the board.
@@ -91,6 +91,10 @@ impl Claimer {
     #[must_use]
     pub fn incarnation(&self) -> u32 {
         self.incarnation
+    }
+
+    pub(super) fn row(&self) -> &'static Row {
+        &self.board.rows[self.place as usize]
     }
 
     /// The board.
@@ -206,7 +210,7 @@ impl Claimer {
     /// Whether the publisher asked this incarnation to end.
     #[must_use]
     pub fn asked_to_leave(&self) -> bool {
-        self.board.rows[self.place as usize].orders.0.leave.load(SeqCst) == self.incarnation
+        self.row().orders.0.leave.load(SeqCst) == self.incarnation
     }
 
     /// Whether something was published that this claimer has not looked at, or the order to leave came.
@@ -218,7 +222,7 @@ impl Claimer {
     /// Says that this claimer is about to sleep; `None` when there is news after all, otherwise the
     /// value of the bell to sleep on, and whether the publisher has to be woken since it has more.
     pub fn prepare_sleep(&mut self) -> Option<(u32, bool)> {
-        let bell = self.board.rows[self.place as usize].orders.0.bell.load(SeqCst);
+        let bell = self.bell();
         self.board.set_sleeper(self.place);
         if self.has_news() {
             self.board.clear_sleeper(self.place);
@@ -230,7 +234,7 @@ impl Claimer {
     /// Sleeps until the bell has moved on from `bell`, then is awake again. Whoever rang may have
     /// done so for a slot that a dead claimer had passed by: the next look is a [`Claimer::search`].
     pub fn sleep(&mut self, bell: u32) {
-        wait(&self.board.rows[self.place as usize].orders.0.bell, bell);
+        wait(&self.row().orders.0.bell, bell);
         self.board.clear_sleeper(self.place);
     }
 
@@ -333,7 +337,7 @@ impl Claimer {
         // Release: pairs with the Acquire in `Board::slot_state`; the account is complete.
         let moved = cell.word.compare_exchange(claimed, done, Release, Relaxed);
         assert!(moved.is_ok(), "a claimed slot moves only by its claimer");
-        let row = &self.board.rows[self.place as usize];
+        let row = self.row();
         let count = row.finished.load(Relaxed);
         let ring = self.board.ring(self.place as usize);
         ring[(count % ring.len() as u64) as usize].store(claim.slot as u32, Relaxed);

@@ -65,6 +65,8 @@ pub(super) struct Row {
     /// Written by the claimer first of all, so that whoever inherits it knows whom to wait for.
     pub(super) pid: AtomicU32,
     pub(super) incarnation: AtomicU32,
+    /// Written by the claimer: not 0 while it keeps segments for the case that they are needed again.
+    pub(super) keeps: AtomicU32,
     /// Written by the claimer: not 0 while it is not ready to claim.
     pub(super) stage: AtomicU32,
     /// Written by the publisher.
@@ -77,6 +79,8 @@ pub(super) struct Orders {
     pub(super) bell: AtomicU32,
     /// Not 0: the incarnation that shall end after what it has in hand.
     pub(super) leave: AtomicU32,
+    /// Counted up when the claimer shall see which segments it need not keep any more.
+    pub(super) tidy: AtomicU32,
 }
 
 /// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer.

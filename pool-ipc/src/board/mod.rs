@@ -5,7 +5,8 @@
 //! a slot's word names its generation, its state and its owner, and only the owner moves it on
 //! (see `word.rs`), so whoever dies holds nothing that another needs.
 //!
-//! `publisher.rs` and `claimer.rs` are the two sides, `sleep.rs` how each waits for the other.
+//! `publisher.rs` and `claimer.rs` are the two sides, `sleep.rs` how each waits for the other, `tidy.rs` how a claimer learns that
+//! what it keeps is not needed any more.
 
 mod claimer;
 mod layout;
@@ -15,6 +16,7 @@ mod publisher;
 mod sleep;
 mod slot;
 mod table;
+mod tidy;
 mod word;
 
 #[cfg(loom)]

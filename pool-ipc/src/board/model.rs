@@ -42,8 +42,13 @@ fn row() -> Row {
         finished: zero(),
         pid: AtomicU32::new(0),
         incarnation: AtomicU32::new(0),
+        keeps: AtomicU32::new(0),
         stage: AtomicU32::new(0),
-        orders: Line(Orders { bell: AtomicU32::new(0), leave: AtomicU32::new(0) }),
+        orders: Line(Orders {
+            bell: AtomicU32::new(0),
+            leave: AtomicU32::new(0),
+            tidy: AtomicU32::new(0),
+        }),
     }
 }
 

@@ -105,7 +105,7 @@ impl Board {
         word.fetch_and(!bit, SeqCst) & bit != 0 && self.ring_bell(place as usize)
     }
 
-    fn ring_bell(&self, place: usize) -> bool {
+    pub(super) fn ring_bell(&self, place: usize) -> bool {
         let Some(row) = self.rows.get(place) else {
             return false;
         };

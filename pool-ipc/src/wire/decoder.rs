@@ -48,6 +48,11 @@ impl Decoder {
         self.segments.replace(ids);
     }
 
+    /// Exchanges the table of segments, for a message that is decoded in the middle of another.
+    pub fn swap_segments(&mut self, ids: &mut Vec<SegmentId>) {
+        self.segments.swap(ids);
+    }
+
     /// Checks `archive` (whose end is the end of its root) and makes the value.
     ///
     /// # Errors

@@ -68,6 +68,10 @@ impl Sent {
         self.ids.clear();
         self.ids.extend_from_slice(ids);
     }
+
+    pub(super) fn swap(&mut self, ids: &mut Vec<SegmentId>) {
+        std::mem::swap(&mut self.ids, ids);
+    }
 }
 
 impl fmt::Debug for Sent {

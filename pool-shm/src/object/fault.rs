@@ -7,6 +7,7 @@ use crate::Error;
 /// Why a handle to a shared object could not be sent, or did not become an object again. Needs no heap, so that it can
 /// be made where none is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize))]
 #[non_exhaustive]
 pub enum SegmentFault {
     /// The segment is gone: nobody who had it lives any more, or its sender died before it could be fetched.

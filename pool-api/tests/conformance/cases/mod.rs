@@ -7,6 +7,7 @@ mod cancelling;
 mod concurrency;
 mod context;
 mod failures;
+mod handles;
 mod input;
 mod lifetimes;
 mod options;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_handles::CASES,
         shared_memory::CASES,
         failures::CASES,
+        handles::CASES,
         per_item::CASES,
         attempts::CASES,
         retries::CASES,

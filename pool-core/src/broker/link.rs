@@ -1,0 +1,286 @@
+//! A process's end of the connection to the zygote's exchange: the parent's, or a worker's.
+//!
+//! Invariant: a segment that was registered is forgotten when this process lets it go, once for each time. The connection is made
+//! when it is needed first; whoever lets a segment go waits a moment at most.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+};
+use pool_ipc::{SegmentBroker, SegmentFault, SegmentId};
+use pool_shm::{SegmentWatcher, SharedSegment};
+
+use super::packet::{Answer, Request};
+use crate::{birth, packets::Received, session::Listed};
+
+/// How long a zygote may take to answer or to make room, in slices: a process that is stopped meanwhile has not waited.
+const PATIENCE: u32 = 20;
+/// The same for what may be said later.
+const LITTLE_PATIENCE: u32 = 1;
+const SLICE: Duration = Duration::from_millis(250);
+
+/// Gives the zygote the other end of a fresh connection.
+type Introduce = dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync;
+
+/// See the module.
+pub(crate) struct BrokerLink {
+    this: Weak<Self>,
+    /// The process whose link this is.
+    process: u32,
+    introduce: Box<Introduce>,
+    /// Called when this process has let a registered segment go.
+    forgotten: Box<dyn Fn() + Send + Sync>,
+    connection: Mutex<Connection>,
+    /// The number of the last question; one is asked at a time.
+    asked: Mutex<u32>,
+    /// What there was no room to say.
+    unsaid: Mutex<VecDeque<Request>>,
+    /// Whether there was no room for long: then nobody waits for it who need not.
+    stuck: AtomicBool,
+}
+
+enum Connection {
+    NotYet,
+    Open(Arc<Listed>),
+    Over,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code of the user runs under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fault(error: &io::Error) -> SegmentFault {
+    SegmentFault::Os(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+impl BrokerLink {
+    pub(crate) fn new(
+        introduce: Box<Introduce>,
+        forgotten: Box<dyn Fn() + Send + Sync>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            process: std::process::id(),
+            introduce,
+            forgotten,
+            connection: Mutex::new(Connection::NotYet),
+            asked: Mutex::new(0),
+            unsaid: Mutex::default(),
+            stuck: AtomicBool::new(false),
+        })
+    }
+
+    /// Ends the connection for good.
+    pub(crate) fn close(&self) {
+        *lock(&self.connection) = Connection::Over;
+    }
+
+    /// Which of up to 64 segments the parent still has, one bit for each.
+    pub(crate) fn kept(&self, ids: Vec<SegmentId>) -> Result<u64, SegmentFault> {
+        self.ask(|number| Request::Kept { number, ids }).map(|answer| answer.kept)
+    }
+
+    /// Says that the last result of a dead worker has been read.
+    pub(crate) fn disown(&self, owner: u32) {
+        if let Ok(socket) = self.socket() {
+            self.say_some_time(&socket, Request::Disown { owner });
+        }
+    }
+
+    fn socket(&self) -> Result<Arc<Listed>, SegmentFault> {
+        // A forked child has a copy of this, and nothing to say for its parent.
+        if std::process::id() != self.process {
+            return Err(SegmentFault::Os(libc::EPIPE));
+        }
+        let mut connection = lock(&self.connection);
+        match &*connection {
+            Connection::Open(socket) => Ok(socket.clone()),
+            Connection::Over => Err(SegmentFault::Os(libc::EPIPE)),
+            Connection::NotYet => {
+                let socket = self.connect().map_err(|error| fault(&error))?;
+                let socket = Arc::new(socket);
+                *connection = Connection::Open(socket.clone());
+                Ok(socket)
+            }
+        }
+    }
+
+    fn connect(&self) -> io::Result<Listed> {
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
+        let ours = Listed::new(birth::above_standard(ours)?);
+        let mut patience = PATIENCE;
+        loop {
+            match (self.introduce)(theirs.as_fd()) {
+                // Many are at the door.
+                Err(error) if is_full(&error) && patience > 0 => {
+                    std::thread::sleep(SLICE / 25);
+                    patience -= 1;
+                }
+                result => return result.map(|()| ours),
+            }
+        }
+    }
+
+    /// Says what was not said so far, and then this.
+    fn say(
+        &self,
+        socket: &Listed,
+        request: &Request,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        self.say_unsaid(socket, PATIENCE);
+        send(socket, request, descriptor, PATIENCE)?;
+        self.stuck.store(false, Relaxed);
+        Ok(())
+    }
+
+    /// Says this if there is room, otherwise before the next thing that is said.
+    fn say_some_time(&self, socket: &Listed, request: Request) {
+        lock(&self.unsaid).push_back(request);
+        let stuck = self.stuck.load(Relaxed);
+        self.say_unsaid(socket, if stuck { 0 } else { LITTLE_PATIENCE });
+    }
+
+    fn say_unsaid(&self, socket: &Listed, patience: u32) {
+        let mut unsaid = lock(&self.unsaid);
+        while let Some(request) = unsaid.front() {
+            match send(socket, request, None, patience) {
+                Ok(()) => unsaid.pop_front(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stuck.store(true, Relaxed);
+                    return;
+                }
+                // The zygote is gone, and with it all that it knew.
+                Err(_) => return unsaid.clear(),
+            };
+        }
+        self.stuck.store(false, Relaxed);
+    }
+
+    fn ask(&self, question: impl FnOnce(u32) -> Request) -> Result<Answer, SegmentFault> {
+        let socket = self.socket()?;
+        let mut number = lock(&self.asked);
+        *number = number.wrapping_add(1);
+        self.say(&socket, &question(*number), None).map_err(|error| fault(&error))?;
+        let mut patience = PATIENCE;
+        loop {
+            match Answer::receive(&*socket) {
+                Received::Message(answer) if answer.number == *number => return Ok(answer),
+                // The late answer to a question that was given up.
+                Received::Message(_) => {}
+                Received::Empty => wait(&socket, PollFlags::POLLIN, &mut patience)
+                    .map_err(|error| fault(&error))?,
+                Received::Closed => return Err(SegmentFault::Os(libc::EPIPE)),
+            }
+        }
+    }
+}
+
+/// Whether there is no room for a packet now: in the socket, or among the descriptors of this user that are on the way.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ETOOMANYREFS)
+}
+
+/// Sends a request, if need be when there is room.
+fn send(
+    socket: &Listed,
+    request: &Request,
+    descriptor: Option<BorrowedFd<'_>>,
+    mut patience: u32,
+) -> io::Result<()> {
+    loop {
+        match request.send(socket, descriptor) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait(socket, PollFlags::POLLOUT, &mut patience)?;
+            }
+            Err(error) if is_full(&error) && patience > 0 => {
+                std::thread::sleep(SLICE / 25);
+                patience -= 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits until something happens to the socket; `WouldBlock` when patience is at its end.
+fn wait(socket: &Listed, events: PollFlags, patience: &mut u32) -> io::Result<()> {
+    let slice = PollTimeout::try_from(SLICE).unwrap_or(PollTimeout::MAX);
+    while *patience > 0 {
+        match poll(&mut [PollFd::new(socket.as_fd(), events)], slice) {
+            Ok(0) => *patience -= 1,
+            Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Errno::EAGAIN.into())
+}
+
+impl SegmentBroker for BrokerLink {
+    fn register(&self, segment: &SharedSegment) -> Result<(), SegmentFault> {
+        let this: Arc<dyn SegmentWatcher> =
+            self.this.upgrade().expect("whoever calls a link has it");
+        if segment.is_watched_by(&this) {
+            return Ok(());
+        }
+        let (socket, id) = (self.socket()?, segment.id());
+        let request = Request::Register { id, descriptor: None };
+        self.say(&socket, &request, Some(segment.as_fd())).map_err(|error| fault(&error))?;
+        let watched = segment.watch(this);
+        if watched != Ok(true) {
+            // Another thread was faster, or nobody would be told of the end.
+            self.say_some_time(&socket, Request::Forget { id });
+        }
+        watched.map(|_| ())
+    }
+
+    fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
+        let answer = self.ask(|number| Request::Fetch { number, id })?;
+        match (answer.errno, answer.descriptor) {
+            (0, Some(descriptor)) => {
+                let descriptor =
+                    birth::above_standard(descriptor).map_err(|error| fault(&error))?;
+                SharedSegment::open(descriptor, id)
+            }
+            // It came, and this process had no number left for it.
+            (0, None) => Err(SegmentFault::Os(libc::EMFILE)),
+            (Answer::NOBODY, _) => Err(SegmentFault::Gone),
+            (errno, _) => Err(SegmentFault::Os(errno)),
+        }
+    }
+}
+
+impl SegmentWatcher for BrokerLink {
+    fn let_go(&self, id: SegmentId) {
+        let socket = match &*lock(&self.connection) {
+            Connection::Open(socket) => socket.clone(),
+            Connection::NotYet | Connection::Over => return,
+        };
+        self.say_some_time(&socket, Request::Forget { id });
+        (self.forgotten)();
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(*lock(&self.connection), Connection::Over)
+    }
+}
+
+impl fmt::Debug for BrokerLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerLink").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}

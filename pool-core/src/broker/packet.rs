@@ -1,0 +1,187 @@
+//! What a process and the zygote say to each other about segments, one packet each, with a descriptor where one belongs.
+//!
+//! Invariant: a packet arrives whole or not at all; one that makes no sense ends the connection.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use pool_ipc::SegmentId;
+
+use crate::packets::{self, Received};
+
+/// Most segments that one question can name.
+const MOST_IDS: usize = 64;
+
+const ID: usize = size_of::<u128>();
+/// Kind and number.
+const HEAD: usize = 2 * size_of::<u32>();
+const LARGEST: usize = HEAD + MOST_IDS * ID;
+
+/// What a process says to the zygote.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Others may have this segment. The descriptor is missing when the zygote had no number left for it.
+    Register { id: SegmentId, descriptor: Option<OwnedFd> },
+    /// This process has let the segment go: takes back one [`Self::Register`].
+    Forget { id: SegmentId },
+    /// The descriptor of a segment, please.
+    Fetch { number: u32, id: SegmentId },
+    /// Which of these segments does the parent still have?
+    Kept { number: u32, ids: Vec<SegmentId> },
+    /// The last result of a dead worker has been read.
+    Disown { owner: u32 },
+}
+
+/// What the zygote answers.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// That of the question.
+    pub(super) number: u32,
+    /// Why there is no descriptor: an error number, or 0 if there is one.
+    pub(super) errno: i32,
+    /// One bit for each segment that was named: the parent has it.
+    pub(super) kept: u64,
+    pub(super) descriptor: Option<OwnedFd>,
+}
+
+const REGISTER: u32 = 1;
+const FORGET: u32 = 2;
+const FETCH: u32 = 3;
+const KEPT: u32 = 4;
+const DISOWN: u32 = 5;
+const INTRODUCTION: u32 = 6;
+
+/// Says through `door` that `socket` is the zygote's end of a connection to the worker `owner`.
+pub(crate) fn introduce(door: &impl AsFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    packets::send(door, &head(INTRODUCTION, owner), Some(socket))
+}
+
+/// Who introduces himself.
+pub(super) fn receive_introduction(door: &impl AsFd) -> Received<(u32, Option<OwnedFd>)> {
+    match receive(door) {
+        Received::Message((packet, socket)) => match packet.head() {
+            (INTRODUCTION, owner) => Received::Message((owner, socket)),
+            _ => Received::Closed,
+        },
+        Received::Empty => Received::Empty,
+        Received::Closed => Received::Closed,
+    }
+}
+
+impl Request {
+    /// Sends it, without waiting. The descriptor of a segment to be registered is `descriptor`.
+    pub(super) fn send(
+        &self,
+        socket: &impl AsFd,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let one =
+            |kind, number, id: SegmentId| [&head(kind, number)[..], &id.0.to_ne_bytes()].concat();
+        let packet = match self {
+            Self::Register { id, .. } => one(REGISTER, 0, *id),
+            Self::Forget { id } => one(FORGET, 0, *id),
+            Self::Fetch { number, id } => one(FETCH, *number, *id),
+            Self::Kept { number, ids } => {
+                let ids = ids.iter().flat_map(|id| id.0.to_ne_bytes());
+                head(KEPT, *number).into_iter().chain(ids).collect()
+            }
+            Self::Disown { owner } => head(DISOWN, *owner).to_vec(),
+        };
+        packets::send(socket, &packet, descriptor)
+    }
+
+    /// The next request, without waiting.
+    pub(super) fn receive(socket: &impl AsFd) -> Received<Self> {
+        let (packet, descriptor) = match receive(socket) {
+            Received::Message(message) => message,
+            Received::Empty => return Received::Empty,
+            Received::Closed => return Received::Closed,
+        };
+        let (kind, number) = packet.head();
+        let ids: Vec<SegmentId> = packet.ids().collect();
+        match (kind, &ids[..]) {
+            (REGISTER, [id]) => Received::Message(Self::Register { id: *id, descriptor }),
+            (FORGET, [id]) => Received::Message(Self::Forget { id: *id }),
+            (FETCH, [id]) => Received::Message(Self::Fetch { number, id: *id }),
+            (KEPT, _) => Received::Message(Self::Kept { number, ids }),
+            (DISOWN, []) => Received::Message(Self::Disown { owner: number }),
+            _ => Received::Closed,
+        }
+    }
+}
+
+impl Answer {
+    /// In place of an error number: nobody has the segment.
+    pub(super) const NOBODY: i32 = libc::ENOENT;
+
+    /// Sends it, without waiting; a descriptor goes along.
+    pub(super) fn send(
+        &self,
+        socket: &impl AsFd,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let packet = [&head(self.errno.cast_unsigned(), self.number)[..], &self.kept.to_ne_bytes()];
+        packets::send(socket, &packet.concat(), descriptor)
+    }
+
+    /// The next answer, without waiting.
+    pub(super) fn receive(socket: &impl AsFd) -> Received<Self> {
+        match receive(socket) {
+            Received::Message((packet, descriptor)) => {
+                let (errno, number) = packet.head();
+                match packet.bytes[HEAD..packet.len].first_chunk() {
+                    Some(kept) => Received::Message(Self {
+                        number,
+                        errno: errno.cast_signed(),
+                        kept: u64::from_ne_bytes(*kept),
+                        descriptor,
+                    }),
+                    None => Received::Closed,
+                }
+            }
+            Received::Empty => Received::Empty,
+            Received::Closed => Received::Closed,
+        }
+    }
+}
+
+fn head(kind: u32, number: u32) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    head[..4].copy_from_slice(&kind.to_ne_bytes());
+    head[4..].copy_from_slice(&number.to_ne_bytes());
+    head
+}
+
+struct Packet {
+    bytes: [u8; LARGEST],
+    /// At least that of a head.
+    len: usize,
+}
+
+impl Packet {
+    /// Kind and number.
+    fn head(&self) -> (u32, u32) {
+        let word = |at: usize| {
+            u32::from_ne_bytes(self.bytes[at..at + 4].try_into().expect("four bytes of the head"))
+        };
+        (word(0), word(4))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = SegmentId> {
+        let ids = &self.bytes[HEAD..self.len];
+        ids.as_chunks::<ID>().0.iter().map(|id| SegmentId(u128::from_ne_bytes(*id)))
+    }
+}
+
+fn receive(socket: &impl AsFd) -> Received<(Packet, Option<OwnedFd>)> {
+    let mut bytes = [0; LARGEST];
+    match packets::receive(socket, &mut bytes) {
+        Ok(Received::Message((len, fd))) if len >= HEAD => {
+            Received::Message((Packet { bytes, len }, fd))
+        }
+        Ok(Received::Empty) => Received::Empty,
+        Ok(Received::Message(_) | Received::Closed) | Err(_) => Received::Closed,
+    }
+}

@@ -1,0 +1,190 @@
+//! What a worker process has for its chunks: its arena, what it has lent to the parent, segments of shared objects.
+//!
+//! Invariant: what was lent with a slot stays as it is until the slot's generation has moved on.
+
+use std::{any::Any, collections::VecDeque, sync::Arc};
+
+use pool_ipc::{
+    Arena, Block, Decoder, Encoder, Manifest, SegmentId,
+    board::{Claim, Claimer},
+};
+use pool_shm::{ForkMark, SharedSegment};
+
+use super::{failure::FailureKind, form::ContextCell};
+use crate::worker::Keeper;
+
+/// What a worker process works with, from birth to death.
+pub(crate) struct Desk {
+    pub(crate) claimer: Claimer,
+    pub(crate) arena: Arena,
+    /// The parent's arena, read-only: its base and length.
+    pub(crate) items: (*const u8, usize),
+    pub(crate) encoder: Encoder,
+    pub(crate) decoder: Decoder,
+    pub(crate) context: ContextCell,
+    /// The result of the item before the next chunk's first, when the arena had no room for it.
+    pub(crate) in_hand: Option<Box<dyn Any>>,
+    /// Blocks that the parent has not given back yet, oldest first.
+    pub(super) lent: VecDeque<Lent>,
+    /// Segments of handles in results that the parent has not read yet.
+    lent_segments: Vec<LentSegments>,
+    keeper: Arc<Keeper>,
+    /// How often this worker has been asked to tidy when it did so last.
+    tidied: u32,
+    /// Reads as this incarnation, and as 0 in a child that a task forked.
+    pub(crate) mark: ForkMark,
+    /// What the pool shares.
+    pub(super) shared: &'static (dyn Any + Send + Sync),
+    /// What a result took on average lately, beside its table entry.
+    pub(super) bytes_per_result: usize,
+}
+
+/// Blocks up to this size wait for their slot to come round again.
+const SMALL: u64 = 4096;
+const MANY_LENT: usize = 512;
+
+pub(super) struct Lent {
+    slot: usize,
+    generation: u32,
+    block: Block,
+}
+
+struct LentSegments {
+    slot: usize,
+    generation: u32,
+    #[expect(dead_code, reason = "they are kept alive")]
+    segments: Vec<SharedSegment>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        claimer: Claimer,
+        arena: Arena,
+        items: (*const u8, usize),
+        mark: ForkMark,
+        shared: &'static (dyn Any + Send + Sync),
+        keeper: Arc<Keeper>,
+    ) -> Self {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+        encoder.set_broker(keeper.clone());
+        decoder.set_broker(keeper.clone());
+        Self {
+            mark,
+            shared,
+            claimer,
+            arena,
+            items,
+            encoder,
+            decoder,
+            context: ContextCell::default(),
+            in_hand: None,
+            lent: VecDeque::new(),
+            lent_segments: Vec::new(),
+            keeper,
+            tidied: 0,
+            bytes_per_result: 0,
+        }
+    }
+
+    /// Notes that `block` belongs to the parent until `claim`'s slot moves on.
+    pub(super) fn lend(&mut self, claim: &Claim, block: Block) {
+        self.lent.push_back(Lent { slot: claim.slot(), generation: claim.generation(), block });
+    }
+
+    /// Takes back the blocks at the front of the queue that the parent has released. A small one is
+    /// only looked at when its slot has just been claimed again, or when there are many: each look
+    /// pulls a line that the parent wrote.
+    fn reclaim(&mut self, claim: &Claim) {
+        while let Some(oldest) = self.lent.front() {
+            let worth = oldest.slot == claim.slot()
+                || oldest.block.len > SMALL
+                || self.lent.len() > MANY_LENT;
+            if !worth || !self.claimer.board().was_released(oldest.slot, oldest.generation) {
+                break;
+            }
+            self.arena.free(oldest.block);
+            self.lent.pop_front();
+        }
+    }
+
+    /// Takes back every released block, also behind ones that are still read, and lets go of segments.
+    pub(crate) fn reclaim_all(&mut self) {
+        self.reclaim_segments();
+        let (board, arena) = (self.claimer.board(), &mut self.arena);
+        self.lent.retain(|lent| {
+            let released = board.was_released(lent.slot, lent.generation);
+            if released {
+                arena.free(lent.block);
+            }
+            !released
+        });
+    }
+
+    fn reclaim_segments(&mut self) {
+        let board = self.claimer.board();
+        self.lent_segments.retain(|lent| !board.was_released(lent.slot, lent.generation));
+    }
+
+    /// Keeps the segments of the handles in the results until the parent has read those. Whoever releases the slot asks this
+    /// worker to tidy.
+    #[inline]
+    pub(super) fn lend_segments(&mut self, claim: &Claim) {
+        if !self.encoder.segments().is_empty() {
+            let (slot, generation) = (claim.slot(), claim.generation());
+            let segments = self.encoder.take_segments();
+            self.lent_segments.push(LentSegments { slot, generation, segments });
+        }
+    }
+
+    /// Sees which segments this worker need not keep any more, if it was asked to since the last time.
+    pub(crate) fn tidy(&mut self) {
+        let asked = self.claimer.asked_to_tidy();
+        if self.tidied != asked {
+            self.tidied = asked;
+            self.reclaim_segments();
+            self.context.tidy();
+            self.keeper.tidy();
+            self.claimer.set_keeps(!self.keeper.is_empty());
+        }
+    }
+
+    /// The table of segments that came with a message; without one no handle is decoded.
+    #[cold]
+    pub(super) fn segments_of(&self, manifest: Manifest) -> Vec<SegmentId> {
+        let (base, len) = self.items;
+        // SAFETY: the parent's arena, which stays mapped.
+        unsafe { manifest.read(base, len) }.unwrap_or_default()
+    }
+
+    /// Says on the board that this worker keeps segments, before the parent lets go of them.
+    #[cold]
+    pub(super) fn keep_segments(&mut self) {
+        self.tidy();
+        self.claimer.set_keeps(!self.keeper.is_empty());
+    }
+
+    /// A block of `wanted` bytes, or of at least `needed` if there is no room for more.
+    pub(super) fn alloc(&mut self, claim: &Claim, wanted: usize, needed: usize) -> Option<Block> {
+        self.reclaim(claim);
+        if let Ok(block) = self.arena.alloc(wanted as u64) {
+            return Some(block);
+        }
+        self.reclaim_all();
+        self.arena.alloc(wanted as u64).or_else(|_| self.arena.alloc(needed as u64)).ok()
+    }
+
+    /// A block for `bytes`, whatever they are, lent with the claim.
+    pub(crate) fn store(&mut self, claim: &Claim, bytes: &[u8]) -> Option<Block> {
+        let block = self.alloc(claim, bytes.len(), bytes.len())?;
+        // SAFETY: the block has room for the bytes and is ours until lent.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.arena.ptr(block), bytes.len());
+        }
+        self.lend(claim, block);
+        Some(block)
+    }
+
+    pub(super) fn too_large(&self, bytes: u64) -> FailureKind {
+        FailureKind::ResultTooLarge { bytes, limit: self.arena.limit() }
+    }
+}
