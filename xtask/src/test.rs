@@ -42,8 +42,8 @@ pub(crate) fn add_all(matrix: &mut Matrix, workspace: &Workspace) -> std::io::Re
     alone::add(matrix, workspace);
     let scratch = Rc::new(Scratch::new(workspace)?);
     fresh::add(matrix, workspace, &scratch);
+    package::add(matrix, workspace, &scratch);
     foreign::add(matrix, workspace, &scratch);
-    package::add(matrix, workspace);
     Ok(())
 }
 

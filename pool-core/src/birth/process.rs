@@ -2,7 +2,11 @@
 //!
 //! Invariant: both ask or tell the kernel; nothing is remembered, so nothing is wrong after a fork.
 
-use std::{ffi::OsString, fs, io};
+use std::{
+    ffi::OsString,
+    fs, io, thread,
+    time::{Duration, Instant},
+};
 
 use nix::{sys::prctl, unistd::Pid};
 
@@ -23,8 +27,26 @@ pub(crate) fn set_process_name(name: &str) {
 /// # Errors
 ///
 /// What reading `/proc/self/task` says.
-pub(crate) fn thread_count() -> io::Result<usize> {
+fn thread_count() -> io::Result<usize> {
     Ok(threads()?.len())
+}
+
+/// The same, seen again for at most 50 ms while there is more than one: [`std::thread::scope`] waits for what its
+/// threads do, not for the threads themselves.
+///
+/// # Errors
+///
+/// As [`thread_count`].
+pub(crate) fn lasting_thread_count() -> io::Result<usize> {
+    const PATIENCE: Duration = Duration::from_millis(50);
+    let begin = Instant::now();
+    loop {
+        let count = thread_count()?;
+        if count == 1 || begin.elapsed() > PATIENCE {
+            return Ok(count);
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
 }
 
 /// The names of the threads beside the calling one, counted in the same way.
@@ -78,8 +100,6 @@ pub(crate) fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     #[test]

@@ -27,7 +27,7 @@ impl Start for Fork {
         if plan.fork_beside_threads {
             return Ok(());
         }
-        match birth::thread_count().or_resources("counting the threads of this process")? {
+        match birth::lasting_thread_count().or_resources("counting the threads of this process")? {
             1 => Ok(()),
             threads => Err(Error::ForkWithThreads { threads }),
         }

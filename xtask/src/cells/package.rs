@@ -1,14 +1,108 @@
 //! Can every crate be packaged, and do the packages build from what they contain?
 
-use crate::cells::BUILD;
-use crate::matrix::{Matrix, Profile};
-use crate::workspace::Workspace;
+use std::path::Path;
+use std::process::Command;
+use std::rc::Rc;
+use std::{fs, io};
+
+use crate::cells::{BUILD, EXAMPLE};
+use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
+use crate::scratch::{self, Scratch};
+use crate::workspace::{LAYERS, Workspace};
 
 /// One cell for the whole workspace; the packages depend on each other.
-pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
-    let workspace = workspace.clone();
-    matrix.add("packages", Profile::Debug, move |steps| {
-        let args = ["package", "--workspace", "--allow-dirty"];
-        steps.run(workspace.cargo(args), BUILD).map(drop)
-    });
+///
+/// They are unpacked and built here and not by `cargo package`, which keeps the sources that it has unpacked once under the name and version
+/// of a package: the second run would build on the first one's.
+pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, scratch: &Rc<Scratch>) {
+    let (workspace, scratch) = (workspace.clone(), Rc::clone(scratch));
+    matrix.add("packages", Profile::Debug, move |steps| run(steps, &workspace, &scratch));
+}
+
+fn run(steps: &Steps, workspace: &Workspace, scratch: &Scratch) -> Verdict {
+    let packed = workspace.target().join("package");
+    for old in archives(&packed)? {
+        fs::remove_file(packed.join(old))?;
+    }
+    let args = ["package", "--workspace", "--allow-dirty", "--no-verify"];
+    steps.run(workspace.cargo(args), BUILD)?;
+
+    let folder = scratch.folder().join("packages");
+    fs::create_dir_all(&folder)?;
+    let archives = archives(&packed)?;
+    let mut members = Vec::new();
+    for layer in LAYERS {
+        let archive = archive_of(layer.name, &archives)
+            .ok_or_else(|| Stop::Failed(format!("there is no package of {}", layer.name)))?;
+        unpack(steps, &packed.join(archive), &folder)?;
+        members.push((layer.name, archive.trim_end_matches(SUFFIX)));
+    }
+    scratch::write(&folder.join("Cargo.toml"), &manifest(&members))?;
+    fs::copy(workspace.root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    let mut build = workspace.cargo(["build", "--workspace"]);
+    build.current_dir(&folder).env("CARGO_TARGET_DIR", scratch.target());
+    steps.run(build, BUILD).map(drop)
+}
+
+const SUFFIX: &str = ".crate";
+
+/// The names of the packages in a folder that need not be there.
+fn archives(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.filter(|name| name.as_ref().map_or(true, |name| name.ends_with(SUFFIX))).collect()
+}
+
+fn archive_of<'a>(name: &str, archives: &'a [String]) -> Option<&'a str> {
+    let has_version = |rest: &str| rest.starts_with(|letter: char| letter.is_ascii_digit());
+    let is_its_own = |archive: &&String| {
+        let rest = archive.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(has_version)
+    };
+    archives.iter().find(is_its_own).map(String::as_str)
+}
+
+fn unpack(steps: &Steps, archive: &Path, folder: &Path) -> Verdict {
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(archive).current_dir(folder);
+    if let Err(error) = Command::new("tar").arg("--version").output()
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return Err(Stop::Skipped("tar is not installed".to_owned()));
+    }
+    steps.run(tar, EXAMPLE).map(drop)
+}
+
+/// A workspace of unpacked packages that takes each of them instead of a published one.
+fn manifest(members: &[(&str, &str)]) -> String {
+    let folders: Vec<_> = members.iter().map(|(_, folder)| folder).collect();
+    let mut text =
+        format!("[workspace]\nmembers = {folders:?}\nresolver = \"3\"\n\n[patch.crates-io]\n");
+    for (name, folder) in members {
+        text += &format!("{name} = {{ path = {folder:?} }}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_found_by_its_name() {
+        let archives = ["pool-api-0.1.0.crate", "pool-0.2.0.crate"].map(str::to_owned);
+        assert_eq!(archive_of("pool", &archives), Some("pool-0.2.0.crate"));
+        assert_eq!(archive_of("pool-api", &archives), Some("pool-api-0.1.0.crate"));
+        assert_eq!(archive_of("api", &archives), None);
+    }
+
+    #[test]
+    fn every_package_takes_the_others_from_beside_it() {
+        let text = manifest(&[("a", "a-0.1.0"), ("b", "b-0.1.0")]);
+        assert!(text.contains("members = [\"a-0.1.0\", \"b-0.1.0\"]"), "{text}");
+        assert!(text.ends_with("a = { path = \"a-0.1.0\" }\nb = { path = \"b-0.1.0\" }\n"));
+    }
 }

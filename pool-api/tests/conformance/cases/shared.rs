@@ -242,11 +242,13 @@ fn changed_beside_a_thread(method: StartMethod) -> Outcome {
     assert_eq!(see()?, [1]);
     let (hold, wait) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(move || wait.recv());
+        let other = scope.spawn(move || wait.recv());
         let refused = pool.set_shared(2);
         assert!(matches!(refused, Err(Error::ForkWithThreads { threads: 2 })), "{refused:?}");
         assert_eq!(see().expect("what was shared before"), [1]);
         drop(hold);
+        // The scope itself waits for what the thread does, not until it is gone.
+        assert!(other.join().expect("no panic").is_err());
     });
     pool.set_shared(2)?;
     assert_eq!(see()?, [2]);
