@@ -11,6 +11,8 @@ mod chunks;
 mod deaths;
 #[path = "loom/sleep.rs"]
 mod sleep;
+#[path = "loom/tidy.rs"]
+mod tidy;
 
 use loom::{cell::UnsafeCell, thread};
 use pool_ipc::board::{Board, Claim, Claimer, Description, Shape};

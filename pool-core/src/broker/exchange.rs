@@ -43,14 +43,9 @@ struct Peer {
 
 struct Question {
     number: u32,
-    about: About,
+    about: SegmentId,
     /// Whether there is an answer, and just no room for it in the socket.
     answered: bool,
-}
-
-enum About {
-    Fetch(SegmentId),
-    Kept(Vec<SegmentId>),
 }
 
 struct Registered {
@@ -125,7 +120,7 @@ impl Exchange {
         for _ in 0..MOST_AT_ONCE {
             let peer = &mut self.peers[at];
             let owner = peer.owner;
-            let question = match Request::receive(&peer.socket) {
+            let (number, about) = match Request::receive(&peer.socket) {
                 Received::Empty => return,
                 Received::Message(Request::Register { id, descriptor }) => {
                     self.register(owner, id, descriptor);
@@ -139,15 +134,13 @@ impl Exchange {
                     self.disown(dead);
                     continue;
                 }
-                Received::Message(Request::Fetch { number, id }) => (number, About::Fetch(id)),
-                Received::Message(Request::Kept { number, ids }) => (number, About::Kept(ids)),
+                Received::Message(Request::Fetch { number, id }) => (number, id),
                 Received::Message(Request::Disown { .. }) | Received::Closed => {
                     peer.gone = true;
                     return;
                 }
             };
-            let (number, about) = question;
-            let known = matches!(&about, About::Fetch(id) if self.segments.contains_key(id));
+            let known = self.segments.contains_key(&about);
             let peer = &mut self.peers[at];
             let one = peer.question.replace(Question { number, about, answered: false }).is_none();
             if !one {
@@ -164,18 +157,12 @@ impl Exchange {
     fn answer(&mut self, at: usize) {
         let peer = &self.peers[at];
         let Some(question) = &peer.question else { return };
-        let mut answer = Answer { number: question.number, errno: 0, kept: 0, descriptor: None };
+        let mut answer = Answer { number: question.number, errno: 0, descriptor: None };
         let mut descriptor = None;
-        match &question.about {
-            About::Fetch(id) => match self.segments.get(id).map(|known| &known.descriptor) {
-                Some(Ok(known)) => descriptor = Some(known.as_fd()),
-                Some(Err(errno)) => answer.errno = *errno,
-                None => answer.errno = Answer::NOBODY,
-            },
-            About::Kept(ids) => {
-                let bits = ids.iter().map(|id| u64::from(self.has(PARENT, *id)));
-                answer.kept = bits.enumerate().fold(0, |kept, (at, bit)| kept | bit << at);
-            }
+        match self.segments.get(&question.about).map(|known| &known.descriptor) {
+            Some(Ok(known)) => descriptor = Some(known.as_fd()),
+            Some(Err(errno)) => answer.errno = *errno,
+            None => answer.errno = Answer::NOBODY,
         }
         let sent = answer.send(&peer.socket, descriptor).or_else(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Err(error),
@@ -231,10 +218,6 @@ impl Exchange {
             known.by.retain(|(by, _)| *by != dead);
             !known.by.is_empty()
         });
-    }
-
-    fn has(&self, owner: u32, id: SegmentId) -> bool {
-        self.segments.get(&id).is_some_and(|known| known.by.iter().any(|(by, _)| *by == owner))
     }
 }
 
@@ -327,19 +310,6 @@ mod tests {
         assert!(fetch(&mut exchange, &parent, 2, 1).descriptor.is_some());
         say(&parent, Request::Forget { id: SegmentId(1) }, None);
         assert!(fetch(&mut exchange, &parent, 3, 1).descriptor.is_none());
-    }
-
-    #[test]
-    fn the_parent_s_segments_are_told_from_others() {
-        let mut exchange = Exchange::new().unwrap();
-        let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
-        register(&parent, 10);
-        register(&worker, 11);
-        let ids = [9, 10, 11, 12].map(SegmentId).to_vec();
-        say(&worker, Request::Kept { number: 3, ids }, None);
-        exchange.hear();
-        exchange.hear();
-        assert_eq!(answer(&worker).expect("an answer").kept, 0b10);
     }
 
     #[test]

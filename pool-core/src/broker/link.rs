@@ -33,6 +33,8 @@ const SLICE: Duration = Duration::from_millis(250);
 
 /// Gives the zygote the other end of a fresh connection.
 type Introduce = dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync;
+/// Is told which segment this process has let go.
+type Forgotten = dyn FnMut(SegmentId) + Send;
 
 /// See the module.
 pub(crate) struct BrokerLink {
@@ -40,8 +42,8 @@ pub(crate) struct BrokerLink {
     /// The process whose link this is.
     process: u32,
     introduce: Box<Introduce>,
-    /// Called when this process has let a registered segment go.
-    forgotten: Box<dyn Fn() + Send + Sync>,
+    /// Called when this process has let a registered segment go, by one thread at a time.
+    forgotten: Mutex<Box<Forgotten>>,
     connection: Mutex<Connection>,
     /// The number of the last question; one is asked at a time.
     asked: Mutex<u32>,
@@ -67,15 +69,12 @@ fn fault(error: &io::Error) -> SegmentFault {
 }
 
 impl BrokerLink {
-    pub(crate) fn new(
-        introduce: Box<Introduce>,
-        forgotten: Box<dyn Fn() + Send + Sync>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(introduce: Box<Introduce>, forgotten: Box<Forgotten>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             process: std::process::id(),
             introduce,
-            forgotten,
+            forgotten: Mutex::new(forgotten),
             connection: Mutex::new(Connection::NotYet),
             asked: Mutex::new(0),
             unsaid: Mutex::default(),
@@ -86,11 +85,6 @@ impl BrokerLink {
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
         *lock(&self.connection) = Connection::Over;
-    }
-
-    /// Which of up to 64 segments the parent still has, one bit for each.
-    pub(crate) fn kept(&self, ids: Vec<SegmentId>) -> Result<u64, SegmentFault> {
-        self.ask(|number| Request::Kept { number, ids }).map(|answer| answer.kept)
     }
 
     /// Says that the last result of a dead worker has been read.
@@ -171,11 +165,12 @@ impl BrokerLink {
         self.stuck.store(false, Relaxed);
     }
 
-    fn ask(&self, question: impl FnOnce(u32) -> Request) -> Result<Answer, SegmentFault> {
+    fn ask(&self, id: SegmentId) -> Result<Answer, SegmentFault> {
         let socket = self.socket()?;
         let mut number = lock(&self.asked);
         *number = number.wrapping_add(1);
-        self.say(&socket, &question(*number), None).map_err(|error| fault(&error))?;
+        let question = Request::Fetch { number: *number, id };
+        self.say(&socket, &question, None).map_err(|error| fault(&error))?;
         let mut patience = PATIENCE;
         loop {
             match Answer::receive(&*socket) {
@@ -249,7 +244,7 @@ impl SegmentBroker for BrokerLink {
     }
 
     fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
-        let answer = self.ask(|number| Request::Fetch { number, id })?;
+        let answer = self.ask(id)?;
         match (answer.errno, answer.descriptor) {
             (0, Some(descriptor)) => {
                 let descriptor =
@@ -271,7 +266,7 @@ impl SegmentWatcher for BrokerLink {
             Connection::NotYet | Connection::Over => return,
         };
         self.say_some_time(&socket, Request::Forget { id });
-        (self.forgotten)();
+        (*lock(&self.forgotten))(id);
     }
 
     fn is_over(&self) -> bool {

@@ -11,13 +11,9 @@ use pool_ipc::SegmentId;
 
 use crate::packets::{self, Received};
 
-/// Most segments that one question can name.
-const MOST_IDS: usize = 64;
-
-const ID: usize = size_of::<u128>();
 /// Kind and number.
 const HEAD: usize = 2 * size_of::<u32>();
-const LARGEST: usize = HEAD + MOST_IDS * ID;
+const LARGEST: usize = HEAD + size_of::<SegmentId>();
 
 /// What a process says to the zygote.
 #[derive(Debug)]
@@ -28,8 +24,6 @@ pub(super) enum Request {
     Forget { id: SegmentId },
     /// The descriptor of a segment, please.
     Fetch { number: u32, id: SegmentId },
-    /// Which of these segments does the parent still have?
-    Kept { number: u32, ids: Vec<SegmentId> },
     /// The last result of a dead worker has been read.
     Disown { owner: u32 },
 }
@@ -41,17 +35,14 @@ pub(super) struct Answer {
     pub(super) number: u32,
     /// Why there is no descriptor: an error number, or 0 if there is one.
     pub(super) errno: i32,
-    /// One bit for each segment that was named: the parent has it.
-    pub(super) kept: u64,
     pub(super) descriptor: Option<OwnedFd>,
 }
 
 const REGISTER: u32 = 1;
 const FORGET: u32 = 2;
 const FETCH: u32 = 3;
-const KEPT: u32 = 4;
-const DISOWN: u32 = 5;
-const INTRODUCTION: u32 = 6;
+const DISOWN: u32 = 4;
+const INTRODUCTION: u32 = 5;
 
 /// Says through `door` that `socket` is the zygote's end of a connection to the worker `owner`.
 pub(crate) fn introduce(door: &impl AsFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -83,10 +74,6 @@ impl Request {
             Self::Register { id, .. } => one(REGISTER, 0, *id),
             Self::Forget { id } => one(FORGET, 0, *id),
             Self::Fetch { number, id } => one(FETCH, *number, *id),
-            Self::Kept { number, ids } => {
-                let ids = ids.iter().flat_map(|id| id.0.to_ne_bytes());
-                head(KEPT, *number).into_iter().chain(ids).collect()
-            }
             Self::Disown { owner } => head(DISOWN, *owner).to_vec(),
         };
         packets::send(socket, &packet, descriptor)
@@ -100,13 +87,11 @@ impl Request {
             Received::Closed => return Received::Closed,
         };
         let (kind, number) = packet.head();
-        let ids: Vec<SegmentId> = packet.ids().collect();
-        match (kind, &ids[..]) {
-            (REGISTER, [id]) => Received::Message(Self::Register { id: *id, descriptor }),
-            (FORGET, [id]) => Received::Message(Self::Forget { id: *id }),
-            (FETCH, [id]) => Received::Message(Self::Fetch { number, id: *id }),
-            (KEPT, _) => Received::Message(Self::Kept { number, ids }),
-            (DISOWN, []) => Received::Message(Self::Disown { owner: number }),
+        match (kind, packet.id()) {
+            (REGISTER, Some(id)) => Received::Message(Self::Register { id, descriptor }),
+            (FORGET, Some(id)) => Received::Message(Self::Forget { id }),
+            (FETCH, Some(id)) => Received::Message(Self::Fetch { number, id }),
+            (DISOWN, None) => Received::Message(Self::Disown { owner: number }),
             _ => Received::Closed,
         }
     }
@@ -122,8 +107,7 @@ impl Answer {
         socket: &impl AsFd,
         descriptor: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        let packet = [&head(self.errno.cast_unsigned(), self.number)[..], &self.kept.to_ne_bytes()];
-        packets::send(socket, &packet.concat(), descriptor)
+        packets::send(socket, &head(self.errno.cast_unsigned(), self.number), descriptor)
     }
 
     /// The next answer, without waiting.
@@ -131,15 +115,7 @@ impl Answer {
         match receive(socket) {
             Received::Message((packet, descriptor)) => {
                 let (errno, number) = packet.head();
-                match packet.bytes[HEAD..packet.len].first_chunk() {
-                    Some(kept) => Received::Message(Self {
-                        number,
-                        errno: errno.cast_signed(),
-                        kept: u64::from_ne_bytes(*kept),
-                        descriptor,
-                    }),
-                    None => Received::Closed,
-                }
+                Received::Message(Self { number, errno: errno.cast_signed(), descriptor })
             }
             Received::Empty => Received::Empty,
             Received::Closed => Received::Closed,
@@ -169,9 +145,9 @@ impl Packet {
         (word(0), word(4))
     }
 
-    fn ids(&self) -> impl Iterator<Item = SegmentId> {
-        let ids = &self.bytes[HEAD..self.len];
-        ids.as_chunks::<ID>().0.iter().map(|id| SegmentId(u128::from_ne_bytes(*id)))
+    fn id(&self) -> Option<SegmentId> {
+        let id = self.bytes[HEAD..self.len].first_chunk()?;
+        Some(SegmentId(u128::from_ne_bytes(*id)))
     }
 }
 

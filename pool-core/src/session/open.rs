@@ -147,14 +147,14 @@ impl Session {
 
 /// The connection that a session makes when the first handle travels.
 fn broker_link(session: &Weak<Session>) -> Arc<BrokerLink> {
-    let (to_introduce, to_tidy) = (session.clone(), session.clone());
+    let (to_introduce, to_tell) = (session.clone(), session.clone());
     let introduce = move |socket: BorrowedFd<'_>| match to_introduce.upgrade() {
         Some(session) => session.link.connect(socket),
         None => Err(Errno::EPIPE.into()),
     };
-    let forgotten = move || {
-        if let Some(session) = to_tidy.upgrade() {
-            session.board.ask_keepers_to_tidy();
+    let forgotten = move |id| {
+        if let Some(session) = to_tell.upgrade() {
+            session.board.let_go(id);
         }
     };
     BrokerLink::new(Box::new(introduce), Box::new(forgotten))

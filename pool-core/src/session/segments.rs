@@ -78,7 +78,7 @@ impl Session {
     fn tell_owner(&self, hub: &mut Hub, slot: usize) {
         let owner = hub.on_the_way.of_slots.remove(&slot);
         if let Some(place) = owner.and_then(|owner| hub.engine.place_of(owner)) {
-            self.board.ask_to_tidy(place);
+            self.board.nudge(place);
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     end_if_forked(&run.desk.mark);
     results.finish(run.desk, run.claim);
     if run.what.manifest.is_some() || run.what.context_manifest.is_some() {
-        run.desk.keep_segments();
+        run.desk.say_what_is_kept();
     }
     match outcome {
         Ok(Ok(())) => run.end = End::Complete,

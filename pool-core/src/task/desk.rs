@@ -29,8 +29,10 @@ pub(crate) struct Desk {
     /// Segments of handles in results that the parent has not read yet.
     lent_segments: Vec<LentSegments>,
     keeper: Arc<Keeper>,
-    /// How often this worker has been asked to tidy when it did so last.
-    tidied: u32,
+    /// Whether this worker keeps segments in case they come again, as the board says.
+    keeps: bool,
+    /// How many segments the parent had let go when this worker looked last.
+    let_go: u64,
     /// Reads as this incarnation, and as 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
     /// What the pool shares.
@@ -81,7 +83,8 @@ impl Desk {
             lent: VecDeque::new(),
             lent_segments: Vec::new(),
             keeper,
-            tidied: 0,
+            keeps: false,
+            let_go: 0,
             bytes_per_result: 0,
         }
     }
@@ -125,26 +128,45 @@ impl Desk {
         self.lent_segments.retain(|lent| !board.was_released(lent.slot, lent.generation));
     }
 
-    /// Keeps the segments of the handles in the results until the parent has read those. Whoever releases the slot asks this
-    /// worker to tidy.
+    /// Keeps the segments of the handles in the results until the parent has read those. Whoever releases the slot nudges this
+    /// worker.
     #[inline]
     pub(super) fn lend_segments(&mut self, claim: &Claim) {
         if !self.encoder.segments().is_empty() {
             let (slot, generation) = (claim.slot(), claim.generation());
             let segments = self.encoder.take_segments();
+            self.reclaim_segments();
             self.lent_segments.push(LentSegments { slot, generation, segments });
         }
     }
 
-    /// Sees which segments this worker need not keep any more, if it was asked to since the last time.
+    /// Lets go of the segments that the parent has let go since the last time.
+    #[inline]
     pub(crate) fn tidy(&mut self) {
-        let asked = self.claimer.asked_to_tidy();
-        if self.tidied != asked {
-            self.tidied = asked;
-            self.reclaim_segments();
-            self.context.tidy();
-            self.keeper.tidy();
-            self.claimer.set_keeps(!self.keeper.is_empty());
+        if self.keeps {
+            self.tidy_now();
+        }
+    }
+
+    #[cold]
+    fn tidy_now(&mut self) {
+        let news = self.claimer.let_go_since(&mut self.let_go);
+        if news.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        let gone = |id| news.as_ref().is_none_or(|news| news.contains(&id));
+        self.context.let_go(gone);
+        self.keeper.let_go(gone);
+        self.say_what_is_kept();
+    }
+
+    /// Says on the board whether this worker keeps segments: before it reports the chunk that came with them, so before the parent
+    /// lets go of them.
+    pub(super) fn say_what_is_kept(&mut self) {
+        let keeps = self.context.keeps() || !self.keeper.is_empty();
+        if self.keeps != keeps {
+            self.keeps = keeps;
+            self.claimer.set_keeps(keeps);
         }
     }
 
@@ -154,13 +176,6 @@ impl Desk {
         let (base, len) = self.items;
         // SAFETY: the parent's arena, which stays mapped.
         unsafe { manifest.read(base, len) }.unwrap_or_default()
-    }
-
-    /// Says on the board that this worker keeps segments, before the parent lets go of them.
-    #[cold]
-    pub(super) fn keep_segments(&mut self) {
-        self.tidy();
-        self.claimer.set_keeps(!self.keeper.is_empty());
     }
 
     /// A block of `wanted` bytes, or of at least `needed` if there is no room for more.

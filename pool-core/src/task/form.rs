@@ -102,8 +102,8 @@ pub(crate) struct ContextCell {
     /// The segments that its handles need.
     pub(crate) segments: Vec<SegmentId>,
     decoded: Option<(u64, Box<dyn Any>)>,
-    /// Whether there are handles in the one that is decoded.
-    has_handles: bool,
+    /// The segments of the one that is decoded.
+    held: Vec<SegmentId>,
 }
 
 impl ContextCell {
@@ -111,7 +111,7 @@ impl ContextCell {
     fn get<C: Wire>(&mut self, decoder: &mut Decoder) -> Result<&C, WireFault> {
         if self.decoded.as_ref().is_none_or(|(id, _)| *id != self.wanted) {
             self.decoded = None;
-            self.has_handles = !self.segments.is_empty();
+            self.held.clone_from(&self.segments);
             let (base, room) = self.bytes.ok_or(WireFault::Invalid)?;
             // SAFETY: the parent's arena is mapped for the life of the worker, and the block of a
             // context is not used again before every chunk that names it has ended.
@@ -125,9 +125,15 @@ impl ContextCell {
         decoded.ok_or(WireFault::Invalid)
     }
 
-    /// Gives up a context that keeps shared objects alive, maybe longer than anybody wants it.
-    pub(crate) fn tidy(&mut self) {
-        if std::mem::take(&mut self.has_handles) {
+    /// Whether there are handles in the context that is decoded.
+    pub(crate) fn keeps(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Gives up a context that keeps a segment which the parent has let go: its job is over.
+    pub(crate) fn let_go(&mut self, gone: impl Fn(SegmentId) -> bool) {
+        if self.held.iter().any(|id| gone(*id)) {
+            self.held.clear();
             let decoded = self.decoded.take();
             // A drop of the user's that panics must not take the worker along.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(decoded))) {

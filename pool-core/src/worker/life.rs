@@ -110,7 +110,7 @@ impl Worker {
         }
         let (door, incarnation) = (fds.door, papers.incarnation);
         let introduce = move |socket: BorrowedFd<'_>| broker::introduce(&door, incarnation, socket);
-        let keeper = Keeper::new(BrokerLink::new(Box::new(introduce), Box::new(|| {})));
+        let keeper = Keeper::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
@@ -134,6 +134,7 @@ impl Worker {
             }
             let claim = self.desk.claimer.claim().or_else(|| self.wait());
             if let Some(claim) = claim {
+                self.desk.tidy();
                 self.run(claim);
             }
         }

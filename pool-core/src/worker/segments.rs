@@ -1,7 +1,7 @@
 //! Segments that a worker was sent handles to.
 //!
 //! Invariant: a segment that was fetched stays mapped as long as the parent has it, so that one which comes with every item is fetched
-//! once. Soon after the parent has let it go, so has this worker, unless a task keeps a handle.
+//! once. Between two chunks this worker lets go what the parent has let go, unless a task keeps a handle.
 
 use std::{
     collections::VecDeque,
@@ -15,6 +15,8 @@ use crate::broker::BrokerLink;
 
 /// Segments that are kept: each takes a descriptor and a mapping.
 const MOST_KEPT: usize = 32;
+/// Bytes of all of them, if it is more than one: what the parent lets go during a long task stays as long.
+const MOST_BYTES: usize = 1 << 30;
 
 /// See the module.
 pub(crate) struct Keeper {
@@ -38,16 +40,10 @@ impl Keeper {
     }
 
     /// Lets go what the parent has let go.
-    pub(crate) fn tidy(&self) {
+    pub(crate) fn let_go(&self, gone: impl Fn(SegmentId) -> bool) {
         let kept = std::mem::take(&mut *self.kept());
-        if kept.is_empty() {
-            return;
-        }
-        let ids = kept.iter().map(SharedSegment::id).collect();
-        // A zygote that does not answer knows of none.
-        let bits = self.link.kept(ids).unwrap_or(0);
-        let still = kept.into_iter().enumerate().filter(|(at, _)| bits & 1 << at != 0);
-        self.kept().extend(still.map(|(_, segment)| segment));
+        let still = kept.into_iter().filter(|segment| !gone(segment.id())).collect();
+        *self.kept() = still;
     }
 }
 
@@ -60,15 +56,20 @@ impl SegmentBroker for Keeper {
         let mut found = self.link.fetch(id);
         if matches!(found, Err(SegmentFault::Os(_))) {
             // Descriptors or addresses may be used up.
-            self.kept().clear();
+            self.let_go(|_| true);
             found = self.link.fetch(id);
         }
         let segment = found?;
         let mut kept = self.kept();
-        let oldest = if kept.len() < MOST_KEPT { None } else { kept.pop_front() };
         kept.push_back(segment.clone());
-        drop(kept); // before the oldest is unmapped
-        drop(oldest);
+        let mut bytes: usize = kept.iter().map(SharedSegment::len).sum();
+        let mut oldest = Vec::new();
+        while kept.len() > MOST_KEPT || (bytes > MOST_BYTES && kept.len() > 1) {
+            let segment = kept.pop_front().expect("there are several");
+            bytes -= segment.len();
+            oldest.push(segment);
+        }
+        drop(kept); // before the oldest are unmapped
         Ok(segment)
     }
 }

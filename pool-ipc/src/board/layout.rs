@@ -48,6 +48,18 @@ pub(super) struct Header {
     pub(super) publisher: Line<PublisherSleep>,
     /// One bit per place: its claimer sleeps, or is about to.
     pub(super) sleepers: Line<[AtomicU64; MASK_WORDS]>,
+    /// Segments that the publisher has let go.
+    pub(super) let_go: Line<LetGo>,
+}
+
+/// How many of them can be told.
+pub(super) const LET_GO: usize = if cfg!(loom) { 2 } else { 64 };
+
+#[repr(C)]
+pub(super) struct LetGo {
+    pub(super) count: AtomicU64,
+    /// Halves of 128 bits.
+    pub(super) ids: [[AtomicU64; 2]; LET_GO],
 }
 
 #[repr(C)]
@@ -79,8 +91,6 @@ pub(super) struct Orders {
     pub(super) bell: AtomicU32,
     /// Not 0: the incarnation that shall end after what it has in hand.
     pub(super) leave: AtomicU32,
-    /// Counted up when the claimer shall see which segments it need not keep any more.
-    pub(super) tidy: AtomicU32,
 }
 
 /// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer.
@@ -122,5 +132,6 @@ const _: () = {
     assert!(offset_of!(Row, orders) == 128);
     assert!(offset_of!(Header, publisher) == 256);
     assert!(offset_of!(Header, sleepers) == 384);
-    assert!(size_of::<Header>() == 384 + MAX_PLACES / 8);
+    assert!(offset_of!(Header, let_go) == 384 + MAX_PLACES / 8);
+    assert!(size_of::<Header>() == offset_of!(Header, let_go) + 128 + LET_GO * 16);
 };

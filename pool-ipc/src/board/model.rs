@@ -1,7 +1,7 @@
 //! A board in private memory, made of the model checker's atomics.
 
 use super::{
-    layout::{Header, Line, Orders, PublisherSleep, Row, Shape, Slot},
+    layout::{Header, LetGo, Line, Orders, PublisherSleep, Row, Shape, Slot},
     table::Board,
 };
 use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
@@ -44,11 +44,7 @@ fn row() -> Row {
         incarnation: AtomicU32::new(0),
         keeps: AtomicU32::new(0),
         stage: AtomicU32::new(0),
-        orders: Line(Orders {
-            bell: AtomicU32::new(0),
-            leave: AtomicU32::new(0),
-            tidy: AtomicU32::new(0),
-        }),
+        orders: Line(Orders { bell: AtomicU32::new(0), leave: AtomicU32::new(0) }),
     }
 }
 
@@ -62,6 +58,7 @@ pub(super) fn leaked(shape: Shape) -> Board {
             wanted: AtomicI64::new(0),
         }),
         sleepers: Line(std::array::from_fn(|_| zero())),
+        let_go: Line(LetGo { count: zero(), ids: std::array::from_fn(|_| [zero(), zero()]) }),
     };
     let rings =
         (0..(shape.places + 1) * shape.slots).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();

@@ -123,7 +123,6 @@ impl Board {
     }
 
     /// Whether `place` has its bit set: nobody has woken it since it went to sleep.
-    #[cfg(loom)]
     #[must_use]
     pub fn sleeps(&self, place: u32) -> bool {
         self.header.sleepers.0[place as usize / 64].load(SeqCst) & 1 << (place % 64) != 0

@@ -1,48 +1,113 @@
-//! How a claimer learns that what it keeps is not needed any more: segments of results that were read, and segments that it keeps in
-//! case they come again.
+//! How a claimer learns that what it keeps is not needed any more: segments that it has in case they come again, and what it has lent.
 //!
-//! Invariant: a claimer that reads the count, then looks what it may let go, and sleeps only as long as its bell is what it was
-//! before, misses nothing. Both counts go up, then the sleeper is woken.
+//! Invariant: an identity stands in the ring before it is counted, and a claimer that was overtaken by the ring keeps nothing. One that
+//! says that it keeps segments, then looks at the count, and sleeps only as long as its bell is what it was before, misses nothing.
 
-use super::{claimer::Claimer, table::Board};
-use crate::primitive::Ordering::SeqCst;
+use pool_shm::SegmentId;
+
+use super::{
+    claimer::Claimer,
+    layout::{LET_GO, LetGo},
+    table::Board,
+};
+use crate::primitive::{
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    wake,
+};
 
 impl Board {
-    /// Asks the claimer at `place` to see what it need not keep.
-    pub fn ask_to_tidy(&self, place: usize) {
-        if let Some(row) = self.rows.get(place) {
-            row.orders.0.tidy.fetch_add(1, SeqCst);
-            self.ring_bell(place);
+    /// Says that the publisher has let a segment go, and wakes the claimers that keep any. One thread at a time.
+    pub fn let_go(&self, id: SegmentId) {
+        let LetGo { count, ids } = &self.header.let_go.0;
+        let before = count.load(Relaxed);
+        let [low, high] = &ids[(before % LET_GO as u64) as usize];
+        // Release: pairs with the Acquire in `let_go_since`; whoever reads this sees the count of what it replaces.
+        low.store(id.0 as u64, Release);
+        high.store((id.0 >> 64) as u64, Release);
+        // SeqCst (so Release): with the loads that follow, the store–load pair of `set_keeps` and `let_go_since`.
+        count.swap(before.wrapping_add(1), SeqCst);
+        for (place, row) in self.rows.iter().enumerate() {
+            if row.keeps.load(SeqCst) != 0 {
+                self.nudge(place);
+            }
         }
     }
 
-    /// Asks all claimers that keep segments.
-    pub fn ask_keepers_to_tidy(&self) {
-        for (place, row) in self.rows.iter().enumerate() {
-            // SeqCst: the message that made a claimer keep the segment ended before it was let go here.
-            if row.keeps.load(SeqCst) != 0 {
-                self.ask_to_tidy(place);
+    /// Ends the sleep of the claimer at `place`, which may be able to let go of something.
+    pub fn nudge(&self, place: usize) {
+        if let Some(row) = self.rows.get(place) {
+            // SeqCst, both: a claimer that says only now that it sleeps finds the bell rung.
+            row.orders.0.bell.fetch_add(1, SeqCst);
+            if self.sleeps(place as u32) {
+                wake(&row.orders.0.bell);
             }
         }
     }
 }
 
 impl Claimer {
-    /// How often this claimer's place was asked to tidy.
-    #[inline]
-    #[must_use]
-    pub fn asked_to_tidy(&self) -> u32 {
-        self.row().orders.0.tidy.load(SeqCst)
-    }
-
-    /// Says whether this claimer keeps segments.
+    /// Says whether this claimer keeps segments. To be said before the chunk is reported that made it keep the first one.
     pub fn set_keeps(&self, keeps: bool) {
         self.row().keeps.store(u32::from(keeps), SeqCst);
     }
 
-    /// What the bell is at, for [`sleep`](Claimer::sleep): whatever is asked from now on ends that sleep.
+    /// What the bell is at, for [`sleep`](Claimer::sleep): whatever is said from now on ends that sleep.
     #[must_use]
     pub fn bell(&self) -> u32 {
         self.row().orders.0.bell.load(SeqCst)
+    }
+
+    /// The segments that the publisher has let go since the count was `seen`, which moves on; `None` if they were too many
+    /// to tell.
+    pub fn let_go_since(&self, seen: &mut u64) -> Option<Vec<SegmentId>> {
+        let LetGo { count, ids } = &self.board().header.let_go.0;
+        let now = count.load(SeqCst);
+        let since = std::mem::replace(seen, now);
+        let news = now.wrapping_sub(since);
+        if news >= LET_GO as u64 {
+            return None;
+        }
+        let id = |nth: u64| {
+            let [low, high] = &ids[(since.wrapping_add(nth) % LET_GO as u64) as usize];
+            // Acquire: pairs with the Release in `let_go`.
+            let (low, high) = (low.load(Acquire), high.load(Acquire));
+            SegmentId(u128::from(high) << 64 | u128::from(low))
+        };
+        let found: Vec<SegmentId> = (0..news).map(id).collect();
+        // The first of them may have been replaced meanwhile, or is being replaced.
+        let written = count.load(SeqCst).wrapping_sub(since);
+        (written < LET_GO as u64).then_some(found)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::board::Shape;
+
+    #[test]
+    fn each_claimer_is_told_once_or_that_there_were_too_many() {
+        let shape = Shape { places: 2, slots: 1 };
+        let segment = pool_shm::Segment::create("board", shape.bytes() as u64).unwrap();
+        let board = Board::new(Arc::new(segment.map().unwrap()), shape);
+        let [one, two] = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 1));
+        let ids = |range: std::ops::Range<u128>| Some(range.map(|n| SegmentId(n << 60)).collect());
+        let (mut by_one, mut by_two) = (0, 0);
+        one.set_keeps(true);
+        let bells = (one.bell(), two.bell());
+        for n in 0..3 {
+            board.let_go(SegmentId(n << 60));
+        }
+        assert_eq!((one.bell(), two.bell()), (bells.0 + 3, bells.1));
+        assert_eq!(one.let_go_since(&mut by_one), ids(0..3));
+        assert_eq!(one.let_go_since(&mut by_one), ids(0..0));
+        for n in 3..LET_GO as u128 + 2 {
+            board.let_go(SegmentId(n << 60));
+        }
+        assert_eq!(one.let_go_since(&mut by_one), ids(3..LET_GO as u128 + 2));
+        assert_eq!(two.let_go_since(&mut by_two), None);
+        assert_eq!(two.let_go_since(&mut by_two), ids(0..0));
     }
 }

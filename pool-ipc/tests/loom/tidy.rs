@@ -1,0 +1,50 @@
+//! What the publisher lets go is told to whoever keeps it, whole and in order, or it is said that not all could be told.
+
+use pool_ipc::{SegmentId, board::SeqCstAs};
+
+use super::{board, claimer};
+
+/// An identity whose halves differ, and from those of all others.
+fn id(number: u64) -> SegmentId {
+    SegmentId(u128::from(number) << 64 | u128::from(number + 100))
+}
+
+#[test]
+fn identities_are_read_whole_though_the_ring_goes_round() {
+    loom::model(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, |me| {
+            let mut seen = 0;
+            let mut told = 0;
+            for _ in 0..2 {
+                let before = seen;
+                if let Some(news) = me.let_go_since(&mut seen) {
+                    let expected: Vec<_> = (before..seen).map(id).collect();
+                    assert_eq!(news, expected);
+                    told += news.len();
+                }
+            }
+            told
+        });
+        for number in 0..3 {
+            board.let_go(id(number));
+        }
+        assert!(worker.join().unwrap() <= 3);
+    });
+}
+
+#[test]
+fn a_keeper_that_sleeps_is_rung_for() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, |me| {
+            let bell = me.bell();
+            me.set_keeps(true);
+            let knows = me.let_go_since(&mut 0).is_none_or(|news| !news.is_empty());
+            (me, bell, knows)
+        });
+        board.let_go(id(1));
+        let (me, bell, knows) = worker.join().unwrap();
+        assert!(knows || me.bell() != bell, "asleep beside news");
+    });
+}
