@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, time::Duration};
 
 use pool_affinity::CpuIds;
-use pool_core::{ForkBesideThreads, Pool, PoolOptions, Shared, StartMethod};
+use pool_core::{ForkBesideThreads, Pool, PoolOptions, Shared, StartMethod, Starting, WorkerLife};
 use pool_ipc::Wire;
 
 use crate::{Result, View, WorkerPool};
@@ -94,6 +94,45 @@ impl Builder {
 
     fn sharing<S>(mut self, shared: Shared) -> Builder<S> {
         self.options.shared = shared;
+        Builder { options: self.options, types: PhantomData }
+    }
+}
+
+/// The state of a worker is made from what is shared, so it comes behind that; and it comes once.
+impl<S: Send + Sync + 'static> Builder<S> {
+    /// Gives every worker a state of its own: what `function` returns. It is called once in a worker's life, before its first
+    /// chunk, whatever call that belongs to (but [`Tasks::map_scoped`](crate::Tasks::map_scoped), whose closures see no worker); a
+    /// worker that gets no task never calls it. Tasks of [`Tasks::map_with`](crate::Tasks::map_with) have the state as
+    /// `w.state`. It lives as long as its worker, over all calls, and is never in two threads.
+    ///
+    /// Where it panics, ends its process or takes too long, calls are
+    /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed); the next call tries again. A task that panics leaves the state as it was at that moment.
+    ///
+    /// ```
+    /// use pool_api::WorkerPool;
+    ///
+    /// struct Counter { worker: u32, seen: u64 }
+    ///
+    /// let pool = WorkerPool::builder()
+    ///     .n_jobs(2)
+    ///     .shared(100u64)
+    ///     .worker_init(|w| Counter { worker: w.id(), seen: *w.shared })
+    ///     .build()?;
+    /// let seen = pool.tasks(0..10u64).map_with(|w, x| {
+    ///     w.state.seen += 1;
+    ///     (w.state.worker == w.id(), w.state.seen > x)
+    /// })?;
+    /// assert_eq!(seen, [(true, true); 10]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// What is shared comes before it, since it sees that:
+    ///
+    /// ```compile_fail,E0599
+    /// pool_api::WorkerPool::builder().worker_init(|w| w.id()).shared(7u64);
+    /// ```
+    pub fn worker_init<W: 'static>(mut self, function: fn(&Starting<'_, S>) -> W) -> Builder<S, W> {
+        self.options.life = WorkerLife::init(function);
         Builder { options: self.options, types: PhantomData }
     }
 }

@@ -12,6 +12,7 @@ mod options;
 mod pool;
 mod sharing;
 mod tasks;
+mod tasks_on_worker;
 mod tasks_with;
 
 pub use builder::Builder;
@@ -22,7 +23,7 @@ pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
     CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError,
-    Process, StartMethod, TaskError, TryError, Worker, init,
+    Process, StartMethod, Starting, TaskError, TryError, Worker, init,
 };
 pub use pool_ipc::{
     SealError, SegmentFault, SharedObject, SharedObject as View, Wire, WireFault, rkyv, wire,

@@ -3,8 +3,7 @@
 use std::marker::PhantomData;
 
 use pool_core::{
-    CancelToken, Form, Job, JobOptions, OnWorker, Plain, Pool, Portable, TaskError, TryError,
-    Viewing, Worker,
+    CancelToken, Form, Job, JobOptions, Plain, Pool, Portable, TaskError, TryError, Viewing,
 };
 use pool_ipc::{Wire, rkyv::Archive};
 
@@ -70,7 +69,7 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     }
 
     /// Lets other threads and signal handlers end this call: once the token is pulled, what has not begun is taken back, running
-    /// items see [`Worker::is_cancelled`], and the call is [`Error::Cancelled`](crate::Error::Cancelled). One token may be given to
+    /// items see [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the call is [`Error::Cancelled`](crate::Error::Cancelled). One token may be given to
     /// many calls; one that was pulled before refuses the call before anything starts. An iterator notices it when it is asked
     /// for its next value, and no call does while it waits in its own input.
     ///
@@ -104,7 +103,7 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         TasksWith { pool: self.pool, items: self.items, options: self.options, context }
     }
 
-    fn job<F>(self, f: F::Function, lazy: bool) -> Result<Job<F, I>>
+    pub(crate) fn job<F>(self, f: F::Function, lazy: bool) -> Result<Job<F, I>>
     where
         F: Portable + Form<Item = I::Item, Context = ()>,
     {
@@ -235,17 +234,5 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// ForkServer.
     pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>> {
         self.pool.map_scoped(self.items, &f, &self.options)
-    }
-}
-
-impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static> Tasks<'_, I, S, ()> {
-    /// As [`Tasks::map`], with the worker that runs the task: its id, and what the pool shares.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tasks::map`]; [`Error::SharedFailed`](crate::Error::SharedFailed) and
-    /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads).
-    pub fn map_with<R: Wire>(self, f: fn(&mut Worker<'_, S, ()>, I::Item) -> R) -> Result<Vec<R>> {
-        self.job::<OnWorker<S, I::Item, R>>(f, false)?.values(true)
     }
 }

@@ -60,6 +60,13 @@ pub enum Error {
     },
     /// A function that was to run at the start of every worker panicked or ended its process. The next call tries again.
     WorkerStartFailed(Cause),
+    /// A worker's `worker_init` panicked, ended its process, or took too long. The next call tries again.
+    WorkerInitFailed {
+        /// The worker's id.
+        worker: u32,
+        /// Why.
+        cause: Cause,
+    },
     /// One encoded item is larger than the arena's limit. Raise `arena_limit` or send less.
     ItemTooLarge {
         /// Bytes of the encoded item.
@@ -293,6 +300,9 @@ impl fmt::Display for Error {
             ),
             Self::WorkerStartFailed(cause) => {
                 write!(f, "a function for the start of every worker failed: {cause}")
+            }
+            Self::WorkerInitFailed { worker, cause } => {
+                write!(f, "worker_init of worker {worker} failed: {cause}")
             }
             Self::ItemTooLarge { bytes, limit } => {
                 write!(f, "an encoded item takes {bytes} bytes, the arena limit is {limit}")

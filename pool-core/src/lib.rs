@@ -21,6 +21,7 @@ mod cancel;
 mod engine;
 mod error;
 mod job;
+mod life;
 mod packets;
 mod pool;
 mod process;
@@ -39,11 +40,12 @@ pub use birth::init;
 pub use cancel::CancelToken;
 pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
+pub use life::WorkerLife;
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};
 pub use process::Process;
 pub use shared::Shared;
 pub use start::{ParseStartMethodError, StartMethod};
-pub use task::{Form, OnWorker, Plain, Portable, Viewing, WithContext, Worker};
+pub use task::{Form, OnWorker, Plain, Portable, Starting, Viewing, WithContext, Worker};
 
 /// Where a fresh copy of the executable begins, instead of in `main`.
 pub(crate) fn birth_entry(birth: birth::Birth) -> ! {

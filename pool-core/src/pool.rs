@@ -21,6 +21,7 @@ use crate::job::ThreadLane;
 use crate::{
     error::{Error, OrResources},
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
+    life::WorkerLife,
     session,
     shared::{Shared, SharedType, SharedValue, Source},
     start::{Crew, CrewPlan, StartMethod, start_of},
@@ -61,8 +62,9 @@ impl Pool {
         if plan.method != StartMethod::Threads {
             session::reservation(plan.n_jobs)?;
             plan.first_offsets()?;
+            plan.life.papers()?;
         }
-        let sharing = Sharing::new(options.shared.clone(), plan.method)?;
+        let sharing = Sharing::new(options.shared.clone(), &plan)?;
         let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
@@ -95,6 +97,7 @@ impl Pool {
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
+        self.plan.life.check_state(F::keeps())?;
         #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
         let (crew, shared) = self.crew(F::shares())?;
         if is_inside(crew.id(), Some(Inside::View)) {
@@ -143,9 +146,10 @@ impl Pool {
         let workers = self.plan.n_jobs;
         match method {
             StartMethod::Fork => {
+                // Its workers see nothing but the closure.
+                let plan = CrewPlan { life: WorkerLife::plain(), ..self.plan.clone() };
                 #[allow(irrefutable_let_patterns)]
-                let Crew::Processes(session) =
-                    start_of(method)?.open(&self.plan, &Source::Nothing)?
+                let Crew::Processes(session) = start_of(method)?.open(&plan, &Source::Nothing)?
                 else {
                     unreachable!("fork makes processes");
                 };
@@ -220,7 +224,7 @@ impl Pool {
     pub fn share(&self, shared: Shared) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         let (method, start) = (self.plan.method, start_of(self.plan.method)?);
-        let sharing = Sharing::new(shared, method)?;
+        let sharing = Sharing::new(shared, &self.plan)?;
         if start.is_eager() {
             start.check(&self.plan)?;
         }

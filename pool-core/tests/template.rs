@@ -61,7 +61,7 @@ fn pool(method: StartMethod, build: fn() -> u64) -> Pool {
     Pool::build(&options).expect("a pool")
 }
 
-type SharedJob<I> = Job<OnWorker<u64, u64, u64>, I>;
+type SharedJob<I> = Job<OnWorker<u64, (), u64, u64>, I>;
 
 /// A call whose tasks see what is shared.
 fn sums<I: Iterator<Item = u64>>(pool: &Pool, items: I) -> Result<SharedJob<I>, Error> {

@@ -74,7 +74,8 @@ impl<F: Form> ThreadLane<F> {
             return Err(Error::NestedUse);
         }
         let job = ThreadJob::open(&crew, options.cancel.clone(), lazy)?;
-        let given = Given { context: Arc::new(context), shared };
+        // A closure with captures sees nothing of its worker.
+        let given = Given { context: Arc::new(context), shared, begins: !borrows };
         let arrived = VecDeque::new();
         Ok(Self { crew, job, function, given, next_index: 0, arrived, borrows })
     }

@@ -9,6 +9,7 @@ use pool_affinity::CpuIds;
 
 use crate::{
     error::Error,
+    life::WorkerLife,
     shared::Shared,
     start::{CrewPlan, StartMethod},
 };
@@ -35,6 +36,8 @@ pub struct PoolOptions {
     pub shared_timeout: Option<Duration>,
     /// Called in every worker before anything else, in this order.
     pub at_worker_start: Vec<fn()>,
+    /// What every worker calls before its first chunk, and what it keeps from task to task.
+    pub life: WorkerLife,
 }
 
 impl Default for PoolOptions {
@@ -49,6 +52,7 @@ impl Default for PoolOptions {
             shared: Shared::nothing(),
             shared_timeout: None,
             at_worker_start: Vec::new(),
+            life: WorkerLife::plain(),
         }
     }
 }
@@ -100,6 +104,7 @@ impl PoolOptions {
             fork_beside_threads: self.fork_beside_threads.is_some(),
             first: self.at_worker_start.clone(),
             shared_timeout: self.shared_timeout,
+            life: self.life,
         })
     }
 }

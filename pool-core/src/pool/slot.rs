@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     session::Session,
     shared::{Shared, SharedType, Source},
-    start::{Crew, StartMethod},
+    start::{Crew, CrewPlan, StartMethod},
 };
 
 /// See the module.
@@ -35,9 +35,11 @@ enum Retired {
 }
 
 impl Sharing {
-    pub(super) fn new(shared: Shared, method: StartMethod) -> Result<Self, Error> {
-        let (kind, source) = (shared.kind(), shared.prepare(method)?);
-        if method != StartMethod::Threads {
+    pub(super) fn new(shared: Shared, plan: &CrewPlan) -> Result<Self, Error> {
+        let kind = shared.kind();
+        plan.life.check_shared(kind)?;
+        let source = shared.prepare(plan.method)?;
+        if plan.method != StartMethod::Threads {
             source.papers(None)?; // a function that no process would find is refused here
         }
         Ok(Self { kind, source })

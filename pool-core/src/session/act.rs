@@ -172,11 +172,13 @@ impl Session {
     /// A worker could not be started: if there is none at all, the jobs cannot go on.
     pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
         let arena = hub.arenas.remove(&incarnation);
+        let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
         hub.engine.vacate(incarnation, false);
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
         {
-            return self.did_not_come_up(hub, incarnation, failure);
+            let fatal = Fatal::Start(failure, worker);
+            return self.did_not_come_up(hub, incarnation, &fatal, &[]);
         }
         if hub.engine.workers().next().is_none() {
             self.fail_all(hub, &Fatal::NotStarted(errno), |_| true);

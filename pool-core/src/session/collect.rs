@@ -9,6 +9,7 @@ use pool_ipc::{
 
 use super::hub::{Fatal, Hub, Inbox, Session, State};
 use crate::{
+    engine::JobId,
     engine::Why,
     error::{Cause, ExitStatus},
     shared::{Stage, StartFailure},
@@ -120,13 +121,16 @@ impl Session {
         let status = ExitStatus::from_wait(raw);
         self.collect(hub);
         let published: Vec<_> =
-            hub.engine.published().map(|(slot, chunk)| (slot, chunk.in_hand)).collect();
-        for (slot, in_hand) in published {
+            hub.engine.published().map(|(slot, chunk)| (slot, chunk.job, chunk.in_hand)).collect();
+        // Jobs of which it had a chunk.
+        let mut served = Vec::new();
+        for (slot, job, in_hand) in published {
             match self.board.slot_state(slot) {
                 SlotState::Done(owner) if owner == incarnation => {
                     self.finished(hub, slot, incarnation);
                 }
                 SlotState::Claimed(owner) if owner == incarnation => {
+                    served.push(job);
                     let outcome = self.board.outcome(slot);
                     let Progress { begun, .. } = outcome.progress;
                     self.tell_ended(hub, slot, incarnation, outcome, Why::Died { begun, status });
@@ -148,6 +152,7 @@ impl Session {
         self.lose_in_hand(hub, None, incarnation, status);
         // Results that were delivered keep the arena by their own count.
         self.act(hub);
+        let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
         let (ready, failure) = self.how_far(hub, incarnation, raw);
         let arena = hub.arenas.remove(&incarnation);
         if segments && let Some(arena) = arena {
@@ -156,7 +161,8 @@ impl Session {
         hub.engine.vacate(incarnation, ready);
         if hub.state.staffs() {
             if let Some(failure) = failure {
-                self.did_not_come_up(hub, incarnation, failure);
+                let fatal = Fatal::Start(failure, worker);
+                self.did_not_come_up(hub, incarnation, &fatal, &served);
             } else if hub.engine.is_barren() {
                 let how = Fatal::WorkersDie(stillbirth(status));
                 self.fail_all(hub, &how, |_| true);
@@ -178,10 +184,21 @@ impl Session {
         (false, Some(left.unwrap_or(StartFailure::ended(stage, raw))))
     }
 
-    /// A worker could not come up, and another one would not either: calls that it was started for end.
-    pub(super) fn did_not_come_up(&self, hub: &mut Hub, incarnation: u32, failure: StartFailure) {
-        let fatal = Fatal::Start(failure);
-        self.fail_all(hub, &fatal, |inbox| inbox.first_incarnation <= incarnation);
+    /// A worker could not come up, and another one would not either: calls that it was started for end, and those of which
+    /// it had a chunk.
+    pub(super) fn did_not_come_up(
+        &self,
+        hub: &mut Hub,
+        incarnation: u32,
+        fatal: &Fatal,
+        served: &[JobId],
+    ) {
+        for job in served {
+            if let Some(inbox) = hub.inboxes.get_mut(*job) {
+                inbox.fatal.get_or_insert_with(|| fatal.clone());
+            }
+        }
+        self.fail_all(hub, fatal, |inbox| inbox.first_incarnation <= incarnation);
         // Calls that began since then try again.
         if hub.state.staffs() && hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
             self.staff(hub);

@@ -111,7 +111,8 @@ pub(crate) enum Fatal {
     Cancelled,
     WorkersDie(String),
     NotStarted(i32),
-    Start(StartFailure),
+    /// The worker at this place did not come up.
+    Start(StartFailure, u32),
 }
 
 /// What a job finds in its inbox.
@@ -151,7 +152,7 @@ impl From<Fatal> for Error {
             Fatal::Terminated => Self::Terminated,
             Fatal::Cancelled => Self::Cancelled,
             Fatal::WorkersDie(how) => Self::WorkersDie(how),
-            Fatal::Start(failure) => failure.into(),
+            Fatal::Start(failure, worker) => failure.into_error(worker),
             Fatal::NotStarted(errno) => Self::Resources {
                 what: "starting a worker process",
                 source: std::io::Error::from_raw_os_error(errno).into(),

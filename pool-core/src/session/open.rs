@@ -91,6 +91,7 @@ impl Session {
             cpus: plan.cpus.iter().map(|cpus| cpus.copied()).collect(),
             first: plan.first_offsets()?,
             shared: shared.papers(plan.shared_timeout)?,
+            life: plan.life.papers()?,
         };
         let fds = ZygoteFds {
             control: theirs,

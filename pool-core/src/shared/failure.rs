@@ -29,6 +29,8 @@ wire! {
         AtWorkerStart,
         /// Making the shared value.
         Shared,
+        /// The user's `worker_init`.
+        Init,
     }
 
     /// What went wrong.
@@ -82,11 +84,13 @@ impl Stage {
         match self {
             Self::AtWorkerStart => 1,
             Self::Shared => 2,
+            Self::Init => 3,
         }
     }
 
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        [Self::AtWorkerStart, Self::Shared].into_iter().find(|stage| stage.number() == number)
+        let all = [Self::AtWorkerStart, Self::Shared, Self::Init];
+        all.into_iter().find(|stage| stage.number() == number)
     }
 }
 
@@ -103,13 +107,20 @@ impl StartFailure {
         pool_ipc::to_bytes(&short).map(|bytes| bytes.to_vec()).unwrap_or_default()
     }
 
+    /// Leaves this failure in the arena of a worker that has not used it yet.
+    pub(crate) fn leave_in(&self, arena: &Mapping) {
+        let whole = with_head(&self.to_bytes());
+        if whole.len() <= arena.len() {
+            // SAFETY: within the mapping (checked), which is written to by this process alone and holds no block yet.
+            unsafe {
+                std::ptr::copy_nonoverlapping(whole.as_ptr(), arena.as_ptr(), whole.len());
+            }
+        }
+    }
+
     /// Leaves encoded failures for the parent to find.
     pub(crate) fn leave(bytes: &[u8], arena: &impl AsFd) -> nix::Result<()> {
-        let mut whole = vec![0; BODY];
-        whole[..8].copy_from_slice(&MARK.to_ne_bytes());
-        whole[8..16].copy_from_slice(&(bytes.len() as u64).to_ne_bytes());
-        whole.extend_from_slice(bytes);
-        pwrite(arena, &whole, 0).map(|_| ())
+        pwrite(arena, &with_head(bytes), 0).map(|_| ())
     }
 
     /// What was left in an arena, if that is what lies there.
@@ -129,22 +140,36 @@ impl StartFailure {
     }
 }
 
-impl From<StartFailure> for Error {
-    fn from(failure: StartFailure) -> Self {
-        let cause = match failure.fault {
-            Fault::LeftThreads { names } => return Self::SharedLeftThreads { threads: names },
+impl StartFailure {
+    /// The failure as callers see it, of the worker at place `worker`.
+    pub(crate) fn into_error(self, worker: u32) -> Error {
+        let cause = match self.fault {
+            Fault::LeftThreads { names } => return Error::SharedLeftThreads { threads: names },
             Fault::Refused { why } => {
-                return Self::Resources { what: "making what the pool shares", source: why.into() };
+                return Error::Resources {
+                    what: "making what the pool shares",
+                    source: why.into(),
+                };
             }
             Fault::Task(kind) => kind.into(),
             Fault::Ended { status } => Cause::Death(ExitStatus::from_wait(status)),
             Fault::TimedOut { nanos } => Cause::Timeout { limit: Duration::from_nanos(nanos) },
         };
-        match failure.stage {
-            Stage::AtWorkerStart => Self::WorkerStartFailed(cause),
-            Stage::Shared => Self::SharedFailed(cause),
+        match self.stage {
+            Stage::AtWorkerStart => Error::WorkerStartFailed(cause),
+            Stage::Shared => Error::SharedFailed(cause),
+            Stage::Init => Error::WorkerInitFailed { worker, cause },
         }
     }
+}
+
+/// Bytes behind their mark and their length.
+fn with_head(bytes: &[u8]) -> Vec<u8> {
+    let mut whole = vec![0; BODY];
+    whole[..8].copy_from_slice(&MARK.to_ne_bytes());
+    whole[8..16].copy_from_slice(&(bytes.len() as u64).to_ne_bytes());
+    whole.extend_from_slice(bytes);
+    whole
 }
 
 #[cfg(test)]
@@ -166,6 +191,9 @@ mod tests {
         let failure = panicked("no".to_string());
         StartFailure::leave(&failure.to_bytes(), &arena).unwrap();
         assert_eq!(StartFailure::find(&view), Some(failure));
+        let failure = panicked("neither".to_string());
+        failure.leave_in(&arena.map().unwrap());
+        assert_eq!(StartFailure::find(&view), Some(failure));
         StartFailure::leave(&[7; 40], &arena).unwrap();
         assert_eq!(StartFailure::find(&view), None);
         let tiny = Segment::create("test", 1).unwrap();
@@ -184,7 +212,7 @@ mod tests {
 
     #[test]
     fn stages_are_known_by_their_numbers() {
-        for stage in [Stage::AtWorkerStart, Stage::Shared] {
+        for stage in [Stage::AtWorkerStart, Stage::Shared, Stage::Init] {
             assert_eq!(Stage::from_number(stage.number()), Some(stage));
         }
         assert_eq!(Stage::from_number(0), None);

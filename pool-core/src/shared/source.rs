@@ -78,7 +78,7 @@ impl Recipe {
             (recipe.maker)(Ingredients { function: recipe.function, segments, lasts: false })
         };
         let value = make_in_thread(limit, act)
-            .map_err(|fault| Error::from(StartFailure { stage: Stage::Shared, fault }))?;
+            .map_err(|fault| StartFailure { stage: Stage::Shared, fault }.into_error(0))?;
         Ok(made.insert(value).clone())
     }
 

@@ -7,7 +7,7 @@ use pool_affinity::Plan;
 use super::StartMethod;
 #[cfg(feature = "threads")]
 use crate::threads::ThreadCrew;
-use crate::{birth, error::Error, session::Session};
+use crate::{birth, error::Error, life::WorkerLife, session::Session};
 
 /// What was asked for; checked.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub(crate) struct CrewPlan {
     pub(crate) first: Vec<fn()>,
     /// How long making what is shared may take.
     pub(crate) shared_timeout: Option<Duration>,
+    /// What every worker calls at its beginning, and what it keeps.
+    pub(crate) life: WorkerLife,
 }
 
 impl CrewPlan {

@@ -135,6 +135,7 @@ fn run_items<F: Form>(
         let mut surroundings = Surroundings {
             worker: claimer.place(),
             shared: desk.shared,
+            state: &mut *desk.state,
             cancelled: &|| mark.get() != 0 && claimer.is_cancelled(claim),
             decoder: &mut desk.decoder,
             context: &mut desk.context,

@@ -11,7 +11,7 @@ use pool_ipc::{
 use pool_shm::{ForkMark, SharedSegment};
 
 use super::{failure::FailureKind, form::ContextCell};
-use crate::worker::Keeper;
+use crate::{life::State, worker::Keeper};
 
 /// What a worker process works with, from birth to death.
 pub(crate) struct Desk {
@@ -36,7 +36,9 @@ pub(crate) struct Desk {
     /// Reads as this incarnation, and as 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
     /// What the pool shares.
-    pub(super) shared: &'static (dyn Any + Send + Sync),
+    pub(crate) shared: &'static (dyn Any + Send + Sync),
+    /// What this worker keeps from task to task.
+    pub(crate) state: State,
     /// What a result took on average lately, beside its table entry.
     pub(super) bytes_per_result: usize,
 }
@@ -73,6 +75,7 @@ impl Desk {
         Self {
             mark,
             shared,
+            state: Box::new(()),
             claimer,
             arena,
             items,

@@ -39,6 +39,12 @@ pub trait Form: sealed::Sealed {
         None
     }
 
+    /// What the function is handed of what a worker keeps from task to task, if anything.
+    #[doc(hidden)]
+    fn keeps() -> Option<SharedType> {
+        None
+    }
+
     /// Makes an item ready for a worker thread.
     #[doc(hidden)]
     fn pack(item: Self::Item) -> Result<Self::Parcel, WireFault>;
@@ -87,6 +93,7 @@ pub struct ItemAt<'a, A> {
 pub struct Surroundings<'a> {
     pub(crate) worker: u32,
     pub(crate) shared: &'a (dyn Any + Send + Sync),
+    pub(crate) state: &'a mut dyn Any,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
     pub(crate) decoder: &'a mut Decoder,
     pub(crate) context: &'a mut ContextCell,
@@ -151,9 +158,9 @@ pub struct Plain<A, R>(PhantomData<fn(A) -> R>);
 #[derive(Debug)]
 pub struct WithContext<C, A, R>(PhantomData<fn(C, A) -> R>);
 
-/// `fn(&mut Worker<S>, A) -> R`: the task sees its worker, and with it what the pool shares.
+/// `fn(&mut Worker<S, W>, A) -> R`: the task sees its worker, and with it what the pool shares and the worker's state.
 #[derive(Debug)]
-pub struct OnWorker<S, A, R>(PhantomData<fn(S, A) -> R>);
+pub struct OnWorker<S, W, A, R>(PhantomData<fn(S, W, A) -> R>);
 
 /// `fn(&A::Archived) -> R`: the task reads its item in place.
 #[derive(Debug)]
@@ -161,7 +168,7 @@ pub struct Viewing<A, R>(PhantomData<fn(A) -> R>);
 
 impl<A, R> sealed::Sealed for Plain<A, R> {}
 impl<C, A, R> sealed::Sealed for WithContext<C, A, R> {}
-impl<S, A, R> sealed::Sealed for OnWorker<S, A, R> {}
+impl<S, W, A, R> sealed::Sealed for OnWorker<S, W, A, R> {}
 impl<A, R> sealed::Sealed for Viewing<A, R> {}
 
 impl<A: Wire, R: Wire> Form for Plain<A, R> {
@@ -228,15 +235,19 @@ impl<C: Wire + Sync, A: Wire, R: Wire> Portable for WithContext<C, A, R> {
     }
 }
 
-impl<S: Send + Sync + 'static, A: Wire, R: Wire> Form for OnWorker<S, A, R> {
+impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Form for OnWorker<S, W, A, R> {
     type Item = A;
     type Output = R;
-    type Function = fn(&mut Worker<'_, S, ()>, A) -> R;
+    type Function = fn(&mut Worker<'_, S, W>, A) -> R;
     type Context = ();
     type Parcel = A;
 
     fn shares() -> Option<SharedType> {
         Some(SharedType::of::<S>())
+    }
+
+    fn keeps() -> Option<SharedType> {
+        Some(SharedType::of::<W>())
     }
 
     fn pack(item: A) -> Result<A, WireFault> {
@@ -246,7 +257,10 @@ impl<S: Send + Sync + 'static, A: Wire, R: Wire> Form for OnWorker<S, A, R> {
     fn call_parcel(f: Self::Function, _: &(), around: &mut Surroundings<'_>, item: A) -> R {
         let shared = around.shared.downcast_ref::<S>();
         let shared = shared.expect("the pool shares what the job says that its function takes");
-        f(&mut Worker::new(shared, &mut (), around.worker, around.cancelled), item)
+        let state = around.state.downcast_mut::<W>();
+        let state =
+            state.expect("the pool's workers keep what the job says that its function takes");
+        f(&mut Worker::new(shared, state, around.worker, around.cancelled), item)
     }
 
     #[inline]
@@ -260,9 +274,9 @@ impl<S: Send + Sync + 'static, A: Wire, R: Wire> Form for OnWorker<S, A, R> {
     }
 }
 
-impl<S: Send + Sync + 'static, A: Wire, R: Wire> Portable for OnWorker<S, A, R> {
+impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Portable for OnWorker<S, W, A, R> {
     fn signature() -> std::any::TypeId {
-        std::any::TypeId::of::<fn(&mut Worker<'_, S, ()>, A) -> R>()
+        std::any::TypeId::of::<fn(&mut Worker<'_, S, W>, A) -> R>()
     }
 }
 

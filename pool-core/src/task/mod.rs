@@ -17,4 +17,4 @@ pub(crate) use form::{ContextCell, Surroundings};
 pub use form::{Form, OnWorker, Plain, Portable, Viewing, WithContext};
 pub(crate) use record::{Call, RunChunk};
 pub(crate) use scoped::Scoped;
-pub use worker_handle::Worker;
+pub use worker_handle::{Starting, Worker};

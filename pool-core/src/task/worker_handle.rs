@@ -1,4 +1,4 @@
-//! What a task sees of the worker that runs it.
+//! What a task sees of the worker that runs it, and what a worker's first function does.
 
 use std::fmt;
 
@@ -34,6 +34,32 @@ impl<'w, S, W> Worker<'w, S, W> {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         (self.cancelled)()
+    }
+}
+
+/// The worker that calls `worker_init`: it has no state yet.
+#[non_exhaustive]
+pub struct Starting<'w, S = ()> {
+    /// What the pool shares with every worker.
+    pub shared: &'w S,
+    id: u32,
+}
+
+impl<'w, S> Starting<'w, S> {
+    pub(crate) fn new(shared: &'w S, id: u32) -> Self {
+        Self { shared, id }
+    }
+
+    /// The worker's id: a place from 0 to `n_jobs - 1`, kept by its replacement.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Starting<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Starting").field("id", &self.id).field("shared", self.shared).finish()
     }
 }
 

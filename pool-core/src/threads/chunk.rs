@@ -12,6 +12,7 @@ use pool_ipc::Decoder;
 
 use super::{
     drop_quietly,
+    host::Host,
     job::{Given, Part, ThreadJob},
 };
 use crate::{
@@ -34,14 +35,22 @@ pub(super) struct Chunk<F: Form> {
 }
 
 impl<F: Form> Chunk<F> {
-    pub(super) fn run(mut self, worker: u32) {
+    pub(super) fn run(mut self, host: &mut Host) {
         let given = self.given.as_ref().expect("the chunk is not being dropped");
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let control = self.job.control.clone();
         let cancelled = || control.is_cancelled();
+        let (worker, shared) = (host.id, shared::seen(given.shared.as_ref()));
+        if given.begins
+            && !cancelled()
+            && let Err(panic) = host.begin(shared)
+        {
+            return control.fail(panic, worker);
+        }
         let mut surroundings = Surroundings {
             worker,
-            shared: shared::seen(given.shared.as_ref()),
+            shared,
+            state: host.state(),
             cancelled: &cancelled,
             decoder: &mut decoder,
             context: &mut cell,

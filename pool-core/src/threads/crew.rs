@@ -16,7 +16,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 
-use super::{job::Control, lock};
+use super::{host::Host, job::Control, lock};
 use crate::{
     error::{Error, OrResources},
     start::CrewPlan,
@@ -24,8 +24,8 @@ use crate::{
     worker::{end_quietly, in_task, learn_locations, take_panic},
 };
 
-/// What a thread runs; it gets the thread's worker id.
-pub(super) type Errand = Box<dyn FnOnce(u32) + Send>;
+/// What a thread runs.
+pub(super) type Errand = Box<dyn FnOnce(&mut Host) + Send>;
 
 thread_local! {
     /// The crew that this thread works in.
@@ -71,7 +71,7 @@ impl ThreadCrew {
         for id in 0..plan.n_jobs as u32 {
             let (receiver, mark, failed) = (receiver.clone(), crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
-            let (plan, first) = (plan.id, plan.first.clone());
+            let (plan, first, life) = (plan.id, plan.first.clone(), plan.life);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
@@ -82,7 +82,7 @@ impl ThreadCrew {
                         return;
                     }
                     drop(failed);
-                    work(&receiver, &mark, id);
+                    work(&receiver, &mark, &mut Host::new(id, &life));
                 })
                 .or_resources("starting a worker thread");
             match thread {
@@ -192,9 +192,9 @@ pub(crate) fn starts_for(plan: u64) -> bool {
     STARTS_FOR.get() == plan
 }
 
-fn work(errands: &Receiver<Errand>, mark: &ForkMark, id: u32) {
+fn work(errands: &Receiver<Errand>, mark: &ForkMark, host: &mut Host) {
     for errand in errands {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errand(id))) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errand(host))) {
             take_panic(payload);
         }
         if mark.get() == 0 {

@@ -17,7 +17,9 @@ use pool_shm::ForkMark;
 use super::{
     chunk::Chunk,
     crew::{Errand, ThreadCrew},
-    drop_quietly, lock,
+    drop_quietly,
+    host::Host,
+    lock,
 };
 use crate::{
     cancel::{Bell, CancelToken},
@@ -44,11 +46,14 @@ pub(crate) struct Given<F: Form> {
     pub(crate) context: Arc<F::Context>,
     /// What the pool shared when the call began.
     pub(crate) shared: Option<SharedValue>,
+    /// Whether a worker begins its life for such a task, if it has not yet.
+    pub(crate) begins: bool,
 }
 
 impl<F: Form> Clone for Given<F> {
     fn clone(&self) -> Self {
-        Self { context: self.context.clone(), shared: self.shared.clone() }
+        let Self { context, shared, begins } = self;
+        Self { context: context.clone(), shared: shared.clone(), begins: *begins }
     }
 }
 
@@ -86,6 +91,8 @@ struct Flow {
     /// How many have to arrive before the caller is woken; without a value it does not sleep.
     wanted: Option<usize>,
     terminated: bool,
+    /// What kept a worker from its first chunk, and with that ended the job.
+    failed: Option<(FailureKind, u32)>,
     over: bool,
 }
 
@@ -138,6 +145,12 @@ impl Control {
         self.wake();
     }
 
+    /// As [`Control::terminate`], since `worker` could not begin its life.
+    pub(super) fn fail(&self, kind: FailureKind, worker: u32) {
+        lock(&self.flow).failed.get_or_insert((kind, worker));
+        self.terminate();
+    }
+
     /// Waits until the caller has given the job up.
     pub(super) fn wait_for_end(&self) {
         drop(self.wait_while(|flow| !flow.over && !flow.terminated));
@@ -188,6 +201,7 @@ impl<F: Form> ThreadJob<F> {
                 urgent: false,
                 wanted: None,
                 terminated: false,
+                failed: None,
                 over: false,
             }),
             changed: Condvar::new(),
@@ -231,13 +245,14 @@ impl<F: Form> ThreadJob<F> {
             parcels: parcels.into_iter(),
             parts: Vec::new(),
         };
-        let errand: Box<dyn FnOnce(u32) + Send + '_> = Box::new(move |id| chunk.run(id));
+        let errand: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
         // SAFETY: only the lifetime changes. The errand owns the chunk, so that whether it runs,
         // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
         // anything borrowed: only the job's own memory is touched after that. The caller promises
         // that the borrows are good until then: `close` waits for the count. An errand that is
         // leaked is never counted, and the wait never ends.
-        let errand = unsafe { mem::transmute::<Box<dyn FnOnce(u32) + Send + '_>, Errand>(errand) };
+        let errand =
+            unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) };
         crew.send(errand)
     }
 
@@ -302,7 +317,10 @@ impl<F: Form> ThreadJob<F> {
         }
         flow.wanted = None;
         if flow.terminated {
-            return Err(Error::Terminated);
+            return Err(match flow.failed.clone() {
+                Some((kind, worker)) => Error::WorkerInitFailed { worker, cause: kind.into() },
+                None => Error::Terminated,
+            });
         }
         let mut parts = lock(&self.parts);
         let count = parts.len().min(want.most);

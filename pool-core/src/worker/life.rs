@@ -2,7 +2,13 @@
 //!
 //! Invariant: nothing here returns to the code that forked the process, and no panic gets out.
 
-use std::{io::Write, os::fd::BorrowedFd, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    io::Write,
+    os::fd::BorrowedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 
 use nix::unistd::Pid;
 use pool_ipc::{
@@ -13,7 +19,7 @@ use pool_shm::{ForkMark, Segment};
 
 use super::{
     awakening::awake,
-    panic::learn_locations,
+    panic::{in_task, learn_locations, take_panic},
     papers::{WorkerFds, WorkerPapers},
     segments::Keeper,
 };
@@ -21,7 +27,8 @@ use crate::{
     birth,
     broker::{self, BrokerLink},
     error::ExitStatus,
-    shared::{StartFailure, seen_for_life},
+    life::{Around, Init},
+    shared::{Fault, Stage, StartFailure, seen_for_life},
     sys,
     task::{Call, ChunkRun, Desk, Failure, FailureKind},
 };
@@ -45,7 +52,7 @@ pub(crate) fn stillbirth(status: ExitStatus) -> String {
 
 /// Lives as the worker that `papers` describe.
 pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
-    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let lived = catch_unwind(AssertUnwindSafe(|| {
         if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
             end_quietly();
         }
@@ -74,6 +81,9 @@ fn exit(code: i32) -> ! {
 
 struct Worker {
     desk: Desk,
+    /// What is called before the first chunk, until then.
+    init: Option<Init>,
+    zygote: Pid,
     bell: std::os::fd::OwnedFd,
     spin: u32,
     /// The call that was resolved last, with what it resolved to.
@@ -116,6 +126,8 @@ impl Worker {
         std::mem::forget(items);
         Some(Self {
             desk: Desk::new(claimer, arena, base, mark, shared, keeper),
+            init: papers.life.init(),
+            zygote: Pid::from_raw(papers.zygote),
             bell: fds.bell,
             spin: papers.spin,
             resolved: None,
@@ -150,6 +162,9 @@ impl Worker {
     }
 
     fn run(&mut self, claim: Claim) {
+        if self.init.is_some() && !self.desk.claimer.is_cancelled(&claim) {
+            self.begin();
+        }
         let what = self.desk.claimer.description(&claim);
         if what.timed && self.clock.is_none() {
             self.clock = Some(Instant::now());
@@ -175,6 +190,33 @@ impl Worker {
         }
         let (end, failure) = (run.end, run.failure);
         self.report(claim, end, failure, what.timed);
+    }
+
+    /// Makes the state; a worker that cannot have it leaves without a word about the chunk that it has claimed.
+    #[cold]
+    fn begin(&mut self) {
+        let Some(init) = self.init.take() else { return };
+        let desk = &mut self.desk;
+        desk.claimer.set_stage(Stage::Init.number());
+        let around = Around { worker: desk.claimer.place(), shared: desk.shared };
+        let made = in_task(|| catch_unwind(AssertUnwindSafe(|| init.call(around))));
+        if desk.mark.get() == 0 {
+            end_quietly(); // it has forked and come back in the child, too
+        }
+        match made {
+            Ok(state) => desk.state = state,
+            Err(panic) => {
+                let fault = Fault::Task(take_panic(panic));
+                StartFailure { stage: Stage::Init, fault }.leave_in(desk.arena.mapping());
+                flush();
+                exit(DISORDER)
+            }
+        }
+        // As when it was born: the user's code may have changed credentials.
+        if !birth::arm_parent_death(self.zygote) {
+            end_quietly();
+        }
+        desk.claimer.set_stage(0);
     }
 
     fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {
@@ -232,8 +274,13 @@ impl Worker {
     }
 
     fn leave(&mut self) -> ! {
-        let _ = std::io::stdout().flush();
-        sys::flush_c_streams();
+        flush();
         exit(0)
     }
+}
+
+/// What was printed so far comes out.
+fn flush() {
+    let _ = std::io::stdout().flush();
+    sys::flush_c_streams();
 }

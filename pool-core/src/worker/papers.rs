@@ -5,7 +5,10 @@ use std::os::fd::OwnedFd;
 use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
-use crate::shared::{RecipePapers, SourcePapers};
+use crate::{
+    life::LifePapers,
+    shared::{RecipePapers, SourcePapers},
+};
 
 /// Everything about a worker that is not a descriptor.
 #[derive(Debug, Clone)]
@@ -21,6 +24,7 @@ pub(crate) struct WorkerPapers {
     /// Functions that the user wants called first, by their offsets in the image.
     pub(crate) first: Vec<u64>,
     pub(crate) shared: SourcePapers,
+    pub(crate) life: LifePapers,
 }
 
 /// The descriptors of a worker.
@@ -52,6 +56,7 @@ impl WorkerPapers {
             self.first.len() as u64,
             u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
         ];
+        words.extend(self.life.to_words());
         words.extend(&self.first);
         if let SourcePapers::Recipe(recipe) = &self.shared {
             words.extend(recipe.to_words());
@@ -63,6 +68,7 @@ impl WorkerPapers {
     /// The papers from their numbers; `None` when there are too few.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
         let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
+        let (life, rest) = LifePapers::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(fixed[7]).ok()?)?;
         let (shared, cpus) = if fixed[8] == 0 {
             (SourcePapers::Nothing, rest)
@@ -83,6 +89,7 @@ impl WorkerPapers {
             cpus,
             first: first.to_vec(),
             shared,
+            life,
         })
     }
 }
@@ -113,6 +120,7 @@ mod tests {
             cpus: Some(CpuSet::from_ids([1, 900]).unwrap()),
             first: vec![5, 6],
             shared: SourcePapers::Nothing,
+            life: LifePapers::default(),
         };
         let back = WorkerPapers::from_words(&papers.to_words()).unwrap();
         assert_eq!(format!("{papers:?}"), format!("{back:?}"));

@@ -7,6 +7,7 @@ use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
 use crate::{
+    life::LifePapers,
     shared::{RecipePapers, SourcePapers},
     worker::WorkerPapers,
 };
@@ -24,6 +25,7 @@ pub(crate) struct ZygotePapers {
     /// Functions that the user wants called first in every worker, by their offsets in the image.
     pub(crate) first: Vec<u64>,
     pub(crate) shared: SourcePapers,
+    pub(crate) life: LifePapers,
 }
 
 /// The descriptors of a zygote.
@@ -51,6 +53,7 @@ impl ZygotePapers {
             self.first.len() as u64,
             u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
         ];
+        words.extend(self.life.to_words());
         words.extend(&self.first);
         if let SourcePapers::Recipe(recipe) = &self.shared {
             words.extend(recipe.to_words());
@@ -68,6 +71,7 @@ impl ZygotePapers {
     /// The papers from their numbers; `None` when they are no papers.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
         let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
+        let (life, rest) = LifePapers::split_from(rest)?;
         let (first, mut rest) = rest.split_at_checked(usize::try_from(fixed[5]).ok()?)?;
         let mut shared = SourcePapers::Nothing;
         if fixed[6] != 0 {
@@ -89,6 +93,7 @@ impl ZygotePapers {
             cpus,
             first: first.to_vec(),
             shared,
+            life,
         })
     }
 
@@ -104,6 +109,7 @@ impl ZygotePapers {
             cpus: self.cpus.get(place as usize).copied().flatten(),
             first: self.first.clone(),
             shared: self.shared.clone(),
+            life: self.life,
         }
     }
 }
@@ -139,6 +145,7 @@ mod tests {
                 cpus,
                 first: vec![1 << 40],
                 shared: SourcePapers::Nothing,
+                life: LifePapers::default(),
             };
             let back = ZygotePapers::from_words(&papers.to_words()).unwrap();
             assert_eq!(format!("{papers:?}"), format!("{back:?}"));

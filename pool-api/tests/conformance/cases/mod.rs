@@ -23,6 +23,7 @@ mod terminals;
 mod threads;
 mod values;
 mod volumes;
+mod worker_state;
 
 pub(crate) use arena::{LITTLE_SPACE, in_little_space};
 
@@ -52,6 +53,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         cancelling::CASES,
         bounds::CASES,
         arena::CASES,
+        worker_state::CASES,
         volumes::CASES,
         threads::CASES,
     ];
