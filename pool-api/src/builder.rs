@@ -206,6 +206,13 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// How long one item may take in calls that do not say it themselves; see [`Tasks::task_timeout`](crate::Tasks::task_timeout).
+    /// Without it as long as it takes.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options.task_timeout = Some(limit);
+        self
+    }
+
     /// Calls `function` in every worker before anything else, in the thread that will run the tasks; may be given several times.
     ///
     /// Under Fork thread-local random generators and hash keys that the program has used before `build()` are the same in every

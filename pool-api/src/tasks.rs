@@ -1,6 +1,6 @@
 //! One call of the map family, set up before it runs.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
 use pool_core::{
     CancelToken, Form, Job, JobOptions, Plain, Pool, Portable, TaskError, TryError, Viewing,
@@ -50,8 +50,36 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// How often an item is tried again whose worker died with it in hand; 0 without it. Items that it had not begun go to another
-    /// worker anyway. A panic is no death and is not tried again; nothing dies under Threads.
+    /// How long one item may take, from when it is begun until its result is stored; without it what
+    /// [`Builder::task_timeout`](crate::Builder::task_timeout) says.
+    ///
+    /// An item that takes longer fails with [`Cause::Timeout`](crate::Cause::Timeout), whether or not anybody waits for it just
+    /// then. Its worker is killed and replaced, and no other item is lost by that. Nobody can kill a thread: under Threads the
+    /// item fails for its caller in the same time, its task sees [`Worker::is_cancelled`], and the thread is busy until it returns
+    /// (and [`Tasks::map_scoped`] waits for it). Where all of a pool is stopped for a while (Ctrl-Z), items that ran
+    /// then have their time once more.
+    ///
+    /// ```no_run
+    /// use std::{thread::sleep, time::Duration};
+    /// use pool_api::{Cause, WorkerPool};
+    ///
+    /// let pool = WorkerPool::new(2)?;
+    /// let limit = Duration::from_millis(200);
+    /// let naps = [1, 10_000, 2].map(Duration::from_millis);
+    /// let results = pool.tasks(naps).task_timeout(limit).map_results(sleep)?;
+    /// assert!(results[0].is_ok() && results[2].is_ok());
+    /// let overdue = results[1].as_ref().unwrap_err();
+    /// assert_eq!((overdue.index(), overdue.cause()), (1, &Cause::Timeout { limit }));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options.task_timeout = Some(limit);
+        self
+    }
+
+    /// How often an item is tried again whose worker died with it in hand, of itself or because the item was over its time limit; 0
+    /// without it. Items that it had not begun go to another worker anyway. A panic is no death and is not tried again; nothing
+    /// dies under Threads, and a thread keeps an item that is over its limit.
     ///
     /// ```no_run
     /// use pool_api::{Error, WorkerPool};

@@ -6,10 +6,12 @@ mod options;
 mod slot;
 
 use std::{
+    borrow::Cow,
     fmt,
     mem::ManuallyDrop,
     num::NonZeroU64,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use pool_shm::ForkMark;
@@ -32,6 +34,7 @@ use crate::{
 pub struct Pool {
     plan: CrewPlan,
     keep_alive: bool,
+    task_timeout: Option<Duration>,
     mark: ForkMark,
     crew: Mutex<ManuallyDrop<CrewSlot>>,
 }
@@ -68,7 +71,8 @@ impl Pool {
         let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
-        Ok(Self { plan, keep_alive: options.keep_alive, mark, crew })
+        let PoolOptions { keep_alive, task_timeout, .. } = *options;
+        Ok(Self { plan, keep_alive, task_timeout, mark, crew })
     }
 
     /// How many workers there are.
@@ -98,6 +102,7 @@ impl Pool {
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
         self.plan.life.check_state(F::keeps())?;
+        let options = &*self.complete(options);
         #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
         let (crew, shared) = self.crew(F::shares())?;
         if is_inside(crew.id(), Some(Inside::View)) {
@@ -118,6 +123,14 @@ impl Pool {
             }
         };
         Ok(Job::new(lane, items, options, self.plan.n_jobs, lazy))
+    }
+
+    /// The options of a call, with the pool's own where the call says nothing.
+    fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
+        match options.task_timeout.or(self.task_timeout) {
+            same if same == options.task_timeout => Cow::Borrowed(options),
+            task_timeout => Cow::Owned(JobOptions { task_timeout, ..options.clone() }),
+        }
     }
 
     /// Runs a closure with captures over the items; values in input order.
@@ -141,6 +154,7 @@ impl Pool {
         I: Iterator<Item = A>,
     {
         options.check()?;
+        let options = &*self.complete(options);
         self.refuse_if_foreign()?;
         let method = self.plan.method;
         let workers = self.plan.n_jobs;

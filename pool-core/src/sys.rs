@@ -1,6 +1,11 @@
 //! System calls that no crate wraps as needed here.
 
-use std::io;
+use std::{io, time::Duration};
+
+use nix::{
+    poll::{PollFd, ppoll},
+    sys::time::TimeSpec,
+};
 
 /// Reaps one child of this process that has ended, if there is one: its process id and raw status.
 /// (nix has no value for a death by a real-time signal.)
@@ -20,6 +25,22 @@ pub(crate) fn reap_any() -> Option<(i32, i32)> {
 pub(crate) fn flush_c_streams() {
     // SAFETY: a null stream means all of them.
     unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// Now, by a clock that all processes share and nobody sets, in nanoseconds.
+#[inline]
+pub(crate) fn monotonic_nanos() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` outlives the call, which fails for no other reason than a clock that does not exist.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Waits for any of the descriptors, or for so long. (`poll` knows no part of a millisecond.)
+pub(crate) fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<i32> {
+    // One that is too long to be said has no end.
+    let limit = limit.filter(|limit| limit.as_secs() < 1 << 31);
+    ppoll(watched, limit.map(TimeSpec::from_duration), None)
 }
 
 /// Rounds of [`spin_for`] before a process or thread goes to sleep, if every one can have a CPU: about twice the time

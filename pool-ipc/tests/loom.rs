@@ -7,6 +7,8 @@
 
 #[path = "loom/chunks.rs"]
 mod chunks;
+#[path = "loom/clocks.rs"]
+mod clocks;
 #[path = "loom/deaths.rs"]
 mod deaths;
 #[path = "loom/sleep.rs"]

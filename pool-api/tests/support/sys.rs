@@ -17,6 +17,12 @@ unsafe extern "C" {
 /// The signal's number on Linux.
 pub(crate) const SIGKILL: i32 = 9;
 
+/// The same of those that stop a process and let it go on.
+#[allow(dead_code)]
+pub(crate) const SIGSTOP: i32 = 19;
+#[allow(dead_code)]
+pub(crate) const SIGCONT: i32 = 18;
+
 /// Sends a signal to a process.
 #[allow(dead_code)]
 pub(crate) fn kill(pid: u32, signal: i32) -> bool {

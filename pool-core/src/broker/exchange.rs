@@ -15,7 +15,7 @@ use nix::{
 };
 use pool_ipc::SegmentId;
 
-use super::packet::{Answer, Request, receive_introduction};
+use super::packet::{Answer, AtTheDoor, Request, receive_at_door};
 use crate::{birth, packets::Received};
 
 /// What the parent is called among the processes; workers are called by their incarnations.
@@ -30,6 +30,8 @@ pub(crate) struct Exchange {
     peers: Vec<Peer>,
     /// (A hash map here would make the keys of all hash maps of all workers the same.)
     segments: BTreeMap<SegmentId, Registered>,
+    /// Whether anybody has rung for the clocks.
+    alarmed: bool,
 }
 
 /// A process that has registered something or asked for it.
@@ -60,7 +62,7 @@ impl Exchange {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
         let door = [birth::above_standard(ours)?, birth::above_standard(theirs)?];
-        Ok(Self { door, peers: Vec::new(), segments: BTreeMap::new() })
+        Ok(Self { door, peers: Vec::new(), segments: BTreeMap::new(), alarmed: false })
     }
 
     /// What a worker introduces itself through.
@@ -98,14 +100,24 @@ impl Exchange {
         self.door.iter().chain(self.peers.iter().map(|peer| &peer.socket)).chain(segments)
     }
 
+    /// Whether anybody has rung for the clocks since the last time.
+    pub(crate) fn take_alarm(&mut self) -> bool {
+        std::mem::take(&mut self.alarmed)
+    }
+
     /// Hears everybody, and then answers the questions of the time before.
     pub(crate) fn hear(&mut self) {
         let asked = |peer: &Peer| peer.question.is_some();
         let before: Vec<usize> =
             (0..self.peers.len()).filter(|at| asked(&self.peers[*at])).collect();
-        while let Received::Message((owner, socket)) = receive_introduction(&self.door[0]) {
-            // One without a socket, because there was no number for it here, sees the end of its own.
-            socket.into_iter().for_each(|socket| self.add(owner, socket));
+        while let Received::Message(guest) = receive_at_door(&self.door[0]) {
+            match guest {
+                // One without a socket, because there was no number for it here, sees the end of its own.
+                AtTheDoor::Worker(owner, socket) => {
+                    socket.into_iter().for_each(|socket| self.add(owner, socket));
+                }
+                AtTheDoor::Alarm => self.alarmed = true,
+            }
         }
         for at in 0..self.peers.len() {
             self.hear_one(at);

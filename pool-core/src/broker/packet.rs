@@ -43,17 +43,33 @@ const FORGET: u32 = 2;
 const FETCH: u32 = 3;
 const DISOWN: u32 = 4;
 const INTRODUCTION: u32 = 5;
+const ALARM: u32 = 6;
 
 /// Says through `door` that `socket` is the zygote's end of a connection to the worker `owner`.
 pub(crate) fn introduce(door: &impl AsFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
     packets::send(door, &head(INTRODUCTION, owner), Some(socket))
 }
 
-/// Who introduces himself.
-pub(super) fn receive_introduction(door: &impl AsFd) -> Received<(u32, Option<OwnedFd>)> {
+/// Says through `door` that an item is overdue before the zygote looks at the clocks next.
+pub(crate) fn ring(door: &impl AsFd) {
+    // A door without room is one that the zygote is about to look at.
+    let _ = packets::send(door, &head(ALARM, 0), None);
+}
+
+/// What comes through the door.
+pub(super) enum AtTheDoor {
+    /// A worker, and its socket if there was a number for it here.
+    Worker(u32, Option<OwnedFd>),
+    /// Somebody who rings for the clocks.
+    Alarm,
+}
+
+/// Who is at the door.
+pub(super) fn receive_at_door(door: &impl AsFd) -> Received<AtTheDoor> {
     match receive(door) {
         Received::Message((packet, socket)) => match packet.head() {
-            (INTRODUCTION, owner) => Received::Message((owner, socket)),
+            (INTRODUCTION, owner) => Received::Message(AtTheDoor::Worker(owner, socket)),
+            (ALARM, _) => Received::Message(AtTheDoor::Alarm),
             _ => Received::Closed,
         },
         Received::Empty => Received::Empty,

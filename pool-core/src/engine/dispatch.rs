@@ -7,7 +7,7 @@
 //! always published again, also when nobody wants it any more: in the slot that the last results of
 //! the worker leave, before any other chunk.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use pool_ipc::{
     Block,
@@ -36,13 +36,28 @@ pub(crate) struct Chunk {
     /// The part of the batch that has no results yet.
     pub(crate) start: u32,
     pub(crate) end: u32,
-    /// How often an item may be tried again whose worker died.
+    /// How long one item may take.
+    pub(crate) limit: Option<Duration>,
+    /// How often an item may be tried again whose worker died, of itself or for an item that was overdue.
     pub(crate) retries: u32,
     /// Tries of item `start` that ended with their worker.
     pub(crate) lost_tries: u32,
+    /// What is known of the item in hand before its worker is reaped.
+    pub(crate) overrun: Overrun,
     /// The incarnation that keeps the result of item `start` in hand.
     pub(crate) in_hand: Option<u32>,
     pub(crate) audience: Audience,
+}
+
+/// Whether the item that a worker has in hand is overdue, and its worker condemned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Overrun {
+    #[default]
+    No,
+    /// It will be tried again.
+    Known,
+    /// It has failed, and its job knows.
+    Told,
 }
 
 impl Chunk {
@@ -60,11 +75,20 @@ impl Chunk {
         self.lost_tries <= self.retries
     }
 
+    /// Why its worker's end is the end of an item, if it ended with this status.
+    fn cause(&self, status: ExitStatus) -> Cause {
+        match self.limit {
+            Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },
+            _ => Cause::Death(status),
+        }
+    }
+
     /// The first item left fails.
     fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
         let index = self.first + u64::from(self.start);
         // A try that ended with its worker was counted then.
-        let tries = self.lost_tries + u32::from(!matches!(cause, Cause::Death(_)));
+        let ended = matches!(cause, Cause::Death(_) | Cause::Timeout { .. });
+        let tries = self.lost_tries + u32::from(!ended);
         self.advance(1);
         Delivery::Failed { index, worker, cause, tries }
     }
@@ -325,8 +349,13 @@ impl Engine {
             Why::Complete | Why::Cancelled => {}
             Why::Failed(cause) => failed(&mut chunk, cause, out),
             Why::Died { begun, status } => {
-                if (begun || was_in_hand) && !chunk.lose_try() {
-                    failed(&mut chunk, Cause::Death(status), out);
+                let cause = chunk.cause(status);
+                match std::mem::take(&mut chunk.overrun) {
+                    Overrun::Told => chunk.advance(1),
+                    _ if (begun || was_in_hand) && !chunk.lose_try() => {
+                        failed(&mut chunk, cause, out);
+                    }
+                    _ => {}
                 }
             }
             Why::Full => {
@@ -335,6 +364,34 @@ impl Engine {
             }
         }
         self.go_on(chunk, wanted, out);
+    }
+
+    /// The item behind the `finished` ones of the chunk in `slot` is overdue, and its worker condemned: it can neither finish nor begin
+    /// anything more. The item fails now, if it is not to be tried again; all else waits until the worker is reaped.
+    pub(crate) fn overran(
+        &mut self,
+        slot: usize,
+        worker: u32,
+        finished: u32,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot) else { return };
+        let Some(limit) = chunk.limit.filter(|_| chunk.overrun == Overrun::No) else { return };
+        if finished >= chunk.end - chunk.start {
+            return; // a scribbled board
+        }
+        let mut item = chunk.clone();
+        item.advance(finished);
+        if item.lose_try() {
+            chunk.overrun = Overrun::Known;
+            return;
+        }
+        chunk.overrun = Overrun::Told;
+        let job = chunk.job;
+        let delivery = item.fail(worker, Cause::Timeout { limit });
+        if self.is_open(job) {
+            out.push(Action::Deliver { job, delivery });
+        }
     }
 
     /// What is left of a chunk goes on, or its block is freed.

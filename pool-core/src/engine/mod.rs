@@ -9,7 +9,7 @@ mod jobs;
 mod sizing;
 mod window;
 
-pub(crate) use dispatch::{Action, Chunk, Delivery, Engine, Why};
+pub(crate) use dispatch::{Action, Chunk, Delivery, Engine, Overrun, Why};
 pub(crate) use jobs::{JobId, JobTable};
 pub(crate) use sizing::{Sizer, SizingRules};
 pub(crate) use window::Window;

@@ -1,6 +1,6 @@
 //! The way to worker processes: encode into the parent's arena, decode from the workers'.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pool_ipc::{
     Block, Wire, WireFault,
@@ -12,7 +12,7 @@ use super::{
     run::JobOptions,
 };
 use crate::{
-    engine::{Chunk, JobId, Sizer, Window},
+    engine::{Chunk, JobId, Overrun, Sizer, Window},
     error::Error,
     session::{Kit, Message, NoRoom, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
@@ -28,6 +28,8 @@ pub(crate) struct ProcessLane<F: Form> {
     call: Call,
     /// The context's number and place.
     context: (u64, u64),
+    /// How long one item may take.
+    limit: Option<Duration>,
     /// How often an item may be tried again whose worker died.
     retries: u32,
     /// Gone with the job.
@@ -116,11 +118,13 @@ impl<F: Form> ProcessLane<F> {
         lazy: bool,
     ) -> Result<Self, Error> {
         let token = options.cancel.clone();
-        let (job, kit) = session.open_job(measure_results::<F::Output>, token, lazy)?;
+        let limited = options.task_timeout.is_some();
+        let (job, kit) = session.open_job(measure_results::<F::Output>, token, lazy, limited)?;
         let limit = session.items_limit();
         Ok(Self {
             stock: Stock { session, job, limit },
             call,
+            limit: options.task_timeout,
             retries: options.retries,
             context: (0, 0),
             pending: None,
@@ -239,8 +243,10 @@ impl<F: Form> ProcessLane<F> {
             capacity: most as u32,
             start: 0,
             end: count as u32,
+            limit: self.limit,
             retries: self.retries,
             lost_tries: 0,
+            overrun: Overrun::No,
             in_hand: None,
             audience: pool_ipc::board::Audience::default(),
         };

@@ -3,7 +3,7 @@
 //! Invariant: items are pulled in the calling thread only, and no lock is held while the user's
 //! iterator, `Serialize` or callback runs.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::lane::{Arrival, Lane, Sent};
 use crate::{
@@ -26,7 +26,9 @@ pub struct JobOptions {
     pub max_tasks_active: Option<usize>,
     /// How many items of the input are used; a shorter input just ends.
     pub iterable_len: Option<usize>,
-    /// How often an item may be tried again whose worker died.
+    /// How long one item may take, more than 0; `None`: what the pool says.
+    pub task_timeout: Option<Duration>,
+    /// How often an item may be tried again whose worker died or was killed at the item's limit.
     pub retries: u32,
     /// What may end the call from outside; a token that was pulled refuses it.
     pub cancel: Option<CancelToken>,
@@ -44,6 +46,9 @@ impl JobOptions {
         }
         if self.n_splits == Some(0) {
             return refuse("n_splits must be at least 1, got 0".to_string());
+        }
+        if self.task_timeout.is_some_and(|limit| limit.is_zero()) {
+            return refuse("task_timeout must be more than 0".to_string());
         }
         if self.max_tasks_active == Some(0) {
             return refuse("max_tasks_active must be at least 1, got 0".to_string());

@@ -24,6 +24,8 @@ pub(crate) struct ThreadLane<F: Form> {
     arrived: VecDeque<Arrival<F::Output>>,
     /// Whether the function borrows from the caller, who then waits for every item.
     borrows: bool,
+    /// Whether items have a limit.
+    limited: bool,
 }
 
 impl<F: Form> ThreadLane<F> {
@@ -73,11 +75,12 @@ impl<F: Form> ThreadLane<F> {
         if crew.is_mine() {
             return Err(Error::NestedUse);
         }
-        let job = ThreadJob::open(&crew, options.cancel.clone(), lazy)?;
+        let job = ThreadJob::open(&crew, options.cancel.clone(), options.task_timeout, lazy)?;
         // A closure with captures sees nothing of its worker.
         let given = Given { context: Arc::new(context), shared, begins: !borrows };
         let arrived = VecDeque::new();
-        Ok(Self { crew, job, function, given, next_index: 0, arrived, borrows })
+        let limited = options.task_timeout.is_some();
+        Ok(Self { crew, job, function, given, next_index: 0, arrived, borrows, limited })
     }
 
     pub(super) fn send(
@@ -99,14 +102,24 @@ impl<F: Form> ThreadLane<F> {
             return Ok(Sent::Exhausted);
         }
         sizer.took(parcels.len(), 0);
-        window.took(parcels.len(), 0);
         self.next_index += parcels.len() as u64;
-        // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
-        // lane is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
-        unsafe {
-            self.job.send(&self.crew, self.function, &self.given, first, parcels)?;
+        if !self.limited {
+            window.took(parcels.len(), 0);
+            self.send_chunk(first, parcels)?;
+            return Ok(Sent::Chunk);
+        }
+        // What lies behind an item that is overdue goes to other threads.
+        for (index, parcel) in (first..).zip(parcels) {
+            window.took(1, 0);
+            self.send_chunk(index, vec![parcel])?;
         }
         Ok(Sent::Chunk)
+    }
+
+    fn send_chunk(&self, first: u64, parcels: Vec<F::Parcel>) -> Result<(), Error> {
+        // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
+        // lane is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
+        unsafe { self.job.send(&self.crew, self.function, &self.given, first, parcels) }
     }
 
     pub(super) fn crew(&self) -> usize {
@@ -130,11 +143,11 @@ impl<F: Form> ThreadLane<F> {
                 nanos: part.nanos,
                 values: part.values,
             });
-            if let Some((kind, worker)) = part.failure {
+            if let Some((cause, worker)) = part.failure {
                 self.arrived.push_back(Arrival::Failed(TaskError {
                     index: failed,
                     worker,
-                    cause: kind.into(),
+                    cause,
                     tries: 1,
                 }));
             }

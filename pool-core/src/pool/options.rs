@@ -34,6 +34,8 @@ pub struct PoolOptions {
     pub shared: Shared,
     /// How long decoding or building it may take; `None`: as long as it takes.
     pub shared_timeout: Option<Duration>,
+    /// How long one item of a call may take that does not say it itself.
+    pub task_timeout: Option<Duration>,
     /// Called in every worker before anything else, in this order.
     pub at_worker_start: Vec<fn()>,
     /// What every worker calls before its first chunk, and what it keeps from task to task.
@@ -51,6 +53,7 @@ impl Default for PoolOptions {
             fork_beside_threads: None,
             shared: Shared::nothing(),
             shared_timeout: None,
+            task_timeout: None,
             at_worker_start: Vec::new(),
             life: WorkerLife::plain(),
         }
@@ -89,6 +92,9 @@ impl PoolOptions {
         }
         if self.shared_timeout.is_some_and(|limit| limit.is_zero()) {
             return refuse("shared_timeout must be more than 0".to_string());
+        }
+        if self.task_timeout.is_some_and(|limit| limit.is_zero()) {
+            return refuse("task_timeout must be more than 0".to_string());
         }
         let cpus = match self.cpu_ids.plan_here(n_jobs) {
             Ok(cpus) => cpus,

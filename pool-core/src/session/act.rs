@@ -198,6 +198,7 @@ fn describe(chunk: &Chunk) -> Description {
         end: chunk.end,
         in_hand: chunk.in_hand.is_some(),
         timed: chunk.timed,
+        limit: chunk.limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
         context: chunk.context.0,
         context_offset: chunk.context.1,
         manifest: None,

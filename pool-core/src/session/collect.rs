@@ -100,6 +100,7 @@ impl Session {
                 Ok(Some(Report::NotStarted { incarnation, errno })) => {
                     self.not_started(hub, incarnation, errno);
                 }
+                Ok(Some(Report::Overran { incarnation })) => self.overran(hub, incarnation),
                 Ok(Some(Report::Reaped { incarnation, status, segments })) => {
                     self.reaped(hub, incarnation, status, segments);
                 }
@@ -114,6 +115,19 @@ impl Session {
             self.changed.notify_all();
         }
         any
+    }
+
+    /// A worker was condemned for the item that it has in hand.
+    fn overran(&self, hub: &mut Hub, incarnation: u32) {
+        hub.overruns = hub.overruns.wrapping_add(1);
+        let claimed = SlotState::Claimed(incarnation);
+        let slots = hub.engine.published().map(|(slot, _)| slot);
+        let slot = slots.into_iter().find(|slot| self.board.slot_state(*slot) == claimed);
+        let worker = hub.engine.place_of(incarnation);
+        if let (Some(slot), Some(worker)) = (slot, worker) {
+            let finished = self.board.outcome(slot).progress.finished;
+            hub.engine.overran(slot, worker as u32, finished, &mut hub.actions);
+        }
     }
 
     /// A worker is dead and reaped: what it had is saved or lost, its place is filled again.

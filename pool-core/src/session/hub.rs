@@ -82,6 +82,10 @@ pub(crate) struct Hub {
     pub(super) state: State,
     pub(super) next_context: u64,
     pub(super) watch: ZygoteWatch,
+    /// Calls under way whose items have a limit.
+    pub(super) limited: usize,
+    /// How many items were reported as overdue.
+    pub(super) overruns: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +144,8 @@ pub(super) struct Inbox {
     pub(super) token: Option<CancelToken>,
     /// Its consumer may be anywhere: nobody waits for it.
     pub(super) lazy: bool,
+    /// Whether its items have a limit.
+    limited: bool,
     /// Workers from this one on were started while the job was there.
     pub(super) first_incarnation: u32,
 }
@@ -180,6 +186,7 @@ impl Session {
         measure: MeasureResults,
         token: Option<CancelToken>,
         lazy: bool,
+        limited: bool,
     ) -> Result<(JobId, Box<Kit>), Error> {
         // Reports are read when waiting for the first result does not pay off at once: until then
         // the dead and a dead zygote cost nothing here.
@@ -208,8 +215,10 @@ impl Session {
         let mut kit = hub.spare.take(|| Kit::new(self.broker()));
         let messages = std::mem::take(&mut kit.messages);
         let first_incarnation = hub.engine.next_incarnation();
-        let inbox = Inbox { messages, measure, fatal: None, token, lazy, first_incarnation };
+        let inbox =
+            Inbox { messages, measure, fatal: None, token, lazy, limited, first_incarnation };
         hub.inboxes.insert(job, inbox);
+        hub.limited += usize::from(limited);
         self.staff(&mut hub);
         Ok((job, kit))
     }
@@ -295,6 +304,7 @@ impl Session {
         let mut hub = self.lock();
         let hub = &mut *hub;
         let Some(inbox) = hub.inboxes.remove(job) else { return };
+        hub.limited -= usize::from(inbox.limited);
         self.release(hub, &mut kit.released);
         kit.messages = inbox.messages;
         hub.spare.put(kit);

@@ -133,6 +133,8 @@ impl Session {
                 state: State::Open,
                 next_context: 0,
                 watch: ZygoteWatch::default(),
+                limited: 0,
+                overruns: 0,
             }),
             changed: Condvar::new(),
             board: Board::new(Arc::new(board_map), shape),

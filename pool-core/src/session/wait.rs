@@ -79,7 +79,7 @@ impl Session {
                 self.collect(&mut hub);
                 self.heed_tokens(&mut hub);
                 hub.turns += 1;
-                if hub.turns > TURNS_WITHOUT_REPORTS {
+                if hub.turns > TURNS_WITHOUT_REPORTS || self.has_overruns(&hub) {
                     self.read_reports(&mut hub);
                 }
             }
@@ -153,6 +153,12 @@ impl Session {
             self.board.wake(usize::MAX);
         }
         hub
+    }
+
+    /// Whether the zygote has condemned somebody and this side does not know whom.
+    #[inline]
+    fn has_overruns(&self, hub: &Hub) -> bool {
+        hub.limited > 0 && self.board.overruns() != hub.overruns
     }
 
     fn has_unclaimed(&self, hub: &Hub) -> bool {

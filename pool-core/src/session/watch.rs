@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::hub::{Hub, Session};
-use crate::birth;
+use crate::{birth, sys};
 
 /// How long a zygote may be stopped while something is to be reported.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,9 +43,15 @@ impl Session {
         }
     }
 
-    /// Whether a worker has not been started yet, or is dead and not reaped.
+    /// Whether a worker has not been started yet, is dead and not reaped, or has an item that is overdue.
     fn awaits_report(&self, hub: &Hub) -> bool {
+        let now = sys::monotonic_nanos();
         let dead = |pid| birth::is_in_state(Pid::from_raw(pid), b'Z');
-        hub.engine.workers().any(|(_, _, pid)| pid == 0 || dead(pid))
+        let late = |place, incarnation| {
+            self.board.deadline(place, incarnation).is_some_and(|due| due < now)
+        };
+        hub.engine
+            .workers()
+            .any(|(place, incarnation, pid)| pid == 0 || late(place, incarnation) || dead(pid))
     }
 }

@@ -51,6 +51,9 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
         }))
     });
     end_if_forked(&run.desk.mark);
+    if run.what.limit > 0 {
+        run.desk.stop_clock(); // of an item that failed
+    }
     results.finish(run.desk, run.claim);
     if run.what.manifest.is_some() || run.what.context_manifest.is_some() {
         run.desk.say_what_is_kept();
@@ -131,6 +134,9 @@ fn run_items<F: Form>(
             return Err(Stop::End(End::Cancelled));
         }
         desk.claimer.set_progress(claim, Progress { finished, begun: true });
+        if what.limit > 0 {
+            desk.start_clock(what.limit);
+        }
         let (claimer, mark) = (&desk.claimer, &desk.mark);
         let mut surroundings = Surroundings {
             worker: claimer.place(),
@@ -145,6 +151,9 @@ fn run_items<F: Form>(
         end_if_forked(&desk.mark);
         let output = output.map_err(unreadable)?;
         results.push(desk, claim, output)?;
+        if what.limit > 0 {
+            desk.stop_clock();
+        }
         desk.claimer.set_progress(claim, Progress { finished: finished + 1, begun: false });
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what was lent with a slot stays as it is until the slot's generation has moved on.
 
-use std::{any::Any, collections::VecDeque, sync::Arc};
+use std::{any::Any, collections::VecDeque, os::fd::OwnedFd, sync::Arc};
 
 use pool_ipc::{
     Arena, Block, Decoder, Encoder, Manifest, SegmentId,
@@ -11,7 +11,12 @@ use pool_ipc::{
 use pool_shm::{ForkMark, SharedSegment};
 
 use super::{failure::FailureKind, form::ContextCell};
-use crate::{life::State, worker::Keeper};
+use crate::{
+    broker,
+    life::State,
+    sys,
+    worker::{self, Keeper},
+};
 
 /// What a worker process works with, from birth to death.
 pub(crate) struct Desk {
@@ -33,6 +38,8 @@ pub(crate) struct Desk {
     keeps: bool,
     /// How many segments the parent had let go when this worker looked last.
     let_go: u64,
+    /// Where the zygote hears that a clock is due soon.
+    door: Arc<OwnedFd>,
     /// Reads as this incarnation, and as 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
     /// What the pool shares.
@@ -68,6 +75,7 @@ impl Desk {
         mark: ForkMark,
         shared: &'static (dyn Any + Send + Sync),
         keeper: Arc<Keeper>,
+        door: Arc<OwnedFd>,
     ) -> Self {
         let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
         encoder.set_broker(keeper.clone());
@@ -88,7 +96,25 @@ impl Desk {
             keeper,
             keeps: false,
             let_go: 0,
+            door,
             bytes_per_result: 0,
+        }
+    }
+
+    /// Starts the clock of the item in hand, which may take `limit` nanoseconds.
+    #[inline]
+    pub(super) fn start_clock(&self, limit: u64) {
+        if self.claimer.start_clock(sys::monotonic_nanos(), limit) {
+            broker::ring(&self.door);
+        }
+    }
+
+    /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it came to is of no use: this worker
+    /// is about to be killed and does not wait for it.
+    #[inline]
+    pub(super) fn stop_clock(&self) {
+        if !self.claimer.stop_clock() {
+            worker::end_quietly();
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
     vec,
 };
 
@@ -32,6 +32,10 @@ pub(super) struct Chunk<F: Form> {
     pub(super) first: u64,
     pub(super) parcels: vec::IntoIter<F::Parcel>,
     pub(super) parts: Vec<Part<F::Output>>,
+    /// How long the one item may take, if it has a limit: then it is the only one, since what is behind it must not wait.
+    pub(super) limit: Option<Duration>,
+    /// Whether its clock runs.
+    pub(super) begun: bool,
 }
 
 impl<F: Form> Chunk<F> {
@@ -39,14 +43,17 @@ impl<F: Form> Chunk<F> {
         let given = self.given.as_ref().expect("the chunk is not being dropped");
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let control = self.job.control.clone();
-        let cancelled = || control.is_cancelled();
         let (worker, shared) = (host.id, shared::seen(given.shared.as_ref()));
         if given.begins
-            && !cancelled()
+            && !control.is_cancelled()
             && let Err(panic) = host.begin(shared)
         {
             return control.fail(panic, worker);
         }
+        let deadline = self.limit.and_then(|limit| self.job.start_clock(self.first, worker, limit));
+        self.begun = deadline.is_some();
+        let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let cancelled = || control.is_cancelled() || overdue();
         let mut surroundings = Surroundings {
             worker,
             shared,
@@ -64,7 +71,7 @@ impl<F: Form> Chunk<F> {
             let outcome = in_task(|| {
                 catch_unwind(AssertUnwindSafe(|| {
                     while !control.is_foreign()
-                        && !cancelled()
+                        && !control.is_cancelled()
                         && let Some(parcel) = parcels.next()
                     {
                         values.push(F::call_parcel(
@@ -76,7 +83,7 @@ impl<F: Form> Chunk<F> {
                     }
                 }))
             });
-            let failure = outcome.err().map(|payload| (take_panic(payload), worker));
+            let failure = outcome.err().map(|payload| (take_panic(payload).into(), worker));
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             let goes_on = failure.is_some() && parcels.len() > 0;
             self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
@@ -98,6 +105,6 @@ impl<F: Form> Drop for Chunk<F> {
         }
         parcels.for_each(drop_quietly);
         drop_quietly(given);
-        self.job.ended(parts);
+        self.job.ended(parts, self.begun.then_some(self.first));
     }
 }

@@ -8,14 +8,15 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use pool_shm::ForkMark;
 
 use super::{
     chunk::Chunk,
+    clocks::Clocks,
     crew::{Errand, ThreadCrew},
     drop_quietly,
     host::Host,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     cancel::{Bell, CancelToken},
-    error::Error,
+    error::{Cause, Error},
     session::Want,
     shared::SharedValue,
     sys,
@@ -36,7 +37,7 @@ pub(crate) struct Part<R> {
     pub(crate) nanos: u64,
     pub(crate) values: Vec<R>,
     /// The failure of the item behind the values, and the worker that had it.
-    pub(crate) failure: Option<(FailureKind, u32)>,
+    pub(crate) failure: Option<(Cause, u32)>,
     /// Whether the chunk has ended with it.
     pub(crate) ends: bool,
 }
@@ -70,6 +71,8 @@ pub(super) struct Control {
     arrived: AtomicUsize,
     /// Whether its consumer may be anywhere.
     pub(super) lazy: bool,
+    /// How long one item may take.
+    limit: Option<Duration>,
     /// How its caller sleeps if the call can be cancelled.
     watch: Option<Watch>,
     mark: Arc<ForkMark>,
@@ -88,6 +91,8 @@ struct Flow {
     arrived: usize,
     /// One of those parts does not wait for more: a failure.
     urgent: bool,
+    /// Of the items that run and have a limit.
+    clocks: Clocks,
     /// How many have to arrive before the caller is woken; without a value it does not sleep.
     wanted: Option<usize>,
     terminated: bool,
@@ -122,13 +127,14 @@ impl Control {
 
     /// The caller sleeps until enough has arrived, but not long.
     fn sleep<'c>(&'c self, flow: MutexGuard<'c, Flow>, wanted: usize) -> MutexGuard<'c, Flow> {
+        let limit = flow.clocks.sleep_at_most(LONGEST_SLEEP, self.limit);
         let Some(watch) = &self.watch else {
             let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
-            let woken = self.changed.wait_timeout_while(flow, LONGEST_SLEEP, sleeps);
+            let woken = self.changed.wait_timeout_while(flow, limit, sleeps);
             return woken.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(flow);
-        watch.sleep();
+        watch.sleep(limit);
         lock(&self.flow)
     }
 
@@ -158,12 +164,11 @@ impl Control {
 }
 
 impl Watch {
-    fn sleep(&self) {
+    fn sleep(&self, limit: Duration) {
         let mut watched =
             [self.bell.as_fd(), self.token.bell()].map(|bell| PollFd::new(bell, PollFlags::POLLIN));
         // Whatever ended the sleep, the caller looks at everything again.
-        let limit = PollTimeout::try_from(LONGEST_SLEEP).unwrap_or(PollTimeout::ZERO);
-        let _ = poll(&mut watched, limit);
+        let _ = sys::poll(&mut watched, Some(limit));
         self.bell.silence();
     }
 }
@@ -185,6 +190,7 @@ impl<F: Form> ThreadJob<F> {
     pub(crate) fn open(
         crew: &ThreadCrew,
         token: Option<CancelToken>,
+        limit: Option<Duration>,
         lazy: bool,
     ) -> Result<Arc<Self>, Error> {
         if crew.is_foreign() {
@@ -199,6 +205,7 @@ impl<F: Form> ThreadJob<F> {
                 under_way: 0,
                 arrived: 0,
                 urgent: false,
+                clocks: Clocks::default(),
                 wanted: None,
                 terminated: false,
                 failed: None,
@@ -208,6 +215,7 @@ impl<F: Form> ThreadJob<F> {
             cancelled: AtomicBool::new(false),
             arrived: AtomicUsize::new(0),
             lazy,
+            limit,
             watch,
             mark: crew.mark.clone(),
         });
@@ -244,6 +252,8 @@ impl<F: Form> ThreadJob<F> {
             first,
             parcels: parcels.into_iter(),
             parts: Vec::new(),
+            limit: self.control.limit,
+            begun: false,
         };
         let errand: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
         // SAFETY: only the lifetime changes. The errand owns the chunk, so that whether it runs,
@@ -256,11 +266,29 @@ impl<F: Form> ThreadJob<F> {
         crew.send(errand)
     }
 
-    /// A chunk has ended with these parts, or was discarded without any.
-    pub(super) fn ended(&self, parts: Vec<Part<F::Output>>) {
+    /// Starts the clock of the item at `index`, which a thread has in hand; when it is overdue, if ever.
+    pub(super) fn start_clock(&self, index: u64, worker: u32, limit: Duration) -> Option<Instant> {
+        lock(&self.control.flow).clocks.start(index, worker, limit)
+    }
+
+    /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
+    fn end_overdue(&self, flow: &mut Flow) {
+        let Some(limit) = self.control.limit else { return };
+        while let Some((first, worker)) = flow.clocks.take_overdue() {
+            let failure = Some((Cause::Timeout { limit }, worker));
+            let part = Part { first, nanos: 0, values: Vec::new(), failure, ends: true };
+            lock(&self.parts).push_back(part);
+            (flow.arrived, flow.urgent) = (flow.arrived + 1, true);
+        }
+        self.control.arrived.store(flow.arrived, Ordering::Relaxed);
+    }
+
+    /// A chunk has ended with these parts, or was discarded without any. `clocked`: the item whose clock was started.
+    pub(super) fn ended(&self, parts: Vec<Part<F::Output>>, clocked: Option<u64>) {
         let control = &*self.control;
         let mut flow = lock(&control.flow);
-        if flow.over {
+        let overdue = clocked.is_some_and(|index| !flow.clocks.stop(index));
+        if flow.over || overdue {
             drop(flow);
             drop_parts(parts);
             flow = lock(&control.flow);
@@ -286,7 +314,8 @@ impl<F: Form> ThreadJob<F> {
         if self.control.is_foreign() {
             return true;
         }
-        let flow = lock(&self.control.flow);
+        let mut flow = lock(&self.control.flow);
+        self.end_overdue(&mut flow);
         flow.terminated || !lock(&self.parts).is_empty()
     }
 
@@ -308,7 +337,11 @@ impl<F: Form> ThreadJob<F> {
             sys::spin_for(self.spin, || enough() || control.is_cancelled());
         }
         let mut flow = lock(&control.flow);
-        while flow.arrived == 0 && !flow.terminated {
+        loop {
+            self.end_overdue(&mut flow);
+            if flow.arrived > 0 || flow.terminated {
+                break;
+            }
             if control.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled()) {
                 return Err(Error::Cancelled);
             }

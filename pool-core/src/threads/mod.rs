@@ -5,9 +5,10 @@
 //! thread. A forked child, which has none of the threads, finds nothing but refusals here.
 //!
 //! `crew.rs` are the threads, `host.rs` is what each has of its own, `job.rs` is a call as its caller and its chunks see it, `chunk.rs` what
-//! runs in a thread.
+//! runs in a thread, `clocks.rs` says which items are overdue.
 
 mod chunk;
+mod clocks;
 mod crew;
 mod host;
 mod job;

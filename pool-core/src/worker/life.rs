@@ -118,14 +118,15 @@ impl Worker {
         if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
             end_quietly();
         }
-        let (door, incarnation) = (fds.door, papers.incarnation);
-        let introduce = move |socket: BorrowedFd<'_>| broker::introduce(&door, incarnation, socket);
+        let (door, incarnation) = (Arc::new(fds.door), papers.incarnation);
+        let ours = door.clone();
+        let introduce = move |socket: BorrowedFd<'_>| broker::introduce(&ours, incarnation, socket);
         let keeper = Keeper::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
         Some(Self {
-            desk: Desk::new(claimer, arena, base, mark, shared, keeper),
+            desk: Desk::new(claimer, arena, base, mark, shared, keeper, door),
             init: papers.life.init(),
             zygote: Pid::from_raw(papers.zygote),
             bell: fds.bell,

@@ -127,7 +127,8 @@ impl Zygote {
         let started = template.start(order.place, order.incarnation, order.arena.as_fd(), &watched);
         match started {
             Ok(pid) => {
-                self.workers.push(Worker { pid, incarnation: order.incarnation });
+                let (place, incarnation) = (order.place, order.incarnation);
+                self.workers.push(Worker::new(pid, place, incarnation));
                 self.answer_first(|incarnation| Report::Started { incarnation, pid: pid.as_raw() })
             }
             Err(StartError::Refused(error)) => {

@@ -33,6 +33,8 @@ pub(crate) enum Report {
     Started { incarnation: u32, pid: i32 },
     /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
     NotStarted { incarnation: u32, errno: i32 },
+    /// A worker was condemned for an item that is overdue, and killed; it will be reaped.
+    Overran { incarnation: u32 },
     /// A worker has been reaped, with its wait status; whether segments of its results are left.
     Reaped { incarnation: u32, status: i32, segments: bool },
 }
@@ -78,6 +80,7 @@ impl Report {
             Self::Reigns { pid } => [4, 0, pid as u32, 0],
             Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0],
             Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0],
+            Self::Overran { incarnation } => [5, incarnation, 0, 0],
             Self::Reaped { incarnation, status, segments } => {
                 [3, incarnation, status as u32, segments.into()]
             }
@@ -97,6 +100,7 @@ impl Report {
                     segments: more != 0,
                 }),
                 4 => Received::Message(Self::Reigns { pid: value as i32 }),
+                5 => Received::Message(Self::Overran { incarnation }),
                 _ => Received::Closed,
             },
             Received::Empty => Received::Empty,

@@ -8,11 +8,12 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     panic::AssertUnwindSafe,
+    time::Duration,
 };
 
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags},
     sys::{
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
@@ -21,6 +22,7 @@ use nix::{
 };
 
 use super::{
+    clocks::Clocks,
     nursery::Nursery,
     papers::{ZygoteFds, ZygotePapers},
     protocol::{Order, Report},
@@ -36,6 +38,7 @@ use crate::{
 
 /// How often parents and children are looked for where the system has no pidfd.
 pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
+const LOOK_FOR_PARENT: Duration = Duration::from_millis(LOOK_FOR_PARENT_MS as u64);
 
 /// Those with whom a zygote ends: whose child it is (its guard, or the pool's process), and above.
 pub(super) struct Overlords {
@@ -78,7 +81,14 @@ pub(super) fn reign(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) 
 
 pub(super) struct Worker {
     pub(super) pid: Pid,
+    pub(super) place: u32,
     pub(super) incarnation: u32,
+}
+
+impl Worker {
+    pub(super) fn new(pid: Pid, place: u32, incarnation: u32) -> Self {
+        Self { pid, place, incarnation }
+    }
 }
 
 pub(super) struct Zygote {
@@ -89,6 +99,7 @@ pub(super) struct Zygote {
     pub(super) workers: Vec<Worker>,
     pub(super) nursery: Nursery,
     pub(super) exchange: Exchange,
+    pub(super) clocks: Clocks,
     /// Reports that the socket had no room for.
     unsent: VecDeque<Report>,
 }
@@ -113,6 +124,7 @@ impl Zygote {
             workers: Vec::new(),
             nursery: Nursery::default(),
             exchange,
+            clocks: Clocks::default(),
             unsent: VecDeque::new(),
         })
     }
@@ -135,7 +147,7 @@ impl Zygote {
         if happened.exchange {
             self.exchange.hear();
         }
-        goes_on
+        goes_on && self.watch_clocks()
     }
 
     fn wait(&self) -> nix::Result<Happened> {
@@ -152,12 +164,9 @@ impl Zygote {
         let first_of_exchange = watched.len();
         watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
         let asked = self.exchange.is_asked();
-        let timeout = match self.overlords.known {
-            _ if asked => PollTimeout::ZERO,
-            true => PollTimeout::NONE,
-            false => PollTimeout::from(LOOK_FOR_PARENT_MS),
-        };
-        poll(&mut watched, timeout)?;
+        let idle = (!self.overlords.known).then_some(LOOK_FOR_PARENT);
+        let timeout = if asked { Some(Duration::ZERO) } else { self.clocks.sleep_at_most(idle) };
+        sys::poll(&mut watched, timeout)?;
         let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
         let (others, exchange) = watched.split_at(first_of_exchange);
         let (overlords, template) = others[2..].split_at(self.overlords.fds.len());
@@ -183,7 +192,7 @@ impl Zygote {
                 Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
                     let report = match self.start(place, incarnation, arena) {
                         Ok(pid) => {
-                            self.workers.push(Worker { pid, incarnation });
+                            self.workers.push(Worker::new(pid, place, incarnation));
                             Report::Started { incarnation, pid: pid.as_raw() }
                         }
                         Err(error) => {

@@ -59,6 +59,7 @@ impl Claimer {
         let row = &board.rows[place as usize];
         row.pid.store(pid, Relaxed);
         row.stage.store(0, Relaxed);
+        row.clock.store(0, Relaxed);
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
         let hint = place as usize % board.slots.len();

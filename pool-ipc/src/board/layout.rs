@@ -46,6 +46,8 @@ pub(super) struct Header {
     pub(super) claimed: Line<AtomicU64>,
     /// The publisher's sleep: see `sleep.rs`.
     pub(super) publisher: Line<PublisherSleep>,
+    /// Those who watch the clocks: see `clock.rs`.
+    pub(super) alarm: Line<Alarm>,
     /// One bit per place: its claimer sleeps, or is about to.
     pub(super) sleepers: Line<[AtomicU64; MASK_WORDS]>,
     /// Segments that the publisher has let go.
@@ -69,6 +71,14 @@ pub(super) struct PublisherSleep {
     pub(super) wanted: AtomicI64,
 }
 
+#[repr(C)]
+pub(super) struct Alarm {
+    /// When the watcher looks at the clocks next; 0: never.
+    pub(super) at: AtomicU64,
+    /// How many items it has condemned.
+    pub(super) overruns: AtomicU64,
+}
+
 /// One place for a claimer.
 #[repr(C, align(128))]
 pub(super) struct Row {
@@ -81,6 +91,12 @@ pub(super) struct Row {
     pub(super) keeps: AtomicU32,
     /// Written by the claimer: not 0 while it is not ready to claim.
     pub(super) stage: AtomicU32,
+    pub(super) _rest: [AtomicU64; 5],
+    /// When the item in hand is overdue: see `clock.rs`. Apart from what a waiting publisher looks at.
+    pub(super) clock: AtomicU64,
+    /// How long that item may take.
+    pub(super) limit: AtomicU64,
+    pub(super) _clock_rest: [AtomicU64; 6],
     /// Written by the publisher.
     pub(super) orders: Line<Orders>,
 }
@@ -110,7 +126,8 @@ pub(super) struct Slot {
     pub(super) cancelled: AtomicU64,
     pub(super) manifest: AtomicU64,
     pub(super) context_manifest: AtomicU64,
-    pub(super) _publisher_rest: [AtomicU64; 3],
+    pub(super) limit: AtomicU64,
+    pub(super) _publisher_rest: [AtomicU64; 2],
 
     pub(super) progress: AtomicU64,
     pub(super) results: AtomicU64,
@@ -129,9 +146,11 @@ const _: () = {
     assert!(offset_of!(Slot, signature) == 64);
     assert!(offset_of!(Slot, progress) == 128);
     assert!(size_of::<Row>() == 256);
+    assert!(offset_of!(Row, clock) == 64);
     assert!(offset_of!(Row, orders) == 128);
     assert!(offset_of!(Header, publisher) == 256);
-    assert!(offset_of!(Header, sleepers) == 384);
-    assert!(offset_of!(Header, let_go) == 384 + MAX_PLACES / 8);
+    assert!(offset_of!(Header, alarm) == 384);
+    assert!(offset_of!(Header, sleepers) == 512);
+    assert!(offset_of!(Header, let_go) == 512 + MAX_PLACES / 8);
     assert!(size_of::<Header>() == offset_of!(Header, let_go) + 128 + LET_GO * 16);
 };

@@ -6,9 +6,10 @@
 //! (see `word.rs`), so whoever dies holds nothing that another needs.
 //!
 //! `publisher.rs` and `claimer.rs` are the two sides, `sleep.rs` how each waits for the other, `tidy.rs` how a claimer learns that
-//! what it keeps is not needed any more.
+//! what it keeps is not needed any more, `clock.rs` how items that take too long are ended.
 
 mod claimer;
+mod clock;
 mod layout;
 #[cfg(loom)]
 mod model;

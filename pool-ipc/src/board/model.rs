@@ -1,7 +1,7 @@
 //! A board in private memory, made of the model checker's atomics.
 
 use super::{
-    layout::{Header, LetGo, Line, Orders, PublisherSleep, Row, Shape, Slot},
+    layout::{Alarm, Header, LetGo, Line, Orders, PublisherSleep, Row, Shape, Slot},
     table::Board,
 };
 use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
@@ -25,6 +25,7 @@ fn slot() -> Slot {
         cancelled: zero(),
         manifest: zero(),
         context_manifest: zero(),
+        limit: zero(),
         _publisher_rest: std::array::from_fn(|_| zero()),
         progress: zero(),
         results: zero(),
@@ -44,6 +45,10 @@ fn row() -> Row {
         incarnation: AtomicU32::new(0),
         keeps: AtomicU32::new(0),
         stage: AtomicU32::new(0),
+        _rest: std::array::from_fn(|_| zero()),
+        clock: zero(),
+        limit: zero(),
+        _clock_rest: std::array::from_fn(|_| zero()),
         orders: Line(Orders { bell: AtomicU32::new(0), leave: AtomicU32::new(0) }),
     }
 }
@@ -57,6 +62,7 @@ pub(super) fn leaked(shape: Shape) -> Board {
             _pad: AtomicU32::new(0),
             wanted: AtomicI64::new(0),
         }),
+        alarm: Line(Alarm { at: zero(), overruns: zero() }),
         sleepers: Line(std::array::from_fn(|_| zero())),
         let_go: Line(LetGo { count: zero(), ids: std::array::from_fn(|_| [zero(), zero()]) }),
     };

@@ -19,6 +19,7 @@ const TIMED: u64 = 2;
 /// Which of the manifests there are; what their words say otherwise is left over.
 const MANIFEST: u64 = 4;
 const CONTEXT_MANIFEST: u64 = 8;
+const LIMITED: u64 = 16;
 /// The same for results, in the word that says where they begin: no arena is as large.
 pub(super) const RESULT_MANIFEST: u64 = 1 << 63;
 
@@ -65,6 +66,8 @@ pub struct Description {
     pub in_hand: bool,
     /// Whether the claimer shall say how long the chunk ran.
     pub timed: bool,
+    /// How long one item may take, in nanoseconds; 0: as long as it takes.
+    pub limit: u64,
     /// A context for all chunks of one job; 0: none. Never used again for another one.
     pub context: u64,
     /// Where in the publisher's arena the context lies.
@@ -134,6 +137,10 @@ impl Slot {
             flags |= CONTEXT_MANIFEST;
             self.context_manifest.store(manifest.pack(), Relaxed);
         }
+        if d.limit > 0 {
+            flags |= LIMITED;
+            self.limit.store(d.limit, Relaxed);
+        }
         self.shape.store(u64::from(d.capacity) << 32 | flags, Relaxed);
         self.context.store(d.context, Relaxed);
         // The rest is the same for all chunks of a job: a line that claimers have read is left to
@@ -159,6 +166,7 @@ impl Slot {
             end: range as u32,
             in_hand: shape & IN_HAND != 0,
             timed: shape & TIMED != 0,
+            limit: if shape & LIMITED == 0 { 0 } else { self.limit.load(Relaxed) },
             context: self.context.load(Relaxed),
             context_offset: self.context_offset.load(Relaxed),
             manifest: manifest(MANIFEST, &self.manifest),

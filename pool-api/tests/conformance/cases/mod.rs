@@ -21,6 +21,7 @@ mod shared_handles;
 mod shared_memory;
 mod terminals;
 mod threads;
+mod timeouts;
 mod values;
 mod volumes;
 mod worker_state;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         per_item::CASES,
         attempts::CASES,
         retries::CASES,
+        timeouts::CASES,
         cancelling::CASES,
         bounds::CASES,
         arena::CASES,

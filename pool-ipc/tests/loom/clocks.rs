@@ -1,0 +1,68 @@
+//! An item that is overdue is ended for itself: either its claimer gets past it or the watcher condemns it.
+
+use pool_ipc::board::{Claimer, Progress, SeqCstAs};
+
+use super::{board, claimer, described};
+
+/// A clock that is due before the watcher looks again is seen by the watcher, or rings.
+#[test]
+fn a_clock_is_seen_or_rings() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, |me| me.start_clock(1, 4));
+        // As the watcher does: says when it will look, and looks once more.
+        board.set_alarm(0);
+        let seen = board.deadline(0, 1) == Some(5);
+        assert!(worker.join().unwrap() || seen, "nobody would end it");
+    });
+}
+
+/// The same for a watcher that sleeps for something later.
+#[test]
+fn a_clock_that_is_due_first_is_seen_or_rings() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 1);
+        board.set_alarm(3);
+        let worker = claimer(&board, 0, |me| me.start_clock(1, 4));
+        board.set_alarm(9);
+        let seen = board.deadline(0, 1) == Some(5);
+        assert!(worker.join().unwrap() || seen, "it would be ended too late");
+    });
+}
+
+/// How many of two items a claimer gets past.
+fn two_items(mut me: Claimer) -> u32 {
+    let claim = me.claim().expect("it was published");
+    for finished in 0..2 {
+        me.set_progress(&claim, Progress { finished, begun: true });
+        let _ = me.start_clock(u64::from(finished) + 1, 4);
+        if !me.stop_clock() {
+            return finished;
+        }
+        me.set_progress(&claim, Progress { finished: finished + 1, begun: false });
+    }
+    2
+}
+
+/// Whatever the watcher condemns is what its claimer has in hand for ever after.
+#[test]
+fn the_item_that_was_condemned_is_the_one_in_hand() {
+    loom::model(|| {
+        let board = board(1, 1);
+        board.publish(0, &described(1, 2));
+        let worker = claimer(&board, 0, two_items);
+        let condemned = board.deadline(0, 1).filter(|deadline| board.condemn(0, *deadline));
+        // What the publisher may see from now on.
+        let progress = condemned.map(|_| board.outcome(0).progress);
+        let past = worker.join().unwrap();
+        match condemned {
+            None => assert_eq!((past, board.overruns()), (2, 0)),
+            Some(deadline) => {
+                assert_eq!(u64::from(past) + 5, deadline);
+                let stands = Progress { finished: past, begun: true };
+                assert_eq!((progress, board.outcome(0).progress), (Some(stands), stands));
+                assert_eq!((board.overruns(), board.deadline(0, 1)), (1, None));
+            }
+        }
+    });
+}
