@@ -16,7 +16,8 @@ use std::marker::PhantomData;
 use rkyv::Archive;
 
 use crate::{
-    AlignedBytes, Decoder, Encoder, Manifest, Wire, WireFault, view_bytes, wire::view_fixed,
+    AlignedBytes, Decoder, Encoder, Manifest, Wire, WireFault, primitive::prefetch_for_reading,
+    view_bytes, wire::view_fixed,
 };
 
 const ENTRY: usize = size_of::<u64>();
@@ -27,6 +28,12 @@ pub const fn is_fixed<T: Wire>() -> bool {
     <T as Archive>::COPY_OPTIMIZATION.is_enabled()
         && size_of::<T>() == size_of::<<T as Archive>::Archived>()
         && align_of::<<T as Archive>::Archived>() <= AlignedBytes::ALIGN
+}
+
+/// Says that the batch at `base` will be read soon, so that its begin is at hand. Touches no memory, whatever the address.
+#[inline(always)]
+pub fn expect_batch(base: *const u8) {
+    prefetch_for_reading(base);
 }
 
 /// Bytes that a batch of `count` values needs before its first archive: the table, or for fixed

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pool_ipc::{
     AlignedBytes,
+    batch::expect_batch,
     board::{End, Outcome, Progress, SlotState},
 };
 
@@ -45,7 +46,9 @@ impl Session {
 
     fn finished(&self, hub: &mut Hub, slot: usize, incarnation: u32) {
         let mut outcome = self.board.outcome(slot);
-        if !hub.arenas.contains_key(&incarnation) {
+        if let Some(arena) = hub.arenas.get(&incarnation) {
+            expect_batch(arena.as_ptr().wrapping_add(outcome.results as usize));
+        } else {
             // A scribbled word names an owner that is none.
             outcome.progress.finished = 0;
             let why = Why::Failed(Cause::BadResult);

@@ -13,6 +13,7 @@ use std::{
 use nix::unistd::Pid;
 use pool_ipc::{
     Arena,
+    batch::expect_batch,
     board::{Board, Claim, Claimer, End},
 };
 use pool_shm::{ForkMark, Segment};
@@ -86,6 +87,8 @@ struct Worker {
     zygote: Pid,
     bell: std::os::fd::OwnedFd,
     spin: u32,
+    /// Where the items of the last chunk lay: often the next ones lie there too.
+    likely_items: *const u8,
     /// The call that was resolved last, with what it resolved to.
     resolved: Option<(Call, (crate::task::RunChunk, *const ()))>,
     /// When the last chunk ended, if the worker has not waited since.
@@ -131,6 +134,7 @@ impl Worker {
             zygote: Pid::from_raw(papers.zygote),
             bell: fds.bell,
             spin: papers.spin,
+            likely_items: base.0,
             resolved: None,
             clock: None,
         })
@@ -167,6 +171,8 @@ impl Worker {
             self.begin();
         }
         let what = self.desk.claimer.description(&claim);
+        self.likely_items = self.desk.items.0.wrapping_add(what.items as usize);
+        expect_batch(self.likely_items);
         if what.timed && self.clock.is_none() {
             self.clock = Some(Instant::now());
         }
@@ -248,6 +254,7 @@ impl Worker {
     fn wait(&mut self) -> Option<Claim> {
         self.clock = None;
         if sys::spin_for(self.spin, || self.desk.claimer.has_news()) {
+            expect_batch(self.likely_items);
             return None;
         }
         // What is asked from here on ends the sleep.

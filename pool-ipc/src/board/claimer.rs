@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Manifest,
     primitive::{
+        AtomicU32,
         Ordering::{Acquire, Relaxed, Release, SeqCst},
         prefetch_for_reading, prefetch_for_writing, wait,
     },
@@ -144,6 +145,7 @@ impl Claimer {
                 prefetch_for_writing(&raw const cell.word);
                 prefetch_for_reading(&raw const cell.signature);
                 prefetch_for_writing(&raw const cell.progress);
+                prefetch_for_writing(self.next_entry());
             }
             let order = self.board.publications();
             for _ in 0..behind {
@@ -340,12 +342,19 @@ impl Claimer {
         assert!(moved.is_ok(), "a claimed slot moves only by its claimer");
         let row = self.row();
         let count = row.finished.load(Relaxed);
-        let ring = self.board.ring(self.place as usize);
-        ring[(count % ring.len() as u64) as usize].store(claim.slot as u32, Relaxed);
+        self.next_entry().store(claim.slot as u32, Relaxed);
         // SeqCst (so Release): pairs with the Acquire in `next_finished`, and with the load of the
         // publisher's state that follows it is the store–load pair of `publisher_sleeps`.
         row.finished.swap(count.wrapping_add(1), SeqCst);
         self.board.publisher_wanted(end != End::Complete)
+    }
+
+    /// Where the next finished slot is named.
+    #[inline]
+    fn next_entry(&self) -> &AtomicU32 {
+        let ring = self.board.ring(self.place as usize);
+        // Relaxed: only this claimer counts.
+        &ring[(self.row().finished.load(Relaxed) % ring.len() as u64) as usize]
     }
 
     #[inline]
