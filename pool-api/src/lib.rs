@@ -11,6 +11,7 @@ mod imap;
 mod options;
 mod pool;
 mod sharing;
+mod slices;
 mod tasks;
 mod tasks_on_worker;
 mod tasks_with;

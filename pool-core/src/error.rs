@@ -20,6 +20,9 @@ pub enum Error {
         /// How many threads there are.
         threads: usize,
     },
+    /// The thread has exclusive access to shared memory, as the guard of a shared lock or as a slice of `map_slices_mut`, and
+    /// `Fork` would copy that but not the memory. Build the pool, or call `map_scoped`, before or after.
+    ForkWhileBorrowed,
     /// The start method needs to know that a fresh copy of this executable will be taken over before
     /// `main`: turn on the feature `takeover`, or call `init()` first in `main`.
     NotInitialised,
@@ -259,6 +262,10 @@ impl fmt::Display for Error {
                 f,
                 "start method fork needs a process with one thread, this one has {threads}: build \
                  the pool before threads start, or use forkserver or spawn"
+            ),
+            Self::ForkWhileBorrowed => f.write_str(
+                "start method fork would copy this thread's exclusive access to shared memory: drop the guard of the shared \
+                 lock, or leave the task that has the slice, before the pool is built",
             ),
             Self::NotInitialised => f.write_str(
                 "nothing proves that a fresh copy of this executable will be taken over before \

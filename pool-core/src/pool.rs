@@ -3,6 +3,7 @@
 //! Invariant: a pool that was inherited by a forked child does nothing there but refuse.
 
 mod options;
+mod slices;
 mod slot;
 
 use std::{

@@ -21,6 +21,8 @@ mod exclusive;
 #[cfg(target_os = "linux")]
 mod fork_mark;
 #[cfg(target_os = "linux")]
+mod forks;
+#[cfg(target_os = "linux")]
 pub mod futex;
 #[cfg(target_os = "linux")]
 pub mod limits;
@@ -43,7 +45,7 @@ pub mod wire;
 pub use named::NamedSegment;
 #[cfg(target_os = "linux")]
 pub use {
-    array::{Bitwise, Element, Iter, Number, SharedArray, SharedValue},
+    array::{Alone, Bitwise, Element, Iter, LentArray, Number, SharedArray, SharedValue},
     error::Error,
     exclusive::{Exclusive, exclusive_borrows},
     fork_mark::ForkMark,

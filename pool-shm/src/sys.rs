@@ -50,6 +50,13 @@ pub(crate) fn random(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Has `call` called in this process before each fork of it that the C library makes.
+pub(crate) fn before_each_fork(call: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: a function of this program, which takes nothing; the C library forgets it when the code is unloaded.
+    let result = unsafe { libc::pthread_atfork(Some(call), None, None) };
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
 /// The id of the calling thread, in its PID namespace.
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: takes nothing and cannot fail.

@@ -65,8 +65,17 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// What the encoder says.
+    /// What the encoder says; [`SegmentFault::Lent`].
     pub fn give<S>(&self, serializer: &mut S) -> Result<BlockResolver, S::Error>
+    where
+        S: Fallible<Error: Source> + GiveSegment + ?Sized,
+    {
+        self.share().map_err(Source::new)?;
+        self.lend(serializer)
+    }
+
+    /// As [`give`](Self::give), but nobody learns of the handle.
+    pub(crate) fn lend<S>(&self, serializer: &mut S) -> Result<BlockResolver, S::Error>
     where
         S: Fallible<Error: Source> + GiveSegment + ?Sized,
     {
@@ -98,5 +107,19 @@ impl ArchivedBlock {
     {
         let segment = deserializer.take_segment(self.segment.to_native()).map_err(Source::new)?;
         Block::open(segment, self.slot.to_native(), kind, element).map_err(Source::new)
+    }
+
+    /// As [`take`](Self::take), for what [`Block::lend`] has encoded.
+    pub(crate) fn take_lent<D>(
+        &self,
+        kind: Kind,
+        element: ElementType,
+        deserializer: &mut D,
+    ) -> Result<(Block, usize), D::Error>
+    where
+        D: Fallible<Error: Source> + TakeSegment + ?Sized,
+    {
+        let segment = deserializer.take_segment(self.segment.to_native()).map_err(Source::new)?;
+        Block::open_lent(segment, self.slot.to_native(), kind, element).map_err(Source::new)
     }
 }

@@ -13,6 +13,7 @@ fn main() {
         ("a_block_is_shared_with_a_child", blocks_are_shared),
         ("a_child_places_its_blocks_elsewhere", blocks_lie_elsewhere),
         ("a_child_forked_while_a_thread_held_a_lock_waits_for_nobody", locks_are_left_behind),
+        ("an_array_that_was_forked_is_nobody_s_alone", forked_arrays_are_shared),
         ("processes_lose_no_addition", processes_lose_no_addition),
         ("copies_are_published_by_a_value", copies_are_published),
         ("many_blocks_take_few_descriptors", blocks_take_few_descriptors),
@@ -88,6 +89,23 @@ fn blocks_take_few_descriptors() {
     assert!(
         blocks.iter().all(|block| block.is_empty() || first(block).load(Ordering::SeqCst) == 0)
     );
+}
+
+fn forked_arrays_are_shared() {
+    let mut older = SharedArray::<u64>::new(10).expect("an array");
+    assert!(older.alone().is_some());
+    let mut lent = SharedArray::<u64>::new(10).expect("an array");
+    let alone = lent.alone().expect("there is one handle");
+    let child = start(|| {
+        let mut inherited = older.clone();
+        drop(older);
+        assert!(inherited.alone().is_none(), "the parent has it too");
+        let mut own = SharedArray::<u64>::new(10).expect("an array");
+        assert!(own.alone().is_some());
+        // What the parent has lent stays lent.
+        drop(alone);
+    });
+    finish(child);
 }
 
 fn processes_lose_no_addition() {

@@ -10,6 +10,8 @@ unsafe extern "C" {
     fn libc_signal(signal: i32, handler: extern "C" fn(i32)) -> usize;
     #[link_name = "fork"]
     fn libc_fork() -> i32;
+    #[link_name = "prctl"]
+    safe fn libc_prctl(option: i32, argument: u64) -> i32;
     #[link_name = "waitpid"]
     fn libc_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
 }
@@ -53,6 +55,13 @@ pub(crate) fn on_signal(signal: i32, handler: extern "C" fn(i32)) {
 pub(crate) fn fork() -> i32 {
     // SAFETY: for tasks in worker processes, which have one thread.
     unsafe { libc_fork() }
+}
+
+/// Has the kernel not tell this process of its parent's death, as after a change of credentials.
+#[allow(dead_code)]
+pub(crate) fn forget_parent() {
+    const PR_SET_PDEATHSIG: i32 = 1;
+    assert_eq!(libc_prctl(PR_SET_PDEATHSIG, 0), 0);
 }
 
 /// Waits for a child; its status as `waitpid` gives it.

@@ -46,8 +46,8 @@ pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     sys::pidfd_open(pid)
 }
 
-/// Whether `pid` has ended, even if nobody has reaped it yet.
-pub(super) fn has_ended(pid: Pid) -> bool {
+/// Whether `pid` has ended, with all its threads, even if nobody has reaped it yet.
+pub(crate) fn has_ended(pid: Pid) -> bool {
     match pidfd_open(pid) {
         Ok(pidfd) => ends_within(&pidfd, PollTimeout::ZERO),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => true,

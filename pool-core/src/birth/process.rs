@@ -84,6 +84,12 @@ fn stat_name(stat: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(stat.get(begin..end)?).into_owned())
 }
 
+/// Whether the process has the name that it gave itself by [`set_process_name`].
+pub(crate) fn is_called(pid: Pid, name: &str) -> bool {
+    fs::read(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat_name(&stat).is_some_and(|found| found == name))
+}
+
 /// Whether the process is in the state that `/proc/<pid>/stat` calls so: `T` if it is stopped, `Z` if it is dead and not reaped.
 pub(crate) fn is_in_state(pid: Pid, state: u8) -> bool {
     fs::read(format!("/proc/{pid}/stat"))

@@ -234,6 +234,11 @@ impl Engine {
         self.jobs.get(job).is_some_and(|book| book.open)
     }
 
+    /// Whether the job is open, or a chunk of it has not ended.
+    pub(crate) fn knows(&self, job: JobId) -> bool {
+        self.jobs.get(job).is_some()
+    }
+
     /// Whether any chunk is under way.
     pub(crate) fn has_chunks(&self) -> bool {
         self.jobs.iter().any(|(_, book)| book.chunks > 0)

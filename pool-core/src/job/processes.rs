@@ -39,6 +39,8 @@ pub(crate) struct ProcessLane<F: Form> {
     bytes_per_item: usize,
     /// Position in the input of the next item.
     next_index: u64,
+    /// Whether tasks borrow from the caller, who then waits for every one of them.
+    borrows: bool,
 }
 
 /// Where a job's blocks come from.
@@ -130,8 +132,14 @@ impl<F: Form> ProcessLane<F> {
             pending: None,
             bytes_per_item: 0,
             next_index: 0,
+            borrows: false,
             kit: Some(kit),
         })
+    }
+
+    /// Has the end of the job wait until no task of it runs any more.
+    pub(crate) fn borrow(&mut self) {
+        self.borrows = true;
     }
 
     fn kit(kit: &mut Option<Box<Kit>>) -> &mut Kit {
@@ -353,7 +361,11 @@ impl<F: Form> Drop for ProcessLane<F> {
         if !self.stock.session.is_foreign()
             && let Some(kit) = self.kit.take()
         {
-            self.stock.session.close_job(self.stock.job, kit);
+            let Stock { session, job, .. } = &self.stock;
+            session.close_job(*job, kit);
+            if self.borrows {
+                session.wait_for_tasks(*job);
+            }
         }
     }
 }

@@ -83,6 +83,12 @@ impl<F: Form> ThreadLane<F> {
         Ok(Self { crew, job, function, given, next_index: 0, arrived, borrows, limited })
     }
 
+    /// Has workers make their state before their first item, as for a portable function.
+    pub(crate) fn begins_lives(mut self) -> Self {
+        self.given.begins = true;
+        self
+    }
+
     pub(super) fn send(
         &mut self,
         items: &mut impl Iterator<Item = F::Item>,

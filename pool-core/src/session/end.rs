@@ -19,7 +19,7 @@ use super::{
 pub(super) const ANYTHING: Appetite = Appetite { finished: 1, hungry: false };
 
 /// How long the zygote may take to reap killed workers before it is taken for dead itself.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Lets blocking calls of other threads finish, ends lazy ones, lets workers end what they run,
@@ -75,9 +75,9 @@ impl Session {
     /// Whether they ended in time.
     fn wait_for_workers(&self, until: Option<Instant>) -> bool {
         let mut over = false;
-        self.drive_until(ANYTHING, |hub| {
+        self.drive_until_then(ANYTHING, until, |hub| {
             over = hub.state != State::Ending || hub.engine.workers().next().is_none();
-            over || until.is_some_and(|until| Instant::now() >= until)
+            over
         });
         over
     }

@@ -11,6 +11,7 @@ mod batch;
 mod cancel;
 mod collect;
 mod descriptors;
+mod drain;
 mod end;
 mod hub;
 mod kit;

@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     os::fd::AsFd,
     sync::{MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -70,7 +71,17 @@ impl Session {
     }
 
     /// Drives, or waits for the driver, until `done` says so.
-    pub(super) fn drive_until(&self, appetite: Appetite, mut done: impl FnMut(&mut Hub) -> bool) {
+    pub(super) fn drive_until(&self, appetite: Appetite, done: impl FnMut(&mut Hub) -> bool) {
+        self.drive_until_then(appetite, None, done);
+    }
+
+    /// The same, at most until `limit` and a little longer.
+    pub(super) fn drive_until_then(
+        &self,
+        appetite: Appetite,
+        limit: Option<Instant>,
+        mut done: impl FnMut(&mut Hub) -> bool,
+    ) {
         let mut hub = self.lock();
         let mut driving = false;
         loop {
@@ -83,7 +94,8 @@ impl Session {
                     self.read_reports(&mut hub);
                 }
             }
-            if done(&mut hub) {
+            let left = limit.map(|limit| limit.saturating_duration_since(Instant::now()));
+            if done(&mut hub) || left == Some(Duration::ZERO) {
                 break;
             }
             if driving || !hub.driving {
@@ -94,7 +106,13 @@ impl Session {
                 hub.waiting += 1;
                 // The driver may be asleep with an appetite that knows nothing of this thread.
                 self.ring();
-                hub = self.changed.wait(hub).unwrap_or_else(PoisonError::into_inner);
+                hub = match left {
+                    None => self.changed.wait(hub).unwrap_or_else(PoisonError::into_inner),
+                    Some(left) => {
+                        let woken = self.changed.wait_timeout(hub, left);
+                        woken.unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
                 hub.waiting -= 1;
             }
         }

@@ -1,11 +1,13 @@
 //! Fork: the zygote is forked from this process, a snapshot that all workers come from.
 //!
 //! Invariant: without the caller's own `unsafe` word, the process forks only while it has one
-//! thread, so no lock is copied that somebody else holds.
+//! thread, so no lock is copied that somebody else holds; and never while the forking thread has exclusive access to shared memory,
+//! which the child would have too.
 
 use std::io::Write;
 
 use nix::unistd::{ForkResult, fork, getpid};
+use pool_shm::exclusive_borrows;
 
 use super::{
     Start,
@@ -24,6 +26,9 @@ pub(super) struct Fork;
 
 impl Start for Fork {
     fn check(&self, plan: &CrewPlan) -> Result<(), Error> {
+        if exclusive_borrows() > 0 {
+            return Err(Error::ForkWhileBorrowed);
+        }
         if plan.fork_beside_threads {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! The forms a task's function may have, each a type that says how to call it.
 //!
 //! Invariant: `Function` is exactly one pointer wide, so it crosses as an offset; only the forms in
-//! this module exist (the trait is sealed), each with a `fn` pointer or a shared reference.
+//! this folder exist (the trait is sealed), each with a `fn` pointer or a shared reference.
 
 use std::{
     any::Any,
@@ -115,7 +115,7 @@ pub(crate) struct ContextCell {
 
 impl ContextCell {
     /// The context that the chunk names, decoded at its first use by this worker.
-    fn get<C: Wire>(&mut self, decoder: &mut Decoder) -> Result<&C, WireFault> {
+    pub(super) fn get<C: Wire>(&mut self, decoder: &mut Decoder) -> Result<&C, WireFault> {
         if self.decoded.as_ref().is_none_or(|(id, _)| *id != self.wanted) {
             self.decoded = None;
             self.held.clone_from(&self.segments);

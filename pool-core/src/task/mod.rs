@@ -8,6 +8,7 @@ mod form;
 mod record;
 mod results;
 mod scoped;
+mod slices;
 mod worker_handle;
 
 pub(crate) use chunk::ChunkRun;
@@ -17,4 +18,5 @@ pub(crate) use form::{ContextCell, Surroundings};
 pub use form::{Form, OnWorker, Plain, Portable, Viewing, WithContext};
 pub(crate) use record::{Call, RunChunk};
 pub(crate) use scoped::Scoped;
+pub(crate) use slices::{Parts, Slices, SlicesMut};
 pub use worker_handle::{Starting, Worker};

@@ -51,13 +51,18 @@ pub(crate) fn stillbirth(status: ExitStatus) -> String {
     }
 }
 
+/// What the worker at a place is called in lists of processes.
+pub(crate) fn name_at(place: usize) -> String {
+    format!("worker-{place}")
+}
+
 /// Lives as the worker that `papers` describe.
 pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
             end_quietly();
         }
-        birth::set_process_name(&format!("worker-{}", papers.place));
+        birth::set_process_name(&name_at(papers.place as usize));
         if papers.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
             exit(UNPINNED);
         }

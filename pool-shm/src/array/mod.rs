@@ -8,14 +8,17 @@ mod cell;
 mod element;
 mod fetch;
 mod iter;
+mod lent;
 mod shared_array;
 mod shared_value;
 mod vectors;
+mod whole;
 #[cfg(feature = "wire")]
 mod wire;
 
 pub use element::{Bitwise, Element, Number};
 pub use iter::Iter;
+pub use lent::{Alone, LentArray};
 pub use shared_array::SharedArray;
 pub use shared_value::SharedValue;
 #[cfg(feature = "wire")]

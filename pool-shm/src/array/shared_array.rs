@@ -6,10 +6,10 @@ use std::{
     fmt,
     ops::{Bound, RangeBounds},
     ptr::NonNull,
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use super::{Element, Iter, bulk, cell::Cell};
+use super::{Element, Iter, cell::Cell, lent::First};
 #[cfg(feature = "wire")]
 use crate::SegmentFault;
 use crate::{Block, Error, Kind, Shape};
@@ -47,9 +47,11 @@ use crate::{Block, Error, Kind, Shape};
 /// counts, work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast as `memcpy`, also on a
 /// [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with) does so by itself.
 pub struct SharedArray<T: Element> {
-    block: Block,
-    base: NonNull<T>,
-    len: usize,
+    pub(super) block: Block,
+    pub(super) base: NonNull<T>,
+    pub(super) len: usize,
+    /// Of the handle that made the array, and of its clones.
+    pub(super) first: Option<Arc<First>>,
 }
 
 // SAFETY: the elements are accessed atomically, from whatever thread; `block` is `Send` and `Sync` itself.
@@ -67,8 +69,9 @@ impl<T: Element> SharedArray<T> {
     /// [`Error::TooLong`] if there cannot be so many elements, [`Error::Os`] when descriptors or address space are used up: an array of
     /// more than 256 KiB takes one descriptor, smaller ones share some.
     pub fn new(len: usize) -> Result<Self, Error> {
+        let first = First::now();
         let block = Block::new(Shape { kind: Kind::Array, element: T::TYPE, len })?;
-        Ok(Self { base: block.as_ptr().cast(), block, len })
+        Ok(Self { base: block.as_ptr().cast(), block, len, first })
     }
 
     /// A fresh array with a copy of these elements.
@@ -95,7 +98,7 @@ impl<T: Element> SharedArray<T> {
         }
         // SAFETY: at most `whole`, and the block has as many elements.
         let base = unsafe { block.as_ptr().cast::<T>().add(start) };
-        Ok(Self { block, base, len })
+        Ok(Self { block, base, len, first: None })
     }
 
     /// How many elements there are.
@@ -184,76 +187,6 @@ impl<T: Element> SharedArray<T> {
         Iter::new(self)
     }
 
-    /// A copy of all elements.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<T> {
-        let mut copy = Vec::with_capacity(self.len);
-        // SAFETY: there is room for as many.
-        unsafe {
-            self.read(copy.as_mut_ptr());
-            copy.set_len(self.len);
-        }
-        copy
-    }
-
-    /// Writes all elements.
-    ///
-    /// # Panics
-    ///
-    /// If the lengths differ.
-    #[track_caller]
-    pub fn copy_from_slice(&self, source: &[T]) {
-        self.must_have(source.len());
-        // SAFETY: both have `len` elements; `source` is borrowed, so it is private or does not change.
-        unsafe {
-            bulk::write(self.base.as_ptr().cast::<T::Bits>(), source.as_ptr().cast(), self.len)
-        }
-    }
-
-    /// Reads all elements.
-    ///
-    /// # Panics
-    ///
-    /// If the lengths differ.
-    #[track_caller]
-    pub fn copy_to_slice(&self, target: &mut [T]) {
-        self.must_have(target.len());
-        // SAFETY: `target` has `len` elements.
-        unsafe { self.read(target.as_mut_ptr()) }
-    }
-
-    /// Writes the same value to all elements.
-    pub fn fill(&self, value: T) {
-        // SAFETY: there are `len` elements.
-        unsafe { bulk::fill(self.base.as_ptr().cast::<T::Bits>(), value.to_bits(), self.len) }
-    }
-
-    /// Writes `value(index)` to every element, in order. That is a loop with `set`, but the values are computed side by side in private memory
-    /// first, where the compiler can use vectors for it.
-    ///
-    /// ```
-    /// let squares = pool_shm::SharedArray::new(5)?;
-    /// squares.fill_with(|index| (index * index) as f64);
-    /// assert_eq!(squares.to_vec(), [0.0, 1.0, 4.0, 9.0, 16.0]);
-    /// # Ok::<(), pool_shm::Error>(())
-    /// ```
-    pub fn fill_with(&self, mut value: impl FnMut(usize) -> T) {
-        /// Elements that are computed before they are copied: so few that they stay in the nearest cache.
-        const AT_ONCE: usize = 256;
-        let mut computed = [T::ZERO; AT_ONCE];
-        for first in (0..self.len).step_by(AT_ONCE) {
-            let part = &mut computed[..AT_ONCE.min(self.len - first)];
-            for (offset, element) in part.iter_mut().enumerate() {
-                *element = value(first + offset);
-            }
-            // SAFETY: the array has as many elements from `first` on.
-            unsafe {
-                let shared = self.base.add(first).as_ptr().cast::<T::Bits>();
-                bulk::write(shared, part.as_ptr().cast(), part.len());
-            }
-        }
-    }
-
     /// A handle to a part of the elements. It keeps all of them alive.
     ///
     /// # Panics
@@ -276,7 +209,7 @@ impl<T: Element> SharedArray<T> {
             (Some(start), Some(end)) if start <= end && end <= self.len => {
                 // SAFETY: `start` is at most `len`.
                 let base = unsafe { self.base.add(start) };
-                Self { block: self.block.clone(), base, len: end - start }
+                Self { base, len: end - start, ..self.clone() }
             }
             _ => panic!(
                 "the range {:?}..{:?} does not lie within an array of {} elements",
@@ -357,26 +290,6 @@ impl<T: Element> SharedArray<T> {
             None => no_such_element(index, self.len),
         }
     }
-
-    #[track_caller]
-    fn must_have(&self, len: usize) {
-        assert!(
-            len == self.len,
-            "a slice of {len} elements cannot be copied from or to an array of {}",
-            self.len
-        );
-    }
-
-    /// # Safety
-    ///
-    /// `target` has room for all elements.
-    unsafe fn read(&self, target: *mut T) {
-        let bits = target.cast::<T::Bits>();
-        // SAFETY: both have `len` elements, and `target` is the caller's.
-        unsafe { bulk::read(self.base.as_ptr().cast(), bits, self.len) };
-        // SAFETY: written just now.
-        T::make_plain(unsafe { std::slice::from_raw_parts_mut(bits, self.len) });
-    }
 }
 
 #[cold]
@@ -389,7 +302,8 @@ fn no_such_element(index: usize, len: usize) -> ! {
 /// Another handle to the same elements.
 impl<T: Element> Clone for SharedArray<T> {
     fn clone(&self) -> Self {
-        Self { block: self.block.clone(), base: self.base, len: self.len }
+        let (block, first) = (self.block.clone(), self.first.clone());
+        Self { block, base: self.base, len: self.len, first }
     }
 }
 

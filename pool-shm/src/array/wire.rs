@@ -13,7 +13,7 @@ use rkyv::{
 
 use super::{Element, SharedArray, SharedValue};
 use crate::{
-    Kind, SegmentFault,
+    Block, Kind, SegmentFault,
     wire::{ArchivedBlock, BlockResolver, GiveSegment, TakeSegment},
 };
 
@@ -56,11 +56,24 @@ where
 {
     fn deserialize(&self, deserializer: &mut D) -> Result<SharedArray<T>, D::Error> {
         let (block, whole) = self.block.take(Kind::Array, T::TYPE, deserializer)?;
-        let number = |word: u64_le| {
-            usize::try_from(word.to_native()).map_err(|_| Source::new(SegmentFault::OtherLength))
-        };
+        self.part_of(block, whole).map_err(Source::new)
+    }
+}
+
+impl ArchivedArray {
+    pub(super) fn block(&self) -> &ArchivedBlock {
+        &self.block
+    }
+
+    /// The elements that are meant, of the `whole` ones in the block.
+    pub(super) fn part_of<T: Element>(
+        &self,
+        block: Block,
+        whole: usize,
+    ) -> Result<SharedArray<T>, SegmentFault> {
+        let number =
+            |word: u64_le| usize::try_from(word.to_native()).map_err(|_| SegmentFault::OtherLength);
         SharedArray::in_block(block, whole, number(self.start)?, number(self.len)?)
-            .map_err(Source::new)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, ptr::NonNull};
 
 use super::{
     ElementType, SegmentFault, Shape, SharedSegment, heap,
-    layout::{Extent, Kind},
+    layout::{Extent, Kind, Slot},
     registry,
 };
 use crate::Error;
@@ -53,8 +53,20 @@ impl Block {
     ///
     /// [`SegmentFault::NoSuchObject`], [`OtherKind`](SegmentFault::OtherKind),
     /// [`OtherElement`](SegmentFault::OtherElement); [`ReadOnly`](SegmentFault::ReadOnly) if a sealed one should be
-    /// of a kind that is written to.
+    /// of a kind that is written to; [`Lent`](SegmentFault::Lent).
     pub fn open(
+        segment: SharedSegment,
+        slot: u32,
+        kind: Kind,
+        element: ElementType,
+    ) -> Result<(Self, usize), SegmentFault> {
+        let (block, len) = Self::open_lent(segment, slot, kind, element)?;
+        block.share()?;
+        Ok((block, len))
+    }
+
+    /// As [`open`](Self::open), but the block may be lent, and nobody learns of this handle.
+    pub(crate) fn open_lent(
         segment: SharedSegment,
         slot: u32,
         kind: Kind,
@@ -82,6 +94,25 @@ impl Block {
             })
         };
         registry::all().into_iter().flat_map(in_segment).collect()
+    }
+
+    /// Notes that there is another handle to the block than the first one and its clones.
+    pub(crate) fn share(&self) -> Result<(), SegmentFault> {
+        if self.segment.is_writable() { self.own_slot().share() } else { Ok(()) }
+    }
+
+    /// Keeps everybody from making another handle to the array here, until [`end_alone`](Self::end_alone); `false` if there is
+    /// one, or was.
+    pub(crate) fn begin_alone(&self) -> bool {
+        self.segment.is_writable() && self.own_slot().begin_alone()
+    }
+
+    pub(crate) fn end_alone(&self) {
+        self.own_slot().end_alone();
+    }
+
+    fn own_slot(&self) -> &Slot {
+        self.segment.slot(self.slot as usize).expect("the segment has it, and never shrinks")
     }
 
     /// The first byte. For reading only if the block is sealed.

@@ -36,6 +36,9 @@ pub enum SegmentFault {
     ForeignNamespace,
     /// The object is sealed, and a handle of this kind would write to it.
     ReadOnly,
+    /// The array is lent to tasks as slices, in place, until their call returns. Handles of an array that were sent before that
+    /// keep it from being lent so.
+    Lent,
     /// The kernel refused to map the segment, or to hand out a descriptor; this is its error number.
     Os(i32),
 }
@@ -67,6 +70,7 @@ impl fmt::Display for SegmentFault {
             Self::OtherLength => "the handle's range does not lie within the shared object",
             Self::ForeignNamespace => "the lock belongs to another PID or time namespace",
             Self::ReadOnly => "the shared object is sealed and the handle would write to it",
+            Self::Lent => "the shared array is lent to tasks as slices just now",
             Self::Os(errno) => {
                 let reason = io::Error::from_raw_os_error(*errno);
                 return write!(f, "the shared segment cannot be mapped: {reason}");

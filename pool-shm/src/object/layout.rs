@@ -33,12 +33,19 @@ pub(super) struct Head {
 /// Says what a block holds and where it lies.
 #[repr(C)]
 pub(super) struct Slot {
+    /// A [`Kind`], and of an array what there is to know about handles to it: [`SHARED`], [`ALONE`].
     kind: AtomicU32,
     element_size: AtomicU32,
     element: AtomicU64,
     len: AtomicU64,
     offset: AtomicU64,
 }
+
+/// There is, or was, a handle that was sent or opened: not only clones of the first one. Never taken back.
+const SHARED: u32 = 1 << 31;
+/// The one handle has given all access away for a while: nothing opens or sends another.
+const ALONE: u32 = 1 << 30;
+const FLAGS: u32 = SHARED | ALONE;
 
 const _: () = assert!(size_of::<Head>() == 64 && align_of::<Head>() == BLOCK_ALIGN);
 const _: () = assert!(size_of::<Slot>() == 32 && align_of::<Slot>() == 8);
@@ -185,7 +192,7 @@ impl Slot {
 
     /// What the elements are, of an object of this kind.
     pub(super) fn element_of(&self, kind: Kind) -> Option<ElementType> {
-        (self.kind.load(Ordering::Relaxed) == kind as u32).then(|| self.element())
+        (self.kind.load(Ordering::Relaxed) & !FLAGS == kind as u32).then(|| self.element())
     }
 
     fn element(&self) -> ElementType {
@@ -203,7 +210,7 @@ impl Slot {
         element: ElementType,
         size: usize,
     ) -> Result<(usize, Extent), SegmentFault> {
-        if self.kind.load(Ordering::Relaxed) != kind as u32 {
+        if self.kind.load(Ordering::Relaxed) & !FLAGS != kind as u32 {
             return Err(SegmentFault::OtherKind);
         }
         if self.element() != element {
@@ -217,6 +224,32 @@ impl Slot {
             fits.then_some((len, Extent { offset, bytes }))
         };
         whole().ok_or(SegmentFault::NoSuchObject)
+    }
+
+    /// Notes that there is another handle to the array than the first one and its clones; a slot of another kind stays as it is.
+    pub(super) fn share(&self) -> Result<(), SegmentFault> {
+        // Acquire, Release: a first handle that finds itself not alone sees what made it so, and the other way round.
+        let change = |word: u32| match (word & !FLAGS == Kind::Array as u32, word & FLAGS) {
+            (false, _) | (true, SHARED) => None,
+            (true, flags) => (flags & ALONE == 0).then_some(word | SHARED),
+        };
+        match self.kind.fetch_update(Ordering::AcqRel, Ordering::Acquire, change) {
+            Err(word) if word & ALONE != 0 => Err(SegmentFault::Lent),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps everybody from making another handle to the array; `false` if there is one, or was.
+    pub(super) fn begin_alone(&self) -> bool {
+        let (now, alone) = (Kind::Array as u32, Kind::Array as u32 | ALONE);
+        // AcqRel: as in `share`.
+        self.kind.compare_exchange(now, alone, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes back what [`begin_alone`](Self::begin_alone) has done.
+    pub(super) fn end_alone(&self) {
+        // Release: pairs with the Acquire in `share`.
+        self.kind.fetch_and(!ALONE, Ordering::Release);
     }
 }
 

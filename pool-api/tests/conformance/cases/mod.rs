@@ -19,6 +19,7 @@ mod shared;
 mod shared_failures;
 mod shared_handles;
 mod shared_memory;
+mod slices;
 mod terminals;
 mod threads;
 mod timeouts;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_failures::CASES,
         shared_handles::CASES,
         shared_memory::CASES,
+        slices::CASES,
         failures::CASES,
         handles::CASES,
         per_item::CASES,

@@ -1,0 +1,130 @@
+//! Maps over parts of a shared array.
+//!
+//! Invariant: when a call returns or unwinds no task of it runs any more, so a part is borrowed no longer than the call borrows the
+//! array; and tasks work on the elements themselves only while an [`Alone`](pool_shm::Alone) keeps everybody else away.
+
+use pool_ipc::Wire;
+use pool_shm::{Element, SharedArray};
+
+use super::Pool;
+#[cfg(feature = "threads")]
+use crate::job::ThreadLane;
+use crate::{
+    error::Error,
+    job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
+    shared::SharedValue,
+    start::Crew,
+    task::{Call, Form, Parts, Portable, Slices, SlicesMut},
+};
+
+/// A crew, and the value that threads share.
+type SharingCrew = (Crew, Option<SharedValue>);
+
+impl Pool {
+    /// Runs `function` on consecutive parts of `chunk_len` elements, the last of which may be shorter; it gets the part's number,
+    /// from 0, and its elements. Values in order.
+    ///
+    /// Returns, also by an error or a panic, only when no task of it runs any more: what was not begun is taken back, and worker
+    /// processes that are still at a part 100 ms later are killed; threads are waited for. What tasks have written until then stays.
+    ///
+    /// Tasks work in place when nobody else can see the elements: this process has made the array and was not forked since (by start
+    /// method Fork, for example), no handle to it was ever sent to another process, and no clone of this one lives. Otherwise each
+    /// task works on a copy of its part that is written back when it ends, also by a panic, but not when its worker dies. That
+    /// takes as long as copying all elements twice, and as much memory as the parts that are at work.
+    ///
+    /// # Errors
+    ///
+    /// As the other calls; [`Error::InvalidInput`] for a `chunk_len` of 0.
+    pub fn map_slices_mut<T: Element, R: Wire>(
+        &self,
+        array: &mut SharedArray<T>,
+        chunk_len: usize,
+        function: fn(usize, &mut [T]) -> R,
+    ) -> Result<Vec<R>, Error> {
+        let Some((crew, count)) = self.crew_for_parts(array, chunk_len)? else {
+            return Ok(Vec::new());
+        };
+        // After the crew, for which Fork may have forked.
+        let alone = array.alone();
+        let parts = Parts::new(array, chunk_len, alone.is_some());
+        // SAFETY: the parts do not overlap, and nobody else has the elements while `alone` lives, which is longer than the call.
+        unsafe { self.map_parts::<T, SlicesMut<T, R>>(crew, function, parts, count) }
+    }
+
+    /// As [`Pool::map_slices_mut`], for functions that read. Each task gets a copy of its part, since others may write meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn map_slices<T: Element, R: Wire>(
+        &self,
+        array: &SharedArray<T>,
+        chunk_len: usize,
+        function: fn(usize, &[T]) -> R,
+    ) -> Result<Vec<R>, Error> {
+        let Some((crew, count)) = self.crew_for_parts(array, chunk_len)? else {
+            return Ok(Vec::new());
+        };
+        let parts = Parts::new(array, chunk_len, false);
+        // SAFETY: tasks only read, and by atomics.
+        unsafe { self.map_parts::<T, Slices<T, R>>(crew, function, parts, count) }
+    }
+
+    /// The crew, and how many parts there are; `None` without any.
+    fn crew_for_parts<T: Element>(
+        &self,
+        array: &SharedArray<T>,
+        chunk_len: usize,
+    ) -> Result<Option<(SharingCrew, usize)>, Error> {
+        if chunk_len == 0 {
+            return Err(Error::InvalidInput("chunk_len must be at least 1, got 0".to_string()));
+        }
+        self.refuse_if_foreign()?;
+        if array.is_empty() {
+            return Ok(None);
+        }
+        let (crew, shared) = self.crew(None)?;
+        if is_inside(crew.id(), Some(Inside::View)) {
+            return Err(Error::NestedUse);
+        }
+        Ok(Some(((crew, shared), array.len().div_ceil(chunk_len))))
+    }
+
+    /// Runs `function` on each part, and returns when no task does any more.
+    ///
+    /// # Safety
+    ///
+    /// Until then the tasks may do with the parts what the form does.
+    unsafe fn map_parts<T, F>(
+        &self,
+        (crew, shared): SharingCrew,
+        function: F::Function,
+        parts: Parts<T>,
+        count: usize,
+    ) -> Result<Vec<F::Output>, Error>
+    where
+        T: Element,
+        F: Portable + Form<Item = usize, Context = Parts<T>>,
+    {
+        #[cfg(not(feature = "threads"))]
+        let _ = shared;
+        let options = JobOptions::default();
+        let lane = match crew {
+            Crew::Processes(session) => {
+                let call = Call::portable::<F>(function)?;
+                let mut lane = ProcessLane::<F>::open(session, call, &options, false)?;
+                lane.borrow();
+                lane.set_context(&parts)?;
+                Lane::Processes(lane)
+            }
+            #[cfg(feature = "threads")]
+            Crew::Threads(crew) => {
+                // SAFETY: the lane is dropped in this function, at the latest when it unwinds.
+                let lane =
+                    unsafe { ThreadLane::open_scoped(crew, function, parts, shared, &options)? };
+                Lane::Threads(lane.begins_lives())
+            }
+        };
+        Job::new(lane, 0..count, &options, self.plan.n_jobs, false).values(true)
+    }
+}
