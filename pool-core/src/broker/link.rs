@@ -87,6 +87,11 @@ impl BrokerLink {
         *lock(&self.connection) = Connection::Over;
     }
 
+    /// Whether the fault is that nobody listens at the other end.
+    pub(crate) fn is_cut(fault: SegmentFault) -> bool {
+        matches!(fault, SegmentFault::Os(libc::EPIPE | libc::ECONNRESET))
+    }
+
     /// Says that the last result of a dead worker has been read.
     pub(crate) fn disown(&self, owner: u32) {
         if let Ok(socket) = self.socket() {

@@ -29,6 +29,8 @@ pub(crate) struct Chunk {
     /// The context's number and place; number 0: none.
     pub(crate) context: (u64, u64),
     pub(crate) items: Block,
+    /// Bytes that are under way with it: the block, and segments that nobody else has.
+    pub(crate) bytes: u64,
     /// Position in the job's input of the batch's first item.
     pub(crate) first: u64,
     /// Items of the whole batch.
@@ -420,7 +422,7 @@ impl Engine {
         if let Some(book) = self.jobs.get_mut(chunk.job) {
             book.chunks -= 1;
             if book.open {
-                let delivery = Delivery::Ended { bytes: chunk.items.len };
+                let delivery = Delivery::Ended { bytes: chunk.bytes };
                 out.push(Action::Deliver { job: chunk.job, delivery });
             }
         }

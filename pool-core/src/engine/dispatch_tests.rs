@@ -19,6 +19,7 @@ fn chunk(job: JobId, offset: u64, first: u64, len: u32) -> Chunk {
         timed: false,
         context: (0, 0),
         items: block(offset),
+        bytes: 128,
         first,
         capacity: len,
         start: 0,

@@ -14,12 +14,12 @@ use crate::{
     task::Form,
 };
 
-pub(super) fn bad_result(index: u64, fault: WireFault) -> TaskError {
+pub(super) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
     let cause = match fault {
         WireFault::Segment(fault) => Cause::Handle(fault),
         _ => Cause::BadResult,
     };
-    TaskError { index, worker: 0, cause, tries: 1 }
+    TaskError { index, worker, cause, tries: 1 }
 }
 
 /// Collects values; the first failure ends the job.
@@ -37,7 +37,7 @@ impl<F: Form> Sink<F> for Values<F::Output> {
                 out,
                 |value| value,
                 |index, fault| {
-                    failed.get_or_insert_with(|| bad_result(index, fault));
+                    failed.get_or_insert_with(|| bad_result(batch.worker, index, fault));
                     None
                 },
             );
@@ -64,7 +64,9 @@ pub(super) struct Outcomes<R> {
 impl<R> Outcomes<R> {
     fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) {
         self.arrivals.add(batch.first, |out| {
-            lane.decode(batch, out, Ok, |index, fault| Some(Err(bad_result(index, fault))));
+            lane.decode(batch, out, Ok, |index, fault| {
+                Some(Err(bad_result(batch.worker, index, fault)))
+            });
         });
     }
 }
@@ -101,7 +103,7 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
             match reader.view(index) {
                 Ok(archived) => (self.read)(position, archived),
                 Err(fault) => {
-                    self.failed.get_or_insert_with(|| bad_result(position, fault));
+                    self.failed.get_or_insert_with(|| bad_result(batch.worker, position, fault));
                 }
             }
         }
@@ -115,7 +117,7 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
             match bytes.as_deref().map(pool_ipc::view_bytes::<F::Output>) {
                 Ok(Ok(archived)) => (self.read)(position, archived),
                 Ok(Err(fault)) | Err(&fault) => {
-                    self.failed.get_or_insert_with(|| bad_result(position, fault));
+                    self.failed.get_or_insert_with(|| bad_result(0, position, fault));
                 }
             }
         }

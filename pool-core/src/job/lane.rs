@@ -100,6 +100,16 @@ impl<F: Form> Lane<F> {
         }
     }
 
+    /// Whether the last batch was decoded as far as it could be: an error if the pool has come to its end.
+    #[inline]
+    pub(super) fn heed(&self) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.heed(),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => Ok(()),
+        }
+    }
+
     /// Gives back what was read, so that a consumer that takes its time holds nothing up.
     pub(super) fn flush(&mut self) {
         match self {

@@ -6,12 +6,14 @@ use pool_ipc::{
     Block, Wire, WireFault,
     batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
 };
+use pool_shm::SharedSegment;
 
 use super::{
     lane::{Arrival, Sent},
     run::JobOptions,
 };
 use crate::{
+    broker::BrokerLink,
     engine::{Chunk, JobId, Overrun, Sizer, Window},
     error::Error,
     session::{Kit, Message, NoRoom, ResultBatch, Session, Want, measure_results},
@@ -41,6 +43,8 @@ pub(crate) struct ProcessLane<F: Form> {
     next_index: u64,
     /// Whether tasks borrow from the caller, who then waits for every one of them.
     borrows: bool,
+    /// Results cannot be opened any more, since the zygote is gone.
+    cut_off: bool,
 }
 
 /// Where a job's blocks come from.
@@ -84,6 +88,24 @@ impl Stock {
             }
         };
         Ok(Some(Reserved { session, block, base }))
+    }
+
+    /// Why item `index` cannot be sent, or the context.
+    #[cold]
+    fn unsendable(&self, index: Option<u64>, fault: WireFault) -> Error {
+        match (fault, index) {
+            (fault, _) if self.is_end(&fault) => Error::PoolBroken,
+            (WireFault::Segment(fault), index) => Error::Handle { index, fault },
+            (_, Some(index)) => Error::Encode { index },
+            (_, None) => Error::InvalidInput("the context could not be encoded".to_string()),
+        }
+    }
+
+    /// Whether a handle leads nowhere since the zygote is gone.
+    #[cold]
+    fn is_end(&self, fault: &WireFault) -> bool {
+        matches!(fault, WireFault::Segment(fault) if BrokerLink::is_cut(*fault))
+            && self.session.sees_end()
     }
 
     /// A process forked from the pool's own has none of its memory.
@@ -133,6 +155,7 @@ impl<F: Form> ProcessLane<F> {
             bytes_per_item: 0,
             next_index: 0,
             borrows: false,
+            cut_off: false,
             kit: Some(kit),
         })
     }
@@ -148,11 +171,8 @@ impl<F: Form> ProcessLane<F> {
 
     /// Encodes the context that all tasks of the job get.
     pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
-        let fault = |fault| match fault {
-            WireFault::Segment(fault) => Error::Handle { index: None, fault },
-            _ => Error::InvalidInput("the context could not be encoded".to_string()),
-        };
         let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
+        let fault = |fault| stock.unsendable(None, fault);
         let len = len_of_one(context, &mut kit.encoder).map_err(fault)?;
         let reserved = stock.room(&mut kit.released, len.max(1), true)?;
         let reserved = reserved.expect("an idle job waits for room");
@@ -176,7 +196,7 @@ impl<F: Form> ProcessLane<F> {
         if self.pending.is_none() {
             self.pending = items.next();
         }
-        let Some(mut next) = self.pending.take() else { return Ok(Sent::Exhausted) };
+        let Some(first) = self.pending.take() else { return Ok(Sent::Exhausted) };
         let most = most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items of which one at a time does fit.
@@ -190,11 +210,12 @@ impl<F: Form> ProcessLane<F> {
         let idle = window.chunks() == 0;
         let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
         let Some(mut reserved) = stock.room(&mut kit.released, guess.max(1), idle)? else {
-            self.pending = Some(next);
+            self.pending = Some(first);
             return Ok(Sent::NoRoom);
         };
         // SAFETY: the block is ours until submitted, aligned, with room for the head.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
+        let mut next = first;
         loop {
             match writer.push(&next, &mut kit.encoder) {
                 Ok(()) => {}
@@ -205,7 +226,7 @@ impl<F: Form> ProcessLane<F> {
                 Err(WireFault::Overflow) => {
                     // A single item that the guess has no room for gets a block of just its size.
                     drop(reserved);
-                    let fault = |fault| unsendable(self.next_index, fault);
+                    let fault = |fault| stock.unsendable(Some(self.next_index), fault);
                     let needed = writer.room_for(&next, &mut kit.encoder).map_err(fault)?;
                     let Some(larger) = stock.room(&mut kit.released, needed, idle)? else {
                         self.pending = Some(next);
@@ -218,7 +239,7 @@ impl<F: Form> ProcessLane<F> {
                 }
                 Err(fault) => {
                     let index = self.next_index + writer.count() as u64;
-                    return Err(unsendable(index, fault));
+                    return Err(stock.unsendable(Some(index), fault));
                 }
             }
             if writer.is_full() {
@@ -234,19 +255,25 @@ impl<F: Form> ProcessLane<F> {
         }
         let (count, bytes) = (writer.count(), writer.used_bytes());
         self.bytes_per_item = bytes.saturating_sub(head_len::<F::Item>(most)) / count;
-        sizer.took(count, bytes);
         let manifest = writer.manifest(reserved.block.offset);
         let block = reserved.hand_over();
+        let mut given_away = 0;
         if let Some(manifest) = manifest {
-            stock.session.keep_segments(block, (manifest, kit.encoder.take_segments()));
+            let segments = kit.encoder.take_segments();
+            let alone = segments.iter().filter(|segment| !segment.has_other_handles());
+            given_away = alone.map(SharedSegment::len).sum();
+            stock.session.keep_segments(block, (manifest, segments));
         }
-        window.took(count, block.len as usize);
+        sizer.took(count, bytes + given_away);
+        let under_way = block.len as usize + given_away;
+        window.took(count, under_way);
         let chunk = Chunk {
             job: stock.job,
             call: self.call,
             timed: sizer.wants_times(),
             context: self.context,
             items: block,
+            bytes: under_way as u64,
             first: self.next_index,
             capacity: most as u32,
             start: 0,
@@ -273,6 +300,12 @@ impl<F: Form> ProcessLane<F> {
 
     pub(super) fn crew(&self) -> usize {
         Arc::as_ptr(&self.stock.session).addr()
+    }
+
+    /// Whether what was decoded last can be believed to be all of it.
+    #[inline]
+    pub(super) fn heed(&self) -> Result<(), Error> {
+        if self.cut_off { Err(Error::PoolBroken) } else { Ok(()) }
     }
 
     /// Gives back what was read since the last time.
@@ -315,6 +348,7 @@ impl<F: Form> ProcessLane<F> {
         wrap: impl Fn(F::Output) -> T,
         mut fault: impl FnMut(u64, WireFault) -> Option<T>,
     ) {
+        let (stock, cut_off) = (&self.stock, &mut self.cut_off);
         let Kit { scratch, decoder, .. } = Self::kit(&mut self.kit);
         if batch.has_segments() {
             decoder.set_segments(&batch.segments());
@@ -336,6 +370,7 @@ impl<F: Form> ProcessLane<F> {
         out.reserve(batch.count);
         let mut add = |index: usize, value: Result<F::Output, WireFault>| match value {
             Ok(value) => out.push(wrap(value)),
+            Err(why) if stock.is_end(&why) => *cut_off = true,
             Err(why) => out.extend(fault(batch.first + index as u64, why)),
         };
         if private {
@@ -345,14 +380,6 @@ impl<F: Form> ProcessLane<F> {
                 add(index, reader.decode_copied(index, scratch, decoder));
             }
         }
-    }
-}
-
-/// Why item `index` cannot be sent.
-fn unsendable(index: u64, fault: WireFault) -> Error {
-    match fault {
-        WireFault::Segment(fault) => Error::Handle { index: Some(index), fault },
-        _ => Error::Encode { index },
     }
 }
 

@@ -220,6 +220,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                     self.sizer.ran(batch.count, batch.nanos);
                     let got = sink.batch(&batch, &mut self.lane);
                     self.lane.release(batch);
+                    self.lane.heed()?;
                     self.window.yielded(got);
                 }
             }

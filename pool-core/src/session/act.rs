@@ -103,10 +103,13 @@ impl Session {
                     None => unreachable!("an arena is kept until its worker's last slot is read"),
                 };
                 let capacity = capacity as usize;
+                let made_by = |_| hub.engine.place_of(incarnation);
+                let worker = outcome.manifest.and_then(made_by).unwrap_or(0) as u32;
                 Message::Results(ResultBatch {
                     first,
                     count,
                     capacity,
+                    worker,
                     nanos: outcome.nanos,
                     place,
                 })

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use pool_ipc::{AlignedBytes, Manifest, SegmentBroker, SegmentId, Wire, batch::BatchReader};
+use pool_ipc::{
+    AlignedBytes, Manifest, SegmentBroker, SegmentFault, SegmentId, Wire, batch::BatchReader,
+};
 use pool_shm::SharedSegment;
 
 use super::segments::WorkerArena;
@@ -17,6 +19,8 @@ pub(crate) struct ResultBatch {
     pub(crate) count: usize,
     /// How many the batch was begun for.
     pub(super) capacity: usize,
+    /// Who made them, if there are handles in them.
+    pub(crate) worker: u32,
     pub(crate) nanos: u64,
     pub(super) place: Lying,
 }
@@ -136,8 +140,15 @@ impl ResultBatch {
         let slot = self.slot()?;
         let segments = if self.has_segments() { self.segments() } else { Vec::new() };
         // One that cannot be had now is missed when its handle is decoded.
-        let had = |id: &SegmentId| SharedSegment::find(*id).or_else(|| broker.fetch(*id).ok());
-        let held = segments.iter().filter_map(had).collect();
+        let mut held = Vec::new();
+        for id in &segments {
+            match SharedSegment::find(*id).map_or_else(|| broker.fetch(*id), Ok) {
+                Ok(segment) => held.push(segment),
+                // Nobody waits here for a zygote that does not answer more than once.
+                Err(SegmentFault::Os(libc::EAGAIN)) => break,
+                Err(_) => {}
+            }
+        }
         let mut copy = AlignedBytes::new();
         if let Some((base, room)) = self.arena_bytes() {
             // SAFETY: `base..base + room` is mapped and aligned.

@@ -352,6 +352,17 @@ impl Session {
         self.board.wake(usize::MAX);
     }
 
+    /// Looks whether the zygote is gone.
+    #[cold]
+    pub(crate) fn sees_end(&self) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
+        let mut hub = self.lock();
+        self.read_reports(&mut hub);
+        hub.state == State::Broken
+    }
+
     /// Whether the zygote is gone.
     pub(crate) fn is_broken(&self) -> bool {
         self.lock().state == State::Broken

@@ -156,6 +156,12 @@ impl SharedSegment {
         Ok(self.0.watched.add(watcher)?)
     }
 
+    /// Whether there are other handles to the segment, or to objects in it, in this process.
+    #[must_use]
+    pub fn has_other_handles(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// What this process has checked the content to be; see [`set_checked`](Self::set_checked).
     #[must_use]
     pub fn checked(&self) -> Option<TypeId> {

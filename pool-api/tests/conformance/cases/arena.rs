@@ -148,7 +148,7 @@ fn little_space(method: StartMethod) -> Outcome {
         let complaints = String::from_utf8_lossy(&output.stderr);
         Ok(format!("{} {said}{complaints}", output.status))
     };
-    for (kibibytes, workers) in [(300 << 10, 64), (30 << 10, 1)] {
+    for (kibibytes, workers) in [(300 << 10, 64), (64 << 10, 1)] {
         let told = try_with(kibibytes, workers)?;
         assert!(told.starts_with("exit status: 0 refused: address space"), "{told}");
     }

@@ -8,6 +8,9 @@ mod concurrency;
 mod context;
 mod failures;
 mod handles;
+mod handles_forged;
+mod handles_forms;
+mod handles_lives;
 mod input;
 mod lifetimes;
 mod options;
@@ -50,6 +53,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         slices::CASES,
         failures::CASES,
         handles::CASES,
+        handles_forms::CASES,
+        handles_lives::CASES,
+        handles_forged::CASES,
         per_item::CASES,
         attempts::CASES,
         retries::CASES,
