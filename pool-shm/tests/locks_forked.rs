@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use pool_shm::{
-    LockError, SegmentFault, SharedBarrier, SharedEvent, SharedMutex, SharedRwLock,
+    LockError, SegmentFault, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedRwLock,
     SharedSemaphore, exclusive_borrows,
 };
 use processes::{end_of, finish, run, start};
@@ -37,6 +37,7 @@ fn main() {
         ("the_dead_are_noticed_without_descriptors", noticed_without_descriptors),
         ("permits_of_the_dead_come_back", permits_come_back),
         ("an_event_is_seen_by_other_processes", events_are_seen),
+        ("a_change_is_seen_although_nobody_notifies", changes_are_seen),
         ("a_dead_party_breaks_the_barrier", dead_parties_break),
         ("who_leaves_in_peace_breaks_nothing", leaving_breaks_nothing),
         ("a_lock_that_nobody_wants_costs_no_system_call", no_system_call),
@@ -195,6 +196,24 @@ fn events_are_seen() {
         pong.clear();
     }
     finish(child);
+}
+
+fn changes_are_seen() {
+    for with_condition in [true, false] {
+        let (mutex, changed) =
+            (SharedMutex::new(0u8).expect("mutex"), SharedCondvar::new().expect("condition"));
+        let mut guard = mutex.lock().expect("had");
+        // It dies before it notifies.
+        let child = start(|| *mutex.lock().expect("had") = 1);
+        if with_condition {
+            guard = changed.wait_while(guard, |value| *value == 0).expect("had");
+        }
+        while *guard == 0 {
+            guard = changed.wait(guard).expect("had");
+        }
+        drop(guard);
+        finish(child);
+    }
 }
 
 fn dead_parties_break() {

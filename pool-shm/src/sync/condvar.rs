@@ -17,6 +17,9 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 /// What a waiter gets back: the guard, and whether the time was over.
 type Waited<'a, T> = Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>>;
 
+/// After this long a waiter looks for itself whether there is something to wait for.
+const LONGEST: Duration = Duration::from_millis(500);
+
 /// Where threads of any process wait until somebody has changed what a [`SharedMutex`](crate::SharedMutex) protects. Clones are
 /// handles to the same one.
 ///
@@ -98,6 +101,9 @@ impl SharedCondvar {
 
     /// Gives the lock back, waits to be notified, and locks again. A notification after the lock was given back is not missed.
     ///
+    /// After half a second it comes back without one: who waits in a loop sees a change although the one who made it died before it could
+    /// notify.
+    ///
     /// # Errors
     ///
     /// Those of [`SharedMutex::lock`](crate::SharedMutex::lock), also [`LockError::HolderDied`] if another died meanwhile. A guard
@@ -106,7 +112,7 @@ impl SharedCondvar {
         &self,
         guard: SharedMutexGuard<'a, T>,
     ) -> Result<SharedMutexGuard<'a, T>, LockError<SharedMutexGuard<'a, T>>> {
-        self.rest(guard, &mut Patience::endless(), Rest::Over).map(|(guard, _)| guard)
+        self.rest(guard, &mut Patience::at_most(LONGEST), Rest::Over).map(|(guard, _)| guard)
     }
 
     /// As [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock takes; says whether the time was over.
