@@ -32,7 +32,7 @@ pub use pool_ipc::{
 pub use pool_shm::{
     Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
     SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard, SharedPermit, SharedReadGuard,
-    SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
+    SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard, bytemuck,
 };
 pub use tasks::Tasks;
 pub use tasks_with::TasksWith;

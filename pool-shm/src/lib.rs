@@ -41,6 +41,8 @@ mod sys;
 #[cfg(all(target_os = "linux", feature = "wire"))]
 pub mod wire;
 
+/// Says which types a lock can protect: [`Pod`](bytemuck::Pod).
+pub use bytemuck;
 #[cfg(all(target_os = "linux", feature = "named"))]
 pub use named::NamedSegment;
 #[cfg(target_os = "linux")]

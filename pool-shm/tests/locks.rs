@@ -9,7 +9,7 @@ use std::{
 
 use pool_shm::{
     LockError, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedRwLock,
-    SharedSemaphore, exclusive_borrows,
+    SharedSemaphore, SharedValue, exclusive_borrows,
 };
 
 /// Longer than anything here takes.
@@ -395,6 +395,63 @@ fn more_than_the_parties_meet_in_several_rounds() {
     });
     assert!(SharedBarrier::new(1).unwrap().wait().unwrap().is_leader());
     assert!(SharedBarrier::new(0).is_err());
+}
+
+#[test]
+fn a_leader_acts_before_anybody_goes_on() {
+    let barrier = SharedBarrier::new(4).unwrap();
+    let acts = SharedValue::new(0u32).unwrap();
+    let leaders: u32 = thread::scope(|scope| {
+        let parties = [(); 4].map(|()| {
+            scope.spawn(|| {
+                (1..=100)
+                    .map(|round| {
+                        let result = barrier.wait_and_lead(|| acts.set(round)).unwrap();
+                        assert_eq!(acts.get(), round);
+                        barrier.wait().unwrap();
+                        u32::from(result.is_leader())
+                    })
+                    .sum::<u32>()
+            })
+        });
+        parties.into_iter().map(|party| party.join().unwrap()).sum()
+    });
+    assert_eq!((leaders, acts.get()), (100, 100));
+    // Whoever leads panics; the others are told.
+    thread::scope(|scope| {
+        let parties = [(); 4].map(|()| scope.spawn(|| barrier.wait_and_lead(|| panic!("leads"))));
+        let ends = parties.map(|party| party.join());
+        assert_eq!(ends.iter().filter(|end| end.is_err()).count(), 1);
+        assert!(ends.into_iter().flatten().all(|end| matches!(end, Err(LockError::Broken))));
+    });
+}
+
+#[test]
+fn so_many_are_notified() {
+    let (waiting, changed) = (SharedMutex::new([0u32; 2]).unwrap(), SharedCondvar::new().unwrap());
+    thread::scope(|scope| {
+        let waiters = [(); 5].map(|()| {
+            scope.spawn(|| {
+                let mut guard = waiting.lock().unwrap();
+                guard[0] += 1;
+                let mut guard = changed.wait_while(guard, |both| both[1] == 0).unwrap();
+                guard[1] -= 1;
+            })
+        });
+        while waiting.lock().unwrap()[0] < 5 {
+            thread::yield_now();
+        }
+        changed.notify(0);
+        for most in [3, 2] {
+            waiting.lock().unwrap()[1] = most;
+            changed.notify(most);
+            while waiting.lock().unwrap()[1] > 0 {
+                thread::yield_now();
+            }
+        }
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+    changed.notify(u32::MAX);
 }
 
 #[test]

@@ -246,6 +246,21 @@ fn dead_parties_break() {
     finish(witness);
     barrier.reset();
     assert!(!barrier.is_broken() && barrier.waiting() == 0);
+
+    // The leader dies in its action, whichever process leads.
+    let barrier = SharedBarrier::new(2).expect("barrier");
+    let ends = [(); 2].map(|()| {
+        start(|| {
+            let end = barrier.wait_and_lead(|| {
+                let _ = kill(Pid::this(), Signal::SIGKILL);
+            });
+            assert!(matches!(end, Err(LockError::Broken)));
+        })
+    });
+    let ends = ends.map(end_of);
+    let killed = |end: &&WaitStatus| matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _));
+    assert_eq!(ends.iter().filter(killed).count(), 1, "{ends:?}");
+    assert_eq!(ends.iter().filter(|end| matches!(end, WaitStatus::Exited(_, 0))).count(), 1);
 }
 
 fn leaving_breaks_nothing() {

@@ -10,9 +10,7 @@ use std::{
 };
 
 use super::{Element, Iter, cell::Cell, lent::First};
-#[cfg(feature = "wire")]
-use crate::SegmentFault;
-use crate::{Block, Error, Kind, Shape};
+use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 
 /// A slice of numbers that several processes read and write at once, without a lock.
 ///
@@ -85,8 +83,17 @@ impl<T: Element> SharedArray<T> {
         Ok(array)
     }
 
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Block::open`].
+    pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
+        let (block, len) = Block::open(segment, slot, Kind::Array, T::TYPE)?;
+        Self::in_block(block, len, 0, len)
+    }
+
     /// The array in a block that was checked to be one, of `whole` elements.
-    #[cfg(feature = "wire")]
     pub(super) fn in_block(
         block: Block,
         whole: usize,

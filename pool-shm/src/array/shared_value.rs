@@ -9,9 +9,7 @@ use std::{
 };
 
 use super::{Element, cell::Cell};
-#[cfg(feature = "wire")]
-use crate::SegmentFault;
-use crate::{Block, Error, Kind, Shape};
+use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 
 /// A number that several processes read and write at once, without a lock.
 ///
@@ -56,8 +54,17 @@ impl<T: Element> SharedValue<T> {
         Ok(fresh)
     }
 
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Block::open`].
+    pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
+        let (block, len) = Block::open(segment, slot, Kind::Value, T::TYPE)?;
+        Self::in_block(block, len)
+    }
+
     /// The number in a block that was checked to be one.
-    #[cfg(feature = "wire")]
     pub(super) fn in_block(block: Block, len: usize) -> Result<Self, SegmentFault> {
         if len != 1 {
             return Err(SegmentFault::OtherLength);

@@ -125,6 +125,50 @@ impl SharedBarrier {
         self.wait_with(|| Patience::at_most(timeout))
     }
 
+    /// Waits until all parties have come, has the leader run its `action` before any of them goes on, and goes on. All of them have to wait in
+    /// this way, which is two rounds: one to come together, and one for the action.
+    ///
+    /// ```
+    /// use pool_shm::{LockError, SharedBarrier, SharedValue};
+    ///
+    /// let (barrier, rounds) = (SharedBarrier::new(2)?, SharedValue::new(0u32)?);
+    /// let party = || {
+    ///     for round in 1..=3 {
+    ///         barrier.wait_and_lead(|| rounds.set(round))?;
+    ///         assert_eq!(rounds.get(), round);
+    ///         barrier.wait()?;
+    ///     }
+    ///     Ok::<_, LockError>(())
+    /// };
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(party);
+    ///     party()?;
+    ///     other.join().expect("no panic")
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the action does; that breaks the barrier.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait), also if the leader dies in its action.
+    pub fn wait_and_lead(
+        &self,
+        action: impl FnOnce(),
+    ) -> Result<SharedBarrierWaitResult, LockError> {
+        let result = self.wait()?;
+        if result.is_leader() {
+            let unless_done = AbortOnDrop(self);
+            action();
+            std::mem::forget(unless_done);
+        }
+        self.wait()?;
+        Ok(result)
+    }
+
     /// Says that this process does not come any more, so that its end breaks nothing. Dropping all clones of the handle it waited with
     /// does the same; a forked child may have some that it does not know of.
     pub fn leave(&self) {
@@ -173,6 +217,15 @@ impl SharedBarrier {
 impl Party {
     fn parts(&self) -> BarrierParts<'_> {
         BarrierParts { head: self.body.head(), seats: self.body.table() }
+    }
+}
+
+/// Breaks the barrier of a leader that panics.
+struct AbortOnDrop<'a>(&'a SharedBarrier);
+
+impl Drop for AbortOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

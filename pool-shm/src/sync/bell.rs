@@ -52,11 +52,15 @@ impl Bell {
         }
     }
 
-    /// Wakes one who sleeps, if there is any; the others go on too once their nap is over.
-    pub(super) fn ring_for_one(&self) {
+    /// Wakes as many as sleep, but not more than `most`; the others go on too once their nap is over.
+    pub(super) fn ring_for(&self, most: u32) {
+        if most == 0 {
+            return;
+        }
         let was = self.0.fetch_add(RING, SeqCst);
-        if was & SLEEPERS != 0 && futex::wake(&self.0, 1) == 0 {
-            // The mark was of one that is awake or dead, and is taken away. Who set it again meanwhile and sleeps is woken.
+        if was & SLEEPERS != 0 && futex::wake(&self.0, most) < most {
+            // Nobody sleeps any more, so the mark is of those that are awake or dead, and is taken away. Who set it again
+            // meanwhile and sleeps is woken.
             let now = was.wrapping_add(RING);
             let clear = now.wrapping_add(RING) & !SLEEPERS;
             if self.0.compare_exchange(now, clear, SeqCst, SeqCst).is_ok() {
@@ -77,7 +81,7 @@ mod tests {
         let bell = Bell::new();
         let ticket = bell.listen();
         assert!(!bell.rang_since(ticket));
-        bell.ring_for_one();
+        bell.ring_for(1);
         assert!(bell.rang_since(ticket));
         assert_eq!(bell.rest(ticket, &mut Patience::at_most(Duration::from_secs(60))), Rest::Again);
         assert!(!bell.rang_since(bell.listen()));
@@ -93,14 +97,14 @@ mod tests {
                     bell.rest(ticket, &mut Patience::endless());
                 }
             });
-            bell.ring_for_one();
+            bell.ring_for(1);
         });
     }
 
     #[test]
     fn rings_for_nobody_take_the_mark_away() {
         let bell = Bell::new();
-        for ring in [Bell::ring, Bell::ring_for_one] {
+        for ring in [Bell::ring, |bell: &Bell| bell.ring_for(1), |bell: &Bell| bell.ring_for(3)] {
             bell.listen();
             ring(&bell);
             assert_eq!(bell.0.load(SeqCst) & SLEEPERS, 0);

@@ -170,7 +170,12 @@ impl SharedCondvar {
 
     /// Wakes one waiter, if there is any.
     pub fn notify_one(&self) {
-        self.body.head().notified.ring_for_one();
+        self.notify(1);
+    }
+
+    /// Wakes as many as wait, but not more than `most`.
+    pub fn notify(&self, most: u32) {
+        self.body.head().notified.ring_for(most);
     }
 
     /// Wakes all who wait.

@@ -105,7 +105,7 @@ impl SemaphoreParts<'_> {
     /// Gives a permit back. This process holds it.
     pub(super) fn release(self, permit: usize) {
         self.permits[permit].store(FREE, SeqCst);
-        self.head.freed.ring_for_one();
+        self.head.freed.ring_for(1);
     }
 
     /// Makes a permit vanish. This process holds it.
@@ -119,7 +119,7 @@ impl SemaphoreParts<'_> {
         if !absent {
             return Err(LockError::TooManyPermits { limit: self.permits.len() });
         }
-        self.head.freed.ring_for_one();
+        self.head.freed.ring_for(1);
         Ok(())
     }
 
@@ -168,7 +168,7 @@ impl SemaphoreParts<'_> {
             // The permit is compared with what it was before the look: nobody else loses one.
             if census.finds_dead(Owner::of(seen)) && step(permit, seen, FREE) {
                 self.head.reclaimed.fetch_add(1, SeqCst);
-                self.head.freed.ring_for_one();
+                self.head.freed.ring_for(1);
             }
         }
     }
