@@ -213,6 +213,58 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// How long `worker_init` may take; without it as long as it takes. Past it calls are
+    /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed), and the worker is killed; a thread goes on, to no avail.
+    pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
+        self.options.worker_init_timeout = Some(limit);
+        self
+    }
+
+    /// Bytes of private memory that a worker may take beside what it has when its first chunk begins, that is after `worker_init`
+    /// and with all that it has inherited. A task that needs more is refused it, as by any system that has no more: a Rust task
+    /// aborts of that unless it asks by `try_reserve`, and fails with [`Cause::MemoryLimit`](crate::Cause::MemoryLimit), which
+    /// says what is known. Its worker is replaced.
+    ///
+    /// Reservations count as the memory that they may become, also stacks of threads. Items, results, and shared objects do not count: they
+    /// lie in shared memory. Programs that a task starts have the same limit. Threads have no memory of their own, so
+    /// [`StartMethod::Threads`] refuses it in `build()`.
+    ///
+    /// ```no_run
+    /// use pool_api::{Cause, WorkerPool};
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(2).memory_limit(256 << 20).build()?;
+    /// let results = pool.tasks([1usize << 10, 1 << 30]).map_results(|n| vec![1u8; n].len())?;
+    /// assert_eq!(results[0], Ok(1 << 10));
+    /// let failed = results[1].as_ref().unwrap_err();
+    /// assert!(matches!(failed.cause(), Cause::MemoryLimit { refused: true, .. }));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.options.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Whether workers are daemonic, as they are without it: their tasks cannot build pools, which is
+    /// [`Error::NestedPool`](crate::Error::NestedPool) then. With `false` they can, and whatever ends a worker or the program
+    /// ends the pools of its tasks too.
+    ///
+    /// ```no_run
+    /// use pool_api::{Error, WorkerPool};
+    ///
+    /// let inner = |n: u64| match WorkerPool::new(2).and_then(|pool| pool.map(0..n, |x| x * x)) {
+    ///     Ok(squares) => Some(squares.iter().sum::<u64>()),
+    ///     Err(error) => { assert!(matches!(error, Error::NestedPool)); None }
+    /// };
+    /// let outer = WorkerPool::builder().n_jobs(2).daemon(false).build()?;
+    /// assert_eq!(outer.map([3, 4], inner)?, [Some(5), Some(14)]);
+    /// assert_eq!(WorkerPool::new(2)?.map([3, 4], inner)?, [None, None]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn daemon(mut self, on: bool) -> Self {
+        self.options.daemon = on;
+        self
+    }
+
     /// Calls `function` in every worker before anything else, in the thread that will run the tasks; may be given several times.
     ///
     /// Under Fork thread-local random generators and hash keys that the program has used before `build()` are the same in every

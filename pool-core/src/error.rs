@@ -43,6 +43,8 @@ pub enum Error {
     /// The call could wait for itself: a task uses the pool of threads that it runs in, a callback that
     /// reads results in place uses their pool, or code inside a call stops its pool.
     NestedUse,
+    /// A task cannot build a pool of its own, nor start a process: its worker is daemonic. Build the outer pool with `daemon(false)`.
+    NestedPool,
     /// The process that starts and reaps the workers was killed. Make a new pool.
     PoolBroken,
     /// The pool was terminated or stopped while the call ran. The pool can be used again.
@@ -127,6 +129,15 @@ pub enum Cause {
     Timeout {
         /// The limit.
         limit: Duration,
+    },
+    /// Its worker aborted, with a limit of memory set.
+    MemoryLimit {
+        /// Bytes of private memory that a worker may take.
+        limit: u64,
+        /// Bytes of memory that it had at most, all in all.
+        peak: u64,
+        /// Whether the system has refused it memory; otherwise nothing is known of why it aborted.
+        refused: bool,
     },
     /// The item was no valid value where it arrived.
     Undecodable,
@@ -234,6 +245,18 @@ impl fmt::Display for Cause {
             }
             Self::Death(status) => write!(f, "its worker {status}"),
             Self::Timeout { limit } => write!(f, "ran longer than its limit of {limit:?}"),
+            Self::MemoryLimit { limit, peak, refused } => {
+                let (limit, peak) = (Mebibytes(*limit), Mebibytes(*peak));
+                if *refused {
+                    write!(
+                        f,
+                        "its worker was refused memory beyond its limit of {limit} and aborted"
+                    )?;
+                } else {
+                    write!(f, "its worker aborted, with a memory limit of {limit} set")?;
+                }
+                write!(f, "; it had {peak} at most")
+            }
             Self::Undecodable => f.write_str("the item was no valid value where it arrived"),
             Self::BadResult => f.write_str("the result could not be encoded or decoded"),
             Self::Handle(fault) => write!(f, "a handle in its item or result: {fault}"),
@@ -241,6 +264,15 @@ impl fmt::Display for Cause {
                 write!(f, "its result takes {bytes} bytes, the arena limit is {limit}")
             }
         }
+    }
+}
+
+/// Bytes, to be read by people.
+struct Mebibytes(u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} MiB", self.0 as f64 / f64::from(1 << 20))
     }
 }
 
@@ -281,6 +313,9 @@ impl fmt::Display for Error {
                 f.write_str("the pool belongs to the process that this one was forked from")
             }
             Self::NestedUse => f.write_str("the call could wait for itself: it is made inside a task or call of the same pool"),
+            Self::NestedPool => f.write_str(
+                "the worker is daemonic, so its tasks cannot build a pool: build the outer one with daemon(false)",
+            ),
             Self::PoolBroken => {
                 f.write_str("the process that starts the pool's workers was killed: make a new pool")
             }

@@ -24,7 +24,7 @@ use crate::job::ThreadLane;
 use crate::{
     error::{Error, OrResources},
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
-    life::WorkerLife,
+    life::{WorkerLife, is_in_daemon},
     session,
     shared::{Shared, SharedType, SharedValue, Source},
     start::{Crew, CrewPlan, StartMethod, start_of},
@@ -60,6 +60,9 @@ impl Pool {
     /// Whatever is wrong with the options, by name; what the start method cannot do in this process;
     /// resources that cannot be had.
     pub fn build(options: &PoolOptions) -> Result<Self, Error> {
+        if is_in_daemon() {
+            return Err(Error::NestedPool);
+        }
         let plan = options.plan()?;
         let start = start_of(plan.method)?;
         start.check(&plan)?;

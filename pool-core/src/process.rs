@@ -70,8 +70,12 @@ impl<R: Wire> Process<R> {
         function: fn(A) -> R,
         argument: A,
     ) -> Result<Self, Error> {
-        let options =
-            PoolOptions { n_jobs: Some(1), start_method: method, ..PoolOptions::default() };
+        let options = PoolOptions {
+            n_jobs: Some(1),
+            start_method: method,
+            daemon: false,
+            ..PoolOptions::default()
+        };
         let pool = Pool::build(&options)?;
         let items = std::iter::once(argument);
         let mut job =

@@ -7,14 +7,27 @@ use nix::{
     sys::time::TimeSpec,
 };
 
-/// Reaps one child of this process that has ended, if there is one: its process id and raw status.
-/// (nix has no value for a death by a real-time signal.)
-pub(crate) fn reap_any() -> Option<(i32, i32)> {
+/// A child that was reaped.
+pub(crate) struct Reaped {
+    pub(crate) pid: i32,
+    /// As `wait` gives it. (nix has no value for a death by a real-time signal.)
+    pub(crate) status: i32,
+    /// Bytes of memory that it had at most.
+    pub(crate) peak: u64,
+}
+
+/// Reaps one child of this process that has ended, if there is one.
+pub(crate) fn reap_any() -> Option<Reaped> {
     let mut status = 0;
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut usage = unsafe { std::mem::zeroed::<libc::rusage>() };
     loop {
-        // SAFETY: `status` outlives the call.
-        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
-            pid if pid > 0 => return Some((pid, status)),
+        // SAFETY: `status` and `usage` outlive the call.
+        match unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) } {
+            pid if pid > 0 => {
+                let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10;
+                return Some(Reaped { pid, status, peak });
+            }
             -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
             _ => return None,
         }

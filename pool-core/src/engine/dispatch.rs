@@ -15,10 +15,7 @@ use pool_ipc::{
 };
 
 use super::jobs::{JobId, JobTable};
-use crate::{
-    error::{Cause, ExitStatus},
-    task::Call,
-};
+use crate::{error::Cause, task::Call};
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]
@@ -77,11 +74,11 @@ impl Chunk {
         self.lost_tries <= self.retries
     }
 
-    /// Why its worker's end is the end of an item, if it ended with this status.
-    fn cause(&self, status: ExitStatus) -> Cause {
+    /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing else.
+    fn cause(&self, cause: Cause) -> Cause {
         match self.limit {
             Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },
-            _ => Cause::Death(status),
+            _ => cause,
         }
     }
 
@@ -89,7 +86,8 @@ impl Chunk {
     fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
         let index = self.first + u64::from(self.start);
         // A try that ended with its worker was counted then.
-        let ended = matches!(cause, Cause::Death(_) | Cause::Timeout { .. });
+        let ended =
+            matches!(cause, Cause::Death(_) | Cause::Timeout { .. } | Cause::MemoryLimit { .. });
         let tries = self.lost_tries + u32::from(!ended);
         self.advance(1);
         Delivery::Failed { index, worker, cause, tries }
@@ -107,7 +105,7 @@ pub(crate) enum Why {
     /// It died; whether it had begun the item behind the finished ones.
     Died {
         begun: bool,
-        status: ExitStatus,
+        cause: Cause,
     },
 }
 
@@ -355,8 +353,8 @@ impl Engine {
             _ if chunk.start == chunk.end => {}
             Why::Complete | Why::Cancelled => {}
             Why::Failed(cause) => failed(&mut chunk, cause, out),
-            Why::Died { begun, status } => {
-                let cause = chunk.cause(status);
+            Why::Died { begun, cause } => {
+                let cause = chunk.cause(cause);
                 match std::mem::take(&mut chunk.overrun) {
                     Overrun::Told => chunk.advance(1),
                     _ if (begun || was_in_hand) && !chunk.lose_try() => {
@@ -529,7 +527,7 @@ impl Engine {
         &mut self,
         slot: Option<usize>,
         incarnation: u32,
-        status: ExitStatus,
+        cause: &Cause,
         out: &mut Vec<Action>,
     ) {
         let mut lost: Vec<Chunk> =
@@ -549,7 +547,7 @@ impl Engine {
             chunk.in_hand = None;
             chunk.audience = Audience::default();
             if !chunk.lose_try() {
-                let delivery = chunk.fail(worker, Cause::Death(status));
+                let delivery = chunk.fail(worker, cause.clone());
                 if wanted {
                     out.push(Action::Deliver { job: chunk.job, delivery });
                 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use pool_ipc::board::{End, Progress};
 
 use super::*;
+use crate::error::ExitStatus;
 
 const CALL: Call = Call { record: 1, function: 2, signature: 3 };
 
@@ -63,7 +64,7 @@ fn told(out: &mut Vec<Action>) -> Vec<String> {
         .collect()
 }
 
-const KILLED: ExitStatus = ExitStatus::Signal(9);
+const KILLED: Cause = Cause::Death(ExitStatus::Signal(9));
 
 struct Crew {
     engine: Engine,
@@ -146,14 +147,14 @@ fn a_failure_of_the_first_item_gives_the_slot_back() {
 fn a_death_costs_the_item_that_was_begun_and_no_other() {
     let mut crew = Crew::new(2, 4);
     crew.submit(1, 0, 4);
-    let died = Why::Died { begun: true, status: KILLED };
+    let died = Why::Died { begun: true, cause: KILLED };
     let told = crew.ended(0, 2, 1, died);
     assert_eq!(told, ["results 0+1 in 0", "failed 1 on 1", "publish 1"]);
     assert_eq!(crew.engine.chunk(1).unwrap().start, 2);
-    let died = Why::Died { begun: false, status: KILLED };
+    let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(crew.ended(1, 1, 0, died), ["release 1", "publish 2"]);
     assert_eq!(crew.engine.chunk(2).unwrap().start, 2);
-    let died = Why::Died { begun: false, status: KILLED };
+    let died = Why::Died { begun: false, cause: KILLED };
     // Finished to the last item, not yet reported: nothing is lost.
     assert_eq!(crew.ended(2, 1, 2, died), ["results 2+2 in 2", "free 1", "ended"]);
 }
@@ -187,7 +188,7 @@ fn a_result_in_hand_dies_with_its_worker() {
     let mut crew = Crew::new(1, 8);
     crew.submit(1, 0, 3);
     crew.ended(0, 1, 1, Why::Full);
-    crew.engine.in_hand_lost(None, 1, KILLED, &mut crew.out);
+    crew.engine.in_hand_lost(None, 1, &KILLED, &mut crew.out);
     assert_eq!(told(&mut crew.out), ["failed 1 on 0", "publish 1"]);
     let rest = crew.engine.chunk(1).unwrap();
     assert_eq!((rest.start, rest.in_hand, rest.audience), (2, None, Audience::default()));
@@ -196,21 +197,21 @@ fn a_result_in_hand_dies_with_its_worker() {
     let mut crew = Crew::new(1, 8);
     crew.submit(1, 0, 2);
     crew.ended(0, 1, 0, Why::Full);
-    crew.engine.in_hand_lost(Some(1), 1, KILLED, &mut crew.out);
+    crew.engine.in_hand_lost(Some(1), 1, &KILLED, &mut crew.out);
     assert_eq!(told(&mut crew.out), ["failed 0 on 0", "publish 2"]);
 
     // Claimed, and nothing finished: it dies before it has begun to store.
     let mut crew = Crew::new(1, 8);
     crew.submit(1, 0, 2);
     crew.ended(0, 1, 0, Why::Full);
-    let died = Why::Died { begun: false, status: KILLED };
+    let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(crew.ended(1, 1, 0, died), ["release 1", "failed 0 on 0", "publish 2"]);
 
     // Claimed, stored, and the next item not begun: nothing is lost.
     let mut crew = Crew::new(1, 8);
     crew.submit(1, 0, 2);
     crew.ended(0, 1, 0, Why::Full);
-    let died = Why::Died { begun: false, status: KILLED };
+    let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(crew.ended(1, 1, 1, died), ["results 0+1 in 1", "publish 2"]);
 
     // Queued: all slots are taken.
@@ -219,7 +220,7 @@ fn a_result_in_hand_dies_with_its_worker() {
     crew.ended(0, 1, 1, Why::Full);
     crew.engine.queue.push_back(crew.engine.held[0].clone());
     crew.engine.held.clear();
-    crew.engine.in_hand_lost(None, 1, KILLED, &mut crew.out);
+    crew.engine.in_hand_lost(None, 1, &KILLED, &mut crew.out);
     assert_eq!(told(&mut crew.out), ["failed 1 on 0", "free 1", "ended"]);
 }
 
@@ -361,7 +362,7 @@ fn workers_that_never_get_ready_are_not_replaced_for_ever() {
 // ---- retries
 
 fn died(begun: bool) -> Why {
-    Why::Died { begun, status: KILLED }
+    Why::Died { begun, cause: KILLED }
 }
 
 #[test]
@@ -405,7 +406,7 @@ fn a_result_that_was_lost_in_hand_counts_as_a_try() {
     let mut crew = Crew::new(1, 4);
     crew.submit_with_retries(1, 2, 1);
     crew.ended(0, 1, 0, Why::Full);
-    crew.engine.in_hand_lost(Some(1), 1, KILLED, &mut crew.out);
+    crew.engine.in_hand_lost(Some(1), 1, &KILLED, &mut crew.out);
     assert_eq!(told(&mut crew.out), ["publish 2"]);
     let chunk = crew.engine.chunk(2).unwrap();
     assert_eq!((chunk.start, chunk.in_hand, chunk.audience), (0, None, Audience::default()));
@@ -766,20 +767,20 @@ impl World {
             match self.seats[slot].clone() {
                 Some(Seat::Claimed { by, finished, begun, .. }) if by == incarnation => {
                     self.seats[slot] = Some(Seat::Done { by, finished, end: End::Unknown });
-                    let why = Why::Died { begun, status: KILLED };
+                    let why = Why::Died { begun, cause: KILLED };
                     let outcome = outcome(End::Unknown, finished, begun);
                     self.tell(|engine, out| engine.ended(slot, by, outcome, why, out));
                 }
                 Some(Seat::Ready(chunk)) if chunk.in_hand == Some(incarnation) => {
                     self.seats[slot] = None;
                     self.tell(|engine, out| {
-                        engine.in_hand_lost(Some(slot), incarnation, KILLED, out);
+                        engine.in_hand_lost(Some(slot), incarnation, &KILLED, out);
                     });
                 }
                 _ => {}
             }
         }
-        self.tell(|engine, out| engine.in_hand_lost(None, incarnation, KILLED, out));
+        self.tell(|engine, out| engine.in_hand_lost(None, incarnation, &KILLED, out));
         self.engine.vacate(incarnation, true);
         self.tell(Engine::staff);
     }

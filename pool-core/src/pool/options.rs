@@ -9,7 +9,7 @@ use pool_affinity::CpuIds;
 
 use crate::{
     error::Error,
-    life::WorkerLife,
+    life::{Bounds, WorkerLife},
     shared::Shared,
     start::{CrewPlan, StartMethod},
 };
@@ -36,6 +36,12 @@ pub struct PoolOptions {
     pub shared_timeout: Option<Duration>,
     /// How long one item of a call may take that does not say it itself.
     pub task_timeout: Option<Duration>,
+    /// How long the function that makes a worker's state may take; `None`: as long as it takes.
+    pub worker_init_timeout: Option<Duration>,
+    /// Bytes of private memory that a worker may take beside what it has when its first chunk begins.
+    pub memory_limit: Option<u64>,
+    /// Whether tasks may not build pools.
+    pub daemon: bool,
     /// Called in every worker before anything else, in this order.
     pub at_worker_start: Vec<fn()>,
     /// What every worker calls before its first chunk, and what it keeps from task to task.
@@ -54,6 +60,9 @@ impl Default for PoolOptions {
             shared: Shared::nothing(),
             shared_timeout: None,
             task_timeout: None,
+            worker_init_timeout: None,
+            memory_limit: None,
+            daemon: true,
             at_worker_start: Vec::new(),
             life: WorkerLife::plain(),
         }
@@ -90,11 +99,23 @@ impl PoolOptions {
         if self.arena_limit.is_some_and(|limit| limit < 1 << 20) {
             return refuse("arena_limit must be at least 1 MiB".to_string());
         }
-        if self.shared_timeout.is_some_and(|limit| limit.is_zero()) {
-            return refuse("shared_timeout must be more than 0".to_string());
+        for (name, limit) in [
+            ("shared_timeout", self.shared_timeout),
+            ("task_timeout", self.task_timeout),
+            ("worker_init_timeout", self.worker_init_timeout),
+        ] {
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return refuse(format!("{name} must be more than 0"));
+            }
         }
-        if self.task_timeout.is_some_and(|limit| limit.is_zero()) {
-            return refuse("task_timeout must be more than 0".to_string());
+        let method = self.start_method;
+        match self.memory_limit {
+            Some(0) => return refuse("memory_limit must be at least 1, got 0".to_string()),
+            Some(_) if method == StartMethod::Threads => {
+                let what = "memory_limit: threads have no memory of their own";
+                return Err(Error::NotSupported { method, what });
+            }
+            _ => {}
         }
         let cpus = match self.cpu_ids.plan_here(n_jobs) {
             Ok(cpus) => cpus,
@@ -103,7 +124,7 @@ impl PoolOptions {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(CrewPlan {
             id: NUMBER.fetch_add(1, Ordering::Relaxed),
-            method: self.start_method,
+            method,
             n_jobs,
             cpus,
             arena_limit: self.arena_limit.unwrap_or_else(pool_ipc::default_limit),
@@ -111,6 +132,11 @@ impl PoolOptions {
             first: self.at_worker_start.clone(),
             shared_timeout: self.shared_timeout,
             life: self.life,
+            bounds: Bounds {
+                daemon: self.daemon,
+                memory: self.memory_limit,
+                init: self.worker_init_timeout,
+            },
         })
     }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     engine::{Action, Chunk, Delivery},
     error::TaskError,
+    life::nanos,
     shared::StartFailure,
     zygote::Report,
 };
@@ -201,7 +202,7 @@ fn describe(chunk: &Chunk) -> Description {
         end: chunk.end,
         in_hand: chunk.in_hand.is_some(),
         timed: chunk.timed,
-        limit: chunk.limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+        limit: chunk.limit.map_or(0, nanos),
         context: chunk.context.0,
         context_offset: chunk.context.1,
         manifest: None,

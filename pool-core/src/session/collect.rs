@@ -13,7 +13,7 @@ use crate::{
     engine::JobId,
     engine::Why,
     error::{Cause, ExitStatus},
-    shared::{Stage, StartFailure},
+    shared::{Fault, Stage, StartFailure},
     task::Failure,
     worker::stillbirth,
     zygote::{Report, reap_orphan},
@@ -104,8 +104,8 @@ impl Session {
                     self.not_started(hub, incarnation, errno);
                 }
                 Ok(Some(Report::Overran { incarnation })) => self.overran(hub, incarnation),
-                Ok(Some(Report::Reaped { incarnation, status, segments })) => {
-                    self.reaped(hub, incarnation, status, segments);
+                Ok(Some(Report::Reaped { incarnation, status, segments, peak })) => {
+                    self.reaped(hub, incarnation, status, segments, peak);
                 }
                 Ok(None) => break,
                 Err(_) => self.broken(hub),
@@ -123,6 +123,11 @@ impl Session {
     /// A worker was condemned for the item that it has in hand.
     fn overran(&self, hub: &mut Hub, incarnation: u32) {
         hub.overruns = hub.overruns.wrapping_add(1);
+        hub.condemned.push(incarnation);
+        let place = hub.engine.place_of(incarnation);
+        if place.is_some_and(|place| self.board.stage(place) != 0) {
+            return; // it had not come so far as to have an item in hand
+        }
         let claimed = SlotState::Claimed(incarnation);
         let slots = hub.engine.published().map(|(slot, _)| slot);
         let slot = slots.into_iter().find(|slot| self.board.slot_state(*slot) == claimed);
@@ -134,8 +139,9 @@ impl Session {
     }
 
     /// A worker is dead and reaped: what it had is saved or lost, its place is filled again.
-    fn reaped(&self, hub: &mut Hub, incarnation: u32, raw: i32, segments: bool) {
+    fn reaped(&self, hub: &mut Hub, incarnation: u32, raw: i32, segments: bool, peak: u64) {
         let status = ExitStatus::from_wait(raw);
+        let cause = self.cause_of_death(hub, incarnation, status, peak);
         self.collect(hub);
         let published: Vec<_> =
             hub.engine.published().map(|(slot, chunk)| (slot, chunk.job, chunk.in_hand)).collect();
@@ -150,10 +156,11 @@ impl Session {
                     served.push(job);
                     let outcome = self.board.outcome(slot);
                     let Progress { begun, .. } = outcome.progress;
-                    self.tell_ended(hub, slot, incarnation, outcome, Why::Died { begun, status });
+                    let why = Why::Died { begun, cause: cause.clone() };
+                    self.tell_ended(hub, slot, incarnation, outcome, why);
                 }
                 SlotState::Ready if in_hand == Some(incarnation) && self.board.take_back(slot) => {
-                    self.lose_in_hand(hub, Some(slot), incarnation, status);
+                    self.lose_in_hand(hub, Some(slot), incarnation, &cause);
                 }
                 SlotState::Ready => {}
                 SlotState::Claimed(owner) | SlotState::Done(owner)
@@ -161,12 +168,12 @@ impl Session {
                 // Scribbled over, maybe by the dead one: nobody else will ever end this chunk.
                 _ => {
                     let outcome = self.board.outcome(slot);
-                    let why = Why::Died { begun: true, status };
+                    let why = Why::Died { begun: true, cause: cause.clone() };
                     self.tell_ended(hub, slot, incarnation, outcome, why);
                 }
             }
         }
-        self.lose_in_hand(hub, None, incarnation, status);
+        self.lose_in_hand(hub, None, incarnation, &cause);
         // Results that were delivered keep the arena by their own count.
         self.act(hub);
         let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
@@ -191,12 +198,29 @@ impl Session {
         self.board.wake(usize::MAX);
     }
 
+    /// Why items fail that a dead worker had in hand.
+    fn cause_of_death(&self, hub: &Hub, incarnation: u32, status: ExitStatus, peak: u64) -> Cause {
+        let place = hub.engine.place_of(incarnation);
+        match (self.bounds.memory, place) {
+            (Some(limit), Some(place)) if status.signal() == Some(libc::SIGABRT) => {
+                let refused = self.board.was_refused(place);
+                Cause::MemoryLimit { limit, peak, refused }
+            }
+            _ => Cause::Death(status),
+        }
+    }
+
     /// Whether a dead worker had been ready to take chunks, and what kept it from that.
-    fn how_far(&self, hub: &Hub, incarnation: u32, raw: i32) -> (bool, Option<StartFailure>) {
+    fn how_far(&self, hub: &mut Hub, incarnation: u32, raw: i32) -> (bool, Option<StartFailure>) {
         let place = hub.engine.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        let condemned = hub.condemned.extract_if(.., |condemned| *condemned == incarnation);
+        let condemned = condemned.count() > 0;
         let Some(place) = place else { return (false, None) };
         let Some(stage) = Stage::from_number(self.board.stage(place)) else { return (true, None) };
+        if let (Stage::Init, true, Some(limit)) = (stage, condemned, self.bounds.init) {
+            return (false, Some(StartFailure { stage, fault: Fault::timed_out(limit) }));
+        }
         let left = hub.arenas.get(&incarnation).and_then(|arena| StartFailure::find(arena));
         (false, Some(left.unwrap_or(StartFailure::ended(stage, raw))))
     }
@@ -222,14 +246,8 @@ impl Session {
         }
     }
 
-    fn lose_in_hand(
-        &self,
-        hub: &mut Hub,
-        slot: Option<usize>,
-        incarnation: u32,
-        status: ExitStatus,
-    ) {
-        hub.engine.in_hand_lost(slot, incarnation, status, &mut hub.actions);
+    fn lose_in_hand(&self, hub: &mut Hub, slot: Option<usize>, incarnation: u32, cause: &Cause) {
+        hub.engine.in_hand_lost(slot, incarnation, cause, &mut hub.actions);
     }
 
     /// The zygote is gone, and its workers with it.

@@ -49,21 +49,23 @@ impl Drop for Listed {
     }
 }
 
-/// The descriptors that belong to pools of this process now.
+/// The descriptors that belong to pools of this process. As long as this is held, the list does not change: also in a child that is
+/// forked meanwhile, where nobody else could give the list back.
 pub(crate) fn own_descriptors() -> OwnDescriptors {
-    OwnDescriptors(listed().clone())
+    OwnDescriptors(listed())
 }
 
 /// See [`own_descriptors`].
-pub(crate) struct OwnDescriptors(Vec<RawFd>);
+pub(crate) struct OwnDescriptors(MutexGuard<'static, Vec<RawFd>>);
 
 impl OwnDescriptors {
-    /// In a forked child that never uses the pools it inherited: closes their descriptors.
-    pub(crate) fn close(&self) {
-        for fd in &self.0 {
+    /// In a forked child that never uses the pools it inherited: closes their descriptors. Their numbers may be used again, by pools
+    /// of the child's own too.
+    pub(crate) fn close(mut self) {
+        for fd in self.0.drain(..) {
             // SAFETY: the owners of these descriptors are values of the parent's that this process
             // has a copy of and never touches.
-            unsafe { libc::close(*fd) };
+            unsafe { libc::close(fd) };
         }
     }
 }

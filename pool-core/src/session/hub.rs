@@ -29,6 +29,7 @@ use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Error, TaskError},
     job::is_inside,
+    life::Bounds,
     shared::StartFailure,
     zygote::ZygoteLink,
 };
@@ -48,6 +49,7 @@ pub(crate) struct Session {
     pub(super) mark: ForkMark,
     pub(super) spin: u32,
     pub(super) items_limit: u64,
+    pub(super) bounds: Bounds,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
 }
@@ -82,8 +84,10 @@ pub(crate) struct Hub {
     pub(super) state: State,
     pub(super) next_context: u64,
     pub(super) watch: ZygoteWatch,
-    /// Calls under way whose items have a limit.
+    /// Calls under way whose items have a limit, and one more if making a worker's state has.
     pub(super) limited: usize,
+    /// Workers that were condemned and are not reaped.
+    pub(super) condemned: Vec<u32>,
     /// How many items were reported as overdue.
     pub(super) overruns: u64,
 }

@@ -92,6 +92,7 @@ impl Session {
             first: plan.first_offsets()?,
             shared: shared.papers(plan.shared_timeout)?,
             life: plan.life.papers()?,
+            bounds: plan.bounds,
         };
         let fds = ZygoteFds {
             control: theirs,
@@ -133,7 +134,8 @@ impl Session {
                 state: State::Open,
                 next_context: 0,
                 watch: ZygoteWatch::default(),
-                limited: 0,
+                limited: usize::from(plan.bounds.init.is_some()),
+                condemned: Vec::new(),
                 overruns: 0,
             }),
             changed: Condvar::new(),
@@ -143,6 +145,7 @@ impl Session {
             broker: ManuallyDrop::new(broker_link(this)),
             mark,
             spin,
+            bounds: plan.bounds,
             reservation,
         }))
     }

@@ -11,6 +11,7 @@ use pool_shm::Mapping;
 
 use crate::{
     error::{Cause, Error, ExitStatus},
+    life::nanos,
     task::FailureKind,
 };
 
@@ -55,8 +56,8 @@ const BODY: usize = AlignedBytes::ALIGN;
 const MARK: u64 = u64::from_le_bytes(*b"poolfail");
 
 impl Fault {
-    pub(super) fn timed_out(limit: Duration) -> Self {
-        Self::TimedOut { nanos: u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX) }
+    pub(crate) fn timed_out(limit: Duration) -> Self {
+        Self::TimedOut { nanos: nanos(limit) }
     }
 
     fn shorten(&mut self) {

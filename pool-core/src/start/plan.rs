@@ -7,7 +7,12 @@ use pool_affinity::Plan;
 use super::StartMethod;
 #[cfg(feature = "threads")]
 use crate::threads::ThreadCrew;
-use crate::{birth, error::Error, life::WorkerLife, session::Session};
+use crate::{
+    birth,
+    error::Error,
+    life::{Bounds, WorkerLife},
+    session::Session,
+};
 
 /// What was asked for; checked.
 #[derive(Debug, Clone)]
@@ -27,6 +32,7 @@ pub(crate) struct CrewPlan {
     pub(crate) shared_timeout: Option<Duration>,
     /// What every worker calls at its beginning, and what it keeps.
     pub(crate) life: WorkerLife,
+    pub(crate) bounds: Bounds,
 }
 
 impl CrewPlan {

@@ -103,7 +103,7 @@ impl Desk {
 
     /// Starts the clock of the item in hand, which may take `limit` nanoseconds.
     #[inline]
-    pub(super) fn start_clock(&self, limit: u64) {
+    pub(crate) fn start_clock(&self, limit: u64) {
         if self.claimer.start_clock(sys::monotonic_nanos(), limit) {
             broker::ring(&self.door);
         }
@@ -112,7 +112,7 @@ impl Desk {
     /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it came to is of no use: this worker
     /// is about to be killed and does not wait for it.
     #[inline]
-    pub(super) fn stop_clock(&self) {
+    pub(crate) fn stop_clock(&self) {
         if !self.claimer.stop_clock() {
             worker::end_quietly();
         }

@@ -46,9 +46,10 @@ impl<F: Form> Chunk<F> {
         let (worker, shared) = (host.id, shared::seen(given.shared.as_ref()));
         if given.begins
             && !control.is_cancelled()
-            && let Err(panic) = host.begin(shared)
+            && host.is_to_begin()
+            && !self.job.begin(worker, || host.begin(shared))
         {
-            return control.fail(panic, worker);
+            return;
         }
         let deadline = self.limit.and_then(|limit| self.job.start_clock(self.first, worker, limit));
         self.begun = deadline.is_some();

@@ -1,46 +1,56 @@
-//! The clocks of a job's items that have a limit: looked at by the thread that waits for the job.
+//! The clocks of what a job's threads do that has a limit: looked at by the thread that waits for the job.
 //!
 //! Invariant: an item is either stopped by the thread that ran it or taken as overdue, never both: both happen under the lock of the
 //! job's flow.
 
 use std::time::{Duration, Instant};
 
-/// The items that run, those begun first in front.
+/// See the module.
 #[derive(Default)]
 pub(super) struct Clocks(Vec<Running>);
 
+/// What a thread has in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InHand {
+    /// The item at this position.
+    Item(u64),
+    /// The state of this worker, which it makes.
+    State(u32),
+}
+
 struct Running {
-    index: u64,
+    what: InHand,
     worker: u32,
     deadline: Instant,
 }
 
 impl Clocks {
-    /// The item at `index` is begun; when it is overdue, if time goes so far.
-    pub(super) fn start(&mut self, index: u64, worker: u32, limit: Duration) -> Option<Instant> {
+    /// The worker has begun with it; when it is overdue, if time goes so far.
+    pub(super) fn start(&mut self, what: InHand, worker: u32, limit: Duration) -> Option<Instant> {
         let deadline = Instant::now().checked_add(limit);
         // One beyond all time is no limit.
         if let Some(deadline) = deadline {
-            self.0.push(Running { index, worker, deadline });
+            self.0.push(Running { what, worker, deadline });
         }
         deadline
     }
 
-    /// The item has ended; `false` when it was taken as overdue before.
-    pub(super) fn stop(&mut self, index: u64) -> bool {
-        let at = self.0.iter().position(|running| running.index == index);
+    /// It has ended; `false` when it was taken as overdue before.
+    pub(super) fn stop(&mut self, what: InHand) -> bool {
+        let at = self.0.iter().position(|running| running.what == what);
         at.map(|at| self.0.swap_remove(at)).is_some()
     }
 
-    /// Takes an item that is overdue: its position, and who has it.
-    pub(super) fn take_overdue(&mut self) -> Option<(u64, u32)> {
-        if self.0.is_empty() {
-            return None;
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes something that is overdue, and who has it.
+    pub(super) fn take_overdue(&mut self) -> Option<(InHand, u32)> {
         let now = Instant::now();
         let at = self.0.iter().position(|running| running.deadline <= now)?;
-        let Running { index, worker, .. } = self.0.swap_remove(at);
-        Some((index, worker))
+        let Running { what, worker, .. } = self.0.swap_remove(at);
+        Some((what, worker))
     }
 
     /// How long whoever looks after the clocks may sleep: one that starts meanwhile is due later than in `limit`.

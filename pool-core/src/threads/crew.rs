@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -19,6 +20,7 @@ use pool_shm::ForkMark;
 use super::{host::Host, job::Control, lock};
 use crate::{
     error::{Error, OrResources},
+    life::become_daemon_thread,
     start::CrewPlan,
     sys,
     worker::{end_quietly, in_task, learn_locations, take_panic},
@@ -42,6 +44,8 @@ pub(crate) struct ThreadCrew {
     number: usize,
     /// Rounds of a wait loop before a caller goes to sleep.
     pub(super) spin: u32,
+    /// How long making a state may take.
+    pub(super) init_limit: Option<Duration>,
     pub(super) mark: Arc<ForkMark>,
 }
 
@@ -65,17 +69,22 @@ impl ThreadCrew {
             jobs: Mutex::new(Vec::new()),
             number,
             spin: sys::spin_rounds(plan.n_jobs),
+            init_limit: plan.bounds.init,
             mark,
         };
         let (failed, failures) = unbounded();
         for id in 0..plan.n_jobs as u32 {
             let (receiver, mark, failed) = (receiver.clone(), crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
+            let daemon = plan.bounds.daemon;
             let (plan, first, life) = (plan.id, plan.first.clone(), plan.life);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
                     CREW.set(number);
+                    if daemon {
+                        become_daemon_thread();
+                    }
                     if let Err(error) = begin(cpus, &first, plan) {
                         // Whoever starts the crew listens until every thread has got past here.
                         let _ = failed.send(error);

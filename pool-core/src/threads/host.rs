@@ -27,6 +27,11 @@ impl Host {
         Self { id, init: life.init, state: None, nothing: () }
     }
 
+    /// Whether there is a state to be made.
+    pub(super) fn is_to_begin(&self) -> bool {
+        self.init.is_some() && self.state.is_none()
+    }
+
     /// Makes the state if there is none yet.
     pub(super) fn begin(&mut self, shared: &(dyn Any + Send + Sync)) -> Result<(), FailureKind> {
         let (Some(init), None) = (self.init, &self.state) else { return Ok(()) };

@@ -16,7 +16,7 @@ use pool_shm::ForkMark;
 
 use super::{
     chunk::Chunk,
-    clocks::Clocks,
+    clocks::{Clocks, InHand},
     crew::{Errand, ThreadCrew},
     drop_quietly,
     host::Host,
@@ -73,6 +73,8 @@ pub(super) struct Control {
     pub(super) lazy: bool,
     /// How long one item may take.
     limit: Option<Duration>,
+    /// How long making a worker's state may take.
+    init_limit: Option<Duration>,
     /// How its caller sleeps if the call can be cancelled.
     watch: Option<Watch>,
     mark: Arc<ForkMark>,
@@ -97,7 +99,7 @@ struct Flow {
     wanted: Option<usize>,
     terminated: bool,
     /// What kept a worker from its first chunk, and with that ended the job.
-    failed: Option<(FailureKind, u32)>,
+    failed: Option<(Cause, u32)>,
     over: bool,
 }
 
@@ -127,7 +129,8 @@ impl Control {
 
     /// The caller sleeps until enough has arrived, but not long.
     fn sleep<'c>(&'c self, flow: MutexGuard<'c, Flow>, wanted: usize) -> MutexGuard<'c, Flow> {
-        let limit = flow.clocks.sleep_at_most(LONGEST_SLEEP, self.limit);
+        let shortest = self.limit.into_iter().chain(self.init_limit).min();
+        let limit = flow.clocks.sleep_at_most(LONGEST_SLEEP, shortest);
         let Some(watch) = &self.watch else {
             let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
             let woken = self.changed.wait_timeout_while(flow, limit, sleeps);
@@ -152,8 +155,8 @@ impl Control {
     }
 
     /// As [`Control::terminate`], since `worker` could not begin its life.
-    pub(super) fn fail(&self, kind: FailureKind, worker: u32) {
-        lock(&self.flow).failed.get_or_insert((kind, worker));
+    pub(super) fn fail(&self, cause: Cause, worker: u32) {
+        lock(&self.flow).failed.get_or_insert((cause, worker));
         self.terminate();
     }
 
@@ -216,6 +219,7 @@ impl<F: Form> ThreadJob<F> {
             arrived: AtomicUsize::new(0),
             lazy,
             limit,
+            init_limit: crew.init_limit,
             watch,
             mark: crew.mark.clone(),
         });
@@ -268,26 +272,62 @@ impl<F: Form> ThreadJob<F> {
 
     /// Starts the clock of the item at `index`, which a thread has in hand; when it is overdue, if ever.
     pub(super) fn start_clock(&self, index: u64, worker: u32, limit: Duration) -> Option<Instant> {
-        lock(&self.control.flow).clocks.start(index, worker, limit)
+        lock(&self.control.flow).clocks.start(InHand::Item(index), worker, limit)
+    }
+
+    /// Makes the worker's state, if it has none and it is wanted, by `begin`. `false`: there is none, and the job has failed.
+    pub(super) fn begin(
+        &self,
+        worker: u32,
+        begin: impl FnOnce() -> Result<(), FailureKind>,
+    ) -> bool {
+        let control = &*self.control;
+        if let Some(limit) = control.init_limit {
+            lock(&control.flow).clocks.start(InHand::State(worker), worker, limit);
+        }
+        let begun = begin();
+        if control.is_foreign() {
+            return false;
+        }
+        if control.init_limit.is_some() {
+            lock(&control.flow).clocks.stop(InHand::State(worker));
+        }
+        begun.map_err(|kind| control.fail(kind.into(), worker)).is_ok()
     }
 
     /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
     fn end_overdue(&self, flow: &mut Flow) {
-        let Some(limit) = self.control.limit else { return };
-        while let Some((first, worker)) = flow.clocks.take_overdue() {
+        let control = &*self.control;
+        if flow.clocks.is_empty() {
+            return;
+        }
+        while let Some((what, worker)) = flow.clocks.take_overdue() {
+            let (first, limit) = match (what, control.limit, control.init_limit) {
+                (InHand::Item(index), Some(limit), _) => (index, limit),
+                (InHand::State(_), _, Some(limit)) => {
+                    // As in `Control::fail`, with the lock in hand.
+                    flow.failed.get_or_insert((Cause::Timeout { limit }, worker));
+                    flow.terminated = true;
+                    control.cancelled.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                _ => continue,
+            };
             let failure = Some((Cause::Timeout { limit }, worker));
             let part = Part { first, nanos: 0, values: Vec::new(), failure, ends: true };
             lock(&self.parts).push_back(part);
             (flow.arrived, flow.urgent) = (flow.arrived + 1, true);
         }
-        self.control.arrived.store(flow.arrived, Ordering::Relaxed);
+        control.arrived.store(flow.arrived, Ordering::Relaxed);
     }
 
     /// A chunk has ended with these parts, or was discarded without any. `clocked`: the item whose clock was started.
     pub(super) fn ended(&self, parts: Vec<Part<F::Output>>, clocked: Option<u64>) {
         let control = &*self.control;
         let mut flow = lock(&control.flow);
-        let overdue = clocked.is_some_and(|index| !flow.clocks.stop(index));
+        // A task that is told when its time is over may return before its caller has looked.
+        self.end_overdue(&mut flow);
+        let overdue = clocked.is_some_and(|index| !flow.clocks.stop(InHand::Item(index)));
         if flow.over || overdue {
             drop(flow);
             drop_parts(parts);
@@ -351,7 +391,7 @@ impl<F: Form> ThreadJob<F> {
         flow.wanted = None;
         if flow.terminated {
             return Err(match flow.failed.clone() {
-                Some((kind, worker)) => Error::WorkerInitFailed { worker, cause: kind.into() },
+                Some((cause, worker)) => Error::WorkerInitFailed { worker, cause },
                 None => Error::Terminated,
             });
         }

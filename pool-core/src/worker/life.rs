@@ -20,6 +20,7 @@ use pool_shm::{ForkMark, Segment};
 
 use super::{
     awakening::awake,
+    memory::limit_memory,
     panic::{in_task, learn_locations, take_panic},
     papers::{WorkerFds, WorkerPapers},
     segments::Keeper,
@@ -28,7 +29,7 @@ use crate::{
     birth,
     broker::{self, BrokerLink},
     error::ExitStatus,
-    life::{Around, Init},
+    life::{Around, Bounds, Init, become_daemon, nanos},
     shared::{Fault, Stage, StartFailure, seen_for_life},
     sys,
     task::{Call, ChunkRun, Desk, Failure, FailureKind},
@@ -39,6 +40,8 @@ const DISORDER: i32 = 102;
 /// Exit code of a worker that cannot have the CPUs that it is to run on: they were there when the pool
 /// was built, and have been taken away since.
 const UNPINNED: i32 = 103;
+/// Exit code of a worker whose memory could not be limited.
+const UNLIMITED: i32 = 104;
 
 /// How a worker ended that was never ready.
 pub(crate) fn stillbirth(status: ExitStatus) -> String {
@@ -67,6 +70,9 @@ pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
             exit(UNPINNED);
         }
         learn_locations(true);
+        if papers.bounds.daemon {
+            become_daemon();
+        }
         match Worker::set_up(papers, fds) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),
@@ -87,8 +93,8 @@ fn exit(code: i32) -> ! {
 
 struct Worker {
     desk: Desk,
-    /// What is called before the first chunk, until then.
-    init: Option<Init>,
+    /// What is to be done before the first chunk, until then.
+    beginning: Option<Beginning>,
     zygote: Pid,
     bell: std::os::fd::OwnedFd,
     spin: u32,
@@ -98,6 +104,24 @@ struct Worker {
     resolved: Option<(Call, (crate::task::RunChunk, *const ()))>,
     /// When the last chunk ended, if the worker has not waited since.
     clock: Option<Instant>,
+}
+
+/// What a worker does when it has claimed its first chunk.
+struct Beginning {
+    init: Option<Init>,
+    /// How many nanoseconds that may take.
+    limit: Option<u64>,
+    /// Bytes of memory that it may take from then on.
+    memory: Option<u64>,
+}
+
+impl Beginning {
+    /// `None`: nothing at all.
+    fn new(papers: &WorkerPapers) -> Option<Self> {
+        let (init, Bounds { memory, init: limit, .. }) = (papers.life.init(), papers.bounds);
+        let some = init.is_some() || memory.is_some();
+        some.then(|| Self { init, limit: limit.map(nanos), memory })
+    }
 }
 
 impl Worker {
@@ -135,7 +159,7 @@ impl Worker {
         std::mem::forget(items);
         Some(Self {
             desk: Desk::new(claimer, arena, base, mark, shared, keeper, door),
-            init: papers.life.init(),
+            beginning: Beginning::new(papers),
             zygote: Pid::from_raw(papers.zygote),
             bell: fds.bell,
             spin: papers.spin,
@@ -172,7 +196,7 @@ impl Worker {
     }
 
     fn run(&mut self, claim: Claim) {
-        if self.init.is_some() && !self.desk.claimer.is_cancelled(&claim) {
+        if self.beginning.is_some() && !self.desk.claimer.is_cancelled(&claim) {
             self.begin();
         }
         let what = self.desk.claimer.description(&claim);
@@ -204,17 +228,35 @@ impl Worker {
         self.report(claim, end, failure, what.timed);
     }
 
-    /// Makes the state; a worker that cannot have it leaves without a word about the chunk that it has claimed.
+    /// Makes the state, then limits the memory; a worker that cannot have that leaves without a word about the chunk that it
+    /// has claimed.
     #[cold]
     fn begin(&mut self) {
-        let Some(init) = self.init.take() else { return };
+        let Some(beginning) = self.beginning.take() else { return };
+        self.desk.claimer.set_stage(Stage::Init.number());
+        if let Some(init) = beginning.init {
+            self.make_state(init, beginning.limit);
+        }
+        let claimer = &self.desk.claimer;
+        if let Some(bytes) = beginning.memory
+            && limit_memory(bytes, claimer.board(), claimer.place()).is_err()
+        {
+            exit(UNLIMITED);
+        }
+        claimer.set_stage(0);
+    }
+
+    fn make_state(&mut self, init: Init, limit: Option<u64>) {
         let desk = &mut self.desk;
-        desk.claimer.set_stage(Stage::Init.number());
+        if let Some(limit) = limit {
+            desk.start_clock(limit);
+        }
         let around = Around { worker: desk.claimer.place(), shared: desk.shared };
         let made = in_task(|| catch_unwind(AssertUnwindSafe(|| init.call(around))));
         if desk.mark.get() == 0 {
             end_quietly(); // it has forked and come back in the child, too
         }
+        desk.stop_clock();
         match made {
             Ok(state) => desk.state = state,
             Err(panic) => {
@@ -228,7 +270,6 @@ impl Worker {
         if !birth::arm_parent_death(self.zygote) {
             end_quietly();
         }
-        desk.claimer.set_stage(0);
     }
 
     fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {

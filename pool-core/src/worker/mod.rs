@@ -2,6 +2,7 @@
 
 mod awakening;
 mod life;
+mod memory;
 mod panic;
 mod papers;
 mod segments;

@@ -6,7 +6,7 @@ use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
 use crate::{
-    life::LifePapers,
+    life::{Bounds, LifePapers},
     shared::{RecipePapers, SourcePapers},
 };
 
@@ -25,6 +25,7 @@ pub(crate) struct WorkerPapers {
     pub(crate) first: Vec<u64>,
     pub(crate) shared: SourcePapers,
     pub(crate) life: LifePapers,
+    pub(crate) bounds: Bounds,
 }
 
 /// The descriptors of a worker.
@@ -57,6 +58,7 @@ impl WorkerPapers {
             u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
         ];
         words.extend(self.life.to_words());
+        words.extend(self.bounds.to_words());
         words.extend(&self.first);
         if let SourcePapers::Recipe(recipe) = &self.shared {
             words.extend(recipe.to_words());
@@ -69,6 +71,7 @@ impl WorkerPapers {
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
         let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
         let (life, rest) = LifePapers::split_from(rest)?;
+        let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(fixed[7]).ok()?)?;
         let (shared, cpus) = if fixed[8] == 0 {
             (SourcePapers::Nothing, rest)
@@ -90,6 +93,7 @@ impl WorkerPapers {
             first: first.to_vec(),
             shared,
             life,
+            bounds,
         })
     }
 }
@@ -121,6 +125,7 @@ mod tests {
             first: vec![5, 6],
             shared: SourcePapers::Nothing,
             life: LifePapers::default(),
+            bounds: Bounds::default(),
         };
         let back = WorkerPapers::from_words(&papers.to_words()).unwrap();
         assert_eq!(format!("{papers:?}"), format!("{back:?}"));

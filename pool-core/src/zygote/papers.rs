@@ -7,7 +7,7 @@ use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
 use crate::{
-    life::LifePapers,
+    life::{Bounds, LifePapers},
     shared::{RecipePapers, SourcePapers},
     worker::WorkerPapers,
 };
@@ -26,6 +26,7 @@ pub(crate) struct ZygotePapers {
     pub(crate) first: Vec<u64>,
     pub(crate) shared: SourcePapers,
     pub(crate) life: LifePapers,
+    pub(crate) bounds: Bounds,
 }
 
 /// The descriptors of a zygote.
@@ -54,6 +55,7 @@ impl ZygotePapers {
             u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
         ];
         words.extend(self.life.to_words());
+        words.extend(self.bounds.to_words());
         words.extend(&self.first);
         if let SourcePapers::Recipe(recipe) = &self.shared {
             words.extend(recipe.to_words());
@@ -72,6 +74,7 @@ impl ZygotePapers {
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
         let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
         let (life, rest) = LifePapers::split_from(rest)?;
+        let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, mut rest) = rest.split_at_checked(usize::try_from(fixed[5]).ok()?)?;
         let mut shared = SourcePapers::Nothing;
         if fixed[6] != 0 {
@@ -94,6 +97,7 @@ impl ZygotePapers {
             first: first.to_vec(),
             shared,
             life,
+            bounds,
         })
     }
 
@@ -110,6 +114,7 @@ impl ZygotePapers {
             first: self.first.clone(),
             shared: self.shared.clone(),
             life: self.life,
+            bounds: self.bounds,
         }
     }
 }
@@ -146,6 +151,7 @@ mod tests {
                 first: vec![1 << 40],
                 shared: SourcePapers::Nothing,
                 life: LifePapers::default(),
+                bounds: Bounds::default(),
             };
             let back = ZygotePapers::from_words(&papers.to_words()).unwrap();
             assert_eq!(format!("{papers:?}"), format!("{back:?}"));

@@ -35,8 +35,9 @@ pub(crate) enum Report {
     NotStarted { incarnation: u32, errno: i32 },
     /// A worker was condemned for an item that is overdue, and killed; it will be reaped.
     Overran { incarnation: u32 },
-    /// A worker has been reaped, with its wait status; whether segments of its results are left.
-    Reaped { incarnation: u32, status: i32, segments: bool },
+    /// A worker has been reaped, with its wait status; whether segments of its results are left, and how many bytes of memory it
+    /// had at most (in whole MiB).
+    Reaped { incarnation: u32, status: i32, segments: bool, peak: u64 },
 }
 
 pub(crate) fn send_order(
@@ -81,8 +82,9 @@ impl Report {
             Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0],
             Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0],
             Self::Overran { incarnation } => [5, incarnation, 0, 0],
-            Self::Reaped { incarnation, status, segments } => {
-                [3, incarnation, status as u32, segments.into()]
+            Self::Reaped { incarnation, status, segments, peak } => {
+                let mebibytes = (peak >> 20).min(u64::from(u32::MAX >> 1)) as u32;
+                [3, incarnation, status as u32, mebibytes << 1 | u32::from(segments)]
             }
         };
         send(socket, words, None)
@@ -97,7 +99,8 @@ impl Report {
                 3 => Received::Message(Self::Reaped {
                     incarnation,
                     status: value as i32,
-                    segments: more != 0,
+                    segments: more & 1 != 0,
+                    peak: u64::from(more >> 1) << 20,
                 }),
                 4 => Received::Message(Self::Reigns { pid: value as i32 }),
                 5 => Received::Message(Self::Overran { incarnation }),

@@ -31,7 +31,8 @@ use crate::{
     birth,
     broker::Exchange,
     packets::Received,
-    start, sys,
+    start,
+    sys::{self, Reaped},
     template::TemplateLink,
     worker::{self, WorkerFds, WorkerPapers},
 };
@@ -293,7 +294,7 @@ impl Zygote {
     /// Reaps what has ended, and with each worker the programs that it left behind.
     fn reap(&mut self) {
         loop {
-            let Some((pid, status)) = sys::reap_any() else { return };
+            let Some(Reaped { pid, status, peak }) = sys::reap_any() else { return };
             let pid = Pid::from_raw(pid);
             if self.nursery.is_template(pid) {
                 // As below.
@@ -308,7 +309,7 @@ impl Zygote {
             // A parent that is gone does not read it; the next turn ends the reign.
             let incarnation = worker.incarnation;
             let segments = self.exchange.reaped(incarnation);
-            let _ = self.report(Report::Reaped { incarnation, status, segments });
+            let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
         }
     }
 

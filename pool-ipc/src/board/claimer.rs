@@ -61,6 +61,7 @@ impl Claimer {
         row.pid.store(pid, Relaxed);
         row.stage.store(0, Relaxed);
         row.clock.store(0, Relaxed);
+        row.refused.store(0, Relaxed);
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
         let hint = place as usize % board.slots.len();

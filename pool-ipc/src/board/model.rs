@@ -45,6 +45,8 @@ fn row() -> Row {
         incarnation: AtomicU32::new(0),
         keeps: AtomicU32::new(0),
         stage: AtomicU32::new(0),
+        refused: AtomicU32::new(0),
+        _pad: AtomicU32::new(0),
         _rest: std::array::from_fn(|_| zero()),
         clock: zero(),
         limit: zero(),

@@ -196,6 +196,20 @@ impl Board {
         self.rows[place].stage.load(Relaxed)
     }
 
+    /// Notes down that the system has refused memory to the claimer at `place`, which is about to end of that. May be called in a
+    /// signal handler.
+    pub fn note_refusal(&self, place: usize) {
+        if let Some(row) = self.rows.get(place) {
+            row.refused.store(1, Relaxed);
+        }
+    }
+
+    /// Whether the claimer at `place` was refused memory. To be asked when it is dead.
+    #[must_use]
+    pub fn was_refused(&self, place: usize) -> bool {
+        self.rows[place].refused.load(Relaxed) != 0
+    }
+
     fn word(&self, cell: &Slot) -> Option<Word> {
         // Acquire: pairs with the exchange in `Claimer::report`; the account is complete.
         Word::unpack(cell.word.load(Acquire))

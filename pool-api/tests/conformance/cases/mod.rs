@@ -13,6 +13,8 @@ mod handles_forms;
 mod handles_lives;
 mod input;
 mod lifetimes;
+mod memory_limit;
+mod nesting;
 mod options;
 mod per_item;
 mod pinning;
@@ -60,6 +62,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         attempts::CASES,
         retries::CASES,
         timeouts::CASES,
+        memory_limit::CASES,
+        nesting::CASES,
         cancelling::CASES,
         bounds::CASES,
         arena::CASES,

@@ -13,7 +13,7 @@ use pool_api::{
 use pool_shm::SharedMutex;
 
 use crate::{
-    case::{Case, Outcome, pool},
+    case::{Case, Outcome, builder, pool},
     sys,
 };
 
@@ -489,7 +489,7 @@ fn guarded(method: StartMethod) -> Outcome {
 }
 
 fn nested_fork(method: StartMethod) -> Outcome {
-    let pool = pool(method, 1)?;
+    let pool = builder(method, 1).daemon(false).build()?;
     let mut array = array(2);
     for shared in [false, true] {
         let clone = shared.then(|| array.clone());

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{Cause, Error, StartMethod, TaskError, TryError, Worker};
+use pool_api::{Cause, Error, SharedValue, StartMethod, TaskError, TryError, Worker};
 
 use crate::{
     case::{Case, Outcome, builder, pool, sized},
@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("timeout_is_seen_by_a_thread", seen_by_a_thread).threads(),
     Case::new("timeout_of_all_threads_at_once", all_threads).threads(),
     Case::new("timeouts_of_items_that_take_about_as_long", about_as_long),
+    Case::new("timeout_of_worker_init", of_worker_init),
     Case::new("timeout_after_a_stop_of_the_whole_group", stopped_group).processes(),
 ];
 
@@ -340,6 +341,38 @@ fn about_as_long(method: StartMethod) -> Outcome {
     assert_eq!(distinct.len(), ran.len(), "one has run twice");
     assert!(distinct.len() + overdue >= items as usize);
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    Ok(())
+}
+
+fn of_worker_init(method: StartMethod) -> Outcome {
+    let begun = SharedValue::new(0u32)?;
+    let builder = builder(method, 1).shared(begun.clone()).worker_init(|w| {
+        // Only the first one takes long.
+        if w.shared.swap(1) == 0 {
+            thread::sleep(4 * LIMIT);
+        }
+        7u8
+    });
+    let pool = builder.clone().worker_init_timeout(LIMIT).build()?;
+    let started = Instant::now();
+    match pool.tasks(0..9u32).map_with(|w, n| (*w.state, n)) {
+        Err(Error::WorkerInitFailed { worker: 0, cause }) => {
+            assert_eq!(cause, Cause::Timeout { limit: LIMIT });
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(started.elapsed() >= LIMIT && started.elapsed() < PROMPT);
+    // Those that are in time are not concerned, also if it had begun in vain.
+    let values = pool.tasks(0..3u32).map_with(|w, n| (*w.state, n))?;
+    assert_eq!(values, [(7, 0), (7, 1), (7, 2)]);
+    // What it takes is not the first item's time.
+    begun.set(0);
+    let pool = builder.build()?;
+    let values = pool.tasks(0..3u32).task_timeout(LIMIT).map_with(|w, n| (*w.state, n))?;
+    assert_eq!(values.len(), 3);
+    let text = "worker_init_timeout must be more than 0";
+    let refused = crate::case::builder(method, 1).worker_init_timeout(Duration::ZERO).build();
+    assert_eq!(refused.expect_err("refused").to_string(), text);
     Ok(())
 }
 

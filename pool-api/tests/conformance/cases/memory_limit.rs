@@ -1,0 +1,134 @@
+//! A task that needs more memory than it may have fails; nobody else notices.
+
+use pool_api::{Cause, Error, SharedArray, StartMethod, TaskError};
+
+use crate::{
+    case::{Case, Outcome, builder},
+    scratch::wait_until,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("memory_limit_ends_one_item", one_item).processes(),
+    Case::new("memory_limit_does_not_count_what_was_there", what_was_there).processes(),
+    Case::new("memory_limit_does_not_count_shared_memory", shared_memory).processes(),
+    Case::new("memory_limit_and_other_aborts", other_aborts).processes(),
+    Case::new("memory_limit_that_cannot_be", refused),
+];
+
+const MIB: usize = 1 << 20;
+
+fn take(mebibytes: usize) -> usize {
+    let taken = vec![1u8; mebibytes * MIB];
+    std::hint::black_box(taken).iter().step_by(4096).map(|byte| usize::from(*byte)).sum()
+}
+
+fn failed<R: std::fmt::Debug>(results: Vec<Result<R, TaskError>>) -> Vec<TaskError> {
+    results.into_iter().filter_map(Result::err).collect()
+}
+
+fn one_item(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).memory_limit(64 << 20).build()?;
+    pool.apply((), |()| ())?;
+    wait_until("both are there", || pool.worker_pids().len() == 2);
+    let before = pool.worker_pids();
+    for chunk_size in [1, 5] {
+        let sizes = (0..40usize).map(|n| if n == 17 { 1024 } else { 1 + n % 8 });
+        let failed = failed(pool.tasks(sizes).chunk_size(chunk_size).map_results(take)?);
+        assert_eq!((failed.len(), failed[0].index(), failed[0].tries()), (1, 17, 1));
+        match *failed[0].cause() {
+            Cause::MemoryLimit { limit, peak, refused } => {
+                assert!(limit == 64 << 20 && refused && peak < 1 << 30, "{failed:?}");
+            }
+            ref other => panic!("{other:?}"),
+        }
+        let text = failed[0].to_string();
+        assert!(
+            text.contains("was refused memory beyond its limit of 64 MiB and aborted"),
+            "{text}"
+        );
+    }
+    wait_until("both are there", || pool.worker_pids().len() == 2);
+    let after = pool.worker_pids();
+    assert!(before != after, "the worker was replaced");
+    // Many small ones as well as a large one, and what asks first is refused politely.
+    let hoard = |()| {
+        let mut all = Vec::new();
+        while all.len() < usize::MAX {
+            all.push(Box::new([1u8; 4000]));
+            std::hint::black_box(&mut all);
+        }
+    };
+    match pool.apply((), hoard) {
+        Err(Error::Task(task)) => {
+            assert!(matches!(task.cause(), Cause::MemoryLimit { refused: true, .. }), "{task}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(pool.apply((), |()| Vec::<u8>::new().try_reserve_exact(1 << 30).is_err())?);
+    // It is tried again as after any other death.
+    match pool.tasks([1024]).retry(2).map(take) {
+        Err(Error::Task(task)) => assert_eq!(task.tries(), 3),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(pool.apply(8, take)?, 8 * 256);
+    Ok(())
+}
+
+fn what_was_there(method: StartMethod) -> Outcome {
+    // Mapped, and hardly touched: the kernel counts it all the same.
+    let heap = vec![0u8; 1 << 30];
+    let pool = builder(method, 1)
+        .memory_limit(64 << 20)
+        .shared(())
+        .worker_init(|_| vec![0u8; 300 * MIB])
+        .build()?;
+    let lens = pool.tasks([32, 128]).map_results_with(|w, size| take(size) + w.state.len())?;
+    assert_eq!(lens[0], Ok(32 * 256 + 300 * MIB));
+    assert!(matches!(lens[1].as_ref().map_err(TaskError::cause), Err(Cause::MemoryLimit { .. })));
+    assert_eq!(std::hint::black_box(&heap).len(), 1 << 30);
+    Ok(())
+}
+
+fn shared_memory(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1).memory_limit(24 << 20).build()?;
+    let results = pool.tasks(0..60u8).chunk_size(30).map(|n| vec![n; MIB])?;
+    assert!((0..).zip(&results).all(|(n, result)| result.len() == MIB && result[5] == n));
+    let items = (0..4).map(|_| vec![7u8; 16 * MIB]);
+    assert_eq!(pool.tasks(items).chunk_size(4).map_view(|item| item.len())?, [16 * MIB; 4]);
+    let made = pool.apply((), |()| SharedArray::<u8>::new(64 * MIB).map(|a| a.len()).ok())?;
+    assert_eq!(made, Some(64 * MIB));
+    Ok(())
+}
+
+fn other_aborts(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1).memory_limit(64 << 20).build()?;
+    match pool.apply(true, |yes| {
+        if yes {
+            std::process::abort()
+        }
+    }) {
+        Err(Error::Task(task)) => {
+            assert!(matches!(task.cause(), Cause::MemoryLimit { refused: false, .. }), "{task}");
+            assert!(
+                task.to_string().contains("its worker aborted, with a memory limit of 64 MiB set")
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    match pool.apply((), |()| crate::sys::raise(crate::sys::SIGKILL)) {
+        Err(Error::Task(task)) => assert!(matches!(task.cause(), Cause::Death(_)), "{task}"),
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
+fn refused(method: StartMethod) -> Outcome {
+    let zero = builder(method, 1).memory_limit(0).build().expect_err("refused");
+    assert_eq!(zero.to_string(), "memory_limit must be at least 1, got 0");
+    if method == StartMethod::Threads {
+        let error = builder(method, 1).memory_limit(1 << 30).build().expect_err("refused");
+        assert!(matches!(error, Error::NotSupported { method: StartMethod::Threads, .. }));
+        assert!(error.to_string().contains("memory_limit"), "{error}");
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What a worker may do and take at most, and how that crosses to other processes.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Whether its tasks may not build pools.
+    pub(crate) daemon: bool,
+    /// Bytes of private memory beside what it has when its first chunk begins.
+    pub(crate) memory: Option<u64>,
+    /// How long making its state may take.
+    pub(crate) init: Option<Duration>,
+}
+
+impl Bounds {
+    /// How many words they take.
+    pub(crate) const WORDS: usize = 3;
+
+    pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
+        let init = self.init.map_or(0, nanos);
+        [u64::from(self.daemon), self.memory.unwrap_or(0), init]
+    }
+
+    /// Bounds, and the words behind them.
+    pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
+        let ([daemon, memory, init], rest) = words.split_first_chunk()?;
+        let some = |word: u64| (word > 0).then_some(word);
+        let bounds = Self {
+            daemon: *daemon != 0,
+            memory: some(*memory),
+            init: some(*init).map(Duration::from_nanos),
+        };
+        Some((bounds, rest))
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { daemon: true, memory: None, init: None }
+    }
+}
+
+/// A limit as clocks are started with; one that is too long to be said has no end.
+pub(crate) fn nanos(limit: Duration) -> u64 {
+    u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
+}
+
+static DAEMON: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static DAEMON_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This process is a worker whose tasks may not build pools.
+pub(crate) fn become_daemon() {
+    DAEMON.store(true, Relaxed);
+}
+
+/// The calling thread is such a worker.
+#[cfg(feature = "threads")]
+pub(crate) fn become_daemon_thread() {
+    DAEMON_THREAD.set(true);
+}
+
+/// Whether the calling thread is in a worker whose tasks may not build pools.
+pub(crate) fn is_in_daemon() -> bool {
+    DAEMON.load(Relaxed) || DAEMON_THREAD.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_survive_their_numbers() {
+        let some = Bounds { daemon: false, memory: Some(7), init: Some(Duration::from_nanos(9)) };
+        for bounds in [Bounds::default(), some] {
+            let words = [bounds.to_words().as_slice(), &[5]].concat();
+            assert_eq!(Bounds::split_from(&words), Some((bounds, &[5][..])));
+        }
+        assert_eq!(Bounds::split_from(&[1, 2]), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! The limit of a worker's private memory.
+//!
+//! The kernel counts private writable mappings against `RLIMIT_DATA`, reservations included, and refuses more. What is mapped
+//! shared, as arenas, the board and shared objects are, does not count. Rust aborts a program that is refused memory, and an abort
+//! looks like any other, so a handler notes down what speaks for the limit.
+
+use std::{fs, io, num::NonZeroU64, sync::OnceLock};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    },
+};
+use pool_ipc::board::Board;
+use pool_shm::ForkMark;
+
+/// What the handler needs. It is set once in a process.
+static WITNESS: OnceLock<Witness> = OnceLock::new();
+
+struct Witness {
+    board: Board,
+    place: u32,
+    mark: ForkMark,
+}
+
+/// Limits the private memory of this process to what it has now and `bytes` more.
+pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<()> {
+    let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
+    let _ = WITNESS.set(Witness { board: board.clone(), place, mark });
+    let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing but loads and stores of atomics.
+    unsafe { sigaction(Signal::SIGABRT, &action) }?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+    let wanted = data_in_use()?.saturating_add(bytes);
+    setrlimit(Resource::RLIMIT_DATA, wanted.min(soft), hard)?;
+    Ok(())
+}
+
+/// `abort` goes on when this returns.
+extern "C" fn note_down(_: i32) {
+    if Errno::last() == Errno::ENOMEM
+        && let Some(witness) = WITNESS.get()
+        // In a child that a task has forked the board is not mapped.
+        && witness.mark.get() != 0
+    {
+        witness.board.note_refusal(witness.place as usize);
+    }
+}
+
+/// Bytes of private writable memory of this process, as the kernel counts them against the limit.
+fn data_in_use() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("no VmData in /proc/self/status"))
+}
