@@ -191,6 +191,15 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// Bytes that results of [`apply_async`](WorkerPool::apply_async) may take which lie in handles and were not taken; without it
+    /// as many as an arena may hold. Beyond it the next call is [`Error::ResultsUnread`](crate::Error::ResultsUnread).
+    ///
+    /// A result counts with its encoded length; without this setting, under Threads, with the size of its type.
+    pub fn max_result_bytes(mut self, bytes: u64) -> Self {
+        self.options.max_result_bytes = Some(bytes);
+        self
+    }
+
     /// Lets [`StartMethod::Fork`] fork although there are other threads; the `unsafe` word that it
     /// takes says what the caller answers for.
     pub fn fork_beside_threads(mut self, word: ForkBesideThreads) -> Self {

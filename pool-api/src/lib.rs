@@ -23,8 +23,9 @@ pub use options::ChunkSize;
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads, ParseStartMethodError,
-    Process, StartMethod, Starting, TaskError, TryError, Worker, init,
+    AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads,
+    ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError, TryError, Worker,
+    init,
 };
 pub use pool_ipc::{
     SealError, SegmentFault, SharedObject, SharedObject as View, Wire, WireFault, rkyv, wire,
@@ -42,7 +43,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What most programs import.
 pub mod prelude {
-    pub use crate::{Error, StartMethod, TaskError, View, Wire, Worker, WorkerPool, wire};
+    pub use crate::{
+        AsyncResult, Error, StartMethod, TaskError, View, Wire, Worker, WorkerPool, wire,
+    };
 }
 
 /// The examples of the whole project's README, as doc tests.

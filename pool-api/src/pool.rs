@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use pool_core::{Pool, StartMethod, TryError};
+use pool_core::{AsyncResult, Pool, Refused, StartMethod, TryError};
 use pool_ipc::Wire;
 
 use crate::{Builder, Error, Imap, Result, Tasks, builder::Types, imap::PlainImap};
@@ -140,6 +140,33 @@ impl<S, W, E> WorkerPool<S, W, E> {
     pub fn apply<A: Wire, R: Wire>(&self, item: A, f: fn(A) -> R) -> Result<R> {
         let mut values = self.tasks(std::iter::once(item)).chunk_size(1).map(f)?;
         values.pop().ok_or(Error::Terminated)
+    }
+
+    /// Hands one item to the workers and returns; the value is waited for with the handle, wherever and whenever that suits.
+    ///
+    /// Each call is a task of its own; they begin in the order in which they were made. At most 4 096 wait to be begun: beyond
+    /// them the call works for the pool until there is room. Handles do not borrow the pool and outlive it with their results;
+    /// the first call under a start method of processes starts the pool's driver thread, called `pool-driver`.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let handles = (1..4u64).map(|x| pool.apply_async(x, |x| x * x)).collect::<Result<Vec<_>, _>>()?;
+    /// pool.stop_and_join()?;
+    /// let squares: u64 = handles.into_iter().map(|handle| handle.get()).sum::<Result<_, _>>()?;
+    /// assert_eq!(squares, 14);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the item: an item that cannot be encoded, a pool that cannot be used,
+    /// [`Error::ResultsUnread`] beyond [`Builder::max_result_bytes`]. What goes wrong later is said by the handle.
+    pub fn apply_async<A: Wire, R: Wire>(
+        &self,
+        item: A,
+        f: fn(A) -> R,
+    ) -> Result<AsyncResult<R>, Refused<A>> {
+        self.pool.apply_async(item, f)
     }
 
     /// How many workers there are.

@@ -51,6 +51,17 @@ pub enum Error {
     Terminated,
     /// The call's cancel token was pulled. The pool can be used again; another call takes a new token.
     Cancelled,
+    /// The results of futures that nobody has taken are more than `max_result_bytes`. Take some, drop some, or raise the limit.
+    ResultsUnread {
+        /// Encoded bytes of all of them.
+        bytes: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The result is not there yet. It can be waited for again.
+    NotReady,
+    /// The result was taken before: it can be had once.
+    ResultTaken,
     /// Workers die before they can take a task; the text tells how the last one ended.
     WorkersDie(String),
     /// What the pool shares could not be made where workers are born: the user's code for it (decoding, or the function
@@ -321,6 +332,12 @@ impl fmt::Display for Error {
             }
             Self::Cancelled => f.write_str("the call's cancel token was pulled"),
             Self::Terminated => f.write_str("the pool was stopped or terminated during the call"),
+            Self::ResultsUnread { bytes, limit } => write!(
+                f,
+                "results that nobody has taken hold {bytes} bytes, max_result_bytes is {limit}"
+            ),
+            Self::NotReady => f.write_str("the result is not there yet"),
+            Self::ResultTaken => f.write_str("the result was taken before"),
             Self::WorkersDie(how) => {
                 write!(f, "workers die before they can take a task; the last one {how}")
             }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a pool that was inherited by a forked child does nothing there but refuse.
 
+mod futures;
 mod options;
 mod slices;
 mod slot;
@@ -11,18 +12,19 @@ use std::{
     fmt,
     mem::ManuallyDrop,
     num::NonZeroU64,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use pool_shm::ForkMark;
 
 pub use self::options::{ForkBesideThreads, PoolOptions};
-use self::slot::{CrewSlot, Sharing};
+use self::slot::{CrewDesk, CrewSlot, Sharing};
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
 use crate::{
     error::{Error, OrResources},
+    futures::Budget,
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
     life::{WorkerLife, is_in_daemon},
     session,
@@ -37,6 +39,8 @@ pub struct Pool {
     keep_alive: bool,
     task_timeout: Option<Duration>,
     mark: ForkMark,
+    /// Results that lie in handles.
+    budget: Arc<Budget>,
     crew: Mutex<ManuallyDrop<CrewSlot>>,
 }
 
@@ -75,8 +79,9 @@ impl Pool {
         let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
+        let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit));
         let PoolOptions { keep_alive, task_timeout, .. } = *options;
-        Ok(Self { plan, keep_alive, task_timeout, mark, crew })
+        Ok(Self { plan, keep_alive, task_timeout, mark, budget, crew })
     }
 
     /// How many workers there are.
@@ -289,6 +294,11 @@ impl Pool {
         if crew.iter().chain(&retired).any(waits) {
             return Err(Error::NestedUse);
         }
+        let desks = std::mem::take(&mut self.slot()?.desks);
+        if waits_for_calls {
+            desks.iter().for_each(CrewDesk::drain);
+        }
+        desks.iter().for_each(CrewDesk::end);
         retired.iter().for_each(end);
         let Some(crew) = crew else { return Ok(()) };
         end(&crew);
@@ -370,7 +380,8 @@ impl Drop for Pool {
         }
         let slot = self.crew.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the slot is not used after this.
-        let slot = unsafe { ManuallyDrop::take(slot) };
+        let mut slot = unsafe { ManuallyDrop::take(slot) };
+        slot.desks.drain(..).for_each(|desk| desk.end());
         slot.retired().iter().chain(&slot.crew).for_each(Crew::abandon);
     }
 }

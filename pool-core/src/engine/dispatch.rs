@@ -15,13 +15,15 @@ use pool_ipc::{
 };
 
 use super::jobs::{JobId, JobTable};
-use crate::{error::Cause, task::Call};
+use crate::{error::Cause, session::MeasureResults, task::Call};
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
     pub(crate) job: JobId,
     pub(crate) call: Call,
+    /// Finds the end of its results, so that they can be copied unread.
+    pub(crate) measure: MeasureResults,
     pub(crate) timed: bool,
     /// The context's number and place; number 0: none.
     pub(crate) context: (u64, u64),
@@ -113,7 +115,14 @@ pub(crate) enum Why {
 #[derive(Debug)]
 pub(crate) enum Delivery {
     /// Results of consecutive items, in a slot that the job has to give back.
-    Results { slot: usize, incarnation: u32, first: u64, capacity: u32, outcome: Outcome },
+    Results {
+        slot: usize,
+        incarnation: u32,
+        first: u64,
+        capacity: u32,
+        measure: MeasureResults,
+        outcome: Outcome,
+    },
     /// An item failed.
     Failed { index: u64, worker: u32, cause: Cause, tries: u32 },
     /// A chunk's block was freed: all its items have been told of.
@@ -334,7 +343,9 @@ impl Engine {
         let finished = outcome.progress.finished.min(size);
         if finished > 0 && wanted {
             let first = chunk.first + u64::from(chunk.start);
-            let delivery = Delivery::Results { slot, incarnation, first, capacity: size, outcome };
+            let (capacity, measure) = (size, chunk.measure);
+            let delivery =
+                Delivery::Results { slot, incarnation, first, capacity, measure, outcome };
             out.push(Action::Deliver { job, delivery });
         } else {
             self.free(slot);
@@ -519,6 +530,16 @@ impl Engine {
             self.finish(&chunk, out);
             self.dispatch(out);
         }
+    }
+
+    /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there was one.
+    pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
+        let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
+        let Some(at) = self.queue.iter().position(is_it) else { return false };
+        if let Some(chunk) = self.queue.remove(at) {
+            self.finish(&chunk, out);
+        }
+        true
     }
 
     /// The worker that kept the result of a published or held chunk's first item is dead, and the

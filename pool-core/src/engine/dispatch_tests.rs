@@ -17,6 +17,7 @@ fn chunk(job: JobId, offset: u64, first: u64, len: u32) -> Chunk {
     Chunk {
         job,
         call: CALL,
+        measure: crate::session::measure_results::<u64>,
         timed: false,
         context: (0, 0),
         items: block(offset),

@@ -14,7 +14,7 @@ use crate::{
     task::Form,
 };
 
-pub(super) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
+pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
     let cause = match fault {
         WireFault::Segment(fault) => Cause::Handle(fault),
         _ => Cause::BadResult,

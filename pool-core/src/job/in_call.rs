@@ -17,10 +17,10 @@ thread_local! {
 
 /// While it lives, the thread is inside a call of the crew.
 #[derive(Debug)]
-pub(super) struct InCall;
+pub(crate) struct InCall;
 
 impl InCall {
-    pub(super) fn enter(crew: usize, what: Inside) -> Self {
+    pub(crate) fn enter(crew: usize, what: Inside) -> Self {
         CALLS.with_borrow_mut(|calls| calls.push((crew, what)));
         Self
     }

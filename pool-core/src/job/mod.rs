@@ -1,7 +1,7 @@
 //! One call of the map family, in the thread that made the call: pulls items, sends chunks, takes
 //! results.
 //!
-//! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs`, `threads.rs`),
+//! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs` with `stock.rs`, `threads.rs`),
 //! `arrivals.rs` puts results in order, `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with
 //! them. `chunks.rs` cuts an input as a job would, without one.
 
@@ -13,16 +13,19 @@ mod in_call;
 mod lane;
 mod processes;
 mod run;
+mod stock;
 mod stream;
 #[cfg(feature = "threads")]
 mod threads;
 
 pub use attempt::TryError;
 pub use chunks::Chunks;
-pub(crate) use in_call::{Inside, is_inside};
+pub(crate) use finish::bad_result;
+pub(crate) use in_call::{InCall, Inside, is_inside};
 pub(crate) use lane::Lane;
 pub(crate) use processes::ProcessLane;
 pub use run::{Job, JobOptions};
+pub(crate) use stock::Stock;
 pub use stream::{ResultStream, ValueStream};
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadLane;

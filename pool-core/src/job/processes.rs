@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use pool_ipc::{
-    Block, Wire, WireFault,
+    Wire, WireFault,
     batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
 };
 use pool_shm::SharedSegment;
@@ -11,12 +11,12 @@ use pool_shm::SharedSegment;
 use super::{
     lane::{Arrival, Sent},
     run::JobOptions,
+    stock::Stock,
 };
 use crate::{
-    broker::BrokerLink,
-    engine::{Chunk, JobId, Overrun, Sizer, Window},
+    engine::{Chunk, Overrun, Sizer, Window},
     error::Error,
-    session::{Kit, Message, NoRoom, ResultBatch, Session, Want, measure_results},
+    session::{Kit, Message, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
 };
 
@@ -47,93 +47,6 @@ pub(crate) struct ProcessLane<F: Form> {
     cut_off: bool,
 }
 
-/// Where a job's blocks come from.
-struct Stock {
-    session: Arc<Session>,
-    job: JobId,
-    limit: u64,
-}
-
-/// A block of the parent's arena until its chunk is submitted: given back if that does not happen,
-/// also by a panic of the user's iterator.
-struct Reserved<'s> {
-    session: &'s Session,
-    block: Block,
-    base: *mut u8,
-}
-
-impl Stock {
-    /// A block with room for `len` bytes. While chunks of this job are under way there may be none
-    /// now; otherwise waits for other jobs.
-    fn room(
-        &self,
-        released: &mut Vec<usize>,
-        len: usize,
-        idle: bool,
-    ) -> Result<Option<Reserved<'_>>, Error> {
-        self.refuse_if_foreign()?;
-        let session = &*self.session;
-        let too_large = || Error::ItemTooLarge { bytes: len as u64, limit: self.limit };
-        let (block, base) = match session.alloc_items(len) {
-            Ok(found) => found,
-            Err(full) if full.never_fits() => return Err(too_large()),
-            Err(_) if !idle => return Ok(None),
-            Err(_) => {
-                session.submit(released, None);
-                match session.wait_for_room(self.job, len) {
-                    Ok(found) => found,
-                    Err(NoRoom::Never) => return Err(too_large()),
-                    Err(NoRoom::Fatal(fatal)) => return Err(fatal.into()),
-                }
-            }
-        };
-        Ok(Some(Reserved { session, block, base }))
-    }
-
-    /// Why item `index` cannot be sent, or the context.
-    #[cold]
-    fn unsendable(&self, index: Option<u64>, fault: WireFault) -> Error {
-        match (fault, index) {
-            (fault, _) if self.is_end(&fault) => Error::PoolBroken,
-            (WireFault::Segment(fault), index) => Error::Handle { index, fault },
-            (_, Some(index)) => Error::Encode { index },
-            (_, None) => Error::InvalidInput("the context could not be encoded".to_string()),
-        }
-    }
-
-    /// Whether a handle leads nowhere since the zygote is gone.
-    #[cold]
-    fn is_end(&self, fault: &WireFault) -> bool {
-        matches!(fault, WireFault::Segment(fault) if BrokerLink::is_cut(*fault))
-            && self.session.sees_end()
-    }
-
-    /// A process forked from the pool's own has none of its memory.
-    #[inline]
-    fn refuse_if_foreign(&self) -> Result<(), Error> {
-        if self.session.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
-    }
-}
-
-impl Reserved<'_> {
-    fn room(&self) -> usize {
-        self.block.len as usize
-    }
-
-    /// The block is somebody else's business now.
-    fn hand_over(self) -> Block {
-        let block = self.block;
-        std::mem::forget(self);
-        block
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        self.session.free_items(self.block);
-    }
-}
-
 impl<F: Form> ProcessLane<F> {
     pub(crate) fn open(
         session: Arc<Session>,
@@ -143,7 +56,7 @@ impl<F: Form> ProcessLane<F> {
     ) -> Result<Self, Error> {
         let token = options.cancel.clone();
         let limited = options.task_timeout.is_some();
-        let (job, kit) = session.open_job(measure_results::<F::Output>, token, lazy, limited)?;
+        let (job, kit) = session.open_job(token, lazy, limited)?;
         let limit = session.items_limit();
         Ok(Self {
             stock: Stock { session, job, limit },
@@ -270,6 +183,7 @@ impl<F: Form> ProcessLane<F> {
         let chunk = Chunk {
             job: stock.job,
             call: self.call,
+            measure: measure_results::<F::Output>,
             timed: sizer.wants_times(),
             context: self.context,
             items: block,

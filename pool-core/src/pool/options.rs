@@ -28,6 +28,8 @@ pub struct PoolOptions {
     pub cpu_ids: CpuIds,
     /// Bytes that one process's arena may hold; `None`: a quarter of the free memory.
     pub arena_limit: Option<u64>,
+    /// Most bytes of results that lie in handles of futures; `None`: as `arena_limit`.
+    pub max_result_bytes: Option<u64>,
     /// Lets `Fork` fork beside other threads.
     pub fork_beside_threads: Option<ForkBesideThreads>,
     /// What all workers share.
@@ -56,6 +58,7 @@ impl Default for PoolOptions {
             keep_alive: true,
             cpu_ids: CpuIds::none(),
             arena_limit: None,
+            max_result_bytes: None,
             fork_beside_threads: None,
             shared: Shared::nothing(),
             shared_timeout: None,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use crate::{
     error::Error,
+    futures::ProcessDesk,
     session::Session,
     shared::{Shared, SharedType, Source},
     start::{Crew, CrewPlan, StartMethod},
@@ -16,6 +17,8 @@ pub(super) struct CrewSlot {
     /// Whether a call has used the present workers.
     pub(super) used: bool,
     pub(super) sharing: Sharing,
+    /// Desks for the futures of this crew and of retired ones that have not ended.
+    pub(super) desks: Vec<CrewDesk>,
     /// Crews that newer ones have replaced; their unfinished calls keep them.
     retired: Vec<Retired>,
 }
@@ -25,6 +28,14 @@ pub(super) struct CrewSlot {
 pub(super) struct Sharing {
     pub(super) kind: SharedType,
     pub(super) source: Source,
+}
+
+/// Where the futures of a crew are.
+#[derive(Debug, Clone)]
+pub(super) enum CrewDesk {
+    Processes(Arc<ProcessDesk>),
+    #[cfg(feature = "threads")]
+    Threads(Arc<crate::futures::ThreadDesk>),
 }
 
 #[derive(Debug)]
@@ -59,13 +70,14 @@ impl Sharing {
 
 impl CrewSlot {
     pub(super) fn new(crew: Option<Crew>, sharing: Sharing) -> Self {
-        Self { crew, used: false, sharing, retired: Vec::new() }
+        Self { crew, used: false, sharing, desks: Vec::new(), retired: Vec::new() }
     }
 
     /// Lets the next call begin with a fresh crew. What the old one still runs it finishes; dropping it may wait for that.
     pub(super) fn retire(&mut self) -> Option<Crew> {
         let crew = self.crew.take()?;
         self.used = false;
+        self.desks.iter().for_each(CrewDesk::close);
         self.retired.retain(|crew| crew.upgrade().is_some());
         self.retired.push(match &crew {
             Crew::Processes(session) => Retired::Processes(Arc::downgrade(session)),
@@ -87,6 +99,57 @@ impl Retired {
             Self::Processes(session) => session.upgrade().map(Crew::Processes),
             #[cfg(feature = "threads")]
             Self::Threads(crew) => crew.upgrade().map(Crew::Threads),
+        }
+    }
+}
+
+impl CrewDesk {
+    /// Whether it takes in calls for the crew.
+    pub(super) fn serves(&self, crew: &Crew) -> bool {
+        match (self, crew) {
+            (Self::Processes(desk), Crew::Processes(session)) => {
+                desk.is_of(session) && desk.is_open()
+            }
+            #[cfg(feature = "threads")]
+            (Self::Threads(desk), Crew::Threads(crew)) => desk.is_of(crew) && desk.is_open(),
+            #[cfg(feature = "threads")]
+            _ => false,
+        }
+    }
+
+    /// Whether every call that it took in has ended.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Processes(desk) => desk.is_over(),
+            #[cfg(feature = "threads")]
+            Self::Threads(desk) => desk.is_over(),
+        }
+    }
+
+    /// Takes nothing in any more.
+    fn close(&self) {
+        match self {
+            Self::Processes(desk) => desk.close(),
+            #[cfg(feature = "threads")]
+            Self::Threads(desk) => desk.close(),
+        }
+    }
+
+    /// As `close`, and waits until all is answered.
+    pub(super) fn drain(&self) {
+        match self {
+            Self::Processes(desk) => desk.drain(),
+            #[cfg(feature = "threads")]
+            Self::Threads(desk) => desk.drain(),
+        }
+    }
+
+    /// As `close`; what is not answered is told that the pool was terminated.
+    pub(super) fn end(&self) {
+        match self {
+            Self::Processes(desk) => desk.end(),
+            #[cfg(feature = "threads")]
+            Self::Threads(desk) => desk.end(),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Session {
     }
 
     fn act_now(&self, hub: &mut Hub) {
-        let (mut to_wake, mut delivered) = (0, false);
+        let (mut to_wake, mut delivered, mut answered) = (0, false, false);
         let mut round = std::mem::take(&mut hub.round);
         while !hub.actions.is_empty() || (hub.engine.lacks_slots() && self.spill(hub, |_| true)) {
             std::mem::swap(&mut round, &mut hub.actions);
@@ -47,6 +47,7 @@ impl Session {
                         if let Some(inbox) = hub.inboxes.get_mut(job) {
                             inbox.messages.push_back(message);
                             delivered = true;
+                            answered |= inbox.shared;
                         }
                     }
                     Action::MakeRoom { incarnation } => {
@@ -62,6 +63,9 @@ impl Session {
         }
         if delivered && hub.waiting > 0 {
             self.changed.notify_all();
+        }
+        if answered && hub.listening > 0 {
+            self.answered.notify_all();
         }
     }
 
@@ -90,7 +94,7 @@ impl Session {
                 Message::Failed(TaskError { index, worker, cause, tries })
             }
             Delivery::Ended { bytes } => Message::Ended { bytes },
-            Delivery::Results { slot, incarnation, first, capacity, outcome } => {
+            Delivery::Results { slot, incarnation, first, capacity, measure, outcome } => {
                 let count = outcome.progress.finished.min(capacity) as usize;
                 let place = match hub.arenas.get(&incarnation) {
                     Some(arena) => Lying::InArena {
@@ -111,6 +115,7 @@ impl Session {
                     count,
                     capacity,
                     worker,
+                    measure,
                     nanos: outcome.nanos,
                     place,
                 })
@@ -127,7 +132,7 @@ impl Session {
                 if let Message::Results(batch) = message
                     && which(batch)
                 {
-                    freed.extend(batch.move_out(inbox.measure, &**self.broker));
+                    freed.extend(batch.move_out(&**self.broker));
                 }
             }
         }

@@ -19,6 +19,7 @@ pub(crate) struct ResultBatch {
     pub(crate) count: usize,
     /// How many the batch was begun for.
     pub(super) capacity: usize,
+    pub(super) measure: MeasureResults,
     /// Who made them, if there are handles in them.
     pub(crate) worker: u32,
     pub(crate) nanos: u64,
@@ -132,11 +133,7 @@ impl ResultBatch {
     }
 
     /// Copies the bytes out of the arena, and has the segments mapped; answers with the slot that can be released now.
-    pub(super) fn move_out(
-        &mut self,
-        measure: MeasureResults,
-        broker: &dyn SegmentBroker,
-    ) -> Option<usize> {
+    pub(super) fn move_out(&mut self, broker: &dyn SegmentBroker) -> Option<usize> {
         let slot = self.slot()?;
         let segments = if self.has_segments() { self.segments() } else { Vec::new() };
         // One that cannot be had now is missed when its handle is decoded.
@@ -152,7 +149,7 @@ impl ResultBatch {
         let mut copy = AlignedBytes::new();
         if let Some((base, room)) = self.arena_bytes() {
             // SAFETY: `base..base + room` is mapped and aligned.
-            let len = unsafe { measure(base, room, self.capacity, self.count) };
+            let len = unsafe { (self.measure)(base, room, self.capacity, self.count) };
             // SAFETY: as above, `len <= room`; an end that lies outside leaves the copy empty, and
             // reading it fails.
             unsafe { copy.copy_from(base, len.unwrap_or(0), 0) };

@@ -272,5 +272,6 @@ impl Session {
             inbox.fatal.get_or_insert_with(|| fatal.clone());
         }
         self.changed.notify_all();
+        self.answered.notify_all();
     }
 }

@@ -17,7 +17,7 @@ use pool_ipc::{
 use pool_shm::ForkMark;
 
 use super::{
-    batch::{MeasureResults, ResultBatch},
+    batch::ResultBatch,
     end::ANYTHING,
     kit::{Kit, Spare},
     segments::{Carried, OnTheWay, WorkerArena},
@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(super) hub: Mutex<Hub>,
     /// Told whenever a thread that does not drive may go on.
     pub(super) changed: Condvar,
+    /// Told whenever something arrives for futures.
+    pub(super) answered: Condvar,
     pub(super) board: Board,
     pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's bell: an event counter that workers write to.
@@ -77,6 +79,8 @@ pub(crate) struct Hub {
     pub(super) driving: bool,
     /// Threads that wait for the one that drives.
     pub(super) waiting: usize,
+    /// Threads that wait for futures while others drive.
+    pub(super) listening: usize,
     /// Whether something was collected that does not wait for more: a failure, a chunk cut short.
     pub(super) urgent: bool,
     /// Turns since reports were read last.
@@ -142,7 +146,6 @@ pub(crate) enum NoRoom {
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) messages: VecDeque<Message>,
-    pub(super) measure: MeasureResults,
     pub(super) fatal: Option<Fatal>,
     /// What may end the call from outside.
     pub(super) token: Option<CancelToken>,
@@ -150,6 +153,8 @@ pub(super) struct Inbox {
     pub(super) lazy: bool,
     /// Whether its items have a limit.
     limited: bool,
+    /// It belongs to futures: whoever is there takes what arrives.
+    pub(super) shared: bool,
     /// Workers from this one on were started while the job was there.
     pub(super) first_incarnation: u32,
 }
@@ -187,7 +192,6 @@ impl Session {
     /// Opens a job: workers are started if there are none.
     pub(crate) fn open_job(
         &self,
-        measure: MeasureResults,
         token: Option<CancelToken>,
         lazy: bool,
         limited: bool,
@@ -219,8 +223,9 @@ impl Session {
         let mut kit = hub.spare.take(|| Kit::new(self.broker()));
         let messages = std::mem::take(&mut kit.messages);
         let first_incarnation = hub.engine.next_incarnation();
+        let shared = false;
         let inbox =
-            Inbox { messages, measure, fatal: None, token, lazy, limited, first_incarnation };
+            Inbox { messages, fatal: None, token, lazy, limited, shared, first_incarnation };
         hub.inboxes.insert(job, inbox);
         hub.limited += usize::from(limited);
         self.staff(&mut hub);

@@ -35,6 +35,22 @@ impl Kit {
     }
 }
 
+impl Kit {
+    /// Empties it, and keeps what room is worth keeping.
+    #[inline]
+    pub(crate) fn tidy(&mut self) {
+        self.messages.clear();
+        self.taken.clear();
+        self.released.clear();
+        if !self.encoder.segments().is_empty() {
+            self.encoder.take_segments();
+        }
+        if self.scratch.capacity() > MOST_SCRATCH {
+            self.scratch = AlignedBytes::new();
+        }
+    }
+}
+
 /// Kits of jobs that are over.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "jobs hold their kits boxed")]
@@ -47,15 +63,7 @@ impl Spare {
     }
 
     pub(super) fn put(&mut self, mut kit: Box<Kit>) {
-        kit.messages.clear();
-        kit.taken.clear();
-        kit.released.clear();
-        if !kit.encoder.segments().is_empty() {
-            kit.encoder.take_segments();
-        }
-        if kit.scratch.capacity() > MOST_SCRATCH {
-            kit.scratch = AlignedBytes::new();
-        }
+        kit.tidy();
         if self.0.len() < MOST_SPARE {
             self.0.push(kit);
         }

@@ -3,7 +3,8 @@
 //! `hub.rs` is what the lock guards: engine, arena, inboxes. `act.rs` carries out what the engine
 //! wants, `collect.rs` tells it what happened, `wait.rs` is who waits how. `open.rs` and `end.rs` are
 //! the beginning and the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the
-//! buffers that jobs leave to each other, `watch.rs` an eye on the zygote, `segments.rs`
+//! buffers that jobs leave to each other, `futures.rs` what calls need whose results are
+//! waited for elsewhere, `watch.rs` an eye on the zygote, `segments.rs`
 //! what handles in items and results keep alive.
 
 mod act;
@@ -13,6 +14,7 @@ mod collect;
 mod descriptors;
 mod drain;
 mod end;
+mod futures;
 mod hub;
 mod kit;
 mod open;
@@ -20,9 +22,10 @@ mod segments;
 mod wait;
 mod watch;
 
-pub(crate) use batch::{ResultBatch, measure_results};
+pub(crate) use batch::{MeasureResults, ResultBatch, measure_results};
 pub(crate) use descriptors::{Listed, list, own_descriptors, unlist};
-pub(crate) use hub::{Message, NoRoom, Session};
+pub(crate) use hub::{Fatal, Message, NoRoom, Session};
 pub(crate) use kit::Kit;
 pub(crate) use open::{ZygoteMaker, reservation};
+pub(crate) use segments::Carried;
 pub(crate) use wait::Want;

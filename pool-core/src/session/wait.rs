@@ -75,7 +75,7 @@ impl Session {
         self.drive_until_then(appetite, None, done);
     }
 
-    /// The same, at most until `limit` and a little longer.
+    /// The same, at most until `limit`.
     pub(super) fn drive_until_then(
         &self,
         appetite: Appetite,
@@ -101,7 +101,7 @@ impl Session {
             if driving || !hub.driving {
                 hub.driving = true;
                 driving = true;
-                hub = self.turn(hub, appetite);
+                hub = self.turn(hub, appetite, limit);
             } else {
                 hub.waiting += 1;
                 // The driver may be asleep with an appetite that knows nothing of this thread.
@@ -125,7 +125,12 @@ impl Session {
     }
 
     /// One turn of the driver: spins for news, then sleeps for it.
-    fn turn<'s>(&'s self, hub: MutexGuard<'s, Hub>, appetite: Appetite) -> MutexGuard<'s, Hub> {
+    fn turn<'s>(
+        &'s self,
+        hub: MutexGuard<'s, Hub>,
+        appetite: Appetite,
+        until: Option<Instant>,
+    ) -> MutexGuard<'s, Hub> {
         let mut hub = hub;
         let mut cursors = std::mem::take(&mut hub.cursors_seen);
         cursors.clone_from(&hub.cursors);
@@ -161,6 +166,7 @@ impl Session {
         let tokens = hub.tokens();
         drop(hub);
         let limit = if unclaimed { SLEEP_WITH_UNCLAIMED_MS } else { LONGEST_SLEEP_MS };
+        let limit = until.map_or(limit, |until| limit.min(millis_until(until)));
         self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut hub = self.lock();
@@ -205,4 +211,10 @@ impl Session {
         // A full counter is a bell that rings already.
         let _ = nix::unistd::write(self.bell.as_fd(), &1u64.to_ne_bytes());
     }
+}
+
+/// Whole milliseconds, rounded up.
+fn millis_until(until: Instant) -> u16 {
+    let left = until.saturating_duration_since(Instant::now());
+    u16::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u16::MAX)
 }

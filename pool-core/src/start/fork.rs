@@ -16,6 +16,7 @@ use super::{
 use crate::{
     birth,
     error::{Error, OrResources},
+    futures::pause_drivers,
     session::{Session, ZygoteMaker, own_descriptors},
     shared::Source,
     sys,
@@ -32,6 +33,8 @@ impl Start for Fork {
         if plan.fork_beside_threads {
             return Ok(());
         }
+        // Threads of ours have ended while the process is forked; see `open`.
+        let _paused = pause_drivers();
         match birth::lasting_thread_count().or_resources("counting the threads of this process")? {
             1 => Ok(()),
             threads => Err(Error::ForkWithThreads { threads }),
@@ -43,6 +46,7 @@ impl Start for Fork {
     }
 
     fn open(&self, plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
+        let _paused = pause_drivers();
         self.check(plan)?;
         let maker: &ZygoteMaker<'_> = &|papers, fds: ZygoteFds| {
             // What is buffered now would be written twice.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What a thread runs.
-pub(super) type Errand = Box<dyn FnOnce(&mut Host) + Send>;
+pub(crate) type Errand = Box<dyn FnOnce(&mut Host) + Send>;
 
 thread_local! {
     /// The crew that this thread works in.
@@ -47,6 +47,34 @@ pub(crate) struct ThreadCrew {
     /// How long making a state may take.
     pub(super) init_limit: Option<Duration>,
     pub(super) mark: Arc<ForkMark>,
+}
+
+/// Who belongs to a crew.
+pub(crate) struct ThreadMark {
+    number: usize,
+    spin: u32,
+    mark: Arc<ForkMark>,
+}
+
+impl ThreadMark {
+    /// Whether the calling thread is one of the crew.
+    pub(crate) fn is_mine(&self) -> bool {
+        CREW.get() == self.number
+    }
+
+    /// Whether this process was forked from the one that has the crew.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    pub(crate) fn is_of(&self, crew: &ThreadCrew) -> bool {
+        crew.number == self.number
+    }
+
+    /// Rounds of a wait loop before a caller goes to sleep.
+    pub(crate) fn spin(&self) -> u32 {
+        self.spin
+    }
 }
 
 impl fmt::Debug for ThreadCrew {
@@ -113,7 +141,12 @@ impl ThreadCrew {
         self.mark.get() == 0
     }
 
-    pub(super) fn send(&self, errand: Errand) -> Result<(), Error> {
+    /// What tells its threads from others, without keeping it.
+    pub(crate) fn thread_mark(&self) -> ThreadMark {
+        ThreadMark { number: self.number, spin: self.spin, mark: self.mark.clone() }
+    }
+
+    pub(crate) fn send(&self, errand: Errand) -> Result<(), Error> {
         let unsent = match &*lock(&self.errands) {
             Some(errands) => errands.send(errand).err().map(|error| error.0),
             None => Some(errand),

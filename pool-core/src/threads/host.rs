@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// See the module.
-pub(super) struct Host {
-    pub(super) id: u32,
+pub(crate) struct Host {
+    pub(crate) id: u32,
     init: Option<Init>,
     /// Made by the first chunk that needs it.
     state: Option<State>,
@@ -33,7 +33,7 @@ impl Host {
     }
 
     /// Makes the state if there is none yet.
-    pub(super) fn begin(&mut self, shared: &(dyn Any + Send + Sync)) -> Result<(), FailureKind> {
+    pub(crate) fn begin(&mut self, shared: &(dyn Any + Send + Sync)) -> Result<(), FailureKind> {
         let (Some(init), None) = (self.init, &self.state) else { return Ok(()) };
         let around = Around { worker: self.id, shared };
         let made = in_task(|| catch_unwind(AssertUnwindSafe(|| init.call(around))));
@@ -41,7 +41,7 @@ impl Host {
         Ok(())
     }
 
-    pub(super) fn state(&mut self) -> &mut dyn Any {
+    pub(crate) fn state(&mut self) -> &mut dyn Any {
         match &mut self.state {
             Some(state) => &mut **state,
             None => &mut self.nothing,

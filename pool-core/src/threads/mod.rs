@@ -20,7 +20,8 @@ use std::{
 
 use crate::worker::take_panic;
 
-pub(crate) use crew::{ThreadCrew, starts_for};
+pub(crate) use crew::{ThreadCrew, ThreadMark, starts_for};
+pub(crate) use host::Host;
 pub(crate) use job::{Given, ThreadJob};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

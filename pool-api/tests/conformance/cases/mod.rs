@@ -7,6 +7,7 @@ mod cancelling;
 mod concurrency;
 mod context;
 mod failures;
+mod futures;
 mod handles;
 mod handles_forged;
 mod handles_forms;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_memory::CASES,
         slices::CASES,
         failures::CASES,
+        futures::CASES,
         handles::CASES,
         handles_forms::CASES,
         handles_lives::CASES,

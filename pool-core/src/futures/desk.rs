@@ -1,0 +1,95 @@
+//! What a future knows of the crew that it was given to, and what its pool allows.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::error::Error;
+
+/// Why a desk did not take a call: the desk is closed, and another one may be open, or for good.
+#[derive(Debug)]
+pub(crate) enum Unaccepted<A> {
+    Closed(A),
+    Refused(super::Refused<A>),
+}
+
+/// Bytes of results that lie in handles.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    held: AtomicU64,
+    limit: u64,
+    /// Whether values that are not encoded are measured, too: then the limit means the same under every start method.
+    exact: bool,
+}
+
+impl Budget {
+    pub(crate) fn new(set: Option<u64>, otherwise: u64) -> Self {
+        let limit = set.unwrap_or(otherwise);
+        Self { held: AtomicU64::new(0), limit, exact: set.is_some() }
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::ResultsUnread`] when there is more than the limit.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let (bytes, limit) = (self.held.load(Ordering::Relaxed), self.limit);
+        if bytes > limit { Err(Error::ResultsUnread { bytes, limit }) } else { Ok(()) }
+    }
+
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Who completes the futures of a crew, as their handles see it.
+pub(super) trait Desk: Send + Sync {
+    /// Refuses to wait where that could last for ever: in a forked child, in a task of the crew itself.
+    fn check(&self) -> Result<(), Error>;
+
+    /// Waits until `done` says so, or it is `until`; futures of the desk are completed meanwhile.
+    fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool);
+
+    /// Completes what has arrived, without waiting.
+    fn look(&self);
+
+    /// Takes a call back that no worker has begun; whether there was one. Its future is not told.
+    fn withdraw(&self, entry: *const ()) -> bool;
+}
+
+/// What all futures of a desk share.
+pub(super) struct Home {
+    pub(super) budget: Arc<Budget>,
+    /// Threads that wait for a future of the desk. SeqCst, as `Entry::stage`: whoever completes one looks for them.
+    pub(super) waiting: AtomicUsize,
+    desk: Weak<dyn Desk>,
+}
+
+impl Home {
+    pub(super) fn new(budget: Arc<Budget>, desk: Weak<dyn Desk>) -> Arc<Self> {
+        Arc::new(Self { budget, waiting: AtomicUsize::new(0), desk })
+    }
+
+    /// The desk, if it is still there: otherwise all its futures are complete.
+    pub(super) fn desk(&self) -> Option<Arc<dyn Desk>> {
+        self.desk.upgrade()
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").field("budget", &self.budget).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! What the caller of `apply_async` holds.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::entry::Entry;
+use crate::error::Error;
+
+/// The result of a call that runs meanwhile.
+///
+/// It does not borrow the pool and may be sent to other threads; dropping it cancels nothing. When the pool is stopped the result
+/// stays; when it is dropped or terminated first, what was not finished is [`Error::Terminated`].
+#[must_use = "the call runs anyway, but what became of it is only known here"]
+pub struct AsyncResult<R> {
+    entry: Arc<Entry<R>>,
+}
+
+impl<R> AsyncResult<R> {
+    pub(super) fn new(entry: Arc<Entry<R>>) -> Self {
+        Self { entry }
+    }
+
+    /// Whether the call has ended, well or not. Does not wait.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        if !self.entry.is_done()
+            && let Some(desk) = self.entry.home.desk()
+            && desk.check().is_ok()
+        {
+            desk.look();
+        }
+        self.entry.is_done()
+    }
+
+    /// Waits until the call has ended, well or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NestedUse`] where waiting could last for ever (in a task of the same pool of threads, in a callback that reads
+    /// results in place), [`Error::ForeignProcess`] in a forked child.
+    pub fn wait(&self) -> Result<(), Error> {
+        self.wait_until(None)
+    }
+
+    /// Waits until the call has ended, but not longer than `limit`; whether it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`AsyncResult::wait`].
+    pub fn wait_timeout(&self, limit: Duration) -> Result<bool, Error> {
+        // A limit beyond what a clock can tell is none.
+        self.wait_until(Instant::now().checked_add(limit))?;
+        Ok(self.entry.is_done())
+    }
+
+    /// Whether the call has ended with a value; `None` before it has ended, and when the result was taken.
+    #[must_use]
+    pub fn successful(&self) -> Option<bool> {
+        if self.ready() { self.entry.successful() } else { None }
+    }
+
+    /// Waits for the value.
+    ///
+    /// # Errors
+    ///
+    /// That of the task or the pool; those of [`AsyncResult::wait`]; [`Error::ResultTaken`] when
+    /// [`get_timeout`](AsyncResult::get_timeout) has returned it.
+    pub fn get(self) -> Result<R, Error> {
+        self.wait()?;
+        self.take()
+    }
+
+    /// Waits for the value, but not longer than `limit`. The value can be had once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReady`] when it is not there in time: then it can be waited for again. Otherwise as [`AsyncResult::get`].
+    pub fn get_timeout(&mut self, limit: Duration) -> Result<R, Error> {
+        self.wait_timeout(limit)?;
+        self.take()
+    }
+
+    /// Takes the call back if no worker has begun it; whether that worked: then it is [`Error::Cancelled`]. What runs goes on.
+    pub fn cancel(&self) -> bool {
+        match self.entry.home.desk() {
+            Some(desk) if !self.entry.is_done() && desk.check().is_ok() => {
+                desk.withdraw(Arc::as_ptr(&self.entry).cast()) && self.entry.cancel()
+            }
+            _ => false,
+        }
+    }
+
+    fn take(&self) -> Result<R, Error> {
+        self.entry.take().unwrap_or(Err(Error::NotReady))
+    }
+
+    fn wait_until(&self, until: Option<Instant>) -> Result<(), Error> {
+        if self.entry.is_done() {
+            return Ok(());
+        }
+        let Some(desk) = self.entry.home.desk() else { return Ok(()) };
+        desk.check()?;
+        self.entry.home.waiting.fetch_add(1, Ordering::SeqCst);
+        desk.wait(until, &|| self.entry.is_done());
+        self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl<R> fmt::Debug for AsyncResult<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncResult").field("ready", &self.entry.is_done()).finish_non_exhaustive()
+    }
+}

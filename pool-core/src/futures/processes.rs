@@ -1,0 +1,427 @@
+//! The desk for futures of a crew of processes.
+//!
+//! Whoever waits for a future works here: takes what has arrived, completes it, sends what waits. Books are locked before the
+//! session is, and neither while the user's code runs.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use pool_ipc::{Wire, board::Audience};
+
+use super::{
+    AsyncResult, MOST_WAITING, Refused,
+    books::Books,
+    desk::{Budget, Desk, Home, Unaccepted},
+    driver::{Driven, Driver, Leave, Work},
+    drop_quietly,
+    entry::Entry,
+    lock,
+    parcel::{Encoded, Parcel, Unsent},
+};
+use crate::{
+    engine::{Chunk, Overrun},
+    error::Error,
+    job::{InCall, Inside, Stock, is_inside},
+    session::{Fatal, Kit, Message, ResultBatch, Session},
+    task::{Call, Plain},
+    worker::take_panic,
+};
+
+/// See the module.
+pub(crate) struct ProcessDesk {
+    stock: Stock,
+    /// How long one call may take.
+    limit: Option<Duration>,
+    home: Arc<Home>,
+    books: Mutex<Books>,
+    driver: Driver,
+}
+
+/// What has come back for a call.
+enum Answer {
+    Batch(ResultBatch),
+    Failed(Error),
+}
+
+impl fmt::Debug for ProcessDesk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessDesk").field("stock", &self.stock).finish_non_exhaustive()
+    }
+}
+
+impl ProcessDesk {
+    /// A desk of the session for `workers` workers; `limit`: how long one call may take.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PoolBroken`].
+    pub(crate) fn open(
+        session: Arc<Session>,
+        workers: usize,
+        limit: Option<Duration>,
+        budget: Arc<Budget>,
+    ) -> Result<Arc<Self>, Error> {
+        let (job, kit) = session.open_job(None, false, limit.is_some())?;
+        session.share_inbox(job);
+        let items_limit = session.items_limit();
+        let mut books = Books::new(workers);
+        books.put_kit(kit);
+        Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
+            stock: Stock { session, job, limit: items_limit },
+            limit,
+            home: Home::new(budget, this.clone()),
+            books: Mutex::new(books),
+            driver: Driver::new(this.clone()),
+        }))
+    }
+
+    /// Whether this desk is one of the session.
+    pub(crate) fn is_of(&self, session: &Arc<Session>) -> bool {
+        Arc::ptr_eq(&self.stock.session, session)
+    }
+
+    /// Whether every call that it took in has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        let books = lock(&self.books);
+        books.closed && books.outstanding() == 0
+    }
+
+    /// Whether it takes calls in.
+    pub(crate) fn is_open(&self) -> bool {
+        !lock(&self.books).closed
+    }
+
+    /// Takes a call in; waits while too many others wait to be sent.
+    pub(crate) fn submit<A: Wire, R: Wire>(
+        &self,
+        item: A,
+        function: fn(A) -> R,
+    ) -> Result<AsyncResult<R>, Unaccepted<A>> {
+        let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
+        let call = match self.admit().and_then(|()| Call::portable::<Plain<A, R>>(function)) {
+            Ok(call) => call,
+            Err(error) => return refuse(item, error),
+        };
+        let entry = Entry::new(self.home.clone());
+        let parcel = Parcel { item, entry: entry.clone(), call };
+        let mut books = lock(&self.books);
+        if books.closed {
+            return Err(Unaccepted::Closed(parcel.item));
+        }
+        if !(books.waiting.is_empty() && books.admits()) {
+            books.waiting.push_back(Box::new(parcel));
+            let waiting = books.waiting.len();
+            drop(books);
+            self.driver.poke_if_parked();
+            self.make_room(waiting);
+            return Ok(AsyncResult::new(entry));
+        }
+        let (key, timed) = books.begin(entry.clone());
+        let kit = books.kit(&self.stock.session);
+        drop(books);
+        match self.send(&parcel, key, timed, kit, false) {
+            Ok(true) => {}
+            Ok(false) => self.wait_in_line(key, Box::new(parcel)),
+            Err(error) => {
+                lock(&self.books).end(key);
+                return refuse(parcel.item, error);
+            }
+        }
+        self.driver.poke_if_parked();
+        Ok(AsyncResult::new(entry))
+    }
+
+    /// What tells the crew from all others.
+    fn crew(&self) -> usize {
+        Arc::as_ptr(&self.stock.session).addr()
+    }
+
+    fn admit(&self) -> Result<(), Error> {
+        self.check()?;
+        self.home.budget.check()?;
+        self.driver.start()
+    }
+
+    /// Works while too many calls wait to be sent.
+    fn make_room(&self, waiting: usize) {
+        if waiting.is_multiple_of(16) {
+            self.work(true, false);
+        }
+        while lock(&self.books).waiting.len() >= MOST_WAITING {
+            let room = || false;
+            self.stock.session.wait_for_messages(self.stock.job, None, &room);
+            self.work(false, true);
+        }
+    }
+
+    /// There is no room for the call now: it is the first to be sent when there is.
+    fn wait_in_line(&self, key: u64, unsent: Box<dyn Unsent>) {
+        let mut books = lock(&self.books);
+        // A desk that was closed meanwhile has answered it.
+        if books.end(key).is_some() {
+            books.waiting.push_front(unsent);
+        }
+    }
+
+    /// Sends a call that the books know under `key`; `false`: there is no room for it now.
+    fn send(
+        &self,
+        unsent: &dyn Unsent,
+        key: u64,
+        timed: bool,
+        mut kit: Box<Kit>,
+        idle: bool,
+    ) -> Result<bool, Error> {
+        let session = &self.stock.session;
+        let inside = InCall::enter(self.crew(), Inside::Call);
+        let encoded = catch_unwind(AssertUnwindSafe(|| unsent.encode(&self.stock, &mut kit, idle)));
+        let encoded = encoded.unwrap_or_else(|payload| {
+            take_panic(payload);
+            Err(Error::Encode { index: 0 })
+        });
+        drop(inside);
+        let sent = encoded.map(|encoded| {
+            encoded.map(|encoded| {
+                let Encoded { block: items, carried, bytes, call, measure } = encoded;
+                lock(&self.books).took(bytes);
+                let chunk = Chunk {
+                    job: self.stock.job,
+                    call,
+                    measure,
+                    timed,
+                    context: (0, 0),
+                    items,
+                    bytes,
+                    first: key,
+                    capacity: 1,
+                    start: 0,
+                    end: 1,
+                    limit: self.limit,
+                    retries: 0,
+                    lost_tries: 0,
+                    overrun: Overrun::No,
+                    in_hand: None,
+                    audience: Audience::default(),
+                };
+                if let Some(carried) = carried {
+                    session.keep_segments(items, carried);
+                }
+                session.submit(&mut kit.released, Some(chunk));
+            })
+        });
+        lock(&self.books).put_kit(kit);
+        sent.map(|sent| sent.is_some())
+    }
+
+    /// Completes what has arrived and sends what may be sent. `look`: sees first whether anything has; `idle`: may wait for room.
+    fn work(&self, look: bool, idle: bool) {
+        let Stock { session, job, .. } = &self.stock;
+        let mut books = lock(&self.books);
+        books.passes += 1;
+        if books.outstanding() == 0 && !look {
+            return;
+        }
+        let mut kit = books.kit(session);
+        let gone = session.take_messages(*job, look, &mut kit.taken).err();
+        let mut answers = Vec::with_capacity(kit.taken.len() / 2);
+        while let Some(message) = kit.taken.pop_front() {
+            let (key, answer) = match message {
+                Message::Ended { bytes } => {
+                    books.ended(bytes);
+                    continue;
+                }
+                Message::Results(batch) => {
+                    books.ran(batch.nanos);
+                    (batch.first, Answer::Batch(batch))
+                }
+                Message::Failed(mut error) => {
+                    let key = std::mem::take(&mut error.index);
+                    (key, Answer::Failed(error.into()))
+                }
+            };
+            answers.push((books.end(key), answer));
+        }
+        drop(books);
+        let some = !answers.is_empty();
+        let inside = InCall::enter(self.crew(), Inside::Call);
+        for (receiver, answer) in answers {
+            match answer {
+                Answer::Batch(batch) => {
+                    if let Some(receiver) = &receiver {
+                        receiver.receive(&batch, &self.stock, &mut kit);
+                    }
+                    kit.released.extend(batch.slot());
+                }
+                Answer::Failed(error) => {
+                    if let Some(receiver) = &receiver {
+                        receiver.fail(error);
+                    }
+                }
+            }
+            drop_quietly(receiver);
+        }
+        drop(inside);
+        if !kit.released.is_empty() {
+            session.submit(&mut kit.released, None);
+        }
+        lock(&self.books).put_kit(kit);
+        if let Some(fatal) = gone {
+            self.give_up(&fatal);
+        } else {
+            self.send_waiting(idle);
+        }
+        if some {
+            self.tell();
+        }
+    }
+
+    fn send_waiting(&self, idle: bool) {
+        loop {
+            let mut books = lock(&self.books);
+            if !books.admits() {
+                return;
+            }
+            let Some(unsent) = books.waiting.pop_front() else { return };
+            let receiver = unsent.receiver();
+            let idle = idle && books.under_way() == 0;
+            let (key, timed) = books.begin(receiver.clone());
+            let kit = books.kit(&self.stock.session);
+            drop(books);
+            match self.send(&*unsent, key, timed, kit, idle) {
+                Ok(true) => drop_quietly(unsent),
+                Ok(false) => return self.wait_in_line(key, unsent),
+                Err(error) => {
+                    lock(&self.books).end(key);
+                    receiver.fail(error);
+                    drop_quietly(unsent);
+                }
+            }
+        }
+    }
+
+    /// Tells other threads that wait for a future that some are complete.
+    fn tell(&self) {
+        if self.home.waiting.load(Ordering::SeqCst) > 0 {
+            self.stock.session.nudge();
+        }
+    }
+
+    /// Nothing is taken in any more, and what has no answer gets this one.
+    fn give_up(&self, why: &Fatal) {
+        let mut books = lock(&self.books);
+        books.closed = true;
+        let (sent, waiting) = books.give_up();
+        let kit = books.last_kit();
+        drop(books);
+        for receiver in sent.into_iter().chain(waiting.iter().map(|unsent| unsent.receiver())) {
+            receiver.fail(why.clone().into());
+        }
+        drop_quietly(waiting);
+        self.driver.poke();
+        if !self.stock.session.is_foreign() {
+            let kit = kit.unwrap_or_else(|| self.stock.session.take_kit());
+            self.stock.session.close_job(self.stock.job, kit);
+            self.stock.session.nudge();
+        }
+    }
+
+    /// Takes nothing in any more; what was taken in is answered.
+    pub(crate) fn close(&self) {
+        lock(&self.books).closed = true;
+        self.driver.poke();
+    }
+
+    /// As [`ProcessDesk::close`], and waits until all is answered; then the desk is over.
+    pub(crate) fn drain(&self) {
+        self.close();
+        while lock(&self.books).outstanding() > 0 {
+            self.stock.session.wait_for_messages(self.stock.job, None, &|| false);
+            self.work(false, true);
+        }
+        self.end();
+    }
+
+    /// Ends the desk: what has no answer is [`Error::Terminated`]. Its thread has ended when this returns.
+    pub(crate) fn end(&self) {
+        self.give_up(&Fatal::Terminated);
+        self.driver.stop();
+    }
+}
+
+impl Desk for ProcessDesk {
+    fn check(&self) -> Result<(), Error> {
+        if self.stock.session.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        // The worker whose results are being read in place waits for that.
+        if is_inside(self.crew(), Some(Inside::View)) { Err(Error::NestedUse) } else { Ok(()) }
+    }
+
+    fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
+        while !done() && until.is_none_or(|until| Instant::now() < until) {
+            self.stock.session.wait_for_messages(self.stock.job, until, done);
+            self.work(false, true);
+        }
+    }
+
+    fn look(&self) {
+        self.work(true, false);
+    }
+
+    fn withdraw(&self, entry: *const ()) -> bool {
+        let mut books = lock(&self.books);
+        let mut waiting = books.waiting.iter();
+        if let Some(at) = waiting.position(|unsent| unsent.receiver().address() == entry) {
+            let unsent = books.waiting.remove(at);
+            drop(books);
+            drop(unsent);
+            return true;
+        }
+        let Some(key) = books.key_of(entry) else { return false };
+        let withdrawn = self.stock.session.withdraw(self.stock.job, key);
+        if withdrawn {
+            books.end(key);
+        }
+        withdrawn
+    }
+}
+
+impl Driven for ProcessDesk {
+    fn demand(&self) -> (Work, u64) {
+        let books = lock(&self.books);
+        let work = match (books.outstanding(), books.waiting.len()) {
+            (0, _) if books.closed => Work::Over,
+            (0, _) => Work::Nothing,
+            (_, 0) => Work::Later,
+            _ => Work::Now,
+        };
+        (work, books.passes)
+    }
+
+    fn drive(&self, leave: &Leave<'_>) -> bool {
+        let drove = self.stock.session.drive_aside(self.stock.job, &|| leave());
+        if drove {
+            self.work(false, true);
+        }
+        drove
+    }
+
+    fn pass(&self) {
+        self.work(true, true);
+    }
+
+    fn interrupt(&self) {
+        self.stock.session.nudge();
+    }
+}
+
+impl Drop for ProcessDesk {
+    fn drop(&mut self) {
+        // (Whoever ended it has left nothing to do.)
+        self.give_up(&Fatal::Terminated);
+    }
+}

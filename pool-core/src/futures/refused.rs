@@ -1,0 +1,39 @@
+//! A call that was not accepted, with the item that it was made for.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// The call was not accepted: its item comes back.
+///
+/// Turns into an [`Error`] by `?`, which drops the item.
+pub struct Refused<A> {
+    /// The item, as it was.
+    pub item: A,
+    /// Why.
+    pub error: Error,
+}
+
+impl<A> fmt::Debug for Refused<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<A> fmt::Display for Refused<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<A> std::error::Error for Refused<A> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<A> From<Refused<A>> for Error {
+    fn from(refused: Refused<A>) -> Self {
+        refused.error
+    }
+}

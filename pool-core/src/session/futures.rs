@@ -1,0 +1,131 @@
+//! What futures ask of a session: their results come to one job, and whoever is there takes them.
+
+use std::{
+    collections::VecDeque,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use pool_ipc::board::Appetite;
+
+use super::{
+    hub::{Fatal, Hub, Message, Session},
+    kit::Kit,
+};
+use crate::engine::{Chunk, JobId};
+
+impl Session {
+    /// Moves what has arrived for the job to `taken`, without waiting. `look`: sees first what workers and zygote say.
+    ///
+    /// # Errors
+    ///
+    /// Why the job cannot go on; what had arrived before is there.
+    pub(crate) fn take_messages(
+        &self,
+        job: JobId,
+        look: bool,
+        taken: &mut VecDeque<Message>,
+    ) -> Result<(), Fatal> {
+        let mut hub = self.lock();
+        if look {
+            self.collect(&mut hub);
+            self.read_reports(&mut hub);
+        }
+        let Some(inbox) = hub.inboxes.get_mut(job) else { return Err(Fatal::Terminated) };
+        taken.append(&mut inbox.messages);
+        inbox.fatal.clone().map_or(Ok(()), Err)
+    }
+
+    /// Marks the job as one of futures.
+    pub(crate) fn share_inbox(&self, job: JobId) {
+        if let Some(inbox) = self.lock().inboxes.get_mut(job) {
+            inbox.shared = true;
+        }
+    }
+
+    /// Waits until something has arrived for the job, `done` says so, or it is `until`.
+    ///
+    /// While another thread runs a call to its end, that one drives: to take turns with it would cost both of them more than
+    /// the futures gain. Only where the call's next turn is not near this thread does.
+    pub(crate) fn wait_for_messages(
+        &self,
+        job: JobId,
+        until: Option<Instant>,
+        done: &dyn Fn() -> bool,
+    ) {
+        let mut hub = self.lock();
+        if hub.inboxes.iter().any(|(_, inbox)| !inbox.shared && !inbox.lazy) {
+            let left =
+                until.map_or(NEAR, |u| NEAR.min(u.saturating_duration_since(Instant::now())));
+            hub.listening += 1;
+            let waits = |hub: &mut Hub| !done() && !has_news(hub, job);
+            let woken = self.answered.wait_timeout_while(hub, left, waits);
+            let (mut hub, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+            hub.listening -= 1;
+            if !timeout.timed_out() {
+                return;
+            }
+        } else {
+            drop(hub);
+        }
+        self.drive_until_then(ONE, until, |hub| done() || has_news(hub, job));
+    }
+
+    /// The same for a thread that drives only while no other wants to; `false` when one does.
+    pub(crate) fn drive_aside(&self, job: JobId, done: &dyn Fn() -> bool) -> bool {
+        let hub = self.lock();
+        let others = hub.driving || hub.waiting > 0;
+        drop(hub);
+        if !others {
+            self.drive_until(ONE, |hub| done() || hub.waiting > 0 || has_news(hub, job));
+        }
+        !others
+    }
+
+    /// Buffers to work with, of nobody else's.
+    pub(crate) fn take_kit(&self) -> Box<Kit> {
+        self.lock().spare.take(|| Kit::new(self.broker()))
+    }
+
+    /// Lets all threads that drive or wait look again.
+    pub(crate) fn nudge(&self) {
+        let hub = self.lock();
+        if hub.waiting > 0 {
+            self.changed.notify_all();
+        }
+        if hub.driving {
+            self.ring();
+        }
+        if hub.listening > 0 {
+            self.answered.notify_all();
+        }
+    }
+
+    /// Takes a chunk of the job back that begins at item `first`; `false` when a worker has it.
+    pub(crate) fn withdraw(&self, job: JobId, first: u64) -> bool {
+        let mut hub = self.lock();
+        let hub = &mut *hub;
+        let is_it = |(_, chunk): &(usize, &Chunk)| {
+            chunk.job == job && chunk.first == first && chunk.in_hand.is_none()
+        };
+        let slot = hub.engine.published().find(is_it).map(|(slot, _)| slot);
+        let withdrawn = match slot {
+            Some(slot) if self.board.take_back(slot) => {
+                hub.engine.taken_back(slot, &mut hub.actions);
+                true
+            }
+            Some(_) => false,
+            None => hub.engine.withdraw(job, first, &mut hub.actions),
+        };
+        self.act(hub);
+        withdrawn
+    }
+}
+
+/// A call's next turn is near.
+const NEAR: Duration = Duration::from_millis(1);
+const ONE: Appetite = Appetite { finished: 1, hungry: true };
+
+fn has_news(hub: &Hub, job: JobId) -> bool {
+    hub.inboxes.get(job).is_none_or(|inbox| inbox.fatal.is_some() || !inbox.messages.is_empty())
+}
