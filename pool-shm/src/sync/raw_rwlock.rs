@@ -1,7 +1,7 @@
 //! Several readers or one writer.
 //!
 //! A writer signs the word and waits until no reader is left; a reader signs a place in the table, then looks whether a
-//! writer has signed, and if so leaves again. One of the two sees the other: each stores, then loads (SeqCst, all four).
+//! writer has signed, and if so leaves again. One of the two sees the other: each stores, then loads (SeqCst, all of them).
 //!
 //! ```text
 //!            ┌───────────────────────── unlock ─────────────────────────┐
@@ -47,12 +47,14 @@ pub(super) struct RawRwLock {
     places: AtomicU64,
     /// How many places of dead readers were cleared.
     reclaimed: AtomicU64,
+    /// Bit `n % 64` is set before place `n` is signed for the first time, and stays: a writer need not look at the others.
+    used: AtomicU64,
     /// Rings for readers that left while a writer was there.
     left: Bell,
     _unused: AtomicU32,
 }
 
-const _: () = assert!(size_of::<RawRwLock>() == 40);
+const _: () = assert!(size_of::<RawRwLock>() == 48);
 
 /// Both parts of it, in this process.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,7 @@ impl RawRwLock {
             namespace: AtomicU64::new(me.namespace),
             places: AtomicU64::new(places as u64),
             reclaimed: AtomicU64::new(0),
+            used: AtomicU64::new(0),
             left: Bell::new(),
             _unused: AtomicU32::new(0),
         }
@@ -187,11 +190,22 @@ impl RwLockParts<'_> {
     /// Signs a free place in the table.
     fn sit(self, me: Owner) -> Option<usize> {
         let first = me.place_in(self.readers.len());
-        let (before, from) = self.readers.split_at(first);
-        let places = from.iter().zip(first..).chain(before.iter().zip(0..));
-        let mut free = places.filter(|(place, _)| place.load(SeqCst) == FREE);
-        free.find(|(place, _)| place.compare_exchange(FREE, me.word(), SeqCst, SeqCst).is_ok())
-            .map(|(_, index)| index)
+        if self.sign(first, me) {
+            return Some(first);
+        }
+        (first + 1..self.readers.len()).chain(0..first).find(|index| self.sign(*index, me))
+    }
+
+    fn sign(self, index: usize, me: Owner) -> bool {
+        let place = &self.readers[index];
+        if place.load(SeqCst) != FREE {
+            return false;
+        }
+        let bit = 1 << (index % 64);
+        if self.head.used.load(SeqCst) & bit == 0 {
+            self.head.used.fetch_or(bit, SeqCst);
+        }
+        place.compare_exchange(FREE, me.word(), SeqCst, SeqCst).is_ok()
     }
 
     fn wait_to_read(self, me: Owner, mut patience: Patience) -> Result<Admitted, LockError> {
@@ -334,7 +348,17 @@ impl RwLockParts<'_> {
     }
 
     fn readers_are_gone(self) -> bool {
-        self.readers.iter().all(|place| place.load(SeqCst) == FREE)
+        // A reader that does not see the writer has set its bit before the writer signed.
+        let mut used = self.head.used.load(SeqCst);
+        while used != 0 {
+            let index = used.trailing_zeros() as usize;
+            let places = self.readers.iter().skip(index).step_by(64);
+            if !{ places }.all(|place| place.load(SeqCst) == FREE) {
+                return false;
+            }
+            used &= used - 1;
+        }
+        true
     }
 
     fn is_full(self) -> bool {
