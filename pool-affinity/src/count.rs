@@ -17,7 +17,7 @@ pub fn cpu_count() -> usize {
 }
 
 /// Number of CPUs that the calling thread can keep busy: those of its affinity mask and cpuset, and
-/// no more than the CPU quota of its control groups ([`cpu_quota`]; a fraction is rounded up). At
+/// no more than the CPU quota of its control groups (`cpu_quota`; a fraction is rounded up). At
 /// least 1. The right default for a number of workers.
 pub fn usable_cpus() -> usize {
     let allowed = current_cpus().ok().map(|cpus| cpus.len());

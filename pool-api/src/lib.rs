@@ -27,9 +27,10 @@ pub use pool_core::{
     ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError, TryError, Worker,
     init,
 };
-pub use pool_ipc::{
-    SealError, SegmentFault, SharedObject, SharedObject as View, Wire, WireFault, rkyv, wire,
-};
+/// The name of a [`SharedObject`] where it is what a pool shares.
+#[doc(no_inline)]
+pub use pool_ipc::SharedObject as View;
+pub use pool_ipc::{SealError, SegmentFault, SharedObject, Wire, WireFault, rkyv, wire};
 pub use pool_shm::{
     Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
     SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard, SharedPermit, SharedReadGuard,

@@ -71,11 +71,12 @@ impl fmt::Display for ParseStartMethodError {
 
 impl std::error::Error for ParseStartMethodError {}
 
+/// The names that it is shown with, in lower or upper case, and MPIRE's `threading`.
 impl FromStr for StartMethod {
     type Err = ParseStartMethodError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "fork" => Ok(Self::Fork),
             "forkserver" => Ok(Self::ForkServer),
             "spawn" => Ok(Self::Spawn),
@@ -95,6 +96,7 @@ mod tests {
             assert_eq!(method.to_string().parse(), Ok(method));
         }
         assert_eq!("threading".parse(), Ok(StartMethod::Threads));
-        assert!("Fork".parse::<StartMethod>().unwrap_err().to_string().contains("\"Fork\""));
+        assert_eq!("ForkServer".parse(), Ok(StartMethod::ForkServer));
+        assert!("Forks".parse::<StartMethod>().unwrap_err().to_string().contains("\"Forks\""));
     }
 }

@@ -41,9 +41,13 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 ///
 /// # Speed
 ///
-/// `get` and `set` are one load or store each, but the compiler never joins them into vector instructions. For data in cache, where that
-/// counts, work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast as `memcpy`, also on a
-/// [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with) does so by itself.
+/// `get` and `set` are one load or store each, but the compiler never joins them into vector instructions. That counts for data in
+/// cache, and where the same loop over a slice would be all vectors. Of 64 MiB of `f32`, a loop with `set` takes as long as one over a
+/// slice, or is up to 1.5 times slower: a constant, `index as f32`, what `get` gave times 2. Two loops are about twice as slow: converting
+/// an index of 32 bits, and copying one by one from a slice, which the compiler makes a `memcpy` of if it can.
+///
+/// Where it matters work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast as `memcpy`, also on a
+/// [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with) does so by itself. A pool's `map_slices_mut` gives plain slices.
 pub struct SharedArray<T: Element> {
     pub(super) block: Block,
     pub(super) base: NonNull<T>,
@@ -314,8 +318,15 @@ impl<T: Element> Clone for SharedArray<T> {
     }
 }
 
+/// The first elements, and how many there are more.
 impl<T: Element> fmt::Debug for SharedArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self).finish()
+        const SHOWN: usize = 16;
+        let mut list = f.debug_list();
+        list.entries(self.iter().take(SHOWN));
+        if let more @ 1.. = self.len.saturating_sub(SHOWN) {
+            list.entry(&format_args!("and {more} more"));
+        }
+        list.finish()
     }
 }
