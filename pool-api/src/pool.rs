@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use pool_core::{AsyncResult, Pool, Refused, StartMethod, TryError};
+use pool_core::{AsyncResult, JobOptions, Plain, Pool, Refused, StartMethod, TryError};
 use pool_ipc::Wire;
 
-use crate::{Builder, Error, Imap, Result, Tasks, builder::Types, imap::PlainImap};
+use crate::{Builder, Imap, Result, Tasks, builder::Types, imap::PlainImap};
 
 /// A pool of workers.
 ///
@@ -138,8 +138,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// As [`WorkerPool::map`].
     pub fn apply<A: Wire, R: Wire>(&self, item: A, f: fn(A) -> R) -> Result<R> {
-        let mut values = self.tasks(std::iter::once(item)).chunk_size(1).map(f)?;
-        values.pop().ok_or(Error::Terminated)
+        self.pool.value::<Plain<A, R>>(f, item, &JobOptions::default())
     }
 
     /// Hands one item to the workers and returns; the value is waited for with the handle, wherever and whenever that suits.

@@ -110,14 +110,41 @@ impl Pool {
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
-        self.plan.life.check_state(F::keeps())?;
         let options = &*self.complete(options);
+        let lane = self.lane(function, context, options, lazy)?;
+        Ok(Job::new(lane, items, options, self.plan.n_jobs, lazy))
+    }
+
+    /// Runs a function on one item and waits for the value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::job`], and the failure of the task.
+    pub fn value<F: Portable<Context = ()>>(
+        &self,
+        function: F::Function,
+        item: F::Item,
+        options: &JobOptions,
+    ) -> Result<F::Output, Error> {
+        options.check()?;
+        self.lane::<F>(function, (), &self.complete(options), false)?.value_of(item)
+    }
+
+    /// The way to the workers for a new job.
+    fn lane<F: Portable>(
+        &self,
+        function: F::Function,
+        context: F::Context,
+        options: &JobOptions,
+        lazy: bool,
+    ) -> Result<Lane<F>, Error> {
+        self.plan.life.check_state(F::keeps())?;
         #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
         let (crew, shared) = self.crew(F::shares())?;
         if is_inside(crew.id(), Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
-        let lane = match crew {
+        Ok(match crew {
             Crew::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
                 let mut lane = ProcessLane::open(session, call, options, lazy)?;
@@ -130,8 +157,7 @@ impl Pool {
             Crew::Threads(crew) => {
                 Lane::Threads(ThreadLane::open(crew, function, context, shared, options, lazy)?)
             }
-        };
-        Ok(Job::new(lane, items, options, self.plan.n_jobs, lazy))
+        })
     }
 
     /// The options of a call, with the pool's own where the call says nothing.

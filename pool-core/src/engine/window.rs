@@ -55,11 +55,11 @@ impl Window {
             <= limit.min(if self.set.is_some() { usize::MAX } else { self.most })
     }
 
-    /// A chunk was taken from the input.
-    pub(crate) fn took(&mut self, items: usize, bytes: usize) {
+    /// Items were taken from the input, in so many chunks with so many bytes.
+    pub(crate) fn took(&mut self, chunks: usize, items: usize, bytes: usize) {
         self.active += items;
         self.bytes += bytes;
-        self.chunks += 1;
+        self.chunks += chunks;
     }
 
     /// A chunk of `bytes` has ended.
@@ -92,7 +92,7 @@ mod tests {
     fn a_limit_below_the_chunk_lets_one_through() {
         let mut window = Window::new(Some(2), 4, true);
         assert!(window.admits(4));
-        window.took(4, 32);
+        window.took(1, 4, 32);
         assert!(!window.admits(4));
         window.yielded(4);
         assert!(window.admits(4));
@@ -103,11 +103,11 @@ mod tests {
         let mut window = Window::new(None, 2, true);
         for _ in 0..4 {
             assert!(window.admits(10));
-            window.took(10, 80);
+            window.took(1, 10, 80);
         }
         assert!(!window.admits(10));
         let mut window = Window::new(None, 2, true);
-        window.took(MOST_READ_AHEAD - 1024, 80);
+        window.took(1, MOST_READ_AHEAD - 1024, 80);
         assert!(window.admits(1024) && !window.admits(1025));
     }
 }

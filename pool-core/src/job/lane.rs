@@ -6,7 +6,6 @@ use super::threads::ThreadLane;
 use pool_ipc::WireFault;
 
 use crate::{
-    engine::{Sizer, Window},
     error::{Error, TaskError},
     session::{ResultBatch, Want},
     task::Form,
@@ -30,11 +29,34 @@ pub(crate) enum Arrival<R> {
     },
 }
 
+/// What the next chunk is to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    /// Most items in it.
+    pub(super) most: usize,
+    /// Whether its time is of use.
+    pub(super) timed: bool,
+    /// Nothing of the job is under way, so that there is nothing to wait for but room.
+    pub(super) idle: bool,
+}
+
+/// What was sent at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Parts that end one by one.
+    pub(super) chunks: usize,
+    pub(super) items: usize,
+    /// Encoded bytes of the items.
+    pub(super) bytes: usize,
+    /// Bytes that are taken for them until they end.
+    pub(super) room: usize,
+}
+
 /// How far sending came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// A chunk is on its way.
-    Chunk,
+    /// Items are on their way.
+    Load(Load),
     /// There is no room for it now; results have to be taken first.
     NoRoom,
     /// The input is at its end.
@@ -48,18 +70,16 @@ pub(crate) enum Lane<F: Form> {
 }
 
 impl<F: Form> Lane<F> {
-    /// Sends the next chunk of up to `most` items.
+    /// Sends the next chunk.
     pub(super) fn send(
         &mut self,
         items: &mut impl Iterator<Item = F::Item>,
-        most: usize,
-        sizer: &mut Sizer,
-        window: &mut Window,
+        cut: Cut,
     ) -> Result<Sent, Error> {
         match self {
-            Self::Processes(lane) => lane.send(items, most, sizer, window),
+            Self::Processes(lane) => lane.send(items, cut),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.send(items, most, sizer, window),
+            Self::Threads(lane) => lane.send(items, cut),
         }
     }
 

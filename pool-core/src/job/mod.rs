@@ -3,7 +3,7 @@
 //!
 //! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs` with `stock.rs`, `threads.rs`),
 //! `arrivals.rs` puts results in order, `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with
-//! them. `chunks.rs` cuts an input as a job would, without one.
+//! them. `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one.
 
 mod arrivals;
 mod attempt;
@@ -13,6 +13,7 @@ mod in_call;
 mod lane;
 mod processes;
 mod run;
+mod single;
 mod stock;
 mod stream;
 #[cfg(feature = "threads")]

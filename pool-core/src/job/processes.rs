@@ -9,12 +9,12 @@ use pool_ipc::{
 use pool_shm::SharedSegment;
 
 use super::{
-    lane::{Arrival, Sent},
+    lane::{Arrival, Cut, Load, Sent},
     run::JobOptions,
     stock::Stock,
 };
 use crate::{
-    engine::{Chunk, Overrun, Sizer, Window},
+    engine::{Chunk, Overrun},
     error::Error,
     session::{Kit, Message, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
@@ -102,15 +102,13 @@ impl<F: Form> ProcessLane<F> {
     pub(super) fn send(
         &mut self,
         items: &mut impl Iterator<Item = F::Item>,
-        most: usize,
-        sizer: &mut Sizer,
-        window: &mut Window,
+        cut: Cut,
     ) -> Result<Sent, Error> {
         if self.pending.is_none() {
             self.pending = items.next();
         }
         let Some(first) = self.pending.take() else { return Ok(Sent::Exhausted) };
-        let most = most.min(self.most_by_room()).max(1);
+        let most = cut.most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items of which one at a time does fit.
         let enough = usize::try_from(self.stock.limit / 4).unwrap_or(usize::MAX);
@@ -120,7 +118,7 @@ impl<F: Form> ProcessLane<F> {
             } else {
                 per_item.saturating_mul(most).max(FIRST_GUESS).min(enough)
             };
-        let idle = window.chunks() == 0;
+        let idle = cut.idle;
         let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
         let Some(mut reserved) = stock.room(&mut kit.released, guess.max(1), idle)? else {
             self.pending = Some(first);
@@ -177,14 +175,12 @@ impl<F: Form> ProcessLane<F> {
             given_away = alone.map(SharedSegment::len).sum();
             stock.session.keep_segments(block, (manifest, segments));
         }
-        sizer.took(count, bytes + given_away);
         let under_way = block.len as usize + given_away;
-        window.took(count, under_way);
         let chunk = Chunk {
             job: stock.job,
             call: self.call,
             measure: measure_results::<F::Output>,
-            timed: sizer.wants_times(),
+            timed: cut.timed,
             context: self.context,
             items: block,
             bytes: under_way as u64,
@@ -201,7 +197,7 @@ impl<F: Form> ProcessLane<F> {
         };
         self.next_index += count as u64;
         stock.session.submit(&mut kit.released, Some(chunk));
-        Ok(Sent::Chunk)
+        Ok(Sent::Load(Load { chunks: 1, items: count, bytes: bytes + given_away, room: under_way }))
     }
 
     /// The most items whose head takes no more than an eighth of the arena.

@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::lane::{Arrival, Lane, Sent};
+use super::lane::{Arrival, Cut, Lane, Load, Sent};
 use crate::{
     cancel::CancelToken,
     engine::{Sizer, SizingRules, Window},
@@ -173,13 +173,14 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             if !self.window.admits(most) {
                 break;
             }
-            let before = self.window.active();
-            let (sizer, window) = (&mut self.sizer, &mut self.window);
-            match self.lane.send(&mut self.items, most, sizer, window)? {
-                Sent::Chunk => {
-                    let taken = self.window.active() - before;
+            let cut =
+                Cut { most, timed: self.sizer.wants_times(), idle: self.window.chunks() == 0 };
+            match self.lane.send(&mut self.items, cut)? {
+                Sent::Load(Load { chunks, items, bytes, room }) => {
+                    self.sizer.took(items, bytes);
+                    self.window.took(chunks, items, room);
                     if let Some(left) = &mut self.left {
-                        *left -= taken.min(*left);
+                        *left -= items.min(*left);
                         self.exhausted = *left == 0;
                     }
                 }

@@ -3,11 +3,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    lane::{Arrival, Sent},
+    lane::{Arrival, Cut, Load, Sent},
     run::JobOptions,
 };
 use crate::{
-    engine::{Sizer, Window},
     error::{Error, TaskError},
     session::Want,
     shared::SharedValue,
@@ -92,13 +91,11 @@ impl<F: Form> ThreadLane<F> {
     pub(super) fn send(
         &mut self,
         items: &mut impl Iterator<Item = F::Item>,
-        most: usize,
-        sizer: &mut Sizer,
-        window: &mut Window,
+        cut: Cut,
     ) -> Result<Sent, Error> {
         let first = self.next_index;
         let mut parcels = Vec::new();
-        while parcels.len() < most
+        while parcels.len() < cut.most
             && let Some(item) = items.next()
         {
             let index = first + parcels.len() as u64;
@@ -107,19 +104,17 @@ impl<F: Form> ThreadLane<F> {
         if parcels.is_empty() {
             return Ok(Sent::Exhausted);
         }
-        sizer.took(parcels.len(), 0);
-        self.next_index += parcels.len() as u64;
+        let items = parcels.len();
+        self.next_index += items as u64;
         if !self.limited {
-            window.took(parcels.len(), 0);
             self.send_chunk(first, parcels)?;
-            return Ok(Sent::Chunk);
+            return Ok(Sent::Load(Load { chunks: 1, items, bytes: 0, room: 0 }));
         }
         // What lies behind an item that is overdue goes to other threads.
         for (index, parcel) in (first..).zip(parcels) {
-            window.took(1, 0);
             self.send_chunk(index, vec![parcel])?;
         }
-        Ok(Sent::Chunk)
+        Ok(Sent::Load(Load { chunks: items, items, bytes: 0, room: 0 }))
     }
 
     fn send_chunk(&self, first: u64, parcels: Vec<F::Parcel>) -> Result<(), Error> {

@@ -1,0 +1,48 @@
+//! One item, one value: a call that needs no window, no sizes of chunks and no order.
+
+use super::{
+    finish::bad_result,
+    in_call::{InCall, Inside},
+    lane::{Arrival, Cut, Lane},
+};
+use crate::{error::Error, session::Want, task::Form};
+
+impl<F: Form> Lane<F> {
+    /// Sends the one item of this lane's job and waits for its value.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the task or of the pool.
+    pub(crate) fn value_of(mut self, item: F::Item) -> Result<F::Output, Error> {
+        const CUT: Cut = Cut { most: 1, timed: false, idle: true };
+        const WANT: Want = Want { chunks: 1, hungry: false, most: usize::MAX };
+        let _inside = InCall::enter(self.crew(), Inside::Call);
+        self.send(&mut std::iter::once(item), CUT)?;
+        let mut value = Vec::with_capacity(1);
+        loop {
+            self.receive(WANT)?;
+            while let Some(arrival) = self.next_arrival() {
+                let mut failed = None;
+                match arrival {
+                    Arrival::Ended { .. } => {}
+                    Arrival::Failed(error) => failed = Some(error),
+                    Arrival::Values { values, .. } => value = values,
+                    Arrival::Batch(batch) => {
+                        let fault = |index, fault| {
+                            failed = Some(bad_result(index, fault));
+                            None
+                        };
+                        self.decode(&batch, &mut value, |value| value, fault);
+                        self.release(batch);
+                    }
+                }
+                if let Some(error) = failed {
+                    return Err(error.into());
+                }
+                if let Some(value) = value.pop() {
+                    return Ok(value);
+                }
+            }
+        }
+    }
+}
