@@ -263,8 +263,12 @@ impl Engine {
                 return;
             }
         }
-        self.queue.push_back(chunk);
-        self.dispatch(out);
+        if self.queue.is_empty() && self.free_slots > 0 {
+            self.place(chunk, out);
+        } else {
+            self.queue.push_back(chunk);
+            self.dispatch(out);
+        }
     }
 
     /// The chunk that was published in the slot.
@@ -290,16 +294,22 @@ impl Engine {
 
     fn dispatch(&mut self, out: &mut Vec<Action>) {
         while self.free_slots > 0
-            && let Some(mut chunk) = self.queue.pop_front()
+            && let Some(chunk) = self.queue.pop_front()
         {
-            if chunk.in_hand.is_none() {
-                chunk.audience.min_incarnation = self.min_incarnation;
-            }
-            let slot = self.next_free();
-            self.slots[slot] = SlotUse::Published(chunk);
-            self.free_slots -= 1;
-            out.push(Action::Publish { slot });
+            self.place(chunk, out);
         }
+    }
+
+    /// Puts a chunk into a slot, of which one is free.
+    #[inline]
+    fn place(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
+        if chunk.in_hand.is_none() {
+            chunk.audience.min_incarnation = self.min_incarnation;
+        }
+        let slot = self.next_free();
+        self.slots[slot] = SlotUse::Published(chunk);
+        self.free_slots -= 1;
+        out.push(Action::Publish { slot });
     }
 
     /// The slot that the next chunk is likely to get.
@@ -313,12 +323,12 @@ impl Engine {
     }
 
     fn next_free(&mut self) -> usize {
-        let count = self.slots.len();
-        let step = (0..count)
-            .find(|step| matches!(self.slots[(self.cursor + step) % count], SlotUse::Free))
-            .expect("free slots were counted");
-        let slot = (self.cursor + step) % count;
-        self.cursor = (slot + 1) % count;
+        let is_free = |slot: &SlotUse| matches!(slot, SlotUse::Free);
+        let (before, from) = self.slots.split_at(self.cursor);
+        let slot = from.iter().position(is_free).map(|step| self.cursor + step);
+        let slot = slot.or_else(|| before.iter().position(is_free));
+        let slot = slot.expect("free slots were counted");
+        self.cursor = if slot + 1 == self.slots.len() { 0 } else { slot + 1 };
         slot
     }
 

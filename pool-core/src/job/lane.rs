@@ -83,6 +83,20 @@ impl<F: Form> Lane<F> {
         }
     }
 
+    /// Sends the one item of the job and waits for what comes of it.
+    #[inline]
+    pub(super) fn exchange(&mut self, item: F::Item, want: Want) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.exchange(item, want),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => {
+                let cut = Cut { most: 1, timed: false, idle: true };
+                lane.send(&mut std::iter::once(item), cut)?;
+                lane.receive(want)
+            }
+        }
+    }
+
     /// Waits until something arrived, when all that had arrived was taken.
     pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
         match self {

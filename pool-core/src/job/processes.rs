@@ -104,10 +104,36 @@ impl<F: Form> ProcessLane<F> {
         items: &mut impl Iterator<Item = F::Item>,
         cut: Cut,
     ) -> Result<Sent, Error> {
+        Ok(match self.pack(items, cut)? {
+            Ok((chunk, load)) => {
+                let kit = Self::kit(&mut self.kit);
+                self.stock.session.submit(&mut kit.released, Some(chunk));
+                Sent::Load(load)
+            }
+            Err(sent) => sent,
+        })
+    }
+
+    /// Sends the one item of the job and waits for what comes of it.
+    pub(super) fn exchange(&mut self, item: F::Item, want: Want) -> Result<(), Error> {
+        let cut = Cut { most: 1, timed: false, idle: true };
+        let packed = self.pack(&mut std::iter::once(item), cut)?;
+        let (chunk, _) = packed.expect("an idle job waits for room");
+        let kit = Self::kit(&mut self.kit);
+        Ok(self.stock.session.exchange(chunk, want, &mut kit.taken)?)
+    }
+
+    /// Encodes items for the next chunk; without one says why.
+    #[inline]
+    fn pack(
+        &mut self,
+        items: &mut impl Iterator<Item = F::Item>,
+        cut: Cut,
+    ) -> Result<Result<(Chunk, Load), Sent>, Error> {
         if self.pending.is_none() {
             self.pending = items.next();
         }
-        let Some(first) = self.pending.take() else { return Ok(Sent::Exhausted) };
+        let Some(first) = self.pending.take() else { return Ok(Err(Sent::Exhausted)) };
         let most = cut.most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items of which one at a time does fit.
@@ -122,7 +148,7 @@ impl<F: Form> ProcessLane<F> {
         let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
         let Some(mut reserved) = stock.room(&mut kit.released, guess.max(1), idle)? else {
             self.pending = Some(first);
-            return Ok(Sent::NoRoom);
+            return Ok(Err(Sent::NoRoom));
         };
         // SAFETY: the block is ours until submitted, aligned, with room for the head.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
@@ -141,7 +167,7 @@ impl<F: Form> ProcessLane<F> {
                     let needed = writer.room_for(&next, &mut kit.encoder).map_err(fault)?;
                     let Some(larger) = stock.room(&mut kit.released, needed, idle)? else {
                         self.pending = Some(next);
-                        return Ok(Sent::NoRoom);
+                        return Ok(Err(Sent::NoRoom));
                     };
                     reserved = larger;
                     // SAFETY: the new block is ours, aligned, and has room for the head and the item.
@@ -196,8 +222,8 @@ impl<F: Form> ProcessLane<F> {
             audience: pool_ipc::board::Audience::default(),
         };
         self.next_index += count as u64;
-        stock.session.submit(&mut kit.released, Some(chunk));
-        Ok(Sent::Load(Load { chunks: 1, items: count, bytes: bytes + given_away, room: under_way }))
+        let (items, bytes) = (count, bytes + given_away);
+        Ok(Ok((chunk, Load { chunks: 1, items, bytes, room: under_way })))
     }
 
     /// The most items whose head takes no more than an eighth of the arena.

@@ -3,7 +3,7 @@
 use super::{
     finish::bad_result,
     in_call::{InCall, Inside},
-    lane::{Arrival, Cut, Lane},
+    lane::{Arrival, Lane},
 };
 use crate::{error::Error, session::Want, task::Form};
 
@@ -14,13 +14,11 @@ impl<F: Form> Lane<F> {
     ///
     /// The failure of the task or of the pool.
     pub(crate) fn value_of(mut self, item: F::Item) -> Result<F::Output, Error> {
-        const CUT: Cut = Cut { most: 1, timed: false, idle: true };
         const WANT: Want = Want { chunks: 1, hungry: false, most: usize::MAX };
         let _inside = InCall::enter(self.crew(), Inside::Call);
-        self.send(&mut std::iter::once(item), CUT)?;
+        self.exchange(item, WANT)?;
         let mut value = Vec::with_capacity(1);
         loop {
-            self.receive(WANT)?;
             while let Some(arrival) = self.next_arrival() {
                 let mut failed = None;
                 match arrival {
@@ -29,10 +27,11 @@ impl<F: Form> Lane<F> {
                     Arrival::Values { values, .. } => value = values,
                     Arrival::Batch(batch) => {
                         let fault = |index, fault| {
-                            failed = Some(bad_result(index, fault));
+                            failed = Some(bad_result(batch.worker, index, fault));
                             None
                         };
                         self.decode(&batch, &mut value, |value| value, fault);
+                        self.heed()?;
                         self.release(batch);
                     }
                 }
@@ -43,6 +42,7 @@ impl<F: Form> Lane<F> {
                     return Ok(value);
                 }
             }
+            self.receive(WANT)?;
         }
     }
 }

@@ -292,8 +292,10 @@ impl Session {
         if self.is_foreign() {
             return;
         }
-        let mut hub = self.lock();
-        let hub = &mut *hub;
+        self.take_in(&mut self.lock(), released, chunk);
+    }
+
+    pub(super) fn take_in(&self, hub: &mut Hub, released: &mut Vec<usize>, chunk: Option<Chunk>) {
         self.release(hub, released);
         if let Some(chunk) = chunk {
             hub.engine.submit(chunk, &mut hub.actions);

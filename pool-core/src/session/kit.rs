@@ -39,8 +39,11 @@ impl Kit {
     /// Empties it, and keeps what room is worth keeping.
     #[inline]
     pub(crate) fn tidy(&mut self) {
-        self.messages.clear();
-        self.taken.clear();
+        for messages in [&mut self.messages, &mut self.taken] {
+            if !messages.is_empty() {
+                messages.clear();
+            }
+        }
         self.released.clear();
         if !self.encoder.segments().is_empty() {
             self.encoder.take_segments();

@@ -17,7 +17,11 @@ use nix::{
 use pool_ipc::board::{Appetite, SlotState};
 
 use super::hub::{Fatal, Hub, Message, Session};
-use crate::{cancel::CancelToken, engine::JobId, sys};
+use crate::{
+    cancel::CancelToken,
+    engine::{Chunk, JobId},
+    sys,
+};
 
 /// How long the driver sleeps at most: a worker that was stopped between finishing a chunk and
 /// ringing the bell has swallowed a wake-up.
@@ -49,9 +53,36 @@ impl Session {
         if self.is_foreign() {
             return Err(Fatal::Foreign);
         }
+        self.next_from(self.lock(), false, job, want, taken)
+    }
+
+    /// Takes a chunk in and waits for what comes of it: [`Session::submit`] and [`Session::next`] in one.
+    pub(crate) fn exchange(
+        &self,
+        chunk: Chunk,
+        want: Want,
+        taken: &mut VecDeque<Message>,
+    ) -> Result<(), Fatal> {
+        if self.is_foreign() {
+            return Err(Fatal::Foreign);
+        }
+        let mut hub = self.lock();
+        let job = chunk.job;
+        self.take_in(&mut hub, &mut Vec::new(), Some(chunk));
+        self.next_from(hub, true, job, want, taken)
+    }
+
+    fn next_from<'s>(
+        &'s self,
+        hub: MutexGuard<'s, Hub>,
+        just_looked: bool,
+        job: JobId,
+        want: Want,
+        taken: &mut VecDeque<Message>,
+    ) -> Result<(), Fatal> {
         let mut found = Ok(());
         let appetite = Appetite { finished: want.chunks as i64, hungry: want.hungry };
-        self.drive_until(appetite, |hub| {
+        self.drive_from(hub, just_looked, appetite, None, |hub| {
             let Some(inbox) = hub.inboxes.get_mut(job) else {
                 found = Err(Fatal::Terminated);
                 return true;
@@ -80,12 +111,23 @@ impl Session {
         &self,
         appetite: Appetite,
         limit: Option<Instant>,
+        done: impl FnMut(&mut Hub) -> bool,
+    ) {
+        self.drive_from(self.lock(), false, appetite, limit, done);
+    }
+
+    /// The same, with the lock held already; `just_looked`: there is nothing to collect yet.
+    fn drive_from<'s>(
+        &'s self,
+        mut hub: MutexGuard<'s, Hub>,
+        mut just_looked: bool,
+        appetite: Appetite,
+        limit: Option<Instant>,
         mut done: impl FnMut(&mut Hub) -> bool,
     ) {
-        let mut hub = self.lock();
         let mut driving = false;
         loop {
-            if driving || !hub.driving {
+            if !std::mem::take(&mut just_looked) && (driving || !hub.driving) {
                 // Fresh results first: what is there is taken without any waiting.
                 self.collect(&mut hub);
                 self.heed_tokens(&mut hub);

@@ -121,7 +121,7 @@ pub(super) unsafe fn function_at<F: Form>(pointer: *const ()) -> F::Function {
     unsafe { std::mem::transmute_copy(&pointer) }
 }
 
-/// FNV-1a of what the type's id hashes: the same in every process of one executable.
+/// FNV-1a of what the type's id hashes, word by word: the same in every process of one executable.
 fn hash(id: TypeId) -> u64 {
     struct Fnv(u64);
     impl Hasher for Fnv {
@@ -129,9 +129,10 @@ fn hash(id: TypeId) -> u64 {
             self.0
         }
         fn write(&mut self, bytes: &[u8]) {
-            for byte in bytes {
-                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
+            bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+        }
+        fn write_u64(&mut self, word: u64) {
+            self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3);
         }
     }
     let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
