@@ -31,10 +31,12 @@ pub(super) struct Books {
     /// Buffers of threads that work at the desk now and then.
     #[expect(clippy::vec_box, reason = "they come and go boxed")]
     kits: Vec<Box<Kit>>,
+    /// Threads that read answers.
+    pub(super) busy: usize,
+    /// All is answered, for good: the session's job is closed as soon as nobody reads.
+    pub(super) over: bool,
     /// No call is taken in any more.
     pub(super) closed: bool,
-    /// How often somebody has looked for results.
-    pub(super) passes: u64,
 }
 
 impl Books {
@@ -47,9 +49,9 @@ impl Books {
         self.sent.len() - self.free.len()
     }
 
-    /// Calls that have not been answered.
+    /// Calls that have not been answered, and threads that are about to answer some.
     pub(super) fn outstanding(&self) -> usize {
-        self.under_way() + self.waiting.len()
+        self.under_way() + self.waiting.len() + self.busy
     }
 
     /// Whether another call may be sent.

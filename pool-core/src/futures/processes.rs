@@ -6,7 +6,10 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, Weak, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -38,6 +41,8 @@ pub(crate) struct ProcessDesk {
     limit: Option<Duration>,
     home: Arc<Home>,
     books: Mutex<Books>,
+    /// How often somebody has worked here. SeqCst: whoever waits for that says so before it looks.
+    passes: AtomicU64,
     driver: Driver,
 }
 
@@ -75,6 +80,7 @@ impl ProcessDesk {
             limit,
             home: Home::new(budget, this.clone()),
             books: Mutex::new(books),
+            passes: AtomicU64::new(0),
             driver: Driver::new(this.clone()),
         }))
     }
@@ -151,9 +157,20 @@ impl ProcessDesk {
         if waiting.is_multiple_of(16) {
             self.work(true, false);
         }
-        while lock(&self.books).waiting.len() >= MOST_WAITING {
-            let room = || false;
-            self.stock.session.wait_for_messages(self.stock.job, None, &room);
+        self.work_while(|books| books.waiting.len() >= MOST_WAITING);
+    }
+
+    /// Works, or waits for others who do.
+    fn work_while(&self, condition: impl Fn(&Books) -> bool) {
+        loop {
+            let seen = self.passes.load(Ordering::SeqCst);
+            if !condition(&lock(&self.books)) {
+                return;
+            }
+            self.home.waiting.fetch_add(1, Ordering::SeqCst);
+            let passed = || self.passes.load(Ordering::SeqCst) != seen;
+            self.stock.session.wait_for_messages(self.stock.job, None, &passed);
+            self.home.waiting.fetch_sub(1, Ordering::SeqCst);
             self.work(false, true);
         }
     }
@@ -221,11 +238,11 @@ impl ProcessDesk {
     fn work(&self, look: bool, idle: bool) {
         let Stock { session, job, .. } = &self.stock;
         let mut books = lock(&self.books);
-        books.passes += 1;
         if books.outstanding() == 0 && !look {
             return;
         }
         let mut kit = books.kit(session);
+        books.busy += 1;
         let gone = session.take_messages(*job, look, &mut kit.taken).err();
         let mut answers = Vec::with_capacity(kit.taken.len() / 2);
         while let Some(message) = kit.taken.pop_front() {
@@ -268,24 +285,29 @@ impl ProcessDesk {
         if !kit.released.is_empty() {
             session.submit(&mut kit.released, None);
         }
-        lock(&self.books).put_kit(kit);
+        let mut books = lock(&self.books);
+        books.busy -= 1;
+        books.put_kit(kit);
+        self.close_job_if_over(books);
         if let Some(fatal) = gone {
-            self.give_up(&fatal);
-        } else {
-            self.send_waiting(idle);
+            return self.give_up(&fatal);
         }
-        if some {
+        let failed = self.send_waiting(idle);
+        self.passes.fetch_add(1, Ordering::SeqCst);
+        if some || failed {
             self.tell();
         }
     }
 
-    fn send_waiting(&self, idle: bool) {
+    /// Sends what may be sent now; whether a future has failed of that.
+    fn send_waiting(&self, idle: bool) -> bool {
+        let mut failed = false;
         loop {
             let mut books = lock(&self.books);
             if !books.admits() {
-                return;
+                return failed;
             }
-            let Some(unsent) = books.waiting.pop_front() else { return };
+            let Some(unsent) = books.waiting.pop_front() else { return failed };
             let receiver = unsent.receiver();
             let idle = idle && books.under_way() == 0;
             let (key, timed) = books.begin(receiver.clone());
@@ -293,8 +315,12 @@ impl ProcessDesk {
             drop(books);
             match self.send(&*unsent, key, timed, kit, idle) {
                 Ok(true) => drop_quietly(unsent),
-                Ok(false) => return self.wait_in_line(key, unsent),
+                Ok(false) => {
+                    self.wait_in_line(key, unsent);
+                    return failed;
+                }
                 Err(error) => {
+                    failed = true;
                     lock(&self.books).end(key);
                     receiver.fail(error);
                     drop_quietly(unsent);
@@ -315,18 +341,28 @@ impl ProcessDesk {
         let mut books = lock(&self.books);
         books.closed = true;
         let (sent, waiting) = books.give_up();
-        let kit = books.last_kit();
-        drop(books);
+        books.over = true;
+        self.close_job_if_over(books);
         for receiver in sent.into_iter().chain(waiting.iter().map(|unsent| unsent.receiver())) {
             receiver.fail(why.clone().into());
         }
         drop_quietly(waiting);
+        self.passes.fetch_add(1, Ordering::SeqCst);
         self.driver.poke();
         if !self.stock.session.is_foreign() {
-            let kit = kit.unwrap_or_else(|| self.stock.session.take_kit());
-            self.stock.session.close_job(self.stock.job, kit);
             self.stock.session.nudge();
         }
+    }
+
+    /// Closes the session's job once nobody reads results of it.
+    fn close_job_if_over(&self, mut books: MutexGuard<'_, Books>) {
+        let Stock { session, job, .. } = &self.stock;
+        if !books.over || books.busy > 0 || session.is_foreign() {
+            return;
+        }
+        let kit = books.last_kit();
+        drop(books);
+        session.close_job(*job, kit.unwrap_or_else(|| session.take_kit()));
     }
 
     /// Takes nothing in any more; what was taken in is answered.
@@ -338,10 +374,7 @@ impl ProcessDesk {
     /// As [`ProcessDesk::close`], and waits until all is answered; then the desk is over.
     pub(crate) fn drain(&self) {
         self.close();
-        while lock(&self.books).outstanding() > 0 {
-            self.stock.session.wait_for_messages(self.stock.job, None, &|| false);
-            self.work(false, true);
-        }
+        self.work_while(|books| books.outstanding() > 0);
         self.end();
     }
 
@@ -399,7 +432,7 @@ impl Driven for ProcessDesk {
             (_, 0) => Work::Later,
             _ => Work::Now,
         };
-        (work, books.passes)
+        (work, self.passes.load(Ordering::SeqCst))
     }
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
