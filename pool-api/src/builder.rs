@@ -253,6 +253,14 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// Bytes of private memory in use beyond which a worker is replaced, after the chunk that it runs: for tasks that leak. No item
+    /// is lost by that, and the worker's id stays. Shared memory and pages of files do not count; what a worker has inherited does, so
+    /// the limit is to be larger than that. [`StartMethod::Threads`] refuses it in `build()`.
+    pub fn max_worker_rss(mut self, bytes: u64) -> Self {
+        self.options.max_worker_rss = Some(bytes);
+        self
+    }
+
     /// Whether workers are daemonic, as they are without it: their tasks cannot build pools, which is
     /// [`Error::NestedPool`](crate::Error::NestedPool) then. With `false` they can, and whatever ends a worker or the program
     /// ends the pools of its tasks too.

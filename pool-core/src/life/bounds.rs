@@ -13,26 +13,29 @@ pub(crate) struct Bounds {
     pub(crate) daemon: bool,
     /// Bytes of private memory beside what it has when its first chunk begins.
     pub(crate) memory: Option<u64>,
+    /// Bytes of private memory in use beyond which it is replaced.
+    pub(crate) resident: Option<u64>,
     /// How long making its state may take.
     pub(crate) init: Option<Duration>,
 }
 
 impl Bounds {
     /// How many words they take.
-    pub(crate) const WORDS: usize = 3;
+    pub(crate) const WORDS: usize = 4;
 
     pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
         let init = self.init.map_or(0, nanos);
-        [u64::from(self.daemon), self.memory.unwrap_or(0), init]
+        [u64::from(self.daemon), self.memory.unwrap_or(0), self.resident.unwrap_or(0), init]
     }
 
     /// Bounds, and the words behind them.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
-        let ([daemon, memory, init], rest) = words.split_first_chunk()?;
+        let ([daemon, memory, resident, init], rest) = words.split_first_chunk()?;
         let some = |word: u64| (word > 0).then_some(word);
         let bounds = Self {
             daemon: *daemon != 0,
             memory: some(*memory),
+            resident: some(*resident),
             init: some(*init).map(Duration::from_nanos),
         };
         Some((bounds, rest))
@@ -41,7 +44,7 @@ impl Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { daemon: true, memory: None, init: None }
+        Self { daemon: true, memory: None, resident: None, init: None }
     }
 }
 
@@ -78,11 +81,12 @@ mod tests {
 
     #[test]
     fn bounds_survive_their_numbers() {
-        let some = Bounds { daemon: false, memory: Some(7), init: Some(Duration::from_nanos(9)) };
+        let init = Some(Duration::from_nanos(9));
+        let some = Bounds { daemon: false, memory: Some(7), resident: Some(8), init };
         for bounds in [Bounds::default(), some] {
             let words = [bounds.to_words().as_slice(), &[5]].concat();
             assert_eq!(Bounds::split_from(&words), Some((bounds, &[5][..])));
         }
-        assert_eq!(Bounds::split_from(&[1, 2]), None);
+        assert_eq!(Bounds::split_from(&[1, 2, 3]), None);
     }
 }

@@ -42,6 +42,8 @@ pub struct PoolOptions {
     pub worker_init_timeout: Option<Duration>,
     /// Bytes of private memory that a worker may take beside what it has when its first chunk begins.
     pub memory_limit: Option<u64>,
+    /// Bytes of private memory in use beyond which a worker is replaced after its chunk.
+    pub max_worker_rss: Option<u64>,
     /// Whether tasks may not build pools.
     pub daemon: bool,
     /// Called in every worker before anything else, in this order.
@@ -65,6 +67,7 @@ impl Default for PoolOptions {
             task_timeout: None,
             worker_init_timeout: None,
             memory_limit: None,
+            max_worker_rss: None,
             daemon: true,
             at_worker_start: Vec::new(),
             life: WorkerLife::plain(),
@@ -112,13 +115,25 @@ impl PoolOptions {
             }
         }
         let method = self.start_method;
-        match self.memory_limit {
-            Some(0) => return refuse("memory_limit must be at least 1, got 0".to_string()),
-            Some(_) if method == StartMethod::Threads => {
-                let what = "memory_limit: threads have no memory of their own";
-                return Err(Error::NotSupported { method, what });
+        for (name, what, bytes) in [
+            (
+                "memory_limit",
+                "memory_limit: threads have no memory of their own",
+                self.memory_limit,
+            ),
+            (
+                "max_worker_rss",
+                "max_worker_rss: threads have no memory of their own",
+                self.max_worker_rss,
+            ),
+        ] {
+            match bytes {
+                Some(0) => return refuse(format!("{name} must be at least 1, got 0")),
+                Some(_) if method == StartMethod::Threads => {
+                    return Err(Error::NotSupported { method, what });
+                }
+                _ => {}
             }
-            _ => {}
         }
         let cpus = match self.cpu_ids.plan_here(n_jobs) {
             Ok(cpus) => cpus,
@@ -138,6 +153,7 @@ impl PoolOptions {
             bounds: Bounds {
                 daemon: self.daemon,
                 memory: self.memory_limit,
+                resident: self.max_worker_rss,
                 init: self.worker_init_timeout,
             },
         })

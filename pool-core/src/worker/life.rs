@@ -20,7 +20,7 @@ use pool_shm::{ForkMark, Segment};
 
 use super::{
     awakening::awake,
-    memory::limit_memory,
+    memory::{limit_memory, private_in_use},
     panic::{in_task, learn_locations, take_panic},
     papers::{WorkerFds, WorkerPapers},
     segments::Keeper,
@@ -96,6 +96,9 @@ struct Worker {
     /// What is to be done before the first chunk, until then.
     beginning: Option<Beginning>,
     zygote: Pid,
+    /// Bytes of memory in use beyond which this worker leaves, and whether it has come to that.
+    most_memory: Option<u64>,
+    too_large: bool,
     bell: std::os::fd::OwnedFd,
     spin: u32,
     /// Where the items of the last chunk lay: often the next ones lie there too.
@@ -160,6 +163,8 @@ impl Worker {
         Some(Self {
             desk: Desk::new(claimer, arena, base, mark, shared, keeper, door),
             beginning: Beginning::new(papers),
+            most_memory: papers.bounds.resident,
+            too_large: false,
             zygote: Pid::from_raw(papers.zygote),
             bell: fds.bell,
             spin: papers.spin,
@@ -175,7 +180,7 @@ impl Worker {
                 self.let_go();
                 continue;
             }
-            if self.desk.claimer.asked_to_leave() {
+            if self.too_large || self.desk.claimer.asked_to_leave() {
                 self.leave();
             }
             let claim = self.desk.claimer.claim().or_else(|| self.wait());
@@ -225,6 +230,9 @@ impl Worker {
             unsafe { (target.0)(target.1, &mut run) };
         }
         let (end, failure) = (run.end, run.failure);
+        if let Some(most) = self.most_memory {
+            self.too_large |= private_in_use().is_some_and(|bytes| bytes > most);
+        }
         self.report(claim, end, failure, what.timed);
     }
 

@@ -1,4 +1,4 @@
-//! The limit of a worker's private memory.
+//! The limits of a worker's private memory: what it is refused, and what it is replaced for.
 //!
 //! The kernel counts private writable mappings against `RLIMIT_DATA`, reservations included, and refuses more. What is mapped
 //! shared, as arenas, the board and shared objects are, does not count. Rust aborts a program that is refused memory, and an abort
@@ -47,6 +47,14 @@ extern "C" fn note_down(_: i32) {
     {
         witness.board.note_refusal(witness.place as usize);
     }
+}
+
+/// Bytes of memory in use by this process that nobody shares: no pages of files, arenas or shared objects.
+pub(super) fn private_in_use() -> Option<u64> {
+    let pages = fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = pages.split(' ').skip(1).map(|count| count.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    Some(resident.saturating_sub(shared) * pool_shm::limits::page_size() as u64)
 }
 
 /// Bytes of private writable memory of this process, as the kernel counts them against the limit.

@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("cancel_an_endless_stream_of_results", endless),
     Case::new("cancel_one_call_of_two", one_of_two),
     Case::new("cancel_lazy_calls", lazy),
+    Case::new("cancel_in_the_input_itself", in_the_input),
     Case::new("cancel_in_a_signal_handler", in_handler),
     Case::new("cancel_map_scoped", scoped),
 ];
@@ -172,6 +173,37 @@ fn lazy(method: StartMethod) -> Outcome {
     let sum = pool.tasks(0..10u64).cancel_token(&token).imap(|x| x).map(Result::unwrap_or_default);
     assert_eq!(sum.sum::<u64>(), 45);
     token.cancel();
+    Ok(())
+}
+
+fn in_the_input(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for chunk_size in [1, 64] {
+        let token = CancelToken::new()?;
+        let pulled = || {
+            (0u64..).inspect(|n| {
+                if *n == 500 {
+                    token.cancel()
+                }
+            })
+        };
+        let asked = std::cell::Cell::new(0);
+        let items = pulled().inspect(|n| asked.set(*n));
+        let ended = pool.tasks(items).chunk_size(chunk_size).cancel_token(&token).map(|x| x + 1);
+        assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+        assert!(asked.get() < 500 + 64, "no chunk is filled after that");
+        let token = CancelToken::new()?;
+        let items = (0u64..).inspect(|n| {
+            if *n == 500 {
+                token.cancel()
+            }
+        });
+        let mut lazy = pool.tasks(items).chunk_size(chunk_size).cancel_token(&token).imap(|x| x);
+        let ended = lazy.find_map(Result::err);
+        assert!(matches!(ended, Some(Error::Cancelled)), "{ended:?}");
+        assert!(lazy.next().is_none());
+    }
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
     Ok(())
 }
 

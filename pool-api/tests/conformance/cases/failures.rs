@@ -14,6 +14,8 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
+    // (In the process that makes one, std keeps what it has mapped for it.)
+    Case::new("panics_with_a_backtrace_if_the_environment_asks", backtraces).processes(),
     Case::new("panic_message_and_location", panics),
     Case::new("panic_payloads_of_any_type", payloads),
     Case::new("exit_codes", exits).processes(),
@@ -252,6 +254,25 @@ fn named_worker(method: StartMethod) -> Outcome {
         }
     }
     assert_eq!(failures, 9);
+    Ok(())
+}
+
+#[inline(never)]
+fn deep_in_here(n: u32) -> u32 {
+    assert!(n != 3, "three");
+    n
+}
+
+fn backtraces(method: StartMethod) -> Outcome {
+    // SAFETY: this process has one thread, and the pool's are started later.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "1") };
+    let pool = pool(method, 2)?;
+    let failed = task(pool.map(0..6u32, deep_in_here));
+    let Cause::Panic { message, location, backtrace } = failed.cause() else { panic!("{failed}") };
+    assert_eq!((&message[..], failed.index()), ("three", 3));
+    assert!(location.as_ref().is_some_and(|location| location.contains("failures.rs")));
+    assert!(backtrace.as_ref().is_some_and(|text| text.contains("deep_in_here")), "{backtrace:?}");
+    assert!(!failed.to_string().contains("deep_in_here"), "{failed}");
     Ok(())
 }
 

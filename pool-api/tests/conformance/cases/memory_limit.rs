@@ -1,10 +1,12 @@
 //! A task that needs more memory than it may have fails; nobody else notices.
 
+use std::collections::BTreeMap;
+
 use pool_api::{Cause, Error, SharedArray, StartMethod, TaskError};
 
 use crate::{
     case::{Case, Outcome, builder},
-    scratch::wait_until,
+    scratch::{Scratch, append, wait_until},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -13,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("memory_limit_does_not_count_shared_memory", shared_memory).processes(),
     Case::new("memory_limit_and_other_aborts", other_aborts).processes(),
     Case::new("memory_limit_that_cannot_be", refused),
+    Case::new("workers_that_have_grown_are_replaced", grown).processes(),
 ];
 
 const MIB: usize = 1 << 20;
@@ -122,7 +125,45 @@ fn other_aborts(method: StartMethod) -> Outcome {
     Ok(())
 }
 
+/// Keeps 8 MiB for ever; which process did.
+fn leak(path: &str, n: u64) -> u64 {
+    append(path, n);
+    std::mem::forget(std::hint::black_box(vec![1u8; 8 * MIB]));
+    u64::from(std::process::id())
+}
+
+fn grown(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).max_worker_rss(100 << 20).build()?;
+    for chunk_size in [1, 3] {
+        let scratch = Scratch::new();
+        let tasks = pool.tasks(0..90).chunk_size(chunk_size).with(scratch.path());
+        let pids = tasks.map(|path, n| leak(path, n))?;
+        assert_eq!(scratch.numbers(), (0..90).collect::<Vec<_>>(), "each has run once");
+        let mut runs = BTreeMap::new();
+        pids.iter().for_each(|pid| *runs.entry(*pid).or_insert(0) += 1);
+        assert!(runs.len() >= 6, "{runs:?}");
+        assert!(runs.values().all(|runs| *runs <= 13 + chunk_size), "{runs:?}");
+    }
+    // An unfinished iterator, whose results are read when their worker has gone.
+    let scratch = Scratch::new();
+    let pids: Result<Vec<u64>, Error> = pool
+        .tasks(0..60)
+        .chunk_size(2)
+        .with(scratch.path())
+        .imap(|path, n| leak(path, n))
+        .collect();
+    assert_eq!(pids?.len(), 60);
+    assert_eq!(scratch.numbers().len(), 60);
+    Ok(())
+}
+
 fn refused(method: StartMethod) -> Outcome {
+    let zero = builder(method, 1).max_worker_rss(0).build().expect_err("refused");
+    assert_eq!(zero.to_string(), "max_worker_rss must be at least 1, got 0");
+    if method == StartMethod::Threads {
+        let error = builder(method, 1).max_worker_rss(1 << 30).build().expect_err("refused");
+        assert!(error.to_string().contains("max_worker_rss"), "{error}");
+    }
     let zero = builder(method, 1).memory_limit(0).build().expect_err("refused");
     assert_eq!(zero.to_string(), "memory_limit must be at least 1, got 0");
     if method == StartMethod::Threads {
