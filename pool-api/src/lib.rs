@@ -23,9 +23,9 @@ pub use options::ChunkSize;
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads,
-    ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError, TryError, Worker,
-    init,
+    AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads,
+    ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError, TryError, WaitFor,
+    Worker, as_completed, init, wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]
@@ -53,3 +53,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../GUIDE.md")]
 struct Guide;
+
+/// The lines of the tables for those who know Python's pools, as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../PYTHON.md")]
+struct ComingFromPython;

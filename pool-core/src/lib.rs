@@ -40,7 +40,7 @@ mod zygote;
 pub use birth::init;
 pub use cancel::CancelToken;
 pub use error::{Cause, Error, ExitStatus, TaskError};
-pub use futures::{AsyncResult, Refused};
+pub use futures::{AsCompleted, AsyncResult, Refused, WaitFor, as_completed, wait};
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
 pub use life::WorkerLife;
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};

@@ -121,6 +121,10 @@ impl Sizer {
 }
 
 #[cfg(test)]
+#[path = "sizing_tests.rs"]
+mod made_up_tasks;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use super::callbacks::Callbacks;
 use crate::error::Error;
 
 /// Why a desk did not take a call: the desk is closed, and another one may be open, or for good.
@@ -65,6 +66,9 @@ pub(super) trait Desk: Send + Sync {
     /// Completes what has arrived, without waiting.
     fn look(&self);
 
+    /// Lets somebody work although nobody waits: a callback or a waker does.
+    fn attend(&self);
+
     /// Takes a call back that no worker has begun; whether there was one. Its future is not told.
     fn withdraw(&self, entry: *const ()) -> bool;
 }
@@ -74,12 +78,16 @@ pub(super) struct Home {
     pub(super) budget: Arc<Budget>,
     /// Threads that wait for a future of the desk. SeqCst, as `Entry::stage`: whoever completes one looks for them.
     pub(super) waiting: AtomicUsize,
+    /// Futures that are not complete and that a callback or a waker waits for.
+    pub(super) watched: AtomicUsize,
+    pub(super) callbacks: Arc<Callbacks>,
     desk: Weak<dyn Desk>,
 }
 
 impl Home {
     pub(super) fn new(budget: Arc<Budget>, desk: Weak<dyn Desk>) -> Arc<Self> {
-        Arc::new(Self { budget, waiting: AtomicUsize::new(0), desk })
+        let (waiting, watched) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { budget, waiting, watched, callbacks: Arc::default(), desk })
     }
 
     /// The desk, if it is still there: otherwise all its futures are complete.

@@ -17,7 +17,7 @@ use super::lock;
 use crate::error::{Error, OrResources};
 
 /// Its name.
-const NAME: &str = "pool-driver";
+pub(super) const NAME: &str = "pool-driver";
 /// Between two looks while all that is outstanding is with workers, and for as long after that before it parks.
 const LONG_NAP: Duration = Duration::from_millis(50);
 /// Between two looks while somebody else works.

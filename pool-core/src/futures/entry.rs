@@ -3,14 +3,15 @@
 //! Invariant: the outcome is written once; the stage says that it is there after it is.
 
 use std::{
-    mem,
+    fmt, mem,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU8, Ordering},
     },
+    task::Waker,
 };
 
-use super::{desk::Home, lock};
+use super::{callbacks::Callback, desk::Home, lock, quietly};
 use crate::error::Error;
 
 /// See the module.
@@ -26,11 +27,32 @@ struct Cell<R> {
     outcome: Outcome<R>,
     /// What the result is counted with.
     bytes: u64,
+    watchers: Vec<Watcher<R>>,
+}
+
+/// Who is told of the outcome.
+pub(super) enum Watcher<R> {
+    Waker(Waker),
+    /// Is told whether the call has ended with a value.
+    Notice(Box<dyn FnOnce(bool) + Send>),
+    /// Makes a callback of the outcome, if it is of that kind.
+    Callback(Box<Make<R>>),
+}
+
+/// Makes a callback of an outcome.
+type Make<R> = dyn FnOnce(Result<&R, &Error>) -> Option<Callback> + Send;
+
+impl<R> fmt::Debug for Watcher<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 #[derive(Debug)]
 enum Outcome<R> {
     Pending,
+    /// Somebody writes it.
+    Coming,
     // (Boxed, since there may be a million of these.)
     Done(Result<R, Box<Error>>),
     Taken,
@@ -44,7 +66,7 @@ const DONE: u8 = 2;
 
 impl<R> Entry<R> {
     pub(super) fn new(home: Arc<Home>) -> Arc<Self> {
-        let cell = Cell { outcome: Outcome::Pending, bytes: 0 };
+        let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
         Arc::new(Self { home, stage: AtomicU8::new(WAITING), cell: Mutex::new(cell) })
     }
 
@@ -82,16 +104,88 @@ impl<R> Entry<R> {
             drop(cell);
             return;
         }
+        let watchers = mem::take(&mut cell.watchers);
+        if watchers.is_empty() {
+            self.store(&mut cell, outcome, bytes);
+            return;
+        }
+        cell.outcome = Outcome::Coming;
+        drop(cell);
+        let well = outcome.is_ok();
+        let (mut told, mut callbacks) = (Vec::new(), Vec::new());
+        for watcher in watchers {
+            match watcher {
+                Watcher::Callback(make) => quietly(|| callbacks.extend(make(outcome.as_ref()))),
+                other => told.push(other),
+            }
+        }
+        let mut cell = lock(&self.cell);
+        // Those that came meanwhile.
+        let late = mem::take(&mut cell.watchers);
+        self.store(&mut cell, outcome, bytes);
+        drop(cell);
+        self.home.watched.fetch_sub(1, Ordering::SeqCst);
+        callbacks.into_iter().for_each(|callback| self.home.callbacks.run(callback));
+        for watcher in told {
+            match watcher {
+                Watcher::Waker(waker) => quietly(|| waker.wake()),
+                Watcher::Notice(notice) => notice(well),
+                Watcher::Callback(_) => {}
+            }
+        }
+        late.into_iter().for_each(|watcher| self.watch(watcher));
+    }
+
+    fn store(&self, cell: &mut Cell<R>, outcome: Result<R, Error>, bytes: u64) {
         cell.outcome = Outcome::Done(outcome.map_err(Box::new));
         cell.bytes = bytes;
         self.home.budget.add(bytes);
         self.stage.store(DONE, Ordering::SeqCst);
     }
 
+    /// Has the watcher told of the outcome, now if it is there. A result that was taken is told to nobody.
+    pub(super) fn watch(&self, watcher: Watcher<R>) {
+        let mut cell = lock(&self.cell);
+        match (&cell.outcome, watcher) {
+            (outcome @ (Outcome::Pending | Outcome::Coming), watcher) => {
+                if matches!(outcome, Outcome::Pending) && cell.watchers.is_empty() {
+                    self.home.watched.fetch_add(1, Ordering::SeqCst);
+                }
+                // A task that moved to another one waits with its new waker only.
+                if matches!(watcher, Watcher::Waker(_)) {
+                    cell.watchers.retain(|w| !matches!(w, Watcher::Waker(_)));
+                }
+                cell.watchers.push(watcher);
+                drop(cell);
+                if let Some(desk) = self.home.desk() {
+                    desk.attend();
+                }
+            }
+            (_, Watcher::Waker(waker)) => {
+                drop(cell);
+                quietly(|| waker.wake());
+            }
+            (outcome, Watcher::Notice(notice)) => {
+                let well = !matches!(outcome, Outcome::Done(Err(_)));
+                drop(cell);
+                notice(well);
+            }
+            (Outcome::Taken, Watcher::Callback(_)) => {}
+            (Outcome::Done(outcome), Watcher::Callback(make)) => {
+                let mut callback = None;
+                quietly(|| callback = make(outcome.as_ref().map_err(|error| &**error)));
+                drop(cell);
+                if let Some(callback) = callback {
+                    self.home.callbacks.run(callback);
+                }
+            }
+        }
+    }
+
     /// Whether it ended with a value, if it has ended.
     pub(super) fn successful(&self) -> Option<bool> {
         match &lock(&self.cell).outcome {
-            Outcome::Pending | Outcome::Taken => None,
+            Outcome::Pending | Outcome::Coming | Outcome::Taken => None,
             Outcome::Done(outcome) => Some(outcome.is_ok()),
         }
     }
@@ -103,7 +197,7 @@ impl<R> Entry<R> {
     /// That of the outcome; [`Error::ResultTaken`] the second time.
     pub(super) fn take(&self) -> Option<Result<R, Error>> {
         let mut cell = lock(&self.cell);
-        if matches!(cell.outcome, Outcome::Pending) {
+        if matches!(cell.outcome, Outcome::Pending | Outcome::Coming) {
             return None;
         }
         let outcome = mem::replace(&mut cell.outcome, Outcome::Taken);
@@ -111,7 +205,7 @@ impl<R> Entry<R> {
         drop(cell);
         Some(match outcome {
             Outcome::Done(outcome) => outcome.map_err(|error| *error),
-            Outcome::Pending | Outcome::Taken => Err(Error::ResultTaken),
+            Outcome::Pending | Outcome::Coming | Outcome::Taken => Err(Error::ResultTaken),
         })
     }
 }

@@ -2,11 +2,13 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use super::entry::Entry;
+use super::entry::{Entry, Watcher};
 use crate::error::Error;
 
 /// The result of a call that runs meanwhile.
@@ -93,6 +95,42 @@ impl<R> AsyncResult<R> {
         }
     }
 
+    /// Has `callback` called with a copy of the value, if the call ends with one and nobody has taken it before.
+    ///
+    /// Callbacks of a pool run one after the other, in a thread of its own called `pool-driver` that is there while there are any.
+    /// One that blocks holds up other callbacks, but no result; a panic goes no further. [`stop_and_join`](crate::Pool::stop_and_join)
+    /// waits for them, dropping the pool does not.
+    pub fn callback(&self, callback: impl FnOnce(R) + Send + 'static)
+    where
+        R: Clone + Send + 'static,
+    {
+        self.entry.watch(Watcher::Callback(Box::new(|outcome| {
+            let value = outcome.ok()?.clone();
+            Some(Box::new(move || callback(value)))
+        })));
+    }
+
+    /// Has `callback` called with the error, if the call ends with one. Otherwise as [`AsyncResult::callback`].
+    pub fn error_callback(&self, callback: impl FnOnce(Error) + Send + 'static) {
+        self.entry.watch(Watcher::Callback(Box::new(|outcome| {
+            let error = outcome.err()?.again();
+            Some(Box::new(move || callback(error)))
+        })));
+    }
+
+    /// Has `notice` done as soon as the call has ended; `true`: with a value.
+    pub(super) fn notice(&self, notice: impl FnOnce(bool) + Send + 'static) {
+        self.entry.watch(Watcher::Notice(Box::new(notice)));
+    }
+
+    /// Refuses to wait where that could last for ever.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.entry.home.desk() {
+            Some(desk) if !self.entry.is_done() => desk.check(),
+            _ => Ok(()),
+        }
+    }
+
     fn take(&self) -> Result<R, Error> {
         self.entry.take().unwrap_or(Err(Error::NotReady))
     }
@@ -107,6 +145,20 @@ impl<R> AsyncResult<R> {
         desk.wait(until, &|| self.entry.is_done());
         self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);
         Ok(())
+    }
+}
+
+/// Awaiting it is [`AsyncResult::get`] for an executor of any kind; the pool's driver thread does the work meanwhile.
+impl<R> Future for AsyncResult<R> {
+    type Output = Result<R, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.entry.is_done() {
+            self.check()?;
+            // A future that has ended meanwhile wakes at once.
+            self.entry.watch(Watcher::Waker(context.waker().clone()));
+        }
+        if self.entry.is_done() { Poll::Ready(self.take()) } else { Poll::Pending }
     }
 }
 

@@ -375,6 +375,7 @@ impl ProcessDesk {
     pub(crate) fn drain(&self) {
         self.close();
         self.work_while(|books| books.outstanding() > 0);
+        self.home.callbacks.wait();
         self.end();
     }
 
@@ -405,6 +406,10 @@ impl Desk for ProcessDesk {
         self.work(true, false);
     }
 
+    fn attend(&self) {
+        self.driver.poke();
+    }
+
     fn withdraw(&self, entry: *const ()) -> bool {
         let mut books = lock(&self.books);
         let mut waiting = books.waiting.iter();
@@ -429,7 +434,7 @@ impl Driven for ProcessDesk {
         let work = match (books.outstanding(), books.waiting.len()) {
             (0, _) if books.closed => Work::Over,
             (0, _) => Work::Nothing,
-            (_, 0) => Work::Later,
+            (_, 0) if self.home.watched.load(Ordering::SeqCst) == 0 => Work::Later,
             _ => Work::Now,
         };
         (work, self.passes.load(Ordering::SeqCst))

@@ -161,6 +161,7 @@ impl ThreadDesk {
         self.changed.notify_all();
         let rest = self.changed.wait_while(flow, |flow| flow.outstanding > 0);
         drop(rest.unwrap_or_else(PoisonError::into_inner));
+        self.home.callbacks.wait();
     }
 
     /// Takes nothing in any more; what was not begun is [`Error::Terminated`], what runs is told.
@@ -248,6 +249,8 @@ impl Desk for ThreadDesk {
     fn look(&self) {
         self.end_overdue();
     }
+
+    fn attend(&self) {}
 
     fn withdraw(&self, _: *const ()) -> bool {
         true // the future itself knows whether it was begun

@@ -8,6 +8,7 @@ mod concurrency;
 mod context;
 mod failures;
 mod futures;
+mod futures_told;
 mod handles;
 mod handles_forged;
 mod handles_forms;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         slices::CASES,
         failures::CASES,
         futures::CASES,
+        futures_told::CASES,
         handles::CASES,
         handles_forms::CASES,
         handles_lives::CASES,

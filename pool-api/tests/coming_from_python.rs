@@ -1,0 +1,29 @@
+//! Every Rust line of the tables in `docs/coming-from-python.md` is in the block below its table, which is a doc test.
+
+/// What stands between single backticks.
+fn code_of(cell: &str) -> impl Iterator<Item = String> {
+    cell.split('`').skip(1).step_by(2).map(|code| code.replace("\\|", "|"))
+}
+
+/// The cells of a row; a pipe behind a backslash is none of the table's.
+fn cells(row: &str) -> Vec<String> {
+    let row = row.replace("\\|", "\u{1}");
+    row.split('|').map(|cell| cell.replace('\u{1}', "\\|").trim().to_string()).collect()
+}
+
+#[test]
+fn every_line_of_a_table_is_compiled() {
+    let text = include_str!("../PYTHON.md");
+    let mut rows = 0;
+    for section in text.split("\n## ").skip(1) {
+        let block = section.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
+        let block = block.unwrap_or_else(|| panic!("no block in {section}"));
+        for row in section.lines().filter(|line| line.starts_with("| ")).skip(2) {
+            for code in code_of(&cells(row)[2]) {
+                assert!(block.contains(&code), "not compiled: {code}");
+                rows += 1;
+            }
+        }
+    }
+    assert!(rows > 60, "{rows}");
+}

@@ -1,0 +1,67 @@
+//! Callbacks of a crew's futures: one after the other, in a thread that is there while there are any.
+//!
+//! Invariant: a callback holds up other callbacks only, never a result; what it panics with goes no further.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, ThreadId},
+};
+
+use super::{driver::NAME, lock, quietly};
+
+/// A callback with what it gets.
+pub(super) type Callback = Box<dyn FnOnce() + Send>;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Callbacks {
+    queue: Mutex<Queue>,
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Callback>,
+    /// Whether a thread runs them.
+    runs: bool,
+    thread: Option<ThreadId>,
+}
+
+impl Callbacks {
+    pub(super) fn run(self: &Arc<Self>, callback: Callback) {
+        let mut queue = lock(&self.queue);
+        queue.waiting.push_back(callback);
+        if std::mem::replace(&mut queue.runs, true) {
+            return;
+        }
+        drop(queue);
+        let this = self.clone();
+        let thread = thread::Builder::new().name(NAME.to_string());
+        if thread.spawn(move || this.work()).is_err() {
+            self.work(); // better late than in no thread at all
+        }
+    }
+
+    fn work(&self) {
+        let mut queue = lock(&self.queue);
+        queue.thread = Some(thread::current().id());
+        while let Some(callback) = queue.waiting.pop_front() {
+            drop(queue);
+            quietly(callback);
+            queue = lock(&self.queue);
+        }
+        (queue.runs, queue.thread) = (false, None);
+        drop(queue);
+        self.idle.notify_all();
+    }
+
+    /// Waits until all have run, unless one of them asks.
+    pub(super) fn wait(&self) {
+        let queue = lock(&self.queue);
+        if queue.thread != Some(thread::current().id()) {
+            let idle = self.idle.wait_while(queue, |queue| queue.runs);
+            drop(idle.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}

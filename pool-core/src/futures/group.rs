@@ -1,0 +1,123 @@
+//! Waiting for several futures, of whatever pools.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{AsyncResult, lock};
+use crate::error::Error;
+
+/// Which futures have ended, in that order, and how.
+#[derive(Debug, Default)]
+struct Notices {
+    ended: Mutex<VecDeque<(usize, bool)>>,
+    changed: Condvar,
+}
+
+impl Notices {
+    /// Asks for a notice of each.
+    fn of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Self>, Error> {
+        handles.iter().try_for_each(AsyncResult::check)?;
+        let notices = Arc::new(Self::default());
+        for (index, handle) in handles.iter().enumerate() {
+            let to = notices.clone();
+            handle.notice(move |well| {
+                lock(&to.ended).push_back((index, well));
+                to.changed.notify_all();
+            });
+        }
+        Ok(notices)
+    }
+
+    /// The next one, unless it is `until`.
+    fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
+        let mut ended = lock(&self.ended);
+        while ended.is_empty() {
+            ended = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self.changed.wait(ended).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return None,
+                Some(left) => {
+                    let woken = self.changed.wait_timeout(ended, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        ended.pop_front()
+    }
+}
+
+/// The handles in the order in which their calls end, each with its position among those given.
+///
+/// # Errors
+///
+/// As [`AsyncResult::wait`].
+pub fn as_completed<R>(
+    handles: impl IntoIterator<Item = AsyncResult<R>>,
+) -> Result<AsCompleted<R>, Error> {
+    let handles: Vec<_> = handles.into_iter().collect();
+    let notices = Notices::of(&handles)?;
+    let left = handles.len();
+    Ok(AsCompleted { handles: handles.into_iter().map(Some).collect(), notices, left })
+}
+
+/// See [`as_completed`].
+#[derive(Debug)]
+pub struct AsCompleted<R> {
+    handles: Vec<Option<AsyncResult<R>>>,
+    notices: Arc<Notices>,
+    left: usize,
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = (usize, AsyncResult<R>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let (index, _) = self.notices.next(None)?;
+        Some((index, self.handles.get_mut(index)?.take()?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+/// What [`wait`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitFor {
+    /// One call that has ended.
+    First,
+    /// All calls.
+    All,
+    /// One call that has failed, or all.
+    FirstError,
+}
+
+/// Waits for several calls, at most for `limit` if there is one; the positions of those that have ended, in that order.
+///
+/// # Errors
+///
+/// As [`AsyncResult::wait`].
+pub fn wait<R>(
+    handles: &[AsyncResult<R>],
+    what: WaitFor,
+    limit: Option<Duration>,
+) -> Result<Vec<usize>, Error> {
+    let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let notices = Notices::of(handles)?;
+    let mut ended = Vec::new();
+    while ended.len() < handles.len()
+        && let Some((index, well)) = notices.next(until)
+    {
+        ended.push(index);
+        if what == WaitFor::First || (what == WaitFor::FirstError && !well) {
+            break;
+        }
+    }
+    // What has ended meanwhile belongs to it.
+    ended.extend(lock(&notices.ended).drain(..).map(|(index, _)| index));
+    Ok(ended)
+}
