@@ -115,7 +115,9 @@ impl<R: Wire> Receiver for Entry<R> {
         match decoded {
             Ok((Ok(value), bytes)) => self.complete(Ok(value), bytes as u64),
             Ok((Err(fault), _)) if stock.is_end(&fault) => self.complete(Err(Error::PoolBroken), 0),
-            Ok((Err(fault), _)) => self.complete(Err(bad_result(batch.worker, 0, fault).into()), 0),
+            Ok((Err(fault), _)) => {
+                self.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0)
+            }
             Err(payload) => {
                 take_panic(payload);
                 let task = TaskError { index: 0, worker: 0, cause: Cause::BadResult, tries: 1 };

@@ -69,7 +69,7 @@ impl<R, E> Attempts<R, E> {
     /// Takes the answers from position `first` on; some may not have decoded.
     fn add(
         &mut self,
-        worker: u32,
+        worker: impl Fn() -> u32,
         first: u64,
         answers: impl Iterator<Item = Result<Result<R, E>, WireFault>>,
     ) {
@@ -82,7 +82,7 @@ impl<R, E> Attempts<R, E> {
                         continue;
                     }
                     Ok(Err(error)) => TryError::Task { index, error },
-                    Err(fault) => TryError::Pool(bad_result(worker, index, fault).into()),
+                    Err(fault) => TryError::Pool(bad_result(worker(), index, fault).into()),
                 };
                 ended.get_or_insert(error);
                 break;
@@ -95,14 +95,14 @@ impl<R, E, F: Form<Output = Result<R, E>>> Sink<F> for Attempts<R, E> {
     fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
         let mut decoded = std::mem::take(&mut self.decoded);
         lane.decode(batch, &mut decoded, Ok, |_, fault| Some(Err(fault)));
-        self.add(batch.worker, batch.first, decoded.drain(..));
+        self.add(|| batch.worker(), batch.first, decoded.drain(..));
         self.decoded = decoded;
         batch.count
     }
 
     fn values(&mut self, first: u64, values: Vec<Result<R, E>>) -> usize {
         let count = values.len();
-        self.add(0, first, values.into_iter().map(Ok));
+        self.add(|| 0, first, values.into_iter().map(Ok));
         count
     }
 

@@ -37,7 +37,7 @@ impl<F: Form> Sink<F> for Values<F::Output> {
                 out,
                 |value| value,
                 |index, fault| {
-                    failed.get_or_insert_with(|| bad_result(batch.worker, index, fault));
+                    failed.get_or_insert_with(|| bad_result(batch.worker(), index, fault));
                     None
                 },
             );
@@ -65,7 +65,7 @@ impl<R> Outcomes<R> {
     fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) {
         self.arrivals.add(batch.first, |out| {
             lane.decode(batch, out, Ok, |index, fault| {
-                Some(Err(bad_result(batch.worker, index, fault)))
+                Some(Err(bad_result(batch.worker(), index, fault)))
             });
         });
     }
@@ -103,7 +103,7 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
             match reader.view(index) {
                 Ok(archived) => (self.read)(position, archived),
                 Err(fault) => {
-                    self.failed.get_or_insert_with(|| bad_result(batch.worker, position, fault));
+                    self.failed.get_or_insert_with(|| bad_result(batch.worker(), position, fault));
                 }
             }
         }

@@ -6,27 +6,18 @@ use super::threads::ThreadLane;
 use pool_ipc::WireFault;
 
 use crate::{
-    error::{Error, TaskError},
-    session::{ResultBatch, Want},
+    error::Error,
+    session::{Message, ResultBatch, Want},
     task::Form,
 };
 
 /// What comes back.
 pub(crate) enum Arrival<R> {
-    /// Results that lie encoded.
-    Batch(ResultBatch),
+    /// As workers of any kind have it; results lie encoded.
+    Message(Message),
     /// Results as they are.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
-    Values {
-        first: u64,
-        nanos: u64,
-        values: Vec<R>,
-    },
-    Failed(TaskError),
-    /// A chunk has ended, whose items took this many bytes.
-    Ended {
-        bytes: usize,
-    },
+    Values { first: u64, nanos: u64, values: Vec<R> },
 }
 
 /// What the next chunk is to be.

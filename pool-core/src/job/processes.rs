@@ -16,7 +16,7 @@ use super::{
 use crate::{
     engine::{Chunk, Overrun},
     error::Error,
-    session::{Kit, Message, ResultBatch, Session, Want, measure_results},
+    session::{Kit, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
 };
 
@@ -260,11 +260,7 @@ impl<F: Form> ProcessLane<F> {
 
     #[inline]
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
-        Some(match Self::kit(&mut self.kit).taken.pop_front()? {
-            Message::Results(batch) => Arrival::Batch(batch),
-            Message::Failed(error) => Arrival::Failed(error),
-            Message::Ended { bytes } => Arrival::Ended { bytes: bytes as usize },
-        })
+        Self::kit(&mut self.kit).taken.pop_front().map(Arrival::Message)
     }
 
     pub(super) fn has_arrived(&self) -> bool {
@@ -289,7 +285,7 @@ impl<F: Form> ProcessLane<F> {
         if batch.has_segments() {
             decoder.set_segments(&batch.segments());
         } else {
-            decoder.set_segments(&[]);
+            decoder.clear_segments();
         }
         let (mut reader, mut private) = batch.reader::<F::Output>();
         let end = batch.count.checked_sub(1).and_then(|last| reader.extent(last).ok());

@@ -10,7 +10,7 @@ use crate::{
     cancel::CancelToken,
     engine::{Sizer, SizingRules, Window},
     error::{Error, TaskError},
-    session::{ResultBatch, Want},
+    session::{Message, ResultBatch, Want},
     task::Form,
 };
 
@@ -207,8 +207,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.lane.receive(want)?;
         while let Some(arrival) = self.lane.next_arrival() {
             match arrival {
-                Arrival::Ended { bytes } => self.window.ended(bytes),
-                Arrival::Failed(error) => {
+                Arrival::Message(Message::Ended { bytes }) => self.window.ended(bytes as usize),
+                Arrival::Message(Message::Failed(error)) => {
                     let got = sink.failed(error)?;
                     self.window.yielded(got);
                 }
@@ -217,7 +217,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                     let got = sink.values(first, values);
                     self.window.yielded(got);
                 }
-                Arrival::Batch(batch) => {
+                Arrival::Message(Message::Results(batch)) => {
                     self.sizer.ran(batch.count, batch.nanos);
                     let got = sink.batch(&batch, &mut self.lane);
                     self.lane.release(batch);

@@ -5,7 +5,11 @@ use super::{
     in_call::{InCall, Inside},
     lane::{Arrival, Lane},
 };
-use crate::{error::Error, session::Want, task::Form};
+use crate::{
+    error::Error,
+    session::{Message, Want},
+    task::Form,
+};
 
 impl<F: Form> Lane<F> {
     /// Sends the one item of this lane's job and waits for its value.
@@ -22,12 +26,12 @@ impl<F: Form> Lane<F> {
             while let Some(arrival) = self.next_arrival() {
                 let mut failed = None;
                 match arrival {
-                    Arrival::Ended { .. } => {}
-                    Arrival::Failed(error) => failed = Some(error),
+                    Arrival::Message(Message::Ended { .. }) => {}
+                    Arrival::Message(Message::Failed(error)) => failed = Some(error),
                     Arrival::Values { values, .. } => value = values,
-                    Arrival::Batch(batch) => {
+                    Arrival::Message(Message::Results(batch)) => {
                         let fault = |index, fault| {
-                            failed = Some(bad_result(batch.worker, index, fault));
+                            failed = Some(bad_result(batch.worker(), index, fault));
                             None
                         };
                         self.decode(&batch, &mut value, |value| value, fault);

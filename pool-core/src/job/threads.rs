@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, TaskError},
-    session::Want,
+    session::{Message, Want},
     shared::SharedValue,
     task::{Form, Portable},
     threads::{Given, ThreadCrew, ThreadJob},
@@ -145,15 +145,11 @@ impl<F: Form> ThreadLane<F> {
                 values: part.values,
             });
             if let Some((cause, worker)) = part.failure {
-                self.arrived.push_back(Arrival::Failed(TaskError {
-                    index: failed,
-                    worker,
-                    cause,
-                    tries: 1,
-                }));
+                let error = TaskError { index: failed, worker, cause, tries: 1 };
+                self.arrived.push_back(Arrival::Message(Message::Failed(error)));
             }
             if part.ends {
-                self.arrived.push_back(Arrival::Ended { bytes: 0 });
+                self.arrived.push_back(Arrival::Message(Message::Ended { bytes: 0 }));
             }
         }
         Ok(())

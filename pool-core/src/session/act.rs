@@ -9,7 +9,7 @@ use pool_shm::Segment;
 use super::{
     batch::{Lying, ResultBatch},
     hub::{Fatal, Hub, Message, Session},
-    segments::WorkerArena,
+    segments::{OnTheWay, WorkerArena},
 };
 use crate::{
     engine::{Action, Chunk, Delivery},
@@ -72,9 +72,7 @@ impl Session {
     /// Publishes the chunk of `slot`; how many workers should be woken from the crowd.
     fn publish(&self, hub: &Hub, slot: usize) -> usize {
         let chunk = hub.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
-        let mut description = describe(chunk);
-        hub.on_the_way.complete(&mut description);
-        let sleepers = self.board.publish(slot, &description);
+        let sleepers = self.board.publish(slot, &describe(chunk, &hub.on_the_way));
         if !hub.engine.is_open(chunk.job) {
             self.board.cancel(slot);
         }
@@ -100,21 +98,16 @@ impl Session {
                     Some(arena) => Lying::InArena {
                         arena: arena.clone(),
                         offset: usize::try_from(outcome.results).unwrap_or(usize::MAX),
-                        limit: self.items_limit,
                         slot,
-                        incarnation,
                         manifest: outcome.manifest,
                     },
                     None => unreachable!("an arena is kept until its worker's last slot is read"),
                 };
                 let capacity = capacity as usize;
-                let made_by = |_| hub.engine.place_of(incarnation);
-                let worker = outcome.manifest.and_then(made_by).unwrap_or(0) as u32;
                 Message::Results(ResultBatch {
                     first,
                     count,
                     capacity,
-                    worker,
                     measure,
                     nanos: outcome.nanos,
                     place,
@@ -172,7 +165,8 @@ impl Session {
         let segment = Segment::create("pool-arena", self.reservation).map_err(errno)?;
         let view = segment.map_read_only().map_err(errno)?;
         view.dont_fork().map_err(errno)?;
-        hub.arenas.insert(incarnation, Arc::new(WorkerArena::new(view)));
+        let arena = WorkerArena::new(view, place, incarnation, self.items_limit);
+        hub.arenas.insert(incarnation, Arc::new(arena));
         self.link
             .start(place, incarnation, segment.as_fd())
             .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))
@@ -195,7 +189,9 @@ impl Session {
     }
 }
 
-fn describe(chunk: &Chunk) -> Description {
+#[inline]
+fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {
+    let (context, context_offset) = chunk.context;
     Description {
         audience: chunk.audience,
         record: chunk.call.record,
@@ -208,9 +204,12 @@ fn describe(chunk: &Chunk) -> Description {
         in_hand: chunk.in_hand.is_some(),
         timed: chunk.timed,
         limit: chunk.limit.map_or(0, nanos),
-        context: chunk.context.0,
-        context_offset: chunk.context.1,
-        manifest: None,
-        context_manifest: None,
+        context,
+        context_offset,
+        manifest: on_the_way.manifest(chunk.items.offset),
+        context_manifest: match context {
+            0 => None,
+            _ => on_the_way.manifest(context_offset),
+        },
     }
 }

@@ -20,8 +20,6 @@ pub(crate) struct ResultBatch {
     /// How many the batch was begun for.
     pub(super) capacity: usize,
     pub(super) measure: MeasureResults,
-    /// Who made them, if there are handles in them.
-    pub(crate) worker: u32,
     pub(crate) nanos: u64,
     pub(super) place: Lying,
 }
@@ -29,21 +27,14 @@ pub(crate) struct ResultBatch {
 /// Where the bytes lie.
 #[derive(Debug)]
 pub(super) enum Lying {
-    InArena {
-        arena: Arc<WorkerArena>,
-        offset: usize,
-        /// Bytes that a block of the arena can have.
-        limit: u64,
-        slot: usize,
-        incarnation: u32,
-        manifest: Option<Manifest>,
-    },
+    InArena { arena: Arc<WorkerArena>, offset: usize, slot: usize, manifest: Option<Manifest> },
     Private(Box<Spilled>),
 }
 
 /// A private copy of results.
 #[derive(Debug)]
 pub(super) struct Spilled {
+    worker: u32,
     bytes: AlignedBytes,
     segments: Vec<SegmentId>,
     /// As many of them as could be had.
@@ -83,6 +74,15 @@ impl ResultBatch {
         }
     }
 
+    /// Who made them.
+    #[cold]
+    pub(crate) fn worker(&self) -> u32 {
+        match &self.place {
+            Lying::InArena { arena, .. } => arena.place,
+            Lying::Private(spilled) => spilled.worker,
+        }
+    }
+
     /// A reader of the results, and whether their bytes are private already.
     pub(crate) fn reader<R: Wire>(&self) -> (BatchReader<R>, bool) {
         let (base, room, private) = match &self.place {
@@ -100,8 +100,8 @@ impl ResultBatch {
 
     /// Base and room of the results in the arena; `None` if the board named no block of it.
     fn arena_bytes(&self) -> Option<(*const u8, usize)> {
-        let Lying::InArena { arena, offset, limit, .. } = &self.place else { return None };
-        let room = arena.len().checked_sub(*offset)?.min(usize::try_from(*limit).ok()?);
+        let Lying::InArena { arena, offset, .. } = &self.place else { return None };
+        let room = arena.len().checked_sub(*offset)?.min(usize::try_from(arena.limit).ok()?);
         if !offset.is_multiple_of(AlignedBytes::ALIGN) {
             return None;
         }
@@ -154,12 +154,13 @@ impl ResultBatch {
             // reading it fails.
             unsafe { copy.copy_from(base, len.unwrap_or(0), 0) };
         }
-        self.place = Lying::Private(Box::new(Spilled { bytes: copy, segments, held }));
+        let worker = self.worker();
+        self.place = Lying::Private(Box::new(Spilled { worker, bytes: copy, segments, held }));
         Some(slot)
     }
 
     /// Whether the bytes lie in the arena of `incarnation`.
     pub(super) fn is_of(&self, incarnation: u32) -> bool {
-        matches!(&self.place, Lying::InArena { incarnation: i, .. } if *i == incarnation)
+        matches!(&self.place, Lying::InArena { arena, .. } if arena.incarnation == incarnation)
     }
 }

@@ -180,7 +180,7 @@ impl Session {
         let (ready, failure) = self.how_far(hub, incarnation, raw);
         let arena = hub.arenas.remove(&incarnation);
         if segments && let Some(arena) = arena {
-            arena.disown_at_end(Arc::clone(&self.broker), incarnation);
+            arena.disown_at_end(Arc::clone(&self.broker));
         }
         hub.engine.vacate(incarnation, ready);
         if hub.state.staffs() {

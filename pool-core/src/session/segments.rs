@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use pool_ipc::{Block, Manifest, SegmentBroker, board::Description};
+use pool_ipc::{Block, Manifest, SegmentBroker};
 use pool_shm::{Mapping, SharedSegment};
 
 use super::hub::{Hub, Session};
@@ -32,16 +32,15 @@ impl OnTheWay {
         self.of_blocks.insert(block.offset, carried);
     }
 
-    /// Adds to the description of a chunk what its items and its context need.
+    /// What the block at `offset` of the arena needs.
     #[inline]
-    pub(super) fn complete(&self, description: &mut Description) {
-        if !self.of_blocks.is_empty() {
-            let manifest = |offset: u64| self.of_blocks.get(&offset).map(|carried| carried.0);
-            description.manifest = manifest(description.items);
-            if description.context != 0 {
-                description.context_manifest = manifest(description.context_offset);
-            }
-        }
+    pub(super) fn manifest(&self, offset: u64) -> Option<Manifest> {
+        if self.of_blocks.is_empty() { None } else { self.find(offset) }
+    }
+
+    #[cold]
+    fn find(&self, offset: u64) -> Option<Manifest> {
+        self.of_blocks.get(&offset).map(|carried| carried.0)
     }
 
     /// The block is free.
@@ -92,18 +91,23 @@ impl Session {
 #[derive(Debug)]
 pub(super) struct WorkerArena {
     mapping: Mapping,
+    /// Whose it is.
+    pub(super) place: u32,
+    pub(super) incarnation: u32,
+    /// Bytes that a block of it can have.
+    pub(super) limit: u64,
     /// Who is to be told when the last result was read, of a worker that is dead.
-    told: OnceLock<(Arc<BrokerLink>, u32)>,
+    told: OnceLock<Arc<BrokerLink>>,
 }
 
 impl WorkerArena {
-    pub(super) fn new(mapping: Mapping) -> Self {
-        Self { mapping, told: OnceLock::new() }
+    pub(super) fn new(mapping: Mapping, place: u32, incarnation: u32, limit: u64) -> Self {
+        Self { mapping, place, incarnation, limit, told: OnceLock::new() }
     }
 
     /// Gives up what the dead worker has left behind, with the last result.
-    pub(super) fn disown_at_end(&self, broker: Arc<BrokerLink>, incarnation: u32) {
-        let _ = self.told.set((broker, incarnation));
+    pub(super) fn disown_at_end(&self, broker: Arc<BrokerLink>) {
+        let _ = self.told.set(broker);
     }
 }
 
@@ -117,8 +121,8 @@ impl Deref for WorkerArena {
 
 impl Drop for WorkerArena {
     fn drop(&mut self) {
-        if let Some((broker, incarnation)) = self.told.get() {
-            broker.disown(*incarnation);
+        if let Some(broker) = self.told.get() {
+            broker.disown(self.incarnation);
         }
     }
 }

@@ -95,7 +95,7 @@ fn run_items<F: Form>(
     let reader =
         unsafe { BatchReader::<F::Item>::new(base.add(offset), room, what.capacity as usize) };
     match what.manifest {
-        None => desk.decoder.set_segments(&[]),
+        None => desk.decoder.clear_segments(),
         Some(manifest) => {
             let segments = desk.segments_of(manifest);
             desk.decoder.set_segments(&segments);

@@ -48,6 +48,12 @@ impl Decoder {
         self.segments.replace(ids);
     }
 
+    /// Says that the next message came without segments.
+    #[inline]
+    pub fn clear_segments(&mut self) {
+        self.segments.clear();
+    }
+
     /// Exchanges the table of segments, for a message that is decoded in the middle of another.
     pub fn swap_segments(&mut self, ids: &mut Vec<SegmentId>) {
         self.segments.swap(ids);

@@ -69,6 +69,11 @@ impl Sent {
         self.ids.extend_from_slice(ids);
     }
 
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.ids.clear();
+    }
+
     pub(super) fn swap(&mut self, ids: &mut Vec<SegmentId>) {
         std::mem::swap(&mut self.ids, ids);
     }
