@@ -33,8 +33,9 @@ pub use pool_ipc::SharedObject as View;
 pub use pool_ipc::{SealError, SegmentFault, SharedObject, Wire, WireFault, rkyv, wire};
 pub use pool_shm::{
     Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
-    SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard, SharedPermit, SharedReadGuard,
-    SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard, bytemuck,
+    SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard,
+    SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
+    bytemuck,
 };
 pub use tasks::Tasks;
 pub use tasks_with::TasksWith;

@@ -72,3 +72,29 @@ impl Spare {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pool_ipc::batch::BatchWriter;
+    use pool_shm::{SharedArray, SharedSegment};
+
+    use super::*;
+
+    #[test]
+    fn a_kit_that_is_put_back_keeps_no_segment_alive() {
+        let array = SharedArray::<u64>::new(100_000).unwrap();
+        let id = array.block().segment().id();
+        let mut kit = Box::new(Kit::default());
+        let mut room = AlignedBytes::new();
+        room.resize(4096);
+        // SAFETY: the bytes are ours, aligned, and as many.
+        let mut writer = unsafe { BatchWriter::new(room.as_mut_ptr(), 4096, 1) };
+        writer.push(&array, &mut kit.encoder).unwrap();
+        drop(array);
+        assert!(SharedSegment::find(id).is_some(), "the job would have sent it");
+
+        let mut spare = Spare::default();
+        spare.put(kit);
+        assert!(SharedSegment::find(id).is_none());
+    }
+}
