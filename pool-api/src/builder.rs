@@ -1,12 +1,14 @@
 //! What a pool is built with.
 
-use std::{marker::PhantomData, time::Duration};
+use std::{marker::PhantomData, num::NonZeroU64, time::Duration};
 
 use pool_affinity::CpuIds;
-use pool_core::{ForkBesideThreads, Pool, PoolOptions, Shared, StartMethod, Starting, WorkerLife};
+use pool_core::{
+    ForkBesideThreads, Pool, PoolOptions, Shared, StartMethod, Starting, Worker, WorkerLife,
+};
 use pool_ipc::Wire;
 
-use crate::{Result, View, WorkerPool};
+use crate::{Error, Result, View, WorkerPool};
 
 /// The types of a pool: of what is shared, of a worker's state, of what its exit returns.
 pub(crate) type Types<S, W, E> = PhantomData<fn() -> (S, W, E)>;
@@ -16,12 +18,14 @@ pub(crate) type Types<S, W, E> = PhantomData<fn() -> (S, W, E)>;
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder<S = (), W = (), E = ()> {
     options: PoolOptions,
+    /// What the types could not refuse.
+    refused: Option<String>,
     types: Types<S, W, E>,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { options: PoolOptions::default(), types: PhantomData }
+        Self { options: PoolOptions::default(), refused: None, types: PhantomData }
     }
 }
 
@@ -94,7 +98,7 @@ impl Builder {
 
     fn sharing<S>(mut self, shared: Shared) -> Builder<S> {
         self.options.shared = shared;
-        Builder { options: self.options, types: PhantomData }
+        Builder { options: self.options, refused: self.refused, types: PhantomData }
     }
 }
 
@@ -132,8 +136,57 @@ impl<S: Send + Sync + 'static> Builder<S> {
     /// pool_api::WorkerPool::builder().worker_init(|w| w.id()).shared(7u64);
     /// ```
     pub fn worker_init<W: 'static>(mut self, function: fn(&Starting<'_, S>) -> W) -> Builder<S, W> {
-        self.options.life = WorkerLife::init(function);
-        Builder { options: self.options, types: PhantomData }
+        let span = self.options.life.lifespan();
+        if self.options.life.has_exit() {
+            self.refused = Some("worker_init comes before worker_exit".to_string());
+        }
+        self.options.life = WorkerLife::init(function).span(span);
+        Builder { options: self.options, refused: self.refused, types: PhantomData }
+    }
+}
+
+/// The exit sees what is shared and the state, so it comes behind both; and it comes once.
+impl<S: Send + Sync + 'static, W: 'static> Builder<S, W> {
+    /// Calls `function` at the end of the life of every worker that had a task; what it returns is among
+    /// [`WorkerPool::exit_results`]. A life ends by [`WorkerPool::stop_and_join`], after so many tasks with
+    /// [`Builder::worker_lifespan`], and with each call without [`Builder::keep_alive`]. Workers that are killed (by
+    /// [`WorkerPool::terminate`], a drop of the pool, a crash) have no exit.
+    ///
+    /// Where it panics or ends its process, the calls under way are [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed), or
+    /// [`WorkerPool::stop_and_join`] is.
+    ///
+    /// ```
+    /// use pool_api::WorkerPool;
+    ///
+    /// let pool = WorkerPool::builder()
+    ///     .n_jobs(4)
+    ///     .worker_init(|_| 0u64)
+    ///     .worker_exit(|w| *w.state)
+    ///     .build()?;
+    /// let squares = pool.tasks(0..100u64).map_with(|w, x| {
+    ///     *w.state += u64::from(x % 2 == 0);
+    ///     x * x
+    /// })?;
+    /// assert_eq!(squares[9], 81);
+    /// pool.stop_and_join()?;
+    /// assert_eq!(pool.exit_results().iter().sum::<u64>(), 50);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// The state comes before it:
+    ///
+    /// ```compile_fail,E0599
+    /// pool_api::WorkerPool::builder().worker_exit(|_| 1u64).worker_init(|_| 0u64);
+    /// ```
+    pub fn worker_exit<E: Wire>(
+        mut self,
+        function: fn(&mut Worker<'_, S, W>) -> E,
+    ) -> Builder<S, W, E> {
+        match self.options.life.exit(function) {
+            Ok(life) => self.options.life = life,
+            Err(error) => self.refused = Some(error.to_string()),
+        }
+        Builder { options: self.options, refused: self.refused, types: PhantomData }
     }
 }
 
@@ -154,6 +207,17 @@ impl<S, W, E> Builder<S, W, E> {
     /// map family gets fresh ones.
     pub fn keep_alive(mut self, on: bool) -> Self {
         self.options.keep_alive = on;
+        self
+    }
+
+    /// Tasks, from 1, after which a worker's life ends and a fresh one takes its place, under the same id: against leaks of what
+    /// tasks call. Looked at between two chunks, so with a `chunk_size` beyond it a life is that much longer; without one,
+    /// chunks are no longer than it. Under Threads the next life begins in the same thread.
+    pub fn worker_lifespan(mut self, tasks: u64) -> Self {
+        match NonZeroU64::new(tasks) {
+            Some(tasks) => self.options.life = self.options.life.span(Some(tasks)),
+            None => self.refused = Some("worker_lifespan must be at least 1, got 0".to_string()),
+        }
         self
     }
 
@@ -313,6 +377,9 @@ impl<S, W, E> Builder<S, W, E> {
     /// Whatever is wrong with the options, by name; what the start method cannot do in this process;
     /// resources that cannot be had.
     pub fn build(self) -> Result<WorkerPool<S, W, E>> {
-        Pool::build(&self.options).map(WorkerPool::from_pool)
+        match self.refused {
+            Some(why) => Err(Error::InvalidInput(why)),
+            None => Pool::build(&self.options).map(WorkerPool::from_pool),
+        }
     }
 }

@@ -168,6 +168,21 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.apply_async(item, f)
     }
 
+    /// What [`Builder::worker_exit`] has returned, in the order in which the workers ended; those that are at their exit are
+    /// waited for.
+    ///
+    /// It stays until workers start anew: for the first call after [`WorkerPool::stop_and_join`], and for every call without
+    /// `keep_alive`; so after such a call it is that call's. One that does not decode is missing here and is the error of the next
+    /// [`WorkerPool::stop_and_join`]. Empty in a forked child, and in a task of the pool's own threads.
+    #[must_use]
+    pub fn exit_results(&self) -> Vec<E>
+    where
+        E: Wire,
+    {
+        // Without a `worker_exit` there are none, whatever their type.
+        self.pool.exit_results().unwrap_or_default()
+    }
+
     /// How many workers there are.
     #[must_use]
     pub fn n_jobs(&self) -> usize {
@@ -193,7 +208,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignProcess`]; [`Error::PoolBroken`] when there was nobody left to stop.
+    /// [`Error::ForeignProcess`]; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] where a
+    /// worker's exit failed and no call could be told: the workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<()> {
         self.pool.stop_and_join()
     }

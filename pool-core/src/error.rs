@@ -83,6 +83,14 @@ pub enum Error {
         /// Why.
         cause: Cause,
     },
+    /// A worker's `worker_exit` panicked, ended its process, took too long, or its result could not be encoded or decoded; or the
+    /// drop of its state panicked. Results of tasks that came before are right.
+    WorkerExitFailed {
+        /// The worker's id.
+        worker: u32,
+        /// Why.
+        cause: Cause,
+    },
     /// One encoded item is larger than the arena's limit. Raise `arena_limit` or send less.
     ItemTooLarge {
         /// Bytes of the encoded item.
@@ -362,6 +370,9 @@ impl fmt::Display for Error {
             }
             Self::WorkerInitFailed { worker, cause } => {
                 write!(f, "worker_init of worker {worker} failed: {cause}")
+            }
+            Self::WorkerExitFailed { worker, cause } => {
+                write!(f, "worker_exit of worker {worker} failed: {cause}")
             }
             Self::ItemTooLarge { bytes, limit } => {
                 write!(f, "an encoded item takes {bytes} bytes, the arena limit is {limit}")

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use pool_ipc::Wire;
 use pool_shm::ForkMark;
 
 pub use self::options::{ForkBesideThreads, PoolOptions};
@@ -36,7 +37,6 @@ use crate::{
 /// A pool of workers. All calls take `&self`; several threads may use it at once.
 pub struct Pool {
     plan: CrewPlan,
-    keep_alive: bool,
     task_timeout: Option<Duration>,
     mark: ForkMark,
     /// Results that lie in handles.
@@ -46,11 +46,11 @@ pub struct Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, keep_alive, .. } = self;
+        let plan = &self.plan;
         f.debug_struct("Pool")
             .field("n_jobs", &plan.n_jobs)
             .field("method", &plan.method)
-            .field("keep_alive", keep_alive)
+            .field("keep_alive", &plan.keep_alive)
             .finish_non_exhaustive()
     }
 }
@@ -80,8 +80,7 @@ impl Pool {
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit));
-        let PoolOptions { keep_alive, task_timeout, .. } = *options;
-        Ok(Self { plan, keep_alive, task_timeout, mark, budget, crew })
+        Ok(Self { plan, task_timeout: options.task_timeout, mark, budget, crew })
     }
 
     /// How many workers there are.
@@ -112,7 +111,8 @@ impl Pool {
         options.check()?;
         let options = &*self.complete(options);
         let lane = self.lane(function, context, options, lazy)?;
-        Ok(Job::new(lane, items, options, self.plan.n_jobs, lazy))
+        let job = Job::new(lane, items, options, self.plan.n_jobs, lazy);
+        Ok(job.limit_chunks(self.plan.life.span))
     }
 
     /// Runs a function on one item and waits for the value.
@@ -183,8 +183,8 @@ impl Pool {
         options: &JobOptions,
     ) -> Result<Vec<R>, Error>
     where
-        A: pool_ipc::Wire,
-        R: pool_ipc::Wire,
+        A: Wire,
+        R: Wire,
         G: Fn(A) -> R + Sync,
         I: Iterator<Item = A>,
     {
@@ -196,7 +196,11 @@ impl Pool {
         match method {
             StartMethod::Fork => {
                 // Its workers see nothing but the closure.
-                let plan = CrewPlan { life: WorkerLife::plain(), ..self.plan.clone() };
+                let plan = CrewPlan {
+                    life: WorkerLife::plain(),
+                    exits: Arc::default(),
+                    ..self.plan.clone()
+                };
                 #[allow(irrefutable_let_patterns)]
                 let Crew::Processes(session) = start_of(method)?.open(&plan, &Source::Nothing)?
                 else {
@@ -295,9 +299,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignProcess`], or [`Error::PoolBroken`] when there was nobody left to stop.
+    /// [`Error::ForeignProcess`]; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] of a worker
+    /// that failed at its end, now or earlier, where no call could be told. The workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<(), Error> {
-        self.end(true, Crew::stop)
+        self.end(true, Crew::stop)?;
+        self.plan.exits.take_failure()
     }
 
     /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads running
@@ -307,7 +313,29 @@ impl Pool {
     ///
     /// As [`Pool::stop_and_join`].
     pub fn terminate(&self) -> Result<(), Error> {
-        self.end(false, Crew::terminate)
+        self.end(false, Crew::terminate)?;
+        // Nobody asked for exits, nor for how one fared that was killed in the middle.
+        let _ = self.plan.exits.take_failure();
+        Ok(())
+    }
+
+    /// What the workers' exits have returned, in the order in which they ended; those that are at their exit are waited for.
+    /// It stays until workers start anew: for the first call after the pool was stopped, and for every call without `keep_alive`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] when they are no `E`; [`Error::ForeignProcess`]; [`Error::NestedUse`] in a task of the pool's own threads.
+    pub fn exit_results<E: Wire>(&self) -> Result<Vec<E>, Error> {
+        self.refuse_if_foreign()?;
+        self.plan.life.check_result(SharedType::of::<E>())?;
+        let slot = self.slot()?;
+        let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
+        drop(slot);
+        if crew.iter().chain(&retired).any(Crew::is_mine) {
+            return Err(Error::NestedUse);
+        }
+        crew.iter().chain(&retired).for_each(Crew::wait_for_leavers);
+        Ok(self.plan.exits.read())
     }
 
     fn end(&self, waits_for_calls: bool, end: fn(&Crew)) -> Result<(), Error> {
@@ -350,7 +378,8 @@ impl Pool {
         let shared = if threads { self.value_here(wanted)? } else { None };
         let mut slot = self.slot()?;
         slot.sharing.check(wanted)?;
-        let fresh = slot.used && !self.keep_alive;
+        let fresh = slot.used && !self.plan.keep_alive;
+        let anew = fresh || !slot.used;
         // Threads, unlike processes, are not replaced one by one.
         let retired = if threads && fresh { slot.retire() } else { None };
         self.open_crew(&mut slot)?;
@@ -358,8 +387,11 @@ impl Pool {
         slot.used = true;
         drop(slot);
         drop(retired); // which may wait
+        if anew {
+            self.plan.exits.clear();
+        }
         if fresh && let Crew::Processes(session) = &crew {
-            session.renew_workers();
+            session.renew_used_workers();
         }
         Ok((crew, shared))
     }

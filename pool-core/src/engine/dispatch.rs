@@ -606,6 +606,11 @@ impl Engine {
         self.min_incarnation = self.next_incarnation;
     }
 
+    /// The oldest worker that chunks go to.
+    pub(crate) fn min_incarnation(&self) -> u32 {
+        self.min_incarnation
+    }
+
     pub(crate) fn started(&mut self, incarnation: u32, pid: i32) {
         if let Some(place) = self.place_of(incarnation) {
             self.places[place].pid = pid;

@@ -32,6 +32,10 @@ impl<T> JobTable<T> {
         Some(self.0.swap_remove(at).1)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (JobId, &T)> {
         self.0.iter().map(|(id, value)| (*id, value))
     }

@@ -64,6 +64,11 @@ impl Sizer {
         }
     }
 
+    /// Makes chunks of no more than `items`, but for sizes that the user has set.
+    pub(crate) fn limit(&mut self, items: usize) {
+        self.most = self.most.min(items.max(1));
+    }
+
     /// Items of the whole input, if known.
     pub(crate) fn len(&self) -> Option<u64> {
         self.len

@@ -34,6 +34,9 @@ impl Error {
             Self::WorkerInitFailed { worker, cause } => {
                 Self::WorkerInitFailed { worker: *worker, cause: cause.clone() }
             }
+            Self::WorkerExitFailed { worker, cause } => {
+                Self::WorkerExitFailed { worker: *worker, cause: cause.clone() }
+            }
             Self::ItemTooLarge { bytes, limit } => {
                 Self::ItemTooLarge { bytes: *bytes, limit: *limit }
             }

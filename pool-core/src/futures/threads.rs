@@ -267,9 +267,8 @@ impl<A: Wire, R: Wire> Errand<A, R> {
         self.begun = true;
         self.desk.count(|flow| flow.waiting -= 1);
         let shared = shared::seen(self.shared.as_ref());
-        if let Err(kind) = host.begin(shared) {
-            let cause = kind.into();
-            return self.entry.complete(Err(Error::WorkerInitFailed { worker, cause }), 0);
+        if let Err((stage, kind)) = host.begin(self.shared.as_ref()) {
+            return self.entry.complete(Err(stage.error(worker, kind.into())), 0);
         }
         let deadline = self.start_clock(worker);
         let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
@@ -305,6 +304,7 @@ impl<A: Wire, R: Wire> Errand<A, R> {
                 self.entry.complete(Err(TaskError { index: 0, worker, cause, tries: 1 }.into()), 0);
             }
         }
+        host.ran_for_nobody(1);
     }
 
     /// When the call is overdue, if it has a limit and time goes so far.

@@ -130,6 +130,7 @@ impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I
             }
             step?;
         }
+        self.finish()?;
         Ok(sink.arrivals.take())
     }
 }

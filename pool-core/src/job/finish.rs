@@ -145,6 +145,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 return Err(error.into());
             }
         }
+        self.finish()?;
         Ok(sink.arrivals.take())
     }
 
@@ -159,6 +160,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         while !self.is_over() {
             self.step(&mut sink)?;
         }
+        self.finish()?;
         Ok(sink.arrivals.take())
     }
 
@@ -181,6 +183,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 return Err(error.into());
             }
         }
-        Ok(())
+        self.finish()
     }
 }

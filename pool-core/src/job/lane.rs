@@ -135,6 +135,15 @@ impl<F: Form> Lane<F> {
         }
     }
 
+    /// All items are told of: waits for what follows from the end of the call.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.finish(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.finish(),
+        }
+    }
+
     /// Gives back what was read, so that a consumer that takes its time holds nothing up.
     pub(super) fn flush(&mut self) {
         match self {

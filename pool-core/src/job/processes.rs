@@ -244,6 +244,14 @@ impl<F: Form> ProcessLane<F> {
         if self.cut_off { Err(Error::PoolBroken) } else { Ok(()) }
     }
 
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        if !self.stock.session.ends_with_call() {
+            return Ok(());
+        }
+        self.flush();
+        Ok(self.stock.session.finish_job(self.stock.job)?)
+    }
+
     /// Gives back what was read since the last time.
     pub(super) fn flush(&mut self) {
         let kit = Self::kit(&mut self.kit);

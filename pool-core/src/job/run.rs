@@ -3,7 +3,7 @@
 //! Invariant: items are pulled in the calling thread only, and no lock is held while the user's
 //! iterator, `Serialize` or callback runs.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use super::lane::{Arrival, Cut, Lane, Load, Sent};
 use crate::{
@@ -130,6 +130,14 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         }
     }
 
+    /// Makes chunks of no more than `items`, but for sizes that the user has set.
+    pub(crate) fn limit_chunks(mut self, items: Option<NonZeroU64>) -> Self {
+        if let Some(items) = items {
+            self.sizer.limit(usize::try_from(items.get()).unwrap_or(usize::MAX));
+        }
+        self
+    }
+
     /// Sends the first chunks now, rather than when the first result is asked for.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         self.fill()
@@ -158,6 +166,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// Whether every item has been pulled, sent, and handed on.
     pub(super) fn is_over(&self) -> bool {
         self.exhausted && self.window.active() == 0
+    }
+
+    /// The call is over but for what its workers do at their ends, if they end with it.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        self.lane.finish()
     }
 
     /// The consumer has got `items` items.

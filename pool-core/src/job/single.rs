@@ -43,6 +43,7 @@ impl<F: Form> Lane<F> {
                     return Err(error.into());
                 }
                 if let Some(value) = value.pop() {
+                    self.finish()?;
                     return Ok(value);
                 }
             }

@@ -101,7 +101,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
                 return Some(Ok(result));
             }
             if job.is_over() {
-                return None;
+                return job.finish().err().map(Err);
             }
             if let Err(error) = job.step(&mut self.sink) {
                 return Some(Err(error));

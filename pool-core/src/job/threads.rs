@@ -123,6 +123,10 @@ impl<F: Form> ThreadLane<F> {
         unsafe { self.job.send(&self.crew, self.function, &self.given, first, parcels) }
     }
 
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        self.crew.finish()
+    }
+
     pub(super) fn crew(&self) -> usize {
         Arc::as_ptr(&self.crew).addr()
     }
@@ -159,5 +163,6 @@ impl<F: Form> ThreadLane<F> {
 impl<F: Form> Drop for ThreadLane<F> {
     fn drop(&mut self) {
         self.job.close(self.borrows);
+        self.crew.let_go();
     }
 }

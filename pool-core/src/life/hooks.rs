@@ -3,9 +3,15 @@
 //! Invariant: a hook's `run` was made together with its function's address, for that function's type; so what interprets the
 //! address is right about it.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, num::NonZeroU64};
 
-use crate::{error::Error, shared::SharedType, task::Starting};
+use pool_ipc::{AlignedBytes, Encoder, Wire, WireFault};
+
+use crate::{
+    error::Error,
+    shared::SharedType,
+    task::{Starting, Worker},
+};
 
 /// What a worker keeps from task to task, whatever its type. It never leaves the thread that it was made in.
 pub(crate) type State = Box<dyn Any>;
@@ -18,6 +24,11 @@ pub struct WorkerLife {
     shared: Option<SharedType>,
     state: SharedType,
     pub(crate) init: Option<Init>,
+    pub(crate) exit: Option<Exit>,
+    /// Of what the exit returns.
+    result: SharedType,
+    /// Tasks after which a worker's life ends.
+    pub(crate) span: Option<NonZeroU64>,
 }
 
 /// What a hook sees of the worker that calls it.
@@ -36,11 +47,28 @@ pub(crate) struct Init {
 
 pub(super) type RunInit = fn(usize, Around<'_>) -> State;
 
+/// Makes the exit result from the state.
+#[derive(Clone, Copy)]
+pub(crate) struct Exit {
+    pub(super) run: RunExit,
+    pub(super) function: usize,
+}
+
+pub(super) type RunExit =
+    fn(usize, Around<'_>, &mut dyn Any, &mut Encoder) -> Result<AlignedBytes, WireFault>;
+
 impl WorkerLife {
     /// Nothing is called, and the state is a `()`.
     #[must_use]
     pub fn plain() -> Self {
-        Self { shared: None, state: SharedType::of::<()>(), init: None }
+        Self {
+            shared: None,
+            state: SharedType::of::<()>(),
+            init: None,
+            exit: None,
+            result: SharedType::of::<()>(),
+            span: None,
+        }
     }
 
     /// Every worker calls `function` before its first chunk; what it returns is its state.
@@ -50,7 +78,56 @@ impl WorkerLife {
             shared: Some(SharedType::of::<S>()),
             state: SharedType::of::<W>(),
             init: Some(Init { run: run_init::<S, W>, function: function as usize }),
+            ..Self::plain()
         }
+    }
+
+    /// Every worker that had a task calls `function` at its end; what that returns is an exit result.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] when the state is not a `W`, or `worker_init` takes something else for shared.
+    pub fn exit<S: Send + Sync + 'static, W: 'static, E: Wire>(
+        self,
+        function: fn(&mut Worker<'_, S, W>) -> E,
+    ) -> Result<Self, Error> {
+        self.check_shared(SharedType::of::<S>())?;
+        self.check_state(Some(SharedType::of::<W>()))?;
+        Ok(Self {
+            shared: Some(SharedType::of::<S>()),
+            exit: Some(Exit { run: run_exit::<S, W, E>, function: function as usize }),
+            result: SharedType::of::<E>(),
+            ..self
+        })
+    }
+
+    /// A worker's life ends after the chunk in which it has run its task number `tasks`; the next one has its place.
+    #[must_use]
+    pub fn span(self, tasks: Option<NonZeroU64>) -> Self {
+        Self { span: tasks, ..self }
+    }
+
+    /// Tasks after which a worker's life ends.
+    #[must_use]
+    pub fn lifespan(&self) -> Option<NonZeroU64> {
+        self.span
+    }
+
+    /// Whether there is a function for the end.
+    #[must_use]
+    pub fn has_exit(&self) -> bool {
+        self.exit.is_some()
+    }
+
+    /// Refuses to have its results read as something else.
+    pub(crate) fn check_result(&self, wanted: SharedType) -> Result<(), Error> {
+        if wanted.id == self.result.id {
+            return Ok(());
+        }
+        Err(Error::InvalidInput(format!(
+            "exit results of this pool are `{}`, not `{}`",
+            self.result.name, wanted.name
+        )))
     }
 
     /// Refuses a function that takes another state.
@@ -68,7 +145,7 @@ impl WorkerLife {
     pub(crate) fn check_shared(&self, shared: SharedType) -> Result<(), Error> {
         match self.shared {
             Some(wanted) if wanted.id != shared.id => Err(Error::InvalidInput(format!(
-                "worker_init takes a worker that shares `{}`, but this pool shares `{}`",
+                "worker_init (or worker_exit) takes a worker that shares `{}`, but this pool shares `{}`",
                 wanted.name, shared.name
             ))),
             _ => Ok(()),
@@ -91,6 +168,34 @@ fn run_init<S: Send + Sync + 'static, W: 'static>(function: usize, around: Aroun
     Box::new(function(&Starting::new(shared, around.worker)))
 }
 
+impl Exit {
+    /// Calls it, and encodes what it returns. A panic is the user's.
+    pub(crate) fn call(
+        &self,
+        around: Around<'_>,
+        state: &mut dyn Any,
+        encoder: &mut Encoder,
+    ) -> Result<AlignedBytes, WireFault> {
+        (self.run)(self.function, around, state, encoder)
+    }
+}
+
+fn run_exit<S: Send + Sync + 'static, W: 'static, E: Wire>(
+    function: usize,
+    around: Around<'_>,
+    state: &mut dyn Any,
+    encoder: &mut Encoder,
+) -> Result<AlignedBytes, WireFault> {
+    // SAFETY: see the module: the address is that of a `fn(&mut Worker<S, W>) -> E`.
+    let function =
+        unsafe { std::mem::transmute::<usize, fn(&mut Worker<'_, S, W>) -> E>(function) };
+    let shared = around.shared.downcast_ref::<S>();
+    let shared = shared.expect("the pool shares what its hooks take: it was checked");
+    let state = state.downcast_mut::<W>().expect("the state is what the hooks agree on");
+    let result = function(&mut Worker::new(shared, state, around.worker, &|| false));
+    encoder.to_bytes(&result)
+}
+
 impl Default for WorkerLife {
     fn default() -> Self {
         Self::plain()
@@ -102,6 +207,8 @@ impl fmt::Debug for WorkerLife {
         f.debug_struct("WorkerLife")
             .field("state", &self.state.name)
             .field("init", &self.init.is_some())
+            .field("exit", &self.exit.map(|_| self.result.name))
+            .field("span", &self.span)
             .finish()
     }
 }

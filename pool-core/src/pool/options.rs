@@ -1,7 +1,10 @@
 //! The options of a pool.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -156,6 +159,8 @@ impl PoolOptions {
                 resident: self.max_worker_rss,
                 init: self.worker_init_timeout,
             },
+            keep_alive: self.keep_alive,
+            exits: Arc::default(),
         })
     }
 }

@@ -1,7 +1,5 @@
 //! Telling the engine what happened: finished slots, and the zygote's reports.
 
-use std::sync::Arc;
-
 use pool_ipc::{
     AlignedBytes,
     batch::expect_batch,
@@ -10,12 +8,9 @@ use pool_ipc::{
 
 use super::hub::{Fatal, Hub, Inbox, Session, State};
 use crate::{
-    engine::JobId,
     engine::Why,
     error::{Cause, ExitStatus},
-    shared::{Fault, Stage, StartFailure},
     task::Failure,
-    worker::stillbirth,
     zygote::{Report, reap_orphan},
 };
 
@@ -176,24 +171,7 @@ impl Session {
         self.lose_in_hand(hub, None, incarnation, &cause);
         // Results that were delivered keep the arena by their own count.
         self.act(hub);
-        let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
-        let (ready, failure) = self.how_far(hub, incarnation, raw);
-        let arena = hub.arenas.remove(&incarnation);
-        if segments && let Some(arena) = arena {
-            arena.disown_at_end(Arc::clone(&self.broker));
-        }
-        hub.engine.vacate(incarnation, ready);
-        if hub.state.staffs() {
-            if let Some(failure) = failure {
-                let fatal = Fatal::Start(failure, worker);
-                self.did_not_come_up(hub, incarnation, &fatal, &served);
-            } else if hub.engine.is_barren() {
-                let how = Fatal::WorkersDie(stillbirth(status));
-                self.fail_all(hub, &how, |_| true);
-            } else {
-                self.staff(hub);
-            }
-        }
+        self.bury(hub, incarnation, raw, segments, &served);
         // A wake-up that the dead one had received is lost: everybody looks again.
         self.board.wake(usize::MAX);
     }
@@ -207,42 +185,6 @@ impl Session {
                 Cause::MemoryLimit { limit, peak, refused }
             }
             _ => Cause::Death(status),
-        }
-    }
-
-    /// Whether a dead worker had been ready to take chunks, and what kept it from that.
-    fn how_far(&self, hub: &mut Hub, incarnation: u32, raw: i32) -> (bool, Option<StartFailure>) {
-        let place = hub.engine.place_of(incarnation);
-        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
-        let condemned = hub.condemned.extract_if(.., |condemned| *condemned == incarnation);
-        let condemned = condemned.count() > 0;
-        let Some(place) = place else { return (false, None) };
-        let Some(stage) = Stage::from_number(self.board.stage(place)) else { return (true, None) };
-        if let (Stage::Init, true, Some(limit)) = (stage, condemned, self.bounds.init) {
-            return (false, Some(StartFailure { stage, fault: Fault::timed_out(limit) }));
-        }
-        let left = hub.arenas.get(&incarnation).and_then(|arena| StartFailure::find(arena));
-        (false, Some(left.unwrap_or(StartFailure::ended(stage, raw))))
-    }
-
-    /// A worker could not come up, and another one would not either: calls that it was started for end, and those of which
-    /// it had a chunk.
-    pub(super) fn did_not_come_up(
-        &self,
-        hub: &mut Hub,
-        incarnation: u32,
-        fatal: &Fatal,
-        served: &[JobId],
-    ) {
-        for job in served {
-            if let Some(inbox) = hub.inboxes.get_mut(*job) {
-                inbox.fatal.get_or_insert_with(|| fatal.clone());
-            }
-        }
-        self.fail_all(hub, fatal, |inbox| inbox.first_incarnation <= incarnation);
-        // Calls that began since then try again.
-        if hub.state.staffs() && hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
-            self.staff(hub);
         }
     }
 

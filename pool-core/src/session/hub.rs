@@ -29,7 +29,7 @@ use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Error, TaskError},
     job::is_inside,
-    life::Bounds,
+    life::{Bounds, Exits},
     shared::StartFailure,
     zygote::ZygoteLink,
 };
@@ -54,6 +54,11 @@ pub(crate) struct Session {
     pub(super) bounds: Bounds,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
+    /// Whether workers live on from call to call.
+    pub(super) keep_alive: bool,
+    /// Whether a call that its workers end with waits for that.
+    pub(super) waits_for_exits: bool,
+    pub(super) exits: Arc<Exits>,
 }
 
 /// See the module.
@@ -94,6 +99,10 @@ pub(crate) struct Hub {
     pub(super) condemned: Vec<u32>,
     /// How many items were reported as overdue.
     pub(super) overruns: u64,
+    /// Whether a job was opened since workers were renewed.
+    pub(super) used: bool,
+    /// Exit results of older workers belong to calls that are over.
+    pub(super) exits_from: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +166,8 @@ pub(super) struct Inbox {
     pub(super) shared: bool,
     /// Workers from this one on were started while the job was there.
     pub(super) first_incarnation: u32,
+    /// All its items are told of: it waits for its workers' ends only.
+    pub(super) over: bool,
 }
 
 impl From<Fatal> for Error {
@@ -223,9 +234,19 @@ impl Session {
         let mut kit = hub.spare.take(|| Kit::new(self.broker()));
         let messages = std::mem::take(&mut kit.messages);
         let first_incarnation = hub.engine.next_incarnation();
-        let shared = false;
-        let inbox =
-            Inbox { messages, fatal: None, token, lazy, limited, shared, first_incarnation };
+        let inbox = Inbox {
+            messages,
+            fatal: None,
+            token,
+            lazy,
+            limited,
+            shared: false,
+            first_incarnation,
+            over: false,
+        };
+        if !std::mem::replace(&mut hub.used, true) {
+            hub.exits_from = hub.engine.min_incarnation();
+        }
         hub.inboxes.insert(job, inbox);
         hub.limited += usize::from(limited);
         self.staff(&mut hub);
@@ -322,6 +343,9 @@ impl Session {
         let published = hub.engine.close_job(job, &mut hub.actions);
         self.take_back(hub, published);
         self.act(hub);
+        if !self.keep_alive && hub.inboxes.is_empty() {
+            self.renew_workers(hub);
+        }
         if hub.waiting > 0 {
             self.changed.notify_all();
         }
@@ -347,20 +371,6 @@ impl Session {
             self.take_back(hub, published);
         }
         self.act(hub);
-    }
-
-    /// From now on chunks go to workers that are started later; the present ones leave.
-    pub(crate) fn renew_workers(&self) {
-        let mut hub = self.lock();
-        hub.engine.retire_all();
-        self.ask_all_to_leave(&mut hub);
-    }
-
-    pub(super) fn ask_all_to_leave(&self, hub: &mut Hub) {
-        for (place, incarnation, _) in hub.engine.workers() {
-            self.board.ask_to_leave(place, incarnation);
-        }
-        self.board.wake(usize::MAX);
     }
 
     /// Looks whether the zygote is gone.

@@ -1,7 +1,7 @@
 //! The parent's side of a crew of worker processes.
 //!
 //! `hub.rs` is what the lock guards: engine, arena, inboxes. `act.rs` carries out what the engine
-//! wants, `collect.rs` tells it what happened, `wait.rs` is who waits how. `open.rs` and `end.rs` are
+//! wants, `collect.rs` tells it what happened, `departure.rs` is what follows from a worker's end, `wait.rs` is who waits how. `open.rs` and `end.rs` are
 //! the beginning and the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the
 //! buffers that jobs leave to each other, `futures.rs` what calls need whose results are
 //! waited for elsewhere, `watch.rs` an eye on the zygote, `segments.rs`
@@ -11,6 +11,7 @@ mod act;
 mod batch;
 mod cancel;
 mod collect;
+mod departure;
 mod descriptors;
 mod drain;
 mod end;

@@ -138,6 +138,8 @@ impl Session {
                 limited: usize::from(plan.bounds.init.is_some()),
                 condemned: Vec::new(),
                 overruns: 0,
+                used: false,
+                exits_from: 0,
             }),
             changed: Condvar::new(),
             answered: Condvar::new(),
@@ -149,6 +151,9 @@ impl Session {
             spin,
             bounds: plan.bounds,
             reservation,
+            keep_alive: plan.keep_alive,
+            waits_for_exits: plan.life.exit.is_some(),
+            exits: plan.exits.clone(),
         }))
     }
 }

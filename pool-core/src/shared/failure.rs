@@ -32,6 +32,8 @@ wire! {
         Shared,
         /// The user's `worker_init`.
         Init,
+        /// The user's `worker_exit`, or the drop of the state.
+        Exit,
     }
 
     /// What went wrong.
@@ -80,17 +82,33 @@ impl Fault {
 }
 
 impl Stage {
+    /// That a worker failed at it, as callers see it.
+    pub(crate) fn error(self, worker: u32, cause: Cause) -> Error {
+        match self {
+            Self::AtWorkerStart => Error::WorkerStartFailed(cause),
+            Self::Shared => Error::SharedFailed(cause),
+            Self::Init => Error::WorkerInitFailed { worker, cause },
+            Self::Exit => Error::WorkerExitFailed { worker, cause },
+        }
+    }
+
+    /// On the row: the worker has left a result behind as its last words.
+    pub(crate) const LEFT_RESULT: u32 = 5;
+    /// On the row: the worker has failed at its exit, and its last words say how.
+    pub(crate) const LEFT_FAILURE: u32 = 6;
+
     /// As a worker's row on the board has it; 0 stands for none.
     pub(crate) fn number(self) -> u32 {
         match self {
             Self::AtWorkerStart => 1,
             Self::Shared => 2,
             Self::Init => 3,
+            Self::Exit => 4,
         }
     }
 
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        let all = [Self::AtWorkerStart, Self::Shared, Self::Init];
+        let all = [Self::AtWorkerStart, Self::Shared, Self::Init, Self::Exit];
         all.into_iter().find(|stage| stage.number() == number)
     }
 }
@@ -141,6 +159,18 @@ impl StartFailure {
     }
 }
 
+impl Fault {
+    /// The fault of a worker's own function as callers see it.
+    pub(crate) fn into_cause(self) -> Cause {
+        match self {
+            Self::Task(kind) => kind.into(),
+            Self::Ended { status } => Cause::Death(ExitStatus::from_wait(status)),
+            Self::TimedOut { nanos } => Cause::Timeout { limit: Duration::from_nanos(nanos) },
+            Self::LeftThreads { .. } | Self::Refused { .. } => Cause::BadResult,
+        }
+    }
+}
+
 impl StartFailure {
     /// The failure as callers see it, of the worker at place `worker`.
     pub(crate) fn into_error(self, worker: u32) -> Error {
@@ -152,15 +182,9 @@ impl StartFailure {
                     source: why.into(),
                 };
             }
-            Fault::Task(kind) => kind.into(),
-            Fault::Ended { status } => Cause::Death(ExitStatus::from_wait(status)),
-            Fault::TimedOut { nanos } => Cause::Timeout { limit: Duration::from_nanos(nanos) },
+            fault => fault.into_cause(),
         };
-        match self.stage {
-            Stage::AtWorkerStart => Error::WorkerStartFailed(cause),
-            Stage::Shared => Error::SharedFailed(cause),
-            Stage::Init => Error::WorkerInitFailed { worker, cause },
-        }
+        self.stage.error(worker, cause)
     }
 }
 
@@ -213,7 +237,7 @@ mod tests {
 
     #[test]
     fn stages_are_known_by_their_numbers() {
-        for stage in [Stage::AtWorkerStart, Stage::Shared, Stage::Init] {
+        for stage in [Stage::AtWorkerStart, Stage::Shared, Stage::Init, Stage::Exit] {
             assert_eq!(Stage::from_number(stage.number()), Some(stage));
         }
         assert_eq!(Stage::from_number(0), None);

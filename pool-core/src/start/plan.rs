@@ -1,6 +1,6 @@
 //! What a crew of workers is to be like, and what a start method makes of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pool_affinity::Plan;
 
@@ -10,7 +10,7 @@ use crate::threads::ThreadCrew;
 use crate::{
     birth,
     error::Error,
-    life::{Bounds, WorkerLife},
+    life::{Bounds, Exits, WorkerLife},
     session::Session,
 };
 
@@ -33,6 +33,10 @@ pub(crate) struct CrewPlan {
     /// What every worker calls at its beginning, and what it keeps.
     pub(crate) life: WorkerLife,
     pub(crate) bounds: Bounds,
+    /// Whether workers live on from call to call.
+    pub(crate) keep_alive: bool,
+    /// Where workers' exit results go.
+    pub(crate) exits: Arc<Exits>,
 }
 
 impl CrewPlan {
@@ -99,6 +103,15 @@ impl Crew {
             }
             #[cfg(feature = "threads")]
             Self::Threads(crew) => crew.terminate(),
+        }
+    }
+
+    /// Waits until every worker that is at its exit has ended.
+    pub(crate) fn wait_for_leavers(&self) {
+        match self {
+            Self::Processes(session) => session.wait_for_leavers(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.wait_for_leavers(),
         }
     }
 

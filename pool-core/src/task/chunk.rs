@@ -29,6 +29,8 @@ pub(crate) struct ChunkRun<'d> {
     /// Why the run ended; the cause beside [`End::Failed`].
     pub(crate) end: End,
     pub(crate) failure: Option<FailureKind>,
+    /// How many items were begun.
+    pub(crate) tasks: u32,
 }
 
 /// Runs the chunk of `run` with the function at `function`.
@@ -54,6 +56,8 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     if run.what.limit > 0 {
         run.desk.stop_clock(); // of an item that failed
     }
+    let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
+    run.tasks = (results.done() + usize::from(failed)) as u32;
     results.finish(run.desk, run.claim);
     if run.what.manifest.is_some() || run.what.context_manifest.is_some() {
         run.desk.say_what_is_kept();

@@ -137,6 +137,11 @@ impl<F: Form> Results<F> {
         self.writer.push(output, &mut desk.encoder).map_err(unsendable)
     }
 
+    /// How many there are.
+    pub(super) fn done(&self) -> usize {
+        self.writer.count()
+    }
+
     /// The block is the parent's from the report on.
     pub(super) fn finish(self, desk: &mut Desk, claim: &Claim) {
         let bytes = self.writer.used_bytes().saturating_sub(head_len::<F::Output>(self.count));

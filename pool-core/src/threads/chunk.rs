@@ -44,10 +44,10 @@ impl<F: Form> Chunk<F> {
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let control = self.job.control.clone();
         let (worker, shared) = (host.id, shared::seen(given.shared.as_ref()));
-        if given.begins
-            && !control.is_cancelled()
+        let begins = given.begins && !control.is_cancelled();
+        if begins
             && host.is_to_begin()
-            && !self.job.begin(worker, || host.begin(shared))
+            && !self.job.begin(worker, || host.begin(given.shared.as_ref()))
         {
             return;
         }
@@ -65,6 +65,7 @@ impl<F: Form> Chunk<F> {
         };
         let (function, parcels) = (self.function, &mut self.parcels);
         let behind = self.first + parcels.len() as u64;
+        let mut tasks = 0;
         loop {
             let started = Instant::now();
             let first = behind - parcels.len() as u64;
@@ -87,11 +88,21 @@ impl<F: Form> Chunk<F> {
             let failure = outcome.err().map(|payload| (take_panic(payload).into(), worker));
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             let goes_on = failure.is_some() && parcels.len() > 0;
+            tasks += values.len() as u64 + u64::from(failure.is_some());
             self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
             if !goes_on {
-                return;
+                break;
             }
         }
+        // Before the chunk has ended, so that whoever sees that sees what the life has left behind; but an item's clock is stopped first.
+        let unclocked = (!self.begun).then_some(self);
+        if begins
+            && !control.is_foreign()
+            && let Err(failed) = host.ran(tasks)
+        {
+            control.fail(failed, worker);
+        }
+        drop(unclocked);
     }
 }
 

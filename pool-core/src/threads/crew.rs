@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -20,7 +20,7 @@ use pool_shm::ForkMark;
 use super::{host::Host, job::Control, lock};
 use crate::{
     error::{Error, OrResources},
-    life::become_daemon_thread,
+    life::{Exits, become_daemon_thread},
     start::CrewPlan,
     sys,
     worker::{end_quietly, in_task, learn_locations, take_panic},
@@ -36,12 +36,23 @@ thread_local! {
     static STARTS_FOR: Cell<u64> = const { Cell::new(0) };
 }
 
+/// How threads end: they go on; after what is in the channel, as workers that are told to leave; with no more of the
+/// user's code than drops.
+const GOES_ON: u8 = 0;
+const ORDERLY: u8 = 1;
+const KILLED: u8 = 2;
+
 /// See the module.
 pub(crate) struct ThreadCrew {
     errands: Mutex<Option<Sender<Errand>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     jobs: Mutex<Vec<Weak<Control>>>,
     number: usize,
+    /// How the threads end.
+    end: Arc<AtomicU8>,
+    exits: Arc<Exits>,
+    /// Whether a call leaves the threads to the next one.
+    keep_alive: bool,
     /// Rounds of a wait loop before a caller goes to sleep.
     pub(super) spin: u32,
     /// How long making a state may take.
@@ -96,6 +107,9 @@ impl ThreadCrew {
             threads: Mutex::new(Vec::new()),
             jobs: Mutex::new(Vec::new()),
             number,
+            end: Arc::new(AtomicU8::new(GOES_ON)),
+            exits: plan.exits.clone(),
+            keep_alive: plan.keep_alive,
             spin: sys::spin_rounds(plan.n_jobs),
             init_limit: plan.bounds.init,
             mark,
@@ -104,22 +118,23 @@ impl ThreadCrew {
         for id in 0..plan.n_jobs as u32 {
             let (receiver, mark, failed) = (receiver.clone(), crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
-            let daemon = plan.bounds.daemon;
-            let (plan, first, life) = (plan.id, plan.first.clone(), plan.life);
+            let (plan, end) = (plan.clone(), crew.end.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
                     CREW.set(number);
-                    if daemon {
+                    if plan.bounds.daemon {
                         become_daemon_thread();
                     }
-                    if let Err(error) = begin(cpus, &first, plan) {
+                    if let Err(error) = begin(cpus, &plan.first, plan.id) {
                         // Whoever starts the crew listens until every thread has got past here.
                         let _ = failed.send(error);
                         return;
                     }
                     drop(failed);
-                    work(&receiver, &mark, &mut Host::new(id, &life));
+                    let mut host = Host::new(id, &plan);
+                    work(&receiver, &mark, &mut host);
+                    host.leave(end.load(Ordering::SeqCst) == ORDERLY);
                 })
                 .or_resources("starting a worker thread");
             match thread {
@@ -178,7 +193,42 @@ impl ThreadCrew {
                 job.wait_for_end();
             }
         }
+        self.end_orderly();
         self.join();
+    }
+
+    /// Lets the threads end after what is in the channel.
+    fn end_orderly(&self) {
+        let _ = self.end.compare_exchange(GOES_ON, ORDERLY, Ordering::SeqCst, Ordering::SeqCst);
+        lock(&self.errands).take();
+    }
+
+    /// A call is over. Where each has a crew of its own, that one ends with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WorkerExitFailed`].
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        if self.keep_alive || self.is_foreign() {
+            return Ok(());
+        }
+        self.end_orderly();
+        self.join();
+        self.exits.take_failure()
+    }
+
+    /// As [`ThreadCrew::finish`], without waiting.
+    pub(crate) fn let_go(&self) {
+        if !self.keep_alive && !self.is_foreign() {
+            self.end_orderly();
+        }
+    }
+
+    /// Waits for threads that were told to end.
+    pub(crate) fn wait_for_leavers(&self) {
+        if !self.is_foreign() && self.end.load(Ordering::SeqCst) != GOES_ON {
+            self.join();
+        }
     }
 
     /// Tells running items, ends all calls, and joins the threads.
@@ -186,6 +236,7 @@ impl ThreadCrew {
         if self.is_foreign() {
             return;
         }
+        self.end.store(KILLED, Ordering::SeqCst);
         self.jobs().iter().for_each(|job| job.terminate());
         self.join();
     }
@@ -211,7 +262,11 @@ impl Drop for ThreadCrew {
             mem::forget(mem::take(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner)));
             return;
         }
-        self.terminate();
+        if self.end.load(Ordering::SeqCst) == GOES_ON {
+            self.terminate();
+        } else {
+            self.join();
+        }
     }
 }
 

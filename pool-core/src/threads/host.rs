@@ -1,13 +1,22 @@
 //! What a thread of a crew has of its own: its id, and what the user keeps in it.
+//!
+//! A life is not a thread here: where one ends after so many tasks, the next one begins in the same thread.
 
 use std::{
     any::Any,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
+
+use pool_ipc::{Encoder, WireFault};
 
 use super::drop_quietly;
 use crate::{
-    life::{Around, Init, State, WorkerLife},
+    error::Cause,
+    life::{Around, ExitResult, Exits, State, WorkerLife},
+    shared::{SharedValue, Stage, seen},
+    start::CrewPlan,
     task::FailureKind,
     worker::{in_task, take_panic},
 };
@@ -15,42 +24,121 @@ use crate::{
 /// See the module.
 pub(crate) struct Host {
     pub(crate) id: u32,
-    init: Option<Init>,
-    /// Made by the first chunk that needs it.
-    state: Option<State>,
-    /// What stands for the state of a worker without one.
-    nothing: (),
+    life: WorkerLife,
+    exits: Arc<Exits>,
+    /// Called at the beginning of every life but the first, which begins with the thread.
+    first: Vec<fn()>,
+    /// Tasks that this life has run.
+    tasks: u64,
+    /// What the pool shared when this life began; gone while there is none.
+    began: Option<Option<SharedValue>>,
+    again: bool,
+    state: State,
 }
 
+/// What keeps a life from its beginning or its end, and which.
+pub(super) type Failed = (Stage, FailureKind);
+
 impl Host {
-    pub(super) fn new(id: u32, life: &WorkerLife) -> Self {
-        Self { id, init: life.init, state: None, nothing: () }
+    pub(super) fn new(id: u32, plan: &CrewPlan) -> Self {
+        Self {
+            id,
+            life: plan.life,
+            exits: plan.exits.clone(),
+            first: plan.first.clone(),
+            tasks: 0,
+            began: None,
+            again: false,
+            state: Box::new(()),
+        }
     }
 
-    /// Whether there is a state to be made.
+    /// Whether no life goes on.
     pub(super) fn is_to_begin(&self) -> bool {
-        self.init.is_some() && self.state.is_none()
+        self.began.is_none()
     }
 
-    /// Makes the state if there is none yet.
-    pub(crate) fn begin(&mut self, shared: &(dyn Any + Send + Sync)) -> Result<(), FailureKind> {
-        let (Some(init), None) = (self.init, &self.state) else { return Ok(()) };
-        let around = Around { worker: self.id, shared };
-        let made = in_task(|| catch_unwind(AssertUnwindSafe(|| init.call(around))));
-        self.state = Some(made.map_err(take_panic)?);
+    /// Begins a life, unless one goes on.
+    pub(crate) fn begin(&mut self, shared: Option<&SharedValue>) -> Result<(), Failed> {
+        if self.began.is_some() {
+            return Ok(());
+        }
+        let run = |act: &mut dyn FnMut()| {
+            in_task(|| catch_unwind(AssertUnwindSafe(act))).map_err(take_panic)
+        };
+        if mem::take(&mut self.again) {
+            let called = run(&mut || self.first.iter().for_each(|function| function()));
+            called.map_err(|kind| (Stage::AtWorkerStart, kind))?;
+        }
+        if let Some(init) = self.life.init {
+            let around = Around { worker: self.id, shared: seen(shared) };
+            let made = run(&mut || self.state = init.call(around));
+            made.map_err(|kind| (Stage::Init, kind))?;
+        }
+        // Only the exit asks for it once more.
+        self.began = Some(self.life.exit.and(shared.cloned()));
         Ok(())
     }
 
+    /// What tasks see as their worker's state.
     pub(crate) fn state(&mut self) -> &mut dyn Any {
-        match &mut self.state {
-            Some(state) => &mut **state,
-            None => &mut self.nothing,
+        &mut *self.state
+    }
+
+    /// Counts tasks; ends this life if those were its last.
+    pub(super) fn ran(&mut self, tasks: u64) -> Result<(), Failed> {
+        self.tasks += tasks;
+        match self.life.span {
+            Some(span) if self.tasks >= span.get() => self.end(),
+            _ => Ok(()),
         }
     }
-}
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        drop_quietly(self.state.take());
+    /// As [`Host::ran`], where no call waits for what comes of it.
+    pub(crate) fn ran_for_nobody(&mut self, tasks: u64) {
+        if let Err((_, kind)) = self.ran(tasks) {
+            self.exits.fail(self.id, Cause::from(kind));
+        }
+    }
+
+    /// Ends the life of a worker that had tasks.
+    fn end(&mut self) -> Result<(), Failed> {
+        let Some(shared) = self.began.take() else { return Ok(()) };
+        (self.tasks, self.again) = (0, true);
+        let around = Around { worker: self.id, shared: seen(shared.as_ref()) };
+        let (mut state, mut encoder) =
+            (mem::replace(&mut self.state, Box::new(())), Encoder::new());
+        let ended = in_task(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let result =
+                    self.life.exit.map(|exit| exit.call(around, &mut *state, &mut encoder));
+                drop(state);
+                result
+            }))
+        });
+        let failed = |kind| Err((Stage::Exit, kind));
+        match ended {
+            Ok(None) => Ok(()),
+            Ok(Some(Ok(bytes))) => {
+                let held = encoder.take_segments();
+                let segments = held.iter().map(|segment| segment.id()).collect();
+                self.exits.add(ExitResult { worker: self.id, bytes, segments, held });
+                Ok(())
+            }
+            Ok(Some(Err(WireFault::Segment(fault)))) => failed(FailureKind::Handle { fault }),
+            Ok(Some(Err(_))) => failed(FailureKind::BadResult),
+            Err(panic) => failed(take_panic(panic)),
+        }
+    }
+
+    /// The thread ends: `orderly`, or with nothing more of the user's than drops.
+    pub(super) fn leave(mut self, orderly: bool) {
+        if orderly {
+            if let Err((_, kind)) = self.end() {
+                self.exits.fail(self.id, Cause::from(kind));
+            }
+        } else {
+            drop_quietly(self.state);
+        }
     }
 }

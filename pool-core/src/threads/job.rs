@@ -19,16 +19,16 @@ use super::{
     clocks::{Clocks, InHand},
     crew::{Errand, ThreadCrew},
     drop_quietly,
-    host::Host,
+    host::{Failed, Host},
     lock,
 };
 use crate::{
     cancel::{Bell, CancelToken},
     error::{Cause, Error},
     session::Want,
-    shared::SharedValue,
+    shared::{SharedValue, Stage},
     sys,
-    task::{FailureKind, Form},
+    task::Form,
 };
 
 /// Results of consecutive items of a chunk, up to a failure.
@@ -98,8 +98,8 @@ struct Flow {
     /// How many have to arrive before the caller is woken; without a value it does not sleep.
     wanted: Option<usize>,
     terminated: bool,
-    /// What kept a worker from its first chunk, and with that ended the job.
-    failed: Option<(Cause, u32)>,
+    /// What kept a worker from its first chunk or from its end, and with that ended the job.
+    failed: Option<(Stage, Cause, u32)>,
     over: bool,
 }
 
@@ -154,9 +154,9 @@ impl Control {
         self.wake();
     }
 
-    /// As [`Control::terminate`], since `worker` could not begin its life.
-    pub(super) fn fail(&self, cause: Cause, worker: u32) {
-        lock(&self.flow).failed.get_or_insert((cause, worker));
+    /// As [`Control::terminate`], since `worker` could not begin or end its life.
+    pub(super) fn fail(&self, (stage, kind): Failed, worker: u32) {
+        lock(&self.flow).failed.get_or_insert((stage, kind.into(), worker));
         self.terminate();
     }
 
@@ -276,11 +276,7 @@ impl<F: Form> ThreadJob<F> {
     }
 
     /// Makes the worker's state, if it has none and it is wanted, by `begin`. `false`: there is none, and the job has failed.
-    pub(super) fn begin(
-        &self,
-        worker: u32,
-        begin: impl FnOnce() -> Result<(), FailureKind>,
-    ) -> bool {
+    pub(super) fn begin(&self, worker: u32, begin: impl FnOnce() -> Result<(), Failed>) -> bool {
         let control = &*self.control;
         if let Some(limit) = control.init_limit {
             lock(&control.flow).clocks.start(InHand::State(worker), worker, limit);
@@ -292,7 +288,7 @@ impl<F: Form> ThreadJob<F> {
         if control.init_limit.is_some() {
             lock(&control.flow).clocks.stop(InHand::State(worker));
         }
-        begun.map_err(|kind| control.fail(kind.into(), worker)).is_ok()
+        begun.map_err(|failed| control.fail(failed, worker)).is_ok()
     }
 
     /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
@@ -306,7 +302,7 @@ impl<F: Form> ThreadJob<F> {
                 (InHand::Item(index), Some(limit), _) => (index, limit),
                 (InHand::State(_), _, Some(limit)) => {
                     // As in `Control::fail`, with the lock in hand.
-                    flow.failed.get_or_insert((Cause::Timeout { limit }, worker));
+                    flow.failed.get_or_insert((Stage::Init, Cause::Timeout { limit }, worker));
                     flow.terminated = true;
                     control.cancelled.store(true, Ordering::Relaxed);
                     continue;
@@ -391,7 +387,7 @@ impl<F: Form> ThreadJob<F> {
         flow.wanted = None;
         if flow.terminated {
             return Err(match flow.failed.clone() {
-                Some((cause, worker)) => Error::WorkerInitFailed { worker, cause },
+                Some((stage, cause, worker)) => stage.error(worker, cause),
                 None => Error::Terminated,
             });
         }

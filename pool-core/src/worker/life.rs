@@ -20,8 +20,8 @@ use pool_shm::{ForkMark, Segment};
 
 use super::{
     awakening::awake,
-    memory::{limit_memory, private_in_use},
-    panic::{in_task, learn_locations, take_panic},
+    living::{Living, Unborn},
+    panic::learn_locations,
     papers::{WorkerFds, WorkerPapers},
     segments::Keeper,
 };
@@ -29,8 +29,8 @@ use crate::{
     birth,
     broker::{self, BrokerLink},
     error::ExitStatus,
-    life::{Around, Bounds, Init, become_daemon, nanos},
-    shared::{Fault, Stage, StartFailure, seen_for_life},
+    life::become_daemon,
+    shared::{StartFailure, seen_for_life},
     sys,
     task::{Call, ChunkRun, Desk, Failure, FailureKind},
 };
@@ -93,12 +93,7 @@ fn exit(code: i32) -> ! {
 
 struct Worker {
     desk: Desk,
-    /// What is to be done before the first chunk, until then.
-    beginning: Option<Beginning>,
-    zygote: Pid,
-    /// Bytes of memory in use beyond which this worker leaves, and whether it has come to that.
-    most_memory: Option<u64>,
-    too_large: bool,
+    living: Living,
     bell: std::os::fd::OwnedFd,
     spin: u32,
     /// Where the items of the last chunk lay: often the next ones lie there too.
@@ -107,24 +102,6 @@ struct Worker {
     resolved: Option<(Call, (crate::task::RunChunk, *const ()))>,
     /// When the last chunk ended, if the worker has not waited since.
     clock: Option<Instant>,
-}
-
-/// What a worker does when it has claimed its first chunk.
-struct Beginning {
-    init: Option<Init>,
-    /// How many nanoseconds that may take.
-    limit: Option<u64>,
-    /// Bytes of memory that it may take from then on.
-    memory: Option<u64>,
-}
-
-impl Beginning {
-    /// `None`: nothing at all.
-    fn new(papers: &WorkerPapers) -> Option<Self> {
-        let (init, Bounds { memory, init: limit, .. }) = (papers.life.init(), papers.bounds);
-        let some = init.is_some() || memory.is_some();
-        some.then(|| Self { init, limit: limit.map(nanos), memory })
-    }
 }
 
 impl Worker {
@@ -162,10 +139,7 @@ impl Worker {
         std::mem::forget(items);
         Some(Self {
             desk: Desk::new(claimer, arena, base, mark, shared, keeper, door),
-            beginning: Beginning::new(papers),
-            most_memory: papers.bounds.resident,
-            too_large: false,
-            zygote: Pid::from_raw(papers.zygote),
+            living: Living::new(papers),
             bell: fds.bell,
             spin: papers.spin,
             likely_items: base.0,
@@ -180,7 +154,7 @@ impl Worker {
                 self.let_go();
                 continue;
             }
-            if self.too_large || self.desk.claimer.asked_to_leave() {
+            if self.living.is_over() || self.desk.claimer.asked_to_leave() {
                 self.leave();
             }
             let claim = self.desk.claimer.claim().or_else(|| self.wait());
@@ -201,8 +175,15 @@ impl Worker {
     }
 
     fn run(&mut self, claim: Claim) {
-        if self.beginning.is_some() && !self.desk.claimer.is_cancelled(&claim) {
-            self.begin();
+        if self.living.is_new()
+            && !self.desk.claimer.is_cancelled(&claim)
+            && let Err(unborn) = self.living.begin(&mut self.desk)
+        {
+            flush();
+            exit(match unborn {
+                Unborn::NoState => DISORDER,
+                Unborn::Unlimited => UNLIMITED,
+            });
         }
         let what = self.desk.claimer.description(&claim);
         self.likely_items = self.desk.items.0.wrapping_add(what.items as usize);
@@ -221,6 +202,7 @@ impl Worker {
             what,
             end: End::Failed,
             failure: Some(FailureKind::Undecodable),
+            tasks: 0,
         };
         if let Some(target) = target {
             self.resolved = Some((call, target));
@@ -229,55 +211,9 @@ impl Worker {
             // the record runs; the parent published a batch of that form's items.
             unsafe { (target.0)(target.1, &mut run) };
         }
-        let (end, failure) = (run.end, run.failure);
-        if let Some(most) = self.most_memory {
-            self.too_large |= private_in_use().is_some_and(|bytes| bytes > most);
-        }
+        let (end, failure, tasks) = (run.end, run.failure, run.tasks);
+        self.living.ran(tasks, &self.desk);
         self.report(claim, end, failure, what.timed);
-    }
-
-    /// Makes the state, then limits the memory; a worker that cannot have that leaves without a word about the chunk that it
-    /// has claimed.
-    #[cold]
-    fn begin(&mut self) {
-        let Some(beginning) = self.beginning.take() else { return };
-        self.desk.claimer.set_stage(Stage::Init.number());
-        if let Some(init) = beginning.init {
-            self.make_state(init, beginning.limit);
-        }
-        let claimer = &self.desk.claimer;
-        if let Some(bytes) = beginning.memory
-            && limit_memory(bytes, claimer.board(), claimer.place()).is_err()
-        {
-            exit(UNLIMITED);
-        }
-        claimer.set_stage(0);
-    }
-
-    fn make_state(&mut self, init: Init, limit: Option<u64>) {
-        let desk = &mut self.desk;
-        if let Some(limit) = limit {
-            desk.start_clock(limit);
-        }
-        let around = Around { worker: desk.claimer.place(), shared: desk.shared };
-        let made = in_task(|| catch_unwind(AssertUnwindSafe(|| init.call(around))));
-        if desk.mark.get() == 0 {
-            end_quietly(); // it has forked and come back in the child, too
-        }
-        desk.stop_clock();
-        match made {
-            Ok(state) => desk.state = state,
-            Err(panic) => {
-                let fault = Fault::Task(take_panic(panic));
-                StartFailure { stage: Stage::Init, fault }.leave_in(desk.arena.mapping());
-                flush();
-                exit(DISORDER)
-            }
-        }
-        // As when it was born: the user's code may have changed credentials.
-        if !birth::arm_parent_death(self.zygote) {
-            end_quietly();
-        }
     }
 
     fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {
@@ -336,6 +272,7 @@ impl Worker {
     }
 
     fn leave(&mut self) -> ! {
+        self.living.end(&mut self.desk);
         flush();
         exit(0)
     }

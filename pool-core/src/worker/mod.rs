@@ -2,6 +2,7 @@
 
 mod awakening;
 mod life;
+mod living;
 mod memory;
 mod panic;
 mod papers;

@@ -72,6 +72,16 @@ impl Arena {
         Ok(block)
     }
 
+    /// As [`alloc`](Self::alloc), but raises the limit if need be: for the last block of an owner that is about to end.
+    ///
+    /// # Errors
+    ///
+    /// [`ArenaFull`] when the address space has no room for it.
+    pub fn alloc_last(&mut self, len: u64) -> Result<Block, ArenaFull> {
+        self.books.raise_limit(len);
+        self.alloc(len)
+    }
+
     /// Frees a block of this arena that nobody uses any more. Freeing anything else is a debug assertion, and nothing
     /// otherwise.
     #[inline]

@@ -67,6 +67,12 @@ impl Books {
         self.limit
     }
 
+    /// Lets a block of `len` bytes in, as far as the space has one.
+    pub(super) fn raise_limit(&mut self, len: u64) {
+        let len = len.max(1).min(self.space.largest()).next_multiple_of(self.page);
+        self.limit = self.limit.max((self.live + len).min(self.space.largest()));
+    }
+
     /// Bytes of pages with live blocks.
     pub(super) fn used(&self) -> u64 {
         self.live

@@ -99,7 +99,11 @@ pub(super) struct Row {
     pub(super) clock: AtomicU64,
     /// How long that item may take.
     pub(super) limit: AtomicU64,
-    pub(super) _clock_rest: [AtomicU64; 6],
+    /// Written by the claimer: its last words lie there in its arena, so many bytes, and behind them so many identities of segments.
+    pub(super) last_words: AtomicU64,
+    pub(super) last_words_len: AtomicU64,
+    pub(super) last_words_segments: AtomicU64,
+    pub(super) _clock_rest: [AtomicU64; 3],
     /// Written by the publisher.
     pub(super) orders: Line<Orders>,
 }

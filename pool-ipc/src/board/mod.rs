@@ -6,10 +6,12 @@
 //! (see `word.rs`), so whoever dies holds nothing that another needs.
 //!
 //! `publisher.rs` and `claimer.rs` are the two sides, `sleep.rs` how each waits for the other, `tidy.rs` how a claimer learns that
-//! what it keeps is not needed any more, `clock.rs` how items that take too long are ended.
+//! what it keeps is not needed any more, `clock.rs` how items that take too long are ended, `last_words.rs` what a claimer leaves
+//! behind when it ends.
 
 mod claimer;
 mod clock;
+mod last_words;
 mod layout;
 #[cfg(loom)]
 mod model;
@@ -23,6 +25,7 @@ mod word;
 #[cfg(loom)]
 pub use crate::primitive::modelled::SeqCstAs;
 pub use claimer::{Claim, Claimer};
+pub use last_words::LastWords;
 pub use layout::{MAX_PLACES, Shape};
 pub use publisher::{Finished, SlotState};
 pub use sleep::Appetite;

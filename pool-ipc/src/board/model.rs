@@ -50,6 +50,9 @@ fn row() -> Row {
         _rest: std::array::from_fn(|_| zero()),
         clock: zero(),
         limit: zero(),
+        last_words: zero(),
+        last_words_len: zero(),
+        last_words_segments: zero(),
         _clock_rest: std::array::from_fn(|_| zero()),
         orders: Line(Orders { bell: AtomicU32::new(0), leave: AtomicU32::new(0) }),
     }

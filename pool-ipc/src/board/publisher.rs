@@ -181,6 +181,14 @@ impl Board {
         self.rows[place].orders.0.leave.store(incarnation, SeqCst);
     }
 
+    /// Whether the claimer at `place` was asked to end.
+    #[must_use]
+    pub fn leaves(&self, place: usize) -> bool {
+        let row = &self.rows[place];
+        let asked = row.orders.0.leave.load(SeqCst);
+        asked != 0 && asked == row.incarnation.load(Acquire)
+    }
+
     /// The process id and incarnation that the claimer at `place` wrote when it was born.
     #[must_use]
     pub fn occupant(&self, place: usize) -> (u32, u32) {

@@ -14,13 +14,24 @@ use crate::AlignedBytes;
 ///
 /// What the type's own serialization reports.
 pub fn to_bytes<T: Wire>(value: &T) -> Result<AlignedBytes, WireFault> {
-    let mut encoder = Encoder::new();
-    let len = encoder.measure(value, 0)?;
-    let mut bytes = AlignedBytes::new();
-    bytes.resize(len);
-    // SAFETY: the buffer is ours, aligned, and `len` bytes long.
-    unsafe { encoder.encode_at(value, bytes.as_mut_ptr(), len, 0)? };
-    Ok(bytes)
+    Encoder::new().to_bytes(value)
+}
+
+impl Encoder {
+    /// As [`to_bytes`], with the table of segments that its handles need: a decoder that is given that one makes the value
+    /// as long as the segments are kept.
+    ///
+    /// # Errors
+    ///
+    /// What the type's own serialization reports.
+    pub fn to_bytes<T: Wire>(&mut self, value: &T) -> Result<AlignedBytes, WireFault> {
+        let len = self.measure(value, 0)?;
+        let mut bytes = AlignedBytes::new();
+        bytes.resize(len);
+        // SAFETY: the buffer is ours, aligned, and `len` bytes long.
+        unsafe { self.encode_at(value, bytes.as_mut_ptr(), len, 0)? };
+        Ok(bytes)
+    }
 }
 
 /// Checks `bytes` and makes the value.

@@ -32,6 +32,7 @@ mod threads;
 mod timeouts;
 mod values;
 mod volumes;
+mod worker_exit;
 mod worker_state;
 
 pub(crate) use arena::{LITTLE_SPACE, in_little_space};
@@ -72,6 +73,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         bounds::CASES,
         arena::CASES,
         worker_state::CASES,
+        worker_exit::CASES,
         volumes::CASES,
         threads::CASES,
     ];

@@ -295,7 +295,7 @@ fn out_of_order(method: StartMethod) -> Outcome {
     // Where the types are the same, only `build` can see it.
     let pool = builder(method, 2).worker_init(|_| ()).shared(7u64).build();
     let refused = pool.expect_err("the hook takes ()").to_string();
-    assert!(refused.contains("worker_init takes a worker that shares `()`"), "{refused}");
+    assert!(refused.contains("takes a worker that shares `()`"), "{refused}");
     let pool = builder(method, 2).worker_init(|_| ()).build()?;
     assert!(matches!(pool.with_shared(7u64), Err(Error::InvalidInput(_))));
     Ok(())

@@ -1,0 +1,264 @@
+//! The ends of workers: how far they had come, what they leave behind, who is told, and who comes after them.
+//!
+//! Invariant: the row and the arena of a worker are looked at here when it is dead and was reaped, and what is found there is
+//! checked against the arena's bounds.
+
+use std::sync::Arc;
+
+use pool_ipc::{
+    AlignedBytes, SegmentId,
+    board::{LastWords, SlotState},
+};
+
+use super::{
+    end::ANYTHING,
+    hub::{Fatal, Hub, Inbox, Session, State},
+};
+use crate::{
+    engine::JobId,
+    error::ExitStatus,
+    life::ExitResult,
+    shared::{Fault, Stage, StartFailure},
+    task::FailureKind,
+    worker::stillbirth,
+};
+
+/// Bytes that the account of a failure may take.
+const LARGEST_FAILURE: u64 = 1 << 20;
+/// Handles that an exit result may have in different segments.
+const MOST_SEGMENTS: u64 = 1 << 20;
+
+/// How far a dead worker had come.
+enum Departure {
+    /// Not as far as the board.
+    NeverCame,
+    /// It could take chunks.
+    Lived,
+    /// It could not, since it failed before.
+    DidNotComeUp(StartFailure),
+    ExitFailed(StartFailure),
+    Left(ExitResult),
+}
+
+impl Session {
+    /// Clears up behind a worker whose chunks have been told of; `served`: jobs of which it had a chunk.
+    pub(super) fn bury(
+        &self,
+        hub: &mut Hub,
+        incarnation: u32,
+        raw: i32,
+        segments: bool,
+        served: &[JobId],
+    ) {
+        let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
+        let departure = self.departure(hub, incarnation, raw);
+        let arena = hub.arenas.remove(&incarnation);
+        if segments && let Some(arena) = arena {
+            arena.disown_at_end(Arc::clone(&self.broker));
+        }
+        let unready = matches!(departure, Departure::NeverCame | Departure::DidNotComeUp(_));
+        hub.engine.vacate(incarnation, !unready);
+        match departure {
+            Departure::DidNotComeUp(failure) => {
+                let fatal = Fatal::Start(failure, worker);
+                return self.did_not_come_up(hub, incarnation, &fatal, served);
+            }
+            Departure::Left(result) if incarnation >= hub.exits_from => self.exits.add(result),
+            Departure::ExitFailed(failure) => self.exit_failed(hub, incarnation, worker, failure),
+            Departure::NeverCame | Departure::Lived | Departure::Left(_) => {}
+        }
+        if hub.state.staffs() && hub.engine.is_barren() {
+            let how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
+            self.fail_all(hub, &how, |_| true);
+        } else {
+            self.refill(hub);
+        }
+    }
+
+    /// Fills vacant places, if somebody has work for them or workers live on.
+    fn refill(&self, hub: &mut Hub) {
+        let wanted = || hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
+        if hub.state.staffs() && (self.keep_alive || wanted()) {
+            self.staff(hub);
+        }
+    }
+
+    fn departure(&self, hub: &mut Hub, incarnation: u32, raw: i32) -> Departure {
+        let place = hub.engine.place_of(incarnation);
+        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        let condemned = hub.condemned.extract_if(.., |condemned| *condemned == incarnation).count();
+        let Some(place) = place else { return Departure::NeverCame };
+        match self.board.stage(place) {
+            Stage::LEFT_RESULT => match self.exit_result(hub, incarnation, place) {
+                Some(result) => Departure::Left(result),
+                None => Departure::ExitFailed(exit_failure(FailureKind::BadResult)),
+            },
+            Stage::LEFT_FAILURE => {
+                let kind = self.exit_failure_of(hub, incarnation, place);
+                Departure::ExitFailed(exit_failure(kind.unwrap_or(FailureKind::BadResult)))
+            }
+            number => match Stage::from_number(number) {
+                None => Departure::Lived,
+                Some(Stage::Exit) => Departure::ExitFailed(StartFailure::ended(Stage::Exit, raw)),
+                Some(stage) => {
+                    if let (Stage::Init, 1.., Some(limit)) = (stage, condemned, self.bounds.init) {
+                        let fault = Fault::timed_out(limit);
+                        return Departure::DidNotComeUp(StartFailure { stage, fault });
+                    }
+                    let left = hub.arenas.get(&incarnation);
+                    let left = left.and_then(|arena| StartFailure::find(arena));
+                    Departure::DidNotComeUp(left.unwrap_or(StartFailure::ended(stage, raw)))
+                }
+            },
+        }
+    }
+
+    fn exit_result(&self, hub: &Hub, incarnation: u32, place: usize) -> Option<ExitResult> {
+        let words = self.board.last_words(place);
+        if words.segments > MOST_SEGMENTS {
+            return None;
+        }
+        let bytes = copy(hub, incarnation, words.offset, words.len, self.items_limit)?;
+        let (at, len) = (words.offset + words.len.next_multiple_of(16), 16 * words.segments);
+        let ids = copy(hub, incarnation, at, len, len)?;
+        let id = |bytes: &[u8; 16]| SegmentId(u128::from_ne_bytes(*bytes));
+        let segments = ids.as_chunks().0.iter().map(id).collect();
+        Some(ExitResult::fetch(place as u32, bytes, segments, &**self.broker))
+    }
+
+    fn exit_failure_of(&self, hub: &Hub, incarnation: u32, place: usize) -> Option<FailureKind> {
+        let LastWords { offset, len, .. } = self.board.last_words(place);
+        let bytes = copy(hub, incarnation, offset, len, LARGEST_FAILURE)?;
+        pool_ipc::from_bytes(&bytes).ok()
+    }
+
+    /// A worker could not come up, and another one would not either: calls that it was started for end, and those of which
+    /// it had a chunk.
+    pub(super) fn did_not_come_up(
+        &self,
+        hub: &mut Hub,
+        incarnation: u32,
+        fatal: &Fatal,
+        served: &[JobId],
+    ) {
+        for job in served {
+            if let Some(inbox) = hub.inboxes.get_mut(*job) {
+                inbox.fatal.get_or_insert_with(|| fatal.clone());
+            }
+        }
+        self.fail_all(hub, fatal, |inbox| inbox.first_incarnation <= incarnation);
+        // Calls that began since then try again.
+        if hub.state.staffs() && hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
+            self.staff(hub);
+        }
+    }
+
+    /// The calls under way are told, unless it is a worker of calls that are over; otherwise whoever stops the pool is.
+    fn exit_failed(&self, hub: &mut Hub, incarnation: u32, worker: u32, failure: StartFailure) {
+        // Futures have their results or will have them.
+        let told = |inbox: &Inbox| inbox.fatal.is_none() && !inbox.shared;
+        let anybody = hub.inboxes.iter().any(|(_, inbox)| told(inbox));
+        if anybody && incarnation >= hub.exits_from {
+            self.fail_all(hub, &Fatal::Start(failure, worker), told);
+        } else {
+            self.exits.fail(worker, failure.fault.into_cause());
+        }
+    }
+
+    /// From now on chunks go to workers that are started later; the present ones leave.
+    pub(super) fn renew_workers(&self, hub: &mut Hub) {
+        hub.used = false;
+        hub.engine.retire_all();
+        self.ask_all_to_leave(hub);
+    }
+
+    /// As [`Session::renew_workers`], unless no job has used the present ones.
+    pub(crate) fn renew_used_workers(&self) {
+        let mut hub = self.lock();
+        if hub.used {
+            self.renew_workers(&mut hub);
+        }
+    }
+
+    pub(super) fn ask_all_to_leave(&self, hub: &mut Hub) {
+        for (place, incarnation, _) in hub.engine.workers() {
+            self.board.ask_to_leave(place, incarnation);
+        }
+        self.board.wake(usize::MAX);
+    }
+
+    /// Whether workers end with a call and leave something behind.
+    #[inline]
+    pub(crate) fn ends_with_call(&self) -> bool {
+        !self.keep_alive && self.waits_for_exits
+    }
+
+    /// All items of the job are told of: waits for what its workers leave behind, if this is the only call.
+    pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Fatal> {
+        let mut hub = self.lock();
+        let alone = hub.inboxes.iter().all(|(other, _)| other == job);
+        if !alone || !hub.state.staffs() {
+            return Ok(());
+        }
+        if let Some(inbox) = hub.inboxes.get_mut(job) {
+            inbox.over = true;
+        }
+        self.renew_workers(&mut hub);
+        let newer = hub.engine.next_incarnation();
+        drop(hub);
+        let mut ended = Ok(());
+        self.drive_until(ANYTHING, |hub| {
+            let fatal = hub.inboxes.get(job).and_then(|inbox| inbox.fatal.clone());
+            let exit_failed = matches!(&fatal, Some(Fatal::Start(f, _)) if f.stage == Stage::Exit);
+            let goes_on = fatal.is_none() || exit_failed;
+            ended = fatal.map_or(Ok(()), Err);
+            !goes_on || hub.engine.workers().all(|(_, incarnation, _)| incarnation >= newer)
+        });
+        ended
+    }
+
+    /// Waits until the workers that are at their exit have ended.
+    pub(crate) fn wait_for_leavers(&self) {
+        if !self.is_foreign() {
+            self.drive_until(ANYTHING, |hub| {
+                hub.state == State::Broken || !self.anybody_leaves(hub)
+            });
+        }
+    }
+
+    /// Whether a worker is at its exit, or was asked to leave and runs no task.
+    fn anybody_leaves(&self, hub: &Hub) -> bool {
+        let busy: Vec<u32> = hub
+            .engine
+            .published()
+            .filter_map(|(slot, _)| match self.board.slot_state(slot) {
+                SlotState::Claimed(owner) => Some(owner),
+                _ => None,
+            })
+            .collect();
+        hub.engine.workers().any(|(place, incarnation, _)| {
+            let there = self.board.occupant(place).1 == incarnation;
+            let leaves = match self.board.stage(place) {
+                0 => self.board.leaves(place) && !busy.contains(&incarnation),
+                stage => stage >= Stage::Exit.number(),
+            };
+            there && leaves
+        })
+    }
+}
+
+fn exit_failure(kind: FailureKind) -> StartFailure {
+    StartFailure { stage: Stage::Exit, fault: Fault::Task(kind) }
+}
+
+/// A private copy of what lies in a dead worker's arena, if it does.
+fn copy(hub: &Hub, incarnation: u32, offset: u64, len: u64, most: u64) -> Option<AlignedBytes> {
+    let arena = hub.arenas.get(&incarnation)?;
+    if len > most || offset.checked_add(len)? > arena.len() as u64 {
+        return None;
+    }
+    let mut bytes = AlignedBytes::new();
+    // SAFETY: within the mapping (checked), which is held by `arena`.
+    unsafe { bytes.copy_from(arena.as_ptr().add(offset as usize), len as usize, 0) };
+    Some(bytes)
+}
