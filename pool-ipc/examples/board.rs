@@ -99,7 +99,7 @@ fn work(ground: &Ground) {
             divisors.push(&found, &mut encoder).expect("a page is room enough");
             me.set_progress(&claim, Progress { finished: item - start + 1, begun: false });
         }
-        if me.report(claim, End::Complete, 0, (0, 0)) {
+        if me.report(claim, End::Complete, 0, (0, 0)) == Some(true) {
             ground.bell().fetch_add(1, Ordering::SeqCst);
             futex::wake(ground.bell(), 1);
         }

@@ -213,3 +213,28 @@ fn nothing_can_be_taken_back_twice() {
     assert_eq!(claim(&mut Claimer::new(board.clone(), 0, 1, 0)), Some(0));
     assert!(!board.take_back(0));
 }
+
+/// Who has a chunk in hand that is seized gets no further; nobody else's is.
+#[test]
+fn a_seized_chunk_is_not_finished() {
+    let board = board(1, 1);
+    let mut claimer = Claimer::new(board.clone(), 0, 4, 0);
+    assert!(!board.seize(0, 4), "there is none");
+    board.publish(0, &Description::default());
+    let claimed = claimer.claim().unwrap();
+    assert!(!board.seize(0, 3));
+    assert!(board.seize(0, 4) && board.seize(0, 4));
+    assert_eq!(board.slot_state(0), SlotState::Claimed(4));
+    assert_eq!(claimer.report(claimed, End::Complete, 0, (0, 0)), None);
+    assert_eq!(claim(&mut claimer), None);
+    // Salvaged as that of the dead.
+    board.release(0);
+    board.publish(0, &Description::default());
+    assert_eq!(claim(&mut claimer), Some(0));
+    assert!(!board.seize(0, 4), "it is done");
+    // For the result in hand.
+    board.release(0);
+    board.publish(0, &for_audience(Some(0), 4));
+    assert!(board.seize(0, 4) && !board.take_back(0));
+    assert_eq!(claimer.search().map(|claim| claim.slot()), None);
+}

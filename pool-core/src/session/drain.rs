@@ -52,7 +52,10 @@ impl Session {
                 SlotState::Claimed(owner) => Some(owner),
                 _ => chunk.in_hand,
             };
-            if let Some(incarnation) = owner {
+            // What is seized it cannot end, so the signal does not find it at a chunk of another job.
+            if let Some(incarnation) = owner
+                && self.board.seize(slot, incarnation)
+            {
                 // A zygote that is gone has no workers.
                 let _ = self.link.kill(incarnation);
             }

@@ -234,8 +234,10 @@ impl Worker {
         } else {
             self.clock = None;
         }
-        if self.desk.claimer.report(claim, end, nanos, at) {
-            self.wake_parent();
+        match self.desk.claimer.report(claim, end, nanos, at) {
+            Some(true) => self.wake_parent(),
+            Some(false) => {}
+            None => end_quietly(),
         }
     }
 

@@ -16,6 +16,9 @@ use crate::sys;
 /// An alarm that comes so late that this process was stopped, and probably all of the pool with it (Ctrl-Z).
 const STOPPED: u64 = 500_000_000;
 
+/// When the board is tried again that could not be mapped.
+const AGAIN: u64 = 50_000_000;
+
 /// The clocks of the workers, from the first alarm on.
 #[derive(Default)]
 pub(super) struct Clocks {
@@ -58,7 +61,11 @@ impl Zygote {
         if !rung && !is_time {
             return true;
         }
-        let Some(board) = self.board() else { return true };
+        let Some(board) = self.board() else {
+            // No memory for it now; a clock may run.
+            self.clocks.alarm = now + AGAIN;
+            return true;
+        };
         if is_time && now - self.clocks.alarm > STOPPED {
             self.prolong(&board, now);
         }
@@ -78,7 +85,7 @@ impl Zygote {
     }
 
     /// The board, mapped when it is needed first.
-    fn board(&mut self) -> Option<Board> {
+    pub(super) fn board(&mut self) -> Option<Board> {
         if self.clocks.board.is_none() {
             self.clocks.board = self.map_board().ok();
         }

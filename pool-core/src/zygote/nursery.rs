@@ -136,8 +136,24 @@ impl Zygote {
                 self.answer_first(|incarnation| Report::NotStarted { incarnation, errno })
             }
             Err(StartError::Gone) => {
+                let (place, incarnation) = (order.place as usize, order.incarnation);
                 self.end_template();
-                self.retry_or_fail(libc::SIGKILL)
+                match self.board().map(|board| board.occupant(place)) {
+                    // It had forked the worker, which was killed with it just now, maybe with a chunk in hand: no other process
+                    // may take its name.
+                    Some((pid, of)) if of == incarnation => {
+                        let (pid, status) = (pid.cast_signed(), libc::SIGKILL);
+                        let segments = self.exchange.reaped(incarnation);
+                        self.answer_first(|incarnation| Report::Started { incarnation, pid })
+                            && self.report(Report::Reaped {
+                                incarnation,
+                                status,
+                                segments,
+                                peak: 0,
+                            })
+                    }
+                    _ => self.retry_or_fail(libc::SIGKILL),
+                }
             }
         }
     }

@@ -322,7 +322,8 @@ impl Claimer {
         self.cell(claim).cancelled.load(Relaxed) != 0
     }
 
-    /// Hands the chunk back as done; returns whether the publisher has to be woken.
+    /// Hands the chunk back as done; returns whether the publisher has to be woken. `None`: the publisher has seized the chunk,
+    /// and this claimer must end now, without another word on the board.
     ///
     /// `failure` is the offset and length of an encoded failure in the claimer's arena.
     ///
@@ -330,7 +331,7 @@ impl Claimer {
     ///
     /// When the slot is not this claim's any more: somebody scribbled over the board.
     #[must_use]
-    pub fn report(&self, claim: Claim, end: End, nanos: u64, failure: (u64, u64)) -> bool {
+    pub fn report(&self, claim: Claim, end: End, nanos: u64, failure: (u64, u64)) -> Option<bool> {
         let cell = self.cell(&claim);
         cell.end.store(end as u64, Relaxed);
         cell.nanos.store(nanos, Relaxed);
@@ -339,15 +340,18 @@ impl Claimer {
         let claimed = Word::claimed(claim.generation, self.incarnation).pack();
         let done = Word::done(claim.generation, self.incarnation).pack();
         // Release: pairs with the Acquire in `Board::slot_state`; the account is complete.
-        let moved = cell.word.compare_exchange(claimed, done, Release, Relaxed);
-        assert!(moved.is_ok(), "a claimed slot moves only by its claimer");
+        if let Err(found) = cell.word.compare_exchange(claimed, done, Release, Relaxed) {
+            let seized = Word::seized(claim.generation, self.incarnation).pack();
+            assert_eq!(found, seized, "a claimed slot moves only by its claimer, or is seized");
+            return None;
+        }
         let row = self.row();
         let count = row.finished.load(Relaxed);
         self.next_entry().store(claim.slot as u32, Relaxed);
         // SeqCst (so Release): pairs with the Acquire in `next_finished`, and with the load of the
         // publisher's state that follows it is the store–load pair of `publisher_sleeps`.
         row.finished.swap(count.wrapping_add(1), SeqCst);
-        self.board.publisher_wanted(end != End::Complete)
+        Some(self.board.publisher_wanted(end != End::Complete))
     }
 
     /// Where the next finished slot is named.

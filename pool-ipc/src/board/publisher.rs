@@ -18,7 +18,7 @@ pub enum SlotState {
     Free,
     /// Published, not yet claimed.
     Ready,
-    /// Claimed by the incarnation.
+    /// Claimed by the incarnation, or seized from it.
     Claimed(u32),
     /// Finished by the incarnation.
     Done(u32),
@@ -93,6 +93,29 @@ impl Board {
         cell.word.compare_exchange(word.pack(), freed, Acquire, Relaxed).is_ok()
     }
 
+    /// Seizes the chunk that `incarnation` has claimed, or will claim since it keeps a result of it in hand; `false` when it has
+    /// finished that chunk. It gets no further, and has to be killed.
+    #[must_use]
+    pub fn seize(&self, slot: usize, incarnation: u32) -> bool {
+        let cell = &self.slots[slot];
+        while let Some(word) = self.word(cell) {
+            let is_its = match word.state {
+                State::Ready => true,
+                State::Claimed | State::Seized => word.owner == incarnation,
+                State::Free | State::Done => false,
+            };
+            if !is_its {
+                return false;
+            }
+            let seized = Word::seized(word.generation, incarnation).pack();
+            // Relaxed: only the exchange itself is contended, with the one in `Claimer::report`.
+            if cell.word.compare_exchange(word.pack(), seized, Relaxed, Relaxed).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Gives a slot back whose results were read, or whose claimer was reaped.
     ///
     /// The caller is the only one who moves such a slot: DONE is the publisher's, and the claimer of
@@ -114,7 +137,7 @@ impl Board {
             Some(word) => match word.state {
                 State::Free => SlotState::Free,
                 State::Ready => SlotState::Ready,
-                State::Claimed => SlotState::Claimed(word.owner),
+                State::Claimed | State::Seized => SlotState::Claimed(word.owner),
                 State::Done => SlotState::Done(word.owner),
             },
         }

@@ -6,11 +6,16 @@
 //!
 //!  FREE(g) ──publish──▶ READY(g) ──claim──▶ CLAIMED(g, i) ──finish──▶ DONE(g, i) ──release──▶ FREE(g+1)
 //!               publisher  │ claimer i              │ claimer i          publisher
-//!                          └──take back──▶ FREE(g+1)└──salvage, once i is reaped──▶ FREE(g+1)
+//!                          └──take back──▶ FREE(g+1)├──salvage, once i is reaped──▶ FREE(g+1)
+//!                                                   └──seize──▶ SEIZED(g, i) ──salvage──▶ FREE(g+1)
+//!                                                publisher
 //! ```
 //!
+//! A chunk that the publisher seizes is one that its claimer cannot finish, so whoever kills the claimer for it kills it for nothing
+//! else. (READY is seized too, where it is for the result that one claimer keeps in hand.)
+//!
 //! Invariant: FREE and DONE belong to the publisher, CLAIMED to the claimer it names until that one
-//! has been reaped; only READY is contended, and left by compare-and-swap only. A generation that
+//! has been reaped; only READY and CLAIMED are contended, and left by compare-and-swap only. A generation that
 //! moved on proves that the slot was given back.
 
 /// The largest incarnation that a word can name.
@@ -22,6 +27,7 @@ pub(super) enum State {
     Ready = 1,
     Claimed = 2,
     Done = 3,
+    Seized = 4,
 }
 
 /// The unpacked word.
@@ -44,6 +50,7 @@ impl Word {
             1 => State::Ready,
             2 => State::Claimed,
             3 => State::Done,
+            4 => State::Seized,
             _ => return None,
         };
         Some(Self { generation: (bits >> 32) as u32, state, owner: bits as u32 & MAX_INCARNATION })
@@ -59,6 +66,10 @@ impl Word {
 
     pub(super) const fn done(generation: u32, owner: u32) -> Self {
         Self { generation, state: State::Done, owner }
+    }
+
+    pub(super) const fn seized(generation: u32, owner: u32) -> Self {
+        Self { generation, state: State::Seized, owner }
     }
 
     /// The free word that follows `generation`.
@@ -77,6 +88,7 @@ mod tests {
             Word::ready(7),
             Word::claimed(u32::MAX, MAX_INCARNATION),
             Word::done(0, 1),
+            Word::seized(1, 2),
             Word::freed(u32::MAX),
         ] {
             assert_eq!(Word::unpack(word.pack()), Some(word));

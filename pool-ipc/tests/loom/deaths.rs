@@ -190,3 +190,26 @@ fn a_successor_keeps_the_ring_whole() {
         });
     }
 }
+
+/// Whoever is killed for a chunk is killed for nothing else: either it has finished the chunk, or it never does.
+#[test]
+fn what_is_seized_is_not_finished() {
+    loom::model(|| {
+        let board = board(1, 2);
+        board.publish(0, &described(1, 1));
+        let worker = claimer(&board, 0, |mut me| {
+            let claim = me.claim().expect("it was published");
+            let went_on = me.report(claim, End::Complete, 0, (0, 0)).is_some();
+            // Another job's chunk.
+            (went_on, went_on && me.claim().is_some())
+        });
+        board.publish(1, &described(2, 1));
+        let seized = board.slot_state(0) == SlotState::Claimed(1) && board.seize(0, 1);
+        let (went_on, other) = worker.join().unwrap();
+        assert_eq!(seized, !went_on);
+        let states = [0, 1].map(|slot| board.slot_state(slot));
+        let of_other = if other { SlotState::Claimed(1) } else { SlotState::Ready };
+        let of_first = if went_on { SlotState::Done(1) } else { SlotState::Claimed(1) };
+        assert_eq!(states, [of_first, of_other]);
+    });
+}

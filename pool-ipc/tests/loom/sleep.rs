@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{board, claimer, described};
 
 fn report(me: &Claimer, claim: Claim) -> bool {
-    me.report(claim, End::Complete, 0, (0, 0))
+    me.report(claim, End::Complete, 0, (0, 0)).expect("nobody seizes it")
 }
 
 /// Whoever goes to sleep has seen the chunk, or its publisher has seen the sleeper.
@@ -138,7 +138,7 @@ fn a_failure_wakes_at_once() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         let (me, claim) = claimed(&board, 1).remove(0);
-        let worker = thread::spawn(move || me.report(claim, End::Failed, 0, (0, 0)));
+        let worker = thread::spawn(move || me.report(claim, End::Failed, 0, (0, 0)) == Some(true));
         board.publisher_sleeps(Appetite { finished: 9, hungry: false });
         let found = found(&board, &mut [0]);
         assert!(board.publisher_found(found), "nine are more than one");

@@ -61,7 +61,7 @@ impl Ground {
                     self.begun(items as usize + item as usize).fetch_add(1, SeqCst);
                     me.set_progress(&claim, progress(item - start + 1, false));
                 }
-                if me.report(claim, End::Complete, u64::from(place), (items, 1)) {
+                if me.report(claim, End::Complete, u64::from(place), (items, 1)) == Some(true) {
                     self.wake_publisher();
                 }
             } else if me.asked_to_leave() {
