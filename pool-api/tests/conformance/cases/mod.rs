@@ -27,6 +27,7 @@ mod shared_failures;
 mod shared_handles;
 mod shared_memory;
 mod slices;
+mod slices_failures;
 mod terminals;
 mod threads;
 mod timeouts;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_handles::CASES,
         shared_memory::CASES,
         slices::CASES,
+        slices_failures::CASES,
         failures::CASES,
         futures::CASES,
         futures_told::CASES,

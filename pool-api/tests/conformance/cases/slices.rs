@@ -1,21 +1,10 @@
-//! Tasks on slices of a shared array: what they write is there, whoever else has a handle, and nothing runs on after the call.
+//! Tasks on slices of a shared array: what they write is there, whoever else has a handle.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use pool_api::{
-    Cause, Error, SharedArray, StartMethod, WorkerPool,
-    rkyv::{self, Archive, Deserialize, Serialize, rancor::Fallible},
-};
-use pool_shm::SharedMutex;
+use pool_api::{Error, SharedArray, StartMethod, WorkerPool};
 
-use crate::{
-    case::{Case, Outcome, builder, pool},
-    sys,
-};
+use crate::case::{Case, Outcome, pool};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("slices_values_and_elements", values),
@@ -26,34 +15,23 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("slices_of_an_array_that_was_sent", sent),
     Case::new("slices_of_an_array_older_than_the_pool", older),
     Case::new("slices_to_read", reading),
-    Case::new("slices_a_task_panics", panics),
-    Case::new("slices_nothing_runs_on_after_a_failure", runs_out),
-    Case::new("slices_a_worker_dies", dies).processes(),
-    Case::new("slices_a_task_that_does_not_end", endless).processes(),
-    Case::new("slices_beside_another_call", beside),
-    Case::new("slices_and_a_result_that_panics", bad_result).processes(),
-    Case::new("slices_and_a_killed_zygote", no_zygote).processes(),
-    Case::new("slices_and_a_killed_zygote_unheard", no_zygote_for_the_deaf).processes(),
     Case::new("slices_and_the_state_of_a_worker", state),
     Case::new("slices_of_parts_that_overlap", overlapping),
     Case::new("slices_to_read_by_several_threads", reading_at_once),
-    Case::new("slices_and_the_guard_of_a_lock", guarded),
-    Case::new("slices_and_a_nested_fork", nested_fork),
-    Case::new("slices_and_terminate", terminated).processes(),
 ];
 
-fn array(len: usize) -> SharedArray<u64> {
+pub(super) fn array(len: usize) -> SharedArray<u64> {
     SharedArray::from_slice(&(0..len as u64).collect::<Vec<_>>()).expect("shared memory")
 }
 
 /// What `set_to_part` makes of the part.
-fn set_to_part(part: usize, slice: &mut [u64]) -> u64 {
+pub(super) fn set_to_part(part: usize, slice: &mut [u64]) -> u64 {
     let sum = slice.iter().sum();
     slice.iter_mut().for_each(|x| *x = *x * 10 + part as u64);
     sum
 }
 
-fn expected(len: usize, chunk_len: usize) -> (Vec<u64>, Vec<u64>) {
+pub(super) fn expected(len: usize, chunk_len: usize) -> (Vec<u64>, Vec<u64>) {
     let mut elements: Vec<u64> = (0..len as u64).collect();
     let sums = elements.chunks_mut(chunk_len).enumerate().map(|(i, s)| set_to_part(i, s));
     (sums.collect(), elements)
@@ -113,7 +91,10 @@ fn chunk_len(method: StartMethod) -> Outcome {
 }
 
 /// Whether tasks work on the elements themselves.
-fn works_in_place(pool: &WorkerPool, array: &mut SharedArray<u64>) -> pool_api::Result<bool> {
+pub(super) fn works_in_place(
+    pool: &WorkerPool,
+    array: &mut SharedArray<u64>,
+) -> pool_api::Result<bool> {
     array.fill(0);
     let whole = array.len();
     let shared = pool.map_slices_mut(array, whole, |_, slice| {
@@ -223,195 +204,6 @@ fn reading(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn panics(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    for shared in [false, true] {
-        let mut array = array(100);
-        let clone = shared.then(|| array.clone());
-        let result = pool.map_slices_mut(&mut array, 10, |part, slice| {
-            slice[0] = 1000;
-            assert!(part != 4, "the fifth");
-        });
-        let Err(Error::Task(task)) = result else { panic!("{result:?}") };
-        assert_eq!(task.index(), 4);
-        assert!(task.to_string().contains("the fifth"), "{task}");
-        // What was done is there, up to the panic.
-        assert_eq!(array.get(40), 1000);
-        for part in 0..10 {
-            assert!([1000, 10 * part as u64].contains(&array.get(10 * part)));
-        }
-        drop(clone);
-        assert_eq!(pool.map_slices_mut(&mut array, 50, |_, s| s.len())?, [50, 50]);
-        let ends = pool.map_slices(&array, 10, |part, _| assert!(part != 9, "the tenth"));
-        assert!(ends.is_err());
-    }
-    Ok(())
-}
-
-fn runs_out(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    let mut array = array(64);
-    for _ in 0..20 {
-        let result = pool.map_slices_mut(&mut array, 1, |part, slice| {
-            if part == 5 {
-                panic!("ends the call");
-            }
-            let until = Instant::now() + Duration::from_millis(20);
-            while Instant::now() < until {
-                slice[0] = std::hint::black_box(slice[0] + 1);
-            }
-        });
-        assert!(result.is_err());
-        let after = array.to_vec();
-        std::thread::yield_now();
-        assert_eq!(array.to_vec(), after);
-    }
-    assert_eq!(pool.map(0..10u32, |x| x)?.len(), 10);
-    Ok(())
-}
-
-fn dies(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    for shared in [false, true] {
-        let mut array = array(100);
-        let clone = shared.then(|| array.clone());
-        let result = pool.map_slices_mut(&mut array, 10, |part, slice| {
-            slice[0] = 1000;
-            if part == 3 {
-                sys::kill(std::process::id(), sys::SIGKILL);
-            }
-        });
-        let Err(Error::Task(task)) = result else { panic!("{result:?}") };
-        assert!(matches!(task.cause(), Cause::Death(status) if status.signal() == Some(9)));
-        assert_eq!(task.index(), 3);
-        drop(clone);
-        // The array is as usable as before, in place too.
-        pool.map_slices_mut(&mut array, 7, |_, s| s.fill(2))?;
-        assert_eq!(array.to_vec(), [2; 100]);
-        assert!(works_in_place(&pool, &mut array)?);
-        assert_eq!(pool.apply(array, |array| array.get(1))?, 0);
-    }
-    Ok(())
-}
-
-/// Whoever sees the elements change is seen by this.
-fn change_for_ever(slice: &mut [u64]) {
-    loop {
-        slice[0] = std::hint::black_box(slice[0] + 1);
-    }
-}
-
-fn endless(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    let mut array = array(2);
-    let result = pool.map_slices_mut(&mut array, 1, |part, slice| {
-        if part == 0 {
-            change_for_ever(slice);
-        }
-        assert_eq!(part, 0, "ends the call");
-    });
-    assert!(matches!(result, Err(Error::Task(task)) if task.index() == 1));
-    let after = array.get(0);
-    assert_eq!(pool.map(0..100u32, |x| x)?.len(), 100);
-    assert_eq!(array.get(0), after);
-    assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
-    Ok(())
-}
-
-fn beside(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            for _ in 0..20 {
-                assert_eq!(pool.map(0..200u64, |x| x + 1).expect("a map").len(), 200);
-            }
-        });
-        for round in 0..20 {
-            let mut array = array(1000);
-            if round % 2 == 0 {
-                let sums = pool.map_slices_mut(&mut array, 10, set_to_part)?;
-                assert_eq!((sums, array.to_vec()), expected(1000, 10));
-            } else {
-                let failed =
-                    pool.map_slices_mut(&mut array, 10, |part, _| assert!(part != 9, "a tenth"));
-                assert!(failed.is_err());
-            }
-        }
-        other.join().expect("the other thread");
-        Ok(())
-    })
-}
-
-/// Panics where it is decoded.
-#[derive(Archive, Serialize)]
-#[rkyv(crate = rkyv)]
-struct Bomb(u8);
-
-impl<D: Fallible + ?Sized> Deserialize<Bomb, D> for ArchivedBomb {
-    fn deserialize(&self, _: &mut D) -> Result<Bomb, D::Error> {
-        panic!("bomb {}", self.0)
-    }
-}
-
-fn bad_result(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    let mut array = array(2);
-    let call = AssertUnwindSafe(|| {
-        pool.map_slices_mut(&mut array, 1, |part, slice| {
-            if part == 1 {
-                change_for_ever(slice);
-            }
-            Bomb(1)
-        })
-    });
-    assert!(catch_unwind(call).is_err());
-    let after = array.to_vec();
-    assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
-    assert_eq!(array.to_vec(), after);
-    Ok(())
-}
-
-fn no_zygote(method: StartMethod) -> Outcome {
-    // With so much memory of its own a forked zygote has no guard.
-    for large in [vec![], vec![1u8; 32 << 20]] {
-        let broken = pool(method, 2)?;
-        let mut array = array(2);
-        let result = broken.map_slices_mut(&mut array, 1, |part, slice| {
-            if part == 0 {
-                sys::kill(std::os::unix::process::parent_id(), sys::SIGKILL);
-            }
-            change_for_ever(slice);
-        });
-        let after = array.to_vec();
-        assert!(matches!(result, Err(Error::PoolBroken)), "{result:?}");
-        let pool = crate::case::pool(method, 2)?;
-        let sums = pool.map_slices_mut(&mut array, 1, |_, s| s.iter().sum::<u64>())?;
-        assert_eq!(sums, after);
-        drop(large);
-    }
-    Ok(())
-}
-
-/// As above, with a worker to which the kernel does not tell of its parent's death.
-fn no_zygote_for_the_deaf(method: StartMethod) -> Outcome {
-    let large = vec![1u8; 32 << 20];
-    let pool = pool(method, 2)?;
-    let mut array = array(2);
-    let result = pool.map_slices_mut(&mut array, 1, |part, slice| {
-        sys::forget_parent();
-        if part == 0 {
-            sys::kill(std::os::unix::process::parent_id(), sys::SIGKILL);
-        }
-        change_for_ever(slice);
-    });
-    let after = array.to_vec();
-    assert!(matches!(result, Err(Error::PoolBroken)), "{result:?}");
-    std::thread::yield_now();
-    assert_eq!(array.to_vec(), after);
-    drop((large, pool));
-    Ok(())
-}
-
 /// As before any other chunk of the pool.
 fn state(method: StartMethod) -> Outcome {
     static BEGUN: AtomicBool = AtomicBool::new(false);
@@ -464,65 +256,4 @@ fn reading_at_once(method: StartMethod) -> Outcome {
         }
         Ok(())
     })
-}
-
-fn guarded(method: StartMethod) -> Outcome {
-    let lock = SharedMutex::new(0u8)?;
-    let mut array = array(2);
-    let earlier = pool(method, 1)?;
-    let guard = lock.lock().map_err(|error| error.give_up())?;
-    let built = pool(method, 1);
-    let scoped = earlier.tasks(0..2u8).map_scoped(|x| x + 1);
-    // Workers that are there already work.
-    assert_eq!(earlier.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
-    if method == StartMethod::Fork {
-        assert!(matches!(built, Err(Error::ForkWhileBorrowed)));
-        assert!(matches!(scoped, Err(Error::ForkWhileBorrowed)));
-        drop(guard);
-        assert_eq!(earlier.tasks(0..2u8).map_scoped(|x| x + 1)?, [1, 2]);
-        assert_eq!(pool(method, 1)?.apply(1u8, |x| x)?, 1);
-    } else {
-        assert_eq!(built?.apply(1u8, |x| x)?, 1);
-        assert_eq!(scoped.is_ok(), method == StartMethod::Threads);
-    }
-    Ok(())
-}
-
-fn nested_fork(method: StartMethod) -> Outcome {
-    let pool = builder(method, 1).daemon(false).build()?;
-    let mut array = array(2);
-    for shared in [false, true] {
-        let clone = shared.then(|| array.clone());
-        let texts = pool.map_slices_mut(&mut array, 1, |_, _| {
-            let builder = WorkerPool::builder().n_jobs(1).start_method(StartMethod::Fork);
-            matches!(builder.build(), Err(Error::ForkWhileBorrowed))
-        })?;
-        assert_eq!(texts, [true, true]);
-        drop(clone);
-    }
-    Ok(())
-}
-
-fn terminated(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    let mut array = array(2);
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            let result = pool.map_slices_mut(&mut array, 1, |_, slice| change_for_ever(slice));
-            let after = array.to_vec();
-            assert_eq!(array.to_vec(), after);
-            result
-        });
-        while pool.worker_pids().len() < 2 && !call.is_finished() {
-            std::thread::yield_now();
-        }
-        while !call.is_finished() {
-            pool.terminate()?;
-        }
-        let result: pool_api::Result<Vec<()>> = call.join().expect("the call does not panic");
-        assert!(result.is_err());
-        Ok::<_, Error>(())
-    })?;
-    assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
-    Ok(())
 }
