@@ -159,7 +159,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// [`Refused`], with the item: an item that cannot be encoded, a pool that cannot be used,
-    /// [`Error::ResultsUnread`] beyond [`Builder::max_result_bytes`]. What goes wrong later is said by the handle.
+    /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond [`Builder::max_result_bytes`]. What goes wrong later is said by the handle.
     pub fn apply_async<A: Wire, R: Wire>(
         &self,
         item: A,
@@ -208,13 +208,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignProcess`]; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] where a
+    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess); [`Error::PoolBroken`](crate::Error::PoolBroken) when there was nobody left to stop; [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) where a
     /// worker's exit failed and no call could be told: the workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<()> {
         self.pool.stop_and_join()
     }
 
-    /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads running
+    /// Kills the workers at once and ends all calls with [`Error::Terminated`](crate::Error::Terminated); under Threads running
     /// items are told and waited for. The pool can be used again; a second call does nothing.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     ///
     /// An item that takes longer fails with [`Cause::Timeout`](crate::Cause::Timeout), whether or not anybody waits for it just
     /// then. Its worker is killed and replaced, and no other item is lost by that. Nobody can kill a thread: under Threads the
-    /// item fails for its caller in the same time, its task sees [`Worker::is_cancelled`], and the thread is busy until it returns
+    /// item fails for its caller in the same time, its task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the thread is busy until it returns
     /// (and [`Tasks::map_scoped`] waits for it). Where all of a pool is stopped for a while (Ctrl-Z), items that ran
     /// then have their time once more.
     ///
