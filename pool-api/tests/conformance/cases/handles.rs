@@ -275,9 +275,11 @@ fn come_and_go(method: StartMethod) -> Outcome {
             assert_eq!(array?.get(0), n);
         }
         let settled = || {
-            held(&pool).iter().zip(&before).all(|(now, before)| {
-                now.0.abs_diff(before.0) <= 16 && now.1.abs_diff(before.1) <= 16
-            })
+            // (Before, a worker may have been keeping some of the twenty.)
+            held(&pool)
+                .iter()
+                .zip(&before)
+                .all(|(now, before)| now.0 <= before.0 + 16 && now.1 <= before.1 + 16)
         };
         wait_until("all that came has gone", settled);
     }

@@ -176,10 +176,14 @@ fn kept_by_fresh_workers(method: StartMethod) -> Outcome {
     assert_masks(&pool, [last, first])?;
     drop(pool);
 
-    // Every call has workers of its own, so the two views come from different ones.
+    // Every call has workers of its own, which live as long as it does.
     let pool = builder(method, 1).cpu_ids([[last]]).keep_alive(false).build()?;
+    let expected = Masks::from([(0, last.to_string())]);
     for _ in 0..3 {
-        assert_masks(&pool, [last])?;
+        assert_eq!(seen_from_inside(&pool)?, expected);
+        let mut call = pool.imap(0..64u32, |x| x);
+        assert_eq!(call.next().transpose()?, Some(0));
+        wait_until("the worker is seen", || seen_from_outside(&pool) == expected);
     }
     Ok(())
 }
