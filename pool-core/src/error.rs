@@ -2,7 +2,7 @@
 
 use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
-use pool_ipc::SegmentFault;
+use pool_ipc::{SegmentFault, WireFault};
 
 use crate::start::StartMethod;
 
@@ -251,6 +251,16 @@ impl fmt::Display for ExitStatus {
                 Err(_) => write!(f, "was killed by signal {number}"),
             },
             Self::Unknown => f.write_str("ended in an unknown way"),
+        }
+    }
+}
+
+impl Cause {
+    /// Why a result that has come back cannot be had.
+    pub(crate) fn of_result(fault: WireFault) -> Self {
+        match fault {
+            WireFault::Segment(fault) => Self::Handle(fault),
+            _ => Self::BadResult,
         }
     }
 }

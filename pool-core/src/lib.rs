@@ -23,6 +23,7 @@ mod error;
 mod futures;
 mod job;
 mod life;
+mod mutex;
 mod packets;
 mod pool;
 mod process;

@@ -28,6 +28,7 @@ use crate::{
     futures::Budget,
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
     life::{WorkerLife, is_in_daemon},
+    mutex::lock,
     session,
     shared::{Shared, SharedType, SharedValue, Source},
     start::{Crew, CrewPlan, StartMethod, start_of},
@@ -419,7 +420,7 @@ impl Pool {
         if crate::threads::starts_for(self.plan.id) {
             return Err(Error::NestedUse);
         }
-        Ok(self.crew.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(lock(&self.crew))
     }
 
     fn is_foreign(&self) -> bool {

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     const LISTING: &str = "\
-fresh v0.1.0 (/tmp/fresh)
+fresh v0.1.0 (/src/fresh)
 pool-shm v0.1.0 (/src/pool-shm)
 libc v0.2.170
 memmap2 v0.9.10

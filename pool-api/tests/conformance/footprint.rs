@@ -10,7 +10,7 @@ use std::{
 const SETTLING: Duration = Duration::from_secs(2);
 /// Mappings may differ by this many: the allocator's own.
 const MAPPINGS: usize = 4;
-/// Segments of shared objects may differ by this many: the one that is being filled.
+/// Segments of shared objects, and their descriptors, may differ by this many: the one that is being filled.
 const SEGMENTS: usize = 1;
 
 /// Descriptors, threads, children, mappings and names of shared memory.
@@ -21,8 +21,8 @@ pub(crate) struct Footprint {
     children: Vec<u32>,
     mappings: usize,
     shared_mappings: Vec<String>,
-    /// Of shared objects: one that small objects are placed in stays.
-    segments: usize,
+    /// Descriptors and mappings of shared objects: one that small objects are placed in stays.
+    segments: (usize, usize),
     names: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl Footprint {
             children: children_of(std::process::id()),
             mappings: maps.lines().count(),
             shared_mappings: maps.lines().filter(shared).map(str::to_string).collect(),
-            segments: shared_segments(std::process::id()).1,
+            segments: shared_segments(std::process::id()),
             names: entries("/dev/shm"),
         }
     }
@@ -58,7 +58,8 @@ impl Footprint {
         loop {
             let now = Self::now();
             let same = self.mappings.abs_diff(now.mappings) <= MAPPINGS
-                && self.segments.abs_diff(now.segments) <= SEGMENTS
+                && self.segments.0.abs_diff(now.segments.0) <= SEGMENTS
+                && self.segments.1.abs_diff(now.segments.1) <= SEGMENTS
                 && *self
                     == Self { mappings: self.mappings, segments: self.segments, ..now.clone() };
             if same {

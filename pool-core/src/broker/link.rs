@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,7 +23,7 @@ use pool_ipc::{SegmentBroker, SegmentFault, SegmentId};
 use pool_shm::{SegmentWatcher, SharedSegment};
 
 use super::packet::{Answer, Request};
-use crate::{birth, packets::Received, session::Listed};
+use crate::{birth, mutex::lock, packets::Received, session::Listed};
 
 /// How long a zygote may take to answer or to make room, in slices: a process that is stopped meanwhile has not waited.
 const PATIENCE: u32 = 20;
@@ -57,11 +57,6 @@ enum Connection {
     NotYet,
     Open(Arc<Listed>),
     Over,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code of the user runs under these locks.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn fault(error: &io::Error) -> SegmentFault {

@@ -1,5 +1,4 @@
-//! The books of one crew: which chunk lies in which slot, which worker is at which place, and what
-//! follows from every end.
+//! The books of one crew: which chunk lies in which slot, and what follows from every end.
 //!
 //! Invariant: a chunk's items stay where they are until each of them has a result or a failure, or
 //! its job is gone; an item in hand at a death is tried again or fails, every other one goes to the next worker. A
@@ -7,157 +6,19 @@
 //! always published again, also when nobody wants it any more: in the slot that the last results of
 //! the worker leave, before any other chunk.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use pool_ipc::{
     Block,
     board::{Audience, Outcome},
 };
 
-use super::jobs::{JobId, JobTable};
-use crate::{error::Cause, session::MeasureResults, task::Call};
-
-/// Items that lie side by side in one block and have no result yet.
-#[derive(Debug, Clone)]
-pub(crate) struct Chunk {
-    pub(crate) job: JobId,
-    pub(crate) call: Call,
-    /// Finds the end of its results, so that they can be copied unread.
-    pub(crate) measure: MeasureResults,
-    pub(crate) timed: bool,
-    /// The context's number and place; number 0: none.
-    pub(crate) context: (u64, u64),
-    pub(crate) items: Block,
-    /// Bytes that are under way with it: the block, and segments that nobody else has.
-    pub(crate) bytes: u64,
-    /// Position in the job's input of the batch's first item.
-    pub(crate) first: u64,
-    /// Items of the whole batch.
-    pub(crate) capacity: u32,
-    /// The part of the batch that has no results yet.
-    pub(crate) start: u32,
-    pub(crate) end: u32,
-    /// How long one item may take.
-    pub(crate) limit: Option<Duration>,
-    /// How often an item may be tried again whose worker died, of itself or for an item that was overdue.
-    pub(crate) retries: u32,
-    /// Tries of item `start` that ended with their worker.
-    pub(crate) lost_tries: u32,
-    /// What is known of the item in hand before its worker is reaped.
-    pub(crate) overrun: Overrun,
-    /// The incarnation that keeps the result of item `start` in hand.
-    pub(crate) in_hand: Option<u32>,
-    pub(crate) audience: Audience,
-}
-
-/// Whether the item that a worker has in hand is overdue, and its worker condemned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Overrun {
-    #[default]
-    No,
-    /// It will be tried again.
-    Known,
-    /// It has failed, and its job knows.
-    Told,
-}
-
-impl Chunk {
-    /// The first items left have results.
-    fn advance(&mut self, items: u32) {
-        self.start += items;
-        if items > 0 {
-            self.lost_tries = 0;
-        }
-    }
-
-    /// The first item left was in a dead worker's hand: whether it may be tried again.
-    fn lose_try(&mut self) -> bool {
-        self.lost_tries += 1;
-        self.lost_tries <= self.retries
-    }
-
-    /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing else.
-    fn cause(&self, cause: Cause) -> Cause {
-        match self.limit {
-            Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },
-            _ => cause,
-        }
-    }
-
-    /// The first item left fails.
-    fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
-        let index = self.first + u64::from(self.start);
-        // A try that ended with its worker was counted then.
-        let ended =
-            matches!(cause, Cause::Death(_) | Cause::Timeout { .. } | Cause::MemoryLimit { .. });
-        let tries = self.lost_tries + u32::from(!ended);
-        self.advance(1);
-        Delivery::Failed { index, worker, cause, tries }
-    }
-}
-
-/// Why a worker stopped with a chunk.
-#[derive(Debug)]
-pub(crate) enum Why {
-    Complete,
-    Failed(Cause),
-    /// It keeps the next result in hand.
-    Full,
-    Cancelled,
-    /// It died; whether it had begun the item behind the finished ones.
-    Died {
-        begun: bool,
-        cause: Cause,
-    },
-}
-
-/// What a job is told.
-#[derive(Debug)]
-pub(crate) enum Delivery {
-    /// Results of consecutive items, in a slot that the job has to give back.
-    Results {
-        slot: usize,
-        incarnation: u32,
-        first: u64,
-        capacity: u32,
-        measure: MeasureResults,
-        outcome: Outcome,
-    },
-    /// An item failed.
-    Failed { index: u64, worker: u32, cause: Cause, tries: u32 },
-    /// A chunk's block was freed: all its items have been told of.
-    Ended { bytes: u64 },
-}
-
-/// What the engine wants done, in this order.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Publish `Engine::chunk(slot)` in the slot.
-    Publish {
-        slot: usize,
-    },
-    /// Free a block of items.
-    FreeItems {
-        block: Block,
-    },
-    /// Give the slot back on the board.
-    Release {
-        slot: usize,
-    },
-    Deliver {
-        job: JobId,
-        delivery: Delivery,
-    },
-    /// Copy what jobs have not read yet of this incarnation's results, and release their slots.
-    MakeRoom {
-        incarnation: u32,
-    },
-    /// Start a worker.
-    Start {
-        place: u32,
-        incarnation: u32,
-    },
-}
+use super::{
+    chunk::{Action, Chunk, Delivery, Overrun, Why},
+    jobs::{JobId, JobTable},
+    workers::Place,
+};
+use crate::error::Cause;
 
 #[derive(Debug, Clone)]
 enum SlotUse {
@@ -179,16 +40,10 @@ struct JobBook {
     context: Option<Block>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    incarnation: Option<u32>,
-    pid: i32,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     slots: Vec<SlotUse>,
     free_slots: usize,
     /// Where the search for a free slot begins.
@@ -198,10 +53,11 @@ pub(crate) struct Engine {
     held: Vec<Chunk>,
     jobs: JobTable<JobBook>,
     next_job: u64,
-    next_incarnation: u32,
-    min_incarnation: u32,
+    pub(super) next_incarnation: u32,
+    /// The oldest worker that chunks go to.
+    pub(super) min_incarnation: u32,
     /// Workers in a row that died before they were ready.
-    stillborn: usize,
+    pub(super) stillborn: usize,
 }
 
 impl Engine {
@@ -220,8 +76,6 @@ impl Engine {
             stillborn: 0,
         }
     }
-
-    // ---- jobs and chunks
 
     pub(crate) fn open_job(&mut self) -> JobId {
         let id = JobId(self.next_job);
@@ -586,73 +440,8 @@ impl Engine {
             self.go_on(chunk, wanted, out);
         }
     }
-
-    // ---- workers
-
-    /// Fills every vacant place.
-    pub(crate) fn staff(&mut self, out: &mut Vec<Action>) {
-        for index in 0..self.places.len() {
-            if self.places[index].incarnation.is_none() {
-                let incarnation = self.next_incarnation;
-                self.next_incarnation += 1;
-                self.places[index] = Place { incarnation: Some(incarnation), pid: 0 };
-                out.push(Action::Start { place: index as u32, incarnation });
-            }
-        }
-    }
-
-    /// From now on chunks go to workers that are started later only.
-    pub(crate) fn retire_all(&mut self) {
-        self.min_incarnation = self.next_incarnation;
-    }
-
-    /// The oldest worker that chunks go to.
-    pub(crate) fn min_incarnation(&self) -> u32 {
-        self.min_incarnation
-    }
-
-    pub(crate) fn started(&mut self, incarnation: u32, pid: i32) {
-        if let Some(place) = self.place_of(incarnation) {
-            self.places[place].pid = pid;
-        }
-    }
-
-    /// The worker is reaped (or was never started): its place is vacant. `ready`: it had come so far
-    /// that it could take chunks.
-    pub(crate) fn vacate(&mut self, incarnation: u32, ready: bool) {
-        if let Some(place) = self.place_of(incarnation) {
-            self.places[place] = Place::default();
-            self.stillborn = if ready { 0 } else { self.stillborn + 1 };
-        }
-    }
-
-    /// Whether so many workers died before they were ready that starting more is of no use.
-    pub(crate) fn is_barren(&self) -> bool {
-        self.stillborn > 2 * self.places.len() + 2
-    }
-
-    /// The number of the worker that is started next.
-    pub(crate) fn next_incarnation(&self) -> u32 {
-        self.next_incarnation
-    }
-
-    pub(crate) fn forgive(&mut self) {
-        self.stillborn = 0;
-    }
-
-    pub(crate) fn place_of(&self, incarnation: u32) -> Option<usize> {
-        self.places.iter().position(|place| place.incarnation == Some(incarnation))
-    }
-
-    /// The occupied places with their incarnations and process ids (0: not known yet).
-    pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, u32, i32)> {
-        self.places
-            .iter()
-            .enumerate()
-            .filter_map(|(index, place)| Some((index, place.incarnation?, place.pid)))
-    }
 }
 
 #[cfg(test)]
-#[path = "dispatch_tests.rs"]
+#[path = "dispatch_tests/mod.rs"]
 mod tests;

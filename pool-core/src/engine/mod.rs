@@ -1,15 +1,18 @@
 //! The scheduling engine: plain values fed with events, answering with actions. No I/O, no clock, no
 //! start method.
 //!
-//! `dispatch.rs` keeps the books of chunks, slots and workers of one crew; `sizing.rs` decides how
+//! `dispatch.rs` keeps the books of chunks and slots of one crew, `workers.rs` those of its workers, in the words of `chunk.rs`; `sizing.rs` decides how
 //! many items make a chunk; `window.rs` how many items may be under way.
 
+mod chunk;
 mod dispatch;
 mod jobs;
 mod sizing;
 mod window;
+mod workers;
 
-pub(crate) use dispatch::{Action, Chunk, Delivery, Engine, Overrun, Why};
+pub(crate) use chunk::{Action, Chunk, Delivery, Why};
+pub(crate) use dispatch::Engine;
 pub(crate) use jobs::{JobId, JobTable};
 pub(crate) use sizing::{Sizer, SizingRules};
 pub(crate) use window::Window;

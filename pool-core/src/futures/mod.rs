@@ -5,7 +5,7 @@
 //!
 //! `handle.rs` is what the caller holds, `entry.rs` what it shares with whoever completes it, `group.rs` waits for several,
 //! `callbacks.rs` runs callbacks. A crew has a desk for its
-//! futures: that of processes (`processes.rs`, with the books of `books.rs` and what it sends in `parcel.rs`) works in the
+//! futures: that of processes (`processes.rs`, and for the way there `sending.rs`, with the books of `books.rs` and what is sent in `parcel.rs`) works in the
 //! threads of those who wait, and in `driver.rs`'s thread when nobody does; that of threads (`threads.rs`) in the workers.
 
 mod again;
@@ -19,6 +19,7 @@ mod handle;
 mod parcel;
 mod processes;
 mod refused;
+mod sending;
 #[cfg(feature = "threads")]
 mod threads;
 
@@ -31,28 +32,10 @@ pub use refused::Refused;
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadDesk;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, MutexGuard, PoisonError},
+use crate::{
+    mutex::lock,
+    worker::{drop_quietly, quietly},
 };
-
-use crate::worker::take_panic;
 
 /// Futures that wait to be sent, in a pool; beyond them `apply_async` waits.
 pub(crate) const MOST_WAITING: usize = 4096;
-
-/// Drops a value of the user's; what its `Drop` panics with goes no further.
-fn drop_quietly<T>(value: T) {
-    quietly(|| drop(value));
-}
-
-/// Runs code of the user's; what it panics with goes no further.
-fn quietly(act: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
-        take_panic(payload);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -13,7 +13,7 @@ use pool_ipc::{
 use super::entry::Entry;
 use crate::{
     error::{Cause, Error, TaskError},
-    job::{Stock, bad_result},
+    job::{Stock, bad_result, given_away_with},
     session::{Carried, Kit, MeasureResults, ResultBatch, measure_results},
     task::Call,
     worker::take_panic,
@@ -73,7 +73,7 @@ impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
                 Ok(()) => {
                     let manifest = writer.manifest(reserved.block.offset);
                     let carried = manifest.map(|m| (m, kit.encoder.take_segments()));
-                    let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away);
+                    let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
                     let (block, call) = (reserved.hand_over(), self.call);
                     let measure = measure_results::<R>;
                     return Ok(Some(Encoded { block, carried, bytes, call, measure }));
@@ -89,12 +89,6 @@ impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
         // The item's own code encodes it differently each time.
         Err(Error::Encode { index: 0 })
     }
-}
-
-/// Bytes of segments that nobody else in this process has.
-fn given_away((_, segments): &Carried) -> u64 {
-    let alone = segments.iter().filter(|segment| !segment.has_other_handles());
-    alone.map(|segment| segment.len() as u64).sum()
 }
 
 impl<R: Wire> Receiver for Entry<R> {

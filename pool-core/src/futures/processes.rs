@@ -5,7 +5,6 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, Ordering},
@@ -13,37 +12,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_ipc::{Wire, board::Audience};
-
 use super::{
-    AsyncResult, MOST_WAITING, Refused,
     books::Books,
-    desk::{Budget, Desk, Home, Unaccepted},
+    desk::{Budget, Desk, Home},
     driver::{Driven, Driver, Leave, Work},
-    drop_quietly,
-    entry::Entry,
-    lock,
-    parcel::{Encoded, Parcel, Unsent},
+    drop_quietly, lock,
 };
 use crate::{
-    engine::{Chunk, Overrun},
     error::Error,
     job::{InCall, Inside, Stock, is_inside},
-    session::{Fatal, Kit, Message, ResultBatch, Session},
-    task::{Call, Plain},
-    worker::take_panic,
+    session::{Fatal, Message, ResultBatch, Session},
 };
 
 /// See the module.
 pub(crate) struct ProcessDesk {
-    stock: Stock,
+    pub(super) stock: Stock,
     /// How long one call may take.
-    limit: Option<Duration>,
-    home: Arc<Home>,
-    books: Mutex<Books>,
+    pub(super) limit: Option<Duration>,
+    pub(super) home: Arc<Home>,
+    pub(super) books: Mutex<Books>,
     /// How often somebody has worked here. SeqCst: whoever waits for that says so before it looks.
     passes: AtomicU64,
-    driver: Driver,
+    pub(super) driver: Driver,
 }
 
 /// What has come back for a call.
@@ -101,67 +91,13 @@ impl ProcessDesk {
         !lock(&self.books).closed
     }
 
-    /// Takes a call in; waits while too many others wait to be sent.
-    pub(crate) fn submit<A: Wire, R: Wire>(
-        &self,
-        item: A,
-        function: fn(A) -> R,
-    ) -> Result<AsyncResult<R>, Unaccepted<A>> {
-        let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
-        let call = match self.admit().and_then(|()| Call::portable::<Plain<A, R>>(function)) {
-            Ok(call) => call,
-            Err(error) => return refuse(item, error),
-        };
-        let entry = Entry::new(self.home.clone());
-        let parcel = Parcel { item, entry: entry.clone(), call };
-        let mut books = lock(&self.books);
-        if books.closed {
-            return Err(Unaccepted::Closed(parcel.item));
-        }
-        if !(books.waiting.is_empty() && books.admits()) {
-            books.waiting.push_back(Box::new(parcel));
-            let waiting = books.waiting.len();
-            drop(books);
-            self.driver.poke_if_parked();
-            self.make_room(waiting);
-            return Ok(AsyncResult::new(entry));
-        }
-        let (key, timed) = books.begin(entry.clone());
-        let kit = books.kit(&self.stock.session);
-        drop(books);
-        match self.send(&parcel, key, timed, kit, false) {
-            Ok(true) => {}
-            Ok(false) => self.wait_in_line(key, Box::new(parcel)),
-            Err(error) => {
-                lock(&self.books).end(key);
-                return refuse(parcel.item, error);
-            }
-        }
-        self.driver.poke_if_parked();
-        Ok(AsyncResult::new(entry))
-    }
-
     /// What tells the crew from all others.
-    fn crew(&self) -> usize {
+    pub(super) fn crew(&self) -> usize {
         Arc::as_ptr(&self.stock.session).addr()
     }
 
-    fn admit(&self) -> Result<(), Error> {
-        self.check()?;
-        self.home.budget.check()?;
-        self.driver.start()
-    }
-
-    /// Works while too many calls wait to be sent.
-    fn make_room(&self, waiting: usize) {
-        if waiting.is_multiple_of(16) {
-            self.work(true, false);
-        }
-        self.work_while(|books| books.waiting.len() >= MOST_WAITING);
-    }
-
     /// Works, or waits for others who do.
-    fn work_while(&self, condition: impl Fn(&Books) -> bool) {
+    pub(super) fn work_while(&self, condition: impl Fn(&Books) -> bool) {
         loop {
             let seen = self.passes.load(Ordering::SeqCst);
             if !condition(&lock(&self.books)) {
@@ -175,67 +111,8 @@ impl ProcessDesk {
         }
     }
 
-    /// There is no room for the call now: it is the first to be sent when there is.
-    fn wait_in_line(&self, key: u64, unsent: Box<dyn Unsent>) {
-        let mut books = lock(&self.books);
-        // A desk that was closed meanwhile has answered it.
-        if books.end(key).is_some() {
-            books.waiting.push_front(unsent);
-        }
-    }
-
-    /// Sends a call that the books know under `key`; `false`: there is no room for it now.
-    fn send(
-        &self,
-        unsent: &dyn Unsent,
-        key: u64,
-        timed: bool,
-        mut kit: Box<Kit>,
-        idle: bool,
-    ) -> Result<bool, Error> {
-        let session = &self.stock.session;
-        let inside = InCall::enter(self.crew(), Inside::Call);
-        let encoded = catch_unwind(AssertUnwindSafe(|| unsent.encode(&self.stock, &mut kit, idle)));
-        let encoded = encoded.unwrap_or_else(|payload| {
-            take_panic(payload);
-            Err(Error::Encode { index: 0 })
-        });
-        drop(inside);
-        let sent = encoded.map(|encoded| {
-            encoded.map(|encoded| {
-                let Encoded { block: items, carried, bytes, call, measure } = encoded;
-                lock(&self.books).took(bytes);
-                let chunk = Chunk {
-                    job: self.stock.job,
-                    call,
-                    measure,
-                    timed,
-                    context: (0, 0),
-                    items,
-                    bytes,
-                    first: key,
-                    capacity: 1,
-                    start: 0,
-                    end: 1,
-                    limit: self.limit,
-                    retries: 0,
-                    lost_tries: 0,
-                    overrun: Overrun::No,
-                    in_hand: None,
-                    audience: Audience::default(),
-                };
-                if let Some(carried) = carried {
-                    session.keep_segments(items, carried);
-                }
-                session.submit(&mut kit.released, Some(chunk));
-            })
-        });
-        lock(&self.books).put_kit(kit);
-        sent.map(|sent| sent.is_some())
-    }
-
     /// Completes what has arrived and sends what may be sent. `look`: sees first whether anything has; `idle`: may wait for room.
-    fn work(&self, look: bool, idle: bool) {
+    pub(super) fn work(&self, look: bool, idle: bool) {
         let Stock { session, job, .. } = &self.stock;
         let mut books = lock(&self.books);
         if books.outstanding() == 0 && !look {
@@ -296,36 +173,6 @@ impl ProcessDesk {
         self.passes.fetch_add(1, Ordering::SeqCst);
         if some || failed {
             self.tell();
-        }
-    }
-
-    /// Sends what may be sent now; whether a future has failed of that.
-    fn send_waiting(&self, idle: bool) -> bool {
-        let mut failed = false;
-        loop {
-            let mut books = lock(&self.books);
-            if !books.admits() {
-                return failed;
-            }
-            let Some(unsent) = books.waiting.pop_front() else { return failed };
-            let receiver = unsent.receiver();
-            let idle = idle && books.under_way() == 0;
-            let (key, timed) = books.begin(receiver.clone());
-            let kit = books.kit(&self.stock.session);
-            drop(books);
-            match self.send(&*unsent, key, timed, kit, idle) {
-                Ok(true) => drop_quietly(unsent),
-                Ok(false) => {
-                    self.wait_in_line(key, unsent);
-                    return failed;
-                }
-                Err(error) => {
-                    failed = true;
-                    lock(&self.books).end(key);
-                    receiver.fail(error);
-                    drop_quietly(unsent);
-                }
-            }
         }
     }
 

@@ -15,11 +15,7 @@ use crate::{
 };
 
 pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
-    let cause = match fault {
-        WireFault::Segment(fault) => Cause::Handle(fault),
-        _ => Cause::BadResult,
-    };
-    TaskError { index, worker, cause, tries: 1 }
+    TaskError { index, worker, cause: Cause::of_result(fault), tries: 1 }
 }
 
 /// Collects values; the first failure ends the job.

@@ -26,7 +26,7 @@ pub(crate) use in_call::{InCall, Inside, is_inside};
 pub(crate) use lane::Lane;
 pub(crate) use processes::ProcessLane;
 pub use run::{Job, JobOptions};
-pub(crate) use stock::Stock;
+pub(crate) use stock::{Stock, given_away_with};
 pub use stream::{ResultStream, ValueStream};
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadLane;

@@ -6,17 +6,16 @@ use pool_ipc::{
     Wire, WireFault,
     batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
 };
-use pool_shm::SharedSegment;
 
 use super::{
     lane::{Arrival, Cut, Load, Sent},
     run::JobOptions,
-    stock::Stock,
+    stock::{Stock, given_away_with},
 };
 use crate::{
-    engine::{Chunk, Overrun},
+    engine::Chunk,
     error::Error,
-    session::{Kit, ResultBatch, Session, Want, measure_results},
+    session::{Kit, MeasureResults, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
 };
 
@@ -196,34 +195,23 @@ impl<F: Form> ProcessLane<F> {
         let block = reserved.hand_over();
         let mut given_away = 0;
         if let Some(manifest) = manifest {
-            let segments = kit.encoder.take_segments();
-            let alone = segments.iter().filter(|segment| !segment.has_other_handles());
-            given_away = alone.map(SharedSegment::len).sum();
-            stock.session.keep_segments(block, (manifest, segments));
+            let carried = (manifest, kit.encoder.take_segments());
+            given_away = given_away_with(&carried);
+            stock.session.keep_segments(block, carried);
         }
-        let under_way = block.len as usize + given_away;
+        let under_way = block.len + given_away;
+        let what = (stock.job, self.call, measure_results::<F::Output> as MeasureResults);
         let chunk = Chunk {
-            job: stock.job,
-            call: self.call,
-            measure: measure_results::<F::Output>,
             timed: cut.timed,
             context: self.context,
-            items: block,
-            bytes: under_way as u64,
-            first: self.next_index,
-            capacity: most as u32,
-            start: 0,
-            end: count as u32,
+            bytes: under_way,
             limit: self.limit,
             retries: self.retries,
-            lost_tries: 0,
-            overrun: Overrun::No,
-            in_hand: None,
-            audience: pool_ipc::board::Audience::default(),
+            ..Chunk::new(what, block, self.next_index, (count as u32, most as u32))
         };
         self.next_index += count as u64;
-        let (items, bytes) = (count, bytes + given_away);
-        Ok(Ok((chunk, Load { chunks: 1, items, bytes, room: under_way })))
+        let (bytes, room) = (bytes + given_away as usize, under_way as usize);
+        Ok(Ok((chunk, Load { chunks: 1, items: count, bytes, room })))
     }
 
     /// The most items whose head takes no more than an eighth of the arena.

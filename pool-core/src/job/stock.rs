@@ -10,7 +10,7 @@ use crate::{
     broker::BrokerLink,
     engine::JobId,
     error::Error,
-    session::{NoRoom, Session},
+    session::{Carried, NoRoom, Session},
 };
 
 /// Where a job's blocks come from.
@@ -27,6 +27,13 @@ pub(crate) struct Reserved<'s> {
     session: &'s Session,
     pub(crate) block: Block,
     pub(crate) base: *mut u8,
+}
+
+/// Bytes of the segments that go with a message and that nobody else in this process has.
+#[cold]
+pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
+    let alone = segments.iter().filter(|segment| !segment.has_other_handles());
+    alone.map(|segment| segment.len() as u64).sum()
 }
 
 impl Stock {

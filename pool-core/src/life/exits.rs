@@ -5,13 +5,14 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use pool_ipc::{AlignedBytes, Decoder, SegmentBroker, SegmentId, Wire, WireFault};
 use pool_shm::SharedSegment;
 
 use crate::error::{Cause, Error};
+use crate::mutex::lock;
 
 /// One exit result, encoded.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl ExitResult {
 
 impl Exits {
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 
     pub(crate) fn add(&self, result: ExitResult) {
@@ -100,11 +101,7 @@ impl Exits {
             let mut entries = self.lock();
             for (result, fault) in bad {
                 entries.results.retain(|other| !Arc::ptr_eq(other, result));
-                let cause = match fault {
-                    WireFault::Segment(fault) => Cause::Handle(fault),
-                    _ => Cause::BadResult,
-                };
-                entries.failures.push_back((result.worker, cause));
+                entries.failures.push_back((result.worker, Cause::of_result(fault)));
             }
         }
         values

@@ -77,7 +77,7 @@ impl WorkerLife {
         Self {
             shared: Some(SharedType::of::<S>()),
             state: SharedType::of::<W>(),
-            init: Some(Init { run: run_init::<S, W>, function: function as usize }),
+            init: Some(Init { run: run_init::<S, W>, function: address(function as *const ()) }),
             ..Self::plain()
         }
     }
@@ -95,7 +95,7 @@ impl WorkerLife {
         self.check_state(Some(SharedType::of::<W>()))?;
         Ok(Self {
             shared: Some(SharedType::of::<S>()),
-            exit: Some(Exit { run: run_exit::<S, W, E>, function: function as usize }),
+            exit: Some(Exit { run: run_exit::<S, W, E>, function: address(function as *const ()) }),
             result: SharedType::of::<E>(),
             ..self
         })
@@ -153,6 +153,15 @@ impl WorkerLife {
     }
 }
 
+fn address(function: *const ()) -> usize {
+    function.expose_provenance()
+}
+
+/// The other way round.
+fn at(address: usize) -> *const () {
+    std::ptr::with_exposed_provenance(address)
+}
+
 impl Init {
     /// Calls it. A panic is the user's.
     pub(crate) fn call(&self, around: Around<'_>) -> State {
@@ -162,7 +171,8 @@ impl Init {
 
 fn run_init<S: Send + Sync + 'static, W: 'static>(function: usize, around: Around<'_>) -> State {
     // SAFETY: see the module: the address is that of a `fn(&Starting<S>) -> W`.
-    let function = unsafe { std::mem::transmute::<usize, fn(&Starting<'_, S>) -> W>(function) };
+    let function =
+        unsafe { std::mem::transmute::<*const (), fn(&Starting<'_, S>) -> W>(at(function)) };
     let shared = around.shared.downcast_ref::<S>();
     let shared = shared.expect("the pool shares what its hooks take: it was checked");
     Box::new(function(&Starting::new(shared, around.worker)))
@@ -188,7 +198,7 @@ fn run_exit<S: Send + Sync + 'static, W: 'static, E: Wire>(
 ) -> Result<AlignedBytes, WireFault> {
     // SAFETY: see the module: the address is that of a `fn(&mut Worker<S, W>) -> E`.
     let function =
-        unsafe { std::mem::transmute::<usize, fn(&mut Worker<'_, S, W>) -> E>(function) };
+        unsafe { std::mem::transmute::<*const (), fn(&mut Worker<'_, S, W>) -> E>(at(function)) };
     let shared = around.shared.downcast_ref::<S>();
     let shared = shared.expect("the pool shares what its hooks take: it was checked");
     let state = state.downcast_mut::<W>().expect("the state is what the hooks agree on");

@@ -1,7 +1,6 @@
 //! Telling the engine what happened: finished slots, and the zygote's reports.
 
 use pool_ipc::{
-    AlignedBytes,
     batch::expect_batch,
     board::{End, Outcome, Progress, SlotState},
 };
@@ -72,15 +71,8 @@ impl Session {
     fn cause(&self, hub: &Hub, incarnation: u32, outcome: &Outcome) -> Cause {
         let (offset, len) = outcome.failure;
         let read = || {
-            let arena = hub.arenas.get(&incarnation)?;
-            let end = offset.checked_add(len)?;
-            if len > LARGEST_FAILURE || end > arena.len() as u64 {
-                return None;
-            }
-            let mut copy = AlignedBytes::new();
-            // SAFETY: within the mapping (checked), which is held by `arena`.
-            unsafe { copy.copy_from(arena.as_ptr().add(offset as usize), len as usize, 0) };
-            pool_ipc::from_bytes::<Failure>(&copy).ok()
+            let bytes = hub.arenas.get(&incarnation)?.copy(offset, len, LARGEST_FAILURE)?;
+            pool_ipc::from_bytes::<Failure>(&bytes).ok()
         };
         read().map_or(Cause::BadResult, |failure| failure.kind.into())
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pool_ipc::{
-    AlignedBytes, SegmentId,
+    SegmentId,
     board::{LastWords, SlotState},
 };
 
@@ -118,9 +118,10 @@ impl Session {
         if words.segments > MOST_SEGMENTS {
             return None;
         }
-        let bytes = copy(hub, incarnation, words.offset, words.len, self.items_limit)?;
+        let arena = hub.arenas.get(&incarnation)?;
+        let bytes = arena.copy(words.offset, words.len, self.items_limit)?;
         let (at, len) = (words.offset + words.len.next_multiple_of(16), 16 * words.segments);
-        let ids = copy(hub, incarnation, at, len, len)?;
+        let ids = arena.copy(at, len, len)?;
         let id = |bytes: &[u8; 16]| SegmentId(u128::from_ne_bytes(*bytes));
         let segments = ids.as_chunks().0.iter().map(id).collect();
         Some(ExitResult::fetch(place as u32, bytes, segments, &**self.broker))
@@ -128,7 +129,7 @@ impl Session {
 
     fn exit_failure_of(&self, hub: &Hub, incarnation: u32, place: usize) -> Option<FailureKind> {
         let LastWords { offset, len, .. } = self.board.last_words(place);
-        let bytes = copy(hub, incarnation, offset, len, LARGEST_FAILURE)?;
+        let bytes = hub.arenas.get(&incarnation)?.copy(offset, len, LARGEST_FAILURE)?;
         pool_ipc::from_bytes(&bytes).ok()
     }
 
@@ -249,16 +250,4 @@ impl Session {
 
 fn exit_failure(kind: FailureKind) -> StartFailure {
     StartFailure { stage: Stage::Exit, fault: Fault::Task(kind) }
-}
-
-/// A private copy of what lies in a dead worker's arena, if it does.
-fn copy(hub: &Hub, incarnation: u32, offset: u64, len: u64, most: u64) -> Option<AlignedBytes> {
-    let arena = hub.arenas.get(&incarnation)?;
-    if len > most || offset.checked_add(len)? > arena.len() as u64 {
-        return None;
-    }
-    let mut bytes = AlignedBytes::new();
-    // SAFETY: within the mapping (checked), which is held by `arena`.
-    unsafe { bytes.copy_from(arena.as_ptr().add(offset as usize), len as usize, 0) };
-    Some(bytes)
 }

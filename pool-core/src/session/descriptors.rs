@@ -4,13 +4,15 @@
 
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
+
+use crate::mutex::lock;
 
 static LISTED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 fn listed() -> MutexGuard<'static, Vec<RawFd>> {
-    LISTED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&LISTED)
 }
 
 /// Lists a descriptor.

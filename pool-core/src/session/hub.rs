@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem::ManuallyDrop,
     os::fd::OwnedFd,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
 use pool_ipc::{
@@ -30,6 +30,7 @@ use crate::{
     error::{Error, TaskError},
     job::is_inside,
     life::{Bounds, Exits},
+    mutex::lock,
     shared::StartFailure,
     zygote::ZygoteLink,
 };
@@ -189,9 +190,7 @@ impl From<Fatal> for Error {
 
 impl Session {
     pub(super) fn lock(&self) -> MutexGuard<'_, Hub> {
-        // No user code runs under the lock, and our own panics would be defects that the next
-        // caller should see for itself.
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hub)
     }
 
     /// Whether this process is a forked child of the one that made the session.

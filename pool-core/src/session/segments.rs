@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use pool_ipc::{Block, Manifest, SegmentBroker};
+use pool_ipc::{AlignedBytes, Block, Manifest, SegmentBroker};
 use pool_shm::{Mapping, SharedSegment};
 
 use super::hub::{Hub, Session};
@@ -103,6 +103,17 @@ pub(super) struct WorkerArena {
 impl WorkerArena {
     pub(super) fn new(mapping: Mapping, place: u32, incarnation: u32, limit: u64) -> Self {
         Self { mapping, place, incarnation, limit, told: OnceLock::new() }
+    }
+
+    /// A private copy of `len` bytes at `offset`, if they lie in it and are at most `most`.
+    pub(super) fn copy(&self, offset: u64, len: u64, most: u64) -> Option<AlignedBytes> {
+        if len > most || offset.checked_add(len)? > self.len() as u64 {
+            return None;
+        }
+        let mut bytes = AlignedBytes::new();
+        // SAFETY: within the mapping (checked), which is held here.
+        unsafe { bytes.copy_from(self.as_ptr().add(offset as usize), len as usize, 0) };
+        Some(bytes)
     }
 
     /// Gives up what the dead worker has left behind, with the last result.

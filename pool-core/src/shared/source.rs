@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use pool_ipc::SealedArchive;
 use super::{
     Fault, Ingredients, Maker, RecipePapers, SharedValue, Stage, StartFailure, make_in_thread,
 };
-use crate::{birth, error::Error};
+use crate::{birth, error::Error, mutex::lock};
 
 /// As a pool keeps it.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl Recipe {
         if MAKING.get() == Arc::as_ptr(self) {
             return Err(Error::NestedUse);
         }
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         if let Some(value) = &*made {
             return Ok(value.clone());
         }

@@ -13,24 +13,8 @@ mod crew;
 mod host;
 mod job;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
-use crate::worker::take_panic;
+use crate::{mutex::lock, worker::drop_quietly};
 
 pub(crate) use crew::{ThreadCrew, ThreadMark, starts_for};
 pub(crate) use host::Host;
 pub(crate) use job::{Given, ThreadJob};
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Drops a value of the user's; what its `Drop` panics with goes no further.
-fn drop_quietly<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        take_panic(payload);
-    }
-}

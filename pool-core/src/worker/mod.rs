@@ -9,6 +9,6 @@ mod papers;
 mod segments;
 
 pub(crate) use life::{end_quietly, live, name_at, stillbirth};
-pub(crate) use panic::{in_task, learn_locations, take_panic};
+pub(crate) use panic::{drop_quietly, in_task, learn_locations, quietly, take_panic};
 pub(crate) use papers::{WorkerFds, WorkerPapers};
 pub(crate) use segments::Keeper;

@@ -65,6 +65,18 @@ pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
     value
 }
 
+/// Runs code of the user's; what it panics with goes no further.
+pub(crate) fn quietly(act: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(act)) {
+        take_panic(payload);
+    }
+}
+
+/// Drops a value of the user's; what its `Drop` panics with goes no further.
+pub(crate) fn drop_quietly<T>(value: T) {
+    quietly(|| drop(value));
+}
+
 /// What a caught panic said, and where.
 pub(crate) fn take_panic(payload: Box<dyn Any + Send>) -> FailureKind {
     let message = match payload.downcast_ref::<&'static str>() {

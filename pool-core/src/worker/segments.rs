@@ -5,13 +5,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use pool_ipc::{SegmentBroker, SegmentFault, SegmentId};
 use pool_shm::SharedSegment;
 
 use crate::broker::BrokerLink;
+use crate::mutex::lock;
 
 /// Segments that are kept: each takes a descriptor and a mapping.
 const MOST_KEPT: usize = 32;
@@ -31,7 +32,7 @@ impl Keeper {
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<SharedSegment>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Whether there is anything to let go.

@@ -8,7 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicI32, Ordering},
     },
     time::Duration,
@@ -26,7 +26,7 @@ use nix::{
 };
 
 use super::protocol::{Order, Report, send_order};
-use crate::{birth, packets::Received};
+use crate::{birth, mutex::lock, packets::Received};
 
 /// How long a zygote that was told to end may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -66,7 +66,7 @@ impl ZygoteLink {
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outbox)
     }
 
     pub(crate) fn control(&self) -> BorrowedFd<'_> {

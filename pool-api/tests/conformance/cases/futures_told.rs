@@ -104,9 +104,7 @@ fn bad_callbacks(method: StartMethod) -> Outcome {
 
 /// Returns its second part when there is something in the file.
 fn until_told((path, n): (String, u32)) -> u32 {
-    while read_numbers(&path).is_empty() {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("it is told", || !read_numbers(&path).is_empty());
     n
 }
 

@@ -255,12 +255,12 @@ fn held(pool: &pool_api::WorkerPool) -> Vec<(usize, usize)> {
 fn come_and_go(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let rounds = sized(10_000, 600);
+    pool.apply((), |()| ())?;
+    wait_until("both workers run", || {
+        method == StartMethod::Threads || pool.worker_pids().len() == 2
+    });
+    let before = held(&pool);
     for len in [1000, LARGE] {
-        pool.map((0..20).map(|n| filled(len, n)), |a| a.get(0))?;
-        wait_until("both workers run", || {
-            method == StartMethod::Threads || pool.worker_pids().len() == 2
-        });
-        let before = held(&pool);
         // One after another, as items; as results; and many in one call.
         for n in 0..rounds as u64 / 4 {
             assert_eq!(pool.apply(filled(len, n), |a| a.get(7))?, n);
@@ -275,11 +275,9 @@ fn come_and_go(method: StartMethod) -> Outcome {
             assert_eq!(array?.get(0), n);
         }
         let settled = || {
-            // (Before, a worker may have been keeping some of the twenty.)
-            held(&pool)
-                .iter()
-                .zip(&before)
-                .all(|(now, before)| now.0 <= before.0 + 16 && now.1 <= before.1 + 16)
+            held(&pool).iter().zip(&before).all(|(now, before)| {
+                now.0.abs_diff(before.0) <= 16 && now.1.abs_diff(before.1) <= 16
+            })
         };
         wait_until("all that came has gone", settled);
     }

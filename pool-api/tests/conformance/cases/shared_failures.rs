@@ -122,7 +122,9 @@ fn leaves_threads(method: StartMethod) -> Outcome {
         (StartMethod::Threads, Ok(values)) => {
             assert_eq!(values.len(), 20);
             // What was left is gone before it is compared.
-            std::thread::sleep(Duration::from_millis(1500));
+            let own = std::process::id();
+            let left = |name| processes_named(name).contains(&own);
+            wait_until("they have ended", || !left("first-left") && !left("second-left"));
         }
         (_, Err(Error::SharedLeftThreads { mut threads })) => {
             threads.sort();
@@ -152,7 +154,8 @@ fn too_long(method: StartMethod) -> Outcome {
     pool.set_shared_built(|| 2)?;
     assert_eq!(pool.tasks([()]).map_with(|w, ()| *w.shared)?, [2]);
     if method == StartMethod::Threads {
-        std::thread::sleep(Duration::from_secs(2)); // its thread goes on
+        let own = std::process::id(); // its thread goes on
+        wait_until("it has ended", || !processes_named("pool-shared").contains(&own));
     }
     let none = builder(method, 2).shared_timeout(Duration::ZERO).build();
     assert!(matches!(none, Err(Error::InvalidInput(text)) if text.contains("shared_timeout")));

@@ -1,0 +1,183 @@
+//! What the engine is told, what it answers, and the chunks that both are about.
+
+use std::time::Duration;
+
+use pool_ipc::{
+    Block,
+    board::{Audience, Outcome},
+};
+
+use super::jobs::JobId;
+use crate::{error::Cause, session::MeasureResults, task::Call};
+
+/// Items that lie side by side in one block and have no result yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    pub(crate) job: JobId,
+    pub(crate) call: Call,
+    /// Finds the end of its results, so that they can be copied unread.
+    pub(crate) measure: MeasureResults,
+    pub(crate) timed: bool,
+    /// The context's number and place; number 0: none.
+    pub(crate) context: (u64, u64),
+    pub(crate) items: Block,
+    /// Bytes that are under way with it: the block, and segments that nobody else has.
+    pub(crate) bytes: u64,
+    /// Position in the job's input of the batch's first item.
+    pub(crate) first: u64,
+    /// Items of the whole batch.
+    pub(crate) capacity: u32,
+    /// The part of the batch that has no results yet.
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// How long one item may take.
+    pub(crate) limit: Option<Duration>,
+    /// How often an item may be tried again whose worker died, of itself or for an item that was overdue.
+    pub(crate) retries: u32,
+    /// Tries of item `start` that ended with their worker.
+    pub(crate) lost_tries: u32,
+    /// What is known of the item in hand before its worker is reaped.
+    pub(crate) overrun: Overrun,
+    /// The incarnation that keeps the result of item `start` in hand.
+    pub(crate) in_hand: Option<u32>,
+    pub(crate) audience: Audience,
+}
+
+/// Whether the item that a worker has in hand is overdue, and its worker condemned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Overrun {
+    #[default]
+    No,
+    /// It will be tried again.
+    Known,
+    /// It has failed, and its job knows.
+    Told,
+}
+
+impl Chunk {
+    /// `count` items from position `first` on, whose batch has `capacity`, in the block `items`: to be tried once, by anybody, without a
+    /// context and for as long as they take.
+    #[inline]
+    pub(crate) fn new(
+        (job, call, measure): (JobId, Call, MeasureResults),
+        items: Block,
+        first: u64,
+        (count, capacity): (u32, u32),
+    ) -> Self {
+        Self {
+            job,
+            call,
+            measure,
+            timed: false,
+            context: (0, 0),
+            items,
+            bytes: items.len,
+            first,
+            capacity,
+            start: 0,
+            end: count,
+            limit: None,
+            retries: 0,
+            lost_tries: 0,
+            overrun: Overrun::No,
+            in_hand: None,
+            audience: Audience::default(),
+        }
+    }
+
+    /// The first items left have results.
+    pub(super) fn advance(&mut self, items: u32) {
+        self.start += items;
+        if items > 0 {
+            self.lost_tries = 0;
+        }
+    }
+
+    /// The first item left was in a dead worker's hand: whether it may be tried again.
+    pub(super) fn lose_try(&mut self) -> bool {
+        self.lost_tries += 1;
+        self.lost_tries <= self.retries
+    }
+
+    /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing else.
+    pub(super) fn cause(&self, cause: Cause) -> Cause {
+        match self.limit {
+            Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },
+            _ => cause,
+        }
+    }
+
+    /// The first item left fails.
+    pub(super) fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
+        let index = self.first + u64::from(self.start);
+        // A try that ended with its worker was counted then.
+        let ended =
+            matches!(cause, Cause::Death(_) | Cause::Timeout { .. } | Cause::MemoryLimit { .. });
+        let tries = self.lost_tries + u32::from(!ended);
+        self.advance(1);
+        Delivery::Failed { index, worker, cause, tries }
+    }
+}
+
+/// Why a worker stopped with a chunk.
+#[derive(Debug)]
+pub(crate) enum Why {
+    Complete,
+    Failed(Cause),
+    /// It keeps the next result in hand.
+    Full,
+    Cancelled,
+    /// It died; whether it had begun the item behind the finished ones.
+    Died {
+        begun: bool,
+        cause: Cause,
+    },
+}
+
+/// What a job is told.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// Results of consecutive items, in a slot that the job has to give back.
+    Results {
+        slot: usize,
+        incarnation: u32,
+        first: u64,
+        capacity: u32,
+        measure: MeasureResults,
+        outcome: Outcome,
+    },
+    /// An item failed.
+    Failed { index: u64, worker: u32, cause: Cause, tries: u32 },
+    /// A chunk's block was freed: all its items have been told of.
+    Ended { bytes: u64 },
+}
+
+/// What the engine wants done, in this order.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Publish `Engine::chunk(slot)` in the slot.
+    Publish {
+        slot: usize,
+    },
+    /// Free a block of items.
+    FreeItems {
+        block: Block,
+    },
+    /// Give the slot back on the board.
+    Release {
+        slot: usize,
+    },
+    Deliver {
+        job: JobId,
+        delivery: Delivery,
+    },
+    /// Copy what jobs have not read yet of this incarnation's results, and release their slots.
+    MakeRoom {
+        incarnation: u32,
+    },
+    /// Start a worker.
+    Start {
+        place: u32,
+        incarnation: u32,
+    },
+}

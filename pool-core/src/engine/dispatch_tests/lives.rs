@@ -1,0 +1,414 @@
+//! Whole lives of made-up crews: every item has one end and every block is freed once.
+
+use std::collections::{HashMap, HashSet};
+
+use super::*;
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Seat {
+    Ready(Chunk),
+    Claimed { by: u32, chunk: Chunk, finished: u32, begun: bool },
+    Done { by: u32, finished: u32, end: End },
+}
+
+#[derive(Default)]
+struct Account {
+    items: u64,
+    submitted: u64,
+    runs: HashMap<u64, u32>,
+    /// Deaths with the item in hand.
+    lost: HashMap<u64, u32>,
+    retries: u32,
+    results: HashSet<u64>,
+    failures: HashSet<u64>,
+    ended: u64,
+    chunks: u64,
+    open: bool,
+}
+
+/// A board and workers made of plain values; what the engine says is done at once.
+struct World {
+    engine: Engine,
+    dice: Dice,
+    seats: Vec<Option<Seat>>,
+    /// Living workers: incarnation, and what they have in hand.
+    workers: Vec<(u32, Option<(JobId, u64)>)>,
+    /// Slots with results that nobody has read.
+    unread: Vec<usize>,
+    blocks: HashMap<u64, JobId>,
+    next_block: u64,
+    jobs: Vec<(JobId, Account)>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let places = 1 + dice.roll(4) as usize;
+        let slots = places + 1 + dice.roll(6) as usize;
+        let mut world = Self {
+            engine: Engine::new(places, slots),
+            dice,
+            seats: vec![None; slots],
+            workers: Vec::new(),
+            unread: Vec::new(),
+            blocks: HashMap::new(),
+            next_block: 1,
+            jobs: Vec::new(),
+        };
+        world.tell(Engine::staff);
+        world
+    }
+
+    fn account(&mut self, job: JobId) -> &mut Account {
+        &mut self.jobs.iter_mut().find(|(id, _)| *id == job).unwrap().1
+    }
+
+    fn tell<T>(&mut self, event: impl FnOnce(&mut Engine, &mut Vec<Action>) -> T) -> T {
+        let mut out = Vec::new();
+        let answer = event(&mut self.engine, &mut out);
+        out.into_iter().for_each(|action| self.act(action));
+        answer
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Publish { slot } => {
+                assert!(self.seats[slot].is_none(), "a busy slot was published in");
+                let chunk = self.engine.chunk(slot).unwrap().clone();
+                assert!(self.blocks.contains_key(&chunk.items.offset), "its block is freed");
+                self.seats[slot] = Some(Seat::Ready(chunk));
+            }
+            Action::FreeItems { block } => {
+                assert!(self.blocks.remove(&block.offset).is_some(), "freed twice");
+            }
+            Action::Release { slot } => {
+                assert!(matches!(self.seats[slot], Some(Seat::Done { .. })), "not done");
+                self.seats[slot] = None;
+                self.unread.retain(|unread| *unread != slot);
+            }
+            Action::Deliver { job, delivery } => {
+                let account = self.account(job);
+                assert!(account.open, "a closed job was told of something");
+                match delivery {
+                    Delivery::Results { slot, first, outcome, .. } => {
+                        for index in first..first + u64::from(outcome.progress.finished) {
+                            let lost = account.lost.get(&index).copied().unwrap_or(0);
+                            assert_eq!(
+                                account.runs[&index],
+                                1 + lost,
+                                "one more run for each loss"
+                            );
+                            assert!(lost <= account.retries, "tried too often");
+                            assert!(account.results.insert(index), "two results");
+                        }
+                        self.unread.push(slot);
+                    }
+                    Delivery::Failed { index, tries, cause, .. } => {
+                        let lost = account.lost.get(&index).copied().unwrap_or(0);
+                        let by_death = u32::from(matches!(cause, Cause::Death(_)));
+                        assert_eq!(tries, lost + 1 - by_death);
+                        assert!(by_death == 0 || lost == account.retries + 1, "tried too little");
+                        assert!(account.failures.insert(index), "two failures");
+                    }
+                    Delivery::Ended { .. } => account.ended += 1,
+                }
+            }
+            Action::MakeRoom { incarnation } => {
+                let of = |seat: &Option<Seat>| matches!(seat, Some(Seat::Done { by, .. }) if *by == incarnation);
+                let slots: Vec<_> =
+                    self.unread.iter().copied().filter(|slot| of(&self.seats[*slot])).collect();
+                // Some are in a consumer's hands, which is out of reach.
+                for slot in slots {
+                    if self.dice.roll(2) == 0 {
+                        self.read(slot);
+                    }
+                }
+            }
+            Action::Start { incarnation, .. } => self.workers.push((incarnation, None)),
+        }
+    }
+
+    fn read(&mut self, slot: usize) {
+        self.unread.retain(|unread| *unread != slot);
+        self.seats[slot] = None;
+        self.tell(|engine, out| engine.released(slot, out));
+    }
+
+    fn submit(&mut self, at: usize) {
+        let len = 1 + self.dice.roll(5);
+        let offset = self.next_block;
+        self.next_block += 1;
+        let (job, account) = &mut self.jobs[at];
+        let retries = account.retries;
+        let chunk = Chunk { retries, ..chunk(*job, offset, account.submitted, len as u32) };
+        account.submitted += len;
+        account.chunks += 1;
+        self.blocks.insert(chunk.items.offset, *job);
+        self.tell(|engine, out| engine.submit(chunk, out));
+    }
+
+    fn close(&mut self, at: usize) {
+        let job = self.jobs[at].0;
+        self.jobs[at].1.open = false;
+        for slot in self.tell(|engine, out| engine.close_job(job, out)) {
+            if let Some(Seat::Ready(chunk)) = &self.seats[slot]
+                && chunk.in_hand.is_none()
+            {
+                self.seats[slot] = None;
+                self.tell(|engine, out| engine.taken_back(slot, out));
+            }
+        }
+    }
+
+    /// One step of one worker.
+    fn work(&mut self, at: usize) {
+        let (incarnation, in_hand) = self.workers[at];
+        let place = self.engine.place_of(incarnation).unwrap() as u32;
+        let mine = |seat: &Option<Seat>| matches!(seat, Some(Seat::Claimed { by, .. }) if *by == incarnation);
+        let Some(slot) = self.seats.iter().position(mine) else {
+            let admits = |seat: &Option<Seat>| match seat {
+                Some(Seat::Ready(chunk)) => {
+                    chunk.audience.place.is_none_or(|wanted| wanted == place)
+                        && chunk.audience.min_incarnation <= incarnation
+                        && in_hand.is_some() == chunk.in_hand.is_some()
+                }
+                _ => false,
+            };
+            let open: Vec<_> = (0..self.seats.len()).filter(|s| admits(&self.seats[*s])).collect();
+            if !open.is_empty() {
+                let slot = open[self.dice.roll(open.len() as u64) as usize];
+                let Some(Seat::Ready(chunk)) = self.seats[slot].take() else { unreachable!() };
+                self.seats[slot] =
+                    Some(Seat::Claimed { by: incarnation, chunk, finished: 0, begun: false });
+            }
+            return;
+        };
+        let Some(Seat::Claimed { chunk, mut finished, .. }) = self.seats[slot].clone() else {
+            unreachable!()
+        };
+        let index = chunk.first + u64::from(chunk.start + finished);
+        let open = self.account(chunk.job).open;
+        let end = if !open && self.dice.roll(2) == 0 {
+            self.workers[at].1 = None;
+            Some(End::Cancelled)
+        } else {
+            if finished == 0 && chunk.in_hand.is_some() {
+                assert_eq!(in_hand, Some((chunk.job, index)), "another one's result");
+            } else {
+                *self.account(chunk.job).runs.entry(index).or_default() += 1;
+            }
+            let has_unread = self.unread.iter().any(|unread| {
+                matches!(self.seats[*unread], Some(Seat::Done { by, .. }) if by == incarnation)
+            });
+            match self.dice.roll(12) {
+                0 => {
+                    self.workers[at].1 = None;
+                    Some(End::Failed)
+                }
+                1 | 2 if finished > 0 || has_unread => {
+                    self.workers[at].1 = Some((chunk.job, index));
+                    Some(End::Full)
+                }
+                _ => {
+                    self.workers[at].1 = None;
+                    finished += 1;
+                    (chunk.start + finished == chunk.end).then_some(End::Complete)
+                }
+            }
+        };
+        // Whether a death finds the next item begun: it has run, or not quite.
+        let begun = end.is_none() && self.dice.roll(3) == 0;
+        if begun {
+            *self.account(chunk.job).runs.entry(index + 1).or_default() += 1;
+        }
+        self.seats[slot] = Some(match end {
+            Some(end) => Seat::Done { by: incarnation, finished, end },
+            None if begun => {
+                self.seats[slot] =
+                    Some(Seat::Claimed { by: incarnation, chunk, finished, begun: true });
+                return self.die(at);
+            }
+            None => Seat::Claimed { by: incarnation, chunk, finished, begun: false },
+        });
+        if end.is_some() && self.dice.roll(2) == 0 {
+            self.collect();
+        }
+    }
+
+    /// What the parent does when it looks at the board.
+    fn collect(&mut self) {
+        for slot in 0..self.seats.len() {
+            let Some(Seat::Done { by, finished, end, .. }) = self.seats[slot].clone() else {
+                continue;
+            };
+            if self.engine.chunk(slot).is_none() {
+                continue; // collected before, and being read
+            }
+            let why = match end {
+                End::Complete => Why::Complete,
+                End::Failed => Why::Failed(Cause::BadResult),
+                End::Full => Why::Full,
+                _ => Why::Cancelled,
+            };
+            let outcome = outcome(end, finished, false);
+            self.tell(|engine, out| engine.ended(slot, by, outcome, why, out));
+        }
+    }
+
+    fn die(&mut self, at: usize) {
+        self.collect();
+        let (incarnation, in_hand) = self.workers.remove(at);
+        let begun = self.seats.iter().flatten().find_map(|seat| match seat {
+            Seat::Claimed { by, chunk, finished, begun: true } if *by == incarnation => {
+                Some((chunk.job, chunk.first + u64::from(chunk.start + finished)))
+            }
+            _ => None,
+        });
+        if let Some((job, index)) = in_hand.or(begun) {
+            *self.account(job).lost.entry(index).or_default() += 1;
+        }
+        for slot in 0..self.seats.len() {
+            match self.seats[slot].clone() {
+                Some(Seat::Claimed { by, finished, begun, .. }) if by == incarnation => {
+                    self.seats[slot] = Some(Seat::Done { by, finished, end: End::Unknown });
+                    let why = Why::Died { begun, cause: KILLED };
+                    let outcome = outcome(End::Unknown, finished, begun);
+                    self.tell(|engine, out| engine.ended(slot, by, outcome, why, out));
+                }
+                Some(Seat::Ready(chunk)) if chunk.in_hand == Some(incarnation) => {
+                    self.seats[slot] = None;
+                    self.tell(|engine, out| {
+                        engine.in_hand_lost(Some(slot), incarnation, &KILLED, out);
+                    });
+                }
+                _ => {}
+            }
+        }
+        self.tell(|engine, out| engine.in_hand_lost(None, incarnation, &KILLED, out));
+        self.engine.vacate(incarnation, true);
+        self.tell(Engine::staff);
+    }
+
+    fn read_one(&mut self) {
+        if !self.unread.is_empty() {
+            let at = self.dice.roll(self.unread.len() as u64) as usize;
+            self.read(self.unread[at]);
+        }
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(40) {
+            0 if self.jobs.len() < 6 => {
+                let job = self.engine.open_job();
+                let (items, retries) = (self.dice.roll(40), self.dice.roll(3) as u32);
+                let account = Account { items, retries, open: true, ..Account::default() };
+                self.jobs.push((job, account));
+            }
+            1 => {
+                let at = self.dice.roll(self.workers.len() as u64) as usize;
+                self.die(at);
+            }
+            2 if !self.jobs.is_empty() && self.dice.roll(8) == 0 => {
+                let at = self.dice.roll(self.jobs.len() as u64) as usize;
+                if self.jobs[at].1.open {
+                    self.close(at);
+                }
+            }
+            3 if self.dice.roll(8) == 0 => {
+                self.engine.retire_all();
+                // They leave when they are idle, and new ones come.
+                for at in (0..self.workers.len()).rev() {
+                    if self.workers[at].1.is_none() {
+                        self.die(at);
+                    }
+                }
+            }
+            4..=8 => {
+                let at = self.jobs.iter().position(|(_, a)| a.open && a.submitted < a.items);
+                at.into_iter().for_each(|at| self.submit(at));
+            }
+            9..=12 => self.read_one(),
+            13..=16 => self.collect(),
+            _ => {
+                let at = self.dice.roll(self.workers.len() as u64) as usize;
+                self.work(at);
+            }
+        }
+        if self.engine.lacks_slots() {
+            self.read_one(); // the session moves it out of the way
+        }
+    }
+
+    /// Lets everything come to its end, without further deaths.
+    fn finish(&mut self) {
+        for turn in 0.. {
+            assert!(turn < 20_000, "work is left that nobody takes");
+            for at in 0..self.jobs.len() {
+                if self.jobs[at].1.open && self.jobs[at].1.submitted < self.jobs[at].1.items {
+                    self.submit(at);
+                }
+            }
+            for at in (0..self.workers.len()).rev() {
+                if at < self.workers.len() {
+                    self.work(at);
+                }
+            }
+            self.collect();
+            self.read_one();
+            let all = |(_, a): &(JobId, Account)| !a.open || a.submitted >= a.items;
+            if !self.engine.has_chunks() && self.unread.is_empty() && self.jobs.iter().all(all) {
+                break;
+            }
+        }
+    }
+
+    fn check(mut self) {
+        for (job, account) in &self.jobs {
+            for (index, runs) in &account.runs {
+                let lost = account.lost.get(index).copied().unwrap_or(0);
+                assert!(*runs <= 1 + lost, "item {index} of {job:?} ran {runs} times");
+            }
+            if account.open {
+                let all: HashSet<u64> = account.results.union(&account.failures).copied().collect();
+                assert!(account.results.is_disjoint(&account.failures));
+                assert_eq!(all, (0..account.submitted).collect::<HashSet<_>>());
+                assert_eq!(account.ended, account.chunks);
+            }
+        }
+        for at in 0..self.jobs.len() {
+            if self.jobs[at].1.open {
+                self.close(at);
+            }
+        }
+        assert!(self.blocks.is_empty(), "blocks that nobody freed");
+        assert!(self.seats.iter().all(Option::is_none));
+        assert_eq!(self.engine.free_slots, self.seats.len());
+        assert!(self.engine.queue.is_empty() && self.engine.held.is_empty());
+        assert_eq!(self.engine.jobs.iter().count(), 0);
+    }
+}
+
+#[test]
+fn whole_lives_account_for_every_item_and_block() {
+    for seed in 0..400 {
+        let mut world = World::new(seed);
+        for _ in 0..600 {
+            world.step();
+        }
+        world.finish();
+        world.check();
+    }
+}

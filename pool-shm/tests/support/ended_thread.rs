@@ -1,0 +1,8 @@
+//! A dead holder within one process.
+
+use std::thread;
+
+/// Runs `holds` in a thread that ends at once: whatever it forgot there belongs to the dead.
+pub(crate) fn in_a_thread_that_ends(holds: impl FnOnce() + Send) {
+    thread::scope(|scope| scope.spawn(holds).join().expect("no panic"));
+}
