@@ -62,9 +62,8 @@ pub(crate) fn birth_entry(birth: birth::Birth) -> ! {
         }
         start::ROLE_WORKER => {
             let papers = worker::WorkerPapers::from_words(&birth.words);
-            let fds = worker::WorkerFds::from_vec(birth.fds);
-            if let (Some(papers), Some(fds)) = (papers, fds) {
-                worker::live(&papers, fds)
+            if let Some(papers) = papers {
+                worker::live(&papers, || worker::from_descriptors(birth.fds))
             }
         }
         _ => {}

@@ -3,13 +3,13 @@
 //! Invariant: nobody waits here for the other side, neither to read nor to write; a packet arrives whole or not at all.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use nix::{
     errno::Errno,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+    sys::socket::{ControlMessage, MsgFlags, sendmsg},
 };
 
 /// What receiving found.
@@ -47,32 +47,44 @@ pub(crate) fn receive(
     socket: &impl AsFd,
     room: &mut [u8],
 ) -> io::Result<Received<(usize, Option<OwnedFd>)>> {
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let mut parts = [IoSliceMut::new(room)];
-    let socket = socket.as_fd().as_raw_fd();
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     loop {
-        match recvmsg::<()>(socket, &mut parts, Some(&mut space), flags) {
-            Ok(message) => {
-                let mut fd = None;
-                // An error: the descriptor was cut off.
-                for part in message.cmsgs().into_iter().flatten() {
-                    if let ControlMessageOwned::ScmRights(fds) = part {
-                        for raw in fds {
-                            // SAFETY: the kernel has just made this descriptor for us.
-                            fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
-                        }
-                    }
-                }
-                return Ok(match message.bytes {
-                    0 => Received::Closed,
-                    len => Received::Message((len, fd)),
-                });
-            }
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return Ok(Received::Empty),
-            Err(Errno::ECONNRESET) => return Ok(Received::Closed),
-            Err(error) => return Err(error.into()),
-        }
+        return match receive_once(socket.as_fd(), room) {
+            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
+            Ok(message) => Ok(Received::Message(message)),
+            Err(Errno::EAGAIN) => Ok(Received::Empty),
+            Err(Errno::EINTR) => continue,
+            Err(error) => Err(error.into()),
+        };
     }
+}
+
+/// The system call itself, since nix allocates for every descriptor: a zygote between two forks had better not.
+fn receive_once(socket: BorrowedFd<'_>, room: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    #[repr(align(8))]
+    struct Rights([u8; 32]);
+
+    let mut rights = Rights([0; 32]);
+    // SAFETY: arithmetic.
+    let one = unsafe { libc::CMSG_LEN(size_of::<RawFd>() as u32) } as usize;
+    let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    // SAFETY: all zeroes is a valid header.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    // No longer than that, so that more than one descriptor never arrives.
+    (message.msg_control, message.msg_controllen) = (rights.0.as_mut_ptr().cast(), one);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the header leads to `room` and to `rights`, with their lengths, and all outlive the call.
+    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let len = Errno::result(len)?;
+    // SAFETY: the kernel has filled `rights` as far as the header says now: with a whole control message, or not at all. One that is
+    // long enough for a descriptor has one that the kernel has just made for us.
+    let descriptor = unsafe {
+        let control = libc::CMSG_FIRSTHDR(&raw const message);
+        let came = !control.is_null()
+            && (*control).cmsg_type == libc::SCM_RIGHTS
+            && (*control).cmsg_len >= one;
+        came.then(|| libc::CMSG_DATA(control).cast::<RawFd>().read_unaligned())
+            .map(|number| OwnedFd::from_raw_fd(number))
+    };
+    Ok((len as usize, descriptor))
 }

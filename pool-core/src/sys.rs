@@ -34,6 +34,13 @@ pub(crate) fn reap_any() -> Option<Reaped> {
     }
 }
 
+/// The error number behind a failure to make or map shared memory.
+pub(crate) fn errno_of(error: &pool_shm::Error) -> i32 {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.map_or(libc::ENOMEM, |error| error.raw_os_error().unwrap_or(libc::ENOMEM))
+}
+
 /// Writes out what the C library buffers for its output streams.
 pub(crate) fn flush_c_streams() {
     // SAFETY: a null stream means all of them.
@@ -64,7 +71,9 @@ const SPIN_CROWDED: u32 = 3;
 
 /// Rounds for a crew of `n_jobs` workers and the one that they work for.
 pub(crate) fn spin_rounds(n_jobs: usize) -> u32 {
-    if n_jobs < pool_affinity::usable_cpus() { SPIN } else { SPIN_CROWDED }
+    // The mask is one system call; a quota, which can only make them fewer, takes many.
+    let crowded = pool_affinity::current_cpus().is_ok_and(|cpus| n_jobs >= cpus.len());
+    if crowded || n_jobs >= pool_affinity::usable_cpus() { SPIN_CROWDED } else { SPIN }
 }
 
 /// Looks between two yields: a few microseconds.

@@ -1,15 +1,16 @@
 //! Knowing that this process has been forked, by a plain load.
 //!
-//! Invariant: the word lies alone in a private page that the kernel empties in every forked child, so a value other than 0 was
-//! written by the very process that reads it.
+//! Invariant: the word lies in a private page that the kernel empties in every forked child, so a value other than 0 was
+//! written by the very process that reads it. Which words of the page are taken is remembered outside of it, so a child does not
+//! give away the word of a mark that it has inherited.
 
 use std::{
     fmt,
     num::NonZeroU64,
-    ptr::NonNull,
+    ptr::{self, NonNull},
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicPtr, AtomicU64, Ordering},
     },
 };
 
@@ -31,8 +32,22 @@ use crate::{Error, limits::page_size};
 /// # Ok::<(), pool_shm::Error>(())
 /// ```
 pub struct ForkMark {
-    page: MmapRaw,
+    word: NonNull<AtomicU64>,
+    home: Home,
 }
+
+/// Where the word of a mark lies.
+enum Home {
+    /// In the page that most marks of a process share: which word.
+    Shared(usize),
+    /// In a page of its own, since that one was full.
+    Own { _page: MmapRaw },
+}
+
+// SAFETY: the word is an atomic that lives as long as the mark, wherever that goes.
+unsafe impl Send for ForkMark {}
+// SAFETY: as above.
+unsafe impl Sync for ForkMark {}
 
 impl ForkMark {
     /// A mark that reads as `value` in this process.
@@ -41,18 +56,26 @@ impl ForkMark {
     ///
     /// [`Error::Os`] when the address space is used up, or on a kernel older than 4.14.
     pub fn new(value: NonZeroU64) -> Result<Self, Error> {
-        let page = MmapOptions::new()
-            .len(page_size())
-            .map_anon()
-            .map_err(|source| Error::os("mapping a fork mark", source))?;
-        let page = MmapRaw::from(page);
-        let start = NonNull::new(page.as_mut_ptr()).expect("no mapping starts at address 0");
-        // SAFETY: the range is exactly the page mapped above, which nobody else knows yet.
-        unsafe { madvise(start.cast(), page.len(), MmapAdvise::MADV_WIPEONFORK) }
-            .map_err(|source| Error::os("marking a page to be wiped on fork", source))?;
-        let mark = Self { page };
+        let mark = match shared::take(shared::page()?) {
+            Some((index, word)) => Self { word, home: Home::Shared(index) },
+            None => {
+                let page = wiped_page()?;
+                let word = NonNull::new(page.as_mut_ptr().cast());
+                let word = word.expect("no mapping starts at address 0");
+                Self { word, home: Home::Own { _page: page } }
+            }
+        };
         mark.set(value);
         Ok(mark)
+    }
+
+    /// Maps what marks need, so that children forked from now on have it and need not do so each.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn prepare() -> Result<(), Error> {
+        this_process().map(|_| ())
     }
 
     /// The value last set by this process, or 0 if it was forked since and has set none itself.
@@ -70,14 +93,88 @@ impl ForkMark {
 
     #[inline]
     fn word(&self) -> &AtomicU64 {
-        // SAFETY: the page is mapped for as long as `self`, aligned to more than 8 bytes, and accessed here only.
-        unsafe { AtomicU64::from_ptr(self.page.as_mut_ptr().cast()) }
+        // SAFETY: the page is mapped for as long as `self`, the word aligned, and nobody else has it.
+        unsafe { self.word.as_ref() }
+    }
+}
+
+impl Drop for ForkMark {
+    fn drop(&mut self) {
+        if let Home::Shared(index) = self.home {
+            self.word().store(0, Ordering::Relaxed);
+            shared::give_back(index);
+        }
     }
 }
 
 impl fmt::Debug for ForkMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ForkMark").field(&self.get()).finish()
+    }
+}
+
+/// A fresh private page that forked children find empty.
+fn wiped_page() -> Result<MmapRaw, Error> {
+    let page = MmapOptions::new()
+        .len(page_size())
+        .map_anon()
+        .map_err(|source| Error::os("mapping a fork mark", source))?;
+    let page = MmapRaw::from(page);
+    let start = NonNull::new(page.as_mut_ptr()).expect("no mapping starts at address 0");
+    // SAFETY: the range is exactly the page mapped above, which nobody else knows yet.
+    unsafe { madvise(start.cast(), page.len(), MmapAdvise::MADV_WIPEONFORK) }
+        .map_err(|source| Error::os("marking a page to be wiped on fork", source))?;
+    Ok(page)
+}
+
+/// The page that most marks of a process share: a mapping and a first touch for each would cost every worker some
+/// microseconds.
+mod shared {
+    use super::{AtomicPtr, AtomicU64, Error, NonNull, Ordering, ptr, wiped_page};
+
+    /// Words that are given away: no more than the smallest page holds.
+    const WORDS: usize = 4096 / size_of::<AtomicU64>();
+
+    static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+    /// A bit for each word that a mark has. No lock: a thread may hold one while another forks.
+    static TAKEN: [AtomicU64; WORDS / 64] = [const { AtomicU64::new(0) }; WORDS / 64];
+
+    /// The page, mapped by whoever needs it first, and never unmapped.
+    pub(super) fn page() -> Result<NonNull<AtomicU64>, Error> {
+        // Acquire: pairs with the Release below.
+        if let Some(page) = NonNull::new(PAGE.load(Ordering::Acquire)) {
+            return Ok(page);
+        }
+        let fresh = wiped_page()?;
+        let start = fresh.as_mut_ptr().cast();
+        let first =
+            PAGE.compare_exchange(ptr::null_mut(), start, Ordering::AcqRel, Ordering::Acquire);
+        let page = match first {
+            Ok(_) => {
+                std::mem::forget(fresh);
+                start
+            }
+            // Another thread was first; this page is unmapped.
+            Err(page) => page,
+        };
+        Ok(NonNull::new(page).expect("a mapping that does not start at address 0"))
+    }
+
+    /// A word that no mark has, and its number.
+    pub(super) fn take(page: NonNull<AtomicU64>) -> Option<(usize, NonNull<AtomicU64>)> {
+        let index = TAKEN.iter().enumerate().find_map(|(group, bits)| {
+            // Acquire: pairs with the Release of `give_back`, so the word is the former owner's no more.
+            let take = |bits: u64| (bits != u64::MAX).then(|| bits | (bits + 1));
+            let before = bits.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).ok()?;
+            Some(group * 64 + before.trailing_ones() as usize)
+        })?;
+        // SAFETY: the page has more than `WORDS` words.
+        Some((index, unsafe { page.add(index) }))
+    }
+
+    /// The mark that had the word is gone.
+    pub(super) fn give_back(index: usize) {
+        TAKEN[index / 64].fetch_and(!(1 << (index % 64)), Ordering::Release);
     }
 }
 
@@ -127,6 +224,17 @@ mod tests {
         mark.set(NonZeroU64::MIN);
         assert_eq!(mark.get(), 1);
         assert_eq!(format!("{mark:?}"), "ForkMark(1)");
+    }
+
+    #[test]
+    fn marks_are_apart_however_many_there_are() {
+        let value = |at: u64| NonZeroU64::new(at + 1).unwrap();
+        let marks: Vec<_> = (0..1500).map(|at| ForkMark::new(value(at)).unwrap()).collect();
+        assert!(marks.iter().any(|mark| matches!(mark.home, Home::Own { .. })));
+        assert!((0..).zip(&marks).all(|(at, mark)| mark.get() == at + 1));
+        drop(marks);
+        let again = ForkMark::new(NonZeroU64::MIN).unwrap();
+        assert!(matches!(again.home, Home::Shared(_)));
     }
 
     #[test]

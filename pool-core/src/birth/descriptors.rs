@@ -73,6 +73,12 @@ pub(crate) fn close_for_good(fd: &impl AsFd) {
     sys::close(fd.as_fd().as_raw_fd());
 }
 
+/// In a forked child that never returns to the owner of `fd`: becomes its owner.
+pub(crate) fn take_for_good(fd: &OwnedFd) -> OwnedFd {
+    // SAFETY: open, and owned by a value of the process that this one was forked from; nobody here uses or drops that.
+    unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
+}
+
 /// Takes the descriptors `FIRST_GIVEN .. FIRST_GIVEN + count`, and sets close-on-exec on them.
 ///
 /// # Safety

@@ -20,14 +20,17 @@ pub(crate) mod takeover;
 mod ticket;
 
 pub(crate) use adoption::fork_adopted;
-pub(crate) use descriptors::{above_standard, close_for_good, duplicate, fill_output, null_stdin};
+pub(crate) use descriptors::{
+    above_standard, close_for_good, duplicate, fill_output, null_stdin, take_for_good,
+};
 pub(crate) use image::{address_of, offset_of};
 pub(crate) use kinship::{arm_parent_death, become_subreaper, has_ended, pidfd_open};
 pub(crate) use process::{
-    is_called, is_in_state, lasting_thread_count, other_threads, set_process_name,
+    ProcessName, is_called, is_in_state, lasting_thread_count, other_threads, process_name,
+    set_process_name,
 };
-pub(crate) use signals::reset_signals;
+pub(crate) use signals::{reset_signals, unblock_signals};
 pub(crate) use spawn::spawn_copy;
-pub(crate) use strays::kill_strays;
+pub(crate) use strays::{kill_children, kill_strays};
 pub use takeover::init;
 pub(crate) use takeover::{Birth, Refusal, check_takeover};

@@ -8,17 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{sys::prctl, unistd::Pid};
+use nix::unistd::Pid;
 
-/// Names this process in `ps` and `top`: the first 15 bytes of `name`, up to a NUL. Does not allocate.
-pub(crate) fn set_process_name(name: &str) {
-    const LEN: usize = 15;
-    let len = (0..=LEN).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0);
-    let mut buffer = [0; LEN + 1];
-    buffer[..len].copy_from_slice(&name.as_bytes()[..len]);
-    if let Ok(name) = std::ffi::CStr::from_bytes_until_nul(&buffer) {
-        let _ = prctl::set_name(name);
+use super::sys;
+
+/// What a process is called in `ps` and `top`: bytes of text up to a NUL, the last of which is always there.
+pub(crate) type ProcessName = [u8; 16];
+
+/// A literal as a name.
+pub(crate) const fn process_name(text: &str) -> ProcessName {
+    let mut name = [0; 16];
+    assert!(text.len() < name.len(), "longer than the kernel keeps");
+    let mut at = 0;
+    while at < text.len() {
+        name[at] = text.as_bytes()[at];
+        at += 1;
     }
+    name
+}
+
+/// Names this process. Does not allocate.
+pub(crate) fn set_process_name(name: &ProcessName) {
+    sys::set_name(name);
 }
 
 /// How many threads this process has, without those that are on their way out: one that was just joined is
@@ -85,9 +96,10 @@ fn stat_name(stat: &[u8]) -> Option<String> {
 }
 
 /// Whether the process has the name that it gave itself by [`set_process_name`].
-pub(crate) fn is_called(pid: Pid, name: &str) -> bool {
+pub(crate) fn is_called(pid: Pid, name: &ProcessName) -> bool {
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     fs::read(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat_name(&stat).is_some_and(|found| found == name))
+        .is_ok_and(|stat| stat_name(&stat).is_some_and(|found| found.as_bytes() == name))
 }
 
 /// Whether the process is in the state that `/proc/<pid>/stat` calls so: `T` if it is stopped, `Z` if it is dead and not reaped.
@@ -109,18 +121,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_cut_between_characters() {
+    fn a_process_has_the_name_that_it_gave_itself() {
         // In a thread of its own: the name belongs to the thread.
-        let named = |name: &'static str| {
-            let thread = thread::spawn(move || {
-                set_process_name(name);
-                prctl::get_name().unwrap()
-            });
-            thread.join().unwrap().into_string().unwrap()
-        };
-        assert_eq!(named("pool-w3"), "pool-w3");
-        assert_eq!(named("0123456789abcdefgh"), "0123456789abcde");
-        assert_eq!(named("0123456789abcdé"), "0123456789abcd");
+        let named = thread::spawn(|| {
+            set_process_name(&process_name("pool-w3"));
+            let id = nix::unistd::gettid();
+            (is_called(id, &process_name("pool-w3")), is_called(id, &process_name("pool-w")))
+        });
+        assert_eq!(named.join().unwrap(), (true, false));
     }
 
     #[test]

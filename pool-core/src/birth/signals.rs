@@ -5,7 +5,7 @@
 //! ignores stays ignored, as under `nohup`.
 
 use libc::c_int;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 
 use super::sys::{self, Disposition};
 
@@ -28,7 +28,12 @@ pub(crate) fn reset_signals() {
             let _ = sys::set_disposition(signal, wish);
         }
     }
-    let _ = SigSet::empty().thread_set_mask();
+    unblock_signals();
+}
+
+/// Blocks no signal any more.
+pub(crate) fn unblock_signals() {
+    sys::unblock_signals();
 }
 
 fn wish(signal: c_int, present: Disposition) -> Disposition {

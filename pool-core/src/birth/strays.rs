@@ -30,38 +30,56 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Kills and reaps every child of this process for which `keep` says false, and their children, which it adopts
 /// in turn if it is a subreaper.
 pub(crate) fn kill_strays(keep: &dyn Fn(Pid) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    let mut deadline = None;
+    // Asking is cheap where there is nobody at all, as at the end of a zygote.
+    while is_unreaped(Id::All) {
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
         let mut strays = children();
-        strays.retain(|pid| !keep(*pid) && is_unreaped_child(*pid));
-        for pid in &strays {
-            let _ = kill(*pid, Signal::SIGKILL);
-        }
-        for pid in &strays {
-            reap_until(*pid, deadline);
-        }
+        strays.retain(|pid| !keep(*pid) && is_unreaped(Id::Pid(*pid)));
+        kill_and_reap(&strays, deadline);
         if strays.is_empty() || Instant::now() >= deadline {
             return;
         }
     }
 }
 
-fn is_unreaped_child(pid: Pid) -> bool {
+/// Kills and reaps these, which are unreaped children of this process.
+pub(crate) fn kill_children(children: &[Pid]) {
+    if !children.is_empty() {
+        kill_and_reap(children, Instant::now() + PATIENCE);
+    }
+}
+
+fn kill_and_reap(children: &[Pid], deadline: Instant) {
+    for pid in children {
+        let _ = kill(*pid, Signal::SIGKILL);
+    }
+    // Those killed first end first, more or less: who waits for the last one sleeps once, not once for each.
+    for pid in children.iter().rev() {
+        reap_until(*pid, deadline);
+    }
+}
+
+/// Whether there is such a child that nobody has reaped.
+fn is_unreaped(children: Id) -> bool {
     let flags =
         WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
     // Only ECHILD says no: nix also fails for a child that a real-time signal has ended.
-    waitid(Id::Pid(pid), flags) != Err(Errno::ECHILD)
+    waitid(children, flags) != Err(Errno::ECHILD)
 }
 
 fn reap_until(pid: Pid, deadline: Instant) {
-    let pidfd = pidfd_open(pid);
+    let mut pidfd = None;
     loop {
         let status = waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL));
-        let left = deadline.saturating_duration_since(Instant::now());
-        if !matches!(status, Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)) || left.is_zero() {
+        if !matches!(status, Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)) {
             return;
         }
-        match &pidfd {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        match pidfd.get_or_insert_with(|| pidfd_open(pid)) {
             Ok(pidfd) => {
                 let whole_ms = left + Duration::from_millis(1);
                 ends_within(pidfd, PollTimeout::try_from(whole_ms).unwrap_or(PollTimeout::MAX));
@@ -120,10 +138,10 @@ mod tests {
         if let Ok(listed) = listed() {
             assert!(listed.contains(&pid));
         }
-        assert!(is_unreaped_child(pid));
+        assert!(is_unreaped(Id::Pid(pid)));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!is_unreaped_child(pid));
+        assert!(!is_unreaped(Id::Pid(pid)));
     }
 
     #[test]
@@ -133,9 +151,9 @@ mod tests {
         let (kept, stray) = (sleeper(), sleeper());
         // Other tests of this program have children too.
         kill_strays(&|child| child != pid(&stray));
-        assert!(!is_unreaped_child(pid(&stray)));
-        assert!(is_unreaped_child(pid(&kept)));
+        assert!(!is_unreaped(Id::Pid(pid(&stray))));
+        assert!(is_unreaped(Id::Pid(pid(&kept))));
         kill_strays(&|child| child != pid(&kept));
-        assert!(!is_unreaped_child(pid(&kept)));
+        assert!(!is_unreaped(Id::Pid(pid(&kept))));
     }
 }

@@ -45,14 +45,36 @@ pub(super) fn close_range(first: RawFd, last: u32) -> io::Result<()> {
 
 /// Closes one descriptor by number, with the same duty as [`close_range`].
 pub(super) fn close(fd: RawFd) {
-    // SAFETY: a plain system call with one integer.
-    unsafe { libc::close(fd) };
+    // SAFETY: a plain system call with one integer. Not by the C library's `close`, which lies in a page that a forked worker
+    // needs for nothing else.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
 }
 
 /// Whether `fd` is the number of an open descriptor.
 pub(super) fn is_open(fd: RawFd) -> bool {
     // SAFETY: a plain system call with integers, valid for any number.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Names the calling thread; of the main thread it is the name of the process.
+pub(super) fn set_name(name: &[u8; 16]) {
+    // SAFETY: the kernel reads up to the first NUL, and no more than 16 bytes, which are there.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Blocks no signal any more. The system call itself: a forked worker has no page of the C library's function yet.
+pub(super) fn unblock_signals() {
+    let none = 0u64;
+    // SAFETY: a set of the size that is given is read, and nothing written. None of the C library's own signals is blocked by this.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    };
 }
 
 /// What a process does on a signal.

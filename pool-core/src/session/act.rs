@@ -16,6 +16,7 @@ use crate::{
     error::TaskError,
     life::nanos,
     shared::StartFailure,
+    sys,
     zygote::Report,
 };
 
@@ -156,12 +157,7 @@ impl Session {
     }
 
     fn try_start(&self, hub: &mut Hub, place: u32, incarnation: u32) -> Result<(), i32> {
-        let errno = |error: pool_shm::Error| match std::error::Error::source(&error)
-            .and_then(|source| source.downcast_ref::<std::io::Error>())
-        {
-            Some(error) => error.raw_os_error().unwrap_or(libc::ENOMEM),
-            None => libc::ENOMEM,
-        };
+        let errno = |error: pool_shm::Error| sys::errno_of(&error);
         let segment = Segment::create("pool-arena", self.reservation).map_err(errno)?;
         let view = segment.map_read_only().map_err(errno)?;
         view.dont_fork().map_err(errno)?;

@@ -190,8 +190,7 @@ impl Session {
         self.link.wait_for_end();
         // They are this process's children now if it is the init process of a container.
         for (place, incarnation, pid) in hub.engine.workers().collect::<Vec<_>>() {
-            let (written, of) = self.board.occupant(place);
-            let pid = if pid == 0 && of == incarnation { written as i32 } else { pid };
+            let pid = self.pid_of(place, incarnation, pid);
             if pid > 0 {
                 reap_orphan(nix::unistd::Pid::from_raw(pid));
             }

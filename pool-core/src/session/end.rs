@@ -6,6 +6,7 @@
 use std::{
     mem::ManuallyDrop,
     os::fd::AsFd,
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
@@ -67,7 +68,7 @@ impl Session {
     pub(crate) fn end(&self) {
         let mut hub = self.lock();
         if hub.state != State::Broken {
-            self.link.end();
+            self.link.ask_to_end();
             self.broken(&mut hub);
         }
     }
@@ -88,6 +89,12 @@ impl Drop for Session {
         if self.is_foreign() {
             return;
         }
+        let hub = self.hub.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if hub.state != State::Broken {
+            self.link.ask_to_end();
+        }
+        // Nobody reads results any more. Unmapping takes a while, in which the zygote kills and reaps.
+        hub.arenas.clear();
         self.end();
         self.broker.close();
         unlist(self.bell.as_fd());

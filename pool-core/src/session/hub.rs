@@ -417,6 +417,14 @@ impl Session {
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let mut hub = self.lock();
         self.read_reports(&mut hub);
-        hub.engine.workers().filter(|(_, _, pid)| *pid > 0).map(|(_, _, pid)| pid as u32).collect()
+        let pid = |(place, incarnation, pid)| self.pid_of(place, incarnation, pid);
+        hub.engine.workers().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
+    }
+
+    /// The process id of a worker, 0 if nobody knows it: it may have run a task before the zygote reports that it was started, and
+    /// has put its number on the board first of all.
+    pub(super) fn pid_of(&self, place: usize, incarnation: u32, reported: i32) -> i32 {
+        let (written, of) = self.board.occupant(place);
+        if reported == 0 && of == incarnation { written as i32 } else { reported }
     }
 }

@@ -10,10 +10,7 @@ use std::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::SigSet,
-        socket::{MsgFlags, sendmsg},
-    },
+    sys::socket::{MsgFlags, sendmsg},
     unistd::Pid,
 };
 
@@ -23,7 +20,7 @@ use crate::{
     packets::Received,
     shared::{Fault, RecipePapers, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
     sys,
-    worker::{self, WorkerFds, WorkerPapers, end_quietly, learn_locations},
+    worker::{self, Ground, WorkerFds, WorkerPapers, arena_from, end_quietly, learn_locations},
     zygote::Order,
 };
 
@@ -47,8 +44,8 @@ pub(crate) struct Kit {
 pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
     // A panic here is a defect; the zygote sees the end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let _ = SigSet::empty().thread_set_mask();
-        birth::set_process_name("pool-template");
+        birth::unblock_signals();
+        birth::set_process_name(&birth::process_name("pool-template"));
         if !birth::arm_parent_death(kit.zygote) {
             end_quietly();
         }
@@ -62,10 +59,12 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
         if !birth::arm_parent_death(zygote) {
             end_quietly();
         }
-        match made {
-            Ok(value) => {
+        let refused = |error: pool_shm::Error| Fault::Refused { why: error.to_string() };
+        let mapped = |value| Ok((value, Ground::new(board, items).map_err(refused)?));
+        match made.and_then(mapped) {
+            Ok((value, ground)) => {
                 say(&socket, Word::Ready, 0, &[]);
-                let template = Template { socket, board, items, bell, door, value };
+                let template = Template { socket, ground, bell, door, value };
                 while template.obey(&papers) {}
             }
             Err(fault) => {
@@ -98,8 +97,7 @@ fn threads_left() -> std::io::Result<Vec<String>> {
 
 struct Template {
     socket: OwnedFd,
-    board: OwnedFd,
-    items: OwnedFd,
+    ground: Ground,
     bell: OwnedFd,
     door: OwnedFd,
     value: SharedValue,
@@ -130,20 +128,13 @@ impl Template {
     }
 
     fn fork_worker(&self, papers: &WorkerPapers, arena: Option<OwnedFd>) -> std::io::Result<Pid> {
-        let fds = WorkerFds {
-            board: self.board.try_clone()?,
-            items: self.items.try_clone()?,
-            bell: self.bell.try_clone()?,
-            door: self.door.try_clone()?,
-            arena: arena.ok_or(Errno::EMFILE)?,
-            shared: Vec::new(),
-        };
+        let arena = arena_from(arena)?;
         let life = || {
-            let _ = SigSet::empty().thread_set_mask();
-            for fd in [&self.socket, &self.board, &self.items, &self.bell, &self.door] {
-                birth::close_for_good(fd);
-            }
-            worker::live(papers, fds)
+            birth::unblock_signals();
+            birth::close_for_good(&self.socket);
+            let [bell, door] = [&self.bell, &self.door].map(birth::take_for_good);
+            let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
+            worker::live(papers, || Some((self.ground.clone(), fds)))
         };
         // SAFETY: one thread, as was seen when the value was made; nothing here starts another.
         unsafe { birth::fork_adopted(life) }

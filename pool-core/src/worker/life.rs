@@ -16,17 +16,17 @@ use pool_ipc::{
     batch::expect_batch,
     board::{Board, Claim, Claimer, End},
 };
-use pool_shm::{ForkMark, Segment};
+use pool_shm::ForkMark;
 
 use super::{
     awakening::awake,
     living::{Living, Unborn},
     panic::learn_locations,
-    papers::{WorkerFds, WorkerPapers},
+    papers::{Ground, WorkerFds, WorkerPapers},
     segments::Keeper,
 };
 use crate::{
-    birth,
+    birth::{self, ProcessName},
     broker::{self, BrokerLink},
     error::ExitStatus,
     life::become_daemon,
@@ -54,13 +54,26 @@ pub(crate) fn stillbirth(status: ExitStatus) -> String {
     }
 }
 
-/// What the worker at a place is called in lists of processes.
-pub(crate) fn name_at(place: usize) -> String {
-    format!("worker-{place}")
+/// What the worker at a place is called in lists of processes, filled up with NULs. By hand: what `format!` takes is many pages of
+/// code, which a forked worker would have to find for nothing else.
+pub(crate) fn name_at(place: usize) -> ProcessName {
+    const WORD: &[u8] = b"worker-";
+    let mut name = ProcessName::default();
+    name[..WORD.len()].copy_from_slice(WORD);
+    let digits = place.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut left = place;
+    for digit in name[WORD.len()..15].iter_mut().take(digits).rev() {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    name
 }
 
-/// Lives as the worker that `papers` describe.
-pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
+/// Lives as the worker that `papers` describe, with what `means` finds for it.
+pub(crate) fn live(
+    papers: &WorkerPapers,
+    means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
+) -> ! {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
             end_quietly();
@@ -73,7 +86,7 @@ pub(crate) fn live(papers: &WorkerPapers, fds: WorkerFds) -> ! {
         if papers.bounds.daemon {
             become_daemon();
         }
-        match Worker::set_up(papers, fds) {
+        match means().and_then(|(ground, fds)| Worker::set_up(papers, ground, fds)) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),
         }
@@ -105,12 +118,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn set_up(papers: &WorkerPapers, fds: WorkerFds) -> Option<Self> {
-        let map = |fd| Segment::from_fd(fd).ok();
-        let board = Arc::new(map(fds.board)?.map().ok()?);
-        let items = map(fds.items)?.map_read_only().ok()?;
-        let own = map(fds.arena)?;
-        let arena = Arena::new(&own, papers.arena_limit).ok()?;
+    fn set_up(papers: &WorkerPapers, ground: Ground, fds: WorkerFds) -> Option<Self> {
+        let Ground { board, items } = ground;
+        let arena = Arena::new(&fds.arena, papers.arena_limit).ok()?;
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
@@ -122,7 +132,7 @@ impl Worker {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // Without it the parent knows at least what this worker was at.
-                let _ = StartFailure::leave(&failure.to_bytes(), &own);
+                let _ = StartFailure::leave(&failure.to_bytes(), &fds.arena);
                 exit(DISORDER)
             }
         };
@@ -284,4 +294,15 @@ impl Worker {
 fn flush() {
     let _ = std::io::stdout().flush();
     sys::flush_c_streams();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_number_of_the_place() {
+        assert_eq!(&name_at(0), b"worker-0\0\0\0\0\0\0\0\0");
+        assert_eq!(&name_at(4095), b"worker-4095\0\0\0\0\0");
+    }
 }

@@ -33,7 +33,8 @@ static QUIET: AtomicBool = AtomicBool::new(false);
 /// Wraps the panic hook so that tasks' panics are known with their location. `quiet`: the process is
 /// a worker's own, and nothing is printed for them.
 pub(crate) fn learn_locations(quiet: bool) {
-    if quiet {
+    // Workers inherit both from who forks them: then they need no page of their own for it.
+    if quiet && !QUIET.load(Ordering::Relaxed) {
         QUIET.store(true, Ordering::Relaxed);
     }
     HOOK.call_once(|| {

@@ -1,13 +1,15 @@
 //! What a worker is told at its birth.
 
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
+use pool_shm::{Mapping, Segment};
 
 use crate::{
     life::{Bounds, LifePapers},
     shared::{RecipePapers, SourcePapers},
+    sys,
 };
 
 /// Everything about a worker that is not a descriptor.
@@ -28,12 +30,18 @@ pub(crate) struct WorkerPapers {
     pub(crate) bounds: Bounds,
 }
 
-/// The descriptors of a worker.
+/// What all workers of a pool have mapped. A process that forks them maps it once for all.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    pub(crate) board: Arc<Mapping>,
+    /// The parent's arena, read-only.
+    pub(crate) items: Arc<Mapping>,
+}
+
+/// What a worker alone has.
 #[derive(Debug)]
 pub(crate) struct WorkerFds {
-    pub(crate) board: OwnedFd,
-    pub(crate) items: OwnedFd,
-    pub(crate) arena: OwnedFd,
+    pub(crate) arena: Segment,
     pub(crate) bell: OwnedFd,
     /// Where it introduces itself to those who know the segments of handles.
     pub(crate) door: OwnedFd,
@@ -98,14 +106,29 @@ impl WorkerPapers {
     }
 }
 
-impl WorkerFds {
-    /// The descriptors in the order in which a fresh copy gets them.
-    pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
-        let mut fds = fds.into_iter();
-        let (board, items) = (fds.next()?, fds.next()?);
-        let (arena, bell, door) = (fds.next()?, fds.next()?, fds.next()?);
-        Some(Self { board, items, arena, bell, door, shared: fds.collect() })
+impl Ground {
+    /// Maps board and items.
+    pub(crate) fn new(board: OwnedFd, items: OwnedFd) -> Result<Self, pool_shm::Error> {
+        Ok(Self {
+            board: Arc::new(Segment::from_fd(board)?.map()?),
+            items: Arc::new(Segment::from_fd(items)?.map_read_only()?),
+        })
     }
+}
+
+/// The arena that came with an order to start a worker.
+pub(crate) fn arena_from(descriptor: Option<OwnedFd>) -> io::Result<Segment> {
+    let descriptor = descriptor.ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))?;
+    Segment::from_fd(descriptor).map_err(|e| io::Error::from_raw_os_error(sys::errno_of(&e)))
+}
+
+/// What a fresh copy makes of its descriptors.
+pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(Ground, WorkerFds)> {
+    let mut fds = fds.into_iter();
+    let ground = Ground::new(fds.next()?, fds.next()?).ok()?;
+    let arena = Segment::from_fd(fds.next()?).ok()?;
+    let (bell, door) = (fds.next()?, fds.next()?);
+    Some((ground, WorkerFds { arena, bell, door, shared: fds.collect() }))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
             reign(papers, fds, Overlords::new(guard, fds_of))
         }
         Ok(ForkResult::Parent { child }) => {
-            birth::set_process_name("pool-guard");
+            birth::set_process_name(&birth::process_name("pool-guard"));
             // Its end of the parent's socket above all: the parent shall see the zygote's death.
             let kept: Vec<_> = parent_fd.iter().map(AsRawFd::as_raw_fd).collect();
             birth::descriptors::keep_only(&kept);

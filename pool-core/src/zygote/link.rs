@@ -173,10 +173,9 @@ impl ZygoteLink {
         }
     }
 
-    /// Tells the zygote to kill its workers and end, and waits until it has.
-    pub(crate) fn end(&self) {
+    /// Tells the zygote to kill its workers and end.
+    pub(crate) fn ask_to_end(&self) {
         let _ = shutdown(self.control.as_raw_fd(), Shutdown::Write);
-        self.wait_for_end();
     }
 
     /// Waits until the zygote has ended, by force if it takes too long.

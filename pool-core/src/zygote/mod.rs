@@ -3,6 +3,7 @@
 //! One thread for life, no user code. `protocol.rs` is what parent and zygote say to each other,
 //! `reign.rs` what the zygote does, `nursery.rs` how it gets workers from a template, `guard.rs` who stands above it, `link.rs` the parent's end.
 
+mod births;
 mod clocks;
 mod guard;
 mod link;

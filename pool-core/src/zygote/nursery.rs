@@ -248,7 +248,7 @@ impl Zygote {
                 drop(ours);
                 // Whoever comes from here keeps no arena of others alive.
                 self.nursery.waiting.clear();
-                self.close_own();
+                self.close_own(&[]);
                 let zygote = kit.zygote;
                 template::live(kit, |place, incarnation| {
                     self.papers.worker(place, incarnation, zygote)

@@ -18,10 +18,11 @@ use nix::{
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
     },
-    unistd::{ForkResult, Pid, fork, getpid, getppid},
+    unistd::{Pid, getpid, getppid},
 };
 
 use super::{
+    births::Litter,
     clocks::Clocks,
     nursery::Nursery,
     papers::{ZygoteFds, ZygotePapers},
@@ -31,10 +32,9 @@ use crate::{
     birth,
     broker::Exchange,
     packets::Received,
-    start,
     sys::{self, Reaped},
     template::TemplateLink,
-    worker::{self, WorkerFds, WorkerPapers},
+    worker::{self, Ground},
 };
 
 /// How often parents and children are looked for where the system has no pidfd.
@@ -75,6 +75,7 @@ pub(super) fn reign(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) 
         if let Some(mut zygote) = Zygote::set_up(papers, fds, overlords) {
             while zygote.turn() {}
             zygote.kill_all();
+            worker::end_quietly();
         }
     }));
     worker::end_quietly()
@@ -96,18 +97,20 @@ pub(super) struct Zygote {
     pub(super) papers: ZygotePapers,
     pub(super) fds: ZygoteFds,
     pub(super) overlords: Overlords,
-    children: SignalFd,
+    pub(super) children: SignalFd,
     pub(super) workers: Vec<Worker>,
     pub(super) nursery: Nursery,
     pub(super) exchange: Exchange,
     pub(super) clocks: Clocks,
+    /// What workers that are forked here find mapped.
+    pub(super) ground: Option<Ground>,
     /// Reports that the socket had no room for.
-    unsent: VecDeque<Report>,
+    pub(super) unsent: VecDeque<Report>,
 }
 
 impl Zygote {
     fn set_up(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> Option<Self> {
-        birth::set_process_name("pool-zygote");
+        birth::set_process_name(&birth::process_name("pool-zygote"));
         birth::become_subreaper();
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
@@ -126,6 +129,7 @@ impl Zygote {
             nursery: Nursery::default(),
             exchange,
             clocks: Clocks::default(),
+            ground: None,
             unsent: VecDeque::new(),
         })
     }
@@ -181,30 +185,26 @@ impl Zygote {
 
     /// Carries out all orders that are there; `false` when the parent says so or is gone.
     fn obey(&mut self) -> bool {
+        let mut litter = Litter::default();
         loop {
-            match Order::receive(&self.fds.control) {
-                Ok(Received::Message(Order::Start { place, incarnation, arena }))
-                    if self.needs_template() =>
-                {
-                    if !self.start_from_template(place, incarnation, arena) {
-                        return false;
-                    }
+            let order = Order::receive(&self.fds.control);
+            if let Ok(Received::Message(Order::Start { place, incarnation, arena })) = order {
+                let goes_on = if self.needs_template() {
+                    self.start_from_template(place, incarnation, arena)
+                } else {
+                    litter.add(place, incarnation, self.start(place, incarnation, arena));
+                    !litter.is_full() || self.register(&mut litter)
+                };
+                if !goes_on {
+                    return false;
                 }
-                Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
-                    let report = match self.start(place, incarnation, arena) {
-                        Ok(pid) => {
-                            self.workers.push(Worker::new(pid, place, incarnation));
-                            Report::Started { incarnation, pid: pid.as_raw() }
-                        }
-                        Err(error) => {
-                            let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-                            Report::NotStarted { incarnation, errno }
-                        }
-                    };
-                    if !self.report(report) {
-                        return false;
-                    }
-                }
+                continue;
+            }
+            // Whatever comes next may be about one of them.
+            if !self.register(&mut litter) {
+                return false;
+            }
+            match order {
                 Ok(Received::Message(Order::Kill { incarnation })) => {
                     if self.forget_waiting(incarnation) {
                         let errno = libc::ECANCELED;
@@ -223,7 +223,9 @@ impl Zygote {
                     socket.into_iter().for_each(|socket| self.exchange.add_parent(socket));
                 }
                 Ok(Received::Empty) => return true,
-                Ok(Received::Closed) | Err(_) => return false,
+                Ok(Received::Message(Order::Start { .. }) | Received::Closed) | Err(_) => {
+                    return false;
+                }
             }
         }
     }
@@ -235,7 +237,7 @@ impl Zygote {
     }
 
     /// Sends what there is room for; `false` when the parent is gone.
-    fn send_reports(&mut self) -> bool {
+    pub(super) fn send_reports(&mut self) -> bool {
         while let Some(report) = self.unsent.front() {
             match report.send(&self.fds.control) {
                 Ok(()) => self.unsent.pop_front(),
@@ -245,56 +247,10 @@ impl Zygote {
         true
     }
 
-    fn start(&self, place: u32, incarnation: u32, arena: Option<OwnedFd>) -> io::Result<Pid> {
-        let arena = arena.ok_or(Errno::EMFILE)?;
-        let papers = self.papers.worker(place, incarnation, getpid());
-        if self.papers.fresh_workers {
-            let door = self.exchange.door();
-            let fixed = [&self.fds.board, &self.fds.items, &arena, &self.fds.bell, door];
-            let fds: Vec<_> = fixed.into_iter().chain(&self.fds.shared).map(AsFd::as_fd).collect();
-            return birth::spawn_copy(start::ROLE_WORKER, &papers.to_words(), &fds);
-        }
-        self.fork_worker(&papers, arena)
-    }
-
-    fn fork_worker(&self, papers: &WorkerPapers, arena: OwnedFd) -> io::Result<Pid> {
-        let fds = WorkerFds {
-            board: self.fds.board.try_clone()?,
-            items: self.fds.items.try_clone()?,
-            bell: self.fds.bell.try_clone()?,
-            door: self.exchange.door().try_clone()?,
-            arena,
-            shared: Vec::new(),
-        };
-        // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
-        match unsafe { fork() }? {
-            ForkResult::Parent { child } => Ok(child),
-            ForkResult::Child => {
-                self.leave_to_worker();
-                worker::live(papers, fds)
-            }
-        }
-    }
-
-    /// In a forked worker: gives up what is the zygote's alone.
-    fn leave_to_worker(&self) {
-        let _ = SigSet::all().thread_unblock();
-        self.close_own();
-    }
-
-    /// In a forked child that never uses this value again: closes all that it owns.
-    pub(super) fn close_own(&self) {
-        let own = [&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
-        let own = own.into_iter().chain(&self.fds.shared).chain(&self.overlords.fds);
-        let own = own.chain(self.exchange.descriptors());
-        own.for_each(birth::close_for_good);
-        birth::close_for_good(&self.children);
-    }
-
-    /// Reaps what has ended, and with each worker the programs that it left behind.
+    /// Reaps what has ended, and with the workers the programs that they left behind.
     fn reap(&mut self) {
-        loop {
-            let Some(Reaped { pid, status, peak }) = sys::reap_any() else { return };
+        let mut reaped = Vec::new();
+        while let Some(Reaped { pid, status, peak }) = sys::reap_any() {
             let pid = Pid::from_raw(pid);
             if self.nursery.is_template(pid) {
                 // As below.
@@ -304,11 +260,15 @@ impl Zygote {
             let Some(at) = self.workers.iter().position(|worker| worker.pid == pid) else {
                 continue;
             };
-            let worker = self.workers.swap_remove(at);
-            self.kill_strays();
-            // A parent that is gone does not read it; the next turn ends the reign.
-            let incarnation = worker.incarnation;
+            reaped.push((self.workers.swap_remove(at).incarnation, status, peak));
+        }
+        if reaped.is_empty() {
+            return;
+        }
+        self.kill_strays();
+        for (incarnation, status, peak) in reaped {
             let segments = self.exchange.reaped(incarnation);
+            // A parent that is gone does not read it; the next turn ends the reign.
             let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
         }
     }
@@ -320,7 +280,8 @@ impl Zygote {
     }
 
     fn kill_all(&mut self) {
+        let workers: Vec<_> = self.workers.drain(..).map(|worker| worker.pid).collect();
+        birth::kill_children(&workers);
         birth::kill_strays(&|_| false);
-        self.workers.clear();
     }
 }

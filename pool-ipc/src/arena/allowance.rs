@@ -4,8 +4,11 @@
 
 use std::{
     error::Error,
-    fmt, fs,
+    fmt,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use pool_shm::limits::{address_space, file_size, page_size};
@@ -22,16 +25,44 @@ const ADDRESSES: u64 = (1 << 46) / 16;
 /// The memory an arena may take when nobody says otherwise: a quarter of what is free, in the machine or in what the
 /// cgroup leaves, whichever is less; at least 16 MiB.
 pub fn default_limit() -> u64 {
-    let read = |path: &Path| fs::read_to_string(path).ok();
     let free = read(Path::new("/proc/meminfo")).and_then(|text| available(&text));
     let cgroup = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    let mounts = read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
-    let groups = groups(&cgroup, &mounts);
-    let left = groups
-        .iter()
-        .flat_map(|group| group.files())
-        .filter_map(|[limit, usage]| left(&read(&limit)?, &read(&usage)?));
+    let files = files_of(cgroup);
+    let left = files.iter().filter_map(|[limit, usage]| {
+        let limit = limit_in(&read(limit)?)?;
+        left(limit, &read(usage)?)
+    });
     quarter(left.chain(free).min())
+}
+
+/// Files with the limit of a cgroup and with its usage.
+type Files = Arc<[[PathBuf; 2]]>;
+
+/// The files with limits and usages for a process with this `/proc/self/cgroup`. The list of mounts, which is long, is
+/// read again only when that has changed.
+fn files_of(cgroup: String) -> Files {
+    static KNOWN: Mutex<Option<(String, Files)>> = Mutex::new(None);
+
+    // Whoever holds the lock in another thread would hold it for ever in a process forked meanwhile.
+    let mut known = KNOWN.try_lock().ok();
+    if let Some(Some((of, files))) = known.as_deref()
+        && *of == cgroup
+    {
+        return files.clone();
+    }
+    let mounts = read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let files: Files = groups(&cgroup, &mounts).iter().flat_map(Group::files).collect();
+    if let Some(known) = &mut known {
+        **known = Some((cgroup, files.clone()));
+    }
+    files
+}
+
+/// The text of a file that says its length only by its end, as those of the kernel do.
+fn read(path: &Path) -> Option<String> {
+    let mut text = String::with_capacity(4096);
+    File::open(path).ok()?.take(u64::MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64 GiB, less where the
@@ -95,9 +126,15 @@ fn available(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// What a cgroup leaves, from its limit and its usage; `None` without a limit.
-fn left(limit: &str, usage: &str) -> Option<u64> {
-    let limit: u64 = limit.trim().parse().ok()?; // "max" is none
+/// The limit of a cgroup, if it has one.
+fn limit_in(text: &str) -> Option<u64> {
+    /// Version 1 calls the greatest number of pages that it can count no limit, version 2 says "max".
+    const NONE: u64 = 1 << 60;
+    text.trim().parse().ok().filter(|limit| *limit < NONE)
+}
+
+/// What a cgroup leaves, from its limit and its usage.
+fn left(limit: u64, usage: &str) -> Option<u64> {
     Some(limit.saturating_sub(usage.trim().parse().ok()?))
 }
 
@@ -170,10 +207,12 @@ mod tests {
 
     #[test]
     fn a_cgroup_leaves_its_limit_less_its_usage() {
-        assert_eq!(left("1000\n", "400\n"), Some(600));
-        assert_eq!(left("1000\n", "1400\n"), Some(0));
-        assert_eq!(left("max\n", "400\n"), None);
-        assert_eq!(left("1000\n", ""), None);
+        assert_eq!(left(1000, "400\n"), Some(600));
+        assert_eq!(left(1000, "1400\n"), Some(0));
+        assert_eq!(left(1000, ""), None);
+        assert_eq!(limit_in("1000\n"), Some(1000));
+        assert_eq!(limit_in("max\n"), None);
+        assert_eq!(limit_in("9223372036854771712\n"), None);
     }
 
     #[test]
