@@ -4,7 +4,15 @@
 //! shared, as arenas, the board and shared objects are, does not count. Rust aborts a program that is refused memory, and an abort
 //! looks like any other, so a handler notes down what speaks for the limit.
 
-use std::{fs, io, num::NonZeroU64, sync::OnceLock};
+use std::{
+    fs, io,
+    num::NonZeroU64,
+    ptr,
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{Acquire, Release},
+    },
+};
 
 use nix::{
     errno::Errno,
@@ -16,8 +24,9 @@ use nix::{
 use pool_ipc::board::Board;
 use pool_shm::ForkMark;
 
-/// What the handler needs. It is set once in a process.
-static WITNESS: OnceLock<Witness> = OnceLock::new();
+/// What the handler needs. A worker sets it once and it is never freed; one that was forked in a task of a worker finds that one's
+/// and leaves it behind.
+static WITNESS: AtomicPtr<Witness> = AtomicPtr::new(ptr::null_mut());
 
 struct Witness {
     board: Board,
@@ -28,9 +37,11 @@ struct Witness {
 /// Limits the private memory of this process to what it has now and `bytes` more.
 pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<()> {
     let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
-    let _ = WITNESS.set(Witness { board: board.clone(), place, mark });
+    let witness = Box::into_raw(Box::new(Witness { board: board.clone(), place, mark }));
+    // Release: pairs with the Acquire of the handler.
+    WITNESS.store(witness, Release);
     let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing but loads and stores of atomics.
+    // SAFETY: the handler does nothing but loads and stores of atomics, of memory that is never freed.
     unsafe { sigaction(Signal::SIGABRT, &action) }?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
     let wanted = data_in_use()?.saturating_add(bytes);
@@ -40,8 +51,10 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<
 
 /// `abort` goes on when this returns.
 extern "C" fn note_down(_: i32) {
+    // SAFETY: null, or a witness that was complete when it was stored and is never freed.
+    let witness = unsafe { WITNESS.load(Acquire).as_ref() };
     if Errno::last() == Errno::ENOMEM
-        && let Some(witness) = WITNESS.get()
+        && let Some(witness) = witness
         // In a child that a task has forked the board is not mapped.
         && witness.mark.get() != 0
     {

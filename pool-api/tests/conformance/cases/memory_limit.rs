@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("memory_limit_does_not_count_what_was_there", what_was_there).processes(),
     Case::new("memory_limit_does_not_count_shared_memory", shared_memory).processes(),
     Case::new("memory_limit_and_other_aborts", other_aborts).processes(),
+    Case::new("memory_limits_of_nested_pools", nested).processes(),
     Case::new("memory_limit_that_cannot_be", refused),
     Case::new("workers_that_have_grown_are_replaced", grown).processes(),
 ];
@@ -171,5 +172,23 @@ fn refused(method: StartMethod) -> Outcome {
         assert!(matches!(error, Error::NotSupported { method: StartMethod::Threads, .. }));
         assert!(error.to_string().contains("memory_limit"), "{error}");
     }
+    Ok(())
+}
+
+/// The inner worker's limit is told apart from the outer one's, which it inherits when it is forked from that.
+fn nested(method: StartMethod) -> Outcome {
+    let number = StartMethod::ALL.iter().position(|known| *known == method).expect("one of them");
+    let outer = builder(method, 1).daemon(false).memory_limit(512 << 20).build()?;
+    let told = outer.apply(number as u64, |number| {
+        let inner = builder(StartMethod::ALL[number as usize], 1).memory_limit(64 << 20).build();
+        match inner.and_then(|inner| inner.apply(1024, take)) {
+            Err(Error::Task(task)) => match *task.cause() {
+                Cause::MemoryLimit { limit, refused, .. } => Ok((limit, refused)),
+                _ => Err(task.to_string()),
+            },
+            other => Err(format!("{other:?}")),
+        }
+    })?;
+    assert_eq!(told, Ok((64 << 20, true)));
     Ok(())
 }
