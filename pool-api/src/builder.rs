@@ -293,6 +293,15 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// How long `worker_exit` may take, with the drop of the state; without it as long as it takes. Past it the worker is killed and
+    /// has no exit result: [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) of the call that its life ended in, or of
+    /// [`WorkerPool::stop_and_join`]. A thread goes on, to no avail, and is waited for no longer; it can see that by
+    /// [`Worker::is_cancelled`].
+    pub fn worker_exit_timeout(mut self, limit: Duration) -> Self {
+        self.options.worker_exit_timeout = Some(limit);
+        self
+    }
+
     /// Bytes of private memory that a worker may take beside what it has when its first chunk begins, that is after `worker_init`
     /// and with all that it has inherited. A task that needs more is refused it, as by any system that has no more: a Rust task
     /// aborts of that unless it asks by `try_reserve`, and fails with [`Cause::MemoryLimit`](crate::Cause::MemoryLimit), which

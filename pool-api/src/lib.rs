@@ -10,6 +10,7 @@ mod chunk_tasks;
 mod imap;
 mod options;
 mod pool;
+mod settings;
 mod sharing;
 mod slices;
 mod tasks;

@@ -22,6 +22,7 @@ mod engine;
 mod error;
 mod futures;
 mod job;
+mod journal;
 mod life;
 mod mutex;
 mod packets;

@@ -4,6 +4,7 @@
 
 mod futures;
 mod options;
+mod settings;
 mod slices;
 mod slot;
 
@@ -13,14 +14,16 @@ use std::{
     mem::ManuallyDrop,
     num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use pool_ipc::Wire;
 use pool_shm::ForkMark;
 
 pub use self::options::{ForkBesideThreads, PoolOptions};
-use self::slot::{CrewDesk, CrewSlot, Sharing};
+use self::{
+    settings::Settings,
+    slot::{CrewDesk, CrewSlot, Sharing},
+};
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
 use crate::{
@@ -30,7 +33,7 @@ use crate::{
     life::{WorkerLife, is_in_daemon},
     mutex::lock,
     session,
-    shared::{Shared, SharedType, SharedValue, Source},
+    shared::{SharedType, SharedValue, Source},
     start::{Crew, CrewPlan, StartMethod, start_of},
     task::{Call, Portable},
 };
@@ -38,7 +41,7 @@ use crate::{
 /// A pool of workers. All calls take `&self`; several threads may use it at once.
 pub struct Pool {
     plan: CrewPlan,
-    task_timeout: Option<Duration>,
+    settings: Settings,
     mark: ForkMark,
     /// Results that lie in handles.
     budget: Arc<Budget>,
@@ -51,7 +54,7 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("n_jobs", &plan.n_jobs)
             .field("method", &plan.method)
-            .field("keep_alive", &plan.keep_alive)
+            .field("keep_alive", &self.settings.keep_alive())
             .finish_non_exhaustive()
     }
 }
@@ -81,7 +84,8 @@ impl Pool {
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit));
-        Ok(Self { plan, task_timeout: options.task_timeout, mark, budget, crew })
+        let settings = Settings::new(&plan, options.task_timeout);
+        Ok(Self { plan, settings, mark, budget, crew })
     }
 
     /// How many workers there are.
@@ -113,7 +117,7 @@ impl Pool {
         let options = &*self.complete(options);
         let lane = self.lane(function, context, options, lazy)?;
         let job = Job::new(lane, items, options, self.plan.n_jobs, lazy);
-        Ok(job.limit_chunks(self.plan.life.span))
+        Ok(job.limit_chunks(self.settings.lifespan()))
     }
 
     /// Runs a function on one item and waits for the value.
@@ -163,7 +167,7 @@ impl Pool {
 
     /// The options of a call, with the pool's own where the call says nothing.
     fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
-        match options.task_timeout.or(self.task_timeout) {
+        match options.task_timeout.or_else(|| self.settings.task_timeout()) {
             same if same == options.task_timeout => Cow::Borrowed(options),
             task_timeout => Cow::Owned(JobOptions { task_timeout, ..options.clone() }),
         }
@@ -200,7 +204,7 @@ impl Pool {
                 let plan = CrewPlan {
                     life: WorkerLife::plain(),
                     exits: Arc::default(),
-                    ..self.plan.clone()
+                    ..self.settings.plan(&self.plan)
                 };
                 #[allow(irrefutable_let_patterns)]
                 let Crew::Processes(session) = start_of(method)?.open(&plan, &Source::Nothing)?
@@ -265,34 +269,6 @@ impl Pool {
             Some(Crew::Processes(session)) => session.wait_for_pid().map(Some),
             _ => Ok(None),
         }
-    }
-
-    /// Gives the workers something else to share, of this type or another.
-    ///
-    /// Calls that began before keep what they had, on the workers that they had; later ones get fresh workers, under Threads
-    /// just the new value. Fork takes a new snapshot, here and now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::build`]; what was shared before still is, except when a process could not be forked.
-    pub fn share(&self, shared: Shared) -> Result<(), Error> {
-        self.refuse_if_foreign()?;
-        let (method, start) = (self.plan.method, start_of(self.plan.method)?);
-        let sharing = Sharing::new(shared, &self.plan)?;
-        if start.is_eager() {
-            start.check(&self.plan)?;
-        }
-        let mut slot = self.slot()?;
-        let old = std::mem::replace(&mut slot.sharing, sharing);
-        let retired = if method == StartMethod::Threads { None } else { slot.retire() };
-        drop(slot);
-        // Without the lock, since both may take their time; before the fork, whose snapshot would keep them.
-        drop(retired);
-        drop(old);
-        if start.is_eager() {
-            self.open_crew(&mut *self.slot()?)?;
-        }
-        Ok(())
     }
 
     /// Lets blocking calls of other threads finish, ends lazy ones, lets the workers end what they
@@ -379,7 +355,7 @@ impl Pool {
         let shared = if threads { self.value_here(wanted)? } else { None };
         let mut slot = self.slot()?;
         slot.sharing.check(wanted)?;
-        let fresh = slot.used && !self.plan.keep_alive;
+        let fresh = slot.used && !self.settings.keep_alive();
         let anew = fresh || !slot.used;
         // Threads, unlike processes, are not replaced one by one.
         let retired = if threads && fresh { slot.retire() } else { None };
@@ -387,7 +363,9 @@ impl Pool {
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
         slot.used = true;
         drop(slot);
-        drop(retired); // which may wait
+        if let Some(crew) = retired {
+            self.end_retired(&crew); // which may wait, and so may its drop
+        }
         if anew {
             self.plan.exits.clear();
         }
@@ -400,7 +378,7 @@ impl Pool {
     fn open_crew(&self, slot: &mut CrewSlot) -> Result<(), Error> {
         if slot.crew.is_none() {
             let start = start_of(self.plan.method)?;
-            slot.crew = Some(start.open(&self.plan, &slot.sharing.source)?);
+            slot.crew = Some(start.open(&self.settings.plan(&self.plan), &slot.sharing.source)?);
         }
         Ok(())
     }

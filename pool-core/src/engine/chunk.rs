@@ -99,6 +99,11 @@ impl Chunk {
         self.lost_tries <= self.retries
     }
 
+    /// Whether the first item left may lose another try.
+    pub(crate) fn has_tries(&self) -> bool {
+        self.lost_tries < self.retries
+    }
+
     /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing else.
     pub(super) fn cause(&self, cause: Cause) -> Cause {
         match self.limit {

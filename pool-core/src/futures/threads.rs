@@ -267,8 +267,8 @@ impl<A: Wire, R: Wire> Errand<A, R> {
         self.begun = true;
         self.desk.count(|flow| flow.waiting -= 1);
         let shared = shared::seen(self.shared.as_ref());
-        if let Err((stage, kind)) = host.begin(self.shared.as_ref()) {
-            return self.entry.complete(Err(stage.error(worker, kind.into())), 0);
+        if let Err((stage, cause)) = host.begin(self.shared.as_ref()) {
+            return self.entry.complete(Err(stage.error(worker, cause)), 0);
         }
         let deadline = self.start_clock(worker);
         let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
@@ -304,6 +304,8 @@ impl<A: Wire, R: Wire> Errand<A, R> {
                 self.entry.complete(Err(TaskError { index: 0, worker, cause, tries: 1 }.into()), 0);
             }
         }
+        // The desk does not wait for what the worker does at its end.
+        drop(self);
         host.ran_for_nobody(1);
     }
 

@@ -17,26 +17,30 @@ pub(crate) struct Bounds {
     pub(crate) resident: Option<u64>,
     /// How long making its state may take.
     pub(crate) init: Option<Duration>,
+    /// How long what it does at its end may take.
+    pub(crate) exit: Option<Duration>,
 }
 
 impl Bounds {
     /// How many words they take.
-    pub(crate) const WORDS: usize = 4;
+    pub(crate) const WORDS: usize = 5;
 
     pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
-        let init = self.init.map_or(0, nanos);
-        [u64::from(self.daemon), self.memory.unwrap_or(0), self.resident.unwrap_or(0), init]
+        let time = |limit: Option<Duration>| limit.map_or(0, nanos);
+        let (memory, resident) = (self.memory.unwrap_or(0), self.resident.unwrap_or(0));
+        [u64::from(self.daemon), memory, resident, time(self.init), time(self.exit)]
     }
 
     /// Bounds, and the words behind them.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
-        let ([daemon, memory, resident, init], rest) = words.split_first_chunk()?;
+        let ([daemon, memory, resident, init, exit], rest) = words.split_first_chunk()?;
         let some = |word: u64| (word > 0).then_some(word);
         let bounds = Self {
             daemon: *daemon != 0,
             memory: some(*memory),
             resident: some(*resident),
             init: some(*init).map(Duration::from_nanos),
+            exit: some(*exit).map(Duration::from_nanos),
         };
         Some((bounds, rest))
     }
@@ -44,7 +48,7 @@ impl Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { daemon: true, memory: None, resident: None, init: None }
+        Self { daemon: true, memory: None, resident: None, init: None, exit: None }
     }
 }
 
@@ -81,8 +85,8 @@ mod tests {
 
     #[test]
     fn bounds_survive_their_numbers() {
-        let init = Some(Duration::from_nanos(9));
-        let some = Bounds { daemon: false, memory: Some(7), resident: Some(8), init };
+        let (init, exit) = (Some(Duration::from_nanos(9)), Some(Duration::from_nanos(10)));
+        let some = Bounds { daemon: false, memory: Some(7), resident: Some(8), init, exit };
         for bounds in [Bounds::default(), some] {
             let words = [bounds.to_words().as_slice(), &[5]].concat();
             assert_eq!(Bounds::split_from(&words), Some((bounds, &[5][..])));

@@ -36,6 +36,8 @@ pub struct WorkerLife {
 pub(crate) struct Around<'a> {
     pub(crate) worker: u32,
     pub(crate) shared: &'a (dyn Any + Send + Sync),
+    /// Whether it takes too long.
+    pub(crate) overdue: &'a dyn Fn() -> bool,
 }
 
 /// Makes the state.
@@ -202,7 +204,7 @@ fn run_exit<S: Send + Sync + 'static, W: 'static, E: Wire>(
     let shared = around.shared.downcast_ref::<S>();
     let shared = shared.expect("the pool shares what its hooks take: it was checked");
     let state = state.downcast_mut::<W>().expect("the state is what the hooks agree on");
-    let result = function(&mut Worker::new(shared, state, around.worker, &|| false));
+    let result = function(&mut Worker::new(shared, state, around.worker, around.overdue));
     encoder.to_bytes(&result)
 }
 

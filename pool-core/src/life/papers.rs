@@ -91,7 +91,7 @@ mod tests {
 
     use super::{super::Around, *};
 
-    const AROUND: Around<'_> = Around { worker: 3, shared: &() };
+    const AROUND: Around<'_> = Around { worker: 3, shared: &(), overdue: &|| false };
 
     fn life() -> WorkerLife {
         let life = WorkerLife::init::<(), u32>(|w| w.id() + 7);

@@ -60,14 +60,14 @@ impl Pool {
         // Without the lock, since a pool that is being stopped is waited for here.
         let desk = match &crew {
             Crew::Processes(session) => {
-                let (workers, limit) = (self.plan.n_jobs, self.task_timeout);
+                let (workers, limit) = (self.plan.n_jobs, self.settings.task_timeout());
                 let budget = self.budget.clone();
                 CrewDesk::Processes(ProcessDesk::open(session.clone(), workers, limit, budget)?)
             }
             #[cfg(feature = "threads")]
             Crew::Threads(crew) => {
                 let budget = self.budget.clone();
-                CrewDesk::Threads(ThreadDesk::open(crew, self.task_timeout, budget))
+                CrewDesk::Threads(ThreadDesk::open(crew, self.settings.task_timeout(), budget))
             }
         };
         let mut slot = self.slot()?;

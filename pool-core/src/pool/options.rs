@@ -43,6 +43,8 @@ pub struct PoolOptions {
     pub task_timeout: Option<Duration>,
     /// How long the function that makes a worker's state may take; `None`: as long as it takes.
     pub worker_init_timeout: Option<Duration>,
+    /// How long the function at a worker's end may take, in processes; `None`: as long as it takes.
+    pub worker_exit_timeout: Option<Duration>,
     /// Bytes of private memory that a worker may take beside what it has when its first chunk begins.
     pub memory_limit: Option<u64>,
     /// Bytes of private memory in use beyond which a worker is replaced after its chunk.
@@ -69,6 +71,7 @@ impl Default for PoolOptions {
             shared_timeout: None,
             task_timeout: None,
             worker_init_timeout: None,
+            worker_exit_timeout: None,
             memory_limit: None,
             max_worker_rss: None,
             daemon: true,
@@ -96,6 +99,16 @@ impl ForkBesideThreads {
     }
 }
 
+/// Refuses a limit of no time.
+pub(super) fn check_limit(name: &str, limit: Option<Duration>) -> Result<(), Error> {
+    match limit {
+        Some(limit) if limit.is_zero() => {
+            Err(Error::InvalidInput(format!("{name} must be more than 0")))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl PoolOptions {
     /// What they ask for; refuses what means nothing.
     pub(super) fn plan(&self) -> Result<CrewPlan, Error> {
@@ -112,10 +125,9 @@ impl PoolOptions {
             ("shared_timeout", self.shared_timeout),
             ("task_timeout", self.task_timeout),
             ("worker_init_timeout", self.worker_init_timeout),
+            ("worker_exit_timeout", self.worker_exit_timeout),
         ] {
-            if limit.is_some_and(|limit| limit.is_zero()) {
-                return refuse(format!("{name} must be more than 0"));
-            }
+            check_limit(name, limit)?;
         }
         let method = self.start_method;
         for (name, what, bytes) in [
@@ -158,6 +170,7 @@ impl PoolOptions {
                 memory: self.memory_limit,
                 resident: self.max_worker_rss,
                 init: self.worker_init_timeout,
+                exit: self.worker_exit_timeout,
             },
             keep_alive: self.keep_alive,
             exits: Arc::default(),

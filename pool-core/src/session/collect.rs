@@ -9,6 +9,8 @@ use super::hub::{Fatal, Hub, Inbox, Session, State};
 use crate::{
     engine::Why,
     error::{Cause, ExitStatus},
+    journal::Entry,
+    shared::Stage,
     task::Failure,
     zygote::{Report, reap_orphan},
 };
@@ -112,8 +114,11 @@ impl Session {
         hub.overruns = hub.overruns.wrapping_add(1);
         hub.condemned.push(incarnation);
         let place = hub.engine.place_of(incarnation);
-        if place.is_some_and(|place| self.board.stage(place) != 0) {
-            return; // it had not come so far as to have an item in hand
+        let stage = place.map_or(0, |place| self.board.stage(place));
+        let what = Stage::from_number(stage).map_or("an item", Stage::name);
+        hub.journal.note(Entry::Overran { worker: place.map_or(0, |place| place as u32), what });
+        if stage != 0 {
+            return; // it has no item in hand
         }
         let claimed = SlotState::Claimed(incarnation);
         let slots = hub.engine.published().map(|(slot, _)| slot);
@@ -130,11 +135,15 @@ impl Session {
         let status = ExitStatus::from_wait(raw);
         let cause = self.cause_of_death(hub, incarnation, status, peak);
         self.collect(hub);
-        let published: Vec<_> =
-            hub.engine.published().map(|(slot, chunk)| (slot, chunk.job, chunk.in_hand)).collect();
-        // Jobs of which it had a chunk.
-        let mut served = Vec::new();
-        for (slot, job, in_hand) in published {
+        let killed_in_init = status.signal().is_some() && self.was_in_init(hub, incarnation);
+        let published: Vec<_> = hub
+            .engine
+            .published()
+            .map(|(slot, chunk)| (slot, chunk.job, chunk.in_hand, chunk.has_tries()))
+            .collect();
+        // Jobs of which it had a chunk, and whether its death is no more than a lost try of the item whose turn it was.
+        let (mut served, mut a_try) = (Vec::new(), false);
+        for (slot, job, in_hand, has_tries) in published {
             match self.board.slot_state(slot) {
                 SlotState::Done(owner) if owner == incarnation => {
                     self.finished(hub, slot, incarnation);
@@ -143,6 +152,8 @@ impl Session {
                     served.push(job);
                     let outcome = self.board.outcome(slot);
                     let Progress { begun, .. } = outcome.progress;
+                    a_try = killed_in_init && has_tries;
+                    let begun = begun || a_try;
                     let why = Why::Died { begun, cause: cause.clone() };
                     self.tell_ended(hub, slot, incarnation, outcome, why);
                 }
@@ -163,9 +174,17 @@ impl Session {
         self.lose_in_hand(hub, None, incarnation, &cause);
         // Results that were delivered keep the arena by their own count.
         self.act(hub);
-        self.bury(hub, incarnation, raw, segments, &served);
+        self.bury(hub, incarnation, raw, segments, (!a_try).then_some(&served));
         // A wake-up that the dead one had received is lost: everybody looks again.
         self.board.wake(usize::MAX);
+    }
+
+    /// Whether a dead worker was at its `worker_init`, with time left.
+    fn was_in_init(&self, hub: &Hub, incarnation: u32) -> bool {
+        let place = hub.engine.place_of(incarnation);
+        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        place.is_some_and(|place| self.board.stage(place) == Stage::Init.number())
+            && !hub.condemned.contains(&incarnation)
     }
 
     /// Why items fail that a dead worker had in hand.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     engine::JobId,
     error::ExitStatus,
+    journal::Entry,
     life::ExitResult,
     shared::{Fault, Stage, StartFailure},
     task::FailureKind,
@@ -41,27 +42,34 @@ enum Departure {
 }
 
 impl Session {
-    /// Clears up behind a worker whose chunks have been told of; `served`: jobs of which it had a chunk.
+    /// Clears up behind a worker whose chunks have been told of; `served`: jobs of which it had a chunk, unless its death in
+    /// `worker_init` was a try of an item.
     pub(super) fn bury(
         &self,
         hub: &mut Hub,
         incarnation: u32,
         raw: i32,
         segments: bool,
-        served: &[JobId],
+        served: Option<&Vec<JobId>>,
     ) {
         let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
+        let condemned = hub.condemned.contains(&incarnation);
         let departure = self.departure(hub, incarnation, raw);
         let arena = hub.arenas.remove(&incarnation);
         if segments && let Some(arena) = arena {
             arena.disown_at_end(Arc::clone(&self.broker));
         }
+        if !condemned {
+            self.note_end(hub, worker, raw, &departure);
+        }
         let unready = matches!(departure, Departure::NeverCame | Departure::DidNotComeUp(_));
         hub.engine.vacate(incarnation, !unready);
         match departure {
             Departure::DidNotComeUp(failure) => {
-                let fatal = Fatal::Start(failure, worker);
-                return self.did_not_come_up(hub, incarnation, &fatal, served);
+                if let Some(served) = served {
+                    let fatal = Fatal::Start(failure, worker);
+                    return self.did_not_come_up(hub, incarnation, &fatal, served);
+                }
             }
             Departure::Left(result) if incarnation >= hub.exits_from => self.exits.add(result),
             Departure::ExitFailed(failure) => self.exit_failed(hub, incarnation, worker, failure),
@@ -75,10 +83,24 @@ impl Session {
         }
     }
 
+    /// What there is to say of an end that callers are not told of as one.
+    fn note_end(&self, hub: &mut Hub, worker: u32, raw: i32, departure: &Departure) {
+        let lives = matches!(departure, Departure::Lived | Departure::Left(_));
+        let status = ExitStatus::from_wait(raw);
+        if !hub.state.staffs() || !(lives || matches!(departure, Departure::NeverCame)) {
+            return;
+        }
+        if status != ExitStatus::Code(0) {
+            hub.journal.note(Entry::Died { worker, status });
+        } else if lives && !self.board.leaves(worker as usize) {
+            hub.journal.note(Entry::Lived { worker });
+        }
+    }
+
     /// Fills vacant places, if somebody has work for them or workers live on.
     fn refill(&self, hub: &mut Hub) {
         let wanted = || hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
-        if hub.state.staffs() && (self.keep_alive || wanted()) {
+        if hub.state.staffs() && (self.keeps_alive() || wanted()) {
             self.staff(hub);
         }
     }
@@ -99,7 +121,12 @@ impl Session {
             }
             number => match Stage::from_number(number) {
                 None => Departure::Lived,
-                Some(Stage::Exit) => Departure::ExitFailed(StartFailure::ended(Stage::Exit, raw)),
+                Some(Stage::Exit) => Departure::ExitFailed(match (condemned, self.bounds.exit) {
+                    (1.., Some(limit)) => {
+                        StartFailure { stage: Stage::Exit, fault: Fault::timed_out(limit) }
+                    }
+                    _ => StartFailure::ended(Stage::Exit, raw),
+                }),
                 Some(stage) => {
                     if let (Stage::Init, 1.., Some(limit)) = (stage, condemned, self.bounds.init) {
                         let fault = Fault::timed_out(limit);
@@ -191,7 +218,7 @@ impl Session {
     /// Whether workers end with a call and leave something behind.
     #[inline]
     pub(crate) fn ends_with_call(&self) -> bool {
-        !self.keep_alive && self.waits_for_exits
+        !self.keeps_alive() && self.waits_for_exits
     }
 
     /// All items of the job are told of: waits for what its workers leave behind, if this is the only call.

@@ -7,7 +7,10 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem::ManuallyDrop,
     os::fd::OwnedFd,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use pool_ipc::{
@@ -29,6 +32,7 @@ use crate::{
     engine::{Action, Chunk, Engine, JobId, JobTable},
     error::{Error, TaskError},
     job::is_inside,
+    journal::Journal,
     life::{Bounds, Exits},
     mutex::lock,
     shared::StartFailure,
@@ -56,7 +60,7 @@ pub(crate) struct Session {
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
     /// Whether workers live on from call to call.
-    pub(super) keep_alive: bool,
+    pub(super) keep_alive: AtomicBool,
     /// Whether a call that its workers end with waits for that.
     pub(super) waits_for_exits: bool,
     pub(super) exits: Arc<Exits>,
@@ -104,6 +108,8 @@ pub(crate) struct Hub {
     pub(super) used: bool,
     /// Exit results of older workers belong to calls that are over.
     pub(super) exits_from: u32,
+    /// What is to be said when the lock is free again.
+    pub(super) journal: Journal,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +203,22 @@ impl Session {
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
+    }
+
+    /// Whether workers live on from call to call.
+    #[inline]
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.keep_alive.load(Relaxed)
+    }
+
+    /// Sets whether they do from now on.
+    pub(crate) fn set_keep_alive(&self, on: bool) {
+        self.keep_alive.store(on, Relaxed);
+    }
+
+    /// Whether there is no call.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().inboxes.is_empty()
     }
 
     /// Opens a job: workers are started if there are none.
@@ -342,7 +364,7 @@ impl Session {
         let published = hub.engine.close_job(job, &mut hub.actions);
         self.take_back(hub, published);
         self.act(hub);
-        if !self.keep_alive && hub.inboxes.is_empty() {
+        if !self.keeps_alive() && hub.inboxes.is_empty() {
             self.renew_workers(hub);
         }
         if hub.waiting > 0 {

@@ -164,6 +164,9 @@ impl Session {
                 self.changed.notify_all();
             }
         }
+        let journal = hub.journal.take();
+        drop(hub);
+        journal.tell();
     }
 
     /// One turn of the driver: spins for news, then sleeps for it.

@@ -92,6 +92,16 @@ impl Stage {
         }
     }
 
+    /// The user's function that runs then.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AtWorkerStart => "at_worker_start",
+            Self::Shared => "what is shared",
+            Self::Init => "worker_init",
+            Self::Exit => "worker_exit",
+        }
+    }
+
     /// On the row: the worker has left a result behind as its last words.
     pub(crate) const LEFT_RESULT: u32 = 5;
     /// On the row: the worker has failed at its exit, and its last words say how.

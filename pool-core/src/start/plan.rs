@@ -106,6 +106,24 @@ impl Crew {
         }
     }
 
+    /// Whether no call uses it.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            Self::Processes(session) => session.is_idle(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.is_idle(),
+        }
+    }
+
+    /// Whether its workers live on from call to call, from now on.
+    pub(crate) fn set_keep_alive(&self, on: bool) {
+        match self {
+            Self::Processes(session) => session.set_keep_alive(on),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.set_keep_alive(on),
+        }
+    }
+
     /// Waits until every worker that is at its exit has ended.
     pub(crate) fn wait_for_leavers(&self) {
         match self {

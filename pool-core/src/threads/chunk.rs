@@ -96,11 +96,18 @@ impl<F: Form> Chunk<F> {
         }
         // Before the chunk has ended, so that whoever sees that sees what the life has left behind; but an item's clock is stopped first.
         let unclocked = (!self.begun).then_some(self);
-        if begins
-            && !control.is_foreign()
-            && let Err(failed) = host.ran(tasks)
-        {
-            control.fail(failed, worker);
+        if begins && !control.is_foreign() {
+            let mut watched = false;
+            let ended = host.ran(tasks, |deadline| {
+                watched = true;
+                control.watch_exit(worker, deadline);
+            });
+            if watched {
+                control.forget_exit(worker);
+            }
+            if let Err(failed) = ended {
+                control.fail(failed, worker);
+            }
         }
         drop(unclocked);
     }

@@ -16,6 +16,8 @@ pub(super) enum InHand {
     Item(u64),
     /// The state of this worker, which it makes.
     State(u32),
+    /// The exit of this worker.
+    Exit(u32),
 }
 
 struct Running {
@@ -30,9 +32,14 @@ impl Clocks {
         let deadline = Instant::now().checked_add(limit);
         // One beyond all time is no limit.
         if let Some(deadline) = deadline {
-            self.0.push(Running { what, worker, deadline });
+            self.start_until(what, worker, deadline);
         }
         deadline
+    }
+
+    /// The same, with the moment at which it is overdue.
+    pub(super) fn start_until(&mut self, what: InHand, worker: u32, deadline: Instant) {
+        self.0.push(Running { what, worker, deadline });
     }
 
     /// It has ended; `false` when it was taken as overdue before.

@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -17,9 +17,9 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 
-use super::{host::Host, job::Control, lock};
+use super::{host::Host, job::Control, leavers::Leavers, lock};
 use crate::{
-    error::{Error, OrResources},
+    error::{Cause, Error, OrResources},
     life::{Exits, become_daemon_thread},
     start::CrewPlan,
     sys,
@@ -52,11 +52,12 @@ pub(crate) struct ThreadCrew {
     end: Arc<AtomicU8>,
     exits: Arc<Exits>,
     /// Whether a call leaves the threads to the next one.
-    keep_alive: bool,
+    keep_alive: AtomicBool,
     /// Rounds of a wait loop before a caller goes to sleep.
     pub(super) spin: u32,
     /// How long making a state may take.
     pub(super) init_limit: Option<Duration>,
+    pub(super) leavers: Arc<Leavers>,
     pub(super) mark: Arc<ForkMark>,
 }
 
@@ -109,16 +110,17 @@ impl ThreadCrew {
             number,
             end: Arc::new(AtomicU8::new(GOES_ON)),
             exits: plan.exits.clone(),
-            keep_alive: plan.keep_alive,
+            keep_alive: plan.keep_alive.into(),
             spin: sys::spin_rounds(plan.n_jobs),
             init_limit: plan.bounds.init,
+            leavers: Arc::new(Leavers::new(plan.n_jobs, plan.bounds.exit)),
             mark,
         };
         let (failed, failures) = unbounded();
         for id in 0..plan.n_jobs as u32 {
             let (receiver, mark, failed) = (receiver.clone(), crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
-            let (plan, end) = (plan.clone(), crew.end.clone());
+            let (plan, end, leavers) = (plan.clone(), crew.end.clone(), crew.leavers.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
@@ -129,12 +131,14 @@ impl ThreadCrew {
                     if let Err(error) = begin(cpus, &plan.first, plan.id) {
                         // Whoever starts the crew listens until every thread has got past here.
                         let _ = failed.send(error);
+                        leavers.ended(id);
                         return;
                     }
                     drop(failed);
-                    let mut host = Host::new(id, &plan);
+                    let mut host = Host::new(id, &plan, leavers.clone());
                     work(&receiver, &mark, &mut host);
                     host.leave(end.load(Ordering::SeqCst) == ORDERLY);
+                    leavers.ended(id);
                 })
                 .or_resources("starting a worker thread");
             match thread {
@@ -181,6 +185,20 @@ impl ThreadCrew {
         lock(&self.jobs).iter().filter_map(Weak::upgrade).collect()
     }
 
+    fn keeps_alive(&self) -> bool {
+        self.keep_alive.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether a call leaves the threads to the next one.
+    pub(crate) fn set_keep_alive(&self, on: bool) {
+        self.keep_alive.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether no call uses the threads.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.jobs().iter().all(|job| job.is_over())
+    }
+
     /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
     pub(crate) fn stop(&self) {
         if self.is_foreign() {
@@ -209,7 +227,7 @@ impl ThreadCrew {
     ///
     /// [`Error::WorkerExitFailed`].
     pub(crate) fn finish(&self) -> Result<(), Error> {
-        if self.keep_alive || self.is_foreign() {
+        if self.keeps_alive() || self.is_foreign() {
             return Ok(());
         }
         self.end_orderly();
@@ -219,7 +237,7 @@ impl ThreadCrew {
 
     /// As [`ThreadCrew::finish`], without waiting.
     pub(crate) fn let_go(&self) {
-        if !self.keep_alive && !self.is_foreign() {
+        if !self.keeps_alive() && !self.is_foreign() {
             self.end_orderly();
         }
     }
@@ -244,10 +262,16 @@ impl ThreadCrew {
     fn join(&self) {
         lock(&self.errands).take();
         let threads = mem::take(&mut *lock(&self.threads));
-        for thread in threads {
+        for (worker, thread) in (0..).zip(threads) {
             // A thread of the crew that drops the pool cannot wait for itself.
-            if thread.thread().id() != std::thread::current().id() {
-                let _ = thread.join();
+            if thread.thread().id() == std::thread::current().id() {
+                continue;
+            }
+            match self.leavers.wait(worker) {
+                Ok(()) => drop(thread.join()),
+                // One that takes too long at its exit goes on by itself.
+                Err(Some(limit)) => self.exits.fail(worker, Cause::Timeout { limit }),
+                Err(None) => {}
             }
         }
     }

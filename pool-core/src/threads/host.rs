@@ -7,17 +7,20 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Instant,
 };
 
 use pool_ipc::{Encoder, WireFault};
 
-use super::drop_quietly;
+use super::{
+    drop_quietly,
+    leavers::{Leavers, Left},
+};
 use crate::{
     error::Cause,
     life::{Around, ExitResult, Exits, State, WorkerLife},
     shared::{SharedValue, Stage, seen},
     start::CrewPlan,
-    task::FailureKind,
     worker::{in_task, take_panic},
 };
 
@@ -26,6 +29,7 @@ pub(crate) struct Host {
     pub(crate) id: u32,
     life: WorkerLife,
     exits: Arc<Exits>,
+    leavers: Arc<Leavers>,
     /// Called at the beginning of every life but the first, which begins with the thread.
     first: Vec<fn()>,
     /// Tasks that this life has run.
@@ -37,14 +41,15 @@ pub(crate) struct Host {
 }
 
 /// What keeps a life from its beginning or its end, and which.
-pub(super) type Failed = (Stage, FailureKind);
+pub(super) type Failed = (Stage, Cause);
 
 impl Host {
-    pub(super) fn new(id: u32, plan: &CrewPlan) -> Self {
+    pub(super) fn new(id: u32, plan: &CrewPlan, leavers: Arc<Leavers>) -> Self {
         Self {
             id,
             life: plan.life,
             exits: plan.exits.clone(),
+            leavers,
             first: plan.first.clone(),
             tasks: 0,
             began: None,
@@ -68,12 +73,12 @@ impl Host {
         };
         if mem::take(&mut self.again) {
             let called = run(&mut || self.first.iter().for_each(|function| function()));
-            called.map_err(|kind| (Stage::AtWorkerStart, kind))?;
+            called.map_err(|kind| (Stage::AtWorkerStart, kind.into()))?;
         }
         if let Some(init) = self.life.init {
-            let around = Around { worker: self.id, shared: seen(shared) };
+            let around = Around { worker: self.id, shared: seen(shared), overdue: &|| false };
             let made = run(&mut || self.state = init.call(around));
-            made.map_err(|kind| (Stage::Init, kind))?;
+            made.map_err(|kind| (Stage::Init, kind.into()))?;
         }
         // Only the exit asks for it once more.
         self.began = Some(self.life.exit.and(shared.cloned()));
@@ -85,27 +90,30 @@ impl Host {
         &mut *self.state
     }
 
-    /// Counts tasks; ends this life if those were its last.
-    pub(super) fn ran(&mut self, tasks: u64) -> Result<(), Failed> {
+    /// Counts tasks; ends this life if those were its last. `clocked` is told until when that may take.
+    pub(super) fn ran(&mut self, tasks: u64, clocked: impl FnOnce(Instant)) -> Result<(), Failed> {
         self.tasks += tasks;
         match self.life.span {
-            Some(span) if self.tasks >= span.get() => self.end(),
+            Some(span) if self.tasks >= span.get() => self.end(clocked),
             _ => Ok(()),
         }
     }
 
     /// As [`Host::ran`], where no call waits for what comes of it.
     pub(crate) fn ran_for_nobody(&mut self, tasks: u64) {
-        if let Err((_, kind)) = self.ran(tasks) {
-            self.exits.fail(self.id, Cause::from(kind));
+        if let Err((_, cause)) = self.ran(tasks, |_| ()) {
+            self.exits.fail(self.id, cause);
         }
     }
 
     /// Ends the life of a worker that had tasks.
-    fn end(&mut self) -> Result<(), Failed> {
+    fn end(&mut self, clocked: impl FnOnce(Instant)) -> Result<(), Failed> {
         let Some(shared) = self.began.take() else { return Ok(()) };
         (self.tasks, self.again) = (0, true);
-        let around = Around { worker: self.id, shared: seen(shared.as_ref()) };
+        let deadline = self.leavers.starts(self.id);
+        deadline.map(clocked);
+        let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let around = Around { worker: self.id, shared: seen(shared.as_ref()), overdue: &overdue };
         let (mut state, mut encoder) =
             (mem::replace(&mut self.state, Box::new(())), Encoder::new());
         let ended = in_task(|| {
@@ -116,7 +124,12 @@ impl Host {
                 result
             }))
         });
-        let failed = |kind| Err((Stage::Exit, kind));
+        let failed = |cause| Err((Stage::Exit, cause));
+        match (self.leavers.is_through(self.id), self.leavers.limit()) {
+            (Left::Late, Some(limit)) => return failed(Cause::Timeout { limit }),
+            (Left::GivenUp, _) => return Ok(()),
+            _ => {}
+        }
         match ended {
             Ok(None) => Ok(()),
             Ok(Some(Ok(bytes))) => {
@@ -125,17 +138,17 @@ impl Host {
                 self.exits.add(ExitResult { worker: self.id, bytes, segments, held });
                 Ok(())
             }
-            Ok(Some(Err(WireFault::Segment(fault)))) => failed(FailureKind::Handle { fault }),
-            Ok(Some(Err(_))) => failed(FailureKind::BadResult),
-            Err(panic) => failed(take_panic(panic)),
+            Ok(Some(Err(WireFault::Segment(fault)))) => failed(Cause::Handle(fault)),
+            Ok(Some(Err(_))) => failed(Cause::BadResult),
+            Err(panic) => failed(take_panic(panic).into()),
         }
     }
 
     /// The thread ends: `orderly`, or with nothing more of the user's than drops.
     pub(super) fn leave(mut self, orderly: bool) {
         if orderly {
-            if let Err((_, kind)) = self.end() {
-                self.exits.fail(self.id, Cause::from(kind));
+            if let Err((_, cause)) = self.end(|_| ()) {
+                self.exits.fail(self.id, cause);
             }
         } else {
             drop_quietly(self.state);

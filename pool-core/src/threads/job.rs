@@ -20,6 +20,7 @@ use super::{
     crew::{Errand, ThreadCrew},
     drop_quietly,
     host::{Failed, Host},
+    leavers::Leavers,
     lock,
 };
 use crate::{
@@ -75,6 +76,7 @@ pub(super) struct Control {
     limit: Option<Duration>,
     /// How long making a worker's state may take.
     init_limit: Option<Duration>,
+    leavers: Arc<Leavers>,
     /// How its caller sleeps if the call can be cancelled.
     watch: Option<Watch>,
     mark: Arc<ForkMark>,
@@ -129,7 +131,8 @@ impl Control {
 
     /// The caller sleeps until enough has arrived, but not long.
     fn sleep<'c>(&'c self, flow: MutexGuard<'c, Flow>, wanted: usize) -> MutexGuard<'c, Flow> {
-        let shortest = self.limit.into_iter().chain(self.init_limit).min();
+        let shortest =
+            self.limit.into_iter().chain(self.init_limit).chain(self.leavers.limit()).min();
         let limit = flow.clocks.sleep_at_most(LONGEST_SLEEP, shortest);
         let Some(watch) = &self.watch else {
             let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
@@ -155,9 +158,32 @@ impl Control {
     }
 
     /// As [`Control::terminate`], since `worker` could not begin or end its life.
-    pub(super) fn fail(&self, (stage, kind): Failed, worker: u32) {
-        lock(&self.flow).failed.get_or_insert((stage, kind.into(), worker));
+    pub(super) fn fail(&self, (stage, cause): Failed, worker: u32) {
+        lock(&self.flow).failed.get_or_insert((stage, cause, worker));
         self.terminate();
+    }
+
+    /// As [`Control::fail`], with the lock in hand, since it takes longer than it may.
+    fn fail_overdue(&self, flow: &mut Flow, stage: Stage, limit: Option<Duration>, worker: u32) {
+        let Some(limit) = limit else { return };
+        flow.failed.get_or_insert((stage, Cause::Timeout { limit }, worker));
+        flow.terminated = true;
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// The worker is at its exit, whose end the caller waits for, until then.
+    pub(super) fn watch_exit(&self, worker: u32, deadline: Instant) {
+        lock(&self.flow).clocks.start_until(InHand::Exit(worker), worker, deadline);
+    }
+
+    /// The worker has got through it.
+    pub(super) fn forget_exit(&self, worker: u32) {
+        lock(&self.flow).clocks.stop(InHand::Exit(worker));
+    }
+
+    /// Whether its caller has given the job up.
+    pub(super) fn is_over(&self) -> bool {
+        lock(&self.flow).over
     }
 
     /// Waits until the caller has given the job up.
@@ -220,6 +246,7 @@ impl<F: Form> ThreadJob<F> {
             lazy,
             limit,
             init_limit: crew.init_limit,
+            leavers: crew.leavers.clone(),
             watch,
             mark: crew.mark.clone(),
         });
@@ -298,16 +325,19 @@ impl<F: Form> ThreadJob<F> {
             return;
         }
         while let Some((what, worker)) = flow.clocks.take_overdue() {
-            let (first, limit) = match (what, control.limit, control.init_limit) {
-                (InHand::Item(index), Some(limit), _) => (index, limit),
-                (InHand::State(_), _, Some(limit)) => {
-                    // As in `Control::fail`, with the lock in hand.
-                    flow.failed.get_or_insert((Stage::Init, Cause::Timeout { limit }, worker));
-                    flow.terminated = true;
-                    control.cancelled.store(true, Ordering::Relaxed);
+            let (first, limit) = match (what, control.limit) {
+                (InHand::Item(index), Some(limit)) => (index, limit),
+                (InHand::Item(_), None) => continue,
+                (InHand::State(_), _) => {
+                    control.fail_overdue(flow, Stage::Init, control.init_limit, worker);
                     continue;
                 }
-                _ => continue,
+                (InHand::Exit(_), _) => {
+                    if control.leavers.give_up(worker) {
+                        control.fail_overdue(flow, Stage::Exit, control.leavers.limit(), worker);
+                    }
+                    continue;
+                }
             };
             let failure = Some((Cause::Timeout { limit }, worker));
             let part = Part { first, nanos: 0, values: Vec::new(), failure, ends: true };

@@ -5,13 +5,14 @@
 //! thread. A forked child, which has none of the threads, finds nothing but refusals here.
 //!
 //! `crew.rs` are the threads, `host.rs` is what each has of its own, `job.rs` is a call as its caller and its chunks see it, `chunk.rs` what
-//! runs in a thread, `clocks.rs` says which items are overdue.
+//! runs in a thread, `clocks.rs` says which items are overdue, `leavers.rs` which exits.
 
 mod chunk;
 mod clocks;
 mod crew;
 mod host;
 mod job;
+mod leavers;
 
 use crate::{mutex::lock, worker::drop_quietly};
 

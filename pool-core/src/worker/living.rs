@@ -34,6 +34,8 @@ pub(super) struct Living {
     exit: Option<Exit>,
     /// Bytes of memory in use beyond which this worker leaves.
     most_memory: Option<u64>,
+    /// How many nanoseconds that may take.
+    exit_limit: Option<u64>,
     /// Tasks that may still be begun.
     left: u64,
     began: bool,
@@ -56,6 +58,7 @@ impl Living {
             memory: papers.bounds.memory,
             most_memory: papers.bounds.resident,
             exit: papers.life.exit(),
+            exit_limit: papers.bounds.exit.map(nanos),
             left: papers.life.span().map_or(u64::MAX, u64::from),
             began: false,
             over: false,
@@ -100,7 +103,8 @@ impl Living {
         if let Some(limit) = self.init_limit {
             desk.start_clock(limit);
         }
-        let around = Around { worker: desk.claimer.place(), shared: desk.shared };
+        let around =
+            Around { worker: desk.claimer.place(), shared: desk.shared, overdue: &|| false };
         let made = in_task(|| catch_unwind(AssertUnwindSafe(|| init.call(around))));
         if desk.mark.get() == 0 {
             end_quietly(); // it has forked and come back in the child, too
@@ -144,7 +148,11 @@ impl Living {
             return;
         }
         desk.claimer.set_stage(Stage::Exit.number());
-        let around = Around { worker: desk.claimer.place(), shared: desk.shared };
+        if let Some(limit) = self.exit_limit {
+            desk.start_clock(limit);
+        }
+        let around =
+            Around { worker: desk.claimer.place(), shared: desk.shared, overdue: &|| false };
         let ended = in_task(|| {
             catch_unwind(AssertUnwindSafe(|| {
                 let call = |exit: Exit| exit.call(around, &mut *desk.state, &mut desk.encoder);
@@ -156,6 +164,7 @@ impl Living {
         if desk.mark.get() == 0 {
             end_quietly(); // as above
         }
+        desk.stop_clock();
         let left = match ended {
             Ok(None) => return desk.claimer.set_stage(0),
             Ok(Some(Ok(bytes))) => leave_result(desk, &bytes),

@@ -22,6 +22,7 @@ mod per_item;
 mod pinning;
 mod randomness;
 mod retries;
+mod settings;
 mod shared;
 mod shared_failures;
 mod shared_handles;
@@ -31,6 +32,7 @@ mod slices_failures;
 mod terminals;
 mod threads;
 mod timeouts;
+mod timeouts_of_exits;
 mod values;
 mod volumes;
 mod worker_exit;
@@ -51,6 +53,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         concurrency::CASES,
         lifetimes::CASES,
         pinning::CASES,
+        settings::CASES,
         shared::CASES,
         randomness::CASES,
         shared_failures::CASES,
@@ -69,6 +72,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         attempts::CASES,
         retries::CASES,
         timeouts::CASES,
+        timeouts_of_exits::CASES,
         memory_limit::CASES,
         nesting::CASES,
         cancelling::CASES,

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{Cause, Error, ExitStatus, StartMethod, TaskError};
+use pool_api::{Cause, Error, ExitStatus, SharedValue, StartMethod, TaskError};
 
 use crate::{
-    case::{Case, Outcome, pool, sized},
+    case::{Case, Outcome, builder, pool, sized},
     scratch::{Scratch, append, read_numbers},
     sys,
 };
@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("retry_of_no_panic", no_panic),
     Case::new("retry_in_every_form_of_a_call", forms).processes(),
     Case::new("retry_while_workers_are_killed_at_random", killed_at_random).processes(),
+    Case::new("retry_of_an_item_whose_worker_was_killed_at_init", killed_at_init).processes(),
 ];
 
 const ITEMS: u64 = 300;
@@ -165,5 +166,42 @@ fn killed_at_random(method: StartMethod) -> Outcome {
     distinct.dedup();
     assert_eq!(distinct, (0..items).collect::<Vec<_>>());
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    Ok(())
+}
+
+/// A kill during `worker_init` is a try of the item whose turn it was; without tries left the call ends with it.
+fn killed_at_init(method: StartMethod) -> Outcome {
+    let kills = SharedValue::new(3u32)?;
+    let pool = builder(method, 2)
+        .shared(kills.clone())
+        .worker_init(|w| {
+            if w.shared.fetch_update(|left| left.checked_sub(1)).is_ok() {
+                sys::raise(sys::SIGKILL);
+            }
+        })
+        .build()?;
+    let scratch = Scratch::new();
+    let tasks = pool.tasks(0..60u64).retry(3).with(scratch.path());
+    let values = tasks.map(|path, n| {
+        append(path, n);
+        n
+    })?;
+    assert_eq!((values, kills.get()), ((0..60).collect(), 0));
+    assert_eq!(scratch.numbers(), (0..60).collect::<Vec<_>>());
+    for (retries, killed) in [(0, 1), (2, 3)] {
+        pool.terminate()?;
+        kills.set(1000);
+        match pool.tasks([1u8]).retry(retries).map(|x| x) {
+            Err(Error::WorkerInitFailed { cause: Cause::Death(status), .. }) => {
+                assert_eq!(status, ExitStatus::Signal(sys::SIGKILL));
+            }
+            other => panic!("{other:?}"),
+        }
+        // (The other worker may have claimed the item before the call knew.)
+        let begun = 1000 - kills.get();
+        assert!((killed..=killed + 2).contains(&begun), "not for ever: {begun} of {killed}");
+        kills.set(0);
+        assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    }
     Ok(())
 }

@@ -1,0 +1,95 @@
+//! What a pool says through the `log` facade: in this process only, and with no lock held that a call needs.
+
+use std::{
+    sync::{Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use pool_api::{Error, StartMethod, WorkerPool};
+
+/// Keeps lines, and uses a pool while it does.
+struct Keeper(Mutex<Vec<(Level, String)>>);
+
+static KEEPER: Keeper = Keeper(Mutex::new(Vec::new()));
+static POOL: OnceLock<WorkerPool<(), (), u64>> = OnceLock::new();
+
+impl Log for Keeper {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "pool"
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let _ = POOL.get().map(|pool| pool.worker_pids());
+            let mut lines = self.0.lock().expect("no panic beside it");
+            lines.push((record.level(), record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn exit(code: i32) -> u8 {
+    std::process::exit(code)
+}
+
+fn taken() -> Vec<(Level, String)> {
+    std::mem::take(&mut *KEEPER.0.lock().expect("no panic beside it"))
+}
+
+#[test]
+fn deaths_limits_lives_and_restarts_are_said() -> Result<(), Error> {
+    log::set_logger(&KEEPER).expect("the first one");
+    log::set_max_level(LevelFilter::Trace);
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let builder = WorkerPool::builder().n_jobs(1).start_method(method);
+        let pool = builder.worker_exit(|_| 7u64).build()?;
+        assert_eq!(pool.map([1u8, 2], |x| x)?, [1, 2]);
+        assert_eq!(taken(), [], "nothing of note");
+
+        pool.map([9], exit).expect_err("it has ended");
+        await_line(&pool, Level::Warn, "worker 0 exited with code 9; it is replaced");
+
+        let slow = pool.tasks([60u64]).task_timeout(Duration::from_millis(50));
+        let slow = slow.map(|seconds| std::thread::sleep(Duration::from_secs(seconds)));
+        slow.expect_err("it takes too long");
+        await_line(&pool, Level::Warn, "worker 0 was killed: an item took too long");
+        pool.map([1u8], |x| x)?;
+        taken();
+
+        pool.set_worker_lifespan(2)?;
+        let said = "worker_lifespan: the next call gets fresh workers";
+        assert_eq!(taken(), [(Level::Info, said.to_string())]);
+        assert_eq!(pool.tasks(0..4u8).chunk_size(1).map(|x| x)?, [0, 1, 2, 3]);
+        await_line(&pool, Level::Debug, "worker 0 has lived its time; a fresh one has its place");
+        // A pool that is stopped, or has fresh workers for each call, says nothing.
+        pool.set_worker_lifespan(None)?;
+        pool.set_keep_alive(false)?;
+        taken();
+        assert_eq!(pool.map([1u8, 2], |x| x)?, [1, 2]);
+        assert_eq!(pool.map([1u8, 2], |x| x)?, [1, 2]);
+        pool.stop_and_join()?;
+        assert_eq!(taken(), []);
+    }
+    // A logger may use the pool that speaks.
+    let pool = WorkerPool::builder().n_jobs(1).worker_exit(|_| 7u64).build()?;
+    let pool = POOL.get_or_init(|| pool);
+    pool.map([9], exit).expect_err("it has ended");
+    await_line(pool, Level::Warn, "worker 0 exited with code 9; it is replaced");
+    pool.terminate()
+}
+
+/// Waits for a line among others of its level; calls are what makes a pool look.
+fn await_line(pool: &WorkerPool<(), (), u64>, level: Level, line: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut seen = Vec::new();
+    while Instant::now() < deadline {
+        seen.extend(taken());
+        if seen.iter().any(|(at, text)| *at == level && text == line) {
+            return;
+        }
+        pool.apply((), |()| ()).expect("the pool works");
+    }
+    panic!("{level} {line:?} is not among {seen:?}");
+}

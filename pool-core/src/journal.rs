@@ -1,0 +1,101 @@
+//! What a pool says through the `log` facade, with the feature `log`; without it, nothing.
+//!
+//! Invariant: a logger is the user's code. It is called in the process that has the pool, with no lock of ours held, by the thread
+//! that found out what there is to say; never in a zygote or a worker.
+
+use crate::error::ExitStatus;
+
+/// One line.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "log"), allow(dead_code))]
+pub(crate) enum Entry {
+    /// What was set takes fresh workers.
+    Anew { reason: &'static str },
+    /// A worker process has died of itself, and its place is filled again.
+    Died { worker: u32, status: ExitStatus },
+    /// A worker process was killed for what took too long.
+    Overran { worker: u32, what: &'static str },
+    /// A worker process has ended as it was to.
+    Lived { worker: u32 },
+}
+
+/// Lines that were not said yet.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    #[cfg(feature = "log")]
+    entries: Vec<Entry>,
+}
+
+#[cfg(feature = "log")]
+impl Journal {
+    /// Notes a line, to be said when no lock is held.
+    pub(crate) fn note(&mut self, entry: Entry) {
+        if entry.level() <= log::max_level() {
+            self.entries.push(entry);
+        }
+    }
+
+    /// What was noted, to be said by [`Journal::tell`].
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    #[inline]
+    pub(crate) fn tell(self) {
+        for entry in self.entries {
+            entry.tell();
+        }
+    }
+}
+
+#[cfg(not(feature = "log"))]
+impl Journal {
+    #[inline]
+    pub(crate) fn note(&mut self, _: Entry) {}
+
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        Self::default()
+    }
+
+    #[inline]
+    pub(crate) fn tell(self) {}
+}
+
+impl Entry {
+    /// Says it now: no lock is held.
+    #[cfg(feature = "log")]
+    pub(crate) fn tell(self) {
+        let level = self.level();
+        match self {
+            Self::Anew { reason } => {
+                log::log!(target: TARGET, level, "{reason}: the next call gets fresh workers");
+            }
+            Self::Died { worker, status } => {
+                log::log!(target: TARGET, level, "worker {worker} {status}; it is replaced");
+            }
+            Self::Overran { worker, what } => {
+                log::log!(target: TARGET, level, "worker {worker} was killed: {what} took too long");
+            }
+            Self::Lived { worker } => {
+                log::log!(target: TARGET, level, "worker {worker} has lived its time; a fresh one has its place");
+            }
+        }
+    }
+
+    #[cfg(not(feature = "log"))]
+    pub(crate) fn tell(self) {}
+
+    #[cfg(feature = "log")]
+    fn level(&self) -> log::Level {
+        match self {
+            Self::Anew { .. } => log::Level::Info,
+            Self::Died { .. } | Self::Overran { .. } => log::Level::Warn,
+            Self::Lived { .. } => log::Level::Debug,
+        }
+    }
+}
+
+#[cfg(feature = "log")]
+const TARGET: &str = "pool";
