@@ -14,6 +14,7 @@ mod handles_forged;
 mod handles_forms;
 mod handles_lives;
 mod input;
+mod ledger;
 mod lifetimes;
 mod memory_limit;
 mod nesting;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         options::CASES,
         input::CASES,
         concurrency::CASES,
+        ledger::CASES,
         lifetimes::CASES,
         pinning::CASES,
         settings::CASES,
