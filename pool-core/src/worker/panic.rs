@@ -12,6 +12,7 @@ use std::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use crate::task::FailureKind;
@@ -36,6 +37,11 @@ pub(crate) fn learn_locations(quiet: bool) {
     // Workers inherit both from who forks them: then they need no page of their own for it.
     if quiet && !QUIET.load(Ordering::Relaxed) {
         QUIET.store(true, Ordering::Relaxed);
+    }
+    if thread::panicking() {
+        // A destructor during a panic wants a pool, or this process was forked there: std lets nobody change the hook then. What
+        // tasks panic with is carried home without a location.
+        return;
     }
     HOOK.call_once(|| {
         let before = panic::take_hook();

@@ -1,5 +1,10 @@
 //! What goes wrong in a task is told with its item, its worker and its cause.
 
+use std::{
+    cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
 use pool_api::{
     Cause, Error, ExitStatus, StartMethod, TaskError,
     rkyv::{
@@ -18,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("panics_with_a_backtrace_if_the_environment_asks", backtraces).processes(),
     Case::new("panic_message_and_location", panics),
     Case::new("panic_payloads_of_any_type", payloads),
+    Case::new("pools_of_a_destructor_during_a_panic", unwinding),
     Case::new("exit_codes", exits).processes(),
     Case::new("signals_by_name", signals).processes(),
     Case::new("stack_overflow", overflow).processes(),
@@ -53,6 +59,39 @@ fn panics(method: StartMethod) -> Outcome {
         format!("task 42 on worker {}: panicked: item 42 is bad at {location}", failed.worker());
     assert_eq!(failed.to_string(), text);
     assert_eq!(pool.map(0..10u32, |n| n)?.len(), 10);
+    Ok(())
+}
+
+/// Maps with a pool of its own when it is dropped.
+struct Cleaner<'m> {
+    method: StartMethod,
+    mapped: &'m RefCell<Result<Vec<Result<u32, TaskError>>, Error>>,
+}
+
+impl Drop for Cleaner<'_> {
+    fn drop(&mut self) {
+        let task = |n| {
+            assert!(n != 2, "item {n} is bad");
+            n
+        };
+        *self.mapped.borrow_mut() =
+            pool(self.method, 2).and_then(|pool| pool.tasks(0..4u32).map_results(task));
+    }
+}
+
+fn unwinding(method: StartMethod) -> Outcome {
+    let mapped = RefCell::new(Ok(Vec::new()));
+    let panics = || {
+        let _cleaner = Cleaner { method, mapped: &mapped };
+        panic!("while there is something to clean");
+    };
+    catch_unwind(AssertUnwindSafe(panics)).expect_err("the panic goes on");
+    let mapped = mapped.into_inner()?;
+    let values: Vec<_> = mapped.iter().map(|result| result.as_ref().ok().copied()).collect();
+    assert_eq!(values, [Some(0), Some(1), None, Some(3)]);
+    let failed = mapped[2].as_ref().expect_err("it panics");
+    let Cause::Panic { message, .. } = failed.cause() else { panic!("not a panic: {failed}") };
+    assert_eq!(message, "item 2 is bad");
     Ok(())
 }
 
