@@ -27,7 +27,7 @@ const ADDRESSES: u64 = (1 << 46) / 16;
 pub fn default_limit() -> u64 {
     let free = read(Path::new("/proc/meminfo")).and_then(|text| available(&text));
     let cgroup = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    let files = files_of(cgroup);
+    let files = files_of(cgroup, || read(Path::new("/proc/self/mountinfo")));
     let left = files.iter().filter_map(|[limit, usage]| {
         let limit = limit_in(&read(limit)?)?;
         left(limit, &read(usage)?)
@@ -39,8 +39,8 @@ pub fn default_limit() -> u64 {
 type Files = Arc<[[PathBuf; 2]]>;
 
 /// The files with limits and usages for a process with this `/proc/self/cgroup`. The list of mounts, which is long, is
-/// read again only when that has changed.
-fn files_of(cgroup: String) -> Files {
+/// read again only when that has changed, or when it could not be read.
+fn files_of(cgroup: String, mounts: impl FnOnce() -> Option<String>) -> Files {
     static KNOWN: Mutex<Option<(String, Files)>> = Mutex::new(None);
 
     // Whoever holds the lock in another thread would hold it for ever in a process forked meanwhile.
@@ -50,7 +50,7 @@ fn files_of(cgroup: String) -> Files {
     {
         return files.clone();
     }
-    let mounts = read(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let Some(mounts) = mounts() else { return Files::default() };
     let files: Files = groups(&cgroup, &mounts).iter().flat_map(Group::files).collect();
     if let Some(known) = &mut known {
         **known = Some((cgroup, files.clone()));
@@ -245,6 +245,14 @@ mod tests {
         assert_eq!(dir("0::/elsewhere\n", "/docker/abc"), Path::new("/cg"));
         assert_eq!(dir("0::/../up\n", "/"), Path::new("/cg"));
         assert_eq!(groups("0::/x\n", ""), []);
+    }
+
+    #[test]
+    fn mounts_that_could_not_be_read_are_read_the_next_time() {
+        let cgroup = || "0::/jobs/read-twice\n".to_string();
+        let mounts = "41 35 0:31 / /cg rw - cgroup2 cgroup2 rw\n";
+        assert!(files_of(cgroup(), || None).is_empty());
+        assert_eq!(files_of(cgroup(), || Some(mounts.to_string())).len(), 3);
     }
 
     #[test]
