@@ -12,8 +12,8 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use pool_core::{Cause, Error, ExitStatus, ForkBesideThreads, Pool, StartMethod};
 use scenario::{
-    Subject, ask, is_dead, job, kill_now, options, pool, process_methods, run, say, wait_for_go,
-    within_a_second,
+    Subject, ask, compiled_in, is_dead, job, kill_now, options, pool, process_methods, run, say,
+    wait_for_go, within_a_second,
 };
 
 fn main() {
@@ -23,6 +23,7 @@ fn main() {
             ("parent_killed_after_the_thread_that_made_the_pool", maker_thread_gone),
             ("parent_exits", parent_exits),
             ("zygote_killed", || above_workers_killed("pool-zygote")),
+            ("zygote_killed_without_workers", zygote_killed_without_workers),
             ("guard_killed", || above_workers_killed("pool-guard")),
             ("worker_killed", worker_killed),
             ("pool_dropped", pool_dropped),
@@ -33,6 +34,7 @@ fn main() {
             ("sleepers_of_another_thread", sleepers_of_another_thread),
             ("exits", exits),
             ("survives", survives),
+            ("starts_late", starts_late),
             ("loses_one", loses_one),
             ("drops", drops),
             ("init", init),
@@ -131,6 +133,30 @@ fn survives(method: StartMethod) {
     wait_for_go();
     drop(first);
     assert_eq!(ask(&pool(method, 2), |x: u64| x + 1, 1).expect("a new pool works"), 2);
+}
+
+fn starts_late(method: StartMethod) {
+    let pool = pool(method, 2);
+    say("built");
+    wait_for_go();
+    for _ in 0..2 {
+        let late = ask(&pool, |x: u64| x, 1);
+        assert!(matches!(late, Err(Error::PoolBroken)), "{late:?}");
+    }
+}
+
+/// Fork, whose zygote is there before the first call.
+fn zygote_killed_without_workers() {
+    if !compiled_in(StartMethod::Fork) {
+        return;
+    }
+    let mut subject = Subject::start("starts_late", StartMethod::Fork);
+    subject.expect("built");
+    let victim = subject.named("pool-zygote");
+    kill_now(victim);
+    within_a_second(|| is_dead(victim), |dead| *dead);
+    subject.go();
+    subject.ends_well();
 }
 
 fn above_workers_killed(name: &str) {

@@ -150,8 +150,11 @@ impl Session {
             }
         }
         while let Some((place, incarnation)) = self.link.next_wanted() {
-            if let Err(errno) = self.try_start(hub, place, incarnation) {
-                self.not_started(hub, incarnation, errno);
+            match self.try_start(hub, place, incarnation) {
+                Ok(()) => {}
+                // The zygote is gone. Whoever waits is told so by the end of its reports.
+                Err(libc::EPIPE | libc::ECONNRESET) => drop(Self::forget(hub, incarnation)),
+                Err(errno) => self.not_started(hub, incarnation, errno),
             }
         }
     }
@@ -168,11 +171,16 @@ impl Session {
             .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))
     }
 
+    /// There is no such worker; its arena.
+    fn forget(hub: &mut Hub, incarnation: u32) -> Option<Arc<WorkerArena>> {
+        hub.engine.vacate(incarnation, false);
+        hub.arenas.remove(&incarnation)
+    }
+
     /// A worker could not be started: if there is none at all, the jobs cannot go on.
     pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
-        let arena = hub.arenas.remove(&incarnation);
         let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
-        hub.engine.vacate(incarnation, false);
+        let arena = Self::forget(hub, incarnation);
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
         {
