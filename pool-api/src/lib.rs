@@ -13,7 +13,11 @@ mod pool;
 mod settings;
 mod sharing;
 mod slices;
+#[cfg(feature = "async")]
+mod stream;
+mod task;
 mod tasks;
+mod tasks_async;
 mod tasks_on_worker;
 mod tasks_with;
 
@@ -38,6 +42,9 @@ pub use pool_shm::{
     SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
     bytemuck,
 };
+#[cfg(feature = "async")]
+pub use stream::ImapStream;
+pub use task::Task;
 pub use tasks::Tasks;
 pub use tasks_with::TasksWith;
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use pool_core::{AsyncResult, JobOptions, Plain, Pool, Refused, StartMethod, TryError};
 use pool_ipc::Wire;
 
-use crate::{Builder, Imap, Result, Tasks, builder::Types, imap::PlainImap};
+use crate::{Builder, Imap, Result, Task, Tasks, builder::Types, imap::PlainImap};
 
 /// A pool of workers.
 ///
@@ -60,6 +60,11 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// Prepares one call over `items`, to be set up further.
     pub fn tasks<I: IntoIterator>(&self, items: I) -> Tasks<'_, I::IntoIter, S, W> {
         Tasks::new(&self.pool, items.into_iter())
+    }
+
+    /// Prepares one call of a single item, to be set up further.
+    pub fn task<A: Wire>(&self, item: A) -> Task<'_, A, S, W> {
+        Task::new(&self.pool, item)
     }
 
     /// Runs `f` on every item; values in input order.
@@ -165,7 +170,35 @@ impl<S, W, E> WorkerPool<S, W, E> {
         item: A,
         f: fn(A) -> R,
     ) -> Result<AsyncResult<R>, Refused<A>> {
-        self.pool.apply_async(item, f)
+        self.task(item).apply_async(f)
+    }
+
+    /// Hands a whole map to the workers and returns; all values, in input order, are waited for with the handle.
+    ///
+    /// As [`Tasks::map_async`], without options.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let squares = pool.map_async(0..100u64, |x| x * x)?;
+    /// let lengths = pool.map_async(["a", "word"].map(String::from), |word| word.len())?;
+    /// assert_eq!(lengths.get()?, [1, 4]);
+    /// assert_eq!(squares.get()?[9], 81);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn map_async<I, R>(
+        &self,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> Result<AsyncResult<Vec<R>>, Refused<Vec<I::Item>>>
+    where
+        I: IntoIterator<Item: Wire>,
+        R: Wire,
+    {
+        self.tasks(items).map_async(f)
     }
 
     /// What [`Builder::worker_exit`] has returned, in the order in which the workers ended; those that are at their exit are

@@ -42,7 +42,7 @@ mod zygote;
 pub use birth::init;
 pub use cancel::CancelToken;
 pub use error::{Cause, Error, ExitStatus, TaskError};
-pub use futures::{AsCompleted, AsyncResult, Refused, WaitFor, as_completed, wait};
+pub use futures::{AsCompleted, AsyncResult, AsyncValues, Refused, WaitFor, as_completed, wait};
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
 pub use life::WorkerLife;
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};

@@ -9,7 +9,7 @@ mod slices;
 mod slot;
 
 use std::{
-    borrow::Cow,
+    borrow::{Borrow, Cow},
     fmt,
     mem::ManuallyDrop,
     num::NonZeroU64,
@@ -27,6 +27,7 @@ use self::{
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
 use crate::{
+    engine::Pace,
     error::{Error, OrResources},
     futures::Budget,
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
@@ -116,7 +117,8 @@ impl Pool {
         options.check()?;
         let options = &*self.complete(options);
         let lane = self.lane(function, context, options, lazy)?;
-        let job = Job::new(lane, items, options, self.plan.n_jobs, lazy);
+        let pace = if lazy { Pace::Lazy } else { Pace::Call };
+        let job = Job::new(lane, items, options, self.plan.n_jobs, pace);
         Ok(job.limit_chunks(self.settings.lifespan()))
     }
 
@@ -144,8 +146,20 @@ impl Pool {
         lazy: bool,
     ) -> Result<Lane<F>, Error> {
         self.plan.life.check_state(F::keeps())?;
-        #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
-        let (crew, shared) = self.crew(F::shares())?;
+        let crew = self.crew(F::shares())?;
+        self.lane_of(crew, function, context, options, lazy)
+    }
+
+    /// The same, to the workers of this crew.
+    #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+    fn lane_of<F: Portable>(
+        &self,
+        (crew, shared): (Crew, Option<SharedValue>),
+        function: F::Function,
+        context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
+        options: &JobOptions,
+        lazy: bool,
+    ) -> Result<Lane<F>, Error> {
         if is_inside(crew.id(), Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
@@ -154,12 +168,13 @@ impl Pool {
                 let call = Call::portable::<F>(function)?;
                 let mut lane = ProcessLane::open(session, call, options, lazy)?;
                 if F::TAKES_CONTEXT {
-                    lane.set_context(&context)?;
+                    lane.set_context(context.borrow())?;
                 }
                 Lane::Processes(lane)
             }
             #[cfg(feature = "threads")]
             Crew::Threads(crew) => {
+                let context = context.into();
                 Lane::Threads(ThreadLane::open(crew, function, context, shared, options, lazy)?)
             }
         })
@@ -218,7 +233,7 @@ impl Pool {
                     options,
                     false,
                 )?;
-                let job = Job::new(Lane::Processes(lane), items, options, workers, false);
+                let job = Job::new(Lane::Processes(lane), items, options, workers, Pace::Call);
                 // The session ends, and its processes with it, when this returns or unwinds.
                 let result = job.values(true);
                 drop(session);
@@ -241,7 +256,7 @@ impl Pool {
                         options,
                     )?
                 };
-                Job::new(Lane::Threads(lane), items, options, workers, false).values(true)
+                Job::new(Lane::Threads(lane), items, options, workers, Pace::Call).values(true)
             }
             method => {
                 Err(Error::NotSupported { method, what: "map_scoped: captures cannot cross" })

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod data_set;
+mod futures;
 mod heavy_tail;
 mod locks;
 mod memory;
@@ -31,6 +32,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "roundtrip", run: roundtrip::run },
     Part { name: "tiny/1", run: |scale| tiny::run(scale, 1) },
     Part { name: "tiny/2", run: |scale| tiny::run(scale, 2) },
+    Part { name: "futures/gathered", run: futures::gathered },
+    Part { name: "futures/beside", run: futures::beside },
     Part { name: "payload/in-1", run: |scale| payload::items(scale, 1) },
     Part { name: "payload/in-16", run: |scale| payload::items(scale, 16) },
     Part { name: "payload/out-1", run: |scale| payload::results(scale, 1) },

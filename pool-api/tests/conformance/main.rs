@@ -8,6 +8,7 @@
 
 mod case;
 mod cases;
+mod executor;
 mod footprint;
 mod runner;
 #[path = "../support/scratch.rs"]

@@ -15,4 +15,4 @@ pub(crate) use chunk::{Action, Chunk, Delivery, Why};
 pub(crate) use dispatch::Engine;
 pub(crate) use jobs::{JobId, JobTable};
 pub(crate) use sizing::{Sizer, SizingRules};
-pub(crate) use window::Window;
+pub(crate) use window::{Pace, Window};

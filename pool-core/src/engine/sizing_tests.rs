@@ -3,11 +3,11 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::*;
-use crate::engine::Window;
+use crate::engine::{Pace, Window};
 
 /// The chunks of `items` tasks on `workers` workers, of an input whose length nobody knows; task `i` takes `nanos(i)`.
-fn chunks(items: usize, workers: usize, lazy: bool, nanos: impl Fn(usize) -> u64) -> Vec<usize> {
-    let mut window = Window::new(None, workers, lazy);
+fn chunks(items: usize, workers: usize, pace: Pace, nanos: impl Fn(usize) -> u64) -> Vec<usize> {
+    let mut window = Window::new(None, workers, pace);
     let mut sizer = Sizer::new(SizingRules::default(), workers, None, window.most_in_chunk());
     let (mut free_at, mut running) = (vec![0; workers], BinaryHeap::new());
     let (mut now, mut taken, mut chunks) = (0, 0, Vec::new());
@@ -41,7 +41,7 @@ fn is_near(size: usize, wanted: usize) -> bool {
 fn chunks_of_an_unknown_length_come_to_fill_the_time() {
     for workers in [1, 2, 16] {
         for nanos in [50, 1_000, 20_000] {
-            let chunks = chunks(2_000_000 / (nanos as usize / 50), workers, false, |_| nanos);
+            let chunks = chunks(2_000_000 / (nanos as usize / 50), workers, Pace::Call, |_| nanos);
             assert_eq!(chunks[0], 1);
             let wanted = (200_000 / nanos) as usize;
             let settled = &chunks[chunks.len() / 2..chunks.len() - 1];
@@ -52,14 +52,15 @@ fn chunks_of_an_unknown_length_come_to_fill_the_time() {
 
 #[test]
 fn slow_tasks_of_an_unknown_length_travel_alone() {
-    let chunks = chunks(300, 4, false, |_| 5_000_000);
+    let chunks = chunks(300, 4, Pace::Call, |_| 5_000_000);
     assert!(chunks.iter().all(|size| *size == 1), "{chunks:?}");
 }
 
 #[test]
 fn chunks_follow_tasks_that_become_slower_and_faster() {
     let slow = 100_000..101_000;
-    let chunks = chunks(300_000, 2, false, |i| if slow.contains(&i) { 1_000_000 } else { 1_000 });
+    let chunks =
+        chunks(300_000, 2, Pace::Call, |i| if slow.contains(&i) { 1_000_000 } else { 1_000 });
     let (mut first, mut in_slow, mut behind) = (0, Vec::new(), Vec::new());
     for size in chunks {
         if slow.contains(&first) {
@@ -77,6 +78,6 @@ fn chunks_follow_tasks_that_become_slower_and_faster() {
 
 #[test]
 fn chunks_of_a_lazy_call_leave_two_for_each_worker() {
-    let chunks = chunks(100_000, 4, true, |_| 10);
+    let chunks = chunks(100_000, 4, Pace::Lazy, |_| 10);
     assert_eq!(chunks.iter().max(), Some(&(4096 / 8)));
 }

@@ -3,6 +3,17 @@
 //! Invariant: a chunk is let through when nothing is active, so a limit below the chunk's length
 //! slows a job down and never stops it.
 
+/// How far ahead of its consumer a job goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// To its end, in one call: many small chunks may be under way at once, since the consumer takes all it gets.
+    Call,
+    /// To its end beside others, none of which shall wait for long behind its chunks.
+    Aside,
+    /// No more of the input than workers need to stay busy, since the consumer may leave.
+    Lazy,
+}
+
 /// The limits of one job, and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
@@ -11,7 +22,7 @@ pub(crate) struct Window {
     workers: usize,
     /// Most items under way without a setting.
     most: usize,
-    /// Whether many small chunks may be under way at once, since the consumer takes all it gets.
+    /// Whether many small chunks may be under way at once.
     deep: bool,
     active: usize,
     /// Encoded bytes of chunks that have not ended.
@@ -27,9 +38,10 @@ const DEEP_CHUNKS: usize = 128;
 const MANY_BYTES: usize = 64 << 20;
 
 impl Window {
-    pub(crate) fn new(set: Option<usize>, workers: usize, lazy: bool) -> Self {
-        let most = if lazy { MOST_READ_AHEAD } else { usize::MAX };
-        Self { set, workers, most, deep: !lazy, active: 0, bytes: 0, chunks: 0 }
+    pub(crate) fn new(set: Option<usize>, workers: usize, pace: Pace) -> Self {
+        let most = if pace == Pace::Lazy { MOST_READ_AHEAD } else { usize::MAX };
+        let deep = pace == Pace::Call;
+        Self { set, workers, most, deep, active: 0, bytes: 0, chunks: 0 }
     }
 
     /// The most items that a chunk should have so that every worker can have two.
@@ -90,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_limit_below_the_chunk_lets_one_through() {
-        let mut window = Window::new(Some(2), 4, true);
+        let mut window = Window::new(Some(2), 4, Pace::Lazy);
         assert!(window.admits(4));
         window.took(1, 4, 32);
         assert!(!window.admits(4));
@@ -100,13 +112,13 @@ mod tests {
 
     #[test]
     fn a_lazy_job_reads_two_chunks_per_worker_ahead_and_never_too_much() {
-        let mut window = Window::new(None, 2, true);
+        let mut window = Window::new(None, 2, Pace::Lazy);
         for _ in 0..4 {
             assert!(window.admits(10));
             window.took(1, 10, 80);
         }
         assert!(!window.admits(10));
-        let mut window = Window::new(None, 2, true);
+        let mut window = Window::new(None, 2, Pace::Lazy);
         window.took(1, MOST_READ_AHEAD - 1024, 80);
         assert!(window.admits(1024) && !window.admits(1025));
     }

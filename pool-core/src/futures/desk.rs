@@ -6,10 +6,10 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::callbacks::Callbacks;
+use super::{background::Background, callbacks::Callbacks};
 use crate::error::Error;
 
 /// Why a desk did not take a call: the desk is closed, and another one may be open, or for good.
@@ -17,6 +17,15 @@ use crate::error::Error;
 pub(crate) enum Unaccepted<A> {
     Closed(A),
     Refused(super::Refused<A>),
+}
+
+/// What one call may take.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Terms {
+    /// How long.
+    pub(crate) limit: Option<Duration>,
+    /// How often it may be tried again whose worker died.
+    pub(crate) retries: u32,
 }
 
 /// Bytes of results that lie in handles.
@@ -71,6 +80,9 @@ pub(super) trait Desk: Send + Sync {
 
     /// Takes a call back that no worker has begun; whether there was one. Its future is not told.
     fn withdraw(&self, entry: *const ()) -> bool;
+
+    /// Something has arrived for the job in the background that has this number. Called by workers that are threads.
+    fn heard(&self, number: u64);
 }
 
 /// What all futures of a desk share.
@@ -78,16 +90,28 @@ pub(super) struct Home {
     pub(super) budget: Arc<Budget>,
     /// Threads that wait for a future of the desk. SeqCst, as `Entry::stage`: whoever completes one looks for them.
     pub(super) waiting: AtomicUsize,
-    /// Futures that are not complete and that a callback or a waker waits for.
+    /// Futures and streams that are not complete and that a callback or a waker waits for.
     pub(super) watched: AtomicUsize,
     pub(super) callbacks: Arc<Callbacks>,
+    pub(super) background: Background,
     desk: Weak<dyn Desk>,
 }
 
 impl Home {
     pub(super) fn new(budget: Arc<Budget>, desk: Weak<dyn Desk>) -> Arc<Self> {
         let (waiting, watched) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { budget, waiting, watched, callbacks: Arc::default(), desk })
+        let (callbacks, background) = Default::default();
+        Arc::new(Self { budget, waiting, watched, callbacks, background, desk })
+    }
+
+    /// What tells the desk of something that has arrived.
+    pub(super) fn listener(&self) -> impl Fn(u64) + Send + Sync + use<> {
+        let desk = self.desk.clone();
+        move |number| {
+            if let Some(desk) = desk.upgrade() {
+                desk.heard(number);
+            }
+        }
     }
 
     /// The desk, if it is still there: otherwise all its futures are complete.

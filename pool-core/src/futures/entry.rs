@@ -5,10 +5,11 @@
 use std::{
     fmt, mem,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     task::Waker,
+    thread::{self, ThreadId},
 };
 
 use super::{callbacks::Callback, desk::Home, lock, quietly};
@@ -20,6 +21,8 @@ pub(super) struct Entry<R> {
     pub(super) home: Arc<Home>,
     stage: AtomicU8,
     cell: Mutex<Cell<R>>,
+    /// Told when callbacks have been made of the outcome.
+    settled: Condvar,
 }
 
 #[derive(Debug)]
@@ -51,11 +54,17 @@ impl<R> fmt::Debug for Watcher<R> {
 #[derive(Debug)]
 enum Outcome<R> {
     Pending,
-    /// Somebody writes it.
-    Coming,
+    /// The thread makes callbacks of it, which may run the user's code: it is in nobody's reach meanwhile.
+    Read(ThreadId),
     // (Boxed, since there may be a million of these.)
     Done(Result<R, Box<Error>>),
     Taken,
+}
+
+impl<R> Outcome<R> {
+    fn is_read_here(&self) -> bool {
+        matches!(self, Self::Read(by) if *by == thread::current().id())
+    }
 }
 
 /// How far a future is.
@@ -67,7 +76,8 @@ const DONE: u8 = 2;
 impl<R> Entry<R> {
     pub(super) fn new(home: Arc<Home>) -> Arc<Self> {
         let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
-        Arc::new(Self { home, stage: AtomicU8::new(WAITING), cell: Mutex::new(cell) })
+        let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
+        Arc::new(Self { home, stage, cell, settled: Condvar::new() })
     }
 
     /// Whether the outcome is there.
@@ -109,7 +119,7 @@ impl<R> Entry<R> {
             self.store(&mut cell, outcome, bytes);
             return;
         }
-        cell.outcome = Outcome::Coming;
+        cell.outcome = Outcome::Read(thread::current().id());
         drop(cell);
         let well = outcome.is_ok();
         let (mut told, mut callbacks) = (Vec::new(), Vec::new());
@@ -124,6 +134,7 @@ impl<R> Entry<R> {
         let late = mem::take(&mut cell.watchers);
         self.store(&mut cell, outcome, bytes);
         drop(cell);
+        self.settled.notify_all();
         self.home.watched.fetch_sub(1, Ordering::SeqCst);
         callbacks.into_iter().for_each(|callback| self.home.callbacks.run(callback));
         for watcher in told {
@@ -147,7 +158,7 @@ impl<R> Entry<R> {
     pub(super) fn watch(&self, watcher: Watcher<R>) {
         let mut cell = lock(&self.cell);
         match (&cell.outcome, watcher) {
-            (outcome @ (Outcome::Pending | Outcome::Coming), watcher) => {
+            (outcome @ (Outcome::Pending | Outcome::Read(_)), watcher) => {
                 if matches!(outcome, Outcome::Pending) && cell.watchers.is_empty() {
                     self.home.watched.fetch_add(1, Ordering::SeqCst);
                 }
@@ -171,21 +182,37 @@ impl<R> Entry<R> {
                 notice(well);
             }
             (Outcome::Taken, Watcher::Callback(_)) => {}
-            (Outcome::Done(outcome), Watcher::Callback(make)) => {
-                let mut callback = None;
-                quietly(|| callback = make(outcome.as_ref().map_err(|error| &**error)));
+            (Outcome::Done(_), Watcher::Callback(make)) => {
+                let by = Outcome::Read(thread::current().id());
+                let outcome = mem::replace(&mut cell.outcome, by);
                 drop(cell);
+                let mut callback = None;
+                if let Outcome::Done(outcome) = &outcome {
+                    quietly(|| callback = make(outcome.as_ref().map_err(|error| &**error)));
+                }
+                let mut cell = lock(&self.cell);
+                cell.outcome = outcome;
+                // Those that came meanwhile.
+                let late = mem::take(&mut cell.watchers);
+                drop(cell);
+                self.settled.notify_all();
                 if let Some(callback) = callback {
                     self.home.callbacks.run(callback);
                 }
+                late.into_iter().for_each(|watcher| self.watch(watcher));
             }
         }
+    }
+
+    /// Whether the calling thread is making callbacks of the outcome: to wait for it there would last for ever.
+    pub(super) fn is_read_here(&self) -> bool {
+        lock(&self.cell).outcome.is_read_here()
     }
 
     /// Whether it ended with a value, if it has ended.
     pub(super) fn successful(&self) -> Option<bool> {
         match &lock(&self.cell).outcome {
-            Outcome::Pending | Outcome::Coming | Outcome::Taken => None,
+            Outcome::Pending | Outcome::Read(_) | Outcome::Taken => None,
             Outcome::Done(outcome) => Some(outcome.is_ok()),
         }
     }
@@ -194,10 +221,16 @@ impl<R> Entry<R> {
     ///
     /// # Errors
     ///
-    /// That of the outcome; [`Error::ResultTaken`] the second time.
+    /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code that a callback is made with.
     pub(super) fn take(&self) -> Option<Result<R, Error>> {
         let mut cell = lock(&self.cell);
-        if matches!(cell.outcome, Outcome::Pending | Outcome::Coming) {
+        while self.is_done() && matches!(cell.outcome, Outcome::Read(_)) {
+            if cell.outcome.is_read_here() {
+                return Some(Err(Error::NestedUse));
+            }
+            cell = self.settled.wait(cell).unwrap_or_else(PoisonError::into_inner);
+        }
+        if matches!(cell.outcome, Outcome::Pending | Outcome::Read(_)) {
             return None;
         }
         let outcome = mem::replace(&mut cell.outcome, Outcome::Taken);
@@ -205,7 +238,7 @@ impl<R> Entry<R> {
         drop(cell);
         Some(match outcome {
             Outcome::Done(outcome) => outcome.map_err(|error| *error),
-            Outcome::Pending | Outcome::Coming | Outcome::Taken => Err(Error::ResultTaken),
+            Outcome::Pending | Outcome::Read(_) | Outcome::Taken => Err(Error::ResultTaken),
         })
     }
 }

@@ -42,7 +42,7 @@ impl<R> AsyncResult<R> {
     /// # Errors
     ///
     /// [`Error::NestedUse`] where waiting could last for ever (in a task of the same pool of threads, in a callback that reads
-    /// results in place), [`Error::ForeignProcess`] in a forked child.
+    /// results in place, in the `Clone` of the result itself while a callback is made), [`Error::ForeignProcess`] in a forked child.
     pub fn wait(&self) -> Result<(), Error> {
         self.wait_until(None)
     }
@@ -86,6 +86,9 @@ impl<R> AsyncResult<R> {
     }
 
     /// Takes the call back if no worker has begun it; whether that worked: then it is [`Error::Cancelled`]. What runs goes on.
+    ///
+    /// A map that has not ended is always taken back: items that were not begun do not run, those that run see
+    /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and nobody gets their results.
     pub fn cancel(&self) -> bool {
         match self.entry.home.desk() {
             Some(desk) if !self.entry.is_done() && desk.check().is_ok() => {
@@ -125,6 +128,9 @@ impl<R> AsyncResult<R> {
 
     /// Refuses to wait where that could last for ever.
     pub(super) fn check(&self) -> Result<(), Error> {
+        if !self.entry.is_done() && self.entry.is_read_here() {
+            return Err(Error::NestedUse);
+        }
         match self.entry.home.desk() {
             Some(desk) if !self.entry.is_done() => desk.check(),
             _ => Ok(()),
@@ -139,8 +145,8 @@ impl<R> AsyncResult<R> {
         if self.entry.is_done() {
             return Ok(());
         }
+        self.check()?;
         let Some(desk) = self.entry.home.desk() else { return Ok(()) };
-        desk.check()?;
         self.entry.home.waiting.fetch_add(1, Ordering::SeqCst);
         desk.wait(until, &|| self.entry.is_done());
         self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);

@@ -10,7 +10,7 @@ use pool_ipc::{
     batch::{BatchWriter, head_len, is_fixed, len_of_one},
 };
 
-use super::entry::Entry;
+use super::{desk::Terms, entry::Entry};
 use crate::{
     error::{Cause, Error, TaskError},
     job::{Stock, bad_result, given_away_with},
@@ -27,6 +27,7 @@ pub(super) struct Parcel<A, R> {
     pub(super) item: A,
     pub(super) entry: Arc<Entry<R>>,
     pub(super) call: Call,
+    pub(super) terms: Terms,
 }
 
 /// An encoded item.
@@ -36,6 +37,7 @@ pub(super) struct Encoded {
     /// Under way with it: the block, and segments that nobody else has.
     pub(super) bytes: u64,
     pub(super) call: Call,
+    pub(super) terms: Terms,
     pub(super) measure: MeasureResults,
 }
 
@@ -74,9 +76,9 @@ impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
                     let manifest = writer.manifest(reserved.block.offset);
                     let carried = manifest.map(|m| (m, kit.encoder.take_segments()));
                     let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
-                    let (block, call) = (reserved.hand_over(), self.call);
+                    let (block, call, terms) = (reserved.hand_over(), self.call, self.terms);
                     let measure = measure_results::<R>;
-                    return Ok(Some(Encoded { block, carried, bytes, call, measure }));
+                    return Ok(Some(Encoded { block, carried, bytes, call, terms, measure }));
                 }
                 Err(pool_ipc::WireFault::Overflow) => {
                     drop(reserved);

@@ -7,9 +7,9 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -27,10 +27,10 @@ use crate::{
 /// See the module.
 pub(crate) struct ProcessDesk {
     pub(super) stock: Stock,
-    /// How long one call may take.
-    pub(super) limit: Option<Duration>,
     pub(super) home: Arc<Home>,
     pub(super) books: Mutex<Books>,
+    /// Whether any call has had a limit.
+    pub(super) limited: AtomicBool,
     /// How often somebody has worked here. SeqCst: whoever waits for that says so before it looks.
     passes: AtomicU64,
     pub(super) driver: Driver,
@@ -49,7 +49,7 @@ impl fmt::Debug for ProcessDesk {
 }
 
 impl ProcessDesk {
-    /// A desk of the session for `workers` workers; `limit`: how long one call may take.
+    /// A desk of the session for `workers` workers.
     ///
     /// # Errors
     ///
@@ -57,19 +57,18 @@ impl ProcessDesk {
     pub(crate) fn open(
         session: Arc<Session>,
         workers: usize,
-        limit: Option<Duration>,
         budget: Arc<Budget>,
     ) -> Result<Arc<Self>, Error> {
-        let (job, kit) = session.open_job(None, false, limit.is_some())?;
+        let (job, kit) = session.open_job(None, false, false)?;
         session.share_inbox(job);
         let items_limit = session.items_limit();
         let mut books = Books::new(workers);
         books.put_kit(kit);
         Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
-            stock: Stock { session, job, limit: items_limit },
-            limit,
+            stock: Stock { session, job, limit: items_limit, waits: true },
             home: Home::new(budget, this.clone()),
             books: Mutex::new(books),
+            limited: AtomicBool::new(false),
             passes: AtomicU64::new(0),
             driver: Driver::new(this.clone()),
         }))
@@ -83,7 +82,7 @@ impl ProcessDesk {
     /// Whether every call that it took in has ended.
     pub(crate) fn is_over(&self) -> bool {
         let books = lock(&self.books);
-        books.closed && books.outstanding() == 0
+        books.closed && books.outstanding() == 0 && self.home.background.is_empty()
     }
 
     /// Whether it takes calls in.
@@ -113,6 +112,20 @@ impl ProcessDesk {
 
     /// Completes what has arrived and sends what may be sent. `look`: sees first whether anything has; `idle`: may wait for room.
     pub(super) fn work(&self, look: bool, idle: bool) {
+        self.answer(look, idle);
+        if !self.home.background.is_empty() && !self.stock.session.is_foreign() {
+            let news = self.stock.session.take_news(self.stock.job);
+            let news: Vec<_> = news.into_iter().map(|job| job.0).collect();
+            let ended = self.home.background.go_on(&news);
+            self.passes.fetch_add(1, Ordering::SeqCst);
+            if ended {
+                self.tell();
+            }
+        }
+    }
+
+    /// The same for calls of one item.
+    fn answer(&self, look: bool, idle: bool) {
         let Stock { session, job, .. } = &self.stock;
         let mut books = lock(&self.books);
         if books.outstanding() == 0 && !look {
@@ -194,6 +207,7 @@ impl ProcessDesk {
             receiver.fail(why.clone().into());
         }
         drop_quietly(waiting);
+        self.home.background.end(|| why.clone().into());
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.driver.poke();
         if !self.stock.session.is_foreign() {
@@ -215,13 +229,14 @@ impl ProcessDesk {
     /// Takes nothing in any more; what was taken in is answered.
     pub(crate) fn close(&self) {
         lock(&self.books).closed = true;
+        self.home.background.close();
         self.driver.poke();
     }
 
     /// As [`ProcessDesk::close`], and waits until all is answered; then the desk is over.
     pub(crate) fn drain(&self) {
         self.close();
-        self.work_while(|books| books.outstanding() > 0);
+        self.work_while(|books| books.outstanding() + self.home.background.maps() > 0);
         self.home.callbacks.wait();
         self.end();
     }
@@ -258,6 +273,9 @@ impl Desk for ProcessDesk {
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {
+        if self.home.background.withdraw(entry) {
+            return true;
+        }
         let mut books = lock(&self.books);
         let mut waiting = books.waiting.iter();
         if let Some(at) = waiting.position(|unsent| unsent.receiver().address() == entry) {
@@ -273,22 +291,30 @@ impl Desk for ProcessDesk {
         }
         withdrawn
     }
+
+    fn heard(&self, _: u64) {}
 }
 
 impl Driven for ProcessDesk {
     fn demand(&self) -> (Work, u64) {
         let books = lock(&self.books);
-        let work = match (books.outstanding(), books.waiting.len()) {
-            (0, _) if books.closed => Work::Over,
-            (0, _) => Work::Nothing,
-            (_, 0) if self.home.watched.load(Ordering::SeqCst) == 0 => Work::Later,
-            _ => Work::Now,
+        let Home { background, watched, .. } = &*self.home;
+        let (calls, maps) = (books.outstanding(), background.maps());
+        let work = if calls == 0 && books.closed && background.is_empty() {
+            Work::Over
+        } else if !books.waiting.is_empty() || maps > 0 || watched.load(Ordering::SeqCst) > 0 {
+            Work::Now
+        } else if calls > 0 {
+            Work::Later
+        } else {
+            Work::Nothing
         };
         (work, self.passes.load(Ordering::SeqCst))
     }
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
-        let drove = self.stock.session.drive_aside(self.stock.job, &|| leave());
+        let due = self.home.background.due();
+        let drove = self.stock.session.drive_aside(self.stock.job, due, &|| leave());
         if drove {
             self.work(false, true);
         }

@@ -2,13 +2,15 @@
 //!
 //! Invariant: a call is in the books under a key from before it is sent until it is answered, or waits in line.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use pool_ipc::Wire;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+    vec,
+};
 
 use super::{
-    AsyncResult, MOST_WAITING, Refused,
-    desk::{Desk, Unaccepted},
+    AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
+    desk::{Desk, Terms, Unaccepted},
     drop_quietly,
     entry::Entry,
     lock,
@@ -18,26 +20,30 @@ use super::{
 use crate::{
     engine::Chunk,
     error::Error,
-    job::{InCall, Inside},
+    job::{InCall, Inside, Job},
     session::Kit,
-    task::{Call, Plain},
+    task::{Call, Form, Portable},
     worker::take_panic,
 };
 
 impl ProcessDesk {
     /// Takes a call in; waits while too many others wait to be sent.
-    pub(crate) fn submit<A: Wire, R: Wire>(
+    pub(crate) fn submit<F: Portable>(
         &self,
-        item: A,
-        function: fn(A) -> R,
-    ) -> Result<AsyncResult<R>, Unaccepted<A>> {
+        item: F::Item,
+        function: F::Function,
+        terms: Terms,
+    ) -> Result<AsyncResult<F::Output>, Unaccepted<F::Item>> {
         let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
-        let call = match self.admit().and_then(|()| Call::portable::<Plain<A, R>>(function)) {
+        let call = match self.admit().and_then(|()| Call::portable::<F>(function)) {
             Ok(call) => call,
             Err(error) => return refuse(item, error),
         };
+        if terms.limit.is_some() && !self.limited.swap(true, Ordering::Relaxed) {
+            self.stock.session.limit_job(self.stock.job);
+        }
         let entry = Entry::new(self.home.clone());
-        let parcel = Parcel { item, entry: entry.clone(), call };
+        let parcel = Parcel { item, entry: entry.clone(), call, terms };
         let mut books = lock(&self.books);
         if books.closed {
             return Err(Unaccepted::Closed(parcel.item));
@@ -65,10 +71,36 @@ impl ProcessDesk {
         Ok(AsyncResult::new(entry))
     }
 
-    fn admit(&self) -> Result<(), Error> {
+    pub(crate) fn admit(&self) -> Result<(), Error> {
         self.check()?;
         self.home.budget.check()?;
         self.driver.start()
+    }
+
+    /// Takes a map in; waits while too many others have not ended.
+    ///
+    /// # Errors
+    ///
+    /// The items, when the desk is closed.
+    pub(crate) fn undertake<F: Portable>(
+        &self,
+        job: Job<F, vec::IntoIter<F::Item>>,
+    ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
+        self.work_while(|_| self.home.background.maps() >= MOST_MAPS);
+        self.home.undertake(self, job)
+    }
+
+    /// A stream over the job's values.
+    ///
+    /// # Errors
+    ///
+    /// The input, when the desk is closed.
+    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
+        &self,
+        job: Job<F, I>,
+        ordered: bool,
+    ) -> Result<AsyncValues<F, I>, I> {
+        self.home.stream(job, ordered)
     }
 
     /// Works while too many calls wait to be sent.
@@ -107,11 +139,11 @@ impl ProcessDesk {
         drop(inside);
         let sent = encoded.map(|encoded| {
             encoded.map(|encoded| {
-                let Encoded { block: items, carried, bytes, call, measure } = encoded;
+                let Encoded { block: items, carried, bytes, call, terms, measure } = encoded;
                 lock(&self.books).took(bytes);
                 let what = (self.stock.job, call, measure);
-                let (limit, one) = (self.limit, Chunk::new(what, items, key, (1, 1)));
-                let chunk = Chunk { timed, bytes, limit, ..one };
+                let (Terms { limit, retries }, one) = (terms, Chunk::new(what, items, key, (1, 1)));
+                let chunk = Chunk { timed, bytes, limit, retries, ..one };
                 if let Some(carried) = carried {
                     session.keep_segments(items, carried);
                 }

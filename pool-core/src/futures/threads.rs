@@ -8,36 +8,42 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
+    vec,
 };
 
-use pool_ipc::{Decoder, Encoder, Wire, batch};
+use pool_ipc::{Decoder, Wire};
 
 use super::{
-    AsyncResult, MOST_WAITING, Refused,
+    AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
     desk::{Budget, Desk, Home, Unaccepted},
+    driver::{Driven, Driver, Leave, Work},
     drop_quietly,
     entry::Entry,
     lock,
 };
 use crate::{
     error::{Cause, Error, TaskError},
+    job::{Job, weight_of},
     shared::{self, SharedValue},
     sys,
-    task::{ContextCell, Form, Plain, Surroundings},
+    task::{ContextCell, Form, Portable, Surroundings},
     threads::{Host, ThreadCrew, ThreadMark},
     worker::{in_task, take_panic},
 };
 
+/// How long the driver thread sleeps at most while there is something to do.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+
 /// See the module.
 pub(crate) struct ThreadDesk {
     crew: ThreadMark,
-    /// How long one call may take.
-    limit: Option<Duration>,
     home: Arc<Home>,
     flow: Mutex<Flow>,
     changed: Condvar,
     /// Nobody wants results any more: what runs is told, what was not begun does not run.
     terminated: AtomicBool,
+    /// Works for maps, streams and clocks while nobody waits.
+    driver: Driver,
 }
 
 #[derive(Default)]
@@ -49,12 +55,17 @@ struct Flow {
     closed: bool,
     /// Calls that run and have a limit.
     running: Vec<Running>,
+    /// The shortest limit that any call has had.
+    shortest: Option<Duration>,
+    /// Jobs in the background for which something has arrived.
+    news: Vec<u64>,
 }
 
 /// A call whose clock runs.
 struct Running {
     entry: Arc<dyn Limited>,
     worker: u32,
+    limit: Duration,
     deadline: Instant,
 }
 
@@ -66,35 +77,32 @@ trait Limited: Send + Sync {
 
 impl fmt::Debug for ThreadDesk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadDesk").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("ThreadDesk").field("driver", &self.driver).finish_non_exhaustive()
     }
 }
 
 /// A call on its way to a worker. Its drop completes the future, also where it never ran.
-struct Errand<A: Wire, R: Wire> {
+struct Errand<F: Portable> {
     desk: Arc<ThreadDesk>,
-    entry: Arc<Entry<R>>,
-    function: fn(A) -> R,
-    /// What `worker_init` sees.
+    entry: Arc<Entry<F::Output>>,
+    function: F::Function,
+    /// What the task and `worker_init` see.
     shared: Option<SharedValue>,
-    item: Option<A>,
+    item: Option<F::Item>,
+    limit: Option<Duration>,
     begun: bool,
 }
 
 impl ThreadDesk {
-    /// A desk of the crew; `limit`: how long one call may take.
-    pub(crate) fn open(
-        crew: &ThreadCrew,
-        limit: Option<Duration>,
-        budget: Arc<Budget>,
-    ) -> Arc<Self> {
+    /// A desk of the crew.
+    pub(crate) fn open(crew: &ThreadCrew, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             crew: crew.thread_mark(),
-            limit,
             home: Home::new(budget, this.clone()),
             flow: Mutex::default(),
             changed: Condvar::new(),
             terminated: AtomicBool::new(false),
+            driver: Driver::new(this.clone()),
         })
     }
 
@@ -109,14 +117,18 @@ impl ThreadDesk {
     }
 
     /// Takes a call in; waits while too many others wait for a worker.
-    pub(crate) fn submit<A: Wire, R: Wire>(
+    pub(crate) fn submit<F: Portable<Context = ()>>(
         self: &Arc<Self>,
         crew: &ThreadCrew,
         shared: Option<SharedValue>,
-        item: A,
-        function: fn(A) -> R,
-    ) -> Result<AsyncResult<R>, Unaccepted<A>> {
-        if let Err(error) = self.check().and_then(|()| self.home.budget.check()) {
+        item: F::Item,
+        function: F::Function,
+        limit: Option<Duration>,
+    ) -> Result<AsyncResult<F::Output>, Unaccepted<F::Item>> {
+        let admitted = self.check().and_then(|()| self.home.budget.check());
+        // Clocks run although nobody waits.
+        let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.driver.start()));
+        if let Err(error) = admitted {
             return Err(Unaccepted::Refused(Refused { item, error }));
         }
         let full = |flow: &mut Flow| flow.waiting >= MOST_WAITING && !flow.closed;
@@ -127,14 +139,19 @@ impl ThreadDesk {
         }
         flow.waiting += 1;
         flow.outstanding += 1;
+        flow.shortest = flow.shortest.into_iter().chain(limit).min();
         drop(flow);
+        if limit.is_some() {
+            self.driver.poke_if_parked();
+        }
         let entry = Entry::new(self.home.clone());
-        let errand = Errand {
+        let errand = Errand::<F> {
             desk: self.clone(),
             entry: entry.clone(),
             function,
             shared,
             item: Some(item),
+            limit,
             begun: false,
         };
         // Where the crew has ended, the errand is dropped and says so.
@@ -142,24 +159,60 @@ impl ThreadDesk {
         Ok(AsyncResult::new(entry))
     }
 
+    /// Refuses a map or a stream where it cannot be taken in.
+    pub(crate) fn admit(&self) -> Result<(), Error> {
+        self.check()?;
+        self.home.budget.check()?;
+        self.driver.start()
+    }
+
+    /// Takes a map in; waits while too many others have not ended.
+    ///
+    /// # Errors
+    ///
+    /// The items, when the desk is closed.
+    pub(crate) fn undertake<F: Portable>(
+        &self,
+        job: Job<F, vec::IntoIter<F::Item>>,
+    ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
+        let full = |flow: &mut Flow| self.home.background.maps() >= MOST_MAPS && !flow.closed;
+        let flow = self.changed.wait_while(lock(&self.flow), full);
+        drop(flow.unwrap_or_else(PoisonError::into_inner));
+        self.home.undertake(self, job)
+    }
+
+    /// A stream over the job's values.
+    ///
+    /// # Errors
+    ///
+    /// The input, when the desk is closed.
+    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
+        &self,
+        job: Job<F, I>,
+        ordered: bool,
+    ) -> Result<AsyncValues<F, I>, I> {
+        self.home.stream(job, ordered)
+    }
+
     /// Whether every call that it took in has ended.
     pub(crate) fn is_over(&self) -> bool {
         let flow = lock(&self.flow);
-        flow.closed && flow.outstanding == 0
+        flow.closed && flow.outstanding == 0 && self.home.background.is_empty()
     }
 
     /// Takes nothing in any more.
     pub(crate) fn close(&self) {
         lock(&self.flow).closed = true;
+        self.home.background.close();
         self.changed.notify_all();
+        self.driver.poke();
     }
 
     /// Takes nothing in any more, and waits until all that was taken in has ended.
     pub(crate) fn drain(&self) {
-        let mut flow = lock(&self.flow);
-        flow.closed = true;
-        self.changed.notify_all();
-        let rest = self.changed.wait_while(flow, |flow| flow.outstanding > 0);
+        self.close();
+        let rest = |flow: &mut Flow| flow.outstanding + self.home.background.maps() > 0;
+        let rest = self.changed.wait_while(lock(&self.flow), rest);
         drop(rest.unwrap_or_else(PoisonError::into_inner));
         self.home.callbacks.wait();
     }
@@ -167,8 +220,26 @@ impl ThreadDesk {
     /// Takes nothing in any more; what was not begun is [`Error::Terminated`], what runs is told.
     pub(crate) fn end(&self) {
         self.terminated.store(true, Ordering::Relaxed);
-        lock(&self.flow).closed = true;
+        self.close();
+        self.home.background.end(|| Error::Terminated);
+        self.tell();
+        self.driver.stop();
+    }
+
+    /// Lets all threads that wait look again.
+    fn tell(&self) {
+        // With the lock in hand, so that none of them is just about to sleep.
+        drop(lock(&self.flow));
         self.changed.notify_all();
+    }
+
+    /// Fails what is overdue, and lets jobs in the background go on.
+    fn go_on(&self) {
+        self.end_overdue();
+        let news = std::mem::take(&mut lock(&self.flow).news);
+        if !self.home.background.is_empty() && self.home.background.go_on(&news) {
+            self.tell();
+        }
     }
 
     /// A call has left the queue, or has ended.
@@ -186,27 +257,20 @@ impl ThreadDesk {
 
     /// Fails the calls that are overdue; their threads go on.
     fn end_overdue(&self) {
-        let Some(limit) = self.limit else { return };
+        let mut flow = lock(&self.flow);
+        if flow.running.is_empty() {
+            return;
+        }
         let now = Instant::now();
         let overdue = |running: &mut Running| running.deadline <= now;
-        let overdue: Vec<_> = lock(&self.flow).running.extract_if(.., overdue).collect();
-        for Running { entry, worker, .. } in &overdue {
-            entry.overrun(*worker, limit);
+        let overdue: Vec<_> = flow.running.extract_if(.., overdue).collect();
+        drop(flow);
+        for Running { entry, worker, limit, .. } in &overdue {
+            entry.overrun(*worker, *limit);
         }
         if !overdue.is_empty() {
             self.changed.notify_all();
         }
-    }
-
-    /// Bytes that a result is counted with.
-    fn bytes_of<R: Wire>(&self, value: &R) -> u64 {
-        let exact = self.home.budget.is_exact() && !batch::is_fixed::<R>();
-        let bytes = if exact {
-            batch::len_of_one(value, &mut Encoder::new()).unwrap_or(0)
-        } else {
-            size_of::<R>()
-        };
-        bytes as u64
     }
 }
 
@@ -231,10 +295,7 @@ impl Desk for ThreadDesk {
             if done() {
                 return;
             }
-            let left = |due: Instant| due.saturating_duration_since(Instant::now());
-            // A call that begins meanwhile is due later than in `limit`.
-            let due = flow.running.iter().map(|running| left(running.deadline)).min();
-            let longest = until.map(left).into_iter().chain(due.or(self.limit)).min();
+            let longest = until.map(left).into_iter().chain(flow.sleep_at_most()).min();
             match longest {
                 None => drop(self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner)),
                 Some(_) if until.is_some_and(|until| left(until).is_zero()) => return,
@@ -250,14 +311,83 @@ impl Desk for ThreadDesk {
         self.end_overdue();
     }
 
-    fn attend(&self) {}
+    fn attend(&self) {
+        self.driver.poke();
+    }
 
-    fn withdraw(&self, _: *const ()) -> bool {
-        true // the future itself knows whether it was begun
+    fn withdraw(&self, entry: *const ()) -> bool {
+        // A future of one call knows itself whether it was begun.
+        !self.home.background.knows(entry) || self.home.background.withdraw(entry)
+    }
+
+    fn heard(&self, number: u64) {
+        let mut flow = lock(&self.flow);
+        if !flow.news.contains(&number) {
+            flow.news.push(number);
+        }
+        drop(flow);
+        self.changed.notify_all();
     }
 }
 
-impl<A: Wire, R: Wire> Errand<A, R> {
+impl Driven for ThreadDesk {
+    fn demand(&self) -> (Work, u64) {
+        let flow = lock(&self.flow);
+        let Home { background, watched, .. } = &*self.home;
+        let jobs =
+            background.maps() > 0 || (!background.is_empty() && watched.load(Ordering::SeqCst) > 0);
+        let work = if flow.closed && flow.outstanding == 0 && background.is_empty() {
+            Work::Over
+        } else if jobs || (flow.outstanding > 0 && flow.shortest.is_some()) {
+            Work::Now
+        } else {
+            Work::Nothing
+        };
+        (work, 0)
+    }
+
+    fn drive(&self, leave: &Leave<'_>) -> bool {
+        let due = self.home.background.due().map(left);
+        let flow = lock(&self.flow);
+        let longest = flow.sleep_at_most().into_iter().chain(due).min();
+        let idle = |flow: &mut Flow| flow.news.is_empty() && !leave();
+        let longest = longest.map_or(LONGEST_SLEEP, |longest| longest.min(LONGEST_SLEEP));
+        let woken = self.changed.wait_timeout_while(flow, longest, idle);
+        drop(woken.unwrap_or_else(PoisonError::into_inner));
+        self.go_on();
+        true
+    }
+
+    fn pass(&self) {
+        self.go_on();
+    }
+
+    fn interrupt(&self) {
+        self.tell();
+    }
+}
+
+impl Flow {
+    /// How long whoever looks after the clocks may sleep: a call that begins meanwhile is due later than in its limit.
+    fn sleep_at_most(&self) -> Option<Duration> {
+        let first = self.running.iter().map(|running| left(running.deadline)).min();
+        first.into_iter().chain(self.shortest).min()
+    }
+}
+
+fn left(due: Instant) -> Duration {
+    due.saturating_duration_since(Instant::now())
+}
+
+impl Drop for ThreadDesk {
+    fn drop(&mut self) {
+        if !self.crew.is_foreign() {
+            self.driver.stop();
+        }
+    }
+}
+
+impl<F: Portable<Context = ()>> Errand<F> {
     fn run(mut self, host: &mut Host) {
         let worker = host.id;
         if self.desk.terminated.load(Ordering::Relaxed) || !self.entry.begin() {
@@ -284,12 +414,13 @@ impl<A: Wire, R: Wire> Errand<A, R> {
         };
         let outcome = in_task(|| {
             catch_unwind(AssertUnwindSafe(|| {
-                let value = Plain::<A, R>::call_parcel(self.function, &(), &mut surroundings, item);
-                let bytes = self.desk.bytes_of(&value);
+                let parcel = F::pack(item).expect("a form of one item packs it as it is");
+                let value = F::call_parcel(self.function, &(), &mut surroundings, parcel);
+                let bytes = weight_of(&value, self.desk.home.budget.is_exact());
                 (value, bytes)
             }))
         });
-        if self.crew_is_foreign() {
+        if self.desk.crew.is_foreign() {
             // The task has forked: this child is no worker.
             std::mem::forget((outcome, self));
             return;
@@ -311,20 +442,17 @@ impl<A: Wire, R: Wire> Errand<A, R> {
 
     /// When the call is overdue, if it has a limit and time goes so far.
     fn start_clock(&self, worker: u32) -> Option<Instant> {
-        let deadline = Instant::now().checked_add(self.desk.limit?)?;
+        let limit = self.limit?;
+        let deadline = Instant::now().checked_add(limit)?;
         let entry: Arc<dyn Limited> = self.entry.clone();
-        lock(&self.desk.flow).running.push(Running { entry, worker, deadline });
+        lock(&self.desk.flow).running.push(Running { entry, worker, limit, deadline });
         Some(deadline)
-    }
-
-    fn crew_is_foreign(&self) -> bool {
-        self.desk.crew.is_foreign()
     }
 }
 
-impl<A: Wire, R: Wire> Drop for Errand<A, R> {
+impl<F: Portable> Drop for Errand<F> {
     fn drop(&mut self) {
-        if self.crew_is_foreign() {
+        if self.desk.crew.is_foreign() {
             std::mem::forget(self.item.take());
             return;
         }

@@ -19,9 +19,9 @@ pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError
 }
 
 /// Collects values; the first failure ends the job.
-struct Values<R> {
-    arrivals: Arrivals<R>,
-    failed: Option<TaskError>,
+pub(super) struct Values<R> {
+    pub(super) arrivals: Arrivals<R>,
+    pub(super) failed: Option<TaskError>,
 }
 
 impl<F: Form> Sink<F> for Values<F::Output> {

@@ -1,5 +1,7 @@
 //! The way from a job to workers of either kind, and back.
 
+use std::time::Instant;
+
 use super::processes::ProcessLane;
 #[cfg(feature = "threads")]
 use super::threads::ThreadLane;
@@ -113,6 +115,36 @@ impl<F: Form> Lane<F> {
             Self::Processes(lane) => lane.has_arrived(),
             #[cfg(feature = "threads")]
             Self::Threads(lane) => lane.has_arrived(),
+        }
+    }
+
+    /// From now on nobody waits for this job alone: what arrives is announced as for futures, or `heard` is told of it. Answers
+    /// with a number for that, which no other job of the crew has.
+    #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+    pub(super) fn go_aside(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
+        match self {
+            Self::Processes(lane) => lane.go_aside(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.go_aside(heard),
+        }
+    }
+
+    /// Takes what has arrived, without waiting. `look`: sees first what workers and zygote say.
+    pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.take(look),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.take(),
+        }
+    }
+
+    /// When somebody has to look at a job without a caller although nothing arrives.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self {
+            // Clocks and tokens are the business of the zygote and of whoever drives.
+            Self::Processes(_) => None,
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.due(),
         }
     }
 

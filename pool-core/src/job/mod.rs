@@ -3,9 +3,10 @@
 //!
 //! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs` with `stock.rs`, `threads.rs`),
 //! `arrivals.rs` puts results in order, `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with
-//! them. `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one.
+//! them, `aside.rs` is for jobs without a caller. `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one.
 
 mod arrivals;
+mod aside;
 mod attempt;
 mod chunks;
 mod finish;
@@ -19,6 +20,7 @@ mod stream;
 #[cfg(feature = "threads")]
 mod threads;
 
+pub(crate) use aside::{Aside, Counted, weight_of};
 pub use attempt::TryError;
 pub use chunks::Chunks;
 pub(crate) use finish::bad_result;

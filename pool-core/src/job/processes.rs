@@ -58,7 +58,7 @@ impl<F: Form> ProcessLane<F> {
         let (job, kit) = session.open_job(token, lazy, limited)?;
         let limit = session.items_limit();
         Ok(Self {
-            stock: Stock { session, job, limit },
+            stock: Stock { session, job, limit, waits: true },
             call,
             limit: options.task_timeout,
             retries: options.retries,
@@ -75,6 +75,13 @@ impl<F: Form> ProcessLane<F> {
     /// Has the end of the job wait until no task of it runs any more.
     pub(crate) fn borrow(&mut self) {
         self.borrows = true;
+    }
+
+    /// From now on nobody waits for this job alone: what arrives is announced as for futures, under this number.
+    pub(super) fn go_aside(&mut self) -> u64 {
+        self.stock.session.share_inbox(self.stock.job);
+        self.stock.waits = false;
+        self.stock.job.0
     }
 
     fn kit(kit: &mut Option<Box<Kit>>) -> &mut Kit {
@@ -252,6 +259,14 @@ impl<F: Form> ProcessLane<F> {
         self.flush();
         let Stock { session, job, .. } = &self.stock;
         Ok(session.next(*job, want, &mut Self::kit(&mut self.kit).taken)?)
+    }
+
+    /// Takes what has arrived, without waiting. `look`: sees first what workers and zygote say.
+    pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
+        self.stock.refuse_if_foreign()?;
+        self.flush();
+        let Stock { session, job, .. } = &self.stock;
+        Ok(session.take_messages(*job, look, &mut Self::kit(&mut self.kit).taken)?)
     }
 
     #[inline]

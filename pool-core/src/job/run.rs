@@ -3,16 +3,23 @@
 //! Invariant: items are pulled in the calling thread only, and no lock is held while the user's
 //! iterator, `Serialize` or callback runs.
 
-use std::{fmt, num::NonZeroU64, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
 use super::lane::{Arrival, Cut, Lane, Load, Sent};
 use crate::{
     cancel::CancelToken,
-    engine::{Sizer, SizingRules, Window},
+    engine::{Pace, Sizer, SizingRules, Window},
     error::{Error, TaskError},
     session::{Message, ResultBatch, Want},
     task::Form,
 };
+
+/// How often a job without a caller asks for room that others may have given back.
+const STARVES_FOR: Duration = Duration::from_millis(1);
 
 /// What a call may set.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -87,6 +94,8 @@ pub struct Job<F: Form, I> {
     lazy: bool,
     /// Arrivals to take at once.
     most_arrivals: usize,
+    /// There is no room for its first chunk under way, and nothing of its own that could give some back.
+    starves: bool,
 }
 
 impl<F: Form, I> fmt::Debug for Job<F, I> {
@@ -112,9 +121,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         items: I,
         options: &JobOptions,
         workers: usize,
-        lazy: bool,
+        pace: Pace,
     ) -> Self {
-        let window = Window::new(options.max_tasks_active, workers, lazy);
+        let window = Window::new(options.max_tasks_active, workers, pace);
         let len = options.len_of(&items);
         let most = window.most_in_chunk();
         Self {
@@ -125,8 +134,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             sizer: Sizer::new(options.sizing(), workers, len, most),
             window,
             cancel: options.cancel.clone(),
-            lazy,
+            lazy: pace == Pace::Lazy,
             most_arrivals: usize::MAX,
+            starves: false,
         }
     }
 
@@ -141,6 +151,22 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// Sends the first chunks now, rather than when the first result is asked for.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         self.fill()
+    }
+
+    /// See [`Lane::go_aside`].
+    pub(crate) fn go_aside(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
+        self.lane.go_aside(heard)
+    }
+
+    /// The input, of a job that has not begun.
+    pub(crate) fn into_items(self) -> I {
+        self.items
+    }
+
+    /// When somebody has to look at a job without a caller although nothing arrives.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let soon = self.starves.then(|| Instant::now() + STARVES_FOR);
+        soon.into_iter().chain(self.lane.due()).min()
     }
 
     /// Whether anything has arrived, without waiting.
@@ -181,6 +207,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// Sends as many chunks as may be under way.
     pub(super) fn fill(&mut self) -> Result<(), Error> {
         heed(self.cancel.as_ref())?;
+        self.starves = false;
         while !self.exhausted {
             let most = self.sizer.next().min(self.left.unwrap_or(usize::MAX));
             if !self.window.admits(most) {
@@ -197,7 +224,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                         self.exhausted = *left == 0;
                     }
                 }
-                Sent::NoRoom => break,
+                Sent::NoRoom => {
+                    self.starves = self.window.chunks() == 0;
+                    break;
+                }
                 Sent::Exhausted => self.exhausted = true,
             }
             heed(self.cancel.as_ref())?;
@@ -218,6 +248,17 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             most: self.most_arrivals,
         };
         self.lane.receive(want)?;
+        self.hand_on(sink)
+    }
+
+    /// Hands to `sink` what has arrived, without waiting, and sends what can be sent then.
+    pub(super) fn pass(&mut self, look: bool, sink: &mut impl Sink<F>) -> Result<(), Error> {
+        self.lane.take(look)?;
+        self.hand_on(sink)?;
+        self.fill()
+    }
+
+    fn hand_on(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
         while let Some(arrival) = self.lane.next_arrival() {
             match arrival {
                 Arrival::Message(Message::Ended { bytes }) => self.window.ended(bytes as usize),

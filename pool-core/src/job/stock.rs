@@ -19,6 +19,8 @@ pub(crate) struct Stock {
     pub(crate) session: Arc<Session>,
     pub(crate) job: JobId,
     pub(crate) limit: u64,
+    /// Whether the calling thread may wait for room.
+    pub(crate) waits: bool,
 }
 
 /// A block of the parent's arena until its chunk is submitted: given back if that does not happen,
@@ -38,7 +40,7 @@ pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
 
 impl Stock {
     /// A block with room for `len` bytes. While chunks of this job are under way there may be none
-    /// now; otherwise waits for other jobs.
+    /// now; otherwise waits for other jobs, if it may.
     pub(crate) fn room(
         &self,
         released: &mut Vec<usize>,
@@ -52,6 +54,11 @@ impl Stock {
             Ok(found) => found,
             Err(full) if full.never_fits() => return Err(too_large()),
             Err(_) if !idle => return Ok(None),
+            Err(_) if !self.waits => match session.try_room(len) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(too_large()),
+            },
             Err(_) => {
                 session.submit(released, None);
                 match session.wait_for_room(self.job, len) {

@@ -1,6 +1,6 @@
 //! Jobs whose results are taken one by one; nothing runs before the first is asked for.
 
-use std::{collections::VecDeque, fmt};
+use std::{collections::VecDeque, fmt, task::Poll, time::Instant};
 
 use super::{
     arrivals::Arrivals,
@@ -84,30 +84,77 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
     }
 }
 
-impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
-    type Item = Result<Result<F::Output, TaskError>, Error>;
+type Outcome<R> = Result<Result<R, TaskError>, Error>;
 
-    fn next(&mut self) -> Option<Self::Item> {
+impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
+    /// The next result, or the end: waits for it, or else says `Pending` where it is not there.
+    fn advance(&mut self, waits: bool) -> Poll<Option<Outcome<F::Output>>> {
+        let mut looked = false;
         loop {
             // Taken out while the user's code may run: a panic of it ends the stream.
-            let mut job = self.job.take()?;
+            let Some(mut job) = self.job.take() else { return Poll::Ready(None) };
             if let Some(result) = self.ready.pop_front() {
                 job.yielded(1);
                 // The workers shall not run dry while the consumer is busy.
                 if let Err(error) = job.fill() {
-                    return Some(Err(error));
+                    return Poll::Ready(Some(Err(error)));
                 }
                 self.job = Some(job);
-                return Some(Ok(result));
+                return Poll::Ready(Some(Ok(result)));
             }
             if job.is_over() {
-                return job.finish().err().map(Err);
+                // Where workers end with their call that is waited for, if anything is.
+                let ended = if waits { job.finish() } else { Ok(()) };
+                return Poll::Ready(ended.err().map(Err));
             }
-            if let Err(error) = job.step(&mut self.sink) {
-                return Some(Err(error));
+            if looked {
+                self.job = Some(job);
+                return Poll::Pending;
             }
+            let sink = &mut self.sink;
+            if let Err(error) = if waits { job.step(sink) } else { job.pass(true, sink) } {
+                return Poll::Ready(Some(Err(error)));
+            }
+            looked = !waits;
             self.ready.extend(self.sink.0.arrivals.take());
             self.job = Some(job);
+        }
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
+    type Item = Outcome<F::Output>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance(true) {
+            Poll::Ready(next) => next,
+            Poll::Pending => None, // it has waited
+        }
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> ValueStream<F, I> {
+    /// The next value if it is there, or the end. Waits for nothing but the input.
+    pub(crate) fn poll(&mut self) -> Poll<Option<Result<F::Output, Error>>> {
+        self.0.advance(false).map(|next| self.up_to_failure(next))
+    }
+
+    /// When somebody has to ask again although nothing arrives.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.0.job.as_ref()?.due()
+    }
+
+    fn up_to_failure(
+        &mut self,
+        next: Option<Outcome<F::Output>>,
+    ) -> Option<Result<F::Output, Error>> {
+        match next? {
+            Ok(Ok(value)) => Some(Ok(value)),
+            Ok(Err(task)) => {
+                self.0.job = None;
+                Some(Err(task.into()))
+            }
+            Err(error) => Some(Err(error)),
         }
     }
 }
@@ -116,13 +163,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ValueStream<F, I> {
     type Item = Result<F::Output, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.0.next()? {
-            Ok(Ok(value)) => Some(Ok(value)),
-            Ok(Err(task)) => {
-                self.0.job = None;
-                Some(Err(task.into()))
-            }
-            Err(error) => Some(Err(error)),
-        }
+        let next = self.0.next();
+        self.up_to_failure(next)
     }
 }

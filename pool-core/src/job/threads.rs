@@ -1,6 +1,13 @@
 //! The way to worker threads: items and results move by value.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use super::{
     lane::{Arrival, Cut, Load, Sent},
@@ -11,7 +18,7 @@ use crate::{
     session::{Message, Want},
     shared::SharedValue,
     task::{Form, Portable},
-    threads::{Given, ThreadCrew, ThreadJob},
+    threads::{Given, Part, ThreadCrew, ThreadJob},
 };
 
 pub(crate) struct ThreadLane<F: Form> {
@@ -25,13 +32,15 @@ pub(crate) struct ThreadLane<F: Form> {
     borrows: bool,
     /// Whether items have a limit.
     limited: bool,
+    /// Whether the crew may end with the job, where each call has its own.
+    lets_go: bool,
 }
 
 impl<F: Form> ThreadLane<F> {
     pub(crate) fn open(
         crew: Arc<ThreadCrew>,
         function: F::Function,
-        context: F::Context,
+        context: Arc<F::Context>,
         shared: Option<SharedValue>,
         options: &JobOptions,
         lazy: bool,
@@ -56,7 +65,7 @@ impl<F: Form> ThreadLane<F> {
         options: &JobOptions,
     ) -> Result<Self, Error> {
         // SAFETY: as promised to this function.
-        unsafe { Self::open_any(crew, function, context, shared, options, false, true) }
+        unsafe { Self::open_any(crew, function, Arc::new(context), shared, options, false, true) }
     }
 
     /// # Safety
@@ -65,7 +74,7 @@ impl<F: Form> ThreadLane<F> {
     unsafe fn open_any(
         crew: Arc<ThreadCrew>,
         function: F::Function,
-        context: F::Context,
+        context: Arc<F::Context>,
         shared: Option<SharedValue>,
         options: &JobOptions,
         lazy: bool,
@@ -76,16 +85,40 @@ impl<F: Form> ThreadLane<F> {
         }
         let job = ThreadJob::open(&crew, options.cancel.clone(), options.task_timeout, lazy)?;
         // A closure with captures sees nothing of its worker.
-        let given = Given { context: Arc::new(context), shared, begins: !borrows };
+        let given = Given { context, shared, begins: !borrows };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
-        Ok(Self { crew, job, function, given, next_index: 0, arrived, borrows, limited })
+        Ok(Self {
+            crew,
+            job,
+            function,
+            given,
+            next_index: 0,
+            arrived,
+            borrows,
+            limited,
+            lets_go: true,
+        })
     }
 
     /// Has workers make their state before their first item, as for a portable function.
     pub(crate) fn begins_lives(mut self) -> Self {
         self.given.begins = true;
         self
+    }
+
+    /// From now on nobody waits for this job alone: `heard` is told this number when something arrives. The crew serves others, too.
+    pub(super) fn go_aside(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        self.job.go_aside(Box::new(move || heard(number)));
+        self.lets_go = false;
+        number
+    }
+
+    /// When somebody has to look at the job although nothing arrives.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.job.due()
     }
 
     pub(super) fn send(
@@ -141,6 +174,18 @@ impl<F: Form> ThreadLane<F> {
 
     pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
         let parts = self.job.next(want)?;
+        self.unpack(parts);
+        Ok(())
+    }
+
+    /// Takes what has arrived, without waiting.
+    pub(super) fn take(&mut self) -> Result<(), Error> {
+        let parts = self.job.take()?;
+        self.unpack(parts);
+        Ok(())
+    }
+
+    fn unpack(&mut self, parts: Vec<Part<F::Output>>) {
         for part in parts {
             let failed = part.first + part.values.len() as u64;
             self.arrived.push_back(Arrival::Values {
@@ -156,13 +201,14 @@ impl<F: Form> ThreadLane<F> {
                 self.arrived.push_back(Arrival::Message(Message::Ended { bytes: 0 }));
             }
         }
-        Ok(())
     }
 }
 
 impl<F: Form> Drop for ThreadLane<F> {
     fn drop(&mut self) {
         self.job.close(self.borrows);
-        self.crew.let_go();
+        if self.lets_go {
+            self.crew.let_go();
+        }
     }
 }

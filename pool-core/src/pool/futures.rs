@@ -1,37 +1,54 @@
-//! Futures of a pool.
+//! Futures of a pool: calls whose results are waited for later.
 
-use pool_ipc::Wire;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{Pool, slot::CrewDesk};
 #[cfg(feature = "threads")]
 use crate::futures::ThreadDesk;
 use crate::{
+    engine::Pace,
     error::Error,
-    futures::{AsyncResult, ProcessDesk, Refused, Unaccepted},
-    start::Crew,
+    futures::{AsyncResult, AsyncValues, ProcessDesk, Refused, Terms, Unaccepted},
+    job::{Job, JobOptions, Lane},
+    shared::{SharedType, SharedValue},
+    start::{Crew, StartMethod},
+    task::Portable,
 };
 
+/// A handle on all values of a call, or its items back.
+type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
+
+/// A desk, its crew, and under Threads what tasks share.
+type Place = (CrewDesk, Crew, Option<SharedValue>);
+
 impl Pool {
-    /// Hands a call to the workers and returns at once, or when there is room for it.
+    /// Hands a call to the workers and returns at once, or when there is room for it. Of the options those count that concern one item.
     ///
     /// # Errors
     ///
     /// A function that cannot cross, an item that cannot be encoded, a pool that cannot be used, [`Error::ResultsUnread`]; the
     /// item comes back.
-    pub fn apply_async<A: Wire, R: Wire>(
+    pub fn apply_async<F: Portable<Context = ()>>(
         &self,
-        item: A,
-        function: fn(A) -> R,
-    ) -> Result<AsyncResult<R>, Refused<A>> {
+        item: F::Item,
+        function: F::Function,
+        options: &JobOptions,
+    ) -> Result<AsyncResult<F::Output>, Refused<F::Item>> {
+        let terms = match options.check() {
+            Ok(()) => {
+                let limit = options.task_timeout.or(self.settings.task_timeout());
+                Terms { limit, retries: options.retries }
+            }
+            Err(error) => return Err(Refused { item, error }),
+        };
         let mut item = item;
         loop {
-            let accepted = match self.desk() {
-                Ok((CrewDesk::Processes(desk), _)) => desk.submit(item, function),
+            let accepted = match self.place_for::<F>() {
+                Ok((CrewDesk::Processes(desk), ..)) => desk.submit::<F>(item, function, terms),
                 #[cfg(feature = "threads")]
-                Ok((CrewDesk::Threads(desk), Crew::Threads(crew))) => match self.value_here(None) {
-                    Ok(shared) => desk.submit(&crew, shared, item, function),
-                    Err(error) => return Err(Refused { item, error }),
-                },
+                Ok((CrewDesk::Threads(desk), Crew::Threads(crew), shared)) => {
+                    desk.submit::<F>(&crew, shared, item, function, terms.limit)
+                }
                 #[cfg(feature = "threads")]
                 Ok(_) => unreachable!("a desk is one of its crew"),
                 Err(error) => return Err(Refused { item, error }),
@@ -45,10 +62,114 @@ impl Pool {
         }
     }
 
-    /// The desk of the present crew.
-    fn desk(&self) -> Result<(CrewDesk, Crew), Error> {
+    /// Hands a whole map to the workers and returns at once: the values in input order, or the first failure.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::apply_async`], and options that mean nothing; the items come back.
+    pub fn map_async<F: Portable>(
+        &self,
+        function: F::Function,
+        context: F::Context,
+        items: Vec<F::Item>,
+        options: &JobOptions,
+    ) -> Handed<F::Item, F::Output> {
+        let (mut items, context) = (items, Arc::new(context));
+        loop {
+            let prepared = self.aside::<F>(function, &context, options, false);
+            let (desk, lane, options) = match prepared {
+                Ok(prepared) => prepared,
+                Err(error) => return Err(Refused { item: items, error }),
+            };
+            let job = self.job_aside(lane, items.into_iter(), &options, Pace::Aside);
+            let accepted = match desk {
+                CrewDesk::Processes(desk) => desk.undertake(job),
+                #[cfg(feature = "threads")]
+                CrewDesk::Threads(desk) => desk.undertake(job),
+            };
+            match accepted {
+                Ok(result) => return Ok(result),
+                // The pool was stopped at this very moment.
+                Err(back) => items = back,
+            }
+        }
+    }
+
+    /// The values of a job for executors, in input order or as they come, up to the first failure. The input is pulled where the stream
+    /// is polled; nothing runs before that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::job`].
+    pub fn stream<F: Portable, I: Iterator<Item = F::Item>>(
+        &self,
+        function: F::Function,
+        context: F::Context,
+        items: I,
+        options: &JobOptions,
+        ordered: bool,
+    ) -> Result<AsyncValues<F, I>, Error> {
+        let (mut items, context) = (items, Arc::new(context));
+        loop {
+            let (desk, lane, options) = self.aside::<F>(function, &context, options, true)?;
+            let job = self.job_aside(lane, items, &options, Pace::Lazy);
+            let accepted = match desk {
+                CrewDesk::Processes(desk) => desk.stream(job, ordered),
+                #[cfg(feature = "threads")]
+                CrewDesk::Threads(desk) => desk.stream(job, ordered),
+            };
+            match accepted {
+                Ok(stream) => return Ok(stream),
+                Err(back) => items = back,
+            }
+        }
+    }
+
+    /// The desk for a job that runs aside, and the way to the same crew.
+    fn aside<'o, F: Portable>(
+        &self,
+        function: F::Function,
+        context: &Arc<F::Context>,
+        options: &'o JobOptions,
+        lazy: bool,
+    ) -> Result<(CrewDesk, Lane<F>, Cow<'o, JobOptions>), Error> {
+        options.check()?;
+        let options = self.complete(options);
+        let (desk, crew, shared) = self.place_for::<F>()?;
+        match &desk {
+            CrewDesk::Processes(desk) => desk.admit()?,
+            #[cfg(feature = "threads")]
+            CrewDesk::Threads(desk) => desk.admit()?,
+        }
+        let lane = self.lane_of((crew, shared), function, context.clone(), &options, lazy)?;
+        Ok((desk, lane, options))
+    }
+
+    fn job_aside<F: Portable, I: Iterator<Item = F::Item>>(
+        &self,
+        lane: Lane<F>,
+        items: I,
+        options: &JobOptions,
+        pace: Pace,
+    ) -> Job<F, I> {
+        let job = Job::new(lane, items, options, self.plan.n_jobs, pace);
+        job.limit_chunks(self.settings.lifespan())
+    }
+
+    /// The desk of the present crew, for tasks of this form.
+    fn place_for<F: Portable>(&self) -> Result<Place, Error> {
         self.refuse_if_foreign()?;
+        self.plan.life.check_state(F::keeps())?;
+        let threads = self.plan.method == StartMethod::Threads;
+        let shared = if threads { self.value_here(F::shares())? } else { None };
+        let (desk, crew) = self.desk(F::shares())?;
+        Ok((desk, crew, shared))
+    }
+
+    /// The desk of the present crew; `wanted`: what that has to share.
+    fn desk(&self, wanted: Option<SharedType>) -> Result<(CrewDesk, Crew), Error> {
         let mut slot = self.slot()?;
+        slot.sharing.check(wanted)?;
         self.open_crew(&mut slot)?;
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
         slot.used = true;
@@ -58,17 +179,13 @@ impl Pool {
         slot.desks.retain(|desk| !desk.is_over());
         drop(slot);
         // Without the lock, since a pool that is being stopped is waited for here.
+        let budget = self.budget.clone();
         let desk = match &crew {
             Crew::Processes(session) => {
-                let (workers, limit) = (self.plan.n_jobs, self.settings.task_timeout());
-                let budget = self.budget.clone();
-                CrewDesk::Processes(ProcessDesk::open(session.clone(), workers, limit, budget)?)
+                CrewDesk::Processes(ProcessDesk::open(session.clone(), self.plan.n_jobs, budget)?)
             }
             #[cfg(feature = "threads")]
-            Crew::Threads(crew) => {
-                let budget = self.budget.clone();
-                CrewDesk::Threads(ThreadDesk::open(crew, self.settings.task_timeout(), budget))
-            }
+            Crew::Threads(crew) => CrewDesk::Threads(ThreadDesk::open(crew, budget)),
         };
         let mut slot = self.slot()?;
         // Another thread may have been faster, or the crew may be another one by now.
@@ -82,7 +199,7 @@ impl Pool {
         desk.end();
         match other {
             Some(other) => Ok((other, crew)),
-            None => self.desk(),
+            None => self.desk(wanted),
         }
     }
 }

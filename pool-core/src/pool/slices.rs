@@ -10,6 +10,7 @@ use super::Pool;
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
 use crate::{
+    engine::Pace,
     error::Error,
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
     shared::SharedValue,
@@ -125,6 +126,6 @@ impl Pool {
                 Lane::Threads(lane.begins_lives())
             }
         };
-        Job::new(lane, 0..count, &options, self.plan.n_jobs, false).values(true)
+        Job::new(lane, 0..count, &options, self.plan.n_jobs, Pace::Call).values(true)
     }
 }

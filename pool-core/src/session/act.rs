@@ -47,6 +47,7 @@ impl Session {
                         let message = self.message(hub, delivery);
                         if let Some(inbox) = hub.inboxes.get_mut(job) {
                             inbox.messages.push_back(message);
+                            inbox.news = true;
                             delivered = true;
                             answered |= inbox.shared;
                         }

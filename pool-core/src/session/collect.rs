@@ -221,7 +221,7 @@ impl Session {
     /// Tells the jobs that `which` selects that they cannot go on.
     pub(super) fn fail_all(&self, hub: &mut Hub, fatal: &Fatal, which: impl Fn(&Inbox) -> bool) {
         for inbox in hub.inboxes.values_mut().filter(|inbox| which(inbox)) {
-            inbox.fatal.get_or_insert_with(|| fatal.clone());
+            inbox.fail(fatal);
         }
         self.changed.notify_all();
         self.answered.notify_all();

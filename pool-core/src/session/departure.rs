@@ -171,7 +171,7 @@ impl Session {
     ) {
         for job in served {
             if let Some(inbox) = hub.inboxes.get_mut(*job) {
-                inbox.fatal.get_or_insert_with(|| fatal.clone());
+                inbox.fail(fatal);
             }
         }
         self.fail_all(hub, fatal, |inbox| inbox.first_incarnation <= incarnation);

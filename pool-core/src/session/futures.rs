@@ -9,7 +9,7 @@ use std::{
 use pool_ipc::board::Appetite;
 
 use super::{
-    hub::{Fatal, Hub, Message, Session},
+    hub::{Fatal, Hub, Inbox, Message, Session},
     kit::Kit,
 };
 use crate::engine::{Chunk, JobId};
@@ -32,8 +32,24 @@ impl Session {
             self.read_reports(&mut hub);
         }
         let Some(inbox) = hub.inboxes.get_mut(job) else { return Err(Fatal::Terminated) };
+        inbox.news = false;
         taken.append(&mut inbox.messages);
         inbox.fatal.clone().map_or(Ok(()), Err)
+    }
+
+    /// The jobs of futures for which something has arrived since they were asked for last, but for `own`.
+    pub(crate) fn take_news(&self, own: JobId) -> Vec<JobId> {
+        let mut hub = self.lock();
+        let told = |(job, inbox): (JobId, &Inbox)| {
+            (inbox.shared && inbox.news && job != own).then_some(job)
+        };
+        let jobs: Vec<_> = hub.inboxes.iter().filter_map(told).collect();
+        for job in &jobs {
+            if let Some(inbox) = hub.inboxes.get_mut(*job) {
+                inbox.news = false;
+            }
+        }
+        jobs
     }
 
     /// Marks the job as one of futures.
@@ -43,7 +59,17 @@ impl Session {
         }
     }
 
-    /// Waits until something has arrived for the job, `done` says so, or it is `until`.
+    /// Items of the job have a limit from now on.
+    pub(crate) fn limit_job(&self, job: JobId) {
+        let mut hub = self.lock();
+        if let Some(inbox) = hub.inboxes.get_mut(job)
+            && !std::mem::replace(&mut inbox.limited, true)
+        {
+            hub.limited += 1;
+        }
+    }
+
+    /// Waits until something has arrived for the job or for another one of futures, `done` says so, or it is `until`.
     ///
     /// While another thread runs a call to its end, that one drives: to take turns with it would cost both of them more than
     /// the futures gain. Only where the call's next turn is not near this thread does.
@@ -72,12 +98,18 @@ impl Session {
     }
 
     /// The same for a thread that drives only while no other wants to; `false` when one does.
-    pub(crate) fn drive_aside(&self, job: JobId, done: &dyn Fn() -> bool) -> bool {
+    pub(crate) fn drive_aside(
+        &self,
+        job: JobId,
+        until: Option<Instant>,
+        done: &dyn Fn() -> bool,
+    ) -> bool {
         let hub = self.lock();
         let others = hub.driving || hub.waiting > 0;
         drop(hub);
         if !others {
-            self.drive_until(ONE, |hub| done() || hub.waiting > 0 || has_news(hub, job));
+            let done = |hub: &mut Hub| done() || hub.waiting > 0 || has_news(hub, job);
+            self.drive_until_then(ONE, until, done);
         }
         !others
     }
@@ -126,6 +158,8 @@ impl Session {
 const NEAR: Duration = Duration::from_millis(1);
 const ONE: Appetite = Appetite { finished: 1, hungry: true };
 
+/// Whether there is anything for futures, or `job` is over.
 fn has_news(hub: &Hub, job: JobId) -> bool {
-    hub.inboxes.get(job).is_none_or(|inbox| inbox.fatal.is_some() || !inbox.messages.is_empty())
+    let mut inboxes = hub.inboxes.iter();
+    hub.inboxes.get(job).is_none() || inboxes.any(|(_, inbox)| inbox.shared && inbox.news)
 }

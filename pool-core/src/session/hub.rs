@@ -168,13 +168,23 @@ pub(super) struct Inbox {
     /// Its consumer may be anywhere: nobody waits for it.
     pub(super) lazy: bool,
     /// Whether its items have a limit.
-    limited: bool,
+    pub(super) limited: bool,
     /// It belongs to futures: whoever is there takes what arrives.
     pub(super) shared: bool,
+    /// Something has arrived since anybody looked.
+    pub(super) news: bool,
     /// Workers from this one on were started while the job was there.
     pub(super) first_incarnation: u32,
     /// All its items are told of: it waits for its workers' ends only.
     pub(super) over: bool,
+}
+
+impl Inbox {
+    /// Its job cannot go on.
+    pub(super) fn fail(&mut self, fatal: &Fatal) {
+        self.fatal.get_or_insert_with(|| fatal.clone());
+        self.news = true;
+    }
 }
 
 impl From<Fatal> for Error {
@@ -262,6 +272,7 @@ impl Session {
             lazy,
             limited,
             shared: false,
+            news: false,
             first_incarnation,
             over: false,
         };
@@ -310,6 +321,16 @@ impl Session {
             true
         });
         answer
+    }
+
+    /// As [`Session::wait_for_room`], without waiting: `None` while chunks of any job may give room back.
+    pub(crate) fn try_room(&self, len: usize) -> Result<Option<(Block, *mut u8)>, NoRoom> {
+        let mut hub = self.lock();
+        match hub.items.alloc(len as u64) {
+            Ok(block) => Ok(Some((block, hub.items.ptr(block)))),
+            Err(_) if hub.engine.has_chunks() => Ok(None),
+            Err(_) => Err(NoRoom::Never),
+        }
     }
 
     /// The most that one block of items can take.

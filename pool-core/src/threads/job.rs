@@ -5,7 +5,7 @@ use std::{
     mem,
     os::fd::AsFd,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -62,6 +62,8 @@ impl<F: Form> Clone for Given<F> {
 /// How long a caller sleeps at most while less has arrived than it waits for: one long task holds up the
 /// results of others no longer.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// The same for a job without a caller that a cancel token may end.
+const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
 /// A job as its crew sees it: nothing in it is the user's.
 pub(super) struct Control {
@@ -79,6 +81,8 @@ pub(super) struct Control {
     leavers: Arc<Leavers>,
     /// How its caller sleeps if the call can be cancelled.
     watch: Option<Watch>,
+    /// Who is told instead of a caller.
+    notice: OnceLock<Box<dyn Fn() + Send + Sync>>,
     mark: Arc<ForkMark>,
 }
 
@@ -99,6 +103,8 @@ struct Flow {
     clocks: Clocks,
     /// How many have to arrive before the caller is woken; without a value it does not sleep.
     wanted: Option<usize>,
+    /// Nobody sleeps for it: every arrival is told of.
+    aside: bool,
     terminated: bool,
     /// What kept a worker from its first chunk or from its end, and with that ended the job.
     failed: Option<(Stage, Cause, u32)>,
@@ -126,6 +132,9 @@ impl Control {
         self.changed.notify_all();
         if let Some(watch) = &self.watch {
             watch.bell.ring();
+        }
+        if let Some(notice) = self.notice.get() {
+            notice();
         }
     }
 
@@ -236,6 +245,7 @@ impl<F: Form> ThreadJob<F> {
                 urgent: false,
                 clocks: Clocks::default(),
                 wanted: None,
+                aside: false,
                 terminated: false,
                 failed: None,
                 over: false,
@@ -248,6 +258,7 @@ impl<F: Form> ThreadJob<F> {
             init_limit: crew.init_limit,
             leavers: crew.leavers.clone(),
             watch,
+            notice: OnceLock::new(),
             mark: crew.mark.clone(),
         });
         crew.enlist(&control);
@@ -366,7 +377,7 @@ impl<F: Form> ThreadJob<F> {
             lock(&self.parts).extend(parts);
         }
         flow.under_way -= 1;
-        let caller = flow.wanted.is_some_and(|wanted| flow.is_enough(wanted));
+        let caller = flow.aside || flow.wanted.is_some_and(|wanted| flow.is_enough(wanted));
         let others = flow.terminated || (flow.over && flow.under_way == 0);
         // Relaxed: who sees it takes the lock before it looks at the parts.
         control.arrived.store(flow.arrived, Ordering::Relaxed);
@@ -415,6 +426,33 @@ impl<F: Form> ThreadJob<F> {
             flow = control.sleep(flow, want.chunks);
         }
         flow.wanted = None;
+        self.taken(flow, want.most)
+    }
+
+    /// Takes the parts that are there, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`ThreadJob::next`].
+    pub(crate) fn take(&self) -> Result<Vec<Part<F::Output>>, Error> {
+        let control = &*self.control;
+        if control.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        if control.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled()) {
+            return Err(Error::Cancelled);
+        }
+        let mut flow = lock(&control.flow);
+        self.end_overdue(&mut flow);
+        self.taken(flow, usize::MAX)
+    }
+
+    fn taken(
+        &self,
+        mut flow: MutexGuard<'_, Flow>,
+        most: usize,
+    ) -> Result<Vec<Part<F::Output>>, Error> {
+        let control = &*self.control;
         if flow.terminated {
             return Err(match flow.failed.clone() {
                 Some((stage, cause, worker)) => stage.error(worker, cause),
@@ -422,13 +460,28 @@ impl<F: Form> ThreadJob<F> {
             });
         }
         let mut parts = lock(&self.parts);
-        let count = parts.len().min(want.most);
+        let count = parts.len().min(most);
         let taken: Vec<_> = parts.drain(..count).collect();
         if parts.is_empty() {
             (flow.arrived, flow.urgent) = (0, false);
         }
         control.arrived.store(flow.arrived, Ordering::Relaxed);
         Ok(taken)
+    }
+
+    /// From now on nobody sleeps for this job: `notice` is told of what arrives, whatever the thread.
+    pub(crate) fn go_aside(&self, notice: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.control.notice.set(notice);
+        lock(&self.control.flow).aside = true;
+    }
+
+    /// When somebody has to look at the job although nothing arrives: a clock is due, or a token may be pulled.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let control = &*self.control;
+        let shortest = control.limit.into_iter().chain(control.init_limit).min();
+        let token = control.watch.as_ref().map(|_| TOKEN_SLEEP);
+        let longest = shortest.into_iter().chain(token).min()?;
+        Instant::now().checked_add(lock(&control.flow).clocks.sleep_at_most(longest, shortest))
     }
 
     /// The caller gives the job up: running items are told, the others are dropped. `wait`: until no

@@ -18,4 +18,4 @@ use crate::{mutex::lock, worker::drop_quietly};
 
 pub(crate) use crew::{ThreadCrew, ThreadMark, starts_for};
 pub(crate) use host::Host;
-pub(crate) use job::{Given, ThreadJob};
+pub(crate) use job::{Given, Part, ThreadJob};

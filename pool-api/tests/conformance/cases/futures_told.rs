@@ -8,8 +8,8 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    task::{Context, Waker},
+    thread,
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use pool_api::{AsyncResult, Cause, Error, StartMethod, WaitFor, as_completed, wa
 
 use crate::{
     case::{Case, Outcome, pool},
+    executor::block_on,
     scratch::{Scratch, append, read_numbers, wait_until},
 };
 
@@ -103,7 +104,7 @@ fn bad_callbacks(method: StartMethod) -> Outcome {
 }
 
 /// Returns its second part when there is something in the file.
-fn until_told((path, n): (String, u32)) -> u32 {
+pub(super) fn until_told((path, n): (String, u32)) -> u32 {
     wait_until("it is told", || !read_numbers(&path).is_empty());
     n
 }
@@ -153,28 +154,6 @@ fn several(method: StartMethod) -> Outcome {
     assert!(matches!(task.cause(), Cause::Panic { .. }));
     assert!(wait::<u8>(&[], WaitFor::All, None)?.is_empty());
     Ok(())
-}
-
-/// Wakes a thread that polls.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// The smallest executor there is.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
 }
 
 fn awaited(method: StartMethod) -> Outcome {

@@ -8,6 +8,9 @@ mod concurrency;
 mod context;
 mod failures;
 mod futures;
+mod futures_maps;
+mod futures_maps_ended;
+mod futures_options;
 mod futures_told;
 mod handles;
 mod handles_forged;
@@ -30,6 +33,8 @@ mod shared_handles;
 mod shared_memory;
 mod slices;
 mod slices_failures;
+#[cfg(feature = "async")]
+mod streams;
 mod terminals;
 mod threads;
 mod timeouts;
@@ -66,6 +71,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         failures::CASES,
         futures::CASES,
         futures_told::CASES,
+        futures_options::CASES,
+        futures_maps::CASES,
+        futures_maps_ended::CASES,
+        #[cfg(feature = "async")]
+        streams::CASES,
         handles::CASES,
         handles_forms::CASES,
         handles_lives::CASES,

@@ -1,0 +1,115 @@
+//! Results for executors.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use pool_core::{AsyncValues, Form, OnWorker, Plain, Portable, WithContext, Worker};
+use pool_ipc::Wire;
+
+use crate::{Error, Result, Tasks, TasksWith};
+
+/// A [`Stream`] over values that ends after the first error: [`Imap`](crate::Imap) for executors of any kind.
+///
+/// Nothing runs before it is polled. No poll waits for workers: the pool's driver thread works meanwhile, and wakes the task. The input
+/// is pulled where the stream is polled, a little ahead as by `imap`, so it need not be `Send` unless the stream is sent; an
+/// input that blocks blocks the executor. The stream does not borrow the pool; dropping it cancels what has not run, and after the
+/// pool's end it is [`Error::Terminated`].
+#[derive(Debug)]
+#[must_use = "nothing runs before it is polled"]
+pub struct ImapStream<F: Form, I> {
+    values: Start<AsyncValues<F, I>>,
+}
+
+/// A call that could not be prepared says so when it is asked for its first value.
+#[derive(Debug)]
+enum Start<T> {
+    Ready(T),
+    Refused(Option<Error>),
+}
+
+impl<F: Portable, I: Iterator<Item = F::Item>> ImapStream<F, I> {
+    fn new(values: Result<AsyncValues<F, I>>) -> Self {
+        let values = values.map_or_else(|error| Start::Refused(Some(error)), Start::Ready);
+        Self { values }
+    }
+}
+
+// Neither the input nor what has arrived is ever pinned.
+impl<F: Form, I> Unpin for ImapStream<F, I> {}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Stream for ImapStream<F, I> {
+    type Item = Result<F::Output>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.values {
+            Start::Ready(values) => values.poll_next(context),
+            Start::Refused(error) => Poll::Ready(error.take().map(Err)),
+        }
+    }
+}
+
+impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
+    /// As [`Tasks::imap`](crate::Tasks::imap), for executors (feature `async`).
+    ///
+    /// ```
+    /// # use std::{future::poll_fn, pin::Pin, sync::Arc, task::{Context, Poll, Wake, Waker}, thread};
+    /// use futures_core::Stream;
+    /// # struct Unpark(thread::Thread);
+    /// # impl Wake for Unpark { fn wake(self: Arc<Self>) { self.0.unpark() } }
+    /// # fn block_on<F: Future>(future: F) -> F::Output {
+    /// #     let (mut future, waker) = (std::pin::pin!(future), Waker::from(Arc::new(Unpark(thread::current()))));
+    /// #     loop {
+    /// #         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+    /// #             Poll::Ready(output) => return output,
+    /// #             Poll::Pending => thread::park(),
+    /// #         }
+    /// #     }
+    /// # }
+    /// let pool = pool_api::WorkerPool::new(2)?;
+    /// let mut squares = pool.tasks(0..100u64).imap_stream(|x| x * x);
+    /// let sum = block_on(async {
+    ///     let mut sum = 0;
+    ///     // Or `while let Some(square) = squares.next().await`, with `futures::StreamExt`.
+    ///     while let Some(square) = poll_fn(|cx| Pin::new(&mut squares).poll_next(cx)).await {
+    ///         sum += square?;
+    ///     }
+    ///     Ok::<u64, pool_api::Error>(sum)
+    /// })?;
+    /// assert_eq!(sum, 328_350);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn imap_stream<R: Wire>(self, f: fn(I::Item) -> R) -> ImapStream<Plain<I::Item, R>, I> {
+        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
+    }
+
+    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream), with the values in the order in which they were done.
+    pub fn imap_stream_unordered<R: Wire>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> ImapStream<Plain<I::Item, R>, I> {
+        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, false))
+    }
+}
+
+impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
+    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream), with the worker that runs the task.
+    pub fn imap_stream_with<R: Wire>(
+        self,
+        f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
+    ) -> ImapStream<OnWorker<S, W, I::Item, R>, I> {
+        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
+    }
+}
+
+impl<I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'_, I, C> {
+    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream).
+    pub fn imap_stream<R: Wire>(
+        self,
+        f: fn(&C, I::Item) -> R,
+    ) -> ImapStream<WithContext<C, I::Item, R>, I> {
+        ImapStream::new(self.pool.stream(f, self.context, self.items, &self.options, true))
+    }
+}

@@ -1,0 +1,95 @@
+//! One call of a single item, set up before it runs.
+
+use std::{marker::PhantomData, time::Duration};
+
+use pool_core::{AsyncResult, JobOptions, OnWorker, Plain, Pool, Refused, Worker};
+use pool_ipc::Wire;
+
+use crate::Result;
+
+/// One call of a single item: options first, then the function.
+#[derive(Debug)]
+#[must_use = "nothing runs before the function is given"]
+pub struct Task<'p, A, S = (), W = ()> {
+    pool: &'p Pool,
+    item: A,
+    options: JobOptions,
+    types: PhantomData<fn() -> (S, W)>,
+}
+
+impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
+    pub(crate) fn new(pool: &'p Pool, item: A) -> Self {
+        Self { pool, item, options: JobOptions::default(), types: PhantomData }
+    }
+
+    /// How long the task may take, see [`Tasks::task_timeout`](crate::Tasks::task_timeout). With a handle the clock runs whether or not anybody
+    /// waits.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options.task_timeout = Some(limit);
+        self
+    }
+
+    /// How often it is tried again if its worker dies, see [`Tasks::retry`](crate::Tasks::retry).
+    ///
+    /// ```no_run
+    /// use pool_api::{Error, WorkerPool};
+    ///
+    /// let pool = WorkerPool::new(2)?;
+    /// let handle = pool.task(7u32).retry(2).apply_async(|_| std::process::abort())?;
+    /// let died: Result<(), Error> = handle.get();
+    /// assert!(matches!(died, Err(Error::Task(task)) if task.tries() == 3));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn retry(mut self, times: u32) -> Self {
+        self.options.retries = times;
+        self
+    }
+
+    /// Runs `f` on the item and waits for the value.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the task or of the pool.
+    pub fn apply<R: Wire>(self, f: fn(A) -> R) -> Result<R> {
+        self.pool.value::<Plain<A, R>>(f, self.item, &self.options)
+    }
+
+    /// Hands the item to the workers and returns, see [`WorkerPool::apply_async`](crate::WorkerPool::apply_async).
+    ///
+    /// # Errors
+    ///
+    /// As there, and options that mean nothing.
+    pub fn apply_async<R: Wire>(self, f: fn(A) -> R) -> Result<AsyncResult<R>, Refused<A>> {
+        self.pool.apply_async::<Plain<A, R>>(self.item, f, &self.options)
+    }
+}
+
+impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
+    /// As [`Task::apply`], with the worker that runs the task.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn apply_with<R: Wire>(self, f: fn(&mut Worker<'_, S, W>, A) -> R) -> Result<R> {
+        self.pool.value::<OnWorker<S, W, A, R>>(f, self.item, &self.options)
+    }
+
+    /// As [`Task::apply_async`], with the worker that runs the task.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::builder().n_jobs(2).shared(10u32).build()?;
+    /// let handle = pool.task(4u32).apply_async_with(|w, x| w.shared + x)?;
+    /// assert_eq!(handle.get()?, 14);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn apply_async_with<R: Wire>(
+        self,
+        f: fn(&mut Worker<'_, S, W>, A) -> R,
+    ) -> Result<AsyncResult<R>, Refused<A>> {
+        self.pool.apply_async::<OnWorker<S, W, A, R>>(self.item, f, &self.options)
+    }
+}

@@ -1,0 +1,73 @@
+//! The calls whose results are waited for later, all together.
+
+use pool_core::{AsyncResult, JobOptions, OnWorker, Plain, Refused, WithContext, Worker};
+use pool_ipc::Wire;
+
+use crate::{Result, Tasks, TasksWith};
+
+/// A handle on all values of a call, or its items back.
+type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
+
+/// The input as far as the call uses it.
+fn collect<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
+    match options.iterable_len {
+        Some(len) => items.take(len).collect(),
+        None => items.collect(),
+    }
+}
+
+impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
+    /// Hands the whole map to the workers and returns; the handle has the values in input order, or the first failure, which ends the
+    /// map. All options count.
+    ///
+    /// The input is read to its end at once, here. After that the map runs whether or not anybody waits: it shares the workers with
+    /// other maps and futures, with few of its chunks under way at a time, so that none of them waits for long behind it. Its
+    /// callbacks get all values at once. [`AsyncResult::cancel`] takes back what has not begun. Beyond 1 024 maps that have not
+    /// ended the call works for the pool until there are fewer. The first one starts the pool's driver thread, called `pool-driver`.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let handle = pool.tasks(0..1000u64).chunk_size(100).map_async(|x| x + 1)?;
+    /// handle.callback(|values| println!("{} values", values.len()));
+    /// pool.stop_and_join()?;
+    /// assert_eq!(handle.get()?[999], 1000);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with all items: options that mean nothing, a pool that cannot be used, [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond
+    /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). What goes wrong later is said by the handle, also an item that cannot be encoded.
+    pub fn map_async<R: Wire>(self, f: fn(I::Item) -> R) -> Handed<I::Item, R> {
+        let items = collect(self.items, &self.options);
+        self.pool.map_async::<Plain<I::Item, R>>(f, (), items, &self.options)
+    }
+}
+
+impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
+    /// As [`Tasks::map_async`], with the worker that runs the task.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn map_async_with<R: Wire>(
+        self,
+        f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
+    ) -> Handed<I::Item, R> {
+        let items = collect(self.items, &self.options);
+        self.pool.map_async::<OnWorker<S, W, I::Item, R>>(f, (), items, &self.options)
+    }
+}
+
+impl<I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'_, I, C> {
+    /// As [`Tasks::map_async`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn map_async<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Handed<I::Item, R> {
+        let items = collect(self.items, &self.options);
+        let (pool, options) = (self.pool, &self.options);
+        pool.map_async::<WithContext<C, I::Item, R>>(f, self.context, items, options)
+    }
+}

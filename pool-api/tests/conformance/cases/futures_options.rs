@@ -1,0 +1,118 @@
+//! What a single future may be told, and what a result's own code may do with its handle.
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use pool_api::{AsyncResult, Cause, Error, StartMethod, wire};
+
+use super::futures_told::until_told;
+use crate::{
+    case::{Case, Outcome, builder, pool},
+    executor::block_on,
+    scratch::{Scratch, append, read_numbers},
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("futures_see_their_worker", with_worker),
+    Case::new("futures_are_tried_again", retried).processes(),
+    Case::new("futures_with_limits", limited),
+    Case::new("futures_whose_result_looks_at_its_handle", reentrant),
+];
+
+fn with_worker(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).shared(40u64).worker_init(|w| u64::from(w.id())).build()?;
+    let handles: Vec<_> = (0..50u64)
+        .map(|x| pool.task(x).apply_async_with(|w, x| (*w.shared + x, *w.state, w.id())))
+        .collect::<Result<_, _>>()?;
+    for (x, handle) in (0..).zip(handles) {
+        let (sum, state, id) = handle.get()?;
+        assert!(sum == 40 + x && state == u64::from(id));
+    }
+    assert_eq!(pool.task(2u64).apply_with(|w, x| *w.shared + x)?, 42);
+    assert_eq!(pool.task(2u64).apply(|x| x)?, 2);
+    Ok(())
+}
+
+fn retried(method: StartMethod) -> Outcome {
+    let scratch = Scratch::new();
+    let pool = pool(method, 2)?;
+    let twice = |path: String| {
+        append(&path, 1);
+        if read_numbers(&path).len() < 3 {
+            std::process::abort()
+        }
+    };
+    pool.task(scratch.path()).retry(2).apply_async(twice)?.get()?;
+    let dies = pool.task(1u8).retry(1).apply_async(|_| -> u8 { std::process::abort() })?;
+    assert!(matches!(dies.get(), Err(Error::Task(task)) if task.tries() == 2));
+    let dies = pool.apply_async(1u8, |_| -> u8 { std::process::abort() })?;
+    assert!(matches!(dies.get(), Err(Error::Task(task)) if task.tries() == 1));
+    Ok(())
+}
+
+fn limited(method: StartMethod) -> Outcome {
+    let (scratch, later) = (Scratch::new(), Scratch::new());
+    let pool = pool(method, 2)?;
+    let limit = Duration::from_millis(60);
+    let overdue = |error| match error {
+        Error::Task(task) => assert_eq!(task.cause(), &Cause::Timeout { limit }),
+        other => panic!("{other}"),
+    };
+    let stuck = || pool.task((scratch.path(), 1)).task_timeout(limit).apply_async(until_told);
+    let free = pool.task((scratch.path(), 1)).apply_async(until_told)?;
+    overdue(block_on(stuck()?).expect_err("it is overdue"));
+    append(&scratch.path(), 1);
+    assert_eq!(free.get()?, 1);
+    // By a callback, while nobody waits.
+    let (to, told) = mpsc::channel();
+    let stuck = pool.task((later.path(), 1)).task_timeout(limit).apply_async(until_told)?;
+    stuck.error_callback(move |error| to.send(error).expect("the case listens"));
+    overdue(told.recv_timeout(Duration::from_secs(20))?);
+    append(&later.path(), 1);
+    let zero = pool.task(1u8).task_timeout(Duration::ZERO).apply_async(|x| x);
+    assert!(zero.is_err_and(|r| r.item == 1 && matches!(r.error, Error::InvalidInput(_))));
+    assert_eq!(pool.task(1u8).task_timeout(limit).apply_async(|x| x)?.get()?, 1);
+    Ok(())
+}
+
+/// The handle of the call whose result is copied.
+static HANDLE: Mutex<Option<Arc<AsyncResult<Curious>>>> = Mutex::new(None);
+
+wire! {
+    #[derive(Debug, PartialEq)]
+    struct Curious(u32);
+}
+
+impl Clone for Curious {
+    fn clone(&self) -> Self {
+        let handle = HANDLE.lock().expect("no panic").clone().expect("it was put there");
+        let waits = handle.wait();
+        assert!(handle.ready() || matches!(waits, Err(Error::NestedUse)), "{waits:?}");
+        let _ = (handle.successful(), handle.cancel());
+        handle.error_callback(|_| {});
+        Self(self.0 + 1)
+    }
+}
+
+fn reentrant(method: StartMethod) -> Outcome {
+    let scratch = Scratch::new();
+    let pool = pool(method, 1)?;
+    let made = pool.apply_async((scratch.path(), 7), |item| Curious(until_told(item)))?;
+    let (to, told) = mpsc::channel();
+    let copies = to.clone();
+    made.callback(move |value| copies.send(value).expect("the case listens"));
+    let handle = Arc::new(made);
+    *HANDLE.lock().expect("no panic") = Some(handle.clone());
+    append(&scratch.path(), 1);
+    assert_eq!(told.recv_timeout(Duration::from_secs(20))?, Curious(8));
+    // Once more, of a result that is there.
+    handle.wait()?;
+    handle.callback(move |value| to.send(value).expect("the case listens"));
+    assert_eq!(told.recv_timeout(Duration::from_secs(20))?, Curious(8));
+    *HANDLE.lock().expect("no panic") = None;
+    let handle = Arc::into_inner(handle).ok_or("the last one")?;
+    assert_eq!(handle.get()?, Curious(7));
+    Ok(())
+}

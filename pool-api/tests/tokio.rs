@@ -1,0 +1,156 @@
+//! Handles and streams in tokio: tasks wait without blocking its thread, and a runtime that is dropped in the middle harms nobody.
+//!
+//! Without libtest, since Fork needs a process with one thread: the runtimes here have none of their own.
+
+use std::{future::poll_fn, pin::Pin, time::Duration};
+
+use futures_core::Stream;
+use pool_api::{Error, ImapStream, StartMethod, WorkerPool};
+use tokio::{runtime::Runtime, task::yield_now, time::timeout};
+
+#[allow(dead_code)]
+#[path = "conformance/footprint.rs"]
+mod footprint;
+#[path = "support/scratch.rs"]
+mod scratch;
+
+use footprint::Footprint;
+use scratch::{Scratch, append, read_numbers, wait_until};
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// Nothing here takes as long.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn main() -> Outcome {
+    let mut passed = 0;
+    for method in StartMethod::ALL {
+        for (name, case) in CASES {
+            // The first time the allocator takes what it keeps.
+            case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
+            let before = Footprint::now();
+            case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
+            assert_eq!(before.changes(), None, "{method}: {name} leaves something behind");
+            println!("test {method}::{name} ... ok");
+            passed += 1;
+        }
+    }
+    println!("test result: ok. {passed} passed; 0 failed");
+    Ok(())
+}
+
+type Case = fn(StartMethod) -> Outcome;
+
+const CASES: [(&str, Case); 3] = [
+    ("tasks_await_handles_and_streams", awaited),
+    ("a_waiting_task_does_not_block_the_others", does_not_block),
+    ("a_dropped_runtime_harms_nobody", dropped_runtime),
+];
+
+fn pool(method: StartMethod) -> pool_api::Result<WorkerPool> {
+    WorkerPool::builder().start_method(method).n_jobs(2).build()
+}
+
+/// A runtime that runs its tasks in the thread that blocks on it.
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_time().build()
+}
+
+async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+    poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
+}
+
+/// Blocks until the future is there, within the deadline.
+fn run<F: Future>(runtime: &Runtime, future: F) -> Outcome<F::Output> {
+    Ok(runtime.block_on(async { timeout(DEADLINE, future).await })?)
+}
+
+/// Returns its second part when there is something in the file.
+fn until_told((path, n): (String, u64)) -> u64 {
+    wait_until("it is told", || !read_numbers(&path).is_empty());
+    n
+}
+
+fn awaited(method: StartMethod) -> Outcome {
+    let (pool, runtime) = (pool(method)?, runtime()?);
+    let sums: Vec<_> = (1..9u64)
+        .map(|n| {
+            let mut stream = pool.tasks(0..200 * n).imap_stream(|x| x);
+            let map = pool.map_async(0..200 * n, |x| x);
+            let one = pool.apply_async(n, |n| 200 * n);
+            // A task owns what it waits for: neither borrows the pool.
+            runtime.spawn(async move {
+                let mut sum = 0;
+                while let Some(value) = next(&mut stream).await {
+                    sum += value?;
+                }
+                assert_eq!(map?.await?.into_iter().sum::<u64>(), sum);
+                assert_eq!(sum, (0..one?.await?).sum::<u64>());
+                Ok::<u64, Error>(sum)
+            })
+        })
+        .collect();
+    for sum in sums {
+        assert!(run(&runtime, sum)??? > 0);
+    }
+    let fails = pool.tasks(0..9u32).imap_stream(|n| assert!(n != 5));
+    let failed = run(&runtime, async move {
+        let mut stream: ImapStream<_, _> = fails;
+        while let Some(value) = next(&mut stream).await {
+            value?;
+        }
+        Ok(())
+    })?;
+    assert!(matches!(failed, Err(Error::Task(task)) if task.index() == 5));
+    Ok(())
+}
+
+fn does_not_block(method: StartMethod) -> Outcome {
+    let (gate, pool, runtime) = (Scratch::new(), pool(method)?, runtime()?);
+    let mut stream = pool.tasks([(gate.path(), 7), (gate.path(), 8)]).imap_stream(until_told);
+    let handle = pool.apply_async((gate.path(), 9), until_told)?;
+    let waits = runtime.spawn(async move {
+        let first = next(&mut stream).await.ok_or(Error::Cancelled)??;
+        let second = next(&mut stream).await.ok_or(Error::Cancelled)??;
+        Ok::<_, Error>((first, second, handle.await?))
+    });
+    run(&runtime, async {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        assert!(!waits.is_finished());
+        // Only another task of the same thread lets the first one go on.
+        append(&gate.path(), 1);
+        assert_eq!(waits.await??, (7, 8, 9));
+        Ok(())
+    })?
+}
+
+fn dropped_runtime(method: StartMethod) -> Outcome {
+    // Tasks look for these until the pool has ended.
+    let gates: Vec<_> = (0..5).map(|_| Scratch::new()).collect();
+    let pool = pool(method)?;
+    for (round, gate) in gates.iter().enumerate() {
+        let (first, second) = (runtime()?, runtime()?);
+        let mut stream = pool.tasks(0u64..).imap_stream(|x| x);
+        let mut stuck = pool.tasks([(gate.path(), 7)]).imap_stream(until_told);
+        let handle = pool.apply_async((gate.path(), 9), until_told)?;
+        let mut numbers = first.spawn(async move {
+            while let Some(value) = next(&mut stream).await {
+                value?;
+                yield_now().await;
+            }
+            Ok::<(), Error>(())
+        });
+        first.spawn(async move { next(&mut stuck).await });
+        first.spawn(handle);
+        let early = first.block_on(async { timeout(Duration::from_millis(2), &mut numbers).await });
+        assert!(early.is_err(), "it has no end");
+        drop(first);
+        append(&gate.path(), 1);
+        assert_eq!(pool.map(0..100 + round, |x| x)?.len(), 100 + round);
+        let handle = pool.apply_async(round, |x| x)?;
+        assert_eq!(run(&second, handle)??, round);
+    }
+    Ok(())
+}

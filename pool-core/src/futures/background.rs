@@ -1,0 +1,135 @@
+//! Jobs of a desk that go on while nobody is in a call: maps that were handed in, and streams that wait to be polled.
+//!
+//! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use super::lock;
+use crate::error::Error;
+
+/// One of them, of any type.
+pub(super) trait Task: Send + Sync {
+    /// Something has arrived for it: goes as far as it can without waiting. Whether it is over.
+    fn go_on(&self) -> bool;
+    /// When it has to be looked at although nothing arrives.
+    fn due(&self) -> Option<Instant>;
+    /// Ends it without a word to whoever wants its results; `false` when it was over before.
+    fn stop(&self) -> bool;
+    /// Ends it: whoever wants its results is told why.
+    fn end(&self, why: Error);
+    /// What tells its future from all others.
+    fn address(&self) -> *const ();
+    /// Whether it runs to its end by itself.
+    fn is_map(&self) -> bool;
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Background {
+    tasks: Mutex<Tasks>,
+    /// As in `Tasks`, to be looked at without the lock. SeqCst: whoever adds one looks for a parked driver thread afterwards.
+    count: AtomicUsize,
+    maps: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Tasks {
+    by_number: BTreeMap<u64, Arc<dyn Task>>,
+    closed: bool,
+}
+
+impl Background {
+    /// Adds one under a number that no other has; `false`: none is taken in any more.
+    pub(super) fn add(&self, number: u64, task: Arc<dyn Task>) -> bool {
+        let mut tasks = lock(&self.tasks);
+        if tasks.closed {
+            return false;
+        }
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.maps.fetch_add(usize::from(task.is_map()), Ordering::SeqCst);
+        tasks.by_number.insert(number, task);
+        true
+    }
+
+    /// Takes one out, if it is there.
+    pub(super) fn remove(&self, number: u64) -> Option<Arc<dyn Task>> {
+        let task = lock(&self.tasks).by_number.remove(&number)?;
+        self.count_out(&*task);
+        Some(task)
+    }
+
+    fn count_out(&self, task: &dyn Task) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        self.maps.fetch_sub(usize::from(task.is_map()), Ordering::SeqCst);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// How many run to their end by themselves.
+    pub(super) fn maps(&self) -> usize {
+        self.maps.load(Ordering::SeqCst)
+    }
+
+    /// Lets those go on that these numbers name, and those that have to be looked at anyway; whether one has ended.
+    pub(super) fn go_on(&self, news: &[u64]) -> bool {
+        let tasks = lock(&self.tasks);
+        let told = |(number, task): (&u64, &Arc<dyn Task>)| {
+            (news.contains(number) || task.due().is_some()).then(|| (*number, task.clone()))
+        };
+        let told: Vec<_> = tasks.by_number.iter().filter_map(told).collect();
+        drop(tasks);
+        let mut ended = false;
+        for (number, task) in told {
+            if task.go_on() {
+                self.remove(number);
+                ended = true;
+            }
+        }
+        ended
+    }
+
+    /// When the first of them has to be looked at although nothing arrives.
+    pub(super) fn due(&self) -> Option<Instant> {
+        lock(&self.tasks).by_number.values().filter_map(|task| task.due()).min()
+    }
+
+    /// Whether the future belongs to one of them.
+    pub(super) fn knows(&self, future: *const ()) -> bool {
+        lock(&self.tasks).by_number.values().any(|task| task.address() == future)
+    }
+
+    /// Ends the one that the future belongs to without telling it; whether there was one, and it was not over.
+    pub(super) fn withdraw(&self, future: *const ()) -> bool {
+        let tasks = lock(&self.tasks);
+        let is_it = |(_, task): &(&u64, &Arc<dyn Task>)| task.address() == future;
+        let number = tasks.by_number.iter().find(is_it).map(|(number, _)| *number);
+        drop(tasks);
+        number.and_then(|number| self.remove(number)).is_some_and(|task| task.stop())
+    }
+
+    /// Takes none in any more.
+    pub(super) fn close(&self) {
+        lock(&self.tasks).closed = true;
+    }
+
+    /// The same, and ends all.
+    pub(super) fn end(&self, why: impl Fn() -> Error) {
+        let mut tasks = lock(&self.tasks);
+        tasks.closed = true;
+        let all = std::mem::take(&mut tasks.by_number);
+        drop(tasks);
+        for task in all.into_values() {
+            self.count_out(&*task);
+            task.end(why());
+        }
+    }
+}

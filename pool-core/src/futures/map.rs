@@ -1,0 +1,160 @@
+//! A map whose values are waited for later: a job that whoever works at the desk takes further.
+//!
+//! Invariant: one thread at a time has the job; what another one was told meanwhile it sees to before it lets go.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+    time::Instant,
+    vec,
+};
+
+use super::{
+    AsyncResult,
+    background::Task,
+    desk::{Desk, Home},
+    drop_quietly,
+    entry::Entry,
+    lock,
+};
+use crate::{
+    error::{Cause, Error, TaskError},
+    job::{Aside, Counted, Job},
+    task::Portable,
+    worker::take_panic,
+};
+
+type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
+
+/// See the module.
+struct AsyncMap<F: Portable> {
+    entry: Arc<Entry<Vec<F::Output>>>,
+    turn: Mutex<Turn<Aside<F, Items<F>>>>,
+}
+
+enum Turn<J> {
+    Rests(Box<J>),
+    /// A thread has the job; `again`: it is to look once more.
+    Goes {
+        again: bool,
+    },
+    Over,
+}
+
+impl Home {
+    /// Takes a map in, and sends what can be sent of it now.
+    ///
+    /// # Errors
+    ///
+    /// The items, when the desk takes nothing in any more.
+    pub(super) fn undertake<F: Portable>(
+        self: &Arc<Self>,
+        desk: &dyn Desk,
+        mut job: Job<F, Items<F>>,
+    ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
+        let number = job.go_aside(self.listener());
+        let entry = Entry::new(self.clone());
+        let job = Box::new(Aside::new(job, self.budget.is_exact()));
+        let map = Arc::new(AsyncMap { entry: entry.clone(), turn: Mutex::new(Turn::Rests(job)) });
+        if !self.background.add(number, map.clone()) {
+            let unused = match std::mem::replace(&mut *lock(&map.turn), Turn::Over) {
+                Turn::Rests(job) => job.into_items().collect(),
+                Turn::Goes { .. } | Turn::Over => unreachable!("nobody else has seen it"),
+            };
+            return Err(unused);
+        }
+        self.background.go_on(&[number]);
+        desk.attend();
+        Ok(AsyncResult::new(entry))
+    }
+}
+
+impl<F: Portable> AsyncMap<F> {
+    fn complete(&self, outcome: Result<Counted<F::Output>, Error>) {
+        match outcome {
+            Ok((values, bytes)) => self.entry.complete(Ok(values), bytes),
+            Err(error) => self.entry.complete(Err(error), 0),
+        }
+    }
+}
+
+impl<F: Portable> Task for AsyncMap<F> {
+    fn go_on(&self) -> bool {
+        let mut job = match &mut *lock(&self.turn) {
+            Turn::Over => return true,
+            Turn::Goes { again } => {
+                *again = true;
+                return false;
+            }
+            turn => match std::mem::replace(turn, Turn::Goes { again: false }) {
+                Turn::Rests(job) => job,
+                Turn::Goes { .. } | Turn::Over => unreachable!("looked at just now"),
+            },
+        };
+        loop {
+            let outcome = catch_unwind(AssertUnwindSafe(|| job.go_on()));
+            let outcome = outcome.unwrap_or_else(|payload| {
+                // A type's own code: encoding, decoding, drops.
+                take_panic(payload);
+                let cause = Cause::BadResult;
+                Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into())
+            });
+            let mut turn = lock(&self.turn);
+            match (outcome.transpose(), &mut *turn) {
+                // It was ended meanwhile.
+                (_, Turn::Over) => {}
+                (None, Turn::Goes { again: again @ true }) => {
+                    *again = false;
+                    continue;
+                }
+                (None, turn) => {
+                    *turn = Turn::Rests(job);
+                    return false;
+                }
+                (Some(outcome), over) => {
+                    *over = Turn::Over;
+                    drop(turn);
+                    // Its room is free when its future is told.
+                    drop_quietly(job);
+                    self.complete(outcome);
+                    return true;
+                }
+            }
+            drop(turn);
+            drop_quietly(job);
+            return true;
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match &*lock(&self.turn) {
+            Turn::Rests(job) => job.due(),
+            Turn::Goes { .. } | Turn::Over => None,
+        }
+    }
+
+    fn stop(&self) -> bool {
+        match std::mem::replace(&mut *lock(&self.turn), Turn::Over) {
+            Turn::Over => false,
+            Turn::Rests(job) => {
+                drop_quietly(job);
+                true
+            }
+            Turn::Goes { .. } => true,
+        }
+    }
+
+    fn end(&self, why: Error) {
+        if self.stop() {
+            self.complete(Err(why));
+        }
+    }
+
+    fn address(&self) -> *const () {
+        Arc::as_ptr(&self.entry).cast()
+    }
+
+    fn is_map(&self) -> bool {
+        true
+    }
+}

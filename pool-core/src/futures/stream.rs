@@ -1,0 +1,168 @@
+//! Results for executors: taken one by one, by whoever polls, without blocking the thread.
+//!
+//! The consumer pulls the input and takes what has arrived, in `poll_next`; in between the driver thread sees to it that
+//! something arrives, and wakes the consumer.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, atomic::Ordering},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use super::{
+    background::Task,
+    desk::{Desk, Home},
+    lock, quietly,
+};
+use crate::{
+    error::Error,
+    job::{Job, ValueStream},
+    task::Form,
+};
+
+/// A stream over the values of a job, up to the first failure of any kind: what `futures_core::Stream` asks for, without
+/// that crate.
+///
+/// It does not borrow the pool. Dropping it cancels what has not run.
+pub struct AsyncValues<F: Form, I> {
+    /// Gone after the end.
+    values: Option<ValueStream<F, I>>,
+    seat: Arc<Seat>,
+    number: u64,
+}
+
+/// Where the consumer waits.
+struct Seat {
+    home: Arc<Home>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waker: Option<Waker>,
+    due: Option<Instant>,
+    /// Why the stream has ended without the consumer.
+    ended: Option<Error>,
+}
+
+impl Home {
+    /// A stream over the values of the job.
+    ///
+    /// # Errors
+    ///
+    /// The input, when the desk takes nothing in any more.
+    pub(super) fn stream<F: Form, I: Iterator<Item = F::Item>>(
+        self: &Arc<Self>,
+        mut job: Job<F, I>,
+        ordered: bool,
+    ) -> Result<AsyncValues<F, I>, I> {
+        let number = job.go_aside(self.listener());
+        let seat = Arc::new(Seat { home: self.clone(), state: Mutex::default() });
+        if !self.background.add(number, seat.clone()) {
+            return Err(job.into_items());
+        }
+        Ok(AsyncValues { values: Some(job.stream(ordered)), seat, number })
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
+    /// The next value if it is there, or the end; otherwise the task is woken when to ask again.
+    pub fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<F::Output, Error>>> {
+        // Taken out while the user's code may run: a panic of it ends the stream.
+        let Some(mut values) = self.values.take() else { return Poll::Ready(None) };
+        if let Some(why) = lock(&self.seat.state).ended.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
+        let mut next = values.poll();
+        if next.is_pending() {
+            let desk = self.seat.wait(context.waker(), values.due());
+            // What has arrived meanwhile may have told nobody.
+            next = values.poll();
+            match (&next, desk) {
+                (Poll::Ready(_), _) => drop(self.seat.leave()),
+                (Poll::Pending, Some(desk)) => desk.attend(),
+                (Poll::Pending, None) => return Poll::Ready(Some(Err(Error::Terminated))),
+            }
+        }
+        if !matches!(next, Poll::Ready(None)) {
+            self.values = Some(values);
+        }
+        next
+    }
+}
+
+impl Seat {
+    /// The consumer waits from now on; who works for it, if anybody does.
+    fn wait(&self, waker: &Waker, due: Option<Instant>) -> Option<Arc<dyn Desk>> {
+        let mut state = lock(&self.state);
+        if state.waker.is_none() {
+            self.home.watched.fetch_add(1, Ordering::SeqCst);
+        }
+        let before = state.waker.replace(waker.clone());
+        state.due = due;
+        drop(state);
+        drop(before);
+        self.home.desk()
+    }
+
+    /// It does not wait any more.
+    fn leave(&self) -> Option<Waker> {
+        let waker = lock(&self.state).waker.take();
+        if waker.is_some() {
+            self.home.watched.fetch_sub(1, Ordering::SeqCst);
+        }
+        waker
+    }
+}
+
+impl Task for Seat {
+    fn go_on(&self) -> bool {
+        if let Some(waker) = self.leave() {
+            quietly(|| waker.wake());
+        }
+        false
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        state.waker.as_ref().and(state.due)
+    }
+
+    fn stop(&self) -> bool {
+        false
+    }
+
+    fn end(&self, why: Error) {
+        lock(&self.state).ended.get_or_insert(why);
+        self.go_on();
+    }
+
+    fn address(&self) -> *const () {
+        std::ptr::null()
+    }
+
+    fn is_map(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Form, I> Drop for AsyncValues<F, I> {
+    fn drop(&mut self) {
+        // In a forked child another thread may have been at the desk.
+        let desk = self.seat.home.desk();
+        if desk.is_some_and(|desk| !matches!(desk.check(), Err(Error::ForeignProcess))) {
+            drop(self.seat.home.background.remove(self.number));
+            drop(self.seat.leave());
+        }
+    }
+}
+
+impl<F: Form, I> fmt::Debug for AsyncValues<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncValues").field("values", &self.values).finish_non_exhaustive()
+    }
+}
