@@ -58,6 +58,8 @@ enum Wish {
     Nothing,
     ForAll(Vec<usize>),
     ForEach(Vec<Vec<usize>>),
+    /// One for each, of more than any machine has: not written out, since at least one of them is refused.
+    TooMany(RangeInclusive<usize>),
     Placed(Placement),
 }
 
@@ -91,13 +93,15 @@ impl CpuIds {
             Wish::ForEach(sets) => {
                 return Err(Error::CountMismatch { ids: sets.len(), workers: n_workers });
             }
+            Wish::TooMany(ids) => {
+                let count = (ids.end() - ids.start()).saturating_add(1);
+                if count != n_workers {
+                    return Err(Error::CountMismatch { ids: count, workers: n_workers });
+                }
+                return plan_of(n_workers, ids.clone().map(|id| [id]), machine);
+            }
         };
-        let sets = sets
-            .iter()
-            .enumerate()
-            .map(|(index, ids)| checked(index, ids, machine))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Plan::cycling(n_workers, &sets))
+        plan_of(n_workers, sets, machine)
     }
 
     /// [`plan`](CpuIds::plan) for this machine and the mask of the calling thread, which are read
@@ -123,6 +127,15 @@ impl CpuIds {
             .map_or(usable, |topology| usable.min(placement.most_workers(&topology)).max(1))
     }
 
+    /// One for each worker, from `first` to `last`.
+    fn from_run(first: usize, last: usize) -> Self {
+        // Of more than a set has room for one does not exist, on any machine.
+        if last - first < CpuSet::CAPACITY {
+            return Self::from_list((first..=last).map(|id| [id]));
+        }
+        Self { wish: Wish::TooMany(first..=last) }
+    }
+
     /// A list of one is for all workers.
     fn from_list<Set: IntoIterator<Item = usize>>(sets: impl IntoIterator<Item = Set>) -> Self {
         let mut sets: Vec<Vec<usize>> =
@@ -133,6 +146,17 @@ impl CpuIds {
         };
         Self { wish }
     }
+}
+
+/// Each of `sets` for a worker, or one for all; the first that cannot be is the error.
+fn plan_of<Set: AsRef<[usize]>>(
+    n_workers: usize,
+    sets: impl IntoIterator<Item = Set>,
+    machine: &Machine,
+) -> Result<Plan, Error> {
+    let sets = sets.into_iter().enumerate();
+    let sets = sets.map(|(index, ids)| checked(index, ids.as_ref(), machine));
+    Ok(Plan::cycling(n_workers, &sets.collect::<Result<Vec<_>, _>>()?))
 }
 
 fn checked(index: usize, ids: &[usize], machine: &Machine) -> Result<CpuSet, Error> {
@@ -173,8 +197,27 @@ from_ids! {
     [] &[usize],
     [const N: usize] [usize; N],
     [const N: usize] &[usize; N],
-    [] Range<usize>,
-    [] RangeInclusive<usize>,
+}
+
+/// One id per worker.
+impl From<RangeInclusive<usize>> for CpuIds {
+    fn from(ids: RangeInclusive<usize>) -> Self {
+        if ids.is_empty() {
+            return Self::from(&[0usize; 0][..]);
+        }
+        let (first, last) = ids.into_inner();
+        Self::from_run(first, last)
+    }
+}
+
+/// One id per worker.
+impl From<Range<usize>> for CpuIds {
+    fn from(ids: Range<usize>) -> Self {
+        match ids.end.checked_sub(1) {
+            Some(last) => Self::from(ids.start..=last),
+            None => Self::from(&[0usize; 0][..]),
+        }
+    }
 }
 
 from_sets! {
@@ -270,7 +313,9 @@ mod tests {
         assert_eq!(error.to_string(), "Number of CPU IDs (3) does not match number of jobs (2)");
         assert!(matches!(refused([[0], [1]], 3), Error::CountMismatch { ids: 2, workers: 3 }));
         assert!(matches!(refused(Vec::<usize>::new(), 2), Error::NoCpuIds));
-        assert!(matches!(refused(3..3, 2), Error::NoCpuIds));
+        for empty in [0..0, 3..3, Range { start: 3, end: 2 }] {
+            assert!(matches!(refused(empty, 2), Error::NoCpuIds));
+        }
         assert!(matches!(refused(vec![vec![0], vec![]], 2), Error::EmptyCpuSet { index: 1 }));
     }
 
@@ -286,6 +331,20 @@ mod tests {
             error.unwrap_err().to_string(),
             "CPU ID 1 is not among the CPUs that may be used here: 2-3"
         );
+    }
+
+    #[test]
+    fn ranges_of_more_than_there_can_be() {
+        for (last, ids) in [(1 << 40, 1 << 40), (usize::MAX, usize::MAX)] {
+            assert!(
+                matches!(refused(1..=last, 2), Error::CountMismatch { ids: n, workers: 2 } if n == ids)
+            );
+            assert!(matches!(refused(1..=last, ids), Error::CpuOffline { id: 4 }));
+        }
+        assert!(matches!(refused(0..=usize::MAX, 2), Error::CountMismatch { .. }));
+        assert!(matches!(refused(0..1024, 1024), Error::CpuOffline { id: 4 }));
+        let far = 1 << 20;
+        assert!(matches!(refused(far..2 * far, far), Error::CpuIdExceedsMaximum { max: 7, .. }));
     }
 
     #[test]
