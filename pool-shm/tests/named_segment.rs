@@ -6,7 +6,7 @@ mod processes;
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::Write,
-    os::unix::fs::{FileExt, PermissionsExt},
+    os::unix::fs::{FileExt, PermissionsExt, symlink},
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -344,7 +344,13 @@ fn no_segment() {
     other.write_all_at(b"somebody's own data", 0).expect("write");
     refuses_to_touch(&name);
     other.set_len(10).expect("truncate");
-    assert!(matches!(NamedSegment::unlink(&name), Err(Error::NotASegment { .. })));
+    refuses_to_touch(&name);
+    fs::remove_file(file(&name)).expect("remove");
+    fs::create_dir(file(&name)).expect("a directory");
+    refuses_to_touch(&name);
+    fs::remove_dir(file(&name)).expect("remove");
+    symlink("/nowhere", file(&name)).expect("a link");
+    refuses_to_touch(&name);
     fs::remove_file(file(&name)).expect("remove");
 
     // Cut or grown since it was made.
@@ -358,6 +364,8 @@ fn no_segment() {
         assert!(matches!(NamedSegment::open(&name), Err(Error::NotASegment { .. })));
     }
     resize(8);
+    assert!(matches!(NamedSegment::open(&name), Err(Error::NotASegment { .. })));
+    resize(0);
     assert!(matches!(NamedSegment::open(&name), Err(Error::NotReady { .. })));
     drop(ours);
     assert!(!file(&name).exists());
@@ -371,7 +379,7 @@ fn refuses_to_touch(name: &str) {
     ] {
         assert!(matches!(refused, Err(Error::NotASegment { .. })), "{refused:?}");
     }
-    assert!(file(name).exists());
+    assert!(file(name).symlink_metadata().is_ok());
 }
 
 fn no_standard_input() {

@@ -30,6 +30,8 @@ use crate::Error;
 const NAME_MAX: usize = 255;
 /// How often to look again while others are at the same name.
 pub(super) const ATTEMPTS: usize = 200;
+const NO_FILE: &str = "it is no file";
+const TOO_SHORT: &str = "it is too short";
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A name as the system wants it: with one slash, in front.
@@ -97,10 +99,16 @@ impl Name {
     pub(super) fn open(&self) -> Result<Found, Error> {
         let doing = "opening a named segment";
         let file = shm_open(self.as_path(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-        let file = File::from(file.map_err(|errno| self.explain(errno, doing))?);
+        let file = File::from(file.map_err(|errno| match errno {
+            // A directory, by the C library's leave; a symbolic link, which is not followed; a socket.
+            Errno::EINVAL | Errno::EISDIR | Errno::ELOOP | Errno::ENXIO => {
+                self.fault(Fault::Other(NO_FILE))
+            }
+            errno => self.explain(errno, doing),
+        })?);
         let found = file.metadata().map_err(|source| Error::os(doing, source))?;
         if !found.is_file() {
-            return Err(self.fault(Fault::Other("it is no file")));
+            return Err(self.fault(Fault::Other(NO_FILE)));
         }
         if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
             return Err(Error::WrongUser { name: self.bare().to_owned() });
@@ -156,12 +164,23 @@ impl Name {
 }
 
 impl Found {
+    /// Whether there is room for a head. A maker gives a file its whole size at once.
+    pub(super) fn check_size(&self) -> Result<(), Fault> {
+        match self.size {
+            0 => Err(Fault::Unfinished),
+            size if size < HEAD as u64 => Err(Fault::Other(TOO_SHORT)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it is a segment, or was going to be one.
     fn is_removable(&self) -> Result<(), Fault> {
-        let mut magic = [0; 8];
-        if self.size < HEAD as u64 || self.file.read_exact_at(&mut magic, 0).is_err() {
-            return if self.size == 0 { Ok(()) } else { Err(Fault::Other("it is too short")) };
+        match self.check_size() {
+            Err(Fault::Unfinished) => return Ok(()),
+            checked => checked?,
         }
+        let mut magic = [0; 8];
+        self.file.read_exact_at(&mut magic, 0).map_err(|_| Fault::Other(TOO_SHORT))?;
         match check_magic(u64::from_ne_bytes(magic)) {
             Err(Fault::Unfinished) => Ok(()),
             checked => checked,

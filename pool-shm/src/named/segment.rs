@@ -135,9 +135,7 @@ impl NamedSegment {
         let name = Name::new(name)?;
         for _ in 0..ATTEMPTS {
             let found = name.open()?;
-            if found.size < HEAD as u64 {
-                return Err(Error::NotReady { name: name.bare().to_owned() });
-            }
+            found.check_size().map_err(|fault| name.fault(fault))?;
             let shmem = match ShmemConf::new().os_id(name.as_path()).open() {
                 // Replaced meanwhile by one that has no bytes yet.
                 Err(ShmemError::MapOpenFailed(code)) if code as i32 == libc::EINVAL => continue,

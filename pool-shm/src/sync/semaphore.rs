@@ -137,7 +137,8 @@ impl SharedSemaphore {
         self.parts().add()
     }
 
-    /// How many permits nobody holds just now.
+    /// How many permits nobody holds just now. Those of a process that died count as held until somebody asks for a permit and finds
+    /// none, which is when they come back.
     pub fn available(&self) -> usize {
         self.parts().available()
     }
