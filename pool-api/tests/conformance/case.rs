@@ -15,6 +15,8 @@ pub(crate) struct Case {
     pub(crate) on: On,
     /// Too heavy for a build without optimisations.
     pub(crate) release_only: bool,
+    /// Looks at the whole machine, or fills it: nothing else runs beside it.
+    pub(crate) alone: bool,
 }
 
 /// With which start methods a case means something.
@@ -31,7 +33,7 @@ pub(crate) enum On {
 
 impl Case {
     pub(crate) const fn new(name: &'static str, run: fn(StartMethod) -> Outcome) -> Self {
-        Self { name, run, on: On::All, release_only: false }
+        Self { name, run, on: On::All, release_only: false, alone: false }
     }
 
     pub(crate) const fn processes(self) -> Self {
@@ -48,6 +50,10 @@ impl Case {
 
     pub(crate) const fn heavy(self) -> Self {
         Self { release_only: true, ..self }
+    }
+
+    pub(crate) const fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     pub(crate) fn applies_to(&self, method: StartMethod) -> bool {

@@ -1,4 +1,6 @@
-//! Runs the cases, each in a fresh copy of this executable with a deadline.
+//! Runs the cases, each in a fresh copy of this executable with a deadline, as many at a time as
+//! there are CPUs: many of them wait more than they compute. Those that look at the whole machine or
+//! fill it have it to themselves, after the others.
 //!
 //! A case's process must leave nothing behind: no descriptor, thread, child or mapping in itself (it
 //! says so, see `footprint.rs`), and no process anywhere that was made for it (the runner looks).
@@ -9,7 +11,12 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -36,11 +43,26 @@ struct Choice {
     methods: Vec<StartMethod>,
     filters: Vec<String>,
     list: bool,
+    /// How many cases run at a time.
+    threads: usize,
+}
+
+/// One case with one start method.
+struct Test {
+    case: &'static Case,
+    method: StartMethod,
+}
+
+impl Test {
+    fn title(&self) -> String {
+        format!("{}::{}", self.method, self.case.name)
+    }
 }
 
 impl Choice {
     fn read(words: &[&str]) -> Result<Self, String> {
-        let mut choice = Self { methods: Vec::new(), filters: Vec::new(), list: false };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let mut choice = Self { methods: Vec::new(), filters: Vec::new(), list: false, threads };
         let mut words = words.iter();
         while let Some(&word) = words.next() {
             match (word, word.strip_prefix("--method=")) {
@@ -50,6 +72,11 @@ impl Choice {
                 }
                 (_, Some(name)) => choice.methods.push(name.parse().map_err(|e| format!("{e}"))?),
                 ("--list", _) => choice.list = true,
+                ("--test-threads", _) => {
+                    let threads = words.next().and_then(|word| word.parse().ok());
+                    choice.threads =
+                        threads.filter(|n| *n > 0).ok_or("--test-threads needs a number")?;
+                }
                 // What cargo and tools hand to every test program.
                 ("--nocapture" | "--no-capture" | "--quiet" | "-q" | "--show-output", _) => {}
                 _ if word.starts_with('-') => return Err(format!("unknown option {word}")),
@@ -72,36 +99,32 @@ pub(crate) fn run_all(words: &[&str]) -> ExitCode {
     let choice = match Choice::read(words) {
         Ok(choice) => choice,
         Err(complaint) => {
-            eprintln!("{complaint}\nusage: conformance [--method NAME]... [--list] [FILTER]...");
+            eprintln!(
+                "{complaint}\nusage: conformance [--method NAME]... [--list] [--test-threads N] \
+                 [FILTER]..."
+            );
             return ExitCode::from(2);
         }
     };
     let names: BTreeSet<&str> = cases::all().map(|case| case.name).collect();
     assert_eq!(names.len(), cases::all().count(), "two cases share a name");
-    let title = |case: &Case, method| format!("{method}::{}", case.name);
-    let pairs = choice.methods.iter().flat_map(|&method| cases::all().map(move |c| (c, method)));
-    let (chosen, others): (Vec<_>, Vec<_>) = pairs
-        .filter(|(case, method)| case.applies_to(*method))
-        .partition(|(case, method)| choice.wants(&title(case, *method)));
+    let of_method = |&method| cases::all().map(move |case| Test { case, method });
+    let (chosen, others): (Vec<_>, Vec<_>) = choice
+        .methods
+        .iter()
+        .flat_map(of_method)
+        .filter(|test| test.case.applies_to(test.method))
+        .partition(|test| choice.wants(&test.title()));
     if choice.list {
-        chosen.iter().for_each(|(case, method)| println!("{}: test", title(case, *method)));
+        chosen.iter().for_each(|test| println!("{}: test", test.title()));
         return ExitCode::SUCCESS;
     }
 
     let begun = Instant::now();
     println!("\nrunning {} tests", chosen.len());
-    let mut failures = Vec::new();
-    for (number, (case, method)) in chosen.iter().enumerate() {
-        let title = title(case, *method);
-        let started = Instant::now();
-        match in_fresh_process(number, case.name, *method) {
-            Ok(()) => println!("test {title} ... ok ({:.2?})", started.elapsed()),
-            Err(complaint) => {
-                println!("test {title} ... FAILED ({:.2?})", started.elapsed());
-                failures.push((title, complaint));
-            }
-        }
-    }
+    let (alone, together): (Vec<_>, Vec<_>) = chosen.iter().partition(|test| test.case.alone);
+    let mut failures = run(&together, choice.threads);
+    failures.extend(run(&alone, 1));
     if !failures.is_empty() {
         println!("\nfailures:");
         failures.iter().for_each(|(title, complaint)| println!("\n---- {title} ----\n{complaint}"));
@@ -120,13 +143,37 @@ pub(crate) fn run_all(words: &[&str]) -> ExitCode {
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn in_fresh_process(number: usize, name: &str, method: StartMethod) -> Result<(), String> {
-    let mark = format!("{}-{number}", std::process::id());
+/// Runs the tests, `threads` at a time; the titles of those that failed and why they did.
+fn run(tests: &[&Test], threads: usize) -> Vec<(String, String)> {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        // Relaxed: each number is given out once, and nothing else depends on it.
+        while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let title = test.title();
+            let started = Instant::now();
+            let verdict = in_fresh_process(test);
+            let took = started.elapsed();
+            match verdict {
+                Ok(()) => println!("test {title} ... ok ({took:.2?})"),
+                Err(complaint) => {
+                    println!("test {title} ... FAILED ({took:.2?})");
+                    failures.lock().expect("nobody panics with it").push((title, complaint));
+                }
+            }
+        }
+    };
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    failures.into_inner().expect("nobody panics with it")
+}
+
+fn in_fresh_process(test: &Test) -> Result<(), String> {
+    let mark = format!("{}-{}", std::process::id(), test.title().replace("::", "-"));
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{mark}.log"));
     let io = |error: std::io::Error| format!("cannot run the case: {error}");
     let log = File::create(&path).map_err(io)?;
     let child = Command::new(std::env::current_exe().map_err(io)?)
-        .args([ONE_CASE, &method.to_string(), name])
+        .args([ONE_CASE, &test.method.to_string(), test.case.name])
         .env(MARK, &mark)
         .env_remove("RUST_BACKTRACE")
         // Threads that have ended shall leave no mappings of the allocator's behind.
@@ -149,7 +196,7 @@ fn in_fresh_process(number: usize, name: &str, method: StartMethod) -> Result<()
 fn watch(mut child: std::process::Child, mark: &str) -> Result<(), String> {
     let group = child.id();
     let (sender, receiver) = mpsc::channel();
-    let waiter = std::thread::spawn(move || {
+    let waiter = thread::spawn(move || {
         // Nobody listens any more once the deadline has passed.
         let _ = sender.send(child.wait());
     });
@@ -196,7 +243,7 @@ fn orphans(mark: &str) -> Vec<u32> {
         if left.is_empty() || Instant::now() > deadline {
             return left;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("handles_given_back_by_a_busy_worker", given_back_while_busy),
     Case::new("handles_in_flight_are_bounded", bounded_in_flight).processes(),
     Case::new("handles_ten_thousand_small", ten_thousand_small),
-    Case::new("handles_three_hundred_large", three_hundred_large),
+    Case::new("handles_three_hundred_large", three_hundred_large).alone(),
     Case::new("handles_of_two_pools", two_pools),
 ];
 

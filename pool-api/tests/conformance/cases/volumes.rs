@@ -7,8 +7,8 @@ use pool_api::StartMethod;
 use crate::case::{Case, Outcome, builder, pool, sized};
 
 pub(crate) const CASES: &[Case] = &[
-    Case::new("six_gibibytes_in_large_items", many_gibibytes),
-    Case::new("one_item_of_a_gibibyte", one_gibibyte).heavy(),
+    Case::new("six_gibibytes_in_large_items", many_gibibytes).alone(),
+    Case::new("one_item_of_a_gibibyte", one_gibibyte).heavy().alone(),
 ];
 
 const LARGE: usize = 64 << 20;
