@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::cells::alone::Look;
 use crate::cells::{BUILD, lints};
 use crate::matrix::{Matrix, Profile};
 use crate::workspace::Workspace;
@@ -33,7 +34,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
         command.current_dir(ours.root()).env("CARGO_TARGET_DIR", ours.target());
         steps.run(command, BUILD).map(drop)
     });
-    if let Err(error) = test::add_all(&mut matrix, &workspace) {
+    if let Err(error) = test::add_all(&mut matrix, &workspace, Look::Lints) {
         eprintln!("xtask: no temporary folder: {error}");
         return ExitCode::FAILURE;
     }

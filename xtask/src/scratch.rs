@@ -4,7 +4,9 @@
 //! system's temporary folder, so that cargo finds no manifest or configuration of ours on its way
 //! up; what is built lies below our target folder, where there is room for it.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs, io, process};
 
 use crate::workspace::Workspace;
@@ -14,6 +16,7 @@ use crate::workspace::Workspace;
 pub(crate) struct Scratch {
     folder: PathBuf,
     target: PathBuf,
+    home: PathBuf,
 }
 
 impl Scratch {
@@ -30,7 +33,10 @@ impl Scratch {
         loop {
             let folder = base.join(format!("xtask-{}-{attempt}", process::id()));
             match fs::create_dir(&folder) {
-                Ok(()) => return Ok(Scratch { folder, target }),
+                Ok(()) => {
+                    let home = cargo_home(&folder)?;
+                    return Ok(Scratch { folder, target, home });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
                 Err(error) => return Err(error),
             }
@@ -42,10 +48,43 @@ impl Scratch {
         &self.folder
     }
 
-    /// `CARGO_TARGET_DIR` of everything built from here.
-    pub(crate) fn target(&self) -> &Path {
-        &self.target
+    /// `cargo` with these arguments, for a program in `folder`.
+    ///
+    /// All of them share one folder for what is built, and one home: with another home cargo takes
+    /// no build of a dependency that is there. Nothing here is built twice or looked at with a
+    /// debugger, so that neither is prepared for.
+    pub(crate) fn cargo<A: AsRef<OsStr>>(
+        &self,
+        workspace: &Workspace,
+        folder: &Path,
+        args: impl IntoIterator<Item = A>,
+    ) -> Command {
+        let mut command = workspace.cargo(args);
+        command.current_dir(folder);
+        command.env("CARGO_TARGET_DIR", &self.target).env("CARGO_HOME", &self.home);
+        command.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+        command
     }
+}
+
+/// A home for cargo that shares the user's registry but keeps our repository out of their cache.
+fn cargo_home(folder: &Path) -> io::Result<PathBuf> {
+    let user = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let home = folder.join("cargo-home");
+    fs::create_dir_all(&home)?;
+    if let Some(user) = user {
+        // On a bare machine cargo has not made it yet.
+        fs::create_dir_all(user.join("registry"))?;
+        for name in ["registry", "config.toml", "config"] {
+            let original = user.join(name);
+            if original.exists() {
+                std::os::unix::fs::symlink(original, home.join(name))?;
+            }
+        }
+    }
+    Ok(home)
 }
 
 impl Drop for Scratch {

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use crate::cells::alone::Look;
 use crate::cells::{alone, conformance, examples, foreign, fresh, package, tests};
 use crate::matrix::{Matrix, Profile, Selection};
 use crate::misused;
 use crate::scratch::Scratch;
-use crate::workspace::{FACADE, LAYERS, METHODS, Workspace};
+use crate::workspace::{METHODS, Workspace};
 
 /// Entry point of the sub-command.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
@@ -20,7 +21,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let mut matrix = Matrix::default();
     if is_quick {
         add_quick(&mut matrix, &workspace);
-    } else if let Err(error) = add_all(&mut matrix, &workspace) {
+    } else if let Err(error) = add_all(&mut matrix, &workspace, Look::Plain) {
         eprintln!("xtask: no temporary folder: {error}");
         return ExitCode::FAILURE;
     }
@@ -32,14 +33,18 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
 /// # Errors
 ///
 /// There is no place for temporary sources.
-pub(crate) fn add_all(matrix: &mut Matrix, workspace: &Workspace) -> std::io::Result<()> {
+pub(crate) fn add_all(
+    matrix: &mut Matrix,
+    workspace: &Workspace,
+    look: Look,
+) -> std::io::Result<()> {
     for profile in Profile::BOTH {
         tests::add(matrix, workspace, profile);
         conformance::add(matrix, workspace, profile);
     }
-    tests::add_doc(matrix, workspace, &LAYERS);
+    tests::add_doc(matrix, workspace);
     examples::add(matrix, workspace);
-    alone::add(matrix, workspace);
+    alone::add(matrix, workspace, look);
     let scratch = Rc::new(Scratch::new(workspace)?);
     fresh::add(matrix, workspace, &scratch);
     package::add(matrix, workspace, &scratch);
@@ -49,9 +54,9 @@ pub(crate) fn add_all(matrix: &mut Matrix, workspace: &Workspace) -> std::io::Re
 
 /// What is worth waiting for between two edits.
 fn add_quick(matrix: &mut Matrix, workspace: &Workspace) {
-    tests::add_quick(matrix, workspace);
+    tests::add_unit(matrix, workspace, Profile::Debug);
     conformance::add(matrix, workspace, Profile::Debug);
-    tests::add_doc(matrix, workspace, &[FACADE]);
+    tests::add_doc(matrix, workspace);
 }
 
 /// Reads the options of `test` and `ci`; the flag is `--quick`.

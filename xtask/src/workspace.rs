@@ -101,6 +101,23 @@ impl Workspace {
         command
     }
 
+    /// A verb of `cargo` for all crates that users may depend on, with all of their features.
+    ///
+    /// The selection is one and the same for all tests, since cargo builds a crate anew for each
+    /// set of features, and what is selected decides on the features of what stands below it.
+    pub(crate) fn cargo_for_all<A: AsRef<OsStr>>(
+        &self,
+        verb: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Command {
+        let mut command = self.cargo([verb]);
+        for layer in LAYERS {
+            command.args(["-p", layer.name]);
+        }
+        command.arg("--all-features").args(args);
+        command
+    }
+
     /// `cargo` with these arguments, in the folder that the user is in.
     ///
     /// What `cargo run` told this program about itself is taken out of the environment, so that

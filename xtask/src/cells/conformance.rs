@@ -17,12 +17,11 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, profile: Profile) 
                 let complaint = format!("{} has no test target `{CONFORMANCE}`", FACADE.name);
                 return Err(Stop::Failed(complaint));
             }
-            let mut args = vec!["test", "-p", FACADE.name, "--all-features"];
-            args.extend(profile.flag());
-            args.extend(["--test", CONFORMANCE]);
-            steps.run(workspace.cargo(args.iter().chain(&["--no-run"])), BUILD)?;
-            let output = steps
-                .run(workspace.cargo(args.iter().chain(&["--", "--method", method])), TESTS)?;
+            let args = profile.flag().into_iter().chain(["--test", CONFORMANCE]);
+            let build = args.clone().chain(["--no-run"]);
+            steps.run(workspace.cargo_for_all("test", build), BUILD)?;
+            let run = args.chain(["--", "--method", method]);
+            let output = steps.run(workspace.cargo_for_all("test", run), TESTS)?;
             match passed(&output) {
                 0 => Err(Stop::Failed(format!("it ran no test:\n{output}"))),
                 _ => Ok(()),

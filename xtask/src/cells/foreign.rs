@@ -1,11 +1,10 @@
 //! Does one map run in somebody else's workspace: an older edition, `panic = "abort"`, rkyv types
 //! of its own, and our crates taken from beside it, from git, or from below its root?
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use crate::cells::{BUILD, EXAMPLE};
 use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
@@ -42,7 +41,6 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, scratch: &Rc<Scrat
         (Source::Sibling, Profile::Debug),
         (Source::Sibling, Profile::Release),
         (Source::Nested, Profile::Debug),
-        // Last: with another home, cargo takes none of the builds before.
         (Source::Git, Profile::Debug),
     ];
     for (source, profile) in cells {
@@ -80,15 +78,7 @@ fn run(
     scratch::write(&root.join("app/src/main.rs"), APP)?;
     fs::copy(workspace.root().join("Cargo.lock"), root.join("Cargo.lock"))?;
 
-    let home = (source == Source::Git).then(|| cargo_home(&place)).transpose()?;
-    let cargo = |verb: &str| {
-        let mut command = workspace.cargo([verb].into_iter().chain(profile.flag()));
-        command.current_dir(&root).env("CARGO_TARGET_DIR", scratch.target());
-        if let Some(home) = &home {
-            command.env("CARGO_HOME", home);
-        }
-        command
-    };
+    let cargo = |verb| scratch.cargo(workspace, &root, [verb].into_iter().chain(profile.flag()));
     steps.run(cargo("build"), BUILD)?;
     let output = steps.run(cargo("run"), EXAMPLE)?;
     match output.lines().last() {
@@ -187,24 +177,6 @@ fn commit(steps: &Steps, folder: &Path) -> Verdict {
     steps
         .run(git(&["commit", "--quiet", "--no-verify", "--message", "Snapshot"]), EXAMPLE)
         .map(drop)
-}
-
-/// A home for cargo that shares the user's registry but keeps our repository out of their cache.
-fn cargo_home(place: &Path) -> io::Result<PathBuf> {
-    let user = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
-    let home = place.join("cargo-home");
-    fs::create_dir_all(&home)?;
-    if let Some(user) = user {
-        for name in ["registry", "config.toml", "config"].map(OsStr::new) {
-            let original = user.join(name);
-            if original.exists() {
-                std::os::unix::fs::symlink(original, home.join(name))?;
-            }
-        }
-    }
-    Ok(home)
 }
 
 #[cfg(test)]

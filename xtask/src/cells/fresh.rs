@@ -39,11 +39,7 @@ fn run(
     scratch::write(&folder.join("src/main.rs"), &readme::program(&example.code))?;
     // The same versions as here, so that the count does not change from day to day.
     fs::copy(workspace.root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    let cargo = |args: &[&str]| {
-        let mut command = workspace.cargo(args);
-        command.current_dir(folder).env("CARGO_TARGET_DIR", scratch.target());
-        command
-    };
+    let cargo = |args: &[&str]| scratch.cargo(workspace, folder, args);
     steps.run(cargo(&["build"]), BUILD)?;
     if example.runs {
         steps.run(cargo(&["run", "--quiet"]), EXAMPLE)?;

@@ -1,4 +1,5 @@
-//! Format, lints and documentation, with every warning as an error.
+//! Format, lints and documentation, with every warning as an error. The lints of single feature
+//! sets are in `alone.rs`.
 //!
 //! Warnings become errors behind `--` and through `RUSTDOCFLAGS`: `RUSTFLAGS` would build
 //! everything once more.
@@ -7,7 +8,7 @@ use std::process::Command;
 
 use crate::cells::BUILD;
 use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
-use crate::workspace::{LAYERS, Workspace};
+use crate::workspace::Workspace;
 
 /// The cells that come before any test.
 pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
@@ -22,17 +23,6 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
         let args =
             ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
         steps.run(ours.cargo(args), BUILD).map(drop)
-    });
-    let ours = workspace.clone();
-    matrix.add("clippy, feature sets", Profile::Debug, move |steps| {
-        require(steps, ours.cargo(["clippy", "--version"]), "clippy")?;
-        for layer in LAYERS {
-            for set in layer.feature_sets() {
-                let args = ["clippy", "-p", layer.name].into_iter().chain(set.flags);
-                steps.run(ours.cargo(args.chain(["--", "-D", "warnings"])), BUILD)?;
-            }
-        }
-        Ok(())
     });
     let ours = workspace.clone();
     matrix.add("docs", Profile::Debug, move |steps| {

@@ -39,8 +39,7 @@ fn run(steps: &Steps, workspace: &Workspace, scratch: &Scratch) -> Verdict {
     }
     scratch::write(&folder.join("Cargo.toml"), &manifest(&members))?;
     fs::copy(workspace.root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    let mut build = workspace.cargo(["build", "--workspace"]);
-    build.current_dir(&folder).env("CARGO_TARGET_DIR", scratch.target());
+    let build = scratch.cargo(workspace, &folder, ["build", "--workspace"]);
     steps.run(build, BUILD).map(drop)
 }
 

@@ -9,7 +9,7 @@ use std::{
 use pool_api::{Error, StartMethod};
 
 use crate::{
-    case::{Case, Outcome, builder, pool, sized},
+    case::{Case, Outcome, builder, pool, sized, words},
     scratch::Scratch,
 };
 
@@ -70,8 +70,8 @@ fn unread_results(method: StartMethod) -> Outcome {
         // Without an end, so that the stream is unfinished however fast the workers were.
         let unread = sized(1000, 50);
         let tasks = pool.tasks(0u64..).max_tasks_active(unread).chunk_size(1);
-        let mut lazy = tasks.imap(|n| vec![n as u8; 1 << 20]);
-        assert_eq!(lazy.next().transpose()?.map(|bytes| bytes.len()), Some(1 << 20));
+        let mut lazy = tasks.imap(|n| words(1 << 20, n));
+        assert_eq!(lazy.next().transpose()?, Some(words(1 << 20, 0)));
         if dropped {
             drop(lazy);
             pool.stop_and_join()?;
@@ -105,7 +105,7 @@ fn long_or_short((n, last, path): (u32, u32, Option<String>)) -> bool {
 }
 
 fn long_beside_short(method: StartMethod) -> Outcome {
-    let last = sized(1_000_000, 100_000) as u32;
+    let last = sized(1_000_000, 20_000) as u32;
     let pool = pool(method, 2)?;
     for unordered in [false, true] {
         let scratch = Scratch::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pool_api::{Cause, Error, SharedArray, StartMethod, TaskError};
 
 use crate::{
-    case::{Case, Outcome, builder},
+    case::{Case, Outcome, builder, words},
     scratch::{Scratch, append, wait_until},
 };
 
@@ -95,10 +95,11 @@ fn what_was_there(method: StartMethod) -> Outcome {
 
 fn shared_memory(method: StartMethod) -> Outcome {
     let pool = builder(method, 1).memory_limit(24 << 20).build()?;
-    let results = pool.tasks(0..60u8).chunk_size(30).map(|n| vec![n; MIB])?;
-    assert!((0..).zip(&results).all(|(n, result)| result.len() == MIB && result[5] == n));
-    let items = (0..4).map(|_| vec![7u8; 16 * MIB]);
-    assert_eq!(pool.tasks(items).chunk_size(4).map_view(|item| item.len())?, [16 * MIB; 4]);
+    let results = pool.tasks(0..60u64).chunk_size(30).map(|n| words(MIB, n))?;
+    assert!((0..).zip(&results).all(|(n, result)| *result == words(MIB, n)));
+    let items = (0..4).map(|_| words(16 * MIB, 7));
+    let sizes = pool.tasks(items).chunk_size(4).map_view(|item| size_of_val(&item[..]))?;
+    assert_eq!(sizes, [16 * MIB; 4]);
     let made = pool.apply((), |()| SharedArray::<u8>::new(64 * MIB).map(|a| a.len()).ok())?;
     assert_eq!(made, Some(64 * MIB));
     Ok(())

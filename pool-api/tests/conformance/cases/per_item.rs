@@ -3,7 +3,7 @@
 use pool_api::{Cause, ExitStatus, StartMethod};
 
 use crate::{
-    case::{Case, Outcome, builder, pool, sized},
+    case::{Case, Outcome, builder, pool, sized, words},
     scratch::{Scratch, append, wait_until},
     sys,
 };
@@ -87,11 +87,11 @@ fn beside_full_arena(method: StartMethod) -> Outcome {
     let results = tasks.map_results(|path, n| {
         append(path, n);
         let mebibytes = if n == 10 { 16 } else { 1 };
-        vec![n as u8; mebibytes << 20]
+        words(mebibytes << 20, n)
     })?;
     for (n, result) in (0..).zip(results) {
         match result {
-            Ok(bytes) => assert!(bytes.len() == 1 << 20 && bytes[77] == n as u8),
+            Ok(result) => assert!(result.len() == (1 << 20) / 8 && result[77] == n),
             Err(task) => {
                 assert!(task.index() == n && n == 10, "{task}");
                 assert!(matches!(task.cause(), Cause::ResultTooLarge { .. }), "{task}");

@@ -47,7 +47,7 @@ fn mix(x: u64) -> u64 {
 }
 
 fn numbers(method: StartMethod) -> Outcome {
-    let items = sized(1_000_000, 100_000) as u64;
+    let items = sized(1_000_000, 20_000) as u64;
     let serial: Vec<u64> = (0..items).map(mix).collect();
     for workers in [1, 2, 3, 16, 64] {
         let pool = pool(method, workers)?;

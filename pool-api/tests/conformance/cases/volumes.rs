@@ -4,7 +4,7 @@ use std::fs;
 
 use pool_api::StartMethod;
 
-use crate::case::{Case, Outcome, builder, pool, sized};
+use crate::case::{Case, Outcome, builder, pool, sized, words};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("six_gibibytes_in_large_items", many_gibibytes).alone(),
@@ -24,14 +24,15 @@ fn many_gibibytes(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let items = sized(96, 3);
     let block = |n: usize| {
-        let mut bytes = vec![0u8; LARGE];
-        bytes[n] = 1;
-        bytes[LARGE - 1 - n] = 2;
-        bytes
+        let mut block = words(LARGE, 0);
+        let last = block.len() - 1;
+        block[n] = 1;
+        block[last - n] = 2;
+        block
     };
-    let check = |bytes: Vec<u8>| {
-        let at = bytes.iter().position(|byte| *byte == 1).expect("it was set");
-        (at, bytes.len(), bytes[bytes.len() - 1 - at])
+    let check = |block: Vec<u64>| {
+        let at = block.iter().position(|word| *word == 1).expect("it was set");
+        (at, size_of_val(&block[..]), block[block.len() - 1 - at])
     };
     for (n, seen) in pool.imap((0..items).map(block), check).enumerate() {
         assert_eq!(seen?, (n, LARGE, 2));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pool_api::{Cause, Error, ExitStatus, SharedArray, SharedValue, StartMethod};
 
 use crate::{
-    case::{Case, Outcome, builder, sized},
+    case::{Case, Outcome, builder, sized, words},
     sys,
 };
 
@@ -153,7 +153,7 @@ fn lazily(method: StartMethod) -> Outcome {
 
 fn large(method: StartMethod) -> Outcome {
     let pool = builder(method, 3)
-        .worker_init(|w| vec![w.id() as u8; 10 << 20])
+        .worker_init(|w| words(10 << 20, w.id() as u64))
         .worker_exit(|w| std::mem::take(w.state))
         .build()?;
     pool.tasks(0..60u32).chunk_size(1).map_with(|w, _| w.state.len())?;
@@ -161,7 +161,7 @@ fn large(method: StartMethod) -> Outcome {
     let results = pool.exit_results();
     assert!(!results.is_empty());
     for result in results {
-        assert!(result.len() == 10 << 20 && result.iter().all(|byte| *byte == result[0]));
+        assert_eq!(result, words(10 << 20, result[0]));
     }
     Ok(())
 }
@@ -188,13 +188,13 @@ fn beside_unread(method: StartMethod) -> Outcome {
     let pool = builder(method, 1)
         .arena_limit(1 << 20)
         .worker_lifespan(3)
-        .worker_exit(|_| vec![5u8; 200_000])
+        .worker_exit(|_| words(200_000, 5))
         .build()?;
-    let mut lazy = pool.tasks(0..100u32).max_tasks_active(9).imap(|_| vec![1u8; 300_000]);
-    assert_eq!(lazy.next().transpose()?.map(|bytes| bytes.len()), Some(300_000));
+    let mut lazy = pool.tasks(0..100u32).max_tasks_active(9).imap(|_| words(300_000, 1));
+    assert_eq!(lazy.next().transpose()?, Some(words(300_000, 1)));
     assert_eq!(pool.map(0..20u32, |x| x)?, (0..20).collect::<Vec<u32>>());
-    assert!(lazy.all(|bytes| bytes.is_ok_and(|bytes| bytes.len() == 300_000)));
-    assert!(pool.exit_results().iter().all(|bytes| *bytes == vec![5u8; 200_000]));
+    assert!(lazy.all(|result| result.is_ok_and(|result| result == words(300_000, 1))));
+    assert!(pool.exit_results().iter().all(|result| *result == words(200_000, 5)));
     Ok(())
 }
 
@@ -362,8 +362,8 @@ fn and_deaths(method: StartMethod) -> Outcome {
 
 fn and_full_arena(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).arena_limit(1 << 20).worker_lifespan(2).build()?;
-    let results = pool.tasks(0..40usize).chunk_size(4).map(|n| vec![n as u8; 400_000])?;
-    assert!(results.iter().enumerate().all(|(n, bytes)| bytes.iter().all(|b| *b == n as u8)));
+    let results = pool.tasks(0..40u64).chunk_size(4).map(|n| words(400_000, n))?;
+    assert!((0..).zip(&results).all(|(n, result)| *result == words(400_000, n)));
     Ok(())
 }
 
