@@ -27,7 +27,8 @@ usage: cargo xtask <command>
 
   test [--quick] [--method M]… [--only TEXT]… [--list] [--verbose]
                run the test matrix and print it as a table
-                 --quick      debug only: unit tests, conformance, doc tests
+                 --quick      debug only: unit tests, doc tests, conformance of ForkServer
+                              and Threads (of others with --method)
                  --method M   only the cells of this start method
                               (fork, forkserver, spawn, threads; may be repeated)
                  --only TEXT  only the rows whose name contains TEXT (may be repeated)

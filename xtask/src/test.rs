@@ -20,7 +20,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let workspace = Workspace::current();
     let mut matrix = Matrix::default();
     if is_quick {
-        add_quick(&mut matrix, &workspace);
+        add_quick(&mut matrix, &workspace, &selection);
     } else if let Err(error) = add_all(&mut matrix, &workspace, Look::Plain) {
         eprintln!("xtask: no temporary folder: {error}");
         return ExitCode::FAILURE;
@@ -40,7 +40,7 @@ pub(crate) fn add_all(
 ) -> std::io::Result<()> {
     for profile in Profile::BOTH {
         tests::add(matrix, workspace, profile);
-        conformance::add(matrix, workspace, profile);
+        conformance::add(matrix, workspace, profile, &METHODS);
     }
     tests::add_doc(matrix, workspace);
     examples::add(matrix, workspace);
@@ -52,10 +52,14 @@ pub(crate) fn add_all(
     Ok(())
 }
 
+/// The start methods of `--quick` when none is asked for: the default one, and the one that is least like it.
+const QUICK_METHODS: [&str; 2] = ["forkserver", "threads"];
+
 /// What is worth waiting for between two edits.
-fn add_quick(matrix: &mut Matrix, workspace: &Workspace) {
+fn add_quick(matrix: &mut Matrix, workspace: &Workspace, selection: &Selection) {
+    let methods = if selection.methods.is_empty() { &QUICK_METHODS[..] } else { &METHODS };
     tests::add_unit(matrix, workspace, Profile::Debug);
-    conformance::add(matrix, workspace, Profile::Debug);
+    conformance::add(matrix, workspace, Profile::Debug, methods);
     tests::add_doc(matrix, workspace);
 }
 

@@ -5,11 +5,16 @@
 
 use crate::cells::{BUILD, TESTS};
 use crate::matrix::{Matrix, Profile, Stop};
-use crate::workspace::{CONFORMANCE, FACADE, METHODS, Workspace};
+use crate::workspace::{CONFORMANCE, FACADE, Workspace};
 
 /// One cell per start method.
-pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, profile: Profile) {
-    for method in METHODS {
+pub(crate) fn add(
+    matrix: &mut Matrix,
+    workspace: &Workspace,
+    profile: Profile,
+    methods: &[&'static str],
+) {
+    for &method in methods {
         let workspace = workspace.clone();
         matrix.add_for(Some(method), format!("{CONFORMANCE} {method}"), profile, move |steps| {
             let targets = workspace.targets(FACADE.name, "tests")?;
