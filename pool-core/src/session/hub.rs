@@ -11,6 +11,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use pool_ipc::{
@@ -38,6 +39,9 @@ use crate::{
     shared::StartFailure,
     zygote::ZygoteLink,
 };
+
+/// How long after one socket of the zygote the other may be open.
+const ITS_SOCKETS: Duration = Duration::from_millis(100);
 
 /// A crew of worker processes as its parent sees it.
 #[derive(Debug)]
@@ -415,15 +419,24 @@ impl Session {
         self.act(hub);
     }
 
-    /// Looks whether the zygote is gone.
+    /// Looks whether the zygote is gone, after one of its sockets was: it closes them one after the other.
     #[cold]
     pub(crate) fn sees_end(&self) -> bool {
         if self.is_foreign() {
             return false;
         }
-        let mut hub = self.lock();
-        self.read_reports(&mut hub);
-        hub.state == State::Broken
+        let until = Instant::now() + ITS_SOCKETS;
+        loop {
+            let mut hub = self.lock();
+            self.read_reports(&mut hub);
+            let is_broken = hub.state == State::Broken;
+            drop(hub);
+            let left = until.saturating_duration_since(Instant::now());
+            if is_broken || left.is_zero() {
+                return is_broken;
+            }
+            self.link.wait_for_report(left);
+        }
     }
 
     /// Whether the zygote is gone.

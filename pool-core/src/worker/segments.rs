@@ -6,6 +6,8 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::Duration,
 };
 
 use pool_ipc::{SegmentBroker, SegmentFault, SegmentId};
@@ -18,6 +20,8 @@ use crate::mutex::lock;
 const MOST_KEPT: usize = 32;
 /// Bytes of all of them, if it is more than one: what the parent lets go during a long task stays as long.
 const MOST_BYTES: usize = 1 << 30;
+/// How long a worker whose zygote hears nothing any more waits for its death.
+const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(crate) struct Keeper {
@@ -50,7 +54,7 @@ impl Keeper {
 
 impl SegmentBroker for Keeper {
     fn register(&self, segment: &SharedSegment) -> Result<(), SegmentFault> {
-        self.link.register(segment)
+        self.link.register(segment).map_err(unless_ended)
     }
 
     fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
@@ -60,7 +64,7 @@ impl SegmentBroker for Keeper {
             self.let_go(|_| true);
             found = self.link.fetch(id);
         }
-        let segment = found?;
+        let segment = found.map_err(unless_ended)?;
         let mut kept = self.kept();
         kept.push_back(segment.clone());
         let mut bytes: usize = kept.iter().map(SharedSegment::len).sum();
@@ -73,4 +77,13 @@ impl SegmentBroker for Keeper {
         drop(kept); // before the oldest are unmapped
         Ok(segment)
     }
+}
+
+/// A zygote that is gone has closed its sockets a moment before the kernel kills its workers. What fails meanwhile is not an item's
+/// fault, so the item is left as it is.
+fn unless_ended(fault: SegmentFault) -> SegmentFault {
+    if BrokerLink::is_cut(fault) {
+        thread::sleep(LAST_MOMENTS);
+    }
+    fault
 }

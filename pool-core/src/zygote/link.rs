@@ -232,6 +232,11 @@ impl ZygoteLink {
         readable_within(pidfd.as_fd(), patience)
     }
 
+    /// Waits until there is a report, or the end of all.
+    pub(crate) fn wait_for_report(&self, patience: Duration) {
+        readable_within(self.control.as_fd(), patience);
+    }
+
     fn closes_within(&self, patience: Duration) -> bool {
         let until = std::time::Instant::now() + patience;
         while std::time::Instant::now() < until {
