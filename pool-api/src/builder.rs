@@ -210,6 +210,14 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// Whether chunk k of a call goes to worker k modulo their number, whether or not that one is free, instead of to whoever is;
+    /// every call begins with worker 0. Calls of one item ([`WorkerPool::apply`], [`WorkerPool::apply_async`]) go to whoever is free
+    /// all the same. See [`Tasks::order_tasks`](crate::Tasks::order_tasks).
+    pub fn order_tasks(mut self, on: bool) -> Self {
+        self.options.order_tasks = on;
+        self
+    }
+
     /// Tasks, from 1, after which a worker's life ends and a fresh one takes its place, under the same id: against leaks of what
     /// tasks call. Looked at between two chunks, so with a `chunk_size` beyond it a life is that much longer; without one,
     /// chunks are no longer than it. Under Threads the next life begins in the same thread.

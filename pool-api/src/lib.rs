@@ -7,6 +7,7 @@
 
 mod builder;
 mod chunk_tasks;
+mod direct;
 mod imap;
 mod options;
 mod pool;
@@ -23,6 +24,7 @@ mod tasks_with;
 
 pub use builder::Builder;
 pub use chunk_tasks::{ChunkTasks, chunk_tasks};
+pub use direct::Direct;
 pub use imap::{Imap, ImapResults};
 pub use options::ChunkSize;
 pub use pool::WorkerPool;

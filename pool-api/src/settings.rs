@@ -46,6 +46,15 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_worker_lifespan(tasks)
     }
 
+    /// Sets [`Builder::order_tasks`](crate::Builder::order_tasks). The present workers are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignProcess`].
+    pub fn set_order_tasks(&self, on: bool) -> Result<()> {
+        self.pool.set_order_tasks(on)
+    }
+
     /// Sets [`Builder::task_timeout`](crate::Builder::task_timeout), or with `None` that there is none. The present workers are kept.
     ///
     /// # Errors

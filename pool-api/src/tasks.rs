@@ -118,6 +118,34 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
+    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free; without it what
+    /// [`Builder::order_tasks`](crate::Builder::order_tasks) says. What is left of a chunk whose worker died goes to the next worker with
+    /// that id. A worker that is long at a task holds the whole call up.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// let ids = pool.tasks(0..5u32).order_tasks(true).chunk_size(2).map_with(|w, _| w.id())?;
+    /// assert_eq!(ids, [0, 0, 1, 1, 0]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn order_tasks(mut self, on: bool) -> Self {
+        self.options.order_tasks = Some(on);
+        self
+    }
+
+    /// Runs all items on the worker with this id; see [`WorkerPool::apply_on`](crate::WorkerPool::apply_on). An id that the pool does not
+    /// have refuses the call before anything starts.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// assert_eq!(pool.tasks(0..3u32).on_worker(1).map_with(|w, x| (w.id(), x))?, [(1, 0), (1, 1), (1, 2)]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn on_worker(mut self, id: u32) -> Self {
+        self.options.worker = Some(id);
+        self
+    }
+
     /// A context for this one call: encoded once, decoded once per worker, and handed to every task
     /// by reference. What a closure would capture.
     ///

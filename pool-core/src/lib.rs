@@ -49,7 +49,7 @@ pub use pool::{ForkBesideThreads, Pool, PoolOptions};
 pub use process::Process;
 pub use shared::Shared;
 pub use start::{ParseStartMethodError, StartMethod};
-pub use task::{Form, OnWorker, Plain, Portable, Starting, Viewing, WithContext, Worker};
+pub use task::{Form, OnEvery, OnWorker, Plain, Portable, Starting, Viewing, WithContext, Worker};
 
 /// Where a fresh copy of the executable begins, instead of in `main`.
 pub(crate) fn birth_entry(birth: birth::Birth) -> ! {

@@ -7,6 +7,7 @@ mod options;
 mod settings;
 mod slices;
 mod slot;
+mod turns;
 
 use std::{
     borrow::{Borrow, Cow},
@@ -85,7 +86,7 @@ impl Pool {
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit));
-        let settings = Settings::new(&plan, options.task_timeout);
+        let settings = Settings::new(&plan, options);
         Ok(Self { plan, settings, mark, budget, crew })
     }
 
@@ -115,7 +116,8 @@ impl Pool {
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
-        let options = &*self.complete(options);
+        self.check_worker("on_worker", options)?;
+        let options = &*self.with_turns(self.complete(options));
         let lane = self.lane(function, context, options, lazy)?;
         let pace = if lazy { Pace::Lazy } else { Pace::Call };
         let job = Job::new(lane, items, options, self.plan.n_jobs, pace);
@@ -134,7 +136,12 @@ impl Pool {
         options: &JobOptions,
     ) -> Result<F::Output, Error> {
         options.check()?;
-        self.lane::<F>(function, (), &self.complete(options), false)?.value_of(item)
+        self.check_worker("apply_on", options)?;
+        let mut lane = self.lane::<F>(function, (), &self.complete(options), false)?;
+        if options.worker.is_some() {
+            lane.set_turn(options.turn(self.plan.n_jobs));
+        }
+        lane.value_of(item)
     }
 
     /// The way to the workers for a new job.
@@ -209,7 +216,8 @@ impl Pool {
         I: Iterator<Item = A>,
     {
         options.check()?;
-        let options = &*self.complete(options);
+        self.check_worker("on_worker", options)?;
+        let options = &*self.with_turns(self.complete(options));
         self.refuse_if_foreign()?;
         let method = self.plan.method;
         let workers = self.plan.n_jobs;

@@ -11,7 +11,7 @@ use std::{sync::atomic::Ordering::SeqCst, thread};
 use deadline::within_a_minute;
 use drive::{Ground, Publisher};
 use pool_ipc::board::{
-    Audience, Claimer, Description, End, MAX_PLACES, Progress, Shape, SlotState,
+    Audience, Board, Claimer, Description, End, MAX_PLACES, Progress, Shape, SlotState,
 };
 
 fn exactly_once(chunks: usize, claimers: u32, slots: usize) {
@@ -113,6 +113,44 @@ fn a_chunk_for_the_busy_is_not_passed_over() {
             assert!(busy.prepare_sleep().is_some());
         }
     }
+}
+
+/// Neither what is for one alone nor what is for anybody has to wait for more than one of the other kind.
+#[test]
+fn what_is_for_one_and_what_is_for_all_have_turns() {
+    let board = board(1, 8);
+    let mut claimer = Claimer::new(board.clone(), 0, 1, 0);
+    // The first look is one at all slots.
+    board.publish(0, &for_audience(None, 0));
+    assert_eq!(claim(&mut claimer), Some(0));
+    board.release(0);
+    for slot in 0..8 {
+        board.publish(slot, &for_audience((slot >= 4).then_some(0), 0));
+    }
+    let order: Vec<_> = std::iter::from_fn(|| claim(&mut claimer)).collect();
+    assert_eq!(order, [4, 0, 5, 1, 6, 2, 7, 3]);
+}
+
+#[test]
+fn a_chunk_for_a_place_without_claimer_waits_for_the_next() {
+    let board = board(1, 40);
+    let mut first = Claimer::new(board.clone(), 0, 1, 0);
+    for slot in 0..Board::MOST_ADDRESSED {
+        board.publish(slot, &for_audience(Some(0), 0));
+    }
+    assert_eq!(claim(&mut first), Some(0));
+    drop(first);
+    let mut second = Claimer::new(board.clone(), 0, 2, 0);
+    let rest: Vec<_> = std::iter::from_fn(|| claim(&mut second)).collect();
+    assert!(rest.into_iter().eq(1..Board::MOST_ADDRESSED));
+    // More than the row names are found in some order.
+    for slot in 20..40 {
+        board.publish(slot, &for_audience(Some(0), 0));
+    }
+    let mut rest: Vec<_> = std::iter::from_fn(|| claim(&mut second)).collect();
+    rest.sort_unstable();
+    assert!(rest.into_iter().eq(20..40));
+    assert!(second.prepare_sleep().is_some());
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Chunk {
     /// The incarnation that keeps the result of item `start` in hand.
     pub(crate) in_hand: Option<u32>,
     pub(crate) audience: Audience,
+    /// The place whose worker is the only one that may run it.
+    pub(crate) home: Option<u32>,
 }
 
 /// Whether the item that a worker has in hand is overdue, and its worker condemned.
@@ -82,7 +84,13 @@ impl Chunk {
             overrun: Overrun::No,
             in_hand: None,
             audience: Audience::default(),
+            home: None,
         }
+    }
+
+    /// Who may run it while no worker keeps a result of it in hand.
+    pub(super) fn open_to(&self) -> Audience {
+        Audience { place: self.home, min_incarnation: 0 }
     }
 
     /// The first items left have results.

@@ -14,6 +14,7 @@ use pool_ipc::{
 };
 
 use super::{
+    addressed::Addressed,
     chunk::{Action, Chunk, Delivery, Overrun, Why},
     jobs::{JobId, JobTable},
     workers::Place,
@@ -48,9 +49,11 @@ pub(crate) struct Engine {
     free_slots: usize,
     /// Where the search for a free slot begins.
     cursor: usize,
-    queue: VecDeque<Chunk>,
+    pub(super) queue: VecDeque<Chunk>,
+    /// Chunks for one worker each.
+    pub(super) addressed: Addressed,
     /// Chunks whose worker waits for room, until its results have been read.
-    held: Vec<Chunk>,
+    pub(super) held: Vec<Chunk>,
     jobs: JobTable<JobBook>,
     next_job: u64,
     pub(super) next_incarnation: u32,
@@ -68,6 +71,7 @@ impl Engine {
             free_slots: slots,
             cursor: 0,
             queue: VecDeque::new(),
+            addressed: Addressed::new(places, slots),
             held: Vec::new(),
             jobs: JobTable::new(),
             next_job: 1,
@@ -117,7 +121,9 @@ impl Engine {
                 return;
             }
         }
-        if self.queue.is_empty() && self.free_slots > 0 {
+        if let Some(home) = chunk.home {
+            self.submit_addressed(home, chunk, out);
+        } else if self.queue.is_empty() && self.free_slots > 0 {
             self.place(chunk, out);
         } else {
             self.queue.push_back(chunk);
@@ -143,22 +149,34 @@ impl Engine {
 
     /// Whether chunks wait for a slot while none is free.
     pub(crate) fn lacks_slots(&self) -> bool {
-        self.free_slots == 0 && !self.queue.is_empty()
+        self.free_slots == 0 && (!self.queue.is_empty() || self.addressed.is_due())
     }
 
-    fn dispatch(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn dispatch(&mut self, out: &mut Vec<Action>) {
         while self.free_slots > 0
-            && let Some(chunk) = self.queue.pop_front()
+            && let Some(chunk) = self.next_chunk()
         {
             self.place(chunk, out);
         }
+    }
+
+    /// What goes into the next free slot: what lets a result in hand go, then what is for one worker (of which few are on the
+    /// board at a time), then what is for anybody.
+    fn next_chunk(&mut self) -> Option<Chunk> {
+        let lets_go = self.queue.front().is_some_and(|chunk| chunk.in_hand.is_some());
+        let addressed = if lets_go { None } else { self.addressed.next() };
+        addressed.or_else(|| self.queue.pop_front())
     }
 
     /// Puts a chunk into a slot, of which one is free.
     #[inline]
     fn place(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
         if chunk.in_hand.is_none() {
+            chunk.audience = chunk.open_to();
             chunk.audience.min_incarnation = self.min_incarnation;
+        }
+        if let Some(home) = chunk.home {
+            self.addressed.published(home);
         }
         let slot = self.next_free();
         self.slots[slot] = SlotUse::Published(chunk);
@@ -199,6 +217,9 @@ impl Engine {
         let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot) else { return };
         let mut chunk = chunk.clone();
         self.slots[slot] = SlotUse::Lent { incarnation, job: chunk.job };
+        if let Some(home) = chunk.home {
+            self.addressed.left(home);
+        }
         self.stillborn = 0;
         let worker = self.place_of(incarnation).map_or(0, |place| place as u32);
         let job = chunk.job;
@@ -216,7 +237,7 @@ impl Engine {
             out.push(Action::Release { slot });
         }
         let was_in_hand = chunk.in_hand.take().is_some() && finished == 0;
-        chunk.audience = Audience::default();
+        chunk.audience = chunk.open_to();
         chunk.advance(finished);
         let failed = |chunk: &mut Chunk, cause: Cause, out: &mut Vec<Action>| {
             let delivery = chunk.fail(worker, cause);
@@ -284,8 +305,10 @@ impl Engine {
             self.held.push(chunk);
             self.admit_held();
             out.push(Action::MakeRoom { incarnation });
-        } else {
+        } else if chunk.in_hand.is_some() {
             self.queue.push_front(chunk);
+        } else {
+            self.put_back(chunk);
         }
         self.dispatch(out);
     }
@@ -347,10 +370,12 @@ impl Engine {
             None => return Vec::new(),
         }
         self.forget_if_over(job, out);
-        if self.free_slots == self.slots.len() && self.queue.is_empty() && self.held.is_empty() {
+        let none_waits =
+            self.queue.is_empty() && self.held.is_empty() && !self.addressed.any_waits();
+        if self.free_slots == self.slots.len() && none_waits {
             return Vec::new();
         }
-        let mut dropped = Vec::new();
+        let mut dropped = self.addressed.withdraw(|chunk| chunk.job == job);
         let queue = std::mem::take(&mut self.queue);
         for chunk in queue {
             if chunk.job == job && chunk.in_hand.is_none() {
@@ -391,6 +416,9 @@ impl Engine {
     pub(crate) fn taken_back(&mut self, slot: usize, out: &mut Vec<Action>) {
         if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
             self.free_slots += 1;
+            if let Some(home) = chunk.home {
+                self.addressed.left(home);
+            }
             self.finish(&chunk, out);
             self.dispatch(out);
         }
@@ -399,11 +427,13 @@ impl Engine {
     /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there was one.
     pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
         let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
-        let Some(at) = self.queue.iter().position(is_it) else { return false };
-        if let Some(chunk) = self.queue.remove(at) {
-            self.finish(&chunk, out);
+        let at = self.queue.iter().position(is_it);
+        let queued = at.and_then(|at| self.queue.remove(at));
+        let withdrawn = queued.or_else(|| self.addressed.withdraw(is_it).pop());
+        if let Some(chunk) = &withdrawn {
+            self.finish(chunk, out);
         }
-        true
+        withdrawn.is_some()
     }
 
     /// The worker that kept the result of a published or held chunk's first item is dead, and the
@@ -424,13 +454,16 @@ impl Engine {
                 std::mem::replace(&mut self.slots[slot], SlotUse::Free)
         {
             self.free_slots += 1;
+            if let Some(home) = chunk.home {
+                self.addressed.left(home);
+            }
             lost.push(chunk);
         }
         for mut chunk in lost {
             let wanted = self.is_open(chunk.job);
             let worker = chunk.audience.place.unwrap_or(0);
             chunk.in_hand = None;
-            chunk.audience = Audience::default();
+            chunk.audience = chunk.open_to();
             if !chunk.lose_try() {
                 let delivery = chunk.fail(worker, cause.clone());
                 if wanted {

@@ -1,9 +1,11 @@
 //! The scheduling engine: plain values fed with events, answering with actions. No I/O, no clock, no
 //! start method.
 //!
-//! `dispatch.rs` keeps the books of chunks and slots of one crew, `workers.rs` those of its workers, in the words of `chunk.rs`; `sizing.rs` decides how
+//! `dispatch.rs` keeps the books of chunks and slots of one crew, `workers.rs` those of its workers, in the words of `chunk.rs`,
+//! `addressed.rs` what only one of those may run; `sizing.rs` decides how
 //! many items make a chunk; `window.rs` how many items may be under way.
 
+mod addressed;
 mod chunk;
 mod dispatch;
 mod jobs;

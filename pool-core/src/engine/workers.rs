@@ -8,18 +8,25 @@ use super::{chunk::Action, dispatch::Engine};
 pub(super) struct Place {
     incarnation: Option<u32>,
     pid: i32,
+    /// Workers in a row that died here before they were ready.
+    stillborn: usize,
 }
 
 impl Engine {
     /// Fills every vacant place.
     pub(crate) fn staff(&mut self, out: &mut Vec<Action>) {
         for index in 0..self.places.len() {
-            if self.places[index].incarnation.is_none() {
-                let incarnation = self.next_incarnation;
-                self.next_incarnation += 1;
-                self.places[index] = Place { incarnation: Some(incarnation), pid: 0 };
-                out.push(Action::Start { place: index as u32, incarnation });
-            }
+            self.staff_place(index, out);
+        }
+    }
+
+    /// Fills this place if it is vacant.
+    pub(super) fn staff_place(&mut self, index: usize, out: &mut Vec<Action>) {
+        if self.places[index].incarnation.is_none() {
+            let incarnation = self.next_incarnation;
+            self.next_incarnation += 1;
+            self.places[index].incarnation = Some(incarnation);
+            out.push(Action::Start { place: index as u32, incarnation });
         }
     }
 
@@ -43,14 +50,30 @@ impl Engine {
     /// that it could take chunks.
     pub(crate) fn vacate(&mut self, incarnation: u32, ready: bool) {
         if let Some(place) = self.place_of(incarnation) {
-            self.places[place] = Place::default();
+            let stillborn = if ready { 0 } else { self.places[place].stillborn + 1 };
+            self.places[place] = Place { stillborn, ..Place::default() };
             self.stillborn = if ready { 0 } else { self.stillborn + 1 };
         }
     }
 
     /// Whether so many workers died before they were ready that starting more is of no use.
     pub(crate) fn is_barren(&self) -> bool {
-        self.stillborn > 2 * self.places.len() + 2
+        self.stillborn > self.most_stillborn()
+    }
+
+    /// The same for those at one place; to be asked when one has died there, and said once.
+    pub(crate) fn gives_place_up(&mut self, place: u32) -> bool {
+        let most = self.most_stillborn();
+        let Some(place) = self.places.get_mut(place as usize) else { return false };
+        let gives_up = place.stillborn > most;
+        if gives_up {
+            place.stillborn = 0;
+        }
+        gives_up
+    }
+
+    fn most_stillborn(&self) -> usize {
+        2 * self.places.len() + 2
     }
 
     /// The number of the worker that is started next.

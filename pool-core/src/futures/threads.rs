@@ -155,7 +155,7 @@ impl ThreadDesk {
             begun: false,
         };
         // Where the crew has ended, the errand is dropped and says so.
-        let _ = crew.send(Box::new(move |host| errand.run(host)));
+        let _ = crew.send(None, Box::new(move |host| errand.run(host)));
         Ok(AsyncResult::new(entry))
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::processes::ProcessLane;
 #[cfg(feature = "threads")]
 use super::threads::ThreadLane;
+use super::turn::Turn;
 use pool_ipc::WireFault;
 
 use crate::{
@@ -63,6 +64,15 @@ pub(crate) enum Lane<F: Form> {
 }
 
 impl<F: Form> Lane<F> {
+    /// Says which worker chunks go to from now on.
+    pub(crate) fn set_turn(&mut self, turn: Turn) {
+        match self {
+            Self::Processes(lane) => lane.set_turn(turn),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.set_turn(turn),
+        }
+    }
+
     /// Sends the next chunk.
     pub(super) fn send(
         &mut self,

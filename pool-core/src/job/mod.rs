@@ -3,7 +3,7 @@
 //!
 //! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs` with `stock.rs`, `threads.rs`),
 //! `arrivals.rs` puts results in order, `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with
-//! them, `aside.rs` is for jobs without a caller. `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one.
+//! them, `aside.rs` is for jobs without a caller. `turn.rs` says which worker a chunk is for, `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one.
 
 mod arrivals;
 mod aside;
@@ -19,6 +19,7 @@ mod stock;
 mod stream;
 #[cfg(feature = "threads")]
 mod threads;
+mod turn;
 
 pub(crate) use aside::{Aside, Counted, weight_of};
 pub use attempt::TryError;

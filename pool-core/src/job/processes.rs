@@ -11,6 +11,7 @@ use super::{
     lane::{Arrival, Cut, Load, Sent},
     run::JobOptions,
     stock::{Stock, given_away_with},
+    turn::Turn,
 };
 use crate::{
     engine::Chunk,
@@ -40,6 +41,7 @@ pub(crate) struct ProcessLane<F: Form> {
     bytes_per_item: usize,
     /// Position in the input of the next item.
     next_index: u64,
+    turn: Turn,
     /// Whether tasks borrow from the caller, who then waits for every one of them.
     borrows: bool,
     /// Results cannot be opened any more, since the zygote is gone.
@@ -66,10 +68,15 @@ impl<F: Form> ProcessLane<F> {
             pending: None,
             bytes_per_item: 0,
             next_index: 0,
+            turn: Turn::Anybody,
             borrows: false,
             cut_off: false,
             kit: Some(kit),
         })
+    }
+
+    pub(super) fn set_turn(&mut self, turn: Turn) {
+        self.turn = turn;
     }
 
     /// Has the end of the job wait until no task of it runs any more.
@@ -214,9 +221,11 @@ impl<F: Form> ProcessLane<F> {
             bytes: under_way,
             limit: self.limit,
             retries: self.retries,
+            home: self.turn.home(),
             ..Chunk::new(what, block, self.next_index, (count as u32, most as u32))
         };
         self.next_index += count as u64;
+        self.turn.pass();
         let (bytes, room) = (bytes + given_away as usize, under_way as usize);
         Ok(Ok((chunk, Load { chunks: 1, items: count, bytes, room })))
     }

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lane::{Arrival, Cut, Lane, Load, Sent};
+use super::{
+    lane::{Arrival, Cut, Lane, Load, Sent},
+    turn::Turn,
+};
 use crate::{
     cancel::CancelToken,
     engine::{Pace, Sizer, SizingRules, Window},
@@ -37,6 +40,10 @@ pub struct JobOptions {
     pub task_timeout: Option<Duration>,
     /// How often an item may be tried again whose worker died or was killed at the item's limit.
     pub retries: u32,
+    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free; `None`: what the pool says.
+    pub order_tasks: Option<bool>,
+    /// The one worker that all items go to.
+    pub worker: Option<u32>,
     /// What may end the call from outside; a token that was pulled refuses it.
     pub cancel: Option<CancelToken>,
 }
@@ -65,6 +72,17 @@ impl JobOptions {
 
     pub(super) fn sizing(&self) -> SizingRules {
         SizingRules { chunk_size: self.chunk_size, n_splits: self.n_splits }
+    }
+
+    /// Which of so many workers the chunks go to.
+    pub(crate) fn turn(&self, workers: usize) -> Turn {
+        match self.worker {
+            Some(worker) => Turn::Only(worker),
+            None if self.order_tasks == Some(true) => {
+                Turn::Ordered { next: 0, workers: workers as u32 }
+            }
+            None => Turn::Anybody,
+        }
     }
 
     /// How many items there are, if that is known.
@@ -117,13 +135,15 @@ pub(super) trait Sink<F: Form> {
 
 impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     pub(crate) fn new(
-        lane: Lane<F>,
+        mut lane: Lane<F>,
         items: I,
         options: &JobOptions,
         workers: usize,
         pace: Pace,
     ) -> Self {
-        let window = Window::new(options.max_tasks_active, workers, pace);
+        let turn = options.turn(workers);
+        lane.set_turn(turn);
+        let window = Window::new(options.max_tasks_active, workers, turn.pace(pace));
         let len = options.len_of(&items);
         let most = window.most_in_chunk();
         Self {

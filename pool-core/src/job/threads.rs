@@ -12,6 +12,7 @@ use std::{
 use super::{
     lane::{Arrival, Cut, Load, Sent},
     run::JobOptions,
+    turn::Turn,
 };
 use crate::{
     error::{Error, TaskError},
@@ -27,6 +28,7 @@ pub(crate) struct ThreadLane<F: Form> {
     function: F::Function,
     given: Given<F>,
     next_index: u64,
+    turn: Turn,
     arrived: VecDeque<Arrival<F::Output>>,
     /// Whether the function borrows from the caller, who then waits for every item.
     borrows: bool,
@@ -94,11 +96,16 @@ impl<F: Form> ThreadLane<F> {
             function,
             given,
             next_index: 0,
+            turn: Turn::Anybody,
             arrived,
             borrows,
             limited,
             lets_go: true,
         })
+    }
+
+    pub(super) fn set_turn(&mut self, turn: Turn) {
+        self.turn = turn;
     }
 
     /// Has workers make their state before their first item, as for a portable function.
@@ -139,21 +146,28 @@ impl<F: Form> ThreadLane<F> {
         }
         let items = parcels.len();
         self.next_index += items as u64;
+        let home = self.turn.home();
+        self.turn.pass();
         if !self.limited {
-            self.send_chunk(first, parcels)?;
+            self.send_chunk(home, first, parcels)?;
             return Ok(Sent::Load(Load { chunks: 1, items, bytes: 0, room: 0 }));
         }
-        // What lies behind an item that is overdue goes to other threads.
+        // What lies behind an item that is overdue goes to other threads, if it may.
         for (index, parcel) in (first..).zip(parcels) {
-            self.send_chunk(index, vec![parcel])?;
+            self.send_chunk(home, index, vec![parcel])?;
         }
         Ok(Sent::Load(Load { chunks: items, items, bytes: 0, room: 0 }))
     }
 
-    fn send_chunk(&self, first: u64, parcels: Vec<F::Parcel>) -> Result<(), Error> {
+    fn send_chunk(
+        &self,
+        home: Option<u32>,
+        first: u64,
+        parcels: Vec<F::Parcel>,
+    ) -> Result<(), Error> {
         // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
         // lane is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
-        unsafe { self.job.send(&self.crew, self.function, &self.given, first, parcels) }
+        unsafe { self.job.send((&self.crew, home), self.function, &self.given, first, parcels) }
     }
 
     pub(super) fn finish(&self) -> Result<(), Error> {

@@ -134,7 +134,8 @@ impl Pool {
         lazy: bool,
     ) -> Result<(CrewDesk, Lane<F>, Cow<'o, JobOptions>), Error> {
         options.check()?;
-        let options = self.complete(options);
+        self.check_worker("on_worker", options)?;
+        let options = self.with_turns(self.complete(options));
         let (desk, crew, shared) = self.place_for::<F>()?;
         match &desk {
             CrewDesk::Processes(desk) => desk.admit()?,

@@ -49,6 +49,8 @@ pub struct PoolOptions {
     pub memory_limit: Option<u64>,
     /// Bytes of private memory in use beyond which a worker is replaced after its chunk.
     pub max_worker_rss: Option<u64>,
+    /// Whether chunks go to the workers in turn, in calls that do not say it themselves.
+    pub order_tasks: bool,
     /// Whether tasks may not build pools.
     pub daemon: bool,
     /// Called in every worker before anything else, in this order.
@@ -74,6 +76,7 @@ impl Default for PoolOptions {
             worker_exit_timeout: None,
             memory_limit: None,
             max_worker_rss: None,
+            order_tasks: false,
             daemon: true,
             at_worker_start: Vec::new(),
             life: WorkerLife::plain(),

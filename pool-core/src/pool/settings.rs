@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Pool,
-    options::check_limit,
+    options::{PoolOptions, check_limit},
     slot::{CrewDesk, CrewSlot, Sharing},
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Settings {
     keep_alive: AtomicBool,
+    order_tasks: AtomicBool,
     /// Here and below 0 stands for none.
     task_timeout: AtomicU64,
     lifespan: AtomicU64,
@@ -34,11 +35,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(plan: &CrewPlan, task_timeout: Option<Duration>) -> Self {
+    pub(super) fn new(plan: &CrewPlan, options: &PoolOptions) -> Self {
         let time = |limit: Option<Duration>| AtomicU64::new(limit.map_or(0, nanos));
         Self {
             keep_alive: AtomicBool::new(plan.keep_alive),
-            task_timeout: time(task_timeout),
+            order_tasks: AtomicBool::new(options.order_tasks),
+            task_timeout: time(options.task_timeout),
             lifespan: AtomicU64::new(plan.life.span.map_or(0, NonZeroU64::get)),
             init_timeout: time(plan.bounds.init),
             exit_timeout: time(plan.bounds.exit),
@@ -48,6 +50,12 @@ impl Settings {
     /// Whether workers live on from call to call.
     pub(super) fn keep_alive(&self) -> bool {
         self.keep_alive.load(Relaxed)
+    }
+
+    /// Whether chunks go to the workers in turn, in calls that do not say it.
+    #[inline]
+    pub(super) fn order_tasks(&self) -> bool {
+        self.order_tasks.load(Relaxed)
     }
 
     /// How long one item may take of calls that do not say it.
@@ -106,6 +114,17 @@ impl Pool {
         }
         drop(slot);
         drop(ended); // which may wait
+        Ok(())
+    }
+
+    /// Sets whether later calls over several items hand their chunks to the workers in turn, if they do not say it themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignProcess`].
+    pub fn set_order_tasks(&self, on: bool) -> Result<(), Error> {
+        self.refuse_if_foreign()?;
+        self.settings.order_tasks.store(on, Relaxed);
         Ok(())
     }
 

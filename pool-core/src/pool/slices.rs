@@ -3,6 +3,8 @@
 //! Invariant: when a call returns or unwinds no task of it runs any more, so a part is borrowed no longer than the call borrows the
 //! array; and tasks work on the elements themselves only while an [`Alone`](pool_shm::Alone) keeps everybody else away.
 
+use std::borrow::Cow;
+
 use pool_ipc::Wire;
 use pool_shm::{Element, SharedArray};
 
@@ -109,11 +111,11 @@ impl Pool {
     {
         #[cfg(not(feature = "threads"))]
         let _ = shared;
-        let options = JobOptions::default();
+        let options = &*self.with_turns(Cow::Owned(JobOptions::default()));
         let lane = match crew {
             Crew::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
-                let mut lane = ProcessLane::<F>::open(session, call, &options, false)?;
+                let mut lane = ProcessLane::<F>::open(session, call, options, false)?;
                 lane.borrow();
                 lane.set_context(&parts)?;
                 Lane::Processes(lane)
@@ -122,10 +124,10 @@ impl Pool {
             Crew::Threads(crew) => {
                 // SAFETY: the lane is dropped in this function, at the latest when it unwinds.
                 let lane =
-                    unsafe { ThreadLane::open_scoped(crew, function, parts, shared, &options)? };
+                    unsafe { ThreadLane::open_scoped(crew, function, parts, shared, options)? };
                 Lane::Threads(lane.begins_lives())
             }
         };
-        Job::new(lane, 0..count, &options, self.plan.n_jobs, Pace::Call).values(true)
+        Job::new(lane, 0..count, options, self.plan.n_jobs, Pace::Call).values(true)
     }
 }

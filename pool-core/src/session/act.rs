@@ -178,7 +178,7 @@ impl Session {
         hub.arenas.remove(&incarnation)
     }
 
-    /// A worker could not be started: if there is none at all, the jobs cannot go on.
+    /// A worker could not be started: jobs that wait for this one cannot go on, and if there is none at all no job can.
     pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
         let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
         let arena = Self::forget(hub, incarnation);
@@ -190,6 +190,9 @@ impl Session {
         }
         if hub.engine.workers().next().is_none() {
             self.fail_all(hub, &Fatal::NotStarted(errno), |_| true);
+        } else {
+            let jobs = hub.engine.jobs_addressed_to(worker);
+            self.fail_jobs(hub, &Fatal::NotStarted(errno), &jobs);
         }
     }
 }

@@ -7,7 +7,7 @@ use pool_ipc::{
 
 use super::hub::{Fatal, Hub, Inbox, Session, State};
 use crate::{
-    engine::Why,
+    engine::{JobId, Why},
     error::{Cause, ExitStatus},
     journal::Entry,
     shared::Stage,
@@ -216,6 +216,17 @@ impl Session {
             hub.engine.vacate(incarnation, true);
         }
         self.fail_all(hub, &Fatal::Broken, |_| true);
+    }
+
+    /// Tells these jobs that they cannot go on.
+    pub(super) fn fail_jobs(&self, hub: &mut Hub, fatal: &Fatal, jobs: &[JobId]) {
+        for job in jobs {
+            if let Some(inbox) = hub.inboxes.get_mut(*job) {
+                inbox.fail(fatal);
+            }
+        }
+        self.changed.notify_all();
+        self.answered.notify_all();
     }
 
     /// Tells the jobs that `which` selects that they cannot go on.

@@ -79,6 +79,12 @@ impl Session {
             let how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
             self.fail_all(hub, &how, |_| true);
         } else {
+            if hub.engine.gives_place_up(worker) {
+                // Others may live; who waits for this one would wait for ever.
+                let how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
+                let jobs = hub.engine.jobs_addressed_to(worker);
+                self.fail_jobs(hub, &how, &jobs);
+            }
             self.refill(hub);
         }
     }
@@ -169,11 +175,7 @@ impl Session {
         fatal: &Fatal,
         served: &[JobId],
     ) {
-        for job in served {
-            if let Some(inbox) = hub.inboxes.get_mut(*job) {
-                inbox.fail(fatal);
-            }
-        }
+        self.fail_jobs(hub, fatal, served);
         self.fail_all(hub, fatal, |inbox| inbox.first_incarnation <= incarnation);
         // Calls that began since then try again.
         if hub.state.staffs() && hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {

@@ -179,8 +179,7 @@ impl Session {
         let mut hub = hub;
         let mut cursors = std::mem::take(&mut hub.cursors_seen);
         cursors.clone_from(&hub.cursors);
-        let appetite =
-            if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
+        let appetite = hub.appetite(appetite);
         let last = hub.engine.last_slot();
         drop(hub);
         let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
@@ -197,8 +196,7 @@ impl Session {
             return hub; // maybe what is waited for
         }
         hub.urgent = false;
-        let appetite =
-            if hub.waiting > 0 { Appetite { finished: 1, ..appetite } } else { appetite };
+        let appetite = hub.appetite(appetite);
         self.board.publisher_sleeps(appetite);
         let found = self.collect(&mut hub);
         let unclaimed = self.board.any_sleeper() && self.has_unclaimed(&hub);
@@ -230,8 +228,12 @@ impl Session {
         hub.limited > 0 && self.board.overruns() != hub.overruns
     }
 
+    /// Whether a chunk is unclaimed that anybody may run, or whose only worker sleeps.
     fn has_unclaimed(&self, hub: &Hub) -> bool {
-        hub.engine.published().any(|(slot, _)| self.board.slot_state(slot) == SlotState::Ready)
+        hub.engine.published().any(|(slot, chunk)| {
+            chunk.audience.place.is_none_or(|place| self.board.sleeps(place))
+                && self.board.slot_state(slot) == SlotState::Ready
+        })
     }
 
     fn sleep(&self, limit_ms: u16, tokens: &[CancelToken]) {
@@ -255,6 +257,18 @@ impl Session {
     pub(super) fn ring(&self) {
         // A full counter is a bell that rings already.
         let _ = nix::unistd::write(self.bell.as_fd(), &1u64.to_ne_bytes());
+    }
+}
+
+impl Hub {
+    /// What to wait for on behalf of all: who waits beside the driver, and chunks that go onto the board when another one of their
+    /// worker has ended, want the first that comes.
+    fn appetite(&self, appetite: Appetite) -> Appetite {
+        if self.waiting > 0 || self.engine.has_addressed_waiting() {
+            Appetite { finished: 1, ..appetite }
+        } else {
+            appetite
+        }
     }
 }
 

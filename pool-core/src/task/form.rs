@@ -16,7 +16,7 @@ use pool_ipc::{
 use super::Worker;
 use crate::shared::SharedType;
 
-/// How a task's function takes its item. Implemented by [`Plain`], [`WithContext`], [`OnWorker`] and
+/// How a task's function takes its item. Implemented by [`Plain`], [`WithContext`], [`OnWorker`], [`OnEvery`] and
 /// [`Viewing`] only.
 pub trait Form: sealed::Sealed {
     /// What one task gets.
@@ -99,6 +99,17 @@ pub struct Surroundings<'a> {
     pub(crate) context: &'a mut ContextCell,
 }
 
+impl Surroundings<'_> {
+    fn worker<S: 'static, W: 'static>(&mut self) -> Worker<'_, S, W> {
+        let shared = self.shared.downcast_ref::<S>();
+        let shared = shared.expect("the pool shares what the job says that its function takes");
+        let state = self.state.downcast_mut::<W>();
+        let state =
+            state.expect("the pool's workers keep what the job says that its function takes");
+        Worker::new(shared, state, self.worker, self.cancelled)
+    }
+}
+
 /// The context of a job in a worker process: bytes in the parent's arena until somebody needs it.
 #[derive(Default)]
 pub(crate) struct ContextCell {
@@ -162,6 +173,10 @@ pub struct WithContext<C, A, R>(PhantomData<fn(C, A) -> R>);
 #[derive(Debug)]
 pub struct OnWorker<S, W, A, R>(PhantomData<fn(S, W, A) -> R>);
 
+/// `fn(&mut Worker<S, W>) -> R`: the task is the same for every worker.
+#[derive(Debug)]
+pub struct OnEvery<S, W, R>(PhantomData<fn(S, W) -> R>);
+
 /// `fn(&A::Archived) -> R`: the task reads its item in place.
 #[derive(Debug)]
 pub struct Viewing<A, R>(PhantomData<fn(A) -> R>);
@@ -169,6 +184,7 @@ pub struct Viewing<A, R>(PhantomData<fn(A) -> R>);
 impl<A, R> sealed::Sealed for Plain<A, R> {}
 impl<C, A, R> sealed::Sealed for WithContext<C, A, R> {}
 impl<S, W, A, R> sealed::Sealed for OnWorker<S, W, A, R> {}
+impl<S, W, R> sealed::Sealed for OnEvery<S, W, R> {}
 impl<A, R> sealed::Sealed for Viewing<A, R> {}
 
 impl<A: Wire, R: Wire> Form for Plain<A, R> {
@@ -255,12 +271,7 @@ impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Form for OnWorker<S
     }
 
     fn call_parcel(f: Self::Function, _: &(), around: &mut Surroundings<'_>, item: A) -> R {
-        let shared = around.shared.downcast_ref::<S>();
-        let shared = shared.expect("the pool shares what the job says that its function takes");
-        let state = around.state.downcast_mut::<W>();
-        let state =
-            state.expect("the pool's workers keep what the job says that its function takes");
-        f(&mut Worker::new(shared, state, around.worker, around.cancelled), item)
+        f(&mut around.worker(), item)
     }
 
     #[inline]
@@ -277,6 +288,44 @@ impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Form for OnWorker<S
 impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Portable for OnWorker<S, W, A, R> {
     fn signature() -> std::any::TypeId {
         std::any::TypeId::of::<fn(&mut Worker<'_, S, W>, A) -> R>()
+    }
+}
+
+impl<S: Send + Sync + 'static, W: 'static, R: Wire> Form for OnEvery<S, W, R> {
+    type Item = ();
+    type Output = R;
+    type Function = fn(&mut Worker<'_, S, W>) -> R;
+    type Context = ();
+    type Parcel = ();
+
+    fn shares() -> Option<SharedType> {
+        Some(SharedType::of::<S>())
+    }
+
+    fn keeps() -> Option<SharedType> {
+        Some(SharedType::of::<W>())
+    }
+
+    fn pack((): ()) -> Result<(), WireFault> {
+        Ok(())
+    }
+
+    fn call_parcel(f: Self::Function, _: &(), around: &mut Surroundings<'_>, (): ()) -> R {
+        f(&mut around.worker())
+    }
+
+    fn call_at(
+        f: Self::Function,
+        around: &mut Surroundings<'_>,
+        _: ItemAt<'_, ()>,
+    ) -> Result<R, WireFault> {
+        Ok(f(&mut around.worker()))
+    }
+}
+
+impl<S: Send + Sync + 'static, W: 'static, R: Wire> Portable for OnEvery<S, W, R> {
+    fn signature() -> std::any::TypeId {
+        std::any::TypeId::of::<fn(&mut Worker<'_, S, W>) -> R>()
     }
 }
 

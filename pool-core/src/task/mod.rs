@@ -15,7 +15,7 @@ pub(crate) use chunk::ChunkRun;
 pub(crate) use desk::Desk;
 pub(crate) use failure::{Failure, FailureKind};
 pub(crate) use form::{ContextCell, Surroundings};
-pub use form::{Form, OnWorker, Plain, Portable, Viewing, WithContext};
+pub use form::{Form, OnEvery, OnWorker, Plain, Portable, Viewing, WithContext};
 pub(crate) use record::{Call, RunChunk};
 pub(crate) use scoped::Scoped;
 pub(crate) use slices::{Parts, Slices, SlicesMut};

@@ -13,11 +13,17 @@ use std::{
     time::Duration,
 };
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::unbounded;
 use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 
-use super::{host::Host, job::Control, leavers::Leavers, lock};
+use super::{
+    errands::{Errands, Senders, errands},
+    host::Host,
+    job::Control,
+    leavers::Leavers,
+    lock,
+};
 use crate::{
     error::{Cause, Error, OrResources},
     life::{Exits, become_daemon_thread},
@@ -44,7 +50,7 @@ const KILLED: u8 = 2;
 
 /// See the module.
 pub(crate) struct ThreadCrew {
-    errands: Mutex<Option<Sender<Errand>>>,
+    errands: Mutex<Option<Senders<Errand>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     jobs: Mutex<Vec<Weak<Control>>>,
     number: usize,
@@ -102,9 +108,9 @@ impl ThreadCrew {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let mark = Arc::new(mark);
-        let (sender, receiver) = unbounded::<Errand>();
+        let (senders, ends) = errands(plan.n_jobs);
         let crew = Self {
-            errands: Mutex::new(Some(sender)),
+            errands: Mutex::new(Some(senders)),
             threads: Mutex::new(Vec::new()),
             jobs: Mutex::new(Vec::new()),
             number,
@@ -117,8 +123,8 @@ impl ThreadCrew {
             mark,
         };
         let (failed, failures) = unbounded();
-        for id in 0..plan.n_jobs as u32 {
-            let (receiver, mark, failed) = (receiver.clone(), crew.mark.clone(), failed.clone());
+        for (id, errands) in (0..).zip(ends) {
+            let (mark, failed) = (crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
             let (plan, end, leavers) = (plan.clone(), crew.end.clone(), crew.leavers.clone());
             let thread = std::thread::Builder::new()
@@ -136,7 +142,7 @@ impl ThreadCrew {
                     }
                     drop(failed);
                     let mut host = Host::new(id, &plan, leavers.clone());
-                    work(&receiver, &mark, &mut host);
+                    work(errands, &mark, &mut host);
                     host.leave(end.load(Ordering::SeqCst) == ORDERLY);
                     leavers.ended(id);
                 })
@@ -165,9 +171,10 @@ impl ThreadCrew {
         ThreadMark { number: self.number, spin: self.spin, mark: self.mark.clone() }
     }
 
-    pub(crate) fn send(&self, errand: Errand) -> Result<(), Error> {
+    /// Sends an errand to whoever is free, or to the thread that `home` says.
+    pub(crate) fn send(&self, home: Option<u32>, errand: Errand) -> Result<(), Error> {
         let unsent = match &*lock(&self.errands) {
-            Some(errands) => errands.send(errand).err().map(|error| error.0),
+            Some(errands) => errands.send(home, errand).err(),
             None => Some(errand),
         };
         // The lock is not held any more when the errand is dropped, and the user's items with it.
@@ -313,7 +320,7 @@ pub(crate) fn starts_for(plan: u64) -> bool {
     STARTS_FOR.get() == plan
 }
 
-fn work(errands: &Receiver<Errand>, mark: &ForkMark, host: &mut Host) {
+fn work(errands: Errands<Errand>, mark: &ForkMark, host: &mut Host) {
     for errand in errands {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errand(host))) {
             take_panic(payload);

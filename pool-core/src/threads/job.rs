@@ -265,7 +265,7 @@ impl<F: Form> ThreadJob<F> {
         Ok(Arc::new(Self { control, spin: crew.spin, parts: Mutex::new(VecDeque::new()) }))
     }
 
-    /// Sends a chunk to the crew.
+    /// Sends a chunk to the crew, or to the one thread of it that `home` says.
     ///
     /// # Errors
     ///
@@ -277,7 +277,7 @@ impl<F: Form> ThreadJob<F> {
     /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
     pub(crate) unsafe fn send(
         self: &Arc<Self>,
-        crew: &ThreadCrew,
+        (crew, home): (&ThreadCrew, Option<u32>),
         function: F::Function,
         given: &Given<F>,
         first: u64,
@@ -305,7 +305,7 @@ impl<F: Form> ThreadJob<F> {
         // leaked is never counted, and the wait never ends.
         let errand =
             unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) };
-        crew.send(errand)
+        crew.send(home, errand)
     }
 
     /// Starts the clock of the item at `index`, which a thread has in hand; when it is overdue, if ever.

@@ -32,6 +32,10 @@ pub struct Claimer {
     until_search: u32,
     /// Publications were skipped that may still be ready: only a search finds them.
     skipped: bool,
+    /// How many of the slots that are addressed to this place were looked at.
+    pub(super) answered: u32,
+    /// Whether what is addressed to this place has its turn before what is for anybody.
+    addressed_first: bool,
 }
 
 /// A claimer that is behind by more than this asks how far the others are.
@@ -62,6 +66,10 @@ impl Claimer {
         row.stage.store(0, Relaxed);
         row.clock.store(0, Relaxed);
         row.refused.store(0, Relaxed);
+        // What those before left of it lies among the last.
+        let addressed = row.orders.0.addressed.load(Acquire);
+        let named = Board::MOST_ADDRESSED as u32;
+        let answered = if addressed == 0 { 0 } else { addressed.wrapping_sub(named) };
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
         let hint = place as usize % board.slots.len();
@@ -75,6 +83,8 @@ impl Claimer {
             known_before: 0,
             until_search: 0,
             skipped: false,
+            answered,
+            addressed_first: true,
         }
     }
 
@@ -106,14 +116,26 @@ impl Claimer {
         &self.board
     }
 
-    /// Claims a ready slot, if there is one for this claimer among the publications that it has not
-    /// looked at.
+    /// Claims a ready slot, if there is one for this claimer among those that it has not looked at:
+    /// by turns one that is for it alone and one that is for anybody, so that neither kind waits for the other.
     ///
     /// Looks at the slots in the order in which they were published, each publication once, and now
     /// and then at all of them. `None` says that none is left; only a slot for which a wake-up was lost
     /// with a dead claimer is left to [`Claimer::search`].
     #[inline]
     pub fn claim(&mut self) -> Option<Claim> {
+        if self.addressed_first
+            && let Some(claim) = self.claim_addressed()
+        {
+            self.addressed_first = false;
+            return Some(claim);
+        }
+        self.addressed_first = true;
+        self.claim_any().or_else(|| self.claim_addressed())
+    }
+
+    #[inline]
+    fn claim_any(&mut self) -> Option<Claim> {
         loop {
             if self.seen == self.known && !self.hears_of_more() {
                 return if self.skipped { self.search() } else { None };
@@ -188,7 +210,7 @@ impl Claimer {
     }
 
     #[inline]
-    fn claim_at(&mut self, index: usize) -> Option<Claim> {
+    pub(super) fn claim_at(&mut self, index: usize) -> Option<Claim> {
         let cell = self.board.slots.get(index)?;
         let generation = self.try_claim(cell)?;
         self.hint = (index + 1) % self.board.slots.len();
@@ -196,7 +218,7 @@ impl Claimer {
     }
 
     #[inline]
-    fn try_claim(&self, cell: &Slot) -> Option<u32> {
+    pub(super) fn try_claim(&self, cell: &Slot) -> Option<u32> {
         // Acquire: pairs with the Release in `publish`; the audience belongs to this generation.
         let word = Word::unpack(cell.word.load(Acquire))?;
         if word.state != State::Ready
@@ -220,7 +242,9 @@ impl Claimer {
     /// Whether something was published that this claimer has not looked at, or the order to leave came.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.seen != self.board.header.published.0.load(SeqCst) || self.asked_to_leave()
+        self.seen != self.board.header.published.0.load(SeqCst)
+            || self.answered != self.row().orders.0.addressed.load(SeqCst)
+            || self.asked_to_leave()
     }
 
     /// Says that this claimer is about to sleep; `None` when there is news after all, otherwise the
@@ -246,35 +270,25 @@ impl Claimer {
     /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that; an
     /// order to leave comes after it.
     pub fn wait_for_kept(&mut self) -> Option<Claim> {
-        let bell = &self.board.rows[self.place as usize].orders.0.bell;
-        let before = bell.load(SeqCst);
+        let orders = &self.row().orders.0;
+        let before = orders.bell.load(SeqCst);
         self.board.set_sleeper(self.place);
         // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY here.
-        let _ = self.board.header.published.0.load(SeqCst);
-        let slots = self.board.slots;
-        let claim = (0..slots.len()).find_map(|slot| {
-            let kept = self.addressed_to_hand(&slots[slot]);
-            let generation = kept.then(|| self.try_claim(&slots[slot])).flatten()?;
-            Some(Claim { slot, generation })
-        });
+        let _ = orders.addressed.load(SeqCst);
+        let claim = self.search_addressed(|cell| cell.description().in_hand);
         if claim.is_none() {
-            wait(bell, before);
+            wait(&orders.bell, before);
         }
         self.board.clear_sleeper(self.place);
         claim
     }
-
-    /// Whether the slot, if it is ready, tells this claimer to let go. Only the place's own claimer
-    /// can claim such a slot, so what is read here is still true when it does.
-    fn addressed_to_hand(&self, cell: &Slot) -> bool {
-        // Acquire: pairs with the Release in `publish`.
-        Word::unpack(cell.word.load(Acquire)).is_some_and(|word| word.state == State::Ready)
-            && cell.description().in_hand
-            && Audience::admits(cell.audience.load(Relaxed), self.place, self.incarnation)
-    }
 }
 
 impl Claim {
+    pub(super) fn new(slot: usize, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+
     /// The slot, within the board.
     #[must_use]
     pub fn slot(&self) -> usize {

@@ -79,6 +79,9 @@ pub(super) struct Alarm {
     pub(super) overruns: AtomicU64,
 }
 
+/// How many slots a row names that are for its claimer alone.
+pub(super) const ADDRESSED: usize = if cfg!(loom) { 2 } else { 16 };
+
 /// One place for a claimer.
 #[repr(C, align(128))]
 pub(super) struct Row {
@@ -114,6 +117,9 @@ pub(super) struct Orders {
     pub(super) bell: AtomicU32,
     /// Not 0: the incarnation that shall end after what it has in hand.
     pub(super) leave: AtomicU32,
+    /// Counts the slots that only this place's claimer may claim, and names the last ones: see `addressed.rs`.
+    pub(super) addressed: AtomicU32,
+    pub(super) ring: [AtomicU32; ADDRESSED],
 }
 
 /// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer.

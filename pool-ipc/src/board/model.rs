@@ -54,7 +54,12 @@ fn row() -> Row {
         last_words_len: zero(),
         last_words_segments: zero(),
         _clock_rest: std::array::from_fn(|_| zero()),
-        orders: Line(Orders { bell: AtomicU32::new(0), leave: AtomicU32::new(0) }),
+        orders: Line(Orders {
+            bell: AtomicU32::new(0),
+            leave: AtomicU32::new(0),
+            addressed: AtomicU32::new(0),
+            ring: std::array::from_fn(|_| AtomicU32::new(0)),
+        }),
     }
 }
 

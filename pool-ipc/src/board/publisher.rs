@@ -39,7 +39,7 @@ impl Board {
     /// Publishes a chunk in a free slot; returns whether a claimer should be woken.
     ///
     /// Whom to wake depends on the audience: [`Board::wake`] wakes any one, so for a chunk that only one
-    /// place may claim it is [`Board::wake_place`], and for one with a `min_incarnation` all of them.
+    /// place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one with a `min_incarnation` all of them.
     ///
     /// The slot is one that the publisher has freed, or never used: its own books say so.
     pub fn publish(&self, slot: usize, description: &Description) -> bool {
@@ -49,6 +49,9 @@ impl Board {
         cell.describe(description);
         // Release: pairs with the Acquire in `claim`; hands the description over.
         cell.word.store(Word::ready(generation).pack(), Release);
+        if let Some(place) = description.audience.place {
+            return self.address(place, slot);
+        }
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();
         let published = self.header.published.0.load(Relaxed);

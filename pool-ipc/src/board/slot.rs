@@ -37,6 +37,11 @@ impl Audience {
         u64::from(self.place.map_or(0, |place| place + 1)) << 32 | u64::from(self.min_incarnation)
     }
 
+    fn unpack(bits: u64) -> Self {
+        let place = ((bits >> 32) as u32).checked_sub(1);
+        Self { place, min_incarnation: bits as u32 }
+    }
+
     pub(super) fn admits(bits: u64, place: u32, incarnation: u32) -> bool {
         let wanted = (bits >> 32) as u32;
         (wanted == 0 || wanted == place + 1) && incarnation >= bits as u32
@@ -148,6 +153,10 @@ impl Slot {
         replace(&self.signature, d.signature);
         replace(&self.context_offset, d.context_offset);
         replace(&self.cancelled, 0);
+    }
+
+    pub(super) fn audience(&self) -> Audience {
+        Audience::unpack(self.audience.load(Relaxed))
     }
 
     pub(super) fn description(&self) -> Description {

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use pool_ipc::board::{Board, Claimer, Description, End, Progress, SeqCstAs, SlotState};
+use pool_ipc::board::{Audience, Board, Claimer, Description, End, Progress, SeqCstAs, SlotState};
 
 use super::{Cell, board, claimer, described};
 
@@ -137,6 +137,37 @@ fn a_death_costs_the_item_in_hand_at_most() {
             for item in 0..ITEMS as usize {
                 assert_eq!(done[item] + lost[item], 1, "item {item}");
                 assert_eq!(job.begun[item].load(Relaxed), 1, "item {item}");
+            }
+        });
+    }
+}
+
+/// What is for one place alone is run by whoever is there: one claimer dies at any step, and only the next one at its place gets what it
+/// did not claim.
+#[test]
+fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
+    for stop in 0..=1 {
+        SeqCstAs::AcqRel.check(move || {
+            let board = board(2, 1);
+            let job = Job::new();
+            let dying = {
+                let job = job.clone();
+                claimer(&board, 0, move |mut me| job.run(&mut me, stop))
+            };
+            let living = {
+                let job = job.clone();
+                claimer(&board, 1, move |mut me| job.run(&mut me, STEPS))
+            };
+            let audience = Audience { place: Some(0), min_incarnation: 0 };
+            board.publish(0, &Description { audience, ..described(1, ITEMS) });
+            assert!(!living.join().unwrap(), "it is not for this place");
+            if !dying.join().unwrap() {
+                assert_eq!(board.slot_state(0), SlotState::Ready);
+                let mut next = Claimer::new(board.clone(), 0, 3, 0);
+                assert!(job.run(&mut next, STEPS));
+                assert_eq!(board.slot_state(0), SlotState::Done(3));
+            } else {
+                assert_eq!(board.slot_state(0), SlotState::Claimed(1));
             }
         });
     }

@@ -3,7 +3,7 @@
 //! These need SeqCst, so each is checked under both ways to make it.
 
 use loom::{sync::Notify, thread};
-use pool_ipc::board::{Appetite, Board, Claim, Claimer, End, SeqCstAs};
+use pool_ipc::board::{Appetite, Audience, Board, Claim, Claimer, Description, End, SeqCstAs};
 use std::sync::Arc;
 
 use super::{board, claimer, described};
@@ -23,6 +23,55 @@ fn a_claimer_that_sleeps_is_seen_or_sees() {
         let sleeps = worker.join().unwrap();
         assert_eq!(sleeps, board.sleeps(0));
         assert!(!sleeps || told, "asleep beside a chunk");
+    });
+}
+
+/// A chunk for the claimer at `place` alone.
+fn addressed(place: u32) -> Description {
+    let audience = Audience { place: Some(place), min_incarnation: 0 };
+    Description { audience, ..described(1, 1) }
+}
+
+/// The same for a chunk that is for one claimer alone, beside another that sleeps.
+#[test]
+fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
+    SeqCstAs::check_both(|| {
+        let board = board(2, 1);
+        let mut other = Claimer::new(board.clone(), 0, 1, 0);
+        assert!(other.prepare_sleep().is_some());
+        let worker =
+            claimer(&board, 1, |mut me| me.claim().is_none() && me.prepare_sleep().is_some());
+        let told = board.publish(0, &addressed(1));
+        let sleeps = worker.join().unwrap();
+        assert_eq!(sleeps, board.sleeps(1));
+        assert!(!sleeps || told, "asleep beside a chunk");
+        assert!(board.sleeps(0) && other.claim().is_none(), "it is not for everybody");
+    });
+}
+
+/// The same while later chunks overwrite the entry in the row, which has two of them here.
+#[test]
+fn what_is_for_one_alone_is_seen_though_its_entry_is_overwritten() {
+    SeqCstAs::check_both(|| {
+        let board = board(1, 2);
+        let mut me = Claimer::new(board.clone(), 0, 1, 0);
+        let worker = thread::spawn(move || {
+            let slot = me.claim().map(|claim| claim.slot());
+            let sleeps = slot.is_none() && me.prepare_sleep().is_some();
+            (me, slot, sleeps)
+        });
+        let mut told = board.publish(0, &addressed(0));
+        for _ in 0..2 {
+            told |= board.publish(1, &addressed(0));
+            if !board.take_back(1) {
+                break;
+            }
+        }
+        let (mut me, slot, sleeps) = worker.join().unwrap();
+        assert!(!sleeps || told, "asleep beside a chunk");
+        if slot != Some(0) {
+            assert_eq!(me.claim().map(|claim| claim.slot()), Some(0), "asleep again");
+        }
     });
 }
 

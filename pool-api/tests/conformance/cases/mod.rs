@@ -6,6 +6,8 @@ mod bounds;
 mod cancelling;
 mod concurrency;
 mod context;
+mod direct;
+mod direct_deaths;
 mod failures;
 mod futures;
 mod futures_maps;
@@ -22,6 +24,7 @@ mod lifetimes;
 mod memory_limit;
 mod nesting;
 mod options;
+mod order_tasks;
 mod per_item;
 mod pinning;
 mod randomness;
@@ -88,6 +91,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         memory_limit::CASES,
         nesting::CASES,
         cancelling::CASES,
+        direct::CASES,
+        direct_deaths::CASES,
+        order_tasks::CASES,
         bounds::CASES,
         arena::CASES,
         worker_state::CASES,

@@ -151,9 +151,11 @@ impl World {
         let len = 1 + self.dice.roll(5);
         let offset = self.next_block;
         self.next_block += 1;
+        let places = self.engine.places.len() as u64;
+        let home = (self.dice.roll(3) == 0).then(|| self.dice.roll(places) as u32);
         let (job, account) = &mut self.jobs[at];
         let retries = account.retries;
-        let chunk = Chunk { retries, ..chunk(*job, offset, account.submitted, len as u32) };
+        let chunk = Chunk { retries, home, ..chunk(*job, offset, account.submitted, len as u32) };
         account.submitted += len;
         account.chunks += 1;
         self.blocks.insert(chunk.items.offset, *job);
@@ -179,6 +181,9 @@ impl World {
         let place = self.engine.place_of(incarnation).unwrap() as u32;
         let mine = |seat: &Option<Seat>| matches!(seat, Some(Seat::Claimed { by, .. }) if *by == incarnation);
         let Some(slot) = self.seats.iter().position(mine) else {
+            if in_hand.is_none() && incarnation < self.engine.min_incarnation() {
+                return self.die(at); // it leaves as it was asked to
+            }
             let admits = |seat: &Option<Seat>| match seat {
                 Some(Seat::Ready(chunk)) => {
                     chunk.audience.place.is_none_or(|wanted| wanted == place)
@@ -191,6 +196,7 @@ impl World {
             if !open.is_empty() {
                 let slot = open[self.dice.roll(open.len() as u64) as usize];
                 let Some(Seat::Ready(chunk)) = self.seats[slot].take() else { unreachable!() };
+                assert!(chunk.home.is_none_or(|home| home == place), "not at home");
                 self.seats[slot] =
                     Some(Seat::Claimed { by: incarnation, chunk, finished: 0, begun: false });
             }
@@ -397,6 +403,7 @@ impl World {
         assert!(self.seats.iter().all(Option::is_none));
         assert_eq!(self.engine.free_slots, self.seats.len());
         assert!(self.engine.queue.is_empty() && self.engine.held.is_empty());
+        assert!(self.engine.addressed.is_empty());
         assert_eq!(self.engine.jobs.iter().count(), 0);
     }
 }

@@ -1,5 +1,6 @@
-//! The engine without processes: single events here and in `tries.rs`, whole lives of made-up crews in `lives.rs`.
+//! The engine without processes: single events here, in `homes.rs` and in `tries.rs`, whole lives of made-up crews in `lives.rs`.
 
+mod homes;
 mod lives;
 mod tries;
 

@@ -1,0 +1,279 @@
+//! Calls that say which worker does what.
+
+use std::{iter::repeat_n, marker::PhantomData, time::Duration};
+
+use pool_core::{CancelToken, Job, JobOptions, OnEvery, OnWorker, Plain, Pool, TaskError, Worker};
+use pool_ipc::Wire;
+
+use crate::{Result, WorkerPool};
+
+type OnEach<S, W, R> = fn(&mut Worker<'_, S, W>) -> R;
+type OnOne<S, W, A, R> = fn(&mut Worker<'_, S, W>, A) -> R;
+
+/// The workers of a pool, to be called by their ids; see [`WorkerPool::direct`].
+#[derive(Debug)]
+#[must_use = "nothing runs before the function is given"]
+pub struct Direct<'p, S = (), W = ()> {
+    pool: &'p Pool,
+    options: JobOptions,
+    types: PhantomData<fn() -> (S, W)>,
+}
+
+impl<S, W> Direct<'_, S, W> {
+    /// How often a worker's item is tried again, on the same id, that died with it; see [`Tasks::retry`](crate::Tasks::retry).
+    pub fn retry(mut self, times: u32) -> Self {
+        self.options.retries = times;
+        self
+    }
+
+    /// How long each worker may take, from when it begins; see [`Tasks::task_timeout`](crate::Tasks::task_timeout).
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options.task_timeout = Some(limit);
+        self
+    }
+
+    /// Lets others end the call, also while it waits for a busy worker; see [`Tasks::cancel_token`](crate::Tasks::cancel_token).
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.options.cancel = Some(token.clone());
+        self
+    }
+}
+
+impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
+    /// As [`WorkerPool::broadcast`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn broadcast<R: Wire>(self, f: OnEach<S, W, R>) -> Result<Vec<R>> {
+        self.on_every(f)?.values(true)
+    }
+
+    /// As [`WorkerPool::broadcast`], with one result per worker.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the pool; those of workers are among the results.
+    pub fn broadcast_results<R: Wire>(
+        self,
+        f: OnEach<S, W, R>,
+    ) -> Result<Vec<Result<R, TaskError>>> {
+        self.on_every(f)?.outcomes()
+    }
+
+    /// As [`WorkerPool::scatter`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn scatter<A: Clone, R: Wire>(
+        mut self,
+        items: &[A],
+        f: OnOne<S, W, Vec<A>, R>,
+    ) -> Result<Vec<R>>
+    where
+        Vec<A>: Wire,
+    {
+        let workers = self.one_each();
+        let parts = (0..workers).map(|worker| part_of(items, workers, worker).to_vec());
+        self.pool
+            .job::<OnWorker<S, W, Vec<A>, R>, _>(f, (), parts, &self.options, false)?
+            .values(true)
+    }
+
+    /// As [`WorkerPool::gather`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn gather<R>(self, f: OnEach<S, W, Vec<R>>) -> Result<Vec<R>>
+    where
+        Vec<R>: Wire,
+    {
+        Ok(self.broadcast(f)?.into_iter().flatten().collect())
+    }
+
+    /// As [`WorkerPool::apply_on`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn apply_on<A: Wire, R: Wire>(mut self, worker: u32, item: A, f: fn(A) -> R) -> Result<R> {
+        self.options.worker = Some(worker);
+        self.pool.value::<Plain<A, R>>(f, item, &self.options)
+    }
+
+    /// As [`WorkerPool::apply_on_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPool::apply_on`].
+    pub fn apply_on_with<A: Wire, R: Wire>(
+        mut self,
+        worker: u32,
+        item: A,
+        f: OnOne<S, W, A, R>,
+    ) -> Result<R> {
+        self.options.worker = Some(worker);
+        self.pool.value::<OnWorker<S, W, A, R>>(f, item, &self.options)
+    }
+
+    fn on_every<R: Wire>(
+        mut self,
+        f: OnEach<S, W, R>,
+    ) -> Result<Job<OnEvery<S, W, R>, impl Iterator<Item = ()>>> {
+        let workers = self.one_each();
+        self.pool.job(f, (), repeat_n((), workers), &self.options, false)
+    }
+
+    /// Sees to it that item k is the only one of worker k, and waits for no other; how many workers there are.
+    fn one_each(&mut self) -> usize {
+        let workers = self.pool.n_jobs();
+        self.options.order_tasks = Some(true);
+        self.options.chunk_size = Some(1.0);
+        self.options.max_tasks_active = Some(workers);
+        workers
+    }
+}
+
+/// The part of `items` that the worker gets: as long as the others', or one longer for the first ones.
+fn part_of<A>(items: &[A], workers: usize, worker: usize) -> &[A] {
+    let (len, longer) = (items.len() / workers, items.len() % workers);
+    let begin = worker * len + worker.min(longer);
+    &items[begin..begin + len + usize::from(worker < longer)]
+}
+
+/// Calls that say which worker does what. They wait for the workers that they name, each of which runs its part as soon as it is
+/// free, and hold up nobody else; a worker that is replaced meanwhile has the same id.
+impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
+    /// The calls of this group, to be set up further.
+    ///
+    /// ```no_run
+    /// # let pool = pool_api::WorkerPool::new(4)?;
+    /// let pids = pool.direct().retry(3).broadcast(|_| std::process::id())?;
+    /// let fourth = pool.direct().retry(3).apply_on(3, (), |()| std::process::id())?;
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn direct(&self) -> Direct<'_, S, W> {
+        Direct { pool: &self.pool, options: JobOptions::default(), types: PhantomData }
+    }
+
+    /// Runs `f` once on every worker; the values by worker id.
+    ///
+    /// ```
+    /// use pool_api::WorkerPool;
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(3).worker_init(|_| 0u64).build()?;
+    /// pool.broadcast(|w| *w.state = 10 * u64::from(w.id()))?;
+    /// assert_eq!(pool.broadcast(|w| *w.state)?, [0, 10, 20]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first failure, of a worker (its id is also the index of the [`TaskError`]) or of the pool.
+    pub fn broadcast<R: Wire>(&self, f: fn(&mut Worker<'_, S, W>) -> R) -> Result<Vec<R>> {
+        self.direct().broadcast(f)
+    }
+
+    /// Cuts `items` into as many consecutive parts as there are workers and runs `f` once on every worker, with its part; the values by
+    /// worker id. The first parts are one item longer than the last ones if the items do not go round; a part may be empty.
+    ///
+    /// What is to stay with the workers `f` puts into their state, which lives as long as its worker: a worker that died, or has
+    /// come to the end of its life, begins anew with what its `worker_init` returns.
+    ///
+    /// ```
+    /// use pool_api::WorkerPool;
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(3).worker_init(|_| Vec::new()).build()?;
+    /// let lens = pool.scatter(&[1u64, 2, 3, 4, 5], |w, part| {
+    ///     *w.state = part;
+    ///     w.state.len()
+    /// })?;
+    /// assert_eq!(lens, [2, 2, 1]);
+    /// pool.broadcast(|w| w.state.iter_mut().for_each(|x| *x *= *x))?;
+    /// assert_eq!(pool.gather(|w| w.state.clone())?, [1, 4, 9, 16, 25]);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPool::broadcast`].
+    pub fn scatter<A: Clone, R: Wire>(
+        &self,
+        items: &[A],
+        f: fn(&mut Worker<'_, S, W>, Vec<A>) -> R,
+    ) -> Result<Vec<R>>
+    where
+        Vec<A>: Wire,
+    {
+        self.direct().scatter(items, f)
+    }
+
+    /// Runs `f` once on every worker, and puts what they return behind each other, by worker id; see [`WorkerPool::scatter`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPool::broadcast`].
+    pub fn gather<R>(&self, f: fn(&mut Worker<'_, S, W>) -> Vec<R>) -> Result<Vec<R>>
+    where
+        Vec<R>: Wire,
+    {
+        self.direct().gather(f)
+    }
+
+    /// Runs `f` on one item, on the worker with this id and no other, and waits for the value.
+    ///
+    /// ```
+    /// use pool_api::WorkerPool;
+    ///
+    /// let pool = WorkerPool::new(4)?;
+    /// assert_eq!(pool.apply_on(2, 7u64, |x| x * x)?, 49);
+    /// let refused = pool.apply_on(7, 7u64, |x| x * x).unwrap_err();
+    /// assert_eq!(refused.to_string(), "apply_on: worker id must be below 4, got 7");
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPool::apply`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for an id that the pool does not have.
+    pub fn apply_on<A: Wire, R: Wire>(&self, worker: u32, item: A, f: fn(A) -> R) -> Result<R> {
+        self.direct().apply_on(worker, item, f)
+    }
+
+    /// As [`WorkerPool::apply_on`], for a function that takes the worker beside the item.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(4)?;
+    /// assert_eq!(pool.apply_on_with(2, 7u32, |w, x| w.id() + x)?, 9);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn apply_on_with<A: Wire, R: Wire>(
+        &self,
+        worker: u32,
+        item: A,
+        f: fn(&mut Worker<'_, S, W>, A) -> R,
+    ) -> Result<R> {
+        self.direct().apply_on_with(worker, item, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_consecutive_and_nearly_even() {
+        let parts = |len: usize| {
+            let items: Vec<usize> = (0..len).collect();
+            (0..4).map(|worker| part_of(&items, 4, worker).to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(10), [vec![0, 1, 2], vec![3, 4, 5], vec![6, 7], vec![8, 9]]);
+        assert_eq!(parts(2), [vec![0], vec![1], vec![], vec![]]);
+        assert_eq!(parts(0), [[0; 0]; 4]);
+    }
+}

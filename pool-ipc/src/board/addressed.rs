@@ -1,0 +1,90 @@
+//! Chunks that only the claimer at one place may take.
+//!
+//! They are not counted among the publications, which everybody looks at: each row has a ring of its own that names the slots
+//! addressed to its place. So nobody else looks at such a slot, and its claimer finds it at its next free moment, however many
+//! others were published since.
+//!
+//! Invariant: the ring is a hint, the slot's word and audience are the truth. What is overwritten there before its claimer has
+//! looked is found by a look at all slots.
+
+use super::{
+    claimer::{Claim, Claimer},
+    layout::{ADDRESSED, Slot},
+    table::Board,
+    word::{State, Word},
+};
+use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+impl Board {
+    /// With no more chunks READY for one place at a time its claimer need not search for them, since its row names them all.
+    pub const MOST_ADDRESSED: usize = ADDRESSED - 1;
+
+    /// Tells the claimer at `place` of a slot that is READY for it; whether it sleeps.
+    pub(super) fn address(&self, place: u32, slot: usize) -> bool {
+        // A place that the board does not have has no claimer either.
+        let Some(row) = self.rows.get(place as usize) else { return false };
+        let orders = &row.orders.0;
+        // (The publisher is the only one who counts.)
+        let addressed = orders.addressed.load(Relaxed);
+        // Release: whoever reads it sees that the entry before it in this place is gone, since the count says so.
+        orders.ring[addressed as usize % ADDRESSED].store(slot as u32, Release);
+        // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`. So Release too: the entry is there.
+        orders.addressed.swap(addressed.wrapping_add(1), SeqCst);
+        self.sleeps(place)
+    }
+}
+
+impl Claimer {
+    /// Claims the next slot that is addressed to this place.
+    #[inline]
+    pub(super) fn claim_addressed(&mut self) -> Option<Claim> {
+        if self.unanswered() == 0 { None } else { self.claim_next_addressed() }
+    }
+
+    /// How many slots that were addressed to this place it has not looked at.
+    fn unanswered(&self) -> usize {
+        // Acquire: pairs with the swap in `address`. A claimer that goes to sleep asks once more, see `has_news`.
+        let addressed = self.row().orders.0.addressed.load(Acquire);
+        addressed.wrapping_sub(self.answered) as usize
+    }
+
+    #[cold]
+    fn claim_next_addressed(&mut self) -> Option<Claim> {
+        let ring = &self.row().orders.0.ring;
+        while (1..ADDRESSED).contains(&self.unanswered()) {
+            // Acquire: pairs with the Release in `address`: who reads an entry that was overwritten sees below that it was.
+            let slot = ring[self.answered as usize % ADDRESSED].load(Acquire) as usize;
+            if self.unanswered() >= ADDRESSED {
+                break;
+            }
+            self.answered = self.answered.wrapping_add(1);
+            if let Some(claim) = self.claim_at(slot) {
+                return Some(claim);
+            }
+        }
+        let unanswered = self.unanswered() as u32;
+        if unanswered == 0 {
+            return None;
+        }
+        let found = self.search_addressed(|_| true);
+        if found.is_none() {
+            self.answered = self.answered.wrapping_add(unanswered);
+        }
+        found
+    }
+
+    /// Looks at all slots for one that is addressed to this place, and of which `which` holds.
+    pub(super) fn search_addressed(&self, which: impl Fn(&Slot) -> bool) -> Option<Claim> {
+        let mut slots = self.board().slots.iter().enumerate();
+        slots.find_map(|(slot, cell)| {
+            // Acquire: pairs with the Release in `publish`. Only this place's own claimer can claim the slot, so what is read here
+            // is still true when it does.
+            let is_ready = Word::unpack(cell.word.load(Acquire))
+                .is_some_and(|word| word.state == State::Ready);
+            if !is_ready || cell.audience().place != Some(self.place()) || !which(cell) {
+                return None;
+            }
+            self.try_claim(cell).map(|generation| Claim::new(slot, generation))
+        })
+    }
+}
