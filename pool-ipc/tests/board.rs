@@ -132,6 +132,20 @@ fn what_is_for_one_and_what_is_for_all_have_turns() {
 }
 
 #[test]
+fn what_is_for_one_alone_is_claimed_in_its_order() {
+    let board = board(1, 8);
+    let mut claimer = Claimer::new(board.clone(), 0, 1, 0);
+    assert!(claimer.claim().is_none());
+    for slot in [6, 1, 7, 0] {
+        board.publish(slot, &for_audience(Some(0), 0));
+    }
+    // Not even by a look at all slots.
+    assert!(claimer.search().is_none());
+    let order: Vec<_> = std::iter::from_fn(|| claim(&mut claimer)).collect();
+    assert_eq!(order, [6, 1, 7, 0]);
+}
+
+#[test]
 fn a_chunk_for_a_place_without_claimer_waits_for_the_next() {
     let board = board(1, 40);
     let mut first = Claimer::new(board.clone(), 0, 1, 0);

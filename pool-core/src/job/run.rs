@@ -42,7 +42,7 @@ pub struct JobOptions {
     pub retries: u32,
     /// Whether chunk k goes to worker k modulo their number, whether or not that one is free; `None`: what the pool says.
     pub order_tasks: Option<bool>,
-    /// The one worker that all items go to.
+    /// The one worker that all items go to; of no account for futures of one item.
     pub worker: Option<u32>,
     /// What may end the call from outside; a token that was pulled refuses it.
     pub cancel: Option<CancelToken>,

@@ -2,7 +2,7 @@
 //!
 //! They are not counted among the publications, which everybody looks at: each row has a ring of its own that names the slots
 //! addressed to its place. So nobody else looks at such a slot, and its claimer finds it at its next free moment, however many
-//! others were published since.
+//! others were published since, in the order in which they were published.
 //!
 //! Invariant: the ring is a hint, the slot's word and audience are the truth. What is overwritten there before its claimer has
 //! looked is found by a look at all slots.
@@ -42,7 +42,7 @@ impl Claimer {
     }
 
     /// How many slots that were addressed to this place it has not looked at.
-    fn unanswered(&self) -> usize {
+    pub(super) fn unanswered(&self) -> usize {
         // Acquire: pairs with the swap in `address`. A claimer that goes to sleep asks once more, see `has_news`.
         let addressed = self.row().orders.0.addressed.load(Acquire);
         addressed.wrapping_sub(self.answered) as usize

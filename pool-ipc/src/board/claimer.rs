@@ -204,9 +204,18 @@ impl Claimer {
     pub fn search(&mut self) -> Option<Claim> {
         self.until_search = SEARCH_EVERY;
         let slots = self.board.slots.len();
-        let found = (0..slots).find_map(|step| self.claim_at((self.hint + step) % slots));
+        let found = (0..slots).find_map(|step| self.claim_found((self.hint + step) % slots));
         self.skipped &= found.is_some();
         found
+    }
+
+    /// Claims a slot that a search came by. What is for this place alone is left to its order as long as the row names some of it.
+    fn claim_found(&mut self, index: usize) -> Option<Claim> {
+        let cell = self.board.slots.get(index)?;
+        // Acquire: pairs with the Release in `publish`: who sees a later one READY sees the earlier ones counted.
+        let word = Word::unpack(cell.word.load(Acquire))?;
+        let is_named = || cell.audience().place.is_some() && self.unanswered() > 0;
+        if word.state != State::Ready || is_named() { None } else { self.claim_at(index) }
     }
 
     #[inline]

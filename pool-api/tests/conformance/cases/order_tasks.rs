@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("order_tasks_is_a_strict_round", strict),
     Case::new("order_tasks_is_asked_for_and_not", asked_for),
     Case::new("order_tasks_in_every_form_of_a_call", forms),
+    Case::new("order_tasks_is_the_order_on_each_worker", in_order),
     Case::new("order_tasks_and_deaths", deaths).processes(),
     Case::new("order_tasks_keeps_nothing_from_other_calls", beside_others),
 ];
@@ -86,6 +87,7 @@ fn forms(method: StartMethod) -> Outcome {
     let results: Result<Vec<u32>, _> =
         tasks().map_results_with(|w, _| w.id())?.into_iter().collect();
     assert_eq!(results?, wanted);
+    assert_eq!(tasks().map_async_with(|w, _| w.id())?.get()?, wanted);
     let few: Result<Vec<u32>, _> = tasks().max_tasks_active(1).imap_with(|w, _| w.id()).collect();
     assert_eq!(few?, wanted);
     let pids = pool.broadcast(|_| std::process::id())?;
@@ -101,6 +103,19 @@ fn forms(method: StartMethod) -> Outcome {
         assert!((0..taken).all(|_| lazy.next().is_some_and(|id| id.is_ok())));
     }
     assert_eq!(tasks().map_with(|w, _| w.id())?, wanted);
+    Ok(())
+}
+
+fn in_order(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).order_tasks(true).worker_init(|_| None::<usize>).build()?;
+    for size in [1, 3] {
+        let steps = pool.tasks(0..sized(20_000, 4_000)).chunk_size(size).map_with(|w, n| {
+            let before = w.state.replace(n);
+            n == 0 || before.is_none_or(|before| before < n)
+        })?;
+        assert!(steps.into_iter().all(|later| later));
+        pool.broadcast(|w| *w.state = None)?;
+    }
     Ok(())
 }
 
