@@ -177,7 +177,7 @@ fn run_init<S: Send + Sync + 'static, W: 'static>(function: usize, around: Aroun
         unsafe { std::mem::transmute::<*const (), fn(&Starting<'_, S>) -> W>(at(function)) };
     let shared = around.shared.downcast_ref::<S>();
     let shared = shared.expect("the pool shares what its hooks take: it was checked");
-    Box::new(function(&Starting::new(shared, around.worker)))
+    Box::new(function(&Starting::new(shared, around.worker, around.overdue)))
 }
 
 impl Exit {

@@ -43,11 +43,19 @@ pub struct Starting<'w, S = ()> {
     /// What the pool shares with every worker.
     pub shared: &'w S,
     id: u32,
+    overdue: &'w dyn Fn() -> bool,
 }
 
 impl<'w, S> Starting<'w, S> {
-    pub(crate) fn new(shared: &'w S, id: u32) -> Self {
-        Self { shared, id }
+    pub(crate) fn new(shared: &'w S, id: u32, overdue: &'w dyn Fn() -> bool) -> Self {
+        Self { shared, id, overdue }
+    }
+
+    /// Whether it has taken longer than the `worker_init_timeout`, and nobody waits for it any more. A process would have been killed,
+    /// but a thread can look and return.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        (self.overdue)()
     }
 
     /// The worker's id: a place from 0 to `n_jobs - 1`, kept by its replacement.

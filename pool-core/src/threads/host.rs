@@ -7,7 +7,7 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pool_ipc::{Encoder, WireFault};
@@ -28,6 +28,7 @@ use crate::{
 pub(crate) struct Host {
     pub(crate) id: u32,
     life: WorkerLife,
+    init_limit: Option<Duration>,
     exits: Arc<Exits>,
     leavers: Arc<Leavers>,
     /// Called at the beginning of every life but the first, which begins with the thread.
@@ -48,6 +49,7 @@ impl Host {
         Self {
             id,
             life: plan.life,
+            init_limit: plan.bounds.init,
             exits: plan.exits.clone(),
             leavers,
             first: plan.first.clone(),
@@ -76,7 +78,9 @@ impl Host {
             called.map_err(|kind| (Stage::AtWorkerStart, kind.into()))?;
         }
         if let Some(init) = self.life.init {
-            let around = Around { worker: self.id, shared: seen(shared), overdue: &|| false };
+            let deadline = self.init_limit.and_then(|limit| Instant::now().checked_add(limit));
+            let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+            let around = Around { worker: self.id, shared: seen(shared), overdue: &overdue };
             let made = run(&mut || self.state = init.call(around));
             made.map_err(|kind| (Stage::Init, kind.into()))?;
         }
