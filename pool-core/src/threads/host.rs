@@ -83,6 +83,11 @@ impl Host {
             let around = Around { worker: self.id, shared: seen(shared), overdue: &overdue };
             let made = run(&mut || self.state = init.call(around));
             made.map_err(|kind| (Stage::Init, kind.into()))?;
+            // Whoever waits may not have looked yet.
+            if let Some(limit) = self.init_limit.filter(|_| overdue()) {
+                drop_quietly(mem::replace(&mut self.state, Box::new(())));
+                return Err((Stage::Init, Cause::Timeout { limit }));
+            }
         }
         // Only the exit asks for it once more.
         self.began = Some(self.life.exit.and(shared.cloned()));

@@ -369,6 +369,12 @@ fn of_worker_init(method: StartMethod) -> Outcome {
     // Those that are in time are not concerned, also if it had begun in vain.
     let values = pool.tasks(0..3u32).map_with(|w, n| (*w.state, n))?;
     assert_eq!(values, [(7, 0), (7, 1), (7, 2)]);
+    // Futures have no other way to learn of it than their own.
+    begun.set(0);
+    let other = builder.clone().worker_init_timeout(LIMIT).build()?;
+    let failed = other.apply_async(1u8, |x| x)?.get();
+    assert!(matches!(failed, Err(Error::WorkerInitFailed { worker: 0, .. })), "{failed:?}");
+    assert_eq!(other.apply_async(1u8, |x| x)?.get()?, 1);
     // What it takes is not the first item's time.
     let builder = crate::case::builder(method, 1).worker_init(|_| thread::sleep(2 * LIMIT));
     let pool = builder.build()?;
