@@ -136,12 +136,7 @@ impl Pool {
     pub fn set_task_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         check_limit("task_timeout", limit)?;
-        let slot = self.slot()?;
-        let before = self.settings.task_timeout.swap(limit.map_or(0, nanos), Relaxed);
-        if before != limit.map_or(0, nanos) {
-            // Later futures are another desk's.
-            slot.desks.iter().for_each(CrewDesk::close);
-        }
+        self.settings.task_timeout.store(limit.map_or(0, nanos), Relaxed);
         Ok(())
     }
 

@@ -127,7 +127,7 @@ impl CrewDesk {
     }
 
     /// Takes nothing in any more.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         match self {
             Self::Processes(desk) => desk.close(),
             #[cfg(feature = "threads")]

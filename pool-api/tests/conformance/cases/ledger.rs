@@ -184,7 +184,7 @@ fn futures(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 004-5: a map waits for the list of all results, in the order of its input.
+/// 004-5: a map waits for the list of all results, in the order of its input; or answers at once with a handle for it.
 fn in_order(method: StartMethod) -> Outcome {
     let pool = pool(method, 4)?;
     let values = pool.tasks(0..40u64).chunk_size(1).map(|x| {
@@ -192,5 +192,8 @@ fn in_order(method: StartMethod) -> Outcome {
         x + 1
     })?;
     assert_eq!(values, (1..=40).collect::<Vec<u64>>());
+    let handle = pool.map_async(0..40u64, |x| x + 1)?;
+    handle.wait()?;
+    assert_eq!(handle.get()?, values);
     Ok(())
 }
