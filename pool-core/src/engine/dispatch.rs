@@ -436,6 +436,13 @@ impl Engine {
         withdrawn.is_some()
     }
 
+    /// Whether the worker keeps the result of an item that has no room yet.
+    pub(crate) fn has_in_hand(&self, incarnation: u32) -> bool {
+        let published = self.published().map(|(_, chunk)| chunk);
+        let mut chunks = self.held.iter().chain(&self.queue).chain(published);
+        chunks.any(|chunk| chunk.in_hand == Some(incarnation))
+    }
+
     /// The worker that kept the result of a published or held chunk's first item is dead, and the
     /// chunk is off the board: that item is lost.
     pub(crate) fn in_hand_lost(

@@ -134,7 +134,12 @@ impl Session {
                     _ => StartFailure::ended(Stage::Exit, raw),
                 }),
                 Some(stage) => {
-                    if let (Stage::Init, 1.., Some(limit)) = (stage, condemned, self.bounds.init) {
+                    let limit = match stage {
+                        Stage::Init => self.bounds.init,
+                        Stage::Shared => self.shared_timeout,
+                        _ => None,
+                    };
+                    if let (1.., Some(limit)) = (condemned, limit) {
                         let fault = Fault::timed_out(limit);
                         return Departure::DidNotComeUp(StartFailure { stage, fault });
                     }
@@ -256,16 +261,18 @@ impl Session {
         }
     }
 
+    /// The workers that have claimed a chunk.
+    pub(super) fn at_a_chunk(&self, hub: &Hub) -> Vec<u32> {
+        let claimer = |slot| match self.board.slot_state(slot) {
+            SlotState::Claimed(owner) => Some(owner),
+            _ => None,
+        };
+        hub.engine.published().filter_map(|(slot, _)| claimer(slot)).collect()
+    }
+
     /// Whether a worker is at its exit, or was asked to leave and runs no task.
     fn anybody_leaves(&self, hub: &Hub) -> bool {
-        let busy: Vec<u32> = hub
-            .engine
-            .published()
-            .filter_map(|(slot, _)| match self.board.slot_state(slot) {
-                SlotState::Claimed(owner) => Some(owner),
-                _ => None,
-            })
-            .collect();
+        let busy = self.at_a_chunk(hub);
         hub.engine.workers().any(|(place, incarnation, _)| {
             let there = self.board.occupant(place).1 == incarnation;
             let leaves = match self.board.stage(place) {

@@ -25,7 +25,7 @@ use super::{
     end::ANYTHING,
     kit::{Kit, Spare},
     segments::{Carried, OnTheWay, WorkerArena},
-    watch::ZygoteWatch,
+    watch::Watch,
 };
 use crate::{
     broker::BrokerLink,
@@ -61,6 +61,7 @@ pub(crate) struct Session {
     pub(super) spin: u32,
     pub(super) items_limit: u64,
     pub(super) bounds: Bounds,
+    pub(super) shared_timeout: Option<Duration>,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
     /// Whether workers live on from call to call.
@@ -101,7 +102,7 @@ pub(crate) struct Hub {
     pub(super) turns: u32,
     pub(super) state: State,
     pub(super) next_context: u64,
-    pub(super) watch: ZygoteWatch,
+    pub(super) watch: Watch,
     /// Calls under way whose items have a limit, and one more if making a worker's state has.
     pub(super) limited: usize,
     /// Workers that were condemned and are not reaped.

@@ -27,7 +27,7 @@ use super::{
     hub::{Hub, Session, State},
     kit::Spare,
     segments::OnTheWay,
-    watch::ZygoteWatch,
+    watch::Watch,
 };
 use crate::{
     birth,
@@ -135,7 +135,7 @@ impl Session {
                 turns: 0,
                 state: State::Open,
                 next_context: 0,
-                watch: ZygoteWatch::default(),
+                watch: Watch::default(),
                 limited: usize::from(plan.bounds.init.or(plan.bounds.exit).is_some()),
                 condemned: Vec::new(),
                 overruns: 0,
@@ -152,6 +152,7 @@ impl Session {
             mark,
             spin,
             bounds: plan.bounds,
+            shared_timeout: plan.shared_timeout,
             reservation,
             keep_alive: plan.keep_alive.into(),
             waits_for_exits: plan.life.exit.is_some(),

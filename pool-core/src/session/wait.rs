@@ -214,7 +214,7 @@ impl Session {
         self.board.publisher_wakes();
         let mut hub = self.lock();
         if !self.read_reports(&mut hub) {
-            self.watch_zygote(&mut hub);
+            self.watch_stopped(&mut hub);
         }
         if unclaimed && self.has_unclaimed(&hub) {
             self.board.wake(usize::MAX);

@@ -11,6 +11,9 @@ use pool_shm::SharedSegment;
 use super::{Fault, SharedValue};
 use crate::{birth, task::FailureKind};
 
+/// How long after its limit the one who makes the value may take to say so itself, which tells more than its killer can.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Makes the value.
 pub(crate) type Maker = fn(Ingredients) -> Result<SharedValue, Fault>;
 
@@ -76,6 +79,12 @@ impl RecipePapers {
         let mut words = vec![self.maker, self.function, u64::from(self.in_place), limit, count];
         words.extend(self.segments.iter().flat_map(|id| [id.0 as u64, (id.0 >> 64) as u64]));
         words
+    }
+
+    /// How long the process that carries it out may take in the eyes of the zygote: one that somebody has stopped (SIGSTOP) does not
+    /// see its own limit pass.
+    pub(crate) fn limit_from_outside(&self) -> Option<Duration> {
+        self.limit.map(|limit| limit.saturating_add(GRACE))
     }
 
     /// Papers, and the words behind them.

@@ -41,6 +41,8 @@ pub(crate) struct TemplateLink {
     pub(crate) ready: bool,
     /// Whether it was killed.
     pub(crate) doomed: bool,
+    /// When it is killed if it has said nothing by then.
+    pub(crate) due: Option<Instant>,
 }
 
 /// What a template has said.
@@ -62,8 +64,9 @@ pub(crate) enum StartError {
 }
 
 impl TemplateLink {
-    pub(crate) fn new(pid: Pid, socket: OwnedFd) -> Self {
-        Self { pid, pidfd: birth::pidfd_open(pid).ok(), socket, ready: false, doomed: false }
+    pub(crate) fn new(pid: Pid, socket: OwnedFd, due: Option<Instant>) -> Self {
+        let pidfd = birth::pidfd_open(pid).ok();
+        Self { pid, pidfd, socket, ready: false, doomed: false, due }
     }
 
     /// What to wait for until it is ready.

@@ -1,7 +1,8 @@
 //! What a worker does before its first chunk: calls the functions that the user wants called first, and makes what is shared
 //! where it does not inherit that.
 //!
-//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at.
+//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at. A limit has a clock there, too, since a
+//! process that is stopped (SIGSTOP) does not see it pass.
 
 use std::{
     os::fd::OwnedFd,
@@ -13,8 +14,10 @@ use pool_shm::ForkMark;
 
 use super::{end_quietly, in_task, papers::WorkerPapers, take_panic};
 use crate::{
-    birth,
+    birth, broker,
+    life::nanos,
     shared::{Fault, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
+    sys,
 };
 
 /// Wakes up; what the tasks of this worker share, or why it cannot go on.
@@ -23,6 +26,7 @@ pub(super) fn awake(
     shared: Vec<OwnedFd>,
     claimer: &Claimer,
     mark: &ForkMark,
+    door: &OwnedFd,
 ) -> Result<Option<SharedValue>, StartFailure> {
     let at = |stage: Stage| {
         claimer.set_stage(stage.number());
@@ -38,8 +42,17 @@ pub(super) fn awake(
         SourcePapers::Recipe(recipe) => {
             let failed = at(Stage::Shared);
             let (limit, recipe) = (recipe.limit, recipe.clone());
+            if let Some(outside) = recipe.limit_from_outside().map(nanos)
+                && claimer.start_clock(sys::monotonic_nanos(), outside)
+            {
+                broker::ring(door);
+            }
             let act = move || recipe.carry_out(shared, false);
-            Some(make_in_thread(limit, act).map_err(failed)?)
+            let made = make_in_thread(limit, act);
+            if !claimer.stop_clock() {
+                end_quietly(); // it is being killed
+            }
+            Some(made.map_err(failed)?)
         }
     };
     claimer.set_stage(0);

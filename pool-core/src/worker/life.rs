@@ -128,7 +128,7 @@ impl Worker {
         let pid = std::process::id();
         let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
         let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
-        let shared = match awake(papers, fds.shared, &claimer, &mark) {
+        let shared = match awake(papers, fds.shared, &claimer, &mark, &fds.door) {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // Without it the parent knows at least what this worker was at.

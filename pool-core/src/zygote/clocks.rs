@@ -14,7 +14,7 @@ use super::{protocol::Report, reign::Zygote};
 use crate::sys;
 
 /// An alarm that comes so late that this process was stopped, and probably all of the pool with it (Ctrl-Z).
-const STOPPED: u64 = 500_000_000;
+pub(super) const STOPPED: Duration = Duration::from_millis(500);
 
 /// When the board is tried again that could not be mapped.
 const AGAIN: u64 = 50_000_000;
@@ -66,7 +66,7 @@ impl Zygote {
             self.clocks.alarm = now + AGAIN;
             return true;
         };
-        if is_time && now - self.clocks.alarm > STOPPED {
+        if is_time && Duration::from_nanos(now - self.clocks.alarm) > STOPPED {
             self.prolong(&board, now);
         }
         loop {

@@ -1,11 +1,13 @@
 //! Workers that a template forks: who waits for it, and what becomes of it.
 //!
 //! Invariant: every order to start a worker is answered once: by the worker's process id, by an error number, or by a failure
-//! that lies in the worker's arena. A template that dies is replaced when the next worker is wanted.
+//! that lies in the worker's arena. A template that dies is replaced when the next worker is wanted. One that is due sees so itself;
+//! if it does not, because somebody has stopped it (SIGSTOP), it is killed.
 
 use std::{
     collections::VecDeque,
     os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -15,11 +17,12 @@ use nix::{
 };
 
 use super::{
+    clocks::STOPPED,
     protocol::Report,
     reign::{Worker, Zygote},
 };
 use crate::{
-    shared::{RecipePapers, SourcePapers, Stage, StartFailure},
+    shared::{Fault, RecipePapers, SourcePapers, Stage, StartFailure},
     template::{self, Heard, Kit, StartError, TemplateLink},
 };
 
@@ -43,6 +46,13 @@ impl Nursery {
     /// The template, as long as nobody knows what comes of it.
     pub(super) fn expected(&self) -> Option<&TemplateLink> {
         self.template.as_ref().filter(|template| !template.ready && !template.doomed)
+    }
+
+    /// How long to sleep, if nothing else says more than `idle`.
+    pub(super) fn sleep_at_most(&self, idle: Option<Duration>) -> Option<Duration> {
+        let Some(due) = self.expected().and_then(|template| template.due) else { return idle };
+        let left = due.saturating_duration_since(Instant::now());
+        Some(idle.map_or(left, |idle| idle.min(left)))
     }
 
     /// Whether `pid` is that of the template.
@@ -193,6 +203,24 @@ impl Zygote {
         }
     }
 
+    /// Ends a template that is due and has said nothing; `false` when the parent is gone.
+    pub(super) fn watch_template(&mut self) -> bool {
+        let Some(due) = self.nursery.expected().and_then(|template| template.due) else {
+            return true;
+        };
+        let late = Instant::now().checked_duration_since(due);
+        let (Some(late), Some(recipe)) = (late, self.recipe()) else { return true };
+        if late > STOPPED {
+            // It has its time once more, as an item has.
+            let due = due_of(recipe);
+            self.nursery.template.iter_mut().for_each(|template| template.due = due);
+            return true;
+        }
+        let fault = Fault::timed_out(recipe.limit.unwrap_or_default());
+        self.end_template();
+        self.fail_waiting(&StartFailure { stage: Stage::Shared, fault }.to_bytes())
+    }
+
     /// The template was reaped; `false` when the parent is gone.
     pub(super) fn template_ended(&mut self, status: i32) -> bool {
         let Some(mut template) = self.nursery.template.take() else { return true };
@@ -231,6 +259,7 @@ impl Zygote {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
         let clone = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
+        let due = due_of(&recipe);
         let kit = Kit {
             zygote: getpid(),
             socket: theirs,
@@ -243,7 +272,7 @@ impl Zygote {
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => Ok(TemplateLink::new(child, ours)),
+            ForkResult::Parent { child } => Ok(TemplateLink::new(child, ours, due)),
             ForkResult::Child => {
                 drop(ours);
                 // Whoever comes from here keeps no arena of others alive.
@@ -256,4 +285,9 @@ impl Zygote {
             }
         }
     }
+}
+
+/// When a template that begins now has to have said something.
+fn due_of(recipe: &RecipePapers) -> Option<Instant> {
+    recipe.limit_from_outside().and_then(|limit| Instant::now().checked_add(limit))
 }

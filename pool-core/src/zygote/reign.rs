@@ -152,7 +152,7 @@ impl Zygote {
         if happened.exchange {
             self.exchange.hear();
         }
-        goes_on && self.watch_clocks()
+        goes_on && self.watch_clocks() && self.watch_template()
     }
 
     fn wait(&self) -> nix::Result<Happened> {
@@ -170,6 +170,7 @@ impl Zygote {
         watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
         let asked = self.exchange.is_asked();
         let idle = (!self.overlords.known).then_some(LOOK_FOR_PARENT);
+        let idle = self.nursery.sleep_at_most(idle);
         let timeout = if asked { Some(Duration::ZERO) } else { self.clocks.sleep_at_most(idle) };
         sys::poll(&mut watched, timeout)?;
         let happened = |fd: &PollFd<'_>| fd.any() == Some(true);

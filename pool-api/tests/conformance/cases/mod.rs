@@ -36,6 +36,7 @@ mod shared_handles;
 mod shared_memory;
 mod slices;
 mod slices_failures;
+mod stopped;
 #[cfg(feature = "async")]
 mod streams;
 mod terminals;
@@ -88,6 +89,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         retries::CASES,
         timeouts::CASES,
         timeouts_of_exits::CASES,
+        stopped::CASES,
         memory_limit::CASES,
         nesting::CASES,
         cancelling::CASES,

@@ -1,0 +1,99 @@
+//! Processes that somebody has stopped (SIGSTOP): nobody waits for ever for one that holds nothing, or that has a limit.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use pool_api::{Cause, Error, StartMethod};
+
+use crate::{
+    case::{Case, Outcome, builder},
+    scratch::wait_until,
+    sys,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("stopped_at_building_what_is_shared", at_shared).processes(),
+    Case::new("stopped_without_a_task", when_joined).processes(),
+    Case::new("stopped_without_a_task_and_keep_alive", between_calls).processes(),
+    Case::new("stopped_at_its_exit", at_exit).processes(),
+];
+
+/// Far longer than anybody is waited for who is stopped.
+const PROMPT: Duration = Duration::from_secs(20);
+
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
+fn stop(pid: u32) {
+    sys::kill(pid, sys::SIGSTOP);
+    wait_until("it is stopped", || is_stopped(pid));
+}
+
+fn at_shared(method: StartMethod) -> Outcome {
+    let limit = Duration::from_millis(50);
+    let stops = || {
+        sys::raise(sys::SIGSTOP);
+        1u8
+    };
+    let pool = builder(method, 2).shared_built(stops).shared_timeout(limit).build()?;
+    let begun = Instant::now();
+    let late = pool.tasks(0..9u8).map_with(|w, x| *w.shared + x);
+    let cause = Cause::Timeout { limit };
+    assert!(matches!(&late, Err(Error::SharedFailed(c)) if *c == cause), "{late:?}");
+    assert!(begun.elapsed() < PROMPT);
+    pool.set_shared(7)?;
+    assert_eq!(pool.tasks([1u8]).map_with(|w, x| *w.shared + x)?, [8]);
+    Ok(())
+}
+
+fn when_joined(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).build()?;
+    pool.map(0..9u8, |x| x)?;
+    stop(pool.worker_pids()[0]);
+    let begun = Instant::now();
+    pool.stop_and_join()?;
+    assert!(begun.elapsed() < PROMPT);
+    assert!(pool.worker_pids().is_empty());
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    Ok(())
+}
+
+fn between_calls(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1).keep_alive(false).build()?;
+    let mut values = pool.imap(0..9u8, |x| x);
+    // The call is not over before the end was seen.
+    for x in 0..9 {
+        assert_eq!(values.next().expect("a value")?, x);
+    }
+    stop(pool.worker_pids()[0]);
+    drop(values);
+    let begun = Instant::now();
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    assert!(begun.elapsed() < PROMPT);
+    Ok(())
+}
+
+/// The user's own code takes as long as it takes.
+fn at_exit(method: StartMethod) -> Outcome {
+    let stops = |_: &mut pool_api::Worker<'_, (), ()>| {
+        sys::raise(sys::SIGSTOP);
+        7u8
+    };
+    let pool = builder(method, 1).worker_exit(stops).build()?;
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    let pid = pool.worker_pids()[0];
+    thread::scope(|scope| -> Outcome {
+        let end = scope.spawn(|| pool.stop_and_join());
+        wait_until("it is at its exit", || is_stopped(pid));
+        thread::sleep(Duration::from_secs(3));
+        assert!(is_stopped(pid) && !end.is_finished(), "it is waited for");
+        sys::kill(pid, sys::SIGCONT);
+        Ok(end.join().expect("no panic")?)
+    })?;
+    assert_eq!(pool.exit_results(), [7]);
+    Ok(())
+}
