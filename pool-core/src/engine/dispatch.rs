@@ -22,7 +22,7 @@ use super::{
 use crate::error::Cause;
 
 #[derive(Debug, Clone)]
-enum SlotUse {
+pub(super) enum SlotUse {
     Free,
     Published(Chunk),
     /// Results that a job still reads.
@@ -34,8 +34,8 @@ enum SlotUse {
 
 /// A job that is open, or of which chunks are left.
 #[derive(Debug, Default)]
-struct JobBook {
-    open: bool,
+pub(super) struct JobBook {
+    pub(super) open: bool,
     chunks: usize,
     /// Read by all its chunks.
     context: Option<Block>,
@@ -45,8 +45,8 @@ struct JobBook {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(super) places: Vec<Place>,
-    slots: Vec<SlotUse>,
-    free_slots: usize,
+    pub(super) slots: Vec<SlotUse>,
+    pub(super) free_slots: usize,
     /// Where the search for a free slot begins.
     cursor: usize,
     pub(super) queue: VecDeque<Chunk>,
@@ -54,7 +54,7 @@ pub(crate) struct Engine {
     pub(super) addressed: Addressed,
     /// Chunks whose worker waits for room, until its results have been read.
     pub(super) held: Vec<Chunk>,
-    jobs: JobTable<JobBook>,
+    pub(super) jobs: JobTable<JobBook>,
     next_job: u64,
     pub(super) next_incarnation: u32,
     /// The oldest worker that chunks go to.
@@ -313,7 +313,7 @@ impl Engine {
         self.dispatch(out);
     }
 
-    fn finish(&mut self, chunk: &Chunk, out: &mut Vec<Action>) {
+    pub(super) fn finish(&mut self, chunk: &Chunk, out: &mut Vec<Action>) {
         out.push(Action::FreeItems { block: chunk.items });
         if let Some(book) = self.jobs.get_mut(chunk.job) {
             book.chunks -= 1;
@@ -325,14 +325,14 @@ impl Engine {
         self.forget_if_over(chunk.job, out);
     }
 
-    fn forget_if_over(&mut self, job: JobId, out: &mut Vec<Action>) {
+    pub(super) fn forget_if_over(&mut self, job: JobId, out: &mut Vec<Action>) {
         if self.jobs.get(job).is_some_and(|book| !book.open && book.chunks == 0) {
             let context = self.jobs.remove(job).and_then(|book| book.context);
             out.extend(context.map(|block| Action::FreeItems { block }));
         }
     }
 
-    fn free(&mut self, slot: usize) {
+    pub(super) fn free(&mut self, slot: usize) {
         self.slots[slot] = SlotUse::Free;
         self.free_slots += 1;
     }
@@ -348,7 +348,7 @@ impl Engine {
     }
 
     /// Chunks whose worker has all its room again go on.
-    fn admit_held(&mut self) {
+    pub(super) fn admit_held(&mut self) {
         let slots = &self.slots;
         let reads = |incarnation: u32| {
             slots
@@ -359,81 +359,6 @@ impl Engine {
         for chunk in self.held.extract_if(.., ready) {
             self.queue.push_front(chunk);
         }
-    }
-
-    /// Nobody wants the job's results any more. Answers with the slots of its published chunks: one
-    /// that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`] where
-    /// that worked; the others are to be cancelled.
-    pub(crate) fn cancel_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
-        match self.jobs.get_mut(job) {
-            Some(book) => book.open = false,
-            None => return Vec::new(),
-        }
-        self.forget_if_over(job, out);
-        let none_waits =
-            self.queue.is_empty() && self.held.is_empty() && !self.addressed.any_waits();
-        if self.free_slots == self.slots.len() && none_waits {
-            return Vec::new();
-        }
-        let mut dropped = self.addressed.withdraw(|chunk| chunk.job == job);
-        let queue = std::mem::take(&mut self.queue);
-        for chunk in queue {
-            if chunk.job == job && chunk.in_hand.is_none() {
-                dropped.push(chunk);
-            } else {
-                self.queue.push_back(chunk);
-            }
-        }
-        for chunk in self.held.extract_if(.., |chunk| chunk.job == job) {
-            self.queue.push_front(chunk);
-        }
-        for chunk in &dropped {
-            self.finish(chunk, out);
-        }
-        self.admit_held();
-        self.dispatch(out);
-        self.published().filter(|(_, chunk)| chunk.job == job).map(|(slot, _)| slot).collect()
-    }
-
-    /// As [`Engine::cancel_job`], and nobody reads the job's results any more: the slots that it was
-    /// lent and has not given back (its caller panicked) are free.
-    pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
-        let published = self.cancel_job(job, out);
-        if self.free_slots < self.slots.len() {
-            for slot in 0..self.slots.len() {
-                if matches!(self.slots[slot], SlotUse::Lent { job: of, .. } if of == job) {
-                    out.push(Action::Release { slot });
-                    self.free(slot);
-                }
-            }
-            self.admit_held();
-            self.dispatch(out);
-        }
-        published
-    }
-
-    /// A published chunk of a closed job was taken back before anybody claimed it.
-    pub(crate) fn taken_back(&mut self, slot: usize, out: &mut Vec<Action>) {
-        if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
-            self.free_slots += 1;
-            if let Some(home) = chunk.home {
-                self.addressed.left(home);
-            }
-            self.finish(&chunk, out);
-            self.dispatch(out);
-        }
-    }
-
-    /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there was one.
-    pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
-        let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
-        let at = self.queue.iter().position(is_it);
-        let queued = at.and_then(|at| self.queue.remove(at));
-        let withdrawn = queued.or_else(|| self.addressed.withdraw(is_it).pop());
-        if let Some(chunk) = &withdrawn {
-            self.finish(chunk, out);
-        }
-        withdrawn.is_some()
     }
 
     /// Whether the worker keeps the result of an item that has no room yet.

@@ -2,11 +2,12 @@
 //! start method.
 //!
 //! `dispatch.rs` keeps the books of chunks and slots of one crew, `workers.rs` those of its workers, in the words of `chunk.rs`,
-//! `addressed.rs` what only one of those may run; `sizing.rs` decides how
+//! `addressed.rs` what only one of those may run, `closing.rs` the ends of jobs; `sizing.rs` decides how
 //! many items make a chunk; `window.rs` how many items may be under way.
 
 mod addressed;
 mod chunk;
+mod closing;
 mod dispatch;
 mod jobs;
 mod sizing;

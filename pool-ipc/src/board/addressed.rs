@@ -13,7 +13,10 @@ use super::{
     table::Board,
     word::{State, Word},
 };
-use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::primitive::{
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    wait,
+};
 
 impl Board {
     /// With no more chunks READY for one place at a time its claimer need not search for them, since its row names them all.
@@ -73,8 +76,25 @@ impl Claimer {
         found
     }
 
+    /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not there
+    /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that; an
+    /// order to leave comes after it.
+    pub fn wait_for_kept(&mut self) -> Option<Claim> {
+        let orders = &self.row().orders.0;
+        let before = orders.bell.load(SeqCst);
+        self.board().set_sleeper(self.place());
+        // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY here.
+        let _ = orders.addressed.load(SeqCst);
+        let claim = self.search_addressed(|cell| cell.description().in_hand);
+        if claim.is_none() {
+            wait(&orders.bell, before);
+        }
+        self.board().clear_sleeper(self.place());
+        claim
+    }
+
     /// Looks at all slots for one that is addressed to this place, and of which `which` holds.
-    pub(super) fn search_addressed(&self, which: impl Fn(&Slot) -> bool) -> Option<Claim> {
+    fn search_addressed(&self, which: impl Fn(&Slot) -> bool) -> Option<Claim> {
         let mut slots = self.board().slots.iter().enumerate();
         slots.find_map(|(slot, cell)| {
             // Acquire: pairs with the Release in `publish`. Only this place's own claimer can claim the slot, so what is read here

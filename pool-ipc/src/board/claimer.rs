@@ -274,23 +274,6 @@ impl Claimer {
         wait(&self.row().orders.0.bell, bell);
         self.board.clear_sleeper(self.place);
     }
-
-    /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not there
-    /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that; an
-    /// order to leave comes after it.
-    pub fn wait_for_kept(&mut self) -> Option<Claim> {
-        let orders = &self.row().orders.0;
-        let before = orders.bell.load(SeqCst);
-        self.board.set_sleeper(self.place);
-        // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY here.
-        let _ = orders.addressed.load(SeqCst);
-        let claim = self.search_addressed(|cell| cell.description().in_hand);
-        if claim.is_none() {
-            wait(&orders.bell, before);
-        }
-        self.board.clear_sleeper(self.place);
-        claim
-    }
 }
 
 impl Claim {

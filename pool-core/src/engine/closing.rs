@@ -1,0 +1,86 @@
+//! The ends of jobs: what has not begun of them is taken back.
+//!
+//! Invariant: a chunk that a worker keeps a result of in hand goes on, though nobody wants it any more: it is what lets that worker go.
+
+use super::{
+    chunk::{Action, Chunk},
+    dispatch::{Engine, SlotUse},
+    jobs::JobId,
+};
+
+impl Engine {
+    /// Nobody wants the job's results any more. Answers with the slots of its published chunks: one
+    /// that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`] where
+    /// that worked; the others are to be cancelled.
+    pub(crate) fn cancel_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
+        match self.jobs.get_mut(job) {
+            Some(book) => book.open = false,
+            None => return Vec::new(),
+        }
+        self.forget_if_over(job, out);
+        let none_waits =
+            self.queue.is_empty() && self.held.is_empty() && !self.addressed.any_waits();
+        if self.free_slots == self.slots.len() && none_waits {
+            return Vec::new();
+        }
+        let mut dropped = self.addressed.withdraw(|chunk| chunk.job == job);
+        let queue = std::mem::take(&mut self.queue);
+        for chunk in queue {
+            if chunk.job == job && chunk.in_hand.is_none() {
+                dropped.push(chunk);
+            } else {
+                self.queue.push_back(chunk);
+            }
+        }
+        for chunk in self.held.extract_if(.., |chunk| chunk.job == job) {
+            self.queue.push_front(chunk);
+        }
+        for chunk in &dropped {
+            self.finish(chunk, out);
+        }
+        self.admit_held();
+        self.dispatch(out);
+        self.published().filter(|(_, chunk)| chunk.job == job).map(|(slot, _)| slot).collect()
+    }
+
+    /// As [`Engine::cancel_job`], and nobody reads the job's results any more: the slots that it was
+    /// lent and has not given back (its caller panicked) are free.
+    pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
+        let published = self.cancel_job(job, out);
+        if self.free_slots < self.slots.len() {
+            for slot in 0..self.slots.len() {
+                if matches!(self.slots[slot], SlotUse::Lent { job: of, .. } if of == job) {
+                    out.push(Action::Release { slot });
+                    self.free(slot);
+                }
+            }
+            self.admit_held();
+            self.dispatch(out);
+        }
+        published
+    }
+
+    /// A published chunk of a closed job was taken back before anybody claimed it.
+    pub(crate) fn taken_back(&mut self, slot: usize, out: &mut Vec<Action>) {
+        if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
+            self.free_slots += 1;
+            if let Some(home) = chunk.home {
+                self.addressed.left(home);
+            }
+            self.finish(&chunk, out);
+            self.dispatch(out);
+        }
+    }
+
+    /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there was one.
+    pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
+        let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
+        let at = self.queue.iter().position(is_it);
+        let queued = at.and_then(|at| self.queue.remove(at));
+        let withdrawn = queued.or_else(|| self.addressed.withdraw(is_it).pop());
+        if let Some(chunk) = &withdrawn {
+            self.finish(chunk, out);
+        }
+        withdrawn.is_some()
+    }
+}
