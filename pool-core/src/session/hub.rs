@@ -15,24 +15,22 @@ use std::{
 };
 
 use pool_ipc::{
-    Arena, ArenaFull, Block,
+    Arena,
     board::{Appetite, Board},
 };
 use pool_shm::ForkMark;
 
 use super::{
     batch::ResultBatch,
-    end::ANYTHING,
-    kit::{Kit, Spare},
-    segments::{Carried, OnTheWay, WorkerArena},
+    kit::Spare,
+    segments::{OnTheWay, WorkerArena},
     watch::Watch,
 };
 use crate::{
     broker::BrokerLink,
     cancel::CancelToken,
-    engine::{Action, Chunk, Engine, JobId, JobTable},
+    engine::{Action, Engine, JobTable},
     error::{Error, TaskError},
-    job::is_inside,
     journal::Journal,
     life::{Bounds, Exits},
     mutex::lock,
@@ -236,190 +234,6 @@ impl Session {
         self.lock().inboxes.is_empty()
     }
 
-    /// Opens a job: workers are started if there are none.
-    pub(crate) fn open_job(
-        &self,
-        token: Option<CancelToken>,
-        lazy: bool,
-        limited: bool,
-    ) -> Result<(JobId, Box<Kit>), Error> {
-        // Reports are read when waiting for the first result does not pay off at once: until then
-        // the dead and a dead zygote cost nothing here.
-        let mut hub = self.lock();
-        // A call that code inside another one makes belongs to that one.
-        let nested =
-            hub.state == State::Closing && is_inside(std::ptr::from_ref(self).addr(), None);
-        while !nested && matches!(hub.state, State::Closing | State::Ending) {
-            drop(hub);
-            self.drive_until(ANYTHING, |hub| match hub.state {
-                State::Open | State::Broken => true,
-                State::Closing => false,
-                State::Ending => hub.engine.workers().next().is_none(),
-            });
-            hub = self.lock();
-            if hub.state == State::Ending && hub.engine.workers().next().is_none() {
-                hub.state = State::Open;
-            }
-        }
-        if hub.state == State::Broken {
-            return Err(Error::PoolBroken);
-        }
-        self.board.expect_publication(hub.engine.likely_slot());
-        hub.engine.forgive();
-        let job = hub.engine.open_job();
-        let mut kit = hub.spare.take(|| Kit::new(self.broker()));
-        let messages = std::mem::take(&mut kit.messages);
-        let first_incarnation = hub.engine.next_incarnation();
-        let inbox = Inbox {
-            messages,
-            fatal: None,
-            token,
-            lazy,
-            limited,
-            shared: false,
-            news: false,
-            first_incarnation,
-            over: false,
-        };
-        if !std::mem::replace(&mut hub.used, true) {
-            hub.exits_from = hub.engine.min_incarnation();
-        }
-        hub.inboxes.insert(job, inbox);
-        hub.limited += usize::from(limited);
-        self.staff(&mut hub);
-        Ok((job, kit))
-    }
-
-    /// Starts workers where there are none.
-    pub(super) fn staff(&self, hub: &mut Hub) {
-        hub.engine.staff(&mut hub.actions);
-        self.act(hub);
-    }
-
-    /// A block of the parent's arena with room for `len` bytes.
-    pub(crate) fn alloc_items(&self, len: usize) -> Result<(Block, *mut u8), ArenaFull> {
-        let mut hub = self.lock();
-        let block = hub.items.alloc(len as u64)?;
-        Ok((block, hub.items.ptr(block)))
-    }
-
-    pub(crate) fn free_items(&self, block: Block) {
-        if self.is_foreign() {
-            return;
-        }
-        self.lock().items.free(block);
-    }
-
-    /// As [`Session::alloc_items`], but waits for chunks of any job to end as long as there are any.
-    pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
-        let mut answer = Err(NoRoom::Never);
-        self.drive_until(Appetite { finished: 1, hungry: false }, |hub| {
-            let fatal = hub.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
-            if let Some(fatal) = fatal {
-                answer = Err(NoRoom::Fatal(fatal.clone()));
-                return true;
-            }
-            match hub.items.alloc(len as u64) {
-                Ok(block) => answer = Ok((block, hub.items.ptr(block))),
-                Err(_) => return !hub.engine.has_chunks(),
-            }
-            true
-        });
-        answer
-    }
-
-    /// As [`Session::wait_for_room`], without waiting: `None` while chunks of any job may give room back.
-    pub(crate) fn try_room(&self, len: usize) -> Result<Option<(Block, *mut u8)>, NoRoom> {
-        let mut hub = self.lock();
-        match hub.items.alloc(len as u64) {
-            Ok(block) => Ok(Some((block, hub.items.ptr(block)))),
-            Err(_) if hub.engine.has_chunks() => Ok(None),
-            Err(_) => Err(NoRoom::Never),
-        }
-    }
-
-    /// The most that one block of items can take.
-    pub(crate) fn items_limit(&self) -> u64 {
-        self.items_limit
-    }
-
-    /// Keeps a context's block for the job; answers with a number that no other context has.
-    pub(crate) fn keep_context(&self, job: JobId, block: Block, carried: Option<Carried>) -> u64 {
-        let mut hub = self.lock();
-        if !hub.engine.keep_context(job, block) {
-            hub.items.free(block); // the job was ended by another thread
-        } else if let Some(carried) = carried {
-            hub.on_the_way.keep(block, carried);
-        }
-        hub.next_context += 1;
-        hub.next_context
-    }
-
-    /// Gives slots back whose results were read, takes a new chunk in, or both.
-    pub(crate) fn submit(&self, released: &mut Vec<usize>, chunk: Option<Chunk>) {
-        if self.is_foreign() {
-            return;
-        }
-        self.take_in(&mut self.lock(), released, chunk);
-    }
-
-    pub(super) fn take_in(&self, hub: &mut Hub, released: &mut Vec<usize>, chunk: Option<Chunk>) {
-        self.release(hub, released);
-        if let Some(chunk) = chunk {
-            hub.engine.submit(chunk, &mut hub.actions);
-        }
-        self.act(hub);
-    }
-
-    fn release(&self, hub: &mut Hub, released: &mut Vec<usize>) {
-        for slot in released.drain(..) {
-            self.release_slot(hub, slot);
-            hub.engine.released(slot, &mut hub.actions);
-        }
-    }
-
-    /// Gives slots back and ends the job: what was not begun is taken back, what runs is told and dropped when it ends.
-    pub(crate) fn close_job(&self, job: JobId, mut kit: Box<Kit>) {
-        let mut hub = self.lock();
-        let hub = &mut *hub;
-        let Some(inbox) = hub.inboxes.remove(job) else { return };
-        hub.limited -= usize::from(inbox.limited);
-        self.release(hub, &mut kit.released);
-        kit.messages = inbox.messages;
-        hub.spare.put(kit);
-        let published = hub.engine.close_job(job, &mut hub.actions);
-        self.take_back(hub, published);
-        self.act(hub);
-        if !self.keeps_alive() && hub.inboxes.is_empty() {
-            self.renew_workers(hub);
-        }
-        if hub.waiting > 0 {
-            self.changed.notify_all();
-        }
-    }
-
-    /// Takes chunks back that nobody has claimed, and tells the claimers of the others.
-    fn take_back(&self, hub: &mut Hub, published: Vec<usize>) {
-        for slot in published {
-            let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
-            if !in_hand && self.board.take_back(slot) {
-                hub.engine.taken_back(slot, &mut hub.actions);
-            } else {
-                self.board.cancel(slot);
-            }
-        }
-    }
-
-    /// Takes back what has not begun of jobs that have failed but whose callers do not know yet.
-    pub(super) fn cancel_failed(&self, hub: &mut Hub) {
-        let failed = |(job, inbox): (JobId, &Inbox)| inbox.fatal.is_some().then_some(job);
-        for job in hub.inboxes.iter().filter_map(failed).collect::<Vec<_>>() {
-            let published = hub.engine.cancel_job(job, &mut hub.actions);
-            self.take_back(hub, published);
-        }
-        self.act(hub);
-    }
-
     /// Looks whether the zygote is gone, after one of its sockets was: it closes them one after the other.
     #[cold]
     pub(crate) fn sees_end(&self) -> bool {
@@ -443,17 +257,6 @@ impl Session {
     /// Whether the zygote is gone.
     pub(crate) fn is_broken(&self) -> bool {
         self.lock().state == State::Broken
-    }
-
-    /// Whether anything has arrived for the job, without waiting.
-    pub(crate) fn has_arrived(&self, job: JobId) -> bool {
-        if self.is_foreign() {
-            return true;
-        }
-        let mut hub = self.lock();
-        self.collect(&mut hub);
-        self.read_reports(&mut hub);
-        hub.inboxes.get(job).is_none_or(|i| i.fatal.is_some() || !i.messages.is_empty())
     }
 
     /// Waits until a worker has been started.

@@ -1,6 +1,7 @@
 //! The parent's side of a crew of worker processes.
 //!
-//! `hub.rs` is what the lock guards: engine, arena, inboxes. `act.rs` carries out what the engine
+//! `hub.rs` is what the lock guards: engine, arena, inboxes. `jobs.rs` opens,
+//! feeds and closes what runs, `room.rs` finds room for items. `act.rs` carries out what the engine
 //! wants, `collect.rs` tells it what happened, `departure.rs` is what follows from a worker's end, `wait.rs` is who waits how. `open.rs` and `end.rs` are
 //! the beginning and the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the
 //! buffers that jobs leave to each other, `futures.rs` what calls need whose results are
@@ -17,8 +18,10 @@ mod drain;
 mod end;
 mod futures;
 mod hub;
+mod jobs;
 mod kit;
 mod open;
+mod room;
 mod segments;
 mod wait;
 mod watch;
