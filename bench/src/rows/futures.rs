@@ -3,11 +3,17 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
     time::Instant,
 };
 
+use futures_core::Stream;
 use pool_api::{AsyncResult, WorkerPool};
 
 use crate::{
@@ -73,6 +79,58 @@ pub(crate) fn beside(scale: &Scale) -> Outcome {
         });
     }
     bout.run(rounds)
+}
+
+/// The ways to many values, one after the other: at once or one by one, waited for in a call or elsewhere.
+pub(crate) fn ways(scale: &Scale) -> Outcome {
+    let workers = 2;
+    let pools = Pools::build(workers)?;
+    let count = scale.count(1_000_000) as u64;
+    let case = format!("{count} items, {workers} workers");
+    let mut bout = Bout::new("futures", case, Unit::MegaTasks);
+    for pool in pools.iter() {
+        let name = |way: &str| format!("{}, {way}", pool.start_method());
+        let rate = move |run: &dyn Fn() -> pool_api::Result<Vec<u64>>| -> Outcome<f64> {
+            let (results, seconds) = timed(run);
+            assert!(results?.into_iter().eq((0..count).map(step)), "a result is wrong");
+            Ok(count as f64 / seconds / 1e6)
+        };
+        let items = move || pool.tasks(0..count);
+        bout.baseline(name("map"), move || rate(&|| items().map(step)));
+        bout.subject(name("map_async"), Expected::beside(&name("map")), move || {
+            rate(&|| items().map_async(step)?.get())
+        });
+        bout.baseline(name("imap"), move || rate(&|| items().imap(step).collect()));
+        bout.subject(name("imap_stream"), Expected::beside(&name("imap")), move || {
+            rate(&|| collect(items().imap_stream(step)))
+        });
+    }
+    bout.run(scale.rounds(9))
+}
+
+/// Wakes a thread that polls.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// All values of a stream, polled in this thread.
+fn collect<S: Stream<Item = pool_api::Result<u64>> + Unpin>(
+    mut stream: S,
+) -> pool_api::Result<Vec<u64>> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut values = Vec::new();
+    loop {
+        match Pin::new(&mut stream).poll_next(&mut context) {
+            Poll::Ready(Some(value)) => values.push(value?),
+            Poll::Ready(None) => return Ok(values),
+            Poll::Pending => thread::park(),
+        }
+    }
 }
 
 /// Milliseconds.

@@ -34,6 +34,7 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "tiny/2", run: |scale| tiny::run(scale, 2) },
     Part { name: "futures/gathered", run: futures::gathered },
     Part { name: "futures/beside", run: futures::beside },
+    Part { name: "futures/ways", run: futures::ways },
     Part { name: "payload/in-1", run: |scale| payload::items(scale, 1) },
     Part { name: "payload/in-16", run: |scale| payload::items(scale, 16) },
     Part { name: "payload/out-1", run: |scale| payload::results(scale, 1) },
