@@ -31,6 +31,8 @@ pub(crate) struct ProcessDesk {
     pub(super) books: Mutex<Books>,
     /// Whether any call has had a limit.
     pub(super) limited: AtomicBool,
+    /// How often calls of the session had failed when that was looked at last.
+    failures: AtomicU64,
     /// How often somebody has worked here. SeqCst: whoever waits for that says so before it looks.
     passes: AtomicU64,
     pub(super) driver: Driver,
@@ -61,7 +63,7 @@ impl ProcessDesk {
     ) -> Result<Arc<Self>, Error> {
         let (job, kit) = session.open_job(None, false, false)?;
         session.share_inbox(job);
-        let items_limit = session.items_limit();
+        let (items_limit, failures) = (session.items_limit(), session.failures());
         let mut books = Books::new(workers);
         books.put_kit(kit);
         Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
@@ -69,6 +71,7 @@ impl ProcessDesk {
             home: Home::new(budget, this.clone()),
             books: Mutex::new(books),
             limited: AtomicBool::new(false),
+            failures: AtomicU64::new(failures),
             passes: AtomicU64::new(0),
             driver: Driver::new(this.clone()),
         }))
@@ -85,8 +88,16 @@ impl ProcessDesk {
         books.closed && books.outstanding() == 0 && self.home.background.is_empty()
     }
 
-    /// Whether it takes calls in.
+    /// Whether it takes calls in: it does not any more when its job has failed while nobody waited.
     pub(crate) fn is_open(&self) -> bool {
+        let Stock { session, job, .. } = &self.stock;
+        let failures = session.failures();
+        if failures != self.failures.load(Ordering::Relaxed) {
+            if session.has_failed(*job) {
+                self.close();
+            }
+            self.failures.store(failures, Ordering::Relaxed);
+        }
         !lock(&self.books).closed
     }
 
@@ -128,7 +139,7 @@ impl ProcessDesk {
     fn answer(&self, look: bool, idle: bool) {
         let Stock { session, job, .. } = &self.stock;
         let mut books = lock(&self.books);
-        if books.outstanding() == 0 && !look {
+        if books.outstanding() == 0 && !look && self.home.background.is_empty() {
             return;
         }
         let mut kit = books.kit(session);

@@ -169,13 +169,22 @@ impl Pool {
 
     /// The desk of the present crew; `wanted`: what that has to share.
     fn desk(&self, wanted: Option<SharedType>) -> Result<(CrewDesk, Crew), Error> {
+        let past; // dropped without the lock
         let mut slot = self.slot()?;
         slot.sharing.check(wanted)?;
+        // Threads that end with the call that they were made for are none for futures.
+        let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
+        let present = slot.crew.as_ref();
+        let serves = present.is_some_and(|crew| slot.desks.iter().any(|desk| desk.serves(crew)));
+        past = if ends && slot.used && !serves { slot.retire() } else { None };
         self.open_crew(&mut slot)?;
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
         slot.used = true;
         if let Some(desk) = slot.desks.iter().find(|desk| desk.serves(&crew)) {
             return Ok((desk.clone(), crew));
+        }
+        if past.is_some() {
+            self.plan.exits.clear();
         }
         slot.desks.retain(|desk| !desk.is_over());
         drop(slot);

@@ -1,5 +1,7 @@
 //! Telling the engine what happened: finished slots, and the zygote's reports.
 
+use std::sync::atomic::Ordering;
+
 use pool_ipc::{
     batch::expect_batch,
     board::{End, Outcome, Progress, SlotState},
@@ -234,6 +236,8 @@ impl Session {
         for inbox in hub.inboxes.values_mut().filter(|inbox| which(inbox)) {
             inbox.fail(fatal);
         }
+        // Relaxed: who sees it takes the lock.
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_all();
         self.answered.notify_all();
     }

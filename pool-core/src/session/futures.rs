@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::PoisonError,
+    sync::{PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,17 @@ impl Session {
         inbox.news = false;
         taken.append(&mut inbox.messages);
         inbox.fatal.clone().map_or(Ok(()), Err)
+    }
+
+    /// How often calls were told that they cannot go on; more than before: perhaps this one was.
+    #[inline]
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether the job cannot go on.
+    pub(crate) fn has_failed(&self, job: JobId) -> bool {
+        self.lock().inboxes.get(job).is_none_or(|inbox| inbox.fatal.is_some())
     }
 
     /// The jobs of futures for which something has arrived since they were asked for last, but for `own`.

@@ -9,7 +9,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -67,6 +67,8 @@ pub(crate) struct Session {
     /// Whether a call that its workers end with waits for that.
     pub(super) waits_for_exits: bool,
     pub(super) exits: Arc<Exits>,
+    /// How often calls were told that they cannot go on.
+    pub(super) failures: AtomicU64,
 }
 
 /// See the module.

@@ -5,7 +5,7 @@ use std::{
     mem::ManuallyDrop,
     num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Condvar, Mutex, Weak},
+    sync::{Arc, Condvar, Mutex, Weak, atomic::AtomicU64},
 };
 
 use nix::{
@@ -117,6 +117,7 @@ impl Session {
         link.descriptors().skip(1).for_each(list);
         Ok(Arc::new_cyclic(|this| Self {
             items_limit: arena.limit(),
+            failures: AtomicU64::new(0),
             hub: Mutex::new(Hub {
                 engine: Engine::new(plan.n_jobs, slots),
                 items: arena,

@@ -10,6 +10,7 @@ mod direct;
 mod direct_deaths;
 mod failures;
 mod futures;
+mod futures_lives;
 mod futures_maps;
 mod futures_maps_ended;
 mod futures_options;
@@ -76,6 +77,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         futures::CASES,
         futures_told::CASES,
         futures_options::CASES,
+        futures_lives::CASES,
         futures_maps::CASES,
         futures_maps_ended::CASES,
         #[cfg(feature = "async")]

@@ -1,0 +1,63 @@
+//! Futures of workers that do not live on, or do not come to life.
+
+use std::thread;
+
+use pool_api::{Error, SharedValue, StartMethod, Starting};
+
+use crate::case::{Case, Outcome, builder};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("futures_without_keep_alive", without_keep_alive),
+    Case::new("futures_beside_maps_without_keep_alive", beside_maps),
+    Case::new("futures_after_an_init_that_failed", init_failed),
+];
+
+fn without_keep_alive(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).keep_alive(false).build()?;
+    for round in 0..3u64 {
+        assert_eq!(pool.map(0..50u64, |x| x)?.len(), 50);
+        let one = pool.apply_async(round, |x| x)?;
+        let map = pool.map_async(0..50 + round, |x| x)?;
+        assert_eq!(pool.map(0..50u64, |x| x)?.len(), 50);
+        let later = pool.apply_async(round, |x| x + 1)?;
+        assert_eq!((one.get()?, later.get()?), (round, round + 1));
+        assert_eq!(map.get()?.len() as u64, 50 + round);
+    }
+    pool.stop_and_join()?;
+    assert_eq!(pool.map_async(0..50u64, |x| x)?.get()?.len(), 50);
+    Ok(())
+}
+
+fn beside_maps(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).keep_alive(false).build()?;
+    thread::scope(|scope| {
+        let maps = scope.spawn(|| (0..10).try_for_each(|n| pool.map(0..100 * n, |x| x).map(drop)));
+        for n in 0..20u64 {
+            let map = pool.tasks(0..50 * n).chunk_size(3).map_async(|x| x)?;
+            assert_eq!(pool.apply_async(n, |x| x)?.get()?, n);
+            assert_eq!(map.get()?.len() as u64, 50 * n);
+        }
+        maps.join().expect("no panic")?;
+        Ok(())
+    })
+}
+
+fn init_failed(method: StartMethod) -> Outcome {
+    let ready = SharedValue::new(1u32)?;
+    let init = |w: &Starting<'_, SharedValue<u32>>| assert!(w.shared.get() == 1, "not ready");
+    let pool =
+        builder(method, 1).shared(ready.clone()).worker_init(init).worker_lifespan(1).build()?;
+    assert_eq!(pool.apply_async(1u8, |x| x)?.get()?, 1);
+    ready.set(0);
+    let failed = pool.map_async(0..20u8, |x| x)?.get();
+    assert!(matches!(failed, Err(Error::WorkerInitFailed { .. })), "{failed:?}");
+    let failed = pool.map(0..20u8, |x| x);
+    assert!(matches!(failed, Err(Error::WorkerInitFailed { .. })), "{failed:?}");
+    ready.set(1);
+    // A worker that is still at its failure may have a chunk of this call, too; but no failure is told twice.
+    let worked = (0..10).find_map(|_| pool.map(0..20u8, |x| x).ok());
+    assert!(worked.is_some());
+    assert_eq!(pool.apply_async(1u8, |x| x)?.get()?, 1);
+    assert_eq!(pool.map_async(0..20u8, |x| x)?.get()?.len(), 20);
+    Ok(())
+}
