@@ -16,6 +16,8 @@ mod callbacks;
 mod desk;
 mod driver;
 mod entry;
+#[cfg(feature = "threads")]
+mod errand;
 mod group;
 mod handle;
 mod map;

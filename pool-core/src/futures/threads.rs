@@ -1,8 +1,7 @@
-//! The desk for futures of a crew of threads: the workers complete them themselves.
+//! The desk for futures of a crew of threads: the workers complete calls of one item themselves (`errand.rs`).
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -11,24 +10,21 @@ use std::{
     vec,
 };
 
-use pool_ipc::{Decoder, Wire};
-
 use super::{
     AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
     desk::{Budget, Desk, Home, Unaccepted},
     driver::{Driven, Driver, Leave, Work},
-    drop_quietly,
     entry::Entry,
+    errand::{Errand, Limited},
     lock,
 };
 use crate::{
-    error::{Cause, Error, TaskError},
-    job::{Job, weight_of},
-    shared::{self, SharedValue},
+    error::Error,
+    job::Job,
+    shared::SharedValue,
     sys,
-    task::{ContextCell, Form, Portable, Surroundings},
-    threads::{Host, ThreadCrew, ThreadMark},
-    worker::{in_task, take_panic},
+    task::{Form, Portable},
+    threads::{ThreadCrew, ThreadMark},
 };
 
 /// How long the driver thread sleeps at most while there is something to do.
@@ -36,25 +32,25 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(crate) struct ThreadDesk {
-    crew: ThreadMark,
-    home: Arc<Home>,
-    flow: Mutex<Flow>,
+    pub(super) crew: ThreadMark,
+    pub(super) home: Arc<Home>,
+    pub(super) flow: Mutex<Flow>,
     changed: Condvar,
     /// Nobody wants results any more: what runs is told, what was not begun does not run.
-    terminated: AtomicBool,
+    pub(super) terminated: AtomicBool,
     /// Works for maps, streams and clocks while nobody waits.
     driver: Driver,
 }
 
 #[derive(Default)]
-struct Flow {
+pub(super) struct Flow {
     /// Calls that no worker has begun.
-    waiting: usize,
+    pub(super) waiting: usize,
     /// Calls that have not ended.
-    outstanding: usize,
+    pub(super) outstanding: usize,
     closed: bool,
     /// Calls that run and have a limit.
-    running: Vec<Running>,
+    pub(super) running: Vec<Running>,
     /// The shortest limit that any call has had.
     shortest: Option<Duration>,
     /// Jobs in the background for which something has arrived.
@@ -62,35 +58,17 @@ struct Flow {
 }
 
 /// A call whose clock runs.
-struct Running {
-    entry: Arc<dyn Limited>,
-    worker: u32,
-    limit: Duration,
-    deadline: Instant,
-}
-
-/// A future of any type, as far as time goes.
-trait Limited: Send + Sync {
-    fn overrun(&self, worker: u32, limit: Duration);
-    fn address(&self) -> *const ();
+pub(super) struct Running {
+    pub(super) entry: Arc<dyn Limited>,
+    pub(super) worker: u32,
+    pub(super) limit: Duration,
+    pub(super) deadline: Instant,
 }
 
 impl fmt::Debug for ThreadDesk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadDesk").field("driver", &self.driver).finish_non_exhaustive()
     }
-}
-
-/// A call on its way to a worker. Its drop completes the future, also where it never ran.
-struct Errand<F: Portable> {
-    desk: Arc<ThreadDesk>,
-    entry: Arc<Entry<F::Output>>,
-    function: F::Function,
-    /// What the task and `worker_init` see.
-    shared: Option<SharedValue>,
-    item: Option<F::Item>,
-    limit: Option<Duration>,
-    begun: bool,
 }
 
 impl ThreadDesk {
@@ -145,15 +123,7 @@ impl ThreadDesk {
             self.driver.poke_if_parked();
         }
         let entry = Entry::new(self.home.clone());
-        let errand = Errand::<F> {
-            desk: self.clone(),
-            entry: entry.clone(),
-            function,
-            shared,
-            item: Some(item),
-            limit,
-            begun: false,
-        };
+        let errand = Errand::<F>::new(self, &entry, (function, item), shared, limit);
         // Where the crew has ended, the errand is dropped and says so.
         let _ = crew.send(None, Box::new(move |host| errand.run(host)));
         Ok(AsyncResult::new(entry))
@@ -243,7 +213,7 @@ impl ThreadDesk {
     }
 
     /// A call has left the queue, or has ended.
-    fn count(&self, change: impl FnOnce(&mut Flow)) {
+    pub(super) fn count(&self, change: impl FnOnce(&mut Flow)) {
         let mut flow = lock(&self.flow);
         let full = flow.waiting >= MOST_WAITING;
         change(&mut flow);
@@ -256,7 +226,7 @@ impl ThreadDesk {
     }
 
     /// Fails the calls that are overdue; their threads go on.
-    fn end_overdue(&self) {
+    pub(super) fn end_overdue(&self) {
         let mut flow = lock(&self.flow);
         if flow.running.is_empty() {
             return;
@@ -269,7 +239,7 @@ impl ThreadDesk {
             entry.overrun(*worker, *limit);
         }
         if !overdue.is_empty() {
-            self.changed.notify_all();
+            self.tell();
         }
     }
 }
@@ -384,97 +354,5 @@ impl Drop for ThreadDesk {
         if !self.crew.is_foreign() {
             self.driver.stop();
         }
-    }
-}
-
-impl<F: Portable<Context = ()>> Errand<F> {
-    fn run(mut self, host: &mut Host) {
-        let worker = host.id;
-        if self.desk.terminated.load(Ordering::Relaxed) || !self.entry.begin() {
-            return;
-        }
-        let Some(item) = self.item.take() else { return };
-        self.begun = true;
-        self.desk.count(|flow| flow.waiting -= 1);
-        let shared = shared::seen(self.shared.as_ref());
-        if let Err((stage, cause)) = host.begin(self.shared.as_ref()) {
-            return self.entry.complete(Err(stage.error(worker, cause)), 0);
-        }
-        let deadline = self.start_clock(worker);
-        let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let cancelled = || self.desk.terminated.load(Ordering::Relaxed) || overdue();
-        let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
-        let mut surroundings = Surroundings {
-            worker,
-            shared,
-            state: host.state(),
-            cancelled: &cancelled,
-            decoder: &mut decoder,
-            context: &mut cell,
-        };
-        let outcome = in_task(|| {
-            catch_unwind(AssertUnwindSafe(|| {
-                let parcel = F::pack(item).expect("a form of one item packs it as it is");
-                let value = F::call_parcel(self.function, &(), &mut surroundings, parcel);
-                let bytes = weight_of(&value, self.desk.home.budget.is_exact());
-                (value, bytes)
-            }))
-        });
-        if self.desk.crew.is_foreign() {
-            // The task has forked: this child is no worker.
-            std::mem::forget((outcome, self));
-            return;
-        }
-        if overdue() {
-            self.desk.end_overdue();
-        }
-        match outcome {
-            Ok((value, bytes)) => self.entry.complete(Ok(value), bytes),
-            Err(payload) => {
-                let cause = take_panic(payload).into();
-                self.entry.complete(Err(TaskError { index: 0, worker, cause, tries: 1 }.into()), 0);
-            }
-        }
-        // The desk does not wait for what the worker does at its end.
-        drop(self);
-        host.ran_for_nobody(1);
-    }
-
-    /// When the call is overdue, if it has a limit and time goes so far.
-    fn start_clock(&self, worker: u32) -> Option<Instant> {
-        let limit = self.limit?;
-        let deadline = Instant::now().checked_add(limit)?;
-        let entry: Arc<dyn Limited> = self.entry.clone();
-        lock(&self.desk.flow).running.push(Running { entry, worker, limit, deadline });
-        Some(deadline)
-    }
-}
-
-impl<F: Portable> Drop for Errand<F> {
-    fn drop(&mut self) {
-        if self.desk.crew.is_foreign() {
-            std::mem::forget(self.item.take());
-            return;
-        }
-        drop_quietly(self.item.take());
-        // (One that has an outcome keeps it.)
-        self.entry.complete(Err(Error::Terminated), 0);
-        let (begun, entry) = (self.begun, Arc::as_ptr(&self.entry).cast());
-        self.desk.count(|flow| {
-            flow.waiting -= usize::from(!begun);
-            flow.running.retain(|running| running.entry.address() != entry);
-            flow.outstanding -= 1;
-        });
-    }
-}
-
-impl<R: Wire> Limited for Entry<R> {
-    fn overrun(&self, worker: u32, limit: Duration) {
-        let task = TaskError { index: 0, worker, cause: Cause::Timeout { limit }, tries: 1 };
-        self.complete(Err(task.into()), 0);
-    }
-
-    fn address(&self) -> *const () {
-        std::ptr::from_ref(self).cast()
     }
 }

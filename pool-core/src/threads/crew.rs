@@ -18,9 +18,9 @@ use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 
 use super::{
+    control::Control,
     errands::{Errands, Senders, errands},
     host::Host,
-    job::Control,
     leavers::Leavers,
     lock,
 };

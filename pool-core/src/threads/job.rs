@@ -3,24 +3,20 @@
 use std::{
     collections::VecDeque,
     mem,
-    os::fd::AsFd,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags};
-use pool_shm::ForkMark;
-
 use super::{
     chunk::Chunk,
     clocks::{Clocks, InHand},
+    control::{Control, Flow, Watch},
     crew::{Errand, ThreadCrew},
     drop_quietly,
     host::{Failed, Host},
-    leavers::Leavers,
     lock,
 };
 use crate::{
@@ -56,158 +52,6 @@ impl<F: Form> Clone for Given<F> {
     fn clone(&self) -> Self {
         let Self { context, shared, begins } = self;
         Self { context: context.clone(), shared: shared.clone(), begins: *begins }
-    }
-}
-
-/// How long a caller sleeps at most while less has arrived than it waits for: one long task holds up the
-/// results of others no longer.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// The same for a job without a caller that a cancel token may end.
-const TOKEN_SLEEP: Duration = Duration::from_millis(10);
-
-/// A job as its crew sees it: nothing in it is the user's.
-pub(super) struct Control {
-    flow: Mutex<Flow>,
-    changed: Condvar,
-    cancelled: AtomicBool,
-    /// As `Flow::arrived`, to be looked at without the lock.
-    arrived: AtomicUsize,
-    /// Whether its consumer may be anywhere.
-    pub(super) lazy: bool,
-    /// How long one item may take.
-    limit: Option<Duration>,
-    /// How long making a worker's state may take.
-    init_limit: Option<Duration>,
-    leavers: Arc<Leavers>,
-    /// How its caller sleeps if the call can be cancelled.
-    watch: Option<Watch>,
-    /// Who is told instead of a caller.
-    notice: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    mark: Arc<ForkMark>,
-}
-
-/// A sleep that a cancel token ends, also one that is pulled in a signal handler: no condition variable can be told there.
-struct Watch {
-    token: CancelToken,
-    bell: Bell,
-}
-
-struct Flow {
-    /// Chunks that were sent and have not ended.
-    under_way: usize,
-    /// Chunks that have ended and whose parts lie unread.
-    arrived: usize,
-    /// One of those parts does not wait for more: a failure.
-    urgent: bool,
-    /// Of the items that run and have a limit.
-    clocks: Clocks,
-    /// How many have to arrive before the caller is woken; without a value it does not sleep.
-    wanted: Option<usize>,
-    /// Nobody sleeps for it: every arrival is told of.
-    aside: bool,
-    terminated: bool,
-    /// What kept a worker from its first chunk or from its end, and with that ended the job.
-    failed: Option<(Stage, Cause, u32)>,
-    over: bool,
-}
-
-impl Flow {
-    /// Whether a caller that waits for `wanted` chunks goes on.
-    fn is_enough(&self, wanted: usize) -> bool {
-        self.terminated || self.urgent || self.arrived >= wanted.max(1)
-    }
-}
-
-impl Control {
-    pub(super) fn is_foreign(&self) -> bool {
-        self.mark.get() == 0
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
-    /// Wakes whoever waits for something of the job.
-    fn wake(&self) {
-        self.changed.notify_all();
-        if let Some(watch) = &self.watch {
-            watch.bell.ring();
-        }
-        if let Some(notice) = self.notice.get() {
-            notice();
-        }
-    }
-
-    /// The caller sleeps until enough has arrived, but not long.
-    fn sleep<'c>(&'c self, flow: MutexGuard<'c, Flow>, wanted: usize) -> MutexGuard<'c, Flow> {
-        let shortest =
-            self.limit.into_iter().chain(self.init_limit).chain(self.leavers.limit()).min();
-        let limit = flow.clocks.sleep_at_most(LONGEST_SLEEP, shortest);
-        let Some(watch) = &self.watch else {
-            let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
-            let woken = self.changed.wait_timeout_while(flow, limit, sleeps);
-            return woken.unwrap_or_else(PoisonError::into_inner).0;
-        };
-        drop(flow);
-        watch.sleep(limit);
-        lock(&self.flow)
-    }
-
-    /// Waits while `condition` holds.
-    fn wait_while(&self, mut condition: impl FnMut(&Flow) -> bool) -> MutexGuard<'_, Flow> {
-        let flow = self.changed.wait_while(lock(&self.flow), |flow| condition(flow));
-        flow.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells running items, drops what was not begun, and makes the job's caller see its end.
-    pub(super) fn terminate(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
-        lock(&self.flow).terminated = true;
-        self.wake();
-    }
-
-    /// As [`Control::terminate`], since `worker` could not begin or end its life.
-    pub(super) fn fail(&self, (stage, cause): Failed, worker: u32) {
-        lock(&self.flow).failed.get_or_insert((stage, cause, worker));
-        self.terminate();
-    }
-
-    /// As [`Control::fail`], with the lock in hand, since it takes longer than it may.
-    fn fail_overdue(&self, flow: &mut Flow, stage: Stage, limit: Option<Duration>, worker: u32) {
-        let Some(limit) = limit else { return };
-        flow.failed.get_or_insert((stage, Cause::Timeout { limit }, worker));
-        flow.terminated = true;
-        self.cancelled.store(true, Ordering::Relaxed);
-    }
-
-    /// The worker is at its exit, whose end the caller waits for, until then.
-    pub(super) fn watch_exit(&self, worker: u32, deadline: Instant) {
-        lock(&self.flow).clocks.start_until(InHand::Exit(worker), worker, deadline);
-    }
-
-    /// The worker has got through it.
-    pub(super) fn forget_exit(&self, worker: u32) {
-        lock(&self.flow).clocks.stop(InHand::Exit(worker));
-    }
-
-    /// Whether its caller has given the job up.
-    pub(super) fn is_over(&self) -> bool {
-        lock(&self.flow).over
-    }
-
-    /// Waits until the caller has given the job up.
-    pub(super) fn wait_for_end(&self) {
-        drop(self.wait_while(|flow| !flow.over && !flow.terminated));
-    }
-}
-
-impl Watch {
-    fn sleep(&self, limit: Duration) {
-        let mut watched =
-            [self.bell.as_fd(), self.token.bell()].map(|bell| PollFd::new(bell, PollFlags::POLLIN));
-        // Whatever ended the sleep, the caller looks at everything again.
-        let _ = sys::poll(&mut watched, Some(limit));
-        self.bell.silence();
     }
 }
 
@@ -475,13 +319,9 @@ impl<F: Form> ThreadJob<F> {
         lock(&self.control.flow).aside = true;
     }
 
-    /// When somebody has to look at the job although nothing arrives: a clock is due, or a token may be pulled.
+    /// See [`Control::due`].
     pub(crate) fn due(&self) -> Option<Instant> {
-        let control = &*self.control;
-        let shortest = control.limit.into_iter().chain(control.init_limit).min();
-        let token = control.watch.as_ref().map(|_| TOKEN_SLEEP);
-        let longest = shortest.into_iter().chain(token).min()?;
-        Instant::now().checked_add(lock(&control.flow).clocks.sleep_at_most(longest, shortest))
+        self.control.due()
     }
 
     /// The caller gives the job up: running items are told, the others are dropped. `wait`: until no

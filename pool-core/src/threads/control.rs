@@ -1,0 +1,204 @@
+//! A job as its crew sees it: how far it is, and who is told.
+//!
+//! Invariant: nothing in it is the user's, and no code of the user runs while its flow is locked.
+
+use std::{
+    os::fd::AsFd,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags};
+use pool_shm::ForkMark;
+
+use super::{
+    clocks::{Clocks, InHand},
+    host::Failed,
+    leavers::Leavers,
+    lock,
+};
+use crate::{
+    cancel::{Bell, CancelToken},
+    error::Cause,
+    shared::Stage,
+    sys,
+};
+
+/// How long a caller sleeps at most while less has arrived than it waits for: one long task holds up the
+/// results of others no longer.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// The same for a job without a caller that a cancel token may end.
+const TOKEN_SLEEP: Duration = Duration::from_millis(10);
+
+/// A job as its crew sees it: nothing in it is the user's.
+pub(super) struct Control {
+    pub(super) flow: Mutex<Flow>,
+    pub(super) changed: Condvar,
+    pub(super) cancelled: AtomicBool,
+    /// As `Flow::arrived`, to be looked at without the lock.
+    pub(super) arrived: AtomicUsize,
+    /// Whether its consumer may be anywhere.
+    pub(super) lazy: bool,
+    /// How long one item may take.
+    pub(super) limit: Option<Duration>,
+    /// How long making a worker's state may take.
+    pub(super) init_limit: Option<Duration>,
+    pub(super) leavers: Arc<Leavers>,
+    /// How its caller sleeps if the call can be cancelled.
+    pub(super) watch: Option<Watch>,
+    /// Who is told instead of a caller.
+    pub(super) notice: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    pub(super) mark: Arc<ForkMark>,
+}
+
+/// A sleep that a cancel token ends, also one that is pulled in a signal handler: no condition variable can be told there.
+pub(super) struct Watch {
+    pub(super) token: CancelToken,
+    pub(super) bell: Bell,
+}
+
+pub(super) struct Flow {
+    /// Chunks that were sent and have not ended.
+    pub(super) under_way: usize,
+    /// Chunks that have ended and whose parts lie unread.
+    pub(super) arrived: usize,
+    /// One of those parts does not wait for more: a failure.
+    pub(super) urgent: bool,
+    /// Of the items that run and have a limit.
+    pub(super) clocks: Clocks,
+    /// How many have to arrive before the caller is woken; without a value it does not sleep.
+    pub(super) wanted: Option<usize>,
+    /// Nobody sleeps for it: every arrival is told of.
+    pub(super) aside: bool,
+    pub(super) terminated: bool,
+    /// What kept a worker from its first chunk or from its end, and with that ended the job.
+    pub(super) failed: Option<(Stage, Cause, u32)>,
+    pub(super) over: bool,
+}
+
+impl Flow {
+    /// Whether a caller that waits for `wanted` chunks goes on.
+    pub(super) fn is_enough(&self, wanted: usize) -> bool {
+        self.terminated || self.urgent || self.arrived >= wanted.max(1)
+    }
+}
+
+impl Control {
+    pub(super) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Wakes whoever waits for something of the job.
+    pub(super) fn wake(&self) {
+        self.changed.notify_all();
+        if let Some(watch) = &self.watch {
+            watch.bell.ring();
+        }
+        if let Some(notice) = self.notice.get() {
+            notice();
+        }
+    }
+
+    /// The shortest limit of what workers do for the job.
+    fn shortest(&self) -> Option<Duration> {
+        self.limit.into_iter().chain(self.init_limit).chain(self.leavers.limit()).min()
+    }
+
+    /// When somebody has to look at a job without a caller although nothing arrives: a clock is due, or a token may be pulled.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let shortest = self.shortest();
+        let token = self.watch.as_ref().map(|_| TOKEN_SLEEP);
+        let longest = shortest.into_iter().chain(token).min()?;
+        Instant::now().checked_add(lock(&self.flow).clocks.sleep_at_most(longest, shortest))
+    }
+
+    /// The caller sleeps until enough has arrived, but not long.
+    pub(super) fn sleep<'c>(
+        &'c self,
+        flow: MutexGuard<'c, Flow>,
+        wanted: usize,
+    ) -> MutexGuard<'c, Flow> {
+        let limit = flow.clocks.sleep_at_most(LONGEST_SLEEP, self.shortest());
+        let Some(watch) = &self.watch else {
+            let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
+            let woken = self.changed.wait_timeout_while(flow, limit, sleeps);
+            return woken.unwrap_or_else(PoisonError::into_inner).0;
+        };
+        drop(flow);
+        watch.sleep(limit);
+        lock(&self.flow)
+    }
+
+    /// Waits while `condition` holds.
+    pub(super) fn wait_while(
+        &self,
+        mut condition: impl FnMut(&Flow) -> bool,
+    ) -> MutexGuard<'_, Flow> {
+        let flow = self.changed.wait_while(lock(&self.flow), |flow| condition(flow));
+        flow.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells running items, drops what was not begun, and makes the job's caller see its end.
+    pub(super) fn terminate(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        lock(&self.flow).terminated = true;
+        self.wake();
+    }
+
+    /// As [`Control::terminate`], since `worker` could not begin or end its life.
+    pub(super) fn fail(&self, (stage, cause): Failed, worker: u32) {
+        lock(&self.flow).failed.get_or_insert((stage, cause, worker));
+        self.terminate();
+    }
+
+    /// As [`Control::fail`], with the lock in hand, since it takes longer than it may.
+    pub(super) fn fail_overdue(
+        &self,
+        flow: &mut Flow,
+        stage: Stage,
+        limit: Option<Duration>,
+        worker: u32,
+    ) {
+        let Some(limit) = limit else { return };
+        flow.failed.get_or_insert((stage, Cause::Timeout { limit }, worker));
+        flow.terminated = true;
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// The worker is at its exit, whose end the caller waits for, until then.
+    pub(super) fn watch_exit(&self, worker: u32, deadline: Instant) {
+        lock(&self.flow).clocks.start_until(InHand::Exit(worker), worker, deadline);
+    }
+
+    /// The worker has got through it.
+    pub(super) fn forget_exit(&self, worker: u32) {
+        lock(&self.flow).clocks.stop(InHand::Exit(worker));
+    }
+
+    /// Whether its caller has given the job up.
+    pub(super) fn is_over(&self) -> bool {
+        lock(&self.flow).over
+    }
+
+    /// Waits until the caller has given the job up.
+    pub(super) fn wait_for_end(&self) {
+        drop(self.wait_while(|flow| !flow.over && !flow.terminated));
+    }
+}
+
+impl Watch {
+    fn sleep(&self, limit: Duration) {
+        let mut watched =
+            [self.bell.as_fd(), self.token.bell()].map(|bell| PollFd::new(bell, PollFlags::POLLIN));
+        // Whatever ended the sleep, the caller looks at everything again.
+        let _ = sys::poll(&mut watched, Some(limit));
+        self.bell.silence();
+    }
+}
