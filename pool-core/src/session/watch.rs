@@ -28,7 +28,7 @@ pub(super) struct Watch {
     last: Option<Instant>,
     /// Looks in a row, each [`INTERVAL`] after the one before, at which the zygote was stopped with something to report.
     found: u32,
-    /// The same for workers, by their incarnations, that have nothing left to do but to leave.
+    /// The same for workers, by their incarnations, that are to leave, or to run what is for them alone, and do nothing.
     leavers: Vec<(u32, u32)>,
 }
 
@@ -74,12 +74,18 @@ impl Session {
             || hub.watch.leavers.iter().any(|(_, looks)| *looks >= LOOKS)
     }
 
-    /// The stopped workers that were asked to leave, hold nothing that anybody waits for, and have not begun their exit.
+    /// The stopped workers that were asked to leave, or are waited for by a chunk that no other may run; that hold nothing that anybody
+    /// waits for, and have not begun their exit.
     fn stopped_leavers(&self, hub: &Hub) -> Vec<u32> {
         let all = !hub.state.staffs();
-        let asked = |incarnation| all || incarnation < hub.engine.min_incarnation();
-        let mut leavers: Vec<_> =
-            hub.engine.workers().filter(|(_, incarnation, _)| asked(*incarnation)).collect();
+        let asked = |place, incarnation| {
+            all || incarnation < hub.engine.min_incarnation() || hub.engine.has_published_for(place)
+        };
+        let mut leavers: Vec<_> = hub
+            .engine
+            .workers()
+            .filter(|(place, incarnation, _)| asked(*place as u32, *incarnation))
+            .collect();
         if leavers.is_empty() {
             return Vec::new();
         }

@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stopped_without_a_task", when_joined).processes(),
     Case::new("stopped_without_a_task_and_keep_alive", between_calls).processes(),
     Case::new("stopped_at_its_exit", at_exit).processes(),
+    Case::new("stopped_while_a_chunk_is_for_it_alone", awaited).processes(),
 ];
 
 /// Far longer than anybody is waited for who is stopped.
@@ -95,5 +96,19 @@ fn at_exit(method: StartMethod) -> Outcome {
         Ok(end.join().expect("no panic")?)
     })?;
     assert_eq!(pool.exit_results(), [7]);
+    Ok(())
+}
+
+fn awaited(method: StartMethod) -> Outcome {
+    let pool = builder(method, 3).build()?;
+    let pids = pool.broadcast(|_| std::process::id())?;
+    stop(pids[1]);
+    let begun = Instant::now();
+    // Others need not wait, and nothing is lost by its end.
+    assert_eq!(pool.apply_on_with(2, (), |w, ()| w.id())?, 2);
+    let after = pool.broadcast(|_| std::process::id())?;
+    assert!(begun.elapsed() < PROMPT);
+    assert_eq!([after[0], after[2]], [pids[0], pids[2]]);
+    assert_ne!(after[1], pids[1]);
     Ok(())
 }
