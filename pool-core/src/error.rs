@@ -49,7 +49,7 @@ pub enum Error {
     PoolBroken,
     /// The pool was terminated or stopped while the call ran. The pool can be used again.
     Terminated,
-    /// The call's cancel token was pulled. The pool can be used again; another call takes a new token.
+    /// The call's cancel token was pulled, or its handle's `cancel` called. The pool can be used again; another call takes a new token.
     Cancelled,
     /// The results of futures that nobody has taken are more than `max_result_bytes`. Take some, drop some, or raise the limit.
     ResultsUnread {
@@ -348,7 +348,7 @@ impl fmt::Display for Error {
             Self::PoolBroken => {
                 f.write_str("the process that starts the pool's workers was killed: make a new pool")
             }
-            Self::Cancelled => f.write_str("the call's cancel token was pulled"),
+            Self::Cancelled => f.write_str("the call was cancelled, by its token or its handle"),
             Self::Terminated => f.write_str("the pool was stopped or terminated during the call"),
             Self::ResultsUnread { bytes, limit } => write!(
                 f,
