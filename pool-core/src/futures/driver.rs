@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Arc, Condvar, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{JoinHandle, ThreadId},
     time::Duration,
@@ -57,16 +57,31 @@ struct Inner {
     driven: Weak<dyn Driven>,
     /// Whether the thread was started and has not been told to stop.
     runs: AtomicBool,
-    parked: AtomicBool,
-    stops: AtomicBool,
+    /// How many threads park: one that was told to stop may still be there when the next one starts.
+    parked: AtomicUsize,
     nap: Mutex<Nap>,
     poked: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Nap {
-    poked: bool,
-    thread: Option<JoinHandle<()>>,
+    pokes: u64,
+    thread: Option<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    /// Told to stop, for good: the next thread has a word of its own.
+    stops: Arc<AtomicBool>,
+}
+
+/// One thread at work.
+struct Shift<'i> {
+    inner: &'i Inner,
+    stops: &'i AtomicBool,
+    /// Pokes that it has noticed.
+    heard: u64,
 }
 
 static DRIVERS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
@@ -76,8 +91,7 @@ impl Driver {
         Self(Arc::new(Inner {
             driven,
             runs: AtomicBool::new(false),
-            parked: AtomicBool::new(false),
-            stops: AtomicBool::new(false),
+            parked: AtomicUsize::new(0),
             nap: Mutex::default(),
             poked: Condvar::new(),
         }))
@@ -97,14 +111,14 @@ impl Driver {
     #[inline]
     pub(super) fn poke_if_parked(&self) {
         // SeqCst: the thread says that it parks, then looks once more.
-        if self.0.parked.load(Ordering::SeqCst) {
+        if self.0.parked.load(Ordering::SeqCst) > 0 {
             self.poke();
         }
     }
 
     /// Ends a nap.
     pub(super) fn poke(&self) {
-        lock(&self.0.nap).poked = true;
+        lock(&self.0.nap).pokes += 1;
         self.0.poked.notify_all();
     }
 
@@ -127,13 +141,14 @@ impl Inner {
         if nap.thread.is_some() {
             return Ok(());
         }
-        self.stops.store(false, Ordering::SeqCst);
         let (inner, driven) = (self.clone(), self.driven.clone());
-        let thread = std::thread::Builder::new()
+        let stops = Arc::new(AtomicBool::new(false));
+        let told = stops.clone();
+        let handle = std::thread::Builder::new()
             .name(NAME.to_string())
-            .spawn(move || inner.run(&driven))
+            .spawn(move || Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven))
             .or_resources("starting the thread for a pool's futures")?;
-        nap.thread = Some(thread);
+        nap.thread = Some(Thread { handle, stops });
         self.runs.store(true, Ordering::Release);
         drop(nap);
         let mut drivers = lock(&DRIVERS);
@@ -148,27 +163,31 @@ impl Inner {
     fn stop(&self) -> bool {
         let mut nap = lock(&self.nap);
         let thread = nap.thread.take();
-        self.stops.store(true, Ordering::SeqCst);
         self.runs.store(false, Ordering::Release);
-        nap.poked = true;
+        nap.pokes += 1;
+        if let Some(thread) = &thread {
+            thread.stops.store(true, Ordering::SeqCst);
+        }
         drop(nap);
         self.poked.notify_all();
-        let Some(thread) = thread else { return false };
+        let Some(Thread { handle, .. }) = thread else { return false };
         if let Some(driven) = self.driven.upgrade() {
             driven.interrupt();
         }
         // What it works for may be dropped by the thread itself.
-        if thread.thread().id() != std::thread::current().id() {
-            let _ = thread.join();
+        if handle.thread().id() != std::thread::current().id() {
+            let _ = handle.join();
         }
         true
     }
 
     fn is_thread(&self, id: ThreadId) -> bool {
-        lock(&self.nap).thread.as_ref().is_some_and(|thread| thread.thread().id() == id)
+        lock(&self.nap).thread.as_ref().is_some_and(|thread| thread.handle.thread().id() == id)
     }
+}
 
-    fn run(&self, driven: &Weak<dyn Driven>) {
+impl Shift<'_> {
+    fn run(mut self, driven: &Weak<dyn Driven>) {
         let (mut seen, mut lingers) = (0, false);
         while !self.stops()
             && let Some(driven) = driven.upgrade()
@@ -188,7 +207,7 @@ impl Inner {
                 }
                 // Somebody else works, or will in a moment.
                 Work::Now if passes != seen => self.nap(SHORT_NAP),
-                Work::Now if driven.drive(&|| self.stops()) => {}
+                Work::Now if driven.drive(&|| self.stops.load(Ordering::SeqCst)) => {}
                 Work::Now => {
                     self.nap(SHORT_NAP);
                     driven.pass();
@@ -208,25 +227,26 @@ impl Inner {
         self.stops.load(Ordering::SeqCst)
     }
 
-    fn nap(&self, limit: Duration) {
-        let nap = lock(&self.nap);
-        let sleeps = |nap: &mut Nap| !nap.poked && !self.stops();
-        let woken = self.poked.wait_timeout_while(nap, limit, sleeps);
-        woken.unwrap_or_else(PoisonError::into_inner).0.poked = false;
+    fn nap(&mut self, limit: Duration) {
+        let nap = lock(&self.inner.nap);
+        let sleeps = |nap: &mut Nap| nap.pokes == self.heard && !self.stops();
+        let woken = self.inner.poked.wait_timeout_while(nap, limit, sleeps);
+        self.heard = woken.unwrap_or_else(PoisonError::into_inner).0.pokes;
     }
 
     /// Sleeps until there is something to do.
-    fn park(&self, driven: Arc<dyn Driven>) {
+    fn park(&mut self, driven: Arc<dyn Driven>) {
         // SeqCst: whoever makes something to do looks at it afterwards.
-        self.parked.store(true, Ordering::SeqCst);
+        self.inner.parked.fetch_add(1, Ordering::SeqCst);
         let idle = driven.demand().0 == Work::Nothing;
         drop(driven);
         if idle {
-            let nap = lock(&self.nap);
-            let woken = self.poked.wait_while(nap, |nap| !nap.poked && !self.stops());
-            woken.unwrap_or_else(PoisonError::into_inner).poked = false;
+            let nap = lock(&self.inner.nap);
+            let sleeps = |nap: &mut Nap| nap.pokes == self.heard && !self.stops();
+            let woken = self.inner.poked.wait_while(nap, sleeps);
+            self.heard = woken.unwrap_or_else(PoisonError::into_inner).pokes;
         }
-        self.parked.store(false, Ordering::SeqCst);
+        self.inner.parked.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -247,5 +267,41 @@ impl Drop for Paused {
             // Where there can be no thread now, the next call says so.
             let _ = driver.start();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Idle;
+
+    impl Driven for Idle {
+        fn demand(&self) -> (Work, u64) {
+            (Work::Nothing, 0)
+        }
+        fn drive(&self, _: &Leave<'_>) -> bool {
+            true
+        }
+        fn pass(&self) {}
+        fn interrupt(&self) {}
+    }
+
+    #[test]
+    fn a_thread_ends_although_the_next_one_starts() {
+        let idle: Arc<dyn Driven> = Arc::new(Idle);
+        let driver = Driver::new(Arc::downgrade(&idle));
+        let restless = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while restless.load(Ordering::Relaxed) {
+                    driver.start().unwrap();
+                }
+            });
+            (0..2000).for_each(|_| driver.stop());
+            restless.store(false, Ordering::Relaxed);
+        });
+        driver.stop();
+        assert_eq!(driver.0.parked.load(Ordering::SeqCst), 0);
     }
 }

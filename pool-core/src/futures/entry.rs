@@ -12,7 +12,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use super::{callbacks::Callback, desk::Home, lock, quietly};
+use super::{callbacks::Callback, desk::Home, group::Notice, lock, quietly};
 use crate::error::Error;
 
 /// See the module.
@@ -36,8 +36,7 @@ struct Cell<R> {
 /// Who is told of the outcome.
 pub(super) enum Watcher<R> {
     Waker(Waker),
-    /// Is told whether the call has ended with a value.
-    Notice(Box<dyn FnOnce(bool) + Send>),
+    Notice(Notice),
     /// Makes a callback of the outcome, if it is of that kind.
     Callback(Box<Make<R>>),
 }
@@ -140,7 +139,7 @@ impl<R> Entry<R> {
         for watcher in told {
             match watcher {
                 Watcher::Waker(waker) => quietly(|| waker.wake()),
-                Watcher::Notice(notice) => notice(well),
+                Watcher::Notice(notice) => notice.tell(well),
                 Watcher::Callback(_) => {}
             }
         }
@@ -166,6 +165,10 @@ impl<R> Entry<R> {
                 if matches!(watcher, Watcher::Waker(_)) {
                     cell.watchers.retain(|w| !matches!(w, Watcher::Waker(_)));
                 }
+                // Who has waited long enough waits no more.
+                if matches!(watcher, Watcher::Notice(_)) {
+                    cell.watchers.retain(|w| !matches!(w, Watcher::Notice(n) if n.is_vain()));
+                }
                 cell.watchers.push(watcher);
                 drop(cell);
                 if let Some(desk) = self.home.desk() {
@@ -179,7 +182,7 @@ impl<R> Entry<R> {
             (outcome, Watcher::Notice(notice)) => {
                 let well = !matches!(outcome, Outcome::Done(Err(_)));
                 drop(cell);
-                notice(well);
+                notice.tell(well);
             }
             (Outcome::Taken, Watcher::Callback(_)) => {}
             (Outcome::Done(_), Watcher::Callback(make)) => {

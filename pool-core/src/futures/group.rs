@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -10,25 +10,53 @@ use super::{AsyncResult, lock};
 use crate::error::Error;
 
 /// Which futures have ended, in that order, and how.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Notices {
     ended: Mutex<VecDeque<(usize, bool)>>,
     changed: Condvar,
+    /// Nothing ever arrives in a process that was forked from this one.
+    process: u32,
+}
+
+/// What one of them has told when it ends.
+#[derive(Debug)]
+pub(super) struct Notice {
+    to: Weak<Notices>,
+    index: usize,
+}
+
+impl Notice {
+    /// The call has ended; `true`: with a value.
+    pub(super) fn tell(self, well: bool) {
+        if let Some(to) = self.to.upgrade() {
+            lock(&to.ended).push_back((self.index, well));
+            to.changed.notify_all();
+        }
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_vain(&self) -> bool {
+        self.to.strong_count() == 0
+    }
 }
 
 impl Notices {
     /// Asks for a notice of each.
     fn of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Self>, Error> {
         handles.iter().try_for_each(AsyncResult::check)?;
-        let notices = Arc::new(Self::default());
+        let notices = Arc::new(Self {
+            ended: Mutex::default(),
+            changed: Condvar::new(),
+            process: std::process::id(),
+        });
         for (index, handle) in handles.iter().enumerate() {
-            let to = notices.clone();
-            handle.notice(move |well| {
-                lock(&to.ended).push_back((index, well));
-                to.changed.notify_all();
-            });
+            handle.notice(Notice { to: Arc::downgrade(&notices), index });
         }
         Ok(notices)
+    }
+
+    fn is_foreign(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// The next one, unless it is `until`.
@@ -48,7 +76,8 @@ impl Notices {
     }
 }
 
-/// The handles in the order in which their calls end, each with its position among those given.
+/// The handles in the order in which their calls end, each with its position among those given. In a forked child the others come
+/// at once, and say that they belong to another process.
 ///
 /// # Errors
 ///
@@ -75,7 +104,12 @@ impl<R> Iterator for AsCompleted<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let (index, _) = self.notices.next(None)?;
+        let index = if self.notices.is_foreign() {
+            // The handle says so itself.
+            self.handles.iter().position(Option::is_some)?
+        } else {
+            self.notices.next(None)?.0
+        };
         Some((index, self.handles.get_mut(index)?.take()?))
     }
 

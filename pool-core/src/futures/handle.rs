@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::entry::{Entry, Watcher};
+use super::{
+    entry::{Entry, Watcher},
+    group::Notice,
+};
 use crate::error::Error;
 
 /// The result of a call that runs meanwhile.
@@ -121,9 +124,9 @@ impl<R> AsyncResult<R> {
         })));
     }
 
-    /// Has `notice` done as soon as the call has ended; `true`: with a value.
-    pub(super) fn notice(&self, notice: impl FnOnce(bool) + Send + 'static) {
-        self.entry.watch(Watcher::Notice(Box::new(notice)));
+    /// Has the notice given as soon as the call has ended.
+    pub(super) fn notice(&self, notice: Notice) {
+        self.entry.watch(Watcher::Notice(notice));
     }
 
     /// Refuses to wait where that could last for ever.

@@ -126,12 +126,17 @@ impl Host {
         let (mut state, mut encoder) =
             (mem::replace(&mut self.state, Box::new(())), Encoder::new());
         let ended = in_task(|| {
-            catch_unwind(AssertUnwindSafe(|| {
-                let result =
-                    self.life.exit.map(|exit| exit.call(around, &mut *state, &mut encoder));
-                drop(state);
-                result
-            }))
+            let exit = || self.life.exit.map(|exit| exit.call(around, &mut *state, &mut encoder));
+            let result = catch_unwind(AssertUnwindSafe(exit));
+            // Not while the other panic unwinds, which one more would abort.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(state)));
+            match result {
+                Ok(result) => dropped.map(|()| result),
+                Err(panic) => {
+                    drop_quietly(dropped);
+                    Err(panic)
+                }
+            }
         });
         let failed = |cause| Err((Stage::Exit, cause));
         match (self.leavers.is_through(self.id), self.leavers.limit()) {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{AsyncResult, Cause, Error, StartMethod};
+use pool_api::{AsyncResult, Cause, Error, StartMethod, as_completed};
 
 use crate::{
     case::{Case, Outcome, builder, pool, sized},
@@ -353,19 +353,23 @@ fn forked(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
     let scratch = Scratch::new();
     let handle = pool.apply_async(scratch.path(), until_told)?;
+    let mut others = as_completed([pool.apply_async(scratch.path(), until_told)?])?;
     let child = sys::fork();
     if child == 0 {
         let refused = pool.apply_async(1u8, |x| x);
         let refused =
             refused.is_err_and(|r| r.item == 1 && matches!(r.error, Error::ForeignProcess));
         let waits = matches!(handle.wait(), Err(Error::ForeignProcess));
-        let all = refused && waits && !handle.ready() && !handle.cancel();
+        let other = others.next().map(|(_, other)| other.get());
+        let foreign = matches!(other, Some(Err(Error::ForeignProcess))) && others.next().is_none();
+        let all = refused && waits && foreign && !handle.ready() && !handle.cancel();
         drop((handle, pool));
         std::process::exit(if all { 0 } else { 1 });
     }
     assert_eq!(sys::wait_for(child), 0, "the child has seen something else");
     append(&scratch.path(), 1);
     assert_eq!(handle.get()?, 7);
+    assert_eq!(others.next().expect("it ends").1.get()?, 7);
     Ok(())
 }
 

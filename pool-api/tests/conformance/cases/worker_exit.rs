@@ -285,6 +285,14 @@ fn drop_panics(method: StartMethod) -> Outcome {
     pool.map(0..4u32, |x| x)?;
     let ended = pool.stop_and_join();
     assert!(matches!(ended, Err(Error::WorkerExitFailed { worker: 0, .. })), "{ended:?}");
+    // Its exit function, too: the first one is told of.
+    let pool = builder(method, 1)
+        .worker_init(|_| Spiteful)
+        .worker_exit(|_| -> u8 { panic!("no end") })
+        .build()?;
+    pool.map(0..4u32, |x| x)?;
+    let told = pool.stop_and_join().expect_err("it panics").to_string();
+    assert!(told.contains("no end"), "{told}");
     Ok(())
 }
 
