@@ -229,7 +229,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// The process ids of the workers that run now, in order of their ids; none before the first
-    /// call and under Threads.
+    /// call and under Threads. One that is just ending may still be among them.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.pool.worker_pids()

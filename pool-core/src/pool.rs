@@ -273,7 +273,7 @@ impl Pool {
     }
 
     /// The process ids of the workers that run now, in order of their ids; none before the first
-    /// call and under Threads.
+    /// call and under Threads. One that is just ending may still be among them.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         if self.is_foreign() {

@@ -66,15 +66,18 @@ fn main() -> ExitCode {
 
 /// Runs everything and prints the table; whether all results are equal.
 fn compare(options: &Options) -> Result<bool, Box<dyn Error>> {
-    let Sources { paths, rounds } = Sources::find(&options.folders)?;
+    let Sources { paths, rounds, folders } = Sources::find(&options.folders)?;
     if paths.is_empty() {
         return Err("there are no Rust files; name a folder that has some".into());
     }
+    println!("The job: lines, words, identifiers and SHA-256 of each Rust file below");
+    folders.iter().for_each(|folder| println!("  {}", folder.display()));
     print!("{} files", paths.len() / rounds);
     if rounds > 1 {
         print!(", gone over {rounds} times because they are few");
     }
     println!(", {} workers", options.jobs);
+    println!("Where other programs keep the CPUs busy, the times mean nothing.");
 
     // Once beforehand, so that nobody pays for the disk.
     for path in &paths[..paths.len() / rounds] {
@@ -88,7 +91,7 @@ fn compare(options: &Options) -> Result<bool, Box<dyn Error>> {
     println!("{bytes} bytes, {lines} lines, {words} words, digest {}\n", expected.digest());
     println!(
         "{:<11} {:>9} {:>9} {:>11} {:>9} {:>10} {:>13}",
-        "method", "wall time", "speed-up", "efficiency", "files/s", "MiB/s", "peak/worker"
+        "method", "wall time", "speed-up", "efficiency", "files/s", "MiB/s", "peak memory"
     );
     let row = |name: &str, time: Duration, jobs: usize, peak: Option<u64>| {
         let seconds = time.as_secs_f64();
@@ -113,9 +116,11 @@ fn compare(options: &Options) -> Result<bool, Box<dyn Error>> {
             println!("{method}: the results differ from the serial ones");
         }
     }
+    println!("\npeak memory: of the largest worker, with the pages that it shares with others");
     if all_equal {
-        println!("\nall results are equal");
+        println!("all results are equal");
     }
+    println!("\nthe most frequent identifiers, and how often they occur:");
     for (name, count) in expected.top(options.top) {
         println!("{count:>9} {name}");
     }

@@ -14,21 +14,20 @@ pub(crate) struct Sources {
     pub(crate) paths: Vec<String>,
     /// How often.
     pub(crate) rounds: usize,
+    /// Where they lie.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 impl Sources {
     /// All Rust files below `folders`, or without any below Cargo's downloads.
     pub(crate) fn find(folders: &[PathBuf]) -> io::Result<Self> {
         let mut paths = Vec::new();
+        let mut folders = folders.to_vec();
         if folders.is_empty() {
-            for folder in downloads() {
-                // A kind of download that was never made has no folder.
-                if folder.is_dir() {
-                    collect(&folder, &mut paths)?;
-                }
-            }
+            // A kind of download that was never made has no folder.
+            folders = downloads().into_iter().filter(|folder| folder.is_dir()).collect();
         }
-        for folder in folders {
+        for folder in &folders {
             collect(folder, &mut paths).map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
             })?;
@@ -36,7 +35,7 @@ impl Sources {
         paths.sort();
         let rounds = ENOUGH.div_ceil(paths.len().max(1)).max(1);
         let count = paths.len() * rounds;
-        Ok(Self { paths: paths.into_iter().cycle().take(count).collect(), rounds })
+        Ok(Self { paths: paths.into_iter().cycle().take(count).collect(), rounds, folders })
     }
 }
 

@@ -11,7 +11,7 @@ use rkyv::rancor::{Source, Trace};
 pub enum WireFault {
     /// The encoded value is larger than the room for it: give more room.
     Overflow,
-    /// The bytes are no valid value of the type: truncated, damaged, of another type, or of a value with
+    /// The bytes are no valid value of the type: truncated, damaged, of another type, not aligned for it, or of a value with
     /// collections or boxes nested more than 1000 deep.
     Invalid,
     /// A handle to a shared object could not be sent, or leads to no such object.
@@ -22,7 +22,9 @@ impl fmt::Display for WireFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overflow => f.write_str("the encoded value is larger than the room for it"),
-            Self::Invalid => f.write_str("the bytes are no valid value of this type"),
+            Self::Invalid => {
+                f.write_str("the bytes are no valid value of this type, or not aligned for it")
+            }
             Self::Segment(fault) => fault.fmt(f),
         }
     }

@@ -36,6 +36,20 @@ impl Encoder {
 
 /// Checks `bytes` and makes the value.
 ///
+/// They have to be aligned for the archive: what [`to_bytes`] gives is. A part of a buffer that begins at a multiple of 16 is
+/// for all types of std, anything else is copied first:
+///
+/// ```
+/// use pool_ipc::rkyv::util::AlignedVec;
+///
+/// let bytes = pool_ipc::to_bytes(&vec![1u64, 2])?;
+/// let message = [b"1", &bytes[..]].concat(); // a head of one byte, then the value
+/// let mut aligned = AlignedVec::<16>::new();
+/// aligned.extend_from_slice(&message[1..]);
+/// assert_eq!(pool_ipc::from_bytes::<Vec<u64>>(&aligned)?, [1, 2]);
+/// # Ok::<(), pool_ipc::WireFault>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, or not aligned for it; [`WireFault::Segment`] for a
@@ -44,7 +58,7 @@ pub fn from_bytes<T: Wire>(bytes: &[u8]) -> Result<T, WireFault> {
     Decoder::new().decode(bytes)
 }
 
-/// Checks `bytes` and reads them in place.
+/// Checks `bytes` and reads them in place; aligned as for [`from_bytes`].
 ///
 /// # Errors
 ///
