@@ -64,11 +64,16 @@ impl Session {
         }
         let unready = matches!(departure, Departure::NeverCame | Departure::DidNotComeUp(_));
         hub.engine.vacate(incarnation, !unready);
+        // What calls are told if starting more workers is of no use.
+        let mut how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
         match departure {
             Departure::DidNotComeUp(failure) => {
-                if let Some(served) = served {
-                    let fatal = Fatal::Start(failure, worker);
-                    return self.did_not_come_up(hub, incarnation, &fatal, served);
+                let again = was_killed(&failure);
+                how = Fatal::Start(failure, worker);
+                if let Some(served) = served
+                    && !again
+                {
+                    return self.did_not_come_up(hub, incarnation, &how, served);
                 }
             }
             Departure::Left(result) if incarnation >= hub.exits_from => self.exits.add(result),
@@ -76,12 +81,10 @@ impl Session {
             Departure::NeverCame | Departure::Lived | Departure::Left(_) => {}
         }
         if hub.state.staffs() && hub.engine.is_barren() {
-            let how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
             self.fail_all(hub, &how, |_| true);
         } else {
             if hub.engine.gives_place_up(worker) {
                 // Others may live; who waits for this one would wait for ever.
-                let how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
                 let jobs = hub.engine.jobs_addressed_to(worker);
                 self.fail_jobs(hub, &how, &jobs);
             }
@@ -92,8 +95,13 @@ impl Session {
     /// What there is to say of an end that callers are not told of as one.
     fn note_end(&self, hub: &mut Hub, worker: u32, raw: i32, departure: &Departure) {
         let lives = matches!(departure, Departure::Lived | Departure::Left(_));
+        let another_comes = match departure {
+            Departure::NeverCame => true,
+            Departure::DidNotComeUp(failure) => was_killed(failure),
+            _ => false,
+        };
         let status = ExitStatus::from_wait(raw);
-        if !hub.state.staffs() || !(lives || matches!(departure, Departure::NeverCame)) {
+        if !hub.state.staffs() || !(lives || another_comes) {
             return;
         }
         if status != ExitStatus::Code(0) {
@@ -131,6 +139,8 @@ impl Session {
                     (1.., Some(limit)) => {
                         StartFailure { stage: Stage::Exit, fault: Fault::timed_out(limit) }
                     }
+                    // The state would have been dropped, and its memory went with the process.
+                    _ if !self.waits_for_exits && is_sigkill(raw) => return Departure::Lived,
                     _ => StartFailure::ended(Stage::Exit, raw),
                 }),
                 Some(stage) => {
@@ -282,6 +292,18 @@ impl Session {
             there && leaves
         })
     }
+}
+
+/// Whether a worker that was not to blame was killed before its first chunk: it held nothing, so another one takes its place. A
+/// `worker_init` is called for a chunk, whose tries count instead.
+fn was_killed(failure: &StartFailure) -> bool {
+    let killed = matches!(failure.fault, Fault::Ended { status } if is_sigkill(status));
+    killed && matches!(failure.stage, Stage::AtWorkerStart | Stage::Shared)
+}
+
+/// Whether a process ended by the signal that comes from outside; the others are what a crash looks like.
+fn is_sigkill(raw: i32) -> bool {
+    ExitStatus::from_wait(raw).signal() == Some(libc::SIGKILL)
 }
 
 fn exit_failure(kind: FailureKind) -> StartFailure {

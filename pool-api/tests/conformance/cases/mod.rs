@@ -2,6 +2,7 @@
 
 mod arena;
 mod attempts;
+mod births;
 mod bounds;
 mod cancelling;
 mod concurrency;
@@ -69,6 +70,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared::CASES,
         randomness::CASES,
         shared_failures::CASES,
+        births::CASES,
         shared_handles::CASES,
         shared_memory::CASES,
         slices::CASES,

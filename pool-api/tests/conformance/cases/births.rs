@@ -1,0 +1,78 @@
+//! Workers that are killed (SIGKILL) before they can take a task: they held nothing, so no call ends with them unless all of them are.
+
+use pool_api::{
+    Cause, Error, ExitStatus, StartMethod,
+    rkyv::{self, Archive, Deserialize, Serialize, rancor::Fallible},
+};
+
+use crate::{
+    case::{Case, Outcome, builder},
+    scratch::{Scratch, append, read_numbers},
+    sys,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("killed_while_decoding_what_is_shared", decoding).processes(),
+    Case::new("killed_at_worker_start", at_start).processes(),
+    Case::new("killed_at_each_init_of_the_worker_of_a_direct_call", at_init).processes(),
+];
+
+const KILLED: Cause = Cause::Death(ExitStatus::Signal(sys::SIGKILL));
+/// As many births as fail, and fewer than make a pool of two give up.
+const KILLS: usize = 4;
+
+/// Kills the first processes that come by.
+fn be_hunted(path: &str) {
+    append(path, std::process::id().into());
+    if read_numbers(path).len() <= KILLS {
+        sys::raise(sys::SIGKILL);
+    }
+}
+
+/// The file with those that decoded it.
+#[derive(Archive, Serialize)]
+#[rkyv(crate = rkyv)]
+struct Hunted(String);
+
+impl<D: Fallible + ?Sized> Deserialize<Hunted, D> for ArchivedHunted {
+    fn deserialize(&self, _: &mut D) -> Result<Hunted, D::Error> {
+        be_hunted(&self.0);
+        Ok(Hunted(self.0.to_string()))
+    }
+}
+
+fn decoding(method: StartMethod) -> Outcome {
+    if method != StartMethod::Spawn {
+        return Ok(()); // no worker decodes it itself
+    }
+    let scratch = Scratch::new();
+    let pool = builder(method, 2).shared(Hunted(scratch.path())).build()?;
+    let seen = pool.tasks(0..40usize).map_with(|w, n| w.shared.0.len() + n)?;
+    assert_eq!(seen[39], scratch.path().len() + 39);
+    assert!(scratch.numbers().len() > KILLS);
+    Ok(())
+}
+
+fn at_start(method: StartMethod) -> Outcome {
+    fn start() {
+        be_hunted(&std::env::var("POOL_HUNTED").expect("set below"));
+    }
+    let scratch = Scratch::new();
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("POOL_HUNTED", scratch.path()) };
+    let pool = builder(method, 2).at_worker_start(start).build()?;
+    assert_eq!(pool.map(0..40u8, |n| n)?.len(), 40);
+    let pool = builder(method, 2).at_worker_start(|| sys::raise(sys::SIGKILL)).build()?;
+    let ended = pool.map(0..40u8, |n| n);
+    assert!(matches!(&ended, Err(Error::WorkerStartFailed(c)) if *c == KILLED), "{ended:?}");
+    Ok(())
+}
+
+fn at_init(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1).worker_init(|_| sys::raise(sys::SIGKILL)).build()?;
+    let ended = pool.direct().retry(20).apply_on(0, (), |()| ());
+    let told =
+        matches!(&ended, Err(Error::WorkerInitFailed { worker: 0, cause }) if *cause == KILLED);
+    assert!(told, "{ended:?}");
+    Ok(())
+}
