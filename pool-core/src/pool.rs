@@ -342,20 +342,29 @@ impl Pool {
         self.refuse_if_foreign()?;
         let slot = self.slot()?;
         let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
+        let desks = slot.desks.clone();
         // Not under the lock: a call that has to end may need it.
         drop(slot);
-        let waits = |crew: &Crew| (waits_for_calls && is_inside(crew.id(), None)) || crew.is_mine();
+        let is_nested = |crew: &Crew| {
+            [Inside::Call, Inside::View].iter().any(|what| is_inside(crew.id(), Some(*what)))
+        };
+        let waits = |crew: &Crew| (waits_for_calls && is_nested(crew)) || crew.is_mine();
         if crew.iter().chain(&retired).any(waits) {
             return Err(Error::NestedUse);
         }
-        let desks = std::mem::take(&mut self.slot()?.desks);
-        if waits_for_calls {
-            desks.iter().for_each(CrewDesk::drain);
-        }
-        desks.iter().for_each(CrewDesk::end);
+        self.end_desks(&desks, waits_for_calls)?;
         retired.iter().for_each(end);
         let Some(crew) = crew else { return Ok(()) };
-        end(&crew);
+        if waits_for_calls {
+            // Calls go on while desks are drained, and futures may have got a new desk.
+            while !crew.stop_unless_manned() {
+                let late = |desk: &&CrewDesk| desk.holds_up(&crew);
+                let late: Vec<_> = self.slot()?.desks.iter().filter(late).cloned().collect();
+                self.end_desks(&late, true)?;
+            }
+        } else {
+            end(&crew);
+        }
         if crew.is_broken() {
             return Err(Error::PoolBroken);
         }
@@ -368,6 +377,16 @@ impl Pool {
                 slot.crew = None;
             }
         }
+        Ok(())
+    }
+
+    /// Ends the desks and lets the slot forget them. It knows them until then: others who stop the pool wait for them, too.
+    fn end_desks(&self, desks: &[CrewDesk], waits_for_calls: bool) -> Result<(), Error> {
+        if waits_for_calls {
+            desks.iter().for_each(CrewDesk::drain);
+        }
+        desks.iter().for_each(CrewDesk::end);
+        self.slot()?.desks.retain(|desk| !desks.iter().any(|ended| ended.is(desk)));
         Ok(())
     }
 

@@ -9,13 +9,14 @@ use std::{
 };
 
 use super::{driver::NAME, lock, quietly};
+use crate::job::{InCall, Inside};
 
 /// A callback with what it gets.
 pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Callbacks {
+    crew: usize,
     queue: Mutex<Queue>,
     idle: Condvar,
 }
@@ -29,6 +30,11 @@ struct Queue {
 }
 
 impl Callbacks {
+    /// Those of the crew that has this number.
+    pub(super) fn new(crew: usize) -> Self {
+        Self { crew, queue: Mutex::default(), idle: Condvar::new() }
+    }
+
     pub(super) fn run(self: &Arc<Self>, callback: Callback) {
         let mut queue = lock(&self.queue);
         queue.waiting.push_back(callback);
@@ -44,6 +50,8 @@ impl Callbacks {
     }
 
     fn work(&self) {
+        // Who stops the pool waits for it, so its own calls must not wait for that.
+        let _inside = InCall::enter(self.crew, Inside::Callback);
         let mut queue = lock(&self.queue);
         queue.thread = Some(thread::current().id());
         while let Some(callback) = queue.waiting.pop_front() {

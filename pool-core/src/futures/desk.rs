@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{background::Background, callbacks::Callbacks};
-use crate::error::Error;
+use crate::{engine::JobId, error::Error};
 
 /// Why a desk did not take a call: the desk is closed, and another one may be open, or for good.
 #[derive(Debug)]
@@ -94,14 +94,20 @@ pub(super) struct Home {
     pub(super) watched: AtomicUsize,
     pub(super) callbacks: Arc<Callbacks>,
     pub(super) background: Background,
+    /// The desk's own job, if it is one for processes.
+    pub(super) job: Option<JobId>,
     desk: Weak<dyn Desk>,
 }
 
 impl Home {
-    pub(super) fn new(budget: Arc<Budget>, desk: Weak<dyn Desk>) -> Arc<Self> {
+    pub(super) fn new(
+        budget: Arc<Budget>,
+        (crew, job): (usize, Option<JobId>),
+        desk: Weak<dyn Desk>,
+    ) -> Arc<Self> {
         let (waiting, watched) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (callbacks, background) = Default::default();
-        Arc::new(Self { budget, waiting, watched, callbacks, background, desk })
+        let (callbacks, background) = (Arc::new(Callbacks::new(crew)), Background::default());
+        Arc::new(Self { budget, waiting, watched, callbacks, background, job, desk })
     }
 
     /// What tells the desk of something that has arrived.

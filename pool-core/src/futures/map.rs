@@ -52,7 +52,7 @@ impl Home {
         desk: &dyn Desk,
         mut job: Job<F, Items<F>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        let number = job.go_aside(self.listener());
+        let number = job.go_aside(self.job, self.listener());
         let entry = Entry::new(self.clone());
         let job = Box::new(Aside::new(job, self.budget.is_exact()));
         let map = Arc::new(AsyncMap { entry: entry.clone(), turn: Mutex::new(Turn::Rests(job)) });

@@ -51,7 +51,7 @@ impl fmt::Debug for ProcessDesk {
 }
 
 impl ProcessDesk {
-    /// A desk of the session for `workers` workers.
+    /// A desk of the session for `workers` workers; `None` while the pool is being stopped.
     ///
     /// # Errors
     ///
@@ -60,21 +60,21 @@ impl ProcessDesk {
         session: Arc<Session>,
         workers: usize,
         budget: Arc<Budget>,
-    ) -> Result<Arc<Self>, Error> {
-        let (job, kit) = session.open_job(None, false, false)?;
-        session.share_inbox(job);
+    ) -> Result<Option<Arc<Self>>, Error> {
+        let Some((job, kit)) = session.open_desk()? else { return Ok(None) };
         let (items_limit, failures) = (session.items_limit(), session.failures());
         let mut books = Books::new(workers);
         books.put_kit(kit);
-        Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
+        let crew = Arc::as_ptr(&session).addr();
+        Ok(Some(Arc::new_cyclic(|this: &Weak<Self>| Self {
             stock: Stock { session, job, limit: items_limit, waits: true },
-            home: Home::new(budget, this.clone()),
+            home: Home::new(budget, (crew, Some(job)), this.clone()),
             books: Mutex::new(books),
             limited: AtomicBool::new(false),
             failures: AtomicU64::new(failures),
             passes: AtomicU64::new(0),
             driver: Driver::new(this.clone()),
-        }))
+        })))
     }
 
     /// Whether this desk is one of the session.
@@ -86,6 +86,11 @@ impl ProcessDesk {
     pub(crate) fn is_over(&self) -> bool {
         let books = lock(&self.books);
         books.closed && books.outstanding() == 0 && self.home.background.is_empty()
+    }
+
+    /// Whether its job is one that the session knows and that has not failed.
+    pub(crate) fn has_job(&self) -> bool {
+        !self.stock.session.has_failed(self.stock.job)
     }
 
     /// Whether it takes calls in: it does not any more when its job has failed while nobody waited.
@@ -213,6 +218,9 @@ impl ProcessDesk {
         books.closed = true;
         let (sent, waiting) = books.give_up();
         books.over = true;
+        if !self.stock.session.is_foreign() {
+            self.stock.session.desk_leaves(self.stock.job);
+        }
         self.close_job_if_over(books);
         for receiver in sent.into_iter().chain(waiting.iter().map(|unsent| unsent.receiver())) {
             receiver.fail(why.clone().into());

@@ -57,7 +57,7 @@ impl Home {
         mut job: Job<F, I>,
         ordered: bool,
     ) -> Result<AsyncValues<F, I>, I> {
-        let number = job.go_aside(self.listener());
+        let number = job.go_aside(self.job, self.listener());
         let seat = Arc::new(Seat { home: self.clone(), state: Mutex::default() });
         if !self.background.add(number, seat.clone()) {
             return Err(job.into_items());

@@ -76,7 +76,7 @@ impl ThreadDesk {
     pub(crate) fn open(crew: &ThreadCrew, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             crew: crew.thread_mark(),
-            home: Home::new(budget, this.clone()),
+            home: Home::new(budget, (std::ptr::from_ref(crew).addr(), None), this.clone()),
             flow: Mutex::default(),
             changed: Condvar::new(),
             terminated: AtomicBool::new(false),

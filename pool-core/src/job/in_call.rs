@@ -9,6 +9,8 @@ pub(crate) enum Inside {
     Call,
     /// The same, while the user's callback reads results where they lie: their worker waits for it.
     View,
+    /// Runs a callback of a future, which whoever stops the pool waits for.
+    Callback,
 }
 
 thread_local! {

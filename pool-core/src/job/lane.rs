@@ -9,6 +9,7 @@ use super::turn::Turn;
 use pool_ipc::WireFault;
 
 use crate::{
+    engine::JobId,
     error::Error,
     session::{Message, ResultBatch, Want},
     task::Form,
@@ -128,12 +129,16 @@ impl<F: Form> Lane<F> {
         }
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced as for futures, or `heard` is told of it. Answers
+    /// From now on nobody waits for this job alone: what arrives is announced to the desk that has the job `desk`, or `heard` is told of it. Answers
     /// with a number for that, which no other job of the crew has.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
-    pub(super) fn go_aside(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
+    pub(super) fn go_aside(
+        &mut self,
+        desk: Option<JobId>,
+        heard: impl Fn(u64) + Send + Sync + 'static,
+    ) -> u64 {
         match self {
-            Self::Processes(lane) => lane.go_aside(),
+            Self::Processes(lane) => lane.go_aside(desk.expect("a desk of processes has a job")),
             #[cfg(feature = "threads")]
             Self::Threads(lane) => lane.go_aside(heard),
         }

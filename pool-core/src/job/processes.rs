@@ -14,7 +14,7 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    engine::Chunk,
+    engine::{Chunk, JobId},
     error::Error,
     session::{Kit, MeasureResults, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
@@ -84,9 +84,9 @@ impl<F: Form> ProcessLane<F> {
         self.borrows = true;
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced as for futures, under this number.
-    pub(super) fn go_aside(&mut self) -> u64 {
-        self.stock.session.share_inbox(self.stock.job);
+    /// From now on nobody waits for this job alone: what arrives is announced to the desk that has the job `desk`, under this number.
+    pub(super) fn go_aside(&mut self, desk: JobId) -> u64 {
+        self.stock.session.share_inbox(self.stock.job, desk);
         self.stock.waits = false;
         self.stock.job.0
     }

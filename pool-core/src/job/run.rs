@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
-    engine::{Pace, Sizer, SizingRules, Window},
+    engine::{JobId, Pace, Sizer, SizingRules, Window},
     error::{Error, TaskError},
     session::{Message, ResultBatch, Want},
     task::Form,
@@ -174,8 +174,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     }
 
     /// See [`Lane::go_aside`].
-    pub(crate) fn go_aside(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
-        self.lane.go_aside(heard)
+    pub(crate) fn go_aside(
+        &mut self,
+        desk: Option<JobId>,
+        heard: impl Fn(u64) + Send + Sync + 'static,
+    ) -> u64 {
+        self.lane.go_aside(desk, heard)
     }
 
     /// The input, of a job that has not begun.

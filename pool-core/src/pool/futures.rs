@@ -169,7 +169,18 @@ impl Pool {
 
     /// The desk of the present crew; `wanted`: what that has to share.
     fn desk(&self, wanted: Option<SharedType>) -> Result<(CrewDesk, Crew), Error> {
-        let past; // dropped without the lock
+        loop {
+            match self.try_desk(wanted)? {
+                (Some(desk), crew) => return Ok((desk, crew)),
+                (None, crew) => crew.wait_until_stopped(),
+            }
+        }
+    }
+
+    /// The same, or none while the pool is being stopped.
+    fn try_desk(&self, wanted: Option<SharedType>) -> Result<(Option<CrewDesk>, Crew), Error> {
+        let past;
+        let mut over = Vec::new(); // both dropped without the lock
         let mut slot = self.slot()?;
         slot.sharing.check(wanted)?;
         // Threads that end with the call that they were made for are none for futures.
@@ -181,35 +192,25 @@ impl Pool {
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
         slot.used = true;
         if let Some(desk) = slot.desks.iter().find(|desk| desk.serves(&crew)) {
-            return Ok((desk.clone(), crew));
+            return Ok((Some(desk.clone()), crew));
         }
         if past.is_some() {
             self.plan.exits.clear();
         }
-        slot.desks.retain(|desk| !desk.is_over());
-        drop(slot);
-        // Without the lock, since a pool that is being stopped is waited for here.
+        // One that is being drained stays, for others who stop the pool.
+        let is_over = |desk: &mut CrewDesk| desk.is_over() && !desk.holds_up(&crew);
+        over.extend(slot.desks.extract_if(.., is_over));
+        // With the lock: whoever stops the pool finds the desk there, or none is opened.
         let budget = self.budget.clone();
         let desk = match &crew {
             Crew::Processes(session) => {
-                CrewDesk::Processes(ProcessDesk::open(session.clone(), self.plan.n_jobs, budget)?)
+                let desk = ProcessDesk::open(session.clone(), self.plan.n_jobs, budget)?;
+                desk.map(CrewDesk::Processes)
             }
             #[cfg(feature = "threads")]
-            Crew::Threads(crew) => CrewDesk::Threads(ThreadDesk::open(crew, budget)),
+            Crew::Threads(crew) => Some(CrewDesk::Threads(ThreadDesk::open(crew, budget))),
         };
-        let mut slot = self.slot()?;
-        // Another thread may have been faster, or the crew may be another one by now.
-        let is_present = slot.crew.as_ref().is_some_and(|now| now.id() == crew.id());
-        let other = slot.desks.iter().find(|other| other.serves(&crew)).cloned();
-        if let (true, None) = (is_present, &other) {
-            slot.desks.push(desk.clone());
-            return Ok((desk, crew));
-        }
-        drop(slot);
-        desk.end();
-        match other {
-            Some(other) => Ok((other, crew)),
-            None => self.desk(wanted),
-        }
+        slot.desks.extend(desk.clone());
+        Ok((desk, crew))
     }
 }

@@ -126,6 +126,28 @@ impl CrewDesk {
         }
     }
 
+    /// Whether whoever stops the crew has to find it.
+    pub(super) fn holds_up(&self, crew: &Crew) -> bool {
+        match (self, crew) {
+            (Self::Processes(desk), Crew::Processes(session)) => {
+                desk.is_of(session) && desk.has_job()
+            }
+            #[cfg(feature = "threads")]
+            _ => false,
+        }
+    }
+
+    /// Whether it is the same one.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Processes(one), Self::Processes(other)) => Arc::ptr_eq(one, other),
+            #[cfg(feature = "threads")]
+            (Self::Threads(one), Self::Threads(other)) => Arc::ptr_eq(one, other),
+            #[cfg(feature = "threads")]
+            _ => false,
+        }
+    }
+
     /// Takes nothing in any more.
     fn close(&self) {
         match self {

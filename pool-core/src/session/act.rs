@@ -49,7 +49,7 @@ impl Session {
                             inbox.messages.push_back(message);
                             inbox.news = true;
                             delivered = true;
-                            answered |= inbox.shared;
+                            answered |= inbox.desk.is_some();
                         }
                     }
                     Action::MakeRoom { incarnation } => {

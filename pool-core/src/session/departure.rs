@@ -201,7 +201,7 @@ impl Session {
     /// The calls under way are told, unless it is a worker of calls that are over; otherwise whoever stops the pool is.
     fn exit_failed(&self, hub: &mut Hub, incarnation: u32, worker: u32, failure: StartFailure) {
         // Futures have their results or will have them.
-        let told = |inbox: &Inbox| inbox.fatal.is_none() && !inbox.shared;
+        let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.desk.is_none();
         let anybody = hub.inboxes.iter().any(|(_, inbox)| told(inbox));
         if anybody && incarnation >= hub.exits_from {
             self.fail_all(hub, &Fatal::Start(failure, worker), told);

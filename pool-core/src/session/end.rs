@@ -26,6 +26,18 @@ impl Session {
     /// Lets blocking calls of other threads finish, ends lazy ones, lets workers end what they run,
     /// and waits until all of them have ended. New calls wait until then.
     pub(crate) fn stop(&self) {
+        self.stop_unless(|_| false);
+    }
+
+    /// The same; `false`: a desk is open, and has to be drained first. No other is opened then but by calls that are under way.
+    pub(crate) fn stop_unless_manned(&self) -> bool {
+        self.stop_unless(|hub| {
+            let mut inboxes = hub.inboxes.iter();
+            inboxes.any(|(job, inbox)| inbox.desk == Some(job) && inbox.fatal.is_none())
+        })
+    }
+
+    fn stop_unless(&self, held_up: impl Fn(&Hub) -> bool) -> bool {
         let mut hub = self.lock();
         if hub.state == State::Open {
             hub.state = State::Closing;
@@ -34,7 +46,15 @@ impl Session {
         self.cancel_failed(&mut hub);
         drop(hub);
         let busy = |hub: &Hub| hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none());
-        self.drive_until(ANYTHING, |hub| hub.state != State::Closing || !busy(hub));
+        let mut gives_way = false;
+        self.drive_until(ANYTHING, |hub| {
+            let closing = hub.state == State::Closing;
+            gives_way = closing && held_up(hub);
+            gives_way || !closing || !busy(hub)
+        });
+        if gives_way {
+            return false;
+        }
         let mut hub = self.lock();
         if hub.state == State::Closing {
             hub.state = State::Ending;
@@ -42,6 +62,7 @@ impl Session {
         }
         drop(hub);
         self.wait_for_workers(None);
+        true
     }
 
     /// Kills all workers, ends all calls, and waits until the workers have been reaped.

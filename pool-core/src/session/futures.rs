@@ -48,11 +48,12 @@ impl Session {
         self.lock().inboxes.get(job).is_none_or(|inbox| inbox.fatal.is_some())
     }
 
-    /// The jobs of futures for which something has arrived since they were asked for last, but for `own`.
-    pub(crate) fn take_news(&self, own: JobId) -> Vec<JobId> {
+    /// The other jobs of the desk that has this job for which something has arrived since they were asked for last. News of another
+    /// desk stay: nobody else would tell it.
+    pub(crate) fn take_news(&self, desk: JobId) -> Vec<JobId> {
         let mut hub = self.lock();
         let told = |(job, inbox): (JobId, &Inbox)| {
-            (inbox.shared && inbox.news && job != own).then_some(job)
+            (inbox.desk == Some(desk) && inbox.news && job != desk).then_some(job)
         };
         let jobs: Vec<_> = hub.inboxes.iter().filter_map(told).collect();
         for job in &jobs {
@@ -63,10 +64,17 @@ impl Session {
         jobs
     }
 
-    /// Marks the job as one of futures.
-    pub(crate) fn share_inbox(&self, job: JobId) {
+    /// Marks the job as one of futures, of the desk that has the job `desk`.
+    pub(crate) fn share_inbox(&self, job: JobId, desk: JobId) {
         if let Some(inbox) = self.lock().inboxes.get_mut(job) {
-            inbox.shared = true;
+            inbox.desk = Some(desk);
+        }
+    }
+
+    /// The desk that has this job has left: the job ends as soon as nobody reads results of it.
+    pub(crate) fn desk_leaves(&self, job: JobId) {
+        if let Some(inbox) = self.lock().inboxes.get_mut(job) {
+            inbox.desk = None;
         }
     }
 
@@ -80,7 +88,7 @@ impl Session {
         }
     }
 
-    /// Waits until something has arrived for the job or for another one of futures, `done` says so, or it is `until`.
+    /// Waits until something has arrived for the desk's job or for another one of the desk, `done` says so, or it is `until`.
     ///
     /// While another thread runs a call to its end, that one drives: to take turns with it would cost both of them more than
     /// the futures gain. Only where the call's next turn is not near this thread does.
@@ -91,7 +99,7 @@ impl Session {
         done: &dyn Fn() -> bool,
     ) {
         let mut hub = self.lock();
-        if hub.inboxes.iter().any(|(_, inbox)| !inbox.shared && !inbox.lazy) {
+        if hub.inboxes.iter().any(|(_, inbox)| inbox.desk.is_none() && !inbox.lazy) {
             let left =
                 until.map_or(NEAR, |u| NEAR.min(u.saturating_duration_since(Instant::now())));
             hub.listening += 1;
@@ -169,8 +177,9 @@ impl Session {
 const NEAR: Duration = Duration::from_millis(1);
 const ONE: Appetite = Appetite { finished: 1, hungry: true };
 
-/// Whether there is anything for futures, or `job` is over.
-fn has_news(hub: &Hub, job: JobId) -> bool {
+/// Whether there is anything for futures of the desk that has the job `desk`, or that is over.
+fn has_news(hub: &Hub, desk: JobId) -> bool {
     let mut inboxes = hub.inboxes.iter();
-    hub.inboxes.get(job).is_none() || inboxes.any(|(_, inbox)| inbox.shared && inbox.news)
+    hub.inboxes.get(desk).is_none()
+        || inboxes.any(|(_, inbox)| inbox.desk == Some(desk) && inbox.news)
 }

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     broker::BrokerLink,
     cancel::CancelToken,
-    engine::{Action, Engine, JobTable},
+    engine::{Action, Engine, JobId, JobTable},
     error::{Error, TaskError},
     journal::Journal,
     life::{Bounds, Exits},
@@ -174,8 +174,8 @@ pub(super) struct Inbox {
     pub(super) lazy: bool,
     /// Whether its items have a limit.
     pub(super) limited: bool,
-    /// It belongs to futures: whoever is there takes what arrives.
-    pub(super) shared: bool,
+    /// It belongs to futures: whoever is at the desk that has this job takes what arrives.
+    pub(super) desk: Option<JobId>,
     /// Something has arrived since anybody looked.
     pub(super) news: bool,
     /// Workers from this one on were started while the job was there.

@@ -23,24 +23,60 @@ impl Session {
         lazy: bool,
         limited: bool,
     ) -> Result<(JobId, Box<Kit>), Error> {
+        loop {
+            let mut hub = self.lock();
+            if self.takes_jobs(&mut hub) {
+                return self.open_job_in(&mut hub, token, lazy, limited);
+            }
+            drop(hub);
+            self.wait_until_stopped();
+        }
+    }
+
+    /// Opens a job for the futures of a desk without waiting; `None` while the pool is being stopped.
+    pub(crate) fn open_desk(&self) -> Result<Option<(JobId, Box<Kit>)>, Error> {
+        let mut hub = self.lock();
+        if !self.takes_jobs(&mut hub) {
+            return Ok(None);
+        }
+        let (job, kit) = self.open_job_in(&mut hub, None, false, false)?;
+        if let Some(inbox) = hub.inboxes.get_mut(job) {
+            inbox.desk = Some(job);
+        }
+        Ok(Some((job, kit)))
+    }
+
+    /// Whether a new job need not wait for the end of a pool that is being stopped.
+    fn takes_jobs(&self, hub: &mut Hub) -> bool {
+        if hub.state == State::Ending && hub.engine.workers().next().is_none() {
+            hub.state = State::Open;
+        }
+        match hub.state {
+            State::Open | State::Broken => true,
+            // A call that code inside another one makes belongs to that one.
+            State::Closing => is_inside(std::ptr::from_ref(self).addr(), None),
+            State::Ending => false,
+        }
+    }
+
+    /// Waits until a pool that is being stopped has been.
+    pub(crate) fn wait_until_stopped(&self) {
+        self.drive_until(ANYTHING, |hub| match hub.state {
+            State::Open | State::Broken => true,
+            State::Closing => false,
+            State::Ending => hub.engine.workers().next().is_none(),
+        });
+    }
+
+    fn open_job_in(
+        &self,
+        hub: &mut Hub,
+        token: Option<CancelToken>,
+        lazy: bool,
+        limited: bool,
+    ) -> Result<(JobId, Box<Kit>), Error> {
         // Reports are read when waiting for the first result does not pay off at once: until then
         // the dead and a dead zygote cost nothing here.
-        let mut hub = self.lock();
-        // A call that code inside another one makes belongs to that one.
-        let nested =
-            hub.state == State::Closing && is_inside(std::ptr::from_ref(self).addr(), None);
-        while !nested && matches!(hub.state, State::Closing | State::Ending) {
-            drop(hub);
-            self.drive_until(ANYTHING, |hub| match hub.state {
-                State::Open | State::Broken => true,
-                State::Closing => false,
-                State::Ending => hub.engine.workers().next().is_none(),
-            });
-            hub = self.lock();
-            if hub.state == State::Ending && hub.engine.workers().next().is_none() {
-                hub.state = State::Open;
-            }
-        }
         if hub.state == State::Broken {
             return Err(Error::PoolBroken);
         }
@@ -56,7 +92,7 @@ impl Session {
             token,
             lazy,
             limited,
-            shared: false,
+            desk: None,
             news: false,
             first_incarnation,
             over: false,
@@ -66,7 +102,7 @@ impl Session {
         }
         hub.inboxes.insert(job, inbox);
         hub.limited += usize::from(limited);
-        self.staff(&mut hub);
+        self.staff(hub);
         Ok((job, kit))
     }
 

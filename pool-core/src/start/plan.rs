@@ -83,6 +83,27 @@ impl Crew {
         }
     }
 
+    /// The same; `false`: a desk is open, which has to be drained first.
+    pub(crate) fn stop_unless_manned(&self) -> bool {
+        match self {
+            Self::Processes(session) => session.stop_unless_manned(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => {
+                crew.stop();
+                true
+            }
+        }
+    }
+
+    /// Waits while it is being stopped.
+    pub(crate) fn wait_until_stopped(&self) {
+        match self {
+            Self::Processes(session) => session.wait_until_stopped(),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => {}
+        }
+    }
+
     /// See [`crate::Pool::terminate`].
     pub(crate) fn terminate(&self) {
         match self {

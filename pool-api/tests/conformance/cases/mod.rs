@@ -15,6 +15,7 @@ mod futures_lives;
 mod futures_maps;
 mod futures_maps_ended;
 mod futures_options;
+mod futures_stops;
 mod futures_told;
 mod handles;
 mod handles_forged;
@@ -80,6 +81,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         futures_told::CASES,
         futures_options::CASES,
         futures_lives::CASES,
+        futures_stops::CASES,
         futures_maps::CASES,
         futures_maps_ended::CASES,
         #[cfg(feature = "async")]

@@ -1,0 +1,32 @@
+//! A pool that is stopped while other threads give it futures.
+
+use std::thread;
+
+use pool_api::StartMethod;
+
+use crate::case::{Case, Outcome, builder};
+
+pub(crate) const CASES: &[Case] = &[Case::new("futures_beside_stops", beside_stops)];
+
+fn beside_stops(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).build()?;
+    for round in 0..20u64 {
+        let ones: Vec<_> =
+            (0..5 * round).map(|x| pool.apply_async(x, |x| x)).collect::<Result<_, _>>()?;
+        let map = pool.map_async(0..50 * round, |x| x)?;
+        let values = thread::scope(|scope| {
+            // It gets a desk of its own while the first one is drained.
+            let beside = scope.spawn(|| {
+                let one = pool.apply_async(round, |x| x).expect("a pool that works");
+                assert_eq!(one.get().expect("a value"), round);
+                pool.map_async(0..50u64, |x| x).expect("a pool that works").get()
+            });
+            pool.stop_and_join()?;
+            beside.join().expect("no panic")
+        })?;
+        assert_eq!(values.len(), 50);
+        assert_eq!(map.get()?.len() as u64, 50 * round);
+        assert_eq!(ones.into_iter().filter_map(|one| one.get().ok()).count() as u64, 5 * round);
+    }
+    Ok(())
+}
