@@ -408,11 +408,12 @@ impl Pool {
         if let Some(crew) = retired {
             self.end_retired(&crew); // which may wait, and so may its drop
         }
-        if anew {
-            self.plan.exits.clear();
-        }
         if fresh && let Crew::Processes(session) = &crew {
             session.renew_used_workers();
+        }
+        // After that, since older workers may be at their ends.
+        if anew {
+            self.plan.exits.clear();
         }
         Ok((crew, shared))
     }

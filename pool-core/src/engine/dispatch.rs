@@ -111,6 +111,11 @@ impl Engine {
         self.jobs.iter().any(|(_, book)| book.chunks > 0)
     }
 
+    /// Whether any chunk of the job is.
+    pub(crate) fn has_chunks_of(&self, job: JobId) -> bool {
+        self.jobs.get(job).is_some_and(|book| book.chunks > 0)
+    }
+
     /// Takes a new chunk in.
     pub(crate) fn submit(&mut self, chunk: Chunk, out: &mut Vec<Action>) {
         match self.jobs.get_mut(chunk.job) {

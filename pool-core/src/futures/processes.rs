@@ -106,6 +106,11 @@ impl ProcessDesk {
         !lock(&self.books).closed
     }
 
+    /// Whether a future that is made now is the only call.
+    pub(crate) fn begins_alone(&self) -> bool {
+        self.stock.session.begins_alone(self.stock.job)
+    }
+
     /// What tells the crew from all others.
     pub(super) fn crew(&self) -> usize {
         Arc::as_ptr(&self.stock.session).addr()

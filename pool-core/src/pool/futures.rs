@@ -192,6 +192,13 @@ impl Pool {
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
         slot.used = true;
         if let Some(desk) = slot.desks.iter().find(|desk| desk.serves(&crew)) {
+            if !self.settings.keep_alive()
+                && let CrewDesk::Processes(desk) = desk
+                && desk.begins_alone()
+            {
+                // Those of the call before.
+                self.plan.exits.clear();
+            }
             return Ok((Some(desk.clone()), crew));
         }
         if past.is_some() {

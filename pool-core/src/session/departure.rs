@@ -217,12 +217,23 @@ impl Session {
         self.ask_all_to_leave(hub);
     }
 
-    /// As [`Session::renew_workers`], unless no job has used the present ones.
+    /// As [`Session::renew_workers`], unless no job has used the present ones. What older ones leave behind is for nobody any more.
     pub(crate) fn renew_used_workers(&self) {
         let mut hub = self.lock();
         if hub.used {
             self.renew_workers(&mut hub);
         }
+        hub.exits_from = hub.engine.min_incarnation();
+    }
+
+    /// A future of this desk begins: whether no call was under way. Then what older workers leave behind is for nobody any more.
+    pub(crate) fn begins_alone(&self, desk: JobId) -> bool {
+        let mut hub = self.lock();
+        let alone = !hub.has_calls_but(desk) && !hub.engine.has_chunks_of(desk);
+        if alone {
+            hub.exits_from = hub.engine.min_incarnation();
+        }
+        alone
     }
 
     pub(super) fn ask_all_to_leave(&self, hub: &mut Hub) {
@@ -241,8 +252,7 @@ impl Session {
     /// All items of the job are told of: waits for what its workers leave behind, if this is the only call.
     pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Fatal> {
         let mut hub = self.lock();
-        let alone = hub.inboxes.iter().all(|(other, _)| other == job);
-        if !alone || !hub.state.staffs() {
+        if hub.has_calls_but(job) || !hub.state.staffs() {
             return Ok(());
         }
         if let Some(inbox) = hub.inboxes.get_mut(job) {

@@ -109,7 +109,7 @@ pub(crate) struct Hub {
     pub(super) condemned: Vec<u32>,
     /// How many items were reported as overdue.
     pub(super) overruns: u64,
-    /// Whether a job was opened since workers were renewed.
+    /// Whether a job was opened or given a chunk since workers were renewed.
     pub(super) used: bool,
     /// Exit results of older workers belong to calls that are over.
     pub(super) exits_from: u32,
@@ -182,6 +182,22 @@ pub(super) struct Inbox {
     pub(super) first_incarnation: u32,
     /// All its items are told of: it waits for its workers' ends only.
     pub(super) over: bool,
+}
+
+impl Hub {
+    /// Whether any call but that of this job is under way: the job of a desk stays open while it has none.
+    pub(super) fn has_calls_but(&self, job: JobId) -> bool {
+        let is_idle =
+            |job, inbox: &Inbox| inbox.desk == Some(job) && !self.engine.has_chunks_of(job);
+        self.inboxes.iter().any(|(other, inbox)| other != job && !is_idle(other, inbox))
+    }
+
+    /// The present workers get something to do.
+    pub(super) fn use_workers(&mut self) {
+        if !std::mem::replace(&mut self.used, true) {
+            self.exits_from = self.engine.min_incarnation();
+        }
+    }
 }
 
 impl Inbox {

@@ -97,9 +97,7 @@ impl Session {
             first_incarnation,
             over: false,
         };
-        if !std::mem::replace(&mut hub.used, true) {
-            hub.exits_from = hub.engine.min_incarnation();
-        }
+        hub.use_workers();
         hub.inboxes.insert(job, inbox);
         hub.limited += usize::from(limited);
         self.staff(hub);
@@ -135,6 +133,8 @@ impl Session {
     pub(super) fn take_in(&self, hub: &mut Hub, released: &mut Vec<usize>, chunk: Option<Chunk>) {
         self.release(hub, released);
         if let Some(chunk) = chunk {
+            // The job of a desk may be older than the present workers.
+            hub.use_workers();
             hub.engine.submit(chunk, &mut hub.actions);
         }
         self.act(hub);
@@ -159,7 +159,9 @@ impl Session {
         let published = hub.engine.close_job(job, &mut hub.actions);
         self.take_back(hub, published);
         self.act(hub);
-        if !self.keeps_alive() && hub.inboxes.is_empty() {
+        // Under an idle desk, workers may have been renewed already and have come back.
+        let ends = hub.inboxes.is_empty() || (hub.used && !hub.has_calls_but(job));
+        if ends && !self.keeps_alive() {
             self.renew_workers(hub);
         }
         if hub.waiting > 0 {

@@ -11,6 +11,7 @@ mod direct;
 mod direct_deaths;
 mod failures;
 mod futures;
+mod futures_exits;
 mod futures_lives;
 mod futures_maps;
 mod futures_maps_ended;
@@ -80,6 +81,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         futures::CASES,
         futures_told::CASES,
         futures_options::CASES,
+        futures_exits::CASES,
         futures_lives::CASES,
         futures_stops::CASES,
         futures_maps::CASES,

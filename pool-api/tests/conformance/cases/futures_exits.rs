@@ -1,0 +1,40 @@
+//! What workers leave behind after calls beside which futures were made.
+
+use pool_api::StartMethod;
+
+use crate::case::{Case, Outcome, builder};
+
+pub(crate) const CASES: &[Case] =
+    &[Case::new("exit_results_of_calls_after_futures", after_futures)];
+
+fn after_futures(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2)
+        .keep_alive(false)
+        .worker_init(|_| 0u64)
+        .worker_exit(|w| *w.state)
+        .build()?;
+    for round in 1..=5u64 {
+        assert_eq!(pool.apply_async(round, |x| x)?.get()?, round);
+        assert_eq!(pool.map_async(0..round, |x| x)?.get()?.len() as u64, round);
+        assert_eq!(
+            pool.broadcast(|w| {
+                *w.state += 1;
+                *w.state
+            })?,
+            [1, 1]
+        );
+        assert_eq!(pool.exit_results(), [1, 1]);
+        assert_eq!(
+            pool.task(round)
+                .apply_async_with(|w, x| {
+                    *w.state += 1;
+                    x
+                })?
+                .get()?,
+            round
+        );
+        pool.tasks(0..10 * round).chunk_size(1).map_with(|w, _| *w.state += 1)?;
+        assert_eq!(pool.exit_results().iter().sum::<u64>(), 10 * round, "of this call alone");
+    }
+    Ok(())
+}
