@@ -57,14 +57,18 @@ pub(crate) fn run(tests: Tests<'_>, subjects: Subjects<'_>) {
         return subject(method.parse().expect("a start method"));
     }
     let wanted: Vec<_> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let mut passed = 0;
     for (name, test) in tests {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
             alarm::set(DEADLINE_S);
             let begin = Instant::now();
             test();
             println!("test {name} ... ok ({} ms)", begin.elapsed().as_millis());
+            passed += 1;
         }
     }
+    // A test that fails panics, and that ends the program.
+    println!("\ntest result: ok. {passed} passed; 0 failed");
 }
 
 /// A pool of `n_jobs` workers.

@@ -23,6 +23,8 @@ pub(crate) fn run(tests: &[(&str, fn())]) {
         assert_eq!(leftovers(), before, "{name} left something behind");
         println!("test {name} ... ok");
     }
+    // A test that fails panics, and that ends the program.
+    println!("\ntest result: ok. {} passed; 0 failed", tests.len());
 }
 
 /// Starts a child; it exits with 0 if `child` returned and 101 if it panicked.
