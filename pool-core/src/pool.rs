@@ -357,7 +357,7 @@ impl Pool {
         let Some(crew) = crew else { return Ok(()) };
         if waits_for_calls {
             // Calls go on while desks are drained, and futures may have got a new desk.
-            while !crew.stop_unless_manned() {
+            while !self.stop_unless_manned(&crew)? {
                 let late = |desk: &&CrewDesk| desk.holds_up(&crew);
                 let late: Vec<_> = self.slot()?.desks.iter().filter(late).cloned().collect();
                 self.end_desks(&late, true)?;
@@ -378,6 +378,25 @@ impl Pool {
             }
         }
         Ok(())
+    }
+
+    /// Stops the crew; `false`: a desk is open, which has to be drained first.
+    fn stop_unless_manned(&self, crew: &Crew) -> Result<bool, Error> {
+        #[cfg(feature = "threads")]
+        if matches!(crew, Crew::Threads(_)) {
+            let mut slot = self.slot()?;
+            if slot.desks.iter().any(|desk| desk.holds_up(crew)) {
+                return Ok(false);
+            }
+            // With the lock: these threads get no desk any more, and calls from now on get threads of their own.
+            let is_present = slot.crew.as_ref().is_some_and(|now| now.id() == crew.id());
+            let past = if is_present { slot.retire() } else { None };
+            drop(slot);
+            crew.stop();
+            drop(past);
+            return Ok(true);
+        }
+        Ok(crew.stop_unless_manned())
     }
 
     /// Ends the desks and lets the slot forget them. It knows them until then: others who stop the pool wait for them, too.
