@@ -2,6 +2,7 @@
 //!
 //! Invariant: a pool that was inherited by a forked child does nothing there but refuse.
 
+mod end;
 mod futures;
 mod options;
 mod settings;
@@ -23,7 +24,7 @@ use pool_shm::ForkMark;
 pub use self::options::{ForkBesideThreads, PoolOptions};
 use self::{
     settings::Settings,
-    slot::{CrewDesk, CrewSlot, Sharing},
+    slot::{CrewSlot, Sharing},
 };
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
@@ -292,121 +293,6 @@ impl Pool {
             Some(Crew::Processes(session)) => session.wait_for_pid().map(Some),
             _ => Ok(None),
         }
-    }
-
-    /// Lets blocking calls of other threads finish, ends lazy ones, lets the workers end what they
-    /// run, and waits until they have ended. The pool can be used again; a second call does nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ForeignProcess`]; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] of a worker
-    /// that failed at its end, now or earlier, where no call could be told. The workers have ended all the same.
-    pub fn stop_and_join(&self) -> Result<(), Error> {
-        self.end(true, Crew::stop)?;
-        self.plan.exits.take_failure()
-    }
-
-    /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads running
-    /// items are told and waited for. The pool can be used again; a second call does nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::stop_and_join`].
-    pub fn terminate(&self) -> Result<(), Error> {
-        self.end(false, Crew::terminate)?;
-        // Nobody asked for exits, nor for how one fared that was killed in the middle.
-        let _ = self.plan.exits.take_failure();
-        Ok(())
-    }
-
-    /// What the workers' exits have returned, in the order in which they ended; those that are at their exit are waited for.
-    /// It stays until workers start anew: for the first call after the pool was stopped, and for every call without `keep_alive`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidInput`] when they are no `E`; [`Error::ForeignProcess`]; [`Error::NestedUse`] in a task of the pool's own threads.
-    pub fn exit_results<E: Wire>(&self) -> Result<Vec<E>, Error> {
-        self.refuse_if_foreign()?;
-        self.plan.life.check_result(SharedType::of::<E>())?;
-        let slot = self.slot()?;
-        let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
-        drop(slot);
-        if crew.iter().chain(&retired).any(Crew::is_mine) {
-            return Err(Error::NestedUse);
-        }
-        crew.iter().chain(&retired).for_each(Crew::wait_for_leavers);
-        Ok(self.plan.exits.read())
-    }
-
-    fn end(&self, waits_for_calls: bool, end: fn(&Crew)) -> Result<(), Error> {
-        self.refuse_if_foreign()?;
-        let slot = self.slot()?;
-        let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
-        let desks = slot.desks.clone();
-        // Not under the lock: a call that has to end may need it.
-        drop(slot);
-        let is_nested = |crew: &Crew| {
-            [Inside::Call, Inside::View].iter().any(|what| is_inside(crew.id(), Some(*what)))
-        };
-        let waits = |crew: &Crew| (waits_for_calls && is_nested(crew)) || crew.is_mine();
-        if crew.iter().chain(&retired).any(waits) {
-            return Err(Error::NestedUse);
-        }
-        self.end_desks(&desks, waits_for_calls)?;
-        retired.iter().for_each(end);
-        let Some(crew) = crew else { return Ok(()) };
-        if waits_for_calls {
-            // Calls go on while desks are drained, and futures may have got a new desk.
-            while !self.stop_unless_manned(&crew)? {
-                let late = |desk: &&CrewDesk| desk.holds_up(&crew);
-                let late: Vec<_> = self.slot()?.desks.iter().filter(late).cloned().collect();
-                self.end_desks(&late, true)?;
-            }
-        } else {
-            end(&crew);
-        }
-        if crew.is_broken() {
-            return Err(Error::PoolBroken);
-        }
-        let mut slot = self.slot()?;
-        // Another thread may have given the pool a new one.
-        if slot.crew.as_ref().is_some_and(|now| now.id() == crew.id()) {
-            slot.used = false;
-            // The snapshot that Fork took stays: it is what the next workers come from.
-            if self.plan.method != StartMethod::Fork {
-                slot.crew = None;
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops the crew; `false`: a desk is open, which has to be drained first.
-    fn stop_unless_manned(&self, crew: &Crew) -> Result<bool, Error> {
-        #[cfg(feature = "threads")]
-        if matches!(crew, Crew::Threads(_)) {
-            let mut slot = self.slot()?;
-            if slot.desks.iter().any(|desk| desk.holds_up(crew)) {
-                return Ok(false);
-            }
-            // With the lock: these threads get no desk any more, and calls from now on get threads of their own.
-            let is_present = slot.crew.as_ref().is_some_and(|now| now.id() == crew.id());
-            let past = if is_present { slot.retire() } else { None };
-            drop(slot);
-            crew.stop();
-            drop(past);
-            return Ok(true);
-        }
-        Ok(crew.stop_unless_manned())
-    }
-
-    /// Ends the desks and lets the slot forget them. It knows them until then: others who stop the pool wait for them, too.
-    fn end_desks(&self, desks: &[CrewDesk], waits_for_calls: bool) -> Result<(), Error> {
-        if waits_for_calls {
-            desks.iter().for_each(CrewDesk::drain);
-        }
-        desks.iter().for_each(CrewDesk::end);
-        self.slot()?.desks.retain(|desk| !desks.iter().any(|ended| ended.is(desk)));
-        Ok(())
     }
 
     /// The crew, made now if there is none, and under Threads what its tasks share. `wanted`: of this type.

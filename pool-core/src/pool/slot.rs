@@ -133,8 +133,6 @@ impl CrewDesk {
                 desk.is_of(session) && desk.has_job()
             }
             #[cfg(feature = "threads")]
-            (Self::Threads(desk), Crew::Threads(crew)) => desk.is_of(crew) && desk.is_open(),
-            #[cfg(feature = "threads")]
             _ => false,
         }
     }

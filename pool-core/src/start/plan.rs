@@ -83,18 +83,6 @@ impl Crew {
         }
     }
 
-    /// The same; `false`: a desk is open, which has to be drained first.
-    pub(crate) fn stop_unless_manned(&self) -> bool {
-        match self {
-            Self::Processes(session) => session.stop_unless_manned(),
-            #[cfg(feature = "threads")]
-            Self::Threads(crew) => {
-                crew.stop();
-                true
-            }
-        }
-    }
-
     /// Waits while it is being stopped.
     pub(crate) fn wait_until_stopped(&self) {
         match self {
