@@ -46,7 +46,7 @@ fn without_end(method: StartMethod) -> Outcome {
             let mut handed = 0u64;
             while !over.load(Ordering::Relaxed) {
                 let one = pool.apply_async(handed, |x| x).expect("a pool that works");
-                if handed % 3 == 0 {
+                if handed.is_multiple_of(3) {
                     assert_eq!(one.get().expect("a value"), handed);
                 }
                 handed += 1;
