@@ -30,7 +30,7 @@ pub(crate) struct Exchange {
     peers: Vec<Peer>,
     /// (A hash map here would make the keys of all hash maps of all workers the same.)
     segments: BTreeMap<SegmentId, Registered>,
-    /// Whether anybody has rung for the clocks.
+    /// Whether anybody has rung for the clocks, or may have done so in vain.
     alarmed: bool,
 }
 
@@ -100,7 +100,7 @@ impl Exchange {
         self.door.iter().chain(self.peers.iter().map(|peer| &peer.socket)).chain(segments)
     }
 
-    /// Whether anybody has rung for the clocks since the last time.
+    /// Whether anybody has rung for the clocks since the last time, or found no room to.
     pub(crate) fn take_alarm(&mut self) -> bool {
         std::mem::take(&mut self.alarmed)
     }
@@ -111,12 +111,11 @@ impl Exchange {
         let before: Vec<usize> =
             (0..self.peers.len()).filter(|at| asked(&self.peers[*at])).collect();
         while let Received::Message(guest) = receive_at_door(&self.door[0]) {
-            match guest {
-                // One without a socket, because there was no number for it here, sees the end of its own.
-                AtTheDoor::Worker(owner, socket) => {
-                    socket.into_iter().for_each(|socket| self.add(owner, socket));
-                }
-                AtTheDoor::Alarm => self.alarmed = true,
+            // Whoever comes: a full door has no room for those who ring.
+            self.alarmed = true;
+            // One without a socket, because there was no number for it here, sees the end of its own.
+            if let AtTheDoor::Worker(owner, Some(socket)) = guest {
+                self.add(owner, socket);
             }
         }
         for at in 0..self.peers.len() {
@@ -235,7 +234,10 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::packet::{introduce, ring},
+        *,
+    };
 
     /// A process as the exchange knows it: its end of the connection.
     fn peer(exchange: &mut Exchange, owner: u32) -> OwnedFd {
@@ -336,6 +338,20 @@ mod tests {
         crate::packets::send(&noise, &[1; 100], None).unwrap();
         exchange.hear();
         assert!(exchange.peers.is_empty());
+    }
+
+    #[test]
+    fn who_finds_the_door_full_is_heard_all_the_same() {
+        let mut exchange = Exchange::new().unwrap();
+        assert!(!exchange.take_alarm());
+        let file = file();
+        let mut guests = 0;
+        while introduce(exchange.door(), guests, file.as_fd()).is_ok() {
+            guests += 1;
+        }
+        ring(exchange.door());
+        exchange.hear();
+        assert!(guests > 16 && exchange.take_alarm() && !exchange.take_alarm());
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(crate) fn introduce(door: &impl AsFd, owner: u32, socket: BorrowedFd<'_>) ->
 
 /// Says through `door` that an item is overdue before the zygote looks at the clocks next.
 pub(crate) fn ring(door: &impl AsFd) {
-    // A door without room is one that the zygote is about to look at.
+    // A door without room is one that the zygote is about to look at, and then at the clocks.
     let _ = packets::send(door, &head(ALARM, 0), None);
 }
 

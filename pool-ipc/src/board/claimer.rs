@@ -174,7 +174,8 @@ impl Claimer {
             for _ in 0..behind {
                 let at = self.seen;
                 self.seen = at.wrapping_add(1);
-                let index = order[(at % slots) as usize].load(Relaxed) as usize;
+                // Acquire: pairs with the Release in `publish`: who reads one that was overwritten hears below that it was.
+                let index = order[(at % slots) as usize].load(Acquire) as usize;
                 if let Some(claim) = self.claim_at(index) {
                     self.until_search -= 1;
                     if at.is_multiple_of(SAY_EVERY) {

@@ -55,7 +55,8 @@ impl Board {
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();
         let published = self.header.published.0.load(Relaxed);
-        order[(published % order.len() as u64) as usize].store(slot as u32, Relaxed);
+        // Release: whoever reads it in place of the one before it sees by the count that this one is gone.
+        order[(published % order.len() as u64) as usize].store(slot as u32, Release);
         // (The publisher is the only one who counts.) So Release too: the entry above is there.
         self.header.published.0.swap(published.wrapping_add(1), SeqCst);
         self.any_sleeper()
