@@ -26,7 +26,7 @@ impl Board {
     pub(super) fn address(&self, place: u32, slot: usize) -> bool {
         // A place that the board does not have has no claimer either.
         let Some(row) = self.rows.get(place as usize) else { return false };
-        let orders = &row.orders.0;
+        let orders = &row.orders;
         // (The publisher is the only one who counts.)
         let addressed = orders.addressed.load(Relaxed);
         // Release: whoever reads it sees that the entry before it in this place is gone, since the count says so.
@@ -47,13 +47,13 @@ impl Claimer {
     /// How many slots that were addressed to this place it has not looked at.
     pub(super) fn unanswered(&self) -> usize {
         // Acquire: pairs with the swap in `address`. A claimer that goes to sleep asks once more, see `has_news`.
-        let addressed = self.row().orders.0.addressed.load(Acquire);
+        let addressed = self.row().orders.addressed.load(Acquire);
         addressed.wrapping_sub(self.answered) as usize
     }
 
     #[cold]
     fn claim_next_addressed(&mut self) -> Option<Claim> {
-        let ring = &self.row().orders.0.ring;
+        let ring = &self.row().orders.ring;
         while (1..ADDRESSED).contains(&self.unanswered()) {
             // Acquire: pairs with the Release in `address`: who reads an entry that was overwritten sees below that it was.
             let slot = ring[self.answered as usize % ADDRESSED].load(Acquire) as usize;
@@ -80,7 +80,7 @@ impl Claimer {
     /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that; an
     /// order to leave comes after it.
     pub fn wait_for_kept(&mut self) -> Option<Claim> {
-        let orders = &self.row().orders.0;
+        let orders = &self.row().orders;
         let before = orders.bell.load(SeqCst);
         self.board().set_sleeper(self.place());
         // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY here.

@@ -67,7 +67,7 @@ impl Claimer {
         row.clock.store(0, Relaxed);
         row.refused.store(0, Relaxed);
         // What those before left of it lies among the last.
-        let addressed = row.orders.0.addressed.load(Acquire);
+        let addressed = row.orders.addressed.load(Acquire);
         let named = Board::MOST_ADDRESSED as u32;
         let answered = if addressed == 0 { 0 } else { addressed.wrapping_sub(named) };
         // Release: pairs with the Acquire in `Board::occupant`.
@@ -156,7 +156,7 @@ impl Claimer {
             }
             if behind > FAR_BEHIND {
                 // Only a hint: what is skipped although nobody has it is found by a search.
-                let claimed = self.board.header.claimed.0.load(Relaxed);
+                let claimed = self.board.header.claimed.load(Relaxed);
                 if self.known.wrapping_sub(claimed) < behind {
                     (self.seen, self.skipped) = (claimed, true);
                     behind = self.known.wrapping_sub(claimed);
@@ -179,7 +179,7 @@ impl Claimer {
                 if let Some(claim) = self.claim_at(index) {
                     self.until_search -= 1;
                     if at.is_multiple_of(SAY_EVERY) {
-                        self.board.header.claimed.0.store(at, Relaxed);
+                        self.board.header.claimed.store(at, Relaxed);
                     }
                     return Some(claim);
                 }
@@ -191,7 +191,7 @@ impl Claimer {
     #[inline]
     fn hears_of_more(&mut self) -> bool {
         // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
-        let published = self.board.header.published.0.load(SeqCst);
+        let published = self.board.header.published.load(SeqCst);
         if published == self.known {
             return false;
         }
@@ -246,14 +246,14 @@ impl Claimer {
     /// Whether the publisher asked this incarnation to end.
     #[must_use]
     pub fn asked_to_leave(&self) -> bool {
-        self.row().orders.0.leave.load(SeqCst) == self.incarnation
+        self.row().orders.leave.load(SeqCst) == self.incarnation
     }
 
     /// Whether something was published that this claimer has not looked at, or the order to leave came.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.seen != self.board.header.published.0.load(SeqCst)
-            || self.answered != self.row().orders.0.addressed.load(SeqCst)
+        self.seen != self.board.header.published.load(SeqCst)
+            || self.answered != self.row().orders.addressed.load(SeqCst)
             || self.asked_to_leave()
     }
 
@@ -272,7 +272,7 @@ impl Claimer {
     /// Sleeps until the bell has moved on from `bell`, then is awake again. Whoever rang may have
     /// done so for a slot that a dead claimer had passed by: the next look is a [`Claimer::search`].
     pub fn sleep(&mut self, bell: u32) {
-        wait(&self.row().orders.0.bell, bell);
+        wait(&self.row().orders.bell, bell);
         self.board.clear_sleeper(self.place);
     }
 }

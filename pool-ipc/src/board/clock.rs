@@ -36,7 +36,7 @@ impl Claimer {
         row.limit.store(limit, Relaxed);
         // SeqCst: with the load that follows, the first half of the pair. (Release: the progress is there.)
         row.clock.store(deadline, SeqCst);
-        let alarm = self.board().header.alarm.0.at.load(SeqCst);
+        let alarm = self.board().header.alarm.at.load(SeqCst);
         alarm == 0 || deadline < alarm
     }
 
@@ -74,20 +74,20 @@ impl Board {
         let Some(row) = self.rows.get(place) else { return false };
         let condemned = row.clock.compare_exchange(deadline, deadline | CONDEMNED, SeqCst, Relaxed);
         if condemned.is_ok() {
-            self.header.alarm.0.overruns.fetch_add(1, SeqCst);
+            self.header.alarm.overruns.fetch_add(1, SeqCst);
         }
         condemned.is_ok()
     }
 
     /// Says when the watcher will look at the clocks again; 0: not before somebody rings. It has to look once more after this.
     pub fn set_alarm(&self, at: u64) {
-        self.header.alarm.0.at.store(at, SeqCst);
+        self.header.alarm.at.store(at, SeqCst);
     }
 
     /// How many items were condemned, ever.
     #[inline]
     #[must_use]
     pub fn overruns(&self) -> u64 {
-        self.header.alarm.0.overruns.load(SeqCst)
+        self.header.alarm.overruns.load(SeqCst)
     }
 }

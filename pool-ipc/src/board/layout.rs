@@ -4,6 +4,8 @@
 //! in which every slot is free. Lines of 64 bytes are grouped by who writes them, so that a claimer
 //! at work and the publisher do not pull a line to and fro.
 
+use crossbeam_utils::CachePadded;
+
 use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
 
 /// The most places (worker ids) a board can have.
@@ -35,23 +37,20 @@ impl Shape {
     }
 }
 
-#[repr(C, align(128))]
-pub(super) struct Line<T>(pub(super) T);
-
 #[repr(C)]
 pub(super) struct Header {
     /// Counts publications; which slots they were stands in the last ring.
-    pub(super) published: Line<AtomicU64>,
+    pub(super) published: CachePadded<AtomicU64>,
     /// A publication that was claimed lately: a hint for claimers that are far behind.
-    pub(super) claimed: Line<AtomicU64>,
+    pub(super) claimed: CachePadded<AtomicU64>,
     /// The publisher's sleep: see `sleep.rs`.
-    pub(super) publisher: Line<PublisherSleep>,
+    pub(super) publisher: CachePadded<PublisherSleep>,
     /// Those who watch the clocks: see `clock.rs`.
-    pub(super) alarm: Line<Alarm>,
+    pub(super) alarm: CachePadded<Alarm>,
     /// One bit per place: its claimer sleeps, or is about to.
-    pub(super) sleepers: Line<[AtomicU64; MASK_WORDS]>,
+    pub(super) sleepers: CachePadded<[AtomicU64; MASK_WORDS]>,
     /// Segments that the publisher has let go.
-    pub(super) let_go: Line<LetGo>,
+    pub(super) let_go: CachePadded<LetGo>,
 }
 
 /// How many of them can be told.
@@ -108,7 +107,7 @@ pub(super) struct Row {
     pub(super) last_words_segments: AtomicU64,
     pub(super) _clock_rest: [AtomicU64; 3],
     /// Written by the publisher.
-    pub(super) orders: Line<Orders>,
+    pub(super) orders: CachePadded<Orders>,
 }
 
 #[repr(C)]
@@ -155,6 +154,8 @@ pub(super) struct Slot {
 #[cfg(not(loom))]
 const _: () = {
     use std::mem::offset_of;
+    // Two lines, since processors fetch them in pairs.
+    assert!(align_of::<CachePadded<u64>>() == 128);
     assert!(size_of::<Slot>() == 256);
     assert!(offset_of!(Slot, signature) == 64);
     assert!(offset_of!(Slot, progress) == 128);

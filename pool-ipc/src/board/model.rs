@@ -1,7 +1,9 @@
 //! A board in private memory, made of the model checker's atomics.
 
+use crossbeam_utils::CachePadded;
+
 use super::{
-    layout::{Alarm, Header, LetGo, Line, Orders, PublisherSleep, Row, Shape, Slot},
+    layout::{Alarm, Header, LetGo, Orders, PublisherSleep, Row, Shape, Slot},
     table::Board,
 };
 use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
@@ -54,7 +56,7 @@ fn row() -> Row {
         last_words_len: zero(),
         last_words_segments: zero(),
         _clock_rest: std::array::from_fn(|_| zero()),
-        orders: Line(Orders {
+        orders: CachePadded::new(Orders {
             bell: AtomicU32::new(0),
             leave: AtomicU32::new(0),
             addressed: AtomicU32::new(0),
@@ -65,16 +67,19 @@ fn row() -> Row {
 
 pub(super) fn leaked(shape: Shape) -> Board {
     let header = Header {
-        published: Line(zero()),
-        claimed: Line(zero()),
-        publisher: Line(PublisherSleep {
+        published: CachePadded::new(zero()),
+        claimed: CachePadded::new(zero()),
+        publisher: CachePadded::new(PublisherSleep {
             state: AtomicU32::new(0),
             _pad: AtomicU32::new(0),
             wanted: AtomicI64::new(0),
         }),
-        alarm: Line(Alarm { at: zero(), overruns: zero() }),
-        sleepers: Line(std::array::from_fn(|_| zero())),
-        let_go: Line(LetGo { count: zero(), ids: std::array::from_fn(|_| [zero(), zero()]) }),
+        alarm: CachePadded::new(Alarm { at: zero(), overruns: zero() }),
+        sleepers: CachePadded::new(std::array::from_fn(|_| zero())),
+        let_go: CachePadded::new(LetGo {
+            count: zero(),
+            ids: std::array::from_fn(|_| [zero(), zero()]),
+        }),
     };
     let rings =
         (0..(shape.places + 1) * shape.slots).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();

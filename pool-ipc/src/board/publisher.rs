@@ -54,11 +54,11 @@ impl Board {
         }
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();
-        let published = self.header.published.0.load(Relaxed);
+        let published = self.header.published.load(Relaxed);
         // Release: whoever reads it in place of the one before it sees by the count that this one is gone.
         order[(published % order.len() as u64) as usize].store(slot as u32, Release);
         // (The publisher is the only one who counts.) So Release too: the entry above is there.
-        self.header.published.0.swap(published.wrapping_add(1), SeqCst);
+        self.header.published.swap(published.wrapping_add(1), SeqCst);
         self.any_sleeper()
     }
 
@@ -68,7 +68,7 @@ impl Board {
         prefetch_for_writing(&raw const cell.word);
         prefetch_for_writing(&raw const cell.signature);
         let order = self.publications();
-        let published = self.header.published.0.load(Relaxed);
+        let published = self.header.published.load(Relaxed);
         prefetch_for_writing(&raw const order[(published % order.len() as u64) as usize]);
     }
 
@@ -205,14 +205,14 @@ impl Board {
     pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
         // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release would do:
         // `wake_place` and `prepare_sleep` both exchange the word of its bit, one after the other.
-        self.rows[place].orders.0.leave.store(incarnation, SeqCst);
+        self.rows[place].orders.leave.store(incarnation, SeqCst);
     }
 
     /// Whether the claimer at `place` was asked to end.
     #[must_use]
     pub fn leaves(&self, place: usize) -> bool {
         let row = &self.rows[place];
-        let asked = row.orders.0.leave.load(SeqCst);
+        let asked = row.orders.leave.load(SeqCst);
         asked != 0 && asked == row.incarnation.load(Acquire)
     }
 

@@ -36,7 +36,7 @@ impl Board {
     /// their number to [`Board::publisher_found`], and sleep only if that says so; and if it is hungry,
     /// not before [`Board::any_sleeper`] said that nobody had gone to sleep already.
     pub fn publisher_sleeps(&self, appetite: Appetite) {
-        let sleep = &self.header.publisher.0;
+        let sleep = &self.header.publisher;
         // Relaxed: whoever sees the state that follows sees this too. A claimer that still goes by an
         // earlier state may count in between: at worst the publisher is woken early.
         sleep.wanted.store(appetite.finished.max(1), Relaxed);
@@ -50,18 +50,18 @@ impl Board {
     /// Only numbers count here: if one of those found is no complete one, and that is reason enough not to
     /// sleep, the caller knows it.
     pub fn publisher_found(&self, finished: i64) -> bool {
-        finished == 0 || self.header.publisher.0.wanted.fetch_sub(finished, SeqCst) > finished
+        finished == 0 || self.header.publisher.wanted.fetch_sub(finished, SeqCst) > finished
     }
 
     /// The publisher is awake again.
     pub fn publisher_wakes(&self) {
-        self.header.publisher.0.state.store(AWAKE, SeqCst);
+        self.header.publisher.state.store(AWAKE, SeqCst);
     }
 
     /// A chunk was finished: whether this claimer has to wake the publisher. What is `urgent` does
     /// not wait for others.
     pub(super) fn publisher_wanted(&self, urgent: bool) -> bool {
-        let sleep = &self.header.publisher.0;
+        let sleep = &self.header.publisher;
         // SeqCst: the second half of the pair; the first is the finished word.
         sleep.state.load(SeqCst) != AWAKE
             && (sleep.wanted.fetch_sub(1, SeqCst) <= 1 || urgent)
@@ -72,21 +72,21 @@ impl Board {
     ///
     /// With its bit in `sleepers` the store–load pair of `publisher_sleeps` and `any_sleeper`.
     pub(super) fn publisher_hungry(&self) -> bool {
-        let state = &self.header.publisher.0.state;
+        let state = &self.header.publisher.state;
         state.load(SeqCst) == ASLEEP_HUNGRY && state.swap(AWAKE, SeqCst) != AWAKE
     }
 
     /// Whether any claimer sleeps.
     #[must_use]
     pub fn any_sleeper(&self) -> bool {
-        self.mask_words().any(|word| self.header.sleepers.0[word].load(SeqCst) != 0)
+        self.mask_words().any(|word| self.header.sleepers[word].load(SeqCst) != 0)
     }
 
     /// Wakes up to `count` sleeping claimers; returns how many bells it rang.
     pub fn wake(&self, count: usize) -> usize {
         let mut rung = 0;
         for index in self.mask_words() {
-            let word = &self.header.sleepers.0[index];
+            let word = &self.header.sleepers[index];
             let mut bits = word.load(SeqCst);
             while bits != 0 && rung < count {
                 let bit = bits & bits.wrapping_neg();
@@ -101,7 +101,7 @@ impl Board {
 
     /// Wakes the claimer at `place` if it sleeps.
     pub fn wake_place(&self, place: u32) -> bool {
-        let (word, bit) = (&self.header.sleepers.0[place as usize / 64], 1 << (place % 64));
+        let (word, bit) = (&self.header.sleepers[place as usize / 64], 1 << (place % 64));
         word.fetch_and(!bit, SeqCst) & bit != 0 && self.ring_bell(place as usize)
     }
 
@@ -109,23 +109,23 @@ impl Board {
         let Some(row) = self.rows.get(place) else {
             return false;
         };
-        row.orders.0.bell.fetch_add(1, SeqCst);
-        wake(&row.orders.0.bell);
+        row.orders.bell.fetch_add(1, SeqCst);
+        wake(&row.orders.bell);
         true
     }
 
     pub(super) fn set_sleeper(&self, place: u32) {
-        self.header.sleepers.0[place as usize / 64].fetch_or(1 << (place % 64), SeqCst);
+        self.header.sleepers[place as usize / 64].fetch_or(1 << (place % 64), SeqCst);
     }
 
     pub(super) fn clear_sleeper(&self, place: u32) {
-        self.header.sleepers.0[place as usize / 64].fetch_and(!(1 << (place % 64)), SeqCst);
+        self.header.sleepers[place as usize / 64].fetch_and(!(1 << (place % 64)), SeqCst);
     }
 
     /// Whether `place` has its bit set: nobody has woken it since it went to sleep.
     #[must_use]
     pub fn sleeps(&self, place: u32) -> bool {
-        self.header.sleepers.0[place as usize / 64].load(SeqCst) & 1 << (place % 64) != 0
+        self.header.sleepers[place as usize / 64].load(SeqCst) & 1 << (place % 64) != 0
     }
 
     fn mask_words(&self) -> std::ops::Range<usize> {

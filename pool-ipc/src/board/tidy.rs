@@ -18,7 +18,7 @@ use crate::primitive::{
 impl Board {
     /// Says that the publisher has let a segment go, and wakes the claimers that keep any. One thread at a time.
     pub fn let_go(&self, id: SegmentId) {
-        let LetGo { count, ids } = &self.header.let_go.0;
+        let LetGo { count, ids } = &*self.header.let_go;
         let before = count.load(Relaxed);
         let [low, high] = &ids[(before % LET_GO as u64) as usize];
         // Release: pairs with the Acquire in `let_go_since`; whoever reads this sees the count of what it replaces.
@@ -37,9 +37,9 @@ impl Board {
     pub fn nudge(&self, place: usize) {
         if let Some(row) = self.rows.get(place) {
             // SeqCst, both: a claimer that says only now that it sleeps finds the bell rung.
-            row.orders.0.bell.fetch_add(1, SeqCst);
+            row.orders.bell.fetch_add(1, SeqCst);
             if self.sleeps(place as u32) {
-                wake(&row.orders.0.bell);
+                wake(&row.orders.bell);
             }
         }
     }
@@ -54,13 +54,13 @@ impl Claimer {
     /// What the bell is at, for [`sleep`](Claimer::sleep): whatever is said from now on ends that sleep.
     #[must_use]
     pub fn bell(&self) -> u32 {
-        self.row().orders.0.bell.load(SeqCst)
+        self.row().orders.bell.load(SeqCst)
     }
 
     /// The segments that the publisher has let go since the count was `seen`, which moves on; `None` if they were too many
     /// to tell.
     pub fn let_go_since(&self, seen: &mut u64) -> Option<Vec<SegmentId>> {
-        let LetGo { count, ids } = &self.board().header.let_go.0;
+        let LetGo { count, ids } = &*self.board().header.let_go;
         let now = count.load(SeqCst);
         let since = std::mem::replace(seen, now);
         let news = now.wrapping_sub(since);
