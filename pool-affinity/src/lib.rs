@@ -3,29 +3,50 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("pool-affinity supports Linux only");
+// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes alone.
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("pool-affinity supports Linux with glibc on x86-64 and aarch64 only");
 
+#[cfg(target_os = "linux")]
 mod count;
+#[cfg(target_os = "linux")]
 mod error;
+#[cfg(target_os = "linux")]
 mod ids;
+#[cfg(target_os = "linux")]
 mod machine;
+#[cfg(target_os = "linux")]
 mod pin;
+#[cfg(target_os = "linux")]
 mod placement;
+#[cfg(target_os = "linux")]
 mod plan;
+#[cfg(target_os = "linux")]
 mod quota;
+#[cfg(target_os = "linux")]
 mod set;
+#[cfg(target_os = "linux")]
 mod sysfs;
+#[cfg(target_os = "linux")]
 mod text;
+#[cfg(target_os = "linux")]
 mod topology;
 
-pub use count::{cpu_count, usable_cpus};
-pub use error::Error;
-pub use ids::CpuIds;
-pub use machine::Machine;
-pub use pin::current_cpus;
-pub use placement::Placement;
-pub use plan::Plan;
-pub use quota::cpu_quota;
-pub use set::{CpuSet, CpuSetIter};
-pub use topology::{Core, Topology};
+#[cfg(target_os = "linux")]
+pub use {
+    count::{cpu_count, usable_cpus},
+    error::Error,
+    ids::CpuIds,
+    machine::Machine,
+    pin::current_cpus,
+    placement::Placement,
+    plan::Plan,
+    quota::cpu_quota,
+    set::{CpuSet, CpuSetIter},
+    topology::{Core, Topology},
+};

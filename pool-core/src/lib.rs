@@ -8,12 +8,6 @@
     not(all(feature = "fork", feature = "forkserver", feature = "spawn", feature = "threads")),
     allow(dead_code, unused_imports, irrefutable_let_patterns)
 )]
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-compile_error!("pool-core supports Linux with glibc on x86-64 and aarch64 only");
 
 mod birth;
 mod broker;

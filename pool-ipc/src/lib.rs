@@ -8,8 +8,6 @@
 //!
 //! This crate knows no process: who publishes, claims and dies is the business of the crates above.
 #![doc = include_str!("../README.md")]
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-compile_error!("pool-ipc supports 64-bit Linux only");
 
 mod arena;
 mod bytes;

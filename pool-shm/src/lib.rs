@@ -9,43 +9,49 @@
 //! that are accessed by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs find by name.
 #![doc = include_str!("../README.md")]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("pool-shm needs Linux: it is built on sealed memfds, futexes and MADV_WIPEONFORK");
+// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes alone.
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("pool-shm supports Linux with glibc on x86-64 and aarch64 only");
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod array;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod error;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod exclusive;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod fork_mark;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod forks;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod futex;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod limits;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod mapping;
-#[cfg(all(target_os = "linux", feature = "named"))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", feature = "named"))]
 mod named;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod object;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod segment;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod sync;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod sys;
-#[cfg(all(target_os = "linux", feature = "wire"))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", feature = "wire"))]
 pub mod wire;
 
 /// Says which types a lock can protect: [`Pod`](bytemuck::Pod).
 pub use bytemuck;
-#[cfg(all(target_os = "linux", feature = "named"))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", feature = "named"))]
 pub use named::NamedSegment;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use {
     array::{Alone, Bitwise, Element, Iter, LentArray, Number, SharedArray, SharedValue},
     error::Error,
