@@ -23,8 +23,12 @@ pub fn usable_cpus() -> usize {
     let allowed = current_cpus().ok().map(|cpus| cpus.len());
     // The mask of a machine with more CPUs than a set holds can be counted all the same.
     let status = || allowed_in(&fs::read_to_string("/proc/thread-self/status").ok()?);
-    let allowed = allowed.or_else(status).unwrap_or_else(cpu_count);
-    cpu_quota(Path::new("/")).map_or(allowed, |quota| quota.min(allowed)).max(1)
+    usable(allowed.or_else(status).unwrap_or_else(cpu_count), cpu_quota(Path::new("/")))
+}
+
+/// How many of `allowed` CPUs a quota of so many lets one keep busy.
+fn usable(allowed: usize, quota: Option<usize>) -> usize {
+    quota.map_or(allowed, |quota| quota.min(allowed)).max(1)
 }
 
 /// How many CPUs a thread may use, as `proc_pid_status(5)` says it.
@@ -54,6 +58,29 @@ mod tests {
         let status = "Name:\twide\nCpus_allowed:\tff\nCpus_allowed_list:\t0-1,1500-1535\n";
         assert_eq!(allowed_in(status), Some(38));
         assert_eq!(allowed_in("Name:\told\n"), None);
+    }
+
+    #[test]
+    fn a_quota_counts_below_the_mask() {
+        // 150 % of a CPU is a quota of 2.
+        for (allowed, quota, expected) in [
+            (8, Some(2), 2),
+            (2, Some(8), 2),
+            (2, Some(2), 2),
+            (8, None, 8),
+            (8, Some(1), 1),
+            (8, Some(0), 1),
+            (0, None, 1),
+            (0, Some(2), 1),
+        ] {
+            assert_eq!(usable(allowed, quota), expected, "{allowed} CPUs, quota {quota:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_asked_for_mask_and_quota() {
+        let mask = current_cpus().expect("a mask").len();
+        assert_eq!(usable_cpus(), usable(mask, cpu_quota(Path::new("/"))));
     }
 
     #[test]
