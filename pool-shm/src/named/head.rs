@@ -59,14 +59,18 @@ impl Head {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// The identity of a segment in a file of `size` bytes.
+    /// The identity of a segment in a file of `size` bytes, which has at least one byte behind the head.
     pub(super) fn check(&self, size: u64) -> Result<SegmentId, Fault> {
         // Acquire: pairs with the Release in `finish`.
         check_magic(self.magic.load(Ordering::Acquire))?;
         if self.version.load(Ordering::Relaxed) != VERSION {
             return Err(Fault::Other("it was made by another version of this crate"));
         }
-        if self.len.load(Ordering::Relaxed).checked_add(HEAD as u64) != Some(size) {
+        let len = self.len.load(Ordering::Relaxed);
+        if len == 0 {
+            return Err(Fault::Other("it has no bytes"));
+        }
+        if len.checked_add(HEAD as u64) != Some(size) {
             return Err(Fault::Other("its size is not the one that it was made with"));
         }
         Ok(self.id())
@@ -112,6 +116,14 @@ mod tests {
         }
         head.len.store(u64::MAX, Ordering::Relaxed);
         assert!(matches!(head.check(63), Err(Fault::Other(_))));
+    }
+
+    #[test]
+    fn a_head_without_bytes_behind_it_is_refused() {
+        let head = blank();
+        head.begin(0, SegmentId(1));
+        head.finish();
+        assert!(matches!(head.check(64), Err(Fault::Other(reason)) if reason.contains("no bytes")));
     }
 
     #[test]
