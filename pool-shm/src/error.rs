@@ -19,6 +19,8 @@ pub enum Error {
     },
     /// The descriptor is not a memfd sealed against shrinking, so its other holders could make reads of it fault.
     NotSealed,
+    /// The descriptor leads to a segment of shared objects, whose pages nobody may take away. Open it by `SharedSegment::open`.
+    HoldsObjects,
     /// The segment cannot be sealed because somebody still maps it writable. Unmap first.
     StillWritable,
     /// Something that there must be some of was asked for without.
@@ -104,6 +106,9 @@ impl fmt::Display for Error {
             Self::NotSealed => {
                 f.write_str("the descriptor is not a memfd sealed against shrinking")
             }
+            Self::HoldsObjects => f.write_str(
+                "the descriptor leads to a segment of shared objects: open it by SharedSegment::open",
+            ),
             Self::StillWritable => {
                 f.write_str("the segment cannot be sealed while it is mapped writable")
             }

@@ -101,8 +101,8 @@ impl Mapping {
         let Some((start, len)) = inner_pages(offset, len) else {
             return Ok(());
         };
-        // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes no reference into a mapping, and
-        // those who do promised to leave its range alone.
+        // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes no reference into a mapping but of shared
+        // objects, which it hands out to nobody, and those who do promised to leave its range alone.
         unsafe {
             self.map.unchecked_advise_range(UncheckedAdvice::Remove, start as usize, len as usize)
         }

@@ -22,6 +22,7 @@ use nix::{
 use crate::{
     Error, Mapping,
     limits::{file_size, inner_pages, page_size},
+    object,
 };
 
 /// Bytes the kernel takes for the label of a memfd, without the closing NUL.
@@ -78,8 +79,18 @@ impl Segment {
     /// # Errors
     ///
     /// [`Error::NotSealed`] if it is anything but a memfd sealed against shrinking, [`Error::Empty`] if it has no
-    /// bytes. The descriptor is closed then.
+    /// bytes, [`Error::HoldsObjects`] if it is a [`SharedSegment`](crate::SharedSegment): references lead into those, and pages of
+    /// a `Segment` can be taken away by whoever has one. The descriptor is closed then.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        let segment = Self::of_any_content(fd)?;
+        if object::begins_at(&segment.fd)? {
+            return Err(Error::HoldsObjects);
+        }
+        Ok(segment)
+    }
+
+    /// As [`from_fd`](Self::from_fd), also if there are objects in it: not to be handed out.
+    pub(crate) fn of_any_content(fd: OwnedFd) -> Result<Self, Error> {
         // Files that are not memfds answer EINVAL, or have no seal but the one against seals.
         let seals = fcntl(&fd, FcntlArg::F_GET_SEALS).map_err(|_| Error::NotSealed)?;
         if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK) {
@@ -167,6 +178,8 @@ impl Segment {
     }
 
     /// Gives the memory of the whole pages inside the range back to the system; they read as zero afterwards.
+    ///
+    /// Whoever makes references out of a [`Mapping`]'s pointer must see to it that nobody punches their range.
     ///
     /// # Errors
     ///

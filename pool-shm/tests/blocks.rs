@@ -1,9 +1,16 @@
 //! Blocks: what a handle must be to become one, and what they take of the process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    fs::File,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+};
 
 use pool_shm::{
-    Block, ElementType, Error, Kind, Segment, SegmentFault, SegmentId, Shape, SharedSegment,
+    Block, ElementType, Error, Kind, LockError, Segment, SegmentFault, SegmentId, Shape,
+    SharedArray, SharedMutex, SharedSegment,
 };
 
 const WORD: ElementType = ElementType::fixed(1000, 8);
@@ -61,13 +68,9 @@ fn what_a_handle_is_not_it_does_not_become() {
 #[test]
 fn scribbled_slots_are_not_believed() {
     let block = words(40_000);
-    let whole = Segment::from_fd(fd(block.segment())).unwrap().map().unwrap();
+    let whole = File::from(fd(block.segment()));
     // The slot: kind, element size, element, length, offset. Behind a head of 64 bytes.
-    let put = |at: usize, value: u64| {
-        // SAFETY: within the segment, aligned; others read it as atomics or not at all.
-        unsafe { std::sync::atomic::AtomicU64::from_ptr(whole.as_ptr().add(at).cast()) }
-            .store(value, std::sync::atomic::Ordering::Relaxed);
-    };
+    let put = |at: u64, value: u64| whole.write_all_at(&value.to_ne_bytes(), at).unwrap();
     let open = || Block::open(block.segment().clone(), 0, Kind::Array, WORD).map(|(_, len)| len);
     assert_eq!(open(), Ok(40_000));
     for wild in [u64::MAX, u64::MAX / 8, 1 << 40, 41_000] {
@@ -123,7 +126,7 @@ fn a_sealed_block_is_read_only_for_everyone() {
     assert!(!segment.is_writable());
     // SAFETY: within the block, which cannot change.
     assert_eq!(unsafe { std::slice::from_raw_parts(block.as_ptr().as_ptr(), 24) }, [5; 24]);
-    assert!(Segment::from_fd(fd(segment)).unwrap().map().is_err());
+    assert!(File::from(fd(segment)).write_at(b"x", 64).is_err());
 
     let (id, kept) = (segment.id(), fd(segment));
     drop(block);
@@ -151,4 +154,19 @@ fn what_fills_a_sealed_block_may_fail() {
     }
     let shape = Shape { kind: Kind::Sealed, element: WORD, len: 3 };
     assert!(matches!(Block::sealed(shape, |_| Err(Why::Full)), Err(Why::Full)));
+}
+
+/// A plain segment can be punched by safe code, and its mappings be discarded.
+#[test]
+fn the_descriptor_of_objects_gives_no_plain_segment() {
+    let mutex = SharedMutex::from_slice(&[7u64; 100_000]).unwrap();
+    let guard = mutex.lock().map_err(LockError::give_up).unwrap();
+    let array = SharedArray::from_slice(&[7u64]).unwrap();
+    let sealed = Shape { kind: Kind::Sealed, element: WORD, len: 0 };
+    let sealed = Block::sealed(sealed, |_| Ok::<_, Error>(())).unwrap();
+    for segment in [mutex.block().segment(), array.block().segment(), sealed.segment()] {
+        let refused = Segment::from_fd(fd(segment));
+        assert!(matches!(refused, Err(Error::HoldsObjects)), "{refused:?}");
+    }
+    assert_eq!(*guard, [7; 100_000]);
 }

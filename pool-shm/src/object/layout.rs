@@ -9,10 +9,14 @@
 
 use std::{
     any::type_name,
+    os::fd::OwnedFd,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
+use nix::{errno::Errno, sys::uio::pread};
+
 use super::{SegmentFault, SegmentId};
+use crate::Error;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"poolshm\x01");
 const VERSION: u32 = 1;
@@ -251,6 +255,20 @@ impl Slot {
         // Release: pairs with the Acquire in `share`.
         self.kind.fetch_and(!ALONE, Ordering::Release);
     }
+}
+
+/// Whether this file begins like a segment of shared objects.
+pub(crate) fn begins_at(file: &OwnedFd) -> Result<bool, Error> {
+    let mut magic = [0; size_of_val(&MAGIC)];
+    let read = loop {
+        match pread(file, &mut magic, 0) {
+            Err(Errno::EINTR) => {}
+            read => {
+                break read.map_err(|source| Error::os("reading the head of a segment", source))?;
+            }
+        }
+    };
+    Ok(read == magic.len() && u64::from_ne_bytes(magic) == MAGIC)
 }
 
 fn halves(id: SegmentId) -> [u64; 2] {

@@ -13,6 +13,8 @@ mod registry;
 mod segment;
 mod watchers;
 
+pub(crate) use layout::begins_at;
+
 pub use block::Block;
 pub use fault::SegmentFault;
 pub use identity::SegmentId;

@@ -24,7 +24,8 @@ const LABEL: &str = "pool-shm";
 /// A segment that holds shared objects, mapped in this process; copies of this handle count.
 ///
 /// It is what travels beside a message with handles in it: the [`id`](Self::id) says which one it is, the descriptor
-/// ([`AsFd`]) leads another process to it, and as long as somebody has either, the objects exist.
+/// ([`AsFd`]) leads another process to it, and as long as somebody has either, the objects exist. It is to be sent, not to be written to:
+/// guards of locks have references into the segment.
 ///
 /// ```
 /// use pool_shm::{Block, ElementType, Kind, Shape, SharedSegment};
@@ -111,7 +112,7 @@ impl SharedSegment {
         if let Some(known) = registry::find(id) {
             return Ok(known);
         }
-        let segment = Segment::from_fd(fd)?;
+        let segment = Segment::of_any_content(fd)?;
         let mapping =
             if segment.content_is_sealed()? { segment.map_read_only() } else { segment.map() }?;
         if mapping.len() < size_of::<Head>() {

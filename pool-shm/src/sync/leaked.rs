@@ -57,6 +57,7 @@ extern "C" fn at_end(_: *mut c_void) {
     Me::forget();
 }
 
+/// All locks that this process has a handle to: `registry.rs` says which child does not know its own.
 fn abandon_all(holder: Owner) {
     for block in Block::all_of(Kind::Mutex) {
         if let Ok((mutex, _)) = Body::<RawMutex>::open(block, 1) {

@@ -57,7 +57,9 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 /// # Who is trusted
 ///
 /// Whoever has the segment mapped can write it. That references into it are sound rests on every such process running this code, and
-/// no code that scribbles over memory that is not its own. A process that is forked while it holds a guard has a copy of it: dropping
+/// no code that scribbles over memory that is not its own. Nor must the descriptor be used as a file: writes by `File::from(fd)` change
+/// what a guard lends, as those to `/proc/self/mem` do, although they are safe code. ([`Segment::from_fd`](crate::Segment::from_fd)
+/// refuses it.) A process that is forked while it holds a guard has a copy of it: dropping
 /// that unlocks nothing, but its data are the parent's (see [`exclusive_borrows`](crate::exclusive_borrows)).
 pub struct SharedMutex<T: ?Sized> {
     inner: Guarded<RawMutex, T>,
