@@ -1,4 +1,5 @@
-//! Consumers that wait for items: a notification that a dead one has swallowed is made good.
+//! One that makes items and two that consume them, each waiting for the other side and notifying it: whoever dies, between a change and its
+//! notification too, the others go on.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -11,55 +12,85 @@ use crate::{
     report::Report,
 };
 
-type Locked<'a> = Result<SharedMutexGuard<'a, u64>, LockError<SharedMutexGuard<'a, u64>>>;
+const MAKER: usize = 0;
+
+/// What `Words::inside` says.
+const HOLDS: u64 = 1;
+const CHANGED: u64 = 2;
+
+type Guard<'a> = SharedMutexGuard<'a, u64>;
 
 pub(crate) fn run(run: &mut Run) -> Report {
     let board = Board::new();
     let items = SharedMutex::new(0u64).expect("a mutex");
-    let made = SharedCondvar::new().expect("a condition variable");
+    let (made, taken) =
+        (SharedCondvar::new().expect("a condition"), SharedCondvar::new().expect("a condition"));
     let work = |worker: usize, mut chance: Chance| {
+        let (waits_for, tells, change) =
+            if worker == MAKER { (&taken, &made, 1) } else { (&made, &taken, -1) };
         loop {
             let mut guard = whole(items.lock(), &board);
-            while *guard == 0 {
-                guard = whole(made.wait(guard), &board);
+            while blocked(worker, *guard) {
+                let waited = waits_for.wait_while(guard, |items| blocked(worker, *items));
+                guard = whole(waited, &board);
             }
-            board.inside[worker].store(1, SeqCst);
+            board.inside[worker].store(HOLDS, SeqCst);
             chance.dawdle(Duration::from_micros(20));
-            *guard -= 1;
+            *guard = guard.wrapping_add_signed(change);
             board.note_turn(worker);
             board.inside[worker].store(0, SeqCst);
+            drop(guard);
+            board.inside[worker].store(CHANGED, SeqCst);
+            chance.dawdle(Duration::from_micros(20));
+            board.inside[worker].store(0, SeqCst);
+            tells.notify_one();
         }
     };
     let mut crew = Crew::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
-        run.chance.dawdle(Duration::from_micros(200));
+        run.chance.dawdle(Duration::from_millis(1));
         let worker = run.chance.below(WORKERS as u64) as usize;
         let reported = board.reports.load(SeqCst);
-        let left = || *whole(items.lock_timeout(LIMIT), &board);
-        *whole(items.lock_timeout(LIMIT), &board) += 1;
-        made.notify_one();
-        // Long enough for the one that was notified to wake, or not.
-        run.chance.dawdle(Duration::from_micros(100));
         let killed = crew.kill(worker);
         crew.reap(worker);
-        let after = wait_for("the consumption of an item", killed, || {
-            (left() == 0).then(|| now_ns().max(killed))
-        });
-        report.kills += 1;
-        if board.inside[worker].swap(0, SeqCst) == 1 {
-            assert!(board.reports.load(SeqCst) > reported, "a death was not reported");
-            report.after_holding.push(after);
+        // What it did between the two counts for nobody.
+        let dead = now_ns();
+        let after = if worker == MAKER {
+            wait_for("the consumption of what is left", killed, || {
+                let left = *whole(items.lock_timeout(LIMIT), &board);
+                (left == 0).then(|| board.last_turn_but(MAKER).max(dead))
+            })
         } else {
-            report.after_others.push(after);
+            let other = (MAKER + 1..WORKERS).find(|other| *other != worker).expect("two consume");
+            wait_for("the other consumer", killed, || {
+                Some(board.turn_at[other].load(SeqCst)).filter(|at| *at > dead)
+            })
+        };
+        report.kills += 1;
+        match board.inside[worker].swap(0, SeqCst) {
+            HOLDS => {
+                wait_for("the report of a death", killed, || {
+                    (board.reports.load(SeqCst) > reported).then_some(killed)
+                });
+                let at = board.reported_at.load(SeqCst);
+                report.after_holding.push(Duration::from_nanos(at - killed));
+            }
+            CHANGED => report.before_notifying.push(after),
+            _ => report.after_others.push(after),
         }
         crew.restart(worker, &mut run.chance);
     }
     report
 }
 
+/// One item at most is made ahead.
+fn blocked(worker: usize, items: u64) -> bool {
+    (items > 0) == (worker == MAKER)
+}
+
 /// The number of items is whole whoever died: one store changes it.
-fn whole<'a>(locked: Locked<'a>, board: &Board) -> SharedMutexGuard<'a, u64> {
+fn whole<'a>(locked: Result<Guard<'a>, LockError<Guard<'a>>>, board: &Board) -> Guard<'a> {
     match locked {
         Ok(guard) => guard,
         Err(LockError::HolderDied(mut guard)) => {

@@ -8,6 +8,8 @@ pub(crate) struct Report {
     pub(crate) kills: usize,
     /// From the kill of one that held something until somebody else had it.
     pub(crate) after_holding: Vec<Duration>,
+    /// Likewise of one that had changed something, given the lock back, and notified nobody yet, until somebody saw the change.
+    pub(crate) before_notifying: Vec<Duration>,
     /// From the kill of one that held nothing, as far as it had come to say, until the others went on.
     pub(crate) after_others: Vec<Duration>,
 }
@@ -15,9 +17,11 @@ pub(crate) struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} kills", self.kills)?;
-        for (what, times) in
-            [("while holding", &self.after_holding), ("otherwise", &self.after_others)]
-        {
+        for (what, times) in [
+            ("while holding", &self.after_holding),
+            ("before notifying", &self.before_notifying),
+            ("otherwise", &self.after_others),
+        ] {
             let mut times = times.clone();
             times.sort();
             let Some(longest) = times.last() else { continue };
