@@ -256,6 +256,7 @@ impl Worker {
     fn wait(&mut self) -> Option<Claim> {
         self.clock = None;
         if sys::spin_for(self.spin, || self.desk.claimer.has_news()) {
+            self.desk.claimer.expect_claim();
             expect_batch(self.likely_items);
             return None;
         }

@@ -87,6 +87,8 @@ impl Arena {
     #[inline]
     pub fn free(&mut self, block: Block) {
         let freed = self.books.free(block);
+        // The next block is probably this one, and who read it last still has its first line.
+        prefetch_for_writing(self.ptr(block));
         debug_assert!(freed, "{block:?} is not live");
     }
 

@@ -163,12 +163,7 @@ impl Claimer {
                 }
             }
             if behind == 1 {
-                // Slots come in turn, so this is probably the one, and nobody else's: all of it will be needed.
-                let cell = &self.board.slots[self.hint];
-                prefetch_for_writing(&raw const cell.word);
-                prefetch_for_reading(&raw const cell.signature);
-                prefetch_for_writing(&raw const cell.progress);
-                prefetch_for_writing(self.next_entry());
+                self.expect_claim();
             }
             let order = self.board.publications();
             for _ in 0..behind {
@@ -185,6 +180,19 @@ impl Claimer {
                 }
             }
         }
+    }
+
+    /// Says that what was published last will probably be claimed: slots come in turn, so which one it is can be
+    /// guessed, and all of it will be needed.
+    #[inline]
+    pub fn expect_claim(&self) {
+        let order = self.board.publications();
+        prefetch_for_reading(&raw const order[(self.seen % order.len() as u64) as usize]);
+        let cell = &self.board.slots[self.hint];
+        prefetch_for_writing(&raw const cell.word);
+        prefetch_for_reading(&raw const cell.signature);
+        prefetch_for_writing(&raw const cell.progress);
+        prefetch_for_writing(self.next_entry());
     }
 
     /// Reads how many publications there are, once all that were known are looked at; whether more.

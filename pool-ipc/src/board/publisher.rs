@@ -66,7 +66,7 @@ impl Board {
     pub fn expect_publication(&self, slot: usize) {
         let cell = &self.slots[slot];
         prefetch_for_writing(&raw const cell.word);
-        prefetch_for_writing(&raw const cell.signature);
+        prefetch_for_reading(&raw const cell.signature);
         let order = self.publications();
         let published = self.header.published.load(Relaxed);
         prefetch_for_writing(&raw const order[(published % order.len() as u64) as usize]);
