@@ -334,8 +334,9 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Bytes of private memory in use beyond which a worker is replaced, after the chunk that it runs: for tasks that leak. No item
-    /// is lost by that, and the worker's id stays. Shared memory and pages of files do not count; what a worker has inherited does, so
+    /// Bytes of private memory in use beyond which a worker is replaced, after the task that it runs: for tasks that leak. No item
+    /// is lost by that, and the worker's id stays; what is left of its chunk goes to the next worker. It is looked at once a
+    /// millisecond, between two tasks, and at the end of a chunk. Shared memory and pages of files do not count; what a worker has inherited does, so
     /// the limit is to be larger than that. [`StartMethod::Threads`] refuses it in `build()`.
     pub fn max_worker_rss(mut self, bytes: u64) -> Self {
         self.options.max_worker_rss = Some(bytes);

@@ -47,7 +47,7 @@ pub struct PoolOptions {
     pub worker_exit_timeout: Option<Duration>,
     /// Bytes of private memory that a worker may take beside what it has when its first chunk begins.
     pub memory_limit: Option<u64>,
-    /// Bytes of private memory in use beyond which a worker is replaced after its chunk.
+    /// Bytes of private memory in use beyond which a worker is replaced after its task.
     pub max_worker_rss: Option<u64>,
     /// Whether chunks go to the workers in turn, in calls that do not say it themselves.
     pub order_tasks: bool,

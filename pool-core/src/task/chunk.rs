@@ -159,6 +159,12 @@ fn run_items<F: Form>(
             desk.stop_clock();
         }
         desk.claimer.set_progress(claim, Progress { finished: finished + 1, begun: false });
+        if index + 1 < count
+            && let Some(growth) = &mut desk.growth
+            && growth.is_seen()
+        {
+            return Err(Stop::End(End::Cancelled)); // the next worker runs the others
+        }
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::{
     broker,
     life::State,
     sys,
-    worker::{self, Keeper},
+    worker::{self, Growth, Keeper},
 };
 
 /// What a worker process works with, from birth to death.
@@ -46,6 +46,8 @@ pub(crate) struct Desk {
     pub(crate) shared: &'static (dyn Any + Send + Sync),
     /// What this worker keeps from task to task.
     pub(crate) state: State,
+    /// Whether this process has become too large to go on.
+    pub(crate) growth: Option<Growth>,
     /// What a result took on average lately, beside its table entry.
     pub(super) bytes_per_result: usize,
 }
@@ -97,6 +99,7 @@ impl Desk {
             keeps: false,
             let_go: 0,
             door,
+            growth: None,
             bytes_per_result: 0,
         }
     }

@@ -21,6 +21,7 @@ use pool_shm::ForkMark;
 use super::{
     awakening::awake,
     living::{Living, Unborn},
+    memory::Growth,
     panic::learn_locations,
     papers::{Ground, WorkerFds, WorkerPapers},
     segments::Keeper,
@@ -147,8 +148,10 @@ impl Worker {
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
+        let mut desk = Desk::new(claimer, arena, base, mark, shared, keeper, door);
+        desk.growth = papers.bounds.resident.map(Growth::beyond);
         Some(Self {
-            desk: Desk::new(claimer, arena, base, mark, shared, keeper, door),
+            desk,
             living: Living::new(papers),
             bell: fds.bell,
             spin: papers.spin,

@@ -13,7 +13,7 @@ use pool_ipc::{AlignedBytes, SegmentFault, WireFault, board::LastWords};
 
 use super::{
     end_quietly, in_task,
-    memory::{limit_memory, private_in_use},
+    memory::{Growth, limit_memory},
     papers::WorkerPapers,
     take_panic,
 };
@@ -32,8 +32,6 @@ pub(super) struct Living {
     /// Bytes of memory that tasks may take beside what was there before.
     memory: Option<u64>,
     exit: Option<Exit>,
-    /// Bytes of memory in use beyond which this worker leaves.
-    most_memory: Option<u64>,
     /// How many nanoseconds that may take.
     exit_limit: Option<u64>,
     /// Tasks that may still be begun.
@@ -56,7 +54,6 @@ impl Living {
             init: papers.life.init(),
             init_limit: papers.bounds.init.map(nanos),
             memory: papers.bounds.memory,
-            most_memory: papers.bounds.resident,
             exit: papers.life.exit(),
             exit_limit: papers.bounds.exit.map(nanos),
             left: papers.life.span().map_or(u64::MAX, u64::from),
@@ -129,9 +126,7 @@ impl Living {
     #[inline]
     pub(super) fn ran(&mut self, tasks: u32, desk: &Desk) {
         self.left = self.left.saturating_sub(u64::from(tasks));
-        if let Some(most) = self.most_memory
-            && private_in_use().is_some_and(|bytes| bytes > most)
-        {
+        if desk.growth.as_ref().is_some_and(Growth::is_there) {
             self.left = 0;
         }
         if self.left == 0 && desk.in_hand.is_none() {

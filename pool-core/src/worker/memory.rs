@@ -12,6 +12,7 @@ use std::{
         AtomicPtr,
         Ordering::{Acquire, Release},
     },
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -62,8 +63,39 @@ extern "C" fn note_down(_: i32) {
     }
 }
 
+/// Who has not looked for so long looks after the next task: many short ones together take what one look costs a hundred times.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Sees when this process has grown beyond a limit.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    most: u64,
+    looked: Instant,
+}
+
+impl Growth {
+    pub(super) fn beyond(most: u64) -> Self {
+        Self { most, looked: Instant::now() }
+    }
+
+    /// Whether it has, as far as anybody looked lately.
+    #[cold]
+    pub(crate) fn is_seen(&mut self) -> bool {
+        let now = Instant::now();
+        now - self.looked >= LOOK_EVERY && {
+            self.looked = now;
+            self.is_there()
+        }
+    }
+
+    /// Whether it has.
+    pub(super) fn is_there(&self) -> bool {
+        private_in_use().is_some_and(|bytes| bytes > self.most)
+    }
+}
+
 /// Bytes of memory in use by this process that nobody shares: no pages of files, arenas or shared objects.
-pub(super) fn private_in_use() -> Option<u64> {
+fn private_in_use() -> Option<u64> {
     let pages = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = pages.split(' ').skip(1).map(|count| count.parse::<u64>().ok());
     let (resident, shared) = (pages.next()??, pages.next()??);

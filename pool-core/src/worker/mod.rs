@@ -9,6 +9,7 @@ mod papers;
 mod segments;
 
 pub(crate) use life::{end_quietly, live, name_at, stillbirth};
+pub(crate) use memory::Growth;
 pub(crate) use panic::{drop_quietly, in_task, learn_locations, quietly, take_panic};
 pub(crate) use papers::{Ground, WorkerFds, WorkerPapers, arena_from, from_descriptors};
 pub(crate) use segments::Keeper;

@@ -136,7 +136,7 @@ fn leak(path: &str, n: u64) -> u64 {
 
 fn grown(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).max_worker_rss(100 << 20).build()?;
-    for chunk_size in [1, 3] {
+    for chunk_size in [1, 45] {
         let scratch = Scratch::new();
         let tasks = pool.tasks(0..90).chunk_size(chunk_size).with(scratch.path());
         let pids = tasks.map(|path, n| leak(path, n))?;
@@ -144,7 +144,8 @@ fn grown(method: StartMethod) -> Outcome {
         let mut runs = BTreeMap::new();
         pids.iter().for_each(|pid| *runs.entry(*pid).or_insert(0) += 1);
         assert!(runs.len() >= 6, "{runs:?}");
-        assert!(runs.values().all(|runs| *runs <= 13 + chunk_size), "{runs:?}");
+        // Each takes a millisecond or two, and a look comes once in a millisecond.
+        assert!(runs.values().all(|runs| *runs <= 16), "{runs:?}");
     }
     // An unfinished iterator, whose results are read when their worker has gone.
     let scratch = Scratch::new();
