@@ -204,7 +204,8 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Whether workers live on from call to call, as they do without it; `false`: each call of the
-    /// map family gets fresh ones.
+    /// map family gets fresh ones. Calls whose results come later (`apply_async`, `map_async`, streams) share theirs, at the longest
+    /// until the next of the other calls begins or the pool is stopped.
     pub fn keep_alive(mut self, on: bool) -> Self {
         self.options.keep_alive = on;
         self

@@ -241,7 +241,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess); [`Error::PoolBroken`](crate::Error::PoolBroken) when there was nobody left to stop; [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) where a
+    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess); [`Error::NestedUse`](crate::Error::NestedUse) where it would wait for itself, as in
+    /// a callback of the pool; [`Error::PoolBroken`](crate::Error::PoolBroken) when there was nobody left to stop; [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) where a
     /// worker's exit failed and no call could be told: the workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<()> {
         self.pool.stop_and_join()

@@ -31,7 +31,7 @@ use crate::job::ThreadLane;
 use crate::{
     engine::Pace,
     error::{Error, OrResources},
-    futures::Budget,
+    futures::{Budget, Paused, pause_drivers},
     job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
     life::{WorkerLife, is_in_daemon},
     mutex::lock,
@@ -50,6 +50,8 @@ pub struct Pool {
     budget: Arc<Budget>,
     crew: Mutex<ManuallyDrop<CrewSlot>>,
 }
+
+type LockedSlot<'p> = MutexGuard<'p, ManuallyDrop<CrewSlot>>;
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -300,7 +302,7 @@ impl Pool {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(wanted)? } else { None };
-        let mut slot = self.slot()?;
+        let (mut slot, _paused) = self.slot_for_crew()?;
         slot.sharing.check(wanted)?;
         let fresh = slot.used && !self.settings.keep_alive();
         let anew = fresh || !slot.used;
@@ -340,13 +342,25 @@ impl Pool {
         source.value_here(self.plan.shared_timeout)
     }
 
-    fn slot(&self) -> Result<MutexGuard<'_, ManuallyDrop<CrewSlot>>, Error> {
+    fn slot(&self) -> Result<LockedSlot<'_>, Error> {
         // The lock may be held by whoever waits for this very thread.
         #[cfg(feature = "threads")]
         if crate::threads::starts_for(self.plan.id) {
             return Err(Error::NestedUse);
         }
         Ok(lock(&self.crew))
+    }
+
+    /// The slot, for a call that needs a crew. Where this process may have to be forked for it no driver thread runs meanwhile; they have
+    /// ended before the lock is taken, since the user's code in one of them may wait for it.
+    fn slot_for_crew(&self) -> Result<(LockedSlot<'_>, Option<Paused>), Error> {
+        let slot = self.slot()?;
+        if slot.crew.is_some() || self.plan.method != StartMethod::Fork {
+            return Ok((slot, None));
+        }
+        drop(slot);
+        let paused = pause_drivers();
+        Ok((self.slot()?, Some(paused)))
     }
 
     fn is_foreign(&self) -> bool {

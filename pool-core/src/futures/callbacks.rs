@@ -1,6 +1,7 @@
 //! Callbacks of a crew's futures: one after the other, in a thread that is there while there are any.
 //!
-//! Invariant: a callback holds up other callbacks only, never a result; what it panics with goes no further.
+//! Invariant: a callback holds up other callbacks only, never a result, and a stop that it does not wait for itself; what it panics with goes
+//! no further.
 
 use std::{
     collections::VecDeque,
@@ -42,6 +43,10 @@ impl Callbacks {
             return;
         }
         drop(queue);
+        self.start();
+    }
+
+    fn start(self: &Arc<Self>) {
         let this = self.clone();
         let thread = thread::Builder::new().name(NAME.to_string());
         if thread.spawn(move || this.work()).is_err() {
@@ -52,19 +57,41 @@ impl Callbacks {
     fn work(&self) {
         // Who stops the pool waits for it, so its own calls must not wait for that.
         let _inside = InCall::enter(self.crew, Inside::Callback);
+        let here = Some(thread::current().id());
         let mut queue = lock(&self.queue);
-        queue.thread = Some(thread::current().id());
+        queue.thread = here;
         while let Some(callback) = queue.waiting.pop_front() {
             drop(queue);
             quietly(callback);
             queue = lock(&self.queue);
+            if queue.thread != here {
+                return; // see `resign`
+            }
         }
         (queue.runs, queue.thread) = (false, None);
         drop(queue);
         self.idle.notify_all();
     }
 
-    /// Waits until all have run, unless one of them asks.
+    /// If the calling thread runs a callback: it is about to wait for the end of a stop, which does not wait for it from now on. Those
+    /// behind it get a thread of their own.
+    pub(super) fn resign(self: &Arc<Self>) {
+        let mut queue = lock(&self.queue);
+        if queue.thread != Some(thread::current().id()) {
+            return;
+        }
+        queue.thread = None;
+        queue.runs = !queue.waiting.is_empty();
+        let goes_on = queue.runs;
+        drop(queue);
+        if goes_on {
+            self.start();
+        } else {
+            self.idle.notify_all();
+        }
+    }
+
+    /// Waits until all have run but those that have resigned, unless one of them asks.
     pub(super) fn wait(&self) {
         let queue = lock(&self.queue);
         if queue.thread != Some(thread::current().id()) {

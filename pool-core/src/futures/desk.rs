@@ -78,8 +78,11 @@ pub(super) trait Desk: Send + Sync {
     /// Lets somebody work although nobody waits: a callback or a waker does.
     fn attend(&self);
 
-    /// Takes a call back that no worker has begun; whether there was one. Its future is not told.
+    /// Takes a call back that no worker has begun; whether there was one. Its future is not told, and nobody is who waits.
     fn withdraw(&self, entry: *const ()) -> bool;
+
+    /// Something has left the desk without work at it: whoever waits for a future, for room or for the end looks again.
+    fn recount(&self);
 
     /// Something has arrived for the job in the background that has this number. Called by workers that are threads.
     fn heard(&self, number: u64);

@@ -12,7 +12,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use super::{callbacks::Callback, desk::Home, group::Notice, lock, quietly};
+use super::{callbacks::Callback, desk::Home, drop_quietly, group::Notice, lock, quietly};
 use crate::error::Error;
 
 /// See the module.
@@ -161,16 +161,17 @@ impl<R> Entry<R> {
                 if matches!(outcome, Outcome::Pending) && cell.watchers.is_empty() {
                     self.home.watched.fetch_add(1, Ordering::SeqCst);
                 }
-                // A task that moved to another one waits with its new waker only.
-                if matches!(watcher, Watcher::Waker(_)) {
-                    cell.watchers.retain(|w| !matches!(w, Watcher::Waker(_)));
-                }
-                // Who has waited long enough waits no more.
-                if matches!(watcher, Watcher::Notice(_)) {
-                    cell.watchers.retain(|w| !matches!(w, Watcher::Notice(n) if n.is_vain()));
-                }
+                let is_past = |w: &mut Watcher<R>| match (&watcher, w) {
+                    // A task that moved to another one waits with its new waker only.
+                    (Watcher::Waker(_), Watcher::Waker(_)) => true,
+                    // Who has waited long enough waits no more.
+                    (Watcher::Notice(_), Watcher::Notice(notice)) => notice.is_vain(),
+                    _ => false,
+                };
+                let past: Vec<_> = cell.watchers.extract_if(.., is_past).collect();
                 cell.watchers.push(watcher);
                 drop(cell);
+                drop_quietly(past); // the user's code
                 if let Some(desk) = self.home.desk() {
                     desk.attend();
                 }
@@ -184,7 +185,10 @@ impl<R> Entry<R> {
                 drop(cell);
                 notice.tell(well);
             }
-            (Outcome::Taken, Watcher::Callback(_)) => {}
+            (Outcome::Taken, Watcher::Callback(make)) => {
+                drop(cell);
+                drop_quietly(make);
+            }
             (Outcome::Done(_), Watcher::Callback(make)) => {
                 let by = Outcome::Read(thread::current().id());
                 let outcome = mem::replace(&mut cell.outcome, by);

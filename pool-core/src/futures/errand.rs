@@ -127,10 +127,11 @@ impl<F: Portable> Drop for Errand<F> {
         // (One that has an outcome keeps it.)
         self.entry.complete(Err(Error::Terminated), 0);
         let (begun, entry) = (self.begun, Arc::as_ptr(&self.entry).cast());
+        let limited = self.limit.is_some();
         self.desk.count(|flow| {
             flow.waiting -= usize::from(!begun);
             flow.running.retain(|running| running.entry.address() != entry);
-            flow.outstanding -= 1;
+            flow.end(limited);
         });
     }
 }

@@ -95,7 +95,12 @@ impl<R> AsyncResult<R> {
     pub fn cancel(&self) -> bool {
         match self.entry.home.desk() {
             Some(desk) if !self.entry.is_done() && desk.check().is_ok() => {
-                desk.withdraw(Arc::as_ptr(&self.entry).cast()) && self.entry.cancel()
+                let withdrawn = desk.withdraw(Arc::as_ptr(&self.entry).cast());
+                let cancelled = withdrawn && self.entry.cancel();
+                if withdrawn {
+                    desk.recount();
+                }
+                cancelled
             }
             _ => false,
         }
@@ -104,13 +109,16 @@ impl<R> AsyncResult<R> {
     /// Has `callback` called with a copy of the value, if the call ends with one and nobody has taken it before.
     ///
     /// Callbacks of a pool run one after the other, in a thread of its own called `pool-driver` that is there while there are any.
-    /// One that blocks holds up other callbacks, but no result; a panic goes no further. [`stop_and_join`](crate::Pool::stop_and_join)
-    /// waits for them, dropping the pool does not.
+    /// One that blocks holds up other callbacks, but no result; a panic goes no further. While one runs, Fork counts that thread as any other.
+    ///
+    /// A callback may use its pool, also drop it, but [`stop_and_join`](crate::Pool::stop_and_join) is [`Error::NestedUse`] there: that waits
+    /// for callbacks, as dropping the pool does not. One that hands in another call when the pool is already being stopped is not waited for
+    /// any longer: that call belongs to the pool's next life. In a forked child no callback is ever called.
     pub fn callback(&self, callback: impl FnOnce(R) + Send + 'static)
     where
         R: Clone + Send + 'static,
     {
-        self.entry.watch(Watcher::Callback(Box::new(|outcome| {
+        self.watch(Watcher::Callback(Box::new(|outcome| {
             let value = outcome.ok()?.clone();
             Some(Box::new(move || callback(value)))
         })));
@@ -118,7 +126,7 @@ impl<R> AsyncResult<R> {
 
     /// Has `callback` called with the error, if the call ends with one. Otherwise as [`AsyncResult::callback`].
     pub fn error_callback(&self, callback: impl FnOnce(Error) + Send + 'static) {
-        self.entry.watch(Watcher::Callback(Box::new(|outcome| {
+        self.watch(Watcher::Callback(Box::new(|outcome| {
             let error = outcome.err()?.again();
             Some(Box::new(move || callback(error)))
         })));
@@ -126,17 +134,31 @@ impl<R> AsyncResult<R> {
 
     /// Has the notice given as soon as the call has ended.
     pub(super) fn notice(&self, notice: Notice) {
-        self.entry.watch(Watcher::Notice(notice));
+        self.watch(Watcher::Notice(notice));
     }
 
     /// Refuses to wait where that could last for ever.
     pub(super) fn check(&self) -> Result<(), Error> {
+        // First of all: in a forked child nothing of it is touched, since another thread may have been there.
+        match self.entry.home.desk() {
+            Some(desk) if !self.entry.is_done() => desk.check()?,
+            _ => {}
+        }
         if !self.entry.is_done() && self.entry.is_read_here() {
             return Err(Error::NestedUse);
         }
-        match self.entry.home.desk() {
-            Some(desk) if !self.entry.is_done() => desk.check(),
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// Whether nobody ever completes it here: this process was forked from the one that made it.
+    fn is_foreign(&self) -> bool {
+        let desk = self.entry.home.desk();
+        desk.is_some_and(|desk| matches!(desk.check(), Err(Error::ForeignProcess)))
+    }
+
+    fn watch(&self, watcher: Watcher<R>) {
+        if !self.is_foreign() {
+            self.entry.watch(watcher);
         }
     }
 

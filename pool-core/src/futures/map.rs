@@ -57,13 +57,16 @@ impl Home {
         let job = Box::new(Aside::new(job, self.budget.is_exact()));
         let map = Arc::new(AsyncMap { entry: entry.clone(), turn: Mutex::new(Turn::Rests(job)) });
         if !self.background.add(number, map.clone()) {
-            let unused = match std::mem::replace(&mut *lock(&map.turn), Turn::Over) {
+            let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
+            let unused = match turn {
                 Turn::Rests(job) => job.into_items().collect(),
                 Turn::Goes { .. } | Turn::Over => unreachable!("nobody else has seen it"),
             };
             return Err(unused);
         }
-        self.background.go_on(&[number]);
+        if self.background.go_on(&[number]) {
+            desk.recount();
+        }
         desk.attend();
         Ok(AsyncResult::new(entry))
     }
@@ -99,29 +102,28 @@ impl<F: Portable> Task for AsyncMap<F> {
                 let cause = Cause::BadResult;
                 Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into())
             });
+            let outcome = outcome.transpose();
             let mut turn = lock(&self.turn);
-            match (outcome.transpose(), &mut *turn) {
-                // It was ended meanwhile.
-                (_, Turn::Over) => {}
+            match (&outcome, &mut *turn) {
                 (None, Turn::Goes { again: again @ true }) => {
                     *again = false;
                     continue;
                 }
-                (None, turn) => {
+                (None, turn @ Turn::Goes { .. }) => {
                     *turn = Turn::Rests(job);
                     return false;
                 }
-                (Some(outcome), over) => {
-                    *over = Turn::Over;
-                    drop(turn);
-                    // Its room is free when its future is told.
-                    drop_quietly(job);
-                    self.complete(outcome);
-                    return true;
-                }
+                _ => {}
             }
+            let before = std::mem::replace(&mut *turn, Turn::Over);
             drop(turn);
+            // Its room is free when its future is told.
             drop_quietly(job);
+            match (before, outcome) {
+                (Turn::Goes { .. }, Some(outcome)) => self.complete(outcome),
+                // It was ended meanwhile.
+                (_, outcome) => drop_quietly(outcome),
+            }
             return true;
         }
     }
@@ -134,7 +136,9 @@ impl<F: Portable> Task for AsyncMap<F> {
     }
 
     fn stop(&self) -> bool {
-        match std::mem::replace(&mut *lock(&self.turn), Turn::Over) {
+        // (Not in the `match`: the lock would be held while items are dropped.)
+        let before = std::mem::replace(&mut *lock(&self.turn), Turn::Over);
+        match before {
             Turn::Over => false,
             Turn::Rests(job) => {
                 drop_quietly(job);

@@ -30,7 +30,7 @@ mod stream;
 mod threads;
 
 pub(crate) use desk::{Budget, Terms, Unaccepted};
-pub(crate) use driver::pause_drivers;
+pub(crate) use driver::{Paused, pause_drivers};
 pub use group::{AsCompleted, WaitFor, as_completed, wait};
 pub use handle::AsyncResult;
 pub(crate) use processes::ProcessDesk;

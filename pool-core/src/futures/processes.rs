@@ -33,7 +33,7 @@ pub(crate) struct ProcessDesk {
     pub(super) limited: AtomicBool,
     /// How often calls of the session had failed when that was looked at last.
     failures: AtomicU64,
-    /// How often somebody has worked here. SeqCst: whoever waits for that says so before it looks.
+    /// How often somebody has worked here, or something has left. SeqCst: whoever waits for that says so before it looks.
     passes: AtomicU64,
     pub(super) driver: Driver,
 }
@@ -265,6 +265,11 @@ impl ProcessDesk {
         self.end();
     }
 
+    /// See [`Callbacks::resign`](super::callbacks::Callbacks::resign).
+    pub(crate) fn resign(&self) {
+        self.home.callbacks.resign();
+    }
+
     /// Ends the desk: what has no answer is [`Error::Terminated`]. Its thread has ended when this returns.
     pub(crate) fn end(&self) {
         self.give_up(&Fatal::Terminated);
@@ -305,7 +310,7 @@ impl Desk for ProcessDesk {
         if let Some(at) = waiting.position(|unsent| unsent.receiver().address() == entry) {
             let unsent = books.waiting.remove(at);
             drop(books);
-            drop(unsent);
+            drop_quietly(unsent);
             return true;
         }
         let Some(key) = books.key_of(entry) else { return false };
@@ -314,6 +319,11 @@ impl Desk for ProcessDesk {
             books.end(key);
         }
         withdrawn
+    }
+
+    fn recount(&self) {
+        self.passes.fetch_add(1, Ordering::SeqCst);
+        self.tell();
     }
 
     fn heard(&self, _: u64) {}
@@ -356,7 +366,10 @@ impl Driven for ProcessDesk {
 
 impl Drop for ProcessDesk {
     fn drop(&mut self) {
-        // (Whoever ended it has left nothing to do.)
-        self.give_up(&Fatal::Terminated);
+        // In a forked child another thread may have been at the books.
+        if !self.stock.session.is_foreign() {
+            // (Whoever ended it has left nothing to do.)
+            self.give_up(&Fatal::Terminated);
+        }
     }
 }

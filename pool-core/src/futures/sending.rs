@@ -64,6 +64,7 @@ impl ProcessDesk {
             Ok(false) => self.wait_in_line(key, Box::new(parcel)),
             Err(error) => {
                 lock(&self.books).end(key);
+                self.recount();
                 return refuse(parcel.item, error);
             }
         }
@@ -117,6 +118,9 @@ impl ProcessDesk {
         // A desk that was closed meanwhile has answered it.
         if books.end(key).is_some() {
             books.waiting.push_front(unsent);
+        } else {
+            drop(books);
+            drop_quietly(unsent);
         }
     }
 

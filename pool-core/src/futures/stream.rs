@@ -98,11 +98,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
 impl Seat {
     /// The consumer waits from now on; who works for it, if anybody does.
     fn wait(&self, waker: &Waker, due: Option<Instant>) -> Option<Arc<dyn Desk>> {
+        let waker = waker.clone(); // the user's code
         let mut state = lock(&self.state);
         if state.waker.is_none() {
             self.home.watched.fetch_add(1, Ordering::SeqCst);
         }
-        let before = state.waker.replace(waker.clone());
+        let before = state.waker.replace(waker);
         state.due = due;
         drop(state);
         drop(before);

@@ -51,7 +51,8 @@ pub(super) struct Flow {
     closed: bool,
     /// Calls that run and have a limit.
     pub(super) running: Vec<Running>,
-    /// The shortest limit that any call has had.
+    /// Calls that have not ended and have a limit, and the shortest one since there are such.
+    limited: usize,
     shortest: Option<Duration>,
     /// Jobs in the background for which something has arrived.
     news: Vec<u64>,
@@ -117,6 +118,7 @@ impl ThreadDesk {
         }
         flow.waiting += 1;
         flow.outstanding += 1;
+        flow.limited += usize::from(limit.is_some());
         flow.shortest = flow.shortest.into_iter().chain(limit).min();
         drop(flow);
         if limit.is_some() {
@@ -290,6 +292,10 @@ impl Desk for ThreadDesk {
         !self.home.background.knows(entry) || self.home.background.withdraw(entry)
     }
 
+    fn recount(&self) {
+        self.tell();
+    }
+
     fn heard(&self, number: u64) {
         let mut flow = lock(&self.flow);
         if !flow.news.contains(&number) {
@@ -308,7 +314,7 @@ impl Driven for ThreadDesk {
             background.maps() > 0 || (!background.is_empty() && watched.load(Ordering::SeqCst) > 0);
         let work = if flow.closed && flow.outstanding == 0 && background.is_empty() {
             Work::Over
-        } else if jobs || (flow.outstanding > 0 && flow.shortest.is_some()) {
+        } else if jobs || flow.limited > 0 {
             Work::Now
         } else {
             Work::Nothing
@@ -338,6 +344,15 @@ impl Driven for ThreadDesk {
 }
 
 impl Flow {
+    /// A call has ended; `limited`: that had a limit.
+    pub(super) fn end(&mut self, limited: bool) {
+        self.outstanding -= 1;
+        self.limited -= usize::from(limited);
+        if self.limited == 0 {
+            self.shortest = None;
+        }
+    }
+
     /// How long whoever looks after the clocks may sleep: a call that begins meanwhile is due later than in its limit.
     fn sleep_at_most(&self) -> Option<Duration> {
         let first = self.running.iter().map(|running| left(running.deadline)).min();

@@ -7,7 +7,7 @@ use pool_ipc::Wire;
 use super::{Pool, slot::CrewDesk};
 use crate::{
     error::Error,
-    job::{Inside, is_inside},
+    job::is_inside,
     shared::SharedType,
     start::{Crew, StartMethod},
 };
@@ -18,7 +18,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignProcess`]; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] of a worker
+    /// [`Error::ForeignProcess`]; [`Error::NestedUse`] where it would wait for itself: in a task of threads, in code inside a call, in a
+    /// callback of a future; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] of a worker
     /// that failed at its end, now or earlier, where no call could be told. The workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<(), Error> {
         self.end(true, Crew::stop)?;
@@ -61,10 +62,7 @@ impl Pool {
         self.refuse_if_foreign()?;
         let mut slot = self.slot()?;
         let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
-        let is_nested = |crew: &Crew| {
-            [Inside::Call, Inside::View].iter().any(|what| is_inside(crew.id(), Some(*what)))
-        };
-        let waits = |crew: &Crew| (waits_for_calls && is_nested(crew)) || crew.is_mine();
+        let waits = |crew: &Crew| (waits_for_calls && is_inside(crew.id(), None)) || crew.is_mine();
         if crew.iter().chain(&retired).any(waits) {
             return Err(Error::NestedUse);
         }

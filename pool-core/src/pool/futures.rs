@@ -172,7 +172,11 @@ impl Pool {
         loop {
             match self.try_desk(wanted)? {
                 (Some(desk), crew) => return Ok((desk, crew)),
-                (None, crew) => crew.wait_until_stopped(),
+                (None, crew) => {
+                    let desks = self.slot()?.desks.clone();
+                    desks.iter().for_each(CrewDesk::resign);
+                    crew.wait_until_stopped();
+                }
             }
         }
     }
@@ -181,7 +185,7 @@ impl Pool {
     fn try_desk(&self, wanted: Option<SharedType>) -> Result<(Option<CrewDesk>, Crew), Error> {
         let past;
         let mut over = Vec::new(); // both dropped without the lock
-        let mut slot = self.slot()?;
+        let (mut slot, _paused) = self.slot_for_crew()?;
         slot.sharing.check(wanted)?;
         // Threads that end with the call that they were made for are none for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
@@ -190,7 +194,10 @@ impl Pool {
         past = if ends && slot.used && !serves { slot.retire() } else { None };
         self.open_crew(&mut slot)?;
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
-        slot.used = true;
+        let anew = !std::mem::replace(&mut slot.used, true);
+        if anew || past.is_some() {
+            self.plan.exits.clear();
+        }
         if let Some(desk) = slot.desks.iter().find(|desk| desk.serves(&crew)) {
             if !self.settings.keep_alive()
                 && let CrewDesk::Processes(desk) = desk
@@ -200,9 +207,6 @@ impl Pool {
                 self.plan.exits.clear();
             }
             return Ok((Some(desk.clone()), crew));
-        }
-        if past.is_some() {
-            self.plan.exits.clear();
         }
         // One that is being drained stays, for others who stop the pool.
         let is_over = |desk: &mut CrewDesk| desk.is_over() && !desk.holds_up(&crew);

@@ -246,7 +246,8 @@ impl Pool {
             ended = self.plan.exits.take_failure();
         }
         if start.is_eager() {
-            self.open_crew(&mut *self.slot()?)?;
+            let (mut slot, _paused) = self.slot_for_crew()?;
+            self.open_crew(&mut slot)?;
         }
         ended
     }

@@ -166,6 +166,16 @@ impl CrewDesk {
         }
     }
 
+    /// The calling thread waits for the end of a stop: if it runs a callback, that stop does not wait for it.
+    pub(super) fn resign(&self) {
+        match self {
+            Self::Processes(desk) => desk.resign(),
+            // They wait for no stop: calls get fresh threads.
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => {}
+        }
+    }
+
     /// As `close`; what is not answered is told that the pool was terminated.
     pub(super) fn end(&self) {
         match self {

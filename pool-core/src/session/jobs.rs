@@ -12,7 +12,7 @@ use crate::{
     cancel::CancelToken,
     engine::{Chunk, JobId},
     error::Error,
-    job::is_inside,
+    job::{Inside, is_inside},
 };
 
 impl Session {
@@ -25,7 +25,8 @@ impl Session {
     ) -> Result<(JobId, Box<Kit>), Error> {
         loop {
             let mut hub = self.lock();
-            if self.takes_jobs(&mut hub) {
+            // A call that code inside another one or a callback makes belongs to that one.
+            if self.takes_jobs(&mut hub, |crew| is_inside(crew, None)) {
                 return self.open_job_in(&mut hub, token, lazy, limited);
             }
             drop(hub);
@@ -33,10 +34,13 @@ impl Session {
         }
     }
 
-    /// Opens a job for the futures of a desk without waiting; `None` while the pool is being stopped.
+    /// Opens a job for the futures of a desk without waiting; `None` while the pool is being stopped. Those of a callback come after that:
+    /// one whose future has the same callback would hold the stop up for ever.
     pub(crate) fn open_desk(&self) -> Result<Option<(JobId, Box<Kit>)>, Error> {
         let mut hub = self.lock();
-        if !self.takes_jobs(&mut hub) {
+        let in_call =
+            |crew| [Inside::Call, Inside::View].iter().any(|what| is_inside(crew, Some(*what)));
+        if !self.takes_jobs(&mut hub, in_call) {
             return Ok(None);
         }
         let (job, kit) = self.open_job_in(&mut hub, None, false, false)?;
@@ -46,15 +50,14 @@ impl Session {
         Ok(Some((job, kit)))
     }
 
-    /// Whether a new job need not wait for the end of a pool that is being stopped.
-    fn takes_jobs(&self, hub: &mut Hub) -> bool {
+    /// Whether a new job need not wait for the end of a pool that is being stopped; `belongs`: as part of a call that the stop waits for.
+    fn takes_jobs(&self, hub: &mut Hub, belongs: impl Fn(usize) -> bool) -> bool {
         if hub.state == State::Ending && hub.engine.workers().next().is_none() {
             hub.state = State::Open;
         }
         match hub.state {
             State::Open | State::Broken => true,
-            // A call that code inside another one makes belongs to that one.
-            State::Closing => is_inside(std::ptr::from_ref(self).addr(), None),
+            State::Closing => belongs(std::ptr::from_ref(self).addr()),
             State::Ending => false,
         }
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{AsyncResult, Cause, Error, StartMethod, as_completed};
+use pool_api::{AsyncResult, Cause, Error, StartMethod, Worker, as_completed};
 
 use crate::{
     case::{Case, Outcome, builder, pool, sized},
@@ -181,11 +181,16 @@ fn terminated(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
     let done = pool.apply_async(3u8, |x| x)?;
     done.wait()?;
-    let waits = |n: u64| {
-        thread::sleep(Duration::from_millis(n));
-        n
+    let begun = Scratch::new();
+    let until_ended = |w: &mut Worker<'_, (), ()>, begun: String| {
+        append(&begun, 1);
+        while !w.is_cancelled() {
+            thread::sleep(Duration::from_millis(1));
+        }
     };
-    let open: Vec<_> = (0..50).map(|_| pool.apply_async(20, waits)).collect::<Result<_, _>>()?;
+    let hand_in = |_| pool.task(begun.path()).apply_async_with(until_ended);
+    let open: Vec<_> = (0..50).map(hand_in).collect::<Result<_, _>>()?;
+    wait_until("one is begun", || !begun.numbers().is_empty());
     let waiter = thread::scope(|scope| {
         let waiter = scope.spawn(|| open[49].wait());
         pool.terminate()?;
@@ -194,10 +199,12 @@ fn terminated(method: StartMethod) -> Outcome {
     waiter?;
     assert_eq!(done.get()?, 3);
     let ended = open.into_iter().map(AsyncResult::get).filter(Result::is_err).count();
-    assert!(ended > 10, "{ended}");
+    // A thread ends what it has begun.
+    assert!(ended >= 49, "{ended}");
+    assert_eq!(begun.numbers().len(), 1);
     let again = pool.apply_async(1u8, |x| x)?;
     assert_eq!(again.get()?, 1);
-    let late = pool.apply_async(20, waits)?;
+    let late = pool.apply_async(20, |x| x)?;
     drop(pool);
     match late.get() {
         Ok(20) | Err(Error::Terminated) => Ok(()),

@@ -1,11 +1,13 @@
 //! What workers leave behind after calls beside which futures were made.
 
-use pool_api::StartMethod;
+use pool_api::{StartMethod, Worker};
 
 use crate::case::{Case, Outcome, builder};
 
-pub(crate) const CASES: &[Case] =
-    &[Case::new("exit_results_of_calls_after_futures", after_futures)];
+pub(crate) const CASES: &[Case] = &[
+    Case::new("exit_results_of_calls_after_futures", after_futures),
+    Case::new("futures_share_workers_without_keep_alive", share_workers),
+];
 
 fn after_futures(method: StartMethod) -> Outcome {
     let pool = builder(method, 2)
@@ -36,5 +38,33 @@ fn after_futures(method: StartMethod) -> Outcome {
         pool.tasks(0..10 * round).chunk_size(1).map_with(|w, _| *w.state += 1)?;
         assert_eq!(pool.exit_results().iter().sum::<u64>(), 10 * round, "of this call alone");
     }
+    Ok(())
+}
+
+/// Until the next call that waits, or the end of the pool.
+fn share_workers(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1)
+        .keep_alive(false)
+        .worker_init(|_| 0u64)
+        .worker_exit(|w| *w.state)
+        .build()?;
+    let sum = |w: &mut Worker<'_, (), u64>, x: u64| {
+        *w.state += x;
+        *w.state
+    };
+    for last in [3, 4] {
+        assert_eq!(pool.task(1).apply_async_with(sum)?.get()?, 1);
+        assert_eq!(pool.task(2).apply_async_with(sum)?.get()?, 3);
+        assert_eq!(pool.task(last).apply_async_with(sum)?.get()?, 3 + last);
+        assert!(pool.exit_results().is_empty());
+        if last == 3 {
+            pool.stop_and_join()?;
+            assert_eq!(pool.exit_results(), [6]);
+        } else {
+            assert_eq!(pool.tasks([10, 1]).map_with(sum)?, [10, 11]);
+            assert_eq!(pool.exit_results(), [11], "of this call alone");
+        }
+    }
+    assert_eq!(pool.task(1).apply_async_with(sum)?.get()?, 1);
     Ok(())
 }

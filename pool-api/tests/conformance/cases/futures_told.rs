@@ -109,6 +109,12 @@ pub(super) fn until_told((path, n): (String, u32)) -> u32 {
     n
 }
 
+/// Writes to the first file, and returns when there is something in the second one.
+pub(super) fn begun_until_told((begun, gate): (String, String)) -> u32 {
+    append(&begun, 1);
+    until_told((gate, 7))
+}
+
 fn completed(method: StartMethod) -> Outcome {
     let (pool, other) = (pool(method, 2)?, pool(method, 1)?);
     let scratch = Scratch::new();
@@ -182,13 +188,13 @@ fn awaited(method: StartMethod) -> Outcome {
     append(&scratch.path(), 1);
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     // One that is open when the pool ends is told.
-    let never = Scratch::new();
-    let left = pool.apply_async((never.path(), 1), until_told)?;
+    let (begun, gate) = (Scratch::new(), Scratch::new());
+    let left = pool.apply_async((begun.path(), gate.path()), begun_until_told)?;
     let waits = thread::spawn(move || block_on(left));
-    wait_until("the worker is at it", || !waits.is_finished());
-    append(&never.path(), 1);
+    wait_until("the worker is at it", || !begun.numbers().is_empty());
+    append(&gate.path(), 1);
     pool.stop_and_join()?;
-    assert_eq!(waits.join().expect("no panic")?, 1);
+    assert_eq!(waits.join().expect("no panic")?, 7);
     Ok(())
 }
 

@@ -11,6 +11,8 @@ mod direct;
 mod direct_deaths;
 mod failures;
 mod futures;
+mod futures_callbacks;
+mod futures_cancels;
 mod futures_exits;
 mod futures_lives;
 mod futures_maps;
@@ -80,6 +82,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         failures::CASES,
         futures::CASES,
         futures_told::CASES,
+        futures_callbacks::CASES,
+        futures_cancels::CASES,
         futures_options::CASES,
         futures_exits::CASES,
         futures_lives::CASES,

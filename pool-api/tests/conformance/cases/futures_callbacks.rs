@@ -1,0 +1,166 @@
+//! Callbacks and wakers that use the pool whose futures they belong to, and what they may not do with it.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{self, Sender},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
+
+use pool_api::{Error, StartMethod, WorkerPool};
+
+use super::futures_told::until_told;
+use crate::{
+    case::{Case, Outcome, pool},
+    executor::block_on,
+    scratch::{Scratch, append, wait_until},
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("callbacks_that_use_their_pool", use_it),
+    Case::new("callbacks_that_hand_in_more_beside_a_stop", hand_in_more),
+    Case::new("callbacks_that_end_their_pool", end_it),
+    Case::new("callbacks_that_drop_their_pool", drop_it),
+    Case::new("wakers_that_panic", wakers_panic),
+];
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn use_it(method: StartMethod) -> Outcome {
+    let pool = Arc::new(pool(method, 2)?);
+    let (to, told) = mpsc::channel();
+    let inner = pool.clone();
+    pool.apply_async(1u64, |x| x)?.callback(move |one| {
+        let value = inner.apply(one, |x| x + 1).expect("a pool that works");
+        let map = inner.map_async(0..value + 98, |x| x).expect("it is taken");
+        let sum: u64 = inner.map(0..100u64, |x| x).expect("values").into_iter().sum();
+        to.send((map.get().expect("values").len(), sum)).expect("the case listens");
+    });
+    assert_eq!(told.recv_timeout(LONG)?, (100, 4950));
+    pool.stop_and_join()?;
+    assert_eq!(pool.apply(1u8, |x| x)?, 1);
+    Ok(())
+}
+
+/// What each callback does: hands in another call, with itself as its callback.
+#[derive(Clone)]
+struct Chain {
+    pool: Arc<WorkerPool>,
+    over: Arc<AtomicBool>,
+    links: Arc<AtomicUsize>,
+    /// Gone with the last link.
+    _end: Sender<()>,
+}
+
+impl Chain {
+    fn go_on(self) {
+        self.links.fetch_add(1, Ordering::Relaxed);
+        if !self.over.load(Ordering::Relaxed) {
+            let handle = self.pool.apply_async(1u8, |x| x).expect("a pool that works");
+            handle.callback(|_| self.go_on());
+        }
+    }
+}
+
+fn hand_in_more(method: StartMethod) -> Outcome {
+    let pool = Arc::new(pool(method, 2)?);
+    let (end, ended) = mpsc::channel();
+    let (over, links) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let chain = Chain { pool: pool.clone(), over: over.clone(), links: links.clone(), _end: end };
+    (0..3).for_each(|_| chain.clone().go_on());
+    drop(chain);
+    for _ in 0..5 {
+        let before = links.load(Ordering::Relaxed);
+        pool.stop_and_join()?;
+        // No link is lost: those that came too late are of the pool's next life.
+        wait_until("all three go on", || links.load(Ordering::Relaxed) > before + 10);
+    }
+    over.store(true, Ordering::Relaxed);
+    assert_eq!(ended.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
+    pool.stop_and_join()?;
+    assert_eq!(pool.apply(1u8, |x| x)?, 1);
+    Ok(())
+}
+
+fn end_it(method: StartMethod) -> Outcome {
+    let pool = Arc::new(pool(method, 1)?);
+    let (to, told) = mpsc::channel();
+    let inner = pool.clone();
+    pool.apply_async(1u64, |x| x)?.callback(move |_| {
+        to.send(inner.stop_and_join()).expect("the case listens");
+        to.send(inner.terminate()).expect("the case listens");
+        to.send(inner.apply(1u8, |_| ())).expect("the case listens");
+    });
+    let refused = told.recv_timeout(LONG)?;
+    assert!(matches!(refused, Err(Error::NestedUse)), "{refused:?}");
+    told.recv_timeout(LONG)??;
+    told.recv_timeout(LONG)??;
+    pool.stop_and_join()?;
+    assert_eq!(pool.apply_async(1u8, |x| x)?.get()?, 1);
+    Ok(())
+}
+
+fn drop_it(method: StartMethod) -> Outcome {
+    let gate = Scratch::new();
+    let pool = pool(method, 1)?;
+    let first = pool.apply_async(1u8, |x| x)?;
+    first.wait()?;
+    let open = pool.apply_async((gate.path(), 7), until_told)?;
+    let late = pool.map_async(0..100u8, |x| x)?;
+    let (to, told) = mpsc::channel();
+    first.callback(move |_| {
+        drop(pool);
+        to.send(()).expect("the case listens");
+    });
+    // Under threads the drop waits for what runs.
+    let ended = late.get();
+    assert!(matches!(ended, Err(Error::Terminated)), "{ended:?}");
+    append(&gate.path(), 1);
+    told.recv_timeout(LONG)?;
+    let ended = open.get();
+    assert!(matches!(ended, Ok(7) | Err(Error::Terminated)), "{ended:?}");
+    assert_eq!(first.get()?, 1);
+    Ok(())
+}
+
+/// Panics when it is told, and when it is dropped.
+struct Bad;
+
+impl Wake for Bad {
+    fn wake(self: Arc<Self>) {
+        panic!("on purpose: a waker's panic goes no further");
+    }
+}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("on purpose: so does that of its drop");
+        }
+    }
+}
+
+fn wakers_panic(method: StartMethod) -> Outcome {
+    let pool = pool(method, 1)?;
+    for round in 0..5u8 {
+        let gate = Scratch::new();
+        let mut one = pin!(pool.apply_async((gate.path(), 7), until_told)?);
+        for _ in 0..=round {
+            let waker = Waker::from(Arc::new(Bad));
+            let polled = one.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            // From here on only the future has it.
+            drop(waker);
+        }
+        append(&gate.path(), 1);
+        wait_until("it is there", || one.ready());
+        assert_eq!(block_on(one)?, 7);
+        assert_eq!(block_on(pool.apply_async(round, |x| x)?)?, round);
+        assert_eq!(pool.map_async(0..10u8, |x| x)?.get()?.len(), 10);
+    }
+    Ok(())
+}

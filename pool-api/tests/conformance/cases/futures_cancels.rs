@@ -1,0 +1,171 @@
+//! Futures that are cancelled while others wait: for them, for room, or for the end of the pool.
+
+use std::{
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use pool_api::{AsyncResult, Error, StartMethod, WorkerPool};
+
+use super::futures_told::begun_until_told;
+use crate::{
+    case::{Case, Outcome, pool},
+    scratch::{Scratch, append, wait_until},
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("futures_cancelled_beside_a_stop", beside_a_stop),
+    Case::new("map_async_without_items_beside_a_stop", empty_beside_a_stop),
+    Case::new("futures_cancelled_while_others_wait", seen_by_others),
+    Case::new("map_async_cancelled_makes_room", makes_room),
+];
+
+fn beside_a_stop(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for round in 0..12u64 {
+        let map = pool.tasks(0..500u64).chunk_size(1).map_async(|x| x)?;
+        let ones: Vec<_> =
+            (0..3 * round).map(|x| pool.apply_async(x, |x| x)).collect::<Result<_, _>>()?;
+        thread::scope(|scope| {
+            let stops = scope.spawn(|| pool.stop_and_join());
+            (0..20 * round).for_each(|_| thread::yield_now());
+            map.cancel();
+            for one in &ones {
+                one.cancel();
+            }
+            stops.join().expect("no panic")
+        })?;
+        assert!(map.ready() && ones.iter().all(AsyncResult::ready));
+        assert!(map.get().is_ok_or_cancelled());
+        assert!(ones.into_iter().all(|one| one.get().is_ok_or_cancelled()));
+    }
+    // Where nothing else arrives that the stop could hear of.
+    for _ in 0..3 {
+        let (gate, begun) = (Scratch::new(), Scratch::new());
+        let items = (0..4).map(|_| (begun.path(), gate.path()));
+        let map = pool.map_async(items, begun_until_told)?;
+        wait_until("it is begun", || !begun.numbers().is_empty());
+        thread::scope(|scope| {
+            let stops = scope.spawn(|| pool.stop_and_join());
+            pause();
+            assert!(map.cancel());
+            append(&gate.path(), 1);
+            stops.join().expect("no panic")
+        })?;
+    }
+    Ok(())
+}
+
+/// So that others sleep, most likely.
+fn pause() {
+    thread::sleep(Duration::from_millis(20));
+}
+
+trait Ending {
+    fn is_ok_or_cancelled(&self) -> bool;
+}
+
+impl<R> Ending for Result<R, Error> {
+    fn is_ok_or_cancelled(&self) -> bool {
+        matches!(self, Ok(_) | Err(Error::Cancelled))
+    }
+}
+
+fn empty_beside_a_stop(method: StartMethod) -> Outcome {
+    let pool = pool(method, 1)?;
+    for _ in 0..15 {
+        assert_eq!(pool.apply_async(1u8, |x| x)?.get()?, 1);
+        thread::scope(|scope| {
+            let stops = scope.spawn(|| pool.stop_and_join());
+            while !stops.is_finished() {
+                assert!(pool.map_async([0u8; 0], |x| x)?.get()?.is_empty());
+            }
+            Ok::<_, Box<dyn std::error::Error>>(stops.join().expect("no panic")?)
+        })?;
+    }
+    Ok(())
+}
+
+/// A pool of one worker, which is at a task until there is something in the file.
+fn busy(method: StartMethod, gate: &Scratch) -> Result<(WorkerPool, AsyncResult<u32>), Error> {
+    let pool = pool(method, 1)?;
+    let begun = Scratch::new();
+    let first =
+        pool.apply_async((begun.path(), gate.path()), begun_until_told).map_err(|r| r.error)?;
+    wait_until("the worker is at it", || !begun.numbers().is_empty());
+    Ok((pool, first))
+}
+
+fn comes(told: &Receiver<Result<(), Error>>) -> Outcome {
+    Ok(told.recv_timeout(Duration::from_secs(20))??)
+}
+
+fn seen_by_others(method: StartMethod) -> Outcome {
+    let gate = Scratch::new();
+    let (pool, first) = busy(method, &gate)?;
+    let rest: Vec<_> = (0..100u32).map(|x| pool.apply_async(x, |x| x)).collect::<Result<_, _>>()?;
+    let map = pool.map_async(0..100u32, |x| x)?;
+    let (one, last) = (&rest[0], &rest[99]);
+    thread::scope(|scope| -> Outcome {
+        let (to, told) = mpsc::channel();
+        // One of them drives, if anybody does.
+        scope.spawn(|| first.wait());
+        for handle in [one, last] {
+            let to = to.clone();
+            scope.spawn(move || to.send(handle.wait()));
+        }
+        let (to_map, told_map) = mpsc::channel();
+        let map = &map;
+        scope.spawn(move || to_map.send(map.wait()));
+        pause();
+        let cancelled = one.cancel();
+        if cancelled {
+            comes(&told)?;
+            pause();
+        }
+        assert!(last.cancel());
+        comes(&told)?;
+        pause();
+        assert!(map.cancel());
+        comes(&told_map)?;
+        append(&gate.path(), 1);
+        if !cancelled {
+            comes(&told)?;
+        }
+        Ok(())
+    })?;
+    assert_eq!(first.get()?, 7);
+    Ok(())
+}
+
+fn makes_room(method: StartMethod) -> Outcome {
+    let gate = Scratch::new();
+    let (pool, first) = busy(method, &gate)?;
+    thread::scope(|scope| -> Outcome {
+        let (to, told) = mpsc::channel();
+        let pool = &pool;
+        // Among so many there is one that waits for room.
+        scope.spawn(move || {
+            for n in 0..1100u32 {
+                to.send(pool.map_async([n], |x| x).expect("it is taken"))
+                    .expect("the case listens");
+            }
+        });
+        let mut maps = Vec::new();
+        while let Ok(map) = told.recv_timeout(Duration::from_millis(500)) {
+            maps.push(map);
+        }
+        assert!(maps.len() < 1100);
+        maps.drain(..500).for_each(|map| assert!(map.cancel()));
+        while maps.len() < 600 {
+            maps.push(told.recv_timeout(Duration::from_secs(20))?);
+        }
+        append(&gate.path(), 1);
+        let values: Result<Vec<_>, _> = maps.into_iter().map(AsyncResult::get).collect();
+        assert!(values?.into_iter().flatten().eq(500..1100));
+        Ok(())
+    })?;
+    assert_eq!(first.get()?, 7);
+    Ok(())
+}
