@@ -78,7 +78,8 @@ impl Builder {
     /// template process that the workers are forked from; under Spawn once in each worker; under Threads once, at the first use.
     ///
     /// It runs in a thread of its own. Threads that it leaves behind in a template are
-    /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads): a process with threads cannot be forked.
+    /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads): a process with threads cannot be forked. Nor can one that has
+    /// exclusive access to shared memory, by a leaked guard: [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
     ///
     /// ```
     /// use std::collections::HashMap;

@@ -50,6 +50,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// When no task of the call runs any more, also by an error. Parts that were not begun then stay untouched; worker
     /// processes that are still at one 100 ms later are killed, threads are waited for. What was written by then stays written.
     ///
+    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no signal interrupts (a dead network
+    /// disk), ends the pool: [`Error::PoolBroken`](crate::Error::PoolBroken). If 2 s more do not help the call returns without it,
+    /// and the array counts as seen by others for ever.
+    ///
     /// Inside `f`, pools with start method Fork and `map_scoped` under it are
     /// [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
     ///

@@ -1,17 +1,22 @@
 //! What a pool says through the `log` facade: in this process only, and with no lock held that a call needs.
 
 use std::{
-    sync::{Mutex, OnceLock},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use pool_api::{Error, StartMethod, WorkerPool};
+use pool_api::{Error, SharedArray, StartMethod, WorkerPool};
 
 /// Keeps lines, and uses a pool while it does.
 struct Keeper(Mutex<Vec<(Level, String)>>);
 
 static KEEPER: Keeper = Keeper(Mutex::new(Vec::new()));
+/// Whether the logger panics instead.
+static PANICS: AtomicBool = AtomicBool::new(false);
 static POOL: OnceLock<WorkerPool<(), (), u64>> = OnceLock::new();
 
 impl Log for Keeper {
@@ -21,6 +26,7 @@ impl Log for Keeper {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
+            assert!(!PANICS.load(Ordering::SeqCst), "the logger's own");
             let _ = POOL.get().map(|pool| pool.worker_pids());
             let mut lines = self.0.lock().expect("no panic beside it");
             lines.push((record.level(), record.args().to_string()));
@@ -77,6 +83,32 @@ fn deaths_limits_lives_and_restarts_are_said() -> Result<(), Error> {
     let pool = POOL.get_or_init(|| pool);
     pool.map([9], exit).expect_err("it has ended");
     await_line(pool, Level::Warn, "worker 0 exited with code 9; it is replaced");
+    pool.terminate()?;
+    PANICS.store(true, Ordering::SeqCst);
+    a_logger_that_panics()
+}
+
+/// It ends no call, and least of all one that tasks borrow from.
+fn a_logger_that_panics() -> Result<(), Error> {
+    let pool = WorkerPool::builder().n_jobs(2).worker_exit(|_| 7u64).build()?;
+    let mut array = SharedArray::<u64>::new(2)?;
+    let ended: Result<Vec<u8>, _> = pool.map_slices_mut(&mut array, 1, |part, slice| {
+        if part == 0 {
+            exit(9);
+        }
+        loop {
+            slice[0] = std::hint::black_box(slice[0] + 1);
+        }
+    });
+    let after = array.to_vec();
+    assert!(matches!(&ended, Err(Error::Task(task)) if task.index() == 0), "{ended:?}");
+    assert_eq!(array.to_vec(), after, "nobody writes any more");
+    pool.set_worker_lifespan(2)?;
+    assert_eq!(pool.tasks(0..9u8).chunk_size(1).map(|x| x)?.len(), 9);
+    // The pool is stopped while there is something to say, and can be used again.
+    pool.map([9], exit).expect_err("it has ended");
+    pool.stop_and_join()?;
+    assert_eq!(pool.map([1u8], |x| x)?, [1]);
     pool.terminate()
 }
 

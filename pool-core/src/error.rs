@@ -21,7 +21,8 @@ pub enum Error {
         threads: usize,
     },
     /// The thread has exclusive access to shared memory, as the guard of a shared lock or as a slice of `map_slices_mut`, and
-    /// `Fork` would copy that but not the memory. Build the pool, or call `map_scoped`, before or after.
+    /// `Fork` would copy that but not the memory. Build the pool, or call `map_scoped`, before or after. Or what a pool shares has
+    /// leaked such a guard where it was decoded or built, and workers would be forked from there: give the guard up.
     ForkWhileBorrowed,
     /// The start method needs to know that a fresh copy of this executable will be taken over before
     /// `main`: turn on the feature `takeover`, or call `init()` first in `main`.
@@ -325,8 +326,8 @@ impl fmt::Display for Error {
                  the pool before threads start, or use forkserver or spawn"
             ),
             Self::ForkWhileBorrowed => f.write_str(
-                "start method fork would copy this thread's exclusive access to shared memory: drop the guard of the shared \
-                 lock, or leave the task that has the slice, before the pool is built",
+                "a fork would copy exclusive access to shared memory: drop the guard of the shared lock, or leave the task \
+                 that has the slice, before the pool is built, or before what it shares is made",
             ),
             Self::NotInitialised => f.write_str(
                 "nothing proves that a fresh copy of this executable will be taken over before \

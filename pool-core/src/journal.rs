@@ -1,9 +1,12 @@
 //! What a pool says through the `log` facade, with the feature `log`; without it, nothing.
 //!
 //! Invariant: a logger is the user's code. It is called in the process that has the pool, with no lock of ours held, by the thread
-//! that found out what there is to say; never in a zygote or a worker.
+//! that found out what there is to say; never in a zygote or a worker. What it panics with goes no further: whoever speaks may be
+//! on the way out of a call that tasks borrow from.
 
 use crate::error::ExitStatus;
+#[cfg(feature = "log")]
+use crate::worker::quietly;
 
 /// One line.
 #[derive(Debug)]
@@ -41,6 +44,11 @@ impl Journal {
         std::mem::take(self)
     }
 
+    /// Takes in what another one noted, to be said later.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.entries.append(&mut other.entries);
+    }
+
     #[inline]
     pub(crate) fn tell(self) {
         for entry in self.entries {
@@ -59,6 +67,8 @@ impl Journal {
         Self::default()
     }
 
+    pub(crate) fn append(&mut self, _: Self) {}
+
     #[inline]
     pub(crate) fn tell(self) {}
 }
@@ -67,6 +77,11 @@ impl Entry {
     /// Says it now: no lock is held.
     #[cfg(feature = "log")]
     pub(crate) fn tell(self) {
+        quietly(|| self.say());
+    }
+
+    #[cfg(feature = "log")]
+    fn say(self) {
         let level = self.level();
         match self {
             Self::Anew { reason } => {

@@ -15,7 +15,7 @@ use nix::{
         prctl,
         signal::{Signal, kill},
     },
-    unistd::{Pid, getppid},
+    unistd::{Pid, getpid, getppid},
 };
 
 use super::sys;
@@ -35,6 +35,12 @@ pub(super) fn is_child_of(parent: Pid) -> bool {
 pub(crate) fn become_subreaper() {
     // Fails only on kernels before 3.4, where nothing else would help.
     let _ = prctl::set_child_subreaper(true);
+}
+
+/// Whether orphans among its descendants become children of this process: it has asked for them, or is the init process of its PID
+/// namespace.
+pub(crate) fn inherits_orphans() -> bool {
+    getpid() == Pid::from_raw(1) || prctl::get_child_subreaper().unwrap_or(false)
 }
 
 /// A descriptor that becomes readable when `pid` has ended.

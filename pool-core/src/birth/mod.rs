@@ -24,9 +24,11 @@ pub(crate) use descriptors::{
     above_standard, close_for_good, duplicate, fill_output, null_stdin, take_for_good,
 };
 pub(crate) use image::{address_of, offset_of};
-pub(crate) use kinship::{arm_parent_death, become_subreaper, has_ended, pidfd_open};
+pub(crate) use kinship::{
+    arm_parent_death, become_subreaper, has_ended, inherits_orphans, pidfd_open,
+};
 pub(crate) use process::{
-    ProcessName, is_called, is_in_state, lasting_thread_count, other_threads, process_name,
+    ProcessName, ZYGOTE, is_called, is_in_state, lasting_thread_count, other_threads, process_name,
     set_process_name,
 };
 pub(crate) use signals::{reset_signals, unblock_signals};

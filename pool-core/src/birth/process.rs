@@ -27,6 +27,9 @@ pub(crate) const fn process_name(text: &str) -> ProcessName {
     name
 }
 
+/// What a zygote is called.
+pub(crate) const ZYGOTE: ProcessName = process_name("pool-zygote");
+
 /// Names this process. Does not allocate.
 pub(crate) fn set_process_name(name: &ProcessName) {
     sys::set_name(name);

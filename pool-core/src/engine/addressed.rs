@@ -142,11 +142,6 @@ impl Engine {
         self.addressed.any_waits()
     }
 
-    /// Whether a chunk lies on the board that only the worker at this place may run.
-    pub(crate) fn has_published_for(&self, home: u32) -> bool {
-        self.addressed.places.get(home as usize).is_some_and(|place| place.published > 0)
-    }
-
     /// Jobs with chunks that only the worker at this place may run.
     pub(crate) fn jobs_addressed_to(&self, home: u32) -> Vec<JobId> {
         let published = self.published().map(|(_, chunk)| chunk);

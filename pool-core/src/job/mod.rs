@@ -3,7 +3,8 @@
 //!
 //! `run.rs` is the loop, `lane.rs` the way to workers of either kind (`processes.rs` with `stock.rs`, `threads.rs`),
 //! `arrivals.rs` puts results in order, `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with
-//! them, `aside.rs` is for jobs without a caller. `turn.rs` says which worker a chunk is for, `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one.
+//! them, `aside.rs` is for jobs without a caller. `turn.rs` says which worker a chunk is for, `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one;
+//! `loan.rs` says what became of what tasks had borrowed.
 
 mod arrivals;
 mod aside;
@@ -12,6 +13,7 @@ mod chunks;
 mod finish;
 mod in_call;
 mod lane;
+mod loan;
 mod processes;
 mod run;
 mod single;
@@ -27,6 +29,7 @@ pub use chunks::Chunks;
 pub(crate) use finish::bad_result;
 pub(crate) use in_call::{InCall, Inside, is_inside};
 pub(crate) use lane::Lane;
+pub(crate) use loan::Loan;
 pub(crate) use processes::ProcessLane;
 pub use run::{Job, JobOptions};
 pub(crate) use stock::{Stock, given_away_with};

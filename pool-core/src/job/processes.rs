@@ -9,6 +9,7 @@ use pool_ipc::{
 
 use super::{
     lane::{Arrival, Cut, Load, Sent},
+    loan::Loan,
     run::JobOptions,
     stock::{Stock, given_away_with},
     turn::Turn,
@@ -42,8 +43,8 @@ pub(crate) struct ProcessLane<F: Form> {
     /// Position in the input of the next item.
     next_index: u64,
     turn: Turn,
-    /// Whether tasks borrow from the caller, who then waits for every one of them.
-    borrows: bool,
+    /// Tasks borrow from the caller, who then waits for every one of them.
+    loan: Option<Loan>,
     /// Results cannot be opened any more, since the zygote is gone.
     cut_off: bool,
 }
@@ -69,7 +70,7 @@ impl<F: Form> ProcessLane<F> {
             bytes_per_item: 0,
             next_index: 0,
             turn: Turn::Anybody,
-            borrows: false,
+            loan: None,
             cut_off: false,
             kit: Some(kit),
         })
@@ -80,8 +81,8 @@ impl<F: Form> ProcessLane<F> {
     }
 
     /// Has the end of the job wait until no task of it runs any more.
-    pub(crate) fn borrow(&mut self) {
-        self.borrows = true;
+    pub(crate) fn borrow(&mut self, loan: Loan) {
+        self.loan = Some(loan);
     }
 
     /// From now on nobody waits for this job alone: what arrives is announced to the desk that has the job `desk`, under this number.
@@ -342,8 +343,10 @@ impl<F: Form> Drop for ProcessLane<F> {
         {
             let Stock { session, job, .. } = &self.stock;
             session.close_job(*job, kit);
-            if self.borrows {
-                session.wait_for_tasks(*job);
+            if let Some(loan) = &self.loan
+                && !session.wait_for_tasks(*job)
+            {
+                loan.keep();
             }
         }
     }

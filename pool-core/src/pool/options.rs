@@ -96,6 +96,9 @@ impl ForkBesideThreads {
     /// Every lock that another thread may hold at the moment of a fork stays locked in the workers
     /// for ever: that of `stdout`, of the environment, of the panic machinery, of any library.
     /// The caller knows that no task ever needs one that was held.
+    ///
+    /// Nor does another thread have exclusive access to shared memory at that moment that a task can reach: the guard of a shared
+    /// lock, a slice of `map_slices_mut`. The workers would have it, too.
     #[must_use]
     pub const unsafe fn i_answer_for_it() -> Self {
         Self(())

@@ -239,17 +239,17 @@ impl Pool {
         // Without the lock, since this may take its time; before the fork, whose snapshot would keep them.
         desks.iter().for_each(CrewDesk::end);
         drop(desks);
-        let mut ended = Ok(());
+        let anew = retired.is_some();
         if let Some(crew) = retired {
             Entry::Anew { reason }.tell();
             self.end_retired(&crew);
-            ended = self.plan.exits.take_failure();
         }
         if start.is_eager() {
             let (mut slot, _paused) = self.slot_for_crew()?;
             self.open_crew(&mut slot)?;
         }
-        ended
+        // Behind what may fail first: a failure that was taken is told.
+        if anew { self.plan.exits.take_failure() } else { Ok(()) }
     }
 
     /// See [`Pool::begin_anew`].

@@ -1,12 +1,13 @@
 //! Maps over parts of a shared array.
 //!
 //! Invariant: when a call returns or unwinds no task of it runs any more, so a part is borrowed no longer than the call borrows the
-//! array; and tasks work on the elements themselves only while an [`Alone`](pool_shm::Alone) keeps everybody else away.
+//! array; and tasks work on the elements themselves only while an [`Alone`] keeps everybody else away, which goes on for ever if a
+//! killed worker could not be waited for.
 
 use std::borrow::Cow;
 
 use pool_ipc::Wire;
-use pool_shm::{Element, SharedArray};
+use pool_shm::{Alone, Element, SharedArray};
 
 use super::Pool;
 #[cfg(feature = "threads")]
@@ -14,7 +15,7 @@ use crate::job::ThreadLane;
 use crate::{
     engine::Pace,
     error::Error,
-    job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
+    job::{Inside, Job, JobOptions, Lane, Loan, ProcessLane, is_inside},
     shared::SharedValue,
     start::Crew,
     task::{Call, Form, Parts, Portable, Slices, SlicesMut},
@@ -23,12 +24,30 @@ use crate::{
 /// A crew, and the value that threads share.
 type SharingCrew = (Crew, Option<SharedValue>);
 
+/// Keeps everybody else away from the elements of an array as long as a task may have them.
+struct Lease {
+    alone: Option<Alone>,
+    loan: Loan,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.loan.is_kept() {
+            // For ever: who looks whether the array is alone finds that it is not.
+            std::mem::forget(self.alone.take());
+        }
+    }
+}
+
 impl Pool {
     /// Runs `function` on consecutive parts of `chunk_len` elements, the last of which may be shorter; it gets the part's number,
     /// from 0, and its elements. Values in order.
     ///
     /// Returns, also by an error or a panic, only when no task of it runs any more: what was not begun is taken back, and worker
     /// processes that are still at a part 100 ms later are killed; threads are waited for. What tasks have written until then stays.
+    ///
+    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no signal interrupts, ends the pool:
+    /// [`Error::PoolBroken`]. If 2 s more do not help, the call returns without it. The array then counts as seen by others for ever.
     ///
     /// Tasks work in place when nobody else can see the elements: this process has made the array and was not forked since (by start
     /// method Fork, for example), no handle to it was ever sent to another process, and no clone of this one lives. Otherwise each
@@ -48,10 +67,12 @@ impl Pool {
             return Ok(Vec::new());
         };
         // After the crew, for which Fork may have forked.
-        let alone = array.alone();
-        let parts = Parts::new(array, chunk_len, alone.is_some());
-        // SAFETY: the parts do not overlap, and nobody else has the elements while `alone` lives, which is longer than the call.
-        unsafe { self.map_parts::<T, SlicesMut<T, R>>(crew, function, parts, count) }
+        let lease = Lease { alone: array.alone(), loan: Loan::default() };
+        let parts = Parts::new(array, chunk_len, lease.alone.is_some());
+        // SAFETY: the parts do not overlap, and nobody else has the elements while `lease` lives, which is longer than any task.
+        unsafe {
+            self.map_parts::<T, SlicesMut<T, R>>(crew, function, parts, count, lease.loan.clone())
+        }
     }
 
     /// As [`Pool::map_slices_mut`], for functions that read. Each task gets a copy of its part, since others may write meanwhile.
@@ -70,7 +91,7 @@ impl Pool {
         };
         let parts = Parts::new(array, chunk_len, false);
         // SAFETY: tasks only read, and by atomics.
-        unsafe { self.map_parts::<T, Slices<T, R>>(crew, function, parts, count) }
+        unsafe { self.map_parts::<T, Slices<T, R>>(crew, function, parts, count, Loan::default()) }
     }
 
     /// The crew, and how many parts there are; `None` without any.
@@ -104,6 +125,7 @@ impl Pool {
         function: F::Function,
         parts: Parts<T>,
         count: usize,
+        loan: Loan,
     ) -> Result<Vec<F::Output>, Error>
     where
         T: Element,
@@ -116,7 +138,7 @@ impl Pool {
             Crew::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
                 let mut lane = ProcessLane::<F>::open(session, call, options, false)?;
-                lane.borrow();
+                lane.borrow(loan);
                 lane.set_context(&parts)?;
                 Lane::Processes(lane)
             }

@@ -14,6 +14,7 @@ use crate::{
     journal::Entry,
     shared::Stage,
     task::Failure,
+    worker::name_at,
     zygote::{Report, reap_orphan},
 };
 
@@ -213,7 +214,7 @@ impl Session {
         for (place, incarnation, pid) in hub.engine.workers().collect::<Vec<_>>() {
             let pid = self.pid_of(place, incarnation, pid);
             if pid > 0 {
-                reap_orphan(nix::unistd::Pid::from_raw(pid));
+                reap_orphan(nix::unistd::Pid::from_raw(pid), &name_at(place));
             }
             hub.engine.vacate(incarnation, true);
         }

@@ -1,6 +1,7 @@
 //! The end of a job whose tasks borrow from its caller: no task of it runs any more when the caller goes on.
 //!
-//! Invariant: this returns when the engine has forgotten the job, whose chunks have all ended by then, or when no worker is left.
+//! Invariant: this returns when the engine has forgotten the job, whose chunks have all ended by then, or when no worker is left; or it
+//! says that one may be left. No code of the user runs here before that.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::{
     end::{ANYTHING, PATIENCE},
     hub::{Session, State},
 };
-use crate::{birth, engine::JobId, worker};
+use crate::{birth, engine::JobId, journal::Journal, worker};
 
 /// How long tasks that were told of the end may go on.
 const GRACE: Duration = Duration::from_millis(100);
@@ -22,23 +23,30 @@ const GRACE: Duration = Duration::from_millis(100);
 const INTERVAL: Duration = Duration::from_millis(1);
 
 impl Session {
-    /// Waits until no task of a closed job runs. Workers that are still at one after a grace are killed.
-    pub(crate) fn wait_for_tasks(&self, job: JobId) {
-        if !self.tasks_end(job, GRACE) {
+    /// Waits until no task of a closed job runs. Workers that are still at one after a grace are killed. `false`: one of them may
+    /// not have come to its end, since the kernel has it in a call that no signal interrupts.
+    #[must_use]
+    pub(crate) fn wait_for_tasks(&self, job: JobId) -> bool {
+        // What there is to say is said when nothing runs any more.
+        let mut journal = Journal::default();
+        if !self.tasks_end(job, GRACE, &mut journal) {
             self.kill_workers_of(job);
-            // Only a zygote that does not answer takes so long.
-            if !self.tasks_end(job, PATIENCE) {
+            // Only a zygote that does not answer takes so long, or a worker that the kernel does not let go.
+            if !self.tasks_end(job, PATIENCE, &mut journal) {
                 self.end();
             }
         }
-        self.wait_for_orphans();
+        let over = self.wait_for_orphans();
+        journal.tell();
+        over
     }
 
     /// Whether they did in time, or will not because there is no zygote.
-    fn tasks_end(&self, job: JobId, patience: Duration) -> bool {
+    fn tasks_end(&self, job: JobId, patience: Duration, journal: &mut Journal) -> bool {
         let until = Instant::now() + patience;
         let mut over = false;
         self.drive_until_then(ANYTHING, Some(until), |hub| {
+            journal.append(hub.journal.take());
             over = hub.state == State::Broken || !hub.engine.knows(job);
             over
         });
@@ -63,26 +71,33 @@ impl Session {
     }
 
     /// The workers of a zygote that is gone were sent a signal that nobody survives; it may not have reached all of them yet. It never
-    /// comes to one whose task has changed its credentials: where there was no guard either, that one is left to us.
-    fn wait_for_orphans(&self) {
+    /// comes to one whose task has changed its credentials: where there was no guard either, that one is left to us. Whether they have
+    /// all ended.
+    fn wait_for_orphans(&self) -> bool {
         let hub = self.lock();
         if hub.state != State::Broken {
-            return;
+            return true;
         }
         let places = hub.cursors.len();
         drop(hub);
         let begun = Instant::now();
+        let mut all = true;
         for place in 0..places {
             let (pid, _) = self.board.occupant(place);
             let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else { continue };
             let pid = Pid::from_raw(pid);
-            // Past the limit it is another process that has the number, or one that never comes back from the kernel.
-            while !birth::has_ended(pid) && begun.elapsed() < PATIENCE {
+            while !birth::has_ended(pid) {
+                // It is another process that has the number, or one that never comes back from the kernel.
+                if begun.elapsed() > PATIENCE {
+                    all = false;
+                    break;
+                }
                 if begun.elapsed() > GRACE && birth::is_called(pid, &worker::name_at(place)) {
                     let _ = kill(pid, Signal::SIGKILL);
                 }
                 std::thread::sleep(INTERVAL);
             }
         }
+        all
     }
 }

@@ -1,5 +1,5 @@
-//! What a caller sees of processes that somebody has stopped (SIGSTOP). A zygote reports nothing then, and a worker that was asked to
-//! leave does not: who needs either would wait for ever.
+//! What a caller sees of processes that somebody has stopped (SIGSTOP). A zygote reports nothing then, a worker that was asked to
+//! leave does not, and one that has a chunk or could take one does not run it: who needs any of them would wait for ever.
 //!
 //! Invariant: nobody is given up who was not found stopped at each look for [`PATIENCE`], while it had something to do; a process
 //! group that is stopped as a whole, parent and all, and goes on later is not. A worker's task, `worker_init` or `worker_exit` that
@@ -11,9 +11,10 @@ use std::{
 };
 
 use nix::unistd::Pid;
+use pool_ipc::board::{Audience, SlotState};
 
 use super::hub::{Hub, Session};
-use crate::{birth, sys};
+use crate::{birth, shared::Stage, sys};
 
 /// How long somebody may be stopped who has something to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,7 +29,7 @@ pub(super) struct Watch {
     last: Option<Instant>,
     /// Looks in a row, each [`INTERVAL`] after the one before, at which the zygote was stopped with something to report.
     found: u32,
-    /// The same for workers, by their incarnations, that are to leave, or to run what is for them alone, and do nothing.
+    /// The same for workers, by their incarnations, that are waited for and do nothing.
     leavers: Vec<(u32, u32)>,
 }
 
@@ -74,32 +75,47 @@ impl Session {
             || hub.watch.leavers.iter().any(|(_, looks)| *looks >= LOOKS)
     }
 
-    /// The stopped workers that were asked to leave, or are waited for by a chunk that no other may run; that hold nothing that anybody
-    /// waits for, and have not begun their exit.
+    /// The stopped workers that are waited for and at which nothing of the user's runs: that were asked to leave or are about to, that
+    /// have a chunk of which no item is begun, or that could take one which nobody else has taken.
     fn stopped_leavers(&self, hub: &Hub) -> Vec<u32> {
         let all = !hub.state.staffs();
-        let asked = |place, incarnation| {
-            all || incarnation < hub.engine.min_incarnation() || hub.engine.has_published_for(place)
-        };
-        let mut leavers: Vec<_> = hub
-            .engine
-            .workers()
-            .filter(|(place, incarnation, _)| asked(*place as u32, *incarnation))
-            .collect();
-        if leavers.is_empty() {
-            return Vec::new();
+        let (mut ready, mut claimed) = (Vec::new(), Vec::new());
+        for (slot, chunk) in hub.engine.published() {
+            match self.board.slot_state(slot) {
+                SlotState::Ready => ready.push(chunk.audience),
+                SlotState::Claimed(owner) => claimed.push((owner, slot, chunk.limit.is_some())),
+                _ => {}
+            }
         }
-        let busy = self.at_a_chunk(hub);
-        leavers.retain(|&(place, incarnation, pid)| {
-            let pid = self.pid_of(place, incarnation, pid);
+        let is_stuck = |&(place, incarnation, pid): &(usize, u32, i32)| {
             let there = self.board.occupant(place).1 == incarnation;
-            !busy.contains(&incarnation)
+            let stage = if there { self.board.stage(place) } else { 0 };
+            // What is to be done about it, and whether nothing of the user's runs meanwhile.
+            let (awaited, quiet) = match claimed.iter().find(|(owner, ..)| *owner == incarnation) {
+                Some((_, slot, limited)) => {
+                    let begun = self.board.outcome(*slot).progress.begun;
+                    // An item with a limit has a clock as long as it runs.
+                    let runs = !limited || self.board.deadline(place, incarnation).is_some();
+                    (true, stage == 0 && !(begun && runs) || stage == Stage::EXIT_DUE)
+                }
+                None => {
+                    let asked = all || incarnation < hub.engine.min_incarnation();
+                    let wanted = |audience: &Audience| {
+                        audience.place.is_none_or(|home| home as usize == place)
+                            && audience.min_incarnation <= incarnation
+                    };
+                    let due = stage == Stage::EXIT_DUE;
+                    (asked || due || ready.iter().any(wanted), due || stage == 0)
+                }
+            };
+            let pid = self.pid_of(place, incarnation, pid);
+            awaited
+                && quiet
                 // Calls that still need it are over once all are asked.
                 && (all || !hub.engine.has_in_hand(incarnation))
-                && (!there || self.board.stage(place) == 0)
                 && pid > 0
                 && birth::is_in_state(Pid::from_raw(pid), b'T')
-        });
-        leavers.into_iter().map(|(_, incarnation, _)| incarnation).collect()
+        };
+        hub.engine.workers().filter(is_stuck).map(|(_, incarnation, _)| incarnation).collect()
     }
 }

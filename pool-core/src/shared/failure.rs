@@ -46,6 +46,8 @@ wire! {
         /// Threads with these names go on.
         LeftThreads { names: Vec<String> },
         Refused { why: String },
+        /// What was made has exclusive access to shared memory.
+        Borrowed,
     }
 }
 
@@ -102,6 +104,8 @@ impl Stage {
         }
     }
 
+    /// On the row: the worker has run its last task. It is at its exit in the eyes of others, and nothing of the user's runs yet.
+    pub(crate) const EXIT_DUE: u32 = 7;
     /// On the row: the worker has left a result behind as its last words.
     pub(crate) const LEFT_RESULT: u32 = 5;
     /// On the row: the worker has failed at its exit, and its last words say how.
@@ -118,6 +122,9 @@ impl Stage {
     }
 
     pub(crate) fn from_number(number: u32) -> Option<Self> {
+        if number == Self::EXIT_DUE {
+            return Some(Self::Exit);
+        }
         let all = [Self::AtWorkerStart, Self::Shared, Self::Init, Self::Exit];
         all.into_iter().find(|stage| stage.number() == number)
     }
@@ -176,7 +183,7 @@ impl Fault {
             Self::Task(kind) => kind.into(),
             Self::Ended { status } => Cause::Death(ExitStatus::from_wait(status)),
             Self::TimedOut { nanos } => Cause::Timeout { limit: Duration::from_nanos(nanos) },
-            Self::LeftThreads { .. } | Self::Refused { .. } => Cause::BadResult,
+            Self::LeftThreads { .. } | Self::Refused { .. } | Self::Borrowed => Cause::BadResult,
         }
     }
 }
@@ -186,6 +193,7 @@ impl StartFailure {
     pub(crate) fn into_error(self, worker: u32) -> Error {
         let cause = match self.fault {
             Fault::LeftThreads { names } => return Error::SharedLeftThreads { threads: names },
+            Fault::Borrowed => return Error::ForkWhileBorrowed,
             Fault::Refused { why } => {
                 return Error::Resources {
                     what: "making what the pool shares",
@@ -250,6 +258,7 @@ mod tests {
         for stage in [Stage::AtWorkerStart, Stage::Shared, Stage::Init, Stage::Exit] {
             assert_eq!(Stage::from_number(stage.number()), Some(stage));
         }
+        assert_eq!(Stage::from_number(Stage::EXIT_DUE), Some(Stage::Exit));
         assert_eq!(Stage::from_number(0), None);
     }
 }

@@ -40,15 +40,25 @@ impl<T: Element> Parts<T> {
     }
 }
 
-/// Writes a copy back, also when the task that works on it panics.
+/// Writes a copy back, also when the task that works on it panics; but not in a child that the task has forked, which may come to
+/// this when the call is long over.
 struct Copied<T: Element> {
     copy: Vec<T>,
     part: SharedArray<T>,
+    process: u32,
+}
+
+impl<T: Element> Copied<T> {
+    fn of(part: SharedArray<T>) -> Self {
+        Self { copy: part.to_vec(), part, process: std::process::id() }
+    }
 }
 
 impl<T: Element> Drop for Copied<T> {
     fn drop(&mut self) {
-        self.part.copy_from_slice(&self.copy);
+        if std::process::id() == self.process {
+            self.part.copy_from_slice(&self.copy);
+        }
     }
 }
 
@@ -74,7 +84,7 @@ impl<T: Element> Parts<T> {
             // SAFETY: the call keeps every other handle away from the elements (`Alone`), and this task alone has the part.
             f(index, unsafe { part.as_mut_slice() })
         } else {
-            f(index, &mut Copied { copy: part.to_vec(), part }.copy)
+            f(index, &mut Copied::of(part).copy)
         }
     }
 

@@ -13,6 +13,7 @@ use nix::{
     sys::socket::{MsgFlags, sendmsg},
     unistd::Pid,
 };
+use pool_shm::exclusive_borrows;
 
 use super::Word;
 use crate::{
@@ -80,7 +81,11 @@ fn make(recipe: RecipePapers, ingredients: Vec<OwnedFd>) -> Result<SharedValue, 
     let limit = recipe.limit;
     let value = make_in_thread(limit, move || recipe.carry_out(ingredients, true))?;
     let names = threads_left().map_err(|error| Fault::Refused { why: error.to_string() })?;
-    if names.is_empty() { Ok(value) } else { Err(Fault::LeftThreads { names }) }
+    if !names.is_empty() {
+        return Err(Fault::LeftThreads { names });
+    }
+    // Each worker would have it, behind a lock of its own.
+    if exclusive_borrows() > 0 { Err(Fault::Borrowed) } else { Ok(value) }
 }
 
 /// The names of the threads that go on beside this one.
@@ -136,7 +141,8 @@ impl Template {
             let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
             worker::live(papers, || Some((self.ground.clone(), fds)))
         };
-        // SAFETY: one thread, as was seen when the value was made; nothing here starts another.
+        // SAFETY: one thread, as was seen when the value was made; nothing here starts another. Nor has it exclusive access to
+        // shared memory, which was looked at then.
         unsafe { birth::fork_adopted(life) }
     }
 }

@@ -130,6 +130,7 @@ impl ThreadCrew {
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
+                    let _ends = leavers.ends(id);
                     CREW.set(number);
                     if plan.bounds.daemon {
                         become_daemon_thread();
@@ -137,14 +138,12 @@ impl ThreadCrew {
                     if let Err(error) = begin(cpus, &plan.first, plan.id) {
                         // Whoever starts the crew listens until every thread has got past here.
                         let _ = failed.send(error);
-                        leavers.ended(id);
                         return;
                     }
                     drop(failed);
                     let mut host = Host::new(id, &plan, leavers.clone());
                     work(errands, &mark, &mut host);
                     host.leave(end.load(Ordering::SeqCst) == ORDERLY);
-                    leavers.ended(id);
                 })
                 .or_resources("starting a worker thread");
             match thread {

@@ -118,11 +118,22 @@ impl Host {
     /// Ends the life of a worker that had tasks.
     fn end(&mut self, clocked: impl FnOnce(Instant)) -> Result<(), Failed> {
         let Some(shared) = self.began.take() else { return Ok(()) };
+        let ended = self.leave_behind(shared.as_ref(), clocked);
+        // Maybe nobody else has it any more.
+        drop_quietly(shared);
+        ended
+    }
+
+    fn leave_behind(
+        &mut self,
+        shared: Option<&SharedValue>,
+        clocked: impl FnOnce(Instant),
+    ) -> Result<(), Failed> {
         (self.tasks, self.again) = (0, true);
         let deadline = self.leavers.starts(self.id);
         deadline.map(clocked);
         let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let around = Around { worker: self.id, shared: seen(shared.as_ref()), overdue: &overdue };
+        let around = Around { worker: self.id, shared: seen(shared), overdue: &overdue };
         let (mut state, mut encoder) =
             (mem::replace(&mut self.state, Box::new(())), Encoder::new());
         let ended = in_task(|| {
@@ -166,6 +177,7 @@ impl Host {
             }
         } else {
             drop_quietly(self.state);
+            drop_quietly(self.began);
         }
     }
 }

@@ -28,6 +28,19 @@ enum Place {
     Ended,
 }
 
+/// See [`Leavers::ends`].
+pub(super) struct Ends<'l> {
+    leavers: &'l Leavers,
+    worker: u32,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        lock(&self.leavers.places)[self.worker as usize] = Place::Ended;
+        self.leavers.changed.notify_all();
+    }
+}
+
 /// How an exit has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
@@ -76,10 +89,9 @@ impl Leavers {
         leaves
     }
 
-    /// Its thread does nothing more.
-    pub(super) fn ended(&self, worker: u32) {
-        lock(&self.places)[worker as usize] = Place::Ended;
-        self.changed.notify_all();
+    /// Its thread does nothing more when that is dropped, whatever comes before.
+    pub(super) fn ends(&self, worker: u32) -> Ends<'_> {
+        Ends { leavers: self, worker }
     }
 
     /// Waits until the worker's thread has ended, or can be waited for no longer, since it is overdue. The limit if this
@@ -122,7 +134,7 @@ mod tests {
         leavers.starts(1);
         std::thread::sleep(Duration::from_nanos(1));
         assert_eq!(leavers.is_through(1), Left::Late);
-        leavers.ended(1);
+        drop(leavers.ends(1));
         assert_eq!(leavers.wait(1), Ok(()));
     }
 

@@ -132,8 +132,15 @@ impl Living {
         if self.left == 0 && desk.in_hand.is_none() {
             self.over = true;
             if self.exit.is_some() {
-                desk.claimer.set_stage(Stage::Exit.number());
+                desk.claimer.set_stage(Stage::EXIT_DUE);
+                self.start_exit_clock(desk);
             }
+        }
+    }
+
+    fn start_exit_clock(&self, desk: &Desk) {
+        if let Some(limit) = self.exit_limit {
+            desk.start_clock(limit);
         }
     }
 
@@ -146,8 +153,8 @@ impl Living {
             return; // no code of the user's runs: to be killed from here on is no failure of it
         }
         desk.claimer.set_stage(Stage::Exit.number());
-        if let Some(limit) = self.exit_limit {
-            desk.start_clock(limit);
+        if !self.over || self.exit.is_none() {
+            self.start_exit_clock(desk); // it was not due before
         }
         let around =
             Around { worker: desk.claimer.place(), shared: desk.shared, overdue: &|| false };

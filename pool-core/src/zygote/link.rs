@@ -26,7 +26,11 @@ use nix::{
 };
 
 use super::protocol::{Order, Report, send_order};
-use crate::{birth, mutex::lock, packets::Received};
+use crate::{
+    birth::{self, ProcessName},
+    mutex::lock,
+    packets::Received,
+};
 
 /// How long a zygote that was told to end may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -220,7 +224,7 @@ impl ZygoteLink {
             if let Ok(pidfd) = birth::pidfd_open(zygote) {
                 readable_within(pidfd.as_fd(), PATIENCE);
             }
-            reap_orphan(zygote);
+            reap_orphan(zygote, &birth::ZYGOTE);
         }
     }
 
@@ -271,11 +275,36 @@ fn readable_within(fd: BorrowedFd<'_>, patience: Duration) -> bool {
     }
 }
 
-/// Waits for a process of the pool that this process may have inherited: as PID 1, or as a subreaper.
-pub(crate) fn reap_orphan(pid: Pid) {
+/// Waits for a process of the pool that this process may have inherited: as PID 1, or as a subreaper. It was called `name`: what it was
+/// called by may be the number of another child by now, which is the business of whoever started that.
+pub(crate) fn reap_orphan(pid: Pid, name: &ProcessName) {
+    if !birth::inherits_orphans() || !birth::is_called(pid, name) {
+        return;
+    }
     // Any other answer: reaped now, or not a child of this process.
     if waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive) {
         let _ = kill(pid, Signal::SIGKILL);
         while waitpid(pid, None) == Err(Errno::EINTR) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn another_child_with_the_number_is_left_alone() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        reap_orphan(pid, &birth::ZYGOTE);
+        // Even if this process inherits what others leave.
+        let name = crate::worker::name_at(0);
+        assert!(!birth::is_called(pid, &name));
+        reap_orphan(pid, &name);
+        assert_eq!(child.try_wait().unwrap(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

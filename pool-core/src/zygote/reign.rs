@@ -110,7 +110,7 @@ pub(super) struct Zygote {
 
 impl Zygote {
     fn set_up(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> Option<Self> {
-        birth::set_process_name(&birth::process_name("pool-zygote"));
+        birth::set_process_name(&birth::ZYGOTE);
         birth::become_subreaper();
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);

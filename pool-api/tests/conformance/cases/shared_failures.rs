@@ -1,9 +1,12 @@
 //! What is shared cannot be made, or a worker cannot come up: typed errors, and a pool that can be used again.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use pool_api::{
-    Cause, Error, ExitStatus, StartMethod, WorkerPool,
+    Cause, Error, ExitStatus, SharedMutex, StartMethod, WorkerPool,
     rkyv::{self, Archive, Deserialize, Serialize, rancor::Fallible},
 };
 
@@ -23,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("building_never_ends", never_ends).processes(),
     Case::new("building_fails_once", fails_once),
     Case::new("building_forks", forks).processes(),
+    Case::new("building_keeps_a_lock", keeps_a_lock).processes(),
     Case::new("building_uses_its_own_pool", uses_own_pool).threads(),
     Case::new("worker_start_in_order", start_in_order),
     Case::new("worker_start_fails", start_fails),
@@ -233,6 +237,50 @@ fn forks(method: StartMethod) -> Outcome {
         let seen = pool.tasks(0..20u8).chunk_size(1).map_with(|w, _| *w.shared)?;
         assert_eq!(seen, [1; 20]);
     }
+    Ok(())
+}
+
+/// What leads to the data of a shared lock whose guard is never dropped.
+#[derive(Archive, Serialize)]
+#[rkyv(crate = rkyv)]
+struct Kept(#[rkyv(with = rkyv::with::Skip)] Mutex<Option<&'static mut u64>>);
+
+fn keep_a_lock() -> Kept {
+    let lock = Box::leak(Box::new(SharedMutex::new(0u64).expect("a mutex")));
+    let guard = Box::leak(Box::new(lock.lock().expect("it is free")));
+    Kept(Mutex::new(Some(&mut **guard)))
+}
+
+impl<D: Fallible + ?Sized> Deserialize<Kept, D> for ArchivedKept {
+    fn deserialize(&self, _: &mut D) -> Result<Kept, D::Error> {
+        Ok(keep_a_lock())
+    }
+}
+
+/// Workers that inherited it would each have a lock of their own around the one number.
+fn keeps_a_lock(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).shared(Kept(Mutex::new(None))).build()?;
+    let ask = || {
+        pool.tasks([()]).map_with(|w, ()| {
+            w.shared.0.lock().expect("no panic beside it").as_deref_mut().map_or(0, |x| {
+                *x += 1;
+                *x
+            })
+        })
+    };
+    let refused = |asked| matches!(asked, Err(Error::ForkWhileBorrowed));
+    match method {
+        StartMethod::Fork => assert_eq!(ask()?, [0], "nothing is decoded"),
+        StartMethod::ForkServer => assert!(refused(ask())),
+        _ => assert_eq!(ask()?, [1]),
+    }
+    pool.set_shared_built(keep_a_lock)?;
+    match method {
+        StartMethod::Fork | StartMethod::ForkServer => assert!(refused(ask())),
+        _ => assert_eq!(ask()?, [1], "each has its own"),
+    }
+    pool.set_shared(Kept(Mutex::new(None)))?;
+    assert!(method == StartMethod::ForkServer || ask().is_ok());
     Ok(())
 }
 

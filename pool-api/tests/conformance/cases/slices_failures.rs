@@ -13,6 +13,7 @@ use pool_api::{
 use super::slices::{array, expected, set_to_part, works_in_place};
 use crate::{
     case::{Case, Outcome, builder, pool},
+    scratch::{Scratch, wait_until},
     sys,
 };
 
@@ -27,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("slices_and_a_killed_zygote_unheard", no_zygote_for_the_deaf).processes(),
     Case::new("slices_and_the_guard_of_a_lock", guarded),
     Case::new("slices_and_a_nested_fork", nested_fork),
+    Case::new("slices_and_a_fork_that_comes_back_late", forked_late).processes(),
     Case::new("slices_and_terminate", terminated).processes(),
 ];
 
@@ -277,5 +279,40 @@ fn terminated(method: StartMethod) -> Outcome {
         Ok::<_, Error>(())
     })?;
     assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
+    Ok(())
+}
+
+/// Where the environment says that the file is for which the forked children wait.
+const RETURNED: &str = "POOL_SLICES_RETURNED";
+
+fn returned() -> bool {
+    let path = std::env::var(RETURNED).expect("set before the pool was built");
+    std::fs::exists(path).unwrap_or(false)
+}
+
+fn forked_late(method: StartMethod) -> Outcome {
+    let scratch = Scratch::new();
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var(RETURNED, scratch.path()) };
+    let pool = pool(method, 2)?;
+    let mut array = array(4);
+    let clone = array.clone(); // so that tasks work on copies
+    let children = pool.map_slices_mut(&mut array, 2, |_, slice| {
+        slice.fill(7);
+        let child = sys::fork();
+        while child == 0 && !returned() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child
+    })?;
+    assert_eq!(array.to_vec(), [7; 4]);
+    array.fill(9);
+    std::fs::write(scratch.path(), b"now")?;
+    let has_ended = |child: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+    };
+    wait_until("the children have ended", || children.iter().all(has_ended));
+    assert_eq!((array.to_vec(), clone.to_vec()), (vec![9; 4], vec![9; 4]));
     Ok(())
 }

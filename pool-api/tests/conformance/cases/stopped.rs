@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stopped_at_building_what_is_shared", at_shared).processes(),
     Case::new("stopped_without_a_task", when_joined).processes(),
     Case::new("stopped_without_a_task_and_keep_alive", between_calls).processes(),
+    Case::new("stopped_before_a_call", before_a_call).processes(),
     Case::new("stopped_at_its_exit", at_exit).processes(),
     Case::new("stopped_while_a_chunk_is_for_it_alone", awaited).processes(),
 ];
@@ -74,6 +75,17 @@ fn between_calls(method: StartMethod) -> Outcome {
     drop(values);
     let begun = Instant::now();
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    assert!(begun.elapsed() < PROMPT);
+    Ok(())
+}
+
+/// Nobody is left who may take what is there to do.
+fn before_a_call(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).build()?;
+    let pids = pool.broadcast(|_| std::process::id())?;
+    pids.iter().for_each(|pid| stop(*pid));
+    let begun = Instant::now();
+    assert_eq!(pool.map(0..9u8, |x| x)?.len(), 9);
     assert!(begun.elapsed() < PROMPT);
     Ok(())
 }

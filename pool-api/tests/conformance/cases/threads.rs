@@ -7,6 +7,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use pool_api::{
@@ -24,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("drop_that_panics_in_a_context", context).threads(),
     Case::new("drop_that_panics_in_a_payload", payload).threads(),
     Case::new("terminate_ends_a_map_scoped", scoped).threads(),
+    Case::new("drop_that_panics_in_what_was_shared", shared).threads(),
     Case::new("stream_in_a_forked_child", forked).threads(),
 ];
 
@@ -162,6 +164,24 @@ fn scoped(method: StartMethod) -> Outcome {
             both_work(pool)
         })?;
     }
+    Ok(())
+}
+
+fn shared(method: StartMethod) -> Outcome {
+    let armed = |armed| Bomb { number: 0, armed };
+    let pool = WorkerPool::builder().start_method(method).n_jobs(1).shared(armed(true));
+    let pool = pool.worker_init(|_| 7u8).worker_exit(|w| *w.state);
+    let pool = pool.worker_exit_timeout(Duration::from_millis(50)).build()?;
+    for _ in 0..2 {
+        assert_eq!(pool.tasks([1u8]).map_with(|w, x| *w.state + x)?, [8]);
+        // The thread is the last one that has the old value.
+        pool.set_shared(armed(true))?;
+        pool.stop_and_join()?;
+        assert_eq!(pool.exit_results(), [7]);
+    }
+    assert_eq!(pool.tasks([1u8]).map_with(|w, x| *w.state + x)?, [8]);
+    pool.set_shared(armed(false))?;
+    pool.terminate()?;
     Ok(())
 }
 
