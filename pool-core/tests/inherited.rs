@@ -1,6 +1,6 @@
 //! What a worker sees of the process that made its pool, under each start method.
 //!
-//! Each row of the table in the README is a row here; the table is printed at the end.
+//! Each row of the table in the README is a row here, but for signals that do not end a worker; the table is printed at the end.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -13,14 +13,20 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction},
-    unistd::Pid,
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction},
+    unistd::{Pid, getpgrp},
 };
-use pool_core::StartMethod::{self, Fork};
-use scenario::{Subject, all_workers, ask, pool, process_methods, run, say, wait_for_go};
+use pool_core::{
+    Pool,
+    StartMethod::{self, Fork, Threads},
+};
+use scenario::{
+    Subject, ask, ask_at, compiled_in, is_dead, kill_now, living_workers, pool, process_methods,
+    run, say, wait_for_go, within_a_second,
+};
 
 /// The rows: what, under Fork, under ForkServer and Spawn.
-const ROWS: [(&str, &str, &str); 13] = [
+const ROWS: [(&str, &str, &str); 12] = [
     ("static changed at run time", "as changed", "as compiled"),
     ("static changed after `build`", "as it was", "as compiled"),
     ("environment", "as changed", "as changed"),
@@ -37,16 +43,30 @@ const ROWS: [(&str, &str, &str); 13] = [
         "ignored, also in programs it starts",
     ),
     ("SIGPIPE, SIGCHLD", "ignored, default", "ignored, default"),
-    ("SIGINT, SIGHUP, SIGQUIT, SIGTERM", "survived", "survived"),
 ];
+
+/// What a worker has open beside the user's: the parent's bell, and the zygote's door, by which it asks for the segments of handles.
+const OURS: [&str; 2] = ["anon_inode:[eventfd]", "socket"];
 
 static COMPILED: AtomicU64 = AtomicU64::new(0);
 static LATE: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
     run(
-        &[("what_a_worker_sees", what_a_worker_sees), ("output_appears_once", output_appears_once)],
-        &[("looks", looks), ("prints", prints)],
+        &[
+            ("what_a_worker_sees", what_a_worker_sees),
+            ("what_changes_later", what_changes_later),
+            ("signals_to_the_group", signals_to_the_group),
+            ("our_descriptors", our_descriptors),
+            ("output_appears_once", output_appears_once),
+        ],
+        &[
+            ("looks", looks),
+            ("looks_again", looks_again),
+            ("signals", signals),
+            ("counts_descriptors", counts_descriptors),
+            ("prints", prints),
+        ],
     );
 }
 
@@ -86,6 +106,12 @@ fn has(mask: u64, signal: Signal) -> bool {
 
 extern "C" fn handler(_: i32) {}
 
+fn act(signal: Signal, handler: SigHandler) {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(signal, &action) }.expect("a signal that can be handled");
+}
+
 fn looks(method: StartMethod) {
     // What the process is like when its pool is built.
     COMPILED.store(1, Ordering::Relaxed);
@@ -97,11 +123,6 @@ fn looks(method: StartMethod) {
     fs::write("file", "content").expect("a file");
     let file = fs::File::open("file").expect("a file");
     let other = nix::unistd::dup(&file).expect("a descriptor that is not closed on exec");
-    let act = |signal, handler| {
-        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the handler does nothing.
-        unsafe { sigaction(signal, &action) }.expect("a signal that can be handled");
-    };
     act(Signal::SIGUSR1, SigHandler::Handler(handler));
     act(Signal::SIGCHLD, SigHandler::SigIgn);
     act(Signal::SIGHUP, SigHandler::SigIgn);
@@ -147,14 +168,6 @@ fn looks(method: StartMethod) {
     let default = !has(ignored | caught, Signal::SIGCHLD);
     tell(named(has(ignored, Signal::SIGPIPE) && default, "ignored, default"));
 
-    let before = all_workers(&pool);
-    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM] {
-        for pid in &before {
-            kill(Pid::from_raw(pid.cast_signed()), signal).expect("a living worker");
-        }
-        ask(&pool, |x: u64| x, 1).expect("a value");
-    }
-    tell(named(pool.worker_pids() == before, "survived"));
     drop((file, other));
     fs::remove_dir_all(folder).expect("our folder");
 }
@@ -164,30 +177,142 @@ fn program_status(_: u8) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Whether a worker has the user's file open; whatever else it has open is known.
-fn open_files(pool: &pool_core::Pool) -> String {
-    let list = |_: u8| {
-        let entries = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
-        let numbered = entries.filter(|entry| {
-            let number = entry.file_name().to_string_lossy().parse::<i32>();
-            number.is_ok_and(|number| number > 2)
-        });
-        let targets = numbered.filter_map(|entry| fs::read_link(entry.path()).ok());
-        targets.map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>()
-    };
-    let mut files: Vec<String> = ask(pool, list, 0).expect("a value");
-    files.retain(|path| !path.starts_with("/proc/"));
-    let own = |path: &String| path.starts_with("anon_inode:[eventfd]") || path.contains("/memfd:");
-    files.retain(|path| !own(path));
-    // By which a worker asks for the segments of handles.
-    let door = files.iter().position(|path| path.starts_with("socket:"));
-    door.into_iter().for_each(|door| drop(files.remove(door)));
-    let users = files.iter().filter(|path| path.ends_with("/file")).count();
-    let foreign = files.len() - users;
-    match (users, foreign) {
-        (0, 0) => "closed".to_string(),
-        (2, _) => "open".to_string(),
-        _ => format!("{files:?}"),
+/// Whether a worker has the user's file open, both times; what else it has open is asked elsewhere.
+fn open_files(pool: &Pool) -> String {
+    let names = ask_at(pool, 1, descriptors);
+    match names.iter().filter(|name| name.ends_with("/file")).count() {
+        0 => "closed".to_string(),
+        2 => "open".to_string(),
+        _ => format!("{names:?}"),
+    }
+}
+
+/// Environment and working directory, which a process may change at any time.
+fn surroundings(_: u64) -> (Option<String>, Option<String>) {
+    let folder = env::current_dir().ok();
+    (env::var("LATER").ok(), folder.map(|path| path.to_string_lossy().into_owned()))
+}
+
+fn change_surroundings(to: &str) {
+    // SAFETY: this process has one thread, or the others look only when they are asked.
+    unsafe { env::set_var("LATER", to) };
+    env::set_current_dir(to).expect("a folder of every system");
+}
+
+fn looks_again(method: StartMethod) {
+    change_surroundings("/");
+    let pool = pool(method, 1);
+    change_surroundings("/dev");
+    let first = ask_at(&pool, 0, surroundings);
+    change_surroundings("/proc");
+    let later = ask_at(&pool, 0, surroundings);
+    let worker = ask_at(&pool, 0, |_| std::process::id());
+    if method != Threads {
+        kill_now(Pid::from_raw(worker.cast_signed()));
+    }
+    let replacement = ask_at(&pool, 0, surroundings);
+    for (variable, folder) in [first, later, replacement] {
+        let (variable, folder) = (variable.expect("it is set"), folder.expect("it is there"));
+        assert_eq!(variable, folder);
+        say(format!("sees {folder}"));
+    }
+}
+
+fn what_changes_later() {
+    for method in StartMethod::ALL.into_iter().filter(|method| compiled_in(*method)) {
+        // At the first use, after it, and by the replacement of a dead worker.
+        let expected = match method {
+            Fork => ["/", "/", "/"],
+            Threads => ["/dev", "/proc", "/proc"],
+            _ => ["/dev", "/dev", "/dev"],
+        };
+        let mut subject = Subject::start("looks_again", method);
+        let seen = expected.map(|_| subject.expect("sees"));
+        assert_eq!(seen, expected, "{method}");
+        subject.ends_well();
+    }
+}
+
+/// Starts a program that nobody waits for.
+#[allow(clippy::zombie_processes, reason = "its worker ends soon")]
+fn start_program(_: u64) -> u32 {
+    Command::new("sleep").arg("1000").spawn().expect("sleep").id()
+}
+
+/// Ctrl-C and its like, seen by everybody below a terminal or a supervisor.
+fn signals(method: StartMethod) {
+    let four = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM];
+    four.iter().for_each(|signal| act(*signal, SigHandler::Handler(handler)));
+    let pool = pool(method, 2);
+    let workers = living_workers(&pool);
+    for signal in four {
+        let program = Pid::from_raw(ask_at(&pool, 1, start_program).cast_signed());
+        killpg(getpgrp(), signal).expect("our own group");
+        within_a_second(|| is_dead(program), |dead| *dead);
+        assert_eq!(living_workers(&pool), workers, "{method}: they outlive {signal}");
+    }
+    say("outlived");
+}
+
+fn signals_to_the_group() {
+    for method in process_methods() {
+        let mut subject = Subject::start("signals", method);
+        subject.expect("outlived");
+        subject.ends_well();
+    }
+}
+
+/// What this process has open, but for standard input, output and error.
+fn descriptors(_: u64) -> Vec<String> {
+    let entries = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    let numbered = entries.filter(|entry| {
+        let number = entry.file_name().to_string_lossy().parse::<i32>();
+        number.is_ok_and(|number| number > 2)
+    });
+    let targets = numbered.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let mut names: Vec<_> = targets.map(|path| path.to_string_lossy().into_owned()).collect();
+    names.retain(|name| !name.starts_with("/proc/"));
+    names.iter_mut().for_each(|name| {
+        // Sockets are told apart by a number that differs from run to run.
+        name.truncate(if name.starts_with("socket:") { "socket".len() } else { name.len() });
+    });
+    names.sort();
+    names
+}
+
+/// How many descriptors a program has that is started here.
+fn descriptors_of_a_program(_: u64) -> usize {
+    let output = Command::new("ls").args(["-l", "/proc/self/fd"]).output().expect("ls runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    // The last one is that of the folder itself.
+    text.lines().filter(|line| line.contains("->")).count() - 1
+}
+
+fn counts_descriptors(method: StartMethod) {
+    // What whoever runs the tests has left open goes on to workers under Fork.
+    let (open, handed_on) = (descriptors(0), descriptors_of_a_program(0));
+    let other = pool(method, 2);
+    ask(&other, |x: u64| x, 1).expect("a value");
+    let pool = pool(method, 2);
+    let mut seen = ask_at(&pool, 1, descriptors);
+    if method == Fork {
+        for name in open {
+            let at = seen.iter().position(|seen| *seen == name).expect("Fork keeps what is open");
+            seen.remove(at);
+        }
+    }
+    assert_eq!(seen, OURS, "{method}");
+    let program = ask_at(&pool, 1, descriptors_of_a_program);
+    assert_eq!(program, if method == Fork { handed_on } else { 3 }, "{method}");
+    drop((pool, other));
+    say("counted");
+}
+
+fn our_descriptors() {
+    for method in process_methods() {
+        let mut subject = Subject::start("counts_descriptors", method);
+        subject.expect("counted");
+        subject.ends_well();
     }
 }
 

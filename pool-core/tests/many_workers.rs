@@ -66,7 +66,7 @@ fn many_workers() {
         return;
     }
     if let Some(why) = too_many() {
-        println!("  skipped: {why}");
+        println!("skipped: many_workers: {why}");
         return;
     }
     let mut subject = Subject::start("many", method);

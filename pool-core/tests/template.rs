@@ -19,8 +19,8 @@ use pool_core::{
     Worker,
 };
 use scenario::{
-    Subject, all_workers, ask, compiled_in, is_dead, kill_now, options, run, say, wait_for_go,
-    within_a_second,
+    Subject, all_workers, as_pid_1, ask, compiled_in, is_dead, kill_now, options, run, say,
+    wait_for_go, within_a_second,
 };
 
 /// The start methods that have a template, if something is built.
@@ -294,19 +294,12 @@ fn init(method: StartMethod) {
 }
 
 fn as_init() {
-    let unshare = |program: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--fork", "--pid", "--mount-proc", program]);
-        command
-    };
-    let allowed = unshare("true").output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("  skipped: this user may not make a PID namespace");
-        return;
-    }
     let program = std::env::current_exe().expect("this program");
     for method in with_template() {
-        let command = unshare(program.to_str().expect("a path in UTF-8"));
+        let Some(command) = as_pid_1(&program) else {
+            println!("skipped: as_init_of_a_container: this user may not make a PID namespace");
+            return;
+        };
         let mut subject = Subject::start_by(command, "init", method);
         subject.expect("clean");
         subject.reap();

@@ -284,7 +284,7 @@ fn no_system_call() {
         // SAFETY: from here on every system call but read, write and exit kills this process.
         if unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) } != 0 {
             let error = io::Error::last_os_error();
-            println!("  skipped: no filter of system calls can be had here: {error}");
+            println!("skipped: no filter of system calls can be had here: {error}");
         }
         for _ in 0..1_000 {
             *mutex.lock().expect("had") += 1;
@@ -306,7 +306,7 @@ fn namespaces_are_told_apart() {
         match unshare(CloneFlags::CLONE_NEWPID) {
             Ok(()) => {}
             Err(Errno::EPERM) => {
-                println!("  skipped: this user may not make a PID namespace");
+                println!("skipped: this user may not make a PID namespace");
                 return;
             }
             Err(errno) => panic!("{errno}"),

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cells::alone::Look;
+use crate::cells::conformance::passed;
 use crate::cells::{BUILD, lints};
-use crate::matrix::{Matrix, Profile};
+use crate::matrix::{Matrix, Profile, Stop};
 use crate::workspace::Workspace;
 use crate::{demo, loom, misused, test};
 
@@ -26,7 +27,10 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     lints::add(&mut matrix, &workspace);
     let ours = workspace.clone();
     matrix.add("loom", Profile::Release, move |steps| {
-        steps.run(loom::command(&ours), BUILD).map(drop)
+        match passed(&steps.run(loom::command(&ours), BUILD)?) {
+            0 => Err(Stop::Failed("no model was checked".to_owned())),
+            _ => Ok(()),
+        }
     });
     let ours = workspace.clone();
     matrix.add("demo", Profile::Release, move |steps| {

@@ -16,6 +16,8 @@ mod readme;
 mod scratch;
 mod table;
 mod test;
+#[cfg(test)]
+mod thin;
 mod tree;
 mod workspace;
 

@@ -218,7 +218,7 @@ pub(crate) struct Steps {
 impl Steps {
     /// Runs a command to its end and returns what it printed, stdout and stderr as they came.
     ///
-    /// Closing lines of tests are passed on; the rest is shown only when the command fails.
+    /// Closing lines of tests are passed on, and what they skipped; the rest is shown only when the command fails.
     ///
     /// # Errors
     ///
@@ -237,7 +237,7 @@ impl Steps {
         }
         let mut lines = Vec::new();
         let end = deadline::run(command, limit, |line| {
-            if self.verbose || line.starts_with("test result:") {
+            if self.verbose || line.starts_with("test result:") || line.starts_with("skipped:") {
                 println!("{line}");
             }
             lines.push(line);

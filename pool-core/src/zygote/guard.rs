@@ -3,7 +3,8 @@
 //! Invariant: while a guard or its zygote lives, every process below them has one of them to end it.
 //! Workers die with the zygote by their parent-death signal, but the programs that tasks had started do
 //! not: the kernel hands those to the nearest subreaper, which is the guard. A guard that is killed is
-//! noticed by its zygote. Only who kills both at the same moment leaves such programs alone.
+//! noticed by its zygote. Only who kills both at the same moment leaves such programs alone, or who kills
+//! a zygote for which there was no process left to guard it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -19,19 +20,12 @@ use super::{
 };
 use crate::{birth, worker};
 
-/// Most private memory of a process that becomes a guard: the fork of the zygote copies the page tables
-/// once more, which takes 40 µs or so per MiB. A snapshot of a larger program goes without a guard.
-const MOST_MEMORY: usize = 16 << 20;
-
 /// Makes this process a guard and a child of it the zygote; never returns to whoever made it.
 pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
     birth::become_subreaper();
     let parent_fd = birth::pidfd_open(parent).ok();
     if getppid() != parent {
         worker::end_quietly();
-    }
-    if private_memory().is_none_or(|bytes| bytes > MOST_MEMORY) {
-        reign(papers, fds, Overlords::new(parent, vec![parent_fd]));
     }
     let guard = getpid();
     // SAFETY: this process has one thread for life, so the child may do whatever it likes.
@@ -48,7 +42,7 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
             watch(child, parent, parent_fd.as_ref());
             birth::kill_strays(&|_| false);
         }
-        // No process is left for a guard: as above, the zygote goes without one.
+        // No process is left for a guard: the zygote goes without one.
         Err(_) => reign(papers, fds, Overlords::new(parent, vec![parent_fd])),
     }
     worker::end_quietly()
@@ -66,12 +60,4 @@ fn watch(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) {
     {
         let _ = poll(&mut watched, timeout);
     }
-}
-
-/// Bytes of memory that a fork of this process copies the page tables of.
-fn private_memory() -> Option<usize> {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = pages.split(' ').skip(1).map(|count| count.parse::<usize>().ok());
-    let (resident, shared) = (pages.next()??, pages.next()??);
-    Some(resident.saturating_sub(shared) * pool_shm::limits::page_size())
 }

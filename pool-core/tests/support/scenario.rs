@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -104,10 +105,41 @@ pub(crate) fn ask<A: pool_ipc::Wire, R: pool_ipc::Wire>(
     Ok(values.pop().expect("one item, one value"))
 }
 
+/// The same, in the worker with this id.
+pub(crate) fn ask_at<R: pool_ipc::Wire>(pool: &Pool, place: usize, function: fn(u64) -> R) -> R {
+    let mut options = JobOptions::default();
+    options.worker = Some(place as u32);
+    let job = pool.job::<Plain<u64, R>, _>(function, (), std::iter::once(0), &options, false);
+    let mut values = job.and_then(|job| job.values(true)).expect("a value");
+    values.pop().expect("one item, one value")
+}
+
+/// The process ids of all workers, told by themselves: none of a dead one is among them.
+pub(crate) fn living_workers(pool: &Pool) -> Vec<u32> {
+    (0..pool.n_jobs()).map(|place| ask_at(pool, place, |_| std::process::id())).collect()
+}
+
 /// The process ids of all workers, as soon as all have been started.
 pub(crate) fn all_workers(pool: &Pool) -> Vec<u32> {
     within_a_second(|| pool.worker_pids(), |pids| pids.len() == pool.n_jobs());
     pool.worker_pids()
+}
+
+/// A command that runs `program` as PID 1 of a namespace of its own, if that is allowed.
+pub(crate) fn as_pid_1(program: &Path) -> Option<Command> {
+    let unshare = |users: &[&str], program: &Path| {
+        let mut command = Command::new("unshare");
+        command.args(users).args(["--fork", "--pid", "--mount-proc"]).arg(program);
+        command
+    };
+    // Root may just do it; others need a namespace of users too, which some systems refuse.
+    let ways: [&[&str]; 2] = [&[], &["--user", "--map-root-user"]];
+    let is_allowed = |users: &&&[&str]| {
+        let tried = unshare(users, Path::new("true")).output();
+        tried.is_ok_and(|output| output.status.success())
+    };
+    let users = ways.iter().find(is_allowed)?;
+    Some(unshare(users, program))
 }
 
 /// A line on standard output, at once and in one piece.

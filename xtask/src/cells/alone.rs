@@ -1,7 +1,7 @@
 //! Does each crate build without its neighbours, in every feature set that users may choose?
 
 use crate::cells::{BUILD, TESTS};
-use crate::matrix::{Matrix, Profile};
+use crate::matrix::{Matrix, Profile, Stop};
 use crate::workspace::{LAYERS, Workspace};
 
 /// How closely a feature set is looked at.
@@ -46,8 +46,21 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, look: Look) {
     // Tests whose subject is what a build without the default features refuses.
     let workspace = workspace.clone();
     matrix.add("pool-core without takeover", Profile::Debug, move |steps| {
-        let args = ["test", "-p", "pool-core", "--no-default-features", "--features"];
-        let target = ["forkserver,spawn", "--test", "without_takeover"];
-        steps.run(workspace.cargo(args.into_iter().chain(target)), TESTS).map(drop)
+        let test = |features, targets: &[&str]| {
+            let args = ["test", "-p", "pool-core", "--no-default-features", "--features", features];
+            let mut command = workspace.cargo(args);
+            command.args(targets.iter().flat_map(|target| ["--test", target]));
+            steps.run(command, TESTS)
+        };
+        let output = test("forkserver,spawn", &["without_takeover", "refusals"])?;
+        // With default start method, and without.
+        let refusals = [output.clone(), test("spawn", &["refusals"])?];
+        let is_said = |output: &String, line| output.lines().any(|l| l.starts_with(line));
+        if !is_said(&output, "test without_takeover ... ok")
+            || !refusals.iter().all(|o| is_said(o, "test methods_that_were_compiled_out ... ok"))
+        {
+            return Err(Stop::Failed(format!("it did not try what it is for:\n{output}")));
+        }
+        Ok(())
     });
 }

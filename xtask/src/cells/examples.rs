@@ -1,10 +1,15 @@
 //! Do the examples of each crate run to their end?
 
+use std::fs::{self, File};
+use std::io::Write;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use crate::cells::{BUILD, EXAMPLE};
 use crate::demo;
-use crate::matrix::{Matrix, Profile, Stop};
+use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
 use crate::workspace::{LAYERS, Workspace};
 
 /// One cell per crate, with all of its examples.
@@ -23,11 +28,49 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
                 let mut run = Command::new(path);
                 run.current_dir(workspace.root());
                 if example == demo::EXAMPLE {
+                    notices_differences(steps, Command::new(run.get_program()), &workspace)?;
                     run.args(demo::small_input(&workspace));
                 }
                 steps.run(run, EXAMPLE)?;
             }
             Ok(())
         });
+    }
+}
+
+/// The demo over one file that grows meanwhile: no two of its passes can have the same result.
+fn notices_differences(steps: &Steps, mut demo: Command, workspace: &Workspace) -> Verdict {
+    let folder = workspace.target().join("growing");
+    fs::create_dir_all(&folder)?;
+    let mut file = File::create(folder.join("growing.rs"))?;
+    let is_over = AtomicBool::new(false);
+    let verdict = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                file.write_all(b"// one more\n")?;
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok::<(), std::io::Error>(())
+        });
+        let verdict = steps.run(
+            {
+                demo.arg(&folder);
+                demo
+            },
+            EXAMPLE,
+        );
+        is_over.store(true, Ordering::Relaxed);
+        writer.join().expect("it only writes")?;
+        verdict
+    });
+    fs::remove_dir_all(&folder)?;
+    match verdict {
+        Err(Stop::Failed(text))
+            if text.starts_with("exit status: 1\n") && text.contains("the results differ") =>
+        {
+            Ok(())
+        }
+        Err(stop) => Err(stop),
+        Ok(output) => Err(Stop::Failed(format!("the demo saw no difference:\n{output}"))),
     }
 }

@@ -120,9 +120,9 @@ rkyv = \"0.8\"
     )
 }
 
-/// Maps numbers, a type that derives through our re-export, and one that derives by itself.
+/// Maps numbers, a type that derives through our re-export, and one that derives by itself; then one item panics.
 const APP: &str = r#"
-use pool_api::WorkerPool;
+use pool_api::{Cause, Error, ExitStatus, WorkerPool};
 
 #[derive(Debug, PartialEq)]
 #[derive(pool_api::rkyv::Archive, pool_api::rkyv::Serialize, pool_api::rkyv::Deserialize)]
@@ -151,6 +151,16 @@ fn main() {
     let readings = (0..3u32).map(|n| Reading { place: format!("place {n}"), values: vec![n; 3] });
     let sums = pool.map(readings, |r| (r.place, r.values.iter().sum::<u32>())).expect("readings cross");
     assert_eq!(sums[2], ("place 2".to_owned(), 6));
+
+    let failed = pool.map(0..4u64, |x| if x == 1 { panic!("as it was told") } else { x });
+    let Err(Error::Task(task)) = failed else { panic!("{failed:?}") };
+    assert_eq!(task.index(), 1);
+    match task.cause() {
+        Cause::Death(ExitStatus::Signal(6)) => assert!(cfg!(panic = "abort")),
+        Cause::Panic { message, .. } => assert!(cfg!(panic = "unwind") && message == "as it was told"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(pool.map(0..4u64, |x| x).expect("the pool goes on"), [0, 1, 2, 3]);
 
     println!("ok");
 }
