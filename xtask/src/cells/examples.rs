@@ -1,7 +1,7 @@
 //! Do the examples of each crate run to their end?
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -38,27 +38,25 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
     }
 }
 
-/// The demo over one file that grows meanwhile: no two of its passes can have the same result.
+/// The demo over one file that changes all the time: no two of its passes have the same result.
 fn notices_differences(steps: &Steps, mut demo: Command, workspace: &Workspace) -> Verdict {
-    let folder = workspace.target().join("growing");
+    let folder = workspace.target().join("changing");
     fs::create_dir_all(&folder)?;
-    let mut file = File::create(folder.join("growing.rs"))?;
+    let file = File::create(folder.join("changing.rs"))?;
+    demo.arg(&folder);
     let is_over = AtomicBool::new(false);
     let verdict = thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                file.write_all(b"// one more\n")?;
+            for number in 0u64.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                file.write_all_at(format!("// {number:020}").as_bytes(), 0)?;
                 thread::sleep(Duration::from_millis(1));
             }
             Ok::<(), std::io::Error>(())
         });
-        let verdict = steps.run(
-            {
-                demo.arg(&folder);
-                demo
-            },
-            EXAMPLE,
-        );
+        let verdict = steps.run(demo, EXAMPLE);
         is_over.store(true, Ordering::Relaxed);
         writer.join().expect("it only writes")?;
         verdict

@@ -1,4 +1,5 @@
-//! Workers that are killed (SIGKILL) before they can take a task: they held nothing, so no call ends with them unless all of them are.
+//! Workers that are killed (SIGKILL) while they have no task: they held nothing, so no call ends with them unless too many in a row are
+//! killed before they could take one.
 
 use pool_api::{
     Cause, Error, ExitStatus, StartMethod,
@@ -15,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("killed_while_decoding_what_is_shared", decoding).processes(),
     Case::new("killed_at_worker_start", at_start).processes(),
     Case::new("killed_at_each_init_of_the_worker_of_a_direct_call", at_init).processes(),
+    Case::new("killed_while_idle", idle).processes(),
 ];
 
 const KILLED: Cause = Cause::Death(ExitStatus::Signal(sys::SIGKILL));
@@ -74,5 +76,17 @@ fn at_init(method: StartMethod) -> Outcome {
     let told =
         matches!(&ended, Err(Error::WorkerInitFailed { worker: 0, cause }) if *cause == KILLED);
     assert!(told, "{ended:?}");
+    Ok(())
+}
+
+fn idle(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).build()?;
+    for killed in 0..6 {
+        let workers = pool.broadcast(|_| std::process::id())?;
+        // One, or both of them.
+        workers[..1 + killed % 2].iter().for_each(|pid| assert!(sys::kill(*pid, sys::SIGKILL)));
+        let values = pool.map(0..100u64, |x| x + 1)?;
+        assert!(values.into_iter().eq(1..101));
+    }
     Ok(())
 }

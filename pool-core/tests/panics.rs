@@ -1,0 +1,57 @@
+//! What a task's panic prints: nothing in a worker process, and under Threads what the user's own hook says, once.
+
+#[path = "support/scenario.rs"]
+mod scenario;
+
+use std::{env, fs, panic, process::Command};
+
+use pool_core::{Cause, StartMethod};
+use scenario::{Subject, compiled_in, job, pool, run, say};
+
+fn main() {
+    run(
+        &[
+            ("the_hook_of_std", || prints("panics", |text| text.matches("panicked at").count())),
+            ("a_hook_of_the_user", || prints("panics_with_a_hook", |text| text.lines().count())),
+        ],
+        &[("panics", panics), ("panics_with_a_hook", panics_with_a_hook)],
+    );
+}
+
+fn panics(method: StartMethod) {
+    let pool = pool(method, 2);
+    let bad = |x: u64| assert!(x % 2 == 0, "item {x} is bad");
+    let failed =
+        job(&pool, bad, 0..4).and_then(|job| job.results(false).collect::<Result<Vec<_>, _>>());
+    let failed = failed.expect("a pool that goes on");
+    assert_eq!(failed.iter().filter(|outcome| outcome.is_err()).count(), 2);
+    for outcome in failed.into_iter().filter_map(Result::err) {
+        let Cause::Panic { message, location, .. } = outcome.cause() else { panic!("{outcome}") };
+        assert_eq!(*message, format!("item {} is bad", outcome.index()));
+        assert!(location.as_ref().is_some_and(|location| location.contains("panics.rs")));
+    }
+    say("failed");
+}
+
+fn panics_with_a_hook(method: StartMethod) {
+    panic::set_hook(Box::new(|info| eprintln!("hook: {}", info.location().is_some())));
+    panics(method);
+}
+
+/// Two panics; `count` says how many a text tells of.
+fn prints(subject: &str, count: fn(&str) -> usize) {
+    let path = env::temp_dir().join(format!("pool-core-panics-{}", std::process::id()));
+    for method in StartMethod::ALL.into_iter().filter(|method| compiled_in(*method)) {
+        let mut command = Command::new(env::current_exe().expect("this program"));
+        command.stderr(fs::File::create(&path).expect("a file")).env_remove("RUST_BACKTRACE");
+        let mut subject = Subject::start_by(command, subject, method);
+        let said = subject.rest();
+        let printed = fs::read_to_string(&path).expect("text");
+        assert_eq!(said, "failed\n", "{method}: {printed}");
+        subject.ends_well();
+        let expected = if method == StartMethod::Threads { 2 } else { 0 };
+        assert_eq!(count(&printed), expected, "{method}: {printed:?}");
+        assert!(expected > 0 || printed.is_empty(), "{method}: {printed:?}");
+    }
+    fs::remove_file(path).expect("our file");
+}
