@@ -16,8 +16,9 @@ fn stands_in(block: &str, code: &str) -> bool {
     let is_word = |letter: Option<char>| letter.is_some_and(|c| c.is_alphanumeric() || c == '_');
     block.match_indices(code).any(|(at, _)| {
         let (before, after) = (&block[..at], &block[at + code.len()..]);
-        let joins_before = is_word(before.chars().next_back()) && is_word(code.chars().next());
-        !joins_before && !(is_word(code.chars().next_back()) && is_word(after.chars().next()))
+        let begins_a_word = !(is_word(before.chars().next_back()) && is_word(code.chars().next()));
+        let ends_one = !(is_word(code.chars().next_back()) && is_word(after.chars().next()));
+        begins_a_word && ends_one
     })
 }
 

@@ -20,7 +20,7 @@ fn main() {
 
 fn panics(method: StartMethod) {
     let pool = pool(method, 2);
-    let bad = |x: u64| assert!(x % 2 == 0, "item {x} is bad");
+    let bad = |x: u64| assert!(x.is_multiple_of(2), "item {x} is bad");
     let failed =
         job(&pool, bad, 0..4).and_then(|job| job.results(false).collect::<Result<Vec<_>, _>>());
     let failed = failed.expect("a pool that goes on");
