@@ -75,8 +75,8 @@ impl Session {
             || hub.watch.leavers.iter().any(|(_, looks)| *looks >= LOOKS)
     }
 
-    /// The stopped workers that are waited for and at which nothing of the user's runs: that were asked to leave or are about to, that
-    /// have a chunk of which no item is begun, or that could take one which nobody else has taken.
+    /// The stopped workers that are waited for and at which nothing of the user's runs: that were asked to leave or do so, that have a
+    /// chunk, or that could take one which nobody else has taken.
     fn stopped_leavers(&self, hub: &Hub) -> Vec<u32> {
         let all = !hub.state.staffs();
         let (mut ready, mut claimed) = (Vec::new(), Vec::new());
@@ -90,27 +90,33 @@ impl Session {
         let is_stuck = |&(place, incarnation, pid): &(usize, u32, i32)| {
             let there = self.board.occupant(place).1 == incarnation;
             let stage = if there { self.board.stage(place) } else { 0 };
-            // What is to be done about it, and whether nothing of the user's runs meanwhile.
-            let (awaited, quiet) = match claimed.iter().find(|(owner, ..)| *owner == incarnation) {
-                Some((_, slot, limited)) => {
-                    let begun = self.board.outcome(*slot).progress.begun;
-                    // An item with a limit has a clock as long as it runs.
-                    let runs = !limited || self.board.deadline(place, incarnation).is_some();
-                    (true, stage == 0 && !(begun && runs) || stage == Stage::EXIT_DUE)
+            let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
+            let could_take = |audience: &Audience| {
+                audience.place.is_none_or(|home| home as usize == place)
+                    && audience.min_incarnation <= incarnation
+            };
+            let awaited = all
+                || chunk.is_some()
+                || incarnation < hub.engine.min_incarnation()
+                || stage >= Stage::Exit.number()
+                || ready.iter().any(could_take);
+            // What has a limit has a clock as long as it runs.
+            let runs =
+                |limited: bool| !limited || self.board.deadline(place, incarnation).is_some();
+            let busy = match (Stage::from_number(stage), chunk) {
+                (Some(Stage::Init), _) => runs(self.bounds.init.is_some()),
+                (Some(Stage::Exit), _) if stage == Stage::EXIT_DUE => false,
+                (Some(Stage::Exit), _) => runs(self.bounds.exit.is_some()),
+                (Some(_), _) => true,
+                (None, Some((_, slot, limited))) if stage == 0 => {
+                    self.board.outcome(*slot).progress.begun && runs(*limited)
                 }
-                None => {
-                    let asked = all || incarnation < hub.engine.min_incarnation();
-                    let wanted = |audience: &Audience| {
-                        audience.place.is_none_or(|home| home as usize == place)
-                            && audience.min_incarnation <= incarnation
-                    };
-                    let due = stage == Stage::EXIT_DUE;
-                    (asked || due || ready.iter().any(wanted), due || stage == 0)
-                }
+                // It is idle, or has left behind what there was to leave.
+                (None, _) => false,
             };
             let pid = self.pid_of(place, incarnation, pid);
             awaited
-                && quiet
+                && !busy
                 // Calls that still need it are over once all are asked.
                 && (all || !hub.engine.has_in_hand(incarnation))
                 && pid > 0

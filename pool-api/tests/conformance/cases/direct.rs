@@ -59,7 +59,7 @@ fn once_each(method: StartMethod) -> Outcome {
             assert_eq!(failed, (id == 1).then_some((1, 1)));
         }
         pool.stop_and_join()?;
-        assert!(pool.exit_results().into_iter().all(|count| count == 20));
+        assert_eq!(pool.exit_results(), vec![20; n as usize]);
     }
     Ok(())
 }

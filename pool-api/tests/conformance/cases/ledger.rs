@@ -1,9 +1,8 @@
-//! The examples by which the guides of Python's pools explain themselves, as they are here. The numbers are those of the
-//! collection of their statements that this project works from.
+//! The examples by which the guides of Python's pools explain themselves, as they are here.
 
 use std::{thread, time::Duration};
 
-use pool_api::{SharedArray, SharedMutex, SharedValue, StartMethod};
+use pool_api::{SharedArray, SharedBarrier, SharedMutex, SharedValue, StartMethod};
 
 use crate::case::{Case, Outcome, builder, pool};
 
@@ -21,7 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("guide_map_is_in_order", in_order),
 ];
 
-/// 000-11, 000-15, 002-7: tasks put results into a shared array, each at an index of its own without a lock, and may return a value as
+/// Tasks put results into a shared array, each at an index of its own without a lock, and may return a value as
 /// well.
 fn arrays_as_results(method: StartMethod) -> Outcome {
     let results = SharedArray::<f32>::new(100)?;
@@ -39,7 +38,7 @@ fn arrays_as_results(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 000-14: an input without a length has its length said.
+/// An input without a length has its length said.
 fn without_a_length(method: StartMethod) -> Outcome {
     let pool = pool(method, 4)?;
     let numbers = || (0u64..).take_while(|n| *n < 1000).enumerate();
@@ -52,7 +51,7 @@ fn without_a_length(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 000-16, 001-3: a worker has a state of its own, in which it loads a model when it needs it first.
+/// A worker has a state of its own, in which it loads a model when it needs it first.
 fn state_is_loaded_once(method: StartMethod) -> Outcome {
     #[derive(Default)]
     struct State {
@@ -78,20 +77,23 @@ fn state_is_loaded_once(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 000-17, 001-4: workers are numbered from 0; a function that asks for its worker knows the number, others are not given it.
+/// Workers are numbered from 0; a function that asks for its worker knows the number, others are not given it.
 fn worker_ids(method: StartMethod) -> Outcome {
-    let pool = pool(method, 4)?;
+    // The first two wait for each other, so no worker has both.
+    let pool = builder(method, 4).shared(SharedBarrier::new(2)?).build()?;
     let ids = pool.tasks(0..400u32).chunk_size(1).map_with(|w, x| {
-        thread::sleep(Duration::from_micros(100));
+        if x < 2 {
+            w.shared.wait().expect("the other one comes");
+        }
         (w.id(), x)
     })?;
     assert!(ids.iter().zip(0..).all(|((id, x), n)| *id < 4 && *x == n));
-    assert!(ids.iter().any(|(id, _)| *id != ids[0].0), "several have worked");
+    assert_ne!(ids[0].0, ids[1].0, "several have worked");
     assert_eq!(pool.map(0..4u32, |x| x)?, [0, 1, 2, 3]);
     Ok(())
 }
 
-/// 000-21: workers are kept from map to map, whatever its function; and not where that is not wanted.
+/// Workers are kept from map to map, whatever its function; and not where that is not wanted.
 fn workers_are_kept(method: StartMethod) -> Outcome {
     let builder = builder(method, 1).worker_init(|_| 0u32);
     for (keep_alive, seen) in [(true, [1, 12, 23]), (false, [1, 11, 21])] {
@@ -113,7 +115,7 @@ fn workers_are_kept(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 001-2, 002-6: what is shared may be set anew between two maps, with workers that are kept.
+/// What is shared may be set anew between two maps, with workers that are kept.
 fn shared_is_changed(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(vec![1u64, 2, 3]).build()?;
     let look = || pool.tasks(0..3usize).map_with(|w, index| w.shared[index]);
@@ -124,7 +126,7 @@ fn shared_is_changed(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 002-4, 002-5: several objects are a tuple; a function has the worker's id, what is shared, its state, and its item.
+/// Several objects are a tuple; a function has the worker's id, what is shared, its state, and its item.
 fn given(method: StartMethod) -> Outcome {
     let objects = (String::from("object"), vec![5u32, 6], Some(7u8));
     let pool =
@@ -137,7 +139,7 @@ fn given(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 002-1, 002-2, 002-3: what is shared is inherited or lies where it lay, or is copied once per worker, but not for each task.
+/// What is shared is inherited or lies where it lay, or is copied once per worker, but not for each task.
 fn one_copy_at_most(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(vec![7u8; 1 << 20]).build()?;
     let seen = pool
@@ -155,7 +157,7 @@ fn one_copy_at_most(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 002-4: locks are shared with the workers, too.
+/// Locks are shared with the workers, too.
 fn locks_are_shared(method: StartMethod) -> Outcome {
     let total = SharedMutex::new([0u64; 2])?;
     let pool = builder(method, 4).shared(total.clone()).build()?;
@@ -169,7 +171,7 @@ fn locks_are_shared(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 004-4: a future is waited for with its result or without; also when the pool was closed meanwhile.
+/// A future is waited for with its result or without; also when the pool was closed meanwhile.
 fn futures(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let square = |x: u64| x * x;
@@ -184,7 +186,7 @@ fn futures(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// 004-5: a map waits for the list of all results, in the order of its input; or answers at once with a handle for it.
+/// A map waits for the list of all results, in the order of its input; or answers at once with a handle for it.
 fn in_order(method: StartMethod) -> Outcome {
     let pool = pool(method, 4)?;
     let values = pool.tasks(0..40u64).chunk_size(1).map(|x| {

@@ -4,6 +4,7 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use pool_api::{Error, StartMethod, WorkerPool};
 
+use super::shared_failures::processes_named;
 use crate::case::{Case, Outcome, builder, pool};
 
 pub(crate) const CASES: &[Case] = &[
@@ -145,7 +146,11 @@ fn fresh_workers(method: StartMethod) -> Outcome {
     drop(lasting);
 
     let pool = builder(method, 2).keep_alive(false).build()?;
-    let (first, second, third) = (crew(&pool)?, crew(&pool)?, crew(&pool)?);
+    let first = crew(&pool)?;
+    let zygote = processes_named("pool-zygote");
+    assert_eq!(zygote.len(), usize::from(method != StartMethod::Threads));
+    let (second, third) = (crew(&pool)?, crew(&pool)?);
+    assert_eq!(processes_named("pool-zygote"), zygote, "of the same zygote");
     if method == StartMethod::Threads {
         let all: BTreeSet<_> = first.iter().chain(&second).chain(&third).collect();
         assert_eq!(all.len(), first.len() + second.len() + third.len(), "fresh threads");

@@ -68,7 +68,8 @@ fn lifespan(method: StartMethod) -> Outcome {
     assert_eq!(pool.exit_results(), [1; 10]);
     pool.set_worker_lifespan(2)?;
     count(&pool, 10)?;
-    assert!(pool.exit_results().iter().all(|tasks| *tasks == 2));
+    // Of ten tasks each of two workers may have one left over.
+    assert!([vec![2; 4], vec![2; 5]].contains(&pool.exit_results()));
     pool.set_worker_lifespan(None)?;
     count(&pool, 40)?;
     assert!(pool.exit_results().is_empty());

@@ -196,7 +196,7 @@ fn never_ends(method: StartMethod) -> Outcome {
 }
 
 /// The processes of this case with a thread of this name.
-fn processes_named(name: &str) -> Vec<u32> {
+pub(super) fn processes_named(name: &str) -> Vec<u32> {
     let group = |pid: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit(')').next()?.split_whitespace().nth(2)?.parse::<u32>().ok()

@@ -87,7 +87,8 @@ fn without_state(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).worker_exit(|w| w.id()).build()?;
     assert_eq!(pool.map(0..10u32, |x| x)?.len(), 10);
     pool.stop_and_join()?;
-    assert!(pool.exit_results().iter().all(|id| *id < 2));
+    let ids = pool.exit_results();
+    assert!((1..=2).contains(&ids.len()) && ids.iter().all(|id| *id < 2), "{ids:?}");
     let nothing = builder(method, 2).build()?;
     nothing.map(0..10u32, |x| x)?;
     nothing.stop_and_join()?;
@@ -194,7 +195,8 @@ fn beside_unread(method: StartMethod) -> Outcome {
     assert_eq!(lazy.next().transpose()?, Some(words(300_000, 1)));
     assert_eq!(pool.map(0..20u32, |x| x)?, (0..20).collect::<Vec<u32>>());
     assert!(lazy.all(|result| result.is_ok_and(|result| result == words(300_000, 1))));
-    assert!(pool.exit_results().iter().all(|result| *result == words(200_000, 5)));
+    let results = pool.exit_results();
+    assert!(results.len() > 5 && results.iter().all(|result| *result == words(200_000, 5)));
     Ok(())
 }
 
@@ -263,7 +265,8 @@ fn forks(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).worker_exit(|_| sys::fork() > 0).build()?;
     pool.map(0..40u32, |x| x)?;
     pool.stop_and_join()?;
-    assert!(pool.exit_results().iter().all(|parent| *parent));
+    let parents = pool.exit_results();
+    assert!((1..=2).contains(&parents.len()) && parents.iter().all(|parent| *parent));
     Ok(())
 }
 
