@@ -90,6 +90,12 @@ pub(crate) fn shared_segments(pid: u32) -> (usize, usize) {
     )
 }
 
+/// Descriptors and mappings that a process has, of whatever kind.
+pub(crate) fn held_by(pid: u32) -> (usize, usize) {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    (entries(&format!("/proc/{pid}/fd")).len(), maps.lines().count())
+}
+
 fn entries(folder: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());

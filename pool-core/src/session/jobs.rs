@@ -160,8 +160,12 @@ impl Session {
         kit.messages = inbox.messages;
         hub.spare.put(kit);
         let published = hub.engine.close_job(job, &mut hub.actions);
-        self.take_back(hub, published);
+        let left = self.take_back(hub, published);
         self.act(hub);
+        if left {
+            // What has ended meanwhile: nobody may come to look for it for long, and it keeps segments.
+            self.collect(hub);
+        }
         // Under an idle desk, workers may have been renewed already and have come back.
         let ends = hub.inboxes.is_empty() || (hub.used && !hub.has_calls_but(job));
         if ends && !self.keeps_alive() {
@@ -172,16 +176,19 @@ impl Session {
         }
     }
 
-    /// Takes chunks back that nobody has claimed, and tells the claimers of the others.
-    fn take_back(&self, hub: &mut Hub, published: Vec<usize>) {
+    /// Takes chunks back that nobody has claimed, and tells the claimers of the others; whether there are any.
+    fn take_back(&self, hub: &mut Hub, published: Vec<usize>) -> bool {
+        let mut left = false;
         for slot in published {
             let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
             if !in_hand && self.board.take_back(slot) {
                 hub.engine.taken_back(slot, &mut hub.actions);
             } else {
                 self.board.cancel(slot);
+                left = true;
             }
         }
+        left
     }
 
     /// Takes back what has not begun of jobs that have failed but whose callers do not know yet.

@@ -9,7 +9,7 @@ use pool_api::{Cause, Error, SharedArray, SharedMutex, SharedValue, StartMethod,
 
 use crate::{
     case::{Case, Outcome, builder, pool, sized},
-    footprint::{processes, shared_segments},
+    footprint::{held_by, processes, shared_segments},
     scratch::wait_until,
     sys,
 };
@@ -73,18 +73,18 @@ fn all_run(pool: &WorkerPool) {
     });
 }
 
-/// Waits until everybody's descriptors and mappings of segments are what they were.
+/// Waits until everybody's descriptors and mappings are what they were.
 struct Before(Vec<(usize, usize)>);
 
 impl Before {
     fn note(pool: &WorkerPool) -> Self {
         all_run(pool);
-        Self(everybody(pool).into_iter().map(shared_segments).collect())
+        Self(everybody(pool).into_iter().map(held_by).collect())
     }
 
     fn comes_back(&self, pool: &WorkerPool) {
         wait_until("all that came has gone", || {
-            let now: Vec<_> = everybody(pool).into_iter().map(shared_segments).collect();
+            let now: Vec<_> = everybody(pool).into_iter().map(held_by).collect();
             now.len() == self.0.len()
                 && now.iter().zip(&self.0).all(|(now, before)| {
                     now.0.abs_diff(before.0) <= 16 && now.1.abs_diff(before.1) <= 16
@@ -307,7 +307,6 @@ fn ten_thousand_small(method: StartMethod) -> Outcome {
 fn three_hundred_large(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let count = sized(300, 100) as u64;
-    pool.map((0..20).map(|n| filled(LARGE, n)), |array| array.get(0))?;
     let (before, memory) = (Before::note(&pool), shared_memory());
     let arrays: Vec<Array> = (0..count).map(|n| filled(LARGE, n)).collect();
     for _ in 0..3 {
