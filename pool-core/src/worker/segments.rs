@@ -25,13 +25,13 @@ const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(crate) struct Keeper {
-    link: Arc<BrokerLink>,
+    link: Arc<dyn SegmentBroker>,
     /// Those fetched first come first.
     kept: Mutex<VecDeque<SharedSegment>>,
 }
 
 impl Keeper {
-    pub(crate) fn new(link: Arc<BrokerLink>) -> Arc<Self> {
+    pub(crate) fn new(link: Arc<dyn SegmentBroker>) -> Arc<Self> {
         Arc::new(Self { link, kept: Mutex::default() })
     }
 
@@ -86,4 +86,98 @@ fn unless_ended(fault: SegmentFault) -> SegmentFault {
         thread::sleep(LAST_MOMENTS);
     }
     fault
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        os::fd::{AsFd, OwnedFd},
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use pool_ipc::{Decoder, to_bytes};
+    use pool_shm::SharedArray;
+
+    use super::*;
+
+    /// The other processes, as one that receives handles sees them; counts what it is asked for.
+    #[derive(Default)]
+    struct Others {
+        segments: HashMap<SegmentId, OwnedFd>,
+        fetched: AtomicUsize,
+    }
+
+    impl SegmentBroker for Others {
+        fn register(&self, _: &SharedSegment) -> Result<(), SegmentFault> {
+            panic!("nothing is sent")
+        }
+
+        fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
+            self.fetched.fetch_add(1, SeqCst);
+            let known = self.segments.get(&id).ok_or(SegmentFault::Gone)?;
+            SharedSegment::open(known.try_clone().expect("a descriptor"), id)
+        }
+    }
+
+    /// A message with a handle to an array that is mapped nowhere here.
+    struct Message(SegmentId, pool_ipc::AlignedBytes);
+
+    impl Message {
+        fn of(len: usize, others: &mut Others) -> Self {
+            let array = SharedArray::<u64>::new(len).expect("an array");
+            let segment = array.block().segment();
+            let descriptor = segment.as_fd().try_clone_to_owned().expect("a descriptor");
+            others.segments.insert(segment.id(), descriptor);
+            Self(segment.id(), to_bytes(&array).expect("bytes"))
+        }
+
+        /// Decodes it as a worker does, and drops the handle.
+        fn read(&self, keeper: &Arc<Keeper>) -> Result<(), pool_ipc::WireFault> {
+            let mut decoder = Decoder::new();
+            decoder.set_broker(keeper.clone());
+            decoder.set_segments(&[self.0]);
+            decoder.decode::<SharedArray<u64>>(&self.1).map(drop)
+        }
+    }
+
+    /// An array of so many has a segment of its own.
+    const LARGE: usize = 50_000;
+
+    #[test]
+    fn what_comes_again_is_fetched_once() {
+        let mut others = Others::default();
+        let message = Message::of(LARGE, &mut others);
+        let others = Arc::new(others);
+        let keeper = Keeper::new(others.clone());
+        for _ in 0..3 {
+            message.read(&keeper).unwrap();
+            keeper.let_go(|_| false);
+        }
+        assert_eq!(others.fetched.load(SeqCst), 1);
+        keeper.let_go(|gone| gone == message.0);
+        assert!(keeper.is_empty() && SharedSegment::find(message.0).is_none());
+        message.read(&keeper).unwrap();
+        assert_eq!(others.fetched.load(SeqCst), 2);
+    }
+
+    #[test]
+    fn the_oldest_are_let_go_first() {
+        // In number, and in bytes, which nobody touches.
+        for (len, most) in [(LARGE, MOST_KEPT), (MOST_BYTES / 8 / 3, 2)] {
+            let mut others = Others::default();
+            let messages: Vec<_> = (0..=most).map(|_| Message::of(len, &mut others)).collect();
+            let keeper = Keeper::new(Arc::new(others));
+            messages.iter().for_each(|message| message.read(&keeper).unwrap());
+            let kept = messages.iter().map(|message| SharedSegment::find(message.0).is_some());
+            assert!(kept.eq((0..=most).map(|number| number > 0)));
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_is_gone() {
+        let message = Message::of(LARGE, &mut Others::default());
+        let read = message.read(&Keeper::new(Arc::new(Others::default())));
+        assert_eq!(read, Err(pool_ipc::WireFault::Segment(SegmentFault::Gone)));
+    }
 }

@@ -1,7 +1,7 @@
 //! `cpu_ids` in its five forms, as rules and as plans: what each worker's mask is by the system's word and
 //! by its own, also after it was replaced; and the refusals.
 
-use std::{collections::BTreeMap, fs};
+use std::{cell::RefCell, collections::BTreeMap, fs};
 
 use pool_affinity::current_cpus;
 use pool_api::{
@@ -17,7 +17,9 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     Case::new("cpu_ids_in_five_forms", five_forms),
     Case::new("cpu_ids_by_placement_and_plan", placements_and_plans),
+    Case::new("cpu_ids_before_any_thread_starts", before_any_thread),
     Case::new("cpu_ids_kept_by_killed_workers_replacements", kept_after_kills).processes(),
+    Case::new("cpu_ids_kept_over_lifespans", kept_over_lifespans),
     Case::new("cpu_ids_kept_by_fresh_workers", kept_by_fresh_workers),
     Case::new("cpu_ids_refused", refused),
     Case::new("cpu_ids_keep_to_the_mask_of_the_builder", kept_to_the_mask),
@@ -91,17 +93,57 @@ fn two_cpus() -> Result<(usize, usize), pool_affinity::Error> {
     Ok((first, here.last().unwrap_or(first)))
 }
 
-fn five_forms(method: StartMethod) -> Outcome {
+/// Each form of `cpu_ids`, and the masks that it gives to two workers.
+fn forms() -> Result<[(CpuIds, [String; 2]); 5], pool_affinity::Error> {
     let all = current_cpus()?.to_string();
     let (first, last) = two_cpus()?;
     let both = CpuSet::from_ids([first, last])?.to_string();
     let (one, two) = (first.to_string(), last.to_string());
-    check(method, CpuIds::none(), [&all, &all])?;
-    check(method, [last], [&two, &two])?;
-    check(method, [last, first], [&two, &one])?;
-    check(method, [[first, last]], [&both, &both])?;
-    check(method, [vec![first, last], vec![last]], [&both, &two])?;
-    check(method, vec![vec![last], vec![first, last]], [&two, &both])
+    Ok([
+        (CpuIds::none(), [all.clone(), all]),
+        ([last].into(), [two.clone(), two.clone()]),
+        ([last, first].into(), [two.clone(), one]),
+        ([[first, last]].into(), [both.clone(), both.clone()]),
+        ([vec![first, last], vec![last]].into(), [both, two]),
+    ])
+}
+
+fn five_forms(method: StartMethod) -> Outcome {
+    for (ids, expected) in forms()? {
+        check(method, ids, expected.each_ref().map(String::as_str))?;
+    }
+    Ok(())
+}
+
+thread_local! { static AT_START: RefCell<String> = const { RefCell::new(String::new()) } }
+
+/// The mask of a thread that is started here.
+fn of_a_thread() -> String {
+    let started = std::thread::spawn(current_cpus).join().expect("no panic");
+    started.expect("a mask").to_string()
+}
+
+/// The user's code of a worker finds it pinned, however early it is called, and so do threads that it starts.
+fn before_any_thread(method: StartMethod) -> Outcome {
+    let (first, last) = two_cpus()?;
+    let pool = builder(method, 2)
+        .cpu_ids([last, first])
+        .at_worker_start(|| AT_START.set(of_a_thread()))
+        .shared_built(of_a_thread)
+        .worker_init(|_| of_a_thread())
+        .build()?;
+    for _ in 0..2 {
+        let seen = pool.broadcast(|w| {
+            [AT_START.with_borrow(String::clone), w.state.clone(), w.shared.clone()]
+        })?;
+        for ([start, init, built], expected) in seen.into_iter().zip([last, first]) {
+            assert_eq!([start, init], [(); 2].map(|()| expected.to_string()));
+            // The other methods build it once, for all workers.
+            assert!(method != StartMethod::Spawn || built == expected.to_string(), "{built}");
+        }
+        pool.terminate()?;
+    }
+    Ok(())
 }
 
 /// Every rule with as many workers as it can place on two cores, and the plan that it makes.
@@ -134,25 +176,22 @@ fn is_dead(pid: u32) -> bool {
 }
 
 fn kept_after_kills(method: StartMethod) -> Outcome {
-    let (first, last) = two_cpus()?;
-    let forms: [(CpuIds, [usize; 2]); 2] =
-        [([last].into(), [last, last]), ([last, first].into(), [last, first])];
-    for (ids, expected) in forms {
+    for (ids, expected) in forms()? {
         let pool = builder(method, 2).cpu_ids(ids).build()?;
-        assert_masks(&pool, expected)?;
-        for _ in 0..3 {
+        assert_masks(&pool, &expected)?;
+        for _ in 0..2 {
             let killed = pool.worker_pids();
             for &pid in &killed {
                 assert!(sys::kill(pid, sys::SIGKILL));
                 wait_until("a killed worker is dead", || is_dead(pid));
             }
-            assert_masks(&pool, expected)?;
+            assert_masks(&pool, &expected)?;
             assert!(pool.worker_pids().iter().all(|pid| !killed.contains(pid)));
         }
         // By its own hand, in the middle of a task.
         let died = pool.apply((), |()| -> u8 { std::process::abort() });
         assert!(matches!(died, Err(Error::Task(_))), "{died:?}");
-        assert_masks(&pool, expected)?;
+        assert_masks(&pool, &expected)?;
     }
     for (placement, plan) in plans()? {
         let pool = builder(method, plan.n_workers()).cpu_ids(placement).build()?;
@@ -162,6 +201,17 @@ fn kept_after_kills(method: StartMethod) -> Outcome {
             wait_until("a killed worker is dead", || is_dead(pid));
         }
         assert_masks(&pool, plan.iter().flatten())?;
+    }
+    Ok(())
+}
+
+fn kept_over_lifespans(method: StartMethod) -> Outcome {
+    for (ids, expected) in forms()? {
+        let pool = builder(method, 2).cpu_ids(ids).worker_lifespan(2).build()?;
+        // Six tasks each are three lives.
+        for _ in 0..6 {
+            assert_eq!(pool.broadcast(|_| of_a_thread())?, expected);
+        }
     }
     Ok(())
 }

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pool_api::{Error, SharedArray, StartMethod, WorkerPool};
 
-use crate::case::{Case, Outcome, pool};
+use crate::{
+    case::{Case, Outcome, pool},
+    scratch::wait_until,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("slices_values_and_elements", values),
@@ -151,17 +154,31 @@ fn clones(method: StartMethod) -> Outcome {
     assert_eq!(sums, expected_sums);
     assert_eq!((clone.to_vec(), part.to_vec()), (expected.clone(), expected[5..9].to_vec()));
     // Others may write while the call runs.
+    const WRITTEN: [u64; 2] = [7, u64::MAX - 7];
     let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    let greatest = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                (0..len).for_each(|index| clone.set(index, 7));
+                for value in WRITTEN {
+                    (0..len).for_each(|index| clone.set(index, value));
+                }
             }
         });
+        wait_until("the other thread writes", || WRITTEN.contains(&clone.get(0)));
         let result = pool.map_slices_mut(&mut array, chunk_len, |_, s| s.iter().max().copied());
         stop.store(true, Ordering::Relaxed);
+        writer.join().expect("no panic");
         result
     })?;
+    // Nothing but what somebody has written, in the slices and afterwards.
+    assert_eq!(greatest.len(), len.div_ceil(chunk_len));
+    for (greatest, part) in greatest.into_iter().zip(expected.chunks(chunk_len)) {
+        let greatest = greatest.expect("no part is empty");
+        assert!(WRITTEN.contains(&greatest) || part.contains(&greatest), "{greatest}");
+    }
+    for (now, before) in array.to_vec().into_iter().zip(expected) {
+        assert!(WRITTEN.contains(&now) || now == before, "{now}, {before} before");
+    }
     Ok(())
 }
 
