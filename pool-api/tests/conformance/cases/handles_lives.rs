@@ -78,7 +78,8 @@ struct Before(Vec<(usize, usize)>);
 
 impl Before {
     fn note(pool: &WorkerPool) -> Self {
-        all_run(pool);
+        // Whoever has run a task has closed and unmapped what a new process begins with.
+        pool.broadcast(|_| ()).expect("workers");
         Self(everybody(pool).into_iter().map(held_by).collect())
     }
 
@@ -186,7 +187,7 @@ fn killed_at_any_moment(method: StartMethod) -> Outcome {
         killer.wait()?;
     }
     drop(kept);
-    all_run(&pool);
+    pool.broadcast(|_| ())?;
     before.comes_back(&pool);
     Ok(())
 }
