@@ -1,0 +1,201 @@
+//! Why one item failed: which, where, and what became of its worker.
+//!
+//! Invariant: what is known is said and no more; a cause that nobody saw is `Unknown`.
+
+use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
+
+use pool_ipc::{SegmentFault, WireFault};
+
+/// An item's task failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskError {
+    pub(crate) index: u64,
+    pub(crate) worker: u32,
+    pub(crate) cause: Cause,
+    pub(crate) tries: u32,
+}
+
+/// Why a task failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It panicked.
+    Panic {
+        /// The panic's message.
+        message: String,
+        /// `file:line:column`, when a hook could learn it.
+        location: Option<String>,
+        /// The backtrace, when the environment asks for one; `Display` leaves it out.
+        backtrace: Option<String>,
+    },
+    /// Its worker process ended.
+    Death(ExitStatus),
+    /// It ran longer than its limit, and its worker was killed.
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// Its worker aborted, with a limit of memory set.
+    MemoryLimit {
+        /// Bytes of private memory that a worker may take.
+        limit: u64,
+        /// Bytes of memory that it had at most, all in all.
+        peak: u64,
+        /// Whether the system has refused it memory; otherwise nothing is known of why it aborted.
+        refused: bool,
+    },
+    /// The item was no valid value where it arrived.
+    Undecodable,
+    /// Its result could not be encoded, or was no valid value where it arrived.
+    BadResult,
+    /// A handle to a shared object in the item or in the result could not be sent, or leads to no such object; the fault
+    /// says why.
+    Handle(SegmentFault),
+    /// Its encoded result is larger than the arena's limit. Raise `arena_limit` or return less.
+    ResultTooLarge {
+        /// Bytes of the encoded result.
+        bytes: u64,
+        /// Bytes an arena may hold.
+        limit: u64,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// It was ended by this signal.
+    Signal(i32),
+    /// Nobody could tell: somebody else reaped it.
+    Unknown,
+}
+
+impl TaskError {
+    /// Which item of the input: its position, from 0.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The id of the worker that had the item.
+    #[must_use]
+    pub fn worker(&self) -> u32 {
+        self.worker
+    }
+
+    /// Why it failed.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// How often it was tried, this time included: more than once only in calls with `retry`.
+    #[must_use]
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+}
+
+impl ExitStatus {
+    /// From the status that waiting for the process gave.
+    pub(crate) fn from_wait(raw: i32) -> Self {
+        let status = std::process::ExitStatus::from_raw(raw);
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+
+    /// The signal's number, if it was one.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Signal(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The exit code, if there was one.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(*code),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+                Ok(signal) => write!(f, "was killed by {signal} (signal {number})"),
+                Err(_) => write!(f, "was killed by signal {number}"),
+            },
+            Self::Unknown => f.write_str("ended in an unknown way"),
+        }
+    }
+}
+
+impl Cause {
+    /// Why a result that has come back cannot be had.
+    pub(crate) fn of_result(fault: WireFault) -> Self {
+        match fault {
+            WireFault::Segment(fault) => Self::Handle(fault),
+            _ => Self::BadResult,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panic { message, location, .. } => {
+                write!(f, "panicked: {message}")?;
+                location.as_ref().map_or(Ok(()), |location| write!(f, " at {location}"))
+            }
+            Self::Death(status) => write!(f, "its worker {status}"),
+            Self::Timeout { limit } => write!(f, "ran longer than its limit of {limit:?}"),
+            Self::MemoryLimit { limit, peak, refused } => {
+                let (limit, peak) = (Mebibytes(*limit), Mebibytes(*peak));
+                if *refused {
+                    write!(
+                        f,
+                        "its worker was refused memory beyond its limit of {limit} and aborted"
+                    )?;
+                } else {
+                    write!(f, "its worker aborted, with a memory limit of {limit} set")?;
+                }
+                write!(f, "; it had {peak} at most")
+            }
+            Self::Undecodable => f.write_str("the item was no valid value where it arrived"),
+            Self::BadResult => f.write_str("the result could not be encoded or decoded"),
+            Self::Handle(fault) => write!(f, "a handle in its item or result: {fault}"),
+            Self::ResultTooLarge { bytes, limit } => {
+                write!(f, "its result takes {bytes} bytes, the arena limit is {limit}")
+            }
+        }
+    }
+}
+
+/// Bytes, to be read by people.
+struct Mebibytes(u64);
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} MiB", self.0 as f64 / f64::from(1 << 20))
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} on worker {}: {}", self.index, self.worker, self.cause)?;
+        if self.tries > 1 { write!(f, "; it was tried {} times", self.tries) } else { Ok(()) }
+    }
+}
+
+impl std::error::Error for TaskError {}

@@ -1,0 +1,162 @@
+//! Reads a batch, value by value.
+//!
+//! Invariant: no offset of the block is believed before it was compared with the block's length, and no byte of a value before it was
+//! checked, in place or in a private copy.
+
+use std::marker::PhantomData;
+
+use super::{head_len, is_fixed};
+use crate::{AlignedBytes, Decoder, Wire, WireFault, view_bytes, wire::view_fixed};
+
+/// Reads the values of a block that was published, or of a private copy of it.
+///
+/// Copies of the reader read the same block.
+#[derive(Debug)]
+pub struct BatchReader<T> {
+    base: *const u8,
+    room: usize,
+    capacity: usize,
+    values: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for BatchReader<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for BatchReader<T> {}
+
+impl<T: Wire> BatchReader<T> {
+    /// Reads a batch that was begun with `capacity` values in the block of `room` bytes at `base`.
+    ///
+    /// Every offset is checked against `room`; a wrong one is [`WireFault::Invalid`].
+    ///
+    /// # Safety
+    ///
+    /// `base` is aligned to [`AlignedBytes::ALIGN`]; `base..base + room` is mapped and readable while
+    /// the reader or a copy of it lives. Values that are read in place ([`view`](Self::view),
+    /// [`decode`](Self::decode)) do not change while they are: who cannot promise that for another
+    /// process uses only [`extent`](Self::extent) and [`decode_copied`](Self::decode_copied).
+    #[must_use]
+    pub unsafe fn new(base: *const u8, room: usize, capacity: usize) -> Self {
+        debug_assert!(base.addr().is_multiple_of(AlignedBytes::ALIGN) && !base.is_null());
+        Self { base, room, capacity, values: PhantomData }
+    }
+
+    /// The base of the block.
+    #[must_use]
+    pub fn base(&self) -> *const u8 {
+        self.base
+    }
+
+    /// How many values the batch was begun for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Where value `index` lies in the block: its first byte and the byte behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when that is outside the block.
+    #[inline]
+    pub fn extent(&self, index: usize) -> Result<(usize, usize), WireFault> {
+        match self.find(index) {
+            Some((start, end)) if start <= end && end <= self.room => Ok((start, end)),
+            _ => Err(WireFault::Invalid),
+        }
+    }
+
+    #[inline]
+    fn find(&self, index: usize) -> Option<(usize, usize)> {
+        if index >= self.capacity {
+            return None;
+        }
+        if is_fixed::<T>() {
+            let start = index.checked_mul(size_of::<T>())?;
+            return Some((start, start.checked_add(size_of::<T>())?));
+        }
+        let head = head_len::<T>(self.capacity);
+        if head > self.room {
+            return None;
+        }
+        // SAFETY: `index < capacity`, and the table of `capacity` entries lies within the block.
+        let entry = |index| unsafe { self.entry(index) };
+        let start = if index == 0 { head } else { entry(index - 1) };
+        (head <= start).then(|| (start, entry(index)))
+    }
+
+    /// Reads value `index` in place, checked.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when its bytes are no valid archive.
+    #[inline]
+    pub fn view(&self, index: usize) -> Result<&T::Archived, WireFault> {
+        let (start, end) = self.extent(index)?;
+        // SAFETY: within the block (`extent`), which is readable and does not change (`new`).
+        let bytes = unsafe { std::slice::from_raw_parts(self.base.add(start), end - start) };
+        if is_fixed::<T>() { view_fixed::<T>(bytes) } else { view_bytes::<T>(bytes) }
+    }
+
+    /// Decodes value `index` from where it lies. For blocks that nobody writes any more: private
+    /// copies, and blocks of a process that is trusted with them.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when its bytes are no valid archive.
+    #[inline]
+    pub fn decode(&self, index: usize, decoder: &mut Decoder) -> Result<T, WireFault> {
+        decoder.build(self.view(index)?)
+    }
+
+    /// Decodes values `0..count`, which are private, one after the other, and hands each to `each`. As
+    /// [`decode`](Self::decode) for every index, but what is the same for all is looked at once.
+    #[inline]
+    pub fn decode_all(
+        &self,
+        count: usize,
+        decoder: &mut Decoder,
+        mut each: impl FnMut(usize, Result<T, WireFault>),
+    ) {
+        let len = count.saturating_mul(size_of::<T>());
+        if !is_fixed::<T>() || size_of::<T>() == 0 || count > self.capacity || len > self.room {
+            return (0..count).for_each(|index| each(index, self.decode(index, decoder)));
+        }
+        // SAFETY: within the block (checked just now), which is readable (`new`).
+        let bytes = unsafe { std::slice::from_raw_parts(self.base, len) };
+        for (index, archive) in bytes.chunks_exact(size_of::<T>()).enumerate() {
+            each(index, view_fixed::<T>(archive).and_then(|archived| decoder.build(archived)));
+        }
+    }
+
+    /// Decodes value `index` from a private copy made in `scratch` before the check: right whatever
+    /// another process writes into the block meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when its bytes are no valid archive.
+    pub fn decode_copied(
+        &self,
+        index: usize,
+        scratch: &mut AlignedBytes,
+        decoder: &mut Decoder,
+    ) -> Result<T, WireFault> {
+        let (start, end) = self.extent(index)?;
+        let skew = start % AlignedBytes::ALIGN;
+        // SAFETY: within the block, which is readable (`new`).
+        unsafe { scratch.copy_from(self.base.add(start), end - start, skew) };
+        decoder.decode(&scratch[skew..])
+    }
+
+    /// # Safety
+    ///
+    /// The block has an entry `index`.
+    #[inline]
+    unsafe fn entry(&self, index: usize) -> usize {
+        // SAFETY: within the block (promised), which is aligned and readable (`new`); volatile, since
+        // a faulty writer may change it at any time.
+        unsafe { self.base.cast::<usize>().add(index).read_volatile() }
+    }
+}
