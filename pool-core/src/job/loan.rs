@@ -12,7 +12,7 @@ pub(crate) struct Loan(Arc<AtomicBool>);
 
 impl Loan {
     /// A worker may have kept it.
-    pub(super) fn keep(&self) {
+    pub(crate) fn keep(&self) {
         // Relaxed: asked by the thread that says it.
         self.0.store(true, Relaxed);
     }

@@ -153,3 +153,22 @@ impl Pool {
         Job::new(lane, 0..count, options, self.plan.n_jobs, Pace::Call).values(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_that_a_worker_may_have_kept_is_never_alone_again() {
+        let mut array = SharedArray::<u8>::new(3).unwrap();
+        let mut lease = |kept| {
+            let lease = Lease { alone: array.alone(), loan: Loan::default() };
+            if kept {
+                lease.loan.clone().keep();
+            }
+            lease.alone.is_some()
+        };
+        assert!(lease(false) && lease(false) && lease(true));
+        assert!(!lease(false) && !lease(true));
+    }
+}
