@@ -1,12 +1,12 @@
 //! The thread that works for futures while nobody waits for them.
 //!
 //! Invariant: the thread never keeps others from driving: it drives only while no other thread does or wants to, and
-//! naps otherwise. Before this process is forked for a new zygote all these threads have ended (`pause_drivers`).
+//! naps otherwise. While this process may be forked for a new zygote none of these threads is there (`pause_drivers`).
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
-        Arc, Condvar, Mutex, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{JoinHandle, ThreadId},
@@ -48,6 +48,8 @@ pub(super) trait Driven: Send + Sync {
     fn pass(&self);
     /// Makes a drive ask whether it shall end.
     fn interrupt(&self);
+    /// There can be no thread any more: what only that would complete gets this error.
+    fn unattended(&self, why: Error);
 }
 
 /// See the module.
@@ -84,7 +86,39 @@ struct Shift<'i> {
     heard: u64,
 }
 
-static DRIVERS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+/// All drivers of this process. Locked before a nap is.
+static DRIVERS: Mutex<Drivers> = Mutex::new(Drivers::none(0));
+
+struct Drivers {
+    process: u32,
+    all: Vec<Weak<Inner>>,
+    /// How many of those who fork are there.
+    pauses: usize,
+    /// Whose threads start when there is none.
+    later: Vec<Arc<Inner>>,
+}
+
+/// Those of this process: a forked child begins without the pause that it was forked in.
+fn lock_all() -> MutexGuard<'static, Drivers> {
+    let mut drivers = lock(&DRIVERS);
+    let process = std::process::id();
+    if drivers.process != process {
+        mem::forget(mem::replace(&mut *drivers, Drivers::none(process)));
+    }
+    drivers
+}
+
+impl Drivers {
+    const fn none(process: u32) -> Self {
+        Self { process, all: Vec::new(), pauses: 0, later: Vec::new() }
+    }
+
+    fn start_later(&mut self, driver: &Arc<Inner>) {
+        if !self.later.iter().any(|later| Arc::ptr_eq(later, driver)) {
+            self.later.push(driver.clone());
+        }
+    }
+}
 
 impl Driver {
     pub(super) fn new(driven: Weak<dyn Driven>) -> Self {
@@ -124,6 +158,7 @@ impl Driver {
 
     /// Ends the thread and waits for it, unless it is the calling one.
     pub(super) fn stop(&self) {
+        lock_all().later.retain(|driver| !Arc::ptr_eq(driver, &self.0));
         self.0.stop();
     }
 }
@@ -137,6 +172,11 @@ impl fmt::Debug for Driver {
 impl Inner {
     #[cold]
     fn start(self: &Arc<Self>) -> Result<(), Error> {
+        let mut drivers = lock_all();
+        if drivers.pauses > 0 {
+            drivers.start_later(self);
+            return Ok(());
+        }
         let mut nap = lock(&self.nap);
         if nap.thread.is_some() {
             return Ok(());
@@ -151,10 +191,9 @@ impl Inner {
         nap.thread = Some(Thread { handle, stops });
         self.runs.store(true, Ordering::Release);
         drop(nap);
-        let mut drivers = lock(&DRIVERS);
-        drivers.retain(|driver| driver.strong_count() > 0);
-        if !drivers.iter().any(|driver| std::ptr::eq(driver.as_ptr(), Arc::as_ptr(self))) {
-            drivers.push(Arc::downgrade(self));
+        drivers.all.retain(|driver| driver.strong_count() > 0);
+        if !drivers.all.iter().any(|driver| std::ptr::eq(driver.as_ptr(), Arc::as_ptr(self))) {
+            drivers.all.push(Arc::downgrade(self));
         }
         Ok(())
     }
@@ -250,22 +289,39 @@ impl Shift<'_> {
     }
 }
 
-/// Restarts the threads that were ended.
+/// While it lives there is no thread of any driver, the calling one apart; those that were ended or asked for start afterwards.
 #[allow(missing_debug_implementations)]
-pub(crate) struct Paused(Vec<Arc<Inner>>);
+pub(crate) struct Paused(());
 
-/// Ends the threads of all desks, so that this process can be forked, until the answer is dropped.
+/// Ends the threads of all desks, so that this process can be forked, until the answer is dropped. No lock may be held that the
+/// user's code in them could wait for.
 pub(crate) fn pause_drivers() -> Paused {
-    let drivers: Vec<_> = lock(&DRIVERS).iter().filter_map(Weak::upgrade).collect();
+    let mut drivers = lock_all();
+    drivers.pauses += 1;
+    let all: Vec<_> = drivers.all.iter().filter_map(Weak::upgrade).collect();
+    drop(drivers);
+    let paused = Paused(());
     let own = std::thread::current().id();
-    Paused(drivers.into_iter().filter(|driver| !driver.is_thread(own) && driver.stop()).collect())
+    for driver in all {
+        if !driver.is_thread(own) && driver.stop() {
+            lock_all().start_later(&driver);
+        }
+    }
+    paused
 }
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        for driver in &self.0 {
-            // Where there can be no thread now, the next call says so.
-            let _ = driver.start();
+        let mut drivers = lock_all();
+        drivers.pauses = drivers.pauses.saturating_sub(1);
+        let later = if drivers.pauses == 0 { mem::take(&mut drivers.later) } else { Vec::new() };
+        drop(drivers);
+        for driver in later {
+            if let Err(error) = driver.start()
+                && let Some(driven) = driver.driven.upgrade()
+            {
+                driven.unattended(error);
+            }
         }
     }
 }
@@ -285,6 +341,27 @@ mod tests {
         }
         fn pass(&self) {}
         fn interrupt(&self) {}
+        fn unattended(&self, _: Error) {}
+    }
+
+    #[test]
+    fn no_thread_starts_in_a_pause() {
+        let idle: Arc<dyn Driven> = Arc::new(Idle);
+        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&idle)));
+        let runs = |driver: &Driver| driver.0.runs.load(Ordering::SeqCst);
+        drivers[0].start().unwrap();
+        let paused = pause_drivers();
+        let nested = pause_drivers();
+        drivers[1].start().unwrap();
+        drop(nested);
+        assert!(!drivers.iter().any(runs));
+        drop(paused);
+        assert!(drivers.iter().all(runs));
+        let paused = pause_drivers();
+        drivers[0].stop();
+        drop(paused);
+        assert!(!runs(&drivers[0]));
+        drivers.iter().for_each(Driver::stop);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::Error,
     job::{InCall, Inside, Stock, is_inside},
-    session::{Fatal, Message, ResultBatch, Session},
+    session::{Message, ResultBatch, Session},
 };
 
 /// See the module.
@@ -198,14 +198,16 @@ impl ProcessDesk {
         }
         let mut books = lock(&self.books);
         books.busy -= 1;
+        // Whoever drains the desk has waited for this thread, too.
+        let over = books.closed && books.outstanding() == 0;
         books.put_kit(kit);
         self.close_job_if_over(books);
         if let Some(fatal) = gone {
-            return self.give_up(&fatal);
+            return self.give_up(|| fatal.clone().into());
         }
         let failed = self.send_waiting(idle);
         self.passes.fetch_add(1, Ordering::SeqCst);
-        if some || failed {
+        if some || failed || over {
             self.tell();
         }
     }
@@ -218,7 +220,7 @@ impl ProcessDesk {
     }
 
     /// Nothing is taken in any more, and what has no answer gets this one.
-    fn give_up(&self, why: &Fatal) {
+    fn give_up(&self, why: impl Fn() -> Error) {
         let mut books = lock(&self.books);
         books.closed = true;
         let (sent, waiting) = books.give_up();
@@ -228,10 +230,10 @@ impl ProcessDesk {
         }
         self.close_job_if_over(books);
         for receiver in sent.into_iter().chain(waiting.iter().map(|unsent| unsent.receiver())) {
-            receiver.fail(why.clone().into());
+            receiver.fail(why());
         }
         drop_quietly(waiting);
-        self.home.background.end(|| why.clone().into());
+        self.home.background.end(&why);
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.driver.poke();
         if !self.stock.session.is_foreign() {
@@ -272,7 +274,7 @@ impl ProcessDesk {
 
     /// Ends the desk: what has no answer is [`Error::Terminated`]. Its thread has ended when this returns.
     pub(crate) fn end(&self) {
-        self.give_up(&Fatal::Terminated);
+        self.give_up(|| Error::Terminated);
         self.driver.stop();
     }
 }
@@ -362,6 +364,12 @@ impl Driven for ProcessDesk {
     fn interrupt(&self) {
         self.stock.session.nudge();
     }
+
+    fn unattended(&self, why: Error) {
+        if self.home.watched.load(Ordering::SeqCst) > 0 {
+            self.give_up(|| why.again());
+        }
+    }
 }
 
 impl Drop for ProcessDesk {
@@ -369,7 +377,7 @@ impl Drop for ProcessDesk {
         // In a forked child another thread may have been at the books.
         if !self.stock.session.is_foreign() {
             // (Whoever ended it has left nothing to do.)
-            self.give_up(&Fatal::Terminated);
+            self.give_up(|| Error::Terminated);
         }
     }
 }

@@ -341,6 +341,11 @@ impl Driven for ThreadDesk {
     fn interrupt(&self) {
         self.tell();
     }
+
+    fn unattended(&self, why: Error) {
+        self.home.background.end(|| why.again());
+        self.tell();
+    }
 }
 
 impl Flow {

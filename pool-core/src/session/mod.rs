@@ -28,7 +28,7 @@ mod watch;
 
 pub(crate) use batch::{MeasureResults, ResultBatch, measure_results};
 pub(crate) use descriptors::{Listed, list, own_descriptors, unlist};
-pub(crate) use hub::{Fatal, Message, NoRoom, Session};
+pub(crate) use hub::{Message, NoRoom, Session};
 pub(crate) use kit::Kit;
 pub(crate) use open::{ZygoteMaker, reservation};
 pub(crate) use segments::Carried;

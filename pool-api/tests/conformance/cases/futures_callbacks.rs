@@ -3,11 +3,12 @@
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{self, Sender},
     },
     task::{Context, Wake, Waker},
+    thread,
     time::Duration,
 };
 
@@ -26,6 +27,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("callbacks_that_end_their_pool", end_it),
     Case::new("callbacks_that_drop_their_pool", drop_it),
     Case::new("wakers_that_panic", wakers_panic),
+    Case::new("wakers_that_drop_their_pool", wakers_drop),
+    Case::new("wakers_that_use_their_pool_beside_snapshots", beside_snapshots).only_fork(),
 ];
 
 const LONG: Duration = Duration::from_secs(20);
@@ -138,7 +141,7 @@ impl Wake for Bad {
 
 impl Drop for Bad {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             panic!("on purpose: so does that of its drop");
         }
     }
@@ -161,6 +164,70 @@ fn wakers_panic(method: StartMethod) -> Outcome {
         assert_eq!(block_on(one)?, 7);
         assert_eq!(block_on(pool.apply_async(round, |x| x)?)?, round);
         assert_eq!(pool.map_async(0..10u8, |x| x)?.get()?.len(), 10);
+    }
+    Ok(())
+}
+
+/// Drops the pool when it is told.
+struct Last(Mutex<Option<WorkerPool>>);
+
+impl Wake for Last {
+    fn wake(self: Arc<Self>) {
+        let pool = self.0.lock().expect("no panic").take();
+        drop(pool);
+    }
+}
+
+fn wakers_drop(method: StartMethod) -> Outcome {
+    let gate = Scratch::new();
+    let pool = pool(method, 1)?;
+    let mut one = pin!(pool.apply_async((gate.path(), 7), until_told)?);
+    let late: Vec<_> = (0..200u32).map(|n| pool.apply_async(n, |n| n)).collect::<Result<_, _>>()?;
+    let last = Arc::new(Last(Mutex::new(Some(pool))));
+    let waker = Waker::from(last.clone());
+    assert!(one.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    append(&gate.path(), 1);
+    wait_until("the pool is gone", || last.0.try_lock().is_ok_and(|pool| pool.is_none()));
+    assert_eq!(block_on(one)?, 7);
+    for (n, late) in (0..).zip(late) {
+        let ended = late.get();
+        assert!(matches!(ended, Err(Error::Terminated)) || ended.is_ok_and(|value| value == n));
+    }
+    Ok(())
+}
+
+/// Hands in a call when it is told.
+struct Busy(Arc<WorkerPool>);
+
+impl Wake for Busy {
+    fn wake(self: Arc<Self>) {
+        // So that the other thread comes to wait for this one.
+        thread::sleep(Duration::from_millis(2));
+        let handle = self.0.apply_async(1u8, |x| x).expect("a pool that works");
+        let _ = handle.ready(); // works for what is there
+    }
+}
+
+fn beside_snapshots(method: StartMethod) -> Outcome {
+    let pool = Arc::new(pool(method, 1)?);
+    let waker = Waker::from(Arc::new(Busy(pool.clone())));
+    for _ in 0..4 {
+        let mut open = Vec::new();
+        for n in 0..10u64 {
+            let mut one = pool.apply_async(n, |n| {
+                thread::sleep(Duration::from_millis(1));
+                n
+            })?;
+            if pin!(&mut one).poll(&mut Context::from_waker(&waker)).is_pending() {
+                open.push(one);
+            }
+        }
+        for _ in 0..3 {
+            pool.refresh_snapshot()?;
+        }
+        for one in open {
+            one.wait()?;
+        }
     }
     Ok(())
 }

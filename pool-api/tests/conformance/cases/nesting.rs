@@ -2,12 +2,16 @@
 
 use pool_api::{Error, Process, StartMethod, WorkerPool};
 
-use crate::case::{Case, Outcome, builder, pool};
+use crate::{
+    case::{Case, Outcome, builder, pool},
+    executor::block_on,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("nested_pools_are_refused_in_daemonic_workers", refused),
     Case::new("nested_pools_have_results", results),
     Case::new("nested_pools_of_every_kind", every_kind),
+    Case::new("nested_pools_have_futures", futures),
 ];
 
 /// The sum of some squares by a pool of `workers`, as a task computes it.
@@ -74,5 +78,18 @@ fn every_kind(method: StartMethod) -> Outcome {
         assert_eq!(sum.is_err(), refused, "{inner}: {sum:?}");
         assert!(refused || sum == Ok(285));
     }
+    Ok(())
+}
+
+/// Also where nobody but the inner pool's own thread works for them.
+fn futures(method: StartMethod) -> Outcome {
+    let outer = builder(method, 1).daemon(false).build()?;
+    let value = outer.apply(number_of(method), |number| {
+        let text = |error: Error| error.to_string();
+        let pool = pool(StartMethod::ALL[usize::from(number)], 1).map_err(text)?;
+        let handle = pool.apply_async(20u64, |x| x + 1).map_err(|refused| text(refused.error))?;
+        block_on(handle).map_err(text)
+    })?;
+    assert_eq!(value, Ok(21));
     Ok(())
 }
