@@ -1,14 +1,14 @@
-//! What a pool is built with.
+//! What a pool is built with; what it shares is in `builder/shared.rs`.
+
+mod shared;
 
 use std::{marker::PhantomData, num::NonZeroU64, time::Duration};
 
 use pool_affinity::CpuIds;
-use pool_core::{
-    ForkBesideThreads, Pool, PoolOptions, Shared, StartMethod, Starting, Worker, WorkerLife,
-};
+use pool_core::{ForkBesideThreads, Pool, PoolOptions, StartMethod, Starting, Worker, WorkerLife};
 use pool_ipc::Wire;
 
-use crate::{Error, Result, View, WorkerPool};
+use crate::{Error, Result, WorkerPool};
 
 /// The types of a pool: of what is shared, of a worker's state, of what its exit returns.
 pub(crate) type Types<S, W, E> = PhantomData<fn() -> (S, W, E)>;
@@ -26,80 +26,6 @@ pub struct Builder<S = (), W = (), E = ()> {
 impl Builder {
     pub(crate) fn new() -> Self {
         Self { options: PoolOptions::default(), refused: None, types: PhantomData }
-    }
-}
-
-/// What is shared is given before anything that sees it.
-impl Builder {
-    /// Shares a value with all workers: tasks of [`Tasks::map_with`](crate::Tasks::map_with) see it as `w.shared`. Several objects
-    /// are a tuple.
-    ///
-    /// Under ForkServer it is encoded once, decoded once in a template process, and workers are forked from that one: they have
-    /// it without a copy. Under Spawn each worker decodes it for itself. Under Fork workers inherit the caller's value as it is,
-    /// under Threads they share it. Workers see the value as it was then, but for what is made to be changed: handles of
-    /// shared arrays, values and locks lead to the same objects everywhere.
-    ///
-    /// ```
-    /// use pool_api::WorkerPool;
-    ///
-    /// let table = vec![String::from("zero"), String::from("one")];
-    /// let pool = WorkerPool::builder().n_jobs(2).shared((table, 10usize)).build()?;
-    /// let lens = pool.tasks(0..2usize).map_with(|w, i| w.shared.0[i].len() * w.shared.1)?;
-    /// assert_eq!(lens, [40, 30]);
-    /// # Ok::<(), pool_api::Error>(())
-    /// ```
-    ///
-    /// Threads look at it at once, so it has to be `Sync`:
-    ///
-    /// ```compile_fail,E0277
-    /// pool_api::WorkerPool::builder().shared(std::cell::Cell::new(1u64));
-    /// ```
-    pub fn shared<S: Wire + Sync>(self, value: S) -> Builder<S> {
-        self.sharing(Shared::value(value))
-    }
-
-    /// Shares the archive of a value, which lies once in shared memory and is read in place by all workers, under every start
-    /// method: for data that is large, or that each worker reads only a little of. The value itself is dropped here.
-    ///
-    /// ```
-    /// use pool_api::WorkerPool;
-    ///
-    /// let rows = vec![vec![1.0f64, 2.0], vec![3.0]];
-    /// let pool = WorkerPool::builder().n_jobs(2).shared_view(rows).build()?;
-    /// let lens = pool.tasks(0..2usize).map_with(|w, i| w.shared[i].len())?;
-    /// assert_eq!(lens, [2, 1]);
-    /// # Ok::<(), pool_api::Error>(())
-    /// ```
-    pub fn shared_view<S: Wire<Archived: Sync>>(self, value: S) -> Builder<View<S>> {
-        self.sharing(Shared::view(value))
-    }
-
-    /// Shares what `build` returns, of any type: it is called where workers are born. Under ForkServer and Fork that is once, in a
-    /// template process that the workers are forked from; under Spawn once in each worker; under Threads once, at the first use.
-    ///
-    /// It runs in a thread of its own. Threads that it leaves behind in a template are
-    /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads): a process with threads cannot be forked. Nor can one that has
-    /// exclusive access to shared memory, by a leaked guard: [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
-    ///
-    /// ```
-    /// use std::collections::HashMap;
-    /// use pool_api::WorkerPool;
-    ///
-    /// let pool = WorkerPool::builder()
-    ///     .n_jobs(2)
-    ///     .shared_built(|| HashMap::from([("one", 1), ("two", 2)]))
-    ///     .build()?;
-    /// let known = pool.tasks(["two".to_owned()]).map_with(|w, word| w.shared.get(&*word).copied())?;
-    /// assert_eq!(known, [Some(2)]);
-    /// # Ok::<(), pool_api::Error>(())
-    /// ```
-    pub fn shared_built<S: Send + Sync + 'static>(self, build: fn() -> S) -> Builder<S> {
-        self.sharing(Shared::built(build))
-    }
-
-    fn sharing<S>(mut self, shared: Shared) -> Builder<S> {
-        self.options.shared = shared;
-        Builder { options: self.options, refused: self.refused, types: PhantomData }
     }
 }
 

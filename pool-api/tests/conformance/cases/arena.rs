@@ -119,10 +119,8 @@ fn default_chunks(method: StartMethod) -> Outcome {
 }
 
 fn slow_consumer(method: StartMethod) -> Outcome {
+    let items = sized(1500, 30) as u64;
     for limit in [None, Some(LIMIT)] {
-        // All that was promised once; elsewhere enough to go through each arena many times.
-        let many = limit.is_none() && method == StartMethod::ForkServer;
-        let items = sized(if many { 10_000 } else { 1500 }, 30) as u64;
         let mut options = builder(method, 2);
         if let Some(limit) = limit {
             options = options.arena_limit(limit);
