@@ -302,7 +302,7 @@ impl Pool {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(wanted)? } else { None };
-        let (mut slot, _paused) = self.slot_for_crew()?;
+        let (_paused, mut slot) = self.slot_for_crew()?;
         slot.sharing.check(wanted)?;
         let fresh = slot.used && !self.settings.keep_alive();
         let anew = fresh || !slot.used;
@@ -352,15 +352,15 @@ impl Pool {
     }
 
     /// The slot, for a call that needs a crew. Where this process may have to be forked for it no driver thread runs meanwhile; they have
-    /// ended before the lock is taken, since the user's code in one of them may wait for it.
-    fn slot_for_crew(&self) -> Result<(LockedSlot<'_>, Option<Paused>), Error> {
+    /// ended before the lock is taken, and start again after it is free, since the user's code in one of them may wait for it.
+    fn slot_for_crew(&self) -> Result<(Option<Paused>, LockedSlot<'_>), Error> {
         let slot = self.slot()?;
         if slot.crew.is_some() || self.plan.method != StartMethod::Fork {
-            return Ok((slot, None));
+            return Ok((None, slot));
         }
         drop(slot);
         let paused = pause_drivers();
-        Ok((self.slot()?, Some(paused)))
+        Ok((Some(paused), self.slot()?))
     }
 
     fn is_foreign(&self) -> bool {

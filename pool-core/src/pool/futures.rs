@@ -185,7 +185,7 @@ impl Pool {
     fn try_desk(&self, wanted: Option<SharedType>) -> Result<(Option<CrewDesk>, Crew), Error> {
         let past;
         let mut over = Vec::new(); // both dropped without the lock
-        let (mut slot, _paused) = self.slot_for_crew()?;
+        let (_paused, mut slot) = self.slot_for_crew()?;
         slot.sharing.check(wanted)?;
         // Threads that end with the call that they were made for are none for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();

@@ -245,7 +245,7 @@ impl Pool {
             self.end_retired(&crew);
         }
         if start.is_eager() {
-            let (mut slot, _paused) = self.slot_for_crew()?;
+            let (_paused, mut slot) = self.slot_for_crew()?;
             self.open_crew(&mut slot)?;
         }
         // Behind what may fail first: a failure that was taken is told.
