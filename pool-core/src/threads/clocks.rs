@@ -5,6 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Who sleeps for less may not give the lock away that others need to get on.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Clocks(Vec<Running>);
@@ -65,6 +68,24 @@ impl Clocks {
         let Some(limit) = limit else { return longest };
         let first = self.0.iter().map(|running| running.deadline).min();
         let first = first.map_or(limit, |due| due.saturating_duration_since(Instant::now()));
-        first.min(limit).min(longest)
+        first.min(limit).max(SHORTEST_SLEEP).min(longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_after_clocks_sleeps_in_between() {
+        let long = Duration::from_secs(1);
+        let tiny = Some(Duration::from_nanos(1));
+        let mut clocks = Clocks::default();
+        assert_eq!(clocks.sleep_at_most(long, tiny), SHORTEST_SLEEP);
+        clocks.start_until(InHand::Exit(0), 0, Instant::now());
+        assert_eq!(clocks.sleep_at_most(long, Some(long)), SHORTEST_SLEEP);
+        assert_eq!(clocks.take_overdue(), Some((InHand::Exit(0), 0)));
+        assert_eq!(clocks.sleep_at_most(long, Some(2 * long)), long);
+        assert_eq!(clocks.sleep_at_most(long, None), long);
     }
 }
