@@ -1,7 +1,12 @@
 //! Futures that are cancelled while others wait: for them, for room, or for the end of the pool.
 
 use std::{
-    sync::mpsc::{self, Receiver},
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::Duration,
 };
@@ -46,9 +51,13 @@ fn beside_a_stop(method: StartMethod) -> Outcome {
         let items = (0..4).map(|_| (begun.path(), gate.path()));
         let map = pool.map_async(items, begun_until_told)?;
         wait_until("it is begun", || !begun.numbers().is_empty());
+        let others = Others::default();
         thread::scope(|scope| {
-            let stops = scope.spawn(|| pool.stop_and_join());
-            pause();
+            let stops = scope.spawn(|| {
+                others.join();
+                pool.stop_and_join()
+            });
+            others.sleep(1);
             assert!(map.cancel());
             append(&gate.path(), 1);
             stops.join().expect("no panic")
@@ -57,9 +66,28 @@ fn beside_a_stop(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// So that others sleep, most likely.
-fn pause() {
-    thread::sleep(Duration::from_millis(20));
+/// Threads of a case that come to wait for something.
+#[derive(Default)]
+struct Others(Mutex<Vec<PathBuf>>);
+
+impl Others {
+    /// The calling thread is one of them.
+    fn join(&self) {
+        let here = fs::read_link("/proc/thread-self").expect("a thread has an entry");
+        self.0.lock().expect("no panic").push(Path::new("/proc").join(here).join("stat"));
+    }
+
+    /// Waits until so many are there and all of them sleep, or have ended.
+    fn sleep(&self, count: usize) {
+        let sleeps = |stat: &PathBuf| {
+            let stat = fs::read_to_string(stat).unwrap_or_default();
+            stat.rsplit(')').next().is_none_or(|rest| rest.is_empty() || rest.starts_with(" S"))
+        };
+        wait_until("the others sleep", || {
+            let others = self.0.lock().expect("no panic");
+            others.len() == count && others.iter().all(sleeps)
+        });
+    }
 }
 
 trait Ending {
@@ -107,26 +135,35 @@ fn seen_by_others(method: StartMethod) -> Outcome {
     let rest: Vec<_> = (0..100u32).map(|x| pool.apply_async(x, |x| x)).collect::<Result<_, _>>()?;
     let map = pool.map_async(0..100u32, |x| x)?;
     let (one, last) = (&rest[0], &rest[99]);
+    let others = Others::default();
+    let sleeper = |handle: &AsyncResult<u32>| {
+        others.join();
+        handle.wait()
+    };
     thread::scope(|scope| -> Outcome {
         let (to, told) = mpsc::channel();
         // One of them drives, if anybody does.
-        scope.spawn(|| first.wait());
+        scope.spawn(|| sleeper(&first));
         for handle in [one, last] {
             let to = to.clone();
-            scope.spawn(move || to.send(handle.wait()));
+            let sleeper = &sleeper;
+            scope.spawn(move || to.send(sleeper(handle)));
         }
         let (to_map, told_map) = mpsc::channel();
-        let map = &map;
-        scope.spawn(move || to_map.send(map.wait()));
-        pause();
+        let (map, others) = (&map, &others);
+        scope.spawn(move || {
+            others.join();
+            to_map.send(map.wait())
+        });
+        others.sleep(4);
         let cancelled = one.cancel();
         if cancelled {
             comes(&told)?;
-            pause();
+            others.sleep(4);
         }
         assert!(last.cancel());
         comes(&told)?;
-        pause();
+        others.sleep(4);
         assert!(map.cancel());
         comes(&told_map)?;
         append(&gate.path(), 1);
@@ -142,19 +179,30 @@ fn seen_by_others(method: StartMethod) -> Outcome {
 fn makes_room(method: StartMethod) -> Outcome {
     let gate = Scratch::new();
     let (pool, first) = busy(method, &gate)?;
+    let others = Others::default();
     thread::scope(|scope| -> Outcome {
         let (to, told) = mpsc::channel();
         let pool = &pool;
         // Among so many there is one that waits for room.
+        let others = &others;
         scope.spawn(move || {
+            others.join();
             for n in 0..1100u32 {
                 to.send(pool.map_async([n], |x| x).expect("it is taken"))
                     .expect("the case listens");
             }
         });
         let mut maps = Vec::new();
-        while let Ok(map) = told.recv_timeout(Duration::from_millis(500)) {
-            maps.push(map);
+        // (It may wait for a lock for a moment, too, but not so long.)
+        loop {
+            while let Ok(map) = told.recv_timeout(Duration::from_millis(500)) {
+                maps.push(map);
+            }
+            others.sleep(1);
+            match told.try_recv() {
+                Ok(map) => maps.push(map),
+                Err(_) => break,
+            }
         }
         assert!(maps.len() < 1100);
         maps.drain(..500).for_each(|map| assert!(map.cancel()));

@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("timeout_of_worker_exit_without_keep_alive", without_keep_alive),
     Case::new("timeout_of_worker_exit_of_several", several),
     Case::new("timeout_of_worker_exit_of_a_future", of_a_future),
+    Case::new("timeout_of_worker_exit_of_a_nanosecond", of_a_nanosecond),
     Case::new("timeout_of_worker_exit_of_nothing_is_refused", refused),
 ];
 
@@ -61,6 +62,26 @@ fn when_stopped(method: StartMethod) -> Outcome {
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     pool.stop_and_join()?;
     assert_eq!(pool.exit_results(), [7]);
+    Ok(())
+}
+
+/// However short it is: calls run to their end, and only the exits fail.
+fn of_a_nanosecond(method: StartMethod) -> Outcome {
+    let limit = Duration::from_nanos(1);
+    let hang = |w: &mut Worker<'_, (), u8>| {
+        let begun = Instant::now();
+        while !w.is_cancelled() && begun.elapsed() < PROMPT {}
+    };
+    let builder = builder(method, 2).worker_init(|_| 7u8).worker_exit(hang);
+    let pool = builder.worker_exit_timeout(limit).build()?;
+    for _ in 0..10 {
+        assert_eq!(pool.map(0..3u64, |x| x)?, [0, 1, 2]);
+        let ended = pool.stop_and_join().expect_err("they take longer");
+        assert!(
+            matches!(&ended, Error::WorkerExitFailed { cause: Cause::Timeout { limit: l }, .. } if *l == limit),
+            "{ended}"
+        );
+    }
     Ok(())
 }
 
