@@ -9,30 +9,35 @@ use super::{
 };
 
 impl Engine {
-    /// Nobody wants the job's results any more. Answers with the slots of its published chunks: one
+    /// Nobody wants the jobs' results any more. Answers with the slots of their published chunks: one
     /// that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`] where
     /// that worked; the others are to be cancelled.
-    pub(crate) fn cancel_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
-        match self.jobs.get_mut(job) {
-            Some(book) => book.open = false,
-            None => return Vec::new(),
+    ///
+    /// Jobs that end of the same cause are to be named together: what one of them leaves room for, another would begin.
+    pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<usize> {
+        let mut known = false;
+        for job in jobs {
+            if let Some(book) = self.jobs.get_mut(*job) {
+                book.open = false;
+                known = true;
+                self.forget_if_over(*job, out);
+            }
         }
-        self.forget_if_over(job, out);
         let none_waits =
             self.queue.is_empty() && self.held.is_empty() && !self.addressed.any_waits();
-        if self.free_slots == self.slots.len() && none_waits {
+        if !known || (self.free_slots == self.slots.len() && none_waits) {
             return Vec::new();
         }
-        let mut dropped = self.addressed.withdraw(|chunk| chunk.job == job);
+        let mut dropped = self.addressed.withdraw(|chunk| jobs.contains(&chunk.job));
         let queue = std::mem::take(&mut self.queue);
         for chunk in queue {
-            if chunk.job == job && chunk.in_hand.is_none() {
+            if jobs.contains(&chunk.job) && chunk.in_hand.is_none() {
                 dropped.push(chunk);
             } else {
                 self.queue.push_back(chunk);
             }
         }
-        for chunk in self.held.extract_if(.., |chunk| chunk.job == job) {
+        for chunk in self.held.extract_if(.., |chunk| jobs.contains(&chunk.job)) {
             self.queue.push_front(chunk);
         }
         for chunk in &dropped {
@@ -40,13 +45,16 @@ impl Engine {
         }
         self.admit_held();
         self.dispatch(out);
-        self.published().filter(|(_, chunk)| chunk.job == job).map(|(slot, _)| slot).collect()
+        self.published()
+            .filter(|(_, chunk)| jobs.contains(&chunk.job))
+            .map(|(slot, _)| slot)
+            .collect()
     }
 
-    /// As [`Engine::cancel_job`], and nobody reads the job's results any more: the slots that it was
+    /// As [`Engine::cancel_jobs`], and nobody reads the job's results any more: the slots that it was
     /// lent and has not given back (its caller panicked) are free.
     pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
-        let published = self.cancel_job(job, out);
+        let published = self.cancel_jobs(&[job], out);
         if self.free_slots < self.slots.len() {
             for slot in 0..self.slots.len() {
                 if matches!(self.slots[slot], SlotUse::Lent { job: of, .. } if of == job) {

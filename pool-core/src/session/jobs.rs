@@ -136,6 +136,7 @@ impl Session {
     pub(super) fn take_in(&self, hub: &mut Hub, released: &mut Vec<usize>, chunk: Option<Chunk>) {
         self.release(hub, released);
         if let Some(chunk) = chunk {
+            self.heed_token_of(hub, chunk.job);
             // The job of a desk may be older than the present workers.
             hub.use_workers();
             hub.engine.submit(chunk, &mut hub.actions);
@@ -154,15 +155,17 @@ impl Session {
     pub(crate) fn close_job(&self, job: JobId, mut kit: Box<Kit>) {
         let mut hub = self.lock();
         let hub = &mut *hub;
+        self.heed_token_of(hub, job);
         let Some(inbox) = hub.inboxes.remove(job) else { return };
         hub.limited -= usize::from(inbox.limited);
         self.release(hub, &mut kit.released);
         kit.messages = inbox.messages;
         hub.spare.put(kit);
         let published = hub.engine.close_job(job, &mut hub.actions);
-        let left = self.take_back(hub, published);
+        let begun = self.take_back(hub, published);
+        self.tell_cancelled(&begun);
         self.act(hub);
-        if left {
+        if !begun.is_empty() {
             // What has ended meanwhile: nobody may come to look for it for long, and it keeps segments.
             self.collect(hub);
         }
@@ -176,29 +179,35 @@ impl Session {
         }
     }
 
-    /// Takes chunks back that nobody has claimed, and tells the claimers of the others; whether there are any.
-    fn take_back(&self, hub: &mut Hub, published: Vec<usize>) -> bool {
-        let mut left = false;
-        for slot in published {
-            let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
-            if !in_hand && self.board.take_back(slot) {
-                hub.engine.taken_back(slot, &mut hub.actions);
-            } else {
-                self.board.cancel(slot);
-                left = true;
-            }
-        }
-        left
-    }
-
-    /// Takes back what has not begun of jobs that have failed but whose callers do not know yet.
+    /// Takes back what has not begun of jobs that have failed but whose callers do not know yet, and tells what runs.
     pub(super) fn cancel_failed(&self, hub: &mut Hub) {
         let failed = |(job, inbox): (JobId, &Inbox)| inbox.fatal.is_some().then_some(job);
-        for job in hub.inboxes.iter().filter_map(failed).collect::<Vec<_>>() {
-            let published = hub.engine.cancel_job(job, &mut hub.actions);
-            self.take_back(hub, published);
-        }
+        let jobs: Vec<JobId> = hub.inboxes.iter().filter_map(failed).collect();
+        let published = hub.engine.cancel_jobs(&jobs, &mut hub.actions);
+        let begun = self.take_back(hub, published);
+        self.tell_cancelled(&begun);
         self.act(hub);
+    }
+
+    /// Takes chunks back that nobody has claimed; answers with the slots of the others. Their claimers are to be told once all
+    /// that is to be taken back is: who is told at once looks for more.
+    fn take_back(&self, hub: &mut Hub, mut published: Vec<usize>) -> Vec<usize> {
+        published.retain(|&slot| {
+            let in_hand = hub.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
+            let taken = !in_hand && self.board.take_back(slot);
+            if taken {
+                hub.engine.taken_back(slot, &mut hub.actions);
+            }
+            !taken
+        });
+        published
+    }
+
+    /// Tells the claimers of these chunks that nobody wants them any more. Before anything else is published in their slots.
+    fn tell_cancelled(&self, begun: &[usize]) {
+        for slot in begun {
+            self.board.cancel(*slot);
+        }
     }
 
     /// Whether anything has arrived for the job, without waiting.

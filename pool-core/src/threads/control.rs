@@ -91,8 +91,14 @@ impl Control {
         self.mark.get() == 0
     }
 
+    /// Whether nothing of it is to begin any more.
     pub(super) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Relaxed) || self.is_revoked()
+    }
+
+    /// Whether its token was pulled. Workers see that before its caller does.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled())
     }
 
     /// Wakes whoever waits for something of the job.

@@ -263,7 +263,7 @@ impl<F: Form> ThreadJob<F> {
             if flow.arrived > 0 || flow.terminated {
                 break;
             }
-            if control.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled()) {
+            if control.is_revoked() {
                 return Err(Error::Cancelled);
             }
             flow.wanted = Some(want.chunks);
@@ -282,9 +282,6 @@ impl<F: Form> ThreadJob<F> {
         let control = &*self.control;
         if control.is_foreign() {
             return Err(Error::ForeignProcess);
-        }
-        if control.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled()) {
-            return Err(Error::Cancelled);
         }
         let mut flow = lock(&control.flow);
         self.end_overdue(&mut flow);
@@ -310,6 +307,13 @@ impl<F: Form> ThreadJob<F> {
             (flow.arrived, flow.urgent) = (0, false);
         }
         control.arrived.store(flow.arrived, Ordering::Relaxed);
+        drop(parts);
+        drop(flow);
+        // After they were taken: a worker that saw the token first left items of these out.
+        if control.is_revoked() {
+            drop_parts(taken);
+            return Err(Error::Cancelled);
+        }
         Ok(taken)
     }
 

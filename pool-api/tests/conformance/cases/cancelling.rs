@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{CancelToken, Error, StartMethod, Worker};
+use pool_api::{CancelToken, Error, SharedArray, StartMethod, Worker};
 
 use crate::{
     case::{Case, Outcome, pool},
@@ -18,6 +18,7 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     Case::new("a_pulled_token_refuses_before_anything_starts", refused),
     Case::new("cancel_while_workers_are_busy", busy),
+    Case::new("cancel_begins_nothing_more", begins_nothing),
     Case::new("cancel_an_endless_stream_of_results", endless),
     Case::new("cancel_one_call_of_two", one_of_two),
     Case::new("cancel_lazy_calls", lazy),
@@ -83,6 +84,38 @@ fn busy(method: StartMethod) -> Outcome {
     wait_until("both items have ended", || count(2) == 2);
     assert_eq!(pool.tasks(0..9u8).chunk_size(1).map(|x| x)?.len(), 9);
     assert_eq!((count(1), count(2)), (2, 2));
+    Ok(())
+}
+
+/// Whoever is told looks for more at once: what waits of two calls with one token is gone by then.
+fn begins_nothing(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    pool.apply((), |()| ())?;
+    let begun = SharedArray::<u64>::new(2)?;
+    for round in 0..50u64 {
+        let token = CancelToken::new()?;
+        begun.copy_from_slice(&[0, 0]);
+        let call = || {
+            let tasks = pool.tasks(std::iter::repeat_n(begun.clone(), 50)).chunk_size(1);
+            tasks.cancel_token(&token).map_with(|w, begun| {
+                begun.fetch_add(w.id() as usize, 1);
+                while !w.is_cancelled() {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        thread::scope(|scope| {
+            let calls = [scope.spawn(call), scope.spawn(call)];
+            wait_until("both workers are busy", || begun.to_vec() == [1, 1]);
+            token.cancel();
+            for call in calls {
+                assert!(matches!(call.join().expect("no panic"), Err(Error::Cancelled)));
+            }
+        });
+        // Nobody has anything in hand any more when both have met.
+        pool.broadcast(|_| ())?;
+        assert_eq!(begun.to_vec(), [1, 1], "round {round}");
+    }
     Ok(())
 }
 

@@ -265,6 +265,18 @@ fn closing_a_job_drops_what_is_queued_and_asks_for_what_is_published() {
 }
 
 #[test]
+fn jobs_that_end_together_begin_nothing_of_each_other() {
+    let mut crew = Crew::new(1, 1);
+    let other = crew.engine.open_job();
+    crew.submit(1, 0, 1);
+    crew.engine.submit(chunk(other, 2, 0, 1), &mut crew.out);
+    assert_eq!(crew.engine.cancel_jobs(&[crew.job, other], &mut crew.out), [0]);
+    assert_eq!(told(&mut crew.out), ["free 2"]);
+    crew.engine.taken_back(0, &mut crew.out);
+    assert_eq!(told(&mut crew.out), ["free 1"]);
+}
+
+#[test]
 fn a_job_without_chunks_gives_its_context_back_when_it_is_closed() {
     let mut crew = Crew::new(1, 4);
     crew.engine.keep_context(crew.job, block(9));
