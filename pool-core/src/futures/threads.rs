@@ -24,7 +24,7 @@ use crate::{
     shared::SharedValue,
     sys,
     task::{Form, Portable},
-    threads::{ThreadCrew, ThreadMark},
+    threads::{SHORTEST_SLEEP, ThreadCrew, ThreadMark},
 };
 
 /// How long the driver thread sleeps at most while there is something to do.
@@ -361,7 +361,7 @@ impl Flow {
     /// How long whoever looks after the clocks may sleep: a call that begins meanwhile is due later than in its limit.
     fn sleep_at_most(&self) -> Option<Duration> {
         let first = self.running.iter().map(|running| left(running.deadline)).min();
-        first.into_iter().chain(self.shortest).min()
+        first.into_iter().chain(self.shortest).min().map(|limit| limit.max(SHORTEST_SLEEP))
     }
 }
 
@@ -374,5 +374,18 @@ impl Drop for ThreadDesk {
         if !self.crew.is_foreign() {
             self.driver.stop();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_after_tiny_limits_sleeps_in_between() {
+        let mut flow = Flow::default();
+        assert_eq!(flow.sleep_at_most(), None);
+        flow.shortest = Some(Duration::from_nanos(1));
+        assert_eq!(flow.sleep_at_most(), Some(SHORTEST_SLEEP));
     }
 }

@@ -5,8 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Who sleeps for less may not give the lock away that others need to get on.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+use super::SHORTEST_SLEEP;
 
 /// See the module.
 #[derive(Default)]
@@ -68,7 +67,7 @@ impl Clocks {
         let Some(limit) = limit else { return longest };
         let first = self.0.iter().map(|running| running.deadline).min();
         let first = first.map_or(limit, |due| due.saturating_duration_since(Instant::now()));
-        first.min(limit).max(SHORTEST_SLEEP).min(longest)
+        first.min(limit).min(longest).max(SHORTEST_SLEEP)
     }
 }
 
@@ -82,6 +81,7 @@ mod tests {
         let tiny = Some(Duration::from_nanos(1));
         let mut clocks = Clocks::default();
         assert_eq!(clocks.sleep_at_most(long, tiny), SHORTEST_SLEEP);
+        assert_eq!(clocks.sleep_at_most(Duration::from_nanos(1), tiny), SHORTEST_SLEEP);
         clocks.start_until(InHand::Exit(0), 0, Instant::now());
         assert_eq!(clocks.sleep_at_most(long, Some(long)), SHORTEST_SLEEP);
         assert_eq!(clocks.take_overdue(), Some((InHand::Exit(0), 0)));

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lock;
+use super::{SHORTEST_SLEEP, lock};
 
 /// See the module.
 pub(super) struct Leavers {
@@ -111,7 +111,7 @@ impl Leavers {
                 places[worker as usize] = Place::Overdue;
                 return Err(Some(limit));
             }
-            let woken = self.changed.wait_timeout(places, nap);
+            let woken = self.changed.wait_timeout(places, nap.max(SHORTEST_SLEEP));
             places = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -16,8 +16,14 @@ mod host;
 mod job;
 mod leavers;
 
+use std::time::Duration;
+
 use crate::{mutex::lock, worker::drop_quietly};
 
 pub(crate) use crew::{ThreadCrew, ThreadMark, starts_for};
 pub(crate) use host::Host;
 pub(crate) use job::{Given, Part, ThreadJob};
+
+/// Whoever looks after clocks sleeps that long in between, however short a limit is: otherwise it would take a CPU, and might not give
+/// the lock away that others need to get on.
+pub(crate) const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
