@@ -1,9 +1,11 @@
 //! The thread that works for futures while nobody waits for them.
 //!
 //! Invariant: the thread never keeps others from driving: it drives only while no other thread does or wants to, and
-//! naps otherwise. While this process may be forked for a new zygote none of these threads is there (`pause_drivers`).
+//! naps otherwise. While this process may be forked for a new zygote none of these threads is there (`pause_drivers`). None of them
+//! waits for the end of another, which may be waiting for this one: the user's code runs in them.
 
 use std::{
+    cell::Cell,
     fmt, mem,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
@@ -22,6 +24,11 @@ pub(super) const NAME: &str = "pool-driver";
 const LONG_NAP: Duration = Duration::from_millis(50);
 /// Between two looks while somebody else works.
 const SHORT_NAP: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// Whether this is one of these threads.
+    static DRIVES: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What there is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +163,7 @@ impl Driver {
         self.0.poked.notify_all();
     }
 
-    /// Ends the thread and waits for it, unless it is the calling one.
+    /// Ends the thread and waits for it, unless the calling one is a driver's, too.
     pub(super) fn stop(&self) {
         lock_all().later.retain(|driver| !Arc::ptr_eq(driver, &self.0));
         self.0.stop();
@@ -198,7 +205,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether there was a thread, which has ended now.
+    /// Whether there was a thread, which has ended now, or will soon where a driver's thread asks.
     fn stop(&self) -> bool {
         let mut nap = lock(&self.nap);
         let thread = nap.thread.take();
@@ -213,8 +220,7 @@ impl Inner {
         if let Some(driven) = self.driven.upgrade() {
             driven.interrupt();
         }
-        // What it works for may be dropped by the thread itself.
-        if handle.thread().id() != std::thread::current().id() {
+        if !DRIVES.get() {
             let _ = handle.join();
         }
         true
@@ -227,6 +233,7 @@ impl Inner {
 
 impl Shift<'_> {
     fn run(mut self, driven: &Weak<dyn Driven>) {
+        DRIVES.set(true);
         let (mut seen, mut lingers) = (0, false);
         while !self.stops()
             && let Some(driven) = driven.upgrade()
@@ -289,7 +296,8 @@ impl Shift<'_> {
     }
 }
 
-/// While it lives there is no thread of any driver, the calling one apart; those that were ended or asked for start afterwards.
+/// While it lives there is no thread of any driver; those that were ended or asked for start afterwards. (One that pauses the others is
+/// there itself, and others may be: Fork sees them.)
 #[allow(missing_debug_implementations)]
 pub(crate) struct Paused(());
 
@@ -328,7 +336,12 @@ impl Drop for Paused {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, time::Instant};
+
     use super::*;
+
+    /// These tests see each other's pauses.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     struct Idle;
 
@@ -346,6 +359,7 @@ mod tests {
 
     #[test]
     fn no_thread_starts_in_a_pause() {
+        let _alone = lock(&ALONE);
         let idle: Arc<dyn Driven> = Arc::new(Idle);
         let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&idle)));
         let runs = |driver: &Driver| driver.0.runs.load(Ordering::SeqCst);
@@ -364,8 +378,52 @@ mod tests {
         drivers.iter().for_each(Driver::stop);
     }
 
+    /// Two threads run code that opens a crew at the same time, as wakers may.
+    struct Forks {
+        both: Barrier,
+        came: AtomicUsize,
+        through: AtomicUsize,
+    }
+
+    impl Driven for Forks {
+        fn demand(&self) -> (Work, u64) {
+            (if self.through.load(Ordering::SeqCst) < 2 { Work::Now } else { Work::Over }, 0)
+        }
+        fn drive(&self, _: &Leave<'_>) -> bool {
+            if self.came.fetch_add(1, Ordering::SeqCst) < 2 {
+                self.both.wait();
+                drop(pause_drivers());
+                self.through.fetch_add(1, Ordering::SeqCst);
+            }
+            true
+        }
+        fn pass(&self) {}
+        fn interrupt(&self) {}
+        fn unattended(&self, _: Error) {}
+    }
+
+    #[test]
+    fn none_of_these_threads_waits_for_another() {
+        let _alone = lock(&ALONE);
+        let forks = Arc::new(Forks {
+            both: Barrier::new(2),
+            came: AtomicUsize::new(0),
+            through: AtomicUsize::new(0),
+        });
+        let driven: Arc<dyn Driven> = forks.clone();
+        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&driven)));
+        drivers.iter().for_each(|driver| driver.start().unwrap());
+        let begun = Instant::now();
+        while forks.through.load(Ordering::SeqCst) < 2 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "they wait for each other");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drivers.iter().for_each(Driver::stop);
+    }
+
     #[test]
     fn a_thread_ends_although_the_next_one_starts() {
+        let _alone = lock(&ALONE);
         let idle: Arc<dyn Driven> = Arc::new(Idle);
         let driver = Driver::new(Arc::downgrade(&idle));
         let restless = AtomicBool::new(true);
