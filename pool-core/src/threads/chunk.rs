@@ -4,7 +4,7 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
     vec,
 };
 
@@ -32,9 +32,7 @@ pub(super) struct Chunk<F: Form> {
     pub(super) first: u64,
     pub(super) parcels: vec::IntoIter<F::Parcel>,
     pub(super) parts: Vec<Part<F::Output>>,
-    /// How long the one item may take, if it has a limit: then it is the only one, since what is behind it must not wait.
-    pub(super) limit: Option<Duration>,
-    /// Whether its clock runs.
+    /// Whether the clock of its item runs. One that has a limit is the only one: what is behind it must not wait.
     pub(super) begun: bool,
 }
 
@@ -45,13 +43,10 @@ impl<F: Form> Chunk<F> {
         let control = self.job.control.clone();
         let (worker, shared) = (host.id, shared::seen(given.shared.as_ref()));
         let begins = given.begins && !control.is_cancelled();
-        if begins
-            && host.is_to_begin()
-            && !self.job.begin(worker, || host.begin(given.shared.as_ref()))
-        {
+        if begins && !control.begin(host, given.shared.as_ref()) {
             return;
         }
-        let deadline = self.limit.and_then(|limit| self.job.start_clock(self.first, worker, limit));
+        let deadline = control.start_clock(self.first, worker);
         self.begun = deadline.is_some();
         let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let cancelled = || control.is_cancelled() || overdue();
@@ -97,17 +92,7 @@ impl<F: Form> Chunk<F> {
         // Before the chunk has ended, so that whoever sees that sees what the life has left behind; but an item's clock is stopped first.
         let unclocked = (!self.begun).then_some(self);
         if begins && !control.is_foreign() {
-            let mut watched = false;
-            let ended = host.ran(tasks, |deadline| {
-                watched = true;
-                control.watch_exit(worker, deadline);
-            });
-            if watched {
-                control.forget_exit(worker);
-            }
-            if let Err(failed) = ended {
-                control.fail(failed, worker);
-            }
+            control.ran(host, tasks);
         }
         drop(unclocked);
     }

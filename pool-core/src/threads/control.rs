@@ -16,14 +16,15 @@ use pool_shm::ForkMark;
 
 use super::{
     clocks::{Clocks, InHand},
-    host::Failed,
+    crew::ThreadCrew,
+    host::{Failed, Host},
     leavers::Leavers,
     lock,
 };
 use crate::{
     cancel::{Bell, CancelToken},
-    error::Cause,
-    shared::Stage,
+    error::{Cause, Error},
+    shared::{SharedValue, Stage},
     sys,
 };
 
@@ -87,6 +88,46 @@ impl Flow {
 }
 
 impl Control {
+    pub(super) fn open(
+        crew: &ThreadCrew,
+        token: Option<CancelToken>,
+        limit: Option<Duration>,
+        lazy: bool,
+    ) -> Result<Arc<Self>, Error> {
+        if crew.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        let watch = match token {
+            Some(token) => Some(Watch { token, bell: Bell::new()? }),
+            None => None,
+        };
+        let control = Arc::new(Self {
+            flow: Mutex::new(Flow {
+                under_way: 0,
+                arrived: 0,
+                urgent: false,
+                clocks: Clocks::default(),
+                wanted: None,
+                aside: false,
+                terminated: false,
+                failed: None,
+                over: false,
+            }),
+            changed: Condvar::new(),
+            cancelled: AtomicBool::new(false),
+            arrived: AtomicUsize::new(0),
+            lazy,
+            limit,
+            init_limit: crew.init_limit,
+            leavers: crew.leavers.clone(),
+            watch,
+            notice: OnceLock::new(),
+            mark: crew.mark.clone(),
+        });
+        crew.enlist(&control);
+        Ok(control)
+    }
+
     pub(super) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
     }
@@ -178,14 +219,44 @@ impl Control {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// The worker is at its exit, whose end the caller waits for, until then.
-    pub(super) fn watch_exit(&self, worker: u32, deadline: Instant) {
-        lock(&self.flow).clocks.start_until(InHand::Exit(worker), worker, deadline);
+    /// Begins the host's life, if none goes on. `false`: it could not, and the job has failed.
+    pub(super) fn begin(&self, host: &mut Host, shared: Option<&SharedValue>) -> bool {
+        if !host.is_to_begin() {
+            return true;
+        }
+        let worker = host.id;
+        if let Some(limit) = self.init_limit {
+            lock(&self.flow).clocks.start(InHand::State(worker), worker, limit);
+        }
+        let begun = host.begin(shared);
+        if self.is_foreign() {
+            return false;
+        }
+        if self.init_limit.is_some() {
+            lock(&self.flow).clocks.stop(InHand::State(worker));
+        }
+        begun.map_err(|failed| self.fail(failed, worker)).is_ok()
     }
 
-    /// The worker has got through it.
-    pub(super) fn forget_exit(&self, worker: u32) {
-        lock(&self.flow).clocks.stop(InHand::Exit(worker));
+    /// Starts the clock of the item at `index`, which a thread has in hand, if items have a limit; when it is overdue, if ever.
+    pub(super) fn start_clock(&self, index: u64, worker: u32) -> Option<Instant> {
+        let limit = self.limit?;
+        lock(&self.flow).clocks.start(InHand::Item(index), worker, limit)
+    }
+
+    /// Counts what the host has run, and ends its life if those were its last tasks: the caller waits for that, as long as it may take.
+    pub(super) fn ran(&self, host: &mut Host, tasks: u64) {
+        let (worker, mut watched) = (host.id, false);
+        let ended = host.ran(tasks, &mut |deadline| {
+            watched = true;
+            lock(&self.flow).clocks.start_until(InHand::Exit(worker), worker, deadline);
+        });
+        if watched {
+            lock(&self.flow).clocks.stop(InHand::Exit(worker));
+        }
+        if let Err(failed) = ended {
+            self.fail(failed, worker);
+        }
     }
 
     /// Whether its caller has given the job up.

@@ -44,6 +44,9 @@ pub(crate) struct Host {
 /// What keeps a life from its beginning or its end, and which.
 pub(super) type Failed = (Stage, Cause);
 
+/// Who is told until when the end of a life may take.
+type Clocked<'c> = dyn FnMut(Instant) + 'c;
+
 impl Host {
     pub(super) fn new(id: u32, plan: &CrewPlan, leavers: Arc<Leavers>) -> Self {
         Self {
@@ -100,7 +103,7 @@ impl Host {
     }
 
     /// Counts tasks; ends this life if those were its last. `clocked` is told until when that may take.
-    pub(super) fn ran(&mut self, tasks: u64, clocked: impl FnOnce(Instant)) -> Result<(), Failed> {
+    pub(super) fn ran(&mut self, tasks: u64, clocked: &mut Clocked<'_>) -> Result<(), Failed> {
         self.tasks += tasks;
         match self.life.span {
             Some(span) if self.tasks >= span.get() => self.end(clocked),
@@ -110,13 +113,13 @@ impl Host {
 
     /// As [`Host::ran`], where no call waits for what comes of it.
     pub(crate) fn ran_for_nobody(&mut self, tasks: u64) {
-        if let Err((_, cause)) = self.ran(tasks, |_| ()) {
+        if let Err((_, cause)) = self.ran(tasks, &mut |_| ()) {
             self.exits.fail(self.id, cause);
         }
     }
 
     /// Ends the life of a worker that had tasks.
-    fn end(&mut self, clocked: impl FnOnce(Instant)) -> Result<(), Failed> {
+    fn end(&mut self, clocked: &mut Clocked<'_>) -> Result<(), Failed> {
         let Some(shared) = self.began.take() else { return Ok(()) };
         let ended = self.leave_behind(shared.as_ref(), clocked);
         // Maybe nobody else has it any more.
@@ -127,7 +130,7 @@ impl Host {
     fn leave_behind(
         &mut self,
         shared: Option<&SharedValue>,
-        clocked: impl FnOnce(Instant),
+        clocked: &mut Clocked<'_>,
     ) -> Result<(), Failed> {
         (self.tasks, self.again) = (0, true);
         let deadline = self.leavers.starts(self.id);
@@ -172,7 +175,7 @@ impl Host {
     /// The thread ends: `orderly`, or with nothing more of the user's than drops.
     pub(super) fn leave(mut self, orderly: bool) {
         if orderly {
-            if let Err((_, cause)) = self.end(|_| ()) {
+            if let Err((_, cause)) = self.end(&mut |_| ()) {
                 self.exits.fail(self.id, cause);
             }
         } else {

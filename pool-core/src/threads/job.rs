@@ -3,24 +3,21 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use super::{
     chunk::Chunk,
-    clocks::{Clocks, InHand},
-    control::{Control, Flow, Watch},
+    clocks::InHand,
+    control::{Control, Flow},
     crew::{Errand, ThreadCrew},
     drop_quietly,
-    host::{Failed, Host},
+    host::Host,
     lock,
 };
 use crate::{
-    cancel::{Bell, CancelToken},
+    cancel::CancelToken,
     error::{Cause, Error},
     session::Want,
     shared::{SharedValue, Stage},
@@ -75,37 +72,7 @@ impl<F: Form> ThreadJob<F> {
         limit: Option<Duration>,
         lazy: bool,
     ) -> Result<Arc<Self>, Error> {
-        if crew.is_foreign() {
-            return Err(Error::ForeignProcess);
-        }
-        let watch = match token {
-            Some(token) => Some(Watch { token, bell: Bell::new()? }),
-            None => None,
-        };
-        let control = Arc::new(Control {
-            flow: Mutex::new(Flow {
-                under_way: 0,
-                arrived: 0,
-                urgent: false,
-                clocks: Clocks::default(),
-                wanted: None,
-                aside: false,
-                terminated: false,
-                failed: None,
-                over: false,
-            }),
-            changed: Condvar::new(),
-            cancelled: AtomicBool::new(false),
-            arrived: AtomicUsize::new(0),
-            lazy,
-            limit,
-            init_limit: crew.init_limit,
-            leavers: crew.leavers.clone(),
-            watch,
-            notice: OnceLock::new(),
-            mark: crew.mark.clone(),
-        });
-        crew.enlist(&control);
+        let control = Control::open(crew, token, limit, lazy)?;
         Ok(Arc::new(Self { control, spin: crew.spin, parts: Mutex::new(VecDeque::new()) }))
     }
 
@@ -138,7 +105,6 @@ impl<F: Form> ThreadJob<F> {
             first,
             parcels: parcels.into_iter(),
             parts: Vec::new(),
-            limit: self.control.limit,
             begun: false,
         };
         let errand: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
@@ -150,27 +116,6 @@ impl<F: Form> ThreadJob<F> {
         let errand =
             unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) };
         crew.send(home, errand)
-    }
-
-    /// Starts the clock of the item at `index`, which a thread has in hand; when it is overdue, if ever.
-    pub(super) fn start_clock(&self, index: u64, worker: u32, limit: Duration) -> Option<Instant> {
-        lock(&self.control.flow).clocks.start(InHand::Item(index), worker, limit)
-    }
-
-    /// Makes the worker's state, if it has none and it is wanted, by `begin`. `false`: there is none, and the job has failed.
-    pub(super) fn begin(&self, worker: u32, begin: impl FnOnce() -> Result<(), Failed>) -> bool {
-        let control = &*self.control;
-        if let Some(limit) = control.init_limit {
-            lock(&control.flow).clocks.start(InHand::State(worker), worker, limit);
-        }
-        let begun = begin();
-        if control.is_foreign() {
-            return false;
-        }
-        if control.init_limit.is_some() {
-            lock(&control.flow).clocks.stop(InHand::State(worker));
-        }
-        begun.map_err(|failed| control.fail(failed, worker)).is_ok()
     }
 
     /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
