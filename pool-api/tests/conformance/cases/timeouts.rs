@@ -398,11 +398,15 @@ fn stopped_group(method: StartMethod) -> Outcome {
             tasks.map(|path| {
                 append(&path, 1);
                 let begun = Instant::now();
-                let mut naps = 0;
-                // As long as three seconds of its own.
-                while naps < 200 {
+                let nap = || {
+                    let asleep = Instant::now();
                     thread::sleep(Duration::from_millis(10));
-                    naps += 1;
+                    asleep.elapsed()
+                };
+                while nap() < Duration::from_secs(2) {}
+                // It has been stopped, and has some time of its own left.
+                for _ in 0..20 {
+                    nap();
                 }
                 begun.elapsed().as_millis() as u64
             })
