@@ -6,7 +6,7 @@
 
 use std::{
     cell::Cell,
-    fmt, mem,
+    fmt, mem, process,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,8 +26,8 @@ const LONG_NAP: Duration = Duration::from_millis(50);
 const SHORT_NAP: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// Whether this is one of these threads.
-    static DRIVES: Cell<bool> = const { Cell::new(false) };
+    /// In which process this is one of these threads; not in one that it has forked.
+    static DRIVES_IN: Cell<u32> = const { Cell::new(0) };
 }
 
 /// What there is to do.
@@ -220,7 +220,7 @@ impl Inner {
         if let Some(driven) = self.driven.upgrade() {
             driven.interrupt();
         }
-        if !DRIVES.get() {
+        if DRIVES_IN.get() != process::id() {
             let _ = handle.join();
         }
         true
@@ -233,7 +233,7 @@ impl Inner {
 
 impl Shift<'_> {
     fn run(mut self, driven: &Weak<dyn Driven>) {
-        DRIVES.set(true);
+        DRIVES_IN.set(process::id());
         let (mut seen, mut lingers) = (0, false);
         while !self.stops()
             && let Some(driven) = driven.upgrade()
