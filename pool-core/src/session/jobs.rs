@@ -89,6 +89,10 @@ impl Session {
         let mut kit = hub.spare.take(|| Kit::new(self.broker()));
         let messages = std::mem::take(&mut kit.messages);
         let first_incarnation = hub.engine.next_incarnation();
+        if token.is_some() && hub.driving {
+            // The driver may be asleep, and listens to the tokens of earlier calls only.
+            self.ring();
+        }
         let inbox = Inbox {
             messages,
             fatal: None,
