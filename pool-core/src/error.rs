@@ -10,7 +10,9 @@ pub use task::{Cause, ExitStatus, TaskError};
 use crate::start::StartMethod;
 
 /// Why a call of a pool failed.
-#[derive(Debug)]
+///
+/// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that it returns, and `unwrap` of one
+/// that it meets; and below it the backtrace of a task's panic, if there is one.
 #[non_exhaustive]
 pub enum Error {
     /// An item's task failed. The pool is usable; the error says which item and why.
@@ -205,6 +207,32 @@ impl fmt::Display for Error {
                 write!(f, "a handle in the context could not be sent: {fault}")
             }
             Self::Resources { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        match self.backtrace() {
+            Some(backtrace) => write!(f, "\n{}", backtrace.trim_end()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// Of the panic that is the cause.
+    fn backtrace(&self) -> Option<&str> {
+        let cause = match self {
+            Self::Task(task) => task.cause(),
+            Self::SharedFailed(cause) | Self::WorkerStartFailed(cause) => cause,
+            Self::WorkerInitFailed { cause, .. } | Self::WorkerExitFailed { cause, .. } => cause,
+            _ => return None,
+        };
+        match cause {
+            Cause::Panic { backtrace, .. } => backtrace.as_deref(),
+            _ => None,
         }
     }
 }

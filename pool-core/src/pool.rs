@@ -269,9 +269,10 @@ impl Pool {
                 };
                 Job::new(Lane::Threads(lane), items, options, workers, Pace::Call).values(true)
             }
-            method => {
-                Err(Error::NotSupported { method, what: "map_scoped: captures cannot cross" })
-            }
+            method => Err(Error::NotSupported {
+                method,
+                what: "map_scoped, since captures cannot cross: give them by with(context), or use fork or threads",
+            }),
         }
     }
 

@@ -48,6 +48,9 @@ pub(crate) fn start_of(method: StartMethod) -> Result<&'static dyn Start, Error>
         #[cfg(feature = "threads")]
         StartMethod::Threads => Ok(&threads::Threads),
         #[allow(unreachable_patterns)]
-        method => Err(Error::NotSupported { method, what: "anything: it was compiled out" }),
+        method => Err(Error::NotSupported {
+            method,
+            what: "anything, since it was compiled out: turn on its feature, or name another one",
+        }),
     }
 }

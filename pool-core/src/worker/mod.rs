@@ -1,6 +1,7 @@
 //! A worker process: from its birth to its last chunk.
 
 mod awakening;
+mod backtrace;
 mod life;
 mod living;
 mod memory;

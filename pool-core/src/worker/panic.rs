@@ -5,7 +5,6 @@
 
 use std::{
     any::Any,
-    backtrace::{Backtrace, BacktraceStatus},
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe},
     sync::{
@@ -15,6 +14,7 @@ use std::{
     thread,
 };
 
+use super::backtrace;
 use crate::task::FailureKind;
 
 thread_local! {
@@ -48,11 +48,9 @@ pub(crate) fn learn_locations(quiet: bool) {
         panic::set_hook(Box::new(move |info| {
             let in_task = IN_TASK.try_with(Cell::get).unwrap_or(false);
             if in_task {
-                let backtrace = Backtrace::capture();
                 let seen = Seen {
                     location: info.location().map(ToString::to_string),
-                    backtrace: (backtrace.status() == BacktraceStatus::Captured)
-                        .then(|| backtrace.to_string()),
+                    backtrace: backtrace::of_task(),
                 };
                 let _ = LAST.try_with(|last| last.replace(Some(seen)));
             }

@@ -325,7 +325,13 @@ fn with_backtraces(method: StartMethod) -> Outcome {
     assert_eq!((&message[..], failed.index()), ("three", 3));
     assert!(location.as_ref().is_some_and(|location| location.contains("failures.rs")));
     assert!(backtrace.as_ref().is_some_and(|text| text.contains("deep_in_here")), "{backtrace:?}");
+    assert!(
+        backtrace.as_ref().is_some_and(|text| !text.contains("pool_core::worker")),
+        "{backtrace:?}"
+    );
     assert!(!failed.to_string().contains("deep_in_here"), "{failed}");
+    let shown = format!("{:?}", Error::from(failed.clone()));
+    assert!(shown.starts_with(&format!("{failed}\n   0: ")), "{shown}");
     Ok(())
 }
 
