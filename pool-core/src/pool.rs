@@ -37,9 +37,12 @@ use crate::{
     mutex::lock,
     session,
     shared::{SharedType, SharedValue, Source},
-    start::{Crew, CrewPlan, StartMethod, start_of},
+    start::{Crew, CrewClaim, CrewPlan, StartMethod, start_of},
     task::{Call, Portable},
 };
+
+/// The crew of a call that begins, and the value that threads share.
+type ClaimedCrew = (Crew, Option<SharedValue>, CrewClaim);
 
 /// A pool of workers. All calls take `&self`; several threads may use it at once.
 pub struct Pool {
@@ -156,8 +159,8 @@ impl Pool {
         lazy: bool,
     ) -> Result<Lane<F>, Error> {
         self.plan.life.check_state(F::keeps())?;
-        let crew = self.crew(F::shares())?;
-        self.lane_of(crew, function, context, options, lazy)
+        let (crew, shared, _claim) = self.crew(F::shares())?;
+        self.lane_of((crew, shared), function, context, options, lazy)
     }
 
     /// The same, to the workers of this crew.
@@ -253,7 +256,7 @@ impl Pool {
             #[cfg(feature = "threads")]
             StartMethod::Threads => {
                 #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match)]
-                let (Crew::Threads(crew), shared) = self.crew(None)? else {
+                let (Crew::Threads(crew), shared, claim) = self.crew(None)? else {
                     unreachable!("threads make threads");
                 };
                 // SAFETY: the lane is dropped in this function, at the latest when it unwinds; the
@@ -267,6 +270,7 @@ impl Pool {
                         options,
                     )?
                 };
+                claim.release();
                 Job::new(Lane::Threads(lane), items, options, workers, Pace::Call).values(true)
             }
             method => Err(Error::NotSupported {
@@ -299,7 +303,7 @@ impl Pool {
     }
 
     /// The crew, made now if there is none, and under Threads what its tasks share. `wanted`: of this type.
-    fn crew(&self, wanted: Option<SharedType>) -> Result<(Crew, Option<SharedValue>), Error> {
+    fn crew(&self, wanted: Option<SharedType>) -> Result<ClaimedCrew, Error> {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(wanted)? } else { None };
@@ -311,6 +315,7 @@ impl Pool {
         let retired = if threads && fresh { slot.retire() } else { None };
         self.open_crew(&mut slot)?;
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
+        let claim = crew.claim();
         slot.used = true;
         drop(slot);
         if let Some(crew) = retired {
@@ -323,7 +328,7 @@ impl Pool {
         if anew {
             self.plan.exits.clear();
         }
-        Ok((crew, shared))
+        Ok((crew, shared, claim))
     }
 
     fn open_crew(&self, slot: &mut CrewSlot) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -22,7 +22,7 @@ use nix::{
 use crate::{
     Error, Mapping,
     limits::{file_size, inner_pages, page_size},
-    object,
+    object, sys,
 };
 
 /// Bytes the kernel takes for the label of a memfd, without the closing NUL.
@@ -67,7 +67,8 @@ impl Segment {
         let len = creatable(len)?;
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let fd =
-            memfd_create(name, flags).map_err(|source| Error::os("creating a segment", source))?;
+            memfd_create(name, flags).map_err(|source| Error::os("creating a segment", source));
+        let fd = above_standard(fd?)?;
         ftruncate(&fd, len as i64).map_err(|source| Error::os("sizing a segment", source))?;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))
             .map_err(|source| Error::os("sealing a segment", source))?;
@@ -104,7 +105,7 @@ impl Segment {
         }
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
             .map_err(|source| Error::os("closing a segment on exec", source))?;
-        Ok(Self { fd, len })
+        Ok(Self { fd: above_standard(fd)?, len })
     }
 
     /// Bytes in the segment when this value was made or has grown; never 0, and never more than there are.
@@ -244,6 +245,16 @@ impl AsFd for Segment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The same descriptor at a number that is none of standard input, output and errors: in a program that has closed those, what it
+/// prints would be written into the segment, and a worker that is given new ones would lose it.
+fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Error> {
+    if fd.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(fd);
+    }
+    sys::duplicate_above(fd.as_fd(), libc::STDERR_FILENO)
+        .map_err(|source| Error::os("moving a segment's descriptor", source))
 }
 
 fn mapping_failed(source: impl Into<io::Error>) -> Error {

@@ -2,7 +2,13 @@
 //!
 //! Invariant: every function is safe to call with any argument and says what the kernel said.
 
-use std::{io, mem::MaybeUninit, ptr, sync::atomic::AtomicU32};
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    ptr,
+    sync::atomic::AtomicU32,
+};
 
 /// Sleeps while `word` holds `expected`, at most for `timeout` (monotonic, relative).
 pub(crate) fn futex_wait(
@@ -48,6 +54,17 @@ pub(crate) fn random(bytes: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Another descriptor of the same file, with a number higher than `number`, closed on exec.
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers only; the descriptor is open, since it is borrowed.
+    let new = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number + 1) };
+    if new == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
 /// Has `call` called in this process before each fork of it that the C library makes.

@@ -4,13 +4,18 @@
 mod processes;
 
 use std::{
+    io::{Write as _, stdout},
     num::NonZeroU64,
+    os::fd::{AsFd as _, AsRawFd as _},
     ptr,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use nix::sys::{signal::Signal, wait::WaitStatus};
-use pool_shm::{ForkMark, Mapping, Segment, futex, limits::page_size};
+use nix::{
+    sys::{signal::Signal, wait::WaitStatus},
+    unistd::{close, dup},
+};
+use pool_shm::{ForkMark, Mapping, Segment, SharedArray, futex, limits::page_size};
 use processes::{end_of, finish, run, start};
 
 fn main() {
@@ -23,6 +28,7 @@ fn main() {
         ("a_mapping_can_be_shared_with_children_again", shared_again),
         ("a_child_s_drop_leaves_others_memory_alone", drop_unmaps_nothing_else),
         ("a_child_may_keep_its_own_mappings_too", children_keep_too),
+        ("a_segment_takes_no_standard_stream_s_number", standard_streams_closed),
     ]);
 }
 
@@ -145,5 +151,21 @@ fn children_keep_too() {
         assert!(mapped());
         drop(theirs);
         assert!(!mapped());
+    }));
+}
+
+/// Otherwise what a program prints would be written into its shared memory.
+fn standard_streams_closed() {
+    finish(start(|| {
+        (0..3).for_each(|number| close(number).expect("close"));
+        let made = segment();
+        let lowest = dup(&made).expect("duplicate");
+        let (array, sent) = (SharedArray::<u64>::new(1 << 16), Segment::from_fd(lowest));
+        let (array, sent) = (array.expect("create"), sent.expect("join"));
+        print!("this goes nowhere");
+        stdout().flush().expect("a closed standard output is none");
+        for fd in [made.as_fd(), sent.as_fd(), array.block().segment().as_fd()] {
+            assert!(fd.as_raw_fd() > 2, "{fd:?}");
+        }
     }));
 }

@@ -23,14 +23,16 @@ pub(crate) struct InCall;
 
 impl InCall {
     pub(crate) fn enter(crew: usize, what: Inside) -> Self {
-        CALLS.with_borrow_mut(|calls| calls.push((crew, what)));
+        // Not at the end of the thread (a destructor of its own, a handler of `exit`), where there is no list any more: nothing is noted
+        // then, and `drop` takes nothing back.
+        let _ = CALLS.try_with(|calls| calls.borrow_mut().push((crew, what)));
         Self
     }
 }
 
 impl Drop for InCall {
     fn drop(&mut self) {
-        // Calls nest, so the last one ends first. A thread that is at its end has no list any more.
+        // Calls nest, so the last one ends first.
         let _ = CALLS.try_with(|calls| calls.borrow_mut().pop());
     }
 }

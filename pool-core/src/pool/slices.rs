@@ -9,20 +9,16 @@ use std::borrow::Cow;
 use pool_ipc::Wire;
 use pool_shm::{Alone, Element, SharedArray};
 
-use super::Pool;
+use super::{ClaimedCrew, Pool};
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
 use crate::{
     engine::Pace,
     error::Error,
     job::{Inside, Job, JobOptions, Lane, Loan, ProcessLane, is_inside},
-    shared::SharedValue,
     start::Crew,
     task::{Call, Form, Parts, Portable, Slices, SlicesMut},
 };
-
-/// A crew, and the value that threads share.
-type SharingCrew = (Crew, Option<SharedValue>);
 
 /// Keeps everybody else away from the elements of an array as long as a task may have them.
 struct Lease {
@@ -99,7 +95,7 @@ impl Pool {
         &self,
         array: &SharedArray<T>,
         chunk_len: usize,
-    ) -> Result<Option<(SharingCrew, usize)>, Error> {
+    ) -> Result<Option<(ClaimedCrew, usize)>, Error> {
         if chunk_len == 0 {
             return Err(Error::InvalidInput("chunk_len must be at least 1, got 0".to_string()));
         }
@@ -107,11 +103,11 @@ impl Pool {
         if array.is_empty() {
             return Ok(None);
         }
-        let (crew, shared) = self.crew(None)?;
+        let (crew, shared, claim) = self.crew(None)?;
         if is_inside(crew.id(), Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
-        Ok(Some(((crew, shared), array.len().div_ceil(chunk_len))))
+        Ok(Some(((crew, shared, claim), array.len().div_ceil(chunk_len))))
     }
 
     /// Runs `function` on each part, and returns when no task does any more.
@@ -121,7 +117,7 @@ impl Pool {
     /// Until then the tasks may do with the parts what the form does.
     unsafe fn map_parts<T, F>(
         &self,
-        (crew, shared): SharingCrew,
+        (crew, shared, claim): ClaimedCrew,
         function: F::Function,
         parts: Parts<T>,
         count: usize,
@@ -150,6 +146,7 @@ impl Pool {
                 Lane::Threads(lane.begins_lives())
             }
         };
+        claim.release();
         Job::new(lane, 0..count, options, self.plan.n_jobs, Pace::Call).values(true)
     }
 }

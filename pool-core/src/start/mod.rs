@@ -14,7 +14,7 @@ mod spawn;
 mod threads;
 
 pub use method::{ParseStartMethodError, StartMethod};
-pub(crate) use plan::{Crew, CrewPlan};
+pub(crate) use plan::{Crew, CrewClaim, CrewPlan};
 
 use crate::{error::Error, shared::Source};
 

@@ -6,7 +6,7 @@ use pool_affinity::Plan;
 
 use super::StartMethod;
 #[cfg(feature = "threads")]
-use crate::threads::ThreadCrew;
+use crate::threads::{Claim, ThreadCrew};
 use crate::{
     birth,
     error::Error,
@@ -53,6 +53,18 @@ pub(crate) enum Crew {
     Processes(std::sync::Arc<Session>),
     #[cfg(feature = "threads")]
     Threads(std::sync::Arc<ThreadCrew>),
+}
+
+/// While it lives threads do not end; see [`Crew::claim`]. A session may: it starts new workers for calls that come then.
+#[derive(Debug, Default)]
+pub(crate) struct CrewClaim {
+    #[cfg(feature = "threads")]
+    _threads: Option<Claim>,
+}
+
+impl CrewClaim {
+    /// The crew knows the call.
+    pub(crate) fn release(self) {}
 }
 
 impl Crew {
@@ -148,6 +160,15 @@ impl Crew {
             Self::Processes(session) => session.is_broken(),
             #[cfg(feature = "threads")]
             Self::Threads(_) => false,
+        }
+    }
+
+    /// Sees to it that threads do not end before the call that begins is known to them.
+    pub(crate) fn claim(&self) -> CrewClaim {
+        match self {
+            Self::Processes(_) => CrewClaim::default(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => CrewClaim { _threads: Some(crew.claim()) },
         }
     }
 

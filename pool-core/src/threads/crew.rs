@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::channel::unbounded;
@@ -48,11 +48,16 @@ const GOES_ON: u8 = 0;
 const ORDERLY: u8 = 1;
 const KILLED: u8 = 2;
 
+/// How long whoever stops a crew waits for a claim, which takes some microseconds.
+const CLAIMS_END: Duration = Duration::from_secs(5);
+
 /// See the module.
 pub(crate) struct ThreadCrew {
     errands: Mutex<Option<Senders<Errand>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     jobs: Mutex<Vec<Weak<Control>>>,
+    /// Calls that have the crew and are not among `jobs` yet.
+    claims: AtomicUsize,
     number: usize,
     /// How the threads end.
     end: Arc<AtomicU8>,
@@ -65,6 +70,17 @@ pub(crate) struct ThreadCrew {
     pub(super) init_limit: Option<Duration>,
     pub(super) leavers: Arc<Leavers>,
     pub(super) mark: Arc<ForkMark>,
+}
+
+/// The crew is a call's that is not known to it yet, and does not end meanwhile: nothing of the user's runs while this lives.
+#[derive(Debug)]
+pub(crate) struct Claim(Arc<ThreadCrew>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `is_claimed`; the call is among the jobs.
+        self.0.claims.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// Who belongs to a crew.
@@ -113,6 +129,7 @@ impl ThreadCrew {
             errands: Mutex::new(Some(senders)),
             threads: Mutex::new(Vec::new()),
             jobs: Mutex::new(Vec::new()),
+            claims: AtomicUsize::new(0),
             number,
             end: Arc::new(AtomicU8::new(GOES_ON)),
             exits: plan.exits.clone(),
@@ -200,15 +217,35 @@ impl ThreadCrew {
         self.keep_alive.store(on, Ordering::Relaxed);
     }
 
+    /// Keeps the crew for a call that begins, until that is among its jobs. Whoever ends the crew has seen to it that there is no new
+    /// claim.
+    pub(crate) fn claim(self: &Arc<Self>) -> Claim {
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        Claim(self.clone())
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.claims.load(Ordering::Acquire) > 0
+    }
+
     /// Whether no call uses the threads.
     pub(crate) fn is_idle(&self) -> bool {
-        self.jobs().iter().all(|job| job.is_over())
+        // Claims first: one that is gone has become a job.
+        !self.is_claimed() && self.unfinished() == 0
+    }
+
+    fn unfinished(&self) -> usize {
+        self.jobs().iter().filter(|job| !job.is_over()).count()
     }
 
     /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
     pub(crate) fn stop(&self) {
         if self.is_foreign() {
             return;
+        }
+        let patience = Instant::now() + CLAIMS_END;
+        while self.is_claimed() && Instant::now() < patience {
+            std::thread::sleep(CLAIMS_END / 100_000);
         }
         for job in self.jobs() {
             if job.lazy {
@@ -227,13 +264,13 @@ impl ThreadCrew {
         lock(&self.errands).take();
     }
 
-    /// A call is over. Where each has a crew of its own, that one ends with it.
+    /// A call is over. Where each has a crew of its own, that one ends with it; with the last, if it has more.
     ///
     /// # Errors
     ///
     /// [`Error::WorkerExitFailed`].
     pub(crate) fn finish(&self) -> Result<(), Error> {
-        if self.keeps_alive() || self.is_foreign() {
+        if self.keeps_alive() || self.is_foreign() || self.is_claimed() || self.unfinished() > 1 {
             return Ok(());
         }
         self.end_orderly();
@@ -241,9 +278,9 @@ impl ThreadCrew {
         self.exits.take_failure()
     }
 
-    /// As [`ThreadCrew::finish`], without waiting.
+    /// As [`ThreadCrew::finish`], without waiting, after the call's job has ended.
     pub(crate) fn let_go(&self) {
-        if !self.keeps_alive() && !self.is_foreign() {
+        if !self.keeps_alive() && !self.is_foreign() && self.is_idle() {
             self.end_orderly();
         }
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::{mutex::lock, worker::drop_quietly};
 
-pub(crate) use crew::{ThreadCrew, ThreadMark, starts_for};
+pub(crate) use crew::{Claim, ThreadCrew, ThreadMark, starts_for};
 pub(crate) use host::Host;
 pub(crate) use job::{Given, Part, ThreadJob};
 

@@ -1,6 +1,13 @@
 //! One pool in many hands, and many pools at once.
 
-use std::{sync::Arc, thread};
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
+    thread,
+};
 
 use pool_api::{Error, StartMethod, WorkerPool};
 
@@ -13,8 +20,10 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("map_beside_an_unfinished_imap", beside_imap),
     Case::new("several_lazy_calls_interleaved", interleaved),
     Case::new("several_threads_on_one_pool", several_threads),
+    Case::new("several_threads_without_keep_alive", without_keep_alive),
     Case::new("pool_moved_to_another_thread", moved),
     Case::new("thread_that_made_the_pool_has_ended", maker_ended),
+    Case::new("pool_used_at_the_very_end_of_its_thread", used_at_the_end),
     Case::new("two_pools_at_once_of_any_methods", two_pools),
     Case::new("terminate_from_another_thread", terminated_elsewhere),
     Case::new("stop_from_another_thread_lets_a_map_finish", stopped_elsewhere),
@@ -79,6 +88,30 @@ fn several_threads(method: StartMethod) -> Outcome {
     Ok(())
 }
 
+/// Each call has fresh workers, which end in order; no other call's are taken for those of a call that only begins, or goes on.
+fn without_keep_alive(method: StartMethod) -> Outcome {
+    let rounds = if method == StartMethod::Threads { 100 } else { 5 };
+    let builder = builder(method, 2).keep_alive(false).worker_init(|_| 0u64);
+    let pool = builder.worker_exit(|w| *w.state).build()?;
+    thread::scope(|scope| -> Result<(), Error> {
+        let user = |user: u64| {
+            let pool = &pool;
+            move || -> Result<(), Error> {
+                for round in 0..rounds {
+                    let n = 20 + user + round;
+                    assert_eq!(pool.map(0..n, square)?, squares(n));
+                    pool.set_keep_alive((user + round).is_multiple_of(3))?;
+                }
+                Ok(())
+            }
+        };
+        let users = [1, 2, 3].map(|number| scope.spawn(user(number)));
+        users.into_iter().try_for_each(|user| user.join().expect("no assertion failed"))
+    })?;
+    pool.stop_and_join()?;
+    Ok(())
+}
+
 fn moved(method: StartMethod) -> Outcome {
     let fresh = pool(method, 2)?;
     let used = pool(method, 2)?;
@@ -120,6 +153,43 @@ fn maker_ended(method: StartMethod) -> Outcome {
         assert_eq!(pool.map(0..100u64, square)?, squares(100));
     }
     assert_eq!(pool.worker_pids(), pids, "the workers live on");
+    Ok(())
+}
+
+/// A pool that a thread keeps for itself, and uses when it ends.
+struct Farewell {
+    pool: WorkerPool,
+    told: Sender<pool_api::Result<(Vec<u64>, u64)>>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let ended = self.pool.map(0..20u64, square).and_then(|all| {
+            let one = self.pool.apply_async(3u64, square)?.get()?;
+            self.pool.stop_and_join()?;
+            Ok((all, one))
+        });
+        self.told.send(ended).expect("somebody listens");
+    }
+}
+
+thread_local! {
+    static FAREWELL: RefCell<Option<Farewell>> = const { RefCell::new(None) };
+}
+
+fn used_at_the_end(method: StartMethod) -> Outcome {
+    let (told, hear) = mpsc::channel();
+    let farewell = Farewell { pool: pool(method, 2)?, told };
+    thread::spawn(move || {
+        FAREWELL.with_borrow_mut(|kept| {
+            let farewell = kept.insert(farewell);
+            // After the place was made that it is used from: what the thread notes of its calls ends before.
+            assert_eq!(farewell.pool.map(0..20u64, square).expect("a map"), squares(20));
+        });
+    })
+    .join()
+    .expect("nothing panics");
+    assert_eq!(hear.recv()??, (squares(20), 9));
     Ok(())
 }
 
