@@ -200,10 +200,14 @@ impl ProcessDesk {
         books.busy -= 1;
         // Whoever drains the desk has waited for this thread, too.
         let over = books.closed && books.outstanding() == 0;
+        // Another thread has found the end, and says why: to this one the job may just be gone.
+        let told = books.over;
         books.put_kit(kit);
         self.close_job_if_over(books);
-        if let Some(fatal) = gone {
-            return self.give_up(|| fatal.clone().into());
+        match gone {
+            Some(_) if told => return,
+            Some(fatal) => return self.give_up(|| fatal.clone().into()),
+            None => {}
         }
         let failed = self.send_waiting(idle);
         self.passes.fetch_add(1, Ordering::SeqCst);

@@ -1,11 +1,17 @@
 //! What a call and a pool may be asked for, and how they say no.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
 
 use pool_api::{Error, StartMethod, WorkerPool};
 
 use super::shared_failures::processes_named;
-use crate::case::{Case, Outcome, builder, pool};
+use crate::{
+    case::{Case, Outcome, builder, pool},
+    scratch::wait_until,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("chunks_follow_the_formulas", formulas),
@@ -140,6 +146,16 @@ fn crew(pool: &WorkerPool) -> Result<BTreeSet<(u32, String)>, Error> {
     Ok(seen.into_iter().collect())
 }
 
+/// The zygote; none under Threads. A worker that has just been forked has its name, too.
+fn zygote(method: StartMethod) -> Vec<u32> {
+    let found = RefCell::new(Vec::new());
+    wait_until("only the zygote has its name", || {
+        found.replace(processes_named("pool-zygote"));
+        found.borrow().len() == usize::from(method != StartMethod::Threads)
+    });
+    found.into_inner()
+}
+
 fn fresh_workers(method: StartMethod) -> Outcome {
     let lasting = pool(method, 1)?;
     assert_eq!(crew(&lasting)?, crew(&lasting)?, "by default workers live on");
@@ -147,10 +163,9 @@ fn fresh_workers(method: StartMethod) -> Outcome {
 
     let pool = builder(method, 2).keep_alive(false).build()?;
     let first = crew(&pool)?;
-    let zygote = processes_named("pool-zygote");
-    assert_eq!(zygote.len(), usize::from(method != StartMethod::Threads));
+    let zygote = zygote(method);
     let (second, third) = (crew(&pool)?, crew(&pool)?);
-    assert_eq!(processes_named("pool-zygote"), zygote, "of the same zygote");
+    assert_eq!(self::zygote(method), zygote, "of the same zygote");
     if method == StartMethod::Threads {
         let all: BTreeSet<_> = first.iter().chain(&second).chain(&third).collect();
         assert_eq!(all.len(), first.len() + second.len() + third.len(), "fresh threads");
