@@ -1,6 +1,6 @@
 //! Everything that can go wrong here.
 //!
-//! Invariant: a variant says what the caller can do; what the kernel said is the `source()`.
+//! Invariant: a variant says what the caller can do; what the kernel said is in its text and is its `source()`.
 
 use std::{error, fmt, io};
 
@@ -137,7 +137,7 @@ impl fmt::Display for Error {
             Self::NotASegment { name, reason } => {
                 write!(f, "what is named {name:?} is no segment: {reason}")
             }
-            Self::Os { doing, .. } => write!(f, "{doing} failed"),
+            Self::Os { doing, source } => write!(f, "{doing} failed: {source}"),
         }
     }
 }
@@ -158,9 +158,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_s_reason_is_the_source() {
+    fn the_kernel_s_reason_is_in_the_text_and_the_source() {
         let error = Error::os("mapping a segment", nix::errno::Errno::ENOMEM);
-        assert_eq!(error.to_string(), "mapping a segment failed");
+        let reason = io::Error::from(nix::errno::Errno::ENOMEM);
+        assert_eq!(error.to_string(), format!("mapping a segment failed: {reason}"));
         let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::ENOMEM));
     }

@@ -171,6 +171,7 @@ impl<F: Form> ThreadLane<F> {
     }
 
     pub(super) fn finish(&self) -> Result<(), Error> {
+        self.job.complete();
         self.crew.finish()
     }
 

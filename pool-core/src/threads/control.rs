@@ -78,6 +78,8 @@ pub(super) struct Flow {
     /// What kept a worker from its first chunk or from its end, and with that ended the job.
     pub(super) failed: Option<(Stage, Cause, u32)>,
     pub(super) over: bool,
+    /// The caller has all of it.
+    pub(super) complete: bool,
 }
 
 impl Flow {
@@ -112,6 +114,7 @@ impl Control {
                 terminated: false,
                 failed: None,
                 over: false,
+                complete: false,
             }),
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),
@@ -259,9 +262,10 @@ impl Control {
         }
     }
 
-    /// Whether its caller has given the job up.
+    /// Whether its caller has given the job up, or has all of it.
     pub(super) fn is_over(&self) -> bool {
-        lock(&self.flow).over
+        let flow = lock(&self.flow);
+        flow.over || flow.complete
     }
 
     /// Waits until the caller has given the job up.

@@ -231,11 +231,7 @@ impl ThreadCrew {
     /// Whether no call uses the threads.
     pub(crate) fn is_idle(&self) -> bool {
         // Claims first: one that is gone has become a job.
-        !self.is_claimed() && self.unfinished() == 0
-    }
-
-    fn unfinished(&self) -> usize {
-        self.jobs().iter().filter(|job| !job.is_over()).count()
+        !self.is_claimed() && self.jobs().iter().all(|job| job.is_over())
     }
 
     /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
@@ -264,13 +260,13 @@ impl ThreadCrew {
         lock(&self.errands).take();
     }
 
-    /// A call is over. Where each has a crew of its own, that one ends with it; with the last, if it has more.
+    /// A call is complete. Where each has a crew of its own, that one ends with it; with the last, if it has more.
     ///
     /// # Errors
     ///
     /// [`Error::WorkerExitFailed`].
     pub(crate) fn finish(&self) -> Result<(), Error> {
-        if self.keeps_alive() || self.is_foreign() || self.is_claimed() || self.unfinished() > 1 {
+        if self.keeps_alive() || self.is_foreign() || !self.is_idle() {
             return Ok(());
         }
         self.end_orderly();

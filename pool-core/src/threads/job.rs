@@ -262,6 +262,13 @@ impl<F: Form> ThreadJob<F> {
         Ok(taken)
     }
 
+    /// The caller has all of it: of calls that are complete at once, the last one sees that of the others.
+    pub(crate) fn complete(&self) {
+        if !self.control.is_foreign() {
+            lock(&self.control.flow).complete = true;
+        }
+    }
+
     /// From now on nobody sleeps for this job: `notice` is told of what arrives, whatever the thread.
     pub(crate) fn go_aside(&self, notice: Box<dyn Fn() + Send + Sync>) {
         let _ = self.control.notice.set(notice);
