@@ -242,6 +242,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
 
     /// Runs `f`, which reads its item in place: nothing is decoded. Values in input order.
     ///
+    /// Inside `f`, pools with start method Fork are [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
+    ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
     /// let words = vec![String::from("a"), String::from("word")];
@@ -258,7 +260,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
 
     /// Runs `f` on every item and hands each result to `read` in place, with its position in the
     /// input, as they come. This trusts the workers' memory safety: a worker whose native code
-    /// scribbles over its results while they are read can make `read` see anything.
+    /// scribbles over its results while they are read can make `read` see anything. While it runs, this thread cannot build a
+    /// pool of Fork or call `map_scoped` ([`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed)).
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;

@@ -25,8 +25,9 @@ pub enum Error {
         /// How many threads there are.
         threads: usize,
     },
-    /// The thread has exclusive access to shared memory, as the guard of a shared lock or as a slice of `map_slices_mut`, and
-    /// `Fork` would copy that but not the memory. Build the pool, or call `map_scoped`, before or after. Or what a pool shares has
+    /// The thread has a reference into shared memory: the guard of a shared lock, a slice of `map_slices_mut`, an item or a result
+    /// that is read in place (`map_view`, `for_each_view`), or one that its own `Serialize` or `Deserialize` is at. `Fork` would copy
+    /// the reference but not the memory. Build the pool, or call `map_scoped`, before or after. Or what a pool shares has
     /// leaked such a guard where it was decoded or built, and workers would be forked from there: give the guard up.
     ForkWhileBorrowed,
     /// The start method needs to know that a fresh copy of this executable will be taken over before
@@ -137,8 +138,9 @@ impl fmt::Display for Error {
                  the pool before threads start, or use forkserver or spawn"
             ),
             Self::ForkWhileBorrowed => f.write_str(
-                "a fork would copy exclusive access to shared memory: drop the guard of the shared lock, or leave the task \
-                 that has the slice, before the pool is built, or before what it shares is made",
+                "a fork would copy a reference into shared memory, but not the memory: drop the guard of the shared lock, or leave \
+                 the task that has the slice, the callback or task that reads in place, or the value's own `Serialize` or \
+                 `Deserialize`, before the pool is built, or before what it shares is made",
             ),
             Self::NotInitialised => f.write_str(
                 "nothing proves that a fresh copy of this executable will be taken over before \

@@ -170,7 +170,7 @@ fn flipped<T: Wire>(values: &[T], seed: u64) {
             if let Ok((start, end)) = reader.extent(index) {
                 assert!(start <= end && end <= room);
             }
-            let viewed = reader.view(index).is_ok();
+            let viewed = reader.view(index, |_| ()).is_ok();
             let decoded = reader.decode(index, &mut decoder);
             let copied = reader.decode_copied(index, &mut scratch, &mut decoder);
             assert_eq!((viewed, viewed), (decoded.is_ok(), copied.is_ok()));

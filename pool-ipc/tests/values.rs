@@ -187,7 +187,7 @@ fn batches_that_cannot_be_are_refused() {
             };
             assert_eq!(fixed.extent(index), Err(WireFault::Invalid));
             assert_eq!(table.extent(index), Err(WireFault::Invalid));
-            assert!(table.view(0).is_err());
+            assert!(table.view(0, |_| ()).is_err());
         }
         assert!(head_len::<u64>(capacity) > 128);
     }

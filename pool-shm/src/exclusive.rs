@@ -1,7 +1,8 @@
-//! Counts who has exclusive access to shared memory.
+//! Counts references that a fork must not carry along.
 //!
-//! Invariant: [`exclusive_borrows`] is at least the number of `&mut` references into shared memory that code of this thread can
-//! reach. A fork copies such a reference, and whatever lock protects it, but not the memory.
+//! Invariant: [`exclusive_borrows`] is at least the number of references that code of this thread can reach, into shared memory
+//! that a lock or a lender has given to it alone, or into memory that no forked child has. A fork copies such a reference, and
+//! whatever protects it, but not the memory.
 
 use std::{
     cell::Cell,
@@ -16,8 +17,10 @@ std::thread_local! {
 /// Those that threads have left to others when they ended.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
-/// How many times this thread has exclusive access to shared memory just now: guards of shared locks, and slices that
-/// were lent out. While there is one, the thread must not be forked by safe code: parent and child would both have it.
+/// How many references this thread has just now that a fork must not carry along: guards of shared locks, slices that were lent
+/// out, items and results that are read in place or decoded from where they lie, and values that are written straight into
+/// shared memory. While there is one, the thread must not be forked by safe code: parent and child would both have it, or
+/// the child would find other memory at that address.
 ///
 /// What a thread leaked that has ended counts for every thread, and for ever.
 #[must_use]
@@ -57,6 +60,7 @@ pub struct Exclusive {
 
 impl Exclusive {
     /// One more.
+    #[inline]
     #[must_use = "it is counted only while it lives"]
     pub fn begin() -> Self {
         COUNT.set(COUNT.get() + 1);
@@ -65,6 +69,7 @@ impl Exclusive {
 }
 
 impl Drop for Exclusive {
+    #[inline]
     fn drop(&mut self) {
         COUNT.set(COUNT.get() - 1);
     }

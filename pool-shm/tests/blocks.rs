@@ -170,3 +170,15 @@ fn the_descriptor_of_objects_gives_no_plain_segment() {
     }
     assert_eq!(*guard, [7; 100_000]);
 }
+
+#[test]
+fn bytes_that_are_about_to_be_sealed_count_as_borrowed() {
+    let shape = Shape { kind: Kind::Sealed, element: WORD, len: 1 };
+    let block = Block::sealed(shape, |bytes| {
+        bytes.fill(7);
+        assert_eq!(pool_shm::exclusive_borrows(), 1);
+        Ok::<_, pool_shm::Error>(())
+    });
+    assert_eq!(block.unwrap().len(), 8);
+    assert_eq!(pool_shm::exclusive_borrows(), 0);
+}

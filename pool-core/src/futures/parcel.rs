@@ -102,7 +102,7 @@ impl<R: Wire> Receiver for Entry<R> {
             let (reader, private) = batch.reader::<R>();
             let bytes = reader.extent(0).map_or(0, |(start, end)| end - start);
             let value = if private {
-                reader.decode(0, decoder)
+                reader.decode_private(0, decoder)
             } else {
                 reader.decode_copied(0, scratch, decoder)
             };

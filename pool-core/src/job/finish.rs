@@ -96,11 +96,9 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
         let (reader, _) = batch.reader::<F::Output>();
         for index in 0..batch.count {
             let position = batch.first + index as u64;
-            match reader.view(index) {
-                Ok(archived) => (self.read)(position, archived),
-                Err(fault) => {
-                    self.failed.get_or_insert_with(|| bad_result(batch.worker(), position, fault));
-                }
+            let read = reader.view(index, |archived| (self.read)(position, archived));
+            if let Err(fault) = read {
+                self.failed.get_or_insert_with(|| bad_result(batch.worker(), position, fault));
             }
         }
         batch.count

@@ -1,8 +1,8 @@
 //! Fork: the zygote is forked from this process, a snapshot that all workers come from.
 //!
 //! Invariant: without the caller's own `unsafe` word, the process forks only while it has one
-//! thread, so no lock is copied that somebody else holds; and never while the forking thread has exclusive access to shared memory,
-//! which the child would have too.
+//! thread, so no lock is copied that somebody else holds; and never while the forking thread has a reference into shared memory that
+//! the child would have too, or that would lead to other memory there.
 
 use std::io::Write;
 

@@ -350,7 +350,7 @@ impl<A: Wire, R: Wire> Form for Viewing<A, R> {
         _: &mut Surroundings<'_>,
         item: ItemAt<'_, A>,
     ) -> Result<R, WireFault> {
-        Ok(f(item.reader.view(item.index)?))
+        item.reader.view(item.index, f)
     }
 }
 

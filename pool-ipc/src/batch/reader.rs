@@ -1,9 +1,12 @@
 //! Reads a batch, value by value.
 //!
 //! Invariant: no offset of the block is believed before it was compared with the block's length, and no byte of a value before it was
-//! checked, in place or in a private copy.
+//! checked, in place or in a private copy. Whoever is lent a value that lies in a block
+//! is counted ([`Exclusive`]), so that no fork carries the reference into a process without that block.
 
 use std::marker::PhantomData;
+
+use pool_shm::Exclusive;
 
 use super::{head_len, is_fixed};
 use crate::{AlignedBytes, Decoder, Wire, WireFault, view_bytes, wire::view_fixed};
@@ -87,32 +90,59 @@ impl<T: Wire> BatchReader<T> {
         (head <= start).then(|| (start, entry(index)))
     }
 
-    /// Reads value `index` in place, checked.
+    /// Lends value `index` to `read`, in place and checked.
+    ///
+    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while `read` runs: no fork keeps the block
+    /// for its child, where other memory may lie at that address.
     ///
     /// # Errors
     ///
     /// [`WireFault::Invalid`] when its bytes are no valid archive.
     #[inline]
-    pub fn view(&self, index: usize) -> Result<&T::Archived, WireFault> {
+    pub fn view<R>(
+        &self,
+        index: usize,
+        read: impl FnOnce(&T::Archived) -> R,
+    ) -> Result<R, WireFault> {
+        let _lent = Exclusive::begin();
+        Ok(read(self.find_archive(index)?))
+    }
+
+    /// The caller hands the reference to the code of no user, or counts it, or has the block in memory that a fork copies.
+    #[inline]
+    fn find_archive(&self, index: usize) -> Result<&T::Archived, WireFault> {
         let (start, end) = self.extent(index)?;
         // SAFETY: within the block (`extent`), which is readable and does not change (`new`).
         let bytes = unsafe { std::slice::from_raw_parts(self.base.add(start), end - start) };
         if is_fixed::<T>() { view_fixed::<T>(bytes) } else { view_bytes::<T>(bytes) }
     }
 
-    /// Decodes value `index` from where it lies. For blocks that nobody writes any more: private
-    /// copies, and blocks of a process that is trusted with them.
+    /// Decodes value `index` from where it lies. For blocks that are not written any more, of a process that is trusted with them.
+    ///
+    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while the type's own code runs, as
+    /// [`view`](Self::view).
     ///
     /// # Errors
     ///
     /// [`WireFault::Invalid`] when its bytes are no valid archive.
     #[inline]
     pub fn decode(&self, index: usize, decoder: &mut Decoder) -> Result<T, WireFault> {
-        decoder.build(self.view(index)?)
+        let _lent = Exclusive::begin();
+        self.decode_private(index, decoder)
+    }
+
+    /// Decodes value `index` of a block in memory that a fork copies: nothing is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`WireFault::Invalid`] when its bytes are no valid archive.
+    #[inline]
+    pub fn decode_private(&self, index: usize, decoder: &mut Decoder) -> Result<T, WireFault> {
+        decoder.build(self.find_archive(index)?)
     }
 
     /// Decodes values `0..count`, which are private, one after the other, and hands each to `each`. As
-    /// [`decode`](Self::decode) for every index, but what is the same for all is looked at once.
+    /// [`decode_private`](Self::decode_private) for every index, but what is the same for all is looked at once.
     #[inline]
     pub fn decode_all(
         &self,
@@ -122,7 +152,7 @@ impl<T: Wire> BatchReader<T> {
     ) {
         let len = count.saturating_mul(size_of::<T>());
         if !is_fixed::<T>() || size_of::<T>() == 0 || count > self.capacity || len > self.room {
-            return (0..count).for_each(|index| each(index, self.decode(index, decoder)));
+            return (0..count).for_each(|index| each(index, self.decode_private(index, decoder)));
         }
         // SAFETY: within the block (checked just now), which is readable (`new`).
         let bytes = unsafe { std::slice::from_raw_parts(self.base, len) };

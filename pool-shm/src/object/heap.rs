@@ -11,7 +11,7 @@ use super::{
     layout::{BLOCK_ALIGN, Extent, Shape, Slot},
     per_process::PerProcess,
 };
-use crate::{Error, limits::page_size};
+use crate::{Error, Exclusive, limits::page_size};
 
 /// Objects of more bytes have a segment of their own.
 const SMALL: usize = 256 << 10;
@@ -73,6 +73,8 @@ pub(super) fn place_sealed<E: From<Error>>(
         let block = unsafe {
             std::slice::from_raw_parts_mut(segment.at(placed.extent.offset).as_ptr(), bytes)
         };
+        // A child that is forked meanwhile would not have them.
+        let _lent = Exclusive::begin();
         fill(block)
     })?;
     Ok(Placed { segment, slot: 0, extent })

@@ -26,6 +26,7 @@ mod handles_forms;
 mod handles_lives;
 mod input;
 mod ledger;
+mod lent_views;
 mod lifetimes;
 mod memory_limit;
 mod nesting;
@@ -79,6 +80,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         shared_memory::CASES,
         slices::CASES,
         slices_failures::CASES,
+        lent_views::CASES,
         failures::CASES,
         futures::CASES,
         futures_told::CASES,
