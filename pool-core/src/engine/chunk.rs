@@ -103,13 +103,15 @@ impl Chunk {
 
     /// The first item left was in a dead worker's hand: whether it may be tried again.
     pub(super) fn lose_try(&mut self) -> bool {
-        self.lost_tries += 1;
-        self.lost_tries <= self.retries
+        // The count stays at its end, where as many tries as it can say are endless.
+        let may = self.has_tries();
+        self.lost_tries = self.lost_tries.saturating_add(1);
+        may
     }
 
     /// Whether the first item left may lose another try.
     pub(crate) fn has_tries(&self) -> bool {
-        self.lost_tries < self.retries
+        self.lost_tries < self.retries || self.retries == u32::MAX
     }
 
     /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing else.
@@ -126,7 +128,7 @@ impl Chunk {
         // A try that ended with its worker was counted then.
         let ended =
             matches!(cause, Cause::Death(_) | Cause::Timeout { .. } | Cause::MemoryLimit { .. });
-        let tries = self.lost_tries + u32::from(!ended);
+        let tries = self.lost_tries.saturating_add(u32::from(!ended));
         self.advance(1);
         Delivery::Failed { index, worker, cause, tries }
     }

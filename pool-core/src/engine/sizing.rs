@@ -17,6 +17,8 @@ pub(crate) struct SizingRules {
 const SPLIT_OF_UNKNOWN: f64 = 4.0;
 const TARGET_NANOS: f64 = 200_000.0;
 const TARGET_BYTES: f64 = 1024.0 * 1024.0;
+/// A fixed size beyond which fractions cannot be carried over: every whole number up to it is one of `f64`.
+const MOST_FIXED: f64 = (1u64 << 53) as f64;
 /// How much larger than the last chunk the next one may be.
 const GROWTH: f64 = 64.0;
 
@@ -49,7 +51,7 @@ impl Sizer {
             Some(len.map_or(SPLIT_OF_UNKNOWN, |len| len as f64 / splits))
         };
         let fixed = rules.chunk_size.or_else(split).map(|size| {
-            let size = size.max(1.0);
+            let size = size.clamp(1.0, MOST_FIXED);
             Fixed { size, current: size }
         });
         Self {
@@ -158,6 +160,18 @@ mod tests {
         assert_eq!(lengths(splits(5), 7), [2, 1, 2, 1, 1]);
         assert_eq!(lengths(splits(7), 100), [15, 14, 14, 15, 14, 14, 14]);
         assert_eq!(lengths(size(4.0), 10), [4, 4, 2]);
+    }
+
+    #[test]
+    fn the_largest_sizes_stay_what_they_are() {
+        for size in [f64::MAX, u64::MAX as f64, MOST_FIXED] {
+            let rules = SizingRules { chunk_size: Some(size), ..SizingRules::default() };
+            let mut sizer = Sizer::new(rules, 2, None, usize::MAX);
+            for _ in 0..5 {
+                assert_eq!(sizer.next(), MOST_FIXED as usize);
+                sizer.took(3, 24);
+            }
+        }
     }
 
     #[test]

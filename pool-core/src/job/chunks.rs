@@ -2,13 +2,18 @@
 
 use std::iter::FusedIterator;
 
-use super::run::JobOptions;
+use super::{input::Input, run::JobOptions};
 use crate::{engine::Sizer, error::Error};
+
+/// More items than an input can have whose chunks are to lie in memory.
+const MOST_ITEMS: u64 = 1 << 48;
+/// Items for which a chunk has room before they are there.
+const MOST_RESERVED: usize = 1 << 10;
 
 /// An iterator over consecutive chunks of another one; none is empty.
 #[derive(Debug, Clone)]
 pub struct Chunks<I> {
-    items: I,
+    items: Input<I>,
     sizer: Sizer,
     /// Items that may still be taken.
     left: usize,
@@ -22,12 +27,18 @@ impl<I: Iterator> Chunks<I> {
     /// [`Error::InvalidInput`] when neither size nor number is set, or one of them means nothing.
     pub fn new(items: I, options: &JobOptions) -> Result<Self, Error> {
         options.check()?;
-        let sizer = Sizer::new(options.sizing(), 1, options.len_of(&items), usize::MAX);
+        // A length of which no vector could hold a part is none: the iterator only claims it, or never ends.
+        let len = options.len_of(&items).filter(|len| *len < MOST_ITEMS);
+        let sizer = Sizer::new(options.sizing(), 1, len, usize::MAX);
         if sizer.wants_times() {
             let text = "chunks need a chunk_size or a number of them, n_splits";
             return Err(Error::InvalidInput(text.to_string()));
         }
-        Ok(Self { items, sizer, left: options.iterable_len.unwrap_or(usize::MAX) })
+        Ok(Self {
+            items: Input::new(items),
+            sizer,
+            left: options.iterable_len.unwrap_or(usize::MAX),
+        })
     }
 }
 
@@ -36,15 +47,31 @@ impl<I: Iterator> Iterator for Chunks<I> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let most = self.sizer.next().min(self.left);
-        let chunk: Vec<_> = self.items.by_ref().take(most).collect();
+        // `collect` would make room for as many items as the input claims to have.
+        let mut chunk = Vec::with_capacity(most.min(MOST_RESERVED));
+        chunk.extend(Counted { items: &mut self.items, left: most });
         self.sizer.took(chunk.len(), 0);
-        // A chunk that is not full was the input's last: it is not asked again.
-        self.left = if chunk.len() < most { 0 } else { self.left - chunk.len() };
+        self.left -= chunk.len();
         if chunk.is_empty() { None } else { Some(chunk) }
     }
 }
 
 impl<I: Iterator> FusedIterator for Chunks<I> {}
+
+/// So many items of an input that says nothing about its length.
+struct Counted<'i, I> {
+    items: &'i mut Input<I>,
+    left: usize,
+}
+
+impl<I: Iterator> Iterator for Counted<'_, I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.items.next()
+    }
+}
 
 #[cfg(test)]
 mod tests {

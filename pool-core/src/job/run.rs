@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    input::Input,
     lane::{Arrival, Cut, Lane, Load, Sent},
     turn::Turn,
 };
@@ -102,7 +103,7 @@ fn heed(token: Option<&CancelToken>) -> Result<(), Error> {
 /// One call of the map family, before or while it runs.
 pub struct Job<F: Form, I> {
     lane: Lane<F>,
-    items: I,
+    items: Input<I>,
     /// Items of the input that are still to be pulled, if the caller limited them.
     left: Option<usize>,
     exhausted: bool,
@@ -148,7 +149,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         let most = window.most_in_chunk();
         Self {
             lane,
-            items,
+            items: Input::new(items),
             left: options.iterable_len,
             exhausted: options.iterable_len == Some(0),
             sizer: Sizer::new(options.sizing(), workers, len, most),
@@ -184,7 +185,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// The input, of a job that has not begun.
     pub(crate) fn into_items(self) -> I {
-        self.items
+        self.items.into_inner()
     }
 
     /// When somebody has to look at a job without a caller although nothing arrives.

@@ -25,6 +25,7 @@ mod handles_forged;
 mod handles_forms;
 mod handles_lives;
 mod input;
+mod input_ends;
 mod ledger;
 mod lent_views;
 mod lifetimes;
@@ -67,6 +68,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         context::CASES,
         options::CASES,
         input::CASES,
+        input_ends::CASES,
         concurrency::CASES,
         ledger::CASES,
         lifetimes::CASES,

@@ -42,7 +42,9 @@ async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
 }
 
 /// All values of a stream.
-fn all<T, S: Stream<Item = Result<T, Error>> + Unpin>(mut stream: S) -> Result<Vec<T>, Error> {
+pub(crate) fn all<T, S: Stream<Item = Result<T, Error>> + Unpin>(
+    mut stream: S,
+) -> Result<Vec<T>, Error> {
     block_on(async {
         let mut values = Vec::new();
         while let Some(value) = next(&mut stream).await {

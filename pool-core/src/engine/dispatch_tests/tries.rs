@@ -36,6 +36,21 @@ fn tries_are_counted_anew_behind_a_result() {
 }
 
 #[test]
+fn the_largest_number_of_tries_has_no_end_and_does_not_wrap() {
+    let mut chunk = Chunk { retries: u32::MAX, ..chunk(JobId(1), 0, 0, 1) };
+    chunk.lost_tries = u32::MAX - 1;
+    for _ in 0..3 {
+        assert!(chunk.has_tries() && chunk.lose_try());
+        assert_eq!(chunk.lost_tries, u32::MAX);
+    }
+    let told = chunk.fail(0, Cause::BadResult);
+    assert!(matches!(told, Delivery::Failed { tries: u32::MAX, .. }), "{told:?}");
+    // One less has an end.
+    let mut chunk = Chunk { retries: u32::MAX - 1, lost_tries: u32::MAX - 1, ..chunk };
+    assert!(!chunk.has_tries() && !chunk.lose_try());
+}
+
+#[test]
 fn a_panic_is_not_tried_again() {
     let mut crew = Crew::new(1, 4);
     crew.submit_with_retries(1, 1, 9);
