@@ -42,8 +42,10 @@ impl SegmentBroker for Liar {
     fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
         self.asked.fetch_add(1, Relaxed);
         let Some(other) = &self.leads_to else { return Err(SegmentFault::Gone) };
-        let descriptor = std::os::fd::AsFd::as_fd(other).try_clone_to_owned().expect("a number");
-        SharedSegment::open(descriptor, id)
+        // SAFETY: it is only opened.
+        let descriptor = unsafe { other.as_fd() }.try_clone_to_owned().expect("a number");
+        // SAFETY: the descriptor of a segment.
+        unsafe { SharedSegment::open(descriptor, id) }
     }
 }
 

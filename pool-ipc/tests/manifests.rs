@@ -155,7 +155,8 @@ fn what_is_not_mapped_is_fetched() {
     let ids: Vec<SegmentId> = segments.iter().map(SharedSegment::id).collect();
 
     // Nothing but the descriptor is left, as in another process.
-    let fd = std::os::fd::AsFd::as_fd(&segments[0]).try_clone_to_owned().unwrap();
+    // SAFETY: it is only opened.
+    let fd = unsafe { segments[0].as_fd() }.try_clone_to_owned().unwrap();
     drop((value, segments));
     assert!(SharedSegment::find(ids[0]).is_none());
     struct Late(Mutex<Option<std::os::fd::OwnedFd>>);
@@ -164,10 +165,9 @@ fn what_is_not_mapped_is_fetched() {
             Ok(())
         }
         fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
-            SharedSegment::open(
-                self.0.lock().expect("no panic").take().ok_or(SegmentFault::Gone)?,
-                id,
-            )
+            let fd = self.0.lock().expect("no panic").take().ok_or(SegmentFault::Gone)?;
+            // SAFETY: the descriptor of a segment, from above.
+            unsafe { SharedSegment::open(fd, id) }
         }
     }
     let mut decoder = Decoder::new();

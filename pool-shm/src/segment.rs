@@ -180,7 +180,8 @@ impl Segment {
 
     /// Gives the memory of the whole pages inside the range back to the system; they read as zero afterwards.
     ///
-    /// Whoever makes references out of a [`Mapping`]'s pointer must see to it that nobody punches their range.
+    /// Whoever makes references out of a [`Mapping`]'s pointer must see to it that nobody punches their range. Those of this crate lead into
+    /// segments of objects, which nobody has as a `Segment` ([`SharedSegment::open`](crate::SharedSegment::open) demands it).
     ///
     /// # Errors
     ///

@@ -2,10 +2,7 @@
 
 use std::{
     fs::File,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt},
 };
 
 use pool_shm::{
@@ -20,7 +17,13 @@ fn words(len: usize) -> Block {
 }
 
 fn fd(segment: &SharedSegment) -> OwnedFd {
-    segment.as_fd().try_clone_to_owned().expect("a descriptor")
+    // SAFETY: who writes through it, or tries to, has no reference into the segment.
+    unsafe { segment.as_fd() }.try_clone_to_owned().expect("a descriptor")
+}
+
+fn open(fd: OwnedFd, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
+    // SAFETY: each descriptor here is one of a segment of this crate, or leads to no segment of any identity.
+    unsafe { SharedSegment::open(fd, id) }
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn scribbled_slots_are_not_believed() {
 fn a_descriptor_leads_to_the_segment_that_is_known() {
     let block = words(100_000);
     let segment = block.segment();
-    let again = SharedSegment::open(fd(segment), segment.id()).unwrap();
+    let again = open(fd(segment), segment.id()).unwrap();
     assert_eq!(&again, segment);
     assert_eq!(SharedSegment::find(segment.id()).as_ref(), Some(segment));
 
@@ -97,7 +100,7 @@ fn a_descriptor_leads_to_the_segment_that_is_known() {
     drop((block, again));
     assert_eq!(SharedSegment::find(id), None);
     // As a process does that has never seen it.
-    let found = SharedSegment::open(kept, id).unwrap();
+    let found = open(kept, id).unwrap();
     let (block, len) = Block::open(found, 0, Kind::Array, WORD).unwrap();
     assert_eq!((len, block.len()), (100_000, 800_000));
 }
@@ -106,12 +109,12 @@ fn a_descriptor_leads_to_the_segment_that_is_known() {
 fn a_descriptor_that_leads_elsewhere_is_refused() {
     let segment = words(100_000).segment().clone();
     let other = SegmentId(segment.id().0 ^ 1);
-    assert_eq!(SharedSegment::open(fd(&segment), other), Err(SegmentFault::OtherIdentity));
+    assert_eq!(open(fd(&segment), other), Err(SegmentFault::OtherIdentity));
 
     let blank = Segment::create("blank", 4096).unwrap().into_fd();
-    assert_eq!(SharedSegment::open(blank, other), Err(SegmentFault::NotASegment));
+    assert_eq!(open(blank, other), Err(SegmentFault::NotASegment));
     let file = std::fs::File::open("/proc/self/maps").unwrap().into();
-    assert_eq!(SharedSegment::open(file, other), Err(SegmentFault::NotASegment));
+    assert_eq!(open(file, other), Err(SegmentFault::NotASegment));
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn a_sealed_block_is_read_only_for_everyone() {
 
     let (id, kept) = (segment.id(), fd(segment));
     drop(block);
-    let again = SharedSegment::open(kept, id).unwrap();
+    let again = open(kept, id).unwrap();
     assert!(!again.is_writable());
     assert!(Block::open(again, 0, Kind::Sealed, WORD).is_ok());
 

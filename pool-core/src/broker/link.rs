@@ -234,7 +234,9 @@ impl SegmentBroker for BrokerLink {
         }
         let (socket, id) = (self.socket()?, segment.id());
         let request = Request::Register { id, descriptor: None };
-        self.say(&socket, &request, Some(segment.as_fd())).map_err(|error| fault(&error))?;
+        // SAFETY: the zygote keeps it, and sends it to processes of the pool, which open it (`fetch`).
+        let descriptor = unsafe { segment.as_fd() };
+        self.say(&socket, &request, Some(descriptor)).map_err(|error| fault(&error))?;
         let watched = segment.watch(this);
         if watched != Ok(true) {
             // Another thread was faster, or nobody would be told of the end.
@@ -249,7 +251,8 @@ impl SegmentBroker for BrokerLink {
             (0, Some(descriptor)) => {
                 let descriptor =
                     birth::above_standard(descriptor).map_err(|error| fault(&error))?;
-                SharedSegment::open(descriptor, id)
+                // SAFETY: the exchange has only what a process of the pool registered: the descriptor of a segment of its own.
+                unsafe { SharedSegment::open(descriptor, id) }
             }
             // It came, and this process had no number left for it.
             (0, None) => Err(SegmentFault::Os(libc::EMFILE)),

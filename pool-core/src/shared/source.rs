@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -110,7 +110,8 @@ impl Source {
     pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let Self::Recipe(recipe) = self else { return Ok(Vec::new()) };
         let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
-        segments.map(|segment| birth::duplicate(segment.as_fd())).collect()
+        // SAFETY: a fresh process is given it, and opens it as a segment (`RecipePapers::carry_out`).
+        segments.map(|segment| birth::duplicate(unsafe { segment.as_fd() })).collect()
     }
 
     /// The value in this process, made by the first who asks.

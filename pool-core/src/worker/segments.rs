@@ -92,7 +92,7 @@ fn unless_ended(fault: SegmentFault) -> SegmentFault {
 mod tests {
     use std::{
         collections::HashMap,
-        os::fd::{AsFd, OwnedFd},
+        os::fd::OwnedFd,
         sync::atomic::{AtomicUsize, Ordering::SeqCst},
     };
 
@@ -116,7 +116,8 @@ mod tests {
         fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
             self.fetched.fetch_add(1, SeqCst);
             let known = self.segments.get(&id).ok_or(SegmentFault::Gone)?;
-            SharedSegment::open(known.try_clone().expect("a descriptor"), id)
+            // SAFETY: the descriptor of a segment, by `Message::of`.
+            unsafe { SharedSegment::open(known.try_clone().expect("a descriptor"), id) }
         }
     }
 
@@ -127,7 +128,9 @@ mod tests {
         fn of(len: usize, others: &mut Others) -> Self {
             let array = SharedArray::<u64>::new(len).expect("an array");
             let segment = array.block().segment();
-            let descriptor = segment.as_fd().try_clone_to_owned().expect("a descriptor");
+            // SAFETY: it is only opened.
+            let descriptor = unsafe { segment.as_fd() };
+            let descriptor = descriptor.try_clone_to_owned().expect("a descriptor");
             others.segments.insert(segment.id(), descriptor);
             Self(segment.id(), to_bytes(&array).expect("bytes"))
         }

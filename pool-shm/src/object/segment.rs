@@ -1,6 +1,7 @@
 //! A segment of shared objects as this process sees it.
 //!
-//! Invariant: the mapping begins with a [`Head`] and is as long as the file was when it was mapped; it can only grow.
+//! Invariant: the mapping begins with a [`Head`] and is as long as the file was when it was mapped; it can only grow. Blocks do not
+//! overlap, and what lies in one changes only through handles to it: this crate alone writes to a segment (`open`, `as_fd`).
 
 use std::{
     any::TypeId,
@@ -24,19 +25,38 @@ const LABEL: &str = "pool-shm";
 /// A segment that holds shared objects, mapped in this process; copies of this handle count.
 ///
 /// It is what travels beside a message with handles in it: the [`id`](Self::id) says which one it is, the descriptor
-/// ([`AsFd`]) leads another process to it, and as long as somebody has either, the objects exist. It is to be sent, not to be written to:
-/// guards of locks have references into the segment.
+/// ([`as_fd`](Self::as_fd)) leads another process to it, and as long as one of the two is kept, the objects exist.
 ///
 /// ```
 /// use pool_shm::{Block, ElementType, Kind, Shape, SharedSegment};
 ///
 /// let block = Block::new(Shape { kind: Kind::Array, element: ElementType::named::<u64>(), len: 1 })?;
 /// let segment = block.segment();
-/// // Another process would be sent the descriptor; here it leads back to the same mapping.
-/// let again = SharedSegment::open(std::os::fd::AsFd::as_fd(segment).try_clone_to_owned()?, segment.id())?;
+/// // SAFETY: the descriptor is for `open` alone.
+/// let descriptor = unsafe { segment.as_fd() }.try_clone_to_owned()?;
+/// // Another process would be sent it; here it leads back to the same mapping.
+/// // SAFETY: it is that of a segment.
+/// let again = unsafe { SharedSegment::open(descriptor, segment.id())? };
 /// assert_eq!(again, *segment);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Guards of locks are references into the segment, so safe code gets no descriptor of it, which could be written to as a file:
+///
+/// ```compile_fail,E0277
+/// fn file(from: impl std::os::fd::AsFd) {}
+/// file(pool_shm::SharedArray::<u64>::new(1).unwrap().block().segment());
+/// ```
+///
+/// nor makes a segment of bytes that it wrote itself, in which two objects might overlap:
+///
+/// ```compile_fail,E0133
+/// fn forged(file: std::os::fd::OwnedFd, id: pool_shm::SegmentId) {
+///     let _ = pool_shm::SharedSegment::open(file, id);
+/// }
+/// ```
+///
+/// What a program writes to through `/proc/self/fd` or `/proc/self/mem` is beyond what Rust promises.
 #[derive(Clone)]
 pub struct SharedSegment(Arc<Mapped>);
 
@@ -108,7 +128,13 @@ impl SharedSegment {
     /// [`SegmentFault::NotASegment`], [`OtherVersion`](SegmentFault::OtherVersion) and
     /// [`OtherIdentity`](SegmentFault::OtherIdentity) if it is not segment `id`, [`Os`](SegmentFault::Os) if it cannot be
     /// mapped.
-    pub fn open(fd: OwnedFd, id: SegmentId) -> Result<Self, SegmentFault> {
+    ///
+    /// # Safety
+    ///
+    /// If the descriptor leads to a segment of this identity, all of its bytes were written by this crate, in whichever process,
+    /// and what [`as_fd`](Self::as_fd) demands holds for all of its descriptors. So also nobody has it as a
+    /// [`Segment`] or a [`Mapping`], whose pages can be taken away.
+    pub unsafe fn open(fd: OwnedFd, id: SegmentId) -> Result<Self, SegmentFault> {
         if let Some(known) = registry::find(id) {
             return Ok(known);
         }
@@ -121,6 +147,17 @@ impl SharedSegment {
         let opened = Self(Arc::new(Mapped::new(id, mapping, segment)));
         opened.head().check(id)?;
         Ok(registry::insert(opened)?)
+    }
+
+    /// The descriptor, to be sent to another process that [opens](Self::open) it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes to the segment through the descriptor or a copy of it, changes its size or takes pages away, in whichever
+    /// process: guards of locks are references into the segment.
+    #[must_use]
+    pub unsafe fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.segment.as_fd()
     }
 
     /// What the segment is known by in every process.
@@ -216,12 +253,6 @@ impl WeakSegment {
 
     pub(super) fn is_alive(&self) -> bool {
         self.0.strong_count() > 0
-    }
-}
-
-impl AsFd for SharedSegment {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.segment.as_fd()
     }
 }
 
