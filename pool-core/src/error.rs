@@ -30,6 +30,13 @@ pub enum Error {
     /// the reference but not the memory. Build the pool, or call `map_scoped`, before or after. Or what a pool shares has
     /// leaked such a guard where it was decoded or built, and workers would be forked from there: give the guard up.
     ForkWhileBorrowed,
+    /// Initialisers of the program (a C++ library, `LD_PRELOAD`, an allocator's background thread, a `#[ctor]`) have started threads
+    /// before `main` in the process that `ForkServer` would fork the workers from, and locks that these hold would stay locked there.
+    /// Use `Spawn`, where each worker is a process of its own.
+    InitialiserThreads {
+        /// How many threads there are, the main one among them.
+        threads: usize,
+    },
     /// The start method needs to know that a fresh copy of this executable will be taken over before
     /// `main`: turn on the feature `takeover`, or call `init()` first in `main`.
     NotInitialised,
@@ -141,6 +148,11 @@ impl fmt::Display for Error {
                 "a fork would copy a reference into shared memory, but not the memory: drop the guard of the shared lock, or leave \
                  the task that has the slice, the callback or task that reads in place, or the value's own `Serialize` or \
                  `Deserialize`, before the pool is built, or before what it shares is made",
+            ),
+            Self::InitialiserThreads { threads } => write!(
+                f,
+                "initialisers of the program (a C++ library, LD_PRELOAD, a #[ctor]) have started threads before main in the \
+                 process that workers would be forked from, which has {threads}: use start method spawn"
             ),
             Self::NotInitialised => f.write_str(
                 "nothing proves that a fresh copy of this executable will be taken over before \

@@ -48,11 +48,16 @@ pub use task::{Form, OnEvery, OnWorker, Plain, Portable, Starting, Viewing, With
 /// Where a fresh copy of the executable begins, instead of in `main`.
 pub(crate) fn birth_entry(birth: birth::Birth) -> ! {
     match birth.role {
-        start::ROLE_ZYGOTE => {
+        role @ (start::ROLE_ZYGOTE | start::ROLE_GUARDED_ZYGOTE) => {
             let papers = zygote::ZygotePapers::from_words(&birth.words);
             let fds = zygote::ZygoteFds::from_vec(birth.fds);
-            if let (Some(papers), Some(fds)) = (papers, fds) {
-                zygote::reign_guarded(papers, fds, nix::unistd::getppid())
+            let parent = nix::unistd::getppid();
+            match (papers, fds) {
+                (Some(papers), Some(fds)) if role == start::ROLE_ZYGOTE => {
+                    zygote::reign_fresh(papers, fds, parent)
+                }
+                (Some(papers), Some(fds)) => zygote::reign_below(papers, fds, parent),
+                _ => {}
             }
         }
         start::ROLE_WORKER => {

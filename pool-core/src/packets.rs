@@ -49,10 +49,11 @@ pub(crate) fn receive(
 ) -> io::Result<Received<(usize, Option<OwnedFd>)>> {
     loop {
         return match receive_once(socket.as_fd(), room) {
-            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(Received::Closed),
+            Ok((0, _)) => Ok(Received::Closed),
             Ok(message) => Ok(Received::Message(message)),
             Err(Errno::EAGAIN) => Ok(Received::Empty),
-            Err(Errno::EINTR) => continue,
+            // A reset is told once, before what the other side had sent: it has closed its end with packets unread.
+            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             Err(error) => Err(error.into()),
         };
     }

@@ -332,6 +332,9 @@ impl Pool {
     }
 
     fn open_crew(&self, slot: &mut CrewSlot) -> Result<(), Error> {
+        if slot.crew.as_ref().is_some_and(Crew::is_renewable) {
+            drop(slot.retire()); // which has no processes any more
+        }
         if slot.crew.is_none() {
             let start = start_of(self.plan.method)?;
             slot.crew = Some(start.open(&self.settings.plan(&self.plan), &slot.sharing.source)?);
@@ -361,7 +364,8 @@ impl Pool {
     /// ended before the lock is taken, and start again after it is free, since the user's code in one of them may wait for it.
     fn slot_for_crew(&self) -> Result<(Option<Paused>, LockedSlot<'_>), Error> {
         let slot = self.slot()?;
-        if slot.crew.is_some() || self.plan.method != StartMethod::Fork {
+        let is_there = slot.crew.as_ref().is_some_and(|crew| !crew.is_renewable());
+        if is_there || self.plan.method != StartMethod::Fork {
             return Ok((None, slot));
         }
         drop(slot);

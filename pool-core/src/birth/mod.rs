@@ -10,6 +10,7 @@ pub(crate) mod image;
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
 mod initialisers;
 pub(crate) mod kinship;
+mod limits;
 mod origin;
 pub(crate) mod process;
 pub(crate) mod signals;
@@ -27,6 +28,7 @@ pub(crate) use image::{address_of, offset_of};
 pub(crate) use kinship::{
     arm_parent_death, become_subreaper, has_ended, inherits_orphans, pidfd_open,
 };
+pub(crate) use limits::DescriptorLimit;
 pub(crate) use process::{
     ProcessName, ZYGOTE, is_called, is_in_state, lasting_thread_count, other_threads, process_name,
     set_process_name,

@@ -81,8 +81,13 @@ fn threads() -> io::Result<Vec<(OsString, String)>> {
     let mut threads = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
         let thread = thread?;
-        // One whose file is gone has ended since.
-        let Ok(stat) = fs::read(thread.path().join("stat")) else { continue };
+        let stat = match fs::read(thread.path().join("stat")) {
+            Ok(stat) => stat,
+            // One whose file is gone has ended since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+            Err(error) => return Err(error),
+        };
         let flags = stat_field(&stat, 9).and_then(|flags| flags.parse::<u32>().ok());
         if flags.is_none_or(|flags| flags & EXITING == 0) {
             threads.push((thread.file_name(), stat_name(&stat).unwrap_or_default()));

@@ -17,6 +17,7 @@ impl Error {
             Self::ForeignProcess => Self::ForeignProcess,
             Self::NestedUse => Self::NestedUse,
             Self::NestedPool => Self::NestedPool,
+            Self::InitialiserThreads { threads } => Self::InitialiserThreads { threads: *threads },
             Self::PoolBroken => Self::PoolBroken,
             Self::Terminated => Self::Terminated,
             Self::Cancelled => Self::Cancelled,

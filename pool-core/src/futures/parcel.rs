@@ -110,7 +110,9 @@ impl<R: Wire> Receiver for Entry<R> {
         }));
         match decoded {
             Ok((Ok(value), bytes)) => self.complete(Ok(value), bytes as u64),
-            Ok((Err(fault), _)) if stock.is_end(&fault) => self.complete(Err(Error::PoolBroken), 0),
+            Ok((Err(fault), _)) if stock.is_end(&fault) => {
+                self.complete(Err(stock.session.end_error()), 0)
+            }
             Ok((Err(fault), _)) => {
                 self.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0)
             }

@@ -246,7 +246,7 @@ impl<F: Form> ProcessLane<F> {
     /// Whether what was decoded last can be believed to be all of it.
     #[inline]
     pub(super) fn heed(&self) -> Result<(), Error> {
-        if self.cut_off { Err(Error::PoolBroken) } else { Ok(()) }
+        if self.cut_off { Err(self.stock.session.end_error()) } else { Ok(()) }
     }
 
     pub(super) fn finish(&mut self) -> Result<(), Error> {

@@ -75,7 +75,7 @@ impl Stock {
     #[cold]
     pub(crate) fn unsendable(&self, index: Option<u64>, fault: WireFault) -> Error {
         match (fault, index) {
-            (fault, _) if self.is_end(&fault) => Error::PoolBroken,
+            (fault, _) if self.is_end(&fault) => self.session.end_error(),
             (WireFault::Segment(fault), index) => Error::Handle { index, fault },
             (_, Some(index)) => Error::Encode { index },
             (_, None) => Error::InvalidInput("the context could not be encoded".to_string()),

@@ -95,7 +95,7 @@ impl Pool {
         if slot.crew.as_ref().is_some_and(|now| now.id() == crew.id()) {
             slot.used = false;
             // The snapshot that Fork took stays: it is what the next workers come from.
-            if self.plan.method != StartMethod::Fork {
+            if self.plan.method != StartMethod::Fork || crew.is_renewable() {
                 slot.crew = None;
             }
         }

@@ -89,6 +89,9 @@ impl Session {
         while hub.state != State::Broken {
             match self.link.report() {
                 Ok(Some(Report::Reigns { .. })) => {}
+                Ok(Some(Report::Unable(fault))) => {
+                    self.end_before_begin(hub, Fatal::NoZygote(fault))
+                }
                 Ok(Some(Report::Started { incarnation, pid })) => {
                     hub.engine.started(incarnation, pid);
                 }
@@ -206,6 +209,14 @@ impl Session {
         hub.engine.in_hand_lost(slot, incarnation, cause, &mut hub.actions);
     }
 
+    /// The zygote ends before it has started anything: calls are told so, and the next one may open another session.
+    pub(super) fn end_before_begin(&self, hub: &mut Hub, fatal: Fatal) {
+        hub.gone = fatal;
+        // Relaxed: the lock orders it for whoever is told.
+        self.renewable.store(true, Ordering::Relaxed);
+        self.broken(hub);
+    }
+
     /// The zygote is gone, and its workers with it.
     pub(super) fn broken(&self, hub: &mut Hub) {
         hub.state = State::Broken;
@@ -218,7 +229,8 @@ impl Session {
             }
             hub.engine.vacate(incarnation, true);
         }
-        self.fail_all(hub, &Fatal::Broken, |_| true);
+        let gone = hub.gone.clone();
+        self.fail_all(hub, &gone, |_| true);
     }
 
     /// Tells these jobs that they cannot go on.

@@ -73,6 +73,13 @@ impl Session {
         }
         self.fail_all(&mut hub, &Fatal::Terminated, |_| true);
         self.cancel_failed(&mut hub);
+        // How far the zygote is, and whether it could begin at all.
+        self.read_reports(&mut hub);
+        if hub.state != State::Broken && self.link.is_on_its_way() {
+            // Initialisers may take their time, and there is nothing that could be lost.
+            self.link.kill_on_its_way();
+            self.end_before_begin(&mut hub, Fatal::Terminated);
+        }
         for (_, incarnation, _) in hub.engine.workers() {
             // A zygote that is gone has no workers; reading its reports tells.
             let _ = self.link.kill(incarnation);

@@ -35,7 +35,7 @@ use crate::{
     life::{Bounds, Exits},
     mutex::lock,
     shared::StartFailure,
-    zygote::ZygoteLink,
+    zygote::{StartFault, ZygoteLink},
 };
 
 /// How long after one socket of the zygote the other may be open.
@@ -67,6 +67,8 @@ pub(crate) struct Session {
     /// Whether a call that its workers end with waits for that.
     pub(super) waits_for_exits: bool,
     pub(super) exits: Arc<Exits>,
+    /// See [`Session::is_renewable`].
+    pub(super) renewable: AtomicBool,
     /// How often calls were told that they cannot go on.
     pub(super) failures: AtomicU64,
 }
@@ -101,6 +103,8 @@ pub(crate) struct Hub {
     /// Turns since reports were read last.
     pub(super) turns: u32,
     pub(super) state: State,
+    /// What calls are told once the zygote is gone.
+    pub(super) gone: Fatal,
     pub(super) next_context: u64,
     pub(super) watch: Watch,
     /// Calls under way whose items have a limit, and one more if making a worker's state has.
@@ -124,7 +128,7 @@ pub(super) enum State {
     Closing,
     /// Workers leave or are killed; none is replaced.
     Ending,
-    /// The zygote is gone.
+    /// The zygote is gone; why, says [`Hub::gone`].
     Broken,
 }
 
@@ -144,6 +148,8 @@ pub(crate) enum Fatal {
     Cancelled,
     WorkersDie(String),
     NotStarted(i32),
+    /// The zygote could not begin. The next call tries again.
+    NoZygote(StartFault),
     /// The worker at this place did not come up.
     Start(StartFailure, u32),
 }
@@ -217,6 +223,13 @@ impl From<Fatal> for Error {
             Fatal::Cancelled => Self::Cancelled,
             Fatal::WorkersDie(how) => Self::WorkersDie(how),
             Fatal::Start(failure, worker) => failure.into_error(worker),
+            Fatal::NoZygote(StartFault::Threads(threads)) => {
+                Self::InitialiserThreads { threads: threads as usize }
+            }
+            Fatal::NoZygote(StartFault::System(errno)) => Self::Resources {
+                what: "setting up the process that starts the pool's workers",
+                source: std::io::Error::from_raw_os_error(errno).into(),
+            },
             Fatal::NotStarted(errno) => Self::Resources {
                 what: "starting a worker process",
                 source: std::io::Error::from_raw_os_error(errno).into(),
@@ -272,9 +285,22 @@ impl Session {
         }
     }
 
-    /// Whether the zygote is gone.
+    /// Whether the zygote is gone, and no other one can take its place.
     pub(crate) fn is_broken(&self) -> bool {
-        self.lock().state == State::Broken
+        self.lock().state == State::Broken && !self.is_renewable()
+    }
+
+    /// Whether the session has ended before its zygote could begin, so that the next call may open another one.
+    #[inline]
+    pub(crate) fn is_renewable(&self) -> bool {
+        // Relaxed: whoever sees it late is told so by the session.
+        self.renewable.load(Relaxed)
+    }
+
+    /// What a call is told that finds the zygote gone.
+    #[cold]
+    pub(crate) fn end_error(&self) -> Error {
+        self.lock().gone.clone().into()
     }
 
     /// Waits until a worker has been started.
@@ -288,7 +314,13 @@ impl Session {
             let failed = hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
             pid.is_some() || failed || !hub.state.staffs()
         });
-        pid.ok_or(Error::PoolBroken)
+        pid.ok_or_else(|| self.why_no_pid())
+    }
+
+    fn why_no_pid(&self) -> Error {
+        let hub = self.lock();
+        let fatal = hub.inboxes.iter().find_map(|(_, inbox)| inbox.fatal.clone());
+        fatal.unwrap_or_else(|| hub.gone.clone()).into()
     }
 
     /// The process ids of the workers that run now, in order of their ids.

@@ -81,7 +81,7 @@ impl Session {
         // Reports are read when waiting for the first result does not pay off at once: until then
         // the dead and a dead zygote cost nothing here.
         if hub.state == State::Broken {
-            return Err(Error::PoolBroken);
+            return Err(hub.gone.clone().into());
         }
         self.board.expect_publication(hub.engine.likely_slot());
         hub.engine.forgive();

@@ -5,7 +5,10 @@ use std::{
     mem::ManuallyDrop,
     num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Condvar, Mutex, Weak, atomic::AtomicU64},
+    sync::{
+        Arc, Condvar, Mutex, Weak,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use nix::{
@@ -24,19 +27,19 @@ use pool_shm::{ForkMark, Segment};
 
 use super::{
     descriptors::list,
-    hub::{Hub, Session, State},
+    hub::{Fatal, Hub, Session, State},
     kit::Spare,
     segments::OnTheWay,
     watch::Watch,
 };
 use crate::{
-    birth,
+    birth::{self, DescriptorLimit},
     broker::BrokerLink,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
     journal::Journal,
     shared::Source,
-    start::CrewPlan,
+    start::{CrewPlan, StartMethod},
     sys,
     zygote::{ZygoteFds, ZygoteLink, ZygotePapers},
 };
@@ -94,6 +97,7 @@ impl Session {
             shared: shared.papers(plan.shared_timeout)?,
             life: plan.life.papers()?,
             bounds: plan.bounds,
+            descriptors: DescriptorLimit::default(),
         };
         let fds = ZygoteFds {
             control: theirs,
@@ -113,10 +117,11 @@ impl Session {
                 return Err(error);
             }
         };
-        let link = ZygoteLink::new(ours, pid);
+        let link = ZygoteLink::new(ours, pid, plan.method != StartMethod::Fork);
         link.descriptors().skip(1).for_each(list);
         Ok(Arc::new_cyclic(|this| Self {
             items_limit: arena.limit(),
+            renewable: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             hub: Mutex::new(Hub {
                 engine: Engine::new(plan.n_jobs, slots),
@@ -135,6 +140,7 @@ impl Session {
                 urgent: false,
                 turns: 0,
                 state: State::Open,
+                gone: Fatal::Broken,
                 next_context: 0,
                 watch: Watch::default(),
                 limited: usize::from(plan.bounds.init.or(plan.bounds.exit).is_some()),

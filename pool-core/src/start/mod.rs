@@ -21,6 +21,7 @@ use crate::{error::Error, shared::Source};
 /// What a fresh copy of the executable is to be.
 pub(crate) const ROLE_ZYGOTE: u64 = 1;
 pub(crate) const ROLE_WORKER: u64 = 2;
+pub(crate) const ROLE_GUARDED_ZYGOTE: u64 = 3;
 
 /// How the workers of a pool come to life.
 pub(crate) trait Start: Sync {

@@ -163,6 +163,15 @@ impl Crew {
         }
     }
 
+    /// Whether it has ended before anything was started: the next call makes another one.
+    pub(crate) fn is_renewable(&self) -> bool {
+        match self {
+            Self::Processes(session) => session.is_renewable(),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => false,
+        }
+    }
+
     /// Sees to it that threads do not end before the call that begins is known to them.
     pub(crate) fn claim(&self) -> CrewClaim {
         match self {

@@ -17,7 +17,7 @@ use pool_shm::exclusive_borrows;
 
 use super::Word;
 use crate::{
-    birth,
+    birth::{self, DescriptorLimit},
     packets::Received,
     shared::{Fault, RecipePapers, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
     sys,
@@ -39,6 +39,7 @@ pub(crate) struct Kit {
     pub(crate) items: OwnedFd,
     pub(crate) bell: OwnedFd,
     pub(crate) door: OwnedFd,
+    pub(crate) limit: DescriptorLimit,
 }
 
 /// Lives as a template; `papers` are those of the worker at a place.
@@ -51,7 +52,8 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
             end_quietly();
         }
         learn_locations(true);
-        let Kit { zygote, socket, recipe, ingredients, board, items, bell, door } = kit;
+        let Kit { zygote, socket, recipe, ingredients, board, items, bell, door, limit } = kit;
+        limit.restore();
         let made = make(recipe, ingredients);
         // What the user's code printed must not come out of every worker once more.
         let _ = std::io::stdout().flush();
@@ -119,6 +121,8 @@ impl Template {
             Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
                 let papers = WorkerPapers {
                     shared: SourcePapers::Value(self.value.clone()),
+                    // The template has restored it; what the user's code has set since then stays.
+                    descriptors: DescriptorLimit::default(),
                     ..papers(place, incarnation)
                 };
                 let (word, number) = match self.fork_worker(&papers, arena) {

@@ -80,6 +80,7 @@ pub(crate) fn live(
             end_quietly();
         }
         birth::set_process_name(&name_at(papers.place as usize));
+        papers.descriptors.restore();
         if papers.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
             exit(UNPINNED);
         }

@@ -7,6 +7,7 @@ use pool_ipc::board::Shape;
 use pool_shm::{Mapping, Segment};
 
 use crate::{
+    birth::DescriptorLimit,
     life::{Bounds, LifePapers},
     shared::{RecipePapers, SourcePapers},
     sys,
@@ -28,6 +29,7 @@ pub(crate) struct WorkerPapers {
     pub(crate) shared: SourcePapers,
     pub(crate) life: LifePapers,
     pub(crate) bounds: Bounds,
+    pub(crate) descriptors: DescriptorLimit,
 }
 
 /// What all workers of a pool have mapped. A process that forks them maps it once for all.
@@ -49,7 +51,7 @@ pub(crate) struct WorkerFds {
     pub(crate) shared: Vec<OwnedFd>,
 }
 
-const FIXED_WORDS: usize = 9;
+const FIXED_WORDS: usize = 10;
 
 impl WorkerPapers {
     /// The papers as numbers, to be told to a fresh copy of the executable.
@@ -64,6 +66,7 @@ impl WorkerPapers {
             u64::from(self.spin),
             self.first.len() as u64,
             u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
+            self.descriptors.to_word(),
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
@@ -102,6 +105,7 @@ impl WorkerPapers {
             shared,
             life,
             bounds,
+            descriptors: DescriptorLimit::from_word(fixed[9]),
         })
     }
 }
@@ -149,6 +153,7 @@ mod tests {
             shared: SourcePapers::Nothing,
             life: LifePapers::default(),
             bounds: Bounds::default(),
+            descriptors: DescriptorLimit::default(),
         };
         let back = WorkerPapers::from_words(&papers.to_words()).unwrap();
         assert_eq!(format!("{papers:?}"), format!("{back:?}"));

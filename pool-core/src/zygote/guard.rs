@@ -6,7 +6,10 @@
 //! noticed by its zygote. Only who kills both at the same moment leaves such programs alone, or who kills
 //! a zygote for which there was no process left to guard it.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -16,16 +19,53 @@ use nix::{
 
 use super::{
     papers::{ZygoteFds, ZygotePapers},
+    protocol::{Report, StartFault},
     reign::{LOOK_FOR_PARENT_MS, Overlords, reign},
 };
-use crate::{birth, worker};
+use crate::{birth, start::ROLE_GUARDED_ZYGOTE, worker::end_quietly};
+
+/// Makes this fresh copy of the executable a guard with a zygote below it; never returns.
+///
+/// Initialisers of the program may have started threads in the copy. A lock that one of them holds would stay locked in every process
+/// that is forked from here, so with threads nothing is: the zygote of fresh workers is one more copy, any other cannot begin.
+pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
+    let errno = |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
+    let fault = match birth::lasting_thread_count() {
+        Ok(1) => reign_guarded(papers, fds, parent),
+        Ok(threads) if !papers.fresh_workers => {
+            StartFault::Threads(threads.try_into().unwrap_or(u32::MAX))
+        }
+        Ok(_) => {
+            birth::become_subreaper();
+            let words = papers.to_words();
+            match birth::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order()) {
+                Ok(zygote) => {
+                    // Its end of the parent's socket above all: the parent shall see the zygote's death.
+                    drop(fds);
+                    stand_guard(zygote, parent, birth::pidfd_open(parent).ok().as_ref())
+                }
+                Err(error) => errno(error),
+            }
+        }
+        Err(error) => errno(error),
+    };
+    // A parent that is gone does not read it.
+    let _ = Report::Unable(fault).send(&fds.control);
+    end_quietly()
+}
+
+/// Makes this process, a fresh copy that a guard has started, the zygote below that guard; never returns.
+pub(crate) fn reign_below(papers: ZygotePapers, fds: ZygoteFds, guard: Pid) -> ! {
+    // The guard watches the parent.
+    reign(papers, fds, Overlords::new(guard, vec![birth::pidfd_open(guard).ok()]))
+}
 
 /// Makes this process a guard and a child of it the zygote; never returns to whoever made it.
 pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
     birth::become_subreaper();
     let parent_fd = birth::pidfd_open(parent).ok();
     if getppid() != parent {
-        worker::end_quietly();
+        end_quietly();
     }
     let guard = getpid();
     // SAFETY: this process has one thread for life, so the child may do whatever it likes.
@@ -35,17 +75,22 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
             reign(papers, fds, Overlords::new(guard, fds_of))
         }
         Ok(ForkResult::Parent { child }) => {
-            birth::set_process_name(&birth::process_name("pool-guard"));
             // Its end of the parent's socket above all: the parent shall see the zygote's death.
             let kept: Vec<_> = parent_fd.iter().map(AsRawFd::as_raw_fd).collect();
             birth::descriptors::keep_only(&kept);
-            watch(child, parent, parent_fd.as_ref());
-            birth::kill_strays(&|_| false);
+            stand_guard(child, parent, parent_fd.as_ref())
         }
         // No process is left for a guard: the zygote goes without one.
         Err(_) => reign(papers, fds, Overlords::new(parent, vec![parent_fd])),
     }
-    worker::end_quietly()
+}
+
+/// Guards this zygote until it or the parent is gone, and ends what is left.
+fn stand_guard(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) -> ! {
+    birth::set_process_name(&birth::process_name("pool-guard"));
+    watch(zygote, parent, parent_fd);
+    birth::kill_strays(&|_| false);
+    end_quietly()
 }
 
 /// Waits until the zygote or the parent is gone.

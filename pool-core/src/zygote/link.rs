@@ -49,6 +49,8 @@ pub(crate) struct ZygoteLink {
     pidfd: Option<OwnedFd>,
     /// The zygote's own, once it has said so; 0 before.
     zygote: AtomicI32,
+    /// Whether the guard is a fresh copy of the executable, which has initialisers to run before it can do anything.
+    fresh: bool,
     outbox: Mutex<Outbox>,
 }
 
@@ -64,9 +66,23 @@ struct Outbox {
 }
 
 impl ZygoteLink {
-    pub(crate) fn new(control: OwnedFd, pid: Pid) -> Self {
+    pub(crate) fn new(control: OwnedFd, pid: Pid, fresh: bool) -> Self {
         let pidfd = birth::pidfd_open(pid).ok();
-        Self { control, pid, pidfd, zygote: AtomicI32::new(0), outbox: Mutex::default() }
+        Self { control, pid, pidfd, zygote: AtomicI32::new(0), fresh, outbox: Mutex::default() }
+    }
+
+    /// Whether the zygote is a fresh copy that is not there yet: nothing was started for this pool.
+    /// As far as its reports have been read.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        self.fresh && self.zygote.load(Ordering::Relaxed) == 0
+    }
+
+    /// Ends a zygote that [`Self::is_on_its_way`], with its guard.
+    pub(crate) fn kill_on_its_way(&self) {
+        // The parent's own child, which nobody has reaped.
+        let _ = kill(self.pid, Signal::SIGKILL);
+        // A zygote that it has made meanwhile sees that it has no guard, and ends before it has carried out any order.
+        self.closes_within(PATIENCE);
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -184,6 +200,11 @@ impl ZygoteLink {
 
     /// Waits until the zygote has ended, by force if it takes too long.
     pub(crate) fn wait_for_end(&self) {
+        // No report is of use any more, but who the zygote is.
+        while let Ok(Some(_)) = self.report() {}
+        if self.is_on_its_way() {
+            self.kill_on_its_way();
+        }
         if !self.ends_within(PATIENCE) {
             self.kill_zygote();
             if !self.ends_within(PATIENCE_WITH_GUARD) {
@@ -244,10 +265,10 @@ impl ZygoteLink {
     fn closes_within(&self, patience: Duration) -> bool {
         let until = std::time::Instant::now() + patience;
         while std::time::Instant::now() < until {
-            match Report::receive(&self.control) {
-                Ok(Received::Empty) => readable_within(self.control.as_fd(), patience),
-                Ok(Received::Message(_)) => true,
-                Ok(Received::Closed) | Err(_) => return true,
+            match self.report() {
+                Ok(None) => readable_within(self.control.as_fd(), patience),
+                Ok(Some(_)) => true,
+                Err(_) => return true,
             };
         }
         false

@@ -269,6 +269,7 @@ impl Zygote {
             items: clone(&self.fds.items)?,
             bell: clone(&self.fds.bell)?,
             door: clone(self.exchange.door())?,
+            limit: self.papers.descriptors,
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {

@@ -7,6 +7,7 @@ use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
 use crate::{
+    birth::DescriptorLimit,
     life::{Bounds, LifePapers},
     shared::{RecipePapers, SourcePapers},
     worker::WorkerPapers,
@@ -27,6 +28,8 @@ pub(crate) struct ZygotePapers {
     pub(crate) shared: SourcePapers,
     pub(crate) life: LifePapers,
     pub(crate) bounds: Bounds,
+    /// What the zygote has raised for itself, once it is there.
+    pub(crate) descriptors: DescriptorLimit,
 }
 
 /// The descriptors of a zygote.
@@ -98,6 +101,7 @@ impl ZygotePapers {
             shared,
             life,
             bounds,
+            descriptors: DescriptorLimit::default(),
         })
     }
 
@@ -115,6 +119,7 @@ impl ZygotePapers {
             shared: self.shared.clone(),
             life: self.life,
             bounds: self.bounds,
+            descriptors: self.descriptors,
         }
     }
 }
@@ -152,6 +157,7 @@ mod tests {
                 shared: SourcePapers::Nothing,
                 life: LifePapers::default(),
                 bounds: Bounds::default(),
+                descriptors: DescriptorLimit::default(),
             };
             let back = ZygotePapers::from_words(&papers.to_words()).unwrap();
             assert_eq!(format!("{papers:?}"), format!("{back:?}"));

@@ -29,6 +29,8 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// The zygote is ready.
     Reigns { pid: i32 },
+    /// The zygote cannot begin, and ends: nothing was started.
+    Unable(StartFault),
     /// A worker was started.
     Started { incarnation: u32, pid: i32 },
     /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
@@ -38,6 +40,15 @@ pub(crate) enum Report {
     /// A worker has been reaped, with its wait status; whether segments of its results are left, and how many bytes of memory it
     /// had at most (in whole MiB).
     Reaped { incarnation: u32, status: i32, segments: bool, peak: u64 },
+}
+
+/// Why a zygote cannot begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartFault {
+    /// Workers would be forked from a process with so many threads: initialisers have started them.
+    Threads(u32),
+    /// The system refused something, with this error number.
+    System(i32),
 }
 
 pub(crate) fn send_order(
@@ -82,6 +93,8 @@ impl Report {
             Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0],
             Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0],
             Self::Overran { incarnation } => [5, incarnation, 0, 0],
+            Self::Unable(StartFault::Threads(threads)) => [6, 0, threads, 0],
+            Self::Unable(StartFault::System(errno)) => [7, 0, errno as u32, 0],
             Self::Reaped { incarnation, status, segments, peak } => {
                 let mebibytes = (peak >> 20).min(u64::from(u32::MAX >> 1)) as u32;
                 [3, incarnation, status as u32, mebibytes << 1 | u32::from(segments)]
@@ -104,6 +117,8 @@ impl Report {
                 }),
                 4 => Received::Message(Self::Reigns { pid: value as i32 }),
                 5 => Received::Message(Self::Overran { incarnation }),
+                6 => Received::Message(Self::Unable(StartFault::Threads(value))),
+                7 => Received::Message(Self::Unable(StartFault::System(value as i32))),
                 _ => Received::Closed,
             },
             Received::Empty => Received::Empty,

@@ -26,10 +26,10 @@ use super::{
     clocks::Clocks,
     nursery::Nursery,
     papers::{ZygoteFds, ZygotePapers},
-    protocol::{Order, Report},
+    protocol::{Order, Report, StartFault},
 };
 use crate::{
-    birth,
+    birth::{self, DescriptorLimit},
     broker::Exchange,
     packets::Received,
     sys::{self, Reaped},
@@ -112,12 +112,14 @@ impl Zygote {
     fn set_up(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> Option<Self> {
         birth::set_process_name(&birth::ZYGOTE);
         birth::become_subreaper();
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGCHLD);
-        mask.thread_block().ok()?;
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let children = SignalFd::with_flags(&mask, flags).ok()?;
-        let exchange = Exchange::new().ok()?;
+        let papers = ZygotePapers { descriptors: DescriptorLimit::raise(), ..papers };
+        let (children, exchange) = match Self::resources(papers.fresh_workers) {
+            Ok(resources) => resources,
+            Err(fault) => {
+                let _ = Report::Unable(fault).send(&fds.control);
+                return None;
+            }
+        };
         Report::Reigns { pid: getpid().as_raw() }.send(&fds.control).ok()?;
         let guarded = getppid() == overlords.parent;
         guarded.then(|| Self {
@@ -132,6 +134,26 @@ impl Zygote {
             ground: None,
             unsent: VecDeque::new(),
         })
+    }
+
+    /// What every zygote needs of the system.
+    fn resources(fresh_workers: bool) -> Result<(SignalFd, Exchange), StartFault> {
+        let errno =
+            |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
+        // Libraries may start a thread in every process that was forked.
+        if !fresh_workers {
+            match birth::lasting_thread_count().map_err(errno)? {
+                1 => {}
+                threads => {
+                    return Err(StartFault::Threads(threads.try_into().unwrap_or(u32::MAX)));
+                }
+            }
+        }
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let children = mask.thread_block().and_then(|()| SignalFd::with_flags(&mask, flags));
+        Ok((children.map_err(|error| errno(error.into()))?, Exchange::new().map_err(errno)?))
     }
 
     /// Waits for something to happen and answers it; `false` when it is time to end.
