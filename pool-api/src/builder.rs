@@ -292,6 +292,21 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// Whether core dumps contain shared arrays, values and locks: those of the workers, and those of this process from `build()` on,
+    /// for all its pools. Without it, or with `false`, they do not, since such memory is often larger than what a dump is wanted for. Items and results
+    /// under way are never dumped.
+    ///
+    /// ```no_run
+    /// use pool_api::WorkerPool;
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(2).dump_shared_memory(true).build()?;
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn dump_shared_memory(mut self, on: bool) -> Self {
+        self.options.dump_shared_memory = on;
+        self
+    }
+
     /// Calls `function` in every worker before anything else, in the thread that will run the tasks; may be given several times.
     ///
     /// Under Fork thread-local random generators and hash keys that the program has used before `build()` are the same in every

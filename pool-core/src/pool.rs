@@ -87,6 +87,9 @@ impl Pool {
             plan.first_offsets()?;
             plan.life.papers()?;
         }
+        if plan.bounds.dumped {
+            pool_shm::dump_shared_objects(true);
+        }
         let sharing = Sharing::new(options.shared.clone(), &plan)?;
         let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;

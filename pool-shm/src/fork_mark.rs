@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::sys::mman::{MmapAdvise, madvise};
 
 use crate::{Error, limits::page_size};
@@ -124,6 +124,8 @@ fn wiped_page() -> Result<MmapRaw, Error> {
     // SAFETY: the range is exactly the page mapped above, which nobody else knows yet.
     unsafe { madvise(start.cast(), page.len(), MmapAdvise::MADV_WIPEONFORK) }
         .map_err(|source| Error::os("marking a page to be wiped on fork", source))?;
+    // Without it the page is dumped, and nothing is lost.
+    let _ = page.advise(Advice::DontDump);
     Ok(page)
 }
 

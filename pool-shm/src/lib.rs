@@ -5,7 +5,7 @@
 //! never shrinks.
 //!
 //! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for waiting on a
-//! word of it, `fork_mark.rs` for knowing that one has been forked, `object/` for many objects in one segment, `array/` for elements
+//! word of it, `fork_mark.rs` for knowing that one has been forked, `core_dump.rs` for what core dumps contain, `object/` for many objects in one segment, `array/` for elements
 //! that are accessed by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs find by name.
 #![doc = include_str!("../README.md")]
 
@@ -20,6 +20,8 @@ compile_error!("pool-shm supports Linux with glibc on x86-64 and aarch64 only");
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod array;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod core_dump;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod error;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -54,6 +56,7 @@ pub use named::NamedSegment;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub use {
     array::{Alone, Bitwise, Element, Iter, LentArray, Number, SharedArray, SharedValue},
+    core_dump::dump_shared_objects,
     error::Error,
     exclusive::{Exclusive, exclusive_borrows},
     fork_mark::ForkMark,

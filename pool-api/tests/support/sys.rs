@@ -14,6 +14,8 @@ unsafe extern "C" {
     safe fn libc_prctl(option: i32, argument: u64) -> i32;
     #[link_name = "waitpid"]
     fn libc_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    #[link_name = "setrlimit"]
+    fn libc_setrlimit(resource: i32, limits: *const [u64; 2]) -> i32;
 }
 
 /// The signal's number on Linux.
@@ -71,4 +73,13 @@ pub(crate) fn wait_for(child: i32) -> i32 {
     // SAFETY: the status is a local of this function.
     assert_eq!(unsafe { libc_waitpid(child, &raw mut status, 0) }, child);
     status
+}
+
+/// Has cores of this process and of its children written, up to so many bytes; whether it may.
+#[allow(dead_code)]
+pub(crate) fn limit_core(bytes: u64) -> bool {
+    const RLIMIT_CORE: i32 = 4;
+    let limits = [bytes, bytes];
+    // SAFETY: the limits are a local of this function.
+    unsafe { libc_setrlimit(RLIMIT_CORE, &raw const limits) == 0 }
 }

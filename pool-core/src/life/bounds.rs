@@ -11,6 +11,8 @@ use std::{
 pub(crate) struct Bounds {
     /// Whether its tasks may not build pools.
     pub(crate) daemon: bool,
+    /// Whether its core dumps contain shared objects.
+    pub(crate) dumped: bool,
     /// Bytes of private memory beside what it has when its first chunk begins.
     pub(crate) memory: Option<u64>,
     /// Bytes of private memory in use beyond which it is replaced.
@@ -23,20 +25,22 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// How many words they take.
-    pub(crate) const WORDS: usize = 5;
+    pub(crate) const WORDS: usize = 6;
 
     pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
         let time = |limit: Option<Duration>| limit.map_or(0, nanos);
         let (memory, resident) = (self.memory.unwrap_or(0), self.resident.unwrap_or(0));
-        [u64::from(self.daemon), memory, resident, time(self.init), time(self.exit)]
+        let [daemon, dumped] = [self.daemon, self.dumped].map(u64::from);
+        [daemon, dumped, memory, resident, time(self.init), time(self.exit)]
     }
 
     /// Bounds, and the words behind them.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
-        let ([daemon, memory, resident, init, exit], rest) = words.split_first_chunk()?;
+        let ([daemon, dumped, memory, resident, init, exit], rest) = words.split_first_chunk()?;
         let some = |word: u64| (word > 0).then_some(word);
         let bounds = Self {
             daemon: *daemon != 0,
+            dumped: *dumped != 0,
             memory: some(*memory),
             resident: some(*resident),
             init: some(*init).map(Duration::from_nanos),
@@ -48,7 +52,7 @@ impl Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { daemon: true, memory: None, resident: None, init: None, exit: None }
+        Self { daemon: true, dumped: false, memory: None, resident: None, init: None, exit: None }
     }
 }
 
@@ -86,7 +90,8 @@ mod tests {
     #[test]
     fn bounds_survive_their_numbers() {
         let (init, exit) = (Some(Duration::from_nanos(9)), Some(Duration::from_nanos(10)));
-        let some = Bounds { daemon: false, memory: Some(7), resident: Some(8), init, exit };
+        let (daemon, dumped, memory, resident) = (false, true, Some(7), Some(8));
+        let some = Bounds { daemon, dumped, memory, resident, init, exit };
         for bounds in [Bounds::default(), some] {
             let words = [bounds.to_words().as_slice(), &[5]].concat();
             assert_eq!(Bounds::split_from(&words), Some((bounds, &[5][..])));

@@ -53,6 +53,8 @@ pub struct PoolOptions {
     pub order_tasks: bool,
     /// Whether tasks may not build pools.
     pub daemon: bool,
+    /// Whether core dumps of workers and of this process contain shared objects.
+    pub dump_shared_memory: bool,
     /// Called in every worker before anything else, in this order.
     pub at_worker_start: Vec<fn()>,
     /// What every worker calls before its first chunk, and what it keeps from task to task.
@@ -78,6 +80,7 @@ impl Default for PoolOptions {
             max_worker_rss: None,
             order_tasks: false,
             daemon: true,
+            dump_shared_memory: false,
             at_worker_start: Vec::new(),
             life: WorkerLife::plain(),
         }
@@ -173,6 +176,7 @@ impl PoolOptions {
             life: self.life,
             bounds: Bounds {
                 daemon: self.daemon,
+                dumped: self.dump_shared_memory,
                 memory: self.memory_limit,
                 resident: self.max_worker_rss,
                 init: self.worker_init_timeout,

@@ -88,6 +88,9 @@ pub(crate) fn live(
         if papers.bounds.daemon {
             become_daemon();
         }
+        if papers.bounds.dumped {
+            pool_shm::dump_shared_objects(true);
+        }
         match means().and_then(|(ground, fds)| Worker::set_up(papers, ground, fds)) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),

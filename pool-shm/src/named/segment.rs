@@ -4,11 +4,12 @@
 //! the name, and only while it means this segment. Unlike a memfd the file can be shrunk by whoever may open it: that is
 //! the same user only.
 
-use std::{fmt, fs::File, io, num::NonZeroU64, os::unix::fs::FileExt};
+use std::{fmt, fs::File, io, num::NonZeroU64, os::unix::fs::FileExt, ptr::NonNull};
 
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, fallocate},
+    sys::mman::{MmapAdvise, madvise},
 };
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
@@ -16,7 +17,10 @@ use super::{
     head::{HEAD, Head},
     name::{ATTEMPTS, FileId, Name},
 };
-use crate::{Error, SegmentId, array::bulk, fork_mark::this_process, limits::file_size};
+use crate::{
+    Error, SegmentId, array::bulk, core_dump::are_objects_dumped, fork_mark::this_process,
+    limits::file_size,
+};
 
 /// Memory that unrelated programs of one user find by its name (a file under `/dev/shm` of mode 0600), mapped to read
 /// and write.
@@ -75,6 +79,7 @@ impl NamedSegment {
             Err(error @ Error::Os { .. }) => return Err(error),
             found => found,
         };
+        keep_out_of_dumps(&shmem);
         // The crate would remove the name whatever it means, and in every forked child, and not at all if the file has number 0.
         shmem.set_owner(false);
         // Taken for a leftover and replaced already: what the name means now is not ours to remove.
@@ -142,6 +147,7 @@ impl NamedSegment {
                 opened => opened,
             };
             let shmem = shmem.map_err(|e| explained(e, &name, "opening a named segment"))?;
+            keep_out_of_dumps(&shmem);
             // A file that lost its name gets it back from nobody but its user: what the name means before and
             // after is what was mapped between.
             if shmem.len() as u64 == found.size && name.means(found.id)? {
@@ -268,6 +274,18 @@ impl fmt::Debug for NamedSegment {
             .field("creator", &self.creator.is_some())
             .finish()
     }
+}
+
+/// Keeps a mapping out of core dumps, unless they are to contain shared objects.
+fn keep_out_of_dumps(shmem: &Shmem) {
+    if are_objects_dumped() {
+        return;
+    }
+    let Some(start) = NonNull::new(shmem.as_ptr()) else { return };
+    // SAFETY: the range is the mapping of `shmem`; the advice changes nothing that a program sees.
+    let kept = unsafe { madvise(start.cast(), shmem.len(), MmapAdvise::MADV_DONTDUMP) };
+    // A kernel that knows no such advice dumps it, which is a reason to refuse nothing.
+    let _ = kept;
 }
 
 /// The head of a mapping that is at least as long.

@@ -14,6 +14,7 @@ mod segment;
 mod watchers;
 
 pub(crate) use layout::begins_at;
+pub(crate) use segment::set_dumped;
 
 pub use block::Block;
 pub use fault::SegmentFault;

@@ -17,7 +17,7 @@ use super::{
     registry,
     watchers::{SegmentWatcher, Watched},
 };
-use crate::{Error, Mapping, Segment};
+use crate::{Error, Mapping, Segment, core_dump::are_objects_dumped};
 
 /// What `/proc/self/maps` shows.
 const LABEL: &str = "pool-shm";
@@ -71,6 +71,10 @@ struct Mapped {
 
 impl Mapped {
     fn new(id: SegmentId, mapping: Mapping, segment: Segment) -> Self {
+        if are_objects_dumped() {
+            // Without it a debugger sees less, and nothing else is lost.
+            let _ = mapping.set_dumped(true);
+        }
         let (watched, checked) = (Watched::default(), OnceLock::new());
         Self { id, mapping, segment, watched, checked }
     }
@@ -79,6 +83,14 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         self.watched.end(self.id);
+    }
+}
+
+/// Puts all segments of shared objects that are mapped here into core dumps, or takes them out.
+pub(crate) fn set_dumped(on: bool) {
+    for segment in registry::all() {
+        // Without it a debugger sees more or less, and nothing else is lost.
+        let _ = segment.0.mapping.set_dumped(on);
     }
 }
 

@@ -7,6 +7,7 @@ mod bounds;
 mod cancelling;
 mod concurrency;
 mod context;
+mod core_dumps;
 mod direct;
 mod direct_deaths;
 mod failures;
@@ -66,6 +67,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         values::CASES,
         terminals::CASES,
         context::CASES,
+        core_dumps::CASES,
         options::CASES,
         input::CASES,
         input_ends::CASES,
