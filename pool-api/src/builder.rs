@@ -271,6 +271,32 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// Bytes of the stack that a worker's tasks run on, `worker_init` and `worker_exit` too, from 256 KiB to 64 GiB; without it the soft
+    /// value of `RLIMIT_STACK` (`ulimit -s`), and 8 MiB if there is no limit: as much as `main` has, under every start method. Pages that
+    /// no task touches take no memory. Threads that a task starts have stacks of their own, as anywhere.
+    ///
+    /// A task that uses up the stack of its worker process fails with
+    /// [`Cause::StackOverflow`](crate::Cause::StackOverflow), and the worker is replaced. Under [`StartMethod::Threads`] it
+    /// ends the program. With this setting a worker process runs its tasks on memory of its own, which code that asks the C library for
+    /// the bounds of the first stack (`pthread_getattr_np`, as interpreters do) does not know.
+    ///
+    /// ```
+    /// use pool_api::WorkerPool;
+    ///
+    /// fn depth(n: u64) -> u64 {
+    ///     let frame = std::hint::black_box([n; 128]);
+    ///     if n == 0 { 0 } else { depth(n - 1) + frame[7] - n + 1 }
+    /// }
+    ///
+    /// let pool = WorkerPool::builder().n_jobs(1).stack_size(64 << 20).build()?;
+    /// assert_eq!(pool.apply(16_000, depth)?, 16_000);
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.options.stack_size = Some(bytes);
+        self
+    }
+
     /// Whether workers are daemonic, as they are without it: their tasks cannot build pools, which is
     /// [`Error::NestedPool`](crate::Error::NestedPool) then. With `false` they can, and whatever ends a worker or the program
     /// ends the pools of its tasks too.

@@ -24,6 +24,7 @@ mod pool;
 mod process;
 mod session;
 mod shared;
+mod stack;
 mod start;
 mod sys;
 mod task;

@@ -37,6 +37,7 @@ use crate::{
     mutex::lock,
     session,
     shared::{SharedType, SharedValue, Source},
+    stack,
     start::{Crew, CrewClaim, CrewPlan, StartMethod, start_of},
     task::{Call, Portable},
 };
@@ -94,7 +95,8 @@ impl Pool {
         let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
-        let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit));
+        let beside = stack::size_beside(plan.bounds.stack);
+        let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit, beside));
         let settings = Settings::new(&plan, options);
         Ok(Self { plan, settings, mark, budget, crew })
     }
@@ -351,7 +353,7 @@ impl Pool {
         slot.sharing.check(wanted)?;
         let source = slot.sharing.source.clone();
         drop(slot);
-        source.value_here(self.plan.shared_timeout)
+        source.value_here(self.plan.shared_timeout, self.plan.bounds.stack)
     }
 
     fn slot(&self) -> Result<LockedSlot<'_>, Error> {

@@ -36,6 +36,8 @@ pub(crate) struct Chunk {
     pub(crate) retries: u32,
     /// Tries of item `start` that ended with their worker.
     pub(crate) lost_tries: u32,
+    /// Workers in a row that died with the chunk and had begun no item of it.
+    pub(crate) unbegun_deaths: u32,
     /// What is known of the item in hand before its worker is reaped.
     pub(crate) overrun: Overrun,
     /// The incarnation that keeps the result of item `start` in hand.
@@ -55,6 +57,10 @@ pub(crate) enum Overrun {
     /// It has failed, and its job knows.
     Told,
 }
+
+/// Workers in a row that may die with a chunk before they begin an item: one that is killed from outside just then is no fault of
+/// the chunk, several are. (An item that is larger than a worker's stack ends it before the call.)
+const MOST_UNBEGUN_DEATHS: u32 = 3;
 
 impl Chunk {
     /// `count` items from position `first` on, whose batch has `capacity`, in the block `items`: to be tried once, by anybody, without a
@@ -81,6 +87,7 @@ impl Chunk {
             limit: None,
             retries: 0,
             lost_tries: 0,
+            unbegun_deaths: 0,
             overrun: Overrun::No,
             in_hand: None,
             audience: Audience::default(),
@@ -99,6 +106,17 @@ impl Chunk {
         if items > 0 {
             self.lost_tries = 0;
         }
+    }
+
+    /// A worker died with the chunk after it had finished `finished` items: whether that counts as a try of the first item left. It does
+    /// if the item was begun, and from the third worker in a row on that began nothing.
+    pub(super) fn is_lost_try(&mut self, begun: bool, finished: u32) -> bool {
+        if begun || finished > 0 {
+            self.unbegun_deaths = 0;
+            return begun;
+        }
+        self.unbegun_deaths += 1;
+        self.unbegun_deaths >= MOST_UNBEGUN_DEATHS
     }
 
     /// The first item left was in a dead worker's hand: whether it may be tried again.
@@ -126,8 +144,7 @@ impl Chunk {
     pub(super) fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
         let index = self.first + u64::from(self.start);
         // A try that ended with its worker was counted then.
-        let ended =
-            matches!(cause, Cause::Death(_) | Cause::Timeout { .. } | Cause::MemoryLimit { .. });
+        let ended = cause.ends_worker();
         let tries = self.lost_tries.saturating_add(u32::from(!ended));
         self.advance(1);
         Delivery::Failed { index, worker, cause, tries }

@@ -256,9 +256,10 @@ impl Engine {
             Why::Failed(cause) => failed(&mut chunk, cause, out),
             Why::Died { begun, cause } => {
                 let cause = chunk.cause(cause);
+                let lost_try = chunk.is_lost_try(begun || was_in_hand, finished);
                 match std::mem::take(&mut chunk.overrun) {
                     Overrun::Told => chunk.advance(1),
-                    _ if (begun || was_in_hand) && !chunk.lose_try() => {
+                    _ if lost_try && !chunk.lose_try() => {
                         failed(&mut chunk, cause, out);
                     }
                     _ => {}

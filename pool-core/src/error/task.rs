@@ -30,6 +30,9 @@ pub enum Cause {
     },
     /// Its worker process ended.
     Death(ExitStatus),
+    /// It used up the stack of its worker process, which ended: by recursion that is too deep, or by large values that lie in frames.
+    /// Raise `stack_size`, or keep large values in a `Box` or a `Vec`. Under Threads such a task ends the program.
+    StackOverflow,
     /// It ran longer than its limit, and its worker was killed.
     Timeout {
         /// The limit.
@@ -142,6 +145,14 @@ impl fmt::Display for ExitStatus {
 }
 
 impl Cause {
+    /// Whether the item's worker ended with it.
+    pub(crate) fn ends_worker(&self) -> bool {
+        matches!(
+            self,
+            Self::Death(_) | Self::StackOverflow | Self::Timeout { .. } | Self::MemoryLimit { .. }
+        )
+    }
+
     /// Why a result that has come back cannot be had.
     pub(crate) fn of_result(fault: WireFault) -> Self {
         match fault {
@@ -159,6 +170,9 @@ impl fmt::Display for Cause {
                 location.as_ref().map_or(Ok(()), |location| write!(f, " at {location}"))
             }
             Self::Death(status) => write!(f, "its worker {status}"),
+            Self::StackOverflow => {
+                f.write_str("overflowed the stack of its worker: raise stack_size, or keep large values in a Box")
+            }
             Self::Timeout { limit } => write!(f, "ran longer than its limit of {limit:?}"),
             Self::MemoryLimit { limit, peak, refused } => {
                 let (limit, peak) = (Mebibytes(*limit), Mebibytes(*peak));

@@ -18,6 +18,8 @@ pub(super) type Callback = Box<dyn FnOnce() + Send>;
 /// See the module.
 pub(super) struct Callbacks {
     crew: usize,
+    /// Bytes of the thread's stack.
+    stack: usize,
     queue: Mutex<Queue>,
     idle: Condvar,
 }
@@ -32,8 +34,8 @@ struct Queue {
 
 impl Callbacks {
     /// Those of the crew that has this number.
-    pub(super) fn new(crew: usize) -> Self {
-        Self { crew, queue: Mutex::default(), idle: Condvar::new() }
+    pub(super) fn new(crew: usize, stack: usize) -> Self {
+        Self { crew, stack, queue: Mutex::default(), idle: Condvar::new() }
     }
 
     pub(super) fn run(self: &Arc<Self>, callback: Callback) {
@@ -48,7 +50,7 @@ impl Callbacks {
 
     fn start(self: &Arc<Self>) {
         let this = self.clone();
-        let thread = thread::Builder::new().name(NAME.to_string());
+        let thread = thread::Builder::new().name(NAME.to_string()).stack_size(self.stack);
         if thread.spawn(move || this.work()).is_err() {
             self.work(); // better late than in no thread at all
         }

@@ -28,19 +28,20 @@ pub(crate) struct Terms {
     pub(crate) retries: u32,
 }
 
-/// Bytes of results that lie in handles.
+/// Bytes of results that lie in handles, and of the stacks of the threads that handle them.
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
     limit: u64,
     /// Whether values that are not encoded are measured, too: then the limit means the same under every start method.
     exact: bool,
+    pub(super) stack: usize,
 }
 
 impl Budget {
-    pub(crate) fn new(set: Option<u64>, otherwise: u64) -> Self {
+    pub(crate) fn new(set: Option<u64>, otherwise: u64, stack: usize) -> Self {
         let limit = set.unwrap_or(otherwise);
-        Self { held: AtomicU64::new(0), limit, exact: set.is_some() }
+        Self { held: AtomicU64::new(0), limit, exact: set.is_some(), stack }
     }
 
     /// # Errors
@@ -109,7 +110,8 @@ impl Home {
         desk: Weak<dyn Desk>,
     ) -> Arc<Self> {
         let (waiting, watched) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (callbacks, background) = (Arc::new(Callbacks::new(crew)), Background::default());
+        let (callbacks, background) =
+            (Arc::new(Callbacks::new(crew, budget.stack)), Background::default());
         Arc::new(Self { budget, waiting, watched, callbacks, background, job, desk })
     }
 

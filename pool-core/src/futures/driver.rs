@@ -64,6 +64,8 @@ pub(super) struct Driver(Arc<Inner>);
 
 struct Inner {
     driven: Weak<dyn Driven>,
+    /// Bytes of the thread's stack.
+    stack: usize,
     /// Whether the thread was started and has not been told to stop.
     runs: AtomicBool,
     /// How many threads park: one that was told to stop may still be there when the next one starts.
@@ -128,9 +130,11 @@ impl Drivers {
 }
 
 impl Driver {
-    pub(super) fn new(driven: Weak<dyn Driven>) -> Self {
+    /// `stack`: bytes of the thread's stack.
+    pub(super) fn new(driven: Weak<dyn Driven>, stack: usize) -> Self {
         Self(Arc::new(Inner {
             driven,
+            stack,
             runs: AtomicBool::new(false),
             parked: AtomicUsize::new(0),
             nap: Mutex::default(),
@@ -193,6 +197,7 @@ impl Inner {
         let told = stops.clone();
         let handle = std::thread::Builder::new()
             .name(NAME.to_string())
+            .stack_size(self.stack)
             .spawn(move || Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven))
             .or_resources("starting the thread for a pool's futures")?;
         nap.thread = Some(Thread { handle, stops });
@@ -342,6 +347,7 @@ mod tests {
 
     /// These tests see each other's pauses.
     static ALONE: Mutex<()> = Mutex::new(());
+    const STACK: usize = 1 << 20;
 
     struct Idle;
 
@@ -361,7 +367,7 @@ mod tests {
     fn no_thread_starts_in_a_pause() {
         let _alone = lock(&ALONE);
         let idle: Arc<dyn Driven> = Arc::new(Idle);
-        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&idle)));
+        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&idle), STACK));
         let runs = |driver: &Driver| driver.0.runs.load(Ordering::SeqCst);
         drivers[0].start().unwrap();
         let paused = pause_drivers();
@@ -411,7 +417,7 @@ mod tests {
             through: AtomicUsize::new(0),
         });
         let driven: Arc<dyn Driven> = forks.clone();
-        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&driven)));
+        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&driven), STACK));
         drivers.iter().for_each(|driver| driver.start().unwrap());
         let begun = Instant::now();
         while forks.through.load(Ordering::SeqCst) < 2 {
@@ -425,7 +431,7 @@ mod tests {
     fn a_thread_ends_although_the_next_one_starts() {
         let _alone = lock(&ALONE);
         let idle: Arc<dyn Driven> = Arc::new(Idle);
-        let driver = Driver::new(Arc::downgrade(&idle));
+        let driver = Driver::new(Arc::downgrade(&idle), STACK);
         let restless = AtomicBool::new(true);
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -65,7 +65,7 @@ impl ProcessDesk {
         let (items_limit, failures) = (session.items_limit(), session.failures());
         let mut books = Books::new(workers);
         books.put_kit(kit);
-        let crew = Arc::as_ptr(&session).addr();
+        let (crew, stack) = (Arc::as_ptr(&session).addr(), budget.stack);
         Ok(Some(Arc::new_cyclic(|this: &Weak<Self>| Self {
             stock: Stock { session, job, limit: items_limit, waits: true },
             home: Home::new(budget, (crew, Some(job)), this.clone()),
@@ -73,7 +73,7 @@ impl ProcessDesk {
             limited: AtomicBool::new(false),
             failures: AtomicU64::new(failures),
             passes: AtomicU64::new(0),
-            driver: Driver::new(this.clone()),
+            driver: Driver::new(this.clone(), stack),
         })))
     }
 

@@ -75,13 +75,14 @@ impl fmt::Debug for ThreadDesk {
 impl ThreadDesk {
     /// A desk of the crew.
     pub(crate) fn open(crew: &ThreadCrew, budget: Arc<Budget>) -> Arc<Self> {
+        let stack = budget.stack;
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             crew: crew.thread_mark(),
             home: Home::new(budget, (std::ptr::from_ref(crew).addr(), None), this.clone()),
             flow: Mutex::default(),
             changed: Condvar::new(),
             terminated: AtomicBool::new(false),
-            driver: Driver::new(this.clone()),
+            driver: Driver::new(this.clone(), stack),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     life::{Bounds, WorkerLife},
     shared::Shared,
+    stack,
     start::{CrewPlan, StartMethod},
 };
 
@@ -49,6 +50,9 @@ pub struct PoolOptions {
     pub memory_limit: Option<u64>,
     /// Bytes of private memory in use beyond which a worker is replaced after its task.
     pub max_worker_rss: Option<u64>,
+    /// Bytes of the stack that a worker's tasks run on, from 256 KiB to 64 GiB; `None`: the soft value of `RLIMIT_STACK`, 8 MiB if there
+    /// is no limit.
+    pub stack_size: Option<usize>,
     /// Whether chunks go to the workers in turn, in calls that do not say it themselves.
     pub order_tasks: bool,
     /// Whether tasks may not build pools.
@@ -78,6 +82,7 @@ impl Default for PoolOptions {
             worker_exit_timeout: None,
             memory_limit: None,
             max_worker_rss: None,
+            stack_size: None,
             order_tasks: false,
             daemon: true,
             dump_shared_memory: false,
@@ -138,6 +143,7 @@ impl PoolOptions {
         ] {
             check_limit(name, limit)?;
         }
+        stack::check(self.stack_size)?;
         let method = self.start_method;
         for (name, what, bytes) in [
             (
@@ -179,6 +185,7 @@ impl PoolOptions {
                 dumped: self.dump_shared_memory,
                 memory: self.memory_limit,
                 resident: self.max_worker_rss,
+                stack: self.stack_size,
                 init: self.worker_init_timeout,
                 exit: self.worker_exit_timeout,
             },

@@ -201,8 +201,17 @@ impl Session {
                 let refused = self.board.was_refused(place);
                 Cause::MemoryLimit { limit, peak, refused }
             }
+            _ if self.has_overflowed(hub, incarnation, status) => Cause::StackOverflow,
             _ => Cause::Death(status),
         }
+    }
+
+    /// Whether a worker that ended in this way had used up its stack.
+    pub(super) fn has_overflowed(&self, hub: &Hub, incarnation: u32, status: ExitStatus) -> bool {
+        let place = hub.engine.place_of(incarnation);
+        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        status.signal() == Some(libc::SIGSEGV)
+            && place.is_some_and(|place| self.board.has_overflowed(place))
     }
 
     fn lose_in_hand(&self, hub: &mut Hub, slot: Option<usize>, incarnation: u32, cause: &Cause) {

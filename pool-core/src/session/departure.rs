@@ -141,7 +141,7 @@ impl Session {
                     }
                     // The state would have been dropped, and its memory went with the process.
                     _ if !self.waits_for_exits && is_sigkill(raw) => return Departure::Lived,
-                    _ => StartFailure::ended(Stage::Exit, raw),
+                    _ => self.ended(hub, incarnation, Stage::Exit, raw),
                 }),
                 Some(stage) => {
                     let limit = match stage {
@@ -155,10 +155,19 @@ impl Session {
                     }
                     let left = hub.arenas.get(&incarnation);
                     let left = left.and_then(|arena| StartFailure::find(arena));
-                    Departure::DidNotComeUp(left.unwrap_or(StartFailure::ended(stage, raw)))
+                    let ended = || self.ended(hub, incarnation, stage, raw);
+                    Departure::DidNotComeUp(left.unwrap_or_else(ended))
                 }
             },
         }
+    }
+
+    /// A worker ended while it was at `stage`.
+    fn ended(&self, hub: &Hub, incarnation: u32, stage: Stage, raw: i32) -> StartFailure {
+        if self.has_overflowed(hub, incarnation, ExitStatus::from_wait(raw)) {
+            return StartFailure { stage, fault: Fault::Overflowed };
+        }
+        StartFailure::ended(stage, raw)
     }
 
     fn exit_result(&self, hub: &Hub, incarnation: u32, place: usize) -> Option<ExitResult> {

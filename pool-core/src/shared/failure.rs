@@ -42,6 +42,8 @@ wire! {
         Task(FailureKind),
         /// The process ended, with this wait status.
         Ended { status: i32 },
+        /// The process ended, since its stack was used up.
+        Overflowed,
         TimedOut { nanos: u64 },
         /// Threads with these names go on.
         LeftThreads { names: Vec<String> },
@@ -182,6 +184,7 @@ impl Fault {
         match self {
             Self::Task(kind) => kind.into(),
             Self::Ended { status } => Cause::Death(ExitStatus::from_wait(status)),
+            Self::Overflowed => Cause::StackOverflow,
             Self::TimedOut { nanos } => Cause::Timeout { limit: Duration::from_nanos(nanos) },
             Self::LeftThreads { .. } | Self::Refused { .. } | Self::Borrowed => Cause::BadResult,
         }

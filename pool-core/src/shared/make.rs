@@ -14,16 +14,17 @@ use std::{
 use pool_shm::ForkMark;
 
 use super::{Fault, SharedValue};
-use crate::worker::{end_quietly, in_task, take_panic};
+use crate::{
+    stack,
+    worker::{end_quietly, in_task, take_panic},
+};
 
-/// As large as that of a main thread.
-const STACK: usize = 8 << 20;
 /// What stands for no limit.
 const LONG: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Runs `act` and waits until its thread has ended; past `limit` it is left alone.
+/// Runs `act` on a stack of that size (see `stack.rs`) and waits until its thread has ended; past `limit` it is left alone.
 pub(crate) fn make_in_thread(
-    limit: Option<Duration>,
+    (limit, stack): (Option<Duration>, Option<usize>),
     act: impl FnOnce() -> Result<SharedValue, Fault> + Send + 'static,
 ) -> Result<SharedValue, Fault> {
     let refused = |error: &dyn std::error::Error| Fault::Refused { why: error.to_string() };
@@ -37,7 +38,8 @@ pub(crate) fn make_in_thread(
         // Nobody listens any more once the time is up.
         let _ = tell.send(made.unwrap_or_else(|panic| Err(Fault::Task(take_panic(panic)))));
     };
-    let thread = thread::Builder::new().name("pool-shared".to_string()).stack_size(STACK);
+    let thread =
+        thread::Builder::new().name("pool-shared".to_string()).stack_size(stack::size(stack));
     let thread = thread.spawn(run).map_err(|error| refused(&error))?;
     match told.recv_timeout(limit.unwrap_or(LONG)) {
         Ok(made) => {

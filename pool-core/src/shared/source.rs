@@ -62,7 +62,11 @@ impl Recipe {
     }
 
     /// What it makes, in this process, in a thread of its own.
-    fn make_here(self: &Arc<Self>, limit: Option<Duration>) -> Result<SharedValue, Error> {
+    fn make_here(
+        self: &Arc<Self>,
+        limit: Option<Duration>,
+        stack: Option<usize>,
+    ) -> Result<SharedValue, Error> {
         if MAKING.get() == Arc::as_ptr(self) {
             return Err(Error::NestedUse);
         }
@@ -77,7 +81,7 @@ impl Recipe {
             let segments = segments.cloned().collect();
             (recipe.maker)(Ingredients { function: recipe.function, segments, lasts: false })
         };
-        let value = make_in_thread(limit, act)
+        let value = make_in_thread((limit, stack), act)
             .map_err(|fault| StartFailure { stage: Stage::Shared, fault }.into_error(0))?;
         Ok(made.insert(value).clone())
     }
@@ -115,11 +119,15 @@ impl Source {
     }
 
     /// The value in this process, made by the first who asks.
-    pub(crate) fn value_here(&self, limit: Option<Duration>) -> Result<Option<SharedValue>, Error> {
+    pub(crate) fn value_here(
+        &self,
+        limit: Option<Duration>,
+        stack: Option<usize>,
+    ) -> Result<Option<SharedValue>, Error> {
         match self {
             Self::Nothing => Ok(None),
             Self::Value(value) => Ok(Some(value.clone())),
-            Self::Recipe(recipe) => recipe.make_here(limit).map(Some),
+            Self::Recipe(recipe) => recipe.make_here(limit, stack).map(Some),
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Kit {
     pub(crate) zygote: Pid,
     pub(crate) socket: OwnedFd,
     pub(crate) recipe: RecipePapers,
+    /// Bytes of the stack that the value is made on, if that was wished for.
+    pub(crate) stack: Option<usize>,
     /// Of the segments that the recipe names.
     pub(crate) ingredients: Vec<OwnedFd>,
     pub(crate) board: OwnedFd,
@@ -52,9 +54,10 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
             end_quietly();
         }
         learn_locations(true);
-        let Kit { zygote, socket, recipe, ingredients, board, items, bell, door, limit } = kit;
+        let Kit { zygote, socket, recipe, stack, ingredients, board, items, bell, door, limit } =
+            kit;
         limit.restore();
-        let made = make(recipe, ingredients);
+        let made = make(recipe, ingredients, stack);
         // What the user's code printed must not come out of every worker once more.
         let _ = std::io::stdout().flush();
         sys::flush_c_streams();
@@ -79,9 +82,13 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
     end_quietly()
 }
 
-fn make(recipe: RecipePapers, ingredients: Vec<OwnedFd>) -> Result<SharedValue, Fault> {
+fn make(
+    recipe: RecipePapers,
+    ingredients: Vec<OwnedFd>,
+    stack: Option<usize>,
+) -> Result<SharedValue, Fault> {
     let limit = recipe.limit;
-    let value = make_in_thread(limit, move || recipe.carry_out(ingredients, true))?;
+    let value = make_in_thread((limit, stack), move || recipe.carry_out(ingredients, true))?;
     let names = threads_left().map_err(|error| Fault::Refused { why: error.to_string() })?;
     if !names.is_empty() {
         return Err(Fault::LeftThreads { names });

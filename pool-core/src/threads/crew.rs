@@ -27,6 +27,7 @@ use super::{
 use crate::{
     error::{Cause, Error, OrResources},
     life::{Exits, become_daemon_thread},
+    stack,
     start::CrewPlan,
     sys,
     worker::{end_quietly, in_task, learn_locations, take_panic},
@@ -146,6 +147,7 @@ impl ThreadCrew {
             let (plan, end, leavers) = (plan.clone(), crew.end.clone(), crew.leavers.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
+                .stack_size(stack::size(plan.bounds.stack))
                 .spawn(move || {
                     let _ends = leavers.ends(id);
                     CREW.set(number);

@@ -48,7 +48,7 @@ pub(super) fn awake(
                 broker::ring(door);
             }
             let act = move || recipe.carry_out(shared, false);
-            let made = make_in_thread(limit, act);
+            let made = make_in_thread((limit, papers.bounds.stack), act);
             if !claimer.stop_clock() {
                 end_quietly(); // it is being killed
             }

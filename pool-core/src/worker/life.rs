@@ -22,9 +22,11 @@ use super::{
     awakening::awake,
     living::{Living, Unborn},
     memory::Growth,
+    overflow::{StackRange, watch_stack},
     panic::learn_locations,
     papers::{Ground, WorkerFds, WorkerPapers},
     segments::Keeper,
+    task_stack::run_on_stack,
 };
 use crate::{
     birth::{self, ProcessName},
@@ -43,6 +45,8 @@ const DISORDER: i32 = 102;
 const UNPINNED: i32 = 103;
 /// Exit code of a worker whose memory could not be limited.
 const UNLIMITED: i32 = 104;
+/// Exit code of a worker that has no room for its stack.
+const NO_STACK: i32 = 105;
 
 /// How a worker ended that was never ready.
 pub(crate) fn stillbirth(status: ExitStatus) -> String {
@@ -50,6 +54,9 @@ pub(crate) fn stillbirth(status: ExitStatus) -> String {
         ExitStatus::Code(UNPINNED) => {
             "could not be pinned to its CPUs (cpu_ids): this process may not use them any more"
                 .into()
+        }
+        ExitStatus::Code(NO_STACK) => {
+            "had no room for its stack (stack_size): the system refuses that much memory".into()
         }
         status => status.to_string(),
     }
@@ -75,6 +82,15 @@ pub(crate) fn live(
     papers: &WorkerPapers,
     means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
 ) -> ! {
+    let _ = run_on_stack(papers.bounds.stack, |stack| live_on(stack, papers, means));
+    exit(NO_STACK)
+}
+
+fn live_on(
+    stack: StackRange,
+    papers: &WorkerPapers,
+    means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
+) {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
             end_quietly();
@@ -91,7 +107,7 @@ pub(crate) fn live(
         if papers.bounds.dumped {
             pool_shm::dump_shared_objects(true);
         }
-        match means().and_then(|(ground, fds)| Worker::set_up(papers, ground, fds)) {
+        match means().and_then(|(ground, fds)| Worker::set_up(stack, papers, ground, fds)) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),
         }
@@ -123,7 +139,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn set_up(papers: &WorkerPapers, ground: Ground, fds: WorkerFds) -> Option<Self> {
+    fn set_up(
+        stack: StackRange,
+        papers: &WorkerPapers,
+        ground: Ground,
+        fds: WorkerFds,
+    ) -> Option<Self> {
         let Ground { board, items } = ground;
         let arena = Arena::new(&fds.arena, papers.arena_limit).ok()?;
         for mapping in [&*board, &items, arena.mapping()] {
@@ -132,6 +153,7 @@ impl Worker {
         let board = Board::new(board, papers.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
+        watch_stack(stack, claimer.board(), papers.place).ok()?;
         let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
         let shared = match awake(papers, fds.shared, &claimer, &mark, &fds.door) {
             Ok(shared) => seen_for_life(shared),

@@ -5,9 +5,11 @@ mod backtrace;
 mod life;
 mod living;
 mod memory;
+mod overflow;
 mod panic;
 mod papers;
 mod segments;
+mod task_stack;
 
 pub(crate) use life::{end_quietly, live, name_at, stillbirth};
 pub(crate) use memory::Growth;

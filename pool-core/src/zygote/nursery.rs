@@ -264,6 +264,7 @@ impl Zygote {
             zygote: getpid(),
             socket: theirs,
             recipe,
+            stack: self.papers.bounds.stack,
             ingredients: self.fds.shared.iter().map(clone).collect::<nix::Result<_>>()?,
             board: clone(&self.fds.board)?,
             items: clone(&self.fds.items)?,

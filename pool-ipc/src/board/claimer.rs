@@ -66,6 +66,7 @@ impl Claimer {
         row.stage.store(0, Relaxed);
         row.clock.store(0, Relaxed);
         row.refused.store(0, Relaxed);
+        row.overflowed.store(0, Relaxed);
         // What those before left of it lies among the last.
         let addressed = row.orders.addressed.load(Acquire);
         let named = Board::MOST_ADDRESSED as u32;

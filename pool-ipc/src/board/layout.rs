@@ -95,7 +95,8 @@ pub(super) struct Row {
     pub(super) stage: AtomicU32,
     /// Written by the claimer at its end: not 0 when the system has refused it memory.
     pub(super) refused: AtomicU32,
-    pub(super) _pad: AtomicU32,
+    /// Written by the claimer at its end: not 0 when its stack has overflowed.
+    pub(super) overflowed: AtomicU32,
     pub(super) _rest: [AtomicU64; 4],
     /// When the item in hand is overdue: see `clock.rs`. Apart from what a waiting publisher looks at.
     pub(super) clock: AtomicU64,

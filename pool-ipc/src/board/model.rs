@@ -48,7 +48,7 @@ fn row() -> Row {
         keeps: AtomicU32::new(0),
         stage: AtomicU32::new(0),
         refused: AtomicU32::new(0),
-        _pad: AtomicU32::new(0),
+        overflowed: AtomicU32::new(0),
         _rest: std::array::from_fn(|_| zero()),
         clock: zero(),
         limit: zero(),

@@ -245,6 +245,20 @@ impl Board {
         self.rows[place].refused.load(Relaxed) != 0
     }
 
+    /// Notes down that the stack of the claimer at `place` has overflowed, which is about to end of that. May be called in a signal
+    /// handler.
+    pub fn note_overflow(&self, place: usize) {
+        if let Some(row) = self.rows.get(place) {
+            row.overflowed.store(1, Relaxed);
+        }
+    }
+
+    /// Whether the stack of the claimer at `place` has overflowed. To be asked when it is dead.
+    #[must_use]
+    pub fn has_overflowed(&self, place: usize) -> bool {
+        self.rows[place].overflowed.load(Relaxed) != 0
+    }
+
     fn word(&self, cell: &Slot) -> Option<Word> {
         // Acquire: pairs with the exchange in `Claimer::report`; the account is complete.
         Word::unpack(cell.word.load(Acquire))

@@ -177,7 +177,7 @@ fn overflow(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let failed = task(pool.map(0..4u64, |n| if n == 2 { deep(n) } else { n }));
     assert_eq!(failed.index(), 2);
-    assert!(matches!(failed.cause(), Cause::Death(ExitStatus::Signal(6 | 11))), "{failed}");
+    assert_eq!(failed.cause(), &Cause::StackOverflow);
     assert_eq!(pool.map(0..4u64, |n| n)?, [0, 1, 2, 3]);
     Ok(())
 }

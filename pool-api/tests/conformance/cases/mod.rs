@@ -45,6 +45,7 @@ mod shared_handles;
 mod shared_memory;
 mod slices;
 mod slices_failures;
+mod stacks;
 mod stopped;
 #[cfg(feature = "async")]
 mod streams;
@@ -109,6 +110,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         timeouts_of_exits::CASES,
         stopped::CASES,
         memory_limit::CASES,
+        stacks::CASES,
         nesting::CASES,
         cancelling::CASES,
         direct::CASES,

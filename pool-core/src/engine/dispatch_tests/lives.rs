@@ -283,7 +283,18 @@ impl World {
             }
             _ => None,
         });
-        if let Some((job, index)) = in_hand.or(begun) {
+        let at_fault = self.seats.iter().flatten().find_map(|seat| match seat {
+            Seat::Claimed { by, chunk, finished: 0, begun: false }
+                if *by == incarnation && chunk.unbegun_deaths >= 2 =>
+            {
+                Some((chunk.job, chunk.first + u64::from(chunk.start)))
+            }
+            _ => None,
+        });
+        if let Some((job, index)) = at_fault.filter(|_| in_hand.is_none()) {
+            *self.account(job).runs.entry(index).or_default() += 1; // as if it had begun
+        }
+        if let Some((job, index)) = in_hand.or(begun).or(at_fault) {
             *self.account(job).lost.entry(index).or_default() += 1;
         }
         for slot in 0..self.seats.len() {

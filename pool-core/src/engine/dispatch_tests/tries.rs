@@ -26,6 +26,38 @@ fn an_item_whose_worker_died_is_tried_again_and_then_fails() {
 }
 
 #[test]
+fn a_chunk_that_three_workers_in_a_row_died_with_before_they_began_it_fails_its_first_item() {
+    let mut crew = Crew::new(1, 4);
+    crew.submit(1, 0, 2);
+    assert_eq!(crew.ended(0, 1, 0, died(false)), ["release 0", "publish 1"]);
+    assert_eq!(crew.ended(1, 1, 0, died(false)), ["release 1", "publish 2"]);
+    let told = crew.ended(2, 1, 0, died(false));
+    assert_eq!(told, ["release 2", "failed 0 on 0", "publish 3"]);
+    // The next item has the same frames.
+    let told = crew.ended(3, 1, 0, died(false));
+    assert_eq!(told, ["release 3", "failed 1 on 0", "free 1", "ended"]);
+}
+
+#[test]
+fn workers_that_began_nothing_count_only_in_a_row() {
+    let mut crew = Crew::new(1, 4);
+    crew.submit_with_retries(1, 3, 1);
+    crew.ended(0, 1, 0, died(false));
+    crew.ended(1, 1, 0, died(false));
+    // One has begun an item, and one has finished it: from there on it is counted anew.
+    assert_eq!(crew.ended(2, 1, 0, died(true)), ["release 2", "publish 3"]);
+    crew.ended(3, 1, 0, died(false));
+    crew.ended(0, 1, 0, died(false));
+    assert_eq!(crew.ended(1, 1, 1, died(false)), ["results 0+1 in 1", "publish 2"]);
+    crew.ended(2, 1, 0, died(false));
+    crew.ended(3, 1, 0, died(false));
+    // What counts as a try may be tried again as often as others.
+    assert_eq!(crew.ended(0, 1, 0, died(false)), ["release 0", "publish 2"]);
+    let told = crew.ended(2, 1, 0, died(false));
+    assert_eq!(told, ["release 2", "failed 1 on 0 at try 2", "publish 3"]);
+}
+
+#[test]
 fn tries_are_counted_anew_behind_a_result() {
     let mut crew = Crew::new(1, 4);
     crew.submit_with_retries(1, 2, 1);

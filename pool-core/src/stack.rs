@@ -1,0 +1,76 @@
+//! How large stacks are: those of workers, and of the threads that a pool has in its user's process.
+//!
+//! Invariant: without a wish a stack is as large as that of a program's first thread, under every start method. What uses this:
+//! `worker/task_stack.rs` for processes, `threads/crew.rs` for threads.
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+
+use crate::error::Error;
+
+/// The smallest stack that may be wished for: the pool's own frames and those of a panic with its backtrace need a part of it.
+const SMALLEST: usize = 256 << 10;
+/// The largest one: the address space is reserved, and touched pages take memory.
+const LARGEST: usize = 64 << 30;
+/// What stands for no limit.
+const UNLIMITED: usize = 8 << 20;
+/// Without a wish no stack is smaller, since std gives its threads as much, nor larger.
+const USUAL: std::ops::RangeInclusive<usize> = 2 << 20..=1 << 30;
+
+/// Bytes of a stack: as wished for, or the soft value of `RLIMIT_STACK`.
+pub(crate) fn size(wish: Option<usize>) -> usize {
+    wish.unwrap_or_else(|| usual(soft_limit()))
+}
+
+/// Bytes of the stack of a thread that runs callbacks and decodes results, which are as large as the workers' stacks allow.
+pub(crate) fn size_beside(workers: Option<usize>) -> usize {
+    size(None).max(workers.unwrap_or(0))
+}
+
+/// The soft value of `RLIMIT_STACK`; `None`: there is no limit, or it cannot be read.
+pub(crate) fn soft_limit() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).ok()?;
+    (soft != RLIM_INFINITY).then_some(soft)
+}
+
+fn usual(limit: Option<u64>) -> usize {
+    let bytes = limit.map_or(UNLIMITED, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    bytes.clamp(*USUAL.start(), *USUAL.end())
+}
+
+/// Refuses a wish that is out of range.
+pub(crate) fn check(wish: Option<usize>) -> Result<(), Error> {
+    match wish {
+        Some(bytes) if !(SMALLEST..=LARGEST).contains(&bytes) => Err(Error::InvalidInput(format!(
+            "stack_size must be from {} KiB to {} GiB, got {bytes} bytes",
+            SMALLEST >> 10,
+            LARGEST >> 30
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_without_a_wish_is_that_of_a_program() {
+        assert_eq!(usual(None), 8 << 20);
+        assert_eq!(usual(Some(16 << 20)), 16 << 20);
+        assert_eq!(usual(Some(64 << 10)), 2 << 20);
+        assert_eq!(usual(Some(1 << 45)), 1 << 30);
+        assert_eq!(size(Some(1 << 20)), 1 << 20);
+        assert_eq!(size_beside(Some(1 << 33)), 1 << 33);
+        assert_eq!(size_beside(Some(1 << 20)), size(None));
+    }
+
+    #[test]
+    fn wishes_have_a_range() {
+        for bytes in [0, 1, SMALLEST - 1, LARGEST + 1, usize::MAX] {
+            assert!(check(Some(bytes)).unwrap_err().to_string().contains("stack_size"));
+        }
+        for wish in [None, Some(SMALLEST), Some(LARGEST)] {
+            check(wish).unwrap();
+        }
+    }
+}

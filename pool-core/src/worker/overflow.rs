@@ -1,0 +1,136 @@
+//! Notes down that a worker ends because its stack has overflowed.
+//!
+//! An overflow is a fault of memory like any other: it ends the process by SIGSEGV, and nothing in the exit status tells it from a wild
+//! pointer. A handler on a stack of its own compares the address with the stack's and writes what it finds to the worker's row; then the
+//! fault takes its course. std has such a handler, which a worker is born without.
+//!
+//! Invariant: the handler does nothing but loads and stores of memory that is never freed, and system calls. It changes no outcome.
+
+use std::{
+    cell::UnsafeCell,
+    io,
+    num::NonZeroU64,
+    ptr,
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{Acquire, Release},
+    },
+};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use pool_ipc::board::Board;
+use pool_shm::ForkMark;
+
+/// Where the stack of the tasks lies: `bytes` below `top`, at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StackRange {
+    pub(super) top: usize,
+    pub(super) bytes: usize,
+}
+
+/// Below the end of a stack, what an overflow may touch.
+const BEYOND: usize = 2 << 20;
+/// Below the stack pointer, what a function may touch: its red zone, or the page that it probes.
+const BELOW_POINTER: usize = 4096;
+
+impl StackRange {
+    /// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is used up. All between the pointer and the
+    /// top of a stack that is not used up can be accessed.
+    fn overflows(self, address: usize, pointer: usize) -> bool {
+        let lowest = self.top.saturating_sub(self.bytes).saturating_sub(BEYOND);
+        address >= lowest && address < self.top && address >= pointer.saturating_sub(BELOW_POINTER)
+    }
+}
+
+/// What the handler needs. A worker sets it once and it is never freed; a process that was forked in a task finds that of the worker and
+/// leaves it alone.
+static WATCH: AtomicPtr<Watch> = AtomicPtr::new(ptr::null_mut());
+
+struct Watch {
+    range: StackRange,
+    board: Board,
+    place: u32,
+    mark: ForkMark,
+}
+
+/// As much as the registers of any processor and a handler need, also one of a task's.
+const ALTERNATE: usize = 64 << 10;
+
+#[repr(align(16))]
+struct Alternate(UnsafeCell<[u8; ALTERNATE]>);
+
+// SAFETY: only the kernel and the handler touch it, in the one thread of which it is the alternate stack.
+unsafe impl Sync for Alternate {}
+
+static ALTERNATE_STACK: Alternate = Alternate(UnsafeCell::new([0; ALTERNATE]));
+
+/// From now on an overflow of the stack is noted down in the row of the worker at `place`.
+pub(super) fn watch_stack(range: StackRange, board: &Board, place: u32) -> io::Result<()> {
+    let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
+    let watch = Box::into_raw(Box::new(Watch { range, board: board.clone(), place, mark }));
+    // Release: pairs with the Acquire of the handler.
+    WATCH.store(watch, Release);
+    let stack =
+        libc::stack_t { ss_sp: ALTERNATE_STACK.0.get().cast(), ss_flags: 0, ss_size: ALTERNATE };
+    // SAFETY: the memory is static, and the alternate stack of this thread only.
+    if unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
+    let action = SigAction::new(SigHandler::SigAction(note_down), flags, SigSet::empty());
+    // SAFETY: the handler may interrupt anything, see the head of this file.
+    unsafe { sigaction(Signal::SIGSEGV, &action) }?;
+    Ok(())
+}
+
+extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel gives both to a handler of this kind.
+    let (info, context) = unsafe { (&*info, &*context.cast::<libc::ucontext_t>()) };
+    // SAFETY: null, or complete when it was stored and never freed.
+    let watch = unsafe { WATCH.load(Acquire).as_ref() };
+    let sent = info.si_code <= 0;
+    // SAFETY: a signal of the kernel's for a fault has an address.
+    let address = || unsafe { info.si_addr() }.addr();
+    if let Some(watch) = watch
+        // In a child that a task has forked the board is not mapped.
+        && watch.mark.get() != 0
+        && !sent
+        && watch.range.overflows(address(), stack_pointer(context))
+    {
+        watch.board.note_overflow(watch.place as usize);
+    }
+    // SAFETY: plain system calls. The default action ends this process when the access is made once more, or the signal is sent again.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        if sent {
+            libc::raise(signal);
+        }
+    }
+}
+
+fn stack_pointer(context: &libc::ucontext_t) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+    #[cfg(target_arch = "aarch64")]
+    return context.uc_mcontext.sp as usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overflow_is_a_fault_of_what_the_stack_needs() {
+        let range = StackRange { top: 1 << 30, bytes: 8 << 20 };
+        let end = range.top - range.bytes;
+        assert!(range.overflows(end - 8, end));
+        assert!(range.overflows(end - 4096, end - 4096));
+        assert!(range.overflows(end - 100, end - (1 << 20)), "a frame that is not probed");
+        assert!(!range.overflows(0, end), "a null pointer");
+        assert!(!range.overflows(end - 8, range.top - 4096), "a wild pointer");
+        assert!(!range.overflows(range.top + 8, range.top - 64), "beyond the first frame");
+        assert!(!range.overflows(end - (3 << 20), end - (3 << 20)), "another stack");
+        let endless = StackRange { top: 1 << 30, bytes: usize::MAX };
+        assert!(endless.overflows(4096, 4096));
+    }
+}

@@ -1,0 +1,122 @@
+//! The stack that the tasks of a worker process run on.
+//!
+//! A worker stays on the stack that it was born on if that one is a program's first stack and grows as far as `RLIMIT_STACK` says.
+//! It has a stack of its own where a size is wished for, and where it was born on that of a thread, as a fork of a thread is. No
+//! second thread is needed for that, and no limit is changed, which programs that a task starts would inherit.
+//!
+//! Invariant: below a stack of its own lies memory that cannot be accessed, so an overflow ends the process.
+
+use std::{arch::asm, io, mem::ManuallyDrop, ptr};
+
+use super::overflow::StackRange;
+use crate::stack;
+
+/// Below a stack, so large that a frame that is not probed does not reach across it.
+const GUARD: usize = 1 << 20;
+/// How much of the first stack may be in use already.
+const USED_AT_MOST: usize = 512 << 10;
+
+/// Runs `life` on a stack as large as `wish`, which it is told the range of, and never comes back.
+///
+/// # Errors
+///
+/// What the system says where it has no room for the stack.
+pub(super) fn run_on_stack<F: FnOnce(StackRange)>(
+    wish: Option<usize>,
+    life: F,
+) -> io::Result<std::convert::Infallible> {
+    let size = stack::size(wish);
+    if wish.is_none()
+        && let Some(range) = first_stack(size)
+    {
+        life(range);
+        super::end_quietly();
+    }
+    let range = map(size)?;
+    let mut entry = Entry { life: ManuallyDrop::new(life), range };
+    // SAFETY: the stack was mapped just now and is never unmapped; `entry` lies in a frame that is never left.
+    unsafe { switch(range.top, enter::<F>, (&raw mut entry).cast()) }
+}
+
+struct Entry<F> {
+    life: ManuallyDrop<F>,
+    range: StackRange,
+}
+
+extern "C" fn enter<F: FnOnce(StackRange)>(entry: *mut ()) -> ! {
+    // SAFETY: `run_on_stack` gave a pointer to an entry of this type, in a frame that waits for ever, and this is called once.
+    let (life, range) = unsafe {
+        let entry = &mut *entry.cast::<Entry<F>>();
+        (ManuallyDrop::take(&mut entry.life), entry.range)
+    };
+    // Nothing may unwind into the frame above, which is none.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(range)));
+    super::end_quietly()
+}
+
+/// The first stack of a program, if this process runs at the top of that one and it may grow to `size`.
+fn first_stack(size: usize) -> Option<StackRange> {
+    let limit = stack::soft_limit();
+    let here = ptr::from_ref(&limit).addr();
+    // SAFETY: `getauxval` only reads what the kernel has left at the top of the first stack.
+    let top = usize::try_from(unsafe { libc::getauxval(libc::AT_RANDOM) }).ok()?;
+    let used = top.checked_sub(here)?;
+    let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    (used < USED_AT_MOST && most >= size).then_some(StackRange { top, bytes: most })
+}
+
+/// A new stack with inaccessible memory below it.
+fn map(size: usize) -> io::Result<StackRange> {
+    let page = pool_shm::limits::page_size();
+    let bytes = size.next_multiple_of(page);
+    // `MAP_STACK` keeps huge pages away, whose first touch would clear 2 MiB; older kernels are told by `madvise`.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let base = unsafe { libc::mmap(ptr::null_mut(), GUARD + bytes, libc::PROT_NONE, flags, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let low = base.wrapping_byte_add(GUARD);
+    // SAFETY: within the new mapping, of which nothing is known elsewhere.
+    let code = unsafe {
+        libc::madvise(low, bytes, libc::MADV_NOHUGEPAGE);
+        libc::mprotect(low, bytes, libc::PROT_READ | libc::PROT_WRITE)
+    };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(StackRange { top: low.addr() + bytes, bytes })
+}
+
+/// Goes on in `function` with the stack pointer at `top`. The return address there is 0, where backtraces end.
+///
+/// # Safety
+///
+/// Below `top`, which is aligned to a page, lies a stack that is used by nothing else. The frame of the caller is never left.
+unsafe fn switch(top: usize, function: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> ! {
+    // SAFETY: as promised. Control never comes back, so no register needs to be kept.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!(
+            "mov rsp, {top}",
+            "xor ebp, ebp",
+            "push 0",
+            "jmp {function}",
+            top = in(reg) top,
+            function = in(reg) function,
+            in("rdi") argument,
+            options(noreturn),
+        );
+        #[cfg(target_arch = "aarch64")]
+        asm!(
+            "mov sp, {top}",
+            "mov x29, xzr",
+            "mov x30, xzr",
+            "br {function}",
+            top = in(reg) top,
+            function = in(reg) function,
+            in("x0") argument,
+            options(noreturn),
+        );
+    }
+}
