@@ -57,6 +57,7 @@ fn main() {
             ("what_a_worker_sees", what_a_worker_sees),
             ("what_changes_later", what_changes_later),
             ("signals_to_the_group", signals_to_the_group),
+            ("unwanted_children", unwanted_children),
             ("our_descriptors", our_descriptors),
             ("output_appears_once", output_appears_once),
         ],
@@ -64,6 +65,7 @@ fn main() {
             ("looks", looks),
             ("looks_again", looks_again),
             ("signals", signals),
+            ("wants_no_children", wants_no_children),
             ("counts_descriptors", counts_descriptors),
             ("prints", prints),
         ],
@@ -258,6 +260,45 @@ fn signals_to_the_group() {
     for method in process_methods() {
         let mut subject = Subject::start("signals", method);
         subject.expect("outlived");
+        subject.ends_well();
+    }
+}
+
+/// A program that wants to hear of no child's end, by any of the ways that the system knows.
+fn wants_no_children(method: StartMethod) {
+    SigSet::all().thread_block().expect("a mask");
+    let ways = [
+        (SigHandler::SigDfl, SaFlags::SA_NOCLDWAIT),
+        (SigHandler::Handler(handler), SaFlags::SA_NOCLDWAIT | SaFlags::SA_NOCLDSTOP),
+        (SigHandler::SigIgn, SaFlags::empty()),
+    ];
+    for (what, flags) in ways {
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(Signal::SIGCHLD, &SigAction::new(what, flags, SigSet::all())) }
+            .expect("a signal that can be handled");
+        let pool = pool(method, 2);
+        for _ in 0..2 {
+            let died = ask(&pool, |_: u8| -> u8 { std::process::exit(3) }, 0);
+            assert!(matches!(died, Err(pool_core::Error::Task(_))), "{died:?}");
+            assert_eq!(ask(&pool, program_and_wait, 0).expect("a value"), 7);
+            pool.stop_and_join().expect("workers end");
+            living_workers(&pool);
+            pool.terminate().expect("workers end");
+        }
+    }
+    say("worked");
+}
+
+/// A task waits for its own children as ever.
+fn program_and_wait(_: u8) -> i32 {
+    let status = Command::new("sh").args(["-c", "exit 7"]).status().expect("a status");
+    status.code().expect("a code")
+}
+
+fn unwanted_children() {
+    for method in process_methods() {
+        let mut subject = Subject::start("wants_no_children", method);
+        subject.expect("worked");
         subject.ends_well();
     }
 }

@@ -6,6 +6,7 @@
 
 mod adoption;
 pub(crate) mod descriptors;
+mod ending;
 pub(crate) mod image;
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
 mod initialisers;
@@ -24,6 +25,7 @@ pub(crate) use adoption::fork_adopted;
 pub(crate) use descriptors::{
     above_standard, close_for_good, duplicate, fill_output, null_stdin, take_for_good,
 };
+pub(crate) use ending::{ENDING, may_end_alone};
 pub(crate) use image::{address_of, offset_of};
 pub(crate) use kinship::{
     arm_parent_death, become_subreaper, has_ended, inherits_orphans, pidfd_open,

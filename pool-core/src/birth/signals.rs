@@ -1,31 +1,30 @@
 //! What a zygote or a worker does on signals.
 //!
 //! Invariant: a signal that is meant for the whole program (Ctrl-C, hang-up, a supervisor's SIGTERM to the group)
-//! never ends a process of ours before the parent; the parent decides, and they end with it. What the user
+//! never ends a process of ours before the parent; the parent decides, and they end with it (`ending.rs`). What the user
 //! ignores stays ignored, as under `nohup`.
 
 use libc::c_int;
-use nix::sys::signal::Signal;
 
-use super::sys::{self, Disposition};
-
-/// The signals that ask a whole program to end.
-pub(super) const ENDING_WITH_THE_PARENT: [Signal; 4] =
-    [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM];
+use super::{
+    ending::{ENDING, is_no_worker, on_ending},
+    sys::{self, Disposition},
+};
 
 /// Forgets the handlers of the program that this process was forked from, or that its initialisers have set.
-/// Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the program to end get a
-/// handler that does nothing, which an executed program does not inherit. None is blocked afterwards.
-/// Does not allocate.
+/// Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the program to end get the
+/// handler of `ending.rs`, which an executed program does not inherit. None is blocked afterwards, and no flag stays that the
+/// program has set: with `SA_NOCLDWAIT`, for one, the kernel would tell of no child's end. Does not allocate.
 pub(crate) fn reset_signals() {
+    is_no_worker();
     for signal in 1..=libc::SIGRTMAX() {
         let Ok(present) = sys::disposition(signal) else {
             continue;
         };
         let wish = wish(signal, present);
-        if wish != present || wish == Disposition::Handled {
+        if wish != present || wish == Disposition::Handled || signal == libc::SIGCHLD {
             // Fails for the signals that the C library keeps to itself.
-            let _ = sys::set_disposition(signal, wish);
+            let _ = sys::set_disposition(signal, wish, on_ending);
         }
     }
     unblock_signals();
@@ -43,7 +42,7 @@ fn wish(signal: c_int, present: Disposition) -> Disposition {
     if signal == libc::SIGCHLD {
         return Disposition::Default;
     }
-    let ending = ENDING_WITH_THE_PARENT.iter().any(|ending| *ending as c_int == signal);
+    let ending = ENDING.iter().any(|ending| *ending as c_int == signal);
     match present {
         Disposition::Ignored => Disposition::Ignored,
         _ if ending => Disposition::Handled,

@@ -21,8 +21,8 @@ use nix::{
 
 use super::{
     descriptors::{FIRST_GIVEN, duplicate_above, nothing_above},
+    ending::ENDING,
     image::identity,
-    signals::ENDING_WITH_THE_PARENT,
     sys::{self, CloseFrom, Start},
     takeover::{anchor, check_takeover},
     ticket::{Record, Ticket, VARIABLE, fresh_nonce},
@@ -77,7 +77,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
         close_from: close_from.map(|action| (action, record_at + 1)),
         // Until `reset_signals` of the copy has given them a handler, a signal to the whole group must not end it. And a thread
         // that an initialiser starts there must not swallow the news of children that a zygote waits for.
-        blocked: &ENDING_WITH_THE_PARENT.into_iter().chain([Signal::SIGCHLD]).collect(),
+        blocked: &ENDING.into_iter().chain([Signal::SIGCHLD]).collect(),
     })
 }
 

@@ -82,11 +82,12 @@ pub(super) fn unblock_signals() {
 pub(super) enum Disposition {
     Default,
     Ignored,
-    /// A function. As a wish: one that does nothing, and lets interrupted system calls go on where they can.
+    /// A function. As a wish: the one that is given, after which interrupted system calls go on where they can.
     Handled,
 }
 
-extern "C" fn no_op(_signal: c_int) {}
+/// A function for signals, which may interrupt anything.
+pub(super) type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// What this process does on `signal`.
 pub(super) fn disposition(signal: c_int) -> io::Result<Disposition> {
@@ -103,21 +104,60 @@ pub(super) fn disposition(signal: c_int) -> io::Result<Disposition> {
     })
 }
 
-/// Sets what this process does on `signal`.
-pub(super) fn set_disposition(signal: c_int, wish: Disposition) -> io::Result<()> {
+/// Sets what this process does on `signal`, with no flag but those that [`Disposition::Handled`] needs.
+pub(super) fn set_disposition(
+    signal: c_int,
+    wish: Disposition,
+    handler: Handler,
+) -> io::Result<()> {
     // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask.
     let mut action = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
     match wish {
         Disposition::Default => action.sa_sigaction = libc::SIG_DFL,
         Disposition::Ignored => action.sa_sigaction = libc::SIG_IGN,
         Disposition::Handled => {
-            action.sa_sigaction = no_op as extern "C" fn(c_int) as usize;
-            action.sa_flags = libc::SA_RESTART;
+            action.sa_sigaction = handler as usize;
+            // A task may run on a small stack; where there is one for signals, that is taken.
+            action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK;
         }
     }
-    // SAFETY: the handler, if any, is `no_op`, which may interrupt anything.
+    // SAFETY: the handler, if any, may interrupt anything, and has the form that SA_SIGINFO asks for.
     let code = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// This process's id, asked of the kernel, as in a handler.
+pub(super) fn process_id() -> i32 {
+    // SAFETY: a plain system call.
+    unsafe { libc::getpid() }
+}
+
+/// Runs `act`, and leaves this thread's `errno` as it was: for a handler.
+pub(super) fn keep_errno(act: impl FnOnce()) {
+    // SAFETY: the C library's `errno` of this thread, which lives as long as the thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { errno.read() };
+    act();
+    // SAFETY: as above.
+    unsafe { errno.write(before) };
+}
+
+/// Sends a packet if there is room for it; for a handler, so failures are lost.
+pub(super) fn send_now(socket: RawFd, packet: &[u8]) {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: reads the packet, which is there; any number will do for the descriptor.
+    unsafe { libc::send(socket, packet.as_ptr().cast(), packet.len(), flags) };
+}
+
+/// Ends this process by `signal`, whose handler this is called in, as soon as that returns.
+pub(super) fn end_by(signal: c_int) {
+    // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask. Both calls may be made in a handler.
+    unsafe {
+        let default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        libc::sigaction(signal, &raw const default, ptr::null_mut());
+        libc::raise(signal);
+    }
 }
 
 /// The action "close every descriptor from this one on" of `posix_spawn`, glibc 2.34 and later.

@@ -32,6 +32,8 @@ pub(crate) struct Exchange {
     segments: BTreeMap<SegmentId, Registered>,
     /// Whether anybody has rung for the clocks, or may have done so in vain.
     alarmed: bool,
+    /// Workers that were told to end, and the place of the signal in `birth::ENDING`.
+    told_to_end: Vec<(u32, usize)>,
 }
 
 /// A process that has registered something or asked for it.
@@ -62,7 +64,13 @@ impl Exchange {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
         let door = [birth::above_standard(ours)?, birth::above_standard(theirs)?];
-        Ok(Self { door, peers: Vec::new(), segments: BTreeMap::new(), alarmed: false })
+        Ok(Self {
+            door,
+            peers: Vec::new(),
+            segments: BTreeMap::new(),
+            alarmed: false,
+            told_to_end: Vec::new(),
+        })
     }
 
     /// What a worker introduces itself through.
@@ -105,6 +113,11 @@ impl Exchange {
         std::mem::take(&mut self.alarmed)
     }
 
+    /// The workers that were told to end since the last time, and the places of the signals in `birth::ENDING`.
+    pub(crate) fn take_told_to_end(&mut self) -> Vec<(u32, usize)> {
+        std::mem::take(&mut self.told_to_end)
+    }
+
     /// Hears everybody, and then answers the questions of the time before.
     pub(crate) fn hear(&mut self) {
         let asked = |peer: &Peer| peer.question.is_some();
@@ -113,9 +126,11 @@ impl Exchange {
         while let Received::Message(guest) = receive_at_door(&self.door[0]) {
             // Whoever comes: a full door has no room for those who ring.
             self.alarmed = true;
-            // One without a socket, because there was no number for it here, sees the end of its own.
-            if let AtTheDoor::Worker(owner, Some(socket)) = guest {
-                self.add(owner, socket);
+            match guest {
+                AtTheDoor::Worker(owner, Some(socket)) => self.add(owner, socket),
+                AtTheDoor::ToldToEnd(owner, signal) => self.told_to_end.push((owner, signal)),
+                // One without a socket, because there was no number for it here, sees the end of its own.
+                AtTheDoor::Worker(_, None) | AtTheDoor::Alarm => {}
             }
         }
         for at in 0..self.peers.len() {

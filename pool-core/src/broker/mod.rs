@@ -13,4 +13,4 @@ mod packet;
 
 pub(crate) use exchange::Exchange;
 pub(crate) use link::BrokerLink;
-pub(crate) use packet::{introduce, ring};
+pub(crate) use packet::{introduce, ring, told_to_end};

@@ -44,6 +44,8 @@ const FETCH: u32 = 3;
 const DISOWN: u32 = 4;
 const INTRODUCTION: u32 = 5;
 const ALARM: u32 = 6;
+/// This and the next ones: the worker was told to end by the first, second … of `birth::ENDING`.
+const TOLD_TO_END: u32 = 16;
 
 /// Says through `door` that `socket` is the zygote's end of a connection to the worker `owner`.
 pub(crate) fn introduce(door: &impl AsFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -56,12 +58,20 @@ pub(crate) fn ring(door: &impl AsFd) {
     let _ = packets::send(door, &head(ALARM, 0), None);
 }
 
+/// The packet by which the worker `owner` says through its door that it was told to end, by the signal at this place of
+/// `birth::ENDING`. Does not allocate.
+pub(crate) fn told_to_end(owner: u32, signal: u32) -> [u8; HEAD] {
+    head(TOLD_TO_END + signal, owner)
+}
+
 /// What comes through the door.
 pub(super) enum AtTheDoor {
     /// A worker, and its socket if there was a number for it here.
     Worker(u32, Option<OwnedFd>),
     /// Somebody who rings for the clocks.
     Alarm,
+    /// A worker that was told to end, and the place of the signal in `birth::ENDING`.
+    ToldToEnd(u32, usize),
 }
 
 /// Who is at the door.
@@ -70,6 +80,9 @@ pub(super) fn receive_at_door(door: &impl AsFd) -> Received<AtTheDoor> {
         Received::Message((packet, socket)) => match packet.head() {
             (INTRODUCTION, owner) => Received::Message(AtTheDoor::Worker(owner, socket)),
             (ALARM, _) => Received::Message(AtTheDoor::Alarm),
+            (kind, owner) if (TOLD_TO_END..TOLD_TO_END + 4).contains(&kind) => {
+                Received::Message(AtTheDoor::ToldToEnd(owner, (kind - TOLD_TO_END) as usize))
+            }
             _ => Received::Closed,
         },
         Received::Empty => Received::Empty,

@@ -15,6 +15,7 @@ use super::{
     hub::{Fatal, Hub, Inbox, Session, State},
 };
 use crate::{
+    birth,
     engine::JobId,
     error::ExitStatus,
     journal::Entry,
@@ -140,7 +141,7 @@ impl Session {
                         StartFailure { stage: Stage::Exit, fault: Fault::timed_out(limit) }
                     }
                     // The state would have been dropped, and its memory went with the process.
-                    _ if !self.waits_for_exits && is_sigkill(raw) => return Departure::Lived,
+                    _ if !self.waits_for_exits && is_killed(raw) => return Departure::Lived,
                     _ => self.ended(hub, incarnation, Stage::Exit, raw),
                 }),
                 Some(stage) => {
@@ -316,13 +317,14 @@ impl Session {
 /// Whether a worker that was not to blame was killed before its first chunk: it held nothing, so another one takes its place. A
 /// `worker_init` is called for a chunk, whose tries count instead.
 fn was_killed(failure: &StartFailure) -> bool {
-    let killed = matches!(failure.fault, Fault::Ended { status } if is_sigkill(status));
+    let killed = matches!(failure.fault, Fault::Ended { status } if is_killed(status));
     killed && matches!(failure.stage, Stage::AtWorkerStart | Stage::Shared)
 }
 
-/// Whether a process ended by the signal that comes from outside; the others are what a crash looks like.
-fn is_sigkill(raw: i32) -> bool {
-    ExitStatus::from_wait(raw).signal() == Some(libc::SIGKILL)
+/// Whether a process ended by a signal that comes from outside; the others are what a crash looks like.
+fn is_killed(raw: i32) -> bool {
+    let asks_to_end = |signal| birth::ENDING.iter().any(|ending| *ending as i32 == signal);
+    ExitStatus::from_wait(raw).signal().is_some_and(|s| s == libc::SIGKILL || asks_to_end(s))
 }
 
 fn exit_failure(kind: FailureKind) -> StartFailure {

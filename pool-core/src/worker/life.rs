@@ -150,6 +150,7 @@ impl Worker {
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
+        birth::may_end_alone(papers.incarnation, &fds.door);
         let board = Board::new(board, papers.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);

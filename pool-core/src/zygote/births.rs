@@ -120,6 +120,6 @@ impl Zygote {
         self.fds.shared.iter().for_each(close);
         self.overlords.fds.iter().for_each(close);
         self.exchange.descriptors().for_each(close);
-        birth::close_for_good(&self.children);
+        birth::close_for_good(&self.signals);
     }
 }

@@ -79,8 +79,10 @@ impl ZygoteLink {
 
     /// Ends a zygote that [`Self::is_on_its_way`], with its guard.
     pub(crate) fn kill_on_its_way(&self) {
-        // The parent's own child, which nobody has reaped.
-        let _ = kill(self.pid, Signal::SIGKILL);
+        // The parent's own child. One that has ended may have been reaped, by the kernel if the program ignores SIGCHLD.
+        if !self.ends_within(Duration::ZERO) {
+            let _ = kill(self.pid, Signal::SIGKILL);
+        }
         // A zygote that it has made meanwhile sees that it has no guard, and ends before it has carried out any order.
         self.closes_within(PATIENCE);
     }

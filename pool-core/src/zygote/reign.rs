@@ -24,12 +24,13 @@ use nix::{
 use super::{
     births::Litter,
     clocks::Clocks,
+    ending::{Endings, Told},
     nursery::Nursery,
     papers::{ZygoteFds, ZygotePapers},
     protocol::{Order, Report, StartFault},
 };
 use crate::{
-    birth::{self, DescriptorLimit},
+    birth::{self, DescriptorLimit, ENDING},
     broker::Exchange,
     packets::Received,
     sys::{self, Reaped},
@@ -85,11 +86,12 @@ pub(super) struct Worker {
     pub(super) pid: Pid,
     pub(super) place: u32,
     pub(super) incarnation: u32,
+    pub(super) told: Told,
 }
 
 impl Worker {
     pub(super) fn new(pid: Pid, place: u32, incarnation: u32) -> Self {
-        Self { pid, place, incarnation }
+        Self { pid, place, incarnation, told: Told::default() }
     }
 }
 
@@ -97,11 +99,13 @@ pub(super) struct Zygote {
     pub(super) papers: ZygotePapers,
     pub(super) fds: ZygoteFds,
     pub(super) overlords: Overlords,
-    pub(super) children: SignalFd,
+    /// That children have ended, and what asks the whole program to end.
+    pub(super) signals: SignalFd,
     pub(super) workers: Vec<Worker>,
     pub(super) nursery: Nursery,
     pub(super) exchange: Exchange,
     pub(super) clocks: Clocks,
+    pub(super) endings: Endings,
     /// What workers that are forked here find mapped.
     pub(super) ground: Option<Ground>,
     /// Reports that the socket had no room for.
@@ -113,7 +117,7 @@ impl Zygote {
         birth::set_process_name(&birth::ZYGOTE);
         birth::become_subreaper();
         let papers = ZygotePapers { descriptors: DescriptorLimit::raise(), ..papers };
-        let (children, exchange) = match Self::resources(papers.fresh_workers) {
+        let (signals, exchange) = match Self::resources(papers.fresh_workers) {
             Ok(resources) => resources,
             Err(fault) => {
                 let _ = Report::Unable(fault).send(&fds.control);
@@ -126,11 +130,12 @@ impl Zygote {
             papers,
             fds,
             overlords,
-            children,
+            signals,
             workers: Vec::new(),
             nursery: Nursery::default(),
             exchange,
             clocks: Clocks::default(),
+            endings: Endings::default(),
             ground: None,
             unsent: VecDeque::new(),
         })
@@ -149,11 +154,10 @@ impl Zygote {
                 }
             }
         }
-        let mut mask = SigSet::empty();
-        mask.add(Signal::SIGCHLD);
+        let mask: SigSet = ENDING.into_iter().chain([Signal::SIGCHLD]).collect();
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let children = mask.thread_block().and_then(|()| SignalFd::with_flags(&mask, flags));
-        Ok((children.map_err(|error| errno(error.into()))?, Exchange::new().map_err(errno)?))
+        let signals = mask.thread_block().and_then(|()| SignalFd::with_flags(&mask, flags));
+        Ok((signals.map_err(|error| errno(error.into()))?, Exchange::new().map_err(errno)?))
     }
 
     /// Waits for something to happen and answers it; `false` when it is time to end.
@@ -166,7 +170,7 @@ impl Zygote {
         if happened.gone || getppid() != self.overlords.parent {
             return false;
         }
-        while let Ok(Some(_)) = self.children.read_signal() {}
+        self.read_signals();
         self.reap();
         let goes_on = (!happened.template || self.hear_template())
             && (!happened.control || (self.send_reports() && self.obey()));
@@ -174,6 +178,7 @@ impl Zygote {
         if happened.exchange {
             self.exchange.hear();
         }
+        self.end_told();
         goes_on && self.watch_clocks() && self.watch_template()
     }
 
@@ -182,7 +187,7 @@ impl Zygote {
         control.set(PollFlags::POLLOUT, !self.unsent.is_empty());
         let mut watched = vec![
             PollFd::new(self.fds.control.as_fd(), control),
-            PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
         let fds = self.overlords.fds.iter().map(AsFd::as_fd);
         let template = self.nursery.expected().map(TemplateLink::socket);
@@ -192,7 +197,7 @@ impl Zygote {
         watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
         let asked = self.exchange.is_asked();
         let idle = (!self.overlords.known).then_some(LOOK_FOR_PARENT);
-        let idle = self.nursery.sleep_at_most(idle);
+        let idle = self.endings.sleep_at_most(self.nursery.sleep_at_most(idle));
         let timeout = if asked { Some(Duration::ZERO) } else { self.clocks.sleep_at_most(idle) };
         sys::poll(&mut watched, timeout)?;
         let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
@@ -283,7 +288,8 @@ impl Zygote {
             let Some(at) = self.workers.iter().position(|worker| worker.pid == pid) else {
                 continue;
             };
-            reaped.push((self.workers.swap_remove(at).incarnation, status, peak));
+            let worker = self.workers.swap_remove(at);
+            reaped.push((worker.incarnation, worker.told.status(status), peak));
         }
         if reaped.is_empty() {
             return;

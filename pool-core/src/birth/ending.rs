@@ -1,0 +1,59 @@
+//! What a process of a pool does on a signal that asks a whole program to end.
+//!
+//! Invariant: such a signal ends nobody who got it together with the whole program, for the parent decides. A worker that alone was
+//! meant ends by it, and so does a program that a task has forked. A worker cannot tell the two apart, so it tells its zygote, which
+//! ends it unless it gets a copy of its own (`zygote/ending.rs`). The handler calls only what may interrupt anything.
+
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    sync::atomic::{AtomicI32, AtomicU32, Ordering},
+};
+
+use libc::{c_int, c_void, siginfo_t};
+use nix::sys::signal::Signal;
+
+use super::sys;
+use crate::broker;
+
+/// The signals that ask a whole program to end.
+pub(crate) const ENDING: [Signal; 4] =
+    [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM];
+
+/// The worker that this process is, or that it was forked from; 0 in a guard, a zygote and a template.
+static WORKER: AtomicI32 = AtomicI32::new(0);
+static INCARNATION: AtomicU32 = AtomicU32::new(0);
+/// Where the worker tells its zygote.
+static DOOR: AtomicI32 = AtomicI32::new(-1);
+
+/// From here on this process is the worker `incarnation`, and may be told to end alone. `door` stays open as long as it lives.
+pub(crate) fn may_end_alone(incarnation: u32, door: &OwnedFd) {
+    INCARNATION.store(incarnation, Ordering::Relaxed);
+    DOOR.store(door.as_raw_fd(), Ordering::Relaxed);
+    // Release: pairs with the Acquire in the handler, which may run in any thread.
+    WORKER.store(std::process::id().cast_signed(), Ordering::Release);
+}
+
+/// This process is no worker any more: a child of one, in which another pool begins.
+pub(super) fn is_no_worker() {
+    WORKER.store(0, Ordering::Relaxed);
+}
+
+/// The handler of all signals in [`ENDING`] that the program does not ignore.
+pub(super) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context: *mut c_void) {
+    let worker = WORKER.load(Ordering::Acquire);
+    if worker == 0 {
+        return;
+    }
+    sys::keep_errno(|| {
+        // SAFETY: the kernel passes a valid `info` to a handler that was set with SA_SIGINFO.
+        let to_this_thread = unsafe { (*info).si_code } == libc::SI_TKILL;
+        if to_this_thread || sys::process_id() != worker {
+            // `raise` in a task, or a process that the task has forked: this one was meant.
+            sys::end_by(signal);
+        } else if let Some(at) = ENDING.iter().position(|ending| *ending as c_int == signal) {
+            let incarnation = INCARNATION.load(Ordering::Relaxed);
+            let packet = broker::told_to_end(incarnation, at as u32);
+            sys::send_now(DOOR.load(Ordering::Relaxed), &packet);
+        }
+    });
+}
