@@ -8,11 +8,13 @@ mod scenario;
 use std::{
     env, fs,
     io::Read,
+    os::fd::AsFd,
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction},
     unistd::{Pid, getpgrp},
 };
@@ -60,6 +62,8 @@ fn main() {
             ("unwanted_children", unwanted_children),
             ("our_descriptors", our_descriptors),
             ("output_appears_once", output_appears_once),
+            ("output_that_is_closed_on_exec", output_that_is_closed_on_exec),
+            ("without_proc", without_proc),
         ],
         &[
             ("looks", looks),
@@ -68,6 +72,8 @@ fn main() {
             ("wants_no_children", wants_no_children),
             ("counts_descriptors", counts_descriptors),
             ("prints", prints),
+            ("prints_to_what_is_closed_on_exec", prints_to_what_is_closed_on_exec),
+            ("has_no_proc", has_no_proc),
         ],
     );
 }
@@ -387,6 +393,86 @@ fn output_appears_once() {
         ] {
             assert_eq!(output.matches(part).count(), 1, "{part:?} under {method}: {output:?}");
         }
+        subject.ends_well();
+    }
+}
+
+fn prints_to_what_is_closed_on_exec(method: StartMethod) {
+    let (output, errors) = (std::io::stdout(), std::io::stderr());
+    nix::unistd::dup2_stderr(&output).expect("both go to the test");
+    for fd in [output.as_fd(), errors.as_fd()] {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it is open");
+    }
+    let pool = pool(method, 2);
+    let print = |x: u64| {
+        println!("output {x}");
+        eprintln!("errors {x}");
+        x
+    };
+    ask(&pool, print, 7).expect("a value");
+}
+
+fn output_that_is_closed_on_exec() {
+    for method in process_methods() {
+        let mut subject = Subject::start("prints_to_what_is_closed_on_exec", method);
+        assert_eq!(subject.line(), "output 7", "{method}");
+        assert_eq!(subject.line(), "errors 7", "{method}");
+        subject.ends_well();
+    }
+}
+
+/// The command that runs this program where nothing is mounted on `/proc`, if that is allowed.
+fn below_an_empty_proc() -> Option<Command> {
+    let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let command = |way: &[&str], program: &str| {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+        command.args(way).args(["sh", "-c", script, program]);
+        command
+    };
+    let is_allowed =
+        |way: &&&[&str]| command(way, "true").output().is_ok_and(|o| o.status.success());
+    let way = ways.iter().find(is_allowed)?;
+    let program = env::current_exe().expect("this program");
+    Some(command(way, program.to_str().expect("text")))
+}
+
+fn has_no_proc(method: StartMethod) {
+    assert!(fs::metadata("/proc/self").is_err());
+    let built = Pool::build(&scenario::options(method, 2));
+    if method != Fork {
+        let refused = built.map(drop);
+        assert!(matches!(refused, Err(pool_core::Error::CannotExecute(_))), "{refused:?}");
+        say("refused");
+        return;
+    }
+    let pool = built.expect("one thread");
+    for _ in 0..2 {
+        let died = ask(&pool, |_: u8| -> u8 { std::process::exit(3) }, 0);
+        assert!(matches!(died, Err(pool_core::Error::Task(_))), "{died:?}");
+        assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
+        pool.terminate().expect("workers end");
+    }
+    drop(pool);
+    let thread = std::thread::spawn(wait_for_go);
+    let refused = Pool::build(&scenario::options(method, 2)).map(drop);
+    assert!(
+        matches!(refused, Err(pool_core::Error::ForkWithThreads { threads: 2 })),
+        "{refused:?}"
+    );
+    say("refused");
+    thread.join().expect("no panic");
+}
+
+fn without_proc() {
+    for method in process_methods() {
+        let Some(command) = below_an_empty_proc() else {
+            println!("nobody may mount anything here");
+            return;
+        };
+        let mut subject = Subject::start_by(command, "has_no_proc", method);
+        subject.expect("refused");
+        subject.go();
         subject.ends_well();
     }
 }

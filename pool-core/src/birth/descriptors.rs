@@ -39,6 +39,20 @@ pub(crate) fn fill_output() {
     }
 }
 
+/// Standard output and errors of this process, as far as they are open and would be closed by an `exec`: duplicates from `lowest` on,
+/// each with its number. A fresh copy of the executable has them all the same.
+pub(super) fn output_closed_on_exec(lowest: RawFd) -> io::Result<Vec<(OwnedFd, RawFd)>> {
+    let (output, errors) = (io::stdout(), io::stderr());
+    let mut kept = Vec::new();
+    for fd in [output.as_fd(), errors.as_fd()] {
+        let flags = fcntl(fd, FcntlArg::F_GETFD).map(FdFlag::from_bits_retain);
+        if flags.is_ok_and(|flags| flags.contains(FdFlag::FD_CLOEXEC)) {
+            kept.push((duplicate_above(fd, lowest)?, fd.as_raw_fd()));
+        }
+    }
+    Ok(kept)
+}
+
 /// Closes every descriptor from 3 on that is not in `fds`. Their owners, if any, must not be used again, so this
 /// is for a process that was just started or forked. Does not allocate, except on kernels before 5.9.
 pub(crate) fn keep_only(fds: &[RawFd]) {

@@ -36,13 +36,20 @@ pub(crate) fn set_process_name(name: &ProcessName) {
 }
 
 /// How many threads this process has, without those that are on their way out: one that was just joined is
-/// listed for a while, but runs no code of this process any more.
+/// listed for a while, but runs no code of this process any more. Where there is no `/proc`, the kernel says only whether there is
+/// one, and more are taken for two.
 ///
 /// # Errors
 ///
 /// What reading `/proc/self/task` says.
 fn thread_count() -> io::Result<usize> {
-    Ok(threads()?.len())
+    match threads() {
+        Ok(threads) => Ok(threads.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            sys::has_one_thread().map(|one| if one { 1 } else { 2 }).ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The same, seen again for at most 50 ms while there is more than one: [`std::thread::scope`] waits for what its

@@ -20,7 +20,7 @@ use nix::{
 };
 
 use super::{
-    descriptors::{FIRST_GIVEN, duplicate_above, nothing_above},
+    descriptors::{FIRST_GIVEN, duplicate_above, nothing_above, output_closed_on_exec},
     ending::ENDING,
     image::identity,
     sys::{self, CloseFrom, Start},
@@ -63,8 +63,10 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     let nothing = nothing_above(record_at + 1)?;
     let record = above(record.seal()?.as_fd())?;
     let given = fds.iter().map(|fd| above(*fd)).collect::<io::Result<Vec<_>>>()?;
+    let output = output_closed_on_exec(record_at + 1)?;
     let descriptors: Vec<_> = [(nothing.as_fd(), 0)]
         .into_iter()
+        .chain(output.iter().map(|(fd, number)| (fd.as_fd(), *number)))
         .chain(given.iter().map(AsFd::as_fd).zip(FIRST_GIVEN..))
         .chain([(record.as_fd(), record_at)])
         .collect();

@@ -126,6 +126,17 @@ pub(super) fn set_disposition(
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether this process has one thread, by the kernel's own count; `None` if it does not say.
+pub(super) fn has_one_thread() -> Option<bool> {
+    // SAFETY: a plain system call with one integer. A process of one thread has nothing that it could part with: nothing changes,
+    // as unshare(2) says. Any other may not part with its threads.
+    match unsafe { libc::unshare(libc::CLONE_THREAD) } {
+        0 => Some(true),
+        _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) => Some(false),
+        _ => None,
+    }
+}
+
 /// This process's id, asked of the kernel, as in a handler.
 pub(super) fn process_id() -> i32 {
     // SAFETY: a plain system call.
