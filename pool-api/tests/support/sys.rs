@@ -12,6 +12,12 @@ unsafe extern "C" {
     fn libc_fork() -> i32;
     #[link_name = "prctl"]
     safe fn libc_prctl(option: i32, argument: u64) -> i32;
+    #[link_name = "pthread_atfork"]
+    safe fn libc_atfork(
+        before: Option<extern "C" fn()>,
+        parent: Option<extern "C" fn()>,
+        child: Option<extern "C" fn()>,
+    ) -> i32;
     #[link_name = "waitpid"]
     fn libc_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     #[link_name = "setrlimit"]
@@ -64,6 +70,12 @@ pub(crate) fn fork() -> i32 {
 pub(crate) fn forget_parent() {
     const PR_SET_PDEATHSIG: i32 = 1;
     assert_eq!(libc_prctl(PR_SET_PDEATHSIG, 0), 0);
+}
+
+/// Has `before` called in every process that is about to fork, and `behind` when it has.
+#[allow(dead_code)]
+pub(crate) fn around_forks(before: extern "C" fn(), behind: extern "C" fn()) {
+    assert_eq!(libc_atfork(Some(before), Some(behind), None), 0);
 }
 
 /// Waits for a child; its status as `waitpid` gives it.

@@ -23,8 +23,11 @@ struct Errand<F> {
     child: libc::pid_t,
 }
 
+/// Exit code of a process whose helper was killed.
+const HELPER_KILLED: libc::c_int = 106;
+
 /// Forks this process; the child, whose parent is the nearest subreaper above this process, does nothing but `life`. It
-/// begins with all signals blocked.
+/// begins with all signals blocked. Where the helper is killed, this process ends.
 ///
 /// # Errors
 ///
@@ -44,14 +47,18 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
         // Any answer but EINTR will do: the kernel has let us go on, so the helper is over.
         let helper = Pid::from_raw(helper);
         while waitpid(helper, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
+        if errand.child == 0 {
+            // It was killed, maybe within `fork` with locks of the C library in hand, which are this process's, too. And maybe it had a
+            // child. Both are for the subreaper to clear up.
+            // SAFETY: ends the process without running any handler.
+            unsafe { libc::_exit(HELPER_KILLED) }
+        }
     }
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     // SAFETY: not used after this; the child has a copy of its own.
     unsafe { ManuallyDrop::drop(&mut errand.life) };
     match (helper, errand.child) {
         (1.., child @ 1..) => Ok(Pid::from_raw(child)),
-        // The helper was killed before it forked.
-        (1.., 0) => Err(io::Error::from_raw_os_error(libc::ECHILD)),
         (1.., error) | (error, _) => Err(io::Error::from_raw_os_error(-error)),
     }
 }

@@ -38,9 +38,12 @@ struct Order {
     place: u32,
     incarnation: u32,
     arena: OwnedFd,
-    /// Whether a template has died over it.
-    tried: bool,
+    /// Templates that have died over it.
+    lost_templates: u32,
 }
+
+/// As many templates that had the value may die over one order: somebody kills them, or the helpers that they fork through.
+const MOST_LOST_TEMPLATES: u32 = 4;
 
 impl Nursery {
     /// The template, as long as nobody knows what comes of it.
@@ -84,7 +87,7 @@ impl Zygote {
         let Some(arena) = arena else {
             return self.report(Report::NotStarted { incarnation, errno: libc::EMFILE });
         };
-        self.nursery.waiting.push_back(Order { place, incarnation, arena, tried: false });
+        self.nursery.waiting.push_back(Order { place, incarnation, arena, lost_templates: 0 });
         self.start_waiting()
     }
 
@@ -174,11 +177,11 @@ impl Zygote {
         order.is_none_or(|order| self.report(report(order.incarnation)))
     }
 
-    /// The template died over the first order: that one is tried once more.
+    /// The template died over the first order: that one is tried again.
     fn retry_or_fail(&mut self, status: i32) -> bool {
         match self.nursery.waiting.front_mut() {
-            Some(order) if !order.tried => {
-                order.tried = true;
+            Some(order) if order.lost_templates < MOST_LOST_TEMPLATES => {
+                order.lost_templates += 1;
                 true
             }
             _ => self.fail_waiting(&StartFailure::ended(Stage::Shared, status).to_bytes()),

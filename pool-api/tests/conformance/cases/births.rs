@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("killed_while_decoding_what_is_shared", decoding).processes(),
     Case::new("killed_at_worker_start", at_start).processes(),
     Case::new("killed_at_each_init_of_the_worker_of_a_direct_call", at_init).processes(),
+    Case::new("killed_while_forking_for_a_template", forking).processes(),
     Case::new("killed_while_idle", idle).processes(),
 ];
 
@@ -52,6 +53,46 @@ fn decoding(method: StartMethod) -> Outcome {
     let seen = pool.tasks(0..40usize).map_with(|w, n| w.shared.0.len() + n)?;
     assert_eq!(seen[39], scratch.path().len() + 39);
     assert!(scratch.numbers().len() > KILLS);
+    Ok(())
+}
+
+/// The short-lived process that a template forks through is killed, before it has forked and behind that.
+fn forking(method: StartMethod) -> Outcome {
+    extern "C" fn before() {
+        be_killed_if_first("0");
+    }
+    extern "C" fn behind() {
+        be_killed_if_first("1");
+    }
+    fn be_killed_if_first(number: &str) {
+        let path = std::env::var("POOL_FORKING").expect("set below") + number;
+        if !std::path::Path::new(&path).exists() {
+            append(&path, 1);
+            sys::kill(std::process::id(), sys::SIGKILL);
+        }
+    }
+    let scratch = Scratch::new();
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("POOL_FORKING", scratch.path()) };
+    let built = || {
+        sys::around_forks(before, behind);
+        std::process::id()
+    };
+    let pool = builder(method, 2).shared_built(built).build()?;
+    let seen = pool.broadcast(|w| (*w.shared, std::process::id()))?;
+    assert_eq!(seen.len(), 2);
+    if method != StartMethod::Spawn {
+        let kills = ["0", "1"].map(|number| read_numbers(scratch.path() + number).len());
+        assert_eq!(kills, [1, 1]);
+        for number in ["0", "1"] {
+            std::fs::remove_file(scratch.path() + number)?;
+        }
+    }
+    // The workers that the pool knows are the only ones.
+    let mut pids: Vec<_> =
+        (0..200).map(|_| pool.apply((), |()| std::process::id())).collect::<Result<_, _>>()?;
+    pids.retain(|pid| !pool.worker_pids().contains(pid));
+    assert!(pids.is_empty(), "{pids:?}");
     Ok(())
 }
 
