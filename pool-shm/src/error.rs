@@ -77,6 +77,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The program locks what it maps (`mlockall` with `MCL_FUTURE`), and may not lock so much more. Raise `RLIMIT_MEMLOCK`
+    /// (`ulimit -l`), map less, or call `mlockall` with `MCL_CURRENT` only, before.
+    MemoryLocked {
+        /// Bytes that were to be mapped.
+        len: u64,
+        /// Bytes that the process may lock in all.
+        limit: u64,
+    },
     /// The kernel refused; its reason is the source.
     Os {
         /// What was being done.
@@ -137,6 +145,11 @@ impl fmt::Display for Error {
             Self::NotASegment { name, reason } => {
                 write!(f, "what is named {name:?} is no segment: {reason}")
             }
+            Self::MemoryLocked { len, limit } => write!(
+                f,
+                "{len} bytes cannot be mapped, since the program locks what it maps (mlockall with MCL_FUTURE) and may lock \
+                 {limit} bytes in all: raise RLIMIT_MEMLOCK (ulimit -l), or ask for less"
+            ),
             Self::Os { doing, source } => write!(f, "{doing} failed: {source}"),
         }
     }

@@ -41,6 +41,8 @@ mod named;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod object;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod region;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod segment;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod sync;

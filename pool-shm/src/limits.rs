@@ -1,13 +1,16 @@
 //! What the system allows: page size and the limits of this process.
 //!
-//! Invariant: nothing here allocates or changes anything.
+//! Invariant: nothing here allocates memory, or changes anything that stays.
 
 use std::sync::OnceLock;
 
 use nix::{
+    errno::Errno,
     sys::resource::{RLIM_INFINITY, Resource, getrlimit},
     unistd::{SysconfVar, sysconf},
 };
+
+use crate::{Error, region::Region, segment::refused_mapping};
 
 /// Bytes in a page of memory: the unit of mapping and of giving memory back. A power of two.
 ///
@@ -31,6 +34,28 @@ pub fn file_size() -> Option<u64> {
 /// Bytes of address space that this process may use in all (`RLIMIT_AS`), or `None` where nothing limits it.
 pub fn address_space() -> Option<u64> {
     soft(Resource::RLIMIT_AS)
+}
+
+/// Bytes of memory that this process may lock (`RLIMIT_MEMLOCK`), or `None` where nothing limits it.
+pub fn locked_memory() -> Option<u64> {
+    soft(Resource::RLIMIT_MEMLOCK)
+}
+
+/// Whether this process can map `len` bytes beside all that it has mapped.
+///
+/// ```
+/// pool_shm::limits::check_mappable(4096)?;
+/// assert!(pool_shm::limits::check_mappable(1 << 60).is_err());
+/// # Ok::<(), pool_shm::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::MemoryLocked`] if it locks what it maps (`mlockall` with `MCL_FUTURE`) and may lock no more, [`Error::Os`] if there
+/// are not as many addresses.
+pub fn check_mappable(len: u64) -> Result<(), Error> {
+    let size = usize::try_from(len).map_err(|_| refused_mapping(len, Errno::ENOMEM))?;
+    Region::probe(size).map_err(|errno| refused_mapping(len, errno))
 }
 
 fn soft(resource: Resource) -> Option<u64> {

@@ -9,15 +9,18 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use memmap2::{Advice, MmapRaw, UncheckedAdvice};
-
-use crate::{Error, fork_mark::this_process, limits::inner_pages};
+use crate::{
+    Error,
+    fork_mark::this_process,
+    limits::inner_pages,
+    region::{HarmlessAdvice, Region},
+};
 
 /// One mapping of a [`Segment`](crate::Segment), unmapped on drop. It needs no descriptor.
 ///
 /// It hands out pointers, never references, since other processes may write the same memory at any time.
 pub struct Mapping {
-    map: ManuallyDrop<MmapRaw>,
+    map: ManuallyDrop<Region>,
     writable: bool,
     /// The process that alone has this mapping, as [`this_process`] numbers it, or 0 if forked children have it too.
     kept_by: AtomicU64,
@@ -25,9 +28,9 @@ pub struct Mapping {
 
 impl Mapping {
     /// A mapping that was just made.
-    pub(crate) fn new(map: MmapRaw, writable: bool) -> Self {
+    pub(crate) fn new(map: Region, writable: bool) -> Self {
         // A kernel that knows no such advice dumps it, which is a reason to refuse nothing.
-        let _ = map.advise(Advice::DontDump);
+        let _ = map.advise(HarmlessAdvice::DontDump);
         Self { map: ManuallyDrop::new(map), writable, kept_by: AtomicU64::new(0) }
     }
 
@@ -42,14 +45,14 @@ impl Mapping {
         if self.is_foreign() {
             return Err(Error::os(DOING, nix::errno::Errno::ENOMEM));
         }
-        let advice = if on { Advice::DoDump } else { Advice::DontDump };
+        let advice = if on { HarmlessAdvice::DoDump } else { HarmlessAdvice::DontDump };
         self.map.advise(advice).map_err(|source| Error::os(DOING, source))
     }
 
     /// The first byte. Writing through it needs [`is_writable`](Self::is_writable).
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.map.as_mut_ptr()
+        self.map.start()
     }
 
     /// Bytes mapped; never 0.
@@ -74,7 +77,7 @@ impl Mapping {
     pub fn dont_fork(&self) -> Result<(), Error> {
         let process = this_process()?;
         self.map
-            .advise(Advice::DontFork)
+            .advise(HarmlessAdvice::DontFork)
             .map_err(|source| Error::os("keeping a mapping from forked children", source))?;
         self.kept_by.store(process.get(), Ordering::SeqCst);
         Ok(())
@@ -90,7 +93,7 @@ impl Mapping {
         if self.is_foreign() {
             return Err(Error::os(DOING, nix::errno::Errno::ENOMEM));
         }
-        self.map.advise(Advice::DoFork).map_err(|source| Error::os(DOING, source))?;
+        self.map.advise(HarmlessAdvice::DoFork).map_err(|source| Error::os(DOING, source))?;
         self.kept_by.store(0, Ordering::SeqCst);
         Ok(())
     }
@@ -120,10 +123,8 @@ impl Mapping {
         };
         // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes no reference into a mapping but of shared
         // objects, which it hands out to nobody, and those who do promised to leave its range alone.
-        unsafe {
-            self.map.unchecked_advise_range(UncheckedAdvice::Remove, start as usize, len as usize)
-        }
-        .map_err(|source| Error::os(DOING, source))
+        unsafe { self.map.remove(start as usize, len as usize) }
+            .map_err(|source| Error::os(DOING, source))
     }
 
     /// Whether this is a forked child that did not get the mapping, so that its addresses may mean something else.

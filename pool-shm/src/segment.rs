@@ -3,17 +3,14 @@
 //! Invariant: the file behind a `Segment` carries `F_SEAL_SHRINK` and has at least `len` bytes, so no holder of the
 //! descriptor can make an access to a mapping of it fault.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use memmap2::{MmapOptions, MmapRaw};
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, FcntlArg, FdFlag, SealFlag, fallocate, fcntl},
     sys::{
         memfd::{MFdFlags, memfd_create},
+        mman::ProtFlags,
         stat::fstat,
     },
     unistd::ftruncate,
@@ -21,9 +18,13 @@ use nix::{
 
 use crate::{
     Error, Mapping,
-    limits::{file_size, inner_pages, page_size},
-    object, sys,
+    limits::{file_size, inner_pages, locked_memory, page_size},
+    object,
+    region::{Region, View},
+    sys,
 };
+
+const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
 /// Bytes the kernel takes for the label of a memfd, without the closing NUL.
 const LABEL_MAX: usize = 249;
@@ -153,29 +154,64 @@ impl Segment {
         self.fd
     }
 
-    /// Maps all of it to read and write, shared with every other mapping. Neither touches nor reserves memory.
+    /// Maps all of it to read and write, shared with every other mapping. Neither touches nor reserves memory, but in a program that locks
+    /// what it maps (`mlockall` with `MCL_FUTURE`): there all of it is taken at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] when the address space is used up, or after [`seal_content`](Self::seal_content).
+    /// [`Error::Os`] when the address space is used up, or after [`seal_content`](Self::seal_content); [`Error::MemoryLocked`] where
+    /// the program may lock no more.
     pub fn map(&self) -> Result<Mapping, Error> {
-        let map = self.options()?.map_raw(&self.fd).map_err(mapping_failed)?;
-        Ok(Mapping::new(map, true))
+        let map = Region::new(&self.fd, self.size()?, READ_WRITE, View::Shared);
+        Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
+    }
+
+    /// Maps all of it to read and write, and takes no memory for what nobody touches, also where the program locks what it maps: for
+    /// segments that are far larger than what will be used.
+    ///
+    /// ```
+    /// use pool_shm::Segment;
+    ///
+    /// let mapping = Segment::create("sparse", 1 << 40)?.map_unlocked()?;
+    /// // SAFETY: the byte is mapped, and nobody else has the segment.
+    /// unsafe { mapping.as_ptr().add(1 << 39).write(1) };
+    /// # Ok::<(), pool_shm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map`](Self::map): for a moment the mapping counts as locked all the same.
+    pub fn map_unlocked(&self) -> Result<Mapping, Error> {
+        let map = Region::unlocked(&self.fd, self.size()?, READ_WRITE);
+        Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
     }
 
     /// Maps all of it to read; it shows what others write.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] when the address space is used up.
+    /// [`Error::Os`] when the address space is used up, [`Error::MemoryLocked`] where the program may lock no more.
     pub fn map_read_only(&self) -> Result<Mapping, Error> {
-        let options = self.options()?;
-        let map = match options.map_raw_read_only(&self.fd) {
-            // Some kernels (before 6.7) let nobody share what is sealed against writing, not even to read.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.map_sealed(&options)?,
-            result => result.map_err(mapping_failed)?,
+        let size = self.size()?;
+        let map = match Region::new(&self.fd, size, ProtFlags::PROT_READ, View::Shared) {
+            // Some kernels (before 6.7) let nobody share what is sealed against writing, not even to read. A private mapping shows the
+            // same, because nobody can write the segment any more.
+            Err(Errno::EPERM) if self.content_is_sealed()? => {
+                Region::new(&self.fd, size, ProtFlags::PROT_READ, View::Private)
+            }
+            result => result,
         };
-        Ok(Mapping::new(map, false))
+        Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, false))
+    }
+
+    /// Maps all of it to read, without taking memory; see [`map_unlocked`](Self::map_unlocked).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`map_read_only`](Self::map_read_only).
+    pub fn map_read_only_unlocked(&self) -> Result<Mapping, Error> {
+        let map = Region::unlocked(&self.fd, self.size()?, ProtFlags::PROT_READ);
+        Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, false))
     }
 
     /// Gives the memory of the whole pages inside the range back to the system; they read as zero afterwards.
@@ -223,22 +259,14 @@ impl Segment {
         Ok(SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))
     }
 
-    fn options(&self) -> Result<MmapOptions, Error> {
-        let len = usize::try_from(self.len)
-            .map_err(|_| Error::TooLong { len: self.len, limit: usize::MAX as u64 })?;
-        let mut options = MmapOptions::new();
-        options.len(len).no_reserve_swap();
-        Ok(options)
+    /// The length as that of a mapping.
+    fn size(&self) -> Result<usize, Error> {
+        usize::try_from(self.len)
+            .map_err(|_| Error::TooLong { len: self.len, limit: usize::MAX as u64 })
     }
 
-    /// A private mapping, which shows the same as a shared one because nobody can write the segment any more.
-    fn map_sealed(&self, options: &MmapOptions) -> Result<MmapRaw, Error> {
-        if !self.content_is_sealed()? {
-            return Err(mapping_failed(Errno::EPERM));
-        }
-        // SAFETY: the file can neither shrink nor change, by the seals just read, which nobody can take off.
-        let map = unsafe { options.map_copy_read_only(&self.fd) };
-        Ok(map.map_err(mapping_failed)?.into())
+    fn mapping_failed(&self, errno: Errno) -> Error {
+        refused_mapping(self.len, errno)
     }
 }
 
@@ -258,8 +286,13 @@ fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Error> {
         .map_err(|source| Error::os("moving a segment's descriptor", source))
 }
 
-fn mapping_failed(source: impl Into<io::Error>) -> Error {
-    Error::os("mapping a segment", source)
+/// Why `len` bytes cannot be mapped.
+pub(crate) fn refused_mapping(len: u64, errno: Errno) -> Error {
+    match errno {
+        // Of a mapping the kernel says so only for the sake of locked memory.
+        Errno::EAGAIN => Error::MemoryLocked { len, limit: locked_memory().unwrap_or(u64::MAX) },
+        errno => Error::os("mapping a segment", errno),
+    }
 }
 
 /// `len` rounded up to whole pages, if this process may create a file of that length. Asking first matters: past

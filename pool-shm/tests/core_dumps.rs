@@ -6,7 +6,7 @@ use pool_shm::{ForkMark, NamedSegment, Segment, SharedArray, dump_shared_objects
 
 /// For each mapping whose line in `smaps` contains `label`: whether core dumps are without it.
 fn kept_out(label: &str) -> Vec<bool> {
-    let text = fs::read_to_string("/proc/self/smaps").unwrap();
+    let text = fs::read_to_string("/proc/self/smaps").expect("a list of mappings");
     let mut found = Vec::new();
     let mut wanted = false;
     for line in text.lines() {

@@ -22,6 +22,14 @@ unsafe extern "C" {
     fn libc_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     #[link_name = "setrlimit"]
     fn libc_setrlimit(resource: i32, limits: *const [u64; 2]) -> i32;
+    #[link_name = "mlockall"]
+    safe fn libc_mlockall(flags: i32) -> i32;
+    #[link_name = "munlockall"]
+    safe fn libc_munlockall() -> i32;
+    #[link_name = "capget"]
+    fn libc_capget(header: *mut [u32; 2], data: *mut [u32; 6]) -> i32;
+    #[link_name = "capset"]
+    fn libc_capset(header: *mut [u32; 2], data: *const [u32; 6]) -> i32;
 }
 
 /// The signal's number on Linux.
@@ -91,7 +99,43 @@ pub(crate) fn wait_for(child: i32) -> i32 {
 #[allow(dead_code)]
 pub(crate) fn limit_core(bytes: u64) -> bool {
     const RLIMIT_CORE: i32 = 4;
-    let limits = [bytes, bytes];
+    limit(RLIMIT_CORE, [bytes, bytes])
+}
+
+/// Lets this process lock no more memory than so many bytes, whatever it may as a privileged one.
+#[allow(dead_code)]
+pub(crate) fn limit_locked_memory(bytes: u64) -> bool {
+    const RLIMIT_MEMLOCK: i32 = 8;
+    const CAP_IPC_LOCK: u32 = 14;
+    /// `_LINUX_CAPABILITY_VERSION_3`, and the calling process.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+
+    let (mut header, mut sets) = (HEADER, [0; 6]);
+    // SAFETY: the header and the two times three sets are locals of this function.
+    if unsafe { libc_capget(&raw mut header, &raw mut sets) } != 0 {
+        return false;
+    }
+    sets[0] &= !(1 << CAP_IPC_LOCK); // the effective ones
+    header = HEADER;
+    // SAFETY: as above.
+    let dropped = unsafe { libc_capset(&raw mut header, &raw const sets) } == 0;
+    dropped && limit(RLIMIT_MEMLOCK, [bytes, bytes])
+}
+
+fn limit(resource: i32, limits: [u64; 2]) -> bool {
     // SAFETY: the limits are a local of this function.
-    unsafe { libc_setrlimit(RLIMIT_CORE, &raw const limits) == 0 }
+    unsafe { libc_setrlimit(resource, &raw const limits) == 0 }
+}
+
+/// Has all memory locked that this process maps from now on; whether it may.
+#[allow(dead_code)]
+pub(crate) fn lock_future_memory() -> bool {
+    const MCL_FUTURE: i32 = 2;
+    libc_mlockall(MCL_FUTURE) == 0
+}
+
+/// Has no memory locked any more.
+#[allow(dead_code)]
+pub(crate) fn unlock_memory() {
+    assert_eq!(libc_munlockall(), 0);
 }

@@ -9,6 +9,7 @@ use pool_shm::Segment;
 use super::{
     batch::{Lying, ResultBatch},
     hub::{Fatal, Hub, Message, Session},
+    open::reservation,
     segments::{OnTheWay, WorkerArena},
 };
 use crate::{
@@ -161,10 +162,25 @@ impl Session {
     }
 
     fn try_start(&self, hub: &mut Hub, place: u32, incarnation: u32) -> Result<(), i32> {
-        let errno = |error: pool_shm::Error| sys::errno_of(&error);
-        let segment = Segment::create("pool-arena", self.reservation).map_err(errno)?;
-        let view = segment.map_read_only().map_err(errno)?;
-        view.dont_fork().map_err(errno)?;
+        let errno = |error: pool_shm::Error| match error {
+            pool_shm::Error::MemoryLocked { .. } => MEMORY_LOCKED,
+            error => sys::errno_of(&error),
+        };
+        let arena = |reservation| {
+            let segment = Segment::create("pool-arena", reservation)?;
+            let view = segment.map_read_only_unlocked()?;
+            view.dont_fork()?;
+            Ok((segment, view))
+        };
+        let made = match arena(self.reservation) {
+            // Since the pool began, the program has begun to lock what it maps, or has taken addresses.
+            Err(error) => match reservation(self.board.shape().places, self.least_arena) {
+                Ok(less) if less < self.reservation => arena(less),
+                _ => Err(error),
+            },
+            made => made,
+        };
+        let (segment, view) = made.map_err(errno)?;
         let arena = WorkerArena::new(view, place, incarnation, self.items_limit);
         hub.arenas.insert(incarnation, Arc::new(arena));
         self.link
@@ -196,6 +212,9 @@ impl Session {
         }
     }
 }
+
+/// Stands for the number of an error: the program locks what it maps, and may lock no more.
+pub(super) const MEMORY_LOCKED: i32 = -2;
 
 #[inline]
 fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {

@@ -21,6 +21,7 @@ use pool_ipc::{
 use pool_shm::ForkMark;
 
 use super::{
+    act::MEMORY_LOCKED,
     batch::ResultBatch,
     kit::Spare,
     segments::{OnTheWay, WorkerArena},
@@ -62,6 +63,8 @@ pub(crate) struct Session {
     pub(super) shared_timeout: Option<Duration>,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
+    /// The same for those that come later, if there is less then.
+    pub(super) least_arena: u64,
     /// Whether workers live on from call to call.
     pub(super) keep_alive: AtomicBool,
     /// Whether a call that its workers end with waits for that.
@@ -229,6 +232,12 @@ impl From<Fatal> for Error {
             Fatal::NoZygote(StartFault::System(errno)) => Self::Resources {
                 what: "setting up the process that starts the pool's workers",
                 source: std::io::Error::from_raw_os_error(errno).into(),
+            },
+            Fatal::NotStarted(MEMORY_LOCKED) => Self::Resources {
+                what: "mapping the memory of a worker",
+                source: "the program locks what it maps (mlockall with MCL_FUTURE) and may lock no more: \
+                         raise RLIMIT_MEMLOCK (ulimit -l), or lower arena_limit"
+                    .into(),
             },
             Fatal::NotStarted(errno) => Self::Resources {
                 what: "starting a worker process",

@@ -115,7 +115,7 @@ impl Ground {
     pub(crate) fn new(board: OwnedFd, items: OwnedFd) -> Result<Self, pool_shm::Error> {
         Ok(Self {
             board: Arc::new(Segment::from_fd(board)?.map()?),
-            items: Arc::new(Segment::from_fd(items)?.map_read_only()?),
+            items: Arc::new(Segment::from_fd(items)?.map_read_only_unlocked()?),
         })
     }
 }

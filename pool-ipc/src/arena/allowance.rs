@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use pool_shm::limits::{address_space, file_size, page_size};
+use pool_shm::limits::{address_space, check_mappable, file_size, page_size};
 
 /// No limit is smaller than this, and no reservation.
 const LEAST: u64 = 16 << 20;
@@ -65,14 +65,49 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64 GiB, less where the
-/// limits of this process (`RLIMIT_AS`, `RLIMIT_FSIZE`) ask for it.
+/// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64 GiB, less where the limits of this process (`RLIMIT_AS`, `RLIMIT_FSIZE`) ask for it, or where the system refuses as much.
 ///
 /// # Errors
 ///
-/// [`NoAddressSpace`] when that leaves less than 16 MiB.
-pub fn reservation(processes: usize) -> Result<u64, NoAddressSpace> {
-    fitting(processes, address_space(), file_size())
+/// [`NoAddressSpace`] when the limits leave less than 16 MiB, or the system refuses `least` bytes, or 16 MiB if that is less.
+pub fn reservation(processes: usize, least: u64) -> Result<u64, NoAddressSpace> {
+    let asked = fitting(processes, address_space(), file_size())?;
+    let least = least.min(LEAST).next_power_of_two().clamp(page_size() as u64, LEAST);
+    granted(asked, least, processes, check_mappable)
+}
+
+/// As much of `asked` as the system grants, `least` at least.
+fn granted(
+    asked: u64,
+    least: u64,
+    processes: usize,
+    check: impl Fn(u64) -> Result<(), pool_shm::Error>,
+) -> Result<u64, NoAddressSpace> {
+    let Err(mut refusal) = check(asked) else { return Ok(asked) };
+    let mut room = asked;
+    let halves = std::iter::successors(Some(asked / 2), |bytes| Some(bytes / 2));
+    for bytes in halves.take_while(|bytes| *bytes >= least) {
+        match check(bytes) {
+            Ok(()) => {
+                let share = match refusal {
+                    // An arena counts as locked only while it is being mapped; what the program maps later stays locked.
+                    pool_shm::Error::MemoryLocked { .. } => bytes / 4,
+                    // As with RLIMIT_AS: the program and the other arenas need addresses, too.
+                    _ => bytes / 4 / (processes as u64).max(1),
+                };
+                let page = page_size() as u64;
+                return Ok(share.max(least) / page * page);
+            }
+            Err(error) => (room, refusal) = (bytes, error),
+        }
+    }
+    let limited_by = match refusal {
+        pool_shm::Error::MemoryLocked { .. } => {
+            "mlockall with MCL_FUTURE (RLIMIT_MEMLOCK, ulimit -l: raise it, or lower arena_limit)"
+        }
+        _ => "what the system grants (addresses that one mapping can have)",
+    };
+    Err(NoAddressSpace { room: room / 2, needed: least, limited_by })
 }
 
 /// The limits of this process leave too little for an arena. Raise the one that is named, or use fewer processes.
@@ -261,6 +296,28 @@ mod tests {
         assert_eq!(quarter(Some(1)), LEAST);
         assert_eq!(quarter(None), LEAST);
         assert!(default_limit() >= LEAST);
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_halved() {
+        let locked = |len| pool_shm::Error::MemoryLocked { len, limit: 0 };
+        let most = |most: u64| move |len| if len > most { Err(locked(len)) } else { Ok(()) };
+        assert_eq!(granted(64 * GIB, LEAST, 3, most(u64::MAX)), Ok(64 * GIB));
+        assert_eq!(granted(64 * GIB, LEAST, 3, most(5 * GIB)), Ok(GIB));
+        assert_eq!(granted(64 * GIB, LEAST, 3, most(LEAST)), Ok(LEAST));
+        assert_eq!(granted(64 * GIB, 1 << 20, 3, most(9 << 20)), Ok(2 << 20));
+        let refused = granted(64 * GIB, LEAST, 3, most(LEAST - 1)).unwrap_err();
+        assert_eq!((refused.room, refused.needed), (LEAST / 2, LEAST));
+        assert!(refused.to_string().contains("mlockall"), "{refused}");
+
+        // Of addresses all arenas take a part.
+        let refuse = |len: u64| match len > 32 * GIB {
+            true => pool_shm::limits::check_mappable(1 << 60),
+            false => Ok(()),
+        };
+        assert_eq!(granted(64 * GIB, LEAST, 4, refuse), Ok(2 * GIB));
+        let none = |_| pool_shm::limits::check_mappable(1 << 60);
+        assert!(!granted(64 * GIB, LEAST, 4, none).unwrap_err().to_string().contains("mlockall"));
     }
 
     #[test]

@@ -48,9 +48,9 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] when the address space is used up.
+    /// [`Error::Os`] when the address space is used up, [`Error::MemoryLocked`] where the program may lock no more of what it maps.
     pub fn new(segment: &Segment, limit_bytes: u64) -> Result<Self, Error> {
-        let mapping = segment.map()?;
+        let mapping = segment.map_unlocked()?;
         let books = Books::new(page_size() as u64, mapping.len() as u64, limit_bytes);
         Ok(Self { mapping, books })
     }

@@ -30,6 +30,7 @@ mod input_ends;
 mod ledger;
 mod lent_views;
 mod lifetimes;
+mod locked_memory;
 mod memory_limit;
 mod nesting;
 mod options;
@@ -75,6 +76,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         concurrency::CASES,
         ledger::CASES,
         lifetimes::CASES,
+        locked_memory::CASES,
         pinning::CASES,
         settings::CASES,
         shared::CASES,

@@ -1,0 +1,122 @@
+//! Address space that this process has mapped, unmapped on drop.
+//!
+//! Invariant: the range belongs to one `Region` alone, so unmapping it, or changing its protection, touches nothing else.
+
+use std::{num::NonZeroUsize, os::fd::AsFd, ptr::NonNull};
+
+use nix::{
+    errno::Errno,
+    sys::mman::{
+        MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munlock,
+    },
+};
+
+/// A mapping from its first byte to its last.
+pub(crate) struct Region {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: an address and a length; what lies there is shared with other processes anyway.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+/// How a region shows a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// What is written is seen by all others, and the other way round.
+    Shared,
+    /// What was there when a page was looked at first.
+    Private,
+}
+
+impl Region {
+    /// Maps the first `len` bytes of a file, without reserving memory for them.
+    pub(crate) fn new(fd: impl AsFd, len: usize, prot: ProtFlags, view: View) -> nix::Result<Self> {
+        let len = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        let sharing = match view {
+            View::Shared => MapFlags::MAP_SHARED,
+            View::Private => MapFlags::MAP_PRIVATE,
+        };
+        let flags = sharing | MapFlags::MAP_NORESERVE;
+        // SAFETY: the kernel chooses an address that nothing is mapped at.
+        let start = unsafe { mmap(None, len, prot, flags, fd, 0) }?;
+        Ok(Self { start: start.cast(), len: len.get() })
+    }
+
+    /// The same, shared, in a way that `mlockall` of the program does not populate: pages that cannot be accessed are not read in, and once
+    /// the region is unlocked none is.
+    pub(crate) fn unlocked(fd: impl AsFd, len: usize, prot: ProtFlags) -> nix::Result<Self> {
+        let region = Self::new(fd, len, ProtFlags::PROT_NONE, View::Shared)?;
+        region.unlock();
+        // SAFETY: the range is this region's, which nothing refers into yet.
+        unsafe { mprotect(region.start.cast(), region.len, prot) }?;
+        Ok(region)
+    }
+
+    /// Whether this process could map so many bytes more, and as many as it may lock if it locks what it maps.
+    pub(crate) fn probe(len: usize) -> nix::Result<()> {
+        let len = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: the kernel chooses an address that nothing is mapped at; the pages cannot be accessed.
+        let start = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags) }?;
+        drop(Self { start: start.cast(), len: len.get() });
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        // SAFETY: the range is this region's. A kernel without locked memory refuses, and has locked nothing.
+        let _ = unsafe { munlock(self.start.cast(), self.len) };
+    }
+
+    #[inline]
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Gives an advice that changes nothing that this process reads.
+    pub(crate) fn advise(&self, advice: HarmlessAdvice) -> nix::Result<()> {
+        let advice = match advice {
+            HarmlessAdvice::DontFork => MmapAdvise::MADV_DONTFORK,
+            HarmlessAdvice::DoFork => MmapAdvise::MADV_DOFORK,
+            HarmlessAdvice::DontDump => MmapAdvise::MADV_DONTDUMP,
+            HarmlessAdvice::DoDump => MmapAdvise::MADV_DODUMP,
+        };
+        // SAFETY: the range is this region's, and the advice leaves its content alone.
+        unsafe { madvise(self.start.cast(), self.len, advice) }
+    }
+
+    /// Gives the pages of a range back, which read as zero afterwards, in every process.
+    ///
+    /// # Safety
+    ///
+    /// The range lies within the region, is writable, and nobody has a reference into it.
+    pub(crate) unsafe fn remove(&self, offset: usize, len: usize) -> nix::Result<()> {
+        debug_assert!(offset + len <= self.len, "a range within the region");
+        // SAFETY: promised by the caller.
+        unsafe { madvise(self.start.add(offset).cast(), len, MmapAdvise::MADV_REMOVE) }
+    }
+}
+
+/// What [`Region::advise`] can be told.
+#[derive(Clone, Copy)]
+pub(crate) enum HarmlessAdvice {
+    DontFork,
+    DoFork,
+    DontDump,
+    DoDump,
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the range is this region's, whose owner makes no use of its address any more.
+        let unmapped = unsafe { nix::sys::mman::munmap(self.start.cast(), self.len) };
+        debug_assert!(unmapped.is_ok(), "a range that was mapped: {unmapped:?}");
+    }
+}
