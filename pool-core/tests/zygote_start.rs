@@ -22,8 +22,9 @@ use pool_core::{
     AsyncResult, Cause, Error, JobOptions, Plain, Pool,
     StartMethod::{self, Fork, ForkServer, Spawn},
 };
+use pool_shm::SharedArray;
 use scenario::{
-    Subject, all_workers, ask, compiled_in, is_dead, kill_now, pool, process_methods, run,
+    Subject, all_workers, ask, compiled_in, is_dead, job, kill_now, pool, process_methods, run,
     within_a_second,
 };
 
@@ -161,8 +162,20 @@ fn has_few_descriptors(method: StartMethod) {
         }
         let value = ask(&pool, |x: u64| x + 1, 2);
         assert_eq!(value.unwrap_or_else(|error| panic!("{free} free: {error}")), 3);
+        if free > 16 {
+            hands_out(&pool);
+        }
     }
     assert!(refused + late > 0, "the limit has an effect");
+}
+
+/// The zygote keeps the descriptors of all handles that are on their way, whatever limit the program had when it began.
+fn hands_out(pool: &Pool) {
+    const LARGE: usize = 50_000;
+    let arrays: Vec<_> = (0..40).map(|_| SharedArray::<u64>::new(LARGE).expect("room")).collect();
+    let lens = job(pool, |array: SharedArray<u64>| array.len(), arrays.clone().into_iter());
+    let lens = lens.and_then(|job| job.values(true));
+    assert!(lens.expect("values").iter().all(|len| *len == LARGE));
 }
 
 /// A file that initialisers wait for the end of, gone with this value.

@@ -60,6 +60,9 @@ enum Connection {
 }
 
 fn fault(error: &io::Error) -> SegmentFault {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return SegmentFault::NoAnswer;
+    }
     SegmentFault::Os(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
@@ -87,6 +90,11 @@ impl BrokerLink {
         matches!(fault, SegmentFault::Os(libc::EPIPE | libc::ECONNRESET))
     }
 
+    /// What a fault means whose end at the other side is alive: a zygote closes a connection at once for which it has no descriptor.
+    pub(crate) fn of_the_living(fault: SegmentFault) -> SegmentFault {
+        if Self::is_cut(fault) { SegmentFault::NoDescriptors } else { fault }
+    }
+
     /// Says that the last result of a dead worker has been read.
     pub(crate) fn disown(&self, owner: u32) {
         if let Ok(socket) = self.socket() {
@@ -109,6 +117,23 @@ impl BrokerLink {
                 *connection = Connection::Open(socket.clone());
                 Ok(socket)
             }
+        }
+    }
+
+    /// The connection has been closed at the other end: what is said next needs another one.
+    fn is_cut_off(&self, cut: &Arc<Listed>) -> SegmentFault {
+        let mut connection = lock(&self.connection);
+        if matches!(&*connection, Connection::Open(open) if Arc::ptr_eq(open, cut)) {
+            *connection = Connection::NotYet;
+        }
+        SegmentFault::Os(libc::EPIPE)
+    }
+
+    /// What comes of a failure to say something.
+    fn not_said(&self, socket: &Arc<Listed>, error: &io::Error) -> SegmentFault {
+        match fault(error) {
+            fault if Self::is_cut(fault) => self.is_cut_off(socket),
+            fault => fault,
         }
     }
 
@@ -170,7 +195,7 @@ impl BrokerLink {
         let mut number = lock(&self.asked);
         *number = number.wrapping_add(1);
         let question = Request::Fetch { number: *number, id };
-        self.say(&socket, &question, None).map_err(|error| fault(&error))?;
+        self.say(&socket, &question, None).map_err(|error| self.not_said(&socket, &error))?;
         let mut patience = PATIENCE;
         loop {
             match Answer::receive(&*socket) {
@@ -179,7 +204,7 @@ impl BrokerLink {
                 Received::Message(_) => {}
                 Received::Empty => wait(&socket, PollFlags::POLLIN, &mut patience)
                     .map_err(|error| fault(&error))?,
-                Received::Closed => return Err(SegmentFault::Os(libc::EPIPE)),
+                Received::Closed => return Err(self.is_cut_off(&socket)),
             }
         }
     }
@@ -236,7 +261,8 @@ impl SegmentBroker for BrokerLink {
         let request = Request::Register { id, descriptor: None };
         // SAFETY: the zygote keeps it, and sends it to processes of the pool, which open it (`fetch`).
         let descriptor = unsafe { segment.as_fd() };
-        self.say(&socket, &request, Some(descriptor)).map_err(|error| fault(&error))?;
+        let said = self.say(&socket, &request, Some(descriptor));
+        said.map_err(|error| self.not_said(&socket, &error))?;
         let watched = segment.watch(this);
         if watched != Ok(true) {
             // Another thread was faster, or nobody would be told of the end.
@@ -280,5 +306,67 @@ impl SegmentWatcher for BrokerLink {
 impl fmt::Debug for BrokerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerLink").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::OwnedFd, sync::mpsc};
+
+    use super::*;
+
+    const ID: SegmentId = SegmentId(7);
+
+    /// A link, and the other ends of the connections that it makes.
+    fn link() -> (Arc<BrokerLink>, mpsc::Receiver<OwnedFd>) {
+        let (send, receive) = mpsc::channel();
+        let introduce = move |socket: BorrowedFd<'_>| {
+            send.send(socket.try_clone_to_owned()?).map_err(|_| Errno::EPIPE.into())
+        };
+        (BrokerLink::new(Box::new(introduce), Box::new(|_| {})), receive)
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_is_made_anew() {
+        let (link, zygote) = link();
+        for _ in 0..2 {
+            let asking = {
+                let link = link.clone();
+                std::thread::spawn(move || link.fetch(ID).map(drop))
+            };
+            // It had no number for this one.
+            drop(zygote.recv().expect("a connection"));
+            let fault = asking.join().expect("no panic").expect_err("nobody answers");
+            assert!(BrokerLink::is_cut(fault));
+            assert_eq!(BrokerLink::of_the_living(fault), SegmentFault::NoDescriptors);
+        }
+        let asking = {
+            let link = link.clone();
+            std::thread::spawn(move || link.fetch(ID).map(drop))
+        };
+        let socket = zygote.recv().expect("a connection");
+        let mut request = Request::receive(&socket);
+        while matches!(request, Received::Empty) {
+            let mut watched = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            poll(&mut watched, PollTimeout::from(5_000u16)).expect("a poll");
+            request = Request::receive(&socket);
+        }
+        let Received::Message(Request::Fetch { number, .. }) = request else {
+            panic!("{request:?}")
+        };
+        let answer = Answer { number, errno: Answer::NOBODY, descriptor: None };
+        answer.send(&socket, None).expect("room");
+        assert_eq!(asking.join().expect("no panic"), Err(SegmentFault::Gone));
+    }
+
+    #[test]
+    fn who_does_not_answer_in_time_is_no_fault_of_mapping() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let socket = Listed::new(ours.into());
+        let mut patience = 1;
+        let late = wait(&socket, PollFlags::POLLIN, &mut patience).expect_err("nothing comes");
+        assert_eq!((patience, fault(&late)), (0, SegmentFault::NoAnswer));
+        assert!(SegmentFault::NoAnswer.to_string().contains("does not answer"));
+        assert_eq!(fault(&Errno::EMFILE.into()), SegmentFault::Os(libc::EMFILE));
     }
 }

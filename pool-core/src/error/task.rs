@@ -6,6 +6,8 @@ use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
 use pool_ipc::{SegmentFault, WireFault};
 
+use crate::broker::BrokerLink;
+
 /// An item's task failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskError {
@@ -156,7 +158,7 @@ impl Cause {
     /// Why a result that has come back cannot be had.
     pub(crate) fn of_result(fault: WireFault) -> Self {
         match fault {
-            WireFault::Segment(fault) => Self::Handle(fault),
+            WireFault::Segment(fault) => Self::Handle(BrokerLink::of_the_living(fault)),
             _ => Self::BadResult,
         }
     }

@@ -76,7 +76,9 @@ impl Stock {
     pub(crate) fn unsendable(&self, index: Option<u64>, fault: WireFault) -> Error {
         match (fault, index) {
             (fault, _) if self.is_end(&fault) => self.session.end_error(),
-            (WireFault::Segment(fault), index) => Error::Handle { index, fault },
+            (WireFault::Segment(fault), index) => {
+                Error::Handle { index, fault: BrokerLink::of_the_living(fault) }
+            }
             (_, Some(index)) => Error::Encode { index },
             (_, None) => Error::InvalidInput("the context could not be encoded".to_string()),
         }

@@ -142,7 +142,7 @@ impl ResultBatch {
             match SharedSegment::find(*id).map_or_else(|| broker.fetch(*id), Ok) {
                 Ok(segment) => held.push(segment),
                 // Nobody waits here for a zygote that does not answer more than once.
-                Err(SegmentFault::Os(libc::EAGAIN)) => break,
+                Err(SegmentFault::NoAnswer) => break,
                 Err(_) => {}
             }
         }

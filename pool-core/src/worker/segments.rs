@@ -85,7 +85,7 @@ fn unless_ended(fault: SegmentFault) -> SegmentFault {
     if BrokerLink::is_cut(fault) {
         thread::sleep(LAST_MOMENTS);
     }
-    fault
+    BrokerLink::of_the_living(fault)
 }
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ pub enum SegmentFault {
     /// The array is lent to tasks as slices, in place, until their call returns. Handles of an array that were sent before that
     /// keep it from being lent so.
     Lent,
+    /// The process that passes segments on (a pool's zygote) has not answered for seconds: it is stopped (SIGSTOP), or gets no time.
+    NoAnswer,
+    /// The process that passes segments on (a pool's zygote) has no descriptor left for the connection: raise the hard limit
+    /// (`ulimit -Hn`) before the pool is built, or send fewer handles at once.
+    NoDescriptors,
     /// The kernel refused to map the segment, or to hand out a descriptor; this is its error number.
     Os(i32),
 }
@@ -71,6 +76,12 @@ impl fmt::Display for SegmentFault {
             Self::ForeignNamespace => "the lock belongs to another PID or time namespace",
             Self::ReadOnly => "the shared object is sealed and the handle would write to it",
             Self::Lent => "the shared array is lent to tasks as slices just now",
+            Self::NoAnswer => {
+                "the process that passes shared segments on does not answer: it is stopped, or gets no time"
+            }
+            Self::NoDescriptors => {
+                "the process that passes shared segments on has no descriptor left: raise its hard limit (ulimit -Hn)"
+            }
             Self::Os(errno) => {
                 let reason = io::Error::from_raw_os_error(*errno);
                 return write!(f, "the shared segment cannot be mapped: {reason}");
