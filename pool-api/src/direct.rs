@@ -32,6 +32,12 @@ impl<S, W> Direct<'_, S, W> {
         self
     }
 
+    /// Has what runs when the call ends early killed after `grace`; see [`Tasks::kill_running`](crate::Tasks::kill_running).
+    pub fn kill_running(mut self, grace: Duration) -> Self {
+        self.options.kill_running = Some(grace);
+        self
+    }
+
     /// Lets others end the call, also while it waits for a busy worker; see [`Tasks::cancel_token`](crate::Tasks::cancel_token).
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());

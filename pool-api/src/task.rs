@@ -45,6 +45,25 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
         self
     }
 
+    /// Has the task killed, with its worker, if it has not ended `grace` after its handle was dropped or cancelled, see
+    /// [`Tasks::kill_running`](crate::Tasks::kill_running). So the handle is to be kept, also where a callback gets the value.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let pool = pool_api::WorkerPool::new(2)?;
+    /// let handle = pool.task(()).kill_running(Duration::ZERO).apply_async(|()| loop {
+    ///     std::hint::spin_loop();
+    /// })?;
+    /// assert!(!handle.wait_timeout(Duration::from_millis(50))?);
+    /// drop::<pool_api::AsyncResult<()>>(handle); // the worker is killed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kill_running(mut self, grace: Duration) -> Self {
+        self.options.kill_running = Some(grace);
+        self
+    }
+
     /// Runs `f` on the item and waits for the value.
     ///
     /// # Errors

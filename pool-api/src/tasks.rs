@@ -99,7 +99,7 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     /// Lets other threads and signal handlers end this call: once the token is pulled, what has not begun is taken back, running
     /// items see [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the call is [`Error::Cancelled`](crate::Error::Cancelled). One token may be given to
     /// many calls; one that was pulled before refuses the call before anything starts. An iterator notices it when it is asked
-    /// for its next value, and no call does while it waits in its own input.
+    /// for its next value, and no call does while it waits in its own input. [`CancelToken::kill`] also kills what goes on running.
     ///
     /// ```
     /// use pool_api::{CancelToken, Error, WorkerPool};
@@ -115,6 +115,29 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     /// ```
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
+        self
+    }
+
+    /// What becomes of items that run when the call ends early: it is cancelled, by its token or its handle, its first failure ends
+    /// it, or it is dropped (an iterator or a stream, a handle, a future that `tokio::time::timeout` gives up). Without this they
+    /// are told and run on, and keep their workers busy as long as they like.
+    ///
+    /// With it the workers of those that have not ended after `grace` are killed and replaced, as at a time limit; zero kills them
+    /// at once. No other call loses anything. [`CancelToken::kill`](crate::CancelToken::kill) decides it when the token is pulled; of
+    /// both the shorter grace counts. Nobody can kill a thread: under Threads items are told only.
+    ///
+    /// ```no_run
+    /// use std::{thread::sleep, time::Duration};
+    ///
+    /// let pool = pool_api::WorkerPool::new(2)?;
+    /// let naps = [1, 1_000_000].map(Duration::from_millis);
+    /// let mut done = pool.tasks(naps).kill_running(Duration::ZERO).imap(sleep);
+    /// assert!(done.next().is_some());
+    /// drop(done); // and the worker of the long nap is killed
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn kill_running(mut self, grace: Duration) -> Self {
+        self.options.kill_running = Some(grace);
         self
     }
 

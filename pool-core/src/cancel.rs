@@ -10,8 +10,9 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use nix::{
@@ -23,6 +24,7 @@ use pool_shm::ForkMark;
 use crate::{
     birth,
     error::{Error, OrResources},
+    life::nanos,
     session::{list, unlist},
 };
 
@@ -42,9 +44,15 @@ use crate::{
 pub struct CancelToken(Arc<Signal>);
 
 struct Signal {
-    pulled: AtomicBool,
+    /// [`UNTOUCHED`], [`PULLED`], or the grace in nanoseconds after which running items are killed, plus 1. It only ever goes down,
+    /// but for its first step.
+    word: AtomicU64,
     bell: Bell,
 }
+
+const UNTOUCHED: u64 = 0;
+/// Running items are told, and not killed.
+const PULLED: u64 = u64::MAX;
 
 impl CancelToken {
     /// A token that has not been pulled.
@@ -53,7 +61,7 @@ impl CancelToken {
     ///
     /// [`Error::Resources`] when there is no descriptor or page of memory for it.
     pub fn new() -> Result<Self, Error> {
-        let signal = Signal { pulled: AtomicBool::new(false), bell: Bell::new()? };
+        let signal = Signal { word: AtomicU64::new(UNTOUCHED), bell: Bell::new()? };
         Ok(Self(Arc::new(signal)))
     }
 
@@ -61,15 +69,54 @@ impl CancelToken {
     ///
     /// May be called in a signal handler: it stores one word and makes one system call.
     pub fn cancel(&self) {
-        // Release: pairs with the Acquire in `is_cancelled`.
-        self.0.pulled.store(true, Ordering::Release);
+        self.pull(PULLED);
+    }
+
+    /// As [`CancelToken::cancel`], and kills the workers of items that still run after `grace`; zero: at once.
+    ///
+    /// The workers are replaced, and nothing else is lost by that: items of other calls go on, results that were stored stay. A
+    /// token that was pulled before can be told to kill, and one that kills to do so sooner. What is left of a call that has
+    /// returned is seen to as soon as a thread waits in any call of the pool. Threads cannot be killed: they are told only.
+    ///
+    /// May be called in a signal handler.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use pool_core::CancelToken;
+    ///
+    /// let token = CancelToken::new()?;
+    /// // … calls that were given the token …
+    /// token.kill(Duration::from_secs(1));
+    /// # Ok::<(), pool_core::Error>(())
+    /// ```
+    pub fn kill(&self, grace: Duration) {
+        self.pull(nanos(grace).min(PULLED - 2) + 1);
+    }
+
+    fn pull(&self, word: u64) {
+        let sooner = |before| (before == UNTOUCHED || word < before).then_some(word);
+        // Release: pairs with the Acquire in `is_cancelled`. Lock-free, so that a signal handler may do it.
+        let _ = self.0.word.fetch_update(Ordering::Release, Ordering::Relaxed, sooner);
         self.0.bell.ring();
+    }
+
+    /// After how long running items are to be killed, if they are.
+    pub(crate) fn kill_grace(&self) -> Option<Duration> {
+        match self.0.word.load(Ordering::Acquire) {
+            UNTOUCHED | PULLED => None,
+            word => Some(Duration::from_nanos(word - 1)),
+        }
+    }
+
+    /// Where it lies: clones are at one place.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// Whether it was pulled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.pulled.load(Ordering::Acquire)
+        self.0.word.load(Ordering::Acquire) != UNTOUCHED
     }
 
     /// Can be read once the token was pulled.

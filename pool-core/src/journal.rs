@@ -18,6 +18,8 @@ pub(crate) enum Entry {
     Died { worker: u32, status: ExitStatus },
     /// A worker process was killed for what took too long.
     Overran { worker: u32, what: &'static str },
+    /// A worker process was killed with an item of a call that was cancelled.
+    Killed { worker: u32 },
     /// A worker process has ended as it was to.
     Lived { worker: u32 },
 }
@@ -93,6 +95,9 @@ impl Entry {
             Self::Overran { worker, what } => {
                 log::log!(target: TARGET, level, "worker {worker} was killed: {what} took too long");
             }
+            Self::Killed { worker } => {
+                log::log!(target: TARGET, level, "worker {worker} was killed: its call was cancelled");
+            }
             Self::Lived { worker } => {
                 log::log!(target: TARGET, level, "worker {worker} has lived its time; a fresh one has its place");
             }
@@ -105,7 +110,7 @@ impl Entry {
     #[cfg(feature = "log")]
     fn level(&self) -> log::Level {
         match self {
-            Self::Anew { .. } => log::Level::Info,
+            Self::Anew { .. } | Self::Killed { .. } => log::Level::Info,
             Self::Died { .. } | Self::Overran { .. } => log::Level::Warn,
             Self::Lived { .. } => log::Level::Debug,
         }

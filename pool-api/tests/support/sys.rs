@@ -30,6 +30,8 @@ unsafe extern "C" {
     fn libc_capget(header: *mut [u32; 2], data: *mut [u32; 6]) -> i32;
     #[link_name = "capset"]
     fn libc_capset(header: *mut [u32; 2], data: *const [u32; 6]) -> i32;
+    #[link_name = "getrlimit"]
+    fn libc_getrlimit(resource: i32, limits: *mut [u64; 2]) -> i32;
 }
 
 /// The signal's number on Linux.
@@ -138,4 +140,18 @@ pub(crate) fn lock_future_memory() -> bool {
 #[allow(dead_code)]
 pub(crate) fn unlock_memory() {
     assert_eq!(libc_munlockall(), 0);
+}
+
+/// Lets this process have so many descriptors at most; those that it has stay. How many it could have before.
+#[allow(dead_code)]
+pub(crate) fn limit_descriptors(count: u64) -> u64 {
+    const RLIMIT_NOFILE: i32 = 7;
+    let mut limits = [0, 0];
+    // SAFETY: the limits are a local of this function.
+    let read = unsafe { libc_getrlimit(RLIMIT_NOFILE, &raw mut limits) };
+    let before = std::mem::replace(&mut limits[0], count);
+    // SAFETY: as above.
+    let set = unsafe { libc_setrlimit(RLIMIT_NOFILE, &raw const limits) };
+    assert_eq!((read, set), (0, 0));
+    before
 }

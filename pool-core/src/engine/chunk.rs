@@ -40,6 +40,8 @@ pub(crate) struct Chunk {
     pub(crate) unbegun_deaths: u32,
     /// What is known of the item in hand before its worker is reaped.
     pub(crate) overrun: Overrun,
+    /// Nobody wants what is left of it, though its job goes on: it is not tried again.
+    pub(crate) cancelled: bool,
     /// The incarnation that keeps the result of item `start` in hand.
     pub(crate) in_hand: Option<u32>,
     pub(crate) audience: Audience,
@@ -89,6 +91,7 @@ impl Chunk {
             lost_tries: 0,
             unbegun_deaths: 0,
             overrun: Overrun::No,
+            cancelled: false,
             in_hand: None,
             audience: Audience::default(),
             home: None,

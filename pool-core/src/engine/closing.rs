@@ -80,6 +80,17 @@ impl Engine {
         }
     }
 
+    /// Marks a chunk on the board that begins at item `first` as one that nobody wants any more; its slot.
+    pub(crate) fn cancel_chunk(&mut self, job: JobId, first: u64) -> Option<usize> {
+        self.slots.iter_mut().enumerate().find_map(|(slot, state)| match state {
+            SlotUse::Published(chunk) if chunk.job == job && chunk.first == first => {
+                chunk.cancelled = true;
+                Some(slot)
+            }
+            _ => None,
+        })
+    }
+
     /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there was one.
     pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
         let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();

@@ -252,6 +252,18 @@ impl Engine {
         };
         match why {
             _ if chunk.start == chunk.end => {}
+            Why::Complete | Why::Failed(_) | Why::Cancelled | Why::Died { .. }
+                if chunk.cancelled =>
+            {
+                if std::mem::take(&mut chunk.overrun) == Overrun::Told {
+                    chunk.advance(1);
+                } else if let Why::Failed(cause) = why {
+                    failed(&mut chunk, cause, out);
+                }
+                while chunk.start < chunk.end {
+                    failed(&mut chunk, Cause::Cancelled, out);
+                }
+            }
             Why::Complete | Why::Cancelled => {}
             Why::Failed(cause) => failed(&mut chunk, cause, out),
             Why::Died { begun, cause } => {

@@ -40,6 +40,8 @@ pub enum Cause {
         /// The limit.
         limit: Duration,
     },
+    /// Its call was cancelled before it had ended; its worker was killed, if that was asked for.
+    Cancelled,
     /// Its worker aborted, with a limit of memory set.
     MemoryLimit {
         /// Bytes of private memory that a worker may take.
@@ -176,6 +178,7 @@ impl fmt::Display for Cause {
                 f.write_str("overflowed the stack of its worker: raise stack_size, or keep large values in a Box")
             }
             Self::Timeout { limit } => write!(f, "ran longer than its limit of {limit:?}"),
+            Self::Cancelled => f.write_str("its call was cancelled before it had ended"),
             Self::MemoryLimit { limit, peak, refused } => {
                 let (limit, peak) = (Mebibytes(*limit), Mebibytes(*peak));
                 if *refused {

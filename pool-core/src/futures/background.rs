@@ -107,12 +107,16 @@ impl Background {
         lock(&self.tasks).by_number.values().any(|task| task.address() == future)
     }
 
-    /// Ends the one that the future belongs to without telling it; whether there was one, and it was not over.
-    pub(super) fn withdraw(&self, future: *const ()) -> bool {
+    /// The number of the one that the future belongs to.
+    pub(super) fn number_of(&self, future: *const ()) -> Option<u64> {
         let tasks = lock(&self.tasks);
         let is_it = |(_, task): &(&u64, &Arc<dyn Task>)| task.address() == future;
-        let number = tasks.by_number.iter().find(is_it).map(|(number, _)| *number);
-        drop(tasks);
+        tasks.by_number.iter().find(is_it).map(|(number, _)| *number)
+    }
+
+    /// Ends the one that the future belongs to without telling it; whether there was one, and it was not over.
+    pub(super) fn withdraw(&self, future: *const ()) -> bool {
+        let number = self.number_of(future);
         number.and_then(|number| self.remove(number)).is_some_and(|task| task.stop())
     }
 

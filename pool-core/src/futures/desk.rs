@@ -82,6 +82,13 @@ pub(super) trait Desk: Send + Sync {
     /// Takes a call back that no worker has begun; whether there was one. Its future is not told, and nobody is who waits.
     fn withdraw(&self, entry: *const ()) -> bool;
 
+    /// Has a call that is about to be completed as cancelled ended: what has not begun is taken back, what runs is told, and killed after
+    /// `grace` where that can be.
+    fn kill(&self, entry: *const (), grace: Duration);
+
+    /// Items of the job in the background that has this number are killed after `grace` that run when it ends, where they can be.
+    fn kill_at_end(&self, number: u64, grace: Duration);
+
     /// Something has left the desk without work at it: whoever waits for a future, for room or for the end looks again.
     fn recount(&self);
 

@@ -108,15 +108,20 @@ impl<R> Entry<R> {
 
     /// Writes the outcome; a second one is dropped.
     pub(super) fn complete(&self, outcome: Result<R, Error>, bytes: u64) {
+        self.try_complete(outcome, bytes);
+    }
+
+    /// As [`Entry::complete`]; whether this outcome is the first.
+    pub(super) fn try_complete(&self, outcome: Result<R, Error>, bytes: u64) -> bool {
         let mut cell = lock(&self.cell);
         if !matches!(cell.outcome, Outcome::Pending) {
             drop(cell);
-            return;
+            return false;
         }
         let watchers = mem::take(&mut cell.watchers);
         if watchers.is_empty() {
             self.store(&mut cell, outcome, bytes);
-            return;
+            return true;
         }
         cell.outcome = Outcome::Read(thread::current().id());
         drop(cell);
@@ -144,6 +149,7 @@ impl<R> Entry<R> {
             }
         }
         late.into_iter().for_each(|watcher| self.watch(watcher));
+        true
     }
 
     fn store(&self, cell: &mut Cell<R>, outcome: Result<R, Error>, bytes: u64) {

@@ -69,7 +69,9 @@ impl<F: Portable<Context = ()>> Errand<F> {
         }
         let deadline = self.start_clock(worker);
         let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let cancelled = || self.desk.terminated.load(Ordering::Relaxed) || overdue();
+        // One that is complete while it runs was cancelled.
+        let cancelled =
+            || self.desk.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let mut surroundings = Surroundings {
             worker,

@@ -16,16 +16,25 @@ use crate::error::Error;
 
 /// The result of a call that runs meanwhile.
 ///
-/// It does not borrow the pool and may be sent to other threads; dropping it cancels nothing. When the pool is stopped the result
+/// It does not borrow the pool and may be sent to other threads; dropping it cancels nothing, unless the call was made with
+/// `kill_running`. When the pool is stopped the result
 /// stays; when it is dropped or terminated first, what was not finished is [`Error::Terminated`].
 #[must_use = "the call runs anyway, but what became of it is only known here"]
 pub struct AsyncResult<R> {
     entry: Arc<Entry<R>>,
+    /// After how long the call is killed if this is dropped first.
+    kill_running: Option<Duration>,
 }
 
 impl<R> AsyncResult<R> {
     pub(super) fn new(entry: Arc<Entry<R>>) -> Self {
-        Self { entry }
+        Self { entry, kill_running: None }
+    }
+
+    /// The call is killed after this time if the handle is dropped before it has ended.
+    pub(crate) fn kill_running(mut self, grace: Option<Duration>) -> Self {
+        self.kill_running = grace;
+        self
     }
 
     /// Whether the call has ended, well or not. Does not wait.
@@ -88,11 +97,15 @@ impl<R> AsyncResult<R> {
         self.take()
     }
 
-    /// Takes the call back if no worker has begun it; whether that worked: then it is [`Error::Cancelled`]. What runs goes on.
+    /// Takes the call back if no worker has begun it; whether that worked: then it is [`Error::Cancelled`]. What runs goes on, unless
+    /// the call was made with `kill_running`: then this is [`AsyncResult::kill`] with that grace.
     ///
     /// A map that has not ended is always taken back: items that were not begun do not run, those that run see
     /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and nobody gets their results.
     pub fn cancel(&self) -> bool {
+        if let Some(grace) = self.kill_running {
+            return self.kill(grace);
+        }
         match self.entry.home.desk() {
             Some(desk) if !self.entry.is_done() && desk.check().is_ok() => {
                 let withdrawn = desk.withdraw(Arc::as_ptr(&self.entry).cast());
@@ -101,6 +114,23 @@ impl<R> AsyncResult<R> {
                     desk.recount();
                 }
                 cancelled
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends the call, which is [`Error::Cancelled`] at once; whether it had not ended before.
+    ///
+    /// What was not begun does not run. What runs sees [`Worker::is_cancelled`](crate::Worker::is_cancelled), and where it still runs after
+    /// `grace` (zero: at once) its worker is killed and replaced; it is not tried again, and no other call loses anything. Threads
+    /// cannot be killed: they are told only.
+    pub fn kill(&self, grace: Duration) -> bool {
+        match self.entry.home.desk() {
+            Some(desk) if !self.entry.is_done() && !self.is_foreign() => {
+                desk.kill(Arc::as_ptr(&self.entry).cast(), grace);
+                let killed = self.entry.try_complete(Err(Error::Cancelled), 0);
+                desk.recount();
+                killed
             }
             _ => false,
         }
@@ -190,6 +220,14 @@ impl<R> Future for AsyncResult<R> {
             self.entry.watch(Watcher::Waker(context.waker().clone()));
         }
         if self.entry.is_done() { Poll::Ready(self.take()) } else { Poll::Pending }
+    }
+}
+
+impl<R> Drop for AsyncResult<R> {
+    fn drop(&mut self) {
+        if let Some(grace) = self.kill_running {
+            self.kill(grace);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     drop_quietly, lock,
 };
 use crate::{
+    engine::JobId,
     error::Error,
     job::{InCall, Inside, Stock, is_inside},
     session::{Message, ResultBatch, Session},
@@ -325,6 +326,23 @@ impl Desk for ProcessDesk {
             books.end(key);
         }
         withdrawn
+    }
+
+    fn kill(&self, entry: *const (), grace: Duration) {
+        if let Some(number) = self.home.background.number_of(entry) {
+            self.kill_at_end(number, grace);
+        }
+        if !self.withdraw(entry) {
+            // Its key stays its own until it has ended, and that is noted under this lock.
+            let books = lock(&self.books);
+            if let Some(key) = books.key_of(entry) {
+                self.stock.session.kill_chunk(self.stock.job, key, grace);
+            }
+        }
+    }
+
+    fn kill_at_end(&self, number: u64, grace: Duration) {
+        self.stock.session.kill_at_end(JobId(number), grace);
     }
 
     fn recount(&self) {

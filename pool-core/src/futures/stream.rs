@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, atomic::Ordering},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -24,12 +24,14 @@ use crate::{
 /// A stream over the values of a job, up to the first failure of any kind: what `futures_core::Stream` asks for, without
 /// that crate.
 ///
-/// It does not borrow the pool. Dropping it cancels what has not run.
+/// It does not borrow the pool. Dropping it cancels what has not run, and with `kill_running` kills what does.
 pub struct AsyncValues<F: Form, I> {
     /// Gone after the end.
     values: Option<ValueStream<F, I>>,
     seat: Arc<Seat>,
     number: u64,
+    /// It was killed, which its consumer does not know yet.
+    killed: bool,
 }
 
 /// Where the consumer waits.
@@ -62,16 +64,35 @@ impl Home {
         if !self.background.add(number, seat.clone()) {
             return Err(job.into_items());
         }
-        Ok(AsyncValues { values: Some(job.stream(ordered)), seat, number })
+        Ok(AsyncValues { values: Some(job.stream(ordered)), seat, number, killed: false })
     }
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
+    /// Ends the call; the next poll says [`Error::Cancelled`], if the stream had not ended.
+    ///
+    /// What was not begun does not run. Items that run see [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the workers of those
+    /// that still run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed: they are told only.
+    pub fn kill(&mut self, grace: Duration) {
+        let desk = self.seat.home.desk();
+        if let Some(desk) = desk.filter(|desk| !matches!(desk.check(), Err(Error::ForeignProcess)))
+            && let Some(values) = self.values.take()
+        {
+            desk.kill_at_end(self.number, grace);
+            self.killed = true;
+            drop(values);
+            self.seat.go_on();
+        }
+    }
+
     /// The next value if it is there, or the end; otherwise the task is woken when to ask again.
     pub fn poll_next(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<F::Output, Error>>> {
+        if std::mem::take(&mut self.killed) {
+            return Poll::Ready(Some(Err(Error::Cancelled)));
+        }
         // Taken out while the user's code may run: a panic of it ends the stream.
         let Some(mut values) = self.values.take() else { return Poll::Ready(None) };
         if let Some(why) = lock(&self.seat.state).ended.take() {

@@ -293,6 +293,12 @@ impl Desk for ThreadDesk {
         !self.home.background.knows(entry) || self.home.background.withdraw(entry)
     }
 
+    fn kill(&self, entry: *const (), _: Duration) {
+        self.home.background.withdraw(entry);
+    }
+
+    fn kill_at_end(&self, _: u64, _: Duration) {}
+
     fn recount(&self) {
         self.tell();
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     engine::{Chunk, JobId},
     error::Error,
-    session::{Kit, MeasureResults, ResultBatch, Session, Want, measure_results},
+    session::{Kit, MeasureResults, NewJob, ResultBatch, Session, Want, measure_results},
     task::{Call, Form},
 };
 
@@ -56,9 +56,12 @@ impl<F: Form> ProcessLane<F> {
         options: &JobOptions,
         lazy: bool,
     ) -> Result<Self, Error> {
-        let token = options.cancel.clone();
-        let limited = options.task_timeout.is_some();
-        let (job, kit) = session.open_job(token, lazy, limited)?;
+        let (job, kit) = session.open_job(&NewJob {
+            token: options.cancel.clone(),
+            kill: options.kill_running,
+            lazy,
+            limited: options.task_timeout.is_some(),
+        })?;
         let limit = session.items_limit();
         Ok(Self {
             stock: Stock { session, job, limit, waits: true },

@@ -47,6 +47,8 @@ pub struct JobOptions {
     pub worker: Option<u32>,
     /// What may end the call from outside; a token that was pulled refuses it.
     pub cancel: Option<CancelToken>,
+    /// After how long items are killed, with their workers, that run when the call is cancelled or dropped; `None`: never.
+    pub kill_running: Option<Duration>,
 }
 
 impl JobOptions {

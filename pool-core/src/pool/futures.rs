@@ -54,7 +54,7 @@ impl Pool {
                 Err(error) => return Err(Refused { item, error }),
             };
             match accepted {
-                Ok(result) => return Ok(result),
+                Ok(result) => return Ok(result.kill_running(options.kill_running)),
                 Err(Unaccepted::Refused(refused)) => return Err(refused),
                 // The pool was stopped at this very moment.
                 Err(Unaccepted::Closed(back)) => item = back,
@@ -88,7 +88,7 @@ impl Pool {
                 CrewDesk::Threads(desk) => desk.undertake(job),
             };
             match accepted {
-                Ok(result) => return Ok(result),
+                Ok(result) => return Ok(result.kill_running(options.kill_running)),
                 // The pool was stopped at this very moment.
                 Err(back) => items = back,
             }

@@ -1,15 +1,34 @@
-//! The cancel tokens of the calls under way, as the driver sees them.
+//! The cancel tokens of the calls under way, as the driver sees them, and of calls that are over but for items that still run.
+
+use std::time::Duration;
 
 use super::hub::{Fatal, Hub, Inbox, Session};
 use crate::{cancel::CancelToken, engine::JobId};
+
+/// A call that has returned though items of it run, and the token that may still have them killed.
+#[derive(Debug)]
+pub(super) struct Lingering {
+    job: JobId,
+    token: CancelToken,
+    /// The shortest grace that they were given.
+    grace: Option<Duration>,
+}
 
 impl Session {
     /// Ends the calls whose token was pulled: takes back what has not begun, tells what runs.
     #[inline]
     pub(super) fn heed_tokens(&self, hub: &mut Hub) {
-        if hub.inboxes.iter().any(|(_, inbox)| inbox.is_cancelled()) {
+        let (mut pulled, mut kills) = (false, !hub.lingering.is_empty());
+        for (_, inbox) in hub.inboxes.iter() {
+            pulled |= inbox.is_cancelled();
+            kills |= inbox.is_to_be_killed();
+        }
+        if pulled {
             self.fail_all(hub, &Fatal::Cancelled, Inbox::is_cancelled);
+        }
+        if pulled || kills {
             self.cancel_failed(hub);
+            self.heed_lingering(hub);
         }
     }
 
@@ -21,13 +40,62 @@ impl Session {
             self.heed_tokens(hub);
         }
     }
+
+    /// The call of the job returns while a token may still have its running items killed, which were given `grace`.
+    pub(super) fn linger(&self, hub: &mut Hub, job: JobId, inbox: &Inbox, grace: Option<Duration>) {
+        if let Some(token) = inbox.token.clone().filter(|_| hub.engine.knows(job)) {
+            hub.lingering.push(Lingering { job, token, grace });
+        }
+    }
+
+    fn heed_lingering(&self, hub: &mut Hub) {
+        let mut lingering = std::mem::take(&mut hub.lingering);
+        lingering.retain_mut(|call| {
+            if !hub.engine.knows(call.job) {
+                return false;
+            }
+            if is_sooner(call.token.kill_grace(), call.grace) {
+                call.grace = call.token.kill_grace();
+                let slots = hub.engine.published().filter(|(_, chunk)| chunk.job == call.job);
+                let slots: Vec<_> = slots.map(|(slot, _)| slot).collect();
+                self.kill_claimers(hub, &slots, call.grace);
+            }
+            true
+        });
+        hub.lingering = lingering;
+    }
+}
+
+/// Whether what is asked for now is more than what was done.
+fn is_sooner(asked: Option<Duration>, done: Option<Duration>) -> bool {
+    asked.is_some_and(|asked| done.is_none_or(|done| asked < done))
 }
 
 impl Hub {
-    /// The tokens that can still end a call.
+    /// The tokens that can still end a call, each once: as many calls as there are may have the same.
     pub(super) fn tokens(&self) -> Vec<CancelToken> {
         let live = |inbox: &Inbox| inbox.fatal.is_none().then(|| inbox.token.clone()).flatten();
-        self.inboxes.iter().filter_map(|(_, inbox)| live(inbox)).collect()
+        let calls = self.inboxes.iter().filter_map(|(_, inbox)| live(inbox));
+        // (The bell of one that was pulled rings for ever.)
+        let unpulled = |call: &&Lingering| !call.token.is_cancelled();
+        let lingering = self.lingering.iter().filter(unpulled).map(|call| call.token.clone());
+        let mut tokens: Vec<_> = calls.chain(lingering).collect();
+        tokens.sort_unstable_by_key(CancelToken::address);
+        tokens.dedup();
+        tokens
+    }
+
+    /// Whether a token that was pulled may have something killed: no bell tells of that.
+    pub(super) fn may_kill(&self) -> bool {
+        let asks = |token: &CancelToken, grace: Option<Duration>| {
+            token.is_cancelled() && grace != Some(Duration::ZERO)
+        };
+        let told = |(job, inbox): &(JobId, &Inbox)| {
+            inbox.fatal.is_some() && self.engine.has_chunks_of(*job)
+        };
+        let mut calls = self.inboxes.iter().filter(told);
+        self.lingering.iter().any(|call| asks(&call.token, call.grace))
+            || calls.any(|(_, call)| call.token.as_ref().is_some_and(|t| asks(t, call.killed_in)))
     }
 }
 
@@ -35,5 +103,17 @@ impl Inbox {
     /// Whether the call was cancelled and does not know yet.
     fn is_cancelled(&self) -> bool {
         self.fatal.is_none() && self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+    }
+
+    /// Whether the call is over and its token asks for more than was done.
+    fn is_to_be_killed(&self) -> bool {
+        let grace = || self.token.as_ref().and_then(CancelToken::kill_grace);
+        self.fatal.is_some() && is_sooner(grace(), self.killed_in)
+    }
+
+    /// After how long the call's items are to be killed that run when it ends; `None`: never.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        let token = self.token.as_ref().and_then(CancelToken::kill_grace);
+        token.into_iter().chain(self.kill).min()
     }
 }

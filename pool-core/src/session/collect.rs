@@ -141,6 +141,8 @@ impl Session {
         let status = ExitStatus::from_wait(raw);
         let cause = self.cause_of_death(hub, incarnation, status, peak);
         self.collect(hub);
+        // What it left behind is gone, and says nothing of the workers after it.
+        let killed = self.take_kill(hub, incarnation);
         let killed_in_init = status.signal().is_some() && self.was_in_init(hub, incarnation);
         let published: Vec<_> = hub
             .engine
@@ -180,7 +182,8 @@ impl Session {
         self.lose_in_hand(hub, None, incarnation, &cause);
         // Results that were delivered keep the arena by their own count.
         self.act(hub);
-        self.bury(hub, incarnation, raw, segments, (!a_try).then_some(&served));
+        let served = (!a_try).then_some(&served);
+        self.bury(hub, incarnation, (raw, killed), segments, served);
         // A wake-up that the dead one had received is lost: everybody looks again.
         self.board.wake(usize::MAX);
     }

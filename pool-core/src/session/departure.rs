@@ -43,24 +43,29 @@ enum Departure {
 }
 
 impl Session {
-    /// Clears up behind a worker whose chunks have been told of; `served`: jobs of which it had a chunk, unless its death in
+    /// Clears up behind a worker whose chunks have been told of; `killed`: for a call that was cancelled; `served`: jobs of which it had a chunk, unless its death in
     /// `worker_init` was a try of an item.
     pub(super) fn bury(
         &self,
         hub: &mut Hub,
         incarnation: u32,
-        raw: i32,
+        (raw, killed): (i32, bool),
         segments: bool,
         served: Option<&Vec<JobId>>,
     ) {
         let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
         let condemned = hub.condemned.contains(&incarnation);
-        let departure = self.departure(hub, incarnation, raw);
+        let departure = match self.departure(hub, incarnation, raw) {
+            Departure::DidNotComeUp(_) | Departure::ExitFailed(_) if killed => Departure::Lived,
+            departure => departure,
+        };
         let arena = hub.arenas.remove(&incarnation);
         if segments && let Some(arena) = arena {
             arena.disown_at_end(Arc::clone(&self.broker));
         }
-        if !condemned {
+        if killed {
+            hub.journal.note(Entry::Killed { worker });
+        } else if !condemned {
             self.note_end(hub, worker, raw, &departure);
         }
         let unready = matches!(departure, Departure::NeverCame | Departure::DidNotComeUp(_));

@@ -23,6 +23,8 @@ use pool_shm::ForkMark;
 use super::{
     act::MEMORY_LOCKED,
     batch::ResultBatch,
+    cancel::Lingering,
+    kill::Kill,
     kit::Spare,
     segments::{OnTheWay, WorkerArena},
     watch::Watch,
@@ -114,6 +116,10 @@ pub(crate) struct Hub {
     pub(super) limited: usize,
     /// Workers that were condemned and are not reaped.
     pub(super) condemned: Vec<u32>,
+    /// Chunks of cancelled calls that the zygote is to end with their workers.
+    pub(super) kills: Vec<Kill>,
+    /// Calls that have returned and of which items may still run.
+    pub(super) lingering: Vec<Lingering>,
     /// How many items were reported as overdue.
     pub(super) overruns: u64,
     /// Whether a job was opened or given a chunk since workers were renewed.
@@ -179,6 +185,10 @@ pub(super) struct Inbox {
     pub(super) fatal: Option<Fatal>,
     /// What may end the call from outside.
     pub(super) token: Option<CancelToken>,
+    /// Items that run when the call ends are killed after this time.
+    pub(super) kill: Option<Duration>,
+    /// The shortest time after which items of the failed job are being killed.
+    pub(super) killed_in: Option<Duration>,
     /// Its consumer may be anywhere: nobody waits for it.
     pub(super) lazy: bool,
     /// Whether its items have a limit.

@@ -1,5 +1,7 @@
 //! Jobs on their way through the hub: opened, fed with chunks, taken back, closed.
 
+use std::time::Duration;
+
 use pool_ipc::Block;
 
 use super::{
@@ -15,19 +17,27 @@ use crate::{
     job::{Inside, is_inside},
 };
 
+/// What a new job asks for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewJob {
+    /// What may end it from outside.
+    pub(crate) token: Option<CancelToken>,
+    /// After how long items are killed that run when it ends.
+    pub(crate) kill: Option<Duration>,
+    /// Its consumer may be anywhere: nobody waits for it.
+    pub(crate) lazy: bool,
+    /// Whether its items have a limit.
+    pub(crate) limited: bool,
+}
+
 impl Session {
     /// Opens a job: workers are started if there are none.
-    pub(crate) fn open_job(
-        &self,
-        token: Option<CancelToken>,
-        lazy: bool,
-        limited: bool,
-    ) -> Result<(JobId, Box<Kit>), Error> {
+    pub(crate) fn open_job(&self, what: &NewJob) -> Result<(JobId, Box<Kit>), Error> {
         loop {
             let mut hub = self.lock();
             // A call that code inside another one or a callback makes belongs to that one.
             if self.takes_jobs(&mut hub, |crew| is_inside(crew, None)) {
-                return self.open_job_in(&mut hub, token, lazy, limited);
+                return self.open_job_in(&mut hub, what);
             }
             drop(hub);
             self.wait_until_stopped();
@@ -43,7 +53,7 @@ impl Session {
         if !self.takes_jobs(&mut hub, in_call) {
             return Ok(None);
         }
-        let (job, kit) = self.open_job_in(&mut hub, None, false, false)?;
+        let (job, kit) = self.open_job_in(&mut hub, &NewJob::default())?;
         if let Some(inbox) = hub.inboxes.get_mut(job) {
             inbox.desk = Some(job);
         }
@@ -71,13 +81,8 @@ impl Session {
         });
     }
 
-    fn open_job_in(
-        &self,
-        hub: &mut Hub,
-        token: Option<CancelToken>,
-        lazy: bool,
-        limited: bool,
-    ) -> Result<(JobId, Box<Kit>), Error> {
+    fn open_job_in(&self, hub: &mut Hub, what: &NewJob) -> Result<(JobId, Box<Kit>), Error> {
+        let NewJob { token, kill, lazy, limited } = what.clone();
         // Reports are read when waiting for the first result does not pay off at once: until then
         // the dead and a dead zygote cost nothing here.
         if hub.state == State::Broken {
@@ -97,6 +102,8 @@ impl Session {
             messages,
             fatal: None,
             token,
+            kill,
+            killed_in: None,
             lazy,
             limited,
             desk: None,
@@ -160,16 +167,19 @@ impl Session {
         let mut hub = self.lock();
         let hub = &mut *hub;
         self.heed_token_of(hub, job);
-        let Some(inbox) = hub.inboxes.remove(job) else { return };
+        let Some(mut inbox) = hub.inboxes.remove(job) else { return };
         hub.limited -= usize::from(inbox.limited);
         self.release(hub, &mut kit.released);
-        kit.messages = inbox.messages;
+        kit.messages = std::mem::take(&mut inbox.messages);
         hub.spare.put(kit);
         let published = hub.engine.close_job(job, &mut hub.actions);
         let begun = self.take_back(hub, published);
         self.tell_cancelled(&begun);
         self.act(hub);
         if !begun.is_empty() {
+            let grace = inbox.grace();
+            self.kill_claimers(hub, &begun, grace);
+            self.linger(hub, job, &inbox, grace);
             // What has ended meanwhile: nobody may come to look for it for long, and it keeps segments.
             self.collect(hub);
         }
@@ -190,6 +200,16 @@ impl Session {
         let published = hub.engine.cancel_jobs(&jobs, &mut hub.actions);
         let begun = self.take_back(hub, published);
         self.tell_cancelled(&begun);
+        for job in jobs {
+            let Some(inbox) = hub.inboxes.get_mut(job) else { continue };
+            inbox.killed_in = inbox.grace();
+            if inbox.killed_in.is_some() {
+                let (grace, engine) = (inbox.killed_in, &hub.engine);
+                let of_job = |slot: &usize| engine.chunk(*slot).is_some_and(|c| c.job == job);
+                let slots: Vec<_> = begun.iter().copied().filter(of_job).collect();
+                self.kill_claimers(hub, &slots, grace);
+            }
+        }
         self.act(hub);
     }
 

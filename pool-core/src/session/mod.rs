@@ -5,7 +5,7 @@
 //! wants, `collect.rs` tells it what happened, `departure.rs` is what follows from a worker's end, `wait.rs` is who waits how. `open.rs` and `end.rs` are
 //! the beginning and the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the
 //! buffers that jobs leave to each other, `futures.rs` what calls need whose results are
-//! waited for elsewhere, `watch.rs` an eye on the zygote, `segments.rs`
+//! waited for elsewhere, `cancel.rs` who listens to cancel tokens, `kill.rs` what follows from them for running items, `watch.rs` an eye on the zygote, `segments.rs`
 //! what handles in items and results keep alive.
 
 mod act;
@@ -19,6 +19,7 @@ mod end;
 mod futures;
 mod hub;
 mod jobs;
+mod kill;
 mod kit;
 mod open;
 mod room;
@@ -29,6 +30,7 @@ mod watch;
 pub(crate) use batch::{MeasureResults, ResultBatch, measure_results};
 pub(crate) use descriptors::{Listed, list, own_descriptors, unlist};
 pub(crate) use hub::{Message, NoRoom, Session};
+pub(crate) use jobs::NewJob;
 pub(crate) use kit::Kit;
 pub(crate) use open::{ZygoteMaker, reservation};
 pub(crate) use segments::Carried;

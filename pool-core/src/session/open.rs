@@ -145,6 +145,8 @@ impl Session {
                 watch: Watch::default(),
                 limited: usize::from(plan.bounds.init.or(plan.bounds.exit).is_some()),
                 condemned: Vec::new(),
+                kills: Vec::new(),
+                lingering: Vec::new(),
                 overruns: 0,
                 used: false,
                 exits_from: 0,

@@ -28,6 +28,8 @@ use crate::{
 const LONGEST_SLEEP_MS: u16 = 50;
 /// The same while a chunk is unclaimed although a worker sleeps.
 const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
+/// The same while a token that was pulled may still be told to kill.
+const SLEEP_BEFORE_KILLS_MS: u16 = 10;
 /// Turns after which reports are read although results keep coming.
 const TURNS_WITHOUT_REPORTS: u32 = 64;
 
@@ -206,9 +208,13 @@ impl Session {
             self.board.publisher_wakes();
             return hub;
         }
-        let tokens = hub.tokens();
+        let (tokens, may_kill) = (hub.tokens(), hub.may_kill());
         drop(hub);
-        let limit = if unclaimed { SLEEP_WITH_UNCLAIMED_MS } else { LONGEST_SLEEP_MS };
+        let limit = match (unclaimed, may_kill) {
+            (true, _) => SLEEP_WITH_UNCLAIMED_MS,
+            (_, true) => SLEEP_BEFORE_KILLS_MS,
+            _ => LONGEST_SLEEP_MS,
+        };
         let limit = until.map_or(limit, |until| limit.min(millis_until(until)));
         self.sleep(limit, &tokens);
         self.board.publisher_wakes();
@@ -244,10 +250,14 @@ impl Session {
             PollFd::new(self.link.control(), control),
         ];
         watched.extend(tokens.iter().map(|t| PollFd::new(t.bell(), PollFlags::POLLIN)));
+        let mut slept = poll(&mut watched, PollTimeout::from(limit_ms));
+        if slept == Err(Errno::EINVAL) {
+            // More than the process may have open now: its limit was lowered. Tokens are looked at after each sleep, too.
+            watched.truncate(2);
+            slept = poll(&mut watched, PollTimeout::from(limit_ms.min(SLEEP_BEFORE_KILLS_MS)));
+        }
         // Whatever ended the sleep, the driver looks at everything again.
-        if poll(&mut watched, PollTimeout::from(limit_ms)) != Err(Errno::EINTR)
-            && watched[0].any() == Some(true)
-        {
+        if slept.is_ok() && watched[0].any() == Some(true) {
             let mut count = [0; 8];
             let _ = nix::unistd::read(self.bell.as_fd(), &mut count);
         }

@@ -72,6 +72,7 @@ impl Session {
         };
         let waits = |(place, incarnation, pid)| pid == 0 || late(place, incarnation) || dead(pid);
         hub.engine.workers().any(waits)
+            || self.is_late_to_kill(hub)
             || hub.watch.leavers.iter().any(|(_, looks)| *looks >= LOOKS)
     }
 

@@ -1,16 +1,21 @@
-//! Ending workers whose item takes longer than it may, whoever is or is not in a call.
+//! Ending workers whose item takes longer than it may, and those whose call was cancelled and that go on for longer than its
+//! grace, whoever is or is not in a call.
 //!
 //! Invariant: no clock runs out unseen: this process sleeps no longer than until the first one that is due, and whoever starts one
 //! that is due before that rings (see `pool_ipc`'s `board/clock.rs`). Who is killed has been condemned for the item that is
-//! overdue, and cannot have begun another one.
+//! overdue, and cannot have begun another one; who is killed for a cancelled call cannot report its chunk any more, since that was
+//! seized from it by slot, generation and incarnation, and so has claimed no other.
 
 use std::{io, sync::Arc, time::Duration};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill as kill_process};
 use pool_ipc::board::Board;
 use pool_shm::Segment;
 
-use super::{protocol::Report, reign::Zygote};
+use super::{
+    protocol::{ClaimedChunk, Report},
+    reign::Zygote,
+};
 use crate::sys;
 
 /// An alarm that comes so late that this process was stopped, and probably all of the pool with it (Ctrl-Z).
@@ -18,6 +23,13 @@ pub(super) const STOPPED: Duration = Duration::from_millis(500);
 
 /// When the board is tried again that could not be mapped.
 const AGAIN: u64 = 50_000_000;
+
+/// When a worker is looked for again that a template has forked and not named yet.
+const UNNAMED: u64 = 2_000_000;
+/// How often.
+const LOOKS: u32 = 1000;
+/// No clock comes so far: it stands for no time at all.
+const NEVER: u64 = 1 << 62;
 
 /// The clocks of the workers, from the first alarm on.
 #[derive(Default)]
@@ -27,9 +39,40 @@ pub(super) struct Clocks {
     alarm: u64,
     /// Items that have more time, since nothing ran for a while: incarnation, the old deadline, the new one.
     prolonged: Vec<(u32, u64, u64)>,
+    /// What is to be ended with its worker.
+    kills: Vec<PendingKill>,
+    /// One of those came since the last look.
+    ordered: bool,
+}
+
+/// A chunk of a cancelled call.
+struct PendingKill {
+    chunk: ClaimedChunk,
+    grace: u64,
+    due: u64,
+    /// Looks for a worker that is not known here, left.
+    looks: u32,
+}
+
+impl PendingKill {
+    fn is_still_claimed(&self, board: &Board) -> bool {
+        let ClaimedChunk { slot, generation, incarnation } = self.chunk;
+        board.claim_of(slot as usize) == Some((generation, incarnation))
+    }
 }
 
 impl Clocks {
+    /// Has the worker killed that has this chunk after so many nanoseconds; what was ordered before stands if it is due sooner.
+    pub(super) fn kill_after(&mut self, chunk: ClaimedChunk, grace: u64) {
+        let due = sys::monotonic_nanos().saturating_add(grace).min(NEVER);
+        self.ordered = true;
+        match self.kills.iter_mut().find(|kill| kill.chunk == chunk) {
+            Some(kill) if kill.due <= due => {}
+            Some(kill) => (kill.grace, kill.due) = (grace, due),
+            None => self.kills.push(PendingKill { chunk, grace, due, looks: LOOKS }),
+        }
+    }
+
     /// How long to sleep, if nothing else says more than `idle`.
     pub(super) fn sleep_at_most(&self, idle: Option<Duration>) -> Option<Duration> {
         if self.alarm == 0 {
@@ -55,14 +98,14 @@ impl Clocks {
 impl Zygote {
     /// Looks at the clocks if anybody has rung or it is time; `false` when the parent is gone.
     pub(super) fn watch_clocks(&mut self) -> bool {
-        let rung = self.exchange.take_alarm();
+        let rung = self.exchange.take_alarm() | std::mem::take(&mut self.clocks.ordered);
         let now = sys::monotonic_nanos();
         let is_time = self.clocks.alarm != 0 && self.clocks.alarm <= now;
         if !rung && !is_time {
             return true;
         }
         let Some(board) = self.board() else {
-            // No memory for it now; a clock may run.
+            // No memory for it now; a clock may run, or a chunk be to be ended.
             self.clocks.alarm = now + AGAIN;
             return true;
         };
@@ -73,6 +116,7 @@ impl Zygote {
             if !self.end_overdue(&board) {
                 return false;
             }
+            self.end_cancelled(&board);
             let first = self.first_due(&board);
             self.clocks.set_alarm(&board, first);
             // A clock that was started before that may not have rung.
@@ -111,7 +155,35 @@ impl Zygote {
     fn first_due(&self, board: &Board) -> Option<u64> {
         let due =
             |(at, deadline): (usize, u64)| self.clocks.due(self.workers[at].incarnation, deadline);
-        self.clocks(board).map(due).min()
+        let kills = self.clocks.kills.iter().map(|kill| kill.due).filter(|due| *due < NEVER);
+        self.clocks(board).map(due).chain(kills).min()
+    }
+
+    /// Kills the workers that are still at chunks of cancelled calls whose grace is over.
+    fn end_cancelled(&mut self, board: &Board) {
+        if self.clocks.kills.is_empty() {
+            return;
+        }
+        let now = sys::monotonic_nanos();
+        let workers = &self.workers;
+        self.clocks.kills.retain_mut(|kill| {
+            let ClaimedChunk { slot, generation, incarnation } = kill.chunk;
+            if kill.due > now {
+                return kill.is_still_claimed(board);
+            }
+            let Some(worker) = workers.iter().find(|worker| worker.incarnation == incarnation)
+            else {
+                // A template tells of whom it has forked later than that one may have begun; whoever was reaped never comes back.
+                kill.looks -= 1;
+                kill.due = now + UNNAMED;
+                return kill.looks > 0 && kill.is_still_claimed(board);
+            };
+            if board.seize_claim(slot as usize, generation, incarnation) {
+                // It was not reaped, so the number is its own.
+                let _ = kill_process(worker.pid, Signal::SIGKILL);
+            }
+            false
+        });
     }
 
     /// Condemns and kills whoever is overdue; `false` when the parent is gone.
@@ -125,7 +197,7 @@ impl Zygote {
                 && board.condemn(worker.place as usize, deadline)
             {
                 // It was not reaped, so the number is its own.
-                let _ = kill(worker.pid, Signal::SIGKILL);
+                let _ = kill_process(worker.pid, Signal::SIGKILL);
                 if !self.report(Report::Overran { incarnation }) {
                     return false;
                 }
@@ -134,7 +206,7 @@ impl Zygote {
         true
     }
 
-    /// All items that run have their time once more.
+    /// All items that run have their time once more, those of cancelled calls their grace.
     fn prolong(&mut self, board: &Board, now: u64) {
         let longer = |(at, deadline): (usize, u64)| {
             let worker = &self.workers[at];
@@ -142,5 +214,8 @@ impl Zygote {
             (worker.incarnation, deadline, due)
         };
         self.clocks.prolonged = self.clocks(board).map(longer).collect();
+        for kill in &mut self.clocks.kills {
+            kill.due = now.saturating_add(kill.grace).min(NEVER);
+        }
     }
 }

@@ -25,7 +25,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::protocol::{Order, Report, send_order};
+use super::protocol::{ClaimedChunk, Order, Report, send_kill_at, send_order};
 use crate::{
     birth::{self, ProcessName},
     mutex::lock,
@@ -62,7 +62,15 @@ struct Outbox {
     /// Workers whose start was ordered and not answered.
     unanswered: usize,
     /// Workers to kill that the socket had no room for.
-    to_kill: VecDeque<u32>,
+    to_kill: VecDeque<Victim>,
+}
+
+/// Which worker is to be killed, and when.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Worker(u32),
+    /// The one that has claimed this chunk, if it still has after so many nanoseconds.
+    Claimer(ClaimedChunk, u64),
 }
 
 impl ZygoteLink {
@@ -150,14 +158,29 @@ impl ZygoteLink {
     }
 
     pub(crate) fn kill(&self, incarnation: u32) -> io::Result<()> {
+        self.send_kill(Victim::Worker(incarnation))
+    }
+
+    /// Has the worker killed that has claimed the chunk, if it still has when `grace` nanoseconds have passed.
+    pub(crate) fn kill_at(&self, chunk: ClaimedChunk, grace: u64) -> io::Result<()> {
+        self.send_kill(Victim::Claimer(chunk, grace))
+    }
+
+    fn send_kill(&self, victim: Victim) -> io::Result<()> {
         let mut outbox = self.outbox();
-        outbox.to_kill.push_back(incarnation);
+        outbox.to_kill.push_back(victim);
         self.send_kills(&mut outbox)
     }
 
     fn send_kills(&self, outbox: &mut Outbox) -> io::Result<()> {
-        while let Some(incarnation) = outbox.to_kill.front() {
-            match send_order(&self.control, Order::KILL, 0, *incarnation, None) {
+        while let Some(victim) = outbox.to_kill.front() {
+            let sent = match *victim {
+                Victim::Worker(incarnation) => {
+                    send_order(&self.control, Order::KILL, 0, incarnation, None)
+                }
+                Victim::Claimer(chunk, grace) => send_kill_at(&self.control, chunk, grace),
+            };
+            match sent {
                 Ok(()) => outbox.to_kill.pop_front(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {

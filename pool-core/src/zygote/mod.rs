@@ -16,4 +16,4 @@ mod reign;
 pub(crate) use guard::{reign_below, reign_fresh, reign_guarded};
 pub(crate) use link::{ZygoteLink, reap_orphan};
 pub(crate) use papers::{ZygoteFds, ZygotePapers};
-pub(crate) use protocol::{Order, Report, StartFault, send_order};
+pub(crate) use protocol::{ClaimedChunk, Order, Report, StartFault, send_order};

@@ -1,4 +1,4 @@
-//! What parent and zygote say to each other: packets of four 32-bit words over a socket pair.
+//! What parent and zygote say to each other: packets of six 32-bit words over a socket pair.
 //!
 //! Invariant: neither side waits for the other to read; a packet that finds no room is `EAGAIN`. The
 //! parent says that it is over by shutting its end down, for which there is always room.
@@ -10,7 +10,16 @@ use std::{
 
 use crate::packets::{self, Received};
 
-const PACKET: usize = 16;
+const WORDS: usize = 6;
+const PACKET: usize = WORDS * size_of::<u32>();
+
+/// A chunk that a worker has claimed, to be ended with its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClaimedChunk {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) incarnation: u32,
+}
 
 /// What the parent asks for.
 #[derive(Debug)]
@@ -20,6 +29,8 @@ pub(crate) enum Order {
     Start { place: u32, incarnation: u32, arena: Option<OwnedFd> },
     /// Kill a worker.
     Kill { incarnation: u32 },
+    /// Kill the worker that has claimed this chunk if it has not ended when so many nanoseconds have passed.
+    KillAt { chunk: ClaimedChunk, grace: u64 },
     /// Hear what the parent says of segments through this socket, if there was a number for it.
     Connect { socket: Option<OwnedFd> },
 }
@@ -58,23 +69,36 @@ pub(crate) fn send_order(
     incarnation: u32,
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    send(socket, [order, place, incarnation, 0], descriptor)
+    send(socket, [order, place, incarnation, 0, 0, 0], descriptor)
+}
+
+/// Sends [`Order::KillAt`].
+pub(crate) fn send_kill_at(socket: &impl AsFd, chunk: ClaimedChunk, grace: u64) -> io::Result<()> {
+    let ClaimedChunk { slot, generation, incarnation } = chunk;
+    let (low, high) = (grace as u32, (grace >> 32) as u32);
+    send(socket, [Order::KILL_AT, slot, incarnation, generation, low, high], None)
 }
 
 impl Order {
     pub(crate) const START: u32 = 1;
     pub(crate) const KILL: u32 = 2;
     pub(crate) const CONNECT: u32 = 3;
+    const KILL_AT: u32 = 4;
 
     /// The next order, without waiting.
     pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
         Ok(match receive(socket)? {
             Received::Message((words, descriptor)) => match words {
-                [Self::START, place, incarnation, _] => {
+                [Self::START, place, incarnation, ..] => {
                     Received::Message(Self::Start { place, incarnation, arena: descriptor })
                 }
                 [Self::CONNECT, ..] => Received::Message(Self::Connect { socket: descriptor }),
-                [Self::KILL, _, incarnation, _] => Received::Message(Self::Kill { incarnation }),
+                [Self::KILL, _, incarnation, ..] => Received::Message(Self::Kill { incarnation }),
+                [Self::KILL_AT, slot, incarnation, generation, low, high] => {
+                    let grace = u64::from(high) << 32 | u64::from(low);
+                    let chunk = ClaimedChunk { slot, generation, incarnation };
+                    Received::Message(Self::KillAt { chunk, grace })
+                }
                 _ => Received::Closed,
             },
             Received::Empty => Received::Empty,
@@ -89,15 +113,15 @@ impl Report {
 
     pub(crate) fn send(self, socket: &impl AsFd) -> io::Result<()> {
         let words = match self {
-            Self::Reigns { pid } => [4, 0, pid as u32, 0],
-            Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0],
-            Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0],
-            Self::Overran { incarnation } => [5, incarnation, 0, 0],
-            Self::Unable(StartFault::Threads(threads)) => [6, 0, threads, 0],
-            Self::Unable(StartFault::System(errno)) => [7, 0, errno as u32, 0],
+            Self::Reigns { pid } => [4, 0, pid as u32, 0, 0, 0],
+            Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0, 0, 0],
+            Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0, 0, 0],
+            Self::Overran { incarnation } => [5, incarnation, 0, 0, 0, 0],
+            Self::Unable(StartFault::Threads(threads)) => [6, 0, threads, 0, 0, 0],
+            Self::Unable(StartFault::System(errno)) => [7, 0, errno as u32, 0, 0, 0],
             Self::Reaped { incarnation, status, segments, peak } => {
                 let mebibytes = (peak >> 20).min(u64::from(u32::MAX >> 1)) as u32;
-                [3, incarnation, status as u32, mebibytes << 1 | u32::from(segments)]
+                [3, incarnation, status as u32, mebibytes << 1 | u32::from(segments), 0, 0]
             }
         };
         send(socket, words, None)
@@ -106,7 +130,7 @@ impl Report {
     /// The next report, without waiting.
     pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
         Ok(match receive(socket)? {
-            Received::Message(([kind, incarnation, value, more], _)) => match kind {
+            Received::Message(([kind, incarnation, value, more, ..], _)) => match kind {
                 1 => Received::Message(Self::Started { incarnation, pid: value as i32 }),
                 2 => Received::Message(Self::NotStarted { incarnation, errno: value as i32 }),
                 3 => Received::Message(Self::Reaped {
@@ -127,16 +151,19 @@ impl Report {
     }
 }
 
-fn send(socket: &impl AsFd, words: [u32; 4], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+fn send(socket: &impl AsFd, words: [u32; WORDS], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
     packets::send(socket, words.map(u32::to_ne_bytes).as_flattened(), fd)
 }
 
-fn receive(socket: &impl AsFd) -> io::Result<Received<([u32; 4], Option<OwnedFd>)>> {
+fn receive(socket: &impl AsFd) -> io::Result<Received<([u32; WORDS], Option<OwnedFd>)>> {
     let mut packet = [0; PACKET];
     Ok(match packets::receive(socket, &mut packet)? {
         Received::Message((PACKET, fd)) => {
             let mut words = packet.as_chunks().0.iter().map(|bytes| u32::from_ne_bytes(*bytes));
-            Received::Message((std::array::from_fn(|_| words.next().expect("four words")), fd))
+            Received::Message((
+                std::array::from_fn(|_| words.next().expect("the packet has them all")),
+                fd,
+            ))
         }
         Received::Empty => Received::Empty,
         Received::Message(_) | Received::Closed => Received::Closed,

@@ -246,6 +246,9 @@ impl Zygote {
                         let _ = kill(worker.pid, Signal::SIGKILL);
                     }
                 }
+                Ok(Received::Message(Order::KillAt { chunk, grace })) => {
+                    self.clocks.kill_after(chunk, grace);
+                }
                 // Without a socket the parent sees the end of its own.
                 Ok(Received::Message(Order::Connect { socket })) => {
                     socket.into_iter().for_each(|socket| self.exchange.add_parent(socket));

@@ -120,6 +120,37 @@ impl Board {
         false
     }
 
+    /// Who has claimed the chunk in the slot: the slot's generation, and the incarnation. `None` when nobody has, or when it was
+    /// finished or seized.
+    #[must_use]
+    pub fn claim_of(&self, slot: usize) -> Option<(u32, u32)> {
+        let word = self.word(self.slots.get(slot)?)?;
+        (word.state == State::Claimed).then_some((word.generation, word.owner))
+    }
+
+    /// Whether `incarnation` has the slot in that generation, claimed or seized from it.
+    #[must_use]
+    pub fn is_held(&self, slot: usize, generation: u32, incarnation: u32) -> bool {
+        self.slots.get(slot).and_then(|cell| self.word(cell)).is_some_and(|word| {
+            matches!(word.state, State::Claimed | State::Seized)
+                && (word.generation, word.owner) == (generation, incarnation)
+        })
+    }
+
+    /// Seizes the very chunk that [`Board::claim_of`] named; `false` when it has ended since, or was seized. Its claimer gets no
+    /// further, and has to be killed.
+    ///
+    /// Unlike the publisher's other functions, this one may be called by any process: the slot moves only from that claim of that
+    /// generation, never from a later one.
+    #[must_use]
+    pub fn seize_claim(&self, slot: usize, generation: u32, incarnation: u32) -> bool {
+        let Some(cell) = self.slots.get(slot) else { return false };
+        let claimed = Word::claimed(generation, incarnation).pack();
+        let seized = Word::seized(generation, incarnation).pack();
+        // Relaxed: only the exchange itself is contended, with the one in `Claimer::report`.
+        cell.word.compare_exchange(claimed, seized, Relaxed, Relaxed).is_ok()
+    }
+
     /// Gives a slot back whose results were read, or whose claimer was reaped.
     ///
     /// The caller is the only one who moves such a slot: DONE is the publisher's, and the claimer of

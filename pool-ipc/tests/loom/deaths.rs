@@ -244,3 +244,29 @@ fn what_is_seized_is_not_finished() {
         assert_eq!(states, [of_first, of_other]);
     });
 }
+
+/// The watcher that seizes a claim by its name gets that claim or none, also while the publisher uses the slot again.
+#[test]
+fn the_claim_that_is_seized_is_the_one_that_was_named() {
+    loom::model(|| {
+        let board = board(1, 1);
+        board.publish(0, &described(1, 1));
+        let mut me = Claimer::new(board.clone(), 0, 1, 0);
+        let claim = me.claim().expect("it was published");
+        let named = board.claim_of(0).expect("it is claimed");
+        let watcher = board.clone();
+        let watcher = loom::thread::spawn(move || watcher.seize_claim(0, named.0, named.1));
+        let went_on = me.report(claim, End::Complete, 0, (0, 0)).is_some();
+        // The chunk of another call, in the same slot and with the same claimer.
+        let next = went_on.then(|| {
+            board.release(0);
+            board.publish(0, &described(2, 1));
+            me.claim().expect("it was published")
+        });
+        let seized = watcher.join().unwrap();
+        assert_eq!(seized, !went_on);
+        if let Some(next) = next {
+            assert!(me.report(next, End::Complete, 0, (0, 0)).is_some(), "it was never named");
+        }
+    });
+}

@@ -1,6 +1,7 @@
 //! A cancel token ends the calls that have it, and no other.
 
 use std::{
+    os::unix::fs::FileExt,
     ptr,
     sync::atomic::{AtomicPtr, Ordering},
     thread,
@@ -25,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("cancel_in_the_input_itself", in_the_input),
     Case::new("cancel_in_a_signal_handler", in_handler),
     Case::new("cancel_map_scoped", scoped),
+    Case::new("cancel_token_of_more_calls_than_descriptors", many_calls).processes(),
 ];
 
 /// No call that was cancelled takes as long as this.
@@ -284,4 +286,59 @@ fn scoped(method: StartMethod) -> Outcome {
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     assert_eq!(scratch.numbers().len(), ran, "nothing of it runs any more");
     Ok(())
+}
+
+/// Whoever waits sleeps meanwhile: it does not spin because the system refuses to listen to so many.
+fn many_calls(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let tokens = [CancelToken::new()?, CancelToken::new()?];
+    let open = |at: usize| {
+        let mut values = pool.tasks(0u64..).chunk_size(1).cancel_token(&tokens[at % 2]).imap(|x| x);
+        values.next().transpose().map(|first| (values, first))
+    };
+    let mut calls = (0..80).map(open).collect::<Result<Vec<_>, _>>()?;
+    assert!(calls.iter().all(|(_, first)| *first == Some(0)));
+    let nap = Duration::from_millis(400);
+    pool.broadcast(|_| ())?;
+    let on_cpu = TimeOnCpu::open()?;
+    for limit in [64, 3] {
+        let limit_before = sys::limit_descriptors(limit);
+        let before = on_cpu.read()?;
+        let napped = pool.apply(nap, thread::sleep);
+        let after = on_cpu.read()?;
+        sys::limit_descriptors(limit_before);
+        napped?;
+        assert!(after - before < nap / 4, "it spins, with {limit} descriptors");
+    }
+    tokens[0].cancel();
+    pool.apply((), |()| ())?;
+    for (at, (values, _)) in calls.iter_mut().enumerate() {
+        let cancelled = values.any(|value| matches!(value, Err(Error::Cancelled)) || at % 2 == 1);
+        assert!(cancelled);
+    }
+    assert!(
+        calls
+            .iter_mut()
+            .skip(1)
+            .step_by(2)
+            .all(|(values, _)| values.next().is_some_and(|v| v.is_ok()))
+    );
+    Ok(())
+}
+
+/// How long this thread has run; opened before descriptors are limited.
+struct TimeOnCpu(std::fs::File);
+
+impl TimeOnCpu {
+    fn open() -> std::io::Result<Self> {
+        Ok(Self(std::fs::File::open("/proc/thread-self/schedstat")?))
+    }
+
+    fn read(&self) -> Result<Duration, Box<dyn std::error::Error>> {
+        let mut text = [0; 64];
+        let len = self.0.read_at(&mut text, 0)?;
+        let text = std::str::from_utf8(&text[..len])?;
+        let nanos = text.split_whitespace().next().ok_or("no time")?.parse()?;
+        Ok(Duration::from_nanos(nanos))
+    }
 }

@@ -27,6 +27,7 @@ mod handles_forms;
 mod handles_lives;
 mod input;
 mod input_ends;
+mod killing;
 mod ledger;
 mod lent_views;
 mod lifetimes;
@@ -115,6 +116,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         stacks::CASES,
         nesting::CASES,
         cancelling::CASES,
+        killing::CASES,
         direct::CASES,
         direct_deaths::CASES,
         order_tasks::CASES,
