@@ -84,7 +84,7 @@ impl Pool {
         let start = start_of(plan.method)?;
         start.check(&plan)?;
         if plan.method != StartMethod::Threads {
-            session::reservation(plan.n_jobs, plan.least_arena)?;
+            session::reservation(plan.n_jobs, plan.asked_arena)?;
             plan.first_offsets()?;
             plan.life.papers()?;
         }

@@ -11,6 +11,8 @@ use nix::{
     },
 };
 
+use crate::{limits::page_size, sys};
+
 /// A mapping from its first byte to its last.
 pub(crate) struct Region {
     start: NonNull<u8>,
@@ -45,9 +47,14 @@ impl Region {
         Ok(Self { start: start.cast(), len: len.get() })
     }
 
-    /// The same, shared, in a way that `mlockall` of the program does not populate: pages that cannot be accessed are not read in, and once
-    /// the region is unlocked none is.
+    /// Maps a file shared, in a way that `mlockall` of the program does not populate: pages that cannot be accessed are not read in, and
+    /// once the region is unlocked none is.
     pub(crate) fn unlocked(fd: impl AsFd, len: usize, prot: ProtFlags) -> nix::Result<Self> {
+        if !is_populated() {
+            let region = Self::new(fd, len, prot, View::Shared)?;
+            region.unlock();
+            return Ok(region);
+        }
         let region = Self::new(fd, len, ProtFlags::PROT_NONE, View::Shared)?;
         region.unlock();
         // SAFETY: the range is this region's, which nothing refers into yet.
@@ -57,12 +64,15 @@ impl Region {
 
     /// Whether this process could map so many bytes more, and as many as it may lock if it locks what it maps.
     pub(crate) fn probe(len: usize) -> nix::Result<()> {
+        Self::anonymous(len, ProtFlags::PROT_NONE).map(drop)
+    }
+
+    fn anonymous(len: usize, prot: ProtFlags) -> nix::Result<Self> {
         let len = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
-        // SAFETY: the kernel chooses an address that nothing is mapped at; the pages cannot be accessed.
-        let start = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags) }?;
-        drop(Self { start: start.cast(), len: len.get() });
-        Ok(())
+        // SAFETY: the kernel chooses an address that nothing is mapped at.
+        let start = unsafe { mmap_anonymous(None, len, prot, flags) }?;
+        Ok(Self { start: start.cast(), len: len.get() })
     }
 
     fn unlock(&self) {
@@ -102,6 +112,14 @@ impl Region {
         // SAFETY: promised by the caller.
         unsafe { madvise(self.start.add(offset).cast(), len, MmapAdvise::MADV_REMOVE) }
     }
+}
+
+/// Whether the kernel takes memory for what this process maps before it is touched, as it does after `mlockall` with `MCL_FUTURE`.
+/// Asking first spares all others the detour, which tools that watch each byte of memory need minutes for.
+fn is_populated() -> bool {
+    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let page = Region::anonymous(page_size(), prot);
+    page.is_ok_and(|page| sys::is_resident(page.start))
 }
 
 /// What [`Region::advise`] can be told.

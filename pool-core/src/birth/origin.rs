@@ -4,10 +4,18 @@
 //! mapped as the main executable. A program started as `ld.so ./program` is the counterexample.
 
 use std::{
-    fs::{self, File},
+    ffi::{CStr, CString},
+    fs::{self, File, Metadata},
     io::{BufRead, BufReader},
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
 };
+
+/// The main executable, by the link that the kernel keeps.
+const EXE: &str = "/proc/self/exe";
+const OWN: &CStr = c"/proc/self/exe";
 
 /// How the main executable in memory and `/proc/self/exe` relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,23 +32,50 @@ pub(super) fn origin_of(landmark: usize) -> Origin {
     compare(landmark).unwrap_or(Origin::Unknown)
 }
 
+/// What to execute for a copy of this program. Where a tool such as valgrind runs the program, `/proc/self/exe` is the tool as soon as it
+/// is executed, though read as a link it names the program: then it is that name, provided that it leads to the very file in memory.
+pub(super) fn executable(landmark: usize) -> CString {
+    named_executable(landmark).unwrap_or_else(|| OWN.into())
+}
+
+fn named_executable(landmark: usize) -> Option<CString> {
+    let path = fs::read_link(EXE).ok()?;
+    let (linked, named) = (fs::metadata(EXE).ok()?, fs::metadata(&path).ok()?);
+    let file = |file: &Metadata| (device_of(file), file.ino());
+    if file(&linked) == file(&named) {
+        return None;
+    }
+    let found = with_mapping(landmark, |mapping| (mapping.device, mapping.inode) == file(&named));
+    found?.then(|| CString::new(path.into_os_string().into_vec()).ok())?
+}
+
+fn device_of(file: &Metadata) -> (u64, u64) {
+    (nix::sys::stat::major(file.dev()), nix::sys::stat::minor(file.dev()))
+}
+
 fn compare(landmark: usize) -> Option<Origin> {
-    let (file, path) =
-        (fs::metadata("/proc/self/exe").ok()?, fs::read_link("/proc/self/exe").ok()?);
+    let (file, path) = (fs::metadata(EXE).ok()?, fs::read_link(EXE).ok()?);
+    // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both paths
+    // are what the kernel calls the same open file, even after it was renamed or deleted.
+    let same = with_mapping(landmark, |mapping| {
+        (mapping.device, mapping.inode) == (device_of(&file), file.ino())
+            || (mapping.inode != 0 && mapping.path == path.as_os_str().as_bytes())
+    });
+    let known = fs::metadata("/proc/self/maps").is_ok();
+    known.then(|| if same == Some(true) { Origin::OwnExecutable } else { Origin::Foreign })
+}
+
+/// What `ask` says of the mapping that holds the address, if there is one.
+fn with_mapping<T>(landmark: usize, ask: impl FnOnce(&Mapping<'_>) -> T) -> Option<T> {
     let mut maps = BufReader::new(File::open("/proc/self/maps").ok()?);
     let mut line = Vec::new();
     while maps.read_until(b'\n', &mut line).ok()? > 0 {
         if let Some(mapping) = Mapping::parse(&line).filter(|mapping| mapping.holds(landmark)) {
-            let device = (nix::sys::stat::major(file.dev()), nix::sys::stat::minor(file.dev()));
-            // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both paths
-            // are what the kernel calls the same open file, even after it was renamed or deleted.
-            let same = (mapping.device, mapping.inode) == (device, file.ino())
-                || (mapping.inode != 0 && mapping.path == path.as_os_str().as_bytes());
-            return Some(if same { Origin::OwnExecutable } else { Origin::Foreign });
+            return Some(ask(&mapping));
         }
         line.clear();
     }
-    Some(Origin::Foreign)
+    None
 }
 
 /// One line of `/proc/self/maps`: `start-end permissions offset major:minor inode path`.
@@ -99,6 +134,7 @@ mod tests {
     #[test]
     fn this_test_program_is_its_own_executable() {
         assert_eq!(origin_of(Image::main().unwrap().landmark()), Origin::OwnExecutable);
+        assert_eq!(executable(Image::main().unwrap().landmark()).as_c_str(), OWN);
         let local = 0u8;
         assert_eq!(origin_of(&raw const local as usize), Origin::Foreign);
     }

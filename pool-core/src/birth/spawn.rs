@@ -22,7 +22,8 @@ use nix::{
 use super::{
     descriptors::{FIRST_GIVEN, duplicate_above, nothing_above, output_closed_on_exec},
     ending::ENDING,
-    image::identity,
+    image::{Image, identity},
+    origin::executable,
     sys::{self, CloseFrom, Start},
     takeover::{anchor, check_takeover},
     ticket::{Record, Ticket, VARIABLE, fresh_nonce},
@@ -72,7 +73,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
         .collect();
 
     sys::spawn(&Start {
-        path: c"/proc/self/exe",
+        path: &executable(Image::main().map_or(0, Image::landmark)),
         argv: &env::args_os().map(c_string).collect::<io::Result<Vec<_>>>()?,
         environment: &environment(ticket)?,
         descriptors: &descriptors,

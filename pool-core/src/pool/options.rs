@@ -18,9 +18,6 @@ use crate::{
     start::{CrewPlan, StartMethod},
 };
 
-/// Least bytes that an arena may be limited to.
-const LEAST_ARENA: u64 = 1 << 20;
-
 /// What a pool is built with.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -135,7 +132,7 @@ impl PoolOptions {
             let most = pool_ipc::board::MAX_PLACES;
             return refuse(format!("n_jobs must be from 1 to {most}, got {n_jobs}"));
         }
-        if self.arena_limit.is_some_and(|limit| limit < LEAST_ARENA) {
+        if self.arena_limit.is_some_and(|limit| limit < 1 << 20) {
             return refuse("arena_limit must be at least 1 MiB".to_string());
         }
         for (name, limit) in [
@@ -179,7 +176,7 @@ impl PoolOptions {
             n_jobs,
             cpus,
             arena_limit: self.arena_limit.unwrap_or_else(pool_ipc::default_limit),
-            least_arena: self.arena_limit.unwrap_or(LEAST_ARENA),
+            asked_arena: self.arena_limit,
             fork_beside_threads: self.fork_beside_threads.is_some(),
             first: self.at_worker_start.clone(),
             shared_timeout: self.shared_timeout,

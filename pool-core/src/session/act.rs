@@ -174,7 +174,7 @@ impl Session {
         };
         let made = match arena(self.reservation) {
             // Since the pool began, the program has begun to lock what it maps, or has taken addresses.
-            Err(error) => match reservation(self.board.shape().places, self.least_arena) {
+            Err(error) => match reservation(self.board.shape().places, self.asked_arena) {
                 Ok(less) if less < self.reservation => arena(less),
                 _ => Err(error),
             },

@@ -65,8 +65,8 @@ pub(crate) struct Session {
     pub(super) shared_timeout: Option<Duration>,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
-    /// The same for those that come later, if there is less then.
-    pub(super) least_arena: u64,
+    /// What an arena was to hold, if that was said: for those that come when the system grants less.
+    pub(super) asked_arena: Option<u64>,
     /// Whether workers live on from call to call.
     pub(super) keep_alive: AtomicBool,
     /// Whether a call that its workers end with waits for that.

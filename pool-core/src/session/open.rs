@@ -48,8 +48,8 @@ use crate::{
 pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygotePapers, ZygoteFds) -> Result<Pid, Error> + 'a;
 
 /// Address space for each arena of a crew of `n_jobs`, or why there is too little.
-pub(crate) fn reservation(n_jobs: usize, least: u64) -> Result<u64, Error> {
-    pool_ipc::reservation(n_jobs + 1, least).or_resources("address space for the pool's arenas")
+pub(crate) fn reservation(n_jobs: usize, asked: Option<u64>) -> Result<u64, Error> {
+    pool_ipc::reservation(n_jobs + 1, asked).or_resources("address space for the pool's arenas")
 }
 
 impl Session {
@@ -62,7 +62,7 @@ impl Session {
     ) -> Result<Arc<Self>, Error> {
         let slots = (8 * plan.n_jobs).next_power_of_two().clamp(256, 8192);
         let shape = Shape { places: plan.n_jobs, slots };
-        let reservation = reservation(plan.n_jobs, plan.least_arena)?;
+        let reservation = reservation(plan.n_jobs, plan.asked_arena)?;
         let arena_limit = plan.arena_limit.min(reservation);
 
         let what = "shared memory for the pool's task board";
@@ -163,7 +163,7 @@ impl Session {
             bounds: plan.bounds,
             shared_timeout: plan.shared_timeout,
             reservation,
-            least_arena: plan.least_arena,
+            asked_arena: plan.asked_arena,
             keep_alive: plan.keep_alive.into(),
             waits_for_exits: plan.life.exit.is_some(),
             exits: plan.exits.clone(),

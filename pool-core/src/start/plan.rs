@@ -24,8 +24,8 @@ pub(crate) struct CrewPlan {
     pub(crate) cpus: Plan,
     /// Bytes that one arena may hold.
     pub(crate) arena_limit: u64,
-    /// Bytes that it may be limited to where the system grants less: what was asked for, if anything was.
-    pub(crate) least_arena: u64,
+    /// The same if it was said, for where the system grants less.
+    pub(crate) asked_arena: Option<u64>,
     /// The caller answers for forking beside other threads.
     pub(crate) fork_beside_threads: bool,
     /// Called first in every worker.

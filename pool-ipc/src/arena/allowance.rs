@@ -19,6 +19,10 @@ const LEAST: u64 = 16 << 20;
 /// The largest reservation: room for blocks of many gibibytes, and few enough page tables.
 const MOST: u64 = 64 << 30;
 
+/// What an arena has where addresses are few and nothing was asked for, and the least that it has then.
+const SMALL: u64 = LEAST;
+const SMALL_LEAST: u64 = 1 << 20;
+
 /// A part of the 2^46 bytes that a process has at least on 64-bit systems, for all arenas of all its pools.
 const ADDRESSES: u64 = (1 << 46) / 16;
 
@@ -65,37 +69,44 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64 GiB, less where the limits of this process (`RLIMIT_AS`, `RLIMIT_FSIZE`) ask for it, or where the system refuses as much.
+/// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64 GiB, less where the limits of this
+/// process (`RLIMIT_AS`, `RLIMIT_FSIZE`) ask for it, or where the system refuses as much. `asked` is what an arena shall be able to
+/// hold, if that was said.
 ///
 /// # Errors
 ///
-/// [`NoAddressSpace`] when the limits leave less than 16 MiB, or the system refuses `least` bytes, or 16 MiB if that is less.
-pub fn reservation(processes: usize, least: u64) -> Result<u64, NoAddressSpace> {
-    let asked = fitting(processes, address_space(), file_size())?;
-    let least = least.min(LEAST).next_power_of_two().clamp(page_size() as u64, LEAST);
-    granted(asked, least, processes, check_mappable)
+/// [`NoAddressSpace`] when the limits leave less than 16 MiB, or the system refuses that, or refuses `asked` if that is less; 1 MiB
+/// if nothing was asked for.
+pub fn reservation(processes: usize, asked: Option<u64>) -> Result<u64, NoAddressSpace> {
+    let most = fitting(processes, address_space(), file_size())?;
+    granted(most, asked, processes, check_mappable)
 }
 
-/// As much of `asked` as the system grants, `least` at least.
+/// As much of `most` as the system grants.
 fn granted(
-    asked: u64,
-    least: u64,
+    most: u64,
+    asked: Option<u64>,
     processes: usize,
     check: impl Fn(u64) -> Result<(), pool_shm::Error>,
 ) -> Result<u64, NoAddressSpace> {
-    let Err(mut refusal) = check(asked) else { return Ok(asked) };
-    let mut room = asked;
-    let halves = std::iter::successors(Some(asked / 2), |bytes| Some(bytes / 2));
+    let Err(mut refusal) = check(most) else { return Ok(most) };
+    let page = page_size() as u64;
+    let least = asked.unwrap_or(SMALL_LEAST).min(LEAST).next_power_of_two().max(page);
+    let mut room = most;
+    let halves = std::iter::successors(Some(most / 2), |bytes| Some(bytes / 2));
     for bytes in halves.take_while(|bytes| *bytes >= least) {
         match check(bytes) {
             Ok(()) => {
                 let share = match refusal {
                     // An arena counts as locked only while it is being mapped; what the program maps later stays locked.
                     pool_shm::Error::MemoryLocked { .. } => bytes / 4,
-                    // As with RLIMIT_AS: the program and the other arenas need addresses, too.
-                    _ => bytes / 4 / (processes as u64).max(1),
+                    // As with RLIMIT_AS: the program and the other arenas need addresses, too. And where they are few, there may be a
+                    // tool that reads all of them, as valgrind does when a process ends.
+                    _ => {
+                        let wanted = asked.unwrap_or(SMALL).min(most).next_power_of_two();
+                        wanted.min(bytes / 4 / (processes as u64).max(1))
+                    }
                 };
-                let page = page_size() as u64;
                 return Ok(share.max(least) / page * page);
             }
             Err(error) => (room, refusal) = (bytes, error),
@@ -302,22 +313,23 @@ mod tests {
     fn what_the_system_refuses_is_halved() {
         let locked = |len| pool_shm::Error::MemoryLocked { len, limit: 0 };
         let most = |most: u64| move |len| if len > most { Err(locked(len)) } else { Ok(()) };
-        assert_eq!(granted(64 * GIB, LEAST, 3, most(u64::MAX)), Ok(64 * GIB));
-        assert_eq!(granted(64 * GIB, LEAST, 3, most(5 * GIB)), Ok(GIB));
-        assert_eq!(granted(64 * GIB, LEAST, 3, most(LEAST)), Ok(LEAST));
-        assert_eq!(granted(64 * GIB, 1 << 20, 3, most(9 << 20)), Ok(2 << 20));
-        let refused = granted(64 * GIB, LEAST, 3, most(LEAST - 1)).unwrap_err();
+        assert_eq!(granted(64 * GIB, None, 3, most(u64::MAX)), Ok(64 * GIB));
+        assert_eq!(granted(64 * GIB, None, 3, most(5 * GIB)), Ok(GIB));
+        assert_eq!(granted(64 * GIB, Some(GIB), 3, most(LEAST)), Ok(LEAST));
+        assert_eq!(granted(64 * GIB, None, 3, most(9 << 20)), Ok(2 << 20));
+        assert_eq!(granted(64 * GIB, None, 3, most(2 << 20)), Ok(1 << 20));
+        let refused = granted(64 * GIB, Some(GIB), 3, most(LEAST - 1)).unwrap_err();
         assert_eq!((refused.room, refused.needed), (LEAST / 2, LEAST));
         assert!(refused.to_string().contains("mlockall"), "{refused}");
 
         // Of addresses all arenas take a part.
-        let refuse = |len: u64| match len > 32 * GIB {
-            true => pool_shm::limits::check_mappable(1 << 60),
-            false => Ok(()),
-        };
-        assert_eq!(granted(64 * GIB, LEAST, 4, refuse), Ok(2 * GIB));
-        let none = |_| pool_shm::limits::check_mappable(1 << 60);
-        assert!(!granted(64 * GIB, LEAST, 4, none).unwrap_err().to_string().contains("mlockall"));
+        let no_addresses = || pool_shm::limits::check_mappable(1 << 60);
+        let refuse = |len: u64| if len > 32 * GIB { no_addresses() } else { Ok(()) };
+        assert_eq!(granted(64 * GIB, None, 4, refuse), Ok(LEAST));
+        assert_eq!(granted(64 * GIB, Some(GIB - 1), 4, refuse), Ok(GIB));
+        assert_eq!(granted(64 * GIB, Some(u64::MAX), 4, refuse), Ok(2 * GIB));
+        let none = granted(64 * GIB, None, 4, |_| no_addresses()).unwrap_err();
+        assert!(!none.to_string().contains("mlockall"), "{none}");
     }
 
     #[test]
