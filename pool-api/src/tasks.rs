@@ -97,7 +97,8 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     }
 
     /// Lets other threads and signal handlers end this call: once the token is pulled, what has not begun is taken back, running
-    /// items see [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the call is [`Error::Cancelled`](crate::Error::Cancelled). One token may be given to
+    /// items see [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the call is [`Error::Cancelled`](crate::Error::Cancelled) (but
+    /// [`map_results`](Self::map_results) and [`imap_results`](Self::imap_results) say what became of each item). One token may be given to
     /// many calls; one that was pulled before refuses the call before anything starts. An iterator notices it when it is asked
     /// for its next value, and no call does while it waits in its own input. [`CancelToken::kill`] also kills what goes on running.
     ///
@@ -209,7 +210,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         self.job::<Plain<I::Item, R>>(f, false)?.values(false)
     }
 
-    /// Runs `f` on every item; one result per item, in input order.
+    /// Runs `f` on every item; one result per item, in input order. A call that is cancelled meanwhile is `Ok`: what was read and has
+    /// not finished is an error with [`Cause::Cancelled`](crate::Cause::Cancelled), and nothing more is read.
     ///
     /// # Errors
     ///
@@ -255,7 +257,7 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         Imap::new(self.job(f, true), false)
     }
 
-    /// As [`Tasks::imap`], but goes on after a task's failure.
+    /// As [`Tasks::imap`], but goes on after a task's failure, and after a cancel to the end of what was read, as [`Tasks::map_results`].
     pub fn imap_results<R: Wire>(
         self,
         f: fn(I::Item) -> R,

@@ -80,13 +80,18 @@ pub enum ExitStatus {
 }
 
 impl TaskError {
+    /// The item at this position was read, and has not finished when its call was cancelled.
+    pub(crate) fn cancelled(index: u64) -> Self {
+        Self { index, worker: 0, cause: Cause::Cancelled, tries: 0 }
+    }
+
     /// Which item of the input: its position, from 0.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// The id of the worker that had the item.
+    /// The id of the worker that had the item; 0 with [`Cause::Cancelled`], where perhaps none had it yet.
     #[must_use]
     pub fn worker(&self) -> u32 {
         self.worker
@@ -98,7 +103,7 @@ impl TaskError {
         &self.cause
     }
 
-    /// How often it was tried, this time included: more than once only in calls with `retry`.
+    /// How often it was tried, this time included: more than once only in calls with `retry`, and 0 with [`Cause::Cancelled`].
     #[must_use]
     pub fn tries(&self) -> u32 {
         self.tries
@@ -212,6 +217,9 @@ impl fmt::Display for Mebibytes {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.cause == Cause::Cancelled {
+            return write!(f, "task {}: {}", self.index, self.cause);
+        }
         write!(f, "task {} on worker {}: {}", self.index, self.worker, self.cause)?;
         if self.tries > 1 { write!(f, "; it was tried {} times", self.tries) } else { Ok(()) }
     }

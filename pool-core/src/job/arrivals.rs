@@ -52,6 +52,15 @@ impl<T> Arrivals<T> {
         }
     }
 
+    /// Puts what `missing` makes of its position wherever there is nothing before position `end`, in order.
+    pub(super) fn complete(&mut self, end: u64, missing: impl Fn(u64) -> T) {
+        while self.next < end {
+            self.ready.push(missing(self.next));
+            self.next += 1;
+            self.catch_up();
+        }
+    }
+
     /// Takes what is ready.
     pub(super) fn take(&mut self) -> Vec<T> {
         std::mem::take(&mut self.ready)
@@ -72,6 +81,9 @@ mod tests {
         assert_eq!(arrivals.take(), [0, 1, 2, 3]);
         arrivals.add(4, |out| out.push(4));
         assert_eq!(arrivals.take(), [4, 5]);
+        arrivals.add(8, |out| out.push(8));
+        arrivals.complete(10, |at| 100 + at);
+        assert_eq!(arrivals.take(), [106, 107, 8, 109]);
         let mut arrivals = Arrivals::new(false);
         arrivals.add(7, |out| out.push(7));
         assert_eq!(arrivals.take(), [7]);

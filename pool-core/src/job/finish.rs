@@ -58,6 +58,11 @@ pub(super) struct Outcomes<R> {
 }
 
 impl<R> Outcomes<R> {
+    /// Says of what was read, `end` items, and has not finished that its call was cancelled.
+    pub(super) fn cancel(&mut self, end: u64) {
+        self.arrivals.complete(end, |index| Err(TaskError::cancelled(index)));
+    }
+
     fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) {
         self.arrivals.add(batch.first, |out| {
             lane.decode(batch, out, Ok, |index, fault| {
@@ -143,7 +148,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         Ok(sink.arrivals.take())
     }
 
-    /// Runs the job; one result per item, in input order.
+    /// Runs the job; one result per item, in input order. Of a call that is cancelled meanwhile those of the items that were read: what
+    /// has not finished is [`Cause::Cancelled`].
     ///
     /// # Errors
     ///
@@ -152,10 +158,20 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         let mut sink = Outcomes { arrivals: Arrivals::new(true) };
         let _inside = InCall::enter(self.crew(), Inside::Call);
         while !self.is_over() {
-            self.step(&mut sink)?;
+            match self.step(&mut sink) {
+                Err(Error::Cancelled) => {
+                    let read = self.rest(&mut sink)?;
+                    sink.cancel(read);
+                    return Ok(sink.arrivals.take());
+                }
+                step => step?,
+            }
         }
-        self.finish()?;
-        Ok(sink.arrivals.take())
+        match self.finish() {
+            // All of it is there.
+            Ok(()) | Err(Error::Cancelled) => Ok(sink.arrivals.take()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs the job; `read` gets each result's position and archive, in place, as they come.

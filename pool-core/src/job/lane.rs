@@ -153,6 +153,24 @@ impl<F: Form> Lane<F> {
         }
     }
 
+    /// Takes what had arrived when the call was cancelled.
+    pub(super) fn take_rest(&mut self) {
+        match self {
+            Self::Processes(lane) => lane.take_rest(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.take_rest(),
+        }
+    }
+
+    /// How many items were pulled.
+    pub(super) fn pulled(&self) -> u64 {
+        match self {
+            Self::Processes(lane) => lane.pulled(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.pulled(),
+        }
+    }
+
     /// When somebody has to look at a job without a caller although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         match self {

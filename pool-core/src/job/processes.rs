@@ -282,6 +282,17 @@ impl<F: Form> ProcessLane<F> {
         Ok(session.take_messages(*job, look, &mut Self::kit(&mut self.kit).taken)?)
     }
 
+    /// Takes what had arrived when the call was cancelled.
+    pub(super) fn take_rest(&mut self) {
+        // The error is known.
+        let _ = self.take(false);
+    }
+
+    /// How many items were pulled.
+    pub(super) fn pulled(&self) -> u64 {
+        self.next_index + u64::from(self.pending.is_some())
+    }
+
     #[inline]
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
         Self::kit(&mut self.kit).taken.pop_front().map(Arrival::Message)

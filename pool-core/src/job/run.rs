@@ -285,6 +285,13 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.fill()
     }
 
+    /// Hands to `sink` what had arrived when the call was cancelled; how many items of the input were read.
+    pub(super) fn rest(&mut self, sink: &mut impl Sink<F>) -> Result<u64, Error> {
+        self.lane.take_rest();
+        self.hand_on(sink)?;
+        Ok(self.lane.pulled())
+    }
+
     fn hand_on(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
         while let Some(arrival) = self.lane.next_arrival() {
             match arrival {

@@ -14,7 +14,8 @@ use crate::{
     task::Form,
 };
 
-/// An iterator over one result per item; goes on after a task's failure and ends after the pool's.
+/// An iterator over one result per item; goes on after a task's failure and ends after the pool's. Of a call that is cancelled
+/// meanwhile, what was read and has not finished is [`Cause::Cancelled`](crate::Cause::Cancelled), if the results come in input order.
 ///
 /// Dropping it cancels what has not run.
 pub struct ResultStream<F: Form, I> {
@@ -22,6 +23,10 @@ pub struct ResultStream<F: Form, I> {
     job: Option<Box<Job<F, I>>>,
     sink: Buffered<F::Output>,
     ready: VecDeque<Result<F::Output, TaskError>>,
+    /// Whether the results of a cancelled call are wanted.
+    keeps: bool,
+    /// Those, once the job is gone.
+    rest: VecDeque<Result<F::Output, TaskError>>,
 }
 
 /// As [`ResultStream`], but ends after the first failure of any kind.
@@ -67,13 +72,15 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             job: Some(Box::new(self)),
             sink: Buffered(Outcomes { arrivals: Arrivals::new(ordered) }),
             ready: VecDeque::new(),
+            keeps: ordered,
+            rest: VecDeque::new(),
         }
     }
 
     /// The values one by one, in input order or as they come, up to the first failure.
     #[must_use]
     pub fn stream(self, ordered: bool) -> ValueStream<F, I> {
-        ValueStream(self.results(ordered))
+        ValueStream(ResultStream { keeps: false, ..self.results(ordered) })
     }
 }
 
@@ -87,33 +94,57 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
 type Outcome<R> = Result<Result<R, TaskError>, Error>;
 
 impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
+    /// The call was cancelled: what there is of it from here on.
+    fn end_cancelled(&mut self, mut job: Job<F, I>) -> Result<(), Error> {
+        let read = job.rest(&mut self.sink)?;
+        self.sink.0.cancel(read);
+        self.rest = std::mem::take(&mut self.ready);
+        self.rest.extend(self.sink.0.arrivals.take());
+        Ok(())
+    }
+
     /// The next result, or the end: waits for it, or else says `Pending` where it is not there.
     fn advance(&mut self, waits: bool) -> Poll<Option<Outcome<F::Output>>> {
         let mut looked = false;
         loop {
             // Taken out while the user's code may run: a panic of it ends the stream.
-            let Some(mut job) = self.job.take() else { return Poll::Ready(None) };
+            let Some(mut job) = self.job.take() else {
+                return Poll::Ready(self.rest.pop_front().map(Ok));
+            };
             if let Some(result) = self.ready.pop_front() {
                 job.yielded(1);
                 // The workers shall not run dry while the consumer is busy.
-                if let Err(error) = job.fill() {
-                    return Poll::Ready(Some(Err(error)));
+                match job.fill() {
+                    Ok(()) => self.job = Some(job),
+                    Err(Error::Cancelled) if self.keeps => {
+                        if let Err(error) = self.end_cancelled(*job) {
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                    }
+                    Err(error) => return Poll::Ready(Some(Err(error))),
                 }
-                self.job = Some(job);
                 return Poll::Ready(Some(Ok(result)));
             }
             if job.is_over() {
                 // Where workers end with their call that is waited for, if anything is.
                 let ended = if waits { job.finish() } else { Ok(()) };
-                return Poll::Ready(ended.err().map(Err));
+                let ended = ended.err().filter(|e| !(self.keeps && matches!(e, Error::Cancelled)));
+                return Poll::Ready(ended.map(Err));
             }
             if looked {
                 self.job = Some(job);
                 return Poll::Pending;
             }
             let sink = &mut self.sink;
-            if let Err(error) = if waits { job.step(sink) } else { job.pass(true, sink) } {
-                return Poll::Ready(Some(Err(error)));
+            match if waits { job.step(sink) } else { job.pass(true, sink) } {
+                Ok(()) => {}
+                Err(Error::Cancelled) if self.keeps => {
+                    if let Err(error) = self.end_cancelled(*job) {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    continue;
+                }
+                Err(error) => return Poll::Ready(Some(Err(error))),
             }
             looked = !waits;
             self.ready.extend(self.sink.0.arrivals.take());

@@ -200,6 +200,17 @@ impl<F: Form> ThreadLane<F> {
         Ok(())
     }
 
+    /// Takes what had arrived when the call was cancelled.
+    pub(super) fn take_rest(&mut self) {
+        let parts = self.job.take_rest();
+        self.unpack(parts);
+    }
+
+    /// How many items were pulled.
+    pub(super) fn pulled(&self) -> u64 {
+        self.next_index
+    }
+
     fn unpack(&mut self, parts: Vec<Part<F::Output>>) {
         for part in parts {
             let failed = part.first + part.values.len() as u64;

@@ -71,12 +71,13 @@ impl<F: Form> Chunk<F> {
                         && !control.is_cancelled()
                         && let Some(parcel) = parcels.next()
                     {
-                        values.push(F::call_parcel(
-                            function,
-                            &given.context,
-                            &mut surroundings,
-                            parcel,
-                        ));
+                        let (context, around) = (&given.context, &mut surroundings);
+                        let value = F::call_parcel(function, context, around, parcel);
+                        // What may have seen the end of its call has not finished before it.
+                        if control.is_revoked() {
+                            break;
+                        }
+                        values.push(value);
                     }
                 }))
             });

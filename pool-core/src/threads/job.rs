@@ -233,6 +233,16 @@ impl<F: Form> ThreadJob<F> {
         self.taken(flow, usize::MAX)
     }
 
+    /// Takes the parts of a cancelled call that were there before; those of items that ended later have left these out.
+    pub(crate) fn take_rest(&self) -> Vec<Part<F::Output>> {
+        if self.control.is_foreign() {
+            return Vec::new();
+        }
+        let mut flow = lock(&self.control.flow);
+        (flow.arrived, flow.urgent) = (0, false);
+        lock(&self.parts).drain(..).collect()
+    }
+
     fn taken(
         &self,
         mut flow: MutexGuard<'_, Flow>,
@@ -256,7 +266,10 @@ impl<F: Form> ThreadJob<F> {
         drop(flow);
         // After they were taken: a worker that saw the token first left items of these out.
         if control.is_revoked() {
-            drop_parts(taken);
+            // They stay for a caller that wants what there is all the same.
+            let _flow = lock(&control.flow);
+            let mut parts = lock(&self.parts);
+            taken.into_iter().rev().for_each(|part| parts.push_front(part));
             return Err(Error::Cancelled);
         }
         Ok(taken)

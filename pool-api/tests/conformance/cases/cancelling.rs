@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{CancelToken, Error, SharedArray, StartMethod, Worker};
+use pool_api::{CancelToken, Cause, Error, SharedArray, StartMethod, Worker};
 
 use crate::{
     case::{Case, Outcome, pool},
@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("cancel_an_endless_stream_of_results", endless),
     Case::new("cancel_one_call_of_two", one_of_two),
     Case::new("cancel_lazy_calls", lazy),
+    Case::new("cancel_keeps_what_has_finished", keeps_finished),
     Case::new("cancel_in_the_input_itself", in_the_input),
     Case::new("cancel_in_a_signal_handler", in_handler),
     Case::new("cancel_map_scoped", scoped),
@@ -196,7 +197,19 @@ fn lazy(method: StartMethod) -> Outcome {
     let mut results = pool.tasks(0u64..).cancel_token(&token).imap_results(|x| x);
     assert!(matches!(results.next(), Some(Ok(0))));
     token.cancel();
-    assert!(matches!(results.next(), Some(Err(Error::Cancelled))));
+    // What was read has finished, or is told of.
+    for (n, result) in (1..).zip(results.by_ref()) {
+        match result {
+            Ok(value) => assert_eq!(value, n),
+            Err(Error::Task(task)) => {
+                assert_eq!((task.index(), task.cause()), (n, &Cause::Cancelled));
+                let text = format!("task {n}: its call was cancelled before it had ended");
+                assert_eq!(task.to_string(), text);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(n < 10_000, "it reads no more");
+    }
     assert!(results.next().is_none());
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     // A call that is over does not care.
@@ -341,4 +354,52 @@ impl TimeOnCpu {
         let nanos = text.split_whitespace().next().ok_or("no time")?.parse()?;
         Ok(Duration::from_nanos(nanos))
     }
+}
+
+/// What was read and had not finished is told of one by one, whether it ran or waited; nothing more is read.
+fn keeps_finished(method: StartMethod) -> Outcome {
+    for lazy in [false, true] {
+        let pool = pool(method, 2)?;
+        let token = CancelToken::new()?;
+        let begun = SharedArray::<u64>::new(2)?;
+        let read = std::cell::Cell::new(0);
+        let items = (0u64..).inspect(|_| read.set(read.get() + 1)).map(|n| (begun.clone(), n));
+        let tasks = pool.tasks(items).chunk_size(1).max_tasks_active(60).cancel_token(&token);
+        let task = |w: &mut Worker<'_>, (begun, n): (SharedArray<u64>, u64)| {
+            if n == 10 || n == 30 {
+                begun.fetch_add(usize::from(n == 30), 1);
+                // Its value comes too late.
+                while !w.is_cancelled() {
+                    std::hint::spin_loop();
+                }
+            }
+            n
+        };
+        let results: Vec<Result<u64, Error>> = thread::scope(|scope| {
+            scope.spawn(|| {
+                wait_until("both workers are busy", || begun.to_vec() == [1, 1]);
+                token.cancel();
+            });
+            if lazy {
+                tasks.imap_results_with(task).collect()
+            } else {
+                let results = tasks.map_results_with(task).expect("it is no failure of the pool");
+                results.into_iter().map(|result| result.map_err(Error::from)).collect()
+            }
+        });
+        assert_eq!(results.len(), read.get(), "lazy: {lazy}");
+        assert!(read.get() <= 30 + 61);
+        for (n, result) in (0..).zip(results) {
+            match result {
+                Ok(value) => assert!(value == n && n < 30 && n != 10),
+                Err(Error::Task(task)) => {
+                    assert_eq!((task.index(), task.cause()), (n, &Cause::Cancelled));
+                    assert!(n == 10 || n >= 29, "{n} had finished");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    }
+    Ok(())
 }
