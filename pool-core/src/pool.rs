@@ -255,6 +255,10 @@ impl Pool {
                 let job = Job::new(Lane::Processes(lane), items, options, workers, Pace::Call);
                 // The session ends, and its processes with it, when this returns or unwinds.
                 let result = job.values(true);
+                if result.is_ok() {
+                    // In order, since tasks may have waited at a barrier that outlives them.
+                    session.stop();
+                }
                 drop(session);
                 result
             }

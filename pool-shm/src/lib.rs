@@ -70,6 +70,6 @@ pub use {
     sync::{
         LockError, SharedBarrier, SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex,
         SharedMutexGuard, SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore,
-        SharedWriteGuard,
+        SharedWriteGuard, exit_process,
     },
 };

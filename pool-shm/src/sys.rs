@@ -122,6 +122,17 @@ impl AtThreadEnd {
     }
 }
 
+/// Whether the calling thread is the only one of its process.
+pub(crate) fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
+/// Ends this process without running any handler or destructor.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: takes a number, and does not return.
+    unsafe { libc::_exit(code) }
+}
+
 /// Where the stack of the calling thread begins, and how many bytes it may have.
 pub(crate) fn stack() -> io::Result<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();

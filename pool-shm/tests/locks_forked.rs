@@ -17,7 +17,7 @@ use nix::{
 };
 use pool_shm::{
     LockError, SegmentFault, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedRwLock,
-    SharedSemaphore, exclusive_borrows,
+    SharedSemaphore, exclusive_borrows, exit_process,
 };
 use processes::{end_of, finish, run, start};
 
@@ -40,6 +40,7 @@ fn main() {
         ("a_change_is_seen_although_nobody_notifies", changes_are_seen),
         ("a_dead_party_breaks_the_barrier", dead_parties_break),
         ("who_leaves_in_peace_breaks_nothing", leaving_breaks_nothing),
+        ("an_orderly_end_breaks_nothing", orderly_ends_break_nothing),
         ("a_lock_that_nobody_wants_costs_no_system_call", no_system_call),
         ("a_lock_of_another_namespace_is_refused", namespaces_are_told_apart),
     ]);
@@ -299,6 +300,34 @@ fn no_system_call() {
     });
     finish(child);
     assert_eq!((*mutex.lock().expect("had"), *lock.read().expect("had")), (1_000, 1_000));
+}
+
+/// A process that ends in order is missed by nobody, whatever it has leaked; what it holds alone its heir is told of.
+fn orderly_ends_break_nothing() {
+    let barrier = SharedBarrier::new(2).expect("barrier");
+    let semaphore = SharedSemaphore::new(2).expect("semaphore");
+    let lock = SharedRwLock::new(0u8).expect("lock");
+    for threads in [0, 1] {
+        let mutex = SharedMutex::new(0u8).expect("mutex");
+        let child = start(|| {
+            if threads > 0 {
+                drop(thread::spawn(|| thread::sleep(LONG)));
+            }
+            barrier.wait().expect("both come");
+            mem::forget((semaphore.acquire(), semaphore.acquire()));
+            Box::leak(Box::new((lock.read().expect("had"), mutex.lock().expect("had"))));
+            exit_process(0)
+        });
+        barrier.wait().expect("both come");
+        finish(child);
+        assert!(!barrier.is_broken());
+        assert_eq!((semaphore.available(), semaphore.reclaimed()), (2, 0));
+        // Given back, or with another thread, which may read through the leaked guard, taken from the dead.
+        assert!(lock.try_write().is_ok());
+        assert!(matches!(mutex.lock(), Err(LockError::HolderDied(_))), "the heir is told");
+    }
+    // A process that has never waited at anything just ends, with what it says.
+    let WaitStatus::Exited(_, 7) = end_of(start(|| exit_process(7))) else { panic!("exits") };
 }
 
 fn namespaces_are_told_apart() {

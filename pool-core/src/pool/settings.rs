@@ -218,7 +218,7 @@ impl Pool {
     }
 
     /// Lets the next call begin with fresh workers: `change` retires the present ones. Those that no call uses any more end in
-    /// order if they have an exit, and are killed otherwise.
+    /// order.
     fn begin_anew(
         &self,
         reason: &'static str,
@@ -254,7 +254,9 @@ impl Pool {
 
     /// See [`Pool::begin_anew`].
     pub(super) fn end_retired(&self, crew: &Crew) {
-        if self.plan.life.has_exit() && crew.is_idle() {
+        // A process has more to leave than its exit result: barriers, for example.
+        let leaves = self.plan.life.has_exit() || matches!(crew, Crew::Processes(_));
+        if leaves && crew.is_idle() {
             crew.stop();
         }
     }

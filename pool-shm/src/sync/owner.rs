@@ -16,7 +16,7 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64},
 };
 
-use super::{error::LockError, leaked, stat::Stat};
+use super::{error::LockError, leaked, process_end, stat::Stat};
 use crate::{
     fork_mark::{is_this_process, this_process},
     sys,
@@ -141,6 +141,7 @@ impl Me {
             number,
         };
         leaked::watch_thread().map_err(unidentified)?;
+        process_end::note_signing(number.get());
         ME.set(Some(me));
         Ok(me)
     }

@@ -138,6 +138,16 @@ impl RwLockParts<'_> {
         }
     }
 
+    /// Gives back all places of the calling thread, whose process ends and runs nothing that reads.
+    pub(super) fn leave_all(self, me: &Me) {
+        let is_its = |place: &AtomicU64| place.load(SeqCst) == me.thread.word();
+        for place in 0..self.readers.len() {
+            if is_its(&self.readers[place]) {
+                self.leave(place);
+            }
+        }
+    }
+
     /// Gives the lock of a writer back.
     pub(super) fn unlock(self) {
         self.set(FREE);

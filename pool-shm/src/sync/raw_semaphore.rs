@@ -108,6 +108,15 @@ impl SemaphoreParts<'_> {
         self.head.freed.ring_for(1);
     }
 
+    /// Gives back all permits of the process, which ends.
+    pub(super) fn release_all(self, me: &Me) {
+        let held = |permit: &&AtomicU64| step(permit, me.process.word(), FREE);
+        let released = self.permits.iter().filter(held).count();
+        if released > 0 {
+            self.head.freed.ring_for(u32::try_from(released).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Makes a permit vanish. This process holds it.
     pub(super) fn consume(self, permit: usize) {
         self.permits[permit].store(ABSENT, SeqCst);

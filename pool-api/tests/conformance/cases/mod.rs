@@ -32,6 +32,7 @@ mod ledger;
 mod lent_views;
 mod lifetimes;
 mod locked_memory;
+mod locks_of_ended;
 mod memory_limit;
 mod nesting;
 mod options;
@@ -78,6 +79,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         ledger::CASES,
         lifetimes::CASES,
         locked_memory::CASES,
+        locks_of_ended::CASES,
         pinning::CASES,
         settings::CASES,
         shared::CASES,

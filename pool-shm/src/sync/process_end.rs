@@ -1,0 +1,57 @@
+//! The orderly end of a process, which breaks nothing: it leaves the barriers that it is a party of, gives its permits back, and its
+//! places among readers.
+//!
+//! Invariant: the process does nothing more with what was left, since it ends in the same call. Locks that it holds alone stay signed:
+//! what they protect may be half changed, so their heir has to be told.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{
+    body::{Body, Head},
+    owner::Me,
+    raw_barrier::{BarrierParts, RawBarrier},
+    raw_rwlock::{RawRwLock, RwLockParts},
+    raw_semaphore::{RawSemaphore, SemaphoreParts},
+};
+use crate::{Block, Kind, fork_mark::this_process, sys};
+
+/// The last process in which a thread signed for something, as [`this_process`] numbers it.
+static SIGNED_IN: AtomicU64 = AtomicU64::new(0);
+
+/// A thread of this process, of that number, can sign from now on.
+pub(super) fn note_signing(process: u64) {
+    // Relaxed: a thread that looks for it ends the process after all that it waits for.
+    SIGNED_IN.store(process, Relaxed);
+}
+
+/// Ends this process at once, as `_exit` does (no handlers, no destructors, nothing is flushed), but in order: its end breaks no
+/// [`SharedBarrier`](crate::SharedBarrier) that it does not wait at just then, and permits of a [`SharedSemaphore`](crate::SharedSemaphore) that it
+/// still has are given back. What it holds alone, a mutex for example, the next one gets as from a process that died.
+pub fn exit_process(code: i32) -> ! {
+    if this_process().is_ok_and(|process| process.get() == SIGNED_IN.load(Relaxed))
+        && let Ok(me) = Me::now()
+    {
+        leave_all(&me);
+    }
+    sys::exit_now(code)
+}
+
+fn leave_all(me: &Me) {
+    for barrier in locks::<RawBarrier>(Kind::Barrier) {
+        BarrierParts { head: barrier.head(), seats: barrier.table() }.leave();
+    }
+    for semaphore in locks::<RawSemaphore>(Kind::Semaphore) {
+        SemaphoreParts { head: semaphore.head(), permits: semaphore.table() }.release_all(me);
+    }
+    // A guard that was leaked may have lent its references to other threads, which still run.
+    if sys::is_single_threaded() {
+        for lock in locks::<RawRwLock>(Kind::RwLock) {
+            RwLockParts::from(&lock).leave_all(me);
+        }
+    }
+}
+
+/// All locks of a kind that this process has a handle to.
+fn locks<H: Head>(kind: Kind) -> impl Iterator<Item = Body<H>> {
+    Block::all_of(kind).into_iter().filter_map(|block| Some(Body::open(block, 1).ok()?.0))
+}
