@@ -22,7 +22,7 @@ use nix::{
 use pool_shm::ForkMark;
 
 use crate::{
-    birth,
+    birth::{self, KeptFd},
     error::{Error, OrResources},
     life::nanos,
     session::{list, unlist},
@@ -141,7 +141,7 @@ impl fmt::Debug for CancelToken {
 
 /// An event counter that a sleeper polls, listed as a descriptor of pools.
 pub(crate) struct Bell {
-    fd: ManuallyDrop<OwnedFd>,
+    fd: ManuallyDrop<KeptFd>,
     mark: ForkMark,
 }
 
@@ -150,7 +150,7 @@ impl Bell {
         let what = "a descriptor for a cancel token";
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let fd: OwnedFd = EventFd::from_value_and_flags(0, flags).or_resources(what)?.into();
-        let fd = birth::above_standard(fd).or_resources(what)?;
+        let fd = KeptFd::new(fd).or_resources(what)?;
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         list(fd.as_fd());
         Ok(Self { fd: ManuallyDrop::new(fd), mark })
@@ -160,8 +160,7 @@ impl Bell {
         // In a forked child the number may be somebody else's by now.
         if self.mark.get() != 0 {
             let before = Errno::last_raw();
-            // A full counter is a bell that rings already.
-            let _ = nix::unistd::write(&*self.fd, &1u64.to_ne_bytes());
+            birth::ring_counter(self.fd.as_fd());
             // What a signal handler interrupts may be about to read it.
             Errno::set_raw(before);
         }
@@ -169,7 +168,7 @@ impl Bell {
 
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
     pub(crate) fn silence(&self) {
-        let _ = nix::unistd::read(&*self.fd, &mut [0; 8]);
+        birth::silence_counter(self.fd.as_fd());
     }
 }
 

@@ -3,7 +3,10 @@
 //! Invariant: the file behind a `Segment` carries `F_SEAL_SHRINK` and has at least `len` bytes, so no holder of the
 //! descriptor can make an access to a mapping of it fault.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::{
+    mem::ManuallyDrop,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+};
 
 use nix::{
     errno::Errno,
@@ -47,7 +50,7 @@ const LABEL_MAX: usize = 249;
 /// ```
 #[derive(Debug)]
 pub struct Segment {
-    fd: OwnedFd,
+    fd: ManuallyDrop<OwnedFd>,
     len: u64,
 }
 
@@ -73,7 +76,11 @@ impl Segment {
         ftruncate(&fd, len as i64).map_err(|source| Error::os("sizing a segment", source))?;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))
             .map_err(|source| Error::os("sealing a segment", source))?;
-        Ok(Self { fd, len })
+        Ok(Self::of(fd, len))
+    }
+
+    fn of(fd: OwnedFd, len: u64) -> Self {
+        Self { fd: ManuallyDrop::new(fd), len }
     }
 
     /// The segment behind a descriptor, usually one that another process sent.
@@ -106,7 +113,7 @@ impl Segment {
         }
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
             .map_err(|source| Error::os("closing a segment on exec", source))?;
-        Ok(Self { fd: above_standard(fd)?, len })
+        Ok(Self::of(above_standard(fd)?, len))
     }
 
     /// Bytes in the segment when this value was made or has grown; never 0, and never more than there are.
@@ -125,12 +132,12 @@ impl Segment {
         let wanted = creatable(len)?;
         loop {
             let stat =
-                fstat(&self.fd).map_err(|source| Error::os("measuring a segment", source))?;
+                fstat(&*self.fd).map_err(|source| Error::os("measuring a segment", source))?;
             self.len = u64::try_from(stat.st_size).unwrap_or(self.len);
             if self.len >= wanted {
                 return Ok(());
             }
-            match ftruncate(&self.fd, wanted as i64) {
+            match ftruncate(&*self.fd, wanted as i64) {
                 Ok(()) | Err(Errno::EINTR) => {}
                 // Somebody else has made it longer meanwhile, so this would have cut it.
                 Err(Errno::EPERM) if !self.content_is_sealed()? => {}
@@ -146,12 +153,14 @@ impl Segment {
     /// [`Error::Os`] when descriptors are used up.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let fd = self.fd.try_clone().map_err(|source| Error::os("cloning a segment", source))?;
-        Ok(Self { fd, len: self.len })
+        Ok(Self::of(fd, self.len))
     }
 
     /// The descriptor, to be sent to another process.
     pub fn into_fd(self) -> OwnedFd {
-        self.fd
+        let mut segment = ManuallyDrop::new(self);
+        // SAFETY: taken once, from a value that is not dropped.
+        unsafe { ManuallyDrop::take(&mut segment.fd) }
     }
 
     /// Maps all of it to read and write, shared with every other mapping. Neither touches nor reserves memory, but in a program that locks
@@ -162,7 +171,7 @@ impl Segment {
     /// [`Error::Os`] when the address space is used up, or after [`seal_content`](Self::seal_content); [`Error::MemoryLocked`] where
     /// the program may lock no more.
     pub fn map(&self) -> Result<Mapping, Error> {
-        let map = Region::new(&self.fd, self.size()?, READ_WRITE, View::Shared);
+        let map = Region::new(&*self.fd, self.size()?, READ_WRITE, View::Shared);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
     }
 
@@ -182,7 +191,7 @@ impl Segment {
     ///
     /// Those of [`map`](Self::map): for a moment the mapping counts as locked all the same.
     pub fn map_unlocked(&self) -> Result<Mapping, Error> {
-        let map = Region::unlocked(&self.fd, self.size()?, READ_WRITE);
+        let map = Region::unlocked(&*self.fd, self.size()?, READ_WRITE);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
     }
 
@@ -193,11 +202,11 @@ impl Segment {
     /// [`Error::Os`] when the address space is used up, [`Error::MemoryLocked`] where the program may lock no more.
     pub fn map_read_only(&self) -> Result<Mapping, Error> {
         let size = self.size()?;
-        let map = match Region::new(&self.fd, size, ProtFlags::PROT_READ, View::Shared) {
+        let map = match Region::new(&*self.fd, size, ProtFlags::PROT_READ, View::Shared) {
             // Some kernels (before 6.7) let nobody share what is sealed against writing, not even to read. A private mapping shows the
             // same, because nobody can write the segment any more.
             Err(Errno::EPERM) if self.content_is_sealed()? => {
-                Region::new(&self.fd, size, ProtFlags::PROT_READ, View::Private)
+                Region::new(&*self.fd, size, ProtFlags::PROT_READ, View::Private)
             }
             result => result,
         };
@@ -210,7 +219,7 @@ impl Segment {
     ///
     /// Those of [`map_read_only`](Self::map_read_only).
     pub fn map_read_only_unlocked(&self) -> Result<Mapping, Error> {
-        let map = Region::unlocked(&self.fd, self.size()?, ProtFlags::PROT_READ);
+        let map = Region::unlocked(&*self.fd, self.size()?, ProtFlags::PROT_READ);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, false))
     }
 
@@ -230,7 +239,7 @@ impl Segment {
             return Ok(());
         };
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        fallocate(&self.fd, flags, start as i64, len as i64)
+        fallocate(&*self.fd, flags, start as i64, len as i64)
             .map_err(|source| Error::os("giving pages of a segment back", source))
     }
 
@@ -240,8 +249,10 @@ impl Segment {
     ///
     /// [`Error::StillWritable`] while any process maps it writable.
     pub fn seal_content(&self) -> Result<(), Error> {
-        match fcntl(&self.fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW))
-        {
+        match fcntl(
+            &*self.fd,
+            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW),
+        ) {
             Ok(_) => Ok(()),
             Err(Errno::EBUSY) => Err(Error::StillWritable),
             Err(errno) => Err(Error::os("sealing the content of a segment", errno)),
@@ -254,7 +265,7 @@ impl Segment {
     ///
     /// [`Error::Os`] if the kernel does not say.
     pub fn content_is_sealed(&self) -> Result<bool, Error> {
-        let seals = fcntl(&self.fd, FcntlArg::F_GET_SEALS)
+        let seals = fcntl(&*self.fd, FcntlArg::F_GET_SEALS)
             .map_err(|source| Error::os("reading the seals of a segment", source))?;
         Ok(SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))
     }
@@ -267,6 +278,16 @@ impl Segment {
 
     fn mapping_failed(&self, errno: Errno) -> Error {
         refused_mapping(self.len, errno)
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // Where the program has closed all descriptors, the number is none, or that of a file of its own.
+        if fcntl(&*self.fd, FcntlArg::F_GET_SEALS).is_ok() {
+            // SAFETY: dropped here once and not used again.
+            unsafe { ManuallyDrop::drop(&mut self.fd) }
+        }
     }
 }
 

@@ -22,6 +22,8 @@ unsafe extern "C" {
     fn libc_waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
     #[link_name = "setrlimit"]
     fn libc_setrlimit(resource: i32, limits: *const [u64; 2]) -> i32;
+    #[link_name = "close"]
+    safe fn libc_close(descriptor: i32) -> i32;
     #[link_name = "mlockall"]
     safe fn libc_mlockall(flags: i32) -> i32;
     #[link_name = "munlockall"]
@@ -154,4 +156,12 @@ pub(crate) fn limit_descriptors(count: u64) -> u64 {
     let set = unsafe { libc_setrlimit(RLIMIT_NOFILE, &raw const limits) };
     assert_eq!((read, set), (0, 0));
     before
+}
+
+/// Closes all descriptors but these and those of standard input, output and errors, as daemons do.
+#[allow(dead_code)]
+pub(crate) fn close_all_but(kept: &[i32]) {
+    for descriptor in (3..2048).filter(|descriptor| !kept.contains(descriptor)) {
+        libc_close(descriptor);
+    }
 }

@@ -9,9 +9,13 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
-    sys::stat::Mode,
-    unistd::{dup2_stderr, dup2_stdin, dup2_stdout},
+    sys::{
+        resource::{Resource, getrlimit},
+        stat::{Mode, fstat},
+    },
+    unistd::{dup2_stderr, dup2_stdin, dup2_stdout, read, write},
 };
 
 use super::sys;
@@ -122,9 +126,41 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     duplicate_above(fd, FIRST_GIVEN)
 }
 
-/// The same descriptor at a number that is not one of standard input, output and error.
-pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() < FIRST_GIVEN { duplicate_above(fd.as_fd(), FIRST_GIVEN) } else { Ok(fd) }
+/// From here on lie the descriptors that a process keeps for long: what a program opens after it has closed all, as daemons do, gets the
+/// lowest numbers, which are none of ours then.
+const FIRST_KEPT: RawFd = 512;
+
+/// The same descriptor at a high number, or at one that is at least not one of standard input, output and error where the limit of
+/// descriptors is low.
+pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _hard)| soft);
+    let lowest = RawFd::try_from(limit / 2).map_or(FIRST_KEPT, |half| half.min(FIRST_KEPT));
+    if fd.as_raw_fd() >= lowest {
+        return Ok(fd);
+    }
+    match duplicate_above(fd.as_fd(), lowest.max(FIRST_GIVEN)) {
+        // There is none so high.
+        Err(_) if fd.as_raw_fd() >= FIRST_GIVEN => Ok(fd),
+        Err(_) => duplicate(fd.as_fd()),
+        moved => moved,
+    }
+}
+
+/// Adds one to an event counter, unless its number leads to something else by now: the program, or a task, may have closed it and opened
+/// a file. Whether it is still there. May be called in a signal handler.
+pub(crate) fn ring_counter(fd: BorrowedFd<'_>) -> bool {
+    // A full counter is one that wakes whoever polls it.
+    is_counter(fd) && !matches!(write(fd, &1u64.to_ne_bytes()), Err(Errno::EBADF | Errno::EINVAL))
+}
+
+/// Sets an event counter back to 0, unless its number leads to something else by now; whether it is still there.
+pub(crate) fn silence_counter(fd: BorrowedFd<'_>) -> bool {
+    is_counter(fd) && !matches!(read(fd, &mut [0; 8]), Err(Errno::EBADF | Errno::EINVAL))
+}
+
+/// Whether the number leads to what has no file type, as event counters have none: files, pipes, sockets and terminals have one.
+fn is_counter(fd: BorrowedFd<'_>) -> bool {
+    fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0)
 }
 
 /// Something to read that is at its end, and to write that swallows everything where there is `/dev/null`.
@@ -139,6 +175,10 @@ pub(super) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::{
+        eventfd::{EfdFlags, EventFd},
+        memfd::{MFdFlags, memfd_create},
+    };
 
     use super::*;
 
@@ -149,6 +189,22 @@ mod tests {
         assert!(copy.as_raw_fd() >= 300);
         let flags = fcntl(&copy, FcntlArg::F_GETFD).unwrap();
         assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
+    }
+
+    #[test]
+    fn only_event_counters_are_written_to() {
+        let counter: OwnedFd =
+            EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK).unwrap().into();
+        let counter = out_of_the_way(counter).unwrap();
+        assert!(counter.as_raw_fd() >= FIRST_GIVEN);
+        assert!(ring_counter(counter.as_fd()) && silence_counter(counter.as_fd()));
+        assert!(silence_counter(counter.as_fd()), "it may be at 0");
+        let file = fs::File::from(memfd_create("file", MFdFlags::empty()).unwrap());
+        let (_reader, pipe) = nix::unistd::pipe().unwrap();
+        for other in [file.as_fd(), pipe.as_fd()] {
+            assert!(!ring_counter(other) && !silence_counter(other));
+        }
+        assert_eq!(file.metadata().unwrap().len(), 0);
     }
 
     #[test]

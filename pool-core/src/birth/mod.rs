@@ -10,7 +10,8 @@ mod ending;
 pub(crate) mod image;
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
 mod initialisers;
-pub(crate) mod kinship;
+pub(crate) mod kept;
+mod kinship;
 mod limits;
 mod origin;
 pub(crate) mod process;
@@ -23,10 +24,12 @@ mod ticket;
 
 pub(crate) use adoption::fork_adopted;
 pub(crate) use descriptors::{
-    above_standard, close_for_good, duplicate, fill_output, null_stdin, take_for_good,
+    close_for_good, duplicate, fill_output, null_stdin, out_of_the_way, ring_counter,
+    silence_counter, take_for_good,
 };
 pub(crate) use ending::{ENDING, may_end_alone};
 pub(crate) use image::{address_of, offset_of};
+pub(crate) use kept::KeptFd;
 pub(crate) use kinship::{
     arm_parent_death, become_subreaper, has_ended, inherits_orphans, pidfd_open,
 };

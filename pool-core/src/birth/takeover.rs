@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    descriptors::{FIRST_GIVEN, adopt_given, fill_output, keep_only},
+    descriptors::{FIRST_GIVEN, adopt_given, fill_output, keep_only, out_of_the_way},
     image::{Image, identity, offset_of},
     kinship::{has_ended, is_child_of},
     origin::{Origin, origin_of},
@@ -146,6 +146,8 @@ fn try_claim() -> Option<Claim> {
         keep_only(&given.collect::<Vec<_>>());
     }
     fill_output();
+    let kept = |fd| out_of_the_way(fd).expect("what is given lies above the standard descriptors");
+    let fds = fds.into_iter().map(kept).collect();
     Some(Claim::Copy(Birth { role: record.role, words: record.words, fds }))
 }
 

@@ -63,7 +63,7 @@ impl Exchange {
     pub(crate) fn new() -> io::Result<Self> {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
-        let door = [birth::above_standard(ours)?, birth::above_standard(theirs)?];
+        let door = [birth::out_of_the_way(ours)?, birth::out_of_the_way(theirs)?];
         Ok(Self {
             door,
             peers: Vec::new(),

@@ -140,7 +140,7 @@ impl BrokerLink {
     fn connect(&self) -> io::Result<Listed> {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
-        let ours = Listed::new(birth::above_standard(ours)?);
+        let ours = Listed::new(ours)?;
         let mut patience = PATIENCE;
         loop {
             match (self.introduce)(theirs.as_fd()) {
@@ -276,7 +276,7 @@ impl SegmentBroker for BrokerLink {
         match (answer.errno, answer.descriptor) {
             (0, Some(descriptor)) => {
                 let descriptor =
-                    birth::above_standard(descriptor).map_err(|error| fault(&error))?;
+                    birth::out_of_the_way(descriptor).map_err(|error| fault(&error))?;
                 // SAFETY: the exchange has only what a process of the pool registered: the descriptor of a segment of its own.
                 unsafe { SharedSegment::open(descriptor, id) }
             }
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn who_does_not_answer_in_time_is_no_fault_of_mapping() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
-        let socket = Listed::new(ours.into());
+        let socket = Listed::new(ours.into()).expect("a socket");
         let mut patience = 1;
         let late = wait(&socket, PollFlags::POLLIN, &mut patience).expect_err("nothing comes");
         assert_eq!((patience, fault(&late)), (0, SegmentFault::NoAnswer));

@@ -3,11 +3,12 @@
 //! Invariant: a number is listed from its creation until just before it is closed.
 
 use std::{
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{Mutex, MutexGuard},
 };
 
-use crate::mutex::lock;
+use crate::{birth::KeptFd, mutex::lock};
 
 static LISTED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
@@ -30,12 +31,13 @@ pub(crate) fn unlist(fd: BorrowedFd<'_>) {
 
 /// A descriptor that is listed as long as it is open.
 #[derive(Debug)]
-pub(crate) struct Listed(OwnedFd);
+pub(crate) struct Listed(KeptFd);
 
 impl Listed {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let fd = KeptFd::new(fd)?;
         list(fd.as_fd());
-        Self(fd)
+        Ok(Self(fd))
     }
 }
 

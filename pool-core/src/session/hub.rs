@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     mem::ManuallyDrop,
-    os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -30,6 +29,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    birth::KeptFd,
     broker::BrokerLink,
     cancel::CancelToken,
     engine::{Action, Engine, JobId, JobTable},
@@ -55,7 +55,7 @@ pub(crate) struct Session {
     pub(super) board: Board,
     pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's bell: an event counter that workers write to.
-    pub(super) bell: ManuallyDrop<OwnedFd>,
+    pub(super) bell: ManuallyDrop<KeptFd>,
     /// What leads to the segments of handles.
     pub(super) broker: ManuallyDrop<Arc<BrokerLink>>,
     pub(super) mark: ForkMark,

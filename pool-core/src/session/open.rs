@@ -33,7 +33,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    birth::{self, DescriptorLimit},
+    birth::{self, DescriptorLimit, KeptFd},
     broker::BrokerLink,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
@@ -81,9 +81,12 @@ impl Session {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
-        // What is printed goes to 1 and 2, whatever was closed before.
-        let above = |fd: OwnedFd| birth::above_standard(fd).or_resources(what);
-        let (ours, theirs, bell) = (above(ours)?, above(theirs)?, above(bell)?);
+        // What is printed goes to 1 and 2, and what a program opens to the lowest numbers, whatever was closed before.
+        let above = |fd: OwnedFd| birth::out_of_the_way(fd).or_resources(what);
+        let theirs = above(theirs)?;
+        let their_bell = above(bell.try_clone().or_resources(what)?)?;
+        let (ours, bell) =
+            (KeptFd::new(ours).or_resources(what)?, KeptFd::new(bell).or_resources(what)?);
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
 
         let spin = sys::spin_rounds(plan.n_jobs);
@@ -103,7 +106,7 @@ impl Session {
             control: theirs,
             board: above(board.into_fd())?,
             items: above(items.into_fd())?,
-            bell: above(bell.try_clone().or_resources(what)?)?,
+            bell: their_bell,
             shared: shared.descriptors().or_resources(what)?,
         };
         // Listed before the zygote is made: a fork copies the list.

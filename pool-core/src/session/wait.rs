@@ -18,6 +18,7 @@ use pool_ipc::board::{Appetite, SlotState};
 
 use super::hub::{Fatal, Hub, Message, Session};
 use crate::{
+    birth,
     cancel::CancelToken,
     engine::{Chunk, JobId},
     sys,
@@ -258,15 +259,14 @@ impl Session {
         }
         // Whatever ended the sleep, the driver looks at everything again.
         if slept.is_ok() && watched[0].any() == Some(true) {
-            let mut count = [0; 8];
-            let _ = nix::unistd::read(self.bell.as_fd(), &mut count);
+            birth::silence_counter(self.bell.as_fd());
         }
     }
 
     /// Wakes the driver.
     pub(super) fn ring(&self) {
-        // A full counter is a bell that rings already.
-        let _ = nix::unistd::write(self.bell.as_fd(), &1u64.to_ne_bytes());
+        // Where the program has closed it, the driver looks after a while by itself.
+        birth::ring_counter(self.bell.as_fd());
     }
 }
 

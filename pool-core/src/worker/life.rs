@@ -4,7 +4,7 @@
 
 use std::{
     io::Write,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -129,6 +129,8 @@ struct Worker {
     desk: Desk,
     living: Living,
     bell: std::os::fd::OwnedFd,
+    /// Whether the bell is gone.
+    is_cut_off: bool,
     spin: u32,
     /// Where the items of the last chunk lay: often the next ones lie there too.
     likely_items: *const u8,
@@ -181,6 +183,7 @@ impl Worker {
             desk,
             living: Living::new(papers),
             bell: fds.bell,
+            is_cut_off: false,
             spin: papers.spin,
             likely_items: base.0,
             resolved: None,
@@ -194,7 +197,7 @@ impl Worker {
                 self.let_go();
                 continue;
             }
-            if self.living.is_over() || self.desk.claimer.asked_to_leave() {
+            if self.is_cut_off || self.living.is_over() || self.desk.claimer.asked_to_leave() {
                 self.leave();
             }
             let claim = self.desk.claimer.claim().or_else(|| self.wait());
@@ -309,9 +312,10 @@ impl Worker {
         self.desk.claimer.search()
     }
 
-    fn wake_parent(&self) {
-        // The counter can only overflow if the parent never reads it: then it is awake anyway.
-        let _ = nix::unistd::write(&self.bell, &1u64.to_ne_bytes());
+    fn wake_parent(&mut self) {
+        // A task that has closed the descriptors of its process has cut this worker off: another one shall take its place. The parent
+        // looks by itself before long.
+        self.is_cut_off |= !birth::ring_counter(self.bell.as_fd());
     }
 
     fn leave(&mut self) -> ! {

@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicI32, Ordering},
@@ -27,7 +27,7 @@ use nix::{
 
 use super::protocol::{ClaimedChunk, Order, Report, send_kill_at, send_order};
 use crate::{
-    birth::{self, ProcessName},
+    birth::{self, KeptFd, ProcessName},
     mutex::lock,
     packets::Received,
 };
@@ -43,10 +43,10 @@ const MOST_UNANSWERED: usize = 64;
 /// A zygote as its parent sees it.
 #[derive(Debug)]
 pub(crate) struct ZygoteLink {
-    control: OwnedFd,
+    control: KeptFd,
     /// The guard's: the child of this process.
     pid: Pid,
-    pidfd: Option<OwnedFd>,
+    pidfd: Option<KeptFd>,
     /// The zygote's own, once it has said so; 0 before.
     zygote: AtomicI32,
     /// Whether the guard is a fresh copy of the executable, which has initialisers to run before it can do anything.
@@ -74,8 +74,8 @@ enum Victim {
 }
 
 impl ZygoteLink {
-    pub(crate) fn new(control: OwnedFd, pid: Pid, fresh: bool) -> Self {
-        let pidfd = birth::pidfd_open(pid).ok();
+    pub(crate) fn new(control: KeptFd, pid: Pid, fresh: bool) -> Self {
+        let pidfd = birth::pidfd_open(pid).and_then(KeptFd::new).ok();
         Self { control, pid, pidfd, zygote: AtomicI32::new(0), fresh, outbox: Mutex::default() }
     }
 

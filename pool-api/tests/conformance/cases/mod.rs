@@ -5,6 +5,7 @@ mod attempts;
 mod births;
 mod bounds;
 mod cancelling;
+mod closed_descriptors;
 mod concurrency;
 mod context;
 mod core_dumps;
@@ -75,6 +76,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         options::CASES,
         input::CASES,
         input_ends::CASES,
+        closed_descriptors::CASES,
         concurrency::CASES,
         ledger::CASES,
         lifetimes::CASES,
