@@ -37,7 +37,7 @@ pub use pool_core::{
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]
 pub use pool_ipc::SharedObject as View;
-pub use pool_ipc::{SealError, SegmentFault, SharedObject, Wire, WireFault, rkyv, wire};
+pub use pool_ipc::{Recursive, SealError, SegmentFault, SharedObject, Wire, WireFault, rkyv, wire};
 pub use pool_shm::{
     Bitwise, Element, Error as ShmError, LockError, Number, SharedArray, SharedBarrier,
     SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex, SharedMutexGuard,

@@ -112,7 +112,7 @@ pub enum Error {
         /// Bytes an arena may hold.
         limit: u64,
     },
-    /// The type's own serialization failed on an item.
+    /// The type's own serialization failed on an item, or the item is nested more than 1000 deep in fields with `Recursive`.
     Encode {
         /// Which item of the input.
         index: u64,
@@ -213,7 +213,10 @@ impl fmt::Display for Error {
             Self::ItemTooLarge { bytes, limit } => {
                 write!(f, "an encoded item takes {bytes} bytes, the arena limit is {limit}")
             }
-            Self::Encode { index } => write!(f, "item {index} could not be encoded"),
+            Self::Encode { index } => write!(
+                f,
+                "item {index} could not be encoded: its own serialization failed, or it is nested more than 1000 deep"
+            ),
             Self::Handle { index: Some(index), fault } => {
                 write!(f, "a handle in item {index} could not be sent: {fault}")
             }

@@ -26,6 +26,6 @@ pub use pool_shm::{SegmentFault, SegmentId};
 pub use rkyv;
 pub use sealed::{ArchivedObject, SealError, SealedArchive, SharedObject};
 pub use wire::{
-    Decoder, Encoder, Encoding, SegmentBroker, Wire, WireCheck, WireDecode, WireEncode, WireFault,
-    from_bytes, to_bytes, view_bytes,
+    Decoder, Encoder, Encoding, Recursive, SegmentBroker, Wire, WireCheck, WireDecode, WireEncode,
+    WireFault, from_bytes, to_bytes, view_bytes,
 };

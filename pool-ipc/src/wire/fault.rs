@@ -14,6 +14,9 @@ pub enum WireFault {
     /// The bytes are no valid value of the type: truncated, damaged, of another type, not aligned for it, or of a value with
     /// collections or boxes nested more than 1000 deep.
     Invalid,
+    /// The value is nested more than 1000 deep in fields that lead back to their type ([`Recursive`](crate::Recursive)): send it
+    /// flat, as a `Vec` of its parts.
+    TooDeep,
     /// A handle to a shared object could not be sent, or leads to no such object.
     Segment(SegmentFault),
 }
@@ -25,6 +28,7 @@ impl fmt::Display for WireFault {
             Self::Invalid => {
                 f.write_str("the bytes are no valid value of this type, or not aligned for it")
             }
+            Self::TooDeep => f.write_str("the value is nested more than 1000 deep"),
             Self::Segment(fault) => fault.fmt(f),
         }
     }

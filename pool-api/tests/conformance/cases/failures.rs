@@ -247,7 +247,7 @@ fn unencodable_items(method: StartMethod) -> Outcome {
         assert!(matches!(failed, Err(Error::Encode { index: 13 })), "{failed:?}");
     }
     let text = Error::Encode { index: 13 }.to_string();
-    assert_eq!(text, "item 13 could not be encoded");
+    assert!(text.starts_with("item 13 could not be encoded"), "{text}");
     let refused = pool.tasks(0..3u8).with(unlucky(13)).map(|_, x| x);
     assert!(matches!(refused, Err(Error::InvalidInput(_))), "{refused:?}");
     assert_eq!(pool.map([1u8], |x| x)?, [1]);

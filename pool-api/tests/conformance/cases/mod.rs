@@ -9,6 +9,7 @@ mod closed_descriptors;
 mod concurrency;
 mod context;
 mod core_dumps;
+mod deep_values;
 mod direct;
 mod direct_deaths;
 mod failures;
@@ -93,6 +94,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         slices::CASES,
         slices_failures::CASES,
         lent_views::CASES,
+        deep_values::CASES,
         failures::CASES,
         futures::CASES,
         futures_told::CASES,
