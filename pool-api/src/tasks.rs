@@ -312,6 +312,10 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// and Threads can; the others refuse it. Returns, also by an error or a panic, only when nothing
     /// of it runs any more.
     ///
+    /// Under Fork the captures must name nothing that a fork does not copy, and the pool cannot see it: no `JoinHandle` of a thread,
+    /// not even of one that has ended, no ring or queue that the kernel shares with a descriptor, no foreign memory that is mapped
+    /// `MAP_SHARED`.
+    ///
     /// # Errors
     ///
     /// As [`Tasks::map`]; [`Error::NotSupported`](crate::Error::NotSupported) under Spawn and

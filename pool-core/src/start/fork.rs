@@ -55,7 +55,8 @@ impl Start for Fork {
             sys::flush_c_streams();
             let parent = getpid();
             let foreign = own_descriptors();
-            // SAFETY: one thread (checked just now), or the caller answers for the others.
+            // SAFETY: one thread (checked just now), so no lock is copied while another thread holds it, or the caller answers for the
+            // others. Handles of ended threads are copied, too: the documentation of `StartMethod::Fork` forbids their use.
             match unsafe { fork() }.or_resources("forking this process")? {
                 ForkResult::Parent { child } => Ok(child),
                 ForkResult::Child => {
