@@ -170,7 +170,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         item: A,
         f: fn(A) -> R,
     ) -> Result<AsyncResult<R>, Refused<A>> {
-        self.task(item).apply_async(f)
+        self.pool.apply_async::<Plain<A, R>>(item, f, &JobOptions::default())
     }
 
     /// Hands a whole map to the workers and returns; all values, in input order, are waited for with the handle.

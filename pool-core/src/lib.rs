@@ -12,6 +12,7 @@
 mod birth;
 mod broker;
 mod cancel;
+mod compact;
 mod engine;
 mod error;
 mod futures;

@@ -90,6 +90,13 @@ pub(crate) fn around_forks(before: extern "C" fn(), behind: extern "C" fn()) {
     assert_eq!(libc_atfork(Some(before), Some(behind), None), 0);
 }
 
+/// Limits the addresses that this process may use from now on.
+#[allow(dead_code)]
+pub(crate) fn limit_address_space(bytes: u64) {
+    const RLIMIT_AS: i32 = 9;
+    assert!(limit(RLIMIT_AS, [bytes, u64::MAX]));
+}
+
 /// Waits for a child; its status as `waitpid` gives it.
 #[allow(dead_code)]
 pub(crate) fn wait_for(child: i32) -> i32 {

@@ -1,10 +1,18 @@
 //! Forking a child that belongs to somebody else: to the nearest subreaper above.
 //!
 //! Invariant: this process keeps no child, and is copied once. The helper that does the forking shares this process's memory,
-//! as that of `posix_spawn` does, and ends at once; so its child is handed on. `CLONE_PARENT` would need no helper, but only the C
+//! as that of `posix_spawn` does, and ends at once; so its child is handed on. The child lives only if the helper has told its number, so
+//! none is there that its subreaper does not hear of. `CLONE_PARENT` would need no helper, but only the C
 //! library's own `fork` tells the C library and its `pthread_atfork` handlers of the copy.
 
-use std::{arch::asm, convert::Infallible, io, mem::ManuallyDrop};
+use std::{
+    arch::asm,
+    convert::Infallible,
+    io,
+    mem::ManuallyDrop,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicI32, Ordering},
+};
 
 use nix::{
     errno::Errno,
@@ -19,8 +27,8 @@ use nix::{
 struct Errand<F> {
     life: ManuallyDrop<F>,
     helper: libc::pid_t,
-    /// The child's process id, or an error number below 0.
-    child: libc::pid_t,
+    /// The child's process id, or an error number below 0; 0 until the helper says so.
+    child: SharedWord,
 }
 
 /// Exit code of a process whose helper was killed.
@@ -37,7 +45,8 @@ const HELPER_KILLED: libc::c_int = 106;
 ///
 /// This process has one thread.
 pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Result<Pid> {
-    let mut errand = Errand { life: ManuallyDrop::new(life), helper: 0, child: 0 };
+    let child = SharedWord::new()?;
+    let mut errand = Errand { life: ManuallyDrop::new(life), helper: 0, child };
     // A handler must not run in the helper, on memory that is this process's.
     let mut mask = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
@@ -47,9 +56,8 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
         // Any answer but EINTR will do: the kernel has let us go on, so the helper is over.
         let helper = Pid::from_raw(helper);
         while waitpid(helper, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
-        if errand.child == 0 {
-            // It was killed, maybe within `fork` with locks of the C library in hand, which are this process's, too. And maybe it had a
-            // child. Both are for the subreaper to clear up.
+        if errand.child.get() == 0 {
+            // It was killed, maybe within `fork` with locks of the C library in hand, which are this process's, too.
             // SAFETY: ends the process without running any handler.
             unsafe { libc::_exit(HELPER_KILLED) }
         }
@@ -57,7 +65,7 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     // SAFETY: not used after this; the child has a copy of its own.
     unsafe { ManuallyDrop::drop(&mut errand.life) };
-    match (helper, errand.child) {
+    match (helper, errand.child.get()) {
         (1.., child @ 1..) => Ok(Pid::from_raw(child)),
         (1.., error) | (error, _) => Err(io::Error::from_raw_os_error(-error)),
     }
@@ -76,13 +84,62 @@ extern "C" fn errand_boy<F: FnOnce() -> Infallible>(errand: *mut ()) -> ! {
                 while libc::getppid() == (*errand).helper {
                     libc::sched_yield();
                 }
+                // Nobody knows the child of a helper that was killed before it could tell.
+                if (*errand).child.get() != libc::getpid() {
+                    libc::_exit(0);
+                }
+                (*errand).child.unmap();
                 let life = ManuallyDrop::take(&mut (*errand).life);
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(life));
             }
-            child if child > 0 => (*errand).child = child,
-            _ => (*errand).child = -Errno::last_raw(),
+            child if child > 0 => (*errand).child.set(child),
+            _ => (*errand).child.set(-Errno::last_raw()),
         }
         libc::_exit(0)
+    }
+}
+
+/// A word that a process shares with those that it forks.
+struct SharedWord(NonNull<AtomicI32>);
+
+impl SharedWord {
+    fn new() -> io::Result<Self> {
+        let (len, flags) = (size_of::<AtomicI32>(), libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let word = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, -1, 0) };
+        if word == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(word.cast()).map(Self).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    fn word(&self) -> &AtomicI32 {
+        // SAFETY: mapped until this value is dropped or unmapped, zeroed at first, and only accessed as an atomic.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn get(&self) -> i32 {
+        self.word().load(Ordering::SeqCst)
+    }
+
+    fn set(&self, value: i32) {
+        self.word().store(value, Ordering::SeqCst);
+    }
+
+    /// # Safety
+    ///
+    /// The value is neither used nor dropped any more.
+    unsafe fn unmap(&self) {
+        // SAFETY: the mapping that `new` made, to which nothing refers (promised).
+        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<AtomicI32>()) };
+    }
+}
+
+impl Drop for SharedWord {
+    fn drop(&mut self) {
+        // SAFETY: this is the last use.
+        unsafe { self.unmap() };
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Engine {
     pub(super) min_incarnation: u32,
     /// Workers in a row that died before they were ready.
     pub(super) stillborn: usize,
+    /// Whether a place was left vacant for a while.
+    pub(super) rested: bool,
 }
 
 impl Engine {
@@ -78,6 +80,7 @@ impl Engine {
             next_incarnation: 1,
             min_incarnation: 0,
             stillborn: 0,
+            rested: false,
         }
     }
 
@@ -226,7 +229,11 @@ impl Engine {
             self.addressed.left(home);
         }
         self.stillborn = 0;
-        let worker = self.place_of(incarnation).map_or(0, |place| place as u32);
+        let place = self.place_of(incarnation);
+        if let Some(place) = place {
+            self.places[place].served = true;
+        }
+        let worker = place.map_or(0, |place| place as u32);
         let job = chunk.job;
         let wanted = self.is_open(job);
         let size = chunk.end - chunk.start;

@@ -10,6 +10,12 @@ pub(super) struct Place {
     pid: i32,
     /// Workers in a row that died here before they were ready.
     stillborn: usize,
+    /// Whether the worker has ended a chunk, or died with one.
+    pub(super) served: bool,
+    /// Workers in a row that were ready and died here without a chunk.
+    idle_deaths: u32,
+    /// Whether it is not filled for now.
+    rests: bool,
 }
 
 impl Engine {
@@ -22,7 +28,7 @@ impl Engine {
 
     /// Fills this place if it is vacant.
     pub(super) fn staff_place(&mut self, index: usize, out: &mut Vec<Action>) {
-        if self.places[index].incarnation.is_none() {
+        if self.places[index].incarnation.is_none() && !self.places[index].rests {
             let incarnation = self.next_incarnation;
             self.next_incarnation += 1;
             self.places[index].incarnation = Some(incarnation);
@@ -56,6 +62,38 @@ impl Engine {
         }
     }
 
+    /// As [`Engine::vacate`], for a worker that was ready, was not asked to leave, and had no chunk. `awaited`: there was one that it could
+    /// have taken, so that it counts as one that never got ready. How many such there were in a row at this place.
+    pub(crate) fn vacate_idle(&mut self, incarnation: u32, awaited: bool) -> u32 {
+        let Some(at) = self.place_of(incarnation) else { return 0 };
+        let Place { stillborn, idle_deaths, .. } = self.places[at];
+        let stillborn = if awaited { stillborn + 1 } else { 0 };
+        let idle_deaths = idle_deaths.saturating_add(1);
+        self.places[at] = Place { stillborn, idle_deaths, ..Place::default() };
+        self.stillborn = if awaited { self.stillborn + 1 } else { 0 };
+        idle_deaths
+    }
+
+    /// Whether the worker has ended a chunk, or died with one.
+    pub(crate) fn has_served(&self, incarnation: u32) -> bool {
+        self.place_of(incarnation).is_some_and(|place| self.places[place].served)
+    }
+
+    /// Leaves a vacant place as it is, until [`Engine::end_rest`] or the next [`Engine::forgive`].
+    pub(crate) fn rest(&mut self, place: u32) {
+        if let Some(place) = self.places.get_mut(place as usize) {
+            place.rests = true;
+            self.rested = true;
+        }
+    }
+
+    /// The place may be filled again.
+    pub(crate) fn end_rest(&mut self, place: u32) {
+        if let Some(place) = self.places.get_mut(place as usize) {
+            place.rests = false;
+        }
+    }
+
     /// Whether so many workers died before they were ready that starting more is of no use.
     pub(crate) fn is_barren(&self) -> bool {
         self.stillborn > self.most_stillborn()
@@ -83,6 +121,11 @@ impl Engine {
 
     pub(crate) fn forgive(&mut self) {
         self.stillborn = 0;
+        if std::mem::take(&mut self.rested) {
+            for place in &mut self.places {
+                (place.rests, place.idle_deaths) = (false, 0);
+            }
+        }
     }
 
     pub(crate) fn place_of(&self, incarnation: u32) -> Option<usize> {

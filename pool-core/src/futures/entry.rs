@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{callbacks::Callback, desk::Home, drop_quietly, group::Notice, lock, quietly};
-use crate::error::Error;
+use crate::{compact::Compact, error::Error};
 
 /// See the module.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ enum Outcome<R> {
     Pending,
     /// The thread makes callbacks of it, which may run the user's code: it is in nobody's reach meanwhile.
     Read(ThreadId),
-    // (Boxed, since there may be a million of these.)
-    Done(Result<R, Box<Error>>),
+    // (Errors are boxed, since there may be a million of these.)
+    Done(Result<Compact<R>, Box<Error>>),
     Taken,
 }
 
@@ -107,12 +107,12 @@ impl<R> Entry<R> {
     }
 
     /// Writes the outcome; a second one is dropped.
-    pub(super) fn complete(&self, outcome: Result<R, Error>, bytes: u64) {
+    pub(super) fn complete(&self, outcome: Result<Compact<R>, Error>, bytes: u64) {
         self.try_complete(outcome, bytes);
     }
 
     /// As [`Entry::complete`]; whether this outcome is the first.
-    pub(super) fn try_complete(&self, outcome: Result<R, Error>, bytes: u64) -> bool {
+    pub(super) fn try_complete(&self, outcome: Result<Compact<R>, Error>, bytes: u64) -> bool {
         let mut cell = lock(&self.cell);
         if !matches!(cell.outcome, Outcome::Pending) {
             drop(cell);
@@ -129,7 +129,9 @@ impl<R> Entry<R> {
         let (mut told, mut callbacks) = (Vec::new(), Vec::new());
         for watcher in watchers {
             match watcher {
-                Watcher::Callback(make) => quietly(|| callbacks.extend(make(outcome.as_ref()))),
+                Watcher::Callback(make) => {
+                    quietly(|| callbacks.extend(make(outcome.as_deref())));
+                }
                 other => told.push(other),
             }
         }
@@ -152,7 +154,7 @@ impl<R> Entry<R> {
         true
     }
 
-    fn store(&self, cell: &mut Cell<R>, outcome: Result<R, Error>, bytes: u64) {
+    fn store(&self, cell: &mut Cell<R>, outcome: Result<Compact<R>, Error>, bytes: u64) {
         cell.outcome = Outcome::Done(outcome.map_err(Box::new));
         cell.bytes = bytes;
         self.home.budget.add(bytes);
@@ -201,7 +203,7 @@ impl<R> Entry<R> {
                 drop(cell);
                 let mut callback = None;
                 if let Outcome::Done(outcome) = &outcome {
-                    quietly(|| callback = make(outcome.as_ref().map_err(|error| &**error)));
+                    quietly(|| callback = make(outcome.as_deref().map_err(|error| &**error)));
                 }
                 let mut cell = lock(&self.cell);
                 cell.outcome = outcome;
@@ -235,7 +237,7 @@ impl<R> Entry<R> {
     /// # Errors
     ///
     /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code that a callback is made with.
-    pub(super) fn take(&self) -> Option<Result<R, Error>> {
+    pub(super) fn take(&self) -> Option<Result<Compact<R>, Error>> {
         let mut cell = lock(&self.cell);
         while self.is_done() && matches!(cell.outcome, Outcome::Read(_)) {
             if cell.outcome.is_read_here() {

@@ -17,6 +17,7 @@ use super::{
     threads::{Running, ThreadDesk},
 };
 use crate::{
+    compact::Compact,
     error::{Cause, Error, TaskError},
     job::weight_of,
     shared::{self, SharedValue},
@@ -32,7 +33,7 @@ pub(super) struct Errand<F: Portable> {
     function: F::Function,
     /// What the task and `worker_init` see.
     shared: Option<SharedValue>,
-    item: Option<F::Item>,
+    item: Option<Compact<F::Item>>,
     limit: Option<Duration>,
     begun: bool,
 }
@@ -47,7 +48,7 @@ impl<F: Portable<Context = ()>> Errand<F> {
     pub(super) fn new(
         desk: &Arc<ThreadDesk>,
         entry: &Arc<Entry<F::Output>>,
-        (function, item): (F::Function, F::Item),
+        (function, item): (F::Function, Compact<F::Item>),
         shared: Option<SharedValue>,
         limit: Option<Duration>,
     ) -> Self {
@@ -83,9 +84,8 @@ impl<F: Portable<Context = ()>> Errand<F> {
         };
         let outcome = in_task(|| {
             catch_unwind(AssertUnwindSafe(|| {
-                let parcel = F::pack(item).expect("a form of one item packs it as it is");
-                let value = F::call_parcel(self.function, &(), &mut surroundings, parcel);
-                let bytes = weight_of(&value, self.desk.home.budget.is_exact());
+                let value = value_of::<F>(self.function, &mut surroundings, item);
+                let bytes = weight_of(&*value, self.desk.home.budget.is_exact());
                 (value, bytes)
             }))
         });
@@ -117,6 +117,16 @@ impl<F: Portable<Context = ()>> Errand<F> {
         lock(&self.desk.flow).running.push(Running { entry, worker, limit, deadline });
         Some(deadline)
     }
+}
+
+/// What the function makes of the item.
+fn value_of<F: Portable<Context = ()>>(
+    function: F::Function,
+    surroundings: &mut Surroundings<'_>,
+    item: Compact<F::Item>,
+) -> Compact<F::Output> {
+    let parcel = F::pack(item.into_inner()).expect("a form of one item packs it as it is");
+    Compact::new(F::call_parcel(function, &(), surroundings, parcel))
 }
 
 impl<F: Portable> Drop for Errand<F> {

@@ -193,7 +193,11 @@ impl<R> AsyncResult<R> {
     }
 
     fn take(&self) -> Result<R, Error> {
-        self.entry.take().unwrap_or(Err(Error::NotReady))
+        match self.entry.take() {
+            Some(Ok(value)) => Ok(value.into_inner()),
+            Some(Err(error)) => Err(error),
+            None => Err(Error::NotReady),
+        }
     }
 
     fn wait_until(&self, until: Option<Instant>) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use super::{
     lock,
 };
 use crate::{
+    compact::Compact,
     error::{Cause, Error, TaskError},
     job::{Aside, Counted, Job},
     task::Portable,
@@ -75,7 +76,7 @@ impl Home {
 impl<F: Portable> AsyncMap<F> {
     fn complete(&self, outcome: Result<Counted<F::Output>, Error>) {
         match outcome {
-            Ok((values, bytes)) => self.entry.complete(Ok(values), bytes),
+            Ok((values, bytes)) => self.entry.complete(Ok(Compact::new(values)), bytes),
             Err(error) => self.entry.complete(Err(error), 0),
         }
     }

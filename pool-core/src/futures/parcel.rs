@@ -6,12 +6,13 @@ use std::{
 };
 
 use pool_ipc::{
-    Block, Wire,
-    batch::{BatchWriter, head_len, is_fixed, len_of_one},
+    AlignedBytes, Block, Decoder, Wire, WireFault,
+    batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
 };
 
 use super::{desk::Terms, entry::Entry};
 use crate::{
+    compact::Compact,
     error::{Cause, Error, TaskError},
     job::{Stock, bad_result, given_away_with},
     session::{Carried, Kit, MeasureResults, ResultBatch, measure_results},
@@ -24,7 +25,7 @@ const GUESS: usize = 512;
 
 /// A call that has not been sent.
 pub(super) struct Parcel<A, R> {
-    pub(super) item: A,
+    pub(super) item: Compact<A>,
     pub(super) entry: Arc<Entry<R>>,
     pub(super) call: Call,
     pub(super) terms: Terms,
@@ -71,7 +72,7 @@ impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
             };
             // SAFETY: the block is ours until it is handed over, aligned, with room for the head.
             let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
-            match writer.push(&self.item, &mut kit.encoder) {
+            match writer.push(&*self.item, &mut kit.encoder) {
                 Ok(()) => {
                     let manifest = writer.manifest(reserved.block.offset);
                     let carried = manifest.map(|m| (m, kit.encoder.take_segments()));
@@ -82,7 +83,7 @@ impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
                 }
                 Err(pool_ipc::WireFault::Overflow) => {
                     drop(reserved);
-                    let needed = len_of_one(&self.item, &mut kit.encoder);
+                    let needed = len_of_one(&*self.item, &mut kit.encoder);
                     room = needed.map_err(|fault| stock.unsendable(Some(0), fault))?;
                 }
                 Err(fault) => return Err(stock.unsendable(Some(0), fault)),
@@ -90,6 +91,24 @@ impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
         }
         // The item's own code encodes it differently each time.
         Err(Error::Encode { index: 0 })
+    }
+}
+
+/// The one value of a batch.
+fn decode<R: Wire>(
+    reader: &BatchReader<R>,
+    private: bool,
+    scratch: &mut AlignedBytes,
+    decoder: &mut Decoder,
+) -> Result<Compact<R>, WireFault> {
+    let value = if private {
+        reader.decode_private(0, decoder)
+    } else {
+        reader.decode_copied(0, scratch, decoder)
+    };
+    match value {
+        Ok(value) => Ok(Compact::new(value)),
+        Err(fault) => Err(fault),
     }
 }
 
@@ -101,12 +120,7 @@ impl<R: Wire> Receiver for Entry<R> {
             decoder.set_segments(&segments);
             let (reader, private) = batch.reader::<R>();
             let bytes = reader.extent(0).map_or(0, |(start, end)| end - start);
-            let value = if private {
-                reader.decode_private(0, decoder)
-            } else {
-                reader.decode_copied(0, scratch, decoder)
-            };
-            (value, bytes)
+            (decode(&reader, private, scratch, decoder), bytes)
         }));
         match decoded {
             Ok((Ok(value), bytes)) => self.complete(Ok(value), bytes as u64),

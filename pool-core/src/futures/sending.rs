@@ -18,6 +18,7 @@ use super::{
     processes::ProcessDesk,
 };
 use crate::{
+    compact::Compact,
     engine::Chunk,
     error::Error,
     job::{InCall, Inside, Job},
@@ -30,10 +31,10 @@ impl ProcessDesk {
     /// Takes a call in; waits while too many others wait to be sent.
     pub(crate) fn submit<F: Portable>(
         &self,
-        item: F::Item,
+        item: Compact<F::Item>,
         function: F::Function,
         terms: Terms,
-    ) -> Result<AsyncResult<F::Output>, Unaccepted<F::Item>> {
+    ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
         let call = match self.admit().and_then(|()| Call::portable::<F>(function)) {
             Ok(call) => call,

@@ -19,6 +19,7 @@ use super::{
     lock,
 };
 use crate::{
+    compact::Compact,
     error::Error,
     job::Job,
     shared::SharedValue,
@@ -101,10 +102,10 @@ impl ThreadDesk {
         self: &Arc<Self>,
         crew: &ThreadCrew,
         shared: Option<SharedValue>,
-        item: F::Item,
+        item: Compact<F::Item>,
         function: F::Function,
         limit: Option<Duration>,
-    ) -> Result<AsyncResult<F::Output>, Unaccepted<F::Item>> {
+    ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let admitted = self.check().and_then(|()| self.home.budget.check());
         // Clocks run although nobody waits.
         let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.driver.start()));

@@ -6,6 +6,7 @@ use super::{Pool, slot::CrewDesk};
 #[cfg(feature = "threads")]
 use crate::futures::ThreadDesk;
 use crate::{
+    compact::Compact,
     engine::Pace,
     error::Error,
     futures::{AsyncResult, AsyncValues, ProcessDesk, Refused, Terms, Unaccepted},
@@ -21,6 +22,12 @@ type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 /// A desk, its crew, and under Threads what tasks share.
 type Place = (CrewDesk, Crew, Option<SharedValue>);
 
+/// The refusal as the caller gets it.
+#[cold]
+fn give_back<A, R>(refused: Refused<Compact<A>>) -> Result<R, Refused<A>> {
+    Err(Refused { item: refused.item.into_inner(), error: refused.error })
+}
+
 impl Pool {
     /// Hands a call to the workers and returns at once, or when there is room for it. Of the options those count that concern one item.
     ///
@@ -34,6 +41,19 @@ impl Pool {
         function: F::Function,
         options: &JobOptions,
     ) -> Result<AsyncResult<F::Output>, Refused<F::Item>> {
+        match self.hand_in::<F>(Compact::new(item), function, options) {
+            Ok(result) => Ok(result),
+            Err(refused) => give_back(refused),
+        }
+    }
+
+    /// [`Pool::apply_async`] with an item that is cheap to move.
+    fn hand_in<F: Portable<Context = ()>>(
+        &self,
+        item: Compact<F::Item>,
+        function: F::Function,
+        options: &JobOptions,
+    ) -> Result<AsyncResult<F::Output>, Refused<Compact<F::Item>>> {
         let terms = match options.check() {
             Ok(()) => {
                 let limit = options.task_timeout.or(self.settings.task_timeout());

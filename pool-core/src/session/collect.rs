@@ -107,6 +107,7 @@ impl Session {
             }
             any = true;
         }
+        self.end_rests(hub);
         self.start_wanted(hub);
         self.act(hub);
         if any && hub.waiting > 0 {

@@ -69,7 +69,12 @@ impl Session {
             self.note_end(hub, worker, raw, &departure);
         }
         let unready = matches!(departure, Departure::NeverCame | Departure::DidNotComeUp(_));
-        hub.engine.vacate(incarnation, !unready);
+        let leaves = self.board.leaves(worker as usize);
+        if matches!(departure, Departure::Lived) && !leaves && !hub.engine.has_served(incarnation) {
+            self.died_idle(hub, worker, incarnation);
+        } else {
+            hub.engine.vacate(incarnation, !unready);
+        }
         // What calls are told if starting more workers is of no use.
         let mut how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
         match departure {
@@ -118,7 +123,7 @@ impl Session {
     }
 
     /// Fills vacant places, if somebody has work for them or workers live on.
-    fn refill(&self, hub: &mut Hub) {
+    pub(super) fn refill(&self, hub: &mut Hub) {
         let wanted = || hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
         if hub.state.staffs() && (self.keeps_alive() || wanted()) {
             self.staff(hub);

@@ -120,6 +120,8 @@ pub(crate) struct Hub {
     pub(super) kills: Vec<Kill>,
     /// Calls that have returned and of which items may still run.
     pub(super) lingering: Vec<Lingering>,
+    /// Places that stay vacant until then.
+    pub(super) rests: Vec<(u32, Instant)>,
     /// How many items were reported as overdue.
     pub(super) overruns: u64,
     /// Whether a job was opened or given a chunk since workers were renewed.

@@ -2,7 +2,7 @@
 //!
 //! `hub.rs` is what the lock guards: engine, arena, inboxes. `jobs.rs` opens,
 //! feeds and closes what runs, `room.rs` finds room for items. `act.rs` carries out what the engine
-//! wants, `collect.rs` tells it what happened, `departure.rs` is what follows from a worker's end, `wait.rs` is who waits how. `open.rs` and `end.rs` are
+//! wants, `collect.rs` tells it what happened, `departure.rs` is what follows from a worker's end, `rests.rs` when the next one is started, `wait.rs` is who waits how. `open.rs` and `end.rs` are
 //! the beginning and the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the
 //! buffers that jobs leave to each other, `futures.rs` what calls need whose results are
 //! waited for elsewhere, `cancel.rs` who listens to cancel tokens, `kill.rs` what follows from them for running items, `watch.rs` an eye on the zygote, `segments.rs`
@@ -22,6 +22,7 @@ mod jobs;
 mod kill;
 mod kit;
 mod open;
+mod rests;
 mod room;
 mod segments;
 mod wait;

@@ -150,6 +150,7 @@ impl Session {
                 condemned: Vec::new(),
                 kills: Vec::new(),
                 lingering: Vec::new(),
+                rests: Vec::new(),
                 overruns: 0,
                 used: false,
                 exits_from: 0,

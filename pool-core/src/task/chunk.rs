@@ -153,8 +153,11 @@ fn run_items<F: Form>(
         let item = ItemAt { reader: &reader, index: start + index };
         let output = F::call_at(function, &mut surroundings, item);
         end_if_forked(&desk.mark);
-        let output = output.map_err(unreadable)?;
-        results.push(desk, claim, output)?;
+        // (Not by `?`: without optimisations each step has a copy of the value in this frame.)
+        match output {
+            Ok(output) => results.push(desk, claim, output)?,
+            Err(fault) => return Err(unreadable(fault)),
+        }
         if what.limit > 0 {
             desk.stop_clock();
         }

@@ -208,7 +208,10 @@ impl<A: Wire, R: Wire> Form for Plain<A, R> {
         surroundings: &mut Surroundings<'_>,
         item: ItemAt<'_, A>,
     ) -> Result<R, WireFault> {
-        Ok(f(item.reader.decode(item.index, surroundings.decoder)?))
+        match item.reader.decode(item.index, surroundings.decoder) {
+            Ok(item) => Ok(f(item)),
+            Err(fault) => Err(fault),
+        }
     }
 }
 

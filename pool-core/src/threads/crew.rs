@@ -49,6 +49,9 @@ const GOES_ON: u8 = 0;
 const ORDERLY: u8 = 1;
 const KILLED: u8 = 2;
 
+/// What is wanted of the system for a crew.
+const STARTING: &str = "starting a worker thread";
+
 /// How long whoever stops a crew waits for a claim, which takes some microseconds.
 const CLAIMS_END: Duration = Duration::from_secs(5);
 
@@ -60,6 +63,8 @@ pub(crate) struct ThreadCrew {
     /// Calls that have the crew and are not among `jobs` yet.
     claims: AtomicUsize,
     number: usize,
+    /// The first thread that could not be had, nor any behind it, and why.
+    missing: Option<(u32, String)>,
     /// How the threads end.
     end: Arc<AtomicU8>,
     exits: Arc<Exits>,
@@ -126,12 +131,13 @@ impl ThreadCrew {
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let mark = Arc::new(mark);
         let (senders, ends) = errands(plan.n_jobs);
-        let crew = Self {
+        let mut crew = Self {
             errands: Mutex::new(Some(senders)),
             threads: Mutex::new(Vec::new()),
             jobs: Mutex::new(Vec::new()),
             claims: AtomicUsize::new(0),
             number,
+            missing: None,
             end: Arc::new(AtomicU8::new(GOES_ON)),
             exits: plan.exits.clone(),
             keep_alive: plan.keep_alive.into(),
@@ -163,11 +169,15 @@ impl ThreadCrew {
                     let mut host = Host::new(id, &plan, leavers.clone());
                     work(errands, &mark, &mut host);
                     host.leave(end.load(Ordering::SeqCst) == ORDERLY);
-                })
-                .or_resources("starting a worker thread");
+                });
             match thread {
                 Ok(thread) => lock(&crew.threads).push(thread),
-                Err(error) => return Err(error), // dropping the crew ends and joins the others
+                // As many as the system grants will do, as with processes.
+                Err(error) if id > 0 => {
+                    crew.missing = Some((id, error.to_string()));
+                    break;
+                }
+                Err(error) => return Err(error).or_resources(STARTING),
             }
         }
         drop(failed);
@@ -191,6 +201,11 @@ impl ThreadCrew {
 
     /// Sends an errand to whoever is free, or to the thread that `home` says.
     pub(crate) fn send(&self, home: Option<u32>, errand: Errand) -> Result<(), Error> {
+        if let (Some(home), Some((first, why))) = (home, &self.missing)
+            && home >= *first
+        {
+            return Err(Error::Resources { what: STARTING, source: why.clone().into() });
+        }
         let unsent = match &*lock(&self.errands) {
             Some(errands) => errands.send(home, errand).err(),
             None => Some(errand),

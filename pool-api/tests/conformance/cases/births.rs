@@ -1,6 +1,8 @@
 //! Workers that are killed (SIGKILL) while they have no task: they held nothing, so no call ends with them unless too many in a row are
 //! killed before they could take one.
 
+use std::time::Duration;
+
 use pool_api::{
     Cause, Error, ExitStatus, StartMethod,
     rkyv::{self, Archive, Deserialize, Serialize, rancor::Fallible},
@@ -8,7 +10,7 @@ use pool_api::{
 
 use crate::{
     case::{Case, Outcome, builder},
-    scratch::{Scratch, append, read_numbers},
+    scratch::{Scratch, append, read_numbers, wait_until},
     sys,
 };
 
@@ -18,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("killed_at_each_init_of_the_worker_of_a_direct_call", at_init).processes(),
     Case::new("killed_while_forking_for_a_template", forking).processes(),
     Case::new("killed_while_idle", idle).processes(),
+    Case::new("killed_while_idle_again_and_again", idle_again_and_again).processes(),
 ];
 
 const KILLED: Cause = Cause::Death(ExitStatus::Signal(sys::SIGKILL));
@@ -129,5 +132,53 @@ fn idle(method: StartMethod) -> Outcome {
         let values = pool.map(0..100u64, |x| x + 1)?;
         assert!(values.into_iter().eq(1..101));
     }
+    Ok(())
+}
+
+/// While one worker is busy, each one that is started beside it dies as soon as it sleeps.
+fn idle_again_and_again(method: StartMethod) -> Outcome {
+    fn start() {
+        let path = std::env::var("POOL_IDLE").expect("set below");
+        if !std::path::Path::new(&(path.clone() + "busy")).exists() {
+            return;
+        }
+        append(&path, 1);
+        let main = std::process::id();
+        std::thread::spawn(move || {
+            let is_asleep = || {
+                let stat = std::fs::read_to_string(format!("/proc/self/task/{main}/stat"));
+                stat.is_ok_and(|stat| stat.contains(") S "))
+            };
+            while !is_asleep() {
+                std::thread::yield_now();
+            }
+            sys::kill(main, sys::SIGKILL);
+        });
+    }
+    let scratch = Scratch::new();
+    let (path, busy, end) = (scratch.path(), scratch.path() + "busy", scratch.path() + "end");
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("POOL_IDLE", &path) };
+    let pool = builder(method, 2).at_worker_start(start).build()?;
+    let both = pool.broadcast(|_| std::process::id())?;
+    let handle = pool.apply_async(path.clone(), |path| {
+        append(&(path.clone() + "busy"), std::process::id().into());
+        wait_until("the end", || std::path::Path::new(&(path.clone() + "end")).exists());
+        std::process::id()
+    })?;
+    wait_until("the task has begun", || !read_numbers(&busy).is_empty());
+    let at_work = read_numbers(&busy)[0];
+    let idle = both.into_iter().find(|pid| u64::from(*pid) != at_work).expect("two workers");
+    assert!(sys::kill(idle, sys::SIGKILL));
+    // Without rests there would be some hundred.
+    assert!(!handle.wait_timeout(Duration::from_millis(600))?);
+    let births = scratch.numbers().len();
+    assert!((1..60).contains(&births), "{births} were started");
+    append(&end, 1);
+    assert_eq!(u64::from(handle.get()?), at_work);
+    std::fs::remove_file(busy)?;
+    std::fs::remove_file(end)?;
+    // A call does not wait for the end of a rest.
+    assert_eq!(pool.broadcast(|_| ())?.len(), 2);
     Ok(())
 }

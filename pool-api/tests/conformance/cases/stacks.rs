@@ -1,6 +1,6 @@
 //! Stacks are as large as they shall be, and one that is used up is told as that.
 
-use std::{hint::black_box, thread};
+use std::{hint::black_box, sync::mpsc, thread};
 
 use pool_api::{Cause, Error, ExitStatus, ForkBesideThreads, StartMethod, WorkerPool};
 
@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stack_size_holds", as_set),
     Case::new("stack_size_that_cannot_be", refused),
     Case::new("stacks_are_those_of_main_whoever_builds_the_pool", from_a_small_thread),
+    Case::new("large_arrays_between_small_threads", large_arrays),
     Case::new("stacks_of_nested_pools", nested).processes(),
 ];
 
@@ -193,6 +194,29 @@ fn uses_three_mebibytes(pool: &WorkerPool) -> Result<(), Error> {
     assert_eq!(pool.map(0..4u64, frame)?, [0, 1, 2, 3]);
     assert_eq!(pool.apply_async(9u64, frame).map_err(|refused| refused.error)?.get()?, 9);
     Ok(())
+}
+
+/// Without optimisations an array is copied by each function that it goes through.
+fn large_arrays(method: StartMethod) -> Outcome {
+    const LEN: usize = MIB / 2;
+    let run = move || -> Result<(), Error> {
+        let mut builder = builder(method, 2);
+        if method == StartMethod::Fork {
+            // SAFETY: the other thread waits for this one, with no lock in hand.
+            builder = builder.fork_beside_threads(unsafe { ForkBesideThreads::i_answer_for_it() });
+        }
+        let pool = builder.build()?;
+        let (tell, told) = mpsc::channel();
+        for byte in [3u8, 4] {
+            let tell = tell.clone();
+            let handle = pool.apply_async(byte, |byte| [byte; LEN]).map_err(|r| r.error)?;
+            handle.callback(move |array| tell.send(array[LEN - 1]).expect("somebody listens"));
+            assert_eq!(told.recv().expect("it is called"), byte);
+        }
+        Ok(())
+    };
+    let small = thread::Builder::new().stack_size(2 * MIB).spawn(run)?;
+    Ok(small.join().expect("no panic")?)
 }
 
 fn nested(method: StartMethod) -> Outcome {

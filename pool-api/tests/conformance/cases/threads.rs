@@ -16,7 +16,7 @@ use pool_api::{
 };
 
 use crate::{
-    case::{Case, Outcome, pool},
+    case::{Case, Outcome, builder, pool},
     sys,
 };
 
@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("terminate_ends_a_map_scoped", scoped).threads(),
     Case::new("drop_that_panics_in_what_was_shared", shared).threads(),
     Case::new("stream_in_a_forked_child", forked).threads(),
+    Case::new("threads_that_cannot_be_had", fewer).threads(),
 ];
 
 /// Panics when it is dropped.
@@ -201,4 +202,28 @@ fn forked(method: StartMethod) -> Outcome {
     assert_eq!(lazy.next().transpose()?, Some(1));
     drop(lazy);
     both_work(&pool)
+}
+
+/// Each thread takes a gigabyte of addresses, of which there are few.
+fn fewer(method: StartMethod) -> Outcome {
+    let pool = builder(method, 8).stack_size(1 << 30).build()?;
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = pages.split(' ').next().unwrap_or_default().parse()?;
+    sys::limit_address_space(pages * 4096 + (7 << 29));
+    let ids = pool.tasks(0..100u32).chunk_size(1).map_with(|w, x| (w.id(), x))?;
+    assert!(ids.iter().map(|(_, x)| *x).eq(0..100));
+    assert!(ids.iter().all(|(id, _)| *id < 4), "{ids:?}");
+    assert_eq!(pool.tasks(0..3u8).on_worker(0).map(|x| x)?, [0, 1, 2]);
+    // What is for a thread that is not there cannot run, and says why; whatever else the call has is waited for.
+    for _ in 0..2 {
+        match pool.broadcast(|w| w.id()) {
+            Err(Error::Resources { what, .. }) => assert!(what.contains("worker thread")),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(pool.apply(1u8, |x| x)?, 1);
+    }
+    pool.stop_and_join()?;
+    sys::limit_address_space(u64::MAX);
+    assert_eq!(pool.broadcast(|w| w.id())?.len(), 8);
+    Ok(())
 }

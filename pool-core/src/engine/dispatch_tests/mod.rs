@@ -356,3 +356,55 @@ fn workers_that_never_get_ready_are_not_replaced_for_ever() {
     engine.forgive();
     assert!(!engine.is_barren());
 }
+
+#[test]
+fn workers_that_die_idle_count_where_chunks_wait() {
+    let mut crew = Crew::new(2, 4);
+    let mut next = 3;
+    let mut die = |crew: &mut Crew, incarnation, awaited| {
+        let deaths = crew.engine.vacate_idle(incarnation, awaited);
+        crew.engine.staff(&mut crew.out);
+        let started = told(&mut crew.out);
+        next += u32::try_from(started.len()).unwrap();
+        (deaths, next - 1)
+    };
+    // None waits: they may die for ever.
+    let mut last = 2;
+    for deaths in 1..20 {
+        let counted = die(&mut crew, last, false);
+        assert_eq!(counted, (deaths, last.max(2) + 1));
+        last = counted.1;
+    }
+    assert!(!crew.engine.is_barren());
+    // A place that rests is left vacant, by the next call at the latest.
+    crew.engine.vacate_idle(last, false);
+    crew.engine.rest(1);
+    crew.engine.staff(&mut crew.out);
+    assert!(told(&mut crew.out).is_empty());
+    crew.engine.forgive();
+    crew.engine.staff(&mut crew.out);
+    assert_eq!(told(&mut crew.out).len(), 1);
+    last += 1;
+    // Where one waits, they are as good as never ready; a chunk that ends says otherwise.
+    crew.submit(1, 0, 1);
+    for deaths in 1..=6 {
+        assert_eq!(crew.engine.vacate_idle(last, true), deaths);
+        crew.engine.staff(&mut crew.out);
+        last += 1;
+    }
+    assert!(!crew.engine.is_barren());
+    crew.out.clear();
+    assert!(!crew.engine.has_served(1));
+    crew.ended(0, 1, 1, Why::Complete);
+    assert!(crew.engine.has_served(1));
+    crew.engine.vacate_idle(last, true);
+    assert!(!crew.engine.is_barren());
+    crew.engine.staff(&mut crew.out);
+    last += 1;
+    for _ in 0..6 {
+        crew.engine.vacate_idle(last, true);
+        crew.engine.staff(&mut crew.out);
+        last += 1;
+    }
+    assert!(crew.engine.is_barren());
+}

@@ -1,0 +1,148 @@
+//! A value that is cheap to move, however large its type is.
+//!
+//! Calls hand items and results through many frames. Without optimisations each of them has a copy, so that an array of half a megabyte
+//! uses up the stack of a thread; with them each move is a copy still.
+//!
+//! Invariant: a type of no more than a few words lies here itself, so that small values cost no allocation; any other lies in a box.
+
+use std::{
+    marker::PhantomData,
+    mem::{self, ManuallyDrop, MaybeUninit},
+    ops::Deref,
+    ptr,
+};
+
+/// Room for values that lie here.
+type Words = [u64; 4];
+
+/// See the module.
+pub(crate) struct Compact<T> {
+    /// The value, or the pointer of its box.
+    words: MaybeUninit<Words>,
+    value: PhantomData<T>,
+}
+
+impl<T> Compact<T> {
+    const IS_BOXED: bool =
+        size_of::<T>() > size_of::<Words>() || align_of::<T>() > align_of::<Words>();
+
+    #[inline]
+    pub(crate) fn new(value: T) -> Self {
+        let mut words = MaybeUninit::<Words>::uninit();
+        let from = &raw const value;
+        // SAFETY: the value fits into the words, whose alignment is at least its own, or the words have room for the pointer of a box
+        // that does. It is copied bit by bit and forgotten behind that, which is a move without frames between.
+        unsafe {
+            if Self::IS_BOXED {
+                let mut place = Box::<T>::new_uninit();
+                ptr::copy_nonoverlapping(from, place.as_mut_ptr(), 1);
+                words.as_mut_ptr().cast::<*mut T>().write(Box::into_raw(place).cast());
+            } else {
+                ptr::copy_nonoverlapping(from, words.as_mut_ptr().cast::<T>(), 1);
+            }
+        }
+        mem::forget(value);
+        Self { words, value: PhantomData }
+    }
+
+    /// The pointer of the box.
+    ///
+    /// # Safety
+    ///
+    /// The type is one that is boxed.
+    unsafe fn in_box(&self) -> *mut T {
+        // SAFETY: `new` has written it.
+        unsafe { self.words.as_ptr().cast::<*mut T>().read() }
+    }
+
+    /// The value.
+    #[inline]
+    pub(crate) fn into_inner(self) -> T {
+        let this = ManuallyDrop::new(self);
+        if Self::IS_BOXED {
+            // SAFETY: the pointer is that of a box, which is given up here.
+            *unsafe { Box::from_raw(this.in_box()) }
+        } else {
+            // SAFETY: the value lies here, and is not used again.
+            unsafe { this.words.as_ptr().cast::<T>().read() }
+        }
+    }
+}
+
+impl<T> Deref for Compact<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the value lies in the box, or here, as long as this lives.
+        unsafe { if Self::IS_BOXED { &*self.in_box() } else { &*self.words.as_ptr().cast::<T>() } }
+    }
+}
+
+impl<T> Drop for Compact<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the value is dropped once, here.
+        unsafe {
+            if Self::IS_BOXED {
+                drop(Box::from_raw(self.in_box()));
+            } else if mem::needs_drop::<T>() {
+                ptr::drop_in_place(self.words.as_mut_ptr().cast::<T>());
+            }
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Compact<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Compact")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use super::*;
+
+    struct Counts<const N: usize>(Rc<Cell<u32>>, [u8; N]);
+
+    impl<const N: usize> Drop for Counts<N> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    fn comes_back<const N: usize>(boxed: bool) {
+        let drops = Rc::new(Cell::new(0));
+        let make = || Compact::new(Counts(drops.clone(), [7; N]));
+        assert_eq!(Compact::<Counts<N>>::IS_BOXED, boxed);
+        drop(make());
+        assert_eq!(drops.get(), 1);
+        let value = make();
+        assert_eq!(value.1, [7; N]);
+        let value = value.into_inner();
+        assert_eq!((value.1, drops.get()), ([7; N], 1));
+        drop(value);
+        assert_eq!((drops.get(), Rc::strong_count(&drops)), (2, 1));
+    }
+
+    #[test]
+    fn a_value_comes_back_and_is_dropped_once() {
+        comes_back::<1>(false);
+        comes_back::<24>(false);
+        comes_back::<25>(true);
+        comes_back::<5000>(true);
+        Compact::new(()).into_inner();
+    }
+
+    #[test]
+    fn the_alignment_of_a_value_is_kept() {
+        #[repr(align(64))]
+        struct Aligned(u8);
+        const { assert!(Compact::<Aligned>::IS_BOXED && !Compact::<u64>::IS_BOXED) };
+        let value = Compact::new(Aligned(3));
+        assert!(ptr::from_ref(&*value).is_aligned());
+        assert_eq!(value.into_inner().0, 3);
+    }
+}
