@@ -262,6 +262,7 @@ impl Worker {
     fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {
         // What a task printed is out before its result is known.
         let _ = std::io::stdout().flush();
+        sys::flush_c_output();
         let mut at = (0, 0);
         if let Some(kind) = failure {
             let bytes = pool_ipc::to_bytes(&Failure { kind }).unwrap_or_default();

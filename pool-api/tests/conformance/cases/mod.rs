@@ -4,6 +4,7 @@ mod arena;
 mod attempts;
 mod births;
 mod bounds;
+mod c_output;
 mod cancelling;
 mod closed_descriptors;
 mod concurrency;
@@ -77,6 +78,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         options::CASES,
         input::CASES,
         input_ends::CASES,
+        c_output::CASES,
         closed_descriptors::CASES,
         concurrency::CASES,
         ledger::CASES,
