@@ -222,6 +222,13 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// How long an item that is over its `task_timeout` may go on before its worker is killed, in calls that do not say it themselves;
+    /// see [`Tasks::timeout_grace`](crate::Tasks::timeout_grace). Zero without it: it is killed at once.
+    pub fn timeout_grace(mut self, grace: Duration) -> Self {
+        self.options.timeout_grace = grace;
+        self
+    }
+
     /// How long `worker_init` may take; without it as long as it takes. Past it calls are
     /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed), and the worker is killed; a thread goes on, to no avail.
     pub fn worker_init_timeout(mut self, limit: Duration) -> Self {

@@ -38,6 +38,12 @@ impl<S, W> Direct<'_, S, W> {
         self
     }
 
+    /// How long one may go on beyond that before it is killed; see [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
+    pub fn timeout_grace(mut self, grace: Duration) -> Self {
+        self.options.timeout_grace = Some(grace);
+        self
+    }
+
     /// Lets others end the call, also while it waits for a busy worker; see [`Tasks::cancel_token`](crate::Tasks::cancel_token).
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());

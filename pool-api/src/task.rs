@@ -29,6 +29,12 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
         self
     }
 
+    /// How long it may go on beyond that before its worker is killed, see [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
+    pub fn timeout_grace(mut self, grace: Duration) -> Self {
+        self.options.timeout_grace = Some(grace);
+        self
+    }
+
     /// How often it is tried again if its worker dies, see [`Tasks::retry`](crate::Tasks::retry).
     ///
     /// ```no_run

@@ -77,6 +77,28 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
+    /// How long an item that is over its [`task_timeout`](Self::task_timeout) may go on before its worker is killed; without it what
+    /// [`Builder::timeout_grace`](crate::Builder::timeout_grace) says. Without a limit it means nothing.
+    ///
+    /// At the limit the task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled). Where it returns within the grace, whatever
+    /// it returns, its item fails with [`Cause::Timeout`](crate::Cause::Timeout) and its worker lives on, with its state. A thread is
+    /// told at the limit anyway, and nothing kills it.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use pool_api::Worker;
+    ///
+    /// let pool = pool_api::WorkerPool::new(2)?;
+    /// let tasks = pool.tasks(0..4u32).task_timeout(Duration::from_secs(1)).timeout_grace(Duration::from_secs(5));
+    /// let results = tasks.map_results_with(|w: &mut Worker<'_>, n| while n == 3 && !w.is_cancelled() {})?;
+    /// assert!(results[2].is_ok() && results[3].is_err());
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    pub fn timeout_grace(mut self, grace: Duration) -> Self {
+        self.options.timeout_grace = Some(grace);
+        self
+    }
+
     /// How often an item is tried again whose worker died with it in hand, of itself or because the item was over its time limit; 0
     /// without it. Items that it had not begun go to another worker anyway. A panic is no death and is not tried again; nothing
     /// dies under Threads, and a thread keeps an item that is over its limit.

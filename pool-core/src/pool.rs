@@ -16,6 +16,7 @@ use std::{
     mem::ManuallyDrop,
     num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use pool_ipc::Wire;
@@ -49,6 +50,7 @@ type ClaimedCrew = (Crew, Option<SharedValue>, CrewClaim);
 pub struct Pool {
     plan: CrewPlan,
     settings: Settings,
+    timeout_grace: Duration,
     mark: ForkMark,
     /// Results that lie in handles.
     budget: Arc<Budget>,
@@ -98,7 +100,8 @@ impl Pool {
         let beside = stack::size_beside(plan.bounds.stack);
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit, beside));
         let settings = Settings::new(&plan, options);
-        Ok(Self { plan, settings, mark, budget, crew })
+        let timeout_grace = options.timeout_grace;
+        Ok(Self { plan, settings, timeout_grace, mark, budget, crew })
     }
 
     /// How many workers there are.
@@ -200,9 +203,14 @@ impl Pool {
 
     /// The options of a call, with the pool's own where the call says nothing.
     fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
-        match options.task_timeout.or_else(|| self.settings.task_timeout()) {
-            same if same == options.task_timeout => Cow::Borrowed(options),
-            task_timeout => Cow::Owned(JobOptions { task_timeout, ..options.clone() }),
+        let task_timeout = options.task_timeout.or_else(|| self.settings.task_timeout());
+        // Without a limit a grace means nothing.
+        let timeout_grace =
+            options.timeout_grace.or_else(|| task_timeout.map(|_| self.timeout_grace));
+        if (task_timeout, timeout_grace) == (options.task_timeout, options.timeout_grace) {
+            Cow::Borrowed(options)
+        } else {
+            Cow::Owned(JobOptions { task_timeout, timeout_grace, ..options.clone() })
         }
     }
 

@@ -228,6 +228,7 @@ fn a_cancelled_chunk_says_so_until_it_is_another() {
         in_hand: true,
         timed: true,
         limit: 1 << 40,
+        grace: 7,
         context: 8,
         context_offset: 9,
         manifest: None,

@@ -32,6 +32,8 @@ pub(crate) struct Chunk {
     pub(crate) end: u32,
     /// How long one item may take.
     pub(crate) limit: Option<Duration>,
+    /// How long one that is overdue may go on before its worker is killed.
+    pub(crate) grace: Duration,
     /// How often an item may be tried again whose worker died, of itself or for an item that was overdue.
     pub(crate) retries: u32,
     /// Tries of item `start` that ended with their worker.
@@ -87,6 +89,7 @@ impl Chunk {
             start: 0,
             end: count,
             limit: None,
+            grace: Duration::ZERO,
             retries: 0,
             lost_tries: 0,
             unbegun_deaths: 0,

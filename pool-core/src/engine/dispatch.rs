@@ -272,6 +272,8 @@ impl Engine {
                 }
             }
             Why::Complete | Why::Cancelled => {}
+            // It has ended of itself, but too late.
+            Why::Failed(Cause::Timeout { .. }) if chunk.lose_try() => {}
             Why::Failed(cause) => failed(&mut chunk, cause, out),
             Why::Died { begun, cause } => {
                 let cause = chunk.cause(cause);

@@ -24,6 +24,8 @@ pub(crate) enum Unaccepted<A> {
 pub(crate) struct Terms {
     /// How long.
     pub(crate) limit: Option<Duration>,
+    /// How long it may go on beyond that before its worker is killed.
+    pub(crate) grace: Duration,
     /// How often it may be tried again whose worker died.
     pub(crate) retries: u32,
 }

@@ -147,8 +147,9 @@ impl ProcessDesk {
                 let Encoded { block: items, carried, bytes, call, terms, measure } = encoded;
                 lock(&self.books).took(bytes);
                 let what = (self.stock.job, call, measure);
-                let (Terms { limit, retries }, one) = (terms, Chunk::new(what, items, key, (1, 1)));
-                let chunk = Chunk { timed, bytes, limit, retries, ..one };
+                let (Terms { limit, grace, retries }, one) =
+                    (terms, Chunk::new(what, items, key, (1, 1)));
+                let chunk = Chunk { timed, bytes, limit, grace, retries, ..one };
                 if let Some(carried) = carried {
                     session.keep_segments(items, carried);
                 }

@@ -33,6 +33,8 @@ pub(crate) struct ProcessLane<F: Form> {
     context: (u64, u64),
     /// How long one item may take.
     limit: Option<Duration>,
+    /// How long one that is overdue may go on before its worker is killed.
+    grace: Duration,
     /// How often an item may be tried again whose worker died.
     retries: u32,
     /// Gone with the job.
@@ -67,6 +69,7 @@ impl<F: Form> ProcessLane<F> {
             stock: Stock { session, job, limit, waits: true },
             call,
             limit: options.task_timeout,
+            grace: options.timeout_grace.unwrap_or_default(),
             retries: options.retries,
             context: (0, 0),
             pending: None,
@@ -224,6 +227,7 @@ impl<F: Form> ProcessLane<F> {
             context: self.context,
             bytes: under_way,
             limit: self.limit,
+            grace: self.grace,
             retries: self.retries,
             home: self.turn.home(),
             ..Chunk::new(what, block, self.next_index, (count as u32, most as u32))

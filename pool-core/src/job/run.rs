@@ -39,6 +39,8 @@ pub struct JobOptions {
     pub iterable_len: Option<usize>,
     /// How long one item may take, more than 0; `None`: what the pool says.
     pub task_timeout: Option<Duration>,
+    /// How long an item that is over its limit may go on, told of that, before its worker is killed; `None`: what the pool says.
+    pub timeout_grace: Option<Duration>,
     /// How often an item may be tried again whose worker died or was killed at the item's limit.
     pub retries: u32,
     /// Whether chunk k goes to worker k modulo their number, whether or not that one is free; `None`: what the pool says.

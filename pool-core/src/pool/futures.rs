@@ -57,7 +57,8 @@ impl Pool {
         let terms = match options.check() {
             Ok(()) => {
                 let limit = options.task_timeout.or(self.settings.task_timeout());
-                Terms { limit, retries: options.retries }
+                let grace = options.timeout_grace.unwrap_or(self.timeout_grace);
+                Terms { limit, grace, retries: options.retries }
             }
             Err(error) => return Err(Refused { item, error }),
         };

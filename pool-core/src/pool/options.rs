@@ -42,6 +42,8 @@ pub struct PoolOptions {
     pub shared_timeout: Option<Duration>,
     /// How long one item of a call may take that does not say it itself.
     pub task_timeout: Option<Duration>,
+    /// How long an item that is over its `task_timeout` may go on, told of that, before its worker is killed.
+    pub timeout_grace: Duration,
     /// How long the function that makes a worker's state may take; `None`: as long as it takes.
     pub worker_init_timeout: Option<Duration>,
     /// How long the function at a worker's end may take, in processes; `None`: as long as it takes.
@@ -78,6 +80,7 @@ impl Default for PoolOptions {
             shared: Shared::nothing(),
             shared_timeout: None,
             task_timeout: None,
+            timeout_grace: Duration::ZERO,
             worker_init_timeout: None,
             worker_exit_timeout: None,
             memory_limit: None,

@@ -231,6 +231,7 @@ fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {
         in_hand: chunk.in_hand.is_some(),
         timed: chunk.timed,
         limit: chunk.limit.map_or(0, nanos),
+        grace: nanos(chunk.grace),
         context,
         context_offset,
         manifest: on_the_way.manifest(chunk.items.offset),

@@ -53,9 +53,8 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
         }))
     });
     end_if_forked(&run.desk.mark);
-    if run.what.limit > 0 {
-        run.desk.stop_clock(); // of an item that failed
-    }
+    // Of an item that failed.
+    let late = run.what.limit > 0 && run.desk.stop_clock();
     let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
     run.tasks = (results.done() + usize::from(failed)) as u32;
     results.finish(run.desk, run.claim);
@@ -64,6 +63,11 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     }
     match outcome {
         Ok(Ok(())) => run.end = End::Complete,
+        Err(payload) if late => {
+            take_panic(payload);
+            run.stop(overdue(&run.what));
+        }
+        Ok(Err(Stop::Fail(_))) if late => run.stop(overdue(&run.what)),
         Ok(Err(stop)) => run.stop(stop),
         Err(payload) => run.stop(Stop::Fail(take_panic(payload))),
     }
@@ -139,27 +143,33 @@ fn run_items<F: Form>(
         }
         desk.claimer.set_progress(claim, Progress { finished, begun: true });
         if what.limit > 0 {
-            desk.start_clock(what.limit);
+            desk.start_clock(what.limit, what.grace);
         }
         let (claimer, mark) = (&desk.claimer, &desk.mark);
         let mut surroundings = Surroundings {
             worker: claimer.place(),
             shared: desk.shared,
             state: &mut *desk.state,
-            cancelled: &|| mark.get() != 0 && claimer.is_cancelled(claim),
+            cancelled: &|| {
+                mark.get() != 0
+                    && (claimer.is_cancelled(claim) || (what.grace > 0 && claimer.is_late()))
+            },
             decoder: &mut desk.decoder,
             context: &mut desk.context,
         };
         let item = ItemAt { reader: &reader, index: start + index };
         let output = F::call_at(function, &mut surroundings, item);
         end_if_forked(&desk.mark);
+        if what.grace > 0 && desk.claimer.is_late() {
+            return Err(overdue(what));
+        }
         // (Not by `?`: without optimisations each step has a copy of the value in this frame.)
         match output {
             Ok(output) => results.push(desk, claim, output)?,
             Err(fault) => return Err(unreadable(fault)),
         }
-        if what.limit > 0 {
-            desk.stop_clock();
+        if what.limit > 0 && desk.stop_clock() {
+            return Err(overdue(what)); // its result is not counted
         }
         desk.claimer.set_progress(claim, Progress { finished: finished + 1, begun: false });
         if index + 1 < count
@@ -179,6 +189,11 @@ fn end_if_forked(mark: &ForkMark) {
     if mark.get() == 0 {
         worker::end_quietly();
     }
+}
+
+/// The item in hand was over its limit and has ended within its grace.
+fn overdue(what: &Description) -> Stop {
+    Stop::Fail(FailureKind::Overdue { nanos: what.limit })
 }
 
 fn unreadable(fault: WireFault) -> Stop {

@@ -6,7 +6,7 @@ use std::{any::Any, collections::VecDeque, os::fd::OwnedFd, sync::Arc};
 
 use pool_ipc::{
     Arena, Block, Decoder, Encoder, Manifest, SegmentId,
-    board::{Claim, Claimer},
+    board::{Claim, Claimer, Stopped},
 };
 use pool_shm::{ForkMark, SharedSegment};
 
@@ -104,20 +104,24 @@ impl Desk {
         }
     }
 
-    /// Starts the clock of the item in hand, which may take `limit` nanoseconds.
+    /// Starts the clock of the item in hand, which may take `limit` nanoseconds, and so many more as `grace` once it was told.
     #[inline]
-    pub(crate) fn start_clock(&self, limit: u64) {
-        if self.claimer.start_clock(sys::monotonic_nanos(), limit) {
+    pub(crate) fn start_clock(&self, limit: u64, grace: u64) {
+        if self.claimer.start_clock(sys::monotonic_nanos(), limit, grace) {
             broker::ring(&self.door);
         }
     }
 
     /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it came to is of no use: this worker
     /// is about to be killed and does not wait for it.
+    ///
+    /// Whether the item was overdue and has ended within its grace: it has failed, but this worker lives on.
     #[inline]
-    pub(crate) fn stop_clock(&self) {
-        if !self.claimer.stop_clock() {
-            worker::end_quietly();
+    pub(crate) fn stop_clock(&self) -> bool {
+        match self.claimer.stop_clock() {
+            Stopped::InTime => false,
+            Stopped::Late => true,
+            Stopped::Condemned => worker::end_quietly(),
         }
     }
 

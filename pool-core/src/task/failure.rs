@@ -1,5 +1,7 @@
 //! How a worker tells why an item failed.
 
+use std::time::Duration;
+
 use pool_ipc::{SegmentFault, wire};
 
 use crate::error::Cause;
@@ -19,6 +21,7 @@ wire! {
         BadResult,
         ResultTooLarge { bytes: u64, limit: u64 },
         Handle { fault: SegmentFault },
+        Overdue { nanos: u64 },
     }
 }
 
@@ -32,6 +35,7 @@ impl From<FailureKind> for Cause {
             FailureKind::BadResult => Self::BadResult,
             FailureKind::ResultTooLarge { bytes, limit } => Self::ResultTooLarge { bytes, limit },
             FailureKind::Handle { fault } => Self::Handle(fault),
+            FailureKind::Overdue { nanos } => Self::Timeout { limit: Duration::from_nanos(nanos) },
         }
     }
 }

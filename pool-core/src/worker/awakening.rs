@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use pool_ipc::board::Claimer;
+use pool_ipc::board::{Claimer, Stopped};
 use pool_shm::ForkMark;
 
 use super::{end_quietly, in_task, papers::WorkerPapers, take_panic};
@@ -43,13 +43,13 @@ pub(super) fn awake(
             let failed = at(Stage::Shared);
             let (limit, recipe) = (recipe.limit, recipe.clone());
             if let Some(outside) = recipe.limit_from_outside().map(nanos)
-                && claimer.start_clock(sys::monotonic_nanos(), outside)
+                && claimer.start_clock(sys::monotonic_nanos(), outside, 0)
             {
                 broker::ring(door);
             }
             let act = move || recipe.carry_out(shared, false);
             let made = make_in_thread((limit, papers.bounds.stack), act);
-            if !claimer.stop_clock() {
+            if claimer.stop_clock() == Stopped::Condemned {
                 end_quietly(); // it is being killed
             }
             Some(made.map_err(failed)?)

@@ -98,7 +98,7 @@ impl Living {
 
     fn make_state(&self, init: Init, desk: &mut Desk) -> Result<(), Unborn> {
         if let Some(limit) = self.init_limit {
-            desk.start_clock(limit);
+            desk.start_clock(limit, 0);
         }
         let around =
             Around { worker: desk.claimer.place(), shared: desk.shared, overdue: &|| false };
@@ -140,7 +140,7 @@ impl Living {
 
     fn start_exit_clock(&self, desk: &Desk) {
         if let Some(limit) = self.exit_limit {
-            desk.start_clock(limit);
+            desk.start_clock(limit, 0);
         }
     }
 

@@ -186,7 +186,7 @@ impl Zygote {
         });
     }
 
-    /// Condemns and kills whoever is overdue; `false` when the parent is gone.
+    /// Tells items that are overdue and have a grace; condemns and kills whoever is beyond that. `false` when the parent is gone.
     fn end_overdue(&mut self, board: &Board) -> bool {
         let now = sys::monotonic_nanos();
         let running: Vec<_> = self.clocks(board).collect();
@@ -194,6 +194,7 @@ impl Zygote {
             let worker = &self.workers[at];
             let incarnation = worker.incarnation;
             if self.clocks.due(incarnation, deadline) <= now
+                && !board.tell_late(worker.place as usize, deadline, now)
                 && board.condemn(worker.place as usize, deadline)
             {
                 // It was not reaped, so the number is its own.

@@ -2,11 +2,13 @@
 //! zygote), which kills the claimer for it.
 //!
 //! A claimer's row has one word: 0, or the time at which the item in hand is overdue, to which the watcher may add the mark
-//! CONDEMNED.
+//! CONDEMNED. An item with a grace is first marked TOLD, with the time at which that is over.
 //!
 //! ```text
 //!  0 ──start (claimer)──▶ deadline ──stop (claimer)──▶ 0
-//!                            └──condemn (watcher)──▶ deadline, CONDEMNED ──stop──▶ the claimer ends itself
+//!                         │  └──tell (watcher)──▶ later deadline, TOLD ──stop──▶ 0, and the item has failed
+//!                         │                          │
+//!                         └──condemn (watcher)───────┴──▶ deadline, CONDEMNED ──stop──▶ the claimer ends itself
 //! ```
 //!
 //! Invariant: of stopping and condemning exactly one succeeds, so what is killed is killed for the item that is overdue, never for
@@ -24,33 +26,60 @@ use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// The watcher has decided against the item.
 const CONDEMNED: u64 = 1 << 63;
+/// The item is overdue, and sees that; its claimer lives on if it returns before the later deadline.
+const TOLD: u64 = 1 << 62;
+
+/// How an item stands with its limit when its clock is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Stopped {
+    /// It ended in time, or had no clock.
+    InTime,
+    /// It was overdue and ended within its grace.
+    Late,
+    /// It was condemned: this claimer must end now, without another word on the board.
+    Condemned,
+}
 
 impl Claimer {
     /// Starts the clock of the item in hand, which may take `limit` nanoseconds from `now` on, by a clock that all sides share and
-    /// that does not begin at 0. Returns whether the watcher has to be rung.
+    /// that does not begin at 0, and is told so much as `grace` before it is condemned. Returns whether the watcher has to be rung.
     #[inline]
     #[must_use]
-    pub fn start_clock(&self, now: u64, limit: u64) -> bool {
-        let deadline = now.saturating_add(limit).min(CONDEMNED - 1);
+    pub fn start_clock(&self, now: u64, limit: u64, grace: u64) -> bool {
+        let deadline = now.saturating_add(limit).min(TOLD - 1);
         let row = self.row();
         row.limit.store(limit, Relaxed);
+        row.grace.store(grace, Relaxed);
         // SeqCst: with the load that follows, the first half of the pair. (Release: the progress is there.)
         row.clock.store(deadline, SeqCst);
         let alarm = self.board().header.alarm.at.load(SeqCst);
         alarm == 0 || deadline < alarm
     }
 
-    /// Stops the clock. `false`: the item was condemned, and this claimer must end now, without another word on the board.
+    /// Stops the clock.
+    #[inline]
+    pub fn stop_clock(&self) -> Stopped {
+        // Only the exchange itself is contended. (Acquire, not Relaxed: nothing that follows may seem to come before it.)
+        match self.row().clock.swap(0, Acquire) {
+            word if word & CONDEMNED != 0 => Stopped::Condemned,
+            word if word & TOLD != 0 => Stopped::Late,
+            _ => Stopped::InTime,
+        }
+    }
+
+    /// Whether the item in hand is overdue and has a grace.
     #[inline]
     #[must_use]
-    pub fn stop_clock(&self) -> bool {
-        // Only the exchange itself is contended. (Acquire, not Relaxed: nothing that follows may seem to come before it.)
-        self.row().clock.swap(0, Acquire) & CONDEMNED == 0
+    pub fn is_late(&self) -> bool {
+        // Relaxed: what it decides is decided by the exchange in `stop_clock`.
+        self.row().clock.load(Relaxed) & TOLD != 0
     }
 }
 
 impl Board {
-    /// When the item that `incarnation` has in hand at `place` is overdue, if it has a limit and is not condemned.
+    /// When the item that `incarnation` has in hand at `place` is overdue, or its grace is over, if it has a limit and is not
+    /// condemned.
     #[must_use]
     pub fn deadline(&self, place: usize, incarnation: u32) -> Option<u64> {
         let row = self.rows.get(place)?;
@@ -58,13 +87,26 @@ impl Board {
         let word = row.clock.load(SeqCst);
         // Acquire: pairs with the Release in `Claimer::new`, which clears the clock: a word of the one before cannot be condemned.
         let is_its = row.incarnation.load(Acquire) == incarnation;
-        (is_its && word != 0 && word < CONDEMNED).then_some(word)
+        (is_its && word != 0 && word < CONDEMNED).then_some(word & !TOLD)
     }
 
     /// How long the item at `place` may take whose clock was seen to run; only a hint if it has ended since.
     #[must_use]
     pub fn limit(&self, place: usize) -> u64 {
-        self.rows.get(place).map_or(0, |row| row.limit.load(Relaxed))
+        let Some(row) = self.rows.get(place) else { return 0 };
+        let told = row.clock.load(Relaxed) & TOLD != 0;
+        if told { row.grace.load(Relaxed) } else { row.limit.load(Relaxed) }
+    }
+
+    /// Tells the item that was overdue at `deadline` and has a grace, which runs from `now` on; `false` when it has none, was told before, or
+    /// has ended.
+    #[must_use]
+    pub fn tell_late(&self, place: usize, deadline: u64, now: u64) -> bool {
+        let Some(row) = self.rows.get(place) else { return false };
+        // Relaxed: the load of the deadline came before, and its claimer stored this before that; of another item the exchange fails.
+        let grace = row.grace.load(Relaxed);
+        let told = now.saturating_add(grace).min(TOLD - 1) | TOLD;
+        grace > 0 && row.clock.compare_exchange(deadline, told, SeqCst, Relaxed).is_ok()
     }
 
     /// Condemns the item that is overdue at `deadline`; `false` when it has ended in time. Its claimer gets no further and has to
@@ -72,11 +114,14 @@ impl Board {
     #[must_use]
     pub fn condemn(&self, place: usize, deadline: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
-        let condemned = row.clock.compare_exchange(deadline, deadline | CONDEMNED, SeqCst, Relaxed);
-        if condemned.is_ok() {
+        // An item that was told has the mark beside its later deadline.
+        let condemned = [deadline, deadline | TOLD].into_iter().any(|word| {
+            row.clock.compare_exchange(word, word | CONDEMNED, SeqCst, Relaxed).is_ok()
+        });
+        if condemned {
             self.header.alarm.overruns.fetch_add(1, SeqCst);
         }
-        condemned.is_ok()
+        condemned
     }
 
     /// Says when the watcher will look at the clocks again; 0: not before somebody rings. It has to look once more after this.

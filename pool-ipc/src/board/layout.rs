@@ -106,7 +106,9 @@ pub(super) struct Row {
     pub(super) last_words: AtomicU64,
     pub(super) last_words_len: AtomicU64,
     pub(super) last_words_segments: AtomicU64,
-    pub(super) _clock_rest: [AtomicU64; 3],
+    /// How long it may go on once it was told that it is overdue.
+    pub(super) grace: AtomicU64,
+    pub(super) _clock_rest: [AtomicU64; 2],
     /// Written by the publisher.
     pub(super) orders: CachePadded<Orders>,
 }
@@ -140,7 +142,8 @@ pub(super) struct Slot {
     pub(super) manifest: AtomicU64,
     pub(super) context_manifest: AtomicU64,
     pub(super) limit: AtomicU64,
-    pub(super) _publisher_rest: [AtomicU64; 2],
+    pub(super) grace: AtomicU64,
+    pub(super) _publisher_rest: [AtomicU64; 1],
 
     pub(super) progress: AtomicU64,
     pub(super) results: AtomicU64,

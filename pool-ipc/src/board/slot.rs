@@ -73,6 +73,8 @@ pub struct Description {
     pub timed: bool,
     /// How long one item may take, in nanoseconds; 0: as long as it takes.
     pub limit: u64,
+    /// How long one that has a limit may go on, once it was told that this is over; 0: it is not told.
+    pub grace: u64,
     /// A context for all chunks of one job; 0: none. Never used again for another one.
     pub context: u64,
     /// Where in the publisher's arena the context lies.
@@ -145,6 +147,7 @@ impl Slot {
         if d.limit > 0 {
             flags |= LIMITED;
             self.limit.store(d.limit, Relaxed);
+            self.grace.store(d.grace, Relaxed);
         }
         self.shape.store(u64::from(d.capacity) << 32 | flags, Relaxed);
         self.context.store(d.context, Relaxed);
@@ -176,6 +179,7 @@ impl Slot {
             in_hand: shape & IN_HAND != 0,
             timed: shape & TIMED != 0,
             limit: if shape & LIMITED == 0 { 0 } else { self.limit.load(Relaxed) },
+            grace: if shape & LIMITED == 0 { 0 } else { self.grace.load(Relaxed) },
             context: self.context.load(Relaxed),
             context_offset: self.context_offset.load(Relaxed),
             manifest: manifest(MANIFEST, &self.manifest),

@@ -1,6 +1,6 @@
 //! An item that is overdue is ended for itself: either its claimer gets past it or the watcher condemns it.
 
-use pool_ipc::board::{Claimer, Progress, SeqCstAs};
+use pool_ipc::board::{Claimer, Progress, SeqCstAs, Stopped};
 
 use super::{board, claimer, described};
 
@@ -9,7 +9,7 @@ use super::{board, claimer, described};
 fn a_clock_is_seen_or_rings() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
-        let worker = claimer(&board, 0, |me| me.start_clock(1, 4));
+        let worker = claimer(&board, 0, |me| me.start_clock(1, 4, 0));
         // As the watcher does: says when it will look, and looks once more.
         board.set_alarm(0);
         let seen = board.deadline(0, 1) == Some(5);
@@ -23,7 +23,7 @@ fn a_clock_that_is_due_first_is_seen_or_rings() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         board.set_alarm(3);
-        let worker = claimer(&board, 0, |me| me.start_clock(1, 4));
+        let worker = claimer(&board, 0, |me| me.start_clock(1, 4, 0));
         board.set_alarm(9);
         let seen = board.deadline(0, 1) == Some(5);
         assert!(worker.join().unwrap() || seen, "it would be ended too late");
@@ -35,8 +35,8 @@ fn two_items(mut me: Claimer) -> u32 {
     let claim = me.claim().expect("it was published");
     for finished in 0..2 {
         me.set_progress(&claim, Progress { finished, begun: true });
-        let _ = me.start_clock(u64::from(finished) + 1, 4);
-        if !me.stop_clock() {
+        let _ = me.start_clock(u64::from(finished) + 1, 4, 0);
+        if me.stop_clock() != Stopped::InTime {
             return finished;
         }
         me.set_progress(&claim, Progress { finished: finished + 1, begun: false });
@@ -64,5 +64,33 @@ fn the_item_that_was_condemned_is_the_one_in_hand() {
                 assert_eq!((board.overruns(), board.deadline(0, 1)), (1, None));
             }
         }
+    });
+}
+
+/// An item with a grace ends in time, late, or condemned, as the watcher was told by its own exchanges; the item after it is never
+/// one of those that were told.
+#[test]
+fn the_item_that_was_told_is_the_one_in_hand() {
+    loom::model(|| {
+        let board = board(1, 1);
+        let worker = claimer(&board, 0, |me| {
+            let _ = me.start_clock(1, 4, 2);
+            let first = me.stop_clock();
+            if first == Stopped::Condemned {
+                return (first, None);
+            }
+            let _ = me.start_clock(2, 7, 0);
+            (first, Some(me.stop_clock()))
+        });
+        let told = board.deadline(0, 1) == Some(5) && board.tell_late(0, 5, 5);
+        let condemned = told && board.condemn(0, 7);
+        let (first, second) = worker.join().unwrap();
+        let expected = match (told, condemned) {
+            (false, _) => Stopped::InTime,
+            (true, false) => Stopped::Late,
+            (true, true) => Stopped::Condemned,
+        };
+        assert_eq!(first, expected);
+        assert_eq!(second, (!condemned).then_some(Stopped::InTime));
     });
 }

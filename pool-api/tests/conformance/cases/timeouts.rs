@@ -28,6 +28,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("timeout_of_all_threads_at_once", all_threads).threads(),
     Case::new("timeouts_of_items_that_take_about_as_long", about_as_long),
     Case::new("timeout_of_worker_init", of_worker_init),
+    Case::new("timeout_with_a_grace_that_is_used", grace_used),
+    Case::new("timeout_with_a_grace_that_is_not_used", grace_over).processes(),
     Case::new("timeout_after_a_stop_of_the_whole_group", stopped_group).processes(),
 ];
 
@@ -442,4 +444,74 @@ fn family() -> Vec<u32> {
         at += 1;
     }
     family.split_off(1)
+}
+
+/// Who returns when it is told has failed, and nothing is lost with it.
+fn grace_used(method: StartMethod) -> Outcome {
+    let limit = Duration::from_millis(60);
+    let pool = builder(method, 2).task_timeout(limit).timeout_grace(FOR_EVER * 60).build()?;
+    pool.apply((), |()| ())?;
+    let workers = if method == StartMethod::Threads { 0 } else { 2 };
+    wait_until("both are there", || pool.worker_pids().len() == workers);
+    let before = pool.worker_pids();
+    let late_at_20 = |w: &mut Worker<'_>, n: u32| {
+        let begun = Instant::now();
+        if n == 20 {
+            hang(w);
+            assert!(begun.elapsed() >= Duration::from_millis(60));
+        }
+        n
+    };
+    let check = |failed: &TaskError, tries: u32| {
+        assert_eq!((failed.index(), failed.tries()), (20, tries));
+        assert_eq!(*failed.cause(), Cause::Timeout { limit });
+    };
+    let results = pool.tasks(0..40u32).chunk_size(7).map_results_with(late_at_20)?;
+    for (n, result) in (0..).zip(results) {
+        match result {
+            Ok(value) => assert!(value == n && n != 20),
+            Err(task) => check(&task, 1),
+        }
+    }
+    check(&task(pool.tasks(0..40u32).map_with(late_at_20)), 1);
+    // One that panics then is late, too; and each time it was a try.
+    let tries = if method == StartMethod::Threads { 1 } else { 3 };
+    let failed = pool.tasks(0..30u32).retry(2).map_with(|w, n| {
+        if n == 20 {
+            hang(w);
+            panic!("too late");
+        }
+    });
+    check(&task(failed), tries);
+    let handle = pool.task(0u32).timeout_grace(Duration::MAX).apply_async_with(|w, _| hang(w))?;
+    assert_eq!(*task(handle.get()).cause(), Cause::Timeout { limit });
+    assert_eq!(pool.worker_pids(), before, "nobody was killed");
+    assert_eq!(pool.map(0..20u32, |n| n)?.len(), 20);
+    Ok(())
+}
+
+/// Who does not return is killed after the grace; who is quick never sees any of it.
+fn grace_over(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    pool.apply((), |()| ())?;
+    wait_until("both are there", || pool.worker_pids().len() == 2);
+    let (before, begun) = (pool.worker_pids(), Instant::now());
+    let grace = Duration::from_millis(300);
+    let tasks = || pool.tasks(0..40u32).chunk_size(7).task_timeout(LIMIT / 2);
+    let results = tasks().timeout_grace(grace).map_results(|n| {
+        while n == 20 {
+            std::hint::spin_loop();
+        }
+        n
+    })?;
+    assert!(begun.elapsed() >= LIMIT / 2 + grace && begun.elapsed() < PROMPT);
+    for (n, result) in (0..).zip(results) {
+        assert_eq!(result.is_err(), n == 20);
+    }
+    wait_until("both are there", || pool.worker_pids().len() == 2);
+    assert_ne!(pool.worker_pids(), before);
+    // Without a grace it is killed at the limit, as before.
+    assert_eq!(task(tasks().timeout_grace(Duration::ZERO).map_with(hang_at_20)).index(), 20);
+    assert_eq!(pool.tasks(0..99u32).timeout_grace(grace).map(|n| n)?.len(), 99);
+    Ok(())
 }
