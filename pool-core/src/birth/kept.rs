@@ -62,11 +62,13 @@ mod tests {
 
     #[test]
     fn what_others_have_put_in_its_place_stays() {
-        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
         let kept = KeptFd::new(reader).unwrap();
         let number = kept.as_raw_fd();
+        // Another file: both ends of a pipe are one.
+        let file = std::fs::File::open("/dev/null").unwrap();
         // SAFETY: the number is that of `kept`, which is not used any more but to be dropped.
-        let other = unsafe { dup2_raw(&writer, number) }.unwrap();
+        let other = unsafe { dup2_raw(&file, number) }.unwrap();
         drop(kept);
         assert!(fstat(&other).is_ok());
 
