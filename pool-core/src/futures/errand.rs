@@ -94,7 +94,11 @@ impl<F: Portable<Context = ()>> Errand<F> {
             std::mem::forget((outcome, self));
             return;
         }
-        if overdue() {
+        if overdue()
+            && let Some(limit) = self.limit
+        {
+            // Another thread may have taken this clock to fail the call, and not have come to it yet.
+            self.entry.overrun(worker, limit);
             self.desk.end_overdue();
         }
         match outcome {
