@@ -33,7 +33,7 @@ use crate::{
     engine::Pace,
     error::{Error, OrResources},
     futures::{Budget, Paused, pause_drivers},
-    job::{Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
+    job::{InCall, Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
     life::{WorkerLife, is_in_daemon},
     mutex::lock,
     session,
@@ -181,7 +181,8 @@ impl Pool {
         options: &JobOptions,
         lazy: bool,
     ) -> Result<Lane<F>, Error> {
-        if is_inside(crew.id(), Some(Inside::View)) {
+        let number = crew.id();
+        if is_inside(number, Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
         Ok(match crew {
@@ -189,6 +190,7 @@ impl Pool {
                 let call = Call::portable::<F>(function)?;
                 let mut lane = ProcessLane::open(session, call, options, lazy)?;
                 if F::TAKES_CONTEXT {
+                    let _inside = InCall::enter(number, Inside::Call);
                     lane.set_context(context.borrow())?;
                 }
                 Lane::Processes(lane)

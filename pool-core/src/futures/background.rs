@@ -1,18 +1,22 @@
 //! Jobs of a desk that go on while nobody is in a call: maps that were handed in, and streams that wait to be polled.
 //!
-//! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in it.
+//! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in it; and a thread has one of them in hand
+//! at a time, so that one that waits there holds up no other.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
-use super::lock;
-use crate::error::Error;
+use super::{drop_quietly, lock};
+use crate::{
+    error::Error,
+    job::{Brought, InCall},
+};
 
 /// One of them, of any type.
 pub(super) trait Task: Send + Sync {
@@ -26,6 +30,8 @@ pub(super) trait Task: Send + Sync {
     fn end(&self, why: Error);
     /// What tells its future from all others.
     fn address(&self) -> *const ();
+    /// While the answer lives, the calling thread works for it.
+    fn inside(&self) -> (Brought, InCall);
     /// Whether it runs to its end by itself.
     fn is_map(&self) -> bool;
 }
@@ -37,12 +43,19 @@ pub(super) struct Background {
     /// As in `Tasks`, to be looked at without the lock. SeqCst: whoever adds one looks for a parked driver thread afterwards.
     count: AtomicUsize,
     maps: AtomicUsize,
+    /// Whether there are such as no thread has in hand though something has arrived. SeqCst: whoever leaves some says so, then looks for
+    /// those who wait.
+    backlog: AtomicBool,
 }
 
 #[derive(Default)]
 struct Tasks {
     by_number: BTreeMap<u64, Arc<dyn Task>>,
+    /// Something has arrived for these, and no thread has them in hand for that.
+    told: BTreeSet<u64>,
     closed: bool,
+    /// All of them are to end, and are told this.
+    ends: Option<Error>,
 }
 
 impl Background {
@@ -79,22 +92,56 @@ impl Background {
         self.maps.load(Ordering::SeqCst)
     }
 
-    /// Lets those go on that these numbers name, and those that have to be looked at anyway; whether one has ended.
-    pub(super) fn go_on(&self, news: &[u64]) -> bool {
-        let tasks = lock(&self.tasks);
-        let told = |(number, task): (&u64, &Arc<dyn Task>)| {
-            (news.contains(number) || task.due().is_some()).then(|| (*number, task.clone()))
+    /// Whether there are such as no thread has in hand though something has arrived.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.backlog.load(Ordering::SeqCst)
+    }
+
+    /// Lets those go on that these numbers name, and those that have to be looked at anyway; whether one has ended. `share` is called
+    /// when there is more than one to go on: another thread may take the next.
+    pub(super) fn go_on(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> bool {
+        let mut tasks = lock(&self.tasks);
+        let Tasks { by_number, told, ends, .. } = &mut *tasks;
+        told.extend(news);
+        let due = |(number, task): (&u64, &Arc<dyn Task>)| {
+            (ends.is_some() || task.due().is_some()).then_some(*number)
         };
-        let told: Vec<_> = tasks.by_number.iter().filter_map(told).collect();
-        drop(tasks);
-        let mut ended = false;
-        for (number, task) in told {
-            if task.go_on() {
-                self.remove(number);
+        told.extend(by_number.iter().filter_map(due));
+        let (mut ended, mut shared) = (false, false);
+        while let Some(number) = tasks.told.pop_first() {
+            self.note_backlog(&tasks);
+            let Some(task) = tasks.by_number.get(&number).cloned() else { continue };
+            let (more, ends) = (!tasks.told.is_empty(), tasks.ends.as_ref().map(Error::again));
+            drop(tasks);
+            if more && !shared {
+                share();
+            }
+            shared |= more;
+            let inside = task.inside();
+            let over = match ends {
+                Some(why) => {
+                    task.end(why);
+                    true
+                }
+                None => task.go_on(),
+            };
+            if over {
+                drop_quietly(self.remove(number));
                 ended = true;
             }
+            drop_quietly(task);
+            drop(inside);
+            tasks = lock(&self.tasks);
         }
         ended
+    }
+
+    fn note_backlog(&self, tasks: &Tasks) {
+        let some = !tasks.told.is_empty();
+        // Relaxed: written with the lock in hand only.
+        if some != self.backlog.load(Ordering::Relaxed) {
+            self.backlog.store(some, Ordering::SeqCst);
+        }
     }
 
     /// When the first of them has to be looked at although nothing arrives.
@@ -125,15 +172,12 @@ impl Background {
         lock(&self.tasks).closed = true;
     }
 
-    /// The same, and ends all.
+    /// Takes none in any more, and ends all.
     pub(super) fn end(&self, why: impl Fn() -> Error) {
         let mut tasks = lock(&self.tasks);
         tasks.closed = true;
-        let all = std::mem::take(&mut tasks.by_number);
+        tasks.ends.get_or_insert_with(why);
         drop(tasks);
-        for task in all.into_values() {
-            self.count_out(&*task);
-            task.end(why());
-        }
+        self.go_on(std::iter::empty(), &|| ());
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::parcel::{Receiver, Unsent};
-use crate::session::{Kit, Session};
+use crate::{
+    error::Error,
+    session::{Kit, ResultBatch, Session},
+};
 
 /// Calls under way at most, unless there are more workers than half of that.
 const MOST_UNDER_WAY: usize = 128;
@@ -17,6 +20,15 @@ const TIMED: u64 = 8;
 /// Calls that wait to be sent, first come first.
 pub(super) type Waiting = VecDeque<Box<dyn Unsent>>;
 
+/// What has come back for a call.
+pub(super) enum Answer {
+    Batch(ResultBatch),
+    Failed(Error),
+}
+
+/// An answer, and whose it is, if anybody wants it.
+pub(super) type Answered = (Option<Arc<dyn Receiver>>, Answer);
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Books {
@@ -24,6 +36,8 @@ pub(super) struct Books {
     /// By key; keys are used again.
     sent: Vec<Option<Arc<dyn Receiver>>>,
     free: Vec<usize>,
+    /// Answers that no thread has in hand: any may take the next one, also while another is in the user's code.
+    pub(super) answered: VecDeque<Answered>,
     bytes: u64,
     workers: usize,
     nanos: Option<f64>,
@@ -51,7 +65,7 @@ impl Books {
 
     /// Calls that have not been answered, and threads that are about to answer some.
     pub(super) fn outstanding(&self) -> usize {
-        self.under_way() + self.waiting.len() + self.busy
+        self.under_way() + self.waiting.len() + self.answered.len() + self.busy
     }
 
     /// Whether another call may be sent.
@@ -107,10 +121,14 @@ impl Books {
         self.sent.iter().position(is_it).map(|key| key as u64)
     }
 
-    /// Takes everything that has no answer.
-    pub(super) fn give_up(&mut self) -> (Vec<Arc<dyn Receiver>>, Waiting) {
+    /// Answers everything that has no answer; the items that were not sent.
+    pub(super) fn give_up(&mut self, why: impl Fn() -> Error) -> Waiting {
         self.free.clear();
-        (self.sent.drain(..).flatten().collect(), std::mem::take(&mut self.waiting))
+        let unsent = std::mem::take(&mut self.waiting);
+        let receivers = self.sent.drain(..).flatten();
+        let receivers = receivers.chain(unsent.iter().map(|unsent| unsent.receiver()));
+        self.answered.extend(receivers.map(|receiver| (Some(receiver), Answer::Failed(why()))));
+        unsent
     }
 
     pub(super) fn kit(&mut self, session: &Session) -> Box<Kit> {

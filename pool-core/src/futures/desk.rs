@@ -30,7 +30,7 @@ pub(crate) struct Terms {
     pub(crate) retries: u32,
 }
 
-/// Bytes of results that lie in handles, and of the stacks of the threads that handle them.
+/// Bytes of results that lie in handles, or that callbacks wait with, and of the stacks of the threads that handle them.
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
@@ -64,6 +64,22 @@ impl Budget {
 
     pub(super) fn remove(&self, bytes: u64) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that a callback waits with.
+pub(super) struct Held(Arc<Budget>, u64);
+
+impl Held {
+    pub(super) fn new(budget: &Arc<Budget>, bytes: u64) -> Self {
+        budget.add(bytes);
+        Self(budget.clone(), bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.remove(self.1);
     }
 }
 
@@ -106,6 +122,8 @@ pub(super) struct Home {
     /// Futures and streams that are not complete and that a callback or a waker waits for.
     pub(super) watched: AtomicUsize,
     pub(super) callbacks: Arc<Callbacks>,
+    /// What tells the crew from all others.
+    pub(super) crew: usize,
     pub(super) background: Background,
     /// The desk's own job, if it is one for processes.
     pub(super) job: Option<JobId>,
@@ -121,7 +139,7 @@ impl Home {
         let (waiting, watched) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (callbacks, background) =
             (Arc::new(Callbacks::new(crew, budget.stack)), Background::default());
-        Arc::new(Self { budget, waiting, watched, callbacks, background, job, desk })
+        Arc::new(Self { budget, waiting, watched, callbacks, crew, background, job, desk })
     }
 
     /// What tells the desk of something that has arrived.

@@ -12,13 +12,25 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use super::{callbacks::Callback, desk::Home, drop_quietly, group::Notice, lock, quietly};
-use crate::{compact::Compact, error::Error};
+use super::{
+    callbacks::Callback,
+    desk::{Held, Home},
+    drop_quietly,
+    group::Notice,
+    lock, quietly,
+};
+use crate::{
+    compact::Compact,
+    error::Error,
+    job::{Brought, InCall, Within},
+};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Entry<R> {
     pub(super) home: Arc<Home>,
+    /// What it was handed in inside of.
+    within: Within,
     stage: AtomicU8,
     cell: Mutex<Cell<R>>,
     /// Told when callbacks have been made of the outcome.
@@ -76,7 +88,22 @@ impl<R> Entry<R> {
     pub(super) fn new(home: Arc<Home>) -> Arc<Self> {
         let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
         let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
-        Arc::new(Self { home, stage, cell, settled: Condvar::new() })
+        Arc::new(Self { home, within: Within::here(), stage, cell, settled: Condvar::new() })
+    }
+
+    /// While the answer lives, the calling thread hands the outcome over, or runs a task for it.
+    pub(super) fn hand_over(&self) -> (Brought, InCall) {
+        (self.within.bring(), InCall::deliver(self.home.crew, self.address()))
+    }
+
+    /// What tells it from all others.
+    pub(super) fn address(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
+    }
+
+    /// What it was handed in inside of.
+    pub(super) fn within(&self) -> &Within {
+        &self.within
     }
 
     /// Whether the outcome is there.
@@ -125,12 +152,15 @@ impl<R> Entry<R> {
         }
         cell.outcome = Outcome::Read(thread::current().id());
         drop(cell);
+        let _inside = self.hand_over();
         let well = outcome.is_ok();
         let (mut told, mut callbacks) = (Vec::new(), Vec::new());
         for watcher in watchers {
             match watcher {
                 Watcher::Callback(make) => {
-                    quietly(|| callbacks.extend(make(outcome.as_deref())));
+                    let make =
+                        || make(outcome.as_deref()).map(|callback| self.count(callback, bytes));
+                    quietly(|| callbacks.extend(make()));
                 }
                 other => told.push(other),
             }
@@ -152,6 +182,15 @@ impl<R> Entry<R> {
         }
         late.into_iter().for_each(|watcher| self.watch(watcher));
         true
+    }
+
+    /// The callback, whose copy of the value counts until it has run.
+    fn count(&self, callback: Callback, bytes: u64) -> Callback {
+        let held = Held::new(&self.home.budget, bytes);
+        Box::new(move || {
+            callback();
+            drop(held);
+        })
     }
 
     fn store(&self, cell: &mut Cell<R>, outcome: Result<Compact<R>, Error>, bytes: u64) {
@@ -200,16 +239,20 @@ impl<R> Entry<R> {
             (Outcome::Done(_), Watcher::Callback(make)) => {
                 let by = Outcome::Read(thread::current().id());
                 let outcome = mem::replace(&mut cell.outcome, by);
+                let bytes = cell.bytes;
                 drop(cell);
+                let inside = self.hand_over();
                 let mut callback = None;
                 if let Outcome::Done(outcome) = &outcome {
-                    quietly(|| callback = make(outcome.as_deref().map_err(|error| &**error)));
+                    let make = || make(outcome.as_deref().map_err(|error| &**error));
+                    quietly(|| callback = make().map(|callback| self.count(callback, bytes)));
                 }
                 let mut cell = lock(&self.cell);
                 cell.outcome = outcome;
                 // Those that came meanwhile.
                 let late = mem::take(&mut cell.watchers);
                 drop(cell);
+                drop(inside);
                 self.settled.notify_all();
                 if let Some(callback) = callback {
                     self.home.callbacks.run(callback);

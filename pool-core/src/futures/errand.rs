@@ -63,6 +63,7 @@ impl<F: Portable<Context = ()>> Errand<F> {
         }
         let Some(item) = self.item.take() else { return };
         self.begun = true;
+        let _brought = self.entry.within().bring();
         self.desk.count(|flow| flow.waiting -= 1);
         let shared = shared::seen(self.shared.as_ref());
         if let Err((stage, cause)) = host.begin(self.shared.as_ref()) {

@@ -2,18 +2,23 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use super::{AsyncResult, lock};
-use crate::error::Error;
+use super::{AsyncResult, desk::Home, lock};
+use crate::{error::Error, job::Waiting};
+
+/// Between two looks of who waits for futures of several desks, whose own threads work meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Which futures have ended, in that order, and how.
 #[derive(Debug)]
 struct Notices {
     ended: Mutex<VecDeque<(usize, bool)>>,
     changed: Condvar,
+    /// The desks of those that had not ended at first: whoever waits works there.
+    homes: Vec<Arc<Home>>,
     /// Nothing ever arrives in a process that was forked from this one.
     process: u32,
 }
@@ -44,9 +49,16 @@ impl Notices {
     /// Asks for a notice of each.
     fn of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Self>, Error> {
         handles.iter().try_for_each(AsyncResult::check)?;
+        let mut homes: Vec<Arc<Home>> = Vec::new();
+        for handle in handles.iter().filter(|handle| handle.is_pending()) {
+            if !homes.iter().any(|home| Arc::ptr_eq(home, handle.home())) {
+                homes.push(handle.home().clone());
+            }
+        }
         let notices = Arc::new(Self {
             ended: Mutex::default(),
             changed: Condvar::new(),
+            homes,
             process: std::process::id(),
         });
         for (index, handle) in handles.iter().enumerate() {
@@ -59,20 +71,35 @@ impl Notices {
         std::process::id() != self.process
     }
 
-    /// The next one, unless it is `until`.
+    /// The next one, unless it is `until`. The calling thread works at the desks meanwhile: it may be the one that does otherwise, or that
+    /// the other one waits for.
     fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
-        let mut ended = lock(&self.ended);
-        while ended.is_empty() {
-            ended = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => self.changed.wait(ended).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return None,
-                Some(left) => {
-                    let woken = self.changed.wait_timeout(ended, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
+        let some = || !lock(&self.ended).is_empty();
+        let desks: Vec<_> = self.homes.iter().filter_map(|home| home.desk()).collect();
+        loop {
+            if let Some(next) = lock(&self.ended).pop_front() {
+                return Some(next);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            if let ([home], [desk]) = (&*self.homes, &*desks) {
+                home.waiting.fetch_add(1, Ordering::SeqCst);
+                desk.wait(until, &some);
+                home.waiting.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            let ended = lock(&self.ended);
+            if ended.is_empty() {
+                let left = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+                let woken = self.changed.wait_timeout(ended, left);
+                drop(woken.unwrap_or_else(PoisonError::into_inner));
+                if !some() {
+                    desks.iter().for_each(|desk| desk.look());
                 }
-            };
+            }
         }
-        ended.pop_front()
     }
 }
 
@@ -142,6 +169,9 @@ pub fn wait<R>(
 ) -> Result<Vec<usize>, Error> {
     let until = limit.and_then(|limit| Instant::now().checked_add(limit));
     let notices = Notices::of(handles)?;
+    let pending: Vec<_> = handles.iter().filter(|h| h.is_pending()).map(|h| h.address()).collect();
+    let all = if what == WaitFor::All { &*pending } else { &[] };
+    let _waiting = Waiting::begin(all)?;
     let mut ended = Vec::new();
     while ended.len() < handles.len()
         && let Some((index, well)) = notices.next(until)

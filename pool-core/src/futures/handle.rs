@@ -9,10 +9,14 @@ use std::{
 };
 
 use super::{
+    desk::Home,
     entry::{Entry, Watcher},
     group::Notice,
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    job::{Waiting, is_delivering},
+};
 
 /// The result of a call that runs meanwhile.
 ///
@@ -54,7 +58,7 @@ impl<R> AsyncResult<R> {
     /// # Errors
     ///
     /// [`Error::NestedUse`] where waiting could last for ever (in a task of the same pool of threads, in a callback that reads
-    /// results in place, in the `Clone` of the result itself while a callback is made), [`Error::ForeignProcess`] in a forked child.
+    /// results in place, in a result's own code (its `Deserialize`, or its `Clone` for a callback) for that result itself), [`Error::ForeignProcess`] in a forked child.
     pub fn wait(&self) -> Result<(), Error> {
         self.wait_until(None)
     }
@@ -174,10 +178,25 @@ impl<R> AsyncResult<R> {
             Some(desk) if !self.entry.is_done() => desk.check()?,
             _ => {}
         }
-        if !self.entry.is_done() && self.entry.is_read_here() {
+        let own = || is_delivering(self.entry.address()) || self.entry.is_read_here();
+        if !self.entry.is_done() && own() {
             return Err(Error::NestedUse);
         }
         Ok(())
+    }
+
+    /// What tells the future from all others.
+    pub(super) fn address(&self) -> usize {
+        self.entry.address().addr()
+    }
+
+    /// Whether it has not ended.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.entry.is_done()
+    }
+
+    pub(super) fn home(&self) -> &Arc<Home> {
+        &self.entry.home
     }
 
     /// Whether nobody ever completes it here: this process was forked from the one that made it.
@@ -206,6 +225,7 @@ impl<R> AsyncResult<R> {
         }
         self.check()?;
         let Some(desk) = self.entry.home.desk() else { return Ok(()) };
+        let _waiting = Waiting::begin(&[self.address()])?;
         self.entry.home.waiting.fetch_add(1, Ordering::SeqCst);
         desk.wait(until, &|| self.entry.is_done());
         self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     compact::Compact,
     error::{Cause, Error, TaskError},
-    job::{Aside, Counted, Job},
+    job::{Aside, Brought, Counted, InCall, Job},
     task::Portable,
     worker::take_panic,
 };
@@ -65,7 +65,7 @@ impl Home {
             };
             return Err(unused);
         }
-        if self.background.go_on(&[number]) {
+        if self.background.go_on([number].into_iter(), &|| ()) {
             desk.recount();
         }
         desk.attend();
@@ -156,7 +156,11 @@ impl<F: Portable> Task for AsyncMap<F> {
     }
 
     fn address(&self) -> *const () {
-        Arc::as_ptr(&self.entry).cast()
+        self.entry.address()
+    }
+
+    fn inside(&self) -> (Brought, InCall) {
+        self.entry.hand_over()
     }
 
     fn is_map(&self) -> bool {

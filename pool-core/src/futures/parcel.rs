@@ -14,7 +14,7 @@ use super::{desk::Terms, entry::Entry};
 use crate::{
     compact::Compact,
     error::{Cause, Error, TaskError},
-    job::{Stock, bad_result, given_away_with},
+    job::{Brought, InCall, Stock, bad_result, given_away_with},
     session::{Carried, Kit, MeasureResults, ResultBatch, measure_results},
     task::Call,
     worker::take_panic,
@@ -55,6 +55,8 @@ pub(super) trait Receiver: Send + Sync {
     /// Decodes the result. Panics of the user's code are a failure of the task.
     fn receive(&self, batch: &ResultBatch, stock: &Stock, kit: &mut Kit);
     fn fail(&self, error: Error);
+    /// See [`Entry::hand_over`].
+    fn hand_over(&self) -> (Brought, InCall);
     /// What tells it from all others.
     fn address(&self) -> *const ();
 }
@@ -142,7 +144,11 @@ impl<R: Wire> Receiver for Entry<R> {
         self.complete(Err(error), 0);
     }
 
+    fn hand_over(&self) -> (Brought, InCall) {
+        Entry::hand_over(self)
+    }
+
     fn address(&self) -> *const () {
-        std::ptr::from_ref(self).cast()
+        Entry::address(self)
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Whoever waits for a future works here: takes what has arrived, completes it, sends what waits. Books are locked before the
 //! session is, and neither while the user's code runs.
+//!
+//! Invariant: a thread has one answer in hand at a time, so the user's code in it holds up no other future.
 
 use std::{
     fmt,
@@ -13,7 +15,7 @@ use std::{
 };
 
 use super::{
-    books::Books,
+    books::{Answer, Books},
     desk::{Budget, Desk, Home},
     driver::{Driven, Driver, Leave, Work},
     drop_quietly, lock,
@@ -22,8 +24,14 @@ use crate::{
     engine::JobId,
     error::Error,
     job::{InCall, Inside, Stock, is_inside},
-    session::{Message, ResultBatch, Session},
+    session::{Kit, Message, Session},
 };
+
+/// Slots of results that were read are given back so many at a time, or when there is nothing more to read.
+const RELEASED_AT_ONCE: usize = 16;
+
+/// How long a thread that waits sleeps at most.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(crate) struct ProcessDesk {
@@ -36,13 +44,9 @@ pub(crate) struct ProcessDesk {
     failures: AtomicU64,
     /// How often somebody has worked here, or something has left. SeqCst: whoever waits for that says so before it looks.
     passes: AtomicU64,
+    /// Whether there are answers that no thread has in hand. SeqCst: whoever leaves some says so, then looks for those who wait.
+    backlog: AtomicBool,
     pub(super) driver: Driver,
-}
-
-/// What has come back for a call.
-enum Answer {
-    Batch(ResultBatch),
-    Failed(Error),
 }
 
 impl fmt::Debug for ProcessDesk {
@@ -74,6 +78,7 @@ impl ProcessDesk {
             limited: AtomicBool::new(false),
             failures: AtomicU64::new(failures),
             passes: AtomicU64::new(0),
+            backlog: AtomicBool::new(false),
             driver: Driver::new(this.clone(), stack),
         })))
     }
@@ -125,8 +130,8 @@ impl ProcessDesk {
                 return;
             }
             self.home.waiting.fetch_add(1, Ordering::SeqCst);
-            let passed = || self.passes.load(Ordering::SeqCst) != seen;
-            self.stock.session.wait_for_messages(self.stock.job, None, &passed);
+            let passed = || self.passes.load(Ordering::SeqCst) != seen || self.has_backlog();
+            self.stock.session.wait_for_messages(self.stock.job, look_again(None), &passed);
             self.home.waiting.fetch_sub(1, Ordering::SeqCst);
             self.work(false, true);
         }
@@ -137,8 +142,8 @@ impl ProcessDesk {
         self.answer(look, idle);
         if !self.home.background.is_empty() && !self.stock.session.is_foreign() {
             let news = self.stock.session.take_news(self.stock.job);
-            let news: Vec<_> = news.into_iter().map(|job| job.0).collect();
-            let ended = self.home.background.go_on(&news);
+            let news = news.into_iter().map(|job| job.0);
+            let ended = self.home.background.go_on(news, &|| self.tell());
             self.passes.fetch_add(1, Ordering::SeqCst);
             if ended {
                 self.tell();
@@ -154,9 +159,7 @@ impl ProcessDesk {
             return;
         }
         let mut kit = books.kit(session);
-        books.busy += 1;
         let gone = session.take_messages(*job, look, &mut kit.taken).err();
-        let mut answers = Vec::with_capacity(kit.taken.len() / 2);
         while let Some(message) = kit.taken.pop_front() {
             let (key, answer) = match message {
                 Message::Ended { bytes } => {
@@ -172,39 +175,15 @@ impl ProcessDesk {
                     (key, Answer::Failed(error.into()))
                 }
             };
-            answers.push((books.end(key), answer));
+            let receiver = books.end(key);
+            books.answered.push_back((receiver, answer));
         }
-        drop(books);
-        let some = !answers.is_empty();
-        let inside = InCall::enter(self.crew(), Inside::Call);
-        for (receiver, answer) in answers {
-            match answer {
-                Answer::Batch(batch) => {
-                    if let Some(receiver) = &receiver {
-                        receiver.receive(&batch, &self.stock, &mut kit);
-                    }
-                    kit.released.extend(batch.slot());
-                }
-                Answer::Failed(error) => {
-                    if let Some(receiver) = &receiver {
-                        receiver.fail(error);
-                    }
-                }
-            }
-            drop_quietly(receiver);
-        }
-        drop(inside);
-        if !kit.released.is_empty() {
-            session.submit(&mut kit.released, None);
-        }
-        let mut books = lock(&self.books);
-        books.busy -= 1;
+        let (some, books) = self.hand_out(books, &mut kit);
         // Whoever drains the desk has waited for this thread, too.
         let over = books.closed && books.outstanding() == 0;
         // Another thread has found the end, and says why: to this one the job may just be gone.
         let told = books.over;
-        books.put_kit(kit);
-        self.close_job_if_over(books);
+        self.put_away(books, kit);
         match gone {
             Some(_) if told => return,
             Some(fatal) => return self.give_up(|| fatal.clone().into()),
@@ -217,7 +196,65 @@ impl ProcessDesk {
         }
     }
 
-    /// Tells other threads that wait for a future that some are complete.
+    /// Hands answers over, one after the other, until there are none; whether there were any.
+    fn hand_out<'d>(
+        &'d self,
+        mut books: MutexGuard<'d, Books>,
+        kit: &mut Kit,
+    ) -> (bool, MutexGuard<'d, Books>) {
+        books.busy += 1;
+        let (mut some, mut shared) = (false, false);
+        while let Some((receiver, answer)) = books.answered.pop_front() {
+            let more = !books.answered.is_empty();
+            // Relaxed: written with the books in hand only.
+            if more != self.backlog.load(Ordering::Relaxed) {
+                self.backlog.store(more, Ordering::SeqCst);
+            }
+            drop(books);
+            if more && !shared {
+                self.tell();
+            }
+            (some, shared) = (true, shared || more);
+            if let Some(receiver) = receiver {
+                let inside = receiver.hand_over();
+                match answer {
+                    Answer::Batch(batch) => {
+                        receiver.receive(&batch, &self.stock, kit);
+                        kit.released.extend(batch.slot());
+                    }
+                    Answer::Failed(error) => receiver.fail(error),
+                }
+                drop_quietly(receiver);
+                drop(inside);
+            } else if let Answer::Batch(batch) = answer {
+                kit.released.extend(batch.slot());
+            }
+            let enough = if more { RELEASED_AT_ONCE } else { 1 };
+            if kit.released.len() >= enough {
+                self.stock.session.submit(&mut kit.released, None);
+            }
+            books = lock(&self.books);
+        }
+        books.busy -= 1;
+        // Another thread may have taken the last one.
+        if !kit.released.is_empty() {
+            self.stock.session.submit(&mut kit.released, None);
+        }
+        (some, books)
+    }
+
+    /// Lets the buffers go, and the session's job if all is over.
+    fn put_away(&self, mut books: MutexGuard<'_, Books>, kit: Box<Kit>) {
+        books.put_kit(kit);
+        self.close_job_if_over(books);
+    }
+
+    /// Whether there are answers or jobs that no thread has in hand.
+    fn has_backlog(&self) -> bool {
+        self.backlog.load(Ordering::SeqCst) || self.home.background.has_backlog()
+    }
+
+    /// Tells other threads that wait for a future: some are complete, or may be completed by them.
     fn tell(&self) {
         if self.home.waiting.load(Ordering::SeqCst) > 0 {
             self.stock.session.nudge();
@@ -228,20 +265,28 @@ impl ProcessDesk {
     fn give_up(&self, why: impl Fn() -> Error) {
         let mut books = lock(&self.books);
         books.closed = true;
-        let (sent, waiting) = books.give_up();
+        let unsent = books.give_up(&why);
         books.over = true;
-        if !self.stock.session.is_foreign() {
+        let foreign = self.stock.session.is_foreign();
+        if !foreign {
             self.stock.session.desk_leaves(self.stock.job);
         }
-        self.close_job_if_over(books);
-        for receiver in sent.into_iter().chain(waiting.iter().map(|unsent| unsent.receiver())) {
-            receiver.fail(why());
+        if foreign {
+            let answered = std::mem::take(&mut books.answered);
+            drop(books);
+            answered.into_iter().filter_map(|(receiver, _)| receiver).for_each(|r| r.fail(why()));
+        } else {
+            let mut kit = books.kit(&self.stock.session);
+            let (_, books) = self.hand_out(books, &mut kit);
+            self.put_away(books, kit);
         }
-        drop_quietly(waiting);
+        let inside = InCall::enter(self.crew(), Inside::Delivery);
+        drop_quietly(unsent);
+        drop(inside);
         self.home.background.end(&why);
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.driver.poke();
-        if !self.stock.session.is_foreign() {
+        if !foreign {
             self.stock.session.nudge();
         }
     }
@@ -249,7 +294,7 @@ impl ProcessDesk {
     /// Closes the session's job once nobody reads results of it.
     fn close_job_if_over(&self, mut books: MutexGuard<'_, Books>) {
         let Stock { session, job, .. } = &self.stock;
-        if !books.over || books.busy > 0 || session.is_foreign() {
+        if !books.over || books.busy > 0 || !books.answered.is_empty() || session.is_foreign() {
             return;
         }
         let kit = books.last_kit();
@@ -284,6 +329,12 @@ impl ProcessDesk {
     }
 }
 
+/// Until when a thread sleeps that waits till `until`: the one that has completed its future may be in the user's code, before it tells others.
+fn look_again(until: Option<Instant>) -> Option<Instant> {
+    let soon = Instant::now() + LONGEST_SLEEP;
+    Some(until.map_or(soon, |until| until.min(soon)))
+}
+
 impl Desk for ProcessDesk {
     fn check(&self) -> Result<(), Error> {
         if self.stock.session.is_foreign() {
@@ -295,7 +346,8 @@ impl Desk for ProcessDesk {
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
         while !done() && until.is_none_or(|until| Instant::now() < until) {
-            self.stock.session.wait_for_messages(self.stock.job, until, done);
+            let more = || done() || self.has_backlog();
+            self.stock.session.wait_for_messages(self.stock.job, look_again(until), &more);
             self.work(false, true);
         }
     }
@@ -372,7 +424,8 @@ impl Driven for ProcessDesk {
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
         let due = self.home.background.due();
-        let drove = self.stock.session.drive_aside(self.stock.job, due, &|| leave());
+        let done = || leave() || self.has_backlog();
+        let drove = self.stock.session.drive_aside(self.stock.job, due, &done);
         if drove {
             self.work(false, true);
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    job::{Job, ValueStream},
+    job::{Brought, InCall, Inside, Job, ValueStream, Within},
     task::Form,
 };
 
@@ -165,6 +165,10 @@ impl Task for Seat {
 
     fn address(&self) -> *const () {
         std::ptr::null()
+    }
+
+    fn inside(&self) -> (Brought, InCall) {
+        (Within::default().bring(), InCall::enter(self.home.crew, Inside::Delivery))
     }
 
     fn is_map(&self) -> bool {

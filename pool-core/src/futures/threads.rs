@@ -149,9 +149,7 @@ impl ThreadDesk {
         &self,
         job: Job<F, vec::IntoIter<F::Item>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        let full = |flow: &mut Flow| self.home.background.maps() >= MOST_MAPS && !flow.closed;
-        let flow = self.changed.wait_while(lock(&self.flow), full);
-        drop(flow.unwrap_or_else(PoisonError::into_inner));
+        self.work_until(None, &|flow| self.home.background.maps() < MOST_MAPS || flow.closed);
         self.home.undertake(self, job)
     }
 
@@ -185,9 +183,7 @@ impl ThreadDesk {
     /// Takes nothing in any more, and waits until all that was taken in has ended.
     pub(crate) fn drain(&self) {
         self.close();
-        let rest = |flow: &mut Flow| flow.outstanding + self.home.background.maps() > 0;
-        let rest = self.changed.wait_while(lock(&self.flow), rest);
-        drop(rest.unwrap_or_else(PoisonError::into_inner));
+        self.work_until(None, &|flow| flow.outstanding + self.home.background.maps() == 0);
         self.home.callbacks.wait();
     }
 
@@ -211,8 +207,31 @@ impl ThreadDesk {
     fn go_on(&self) {
         self.end_overdue();
         let news = std::mem::take(&mut lock(&self.flow).news);
-        if !self.home.background.is_empty() && self.home.background.go_on(&news) {
+        let Home { background, .. } = &*self.home;
+        if !background.is_empty() && background.go_on(news.into_iter(), &|| self.tell()) {
             self.tell();
+        }
+    }
+
+    /// Works, or waits for others who do, until `done` says so or it is `until`.
+    fn work_until(&self, until: Option<Instant>, done: &dyn Fn(&Flow) -> bool) {
+        loop {
+            self.go_on();
+            let flow = lock(&self.flow);
+            if done(&flow) || until.is_some_and(|until| left(until).is_zero()) {
+                return;
+            }
+            if !flow.news.is_empty() || self.home.background.has_backlog() {
+                continue;
+            }
+            let due = until.into_iter().chain(self.home.background.due()).map(left);
+            match due.chain(flow.sleep_at_most()).min() {
+                None => drop(self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner)),
+                Some(longest) => {
+                    let woken = self.changed.wait_timeout(flow, longest);
+                    drop(woken.unwrap_or_else(PoisonError::into_inner));
+                }
+            }
         }
     }
 
@@ -260,29 +279,13 @@ impl Desk for ThreadDesk {
     }
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
-        if sys::spin_for(self.crew.spin(), done) {
-            return;
-        }
-        loop {
-            self.end_overdue();
-            let flow = lock(&self.flow);
-            if done() {
-                return;
-            }
-            let longest = until.map(left).into_iter().chain(flow.sleep_at_most()).min();
-            match longest {
-                None => drop(self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner)),
-                Some(_) if until.is_some_and(|until| left(until).is_zero()) => return,
-                Some(longest) => {
-                    let woken = self.changed.wait_timeout(flow, longest);
-                    drop(woken.unwrap_or_else(PoisonError::into_inner));
-                }
-            }
+        if !sys::spin_for(self.crew.spin(), done) {
+            self.work_until(until, &|_| done());
         }
     }
 
     fn look(&self) {
-        self.end_overdue();
+        self.go_on();
     }
 
     fn attend(&self) {
@@ -334,7 +337,8 @@ impl Driven for ThreadDesk {
         let due = self.home.background.due().map(left);
         let flow = lock(&self.flow);
         let longest = flow.sleep_at_most().into_iter().chain(due).min();
-        let idle = |flow: &mut Flow| flow.news.is_empty() && !leave();
+        let backlog = || self.home.background.has_backlog();
+        let idle = |flow: &mut Flow| flow.news.is_empty() && !backlog() && !leave();
         let longest = longest.map_or(LONGEST_SLEEP, |longest| longest.min(LONGEST_SLEEP));
         let woken = self.changed.wait_timeout_while(flow, longest, idle);
         drop(woken.unwrap_or_else(PoisonError::into_inner));

@@ -118,10 +118,11 @@ impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I
     ///
     /// The first that arrives: a task's own, or a failure of a task or of the pool.
     pub fn attempts(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
+        // Until all is dropped that arrived: that may run the user's code, too.
+        let _inside = InCall::enter(self.crew(), Inside::Call);
         let mut sink =
             Attempts { arrivals: Arrivals::new(ordered), ended: None, decoded: Vec::new() };
         sink.arrivals.expect(self.known_len());
-        let _inside = InCall::enter(self.crew(), Inside::Call);
         while !self.is_over() {
             let step = self.step(&mut sink);
             // What arrived before a failure did.

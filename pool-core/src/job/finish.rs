@@ -135,9 +135,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     ///
     /// The first failure, of a task or of the pool.
     pub fn values(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
+        // Until all is dropped that arrived: that may run the user's code, too.
+        let _inside = InCall::enter(self.crew(), Inside::Call);
         let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
         sink.arrivals.expect(self.known_len());
-        let _inside = InCall::enter(self.crew(), Inside::Call);
         while !self.is_over() {
             self.step(&mut sink)?;
             if let Some(error) = sink.failed.take() {
@@ -155,8 +156,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     ///
     /// The first failure of the pool; those of tasks are among the results.
     pub fn outcomes(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
-        let mut sink = Outcomes { arrivals: Arrivals::new(true) };
+        // Until all is dropped that arrived: that may run the user's code, too.
         let _inside = InCall::enter(self.crew(), Inside::Call);
+        let mut sink = Outcomes { arrivals: Arrivals::new(true) };
         while !self.is_over() {
             match self.step(&mut sink) {
                 Err(Error::Cancelled) => {
@@ -185,8 +187,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         G: FnMut(u64, &<F::Output as Archive>::Archived),
     {
         self.one_at_a_time();
-        let mut sink = Views { read, failed: None };
+        // Until all is dropped that arrived: that may run the user's code, too.
         let _inside = InCall::enter(self.crew(), Inside::View);
+        let mut sink = Views { read, failed: None };
         while !self.is_over() {
             self.step(&mut sink)?;
             if let Some(error) = sink.failed.take() {

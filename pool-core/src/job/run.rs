@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    in_call::{InCall, Inside},
     input::Input,
     lane::{Arrival, Cut, Lane, Load, Sent},
     turn::Turn,
@@ -149,7 +150,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         let turn = options.turn(workers);
         lane.set_turn(turn);
         let window = Window::new(options.max_tasks_active, workers, turn.pace(pace));
+        let inside = InCall::enter(lane.crew(), Inside::Call);
         let len = options.len_of(&items);
+        drop(inside);
         let most = window.most_in_chunk();
         Self {
             lane,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    in_call::Within,
     lane::{Arrival, Cut, Load, Sent},
     run::JobOptions,
     turn::Turn,
@@ -87,7 +88,7 @@ impl<F: Form> ThreadLane<F> {
         }
         let job = ThreadJob::open(&crew, options.cancel.clone(), options.task_timeout, lazy)?;
         // A closure with captures sees nothing of its worker.
-        let given = Given { context, shared, begins: !borrows };
+        let given = Given { context, shared, begins: !borrows, within: Within::here() };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
         Ok(Self {

@@ -7,7 +7,7 @@ use pool_ipc::Wire;
 use super::{Pool, slot::CrewDesk};
 use crate::{
     error::Error,
-    job::is_inside,
+    job::{Waiting, is_inside},
     shared::SharedType,
     start::{Crew, StartMethod},
 };
@@ -66,6 +66,9 @@ impl Pool {
         if crew.iter().chain(&retired).any(waits) {
             return Err(Error::NestedUse);
         }
+        let stopped: Vec<_> = crew.iter().chain(&retired).map(Crew::id).collect();
+        // Nor where what it waits for waits for this thread, through other pools.
+        let _waiting = Waiting::begin(if waits_for_calls { &stopped } else { &[] })?;
         let desks = slot.desks.clone();
         // From now on calls get threads of their own, and these no desk any more.
         let threads = self.plan.method == StartMethod::Threads;

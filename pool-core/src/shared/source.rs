@@ -1,7 +1,6 @@
 //! Where the workers of a pool have the shared value from.
 
 use std::{
-    cell::Cell,
     io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
@@ -13,7 +12,12 @@ use pool_ipc::SealedArchive;
 use super::{
     Fault, Ingredients, Maker, RecipePapers, SharedValue, Stage, StartFailure, make_in_thread,
 };
-use crate::{birth, error::Error, mutex::lock};
+use crate::{
+    birth,
+    error::Error,
+    job::{InCall, Inside, Within, is_inside},
+    mutex::lock,
+};
 
 /// As a pool keeps it.
 #[derive(Debug, Clone)]
@@ -46,11 +50,6 @@ pub(crate) enum SourcePapers {
     Recipe(RecipePapers),
 }
 
-thread_local! {
-    /// The recipe that this thread carries out.
-    static MAKING: Cell<*const Recipe> = const { Cell::new(std::ptr::null()) };
-}
-
 impl Recipe {
     pub(super) fn new(
         maker: Maker,
@@ -67,16 +66,19 @@ impl Recipe {
         limit: Option<Duration>,
         stack: Option<usize>,
     ) -> Result<SharedValue, Error> {
-        if MAKING.get() == Arc::as_ptr(self) {
+        // The value would be waited for by what makes it.
+        let address = Arc::as_ptr(self).addr();
+        if is_inside(address, Some(Inside::Making)) {
             return Err(Error::NestedUse);
         }
         let mut made = lock(&self.made);
         if let Some(value) = &*made {
             return Ok(value.clone());
         }
-        let recipe = self.clone();
+        let (recipe, within) = (self.clone(), Within::here());
         let act = move || {
-            MAKING.set(Arc::as_ptr(&recipe));
+            let _brought = within.bring();
+            let _inside = InCall::enter(address, Inside::Making);
             let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
             let segments = segments.cloned().collect();
             (recipe.maker)(Ingredients { function: recipe.function, segments, lasts: false })

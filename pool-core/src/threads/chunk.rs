@@ -39,6 +39,7 @@ pub(super) struct Chunk<F: Form> {
 impl<F: Form> Chunk<F> {
     pub(super) fn run(mut self, host: &mut Host) {
         let given = self.given.as_ref().expect("the chunk is not being dropped");
+        let _brought = given.within.bring();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let control = self.job.control.clone();
         let (worker, shared) = (host.id, shared::seen(given.shared.as_ref()));

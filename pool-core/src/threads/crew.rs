@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     error::{Cause, Error, OrResources},
+    job::{InCall, Inside, is_inside, is_within_task_of},
     life::{Exits, become_daemon_thread},
     stack,
     start::CrewPlan,
@@ -39,8 +40,6 @@ pub(crate) type Errand = Box<dyn FnOnce(&mut Host) + Send>;
 thread_local! {
     /// The crew that this thread works in.
     static CREW: Cell<usize> = const { Cell::new(0) };
-    /// The plan of the crew that this thread is not ready for yet.
-    static STARTS_FOR: Cell<u64> = const { Cell::new(0) };
 }
 
 /// How threads end: they go on; after what is in the channel, as workers that are told to leave; with no more of the
@@ -97,9 +96,9 @@ pub(crate) struct ThreadMark {
 }
 
 impl ThreadMark {
-    /// Whether the calling thread is one of the crew.
+    /// Whether the calling thread is one of the crew, or works for one of its tasks.
     pub(crate) fn is_mine(&self) -> bool {
-        CREW.get() == self.number
+        is_of_crew(self.number)
     }
 
     /// Whether this process was forked from the one that has the crew.
@@ -167,7 +166,8 @@ impl ThreadCrew {
                     }
                     drop(failed);
                     let mut host = Host::new(id, &plan, leavers.clone());
-                    work(errands, &mark, &mut host);
+                    work(errands, number, &mark, &mut host);
+                    let _inside = InCall::enter(number, Inside::Task);
                     host.leave(end.load(Ordering::SeqCst) == ORDERLY);
                 });
             match thread {
@@ -184,9 +184,9 @@ impl ThreadCrew {
         failures.recv().map_or(Ok(crew), Err)
     }
 
-    /// Whether the calling thread is one of this crew.
+    /// Whether the calling thread is one of this crew, or works for one of its tasks.
     pub(crate) fn is_mine(&self) -> bool {
-        CREW.get() == self.number
+        is_of_crew(self.number)
     }
 
     /// Whether this process was forked from the one that has the threads.
@@ -319,8 +319,9 @@ impl ThreadCrew {
         lock(&self.errands).take();
         let threads = mem::take(&mut *lock(&self.threads));
         for (worker, thread) in (0..).zip(threads) {
-            // A thread of the crew that drops the pool cannot wait for itself.
-            if thread.thread().id() == std::thread::current().id() {
+            // A thread of the crew that drops the pool cannot wait for itself, nor for the task that it works for in another crew.
+            let id = thread.thread().id();
+            if id == std::thread::current().id() || is_within_task_of(id) {
                 continue;
             }
             match self.leavers.wait(worker) {
@@ -355,22 +356,28 @@ fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
     if let Some(cpus) = cpus {
         cpus.pin_current_thread().or_resources("pinning a worker thread (cpu_ids)")?;
     }
-    STARTS_FOR.set(plan);
+    let _inside = InCall::enter(plan as usize, Inside::Start);
     for function in first {
         let called = in_task(|| catch_unwind(AssertUnwindSafe(function)));
         called.map_err(|panic| Error::WorkerStartFailed(take_panic(panic).into()))?;
     }
-    STARTS_FOR.set(0);
     Ok(())
+}
+
+/// Whether the calling thread is one of the crew, or works for a task of it, through however many other pools.
+fn is_of_crew(number: usize) -> bool {
+    CREW.get() == number || is_inside(number, Some(Inside::Task))
 }
 
 /// Whether a crew of this plan is being started, and waits for the calling thread.
 pub(crate) fn starts_for(plan: u64) -> bool {
-    STARTS_FOR.get() == plan
+    is_inside(plan as usize, Some(Inside::Start))
 }
 
-fn work(errands: Errands<Errand>, mark: &ForkMark, host: &mut Host) {
+fn work(errands: Errands<Errand>, number: usize, mark: &ForkMark, host: &mut Host) {
     for errand in errands {
+        // What the task sends to other pools is inside of this one.
+        let _inside = InCall::enter(number, Inside::Task);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errand(host))) {
             take_panic(payload);
         }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::{Cause, Error},
+    job::Within,
     session::Want,
     shared::{SharedValue, Stage},
     sys,
@@ -43,12 +44,15 @@ pub(crate) struct Given<F: Form> {
     pub(crate) shared: Option<SharedValue>,
     /// Whether a worker begins its life for such a task, if it has not yet.
     pub(crate) begins: bool,
+    /// What the call was made inside of.
+    pub(crate) within: Within,
 }
 
 impl<F: Form> Clone for Given<F> {
     fn clone(&self) -> Self {
-        let Self { context, shared, begins } = self;
-        Self { context: context.clone(), shared: shared.clone(), begins: *begins }
+        let Self { context, shared, begins, within } = self;
+        let (context, shared, within) = (context.clone(), shared.clone(), within.clone());
+        Self { context, shared, begins: *begins, within }
     }
 }
 

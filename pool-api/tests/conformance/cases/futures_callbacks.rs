@@ -16,7 +16,7 @@ use pool_api::{Error, StartMethod, WorkerPool};
 
 use super::futures_told::until_told;
 use crate::{
-    case::{Case, Outcome, pool},
+    case::{Case, Outcome, builder, pool},
     executor::block_on,
     scratch::{Scratch, append, wait_until},
 };
@@ -29,6 +29,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("wakers_that_panic", wakers_panic),
     Case::new("wakers_that_drop_their_pool", wakers_drop),
     Case::new("wakers_that_use_their_pool_beside_snapshots", beside_snapshots).only_fork(),
+    Case::new("callbacks_that_wait_count_as_unread_results", count_what_they_wait_with),
 ];
 
 const LONG: Duration = Duration::from_secs(20);
@@ -229,5 +230,37 @@ fn beside_snapshots(method: StartMethod) -> Outcome {
             one.wait()?;
         }
     }
+    Ok(())
+}
+
+fn count_what_they_wait_with(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1).max_result_bytes(10_000).build()?;
+    let make = |()| vec![1u8; 4000];
+    let (go_on, waits) = mpsc::channel::<()>();
+    let (to, told) = mpsc::channel();
+    let first = to.clone();
+    pool.apply_async((), make)?.callback(move |value| {
+        let _ = waits.recv();
+        first.send(value.len()).expect("the case listens");
+    });
+    let mut handed_in = 1;
+    let refused = loop {
+        assert!(handed_in < 10, "what callbacks wait with does not count");
+        match pool.apply_async((), make) {
+            Ok(handle) => {
+                let to = to.clone();
+                handle.callback(move |value| to.send(value.len()).expect("the case listens"));
+                assert_eq!(handle.get()?.len(), 4000);
+                handed_in += 1;
+            }
+            Err(refused) => break refused.error,
+        }
+    };
+    assert!(matches!(refused, Error::ResultsUnread { limit: 10_000, .. }), "{refused}");
+    drop(go_on);
+    for _ in 0..handed_in {
+        assert_eq!(told.recv_timeout(LONG)?, 4000);
+    }
+    wait_until("they count no more", || pool.apply_async((), make).is_ok());
     Ok(())
 }

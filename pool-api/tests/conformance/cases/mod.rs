@@ -37,6 +37,8 @@ mod lifetimes;
 mod locked_memory;
 mod locks_of_ended;
 mod memory_limit;
+mod nested_pools;
+mod nested_use;
 mod nesting;
 mod options;
 mod order_tasks;
@@ -122,6 +124,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         stopped::CASES,
         memory_limit::CASES,
         stacks::CASES,
+        nested_pools::CASES,
+        nested_use::CASES,
         nesting::CASES,
         cancelling::CASES,
         killing::CASES,
