@@ -19,6 +19,8 @@ const TARGET_NANOS: f64 = 200_000.0;
 const TARGET_BYTES: f64 = 1024.0 * 1024.0;
 /// A fixed size beyond which fractions cannot be carried over: every whole number up to it is one of `f64`.
 const MOST_FIXED: f64 = (1u64 << 53) as f64;
+/// Of chunks with a fixed length every so many-th is timed.
+const TIMED: u64 = 16;
 /// How much larger than the last chunk the next one may be.
 const GROWTH: f64 = 64.0;
 
@@ -29,6 +31,7 @@ pub(crate) struct Sizer {
     /// Items of the whole input, if known.
     len: Option<u64>,
     taken: u64,
+    chunks: u64,
     fixed: Option<Fixed>,
     nanos_per_item: Option<f64>,
     bytes_per_item: f64,
@@ -58,6 +61,7 @@ impl Sizer {
             workers,
             len,
             taken: 0,
+            chunks: 0,
             fixed,
             nanos_per_item: None,
             bytes_per_item: 0.0,
@@ -76,9 +80,20 @@ impl Sizer {
         self.len
     }
 
-    /// Whether the times of chunks are of use.
-    pub(crate) fn wants_times(&self) -> bool {
+    /// Whether sizes follow from the times of chunks.
+    pub(crate) fn is_adaptive(&self) -> bool {
         self.fixed.is_none()
+    }
+
+    /// Whether the time of the next chunk is of use: of those with a fixed length a few are enough, since a clock costs more than the
+    /// smallest task.
+    pub(crate) fn wants_time(&self) -> bool {
+        self.fixed.is_none() || self.nanos_per_item.is_none() || self.chunks.is_multiple_of(TIMED)
+    }
+
+    /// How long so many items take, as far as is known.
+    pub(crate) fn nanos_of(&self, items: usize) -> Option<f64> {
+        self.nanos_per_item.map(|nanos| nanos * items as f64)
     }
 
     /// How many items the next chunk takes, if there are that many.
@@ -101,6 +116,7 @@ impl Sizer {
     /// A chunk of `items` items in `bytes` bytes was taken from the input.
     pub(crate) fn took(&mut self, items: usize, bytes: usize) {
         self.taken += items as u64;
+        self.chunks += 1;
         match &mut self.fixed {
             // In this order, as MPIRE rounds: 10 items in 6 chunks are 2, 2, 1, 2, 2, 1.
             Some(fixed) => fixed.current = fixed.current + fixed.size - fixed.current.ceil(),

@@ -12,7 +12,7 @@ fn chunks(items: usize, workers: usize, pace: Pace, nanos: impl Fn(usize) -> u64
     let (mut free_at, mut running) = (vec![0; workers], BinaryHeap::new());
     let (mut now, mut taken, mut chunks) = (0, 0, Vec::new());
     while taken < items || !running.is_empty() {
-        while taken < items && window.admits(sizer.next()) {
+        while taken < items && window.admits(sizer.next(), sizer.nanos_of(sizer.next())) {
             let size = sizer.next().min(items - taken);
             let takes: u64 = (taken..taken + size).map(&nanos).sum();
             sizer.took(size, 8 * size);

@@ -6,7 +6,7 @@
 /// How far ahead of its consumer a job goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// To its end, in one call: many small chunks may be under way at once, since the consumer takes all it gets.
+    /// To its end, in one call: many short chunks may be under way at once, since the consumer takes all it gets.
     Call,
     /// To its end beside others, none of which shall wait for long behind its chunks.
     Aside,
@@ -22,7 +22,7 @@ pub(crate) struct Window {
     workers: usize,
     /// Most items under way without a setting.
     most: usize,
-    /// Whether many small chunks may be under way at once.
+    /// Whether many short chunks may be under way at once.
     deep: bool,
     active: usize,
     /// Encoded bytes of chunks that have not ended.
@@ -32,8 +32,10 @@ pub(crate) struct Window {
 
 /// Read-ahead without a setting never exceeds this many items of a lazy job.
 pub(crate) const MOST_READ_AHEAD: usize = 4096;
-/// Chunks of a deep job that may be under way even if they hold one item each.
+/// Chunks of a deep job that may be under way even if they hold one item each, while they are short.
 const DEEP_CHUNKS: usize = 128;
+/// Work beyond the chunk in hand that a deep job may have waiting for each worker: the next call waits behind it.
+const DEEP_NANOS: f64 = 4_000_000.0;
 /// Encoded bytes under way beyond which every worker gets just one chunk more.
 const MANY_BYTES: usize = 64 << 20;
 
@@ -49,18 +51,33 @@ impl Window {
         (self.set.unwrap_or(self.most) / (2 * self.workers)).max(1)
     }
 
-    /// Whether a chunk of `items` may be taken from the input.
-    pub(crate) fn admits(&self, items: usize) -> bool {
+    /// How many chunks may be under way that take so many nanoseconds each; `None`: that is not known.
+    fn chunks_of(&self, nanos: Option<f64>) -> usize {
+        let two_each = 2 * self.workers;
+        match nanos {
+            Some(nanos) if self.deep => {
+                let most = two_each.max(DEEP_CHUNKS);
+                // One in each hand, and at least one for who is through first.
+                let waiting = self.workers as f64 * DEEP_NANOS / nanos.max(1.0);
+                self.workers.saturating_add((waiting as usize).max(1)).min(most)
+            }
+            // Calls of others come soon, until the first chunk says how long one takes.
+            _ => two_each,
+        }
+    }
+
+    /// Whether a chunk of `items` may be taken from the input, which take so long together, if that is known.
+    pub(crate) fn admits(&self, items: usize, nanos: Option<f64>) -> bool {
         if self.active == 0 {
             return true;
         }
         if self.bytes > MANY_BYTES && self.chunks > self.workers {
             return false;
         }
-        let chunks = if self.deep { (2 * self.workers).max(DEEP_CHUNKS) } else { 2 * self.workers };
+        let chunks = self.chunks_of(nanos);
         let limit = match self.set {
             Some(set) => set,
-            None if items > 64 => (2 * self.workers).saturating_mul(items),
+            None if items > 64 => chunks.min(2 * self.workers).saturating_mul(items),
             None => chunks.saturating_mul(items),
         };
         self.active.saturating_add(items)
@@ -103,23 +120,47 @@ mod tests {
     #[test]
     fn a_limit_below_the_chunk_lets_one_through() {
         let mut window = Window::new(Some(2), 4, Pace::Lazy);
-        assert!(window.admits(4));
+        assert!(window.admits(4, None));
         window.took(1, 4, 32);
-        assert!(!window.admits(4));
+        assert!(!window.admits(4, None));
         window.yielded(4);
-        assert!(window.admits(4));
+        assert!(window.admits(4, None));
     }
 
     #[test]
     fn a_lazy_job_reads_two_chunks_per_worker_ahead_and_never_too_much() {
         let mut window = Window::new(None, 2, Pace::Lazy);
         for _ in 0..4 {
-            assert!(window.admits(10));
+            assert!(window.admits(10, None));
             window.took(1, 10, 80);
         }
-        assert!(!window.admits(10));
+        assert!(!window.admits(10, None));
         let mut window = Window::new(None, 2, Pace::Lazy);
         window.took(1, MOST_READ_AHEAD - 1024, 80);
-        assert!(window.admits(1024) && !window.admits(1025));
+        assert!(window.admits(1024, None) && !window.admits(1025, None));
+    }
+
+    /// How many chunks of one item a job of a call has under way.
+    fn depth(workers: usize, nanos: Option<f64>) -> usize {
+        let mut window = Window::new(None, workers, Pace::Call);
+        let admitted = |window: &mut Window| window.admits(1, nanos).then(|| window.took(1, 1, 8));
+        std::iter::from_fn(|| admitted(&mut window)).count()
+    }
+
+    #[test]
+    fn what_waits_for_workers_is_bounded_by_its_time() {
+        for workers in [1, 2, 16] {
+            assert_eq!(
+                depth(workers, Some(50e6)),
+                workers + 1,
+                "one in each hand, one for the next"
+            );
+            assert_eq!(depth(workers, Some(1e9)), workers + 1);
+            assert_eq!(depth(workers, Some(2e6)), 3 * workers);
+            assert_eq!(depth(workers, None), 2 * workers, "the first tell how long they take");
+            assert_eq!(depth(workers, Some(500.0)), 128);
+            assert_eq!(depth(workers, Some(0.0)), 128);
+        }
+        assert_eq!(depth(100, Some(500.0)), 200);
     }
 }

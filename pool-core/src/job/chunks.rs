@@ -30,7 +30,7 @@ impl<I: Iterator> Chunks<I> {
         // A length of which no vector could hold a part is none: the iterator only claims it, or never ends.
         let len = options.len_of(&items).filter(|len| *len < MOST_ITEMS);
         let sizer = Sizer::new(options.sizing(), 1, len, usize::MAX);
-        if sizer.wants_times() {
+        if sizer.is_adaptive() {
             let text = "chunks need a chunk_size or a number of them, n_splits";
             return Err(Error::InvalidInput(text.to_string()));
         }

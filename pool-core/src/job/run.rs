@@ -242,11 +242,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.starves = false;
         while !self.exhausted {
             let most = self.sizer.next().min(self.left.unwrap_or(usize::MAX));
-            if !self.window.admits(most) {
+            if !self.window.admits(most, self.sizer.nanos_of(most)) {
                 break;
             }
-            let cut =
-                Cut { most, timed: self.sizer.wants_times(), idle: self.window.chunks() == 0 };
+            let cut = Cut { most, timed: self.sizer.wants_time(), idle: self.window.chunks() == 0 };
             match self.lane.send(&mut self.items, cut)? {
                 Sent::Load(Load { chunks, items, bytes, room }) => {
                     self.sizer.took(items, bytes);

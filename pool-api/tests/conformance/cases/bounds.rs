@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{Error, StartMethod};
+use pool_api::{Error, SharedValue, StartMethod};
 
 use crate::{
     case::{Case, Outcome, builder, pool, sized, words},
@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stop_with_many_unread_results", unread_results),
     Case::new("one_long_task_beside_short_ones", long_beside_short),
     Case::new("more_lazy_calls_than_slots", many_lazy_calls),
+    Case::new("one_item_beside_a_map_of_slow_ones", one_beside_slow),
 ];
 
 fn limit_below_chunk(method: StartMethod) -> Outcome {
@@ -137,5 +138,39 @@ fn many_lazy_calls(method: StartMethod) -> Outcome {
     }
     let last = calls.pop().expect("two hundred");
     assert_eq!(last.count(), 498);
+    Ok(())
+}
+
+/// Says how many items of the map were begun when it began itself.
+fn begins((begun, millis): (SharedValue<u32>, u64)) -> u32 {
+    std::thread::sleep(Duration::from_millis(millis));
+    begun.fetch_add(1)
+}
+
+/// However many items of a map wait, another call begins behind a few of them: whether or not the user has set the length of chunks.
+fn one_beside_slow(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for size in [None, Some(1usize)] {
+        let begun = SharedValue::new(0u32)?;
+        let waited = std::thread::scope(|scope| -> Result<u32, Error> {
+            let map = scope.spawn(|| {
+                let tasks = pool.tasks((0..200).map(|_| (begun.clone(), 5)));
+                match size {
+                    Some(size) => tasks.chunk_size(size).map(begins),
+                    None => tasks.map(begins),
+                }
+            });
+            while begun.get() < 20 && !map.is_finished() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let before = begun.get();
+            let at = pool.apply((begun.clone(), 0), begins)?;
+            let values = map.join().expect("no panic")?;
+            assert_eq!(values.len(), 200);
+            Ok(at - before)
+        })?;
+        // As many as are in hand and on the board; the machine may be slow to hand the one over.
+        assert!(waited <= 50, "{waited} items of the map came first");
+    }
     Ok(())
 }
