@@ -499,8 +499,10 @@ fn grace_over(method: StartMethod) -> Outcome {
     let grace = Duration::from_millis(300);
     let tasks = || pool.tasks(0..40u32).chunk_size(7).task_timeout(LIMIT / 2);
     let results = tasks().timeout_grace(grace).map_results(|n| {
-        while n == 20 {
-            std::hint::spin_loop();
+        if n == 20 {
+            loop {
+                std::hint::spin_loop();
+            }
         }
         n
     })?;
