@@ -27,7 +27,7 @@ use crate::{
 /// It does not borrow the pool. Dropping it cancels what has not run, and with `kill_running` kills what does.
 pub struct AsyncValues<F: Form, I> {
     /// Gone after the end.
-    values: Option<ValueStream<F, I>>,
+    values: Option<Box<ValueStream<F, I>>>,
     seat: Arc<Seat>,
     number: u64,
     /// It was killed, which its consumer does not know yet.
@@ -64,7 +64,7 @@ impl Home {
         if !self.background.add(number, seat.clone()) {
             return Err(job.into_items());
         }
-        Ok(AsyncValues { values: Some(job.stream(ordered)), seat, number, killed: false })
+        Ok(AsyncValues { values: Some(Box::new(job.stream(ordered))), seat, number, killed: false })
     }
 }
 
