@@ -226,6 +226,7 @@ fn a_cancelled_chunk_says_so_until_it_is_another() {
         start: 6,
         end: 7,
         in_hand: true,
+        past_limit: true,
         timed: true,
         limit: 1 << 40,
         grace: 7,

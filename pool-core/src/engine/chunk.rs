@@ -46,6 +46,8 @@ pub(crate) struct Chunk {
     pub(crate) cancelled: bool,
     /// The incarnation that keeps the result of item `start` in hand.
     pub(crate) in_hand: Option<u32>,
+    /// Whether that result may lie beyond the limit of the worker's arena.
+    pub(crate) past_limit: bool,
     pub(crate) audience: Audience,
     /// The place whose worker is the only one that may run it.
     pub(crate) home: Option<u32>,
@@ -96,6 +98,7 @@ impl Chunk {
             overrun: Overrun::No,
             cancelled: false,
             in_hand: None,
+            past_limit: false,
             audience: Audience::default(),
             home: None,
         }

@@ -249,6 +249,7 @@ impl Engine {
             out.push(Action::Release { slot });
         }
         let was_in_hand = chunk.in_hand.take().is_some() && finished == 0;
+        chunk.past_limit = false;
         chunk.audience = chunk.open_to();
         chunk.advance(finished);
         let failed = |chunk: &mut Chunk, cause: Cause, out: &mut Vec<Action>| {
@@ -388,6 +389,16 @@ impl Engine {
         }
     }
 
+    /// All results of the worker that could be copied away were: the others are in the hands of readers, who may wait for the
+    /// very chunk that the worker holds. That goes on, and its first result may lie beyond the limit.
+    pub(crate) fn pass_limit(&mut self, incarnation: u32, out: &mut Vec<Action>) {
+        for mut chunk in self.held.extract_if(.., |chunk| chunk.in_hand == Some(incarnation)) {
+            chunk.past_limit = true;
+            self.queue.push_front(chunk);
+        }
+        self.dispatch(out);
+    }
+
     /// Whether the worker keeps the result of an item that has no room yet.
     pub(crate) fn has_in_hand(&self, incarnation: u32) -> bool {
         let published = self.published().map(|(_, chunk)| chunk);
@@ -422,6 +433,7 @@ impl Engine {
             let wanted = self.is_open(chunk.job);
             let worker = chunk.audience.place.unwrap_or(0);
             chunk.in_hand = None;
+            chunk.past_limit = false;
             chunk.audience = chunk.open_to();
             if !chunk.lose_try() {
                 let delivery = chunk.fail(worker, cause.clone());

@@ -55,6 +55,7 @@ impl Session {
                     }
                     Action::MakeRoom { incarnation } => {
                         self.spill(hub, |batch| batch.is_of(incarnation));
+                        hub.engine.pass_limit(incarnation, &mut hub.actions);
                     }
                     Action::Start { place, incarnation } => self.start(hub, place, incarnation),
                 }
@@ -229,6 +230,7 @@ fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {
         start: chunk.start,
         end: chunk.end,
         in_hand: chunk.in_hand.is_some(),
+        past_limit: chunk.past_limit,
         timed: chunk.timed,
         limit: chunk.limit.map_or(0, nanos),
         grace: nanos(chunk.grace),

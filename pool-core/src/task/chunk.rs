@@ -43,7 +43,7 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     // SAFETY: as promised by the caller.
     let function = unsafe { function_at::<F>(function) };
     let count = run.what.end.saturating_sub(run.what.start) as usize;
-    let mut results = match Results::<F>::begin(run.desk, run.claim, count) {
+    let mut results = match Results::<F>::begin(run.desk, run.claim, count, run.what.past_limit) {
         Ok(results) => results,
         Err(stop) => return run.stop(stop),
     };

@@ -224,6 +224,12 @@ impl Desk {
         self.arena.alloc(wanted as u64).or_else(|_| self.arena.alloc(needed as u64)).ok()
     }
 
+    /// A block of `needed` bytes beyond the limit, if the parent has said that this may be.
+    #[cold]
+    pub(super) fn alloc_past_limit(&mut self, may: bool, needed: usize) -> Option<Block> {
+        if may { self.arena.alloc_past_limit(needed as u64).ok() } else { None }
+    }
+
     /// A block for `bytes`, whatever they are, lent with the claim.
     pub(crate) fn store(&mut self, claim: &Claim, bytes: &[u8]) -> Option<Block> {
         let block = self.alloc(claim, bytes.len(), bytes.len())?;

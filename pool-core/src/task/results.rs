@@ -27,14 +27,22 @@ pub(super) struct Results<F: Form> {
     pub(super) count: usize,
     /// Segments that the board says the results need.
     announced: usize,
+    /// Whether the first result may exceed the arena's limit.
+    past_limit: bool,
 }
 
 impl<F: Form> Results<F> {
-    pub(super) fn begin(desk: &mut Desk, claim: &Claim, count: usize) -> Result<Self, Stop> {
+    pub(super) fn begin(
+        desk: &mut Desk,
+        claim: &Claim,
+        count: usize,
+        past_limit: bool,
+    ) -> Result<Self, Stop> {
         let head = head_len::<F::Output>(count);
         let guess = head + (desk.bytes_per_result + desk.bytes_per_result / 4) * count;
-        let Some(block) = desk.alloc(claim, guess.max(1), head.max(1)) else {
-            if desk.lent.is_empty() {
+        let found = desk.alloc(claim, guess.max(1), head.max(1));
+        let Some(block) = found.or_else(|| desk.alloc_past_limit(past_limit, head.max(1))) else {
+            if desk.lent.is_empty() || past_limit {
                 desk.in_hand = None;
                 return Err(Stop::Fail(desk.too_large(head as u64)));
             }
@@ -45,7 +53,7 @@ impl<F: Form> Results<F> {
         // SAFETY: the block is ours, aligned, of at least `head` bytes, and stays so until `finish`
         // lends it; nobody reads results that the progress word does not count.
         let writer = unsafe { BatchWriter::new(desk.arena.ptr(block), block.len as usize, count) };
-        Ok(Self { block, writer, count, announced: 0 })
+        Ok(Self { block, writer, count, announced: 0, past_limit })
     }
 
     #[inline]
@@ -90,7 +98,8 @@ impl<F: Form> Results<F> {
             desk.arena.free(self.block);
             larger = desk.alloc(claim, needed, needed);
             if larger.is_none() {
-                let old = desk.arena.alloc(self.block.len);
+                let len = self.block.len;
+                let old = desk.arena.alloc(len).or_else(|_| desk.arena.alloc_past_limit(len));
                 self.block = old.expect("what was freed just now can be had again");
                 desk.claimer.set_results(claim, self.block.offset, None);
                 // SAFETY: as in `begin`; no value was written yet.
@@ -105,10 +114,11 @@ impl<F: Form> Results<F> {
             if let Some(block) = larger {
                 return self.push_into(desk, claim, block, false, &output);
             }
+            larger = desk.alloc_past_limit(self.past_limit, needed);
         }
         match larger {
             Some(block) => self.push_into(desk, claim, block, true, &output),
-            None if self.writer.count() == 0 && desk.lent.is_empty() => {
+            None if self.writer.count() == 0 && (desk.lent.is_empty() || self.past_limit) => {
                 Err(Stop::Fail(desk.too_large(needed as u64)))
             }
             None => {

@@ -82,6 +82,17 @@ impl Arena {
         self.alloc(len)
     }
 
+    /// Allocates a block that the limit admits alone, though not beside those that are live. The limit stays what it is, so the
+    /// caller sees to it that such blocks are few.
+    ///
+    /// # Errors
+    ///
+    /// [`ArenaFull`] when `len` alone exceeds the limit, or when the address space has no room for it.
+    pub fn alloc_past_limit(&mut self, len: u64) -> Result<Block, ArenaFull> {
+        let Self { mapping, books } = self;
+        books.alloc_past_limit(len, |offset, len| give_back(mapping, offset, len))
+    }
+
     /// Frees a block of this arena that nobody uses any more. Freeing anything else is a debug assertion, and nothing
     /// otherwise.
     #[inline]

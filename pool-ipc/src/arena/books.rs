@@ -1,7 +1,8 @@
 //! The books of an arena: which bytes are live, which are warm, and what the limit says. Pure logic, no memory is touched.
 //!
 //! Invariant: every page that may hold memory is counted once, as live (in a live block) or as warm (touched earlier, not in use),
-//! and after each operation live + warm is at most the limit. So the limit bounds what the arena really takes.
+//! and after each operation live + warm is at most the limit, or at most what is live where a block was let in past the limit. So the
+//! limit bounds what the arena really takes, but for such blocks.
 
 use super::{
     block::{ArenaFull, Block},
@@ -71,6 +72,22 @@ impl Books {
     pub(super) fn raise_limit(&mut self, len: u64) {
         let len = len.max(1).min(self.space.largest()).next_multiple_of(self.page);
         self.limit = self.limit.max((self.live + len).min(self.space.largest()));
+    }
+
+    /// A block of at least `len` bytes, which is let in although live blocks leave no room; `len` alone fits the limit.
+    pub(super) fn alloc_past_limit(
+        &mut self,
+        len: u64,
+        give: impl FnMut(u64, u64),
+    ) -> Result<Block, ArenaFull> {
+        let limit = self.limit;
+        if len > limit {
+            return Err(self.refuse(len, give));
+        }
+        self.raise_limit(len);
+        let block = self.alloc(len, give);
+        self.limit = limit;
+        block
     }
 
     /// Bytes of pages with live blocks.
@@ -204,7 +221,7 @@ impl Books {
     /// A free block for `len` bytes, if they fit the limit once everything warm is given back.
     #[inline]
     fn admit(&mut self, class: usize, len: u64) -> Option<Taken> {
-        if len > self.limit - self.live {
+        if len > self.limit.saturating_sub(self.live) {
             return None;
         }
         self.space.take(class).or_else(|| {
@@ -222,8 +239,9 @@ impl Books {
     #[inline]
     fn settle(&mut self, give: impl FnMut(u64, u64)) {
         let held = self.live + self.warm();
-        if held > self.limit {
-            self.reclaim(held - self.limit);
+        let most = self.limit.max(self.live);
+        if held > most {
+            self.reclaim(held - most);
         }
         self.given.flush(give);
     }
@@ -240,13 +258,16 @@ impl Books {
             whole.touched = whole.len;
         }
         self.slack = 0;
-        if self.live + space.warm() + slabs.empty() * *page > self.limit {
+        if self.live + space.warm() + slabs.empty() * *page > self.limit.max(self.live) {
             slabs.release_empty(|offset| {
                 given.push(offset, *page);
                 space.put(0, offset, 0);
             });
         }
-        debug_assert!(self.live + self.warm() <= self.limit, "more is live than the limit");
+        debug_assert!(
+            self.live + self.warm() <= self.limit.max(self.live),
+            "more is warm than the limit leaves"
+        );
     }
 
     #[cold]

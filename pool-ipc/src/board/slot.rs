@@ -20,6 +20,7 @@ const TIMED: u64 = 2;
 const MANIFEST: u64 = 4;
 const CONTEXT_MANIFEST: u64 = 8;
 const LIMITED: u64 = 16;
+const PAST_LIMIT: u64 = 32;
 /// The same for results, in the word that says where they begin: no arena is as large.
 pub(super) const RESULT_MANIFEST: u64 = 1 << 63;
 
@@ -69,6 +70,9 @@ pub struct Description {
     pub end: u32,
     /// Whether the claimer keeps a result of the item before `start` in hand, to be stored first.
     pub in_hand: bool,
+    /// Whether the first result may exceed what the claimer's arena may hold, since what lies there stays for as long as
+    /// readers like.
+    pub past_limit: bool,
     /// Whether the claimer shall say how long the chunk ran.
     pub timed: bool,
     /// How long one item may take, in nanoseconds; 0: as long as it takes.
@@ -136,6 +140,7 @@ impl Slot {
         self.range.store(u64::from(d.start) << 32 | u64::from(d.end), Relaxed);
         let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
         let mut flags = flag(d.in_hand, IN_HAND) | flag(d.timed, TIMED);
+        flags |= flag(d.past_limit, PAST_LIMIT);
         if let Some(manifest) = d.manifest {
             flags |= MANIFEST;
             self.manifest.store(manifest.pack(), Relaxed);
@@ -177,6 +182,7 @@ impl Slot {
             start: (range >> 32) as u32,
             end: range as u32,
             in_hand: shape & IN_HAND != 0,
+            past_limit: shape & PAST_LIMIT != 0,
             timed: shape & TIMED != 0,
             limit: if shape & LIMITED == 0 { 0 } else { self.limit.load(Relaxed) },
             grace: if shape & LIMITED == 0 { 0 } else { self.grace.load(Relaxed) },

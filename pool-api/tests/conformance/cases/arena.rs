@@ -1,6 +1,9 @@
 //! Limits of memory and address space are typed errors, and small arenas are enough for large jobs.
 
-use std::process::{Command, ExitCode};
+use std::{
+    process::{Command, ExitCode},
+    thread,
+};
 
 use pool_api::{Cause, Error, StartMethod};
 
@@ -13,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("items_larger_than_the_arena_together", many_large_items),
     Case::new("default_chunks_of_large_results", default_chunks),
     Case::new("slow_consumer_of_large_results", slow_consumer),
+    Case::new("reader_in_place_that_waits_for_another_call", waiting_reader),
     Case::new("little_address_space", little_space).processes(),
 ];
 
@@ -45,6 +49,33 @@ fn large_items(method: StartMethod) -> Outcome {
     assert!(lazy.any(|value| matches!(value, Err(Error::ItemTooLarge { .. }))));
     drop(lazy);
     assert_eq!(pool.map(items(5 << 20), sum)?.len(), 4, "the pool is usable");
+    Ok(())
+}
+
+/// The results of the other call do not fit beside the one that is read, which stays until its reader has them.
+fn waiting_reader(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1).arena_limit(1 << 20).build()?;
+    let make = |n: usize| vec![n as u8; 700_000];
+    let right = |values: &[Vec<u8>]| {
+        let mut numbered = values.iter().enumerate();
+        numbered.all(|(n, value)| value.len() == 700_000 && value.iter().all(|x| *x == n as u8))
+    };
+    let mut seen = 0;
+    pool.tasks([7usize, 8]).for_each_view(make, |index, view| {
+        let lent = view.as_slice();
+        thread::scope(|scope| {
+            let other = scope.spawn(|| pool.tasks(0..4usize).map(make));
+            let values = other.join().expect("no panic").expect("a result");
+            assert!(right(&values));
+            let too_large = scope.spawn(|| pool.apply(1 << 20, |n| vec![0u8; n]));
+            let too_large = too_large.join().expect("no panic");
+            assert_eq!(too_large.is_err(), method != StartMethod::Threads, "{too_large:?}");
+        });
+        assert!(lent.iter().all(|x| usize::from(*x) == 7 + index), "what is lent stays");
+        seen += 1;
+    })?;
+    assert_eq!(seen, 2);
+    assert!(right(&pool.map(0..4usize, make)?));
     Ok(())
 }
 

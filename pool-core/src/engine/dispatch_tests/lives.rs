@@ -136,6 +136,7 @@ impl World {
                         self.read(slot);
                     }
                 }
+                self.tell(|engine, out| engine.pass_limit(incarnation, out));
             }
             Action::Start { incarnation, .. } => self.workers.push((incarnation, None)),
         }
