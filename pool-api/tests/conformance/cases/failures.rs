@@ -161,10 +161,12 @@ fn signals(method: StartMethod) -> Outcome {
     // A real-time signal has no name.
     let failed = task(pool.apply(40, sys::raise));
     assert!(failed.to_string().ends_with("its worker was killed by signal 40"), "{failed}");
-    // A supervisor's signal to the whole group does not tear a worker down.
-    for number in [1, 2, 3, 15] {
-        pool.apply(number, sys::raise)?;
+    // Those that the whole program may be told of end a worker that alone is sent one.
+    for (number, name) in [(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (15, "SIGTERM")] {
+        let failed = task(pool.apply(number, sys::raise));
+        assert!(failed.to_string().ends_with(&format!("{name} (signal {number})")), "{failed}");
     }
+    assert_eq!(pool.map(0..4u64, |n| n)?, [0, 1, 2, 3]);
     Ok(())
 }
 
