@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crossbeam::channel::unbounded;
@@ -18,6 +18,7 @@ use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 
 use super::{
+    claims::Claims,
     control::Control,
     errands::{Errands, Senders, errands},
     host::Host,
@@ -60,7 +61,7 @@ pub(crate) struct ThreadCrew {
     threads: Mutex<Vec<JoinHandle<()>>>,
     jobs: Mutex<Vec<Weak<Control>>>,
     /// Calls that have the crew and are not among `jobs` yet.
-    claims: AtomicUsize,
+    claims: Claims,
     number: usize,
     /// The first thread that could not be had, nor any behind it, and why.
     missing: Option<(u32, String)>,
@@ -83,8 +84,7 @@ pub(crate) struct Claim(Arc<ThreadCrew>);
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `is_claimed`; the call is among the jobs.
-        self.0.claims.fetch_sub(1, Ordering::Release);
+        self.0.claims.end();
     }
 }
 
@@ -134,7 +134,7 @@ impl ThreadCrew {
             errands: Mutex::new(Some(senders)),
             threads: Mutex::new(Vec::new()),
             jobs: Mutex::new(Vec::new()),
-            claims: AtomicUsize::new(0),
+            claims: Claims::default(),
             number,
             missing: None,
             end: Arc::new(AtomicU8::new(GOES_ON)),
@@ -237,18 +237,14 @@ impl ThreadCrew {
     /// Keeps the crew for a call that begins, until that is among its jobs. Whoever ends the crew has seen to it that there is no new
     /// claim.
     pub(crate) fn claim(self: &Arc<Self>) -> Claim {
-        self.claims.fetch_add(1, Ordering::Relaxed);
+        self.claims.begin();
         Claim(self.clone())
-    }
-
-    fn is_claimed(&self) -> bool {
-        self.claims.load(Ordering::Acquire) > 0
     }
 
     /// Whether no call uses the threads.
     pub(crate) fn is_idle(&self) -> bool {
         // Claims first: one that is gone has become a job.
-        !self.is_claimed() && self.jobs().iter().all(|job| job.is_over())
+        !self.claims.any() && self.jobs().iter().all(|job| job.is_over())
     }
 
     /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
@@ -256,10 +252,7 @@ impl ThreadCrew {
         if self.is_foreign() {
             return;
         }
-        let patience = Instant::now() + CLAIMS_END;
-        while self.is_claimed() && Instant::now() < patience {
-            std::thread::sleep(CLAIMS_END / 100_000);
-        }
+        self.claims.wait(CLAIMS_END);
         for job in self.jobs() {
             if job.lazy {
                 job.terminate();

@@ -1,0 +1,96 @@
+//! Counts the calls that have a set of threads and are not among its jobs yet.
+//!
+//! Invariant: `end` after `begin`, and who waits is told of the last end. What is counted takes microseconds; no code of the user's
+//! runs meanwhile.
+
+use std::{
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use super::lock;
+
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    count: AtomicUsize,
+    /// Whether a thread waits until there are none.
+    awaited: AtomicBool,
+    waiting: Mutex<()>,
+    none: Condvar,
+}
+
+impl Claims {
+    /// One more.
+    pub(super) fn begin(&self) {
+        // Relaxed: the caller has a lock that whoever asks takes first.
+        self.count.fetch_add(1, Relaxed);
+    }
+
+    /// One less: the call is among the jobs, or has ended.
+    pub(super) fn end(&self) {
+        // SeqCst, a store–load pair with `wait`: it sees this end, or this sees that it waits.
+        if self.count.fetch_sub(1, SeqCst) == 1 && self.awaited.load(SeqCst) {
+            drop(lock(&self.waiting));
+            self.none.notify_all();
+        }
+    }
+
+    /// Whether there are any. What those did that have ended is visible then.
+    pub(super) fn any(&self) -> bool {
+        self.count.load(SeqCst) > 0
+    }
+
+    /// Waits until there are none, `limit` at most. A process that was forked in between has no thread that ends them.
+    pub(super) fn wait(&self, limit: Duration) {
+        self.awaited.store(true, SeqCst);
+        let waiting = lock(&self.waiting);
+        let waited = self.none.wait_timeout_while(waiting, limit, |()| self.any());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn the_last_end_is_told() {
+        const NEVER: Duration = Duration::from_secs(600);
+        let claims = Claims::default();
+        claims.wait(NEVER);
+        let begun = Instant::now();
+        for _ in 0..200 {
+            claims.begin();
+            claims.begin();
+            thread::scope(|scope| {
+                let (send, waits) = mpsc::channel();
+                let claims = &claims;
+                scope.spawn(move || {
+                    send.send(()).unwrap();
+                    claims.wait(NEVER);
+                    assert!(!claims.any());
+                });
+                waits.recv().unwrap();
+                claims.end();
+                claims.end();
+            });
+        }
+        assert!(begun.elapsed() < NEVER);
+    }
+
+    #[test]
+    fn a_claim_that_does_not_end_is_not_waited_for_without_limit() {
+        let claims = Claims::default();
+        claims.begin();
+        claims.wait(Duration::from_millis(1));
+        assert!(claims.any());
+    }
+}
