@@ -127,9 +127,21 @@ impl ThreadDesk {
             self.driver.poke_if_parked();
         }
         let entry = Entry::new(self.home.clone());
-        let errand = Errand::<F>::new(self, &entry, (function, item), shared, limit);
-        // Where the crew has ended, the errand is dropped and says so.
-        let _ = crew.send(None, Box::new(move |host| errand.run(host)));
+        let mut item = Some(item);
+        let sent = crew.send_unless_over(|| {
+            let item = item.take().expect("made once");
+            let errand = Errand::<F>::new(self, &entry, (function, item), shared, limit);
+            Box::new(move |host| errand.run(host))
+        });
+        if let (false, Some(item)) = (sent, item) {
+            // Without `keep_alive` the threads have ended with a call.
+            self.close();
+            self.count(|flow| {
+                flow.waiting -= 1;
+                flow.end(limit.is_some());
+            });
+            return Err(Unaccepted::Closed(item));
+        }
         Ok(AsyncResult::new(entry))
     }
 

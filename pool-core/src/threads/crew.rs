@@ -214,6 +214,24 @@ impl ThreadCrew {
         unsent.map_or(Ok(()), |_| Err(Error::Terminated))
     }
 
+    /// Sends an errand to whoever is free, made by `errand` under a lock; `false`, and not made, where the threads end in order and
+    /// take nothing any more: the pool has others then, or makes them.
+    pub(crate) fn send_unless_over(&self, errand: impl FnOnce() -> Errand) -> bool {
+        let errands = lock(&self.errands);
+        if errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
+            return false;
+        }
+        let errand = errand();
+        let unsent = match &*errands {
+            Some(errands) => errands.send(None, errand).err(),
+            None => Some(errand),
+        };
+        drop(errands);
+        // Its drop tells its future that the pool was terminated.
+        drop(unsent);
+        true
+    }
+
     /// Adds a call that the crew's end concerns.
     pub(super) fn enlist(&self, job: &Arc<Control>) {
         let mut jobs = lock(&self.jobs);

@@ -1,17 +1,21 @@
 //! Futures of workers that do not live on, or do not come to life.
 
-use std::thread;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
+};
 
 use pool_api::{Error, SharedValue, StartMethod, Starting};
 
 use crate::{
-    case::{Case, Outcome, builder},
+    case::{Case, Outcome, builder, sized},
     scratch::wait_until,
 };
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("futures_without_keep_alive", without_keep_alive),
     Case::new("futures_beside_maps_without_keep_alive", beside_maps),
+    Case::new("futures_beside_settings", beside_settings),
     Case::new("futures_after_an_init_that_failed", init_failed),
 ];
 
@@ -42,6 +46,36 @@ fn beside_maps(method: StartMethod) -> Outcome {
         }
         maps.join().expect("no panic")?;
         Ok(())
+    })
+}
+
+/// Settings that end workers, or let a call end them, lose no future that is handed in meanwhile.
+fn beside_settings(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).build()?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let settings = scope.spawn(|| -> pool_api::Result<()> {
+            for n in 1.. {
+                pool.set_keep_alive(false)?;
+                pool.map(0..8u64, |x| x)?;
+                pool.set_keep_alive(true)?;
+                // Fork would need a process with one thread for that.
+                if method != StartMethod::Fork {
+                    pool.set_worker_lifespan(Some(1_000_000 + n))?;
+                }
+                if done.load(SeqCst) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let futures = (0..sized(1_000, 300) as u64).try_for_each(|n| -> Outcome {
+            assert_eq!(pool.apply_async(n, |x| x + 1)?.get()?, n + 1);
+            Ok(())
+        });
+        done.store(true, SeqCst);
+        settings.join().expect("no panic")?;
+        futures
     })
 }
 
