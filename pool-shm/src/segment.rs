@@ -283,8 +283,10 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // Where the program has closed all descriptors, the number is none, or that of a file of its own.
-        if fcntl(&*self.fd, FcntlArg::F_GET_SEALS).is_ok() {
+        // Where the program has closed all descriptors, the number is none, or that of a file of its own, which has no such seal: files of
+        // a tmpfs have seals as well.
+        let seals = fcntl(&*self.fd, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+        if seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_SHRINK)) {
             // SAFETY: dropped here once and not used again.
             unsafe { ManuallyDrop::drop(&mut self.fd) }
         }

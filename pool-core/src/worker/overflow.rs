@@ -79,7 +79,12 @@ pub(super) fn watch_stack(range: StackRange, board: &Board, place: u32) -> io::R
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
     let action = SigAction::new(SigHandler::SigAction(note_down), flags, SigSet::empty());
     // SAFETY: the handler may interrupt anything, see the head of this file.
-    unsafe { sigaction(Signal::SIGSEGV, &action) }?;
+    let before = unsafe { sigaction(Signal::SIGSEGV, &action) }?;
+    if !matches!(before.handler(), SigHandler::SigDfl | SigHandler::SigIgn) {
+        // The user's code in a template has a handler of its own, which may do more than note down.
+        // SAFETY: the very action that was in force.
+        unsafe { sigaction(Signal::SIGSEGV, &before) }?;
+    }
     Ok(())
 }
 

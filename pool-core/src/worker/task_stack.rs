@@ -94,27 +94,28 @@ fn map(size: usize) -> io::Result<StackRange> {
 ///
 /// Below `top`, which is aligned to a page, lies a stack that is used by nothing else. The frame of the caller is never left.
 unsafe fn switch(top: usize, function: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> ! {
-    // SAFETY: as promised. Control never comes back, so no register needs to be kept.
+    // SAFETY: as promised. Control never comes back, so no register needs to be kept. The operands lie in named registers, none of
+    // which is cleared before it is read.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(
-            "mov rsp, {top}",
+            "mov rsp, rax",
             "xor ebp, ebp",
             "push 0",
-            "jmp {function}",
-            top = in(reg) top,
-            function = in(reg) function,
+            "jmp rcx",
+            in("rax") top,
+            in("rcx") function,
             in("rdi") argument,
             options(noreturn),
         );
         #[cfg(target_arch = "aarch64")]
         asm!(
-            "mov sp, {top}",
+            "mov sp, x1",
             "mov x29, xzr",
             "mov x30, xzr",
-            "br {function}",
-            top = in(reg) top,
-            function = in(reg) function,
+            "br x2",
+            in("x1") top,
+            in("x2") function,
             in("x0") argument,
             options(noreturn),
         );
