@@ -194,6 +194,10 @@ impl<S, W, E> Builder<S, W, E> {
     /// Bytes that results of [`apply_async`](WorkerPool::apply_async) may take which lie in handles and were not taken; without it
     /// as many as an arena may hold. Beyond it the next call is [`Error::ResultsUnread`](crate::Error::ResultsUnread).
     ///
+    /// Exit results may take as much, without this setting a quarter of the free memory. One that would take more is not kept, and
+    /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) says so with
+    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread); those before it stay.
+    ///
     /// A result counts with its encoded length; without this setting, under Threads, with the size of its type.
     pub fn max_result_bytes(mut self, bytes: u64) -> Self {
         self.options.max_result_bytes = Some(bytes);

@@ -34,7 +34,7 @@ use crate::{
     error::{Error, OrResources},
     futures::{Budget, Paused, pause_drivers},
     job::{InCall, Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
-    life::{WorkerLife, is_in_daemon},
+    life::{Exits, WorkerLife, is_in_daemon},
     mutex::lock,
     session,
     shared::{SharedType, SharedValue, Source},
@@ -247,7 +247,7 @@ impl Pool {
                 // Its workers see nothing but the closure.
                 let plan = CrewPlan {
                     life: WorkerLife::plain(),
-                    exits: Arc::default(),
+                    exits: Arc::new(Exits::new(0)),
                     ..self.settings.plan(&self.plan)
                 };
                 #[allow(irrefutable_let_patterns)]

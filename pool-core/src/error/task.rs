@@ -65,6 +65,14 @@ pub enum Cause {
         /// Bytes an arena may hold.
         limit: u64,
     },
+    /// The result of its exit was not kept: with those of earlier workers it takes more than `max_result_bytes`. Stop the pool to
+    /// begin anew, raise the limit, or return less.
+    ExitResultsUnread {
+        /// Bytes of all of them.
+        bytes: u64,
+        /// Bytes that they may take.
+        limit: u64,
+    },
 }
 
 /// How a process ended.
@@ -202,6 +210,10 @@ impl fmt::Display for Cause {
             Self::ResultTooLarge { bytes, limit } => {
                 write!(f, "its result takes {bytes} bytes, the arena limit is {limit}")
             }
+            Self::ExitResultsUnread { bytes, limit } => write!(
+                f,
+                "its exit result was not kept: all of them take {bytes} bytes, max_result_bytes is {limit}"
+            ),
         }
     }
 }

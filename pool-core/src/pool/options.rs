@@ -12,7 +12,7 @@ use pool_affinity::CpuIds;
 
 use crate::{
     error::Error,
-    life::{Bounds, WorkerLife},
+    life::{Bounds, Exits, WorkerLife},
     shared::Shared,
     stack,
     start::{CrewPlan, StartMethod},
@@ -172,13 +172,14 @@ impl PoolOptions {
             Ok(cpus) => cpus,
             Err(error) => return refuse(format!("cpu_ids: {error}")),
         };
+        let free = pool_ipc::default_limit();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(CrewPlan {
             id: NUMBER.fetch_add(1, Ordering::Relaxed),
             method,
             n_jobs,
             cpus,
-            arena_limit: self.arena_limit.unwrap_or_else(pool_ipc::default_limit),
+            arena_limit: self.arena_limit.unwrap_or(free),
             asked_arena: self.arena_limit,
             fork_beside_threads: self.fork_beside_threads.is_some(),
             first: self.at_worker_start.clone(),
@@ -194,7 +195,7 @@ impl PoolOptions {
                 exit: self.worker_exit_timeout,
             },
             keep_alive: self.keep_alive,
-            exits: Arc::default(),
+            exits: Arc::new(Exits::new(self.max_result_bytes.unwrap_or(free))),
         })
     }
 }

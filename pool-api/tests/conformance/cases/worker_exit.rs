@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("exit_results_of_failed_calls_without_keep_alive", failed_calls),
     Case::new("exit_results_of_iterators_without_keep_alive", lazily),
     Case::new("exit_results_are_large", large),
+    Case::new("exit_results_have_a_bound", bounded),
     Case::new("exit_results_with_handles", handles),
     Case::new("exit_beside_unread_results", beside_unread),
     Case::new("exit_does_not_come_when_workers_are_killed", killed),
@@ -415,5 +416,29 @@ thread_local! {
 fn of_zero(method: StartMethod) -> Outcome {
     let refused = builder(method, 2).worker_lifespan(0).build().expect_err("it means nothing");
     assert!(refused.to_string().contains("worker_lifespan must be at least 1"), "{refused}");
+    Ok(())
+}
+
+/// What exits return has a bound, also where workers come and go for as long as the pool lives.
+fn bounded(method: StartMethod) -> Outcome {
+    let pool = builder(method, 1)
+        .worker_lifespan(1)
+        .max_result_bytes(1_000_000)
+        .worker_exit(|_| vec![7u8; 100_000])
+        .build()?;
+    for n in 0..20u8 {
+        assert_eq!(pool.apply(n, |n| n)?, n);
+    }
+    let stopped = pool.stop_and_join();
+    let Err(Error::WorkerExitFailed { worker: 0, cause }) = &stopped else { panic!("{stopped:?}") };
+    let Cause::ExitResultsUnread { bytes, limit } = *cause else { panic!("{stopped:?}") };
+    assert!(limit == 1_000_000 && bytes > limit, "{cause}");
+    assert!(cause.to_string().contains("max_result_bytes is 1000000"), "{cause}");
+    let kept: Vec<Vec<u8>> = pool.exit_results();
+    assert!(kept.len() == 9 && kept.iter().all(|bytes| *bytes == [7; 100_000]), "{}", kept.len());
+    // The next life begins without them.
+    pool.apply(1u8, |n| n)?;
+    pool.stop_and_join()?;
+    assert_eq!(pool.exit_results().len(), 1);
     Ok(())
 }
