@@ -194,9 +194,10 @@ impl<S, W, E> Builder<S, W, E> {
     /// Bytes that results of [`apply_async`](WorkerPool::apply_async) may take which lie in handles and were not taken; without it
     /// as many as an arena may hold. Beyond it the next call is [`Error::ResultsUnread`](crate::Error::ResultsUnread).
     ///
-    /// Exit results may take as much, without this setting a quarter of the free memory. One that would take more is not kept, and
-    /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) says so with
-    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread); those before it stay.
+    /// Exit results may take as much, without this setting a quarter of the free memory. One that
+    /// would take more is not kept, and [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed)
+    /// says so with [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread); those before it
+    /// stay.
     ///
     /// A result counts with its encoded length; without this setting, under Threads, with the size of its type.
     pub fn max_result_bytes(mut self, bytes: u64) -> Self {
@@ -226,8 +227,10 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// How long an item that is over its `task_timeout` may go on before its worker is killed, in calls that do not say it themselves;
-    /// see [`Tasks::timeout_grace`](crate::Tasks::timeout_grace). Zero without it: it is killed at once.
+    /// How long an item that is over its `task_timeout` may go on before its worker is killed, in
+    /// calls that do not say it themselves; see
+    /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace). Zero without it: it is killed at
+    /// once.
     pub fn timeout_grace(mut self, grace: Duration) -> Self {
         self.options.timeout_grace = grace;
         self
@@ -282,14 +285,16 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Bytes of the stack that a worker's tasks run on, `worker_init` and `worker_exit` too, from 256 KiB to 64 GiB; without it the soft
-    /// value of `RLIMIT_STACK` (`ulimit -s`), and 8 MiB if there is no limit: as much as `main` has, under every start method. Pages that
-    /// no task touches take no memory. Threads that a task starts have stacks of their own, as anywhere.
+    /// Bytes of the stack that a worker's tasks run on, `worker_init` and `worker_exit` too, from
+    /// 256 KiB to 64 GiB; without it the soft value of `RLIMIT_STACK` (`ulimit -s`), and 8 MiB if
+    /// there is no limit: as much as `main` has, under every start method. Pages that no task
+    /// touches take no memory. Threads that a task starts have stacks of their own, as anywhere.
     ///
     /// A task that uses up the stack of its worker process fails with
-    /// [`Cause::StackOverflow`](crate::Cause::StackOverflow), and the worker is replaced. Under [`StartMethod::Threads`] it
-    /// ends the program. With this setting a worker process runs its tasks on memory of its own, which code that asks the C library for
-    /// the bounds of the first stack (`pthread_getattr_np`, as interpreters do) does not know.
+    /// [`Cause::StackOverflow`](crate::Cause::StackOverflow), and the worker is replaced. Under
+    /// [`StartMethod::Threads`] it ends the program. With this setting a worker process runs its
+    /// tasks on memory of its own, which code that asks the C library for the bounds of the first
+    /// stack (`pthread_getattr_np`, as interpreters do) does not know.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -329,8 +334,9 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Whether core dumps contain shared arrays, values and locks: those of the workers, and those of this process from `build()` on,
-    /// for all its pools. Without it, or with `false`, they do not, since such memory is often larger than what a dump is wanted for. Items and results
+    /// Whether core dumps contain shared arrays, values and locks: those of the workers, and those
+    /// of this process from `build()` on, for all its pools. Without it, or with `false`, they do
+    /// not, since such memory is often larger than what a dump is wanted for. Items and results
     /// under way are never dumped.
     ///
     /// ```no_run

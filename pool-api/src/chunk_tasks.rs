@@ -38,8 +38,8 @@ impl<I: Iterator> ChunkTasks<I> {
         self
     }
 
-    /// Chunks for the whole input, each of a length that differs by at most 1; chunks of 4 items if the input's length is not known,
-    /// or is more than any memory holds.
+    /// Chunks for the whole input, each of a length that differs by at most 1; chunks of 4 items if
+    /// the input's length is not known, or is more than any memory holds.
     pub fn n_splits(mut self, chunks: usize) -> Self {
         self.options.n_splits = Some(chunks);
         self

@@ -32,13 +32,15 @@ impl<S, W> Direct<'_, S, W> {
         self
     }
 
-    /// Has what runs when the call ends early killed after `grace`; see [`Tasks::kill_running`](crate::Tasks::kill_running).
+    /// Has what runs when the call ends early killed after `grace`; see
+    /// [`Tasks::kill_running`](crate::Tasks::kill_running).
     pub fn kill_running(mut self, grace: Duration) -> Self {
         self.options.kill_running = Some(grace);
         self
     }
 
-    /// How long one may go on beyond that before it is killed; see [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
+    /// How long one may go on beyond that before it is killed; see
+    /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
     pub fn timeout_grace(mut self, grace: Duration) -> Self {
         self.options.timeout_grace = Some(grace);
         self

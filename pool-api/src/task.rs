@@ -29,7 +29,8 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
         self
     }
 
-    /// How long it may go on beyond that before its worker is killed, see [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
+    /// How long it may go on beyond that before its worker is killed, see
+    /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
     pub fn timeout_grace(mut self, grace: Duration) -> Self {
         self.options.timeout_grace = Some(grace);
         self
@@ -51,8 +52,9 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
         self
     }
 
-    /// Has the task killed, with its worker, if it has not ended `grace` after its handle was dropped or cancelled, see
-    /// [`Tasks::kill_running`](crate::Tasks::kill_running). So the handle is to be kept, also where a callback gets the value.
+    /// Has the task killed, with its worker, if it has not ended `grace` after its handle was
+    /// dropped or cancelled, see [`Tasks::kill_running`](crate::Tasks::kill_running). So the handle
+    /// is to be kept, also where a callback gets the value.
     ///
     /// ```no_run
     /// use std::time::Duration;

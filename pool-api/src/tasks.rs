@@ -77,12 +77,14 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// How long an item that is over its [`task_timeout`](Self::task_timeout) may go on before its worker is killed; without it what
-    /// [`Builder::timeout_grace`](crate::Builder::timeout_grace) says. Without a limit it means nothing.
+    /// How long an item that is over its [`task_timeout`](Self::task_timeout) may go on before its
+    /// worker is killed; without it what [`Builder::timeout_grace`](crate::Builder::timeout_grace)
+    /// says. Without a limit it means nothing.
     ///
-    /// At the limit the task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled). Where it returns within the grace, whatever
-    /// it returns, its item fails with [`Cause::Timeout`](crate::Cause::Timeout) and its worker lives on, with its state. A thread is
-    /// told at the limit anyway, and nothing kills it.
+    /// At the limit the task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled). Where it
+    /// returns within the grace, whatever it returns, its item fails with
+    /// [`Cause::Timeout`](crate::Cause::Timeout) and its worker lives on, with its state. A thread
+    /// is told at the limit anyway, and nothing kills it.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -118,11 +120,14 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// Lets other threads and signal handlers end this call: once the token is pulled, what has not begun is taken back, running
-    /// items see [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the call is [`Error::Cancelled`](crate::Error::Cancelled) (but
-    /// [`map_results`](Self::map_results) and [`imap_results`](Self::imap_results) say what became of each item). One token may be given to
-    /// many calls; one that was pulled before refuses the call before anything starts. An iterator notices it when it is asked
-    /// for its next value, and no call does while it waits in its own input. [`CancelToken::kill`] also kills what goes on running.
+    /// Lets other threads and signal handlers end this call: once the token is pulled, what has not
+    /// begun is taken back, running items see
+    /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the call is
+    /// [`Error::Cancelled`](crate::Error::Cancelled) (but [`map_results`](Self::map_results) and
+    /// [`imap_results`](Self::imap_results) say what became of each item). One token may be given
+    /// to many calls; one that was pulled before refuses the call before anything starts. An
+    /// iterator notices it when it is asked for its next value, and no call does while it waits in
+    /// its own input. [`CancelToken::kill`] also kills what goes on running.
     ///
     /// ```
     /// use pool_api::{CancelToken, Error, WorkerPool};
@@ -141,13 +146,15 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// What becomes of items that run when the call ends early: it is cancelled, by its token or its handle, its first failure ends
-    /// it, or it is dropped (an iterator or a stream, a handle, a future that `tokio::time::timeout` gives up). Without this they
-    /// are told and run on, and keep their workers busy as long as they like.
+    /// What becomes of items that run when the call ends early: it is cancelled, by its token or
+    /// its handle, its first failure ends it, or it is dropped (an iterator or a stream, a handle,
+    /// a future that `tokio::time::timeout` gives up). Without this they are told and run on, and
+    /// keep their workers busy as long as they like.
     ///
-    /// With it the workers of those that have not ended after `grace` are killed and replaced, as at a time limit; zero kills them
-    /// at once. No other call loses anything. [`CancelToken::kill`](crate::CancelToken::kill) decides it when the token is pulled; of
-    /// both the shorter grace counts. Nobody can kill a thread: under Threads items are told only.
+    /// With it the workers of those that have not ended after `grace` are killed and replaced, as
+    /// at a time limit; zero kills them at once. No other call loses anything.
+    /// [`CancelToken::kill`](crate::CancelToken::kill) decides it when the token is pulled; of both
+    /// the shorter grace counts. Nobody can kill a thread: under Threads items are told only.
     ///
     /// ```no_run
     /// use std::{thread::sleep, time::Duration};
@@ -232,8 +239,9 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         self.job::<Plain<I::Item, R>>(f, false)?.values(false)
     }
 
-    /// Runs `f` on every item; one result per item, in input order. A call that is cancelled meanwhile is `Ok`: what was read and has
-    /// not finished is an error with [`Cause::Cancelled`](crate::Cause::Cancelled), and nothing more is read.
+    /// Runs `f` on every item; one result per item, in input order. A call that is cancelled
+    /// meanwhile is `Ok`: what was read and has not finished is an error with
+    /// [`Cause::Cancelled`](crate::Cause::Cancelled), and nothing more is read.
     ///
     /// # Errors
     ///
@@ -279,7 +287,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         Imap::new(self.job(f, true), false)
     }
 
-    /// As [`Tasks::imap`], but goes on after a task's failure, and after a cancel to the end of what was read, as [`Tasks::map_results`].
+    /// As [`Tasks::imap`], but goes on after a task's failure, and after a cancel to the end of
+    /// what was read, as [`Tasks::map_results`].
     pub fn imap_results<R: Wire>(
         self,
         f: fn(I::Item) -> R,
@@ -289,7 +298,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
 
     /// Runs `f`, which reads its item in place: nothing is decoded. Values in input order.
     ///
-    /// Inside `f`, pools with start method Fork are [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
+    /// Inside `f`, pools with start method Fork are
+    /// [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -307,8 +317,9 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
 
     /// Runs `f` on every item and hands each result to `read` in place, with its position in the
     /// input, as they come. This trusts the workers' memory safety: a worker whose native code
-    /// scribbles over its results while they are read can make `read` see anything. While it runs, this thread cannot build a
-    /// pool of Fork or call `map_scoped` ([`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed)).
+    /// scribbles over its results while they are read can make `read` see anything. While it runs,
+    /// this thread cannot build a pool of Fork or call `map_scoped`
+    /// ([`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed)).
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -334,9 +345,9 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// and Threads can; the others refuse it. Returns, also by an error or a panic, only when nothing
     /// of it runs any more.
     ///
-    /// Under Fork the captures must name nothing that a fork does not copy, and the pool cannot see it: no `JoinHandle` of a thread,
-    /// not even of one that has ended, no ring or queue that the kernel shares with a descriptor, no foreign memory that is mapped
-    /// `MAP_SHARED`.
+    /// Under Fork the captures must name nothing that a fork does not copy, and the pool cannot see
+    /// it: no `JoinHandle` of a thread, not even of one that has ended, no ring or queue that the
+    /// kernel shares with a descriptor, no foreign memory that is mapped `MAP_SHARED`.
     ///
     /// # Errors
     ///

@@ -44,8 +44,8 @@ use crate::{
 pub struct CancelToken(Arc<Signal>);
 
 struct Signal {
-    /// [`UNTOUCHED`], [`PULLED`], or the grace in nanoseconds after which running items are killed, plus 1. It only ever goes down,
-    /// but for its first step.
+    /// [`UNTOUCHED`], [`PULLED`], or the grace in nanoseconds after which running items are killed,
+    /// plus 1. It only ever goes down, but for its first step.
     word: AtomicU64,
     bell: Bell,
 }
@@ -72,11 +72,13 @@ impl CancelToken {
         self.pull(PULLED);
     }
 
-    /// As [`CancelToken::cancel`], and kills the workers of items that still run after `grace`; zero: at once.
+    /// As [`CancelToken::cancel`], and kills the workers of items that still run after `grace`;
+    /// zero: at once.
     ///
-    /// The workers are replaced, and nothing else is lost by that: items of other calls go on, results that were stored stay. A
-    /// token that was pulled before can be told to kill, and one that kills to do so sooner. What is left of a call that has
-    /// returned is seen to as soon as a thread waits in any call of the pool. Threads cannot be killed: they are told only.
+    /// The workers are replaced, and nothing else is lost by that: items of other calls go on,
+    /// results that were stored stay. A token that was pulled before can be told to kill, and one
+    /// that kills to do so sooner. What is left of a call that has returned is seen to as soon as a
+    /// thread waits in any call of the pool. Threads cannot be killed: they are told only.
     ///
     /// May be called in a signal handler.
     ///
@@ -95,7 +97,8 @@ impl CancelToken {
 
     fn pull(&self, word: u64) {
         let sooner = |before| (before == UNTOUCHED || word < before).then_some(word);
-        // Release: pairs with the Acquire in `is_cancelled`. Lock-free, so that a signal handler may do it.
+        // Release: pairs with the Acquire in `is_cancelled`. Lock-free, so that a signal handler
+        // may do it.
         let _ = self.0.word.fetch_update(Ordering::Release, Ordering::Relaxed, sooner);
         self.0.bell.ring();
     }

@@ -1,9 +1,11 @@
 //! A value that is cheap to move, however large its type is.
 //!
-//! Calls hand items and results through many frames. Without optimisations each of them has a copy, so that an array of half a megabyte
-//! uses up the stack of a thread; with them each move is a copy still.
+//! Calls hand items and results through many frames. Without optimisations each of them has a copy,
+//! so that an array of half a megabyte uses up the stack of a thread; with them each move is a copy
+//! still.
 //!
-//! Invariant: a type of no more than a few words lies here itself, so that small values cost no allocation; any other lies in a box.
+//! Invariant: a type of no more than a few words lies here itself, so that small values cost no
+//! allocation; any other lies in a box.
 
 use std::{
     marker::PhantomData,
@@ -30,8 +32,9 @@ impl<T> Compact<T> {
     pub(crate) fn new(value: T) -> Self {
         let mut words = MaybeUninit::<Words>::uninit();
         let from = &raw const value;
-        // SAFETY: the value fits into the words, whose alignment is at least its own, or the words have room for the pointer of a box
-        // that does. It is copied bit by bit and forgotten behind that, which is a move without frames between.
+        // SAFETY: the value fits into the words, whose alignment is at least its own, or the words
+        // have room for the pointer of a box that does. It is copied bit by bit and forgotten
+        // behind that, which is a move without frames between.
         unsafe {
             if Self::IS_BOXED {
                 let mut place = Box::<T>::new_uninit();

@@ -25,14 +25,17 @@ pub enum Error {
         /// How many threads there are.
         threads: usize,
     },
-    /// The thread has a reference into shared memory: the guard of a shared lock, a slice of `map_slices_mut`, an item or a result
-    /// that is read in place (`map_view`, `for_each_view`), or one that its own `Serialize` or `Deserialize` is at. `Fork` would copy
-    /// the reference but not the memory. Build the pool, or call `map_scoped`, before or after. Or what a pool shares has
-    /// leaked such a guard where it was decoded or built, and workers would be forked from there: give the guard up.
+    /// The thread has a reference into shared memory: the guard of a shared lock, a slice of
+    /// `map_slices_mut`, an item or a result that is read in place (`map_view`, `for_each_view`),
+    /// or one that its own `Serialize` or `Deserialize` is at. `Fork` would copy the reference but
+    /// not the memory. Build the pool, or call `map_scoped`, before or after. Or what a pool shares
+    /// has leaked such a guard where it was decoded or built, and workers would be forked from
+    /// there: give the guard up.
     ForkWhileBorrowed,
-    /// Initialisers of the program (a C++ library, `LD_PRELOAD`, an allocator's background thread, a `#[ctor]`) have started threads
-    /// before `main` in the process that `ForkServer` would fork the workers from, and locks that these hold would stay locked there.
-    /// Use `Spawn`, where each worker is a process of its own.
+    /// Initialisers of the program (a C++ library, `LD_PRELOAD`, an allocator's background thread,
+    /// a `#[ctor]`) have started threads before `main` in the process that `ForkServer` would fork
+    /// the workers from, and locks that these hold would stay locked there. Use `Spawn`, where each
+    /// worker is a process of its own.
     InitialiserThreads {
         /// How many threads there are, the main one among them.
         threads: usize,
@@ -112,7 +115,8 @@ pub enum Error {
         /// Bytes an arena may hold.
         limit: u64,
     },
-    /// The type's own serialization failed on an item, or the item is nested more than 1000 deep in fields with `Recursive`.
+    /// The type's own serialization failed on an item, or the item is nested more than 1000 deep in
+    /// fields with `Recursive`.
     Encode {
         /// Which item of the input.
         index: u64,

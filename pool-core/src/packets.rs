@@ -52,7 +52,8 @@ pub(crate) fn receive(
             Ok((0, _)) => Ok(Received::Closed),
             Ok(message) => Ok(Received::Message(message)),
             Err(Errno::EAGAIN) => Ok(Received::Empty),
-            // A reset is told once, before what the other side had sent: it has closed its end with packets unread.
+            // A reset is told once, before what the other side had sent: it has closed its end with
+            // packets unread.
             Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             Err(error) => Err(error.into()),
         };

@@ -1,13 +1,16 @@
-//! How large stacks are: those of workers, and of the threads that a pool has in its user's process.
+//! How large stacks are: those of workers, and of the threads that a pool has in its user's
+//! process.
 //!
-//! Invariant: without a wish a stack is as large as that of a program's first thread, under every start method. What uses this:
-//! `worker/task_stack.rs` for processes, `threads/crew.rs` for threads.
+//! Invariant: without a wish a stack is as large as that of a program's first thread, under every
+//! start method. What uses this: `worker/task_stack.rs` for processes, `threads/crew.rs` for
+//! threads.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::error::Error;
 
-/// The smallest stack that may be wished for: the pool's own frames and those of a panic with its backtrace need a part of it.
+/// The smallest stack that may be wished for: the pool's own frames and those of a panic with its
+/// backtrace need a part of it.
 const SMALLEST: usize = 256 << 10;
 /// The largest one: the address space is reserved, and touched pages take memory.
 const LARGEST: usize = 64 << 30;
@@ -21,7 +24,8 @@ pub(crate) fn size(wish: Option<usize>) -> usize {
     wish.unwrap_or_else(|| usual(soft_limit()))
 }
 
-/// Bytes of the stack of a thread that runs callbacks and decodes results, which are as large as the workers' stacks allow.
+/// Bytes of the stack of a thread that runs callbacks and decodes results, which are as large as
+/// the workers' stacks allow.
 pub(crate) fn size_beside(workers: Option<usize>) -> usize {
     size(None).max(workers.unwrap_or(0))
 }

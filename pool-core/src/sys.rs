@@ -47,15 +47,16 @@ pub(crate) fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Writes out what the C library buffers for standard output, if there is anything: a look at two pointers otherwise.
+/// Writes out what the C library buffers for standard output, if there is anything: a look at two
+/// pointers otherwise.
 #[inline]
 pub(crate) fn flush_c_output() {
     unsafe extern "C" {
         static stdout: *mut libc::FILE;
         fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
     }
-    // SAFETY: glibc's stream of that name exists as long as the process, unless the program has put another one in its place; both
-    // calls take any stream that is open.
+    // SAFETY: glibc's stream of that name exists as long as the process, unless the program has put
+    // another one in its place; both calls take any stream that is open.
     unsafe {
         if __fpending(stdout) > 0 {
             libc::fflush(stdout);

@@ -1,5 +1,6 @@
-//! Signals that ask a program to end: one worker that gets one alone ends by it, and nothing ends that got it together with its zygote,
-//! however the sender goes about it. What the terminal stops goes on later.
+//! Signals that ask a program to end: one worker that gets one alone ends by it, and nothing ends
+//! that got it together with its zygote, however the sender goes about it. What the terminal stops
+//! goes on later.
 
 #[path = "support/scenario.rs"]
 mod scenario;

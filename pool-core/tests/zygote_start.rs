@@ -1,5 +1,6 @@
-//! What keeps a zygote from beginning: threads of initialisers, too few descriptors, initialisers that take their time. Calls are told
-//! what is the matter, nothing is left behind, and the pool works as soon as the reason is gone.
+//! What keeps a zygote from beginning: threads of initialisers, too few descriptors, initialisers
+//! that take their time. Calls are told what is the matter, nothing is left behind, and the pool
+//! works as soon as the reason is gone.
 //!
 //! What the initialiser of this program does is named by a variable of the environment.
 
@@ -116,7 +117,8 @@ fn has_threads(method: StartMethod) {
     // Nothing is forked, so the lock is whole in every worker.
     let lock = |x: u64| x + u64::from(LOCK.lock().is_ok());
     assert_eq!(ask(&pool, lock, 6).expect("a value"), 7);
-    // The zygote hears of the end of its children, though there are threads beside the one that waits for them.
+    // The zygote hears of the end of its children, though there are threads beside the one that
+    // waits for them.
     for _ in 0..5 {
         let died = ask(&pool, |_: u64| -> u64 { std::process::exit(3) }, 1);
         let Err(Error::Task(task)) = died else { panic!("{died:?}") };
@@ -169,7 +171,8 @@ fn has_few_descriptors(method: StartMethod) {
     assert!(refused + late > 0, "the limit has an effect");
 }
 
-/// The zygote keeps the descriptors of all handles that are on their way, whatever limit the program had when it began.
+/// The zygote keeps the descriptors of all handles that are on their way, whatever limit the
+/// program had when it began.
 fn hands_out(pool: &Pool) {
     const LARGE: usize = 50_000;
     let arrays: Vec<_> = (0..40).map(|_| SharedArray::<u64>::new(LARGE).expect("room")).collect();

@@ -1,7 +1,7 @@
 //! Whether shared objects are part of core dumps.
 //!
-//! Invariant: every mapping begins outside of core dumps (`mapping.rs`); only those of shared objects and named segments are put
-//! into them, while the setting of this process says so.
+//! Invariant: every mapping begins outside of core dumps (`mapping.rs`); only those of shared
+//! objects and named segments are put into them, while the setting of this process says so.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -9,10 +9,12 @@ use crate::object;
 
 static DUMPED: AtomicBool = AtomicBool::new(false);
 
-/// Whether core dumps of this process contain shared arrays, values and locks, and named segments that are mapped from now on.
-/// Without a call they do not: shared memory is often larger than what a dump is wanted for.
+/// Whether core dumps of this process contain shared arrays, values and locks, and named segments
+/// that are mapped from now on. Without a call they do not: shared memory is often larger than what
+/// a dump is wanted for.
 ///
-/// Children that are forked afterwards inherit the setting. Workers of a pool are told by its option `dump_shared_memory`.
+/// Children that are forked afterwards inherit the setting. Workers of a pool are told by its
+/// option `dump_shared_memory`.
 ///
 /// ```
 /// let array = pool_shm::SharedArray::<u64>::new(1000)?;

@@ -77,8 +77,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The program locks what it maps (`mlockall` with `MCL_FUTURE`), and may not lock so much more. Raise `RLIMIT_MEMLOCK`
-    /// (`ulimit -l`), map less, or call `mlockall` with `MCL_CURRENT` only, before.
+    /// The program locks what it maps (`mlockall` with `MCL_FUTURE`), and may not lock so much
+    /// more. Raise `RLIMIT_MEMLOCK` (`ulimit -l`), map less, or call `mlockall` with `MCL_CURRENT`
+    /// only, before.
     MemoryLocked {
         /// Bytes that were to be mapped.
         len: u64,

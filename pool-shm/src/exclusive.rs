@@ -1,8 +1,9 @@
 //! Counts references that a fork must not carry along.
 //!
-//! Invariant: [`exclusive_borrows`] is at least the number of references that code of this thread can reach, into shared memory
-//! that a lock or a lender has given to it alone, or into memory that no forked child has. A fork copies such a reference, and
-//! whatever protects it, but not the memory.
+//! Invariant: [`exclusive_borrows`] is at least the number of references that code of this thread
+//! can reach, into shared memory that a lock or a lender has given to it alone, or into memory that
+//! no forked child has. A fork copies such a reference, and whatever protects it, but not the
+//! memory.
 
 use std::{
     cell::Cell,
@@ -17,10 +18,11 @@ std::thread_local! {
 /// Those that threads have left to others when they ended.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
-/// How many references this thread has just now that a fork must not carry along: guards of shared locks, slices that were lent
-/// out, items and results that are read in place or decoded from where they lie, and values that are written straight into
-/// shared memory. While there is one, the thread must not be forked by safe code: parent and child would both have it, or
-/// the child would find other memory at that address.
+/// How many references this thread has just now that a fork must not carry along: guards of shared
+/// locks, slices that were lent out, items and results that are read in place or decoded from where
+/// they lie, and values that are written straight into shared memory. While there is one, the
+/// thread must not be forked by safe code: parent and child would both have it, or the child would
+/// find other memory at that address.
 ///
 /// What a thread leaked that has ended counts for every thread, and for ever.
 #[must_use]

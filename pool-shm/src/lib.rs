@@ -4,9 +4,11 @@
 //! as references, but to who holds the lock of it; and no peer can make an access to a [`Mapping`] fault: a [`Segment`]
 //! never shrinks.
 //!
-//! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for waiting on a
-//! word of it, `fork_mark.rs` for knowing that one has been forked, `core_dump.rs` for what core dumps contain, `object/` for many objects in one segment, `array/` for elements
-//! that are accessed by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs find by name.
+//! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for
+//! waiting on a word of it, `fork_mark.rs` for knowing that one has been forked, `core_dump.rs` for
+//! what core dumps contain, `object/` for many objects in one segment, `array/` for elements that
+//! are accessed by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs
+//! find by name.
 #![doc = include_str!("../README.md")]
 
 // What would not compile elsewhere is left out, and no crate above is reached: this sentence comes alone.

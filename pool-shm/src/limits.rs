@@ -36,7 +36,8 @@ pub fn address_space() -> Option<u64> {
     soft(Resource::RLIMIT_AS)
 }
 
-/// Bytes of memory that this process may lock (`RLIMIT_MEMLOCK`), or `None` where nothing limits it.
+/// Bytes of memory that this process may lock (`RLIMIT_MEMLOCK`), or `None` where nothing limits
+/// it.
 pub fn locked_memory() -> Option<u64> {
     soft(Resource::RLIMIT_MEMLOCK)
 }
@@ -51,8 +52,8 @@ pub fn locked_memory() -> Option<u64> {
 ///
 /// # Errors
 ///
-/// [`Error::MemoryLocked`] if it locks what it maps (`mlockall` with `MCL_FUTURE`) and may lock no more, [`Error::Os`] if there
-/// are not as many addresses.
+/// [`Error::MemoryLocked`] if it locks what it maps (`mlockall` with `MCL_FUTURE`) and may lock no
+/// more, [`Error::Os`] if there are not as many addresses.
 pub fn check_mappable(len: u64) -> Result<(), Error> {
     let size = usize::try_from(len).map_err(|_| refused_mapping(len, Errno::ENOMEM))?;
     Region::probe(size).map_err(|errno| refused_mapping(len, errno))

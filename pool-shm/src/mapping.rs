@@ -1,7 +1,8 @@
 //! One view of a segment.
 //!
-//! Invariant: every byte of `as_ptr() .. as_ptr() + len()` can be accessed without a fault for as long as the mapping lives, in the
-//! process that made it; a forked child never unmaps what it did not inherit. A core dump contains it only if that is asked for.
+//! Invariant: every byte of `as_ptr() .. as_ptr() + len()` can be accessed without a fault for as
+//! long as the mapping lives, in the process that made it; a forked child never unmaps what it did
+//! not inherit. A core dump contains it only if that is asked for.
 
 use std::{
     fmt,
@@ -34,12 +35,14 @@ impl Mapping {
         Self { map: ManuallyDrop::new(map), writable, kept_by: AtomicU64::new(0) }
     }
 
-    /// Makes the mapping part of this process's core dumps, which it is not by itself: a dump reads every page, and those of a sparse
-    /// segment take memory then. Forked children have it as it is at the fork.
+    /// Makes the mapping part of this process's core dumps, which it is not by itself: a dump reads
+    /// every page, and those of a sparse segment take memory then. Forked children have it as it is
+    /// at the fork.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the kernel refuses; in a child that was forked while the mapping was kept from it, always.
+    /// [`Error::Os`] if the kernel refuses; in a child that was forked while the mapping was kept
+    /// from it, always.
     pub fn set_dumped(&self, on: bool) -> Result<(), Error> {
         const DOING: &str = "choosing what core dumps contain";
         if self.is_foreign() {

@@ -1,6 +1,7 @@
 //! Address space that this process has mapped, unmapped on drop.
 //!
-//! Invariant: the range belongs to one `Region` alone, so unmapping it, or changing its protection, touches nothing else.
+//! Invariant: the range belongs to one `Region` alone, so unmapping it, or changing its protection,
+//! touches nothing else.
 
 use std::{num::NonZeroUsize, os::fd::AsFd, ptr::NonNull};
 
@@ -47,8 +48,8 @@ impl Region {
         Ok(Self { start: start.cast(), len: len.get() })
     }
 
-    /// Maps a file shared, in a way that `mlockall` of the program does not populate: pages that cannot be accessed are not read in, and
-    /// once the region is unlocked none is.
+    /// Maps a file shared, in a way that `mlockall` of the program does not populate: pages that
+    /// cannot be accessed are not read in, and once the region is unlocked none is.
     pub(crate) fn unlocked(fd: impl AsFd, len: usize, prot: ProtFlags) -> nix::Result<Self> {
         if !is_populated() {
             let region = Self::new(fd, len, prot, View::Shared)?;
@@ -62,7 +63,8 @@ impl Region {
         Ok(region)
     }
 
-    /// Whether this process could map so many bytes more, and as many as it may lock if it locks what it maps.
+    /// Whether this process could map so many bytes more, and as many as it may lock if it locks
+    /// what it maps.
     pub(crate) fn probe(len: usize) -> nix::Result<()> {
         Self::anonymous(len, ProtFlags::PROT_NONE).map(drop)
     }
@@ -76,7 +78,8 @@ impl Region {
     }
 
     fn unlock(&self) {
-        // SAFETY: the range is this region's. A kernel without locked memory refuses, and has locked nothing.
+        // SAFETY: the range is this region's. A kernel without locked memory refuses, and has
+        // locked nothing.
         let _ = unsafe { munlock(self.start.cast(), self.len) };
     }
 
@@ -114,8 +117,9 @@ impl Region {
     }
 }
 
-/// Whether the kernel takes memory for what this process maps before it is touched, as it does after `mlockall` with `MCL_FUTURE`.
-/// Asking first spares all others the detour, which tools that watch each byte of memory need minutes for.
+/// Whether the kernel takes memory for what this process maps before it is touched, as it does
+/// after `mlockall` with `MCL_FUTURE`. Asking first spares all others the detour, which tools that
+/// watch each byte of memory need minutes for.
 fn is_populated() -> bool {
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let page = Region::anonymous(page_size(), prot);

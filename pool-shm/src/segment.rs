@@ -163,20 +163,22 @@ impl Segment {
         unsafe { ManuallyDrop::take(&mut segment.fd) }
     }
 
-    /// Maps all of it to read and write, shared with every other mapping. Neither touches nor reserves memory, but in a program that locks
-    /// what it maps (`mlockall` with `MCL_FUTURE`): there all of it is taken at once.
+    /// Maps all of it to read and write, shared with every other mapping. Neither touches nor
+    /// reserves memory, but in a program that locks what it maps (`mlockall` with `MCL_FUTURE`):
+    /// there all of it is taken at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] when the address space is used up, or after [`seal_content`](Self::seal_content); [`Error::MemoryLocked`] where
-    /// the program may lock no more.
+    /// [`Error::Os`] when the address space is used up, or after
+    /// [`seal_content`](Self::seal_content); [`Error::MemoryLocked`] where the program may lock no
+    /// more.
     pub fn map(&self) -> Result<Mapping, Error> {
         let map = Region::new(&*self.fd, self.size()?, READ_WRITE, View::Shared);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
     }
 
-    /// Maps all of it to read and write, and takes no memory for what nobody touches, also where the program locks what it maps: for
-    /// segments that are far larger than what will be used.
+    /// Maps all of it to read and write, and takes no memory for what nobody touches, also where
+    /// the program locks what it maps: for segments that are far larger than what will be used.
     ///
     /// ```
     /// use pool_shm::Segment;
@@ -199,12 +201,14 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] when the address space is used up, [`Error::MemoryLocked`] where the program may lock no more.
+    /// [`Error::Os`] when the address space is used up, [`Error::MemoryLocked`] where the program
+    /// may lock no more.
     pub fn map_read_only(&self) -> Result<Mapping, Error> {
         let size = self.size()?;
         let map = match Region::new(&*self.fd, size, ProtFlags::PROT_READ, View::Shared) {
-            // Some kernels (before 6.7) let nobody share what is sealed against writing, not even to read. A private mapping shows the
-            // same, because nobody can write the segment any more.
+            // Some kernels (before 6.7) let nobody share what is sealed against writing, not even
+            // to read. A private mapping shows the same, because nobody can write the segment any
+            // more.
             Err(Errno::EPERM) if self.content_is_sealed()? => {
                 Region::new(&*self.fd, size, ProtFlags::PROT_READ, View::Private)
             }
@@ -225,8 +229,9 @@ impl Segment {
 
     /// Gives the memory of the whole pages inside the range back to the system; they read as zero afterwards.
     ///
-    /// Whoever makes references out of a [`Mapping`]'s pointer must see to it that nobody punches their range. Those of this crate lead into
-    /// segments of objects, which nobody has as a `Segment` ([`SharedSegment::open`](crate::SharedSegment::open) demands it).
+    /// Whoever makes references out of a [`Mapping`]'s pointer must see to it that nobody punches
+    /// their range. Those of this crate lead into segments of objects, which nobody has as a
+    /// `Segment` ([`SharedSegment::open`](crate::SharedSegment::open) demands it).
     ///
     /// # Errors
     ///
@@ -283,8 +288,8 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // Where the program has closed all descriptors, the number is none, or that of a file of its own, which has no such seal: files of
-        // a tmpfs have seals as well.
+        // Where the program has closed all descriptors, the number is none, or that of a file of
+        // its own, which has no such seal: files of a tmpfs have seals as well.
         let seals = fcntl(&*self.fd, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
         if seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_SHRINK)) {
             // SAFETY: dropped here once and not used again.

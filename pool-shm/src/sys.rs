@@ -56,10 +56,12 @@ pub(crate) fn random(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the page that begins at `start` has memory; `false` if there is none, or nothing is mapped.
+/// Whether the page that begins at `start` has memory; `false` if there is none, or nothing is
+/// mapped.
 pub(crate) fn is_resident(start: NonNull<u8>) -> bool {
     let mut found = 0u8;
-    // SAFETY: the kernel writes one byte, for the one page, and follows no address of an unmapped one.
+    // SAFETY: the kernel writes one byte, for the one page, and follows no address of an unmapped
+    // one.
     let result = unsafe { libc::mincore(start.as_ptr().cast(), 1, &raw mut found) };
     result == 0 && found & 1 == 1
 }

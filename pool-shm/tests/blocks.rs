@@ -22,7 +22,8 @@ fn fd(segment: &SharedSegment) -> OwnedFd {
 }
 
 fn open(fd: OwnedFd, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
-    // SAFETY: each descriptor here is one of a segment of this crate, or leads to no segment of any identity.
+    // SAFETY: each descriptor here is one of a segment of this crate, or leads to no segment of any
+    // identity.
     unsafe { SharedSegment::open(fd, id) }
 }
 

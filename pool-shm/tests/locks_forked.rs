@@ -302,7 +302,8 @@ fn no_system_call() {
     assert_eq!((*mutex.lock().expect("had"), *lock.read().expect("had")), (1_000, 1_000));
 }
 
-/// A process that ends in order is missed by nobody, whatever it has leaked; what it holds alone its heir is told of.
+/// A process that ends in order is missed by nobody, whatever it has leaked; what it holds alone
+/// its heir is told of.
 fn orderly_ends_break_nothing() {
     let barrier = SharedBarrier::new(2).expect("barrier");
     let semaphore = SharedSemaphore::new(2).expect("semaphore");
@@ -322,7 +323,8 @@ fn orderly_ends_break_nothing() {
         finish(child);
         assert!(!barrier.is_broken());
         assert_eq!((semaphore.available(), semaphore.reclaimed()), (2, 0));
-        // Given back, or with another thread, which may read through the leaked guard, taken from the dead.
+        // Given back, or with another thread, which may read through the leaked guard, taken from
+        // the dead.
         assert!(lock.try_write().is_ok());
         assert!(matches!(mutex.lock(), Err(LockError::HolderDied(_))), "the heir is told");
     }

@@ -60,9 +60,11 @@ impl Builder {
     /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads): a process with threads cannot be forked. Nor can one that has
     /// exclusive access to shared memory, by a leaked guard: [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
     ///
-    /// Where workers are forked from a template, the value must name nothing that a fork does not copy: no `JoinHandle` of a thread,
-    /// not even of one that has ended (in a worker it may name another thread, and to join that is undefined behaviour), no ring or
-    /// queue that the kernel shares with a descriptor, no foreign memory that is mapped `MAP_SHARED`. The pool cannot see this.
+    /// Where workers are forked from a template, the value must name nothing that a fork does not
+    /// copy: no `JoinHandle` of a thread, not even of one that has ended (in a worker it may name
+    /// another thread, and to join that is undefined behaviour), no ring or queue that the kernel
+    /// shares with a descriptor, no foreign memory that is mapped `MAP_SHARED`. The pool cannot see
+    /// this.
     ///
     /// ```
     /// use std::collections::HashMap;

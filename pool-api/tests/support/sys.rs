@@ -153,7 +153,8 @@ pub(crate) fn unlock_memory() {
     assert_eq!(libc_munlockall(), 0);
 }
 
-/// Lets this process have so many descriptors at most; those that it has stay. How many it could have before.
+/// Lets this process have so many descriptors at most; those that it has stay. How many it could
+/// have before.
 #[allow(dead_code)]
 pub(crate) fn limit_descriptors(count: u64) -> u64 {
     const RLIMIT_NOFILE: i32 = 7;

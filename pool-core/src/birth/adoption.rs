@@ -1,9 +1,10 @@
 //! Forking a child that belongs to somebody else: to the nearest subreaper above.
 //!
-//! Invariant: this process keeps no child, and is copied once. The helper that does the forking shares this process's memory,
-//! as that of `posix_spawn` does, and ends at once; so its child is handed on. The child lives only if the helper has told its number, so
-//! none is there that its subreaper does not hear of. `CLONE_PARENT` would need no helper, but only the C
-//! library's own `fork` tells the C library and its `pthread_atfork` handlers of the copy.
+//! Invariant: this process keeps no child, and is copied once. The helper that does the forking
+//! shares this process's memory, as that of `posix_spawn` does, and ends at once; so its child is
+//! handed on. The child lives only if the helper has told its number, so none is there that its
+//! subreaper does not hear of. `CLONE_PARENT` would need no helper, but only the C library's own
+//! `fork` tells the C library and its `pthread_atfork` handlers of the copy.
 
 use std::{
     arch::asm,
@@ -57,8 +58,8 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
         let helper = Pid::from_raw(helper);
         while waitpid(helper, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
         if errand.child.get() == 0 {
-            // It was killed, maybe within `fork` with locks of the C library in hand, which are this process's, too.
-            // SAFETY: ends the process without running any handler.
+            // It was killed, maybe within `fork` with locks of the C library in hand, which are
+            // this process's, too. SAFETY: ends the process without running any handler.
             unsafe { libc::_exit(HELPER_KILLED) }
         }
     }
@@ -115,7 +116,8 @@ impl SharedWord {
     }
 
     fn word(&self) -> &AtomicI32 {
-        // SAFETY: mapped until this value is dropped or unmapped, zeroed at first, and only accessed as an atomic.
+        // SAFETY: mapped until this value is dropped or unmapped, zeroed at first, and only
+        // accessed as an atomic.
         unsafe { self.0.as_ref() }
     }
 

@@ -43,8 +43,9 @@ pub(crate) fn fill_output() {
     }
 }
 
-/// Standard output and errors of this process, as far as they are open and would be closed by an `exec`: duplicates from `lowest` on,
-/// each with its number. A fresh copy of the executable has them all the same.
+/// Standard output and errors of this process, as far as they are open and would be closed by an
+/// `exec`: duplicates from `lowest` on, each with its number. A fresh copy of the executable has
+/// them all the same.
 pub(super) fn output_closed_on_exec(lowest: RawFd) -> io::Result<Vec<(OwnedFd, RawFd)>> {
     let (output, errors) = (io::stdout(), io::stderr());
     let mut kept = Vec::new();
@@ -126,12 +127,12 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     duplicate_above(fd, FIRST_GIVEN)
 }
 
-/// From here on lie the descriptors that a process keeps for long: what a program opens after it has closed all, as daemons do, gets the
-/// lowest numbers, which are none of ours then.
+/// From here on lie the descriptors that a process keeps for long: what a program opens after it
+/// has closed all, as daemons do, gets the lowest numbers, which are none of ours then.
 const FIRST_KEPT: RawFd = 512;
 
-/// The same descriptor at a high number, or at one that is at least not one of standard input, output and error where the limit of
-/// descriptors is low.
+/// The same descriptor at a high number, or at one that is at least not one of standard input,
+/// output and error where the limit of descriptors is low.
 pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _hard)| soft);
     let lowest = RawFd::try_from(limit / 2).map_or(FIRST_KEPT, |half| half.min(FIRST_KEPT));
@@ -146,19 +147,22 @@ pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
-/// Adds one to an event counter, unless its number leads to something else by now: the program, or a task, may have closed it and opened
-/// a file. Whether it is still there. May be called in a signal handler.
+/// Adds one to an event counter, unless its number leads to something else by now: the program, or
+/// a task, may have closed it and opened a file. Whether it is still there. May be called in a
+/// signal handler.
 pub(crate) fn ring_counter(fd: BorrowedFd<'_>) -> bool {
     // A full counter is one that wakes whoever polls it.
     is_counter(fd) && !matches!(write(fd, &1u64.to_ne_bytes()), Err(Errno::EBADF | Errno::EINVAL))
 }
 
-/// Sets an event counter back to 0, unless its number leads to something else by now; whether it is still there.
+/// Sets an event counter back to 0, unless its number leads to something else by now; whether it is
+/// still there.
 pub(crate) fn silence_counter(fd: BorrowedFd<'_>) -> bool {
     is_counter(fd) && !matches!(read(fd, &mut [0; 8]), Err(Errno::EBADF | Errno::EINVAL))
 }
 
-/// Whether the number leads to what has no file type, as event counters have none: files, pipes, sockets and terminals have one.
+/// Whether the number leads to what has no file type, as event counters have none: files, pipes,
+/// sockets and terminals have one.
 fn is_counter(fd: BorrowedFd<'_>) -> bool {
     fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0)
 }

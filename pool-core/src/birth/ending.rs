@@ -1,8 +1,9 @@
 //! What a process of a pool does on a signal that asks a whole program to end.
 //!
-//! Invariant: such a signal ends nobody who got it together with the whole program, for the parent decides. A worker that alone was
-//! meant ends by it, and so does a program that a task has forked. A worker cannot tell the two apart, so it tells its zygote, which
-//! ends it unless it gets a copy of its own (`zygote/ending.rs`). The handler calls only what may interrupt anything.
+//! Invariant: such a signal ends nobody who got it together with the whole program, for the parent
+//! decides. A worker that alone was meant ends by it, and so does a program that a task has forked.
+//! A worker cannot tell the two apart, so it tells its zygote, which ends it unless it gets a copy
+//! of its own (`zygote/ending.rs`). The handler calls only what may interrupt anything.
 
 use std::{
     os::fd::{AsRawFd, OwnedFd},
@@ -19,13 +20,15 @@ use crate::broker;
 pub(crate) const ENDING: [Signal; 4] =
     [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// The worker that this process is, or that it was forked from; 0 in a guard, a zygote and a template.
+/// The worker that this process is, or that it was forked from; 0 in a guard, a zygote and a
+/// template.
 static WORKER: AtomicI32 = AtomicI32::new(0);
 static INCARNATION: AtomicU32 = AtomicU32::new(0);
 /// Where the worker tells its zygote.
 static DOOR: AtomicI32 = AtomicI32::new(-1);
 
-/// From here on this process is the worker `incarnation`, and may be told to end alone. `door` stays open as long as it lives.
+/// From here on this process is the worker `incarnation`, and may be told to end alone. `door`
+/// stays open as long as it lives.
 pub(crate) fn may_end_alone(incarnation: u32, door: &OwnedFd) {
     INCARNATION.store(incarnation, Ordering::Relaxed);
     DOOR.store(door.as_raw_fd(), Ordering::Relaxed);

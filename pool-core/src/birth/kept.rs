@@ -1,6 +1,7 @@
 //! A descriptor that a process of the user's keeps for long.
 //!
-//! Invariant: what the program has opened at its number meanwhile, after it has closed all descriptors, is not closed with it.
+//! Invariant: what the program has opened at its number meanwhile, after it has closed all
+//! descriptors, is not closed with it.
 
 use std::{
     io,

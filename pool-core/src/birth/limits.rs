@@ -1,7 +1,8 @@
 //! The limit of open descriptors: that of the program, and that of a zygote.
 //!
-//! Invariant: a zygote may have as many descriptors as the system allows it, since it keeps those of all handles that are on their way;
-//! workers and templates run the user's code with the limit that the program had when their zygote was made.
+//! Invariant: a zygote may have as many descriptors as the system allows it, since it keeps those
+//! of all handles that are on their way; workers and templates run the user's code with the limit
+//! that the program had when their zygote was made.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

@@ -32,8 +32,9 @@ pub(super) fn origin_of(landmark: usize) -> Origin {
     compare(landmark).unwrap_or(Origin::Unknown)
 }
 
-/// What to execute for a copy of this program. Where a tool such as valgrind runs the program, `/proc/self/exe` is the tool as soon as it
-/// is executed, though read as a link it names the program: then it is that name, provided that it leads to the very file in memory.
+/// What to execute for a copy of this program. Where a tool such as valgrind runs the program,
+/// `/proc/self/exe` is the tool as soon as it is executed, though read as a link it names the
+/// program: then it is that name, provided that it leads to the very file in memory.
 pub(super) fn executable(landmark: usize) -> CString {
     named_executable(landmark).unwrap_or_else(|| OWN.into())
 }
@@ -55,8 +56,8 @@ fn device_of(file: &Metadata) -> (u64, u64) {
 
 fn compare(landmark: usize) -> Option<Origin> {
     let (file, path) = (fs::metadata(EXE).ok()?, fs::read_link(EXE).ok()?);
-    // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both paths
-    // are what the kernel calls the same open file, even after it was renamed or deleted.
+    // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both
+    // paths are what the kernel calls the same open file, even after it was renamed or deleted.
     let same = with_mapping(landmark, |mapping| {
         (mapping.device, mapping.inode) == (device_of(&file), file.ino())
             || (mapping.inode != 0 && mapping.path == path.as_os_str().as_bytes())

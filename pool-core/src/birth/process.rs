@@ -35,9 +35,9 @@ pub(crate) fn set_process_name(name: &ProcessName) {
     sys::set_name(name);
 }
 
-/// How many threads this process has, without those that are on their way out: one that was just joined is
-/// listed for a while, but runs no code of this process any more. Where there is no `/proc`, the kernel says only whether there is
-/// one, and more are taken for two.
+/// How many threads this process has, without those that are on their way out: one that was just
+/// joined is listed for a while, but runs no code of this process any more. Where there is no
+/// `/proc`, the kernel says only whether there is one, and more are taken for two.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! What a zygote or a worker does on signals.
 //!
-//! Invariant: a signal that is meant for the whole program (Ctrl-C, hang-up, a supervisor's SIGTERM to the group)
-//! never ends a process of ours before the parent; the parent decides, and they end with it (`ending.rs`). What the user
-//! ignores stays ignored, as under `nohup`.
+//! Invariant: a signal that is meant for the whole program (Ctrl-C, hang-up, a supervisor's SIGTERM
+//! to the group) never ends a process of ours before the parent; the parent decides, and they end
+//! with it (`ending.rs`). What the user ignores stays ignored, as under `nohup`.
 
 use libc::c_int;
 
@@ -11,10 +11,11 @@ use super::{
     sys::{self, Disposition},
 };
 
-/// Forgets the handlers of the program that this process was forked from, or that its initialisers have set.
-/// Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the program to end get the
-/// handler of `ending.rs`, which an executed program does not inherit. None is blocked afterwards, and no flag stays that the
-/// program has set: with `SA_NOCLDWAIT`, for one, the kernel would tell of no child's end. Does not allocate.
+/// Forgets the handlers of the program that this process was forked from, or that its initialisers
+/// have set. Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the
+/// program to end get the handler of `ending.rs`, which an executed program does not inherit. None
+/// is blocked afterwards, and no flag stays that the program has set: with `SA_NOCLDWAIT`, for one,
+/// the kernel would tell of no child's end. Does not allocate.
 pub(crate) fn reset_signals() {
     is_no_worker();
     for signal in 1..=libc::SIGRTMAX() {

@@ -78,8 +78,9 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
         environment: &environment(ticket)?,
         descriptors: &descriptors,
         close_from: close_from.map(|action| (action, record_at + 1)),
-        // Until `reset_signals` of the copy has given them a handler, a signal to the whole group must not end it. And a thread
-        // that an initialiser starts there must not swallow the news of children that a zygote waits for.
+        // Until `reset_signals` of the copy has given them a handler, a signal to the whole group
+        // must not end it. And a thread that an initialiser starts there must not swallow the news
+        // of children that a zygote waits for.
         blocked: &ENDING.into_iter().chain([Signal::SIGCHLD]).collect(),
     })
 }

@@ -82,7 +82,8 @@ pub(super) fn unblock_signals() {
 pub(super) enum Disposition {
     Default,
     Ignored,
-    /// A function. As a wish: the one that is given, after which interrupted system calls go on where they can.
+    /// A function. As a wish: the one that is given, after which interrupted system calls go on
+    /// where they can.
     Handled,
 }
 
@@ -104,7 +105,8 @@ pub(super) fn disposition(signal: c_int) -> io::Result<Disposition> {
     })
 }
 
-/// Sets what this process does on `signal`, with no flag but those that [`Disposition::Handled`] needs.
+/// Sets what this process does on `signal`, with no flag but those that [`Disposition::Handled`]
+/// needs.
 pub(super) fn set_disposition(
     signal: c_int,
     wish: Disposition,
@@ -121,15 +123,17 @@ pub(super) fn set_disposition(
             action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK;
         }
     }
-    // SAFETY: the handler, if any, may interrupt anything, and has the form that SA_SIGINFO asks for.
+    // SAFETY: the handler, if any, may interrupt anything, and has the form that SA_SIGINFO asks
+    // for.
     let code = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
     if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Whether this process has one thread, by the kernel's own count; `None` if it does not say.
 pub(super) fn has_one_thread() -> Option<bool> {
-    // SAFETY: a plain system call with one integer. A process of one thread has nothing that it could part with: nothing changes,
-    // as unshare(2) says. Any other may not part with its threads.
+    // SAFETY: a plain system call with one integer. A process of one thread has nothing that it
+    // could part with: nothing changes, as unshare(2) says. Any other may not part with its
+    // threads.
     match unsafe { libc::unshare(libc::CLONE_THREAD) } {
         0 => Some(true),
         _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) => Some(false),
@@ -163,7 +167,8 @@ pub(super) fn send_now(socket: RawFd, packet: &[u8]) {
 
 /// Ends this process by `signal`, whose handler this is called in, as soon as that returns.
 pub(super) fn end_by(signal: c_int) {
-    // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask. Both calls may be made in a handler.
+    // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask. Both calls
+    // may be made in a handler.
     unsafe {
         let default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         libc::sigaction(signal, &raw const default, ptr::null_mut());

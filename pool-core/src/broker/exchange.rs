@@ -113,7 +113,8 @@ impl Exchange {
         std::mem::take(&mut self.alarmed)
     }
 
-    /// The workers that were told to end since the last time, and the places of the signals in `birth::ENDING`.
+    /// The workers that were told to end since the last time, and the places of the signals in
+    /// `birth::ENDING`.
     pub(crate) fn take_told_to_end(&mut self) -> Vec<(u32, usize)> {
         std::mem::take(&mut self.told_to_end)
     }
@@ -129,7 +130,8 @@ impl Exchange {
             match guest {
                 AtTheDoor::Worker(owner, Some(socket)) => self.add(owner, socket),
                 AtTheDoor::ToldToEnd(owner, signal) => self.told_to_end.push((owner, signal)),
-                // One without a socket, because there was no number for it here, sees the end of its own.
+                // One without a socket, because there was no number for it here, sees the end of
+                // its own.
                 AtTheDoor::Worker(_, None) | AtTheDoor::Alarm => {}
             }
         }

@@ -90,7 +90,8 @@ impl BrokerLink {
         matches!(fault, SegmentFault::Os(libc::EPIPE | libc::ECONNRESET))
     }
 
-    /// What a fault means whose end at the other side is alive: a zygote closes a connection at once for which it has no descriptor.
+    /// What a fault means whose end at the other side is alive: a zygote closes a connection at
+    /// once for which it has no descriptor.
     pub(crate) fn of_the_living(fault: SegmentFault) -> SegmentFault {
         if Self::is_cut(fault) { SegmentFault::NoDescriptors } else { fault }
     }
@@ -259,7 +260,8 @@ impl SegmentBroker for BrokerLink {
         }
         let (socket, id) = (self.socket()?, segment.id());
         let request = Request::Register { id, descriptor: None };
-        // SAFETY: the zygote keeps it, and sends it to processes of the pool, which open it (`fetch`).
+        // SAFETY: the zygote keeps it, and sends it to processes of the pool, which open it
+        // (`fetch`).
         let descriptor = unsafe { segment.as_fd() };
         let said = self.say(&socket, &request, Some(descriptor));
         said.map_err(|error| self.not_said(&socket, &error))?;
@@ -277,7 +279,8 @@ impl SegmentBroker for BrokerLink {
             (0, Some(descriptor)) => {
                 let descriptor =
                     birth::out_of_the_way(descriptor).map_err(|error| fault(&error))?;
-                // SAFETY: the exchange has only what a process of the pool registered: the descriptor of a segment of its own.
+                // SAFETY: the exchange has only what a process of the pool registered: the
+                // descriptor of a segment of its own.
                 unsafe { SharedSegment::open(descriptor, id) }
             }
             // It came, and this process had no number left for it.

@@ -58,8 +58,8 @@ pub(crate) fn ring(door: &impl AsFd) {
     let _ = packets::send(door, &head(ALARM, 0), None);
 }
 
-/// The packet by which the worker `owner` says through its door that it was told to end, by the signal at this place of
-/// `birth::ENDING`. Does not allocate.
+/// The packet by which the worker `owner` says through its door that it was told to end, by the
+/// signal at this place of `birth::ENDING`. Does not allocate.
 pub(crate) fn told_to_end(owner: u32, signal: u32) -> [u8; HEAD] {
     head(TOLD_TO_END + signal, owner)
 }

@@ -64,8 +64,9 @@ pub(crate) enum Overrun {
     Told,
 }
 
-/// Workers in a row that may die with a chunk before they begin an item: one that is killed from outside just then is no fault of
-/// the chunk, several are. (An item that is larger than a worker's stack ends it before the call.)
+/// Workers in a row that may die with a chunk before they begin an item: one that is killed from
+/// outside just then is no fault of the chunk, several are. (An item that is larger than a worker's
+/// stack ends it before the call.)
 const MOST_UNBEGUN_DEATHS: u32 = 3;
 
 impl Chunk {
@@ -117,8 +118,9 @@ impl Chunk {
         }
     }
 
-    /// A worker died with the chunk after it had finished `finished` items: whether that counts as a try of the first item left. It does
-    /// if the item was begun, and from the third worker in a row on that began nothing.
+    /// A worker died with the chunk after it had finished `finished` items: whether that counts as
+    /// a try of the first item left. It does if the item was begun, and from the third worker in a
+    /// row on that began nothing.
     pub(super) fn is_lost_try(&mut self, begun: bool, finished: u32) -> bool {
         if begun || finished > 0 {
             self.unbegun_deaths = 0;

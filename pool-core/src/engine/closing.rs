@@ -80,7 +80,8 @@ impl Engine {
         }
     }
 
-    /// Marks a chunk on the board that begins at item `first` as one that nobody wants any more; its slot.
+    /// Marks a chunk on the board that begins at item `first` as one that nobody wants any more;
+    /// its slot.
     pub(crate) fn cancel_chunk(&mut self, job: JobId, first: u64) -> Option<usize> {
         self.slots.iter_mut().enumerate().find_map(|(slot, state)| match state {
             SlotUse::Published(chunk) if chunk.job == job && chunk.first == first => {

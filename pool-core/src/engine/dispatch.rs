@@ -389,8 +389,9 @@ impl Engine {
         }
     }
 
-    /// All results of the worker that could be copied away were: the others are in the hands of readers, who may wait for the
-    /// very chunk that the worker holds. That goes on, and its first result may lie beyond the limit.
+    /// All results of the worker that could be copied away were: the others are in the hands of
+    /// readers, who may wait for the very chunk that the worker holds. That goes on, and its first
+    /// result may lie beyond the limit.
     pub(crate) fn pass_limit(&mut self, incarnation: u32, out: &mut Vec<Action>) {
         for mut chunk in self.held.extract_if(.., |chunk| chunk.in_hand == Some(incarnation)) {
             chunk.past_limit = true;

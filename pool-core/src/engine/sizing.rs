@@ -17,7 +17,8 @@ pub(crate) struct SizingRules {
 const SPLIT_OF_UNKNOWN: f64 = 4.0;
 const TARGET_NANOS: f64 = 200_000.0;
 const TARGET_BYTES: f64 = 1024.0 * 1024.0;
-/// A fixed size beyond which fractions cannot be carried over: every whole number up to it is one of `f64`.
+/// A fixed size beyond which fractions cannot be carried over: every whole number up to it is one
+/// of `f64`.
 const MOST_FIXED: f64 = (1u64 << 53) as f64;
 /// Of chunks with a fixed length every so many-th is timed.
 const TIMED: u64 = 16;
@@ -85,8 +86,8 @@ impl Sizer {
         self.fixed.is_none()
     }
 
-    /// Whether the time of the next chunk is of use: of those with a fixed length a few are enough, since a clock costs more than the
-    /// smallest task.
+    /// Whether the time of the next chunk is of use: of those with a fixed length a few are enough,
+    /// since a clock costs more than the smallest task.
     pub(crate) fn wants_time(&self) -> bool {
         self.fixed.is_none() || self.nanos_per_item.is_none() || self.chunks.is_multiple_of(TIMED)
     }

@@ -6,7 +6,8 @@
 /// How far ahead of its consumer a job goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// To its end, in one call: many short chunks may be under way at once, since the consumer takes all it gets.
+    /// To its end, in one call: many short chunks may be under way at once, since the consumer
+    /// takes all it gets.
     Call,
     /// To its end beside others, none of which shall wait for long behind its chunks.
     Aside,
@@ -32,9 +33,11 @@ pub(crate) struct Window {
 
 /// Read-ahead without a setting never exceeds this many items of a lazy job.
 pub(crate) const MOST_READ_AHEAD: usize = 4096;
-/// Chunks of a deep job that may be under way even if they hold one item each, while they are short.
+/// Chunks of a deep job that may be under way even if they hold one item each, while they are
+/// short.
 const DEEP_CHUNKS: usize = 128;
-/// Work beyond the chunk in hand that a deep job may have waiting for each worker: the next call waits behind it.
+/// Work beyond the chunk in hand that a deep job may have waiting for each worker: the next call
+/// waits behind it.
 const DEEP_NANOS: f64 = 4_000_000.0;
 /// Encoded bytes under way beyond which every worker gets just one chunk more.
 const MANY_BYTES: usize = 64 << 20;
@@ -51,7 +54,8 @@ impl Window {
         (self.set.unwrap_or(self.most) / (2 * self.workers)).max(1)
     }
 
-    /// How many chunks may be under way that take so many nanoseconds each; `None`: that is not known.
+    /// How many chunks may be under way that take so many nanoseconds each; `None`: that is not
+    /// known.
     fn chunks_of(&self, nanos: Option<f64>) -> usize {
         let two_each = 2 * self.workers;
         match nanos {
@@ -66,7 +70,8 @@ impl Window {
         }
     }
 
-    /// Whether a chunk of `items` may be taken from the input, which take so long together, if that is known.
+    /// Whether a chunk of `items` may be taken from the input, which take so long together, if that
+    /// is known.
     pub(crate) fn admits(&self, items: usize, nanos: Option<f64>) -> bool {
         if self.active == 0 {
             return true;

@@ -62,8 +62,9 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::vacate`], for a worker that was ready, was not asked to leave, and had no chunk. `awaited`: there was one that it could
-    /// have taken, so that it counts as one that never got ready. How many such there were in a row at this place.
+    /// As [`Engine::vacate`], for a worker that was ready, was not asked to leave, and had no
+    /// chunk. `awaited`: there was one that it could have taken, so that it counts as one that
+    /// never got ready. How many such there were in a row at this place.
     pub(crate) fn vacate_idle(&mut self, incarnation: u32, awaited: bool) -> u32 {
         let Some(at) = self.place_of(incarnation) else { return 0 };
         let Place { stillborn, idle_deaths, .. } = self.places[at];

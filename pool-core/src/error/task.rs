@@ -32,8 +32,9 @@ pub enum Cause {
     },
     /// Its worker process ended.
     Death(ExitStatus),
-    /// It used up the stack of its worker process, which ended: by recursion that is too deep, or by large values that lie in frames.
-    /// Raise `stack_size`, or keep large values in a `Box` or a `Vec`. Under Threads such a task ends the program.
+    /// It used up the stack of its worker process, which ended: by recursion that is too deep, or
+    /// by large values that lie in frames. Raise `stack_size`, or keep large values in a `Box` or a
+    /// `Vec`. Under Threads such a task ends the program.
     StackOverflow,
     /// It ran longer than its limit, and its worker was killed.
     Timeout {
@@ -65,8 +66,8 @@ pub enum Cause {
         /// Bytes an arena may hold.
         limit: u64,
     },
-    /// The result of its exit was not kept: with those of earlier workers it takes more than `max_result_bytes`. Stop the pool to
-    /// begin anew, raise the limit, or return less.
+    /// The result of its exit was not kept: with those of earlier workers it takes more than
+    /// `max_result_bytes`. Stop the pool to begin anew, raise the limit, or return less.
     ExitResultsUnread {
         /// Bytes of all of them.
         bytes: u64,
@@ -99,7 +100,8 @@ impl TaskError {
         self.index
     }
 
-    /// The id of the worker that had the item; 0 with [`Cause::Cancelled`], where perhaps none had it yet.
+    /// The id of the worker that had the item; 0 with [`Cause::Cancelled`], where perhaps none had
+    /// it yet.
     #[must_use]
     pub fn worker(&self) -> u32 {
         self.worker
@@ -111,7 +113,8 @@ impl TaskError {
         &self.cause
     }
 
-    /// How often it was tried, this time included: more than once only in calls with `retry`, and 0 with [`Cause::Cancelled`].
+    /// How often it was tried, this time included: more than once only in calls with `retry`, and 0
+    /// with [`Cause::Cancelled`].
     #[must_use]
     pub fn tries(&self) -> u32 {
         self.tries

@@ -1,7 +1,8 @@
 //! Jobs of a desk that go on while nobody is in a call: maps that were handed in, and streams that wait to be polled.
 //!
-//! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in it; and a thread has one of them in hand
-//! at a time, so that one that waits there holds up no other.
+//! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in
+//! it; and a thread has one of them in hand at a time, so that one that waits there holds up no
+//! other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,8 +44,8 @@ pub(super) struct Background {
     /// As in `Tasks`, to be looked at without the lock. SeqCst: whoever adds one looks for a parked driver thread afterwards.
     count: AtomicUsize,
     maps: AtomicUsize,
-    /// Whether there are such as no thread has in hand though something has arrived. SeqCst: whoever leaves some says so, then looks for
-    /// those who wait.
+    /// Whether there are such as no thread has in hand though something has arrived. SeqCst:
+    /// whoever leaves some says so, then looks for those who wait.
     backlog: AtomicBool,
 }
 
@@ -97,8 +98,9 @@ impl Background {
         self.backlog.load(Ordering::SeqCst)
     }
 
-    /// Lets those go on that these numbers name, and those that have to be looked at anyway; whether one has ended. `share` is called
-    /// when there is more than one to go on: another thread may take the next.
+    /// Lets those go on that these numbers name, and those that have to be looked at anyway;
+    /// whether one has ended. `share` is called when there is more than one to go on: another
+    /// thread may take the next.
     pub(super) fn go_on(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> bool {
         let mut tasks = lock(&self.tasks);
         let Tasks { by_number, told, ends, .. } = &mut *tasks;
@@ -161,7 +163,8 @@ impl Background {
         tasks.by_number.iter().find(is_it).map(|(number, _)| *number)
     }
 
-    /// Ends the one that the future belongs to without telling it; whether there was one, and it was not over.
+    /// Ends the one that the future belongs to without telling it; whether there was one, and it
+    /// was not over.
     pub(super) fn withdraw(&self, future: *const ()) -> bool {
         let number = self.number_of(future);
         number.and_then(|number| self.remove(number)).is_some_and(|task| task.stop())

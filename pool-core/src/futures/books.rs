@@ -36,7 +36,8 @@ pub(super) struct Books {
     /// By key; keys are used again.
     sent: Vec<Option<Arc<dyn Receiver>>>,
     free: Vec<usize>,
-    /// Answers that no thread has in hand: any may take the next one, also while another is in the user's code.
+    /// Answers that no thread has in hand: any may take the next one, also while another is in the
+    /// user's code.
     pub(super) answered: VecDeque<Answered>,
     bytes: u64,
     workers: usize,

@@ -30,7 +30,8 @@ pub(crate) struct Terms {
     pub(crate) retries: u32,
 }
 
-/// Bytes of results that lie in handles, or that callbacks wait with, and of the stacks of the threads that handle them.
+/// Bytes of results that lie in handles, or that callbacks wait with, and of the stacks of the
+/// threads that handle them.
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
@@ -100,11 +101,12 @@ pub(super) trait Desk: Send + Sync {
     /// Takes a call back that no worker has begun; whether there was one. Its future is not told, and nobody is who waits.
     fn withdraw(&self, entry: *const ()) -> bool;
 
-    /// Has a call that is about to be completed as cancelled ended: what has not begun is taken back, what runs is told, and killed after
-    /// `grace` where that can be.
+    /// Has a call that is about to be completed as cancelled ended: what has not begun is taken
+    /// back, what runs is told, and killed after `grace` where that can be.
     fn kill(&self, entry: *const (), grace: Duration);
 
-    /// Items of the job in the background that has this number are killed after `grace` that run when it ends, where they can be.
+    /// Items of the job in the background that has this number are killed after `grace` that run
+    /// when it ends, where they can be.
     fn kill_at_end(&self, number: u64, grace: Duration);
 
     /// Something has left the desk without work at it: whoever waits for a future, for room or for the end looks again.

@@ -98,7 +98,8 @@ impl<F: Portable<Context = ()>> Errand<F> {
         if overdue()
             && let Some(limit) = self.limit
         {
-            // Another thread may have taken this clock to fail the call, and not have come to it yet.
+            // Another thread may have taken this clock to fail the call, and not have come to it
+            // yet.
             self.entry.overrun(worker, limit);
             self.desk.end_overdue();
         }

@@ -71,8 +71,8 @@ impl Notices {
         std::process::id() != self.process
     }
 
-    /// The next one, unless it is `until`. The calling thread works at the desks meanwhile: it may be the one that does otherwise, or that
-    /// the other one waits for.
+    /// The next one, unless it is `until`. The calling thread works at the desks meanwhile: it may
+    /// be the one that does otherwise, or that the other one waits for.
     fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
         let some = || !lock(&self.ended).is_empty();
         let desks: Vec<_> = self.homes.iter().filter_map(|home| home.desk()).collect();

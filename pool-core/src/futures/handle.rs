@@ -20,9 +20,9 @@ use crate::{
 
 /// The result of a call that runs meanwhile.
 ///
-/// It does not borrow the pool and may be sent to other threads; dropping it cancels nothing, unless the call was made with
-/// `kill_running`. When the pool is stopped the result
-/// stays; when it is dropped or terminated first, what was not finished is [`Error::Terminated`].
+/// It does not borrow the pool and may be sent to other threads; dropping it cancels nothing,
+/// unless the call was made with `kill_running`. When the pool is stopped the result stays; when it
+/// is dropped or terminated first, what was not finished is [`Error::Terminated`].
 #[must_use = "the call runs anyway, but what became of it is only known here"]
 pub struct AsyncResult<R> {
     entry: Arc<Entry<R>>,
@@ -57,8 +57,10 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::NestedUse`] where waiting could last for ever (in a task of the same pool of threads, in a callback that reads
-    /// results in place, in a result's own code (its `Deserialize`, or its `Clone` for a callback) for that result itself), [`Error::ForeignProcess`] in a forked child.
+    /// [`Error::NestedUse`] where waiting could last for ever (in a task of the same pool of
+    /// threads, in a callback that reads results in place, in a result's own code (its
+    /// `Deserialize`, or its `Clone` for a callback) for that result itself),
+    /// [`Error::ForeignProcess`] in a forked child.
     pub fn wait(&self) -> Result<(), Error> {
         self.wait_until(None)
     }
@@ -101,8 +103,9 @@ impl<R> AsyncResult<R> {
         self.take()
     }
 
-    /// Takes the call back if no worker has begun it; whether that worked: then it is [`Error::Cancelled`]. What runs goes on, unless
-    /// the call was made with `kill_running`: then this is [`AsyncResult::kill`] with that grace.
+    /// Takes the call back if no worker has begun it; whether that worked: then it is
+    /// [`Error::Cancelled`]. What runs goes on, unless the call was made with `kill_running`: then
+    /// this is [`AsyncResult::kill`] with that grace.
     ///
     /// A map that has not ended is always taken back: items that were not begun do not run, those that run see
     /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and nobody gets their results.
@@ -125,9 +128,10 @@ impl<R> AsyncResult<R> {
 
     /// Ends the call, which is [`Error::Cancelled`] at once; whether it had not ended before.
     ///
-    /// What was not begun does not run. What runs sees [`Worker::is_cancelled`](crate::Worker::is_cancelled), and where it still runs after
-    /// `grace` (zero: at once) its worker is killed and replaced; it is not tried again, and no other call loses anything. Threads
-    /// cannot be killed: they are told only.
+    /// What was not begun does not run. What runs sees
+    /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and where it still runs after `grace`
+    /// (zero: at once) its worker is killed and replaced; it is not tried again, and no other call
+    /// loses anything. Threads cannot be killed: they are told only.
     pub fn kill(&self, grace: Duration) -> bool {
         match self.entry.home.desk() {
             Some(desk) if !self.entry.is_done() && !self.is_foreign() => {

@@ -3,7 +3,8 @@
 //! Whoever waits for a future works here: takes what has arrived, completes it, sends what waits. Books are locked before the
 //! session is, and neither while the user's code runs.
 //!
-//! Invariant: a thread has one answer in hand at a time, so the user's code in it holds up no other future.
+//! Invariant: a thread has one answer in hand at a time, so the user's code in it holds up no other
+//! future.
 
 use std::{
     fmt,
@@ -27,7 +28,8 @@ use crate::{
     session::{Kit, Message, Session},
 };
 
-/// Slots of results that were read are given back so many at a time, or when there is nothing more to read.
+/// Slots of results that were read are given back so many at a time, or when there is nothing more
+/// to read.
 const RELEASED_AT_ONCE: usize = 16;
 
 /// How long a thread that waits sleeps at most.
@@ -44,7 +46,8 @@ pub(crate) struct ProcessDesk {
     failures: AtomicU64,
     /// How often somebody has worked here, or something has left. SeqCst: whoever waits for that says so before it looks.
     passes: AtomicU64,
-    /// Whether there are answers that no thread has in hand. SeqCst: whoever leaves some says so, then looks for those who wait.
+    /// Whether there are answers that no thread has in hand. SeqCst: whoever leaves some says so,
+    /// then looks for those who wait.
     backlog: AtomicBool,
     pub(super) driver: Driver,
 }
@@ -329,7 +332,8 @@ impl ProcessDesk {
     }
 }
 
-/// Until when a thread sleeps that waits till `until`: the one that has completed its future may be in the user's code, before it tells others.
+/// Until when a thread sleeps that waits till `until`: the one that has completed its future may be
+/// in the user's code, before it tells others.
 fn look_again(until: Option<Instant>) -> Option<Instant> {
     let soon = Instant::now() + LONGEST_SLEEP;
     Some(until.map_or(soon, |until| until.min(soon)))

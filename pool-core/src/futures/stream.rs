@@ -24,7 +24,8 @@ use crate::{
 /// A stream over the values of a job, up to the first failure of any kind: what `futures_core::Stream` asks for, without
 /// that crate.
 ///
-/// It does not borrow the pool. Dropping it cancels what has not run, and with `kill_running` kills what does.
+/// It does not borrow the pool. Dropping it cancels what has not run, and with `kill_running` kills
+/// what does.
 pub struct AsyncValues<F: Form, I> {
     /// Gone after the end.
     values: Option<Box<ValueStream<F, I>>>,
@@ -71,8 +72,10 @@ impl Home {
 impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
     /// Ends the call; the next poll says [`Error::Cancelled`], if the stream had not ended.
     ///
-    /// What was not begun does not run. Items that run see [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the workers of those
-    /// that still run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed: they are told only.
+    /// What was not begun does not run. Items that run see
+    /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the workers of those that still
+    /// run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed: they
+    /// are told only.
     pub fn kill(&mut self, grace: Duration) {
         let desk = self.seat.home.desk();
         if let Some(desk) = desk.filter(|desk| !matches!(desk.check(), Err(Error::ForeignProcess)))

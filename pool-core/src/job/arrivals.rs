@@ -52,7 +52,8 @@ impl<T> Arrivals<T> {
         }
     }
 
-    /// Puts what `missing` makes of its position wherever there is nothing before position `end`, in order.
+    /// Puts what `missing` makes of its position wherever there is nothing before position `end`,
+    /// in order.
     pub(super) fn complete(&mut self, end: u64, missing: impl Fn(u64) -> T) {
         while self.next < end {
             self.ready.push(missing(self.next));

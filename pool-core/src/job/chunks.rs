@@ -27,7 +27,8 @@ impl<I: Iterator> Chunks<I> {
     /// [`Error::InvalidInput`] when neither size nor number is set, or one of them means nothing.
     pub fn new(items: I, options: &JobOptions) -> Result<Self, Error> {
         options.check()?;
-        // A length of which no vector could hold a part is none: the iterator only claims it, or never ends.
+        // A length of which no vector could hold a part is none: the iterator only claims it, or
+        // never ends.
         let len = options.len_of(&items).filter(|len| *len < MOST_ITEMS);
         let sizer = Sizer::new(options.sizing(), 1, len, usize::MAX);
         if sizer.is_adaptive() {

@@ -149,8 +149,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         Ok(sink.arrivals.take())
     }
 
-    /// Runs the job; one result per item, in input order. Of a call that is cancelled meanwhile those of the items that were read: what
-    /// has not finished is [`Cause::Cancelled`].
+    /// Runs the job; one result per item, in input order. Of a call that is cancelled meanwhile
+    /// those of the items that were read: what has not finished is [`Cause::Cancelled`].
     ///
     /// # Errors
     ///

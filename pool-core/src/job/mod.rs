@@ -1,11 +1,13 @@
 //! One call of the map family, in the thread that made the call: pulls items, sends chunks, takes
 //! results.
 //!
-//! `run.rs` is the loop, `input.rs` what it pulls, `lane.rs` the way to workers of either kind (`processes.rs` with `stock.rs`, `threads.rs`),
-//! `arrivals.rs` puts results in order, `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with
-//! them, `aside.rs` is for jobs without a caller. `turn.rs` says which worker a chunk is for, `single.rs` is the short way of one item. `chunks.rs` cuts an input as a job would, without one;
-//! `loan.rs` says what became of what tasks had borrowed. `in_call.rs` knows what the calling thread is inside of, `knots.rs` which waits
-//! of such code would be for each other.
+//! `run.rs` is the loop, `input.rs` what it pulls, `lane.rs` the way to workers of either kind
+//! (`processes.rs` with `stock.rs`, `threads.rs`), `arrivals.rs` puts results in order,
+//! `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with them, `aside.rs` is for jobs
+//! without a caller. `turn.rs` says which worker a chunk is for, `single.rs` is the short way of
+//! one item. `chunks.rs` cuts an input as a job would, without one; `loan.rs` says what became of
+//! what tasks had borrowed. `in_call.rs` knows what the calling thread is inside of, `knots.rs`
+//! which waits of such code would be for each other.
 
 mod arrivals;
 mod aside;

@@ -40,7 +40,8 @@ pub struct JobOptions {
     pub iterable_len: Option<usize>,
     /// How long one item may take, more than 0; `None`: what the pool says.
     pub task_timeout: Option<Duration>,
-    /// How long an item that is over its limit may go on, told of that, before its worker is killed; `None`: what the pool says.
+    /// How long an item that is over its limit may go on, told of that, before its worker is
+    /// killed; `None`: what the pool says.
     pub timeout_grace: Option<Duration>,
     /// How often an item may be tried again whose worker died or was killed at the item's limit.
     pub retries: u32,
@@ -50,7 +51,8 @@ pub struct JobOptions {
     pub worker: Option<u32>,
     /// What may end the call from outside; a token that was pulled refuses it.
     pub cancel: Option<CancelToken>,
-    /// After how long items are killed, with their workers, that run when the call is cancelled or dropped; `None`: never.
+    /// After how long items are killed, with their workers, that run when the call is cancelled or
+    /// dropped; `None`: never.
     pub kill_running: Option<Duration>,
 }
 
@@ -289,7 +291,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.fill()
     }
 
-    /// Hands to `sink` what had arrived when the call was cancelled; how many items of the input were read.
+    /// Hands to `sink` what had arrived when the call was cancelled; how many items of the input
+    /// were read.
     pub(super) fn rest(&mut self, sink: &mut impl Sink<F>) -> Result<u64, Error> {
         self.lane.take_rest();
         self.hand_on(sink)?;

@@ -14,8 +14,9 @@ use crate::{
     task::Form,
 };
 
-/// An iterator over one result per item; goes on after a task's failure and ends after the pool's. Of a call that is cancelled
-/// meanwhile, what was read and has not finished is [`Cause::Cancelled`](crate::Cause::Cancelled), if the results come in input order.
+/// An iterator over one result per item; goes on after a task's failure and ends after the pool's.
+/// Of a call that is cancelled meanwhile, what was read and has not finished is
+/// [`Cause::Cancelled`](crate::Cause::Cancelled), if the results come in input order.
 ///
 /// Dropping it cancels what has not run.
 pub struct ResultStream<F: Form, I> {

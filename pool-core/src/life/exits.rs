@@ -1,7 +1,8 @@
 //! What workers have left behind at the ends of their lives, until the pool's user asks.
 //!
-//! Invariant: a result stays what it is, however often it is read, until workers start anew; a failure is told once. Results take no
-//! more memory than the limit: one for which there is no room is a failure.
+//! Invariant: a result stays what it is, however often it is read, until workers start anew; a
+//! failure is told once. Results take no more memory than the limit: one for which there is no room
+//! is a failure.
 
 use std::{
     mem,

@@ -42,7 +42,8 @@ pub struct PoolOptions {
     pub shared_timeout: Option<Duration>,
     /// How long one item of a call may take that does not say it itself.
     pub task_timeout: Option<Duration>,
-    /// How long an item that is over its `task_timeout` may go on, told of that, before its worker is killed.
+    /// How long an item that is over its `task_timeout` may go on, told of that, before its worker
+    /// is killed.
     pub timeout_grace: Duration,
     /// How long the function that makes a worker's state may take; `None`: as long as it takes.
     pub worker_init_timeout: Option<Duration>,
@@ -52,8 +53,8 @@ pub struct PoolOptions {
     pub memory_limit: Option<u64>,
     /// Bytes of private memory in use beyond which a worker is replaced after its task.
     pub max_worker_rss: Option<u64>,
-    /// Bytes of the stack that a worker's tasks run on, from 256 KiB to 64 GiB; `None`: the soft value of `RLIMIT_STACK`, 8 MiB if there
-    /// is no limit.
+    /// Bytes of the stack that a worker's tasks run on, from 256 KiB to 64 GiB; `None`: the soft
+    /// value of `RLIMIT_STACK`, 8 MiB if there is no limit.
     pub stack_size: Option<usize>,
     /// Whether chunks go to the workers in turn, in calls that do not say it themselves.
     pub order_tasks: bool,

@@ -174,7 +174,8 @@ impl Session {
             Ok((segment, view))
         };
         let made = match arena(self.reservation) {
-            // Since the pool began, the program has begun to lock what it maps, or has taken addresses.
+            // Since the pool began, the program has begun to lock what it maps, or has taken
+            // addresses.
             Err(error) => match reservation(self.board.shape().places, self.asked_arena) {
                 Ok(less) if less < self.reservation => arena(less),
                 _ => Err(error),

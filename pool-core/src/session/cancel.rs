@@ -1,4 +1,5 @@
-//! The cancel tokens of the calls under way, as the driver sees them, and of calls that are over but for items that still run.
+//! The cancel tokens of the calls under way, as the driver sees them, and of calls that are over
+//! but for items that still run.
 
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ impl Session {
         }
     }
 
-    /// The call of the job returns while a token may still have its running items killed, which were given `grace`.
+    /// The call of the job returns while a token may still have its running items killed, which
+    /// were given `grace`.
     pub(super) fn linger(&self, hub: &mut Hub, job: JobId, inbox: &Inbox, grace: Option<Duration>) {
         if let Some(token) = inbox.token.clone().filter(|_| hub.engine.knows(job)) {
             hub.lingering.push(Lingering { job, token, grace });
@@ -72,7 +74,8 @@ fn is_sooner(asked: Option<Duration>, done: Option<Duration>) -> bool {
 }
 
 impl Hub {
-    /// The tokens that can still end a call, each once: as many calls as there are may have the same.
+    /// The tokens that can still end a call, each once: as many calls as there are may have the
+    /// same.
     pub(super) fn tokens(&self) -> Vec<CancelToken> {
         let live = |inbox: &Inbox| inbox.fatal.is_none().then(|| inbox.token.clone()).flatten();
         let calls = self.inboxes.iter().filter_map(|(_, inbox)| live(inbox));

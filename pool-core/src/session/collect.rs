@@ -222,7 +222,8 @@ impl Session {
         hub.engine.in_hand_lost(slot, incarnation, cause, &mut hub.actions);
     }
 
-    /// The zygote ends before it has started anything: calls are told so, and the next one may open another session.
+    /// The zygote ends before it has started anything: calls are told so, and the next one may open
+    /// another session.
     pub(super) fn end_before_begin(&self, hub: &mut Hub, fatal: Fatal) {
         hub.gone = fatal;
         // Relaxed: the lock orders it for whoever is told.

@@ -43,8 +43,9 @@ enum Departure {
 }
 
 impl Session {
-    /// Clears up behind a worker whose chunks have been told of; `killed`: for a call that was cancelled; `served`: jobs of which it had a chunk, unless its death in
-    /// `worker_init` was a try of an item.
+    /// Clears up behind a worker whose chunks have been told of; `killed`: for a call that was
+    /// cancelled; `served`: jobs of which it had a chunk, unless its death in `worker_init` was a
+    /// try of an item.
     pub(super) fn bury(
         &self,
         hub: &mut Hub,
@@ -331,7 +332,8 @@ fn was_killed(failure: &StartFailure) -> bool {
     killed && matches!(failure.stage, Stage::AtWorkerStart | Stage::Shared)
 }
 
-/// Whether a process ended by a signal that comes from outside; the others are what a crash looks like.
+/// Whether a process ended by a signal that comes from outside; the others are what a crash looks
+/// like.
 fn is_killed(raw: i32) -> bool {
     let asks_to_end = |signal| birth::ENDING.iter().any(|ending| *ending as i32 == signal);
     ExitStatus::from_wait(raw).signal().is_some_and(|s| s == libc::SIGKILL || asks_to_end(s))

@@ -65,7 +65,8 @@ pub(crate) struct Session {
     pub(super) shared_timeout: Option<Duration>,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
-    /// What an arena was to hold, if that was said: for those that come when the system grants less.
+    /// What an arena was to hold, if that was said: for those that come when the system grants
+    /// less.
     pub(super) asked_arena: Option<u64>,
     /// Whether workers live on from call to call.
     pub(super) keep_alive: AtomicBool,
@@ -311,7 +312,8 @@ impl Session {
         self.lock().state == State::Broken && !self.is_renewable()
     }
 
-    /// Whether the session has ended before its zygote could begin, so that the next call may open another one.
+    /// Whether the session has ended before its zygote could begin, so that the next call may open
+    /// another one.
     #[inline]
     pub(crate) fn is_renewable(&self) -> bool {
         // Relaxed: whoever sees it late is told so by the session.

@@ -1,7 +1,8 @@
 //! Killing the workers of items whose call was cancelled, after a grace.
 //!
-//! Invariant: who is killed has the chunk in hand that it is killed for. The zygote, which keeps the time whoever is or is not in a
-//! call, seizes that chunk first, by its slot, generation and incarnation; a worker that has finished it by then goes on.
+//! Invariant: who is killed has the chunk in hand that it is killed for. The zygote, which keeps
+//! the time whoever is or is not in a call, seizes that chunk first, by its slot, generation and
+//! incarnation; a worker that has finished it by then goes on.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub(super) struct Kill {
 }
 
 impl Session {
-    /// Has the workers killed that have claimed these slots and still have after `grace`, if there is one.
+    /// Has the workers killed that have claimed these slots and still have after `grace`, if there
+    /// is one.
     pub(super) fn kill_claimers(&self, hub: &mut Hub, slots: &[usize], grace: Option<Duration>) {
         let Some(grace) = grace.map(nanos) else { return };
         hub.kills.retain(|kill| self.is_claimed(kill));
@@ -42,7 +44,8 @@ impl Session {
         self.board.is_held(slot as usize, generation, incarnation)
     }
 
-    /// A worker was reaped: whether it may have been killed for what it had in hand. To be asked before that is freed.
+    /// A worker was reaped: whether it may have been killed for what it had in hand. To be asked
+    /// before that is freed.
     pub(super) fn take_kill(&self, hub: &mut Hub, incarnation: u32) -> bool {
         let mut killed = false;
         hub.kills.retain(|kill| {
@@ -68,8 +71,8 @@ impl Session {
         }
     }
 
-    /// The chunk of the job that begins at item `first` runs: it is told, killed after `grace`, and not tried again. The caller keeps
-    /// another chunk from getting this name meanwhile.
+    /// The chunk of the job that begins at item `first` runs: it is told, killed after `grace`, and
+    /// not tried again. The caller keeps another chunk from getting this name meanwhile.
     pub(crate) fn kill_chunk(&self, job: JobId, first: u64, grace: Duration) {
         let mut hub = self.lock();
         let slot = hub.engine.cancel_chunk(job, first);

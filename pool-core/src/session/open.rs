@@ -81,7 +81,8 @@ impl Session {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
-        // What is printed goes to 1 and 2, and what a program opens to the lowest numbers, whatever was closed before.
+        // What is printed goes to 1 and 2, and what a program opens to the lowest numbers, whatever
+        // was closed before.
         let above = |fd: OwnedFd| birth::out_of_the_way(fd).or_resources(what);
         let theirs = above(theirs)?;
         let their_bell = above(bell.try_clone().or_resources(what)?)?;

@@ -1,9 +1,10 @@
 //! Workers that are ready, and die before they have had a chunk.
 //!
-//! Nothing of a call is lost by them, so they are replaced; but where something ends them again and again, each of them takes a
-//! millisecond of a CPU. Invariant: the more of them die in a row at a place, the longer it stays vacant, and never longer than
-//! [`LONGEST`]. Where chunks wait that they could have taken they count as workers that never got ready (`Engine::is_barren`), so the calls
-//! end and say how the last one died.
+//! Nothing of a call is lost by them, so they are replaced; but where something ends them again and
+//! again, each of them takes a millisecond of a CPU. Invariant: the more of them die in a row at a
+//! place, the longer it stays vacant, and never longer than [`LONGEST`]. Where chunks wait that
+//! they could have taken they count as workers that never got ready (`Engine::is_barren`), so the
+//! calls end and say how the last one died.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(512);
 
 impl Session {
-    /// A worker at `place` that was ready has died without a chunk: its place is vacant, and may stay so for a while.
+    /// A worker at `place` that was ready has died without a chunk: its place is vacant, and may
+    /// stay so for a while.
     pub(super) fn died_idle(&self, hub: &mut Hub, place: u32, incarnation: u32) {
         let awaited = hub.engine.published().any(|(slot, chunk)| {
             chunk.audience.place.is_none_or(|home| home == place)

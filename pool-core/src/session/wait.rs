@@ -253,7 +253,8 @@ impl Session {
         watched.extend(tokens.iter().map(|t| PollFd::new(t.bell(), PollFlags::POLLIN)));
         let mut slept = poll(&mut watched, PollTimeout::from(limit_ms));
         if slept == Err(Errno::EINVAL) {
-            // More than the process may have open now: its limit was lowered. Tokens are looked at after each sleep, too.
+            // More than the process may have open now: its limit was lowered. Tokens are looked at
+            // after each sleep, too.
             watched.truncate(2);
             slept = poll(&mut watched, PollTimeout::from(limit_ms.min(SLEEP_BEFORE_KILLS_MS)));
         }

@@ -22,7 +22,8 @@ use crate::{
 /// What stands for no limit.
 const LONG: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Runs `act` on a stack of that size (see `stack.rs`) and waits until its thread has ended; past `limit` it is left alone.
+/// Runs `act` on a stack of that size (see `stack.rs`) and waits until its thread has ended; past
+/// `limit` it is left alone.
 pub(crate) fn make_in_thread(
     (limit, stack): (Option<Duration>, Option<usize>),
     act: impl FnOnce() -> Result<SharedValue, Fault> + Send + 'static,

@@ -114,7 +114,8 @@ impl RecipePapers {
         };
         // SAFETY: see the module.
         let maker = unsafe { std::mem::transmute::<usize, Maker>(maker) };
-        // SAFETY: the process that wrote the papers sent the descriptors of its own segments (`Source::descriptors`).
+        // SAFETY: the process that wrote the papers sent the descriptors of its own segments
+        // (`Source::descriptors`).
         let open = |(fd, id): (OwnedFd, &SegmentId)| unsafe { SharedSegment::open(fd, *id) };
         let segments = fds.into_iter().zip(&self.segments).map(open);
         maker(Ingredients { function, segments: segments.collect::<Result<_, _>>()?, lasts })

@@ -116,7 +116,8 @@ impl Source {
     pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let Self::Recipe(recipe) = self else { return Ok(Vec::new()) };
         let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
-        // SAFETY: a fresh process is given it, and opens it as a segment (`RecipePapers::carry_out`).
+        // SAFETY: a fresh process is given it, and opens it as a segment
+        // (`RecipePapers::carry_out`).
         segments.map(|segment| birth::duplicate(unsafe { segment.as_fd() })).collect()
     }
 

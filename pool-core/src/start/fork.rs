@@ -1,8 +1,9 @@
 //! Fork: the zygote is forked from this process, a snapshot that all workers come from.
 //!
 //! Invariant: without the caller's own `unsafe` word, the process forks only while it has one
-//! thread, so no lock is copied that somebody else holds; and never while the forking thread has a reference into shared memory that
-//! the child would have too, or that would lead to other memory there.
+//! thread, so no lock is copied that somebody else holds; and never while the forking thread has a
+//! reference into shared memory that the child would have too, or that would lead to other memory
+//! there.
 
 use std::io::Write;
 
@@ -55,8 +56,9 @@ impl Start for Fork {
             sys::flush_c_streams();
             let parent = getpid();
             let foreign = own_descriptors();
-            // SAFETY: one thread (checked just now), so no lock is copied while another thread holds it, or the caller answers for the
-            // others. Handles of ended threads are copied, too: the documentation of `StartMethod::Fork` forbids their use.
+            // SAFETY: one thread (checked just now), so no lock is copied while another thread
+            // holds it, or the caller answers for the others. Handles of ended threads are copied,
+            // too: the documentation of `StartMethod::Fork` forbids their use.
             match unsafe { fork() }.or_resources("forking this process")? {
                 ForkResult::Parent { child } => Ok(child),
                 ForkResult::Child => {

@@ -15,13 +15,15 @@ pub enum StartMethod {
     /// Forked from a snapshot of this process, taken when the pool is built: everything is there,
     /// nothing is copied. Needs a process with one thread.
     ///
-    /// The snapshot has the state of every `LazyLock` and `OnceLock`. A pool that is built inside the initialiser of one is a
-    /// snapshot of a process in which that initialiser is still under way, so a task that looks at the same static waits for it
-    /// without end. Build the pool in `main` and put it into the static afterwards (`OnceLock::set`).
+    /// The snapshot has the state of every `LazyLock` and `OnceLock`. A pool that is built inside
+    /// the initialiser of one is a snapshot of a process in which that initialiser is still under
+    /// way, so a task that looks at the same static waits for it without end. Build the pool in
+    /// `main` and put it into the static afterwards (`OnceLock::set`).
     ///
-    /// A value that names something of the process which is no memory of its own means nothing, or something else, in the
-    /// snapshot: the `JoinHandle` of a thread, also of one that has ended; a ring or queue that the kernel shares
-    /// with a descriptor; memory of other libraries that is mapped `MAP_SHARED`. Tasks must not use such values.
+    /// A value that names something of the process which is no memory of its own means nothing, or
+    /// something else, in the snapshot: the `JoinHandle` of a thread, also of one that has ended; a
+    /// ring or queue that the kernel shares with a descriptor; memory of other libraries that is
+    /// mapped `MAP_SHARED`. Tasks must not use such values.
     Fork,
     /// Forked from a small fresh copy of this executable. Works beside threads; the default.
     #[default]

@@ -104,7 +104,8 @@ impl Desk {
         }
     }
 
-    /// Starts the clock of the item in hand, which may take `limit` nanoseconds, and so many more as `grace` once it was told.
+    /// Starts the clock of the item in hand, which may take `limit` nanoseconds, and so many more
+    /// as `grace` once it was told.
     #[inline]
     pub(crate) fn start_clock(&self, limit: u64, grace: u64) {
         if self.claimer.start_clock(sys::monotonic_nanos(), limit, grace) {
@@ -115,7 +116,8 @@ impl Desk {
     /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it came to is of no use: this worker
     /// is about to be killed and does not wait for it.
     ///
-    /// Whether the item was overdue and has ended within its grace: it has failed, but this worker lives on.
+    /// Whether the item was overdue and has ended within its grace: it has failed, but this worker
+    /// lives on.
     #[inline]
     pub(crate) fn stop_clock(&self) -> bool {
         match self.claimer.stop_clock() {

@@ -152,9 +152,10 @@ impl Template {
             let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
             worker::live(papers, || Some((self.ground.clone(), fds)))
         };
-        // SAFETY: one thread, as was seen when the value was made; nothing here starts another. (What the value says of threads that have
-        // ended is for its maker to leave out: the documentation of `shared_built`.) Nor has it exclusive access to
-        // shared memory, which was looked at then.
+        // SAFETY: one thread, as was seen when the value was made; nothing here starts another.
+        // (What the value says of threads that have ended is for its maker to leave out: the
+        // documentation of `shared_built`.) Nor has it exclusive access to shared memory, which was
+        // looked at then.
         unsafe { birth::fork_adopted(life) }
     }
 }

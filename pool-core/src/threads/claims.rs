@@ -1,7 +1,7 @@
 //! Counts the calls that have a set of threads and are not among its jobs yet.
 //!
-//! Invariant: `end` after `begin`, and who waits is told of the last end. What is counted takes microseconds; no code of the user's
-//! runs meanwhile.
+//! Invariant: `end` after `begin`, and who waits is told of the last end. What is counted takes
+//! microseconds; no code of the user's runs meanwhile.
 
 use std::{
     sync::{
@@ -46,7 +46,8 @@ impl Claims {
         self.count.load(SeqCst) > 0
     }
 
-    /// Waits until there are none, `limit` at most. A process that was forked in between has no thread that ends them.
+    /// Waits until there are none, `limit` at most. A process that was forked in between has no
+    /// thread that ends them.
     pub(super) fn wait(&self, limit: Duration) {
         self.awaited.store(true, SeqCst);
         let waiting = lock(&self.waiting);

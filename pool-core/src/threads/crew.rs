@@ -214,8 +214,9 @@ impl ThreadCrew {
         unsent.map_or(Ok(()), |_| Err(Error::Terminated))
     }
 
-    /// Sends an errand to whoever is free, made by `errand` under a lock; `false`, and not made, where the threads end in order and
-    /// take nothing any more: the pool has others then, or makes them.
+    /// Sends an errand to whoever is free, made by `errand` under a lock; `false`, and not made,
+    /// where the threads end in order and take nothing any more: the pool has others then, or makes
+    /// them.
     pub(crate) fn send_unless_over(&self, errand: impl FnOnce() -> Errand) -> bool {
         let errands = lock(&self.errands);
         if errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
@@ -330,7 +331,8 @@ impl ThreadCrew {
         lock(&self.errands).take();
         let threads = mem::take(&mut *lock(&self.threads));
         for (worker, thread) in (0..).zip(threads) {
-            // A thread of the crew that drops the pool cannot wait for itself, nor for the task that it works for in another crew.
+            // A thread of the crew that drops the pool cannot wait for itself, nor for the task
+            // that it works for in another crew.
             let id = thread.thread().id();
             if id == std::thread::current().id() || is_within_task_of(id) {
                 continue;
@@ -375,7 +377,8 @@ fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the calling thread is one of the crew, or works for a task of it, through however many other pools.
+/// Whether the calling thread is one of the crew, or works for a task of it, through however many
+/// other pools.
 fn is_of_crew(number: usize) -> bool {
     CREW.get() == number || is_inside(number, Some(Inside::Task))
 }

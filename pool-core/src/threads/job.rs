@@ -237,7 +237,8 @@ impl<F: Form> ThreadJob<F> {
         self.taken(flow, usize::MAX)
     }
 
-    /// Takes the parts of a cancelled call that were there before; those of items that ended later have left these out.
+    /// Takes the parts of a cancelled call that were there before; those of items that ended later
+    /// have left these out.
     pub(crate) fn take_rest(&self) -> Vec<Part<F::Output>> {
         if self.control.is_foreign() {
             return Vec::new();

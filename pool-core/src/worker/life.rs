@@ -314,8 +314,8 @@ impl Worker {
     }
 
     fn wake_parent(&mut self) {
-        // A task that has closed the descriptors of its process has cut this worker off: another one shall take its place. The parent
-        // looks by itself before long.
+        // A task that has closed the descriptors of its process has cut this worker off: another
+        // one shall take its place. The parent looks by itself before long.
         self.is_cut_off |= !birth::ring_counter(self.bell.as_fd());
     }
 

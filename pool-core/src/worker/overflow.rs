@@ -1,10 +1,12 @@
 //! Notes down that a worker ends because its stack has overflowed.
 //!
-//! An overflow is a fault of memory like any other: it ends the process by SIGSEGV, and nothing in the exit status tells it from a wild
-//! pointer. A handler on a stack of its own compares the address with the stack's and writes what it finds to the worker's row; then the
-//! fault takes its course. std has such a handler, which a worker is born without.
+//! An overflow is a fault of memory like any other: it ends the process by SIGSEGV, and nothing in
+//! the exit status tells it from a wild pointer. A handler on a stack of its own compares the
+//! address with the stack's and writes what it finds to the worker's row; then the fault takes its
+//! course. std has such a handler, which a worker is born without.
 //!
-//! Invariant: the handler does nothing but loads and stores of memory that is never freed, and system calls. It changes no outcome.
+//! Invariant: the handler does nothing but loads and stores of memory that is never freed, and
+//! system calls. It changes no outcome.
 
 use std::{
     cell::UnsafeCell,
@@ -34,16 +36,16 @@ const BEYOND: usize = 2 << 20;
 const BELOW_POINTER: usize = 4096;
 
 impl StackRange {
-    /// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is used up. All between the pointer and the
-    /// top of a stack that is not used up can be accessed.
+    /// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is
+    /// used up. All between the pointer and the top of a stack that is not used up can be accessed.
     fn overflows(self, address: usize, pointer: usize) -> bool {
         let lowest = self.top.saturating_sub(self.bytes).saturating_sub(BEYOND);
         address >= lowest && address < self.top && address >= pointer.saturating_sub(BELOW_POINTER)
     }
 }
 
-/// What the handler needs. A worker sets it once and it is never freed; a process that was forked in a task finds that of the worker and
-/// leaves it alone.
+/// What the handler needs. A worker sets it once and it is never freed; a process that was forked
+/// in a task finds that of the worker and leaves it alone.
 static WATCH: AtomicPtr<Watch> = AtomicPtr::new(ptr::null_mut());
 
 struct Watch {
@@ -59,7 +61,8 @@ const ALTERNATE: usize = 64 << 10;
 #[repr(align(16))]
 struct Alternate(UnsafeCell<[u8; ALTERNATE]>);
 
-// SAFETY: only the kernel and the handler touch it, in the one thread of which it is the alternate stack.
+// SAFETY: only the kernel and the handler touch it, in the one thread of which it is the alternate
+// stack.
 unsafe impl Sync for Alternate {}
 
 static ALTERNATE_STACK: Alternate = Alternate(UnsafeCell::new([0; ALTERNATE]));
@@ -104,7 +107,8 @@ extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     {
         watch.board.note_overflow(watch.place as usize);
     }
-    // SAFETY: plain system calls. The default action ends this process when the access is made once more, or the signal is sent again.
+    // SAFETY: plain system calls. The default action ends this process when the access is made once
+    // more, or the signal is sent again.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         if sent {

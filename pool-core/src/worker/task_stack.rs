@@ -1,10 +1,12 @@
 //! The stack that the tasks of a worker process run on.
 //!
-//! A worker stays on the stack that it was born on if that one is a program's first stack and grows as far as `RLIMIT_STACK` says.
-//! It has a stack of its own where a size is wished for, and where it was born on that of a thread, as a fork of a thread is. No
-//! second thread is needed for that, and no limit is changed, which programs that a task starts would inherit.
+//! A worker stays on the stack that it was born on if that one is a program's first stack and grows
+//! as far as `RLIMIT_STACK` says. It has a stack of its own where a size is wished for, and where
+//! it was born on that of a thread, as a fork of a thread is. No second thread is needed for that,
+//! and no limit is changed, which programs that a task starts would inherit.
 //!
-//! Invariant: below a stack of its own lies memory that cannot be accessed, so an overflow ends the process.
+//! Invariant: below a stack of its own lies memory that cannot be accessed, so an overflow ends the
+//! process.
 
 use std::{arch::asm, io, mem::ManuallyDrop, ptr};
 
@@ -34,7 +36,8 @@ pub(super) fn run_on_stack<F: FnOnce(StackRange)>(
     }
     let range = map(size)?;
     let mut entry = Entry { life: ManuallyDrop::new(life), range };
-    // SAFETY: the stack was mapped just now and is never unmapped; `entry` lies in a frame that is never left.
+    // SAFETY: the stack was mapped just now and is never unmapped; `entry` lies in a frame that is
+    // never left.
     unsafe { switch(range.top, enter::<F>, (&raw mut entry).cast()) }
 }
 
@@ -44,7 +47,8 @@ struct Entry<F> {
 }
 
 extern "C" fn enter<F: FnOnce(StackRange)>(entry: *mut ()) -> ! {
-    // SAFETY: `run_on_stack` gave a pointer to an entry of this type, in a frame that waits for ever, and this is called once.
+    // SAFETY: `run_on_stack` gave a pointer to an entry of this type, in a frame that waits for
+    // ever, and this is called once.
     let (life, range) = unsafe {
         let entry = &mut *entry.cast::<Entry<F>>();
         (ManuallyDrop::take(&mut entry.life), entry.range)
@@ -54,7 +58,8 @@ extern "C" fn enter<F: FnOnce(StackRange)>(entry: *mut ()) -> ! {
     super::end_quietly()
 }
 
-/// The first stack of a program, if this process runs at the top of that one and it may grow to `size`.
+/// The first stack of a program, if this process runs at the top of that one and it may grow to
+/// `size`.
 fn first_stack(size: usize) -> Option<StackRange> {
     let limit = stack::soft_limit();
     let here = ptr::from_ref(&limit).addr();
@@ -69,7 +74,8 @@ fn first_stack(size: usize) -> Option<StackRange> {
 fn map(size: usize) -> io::Result<StackRange> {
     let page = pool_shm::limits::page_size();
     let bytes = size.next_multiple_of(page);
-    // `MAP_STACK` keeps huge pages away, whose first touch would clear 2 MiB; older kernels are told by `madvise`.
+    // `MAP_STACK` keeps huge pages away, whose first touch would clear 2 MiB; older kernels are
+    // told by `madvise`.
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let base = unsafe { libc::mmap(ptr::null_mut(), GUARD + bytes, libc::PROT_NONE, flags, -1, 0) };
@@ -88,14 +94,16 @@ fn map(size: usize) -> io::Result<StackRange> {
     Ok(StackRange { top: low.addr() + bytes, bytes })
 }
 
-/// Goes on in `function` with the stack pointer at `top`. The return address there is 0, where backtraces end.
+/// Goes on in `function` with the stack pointer at `top`. The return address there is 0, where
+/// backtraces end.
 ///
 /// # Safety
 ///
-/// Below `top`, which is aligned to a page, lies a stack that is used by nothing else. The frame of the caller is never left.
+/// Below `top`, which is aligned to a page, lies a stack that is used by nothing else. The frame of
+/// the caller is never left.
 unsafe fn switch(top: usize, function: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> ! {
-    // SAFETY: as promised. Control never comes back, so no register needs to be kept. The operands lie in named registers, none of
-    // which is cleared before it is read.
+    // SAFETY: as promised. Control never comes back, so no register needs to be kept. The operands
+    // lie in named registers, none of which is cleared before it is read.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(

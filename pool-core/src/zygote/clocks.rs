@@ -1,10 +1,11 @@
-//! Ending workers whose item takes longer than it may, and those whose call was cancelled and that go on for longer than its
-//! grace, whoever is or is not in a call.
+//! Ending workers whose item takes longer than it may, and those whose call was cancelled and that
+//! go on for longer than its grace, whoever is or is not in a call.
 //!
-//! Invariant: no clock runs out unseen: this process sleeps no longer than until the first one that is due, and whoever starts one
-//! that is due before that rings (see `pool_ipc`'s `board/clock.rs`). Who is killed has been condemned for the item that is
-//! overdue, and cannot have begun another one; who is killed for a cancelled call cannot report its chunk any more, since that was
-//! seized from it by slot, generation and incarnation, and so has claimed no other.
+//! Invariant: no clock runs out unseen: this process sleeps no longer than until the first one that
+//! is due, and whoever starts one that is due before that rings (see `pool_ipc`'s
+//! `board/clock.rs`). Who is killed has been condemned for the item that is overdue, and cannot
+//! have begun another one; who is killed for a cancelled call cannot report its chunk any more,
+//! since that was seized from it by slot, generation and incarnation, and so has claimed no other.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -62,7 +63,8 @@ impl PendingKill {
 }
 
 impl Clocks {
-    /// Has the worker killed that has this chunk after so many nanoseconds; what was ordered before stands if it is due sooner.
+    /// Has the worker killed that has this chunk after so many nanoseconds; what was ordered before
+    /// stands if it is due sooner.
     pub(super) fn kill_after(&mut self, chunk: ClaimedChunk, grace: u64) {
         let due = sys::monotonic_nanos().saturating_add(grace).min(NEVER);
         self.ordered = true;
@@ -173,7 +175,8 @@ impl Zygote {
             }
             let Some(worker) = workers.iter().find(|worker| worker.incarnation == incarnation)
             else {
-                // A template tells of whom it has forked later than that one may have begun; whoever was reaped never comes back.
+                // A template tells of whom it has forked later than that one may have begun;
+                // whoever was reaped never comes back.
                 kill.looks -= 1;
                 kill.due = now + UNNAMED;
                 return kill.looks > 0 && kill.is_still_claimed(board);
@@ -186,7 +189,8 @@ impl Zygote {
         });
     }
 
-    /// Tells items that are overdue and have a grace; condemns and kills whoever is beyond that. `false` when the parent is gone.
+    /// Tells items that are overdue and have a grace; condemns and kills whoever is beyond that.
+    /// `false` when the parent is gone.
     fn end_overdue(&mut self, board: &Board) -> bool {
         let now = sys::monotonic_nanos();
         let running: Vec<_> = self.clocks(board).collect();

@@ -1,8 +1,8 @@
 //! Workers that were told to end (SIGTERM and its like): alone, or with the whole program.
 //!
-//! Invariant: a signal that this process got as well ends no worker, since the parent decides then. A worker that alone was told to
-//! end is killed, and reported as ended by that signal. Whoever signals one process after another (a supervisor) reaches this one
-//! within [`PATIENCE`].
+//! Invariant: a signal that this process got as well ends no worker, since the parent decides then.
+//! A worker that alone was told to end is killed, and reported as ended by that signal. Whoever
+//! signals one process after another (a supervisor) reaches this one within [`PATIENCE`].
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct Endings {
     /// When this process got a copy of each signal last.
     own: [Option<Instant>; ENDING.len()],
-    /// Workers that are ended when their time comes and no copy has: incarnation, the signal's place, when they were heard.
+    /// Workers that are ended when their time comes and no copy has: incarnation, the signal's
+    /// place, when they were heard.
     waiting: Vec<(u32, usize, Instant)>,
 }
 
@@ -39,8 +40,9 @@ impl Default for Told {
 }
 
 impl Told {
-    /// Whether the signal that the worker tells of is the one of which this process got a copy at `own`. A worker that is busy or
-    /// stopped may tell late, so a copy that it has not told of yet counts however old it is.
+    /// Whether the signal that the worker tells of is the one of which this process got a copy at
+    /// `own`. A worker that is busy or stopped may tell late, so a copy that it has not told of yet
+    /// counts however old it is.
     fn is_shared(&self, signal: usize, own: Option<Instant>, now: Instant) -> bool {
         own.is_some_and(|own| {
             let untold = own >= self.born && self.shared[signal] != Some(own);
@@ -111,7 +113,8 @@ impl Zygote {
 /// Ends a worker as if by `signal`.
 fn end(worker: &mut Worker, signal: Signal) {
     worker.told.ended_by = Some(signal);
-    // It was not reaped, so the number is its own. The signal itself would be handled by the worker.
+    // It was not reaped, so the number is its own. The signal itself would be handled by the
+    // worker.
     let _ = kill(worker.pid, Signal::SIGKILL);
 }
 

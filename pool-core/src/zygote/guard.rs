@@ -26,8 +26,9 @@ use crate::{birth, start::ROLE_GUARDED_ZYGOTE, worker::end_quietly};
 
 /// Makes this fresh copy of the executable a guard with a zygote below it; never returns.
 ///
-/// Initialisers of the program may have started threads in the copy. A lock that one of them holds would stay locked in every process
-/// that is forked from here, so with threads nothing is: the zygote of fresh workers is one more copy, any other cannot begin.
+/// Initialisers of the program may have started threads in the copy. A lock that one of them holds
+/// would stay locked in every process that is forked from here, so with threads nothing is: the
+/// zygote of fresh workers is one more copy, any other cannot begin.
 pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
     let errno = |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
     let fault = match birth::lasting_thread_count() {
@@ -40,7 +41,8 @@ pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> 
             let words = papers.to_words();
             match birth::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order()) {
                 Ok(zygote) => {
-                    // Its end of the parent's socket above all: the parent shall see the zygote's death.
+                    // Its end of the parent's socket above all: the parent shall see the zygote's
+                    // death.
                     drop(fds);
                     stand_guard(zygote, parent, birth::pidfd_open(parent).ok().as_ref())
                 }
@@ -54,7 +56,8 @@ pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> 
     end_quietly()
 }
 
-/// Makes this process, a fresh copy that a guard has started, the zygote below that guard; never returns.
+/// Makes this process, a fresh copy that a guard has started, the zygote below that guard; never
+/// returns.
 pub(crate) fn reign_below(papers: ZygotePapers, fds: ZygoteFds, guard: Pid) -> ! {
     // The guard watches the parent.
     reign(papers, fds, Overlords::new(guard, vec![birth::pidfd_open(guard).ok()]))

@@ -49,7 +49,8 @@ pub(crate) struct ZygoteLink {
     pidfd: Option<KeptFd>,
     /// The zygote's own, once it has said so; 0 before.
     zygote: AtomicI32,
-    /// Whether the guard is a fresh copy of the executable, which has initialisers to run before it can do anything.
+    /// Whether the guard is a fresh copy of the executable, which has initialisers to run before it
+    /// can do anything.
     fresh: bool,
     outbox: Mutex<Outbox>,
 }
@@ -87,11 +88,13 @@ impl ZygoteLink {
 
     /// Ends a zygote that [`Self::is_on_its_way`], with its guard.
     pub(crate) fn kill_on_its_way(&self) {
-        // The parent's own child. One that has ended may have been reaped, by the kernel if the program ignores SIGCHLD.
+        // The parent's own child. One that has ended may have been reaped, by the kernel if the
+        // program ignores SIGCHLD.
         if !self.ends_within(Duration::ZERO) {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
-        // A zygote that it has made meanwhile sees that it has no guard, and ends before it has carried out any order.
+        // A zygote that it has made meanwhile sees that it has no guard, and ends before it has
+        // carried out any order.
         self.closes_within(PATIENCE);
     }
 
@@ -161,7 +164,8 @@ impl ZygoteLink {
         self.send_kill(Victim::Worker(incarnation))
     }
 
-    /// Has the worker killed that has claimed the chunk, if it still has when `grace` nanoseconds have passed.
+    /// Has the worker killed that has claimed the chunk, if it still has when `grace` nanoseconds
+    /// have passed.
     pub(crate) fn kill_at(&self, chunk: ClaimedChunk, grace: u64) -> io::Result<()> {
         self.send_kill(Victim::Claimer(chunk, grace))
     }

@@ -42,7 +42,8 @@ struct Order {
     lost_templates: u32,
 }
 
-/// As many templates that had the value may die over one order: somebody kills them, or the helpers that they fork through.
+/// As many templates that had the value may die over one order: somebody kills them, or the helpers
+/// that they fork through.
 const MOST_LOST_TEMPLATES: u32 = 4;
 
 impl Nursery {

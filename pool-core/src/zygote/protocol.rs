@@ -29,7 +29,8 @@ pub(crate) enum Order {
     Start { place: u32, incarnation: u32, arena: Option<OwnedFd> },
     /// Kill a worker.
     Kill { incarnation: u32 },
-    /// Kill the worker that has claimed this chunk if it has not ended when so many nanoseconds have passed.
+    /// Kill the worker that has claimed this chunk if it has not ended when so many nanoseconds
+    /// have passed.
     KillAt { chunk: ClaimedChunk, grace: u64 },
     /// Hear what the parent says of segments through this socket, if there was a number for it.
     Connect { socket: Option<OwnedFd> },

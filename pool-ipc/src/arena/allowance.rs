@@ -19,7 +19,8 @@ const LEAST: u64 = 16 << 20;
 /// The largest reservation: room for blocks of many gibibytes, and few enough page tables.
 const MOST: u64 = 64 << 30;
 
-/// What an arena has where addresses are few and nothing was asked for, and the least that it has then.
+/// What an arena has where addresses are few and nothing was asked for, and the least that it has
+/// then.
 const SMALL: u64 = LEAST;
 const SMALL_LEAST: u64 = 1 << 20;
 
@@ -69,14 +70,14 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64 GiB, less where the limits of this
-/// process (`RLIMIT_AS`, `RLIMIT_FSIZE`) ask for it, or where the system refuses as much. `asked` is what an arena shall be able to
-/// hold, if that was said.
+/// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64
+/// GiB, less where the limits of this process (`RLIMIT_AS`, `RLIMIT_FSIZE`) ask for it, or where
+/// the system refuses as much. `asked` is what an arena shall be able to hold, if that was said.
 ///
 /// # Errors
 ///
-/// [`NoAddressSpace`] when the limits leave less than 16 MiB, or the system refuses that, or refuses `asked` if that is less; 1 MiB
-/// if nothing was asked for.
+/// [`NoAddressSpace`] when the limits leave less than 16 MiB, or the system refuses that, or
+/// refuses `asked` if that is less; 1 MiB if nothing was asked for.
 pub fn reservation(processes: usize, asked: Option<u64>) -> Result<u64, NoAddressSpace> {
     let most = fitting(processes, address_space(), file_size())?;
     granted(most, asked, processes, check_mappable)
@@ -98,10 +99,12 @@ fn granted(
         match check(bytes) {
             Ok(()) => {
                 let share = match refusal {
-                    // An arena counts as locked only while it is being mapped; what the program maps later stays locked.
+                    // An arena counts as locked only while it is being mapped; what the program
+                    // maps later stays locked.
                     pool_shm::Error::MemoryLocked { .. } => bytes / 4,
-                    // As with RLIMIT_AS: the program and the other arenas need addresses, too. And where they are few, there may be a
-                    // tool that reads all of them, as valgrind does when a process ends.
+                    // As with RLIMIT_AS: the program and the other arenas need addresses, too. And
+                    // where they are few, there may be a tool that reads all of them, as valgrind
+                    // does when a process ends.
                     _ => {
                         let wanted = asked.unwrap_or(SMALL).min(most).next_power_of_two();
                         wanted.min(bytes / 4 / (processes as u64).max(1))

@@ -48,7 +48,8 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] when the address space is used up, [`Error::MemoryLocked`] where the program may lock no more of what it maps.
+    /// [`Error::Os`] when the address space is used up, [`Error::MemoryLocked`] where the program
+    /// may lock no more of what it maps.
     pub fn new(segment: &Segment, limit_bytes: u64) -> Result<Self, Error> {
         let mapping = segment.map_unlocked()?;
         let books = Books::new(page_size() as u64, mapping.len() as u64, limit_bytes);
@@ -82,12 +83,13 @@ impl Arena {
         self.alloc(len)
     }
 
-    /// Allocates a block that the limit admits alone, though not beside those that are live. The limit stays what it is, so the
-    /// caller sees to it that such blocks are few.
+    /// Allocates a block that the limit admits alone, though not beside those that are live. The
+    /// limit stays what it is, so the caller sees to it that such blocks are few.
     ///
     /// # Errors
     ///
-    /// [`ArenaFull`] when `len` alone exceeds the limit, or when the address space has no room for it.
+    /// [`ArenaFull`] when `len` alone exceeds the limit, or when the address space has no room for
+    /// it.
     pub fn alloc_past_limit(&mut self, len: u64) -> Result<Block, ArenaFull> {
         let Self { mapping, books } = self;
         books.alloc_past_limit(len, |offset, len| give_back(mapping, offset, len))

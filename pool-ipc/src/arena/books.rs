@@ -1,8 +1,9 @@
 //! The books of an arena: which bytes are live, which are warm, and what the limit says. Pure logic, no memory is touched.
 //!
-//! Invariant: every page that may hold memory is counted once, as live (in a live block) or as warm (touched earlier, not in use),
-//! and after each operation live + warm is at most the limit, or at most what is live where a block was let in past the limit. So the
-//! limit bounds what the arena really takes, but for such blocks.
+//! Invariant: every page that may hold memory is counted once, as live (in a live block) or as warm
+//! (touched earlier, not in use), and after each operation live + warm is at most the limit, or at
+//! most what is live where a block was let in past the limit. So the limit bounds what the arena
+//! really takes, but for such blocks.
 
 use super::{
     block::{ArenaFull, Block},
@@ -74,7 +75,8 @@ impl Books {
         self.limit = self.limit.max((self.live + len).min(self.space.largest()));
     }
 
-    /// A block of at least `len` bytes, which is let in although live blocks leave no room; `len` alone fits the limit.
+    /// A block of at least `len` bytes, which is let in although live blocks leave no room; `len`
+    /// alone fits the limit.
     pub(super) fn alloc_past_limit(
         &mut self,
         len: u64,

@@ -1,8 +1,9 @@
 //! Reads a batch, value by value.
 //!
-//! Invariant: no offset of the block is believed before it was compared with the block's length, and no byte of a value before it was
-//! checked, in place or in a private copy. Whoever is lent a value that lies in a block
-//! is counted ([`Exclusive`]), so that no fork carries the reference into a process without that block.
+//! Invariant: no offset of the block is believed before it was compared with the block's length,
+//! and no byte of a value before it was checked, in place or in a private copy. Whoever is lent a
+//! value that lies in a block is counted ([`Exclusive`]), so that no fork carries the reference
+//! into a process without that block.
 
 use std::marker::PhantomData;
 
@@ -92,8 +93,9 @@ impl<T: Wire> BatchReader<T> {
 
     /// Lends value `index` to `read`, in place and checked.
     ///
-    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while `read` runs: no fork keeps the block
-    /// for its child, where other memory may lie at that address.
+    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while
+    /// `read` runs: no fork keeps the block for its child, where other memory may lie at that
+    /// address.
     ///
     /// # Errors
     ///
@@ -108,7 +110,8 @@ impl<T: Wire> BatchReader<T> {
         Ok(read(self.find_archive(index)?))
     }
 
-    /// The caller hands the reference to the code of no user, or counts it, or has the block in memory that a fork copies.
+    /// The caller hands the reference to the code of no user, or counts it, or has the block in
+    /// memory that a fork copies.
     #[inline]
     fn find_archive(&self, index: usize) -> Result<&T::Archived, WireFault> {
         let (start, end) = self.extent(index)?;
@@ -117,10 +120,11 @@ impl<T: Wire> BatchReader<T> {
         if is_fixed::<T>() { view_fixed::<T>(bytes) } else { view_bytes::<T>(bytes) }
     }
 
-    /// Decodes value `index` from where it lies. For blocks that are not written any more, of a process that is trusted with them.
+    /// Decodes value `index` from where it lies. For blocks that are not written any more, of a
+    /// process that is trusted with them.
     ///
-    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while the type's own code runs, as
-    /// [`view`](Self::view).
+    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while the
+    /// type's own code runs, as [`view`](Self::view).
     ///
     /// # Errors
     ///
@@ -141,8 +145,9 @@ impl<T: Wire> BatchReader<T> {
         decoder.build(self.find_archive(index)?)
     }
 
-    /// Decodes values `0..count`, which are private, one after the other, and hands each to `each`. As
-    /// [`decode_private`](Self::decode_private) for every index, but what is the same for all is looked at once.
+    /// Decodes values `0..count`, which are private, one after the other, and hands each to `each`.
+    /// As [`decode_private`](Self::decode_private) for every index, but what is the same for all is
+    /// looked at once.
     #[inline]
     pub fn decode_all(
         &self,

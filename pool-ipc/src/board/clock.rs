@@ -26,7 +26,8 @@ use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// The watcher has decided against the item.
 const CONDEMNED: u64 = 1 << 63;
-/// The item is overdue, and sees that; its claimer lives on if it returns before the later deadline.
+/// The item is overdue, and sees that; its claimer lives on if it returns before the later
+/// deadline.
 const TOLD: u64 = 1 << 62;
 
 /// How an item stands with its limit when its clock is stopped.
@@ -42,8 +43,9 @@ pub enum Stopped {
 }
 
 impl Claimer {
-    /// Starts the clock of the item in hand, which may take `limit` nanoseconds from `now` on, by a clock that all sides share and
-    /// that does not begin at 0, and is told so much as `grace` before it is condemned. Returns whether the watcher has to be rung.
+    /// Starts the clock of the item in hand, which may take `limit` nanoseconds from `now` on, by a
+    /// clock that all sides share and that does not begin at 0, and is told so much as `grace`
+    /// before it is condemned. Returns whether the watcher has to be rung.
     #[inline]
     #[must_use]
     pub fn start_clock(&self, now: u64, limit: u64, grace: u64) -> bool {
@@ -78,8 +80,8 @@ impl Claimer {
 }
 
 impl Board {
-    /// When the item that `incarnation` has in hand at `place` is overdue, or its grace is over, if it has a limit and is not
-    /// condemned.
+    /// When the item that `incarnation` has in hand at `place` is overdue, or its grace is over, if
+    /// it has a limit and is not condemned.
     #[must_use]
     pub fn deadline(&self, place: usize, incarnation: u32) -> Option<u64> {
         let row = self.rows.get(place)?;
@@ -98,12 +100,13 @@ impl Board {
         if told { row.grace.load(Relaxed) } else { row.limit.load(Relaxed) }
     }
 
-    /// Tells the item that was overdue at `deadline` and has a grace, which runs from `now` on; `false` when it has none, was told before, or
-    /// has ended.
+    /// Tells the item that was overdue at `deadline` and has a grace, which runs from `now` on;
+    /// `false` when it has none, was told before, or has ended.
     #[must_use]
     pub fn tell_late(&self, place: usize, deadline: u64, now: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
-        // Relaxed: the load of the deadline came before, and its claimer stored this before that; of another item the exchange fails.
+        // Relaxed: the load of the deadline came before, and its claimer stored this before that;
+        // of another item the exchange fails.
         let grace = row.grace.load(Relaxed);
         let told = now.saturating_add(grace).min(TOLD - 1) | TOLD;
         grace > 0 && row.clock.compare_exchange(deadline, told, SeqCst, Relaxed).is_ok()

@@ -120,8 +120,8 @@ impl Board {
         false
     }
 
-    /// Who has claimed the chunk in the slot: the slot's generation, and the incarnation. `None` when nobody has, or when it was
-    /// finished or seized.
+    /// Who has claimed the chunk in the slot: the slot's generation, and the incarnation. `None`
+    /// when nobody has, or when it was finished or seized.
     #[must_use]
     pub fn claim_of(&self, slot: usize) -> Option<(u32, u32)> {
         let word = self.word(self.slots.get(slot)?)?;
@@ -137,11 +137,11 @@ impl Board {
         })
     }
 
-    /// Seizes the very chunk that [`Board::claim_of`] named; `false` when it has ended since, or was seized. Its claimer gets no
-    /// further, and has to be killed.
+    /// Seizes the very chunk that [`Board::claim_of`] named; `false` when it has ended since, or
+    /// was seized. Its claimer gets no further, and has to be killed.
     ///
-    /// Unlike the publisher's other functions, this one may be called by any process: the slot moves only from that claim of that
-    /// generation, never from a later one.
+    /// Unlike the publisher's other functions, this one may be called by any process: the slot
+    /// moves only from that claim of that generation, never from a later one.
     #[must_use]
     pub fn seize_claim(&self, slot: usize, generation: u32, incarnation: u32) -> bool {
         let Some(cell) = self.slots.get(slot) else { return false };
@@ -276,8 +276,8 @@ impl Board {
         self.rows[place].refused.load(Relaxed) != 0
     }
 
-    /// Notes down that the stack of the claimer at `place` has overflowed, which is about to end of that. May be called in a signal
-    /// handler.
+    /// Notes down that the stack of the claimer at `place` has overflowed, which is about to end of
+    /// that. May be called in a signal handler.
     pub fn note_overflow(&self, place: usize) {
         if let Some(row) = self.rows.get(place) {
             row.overflowed.store(1, Relaxed);

@@ -70,14 +70,15 @@ pub struct Description {
     pub end: u32,
     /// Whether the claimer keeps a result of the item before `start` in hand, to be stored first.
     pub in_hand: bool,
-    /// Whether the first result may exceed what the claimer's arena may hold, since what lies there stays for as long as
-    /// readers like.
+    /// Whether the first result may exceed what the claimer's arena may hold, since what lies there
+    /// stays for as long as readers like.
     pub past_limit: bool,
     /// Whether the claimer shall say how long the chunk ran.
     pub timed: bool,
     /// How long one item may take, in nanoseconds; 0: as long as it takes.
     pub limit: u64,
-    /// How long one that has a limit may go on, once it was told that this is over; 0: it is not told.
+    /// How long one that has a limit may go on, once it was told that this is over; 0: it is not
+    /// told.
     pub grace: u64,
     /// A context for all chunks of one job; 0: none. Never used again for another one.
     pub context: u64,

@@ -11,8 +11,9 @@
 //!                                                publisher, watcher
 //! ```
 //!
-//! A chunk that is seized, by the publisher or by the watcher that kills for it, is one that its claimer cannot finish: the
-//! claimer is killed for that chunk and for nothing else. (READY is seized too, where it is for the result that one claimer keeps in hand.)
+//! A chunk that is seized, by the publisher or by the watcher that kills for it, is one that its
+//! claimer cannot finish: the claimer is killed for that chunk and for nothing else. (READY is
+//! seized too, where it is for the result that one claimer keeps in hand.)
 //!
 //! Invariant: FREE and DONE belong to the publisher, CLAIMED to the claimer it names until that one
 //! has been reaped; only READY and CLAIMED are contended, and left by compare-and-swap only. A generation that

@@ -75,7 +75,8 @@ impl Encoder {
     /// Writes the archive of `value` into the block at `base`, behind position `at`; returns the
     /// position behind it, which is at most `room`. The root is what ends there.
     ///
-    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while the type's own code runs.
+    /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while the
+    /// type's own code runs.
     ///
     /// # Errors
     ///
@@ -95,7 +96,8 @@ impl Encoder {
         if at > room {
             return Err(WireFault::Overflow);
         }
-        // A fork in the type's own `Serialize` would carry the writer into a process without this memory, or with the very same.
+        // A fork in the type's own `Serialize` would carry the writer into a process without this
+        // memory, or with the very same.
         let _lent = Exclusive::begin();
         self.run(value, base, room, at, false)
     }

@@ -14,8 +14,8 @@ pub enum WireFault {
     /// The bytes are no valid value of the type: truncated, damaged, of another type, not aligned for it, or of a value with
     /// collections or boxes nested more than 1000 deep.
     Invalid,
-    /// The value is nested more than 1000 deep in fields that lead back to their type ([`Recursive`](crate::Recursive)): send it
-    /// flat, as a `Vec` of its parts.
+    /// The value is nested more than 1000 deep in fields that lead back to their type
+    /// ([`Recursive`](crate::Recursive)): send it flat, as a `Vec` of its parts.
     TooDeep,
     /// A handle to a shared object could not be sent, or leads to no such object.
     Segment(SegmentFault),

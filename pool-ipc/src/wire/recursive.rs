@@ -1,7 +1,8 @@
 //! The guard of fields that lead back to their own type.
 //!
-//! Invariant: a value that is encoded through such fields goes at most [`MAX_DEPTH`] of them deep, so the recursion of its
-//! `Serialize` ends in a fault before the stack does. rkyv calls the encoder only on the way back, so nothing else sees the depth.
+//! Invariant: a value that is encoded through such fields goes at most [`MAX_DEPTH`] of them deep,
+//! so the recursion of its `Serialize` ends in a fault before the stack does. rkyv calls the
+//! encoder only on the way back, so nothing else sees the depth.
 
 use std::cell::Cell;
 
@@ -17,15 +18,17 @@ use super::WireFault;
 const MAX_DEPTH: usize = 1000;
 
 std::thread_local! {
-    /// How deep this thread is in fields of values that it encodes: all of them lie on its one stack.
+    /// How deep this thread is in fields of values that it encodes: all of them lie on its one
+    /// stack.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Bounds how deep a type that contains itself may be when it is encoded: `#[rkyv(omit_bounds, with = Recursive)]` on each field
-/// that leads back to the type.
+/// Bounds how deep a type that contains itself may be when it is encoded: `#[rkyv(omit_bounds, with
+/// = Recursive)]` on each field that leads back to the type.
 ///
-/// A value that is nested more than 1000 deep is [`WireFault::TooDeep`]. Without the wrapper a deep one overflows the stack of
-/// the thread that sends it. The archive is the same with it and without.
+/// A value that is nested more than 1000 deep is [`WireFault::TooDeep`]. Without the wrapper a deep
+/// one overflows the stack of the thread that sends it. The archive is the same with it and
+/// without.
 ///
 /// ```
 /// use pool_ipc::{Recursive, WireFault, from_bytes, to_bytes};

@@ -67,8 +67,8 @@ fn the_item_that_was_condemned_is_the_one_in_hand() {
     });
 }
 
-/// An item with a grace ends in time, late, or condemned, as the watcher was told by its own exchanges; the item after it is never
-/// one of those that were told.
+/// An item with a grace ends in time, late, or condemned, as the watcher was told by its own
+/// exchanges; the item after it is never one of those that were told.
 #[test]
 fn the_item_that_was_told_is_the_one_in_hand() {
     loom::model(|| {

@@ -245,7 +245,8 @@ fn what_is_seized_is_not_finished() {
     });
 }
 
-/// The watcher that seizes a claim by its name gets that claim or none, also while the publisher uses the slot again.
+/// The watcher that seizes a claim by its name gets that claim or none, also while the publisher
+/// uses the slot again.
 #[test]
 fn the_claim_that_is_seized_is_the_one_that_was_named() {
     loom::model(|| {

@@ -39,10 +39,12 @@ pub enum SegmentFault {
     /// The array is lent to tasks as slices, in place, until their call returns. Handles of an array that were sent before that
     /// keep it from being lent so.
     Lent,
-    /// The process that passes segments on (a pool's zygote) has not answered for seconds: it is stopped (SIGSTOP), or gets no time.
+    /// The process that passes segments on (a pool's zygote) has not answered for seconds: it is
+    /// stopped (SIGSTOP), or gets no time.
     NoAnswer,
-    /// The process that passes segments on (a pool's zygote) has no descriptor left for the connection: raise the hard limit
-    /// (`ulimit -Hn`) before the pool is built, or send fewer handles at once.
+    /// The process that passes segments on (a pool's zygote) has no descriptor left for the
+    /// connection: raise the hard limit (`ulimit -Hn`) before the pool is built, or send fewer
+    /// handles at once.
     NoDescriptors,
     /// The kernel refused to map the segment, or to hand out a descriptor; this is its error number.
     Os(i32),

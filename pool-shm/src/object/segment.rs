@@ -1,7 +1,8 @@
 //! A segment of shared objects as this process sees it.
 //!
-//! Invariant: the mapping begins with a [`Head`] and is as long as the file was when it was mapped; it can only grow. Blocks do not
-//! overlap, and what lies in one changes only through handles to it: this crate alone writes to a segment (`open`, `as_fd`).
+//! Invariant: the mapping begins with a [`Head`] and is as long as the file was when it was mapped;
+//! it can only grow. Blocks do not overlap, and what lies in one changes only through handles to
+//! it: this crate alone writes to a segment (`open`, `as_fd`).
 
 use std::{
     any::TypeId,
@@ -24,8 +25,9 @@ const LABEL: &str = "pool-shm";
 
 /// A segment that holds shared objects, mapped in this process; copies of this handle count.
 ///
-/// It is what travels beside a message with handles in it: the [`id`](Self::id) says which one it is, the descriptor
-/// ([`as_fd`](Self::as_fd)) leads another process to it, and as long as one of the two is kept, the objects exist.
+/// It is what travels beside a message with handles in it: the [`id`](Self::id) says which one it
+/// is, the descriptor ([`as_fd`](Self::as_fd)) leads another process to it, and as long as one of
+/// the two is kept, the objects exist.
 ///
 /// ```
 /// use pool_shm::{Block, ElementType, Kind, Shape, SharedSegment};
@@ -41,7 +43,8 @@ const LABEL: &str = "pool-shm";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Guards of locks are references into the segment, so safe code gets no descriptor of it, which could be written to as a file:
+/// Guards of locks are references into the segment, so safe code gets no descriptor of it, which
+/// could be written to as a file:
 ///
 /// ```compile_fail,E0277
 /// fn file(from: impl std::os::fd::AsFd) {}
@@ -56,7 +59,8 @@ const LABEL: &str = "pool-shm";
 /// }
 /// ```
 ///
-/// What a program writes to through `/proc/self/fd` or `/proc/self/mem` is beyond what Rust promises.
+/// What a program writes to through `/proc/self/fd` or `/proc/self/mem` is beyond what Rust
+/// promises.
 #[derive(Clone)]
 pub struct SharedSegment(Arc<Mapped>);
 
@@ -143,9 +147,10 @@ impl SharedSegment {
     ///
     /// # Safety
     ///
-    /// If the descriptor leads to a segment of this identity, all of its bytes were written by this crate, in whichever process,
-    /// and what [`as_fd`](Self::as_fd) demands holds for all of its descriptors. So also nobody has it as a
-    /// [`Segment`] or a [`Mapping`], whose pages can be taken away.
+    /// If the descriptor leads to a segment of this identity, all of its bytes were written by this
+    /// crate, in whichever process, and what [`as_fd`](Self::as_fd) demands holds for all of its
+    /// descriptors. So also nobody has it as a [`Segment`] or a [`Mapping`], whose pages can be
+    /// taken away.
     pub unsafe fn open(fd: OwnedFd, id: SegmentId) -> Result<Self, SegmentFault> {
         if let Some(known) = registry::find(id) {
             return Ok(known);
@@ -165,8 +170,8 @@ impl SharedSegment {
     ///
     /// # Safety
     ///
-    /// Nobody writes to the segment through the descriptor or a copy of it, changes its size or takes pages away, in whichever
-    /// process: guards of locks are references into the segment.
+    /// Nobody writes to the segment through the descriptor or a copy of it, changes its size or
+    /// takes pages away, in whichever process: guards of locks are references into the segment.
     #[must_use]
     pub unsafe fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.segment.as_fd()

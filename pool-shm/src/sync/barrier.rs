@@ -17,9 +17,12 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 ///
 /// # When a party dies
 ///
-/// Then the barrier is broken: whoever waits or comes gets [`LockError::Broken`], until somebody calls [`reset`](Self::reset). A
-/// process is a party from its first [`wait`](Self::wait) until it has dropped all clones of the handle it waited with, or called
-/// [`leave`](Self::leave), or another came in its stead, or has ended by [`exit_process`](crate::exit_process), as workers of a pool do that end in order; so its death is noticed also between two waits. One that never waited is not known.
+/// Then the barrier is broken: whoever waits or comes gets [`LockError::Broken`], until somebody
+/// calls [`reset`](Self::reset). A process is a party from its first [`wait`](Self::wait) until it
+/// has dropped all clones of the handle it waited with, or called [`leave`](Self::leave), or
+/// another came in its stead, or has ended by [`exit_process`](crate::exit_process), as workers of
+/// a pool do that end in order; so its death is noticed also between two waits. One that never
+/// waited is not known.
 ///
 /// ```
 /// use std::thread;

@@ -4,8 +4,10 @@
 //! and start time. So at every instruction the words are true, and a survivor that finds a dead name there puts it right by one step
 //! of its own. Nobody is told of a death: waiters sleep a few milliseconds at once and look.
 //!
-//! Where to look: `owner.rs` for names, `stat.rs` for who is dead, `leaked.rs` for what threads leave behind, `process_end.rs` for the orderly end of a process, `patience.rs` for waiting; `raw_*.rs` for the state of each lock, which
-//! knows no data and no handles; the files beside them for what users see; `body.rs` and `guarded.rs` for where it lies.
+//! Where to look: `owner.rs` for names, `stat.rs` for who is dead, `leaked.rs` for what threads
+//! leave behind, `process_end.rs` for the orderly end of a process, `patience.rs` for waiting;
+//! `raw_*.rs` for the state of each lock, which knows no data and no handles; the files beside them
+//! for what users see; `body.rs` and `guarded.rs` for where it lies.
 
 mod barrier;
 mod bell;

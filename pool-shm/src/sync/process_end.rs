@@ -1,8 +1,9 @@
-//! The orderly end of a process, which breaks nothing: it leaves the barriers that it is a party of, gives its permits back, and its
-//! places among readers.
+//! The orderly end of a process, which breaks nothing: it leaves the barriers that it is a party
+//! of, gives its permits back, and its places among readers.
 //!
-//! Invariant: the process does nothing more with what was left, since it ends in the same call. Locks that it holds alone stay signed:
-//! what they protect may be half changed, so their heir has to be told.
+//! Invariant: the process does nothing more with what was left, since it ends in the same call.
+//! Locks that it holds alone stay signed: what they protect may be half changed, so their heir has
+//! to be told.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -24,9 +25,11 @@ pub(super) fn note_signing(process: u64) {
     SIGNED_IN.store(process, Relaxed);
 }
 
-/// Ends this process at once, as `_exit` does (no handlers, no destructors, nothing is flushed), but in order: its end breaks no
-/// [`SharedBarrier`](crate::SharedBarrier) that it does not wait at just then, and permits of a [`SharedSemaphore`](crate::SharedSemaphore) that it
-/// still has are given back. What it holds alone, a mutex for example, the next one gets as from a process that died.
+/// Ends this process at once, as `_exit` does (no handlers, no destructors, nothing is flushed),
+/// but in order: its end breaks no [`SharedBarrier`](crate::SharedBarrier) that it does not wait at
+/// just then, and permits of a [`SharedSemaphore`](crate::SharedSemaphore) that it still has are
+/// given back. What it holds alone, a mutex for example, the next one gets as from a process that
+/// died.
 pub fn exit_process(code: i32) -> ! {
     if this_process().is_ok_and(|process| process.get() == SIGNED_IN.load(Relaxed))
         && let Ok(me) = Me::now()

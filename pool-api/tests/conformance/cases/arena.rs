@@ -52,7 +52,8 @@ fn large_items(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The results of the other call do not fit beside the one that is read, which stays until its reader has them.
+/// The results of the other call do not fit beside the one that is read, which stays until its
+/// reader has them.
 fn waiting_reader(method: StartMethod) -> Outcome {
     let pool = builder(method, 1).arena_limit(1 << 20).build()?;
     let make = |n: usize| vec![n as u8; 700_000];

@@ -59,7 +59,8 @@ fn decoding(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The short-lived process that a template forks through is killed, before it has forked and behind that.
+/// The short-lived process that a template forks through is killed, before it has forked and behind
+/// that.
 fn forking(method: StartMethod) -> Outcome {
     extern "C" fn before() {
         be_killed_if_first("0");

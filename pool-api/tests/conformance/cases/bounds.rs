@@ -147,7 +147,8 @@ fn begins((begun, millis): (SharedValue<u32>, u64)) -> u32 {
     begun.fetch_add(1)
 }
 
-/// However many items of a map wait, another call begins behind a few of them: whether or not the user has set the length of chunks.
+/// However many items of a map wait, another call begins behind a few of them: whether or not the
+/// user has set the length of chunks.
 fn one_beside_slow(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for size in [None, Some(1usize)] {

@@ -1,4 +1,5 @@
-//! What tasks print by the C library, whose standard output is buffered in blocks where it is no terminal.
+//! What tasks print by the C library, whose standard output is buffered in blocks where it is no
+//! terminal.
 
 use std::{ffi::CString, fs};
 

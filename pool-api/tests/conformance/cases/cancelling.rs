@@ -301,7 +301,8 @@ fn scoped(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Whoever waits sleeps meanwhile: it does not spin because the system refuses to listen to so many.
+/// Whoever waits sleeps meanwhile: it does not spin because the system refuses to listen to so
+/// many.
 fn many_calls(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let tokens = [CancelToken::new()?, CancelToken::new()?];
@@ -356,7 +357,8 @@ impl TimeOnCpu {
     }
 }
 
-/// What was read and had not finished is told of one by one, whether it ran or waited; nothing more is read.
+/// What was read and had not finished is told of one by one, whether it ran or waited; nothing more
+/// is read.
 fn keeps_finished(method: StartMethod) -> Outcome {
     for lazy in [false, true] {
         let pool = pool(method, 2)?;

@@ -1,4 +1,5 @@
-//! Tasks and programs that close all descriptors, as daemons do, and open files: nothing of the pool's is written into those.
+//! Tasks and programs that close all descriptors, as daemons do, and open files: nothing of the
+//! pool's is written into those.
 
 use std::{
     fs::{File, OpenOptions},
@@ -25,7 +26,8 @@ fn open_now() -> Vec<i32> {
     names.filter_map(|name| name.to_str()?.parse().ok()).collect()
 }
 
-/// Closes what there is but `kept`, and opens so many files that they have the numbers of all that was closed there.
+/// Closes what there is but `kept`, and opens so many files that they have the numbers of all that
+/// was closed there.
 fn close_and_open(path: &str, kept: &[i32]) -> Vec<File> {
     sys::close_all_but(kept);
     let open = |_| OpenOptions::new().append(true).create(true).open(path).expect("a file");

@@ -1,4 +1,5 @@
-//! What core dumps contain: none of the pool's memory, in no process, and shared objects only if that is asked for.
+//! What core dumps contain: none of the pool's memory, in no process, and shared objects only if
+//! that is asked for.
 
 use std::{fs, path::Path};
 
@@ -109,7 +110,8 @@ fn cores_are_files() -> bool {
 }
 
 fn core_of_a_worker(method: StartMethod) -> Outcome {
-    /// More than the rest of a worker takes, and what a core is cut at, so that a failure fills no disk.
+    /// More than the rest of a worker takes, and what a core is cut at, so that a failure fills no
+    /// disk.
     const LARGE: u64 = 64 << 20;
     const CUT: u64 = 256 << 20;
 

@@ -1,4 +1,5 @@
-//! Items that run on after the end of their call are killed with their workers where that was asked for, and nothing else is.
+//! Items that run on after the end of their call are killed with their workers where that was asked
+//! for, and nothing else is.
 
 use std::{
     future::poll_fn,
@@ -37,7 +38,8 @@ const AT_ONCE: Duration = Duration::ZERO;
 /// No case waits so long.
 const LONG: Duration = Duration::from_secs(600);
 
-/// An endless loop in native code, which sees nothing; a thread, which nobody can kill, looks whether it was cancelled.
+/// An endless loop in native code, which sees nothing; a thread, which nobody can kill, looks
+/// whether it was cancelled.
 fn hang(w: &Worker<'_>, threads: bool) {
     while !(threads && w.is_cancelled()) {
         hint::spin_loop();
@@ -321,7 +323,8 @@ const SIGUSR2: i32 = 12;
 static TOKEN: AtomicPtr<CancelToken> = AtomicPtr::new(std::ptr::null_mut());
 
 extern "C" fn kill_all(_: i32) {
-    // SAFETY: null, or the token of the case, which takes the address back before it drops the token.
+    // SAFETY: null, or the token of the case, which takes the address back before it drops the
+    // token.
     if let Some(token) = unsafe { TOKEN.load(Ordering::Acquire).as_ref() } {
         token.kill(AT_ONCE);
     }

@@ -1,4 +1,5 @@
-//! Programs that lock their memory (`mlockall` with `MCL_FUTURE`): arenas are not locked, nor taken before they are used.
+//! Programs that lock their memory (`mlockall` with `MCL_FUTURE`): arenas are not locked, nor taken
+//! before they are used.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! A worker that ends in order leaves what it sits in: nothing that others wait at is broken by that, and nothing is lost.
+//! A worker that ends in order leaves what it sits in: nothing that others wait at is broken by
+//! that, and nothing is lost.
 
 use std::mem;
 

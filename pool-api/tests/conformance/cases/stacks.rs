@@ -155,7 +155,8 @@ fn refused(method: StartMethod) -> Outcome {
             other => panic!("{other:?}"),
         }
     }
-    // The last one counts. The largest is address space only, of which a thread may not get as much as it asks for.
+    // The last one counts. The largest is address space only, of which a thread may not get as much
+    // as it asks for.
     let pool = builder(method, 1).stack_size(0).stack_size(64 << 30).build()?;
     match pool.apply(3u64, |x| x) {
         Err(Error::Resources { .. }) if method == StartMethod::Threads => {}

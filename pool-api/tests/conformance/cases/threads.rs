@@ -214,7 +214,8 @@ fn fewer(method: StartMethod) -> Outcome {
     assert!(ids.iter().map(|(_, x)| *x).eq(0..100));
     assert!(ids.iter().all(|(id, _)| *id < 4), "{ids:?}");
     assert_eq!(pool.tasks(0..3u8).on_worker(0).map(|x| x)?, [0, 1, 2]);
-    // What is for a thread that is not there cannot run, and says why; whatever else the call has is waited for.
+    // What is for a thread that is not there cannot run, and says why; whatever else the call has
+    // is waited for.
     for _ in 0..2 {
         match pool.broadcast(|w| w.id()) {
             Err(Error::Resources { what, .. }) => assert!(what.contains("worker thread")),
