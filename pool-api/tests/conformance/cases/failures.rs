@@ -138,7 +138,13 @@ fn exits(method: StartMethod) -> Outcome {
     Ok(())
 }
 
+extern "C" fn unmoved(_: i32) {}
+
+const ENDING: [(i32, &str); 4] = [(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (15, "SIGTERM")];
+
 fn signals(method: StartMethod) -> Outcome {
+    // What this program ignores, as under `nohup`, its workers ignore as well.
+    ENDING.iter().for_each(|(number, _)| sys::on_signal(*number, unmoved));
     let pool = pool(method, 2)?;
     for (number, name) in [(9, "SIGKILL"), (8, "SIGFPE"), (10, "SIGUSR1"), (14, "SIGALRM")] {
         let failed = task(pool.map((0..50).map(|n| (n, number)), |(n, number)| {
@@ -162,7 +168,7 @@ fn signals(method: StartMethod) -> Outcome {
     let failed = task(pool.apply(40, sys::raise));
     assert!(failed.to_string().ends_with("its worker was killed by signal 40"), "{failed}");
     // Those that the whole program may be told of end a worker that alone is sent one.
-    for (number, name) in [(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (15, "SIGTERM")] {
+    for (number, name) in ENDING {
         let failed = task(pool.apply(number, sys::raise));
         assert!(failed.to_string().ends_with(&format!("{name} (signal {number})")), "{failed}");
     }
