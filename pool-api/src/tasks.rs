@@ -154,7 +154,7 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     /// With it the workers of those that have not ended after `grace` are killed and replaced, as
     /// at a time limit; zero kills them at once. No other call loses anything.
     /// [`CancelToken::kill`](crate::CancelToken::kill) decides it when the token is pulled; of both
-    /// the shorter grace counts. Nobody can kill a thread: under Threads items are told only.
+    /// the shorter grace counts. Threads cannot be killed: under Threads items are told only.
     ///
     /// ```no_run
     /// use std::{thread::sleep, time::Duration};
@@ -287,8 +287,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         Imap::new(self.job(f, true), false)
     }
 
-    /// As [`Tasks::imap`], but goes on after a task's failure, and after a cancel to the end of
-    /// what was read, as [`Tasks::map_results`].
+    /// Runs `f` lazily and yields one result per item in input order. Goes on after a task's failure,
+    /// and after a cancel to the end of what was read, as [`Tasks::map_results`].
     pub fn imap_results<R: Wire>(
         self,
         f: fn(I::Item) -> R,

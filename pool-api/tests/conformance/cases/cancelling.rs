@@ -301,8 +301,8 @@ fn scoped(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Whoever waits sleeps meanwhile: it does not spin because the system refuses to listen to so
-/// many.
+/// A thread that waits sleeps meanwhile: it does not spin because the system refuses to listen to
+/// so many.
 fn many_calls(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let tokens = [CancelToken::new()?, CancelToken::new()?];

@@ -56,7 +56,7 @@ fn in_a_task(method: StartMethod) -> Outcome {
 
 fn in_the_program(method: StartMethod) -> Outcome {
     let scratch = Scratch::new();
-    // Those of whoever started this process.
+    // What this process was started with.
     let before = open_now();
     let (pool, token) = (pool(method, 2)?, CancelToken::new()?);
     assert_eq!(pool.map(0..4u64, |x| x + 1)?, [1, 2, 3, 4]);

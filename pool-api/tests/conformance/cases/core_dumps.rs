@@ -40,7 +40,7 @@ fn mappings(pid: u32) -> Vec<(&'static str, bool)> {
     found
 }
 
-/// The same of this process, as values that may cross.
+/// The mappings of this process, as values that may cross.
 fn own_mappings() -> Vec<(String, bool)> {
     let found = mappings(std::process::id()).into_iter();
     found.map(|(label, kept_out)| (label.to_string(), kept_out)).collect()

@@ -38,7 +38,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 /// No case waits so long.
 const LONG: Duration = Duration::from_secs(600);
 
-/// An endless loop in native code, which sees nothing; a thread, which nobody can kill, looks
+/// An endless loop in native code, which sees nothing; a thread, which cannot be killed, looks
 /// whether it was cancelled.
 fn hang(w: &Worker<'_>, threads: bool) {
     while !(threads && w.is_cancelled()) {
@@ -49,7 +49,7 @@ fn hang(w: &Worker<'_>, threads: bool) {
 /// Where a call that hangs says so, in which element, and whether it is to look up.
 type Hanging = (SharedArray<u64>, usize, bool);
 
-/// The same, announced in its element of the array.
+/// An endless loop that is announced in its element of the array.
 fn hang_at(w: &mut Worker<'_>, (begun, at, threads): Hanging) {
     begun.fetch_add(at, 1);
     hang(w, threads);

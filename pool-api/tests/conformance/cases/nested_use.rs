@@ -296,7 +296,7 @@ fn hold<R: Clone + Send + Sync + 'static>(
         }
         CALLBACK => handle.callback(|_| act(CALLBACK)),
         CLONE => handle.callback(drop),
-        // Nobody has it when it comes.
+        // The handle is gone when the result comes.
         DROP => return,
         _ => {}
     }
