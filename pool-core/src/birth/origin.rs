@@ -6,16 +6,20 @@
 use std::{
     ffi::{CStr, CString},
     fs::{self, File, Metadata},
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, ErrorKind},
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::MetadataExt,
     },
+    path::PathBuf,
 };
 
 /// The main executable, by the link that the kernel keeps.
 const EXE: &str = "/proc/self/exe";
 const OWN: &CStr = c"/proc/self/exe";
+
+/// Device (major, minor) and inode.
+type FileId = ((u64, u64), u64);
 
 /// How the main executable in memory and `/proc/self/exe` relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,55 +32,68 @@ pub(super) enum Origin {
 }
 
 /// `landmark` is an address in the main executable.
-pub(super) fn origin_of(landmark: usize) -> Origin {
-    compare(landmark).unwrap_or(Origin::Unknown)
+///
+/// # Errors
+///
+/// What keeps this process from looking, such as too few descriptors: that says nothing about the
+/// executable.
+pub(super) fn origin_of(landmark: usize) -> io::Result<Origin> {
+    compare(landmark).or_else(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied => Ok(Origin::Unknown),
+        _ => Err(error),
+    })
 }
 
 /// What to execute for a copy of this program. Where a tool such as valgrind runs the program,
 /// `/proc/self/exe` is the tool as soon as it is executed, though read as a link it names the
 /// program: then it is that name, provided that it leads to the very file in memory.
-pub(super) fn executable(landmark: usize) -> CString {
-    named_executable(landmark).unwrap_or_else(|| OWN.into())
+///
+/// # Errors
+///
+/// What keeps this process from looking at its mappings, where the two differ.
+pub(super) fn executable(landmark: usize) -> io::Result<CString> {
+    let Some((path, named)) = differing_name() else { return Ok(OWN.into()) };
+    let found = with_mapping(landmark, |mapping| (mapping.device, mapping.inode) == named)?;
+    let path = (found == Some(true)).then_some(path);
+    Ok(path
+        .and_then(|path| CString::new(path.into_os_string().into_vec()).ok())
+        .unwrap_or_else(|| OWN.into()))
 }
 
-fn named_executable(landmark: usize) -> Option<CString> {
+/// The name that the link gives, with the file there, unless following the link leads to that file.
+fn differing_name() -> Option<(PathBuf, FileId)> {
     let path = fs::read_link(EXE).ok()?;
     let (linked, named) = (fs::metadata(EXE).ok()?, fs::metadata(&path).ok()?);
     let file = |file: &Metadata| (device_of(file), file.ino());
-    if file(&linked) == file(&named) {
-        return None;
-    }
-    let found = with_mapping(landmark, |mapping| (mapping.device, mapping.inode) == file(&named));
-    found?.then(|| CString::new(path.into_os_string().into_vec()).ok())?
+    (file(&linked) != file(&named)).then(|| (path, file(&named)))
 }
 
 fn device_of(file: &Metadata) -> (u64, u64) {
     (nix::sys::stat::major(file.dev()), nix::sys::stat::minor(file.dev()))
 }
 
-fn compare(landmark: usize) -> Option<Origin> {
-    let (file, path) = (fs::metadata(EXE).ok()?, fs::read_link(EXE).ok()?);
+fn compare(landmark: usize) -> io::Result<Origin> {
+    let (file, path) = (fs::metadata(EXE)?, fs::read_link(EXE)?);
     // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both
     // paths are what the kernel calls the same open file, even after it was renamed or deleted.
     let same = with_mapping(landmark, |mapping| {
         (mapping.device, mapping.inode) == (device_of(&file), file.ino())
             || (mapping.inode != 0 && mapping.path == path.as_os_str().as_bytes())
-    });
-    let known = fs::metadata("/proc/self/maps").is_ok();
-    known.then(|| if same == Some(true) { Origin::OwnExecutable } else { Origin::Foreign })
+    })?;
+    Ok(if same == Some(true) { Origin::OwnExecutable } else { Origin::Foreign })
 }
 
 /// What `ask` says of the mapping that holds the address, if there is one.
-fn with_mapping<T>(landmark: usize, ask: impl FnOnce(&Mapping<'_>) -> T) -> Option<T> {
-    let mut maps = BufReader::new(File::open("/proc/self/maps").ok()?);
+fn with_mapping<T>(landmark: usize, ask: impl FnOnce(&Mapping<'_>) -> T) -> io::Result<Option<T>> {
+    let mut maps = BufReader::new(File::open("/proc/self/maps")?);
     let mut line = Vec::new();
-    while maps.read_until(b'\n', &mut line).ok()? > 0 {
+    while maps.read_until(b'\n', &mut line)? > 0 {
         if let Some(mapping) = Mapping::parse(&line).filter(|mapping| mapping.holds(landmark)) {
-            return Some(ask(&mapping));
+            return Ok(Some(ask(&mapping)));
         }
         line.clear();
     }
-    None
+    Ok(None)
 }
 
 /// One line of `/proc/self/maps`: `start-end permissions offset major:minor inode path`.
@@ -134,9 +151,10 @@ mod tests {
 
     #[test]
     fn this_test_program_is_its_own_executable() {
-        assert_eq!(origin_of(Image::main().unwrap().landmark()), Origin::OwnExecutable);
-        assert_eq!(executable(Image::main().unwrap().landmark()).as_c_str(), OWN);
+        let origin = |landmark| origin_of(landmark).unwrap();
+        assert_eq!(origin(Image::main().unwrap().landmark()), Origin::OwnExecutable);
+        assert_eq!(executable(Image::main().unwrap().landmark()).unwrap().as_c_str(), OWN);
         let local = 0u8;
-        assert_eq!(origin_of(&raw const local as usize), Origin::Foreign);
+        assert_eq!(origin(&raw const local as usize), Origin::Foreign);
     }
 }

@@ -5,7 +5,7 @@
 //! would run `main` is never started.
 
 use std::{
-    env, fmt,
+    env, fmt, io,
     os::{
         fd::{BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -14,6 +14,8 @@ use std::{
     process,
     sync::atomic::{AtomicBool, Ordering},
 };
+
+use nix::errno::Errno;
 
 use super::{
     descriptors::{FIRST_GIVEN, adopt_given, fill_output, keep_only, out_of_the_way},
@@ -169,11 +171,16 @@ pub(crate) enum Refusal {
     ForeignImage,
     /// There is no `/proc`.
     NoProc,
+    /// The system refused to show the main executable, so nothing is known of it.
+    NotShown(Errno),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotShown(errno) => {
+                return write!(f, "the main executable was not shown: {errno}");
+            }
             Self::NotInitialised => "`init()` was not called at the start of `main`",
             Self::Secure => "the program runs with more rights than its user",
             Self::NotMainExecutable => "this library is not part of the main executable",
@@ -199,7 +206,9 @@ pub(crate) fn check_takeover() -> Result<(), Refusal> {
     if sys::auxiliary(libc::AT_SECURE) != 0 {
         return Err(Refusal::Secure);
     }
-    match origin_of(image.landmark()) {
+    let not_shown =
+        |error: io::Error| Refusal::NotShown(Errno::from_raw(error.raw_os_error().unwrap_or(0)));
+    match origin_of(image.landmark()).map_err(not_shown)? {
         Origin::OwnExecutable => {}
         Origin::Foreign => return Err(Refusal::ForeignImage),
         Origin::Unknown => return Err(Refusal::NoProc),

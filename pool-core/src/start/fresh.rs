@@ -14,6 +14,9 @@ use crate::{
 pub(super) fn check() -> Result<(), Error> {
     birth::check_takeover().map_err(|refusal| match refusal {
         Refusal::NotInitialised => Error::NotInitialised,
+        Refusal::NotShown(errno) => {
+            Error::Resources { what: "looking at the main executable", source: errno.into() }
+        }
         other => Error::CannotExecute(other.to_string()),
     })
 }
