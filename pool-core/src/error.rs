@@ -115,8 +115,9 @@ pub enum Error {
         /// Bytes an arena may hold.
         limit: u64,
     },
-    /// The type's own serialization failed on an item, or the item is nested more than 1000 deep in
-    /// fields with `Recursive`.
+    /// The type's own serialization failed on an item, the item is nested more than 1000 deep in
+    /// fields with `Recursive`, or something in it has an archive that is aligned to more than 32
+    /// bytes.
     Encode {
         /// Which item of the input.
         index: u64,
@@ -219,7 +220,7 @@ impl fmt::Display for Error {
             }
             Self::Encode { index } => write!(
                 f,
-                "item {index} could not be encoded: its own serialization failed, or it is nested more than 1000 deep"
+                "item {index} could not be encoded: its own serialization failed, it is nested more than 1000 deep, or something in it is aligned to more than 32 bytes"
             ),
             Self::Handle { index: Some(index), fault } => {
                 write!(f, "a handle in item {index} could not be sent: {fault}")

@@ -208,7 +208,9 @@ impl fmt::Display for Cause {
                 write!(f, "; it had {peak} at most")
             }
             Self::Undecodable => f.write_str("the item was no valid value where it arrived"),
-            Self::BadResult => f.write_str("the result could not be encoded or decoded, or is nested more than 1000 deep"),
+            Self::BadResult => f.write_str(
+                "the result could not be encoded or decoded, is nested more than 1000 deep, or something in it is aligned to more than 32 bytes",
+            ),
             Self::Handle(fault) => write!(f, "a handle in its item or result: {fault}"),
             Self::ResultTooLarge { bytes, limit } => {
                 write!(f, "its result takes {bytes} bytes, the arena limit is {limit}")

@@ -80,7 +80,9 @@ impl Stock {
                 Error::Handle { index, fault: BrokerLink::of_the_living(fault) }
             }
             (_, Some(index)) => Error::Encode { index },
-            (_, None) => Error::InvalidInput("the context could not be encoded".to_string()),
+            (fault, None) => {
+                Error::InvalidInput(format!("the context could not be encoded: {fault}"))
+            }
         }
     }
 

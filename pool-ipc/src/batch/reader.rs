@@ -114,10 +114,16 @@ impl<T: Wire> BatchReader<T> {
     /// memory that a fork copies.
     #[inline]
     fn find_archive(&self, index: usize) -> Result<&T::Archived, WireFault> {
+        let bytes = self.find_bytes(index)?;
+        if is_fixed::<T>() { view_fixed::<T>(bytes) } else { view_bytes::<T>(bytes) }
+    }
+
+    /// As [`find_archive`](Self::find_archive), not yet checked.
+    #[inline]
+    fn find_bytes(&self, index: usize) -> Result<&[u8], WireFault> {
         let (start, end) = self.extent(index)?;
         // SAFETY: within the block (`extent`), which is readable and does not change (`new`).
-        let bytes = unsafe { std::slice::from_raw_parts(self.base.add(start), end - start) };
-        if is_fixed::<T>() { view_fixed::<T>(bytes) } else { view_bytes::<T>(bytes) }
+        Ok(unsafe { std::slice::from_raw_parts(self.base.add(start), end - start) })
     }
 
     /// Decodes value `index` from where it lies. For blocks that are not written any more, of a
@@ -142,7 +148,8 @@ impl<T: Wire> BatchReader<T> {
     /// [`WireFault::Invalid`] when its bytes are no valid archive.
     #[inline]
     pub fn decode_private(&self, index: usize, decoder: &mut Decoder) -> Result<T, WireFault> {
-        decoder.build(self.find_archive(index)?)
+        let bytes = self.find_bytes(index)?;
+        if is_fixed::<T>() { decoder.build(view_fixed::<T>(bytes)?) } else { decoder.decode(bytes) }
     }
 
     /// Decodes values `0..count`, which are private, one after the other, and hands each to `each`.

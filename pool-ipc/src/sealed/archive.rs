@@ -8,7 +8,7 @@ use std::{any::TypeId, error, fmt, marker::PhantomData};
 
 use pool_shm::{Block, ElementType, Kind, SegmentFault, SegmentId, Shape, SharedSegment};
 
-use crate::{Decoder, Encoder, Wire, WireFault, view_bytes};
+use crate::{Decoder, Encoder, Wire, WireFault, view_bytes, wire::decode_numbers};
 
 /// The archive of one value, in a segment of its own that is sealed against writing.
 ///
@@ -79,6 +79,9 @@ impl SealedArchive {
     ///
     /// [`WireFault::Invalid`] when it is not one of a `T`; [`WireFault::Segment`] when a handle in it leads nowhere.
     pub fn decode<T: Wire>(&self) -> Result<T, WireFault> {
+        if let Some(numbers) = decode_numbers::<T>(self.bytes()) {
+            return Ok(numbers);
+        }
         let mut decoder = Decoder::new();
         decoder.set_segments(&self.held.iter().map(SharedSegment::id).collect::<Vec<SegmentId>>());
         decoder.build(self.view::<T>()?)

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use rkyv::{
-    api::{access_with_context, deserialize_using},
+    api::{access_unchecked, access_with_context, deserialize_using},
     bytecheck::CheckBytes,
     rancor::Strategy,
     validation::{Validator, archive::ArchiveValidator},
@@ -11,7 +11,11 @@ use rkyv::{
 
 use pool_shm::SegmentId;
 
-use super::{SegmentBroker, Wire, WireFault, segments::Sent};
+use super::{
+    SegmentBroker, Wire, WireFault,
+    numbers::{decode_numbers, is_valid},
+    segments::Sent,
+};
 
 /// How deep pointers in an archive may be nested: what checks and decodes it is recursive, and bytes that
 /// somebody damaged must not end in a stack overflow. An unoptimised build manages twice as many on a
@@ -67,6 +71,9 @@ impl Decoder {
     /// nowhere.
     #[inline]
     pub fn decode<T: Wire>(&mut self, archive: &[u8]) -> Result<T, WireFault> {
+        if let Some(numbers) = decode_numbers::<T>(archive) {
+            return Ok(numbers);
+        }
         self.build(view::<T>(archive)?)
     }
 
@@ -84,6 +91,10 @@ impl Decoder {
 /// Checks `archive` and reads it in place.
 #[inline]
 pub(crate) fn view<T: Wire>(archive: &[u8]) -> Result<&T::Archived, WireFault> {
+    if is_valid::<T>(archive) {
+        // SAFETY: checked just now.
+        return Ok(unsafe { access_unchecked::<T::Archived>(archive) });
+    }
     access_with_context::<_, _, WireFault>(
         archive,
         &mut Validator::new(ArchiveValidator::with_max_depth(archive, Some(MAX_DEPTH)), ()),

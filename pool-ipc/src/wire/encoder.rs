@@ -16,7 +16,7 @@ use rkyv::{
     ser::{Allocator, Positional, Writer},
 };
 
-use super::{SegmentBroker, Wire, WireFault, scratch::Scratch, segments::Given};
+use super::{SegmentBroker, Wire, WireFault, alignment::padded, scratch::Scratch, segments::Given};
 
 /// The serializer that a [`Wire`] type is encoded with.
 pub type WireEncode = Strategy<Encoding, WireFault>;
@@ -81,6 +81,7 @@ impl Encoder {
     /// # Errors
     ///
     /// [`WireFault::Overflow`] when `room` is too small; the bytes behind `at` are then undefined.
+    /// [`WireFault::Alignment`] for what is aligned to more than 32 bytes within the archive.
     ///
     /// # Safety
     ///
@@ -134,7 +135,7 @@ impl Encoder {
         encoding.counting = counting;
         encoding.scratch.reset();
         let given = encoding.segments.segments().len();
-        let result = serialize_using::<_, WireFault>(value, encoding);
+        let result = padded(encoding, |encoding| serialize_using::<_, WireFault>(value, encoding));
         if counting || result.is_err() {
             self.measured = encoding.segments.segments().len();
             encoding.segments.truncate(given);
@@ -175,6 +176,13 @@ impl Default for Encoder {
 impl fmt::Debug for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encoding").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+impl Encoding {
+    /// How far it has come.
+    pub(super) fn position(&self) -> usize {
+        self.position
     }
 }
 

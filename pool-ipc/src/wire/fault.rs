@@ -17,6 +17,10 @@ pub enum WireFault {
     /// The value is nested more than 1000 deep in fields that lead back to their type
     /// ([`Recursive`](crate::Recursive)): send it flat, as a `Vec` of its parts.
     TooDeep,
+    /// Something within the value has an archive that is aligned to more than 32 bytes, as
+    /// `#[rkyv(attr(repr(align(64))))]` asks for: rkyv cannot place it. A `repr` of the type itself
+    /// matters to no archive.
+    Alignment,
     /// A handle to a shared object could not be sent, or leads to no such object.
     Segment(SegmentFault),
 }
@@ -29,6 +33,9 @@ impl fmt::Display for WireFault {
                 f.write_str("the bytes are no valid value of this type, or not aligned for it")
             }
             Self::TooDeep => f.write_str("the value is nested more than 1000 deep"),
+            Self::Alignment => f.write_str(
+                "the archive of something in the value is aligned to more than 32 bytes",
+            ),
             Self::Segment(fault) => fault.fmt(f),
         }
     }

@@ -1,9 +1,11 @@
 //! What may cross a process boundary, and how it becomes bytes and a value again.
 
+mod alignment;
 mod decoder;
 mod encoder;
 mod fault;
 mod macros;
+mod numbers;
 mod recursive;
 mod scratch;
 mod segments;
@@ -14,6 +16,7 @@ pub(crate) use decoder::view_fixed;
 pub use decoder::{Decoder, WireCheck, WireDecode};
 pub use encoder::{Encoder, Encoding, WireEncode};
 pub use fault::WireFault;
+pub(crate) use numbers::decode_numbers;
 pub use recursive::Recursive;
 pub use segments::SegmentBroker;
 pub use whole::{from_bytes, to_bytes, view_bytes};

@@ -1,5 +1,6 @@
 //! The cases, one file per behaviour.
 
+mod alignment;
 mod arena;
 mod attempts;
 mod births;
@@ -99,6 +100,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         slices_failures::CASES,
         lent_views::CASES,
         deep_values::CASES,
+        alignment::CASES,
         failures::CASES,
         futures::CASES,
         futures_told::CASES,
