@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use pool_core::{AsyncResult, JobOptions, Plain, Pool, Refused, StartMethod, TryError};
 use pool_ipc::Wire;
 
-use crate::{Builder, Imap, Result, Task, Tasks, builder::Types, imap::PlainImap};
+use crate::{Builder, Error, Imap, Result, Task, Tasks, builder::Types, imap::PlainImap};
 
 /// A pool of workers.
 ///
@@ -206,7 +206,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// It stays until workers start anew: for the first call after [`WorkerPool::stop_and_join`], and for every call without
     /// `keep_alive`; so after such a call it is that call's. One that does not decode is missing here and is the error of the next
-    /// [`WorkerPool::stop_and_join`]. Empty in a forked child, and in a task of the pool's own threads.
+    /// [`WorkerPool::stop_and_join`], as is one that was refused since all of them take more than
+    /// [`Builder::max_result_bytes`]: the list is whole where [`WorkerPool::take_exit_failures`] is
+    /// empty. Empty in a forked child, and in a task of the pool's own threads.
     #[must_use]
     pub fn exit_results(&self) -> Vec<E>
     where
@@ -214,6 +216,33 @@ impl<S, W, E> WorkerPool<S, W, E> {
     {
         // Without a `worker_exit` there are none, whatever their type.
         self.pool.exit_results().unwrap_or_default()
+    }
+
+    /// Why [`WorkerPool::exit_results`] lacks some: an [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) for the first exit
+    /// that failed where no call was told, or whose result does not decode, and one for each worker
+    /// of whose results some were refused, with
+    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread). They are kept until they are told, by this or one after the
+    /// other by [`WorkerPool::stop_and_join`]; also over [`WorkerPool::terminate`].
+    ///
+    /// ```
+    /// use pool_api::{Cause, Error, WorkerPool};
+    ///
+    /// let pool = WorkerPool::builder()
+    ///     .n_jobs(1)
+    ///     .worker_lifespan(1)
+    ///     .max_result_bytes(1 << 20)
+    ///     .worker_exit(|_| vec![1u8; 300_000])
+    ///     .build()?;
+    /// pool.tasks(0..9u8).chunk_size(1).map(|x| x)?;
+    /// assert_eq!(pool.exit_results().len(), 3);
+    /// let missing = pool.take_exit_failures();
+    /// let Error::WorkerExitFailed { worker: 0, cause } = &missing[0] else { panic!("{missing:?}") };
+    /// assert!(matches!(cause, Cause::ExitResultsUnread { limit: 1_048_576, .. }));
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    #[must_use]
+    pub fn take_exit_failures(&self) -> Vec<Error> {
+        self.pool.take_exit_failures()
     }
 
     /// How many workers there are.

@@ -20,6 +20,8 @@ pub(crate) enum Entry {
     Overran { worker: u32, what: &'static str },
     /// A worker process was killed with an item of a call that was cancelled.
     Killed { worker: u32 },
+    /// There was no room for what a worker has returned at its exit.
+    Refused { worker: u32 },
     /// A worker process has ended as it was to.
     Lived { worker: u32 },
 }
@@ -98,6 +100,9 @@ impl Entry {
             Self::Killed { worker } => {
                 log::log!(target: TARGET, level, "worker {worker} was killed: its call was cancelled");
             }
+            Self::Refused { worker } => {
+                log::log!(target: TARGET, level, "the exit result of worker {worker} was not kept: all of them take more than max_result_bytes");
+            }
             Self::Lived { worker } => {
                 log::log!(target: TARGET, level, "worker {worker} has lived its time; a fresh one has its place");
             }
@@ -111,7 +116,7 @@ impl Entry {
     fn level(&self) -> log::Level {
         match self {
             Self::Anew { .. } | Self::Killed { .. } => log::Level::Info,
-            Self::Died { .. } | Self::Overran { .. } => log::Level::Warn,
+            Self::Died { .. } | Self::Overran { .. } | Self::Refused { .. } => log::Level::Warn,
             Self::Lived { .. } => log::Level::Debug,
         }
     }

@@ -23,7 +23,7 @@ impl Pool {
     /// that failed at its end, now or earlier, where no call could be told. The workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<(), Error> {
         self.end(true, Crew::stop)?;
-        self.plan.exits.take_failure()
+        self.plan.exits.tell()
     }
 
     /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads running
@@ -33,14 +33,18 @@ impl Pool {
     ///
     /// As [`Pool::stop_and_join`].
     pub fn terminate(&self) -> Result<(), Error> {
+        let failed_before = self.plan.exits.has_failure();
         self.end(false, Crew::terminate)?;
-        // Nobody asked for exits, nor for how one fared that was killed in the middle.
-        let _ = self.plan.exits.take_failure();
+        if !failed_before {
+            // A worker that was killed in the middle of its exit has not failed.
+            let _ = self.plan.exits.take_failure();
+        }
         Ok(())
     }
 
     /// What the workers' exits have returned, in the order in which they ended; those that are at their exit are waited for.
     /// It stays until workers start anew: for the first call after the pool was stopped, and for every call without `keep_alive`.
+    /// What is missing, [`Pool::take_exit_failures`] says.
     ///
     /// # Errors
     ///
@@ -56,6 +60,15 @@ impl Pool {
         }
         crew.iter().chain(&retired).for_each(Crew::wait_for_leavers);
         Ok(self.plan.exits.read())
+    }
+
+    /// Why exit results are missing: [`Error::WorkerExitFailed`] of the first exit that failed
+    /// where no call was told, or whose result did not decode, and for each worker the first of its
+    /// results that was refused ([`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread)). They are told by this: it is empty
+    /// afterwards, and so in a forked child. Exits under way are waited for by
+    /// [`Pool::exit_results`].
+    pub fn take_exit_failures(&self) -> Vec<Error> {
+        if self.is_foreign() { Vec::new() } else { self.plan.exits.take_all() }
     }
 
     fn end(&self, waits_for_calls: bool, end: fn(&Crew)) -> Result<(), Error> {

@@ -249,7 +249,7 @@ impl Pool {
             self.open_crew(&mut slot)?;
         }
         // Behind what may fail first: a failure that was taken is told.
-        if anew { self.plan.exits.take_failure() } else { Ok(()) }
+        if anew { self.plan.exits.tell() } else { Ok(()) }
     }
 
     /// See [`Pool::begin_anew`].

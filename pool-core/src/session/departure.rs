@@ -88,7 +88,11 @@ impl Session {
                     return self.did_not_come_up(hub, incarnation, &how, served);
                 }
             }
-            Departure::Left(result) if incarnation >= hub.exits_from => self.exits.add(result),
+            Departure::Left(result) if incarnation >= hub.exits_from => {
+                if !self.exits.add(result) {
+                    hub.journal.note(Entry::Refused { worker });
+                }
+            }
             Departure::ExitFailed(failure) => self.exit_failed(hub, incarnation, worker, failure),
             Departure::NeverCame | Departure::Lived | Departure::Left(_) => {}
         }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     error::Cause,
+    journal::Entry,
     life::{Around, ExitResult, Exits, State, WorkerLife},
     shared::{SharedValue, Stage, seen},
     start::CrewPlan,
@@ -163,7 +164,10 @@ impl Host {
             Ok(Some(Ok(bytes))) => {
                 let held = encoder.take_segments();
                 let segments = held.iter().map(|segment| segment.id()).collect();
-                self.exits.add(ExitResult { worker: self.id, bytes, segments, held });
+                let worker = self.id;
+                if !self.exits.add(ExitResult { worker, bytes, segments, held }) {
+                    Entry::Refused { worker }.tell();
+                }
                 Ok(())
             }
             Ok(Some(Err(WireFault::Segment(fault)))) => failed(Cause::Handle(fault)),

@@ -199,6 +199,12 @@ impl Slot {
         (self.kind.load(Ordering::Relaxed) & !FLAGS == kind as u32).then(|| self.element())
     }
 
+    /// How many bytes the object takes, if the slot says what is true.
+    pub(super) fn bytes(&self) -> u64 {
+        let size = u64::from(self.element_size.load(Ordering::Relaxed));
+        self.len.load(Ordering::Relaxed).saturating_mul(size)
+    }
+
     fn element(&self) -> ElementType {
         ElementType {
             tag: self.element.load(Ordering::Relaxed),

@@ -190,6 +190,20 @@ impl SharedSegment {
         self.0.mapping.len()
     }
 
+    /// Bytes of the objects that were placed here so far, by all processes together.
+    ///
+    /// ```
+    /// let array = pool_shm::SharedArray::<u8>::new(1 << 20)?;
+    /// assert_eq!(array.block().segment().placed_bytes(), 1 << 20);
+    /// # Ok::<(), pool_shm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn placed_bytes(&self) -> u64 {
+        let slots = (0..self.head().slots()).map_while(|index| self.slot(index));
+        let bytes = slots.fold(0u64, |sum, slot| sum.saturating_add(slot.bytes()));
+        bytes.min(self.len() as u64)
+    }
+
     /// Whether this process may write here: not if the content is sealed.
     #[must_use]
     pub fn is_writable(&self) -> bool {

@@ -14,6 +14,7 @@ mod core_dumps;
 mod deep_values;
 mod direct;
 mod direct_deaths;
+mod exit_bounds;
 mod failures;
 mod futures;
 mod futures_callbacks;
@@ -101,6 +102,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         lent_views::CASES,
         deep_values::CASES,
         alignment::CASES,
+        exit_bounds::CASES,
         failures::CASES,
         futures::CASES,
         futures_told::CASES,
