@@ -8,12 +8,17 @@ use crate::{Result, Tasks, TasksWith};
 /// A handle on all values of a call, or its items back.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
+/// Items for which there is room before they are there; an input may claim to have any number.
+const MOST_RESERVED: usize = 1 << 10;
+
 /// The input as far as the call uses it.
 fn collect<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
-    match options.iterable_len {
-        Some(len) => items.take(len).collect(),
-        None => items.collect(),
-    }
+    let len = options.iterable_len.unwrap_or(usize::MAX);
+    let claimed = items.size_hint().0.min(len);
+    let mut all = Vec::with_capacity(claimed.min(MOST_RESERVED));
+    // `extend` would believe the claim.
+    items.take(len).for_each(|item| all.push(item));
+    all
 }
 
 impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {

@@ -131,7 +131,7 @@ fn looks(method: StartMethod) {
     fs::write("file", "content").expect("a file");
     let file = fs::File::open("file").expect("a file");
     let other = nix::unistd::dup(&file).expect("a descriptor that is not closed on exec");
-    act(Signal::SIGUSR1, SigHandler::Handler(handler));
+    act(Signal::SIGWINCH, SigHandler::Handler(handler));
     act(Signal::SIGCHLD, SigHandler::SigIgn);
     act(Signal::SIGHUP, SigHandler::SigIgn);
     let mut blocked = SigSet::empty();
@@ -168,7 +168,7 @@ fn looks(method: StartMethod) {
     let status = ask(&pool, status, 0).expect("a value");
     let (ignored, caught) = (mask("SigIgn", &status), mask("SigCgt", &status));
     tell(named(mask("SigBlk", &status) == 0, "empty"));
-    tell(named(!has(caught, Signal::SIGUSR1), "default"));
+    tell(named(!has(caught, Signal::SIGWINCH), "default"));
     let program = ask(&pool, program_status, 0).expect("a value");
     let program = mask("SigIgn", &program);
     let both = has(ignored, Signal::SIGHUP) && has(program, Signal::SIGHUP);
@@ -249,11 +249,18 @@ fn start_program(_: u64) -> u32 {
 
 /// Ctrl-C and its like, seen by everybody below a terminal or a supervisor.
 fn signals(method: StartMethod) {
-    let four = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM];
-    four.iter().for_each(|signal| act(*signal, SigHandler::Handler(handler)));
+    let signals = [
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ];
+    signals.iter().for_each(|signal| act(*signal, SigHandler::Handler(handler)));
     let pool = pool(method, 2);
     let workers = living_workers(&pool);
-    for signal in four {
+    for signal in signals {
         let program = Pid::from_raw(ask_at(&pool, 1, start_program).cast_signed());
         killpg(getpgrp(), signal).expect("our own group");
         within_a_second(|| is_dead(program), |dead| *dead);

@@ -1,4 +1,4 @@
-//! What a process of a pool does on a signal that asks a whole program to end.
+//! What a process of a pool does on a signal that asks a whole program to end, or to do something.
 //!
 //! Invariant: such a signal ends nobody who got it together with the whole program, for the parent
 //! decides. A worker that alone was meant ends by it, and so does a program that a task has forked.
@@ -16,9 +16,16 @@ use nix::sys::signal::Signal;
 use super::sys;
 use crate::broker;
 
-/// The signals that ask a whole program to end.
-pub(crate) const ENDING: [Signal; 4] =
-    [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTERM];
+/// The signals that end a program unless it handles them, and that are sent to all processes of one
+/// at once: those that ask it to end, and the two that mean what the program says.
+pub(crate) const ENDING: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// The worker that this process is, or that it was forked from; 0 in a guard, a zygote and a
 /// template.

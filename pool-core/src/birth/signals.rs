@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn handlers_go_and_ending_is_left_to_the_parent() {
-        assert!(wish(libc::SIGUSR1, Handled) == Default);
+        assert!(wish(libc::SIGALRM, Handled) == Default);
+        assert!(wish(libc::SIGUSR1, Default) == Handled);
         assert!(wish(libc::SIGSEGV, Handled) == Default);
         assert!(wish(libc::SIGTERM, Default) == Handled);
         assert!(wish(libc::SIGINT, Handled) == Handled);

@@ -9,7 +9,10 @@ use std::{
 
 use pool_ipc::SegmentId;
 
-use crate::packets::{self, Received};
+use crate::{
+    birth::ENDING,
+    packets::{self, Received},
+};
 
 /// Kind and number.
 const HEAD: usize = 2 * size_of::<u32>();
@@ -80,7 +83,7 @@ pub(super) fn receive_at_door(door: &impl AsFd) -> Received<AtTheDoor> {
         Received::Message((packet, socket)) => match packet.head() {
             (INTRODUCTION, owner) => Received::Message(AtTheDoor::Worker(owner, socket)),
             (ALARM, _) => Received::Message(AtTheDoor::Alarm),
-            (kind, owner) if (TOLD_TO_END..TOLD_TO_END + 4).contains(&kind) => {
+            (kind, owner) if (TOLD_TO_END..TOLD_TO_END + ENDING.len() as u32).contains(&kind) => {
                 Received::Message(AtTheDoor::ToldToEnd(owner, (kind - TOLD_TO_END) as usize))
             }
             _ => Received::Closed,

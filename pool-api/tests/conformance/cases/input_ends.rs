@@ -148,6 +148,8 @@ fn lying_chunks(method: StartMethod) -> Outcome {
     for splits in [1, 7, usize::MAX] {
         assert_eq!(pool.tasks(Lying(9)).n_splits(splits).map(|x| x)?.len(), 9);
         assert_eq!(pool.tasks(Lying(9)).n_splits(splits).imap(|x| x).count(), 9);
+        let handle = pool.tasks(Lying(9)).n_splits(splits).map_async(|x| x)?;
+        assert_eq!(handle.get()?, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
     }
     Ok(())
 }

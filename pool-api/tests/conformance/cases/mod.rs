@@ -15,6 +15,7 @@ mod deep_values;
 mod direct;
 mod direct_deaths;
 mod exit_bounds;
+mod extremes;
 mod failures;
 mod futures;
 mod futures_callbacks;
@@ -80,6 +81,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         context::CASES,
         core_dumps::CASES,
         options::CASES,
+        extremes::CASES,
         input::CASES,
         input_ends::CASES,
         c_output::CASES,
