@@ -409,7 +409,7 @@ impl Drop for Pool {
         let slot = self.crew.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the slot is not used after this.
         let mut slot = unsafe { ManuallyDrop::take(slot) };
-        slot.desks.drain(..).for_each(|desk| desk.end());
+        slot.desks.drain(..).for_each(|desk| desk.end(None));
         slot.retired().iter().chain(&slot.crew).for_each(Crew::abandon);
     }
 }

@@ -10,6 +10,7 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread::{JoinHandle, ThreadId},
     time::Duration,
@@ -85,6 +86,8 @@ struct Thread {
     handle: JoinHandle<()>,
     /// Told to stop, for good: the next thread has a word of its own.
     stops: Arc<AtomicBool>,
+    /// Hangs up when the thread has come to its end.
+    over: Receiver<()>,
 }
 
 /// One thread at work.
@@ -169,8 +172,14 @@ impl Driver {
 
     /// Ends the thread and waits for it, unless the calling one is a driver's, too.
     pub(super) fn stop(&self) {
+        self.stop_within(None);
+    }
+
+    /// As [`Driver::stop`], and waits no longer than `limit`: the user's code may be endless. The
+    /// thread ends once that code returns.
+    pub(super) fn stop_within(&self, limit: Option<Duration>) {
         lock_all().later.retain(|driver| !Arc::ptr_eq(driver, &self.0));
-        self.0.stop();
+        self.0.stop(limit);
     }
 }
 
@@ -195,12 +204,16 @@ impl Inner {
         let (inner, driven) = (self.clone(), self.driven.clone());
         let stops = Arc::new(AtomicBool::new(false));
         let told = stops.clone();
+        let (alive, over) = mpsc::channel::<()>();
         let handle = std::thread::Builder::new()
             .name(NAME.to_string())
             .stack_size(self.stack)
-            .spawn(move || Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven))
+            .spawn(move || {
+                let _alive = alive;
+                Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven);
+            })
             .or_resources("starting the thread for a pool's futures")?;
-        nap.thread = Some(Thread { handle, stops });
+        nap.thread = Some(Thread { handle, stops, over });
         self.runs.store(true, Ordering::Release);
         drop(nap);
         drivers.all.retain(|driver| driver.strong_count() > 0);
@@ -211,7 +224,7 @@ impl Inner {
     }
 
     /// Whether there was a thread, which has ended now, or will soon where a driver's thread asks.
-    fn stop(&self) -> bool {
+    fn stop(&self, limit: Option<Duration>) -> bool {
         let mut nap = lock(&self.nap);
         let thread = nap.thread.take();
         self.runs.store(false, Ordering::Release);
@@ -221,11 +234,12 @@ impl Inner {
         }
         drop(nap);
         self.poked.notify_all();
-        let Some(Thread { handle, .. }) = thread else { return false };
+        let Some(Thread { handle, over, .. }) = thread else { return false };
         if let Some(driven) = self.driven.upgrade() {
             driven.interrupt();
         }
-        if DRIVES_IN.get() != process::id() {
+        let goes_on = |limit| over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if DRIVES_IN.get() != process::id() && !limit.is_some_and(goes_on) {
             let _ = handle.join();
         }
         true
@@ -316,7 +330,7 @@ pub(crate) fn pause_drivers() -> Paused {
     let paused = Paused(());
     let own = std::thread::current().id();
     for driver in all {
-        if !driver.is_thread(own) && driver.stop() {
+        if !driver.is_thread(own) && driver.stop(None) {
             lock_all().start_later(&driver);
         }
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{AsyncResult, desk::Home, lock};
-use crate::{error::Error, job::Waiting};
+use crate::{
+    error::Error,
+    job::{Awaits, Waiting},
+};
 
 /// Between two looks of who waits for futures of several desks, whose own threads work meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -103,8 +106,16 @@ impl Notices {
     }
 }
 
-/// The handles in the order in which their calls end, each with its position among those given. In a forked child the others come
-/// at once, and say that they belong to another process.
+/// What tells those that have not ended from all other futures.
+fn pending<'h, R: 'h>(
+    handles: impl Iterator<Item = &'h AsyncResult<R>>,
+) -> impl Iterator<Item = usize> {
+    handles.filter(|handle| handle.is_pending()).map(AsyncResult::address)
+}
+
+/// The handles in the order in which their calls end, each with its position among those given. Those that would be waited for in vain come
+/// at once, and say why: in a forked child that they belong to another process, where each of them waits for the calling thread
+/// [`Error::NestedUse`].
 ///
 /// # Errors
 ///
@@ -134,8 +145,14 @@ impl<R> Iterator for AsCompleted<R> {
         let index = if self.notices.is_foreign() {
             // The handle says so itself.
             self.handles.iter().position(Option::is_some)?
+        } else if let Some((index, _)) = lock(&self.notices.ended).pop_front() {
+            index
         } else {
-            self.notices.next(None)?.0
+            match Waiting::begin(Awaits::Any, pending(self.handles.iter().flatten())) {
+                Ok(_waiting) => self.notices.next(None)?.0,
+                // Each of them waits for this thread, and says so itself.
+                Err(_) => self.handles.iter().position(Option::is_some)?,
+            }
         };
         Some((index, self.handles.get_mut(index)?.take()?))
     }
@@ -169,13 +186,11 @@ pub fn wait<R>(
 ) -> Result<Vec<usize>, Error> {
     let until = limit.and_then(|limit| Instant::now().checked_add(limit));
     let notices = Notices::of(handles)?;
-    let pending: Vec<_> = handles.iter().filter(|h| h.is_pending()).map(|h| h.address()).collect();
-    let all = if what == WaitFor::All { &*pending } else { &[] };
-    let _waiting = Waiting::begin(all)?;
+    let awaits = if what == WaitFor::All { Awaits::All } else { Awaits::Any };
     let mut ended = Vec::new();
-    while ended.len() < handles.len()
-        && let Some((index, well)) = notices.next(until)
-    {
+    while ended.len() < handles.len() {
+        let _waiting = Waiting::begin(awaits, pending(handles.iter()))?;
+        let Some((index, well)) = notices.next(until) else { break };
         ended.push(index);
         if what == WaitFor::First || (what == WaitFor::FirstError && !well) {
             break;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    job::{Waiting, is_delivering},
+    job::{Awaits, Waiting, is_delivering},
 };
 
 /// The result of a call that runs meanwhile.
@@ -229,7 +229,7 @@ impl<R> AsyncResult<R> {
         }
         self.check()?;
         let Some(desk) = self.entry.home.desk() else { return Ok(()) };
-        let _waiting = Waiting::begin(&[self.address()])?;
+        let _waiting = Waiting::begin(Awaits::All, [self.address()])?;
         self.entry.home.waiting.fetch_add(1, Ordering::SeqCst);
         desk.wait(until, &|| self.entry.is_done());
         self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);

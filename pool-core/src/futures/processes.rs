@@ -317,7 +317,7 @@ impl ProcessDesk {
         self.close();
         self.work_while(|books| books.outstanding() + self.home.background.maps() > 0);
         self.home.callbacks.wait();
-        self.end();
+        self.end(None);
     }
 
     /// See [`Callbacks::resign`](super::callbacks::Callbacks::resign).
@@ -325,10 +325,16 @@ impl ProcessDesk {
         self.home.callbacks.resign();
     }
 
-    /// Ends the desk: what has no answer is [`Error::Terminated`]. Its thread has ended when this returns.
-    pub(crate) fn end(&self) {
+    /// Takes nothing in any more: what has no answer is [`Error::Terminated`].
+    pub(crate) fn terminate(&self) {
         self.give_up(|| Error::Terminated);
-        self.driver.stop();
+    }
+
+    /// As [`ProcessDesk::terminate`]. The thread of the desk has ended when this returns, or `limit` is
+    /// over: it may be in the user's code, so what that waits for has to end without the caller.
+    pub(crate) fn end(&self, limit: Option<Duration>) {
+        self.terminate();
+        self.driver.stop_within(limit);
     }
 }
 

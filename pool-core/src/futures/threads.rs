@@ -200,12 +200,18 @@ impl ThreadDesk {
     }
 
     /// Takes nothing in any more; what was not begun is [`Error::Terminated`], what runs is told.
-    pub(crate) fn end(&self) {
+    pub(crate) fn terminate(&self) {
         self.terminated.store(true, Ordering::Relaxed);
         self.close();
         self.home.background.end(|| Error::Terminated);
         self.tell();
-        self.driver.stop();
+    }
+
+    /// As [`ThreadDesk::terminate`]. The thread of the desk has ended when this returns, or `limit` is
+    /// over: it may be in the user's code, so what that waits for has to end without the caller.
+    pub(crate) fn end(&self, limit: Option<Duration>) {
+        self.terminate();
+        self.driver.stop_within(limit);
     }
 
     /// Lets all threads that wait look again.

@@ -4,39 +4,92 @@
 //! known by their addresses; a thread without frames (`in_call.rs`) holds nothing up, and notes
 //! nothing.
 
-use std::sync::Mutex;
+use std::{
+    ptr::{self, NonNull},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicPtr, Ordering},
+    },
+};
 
 use super::in_call::waiting_for_this_thread;
 use crate::{error::Error, mutex::lock};
 
-/// Who waits for what, once for every thread that does.
-static WAITS: Mutex<Waits> = Mutex::new(Waits { process: 0, all: Vec::new() });
-
-struct Waits {
-    /// In a forked child nobody waits.
-    process: u32,
-    all: Vec<(usize, usize)>,
+/// What a thread waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    All,
+    /// One of them is enough.
+    Any,
 }
+
+/// One wait.
+#[derive(Debug)]
+struct Wait {
+    number: u64,
+    /// What waits for the waiting thread.
+    by: Vec<usize>,
+    what: Vec<usize>,
+    awaits: Awaits,
+}
+
+/// Who waits for what, once for every thread that does.
+#[derive(Debug)]
+struct Waits {
+    process: u32,
+    all: Mutex<(u64, Vec<Wait>)>,
+}
+
+/// Those of the process that looked last; never freed, since threads keep references to it. A
+/// forked child, in which none of the waits goes on, makes its own: another thread of its parent
+/// may have had the lock.
+static WAITS: AtomicPtr<Waits> = AtomicPtr::new(ptr::null_mut());
 
 /// While it lives, the calling thread waits.
 #[derive(Debug)]
-pub(crate) struct Waiting(Vec<(usize, usize)>);
+pub(crate) struct Waiting(Option<u64>);
 
-impl Waits {
-    /// Whether `from` waits for `to`, directly or not.
-    fn leads(&self, from: usize, to: &[usize]) -> bool {
-        let mut reached = vec![from];
-        let mut at = 0;
-        while let Some(&node) = reached.get(at) {
-            if to.contains(&node) {
-                return true;
-            }
-            let next = self.all.iter().filter(|(by, _)| *by == node).map(|(_, what)| *what);
-            let next: Vec<_> = next.filter(|what| !reached.contains(what)).collect();
-            reached.extend(next);
-            at += 1;
+fn waits() -> MutexGuard<'static, (u64, Vec<Wait>)> {
+    let process = std::process::id();
+    // Acquire: pairs with the AcqRel below.
+    let mut seen = WAITS.load(Ordering::Acquire);
+    loop {
+        // SAFETY: null, or leaked below and so valid for ever; only shared references are made.
+        let known = NonNull::new(seen).map(|waits| unsafe { waits.as_ref() });
+        if let Some(own) = known.filter(|waits| waits.process == process) {
+            return lock(&own.all);
         }
-        false
+        let fresh = Box::into_raw(Box::new(Waits { process, all: Mutex::default() }));
+        match WAITS.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => seen = fresh,
+            Err(winner) => {
+                // SAFETY: made just now, and no other thread has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                seen = winner;
+            }
+        }
+    }
+}
+
+/// Whether who waits for `what` waits for `held_up`, through whatever waits there are.
+fn is_knot(all: &[Wait], held_up: &[usize], what: &[usize], awaits: Awaits) -> bool {
+    let is_stuck = |stuck: &[usize], what: &[usize], awaits: Awaits| match awaits {
+        Awaits::All => what.iter().any(|node| stuck.contains(node)),
+        Awaits::Any => !what.is_empty() && what.iter().all(|node| stuck.contains(node)),
+    };
+    let mut stuck = held_up.to_vec();
+    loop {
+        let before = stuck.len();
+        for wait in all {
+            if is_stuck(&stuck, &wait.what, wait.awaits) {
+                let new = wait.by.iter().filter(|node| !stuck.contains(node));
+                let new: Vec<_> = new.copied().collect();
+                stuck.extend(new);
+            }
+        }
+        if stuck.len() == before {
+            return is_stuck(&stuck, what, awaits);
+        }
     }
 }
 
@@ -45,37 +98,34 @@ impl Waiting {
     ///
     /// # Errors
     ///
-    /// [`Error::NestedUse`] if one of them waits for it.
-    pub(crate) fn begin(what: &[usize]) -> Result<Self, Error> {
-        let held_up = waiting_for_this_thread();
-        if held_up.is_empty() {
-            return Ok(Self(Vec::new()));
+    /// [`Error::NestedUse`] if they wait for it.
+    pub(crate) fn begin(
+        awaits: Awaits,
+        what: impl IntoIterator<Item = usize>,
+    ) -> Result<Self, Error> {
+        let by = waiting_for_this_thread();
+        if by.is_empty() {
+            return Ok(Self(None));
         }
-        let mut waits = lock(&WAITS);
-        let process = std::process::id();
-        if waits.process != process {
-            (waits.process, waits.all) = (process, Vec::new());
-        }
-        if what.iter().any(|what| waits.leads(*what, &held_up)) {
+        let what: Vec<_> = what.into_iter().collect();
+        let mut waits = waits();
+        let (count, all) = &mut *waits;
+        if is_knot(all, &by, &what, awaits) {
             return Err(Error::NestedUse);
         }
-        let each = held_up.iter().flat_map(|by| what.iter().map(|what| (*by, *what)));
-        let own: Vec<_> = each.collect();
-        waits.all.extend_from_slice(&own);
-        Ok(Self(own))
+        *count += 1;
+        let number = *count;
+        all.push(Wait { number, by, what, awaits });
+        Ok(Self(Some(number)))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.0.is_empty() {
-            return;
-        }
-        let mut waits = lock(&WAITS);
-        for wait in self.0.drain(..) {
-            if let Some(at) = waits.all.iter().position(|noted| *noted == wait) {
-                waits.all.swap_remove(at);
-            }
+        let Some(number) = self.0 else { return };
+        let all = &mut waits().1;
+        if let Some(at) = all.iter().position(|wait| wait.number == number) {
+            all.swap_remove(at);
         }
     }
 }
@@ -90,16 +140,54 @@ mod tests {
     #[test]
     fn a_circle_of_waits_is_refused_and_a_chain_is_not() {
         let call = InCall::enter(0x51, Inside::Call);
-        let first = Waiting::begin(&[0x52]).unwrap();
+        let first = Waiting::begin(Awaits::All, [0x52]).unwrap();
         drop(call);
         let call = InCall::enter(0x52, Inside::Callback);
-        let second = Waiting::begin(&[0x53]).unwrap();
+        let second = Waiting::begin(Awaits::All, [0x53]).unwrap();
         drop(call);
         let _call = InCall::enter(0x53, Inside::Call);
-        assert!(matches!(Waiting::begin(&[0x51]), Err(Error::NestedUse)));
-        assert!(Waiting::begin(&[0x54]).is_ok());
+        assert!(matches!(Waiting::begin(Awaits::All, [0x51]), Err(Error::NestedUse)));
+        assert!(Waiting::begin(Awaits::All, [0x54]).is_ok());
         drop(second);
-        assert!(Waiting::begin(&[0x51]).is_ok());
+        assert!(Waiting::begin(Awaits::All, [0x51]).is_ok());
         drop(first);
+    }
+
+    #[test]
+    fn a_wait_for_any_of_several_is_a_knot_when_all_of_them_are() {
+        let call = InCall::enter(0x61, Inside::Call);
+        let first = Waiting::begin(Awaits::Any, [0x62, 0x63]).unwrap();
+        drop(call);
+        let call = InCall::enter(0x62, Inside::Call);
+        let second = Waiting::begin(Awaits::All, [0x61]).unwrap();
+        drop(call);
+        let call = InCall::enter(0x63, Inside::Call);
+        assert!(matches!(Waiting::begin(Awaits::Any, [0x61]), Err(Error::NestedUse)));
+        assert!(Waiting::begin(Awaits::Any, [0x61, 0x64]).is_ok());
+        assert!(Waiting::begin(Awaits::Any, []).is_ok());
+        drop(second);
+        assert!(Waiting::begin(Awaits::Any, [0x61]).is_ok());
+        drop((call, first));
+    }
+
+    #[test]
+    fn a_forked_child_takes_no_wait_over_nor_the_lock() {
+        let _call = InCall::enter(0x71, Inside::Call);
+        let held = waits();
+        // SAFETY: the child allocates, as glibc allows, makes a wait of its own and leaves.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            nix::unistd::ForkResult::Child => {
+                // SAFETY: sets a timer, and ends this process.
+                unsafe {
+                    libc::alarm(20);
+                    libc::_exit(i32::from(Waiting::begin(Awaits::All, [0x72]).is_err()));
+                }
+            }
+            nix::unistd::ForkResult::Parent { child } => {
+                drop(held);
+                let ended = nix::sys::wait::waitpid(child, None).unwrap();
+                assert_eq!(ended, nix::sys::wait::WaitStatus::Exited(child, 0));
+            }
+        }
     }
 }

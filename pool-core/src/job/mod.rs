@@ -35,7 +35,7 @@ pub(crate) use finish::bad_result;
 #[cfg(feature = "threads")]
 pub(crate) use in_call::is_within_task_of;
 pub(crate) use in_call::{Brought, InCall, Inside, Within, is_delivering, is_inside};
-pub(crate) use knots::Waiting;
+pub(crate) use knots::{Awaits, Waiting};
 pub(crate) use lane::Lane;
 pub(crate) use loan::Loan;
 pub(crate) use processes::ProcessLane;

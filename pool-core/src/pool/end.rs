@@ -2,15 +2,21 @@
 //!
 //! Invariant: what was handed in before a stop that waits is done, and no call that comes meanwhile holds the stop up for ever.
 
+use std::time::Duration;
+
 use pool_ipc::Wire;
 
 use super::{Pool, slot::CrewDesk};
 use crate::{
     error::Error,
-    job::{Waiting, is_inside},
+    job::{Awaits, Waiting, is_inside},
     shared::SharedType,
     start::{Crew, StartMethod},
 };
+
+/// How long `terminate` waits for a waker, or a type's own code, that goes on after its calls have
+/// ended.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Pool {
     /// Lets blocking calls of other threads finish, ends lazy ones, lets the workers end what they
@@ -79,17 +85,26 @@ impl Pool {
         if crew.iter().chain(&retired).any(waits) {
             return Err(Error::NestedUse);
         }
-        let stopped: Vec<_> = crew.iter().chain(&retired).map(Crew::id).collect();
+        let stopped = crew.iter().chain(&retired).filter(|_| waits_for_calls).map(Crew::id);
         // Nor where what it waits for waits for this thread, through other pools.
-        let _waiting = Waiting::begin(if waits_for_calls { &stopped } else { &[] })?;
+        let _waiting = Waiting::begin(Awaits::All, stopped)?;
         let desks = slot.desks.clone();
         // From now on calls get threads of their own, and these no desk any more.
         let threads = self.plan.method == StartMethod::Threads;
         let past = if waits_for_calls && threads { slot.retire() } else { None };
         // Not under the lock: a call that has to end may need it.
         drop(slot);
-        self.end_desks(&desks, waits_for_calls)?;
-        retired.iter().for_each(end);
+        if waits_for_calls {
+            self.end_desks(&desks, true)?;
+            retired.iter().for_each(end);
+        } else {
+            // The thread of a desk may be in a call that the user's code makes: a waker's, of any
+            // length. So the calls end before that thread is waited for, and code that goes on
+            // beyond them is left to itself.
+            desks.iter().for_each(CrewDesk::terminate);
+            retired.iter().chain(&crew).for_each(end);
+            self.end_desks(&desks, false)?;
+        }
         let Some(crew) = crew else { return Ok(()) };
         match &crew {
             // Calls go on while desks are drained, and futures may have got a new desk.
@@ -100,7 +115,8 @@ impl Pool {
                     self.end_desks(&late, true)?;
                 }
             }
-            crew => end(crew),
+            crew if waits_for_calls => end(crew),
+            _ => {}
         }
         drop(past);
         if crew.is_broken() {
@@ -123,7 +139,8 @@ impl Pool {
         if waits_for_calls {
             desks.iter().for_each(CrewDesk::drain);
         }
-        desks.iter().for_each(CrewDesk::end);
+        let limit = (!waits_for_calls).then_some(PATIENCE);
+        desks.iter().for_each(|desk| desk.end(limit));
         self.slot()?.desks.retain(|desk| !desks.iter().any(|ended| ended.is(desk)));
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Pool,
     options::{PoolOptions, check_limit},
-    slot::{CrewDesk, CrewSlot, Sharing},
+    slot::{CrewSlot, Sharing},
 };
 use crate::{
     error::Error,
@@ -237,7 +237,7 @@ impl Pool {
         };
         drop(slot);
         // Without the lock, since this may take its time; before the fork, whose snapshot would keep them.
-        desks.iter().for_each(CrewDesk::end);
+        desks.iter().for_each(|desk| desk.end(None));
         drop(desks);
         let anew = retired.is_some();
         if let Some(crew) = retired {

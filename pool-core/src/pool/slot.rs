@@ -1,6 +1,9 @@
 //! What a pool has at the moment: its crew, and what that shares.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use crate::{
     error::Error,
@@ -177,11 +180,20 @@ impl CrewDesk {
     }
 
     /// As `close`; what is not answered is told that the pool was terminated.
-    pub(super) fn end(&self) {
+    pub(super) fn terminate(&self) {
         match self {
-            Self::Processes(desk) => desk.end(),
+            Self::Processes(desk) => desk.terminate(),
             #[cfg(feature = "threads")]
-            Self::Threads(desk) => desk.end(),
+            Self::Threads(desk) => desk.terminate(),
+        }
+    }
+
+    /// As `terminate`, and waits for the thread of the desk, at most for `limit`.
+    pub(super) fn end(&self, limit: Option<Duration>) {
+        match self {
+            Self::Processes(desk) => desk.end(limit),
+            #[cfg(feature = "threads")]
+            Self::Threads(desk) => desk.end(limit),
         }
     }
 }

@@ -66,6 +66,7 @@ mod timeouts;
 mod timeouts_of_exits;
 mod values;
 mod volumes;
+mod waits_in_wakers;
 mod worker_exit;
 mod worker_state;
 
@@ -143,6 +144,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         worker_state::CASES,
         worker_exit::CASES,
         volumes::CASES,
+        waits_in_wakers::CASES,
         threads::CASES,
     ];
     files.into_iter().flatten()
