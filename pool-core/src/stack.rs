@@ -5,6 +5,8 @@
 //! start method. What uses this: `worker/task_stack.rs` for processes, `threads/crew.rs` for
 //! threads.
 
+use std::io;
+
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::error::Error;
@@ -41,6 +43,17 @@ fn usual(limit: Option<u64>) -> usize {
     bytes.clamp(*USUAL.start(), *USUAL.end())
 }
 
+/// What to say where the system grants no thread with a stack of so many bytes: it says the same
+/// (`EAGAIN`) of too many threads and of too little room for the stack.
+pub(crate) fn refusal(error: &io::Error, bytes: usize) -> String {
+    format!(
+        "{error}: too many threads (ulimit -u), or no room for a stack of {} KiB (stack_size, \
+         ulimit -s), of which there may be too little (ulimit -v), or which may not be locked \
+         (ulimit -l) in a program that has called mlockall with MCL_FUTURE",
+        bytes >> 10
+    )
+}
+
 /// Refuses a wish that is out of range.
 pub(crate) fn check(wish: Option<usize>) -> Result<(), Error> {
     match wish {
@@ -56,6 +69,14 @@ pub(crate) fn check(wish: Option<usize>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_names_what_may_be_the_matter() {
+        let text = refusal(&io::Error::from_raw_os_error(libc::EAGAIN), 8 << 20);
+        for word in ["8192 KiB", "stack_size", "ulimit -v", "ulimit -l", "mlockall"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
 
     #[test]
     fn a_stack_without_a_wish_is_that_of_a_program() {

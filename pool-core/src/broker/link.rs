@@ -1,7 +1,8 @@
 //! A process's end of the connection to the zygote's exchange: the parent's, or a worker's.
 //!
 //! Invariant: a segment that was registered is forgotten when this process lets it go, once for each time. The connection is made
-//! when it is needed first; whoever lets a segment go waits a moment at most.
+//! when it is needed first; whoever lets a segment go waits a moment at most. A zygote that has left a question unanswered for
+//! long (it is stopped) is waited for no more until it answers that one.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +30,9 @@ use crate::{birth, mutex::lock, packets::Received, session::Listed};
 const PATIENCE: u32 = 20;
 /// The same for what may be said later.
 const LITTLE_PATIENCE: u32 = 1;
-const SLICE: Duration = Duration::from_millis(250);
+/// How long one looks whether a zygote goes on that has left a question unanswered.
+const MOMENT: Duration = Duration::from_millis(10);
+const SLICE: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
 
 /// Gives the zygote the other end of a fresh connection.
 type Introduce = dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync;
@@ -45,12 +48,20 @@ pub(crate) struct BrokerLink {
     /// Called when this process has let a registered segment go, by one thread at a time.
     forgotten: Mutex<Box<Forgotten>>,
     connection: Mutex<Connection>,
-    /// The number of the last question; one is asked at a time.
-    asked: Mutex<u32>,
+    /// One question is asked at a time.
+    asked: Mutex<Asked>,
     /// What there was no room to say.
     unsaid: Mutex<VecDeque<Request>>,
     /// Whether there was no room for long: then nobody waits for it who need not.
     stuck: AtomicBool,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// The number of the last question.
+    number: u32,
+    /// Whether the last question was given up.
+    given_up: bool,
 }
 
 enum Connection {
@@ -74,7 +85,7 @@ impl BrokerLink {
             introduce,
             forgotten: Mutex::new(forgotten),
             connection: Mutex::new(Connection::NotYet),
-            asked: Mutex::new(0),
+            asked: Mutex::default(),
             unsaid: Mutex::default(),
             stuck: AtomicBool::new(false),
         })
@@ -162,10 +173,12 @@ impl BrokerLink {
         request: &Request,
         descriptor: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        self.say_unsaid(socket, PATIENCE);
-        send(socket, request, descriptor, PATIENCE)?;
-        self.stuck.store(false, Relaxed);
-        Ok(())
+        let patience = || if self.stuck.load(Relaxed) { LITTLE_PATIENCE } else { PATIENCE };
+        self.say_unsaid(socket, patience());
+        let said = send(socket, request, descriptor, patience());
+        let full = said.as_ref().is_err_and(is_full);
+        self.stuck.store(full, Relaxed);
+        said
     }
 
     /// Says this if there is room, otherwise before the next thing that is said.
@@ -193,19 +206,38 @@ impl BrokerLink {
 
     fn ask(&self, id: SegmentId) -> Result<Answer, SegmentFault> {
         let socket = self.socket()?;
-        let mut number = lock(&self.asked);
-        *number = number.wrapping_add(1);
-        let question = Request::Fetch { number: *number, id };
+        let mut asked = lock(&self.asked);
+        if asked.given_up {
+            // The zygote goes on when it has answered that one.
+            let number = asked.number;
+            self.answer(&socket, number, LITTLE_PATIENCE, MOMENT)?;
+            asked.given_up = false;
+        }
+        asked.number = asked.number.wrapping_add(1);
+        let question = Request::Fetch { number: asked.number, id };
         self.say(&socket, &question, None).map_err(|error| self.not_said(&socket, &error))?;
-        let mut patience = PATIENCE;
+        let answer = self.answer(&socket, asked.number, PATIENCE, SLICE);
+        asked.given_up = matches!(answer, Err(SegmentFault::NoAnswer));
+        answer
+    }
+
+    /// The answer to the last question, which has this number.
+    fn answer(
+        &self,
+        socket: &Arc<Listed>,
+        number: u32,
+        mut patience: u32,
+        slice: Duration,
+    ) -> Result<Answer, SegmentFault> {
         loop {
-            match Answer::receive(&*socket) {
-                Received::Message(answer) if answer.number == *number => return Ok(answer),
-                // The late answer to a question that was given up.
+            match Answer::receive(&**socket) {
+                Received::Message(answer) if answer.number == number => return Ok(answer),
                 Received::Message(_) => {}
-                Received::Empty => wait(&socket, PollFlags::POLLIN, &mut patience)
-                    .map_err(|error| fault(&error))?,
-                Received::Closed => return Err(self.is_cut_off(&socket)),
+                Received::Empty => {
+                    wait(socket, PollFlags::POLLIN, &mut patience, slice)
+                        .map_err(|error| fault(&error))?;
+                }
+                Received::Closed => return Err(self.is_cut_off(socket)),
             }
         }
     }
@@ -226,7 +258,7 @@ fn send(
     loop {
         match request.send(socket, descriptor) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(socket, PollFlags::POLLOUT, &mut patience)?;
+                wait(socket, PollFlags::POLLOUT, &mut patience, SLICE)?;
             }
             Err(error) if is_full(&error) && patience > 0 => {
                 std::thread::sleep(SLICE / 25);
@@ -238,8 +270,8 @@ fn send(
 }
 
 /// Waits until something happens to the socket; `WouldBlock` when patience is at its end.
-fn wait(socket: &Listed, events: PollFlags, patience: &mut u32) -> io::Result<()> {
-    let slice = PollTimeout::try_from(SLICE).unwrap_or(PollTimeout::MAX);
+fn wait(socket: &Listed, events: PollFlags, patience: &mut u32, slice: Duration) -> io::Result<()> {
+    let slice = PollTimeout::try_from(slice).unwrap_or(PollTimeout::MAX);
     while *patience > 0 {
         match poll(&mut [PollFd::new(socket.as_fd(), events)], slice) {
             Ok(0) => *patience -= 1,
@@ -362,12 +394,41 @@ mod tests {
         assert_eq!(asking.join().expect("no panic"), Err(SegmentFault::Gone));
     }
 
+    /// The next question that comes, if one is there.
+    fn question(zygote: &OwnedFd) -> Option<u32> {
+        match Request::receive(zygote) {
+            Received::Message(Request::Fetch { number, .. }) => Some(number),
+            Received::Empty => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_zygote_that_owes_an_answer_is_asked_nothing_more() {
+        let (link, zygote) = link();
+        let fetch = || link.fetch(ID).map(drop);
+        assert_eq!(fetch(), Err(SegmentFault::NoAnswer));
+        let zygote = zygote.recv().expect("a connection");
+        let first = question(&zygote).expect("a question");
+        for _ in 0..3 {
+            assert_eq!(fetch(), Err(SegmentFault::NoAnswer));
+            assert_eq!(question(&zygote), None, "it owes the answer to the first one");
+        }
+        let nobody = |number| Answer { number, errno: Answer::NOBODY, descriptor: None };
+        nobody(first).send(&zygote, None).expect("room");
+        // It goes on, and may take its time again.
+        nobody(first + 1).send(&zygote, None).expect("room");
+        assert_eq!(fetch(), Err(SegmentFault::Gone));
+        assert_eq!(question(&zygote), Some(first + 1));
+    }
+
     #[test]
     fn who_does_not_answer_in_time_is_no_fault_of_mapping() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
         let socket = Listed::new(ours.into()).expect("a socket");
         let mut patience = 1;
-        let late = wait(&socket, PollFlags::POLLIN, &mut patience).expect_err("nothing comes");
+        let late =
+            wait(&socket, PollFlags::POLLIN, &mut patience, SLICE).expect_err("nothing comes");
         assert_eq!((patience, fault(&late)), (0, SegmentFault::NoAnswer));
         assert!(SegmentFault::NoAnswer.to_string().contains("does not answer"));
         assert_eq!(fault(&Errno::EMFILE.into()), SegmentFault::Os(libc::EMFILE));

@@ -17,7 +17,10 @@ use std::{
 };
 
 use super::lock;
-use crate::error::{Error, OrResources};
+use crate::{
+    error::{Error, OrResources},
+    stack,
+};
 
 /// Its name.
 pub(super) const NAME: &str = "pool-driver";
@@ -212,6 +215,7 @@ impl Inner {
                 let _alive = alive;
                 Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven);
             })
+            .map_err(|error| stack::refusal(&error, self.stack))
             .or_resources("starting the thread for a pool's futures")?;
         nap.thread = Some(Thread { handle, stops, over });
         self.runs.store(true, Ordering::Release);

@@ -150,9 +150,10 @@ impl ThreadCrew {
             let (mark, failed) = (crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
             let (plan, end, leavers) = (plan.clone(), crew.end.clone(), crew.leavers.clone());
+            let stack = stack::size(plan.bounds.stack);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
-                .stack_size(stack::size(plan.bounds.stack))
+                .stack_size(stack)
                 .spawn(move || {
                     let _ends = leavers.ends(id);
                     CREW.set(number);
@@ -174,10 +175,10 @@ impl ThreadCrew {
                 Ok(thread) => lock(&crew.threads).push(thread),
                 // As many as the system grants will do, as with processes.
                 Err(error) if id > 0 => {
-                    crew.missing = Some((id, error.to_string()));
+                    crew.missing = Some((id, stack::refusal(&error, stack)));
                     break;
                 }
-                Err(error) => return Err(error).or_resources(STARTING),
+                Err(error) => return Err(stack::refusal(&error, stack)).or_resources(STARTING),
             }
         }
         drop(failed);
