@@ -7,18 +7,15 @@ use std::{
     fmt,
     mem::ManuallyDrop,
     num::NonZeroU64,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    sys::eventfd::{EfdFlags, EventFd},
-};
+use nix::errno::Errno;
 use pool_shm::ForkMark;
 
 use crate::{
@@ -44,6 +41,8 @@ use crate::{
 pub struct CancelToken(Arc<Signal>);
 
 struct Signal {
+    /// Whether the program has closed the bell, as far as a sleeper has seen.
+    lost: AtomicBool,
     /// [`UNTOUCHED`], [`PULLED`], or the grace in nanoseconds after which running items are killed,
     /// plus 1. It only ever goes down, but for its first step.
     word: AtomicU64,
@@ -61,7 +60,11 @@ impl CancelToken {
     ///
     /// [`Error::Resources`] when there is no descriptor or page of memory for it.
     pub fn new() -> Result<Self, Error> {
-        let signal = Signal { word: AtomicU64::new(UNTOUCHED), bell: Bell::new()? };
+        let signal = Signal {
+            word: AtomicU64::new(UNTOUCHED),
+            bell: Bell::new()?,
+            lost: AtomicBool::new(false),
+        };
         Ok(Self(Arc::new(signal)))
     }
 
@@ -122,6 +125,19 @@ impl CancelToken {
         self.0.word.load(Ordering::Acquire) != UNTOUCHED
     }
 
+    /// Whether its bell is none any more: then only a look at the token tells.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// For a sleeper whose sleep the bell has ended: it may be what the program has put at its
+    /// number, which would end every sleep.
+    pub(crate) fn look_if_lost(&self) {
+        if !self.is_cancelled() && !self.0.bell.is_intact() {
+            self.0.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Can be read once the token was pulled.
     pub(crate) fn bell(&self) -> BorrowedFd<'_> {
         self.0.bell.as_fd()
@@ -151,9 +167,7 @@ pub(crate) struct Bell {
 impl Bell {
     pub(crate) fn new() -> Result<Self, Error> {
         let what = "a descriptor for a cancel token";
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let fd: OwnedFd = EventFd::from_value_and_flags(0, flags).or_resources(what)?.into();
-        let fd = KeptFd::new(fd).or_resources(what)?;
+        let fd = birth::new_counter().and_then(KeptFd::new).or_resources(what)?;
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         list(fd.as_fd());
         Ok(Self { fd: ManuallyDrop::new(fd), mark })
@@ -169,9 +183,15 @@ impl Bell {
         }
     }
 
+    /// Whether it is still there.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
-    pub(crate) fn silence(&self) {
-        birth::silence_counter(self.fd.as_fd());
+    pub(crate) fn silence(&self) -> bool {
+        self.fd.has_number() && birth::silence_counter(self.fd.as_fd())
+    }
+
+    /// Whether the number still leads to the counter.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.fd.is_intact()
     }
 }
 

@@ -14,7 +14,7 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::ProtFlags,
-        stat::fstat,
+        stat::{FileStat, fstat},
     },
     unistd::ftruncate,
 };
@@ -51,6 +51,8 @@ const LABEL_MAX: usize = 249;
 #[derive(Debug)]
 pub struct Segment {
     fd: ManuallyDrop<OwnedFd>,
+    /// Device and inode of the memfd.
+    file: (u64, u64),
     len: u64,
 }
 
@@ -76,11 +78,26 @@ impl Segment {
         ftruncate(&fd, len as i64).map_err(|source| Error::os("sizing a segment", source))?;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))
             .map_err(|source| Error::os("sealing a segment", source))?;
-        Ok(Self::of(fd, len))
+        let stat = fstat(&fd).map_err(|source| Error::os("measuring a segment", source))?;
+        Ok(Self::of(fd, &stat, len))
     }
 
-    fn of(fd: OwnedFd, len: u64) -> Self {
-        Self { fd: ManuallyDrop::new(fd), len }
+    fn of(fd: OwnedFd, stat: &FileStat, len: u64) -> Self {
+        Self { fd: ManuallyDrop::new(fd), file: (stat.st_dev, stat.st_ino), len }
+    }
+
+    /// Whether the number still leads to this segment: a program that closes all descriptors, as
+    /// daemons do, may have given it to a file of its own.
+    fn is_intact(&self) -> bool {
+        fstat(&*self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
+    }
+
+    /// The descriptor, for what changes the file.
+    fn intact(&self) -> Result<&OwnedFd, Error> {
+        if self.is_intact() {
+            return Ok(&self.fd);
+        }
+        Err(Error::os("finding a segment by its descriptor", Errno::EBADF))
     }
 
     /// The segment behind a descriptor, usually one that another process sent.
@@ -113,7 +130,7 @@ impl Segment {
         }
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
             .map_err(|source| Error::os("closing a segment on exec", source))?;
-        Ok(Self::of(above_standard(fd)?, len))
+        Ok(Self::of(above_standard(fd)?, &stat, len))
     }
 
     /// Bytes in the segment when this value was made or has grown; never 0, and never more than there are.
@@ -132,7 +149,7 @@ impl Segment {
         let wanted = creatable(len)?;
         loop {
             let stat =
-                fstat(&*self.fd).map_err(|source| Error::os("measuring a segment", source))?;
+                fstat(self.intact()?).map_err(|source| Error::os("measuring a segment", source))?;
             self.len = u64::try_from(stat.st_size).unwrap_or(self.len);
             if self.len >= wanted {
                 return Ok(());
@@ -152,8 +169,9 @@ impl Segment {
     ///
     /// [`Error::Os`] when descriptors are used up.
     pub fn try_clone(&self) -> Result<Self, Error> {
-        let fd = self.fd.try_clone().map_err(|source| Error::os("cloning a segment", source))?;
-        Ok(Self::of(fd, self.len))
+        let fd =
+            self.intact()?.try_clone().map_err(|source| Error::os("cloning a segment", source))?;
+        Ok(Self { fd: ManuallyDrop::new(fd), file: self.file, len: self.len })
     }
 
     /// The descriptor, to be sent to another process.
@@ -173,7 +191,7 @@ impl Segment {
     /// [`seal_content`](Self::seal_content); [`Error::MemoryLocked`] where the program may lock no
     /// more.
     pub fn map(&self) -> Result<Mapping, Error> {
-        let map = Region::new(&*self.fd, self.size()?, READ_WRITE, View::Shared);
+        let map = Region::new(self.intact()?, self.size()?, READ_WRITE, View::Shared);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
     }
 
@@ -193,7 +211,7 @@ impl Segment {
     ///
     /// Those of [`map`](Self::map): for a moment the mapping counts as locked all the same.
     pub fn map_unlocked(&self) -> Result<Mapping, Error> {
-        let map = Region::unlocked(&*self.fd, self.size()?, READ_WRITE);
+        let map = Region::unlocked(self.intact()?, self.size()?, READ_WRITE);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
     }
 
@@ -205,12 +223,12 @@ impl Segment {
     /// may lock no more.
     pub fn map_read_only(&self) -> Result<Mapping, Error> {
         let size = self.size()?;
-        let map = match Region::new(&*self.fd, size, ProtFlags::PROT_READ, View::Shared) {
+        let map = match Region::new(self.intact()?, size, ProtFlags::PROT_READ, View::Shared) {
             // Some kernels (before 6.7) let nobody share what is sealed against writing, not even
             // to read. A private mapping shows the same, because nobody can write the segment any
             // more.
             Err(Errno::EPERM) if self.content_is_sealed()? => {
-                Region::new(&*self.fd, size, ProtFlags::PROT_READ, View::Private)
+                Region::new(self.intact()?, size, ProtFlags::PROT_READ, View::Private)
             }
             result => result,
         };
@@ -223,7 +241,7 @@ impl Segment {
     ///
     /// Those of [`map_read_only`](Self::map_read_only).
     pub fn map_read_only_unlocked(&self) -> Result<Mapping, Error> {
-        let map = Region::unlocked(&*self.fd, self.size()?, ProtFlags::PROT_READ);
+        let map = Region::unlocked(self.intact()?, self.size()?, ProtFlags::PROT_READ);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, false))
     }
 
@@ -244,7 +262,7 @@ impl Segment {
             return Ok(());
         };
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        fallocate(&*self.fd, flags, start as i64, len as i64)
+        fallocate(self.intact()?, flags, start as i64, len as i64)
             .map_err(|source| Error::os("giving pages of a segment back", source))
     }
 
@@ -255,7 +273,7 @@ impl Segment {
     /// [`Error::StillWritable`] while any process maps it writable.
     pub fn seal_content(&self) -> Result<(), Error> {
         match fcntl(
-            &*self.fd,
+            self.intact()?,
             FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW),
         ) {
             Ok(_) => Ok(()),
@@ -288,10 +306,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // Where the program has closed all descriptors, the number is none, or that of a file of
-        // its own, which has no such seal: files of a tmpfs have seals as well.
-        let seals = fcntl(&*self.fd, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
-        if seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_SHRINK)) {
+        if self.is_intact() {
             // SAFETY: dropped here once and not used again.
             unsafe { ManuallyDrop::drop(&mut self.fd) }
         }

@@ -1,5 +1,7 @@
 //! The few system calls that tests need and std does not offer.
 
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
 // SAFETY: as in libc's headers for Linux.
 unsafe extern "C" {
     #[link_name = "kill"]
@@ -26,6 +28,10 @@ unsafe extern "C" {
     fn libc_puts(line: *const std::ffi::c_char) -> i32;
     #[link_name = "close"]
     safe fn libc_close(descriptor: i32) -> i32;
+    #[link_name = "dup2"]
+    safe fn libc_dup2(old: i32, new: i32) -> i32;
+    #[link_name = "eventfd"]
+    safe fn libc_eventfd(count: u32, flags: i32) -> i32;
     #[link_name = "mlockall"]
     safe fn libc_mlockall(flags: i32) -> i32;
     #[link_name = "munlockall"]
@@ -174,6 +180,23 @@ pub(crate) fn close_all_but(kept: &[i32]) {
     for descriptor in (3..2048).filter(|descriptor| !kept.contains(descriptor)) {
         libc_close(descriptor);
     }
+}
+
+/// Puts what `descriptor` leads to at `number`, in the place of what is there.
+#[allow(dead_code)]
+pub(crate) fn put_at(descriptor: OwnedFd, number: i32) -> OwnedFd {
+    assert_eq!(libc_dup2(descriptor.as_raw_fd(), number), number);
+    // SAFETY: open now, and what had the number before has lost it: that is the test.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// A fresh event counter that never blocks.
+#[allow(dead_code)]
+pub(crate) fn counter(count: u32) -> OwnedFd {
+    let descriptor = libc_eventfd(count, 0o4000);
+    assert!(descriptor >= 0);
+    // SAFETY: just made.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
 /// Prints a line by the C library.

@@ -12,6 +12,7 @@ use nix::{
     errno::Errno,
     fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
     sys::{
+        eventfd::{EfdFlags, EventFd},
         resource::{Resource, getrlimit},
         stat::{Mode, fstat},
     },
@@ -147,9 +148,34 @@ pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// The signal number that marks event counters and pidfds of pools. None of them ever sends it,
+/// since they have no `O_ASYNC`; it stays with the open file, through duplicates and forks.
+const MARK: libc::c_int = 61;
+
+/// Marks an open file as one of a pool's. On a system without such marks it stays as it is.
+pub(super) fn mark(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match sys::set_signal(fd, MARK) {
+        Err(Errno::EINVAL) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Whether it is marked, as far as the system has such marks. May be called in a signal handler.
+pub(super) fn is_marked(fd: BorrowedFd<'_>) -> bool {
+    matches!(sys::signal_of(fd), Ok(MARK) | Err(Errno::EINVAL))
+}
+
+/// A fresh event counter, marked as a pool's.
+pub(crate) fn new_counter() -> io::Result<OwnedFd> {
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let counter = OwnedFd::from(EventFd::from_value_and_flags(0, flags)?);
+    mark(counter.as_fd())?;
+    Ok(counter)
+}
+
 /// Adds one to an event counter, unless its number leads to something else by now: the program, or
-/// a task, may have closed it and opened a file. Whether it is still there. May be called in a
-/// signal handler.
+/// a task, may have closed it and opened a file or a counter. Whether it is still there. May be
+/// called in a signal handler.
 pub(crate) fn ring_counter(fd: BorrowedFd<'_>) -> bool {
     // A full counter is one that wakes whoever polls it.
     is_counter(fd) && !matches!(write(fd, &1u64.to_ne_bytes()), Err(Errno::EBADF | Errno::EINVAL))
@@ -161,10 +187,11 @@ pub(crate) fn silence_counter(fd: BorrowedFd<'_>) -> bool {
     is_counter(fd) && !matches!(read(fd, &mut [0; 8]), Err(Errno::EBADF | Errno::EINVAL))
 }
 
-/// Whether the number leads to what has no file type, as event counters have none: files, pipes,
-/// sockets and terminals have one.
+/// Whether the number leads to a counter of a pool's: marked, and without a file type, as event
+/// counters are. Files, pipes, sockets and terminals have a type, and counters of the program no
+/// mark.
 fn is_counter(fd: BorrowedFd<'_>) -> bool {
-    fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0)
+    is_marked(fd) && fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0)
 }
 
 /// Something to read that is at its end, and to write that swallows everything where there is `/dev/null`.
@@ -179,10 +206,7 @@ pub(super) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::{
-        eventfd::{EfdFlags, EventFd},
-        memfd::{MFdFlags, memfd_create},
-    };
+    use nix::sys::memfd::{MFdFlags, memfd_create};
 
     use super::*;
 
@@ -197,18 +221,18 @@ mod tests {
 
     #[test]
     fn only_event_counters_are_written_to() {
-        let counter: OwnedFd =
-            EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK).unwrap().into();
-        let counter = out_of_the_way(counter).unwrap();
+        let counter = out_of_the_way(new_counter().unwrap()).unwrap();
         assert!(counter.as_raw_fd() >= FIRST_GIVEN);
         assert!(ring_counter(counter.as_fd()) && silence_counter(counter.as_fd()));
         assert!(silence_counter(counter.as_fd()), "it may be at 0");
         let file = fs::File::from(memfd_create("file", MFdFlags::empty()).unwrap());
         let (_reader, pipe) = nix::unistd::pipe().unwrap();
-        for other in [file.as_fd(), pipe.as_fd()] {
+        let users = EventFd::from_value_and_flags(5, EfdFlags::EFD_NONBLOCK).unwrap();
+        for other in [file.as_fd(), pipe.as_fd(), users.as_fd()] {
             assert!(!ring_counter(other) && !silence_counter(other));
         }
         assert_eq!(file.metadata().unwrap().len(), 0);
+        assert_eq!(users.read(), Ok(5));
     }
 
     #[test]

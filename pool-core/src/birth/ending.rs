@@ -6,14 +6,14 @@
 //! of its own (`zygote/ending.rs`). The handler calls only what may interrupt anything.
 
 use std::{
-    os::fd::{AsRawFd, OwnedFd},
-    sync::atomic::{AtomicI32, AtomicU32, Ordering},
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering},
 };
 
 use libc::{c_int, c_void, siginfo_t};
 use nix::sys::signal::Signal;
 
-use super::sys;
+use super::{FileId, KeptFd, sys};
 use crate::broker;
 
 /// The signals that end a program unless it handles them, and that are sent to all processes of one
@@ -33,12 +33,17 @@ static WORKER: AtomicI32 = AtomicI32::new(0);
 static INCARNATION: AtomicU32 = AtomicU32::new(0);
 /// Where the worker tells its zygote.
 static DOOR: AtomicI32 = AtomicI32::new(-1);
+/// Device and inode of that socket: a task may have closed it, and have opened another one.
+static DOOR_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// From here on this process is the worker `incarnation`, and may be told to end alone. `door`
 /// stays open as long as it lives.
-pub(crate) fn may_end_alone(incarnation: u32, door: &OwnedFd) {
+pub(crate) fn may_end_alone(incarnation: u32, door: &KeptFd) {
     INCARNATION.store(incarnation, Ordering::Relaxed);
     DOOR.store(door.as_raw_fd(), Ordering::Relaxed);
+    let FileId { device, inode, .. } = door.file();
+    DOOR_FILE[0].store(device, Ordering::Relaxed);
+    DOOR_FILE[1].store(inode, Ordering::Relaxed);
     // Release: pairs with the Acquire in the handler, which may run in any thread.
     WORKER.store(std::process::id().cast_signed(), Ordering::Release);
 }
@@ -63,7 +68,18 @@ pub(super) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context
         } else if let Some(at) = ENDING.iter().position(|ending| *ending as c_int == signal) {
             let incarnation = INCARNATION.load(Ordering::Relaxed);
             let packet = broker::told_to_end(incarnation, at as u32);
-            sys::send_now(DOOR.load(Ordering::Relaxed), &packet);
+            let door = DOOR.load(Ordering::Relaxed);
+            if is_door(door) {
+                sys::send_now(door, &packet);
+            }
         }
     });
+}
+
+/// Whether the number leads to the socket that it led to when this worker began.
+fn is_door(number: c_int) -> bool {
+    // SAFETY: a number of a descriptor that was open once, which is only looked at.
+    let file = FileId::of(unsafe { BorrowedFd::borrow_raw(number) });
+    let door = DOOR_FILE.each_ref().map(|word| word.load(Ordering::Relaxed));
+    file.is_some_and(|file| [file.device, file.inode] == door)
 }

@@ -24,12 +24,12 @@ mod ticket;
 
 pub(crate) use adoption::fork_adopted;
 pub(crate) use descriptors::{
-    close_for_good, duplicate, fill_output, null_stdin, out_of_the_way, ring_counter,
+    close_for_good, duplicate, fill_output, new_counter, null_stdin, out_of_the_way, ring_counter,
     silence_counter, take_for_good,
 };
 pub(crate) use ending::{ENDING, may_end_alone};
 pub(crate) use image::{address_of, offset_of};
-pub(crate) use kept::KeptFd;
+pub(crate) use kept::{FileId, KeptFd};
 pub(crate) use kinship::{
     arm_parent_death, become_subreaper, has_ended, inherits_orphans, pidfd_open,
 };

@@ -11,7 +11,11 @@ use std::{
     ptr,
 };
 
-use nix::{sys::signal::SigSet, unistd::Pid};
+use nix::{errno::Errno, sys::signal::SigSet, unistd::Pid};
+
+/// From `fcntl.h`; the libc crate has no such names.
+const F_SETSIG: c_int = 10;
+const F_GETSIG: c_int = 11;
 
 /// A value of the auxiliary vector, 0 if the kernel gave none.
 pub(super) fn auxiliary(kind: c_ulong) -> usize {
@@ -163,6 +167,18 @@ pub(super) fn send_now(socket: RawFd, packet: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: reads the packet, which is there; any number will do for the descriptor.
     unsafe { libc::send(socket, packet.as_ptr().cast(), packet.len(), flags) };
+}
+
+/// Sets the signal that the open file would send if it had `O_ASYNC`.
+pub(super) fn set_signal(fd: BorrowedFd<'_>, signal: c_int) -> nix::Result<()> {
+    // SAFETY: changes a number of the open file's, and no memory.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal) }).map(drop)
+}
+
+/// The signal that was set so, otherwise 0.
+pub(super) fn signal_of(fd: BorrowedFd<'_>) -> nix::Result<c_int> {
+    // SAFETY: reads a number of the open file's.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) })
 }
 
 /// Ends this process by `signal`, whose handler this is called in, as soon as that returns.

@@ -255,6 +255,7 @@ mod tests {
         super::packet::{introduce, ring},
         *,
     };
+    use crate::birth::KeptFd;
 
     /// A process as the exchange knows it: its end of the connection.
     fn peer(exchange: &mut Exchange, owner: u32) -> OwnedFd {
@@ -363,10 +364,11 @@ mod tests {
         assert!(!exchange.take_alarm());
         let file = file();
         let mut guests = 0;
-        while introduce(exchange.door(), guests, file.as_fd()).is_ok() {
+        let door = KeptFd::new(exchange.door().try_clone().unwrap()).unwrap();
+        while introduce(&door, guests, file.as_fd()).is_ok() {
             guests += 1;
         }
-        ring(exchange.door());
+        ring(&door);
         exchange.hear();
         assert!(guests > 16 && exchange.take_alarm() && !exchange.take_alarm());
     }

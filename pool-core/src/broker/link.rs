@@ -121,9 +121,10 @@ impl BrokerLink {
         }
         let mut connection = lock(&self.connection);
         match &*connection {
-            Connection::Open(socket) => Ok(socket.clone()),
+            Connection::Open(socket) if socket.is_intact() => Ok(socket.clone()),
             Connection::Over => Err(SegmentFault::Os(libc::EPIPE)),
-            Connection::NotYet => {
+            // The first one, or the program has closed the last one with all that it had.
+            Connection::NotYet | Connection::Open(_) => {
                 let socket = self.connect().map_err(|error| fault(&error))?;
                 let socket = Arc::new(socket);
                 *connection = Connection::Open(socket.clone());
@@ -256,7 +257,7 @@ fn send(
     mut patience: u32,
 ) -> io::Result<()> {
     loop {
-        match request.send(socket, descriptor) {
+        match socket.intact().and_then(|socket| request.send(&socket, descriptor)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wait(socket, PollFlags::POLLOUT, &mut patience, SLICE)?;
             }

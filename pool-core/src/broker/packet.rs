@@ -10,7 +10,7 @@ use std::{
 use pool_ipc::SegmentId;
 
 use crate::{
-    birth::ENDING,
+    birth::{ENDING, KeptFd},
     packets::{self, Received},
 };
 
@@ -51,14 +51,17 @@ const ALARM: u32 = 6;
 const TOLD_TO_END: u32 = 16;
 
 /// Says through `door` that `socket` is the zygote's end of a connection to the worker `owner`.
-pub(crate) fn introduce(door: &impl AsFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
-    packets::send(door, &head(INTRODUCTION, owner), Some(socket))
+pub(crate) fn introduce(door: &KeptFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    packets::send(&door.intact()?, &head(INTRODUCTION, owner), Some(socket))
 }
 
 /// Says through `door` that an item is overdue before the zygote looks at the clocks next.
-pub(crate) fn ring(door: &impl AsFd) {
-    // A door without room is one that the zygote is about to look at, and then at the clocks.
-    let _ = packets::send(door, &head(ALARM, 0), None);
+pub(crate) fn ring(door: &KeptFd) {
+    // A door without room is one that the zygote is about to look at, and then at the clocks. One
+    // that the task has closed is of no use any more: the zygote looks at the clocks later.
+    if let Ok(door) = door.intact() {
+        let _ = packets::send(&door, &head(ALARM, 0), None);
+    }
 }
 
 /// The packet by which the worker `owner` says through its door that it was told to end, by the

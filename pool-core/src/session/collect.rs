@@ -107,13 +107,18 @@ impl Session {
             }
             any = true;
         }
-        self.end_rests(hub);
-        self.start_wanted(hub);
-        self.act(hub);
+        self.start_what_is_due(hub);
         if any && hub.waiting > 0 {
             self.changed.notify_all();
         }
         any
+    }
+
+    /// Starts workers whose rest is over or for whose start there is room by now.
+    pub(super) fn start_what_is_due(&self, hub: &mut Hub) {
+        self.end_rests(hub);
+        self.start_wanted(hub);
+        self.act(hub);
     }
 
     /// A worker was condemned for the item that it has in hand.

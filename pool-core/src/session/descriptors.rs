@@ -8,23 +8,32 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use crate::{birth::KeptFd, mutex::lock};
+use crate::{
+    birth::{FileId, KeptFd},
+    mutex::lock,
+};
 
-static LISTED: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+static LISTED: Mutex<Vec<(RawFd, Option<FileId>)>> = Mutex::new(Vec::new());
 
-fn listed() -> MutexGuard<'static, Vec<RawFd>> {
+fn listed() -> MutexGuard<'static, Vec<(RawFd, Option<FileId>)>> {
     lock(&LISTED)
 }
 
 /// Lists a descriptor.
 pub(crate) fn list(fd: BorrowedFd<'_>) {
-    listed().push(fd.as_raw_fd());
+    listed().push((fd.as_raw_fd(), FileId::of(fd)));
+}
+
+/// Takes a fresh descriptor off the list: what is listed with its number was closed by the program,
+/// behind the back of its owner.
+pub(super) fn forget_number(fd: BorrowedFd<'_>) {
+    listed().retain(|(raw, _)| *raw != fd.as_raw_fd());
 }
 
 /// Takes a descriptor off the list; it is closed next.
 pub(crate) fn unlist(fd: BorrowedFd<'_>) {
     let mut listed = listed();
-    if let Some(at) = listed.iter().position(|raw| *raw == fd.as_raw_fd()) {
+    if let Some(at) = listed.iter().position(|(raw, _)| *raw == fd.as_raw_fd()) {
         listed.swap_remove(at);
     }
 }
@@ -38,6 +47,20 @@ impl Listed {
         let fd = KeptFd::new(fd)?;
         list(fd.as_fd());
         Ok(Self(fd))
+    }
+
+    /// Whether the number still leads to the file of this value.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.0.is_intact()
+    }
+
+    /// The descriptor, to be used at once.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the number leads elsewhere by now.
+    pub(crate) fn intact(&self) -> io::Result<BorrowedFd<'_>> {
+        self.0.intact()
     }
 }
 
@@ -60,16 +83,20 @@ pub(crate) fn own_descriptors() -> OwnDescriptors {
 }
 
 /// See [`own_descriptors`].
-pub(crate) struct OwnDescriptors(MutexGuard<'static, Vec<RawFd>>);
+pub(crate) struct OwnDescriptors(MutexGuard<'static, Vec<(RawFd, Option<FileId>)>>);
 
 impl OwnDescriptors {
     /// In a forked child that never uses the pools it inherited: closes their descriptors. Their numbers may be used again, by pools
     /// of the child's own too.
     pub(crate) fn close(mut self) {
-        for fd in self.0.drain(..) {
+        for (fd, file) in self.0.drain(..) {
             // SAFETY: the owners of these descriptors are values of the parent's that this process
-            // has a copy of and never touches.
-            unsafe { libc::close(fd) };
+            // has a copy of and never touches. What the program has put there instead stays open.
+            unsafe {
+                if file.is_some_and(|file| file.is_at(BorrowedFd::borrow_raw(fd))) {
+                    libc::close(fd);
+                }
+            }
         }
     }
 }

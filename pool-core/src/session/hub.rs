@@ -56,6 +56,8 @@ pub(crate) struct Session {
     pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's bell: an event counter that workers write to.
     pub(super) bell: ManuallyDrop<KeptFd>,
+    /// Whether the program has closed the bell, as far as a driver has seen.
+    pub(super) bell_is_lost: AtomicBool,
     /// What leads to the segments of handles.
     pub(super) broker: ManuallyDrop<Arc<BrokerLink>>,
     pub(super) mark: ForkMark,

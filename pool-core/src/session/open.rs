@@ -13,10 +13,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::{
-        eventfd::{EfdFlags, EventFd},
-        socket::{AddressFamily, SockFlag, SockType, socketpair},
-    },
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
     unistd::Pid,
 };
 use pool_ipc::{
@@ -76,8 +73,7 @@ impl Session {
         arena.mapping().dont_fork().or_resources(what)?;
 
         let what = "descriptors for the pool's zygote";
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell: OwnedFd = EventFd::from_value_and_flags(0, flags).or_resources(what)?.into();
+        let bell = birth::new_counter().or_resources(what)?;
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
@@ -110,6 +106,11 @@ impl Session {
             bell: their_bell,
             shared: shared.descriptors().or_resources(what)?,
         };
+        // A zygote that is forked keeps these.
+        let kept = [&fds.control, &fds.board, &fds.items, &fds.bell];
+        for fd in kept.into_iter().chain(&fds.shared) {
+            super::descriptors::forget_number(fd.as_fd());
+        }
         // Listed before the zygote is made: a fork copies the list.
         list(ours.as_fd());
         list(bell.as_fd());
@@ -126,6 +127,7 @@ impl Session {
         Ok(Arc::new_cyclic(|this| Self {
             items_limit: arena.limit(),
             renewable: AtomicBool::new(false),
+            bell_is_lost: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             hub: Mutex::new(Hub {
                 engine: Engine::new(plan.n_jobs, slots),

@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     os::fd::AsFd,
-    sync::{MutexGuard, PoisonError},
+    sync::{MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -31,6 +31,8 @@ const LONGEST_SLEEP_MS: u16 = 50;
 const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
 /// The same while a token that was pulled may still be told to kill.
 const SLEEP_BEFORE_KILLS_MS: u16 = 10;
+/// The same when the program has closed the bell.
+const SLEEP_WITHOUT_BELL_MS: u16 = 1;
 /// Turns after which reports are read although results keep coming.
 const TURNS_WITHOUT_REPORTS: u32 = 64;
 
@@ -217,10 +219,15 @@ impl Session {
             _ => LONGEST_SLEEP_MS,
         };
         let limit = until.map_or(limit, |until| limit.min(millis_until(until)));
-        self.sleep(limit, &tokens);
+        let reported = self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut hub = self.lock();
-        if !self.read_reports(&mut hub) {
+        if reported && self.read_reports(&mut hub) {
+            // The zygote is there.
+        } else {
+            if !reported {
+                self.start_what_is_due(&mut hub);
+            }
             self.watch_stopped(&mut hub);
         }
         if unclaimed && self.has_unclaimed(&hub) {
@@ -243,25 +250,45 @@ impl Session {
         })
     }
 
-    fn sleep(&self, limit_ms: u16, tokens: &[CancelToken]) {
+    /// Sleeps until there is news; whether there may be reports.
+    fn sleep(&self, limit_ms: u16, tokens: &[CancelToken]) -> bool {
         let mut control = PollFlags::POLLIN;
         control.set(PollFlags::POLLOUT, self.link.wants_to_send());
         let mut watched = vec![
-            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.link.control(), control),
+            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
         ];
-        watched.extend(tokens.iter().map(|t| PollFd::new(t.bell(), PollFlags::POLLIN)));
+        let lost = self.bell_is_lost.load(Relaxed);
+        if lost {
+            watched.truncate(1);
+        }
+        let fixed = watched.len();
+        let heard = |token: &&CancelToken| !token.is_lost();
+        let tokens = || tokens.iter().filter(heard);
+        watched.extend(tokens().map(|t| PollFd::new(t.bell(), PollFlags::POLLIN)));
+        let limit_ms = if lost { limit_ms.min(SLEEP_WITHOUT_BELL_MS) } else { limit_ms };
         let mut slept = poll(&mut watched, PollTimeout::from(limit_ms));
         if slept == Err(Errno::EINVAL) {
             // More than the process may have open now: its limit was lowered. Tokens are looked at
             // after each sleep, too.
-            watched.truncate(2);
+            watched.truncate(fixed);
             slept = poll(&mut watched, PollTimeout::from(limit_ms.min(SLEEP_BEFORE_KILLS_MS)));
         }
-        // Whatever ended the sleep, the driver looks at everything again.
-        if slept.is_ok() && watched[0].any() == Some(true) {
-            birth::silence_counter(self.bell.as_fd());
+        if slept.is_err() {
+            return true;
         }
+        // Whatever ended the sleep, the driver looks at everything again.
+        if !lost && watched[1].any() == Some(true) {
+            // What the program has put there ends no sleep, or it would end each of them.
+            let silenced = self.bell.has_number() && birth::silence_counter(self.bell.as_fd());
+            self.bell_is_lost.store(!silenced, Relaxed);
+        }
+        for (token, heard) in tokens().zip(&watched[fixed.min(watched.len())..]) {
+            if heard.any() == Some(true) {
+                token.look_if_lost();
+            }
+        }
+        watched[0].any() == Some(true)
     }
 
     /// Wakes the driver.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what was lent with a slot stays as it is until the slot's generation has moved on.
 
-use std::{any::Any, collections::VecDeque, os::fd::OwnedFd, sync::Arc};
+use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use pool_ipc::{
     Arena, Block, Decoder, Encoder, Manifest, SegmentId,
@@ -12,6 +12,7 @@ use pool_shm::{ForkMark, SharedSegment};
 
 use super::{failure::FailureKind, form::ContextCell};
 use crate::{
+    birth::KeptFd,
     broker,
     life::State,
     sys,
@@ -39,7 +40,7 @@ pub(crate) struct Desk {
     /// How many segments the parent had let go when this worker looked last.
     let_go: u64,
     /// Where the zygote hears that a clock is due soon.
-    door: Arc<OwnedFd>,
+    door: Arc<KeptFd>,
     /// Reads as this incarnation, and as 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
     /// What the pool shares.
@@ -77,7 +78,7 @@ impl Desk {
         mark: ForkMark,
         shared: &'static (dyn Any + Send + Sync),
         keeper: Arc<Keeper>,
-        door: Arc<OwnedFd>,
+        door: Arc<KeptFd>,
     ) -> Self {
         let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
         encoder.set_broker(keeper.clone());

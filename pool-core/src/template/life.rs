@@ -17,7 +17,7 @@ use pool_shm::exclusive_borrows;
 
 use super::Word;
 use crate::{
-    birth::{self, DescriptorLimit},
+    birth::{self, DescriptorLimit, FileId},
     packets::Received,
     shared::{Fault, RecipePapers, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
     sys,
@@ -57,7 +57,14 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
         let Kit { zygote, socket, recipe, stack, ingredients, board, items, bell, door, limit } =
             kit;
         limit.restore();
+        let given = || [&socket, &bell, &door].map(|fd| FileId::of(fd.as_fd()));
+        let before = given();
         let made = make(recipe, ingredients, stack);
+        // The user's code has closed them, and may have opened others at their numbers. Without
+        // this end of the socket the zygote sees that this process ends.
+        if given() != before {
+            end_quietly();
+        }
         // What the user's code printed must not come out of every worker once more.
         let _ = std::io::stdout().flush();
         sys::flush_c_streams();

@@ -34,6 +34,9 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// The same for a job without a caller that a cancel token may end.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
+/// The same when the program has closed a bell.
+const SLEEP_WITHOUT_BELL: Duration = Duration::from_millis(1);
+
 /// A job as its crew sees it: nothing in it is the user's.
 pub(super) struct Control {
     pub(super) flow: Mutex<Flow>,
@@ -280,6 +283,10 @@ impl Watch {
             [self.bell.as_fd(), self.token.bell()].map(|bell| PollFd::new(bell, PollFlags::POLLIN));
         // Whatever ended the sleep, the caller looks at everything again.
         let _ = sys::poll(&mut watched, Some(limit));
-        self.bell.silence();
+        let is_foreign = watched[1].any() == Some(true) && !self.token.is_cancelled();
+        if !self.bell.silence() || is_foreign {
+            // What the program has put at the number of a bell would end every sleep.
+            std::thread::sleep(limit.min(SLEEP_WITHOUT_BELL));
+        }
     }
 }

@@ -14,7 +14,8 @@ use pool_shm::ForkMark;
 
 use super::{end_quietly, in_task, papers::WorkerPapers, take_panic};
 use crate::{
-    birth, broker,
+    birth::{self, KeptFd},
+    broker,
     life::nanos,
     shared::{Fault, SharedValue, SourcePapers, Stage, StartFailure, make_in_thread},
     sys,
@@ -26,7 +27,7 @@ pub(super) fn awake(
     shared: Vec<OwnedFd>,
     claimer: &Claimer,
     mark: &ForkMark,
-    door: &OwnedFd,
+    door: &KeptFd,
 ) -> Result<Option<SharedValue>, StartFailure> {
     let at = |stage: Stage| {
         claimer.set_stage(stage.number());

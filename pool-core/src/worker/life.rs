@@ -29,7 +29,7 @@ use super::{
     task_stack::run_on_stack,
 };
 use crate::{
-    birth::{self, ProcessName},
+    birth::{self, KeptFd, ProcessName},
     broker::{self, BrokerLink},
     error::ExitStatus,
     life::become_daemon,
@@ -152,13 +152,14 @@ impl Worker {
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
-        birth::may_end_alone(papers.incarnation, &fds.door);
+        let door = KeptFd::new(fds.door).ok()?;
+        birth::may_end_alone(papers.incarnation, &door);
         let board = Board::new(board, papers.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
         watch_stack(stack, claimer.board(), papers.place).ok()?;
         let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
-        let shared = match awake(papers, fds.shared, &claimer, &mark, &fds.door) {
+        let shared = match awake(papers, fds.shared, &claimer, &mark, &door) {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // Without it the parent knows at least what this worker was at.
@@ -170,7 +171,7 @@ impl Worker {
         if !birth::arm_parent_death(Pid::from_raw(papers.zygote)) {
             end_quietly();
         }
-        let (door, incarnation) = (Arc::new(fds.door), papers.incarnation);
+        let (door, incarnation) = (Arc::new(door), papers.incarnation);
         let ours = door.clone();
         let introduce = move |socket: BorrowedFd<'_>| broker::introduce(&ours, incarnation, socket);
         let keeper = Keeper::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));

@@ -20,7 +20,7 @@ use nix::{
     sys::{
         signal::{Signal, kill},
         socket::{Shutdown, shutdown},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
     unistd::Pid,
 };
@@ -150,14 +150,14 @@ impl ZygoteLink {
         incarnation: u32,
         arena: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        send_order(&self.control, Order::START, place, incarnation, Some(arena))?;
+        send_order(&self.control.intact()?, Order::START, place, incarnation, Some(arena))?;
         self.outbox().unanswered += 1;
         Ok(())
     }
 
     /// Gives the zygote its end of a connection for what there is to say of segments.
     pub(crate) fn connect(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        send_order(&self.control, Order::CONNECT, 0, 0, Some(socket))
+        send_order(&self.control.intact()?, Order::CONNECT, 0, 0, Some(socket))
     }
 
     pub(crate) fn kill(&self, incarnation: u32) -> io::Result<()> {
@@ -178,12 +178,12 @@ impl ZygoteLink {
 
     fn send_kills(&self, outbox: &mut Outbox) -> io::Result<()> {
         while let Some(victim) = outbox.to_kill.front() {
-            let sent = match *victim {
+            let sent = self.control.intact().and_then(|control| match *victim {
                 Victim::Worker(incarnation) => {
-                    send_order(&self.control, Order::KILL, 0, incarnation, None)
+                    send_order(&control, Order::KILL, 0, incarnation, None)
                 }
-                Victim::Claimer(chunk, grace) => send_kill_at(&self.control, chunk, grace),
-            };
+                Victim::Claimer(chunk, grace) => send_kill_at(&control, chunk, grace),
+            });
             match sent {
                 Ok(()) => outbox.to_kill.pop_front(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -206,7 +206,8 @@ impl ZygoteLink {
         let mut outbox = self.outbox();
         // Reports are there to be read even if the zygote is gone.
         let _ = self.send_kills(&mut outbox);
-        match Report::receive(&self.control) {
+        // What the program has put at the number has no reports.
+        match self.control.intact().and_then(|control| Report::receive(&control)) {
             Ok(Received::Message(Report::Reigns { pid })) => {
                 self.zygote.store(pid, Ordering::Relaxed);
                 Ok(Some(Report::Reigns { pid }))
@@ -224,7 +225,9 @@ impl ZygoteLink {
 
     /// Tells the zygote to kill its workers and end.
     pub(crate) fn ask_to_end(&self) {
-        let _ = shutdown(self.control.as_raw_fd(), Shutdown::Write);
+        if self.control.is_intact() {
+            let _ = shutdown(self.control.as_raw_fd(), Shutdown::Write);
+        }
     }
 
     /// Waits until the zygote has ended, by force if it takes too long.
@@ -257,7 +260,10 @@ impl ZygoteLink {
     pub(crate) fn kill_zygote(&self) {
         while let Ok(Some(_)) = self.report() {}
         let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
-        let mut watched = [PollFd::new(self.control.as_fd(), PollFlags::empty())];
+        let Ok(control) = self.control.intact() else {
+            return;
+        };
+        let mut watched = [PollFd::new(control, PollFlags::empty())];
         // As long as its end of the socket is open, it lives and the number is its own.
         if zygote.as_raw() > 0 && poll(&mut watched, PollTimeout::ZERO) == Ok(0) {
             let _ = kill(zygote, Signal::SIGKILL);
@@ -279,11 +285,25 @@ impl ZygoteLink {
     }
 
     fn ends_within(&self, patience: Duration) -> bool {
-        let Some(pidfd) = &self.pidfd else {
-            // Without a pidfd its end of the socket tells.
-            return self.closes_within(patience);
-        };
-        readable_within(pidfd.as_fd(), patience)
+        match &self.pidfd {
+            Some(pidfd) if pidfd.is_intact() => readable_within(pidfd.as_fd(), patience),
+            // Without a pidfd its end of the socket tells, without both only the process itself.
+            _ if self.control.is_intact() => self.closes_within(patience),
+            _ => self.exits_within(patience),
+        }
+    }
+
+    /// Whether the guard, this process's child, has ended, which is looked at without reaping it.
+    fn exits_within(&self, patience: Duration) -> bool {
+        let until = std::time::Instant::now() + patience;
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(self.pid), flags) == Ok(WaitStatus::StillAlive) {
+            if std::time::Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 
     /// Waits until there is a report, or the end of all.

@@ -60,6 +60,7 @@ mod stacks;
 mod stopped;
 #[cfg(feature = "async")]
 mod streams;
+mod taken_descriptors;
 mod terminals;
 mod threads;
 mod timeouts;
@@ -106,6 +107,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         deep_values::CASES,
         alignment::CASES,
         exit_bounds::CASES,
+        taken_descriptors::CASES,
         failures::CASES,
         futures::CASES,
         futures_told::CASES,
