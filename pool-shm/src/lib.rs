@@ -72,6 +72,6 @@ pub use {
     sync::{
         LockError, SharedBarrier, SharedBarrierWaitResult, SharedCondvar, SharedEvent, SharedMutex,
         SharedMutexGuard, SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore,
-        SharedWriteGuard, exit_process,
+        SharedWriteGuard, begin_idle, end_idle, exit_process,
     },
 };

@@ -17,7 +17,7 @@ use nix::{
 };
 use pool_shm::{
     LockError, SegmentFault, SharedBarrier, SharedCondvar, SharedEvent, SharedMutex, SharedRwLock,
-    SharedSemaphore, exclusive_borrows, exit_process,
+    SharedSemaphore, begin_idle, end_idle, exclusive_borrows, exit_process,
 };
 use processes::{end_of, finish, run, start};
 
@@ -39,6 +39,7 @@ fn main() {
         ("an_event_is_seen_by_other_processes", events_are_seen),
         ("a_change_is_seen_although_nobody_notifies", changes_are_seen),
         ("a_dead_party_breaks_the_barrier", dead_parties_break),
+        ("an_idle_party_is_not_missed", idle_parties_are_not_missed),
         ("who_leaves_in_peace_breaks_nothing", leaving_breaks_nothing),
         ("an_orderly_end_breaks_nothing", orderly_ends_break_nothing),
         ("a_lock_that_nobody_wants_costs_no_system_call", no_system_call),
@@ -262,6 +263,64 @@ fn dead_parties_break() {
     let killed = |end: &&WaitStatus| matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _));
     assert_eq!(ends.iter().filter(killed).count(), 1, "{ends:?}");
     assert_eq!(ends.iter().filter(|end| matches!(end, WaitStatus::Exited(_, 0))).count(), 1);
+}
+
+/// A party that has nothing to do may be killed; one that has, or that waits, is missed.
+fn idle_parties_are_not_missed() {
+    let barrier = SharedBarrier::new(2).expect("barrier");
+    let ready = SharedEvent::new().expect("event");
+    for goes_on in [false, true] {
+        ready.clear();
+        let child = start(|| {
+            barrier.wait_timeout(LONG).expect("both come");
+            begin_idle();
+            if goes_on {
+                end_idle();
+            }
+            ready.set();
+            loop {
+                thread::park();
+            }
+        });
+        barrier.wait_timeout(LONG).expect("both come");
+        assert!(ready.wait_timeout(LONG));
+        kill_and_reap(child);
+        if goes_on {
+            assert!(matches!(barrier.wait_timeout(LONG), Err(LockError::Broken)));
+            break;
+        }
+        // Whoever comes first, others take the place of the dead one.
+        for _ in 0..3 {
+            let other = start(|| {
+                barrier.wait_timeout(LONG).expect("both come");
+                begin_idle();
+            });
+            barrier.wait_timeout(LONG).expect("both come");
+            finish(other);
+        }
+        assert!(!barrier.is_broken());
+    }
+    // Idle is the process, not the thread that waits in it.
+    let barrier = SharedBarrier::new(2).expect("barrier");
+    let child = start(|| {
+        let waiter = barrier.clone();
+        thread::spawn(move || waiter.wait());
+        while barrier.waiting() == 0 {
+            thread::yield_now();
+        }
+        begin_idle();
+        end_idle();
+        begin_idle();
+        ready.clear();
+        loop {
+            thread::park();
+        }
+    });
+    while barrier.waiting() == 0 {
+        thread::yield_now();
+    }
+    barrier.wait_timeout(LONG).expect("both come");
+    kill_and_reap(child);
 }
 
 fn leaving_breaks_nothing() {

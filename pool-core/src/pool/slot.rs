@@ -79,6 +79,7 @@ impl CrewSlot {
     /// Lets the next call begin with a fresh crew. What the old one still runs it finishes; dropping it may wait for that.
     pub(super) fn retire(&mut self) -> Option<Crew> {
         let crew = self.crew.take()?;
+        crew.retire();
         self.used = false;
         self.desks.iter().for_each(CrewDesk::close);
         self.retired.retain(|crew| crew.upgrade().is_some());

@@ -18,7 +18,7 @@ use super::{
 use crate::{birth, engine::JobId, journal::Journal, worker};
 
 /// How long tasks that were told of the end may go on.
-const GRACE: Duration = Duration::from_millis(100);
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 /// Time between two looks at a process that is about to end.
 const INTERVAL: Duration = Duration::from_millis(1);
 

@@ -14,6 +14,7 @@ use pool_ipc::board::Appetite;
 
 use super::{
     descriptors::unlist,
+    drain::GRACE,
     hub::{Fatal, Hub, Session, State},
 };
 
@@ -101,6 +102,31 @@ impl Session {
         }
     }
 
+    /// The last call of a session that another one has replaced has ended: the workers leave as
+    /// those of a pool that is stopped, so that their ends break no barrier and exits are not lost.
+    /// Who runs an item that no call waits for any more has a short grace.
+    fn leave_in_order(&self) {
+        let mut hub = self.lock();
+        self.read_reports(&mut hub);
+        if !hub.state.staffs() || self.link.is_on_its_way() {
+            return;
+        }
+        hub.state = State::Ending;
+        self.ask_all_to_leave(&mut hub);
+        drop(hub);
+        let begun = Instant::now();
+        // Locks of the pool may be held, and a logger is the user's code.
+        let over = |hub: &mut Hub| {
+            drop(hub.journal.take());
+            hub.state != State::Ending || hub.engine.workers().next().is_none()
+        };
+        self.drive_until_then(ANYTHING, Some(begun + GRACE), over);
+        self.drive_until_then(ANYTHING, Some(begun + PATIENCE), |hub| {
+            let busy = self.at_a_chunk(hub);
+            over(hub) || hub.engine.workers().all(|(_, incarnation, _)| busy.contains(&incarnation))
+        });
+    }
+
     /// Whether they ended in time.
     fn wait_for_workers(&self, until: Option<Instant>) -> bool {
         let mut over = false;
@@ -116,6 +142,9 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.is_foreign() {
             return;
+        }
+        if *self.retired.get_mut() {
+            self.leave_in_order();
         }
         let hub = self.hub.get_mut().unwrap_or_else(PoisonError::into_inner);
         if hub.state != State::Broken {

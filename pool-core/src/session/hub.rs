@@ -75,6 +75,8 @@ pub(crate) struct Session {
     /// Whether a call that its workers end with waits for that.
     pub(super) waits_for_exits: bool,
     pub(super) exits: Arc<Exits>,
+    /// Whether another session has taken its place: it ends with the last of its calls.
+    pub(super) retired: AtomicBool,
     /// See [`Session::is_renewable`].
     pub(super) renewable: AtomicBool,
     /// How often calls were told that they cannot go on.
@@ -282,6 +284,11 @@ impl Session {
     /// Sets whether they do from now on.
     pub(crate) fn set_keep_alive(&self, on: bool) {
         self.keep_alive.store(on, Relaxed);
+    }
+
+    /// No new call comes: the workers leave when the last one of those under way has ended.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Relaxed);
     }
 
     /// Whether there is no call.

@@ -172,6 +172,7 @@ impl Session {
             reservation,
             asked_arena: plan.asked_arena,
             keep_alive: plan.keep_alive.into(),
+            retired: false.into(),
             waits_for_exits: plan.life.exit.is_some(),
             exits: plan.exits.clone(),
         }))

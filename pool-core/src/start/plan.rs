@@ -97,6 +97,15 @@ impl Crew {
         }
     }
 
+    /// Another one takes its place: its workers end in order with the last of its calls.
+    pub(crate) fn retire(&self) {
+        match self {
+            Self::Processes(session) => session.retire(),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => crew.retire(),
+        }
+    }
+
     /// Waits while it is being stopped.
     pub(crate) fn wait_until_stopped(&self) {
         match self {

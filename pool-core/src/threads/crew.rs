@@ -70,6 +70,8 @@ pub(crate) struct ThreadCrew {
     exits: Arc<Exits>,
     /// Whether a call leaves the threads to the next one.
     keep_alive: AtomicBool,
+    /// Whether another crew has taken its place.
+    retired: AtomicBool,
     /// Rounds of a wait loop before a caller goes to sleep.
     pub(super) spin: u32,
     /// How long making a state may take.
@@ -140,6 +142,7 @@ impl ThreadCrew {
             end: Arc::new(AtomicU8::new(GOES_ON)),
             exits: plan.exits.clone(),
             keep_alive: plan.keep_alive.into(),
+            retired: false.into(),
             spin: sys::spin_rounds(plan.n_jobs),
             init_limit: plan.bounds.init,
             leavers: Arc::new(Leavers::new(plan.n_jobs, plan.bounds.exit)),
@@ -254,6 +257,11 @@ impl ThreadCrew {
         self.keep_alive.store(on, Ordering::Relaxed);
     }
 
+    /// No new call comes: the threads end in order with the last of those under way.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
     /// Keeps the crew for a call that begins, until that is among its jobs. Whoever ends the crew has seen to it that there is no new
     /// claim.
     pub(crate) fn claim(self: &Arc<Self>) -> Claim {
@@ -357,11 +365,12 @@ impl Drop for ThreadCrew {
             mem::forget(mem::take(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner)));
             return;
         }
-        if self.end.load(Ordering::SeqCst) == GOES_ON {
-            self.terminate();
-        } else {
-            self.join();
+        let goes_on = self.end.load(Ordering::SeqCst) == GOES_ON;
+        if goes_on && !*self.retired.get_mut() {
+            return self.terminate();
         }
+        self.end_orderly();
+        self.join();
     }
 }
 

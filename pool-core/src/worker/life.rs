@@ -219,6 +219,7 @@ impl Worker {
     }
 
     fn run(&mut self, claim: Claim) {
+        pool_shm::end_idle();
         if self.living.is_new()
             && !self.desk.claimer.is_cancelled(&claim)
             && let Err(unborn) = self.living.begin(&mut self.desk)
@@ -264,6 +265,8 @@ impl Worker {
         // What a task printed is out before its result is known.
         let _ = std::io::stdout().flush();
         sys::flush_c_output();
+        // Nor does it matter from then on whether this worker is killed for want of work.
+        pool_shm::begin_idle();
         let mut at = (0, 0);
         if let Some(kind) = failure {
             let bytes = pool_ipc::to_bytes(&Failure { kind }).unwrap_or_default();

@@ -9,6 +9,7 @@ use super::{
     body::{Body, Content, Head, maker},
     error::LockError,
     patience::Patience,
+    process_end::note_waiting,
     raw_barrier::{BarrierParts, RawBarrier},
 };
 use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
@@ -22,7 +23,8 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 /// has dropped all clones of the handle it waited with, or called [`leave`](Self::leave), or
 /// another came in its stead, or has ended by [`exit_process`](crate::exit_process), as workers of
 /// a pool do that end in order; so its death is noticed also between two waits. One that never
-/// waited is not known.
+/// waited is not known, and one that is idle ([`begin_idle`](crate::begin_idle)), as workers are
+/// that have no task, is not missed.
 ///
 /// ```
 /// use std::thread;
@@ -209,6 +211,7 @@ impl SharedBarrier {
     ) -> Result<SharedBarrierWaitResult, LockError> {
         // Relaxed: looked at by whoever drops the last handle, which comes after.
         self.0.waited.store(true, Ordering::Relaxed);
+        note_waiting();
         self.parts().wait(patience).map(|leads| SharedBarrierWaitResult { leads })
     }
 

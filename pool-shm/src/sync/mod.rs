@@ -37,6 +37,6 @@ pub use condvar::SharedCondvar;
 pub use error::LockError;
 pub use event::SharedEvent;
 pub use mutex::{SharedMutex, SharedMutexGuard};
-pub use process_end::exit_process;
+pub use process_end::{begin_idle, end_idle, exit_process};
 pub use rwlock::{SharedReadGuard, SharedRwLock, SharedWriteGuard};
 pub use semaphore::{SharedPermit, SharedSemaphore};

@@ -1,5 +1,6 @@
 //! The orderly end of a process, which breaks nothing: it leaves the barriers that it is a party
-//! of, gives its permits back, and its places among readers.
+//! of, gives its permits back, and its places among readers. An idle process keeps what it has, and
+//! may be killed: the barriers at which it does not wait do not miss it.
 //!
 //! Invariant: the process does nothing more with what was left, since it ends in the same call.
 //! Locks that it holds alone stay signed: what they protect may be half changed, so their heir has
@@ -18,6 +19,51 @@ use crate::{Block, Kind, fork_mark::this_process, sys};
 
 /// The last process in which a thread signed for something, as [`this_process`] numbers it.
 static SIGNED_IN: AtomicU64 = AtomicU64::new(0);
+
+/// The last process in which a thread waited at a barrier.
+static WAITED_IN: AtomicU64 = AtomicU64::new(0);
+
+/// A thread of this process waits at a barrier.
+#[inline]
+pub(super) fn note_waiting() {
+    if let Ok(process) = this_process() {
+        // Relaxed: the thread that looks for it is idle after what it knows to have ended.
+        WAITED_IN.store(process.get(), Relaxed);
+    }
+}
+
+/// Says that this process has nothing to do: until [`end_idle`], its death breaks no
+/// [`SharedBarrier`](crate::SharedBarrier) but those at which a thread of it waits just then.
+/// Workers of a pool are idle between two chunks of tasks. In a process that has never waited at a
+/// barrier this does nothing, and costs a load.
+#[inline]
+pub fn begin_idle() {
+    if WAITED_IN.load(Relaxed) != 0 {
+        set_away(true);
+    }
+}
+
+/// Says that this process has something to do again, which others may wait for: its death breaks
+/// the barriers that it is a party of.
+#[inline]
+pub fn end_idle() {
+    if WAITED_IN.load(Relaxed) != 0 {
+        set_away(false);
+    }
+}
+
+#[cold]
+fn set_away(is_away: bool) {
+    // A forked child has taken no seat of its own yet.
+    if this_process().is_ok_and(|process| process.get() == WAITED_IN.load(Relaxed))
+        && let Ok(me) = Me::now()
+    {
+        for barrier in locks::<RawBarrier>(Kind::Barrier) {
+            let parts = BarrierParts { head: barrier.head(), seats: barrier.table() };
+            parts.set_away(me.process, is_away);
+        }
+    }
+}
 
 /// A thread of this process, of that number, can sign from now on.
 pub(super) fn note_signing(process: u64) {

@@ -96,12 +96,14 @@ impl Round {
     }
 }
 
-/// Who has a seat, in which round they last arrived (its last nine bits), and whether they have not left since.
+/// Who has a seat, in which round they last arrived (its last eight bits), whether they have not
+/// left since, and whether they are away: an idle process keeps its seat, and is not missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seat(u64);
 
 const ARRIVED: u64 = flag(0);
-const SEAT_ROUNDS: u64 = 1 << 9;
+const SEAT_ROUNDS: u64 = 1 << 8;
+const AWAY: u64 = flag(9);
 
 impl Seat {
     const fn arrived(owner: Owner, round: u64) -> Self {
@@ -110,7 +112,15 @@ impl Seat {
 
     /// The same seat for whoever comes.
     const fn vacated(self) -> Self {
-        Self(self.0 & !(self.owner().word() | ARRIVED))
+        Self(self.0 & !(self.owner().word() | ARRIVED | AWAY))
+    }
+
+    const fn away(self, is_away: bool) -> Self {
+        Self(if is_away { self.0 | AWAY } else { self.0 & !AWAY })
+    }
+
+    const fn is_away(self) -> bool {
+        self.0 & AWAY != 0
     }
 
     const fn owner(self) -> Owner {
@@ -246,16 +256,30 @@ impl<'a> BarrierParts<'a> {
         }
     }
 
-    /// Arrives in a seat: one that the process had, or a free one, or that of somebody who has not come yet. Nothing if all have
-    /// arrived.
+    /// Says of the seats of this process in which it does not wait whether it is away from them:
+    /// if it dies while it is, nothing waits for it.
+    pub(super) fn set_away(self, me: Owner, is_away: bool) {
+        let round = self.head.round().number();
+        for seat in self.seats {
+            let now = load(seat);
+            if now.owner() == me && now.is_away() != is_away && now.is_behind(round) {
+                // A seat that another process takes meanwhile is its own.
+                change(seat, now, now.away(is_away));
+            }
+        }
+    }
+
+    /// Arrives in a seat: one that the process had, or a free one, or that of a process that is
+    /// away or has not come yet. Nothing if all have arrived.
     fn arrive(self, me: Owner, round: Round) -> Result<Option<&'a AtomicU64>, LockError> {
         let number = round.number();
-        for choice in [Choice::Own, Choice::Free, Choice::Others] {
+        for choice in [Choice::Own, Choice::Free, Choice::Away, Choice::Others] {
             for seat in self.seats {
                 let now = load(seat);
                 let chosen = match choice {
                     Choice::Own => now.owner() == me,
                     Choice::Free => now.owner() == Owner::NOBODY,
+                    Choice::Away => now.is_away(),
                     Choice::Others => true,
                 };
                 if !chosen || !now.is_behind(number) {
@@ -313,7 +337,8 @@ impl<'a> BarrierParts<'a> {
 
     fn somebody_died(self, me: Owner) -> bool {
         let mut census = Census::taken_by(me, Life::Process);
-        self.seats.iter().any(|seat| census.finds_dead(load(seat).owner()))
+        let missed = self.seats.iter().map(load).filter(|seat| !seat.is_away());
+        missed.map(Seat::owner).any(|owner| census.finds_dead(owner))
     }
 }
 
@@ -321,6 +346,7 @@ impl<'a> BarrierParts<'a> {
 enum Choice {
     Own,
     Free,
+    Away,
     Others,
 }
 
@@ -364,6 +390,9 @@ mod tests {
             assert!(seat.is_behind(round + 1) && !seat.has_arrived(round + 1));
             assert!(!seat.is_behind(round.wrapping_sub(1)));
             assert_eq!(seat.owner(), owner);
+            let away = seat.away(true);
+            assert!(away.is_away() && !seat.is_away() && away.is_behind(round + 1));
+            assert_eq!((away.away(false), away.vacated()), (seat, seat.vacated()));
             let free = seat.vacated();
             assert_eq!((free.owner(), free.round()), (Owner::NOBODY, seat.round()));
             assert!(

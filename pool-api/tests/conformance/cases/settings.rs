@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("set_timeouts_of_init_and_exit", timeouts_of_lives),
     Case::new("set_what_needs_fresh_workers_ends_the_old_in_order", ends_in_order),
     Case::new("set_beside_an_unfinished_iterator", beside_an_iterator),
+    Case::new("set_in_a_call_leaves_its_workers_an_exit", exits_of_a_call),
     Case::new("set_beside_futures", beside_futures),
     Case::new("set_shared_after_futures_keeps_no_old_worker", after_futures).processes(),
     Case::new("set_what_means_nothing_is_refused", refused),
@@ -154,6 +155,22 @@ fn beside_an_iterator(method: StartMethod) -> Outcome {
     assert_eq!(count(&pool, 6)?, [1, 2, 3, 1, 2, 3], "of fresh workers");
     let rest = lazy.collect::<Result<Vec<_>, _>>()?;
     assert_eq!(rest, (2..=50).collect::<Vec<u64>>(), "of the one that it began with");
+    Ok(())
+}
+
+/// The old workers end in order with the last call that they have.
+fn exits_of_a_call(method: StartMethod) -> Outcome {
+    let pool = counting(method, 2)?;
+    for limit in [30, 40] {
+        let mut lazy = pool.tasks(0..6u32).chunk_size(1).imap_with(|w, _| *w.state += 1);
+        lazy.next().transpose()?;
+        pool.set_worker_exit_timeout(Duration::from_secs(limit))?;
+        assert!(pool.exit_results().is_empty(), "they have a call");
+        assert_eq!(lazy.collect::<Result<Vec<()>, _>>()?.len(), 5);
+        assert_eq!(pool.exit_results().iter().sum::<u64>(), 6);
+        pool.map(0..2u32, |x| x)?;
+        pool.stop_and_join()?;
+    }
     Ok(())
 }
 
