@@ -71,24 +71,20 @@ fn waits() -> MutexGuard<'static, (u64, Vec<Wait>)> {
     }
 }
 
-/// Whether who waits for `what` waits for `held_up`, through whatever waits there are.
-fn is_knot(all: &[Wait], held_up: &[usize], what: &[usize], awaits: Awaits) -> bool {
-    let is_stuck = |stuck: &[usize], what: &[usize], awaits: Awaits| match awaits {
-        Awaits::All => what.iter().any(|node| stuck.contains(node)),
-        Awaits::Any => !what.is_empty() && what.iter().all(|node| stuck.contains(node)),
-    };
-    let mut stuck = held_up.to_vec();
+/// Whether the last one of these waits can never be over, since those of which it needs an end wait
+/// for it, through whatever waits there are.
+fn is_knot(all: &[Wait]) -> bool {
+    let mut left: Vec<_> = all.iter().collect();
     loop {
-        let before = stuck.len();
-        for wait in all {
-            if is_stuck(&stuck, &wait.what, wait.awaits) {
-                let new = wait.by.iter().filter(|node| !stuck.contains(node));
-                let new: Vec<_> = new.copied().collect();
-                stuck.extend(new);
-            }
-        }
-        if stuck.len() == before {
-            return is_stuck(&stuck, what, awaits);
+        let before = left.len();
+        let blocked: Vec<_> = left.iter().flat_map(|wait| &wait.by).copied().collect();
+        left.retain(|Wait { what, awaits, .. }| match awaits {
+            Awaits::All => what.iter().any(|node| blocked.contains(node)),
+            Awaits::Any => !what.is_empty() && what.iter().all(|node| blocked.contains(node)),
+        });
+        if left.len() == before {
+            let last = all.last().map(|wait| wait.number);
+            return left.last().map(|wait| wait.number) == last;
         }
     }
 }
@@ -110,12 +106,13 @@ impl Waiting {
         let what: Vec<_> = what.into_iter().collect();
         let mut waits = waits();
         let (count, all) = &mut *waits;
-        if is_knot(all, &by, &what, awaits) {
-            return Err(Error::NestedUse);
-        }
         *count += 1;
         let number = *count;
         all.push(Wait { number, by, what, awaits });
+        if is_knot(all) {
+            all.pop();
+            return Err(Error::NestedUse);
+        }
         Ok(Self(Some(number)))
     }
 }
