@@ -8,6 +8,7 @@
 //! allocation; any other lies in a box.
 
 use std::{
+    cell::UnsafeCell,
     marker::PhantomData,
     mem::{self, ManuallyDrop, MaybeUninit},
     ops::Deref,
@@ -19,10 +20,14 @@ type Words = [u64; 4];
 
 /// See the module.
 pub(crate) struct Compact<T> {
-    /// The value, or the pointer of its box.
-    words: MaybeUninit<Words>,
+    /// The value, or the pointer of its box. In a cell, since a shared value that lies here may
+    /// have cells of its own, which change.
+    words: UnsafeCell<MaybeUninit<Words>>,
     value: PhantomData<T>,
 }
+
+// SAFETY: who has it shared gets at no more than the value shared (`deref`).
+unsafe impl<T: Sync> Sync for Compact<T> {}
 
 impl<T> Compact<T> {
     const IS_BOXED: bool =
@@ -45,7 +50,7 @@ impl<T> Compact<T> {
             }
         }
         mem::forget(value);
-        Self { words, value: PhantomData }
+        Self { words: UnsafeCell::new(words), value: PhantomData }
     }
 
     /// The pointer of the box.
@@ -55,7 +60,7 @@ impl<T> Compact<T> {
     /// The type is one that is boxed.
     unsafe fn in_box(&self) -> *mut T {
         // SAFETY: `new` has written it.
-        unsafe { self.words.as_ptr().cast::<*mut T>().read() }
+        unsafe { self.words.get().cast::<*mut T>().read() }
     }
 
     /// The value.
@@ -67,7 +72,7 @@ impl<T> Compact<T> {
             *unsafe { Box::from_raw(this.in_box()) }
         } else {
             // SAFETY: the value lies here, and is not used again.
-            unsafe { this.words.as_ptr().cast::<T>().read() }
+            unsafe { this.words.get().cast::<T>().read() }
         }
     }
 }
@@ -78,7 +83,7 @@ impl<T> Deref for Compact<T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the value lies in the box, or here, as long as this lives.
-        unsafe { if Self::IS_BOXED { &*self.in_box() } else { &*self.words.as_ptr().cast::<T>() } }
+        unsafe { if Self::IS_BOXED { &*self.in_box() } else { &*self.words.get().cast::<T>() } }
     }
 }
 
@@ -90,7 +95,7 @@ impl<T> Drop for Compact<T> {
             if Self::IS_BOXED {
                 drop(Box::from_raw(self.in_box()));
             } else if mem::needs_drop::<T>() {
-                ptr::drop_in_place(self.words.as_mut_ptr().cast::<T>());
+                ptr::drop_in_place(self.words.get().cast::<T>());
             }
         }
     }
@@ -137,6 +142,21 @@ mod tests {
         comes_back::<25>(true);
         comes_back::<5000>(true);
         Compact::new(()).into_inner();
+    }
+
+    /// Optimisations read what a shared reference to a type without cells leads to once only.
+    #[test]
+    fn a_shared_value_may_change_its_own_cells() {
+        #[inline(never)]
+        fn count(value: &Compact<Cell<u64>>) {
+            value.set(value.get() + 1);
+        }
+        let value = Compact::new(Cell::new(1));
+        assert_eq!(value.get(), 1);
+        count(&value);
+        assert_eq!(value.get(), 2);
+        count(&value);
+        assert_eq!(value.into_inner().get(), 3);
     }
 
     #[test]
