@@ -143,6 +143,7 @@ impl<R> Entry<R> {
         let mut cell = lock(&self.cell);
         if !matches!(cell.outcome, Outcome::Pending) {
             drop(cell);
+            drop_quietly(outcome); // the user's code
             return false;
         }
         let watchers = mem::take(&mut cell.watchers);
@@ -306,5 +307,32 @@ impl<R> Drop for Entry<R> {
         self.home
             .budget
             .remove(self.cell.get_mut().map_or_else(|e| e.into_inner().bytes, |c| c.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::{
+        super::{Budget, ProcessDesk},
+        *,
+    };
+
+    struct Loud;
+
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            panic!("it is dropped");
+        }
+    }
+
+    /// The thread that brings it may be the one that works for all futures.
+    #[test]
+    fn a_second_outcome_is_dropped_without_its_panic() {
+        let budget = Arc::new(Budget::new(None, u64::MAX, 1 << 20));
+        let entry = Entry::new(Home::new(budget, (0x91, None), Weak::<ProcessDesk>::new()));
+        assert!(entry.try_complete(Err(Error::Cancelled), 0));
+        assert!(!entry.try_complete(Ok(Compact::new(Loud)), 0));
     }
 }

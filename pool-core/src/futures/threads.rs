@@ -14,6 +14,7 @@ use super::{
     AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
     desk::{Budget, Desk, Home, Unaccepted},
     driver::{Driven, Driver, Leave, Work},
+    drop_quietly,
     entry::Entry,
     errand::{Errand, Limited},
     lock,
@@ -276,10 +277,13 @@ impl ThreadDesk {
         let overdue = |running: &mut Running| running.deadline <= now;
         let overdue: Vec<_> = flow.running.extract_if(.., overdue).collect();
         drop(flow);
-        for Running { entry, worker, limit, .. } in &overdue {
-            entry.overrun(*worker, *limit);
+        let some = !overdue.is_empty();
+        for Running { entry, worker, limit, .. } in overdue {
+            entry.overrun(worker, limit);
+            // Its outcome may lie in it, which nobody else has.
+            drop_quietly(entry);
         }
-        if !overdue.is_empty() {
+        if some {
             self.tell();
         }
     }
