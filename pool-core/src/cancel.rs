@@ -174,8 +174,9 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
-        // In a forked child the number may be somebody else's by now.
-        if self.mark.get() != 0 {
+        // In a forked child the number may be somebody else's by now. Here it may be that of a later
+        // bell, which would wake its sleepers for ever.
+        if self.mark.get() != 0 && self.fd.has_number() {
             let before = Errno::last_raw();
             birth::ring_counter(self.fd.as_fd());
             // What a signal handler interrupts may be about to read it.
@@ -208,5 +209,28 @@ impl Drop for Bell {
             // SAFETY: not used after this.
             unsafe { ManuallyDrop::drop(&mut self.fd) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::unistd::{dup2_raw, read};
+
+    use super::*;
+
+    #[test]
+    fn a_bell_rings_no_later_one_that_has_its_number() {
+        let old = Bell::new().unwrap();
+        let counter = birth::new_counter().unwrap();
+        // SAFETY: the number is that of `old`, which is asked and dropped only.
+        let later = unsafe { dup2_raw(counter, old.fd.as_raw_fd()) }.unwrap();
+        let later = KeptFd::new(later).unwrap();
+        old.ring();
+        assert!(!old.is_intact());
+        assert_eq!(read(&later, &mut [0; 8]), Err(Errno::EAGAIN), "nobody has rung it");
+        drop(old);
+        assert!(later.is_intact());
     }
 }

@@ -293,8 +293,11 @@ impl Session {
 
     /// Wakes the driver.
     pub(super) fn ring(&self) {
-        // Where the program has closed it, the driver looks after a while by itself.
-        birth::ring_counter(self.bell.as_fd());
+        // Where the program has closed it, the driver looks after a while by itself. What another
+        // pool has at its number is none of this one's.
+        if self.bell.has_number() {
+            birth::ring_counter(self.bell.as_fd());
+        }
     }
 }
 
