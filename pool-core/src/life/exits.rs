@@ -182,11 +182,6 @@ impl Exits {
         self.lock().failure.get_or_insert((worker, cause));
     }
 
-    /// Whether a failure waits to be told.
-    pub(crate) fn has_failure(&self) -> bool {
-        self.lock().failure.is_some()
-    }
-
     /// The oldest failure that was not told; later ones were forgotten. Refused results are none.
     pub(crate) fn take_failure(&self) -> Result<(), Error> {
         self.lock().failure.take().map_or(Ok(()), |failure| Err(error(failure)))

@@ -39,12 +39,10 @@ impl Pool {
     ///
     /// As [`Pool::stop_and_join`].
     pub fn terminate(&self) -> Result<(), Error> {
-        let failed_before = self.plan.exits.has_failure();
         self.end(false, Crew::terminate)?;
-        if !failed_before {
-            // A worker that was killed in the middle of its exit has not failed.
-            let _ = self.plan.exits.take_failure();
-        }
+        // A worker that was killed in the middle of its exit has not failed, and what failed before
+        // was left behind with the workers. Refused results stay known.
+        let _ = self.plan.exits.take_failure();
         Ok(())
     }
 
