@@ -12,15 +12,16 @@ use crate::{
     futures::{AsyncResult, AsyncValues, ProcessDesk, Refused, Terms, Unaccepted},
     job::{Job, JobOptions, Lane},
     shared::{SharedType, SharedValue},
-    start::{Crew, StartMethod},
+    start::{Crew, CrewClaim, StartMethod},
     task::Portable,
 };
 
 /// A handle on all values of a call, or its items back.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
-/// A desk, its crew, and under Threads what tasks share.
-type Place = (CrewDesk, Crew, Option<SharedValue>);
+/// A desk, its crew, and under Threads what tasks share; and the word that its threads do not end
+/// yet, which is not to be kept for long.
+type Place = (CrewDesk, Crew, Option<SharedValue>, CrewClaim);
 
 /// The refusal as the caller gets it.
 #[cold]
@@ -64,7 +65,9 @@ impl Pool {
         };
         let mut item = item;
         loop {
-            let accepted = match self.place_for::<F>() {
+            // A future that comes too late for its threads is handed in again.
+            let place = self.place_for::<F>().map(|(desk, crew, shared, _)| (desk, crew, shared));
+            let accepted = match place {
                 Ok((CrewDesk::Processes(desk), ..)) => desk.submit::<F>(item, function, terms),
                 #[cfg(feature = "threads")]
                 Ok((CrewDesk::Threads(desk), Crew::Threads(crew), shared)) => {
@@ -157,13 +160,14 @@ impl Pool {
         options.check()?;
         self.check_worker("on_worker", options)?;
         let options = self.with_turns(self.complete(options));
-        let (desk, crew, shared) = self.place_for::<F>()?;
+        let (desk, crew, shared, claim) = self.place_for::<F>()?;
         match &desk {
             CrewDesk::Processes(desk) => desk.admit()?,
             #[cfg(feature = "threads")]
             CrewDesk::Threads(desk) => desk.admit()?,
         }
         let lane = self.lane_of((crew, shared), function, context.clone(), &options, lazy)?;
+        claim.release();
         Ok((desk, lane, options))
     }
 
@@ -184,16 +188,18 @@ impl Pool {
         self.plan.life.check_state(F::keeps())?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(F::shares())? } else { None };
-        let (desk, crew) = self.desk(F::shares())?;
-        Ok((desk, crew, shared))
+        let (desk, crew, claim) = self.desk(F::shares())?;
+        Ok((desk, crew, shared, claim))
     }
 
     /// The desk of the present crew; `wanted`: what that has to share.
-    fn desk(&self, wanted: Option<SharedType>) -> Result<(CrewDesk, Crew), Error> {
+    fn desk(&self, wanted: Option<SharedType>) -> Result<(CrewDesk, Crew, CrewClaim), Error> {
         loop {
             match self.try_desk(wanted)? {
-                (Some(desk), crew) => return Ok((desk, crew)),
-                (None, crew) => {
+                None => {} // the next ones are others
+                Some((Some(desk), crew, claim)) => return Ok((desk, crew, claim)),
+                Some((None, crew, claim)) => {
+                    claim.release();
                     let desks = self.slot()?.desks.clone();
                     desks.iter().for_each(CrewDesk::resign);
                     crew.wait_until_stopped();
@@ -202,10 +208,14 @@ impl Pool {
         }
     }
 
-    /// The same, or none while the pool is being stopped.
-    fn try_desk(&self, wanted: Option<SharedType>) -> Result<(Option<CrewDesk>, Crew), Error> {
-        let past;
-        let mut over = Vec::new(); // both dropped without the lock
+    /// The same, or no desk while the pool is being stopped; nothing where the threads have ended
+    /// with a call, and were retired.
+    fn try_desk(
+        &self,
+        wanted: Option<SharedType>,
+    ) -> Result<Option<(Option<CrewDesk>, Crew, CrewClaim)>, Error> {
+        let (past, _ended);
+        let mut over = Vec::new(); // all dropped without the lock
         let (_paused, mut slot) = self.slot_for_crew()?;
         slot.sharing.check(wanted)?;
         // Threads that end with the call that they were made for are none for futures.
@@ -215,6 +225,10 @@ impl Pool {
         past = if ends && slot.used && !serves { slot.retire() } else { None };
         self.open_crew(&mut slot)?;
         let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
+        let Some(claim) = crew.claim_unless_over() else {
+            _ended = slot.retire();
+            return Ok(None);
+        };
         let anew = !std::mem::replace(&mut slot.used, true);
         if anew || past.is_some() {
             self.plan.exits.clear();
@@ -227,7 +241,7 @@ impl Pool {
                 // Those of the call before.
                 self.plan.exits.clear();
             }
-            return Ok((Some(desk.clone()), crew));
+            return Ok(Some((Some(desk.clone()), crew, claim)));
         }
         // One that is being drained stays, for others who stop the pool.
         let is_over = |desk: &mut CrewDesk| desk.is_over() && !desk.holds_up(&crew);
@@ -243,6 +257,6 @@ impl Pool {
             Crew::Threads(crew) => Some(CrewDesk::Threads(ThreadDesk::open(crew, budget))),
         };
         slot.desks.extend(desk.clone());
-        Ok((desk, crew))
+        Ok(Some((desk, crew, claim)))
     }
 }

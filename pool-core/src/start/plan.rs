@@ -192,6 +192,17 @@ impl Crew {
         }
     }
 
+    /// The same; none where the threads have ended with the call that they were made for.
+    pub(crate) fn claim_unless_over(&self) -> Option<CrewClaim> {
+        match self {
+            Self::Processes(_) => Some(CrewClaim::default()),
+            #[cfg(feature = "threads")]
+            Self::Threads(crew) => {
+                crew.claim_unless_over().map(|claim| CrewClaim { _threads: Some(claim) })
+            }
+        }
+    }
+
     /// The same crew once more.
     pub(crate) fn share(&self) -> Self {
         match self {

@@ -269,6 +269,25 @@ impl ThreadCrew {
         Claim(self.clone())
     }
 
+    /// The same; none where the threads end in order, or have ended, with the call before.
+    pub(crate) fn claim_unless_over(self: &Arc<Self>) -> Option<Claim> {
+        // With the lock that `end_if_idle` takes, so that it sees the claim, or this the end.
+        let errands = lock(&self.errands);
+        let over = errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY;
+        (!over).then(|| self.claim())
+    }
+
+    /// Lets the threads end in order if no call uses them; whether they do.
+    fn end_if_idle(&self) -> bool {
+        let mut errands = lock(&self.errands);
+        let idle = self.is_idle();
+        if idle {
+            let _ = self.end.compare_exchange(GOES_ON, ORDERLY, Ordering::SeqCst, Ordering::SeqCst);
+            errands.take();
+        }
+        idle
+    }
+
     /// Whether no call uses the threads.
     pub(crate) fn is_idle(&self) -> bool {
         // Claims first: one that is gone has become a job.
@@ -304,18 +323,17 @@ impl ThreadCrew {
     ///
     /// [`Error::WorkerExitFailed`].
     pub(crate) fn finish(&self) -> Result<(), Error> {
-        if self.keeps_alive() || self.is_foreign() || !self.is_idle() {
+        if self.keeps_alive() || self.is_foreign() || !self.end_if_idle() {
             return Ok(());
         }
-        self.end_orderly();
         self.join();
         self.exits.take_failure()
     }
 
     /// As [`ThreadCrew::finish`], without waiting, after the call's job has ended.
     pub(crate) fn let_go(&self) {
-        if !self.keeps_alive() && !self.is_foreign() && self.is_idle() {
-            self.end_orderly();
+        if !self.keeps_alive() && !self.is_foreign() {
+            self.end_if_idle();
         }
     }
 

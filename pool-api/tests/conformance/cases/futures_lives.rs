@@ -71,6 +71,7 @@ fn beside_settings(method: StartMethod) -> Outcome {
         });
         let futures = (0..sized(1_000, 300) as u64).try_for_each(|n| -> Outcome {
             assert_eq!(pool.apply_async(n, |x| x + 1)?.get()?, n + 1);
+            assert_eq!(pool.map_async([n; 3], |x| x)?.get()?, [n; 3]);
             Ok(())
         });
         done.store(true, SeqCst);
