@@ -4,7 +4,10 @@ use pool_api::{Cause, Error, Recursive, StartMethod, rkyv};
 
 use crate::case::{Case, Outcome, pool};
 
-pub(crate) const CASES: &[Case] = &[Case::new("deep_values_are_refused_by_their_sender", refused)];
+pub(crate) const CASES: &[Case] = &[
+    Case::new("deep_values_are_refused_by_their_sender", refused),
+    Case::new("deep_values_of_every_shape_have_one_bound", shapes),
+];
 
 pool_api::wire! {
     #[rkyv(
@@ -61,6 +64,107 @@ fn refused(method: StartMethod) -> Outcome {
                 assert!(matches!(cause, Some(Cause::BadResult)), "{cause:?}");
             }
         }
+        pool.map([1u8], |x| x)
+    };
+    let seen = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(2 << 20);
+        builder.spawn_scoped(scope, sent).expect("a thread").join().expect("no panic")
+    })?;
+    assert_eq!(seen, [1]);
+    Ok(())
+}
+
+pool_api::wire! {
+    #[rkyv(
+        serialize_bounds(
+            __S: rkyv::ser::Writer + rkyv::ser::Allocator,
+            __S::Error: rkyv::rancor::Source,
+        ),
+        deserialize_bounds(__D::Error: rkyv::rancor::Source),
+        bytecheck(bounds(
+            __C: rkyv::validation::ArchiveContext,
+            __C::Error: rkyv::rancor::Source,
+        )),
+    )]
+    enum Tree {
+        Leaf,
+        Pair(
+            #[rkyv(omit_bounds, with = Recursive)] Box<Tree>,
+            #[rkyv(omit_bounds, with = Recursive)] Box<Tree>,
+        ),
+        Many { #[rkyv(omit_bounds, with = Recursive)] all: Vec<Tree> },
+    }
+
+    #[rkyv(
+        serialize_bounds(
+            __S: rkyv::ser::Writer + rkyv::ser::Allocator,
+            __S::Error: rkyv::rancor::Source,
+        ),
+        deserialize_bounds(__D::Error: rkyv::rancor::Source),
+        bytecheck(bounds(
+            __C: rkyv::validation::ArchiveContext,
+            __C::Error: rkyv::rancor::Source,
+        )),
+    )]
+    struct Left {
+        #[rkyv(omit_bounds, with = Recursive)]
+        right: Option<Box<Right>>,
+    }
+
+    #[rkyv(
+        serialize_bounds(
+            __S: rkyv::ser::Writer + rkyv::ser::Allocator,
+            __S::Error: rkyv::rancor::Source,
+        ),
+        deserialize_bounds(__D::Error: rkyv::rancor::Source),
+        bytecheck(bounds(
+            __C: rkyv::validation::ArchiveContext,
+            __C::Error: rkyv::rancor::Source,
+        )),
+    )]
+    struct Right {
+        #[rkyv(omit_bounds, with = Recursive)]
+        left: Vec<Left>,
+    }
+}
+
+/// A tree so many levels deep, by boxes or by lists.
+fn tree(depth: u32, boxes: bool) -> Tree {
+    (1..depth).fold(Tree::Leaf, |below, _| match boxes {
+        true => Tree::Pair(Box::new(Tree::Leaf), Box::new(below)),
+        false => Tree::Many { all: vec![Tree::Leaf, below] },
+    })
+}
+
+/// Two types that lead to each other.
+fn mutual(depth: u32) -> Left {
+    (0..depth / 2).fold(Left { right: None }, |left, _| Left {
+        right: Some(Box::new(Right { left: vec![left] })),
+    })
+}
+
+fn shapes(method: StartMethod) -> Outcome {
+    let pool = pool(method, 1)?;
+    let sent = || {
+        for boxes in [true, false] {
+            assert_eq!(pool.map([tree(999, boxes)], |_| 7u8)?, [7]);
+            assert_eq!(pool.map([(999, boxes)], |(n, boxes)| tree(n, boxes))?.len(), 1);
+        }
+        assert_eq!(pool.map([mutual(998)], |_| 7u8)?, [7]);
+        assert_eq!(pool.map([998], mutual)?.len(), 1);
+        if method == StartMethod::Threads {
+            return Ok(vec![1]);
+        }
+        for refused in [
+            pool.map([tree(1003, true)], |_| 7u8),
+            pool.map([tree(1003, false)], |_| 7u8),
+            pool.map([mutual(1004)], |_| 7u8),
+        ] {
+            assert!(matches!(refused, Err(Error::Encode { index: 0 })), "{refused:?}");
+        }
+        let results = pool.tasks([1003]).map_results(|n| tree(n, false))?;
+        let cause = results[0].as_ref().err().map(|task| task.cause());
+        assert!(matches!(cause, Some(Cause::BadResult)), "{cause:?}");
         pool.map([1u8], |x| x)
     };
     let seen = std::thread::scope(|scope| {
