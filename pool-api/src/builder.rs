@@ -146,6 +146,14 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
+    /// The serial number of the first worker, from 1 to 2^47: tests of what happens after 2^28 of
+    /// them begin there.
+    #[doc(hidden)]
+    pub fn first_serial(mut self, serial: u64) -> Self {
+        self.options.first_serial = serial;
+        self
+    }
+
     /// Tasks, from 1, after which a worker's life ends and a fresh one takes its place, under the same id: against leaks of what
     /// tasks call. Looked at between two chunks, so with a `chunk_size` beyond it a life is that much longer; without one,
     /// chunks are no longer than it. Under Threads the next life begins in the same thread.

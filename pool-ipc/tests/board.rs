@@ -12,6 +12,7 @@ use deadline::within_a_minute;
 use drive::{Ground, Publisher};
 use pool_ipc::board::{
     Audience, Board, Claimer, Description, End, MAX_PLACES, Progress, Shape, SlotState,
+    incarnation_of,
 };
 
 fn exactly_once(chunks: usize, claimers: u32, slots: usize) {
@@ -70,8 +71,8 @@ fn claim(claimer: &mut Claimer) -> Option<usize> {
     })
 }
 
-fn for_audience(place: Option<u32>, min_incarnation: u32) -> Description {
-    Description { audience: Audience { place, min_incarnation }, ..Description::default() }
+fn for_audience(place: Option<u32>, min_serial: u64) -> Description {
+    Description { audience: Audience { place, min_serial }, ..Description::default() }
 }
 
 #[test]
@@ -193,6 +194,47 @@ fn the_last_place_of_the_largest_board_has_its_turn() {
     let mut cursor = 0;
     let finished = board.next_finished(last as usize, &mut cursor).unwrap();
     assert_eq!((finished.slot, finished.incarnation), (0, 1));
+}
+
+#[test]
+fn names_are_used_again_and_age_is_not_read_from_them() {
+    let most = (1 << 28) - 1;
+    let board = board(2, 4);
+    let start = |place: u32, serial: u64| {
+        board.expect(place as usize, serial);
+        Claimer::new(board.clone(), place, incarnation_of(serial), 7)
+    };
+    let (mut last, mut first_again) = (start(0, most), start(1, most + 1));
+    assert_eq!((last.incarnation(), first_again.incarnation()), (most as u32, 1));
+    // What is for later ones only is for the one with the smaller name.
+    board.publish(0, &for_audience(None, most + 1));
+    assert_eq!((claim(&mut last), claim(&mut first_again)), (None, Some(0)));
+    board.publish(1, &for_audience(Some(0), most));
+    assert_eq!((claim(&mut first_again), claim(&mut last)), (None, Some(1)));
+    assert_eq!(board.slot_state(0), SlotState::Done(1));
+    assert_eq!(board.slot_state(1), SlotState::Done(most as u32));
+    // As old as the world, with the name of one that is to come.
+    board.publish(2, &for_audience(None, 5 * most + 1));
+    assert_eq!((claim(&mut last), claim(&mut first_again)), (None, None));
+    let mut younger = start(1, 5 * most + 1);
+    assert_eq!((younger.incarnation(), claim(&mut younger)), (1, Some(2)));
+}
+
+#[test]
+fn nothing_on_a_row_is_of_an_older_claimer_with_the_same_name() {
+    let board = board(1, 1);
+    board.expect(0, 3);
+    let _older = Claimer::new(board.clone(), 0, 3, 77);
+    board.ask_to_leave(0, 3);
+    assert!(board.leaves(0) && board.occupant(0) == (77, 3));
+    let serial = 3 + (1 << 28) - 1;
+    assert_eq!(incarnation_of(serial), 3);
+    board.expect(0, serial);
+    assert!(!board.leaves(0) && board.occupant(0).1 == 0);
+    let mut younger = Claimer::new(board.clone(), 0, 3, 78);
+    assert!(!younger.asked_to_leave() && claim(&mut younger).is_none());
+    board.ask_to_leave(0, 3);
+    assert!(younger.asked_to_leave());
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl Chunk {
 
     /// Who may run it while no worker keeps a result of it in hand.
     pub(super) fn open_to(&self) -> Audience {
-        Audience { place: self.home, min_incarnation: 0 }
+        Audience { place: self.home, min_serial: 0 }
     }
 
     /// The first items left have results.
@@ -222,5 +222,6 @@ pub(crate) enum Action {
     Start {
         place: u32,
         incarnation: u32,
+        serial: u64,
     },
 }

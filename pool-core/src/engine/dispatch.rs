@@ -17,7 +17,7 @@ use super::{
     addressed::Addressed,
     chunk::{Action, Chunk, Delivery, Overrun, Why},
     jobs::{JobId, JobTable},
-    workers::Place,
+    workers::{Outlived, Place},
 };
 use crate::error::Cause;
 
@@ -56,9 +56,10 @@ pub(crate) struct Engine {
     pub(super) held: Vec<Chunk>,
     pub(super) jobs: JobTable<JobBook>,
     next_job: u64,
-    pub(super) next_incarnation: u32,
+    pub(super) next_serial: u64,
     /// The oldest worker that chunks go to.
-    pub(super) min_incarnation: u32,
+    pub(super) min_serial: u64,
+    pub(super) outlived: Outlived,
     /// Workers in a row that died before they were ready.
     pub(super) stillborn: usize,
     /// Whether a place was left vacant for a while.
@@ -77,8 +78,9 @@ impl Engine {
             held: Vec::new(),
             jobs: JobTable::new(),
             next_job: 1,
-            next_incarnation: 1,
-            min_incarnation: 0,
+            next_serial: 1,
+            min_serial: 0,
+            outlived: Outlived::default(),
             stillborn: 0,
             rested: false,
         }
@@ -181,7 +183,7 @@ impl Engine {
     fn place(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
         if chunk.in_hand.is_none() {
             chunk.audience = chunk.open_to();
-            chunk.audience.min_incarnation = self.min_incarnation;
+            chunk.audience.min_serial = self.min_serial;
         }
         if let Some(home) = chunk.home {
             self.addressed.published(home);
@@ -289,7 +291,8 @@ impl Engine {
             }
             Why::Full => {
                 chunk.in_hand = Some(incarnation);
-                chunk.audience = Audience { place: Some(worker), min_incarnation: incarnation };
+                let min_serial = place.map_or(0, |place| self.places[place].serial);
+                chunk.audience = Audience { place: Some(worker), min_serial };
             }
         }
         self.go_on(chunk, wanted, out);

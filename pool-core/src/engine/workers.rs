@@ -1,12 +1,31 @@
 //! Which worker is at which place.
 //!
-//! Invariant: incarnations are counted upwards and never used again.
+//! Invariant: serial numbers are counted upwards and never used again, so they alone say which of
+//! two workers is older. An incarnation is the name of one on the board, in orders and in reports,
+//! and has 28 bits: after all of them the names begin again, and a name is passed over as long as
+//! anything of an older worker still has it: its place, results that are being read, its arena.
 
-use super::{chunk::Action, dispatch::Engine};
+use std::sync::{Arc, Weak};
+
+use pool_ipc::board::incarnation_of;
+
+use super::{
+    chunk::Action,
+    dispatch::{Engine, SlotUse},
+};
+
+/// Names whose workers are dead and whose arenas are still read.
+#[derive(Debug, Default)]
+pub(super) struct Outlived {
+    names: Vec<(u32, Weak<()>)>,
+    /// So many are looked through for those that are over.
+    enough: usize,
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Place {
     incarnation: Option<u32>,
+    pub(super) serial: u64,
     pid: i32,
     /// Workers in a row that died here before they were ready.
     stillborn: usize,
@@ -29,21 +48,49 @@ impl Engine {
     /// Fills this place if it is vacant.
     pub(super) fn staff_place(&mut self, index: usize, out: &mut Vec<Action>) {
         if self.places[index].incarnation.is_none() && !self.places[index].rests {
-            let incarnation = self.next_incarnation;
-            self.next_incarnation += 1;
+            while self.is_taken(incarnation_of(self.next_serial)) {
+                self.next_serial += 1;
+            }
+            let serial = self.next_serial;
+            let incarnation = incarnation_of(serial);
+            self.next_serial += 1;
             self.places[index].incarnation = Some(incarnation);
-            out.push(Action::Start { place: index as u32, incarnation });
+            self.places[index].serial = serial;
+            out.push(Action::Start { place: index as u32, incarnation, serial });
         }
+    }
+
+    /// Whether anything of an older worker still has this name.
+    fn is_taken(&self, incarnation: u32) -> bool {
+        let reads = |slot: &SlotUse| matches!(slot, SlotUse::Lent { incarnation: of, .. } if *of == incarnation);
+        self.place_of(incarnation).is_some()
+            || self.slots.iter().any(reads)
+            || self.outlived.names.iter().any(|(name, _)| *name == incarnation)
+    }
+
+    /// The worker is dead, and its name must not be used again while `arena` is held.
+    pub(crate) fn outlives(&mut self, incarnation: u32, arena: &Arc<()>) {
+        let Outlived { names, enough } = &mut self.outlived;
+        if names.len() >= *enough {
+            names.retain(|(_, arena)| arena.strong_count() > 0);
+            *enough = 2 * names.len() + 64;
+        }
+        names.push((incarnation, Arc::downgrade(arena)));
+    }
+
+    /// Which one it is of all workers there were; 0 when it has no place any more.
+    pub(crate) fn serial_of(&self, incarnation: u32) -> u64 {
+        self.place_of(incarnation).map_or(0, |place| self.places[place].serial)
     }
 
     /// From now on chunks go to workers that are started later only.
     pub(crate) fn retire_all(&mut self) {
-        self.min_incarnation = self.next_incarnation;
+        self.min_serial = self.next_serial;
     }
 
     /// The oldest worker that chunks go to.
-    pub(crate) fn min_incarnation(&self) -> u32 {
-        self.min_incarnation
+    pub(crate) fn min_serial(&self) -> u64 {
+        self.min_serial
     }
 
     pub(crate) fn started(&mut self, incarnation: u32, pid: i32) {
@@ -115,9 +162,15 @@ impl Engine {
         2 * self.places.len() + 2
     }
 
-    /// The number of the worker that is started next.
-    pub(crate) fn next_incarnation(&self) -> u32 {
-        self.next_incarnation
+    /// The serial number of the worker that is started next, unless a later one is.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// Counts on from `serial`, as after so many workers.
+    pub(crate) fn counting_from(mut self, serial: u64) -> Self {
+        self.next_serial = serial;
+        self
     }
 
     pub(crate) fn forgive(&mut self) {

@@ -64,6 +64,10 @@ pub struct PoolOptions {
     pub dump_shared_memory: bool,
     /// Called in every worker before anything else, in this order.
     pub at_worker_start: Vec<fn()>,
+    /// The serial number of the first worker, from 1 to 2^47: tests begin shortly before the names
+    /// of workers are used again.
+    #[doc(hidden)]
+    pub first_serial: u64,
     /// What every worker calls before its first chunk, and what it keeps from task to task.
     pub life: WorkerLife,
 }
@@ -91,6 +95,7 @@ impl Default for PoolOptions {
             daemon: true,
             dump_shared_memory: false,
             at_worker_start: Vec::new(),
+            first_serial: 1,
             life: WorkerLife::plain(),
         }
     }
@@ -147,6 +152,12 @@ impl PoolOptions {
         ] {
             check_limit(name, limit)?;
         }
+        if !(1..=1 << 47).contains(&self.first_serial) {
+            return refuse(format!(
+                "first_serial must be from 1 to 2^47, got {}",
+                self.first_serial
+            ));
+        }
         stack::check(self.stack_size)?;
         let method = self.start_method;
         for (name, what, bytes) in [
@@ -196,6 +207,7 @@ impl PoolOptions {
                 exit: self.worker_exit_timeout,
             },
             keep_alive: self.keep_alive,
+            first_serial: self.first_serial,
             exits: Arc::new(Exits::new(self.max_result_bytes.unwrap_or(free))),
         })
     }

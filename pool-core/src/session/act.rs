@@ -57,7 +57,10 @@ impl Session {
                         self.spill(hub, |batch| batch.is_of(incarnation));
                         hub.engine.pass_limit(incarnation, &mut hub.actions);
                     }
-                    Action::Start { place, incarnation } => self.start(hub, place, incarnation),
+                    Action::Start { place, incarnation, serial } => {
+                        self.board.expect(place as usize, serial);
+                        self.start(hub, place, incarnation);
+                    }
                 }
             }
         }
@@ -199,12 +202,13 @@ impl Session {
     /// A worker could not be started: jobs that wait for this one cannot go on, and if there is none at all no job can.
     pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
         let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
+        let serial = hub.engine.serial_of(incarnation);
         let arena = Self::forget(hub, incarnation);
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
         {
             let fatal = Fatal::Start(failure, worker);
-            return self.did_not_come_up(hub, incarnation, &fatal, &[]);
+            return self.did_not_come_up(hub, serial, &fatal, &[]);
         }
         if hub.engine.workers().next().is_none() {
             self.fail_all(hub, &Fatal::NotStarted(errno), |_| true);

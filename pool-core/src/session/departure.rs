@@ -55,12 +55,18 @@ impl Session {
         served: Option<&Vec<JobId>>,
     ) {
         let worker = hub.engine.place_of(incarnation).map_or(0, |place| place as u32);
+        let serial = hub.engine.serial_of(incarnation);
         let condemned = hub.condemned.contains(&incarnation);
         let departure = match self.departure(hub, incarnation, raw) {
             Departure::DidNotComeUp(_) | Departure::ExitFailed(_) if killed => Departure::Lived,
             departure => departure,
         };
         let arena = hub.arenas.remove(&incarnation);
+        if let Some(arena) = &arena
+            && Arc::strong_count(arena) > 1
+        {
+            hub.engine.outlives(incarnation, &arena.held);
+        }
         if segments && let Some(arena) = arena {
             arena.disown_at_end(Arc::clone(&self.broker));
         }
@@ -85,15 +91,15 @@ impl Session {
                 if let Some(served) = served
                     && !again
                 {
-                    return self.did_not_come_up(hub, incarnation, &how, served);
+                    return self.did_not_come_up(hub, serial, &how, served);
                 }
             }
-            Departure::Left(result) if incarnation >= hub.exits_from => {
+            Departure::Left(result) if serial >= hub.exits_from => {
                 if !self.exits.add(result) {
                     hub.journal.note(Entry::Refused { worker });
                 }
             }
-            Departure::ExitFailed(failure) => self.exit_failed(hub, incarnation, worker, failure),
+            Departure::ExitFailed(failure) => self.exit_failed(hub, serial, worker, failure),
             Departure::NeverCame | Departure::Lived | Departure::Left(_) => {}
         }
         if hub.state.staffs() && hub.engine.is_barren() {
@@ -211,12 +217,12 @@ impl Session {
     pub(super) fn did_not_come_up(
         &self,
         hub: &mut Hub,
-        incarnation: u32,
+        serial: u64,
         fatal: &Fatal,
         served: &[JobId],
     ) {
         self.fail_jobs(hub, fatal, served);
-        self.fail_all(hub, fatal, |inbox| inbox.first_incarnation <= incarnation);
+        self.fail_all(hub, fatal, |inbox| inbox.first_serial <= serial);
         // Calls that began since then try again.
         if hub.state.staffs() && hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
             self.staff(hub);
@@ -224,11 +230,11 @@ impl Session {
     }
 
     /// The calls under way are told, unless it is a worker of calls that are over; otherwise whoever stops the pool is.
-    fn exit_failed(&self, hub: &mut Hub, incarnation: u32, worker: u32, failure: StartFailure) {
+    fn exit_failed(&self, hub: &mut Hub, serial: u64, worker: u32, failure: StartFailure) {
         // Futures have their results or will have them.
         let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.desk.is_none();
         let anybody = hub.inboxes.iter().any(|(_, inbox)| told(inbox));
-        if anybody && incarnation >= hub.exits_from {
+        if anybody && serial >= hub.exits_from {
             self.fail_all(hub, &Fatal::Start(failure, worker), told);
         } else {
             self.exits.fail(worker, failure.fault.into_cause());
@@ -248,7 +254,7 @@ impl Session {
         if hub.used {
             self.renew_workers(&mut hub);
         }
-        hub.exits_from = hub.engine.min_incarnation();
+        hub.exits_from = hub.engine.min_serial();
     }
 
     /// A future of this desk begins: whether no call was under way. Then what older workers leave behind is for nobody any more.
@@ -256,7 +262,7 @@ impl Session {
         let mut hub = self.lock();
         let alone = !hub.has_calls_but(desk) && !hub.engine.has_chunks_of(desk);
         if alone {
-            hub.exits_from = hub.engine.min_incarnation();
+            hub.exits_from = hub.engine.min_serial();
         }
         alone
     }
@@ -284,7 +290,7 @@ impl Session {
             inbox.over = true;
         }
         self.renew_workers(&mut hub);
-        let newer = hub.engine.next_incarnation();
+        let newer = hub.engine.next_serial();
         drop(hub);
         let mut ended = Ok(());
         self.drive_until(ANYTHING, |hub| {
@@ -292,7 +298,8 @@ impl Session {
             let exit_failed = matches!(&fatal, Some(Fatal::Start(f, _)) if f.stage == Stage::Exit);
             let goes_on = fatal.is_none() || exit_failed;
             ended = fatal.map_or(Ok(()), Err);
-            !goes_on || hub.engine.workers().all(|(_, incarnation, _)| incarnation >= newer)
+            let is_newer = |(_, incarnation, _)| hub.engine.serial_of(incarnation) >= newer;
+            !goes_on || hub.engine.workers().all(is_newer)
         });
         ended
     }

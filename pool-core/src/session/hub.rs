@@ -132,7 +132,7 @@ pub(crate) struct Hub {
     /// Whether a job was opened or given a chunk since workers were renewed.
     pub(super) used: bool,
     /// Exit results of older workers belong to calls that are over.
-    pub(super) exits_from: u32,
+    pub(super) exits_from: u64,
     /// What is to be said when the lock is free again.
     pub(super) journal: Journal,
 }
@@ -205,7 +205,7 @@ pub(super) struct Inbox {
     /// Something has arrived since anybody looked.
     pub(super) news: bool,
     /// Workers from this one on were started while the job was there.
-    pub(super) first_incarnation: u32,
+    pub(super) first_serial: u64,
     /// All its items are told of: it waits for its workers' ends only.
     pub(super) over: bool,
 }
@@ -221,7 +221,7 @@ impl Hub {
     /// The present workers get something to do.
     pub(super) fn use_workers(&mut self) {
         if !std::mem::replace(&mut self.used, true) {
-            self.exits_from = self.engine.min_incarnation();
+            self.exits_from = self.engine.min_serial();
         }
     }
 }

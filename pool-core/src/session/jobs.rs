@@ -93,7 +93,7 @@ impl Session {
         let job = hub.engine.open_job();
         let mut kit = hub.spare.take(|| Kit::new(self.broker()));
         let messages = std::mem::take(&mut kit.messages);
-        let first_incarnation = hub.engine.next_incarnation();
+        let first_serial = hub.engine.next_serial();
         if token.is_some() && hub.driving {
             // The driver may be asleep, and listens to the tokens of earlier calls only.
             self.ring();
@@ -108,7 +108,7 @@ impl Session {
             limited,
             desk: None,
             news: false,
-            first_incarnation,
+            first_serial,
             over: false,
         };
         hub.use_workers();

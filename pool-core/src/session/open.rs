@@ -130,7 +130,7 @@ impl Session {
             bell_is_lost: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             hub: Mutex::new(Hub {
-                engine: Engine::new(plan.n_jobs, slots),
+                engine: Engine::new(plan.n_jobs, slots).counting_from(plan.first_serial),
                 items: arena,
                 arenas: BTreeMap::new(),
                 on_the_way: OnTheWay::default(),

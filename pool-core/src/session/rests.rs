@@ -22,9 +22,10 @@ impl Session {
     /// A worker at `place` that was ready has died without a chunk: its place is vacant, and may
     /// stay so for a while.
     pub(super) fn died_idle(&self, hub: &mut Hub, place: u32, incarnation: u32) {
+        let serial = hub.engine.serial_of(incarnation);
         let awaited = hub.engine.published().any(|(slot, chunk)| {
             chunk.audience.place.is_none_or(|home| home == place)
-                && chunk.audience.min_incarnation <= incarnation
+                && chunk.audience.min_serial <= serial
                 && self.board.slot_state(slot) == SlotState::Ready
         });
         let deaths = hub.engine.vacate_idle(incarnation, awaited);

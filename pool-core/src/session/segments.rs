@@ -98,11 +98,14 @@ pub(super) struct WorkerArena {
     pub(super) limit: u64,
     /// Who is to be told when the last result was read, of a worker that is dead.
     told: OnceLock<Arc<BrokerLink>>,
+    /// While there is a reference to it, no other worker gets the name. Dropped after that was
+    /// told.
+    pub(super) held: Arc<()>,
 }
 
 impl WorkerArena {
     pub(super) fn new(mapping: Mapping, place: u32, incarnation: u32, limit: u64) -> Self {
-        Self { mapping, place, incarnation, limit, told: OnceLock::new() }
+        Self { mapping, place, incarnation, limit, told: OnceLock::new(), held: Arc::new(()) }
     }
 
     /// A private copy of `len` bytes at `offset`, if they lie in it and are at most `most`.

@@ -92,13 +92,14 @@ impl Session {
             let there = self.board.occupant(place).1 == incarnation;
             let stage = if there { self.board.stage(place) } else { 0 };
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
+            let serial = hub.engine.serial_of(incarnation);
             let could_take = |audience: &Audience| {
                 audience.place.is_none_or(|home| home as usize == place)
-                    && audience.min_incarnation <= incarnation
+                    && audience.min_serial <= serial
             };
             let awaited = all
                 || chunk.is_some()
-                || incarnation < hub.engine.min_incarnation()
+                || serial < hub.engine.min_serial()
                 || stage >= Stage::Exit.number()
                 || ready.iter().any(could_take);
             // What has a limit has a clock as long as it runs.

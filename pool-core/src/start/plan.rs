@@ -37,6 +37,8 @@ pub(crate) struct CrewPlan {
     pub(crate) bounds: Bounds,
     /// Whether workers live on from call to call.
     pub(crate) keep_alive: bool,
+    /// The serial number of the first worker.
+    pub(crate) first_serial: u64,
     /// Where workers' exit results go.
     pub(crate) exits: Arc<Exits>,
 }

@@ -4,7 +4,7 @@ use super::{
     layout::{Row, Slot},
     slot::{Audience, Description, End, Progress, RESULT_MANIFEST},
     table::Board,
-    word::{MAX_INCARNATION, State, Word},
+    word::{MAX_INCARNATION, State, Word, incarnation_of},
 };
 use crate::{
     Manifest,
@@ -21,6 +21,8 @@ pub struct Claimer {
     board: Board,
     place: u32,
     incarnation: u32,
+    /// Which one it is of all that there were: names are used again, these are not.
+    serial: u64,
     /// Where a search through all slots begins: behind the slot claimed last.
     hint: usize,
     /// How many publications this claimer has looked at, or knows to be others'.
@@ -53,7 +55,8 @@ pub struct Claim {
 }
 
 impl Claimer {
-    /// Takes the place: writes `pid` and `incarnation` to its row.
+    /// Takes the place: writes `pid` and `incarnation` to its row. Its serial number is the one that
+    /// [`Board::expect`] was told, if that has this name, and otherwise the name.
     ///
     /// # Panics
     ///
@@ -73,11 +76,16 @@ impl Claimer {
         let answered = if addressed == 0 { 0 } else { addressed.wrapping_sub(named) };
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation, Release);
+        // Relaxed: written before the order to start this process.
+        let serial = row.orders.serial.load(Relaxed);
+        let is_its = serial != 0 && incarnation_of(serial) == incarnation;
+        let serial = if is_its { serial } else { u64::from(incarnation) };
         let hint = place as usize % board.slots.len();
         Self {
             board,
             place,
             incarnation,
+            serial,
             hint,
             seen: 0,
             known: 0,
@@ -241,7 +249,7 @@ impl Claimer {
         // Acquire: pairs with the Release in `publish`; the audience belongs to this generation.
         let word = Word::unpack(cell.word.load(Acquire))?;
         if word.state != State::Ready
-            || !Audience::admits(cell.audience.load(Relaxed), self.place, self.incarnation)
+            || !Audience::admits(cell.audience.load(Relaxed), self.place, self.serial)
         {
             return None;
         }

@@ -122,6 +122,8 @@ pub(super) struct Orders {
     /// Counts the slots that only this place's claimer may claim, and names the last ones: see `addressed.rs`.
     pub(super) addressed: AtomicU32,
     pub(super) ring: [AtomicU32; ADDRESSED],
+    /// The serial number of the incarnation that is to come, or is there.
+    pub(super) serial: AtomicU64,
 }
 
 /// One slot. Line 0 and 1 are written by the publisher (the word by both), line 2 by the claimer.

@@ -33,3 +33,4 @@ pub use publisher::{Finished, SlotState};
 pub use sleep::Appetite;
 pub use slot::{Audience, Description, End, Outcome, Progress};
 pub use table::Board;
+pub use word::{MAX_SERIAL, incarnation_of};

@@ -61,6 +61,7 @@ fn row() -> Row {
         orders: CachePadded::new(Orders {
             bell: AtomicU32::new(0),
             leave: AtomicU32::new(0),
+            serial: zero(),
             addressed: AtomicU32::new(0),
             ring: std::array::from_fn(|_| AtomicU32::new(0)),
         }),

@@ -39,7 +39,7 @@ impl Board {
     /// Publishes a chunk in a free slot; returns whether a claimer should be woken.
     ///
     /// Whom to wake depends on the audience: [`Board::wake`] wakes any one, so for a chunk that only one
-    /// place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one with a `min_incarnation` all of them.
+    /// place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one with a `min_serial` all of them.
     ///
     /// The slot is one that the publisher has freed, or never used: its own books say so.
     pub fn publish(&self, slot: usize, description: &Description) -> bool {
@@ -237,6 +237,17 @@ impl Board {
         // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release would do:
         // `wake_place` and `prepare_sleep` both exchange the word of its bit, one after the other.
         self.rows[place].orders.leave.store(incarnation, SeqCst);
+    }
+
+    /// The next claimer at the vacant `place` is the one with this serial number. What the row says
+    /// of an older one is over: that may have had the same name. To be called before the claimer is
+    /// started, and before it is asked to leave.
+    pub fn expect(&self, place: usize, serial: u64) {
+        let row = &self.rows[place];
+        row.orders.leave.store(0, SeqCst);
+        // Relaxed, both: the claimer is started later, by an order.
+        row.incarnation.store(0, Relaxed);
+        row.orders.serial.store(serial, Relaxed);
     }
 
     /// Whether the claimer at `place` was asked to end.

@@ -5,7 +5,10 @@
 //! The word's transitions order both (`publisher.rs`, `claimer.rs`), so the fields are plain
 //! Relaxed words — all but `progress`, which a survivor reads without a transition.
 
-use super::layout::Slot;
+use super::{
+    layout::Slot,
+    word::{MAX_SERIAL, SERIAL_BITS},
+};
 use crate::{
     Manifest,
     primitive::{
@@ -29,23 +32,24 @@ pub(super) const RESULT_MANIFEST: u64 = 1 << 63;
 pub struct Audience {
     /// Only the claimer at this place; `None`: any.
     pub place: Option<u32>,
-    /// Only incarnations from this one on.
-    pub min_incarnation: u32,
+    /// Only incarnations with this serial number or a later one; it has 48 bits.
+    pub min_serial: u64,
 }
 
 impl Audience {
     fn pack(self) -> u64 {
-        u64::from(self.place.map_or(0, |place| place + 1)) << 32 | u64::from(self.min_incarnation)
+        let place = u64::from(self.place.map_or(0, |place| place + 1));
+        place << SERIAL_BITS | self.min_serial.min(MAX_SERIAL)
     }
 
     fn unpack(bits: u64) -> Self {
-        let place = ((bits >> 32) as u32).checked_sub(1);
-        Self { place, min_incarnation: bits as u32 }
+        let place = ((bits >> SERIAL_BITS) as u32).checked_sub(1);
+        Self { place, min_serial: bits & MAX_SERIAL }
     }
 
-    pub(super) fn admits(bits: u64, place: u32, incarnation: u32) -> bool {
-        let wanted = (bits >> 32) as u32;
-        (wanted == 0 || wanted == place + 1) && incarnation >= bits as u32
+    pub(super) fn admits(bits: u64, place: u32, serial: u64) -> bool {
+        let wanted = (bits >> SERIAL_BITS) as u32;
+        (wanted == 0 || wanted == place + 1) && serial >= bits & MAX_SERIAL
     }
 }
 

@@ -22,6 +22,19 @@
 /// The largest incarnation that a word can name.
 pub(super) const MAX_INCARNATION: u32 = (1 << 28) - 1;
 
+/// How many bits a serial number has: a thousand lives in a millisecond use them up in nine years.
+pub(super) const SERIAL_BITS: u32 = 48;
+/// The largest serial number.
+pub const MAX_SERIAL: u64 = (1 << SERIAL_BITS) - 1;
+
+/// The incarnation by which words name the claimer with this serial number, which counts from 1.
+/// After 2^28 - 1 of them the names begin again: whoever numbers claimers passes over those whose
+/// name an older one still has. Only serial numbers say which of two is older.
+#[must_use]
+pub const fn incarnation_of(serial: u64) -> u32 {
+    (serial.saturating_sub(1) % MAX_INCARNATION as u64) as u32 + 1
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Free = 0,
@@ -82,6 +95,15 @@ impl Word {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_begin_again_and_are_never_0() {
+        let most = u64::from(MAX_INCARNATION);
+        let serials = [1, 2, most - 1, most, most + 1, 2 * most, 2 * most + 1];
+        let names = [1, 2, MAX_INCARNATION - 1, MAX_INCARNATION, 1, MAX_INCARNATION, 1];
+        assert_eq!(serials.map(incarnation_of), names);
+        assert!((1..=MAX_INCARNATION).contains(&incarnation_of(MAX_SERIAL)));
+    }
 
     #[test]
     fn words_survive_packing() {

@@ -193,7 +193,7 @@ fn an_audience_belongs_to_its_chunk() {
     SeqCstAs::AcqRel.check(|| {
         let board = board(2, 1);
         let only = |place, tag| Description {
-            audience: Audience { place: Some(place), min_incarnation: 0 },
+            audience: Audience { place: Some(place), min_serial: 0 },
             ..described(tag, 1)
         };
         board.publish(0, &only(0, 0));

@@ -158,7 +158,7 @@ fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
                 let job = job.clone();
                 claimer(&board, 1, move |mut me| job.run(&mut me, STEPS))
             };
-            let audience = Audience { place: Some(0), min_incarnation: 0 };
+            let audience = Audience { place: Some(0), min_serial: 0 };
             board.publish(0, &Description { audience, ..described(1, ITEMS) });
             assert!(!living.join().unwrap(), "it is not for this place");
             if !dying.join().unwrap() {

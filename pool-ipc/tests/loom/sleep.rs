@@ -28,7 +28,7 @@ fn a_claimer_that_sleeps_is_seen_or_sees() {
 
 /// A chunk for the claimer at `place` alone.
 fn addressed(place: u32) -> Description {
-    let audience = Audience { place: Some(place), min_incarnation: 0 };
+    let audience = Audience { place: Some(place), min_serial: 0 };
     Description { audience, ..described(1, 1) }
 }
 

@@ -39,6 +39,7 @@ mod lent_views;
 mod lifetimes;
 mod locked_memory;
 mod locks_of_ended;
+mod many_lives;
 mod memory_limit;
 mod nested_pools;
 mod nested_use;
@@ -145,6 +146,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         arena::CASES,
         worker_state::CASES,
         worker_exit::CASES,
+        many_lives::CASES,
         volumes::CASES,
         waits_in_wakers::CASES,
         threads::CASES,

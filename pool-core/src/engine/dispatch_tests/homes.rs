@@ -26,17 +26,17 @@ fn a_chunk_with_a_home_stays_there() {
     crew.engine.vacate(2, true);
     crew.engine.staff(&mut crew.out);
     assert_eq!(told(&mut crew.out), ["start 1 3"]);
-    assert_eq!(crew.engine.chunk(1).unwrap().audience.min_incarnation, 0);
+    assert_eq!(crew.engine.chunk(1).unwrap().audience.min_serial, 0);
     // Also when a result of it was in hand.
     assert_eq!(crew.ended(1, 3, 0, Why::Full), ["release 1", "room 3", "publish 2"]);
     let back = crew.engine.chunk(2).unwrap();
-    assert_eq!(back.audience, Audience { place: Some(1), min_incarnation: 3 });
+    assert_eq!(back.audience, Audience { place: Some(1), min_serial: 3 });
     let retried = Chunk { retries: 1, ..back.clone() };
     crew.engine.slots[2] = SlotUse::Published(retried);
     crew.engine.in_hand_lost(Some(2), 3, &KILLED, &mut crew.out);
     assert_eq!(told(&mut crew.out), ["publish 3"]);
     let again = crew.engine.chunk(3).unwrap();
-    assert_eq!(again.audience, Audience { place: Some(1), min_incarnation: 0 });
+    assert_eq!(again.audience, Audience { place: Some(1), min_serial: 0 });
     assert_eq!(crew.ended(3, 4, 1, Why::Complete), ["results 0+1 in 3", "free 0", "ended"]);
     assert!(!crew.engine.has_addressed_waiting() && !crew.engine.has_chunks());
 }

@@ -182,13 +182,13 @@ impl World {
         let place = self.engine.place_of(incarnation).unwrap() as u32;
         let mine = |seat: &Option<Seat>| matches!(seat, Some(Seat::Claimed { by, .. }) if *by == incarnation);
         let Some(slot) = self.seats.iter().position(mine) else {
-            if in_hand.is_none() && incarnation < self.engine.min_incarnation() {
+            if in_hand.is_none() && self.engine.serial_of(incarnation) < self.engine.min_serial() {
                 return self.die(at); // it leaves as it was asked to
             }
             let admits = |seat: &Option<Seat>| match seat {
                 Some(Seat::Ready(chunk)) => {
                     chunk.audience.place.is_none_or(|wanted| wanted == place)
-                        && chunk.audience.min_incarnation <= incarnation
+                        && chunk.audience.min_serial <= self.engine.serial_of(incarnation)
                         && in_hand.is_some() == chunk.in_hand.is_some()
                 }
                 _ => false,

@@ -2,6 +2,7 @@
 
 mod homes;
 mod lives;
+mod names;
 mod tries;
 
 use pool_ipc::board::{End, Progress};
@@ -33,7 +34,7 @@ fn told(out: &mut Vec<Action>) -> Vec<String> {
             Action::FreeItems { block } => format!("free {}", block.offset / 128),
             Action::Release { slot } => format!("release {slot}"),
             Action::MakeRoom { incarnation } => format!("room {incarnation}"),
-            Action::Start { place, incarnation } => format!("start {place} {incarnation}"),
+            Action::Start { place, incarnation, .. } => format!("start {place} {incarnation}"),
             Action::Deliver { delivery, .. } => match delivery {
                 Delivery::Results { slot, first, outcome, .. } => {
                     format!("results {first}+{} in {slot}", outcome.progress.finished)
@@ -154,7 +155,7 @@ fn a_full_worker_gets_its_chunk_back_when_its_results_are_read() {
     assert_eq!(crew.released(0), ["publish 2"]);
     let back = crew.engine.chunk(2).unwrap();
     assert_eq!((back.start, back.in_hand), (2, Some(2)));
-    assert_eq!(back.audience, Audience { place: Some(1), min_incarnation: 2 });
+    assert_eq!(back.audience, Audience { place: Some(1), min_serial: 2 });
     // It stores the result in hand and fails at the next item.
     let told = crew.ended(2, 2, 1, Why::Failed(Cause::BadResult));
     assert_eq!(told, ["results 2+1 in 2", "failed 3 on 1", "free 1", "ended"]);
@@ -326,17 +327,17 @@ fn jobs_do_not_disturb_each_other() {
 fn retired_workers_get_nothing_new() {
     let mut crew = Crew::new(2, 8);
     crew.submit(1, 0, 1);
-    assert_eq!(crew.engine.chunk(0).unwrap().audience.min_incarnation, 0);
+    assert_eq!(crew.engine.chunk(0).unwrap().audience.min_serial, 0);
     crew.engine.retire_all();
     crew.submit(2, 1, 1);
-    assert_eq!(crew.engine.chunk(1).unwrap().audience.min_incarnation, 3);
+    assert_eq!(crew.engine.chunk(1).unwrap().audience.min_serial, 3);
     crew.engine.vacate(1, true);
     crew.engine.staff(&mut crew.out);
     assert_eq!(told(&mut crew.out), ["start 0 3"]);
     // What a retired worker has in hand still goes to it.
     crew.ended(0, 2, 0, Why::Full);
     let back = crew.engine.published().find(|(_, chunk)| chunk.in_hand.is_some()).unwrap().1;
-    assert_eq!(back.audience, Audience { place: Some(1), min_incarnation: 2 });
+    assert_eq!(back.audience, Audience { place: Some(1), min_serial: 2 });
 }
 
 #[test]
