@@ -101,6 +101,9 @@ const POOLS: &[OfPool] = &[
     ("stack_size", |b| b.stack_size((1 << 20) + 1), Works),
     ("daemon", |b| b.daemon(false).daemon(true), Works),
     ("dump_shared_memory", |b| b.dump_shared_memory(true).dump_shared_memory(false), Works),
+    ("first_serial", |b| b.first_serial(0), Refused),
+    ("first_serial", |b| b.first_serial(u64::MAX), Refused),
+    ("first_serial", |b| b.first_serial(0).first_serial(1 << 47), Works),
     ("at_worker_start", |b| b.at_worker_start(|| ()).at_worker_start(|| ()), Works),
 ];
 
