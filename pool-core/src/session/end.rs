@@ -117,7 +117,7 @@ impl Session {
         let begun = Instant::now();
         // Locks of the pool may be held, and a logger is the user's code.
         let over = |hub: &mut Hub| {
-            drop(hub.journal.take());
+            let _ = hub.journal.take();
             hub.state != State::Ending || hub.engine.workers().next().is_none()
         };
         self.drive_until_then(ANYTHING, Some(begun + GRACE), over);
