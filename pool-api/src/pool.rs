@@ -218,11 +218,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.exit_results().unwrap_or_default()
     }
 
-    /// Why [`WorkerPool::exit_results`] lacks some: an [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) for the first exit
-    /// that failed where no call was told, or whose result does not decode, and one for each worker
-    /// of whose results some were refused, with
-    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread). They are kept until they are told, by this or one after the
-    /// other by [`WorkerPool::stop_and_join`]; also over [`WorkerPool::terminate`].
+    /// Why [`WorkerPool::exit_results`] lacks some: an
+    /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) for the first exit that failed
+    /// where no call was told, or whose result does not decode, and one for each worker of whose
+    /// results some were refused, with
+    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread). They are kept until they are
+    /// told, by this or one after the other by [`WorkerPool::stop_and_join`].
+    /// [`WorkerPool::terminate`] forgets the failed exit, and keeps what was refused.
     ///
     /// ```
     /// use pool_api::{Cause, Error, WorkerPool};
@@ -236,7 +238,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// pool.tasks(0..9u8).chunk_size(1).map(|x| x)?;
     /// assert_eq!(pool.exit_results().len(), 3);
     /// let missing = pool.take_exit_failures();
-    /// let Error::WorkerExitFailed { worker: 0, cause } = &missing[0] else { panic!("{missing:?}") };
+    /// let Error::WorkerExitFailed { worker: 0, cause } = &missing[0] else {
+    ///     panic!("{missing:?}")
+    /// };
     /// assert!(matches!(cause, Cause::ExitResultsUnread { limit: 1_048_576, .. }));
     /// # Ok::<(), pool_api::Error>(())
     /// ```

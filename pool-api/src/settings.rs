@@ -5,10 +5,12 @@ use std::{num::NonZeroU64, time::Duration};
 use crate::{Error, Result, WorkerPool};
 
 /// Settings that may change between two calls. Calls that began before keep the workers that they had. Where the next call needs fresh
-/// workers, those that no call uses any more end here and now, the others in order with the last of their calls (killed only if
-/// they do not within two seconds): if there is a [`Builder::worker_exit`](crate::Builder::worker_exit) they
-/// are waited for, as by [`WorkerPool::stop_and_join`], and their results are there until the next call. Fork takes a new snapshot of
-/// the process then, for which it must have one thread again. What is set to what it is already changes nothing.
+/// workers, those that no call uses any more end here and now, the others in order with the last of
+/// their calls (killed only if they do not within two seconds): if there is a
+/// [`Builder::worker_exit`](crate::Builder::worker_exit) they are waited for, as by
+/// [`WorkerPool::stop_and_join`], and their results are there until the next call. Fork takes a new
+/// snapshot of the process then, for which it must have one thread again. What is set to what it is
+/// already changes nothing.
 impl<S, W, E> WorkerPool<S, W, E> {
     /// Sets [`Builder::keep_alive`](crate::Builder::keep_alive). The present workers are kept.
     ///

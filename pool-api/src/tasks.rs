@@ -287,8 +287,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         Imap::new(self.job(f, true), false)
     }
 
-    /// Runs `f` lazily and yields one result per item in input order. Goes on after a task's failure,
-    /// and after a cancel to the end of what was read, as [`Tasks::map_results`].
+    /// Runs `f` lazily and yields one result per item in input order. Goes on after a task's
+    /// failure, and after a cancel to the end of what was read, as [`Tasks::map_results`].
     pub fn imap_results<R: Wire>(
         self,
         f: fn(I::Item) -> R,

@@ -174,11 +174,10 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
-        // In a forked child the number may be somebody else's by now. Here it may be that of a later
-        // bell, which would wake its sleepers for ever.
-        if self.mark.get() != 0 && self.fd.has_number() {
+        // In a forked child the number may lead to a counter of the child's own.
+        if self.mark.get() != 0 {
             let before = Errno::last_raw();
-            birth::ring_counter(self.fd.as_fd());
+            self.fd.ring();
             // What a signal handler interrupts may be about to read it.
             Errno::set_raw(before);
         }
@@ -187,7 +186,7 @@ impl Bell {
     /// Whether it is still there.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
     pub(crate) fn silence(&self) -> bool {
-        self.fd.has_number() && birth::silence_counter(self.fd.as_fd())
+        self.fd.silence()
     }
 
     /// Whether the number still leads to the counter.

@@ -23,8 +23,8 @@ use pool_core::{
     StartMethod::{self, Fork, Threads},
 };
 use scenario::{
-    Subject, ask, ask_at, compiled_in, is_dead, kill_now, living_workers, pool, process_methods,
-    run, say, wait_for_go, within_a_second,
+    ENDING, Subject, ask, ask_at, compiled_in, is_dead, kill_now, living_workers, pool,
+    process_methods, run, say, wait_for_go, within_a_second,
 };
 
 /// The rows: what, under Fork, under ForkServer and Spawn.
@@ -249,18 +249,10 @@ fn start_program(_: u64) -> u32 {
 
 /// Ctrl-C and its like, seen by everybody below a terminal or a supervisor.
 fn signals(method: StartMethod) {
-    let signals = [
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-    ];
-    signals.iter().for_each(|signal| act(*signal, SigHandler::Handler(handler)));
+    ENDING.iter().for_each(|signal| act(*signal, SigHandler::Handler(handler)));
     let pool = pool(method, 2);
     let workers = living_workers(&pool);
-    for signal in signals {
+    for signal in ENDING {
         let program = Pid::from_raw(ask_at(&pool, 1, start_program).cast_signed());
         killpg(getpgrp(), signal).expect("our own group");
         within_a_second(|| is_dead(program), |dead| *dead);

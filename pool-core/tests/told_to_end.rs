@@ -16,18 +16,9 @@ use nix::{
 };
 use pool_core::{Cause, Error, ExitStatus, Pool, StartMethod};
 use scenario::{
-    Subject, ask, ask_at, is_dead, living_workers, options, pool, process_methods, run, say,
-    wait_for_go, within_a_second,
+    ENDING, Subject, ask, ask_at, is_dead, living_workers, options, pool, process_methods, run,
+    say, wait_for_go, within_a_second,
 };
-
-const SIGNALS: [Signal; 6] = [
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGTERM,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-];
 
 fn main() {
     run(
@@ -45,7 +36,7 @@ extern "C" fn handler(_: i32) {}
 /// The program decides to go on.
 fn handle_all() {
     let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
-    for signal in SIGNALS {
+    for signal in ENDING {
         // SAFETY: the handler does nothing.
         unsafe { sigaction(signal, &action) }.expect("a signal that can be handled");
     }
@@ -114,7 +105,7 @@ fn tells_one(method: StartMethod) {
     options.daemon = false;
     let pool = Pool::build(&options).expect("a pool");
     let other = ask_at(&pool, 0, |_| std::process::id());
-    for signal in SIGNALS.map(|signal| signal as i32) {
+    for signal in ENDING.map(|signal| signal as i32) {
         for told in [tell_me, raise_here] {
             assert_eq!(signal_of(ask_on_1(&pool, told, signal)), signal);
         }
@@ -158,7 +149,7 @@ fn all_of_the_program() {
     for method in process_methods() {
         let mut subject = Subject::start("outlives", method);
         let mut workers = ids(&subject.line());
-        for signal in SIGNALS {
+        for signal in ENDING {
             // Ctrl-C, `kill -PGID`.
             killpg(subject.pid(), signal).expect("a group");
             // As systemd and docker do: one process after another.

@@ -187,11 +187,13 @@ pub(crate) fn silence_counter(fd: BorrowedFd<'_>) -> bool {
     is_counter(fd) && !matches!(read(fd, &mut [0; 8]), Err(Errno::EBADF | Errno::EINVAL))
 }
 
-/// Whether the number leads to a counter of a pool's: marked, and without a file type, as event
-/// counters are. Files, pipes, sockets and terminals have a type, and counters of the program no
-/// mark.
+/// Whether the number leads to a counter of a pool's, which the mark says. A system without marks
+/// tells event counters at least from files, pipes, sockets and terminals: those have a file type.
 fn is_counter(fd: BorrowedFd<'_>) -> bool {
-    is_marked(fd) && fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0)
+    match sys::signal_of(fd) {
+        Err(Errno::EINVAL) => fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0),
+        signal => signal == Ok(MARK),
+    }
 }
 
 /// Something to read that is at its end, and to write that swallows everything where there is `/dev/null`.

@@ -14,10 +14,10 @@ use std::{
 
 use nix::{errno::Errno, sys::stat::fstat};
 
-use super::descriptors::{is_marked, mark, out_of_the_way};
+use super::descriptors::{is_marked, mark, out_of_the_way, ring_counter, silence_counter};
 
-/// Which kept descriptor has each number. Without a lock, so that a fork finds it as it is. Relaxed:
-/// an owner compares its own entry only, which a later owner of the number has replaced.
+/// Which kept descriptor has each number. Without a lock, so that a fork finds it as it is.
+/// Relaxed: an owner compares its own entry only, which a later owner of the number has replaced.
 static OWNERS: [AtomicU32; 1 << 14] = [const { AtomicU32::new(0) }; 1 << 14];
 static LAST_OWNER: AtomicU32 = AtomicU32::new(0);
 
@@ -62,8 +62,19 @@ impl KeptFd {
         self.file
     }
 
+    /// Adds one to the event counter; whether it is still there. May be called in a signal handler.
+    pub(crate) fn ring(&self) -> bool {
+        // What a later owner has at the number is another counter, which this must not wake.
+        self.has_number() && ring_counter(self.as_fd())
+    }
+
+    /// Sets the event counter to 0; whether it is still there.
+    pub(crate) fn silence(&self) -> bool {
+        self.has_number() && silence_counter(self.as_fd())
+    }
+
     /// Whether no other kept descriptor has got the number since.
-    pub(crate) fn has_number(&self) -> bool {
+    fn has_number(&self) -> bool {
         entry_of(self.as_raw_fd()).is_none_or(|entry| entry.load(Relaxed) == self.owner)
     }
 }

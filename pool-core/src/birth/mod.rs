@@ -25,7 +25,7 @@ mod ticket;
 pub(crate) use adoption::fork_adopted;
 pub(crate) use descriptors::{
     close_for_good, duplicate, fill_output, new_counter, null_stdin, out_of_the_way, ring_counter,
-    silence_counter, take_for_good,
+    take_for_good,
 };
 pub(crate) use ending::{ENDING, may_end_alone};
 pub(crate) use image::{address_of, offset_of};

@@ -1,8 +1,9 @@
 //! A process's end of the connection to the zygote's exchange: the parent's, or a worker's.
 //!
 //! Invariant: a segment that was registered is forgotten when this process lets it go, once for each time. The connection is made
-//! when it is needed first; whoever lets a segment go waits a moment at most. A zygote that has left a question unanswered for
-//! long (it is stopped) is waited for no more until it answers that one.
+//! when it is needed first; a thread that lets a segment go waits a moment at most. A zygote that
+//! has left a question unanswered for long (it is stopped) is waited for no more until it answers
+//! that one.
 
 use std::{
     collections::VecDeque,

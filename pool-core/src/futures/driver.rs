@@ -178,7 +178,7 @@ impl Driver {
         self.stop_within(None);
     }
 
-    /// As [`Driver::stop`], and waits no longer than `limit`: the user's code may be endless. The
+    /// Ends the thread and waits for it, at most for `limit`: the user's code may be endless. The
     /// thread ends once that code returns.
     pub(super) fn stop_within(&self, limit: Option<Duration>) {
         lock_all().later.retain(|driver| !Arc::ptr_eq(driver, &self.0));

@@ -113,9 +113,9 @@ fn pending<'h, R: 'h>(
     handles.filter(|handle| handle.is_pending()).map(AsyncResult::address)
 }
 
-/// The handles in the order in which their calls end, each with its position among those given. Those that would be waited for in vain come
-/// at once, and say why: in a forked child that they belong to another process, where each of them waits for the calling thread
-/// [`Error::NestedUse`].
+/// The handles in the order in which their calls end, each with its position among those given.
+/// Those that would be waited for in vain come at once, and say why: in a forked child that they
+/// belong to another process, where each of them waits for the calling thread [`Error::NestedUse`].
 ///
 /// # Errors
 ///

@@ -330,8 +330,9 @@ impl ProcessDesk {
         self.give_up(|| Error::Terminated);
     }
 
-    /// As [`ProcessDesk::terminate`]. The thread of the desk has ended when this returns, or `limit` is
-    /// over: it may be in the user's code, so what that waits for has to end without the caller.
+    /// Answers all that is open, and ends the thread of the desk, which has ended when this
+    /// returns, or `limit` is over: it may be in the user's code, so what that waits for has to end
+    /// without the caller.
     pub(crate) fn end(&self, limit: Option<Duration>) {
         self.terminate();
         self.driver.stop_within(limit);

@@ -208,7 +208,7 @@ impl ThreadDesk {
         self.tell();
     }
 
-    /// As [`ThreadDesk::terminate`]. The thread of the desk has ended when this returns, or `limit` is
+    /// Ends all calls, and the thread of the desk, which has ended when this returns, or `limit` is
     /// over: it may be in the user's code, so what that waits for has to end without the caller.
     pub(crate) fn end(&self, limit: Option<Duration>) {
         self.terminate();
@@ -280,7 +280,7 @@ impl ThreadDesk {
         let some = !overdue.is_empty();
         for Running { entry, worker, limit, .. } in overdue {
             entry.overrun(worker, limit);
-            // Its outcome may lie in it, which nobody else has.
+            // This may be the last reference, and the outcome that lies in it is a user's value.
             drop_quietly(entry);
         }
         if some {

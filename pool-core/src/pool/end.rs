@@ -68,9 +68,9 @@ impl Pool {
 
     /// Why exit results are missing: [`Error::WorkerExitFailed`] of the first exit that failed
     /// where no call was told, or whose result did not decode, and for each worker the first of its
-    /// results that was refused ([`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread)). They are told by this: it is empty
-    /// afterwards, and so in a forked child. Exits under way are waited for by
-    /// [`Pool::exit_results`].
+    /// results that was refused ([`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread)).
+    /// They are told by this: it is empty afterwards, and so in a forked child. Exits under way are
+    /// waited for by [`Pool::exit_results`].
     pub fn take_exit_failures(&self) -> Vec<Error> {
         if self.is_foreign() { Vec::new() } else { self.plan.exits.take_all() }
     }

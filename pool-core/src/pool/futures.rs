@@ -208,8 +208,8 @@ impl Pool {
         }
     }
 
-    /// The same, or no desk while the pool is being stopped; nothing where the threads have ended
-    /// with a call, and were retired.
+    /// The desk of the present crew, or no desk while the pool is being stopped; nothing where the
+    /// threads have ended with a call, and were retired.
     fn try_desk(
         &self,
         wanted: Option<SharedType>,

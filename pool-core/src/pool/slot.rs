@@ -180,7 +180,7 @@ impl CrewDesk {
         }
     }
 
-    /// As `close`; what is not answered is told that the pool was terminated.
+    /// Takes nothing in any more; what is not answered is told that the pool was terminated.
     pub(super) fn terminate(&self) {
         match self {
             Self::Processes(desk) => desk.terminate(),
@@ -189,7 +189,7 @@ impl CrewDesk {
         }
     }
 
-    /// As `terminate`, and waits for the thread of the desk, at most for `limit`.
+    /// Terminates, and waits for the thread of the desk, at most for `limit`.
     pub(super) fn end(&self, limit: Option<Duration>) {
         match self {
             Self::Processes(desk) => desk.end(limit),

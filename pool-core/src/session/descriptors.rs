@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    ops::Deref,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{Mutex, MutexGuard},
 };
@@ -48,19 +49,13 @@ impl Listed {
         list(fd.as_fd());
         Ok(Self(fd))
     }
+}
 
-    /// Whether the number still leads to the file of this value.
-    pub(crate) fn is_intact(&self) -> bool {
-        self.0.is_intact()
-    }
+impl Deref for Listed {
+    type Target = KeptFd;
 
-    /// The descriptor, to be used at once.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` when the number leads elsewhere by now.
-    pub(crate) fn intact(&self) -> io::Result<BorrowedFd<'_>> {
-        self.0.intact()
+    fn deref(&self) -> &KeptFd {
+        &self.0
     }
 }
 

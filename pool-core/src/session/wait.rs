@@ -18,7 +18,6 @@ use pool_ipc::board::{Appetite, SlotState};
 
 use super::hub::{Fatal, Hub, Message, Session};
 use crate::{
-    birth,
     cancel::CancelToken,
     engine::{Chunk, JobId},
     sys,
@@ -31,7 +30,7 @@ const LONGEST_SLEEP_MS: u16 = 50;
 const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
 /// The same while a token that was pulled may still be told to kill.
 const SLEEP_BEFORE_KILLS_MS: u16 = 10;
-/// The same when the program has closed the bell.
+/// How long the driver sleeps at most once the program has closed the bell.
 const SLEEP_WITHOUT_BELL_MS: u16 = 1;
 /// Turns after which reports are read although results keep coming.
 const TURNS_WITHOUT_REPORTS: u32 = 64;
@@ -222,12 +221,11 @@ impl Session {
         let reported = self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut hub = self.lock();
-        if reported && self.read_reports(&mut hub) {
-            // The zygote is there.
-        } else {
-            if !reported {
-                self.start_what_is_due(&mut hub);
-            }
+        let heard = reported && self.read_reports(&mut hub);
+        if !reported {
+            self.start_what_is_due(&mut hub);
+        }
+        if !heard {
             self.watch_stopped(&mut hub);
         }
         if unclaimed && self.has_unclaimed(&hub) {
@@ -280,8 +278,7 @@ impl Session {
         // Whatever ended the sleep, the driver looks at everything again.
         if !lost && watched[1].any() == Some(true) {
             // What the program has put there ends no sleep, or it would end each of them.
-            let silenced = self.bell.has_number() && birth::silence_counter(self.bell.as_fd());
-            self.bell_is_lost.store(!silenced, Relaxed);
+            self.bell_is_lost.store(!self.bell.silence(), Relaxed);
         }
         for (token, heard) in tokens().zip(&watched[fixed.min(watched.len())..]) {
             if heard.any() == Some(true) {
@@ -293,11 +290,8 @@ impl Session {
 
     /// Wakes the driver.
     pub(super) fn ring(&self) {
-        // Where the program has closed it, the driver looks after a while by itself. What another
-        // pool has at its number is none of this one's.
-        if self.bell.has_number() {
-            birth::ring_counter(self.bell.as_fd());
-        }
+        // Where the program has closed it, the driver looks after a while by itself.
+        self.bell.ring();
     }
 }
 

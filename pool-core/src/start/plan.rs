@@ -194,7 +194,8 @@ impl Crew {
         }
     }
 
-    /// The same; none where the threads have ended with the call that they were made for.
+    /// Sees to it that threads do not end before the call that begins is known to them; none where
+    /// they have ended with the call that they were made for.
     pub(crate) fn claim_unless_over(&self) -> Option<CrewClaim> {
         match self {
             Self::Processes(_) => Some(CrewClaim::default()),

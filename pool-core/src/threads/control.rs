@@ -34,7 +34,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// The same for a job without a caller that a cancel token may end.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
-/// The same when the program has closed a bell.
+/// How long a waiting thread sleeps once the program has closed a bell.
 const SLEEP_WITHOUT_BELL: Duration = Duration::from_millis(1);
 
 /// A job as its crew sees it: nothing in it is the user's.

@@ -269,7 +269,8 @@ impl ThreadCrew {
         Claim(self.clone())
     }
 
-    /// The same; none where the threads end in order, or have ended, with the call before.
+    /// Keeps the crew for a call that begins; none where the threads end in order, or have ended,
+    /// with the call before.
     pub(crate) fn claim_unless_over(self: &Arc<Self>) -> Option<Claim> {
         // With the lock that `end_if_idle` takes, so that it sees the claim, or this the end.
         let errands = lock(&self.errands);

@@ -265,7 +265,7 @@ impl Worker {
         // What a task printed is out before its result is known.
         let _ = std::io::stdout().flush();
         sys::flush_c_output();
-        // Nor does it matter from then on whether this worker is killed for want of work.
+        // From then on barriers do not miss this worker when it is killed.
         pool_shm::begin_idle();
         let mut at = (0, 0);
         if let Some(kind) = failure {

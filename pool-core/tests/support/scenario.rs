@@ -25,6 +25,17 @@ use pool_core::{Job, JobOptions, Plain, Pool, PoolOptions, StartMethod};
 /// Seconds that one test, or one subject, may take.
 const DEADLINE_S: u32 = 120;
 
+/// What a terminal or a supervisor sends to all processes of a program at once, and what the
+/// program itself may.
+pub(crate) const ENDING: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
 pub(crate) type Tests<'a> = &'a [(&'a str, fn())];
 pub(crate) type Subjects<'a> = &'a [(&'a str, fn(StartMethod))];
 

@@ -118,7 +118,7 @@ impl<T: Wire> BatchReader<T> {
         if is_fixed::<T>() { view_fixed::<T>(bytes) } else { view_bytes::<T>(bytes) }
     }
 
-    /// As [`find_archive`](Self::find_archive), not yet checked.
+    /// The bytes of value `index`, not yet checked.
     #[inline]
     fn find_bytes(&self, index: usize) -> Result<&[u8], WireFault> {
         let (start, end) = self.extent(index)?;

@@ -55,8 +55,8 @@ pub struct Claim {
 }
 
 impl Claimer {
-    /// Takes the place: writes `pid` and `incarnation` to its row. Its serial number is the one that
-    /// [`Board::expect`] was told, if that has this name, and otherwise the name.
+    /// Takes the place: writes `pid` and `incarnation` to its row. Its serial number is the one
+    /// that [`Board::expect`] was told, if that has this name, and otherwise the name.
     ///
     /// # Panics
     ///

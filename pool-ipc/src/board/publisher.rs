@@ -39,7 +39,8 @@ impl Board {
     /// Publishes a chunk in a free slot; returns whether a claimer should be woken.
     ///
     /// Whom to wake depends on the audience: [`Board::wake`] wakes any one, so for a chunk that only one
-    /// place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one with a `min_serial` all of them.
+    /// place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one with a
+    /// `min_serial` all of them.
     ///
     /// The slot is one that the publisher has freed, or never used: its own books say so.
     pub fn publish(&self, slot: usize, description: &Description) -> bool {

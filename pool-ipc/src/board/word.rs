@@ -28,8 +28,8 @@ pub(super) const SERIAL_BITS: u32 = 48;
 pub const MAX_SERIAL: u64 = (1 << SERIAL_BITS) - 1;
 
 /// The incarnation by which words name the claimer with this serial number, which counts from 1.
-/// After 2^28 - 1 of them the names begin again: whoever numbers claimers passes over those whose
-/// name an older one still has. Only serial numbers say which of two is older.
+/// After 2^28 - 1 of them the names begin again: the publisher passes over names that an
+/// older claimer still has. Only serial numbers say which of two is older.
 #[must_use]
 pub const fn incarnation_of(serial: u64) -> u32 {
     (serial.saturating_sub(1) % MAX_INCARNATION as u64) as u32 + 1

@@ -10,7 +10,7 @@ use pool_api::{Error, SharedValue, StartMethod};
 
 use crate::{
     case::{Case, Outcome, builder, pool, sized, words},
-    scratch::Scratch,
+    scratch::{Scratch, wait_until},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -161,9 +161,7 @@ fn one_beside_slow(method: StartMethod) -> Outcome {
                     None => tasks.map(begins),
                 }
             });
-            while begun.get() < 20 && !map.is_finished() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            wait_until("some are begun", || begun.get() >= 20 || map.is_finished());
             let before = begun.get();
             let at = pool.apply((begun.clone(), 0), begins)?;
             let values = map.join().expect("no panic")?;

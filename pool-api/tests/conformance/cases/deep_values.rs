@@ -9,15 +9,27 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("deep_values_of_every_shape_have_one_bound", shapes),
 ];
 
-pool_api::wire! {
-    #[rkyv(
-        serialize_bounds(__S: rkyv::ser::Writer, __S::Error: rkyv::rancor::Source),
-        deserialize_bounds(__D::Error: rkyv::rancor::Source),
-        bytecheck(bounds(
-            __C: rkyv::validation::ArchiveContext,
-            __C::Error: rkyv::rancor::Source,
-        )),
-    )]
+/// A type with fields that lead back to it, and the bounds that its boxes and lists need.
+macro_rules! recursive {
+    ($($item:tt)*) => {
+        pool_api::wire! {
+            #[rkyv(
+                serialize_bounds(
+                    __S: rkyv::ser::Writer + rkyv::ser::Allocator,
+                    __S::Error: rkyv::rancor::Source,
+                ),
+                deserialize_bounds(__D::Error: rkyv::rancor::Source),
+                bytecheck(bounds(
+                    __C: rkyv::validation::ArchiveContext,
+                    __C::Error: rkyv::rancor::Source,
+                )),
+            )]
+            $($item)*
+        }
+    };
+}
+
+recursive! {
     #[derive(Default)]
     struct List {
         value: u32,
@@ -74,18 +86,7 @@ fn refused(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-pool_api::wire! {
-    #[rkyv(
-        serialize_bounds(
-            __S: rkyv::ser::Writer + rkyv::ser::Allocator,
-            __S::Error: rkyv::rancor::Source,
-        ),
-        deserialize_bounds(__D::Error: rkyv::rancor::Source),
-        bytecheck(bounds(
-            __C: rkyv::validation::ArchiveContext,
-            __C::Error: rkyv::rancor::Source,
-        )),
-    )]
+recursive! {
     enum Tree {
         Leaf,
         Pair(
@@ -94,34 +95,16 @@ pool_api::wire! {
         ),
         Many { #[rkyv(omit_bounds, with = Recursive)] all: Vec<Tree> },
     }
+}
 
-    #[rkyv(
-        serialize_bounds(
-            __S: rkyv::ser::Writer + rkyv::ser::Allocator,
-            __S::Error: rkyv::rancor::Source,
-        ),
-        deserialize_bounds(__D::Error: rkyv::rancor::Source),
-        bytecheck(bounds(
-            __C: rkyv::validation::ArchiveContext,
-            __C::Error: rkyv::rancor::Source,
-        )),
-    )]
+recursive! {
     struct Left {
         #[rkyv(omit_bounds, with = Recursive)]
         right: Option<Box<Right>>,
     }
+}
 
-    #[rkyv(
-        serialize_bounds(
-            __S: rkyv::ser::Writer + rkyv::ser::Allocator,
-            __S::Error: rkyv::rancor::Source,
-        ),
-        deserialize_bounds(__D::Error: rkyv::rancor::Source),
-        bytecheck(bounds(
-            __C: rkyv::validation::ArchiveContext,
-            __C::Error: rkyv::rancor::Source,
-        )),
-    )]
+recursive! {
     struct Right {
         #[rkyv(omit_bounds, with = Recursive)]
         left: Vec<Left>,
