@@ -61,7 +61,7 @@ fn share_workers(method: StartMethod) -> Outcome {
             pool.stop_and_join()?;
             assert_eq!(pool.exit_results(), [6]);
         } else {
-            assert_eq!(pool.tasks([10, 1]).map_with(sum)?, [10, 11]);
+            assert_eq!(pool.tasks([10, 1]).chunk_size(2).map_with(sum)?, [10, 11]);
             assert_eq!(pool.exit_results(), [11], "of this call alone");
         }
     }

@@ -126,7 +126,8 @@ fn many(method: StartMethod) -> Outcome {
 }
 
 fn little_room(method: StartMethod) -> Outcome {
-    let pool = builder(method, 2).arena_limit(1 << 20).build()?;
+    // Fast workers may have all results in their handles before the last call is handed in.
+    let pool = builder(method, 2).arena_limit(1 << 20).max_result_bytes(16 << 20).build()?;
     let large = |n: u8| vec![n; 350 << 10];
     let handles: Vec<_> =
         (0..4).map(|n| pool.map_async([large(n), large(n)], |v| v)).collect::<Result<_, _>>()?;
