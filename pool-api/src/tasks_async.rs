@@ -8,16 +8,19 @@ use crate::{Result, Tasks, TasksWith};
 /// A handle on all values of a call, or its items back.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
-/// Items for which there is room before they are there; an input may claim to have any number.
-const MOST_RESERVED: usize = 1 << 10;
+/// Bytes that are asked for at once for the items that an input claims to have, which may be any
+/// number: memory that is not used costs nothing.
+const MOST_RESERVED: usize = 256 << 20;
 
 /// The input as far as the call uses it.
 fn collect<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
-    let len = options.iterable_len.unwrap_or(usize::MAX);
-    let claimed = items.size_hint().0.min(len);
-    let mut all = Vec::with_capacity(claimed.min(MOST_RESERVED));
+    let items = items.take(options.iterable_len.unwrap_or(usize::MAX));
+    if items.size_hint().0.saturating_mul(size_of::<I::Item>()) <= MOST_RESERVED {
+        return items.collect();
+    }
+    let mut all = Vec::new();
     // `extend` would believe the claim.
-    items.take(len).for_each(|item| all.push(item));
+    items.for_each(|item| all.push(item));
     all
 }
 

@@ -36,18 +36,21 @@ pub(crate) fn set_process_name(name: &ProcessName) {
 }
 
 /// How many threads this process has, without those that are on their way out: one that was just
-/// joined is listed for a while, but runs no code of this process any more. Where there is no
-/// `/proc`, the kernel says only whether there is one, and more are taken for two.
+/// joined is listed for a while, but runs no code of this process any more. The kernel's own count
+/// is asked first, since in a process that was just forked it takes a tenth of the time. Where there
+/// is no `/proc`, more threads than one are taken for two.
 ///
 /// # Errors
 ///
 /// What reading `/proc/self/task` says.
 fn thread_count() -> io::Result<usize> {
+    let one = sys::has_one_thread();
+    if one == Some(true) {
+        return Ok(1);
+    }
     match threads() {
         Ok(threads) => Ok(threads.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            sys::has_one_thread().map(|one| if one { 1 } else { 2 }).ok_or(error)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => one.map(|_| 2).ok_or(error),
         Err(error) => Err(error),
     }
 }

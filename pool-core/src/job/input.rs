@@ -29,7 +29,9 @@ impl<I: Iterator> Iterator for Input<I> {
             return None;
         }
         let item = self.items.next();
-        self.ended = item.is_none();
+        if item.is_none() {
+            self.ended = true; // (a store for each item otherwise)
+        }
         item
     }
 }

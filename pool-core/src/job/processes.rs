@@ -338,18 +338,19 @@ impl<F: Form> ProcessLane<F> {
             reader = unsafe { BatchReader::new(scratch.as_ptr(), end, reader.capacity()) };
             private = true;
         }
-        out.reserve(batch.count);
-        let mut add = |index: usize, value: Result<F::Output, WireFault>| match value {
-            Ok(value) => out.push(wrap(value)),
-            Err(why) if stock.is_end(&why) => *cut_off = true,
-            Err(why) => out.extend(fault(batch.first + index as u64, why)),
+        let mut made_of = |index: usize, value: Result<F::Output, WireFault>| match value {
+            Ok(value) => Some(wrap(value)),
+            Err(why) if stock.is_end(&why) => {
+                *cut_off = true;
+                None
+            }
+            Err(why) => fault(batch.first + index as u64, why),
         };
         if private {
-            reader.decode_all(batch.count, decoder, add);
+            reader.decode_all(batch.count, decoder, out, made_of);
         } else {
-            for index in 0..batch.count {
-                add(index, reader.decode_copied(index, scratch, decoder));
-            }
+            let value = |index| made_of(index, reader.decode_copied(index, scratch, decoder));
+            out.extend((0..batch.count).filter_map(value));
         }
     }
 }

@@ -10,7 +10,10 @@ use std::marker::PhantomData;
 use pool_shm::Exclusive;
 
 use super::{head_len, is_fixed};
-use crate::{AlignedBytes, Decoder, Wire, WireFault, view_bytes, wire::view_fixed};
+use crate::{
+    AlignedBytes, Decoder, Wire, WireFault, view_bytes,
+    wire::{is_number, view_fixed},
+};
 
 /// Reads the values of a block that was published, or of a private copy of it.
 ///
@@ -137,7 +140,8 @@ impl<T: Wire> BatchReader<T> {
     /// [`WireFault::Invalid`] when its bytes are no valid archive.
     #[inline]
     pub fn decode(&self, index: usize, decoder: &mut Decoder) -> Result<T, WireFault> {
-        let _lent = Exclusive::begin();
+        // A number has no code in which a fork could be.
+        let _lent = (!is_number::<T>()).then(Exclusive::begin);
         self.decode_private(index, decoder)
     }
 
@@ -152,25 +156,40 @@ impl<T: Wire> BatchReader<T> {
         if is_fixed::<T>() { decoder.build(view_fixed::<T>(bytes)?) } else { decoder.decode(bytes) }
     }
 
-    /// Decodes values `0..count`, which are private, one after the other, and hands each to `each`.
-    /// As [`decode_private`](Self::decode_private) for every index, but what is the same for all is
-    /// looked at once.
+    /// Decodes values `0..count`, which are private, one after the other, and appends what `made_of`
+    /// makes of each to `out`. As [`decode_private`](Self::decode_private) for every index, but what
+    /// is the same for all is looked at once.
+    ///
+    /// After a panic of a type's own code, or of `made_of`, `out` is as before, and what was made so
+    /// far is leaked.
     #[inline]
-    pub fn decode_all(
+    pub fn decode_all<U>(
         &self,
         count: usize,
         decoder: &mut Decoder,
-        mut each: impl FnMut(usize, Result<T, WireFault>),
+        out: &mut Vec<U>,
+        mut made_of: impl FnMut(usize, Result<T, WireFault>) -> Option<U>,
     ) {
-        let len = count.saturating_mul(size_of::<T>());
-        if !is_fixed::<T>() || size_of::<T>() == 0 || count > self.capacity || len > self.room {
-            return (0..count).for_each(|index| each(index, self.decode_private(index, decoder)));
+        let size = count.saturating_mul(size_of::<T>());
+        if !is_fixed::<T>() || size_of::<T>() == 0 || count > self.capacity || size > self.room {
+            let mut decode = |index| made_of(index, self.decode_private(index, decoder));
+            return out.extend((0..count).filter_map(&mut decode));
         }
+        out.reserve(count);
+        let (first, mut len) = (out.as_mut_ptr(), out.len());
         // SAFETY: within the block (checked just now), which is readable (`new`).
-        let bytes = unsafe { std::slice::from_raw_parts(self.base, len) };
+        let bytes = unsafe { std::slice::from_raw_parts(self.base, size) };
         for (index, archive) in bytes.chunks_exact(size_of::<T>()).enumerate() {
-            each(index, view_fixed::<T>(archive).and_then(|archived| decoder.build(archived)));
+            let value = view_fixed::<T>(archive).and_then(|archived| decoder.build(archived));
+            if let Some(made) = made_of(index, value) {
+                // SAFETY: room for `count` values was reserved, and this is not one more. (A
+                // `push` compares and writes the length each time.)
+                unsafe { first.add(len).write(made) };
+                len += 1;
+            }
         }
+        // SAFETY: that many values are there, each written above or there before.
+        unsafe { out.set_len(len) };
     }
 
     /// Decodes value `index` from a private copy made in `scratch` before the check: right whatever

@@ -16,7 +16,7 @@ pub(crate) use decoder::view_fixed;
 pub use decoder::{Decoder, WireCheck, WireDecode};
 pub use encoder::{Encoder, Encoding, WireEncode};
 pub use fault::WireFault;
-pub(crate) use numbers::decode_numbers;
+pub(crate) use numbers::{decode_numbers, is_number};
 pub use recursive::Recursive;
 pub use segments::SegmentBroker;
 pub use whole::{from_bytes, to_bytes, view_bytes};

@@ -58,6 +58,16 @@ pub(crate) fn decode_numbers<T: 'static>(archive: &[u8]) -> Option<T> {
     value
 }
 
+/// Whether `T` is a number, whose coding runs no code but rkyv's. (Optimised programs know the
+/// answer when they are compiled.)
+#[inline]
+pub(crate) fn is_number<T: 'static>() -> bool {
+    macro_rules! any {
+        ($($number:ty)*) => { $(TypeId::of::<T>() == TypeId::of::<$number>())||* };
+    }
+    any!(u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64)
+}
+
 impl List {
     /// The kind that `list` is of.
     fn of(list: TypeId) -> Option<Self> {
