@@ -10,6 +10,7 @@ use std::{
     },
     task::Waker,
     thread::{self, ThreadId},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -276,18 +277,27 @@ impl<R> Entry<R> {
         }
     }
 
-    /// Takes the outcome, if there is one.
+    /// Takes the outcome, if there is one. Waits while another thread makes callbacks of it, but not
+    /// beyond `until`.
     ///
     /// # Errors
     ///
     /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code that a callback is made with.
-    pub(super) fn take(&self) -> Option<Result<Compact<R>, Error>> {
+    pub(super) fn take(&self, until: Option<Instant>) -> Option<Result<Compact<R>, Error>> {
         let mut cell = lock(&self.cell);
         while self.is_done() && matches!(cell.outcome, Outcome::Read(_)) {
             if cell.outcome.is_read_here() {
                 return Some(Err(Error::NestedUse));
             }
-            cell = self.settled.wait(cell).unwrap_or_else(PoisonError::into_inner);
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            cell = match left {
+                None => self.settled.wait(cell).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return None,
+                Some(left) => {
+                    let waited = self.settled.wait_timeout(cell, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
         if matches!(cell.outcome, Outcome::Pending | Outcome::Read(_)) {
             return None;
@@ -312,7 +322,7 @@ impl<R> Drop for Entry<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Weak;
+    use std::sync::{Weak, mpsc};
 
     use super::{
         super::{Budget, ProcessDesk},
@@ -325,6 +335,31 @@ mod tests {
         fn drop(&mut self) {
             panic!("it is dropped");
         }
+    }
+
+    #[test]
+    fn the_outcome_is_not_waited_for_beyond_a_limit() {
+        let budget = Arc::new(Budget::new(None, u64::MAX, 1 << 20));
+        let entry = Entry::new(Home::new(budget, (0x92, None), Weak::<ProcessDesk>::new()));
+        entry.complete(Ok(Compact::new(7)), 0);
+        let (made, is_made) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let make = move |_: Result<&u32, &Error>| {
+                    made.send(()).unwrap();
+                    goes_on.recv().unwrap();
+                    None
+                };
+                entry.watch(Watcher::Callback(Box::new(make)));
+            });
+            is_made.recv().unwrap();
+            assert!(entry.take(Some(Instant::now() + Duration::from_millis(5))).is_none());
+            assert!(entry.take(Some(Instant::now())).is_none());
+            go_on.send(()).unwrap();
+            let taken = entry.take(None).unwrap();
+            assert_eq!(taken.map(Compact::into_inner).ok(), Some(7));
+        });
     }
 
     /// The thread that brings it may be the one that works for all futures.

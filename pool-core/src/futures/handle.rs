@@ -90,7 +90,7 @@ impl<R> AsyncResult<R> {
     /// [`get_timeout`](AsyncResult::get_timeout) has returned it.
     pub fn get(self) -> Result<R, Error> {
         self.wait()?;
-        self.take()
+        self.take(None)
     }
 
     /// Waits for the value, but not longer than `limit`. The value can be had once.
@@ -99,8 +99,10 @@ impl<R> AsyncResult<R> {
     ///
     /// [`Error::NotReady`] when it is not there in time: then it can be waited for again. Otherwise as [`AsyncResult::get`].
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R, Error> {
-        self.wait_timeout(limit)?;
-        self.take()
+        // A limit beyond what a clock can tell is none.
+        let until = Instant::now().checked_add(limit);
+        self.wait_until(until)?;
+        self.take(until)
     }
 
     /// Takes the call back if no worker has begun it; whether that worked: then it is
@@ -215,8 +217,8 @@ impl<R> AsyncResult<R> {
         }
     }
 
-    fn take(&self) -> Result<R, Error> {
-        match self.entry.take() {
+    fn take(&self, until: Option<Instant>) -> Result<R, Error> {
+        match self.entry.take(until) {
             Some(Ok(value)) => Ok(value.into_inner()),
             Some(Err(error)) => Err(error),
             None => Err(Error::NotReady),
@@ -247,7 +249,7 @@ impl<R> Future for AsyncResult<R> {
             // A future that has ended meanwhile wakes at once.
             self.entry.watch(Watcher::Waker(context.waker().clone()));
         }
-        if self.entry.is_done() { Poll::Ready(self.take()) } else { Poll::Pending }
+        if self.entry.is_done() { Poll::Ready(self.take(None)) } else { Poll::Pending }
     }
 }
 
