@@ -10,6 +10,7 @@ mod cells;
 mod ci;
 mod deadline;
 mod demo;
+mod floors;
 mod loom;
 mod matrix;
 mod readme;
@@ -37,8 +38,11 @@ usage: cargo xtask <command>
                  --list       print the cells instead of running them
                  --verbose    show the output of every command, not only of failed ones
   ci [--only TEXT]… [--list] [--verbose]
-               what must pass before a change is accepted: format, clippy, docs, loom,
-               demo on a small input, and the whole of `test`
+               what must pass before a change is accepted: format, floors, clippy, docs,
+               loom, demo on a small input, and the whole of `test`
+  floors [--edges]
+               are the modules of pool-core layers, and names free of private words?
+                 --edges      which module needs which other one, and how many items of it
   loom         model-check the task board (LOOM_MAX_PREEMPTIONS, default 3)
   demo [--small] [ARGS]…
                build and run the demo of pool-api in release;
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         }
         Some("test") => test::main(&rest),
         Some("ci") => ci::main(&rest),
+        Some("floors") => floors::main(&rest),
         Some("loom") => loom::main(&rest),
         Some("demo") => demo::main(&rest),
         Some("bench") => bench::main(&rest),

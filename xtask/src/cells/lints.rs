@@ -1,4 +1,4 @@
-//! Format, lints and documentation, with every warning as an error. The lints of single feature
+//! Format, floors, lints and documentation, with every warning as an error. The lints of single feature
 //! sets are in `alone.rs`.
 //!
 //! Warnings become errors behind `--` and through `RUSTDOCFLAGS`: `RUSTFLAGS` would build
@@ -7,6 +7,7 @@
 use std::process::Command;
 
 use crate::cells::BUILD;
+use crate::floors;
 use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
 use crate::workspace::Workspace;
 
@@ -16,6 +17,11 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
     matrix.add("format", Profile::Debug, move |steps| {
         require(steps, ours.cargo(["fmt", "--version"]), "rustfmt")?;
         steps.run(ours.cargo(["fmt", "--all", "--check"]), BUILD).map(drop)
+    });
+    let ours = workspace.clone();
+    matrix.add("floors", Profile::Debug, move |_| {
+        println!("{}", floors::check(&ours).map_err(Stop::Failed)?);
+        Ok(())
     });
     let ours = workspace.clone();
     matrix.add("clippy", Profile::Debug, move |steps| {
