@@ -4,7 +4,7 @@
 //! look at the word misses nothing. A forked child rings no bell of its parent's.
 
 use std::{
-    fmt,
+    fmt, iter,
     mem::ManuallyDrop,
     num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd},
@@ -12,10 +12,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags},
+};
 use pool_shm::ForkMark;
 
 use crate::{
@@ -23,6 +27,7 @@ use crate::{
     error::{Error, OrResources},
     life::nanos,
     session::{list, unlist},
+    sys,
 };
 
 /// Ends the calls that it was given to. Clones are the same token.
@@ -192,6 +197,27 @@ impl Bell {
     /// Whether the number still leads to the counter.
     pub(crate) fn is_intact(&self) -> bool {
         self.fd.is_intact()
+    }
+}
+
+/// How long a thread sleeps that waits for a bell which the program has closed.
+#[cfg_attr(not(feature = "threads"), allow(dead_code))]
+const SLEEP_WITHOUT_BELL: Duration = Duration::from_millis(1);
+
+/// Sleeps until the bell is rung, one of the tokens is pulled, or for `limit`. Whatever ended the
+/// sleep, the caller looks at everything again; the bell is silent then.
+#[cfg_attr(not(feature = "threads"), allow(dead_code))]
+pub(crate) fn sleep_for(bell: &Bell, tokens: &[CancelToken], limit: Duration) {
+    let bells = iter::once(bell.as_fd()).chain(tokens.iter().map(CancelToken::bell));
+    let mut watched: Vec<_> = bells.map(|bell| PollFd::new(bell, PollFlags::POLLIN)).collect();
+    // More than the process may have open now are refused.
+    let refused = sys::poll(&mut watched, Some(limit)) == Err(Errno::EINVAL);
+    let is_foreign = |(token, heard): (&CancelToken, &PollFd<'_>)| {
+        heard.any() == Some(true) && !token.is_cancelled()
+    };
+    if !bell.silence() || refused || tokens.iter().zip(&watched[1..]).any(is_foreign) {
+        // What the program has put at the number of a bell would end every sleep.
+        thread::sleep(limit.min(SLEEP_WITHOUT_BELL));
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 
 use super::{drop_quietly, lock};
 use crate::{
+    cancel::CancelToken,
     error::Error,
     job::{Brought, InCall},
 };
@@ -25,6 +26,9 @@ pub(super) trait Task: Send + Sync {
     fn go_on(&self) -> bool;
     /// When it has to be looked at although nothing arrives.
     fn due(&self) -> Option<Instant>;
+    /// A token that may end it, while no thread has it in hand. Only a desk of threads asks: to
+    /// pull one tells no condition variable.
+    fn token(&self) -> Option<CancelToken>;
     /// Ends it without a word to whoever wants its results; `false` when it was over before.
     fn stop(&self) -> bool;
     /// Ends it: whoever wants its results is told why.
@@ -149,6 +153,17 @@ impl Background {
     /// When the first of them has to be looked at although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         lock(&self.tasks).by_number.values().filter_map(|task| task.due()).min()
+    }
+
+    /// The tokens that may end any of them, each once.
+    #[cfg_attr(not(feature = "threads"), allow(dead_code))]
+    pub(super) fn tokens(&self) -> Vec<CancelToken> {
+        let tasks = lock(&self.tasks);
+        let mut tokens: Vec<_> = tasks.by_number.values().filter_map(|task| task.token()).collect();
+        drop(tasks);
+        tokens.sort_unstable_by_key(CancelToken::address);
+        tokens.dedup();
+        tokens
     }
 
     /// Whether the future belongs to one of them.

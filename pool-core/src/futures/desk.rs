@@ -119,7 +119,8 @@ pub(super) trait Desk: Send + Sync {
 /// What all futures of a desk share.
 pub(super) struct Home {
     pub(super) budget: Arc<Budget>,
-    /// Threads that wait for a future of the desk. SeqCst, as `Entry::stage`: whoever completes one looks for them.
+    /// Threads that wait for a future of the desk, and a driver thread of processes while it
+    /// sleeps. SeqCst, as `Entry::stage`: whoever completes one looks for them.
     pub(super) waiting: AtomicUsize,
     /// Futures and streams that are not complete and that a callback or a waker waits for.
     pub(super) watched: AtomicUsize,

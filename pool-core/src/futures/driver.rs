@@ -1,8 +1,12 @@
 //! The thread that works for futures while nobody waits for them.
 //!
-//! Invariant: the thread never keeps others from driving: it drives only while no other thread does or wants to, and
-//! naps otherwise. While this process may be forked for a new zygote none of these threads is there (`pause_drivers`). None of them
-//! waits for the end of another, which may be waiting for this one: the user's code runs in them.
+//! Invariant: the thread never keeps others from driving: it drives only while no other thread does
+//! or wants to, and stands by otherwise. It sleeps until something happens; only while others work
+//! it looks once a millisecond, since a wake-up for each of their turns would cost more.
+//!
+//! While this process may be forked for a new zygote none of these threads is there
+//! (`pause_drivers`). None of them waits for the end of another, which may be waiting for this one:
+//! the user's code runs in them.
 
 use std::{
     cell::Cell,
@@ -24,7 +28,8 @@ use crate::{
 
 /// Its name.
 pub(super) const NAME: &str = "pool-driver";
-/// Between two looks while all that is outstanding is with workers, and for as long after that before it parks.
+/// How long the thread naps before it drives while all that is outstanding is with workers, so that
+/// a thread that waits soon finds the place free; and before it parks.
 const LONG_NAP: Duration = Duration::from_millis(50);
 /// Between two looks while somebody else works.
 const SHORT_NAP: Duration = Duration::from_millis(1);
@@ -32,6 +37,12 @@ const SHORT_NAP: Duration = Duration::from_millis(1);
 thread_local! {
     /// In which process this is one of these threads; not in one that it has forked.
     static DRIVES_IN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether the calling thread is one of these.
+#[cfg_attr(not(feature = "threads"), allow(dead_code))]
+pub(super) fn drives_here() -> bool {
+    DRIVES_IN.get() == process::id()
 }
 
 /// What there is to do.
@@ -55,6 +66,8 @@ pub(super) trait Driven: Send + Sync {
     fn demand(&self) -> (Work, u64);
     /// Drives until there is something to do, and does it; `false` when another thread drives.
     fn drive(&self, leave: &Leave<'_>) -> bool;
+    /// Sleeps while other threads drive, until there is something to do.
+    fn stand_by(&self, leave: &Leave<'_>);
     /// Does what there is to do, without waiting for more.
     fn pass(&self);
     /// Makes a drive ask whether it shall end.
@@ -243,7 +256,7 @@ impl Inner {
             driven.interrupt();
         }
         let goes_on = |limit| over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-        if DRIVES_IN.get() != process::id() && !limit.is_some_and(goes_on) {
+        if !drives_here() && !limit.is_some_and(goes_on) {
             let _ = handle.join();
         }
         true
@@ -262,7 +275,7 @@ impl Shift<'_> {
             && let Some(driven) = driven.upgrade()
         {
             let (work, passes) = driven.demand();
-            match work {
+            let own = match work {
                 Work::Over => return,
                 Work::Nothing if lingers => {
                     lingers = false;
@@ -275,21 +288,38 @@ impl Shift<'_> {
                     continue;
                 }
                 // Somebody else works, or will in a moment.
-                Work::Now if passes != seen => self.nap(SHORT_NAP),
-                Work::Now if driven.drive(&|| self.stops.load(Ordering::SeqCst)) => {}
-                Work::Now => {
+                Work::Now if passes != seen => {
                     self.nap(SHORT_NAP);
-                    driven.pass();
+                    false
                 }
+                Work::Now => self.take_part(&*driven, passes),
                 Work::Later => {
                     self.nap(LONG_NAP);
-                    driven.pass();
+                    driven.demand().1 == passes && self.take_part(&*driven, passes)
                 }
-            }
+            };
             lingers = true;
             // What was done here counts as done by nobody else.
-            seen = if work == Work::Now && passes != seen { passes } else { driven.demand().1 };
+            seen = if own { driven.demand().1 } else { passes };
         }
+    }
+
+    /// Waits for something to do and does it, unless others have worked since there were `passes`;
+    /// whether it was done here.
+    fn take_part(&mut self, driven: &dyn Driven, passes: u64) -> bool {
+        let stops = self.stops;
+        let leave = || stops.load(Ordering::SeqCst);
+        if driven.drive(&leave) {
+            return true;
+        }
+        driven.stand_by(&leave);
+        // Whoever drove or was told of the same goes first.
+        self.nap(SHORT_NAP);
+        let own = driven.demand().1 == passes;
+        if own {
+            driven.pass();
+        }
+        own
     }
 
     fn stops(&self) -> bool {
@@ -376,6 +406,7 @@ mod tests {
         fn drive(&self, _: &Leave<'_>) -> bool {
             true
         }
+        fn stand_by(&self, _: &Leave<'_>) {}
         fn pass(&self) {}
         fn interrupt(&self) {}
         fn unattended(&self, _: Error) {}
@@ -421,6 +452,7 @@ mod tests {
             }
             true
         }
+        fn stand_by(&self, _: &Leave<'_>) {}
         fn pass(&self) {}
         fn interrupt(&self) {}
         fn unattended(&self, _: Error) {}

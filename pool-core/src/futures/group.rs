@@ -12,8 +12,10 @@ use crate::{
     job::{Awaits, Waiting},
 };
 
-/// Between two looks of who waits for futures of several desks, whose own threads work meanwhile.
+/// Between the first two looks of who waits for futures of several desks, whose own threads work
+/// meanwhile; twice as long after each further one that finds nothing, up to the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// Which futures have ended, in that order, and how.
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Notices {
     fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
         let some = || !lock(&self.ended).is_empty();
         let desks: Vec<_> = self.homes.iter().filter_map(|home| home.desk()).collect();
+        let mut longest = LOOK_AGAIN;
         loop {
             if let Some(next) = lock(&self.ended).pop_front() {
                 return Some(next);
@@ -95,7 +98,8 @@ impl Notices {
             }
             let ended = lock(&self.ended);
             if ended.is_empty() {
-                let left = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+                let left = left.map_or(longest, |left| left.min(longest));
+                longest = (2 * longest).min(LONGEST_SLEEP);
                 let woken = self.changed.wait_timeout(ended, left);
                 drop(woken.unwrap_or_else(PoisonError::into_inner));
                 if !some() {

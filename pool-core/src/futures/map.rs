@@ -5,7 +5,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
     vec,
 };
 
@@ -18,6 +18,7 @@ use super::{
     lock,
 };
 use crate::{
+    cancel::CancelToken,
     compact::Compact,
     error::{Cause, Error, TaskError},
     job::{Aside, Brought, Counted, InCall, Job},
@@ -31,7 +32,12 @@ type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
 struct AsyncMap<F: Portable> {
     entry: Arc<Entry<Vec<F::Output>>>,
     turn: Mutex<Turn<Aside<F, Items<F>>>>,
+    /// Whether a token may end it.
+    has_token: bool,
 }
+
+/// How soon one that a token may end is looked at again while a thread has it in hand.
+const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
 enum Turn<J> {
     Rests(Box<J>),
@@ -56,7 +62,9 @@ impl Home {
         let number = job.go_aside(self.job, self.listener());
         let entry = Entry::new(self.clone());
         let job = Box::new(Aside::new(job, self.budget.is_exact()));
-        let map = Arc::new(AsyncMap { entry: entry.clone(), turn: Mutex::new(Turn::Rests(job)) });
+        let has_token = job.token().is_some();
+        let turn = Mutex::new(Turn::Rests(job));
+        let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
         if !self.background.add(number, map.clone()) {
             let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
             let unused = match turn {
@@ -65,7 +73,9 @@ impl Home {
             };
             return Err(unused);
         }
-        if self.background.go_on([number].into_iter(), &|| ()) {
+        let ended = self.background.go_on([number].into_iter(), &|| ());
+        // One that needs room is due soon, and a driver thread that sleeps does not know its token.
+        if ended || map.due().is_some() || has_token {
             desk.recount();
         }
         desk.attend();
@@ -132,6 +142,14 @@ impl<F: Portable> Task for AsyncMap<F> {
     fn due(&self) -> Option<Instant> {
         match &*lock(&self.turn) {
             Turn::Rests(job) => job.due(),
+            Turn::Goes { .. } if self.has_token => Some(Instant::now() + TOKEN_SLEEP),
+            Turn::Goes { .. } | Turn::Over => None,
+        }
+    }
+
+    fn token(&self) -> Option<CancelToken> {
+        match &*lock(&self.turn) {
+            Turn::Rests(job) => job.token().cloned(),
             Turn::Goes { .. } | Turn::Over => None,
         }
     }

@@ -32,8 +32,8 @@ use crate::{
 /// to read.
 const RELEASED_AT_ONCE: usize = 16;
 
-/// How long a thread that waits sleeps at most.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// Between two tries to send a call for which there was no room, while others are under way.
+const STARVES_FOR: Duration = Duration::from_millis(50);
 
 /// See the module.
 pub(crate) struct ProcessDesk {
@@ -134,7 +134,7 @@ impl ProcessDesk {
             }
             self.home.waiting.fetch_add(1, Ordering::SeqCst);
             let passed = || self.passes.load(Ordering::SeqCst) != seen || self.has_backlog();
-            self.stock.session.wait_for_messages(self.stock.job, look_again(None), &passed);
+            self.stock.session.wait_for_messages(self.stock.job, self.due(), &passed);
             self.home.waiting.fetch_sub(1, Ordering::SeqCst);
             self.work(false, true);
         }
@@ -246,6 +246,31 @@ impl ProcessDesk {
         (some, books)
     }
 
+    /// When something has to be done although nothing arrives: a call or a job had no room.
+    fn due(&self) -> Option<Instant> {
+        let books = lock(&self.books);
+        let starves = !books.waiting.is_empty() && books.admits();
+        let wait = if books.under_way() == 0 { Duration::ZERO } else { STARVES_FOR };
+        drop(books);
+        let due = starves.then(|| Instant::now() + wait);
+        due.into_iter().chain(self.home.background.due()).min()
+    }
+
+    /// Has the driver thread sleep in `sleep` until something happens for this desk, or `leave` says
+    /// so. `sleep` gets until when it may last, and what says whether it is over.
+    fn while_away<R>(
+        &self,
+        leave: &Leave<'_>,
+        sleep: impl FnOnce(Option<Instant>, &dyn Fn() -> bool) -> R,
+    ) -> R {
+        let before = self.passes.load(Ordering::SeqCst);
+        self.home.waiting.fetch_add(1, Ordering::SeqCst);
+        let over = || leave() || self.has_backlog() || self.passes.load(Ordering::SeqCst) != before;
+        let slept = sleep(self.due(), &over);
+        self.home.waiting.fetch_sub(1, Ordering::SeqCst);
+        slept
+    }
+
     /// Lets the buffers go, and the session's job if all is over.
     fn put_away(&self, mut books: MutexGuard<'_, Books>, kit: Box<Kit>) {
         books.put_kit(kit);
@@ -339,13 +364,6 @@ impl ProcessDesk {
     }
 }
 
-/// Until when a thread sleeps that waits till `until`: the one that has completed its future may be
-/// in the user's code, before it tells others.
-fn look_again(until: Option<Instant>) -> Option<Instant> {
-    let soon = Instant::now() + LONGEST_SLEEP;
-    Some(until.map_or(soon, |until| until.min(soon)))
-}
-
 impl Desk for ProcessDesk {
     fn check(&self) -> Result<(), Error> {
         if self.stock.session.is_foreign() {
@@ -358,7 +376,8 @@ impl Desk for ProcessDesk {
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
         while !done() && until.is_none_or(|until| Instant::now() < until) {
             let more = || done() || self.has_backlog();
-            self.stock.session.wait_for_messages(self.stock.job, look_again(until), &more);
+            let until = until.into_iter().chain(self.due()).min();
+            self.stock.session.wait_for_messages(self.stock.job, until, &more);
             self.work(false, true);
         }
     }
@@ -434,13 +453,17 @@ impl Driven for ProcessDesk {
     }
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
-        let due = self.home.background.due();
-        let done = || leave() || self.has_backlog();
-        let drove = self.stock.session.drive_aside(self.stock.job, due, &done);
+        let Stock { session, job, .. } = &self.stock;
+        let drove = self.while_away(leave, |due, over| session.drive_if_vacant(*job, due, over));
         if drove {
             self.work(false, true);
         }
         drove
+    }
+
+    fn stand_by(&self, leave: &Leave<'_>) {
+        let Stock { session, job, .. } = &self.stock;
+        self.while_away(leave, |due, over| session.stand_by(*job, due, over));
     }
 
     fn pass(&self) {

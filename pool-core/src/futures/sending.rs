@@ -62,7 +62,10 @@ impl ProcessDesk {
         drop(books);
         match self.send(&parcel, key, timed, kit, false) {
             Ok(true) => {}
-            Ok(false) => self.wait_in_line(key, Box::new(parcel)),
+            Ok(false) => {
+                self.wait_in_line(key, Box::new(parcel));
+                self.recount();
+            }
             Err(error) => {
                 lock(&self.books).end(key);
                 self.recount();

@@ -16,6 +16,7 @@ use super::{
     lock, quietly,
 };
 use crate::{
+    cancel::CancelToken,
     error::Error,
     job::{Brought, InCall, Inside, Job, ValueStream, Within},
     task::Form,
@@ -45,6 +46,7 @@ struct Seat {
 struct State {
     waker: Option<Waker>,
     due: Option<Instant>,
+    token: Option<CancelToken>,
     /// Why the stream has ended without the consumer.
     ended: Option<Error>,
 }
@@ -103,12 +105,20 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
         }
         let mut next = values.poll();
         if next.is_pending() {
-            let desk = self.seat.wait(context.waker(), values.due());
+            let (due, token) = (values.due(), values.token().cloned());
+            // A driver thread that sleeps does not know of these.
+            let unknown = due.is_some() || (token.is_some() && self.seat.home.job.is_none());
+            let desk = self.seat.wait(context.waker(), due, token);
             // What has arrived meanwhile may have told nobody.
             next = values.poll();
             match (&next, desk) {
                 (Poll::Ready(_), _) => drop(self.seat.leave()),
-                (Poll::Pending, Some(desk)) => desk.attend(),
+                (Poll::Pending, Some(desk)) => {
+                    if unknown {
+                        desk.recount();
+                    }
+                    desk.attend();
+                }
                 (Poll::Pending, None) => return Poll::Ready(Some(Err(Error::Terminated))),
             }
         }
@@ -121,14 +131,19 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
 
 impl Seat {
     /// The consumer waits from now on; who works for it, if anybody does.
-    fn wait(&self, waker: &Waker, due: Option<Instant>) -> Option<Arc<dyn Desk>> {
+    fn wait(
+        &self,
+        waker: &Waker,
+        due: Option<Instant>,
+        token: Option<CancelToken>,
+    ) -> Option<Arc<dyn Desk>> {
         let waker = waker.clone(); // the user's code
         let mut state = lock(&self.state);
         if state.waker.is_none() {
             self.home.watched.fetch_add(1, Ordering::SeqCst);
         }
         let before = state.waker.replace(waker);
-        state.due = due;
+        (state.due, state.token) = (due, token);
         drop(state);
         drop(before);
         self.home.desk()
@@ -154,7 +169,14 @@ impl Task for Seat {
 
     fn due(&self) -> Option<Instant> {
         let state = lock(&self.state);
-        state.waker.as_ref().and(state.due)
+        state.waker.as_ref()?;
+        let pulled = state.token.as_ref().is_some_and(CancelToken::is_cancelled);
+        if pulled { Some(Instant::now()) } else { state.due }
+    }
+
+    fn token(&self) -> Option<CancelToken> {
+        let state = lock(&self.state);
+        state.waker.as_ref().and(state.token.clone())
     }
 
     fn stop(&self) -> bool {
@@ -182,10 +204,13 @@ impl Task for Seat {
 impl<F: Form, I> Drop for AsyncValues<F, I> {
     fn drop(&mut self) {
         // In a forked child another thread may have been at the desk.
-        let desk = self.seat.home.desk();
-        if desk.is_some_and(|desk| !matches!(desk.check(), Err(Error::ForeignProcess))) {
+        let Some(desk) = self.seat.home.desk() else { return };
+        if !matches!(desk.check(), Err(Error::ForeignProcess)) {
             drop(self.seat.home.background.remove(self.number));
-            drop(self.seat.leave());
+            if self.seat.leave().is_some() {
+                // The driver thread works for it no longer.
+                desk.recount();
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Condvar, Mutex, PoisonError, Weak,
+        Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -13,13 +13,14 @@ use std::{
 use super::{
     AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
     desk::{Budget, Desk, Home, Unaccepted},
-    driver::{Driven, Driver, Leave, Work},
+    driver::{Driven, Driver, Leave, Work, drives_here},
     drop_quietly,
     entry::Entry,
     errand::{Errand, Limited},
     lock,
 };
 use crate::{
+    cancel::{Bell, sleep_for},
     compact::Compact,
     error::Error,
     job::Job,
@@ -29,8 +30,11 @@ use crate::{
     threads::{SHORTEST_SLEEP, ThreadCrew, ThreadMark},
 };
 
-/// How long the driver thread sleeps at most while there is something to do.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// How long the driver thread sleeps at most while there is something to do: it does not keep a
+/// desk that has lost all its calls.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// How long a thread sleeps at most that cannot listen to the tokens of its jobs.
+const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub(crate) struct ThreadDesk {
@@ -38,6 +42,9 @@ pub(crate) struct ThreadDesk {
     pub(super) home: Arc<Home>,
     pub(super) flow: Mutex<Flow>,
     changed: Condvar,
+    /// Ends a sleep of the driver thread in which it listens to tokens, too; made when it first
+    /// does.
+    bell: OnceLock<Bell>,
     /// Nobody wants results any more: what runs is told, what was not begun does not run.
     pub(super) terminated: AtomicBool,
     /// Works for maps, streams and clocks while nobody waits.
@@ -51,6 +58,10 @@ pub(super) struct Flow {
     /// Calls that have not ended.
     pub(super) outstanding: usize,
     closed: bool,
+    /// How often threads that wait were told to look again.
+    told: u64,
+    /// Whether the driver thread sleeps on the bell.
+    polls: bool,
     /// Calls that run and have a limit.
     pub(super) running: Vec<Running>,
     /// Calls that have not ended and have a limit, and the shortest one since there are such.
@@ -83,6 +94,7 @@ impl ThreadDesk {
             home: Home::new(budget, (std::ptr::from_ref(crew).addr(), None), this.clone()),
             flow: Mutex::default(),
             changed: Condvar::new(),
+            bell: OnceLock::new(),
             terminated: AtomicBool::new(false),
             driver: Driver::new(this.clone(), stack),
         })
@@ -122,8 +134,12 @@ impl ThreadDesk {
         flow.waiting += 1;
         flow.outstanding += 1;
         flow.limited += usize::from(limit.is_some());
-        flow.shortest = flow.shortest.into_iter().chain(limit).min();
+        let shortest = flow.shortest.into_iter().chain(limit).min();
+        let sooner = shortest != std::mem::replace(&mut flow.shortest, shortest);
         drop(flow);
+        if sooner {
+            self.tell();
+        }
         if limit.is_some() {
             self.driver.poke_if_parked();
         }
@@ -187,9 +203,12 @@ impl ThreadDesk {
 
     /// Takes nothing in any more.
     pub(crate) fn close(&self) {
-        lock(&self.flow).closed = true;
+        let mut flow = lock(&self.flow);
+        flow.closed = true;
+        let polls = flow.polls;
+        drop(flow);
         self.home.background.close();
-        self.changed.notify_all();
+        self.wake_all(polls);
         self.driver.poke();
     }
 
@@ -218,8 +237,27 @@ impl ThreadDesk {
     /// Lets all threads that wait look again.
     fn tell(&self) {
         // With the lock in hand, so that none of them is just about to sleep.
-        drop(lock(&self.flow));
+        let mut flow = lock(&self.flow);
+        flow.told += 1;
+        let polls = flow.polls;
+        drop(flow);
+        self.wake_all(polls);
+    }
+
+    /// Wakes all threads that wait; `polls`: as the flow said when it was changed.
+    fn wake_all(&self, polls: bool) {
         self.changed.notify_all();
+        if polls && let Some(bell) = self.bell.get() {
+            bell.ring();
+        }
+    }
+
+    /// The bell, if there can be one. Asked for by the driver thread only.
+    fn bell(&self) -> Option<&Bell> {
+        if self.bell.get().is_none() {
+            let _ = self.bell.set(Bell::new().ok()?);
+        }
+        self.bell.get()
     }
 
     /// Fails what is overdue, and lets jobs in the background go on.
@@ -243,7 +281,11 @@ impl ThreadDesk {
             if !flow.news.is_empty() || self.home.background.has_backlog() {
                 continue;
             }
-            let due = until.into_iter().chain(self.home.background.due()).map(left);
+            let background = &self.home.background;
+            let due = until.into_iter().chain(background.due()).map(left);
+            // Where the driver thread itself waits nobody listens to tokens.
+            let token = drives_here() && !background.tokens().is_empty();
+            let due = due.chain(token.then_some(TOKEN_SLEEP));
             match due.chain(flow.sleep_at_most()).min() {
                 None => drop(self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner)),
                 Some(longest) => {
@@ -260,10 +302,11 @@ impl ThreadDesk {
         let full = flow.waiting >= MOST_WAITING;
         change(&mut flow);
         let wakes = full || (flow.closed && flow.outstanding == 0);
+        let polls = flow.polls;
         drop(flow);
         // SeqCst: whoever waits says so before it looks at its future.
         if wakes || self.home.waiting.load(Ordering::SeqCst) > 0 {
-            self.changed.notify_all();
+            self.wake_all(polls);
         }
     }
 
@@ -334,8 +377,9 @@ impl Desk for ThreadDesk {
         if !flow.news.contains(&number) {
             flow.news.push(number);
         }
+        let polls = flow.polls;
         drop(flow);
-        self.changed.notify_all();
+        self.wake_all(polls);
     }
 }
 
@@ -356,17 +400,35 @@ impl Driven for ThreadDesk {
     }
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
+        let told = lock(&self.flow).told;
+        let tokens = self.home.background.tokens();
+        let bell = if tokens.is_empty() { None } else { self.bell() };
         let due = self.home.background.due().map(left);
-        let flow = lock(&self.flow);
-        let longest = flow.sleep_at_most().into_iter().chain(due).min();
+        let unheard = (!tokens.is_empty() && bell.is_none()).then_some(TOKEN_SLEEP);
+        let mut flow = lock(&self.flow);
+        let longest = flow.sleep_at_most().into_iter().chain(due).chain(unheard).min();
         let backlog = || self.home.background.has_backlog();
-        let idle = |flow: &mut Flow| flow.news.is_empty() && !backlog() && !leave();
+        let idle =
+            |flow: &mut Flow| flow.told == told && flow.news.is_empty() && !backlog() && !leave();
         let longest = longest.map_or(LONGEST_SLEEP, |longest| longest.min(LONGEST_SLEEP));
-        let woken = self.changed.wait_timeout_while(flow, longest, idle);
-        drop(woken.unwrap_or_else(PoisonError::into_inner));
+        match bell {
+            None => {
+                let woken = self.changed.wait_timeout_while(flow, longest, idle);
+                drop(woken.unwrap_or_else(PoisonError::into_inner));
+            }
+            Some(bell) if idle(&mut flow) => {
+                flow.polls = true;
+                drop(flow);
+                sleep_for(bell, &tokens, longest);
+                lock(&self.flow).polls = false;
+            }
+            Some(_) => drop(flow),
+        }
         self.go_on();
         true
     }
+
+    fn stand_by(&self, _: &Leave<'_>) {}
 
     fn pass(&self) {
         self.go_on();

@@ -12,6 +12,7 @@ use super::{
     run::{Job, Sink},
 };
 use crate::{
+    cancel::CancelToken,
     error::{Error, TaskError},
     session::ResultBatch,
     task::Form,
@@ -88,6 +89,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Aside<F, I> {
     /// When somebody has to look at it although nothing arrives.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.job.due()
+    }
+
+    /// What may end it from outside.
+    pub(crate) fn token(&self) -> Option<&CancelToken> {
+        self.job.token()
     }
 
     /// The input, of a job that has not begun.

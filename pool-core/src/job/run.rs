@@ -203,6 +203,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         soon.into_iter().chain(self.lane.due()).min()
     }
 
+    /// What may end it from outside.
+    pub(super) fn token(&self) -> Option<&CancelToken> {
+        self.cancel.as_ref()
+    }
+
     /// Whether anything has arrived, without waiting.
     pub(super) fn has_arrived(&mut self) -> bool {
         self.lane.has_arrived()

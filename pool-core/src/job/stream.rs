@@ -9,6 +9,7 @@ use super::{
     run::{Job, Sink},
 };
 use crate::{
+    cancel::CancelToken,
     error::{Error, TaskError},
     session::ResultBatch,
     task::Form,
@@ -174,6 +175,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> ValueStream<F, I> {
     /// When somebody has to ask again although nothing arrives.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.0.job.as_ref()?.due()
+    }
+
+    /// What may end it from outside.
+    pub(crate) fn token(&self) -> Option<&CancelToken> {
+        self.0.job.as_ref()?.token()
     }
 
     fn up_to_failure(

@@ -71,8 +71,11 @@ impl Session {
         if delivered && hub.waiting > 0 {
             self.changed.notify_all();
         }
-        if answered && hub.listening > 0 {
-            self.answered.notify_all();
+        if answered {
+            self.wake_standby(hub);
+            if hub.listening > 0 {
+                self.answered.notify_all();
+            }
         }
     }
 

@@ -261,6 +261,7 @@ impl Session {
         }
         self.changed.notify_all();
         self.answered.notify_all();
+        self.wake_standby(hub);
     }
 
     /// Tells the jobs that `which` selects that they cannot go on.
@@ -272,5 +273,6 @@ impl Session {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_all();
         self.answered.notify_all();
+        self.wake_standby(hub);
     }
 }

@@ -116,31 +116,15 @@ impl Session {
         self.drive_until_then(ONE, until, |hub| done() || has_news(hub, job));
     }
 
-    /// The same for a thread that drives only while no other wants to; `false` when one does.
-    pub(crate) fn drive_aside(
-        &self,
-        job: JobId,
-        until: Option<Instant>,
-        done: &dyn Fn() -> bool,
-    ) -> bool {
-        let hub = self.lock();
-        let others = hub.driving || hub.waiting > 0;
-        drop(hub);
-        if !others {
-            let done = |hub: &mut Hub| done() || hub.waiting > 0 || has_news(hub, job);
-            self.drive_until_then(ONE, until, done);
-        }
-        !others
-    }
-
     /// Buffers to work with, of nobody else's.
     pub(crate) fn take_kit(&self) -> Box<Kit> {
         self.lock().spare.take(|| Kit::new(self.broker()))
     }
 
-    /// Lets all threads that drive or wait look again.
+    /// Lets all threads that drive, stand by or wait look again.
     pub(crate) fn nudge(&self) {
-        let hub = self.lock();
+        let mut hub = self.lock();
+        self.wake_standby(&mut hub);
         if hub.waiting > 0 {
             self.changed.notify_all();
         }
@@ -175,10 +159,10 @@ impl Session {
 
 /// A call's next turn is near.
 const NEAR: Duration = Duration::from_millis(1);
-const ONE: Appetite = Appetite { finished: 1, hungry: true };
+pub(super) const ONE: Appetite = Appetite { finished: 1, hungry: true };
 
 /// Whether there is anything for futures of the desk that has the job `desk`, or that is over.
-fn has_news(hub: &Hub, desk: JobId) -> bool {
+pub(super) fn has_news(hub: &Hub, desk: JobId) -> bool {
     let mut inboxes = hub.inboxes.iter();
     hub.inboxes.get(desk).is_none()
         || inboxes.any(|(_, inbox)| inbox.desk == Some(desk) && inbox.news)

@@ -52,6 +52,8 @@ pub(crate) struct Session {
     pub(super) changed: Condvar,
     /// Told whenever something arrives for futures.
     pub(super) answered: Condvar,
+    /// Told whenever a thread that stands by has to look.
+    pub(super) vacant: Condvar,
     pub(super) board: Board,
     pub(super) link: ManuallyDrop<ZygoteLink>,
     /// The parent's bell: an event counter that workers write to.
@@ -108,6 +110,8 @@ pub(crate) struct Hub {
     pub(super) waiting: usize,
     /// Threads that wait for futures while others drive.
     pub(super) listening: usize,
+    /// Whether threads sleep that drive only while no other one does (`standby.rs`).
+    pub(super) standing_by: bool,
     /// Whether something was collected that does not wait for more: a failure, a chunk cut short.
     pub(super) urgent: bool,
     /// Turns since reports were read last.

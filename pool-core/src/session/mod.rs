@@ -6,6 +6,7 @@
 //! next one is started, `wait.rs` is who waits how. `open.rs` and `end.rs` are the beginning and
 //! the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the buffers that
 //! jobs leave to each other, `futures.rs` what calls need whose results are waited for elsewhere,
+//! `standby.rs` who drives only while nobody else does,
 //! `cancel.rs` who listens to cancel tokens, `kill.rs` what follows from them for running items,
 //! `watch.rs` an eye on the zygote, `segments.rs` what handles in items and results keep alive.
 
@@ -26,6 +27,7 @@ mod open;
 mod rests;
 mod room;
 mod segments;
+mod standby;
 mod wait;
 mod watch;
 

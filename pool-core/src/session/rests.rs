@@ -52,6 +52,13 @@ impl Session {
     }
 }
 
+impl Hub {
+    /// When the first place is to be filled that stays vacant for a while.
+    pub(super) fn first_rest_ends(&self) -> Option<Instant> {
+        self.rests.iter().map(|(_, until)| *until).min()
+    }
+}
+
 /// How long a place stays vacant at which so many have died in a row.
 fn rest_after(deaths: u32) -> Option<Duration> {
     let doublings = deaths.checked_sub(AT_ONCE + 1)?;

@@ -23,12 +23,18 @@ use crate::{
     sys,
 };
 
-/// How long the driver sleeps at most: a worker that was stopped between finishing a chunk and
-/// ringing the bell has swallowed a wake-up.
-const LONGEST_SLEEP_MS: u16 = 50;
-/// The same while a chunk is unclaimed although a worker sleeps.
+/// How long a thread sleeps at most. Everything is told of; but a worker that was stopped between
+/// finishing a chunk and ringing the bell has swallowed a wake-up, nothing tells of a stopped
+/// process (`watch.rs`), and a thread that completes a future may be in the user's code before it
+/// tells others.
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(LONGEST_SLEEP_MS as u64);
+const LONGEST_SLEEP_MS: u16 = 250;
+/// How long the driver sleeps at most at first where it waits for several chunks: one long task
+/// holds up the results of others no longer. From then on the first chunk wakes it.
+const SLEEP_FOR_SEVERAL_MS: u16 = 50;
+/// How long the driver sleeps at most while a chunk is unclaimed although a worker sleeps.
 const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
-/// The same while a token that was pulled may still be told to kill.
+/// How long it sleeps at most while a token that was pulled may still be told to kill.
 const SLEEP_BEFORE_KILLS_MS: u16 = 10;
 /// How long the driver sleeps at most once the program has closed the bell.
 const SLEEP_WITHOUT_BELL_MS: u16 = 1;
@@ -129,7 +135,7 @@ impl Session {
         limit: Option<Instant>,
         mut done: impl FnMut(&mut Hub) -> bool,
     ) {
-        let mut driving = false;
+        let (mut driving, mut appetite) = (false, appetite);
         loop {
             if !std::mem::take(&mut just_looked) && (driving || !hub.driving) {
                 // Fresh results first: what is there is taken without any waiting.
@@ -147,18 +153,14 @@ impl Session {
             if driving || !hub.driving {
                 hub.driving = true;
                 driving = true;
-                hub = self.turn(hub, appetite, limit);
+                hub = self.turn(hub, &mut appetite, limit);
             } else {
                 hub.waiting += 1;
                 // The driver may be asleep with an appetite that knows nothing of this thread.
                 self.ring();
-                hub = match left {
-                    None => self.changed.wait(hub).unwrap_or_else(PoisonError::into_inner),
-                    Some(left) => {
-                        let woken = self.changed.wait_timeout(hub, left);
-                        woken.unwrap_or_else(PoisonError::into_inner).0
-                    }
-                };
+                let left = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
+                let woken = self.changed.wait_timeout(hub, left);
+                hub = woken.unwrap_or_else(PoisonError::into_inner).0;
                 hub.waiting -= 1;
             }
         }
@@ -168,22 +170,26 @@ impl Session {
                 self.changed.notify_all();
             }
         }
+        if !hub.has_other_drivers() {
+            self.wake_standby(&mut hub);
+        }
         let journal = hub.journal.take();
         drop(hub);
         journal.tell();
     }
 
-    /// One turn of the driver: spins for news, then sleeps for it.
+    /// One turn of the driver: spins for news, then sleeps for it. After a sleep the next one ends
+    /// with the first chunk that is finished.
     fn turn<'s>(
         &'s self,
         hub: MutexGuard<'s, Hub>,
-        appetite: Appetite,
+        asked: &mut Appetite,
         until: Option<Instant>,
     ) -> MutexGuard<'s, Hub> {
         let mut hub = hub;
         let mut cursors = std::mem::take(&mut hub.cursors_seen);
         cursors.clone_from(&hub.cursors);
-        let appetite = hub.appetite(appetite);
+        let appetite = hub.appetite(*asked);
         let last = hub.engine.last_slot();
         drop(hub);
         let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
@@ -200,7 +206,7 @@ impl Session {
             return hub; // maybe what is waited for
         }
         hub.urgent = false;
-        let appetite = hub.appetite(appetite);
+        let appetite = hub.appetite(*asked);
         self.board.publisher_sleeps(appetite);
         let found = self.collect(&mut hub);
         let unclaimed = self.board.any_sleeper() && self.has_unclaimed(&hub);
@@ -211,13 +217,16 @@ impl Session {
             return hub;
         }
         let (tokens, may_kill) = (hub.tokens(), hub.may_kill());
+        let until = hub.first_rest_ends().into_iter().chain(until).min();
         drop(hub);
         let limit = match (unclaimed, may_kill) {
             (true, _) => SLEEP_WITH_UNCLAIMED_MS,
             (_, true) => SLEEP_BEFORE_KILLS_MS,
+            _ if appetite.finished > 1 => SLEEP_FOR_SEVERAL_MS,
             _ => LONGEST_SLEEP_MS,
         };
         let limit = until.map_or(limit, |until| limit.min(millis_until(until)));
+        asked.finished = asked.finished.min(1);
         let reported = self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut hub = self.lock();

@@ -3,7 +3,7 @@
 //! Invariant: nothing in it is the user's, and no code of the user runs while its flow is locked.
 
 use std::{
-    os::fd::AsFd,
+    slice,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags};
 use pool_shm::ForkMark;
 
 use super::{
@@ -22,20 +21,16 @@ use super::{
     lock,
 };
 use crate::{
-    cancel::{Bell, CancelToken},
+    cancel::{Bell, CancelToken, sleep_for},
     error::{Cause, Error},
     shared::{SharedValue, Stage},
-    sys,
 };
 
-/// How long a caller sleeps at most while less has arrived than it waits for: one long task holds up the
+/// How long a caller sleeps at most that waits for several chunks: one long task holds up the
 /// results of others no longer.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// The same for a job without a caller that a cancel token may end.
-const TOKEN_SLEEP: Duration = Duration::from_millis(10);
-
-/// How long a waiting thread sleeps once the program has closed a bell.
-const SLEEP_WITHOUT_BELL: Duration = Duration::from_millis(1);
+const SLEEP_FOR_SEVERAL: Duration = Duration::from_millis(50);
+/// How long a caller sleeps at most: the program may have closed its bell.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// A job as its crew sees it: nothing in it is the user's.
 pub(super) struct Control {
@@ -164,12 +159,15 @@ impl Control {
         self.limit.into_iter().chain(self.init_limit).chain(self.leavers.limit()).min()
     }
 
-    /// When somebody has to look at a job without a caller although nothing arrives: a clock is due, or a token may be pulled.
+    /// When a thread has to look at a job without a caller although nothing arrives: a clock is due,
+    /// or its token was pulled.
     pub(super) fn due(&self) -> Option<Instant> {
-        let shortest = self.shortest();
-        let token = self.watch.as_ref().map(|_| TOKEN_SLEEP);
-        let longest = shortest.into_iter().chain(token).min()?;
-        Instant::now().checked_add(lock(&self.flow).clocks.sleep_at_most(longest, shortest))
+        if self.is_revoked() {
+            return Some(Instant::now());
+        }
+        let shortest = self.shortest()?;
+        let left = lock(&self.flow).clocks.sleep_at_most(shortest, Some(shortest));
+        Instant::now().checked_add(left)
     }
 
     /// The caller sleeps until enough has arrived, but not long.
@@ -178,14 +176,15 @@ impl Control {
         flow: MutexGuard<'c, Flow>,
         wanted: usize,
     ) -> MutexGuard<'c, Flow> {
-        let limit = flow.clocks.sleep_at_most(LONGEST_SLEEP, self.shortest());
+        let longest = if wanted > 1 { SLEEP_FOR_SEVERAL } else { LONGEST_SLEEP };
+        let limit = flow.clocks.sleep_at_most(longest, self.shortest());
         let Some(watch) = &self.watch else {
             let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
             let woken = self.changed.wait_timeout_while(flow, limit, sleeps);
             return woken.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(flow);
-        watch.sleep(limit);
+        sleep_for(&watch.bell, slice::from_ref(&watch.token), limit);
         lock(&self.flow)
     }
 
@@ -274,19 +273,5 @@ impl Control {
     /// Waits until the caller has given the job up.
     pub(super) fn wait_for_end(&self) {
         drop(self.wait_while(|flow| !flow.over && !flow.terminated));
-    }
-}
-
-impl Watch {
-    fn sleep(&self, limit: Duration) {
-        let mut watched =
-            [self.bell.as_fd(), self.token.bell()].map(|bell| PollFd::new(bell, PollFlags::POLLIN));
-        // Whatever ended the sleep, the caller looks at everything again.
-        let _ = sys::poll(&mut watched, Some(limit));
-        let is_foreign = watched[1].any() == Some(true) && !self.token.is_cancelled();
-        if !self.bell.silence() || is_foreign {
-            // What the program has put at the number of a bell would end every sleep.
-            std::thread::sleep(limit.min(SLEEP_WITHOUT_BELL));
-        }
     }
 }

@@ -206,7 +206,7 @@ impl<F: Form> ThreadJob<F> {
             let enough = || control.arrived.load(Ordering::Relaxed) >= wanted;
             sys::spin_for(self.spin, || enough() || control.is_cancelled());
         }
-        let mut flow = lock(&control.flow);
+        let (mut flow, mut wanted) = (lock(&control.flow), want.chunks);
         loop {
             self.end_overdue(&mut flow);
             if flow.arrived > 0 || flow.terminated {
@@ -215,8 +215,10 @@ impl<F: Form> ThreadJob<F> {
             if control.is_revoked() {
                 return Err(Error::Cancelled);
             }
-            flow.wanted = Some(want.chunks);
-            flow = control.sleep(flow, want.chunks);
+            flow.wanted = Some(wanted);
+            flow = control.sleep(flow, wanted);
+            // From now on the first one that comes is enough.
+            wanted = wanted.min(1);
         }
         flow.wanted = None;
         self.taken(flow, want.most)

@@ -69,6 +69,7 @@ mod timeouts_of_exits;
 mod values;
 mod volumes;
 mod waits_in_wakers;
+mod wakeups;
 mod worker_exit;
 mod worker_state;
 
@@ -149,6 +150,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         many_lives::CASES,
         volumes::CASES,
         waits_in_wakers::CASES,
+        wakeups::CASES,
         threads::CASES,
     ];
     files.into_iter().flatten()

@@ -1,0 +1,67 @@
+//! A thread that drives only while no other one does or wants to, and sleeps otherwise.
+//!
+//! Invariant: such a thread misses nothing. It looks and says that it sleeps under the session's
+//! lock, and everything that it waits for is followed by a look at its word under that lock: the
+//! last other thread leaves, something arrives for a desk, a desk's threads are told to look again.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use super::{
+    futures::{ONE, has_news},
+    hub::{Hub, Session},
+    wait::LONGEST_SLEEP,
+};
+use crate::engine::JobId;
+
+impl Session {
+    /// Drives until something has arrived for the desk that has this job, `done` says so, it is
+    /// `until`, or another thread wants to drive; `false`: one does already.
+    pub(crate) fn drive_if_vacant(
+        &self,
+        job: JobId,
+        until: Option<Instant>,
+        done: &dyn Fn() -> bool,
+    ) -> bool {
+        let others = self.lock().has_other_drivers();
+        if !others {
+            let done = |hub: &mut Hub| done() || hub.waiting > 0 || has_news(hub, job);
+            self.drive_until_then(ONE, until, done);
+        }
+        !others
+    }
+
+    /// Sleeps while other threads drive or want to, until something has arrived for the desk that
+    /// has this job, `done` says so, or it is `until`.
+    pub(crate) fn stand_by(&self, job: JobId, until: Option<Instant>, done: &dyn Fn() -> bool) {
+        let mut hub = self.lock();
+        while hub.has_other_drivers() && !has_news(&hub, job) && !done() {
+            let left = until.map_or(LONGEST_SLEEP, |until| {
+                LONGEST_SLEEP.min(until.saturating_duration_since(Instant::now()))
+            });
+            if left == Duration::ZERO {
+                return;
+            }
+            hub.standing_by = true;
+            let woken = self.vacant.wait_timeout(hub, left);
+            hub = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Wakes the threads that stand by. One that goes on standing by says so again.
+    #[inline]
+    pub(super) fn wake_standby(&self, hub: &mut Hub) {
+        if std::mem::take(&mut hub.standing_by) {
+            self.vacant.notify_all();
+        }
+    }
+}
+
+impl Hub {
+    /// Whether any thread drives or wants to that does not give way to others.
+    pub(super) fn has_other_drivers(&self) -> bool {
+        self.driving || self.waiting > 0
+    }
+}
