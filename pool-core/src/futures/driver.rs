@@ -33,6 +33,9 @@ pub(super) const NAME: &str = "pool-driver";
 const LONG_NAP: Duration = Duration::from_millis(50);
 /// Between two looks while somebody else works.
 const SHORT_NAP: Duration = Duration::from_millis(1);
+/// How long a fork waits for the end of a thread. The user's code in it may wait for a lock that
+/// the caller holds: then Fork sees the thread, and refuses.
+const PAUSE_LIMIT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5_000 });
 
 thread_local! {
     /// In which process this is one of these threads; not in one that it has forked.
@@ -349,13 +352,15 @@ impl Shift<'_> {
     }
 }
 
-/// While it lives there is no thread of any driver; those that were ended or asked for start afterwards. (One that pauses the others is
-/// there itself, and others may be: Fork sees them.)
+/// While it lives there is no thread of any driver, but for one that pauses the others itself, and
+/// those whose user code has not ended in time: Fork sees them. The threads that were ended or
+/// asked for start afterwards.
 #[allow(missing_debug_implementations)]
 pub(crate) struct Paused(());
 
-/// Ends the threads of all desks, so that this process can be forked, until the answer is dropped. No lock may be held that the
-/// user's code in them could wait for.
+/// Ends the threads of all desks, so that this process can be forked, until the answer is dropped.
+/// The pool's own locks must not be held here, since the user's code in the threads could wait for
+/// one of them.
 pub(crate) fn pause_drivers() -> Paused {
     let mut drivers = lock_all();
     drivers.pauses += 1;
@@ -364,7 +369,7 @@ pub(crate) fn pause_drivers() -> Paused {
     let paused = Paused(());
     let own = std::thread::current().id();
     for driver in all {
-        if !driver.is_thread(own) && driver.stop(None) {
+        if !driver.is_thread(own) && driver.stop(Some(PAUSE_LIMIT)) {
             lock_all().start_later(&driver);
         }
     }
@@ -388,111 +393,5 @@ impl Drop for Paused {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{sync::Barrier, time::Instant};
-
-    use super::*;
-
-    /// These tests see each other's pauses.
-    static ALONE: Mutex<()> = Mutex::new(());
-    const STACK: usize = 1 << 20;
-
-    struct Idle;
-
-    impl Driven for Idle {
-        fn demand(&self) -> (Work, u64) {
-            (Work::Nothing, 0)
-        }
-        fn drive(&self, _: &Leave<'_>) -> bool {
-            true
-        }
-        fn stand_by(&self, _: &Leave<'_>) {}
-        fn pass(&self) {}
-        fn interrupt(&self) {}
-        fn unattended(&self, _: Error) {}
-    }
-
-    #[test]
-    fn no_thread_starts_in_a_pause() {
-        let _alone = lock(&ALONE);
-        let idle: Arc<dyn Driven> = Arc::new(Idle);
-        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&idle), STACK));
-        let runs = |driver: &Driver| driver.0.runs.load(Ordering::SeqCst);
-        drivers[0].start().unwrap();
-        let paused = pause_drivers();
-        let nested = pause_drivers();
-        drivers[1].start().unwrap();
-        drop(nested);
-        assert!(!drivers.iter().any(runs));
-        drop(paused);
-        assert!(drivers.iter().all(runs));
-        let paused = pause_drivers();
-        drivers[0].stop();
-        drop(paused);
-        assert!(!runs(&drivers[0]));
-        drivers.iter().for_each(Driver::stop);
-    }
-
-    /// Two threads run code that opens a crew at the same time, as wakers may.
-    struct Forks {
-        both: Barrier,
-        came: AtomicUsize,
-        through: AtomicUsize,
-    }
-
-    impl Driven for Forks {
-        fn demand(&self) -> (Work, u64) {
-            (if self.through.load(Ordering::SeqCst) < 2 { Work::Now } else { Work::Over }, 0)
-        }
-        fn drive(&self, _: &Leave<'_>) -> bool {
-            if self.came.fetch_add(1, Ordering::SeqCst) < 2 {
-                self.both.wait();
-                drop(pause_drivers());
-                self.through.fetch_add(1, Ordering::SeqCst);
-            }
-            true
-        }
-        fn stand_by(&self, _: &Leave<'_>) {}
-        fn pass(&self) {}
-        fn interrupt(&self) {}
-        fn unattended(&self, _: Error) {}
-    }
-
-    #[test]
-    fn none_of_these_threads_waits_for_another() {
-        let _alone = lock(&ALONE);
-        let forks = Arc::new(Forks {
-            both: Barrier::new(2),
-            came: AtomicUsize::new(0),
-            through: AtomicUsize::new(0),
-        });
-        let driven: Arc<dyn Driven> = forks.clone();
-        let drivers = [0, 1].map(|_| Driver::new(Arc::downgrade(&driven), STACK));
-        drivers.iter().for_each(|driver| driver.start().unwrap());
-        let begun = Instant::now();
-        while forks.through.load(Ordering::SeqCst) < 2 {
-            assert!(begun.elapsed() < Duration::from_secs(30), "they wait for each other");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        drivers.iter().for_each(Driver::stop);
-    }
-
-    #[test]
-    fn a_thread_ends_although_the_next_one_starts() {
-        let _alone = lock(&ALONE);
-        let idle: Arc<dyn Driven> = Arc::new(Idle);
-        let driver = Driver::new(Arc::downgrade(&idle), STACK);
-        let restless = AtomicBool::new(true);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while restless.load(Ordering::Relaxed) {
-                    driver.start().unwrap();
-                }
-            });
-            (0..2000).for_each(|_| driver.stop());
-            restless.store(false, Ordering::Relaxed);
-        });
-        driver.stop();
-        assert_eq!(driver.0.parked.load(Ordering::SeqCst), 0);
-    }
-}
+#[path = "driver_tests.rs"]
+mod tests;
