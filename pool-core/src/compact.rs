@@ -2,7 +2,7 @@
 //!
 //! Calls hand items and results through many frames. Without optimisations each of them has a copy,
 //! so that an array of half a megabyte uses up the stack of a thread; with them each move is a copy
-//! still.
+//! still. (`stack/ample.rs` is about the frames that cannot do without copies.)
 //!
 //! Invariant: a type of no more than a few words lies here itself, so that small values cost no
 //! allocation; any other lies in a box.

@@ -44,6 +44,8 @@ pub use life::WorkerLife;
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};
 pub use process::Process;
 pub use shared::Shared;
+#[doc(hidden)]
+pub use stack::{is_large, with_room};
 pub use start::{ParseStartMethodError, StartMethod};
 pub use task::{Form, OnEvery, OnWorker, Plain, Portable, Starting, Viewing, WithContext, Worker};
 

@@ -3,11 +3,20 @@
 //!
 //! Invariant: without a wish a stack is as large as that of a program's first thread, under every
 //! start method. What uses this: `worker/task_stack.rs` for processes, `threads/crew.rs` for
-//! threads.
+//! threads. `stack/ample.rs` is about calls that need more than their caller's stack has,
+//! `stack/mapped.rs` maps stacks and `stack/switch.rs` runs something on another one.
+
+mod ample;
+mod mapped;
+mod switch;
 
 use std::io;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+
+pub use ample::{is_large, with_room};
+pub(crate) use ample::{runs_on, switched};
+pub(crate) use mapped::{MappedStack, StackRange};
 
 use crate::error::Error;
 

@@ -22,7 +22,7 @@ use super::{
     awakening::awake,
     living::{Living, Unborn},
     memory::Growth,
-    overflow::{StackRange, watch_stack},
+    overflow::watch_stack,
     panic::learn_locations,
     papers::{Ground, WorkerFds, WorkerPapers},
     segments::Keeper,
@@ -34,6 +34,7 @@ use crate::{
     error::ExitStatus,
     life::become_daemon,
     shared::{StartFailure, seen_for_life},
+    stack::StackRange,
     sys,
     task::{Call, ChunkRun, Desk, Failure, FailureKind},
 };

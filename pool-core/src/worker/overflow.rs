@@ -23,25 +23,18 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use pool_ipc::board::Board;
 use pool_shm::ForkMark;
 
-/// Where the stack of the tasks lies: `bytes` below `top`, at most.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StackRange {
-    pub(super) top: usize,
-    pub(super) bytes: usize,
-}
+use crate::stack::{StackRange, switched};
 
 /// Below the end of a stack, what an overflow may touch.
 const BEYOND: usize = 2 << 20;
 /// Below the stack pointer, what a function may touch: its red zone, or the page that it probes.
 const BELOW_POINTER: usize = 4096;
 
-impl StackRange {
-    /// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is
-    /// used up. All between the pointer and the top of a stack that is not used up can be accessed.
-    fn overflows(self, address: usize, pointer: usize) -> bool {
-        let lowest = self.top.saturating_sub(self.bytes).saturating_sub(BEYOND);
-        address >= lowest && address < self.top && address >= pointer.saturating_sub(BELOW_POINTER)
-    }
+/// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is used up.
+/// All between the pointer and the top of a stack that is not used up can be accessed.
+fn overflows(stack: StackRange, address: usize, pointer: usize) -> bool {
+    let lowest = stack.top.saturating_sub(stack.bytes).saturating_sub(BEYOND);
+    address >= lowest && address < stack.top && address >= pointer.saturating_sub(BELOW_POINTER)
 }
 
 /// What the handler needs. A worker sets it once and it is never freed; a process that was forked
@@ -103,7 +96,8 @@ extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, context: *mut l
         // In a child that a task has forked the board is not mapped.
         && watch.mark.get() != 0
         && !sent
-        && watch.range.overflows(address(), stack_pointer(context))
+        // A call of a task's own with large values runs on another stack.
+        && overflows(switched().unwrap_or(watch.range), address(), stack_pointer(context))
     {
         watch.board.note_overflow(watch.place as usize);
     }
@@ -132,14 +126,14 @@ mod tests {
     fn an_overflow_is_a_fault_of_what_the_stack_needs() {
         let range = StackRange { top: 1 << 30, bytes: 8 << 20 };
         let end = range.top - range.bytes;
-        assert!(range.overflows(end - 8, end));
-        assert!(range.overflows(end - 4096, end - 4096));
-        assert!(range.overflows(end - 100, end - (1 << 20)), "a frame that is not probed");
-        assert!(!range.overflows(0, end), "a null pointer");
-        assert!(!range.overflows(end - 8, range.top - 4096), "a wild pointer");
-        assert!(!range.overflows(range.top + 8, range.top - 64), "beyond the first frame");
-        assert!(!range.overflows(end - (3 << 20), end - (3 << 20)), "another stack");
+        assert!(overflows(range, end - 8, end));
+        assert!(overflows(range, end - 4096, end - 4096));
+        assert!(overflows(range, end - 100, end - (1 << 20)), "a frame that is not probed");
+        assert!(!overflows(range, 0, end), "a null pointer");
+        assert!(!overflows(range, end - 8, range.top - 4096), "a wild pointer");
+        assert!(!overflows(range, range.top + 8, range.top - 64), "beyond the first frame");
+        assert!(!overflows(range, end - (3 << 20), end - (3 << 20)), "another stack");
         let endless = StackRange { top: 1 << 30, bytes: usize::MAX };
-        assert!(endless.overflows(4096, 4096));
+        assert!(overflows(endless, 4096, 4096));
     }
 }

@@ -10,11 +10,8 @@
 
 use std::{arch::asm, io, mem::ManuallyDrop, ptr};
 
-use super::overflow::StackRange;
-use crate::stack;
+use crate::stack::{self, MappedStack, StackRange};
 
-/// Below a stack, so large that a frame that is not probed does not reach across it.
-const GUARD: usize = 1 << 20;
 /// How much of the first stack may be in use already.
 const USED_AT_MOST: usize = 512 << 10;
 
@@ -31,10 +28,11 @@ pub(super) fn run_on_stack<F: FnOnce(StackRange)>(
     if wish.is_none()
         && let Some(range) = first_stack(size)
     {
+        stack::runs_on(range);
         life(range);
         super::end_quietly();
     }
-    let range = map(size)?;
+    let range = MappedStack::new(size)?.leak();
     let mut entry = Entry { life: ManuallyDrop::new(life), range };
     // SAFETY: the stack was mapped just now and is never unmapped; `entry` lies in a frame that is
     // never left.
@@ -53,6 +51,7 @@ extern "C" fn enter<F: FnOnce(StackRange)>(entry: *mut ()) -> ! {
         let entry = &mut *entry.cast::<Entry<F>>();
         (ManuallyDrop::take(&mut entry.life), entry.range)
     };
+    stack::runs_on(range);
     // Nothing may unwind into the frame above, which is none.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(range)));
     super::end_quietly()
@@ -68,30 +67,6 @@ fn first_stack(size: usize) -> Option<StackRange> {
     let used = top.checked_sub(here)?;
     let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     (used < USED_AT_MOST && most >= size).then_some(StackRange { top, bytes: most })
-}
-
-/// A new stack with inaccessible memory below it.
-fn map(size: usize) -> io::Result<StackRange> {
-    let page = pool_shm::limits::page_size();
-    let bytes = size.next_multiple_of(page);
-    // `MAP_STACK` keeps huge pages away, whose first touch would clear 2 MiB; older kernels are
-    // told by `madvise`.
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let base = unsafe { libc::mmap(ptr::null_mut(), GUARD + bytes, libc::PROT_NONE, flags, -1, 0) };
-    if base == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    let low = base.wrapping_byte_add(GUARD);
-    // SAFETY: within the new mapping, of which nothing is known elsewhere.
-    let code = unsafe {
-        libc::madvise(low, bytes, libc::MADV_NOHUGEPAGE);
-        libc::mprotect(low, bytes, libc::PROT_READ | libc::PROT_WRITE)
-    };
-    if code != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(StackRange { top: low.addr() + bytes, bytes })
 }
 
 /// Goes on in `function` with the stack pointer at `top`. The return address there is 0, where
