@@ -2,7 +2,9 @@
 
 use std::{iter::repeat_n, marker::PhantomData, time::Duration};
 
-use pool_core::{CancelToken, Job, JobOptions, OnEvery, OnWorker, Plain, Pool, TaskError, Worker};
+use pool_core::{
+    CancelToken, Job, JobOptions, OnEvery, OnWorker, Plain, Pool, TaskError, Worker, move_with_room,
+};
 use pool_ipc::Wire;
 
 use crate::{Result, WorkerPool};
@@ -114,7 +116,9 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
     /// As there.
     pub fn apply_on<A: Wire, R: Wire>(mut self, worker: u32, item: A, f: fn(A) -> R) -> Result<R> {
         self.options.worker = Some(worker);
-        self.pool.value::<Plain<A, R>>(f, item, &self.options)
+        move_with_room!(<A, R>(item => item) => {
+            self.pool.value::<Plain<A, R>>(f, item, &self.options)
+        })
     }
 
     /// As [`WorkerPool::apply_on_with`].
@@ -129,7 +133,9 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
         f: OnOne<S, W, A, R>,
     ) -> Result<R> {
         self.options.worker = Some(worker);
-        self.pool.value::<OnWorker<S, W, A, R>>(f, item, &self.options)
+        move_with_room!(<A, R>(item => item) => {
+            self.pool.value::<OnWorker<S, W, A, R>>(f, item, &self.options)
+        })
     }
 
     fn on_every<R: Wire>(
@@ -252,7 +258,7 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// As [`WorkerPool::apply`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for an id that the pool does not have.
     pub fn apply_on<A: Wire, R: Wire>(&self, worker: u32, item: A, f: fn(A) -> R) -> Result<R> {
-        self.direct().apply_on(worker, item, f)
+        move_with_room!(<A, R>(item => item) => self.direct().apply_on(worker, item, f))
     }
 
     /// As [`WorkerPool::apply_on`], for a function that takes the worker beside the item.
@@ -272,7 +278,7 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
         item: A,
         f: fn(&mut Worker<'_, S, W>, A) -> R,
     ) -> Result<R> {
-        self.direct().apply_on_with(worker, item, f)
+        move_with_room!(<A, R>(item => item) => self.direct().apply_on_with(worker, item, f))
     }
 }
 

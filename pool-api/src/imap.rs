@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use pool_core::{Form, Job, Plain, ResultStream, ValueStream};
+use pool_core::{Form, Job, Plain, ResultStream, ValueStream, with_room};
 
 use crate::{Error, Result};
 
@@ -70,7 +70,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ImapResults<'_, F, I> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.stream {
-            Start::Ready(stream) => Some(stream.next()?.and_then(|result| Ok(result?))),
+            Start::Ready(stream) => with_room::<F::Item, F::Output, _>(|| {
+                Some(stream.next()?.and_then(|result| Ok(result?)))
+            }),
             Start::Refused(error) => error.take().map(Err),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::marker::PhantomData;
 
-use pool_core::{AsyncResult, JobOptions, Plain, Pool, Refused, StartMethod, TryError};
+use pool_core::{
+    AsyncResult, JobOptions, Plain, Pool, Refused, StartMethod, TryError, move_with_room,
+};
 use pool_ipc::Wire;
 
 use crate::{Builder, Error, Imap, Result, Task, Tasks, builder::Types, imap::PlainImap};
@@ -64,7 +66,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
 
     /// Prepares one call of a single item, to be set up further.
     pub fn task<A: Wire>(&self, item: A) -> Task<'_, A, S, W> {
-        Task::new(&self.pool, item)
+        Task { pool: &self.pool, item, options: JobOptions::default(), types: PhantomData }
     }
 
     /// Runs `f` on every item; values in input order.
@@ -77,7 +79,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        self.tasks(items).map(f)
+        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map(f))
     }
 
     /// As [`WorkerPool::map`], with the values in the order in which they were done.
@@ -90,7 +92,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        self.tasks(items).map_unordered(f)
+        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_unordered(f))
     }
 
     /// As [`WorkerPool::map`] for tasks that may fail with an error of their own, see [`Tasks::try_map`].
@@ -108,7 +110,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         R: Wire,
         X: Wire,
     {
-        self.tasks(items).try_map(f)
+        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).try_map(f))
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.
@@ -121,7 +123,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        self.tasks(items).imap(f)
+        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).imap(f))
     }
 
     /// As [`WorkerPool::imap`], with the values in the order in which they were done.
@@ -134,7 +136,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        self.tasks(items).imap_unordered(f)
+        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).imap_unordered(f))
     }
 
     /// Runs `f` on one item and waits for the value.
@@ -143,7 +145,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// As [`WorkerPool::map`].
     pub fn apply<A: Wire, R: Wire>(&self, item: A, f: fn(A) -> R) -> Result<R> {
-        self.pool.value::<Plain<A, R>>(f, item, &JobOptions::default())
+        move_with_room!(<A, R>(item => item) => {
+            self.pool.value::<Plain<A, R>>(f, item, &JobOptions::default())
+        })
     }
 
     /// Hands one item to the workers and returns; the value is waited for with the handle, wherever and whenever that suits.
@@ -163,14 +167,16 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the item: an item that cannot be encoded, a pool that cannot be used,
+    /// [`Refused`], with the item, in a box, so that frames have no room for it: an item that cannot be encoded, a pool that cannot be used,
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond [`Builder::max_result_bytes`]. What goes wrong later is said by the handle.
     pub fn apply_async<A: Wire, R: Wire>(
         &self,
         item: A,
         f: fn(A) -> R,
-    ) -> Result<AsyncResult<R>, Refused<A>> {
-        self.pool.apply_async::<Plain<A, R>>(item, f, &JobOptions::default())
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+        move_with_room!(<A, ()>(item => item) => {
+            self.pool.apply_async::<Plain<A, R>>(item, f, &JobOptions::default())
+        })
     }
 
     /// Hands a whole map to the workers and returns; all values, in input order, are waited for with the handle.
@@ -198,7 +204,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         I: IntoIterator<Item: Wire>,
         R: Wire,
     {
-        self.tasks(items).map_async(f)
+        move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_async(f))
     }
 
     /// What [`Builder::worker_exit`] has returned, in the order in which the workers ended; those that are at their exit are

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, time::Duration};
 
-use pool_core::{AsyncResult, JobOptions, OnWorker, Plain, Pool, Refused, Worker};
+use pool_core::{AsyncResult, JobOptions, OnWorker, Plain, Pool, Refused, Worker, move_with_room};
 use pool_ipc::Wire;
 
 use crate::Result;
@@ -11,17 +11,13 @@ use crate::Result;
 #[derive(Debug)]
 #[must_use = "nothing runs before the function is given"]
 pub struct Task<'p, A, S = (), W = ()> {
-    pool: &'p Pool,
-    item: A,
-    options: JobOptions,
-    types: PhantomData<fn() -> (S, W)>,
+    pub(crate) pool: &'p Pool,
+    pub(crate) item: A,
+    pub(crate) options: JobOptions,
+    pub(crate) types: PhantomData<fn() -> (S, W)>,
 }
 
 impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
-    pub(crate) fn new(pool: &'p Pool, item: A) -> Self {
-        Self { pool, item, options: JobOptions::default(), types: PhantomData }
-    }
-
     /// How long the task may take, see [`Tasks::task_timeout`](crate::Tasks::task_timeout). With a handle the clock runs whether or not anybody
     /// waits.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
@@ -78,7 +74,9 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     ///
     /// The failure of the task or of the pool.
     pub fn apply<R: Wire>(self, f: fn(A) -> R) -> Result<R> {
-        self.pool.value::<Plain<A, R>>(f, self.item, &self.options)
+        move_with_room!(<A, R>(self => task) => {
+            task.pool.value::<Plain<A, R>>(f, task.item, &task.options)
+        })
     }
 
     /// Hands the item to the workers and returns, see [`WorkerPool::apply_async`](crate::WorkerPool::apply_async).
@@ -86,8 +84,10 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     /// # Errors
     ///
     /// As there, and options that mean nothing.
-    pub fn apply_async<R: Wire>(self, f: fn(A) -> R) -> Result<AsyncResult<R>, Refused<A>> {
-        self.pool.apply_async::<Plain<A, R>>(self.item, f, &self.options)
+    pub fn apply_async<R: Wire>(self, f: fn(A) -> R) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+        move_with_room!(<A, ()>(self => task) => {
+            task.pool.apply_async::<Plain<A, R>>(task.item, f, &task.options)
+        })
     }
 }
 
@@ -98,7 +98,9 @@ impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
     ///
     /// As there.
     pub fn apply_with<R: Wire>(self, f: fn(&mut Worker<'_, S, W>, A) -> R) -> Result<R> {
-        self.pool.value::<OnWorker<S, W, A, R>>(f, self.item, &self.options)
+        move_with_room!(<A, R>(self => task) => {
+            task.pool.value::<OnWorker<S, W, A, R>>(f, task.item, &task.options)
+        })
     }
 
     /// As [`Task::apply_async`], with the worker that runs the task.
@@ -116,7 +118,9 @@ impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
     pub fn apply_async_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, A) -> R,
-    ) -> Result<AsyncResult<R>, Refused<A>> {
-        self.pool.apply_async::<OnWorker<S, W, A, R>>(self.item, f, &self.options)
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+        move_with_room!(<A, ()>(self => task) => {
+            task.pool.apply_async::<OnWorker<S, W, A, R>>(task.item, f, &task.options)
+        })
     }
 }

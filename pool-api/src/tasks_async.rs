@@ -1,6 +1,8 @@
 //! The calls whose results are waited for later, all together.
 
-use pool_core::{AsyncResult, JobOptions, OnWorker, Plain, Refused, WithContext, Worker};
+use pool_core::{
+    AsyncResult, JobOptions, OnWorker, Plain, Refused, WithContext, Worker, move_with_room,
+};
 use pool_ipc::Wire;
 
 use crate::{Result, Tasks, TasksWith};
@@ -14,6 +16,10 @@ const MOST_RESERVED: usize = 256 << 20;
 
 /// The input as far as the call uses it.
 fn collect<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
+    move_with_room!(<I::Item, I>(items => items) => collect_here(items, options))
+}
+
+fn collect_here<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
     let items = items.take(options.iterable_len.unwrap_or(usize::MAX));
     if items.size_hint().0.saturating_mul(size_of::<I::Item>()) <= MOST_RESERVED {
         return items.collect();

@@ -8,6 +8,7 @@ use crate::{
     error::{Cause, Error, ExitStatus, TaskError},
     job::{JobOptions, ResultStream},
     pool::{Pool, PoolOptions},
+    stack::{move_with_room, with_room},
     start::StartMethod,
     task::{Form, Plain},
 };
@@ -70,6 +71,14 @@ impl<R: Wire> Process<R> {
         function: fn(A) -> R,
         argument: A,
     ) -> Result<Self, Error> {
+        move_with_room!(<A, R>(argument => argument) => Self::spawn_here(method, function, argument))
+    }
+
+    fn spawn_here<A: Wire>(
+        method: StartMethod,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> Result<Self, Error> {
         let options = PoolOptions {
             n_jobs: Some(1),
             start_method: method,
@@ -102,7 +111,11 @@ impl<R: Wire> Process<R> {
     /// # Errors
     ///
     /// [`Error::Task`] that says how it ended otherwise: a panic, an exit code, a signal.
-    pub fn join(mut self) -> Result<R, Error> {
+    pub fn join(self) -> Result<R, Error> {
+        with_room::<(), R, _>(move || self.join_here())
+    }
+
+    fn join_here(mut self) -> Result<R, Error> {
         if self.killed {
             let cause = Cause::Death(ExitStatus::Signal(libc::SIGKILL));
             return Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into());

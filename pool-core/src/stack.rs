@@ -15,7 +15,7 @@ use std::io;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 pub use ample::{is_large, with_room};
-pub(crate) use ample::{runs_on, switched};
+pub(crate) use ample::{move_with_room, runs_on, switched};
 pub(crate) use mapped::{MappedStack, StackRange};
 
 use crate::error::Error;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    callbacks::Callback,
     desk::Home,
     entry::{Entry, Watcher},
     group::Notice,
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     error::Error,
     job::{Awaits, Waiting, is_delivering},
+    stack::with_room,
 };
 
 /// The result of a call that runs meanwhile.
@@ -159,8 +161,11 @@ impl<R> AsyncResult<R> {
         R: Clone + Send + 'static,
     {
         self.watch(Watcher::Callback(Box::new(|outcome| {
-            let value = outcome.ok()?.clone();
-            Some(Box::new(move || callback(value)))
+            let value = outcome.ok()?;
+            with_room::<R, (), _>(|| {
+                let value = value.clone();
+                Some(Box::new(move || callback(value)) as Callback)
+            })
         })));
     }
 
@@ -218,11 +223,11 @@ impl<R> AsyncResult<R> {
     }
 
     fn take(&self, until: Option<Instant>) -> Result<R, Error> {
-        match self.entry.take(until) {
+        with_room::<(), R, _>(|| match self.entry.take(until) {
             Some(Ok(value)) => Ok(value.into_inner()),
             Some(Err(error)) => Err(error),
             None => Err(Error::NotReady),
-        }
+        })
     }
 
     fn wait_until(&self, until: Option<Instant>) -> Result<(), Error> {

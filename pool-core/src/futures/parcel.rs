@@ -16,6 +16,7 @@ use crate::{
     error::{Cause, Error, TaskError},
     job::{Brought, InCall, Stock, bad_result, given_away_with},
     session::{Carried, Kit, MeasureResults, ResultBatch, measure_results},
+    stack::with_room,
     task::Call,
     worker::take_panic,
 };
@@ -67,6 +68,17 @@ impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
     }
 
     fn encode(&self, stock: &Stock, kit: &mut Kit, idle: bool) -> Result<Option<Encoded>, Error> {
+        with_room::<A, (), _>(|| self.encode_here(stock, kit, idle))
+    }
+}
+
+impl<A: Wire, R: Wire> Parcel<A, R> {
+    fn encode_here(
+        &self,
+        stock: &Stock,
+        kit: &mut Kit,
+        idle: bool,
+    ) -> Result<Option<Encoded>, Error> {
         let mut room = head_len::<A>(1) + if is_fixed::<A>() { 0 } else { GUESS };
         for _ in 0..2 {
             let Some(reserved) = stock.room(&mut kit.released, room.max(1), idle)? else {
@@ -116,28 +128,7 @@ fn decode<R: Wire>(
 
 impl<R: Wire> Receiver for Entry<R> {
     fn receive(&self, batch: &ResultBatch, stock: &Stock, kit: &mut Kit) {
-        let Kit { scratch, decoder, .. } = kit;
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            let segments = if batch.has_segments() { batch.segments() } else { Vec::new() };
-            decoder.set_segments(&segments);
-            let (reader, private) = batch.reader::<R>();
-            let bytes = reader.extent(0).map_or(0, |(start, end)| end - start);
-            (decode(&reader, private, scratch, decoder), bytes)
-        }));
-        match decoded {
-            Ok((Ok(value), bytes)) => self.complete(Ok(value), bytes as u64),
-            Ok((Err(fault), _)) if stock.is_end(&fault) => {
-                self.complete(Err(stock.session.end_error()), 0)
-            }
-            Ok((Err(fault), _)) => {
-                self.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0)
-            }
-            Err(payload) => {
-                take_panic(payload);
-                let task = TaskError { index: 0, worker: 0, cause: Cause::BadResult, tries: 1 };
-                self.complete(Err(task.into()), 0);
-            }
-        }
+        with_room::<(), R, _>(|| receive_here(self, batch, stock, kit));
     }
 
     fn fail(&self, error: Error) {
@@ -150,5 +141,29 @@ impl<R: Wire> Receiver for Entry<R> {
 
     fn address(&self) -> *const () {
         Entry::address(self)
+    }
+}
+
+/// Decodes the result in the present frames.
+fn receive_here<R: Wire>(entry: &Entry<R>, batch: &ResultBatch, stock: &Stock, kit: &mut Kit) {
+    let Kit { scratch, decoder, .. } = kit;
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        let segments = if batch.has_segments() { batch.segments() } else { Vec::new() };
+        decoder.set_segments(&segments);
+        let (reader, private) = batch.reader::<R>();
+        let bytes = reader.extent(0).map_or(0, |(start, end)| end - start);
+        (decode(&reader, private, scratch, decoder), bytes)
+    }));
+    match decoded {
+        Ok((Ok(value), bytes)) => entry.complete(Ok(value), bytes as u64),
+        Ok((Err(fault), _)) if stock.is_end(&fault) => {
+            entry.complete(Err(stock.session.end_error()), 0)
+        }
+        Ok((Err(fault), _)) => entry.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0),
+        Err(payload) => {
+            take_panic(payload);
+            let task = TaskError { index: 0, worker: 0, cause: Cause::BadResult, tries: 1 };
+            entry.complete(Err(task.into()), 0);
+        }
     }
 }

@@ -37,3 +37,9 @@ impl<A> From<Refused<A>> for Error {
         refused.error
     }
 }
+
+impl<A> From<Box<Refused<A>>> for Error {
+    fn from(refused: Box<Refused<A>>) -> Self {
+        refused.error
+    }
+}

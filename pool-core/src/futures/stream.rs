@@ -19,6 +19,7 @@ use crate::{
     cancel::CancelToken,
     error::Error,
     job::{Brought, InCall, Inside, Job, ValueStream, Within},
+    stack::with_room,
     task::Form,
 };
 
@@ -95,6 +96,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<F::Output, Error>>> {
+        with_room::<F::Item, F::Output, _>(|| self.poll_here(context))
+    }
+
+    fn poll_here(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<F::Output, Error>>> {
         if std::mem::take(&mut self.killed) {
             return Poll::Ready(Some(Err(Error::Cancelled)));
         }

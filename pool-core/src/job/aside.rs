@@ -15,6 +15,7 @@ use crate::{
     cancel::CancelToken,
     error::{Error, TaskError},
     session::ResultBatch,
+    stack::with_room,
     task::Form,
 };
 
@@ -78,6 +79,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> Aside<F, I> {
     ///
     /// The first failure, of a task or of the pool: the job is over.
     pub(crate) fn go_on(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
+        with_room::<F::Item, F::Output, _>(|| self.go_on_here())
+    }
+
+    fn go_on_here(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
         let _inside = InCall::enter(self.job.crew(), Inside::Call);
         self.job.pass(false, &mut self.sink)?;
         if let Some(error) = self.sink.values.failed.take() {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::{Error, TaskError},
     session::ResultBatch,
+    stack::with_room,
     task::Form,
 };
 
@@ -117,7 +118,11 @@ impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I
     /// # Errors
     ///
     /// The first that arrives: a task's own, or a failure of a task or of the pool.
-    pub fn attempts(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
+    pub fn attempts(self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
+        with_room::<F::Item, F::Output, _>(move || self.attempts_here(ordered))
+    }
+
+    fn attempts_here(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
         // Until all is dropped that arrived: that may run the user's code, too.
         let _inside = InCall::enter(self.crew(), Inside::Call);
         let mut sink =

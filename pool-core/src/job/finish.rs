@@ -11,6 +11,7 @@ use super::{
 use crate::{
     error::{Cause, Error, TaskError},
     session::ResultBatch,
+    stack::with_room,
     task::Form,
 };
 
@@ -134,7 +135,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// # Errors
     ///
     /// The first failure, of a task or of the pool.
-    pub fn values(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
+    pub fn values(self, ordered: bool) -> Result<Vec<F::Output>, Error> {
+        with_room::<F::Item, F::Output, _>(move || self.values_here(ordered))
+    }
+
+    fn values_here(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
         // Until all is dropped that arrived: that may run the user's code, too.
         let _inside = InCall::enter(self.crew(), Inside::Call);
         let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
@@ -155,7 +160,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// # Errors
     ///
     /// The first failure of the pool; those of tasks are among the results.
-    pub fn outcomes(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
+    pub fn outcomes(self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
+        with_room::<F::Item, F::Output, _>(move || self.outcomes_here())
+    }
+
+    fn outcomes_here(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
         // Until all is dropped that arrived: that may run the user's code, too.
         let _inside = InCall::enter(self.crew(), Inside::Call);
         let mut sink = Outcomes { arrivals: Arrivals::new(true) };
@@ -181,7 +190,15 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// # Errors
     ///
     /// The first failure, of a task or of the pool.
-    pub fn views<G>(mut self, read: G) -> Result<(), Error>
+    pub fn views<G>(self, read: G) -> Result<(), Error>
+    where
+        F::Output: Wire,
+        G: FnMut(u64, &<F::Output as Archive>::Archived),
+    {
+        with_room::<F::Item, F::Output, _>(move || self.views_here(read))
+    }
+
+    fn views_here<G>(mut self, read: G) -> Result<(), Error>
     where
         F::Output: Wire,
         G: FnMut(u64, &<F::Output as Archive>::Archived),

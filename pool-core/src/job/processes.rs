@@ -15,6 +15,7 @@ use super::{
     turn::Turn,
 };
 use crate::{
+    compact::Compact,
     engine::{Chunk, JobId},
     error::Error,
     session::{Kit, MeasureResults, NewJob, ResultBatch, Session, Want, measure_results},
@@ -40,7 +41,7 @@ pub(crate) struct ProcessLane<F: Form> {
     /// Gone with the job.
     kit: Option<Box<Kit>>,
     /// An item that was pulled but did not fit into the last chunk.
-    pending: Option<F::Item>,
+    pending: Option<Compact<F::Item>>,
     bytes_per_item: usize,
     /// Position in the input of the next item.
     next_index: u64,
@@ -150,10 +151,13 @@ impl<F: Form> ProcessLane<F> {
         items: &mut impl Iterator<Item = F::Item>,
         cut: Cut,
     ) -> Result<Result<(Chunk, Load), Sent>, Error> {
-        if self.pending.is_none() {
-            self.pending = items.next();
-        }
-        let Some(first) = self.pending.take() else { return Ok(Err(Sent::Exhausted)) };
+        let first = match self.pending.take() {
+            Some(pending) => pending.into_inner(),
+            None => match items.next() {
+                Some(first) => first,
+                None => return Ok(Err(Sent::Exhausted)),
+            },
+        };
         let most = cut.most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items of which one at a time does fit.
@@ -167,7 +171,7 @@ impl<F: Form> ProcessLane<F> {
         let idle = cut.idle;
         let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
         let Some(mut reserved) = stock.room(&mut kit.released, guess.max(1), idle)? else {
-            self.pending = Some(first);
+            self.pending = Some(Compact::new(first));
             return Ok(Err(Sent::NoRoom));
         };
         // SAFETY: the block is ours until submitted, aligned, with room for the head.
@@ -177,7 +181,7 @@ impl<F: Form> ProcessLane<F> {
             match writer.push(&next, &mut kit.encoder) {
                 Ok(()) => {}
                 Err(WireFault::Overflow) if writer.count() > 0 => {
-                    self.pending = Some(next);
+                    self.pending = Some(Compact::new(next));
                     break;
                 }
                 Err(WireFault::Overflow) => {
@@ -186,7 +190,7 @@ impl<F: Form> ProcessLane<F> {
                     let fault = |fault| stock.unsendable(Some(self.next_index), fault);
                     let needed = writer.room_for(&next, &mut kit.encoder).map_err(fault)?;
                     let Some(larger) = stock.room(&mut kit.released, needed, idle)? else {
-                        self.pending = Some(next);
+                        self.pending = Some(Compact::new(next));
                         return Ok(Err(Sent::NoRoom));
                     };
                     reserved = larger;

@@ -20,6 +20,7 @@ use crate::{
     engine::{JobId, Pace, Sizer, SizingRules, Window},
     error::{Error, TaskError},
     session::{Message, ResultBatch, Want},
+    stack::with_room,
     task::Form,
 };
 
@@ -180,7 +181,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// Sends the first chunks now, rather than when the first result is asked for.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
-        self.fill()
+        with_room::<F::Item, (), _>(|| self.fill())
     }
 
     /// See [`Lane::go_aside`].

@@ -12,6 +12,7 @@ use crate::{
     cancel::CancelToken,
     error::{Error, TaskError},
     session::ResultBatch,
+    stack::with_room,
     task::Form,
 };
 
@@ -159,10 +160,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
     type Item = Outcome<F::Output>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.advance(true) {
+        with_room::<F::Item, F::Output, _>(|| match self.advance(true) {
             Poll::Ready(next) => next,
             Poll::Pending => None, // it has waited
-        }
+        })
     }
 }
 
@@ -201,7 +202,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ValueStream<F, I> {
     type Item = Result<F::Output, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.0.next();
-        self.up_to_failure(next)
+        with_room::<F::Item, F::Output, _>(|| {
+            let next = self.0.next();
+            self.up_to_failure(next)
+        })
     }
 }

@@ -25,8 +25,8 @@ type Place = (CrewDesk, Crew, Option<SharedValue>, CrewClaim);
 
 /// The refusal as the caller gets it.
 #[cold]
-fn give_back<A, R>(refused: Refused<Compact<A>>) -> Result<R, Refused<A>> {
-    Err(Refused { item: refused.item.into_inner(), error: refused.error })
+fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
+    Box::new(Refused { item: refused.item.into_inner(), error: refused.error })
 }
 
 impl Pool {
@@ -41,11 +41,8 @@ impl Pool {
         item: F::Item,
         function: F::Function,
         options: &JobOptions,
-    ) -> Result<AsyncResult<F::Output>, Refused<F::Item>> {
-        match self.hand_in::<F>(Compact::new(item), function, options) {
-            Ok(result) => Ok(result),
-            Err(refused) => give_back(refused),
-        }
+    ) -> Result<AsyncResult<F::Output>, Box<Refused<F::Item>>> {
+        self.hand_in::<F>(Compact::new(item), function, options).map_err(give_back)
     }
 
     /// [`Pool::apply_async`] with an item that is cheap to move.

@@ -44,22 +44,22 @@ pub const fn is_large<A, R>() -> bool {
 /// When `act` does.
 #[inline(always)]
 pub fn with_room<A, R, T>(act: impl FnOnce() -> T) -> T {
-    if const { !is_large::<A, R>() } || has_room(needed::<A, R>()) {
+    if const { !is_large::<A, R>() } {
         return act();
+    }
+    if has_room(needed::<A, R>()) {
+        return on_this(act);
     }
     // What comes back has one copy on the stack of the caller: the one of who gets it.
     *on_another(needed::<A, R>(), || Box::new(act()))
 }
 
-/// Evaluates an expression that moves `value`, as [`with_room`] does. For the first function that a
-/// value comes to: one copy of it lies on the stack of the caller, where each further function
-/// would have another one.
+/// Evaluates an expression in which `value` is what `from` was, as [`with_room`] calls a function.
+/// For the first function that a value comes to: one copy of it lies on the stack of the caller,
+/// where each further function would have another one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! move_with_room {
-    (<$item:ty, $result:ty>($value:ident) => $call:expr) => {
-        $crate::move_with_room!(<$item, $result>($value => $value) => $call)
-    };
     (<$item:ty, $result:ty>($from:expr => $value:ident) => $call:expr) => {
         if const { $crate::is_large::<$item, $result>() } {
             let mut place = Some($from);
@@ -68,11 +68,14 @@ macro_rules! move_with_room {
                 $call
             })
         } else {
-            let $value = $from;
-            $call
+            match $from {
+                $value => $call,
+            }
         }
     };
 }
+
+pub(crate) use move_with_room;
 
 /// The mapped stack that the calling thread runs on instead of its own, if it does. May be called
 /// in a handler of a signal.
@@ -125,13 +128,20 @@ fn own_stack() -> Option<StackRange> {
     Some(StackRange { top: base.addr().checked_add(bytes)?, bytes })
 }
 
+/// Calls `act` in a frame of its own, so that the copies in it lie in no frame of who asks whether
+/// there is room for them.
+#[inline(never)]
+fn on_this<T>(act: impl FnOnce() -> T) -> T {
+    act()
+}
+
 /// Calls `act` on a stack with room for so many bytes and as much as a stack has without a wish:
 /// for the user's code, and so that calls within the call find room. Where the system has no room
 /// for it, on the present one.
 #[inline(never)]
 fn on_another<T>(bytes: usize, act: impl FnOnce() -> T) -> T {
     let Ok(mut stack) = MappedStack::new(bytes.saturating_add(size(None))) else {
-        return act();
+        return on_this(act);
     };
     let _back = Back::to_present(stack.range());
     call_on(&mut stack, act)
@@ -188,12 +198,12 @@ mod tests {
                 let range = switched().unwrap();
                 assert!(range.bytes >= needed::<Big, ()>() + size(None));
                 assert!(range.below((&raw const range).addr()).is_some());
-                [deep(30) as u8; BIG]
+                [deep(10) as u8; BIG]
             });
-            assert_eq!((value[BIG - 1], switched()), (30, None));
+            assert_eq!((value[BIG - 1], switched()), (10, None));
             let value = [3u8; BIG];
-            let sum = |value: Big| usize::from(value[7]) + deep(20);
-            assert_eq!(crate::move_with_room!(<(), Big>(value) => sum(value)), 23);
+            let sum = |value: Big| usize::from(value[7]) + deep(10);
+            assert_eq!(move_with_room!(<(), Big>(value => value) => sum(value)), 13);
         });
     }
 
@@ -244,7 +254,7 @@ mod tests {
                 assert_eq!(caught.unwrap_err().downcast_ref(), Some(&7));
                 assert_eq!((drops.get(), switched()), (2 * panics, None));
             }
-            assert_eq!(with_room::<Big, (), _>(|| deep(20)), 20);
+            assert_eq!(with_room::<Big, (), _>(|| deep(10)), 10);
         });
     }
 

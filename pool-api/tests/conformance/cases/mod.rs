@@ -34,6 +34,7 @@ mod handles_lives;
 mod input;
 mod input_ends;
 mod killing;
+mod large_values;
 mod ledger;
 mod lent_views;
 mod lifetimes;
@@ -135,6 +136,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         stopped::CASES,
         memory_limit::CASES,
         stacks::CASES,
+        large_values::CASES,
         nested_pools::CASES,
         nested_use::CASES,
         nesting::CASES,
