@@ -51,6 +51,10 @@ pub(crate) struct Chunk {
     pub(crate) audience: Audience,
     /// The place whose worker is the only one that may run it.
     pub(crate) home: Option<u32>,
+    /// Whether it is a call of its own, of many in its job.
+    pub(crate) is_call: bool,
+    /// Whether it goes before what other calls have waiting on the board.
+    pub(crate) goes_first: bool,
 }
 
 /// Whether the item that a worker has in hand is overdue, and its worker condemned.
@@ -102,6 +106,8 @@ impl Chunk {
             past_limit: false,
             audience: Audience::default(),
             home: None,
+            is_call: false,
+            goes_first: false,
         }
     }
 
@@ -169,6 +175,7 @@ pub(crate) enum Why {
     Failed(Cause),
     /// It keeps the next result in hand.
     Full,
+    /// Between two items: nobody wants the others, or they go on later.
     Cancelled,
     /// It died; whether it had begun the item behind the finished ones.
     Died {

@@ -72,6 +72,7 @@ impl Engine {
     pub(crate) fn taken_back(&mut self, slot: usize, out: &mut Vec<Action>) {
         if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
             self.free_slots += 1;
+            self.published_slots -= 1;
             if let Some(home) = chunk.home {
                 self.addressed.left(home);
             }

@@ -36,7 +36,7 @@ pub(super) enum SlotUse {
 #[derive(Debug, Default)]
 pub(super) struct JobBook {
     pub(super) open: bool,
-    chunks: usize,
+    pub(super) chunks: usize,
     /// Read by all its chunks.
     context: Option<Block>,
 }
@@ -47,6 +47,10 @@ pub(crate) struct Engine {
     pub(super) places: Vec<Place>,
     pub(super) slots: Vec<SlotUse>,
     pub(super) free_slots: usize,
+    /// Slots with a published chunk that has not ended.
+    pub(super) published_slots: usize,
+    /// Jobs with chunks that have not ended.
+    pub(super) busy_jobs: usize,
     /// Where the search for a free slot begins.
     cursor: usize,
     pub(super) queue: VecDeque<Chunk>,
@@ -72,6 +76,8 @@ impl Engine {
             places: vec![Place::default(); places],
             slots: vec![SlotUse::Free; slots],
             free_slots: slots,
+            published_slots: 0,
+            busy_jobs: 0,
             cursor: 0,
             queue: VecDeque::new(),
             addressed: Addressed::new(places, slots),
@@ -122,15 +128,13 @@ impl Engine {
     }
 
     /// Takes a new chunk in.
-    pub(crate) fn submit(&mut self, chunk: Chunk, out: &mut Vec<Action>) {
-        match self.jobs.get_mut(chunk.job) {
-            Some(book) if book.open => book.chunks += 1,
+    pub(crate) fn submit(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
+        if !self.is_open(chunk.job) {
             // Another thread has ended the job; its caller learns of that when it asks for results.
-            _ => {
-                out.push(Action::FreeItems { block: chunk.items });
-                return;
-            }
+            out.push(Action::FreeItems { block: chunk.items });
+            return;
         }
+        self.count_new(&mut chunk);
         if let Some(home) = chunk.home {
             self.submit_addressed(home, chunk, out);
         } else if self.queue.is_empty() && self.free_slots > 0 {
@@ -191,6 +195,7 @@ impl Engine {
         let slot = self.next_free();
         self.slots[slot] = SlotUse::Published(chunk);
         self.free_slots -= 1;
+        self.published_slots += 1;
         out.push(Action::Publish { slot });
     }
 
@@ -227,6 +232,8 @@ impl Engine {
         let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot) else { return };
         let mut chunk = chunk.clone();
         self.slots[slot] = SlotUse::Lent { incarnation, job: chunk.job };
+        self.published_slots -= 1;
+        chunk.goes_first = false;
         if let Some(home) = chunk.home {
             self.addressed.left(home);
         }
@@ -254,6 +261,9 @@ impl Engine {
         chunk.past_limit = false;
         chunk.audience = chunk.open_to();
         chunk.advance(finished);
+        if finished > 0 {
+            chunk.unbegun_deaths = 0;
+        }
         let failed = |chunk: &mut Chunk, cause: Cause, out: &mut Vec<Action>| {
             let delivery = chunk.fail(worker, cause);
             if wanted {
@@ -348,6 +358,7 @@ impl Engine {
         out.push(Action::FreeItems { block: chunk.items });
         if let Some(book) = self.jobs.get_mut(chunk.job) {
             book.chunks -= 1;
+            self.busy_jobs -= usize::from(book.chunks == 0);
             if book.open {
                 let delivery = Delivery::Ended { bytes: chunk.bytes };
                 out.push(Action::Deliver { job: chunk.job, delivery });
@@ -428,6 +439,7 @@ impl Engine {
                 std::mem::replace(&mut self.slots[slot], SlotUse::Free)
         {
             self.free_slots += 1;
+            self.published_slots -= 1;
             if let Some(home) = chunk.home {
                 self.addressed.left(home);
             }

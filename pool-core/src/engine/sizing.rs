@@ -22,6 +22,8 @@ const TARGET_BYTES: f64 = 1024.0 * 1024.0;
 const MOST_FIXED: f64 = (1u64 << 53) as f64;
 /// Of chunks with a fixed length every so many-th is timed.
 const TIMED: u64 = 16;
+/// Those that take longer are all timed, so that their workers know when to make room for others.
+const LONG_NANOS: f64 = 500_000.0;
 /// How much larger than the last chunk the next one may be.
 const GROWTH: f64 = 64.0;
 
@@ -89,7 +91,8 @@ impl Sizer {
     /// Whether the time of the next chunk is of use: of those with a fixed length a few are enough,
     /// since a clock costs more than the smallest task.
     pub(crate) fn wants_time(&self) -> bool {
-        self.fixed.is_none() || self.nanos_per_item.is_none() || self.chunks.is_multiple_of(TIMED)
+        let is_short = || self.nanos_of(self.next()).is_some_and(|nanos| nanos < LONG_NANOS);
+        self.fixed.is_none() || self.chunks.is_multiple_of(TIMED) || !is_short()
     }
 
     /// How long so many items take, as far as is known.

@@ -65,6 +65,10 @@ impl Session {
             }
         }
         hub.round = round;
+        if hub.others_wait != hub.engine.others_wait() {
+            hub.others_wait = !hub.others_wait;
+            self.board.set_others_wait(hub.others_wait);
+        }
         if to_wake > 0 {
             self.board.wake(to_wake);
         }
@@ -83,6 +87,9 @@ impl Session {
     fn publish(&self, hub: &Hub, slot: usize) -> usize {
         let chunk = hub.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
         let sleepers = self.board.publish(slot, &describe(chunk, &hub.on_the_way));
+        if chunk.goes_first {
+            self.board.put_first(slot);
+        }
         if !hub.engine.is_open(chunk.job) {
             self.board.cancel(slot);
         }

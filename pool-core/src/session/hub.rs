@@ -114,6 +114,8 @@ pub(crate) struct Hub {
     pub(super) standing_by: bool,
     /// Whether something was collected that does not wait for more: a failure, a chunk cut short.
     pub(super) urgent: bool,
+    /// Whether several calls have chunks under way and some wait, as the board says.
+    pub(super) others_wait: bool,
     /// Turns since reports were read last.
     pub(super) turns: u32,
     pub(super) state: State,

@@ -145,6 +145,7 @@ impl Session {
                 listening: 0,
                 standing_by: false,
                 urgent: false,
+                others_wait: false,
                 turns: 0,
                 state: State::Open,
                 gone: Fatal::Broken,

@@ -3,7 +3,10 @@
 //! Invariant: the progress word says 2k + 1 before item k is touched and 2k + 2 after its result is
 //! complete, so whoever finds this process dead loses at most the item in hand.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 use pool_ipc::{
     WireFault,
@@ -18,6 +21,7 @@ use super::{
     form::{Form, ItemAt, Surroundings},
     record::function_at,
     results::{NotBegun, Results, Stop},
+    time_slice::TimeSlice,
 };
 use crate::worker::{self, take_panic};
 
@@ -26,6 +30,8 @@ pub(crate) struct ChunkRun<'d> {
     pub(crate) desk: &'d mut Desk,
     pub(crate) claim: &'d Claim,
     pub(crate) what: Description,
+    /// When it began, if it is timed.
+    pub(crate) began: Option<Instant>,
     /// Why the run ended; the cause beside [`End::Failed`].
     pub(crate) end: End,
     pub(crate) failure: Option<FailureKind>,
@@ -49,7 +55,7 @@ pub(super) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     };
     let outcome = worker::in_task(|| {
         catch_unwind(AssertUnwindSafe(|| {
-            run_items::<F>(function, run.desk, run.claim, &run.what, &mut results)
+            run_items::<F>(function, run.desk, run.claim, (&run.what, run.began), &mut results)
         }))
     });
     end_if_forked(&run.desk.mark);
@@ -90,7 +96,7 @@ fn run_items<F: Form>(
     function: F::Function,
     desk: &mut Desk,
     claim: &Claim,
-    what: &Description,
+    (what, began): (&Description, Option<Instant>),
     results: &mut Results<F>,
 ) -> Result<(), Stop> {
     let (base, len) = desk.items;
@@ -120,6 +126,7 @@ fn run_items<F: Form>(
         // SAFETY: within the parent's arena (checked).
         .and_then(|at| Some((unsafe { base.add(at.min(len)) }, len.checked_sub(at)?)));
     let (start, count) = (what.start as usize, results.count);
+    let mut slice = TimeSlice::since(began);
     let mut first = 0;
     let kept = desk.in_hand.take();
     if what.in_hand {
@@ -177,6 +184,13 @@ fn run_items<F: Form>(
             && growth.is_seen()
         {
             return Err(Stop::End(End::Cancelled)); // the next worker runs the others
+        }
+        if index + 1 < count
+            && desk.claimer.others_wait()
+            && slice.is_over(index + 1)
+            && !desk.claimer.is_addressed(claim)
+        {
+            return Err(Stop::End(End::Cancelled)); // they go on behind what waits
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ mod record;
 mod results;
 mod scoped;
 mod slices;
+mod time_slice;
 mod worker_handle;
 
 pub(crate) use chunk::ChunkRun;
@@ -19,4 +20,5 @@ pub use form::{Form, OnEvery, OnWorker, Plain, Portable, Viewing, WithContext};
 pub(crate) use record::{Call, RunChunk};
 pub(crate) use scoped::Scoped;
 pub(crate) use slices::{Parts, Slices, SlicesMut};
+pub(crate) use time_slice::TimeSlice;
 pub use worker_handle::{Starting, Worker};

@@ -246,6 +246,7 @@ impl Worker {
             desk: &mut self.desk,
             claim: &claim,
             what,
+            began: self.clock.filter(|_| what.timed),
             end: End::Failed,
             failure: Some(FailureKind::Undecodable),
             tasks: 0,

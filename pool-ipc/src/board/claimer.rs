@@ -38,6 +38,10 @@ pub struct Claimer {
     pub(super) answered: u32,
     /// Whether what is addressed to this place has its turn before what is for anybody.
     addressed_first: bool,
+    /// How many chunks that go first were looked at.
+    pub(super) first_seen: u64,
+    /// Whether the last claim was one of those.
+    pub(super) had_first: bool,
 }
 
 /// A claimer that is behind by more than this asks how far the others are.
@@ -94,6 +98,8 @@ impl Claimer {
             skipped: false,
             answered,
             addressed_first: true,
+            first_seen: 0,
+            had_first: false,
         }
     }
 
@@ -126,7 +132,9 @@ impl Claimer {
     }
 
     /// Claims a ready slot, if there is one for this claimer among those that it has not looked at:
-    /// by turns one that is for it alone and one that is for anybody, so that neither kind waits for the other.
+    /// by turns one that is for it alone and one that is for anybody, so that neither kind waits
+    /// for the other; of the latter by turns one that goes first and the one that was published
+    /// first.
     ///
     /// Looks at the slots in the order in which they were published, each publication once, and now
     /// and then at all of them. `None` says that none is left; only a slot for which a wake-up was lost
@@ -140,6 +148,9 @@ impl Claimer {
             return Some(claim);
         }
         self.addressed_first = true;
+        if let Some(claim) = self.claim_first() {
+            return Some(claim);
+        }
         self.claim_any().or_else(|| self.claim_addressed())
     }
 

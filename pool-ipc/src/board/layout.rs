@@ -51,6 +51,8 @@ pub(super) struct Header {
     pub(super) sleepers: CachePadded<[AtomicU64; MASK_WORDS]>,
     /// Segments that the publisher has let go.
     pub(super) let_go: CachePadded<LetGo>,
+    /// What goes first, and whether calls wait: see `precedence.rs`.
+    pub(super) first: CachePadded<First>,
 }
 
 /// How many of them can be told.
@@ -61,6 +63,19 @@ pub(super) struct LetGo {
     pub(super) count: AtomicU64,
     /// Halves of 128 bits.
     pub(super) ids: [[AtomicU64; 2]; LET_GO],
+}
+
+/// How many chunks that go first are named at a time.
+pub(super) const FIRST: usize = if cfg!(loom) { 2 } else { 14 };
+
+#[repr(C)]
+pub(super) struct First {
+    pub(super) count: AtomicU64,
+    /// Not 0 while several calls have chunks under way, and some of those wait.
+    pub(super) others_wait: AtomicU32,
+    pub(super) _pad: AtomicU32,
+    /// Generations and slots.
+    pub(super) ring: [AtomicU64; FIRST],
 }
 
 #[repr(C)]
@@ -172,5 +187,6 @@ const _: () = {
     assert!(offset_of!(Header, alarm) == 384);
     assert!(offset_of!(Header, sleepers) == 512);
     assert!(offset_of!(Header, let_go) == 512 + MAX_PLACES / 8);
-    assert!(size_of::<Header>() == offset_of!(Header, let_go) + 128 + LET_GO * 16);
+    assert!(offset_of!(Header, first) == offset_of!(Header, let_go) + 128 + LET_GO * 16);
+    assert!(size_of::<Header>() == offset_of!(Header, first) + 128);
 };

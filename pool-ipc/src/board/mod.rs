@@ -5,9 +5,10 @@
 //! a slot's word names its generation, its state and its owner, and only the owner moves it on
 //! (see `word.rs`), so whoever dies holds nothing that another needs.
 //!
-//! `publisher.rs` and `claimer.rs` are the two sides, `addressed.rs` the chunks that only one claimer may take, `sleep.rs` how each waits for the other, `tidy.rs` how a claimer learns that
-//! what it keeps is not needed any more, `clock.rs` how items that take too long are ended, `last_words.rs` what a claimer leaves
-//! behind when it ends.
+//! `publisher.rs` and `claimer.rs` are the two sides, `addressed.rs` the chunks that only one
+//! claimer may take, `precedence.rs` those that go first, `sleep.rs` how each waits for the other,
+//! `tidy.rs` how a claimer learns that what it keeps is not needed any more, `clock.rs` how items
+//! that take too long are ended, `last_words.rs` what a claimer leaves behind when it ends.
 
 mod addressed;
 mod claimer;
@@ -16,6 +17,7 @@ mod last_words;
 mod layout;
 #[cfg(loom)]
 mod model;
+mod precedence;
 mod publisher;
 mod sleep;
 mod slot;

@@ -3,7 +3,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::{
-    layout::{Alarm, Header, LetGo, Orders, PublisherSleep, Row, Shape, Slot},
+    layout::{Alarm, First, Header, LetGo, Orders, PublisherSleep, Row, Shape, Slot},
     table::Board,
 };
 use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
@@ -82,6 +82,12 @@ pub(super) fn leaked(shape: Shape) -> Board {
         let_go: CachePadded::new(LetGo {
             count: zero(),
             ids: std::array::from_fn(|_| [zero(), zero()]),
+        }),
+        first: CachePadded::new(First {
+            count: zero(),
+            others_wait: AtomicU32::new(0),
+            _pad: AtomicU32::new(0),
+            ring: std::array::from_fn(|_| zero()),
         }),
     };
     let rings =

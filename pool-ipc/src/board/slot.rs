@@ -113,7 +113,8 @@ pub enum End {
     /// The arena has no room for the result of the item behind the finished ones: the claimer keeps
     /// it in hand and waits for a chunk that says so.
     Full,
-    /// The job was cancelled; what was not begun was not run.
+    /// It stopped between two items, since the job was cancelled, or for others that wait, or at
+    /// its own end; what was not begun was not run.
     Cancelled,
     /// The word is none of ours: somebody scribbled over the board.
     Unknown,

@@ -219,3 +219,40 @@ fn an_occupant_is_seen_whole() {
         worker.join().unwrap();
     });
 }
+
+/// A chunk that goes first is found by either of its names, and run once; what it says was handed
+/// over.
+#[test]
+fn what_goes_first_is_run_once() {
+    SeqCstAs::AcqRel.check(|| {
+        let board = board(2, 2);
+        let items = [Cell::new(), Cell::new()];
+        board.publish(0, &described(0, 1));
+        let workers = [0, 1].map(|place| {
+            claimer(&board, place, move |mut me| {
+                let mut ran = Vec::new();
+                while let Some(claim) = me.claim() {
+                    let tag = tag(&me, &claim);
+                    items[tag as usize].set(items[tag as usize].get() + 10);
+                    ran.push(tag);
+                    let _ = me.report(claim, End::Complete, 0, (0, 0));
+                }
+                ran
+            })
+        });
+        items[1].set(1);
+        board.publish(1, &described(1, 1));
+        board.put_first(1);
+        let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+        let mut last = Claimer::new(board.clone(), 0, 9, 0);
+        while let Some(claim) = last.claim() {
+            let tag = tag(&last, &claim);
+            items[tag as usize].set(items[tag as usize].get() + 10);
+            ran.push(tag);
+            let _ = last.report(claim, End::Complete, 0, (0, 0));
+        }
+        ran.sort_unstable();
+        assert_eq!(ran, [0, 1]);
+        assert_eq!(items.map(Cell::get), [10, 11]);
+    });
+}

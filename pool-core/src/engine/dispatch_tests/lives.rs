@@ -208,7 +208,8 @@ impl World {
         };
         let index = chunk.first + u64::from(chunk.start + finished);
         let open = self.account(chunk.job).open;
-        let end = if !open && self.dice.roll(2) == 0 {
+        let for_others = finished > 0 && self.dice.roll(10) == 0;
+        let end = if for_others || (!open && self.dice.roll(2) == 0) {
             self.workers[at].1 = None;
             Some(End::Cancelled)
         } else {
@@ -257,6 +258,7 @@ impl World {
 
     /// What the parent does when it looks at the board.
     fn collect(&mut self) {
+        assert_eq!(self.engine.published_slots, self.engine.published().count());
         for slot in 0..self.seats.len() {
             let Some(Seat::Done { by, finished, end, .. }) = self.seats[slot].clone() else {
                 continue;

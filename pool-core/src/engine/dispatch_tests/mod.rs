@@ -1,9 +1,11 @@
-//! The engine without processes: single events here, in `homes.rs` and in `tries.rs`, whole lives of made-up crews in `lives.rs`.
+//! The engine without processes: single events here, in `homes.rs`, `tries.rs` and `turns.rs`,
+//! whole lives of made-up crews in `lives.rs`.
 
 mod homes;
 mod lives;
 mod names;
 mod tries;
+mod turns;
 
 use pool_ipc::board::{End, Progress};
 

@@ -1,0 +1,82 @@
+//! Chunks of a board that go first, and what claimers hear of others that wait.
+#![cfg(not(loom))]
+
+#[expect(dead_code, reason = "nothing runs here")]
+#[path = "support/drive.rs"]
+mod drive;
+
+use drive::Ground;
+use pool_ipc::board::{Audience, Board, Claimer, Description, Shape};
+
+/// Publishes these slots and says which of them goes first.
+fn publish(board: &Board, slots: &[(usize, bool)]) {
+    for (slot, first) in slots {
+        board.publish(*slot, &Description { end: 1, ..Description::default() });
+        if *first {
+            board.put_first(*slot);
+        }
+    }
+}
+
+fn claimed(claimer: &mut Claimer) -> Vec<usize> {
+    std::iter::from_fn(|| claimer.claim().map(|claim| claim.slot())).collect()
+}
+
+#[test]
+fn what_goes_first_does_so_by_turns() {
+    let ground = Ground::new(Shape { places: 2, slots: 64 }, 1);
+    let board = &ground.board;
+    let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));
+    let [one, other] = &mut claimers;
+    // Their first looks are at all slots.
+    for (claimer, slot) in [(&mut *one, 62), (other, 63)] {
+        publish(board, &[(slot, false)]);
+        assert_eq!(claimed(claimer), [slot]);
+    }
+    publish(board, &[(0, false), (1, false), (2, false), (3, true), (4, true)]);
+    assert_eq!(one.claim().map(|claim| claim.slot()), Some(3));
+    assert_eq!(other.claim().map(|claim| claim.slot()), Some(4));
+    // Each of them was told of the other's, too, which is gone.
+    publish(board, &[(5, true), (6, false)]);
+    assert_eq!(one.claim().map(|claim| claim.slot()), Some(0));
+    assert_eq!(claimed(one), [5, 1, 2, 6]);
+    assert_eq!(claimed(other), [0; 0]);
+    // Of many at a time the last ones; none is lost.
+    let many: Vec<_> = (10..50).map(|slot| (slot, true)).collect();
+    publish(board, &many);
+    let mut all = claimed(other);
+    assert!(all[0] > 20 && all[1] == 10, "{all:?}");
+    all.sort_unstable();
+    assert!(all.into_iter().eq(10..50));
+}
+
+#[test]
+fn a_name_of_what_is_over_claims_nothing() {
+    let ground = Ground::new(Shape { places: 2, slots: 4 }, 1);
+    let board = &ground.board;
+    let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));
+    let [one, late] = &mut claimers;
+    publish(board, &[(0, true)]);
+    assert!(board.take_back(0));
+    publish(board, &[(1, false), (0, false)]);
+    // The slot is ready again, for another chunk that has to wait for its turn.
+    assert_eq!(claimed(late), [1, 0]);
+    // One that is for the other place alone is that one's.
+    let audience = Audience { place: Some(0), min_serial: 0 };
+    board.publish(2, &Description { audience, end: 1, ..Description::default() });
+    board.put_first(2);
+    assert!(late.claim().is_none());
+    let claim = one.claim().expect("it is for this one");
+    assert!(claim.slot() == 2 && one.is_addressed(&claim));
+}
+
+#[test]
+fn claimers_hear_that_others_wait() {
+    let ground = Ground::new(Shape { places: 1, slots: 1 }, 1);
+    let claimer = Claimer::new(ground.board.clone(), 0, 1, 0);
+    assert!(!claimer.others_wait());
+    ground.board.set_others_wait(true);
+    assert!(claimer.others_wait());
+    ground.board.set_others_wait(false);
+    assert!(!claimer.others_wait());
+}
