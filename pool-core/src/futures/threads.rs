@@ -132,7 +132,11 @@ impl ThreadDesk {
             return Err(Unaccepted::Closed(item));
         }
         flow.waiting += 1;
+        let under_way = flow.outstanding;
         flow.outstanding += 1;
+        if under_way == 0 {
+            self.crew.busy().begin();
+        }
         flow.limited += usize::from(limit.is_some());
         let shortest = flow.shortest.into_iter().chain(limit).min();
         let sooner = shortest != std::mem::replace(&mut flow.shortest, shortest);
@@ -145,7 +149,7 @@ impl ThreadDesk {
         }
         let entry = Entry::new(self.home.clone());
         let mut item = Some(item);
-        let sent = crew.send_unless_over(|| {
+        let sent = crew.send_unless_over(under_way < crew.workers(), || {
             let item = item.take().expect("made once");
             let errand = Errand::<F>::new(self, &entry, (function, item), shared, limit);
             Box::new(move |host| errand.run(host))
@@ -300,7 +304,11 @@ impl ThreadDesk {
     pub(super) fn count(&self, change: impl FnOnce(&mut Flow)) {
         let mut flow = lock(&self.flow);
         let full = flow.waiting >= MOST_WAITING;
+        let busy = flow.outstanding > 0;
         change(&mut flow);
+        if busy && flow.outstanding == 0 {
+            self.crew.busy().end();
+        }
         let wakes = full || (flow.closed && flow.outstanding == 0);
         let polls = flow.polls;
         drop(flow);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     shared,
-    task::{ContextCell, Form, Surroundings},
+    task::{ContextCell, Form, Surroundings, TimeSlice},
     worker::{in_task, take_panic},
 };
 
@@ -29,11 +29,15 @@ pub(super) struct Chunk<F: Form> {
     pub(super) function: F::Function,
     /// Gone only while the chunk is dropped.
     pub(super) given: Option<Given<F>>,
+    /// Whether it is for one thread alone, which runs what is for it in order.
+    pub(super) has_home: bool,
     pub(super) first: u64,
     pub(super) parcels: vec::IntoIter<F::Parcel>,
     pub(super) parts: Vec<Part<F::Output>>,
     /// Whether the clock of its item runs. One that has a limit is the only one: what is behind it must not wait.
     pub(super) begun: bool,
+    /// What was left of it is a chunk of its own, on its way to a thread.
+    pub(super) goes_on: bool,
 }
 
 impl<F: Form> Chunk<F> {
@@ -51,21 +55,23 @@ impl<F: Form> Chunk<F> {
         self.begun = deadline.is_some();
         let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let cancelled = || control.is_cancelled() || overdue();
+        let (state, handback) = host.state_and_handback();
         let mut surroundings = Surroundings {
             worker,
             shared,
-            state: host.state(),
+            state,
             cancelled: &cancelled,
             decoder: &mut decoder,
             context: &mut cell,
         };
         let (function, parcels) = (self.function, &mut self.parcels);
         let behind = self.first + parcels.len() as u64;
-        let mut tasks = 0;
+        let (mut tasks, mut may_leave) = (0, !self.has_home);
         loop {
             let started = Instant::now();
             let first = behind - parcels.len() as u64;
             let mut values = Vec::with_capacity(parcels.len());
+            let (mut leaves, mut slice) = (false, TimeSlice::since(Some(started)));
             let outcome = in_task(|| {
                 catch_unwind(AssertUnwindSafe(|| {
                     while !control.is_foreign()
@@ -79,15 +85,36 @@ impl<F: Form> Chunk<F> {
                             break;
                         }
                         values.push(value);
+                        if may_leave
+                            && handback.has_others()
+                            && parcels.len() > 0
+                            && slice.is_over(values.len())
+                            && handback.any_waits()
+                        {
+                            leaves = true;
+                            break;
+                        }
                     }
                 }))
             });
             let failure = outcome.err().map(|payload| (take_panic(payload).into(), worker));
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            let goes_on = failure.is_some() && parcels.len() > 0;
+            let goes_on = (failure.is_some() || leaves) && parcels.len() > 0;
             tasks += values.len() as u64 + u64::from(failure.is_some());
             self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
-            if !goes_on {
+            if leaves {
+                let first = behind - parcels.len() as u64;
+                self.goes_on = handback.send(|| {
+                    self.job.begin_chunk();
+                    let rest = mem::take(parcels);
+                    // SAFETY: what is borrowed outlives this chunk, as `ThreadJob::send` was
+                    // promised, and since the rest is counted before this one has ended,
+                    // `ThreadJob::close` waits for it, too.
+                    unsafe { self.job.errand(false, function, given, first, rest) }
+                });
+                may_leave = self.goes_on; // otherwise the crew ends, and nobody else runs them
+            }
+            if self.goes_on || !goes_on {
                 break;
             }
         }
@@ -111,6 +138,6 @@ impl<F: Form> Drop for Chunk<F> {
         }
         parcels.for_each(drop_quietly);
         drop_quietly(given);
-        self.job.ended(parts, self.begun.then_some(self.first));
+        self.job.ended(parts, self.begun.then_some(self.first), self.goes_on);
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use pool_shm::ForkMark;
 
 use super::{
+    busy::Busy,
     clocks::{Clocks, InHand},
     crew::ThreadCrew,
     host::{Failed, Host},
@@ -51,6 +52,7 @@ pub(super) struct Control {
     /// Who is told instead of a caller.
     pub(super) notice: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(super) mark: Arc<ForkMark>,
+    pub(super) busy: Arc<Busy>,
 }
 
 /// A sleep that a cancel token ends, also one that is pulled in a signal handler: no condition variable can be told there.
@@ -124,6 +126,7 @@ impl Control {
             watch,
             notice: OnceLock::new(),
             mark: crew.mark.clone(),
+            busy: crew.busy.clone(),
         });
         crew.enlist(&control);
         Ok(control)

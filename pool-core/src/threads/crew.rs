@@ -18,6 +18,7 @@ use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 
 use super::{
+    busy::Busy,
     claims::Claims,
     control::Control,
     errands::{Errands, Senders, errands},
@@ -57,12 +58,14 @@ const CLAIMS_END: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct ThreadCrew {
-    errands: Mutex<Option<Senders<Errand>>>,
+    errands: Arc<Mutex<Option<Senders<Errand>>>>,
+    pub(super) busy: Arc<Busy>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     jobs: Mutex<Vec<Weak<Control>>>,
     /// Calls that have the crew and are not among `jobs` yet.
     claims: Claims,
     number: usize,
+    workers: usize,
     /// The first thread that could not be had, nor any behind it, and why.
     missing: Option<(u32, String)>,
     /// How the threads end.
@@ -95,6 +98,7 @@ pub(crate) struct ThreadMark {
     number: usize,
     spin: u32,
     mark: Arc<ForkMark>,
+    busy: Arc<Busy>,
 }
 
 impl ThreadMark {
@@ -106,6 +110,11 @@ impl ThreadMark {
     /// Whether this process was forked from the one that has the crew.
     pub(crate) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
+    }
+
+    /// Counts calls that have something under way.
+    pub(crate) fn busy(&self) -> &Busy {
+        &self.busy
     }
 
     pub(crate) fn is_of(&self, crew: &ThreadCrew) -> bool {
@@ -133,11 +142,13 @@ impl ThreadCrew {
         let mark = Arc::new(mark);
         let (senders, ends) = errands(plan.n_jobs);
         let mut crew = Self {
-            errands: Mutex::new(Some(senders)),
+            errands: Arc::new(Mutex::new(Some(senders))),
+            busy: Arc::default(),
             threads: Mutex::new(Vec::new()),
             jobs: Mutex::new(Vec::new()),
             claims: Claims::default(),
             number,
+            workers: plan.n_jobs,
             missing: None,
             end: Arc::new(AtomicU8::new(GOES_ON)),
             exits: plan.exits.clone(),
@@ -153,6 +164,7 @@ impl ThreadCrew {
             let (mark, failed) = (crew.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
             let (plan, end, leavers) = (plan.clone(), crew.end.clone(), crew.leavers.clone());
+            let (senders, busy) = (crew.errands.clone(), crew.busy.clone());
             let stack = stack::size(plan.bounds.stack);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
@@ -169,7 +181,8 @@ impl ThreadCrew {
                         return;
                     }
                     drop(failed);
-                    let mut host = Host::new(id, &plan, leavers.clone());
+                    let handback = errands.handback(senders, busy);
+                    let mut host = Host::new(id, &plan, leavers.clone(), handback);
                     work(errands, number, &mark, &mut host);
                     let _inside = InCall::enter(number, Inside::Task);
                     host.leave(end.load(Ordering::SeqCst) == ORDERLY);
@@ -198,37 +211,44 @@ impl ThreadCrew {
         self.mark.get() == 0
     }
 
-    /// What tells its threads from others, without keeping it.
-    pub(crate) fn thread_mark(&self) -> ThreadMark {
-        ThreadMark { number: self.number, spin: self.spin, mark: self.mark.clone() }
+    /// How many threads were asked for.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
     }
 
-    /// Sends an errand to whoever is free, or to the thread that `home` says.
-    pub(crate) fn send(&self, home: Option<u32>, errand: Errand) -> Result<(), Error> {
+    /// What tells its threads from others, without keeping it.
+    pub(crate) fn thread_mark(&self) -> ThreadMark {
+        let (mark, busy) = (self.mark.clone(), self.busy.clone());
+        ThreadMark { number: self.number, spin: self.spin, mark, busy }
+    }
+
+    /// Sends an errand to whoever is free, or to the thread that `home` says. `first`: it goes
+    /// before others that wait.
+    pub(crate) fn send(&self, home: Option<u32>, first: bool, errand: Errand) -> Result<(), Error> {
         if let (Some(home), Some((first, why))) = (home, &self.missing)
             && home >= *first
         {
             return Err(Error::Resources { what: STARTING, source: why.clone().into() });
         }
         let unsent = match &*lock(&self.errands) {
-            Some(errands) => errands.send(home, errand).err(),
+            Some(errands) => errands.send(home, first, errand).err(),
             None => Some(errand),
         };
         // The lock is not held any more when the errand is dropped, and the user's items with it.
         unsent.map_or(Ok(()), |_| Err(Error::Terminated))
     }
 
-    /// Sends an errand to whoever is free, made by `errand` under a lock; `false`, and not made,
-    /// where the threads end in order and take nothing any more: the pool has others then, or makes
-    /// them.
-    pub(crate) fn send_unless_over(&self, errand: impl FnOnce() -> Errand) -> bool {
+    /// Sends an errand to whoever is free, made by `errand` under a lock; `first`: it goes before
+    /// others that wait. `false`, and not made, where the threads end in order and take nothing any
+    /// more: the pool has others then, or makes them.
+    pub(crate) fn send_unless_over(&self, first: bool, errand: impl FnOnce() -> Errand) -> bool {
         let errands = lock(&self.errands);
         if errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
             return false;
         }
         let errand = errand();
         let unsent = match &*errands {
-            Some(errands) => errands.send(None, errand).err(),
+            Some(errands) => errands.send(None, first, errand).err(),
             None => Some(errand),
         };
         drop(errands);
@@ -379,7 +399,7 @@ impl Drop for ThreadCrew {
     fn drop(&mut self) {
         if self.is_foreign() {
             // Another thread may have been at any of this when the process was forked.
-            mem::forget(self.errands.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            mem::forget(self.errands.clone());
             mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
             mem::forget(mem::take(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner)));
             return;

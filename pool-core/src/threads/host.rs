@@ -13,7 +13,9 @@ use std::{
 use pool_ipc::{Encoder, WireFault};
 
 use super::{
+    crew::Errand,
     drop_quietly,
+    errands::Handback,
     leavers::{Leavers, Left},
 };
 use crate::{
@@ -40,6 +42,7 @@ pub(crate) struct Host {
     began: Option<Option<SharedValue>>,
     again: bool,
     state: State,
+    handback: Handback<Errand>,
 }
 
 /// What keeps a life from its beginning or its end, and which.
@@ -49,7 +52,12 @@ pub(super) type Failed = (Stage, Cause);
 type Clocked<'c> = dyn FnMut(Instant) + 'c;
 
 impl Host {
-    pub(super) fn new(id: u32, plan: &CrewPlan, leavers: Arc<Leavers>) -> Self {
+    pub(super) fn new(
+        id: u32,
+        plan: &CrewPlan,
+        leavers: Arc<Leavers>,
+        handback: Handback<Errand>,
+    ) -> Self {
         Self {
             id,
             life: plan.life,
@@ -61,6 +69,7 @@ impl Host {
             began: None,
             again: false,
             state: Box::new(()),
+            handback,
         }
     }
 
@@ -101,6 +110,11 @@ impl Host {
     /// What tasks see as their worker's state.
     pub(crate) fn state(&mut self) -> &mut dyn Any {
         &mut *self.state
+    }
+
+    /// What tasks see as their worker's state, and by which the rest of a chunk is left to others.
+    pub(super) fn state_and_handback(&mut self) -> (&mut dyn Any, &Handback<Errand>) {
+        (&mut *self.state, &self.handback)
     }
 
     /// Counts tasks; ends this life if those were its last. `clocked` is told until when that may take.

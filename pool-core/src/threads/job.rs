@@ -5,6 +5,7 @@ use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     time::{Duration, Instant},
+    vec,
 };
 
 use super::{
@@ -101,15 +102,49 @@ impl<F: Form> ThreadJob<F> {
         if self.control.is_foreign() {
             return Err(Error::ForeignProcess);
         }
-        lock(&self.control.flow).under_way += 1;
+        let under_way = self.begin_chunk();
+        // SAFETY: as promised by the caller.
+        let errand =
+            unsafe { self.errand(home.is_some(), function, given, first, parcels.into_iter()) };
+        // A call that has just come, or whose other chunks have all ended.
+        crew.send(home, under_way == 0, errand)
+    }
+
+    /// Counts a chunk that is about to be sent; how many were under way before.
+    pub(super) fn begin_chunk(&self) -> usize {
+        let mut flow = lock(&self.control.flow);
+        let before = flow.under_way;
+        flow.under_way = before + 1;
+        drop(flow);
+        if before == 0 {
+            self.control.busy.begin();
+        }
+        before
+    }
+
+    /// A chunk that was counted, as the threads run it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ThreadJob::send`].
+    pub(super) unsafe fn errand(
+        self: &Arc<Self>,
+        has_home: bool,
+        function: F::Function,
+        given: &Given<F>,
+        first: u64,
+        parcels: vec::IntoIter<F::Parcel>,
+    ) -> Errand {
         let chunk = Chunk {
             job: self.clone(),
             function,
             given: Some(given.clone()),
+            has_home,
             first,
-            parcels: parcels.into_iter(),
+            parcels,
             parts: Vec::new(),
             begun: false,
+            goes_on: false,
         };
         let errand: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
         // SAFETY: only the lifetime changes. The errand owns the chunk, so that whether it runs,
@@ -117,9 +152,7 @@ impl<F: Form> ThreadJob<F> {
         // anything borrowed: only the job's own memory is touched after that. The caller promises
         // that the borrows are good until then: `close` waits for the count. An errand that is
         // leaked is never counted, and the wait never ends.
-        let errand =
-            unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) };
-        crew.send(home, errand)
+        unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) }
     }
 
     /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
@@ -151,8 +184,9 @@ impl<F: Form> ThreadJob<F> {
         control.arrived.store(flow.arrived, Ordering::Relaxed);
     }
 
-    /// A chunk has ended with these parts, or was discarded without any. `clocked`: the item whose clock was started.
-    pub(super) fn ended(&self, parts: Vec<Part<F::Output>>, clocked: Option<u64>) {
+    /// A chunk has ended with these parts, or was discarded without any. `clocked`: the item whose
+    /// clock was started; `goes_on`: what is left of it is another chunk, counted already.
+    pub(super) fn ended(&self, parts: Vec<Part<F::Output>>, clocked: Option<u64>, goes_on: bool) {
         let control = &*self.control;
         let mut flow = lock(&control.flow);
         // A task that is told when its time is over may return before its caller has looked.
@@ -164,17 +198,21 @@ impl<F: Form> ThreadJob<F> {
             flow = lock(&control.flow);
         } else {
             // Nobody is left to run it: its caller must not wait for its end.
-            flow.terminated |= !parts.last().is_some_and(|part| part.ends);
+            flow.terminated |= !goes_on && !parts.last().is_some_and(|part| part.ends);
             flow.urgent |= parts.iter().any(|part| part.failure.is_some());
             flow.arrived += 1;
             lock(&self.parts).extend(parts);
         }
         flow.under_way -= 1;
+        let idle = flow.under_way == 0;
         let caller = flow.aside || flow.wanted.is_some_and(|wanted| flow.is_enough(wanted));
         let others = flow.terminated || (flow.over && flow.under_way == 0);
         // Relaxed: who sees it takes the lock before it looks at the parts.
         control.arrived.store(flow.arrived, Ordering::Relaxed);
         drop(flow);
+        if idle {
+            control.busy.end();
+        }
         if caller || others {
             control.wake();
         }

@@ -4,11 +4,13 @@
 //! counted when it ends, also one that never ran; no panic of a task or of a value's `Drop` ends a
 //! thread. A forked child, which has none of the threads, finds nothing but refusals here.
 //!
-//! `crew.rs` are the threads, `claims.rs` counts calls that begin, `errands.rs` is how work reaches
-//! them, `host.rs` is what each has of its own, `job.rs` is a call as its caller and its chunks see
-//! it, with `control.rs` for all that has no types, `chunk.rs` what runs in a thread, `clocks.rs`
-//! says which items are overdue, `leavers.rs` which exits.
+//! `crew.rs` are the threads, `claims.rs` counts calls that begin, `busy.rs` those that have
+//! something under way, `errands.rs` is how work reaches them, `host.rs` is what each has of its
+//! own, `job.rs` is a call as its caller and its chunks see it, with `control.rs` for all that has
+//! no types, `chunk.rs` what runs in a thread, `clocks.rs` says which items are overdue,
+//! `leavers.rs` which exits.
 
+mod busy;
 mod chunk;
 mod claims;
 mod clocks;
