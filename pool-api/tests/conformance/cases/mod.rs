@@ -67,6 +67,7 @@ mod terminals;
 mod threads;
 mod timeouts;
 mod timeouts_of_exits;
+mod turns;
 mod values;
 mod volumes;
 mod waits_in_wakers;
@@ -133,6 +134,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         retries::CASES,
         timeouts::CASES,
         timeouts_of_exits::CASES,
+        turns::CASES,
         stopped::CASES,
         memory_limit::CASES,
         stacks::CASES,

@@ -1,0 +1,306 @@
+//! Calls take turns, whatever is under way: what another call waits for is counted in items, so no
+//! machine is too slow.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use pool_api::{SharedValue, StartMethod, WorkerPool};
+
+use crate::{
+    case::{Case, Outcome, builder, pool},
+    sys,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("fair_one_item_beside_long_chunks", beside_long_chunks),
+    Case::new("fair_many_newcomers_at_once", many_newcomers),
+    Case::new("fair_short_map_beside_a_long_one", short_beside_long),
+    Case::new("fair_map_beside_callers_that_never_rest", beside_callers),
+    Case::new("fair_order_on_each_worker_beside_others", ordered_beside_others),
+    Case::new("fair_each_item_once_whatever_chunks_leave", each_once),
+    Case::new("fair_deaths_in_chunks_that_leave_their_rest", deaths).processes(),
+];
+
+/// What a map's items share with the test: how many were begun, and how many may end.
+type Gate = (SharedValue<u32>, SharedValue<u32>);
+
+const ITEMS: u32 = 200;
+
+fn gate() -> pool_api::Result<Gate> {
+    Ok((SharedValue::new(0)?, SharedValue::new(0)?))
+}
+
+fn gated((begun, allowed): Gate) -> u32 {
+    let ticket = begun.fetch_add(1);
+    while allowed.get() <= ticket {
+        thread::sleep(Duration::from_millis(1));
+    }
+    ticket
+}
+
+fn nothing(x: u32) -> u32 {
+    x
+}
+
+/// Waits until both workers have an item of the map in hand.
+fn until_busy((begun, _): &Gate) {
+    while begun.get() < 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Lets one item of the map after the other end until `done`; how many that were.
+fn let_end((begun, allowed): &Gate, mut done: impl FnMut() -> bool) -> u32 {
+    for ended in 0..ITEMS {
+        // Whoever ended the last one has begun another one, or something else.
+        while begun.get() < (ended + 2).min(ITEMS) {
+            if done() {
+                return ended;
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+        if done() {
+            return ended;
+        }
+        allowed.set(ended + 1);
+    }
+    while !done() {
+        thread::sleep(Duration::from_micros(200));
+    }
+    ITEMS
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Map,
+    Async,
+    Imap,
+}
+
+fn run_map(
+    pool: &WorkerPool,
+    gate: &Gate,
+    kind: Kind,
+    size: Option<usize>,
+) -> pool_api::Result<usize> {
+    let mut tasks = pool.tasks((0..ITEMS).map(|_| gate.clone()));
+    if let Some(size) = size {
+        tasks = tasks.chunk_size(size);
+    }
+    Ok(match kind {
+        Kind::Map => tasks.map(gated)?.len(),
+        Kind::Async => tasks.map_async(gated)?.get()?.len(),
+        Kind::Imap => tasks.imap(gated).collect::<pool_api::Result<Vec<_>>>()?.len(),
+    })
+}
+
+/// One call waits until about one item has ended, and not for a chunk or for what waits before it.
+fn beside_long_chunks(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for kind in [Kind::Map, Kind::Async, Kind::Imap] {
+        for size in [None, Some(1), Some(20), Some(100)] {
+            let gate = gate()?;
+            let ended = thread::scope(|scope| -> pool_api::Result<u32> {
+                let map = scope.spawn(|| run_map(&pool, &gate, kind, size));
+                until_busy(&gate);
+                let call = pool.apply_async(7, nothing)?;
+                let ended = let_end(&gate, || call.ready());
+                gate.1.set(u32::MAX);
+                assert_eq!((call.get()?, map.join().expect("no panic")?), (7, ITEMS as usize));
+                Ok(ended)
+            })?;
+            // One would do, but a worker may not have had its item for long enough to leave the
+            // others.
+            assert!(ended <= 6, "{kind:?} in chunks of {size:?}: {ended} items came first");
+        }
+    }
+    Ok(())
+}
+
+/// Several calls at once, in threads of their own, wait for a few items each.
+fn many_newcomers(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let gate = gate()?;
+    let ended = thread::scope(|scope| -> pool_api::Result<u32> {
+        let maps = [20, 50].map(|size| {
+            let (pool, gate) = (&pool, &gate);
+            scope.spawn(move || {
+                let items = (0..ITEMS / 2).map(|_| gate.clone());
+                pool.tasks(items).chunk_size(size as usize).map(gated)
+            })
+        });
+        until_busy(&gate);
+        let calls = [1, 2, 3, 4].map(|x| {
+            let pool = &pool;
+            scope.spawn(move || pool.apply(x, nothing))
+        });
+        let ended = let_end(&gate, || calls.iter().all(|call| call.is_finished()));
+        gate.1.set(u32::MAX);
+        for (x, call) in (1..).zip(calls) {
+            assert_eq!(call.join().expect("no panic")?, x);
+        }
+        for map in maps {
+            assert_eq!(map.join().expect("no panic")?.len(), ITEMS as usize / 2);
+        }
+        Ok(ended)
+    })?;
+    assert!(ended <= 20, "{ended} items came first");
+    Ok(())
+}
+
+/// A map of as many items as it takes has its share beside one in long chunks.
+fn short_beside_long(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for size in [1, 50] {
+        let gate = gate()?;
+        let ended = thread::scope(|scope| -> pool_api::Result<u32> {
+            let map = scope.spawn(|| run_map(&pool, &gate, Kind::Map, Some(size)));
+            until_busy(&gate);
+            let short = scope.spawn(|| pool.tasks(0..20).chunk_size(1).map(nothing));
+            let ended = let_end(&gate, || short.is_finished());
+            gate.1.set(u32::MAX);
+            assert!(short.join().expect("no panic")?.into_iter().eq(0..20));
+            assert_eq!(map.join().expect("no panic")?, ITEMS as usize);
+            Ok(ended)
+        })?;
+        assert!(ended <= 60, "in chunks of {size}: {ended} items for 20");
+    }
+    Ok(())
+}
+
+fn pause(x: u32) -> u32 {
+    thread::sleep(Duration::from_millis(2));
+    x
+}
+
+/// Single calls that come one after the other do not keep a map from its turns.
+fn beside_callers(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for size in [1, 10] {
+        let (over, calls) = (AtomicBool::new(false), AtomicU32::new(0));
+        thread::scope(|scope| -> pool_api::Result<()> {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        pool.apply(1, pause).expect("no failure");
+                        calls.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let map = pool.tasks(0..50).chunk_size(size).map(pause);
+            over.store(true, Ordering::Relaxed);
+            assert!(map?.into_iter().eq(0..50));
+            Ok(())
+        })?;
+        let calls = calls.into_inner();
+        assert!(calls <= 50 * 6, "{calls} calls beside 50 items in chunks of {size}");
+    }
+    Ok(())
+}
+
+/// Chunks for one worker each are not cut: what is behind them would overtake what is left.
+fn ordered_beside_others(method: StartMethod) -> Outcome {
+    let pool = builder(method, 2).worker_init(|_| None::<u32>).build()?;
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| -> Outcome {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                pool.apply(1, nothing).expect("no failure");
+            }
+        });
+        let later = pool.tasks(0..60).order_tasks(true).chunk_size(5).map_with(|w, n| {
+            thread::sleep(Duration::from_micros(700));
+            let before = w.state.replace(n);
+            (w.id(), before.is_none_or(|before| before < n))
+        });
+        over.store(true, Ordering::Relaxed);
+        for (n, (id, later)) in (0..).zip(later?) {
+            assert!(id == n / 5 % 2 && later, "item {n} on worker {id}");
+        }
+        Ok(())
+    })
+}
+
+/// Beside calls that come all the time, chunks leave their rest again and again.
+fn each_once(method: StartMethod) -> Outcome {
+    for lifespan in [None, Some(7)] {
+        let mut builder = builder(method, 2);
+        if let Some(tasks) = lifespan {
+            builder = builder.worker_lifespan(tasks);
+        }
+        let pool = builder.build()?;
+        let runs = SharedValue::new(0u32)?;
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| -> Outcome {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        pool.apply(1, nothing).expect("no failure");
+                    }
+                });
+            }
+            let values = pool.tasks((0..120).map(|n| (runs.clone(), n))).chunk_size(30).map(
+                |(runs, n): (SharedValue<u32>, u32)| {
+                    thread::sleep(Duration::from_micros(700));
+                    runs.fetch_add(1);
+                    n.to_string()
+                },
+            );
+            let failures = pool.tasks(0..60u32).chunk_size(20).map_results(|n| {
+                thread::sleep(Duration::from_micros(700));
+                assert!(n % 7 != 3, "item {n}");
+                n
+            });
+            over.store(true, Ordering::Relaxed);
+            assert!(values?.into_iter().eq((0..120).map(|n: u32| n.to_string())));
+            assert_eq!(runs.get(), 120);
+            for (n, result) in (0..).zip(failures?) {
+                match result {
+                    Ok(value) => assert!(value == n && n % 7 != 3),
+                    Err(task) => assert!(task.index() == u64::from(n) && n % 7 == 3, "{task}"),
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Items that end their worker fail alone, or after all their tries, wherever in a chunk they are.
+fn deaths(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let over = AtomicBool::new(false);
+    let tries = SharedValue::new(0u32)?;
+    thread::scope(|scope| -> Outcome {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                pool.apply(1, nothing).expect("no failure");
+            }
+        });
+        let items = (0..60).map(|n| (tries.clone(), n));
+        let results = pool.tasks(items).chunk_size(15).retry(1).map_results(
+            |(tries, n): (SharedValue<u32>, u32)| {
+                thread::sleep(Duration::from_micros(700));
+                if n % 20 == 11 {
+                    tries.fetch_add(1);
+                    sys::raise(sys::SIGKILL);
+                }
+                n
+            },
+        );
+        over.store(true, Ordering::Relaxed);
+        for (n, result) in (0..).zip(results?) {
+            match result {
+                Ok(value) => assert!(value == n && n % 20 != 11),
+                Err(task) => {
+                    assert_eq!((task.index(), task.tries(), n % 20), (u64::from(n), 2, 11));
+                }
+            }
+        }
+        assert_eq!(tries.get(), 6, "two tries each");
+        Ok(())
+    })
+}
