@@ -110,7 +110,7 @@ impl<F: Form> Chunk<F> {
                     // SAFETY: what is borrowed outlives this chunk, as `ThreadJob::send` was
                     // promised, and since the rest is counted before this one has ended,
                     // `ThreadJob::close` waits for it, too.
-                    unsafe { self.job.errand(false, function, given, first, rest) }
+                    unsafe { self.job.chunk_work(false, function, given, first, rest) }
                 });
                 may_leave = self.goes_on; // otherwise the crew ends, and nobody else runs them
             }

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_goes_behind_the_others_unless_the_crew_ends() {
+    fn what_is_left_goes_behind_the_others_unless_the_threads_end() {
         let (senders, mut ends) = errands(1);
         let senders = Arc::new(Mutex::new(Some(senders)));
         let handback = ends[0].handback(senders.clone(), Arc::default());

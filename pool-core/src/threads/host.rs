@@ -13,7 +13,6 @@ use std::{
 use pool_ipc::{Encoder, WireFault};
 
 use super::{
-    crew::Errand,
     drop_quietly,
     errands::Handback,
     leavers::{Leavers, Left},
@@ -42,8 +41,11 @@ pub(crate) struct Host {
     began: Option<Option<SharedValue>>,
     again: bool,
     state: State,
-    handback: Handback<Errand>,
+    handback: WorkHandback,
 }
+
+/// By which the rest of a chunk is left to other threads.
+type WorkHandback = Handback<Box<dyn FnOnce(&mut Host) + Send>>;
 
 /// What keeps a life from its beginning or its end, and which.
 pub(super) type Failed = (Stage, Cause);
@@ -56,7 +58,7 @@ impl Host {
         id: u32,
         plan: &CrewPlan,
         leavers: Arc<Leavers>,
-        handback: Handback<Errand>,
+        handback: WorkHandback,
     ) -> Self {
         Self {
             id,
@@ -113,7 +115,7 @@ impl Host {
     }
 
     /// What tasks see as their worker's state, and by which the rest of a chunk is left to others.
-    pub(super) fn state_and_handback(&mut self) -> (&mut dyn Any, &Handback<Errand>) {
+    pub(super) fn state_and_handback(&mut self) -> (&mut dyn Any, &WorkHandback) {
         (&mut *self.state, &self.handback)
     }
 

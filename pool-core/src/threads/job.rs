@@ -105,7 +105,7 @@ impl<F: Form> ThreadJob<F> {
         let under_way = self.begin_chunk();
         // SAFETY: as promised by the caller.
         let errand =
-            unsafe { self.errand(home.is_some(), function, given, first, parcels.into_iter()) };
+            unsafe { self.chunk_work(home.is_some(), function, given, first, parcels.into_iter()) };
         // A call that has just come, or whose other chunks have all ended.
         crew.send(home, under_way == 0, errand)
     }
@@ -127,7 +127,7 @@ impl<F: Form> ThreadJob<F> {
     /// # Safety
     ///
     /// As for [`ThreadJob::send`].
-    pub(super) unsafe fn errand(
+    pub(super) unsafe fn chunk_work(
         self: &Arc<Self>,
         has_home: bool,
         function: F::Function,
