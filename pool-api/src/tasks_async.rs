@@ -11,7 +11,8 @@ use crate::{Result, Tasks, TasksWith};
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
 /// Bytes that are asked for at once for the items that an input claims to have, which may be any
-/// number: memory that is not used costs nothing.
+/// number: memory that is not used costs nothing, and where it cannot be had, room is made as items
+/// come.
 const MOST_RESERVED: usize = 256 << 20;
 
 /// The input as far as the call uses it.
@@ -21,10 +22,13 @@ fn collect<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
 
 fn collect_here<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
     let items = items.take(options.iterable_len.unwrap_or(usize::MAX));
-    if items.size_hint().0.saturating_mul(size_of::<I::Item>()) <= MOST_RESERVED {
-        return items.collect();
-    }
     let mut all = Vec::new();
+    let claimed = items.size_hint().0;
+    let little = claimed.saturating_mul(size_of::<I::Item>()) <= MOST_RESERVED;
+    if little && all.try_reserve_exact(claimed).is_ok() {
+        all.extend(items);
+        return all;
+    }
     // `extend` would believe the claim.
     items.for_each(|item| all.push(item));
     all

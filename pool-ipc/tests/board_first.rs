@@ -73,10 +73,15 @@ fn a_name_of_what_is_over_claims_nothing() {
 #[test]
 fn claimers_hear_that_others_wait() {
     let ground = Ground::new(Shape { places: 1, slots: 1 }, 1);
-    let claimer = Claimer::new(ground.board.clone(), 0, 1, 0);
-    assert!(!claimer.others_wait());
+    let mut claimer = Claimer::new(ground.board.clone(), 0, 1, 0);
+    publish(&ground.board, &[(0, false)]);
+    let claim = claimer.claim().unwrap();
+    // SAFETY: the ground has the board until the end.
+    let marks = unsafe { claimer.item_marks(&claim) };
+    assert!(!marks.others_wait() && !marks.is_cancelled());
     ground.board.set_others_wait(true);
-    assert!(claimer.others_wait());
+    assert!(marks.others_wait());
     ground.board.set_others_wait(false);
-    assert!(!claimer.others_wait());
+    ground.board.cancel(0);
+    assert!(!marks.others_wait() && marks.is_cancelled());
 }

@@ -51,8 +51,6 @@ pub(crate) struct Chunk {
     pub(crate) audience: Audience,
     /// The place whose worker is the only one that may run it.
     pub(crate) home: Option<u32>,
-    /// Whether it is a call of its own, of many in its job.
-    pub(crate) is_call: bool,
     /// Whether it goes before what other calls have waiting on the board.
     pub(crate) goes_first: bool,
 }
@@ -106,7 +104,6 @@ impl Chunk {
             past_limit: false,
             audience: Audience::default(),
             home: None,
-            is_call: false,
             goes_first: false,
         }
     }

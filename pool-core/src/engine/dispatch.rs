@@ -140,7 +140,13 @@ impl Engine {
         } else if self.queue.is_empty() && self.free_slots > 0 {
             self.place(chunk, out);
         } else {
-            self.queue.push_back(chunk);
+            // One that goes first waits behind others of its kind only, and behind results in hand.
+            let ahead = |other: &&Chunk| other.in_hand.is_some() || other.goes_first;
+            let at = match chunk.goes_first {
+                true => self.queue.iter().take_while(ahead).count(),
+                false => self.queue.len(),
+            };
+            self.queue.insert(at, chunk);
             self.dispatch(out);
         }
     }
@@ -270,6 +276,7 @@ impl Engine {
                 out.push(Action::Deliver { job, delivery });
             }
         };
+        let makes_room = matches!(why, Why::Cancelled) && chunk.home.is_none();
         match why {
             _ if chunk.start == chunk.end => {}
             Why::Complete | Why::Failed(_) | Why::Cancelled | Why::Died { .. }
@@ -305,7 +312,7 @@ impl Engine {
                 chunk.audience = Audience { place: Some(worker), min_serial };
             }
         }
-        self.go_on(chunk, wanted, out);
+        self.go_on(chunk, wanted, makes_room, out);
     }
 
     /// The item behind the `finished` ones of the chunk in `slot` is overdue, and its worker condemned: it can neither finish nor begin
@@ -336,8 +343,9 @@ impl Engine {
         }
     }
 
-    /// What is left of a chunk goes on, or its block is freed.
-    fn go_on(&mut self, chunk: Chunk, wanted: bool, out: &mut Vec<Action>) {
+    /// What is left of a chunk goes on, or its block is freed. `makes_room`: it goes on behind what
+    /// waits, not before it.
+    fn go_on(&mut self, chunk: Chunk, wanted: bool, makes_room: bool, out: &mut Vec<Action>) {
         if chunk.start == chunk.end || (!wanted && chunk.in_hand.is_none()) {
             self.finish(&chunk, out);
         } else if let Some(incarnation) = chunk.in_hand
@@ -348,6 +356,8 @@ impl Engine {
             out.push(Action::MakeRoom { incarnation });
         } else if chunk.in_hand.is_some() {
             self.queue.push_front(chunk);
+        } else if makes_room {
+            self.queue.push_back(chunk);
         } else {
             self.put_back(chunk);
         }
@@ -457,7 +467,7 @@ impl Engine {
                     out.push(Action::Deliver { job: chunk.job, delivery });
                 }
             }
-            self.go_on(chunk, wanted, out);
+            self.go_on(chunk, wanted, false, out);
         }
     }
 }

@@ -10,12 +10,11 @@ impl Engine {
     /// Counts a new chunk of an open job, and says in it whether it goes first.
     #[inline]
     pub(super) fn count_new(&mut self, chunk: &mut Chunk) {
-        let workers = self.places.len();
         let Some(book) = self.jobs.get_mut(chunk.job) else { return };
-        // The first of a call that has just come, or whose other chunks have all ended. Calls of
-        // one item each share a job: of those, as many as there are workers.
-        let most = if chunk.is_call { workers } else { 1 };
-        chunk.goes_first = book.chunks < most && self.published_slots > workers;
+        // The first of a call that has just come, or whose other chunks have all ended: so none
+        // overtakes an earlier one of its job, which is that of many calls of one item each.
+        chunk.goes_first =
+            book.chunks == 0 && chunk.home.is_none() && self.published_slots > self.places.len();
         self.busy_jobs += usize::from(book.chunks == 0);
         book.chunks += 1;
     }

@@ -152,7 +152,7 @@ impl ProcessDesk {
                 let what = (self.stock.job, call, measure);
                 let (Terms { limit, grace, retries }, one) =
                     (terms, Chunk::new(what, items, key, (1, 1)));
-                let chunk = Chunk { timed, bytes, limit, grace, retries, is_call: true, ..one };
+                let chunk = Chunk { timed, bytes, limit, grace, retries, ..one };
                 if let Some(carried) = carried {
                     session.keep_segments(items, carried);
                 }

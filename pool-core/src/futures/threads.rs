@@ -13,7 +13,7 @@ use std::{
 use super::{
     AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
     desk::{Budget, Desk, Home, Unaccepted},
-    driver::{Driven, Driver, Leave, Work, drives_here},
+    driver::{Driven, Driver, Leave, Work},
     drop_quietly,
     entry::Entry,
     errand::{Errand, Limited},
@@ -133,6 +133,7 @@ impl ThreadDesk {
         }
         flow.waiting += 1;
         let under_way = flow.outstanding;
+        let none_waits = flow.waiting == 1;
         flow.outstanding += 1;
         if under_way == 0 {
             self.crew.busy().begin();
@@ -149,7 +150,7 @@ impl ThreadDesk {
         }
         let entry = Entry::new(self.home.clone());
         let mut item = Some(item);
-        let sent = crew.send_unless_over(under_way < crew.workers(), || {
+        let sent = crew.send_unless_over(none_waits, || {
             let item = item.take().expect("made once");
             let errand = Errand::<F>::new(self, &entry, (function, item), shared, limit);
             Box::new(move |host| errand.run(host))
@@ -287,8 +288,8 @@ impl ThreadDesk {
             }
             let background = &self.home.background;
             let due = until.into_iter().chain(background.due()).map(left);
-            // Where the driver thread itself waits nobody listens to tokens.
-            let token = drives_here() && !background.tokens().is_empty();
+            // Only a driver thread that sleeps on the bell listens to tokens.
+            let token = !flow.polls && !background.tokens().is_empty();
             let due = due.chain(token.then_some(TOKEN_SLEEP));
             match due.chain(flow.sleep_at_most()).min() {
                 None => drop(self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner)),

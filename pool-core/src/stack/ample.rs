@@ -20,7 +20,10 @@ use super::{
 const LARGE: usize = 16 << 10;
 /// Copies of a value that a call may have on the stack; 43 were the most that were seen without
 /// optimisations, 6 with them.
-const COPIES: usize = if cfg!(debug_assertions) { 64 } else { 12 };
+const COPIES: usize = 64;
+/// The same where the present stack is asked for room. (A program without optimisations and without
+/// debug assertions, which is taken for an optimised one, needs a larger stack for large values.)
+const COPIES_HERE: usize = if cfg!(debug_assertions) { COPIES } else { 12 };
 /// What a call takes beside those.
 const BESIDE: usize = 256 << 10;
 
@@ -47,11 +50,11 @@ pub fn with_room<A, R, T>(act: impl FnOnce() -> T) -> T {
     if const { !is_large::<A, R>() } {
         return act();
     }
-    if has_room(needed::<A, R>()) {
+    if has_room(needed::<A, R>(COPIES_HERE)) {
         return on_this(act);
     }
     // What comes back has one copy on the stack of the caller: the one of who gets it.
-    *on_another(needed::<A, R>(), || Box::new(act()))
+    *on_another(needed::<A, R>(COPIES), || Box::new(act()))
 }
 
 /// Evaluates an expression in which `value` is what `from` was, as [`with_room`] calls a function.
@@ -89,10 +92,10 @@ pub(crate) fn runs_on(range: StackRange) {
     SWITCHED.set(None);
 }
 
-const fn needed<A, R>() -> usize {
+const fn needed<A, R>(copies: usize) -> usize {
     let (item, result) = (size_of::<A>(), size_of::<R>());
     let larger = if item > result { item } else { result };
-    larger.saturating_mul(COPIES).saturating_add(BESIDE)
+    larger.saturating_mul(copies).saturating_add(BESIDE)
 }
 
 /// Whether so many bytes are left of the present stack.
@@ -196,7 +199,7 @@ mod tests {
             assert_eq!(with_room::<u8, [u8; LARGE], _>(switched), None);
             let value = with_room::<Big, (), _>(|| {
                 let range = switched().unwrap();
-                assert!(range.bytes >= needed::<Big, ()>() + size(None));
+                assert!(range.bytes >= needed::<Big, ()>(COPIES) + size(None));
                 assert!(range.below((&raw const range).addr()).is_some());
                 [deep(10) as u8; BIG]
             });

@@ -54,6 +54,8 @@ impl MappedStack {
         // SAFETY: within the new mapping, of which nothing is known elsewhere.
         let code = unsafe {
             libc::madvise(low, len - GUARD, libc::MADV_NOHUGEPAGE);
+            // In a program that locks what it maps all of it would be populated otherwise.
+            libc::munlock(base, len);
             libc::mprotect(low, len - GUARD, libc::PROT_READ | libc::PROT_WRITE)
         };
         if code != 0 {

@@ -126,29 +126,31 @@ fn run_items<F: Form>(
         // SAFETY: within the parent's arena (checked).
         .and_then(|at| Some((unsafe { base.add(at.min(len)) }, len.checked_sub(at)?)));
     let (start, count) = (what.start as usize, results.count);
+    // SAFETY: the desk has the claimer, and that the board, for the life of the process.
+    let marks = unsafe { desk.claimer.item_marks(claim) };
     let mut slice = TimeSlice::since(began);
     let mut first = 0;
     let kept = desk.in_hand.take();
     if what.in_hand {
-        if desk.claimer.is_cancelled(claim) {
+        if marks.is_cancelled() {
             return Err(Stop::End(End::Cancelled));
         }
         let kept = kept.ok_or(Stop::Fail(FailureKind::BadResult))?;
         if !kept.is::<NotBegun>() {
-            desk.claimer.set_progress(claim, Progress { finished: 0, begun: true });
+            marks.set_progress(Progress { finished: 0, begun: true });
             let kept = kept.downcast::<F::Output>();
             let kept = kept.map_err(|_| Stop::Fail(FailureKind::BadResult))?;
             results.push(desk, claim, *kept)?;
-            desk.claimer.set_progress(claim, Progress { finished: 1, begun: false });
+            marks.set_progress(Progress { finished: 1, begun: false });
             first = 1;
         }
     }
     for index in first..count {
         let finished = index as u32;
-        if desk.claimer.is_cancelled(claim) {
+        if marks.is_cancelled() {
             return Err(Stop::End(End::Cancelled));
         }
-        desk.claimer.set_progress(claim, Progress { finished, begun: true });
+        marks.set_progress(Progress { finished, begun: true });
         if what.limit > 0 {
             desk.start_clock(what.limit, what.grace);
         }
@@ -158,8 +160,7 @@ fn run_items<F: Form>(
             shared: desk.shared,
             state: &mut *desk.state,
             cancelled: &|| {
-                mark.get() != 0
-                    && (claimer.is_cancelled(claim) || (what.grace > 0 && claimer.is_late()))
+                mark.get() != 0 && (marks.is_cancelled() || (what.grace > 0 && claimer.is_late()))
             },
             decoder: &mut desk.decoder,
             context: &mut desk.context,
@@ -167,7 +168,7 @@ fn run_items<F: Form>(
         let item = ItemAt { reader: &reader, index: start + index };
         let output = F::call_at(function, &mut surroundings, item);
         end_if_forked(&desk.mark);
-        if what.grace > 0 && desk.claimer.is_late() {
+        if what.limit > 0 && what.grace > 0 && desk.claimer.is_late() {
             return Err(overdue(what));
         }
         // (Not by `?`: without optimisations each step has a copy of the value in this frame.)
@@ -178,7 +179,7 @@ fn run_items<F: Form>(
         if what.limit > 0 && desk.stop_clock() {
             return Err(overdue(what)); // its result is not counted
         }
-        desk.claimer.set_progress(claim, Progress { finished: finished + 1, begun: false });
+        marks.set_progress(Progress { finished: finished + 1, begun: false });
         if index + 1 < count
             && let Some(growth) = &mut desk.growth
             && growth.is_seen()
@@ -186,7 +187,7 @@ fn run_items<F: Form>(
             return Err(Stop::End(End::Cancelled)); // the next worker runs the others
         }
         if index + 1 < count
-            && desk.claimer.others_wait()
+            && marks.others_wait()
             && slice.is_over(index + 1)
             && !desk.claimer.is_addressed(claim)
         {

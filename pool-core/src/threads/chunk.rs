@@ -67,11 +67,20 @@ impl<F: Form> Chunk<F> {
         let (function, parcels) = (self.function, &mut self.parcels);
         let behind = self.first + parcels.len() as u64;
         let (mut tasks, mut may_leave) = (0, !self.has_home);
+        let mut started = Instant::now();
+        let mut slice = TimeSlice::since(Some(started));
+        // A child that a task forked, and that came back, leaves nothing to others: it has none.
+        let mut is_over = |done, left: usize| {
+            left > 0
+                && handback.has_others()
+                && !control.is_foreign()
+                && slice.is_over(done)
+                && handback.any_waits()
+        };
         loop {
-            let started = Instant::now();
             let first = behind - parcels.len() as u64;
             let mut values = Vec::with_capacity(parcels.len());
-            let (mut leaves, mut slice) = (false, TimeSlice::since(Some(started)));
+            let mut leaves = false;
             let outcome = in_task(|| {
                 catch_unwind(AssertUnwindSafe(|| {
                     while !control.is_foreign()
@@ -85,12 +94,7 @@ impl<F: Form> Chunk<F> {
                             break;
                         }
                         values.push(value);
-                        if may_leave
-                            && handback.has_others()
-                            && parcels.len() > 0
-                            && slice.is_over(values.len())
-                            && handback.any_waits()
-                        {
+                        if may_leave && is_over(tasks as usize + values.len(), parcels.len()) {
                             leaves = true;
                             break;
                         }
@@ -99,8 +103,9 @@ impl<F: Form> Chunk<F> {
             });
             let failure = outcome.err().map(|payload| (take_panic(payload).into(), worker));
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            let goes_on = (failure.is_some() || leaves) && parcels.len() > 0;
             tasks += values.len() as u64 + u64::from(failure.is_some());
+            leaves |= failure.is_some() && may_leave && is_over(tasks as usize, parcels.len());
+            let goes_on = (failure.is_some() || leaves) && parcels.len() > 0;
             self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
             if leaves {
                 let first = behind - parcels.len() as u64;
@@ -117,6 +122,7 @@ impl<F: Form> Chunk<F> {
             if self.goes_on || !goes_on {
                 break;
             }
+            started = Instant::now();
         }
         // Before the chunk has ended, so that whoever sees that sees what the life has left behind; but an item's clock is stopped first.
         let unclocked = (!self.begun).then_some(self);

@@ -65,7 +65,6 @@ pub(crate) struct ThreadCrew {
     /// Calls that have the crew and are not among `jobs` yet.
     claims: Claims,
     number: usize,
-    workers: usize,
     /// The first thread that could not be had, nor any behind it, and why.
     missing: Option<(u32, String)>,
     /// How the threads end.
@@ -148,7 +147,6 @@ impl ThreadCrew {
             jobs: Mutex::new(Vec::new()),
             claims: Claims::default(),
             number,
-            workers: plan.n_jobs,
             missing: None,
             end: Arc::new(AtomicU8::new(GOES_ON)),
             exits: plan.exits.clone(),
@@ -209,11 +207,6 @@ impl ThreadCrew {
     /// Whether this process was forked from the one that has the threads.
     pub(super) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
-    }
-
-    /// How many threads were asked for.
-    pub(crate) fn workers(&self) -> usize {
-        self.workers
     }
 
     /// What tells its threads from others, without keeping it.

@@ -237,10 +237,12 @@ impl<T> Handback<T> {
     /// Sends what `errand` makes, under a lock, behind all that waits; `false`, and not made, when
     /// the crew is about to end.
     pub(super) fn send(&self, errand: impl FnOnce() -> T) -> bool {
-        match &*lock(&self.senders) {
-            Some(senders) => senders.send(None, false, errand()).is_ok(),
-            None => false,
-        }
+        let unsent = match &*lock(&self.senders) {
+            Some(senders) => senders.send(None, false, errand()).err(),
+            None => return false,
+        };
+        // The lock is not held any more where one is dropped, and the user's items with it.
+        unsent.is_none()
     }
 }
 

@@ -20,15 +20,17 @@ const CALLERS: [&str; 5] = [
     "pool_core::threads::",
 ];
 
-/// The way from the start of the task to the panic, if the environment asks for it; the whole way if it says `full`.
-pub(super) fn of_task() -> Option<String> {
+/// The frames of a panic, if the environment asks for them.
+pub(super) fn capture() -> Option<Backtrace> {
     let backtrace = Backtrace::capture();
-    if backtrace.status() != BacktraceStatus::Captured {
-        return None;
-    }
+    (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
+}
+
+/// The way from the start of the task to the panic; the whole way if the environment says `full`.
+pub(super) fn of_task(backtrace: &Backtrace) -> String {
     let text = backtrace.to_string();
     let asked = env::var_os("RUST_LIB_BACKTRACE").or_else(|| env::var_os("RUST_BACKTRACE"));
-    Some(if asked.is_some_and(|asked| asked == "full") { text } else { cut(&text) })
+    if asked.is_some_and(|asked| asked == "full") { text } else { cut(&text) }
 }
 
 /// Without the frames of the panic itself, and those that lead to the task.

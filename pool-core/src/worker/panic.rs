@@ -5,6 +5,7 @@
 
 use std::{
     any::Any,
+    backtrace::Backtrace,
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe},
     sync::{
@@ -25,7 +26,7 @@ thread_local! {
 /// What the hook saw of the panic that is on its way to `take_panic`.
 struct Seen {
     location: Option<String>,
-    backtrace: Option<String>,
+    backtrace: Option<Backtrace>,
 }
 
 static HOOK: Once = Once::new();
@@ -50,7 +51,8 @@ pub(crate) fn learn_locations(quiet: bool) {
             if in_task {
                 let seen = Seen {
                     location: info.location().map(ToString::to_string),
-                    backtrace: backtrace::of_task(),
+                    // Without names, which take a tenth of a second: the item's clock still runs.
+                    backtrace: backtrace::capture(),
                 };
                 let _ = LAST.try_with(|last| last.replace(Some(seen)));
             }
@@ -97,5 +99,6 @@ pub(crate) fn take_panic(payload: Box<dyn Any + Send>) -> FailureKind {
     }
     let seen = LAST.take();
     let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
+    let backtrace = backtrace.map(|backtrace| backtrace::of_task(&backtrace));
     FailureKind::Panic { message, location, backtrace }
 }

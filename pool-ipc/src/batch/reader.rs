@@ -160,8 +160,7 @@ impl<T: Wire> BatchReader<T> {
     /// makes of each to `out`. As [`decode_private`](Self::decode_private) for every index, but what
     /// is the same for all is looked at once.
     ///
-    /// After a panic of a type's own code, or of `made_of`, `out` is as before, and what was made so
-    /// far is leaked.
+    /// After a panic of a type's own code, or of `made_of`, what was made so far is in `out` or leaked.
     #[inline]
     pub fn decode_all<U>(
         &self,

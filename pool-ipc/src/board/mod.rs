@@ -27,7 +27,7 @@ mod word;
 
 #[cfg(loom)]
 pub use crate::primitive::modelled::SeqCstAs;
-pub use claimer::{Claim, Claimer};
+pub use claimer::{Claim, Claimer, ItemMarks};
 pub use clock::Stopped;
 pub use last_words::LastWords;
 pub use layout::{MAX_PLACES, Shape};

@@ -76,11 +76,4 @@ impl Claimer {
     pub fn is_addressed(&self, claim: &Claim) -> bool {
         self.board().slots[claim.slot()].audience().place.is_some()
     }
-
-    /// Whether several calls have chunks under way, and some of those wait.
-    #[inline]
-    #[must_use]
-    pub fn others_wait(&self) -> bool {
-        self.board().header.first.others_wait.load(Relaxed) != 0
-    }
 }

@@ -21,6 +21,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("fair_map_beside_callers_that_never_rest", beside_callers),
     Case::new("fair_order_on_each_worker_beside_others", ordered_beside_others),
     Case::new("fair_each_item_once_whatever_chunks_leave", each_once),
+    Case::new("fair_one_item_beside_a_full_board", beside_full_board),
+    Case::new("fair_calls_begin_in_the_order_in_which_they_were_made", calls_in_order),
     Case::new("fair_deaths_in_chunks_that_leave_their_rest", deaths).processes(),
 ];
 
@@ -53,10 +55,14 @@ fn until_busy((begun, _): &Gate) {
 }
 
 /// Lets one item of the map after the other end until `done`; how many that were.
-fn let_end((begun, allowed): &Gate, mut done: impl FnMut() -> bool) -> u32 {
-    for ended in 0..ITEMS {
+fn let_end(gate: &Gate, done: impl FnMut() -> bool) -> u32 {
+    let_end_of(gate, ITEMS, done)
+}
+
+fn let_end_of((begun, allowed): &Gate, items: u32, mut done: impl FnMut() -> bool) -> u32 {
+    for ended in 0..items {
         // Whoever ended the last one has begun another one, or something else.
-        while begun.get() < (ended + 2).min(ITEMS) {
+        while begun.get() < (ended + 2).min(items) {
             if done() {
                 return ended;
             }
@@ -70,7 +76,7 @@ fn let_end((begun, allowed): &Gate, mut done: impl FnMut() -> bool) -> u32 {
     while !done() {
         thread::sleep(Duration::from_micros(200));
     }
-    ITEMS
+    items
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -301,6 +307,50 @@ fn deaths(method: StartMethod) -> Outcome {
             }
         }
         assert_eq!(tries.get(), 6, "two tries each");
+        Ok(())
+    })
+}
+
+/// A map that has more chunks under way than the board has slots keeps nobody waiting either.
+fn beside_full_board(method: StartMethod) -> Outcome {
+    const MANY: u32 = 600;
+    let pool = pool(method, 2)?;
+    let gate = gate()?;
+    let ended = thread::scope(|scope| -> pool_api::Result<u32> {
+        let map = scope.spawn(|| {
+            let tasks = pool.tasks((0..MANY).map(|_| gate.clone())).chunk_size(1);
+            tasks.max_tasks_active(1000).map(gated)
+        });
+        until_busy(&gate);
+        let call = pool.apply_async(7, nothing)?;
+        let ended = let_end_of(&gate, MANY, || call.ready());
+        gate.1.set(u32::MAX);
+        assert_eq!(map.join().expect("no panic")?.len(), MANY as usize);
+        Ok(ended)
+    })?;
+    assert!(ended < 20, "{ended} items ended before the call");
+    Ok(())
+}
+
+fn take_ticket(tickets: SharedValue<u32>) -> u32 {
+    tickets.fetch_add(1)
+}
+
+/// Also where only the later ones find anything that they could go before.
+fn calls_in_order(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let (gate, tickets) = (gate()?, SharedValue::new(0)?);
+    thread::scope(|scope| -> Outcome {
+        let map = scope.spawn(|| pool.tasks([gate.clone(), gate.clone()]).chunk_size(1).map(gated));
+        until_busy(&gate);
+        let calls = (0..6).map(|_| Ok(pool.apply_async(tickets.clone(), take_ticket)?));
+        let calls = calls.collect::<pool_api::Result<Vec<_>>>()?;
+        // One worker runs all of them.
+        gate.1.set(1);
+        let taken = calls.into_iter().map(|call| call.get()).collect::<pool_api::Result<Vec<_>>>();
+        gate.1.set(2);
+        assert_eq!(map.join().expect("no panic")?.len(), 2);
+        assert_eq!(taken?, [0, 1, 2, 3, 4, 5]);
         Ok(())
     })
 }

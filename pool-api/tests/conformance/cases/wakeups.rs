@@ -4,9 +4,10 @@
 use std::{
     collections::BTreeMap,
     fs,
+    future::Future,
     pin::Pin,
-    sync::mpsc,
-    task::{Context, Waker},
+    sync::{Arc, Mutex, mpsc},
+    task::{Context, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +35,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("wakeups_of_a_sleeping_driver_by_ends", by_ends),
     Case::new("wakeups_of_a_sleeping_driver_by_deaths", by_deaths).processes(),
     Case::new("wakeups_of_a_sleeping_driver_by_limits", by_limits),
+    Case::new("wakeups_by_a_token_while_the_driver_is_in_a_waker", in_a_waker),
 ];
 
 const WATCHDOG: Duration = Duration::from_secs(20);
@@ -369,4 +371,40 @@ fn by_limits(method: StartMethod) -> Outcome {
     told.recv_timeout(WATCHDOG)??;
     assert_eq!(handle.get()?, [7]);
     Ok(())
+}
+
+/// A waker that goes on until it is let go, with whatever thread it runs in.
+struct Holds(mpsc::SyncSender<()>, Mutex<mpsc::Receiver<()>>);
+
+impl Wake for Holds {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+        let _ = self.1.lock().expect("no panic").recv();
+    }
+}
+
+/// Nobody else hears of a token then.
+fn in_a_waker(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let (begun, is_begun) = mpsc::sync_channel(1);
+    let (go_on, goes_on) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Holds(begun, Mutex::new(goes_on))));
+    let start = SharedEvent::new()?;
+    let mut held = std::pin::pin!(pool.map_async([start.clone()], |start| start.wait())?);
+    assert!(held.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    start.set();
+    is_begun.recv_timeout(WATCHDOG)?;
+    let (token, end) = (CancelToken::new()?, SharedEvent::new()?);
+    let tasks = pool.tasks([end.clone()]).cancel_token(&token);
+    let map = tasks.map_async(|end| end.wait())?;
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| -> Outcome {
+        scope.spawn(move || tell.send(map.get().map(|values| values.len())));
+        token.cancel();
+        let ended = told.recv_timeout(WATCHDOG);
+        end.set();
+        drop(go_on);
+        assert!(matches!(ended?, Err(Error::Cancelled)));
+        Ok(())
+    })
 }

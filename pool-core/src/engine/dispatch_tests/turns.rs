@@ -4,9 +4,8 @@ use super::*;
 
 impl Crew {
     /// Submits a chunk of another job; whether it goes first.
-    fn submit_of(&mut self, job: JobId, offset: u64, is_call: bool) -> bool {
-        let chunk = Chunk { is_call, ..chunk(job, offset, offset, 1) };
-        self.engine.submit(chunk, &mut self.out);
+    fn submit_of(&mut self, job: JobId, offset: u64) -> bool {
+        self.engine.submit(chunk(job, offset, offset, 1), &mut self.out);
         let Some(Action::Publish { slot }) = self.out.pop() else { panic!("a free slot") };
         self.engine.chunk(slot).unwrap().goes_first
     }
@@ -18,23 +17,54 @@ fn the_first_chunk_of_a_call_goes_first_where_others_wait() {
     let [second, third] = [(); 2].map(|()| crew.engine.open_job());
     let of = crew.job;
     // Workers may be free: nothing waits.
-    assert!(!crew.submit_of(of, 1, false) && !crew.submit_of(of, 2, false));
-    assert!(!crew.submit_of(second, 3, false), "only two are under way");
-    assert!(crew.submit_of(third, 4, false));
+    assert!(!crew.submit_of(of, 1) && !crew.submit_of(of, 2));
+    assert!(!crew.submit_of(second, 3), "only two are under way");
+    assert!(crew.submit_of(third, 4));
     // The next ones of each take their turns.
-    assert!(!crew.submit_of(third, 5, false) && !crew.submit_of(of, 6, false));
+    assert!(!crew.submit_of(third, 5) && !crew.submit_of(of, 6));
     // With nothing under way any more, it goes first again.
     crew.ended(2, 1, 1, Why::Complete);
-    assert!(crew.submit_of(second, 7, false));
+    assert!(crew.submit_of(second, 7));
 }
 
 #[test]
-fn of_calls_that_share_a_job_as_many_go_first_as_there_are_workers() {
+fn no_call_goes_before_an_earlier_one_of_its_job() {
     let mut crew = Crew::new(2, 16);
     let (map, calls) = (crew.job, crew.engine.open_job());
-    (1..=3).for_each(|offset| assert!(!crew.submit_of(map, offset, false)));
-    let first = [4, 5, 6].map(|offset| crew.submit_of(calls, offset, true));
-    assert_eq!(first, [true, true, false]);
+    // Both workers are busy, and nothing waits: the first call does not go first.
+    (1..=2).for_each(|offset| assert!(!crew.submit_of(map, offset)));
+    assert_eq!([3, 4, 5].map(|offset| crew.submit_of(calls, offset)), [false; 3]);
+    let mut crew = Crew::new(2, 16);
+    let (map, calls) = (crew.job, crew.engine.open_job());
+    (1..=3).for_each(|offset| assert!(!crew.submit_of(map, offset)));
+    assert_eq!([4, 5].map(|offset| crew.submit_of(calls, offset)), [true, false]);
+}
+
+#[test]
+fn what_is_for_one_worker_does_not_go_first() {
+    let mut crew = Crew::new(2, 16);
+    let other = crew.engine.open_job();
+    (1..=3).for_each(|offset| assert!(!crew.submit_of(crew.job, offset)));
+    let chunk = Chunk { home: Some(1), ..chunk(other, 4, 4, 1) };
+    crew.engine.submit(chunk, &mut crew.out);
+    assert!(!crew.engine.published().any(|(_, chunk)| chunk.goes_first));
+}
+
+/// Where all slots are taken, the order is that of the queue.
+#[test]
+fn what_goes_first_does_so_in_the_queue_and_what_was_cut_does_not() {
+    let mut crew = Crew::new(1, 2);
+    let [second, third] = [(); 2].map(|()| crew.engine.open_job());
+    crew.submit(1, 0, 4);
+    (2..=4).for_each(|offset| drop(crew.submit(offset, 10 * offset, 1)));
+    crew.engine.submit(chunk(second, 5, 50, 1), &mut crew.out);
+    crew.engine.submit(chunk(third, 6, 60, 1), &mut crew.out);
+    crew.engine.submit(chunk(third, 7, 70, 1), &mut crew.out);
+    assert!(told(&mut crew.out).is_empty());
+    assert_eq!(crew.ended(0, 1, 1, Why::Cancelled), ["results 0+1 in 0"]);
+    crew.released(0);
+    let queued = crew.engine.queue.iter().map(|chunk| chunk.first);
+    assert_eq!(queued.collect::<Vec<_>>(), [60, 30, 40, 70, 0]);
 }
 
 #[test]
@@ -66,7 +96,7 @@ fn workers_hear_of_others_while_several_jobs_have_more_than_is_in_hand() {
     let other = crew.engine.open_job();
     (1..=3).for_each(|offset| drop(crew.submit(offset, offset, 1)));
     assert!(!crew.engine.others_wait(), "it has all workers for itself");
-    crew.submit_of(other, 4, false);
+    crew.submit_of(other, 4);
     assert!(crew.engine.others_wait());
     crew.ended(0, 1, 1, Why::Complete);
     assert!(crew.engine.others_wait());
