@@ -21,6 +21,8 @@ pub(super) struct Addressed {
     most_published: usize,
     /// Chunks that wait, of all places.
     waiting: usize,
+    /// Chunks in slots, of all places.
+    in_slots: usize,
     /// Where the search for the next one begins, so that places have turns.
     cursor: usize,
 }
@@ -35,7 +37,8 @@ impl Addressed {
     pub(super) fn new(places: usize, slots: usize) -> Self {
         // One entry is left for the chunk whose result the worker keeps in hand.
         let most_published = (slots / (2 * places)).clamp(1, Board::MOST_ADDRESSED - 1);
-        Self { places: vec![Place::default(); places], most_published, waiting: 0, cursor: 0 }
+        let places = vec![Place::default(); places];
+        Self { places, most_published, waiting: 0, in_slots: 0, cursor: 0 }
     }
 
     /// A new chunk waits behind the others of its place, one that goes on before them. `false`: there is no such place.
@@ -82,11 +85,18 @@ impl Addressed {
     /// A chunk of the place was put into a slot.
     pub(super) fn published(&mut self, home: u32) {
         self.places[home as usize].published += 1;
+        self.in_slots += 1;
     }
 
     /// A chunk of the place is in no slot any more.
     pub(super) fn left(&mut self, home: u32) {
         self.places[home as usize].published -= 1;
+        self.in_slots -= 1;
+    }
+
+    /// Whether any chunk is in a slot.
+    pub(super) fn any_published(&self) -> bool {
+        self.in_slots > 0
     }
 
     /// Takes out what `which` selects.

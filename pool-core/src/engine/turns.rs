@@ -19,9 +19,11 @@ impl Engine {
         book.chunks += 1;
     }
 
-    /// Whether several jobs have chunks under way, more than the workers have in hand.
+    /// Whether several jobs have chunks under way, and more than the workers have in hand, or some
+    /// that no other worker may take than one which may be busy.
     #[inline]
     pub(crate) fn others_wait(&self) -> bool {
-        self.busy_jobs > 1 && self.published_slots > self.places.len()
+        self.busy_jobs > 1
+            && (self.published_slots > self.places.len() || self.addressed.any_published())
     }
 }

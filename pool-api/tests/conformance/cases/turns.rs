@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("fair_order_on_each_worker_beside_others", ordered_beside_others),
     Case::new("fair_each_item_once_whatever_chunks_leave", each_once),
     Case::new("fair_one_item_beside_a_full_board", beside_full_board),
+    Case::new("fair_broadcast_beside_one_long_chunk", broadcast_beside_chunk),
     Case::new("fair_calls_begin_in_the_order_in_which_they_were_made", calls_in_order),
     Case::new("fair_deaths_in_chunks_that_leave_their_rest", deaths).processes(),
 ];
@@ -353,4 +354,42 @@ fn calls_in_order(method: StartMethod) -> Outcome {
         assert_eq!(taken?, [0, 1, 2, 3, 4, 5]);
         Ok(())
     })
+}
+
+/// Also where the other worker is idle: it may not run what is for the busy one.
+fn broadcast_beside_chunk(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let (begun, allowed) = &gate()?;
+    let items = || (0..40).map(|_| (begun.clone(), allowed.clone()));
+    let (map, broadcast) = (AtomicBool::new(false), AtomicBool::new(false));
+    let ended = thread::scope(|scope| -> pool_api::Result<u32> {
+        let long = scope.spawn(|| {
+            let values = pool.tasks(items()).chunk_size(100).map(gated);
+            map.store(true, Ordering::SeqCst);
+            values
+        });
+        while begun.get() == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let short = scope.spawn(|| {
+            let ids = pool.broadcast(|worker| worker.id());
+            broadcast.store(true, Ordering::SeqCst);
+            ids
+        });
+        let over = || broadcast.load(Ordering::SeqCst) || map.load(Ordering::SeqCst);
+        let mut ended = 0;
+        while !over() {
+            if begun.get() > ended {
+                ended += 1;
+                allowed.set(ended);
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+        allowed.set(u32::MAX);
+        assert_eq!(short.join().expect("no panic")?, [0, 1]);
+        assert_eq!(long.join().expect("no panic")?.len(), 40);
+        Ok(ended)
+    })?;
+    assert!(ended < 20, "{ended} items ended before the broadcast");
+    Ok(())
 }

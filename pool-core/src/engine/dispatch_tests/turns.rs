@@ -114,3 +114,17 @@ fn workers_hear_of_others_while_several_jobs_have_more_than_is_in_hand() {
     crew.engine.in_hand_lost(Some(slot), 1, &KILLED, &mut crew.out);
     assert_eq!(crew.engine.published_slots, crew.engine.published().count());
 }
+
+#[test]
+fn workers_hear_of_what_is_for_one_of_them() {
+    let mut crew = Crew::new(3, 8);
+    let other = crew.engine.open_job();
+    drop(crew.submit(1, 0, 40));
+    assert!(!crew.engine.others_wait());
+    let addressed = Chunk { home: Some(1), ..chunk(other, 2, 50, 1) };
+    crew.engine.submit(addressed, &mut crew.out);
+    assert!(crew.engine.others_wait(), "the worker may have the other chunk in hand");
+    let slot = crew.engine.published().find(|(_, chunk)| chunk.home.is_some()).unwrap().0;
+    crew.ended(slot, 2, 1, Why::Complete);
+    assert!(!crew.engine.others_wait());
+}
