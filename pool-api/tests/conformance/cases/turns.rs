@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("fair_each_item_once_whatever_chunks_leave", each_once),
     Case::new("fair_one_item_beside_a_full_board", beside_full_board),
     Case::new("fair_broadcast_beside_one_long_chunk", broadcast_beside_chunk),
+    Case::new("fair_map_beside_many_single_calls", map_beside_calls),
     Case::new("fair_calls_begin_in_the_order_in_which_they_were_made", calls_in_order),
     Case::new("fair_deaths_in_chunks_that_leave_their_rest", deaths).processes(),
 ];
@@ -391,5 +392,29 @@ fn broadcast_beside_chunk(method: StartMethod) -> Outcome {
         Ok(ended)
     })?;
     assert!(ended < 20, "{ended} items ended before the broadcast");
+    Ok(())
+}
+
+/// All chunks of a map have their turns beside single calls, of which thousands may wait.
+fn map_beside_calls(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let gate = gate()?;
+    let calls = (0..ITEMS).map(|_| Ok(pool.apply_async(gate.clone(), gated)?));
+    let calls = calls.collect::<pool_api::Result<Vec<_>>>()?;
+    until_busy(&gate);
+    let over = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        let map = scope.spawn(|| {
+            let values = pool.tasks(0..10).chunk_size(1).map(nothing);
+            over.store(true, Ordering::SeqCst);
+            values
+        });
+        let ended = let_end(&gate, || over.load(Ordering::SeqCst));
+        gate.1.set(u32::MAX);
+        map.join().expect("no panic").map(|values| (ended, values.len()))
+    });
+    calls.into_iter().try_for_each(|call| call.get().map(drop))?;
+    let (ended, len) = ended?;
+    assert!(len == 10 && ended < ITEMS / 2, "{ended} calls ended before the map");
     Ok(())
 }
