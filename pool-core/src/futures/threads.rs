@@ -138,7 +138,6 @@ impl ThreadDesk {
         if under_way == 0 {
             self.crew.busy().begin();
         }
-        self.crew.busy().set_waiting(flow.waiting);
         flow.limited += usize::from(limit.is_some());
         let shortest = flow.shortest.into_iter().chain(limit).min();
         let sooner = shortest != std::mem::replace(&mut flow.shortest, shortest);
@@ -311,7 +310,6 @@ impl ThreadDesk {
         if busy && flow.outstanding == 0 {
             self.crew.busy().end();
         }
-        self.crew.busy().set_waiting(flow.waiting);
         let wakes = full || (flow.closed && flow.outstanding == 0);
         let polls = flow.polls;
         drop(flow);

@@ -215,16 +215,25 @@ impl ThreadCrew {
         ThreadMark { number: self.number, spin: self.spin, mark, busy }
     }
 
-    /// Sends an errand to whoever is free, or to the thread that `home` says. `first`: it goes
-    /// before others that wait.
-    pub(crate) fn send(&self, home: Option<u32>, first: bool, errand: Errand) -> Result<(), Error> {
+    /// Sends an errand to whoever is free, or to the thread that `home` says. It goes before others
+    /// that wait if its call has nothing else under way, or so little (`under_way` errands) that
+    /// the calls which are under way would have more, if each had its share of what waits.
+    pub(crate) fn send(
+        &self,
+        home: Option<u32>,
+        under_way: usize,
+        errand: Errand,
+    ) -> Result<(), Error> {
         if let (Some(home), Some((first, why))) = (home, &self.missing)
             && home >= *first
         {
             return Err(Error::Resources { what: STARTING, source: why.clone().into() });
         }
         let unsent = match &*lock(&self.errands) {
-            Some(errands) => errands.send(home, first, errand).err(),
+            Some(errands) => {
+                let share = errands.waiting() / self.busy.calls().max(1);
+                errands.send(home, under_way == 0 || under_way < share, errand).err()
+            }
             None => Some(errand),
         };
         // The lock is not held any more when the errand is dropped, and the user's items with it.

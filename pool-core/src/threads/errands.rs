@@ -83,6 +83,12 @@ pub(super) fn errands<T>(threads: usize) -> (Senders<T>, Vec<Errands<T>>) {
 }
 
 impl<T> Senders<T> {
+    /// How many errands wait that any thread may take.
+    #[inline]
+    pub(super) fn waiting(&self) -> usize {
+        self.anybody.len()
+    }
+
     /// Hands an errand over, for one thread if `home` says which; gives it back when there is none
     /// any more. `first`: it goes before others that wait for anybody.
     pub(super) fn send(&self, home: Option<u32>, first: bool, errand: T) -> Result<(), T> {

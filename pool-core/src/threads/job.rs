@@ -106,9 +106,7 @@ impl<F: Form> ThreadJob<F> {
         // SAFETY: as promised by the caller.
         let errand =
             unsafe { self.chunk_work(home.is_some(), function, given, first, parcels.into_iter()) };
-        // A call that has just come, or whose other chunks have all ended; or all that waits are
-        // single calls, with no bound on the time that they take.
-        crew.send(home, under_way == 0 || self.control.busy.calls_wait(), errand)
+        crew.send(home, under_way, errand)
     }
 
     /// Counts a chunk that is about to be sent; how many were under way before.
