@@ -71,11 +71,7 @@ impl<F: Form> Chunk<F> {
         let mut slice = TimeSlice::since(Some(started));
         // A child that a task forked, and that came back, leaves nothing to others: it has none.
         let mut is_over = |done, left: usize| {
-            left > 0
-                && handback.has_others()
-                && !control.is_foreign()
-                && slice.is_over(done)
-                && handback.any_waits()
+            left > 0 && !control.is_foreign() && slice.is_over(done) && handback.any_waits()
         };
         loop {
             let first = behind - parcels.len() as u64;
@@ -94,7 +90,10 @@ impl<F: Form> Chunk<F> {
                             break;
                         }
                         values.push(value);
-                        if may_leave && is_over(tasks as usize + values.len(), parcels.len()) {
+                        if handback.has_others()
+                            && may_leave
+                            && is_over(tasks as usize + values.len(), parcels.len())
+                        {
                             leaves = true;
                             break;
                         }
@@ -104,7 +103,10 @@ impl<F: Form> Chunk<F> {
             let failure = outcome.err().map(|payload| (take_panic(payload).into(), worker));
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             tasks += values.len() as u64 + u64::from(failure.is_some());
-            leaves |= failure.is_some() && may_leave && is_over(tasks as usize, parcels.len());
+            leaves |= failure.is_some()
+                && handback.has_others()
+                && may_leave
+                && is_over(tasks as usize, parcels.len());
             let goes_on = (failure.is_some() || leaves) && parcels.len() > 0;
             self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
             if leaves {
