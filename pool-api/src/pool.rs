@@ -167,8 +167,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with the item, in a box, so that frames have no room for it: an item that cannot be encoded, a pool that cannot be used,
-    /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond [`Builder::max_result_bytes`]. What goes wrong later is said by the handle.
+    /// [`Refused`], with the item, in a box, so that frames have no room for it: an item that
+    /// cannot be encoded, a pool that cannot be used,
+    /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond [`Builder::max_result_bytes`].
+    /// What goes wrong later is said by the handle.
     pub fn apply_async<A: Wire, R: Wire>(
         &self,
         item: A,

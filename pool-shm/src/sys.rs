@@ -135,8 +135,13 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Where the stack of the calling thread begins, and how many bytes it may have.
-pub(crate) fn stack() -> io::Result<(usize, usize)> {
+/// Where the stack of the calling thread begins (its lowest address), and how many bytes it may
+/// have.
+///
+/// # Errors
+///
+/// What the C library says, for the first thread of a program without `/proc` for example.
+pub fn thread_stack() -> io::Result<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut start, mut bytes) = (ptr::null_mut(), 0);
     // SAFETY: initialises `attributes` if it succeeds, and only then they are read, once, and destroyed, once.

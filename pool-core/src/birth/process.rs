@@ -37,8 +37,8 @@ pub(crate) fn set_process_name(name: &ProcessName) {
 
 /// How many threads this process has, without those that are on their way out: one that was just
 /// joined is listed for a while, but runs no code of this process any more. The kernel's own count
-/// is asked first, since in a process that was just forked it takes a tenth of the time. Where there
-/// is no `/proc`, more threads than one are taken for two.
+/// is asked first, since in a process that was just forked it takes a tenth of the time. Where
+/// there is no `/proc`, more threads than one are taken for two.
 ///
 /// # Errors
 ///

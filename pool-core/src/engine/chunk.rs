@@ -172,7 +172,7 @@ pub(crate) enum Why {
     Failed(Cause),
     /// It keeps the next result in hand.
     Full,
-    /// Between two items: nobody wants the others, or they go on later.
+    /// Between two items: the others are not wanted, or go on later.
     Cancelled,
     /// It died; whether it had begun the item behind the finished ones.
     Died {

@@ -155,6 +155,12 @@ impl Background {
         lock(&self.tasks).by_number.values().filter_map(|task| task.due()).min()
     }
 
+    /// Whether a token may end any of them.
+    #[cfg_attr(not(feature = "threads"), allow(dead_code))]
+    pub(super) fn has_tokens(&self) -> bool {
+        lock(&self.tasks).by_number.values().any(|task| task.token().is_some())
+    }
+
     /// The tokens that may end any of them, each once.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
     pub(super) fn tokens(&self) -> Vec<CancelToken> {

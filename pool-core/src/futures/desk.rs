@@ -120,7 +120,7 @@ pub(super) trait Desk: Send + Sync {
 pub(super) struct Home {
     pub(super) budget: Arc<Budget>,
     /// Threads that wait for a future of the desk, and a driver thread of processes while it
-    /// sleeps. SeqCst, as `Entry::stage`: whoever completes one looks for them.
+    /// sleeps. SeqCst, as `Entry::stage`: a thread that completes one looks for them.
     pub(super) waiting: AtomicUsize,
     /// Futures and streams that are not complete and that a callback or a waker waits for.
     pub(super) watched: AtomicUsize,

@@ -316,7 +316,7 @@ impl Shift<'_> {
             return true;
         }
         driven.stand_by(&leave);
-        // Whoever drove or was told of the same goes first.
+        // A thread that drove, or was told of the same, goes first.
         self.nap(SHORT_NAP);
         let own = driven.demand().1 == passes;
         if own {

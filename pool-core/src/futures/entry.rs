@@ -277,8 +277,8 @@ impl<R> Entry<R> {
         }
     }
 
-    /// Takes the outcome, if there is one. Waits while another thread makes callbacks of it, but not
-    /// beyond `until`.
+    /// Takes the outcome, if there is one. Waits while another thread makes callbacks of it, but
+    /// not beyond `until`.
     ///
     /// # Errors
     ///

@@ -155,8 +155,8 @@ impl<R> AsyncResult<R> {
     ///
     /// A callback may use its pool, also drop it, but [`stop_and_join`](crate::Pool::stop_and_join) is [`Error::NestedUse`] there: that waits
     /// for callbacks, as dropping the pool does not. One that hands in another call when the pool is already being stopped is not waited for
-    /// any longer: that call belongs to the pool's next life. In a forked child no callback is ever called,
-    /// nor is one whose copy panics in the value's `Clone`.
+    /// any longer: that call belongs to the pool's next life. In a forked child no callback is ever
+    /// called, nor is one whose copy panics in the value's `Clone`.
     pub fn callback(&self, callback: impl FnOnce(R) + Send + 'static)
     where
         R: Clone + Send + 'static,

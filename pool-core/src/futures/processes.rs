@@ -256,8 +256,8 @@ impl ProcessDesk {
         due.into_iter().chain(self.home.background.due()).min()
     }
 
-    /// Has the driver thread sleep in `sleep` until something happens for this desk, or `leave` says
-    /// so. `sleep` gets until when it may last, and what says whether it is over.
+    /// Has the driver thread sleep in `sleep` until something happens for this desk, or `leave`
+    /// says so. `sleep` gets until when it may last, and what says whether it is over.
     fn while_away<R>(
         &self,
         leave: &Leave<'_>,

@@ -132,10 +132,9 @@ impl ThreadDesk {
             return Err(Unaccepted::Closed(item));
         }
         flow.waiting += 1;
-        let under_way = flow.outstanding;
         let none_waits = flow.waiting == 1;
         flow.outstanding += 1;
-        if under_way == 0 {
+        if flow.outstanding == 1 {
             self.crew.busy().begin();
         }
         flow.limited += usize::from(limit.is_some());
@@ -289,7 +288,7 @@ impl ThreadDesk {
             let background = &self.home.background;
             let due = until.into_iter().chain(background.due()).map(left);
             // Only a driver thread that sleeps on the bell listens to tokens.
-            let token = !flow.polls && !background.tokens().is_empty();
+            let token = !flow.polls && background.has_tokens();
             let due = due.chain(token.then_some(TOKEN_SLEEP));
             match due.chain(flow.sleep_at_most()).min() {
                 None => drop(self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner)),
@@ -430,6 +429,9 @@ impl Driven for ThreadDesk {
                 drop(flow);
                 sleep_for(bell, &tokens, longest);
                 lock(&self.flow).polls = false;
+                // The user's code may keep this thread from now on: those who wait have to look
+                // at the tokens themselves.
+                self.changed.notify_all();
             }
             Some(_) => drop(flow),
         }

@@ -8,7 +8,7 @@
 //! compiler. While a mapped stack is in use the thread knows its range ([`switched`]), also in a
 //! handler of a signal. The switch itself is in `switch.rs`.
 
-use std::{cell::Cell, mem::MaybeUninit};
+use std::cell::Cell;
 
 use super::{
     mapped::{MappedStack, StackRange},
@@ -114,21 +114,8 @@ fn has_room(bytes: usize) -> bool {
 
 /// The stack that the calling thread was made with.
 fn own_stack() -> Option<StackRange> {
-    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    let (mut base, mut bytes) = (std::ptr::null_mut(), 0);
-    // SAFETY: the first call writes the attributes if it succeeds, which are read then and given
-    // back.
-    unsafe {
-        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-            return None;
-        }
-        let code = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut base, &raw mut bytes);
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        if code != 0 {
-            return None;
-        }
-    }
-    Some(StackRange { top: base.addr().checked_add(bytes)?, bytes })
+    let (base, bytes) = pool_shm::thread_stack().ok()?;
+    Some(StackRange { top: base.checked_add(bytes)?, bytes })
 }
 
 /// Calls `act` in a frame of its own, so that the copies in it lie in no frame of who asks whether

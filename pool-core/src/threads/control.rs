@@ -162,8 +162,8 @@ impl Control {
         self.limit.into_iter().chain(self.init_limit).chain(self.leavers.limit()).min()
     }
 
-    /// When a thread has to look at a job without a caller although nothing arrives: a clock is due,
-    /// or its token was pulled.
+    /// When a thread has to look at a job without a caller although nothing arrives: a clock is
+    /// due, or its token was pulled.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.is_revoked() {
             return Some(Instant::now());

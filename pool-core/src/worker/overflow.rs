@@ -30,8 +30,8 @@ const BEYOND: usize = 2 << 20;
 /// Below the stack pointer, what a function may touch: its red zone, or the page that it probes.
 const BELOW_POINTER: usize = 4096;
 
-/// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is used up.
-/// All between the pointer and the top of a stack that is not used up can be accessed.
+/// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is used
+/// up. All between the pointer and the top of a stack that is not used up can be accessed.
 fn overflows(stack: StackRange, address: usize, pointer: usize) -> bool {
     let lowest = stack.top.saturating_sub(stack.bytes).saturating_sub(BEYOND);
     address >= lowest && address < stack.top && address >= pointer.saturating_sub(BELOW_POINTER)

@@ -156,11 +156,12 @@ impl<T: Wire> BatchReader<T> {
         if is_fixed::<T>() { decoder.build(view_fixed::<T>(bytes)?) } else { decoder.decode(bytes) }
     }
 
-    /// Decodes values `0..count`, which are private, one after the other, and appends what `made_of`
-    /// makes of each to `out`. As [`decode_private`](Self::decode_private) for every index, but what
-    /// is the same for all is looked at once.
+    /// Decodes values `0..count`, which are private, one after the other, and appends what
+    /// `made_of` makes of each to `out`. As [`decode_private`](Self::decode_private) for every
+    /// index, but what is the same for all is looked at once.
     ///
-    /// After a panic of a type's own code, or of `made_of`, what was made so far is in `out` or leaked.
+    /// After a panic of a type's own code, or of `made_of`, what was made so far is in `out` or
+    /// leaked.
     #[inline]
     pub fn decode_all<U>(
         &self,

@@ -305,20 +305,6 @@ impl Claimer {
     }
 }
 
-/// The words of a claimed chunk that change from item to item; what they say is of no use once the
-/// chunk was reported.
-pub struct ItemMarks {
-    cell: &'static Slot,
-    generation: u32,
-    others_wait: &'static AtomicU32,
-}
-
-impl std::fmt::Debug for ItemMarks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ItemMarks").field("generation", &self.generation).finish_non_exhaustive()
-    }
-}
-
 impl Claim {
     pub(super) fn new(slot: usize, generation: u32) -> Self {
         Self { slot, generation }
@@ -412,42 +398,8 @@ impl Claimer {
     }
 
     #[inline]
-    fn cell(&self, claim: &Claim) -> &'static Slot {
+    pub(super) fn cell(&self, claim: &Claim) -> &'static Slot {
         &self.board.slots[claim.slot]
-    }
-
-    /// What is read and written between two items of the chunk, found once for all of them.
-    ///
-    /// # Safety
-    ///
-    /// The answer is not used any more when the last clone of the [`Board`] is dropped.
-    #[must_use]
-    pub unsafe fn item_marks(&self, claim: &Claim) -> ItemMarks {
-        let others_wait = &self.board.header.first.others_wait;
-        ItemMarks { cell: self.cell(claim), generation: claim.generation, others_wait }
-    }
-}
-
-impl ItemMarks {
-    /// Says how far the items have come: [`Claimer::set_progress`].
-    #[inline]
-    pub fn set_progress(&self, progress: Progress) {
-        self.cell.set_progress(self.generation, progress);
-    }
-
-    /// Whether the publisher asked to stop between two items.
-    #[inline]
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.cell.cancelled.load(Relaxed) != 0
-    }
-
-    /// Whether several calls have chunks under way, and some of those wait.
-    #[inline]
-    #[must_use]
-    pub fn others_wait(&self) -> bool {
-        // Relaxed: who has not seen it yet sees it an item later.
-        self.others_wait.load(Relaxed) != 0
     }
 }
 

@@ -6,13 +6,15 @@
 //! (see `word.rs`), so whoever dies holds nothing that another needs.
 //!
 //! `publisher.rs` and `claimer.rs` are the two sides, `addressed.rs` the chunks that only one
-//! claimer may take, `precedence.rs` those that go first, `sleep.rs` how each waits for the other,
-//! `tidy.rs` how a claimer learns that what it keeps is not needed any more, `clock.rs` how items
-//! that take too long are ended, `last_words.rs` what a claimer leaves behind when it ends.
+//! claimer may take, `precedence.rs` those that go first, `item_marks.rs` the words between items,
+//! `sleep.rs` how each waits for the other, `tidy.rs` how a claimer learns that what it keeps is
+//! not needed any more, `clock.rs` how items that take too long are ended, `last_words.rs` what a
+//! claimer leaves behind when it ends.
 
 mod addressed;
 mod claimer;
 mod clock;
+mod item_marks;
 mod last_words;
 mod layout;
 #[cfg(loom)]
@@ -27,8 +29,9 @@ mod word;
 
 #[cfg(loom)]
 pub use crate::primitive::modelled::SeqCstAs;
-pub use claimer::{Claim, Claimer, ItemMarks};
+pub use claimer::{Claim, Claimer};
 pub use clock::Stopped;
+pub use item_marks::ItemMarks;
 pub use last_words::LastWords;
 pub use layout::{MAX_PLACES, Shape};
 pub use publisher::{Finished, SlotState};

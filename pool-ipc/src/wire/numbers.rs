@@ -16,6 +16,11 @@ use rkyv::{Archive, RelPtr, api::root_position, primitive::ArchivedUsize, vec::A
 /// Shorter archives are checked by rkyv: the search for their type would take as long.
 const WORTHWHILE: usize = 16 << 10;
 
+/// Hands the types of numbers to a macro.
+macro_rules! of_numbers {
+    ($macro:ident) => { $macro!(u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64) };
+}
+
 /// A kind of lists whose elements accept every bit pattern, and have the very bytes that they have
 /// in an archive.
 #[derive(Clone, Copy)]
@@ -65,7 +70,7 @@ pub(crate) fn is_number<T: 'static>() -> bool {
     macro_rules! any {
         ($($number:ty)*) => { $(TypeId::of::<T>() == TypeId::of::<$number>())||* };
     }
-    any!(u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64)
+    of_numbers!(any)
 }
 
 impl List {
@@ -82,7 +87,7 @@ impl List {
                 })*
             };
         }
-        find!(u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64);
+        of_numbers!(find);
         None
     }
 

@@ -9,6 +9,19 @@ use super::{Cell, board, claimer, described, tag};
 
 const DONE: Progress = Progress { finished: 1, begun: false };
 
+/// Claims and runs what there is; which chunks those were.
+fn run_all(me: &mut Claimer, items: &[Cell; 2]) -> Vec<u32> {
+    let mut ran = Vec::new();
+    while let Some(claim) = me.claim() {
+        let tag = tag(me, &claim);
+        // Read and written: two claimers of one chunk would be a race.
+        items[tag as usize].set(items[tag as usize].get() + 10);
+        ran.push(tag);
+        let _ = me.report(claim, End::Complete, 0, (0, 0));
+    }
+    ran
+}
+
 /// Two claimers, two chunks: all are run, none twice.
 #[test]
 fn two_claimers_run_each_chunk_once() {
@@ -17,29 +30,14 @@ fn two_claimers_run_each_chunk_once() {
         let items = [Cell::new(), Cell::new()];
         items[0].set(1);
         board.publish(0, &described(0, 1));
-        let workers = [0, 1].map(|place| {
-            claimer(&board, place, move |mut me| {
-                let mut ran = Vec::new();
-                while let Some(claim) = me.claim() {
-                    let tag = tag(&me, &claim);
-                    // Read and written: two claimers of one chunk would be a race.
-                    items[tag as usize].set(items[tag as usize].get() + 10);
-                    ran.push(tag);
-                    let _ = me.report(claim, End::Complete, 0, (0, 0));
-                }
-                ran
-            })
-        });
+        let workers =
+            [0, 1].map(|place| claimer(&board, place, move |mut me| run_all(&mut me, &items)));
         items[1].set(2);
         board.publish(1, &described(1, 1));
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
         // What was published after the last look of both is left.
         let mut last = Claimer::new(board.clone(), 0, 9, 0);
-        while let Some(claim) = last.claim() {
-            ran.push(tag(&last, &claim));
-            items[tag(&last, &claim) as usize].set(tag(&last, &claim) + 11);
-            let _ = last.report(claim, End::Complete, 0, (0, 0));
-        }
+        ran.extend(run_all(&mut last, &items));
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);
         assert_eq!(items.map(Cell::get), [11, 12]);
@@ -228,29 +226,14 @@ fn what_goes_first_is_run_once() {
         let board = board(2, 2);
         let items = [Cell::new(), Cell::new()];
         board.publish(0, &described(0, 1));
-        let workers = [0, 1].map(|place| {
-            claimer(&board, place, move |mut me| {
-                let mut ran = Vec::new();
-                while let Some(claim) = me.claim() {
-                    let tag = tag(&me, &claim);
-                    items[tag as usize].set(items[tag as usize].get() + 10);
-                    ran.push(tag);
-                    let _ = me.report(claim, End::Complete, 0, (0, 0));
-                }
-                ran
-            })
-        });
+        let workers =
+            [0, 1].map(|place| claimer(&board, place, move |mut me| run_all(&mut me, &items)));
         items[1].set(1);
         board.publish(1, &described(1, 1));
         board.put_first(1);
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
         let mut last = Claimer::new(board.clone(), 0, 9, 0);
-        while let Some(claim) = last.claim() {
-            let tag = tag(&last, &claim);
-            items[tag as usize].set(items[tag as usize].get() + 10);
-            ran.push(tag);
-            let _ = last.report(claim, End::Complete, 0, (0, 0));
-        }
+        ran.extend(run_all(&mut last, &items));
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);
         assert_eq!(items.map(Cell::get), [10, 11]);

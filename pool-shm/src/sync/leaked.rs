@@ -41,7 +41,7 @@ pub(super) fn watch_thread() -> io::Result<()> {
     let key = KEY.get_or_init(|| sys::AtThreadEnd::new(at_end).ok());
     key.as_ref().ok_or_else(|| io::Error::other("all thread keys are in use"))?.watch_thread()?;
     // Without a stack every guard is noted.
-    STACK.set(sys::stack().unwrap_or((0, 0)));
+    STACK.set(sys::thread_stack().unwrap_or((0, 0)));
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Format, floors, lints and documentation, with every warning as an error. The lints of single feature
-//! sets are in `alone.rs`.
+//! Format, floors, lints and documentation, with every warning as an error. The lints of single
+//! feature sets are in `alone.rs`.
 //!
 //! Warnings become errors behind `--` and through `RUSTDOCFLAGS`: `RUSTFLAGS` would build
 //! everything once more.

@@ -63,7 +63,7 @@ fn let_end(gate: &Gate, done: impl FnMut() -> bool) -> u32 {
 
 fn let_end_of((begun, allowed): &Gate, items: u32, mut done: impl FnMut() -> bool) -> u32 {
     for ended in 0..items {
-        // Whoever ended the last one has begun another one, or something else.
+        // The worker that ended the last one has begun another one, or something else.
         while begun.get() < (ended + 2).min(items) {
             if done() {
                 return ended;
@@ -313,7 +313,7 @@ fn deaths(method: StartMethod) -> Outcome {
     })
 }
 
-/// A map that has more chunks under way than the board has slots keeps nobody waiting either.
+/// A call does not wait for a map that has more chunks under way than the board has slots.
 fn beside_full_board(method: StartMethod) -> Outcome {
     const MANY: u32 = 600;
     let pool = pool(method, 2)?;

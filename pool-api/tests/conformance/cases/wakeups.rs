@@ -1,5 +1,5 @@
-//! Whoever waits for long items sleeps: the threads of the program are not woken again and again
-//! while nothing happens. What does happen wakes them all the same.
+//! A thread that waits for long items sleeps: the threads of the program are not woken again and
+//! again while nothing happens. What does happen wakes them all the same.
 
 use std::{
     collections::BTreeMap,
@@ -205,7 +205,7 @@ fn beside_a_stream(method: StartMethod) -> Outcome {
     assert_eq!(sleeps_in("read", read)?, [0, 1, 2, 3]);
     let mut stream = pool.tasks(0..4).imap_stream(item);
     let unread = || {
-        // Its waker is that of nobody.
+        // Its waker wakes no thread.
         let mut context = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut stream).poll_next(&mut context).is_pending());
         thread::sleep(4 * ITEM);
@@ -383,7 +383,7 @@ impl Wake for Holds {
     }
 }
 
-/// Nobody else hears of a token then.
+/// The thread that waits has to hear of a token itself then.
 fn in_a_waker(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let (begun, is_begun) = mpsc::sync_channel(1);

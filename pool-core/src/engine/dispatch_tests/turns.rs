@@ -81,7 +81,7 @@ fn what_a_chunk_leaves_takes_its_turn_and_lies_in_the_same_block() {
     let rest = crew.engine.chunk(3).unwrap();
     assert_eq!((rest.start, rest.end, rest.first, rest.timed), (2, 5, 10, true));
     assert!(!rest.goes_first);
-    // Whoever had it was no worker that died with it.
+    // The worker that had it did not die with it.
     let died = || Why::Died { begun: false, cause: KILLED };
     assert_eq!(crew.ended(3, 1, 0, died()), ["release 3", "publish 4"]);
     assert_eq!(crew.ended(4, 1, 0, died()), ["release 4", "publish 5"]);

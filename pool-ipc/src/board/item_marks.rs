@@ -1,0 +1,60 @@
+//! What a claimer says and hears between two items of a chunk, for the loop that runs them.
+//!
+//! Invariant: the words are those of the slot that the claim names, and of the header.
+
+use super::{
+    claimer::{Claim, Claimer},
+    layout::Slot,
+    slot::Progress,
+};
+use crate::primitive::{AtomicU32, Ordering::Relaxed};
+
+/// The words of a claimed chunk that change from item to item; what they say is of no use once the
+/// chunk was reported.
+pub struct ItemMarks {
+    cell: &'static Slot,
+    generation: u32,
+    others_wait: &'static AtomicU32,
+}
+
+impl std::fmt::Debug for ItemMarks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ItemMarks").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl Claimer {
+    /// What is read and written between two items of the chunk, found once for all of them.
+    ///
+    /// # Safety
+    ///
+    /// The answer is not used any more when the last clone of the [`Board`] is dropped.
+    #[must_use]
+    pub unsafe fn item_marks(&self, claim: &Claim) -> ItemMarks {
+        let others_wait = &self.board().header.first.others_wait;
+        ItemMarks { cell: self.cell(claim), generation: claim.generation(), others_wait }
+    }
+}
+
+impl ItemMarks {
+    /// Says how far the items have come: [`Claimer::set_progress`].
+    #[inline]
+    pub fn set_progress(&self, progress: Progress) {
+        self.cell.set_progress(self.generation, progress);
+    }
+
+    /// Whether the publisher asked to stop between two items.
+    #[inline]
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cell.cancelled.load(Relaxed) != 0
+    }
+
+    /// Whether several calls have chunks under way, and some of those wait.
+    #[inline]
+    #[must_use]
+    pub fn others_wait(&self) -> bool {
+        // Relaxed: who has not seen it yet sees it an item later.
+        self.others_wait.load(Relaxed) != 0
+    }
+}
