@@ -28,7 +28,7 @@ impl Claimer {
     ///
     /// # Safety
     ///
-    /// The answer is not used any more when the last clone of the [`Board`] is dropped.
+    /// The answer is not used any more when the last clone of the board is dropped.
     #[must_use]
     pub unsafe fn item_marks(&self, claim: &Claim) -> ItemMarks {
         let others_wait = &self.board().header.first.others_wait;
