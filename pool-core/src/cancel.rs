@@ -23,11 +23,8 @@ use nix::{
 use pool_shm::ForkMark;
 
 use crate::{
-    birth::{self, KeptFd},
     error::{Error, OrResources},
-    life::nanos,
-    session::{list, unlist},
-    sys,
+    os::{self, KeptFd, list, nanos, unlist},
 };
 
 /// Ends the calls that it was given to. Clones are the same token.
@@ -172,7 +169,7 @@ pub(crate) struct Bell {
 impl Bell {
     pub(crate) fn new() -> Result<Self, Error> {
         let what = "a descriptor for a cancel token";
-        let fd = birth::new_counter().and_then(KeptFd::new).or_resources(what)?;
+        let fd = os::new_counter().and_then(KeptFd::new).or_resources(what)?;
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         list(fd.as_fd());
         Ok(Self { fd: ManuallyDrop::new(fd), mark })
@@ -211,7 +208,7 @@ pub(crate) fn sleep_for(bell: &Bell, tokens: &[CancelToken], limit: Duration) {
     let bells = iter::once(bell.as_fd()).chain(tokens.iter().map(CancelToken::bell));
     let mut watched: Vec<_> = bells.map(|bell| PollFd::new(bell, PollFlags::POLLIN)).collect();
     // More than the process may have open now are refused.
-    let refused = sys::poll(&mut watched, Some(limit)) == Err(Errno::EINVAL);
+    let refused = os::poll(&mut watched, Some(limit)) == Err(Errno::EINVAL);
     let is_foreign = |(token, heard): (&CancelToken, &PollFd<'_>)| {
         heard.any() == Some(true) && !token.is_cancelled()
     };
@@ -248,7 +245,7 @@ mod tests {
     #[test]
     fn a_bell_rings_no_later_one_that_has_its_number() {
         let old = Bell::new().unwrap();
-        let counter = birth::new_counter().unwrap();
+        let counter = os::new_counter().unwrap();
         // SAFETY: the number is that of `old`, which is asked and dropped only.
         let later = unsafe { dup2_raw(counter, old.fd.as_raw_fd()) }.unwrap();
         let later = KeptFd::new(later).unwrap();

@@ -1,13 +1,19 @@
 //! What can go wrong, each variant saying what the caller can do.
 
+mod failure;
+mod segment_fault;
+mod startup;
 mod task;
+
+pub(crate) use failure::{Failure, FailureKind};
+pub(crate) use startup::{Fault, Stage, StartFailure};
+pub use task::{Cause, ExitStatus, TaskError};
 
 use std::fmt;
 
 use pool_ipc::SegmentFault;
-pub use task::{Cause, ExitStatus, TaskError};
 
-use crate::start::StartMethod;
+use crate::start_method::StartMethod;
 
 /// Why a call of a pool failed.
 ///
@@ -292,3 +298,5 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Re
         self.map_err(|error| Error::Resources { what, source: error.into() })
     }
 }
+pub(crate) use segment_fault::is_disconnected;
+pub(crate) use segment_fault::while_zygote_lives;

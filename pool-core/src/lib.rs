@@ -9,68 +9,47 @@
     allow(dead_code, unused_imports, irrefutable_let_patterns)
 )]
 
-mod birth;
-mod broker;
+mod bootstrap;
 mod cancel;
 mod compact;
+mod config;
+mod deferred_log;
+mod driver;
 mod engine;
 mod error;
 mod futures;
+mod hooks;
 mod job;
-mod journal;
-mod life;
 mod mutex;
-mod packets;
+mod os;
+mod panic;
 mod pool;
 mod process;
+mod protocol;
+mod reentrancy;
+mod roles;
+mod segments;
 mod session;
 mod shared;
 mod stack;
 mod start;
-mod sys;
+mod start_method;
 mod task;
-mod template;
 #[cfg(feature = "threads")]
 mod threads;
 mod worker;
 mod zygote;
 
-pub use birth::init;
 pub use cancel::CancelToken;
 pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use futures::{AsCompleted, AsyncResult, AsyncValues, Refused, WaitFor, as_completed, wait};
+pub use hooks::WorkerLife;
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
-pub use life::WorkerLife;
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};
 pub use process::Process;
+pub use roles::init;
 pub use shared::Shared;
 #[doc(hidden)]
 pub use stack::{is_large, with_room};
-pub use start::{ParseStartMethodError, StartMethod};
+pub use start_method::{ParseStartMethodError, StartMethod};
 pub use task::{Form, OnEvery, OnWorker, Plain, Portable, Starting, Viewing, WithContext, Worker};
-
-/// Where a fresh copy of the executable begins, instead of in `main`.
-pub(crate) fn birth_entry(birth: birth::Birth) -> ! {
-    match birth.role {
-        role @ (start::ROLE_ZYGOTE | start::ROLE_GUARDED_ZYGOTE) => {
-            let papers = zygote::ZygotePapers::from_words(&birth.words);
-            let fds = zygote::ZygoteFds::from_vec(birth.fds);
-            let parent = nix::unistd::getppid();
-            match (papers, fds) {
-                (Some(papers), Some(fds)) if role == start::ROLE_ZYGOTE => {
-                    zygote::reign_fresh(papers, fds, parent)
-                }
-                (Some(papers), Some(fds)) => zygote::reign_below(papers, fds, parent),
-                _ => {}
-            }
-        }
-        start::ROLE_WORKER => {
-            let papers = worker::WorkerPapers::from_words(&birth.words);
-            if let Some(papers) = papers {
-                worker::live(&papers, || worker::from_descriptors(birth.fds))
-            }
-        }
-        _ => {}
-    }
-    worker::end_quietly()
-}

@@ -5,10 +5,13 @@
 mod end;
 mod futures;
 mod options;
+mod set;
 mod settings;
 mod slices;
 mod slot;
 mod turns;
+
+pub use options::{ForkBesideThreads, PoolOptions};
 
 use std::{
     borrow::{Borrow, Cow},
@@ -22,26 +25,27 @@ use std::{
 use pool_ipc::Wire;
 use pool_shm::ForkMark;
 
-pub use self::options::{ForkBesideThreads, PoolOptions};
-use self::{
-    settings::Settings,
-    slot::{CrewSlot, Sharing},
-};
 #[cfg(feature = "threads")]
 use crate::job::ThreadLane;
 use crate::{
+    config::CrewPlan,
+    driver::{Paused, pause_drivers},
     engine::Pace,
     error::{Error, OrResources},
-    futures::{Budget, Paused, pause_drivers},
-    job::{InCall, Inside, Job, JobOptions, Lane, ProcessLane, is_inside},
-    life::{Exits, WorkerLife, is_in_daemon},
+    futures::Budget,
+    hooks::{Exits, WorkerLife, is_in_daemon},
+    job::{Job, JobOptions, Lane, ProcessLane},
     mutex::lock,
+    reentrancy::{InCall, Inside, is_inside},
     session,
-    shared::{SharedType, SharedValue, Source},
+    shared::{SharedValue, Source},
     stack,
-    start::{Crew, CrewClaim, CrewPlan, StartMethod, start_of},
-    task::{Call, Portable},
+    start::{Crew, CrewClaim, start_of},
+    start_method::StartMethod,
+    task::{Call, Portable, SharedType},
 };
+use settings::Settings;
+use slot::{CrewSlot, Sharing};
 
 /// The crew of a call that begins, and the value that threads share.
 type ClaimedCrew = (Crew, Option<SharedValue>, CrewClaim);

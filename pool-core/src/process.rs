@@ -9,7 +9,7 @@ use crate::{
     job::{JobOptions, ResultStream},
     pool::{Pool, PoolOptions},
     stack::{move_with_room, with_room},
-    start::StartMethod,
+    start_method::StartMethod,
     task::{Form, Plain},
 };
 

@@ -2,7 +2,7 @@
 //! process.
 //!
 //! Invariant: without a wish a stack is as large as that of a program's first thread, under every
-//! start method. What uses this: `worker/task_stack.rs` for processes, `threads/crew.rs` for
+//! start method. What uses this: `worker/task_stack.rs` for processes, `threads/backend.rs` for
 //! threads. `stack/ample.rs` is about calls that need more than their caller's stack has,
 //! `stack/mapped.rs` maps stacks and `stack/switch.rs` runs something on another one.
 
@@ -10,13 +10,13 @@ mod ample;
 mod mapped;
 mod switch;
 
-use std::io;
-
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-
 pub use ample::{is_large, with_room};
 pub(crate) use ample::{move_with_room, runs_on, switched};
 pub(crate) use mapped::{MappedStack, StackRange};
+
+use std::io;
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::error::Error;
 

@@ -7,8 +7,8 @@ use pool_ipc::{
     board::{Audience, Outcome},
 };
 
-use super::jobs::JobId;
-use crate::{error::Cause, session::MeasureResults, task::Call};
+use super::{jobs::JobId, measure::MeasureResults};
+use crate::{error::Cause, task::Call};
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]

@@ -14,10 +14,10 @@ use pool_ipc::{
 };
 
 use super::{
-    addressed::Addressed,
     chunk::{Action, Chunk, Delivery, Overrun, Why},
     jobs::{JobId, JobTable},
-    workers::{Outlived, Place},
+    targeted::Addressed,
+    workers::WorkerTable,
 };
 use crate::error::Cause;
 
@@ -44,7 +44,7 @@ pub(super) struct JobBook {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(super) places: Vec<Place>,
+    pub(crate) workers: WorkerTable,
     pub(super) slots: Vec<SlotUse>,
     pub(super) free_slots: usize,
     /// Slots with a published chunk that has not ended.
@@ -60,20 +60,12 @@ pub(crate) struct Engine {
     pub(super) held: Vec<Chunk>,
     pub(super) jobs: JobTable<JobBook>,
     next_job: u64,
-    pub(super) next_serial: u64,
-    /// The oldest worker that chunks go to.
-    pub(super) min_serial: u64,
-    pub(super) outlived: Outlived,
-    /// Workers in a row that died before they were ready.
-    pub(super) stillborn: usize,
-    /// Whether a place was left vacant for a while.
-    pub(super) rested: bool,
 }
 
 impl Engine {
     pub(crate) fn new(places: usize, slots: usize) -> Self {
         Self {
-            places: vec![Place::default(); places],
+            workers: WorkerTable::new(places),
             slots: vec![SlotUse::Free; slots],
             free_slots: slots,
             published_slots: 0,
@@ -84,11 +76,6 @@ impl Engine {
             held: Vec::new(),
             jobs: JobTable::new(),
             next_job: 1,
-            next_serial: 1,
-            min_serial: 0,
-            outlived: Outlived::default(),
-            stillborn: 0,
-            rested: false,
         }
     }
 
@@ -125,30 +112,6 @@ impl Engine {
     /// Whether any chunk of the job is.
     pub(crate) fn has_chunks_of(&self, job: JobId) -> bool {
         self.jobs.get(job).is_some_and(|book| book.chunks > 0)
-    }
-
-    /// Takes a new chunk in.
-    pub(crate) fn submit(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
-        if !self.is_open(chunk.job) {
-            // Another thread has ended the job; its caller learns of that when it asks for results.
-            out.push(Action::FreeItems { block: chunk.items });
-            return;
-        }
-        self.count_new(&mut chunk);
-        if let Some(home) = chunk.home {
-            self.submit_addressed(home, chunk, out);
-        } else if self.queue.is_empty() && self.free_slots > 0 {
-            self.place(chunk, out);
-        } else {
-            // One that goes first waits behind others of its kind only, and behind results in hand.
-            let ahead = |other: &&Chunk| other.in_hand.is_some() || other.goes_first;
-            let at = match chunk.goes_first {
-                true => self.queue.iter().take_while(ahead).count(),
-                false => self.queue.len(),
-            };
-            self.queue.insert(at, chunk);
-            self.dispatch(out);
-        }
     }
 
     /// The chunk that was published in the slot.
@@ -190,10 +153,10 @@ impl Engine {
 
     /// Puts a chunk into a slot, of which one is free.
     #[inline]
-    fn place(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
+    pub(super) fn place(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
         if chunk.in_hand.is_none() {
             chunk.audience = chunk.open_to();
-            chunk.audience.min_serial = self.min_serial;
+            chunk.audience.min_serial = self.workers.min_serial();
         }
         if let Some(home) = chunk.home {
             self.addressed.published(home);
@@ -243,11 +206,7 @@ impl Engine {
         if let Some(home) = chunk.home {
             self.addressed.left(home);
         }
-        self.stillborn = 0;
-        let place = self.place_of(incarnation);
-        if let Some(place) = place {
-            self.places[place].served = true;
-        }
+        let place = self.workers.serves(incarnation);
         let worker = place.map_or(0, |place| place as u32);
         let job = chunk.job;
         let wanted = self.is_open(job);
@@ -308,7 +267,7 @@ impl Engine {
             }
             Why::Full => {
                 chunk.in_hand = Some(incarnation);
-                let min_serial = place.map_or(0, |place| self.places[place].serial);
+                let min_serial = self.workers.serial_of(incarnation);
                 chunk.audience = Audience { place: Some(worker), min_serial };
             }
         }

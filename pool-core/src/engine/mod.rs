@@ -1,23 +1,37 @@
 //! The scheduling engine: plain values fed with events, answering with actions. No I/O, no clock, no
 //! start method.
 //!
-//! `dispatch.rs` keeps the books of chunks and slots of one crew, `workers.rs` those of its
-//! workers, in the words of `chunk.rs`, `addressed.rs` what only one of those may run, `turns.rs`
-//! what goes first, `closing.rs` the ends of jobs; `sizing.rs` decides how many items make a chunk;
-//! `window.rs` how many items may be under way.
+//! * `chunk.rs`: a chunk, what the engine is told of it, and what it answers.
+//! * `dispatch.rs`: which chunk lies in which slot, and what follows from every end.
+//! * `submit.rs`: how chunks come in and go back; workers for vacant places.
+//! * `workers.rs`: which worker is at which place.
+//! * `targeted.rs`: chunks that only one worker may run.
+//! * `turns.rs`: whose chunk goes first.
+//! * `closing.rs`: the ends of jobs.
+//! * `jobs.rs`: a table of the jobs under way.
+//! * `sizing.rs`: how many items make the next chunk.
+//! * `window.rs`: how many items of a job may be under way.
+//! * `measure.rs`: where results end in a block.
+//! * `wake.rs`: how much has to arrive before a waiting job is woken.
 
-mod addressed;
 mod chunk;
 mod closing;
 mod dispatch;
 mod jobs;
+mod measure;
 mod sizing;
+mod submit;
+mod targeted;
 mod turns;
+mod wake;
 mod window;
 mod workers;
 
 pub(crate) use chunk::{Action, Chunk, Delivery, Why};
 pub(crate) use dispatch::Engine;
 pub(crate) use jobs::{JobId, JobTable};
-pub(crate) use sizing::{Sizer, SizingRules};
+pub(crate) use measure::{MeasureResults, measure_results};
+pub(crate) use sizing::Sizer;
+pub(crate) use sizing::SizingRules;
+pub(crate) use wake::Want;
 pub(crate) use window::{Pace, Window};

@@ -14,7 +14,7 @@ impl Engine {
         // The first of a call that has just come, or whose other chunks have all ended: so none
         // overtakes an earlier one of its job, which is that of many calls of one item each.
         chunk.goes_first =
-            book.chunks == 0 && chunk.home.is_none() && self.published_slots > self.places.len();
+            book.chunks == 0 && chunk.home.is_none() && self.published_slots > self.workers.len();
         self.busy_jobs += usize::from(book.chunks == 0);
         book.chunks += 1;
     }
@@ -24,6 +24,6 @@ impl Engine {
     #[inline]
     pub(crate) fn others_wait(&self) -> bool {
         self.busy_jobs > 1
-            && (self.published_slots > self.places.len() || self.addressed.any_published())
+            && (self.published_slots > self.workers.len() || self.addressed.any_published())
     }
 }

@@ -9,46 +9,73 @@ use std::sync::{Arc, Weak};
 
 use pool_ipc::board::incarnation_of;
 
-use super::{
-    chunk::Action,
-    dispatch::{Engine, SlotUse},
-};
+use super::chunk::Action;
+
+/// The workers of an engine, each at its place.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerTable {
+    places: Vec<Place>,
+    next_serial: u64,
+    /// The oldest worker that chunks go to.
+    min_serial: u64,
+    outlived: Outlived,
+    /// Workers in a row that died before they were ready.
+    pub(super) stillborn: usize,
+    /// Whether a place was left vacant for a while.
+    rested: bool,
+}
 
 /// Names whose workers are dead and whose arenas are still read.
 #[derive(Debug, Default)]
-pub(super) struct Outlived {
+struct Outlived {
     names: Vec<(u32, Weak<()>)>,
     /// So many are looked through for those that are over.
     enough: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place {
+struct Place {
     incarnation: Option<u32>,
-    pub(super) serial: u64,
+    serial: u64,
     pid: i32,
     /// Workers in a row that died here before they were ready.
     stillborn: usize,
     /// Whether the worker has ended a chunk, or died with one.
-    pub(super) served: bool,
+    served: bool,
     /// Workers in a row that were ready and died here without a chunk.
     idle_deaths: u32,
     /// Whether it is not filled for now.
     rests: bool,
 }
 
-impl Engine {
-    /// Fills every vacant place.
-    pub(crate) fn staff(&mut self, out: &mut Vec<Action>) {
-        for index in 0..self.places.len() {
-            self.staff_place(index, out);
-        }
+impl WorkerTable {
+    pub(super) fn new(places: usize) -> Self {
+        Self { places: vec![Place::default(); places], next_serial: 1, ..Self::default() }
     }
 
-    /// Fills this place if it is vacant.
-    pub(super) fn staff_place(&mut self, index: usize, out: &mut Vec<Action>) {
+    /// How many workers there are at most.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The worker has ended a chunk, or died with one: its place, if it still has one.
+    pub(super) fn serves(&mut self, incarnation: u32) -> Option<usize> {
+        self.stillborn = 0;
+        let place = self.place_of(incarnation)?;
+        self.places[place].served = true;
+        Some(place)
+    }
+
+    /// Fills this place if it is vacant. `is_lent`: whether results of a worker of that name are
+    /// still read.
+    pub(super) fn staff(
+        &mut self,
+        index: usize,
+        is_lent: impl Fn(u32) -> bool,
+        out: &mut Vec<Action>,
+    ) {
         if self.places[index].incarnation.is_none() && !self.places[index].rests {
-            while self.is_taken(incarnation_of(self.next_serial)) {
+            while self.is_taken(incarnation_of(self.next_serial), &is_lent) {
                 self.next_serial += 1;
             }
             let serial = self.next_serial;
@@ -61,10 +88,9 @@ impl Engine {
     }
 
     /// Whether anything of an older worker still has this name.
-    fn is_taken(&self, incarnation: u32) -> bool {
-        let reads = |slot: &SlotUse| matches!(slot, SlotUse::Lent { incarnation: of, .. } if *of == incarnation);
+    fn is_taken(&self, incarnation: u32, is_lent: impl Fn(u32) -> bool) -> bool {
         self.place_of(incarnation).is_some()
-            || self.slots.iter().any(reads)
+            || is_lent(incarnation)
             || self.outlived.names.iter().any(|(name, _)| *name == incarnation)
     }
 
@@ -109,7 +135,7 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::vacate`], for a worker that was ready, was not asked to leave, and had no
+    /// As [`WorkerTable::vacate`], for a worker that was ready, was not asked to leave, and had no
     /// chunk. `awaited`: there was one that it could have taken, so that it counts as one that
     /// never got ready. How many such there were in a row at this place.
     pub(crate) fn vacate_idle(&mut self, incarnation: u32, awaited: bool) -> u32 {
@@ -127,7 +153,7 @@ impl Engine {
         self.place_of(incarnation).is_some_and(|place| self.places[place].served)
     }
 
-    /// Leaves a vacant place as it is, until [`Engine::end_rest`] or the next [`Engine::forgive`].
+    /// Leaves a vacant place as it is, until [`WorkerTable::end_rest`] or the next [`WorkerTable::forgive`].
     pub(crate) fn rest(&mut self, place: u32) {
         if let Some(place) = self.places.get_mut(place as usize) {
             place.rests = true;
@@ -168,9 +194,8 @@ impl Engine {
     }
 
     /// Counts on from `serial`, as after so many workers.
-    pub(crate) fn counting_from(mut self, serial: u64) -> Self {
+    pub(super) fn count_from(&mut self, serial: u64) {
         self.next_serial = serial;
-        self
     }
 
     pub(crate) fn forgive(&mut self) {
@@ -187,7 +212,7 @@ impl Engine {
     }
 
     /// The occupied places with their incarnations and process ids (0: not known yet).
-    pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, u32, i32)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u32, i32)> {
         self.places
             .iter()
             .enumerate()

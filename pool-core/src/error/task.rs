@@ -6,7 +6,7 @@ use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
 use pool_ipc::{SegmentFault, WireFault};
 
-use crate::broker::BrokerLink;
+use super::segment_fault::while_zygote_lives;
 
 /// An item's task failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Cause {
     /// Why a result that has come back cannot be had.
     pub(crate) fn of_result(fault: WireFault) -> Self {
         match fault {
-            WireFault::Segment(fault) => Self::Handle(BrokerLink::of_the_living(fault)),
+            WireFault::Segment(fault) => Self::Handle(while_zygote_lives(fault)),
             _ => Self::BadResult,
         }
     }

@@ -13,11 +13,12 @@ use std::{
     time::Instant,
 };
 
-use super::{drop_quietly, lock};
 use crate::{
     cancel::CancelToken,
     error::Error,
-    job::{Brought, InCall},
+    mutex::lock,
+    panic::drop_quietly,
+    reentrancy::{Brought, InCall},
 };
 
 /// One of them, of any type.

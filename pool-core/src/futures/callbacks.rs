@@ -9,8 +9,12 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use super::{driver::NAME, lock, quietly};
-use crate::job::{InCall, Inside};
+use crate::{
+    driver::NAME,
+    mutex::lock,
+    panic::quietly,
+    reentrancy::{InCall, Inside},
+};
 
 /// A callback with what it gets.
 pub(super) type Callback = Box<dyn FnOnce() + Send>;

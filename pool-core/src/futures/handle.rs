@@ -10,13 +10,14 @@ use std::{
 
 use super::{
     callbacks::Callback,
-    desk::Home,
-    entry::{Entry, Watcher},
-    group::Notice,
+    notices::Notice,
+    queue::Home,
+    shared_state::{Entry, Watcher},
 };
 use crate::{
     error::Error,
-    job::{Awaits, Waiting, is_delivering},
+    job::{Awaits, Waiting},
+    reentrancy::is_delivering,
     stack::with_room,
 };
 
@@ -112,7 +113,7 @@ impl<R> AsyncResult<R> {
     /// this is [`AsyncResult::kill`] with that grace.
     ///
     /// A map that has not ended is always taken back: items that were not begun do not run, those that run see
-    /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and nobody gets their results.
+    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and nobody gets their results.
     pub fn cancel(&self) -> bool {
         if let Some(grace) = self.kill_running {
             return self.kill(grace);
@@ -133,7 +134,7 @@ impl<R> AsyncResult<R> {
     /// Ends the call, which is [`Error::Cancelled`] at once; whether it had not ended before.
     ///
     /// What was not begun does not run. What runs sees
-    /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and where it still runs after `grace`
+    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and where it still runs after `grace`
     /// (zero: at once) its worker is killed and replaced; it is not tried again, and no other call
     /// loses anything. Threads cannot be killed: they are told only.
     pub fn kill(&self, grace: Duration) -> bool {
@@ -153,7 +154,7 @@ impl<R> AsyncResult<R> {
     /// Callbacks of a pool run one after the other, in a thread of its own called `pool-driver` that is there while there are any.
     /// One that blocks holds up other callbacks, but no result; a panic goes no further. While one runs, Fork counts that thread as any other.
     ///
-    /// A callback may use its pool, also drop it, but [`stop_and_join`](crate::Pool::stop_and_join) is [`Error::NestedUse`] there: that waits
+    /// A callback may use its pool, also drop it, but [`stop_and_join`](crate::pool::Pool::stop_and_join) is [`Error::NestedUse`] there: that waits
     /// for callbacks, as dropping the pool does not. One that hands in another call when the pool is already being stopped is not waited for
     /// any longer: that call belongs to the pool's next life. In a forked child no callback is ever
     /// called, nor is one whose copy panics in the value's `Clone`.

@@ -10,20 +10,20 @@ use std::{
 };
 
 use super::{
-    AsyncResult,
     background::Task,
-    desk::{Desk, Home},
-    drop_quietly,
-    entry::Entry,
-    lock,
+    handle::AsyncResult,
+    queue::{Desk, Home},
+    shared_state::Entry,
 };
 use crate::{
     cancel::CancelToken,
     compact::Compact,
     error::{Cause, Error, TaskError},
-    job::{Aside, Brought, Counted, InCall, Job},
+    job::{Aside, Counted, Job},
+    mutex::lock,
+    panic::{drop_quietly, take_panic},
+    reentrancy::{Brought, InCall},
     task::Portable,
-    worker::take_panic,
 };
 
 type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;

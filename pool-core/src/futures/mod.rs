@@ -1,48 +1,55 @@
 //! Futures: calls whose results are waited for later, anywhere.
 //!
-//! Invariant: every future is completed exactly once, whoever is or is not in a call, and none of the user's code
-//! (encoding, decoding, drops, callbacks) runs under a lock.
+//! Invariant: every future is completed exactly once, whether or not a thread is in a call, and none
+//! of the user's code (encoding, decoding, drops, callbacks) runs under a lock.
 //!
-//! `handle.rs` is what the caller holds, `entry.rs` what it shares with whoever completes it, `group.rs` waits for several,
-//! `callbacks.rs` runs callbacks. Calls of one item go their own way; maps (`map.rs`) and streams (`stream.rs`) are jobs as those of `crate::job`, which
-//! `background.rs` knows while nobody is in a call. A crew has a desk for its
-//! futures: that of processes (`processes.rs`, and for the way there `sending.rs`, with the books of `books.rs` and what is sent in `parcel.rs`) works in the
-//! threads of those who wait, and in `driver.rs`'s thread when nobody does; that of threads (`threads.rs`) in the workers.
+//! A call of one item is completed by the queue that took it in: a worker thread does so itself; for
+//! processes the thread that waits does, or the driver thread when none waits. Maps and streams are
+//! jobs as those of `crate::job`, which go on in the background.
+//!
+//! * `handle.rs`: what the caller holds.
+//! * `shared_state.rs`: what the handle shares with the side that completes it.
+//! * `wait.rs`: waiting for several futures, of any pools; `notices.rs`: which of them have ended.
+//! * `callbacks.rs`: runs callbacks, one after the other.
+//! * `queue.rs`: what a queue for calls is, of processes or of threads.
+//! * `processes.rs`: the queue for processes; `sending.rs`: how its calls go to the workers;
+//!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer.
+//! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
+//!   `thread_work.rs`: one call in its thread.
+//! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: two kinds of these.
+//! * `refused.rs`: a call that was not accepted, with its item.
+//! * `error_copies.rs`: an error for several receivers.
 
-mod again;
 mod background;
-mod books;
 mod callbacks;
-mod desk;
-mod driver;
-mod entry;
-#[cfg(feature = "threads")]
-mod errand;
-mod group;
+mod error_copies;
 mod handle;
+mod in_flight;
 mod map;
-mod parcel;
+mod notices;
 mod processes;
+mod queue;
+mod queued_call;
 mod refused;
 mod sending;
+mod shared_state;
 mod stream;
 #[cfg(feature = "threads")]
+mod thread_calls;
+#[cfg(feature = "threads")]
+mod thread_work;
+#[cfg(feature = "threads")]
 mod threads;
+mod wait;
 
-pub(crate) use desk::{Budget, Terms, Unaccepted};
-pub(crate) use driver::{Paused, pause_drivers};
-pub use group::{AsCompleted, WaitFor, as_completed, wait};
 pub use handle::AsyncResult;
 pub(crate) use processes::ProcessDesk;
+pub(crate) use queue::{Budget, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncValues;
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadDesk;
-
-use crate::{
-    mutex::lock,
-    worker::{drop_quietly, quietly},
-};
+pub use wait::{AsCompleted, WaitFor, as_completed, wait};
 
 /// Futures that wait to be sent, in a pool; beyond them `apply_async` waits.
 pub(crate) const MOST_WAITING: usize = 4096;

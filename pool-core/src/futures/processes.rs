@@ -16,15 +16,17 @@ use std::{
 };
 
 use super::{
-    books::{Answer, Books},
-    desk::{Budget, Desk, Home},
-    driver::{Driven, Driver, Leave, Work},
-    drop_quietly, lock,
+    in_flight::{Answer, Books},
+    queue::{Budget, Desk, Home},
 };
 use crate::{
+    driver::{Driven, Driver, Leave, Work},
     engine::JobId,
     error::Error,
-    job::{InCall, Inside, Stock, is_inside},
+    job::Stock,
+    mutex::lock,
+    panic::drop_quietly,
+    reentrancy::{InCall, Inside, is_inside},
     session::{Kit, Message, Session},
 };
 

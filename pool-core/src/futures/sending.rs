@@ -9,22 +9,25 @@ use std::{
 };
 
 use super::{
-    AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
-    desk::{Desk, Terms, Unaccepted},
-    drop_quietly,
-    entry::Entry,
-    lock,
-    parcel::{Encoded, Parcel, Unsent},
+    MOST_MAPS, MOST_WAITING,
+    handle::AsyncResult,
     processes::ProcessDesk,
+    queue::{Desk, Terms, Unaccepted},
+    queued_call::{Encoded, Parcel, Unsent},
+    refused::Refused,
+    shared_state::Entry,
+    stream::AsyncValues,
 };
 use crate::{
     compact::Compact,
     engine::Chunk,
     error::Error,
-    job::{InCall, Inside, Job},
+    job::Job,
+    mutex::lock,
+    panic::{drop_quietly, take_panic},
+    reentrancy::{InCall, Inside},
     session::Kit,
     task::{Call, Form, Portable},
-    worker::take_panic,
 };
 
 impl ProcessDesk {

@@ -12,13 +12,15 @@ use std::{
 
 use super::{
     background::Task,
-    desk::{Desk, Home},
-    lock, quietly,
+    queue::{Desk, Home},
 };
 use crate::{
     cancel::CancelToken,
     error::Error,
-    job::{Brought, InCall, Inside, Job, ValueStream, Within},
+    job::{Job, ValueStream},
+    mutex::lock,
+    panic::quietly,
+    reentrancy::{Brought, InCall, Inside, Within},
     stack::with_room,
     task::Form,
 };
@@ -76,7 +78,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
     /// Ends the call; the next poll says [`Error::Cancelled`], if the stream had not ended.
     ///
     /// What was not begun does not run. Items that run see
-    /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the workers of those that still
+    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and the workers of those that still
     /// run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed: they
     /// are told only.
     pub fn kill(&mut self, grace: Duration) {

@@ -1,4 +1,4 @@
-//! The desk for futures of a crew of threads: the workers complete calls of one item themselves (`errand.rs`).
+//! The desk for futures of a crew of threads: the workers complete calls of one item themselves (`thread_work.rs`).
 
 use std::{
     fmt,
@@ -7,26 +7,19 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
-    vec,
 };
 
 use super::{
-    AsyncResult, AsyncValues, MOST_MAPS, MOST_WAITING, Refused,
-    desk::{Budget, Desk, Home, Unaccepted},
-    driver::{Driven, Driver, Leave, Work},
-    drop_quietly,
-    entry::Entry,
-    errand::{Errand, Limited},
-    lock,
+    MOST_WAITING,
+    queue::{Budget, Desk, Home},
 };
 use crate::{
     cancel::{Bell, sleep_for},
-    compact::Compact,
+    driver::{Driven, Driver, Leave, Work},
     error::Error,
-    job::Job,
-    shared::SharedValue,
-    sys,
-    task::{Form, Portable},
+    mutex::lock,
+    os,
+    panic::drop_quietly,
     threads::{SHORTEST_SLEEP, ThreadCrew, ThreadMark},
 };
 
@@ -41,14 +34,14 @@ pub(crate) struct ThreadDesk {
     pub(super) crew: ThreadMark,
     pub(super) home: Arc<Home>,
     pub(super) flow: Mutex<Flow>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
     /// Ends a sleep of the driver thread in which it listens to tokens, too; made when it first
     /// does.
     bell: OnceLock<Bell>,
     /// Nobody wants results any more: what runs is told, what was not begun does not run.
     pub(super) terminated: AtomicBool,
     /// Works for maps, streams and clocks while nobody waits.
-    driver: Driver,
+    pub(super) driver: Driver,
 }
 
 #[derive(Default)]
@@ -57,7 +50,7 @@ pub(super) struct Flow {
     pub(super) waiting: usize,
     /// Calls that have not ended.
     pub(super) outstanding: usize,
-    closed: bool,
+    pub(super) closed: bool,
     /// How often threads that wait were told to look again.
     told: u64,
     /// Whether the driver thread sleeps on the bell.
@@ -65,8 +58,8 @@ pub(super) struct Flow {
     /// Calls that run and have a limit.
     pub(super) running: Vec<Running>,
     /// Calls that have not ended and have a limit, and the shortest one since there are such.
-    limited: usize,
-    shortest: Option<Duration>,
+    pub(super) limited: usize,
+    pub(super) shortest: Option<Duration>,
     /// Jobs in the background for which something has arrived.
     news: Vec<u64>,
 }
@@ -110,95 +103,6 @@ impl ThreadDesk {
         self.crew.is_of(crew)
     }
 
-    /// Takes a call in; waits while too many others wait for a worker.
-    pub(crate) fn submit<F: Portable<Context = ()>>(
-        self: &Arc<Self>,
-        crew: &ThreadCrew,
-        shared: Option<SharedValue>,
-        item: Compact<F::Item>,
-        function: F::Function,
-        limit: Option<Duration>,
-    ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
-        let admitted = self.check().and_then(|()| self.home.budget.check());
-        // Clocks run although nobody waits.
-        let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.driver.start()));
-        if let Err(error) = admitted {
-            return Err(Unaccepted::Refused(Refused { item, error }));
-        }
-        let full = |flow: &mut Flow| flow.waiting >= MOST_WAITING && !flow.closed;
-        let flow = self.changed.wait_while(lock(&self.flow), full);
-        let mut flow = flow.unwrap_or_else(PoisonError::into_inner);
-        if flow.closed {
-            return Err(Unaccepted::Closed(item));
-        }
-        flow.waiting += 1;
-        let none_waits = flow.waiting == 1;
-        flow.outstanding += 1;
-        if flow.outstanding == 1 {
-            self.crew.busy().begin();
-        }
-        flow.limited += usize::from(limit.is_some());
-        let shortest = flow.shortest.into_iter().chain(limit).min();
-        let sooner = shortest != std::mem::replace(&mut flow.shortest, shortest);
-        drop(flow);
-        if sooner {
-            self.tell();
-        }
-        if limit.is_some() {
-            self.driver.poke_if_parked();
-        }
-        let entry = Entry::new(self.home.clone());
-        let mut item = Some(item);
-        let sent = crew.send_unless_over(none_waits, || {
-            let item = item.take().expect("made once");
-            let errand = Errand::<F>::new(self, &entry, (function, item), shared, limit);
-            Box::new(move |host| errand.run(host))
-        });
-        if let (false, Some(item)) = (sent, item) {
-            // Without `keep_alive` the threads have ended with a call.
-            self.close();
-            self.count(|flow| {
-                flow.waiting -= 1;
-                flow.end(limit.is_some());
-            });
-            return Err(Unaccepted::Closed(item));
-        }
-        Ok(AsyncResult::new(entry))
-    }
-
-    /// Refuses a map or a stream where it cannot be taken in.
-    pub(crate) fn admit(&self) -> Result<(), Error> {
-        self.check()?;
-        self.home.budget.check()?;
-        self.driver.start()
-    }
-
-    /// Takes a map in; waits while too many others have not ended.
-    ///
-    /// # Errors
-    ///
-    /// The items, when the desk is closed.
-    pub(crate) fn undertake<F: Portable>(
-        &self,
-        job: Job<F, vec::IntoIter<F::Item>>,
-    ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        self.work_until(None, &|flow| self.home.background.maps() < MOST_MAPS || flow.closed);
-        self.home.undertake(self, job)
-    }
-
-    /// A stream over the job's values.
-    ///
-    /// # Errors
-    ///
-    /// The input, when the desk is closed.
-    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
-        &self,
-        job: Job<F, I>,
-        ordered: bool,
-    ) -> Result<AsyncValues<F, I>, I> {
-        self.home.stream(job, ordered)
-    }
-
     /// Whether every call that it took in has ended.
     pub(crate) fn is_over(&self) -> bool {
         let flow = lock(&self.flow);
@@ -239,7 +143,7 @@ impl ThreadDesk {
     }
 
     /// Lets all threads that wait look again.
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         // With the lock in hand, so that none of them is just about to sleep.
         let mut flow = lock(&self.flow);
         flow.told += 1;
@@ -275,7 +179,7 @@ impl ThreadDesk {
     }
 
     /// Works, or waits for others who do, until `done` says so or it is `until`.
-    fn work_until(&self, until: Option<Instant>, done: &dyn Fn(&Flow) -> bool) {
+    pub(super) fn work_until(&self, until: Option<Instant>, done: &dyn Fn(&Flow) -> bool) {
         loop {
             self.go_on();
             let flow = lock(&self.flow);
@@ -352,7 +256,7 @@ impl Desk for ThreadDesk {
     }
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
-        if !sys::spin_for(self.crew.spin(), done) {
+        if !os::spin_for(self.crew.spin(), done) {
             self.work_until(until, &|_| done());
         }
     }
@@ -482,6 +386,12 @@ impl Drop for ThreadDesk {
             self.driver.stop();
         }
     }
+}
+
+/// A future of any type, as far as time goes.
+pub(super) trait Limited: Send + Sync {
+    fn overrun(&self, worker: u32, limit: Duration);
+    fn address(&self) -> *const ();
 }
 
 #[cfg(test)]

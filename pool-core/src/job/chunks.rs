@@ -2,7 +2,7 @@
 
 use std::iter::FusedIterator;
 
-use super::{input::Input, run::JobOptions};
+use super::{input::Input, options::JobOptions};
 use crate::{engine::Sizer, error::Error};
 
 /// More items than an input can have whose chunks are to lie in memory.

@@ -1,7 +1,7 @@
 //! Waits of code that others wait for: one that would close a circle is refused.
 //!
 //! Invariant: no circle of the waits that are noted here is ever closed. A crew and a future are
-//! known by their addresses; a thread without frames (`in_call.rs`) holds nothing up, and notes
+//! known by their addresses; a thread without frames (`reentrancy.rs`) holds nothing up, and notes
 //! nothing.
 
 use std::{
@@ -12,8 +12,7 @@ use std::{
     },
 };
 
-use super::in_call::waiting_for_this_thread;
-use crate::{error::Error, mutex::lock};
+use crate::{error::Error, mutex::lock, reentrancy::waiting_for_this_thread};
 
 /// What a thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,10 +128,8 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::in_call::{InCall, Inside},
-        *,
-    };
+    use super::*;
+    use crate::reentrancy::{InCall, Inside};
 
     #[test]
     fn a_circle_of_waits_is_refused_and_a_chain_is_not() {

@@ -1,46 +1,50 @@
 //! One call of the map family, in the thread that made the call: pulls items, sends chunks, takes
 //! results.
 //!
-//! `run.rs` is the loop, `input.rs` what it pulls, `lane.rs` the way to workers of either kind
-//! (`processes.rs` with `stock.rs`, `threads.rs`), `arrivals.rs` puts results in order,
-//! `finish.rs`, `attempt.rs` and `stream.rs` are what callers do with them, `aside.rs` is for jobs
-//! without a caller. `turn.rs` says which worker a chunk is for, `single.rs` is the short way of
-//! one item. `chunks.rs` cuts an input as a job would, without one; `loan.rs` says what became of
-//! what tasks had borrowed. `in_call.rs` knows what the calling thread is inside of, `knots.rs`
-//! which waits of such code would be for each other.
+//! * `options.rs`: what a call may set.
+//! * `run.rs`: the loop.
+//! * `input.rs`: the user's iterator, up to its first end; `chunks.rs`: an input cut alone.
+//! * `transport.rs`: the way to workers of either kind; `transfer.rs`: what goes along it.
+//! * `processes.rs`: the way to processes; `item_allocator.rs`: room in the parent's arena.
+//! * `threads.rs`: the way to threads.
+//! * `target.rs`: which worker a chunk is for.
+//! * `reorder.rs`: results in the order that the consumer wants.
+//! * `collect.rs`, `try_collect.rs`, `stream.rs`, `single.rs`: what callers do with results.
+//! * `background.rs`: a job without a caller.
+//! * `leaked.rs`: what became of what tasks had borrowed.
+//! * `knots.rs`: waits that would close a circle.
 
-mod arrivals;
-mod aside;
-mod attempt;
+mod background;
 mod chunks;
-mod finish;
-mod in_call;
+mod collect;
 mod input;
+mod item_allocator;
 mod knots;
-mod lane;
-mod loan;
+mod leaked;
+mod options;
 mod processes;
+mod reorder;
 mod run;
 mod single;
-mod stock;
 mod stream;
+mod target;
 #[cfg(feature = "threads")]
 mod threads;
-mod turn;
+mod transfer;
+mod transport;
+mod try_collect;
 
-pub(crate) use aside::{Aside, Counted, weight_of};
-pub use attempt::TryError;
+pub(crate) use background::{Aside, Counted, weight_of};
 pub use chunks::Chunks;
-pub(crate) use finish::bad_result;
-#[cfg(feature = "threads")]
-pub(crate) use in_call::is_within_task_of;
-pub(crate) use in_call::{Brought, InCall, Inside, Within, is_delivering, is_inside};
+pub(crate) use collect::bad_result;
+pub(crate) use item_allocator::{Stock, given_away_with};
 pub(crate) use knots::{Awaits, Waiting};
-pub(crate) use lane::Lane;
-pub(crate) use loan::Loan;
+pub(crate) use leaked::Loan;
+pub use options::JobOptions;
 pub(crate) use processes::ProcessLane;
-pub use run::{Job, JobOptions};
-pub(crate) use stock::{Stock, given_away_with};
+pub use run::Job;
 pub use stream::{ResultStream, ValueStream};
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadLane;
+pub(crate) use transport::Lane;
+pub use try_collect::TryError;

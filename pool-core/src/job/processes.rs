@@ -8,17 +8,17 @@ use pool_ipc::{
 };
 
 use super::{
-    lane::{Arrival, Cut, Load, Sent},
-    loan::Loan,
-    run::JobOptions,
-    stock::{Stock, given_away_with},
-    turn::Turn,
+    item_allocator::{Stock, given_away_with},
+    leaked::Loan,
+    options::JobOptions,
+    target::Turn,
+    transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
     compact::Compact,
-    engine::{Chunk, JobId},
+    engine::{Chunk, JobId, MeasureResults, Want, measure_results},
     error::Error,
-    session::{Kit, MeasureResults, NewJob, ResultBatch, Session, Want, measure_results},
+    session::{Kit, NewJob, ResultBatch, Session},
     task::{Call, Form},
 };
 

@@ -10,103 +10,23 @@ use std::{
 };
 
 use super::{
-    in_call::{InCall, Inside},
     input::Input,
-    lane::{Arrival, Cut, Lane, Load, Sent},
-    turn::Turn,
+    options::{JobOptions, heed},
+    transfer::{Arrival, Cut, Load, Sent},
+    transport::Lane,
 };
 use crate::{
     cancel::CancelToken,
-    engine::{JobId, Pace, Sizer, SizingRules, Window},
+    engine::{JobId, Pace, Sizer, Want, Window},
     error::{Error, TaskError},
-    session::{Message, ResultBatch, Want},
+    reentrancy::{InCall, Inside},
+    session::{Message, ResultBatch},
     stack::with_room,
     task::Form,
 };
 
 /// How often a job without a caller asks for room that others may have given back.
 const STARVES_FOR: Duration = Duration::from_millis(1);
-
-/// What a call may set.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct JobOptions {
-    /// Items per chunk, at least 1; fractions are carried over from chunk to chunk.
-    pub chunk_size: Option<f64>,
-    /// Chunks for the whole input, at least 1; chunks of 4 items if its length is not known.
-    pub n_splits: Option<usize>,
-    /// Most items that are under way, at least 1.
-    pub max_tasks_active: Option<usize>,
-    /// How many items of the input are used; a shorter input just ends.
-    pub iterable_len: Option<usize>,
-    /// How long one item may take, more than 0; `None`: what the pool says.
-    pub task_timeout: Option<Duration>,
-    /// How long an item that is over its limit may go on, told of that, before its worker is
-    /// killed; `None`: what the pool says.
-    pub timeout_grace: Option<Duration>,
-    /// How often an item may be tried again whose worker died or was killed at the item's limit.
-    pub retries: u32,
-    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free; `None`: what the pool says.
-    pub order_tasks: Option<bool>,
-    /// The one worker that all items go to; of no account for futures of one item.
-    pub worker: Option<u32>,
-    /// What may end the call from outside; a token that was pulled refuses it.
-    pub cancel: Option<CancelToken>,
-    /// After how long items are killed, with their workers, that run when the call is cancelled or
-    /// dropped; `None`: never.
-    pub kill_running: Option<Duration>,
-}
-
-impl JobOptions {
-    /// Refuses values that mean nothing, and a call that is cancelled already.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let refuse = |text: String| Err(Error::InvalidInput(text));
-        match self.chunk_size {
-            Some(size) if !(size >= 1.0 && size.is_finite()) => {
-                return refuse(format!("chunk_size must be at least 1, got {size}"));
-            }
-            _ => {}
-        }
-        if self.n_splits == Some(0) {
-            return refuse("n_splits must be at least 1, got 0".to_string());
-        }
-        if self.task_timeout.is_some_and(|limit| limit.is_zero()) {
-            return refuse("task_timeout must be more than 0".to_string());
-        }
-        if self.max_tasks_active == Some(0) {
-            return refuse("max_tasks_active must be at least 1, got 0".to_string());
-        }
-        heed(self.cancel.as_ref())
-    }
-
-    pub(super) fn sizing(&self) -> SizingRules {
-        SizingRules { chunk_size: self.chunk_size, n_splits: self.n_splits }
-    }
-
-    /// Which of so many workers the chunks go to.
-    pub(crate) fn turn(&self, workers: usize) -> Turn {
-        match self.worker {
-            Some(worker) => Turn::Only(worker),
-            None if self.order_tasks == Some(true) => {
-                Turn::Ordered { next: 0, workers: workers as u32 }
-            }
-            None => Turn::Anybody,
-        }
-    }
-
-    /// How many items there are, if that is known.
-    pub(super) fn len_of(&self, items: &impl Iterator) -> Option<u64> {
-        let (low, high) = items.size_hint();
-        let known = self.iterable_len.or_else(|| high.filter(|high| *high == low));
-        known.map(|len| len as u64)
-    }
-}
-
-/// A call that is cancelled goes no further.
-#[inline]
-fn heed(token: Option<&CancelToken>) -> Result<(), Error> {
-    if token.is_some_and(CancelToken::is_cancelled) { Err(Error::Cancelled) } else { Ok(()) }
-}
 
 /// One call of the map family, before or while it runs.
 pub struct Job<F: Form, I> {

@@ -1,13 +1,11 @@
 //! One item, one value: a call that needs no window, no sizes of chunks and no order.
 
-use super::{
-    finish::bad_result,
-    in_call::{InCall, Inside},
-    lane::{Arrival, Lane},
-};
+use super::{collect::bad_result, transfer::Arrival, transport::Lane};
 use crate::{
+    engine::Want,
     error::Error,
-    session::{Message, Want},
+    reentrancy::{InCall, Inside},
+    session::Message,
     task::Form,
 };
 

@@ -3,10 +3,10 @@
 use std::{collections::VecDeque, fmt, task::Poll, time::Instant};
 
 use super::{
-    arrivals::Arrivals,
-    finish::Outcomes,
-    lane::Lane,
+    collect::Outcomes,
+    reorder::Arrivals,
     run::{Job, Sink},
+    transport::Lane,
 };
 use crate::{
     cancel::CancelToken,
@@ -18,7 +18,7 @@ use crate::{
 
 /// An iterator over one result per item; goes on after a task's failure and ends after the pool's.
 /// Of a call that is cancelled meanwhile, what was read and has not finished is
-/// [`Cause::Cancelled`](crate::Cause::Cancelled), if the results come in input order.
+/// [`Cause::Cancelled`](crate::error::Cause::Cancelled), if the results come in input order.
 ///
 /// Dropping it cancels what has not run.
 pub struct ResultStream<F: Form, I> {

@@ -10,14 +10,15 @@ use std::{
 };
 
 use super::{
-    in_call::Within,
-    lane::{Arrival, Cut, Load, Sent},
-    run::JobOptions,
-    turn::Turn,
+    options::JobOptions,
+    target::Turn,
+    transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
+    engine::Want,
     error::{Error, TaskError},
-    session::{Message, Want},
+    reentrancy::Within,
+    session::Message,
     shared::SharedValue,
     task::{Form, Portable},
     threads::{Given, Part, ThreadCrew, ThreadJob},

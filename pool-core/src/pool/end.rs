@@ -9,9 +9,11 @@ use pool_ipc::Wire;
 use super::{Pool, slot::CrewDesk};
 use crate::{
     error::Error,
-    job::{Awaits, Waiting, is_inside},
-    shared::SharedType,
-    start::{Crew, StartMethod},
+    job::{Awaits, Waiting},
+    reentrancy::is_inside,
+    start::Crew,
+    start_method::StartMethod,
+    task::SharedType,
 };
 
 /// How long `terminate` waits for a waker, or a type's own code, that goes on after its calls have
@@ -68,7 +70,7 @@ impl Pool {
 
     /// Why exit results are missing: [`Error::WorkerExitFailed`] of the first exit that failed
     /// where no call was told, or whose result did not decode, and for each worker the first of its
-    /// results that was refused ([`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread)).
+    /// results that was refused ([`Cause::ExitResultsUnread`](crate::error::Cause::ExitResultsUnread)).
     /// They are told by this: it is empty afterwards, and so in a forked child. Exits under way are
     /// waited for by [`Pool::exit_results`].
     pub fn take_exit_failures(&self) -> Vec<Error> {

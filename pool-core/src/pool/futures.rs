@@ -11,9 +11,10 @@ use crate::{
     error::Error,
     futures::{AsyncResult, AsyncValues, ProcessDesk, Refused, Terms, Unaccepted},
     job::{Job, JobOptions, Lane},
-    shared::{SharedType, SharedValue},
-    start::{Crew, CrewClaim, StartMethod},
-    task::Portable,
+    shared::SharedValue,
+    start::{Crew, CrewClaim},
+    start_method::StartMethod,
+    task::{Portable, SharedType},
 };
 
 /// A handle on all values of a call, or its items back.

@@ -11,11 +11,12 @@ use std::{
 use pool_affinity::CpuIds;
 
 use crate::{
+    config::CrewPlan,
     error::Error,
-    life::{Bounds, Exits, WorkerLife},
+    hooks::{Bounds, Exits, WorkerLife},
     shared::Shared,
     stack,
-    start::{CrewPlan, StartMethod},
+    start_method::StartMethod,
 };
 
 /// What a pool is built with.

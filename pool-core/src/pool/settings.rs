@@ -1,37 +1,24 @@
-//! What may be set between two calls, and the fresh workers that some of it takes.
-//!
-//! Invariant: calls that began before keep the workers that they had; a setting that is refused changes nothing.
+//! The settings that may change between two calls.
 
 use std::{
-    mem,
     num::NonZeroU64,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use super::{
-    Pool,
-    options::{PoolOptions, check_limit},
-    slot::{CrewSlot, Sharing},
-};
-use crate::{
-    error::Error,
-    journal::Entry,
-    life::{Bounds, nanos},
-    shared::Shared,
-    start::{Crew, CrewPlan, StartMethod, start_of},
-};
+use super::options::PoolOptions;
+use crate::{config::CrewPlan, hooks::Bounds, os::nanos};
 
 /// The present settings. Who changes one makes the next call see it by the lock of the pool's crew.
 #[derive(Debug)]
 pub(super) struct Settings {
-    keep_alive: AtomicBool,
-    order_tasks: AtomicBool,
+    pub(super) keep_alive: AtomicBool,
+    pub(super) order_tasks: AtomicBool,
     /// Here and below 0 stands for none.
-    task_timeout: AtomicU64,
-    lifespan: AtomicU64,
-    init_timeout: AtomicU64,
-    exit_timeout: AtomicU64,
+    pub(super) task_timeout: AtomicU64,
+    pub(super) lifespan: AtomicU64,
+    pub(super) init_timeout: AtomicU64,
+    pub(super) exit_timeout: AtomicU64,
 }
 
 impl Settings {
@@ -85,179 +72,4 @@ impl Settings {
 fn time_of(limit: &AtomicU64) -> Option<Duration> {
     let nanos = NonZeroU64::new(limit.load(Relaxed))?;
     Some(Duration::from_nanos(nanos.get()))
-}
-
-/// As [`CrewSlot::retire`], but not in a task of the crew.
-fn retire(slot: &mut CrewSlot) -> Result<Option<Crew>, Error> {
-    if slot.crew.as_ref().is_some_and(Crew::is_mine) {
-        return Err(Error::NestedUse);
-    }
-    Ok(slot.retire())
-}
-
-impl Pool {
-    /// Sets whether workers live on from call to call. The present ones stay until a call has ended.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ForeignProcess`].
-    pub fn set_keep_alive(&self, on: bool) -> Result<(), Error> {
-        self.refuse_if_foreign()?;
-        let mut slot = self.slot()?;
-        let before = self.settings.keep_alive.swap(on, Relaxed);
-        let mut ended = None;
-        if on && !before && mem::take(&mut slot.used) && self.plan.method == StartMethod::Threads {
-            // They have ended with their call, or will.
-            ended = slot.retire();
-        } else if let Some(crew) = &slot.crew {
-            crew.set_keep_alive(on);
-        }
-        drop(slot);
-        drop(ended); // which may wait
-        Ok(())
-    }
-
-    /// Sets whether later calls over several items hand their chunks to the workers in turn, if they do not say it themselves.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ForeignProcess`].
-    pub fn set_order_tasks(&self, on: bool) -> Result<(), Error> {
-        self.refuse_if_foreign()?;
-        self.settings.order_tasks.store(on, Relaxed);
-        Ok(())
-    }
-
-    /// Sets how long one item may take in calls that do not say it themselves; `None`: as long as it takes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidInput`] for no time at all; [`Error::ForeignProcess`].
-    pub fn set_task_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
-        self.refuse_if_foreign()?;
-        check_limit("task_timeout", limit)?;
-        self.settings.task_timeout.store(limit.map_or(0, nanos), Relaxed);
-        Ok(())
-    }
-
-    /// Sets after how many tasks a worker's life ends; `None`: never for that. The next call gets fresh workers.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::refresh_snapshot`], and nothing is set then.
-    pub fn set_worker_lifespan(&self, tasks: Option<NonZeroU64>) -> Result<(), Error> {
-        self.set(&self.settings.lifespan, "worker_lifespan", tasks.map_or(0, NonZeroU64::get))
-    }
-
-    /// Sets how long `worker_init` may take; `None`: as long as it takes. The next call gets fresh workers.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::refresh_snapshot`], and [`Error::InvalidInput`] for no time at all; nothing is set then.
-    pub fn set_worker_init_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
-        check_limit("worker_init_timeout", limit)?;
-        let nanos = limit.map_or(0, nanos);
-        self.set(&self.settings.init_timeout, "worker_init_timeout", nanos)
-    }
-
-    /// As [`Pool::set_worker_init_timeout`], for `worker_exit`.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn set_worker_exit_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
-        check_limit("worker_exit_timeout", limit)?;
-        let nanos = limit.map_or(0, nanos);
-        self.set(&self.settings.exit_timeout, "worker_exit_timeout", nanos)
-    }
-
-    fn set(&self, setting: &AtomicU64, name: &'static str, value: u64) -> Result<(), Error> {
-        if setting.load(Relaxed) == value {
-            return self.refuse_if_foreign();
-        }
-        self.begin_anew(name, |slot| {
-            let retired = retire(slot)?;
-            setting.store(value, Relaxed);
-            Ok(retired)
-        })
-    }
-
-    /// Takes a new snapshot of this process, which the workers of later calls come from.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotSupported`] but under Fork; as [`Pool::build`]: the process must have one thread and borrow no shared memory, or
-    /// everything stays as it is; [`Error::WorkerExitFailed`] of an old worker that failed at its end: the snapshot is new all the same.
-    pub fn refresh_snapshot(&self) -> Result<(), Error> {
-        let method = self.plan.method;
-        if method != StartMethod::Fork {
-            let what = "refresh_snapshot: its workers do not come from a snapshot";
-            return Err(Error::NotSupported { method, what });
-        }
-        self.begin_anew("refresh_snapshot", retire)
-    }
-
-    /// Gives the workers something else to share, of this type or another.
-    ///
-    /// Calls that began before keep what they had, on the workers that they had; later ones get fresh workers, under Threads
-    /// just the new value. Fork takes a new snapshot, here and now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::build`]; what was shared before still is, except when a process could not be forked.
-    /// [`Error::WorkerExitFailed`] of an old worker that failed at its end: the value is new all the same.
-    pub fn share(&self, shared: Shared) -> Result<(), Error> {
-        self.refuse_if_foreign()?;
-        let threads = self.plan.method == StartMethod::Threads;
-        let mut old = Some(Sharing::new(shared, &self.plan)?);
-        self.begin_anew("set_shared", |slot| {
-            old = old.take().map(|new| mem::replace(&mut slot.sharing, new));
-            Ok(if threads { None } else { slot.retire() })
-        })
-        // What was shared is dropped here, without the lock.
-    }
-
-    /// Lets the next call begin with fresh workers: `change` retires the present ones. Those that no call uses any more end in
-    /// order.
-    fn begin_anew(
-        &self,
-        reason: &'static str,
-        change: impl FnOnce(&mut CrewSlot) -> Result<Option<Crew>, Error>,
-    ) -> Result<(), Error> {
-        self.refuse_if_foreign()?;
-        let start = start_of(self.plan.method)?;
-        if start.is_eager() {
-            start.check(&self.plan)?;
-        }
-        let mut slot = self.slot()?;
-        let retired = change(&mut slot)?;
-        let desks: Vec<_> = match &retired {
-            Some(_) => slot.desks.extract_if(.., |desk| desk.is_over()).collect(),
-            None => Vec::new(),
-        };
-        drop(slot);
-        // Without the lock, since this may take its time; before the fork, whose snapshot would keep them.
-        desks.iter().for_each(|desk| desk.end(None));
-        drop(desks);
-        let anew = retired.is_some();
-        if let Some(crew) = retired {
-            Entry::Anew { reason }.tell();
-            self.end_retired(&crew);
-        }
-        if start.is_eager() {
-            let (_paused, mut slot) = self.slot_for_crew()?;
-            self.open_crew(&mut slot)?;
-        }
-        // Behind what may fail first: a failure that was taken is told.
-        if anew { self.plan.exits.tell() } else { Ok(()) }
-    }
-
-    /// See [`Pool::begin_anew`].
-    pub(super) fn end_retired(&self, crew: &Crew) {
-        // A process has more to leave than its exit result: barriers, for example.
-        let leaves = self.plan.life.has_exit() || matches!(crew, Crew::Processes(_));
-        if leaves && crew.is_idle() {
-            crew.stop();
-        }
-    }
 }

@@ -15,7 +15,8 @@ use crate::job::ThreadLane;
 use crate::{
     engine::Pace,
     error::Error,
-    job::{Inside, Job, JobOptions, Lane, Loan, ProcessLane, is_inside},
+    job::{Job, JobOptions, Lane, Loan, ProcessLane},
+    reentrancy::{Inside, is_inside},
     start::Crew,
     task::{Call, Form, Parts, Portable, Slices, SlicesMut},
 };

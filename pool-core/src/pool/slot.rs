@@ -6,11 +6,14 @@ use std::{
 };
 
 use crate::{
+    config::CrewPlan,
     error::Error,
     futures::ProcessDesk,
     session::Session,
-    shared::{Shared, SharedType, Source},
-    start::{Crew, CrewPlan, StartMethod},
+    shared::{Shared, Source},
+    start::Crew,
+    start_method::StartMethod,
+    task::SharedType,
 };
 
 /// See the module.

@@ -3,17 +3,11 @@
 
 use std::time::Duration;
 
-use super::hub::{Fatal, Hub, Inbox, Session};
+use super::{
+    fatal::Fatal,
+    state::{Hub, Inbox, Lingering, Session},
+};
 use crate::{cancel::CancelToken, engine::JobId};
-
-/// A call that has returned though items of it run, and the token that may still have them killed.
-#[derive(Debug)]
-pub(super) struct Lingering {
-    job: JobId,
-    token: CancelToken,
-    /// The shortest grace that they were given.
-    grace: Option<Duration>,
-}
 
 impl Session {
     /// Ends the calls whose token was pulled: takes back what has not begun, tells what runs.

@@ -7,15 +7,17 @@ use pool_ipc::{
     board::{End, Outcome, Progress, SlotState},
 };
 
-use super::hub::{Fatal, Hub, Inbox, Session, State};
+use super::{
+    fatal::Fatal,
+    state::{Hub, Inbox, Session, State},
+};
 use crate::{
+    deferred_log::Entry,
     engine::{JobId, Why},
-    error::{Cause, ExitStatus},
-    journal::Entry,
-    shared::Stage,
-    task::Failure,
+    error::{Cause, ExitStatus, Failure, Stage},
+    protocol::Report,
     worker::name_at,
-    zygote::{Report, reap_orphan},
+    zygote::reap_orphan,
 };
 
 /// A failure's text beyond this is not copied from a worker that may be out of order.
@@ -93,7 +95,7 @@ impl Session {
                     self.end_before_begin(hub, Fatal::NoZygote(fault))
                 }
                 Ok(Some(Report::Started { incarnation, pid })) => {
-                    hub.engine.started(incarnation, pid);
+                    hub.engine.workers.started(incarnation, pid);
                 }
                 Ok(Some(Report::NotStarted { incarnation, errno })) => {
                     self.not_started(hub, incarnation, errno);
@@ -125,7 +127,7 @@ impl Session {
     fn overran(&self, hub: &mut Hub, incarnation: u32) {
         hub.overruns = hub.overruns.wrapping_add(1);
         hub.condemned.push(incarnation);
-        let place = hub.engine.place_of(incarnation);
+        let place = hub.engine.workers.place_of(incarnation);
         let stage = place.map_or(0, |place| self.board.stage(place));
         let what = Stage::from_number(stage).map_or("an item", Stage::name);
         hub.journal.note(Entry::Overran { worker: place.map_or(0, |place| place as u32), what });
@@ -135,7 +137,7 @@ impl Session {
         let claimed = SlotState::Claimed(incarnation);
         let slots = hub.engine.published().map(|(slot, _)| slot);
         let slot = slots.into_iter().find(|slot| self.board.slot_state(*slot) == claimed);
-        let worker = hub.engine.place_of(incarnation);
+        let worker = hub.engine.workers.place_of(incarnation);
         if let (Some(slot), Some(worker)) = (slot, worker) {
             let finished = self.board.outcome(slot).progress.finished;
             hub.engine.overran(slot, worker as u32, finished, &mut hub.actions);
@@ -176,7 +178,7 @@ impl Session {
                 }
                 SlotState::Ready => {}
                 SlotState::Claimed(owner) | SlotState::Done(owner)
-                    if hub.engine.place_of(owner).is_some() => {}
+                    if hub.engine.workers.place_of(owner).is_some() => {}
                 // Scribbled over, maybe by the dead one: nobody else will ever end this chunk.
                 _ => {
                     let outcome = self.board.outcome(slot);
@@ -196,7 +198,7 @@ impl Session {
 
     /// Whether a dead worker was at its `worker_init`, with time left.
     fn was_in_init(&self, hub: &Hub, incarnation: u32) -> bool {
-        let place = hub.engine.place_of(incarnation);
+        let place = hub.engine.workers.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
         place.is_some_and(|place| self.board.stage(place) == Stage::Init.number())
             && !hub.condemned.contains(&incarnation)
@@ -204,7 +206,7 @@ impl Session {
 
     /// Why items fail that a dead worker had in hand.
     fn cause_of_death(&self, hub: &Hub, incarnation: u32, status: ExitStatus, peak: u64) -> Cause {
-        let place = hub.engine.place_of(incarnation);
+        let place = hub.engine.workers.place_of(incarnation);
         match (self.bounds.memory, place) {
             (Some(limit), Some(place)) if status.signal() == Some(libc::SIGABRT) => {
                 let refused = self.board.was_refused(place);
@@ -217,7 +219,7 @@ impl Session {
 
     /// Whether a worker that ended in this way had used up its stack.
     pub(super) fn has_overflowed(&self, hub: &Hub, incarnation: u32, status: ExitStatus) -> bool {
-        let place = hub.engine.place_of(incarnation);
+        let place = hub.engine.workers.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
         status.signal() == Some(libc::SIGSEGV)
             && place.is_some_and(|place| self.board.has_overflowed(place))
@@ -241,12 +243,12 @@ impl Session {
         hub.state = State::Broken;
         self.link.wait_for_end();
         // They are this process's children now if it is the init process of a container.
-        for (place, incarnation, pid) in hub.engine.workers().collect::<Vec<_>>() {
+        for (place, incarnation, pid) in hub.engine.workers.iter().collect::<Vec<_>>() {
             let pid = self.pid_of(place, incarnation, pid);
             if pid > 0 {
                 reap_orphan(nix::unistd::Pid::from_raw(pid), &name_at(place));
             }
-            hub.engine.vacate(incarnation, true);
+            hub.engine.workers.vacate(incarnation, true);
         }
         let gone = hub.gone.clone();
         self.fail_all(hub, &gone, |_| true);

@@ -12,13 +12,11 @@ use nix::{
 use pool_ipc::board::SlotState;
 
 use super::{
-    end::{ANYTHING, PATIENCE},
-    hub::{Session, State},
+    state::{Session, State},
+    wait::{ANYTHING, GRACE, PATIENCE},
 };
-use crate::{birth, engine::JobId, journal::Journal, worker};
+use crate::{deferred_log::Journal, engine::JobId, os, worker};
 
-/// How long tasks that were told of the end may go on.
-pub(super) const GRACE: Duration = Duration::from_millis(100);
 /// Time between two looks at a process that is about to end.
 const INTERVAL: Duration = Duration::from_millis(1);
 
@@ -86,13 +84,13 @@ impl Session {
             let (pid, _) = self.board.occupant(place);
             let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else { continue };
             let pid = Pid::from_raw(pid);
-            while !birth::has_ended(pid) {
+            while !os::has_ended(pid) {
                 // It is another process that has the number, or one that never comes back from the kernel.
                 if begun.elapsed() > PATIENCE {
                     all = false;
                     break;
                 }
-                if begun.elapsed() > GRACE && birth::is_called(pid, &worker::name_at(place)) {
+                if begun.elapsed() > GRACE && os::is_called(pid, &worker::name_at(place)) {
                     let _ = kill(pid, Signal::SIGKILL);
                 }
                 std::thread::sleep(INTERVAL);

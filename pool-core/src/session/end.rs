@@ -3,25 +3,14 @@
 //! Invariant: when these return, no process of the session that they speak of is left, not even as a
 //! zombie of this process.
 
-use std::{
-    mem::ManuallyDrop,
-    os::fd::AsFd,
-    sync::PoisonError,
-    time::{Duration, Instant},
-};
-
-use pool_ipc::board::Appetite;
+use std::{mem::ManuallyDrop, os::fd::AsFd, sync::PoisonError, time::Instant};
 
 use super::{
-    descriptors::unlist,
-    drain::GRACE,
-    hub::{Fatal, Hub, Session, State},
+    fatal::Fatal,
+    state::{Hub, Session, State},
+    wait::{ANYTHING, GRACE, PATIENCE},
 };
-
-pub(super) const ANYTHING: Appetite = Appetite { finished: 1, hungry: false };
-
-/// How long the zygote may take to reap killed workers before it is taken for dead itself.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+use crate::os::unlist;
 
 impl Session {
     /// Lets blocking calls of other threads finish, ends lazy ones, lets workers end what they run,
@@ -81,7 +70,7 @@ impl Session {
             self.link.kill_on_its_way();
             self.end_before_begin(&mut hub, Fatal::Terminated);
         }
-        for (_, incarnation, _) in hub.engine.workers() {
+        for (_, incarnation, _) in hub.engine.workers.iter() {
             // A zygote that is gone has no workers; reading its reports tells.
             let _ = self.link.kill(incarnation);
         }
@@ -118,12 +107,13 @@ impl Session {
         // Locks of the pool may be held, and a logger is the user's code.
         let over = |hub: &mut Hub| {
             let _ = hub.journal.take();
-            hub.state != State::Ending || hub.engine.workers().next().is_none()
+            hub.state != State::Ending || hub.engine.workers.iter().next().is_none()
         };
         self.drive_until_then(ANYTHING, Some(begun + GRACE), over);
         self.drive_until_then(ANYTHING, Some(begun + PATIENCE), |hub| {
             let busy = self.at_a_chunk(hub);
-            over(hub) || hub.engine.workers().all(|(_, incarnation, _)| busy.contains(&incarnation))
+            over(hub)
+                || hub.engine.workers.iter().all(|(_, incarnation, _)| busy.contains(&incarnation))
         });
     }
 
@@ -131,7 +121,7 @@ impl Session {
     fn wait_for_workers(&self, until: Option<Instant>) -> bool {
         let mut over = false;
         self.drive_until_then(ANYTHING, until, |hub| {
-            over = hub.state != State::Ending || hub.engine.workers().next().is_none();
+            over = hub.state != State::Ending || hub.engine.workers.iter().next().is_none();
             over
         });
         over

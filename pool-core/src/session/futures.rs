@@ -9,8 +9,10 @@ use std::{
 use pool_ipc::board::Appetite;
 
 use super::{
-    hub::{Fatal, Hub, Inbox, Message, Session},
-    kit::Kit,
+    buffers::Kit,
+    fatal::Fatal,
+    results::Message,
+    state::{Hub, Inbox, Session},
 };
 use crate::engine::{Chunk, JobId};
 

@@ -5,16 +5,16 @@ use std::time::Duration;
 use pool_ipc::Block;
 
 use super::{
-    end::ANYTHING,
-    hub::{Hub, Inbox, Session, State},
-    kit::Kit,
-    segments::Carried,
+    arenas::Carried,
+    buffers::Kit,
+    state::{Hub, Inbox, Session, State},
+    wait::ANYTHING,
 };
 use crate::{
     cancel::CancelToken,
     engine::{Chunk, JobId},
     error::Error,
-    job::{Inside, is_inside},
+    reentrancy::{Inside, is_inside},
 };
 
 /// What a new job asks for.
@@ -62,7 +62,7 @@ impl Session {
 
     /// Whether a new job need not wait for the end of a pool that is being stopped; `belongs`: as part of a call that the stop waits for.
     fn takes_jobs(&self, hub: &mut Hub, belongs: impl Fn(usize) -> bool) -> bool {
-        if hub.state == State::Ending && hub.engine.workers().next().is_none() {
+        if hub.state == State::Ending && hub.engine.workers.iter().next().is_none() {
             hub.state = State::Open;
         }
         match hub.state {
@@ -77,7 +77,7 @@ impl Session {
         self.drive_until(ANYTHING, |hub| match hub.state {
             State::Open | State::Broken => true,
             State::Closing => false,
-            State::Ending => hub.engine.workers().next().is_none(),
+            State::Ending => hub.engine.workers.iter().next().is_none(),
         });
     }
 
@@ -89,11 +89,11 @@ impl Session {
             return Err(hub.gone.clone().into());
         }
         self.board.expect_publication(hub.engine.likely_slot());
-        hub.engine.forgive();
+        hub.engine.workers.forgive();
         let job = hub.engine.open_job();
         let mut kit = hub.spare.take(|| Kit::new(self.broker()));
         let messages = std::mem::take(&mut kit.messages);
-        let first_serial = hub.engine.next_serial();
+        let first_serial = hub.engine.workers.next_serial();
         if token.is_some() && hub.driving {
             // The driver may be asleep, and listens to the tokens of earlier calls only.
             self.ring();

@@ -6,16 +6,12 @@
 
 use std::time::Duration;
 
-use super::hub::{Hub, Session};
-use crate::{engine::JobId, life::nanos, sys, zygote::ClaimedChunk};
-
-/// What the zygote was asked to end.
-#[derive(Debug)]
-pub(super) struct Kill {
-    chunk: ClaimedChunk,
-    /// By the clock that all processes share.
-    due: u64,
-}
+use super::state::{Hub, Kill, Session};
+use crate::{
+    engine::JobId,
+    os::{self, nanos},
+    protocol::ClaimedChunk,
+};
 
 impl Session {
     /// Has the workers killed that have claimed these slots and still have after `grace`, if there
@@ -23,7 +19,7 @@ impl Session {
     pub(super) fn kill_claimers(&self, hub: &mut Hub, slots: &[usize], grace: Option<Duration>) {
         let Some(grace) = grace.map(nanos) else { return };
         hub.kills.retain(|kill| self.is_claimed(kill));
-        let due = sys::monotonic_nanos().saturating_add(grace);
+        let due = os::monotonic_nanos().saturating_add(grace);
         for slot in slots {
             let Some((generation, incarnation)) = self.board.claim_of(*slot) else { continue };
             let Ok(slot) = u32::try_from(*slot) else { continue };
@@ -58,7 +54,7 @@ impl Session {
 
     /// Whether somebody lives whose grace is over.
     pub(super) fn is_late_to_kill(&self, hub: &Hub) -> bool {
-        let now = sys::monotonic_nanos();
+        let now = os::monotonic_nanos();
         hub.kills.iter().any(|kill| kill.due < now && self.is_claimed(kill))
     }
 

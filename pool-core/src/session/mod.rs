@@ -1,41 +1,51 @@
-//! The parent's side of a crew of worker processes.
+//! The parent's side of a set of worker processes.
 //!
-//! `hub.rs` is what the lock guards: engine, arena, inboxes. `jobs.rs` opens, feeds and closes what
-//! runs, `room.rs` finds room for items. `act.rs` carries out what the engine wants, `collect.rs`
-//! tells it what happened, `departure.rs` is what follows from a worker's end, `rests.rs` when the
-//! next one is started, `wait.rs` is who waits how. `open.rs` and `end.rs` are the beginning and
-//! the end, `batch.rs` is how results lie until their job reads them, `kit.rs` the buffers that
-//! jobs leave to each other, `futures.rs` what calls need whose results are waited for elsewhere,
-//! `standby.rs` who drives only while nobody else does,
-//! `cancel.rs` who listens to cancel tokens, `kill.rs` what follows from them for running items,
-//! `watch.rs` an eye on the zygote, `segments.rs` what handles in items and results keep alive.
+//! Invariant: one thread drives at a time: it collects results, reads reports and sleeps on the
+//! descriptors; the others wait for it. No code of the user runs while the lock is held.
+//!
+//! * `state.rs`: what the lock guards.
+//! * `open.rs`, `end.rs`: the beginning and the end.
+//! * `jobs.rs`: opens, feeds and closes jobs; `reserve.rs`: room for their items.
+//! * `wait.rs`: which thread drives, and how the others wait; `standby.rs`: one that drives only
+//!   while no other thread does.
+//! * `actions.rs`: carries out what the engine wants; `collect.rs`: tells the engine what happened.
+//! * `worker_exit.rs`: what follows from a worker's end; `restart_pauses.rs`: when the next one is
+//!   started; `fatal.rs`: why a call cannot go on.
+//! * `arenas.rs`: the arenas of workers, and the segments of blocks; `results.rs`: results until
+//!   their job reads them; `segments.rs`: what handles keep alive; `buffers.rs`: buffers that jobs
+//!   leave to each other.
+//! * `cancel.rs`: cancel tokens; `kill.rs`: the workers of cancelled calls; `watch.rs`: stopped
+//!   processes; `drain.rs`: the end of a job whose tasks borrow.
+//! * `futures.rs`: what calls need whose results are waited for elsewhere.
 
-mod act;
-mod batch;
+mod actions;
+mod arenas;
+mod buffers;
 mod cancel;
 mod collect;
-mod departure;
-mod descriptors;
 mod drain;
 mod end;
+mod fatal;
 mod futures;
-mod hub;
 mod jobs;
 mod kill;
-mod kit;
 mod open;
-mod rests;
-mod room;
+mod reserve;
+mod restart_pauses;
+mod results;
 mod segments;
 mod standby;
+mod state;
 mod wait;
 mod watch;
+mod worker_exit;
 
-pub(crate) use batch::{MeasureResults, ResultBatch, measure_results};
-pub(crate) use descriptors::{Listed, list, own_descriptors, unlist};
-pub(crate) use hub::{Message, NoRoom, Session};
+pub(crate) use arenas::Carried;
+pub(crate) use arenas::reservation;
+pub(crate) use buffers::Kit;
+pub(crate) use fatal::NoRoom;
 pub(crate) use jobs::NewJob;
-pub(crate) use kit::Kit;
-pub(crate) use open::{ZygoteMaker, reservation};
-pub(crate) use segments::Carried;
-pub(crate) use wait::Want;
+pub(crate) use open::ZygoteMaker;
+pub(crate) use results::Message;
+pub(crate) use results::ResultBatch;
+pub(crate) use state::Session;

@@ -23,31 +23,25 @@ use pool_ipc::{
 use pool_shm::{ForkMark, Segment};
 
 use super::{
-    descriptors::list,
-    hub::{Fatal, Hub, Session, State},
-    kit::Spare,
-    segments::OnTheWay,
-    watch::Watch,
+    arenas::{OnTheWay, reservation},
+    buffers::Spare,
+    fatal::Fatal,
+    state::{Hub, Session, State, Watch},
 };
 use crate::{
-    birth::{self, DescriptorLimit, KeptFd},
-    broker::BrokerLink,
+    config::CrewPlan,
+    deferred_log::Journal,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
-    journal::Journal,
+    os::{self, DescriptorLimit, KeptFd, list},
+    segments::BrokerLink,
     shared::Source,
-    start::{CrewPlan, StartMethod},
-    sys,
+    start_method::StartMethod,
     zygote::{ZygoteFds, ZygoteLink, ZygotePapers},
 };
 
 /// Brings a zygote to life, by whatever method.
 pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygotePapers, ZygoteFds) -> Result<Pid, Error> + 'a;
-
-/// Address space for each arena of a crew of `n_jobs`, or why there is too little.
-pub(crate) fn reservation(n_jobs: usize, asked: Option<u64>) -> Result<u64, Error> {
-    pool_ipc::reservation(n_jobs + 1, asked).or_resources("address space for the pool's arenas")
-}
 
 impl Session {
     /// Opens a session whose zygote comes from `maker`.
@@ -73,20 +67,20 @@ impl Session {
         arena.mapping().dont_fork().or_resources(what)?;
 
         let what = "descriptors for the pool's zygote";
-        let bell = birth::new_counter().or_resources(what)?;
+        let bell = os::new_counter().or_resources(what)?;
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
         // What is printed goes to 1 and 2, and what a program opens to the lowest numbers, whatever
         // was closed before.
-        let above = |fd: OwnedFd| birth::out_of_the_way(fd).or_resources(what);
+        let above = |fd: OwnedFd| os::out_of_the_way(fd).or_resources(what);
         let theirs = above(theirs)?;
         let their_bell = above(bell.try_clone().or_resources(what)?)?;
         let (ours, bell) =
             (KeptFd::new(ours).or_resources(what)?, KeptFd::new(bell).or_resources(what)?);
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
 
-        let spin = sys::spin_rounds(plan.n_jobs);
+        let spin = os::spin_rounds(plan.n_jobs);
         let papers = ZygotePapers {
             fresh_workers,
             shape,
@@ -109,7 +103,7 @@ impl Session {
         // A zygote that is forked keeps these.
         let kept = [&fds.control, &fds.board, &fds.items, &fds.bell];
         for fd in kept.into_iter().chain(&fds.shared) {
-            super::descriptors::forget_number(fd.as_fd());
+            crate::os::forget_number(fd.as_fd());
         }
         // Listed before the zygote is made: a fork copies the list.
         list(ours.as_fd());
@@ -117,8 +111,8 @@ impl Session {
         let pid = match maker(papers, fds) {
             Ok(pid) => pid,
             Err(error) => {
-                super::descriptors::unlist(ours.as_fd());
-                super::descriptors::unlist(bell.as_fd());
+                crate::os::unlist(ours.as_fd());
+                crate::os::unlist(bell.as_fd());
                 return Err(error);
             }
         };

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     futures::{ONE, has_news},
-    hub::{Hub, Session},
+    state::{Hub, Session},
     wait::LONGEST_SLEEP,
 };
 use crate::engine::JobId;

@@ -16,11 +16,15 @@ use nix::{
 };
 use pool_ipc::board::{Appetite, SlotState};
 
-use super::hub::{Fatal, Hub, Message, Session};
+use super::{
+    fatal::Fatal,
+    results::Message,
+    state::{Hub, Session},
+};
 use crate::{
     cancel::CancelToken,
-    engine::{Chunk, JobId},
-    sys,
+    engine::{Chunk, JobId, Want},
+    os,
 };
 
 /// How long a thread sleeps at most. Everything is told of; but a worker that was stopped between
@@ -40,17 +44,6 @@ const SLEEP_BEFORE_KILLS_MS: u16 = 10;
 const SLEEP_WITHOUT_BELL_MS: u16 = 1;
 /// Turns after which reports are read although results keep coming.
 const TURNS_WITHOUT_REPORTS: u32 = 64;
-
-/// What a job waits for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Want {
-    /// Finished chunks before it is worth waking.
-    pub(crate) chunks: usize,
-    /// Whether it has more to publish.
-    pub(crate) hungry: bool,
-    /// Most messages to take at once.
-    pub(crate) most: usize,
-}
 
 impl Session {
     /// Waits until the job has messages, and moves them to `taken`, which is empty.
@@ -193,7 +186,7 @@ impl Session {
         let last = hub.engine.last_slot();
         drop(hub);
         let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
-        let finished = sys::spin_for(self.spin, || self.finished_since(&cursors) >= wanted);
+        let finished = os::spin_for(self.spin, || self.finished_since(&cursors) >= wanted);
         if finished {
             self.board.expect_outcomes(&cursors, last);
         }
@@ -321,3 +314,11 @@ fn millis_until(until: Instant) -> u16 {
     let left = until.saturating_duration_since(Instant::now());
     u16::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u16::MAX)
 }
+
+pub(super) const ANYTHING: Appetite = Appetite { finished: 1, hungry: false };
+
+/// How long the zygote may take to reap killed workers before it is taken for dead itself.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long tasks that were told of the end may go on.
+pub(super) const GRACE: Duration = Duration::from_millis(100);

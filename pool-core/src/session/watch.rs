@@ -13,8 +13,8 @@ use std::{
 use nix::unistd::Pid;
 use pool_ipc::board::{Audience, SlotState};
 
-use super::hub::{Hub, Session};
-use crate::{birth, shared::Stage, sys};
+use super::state::{Hub, Session};
+use crate::{error::Stage, os};
 
 /// How long somebody may be stopped who has something to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,16 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Looks in a row after which that is over.
 const LOOKS: u32 = (PATIENCE.as_millis() / INTERVAL.as_millis()) as u32 + 1;
-
-/// The looks so far.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    last: Option<Instant>,
-    /// Looks in a row, each [`INTERVAL`] after the one before, at which the zygote was stopped with something to report.
-    found: u32,
-    /// The same for workers, by their incarnations, that are waited for and do nothing.
-    leavers: Vec<(u32, u32)>,
-}
 
 impl Session {
     /// Looks after zygote and workers while a caller sleeps and nothing comes.
@@ -45,7 +35,7 @@ impl Session {
         // A caller that has not looked for long has not waited, or was stopped itself. (On a busy machine some looks are late.)
         let goes_on = since.is_some_and(|since| since < 4 * INTERVAL);
         let count = |before: u32| if goes_on { before + 1 } else { 1 };
-        let stuck = birth::is_in_state(self.link.zygote(), b'T') && self.awaits_report(hub);
+        let stuck = os::is_in_state(self.link.zygote(), b'T') && self.awaits_report(hub);
         hub.watch.found = if stuck { count(hub.watch.found) } else { 0 };
         if hub.watch.found >= LOOKS {
             self.link.kill_zygote();
@@ -65,13 +55,13 @@ impl Session {
 
     /// Whether a worker has not been started yet, is dead and not reaped, is to be killed, or has an item that is overdue.
     fn awaits_report(&self, hub: &Hub) -> bool {
-        let now = sys::monotonic_nanos();
-        let dead = |pid| birth::is_in_state(Pid::from_raw(pid), b'Z');
+        let now = os::monotonic_nanos();
+        let dead = |pid| os::is_in_state(Pid::from_raw(pid), b'Z');
         let late = |place, incarnation| {
             self.board.deadline(place, incarnation).is_some_and(|due| due < now)
         };
         let waits = |(place, incarnation, pid)| pid == 0 || late(place, incarnation) || dead(pid);
-        hub.engine.workers().any(waits)
+        hub.engine.workers.iter().any(waits)
             || self.is_late_to_kill(hub)
             || hub.watch.leavers.iter().any(|(_, looks)| *looks >= LOOKS)
     }
@@ -92,14 +82,14 @@ impl Session {
             let there = self.board.occupant(place).1 == incarnation;
             let stage = if there { self.board.stage(place) } else { 0 };
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
-            let serial = hub.engine.serial_of(incarnation);
+            let serial = hub.engine.workers.serial_of(incarnation);
             let could_take = |audience: &Audience| {
                 audience.place.is_none_or(|home| home as usize == place)
                     && audience.min_serial <= serial
             };
             let awaited = all
                 || chunk.is_some()
-                || serial < hub.engine.min_serial()
+                || serial < hub.engine.workers.min_serial()
                 || stage >= Stage::Exit.number()
                 || ready.iter().any(could_take);
             // What has a limit has a clock as long as it runs.
@@ -122,8 +112,8 @@ impl Session {
                 // Calls that still need it are over once all are asked.
                 && (all || !hub.engine.has_in_hand(incarnation))
                 && pid > 0
-                && birth::is_in_state(Pid::from_raw(pid), b'T')
+                && os::is_in_state(Pid::from_raw(pid), b'T')
         };
-        hub.engine.workers().filter(is_stuck).map(|(_, incarnation, _)| incarnation).collect()
+        hub.engine.workers.iter().filter(is_stuck).map(|(_, incarnation, _)| incarnation).collect()
     }
 }

@@ -1,21 +1,20 @@
-//! What a pool shares with every worker: one value of any type, the same for all.
+//! What a pool shares with every worker: one value of any type.
 //!
-//! `offer.rs` is what the pool is given, `source.rs` what a start method makes of it: the value itself where memory is shared
-//! or inherited, otherwise a recipe. `recipe.rs` is how a recipe crosses and is carried out, `make.rs` the thread in which
-//! the user's code for it runs, `failure.rs` how a process tells that it did not come up.
+//! * `handle.rs`: what the pool is given.
+//! * `source.rs`: what a start method makes of it: the value itself where memory is shared or
+//!   inherited, otherwise how it is made.
+//! * `spec.rs`: how that crosses to another process.
+//! * `construct.rs`: runs the user's code for it in a thread of its own.
 
-mod failure;
-mod make;
-mod offer;
-mod recipe;
+mod construct;
+mod handle;
 mod source;
+mod spec;
 
-pub(crate) use failure::{Fault, Stage, StartFailure};
-pub(crate) use make::make_in_thread;
-pub use offer::Shared;
-pub(crate) use offer::SharedType;
-pub(crate) use recipe::{Ingredients, Maker, RecipePapers};
+pub(crate) use construct::make_in_thread;
+pub use handle::Shared;
 pub(crate) use source::{Source, SourcePapers};
+pub(crate) use spec::RecipePapers;
 
 use std::{any::Any, sync::Arc};
 

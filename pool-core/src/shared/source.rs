@@ -10,13 +10,16 @@ use std::{
 use pool_ipc::SealedArchive;
 
 use super::{
-    Fault, Ingredients, Maker, RecipePapers, SharedValue, Stage, StartFailure, make_in_thread,
+    SharedValue,
+    construct::make_in_thread,
+    spec::{Ingredients, Maker, RecipePapers},
 };
 use crate::{
-    birth,
-    error::Error,
-    job::{InCall, Inside, Within, is_inside},
+    bootstrap,
+    error::{Error, Fault, Stage, StartFailure},
     mutex::lock,
+    os,
+    reentrancy::{InCall, Inside, Within, is_inside},
 };
 
 /// As a pool keeps it.
@@ -89,7 +92,7 @@ impl Recipe {
     }
 
     fn papers(&self, limit: Option<Duration>) -> Result<RecipePapers, Error> {
-        let offset = |address| birth::offset_of(address).ok_or(Error::ForeignFunction);
+        let offset = |address| bootstrap::offset_of(address).ok_or(Error::ForeignFunction);
         let function = if self.function == 0 { 0 } else { offset(self.function)? };
         let segments = self.archive.iter().flat_map(SealedArchive::segments);
         Ok(RecipePapers {
@@ -118,7 +121,7 @@ impl Source {
         let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
         // SAFETY: a fresh process is given it, and opens it as a segment
         // (`RecipePapers::carry_out`).
-        segments.map(|segment| birth::duplicate(unsafe { segment.as_fd() })).collect()
+        segments.map(|segment| os::duplicate(unsafe { segment.as_fd() })).collect()
     }
 
     /// The value in this process, made by the first who asks.

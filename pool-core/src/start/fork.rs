@@ -10,17 +10,15 @@ use std::io::Write;
 use nix::unistd::{ForkResult, fork, getpid};
 use pool_shm::exclusive_borrows;
 
-use super::{
-    Start,
-    plan::{Crew, CrewPlan},
-};
+use super::{Start, backend::Crew};
 use crate::{
-    birth,
+    bootstrap,
+    config::CrewPlan,
+    driver::pause_drivers,
     error::{Error, OrResources},
-    futures::pause_drivers,
-    session::{Session, ZygoteMaker, own_descriptors},
+    os::{self, own_descriptors},
+    session::{Session, ZygoteMaker},
     shared::Source,
-    sys,
     zygote::{ZygoteFds, reign_guarded},
 };
 
@@ -36,7 +34,7 @@ impl Start for Fork {
         }
         // Threads of ours have ended while the process is forked; see `open`.
         let _paused = pause_drivers();
-        match birth::lasting_thread_count().or_resources("counting the threads of this process")? {
+        match os::lasting_thread_count().or_resources("counting the threads of this process")? {
             1 => Ok(()),
             threads => Err(Error::ForkWithThreads { threads }),
         }
@@ -53,7 +51,7 @@ impl Start for Fork {
             // What is buffered now would be written twice.
             let _ = std::io::stdout().flush();
             let _ = std::io::stderr().flush();
-            sys::flush_c_streams();
+            os::flush_c_streams();
             let parent = getpid();
             let foreign = own_descriptors();
             // SAFETY: one thread (checked just now), so no lock is copied while another thread
@@ -62,9 +60,9 @@ impl Start for Fork {
             match unsafe { fork() }.or_resources("forking this process")? {
                 ForkResult::Parent { child } => Ok(child),
                 ForkResult::Child => {
-                    birth::reset_signals();
-                    birth::null_stdin();
-                    birth::fill_output();
+                    bootstrap::reset_signals();
+                    os::null_stdin();
+                    os::fill_output();
                     foreign.close();
                     reign_guarded(papers, fds, parent)
                 }

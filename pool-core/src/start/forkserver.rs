@@ -1,10 +1,7 @@
 //! ForkServer: a fresh copy of this executable forks the workers.
 
-use super::{
-    Start, fresh,
-    plan::{Crew, CrewPlan},
-};
-use crate::{error::Error, shared::Source};
+use super::{Start, backend::Crew, fresh};
+use crate::{config::CrewPlan, error::Error, shared::Source};
 
 pub(super) struct ForkServer;
 

@@ -1,18 +1,19 @@
 //! What ForkServer and Spawn share: the zygote is a fresh copy of this executable.
 
-use super::{ROLE_ZYGOTE, StartMethod, plan::CrewPlan};
+use super::backend::Crew;
 use crate::{
-    birth::{self, Refusal},
+    bootstrap::{self, ROLE_ZYGOTE, Refusal},
+    config::CrewPlan,
     error::{Error, OrResources},
     session::{Session, ZygoteMaker},
     shared::Source,
-    start::Crew,
+    start_method::StartMethod,
     zygote::{ZygoteFds, ZygotePapers},
 };
 
 /// Refuses if a fresh copy would run `main`, or cannot be had.
 pub(super) fn check() -> Result<(), Error> {
-    birth::check_takeover().map_err(|refusal| match refusal {
+    bootstrap::check_takeover().map_err(|refusal| match refusal {
         Refusal::NotInitialised => Error::NotInitialised,
         Refusal::NotShown(errno) => {
             Error::Resources { what: "looking at the main executable", source: errno.into() }
@@ -26,7 +27,7 @@ pub(super) fn open(plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
     check()?;
     let fresh_workers = plan.method == StartMethod::Spawn;
     let maker: &ZygoteMaker<'_> = &|papers: ZygotePapers, fds: ZygoteFds| {
-        birth::spawn_copy(ROLE_ZYGOTE, &papers.to_words(), &fds.in_order())
+        bootstrap::spawn_copy(ROLE_ZYGOTE, &papers.to_words(), &fds.in_order())
             .or_resources("starting a copy of this executable")
     };
     Session::open(plan, shared, fresh_workers, maker).map(Crew::Processes)

@@ -1,10 +1,7 @@
 //! Spawn: every worker is a fresh copy of this executable.
 
-use super::{
-    Start, fresh,
-    plan::{Crew, CrewPlan},
-};
-use crate::{error::Error, shared::Source};
+use super::{Start, backend::Crew, fresh};
+use crate::{config::CrewPlan, error::Error, shared::Source};
 
 pub(super) struct Spawn;
 

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    Start,
-    plan::{Crew, CrewPlan},
-};
-use crate::{error::Error, shared::Source, threads::ThreadCrew};
+use super::{Start, backend::Crew};
+use crate::{config::CrewPlan, error::Error, shared::Source, threads::ThreadCrew};
 
 pub(super) struct Threads;
 

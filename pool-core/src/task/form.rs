@@ -13,8 +13,7 @@ use pool_ipc::{
     AlignedBytes, Decoder, SegmentId, Wire, WireFault, batch::BatchReader, rkyv::Archive,
 };
 
-use super::Worker;
-use crate::shared::SharedType;
+use super::{shared_type::SharedType, worker_handle::Worker};
 
 /// How a task's function takes its item. Implemented by [`Plain`], [`WithContext`], [`OnWorker`], [`OnEvery`] and
 /// [`Viewing`] only.

@@ -1,24 +1,25 @@
-//! What a task is: a function of some form, the record that proves its type, and the loop that runs
-//! a chunk of items through it.
+//! What a task is: a function of some form, and what it sees while it runs.
+//!
+//! * `form.rs`: the forms that a task's function may have; `scoped.rs`: closures with captures;
+//!   `slices.rs`: functions for parts of a shared array.
+//! * `worker_handle.rs`: what a task sees of its worker.
+//! * `call.rs`: which function a chunk calls.
+//! * `shared_type.rs`: the type of the value that a pool shares.
+//! * `time_slice.rs`: how long a worker goes on with one chunk while other calls wait.
 
-mod chunk;
-mod desk;
-mod failure;
+mod call;
 mod form;
-mod record;
-mod results;
 mod scoped;
+mod shared_type;
 mod slices;
 mod time_slice;
 mod worker_handle;
 
-pub(crate) use chunk::ChunkRun;
-pub(crate) use desk::Desk;
-pub(crate) use failure::{Failure, FailureKind};
-pub(crate) use form::{ContextCell, Surroundings};
+pub(crate) use call::Call;
+pub(crate) use form::{ContextCell, ItemAt, Surroundings};
 pub use form::{Form, OnEvery, OnWorker, Plain, Portable, Viewing, WithContext};
-pub(crate) use record::{Call, RunChunk};
 pub(crate) use scoped::Scoped;
+pub(crate) use shared_type::SharedType;
 pub(crate) use slices::{Parts, Slices, SlicesMut};
 pub(crate) use time_slice::TimeSlice;
 pub use worker_handle::{Starting, Worker};

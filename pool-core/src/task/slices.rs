@@ -1,7 +1,7 @@
 //! The forms of functions that work on parts of a shared array.
 //!
 //! Invariant: the parts of a call do not overlap, and each is given to one task at a time. These forms are known to this crate alone,
-//! so only [`Pool::map_slices_mut`](crate::Pool::map_slices_mut) and its relative, which wait until no task is left, use them.
+//! so only [`Pool::map_slices_mut`](crate::pool::Pool::map_slices_mut) and its relative, which wait until no task is left, use them.
 
 use std::{any::TypeId, marker::PhantomData};
 

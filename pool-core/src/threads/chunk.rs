@@ -11,14 +11,15 @@ use std::{
 use pool_ipc::Decoder;
 
 use super::{
-    drop_quietly,
-    host::Host,
+    backend::{Errand, ThreadCrew},
     job::{Given, Part, ThreadJob},
+    worker::Host,
 };
 use crate::{
+    error::Error,
+    panic::{drop_quietly, in_task, take_panic},
     shared,
     task::{ContextCell, Form, Surroundings, TimeSlice},
-    worker::{in_task, take_panic},
 };
 
 /// Consecutive items on their way to a thread, and what has become of them there.
@@ -38,6 +39,69 @@ pub(super) struct Chunk<F: Form> {
     pub(super) begun: bool,
     /// What was left of it is a chunk of its own, on its way to a thread.
     pub(super) goes_on: bool,
+}
+
+impl<F: Form> ThreadJob<F> {
+    /// Sends a chunk to the crew, or to the one thread of it that `home` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Terminated`] when the crew has ended, [`Error::ForeignProcess`] in a forked child.
+    ///
+    /// # Safety
+    ///
+    /// What `function` and the types of the form borrow outlives the chunk: the caller either owns
+    /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
+    pub(crate) unsafe fn send(
+        self: &Arc<Self>,
+        (crew, home): (&ThreadCrew, Option<u32>),
+        function: F::Function,
+        given: &Given<F>,
+        first: u64,
+        parcels: Vec<F::Parcel>,
+    ) -> Result<(), Error> {
+        if self.control.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        let under_way = self.begin_chunk();
+        // SAFETY: as promised by the caller.
+        let errand =
+            unsafe { self.chunk_work(home.is_some(), function, given, first, parcels.into_iter()) };
+        crew.send(home, under_way, errand)
+    }
+
+    /// A chunk that was counted, as the threads run it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ThreadJob::send`].
+    pub(super) unsafe fn chunk_work(
+        self: &Arc<Self>,
+        has_home: bool,
+        function: F::Function,
+        given: &Given<F>,
+        first: u64,
+        parcels: vec::IntoIter<F::Parcel>,
+    ) -> Errand {
+        let chunk = Chunk {
+            job: self.clone(),
+            function,
+            given: Some(given.clone()),
+            has_home,
+            first,
+            parcels,
+            parts: Vec::new(),
+            begun: false,
+            goes_on: false,
+        };
+        let errand: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
+        // SAFETY: only the lifetime changes. The errand owns the chunk, so that whether it runs,
+        // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
+        // anything borrowed: only the job's own memory is touched after that. The caller promises
+        // that the borrows are good until then: `close` waits for the count. An errand that is
+        // leaked is never counted, and the wait never ends.
+        unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) }
+    }
 }
 
 impl<F: Form> Chunk<F> {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use super::lock;
+use crate::mutex::lock;
 
 #[derive(Debug, Default)]
 pub(super) struct Claims {

@@ -15,16 +15,15 @@ use pool_shm::ForkMark;
 
 use super::{
     busy::Busy,
-    clocks::{Clocks, InHand},
-    crew::ThreadCrew,
-    host::{Failed, Host},
-    leavers::Leavers,
-    lock,
+    exiting::Leavers,
+    time_limits::{Clocks, InHand},
+    worker::{Failed, Host},
 };
 use crate::{
     cancel::{Bell, CancelToken, sleep_for},
-    error::{Cause, Error},
-    shared::{SharedValue, Stage},
+    error::{Cause, Error, Stage},
+    mutex::lock,
+    shared::SharedValue,
 };
 
 /// How long a caller sleeps at most that waits for several chunks: one long task holds up the
@@ -32,6 +31,14 @@ use crate::{
 const SLEEP_FOR_SEVERAL: Duration = Duration::from_millis(50);
 /// How long a caller sleeps at most: the program may have closed its bell.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// What all jobs of a crew have in common.
+pub(super) struct Shared {
+    pub(super) mark: Arc<ForkMark>,
+    pub(super) busy: Arc<Busy>,
+    pub(super) leavers: Arc<Leavers>,
+    pub(super) init_limit: Option<Duration>,
+}
 
 /// A job as its crew sees it: nothing in it is the user's.
 pub(super) struct Control {
@@ -91,19 +98,17 @@ impl Flow {
 
 impl Control {
     pub(super) fn open(
-        crew: &ThreadCrew,
+        shared: Shared,
         token: Option<CancelToken>,
         limit: Option<Duration>,
         lazy: bool,
-    ) -> Result<Arc<Self>, Error> {
-        if crew.is_foreign() {
-            return Err(Error::ForeignProcess);
-        }
+    ) -> Result<Self, Error> {
+        let Shared { mark, busy, leavers, init_limit } = shared;
         let watch = match token {
             Some(token) => Some(Watch { token, bell: Bell::new()? }),
             None => None,
         };
-        let control = Arc::new(Self {
+        Ok(Self {
             flow: Mutex::new(Flow {
                 under_way: 0,
                 arrived: 0,
@@ -121,15 +126,13 @@ impl Control {
             arrived: AtomicUsize::new(0),
             lazy,
             limit,
-            init_limit: crew.init_limit,
-            leavers: crew.leavers.clone(),
+            init_limit,
+            leavers,
             watch,
             notice: OnceLock::new(),
-            mark: crew.mark.clone(),
-            busy: crew.busy.clone(),
-        });
-        crew.enlist(&control);
-        Ok(control)
+            mark,
+            busy,
+        })
     }
 
     pub(super) fn is_foreign(&self) -> bool {

@@ -5,25 +5,22 @@ use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     time::{Duration, Instant},
-    vec,
 };
 
 use super::{
-    chunk::Chunk,
-    clocks::InHand,
+    backend::ThreadCrew,
     control::{Control, Flow},
-    crew::{Errand, ThreadCrew},
-    drop_quietly,
-    host::Host,
-    lock,
+    time_limits::InHand,
 };
 use crate::{
     cancel::CancelToken,
-    error::{Cause, Error},
-    job::Within,
-    session::Want,
-    shared::{SharedValue, Stage},
-    sys,
+    engine::Want,
+    error::{Cause, Error, Stage},
+    mutex::lock,
+    os,
+    panic::drop_quietly,
+    reentrancy::Within,
+    shared::SharedValue,
     task::Form,
 };
 
@@ -77,36 +74,8 @@ impl<F: Form> ThreadJob<F> {
         limit: Option<Duration>,
         lazy: bool,
     ) -> Result<Arc<Self>, Error> {
-        let control = Control::open(crew, token, limit, lazy)?;
+        let control = crew.open_job(token, limit, lazy)?;
         Ok(Arc::new(Self { control, spin: crew.spin, parts: Mutex::new(VecDeque::new()) }))
-    }
-
-    /// Sends a chunk to the crew, or to the one thread of it that `home` says.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Terminated`] when the crew has ended, [`Error::ForeignProcess`] in a forked child.
-    ///
-    /// # Safety
-    ///
-    /// What `function` and the types of the form borrow outlives the chunk: the caller either owns
-    /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
-    pub(crate) unsafe fn send(
-        self: &Arc<Self>,
-        (crew, home): (&ThreadCrew, Option<u32>),
-        function: F::Function,
-        given: &Given<F>,
-        first: u64,
-        parcels: Vec<F::Parcel>,
-    ) -> Result<(), Error> {
-        if self.control.is_foreign() {
-            return Err(Error::ForeignProcess);
-        }
-        let under_way = self.begin_chunk();
-        // SAFETY: as promised by the caller.
-        let errand =
-            unsafe { self.chunk_work(home.is_some(), function, given, first, parcels.into_iter()) };
-        crew.send(home, under_way, errand)
     }
 
     /// Counts a chunk that is about to be sent; how many were under way before.
@@ -119,39 +88,6 @@ impl<F: Form> ThreadJob<F> {
             self.control.busy.begin();
         }
         before
-    }
-
-    /// A chunk that was counted, as the threads run it.
-    ///
-    /// # Safety
-    ///
-    /// As for [`ThreadJob::send`].
-    pub(super) unsafe fn chunk_work(
-        self: &Arc<Self>,
-        has_home: bool,
-        function: F::Function,
-        given: &Given<F>,
-        first: u64,
-        parcels: vec::IntoIter<F::Parcel>,
-    ) -> Errand {
-        let chunk = Chunk {
-            job: self.clone(),
-            function,
-            given: Some(given.clone()),
-            has_home,
-            first,
-            parcels,
-            parts: Vec::new(),
-            begun: false,
-            goes_on: false,
-        };
-        let errand: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
-        // SAFETY: only the lifetime changes. The errand owns the chunk, so that whether it runs,
-        // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
-        // anything borrowed: only the job's own memory is touched after that. The caller promises
-        // that the borrows are good until then: `close` waits for the count. An errand that is
-        // leaked is never counted, and the wait never ends.
-        unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) }
     }
 
     /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
@@ -241,7 +177,7 @@ impl<F: Form> ThreadJob<F> {
         if !some() {
             let wanted = want.chunks.max(1);
             let enough = || control.arrived.load(Ordering::Relaxed) >= wanted;
-            sys::spin_for(self.spin, || enough() || control.is_cancelled());
+            os::spin_for(self.spin, || enough() || control.is_cancelled());
         }
         let (mut flow, mut wanted) = (lock(&control.flow), want.chunks);
         loop {

@@ -1,33 +1,33 @@
-//! A crew of worker threads: tasks move by value through a channel, nothing is encoded.
+//! A set of worker threads: tasks move by value through a channel, nothing is encoded.
 //!
-//! Invariant: a chunk that is not cancelled is run by exactly one thread, item by item; every chunk is
-//! counted when it ends, also one that never ran; no panic of a task or of a value's `Drop` ends a
+//! Invariant: a chunk that is not cancelled is run by exactly one thread, item by item; every chunk
+//! is counted when it ends, also one that never ran; no panic of a task or of a value's `Drop` ends a
 //! thread. A forked child, which has none of the threads, finds nothing but refusals here.
 //!
-//! `crew.rs` are the threads, `claims.rs` counts calls that begin, `busy.rs` those that have
-//! something under way, `errands.rs` is how work reaches them, `host.rs` is what each has of its
-//! own, `job.rs` is a call as its caller and its chunks see it, with `control.rs` for all that has
-//! no types, `chunk.rs` what runs in a thread, `clocks.rs` says which items are overdue,
-//! `leavers.rs` which exits.
+//! * `backend.rs`: the threads, from their start to their end.
+//! * `worker.rs`: what each thread has of its own.
+//! * `work_queue.rs`: how work reaches the threads.
+//! * `job.rs`: one call as its caller and its chunks see it; `control.rs`: the part without types.
+//! * `chunk.rs`: runs the items of one chunk.
+//! * `time_limits.rs`: which items are overdue; `exiting.rs`: which exits are.
+//! * `claims.rs`: counts calls that begin; `busy.rs`: counts calls that have something under way.
 
+mod backend;
 mod busy;
 mod chunk;
 mod claims;
-mod clocks;
 mod control;
-mod crew;
-mod errands;
-mod host;
+mod exiting;
 mod job;
-mod leavers;
+mod time_limits;
+mod work_queue;
+mod worker;
+
+pub(crate) use backend::{Claim, ThreadCrew, ThreadMark, starts_for};
+pub(crate) use job::{Given, Part, ThreadJob};
+pub(crate) use worker::Host;
 
 use std::time::Duration;
-
-use crate::{mutex::lock, worker::drop_quietly};
-
-pub(crate) use crew::{Claim, ThreadCrew, ThreadMark, starts_for};
-pub(crate) use host::Host;
-pub(crate) use job::{Given, Part, ThreadJob};
 
 /// Whoever looks after clocks sleeps that long in between, however short a limit is: otherwise it would take a CPU, and might not give
 /// the lock away that others need to get on.

@@ -1,18 +1,29 @@
-//! A worker process: from its birth to its last chunk.
+//! What runs inside a worker process, from its start to its last chunk.
+//!
+//! * `config.rs`: what a worker is told at its start.
+//! * `startup.rs`: what it does before its first chunk.
+//! * `run.rs`: its loop: claim, run, report, sleep.
+//! * `runtime.rs`: what it works with: arena, board, segments.
+//! * `chunk.rs`: decodes items, calls the task, encodes results; `results.rs`: the results on their
+//!   way into the arena.
+//! * `function_record.rs`: how a function crosses; `function_pointer.rs`: its address as a number.
+//! * `hook_state.rs`: the user's state, made before the first chunk, and what is left at the end.
+//! * `memory_limit.rs`: the limits of its private memory.
+//! * `task_stack.rs`: the stack that tasks run on; `stack_overflow.rs`: notes that it overflowed.
 
-mod awakening;
-mod backtrace;
-mod life;
-mod living;
-mod memory;
-mod overflow;
-mod panic;
-mod papers;
-mod segments;
+mod chunk;
+mod config;
+mod function_pointer;
+mod function_record;
+mod hook_state;
+mod memory_limit;
+mod results;
+mod run;
+mod runtime;
+mod stack_overflow;
+mod startup;
 mod task_stack;
 
-pub(crate) use life::{end_quietly, live, name_at, stillbirth};
-pub(crate) use memory::Growth;
-pub(crate) use panic::{drop_quietly, in_task, learn_locations, quietly, take_panic};
-pub(crate) use papers::{Ground, WorkerFds, WorkerPapers, arena_from, from_descriptors};
-pub(crate) use segments::Keeper;
+pub(crate) use config::from_descriptors;
+pub(crate) use config::{Ground, WorkerFds, WorkerPapers, arena_from};
+pub(crate) use run::{live, name_at, stillbirth};

@@ -30,7 +30,7 @@ pub(super) fn run_on_stack<F: FnOnce(StackRange)>(
     {
         stack::runs_on(range);
         life(range);
-        super::end_quietly();
+        crate::panic::end_quietly();
     }
     let range = MappedStack::new(size)?.leak();
     let mut entry = Entry { life: ManuallyDrop::new(life), range };
@@ -54,7 +54,7 @@ extern "C" fn enter<F: FnOnce(StackRange)>(entry: *mut ()) -> ! {
     stack::runs_on(range);
     // Nothing may unwind into the frame above, which is none.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(range)));
-    super::end_quietly()
+    crate::panic::end_quietly()
 }
 
 /// The first stack of a program, if this process runs at the top of that one and it may grow to

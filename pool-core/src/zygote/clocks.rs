@@ -1,72 +1,28 @@
-//! Ending workers whose item takes longer than it may, and those whose call was cancelled and that
-//! go on for longer than its grace, whoever is or is not in a call.
-//!
-//! Invariant: no clock runs out unseen: this process sleeps no longer than until the first one that
-//! is due, and whoever starts one that is due before that rings (see `pool_ipc`'s
-//! `board/clock.rs`). Who is killed has been condemned for the item that is overdue, and cannot
-//! have begun another one; who is killed for a cancelled call cannot report its chunk any more,
-//! since that was seized from it by slot, generation and incarnation, and so has claimed no other.
+//! The clocks of the workers, and what is to be ended when they run out.
 
-use std::{io, sync::Arc, time::Duration};
-
-use nix::sys::signal::{Signal, kill as kill_process};
+use crate::{os, protocol::ClaimedChunk};
 use pool_ipc::board::Board;
-use pool_shm::Segment;
-
-use super::{
-    protocol::{ClaimedChunk, Report},
-    reign::Zygote,
-};
-use crate::sys;
-
-/// An alarm that comes so late that this process was stopped, and probably all of the pool with it (Ctrl-Z).
-pub(super) const STOPPED: Duration = Duration::from_millis(500);
-
-/// When the board is tried again that could not be mapped.
-const AGAIN: u64 = 50_000_000;
-
-/// When a worker is looked for again that a template has forked and not named yet.
-const UNNAMED: u64 = 2_000_000;
-/// How often.
-const LOOKS: u32 = 1000;
-/// No clock comes so far: it stands for no time at all.
-const NEVER: u64 = 1 << 62;
+use std::time::Duration;
 
 /// The clocks of the workers, from the first alarm on.
 #[derive(Default)]
 pub(super) struct Clocks {
-    board: Option<Board>,
+    pub(super) board: Option<Board>,
     /// When the next look is due; 0: not before somebody rings.
-    alarm: u64,
+    pub(super) alarm: u64,
     /// Items that have more time, since nothing ran for a while: incarnation, the old deadline, the new one.
-    prolonged: Vec<(u32, u64, u64)>,
+    pub(super) prolonged: Vec<(u32, u64, u64)>,
     /// What is to be ended with its worker.
-    kills: Vec<PendingKill>,
+    pub(super) kills: Vec<PendingKill>,
     /// One of those came since the last look.
-    ordered: bool,
-}
-
-/// A chunk of a cancelled call.
-struct PendingKill {
-    chunk: ClaimedChunk,
-    grace: u64,
-    due: u64,
-    /// Looks for a worker that is not known here, left.
-    looks: u32,
-}
-
-impl PendingKill {
-    fn is_still_claimed(&self, board: &Board) -> bool {
-        let ClaimedChunk { slot, generation, incarnation } = self.chunk;
-        board.claim_of(slot as usize) == Some((generation, incarnation))
-    }
+    pub(super) ordered: bool,
 }
 
 impl Clocks {
     /// Has the worker killed that has this chunk after so many nanoseconds; what was ordered before
     /// stands if it is due sooner.
     pub(super) fn kill_after(&mut self, chunk: ClaimedChunk, grace: u64) {
-        let due = sys::monotonic_nanos().saturating_add(grace).min(NEVER);
+        let due = os::monotonic_nanos().saturating_add(grace).min(NEVER);
         self.ordered = true;
         match self.kills.iter_mut().find(|kill| kill.chunk == chunk) {
             Some(kill) if kill.due <= due => {}
@@ -80,147 +36,47 @@ impl Clocks {
         if self.alarm == 0 {
             return idle;
         }
-        let left = Duration::from_nanos(self.alarm.saturating_sub(sys::monotonic_nanos()));
+        let left = Duration::from_nanos(self.alarm.saturating_sub(os::monotonic_nanos()));
         Some(idle.map_or(left, |idle| idle.min(left)))
     }
 
     /// When an item is really overdue.
-    fn due(&self, incarnation: u32, deadline: u64) -> u64 {
+    pub(super) fn due(&self, incarnation: u32, deadline: u64) -> u64 {
         let longer = self.prolonged.iter().find(|(i, d, _)| (*i, *d) == (incarnation, deadline));
         longer.map_or(deadline, |(_, _, due)| *due)
     }
 
     /// Says when it will look again.
-    fn set_alarm(&mut self, board: &Board, first: Option<u64>) {
+    pub(super) fn set_alarm(&mut self, board: &Board, first: Option<u64>) {
         self.alarm = first.unwrap_or(0);
         board.set_alarm(self.alarm);
     }
 }
 
-impl Zygote {
-    /// Looks at the clocks if anybody has rung or it is time; `false` when the parent is gone.
-    pub(super) fn watch_clocks(&mut self) -> bool {
-        let rung = self.exchange.take_alarm() | std::mem::take(&mut self.clocks.ordered);
-        let now = sys::monotonic_nanos();
-        let is_time = self.clocks.alarm != 0 && self.clocks.alarm <= now;
-        if !rung && !is_time {
-            return true;
-        }
-        let Some(board) = self.board() else {
-            // No memory for it now; a clock may run, or a chunk be to be ended.
-            self.clocks.alarm = now + AGAIN;
-            return true;
-        };
-        if is_time && Duration::from_nanos(now - self.clocks.alarm) > STOPPED {
-            self.prolong(&board, now);
-        }
-        loop {
-            if !self.end_overdue(&board) {
-                return false;
-            }
-            self.end_cancelled(&board);
-            let first = self.first_due(&board);
-            self.clocks.set_alarm(&board, first);
-            // A clock that was started before that may not have rung.
-            let again = self.first_due(&board);
-            let sooner = again.is_some_and(|again| first.is_none_or(|first| again < first));
-            if !sooner {
-                return true;
-            }
-        }
-    }
+/// A chunk of a cancelled call.
+pub(super) struct PendingKill {
+    pub(super) chunk: ClaimedChunk,
+    pub(super) grace: u64,
+    pub(super) due: u64,
+    /// Looks for a worker that is not known here, left.
+    pub(super) looks: u32,
+}
 
-    /// The board, mapped when it is needed first.
-    pub(super) fn board(&mut self) -> Option<Board> {
-        if self.clocks.board.is_none() {
-            self.clocks.board = self.map_board().ok();
-        }
-        self.clocks.board.clone()
-    }
-
-    fn map_board(&self) -> io::Result<Board> {
-        let mapping = Segment::from_fd(self.fds.board.try_clone()?)
-            .and_then(|segment| segment.map())
-            .map_err(io::Error::other)?;
-        // Workers are forked from here, and have their own.
-        mapping.dont_fork().map_err(io::Error::other)?;
-        Ok(Board::new(Arc::new(mapping), self.papers.shape))
-    }
-
-    /// What workers have in hand that has a limit: which worker, and until when.
-    fn clocks<'z>(&'z self, board: &'z Board) -> impl Iterator<Item = (usize, u64)> + 'z {
-        self.workers.iter().enumerate().filter_map(|(at, worker)| {
-            Some((at, board.deadline(worker.place as usize, worker.incarnation)?))
-        })
-    }
-
-    fn first_due(&self, board: &Board) -> Option<u64> {
-        let due =
-            |(at, deadline): (usize, u64)| self.clocks.due(self.workers[at].incarnation, deadline);
-        let kills = self.clocks.kills.iter().map(|kill| kill.due).filter(|due| *due < NEVER);
-        self.clocks(board).map(due).chain(kills).min()
-    }
-
-    /// Kills the workers that are still at chunks of cancelled calls whose grace is over.
-    fn end_cancelled(&mut self, board: &Board) {
-        if self.clocks.kills.is_empty() {
-            return;
-        }
-        let now = sys::monotonic_nanos();
-        let workers = &self.workers;
-        self.clocks.kills.retain_mut(|kill| {
-            let ClaimedChunk { slot, generation, incarnation } = kill.chunk;
-            if kill.due > now {
-                return kill.is_still_claimed(board);
-            }
-            let Some(worker) = workers.iter().find(|worker| worker.incarnation == incarnation)
-            else {
-                // A template tells of whom it has forked later than that one may have begun;
-                // whoever was reaped never comes back.
-                kill.looks -= 1;
-                kill.due = now + UNNAMED;
-                return kill.looks > 0 && kill.is_still_claimed(board);
-            };
-            if board.seize_claim(slot as usize, generation, incarnation) {
-                // It was not reaped, so the number is its own.
-                let _ = kill_process(worker.pid, Signal::SIGKILL);
-            }
-            false
-        });
-    }
-
-    /// Tells items that are overdue and have a grace; condemns and kills whoever is beyond that.
-    /// `false` when the parent is gone.
-    fn end_overdue(&mut self, board: &Board) -> bool {
-        let now = sys::monotonic_nanos();
-        let running: Vec<_> = self.clocks(board).collect();
-        for (at, deadline) in running {
-            let worker = &self.workers[at];
-            let incarnation = worker.incarnation;
-            if self.clocks.due(incarnation, deadline) <= now
-                && !board.tell_late(worker.place as usize, deadline, now)
-                && board.condemn(worker.place as usize, deadline)
-            {
-                // It was not reaped, so the number is its own.
-                let _ = kill_process(worker.pid, Signal::SIGKILL);
-                if !self.report(Report::Overran { incarnation }) {
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// All items that run have their time once more, those of cancelled calls their grace.
-    fn prolong(&mut self, board: &Board, now: u64) {
-        let longer = |(at, deadline): (usize, u64)| {
-            let worker = &self.workers[at];
-            let due = now.saturating_add(board.limit(worker.place as usize));
-            (worker.incarnation, deadline, due)
-        };
-        self.clocks.prolonged = self.clocks(board).map(longer).collect();
-        for kill in &mut self.clocks.kills {
-            kill.due = now.saturating_add(kill.grace).min(NEVER);
-        }
+impl PendingKill {
+    pub(super) fn is_still_claimed(&self, board: &Board) -> bool {
+        let ClaimedChunk { slot, generation, incarnation } = self.chunk;
+        board.claim_of(slot as usize) == Some((generation, incarnation))
     }
 }
+
+/// When the board is tried again that could not be mapped.
+pub(super) const AGAIN: u64 = 50_000_000;
+
+/// When a worker is looked for again that a template has forked and not named yet.
+pub(super) const UNNAMED: u64 = 2_000_000;
+
+/// How often.
+const LOOKS: u32 = 1000;
+
+/// No clock comes so far: it stands for no time at all.
+pub(super) const NEVER: u64 = 1 << 62;

@@ -18,11 +18,16 @@ use nix::{
 };
 
 use super::{
-    papers::{ZygoteFds, ZygotePapers},
-    protocol::{Report, StartFault},
-    reign::{LOOK_FOR_PARENT_MS, Overlords, reign},
+    config::{ZygoteFds, ZygotePapers},
+    event_loop::reign,
+    state::{LOOK_FOR_PARENT_MS, Overlords},
 };
-use crate::{birth, start::ROLE_GUARDED_ZYGOTE, worker::end_quietly};
+use crate::{
+    bootstrap::{self, ROLE_GUARDED_ZYGOTE},
+    os,
+    panic::end_quietly,
+    protocol::{Report, StartFault},
+};
 
 /// Makes this fresh copy of the executable a guard with a zygote below it; never returns.
 ///
@@ -31,20 +36,20 @@ use crate::{birth, start::ROLE_GUARDED_ZYGOTE, worker::end_quietly};
 /// zygote of fresh workers is one more copy, any other cannot begin.
 pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
     let errno = |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
-    let fault = match birth::lasting_thread_count() {
+    let fault = match os::lasting_thread_count() {
         Ok(1) => reign_guarded(papers, fds, parent),
         Ok(threads) if !papers.fresh_workers => {
             StartFault::Threads(threads.try_into().unwrap_or(u32::MAX))
         }
         Ok(_) => {
-            birth::become_subreaper();
+            os::become_subreaper();
             let words = papers.to_words();
-            match birth::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order()) {
+            match bootstrap::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order()) {
                 Ok(zygote) => {
                     // Its end of the parent's socket above all: the parent shall see the zygote's
                     // death.
                     drop(fds);
-                    stand_guard(zygote, parent, birth::pidfd_open(parent).ok().as_ref())
+                    stand_guard(zygote, parent, os::pidfd_open(parent).ok().as_ref())
                 }
                 Err(error) => errno(error),
             }
@@ -60,13 +65,13 @@ pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> 
 /// returns.
 pub(crate) fn reign_below(papers: ZygotePapers, fds: ZygoteFds, guard: Pid) -> ! {
     // The guard watches the parent.
-    reign(papers, fds, Overlords::new(guard, vec![birth::pidfd_open(guard).ok()]))
+    reign(papers, fds, Overlords::new(guard, vec![os::pidfd_open(guard).ok()]))
 }
 
 /// Makes this process a guard and a child of it the zygote; never returns to whoever made it.
 pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
-    birth::become_subreaper();
-    let parent_fd = birth::pidfd_open(parent).ok();
+    os::become_subreaper();
+    let parent_fd = os::pidfd_open(parent).ok();
     if getppid() != parent {
         end_quietly();
     }
@@ -74,13 +79,13 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
     // SAFETY: this process has one thread for life, so the child may do whatever it likes.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
-            let fds_of = vec![birth::pidfd_open(guard).ok(), parent_fd];
+            let fds_of = vec![os::pidfd_open(guard).ok(), parent_fd];
             reign(papers, fds, Overlords::new(guard, fds_of))
         }
         Ok(ForkResult::Parent { child }) => {
             // Its end of the parent's socket above all: the parent shall see the zygote's death.
             let kept: Vec<_> = parent_fd.iter().map(AsRawFd::as_raw_fd).collect();
-            birth::descriptors::keep_only(&kept);
+            os::keep_only(&kept);
             stand_guard(child, parent, parent_fd.as_ref())
         }
         // No process is left for a guard: the zygote goes without one.
@@ -90,15 +95,15 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
 
 /// Guards this zygote until it or the parent is gone, and ends what is left.
 fn stand_guard(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) -> ! {
-    birth::set_process_name(&birth::process_name("pool-guard"));
+    os::set_process_name(&os::process_name("pool-guard"));
     watch(zygote, parent, parent_fd);
-    birth::kill_strays(&|_| false);
+    os::kill_strays(&|_| false);
     end_quietly()
 }
 
 /// Waits until the zygote or the parent is gone.
 fn watch(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) {
-    let zygote_fd = birth::pidfd_open(zygote).ok();
+    let zygote_fd = os::pidfd_open(zygote).ok();
     let known = zygote_fd.is_some() && parent_fd.is_some();
     let timeout = if known { PollTimeout::NONE } else { PollTimeout::from(LOOK_FOR_PARENT_MS) };
     let fds = zygote_fd.iter().chain(parent_fd);

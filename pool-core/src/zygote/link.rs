@@ -25,11 +25,10 @@ use nix::{
     unistd::Pid,
 };
 
-use super::protocol::{ClaimedChunk, Order, Report, send_kill_at, send_order};
 use crate::{
-    birth::{self, KeptFd, ProcessName},
     mutex::lock,
-    packets::Received,
+    os::{self, KeptFd, ProcessName},
+    protocol::{ClaimedChunk, Order, Received, Report, send_kill_at, send_order},
 };
 
 /// How long a zygote that was told to end may take.
@@ -76,7 +75,7 @@ enum Victim {
 
 impl ZygoteLink {
     pub(crate) fn new(control: KeptFd, pid: Pid, fresh: bool) -> Self {
-        let pidfd = birth::pidfd_open(pid).and_then(KeptFd::new).ok();
+        let pidfd = os::pidfd_open(pid).and_then(KeptFd::new).ok();
         Self { control, pid, pidfd, zygote: AtomicI32::new(0), fresh, outbox: Mutex::default() }
     }
 
@@ -277,10 +276,10 @@ impl ZygoteLink {
         let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
         if zygote.as_raw() > 0 && zygote != self.pid {
             // It notices, and ends what it has started.
-            if let Ok(pidfd) = birth::pidfd_open(zygote) {
+            if let Ok(pidfd) = os::pidfd_open(zygote) {
                 readable_within(pidfd.as_fd(), PATIENCE);
             }
-            reap_orphan(zygote, &birth::ZYGOTE);
+            reap_orphan(zygote, &os::ZYGOTE);
         }
     }
 
@@ -351,7 +350,7 @@ fn readable_within(fd: BorrowedFd<'_>, patience: Duration) -> bool {
 /// Waits for a process of the pool that this process may have inherited: as PID 1, or as a subreaper. It was called `name`: what it was
 /// called by may be the number of another child by now, which is the business of whoever started that.
 pub(crate) fn reap_orphan(pid: Pid, name: &ProcessName) {
-    if !birth::inherits_orphans() || !birth::is_called(pid, name) {
+    if !os::inherits_orphans() || !os::is_called(pid, name) {
         return;
     }
     // Any other answer: reaped now, or not a child of this process.
@@ -371,10 +370,10 @@ mod tests {
     fn another_child_with_the_number_is_left_alone() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
-        reap_orphan(pid, &birth::ZYGOTE);
+        reap_orphan(pid, &os::ZYGOTE);
         // Even if this process inherits what others leave.
         let name = crate::worker::name_at(0);
-        assert!(!birth::is_called(pid, &name));
+        assert!(!os::is_called(pid, &name));
         reap_orphan(pid, &name);
         assert_eq!(child.try_wait().unwrap(), None);
         child.kill().unwrap();

@@ -1,21 +1,34 @@
-//! The process between a pool and its workers: starts them, reaps them, outlives nobody.
+//! The process between a pool and its workers: it starts, watches and reaps them.
 //!
-//! One thread for life, no user code. `protocol.rs` is what parent and zygote say to each other,
-//! `reign.rs` what the zygote does, `ending.rs` what becomes of workers that get a SIGTERM,
-//! `nursery.rs` how it gets workers from a template, `guard.rs` who stands above it, `link.rs` the
-//! parent's end.
+//! One thread for life, no user code.
+//!
+//! * `config.rs`: what a zygote is told at its start.
+//! * `state.rs`: what it knows; `event_loop.rs`: what it does.
+//! * `fork_workers.rs`: workers that it starts itself.
+//! * `template.rs`: the process that workers are forked from when what they share is made once;
+//!   `template_link.rs`: the zygote's end of it; `template_queue.rs`, `template_starts.rs`: the
+//!   workers that wait for it.
+//! * `time_limits.rs`: ends workers whose item takes too long; `clocks.rs`: when that is due.
+//! * `ending_signals.rs`: workers that were told to end; `signal_notes.rs`: which signals came.
+//! * `guard.rs`: the process above, which adopts what a killed zygote leaves behind.
+//! * `link.rs`: the parent's end.
 
-mod births;
 mod clocks;
-mod ending;
+mod config;
+mod ending_signals;
+mod event_loop;
+mod fork_workers;
 mod guard;
 mod link;
-mod nursery;
-mod papers;
-mod protocol;
-mod reign;
+mod signal_notes;
+mod state;
+mod template;
+mod template_link;
+mod template_queue;
+mod template_starts;
+mod time_limits;
 
-pub(crate) use guard::{reign_below, reign_fresh, reign_guarded};
+pub(crate) use config::{ZygoteFds, ZygotePapers};
+pub(crate) use guard::reign_guarded;
+pub(crate) use guard::{reign_below, reign_fresh};
 pub(crate) use link::{ZygoteLink, reap_orphan};
-pub(crate) use papers::{ZygoteFds, ZygotePapers};
-pub(crate) use protocol::{ClaimedChunk, Order, Report, StartFault, send_order};

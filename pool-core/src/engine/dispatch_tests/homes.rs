@@ -23,7 +23,7 @@ fn a_chunk_with_a_home_stays_there() {
     assert_eq!(crew.ended(0, 2, 0, died), ["release 0", "publish 1"]);
     assert_eq!(crew.home_of(1), Some(1));
     // Whoever is there next may run it.
-    crew.engine.vacate(2, true);
+    crew.engine.workers.vacate(2, true);
     crew.engine.staff(&mut crew.out);
     assert_eq!(told(&mut crew.out), ["start 1 3"]);
     assert_eq!(crew.engine.chunk(1).unwrap().audience.min_serial, 0);
@@ -86,7 +86,7 @@ fn with_a_slot_for_each_they_have_turns() {
 #[test]
 fn a_worker_that_is_not_there_is_started() {
     let mut crew = Crew::new(2, 8);
-    crew.engine.vacate(2, false);
+    crew.engine.workers.vacate(2, false);
     assert_eq!(crew.submit_to(1, 0), ["start 1 3", "publish 0"]);
     assert_eq!(crew.submit_to(1, 1), ["publish 1"]);
 }
@@ -103,16 +103,17 @@ fn who_waits_for_one_worker_is_known() {
     assert_eq!(crew.engine.jobs_addressed_to(0), [other]);
     // One that never gets ready is given up, though others live.
     for _ in 0..6 {
-        let (_, incarnation, _) = crew.engine.workers().find(|(place, ..)| *place == 1).unwrap();
-        crew.engine.vacate(incarnation, false);
-        assert!(!crew.engine.gives_place_up(1));
+        let (_, incarnation, _) =
+            crew.engine.workers.iter().find(|(place, ..)| *place == 1).unwrap();
+        crew.engine.workers.vacate(incarnation, false);
+        assert!(!crew.engine.workers.gives_place_up(1));
         crew.engine.staff(&mut crew.out);
-        crew.engine.stillborn = 0; // as others get on
+        crew.engine.workers.stillborn = 0; // as others get on
     }
-    let (_, incarnation, _) = crew.engine.workers().find(|(place, ..)| *place == 1).unwrap();
-    crew.engine.vacate(incarnation, false);
-    assert!(!crew.engine.is_barren());
-    assert!(crew.engine.gives_place_up(1) && !crew.engine.gives_place_up(1));
+    let (_, incarnation, _) = crew.engine.workers.iter().find(|(place, ..)| *place == 1).unwrap();
+    crew.engine.workers.vacate(incarnation, false);
+    assert!(!crew.engine.workers.is_barren());
+    assert!(crew.engine.workers.gives_place_up(1) && !crew.engine.workers.gives_place_up(1));
 }
 
 #[test]

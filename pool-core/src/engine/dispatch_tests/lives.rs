@@ -152,7 +152,7 @@ impl World {
         let len = 1 + self.dice.roll(5);
         let offset = self.next_block;
         self.next_block += 1;
-        let places = self.engine.places.len() as u64;
+        let places = self.engine.workers.len() as u64;
         let home = (self.dice.roll(3) == 0).then(|| self.dice.roll(places) as u32);
         let (job, account) = &mut self.jobs[at];
         let retries = account.retries;
@@ -179,16 +179,18 @@ impl World {
     /// One step of one worker.
     fn work(&mut self, at: usize) {
         let (incarnation, in_hand) = self.workers[at];
-        let place = self.engine.place_of(incarnation).unwrap() as u32;
+        let place = self.engine.workers.place_of(incarnation).unwrap() as u32;
         let mine = |seat: &Option<Seat>| matches!(seat, Some(Seat::Claimed { by, .. }) if *by == incarnation);
         let Some(slot) = self.seats.iter().position(mine) else {
-            if in_hand.is_none() && self.engine.serial_of(incarnation) < self.engine.min_serial() {
+            if in_hand.is_none()
+                && self.engine.workers.serial_of(incarnation) < self.engine.workers.min_serial()
+            {
                 return self.die(at); // it leaves as it was asked to
             }
             let admits = |seat: &Option<Seat>| match seat {
                 Some(Seat::Ready(chunk)) => {
                     chunk.audience.place.is_none_or(|wanted| wanted == place)
-                        && chunk.audience.min_serial <= self.engine.serial_of(incarnation)
+                        && chunk.audience.min_serial <= self.engine.workers.serial_of(incarnation)
                         && in_hand.is_some() == chunk.in_hand.is_some()
                 }
                 _ => false,
@@ -318,7 +320,7 @@ impl World {
             }
         }
         self.tell(|engine, out| engine.in_hand_lost(None, incarnation, &KILLED, out));
-        self.engine.vacate(incarnation, true);
+        self.engine.workers.vacate(incarnation, true);
         self.tell(Engine::staff);
     }
 
@@ -348,7 +350,7 @@ impl World {
                 }
             }
             3 if self.dice.roll(8) == 0 => {
-                self.engine.retire_all();
+                self.engine.workers.retire_all();
                 // They leave when they are idle, and new ones come.
                 for at in (0..self.workers.len()).rev() {
                     if self.workers[at].1.is_none() {

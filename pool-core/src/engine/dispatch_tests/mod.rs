@@ -19,7 +19,7 @@ fn block(offset: u64) -> Block {
 }
 
 fn chunk(job: JobId, offset: u64, first: u64, len: u32) -> Chunk {
-    let measure = crate::session::measure_results::<u64>;
+    let measure = crate::engine::measure_results::<u64>;
     Chunk::new((job, CALL, measure), block(offset), first, (len, len))
 }
 
@@ -330,10 +330,10 @@ fn retired_workers_get_nothing_new() {
     let mut crew = Crew::new(2, 8);
     crew.submit(1, 0, 1);
     assert_eq!(crew.engine.chunk(0).unwrap().audience.min_serial, 0);
-    crew.engine.retire_all();
+    crew.engine.workers.retire_all();
     crew.submit(2, 1, 1);
     assert_eq!(crew.engine.chunk(1).unwrap().audience.min_serial, 3);
-    crew.engine.vacate(1, true);
+    crew.engine.workers.vacate(1, true);
     crew.engine.staff(&mut crew.out);
     assert_eq!(told(&mut crew.out), ["start 0 3"]);
     // What a retired worker has in hand still goes to it.
@@ -347,17 +347,17 @@ fn workers_that_never_get_ready_are_not_replaced_for_ever() {
     let mut engine = Engine::new(1, 2);
     let mut out = Vec::new();
     let mut starts = 0;
-    while !engine.is_barren() {
+    while !engine.workers.is_barren() {
         engine.staff(&mut out);
         starts += 1;
         let Some(Action::Start { incarnation, .. }) = out.pop() else { panic!("a vacant place") };
-        engine.started(incarnation, 77);
-        assert_eq!(engine.workers().collect::<Vec<_>>(), [(0, incarnation, 77)]);
-        engine.vacate(incarnation, false);
+        engine.workers.started(incarnation, 77);
+        assert_eq!(engine.workers.iter().collect::<Vec<_>>(), [(0, incarnation, 77)]);
+        engine.workers.vacate(incarnation, false);
     }
     assert_eq!(starts, 5);
-    engine.forgive();
-    assert!(!engine.is_barren());
+    engine.workers.forgive();
+    assert!(!engine.workers.is_barren());
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     let mut crew = Crew::new(2, 4);
     let mut next = 3;
     let mut die = |crew: &mut Crew, incarnation, awaited| {
-        let deaths = crew.engine.vacate_idle(incarnation, awaited);
+        let deaths = crew.engine.workers.vacate_idle(incarnation, awaited);
         crew.engine.staff(&mut crew.out);
         let started = told(&mut crew.out);
         next += u32::try_from(started.len()).unwrap();
@@ -378,36 +378,36 @@ fn workers_that_die_idle_count_where_chunks_wait() {
         assert_eq!(counted, (deaths, last.max(2) + 1));
         last = counted.1;
     }
-    assert!(!crew.engine.is_barren());
+    assert!(!crew.engine.workers.is_barren());
     // A place that rests is left vacant, by the next call at the latest.
-    crew.engine.vacate_idle(last, false);
-    crew.engine.rest(1);
+    crew.engine.workers.vacate_idle(last, false);
+    crew.engine.workers.rest(1);
     crew.engine.staff(&mut crew.out);
     assert!(told(&mut crew.out).is_empty());
-    crew.engine.forgive();
+    crew.engine.workers.forgive();
     crew.engine.staff(&mut crew.out);
     assert_eq!(told(&mut crew.out).len(), 1);
     last += 1;
     // Where one waits, they are as good as never ready; a chunk that ends says otherwise.
     crew.submit(1, 0, 1);
     for deaths in 1..=6 {
-        assert_eq!(crew.engine.vacate_idle(last, true), deaths);
+        assert_eq!(crew.engine.workers.vacate_idle(last, true), deaths);
         crew.engine.staff(&mut crew.out);
         last += 1;
     }
-    assert!(!crew.engine.is_barren());
+    assert!(!crew.engine.workers.is_barren());
     crew.out.clear();
-    assert!(!crew.engine.has_served(1));
+    assert!(!crew.engine.workers.has_served(1));
     crew.ended(0, 1, 1, Why::Complete);
-    assert!(crew.engine.has_served(1));
-    crew.engine.vacate_idle(last, true);
-    assert!(!crew.engine.is_barren());
+    assert!(crew.engine.workers.has_served(1));
+    crew.engine.workers.vacate_idle(last, true);
+    assert!(!crew.engine.workers.is_barren());
     crew.engine.staff(&mut crew.out);
     last += 1;
     for _ in 0..6 {
-        crew.engine.vacate_idle(last, true);
+        crew.engine.workers.vacate_idle(last, true);
         crew.engine.staff(&mut crew.out);
         last += 1;
     }
-    assert!(crew.engine.is_barren());
+    assert!(crew.engine.workers.is_barren());
 }

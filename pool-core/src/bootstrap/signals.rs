@@ -1,0 +1,69 @@
+//! What a zygote or a worker does on signals.
+//!
+//! Invariant: a signal that is meant for the whole program (Ctrl-C, hang-up, a supervisor's SIGTERM
+//! to the group) never ends a process of ours before the parent; the parent decides, and they end
+//! with it (`ending_signals.rs`). What the user ignores stays ignored, as under `nohup`.
+
+use libc::c_int;
+
+use super::ending_signals::{is_no_worker, on_ending};
+use crate::os::{Disposition, ENDING, sys, unblock_signals};
+
+/// Forgets the handlers of the program that this process was forked from, or that its initialisers
+/// have set. Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the
+/// program to end get the handler of `ending_signals.rs`, which an executed program does not inherit. None
+/// is blocked afterwards, and no flag stays that the program has set: with `SA_NOCLDWAIT`, for one,
+/// the kernel would tell of no child's end. Does not allocate.
+pub(crate) fn reset_signals() {
+    is_no_worker();
+    for signal in 1..=libc::SIGRTMAX() {
+        let Ok(present) = sys::disposition(signal) else {
+            continue;
+        };
+        let wish = wish(signal, present);
+        if wish != present || wish == Disposition::Handled || signal == libc::SIGCHLD {
+            // Fails for the signals that the C library keeps to itself.
+            let _ = sys::set_disposition(signal, wish, on_ending);
+        }
+    }
+    unblock_signals();
+}
+
+fn wish(signal: c_int, present: Disposition) -> Disposition {
+    if signal == libc::SIGPIPE {
+        return Disposition::Ignored;
+    }
+    if signal == libc::SIGCHLD {
+        return Disposition::Default;
+    }
+    let ending = ENDING.iter().any(|ending| *ending as c_int == signal);
+    match present {
+        Disposition::Ignored => Disposition::Ignored,
+        _ if ending => Disposition::Handled,
+        _ => Disposition::Default,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Disposition::{Default, Handled, Ignored};
+
+    use super::*;
+
+    #[test]
+    fn ignored_signals_stay_ignored_except_two() {
+        assert!(wish(libc::SIGHUP, Ignored) == Ignored);
+        assert!(wish(libc::SIGUSR1, Ignored) == Ignored);
+        assert!(wish(libc::SIGCHLD, Ignored) == Default);
+        assert!(wish(libc::SIGPIPE, Default) == Ignored);
+    }
+
+    #[test]
+    fn handlers_go_and_ending_is_left_to_the_parent() {
+        assert!(wish(libc::SIGALRM, Handled) == Default);
+        assert!(wish(libc::SIGUSR1, Default) == Handled);
+        assert!(wish(libc::SIGSEGV, Handled) == Default);
+        assert!(wish(libc::SIGTERM, Default) == Handled);
+        assert!(wish(libc::SIGINT, Handled) == Handled);
+    }
+}

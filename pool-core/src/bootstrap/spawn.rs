@@ -1,0 +1,104 @@
+//! Starting a fresh copy of this executable.
+//!
+//! Invariant: nothing is executed unless the copy is certain to be taken over before its `main`, and the copy
+//! begins with exactly the descriptors it is meant to have: standard input from nowhere, the parent's output and
+//! errors, then the given ones from 3 on, then the sealed record.
+
+use std::{
+    env,
+    ffi::{CString, OsString},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, RawFd},
+        unix::ffi::OsStringExt,
+    },
+};
+
+use nix::{
+    sys::signal::Signal,
+    unistd::{Pid, getpid},
+};
+
+use super::{
+    entry::{anchor, check_takeover},
+    image::{Image, identity},
+    origin::executable,
+    token::{Record, Ticket, VARIABLE, fresh_nonce},
+};
+use crate::os::{
+    CloseFrom, ENDING, FIRST_GIVEN, Start, duplicate_above, nothing_above, output_closed_on_exec,
+    posix_spawn,
+};
+
+/// Starts a copy of this executable that wakes up in `crate::birth_entry` with `role`, `words` and `fds`.
+///
+/// It has this process's arguments and environment. The descriptors arrive at 3, 4, 5 … in the order given;
+/// all others are closed there. Who calls this must reap the copy. If the calling thread ends, a copy that has
+/// armed its parent-death signal ends as well.
+///
+/// # Errors
+///
+/// `Unsupported` with the [`Refusal`](super::entry::Refusal) inside if the copy would run `main`; otherwise what the
+/// operating system says.
+pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io::Result<Pid> {
+    let refuse = |refusal| io::Error::new(io::ErrorKind::Unsupported, refusal);
+    check_takeover().map_err(refuse)?;
+    let anchor = anchor().ok_or_else(|| refuse(super::entry::Refusal::NotMainExecutable))?;
+
+    let too_many = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let record_at = FIRST_GIVEN + RawFd::try_from(fds.len()).map_err(too_many)?;
+    let close_from = CloseFrom::find();
+    let record = Record {
+        nonce: fresh_nonce(),
+        identity: identity(),
+        starter: getpid(),
+        closed: close_from.is_some(),
+        descriptors: u32::try_from(fds.len()).map_err(too_many)?,
+        role,
+        words: words.to_vec(),
+    };
+    let ticket = Ticket { anchor, record: record_at, nonce: record.nonce };
+
+    // Every source lies above every target, so that no move overwrites a source that a later one needs, and none
+    // moves a descriptor onto itself, which would leave close-on-exec set.
+    let above = |fd: BorrowedFd<'_>| duplicate_above(fd, record_at + 1);
+    let nothing = nothing_above(record_at + 1)?;
+    let record = above(record.seal()?.as_fd())?;
+    let given = fds.iter().map(|fd| above(*fd)).collect::<io::Result<Vec<_>>>()?;
+    let output = output_closed_on_exec(record_at + 1)?;
+    let descriptors: Vec<_> = [(nothing.as_fd(), 0)]
+        .into_iter()
+        .chain(output.iter().map(|(fd, number)| (fd.as_fd(), *number)))
+        .chain(given.iter().map(AsFd::as_fd).zip(FIRST_GIVEN..))
+        .chain([(record.as_fd(), record_at)])
+        .collect();
+
+    posix_spawn(&Start {
+        path: &executable(Image::main().map_or(0, Image::landmark))?,
+        argv: &env::args_os().map(c_string).collect::<io::Result<Vec<_>>>()?,
+        environment: &environment(ticket)?,
+        descriptors: &descriptors,
+        close_from: close_from.map(|action| (action, record_at + 1)),
+        // Until `reset_signals` of the copy has given them a handler, a signal to the whole group
+        // must not end it. And a thread that an initialiser starts there must not swallow the news
+        // of children that a zygote waits for.
+        blocked: &ENDING.into_iter().chain([Signal::SIGCHLD]).collect(),
+    })
+}
+
+/// This process's environment and the ticket.
+fn environment(ticket: Ticket) -> io::Result<Vec<CString>> {
+    let name = VARIABLE.to_bytes();
+    let ticket = OsString::from_vec([name, b"=", ticket.to_text().as_bytes()].concat());
+    env::vars_os()
+        .map(|(key, value)| (key.into_vec(), value.into_vec()))
+        .filter(|(key, _)| key != name)
+        .map(|(key, value)| OsString::from_vec([&key[..], b"=", &value].concat()))
+        .chain([ticket])
+        .map(c_string)
+        .collect()
+}
+
+fn c_string(text: OsString) -> io::Result<CString> {
+    Ok(CString::new(text.into_vec())?)
+}

@@ -1,0 +1,49 @@
+//! What workers are to be like, checked.
+
+use std::{sync::Arc, time::Duration};
+
+use pool_affinity::Plan;
+
+use crate::{
+    bootstrap,
+    error::Error,
+    hooks::{Bounds, Exits, WorkerLife},
+    start_method::StartMethod,
+};
+
+/// What was asked for; checked.
+#[derive(Debug, Clone)]
+pub(crate) struct CrewPlan {
+    /// A number that no other plan of this process has.
+    pub(crate) id: u64,
+    pub(crate) method: StartMethod,
+    pub(crate) n_jobs: usize,
+    pub(crate) cpus: Plan,
+    /// Bytes that one arena may hold.
+    pub(crate) arena_limit: u64,
+    /// The same if it was said, for where the system grants less.
+    pub(crate) asked_arena: Option<u64>,
+    /// The caller answers for forking beside other threads.
+    pub(crate) fork_beside_threads: bool,
+    /// Called first in every worker.
+    pub(crate) first: Vec<fn()>,
+    /// How long making what is shared may take.
+    pub(crate) shared_timeout: Option<Duration>,
+    /// What every worker calls at its beginning, and what it keeps.
+    pub(crate) life: WorkerLife,
+    pub(crate) bounds: Bounds,
+    /// Whether workers live on from call to call.
+    pub(crate) keep_alive: bool,
+    /// The serial number of the first worker.
+    pub(crate) first_serial: u64,
+    /// Where workers' exit results go.
+    pub(crate) exits: Arc<Exits>,
+}
+
+impl CrewPlan {
+    /// The functions for the start of every worker, by their offsets in the image.
+    pub(crate) fn first_offsets(&self) -> Result<Vec<u64>, Error> {
+        let offset = |f: &fn()| bootstrap::offset_of(*f as usize).ok_or(Error::ForeignFunction);
+        self.first.iter().map(offset).collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! What a pool says through the `log` facade, with the feature `log`; without it, nothing.
+//!
+//! Invariant: a logger is the user's code. It is called in the process that has the pool, with no lock of ours held, by the thread
+//! that found out what there is to say; never in a zygote or a worker. What it panics with goes no further: whoever speaks may be
+//! on the way out of a call that tasks borrow from.
+
+use crate::error::ExitStatus;
+#[cfg(feature = "log")]
+use crate::panic::quietly;
+
+/// One line.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "log"), allow(dead_code))]
+pub(crate) enum Entry {
+    /// What was set takes fresh workers.
+    Anew { reason: &'static str },
+    /// A worker process has died of itself, and its place is filled again.
+    Died { worker: u32, status: ExitStatus },
+    /// A worker process was killed for what took too long.
+    Overran { worker: u32, what: &'static str },
+    /// A worker process was killed with an item of a call that was cancelled.
+    Killed { worker: u32 },
+    /// There was no room for what a worker has returned at its exit.
+    Refused { worker: u32 },
+    /// A worker process has ended as it was to.
+    Lived { worker: u32 },
+}
+
+/// Lines that were not said yet.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    #[cfg(feature = "log")]
+    entries: Vec<Entry>,
+}
+
+#[cfg(feature = "log")]
+impl Journal {
+    /// Notes a line, to be said when no lock is held.
+    pub(crate) fn note(&mut self, entry: Entry) {
+        if entry.level() <= log::max_level() {
+            self.entries.push(entry);
+        }
+    }
+
+    /// What was noted, to be said by [`Journal::tell`].
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// Takes in what another one noted, to be said later.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.entries.append(&mut other.entries);
+    }
+
+    #[inline]
+    pub(crate) fn tell(self) {
+        for entry in self.entries {
+            entry.tell();
+        }
+    }
+}
+
+#[cfg(not(feature = "log"))]
+impl Journal {
+    #[inline]
+    pub(crate) fn note(&mut self, _: Entry) {}
+
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn append(&mut self, _: Self) {}
+
+    #[inline]
+    pub(crate) fn tell(self) {}
+}
+
+impl Entry {
+    /// Says it now: no lock is held.
+    #[cfg(feature = "log")]
+    pub(crate) fn tell(self) {
+        quietly(|| self.say());
+    }
+
+    #[cfg(feature = "log")]
+    fn say(self) {
+        let level = self.level();
+        match self {
+            Self::Anew { reason } => {
+                log::log!(target: TARGET, level, "{reason}: the next call gets fresh workers");
+            }
+            Self::Died { worker, status } => {
+                log::log!(target: TARGET, level, "worker {worker} {status}; it is replaced");
+            }
+            Self::Overran { worker, what } => {
+                log::log!(target: TARGET, level, "worker {worker} was killed: {what} took too long");
+            }
+            Self::Killed { worker } => {
+                log::log!(target: TARGET, level, "worker {worker} was killed: its call was cancelled");
+            }
+            Self::Refused { worker } => {
+                log::log!(target: TARGET, level, "the exit result of worker {worker} was not kept: all of them take more than max_result_bytes");
+            }
+            Self::Lived { worker } => {
+                log::log!(target: TARGET, level, "worker {worker} has lived its time; a fresh one has its place");
+            }
+        }
+    }
+
+    #[cfg(not(feature = "log"))]
+    pub(crate) fn tell(self) {}
+
+    #[cfg(feature = "log")]
+    fn level(&self) -> log::Level {
+        match self {
+            Self::Anew { .. } | Self::Killed { .. } => log::Level::Info,
+            Self::Died { .. } | Self::Overran { .. } | Self::Refused { .. } => log::Level::Warn,
+            Self::Lived { .. } => log::Level::Debug,
+        }
+    }
+}
+
+#[cfg(feature = "log")]
+const TARGET: &str = "pool";

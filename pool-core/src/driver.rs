@@ -1,0 +1,396 @@
+//! The thread that works for futures while nobody waits for them.
+//!
+//! Invariant: the thread never keeps others from driving: it drives only while no other thread does
+//! or wants to, and stands by otherwise. It sleeps until something happens; only while others work
+//! it looks once a millisecond, since a wake-up for each of their turns would cost more.
+//!
+//! While this process may be forked for a new zygote none of these threads is there
+//! (`pause_drivers`). None of them waits for the end of another, which may be waiting for this one:
+//! the user's code runs in them.
+
+use std::{
+    cell::Cell,
+    fmt, mem, process,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread::{JoinHandle, ThreadId},
+    time::Duration,
+};
+
+use crate::{
+    error::{Error, OrResources},
+    mutex::lock,
+    stack,
+};
+
+/// Its name.
+pub(crate) const NAME: &str = "pool-driver";
+/// How long the thread naps before it drives while all that is outstanding is with workers, so that
+/// a thread that waits soon finds the place free; and before it parks.
+const LONG_NAP: Duration = Duration::from_millis(50);
+/// Between two looks while somebody else works.
+const SHORT_NAP: Duration = Duration::from_millis(1);
+/// How long a fork waits for the end of a thread. The user's code in it may wait for a lock that
+/// the caller holds: then Fork sees the thread, and refuses.
+const PAUSE_LIMIT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5_000 });
+
+thread_local! {
+    /// In which process this is one of these threads; not in one that it has forked.
+    static DRIVES_IN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether the calling thread is one of these.
+#[cfg_attr(not(feature = "threads"), allow(dead_code))]
+pub(crate) fn drives_here() -> bool {
+    DRIVES_IN.get() == process::id()
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing any more.
+    Over,
+    Nothing,
+    /// Only what cannot be foreseen: deaths.
+    Later,
+    /// Something waits for what arrives next.
+    Now,
+}
+
+/// Whether a drive shall end.
+pub(crate) type Leave<'l> = dyn Fn() -> bool + 'l;
+
+/// What the thread works for.
+pub(crate) trait Driven: Send + Sync {
+    /// What there is to do, and how often anybody has done any of it.
+    fn demand(&self) -> (Work, u64);
+    /// Drives until there is something to do, and does it; `false` when another thread drives.
+    fn drive(&self, leave: &Leave<'_>) -> bool;
+    /// Sleeps while other threads drive, until there is something to do.
+    fn stand_by(&self, leave: &Leave<'_>);
+    /// Does what there is to do, without waiting for more.
+    fn pass(&self);
+    /// Makes a drive ask whether it shall end.
+    fn interrupt(&self);
+    /// There can be no thread any more: what only that would complete gets this error.
+    fn unattended(&self, why: Error);
+}
+
+/// See the module.
+pub(crate) struct Driver(Arc<Inner>);
+
+struct Inner {
+    driven: Weak<dyn Driven>,
+    /// Bytes of the thread's stack.
+    stack: usize,
+    /// Whether the thread was started and has not been told to stop.
+    runs: AtomicBool,
+    /// How many threads park: one that was told to stop may still be there when the next one starts.
+    parked: AtomicUsize,
+    nap: Mutex<Nap>,
+    poked: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Nap {
+    pokes: u64,
+    thread: Option<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    /// Told to stop, for good: the next thread has a word of its own.
+    stops: Arc<AtomicBool>,
+    /// Hangs up when the thread has come to its end.
+    over: Receiver<()>,
+}
+
+/// One thread at work.
+struct Shift<'i> {
+    inner: &'i Inner,
+    stops: &'i AtomicBool,
+    /// Pokes that it has noticed.
+    heard: u64,
+}
+
+/// All drivers of this process. Locked before a nap is.
+static DRIVERS: Mutex<Drivers> = Mutex::new(Drivers::none(0));
+
+struct Drivers {
+    process: u32,
+    all: Vec<Weak<Inner>>,
+    /// How many of those who fork are there.
+    pauses: usize,
+    /// Whose threads start when there is none.
+    later: Vec<Arc<Inner>>,
+}
+
+/// Those of this process: a forked child begins without the pause that it was forked in.
+fn lock_all() -> MutexGuard<'static, Drivers> {
+    let mut drivers = lock(&DRIVERS);
+    let process = std::process::id();
+    if drivers.process != process {
+        mem::forget(mem::replace(&mut *drivers, Drivers::none(process)));
+    }
+    drivers
+}
+
+impl Drivers {
+    const fn none(process: u32) -> Self {
+        Self { process, all: Vec::new(), pauses: 0, later: Vec::new() }
+    }
+
+    fn start_later(&mut self, driver: &Arc<Inner>) {
+        if !self.later.iter().any(|later| Arc::ptr_eq(later, driver)) {
+            self.later.push(driver.clone());
+        }
+    }
+}
+
+impl Driver {
+    /// `stack`: bytes of the thread's stack.
+    pub(crate) fn new(driven: Weak<dyn Driven>, stack: usize) -> Self {
+        Self(Arc::new(Inner {
+            driven,
+            stack,
+            runs: AtomicBool::new(false),
+            parked: AtomicUsize::new(0),
+            nap: Mutex::default(),
+            poked: Condvar::new(),
+        }))
+    }
+
+    /// Starts the thread, if that has not been done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Resources`] when there can be no thread.
+    #[inline]
+    pub(crate) fn start(&self) -> Result<(), Error> {
+        if self.0.runs.load(Ordering::Acquire) { Ok(()) } else { self.0.start() }
+    }
+
+    /// Lets a thread that parks see what there is to do.
+    #[inline]
+    pub(crate) fn poke_if_parked(&self) {
+        // SeqCst: the thread says that it parks, then looks once more.
+        if self.0.parked.load(Ordering::SeqCst) > 0 {
+            self.poke();
+        }
+    }
+
+    /// Ends a nap.
+    pub(crate) fn poke(&self) {
+        lock(&self.0.nap).pokes += 1;
+        self.0.poked.notify_all();
+    }
+
+    /// Ends the thread and waits for it, unless the calling one is a driver's, too.
+    pub(crate) fn stop(&self) {
+        self.stop_within(None);
+    }
+
+    /// Ends the thread and waits for it, at most for `limit`: the user's code may be endless. The
+    /// thread ends once that code returns.
+    pub(crate) fn stop_within(&self, limit: Option<Duration>) {
+        lock_all().later.retain(|driver| !Arc::ptr_eq(driver, &self.0));
+        self.0.stop(limit);
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Driver").field(&self.0.runs).finish()
+    }
+}
+
+impl Inner {
+    #[cold]
+    fn start(self: &Arc<Self>) -> Result<(), Error> {
+        let mut drivers = lock_all();
+        if drivers.pauses > 0 {
+            drivers.start_later(self);
+            return Ok(());
+        }
+        let mut nap = lock(&self.nap);
+        if nap.thread.is_some() {
+            return Ok(());
+        }
+        let (inner, driven) = (self.clone(), self.driven.clone());
+        let stops = Arc::new(AtomicBool::new(false));
+        let told = stops.clone();
+        let (alive, over) = mpsc::channel::<()>();
+        let handle = std::thread::Builder::new()
+            .name(NAME.to_string())
+            .stack_size(self.stack)
+            .spawn(move || {
+                let _alive = alive;
+                Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven);
+            })
+            .map_err(|error| stack::refusal(&error, self.stack))
+            .or_resources("starting the thread for a pool's futures")?;
+        nap.thread = Some(Thread { handle, stops, over });
+        self.runs.store(true, Ordering::Release);
+        drop(nap);
+        drivers.all.retain(|driver| driver.strong_count() > 0);
+        if !drivers.all.iter().any(|driver| std::ptr::eq(driver.as_ptr(), Arc::as_ptr(self))) {
+            drivers.all.push(Arc::downgrade(self));
+        }
+        Ok(())
+    }
+
+    /// Whether there was a thread, which has ended now, or will soon where a driver's thread asks.
+    fn stop(&self, limit: Option<Duration>) -> bool {
+        let mut nap = lock(&self.nap);
+        let thread = nap.thread.take();
+        self.runs.store(false, Ordering::Release);
+        nap.pokes += 1;
+        if let Some(thread) = &thread {
+            thread.stops.store(true, Ordering::SeqCst);
+        }
+        drop(nap);
+        self.poked.notify_all();
+        let Some(Thread { handle, over, .. }) = thread else { return false };
+        if let Some(driven) = self.driven.upgrade() {
+            driven.interrupt();
+        }
+        let goes_on = |limit| over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if !drives_here() && !limit.is_some_and(goes_on) {
+            let _ = handle.join();
+        }
+        true
+    }
+
+    fn is_thread(&self, id: ThreadId) -> bool {
+        lock(&self.nap).thread.as_ref().is_some_and(|thread| thread.handle.thread().id() == id)
+    }
+}
+
+impl Shift<'_> {
+    fn run(mut self, driven: &Weak<dyn Driven>) {
+        DRIVES_IN.set(process::id());
+        let (mut seen, mut lingers) = (0, false);
+        while !self.stops()
+            && let Some(driven) = driven.upgrade()
+        {
+            let (work, passes) = driven.demand();
+            let own = match work {
+                Work::Over => return,
+                Work::Nothing if lingers => {
+                    lingers = false;
+                    drop(driven);
+                    self.nap(LONG_NAP);
+                    continue;
+                }
+                Work::Nothing => {
+                    self.park(driven);
+                    continue;
+                }
+                // Somebody else works, or will in a moment.
+                Work::Now if passes != seen => {
+                    self.nap(SHORT_NAP);
+                    false
+                }
+                Work::Now => self.take_part(&*driven, passes),
+                Work::Later => {
+                    self.nap(LONG_NAP);
+                    driven.demand().1 == passes && self.take_part(&*driven, passes)
+                }
+            };
+            lingers = true;
+            // What was done here counts as done by nobody else.
+            seen = if own { driven.demand().1 } else { passes };
+        }
+    }
+
+    /// Waits for something to do and does it, unless others have worked since there were `passes`;
+    /// whether it was done here.
+    fn take_part(&mut self, driven: &dyn Driven, passes: u64) -> bool {
+        let stops = self.stops;
+        let leave = || stops.load(Ordering::SeqCst);
+        if driven.drive(&leave) {
+            return true;
+        }
+        driven.stand_by(&leave);
+        // A thread that drove, or was told of the same, goes first.
+        self.nap(SHORT_NAP);
+        let own = driven.demand().1 == passes;
+        if own {
+            driven.pass();
+        }
+        own
+    }
+
+    fn stops(&self) -> bool {
+        self.stops.load(Ordering::SeqCst)
+    }
+
+    fn nap(&mut self, limit: Duration) {
+        let nap = lock(&self.inner.nap);
+        let sleeps = |nap: &mut Nap| nap.pokes == self.heard && !self.stops();
+        let woken = self.inner.poked.wait_timeout_while(nap, limit, sleeps);
+        self.heard = woken.unwrap_or_else(PoisonError::into_inner).0.pokes;
+    }
+
+    /// Sleeps until there is something to do.
+    fn park(&mut self, driven: Arc<dyn Driven>) {
+        // SeqCst: whoever makes something to do looks at it afterwards.
+        self.inner.parked.fetch_add(1, Ordering::SeqCst);
+        let idle = driven.demand().0 == Work::Nothing;
+        drop(driven);
+        if idle {
+            let nap = lock(&self.inner.nap);
+            let sleeps = |nap: &mut Nap| nap.pokes == self.heard && !self.stops();
+            let woken = self.inner.poked.wait_while(nap, sleeps);
+            self.heard = woken.unwrap_or_else(PoisonError::into_inner).pokes;
+        }
+        self.inner.parked.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// While it lives there is no thread of any driver, but for one that pauses the others itself, and
+/// those whose user code has not ended in time: Fork sees them. The threads that were ended or
+/// asked for start afterwards.
+#[allow(missing_debug_implementations)]
+pub(crate) struct Paused(());
+
+/// Ends the threads of all desks, so that this process can be forked, until the answer is dropped.
+/// The pool's own locks must not be held here, since the user's code in the threads could wait for
+/// one of them.
+pub(crate) fn pause_drivers() -> Paused {
+    let mut drivers = lock_all();
+    drivers.pauses += 1;
+    let all: Vec<_> = drivers.all.iter().filter_map(Weak::upgrade).collect();
+    drop(drivers);
+    let paused = Paused(());
+    let own = std::thread::current().id();
+    for driver in all {
+        if !driver.is_thread(own) && driver.stop(Some(PAUSE_LIMIT)) {
+            lock_all().start_later(&driver);
+        }
+    }
+    paused
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let mut drivers = lock_all();
+        drivers.pauses = drivers.pauses.saturating_sub(1);
+        let later = if drivers.pauses == 0 { mem::take(&mut drivers.later) } else { Vec::new() };
+        drop(drivers);
+        for driver in later {
+            if let Err(error) = driver.start()
+                && let Some(driven) = driver.driven.upgrade()
+            {
+                driven.unattended(error);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

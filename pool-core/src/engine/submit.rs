@@ -1,0 +1,95 @@
+//! How chunks come in, and back.
+
+use super::{
+    chunk::{Action, Chunk},
+    dispatch::{Engine, SlotUse},
+    jobs::JobId,
+};
+
+impl Engine {
+    /// Counts on from `serial`, as after so many workers.
+    pub(crate) fn counting_from(mut self, serial: u64) -> Self {
+        self.workers.count_from(serial);
+        self
+    }
+
+    /// Fills every vacant place.
+    pub(crate) fn staff(&mut self, out: &mut Vec<Action>) {
+        for place in 0..self.workers.len() {
+            self.staff_place(place, out);
+        }
+    }
+
+    /// Fills this place if it is vacant.
+    fn staff_place(&mut self, place: usize, out: &mut Vec<Action>) {
+        let slots = &self.slots;
+        let is_lent = |name: u32| {
+            let reads = |slot: &SlotUse| matches!(slot, SlotUse::Lent { incarnation, .. } if *incarnation == name);
+            slots.iter().any(reads)
+        };
+        self.workers.staff(place, is_lent, out);
+    }
+
+    /// Takes a new chunk in.
+    pub(crate) fn submit(&mut self, mut chunk: Chunk, out: &mut Vec<Action>) {
+        if !self.is_open(chunk.job) {
+            // Another thread has ended the job; its caller learns of that when it asks for results.
+            out.push(Action::FreeItems { block: chunk.items });
+            return;
+        }
+        self.count_new(&mut chunk);
+        if let Some(home) = chunk.home {
+            self.submit_addressed(home, chunk, out);
+        } else if self.queue.is_empty() && self.free_slots > 0 {
+            self.place(chunk, out);
+        } else {
+            // One that goes first waits behind others of its kind only, and behind results in hand.
+            let ahead = |other: &&Chunk| other.in_hand.is_some() || other.goes_first;
+            let at = match chunk.goes_first {
+                true => self.queue.iter().take_while(ahead).count(),
+                false => self.queue.len(),
+            };
+            self.queue.insert(at, chunk);
+            self.dispatch(out);
+        }
+    }
+
+    /// Takes in a chunk for the worker at one place: that one is started if it is not there.
+    #[cold]
+    pub(super) fn submit_addressed(&mut self, home: u32, chunk: Chunk, out: &mut Vec<Action>) {
+        let kept = self.addressed.wait(home, chunk, false);
+        debug_assert!(kept, "calls are refused that name a worker which the pool does not have");
+        self.staff_place(home as usize, out);
+        self.dispatch(out);
+    }
+
+    /// Puts what is left of a chunk at the front of its queue.
+    pub(super) fn put_back(&mut self, chunk: Chunk) {
+        match chunk.home {
+            Some(home) => {
+                self.addressed.wait(home, chunk, true);
+            }
+            None => self.queue.push_front(chunk),
+        }
+    }
+
+    /// Whether chunks wait that some end of another one lets onto the board, whatever their callers wait for.
+    #[inline]
+    pub(crate) fn has_addressed_waiting(&self) -> bool {
+        self.addressed.any_waits()
+    }
+
+    /// Jobs with chunks that only the worker at this place may run.
+    pub(crate) fn jobs_addressed_to(&self, home: u32) -> Vec<JobId> {
+        let published = self.published().map(|(_, chunk)| chunk);
+        let chunks = published.chain(&self.held).chain(&self.queue);
+        let mut jobs: Vec<JobId> = chunks
+            .filter(|chunk| chunk.home == Some(home))
+            .chain(self.addressed.waiting_at(home))
+            .map(|chunk| chunk.job)
+            .collect();
+        jobs.sort_unstable();
+        jobs.dedup();
+        jobs
+    }
+}

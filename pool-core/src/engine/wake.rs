@@ -1,0 +1,12 @@
+//! When the parent is woken.
+
+/// What a job waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    /// Finished chunks before it is worth waking.
+    pub(crate) chunks: usize,
+    /// Whether it has more to publish.
+    pub(crate) hungry: bool,
+    /// Most messages to take at once.
+    pub(crate) most: usize,
+}

@@ -1,0 +1,148 @@
+//! The books of a desk for processes: what waits to be sent, what is under way, how much of that there may be.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::queued_call::{Receiver, Unsent};
+use crate::{
+    error::Error,
+    session::{Kit, ResultBatch, Session},
+};
+
+/// Calls under way at most, unless there are more workers than half of that.
+const MOST_UNDER_WAY: usize = 128;
+/// What should be under way for each worker: two calls, or as many as take this long.
+const DEPTH_NANOS: f64 = 100_000.0;
+/// Encoded bytes under way beyond which every worker gets just one call more.
+const MANY_BYTES: u64 = 64 << 20;
+/// One call of so many is timed.
+const TIMED: u64 = 8;
+
+/// Calls that wait to be sent, first come first.
+pub(super) type Waiting = VecDeque<Box<dyn Unsent>>;
+
+/// What has come back for a call.
+pub(super) enum Answer {
+    Batch(ResultBatch),
+    Failed(Error),
+}
+
+/// An answer, and whose it is, if anybody wants it.
+pub(super) type Answered = (Option<Arc<dyn Receiver>>, Answer);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) waiting: Waiting,
+    /// By key; keys are used again.
+    sent: Vec<Option<Arc<dyn Receiver>>>,
+    free: Vec<usize>,
+    /// Answers that no thread has in hand: any may take the next one, also while another is in the
+    /// user's code.
+    pub(super) answered: VecDeque<Answered>,
+    bytes: u64,
+    workers: usize,
+    nanos: Option<f64>,
+    serial: u64,
+    /// Buffers of threads that work at the desk now and then.
+    #[expect(clippy::vec_box, reason = "they come and go boxed")]
+    kits: Vec<Box<Kit>>,
+    /// Threads that read answers.
+    pub(super) busy: usize,
+    /// All is answered, for good: the session's job is closed as soon as nobody reads.
+    pub(super) over: bool,
+    /// No call is taken in any more.
+    pub(super) closed: bool,
+}
+
+impl Books {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
+    /// Calls that were sent and have not been answered.
+    pub(super) fn under_way(&self) -> usize {
+        self.sent.len() - self.free.len()
+    }
+
+    /// Calls that have not been answered, and threads that are about to answer some.
+    pub(super) fn outstanding(&self) -> usize {
+        self.under_way() + self.waiting.len() + self.answered.len() + self.busy
+    }
+
+    /// Whether another call may be sent.
+    pub(super) fn admits(&self) -> bool {
+        let least = 2 * self.workers;
+        let most = match self.nanos {
+            Some(nanos) => (self.workers as f64 * DEPTH_NANOS / nanos) as usize,
+            None => least,
+        };
+        self.under_way() < most.clamp(least, least.max(MOST_UNDER_WAY))
+            && (self.bytes <= MANY_BYTES || self.under_way() <= self.workers)
+    }
+
+    /// Notes that a call is sent now: its key, and whether it is timed.
+    pub(super) fn begin(&mut self, receiver: Arc<dyn Receiver>) -> (u64, bool) {
+        self.serial += 1;
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.sent.push(None);
+            self.sent.len() - 1
+        });
+        self.sent[key] = Some(receiver);
+        (key as u64, self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
+    }
+
+    pub(super) fn took(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    pub(super) fn ended(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// The call with the key was answered, or was not sent after all.
+    pub(super) fn end(&mut self, key: u64) -> Option<Arc<dyn Receiver>> {
+        let key = usize::try_from(key).ok()?;
+        let receiver = self.sent.get_mut(key)?.take()?;
+        self.free.push(key);
+        Some(receiver)
+    }
+
+    /// A call ran for `nanos` nanoseconds; 0: it was not timed.
+    pub(super) fn ran(&mut self, nanos: u64) {
+        if nanos > 0 {
+            let seen = nanos as f64;
+            self.nanos = Some(self.nanos.map_or(seen, |before| before * 0.75 + seen * 0.25));
+        }
+    }
+
+    /// The key of a call that was sent.
+    pub(super) fn key_of(&self, entry: *const ()) -> Option<u64> {
+        let is_it =
+            |r: &Option<Arc<dyn Receiver>>| r.as_ref().is_some_and(|r| r.address() == entry);
+        self.sent.iter().position(is_it).map(|key| key as u64)
+    }
+
+    /// Answers everything that has no answer; the items that were not sent.
+    pub(super) fn give_up(&mut self, why: impl Fn() -> Error) -> Waiting {
+        self.free.clear();
+        let unsent = std::mem::take(&mut self.waiting);
+        let receivers = self.sent.drain(..).flatten();
+        let receivers = receivers.chain(unsent.iter().map(|unsent| unsent.receiver()));
+        self.answered.extend(receivers.map(|receiver| (Some(receiver), Answer::Failed(why()))));
+        unsent
+    }
+
+    pub(super) fn kit(&mut self, session: &Session) -> Box<Kit> {
+        self.kits.pop().unwrap_or_else(|| session.take_kit())
+    }
+
+    pub(super) fn put_kit(&mut self, mut kit: Box<Kit>) {
+        kit.tidy();
+        self.kits.push(kit);
+    }
+
+    /// One of them, if there is any; the others are dropped.
+    pub(super) fn last_kit(&mut self) -> Option<Box<Kit>> {
+        std::mem::take(&mut self.kits).pop()
+    }
+}

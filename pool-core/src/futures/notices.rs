@@ -1,0 +1,98 @@
+//! Which futures have ended, for those who wait for several.
+
+use super::queue::Home;
+use crate::mutex::lock;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// Which futures have ended, in that order, and how.
+#[derive(Debug)]
+pub(super) struct Notices {
+    pub(super) ended: Mutex<VecDeque<(usize, bool)>>,
+    changed: Condvar,
+    /// The desks of those that had not ended at first: whoever waits works there.
+    homes: Vec<Arc<Home>>,
+    /// Nothing ever arrives in a process that was forked from this one.
+    process: u32,
+}
+
+impl Notices {
+    /// Works at the queues of `homes` while a thread waits.
+    pub(super) fn new(homes: Vec<Arc<Home>>) -> Arc<Self> {
+        let process = std::process::id();
+        Arc::new(Self { ended: Mutex::default(), changed: Condvar::new(), homes, process })
+    }
+
+    /// The notice of the future at `index`.
+    pub(super) fn notice(self: &Arc<Self>, index: usize) -> Notice {
+        Notice { to: Arc::downgrade(self), index }
+    }
+
+    pub(super) fn is_foreign(&self) -> bool {
+        std::process::id() != self.process
+    }
+
+    /// The next one, unless it is `until`. The calling thread works at the desks meanwhile: it may
+    /// be the one that does otherwise, or that the other one waits for.
+    pub(super) fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
+        let some = || !lock(&self.ended).is_empty();
+        let desks: Vec<_> = self.homes.iter().filter_map(|home| home.desk()).collect();
+        let mut longest = LOOK_AGAIN;
+        loop {
+            if let Some(next) = lock(&self.ended).pop_front() {
+                return Some(next);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            if let ([home], [desk]) = (&*self.homes, &*desks) {
+                home.waiting.fetch_add(1, Ordering::SeqCst);
+                desk.wait(until, &some);
+                home.waiting.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            let ended = lock(&self.ended);
+            if ended.is_empty() {
+                let left = left.map_or(longest, |left| left.min(longest));
+                longest = (2 * longest).min(LONGEST_SLEEP);
+                let woken = self.changed.wait_timeout(ended, left);
+                drop(woken.unwrap_or_else(PoisonError::into_inner));
+                if !some() {
+                    desks.iter().for_each(|desk| desk.look());
+                }
+            }
+        }
+    }
+}
+
+/// What one of them has told when it ends.
+#[derive(Debug)]
+pub(super) struct Notice {
+    to: Weak<Notices>,
+    index: usize,
+}
+
+impl Notice {
+    /// The call has ended; `true`: with a value.
+    pub(super) fn tell(self, well: bool) {
+        if let Some(to) = self.to.upgrade() {
+            lock(&to.ended).push_back((self.index, well));
+            to.changed.notify_all();
+        }
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_vain(&self) -> bool {
+        self.to.strong_count() == 0
+    }
+}
+
+/// Between the first two looks of who waits for futures of several desks, whose own threads work
+/// meanwhile; twice as long after each further one that finds nothing, up to the longest.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);

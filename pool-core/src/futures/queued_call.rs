@@ -1,0 +1,171 @@
+//! A call on its way to a process, and its answer on the way back.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use pool_ipc::{
+    AlignedBytes, Block, Decoder, Wire, WireFault,
+    batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
+};
+
+use super::{queue::Terms, shared_state::Entry};
+use crate::{
+    compact::Compact,
+    engine::{MeasureResults, measure_results},
+    error::{Cause, Error, TaskError},
+    job::{Stock, bad_result, given_away_with},
+    panic::take_panic,
+    reentrancy::{Brought, InCall},
+    session::{Carried, Kit, ResultBatch},
+    stack::with_room,
+    task::Call,
+};
+
+/// Room for an item of unknown size.
+const GUESS: usize = 512;
+
+/// A call that has not been sent.
+pub(super) struct Parcel<A, R> {
+    pub(super) item: Compact<A>,
+    pub(super) entry: Arc<Entry<R>>,
+    pub(super) call: Call,
+    pub(super) terms: Terms,
+}
+
+/// An encoded item.
+pub(super) struct Encoded {
+    pub(super) block: Block,
+    pub(super) carried: Option<Carried>,
+    /// Under way with it: the block, and segments that nobody else has.
+    pub(super) bytes: u64,
+    pub(super) call: Call,
+    pub(super) terms: Terms,
+    pub(super) measure: MeasureResults,
+}
+
+/// A [`Parcel`] of any type.
+pub(super) trait Unsent: Send {
+    fn receiver(&self) -> Arc<dyn Receiver>;
+
+    /// Encodes the item; `None`: there is no room now. `idle`: waits for room.
+    fn encode(&self, stock: &Stock, kit: &mut Kit, idle: bool) -> Result<Option<Encoded>, Error>;
+}
+
+/// Who gets the answer.
+pub(super) trait Receiver: Send + Sync {
+    /// Decodes the result. Panics of the user's code are a failure of the task.
+    fn receive(&self, batch: &ResultBatch, stock: &Stock, kit: &mut Kit);
+    fn fail(&self, error: Error);
+    /// See [`Entry::hand_over`].
+    fn hand_over(&self) -> (Brought, InCall);
+    /// What tells it from all others.
+    fn address(&self) -> *const ();
+}
+
+impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
+    fn receiver(&self) -> Arc<dyn Receiver> {
+        self.entry.clone()
+    }
+
+    fn encode(&self, stock: &Stock, kit: &mut Kit, idle: bool) -> Result<Option<Encoded>, Error> {
+        with_room::<A, (), _>(|| self.encode_here(stock, kit, idle))
+    }
+}
+
+impl<A: Wire, R: Wire> Parcel<A, R> {
+    fn encode_here(
+        &self,
+        stock: &Stock,
+        kit: &mut Kit,
+        idle: bool,
+    ) -> Result<Option<Encoded>, Error> {
+        let mut room = head_len::<A>(1) + if is_fixed::<A>() { 0 } else { GUESS };
+        for _ in 0..2 {
+            let Some(reserved) = stock.room(&mut kit.released, room.max(1), idle)? else {
+                return Ok(None);
+            };
+            // SAFETY: the block is ours until it is handed over, aligned, with room for the head.
+            let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
+            match writer.push(&*self.item, &mut kit.encoder) {
+                Ok(()) => {
+                    let manifest = writer.manifest(reserved.block.offset);
+                    let carried = manifest.map(|m| (m, kit.encoder.take_segments()));
+                    let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
+                    let (block, call, terms) = (reserved.hand_over(), self.call, self.terms);
+                    let measure = measure_results::<R>;
+                    return Ok(Some(Encoded { block, carried, bytes, call, terms, measure }));
+                }
+                Err(pool_ipc::WireFault::Overflow) => {
+                    drop(reserved);
+                    let needed = len_of_one(&*self.item, &mut kit.encoder);
+                    room = needed.map_err(|fault| stock.unsendable(Some(0), fault))?;
+                }
+                Err(fault) => return Err(stock.unsendable(Some(0), fault)),
+            }
+        }
+        // The item's own code encodes it differently each time.
+        Err(Error::Encode { index: 0 })
+    }
+}
+
+/// The one value of a batch.
+fn decode<R: Wire>(
+    reader: &BatchReader<R>,
+    private: bool,
+    scratch: &mut AlignedBytes,
+    decoder: &mut Decoder,
+) -> Result<Compact<R>, WireFault> {
+    let value = if private {
+        reader.decode_private(0, decoder)
+    } else {
+        reader.decode_copied(0, scratch, decoder)
+    };
+    match value {
+        Ok(value) => Ok(Compact::new(value)),
+        Err(fault) => Err(fault),
+    }
+}
+
+impl<R: Wire> Receiver for Entry<R> {
+    fn receive(&self, batch: &ResultBatch, stock: &Stock, kit: &mut Kit) {
+        with_room::<(), R, _>(|| receive_here(self, batch, stock, kit));
+    }
+
+    fn fail(&self, error: Error) {
+        self.complete(Err(error), 0);
+    }
+
+    fn hand_over(&self) -> (Brought, InCall) {
+        Entry::hand_over(self)
+    }
+
+    fn address(&self) -> *const () {
+        Entry::address(self)
+    }
+}
+
+/// Decodes the result in the present frames.
+fn receive_here<R: Wire>(entry: &Entry<R>, batch: &ResultBatch, stock: &Stock, kit: &mut Kit) {
+    let Kit { scratch, decoder, .. } = kit;
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        let segments = if batch.has_segments() { batch.segments() } else { Vec::new() };
+        decoder.set_segments(&segments);
+        let (reader, private) = batch.reader::<R>();
+        let bytes = reader.extent(0).map_or(0, |(start, end)| end - start);
+        (decode(&reader, private, scratch, decoder), bytes)
+    }));
+    match decoded {
+        Ok((Ok(value), bytes)) => entry.complete(Ok(value), bytes as u64),
+        Ok((Err(fault), _)) if stock.is_end(&fault) => {
+            entry.complete(Err(stock.session.end_error()), 0)
+        }
+        Ok((Err(fault), _)) => entry.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0),
+        Err(payload) => {
+            take_panic(payload);
+            let task = TaskError { index: 0, worker: 0, cause: Cause::BadResult, tries: 1 };
+            entry.complete(Err(task.into()), 0);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A call of one item on its way to a thread, and in it.
+//!
+//! Invariant: its future is completed whatever becomes of it: by its result, at its limit, or when it is dropped.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use pool_ipc::{Decoder, Wire};
+
+use super::{
+    shared_state::Entry,
+    threads::{Limited, Running, ThreadDesk},
+};
+use crate::{
+    compact::Compact,
+    error::{Cause, Error, TaskError},
+    job::weight_of,
+    mutex::lock,
+    panic::{drop_quietly, in_task, take_panic},
+    shared::{self, SharedValue},
+    task::{ContextCell, Portable, Surroundings},
+    threads::Host,
+};
+
+/// A call on its way to a worker. Its drop completes the future, also where it never ran.
+pub(super) struct Errand<F: Portable> {
+    desk: Arc<ThreadDesk>,
+    entry: Arc<Entry<F::Output>>,
+    function: F::Function,
+    /// What the task and `worker_init` see.
+    shared: Option<SharedValue>,
+    item: Option<Compact<F::Item>>,
+    limit: Option<Duration>,
+    begun: bool,
+}
+
+impl<F: Portable<Context = ()>> Errand<F> {
+    pub(super) fn new(
+        desk: &Arc<ThreadDesk>,
+        entry: &Arc<Entry<F::Output>>,
+        (function, item): (F::Function, Compact<F::Item>),
+        shared: Option<SharedValue>,
+        limit: Option<Duration>,
+    ) -> Self {
+        let (desk, entry, item) = (desk.clone(), entry.clone(), Some(item));
+        Self { desk, entry, function, shared, item, limit, begun: false }
+    }
+
+    pub(super) fn run(mut self, host: &mut Host) {
+        let worker = host.id;
+        if self.desk.terminated.load(Ordering::Relaxed) || !self.entry.begin() {
+            return;
+        }
+        let Some(item) = self.item.take() else { return };
+        self.begun = true;
+        let _brought = self.entry.within().bring();
+        self.desk.count(|flow| flow.waiting -= 1);
+        let shared = shared::seen(self.shared.as_ref());
+        if let Err((stage, cause)) = host.begin(self.shared.as_ref()) {
+            return self.entry.complete(Err(stage.error(worker, cause)), 0);
+        }
+        let deadline = self.start_clock(worker);
+        let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        // One that is complete while it runs was cancelled.
+        let cancelled =
+            || self.desk.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
+        let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
+        let mut surroundings = Surroundings {
+            worker,
+            shared,
+            state: host.state(),
+            cancelled: &cancelled,
+            decoder: &mut decoder,
+            context: &mut cell,
+        };
+        let outcome = in_task(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let value = value_of::<F>(self.function, &mut surroundings, item);
+                let bytes = weight_of(&*value, self.desk.home.budget.is_exact());
+                (value, bytes)
+            }))
+        });
+        if self.desk.crew.is_foreign() {
+            // The task has forked: this child is no worker.
+            std::mem::forget((outcome, self));
+            return;
+        }
+        if overdue()
+            && let Some(limit) = self.limit
+        {
+            // Another thread may have taken this clock to fail the call, and not have come to it
+            // yet.
+            self.entry.overrun(worker, limit);
+            self.desk.end_overdue();
+        }
+        match outcome {
+            Ok((value, bytes)) => self.entry.complete(Ok(value), bytes),
+            Err(payload) => {
+                let cause = take_panic(payload).into();
+                self.entry.complete(Err(TaskError { index: 0, worker, cause, tries: 1 }.into()), 0);
+            }
+        }
+        // The desk does not wait for what the worker does at its end.
+        drop(self);
+        host.ran_for_nobody(1);
+    }
+
+    /// When the call is overdue, if it has a limit and time goes so far.
+    fn start_clock(&self, worker: u32) -> Option<Instant> {
+        let limit = self.limit?;
+        let deadline = Instant::now().checked_add(limit)?;
+        let entry: Arc<dyn Limited> = self.entry.clone();
+        lock(&self.desk.flow).running.push(Running { entry, worker, limit, deadline });
+        Some(deadline)
+    }
+}
+
+/// What the function makes of the item.
+fn value_of<F: Portable<Context = ()>>(
+    function: F::Function,
+    surroundings: &mut Surroundings<'_>,
+    item: Compact<F::Item>,
+) -> Compact<F::Output> {
+    let parcel = F::pack(item.into_inner()).expect("a form of one item packs it as it is");
+    Compact::new(F::call_parcel(function, &(), surroundings, parcel))
+}
+
+impl<F: Portable> Drop for Errand<F> {
+    fn drop(&mut self) {
+        if self.desk.crew.is_foreign() {
+            std::mem::forget(self.item.take());
+            return;
+        }
+        drop_quietly(self.item.take());
+        // (One that has an outcome keeps it.)
+        self.entry.complete(Err(Error::Terminated), 0);
+        let (begun, entry) = (self.begun, Arc::as_ptr(&self.entry).cast());
+        let limited = self.limit.is_some();
+        self.desk.count(|flow| {
+            flow.waiting -= usize::from(!begun);
+            flow.running.retain(|running| running.entry.address() != entry);
+            flow.end(limited);
+        });
+    }
+}
+
+impl<R: Wire> Limited for Entry<R> {
+    fn overrun(&self, worker: u32, limit: Duration) {
+        let task = TaskError { index: 0, worker, cause: Cause::Timeout { limit }, tries: 1 };
+        self.complete(Err(task.into()), 0);
+    }
+
+    fn address(&self) -> *const () {
+        std::ptr::from_ref(self).cast()
+    }
+}

@@ -1,0 +1,124 @@
+//! Waiting for several futures, of whatever pools.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{handle::AsyncResult, notices::Notices, queue::Home};
+use crate::{
+    error::Error,
+    job::{Awaits, Waiting},
+    mutex::lock,
+};
+
+/// Asks for a notice of each.
+fn notices_of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Notices>, Error> {
+    handles.iter().try_for_each(AsyncResult::check)?;
+    let mut homes: Vec<Arc<Home>> = Vec::new();
+    for handle in handles.iter().filter(|handle| handle.is_pending()) {
+        if !homes.iter().any(|home| Arc::ptr_eq(home, handle.home())) {
+            homes.push(handle.home().clone());
+        }
+    }
+    let notices = Notices::new(homes);
+    for (index, handle) in handles.iter().enumerate() {
+        handle.notice(notices.notice(index));
+    }
+    Ok(notices)
+}
+
+/// What tells those that have not ended from all other futures.
+fn pending<'h, R: 'h>(
+    handles: impl Iterator<Item = &'h AsyncResult<R>>,
+) -> impl Iterator<Item = usize> {
+    handles.filter(|handle| handle.is_pending()).map(AsyncResult::address)
+}
+
+/// The handles in the order in which their calls end, each with its position among those given.
+/// Those that would be waited for in vain come at once, and say why: in a forked child that they
+/// belong to another process, where each of them waits for the calling thread [`Error::NestedUse`].
+///
+/// # Errors
+///
+/// As [`AsyncResult::wait`].
+pub fn as_completed<R>(
+    handles: impl IntoIterator<Item = AsyncResult<R>>,
+) -> Result<AsCompleted<R>, Error> {
+    let handles: Vec<_> = handles.into_iter().collect();
+    let notices = notices_of(&handles)?;
+    let left = handles.len();
+    Ok(AsCompleted { handles: handles.into_iter().map(Some).collect(), notices, left })
+}
+
+/// See [`as_completed`].
+#[derive(Debug)]
+pub struct AsCompleted<R> {
+    handles: Vec<Option<AsyncResult<R>>>,
+    notices: Arc<Notices>,
+    left: usize,
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = (usize, AsyncResult<R>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let index = if self.notices.is_foreign() {
+            // The handle says so itself.
+            self.handles.iter().position(Option::is_some)?
+        } else if let Some((index, _)) = lock(&self.notices.ended).pop_front() {
+            index
+        } else {
+            match Waiting::begin(Awaits::Any, pending(self.handles.iter().flatten())) {
+                Ok(_waiting) => self.notices.next(None)?.0,
+                // Each of them waits for this thread, and says so itself.
+                Err(_) => self.handles.iter().position(Option::is_some)?,
+            }
+        };
+        Some((index, self.handles.get_mut(index)?.take()?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+/// What [`wait`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitFor {
+    /// One call that has ended.
+    First,
+    /// All calls.
+    All,
+    /// One call that has failed, or all.
+    FirstError,
+}
+
+/// Waits for several calls, at most for `limit` if there is one; the positions of those that have ended, in that order.
+///
+/// # Errors
+///
+/// As [`AsyncResult::wait`].
+pub fn wait<R>(
+    handles: &[AsyncResult<R>],
+    what: WaitFor,
+    limit: Option<Duration>,
+) -> Result<Vec<usize>, Error> {
+    let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let notices = notices_of(handles)?;
+    let awaits = if what == WaitFor::All { Awaits::All } else { Awaits::Any };
+    let mut ended = Vec::new();
+    while ended.len() < handles.len() {
+        let _waiting = Waiting::begin(awaits, pending(handles.iter()))?;
+        let Some((index, well)) = notices.next(until) else { break };
+        ended.push(index);
+        if what == WaitFor::First || (what == WaitFor::FirstError && !well) {
+            break;
+        }
+    }
+    // What has ended meanwhile belongs to it.
+    ended.extend(lock(&notices.ended).drain(..).map(|(index, _)| index));
+    Ok(ended)
+}

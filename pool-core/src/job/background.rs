@@ -1,0 +1,108 @@
+//! A job that runs to its end without a caller: bit by bit, in whatever thread has time for it.
+
+use std::time::Instant;
+
+use pool_ipc::{Encoder, Wire, batch};
+
+use super::{
+    collect::Values,
+    reorder::Arrivals,
+    run::{Job, Sink},
+    transport::Lane,
+};
+use crate::{
+    cancel::CancelToken,
+    error::{Error, TaskError},
+    reentrancy::{InCall, Inside},
+    session::ResultBatch,
+    stack::with_room,
+    task::Form,
+};
+
+/// See the module.
+pub(crate) struct Aside<F: Form, I> {
+    job: Job<F, I>,
+    sink: Weighed<F::Output>,
+}
+
+/// Values in input order, and what they are counted with.
+struct Weighed<R> {
+    values: Values<R>,
+    bytes: u64,
+    /// Whether values that are not encoded are measured.
+    exact: bool,
+}
+
+/// Values, and what they are counted with.
+pub(crate) type Counted<R> = (Vec<R>, u64);
+
+/// What a value that is not encoded is counted with; `exact`: as if it were.
+pub(crate) fn weight_of<R: Wire>(value: &R, exact: bool) -> u64 {
+    let bytes = if exact && !batch::is_fixed::<R>() {
+        batch::len_of_one(value, &mut Encoder::new()).unwrap_or(0)
+    } else {
+        size_of::<R>()
+    };
+    bytes as u64
+}
+
+impl<F: Form> Sink<F> for Weighed<F::Output> {
+    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
+        let (reader, _) = batch.reader::<F::Output>();
+        let extent = |index| reader.extent(index).unwrap_or((0, 0));
+        let last = batch.count.saturating_sub(1);
+        self.bytes += extent(last).1.saturating_sub(extent(0).0) as u64;
+        self.values.batch(batch, lane)
+    }
+
+    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
+        self.bytes += values.iter().map(|value| weight_of(value, self.exact)).sum::<u64>();
+        Sink::<F>::values(&mut self.values, first, values)
+    }
+
+    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
+        Sink::<F>::failed(&mut self.values, error)
+    }
+}
+
+impl<F: Form, I: Iterator<Item = F::Item>> Aside<F, I> {
+    /// `exact`: values that are not encoded are measured as if they were.
+    pub(crate) fn new(job: Job<F, I>, exact: bool) -> Self {
+        let mut values = Values { arrivals: Arrivals::new(true), failed: None };
+        values.arrivals.expect(job.known_len());
+        Self { job, sink: Weighed { values, bytes: 0, exact } }
+    }
+
+    /// Goes as far as it can without waiting; after the last item the values, and what they are counted with.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, of a task or of the pool: the job is over.
+    pub(crate) fn go_on(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
+        with_room::<F::Item, F::Output, _>(|| self.go_on_here())
+    }
+
+    fn go_on_here(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
+        let _inside = InCall::enter(self.job.crew(), Inside::Call);
+        self.job.pass(false, &mut self.sink)?;
+        if let Some(error) = self.sink.values.failed.take() {
+            return Err(error.into());
+        }
+        Ok(self.job.is_over().then(|| (self.sink.values.arrivals.take(), self.sink.bytes)))
+    }
+
+    /// When somebody has to look at it although nothing arrives.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.job.due()
+    }
+
+    /// What may end it from outside.
+    pub(crate) fn token(&self) -> Option<&CancelToken> {
+        self.job.token()
+    }
+
+    /// The input, of a job that has not begun.
+    pub(crate) fn into_items(self) -> I {
+        self.job.into_items()
+    }
+}

@@ -1,0 +1,119 @@
+//! Room for a job's items in the parent's arena.
+//!
+//! Invariant: a block belongs to whoever reserved it until it is handed over, and is given back if that never happens.
+
+use std::sync::Arc;
+
+use pool_ipc::{Block, WireFault};
+
+use crate::{
+    engine::JobId,
+    error::{Error, is_disconnected, while_zygote_lives},
+    session::{Carried, NoRoom, Session},
+};
+
+/// Where a job's blocks come from.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    pub(crate) session: Arc<Session>,
+    pub(crate) job: JobId,
+    pub(crate) limit: u64,
+    /// Whether the calling thread may wait for room.
+    pub(crate) waits: bool,
+}
+
+/// A block of the parent's arena until its chunk is submitted: given back if that does not happen,
+/// also by a panic of the user's iterator.
+pub(crate) struct Reserved<'s> {
+    session: &'s Session,
+    pub(crate) block: Block,
+    pub(crate) base: *mut u8,
+}
+
+/// Bytes of the segments that go with a message and that nobody else in this process has.
+#[cold]
+pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
+    let alone = segments.iter().filter(|segment| !segment.has_other_handles());
+    alone.map(|segment| segment.len() as u64).sum()
+}
+
+impl Stock {
+    /// A block with room for `len` bytes. While chunks of this job are under way there may be none
+    /// now; otherwise waits for other jobs, if it may.
+    pub(crate) fn room(
+        &self,
+        released: &mut Vec<usize>,
+        len: usize,
+        idle: bool,
+    ) -> Result<Option<Reserved<'_>>, Error> {
+        self.refuse_if_foreign()?;
+        let session = &*self.session;
+        let too_large = || Error::ItemTooLarge { bytes: len as u64, limit: self.limit };
+        let (block, base) = match session.alloc_items(len) {
+            Ok(found) => found,
+            Err(full) if full.never_fits() => return Err(too_large()),
+            Err(_) if !idle => return Ok(None),
+            Err(_) if !self.waits => match session.try_room(len) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(too_large()),
+            },
+            Err(_) => {
+                session.submit(released, None);
+                match session.wait_for_room(self.job, len) {
+                    Ok(found) => found,
+                    Err(NoRoom::Never) => return Err(too_large()),
+                    Err(NoRoom::Fatal(fatal)) => return Err(fatal.into()),
+                }
+            }
+        };
+        Ok(Some(Reserved { session, block, base }))
+    }
+
+    /// Why item `index` cannot be sent, or the context.
+    #[cold]
+    pub(crate) fn unsendable(&self, index: Option<u64>, fault: WireFault) -> Error {
+        match (fault, index) {
+            (fault, _) if self.is_end(&fault) => self.session.end_error(),
+            (WireFault::Segment(fault), index) => {
+                Error::Handle { index, fault: while_zygote_lives(fault) }
+            }
+            (_, Some(index)) => Error::Encode { index },
+            (fault, None) => {
+                Error::InvalidInput(format!("the context could not be encoded: {fault}"))
+            }
+        }
+    }
+
+    /// Whether a handle leads nowhere since the zygote is gone.
+    #[cold]
+    pub(crate) fn is_end(&self, fault: &WireFault) -> bool {
+        matches!(fault, WireFault::Segment(fault) if is_disconnected(*fault))
+            && self.session.sees_end()
+    }
+
+    /// A process forked from the pool's own has none of its memory.
+    #[inline]
+    pub(crate) fn refuse_if_foreign(&self) -> Result<(), Error> {
+        if self.session.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
+    }
+}
+
+impl Reserved<'_> {
+    pub(crate) fn room(&self) -> usize {
+        self.block.len as usize
+    }
+
+    /// The block is somebody else's business now.
+    pub(crate) fn hand_over(self) -> Block {
+        let block = self.block;
+        std::mem::forget(self);
+        block
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.session.free_items(self.block);
+    }
+}

@@ -1,0 +1,206 @@
+//! The way from a job to workers of either kind, and back.
+
+use std::time::Instant;
+
+#[cfg(feature = "threads")]
+use super::threads::ThreadLane;
+use pool_ipc::WireFault;
+
+use super::{
+    processes::ProcessLane,
+    target::Turn,
+    transfer::{Arrival, Cut, Sent},
+};
+use crate::{
+    engine::{JobId, Want},
+    error::Error,
+    session::ResultBatch,
+    task::Form,
+};
+
+pub(crate) enum Lane<F: Form> {
+    Processes(ProcessLane<F>),
+    #[cfg(feature = "threads")]
+    Threads(ThreadLane<F>),
+}
+
+impl<F: Form> Lane<F> {
+    /// Says which worker chunks go to from now on.
+    pub(crate) fn set_turn(&mut self, turn: Turn) {
+        match self {
+            Self::Processes(lane) => lane.set_turn(turn),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.set_turn(turn),
+        }
+    }
+
+    /// Sends the next chunk.
+    pub(super) fn send(
+        &mut self,
+        items: &mut impl Iterator<Item = F::Item>,
+        cut: Cut,
+    ) -> Result<Sent, Error> {
+        match self {
+            Self::Processes(lane) => lane.send(items, cut),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.send(items, cut),
+        }
+    }
+
+    /// Sends the one item of the job and waits for what comes of it.
+    #[inline]
+    pub(super) fn exchange(&mut self, item: F::Item, want: Want) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.exchange(item, want),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => {
+                let cut = Cut { most: 1, timed: false, idle: true };
+                lane.send(&mut std::iter::once(item), cut)?;
+                lane.receive(want)
+            }
+        }
+    }
+
+    /// Waits until something arrived, when all that had arrived was taken.
+    pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.receive(want),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.receive(want),
+        }
+    }
+
+    /// The next of what [`Lane::receive`] found.
+    #[inline]
+    pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
+        match self {
+            Self::Processes(lane) => lane.next_arrival(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.next_arrival(),
+        }
+    }
+
+    /// Whether anything has arrived, without waiting.
+    pub(super) fn has_arrived(&self) -> bool {
+        match self {
+            Self::Processes(lane) => lane.has_arrived(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.has_arrived(),
+        }
+    }
+
+    /// From now on nobody waits for this job alone: what arrives is announced to the desk that has the job `desk`, or `heard` is told of it. Answers
+    /// with a number for that, which no other job of the crew has.
+    #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+    pub(super) fn go_aside(
+        &mut self,
+        desk: Option<JobId>,
+        heard: impl Fn(u64) + Send + Sync + 'static,
+    ) -> u64 {
+        match self {
+            Self::Processes(lane) => lane.go_aside(desk.expect("a desk of processes has a job")),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.go_aside(heard),
+        }
+    }
+
+    /// Takes what has arrived, without waiting. `look`: sees first what workers and zygote say.
+    pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.take(look),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.take(),
+        }
+    }
+
+    /// Takes what had arrived when the call was cancelled.
+    pub(super) fn take_rest(&mut self) {
+        match self {
+            Self::Processes(lane) => lane.take_rest(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.take_rest(),
+        }
+    }
+
+    /// How many items were pulled.
+    pub(super) fn pulled(&self) -> u64 {
+        match self {
+            Self::Processes(lane) => lane.pulled(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.pulled(),
+        }
+    }
+
+    /// When somebody has to look at a job without a caller although nothing arrives.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self {
+            // Clocks and tokens are the business of the zygote and of whoever drives.
+            Self::Processes(_) => None,
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.due(),
+        }
+    }
+
+    /// What tells this lane's crew from all others.
+    pub(super) fn crew(&self) -> usize {
+        match self {
+            Self::Processes(lane) => lane.crew(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.crew(),
+        }
+    }
+
+    /// Whether the last batch was decoded as far as it could be: an error if the pool has come to its end.
+    #[inline]
+    pub(super) fn heed(&self) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.heed(),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => Ok(()),
+        }
+    }
+
+    /// All items are told of: waits for what follows from the end of the call.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Processes(lane) => lane.finish(),
+            #[cfg(feature = "threads")]
+            Self::Threads(lane) => lane.finish(),
+        }
+    }
+
+    /// Gives back what was read, so that a consumer that takes its time holds nothing up.
+    pub(super) fn flush(&mut self) {
+        match self {
+            Self::Processes(lane) => lane.flush(),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => {}
+        }
+    }
+
+    /// The batch was read: its slot can be used again.
+    #[inline]
+    pub(super) fn release(&mut self, batch: ResultBatch) {
+        match self {
+            Self::Processes(lane) => lane.release(batch),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => drop(batch),
+        }
+    }
+
+    /// Decodes a batch, result by result, into `out` through `wrap`; where one is no valid value,
+    /// `out` gets what `fault` makes of its position.
+    pub(super) fn decode<T>(
+        &mut self,
+        batch: &ResultBatch,
+        out: &mut Vec<T>,
+        wrap: impl Fn(F::Output) -> T,
+        fault: impl FnMut(u64, WireFault) -> Option<T>,
+    ) {
+        match self {
+            Self::Processes(lane) => lane.decode(batch, out, wrap, fault),
+            #[cfg(feature = "threads")]
+            Self::Threads(_) => {}
+        }
+    }
+}

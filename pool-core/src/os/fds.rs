@@ -1,0 +1,245 @@
+//! The descriptors of a process that begins or was just forked.
+//!
+//! Invariant: descriptors are closed and adopted by number only here, and only in a process that is being born,
+//! where no value owns them yet, or none of those that own them is used again.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open},
+    sys::{
+        eventfd::{EfdFlags, EventFd},
+        resource::{Resource, getrlimit},
+        stat::{Mode, fstat},
+    },
+    unistd::{dup2_stderr, dup2_stdin, dup2_stdout, read, write},
+};
+
+use super::sys;
+
+/// The first number behind standard input, output and errors.
+pub(crate) const FIRST_GIVEN: RawFd = 3;
+
+/// Replaces standard input by one that is at its end, so that nothing reads what is meant for the user's program.
+/// Only a process without any free descriptor keeps the old one.
+pub(crate) fn null_stdin() {
+    if let Ok(nothing) = nothing_above(FIRST_GIVEN) {
+        let _ = dup2_stdin(&nothing);
+    }
+}
+
+/// Gives standard output and errors a place to go if the parent had closed them, lest the next file that is
+/// opened takes their number and receives what is printed.
+pub(crate) fn fill_output() {
+    for (number, fill) in [(1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>), (2, dup2_stderr)] {
+        if !sys::is_open(number)
+            && let Ok(nothing) = nothing_above(FIRST_GIVEN)
+        {
+            let _ = fill(nothing);
+        }
+    }
+}
+
+/// Standard output and errors of this process, as far as they are open and would be closed by an
+/// `exec`: duplicates from `lowest` on, each with its number. A fresh copy of the executable has
+/// them all the same.
+pub(crate) fn output_closed_on_exec(lowest: RawFd) -> io::Result<Vec<(OwnedFd, RawFd)>> {
+    let (output, errors) = (io::stdout(), io::stderr());
+    let mut kept = Vec::new();
+    for fd in [output.as_fd(), errors.as_fd()] {
+        let flags = fcntl(fd, FcntlArg::F_GETFD).map(FdFlag::from_bits_retain);
+        if flags.is_ok_and(|flags| flags.contains(FdFlag::FD_CLOEXEC)) {
+            kept.push((duplicate_above(fd, lowest)?, fd.as_raw_fd()));
+        }
+    }
+    Ok(kept)
+}
+
+/// Closes every descriptor from 3 on that is not in `fds`. Their owners, if any, must not be used again, so this
+/// is for a process that was just started or forked. Does not allocate, except on kernels before 5.9.
+pub(crate) fn keep_only(fds: &[RawFd]) {
+    let mut first = FIRST_GIVEN;
+    loop {
+        let kept = fds.iter().copied().filter(|fd| *fd >= first).min();
+        let last = kept.map_or(u32::MAX, |fd| fd.unsigned_abs().saturating_sub(1));
+        if first.unsigned_abs() <= last && sys::close_range(first, last).is_err() {
+            return close_listed(fds);
+        }
+        match kept.and_then(|fd| fd.checked_add(1)) {
+            Some(next) => first = next,
+            None => return,
+        }
+    }
+}
+
+fn close_listed(fds: &[RawFd]) {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    // All numbers before the first is closed, since reading the list needs a descriptor of its own.
+    let open: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd >= FIRST_GIVEN && !fds.contains(fd)) {
+        sys::close(fd);
+    }
+}
+
+/// In a forked child that never returns to the owner of `fd`: closes it.
+pub(crate) fn close_for_good(fd: &impl AsFd) {
+    sys::close(fd.as_fd().as_raw_fd());
+}
+
+/// In a forked child that never returns to the owner of `fd`: becomes its owner.
+pub(crate) fn take_for_good(fd: &OwnedFd) -> OwnedFd {
+    // SAFETY: open, and owned by a value of the process that this one was forked from; nobody here uses or drops that.
+    unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
+}
+
+/// Takes the descriptors `FIRST_GIVEN .. FIRST_GIVEN + count`, and sets close-on-exec on them.
+///
+/// # Safety
+///
+/// They are open, and nothing else in this process owns them.
+pub(crate) unsafe fn adopt_given(count: u32) -> Vec<OwnedFd> {
+    (FIRST_GIVEN..)
+        .take(count as usize)
+        .map(|number| {
+            // SAFETY: promised by the caller.
+            let fd = unsafe { OwnedFd::from_raw_fd(number) };
+            let _ = fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+            fd
+        })
+        .collect()
+}
+
+/// A duplicate of `fd` with the number `lowest` or a higher one, closed on exec.
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A duplicate that is none of standard input, output and error.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    duplicate_above(fd, FIRST_GIVEN)
+}
+
+/// From here on lie the descriptors that a process keeps for long: what a program opens after it
+/// has closed all, as daemons do, gets the lowest numbers, which are none of ours then.
+const FIRST_KEPT: RawFd = 512;
+
+/// The same descriptor at a high number, or at one that is at least not one of standard input,
+/// output and error where the limit of descriptors is low.
+pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _hard)| soft);
+    let lowest = RawFd::try_from(limit / 2).map_or(FIRST_KEPT, |half| half.min(FIRST_KEPT));
+    if fd.as_raw_fd() >= lowest {
+        return Ok(fd);
+    }
+    match duplicate_above(fd.as_fd(), lowest.max(FIRST_GIVEN)) {
+        // There is none so high.
+        Err(_) if fd.as_raw_fd() >= FIRST_GIVEN => Ok(fd),
+        Err(_) => duplicate(fd.as_fd()),
+        moved => moved,
+    }
+}
+
+/// The signal number that marks event counters and pidfds of pools. None of them ever sends it,
+/// since they have no `O_ASYNC`; it stays with the open file, through duplicates and forks.
+const MARK: libc::c_int = 61;
+
+/// Marks an open file as one of a pool's. On a system without such marks it stays as it is.
+pub(crate) fn mark(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match sys::set_signal(fd, MARK) {
+        Err(Errno::EINVAL) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Whether it is marked, as far as the system has such marks. May be called in a signal handler.
+pub(crate) fn is_marked(fd: BorrowedFd<'_>) -> bool {
+    matches!(sys::signal_of(fd), Ok(MARK) | Err(Errno::EINVAL))
+}
+
+/// A fresh event counter, marked as a pool's.
+pub(crate) fn new_counter() -> io::Result<OwnedFd> {
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let counter = OwnedFd::from(EventFd::from_value_and_flags(0, flags)?);
+    mark(counter.as_fd())?;
+    Ok(counter)
+}
+
+/// Adds one to an event counter, unless its number leads to something else by now: the program, or
+/// a task, may have closed it and opened a file or a counter. Whether it is still there. May be
+/// called in a signal handler.
+pub(crate) fn ring_counter(fd: BorrowedFd<'_>) -> bool {
+    // A full counter is one that wakes whoever polls it.
+    is_counter(fd) && !matches!(write(fd, &1u64.to_ne_bytes()), Err(Errno::EBADF | Errno::EINVAL))
+}
+
+/// Sets an event counter back to 0, unless its number leads to something else by now; whether it is
+/// still there.
+pub(crate) fn silence_counter(fd: BorrowedFd<'_>) -> bool {
+    is_counter(fd) && !matches!(read(fd, &mut [0; 8]), Err(Errno::EBADF | Errno::EINVAL))
+}
+
+/// Whether the number leads to a counter of a pool's, which the mark says. A system without marks
+/// tells event counters at least from files, pipes, sockets and terminals: those have a file type.
+fn is_counter(fd: BorrowedFd<'_>) -> bool {
+    match sys::signal_of(fd) {
+        Err(Errno::EINVAL) => fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0),
+        signal => signal == Ok(MARK),
+    }
+}
+
+/// Something to read that is at its end, and to write that swallows everything where there is `/dev/null`.
+pub(crate) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
+    let nothing = match open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(null) => null,
+        // A chroot without /dev: the end of a pipe that nobody writes.
+        Err(_) => nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0,
+    };
+    duplicate_above(nothing.as_fd(), lowest)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+
+    #[test]
+    fn a_duplicate_lies_above_and_is_closed_on_exec() {
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        let copy = duplicate_above(reader.as_fd(), 300).unwrap();
+        assert!(copy.as_raw_fd() >= 300);
+        let flags = fcntl(&copy, FcntlArg::F_GETFD).unwrap();
+        assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
+    }
+
+    #[test]
+    fn only_event_counters_are_written_to() {
+        let counter = out_of_the_way(new_counter().unwrap()).unwrap();
+        assert!(counter.as_raw_fd() >= FIRST_GIVEN);
+        assert!(ring_counter(counter.as_fd()) && silence_counter(counter.as_fd()));
+        assert!(silence_counter(counter.as_fd()), "it may be at 0");
+        let file = fs::File::from(memfd_create("file", MFdFlags::empty()).unwrap());
+        let (_reader, pipe) = nix::unistd::pipe().unwrap();
+        let users = EventFd::from_value_and_flags(5, EfdFlags::EFD_NONBLOCK).unwrap();
+        for other in [file.as_fd(), pipe.as_fd(), users.as_fd()] {
+            assert!(!ring_counter(other) && !silence_counter(other));
+        }
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        assert_eq!(users.read(), Ok(5));
+    }
+
+    #[test]
+    fn nothing_is_at_its_end() {
+        let nothing = nothing_above(3).unwrap();
+        assert_eq!(nix::unistd::read(&nothing, &mut [0; 8]), Ok(0));
+    }
+}

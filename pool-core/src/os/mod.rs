@@ -1,0 +1,52 @@
+//! What the operating system gives: system calls, descriptors, processes, signals.
+//!
+//! Invariant: nothing here knows of pools; a function reports what the kernel said, and decides
+//! nothing.
+//!
+//! * `sys.rs`: system calls and C library functions that no crate wraps.
+//! * `posix_spawn.rs`: `posix_spawn`, with every error of its preparation.
+//! * `wait.rs`: the monotonic clock, poll, and waiting without sleeping.
+//! * `signals.rs`: the signals that end a program, and the mask of signals.
+//! * `fds.rs`: the descriptors of a process that begins or was just forked.
+//! * `fd_limit.rs`: the limit of open descriptors.
+//! * `kept_fd.rs`: a descriptor that a process of the user's keeps for long.
+//! * `own_fds.rs`: which descriptors of this process belong to pools.
+//! * `procfs.rs`: what a process is called, its state, how many threads it has.
+//! * `parent_death.rs`: ending with the parent; adopting what others leave.
+//! * `fork_to_subreaper.rs`: a fork whose child belongs to the nearest subreaper above.
+//! * `orphans.rs`: programs that dead workers had started.
+
+mod fd_limit;
+mod fds;
+mod fork_to_subreaper;
+mod kept_fd;
+mod orphans;
+mod own_fds;
+mod parent_death;
+mod posix_spawn;
+mod procfs;
+mod signals;
+pub(crate) mod sys;
+pub(crate) mod wait;
+
+pub(crate) use fd_limit::DescriptorLimit;
+pub(crate) use fds::{
+    FIRST_GIVEN, adopt_given, close_for_good, duplicate, duplicate_above, fill_output, keep_only,
+    new_counter, nothing_above, null_stdin, out_of_the_way, output_closed_on_exec, ring_counter,
+    take_for_good,
+};
+pub(crate) use fork_to_subreaper::fork_adopted;
+pub(crate) use kept_fd::{FileId, KeptFd};
+pub(crate) use orphans::{kill_children, kill_strays};
+pub(crate) use own_fds::{Listed, forget_number, list, own_descriptors, unlist};
+pub(crate) use parent_death::{
+    arm_parent_death, become_subreaper, has_ended, inherits_orphans, is_child_of, pidfd_open,
+};
+pub(crate) use posix_spawn::{CloseFrom, Start, posix_spawn};
+pub(crate) use procfs::{
+    ProcessName, ZYGOTE, is_called, is_in_state, lasting_thread_count, other_threads, process_name,
+    set_process_name,
+};
+pub(crate) use signals::{ENDING, unblock_signals};
+pub(crate) use sys::{Disposition, Reaped, errno_of, flush_c_output, flush_c_streams, reap_any};
+pub(crate) use wait::{monotonic_nanos, nanos, poll, spin_for, spin_rounds};

@@ -1,0 +1,95 @@
+//! Which descriptors of this process belong to pools, so that a snapshot can give up just those.
+//!
+//! Invariant: a number is listed from its creation until just before it is closed.
+
+use std::{
+    io,
+    ops::Deref,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    sync::{Mutex, MutexGuard},
+};
+
+use super::kept_fd::{FileId, KeptFd};
+use crate::mutex::lock;
+
+static LISTED: Mutex<Vec<(RawFd, Option<FileId>)>> = Mutex::new(Vec::new());
+
+fn listed() -> MutexGuard<'static, Vec<(RawFd, Option<FileId>)>> {
+    lock(&LISTED)
+}
+
+/// Lists a descriptor.
+pub(crate) fn list(fd: BorrowedFd<'_>) {
+    listed().push((fd.as_raw_fd(), FileId::of(fd)));
+}
+
+/// Takes a fresh descriptor off the list: what is listed with its number was closed by the program,
+/// behind the back of its owner.
+pub(crate) fn forget_number(fd: BorrowedFd<'_>) {
+    listed().retain(|(raw, _)| *raw != fd.as_raw_fd());
+}
+
+/// Takes a descriptor off the list; it is closed next.
+pub(crate) fn unlist(fd: BorrowedFd<'_>) {
+    let mut listed = listed();
+    if let Some(at) = listed.iter().position(|(raw, _)| *raw == fd.as_raw_fd()) {
+        listed.swap_remove(at);
+    }
+}
+
+/// A descriptor that is listed as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Listed(KeptFd);
+
+impl Listed {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let fd = KeptFd::new(fd)?;
+        list(fd.as_fd());
+        Ok(Self(fd))
+    }
+}
+
+impl Deref for Listed {
+    type Target = KeptFd;
+
+    fn deref(&self) -> &KeptFd {
+        &self.0
+    }
+}
+
+impl AsFd for Listed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        unlist(self.as_fd());
+    }
+}
+
+/// The descriptors that belong to pools of this process. As long as this is held, the list does not change: also in a child that is
+/// forked meanwhile, where nobody else could give the list back.
+pub(crate) fn own_descriptors() -> OwnDescriptors {
+    OwnDescriptors(listed())
+}
+
+/// See [`own_descriptors`].
+pub(crate) struct OwnDescriptors(MutexGuard<'static, Vec<(RawFd, Option<FileId>)>>);
+
+impl OwnDescriptors {
+    /// In a forked child that never uses the pools it inherited: closes their descriptors. Their numbers may be used again, by pools
+    /// of the child's own too.
+    pub(crate) fn close(mut self) {
+        for (fd, file) in self.0.drain(..) {
+            // SAFETY: the owners of these descriptors are values of the parent's that this process
+            // has a copy of and never touches. What the program has put there instead stays open.
+            unsafe {
+                if file.is_some_and(|file| file.is_at(BorrowedFd::borrow_raw(fd))) {
+                    libc::close(fd);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The system calls and C library functions that no crate wraps, or wraps in a way that loses errors.
+//!
+//! Invariant: every function here is safe to call with any argument and reports failure as an `io::Error`;
+//! nothing here decides anything.
+
+use std::{
+    ffi::{CStr, c_int, c_ulong, c_void},
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+};
+
+use nix::{errno::Errno, unistd::Pid};
+
+/// From `fcntl.h`; the libc crate has no such names.
+const F_SETSIG: c_int = 10;
+const F_GETSIG: c_int = 11;
+
+/// A value of the auxiliary vector, 0 if the kernel gave none.
+pub(crate) fn auxiliary(kind: c_ulong) -> usize {
+    // SAFETY: `getauxval` only reads the vector that the C library saved at its start.
+    unsafe { libc::getauxval(kind) as usize }
+}
+
+/// Whether the environment holds `name`: no allocation, no lock of std.
+pub(crate) fn in_environment(name: &CStr) -> bool {
+    // SAFETY: `name` ends with a NUL. The result is not followed, so it may change behind our back.
+    unsafe { !libc::getenv(name.as_ptr()).is_null() }
+}
+
+/// A descriptor that becomes readable when `pid` has ended.
+pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: a plain system call with two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made `fd` for us, with close-on-exec set; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes the descriptors `first ..= last`. The system call itself, since glibc has a name for it only from 2.34.
+///
+/// The descriptors must not be owned by any value that is still used; `keep_only` passes that duty on.
+pub(crate) fn close_range(first: RawFd, last: u32) -> io::Result<()> {
+    // SAFETY: a plain system call with three integers; it touches no memory.
+    let code = unsafe { libc::syscall(libc::SYS_close_range, first as u32, last, 0) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes one descriptor by number, with the same duty as [`close_range`].
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: a plain system call with one integer. Not by the C library's `close`, which lies in a page that a forked worker
+    // needs for nothing else.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+}
+
+/// Whether `fd` is the number of an open descriptor.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: a plain system call with integers, valid for any number.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Names the calling thread; of the main thread it is the name of the process.
+pub(crate) fn set_name(name: &[u8; 16]) {
+    // SAFETY: the kernel reads up to the first NUL, and no more than 16 bytes, which are there.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Blocks no signal any more. The system call itself: a forked worker has no page of the C library's function yet.
+pub(crate) fn unblock_signals() {
+    let none = 0u64;
+    // SAFETY: a set of the size that is given is read, and nothing written. None of the C library's own signals is blocked by this.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        )
+    };
+}
+
+/// What a process does on a signal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    Default,
+    Ignored,
+    /// A function. As a wish: the one that is given, after which interrupted system calls go on
+    /// where they can.
+    Handled,
+}
+
+/// A function for signals, which may interrupt anything.
+pub(crate) type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// What this process does on `signal`.
+pub(crate) fn disposition(signal: c_int) -> io::Result<Disposition> {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action changes nothing; `now` is room for the old one.
+    if unsafe { libc::sigaction(signal, ptr::null(), now.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeroes is a valid `sigaction`, and the call has filled it.
+    Ok(match unsafe { now.assume_init() }.sa_sigaction {
+        libc::SIG_DFL => Disposition::Default,
+        libc::SIG_IGN => Disposition::Ignored,
+        _ => Disposition::Handled,
+    })
+}
+
+/// Sets what this process does on `signal`, with no flag but those that [`Disposition::Handled`]
+/// needs.
+pub(crate) fn set_disposition(
+    signal: c_int,
+    wish: Disposition,
+    handler: Handler,
+) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask.
+    let mut action = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
+    match wish {
+        Disposition::Default => action.sa_sigaction = libc::SIG_DFL,
+        Disposition::Ignored => action.sa_sigaction = libc::SIG_IGN,
+        Disposition::Handled => {
+            action.sa_sigaction = handler as usize;
+            // A task may run on a small stack; where there is one for signals, that is taken.
+            action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK;
+        }
+    }
+    // SAFETY: the handler, if any, may interrupt anything, and has the form that SA_SIGINFO asks
+    // for.
+    let code = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether this process has one thread, by the kernel's own count; `None` if it does not say.
+pub(crate) fn has_one_thread() -> Option<bool> {
+    // SAFETY: a plain system call with one integer. A process of one thread has nothing that it
+    // could part with: nothing changes, as unshare(2) says. Any other may not part with its
+    // threads.
+    match unsafe { libc::unshare(libc::CLONE_THREAD) } {
+        0 => Some(true),
+        _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) => Some(false),
+        _ => None,
+    }
+}
+
+/// This process's id, asked of the kernel, as in a handler.
+pub(crate) fn process_id() -> i32 {
+    // SAFETY: a plain system call.
+    unsafe { libc::getpid() }
+}
+
+/// Runs `act`, and leaves this thread's `errno` as it was: for a handler.
+pub(crate) fn keep_errno(act: impl FnOnce()) {
+    // SAFETY: the C library's `errno` of this thread, which lives as long as the thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { errno.read() };
+    act();
+    // SAFETY: as above.
+    unsafe { errno.write(before) };
+}
+
+/// Sends a packet if there is room for it; for a handler, so failures are lost.
+pub(crate) fn send_now(socket: RawFd, packet: &[u8]) {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: reads the packet, which is there; any number will do for the descriptor.
+    unsafe { libc::send(socket, packet.as_ptr().cast(), packet.len(), flags) };
+}
+
+/// Sets the signal that the open file would send if it had `O_ASYNC`.
+pub(crate) fn set_signal(fd: BorrowedFd<'_>, signal: c_int) -> nix::Result<()> {
+    // SAFETY: changes a number of the open file's, and no memory.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal) }).map(drop)
+}
+
+/// The signal that was set so, otherwise 0.
+pub(crate) fn signal_of(fd: BorrowedFd<'_>) -> nix::Result<c_int> {
+    // SAFETY: reads a number of the open file's.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) })
+}
+
+/// Ends this process by `signal`, whose handler this is called in, as soon as that returns.
+pub(crate) fn end_by(signal: c_int) {
+    // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask. Both calls
+    // may be made in a handler.
+    unsafe {
+        let default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        libc::sigaction(signal, &raw const default, ptr::null_mut());
+        libc::raise(signal);
+    }
+}
+
+/// A child that was reaped.
+pub(crate) struct Reaped {
+    pub(crate) pid: i32,
+    /// As `wait` gives it. (nix has no value for a death by a real-time signal.)
+    pub(crate) status: i32,
+    /// Bytes of memory that it had at most.
+    pub(crate) peak: u64,
+}
+
+/// Reaps one child of this process that has ended, if there is one.
+pub(crate) fn reap_any() -> Option<Reaped> {
+    let mut status = 0;
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut usage = unsafe { std::mem::zeroed::<libc::rusage>() };
+    loop {
+        // SAFETY: `status` and `usage` outlive the call.
+        match unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) } {
+            pid if pid > 0 => {
+                let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10;
+                return Some(Reaped { pid, status, peak });
+            }
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            _ => return None,
+        }
+    }
+}
+
+/// The error number behind a failure to make or map shared memory.
+pub(crate) fn errno_of(error: &pool_shm::Error) -> i32 {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.map_or(libc::ENOMEM, |error| error.raw_os_error().unwrap_or(libc::ENOMEM))
+}
+
+/// Writes out what the C library buffers for its output streams.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: a null stream means all of them.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// Writes out what the C library buffers for standard output, if there is anything: a look at two
+/// pointers otherwise.
+#[inline]
+pub(crate) fn flush_c_output() {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+        fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
+    }
+    // SAFETY: glibc's stream of that name exists as long as the process, unless the program has put
+    // another one in its place; both calls take any stream that is open.
+    unsafe {
+        if __fpending(stdout) > 0 {
+            libc::fflush(stdout);
+        }
+    }
+}

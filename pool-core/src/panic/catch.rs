@@ -1,0 +1,104 @@
+//! How a panic in a task is carried home.
+//!
+//! Invariant: the hook is set at most once per process and passes on whatever is not a task's panic;
+//! in worker processes it prints nothing for a task, under Threads the user's own hook still runs.
+
+use std::{
+    any::Any,
+    backtrace::Backtrace,
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use super::backtrace;
+use crate::error::FailureKind;
+
+thread_local! {
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// What the hook saw of the panic that is on its way to `take_panic`.
+struct Seen {
+    location: Option<String>,
+    backtrace: Option<Backtrace>,
+}
+
+static HOOK: Once = Once::new();
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Wraps the panic hook so that tasks' panics are known with their location. `quiet`: the process is
+/// a worker's own, and nothing is printed for them.
+pub(crate) fn learn_locations(quiet: bool) {
+    // Workers inherit both from who forks them: then they need no page of their own for it.
+    if quiet && !QUIET.load(Ordering::Relaxed) {
+        QUIET.store(true, Ordering::Relaxed);
+    }
+    if thread::panicking() {
+        // A destructor during a panic wants a pool, or this process was forked there: std lets nobody change the hook then. What
+        // tasks panic with is carried home without a location.
+        return;
+    }
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let in_task = IN_TASK.try_with(Cell::get).unwrap_or(false);
+            if in_task {
+                let seen = Seen {
+                    location: info.location().map(ToString::to_string),
+                    // Without names, which take a tenth of a second: the item's clock still runs.
+                    backtrace: backtrace::capture(),
+                };
+                let _ = LAST.try_with(|last| last.replace(Some(seen)));
+            }
+            // Where a panic aborts, it is not carried home: what it prints is all there is.
+            if !(in_task && QUIET.load(Ordering::Relaxed) && cfg!(panic = "unwind")) {
+                before(info);
+            }
+        }));
+    });
+}
+
+/// Runs `act`, whose panics are a task's.
+pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
+    let before = IN_TASK.replace(true);
+    let value = act();
+    IN_TASK.set(before);
+    value
+}
+
+/// Runs code of the user's; what it panics with goes no further.
+pub(crate) fn quietly(act: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(act)) {
+        take_panic(payload);
+    }
+}
+
+/// Drops a value of the user's; what its `Drop` panics with goes no further.
+pub(crate) fn drop_quietly<T>(value: T) {
+    quietly(|| drop(value));
+}
+
+/// What a caught panic said, and where.
+pub(crate) fn take_panic(payload: Box<dyn Any + Send>) -> FailureKind {
+    let message = match payload.downcast_ref::<&'static str>() {
+        Some(text) => (*text).to_string(),
+        None => match payload.downcast_ref::<String>() {
+            Some(text) => text.clone(),
+            None => "a value that is no text".to_string(),
+        },
+    };
+    // A payload whose drop panics must not take the worker along.
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    let seen = LAST.take();
+    let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
+    let backtrace = backtrace.map(|backtrace| backtrace::of_task(&backtrace));
+    FailureKind::Panic { message, location, backtrace }
+}

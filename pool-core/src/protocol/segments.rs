@@ -1,0 +1,196 @@
+//! What a process and the zygote say to each other about segments, one packet each, with a descriptor where one belongs.
+//!
+//! Invariant: a packet arrives whole or not at all; one that makes no sense ends the connection.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use pool_ipc::SegmentId;
+
+use super::packet::{self, Received};
+use crate::os::{ENDING, KeptFd};
+
+/// Kind and number.
+const HEAD: usize = 2 * size_of::<u32>();
+const LARGEST: usize = HEAD + size_of::<SegmentId>();
+
+/// What a process says to the zygote.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Others may have this segment. The descriptor is missing when the zygote had no number left for it.
+    Register { id: SegmentId, descriptor: Option<OwnedFd> },
+    /// This process has let the segment go: takes back one [`Self::Register`].
+    Forget { id: SegmentId },
+    /// The descriptor of a segment, please.
+    Fetch { number: u32, id: SegmentId },
+    /// The last result of a dead worker has been read.
+    Disown { owner: u32 },
+}
+
+/// What the zygote answers.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// That of the question.
+    pub(crate) number: u32,
+    /// Why there is no descriptor: an error number, or 0 if there is one.
+    pub(crate) errno: i32,
+    pub(crate) descriptor: Option<OwnedFd>,
+}
+
+const REGISTER: u32 = 1;
+const FORGET: u32 = 2;
+const FETCH: u32 = 3;
+const DISOWN: u32 = 4;
+const INTRODUCTION: u32 = 5;
+const ALARM: u32 = 6;
+/// This and the next ones: the worker was told to end by the first, second … of `birth::ENDING`.
+const TOLD_TO_END: u32 = 16;
+
+/// Says through `door` that `socket` is the zygote's end of a connection to the worker `owner`.
+pub(crate) fn introduce(door: &KeptFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    packet::send(&door.intact()?, &head(INTRODUCTION, owner), Some(socket))
+}
+
+/// Says through `door` that an item is overdue before the zygote looks at the clocks next.
+pub(crate) fn ring(door: &KeptFd) {
+    // A door without room is one that the zygote is about to look at, and then at the clocks. One
+    // that the task has closed is of no use any more: the zygote looks at the clocks later.
+    if let Ok(door) = door.intact() {
+        let _ = packet::send(&door, &head(ALARM, 0), None);
+    }
+}
+
+/// The packet by which the worker `owner` says through its door that it was told to end, by the
+/// signal at this place of `birth::ENDING`. Does not allocate.
+pub(crate) fn told_to_end(owner: u32, signal: u32) -> [u8; HEAD] {
+    head(TOLD_TO_END + signal, owner)
+}
+
+/// What comes through the door.
+pub(crate) enum AtTheDoor {
+    /// A worker, and its socket if there was a number for it here.
+    Worker(u32, Option<OwnedFd>),
+    /// Somebody who rings for the clocks.
+    Alarm,
+    /// A worker that was told to end, and the place of the signal in `birth::ENDING`.
+    ToldToEnd(u32, usize),
+}
+
+/// Who is at the door.
+pub(crate) fn receive_at_door(door: &impl AsFd) -> Received<AtTheDoor> {
+    match receive(door) {
+        Received::Message((packet, socket)) => match packet.head() {
+            (INTRODUCTION, owner) => Received::Message(AtTheDoor::Worker(owner, socket)),
+            (ALARM, _) => Received::Message(AtTheDoor::Alarm),
+            (kind, owner) if (TOLD_TO_END..TOLD_TO_END + ENDING.len() as u32).contains(&kind) => {
+                Received::Message(AtTheDoor::ToldToEnd(owner, (kind - TOLD_TO_END) as usize))
+            }
+            _ => Received::Closed,
+        },
+        Received::Empty => Received::Empty,
+        Received::Closed => Received::Closed,
+    }
+}
+
+impl Request {
+    /// Sends it, without waiting. The descriptor of a segment to be registered is `descriptor`.
+    pub(crate) fn send(
+        &self,
+        socket: &impl AsFd,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let one =
+            |kind, number, id: SegmentId| [&head(kind, number)[..], &id.0.to_ne_bytes()].concat();
+        let packet = match self {
+            Self::Register { id, .. } => one(REGISTER, 0, *id),
+            Self::Forget { id } => one(FORGET, 0, *id),
+            Self::Fetch { number, id } => one(FETCH, *number, *id),
+            Self::Disown { owner } => head(DISOWN, *owner).to_vec(),
+        };
+        packet::send(socket, &packet, descriptor)
+    }
+
+    /// The next request, without waiting.
+    pub(crate) fn receive(socket: &impl AsFd) -> Received<Self> {
+        let (packet, descriptor) = match receive(socket) {
+            Received::Message(message) => message,
+            Received::Empty => return Received::Empty,
+            Received::Closed => return Received::Closed,
+        };
+        let (kind, number) = packet.head();
+        match (kind, packet.id()) {
+            (REGISTER, Some(id)) => Received::Message(Self::Register { id, descriptor }),
+            (FORGET, Some(id)) => Received::Message(Self::Forget { id }),
+            (FETCH, Some(id)) => Received::Message(Self::Fetch { number, id }),
+            (DISOWN, None) => Received::Message(Self::Disown { owner: number }),
+            _ => Received::Closed,
+        }
+    }
+}
+
+impl Answer {
+    /// In place of an error number: nobody has the segment.
+    pub(crate) const NOBODY: i32 = libc::ENOENT;
+
+    /// Sends it, without waiting; a descriptor goes along.
+    pub(crate) fn send(
+        &self,
+        socket: &impl AsFd,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        packet::send(socket, &head(self.errno.cast_unsigned(), self.number), descriptor)
+    }
+
+    /// The next answer, without waiting.
+    pub(crate) fn receive(socket: &impl AsFd) -> Received<Self> {
+        match receive(socket) {
+            Received::Message((packet, descriptor)) => {
+                let (errno, number) = packet.head();
+                Received::Message(Self { number, errno: errno.cast_signed(), descriptor })
+            }
+            Received::Empty => Received::Empty,
+            Received::Closed => Received::Closed,
+        }
+    }
+}
+
+fn head(kind: u32, number: u32) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    head[..4].copy_from_slice(&kind.to_ne_bytes());
+    head[4..].copy_from_slice(&number.to_ne_bytes());
+    head
+}
+
+struct Packet {
+    bytes: [u8; LARGEST],
+    /// At least that of a head.
+    len: usize,
+}
+
+impl Packet {
+    /// Kind and number.
+    fn head(&self) -> (u32, u32) {
+        let word = |at: usize| {
+            u32::from_ne_bytes(self.bytes[at..at + 4].try_into().expect("four bytes of the head"))
+        };
+        (word(0), word(4))
+    }
+
+    fn id(&self) -> Option<SegmentId> {
+        let id = self.bytes[HEAD..self.len].first_chunk()?;
+        Some(SegmentId(u128::from_ne_bytes(*id)))
+    }
+}
+
+fn receive(socket: &impl AsFd) -> Received<(Packet, Option<OwnedFd>)> {
+    let mut bytes = [0; LARGEST];
+    match packet::receive(socket, &mut bytes) {
+        Ok(Received::Message((len, fd))) if len >= HEAD => {
+            Received::Message((Packet { bytes, len }, fd))
+        }
+        Ok(Received::Empty) => Received::Empty,
+        Ok(Received::Message(_) | Received::Closed) | Err(_) => Received::Closed,
+    }
+}

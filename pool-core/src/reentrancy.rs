@@ -1,0 +1,247 @@
+//! What the calling thread is inside of: calls of crews, the code of results that it hands over,
+//! tasks.
+//!
+//! Invariant: what a thread does there must not wait for itself. A task of a pool of threads is
+//! also inside of whatever its caller is inside of, as long as that lasts (`Within`). Which waits
+//! could be for each other: `job/knots.rs`.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, ThreadId},
+};
+
+/// What the thread does inside the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// Runs a call to its end: user code in it may be the input, or a type's own encoding.
+    Call,
+    /// Runs a call while the user's callback reads results where they lie: their worker waits for
+    /// it.
+    View,
+    /// Runs a callback of a future, which whoever stops the pool waits for.
+    Callback,
+    /// Hands an outcome over to its future: user code in it may be a type's own, or a waker.
+    Delivery,
+    /// Runs a task in a thread of a pool; the crew is named by its number.
+    Task,
+    /// Readies a thread of a pool for its first task, while whoever starts the crew waits; named
+    /// by the number of its plan.
+    Start,
+    /// Makes what the workers of a pool share, while whoever asks for it waits; named by the
+    /// address of its recipe.
+    Making,
+}
+
+impl Inside {
+    /// Whether it is inside of a call or a hand-over of the crew, which whoever stops that waits
+    /// for.
+    fn holds_up(self) -> bool {
+        !matches!(self, Self::Task | Self::Start | Self::Making)
+    }
+}
+
+/// One thing that a thread is inside of.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    crew: usize,
+    what: Inside,
+    /// The address of the future whose outcome is handed over, or 0.
+    future: usize,
+}
+
+/// A frame of another thread, for as long as that is in it.
+#[derive(Debug, Clone)]
+struct Outer {
+    frame: Frame,
+    thread: ThreadId,
+    over: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Frames {
+    /// Each with the word that says when it is over, where another thread has been told of it.
+    own: Vec<(Frame, Option<Arc<AtomicBool>>)>,
+    brought: Vec<Within>,
+}
+
+thread_local! {
+    static FRAMES: RefCell<Frames> = const { RefCell::new(Frames::none()) };
+}
+
+/// What a call was made inside of, for the threads that work for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Within(Option<Arc<Vec<Outer>>>);
+
+/// While it lives, the thread is inside of it.
+#[derive(Debug)]
+pub(crate) struct InCall;
+
+/// While it lives, the thread works for a call that was made inside of others.
+#[derive(Debug)]
+pub(crate) struct Brought(bool);
+
+impl Frames {
+    const fn none() -> Self {
+        Self { own: Vec::new(), brought: Vec::new() }
+    }
+
+    fn any(&self, mut is_it: impl FnMut(&Frame) -> bool) -> bool {
+        self.own.iter().any(|(frame, _)| is_it(frame))
+            || self.outer().any(|outer| is_it(&outer.frame))
+    }
+
+    /// Those of other threads that are not over.
+    fn outer(&self) -> impl Iterator<Item = &Outer> {
+        let all = self.brought.iter().filter_map(|within| within.0.as_deref()).flatten();
+        // Acquire: pairs with the Release in `InCall::drop`.
+        all.filter(|outer| !outer.over.load(Ordering::Acquire))
+    }
+}
+
+/// What `ask` finds among the frames; `otherwise` at the very end of a thread (a destructor of its
+/// own, a handler of `exit`), where there are none any more.
+fn among<T>(otherwise: T, ask: impl FnOnce(&mut Frames) -> T) -> T {
+    FRAMES.try_with(|frames| ask(&mut frames.borrow_mut())).unwrap_or(otherwise)
+}
+
+impl InCall {
+    pub(crate) fn enter(crew: usize, what: Inside) -> Self {
+        Self::enter_for(crew, what, std::ptr::null())
+    }
+
+    /// The outcome of the future at this address is handed over.
+    pub(crate) fn deliver(crew: usize, future: *const ()) -> Self {
+        Self::enter_for(crew, Inside::Delivery, future)
+    }
+
+    fn enter_for(crew: usize, what: Inside, future: *const ()) -> Self {
+        let frame = Frame { crew, what, future: future.addr() };
+        // Where there is no list, nothing is noted, and `drop` takes nothing back.
+        among((), |frames| frames.own.push((frame, None)));
+        Self
+    }
+}
+
+impl Drop for InCall {
+    fn drop(&mut self) {
+        // They nest, so the last one ends first.
+        if let Some((_, Some(over))) = among(None, |frames| frames.own.pop()) {
+            over.store(true, Ordering::Release); // pairs with the Acquire in `Frames::outer`
+        }
+    }
+}
+
+impl Within {
+    /// What the calling thread is inside of.
+    pub(crate) fn here() -> Self {
+        among(Self(None), |frames| {
+            if frames.own.is_empty() && frames.brought.is_empty() {
+                return Self(None);
+            }
+            let thread = thread::current().id();
+            let mut all: Vec<_> = frames.outer().cloned().collect();
+            all.extend(frames.own.iter_mut().map(|(frame, over)| {
+                let over = over.get_or_insert_default().clone();
+                let mut frame = *frame;
+                if frame.what == Inside::Callback {
+                    // Only the thread of the callbacks can resign.
+                    frame.what = Inside::Call;
+                }
+                Outer { frame, thread, over }
+            }));
+            Self((!all.is_empty()).then(|| Arc::new(all)))
+        })
+    }
+
+    /// The calling thread works for the call from now on.
+    pub(crate) fn bring(&self) -> Brought {
+        let some = self.0.is_some();
+        if some {
+            among((), |frames| frames.brought.push(self.clone()));
+        }
+        Brought(some)
+    }
+}
+
+impl Drop for Brought {
+    fn drop(&mut self) {
+        if self.0 {
+            drop(among(None, |frames| frames.brought.pop()));
+        }
+    }
+}
+
+/// Whether the thread is inside a call of the crew; `what`: of that kind, otherwise of any.
+pub(crate) fn is_inside(crew: usize, what: Option<Inside>) -> bool {
+    let of_kind = |kind: Inside| match what {
+        Some(what) => what == kind,
+        None => kind.holds_up(),
+    };
+    among(false, |frames| frames.any(|frame| frame.crew == crew && of_kind(frame.what)))
+}
+
+/// Whether the outcome of the future at this address is handed over here: it is not complete
+/// before the thread goes on.
+pub(crate) fn is_delivering(future: *const ()) -> bool {
+    among(false, |frames| frames.any(|frame| frame.future != 0 && frame.future == future.addr()))
+}
+
+/// Whether the thread waits for the calling one, as far as that is known.
+#[cfg(feature = "threads")]
+pub(crate) fn is_within_task_of(waiting: ThreadId) -> bool {
+    among(false, |frames| {
+        frames.outer().any(|outer| outer.thread == waiting && outer.frame.what == Inside::Task)
+    })
+}
+
+/// What waits for the calling thread: crews, and futures, by their addresses.
+pub(crate) fn waiting_for_this_thread() -> Vec<usize> {
+    among(Vec::new(), |frames| {
+        let mut all = Vec::new();
+        frames.any(|frame| {
+            if frame.what.holds_up() {
+                all.extend([frame.crew, frame.future].into_iter().filter(|node| *node != 0));
+            }
+            false
+        });
+        all
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_inside_of_what_its_caller_is_inside_of_as_long_as_that_lasts() {
+        assert!(Within::here().0.is_none());
+        let call = InCall::enter(7, Inside::View);
+        let within = Within::here();
+        let (go_on, goes_on) = std::sync::mpsc::channel();
+        let (seen, is_seen) = std::sync::mpsc::channel();
+        let task = thread::spawn(move || {
+            assert!(!is_inside(7, None));
+            let brought = within.bring();
+            assert!(is_inside(7, Some(Inside::View)) && !is_inside(8, None));
+            let further = Within::here();
+            thread::spawn(move || {
+                let _brought = further.bring();
+                assert!(is_inside(7, None));
+            })
+            .join()
+            .unwrap();
+            seen.send(()).unwrap();
+            goes_on.recv().unwrap();
+            assert!(!is_inside(7, None), "the call is over");
+            drop(brought);
+        });
+        is_seen.recv().unwrap();
+        drop(call);
+        go_on.send(()).unwrap();
+        task.join().unwrap();
+    }
+}

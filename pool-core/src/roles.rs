@@ -1,0 +1,94 @@
+//! What a fresh copy of the executable goes on as: a zygote, its guard, or a worker.
+//!
+//! Invariant: this is the one place below which every role is known; `bootstrap` gets it as a
+//! function, and knows none of them.
+
+use crate::{
+    bootstrap::{self, Birth},
+    panic, worker, zygote,
+};
+
+/// Lets worker processes start, where the takeover before `main` is not used.
+///
+/// Call it as the first line of `main`, if this crate is built without its default feature `takeover`: the
+/// program's executable is started again for the processes of a pool, and there this function does not return.
+/// In all other processes, and beside the feature, it does nothing.
+///
+/// ```
+/// pool_core::init();
+/// // the rest of `main`
+/// ```
+pub fn init() {
+    bootstrap::enter_in_main(enter);
+}
+
+#[cfg(all(feature = "takeover", target_env = "gnu"))]
+mod hook {
+    use std::ffi::{c_char, c_int};
+
+    use crate::bootstrap::{Arguments, Initialiser, enter_in_initialiser};
+
+    // The latest place in the order of initialisers that can be named; what is linked behind it is called from
+    // here. std has stored the arguments in an earlier place.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static HOOK: Initialiser = hook;
+
+    extern "C" fn hook(argc: c_int, argv: *const *const c_char, environment: *const *const c_char) {
+        let arguments = Arguments { argc, argv, environment };
+        enter_in_initialiser(&raw const HOOK, arguments, super::enter);
+    }
+}
+
+/// Goes on as what the parent has asked for, instead of in `main`.
+fn enter(birth: Birth) -> ! {
+    match birth.role {
+        role @ (bootstrap::ROLE_ZYGOTE | bootstrap::ROLE_GUARDED_ZYGOTE) => {
+            let papers = zygote::ZygotePapers::from_words(&birth.words);
+            let fds = zygote::ZygoteFds::from_vec(birth.fds);
+            let parent = nix::unistd::getppid();
+            match (papers, fds) {
+                (Some(papers), Some(fds)) if role == bootstrap::ROLE_ZYGOTE => {
+                    zygote::reign_fresh(papers, fds, parent)
+                }
+                (Some(papers), Some(fds)) => zygote::reign_below(papers, fds, parent),
+                _ => {}
+            }
+        }
+        bootstrap::ROLE_WORKER => {
+            let papers = worker::WorkerPapers::from_words(&birth.words);
+            if let Some(papers) = papers {
+                worker::live(&papers, || worker::from_descriptors(birth.fds))
+            }
+        }
+        _ => {}
+    }
+    panic::end_quietly()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::type_name;
+
+    use crate::{hooks, panic, shared, task, worker};
+
+    #[test]
+    fn backtraces_are_cut_at_modules_that_exist() {
+        let name_of = |function: &'static str| function.rsplit_once("::").expect("a path").0;
+        fn path<T>(_: T) -> &'static str {
+            type_name::<T>()
+        }
+        let modules = [
+            name_of(path(panic::end_quietly)),
+            name_of(type_name::<task::Call>()),
+            name_of(type_name::<hooks::Bounds>()),
+            name_of(type_name::<shared::Source>()),
+            name_of(path(worker::name_at)),
+            #[cfg(feature = "threads")]
+            name_of(type_name::<crate::threads::ThreadCrew>()),
+        ];
+        for (module, caller) in modules.iter().zip(panic::CALLERS) {
+            assert!(module.starts_with(caller), "{module} is not below {caller}");
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! A process's end of the connection to the zygote's exchange: the parent's, or a worker's.
+//!
+//! Invariant: a segment that was registered is forgotten when this process lets it go, once for each time. The connection is made
+//! when it is needed first; a thread that lets a segment go waits a moment at most. A zygote that
+//! has left a question unanswered for long (it is stopped) is waited for no more until it answers
+//! that one.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+};
+use pool_ipc::{SegmentBroker, SegmentFault, SegmentId};
+use pool_shm::{SegmentWatcher, SharedSegment};
+
+use crate::{
+    error::is_disconnected,
+    mutex::lock,
+    os::{self, Listed},
+    protocol::{Answer, Received, Request},
+};
+
+/// How long a zygote may take to answer or to make room, in slices: a process that is stopped meanwhile has not waited.
+const PATIENCE: u32 = 20;
+/// The same for what may be said later.
+const LITTLE_PATIENCE: u32 = 1;
+/// How long one looks whether a zygote goes on that has left a question unanswered.
+const MOMENT: Duration = Duration::from_millis(10);
+const SLICE: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
+
+/// Gives the zygote the other end of a fresh connection.
+type Introduce = dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync;
+/// Is told which segment this process has let go.
+type Forgotten = dyn FnMut(SegmentId) + Send;
+
+/// See the module.
+pub(crate) struct BrokerLink {
+    this: Weak<Self>,
+    /// The process whose link this is.
+    process: u32,
+    introduce: Box<Introduce>,
+    /// Called when this process has let a registered segment go, by one thread at a time.
+    forgotten: Mutex<Box<Forgotten>>,
+    connection: Mutex<Connection>,
+    /// One question is asked at a time.
+    asked: Mutex<Asked>,
+    /// What there was no room to say.
+    unsaid: Mutex<VecDeque<Request>>,
+    /// Whether there was no room for long: then nobody waits for it who need not.
+    stuck: AtomicBool,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// The number of the last question.
+    number: u32,
+    /// Whether the last question was given up.
+    given_up: bool,
+}
+
+enum Connection {
+    NotYet,
+    Open(Arc<Listed>),
+    Over,
+}
+
+fn fault(error: &io::Error) -> SegmentFault {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return SegmentFault::NoAnswer;
+    }
+    SegmentFault::Os(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+impl BrokerLink {
+    pub(crate) fn new(introduce: Box<Introduce>, forgotten: Box<Forgotten>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            process: std::process::id(),
+            introduce,
+            forgotten: Mutex::new(forgotten),
+            connection: Mutex::new(Connection::NotYet),
+            asked: Mutex::default(),
+            unsaid: Mutex::default(),
+            stuck: AtomicBool::new(false),
+        })
+    }
+
+    /// Ends the connection for good.
+    pub(crate) fn close(&self) {
+        *lock(&self.connection) = Connection::Over;
+    }
+
+    /// Says that the last result of a dead worker has been read.
+    pub(crate) fn disown(&self, owner: u32) {
+        if let Ok(socket) = self.socket() {
+            self.say_some_time(&socket, Request::Disown { owner });
+        }
+    }
+
+    fn socket(&self) -> Result<Arc<Listed>, SegmentFault> {
+        // A forked child has a copy of this, and nothing to say for its parent.
+        if std::process::id() != self.process {
+            return Err(SegmentFault::Os(libc::EPIPE));
+        }
+        let mut connection = lock(&self.connection);
+        match &*connection {
+            Connection::Open(socket) if socket.is_intact() => Ok(socket.clone()),
+            Connection::Over => Err(SegmentFault::Os(libc::EPIPE)),
+            // The first one, or the program has closed the last one with all that it had.
+            Connection::NotYet | Connection::Open(_) => {
+                let socket = self.connect().map_err(|error| fault(&error))?;
+                let socket = Arc::new(socket);
+                *connection = Connection::Open(socket.clone());
+                Ok(socket)
+            }
+        }
+    }
+
+    /// The connection has been closed at the other end: what is said next needs another one.
+    fn is_cut_off(&self, cut: &Arc<Listed>) -> SegmentFault {
+        let mut connection = lock(&self.connection);
+        if matches!(&*connection, Connection::Open(open) if Arc::ptr_eq(open, cut)) {
+            *connection = Connection::NotYet;
+        }
+        SegmentFault::Os(libc::EPIPE)
+    }
+
+    /// What comes of a failure to say something.
+    fn not_said(&self, socket: &Arc<Listed>, error: &io::Error) -> SegmentFault {
+        match fault(error) {
+            fault if is_disconnected(fault) => self.is_cut_off(socket),
+            fault => fault,
+        }
+    }
+
+    fn connect(&self) -> io::Result<Listed> {
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
+        let ours = Listed::new(ours)?;
+        let mut patience = PATIENCE;
+        loop {
+            match (self.introduce)(theirs.as_fd()) {
+                // Many are at the door.
+                Err(error) if is_full(&error) && patience > 0 => {
+                    std::thread::sleep(SLICE / 25);
+                    patience -= 1;
+                }
+                result => return result.map(|()| ours),
+            }
+        }
+    }
+
+    /// Says what was not said so far, and then this.
+    fn say(
+        &self,
+        socket: &Listed,
+        request: &Request,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let patience = || if self.stuck.load(Relaxed) { LITTLE_PATIENCE } else { PATIENCE };
+        self.say_unsaid(socket, patience());
+        let said = send(socket, request, descriptor, patience());
+        let full = said.as_ref().is_err_and(is_full);
+        self.stuck.store(full, Relaxed);
+        said
+    }
+
+    /// Says this if there is room, otherwise before the next thing that is said.
+    fn say_some_time(&self, socket: &Listed, request: Request) {
+        lock(&self.unsaid).push_back(request);
+        let stuck = self.stuck.load(Relaxed);
+        self.say_unsaid(socket, if stuck { 0 } else { LITTLE_PATIENCE });
+    }
+
+    fn say_unsaid(&self, socket: &Listed, patience: u32) {
+        let mut unsaid = lock(&self.unsaid);
+        while let Some(request) = unsaid.front() {
+            match send(socket, request, None, patience) {
+                Ok(()) => unsaid.pop_front(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stuck.store(true, Relaxed);
+                    return;
+                }
+                // The zygote is gone, and with it all that it knew.
+                Err(_) => return unsaid.clear(),
+            };
+        }
+        self.stuck.store(false, Relaxed);
+    }
+
+    fn ask(&self, id: SegmentId) -> Result<Answer, SegmentFault> {
+        let socket = self.socket()?;
+        let mut asked = lock(&self.asked);
+        if asked.given_up {
+            // The zygote goes on when it has answered that one.
+            let number = asked.number;
+            self.answer(&socket, number, LITTLE_PATIENCE, MOMENT)?;
+            asked.given_up = false;
+        }
+        asked.number = asked.number.wrapping_add(1);
+        let question = Request::Fetch { number: asked.number, id };
+        self.say(&socket, &question, None).map_err(|error| self.not_said(&socket, &error))?;
+        let answer = self.answer(&socket, asked.number, PATIENCE, SLICE);
+        asked.given_up = matches!(answer, Err(SegmentFault::NoAnswer));
+        answer
+    }
+
+    /// The answer to the last question, which has this number.
+    fn answer(
+        &self,
+        socket: &Arc<Listed>,
+        number: u32,
+        mut patience: u32,
+        slice: Duration,
+    ) -> Result<Answer, SegmentFault> {
+        loop {
+            match Answer::receive(&**socket) {
+                Received::Message(answer) if answer.number == number => return Ok(answer),
+                Received::Message(_) => {}
+                Received::Empty => {
+                    wait(socket, PollFlags::POLLIN, &mut patience, slice)
+                        .map_err(|error| fault(&error))?;
+                }
+                Received::Closed => return Err(self.is_cut_off(socket)),
+            }
+        }
+    }
+}
+
+/// Whether there is no room for a packet now: in the socket, or among the descriptors of this user that are on the way.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ETOOMANYREFS)
+}
+
+/// Sends a request, if need be when there is room.
+fn send(
+    socket: &Listed,
+    request: &Request,
+    descriptor: Option<BorrowedFd<'_>>,
+    mut patience: u32,
+) -> io::Result<()> {
+    loop {
+        match socket.intact().and_then(|socket| request.send(&socket, descriptor)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait(socket, PollFlags::POLLOUT, &mut patience, SLICE)?;
+            }
+            Err(error) if is_full(&error) && patience > 0 => {
+                std::thread::sleep(SLICE / 25);
+                patience -= 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits until something happens to the socket; `WouldBlock` when patience is at its end.
+fn wait(socket: &Listed, events: PollFlags, patience: &mut u32, slice: Duration) -> io::Result<()> {
+    let slice = PollTimeout::try_from(slice).unwrap_or(PollTimeout::MAX);
+    while *patience > 0 {
+        match poll(&mut [PollFd::new(socket.as_fd(), events)], slice) {
+            Ok(0) => *patience -= 1,
+            Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Errno::EAGAIN.into())
+}
+
+impl SegmentBroker for BrokerLink {
+    fn register(&self, segment: &SharedSegment) -> Result<(), SegmentFault> {
+        let this: Arc<dyn SegmentWatcher> =
+            self.this.upgrade().expect("whoever calls a link has it");
+        if segment.is_watched_by(&this) {
+            return Ok(());
+        }
+        let (socket, id) = (self.socket()?, segment.id());
+        let request = Request::Register { id, descriptor: None };
+        // SAFETY: the zygote keeps it, and sends it to processes of the pool, which open it
+        // (`fetch`).
+        let descriptor = unsafe { segment.as_fd() };
+        let said = self.say(&socket, &request, Some(descriptor));
+        said.map_err(|error| self.not_said(&socket, &error))?;
+        let watched = segment.watch(this);
+        if watched != Ok(true) {
+            // Another thread was faster, or nobody would be told of the end.
+            self.say_some_time(&socket, Request::Forget { id });
+        }
+        watched.map(|_| ())
+    }
+
+    fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault> {
+        let answer = self.ask(id)?;
+        match (answer.errno, answer.descriptor) {
+            (0, Some(descriptor)) => {
+                let descriptor = os::out_of_the_way(descriptor).map_err(|error| fault(&error))?;
+                // SAFETY: the exchange has only what a process of the pool registered: the
+                // descriptor of a segment of its own.
+                unsafe { SharedSegment::open(descriptor, id) }
+            }
+            // It came, and this process had no number left for it.
+            (0, None) => Err(SegmentFault::Os(libc::EMFILE)),
+            (Answer::NOBODY, _) => Err(SegmentFault::Gone),
+            (errno, _) => Err(SegmentFault::Os(errno)),
+        }
+    }
+}
+
+impl SegmentWatcher for BrokerLink {
+    fn let_go(&self, id: SegmentId) {
+        let socket = match &*lock(&self.connection) {
+            Connection::Open(socket) => socket.clone(),
+            Connection::NotYet | Connection::Over => return,
+        };
+        self.say_some_time(&socket, Request::Forget { id });
+        (*lock(&self.forgotten))(id);
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(*lock(&self.connection), Connection::Over)
+    }
+}
+
+impl fmt::Debug for BrokerLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerLink").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::OwnedFd, sync::mpsc};
+
+    use super::*;
+    use crate::error::while_zygote_lives;
+
+    const ID: SegmentId = SegmentId(7);
+
+    /// A link, and the other ends of the connections that it makes.
+    fn link() -> (Arc<BrokerLink>, mpsc::Receiver<OwnedFd>) {
+        let (send, receive) = mpsc::channel();
+        let introduce = move |socket: BorrowedFd<'_>| {
+            send.send(socket.try_clone_to_owned()?).map_err(|_| Errno::EPIPE.into())
+        };
+        (BrokerLink::new(Box::new(introduce), Box::new(|_| {})), receive)
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_is_made_anew() {
+        let (link, zygote) = link();
+        for _ in 0..2 {
+            let asking = {
+                let link = link.clone();
+                std::thread::spawn(move || link.fetch(ID).map(drop))
+            };
+            // It had no number for this one.
+            drop(zygote.recv().expect("a connection"));
+            let fault = asking.join().expect("no panic").expect_err("nobody answers");
+            assert!(is_disconnected(fault));
+            assert_eq!(while_zygote_lives(fault), SegmentFault::NoDescriptors);
+        }
+        let asking = {
+            let link = link.clone();
+            std::thread::spawn(move || link.fetch(ID).map(drop))
+        };
+        let socket = zygote.recv().expect("a connection");
+        let mut request = Request::receive(&socket);
+        while matches!(request, Received::Empty) {
+            let mut watched = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            poll(&mut watched, PollTimeout::from(5_000u16)).expect("a poll");
+            request = Request::receive(&socket);
+        }
+        let Received::Message(Request::Fetch { number, .. }) = request else {
+            panic!("{request:?}")
+        };
+        let answer = Answer { number, errno: Answer::NOBODY, descriptor: None };
+        answer.send(&socket, None).expect("room");
+        assert_eq!(asking.join().expect("no panic"), Err(SegmentFault::Gone));
+    }
+
+    /// The next question that comes, if one is there.
+    fn question(zygote: &OwnedFd) -> Option<u32> {
+        match Request::receive(zygote) {
+            Received::Message(Request::Fetch { number, .. }) => Some(number),
+            Received::Empty => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_zygote_that_owes_an_answer_is_asked_nothing_more() {
+        let (link, zygote) = link();
+        let fetch = || link.fetch(ID).map(drop);
+        assert_eq!(fetch(), Err(SegmentFault::NoAnswer));
+        let zygote = zygote.recv().expect("a connection");
+        let first = question(&zygote).expect("a question");
+        for _ in 0..3 {
+            assert_eq!(fetch(), Err(SegmentFault::NoAnswer));
+            assert_eq!(question(&zygote), None, "it owes the answer to the first one");
+        }
+        let nobody = |number| Answer { number, errno: Answer::NOBODY, descriptor: None };
+        nobody(first).send(&zygote, None).expect("room");
+        // It goes on, and may take its time again.
+        nobody(first + 1).send(&zygote, None).expect("room");
+        assert_eq!(fetch(), Err(SegmentFault::Gone));
+        assert_eq!(question(&zygote), Some(first + 1));
+    }
+
+    #[test]
+    fn who_does_not_answer_in_time_is_no_fault_of_mapping() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let socket = Listed::new(ours.into()).expect("a socket");
+        let mut patience = 1;
+        let late =
+            wait(&socket, PollFlags::POLLIN, &mut patience, SLICE).expect_err("nothing comes");
+        assert_eq!((patience, fault(&late)), (0, SegmentFault::NoAnswer));
+        assert!(SegmentFault::NoAnswer.to_string().contains("does not answer"));
+        assert_eq!(fault(&Errno::EMFILE.into()), SegmentFault::Os(libc::EMFILE));
+    }
+}

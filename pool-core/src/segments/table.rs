@@ -1,0 +1,407 @@
+//! The zygote's side: which segments there are, who has registered them, and who asks.
+//!
+//! Invariant: nothing here waits for anybody. That nobody has a segment is said only after all was heard that was said before the
+//! question, by whomever: what is not known at once is answered when everybody has been heard once more.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use nix::{
+    poll::PollFlags,
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+};
+use pool_ipc::SegmentId;
+
+use crate::{
+    os,
+    protocol::{Answer, AtTheDoor, Received, Request, receive_at_door},
+};
+
+/// What the parent is called among the processes; workers are called by their incarnations.
+const PARENT: u32 = 0;
+/// Requests of one process that are heard at once.
+const MOST_AT_ONCE: usize = 4096;
+
+/// See the module.
+pub(crate) struct Exchange {
+    /// Where workers introduce themselves: our end, and theirs.
+    door: [OwnedFd; 2],
+    peers: Vec<Peer>,
+    /// (A hash map here would make the keys of all hash maps of all workers the same.)
+    segments: BTreeMap<SegmentId, Registered>,
+    /// Whether anybody has rung for the clocks, or may have done so in vain.
+    alarmed: bool,
+    /// Workers that were told to end, and the place of the signal in `os::ENDING`.
+    told_to_end: Vec<(u32, usize)>,
+}
+
+/// A process that has registered something or asked for it.
+struct Peer {
+    owner: u32,
+    socket: OwnedFd,
+    /// The one that it waits for. Whoever asks two at once is not heard any more.
+    question: Option<Question>,
+    gone: bool,
+}
+
+struct Question {
+    number: u32,
+    about: SegmentId,
+    /// Whether there is an answer, and just no room for it in the socket.
+    answered: bool,
+}
+
+struct Registered {
+    /// Or why there is none: an error number.
+    descriptor: Result<OwnedFd, i32>,
+    /// Who has it, and how often that was said.
+    by: Vec<(u32, u32)>,
+}
+
+impl Exchange {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
+        let door = [os::out_of_the_way(ours)?, os::out_of_the_way(theirs)?];
+        Ok(Self {
+            door,
+            peers: Vec::new(),
+            segments: BTreeMap::new(),
+            alarmed: false,
+            told_to_end: Vec::new(),
+        })
+    }
+
+    /// What a worker introduces itself through.
+    pub(crate) fn door(&self) -> &OwnedFd {
+        &self.door[1]
+    }
+
+    /// The parent has introduced itself.
+    pub(crate) fn add_parent(&mut self, socket: OwnedFd) {
+        self.add(PARENT, socket);
+    }
+
+    fn add(&mut self, owner: u32, socket: OwnedFd) {
+        self.peers.push(Peer { owner, socket, question: None, gone: false });
+    }
+
+    /// What to wait for.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let peers = self.peers.iter().map(|peer| {
+            let owes = peer.question.as_ref().is_some_and(|question| question.answered);
+            let room = if owes { PollFlags::POLLOUT } else { PollFlags::empty() };
+            (peer.socket.as_fd(), PollFlags::POLLIN | room)
+        });
+        std::iter::once((self.door[0].as_fd(), PollFlags::POLLIN)).chain(peers)
+    }
+
+    /// Whether somebody waits for an answer that there is once everybody has been heard again.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.peers.iter().any(|peer| peer.question.as_ref().is_some_and(|asked| !asked.answered))
+    }
+
+    /// Every descriptor here: a forked child has to close them.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        let segments = self.segments.values().filter_map(|known| known.descriptor.as_ref().ok());
+        self.door.iter().chain(self.peers.iter().map(|peer| &peer.socket)).chain(segments)
+    }
+
+    /// Whether anybody has rung for the clocks since the last time, or found no room to.
+    pub(crate) fn take_alarm(&mut self) -> bool {
+        std::mem::take(&mut self.alarmed)
+    }
+
+    /// The workers that were told to end since the last time, and the places of the signals in
+    /// `os::ENDING`.
+    pub(crate) fn take_told_to_end(&mut self) -> Vec<(u32, usize)> {
+        std::mem::take(&mut self.told_to_end)
+    }
+
+    /// Hears everybody, and then answers the questions of the time before.
+    pub(crate) fn hear(&mut self) {
+        let asked = |peer: &Peer| peer.question.is_some();
+        let before: Vec<usize> =
+            (0..self.peers.len()).filter(|at| asked(&self.peers[*at])).collect();
+        while let Received::Message(guest) = receive_at_door(&self.door[0]) {
+            // Whoever comes: a full door has no room for those who ring.
+            self.alarmed = true;
+            match guest {
+                AtTheDoor::Worker(owner, Some(socket)) => self.add(owner, socket),
+                AtTheDoor::ToldToEnd(owner, signal) => self.told_to_end.push((owner, signal)),
+                // One without a socket, because there was no number for it here, sees the end of
+                // its own.
+                AtTheDoor::Worker(_, None) | AtTheDoor::Alarm => {}
+            }
+        }
+        for at in 0..self.peers.len() {
+            self.hear_one(at);
+        }
+        for at in before {
+            self.answer(at);
+        }
+        self.peers.retain(|peer| !peer.gone);
+    }
+
+    fn hear_one(&mut self, at: usize) {
+        for _ in 0..MOST_AT_ONCE {
+            let peer = &mut self.peers[at];
+            let owner = peer.owner;
+            let (number, about) = match Request::receive(&peer.socket) {
+                Received::Empty => return,
+                Received::Message(Request::Register { id, descriptor }) => {
+                    self.register(owner, id, descriptor);
+                    continue;
+                }
+                Received::Message(Request::Forget { id }) => {
+                    self.forget(owner, id);
+                    continue;
+                }
+                Received::Message(Request::Disown { owner: dead }) if owner == PARENT => {
+                    self.disown(dead);
+                    continue;
+                }
+                Received::Message(Request::Fetch { number, id }) => (number, id),
+                Received::Message(Request::Disown { .. }) | Received::Closed => {
+                    peer.gone = true;
+                    return;
+                }
+            };
+            let known = self.segments.contains_key(&about);
+            let peer = &mut self.peers[at];
+            let one = peer.question.replace(Question { number, about, answered: false }).is_none();
+            if !one {
+                peer.gone = true;
+                return;
+            }
+            if known {
+                self.answer(at);
+            }
+        }
+    }
+
+    /// Answers what the process at `at` asks, if there is room for it.
+    fn answer(&mut self, at: usize) {
+        let peer = &self.peers[at];
+        let Some(question) = &peer.question else { return };
+        let mut answer = Answer { number: question.number, errno: 0, descriptor: None };
+        let mut descriptor = None;
+        match self.segments.get(&question.about).map(|known| &known.descriptor) {
+            Some(Ok(known)) => descriptor = Some(known.as_fd()),
+            Some(Err(errno)) => answer.errno = *errno,
+            None => answer.errno = Answer::NOBODY,
+        }
+        let sent = answer.send(&peer.socket, descriptor).or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Err(error),
+            // Too many descriptors are on the way, say.
+            _ => {
+                answer.errno = error.raw_os_error().unwrap_or(libc::EIO);
+                answer.send(&peer.socket, None)
+            }
+        });
+        let peer = &mut self.peers[at];
+        match sent {
+            Ok(()) => peer.question = None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                peer.question.as_mut().expect("it was answered").answered = true;
+            }
+            Err(_) => peer.gone = true,
+        }
+    }
+
+    /// A worker was reaped; whether it has left segments behind, for results that the parent may still read.
+    pub(crate) fn reaped(&mut self, owner: u32) -> bool {
+        self.hear();
+        self.peers.retain(|peer| peer.owner != owner);
+        self.segments.values().any(|known| known.by.iter().any(|(by, _)| *by == owner))
+    }
+
+    fn register(&mut self, owner: u32, id: SegmentId, descriptor: Option<OwnedFd>) {
+        // Somebody else may have sent it when there was a number left.
+        let missing = Registered { descriptor: Err(libc::EMFILE), by: Vec::new() };
+        let known = self.segments.entry(id).or_insert(missing);
+        if let (Err(_), Some(descriptor)) = (&known.descriptor, descriptor) {
+            known.descriptor = Ok(descriptor);
+        }
+        match known.by.iter_mut().find(|(by, _)| *by == owner) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => known.by.push((owner, 1)),
+        }
+    }
+
+    fn forget(&mut self, owner: u32, id: SegmentId) {
+        let Some(known) = self.segments.get_mut(&id) else { return };
+        known.by.retain_mut(|(by, count)| {
+            *count -= u32::from(*by == owner);
+            *count > 0
+        });
+        if known.by.is_empty() {
+            self.segments.remove(&id);
+        }
+    }
+
+    fn disown(&mut self, dead: u32) {
+        self.segments.retain(|_, known| {
+            known.by.retain(|(by, _)| *by != dead);
+            !known.by.is_empty()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        os::KeptFd,
+        protocol::{introduce, ring},
+    };
+
+    /// A process as the exchange knows it: its end of the connection.
+    fn peer(exchange: &mut Exchange, owner: u32) -> OwnedFd {
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (ours, theirs) =
+            socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).expect("two sockets");
+        exchange.add(owner, theirs);
+        ours
+    }
+
+    fn file() -> OwnedFd {
+        std::fs::File::open("/proc/self/status").expect("a file").into()
+    }
+
+    fn say(socket: &OwnedFd, request: Request, descriptor: Option<&OwnedFd>) {
+        request.send(socket, descriptor.map(AsFd::as_fd)).expect("room");
+    }
+
+    fn register(socket: &OwnedFd, id: u128) {
+        let request = Request::Register { id: SegmentId(id), descriptor: None };
+        say(socket, request, Some(&file()));
+    }
+
+    fn answer(socket: &OwnedFd) -> Option<Answer> {
+        match Answer::receive(socket) {
+            Received::Message(answer) => Some(answer),
+            Received::Empty => None,
+            Received::Closed => panic!("the connection is closed"),
+        }
+    }
+
+    fn fetch(exchange: &mut Exchange, socket: &OwnedFd, number: u32, id: u128) -> Answer {
+        say(socket, Request::Fetch { number, id: SegmentId(id) }, None);
+        exchange.hear();
+        if exchange.is_asked() {
+            exchange.hear();
+        }
+        let answer = answer(socket).expect("an answer");
+        assert_eq!(answer.number, number);
+        answer
+    }
+
+    #[test]
+    fn what_one_registers_another_fetches_until_it_is_forgotten() {
+        let mut exchange = Exchange::new().unwrap();
+        let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
+        // Said twice, and taken back once: a mapping may be made anew while its predecessor goes.
+        register(&parent, 1);
+        register(&parent, 1);
+        say(&parent, Request::Forget { id: SegmentId(1) }, None);
+        assert!(fetch(&mut exchange, &worker, 5, 1).descriptor.is_some());
+        let nobody = fetch(&mut exchange, &worker, 6, 2);
+        assert_eq!((nobody.errno, nobody.descriptor.is_none()), (Answer::NOBODY, true));
+        say(&parent, Request::Forget { id: SegmentId(1) }, None);
+        assert!(fetch(&mut exchange, &worker, 7, 1).descriptor.is_none());
+        assert!(exchange.segments.is_empty());
+    }
+
+    #[test]
+    fn a_question_that_is_heard_before_what_came_earlier_is_answered_after_it() {
+        let mut exchange = Exchange::new().unwrap();
+        let worker = peer(&mut exchange, 7);
+        say(&worker, Request::Fetch { number: 1, id: SegmentId(9) }, None);
+        exchange.hear();
+        assert!(exchange.is_asked() && answer(&worker).is_none());
+        // The parent had introduced itself before, by a way that is heard later.
+        let parent = peer(&mut exchange, PARENT);
+        register(&parent, 9);
+        exchange.hear();
+        assert!(answer(&worker).expect("an answer").descriptor.is_some());
+        assert!(!exchange.is_asked());
+    }
+
+    #[test]
+    fn what_the_dead_have_registered_stays_until_they_are_disowned() {
+        let mut exchange = Exchange::new().unwrap();
+        let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
+        register(&worker, 1);
+        assert!(exchange.reaped(7), "what it had said before is heard");
+        assert!(!exchange.reaped(8));
+        assert!(fetch(&mut exchange, &parent, 1, 1).descriptor.is_some());
+        register(&parent, 1);
+        say(&parent, Request::Disown { owner: 7 }, None);
+        assert!(fetch(&mut exchange, &parent, 2, 1).descriptor.is_some());
+        say(&parent, Request::Forget { id: SegmentId(1) }, None);
+        assert!(fetch(&mut exchange, &parent, 3, 1).descriptor.is_none());
+    }
+
+    #[test]
+    fn who_makes_no_sense_is_not_heard_any_more() {
+        let mut exchange = Exchange::new().unwrap();
+        let (impatient, usurper) = (peer(&mut exchange, 1), peer(&mut exchange, 2));
+        let noise = peer(&mut exchange, 3);
+        for number in [1, 2] {
+            say(&impatient, Request::Fetch { number, id: SegmentId(1) }, None);
+        }
+        say(&usurper, Request::Disown { owner: 1 }, None);
+        crate::protocol::packet::send(&noise, &[1; 100], None).unwrap();
+        exchange.hear();
+        assert!(exchange.peers.is_empty());
+    }
+
+    #[test]
+    fn who_finds_the_door_full_is_heard_all_the_same() {
+        let mut exchange = Exchange::new().unwrap();
+        assert!(!exchange.take_alarm());
+        let file = file();
+        let mut guests = 0;
+        let door = KeptFd::new(exchange.door().try_clone().unwrap()).unwrap();
+        while introduce(&door, guests, file.as_fd()).is_ok() {
+            guests += 1;
+        }
+        ring(&door);
+        exchange.hear();
+        assert!(guests > 16 && exchange.take_alarm() && !exchange.take_alarm());
+    }
+
+    #[test]
+    fn who_does_not_listen_holds_nobody_up() {
+        let mut exchange = Exchange::new().unwrap();
+        let (parent, deaf) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
+        register(&parent, 1);
+        let mut asked = 0;
+        // The answers that are not taken fill the socket; then one is owed.
+        while exchange.watched().all(|(_, events)| !events.contains(PollFlags::POLLOUT)) {
+            say(&deaf, Request::Fetch { number: asked, id: SegmentId(1) }, None);
+            exchange.hear();
+            asked += 1;
+        }
+        assert!(asked > 64);
+        for number in 0..asked {
+            assert_eq!(answer(&deaf).expect("an answer").number, number);
+            exchange.hear();
+        }
+        assert!(answer(&deaf).is_none() && !exchange.is_asked());
+    }
+
+    #[test]
+    fn a_descriptor_that_did_not_arrive_is_an_error_until_it_does() {
+        let mut exchange = Exchange::new().unwrap();
+        let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
+        say(&parent, Request::Register { id: SegmentId(1), descriptor: None }, None);
+        assert_eq!(fetch(&mut exchange, &worker, 1, 1).errno, libc::EMFILE);
+        register(&worker, 1);
+        assert!(fetch(&mut exchange, &worker, 2, 1).descriptor.is_some());
+    }
+}

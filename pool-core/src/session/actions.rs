@@ -1,0 +1,254 @@
+//! Carrying out what the engine wants.
+
+use std::{os::fd::AsFd, sync::Arc};
+
+use pool_ipc::board::Description;
+use pool_shm::Segment;
+
+use super::{
+    arenas::{OnTheWay, WorkerArena, reservation},
+    fatal::{Fatal, MEMORY_LOCKED},
+    results::{Lying, Message, ResultBatch},
+    state::{Hub, Session},
+};
+use crate::{
+    engine::{Action, Chunk, Delivery},
+    error::{StartFailure, TaskError},
+    os::{self, nanos},
+    protocol::Report,
+};
+
+impl Session {
+    /// Carries out all actions, also those that follow from them.
+    #[inline]
+    pub(super) fn act(&self, hub: &mut Hub) {
+        if !hub.actions.is_empty() || hub.engine.lacks_slots() {
+            self.act_now(hub);
+        }
+    }
+
+    fn act_now(&self, hub: &mut Hub) {
+        let (mut to_wake, mut delivered, mut answered) = (0, false, false);
+        let mut round = std::mem::take(&mut hub.round);
+        while !hub.actions.is_empty() || (hub.engine.lacks_slots() && self.spill(hub, |_| true)) {
+            std::mem::swap(&mut round, &mut hub.actions);
+            for action in round.drain(..) {
+                match action {
+                    Action::Publish { slot } => to_wake += self.publish(hub, slot),
+                    Action::FreeItems { block } => {
+                        hub.items.free(block);
+                        hub.on_the_way.let_go(block);
+                        delivered = true; // somebody may wait for the room
+                    }
+                    Action::Release { slot } => self.release_slot(hub, slot),
+                    Action::Deliver { job, delivery } => {
+                        let message = self.message(hub, delivery);
+                        if let Some(inbox) = hub.inboxes.get_mut(job) {
+                            inbox.messages.push_back(message);
+                            inbox.news = true;
+                            delivered = true;
+                            answered |= inbox.desk.is_some();
+                        }
+                    }
+                    Action::MakeRoom { incarnation } => {
+                        self.spill(hub, |batch| batch.is_of(incarnation));
+                        hub.engine.pass_limit(incarnation, &mut hub.actions);
+                    }
+                    Action::Start { place, incarnation, serial } => {
+                        self.board.expect(place as usize, serial);
+                        self.start(hub, place, incarnation);
+                    }
+                }
+            }
+        }
+        hub.round = round;
+        if hub.others_wait != hub.engine.others_wait() {
+            hub.others_wait = !hub.others_wait;
+            self.board.set_others_wait(hub.others_wait);
+        }
+        if to_wake > 0 {
+            self.board.wake(to_wake);
+        }
+        if delivered && hub.waiting > 0 {
+            self.changed.notify_all();
+        }
+        if answered {
+            self.wake_standby(hub);
+            if hub.listening > 0 {
+                self.answered.notify_all();
+            }
+        }
+    }
+
+    /// Publishes the chunk of `slot`; how many workers should be woken from the crowd.
+    fn publish(&self, hub: &Hub, slot: usize) -> usize {
+        let chunk = hub.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
+        let sleepers = self.board.publish(slot, &describe(chunk, &hub.on_the_way));
+        if chunk.goes_first {
+            self.board.put_first(slot);
+        }
+        if !hub.engine.is_open(chunk.job) {
+            self.board.cancel(slot);
+        }
+        match chunk.audience.place {
+            Some(place) if sleepers => {
+                self.board.wake_place(place);
+                0
+            }
+            None if sleepers => 1,
+            _ => 0,
+        }
+    }
+
+    fn message(&self, hub: &Hub, delivery: Delivery) -> Message {
+        match delivery {
+            Delivery::Failed { index, worker, cause, tries } => {
+                Message::Failed(TaskError { index, worker, cause, tries })
+            }
+            Delivery::Ended { bytes } => Message::Ended { bytes },
+            Delivery::Results { slot, incarnation, first, capacity, measure, outcome } => {
+                let count = outcome.progress.finished.min(capacity) as usize;
+                let place = match hub.arenas.get(&incarnation) {
+                    Some(arena) => Lying::InArena {
+                        arena: arena.clone(),
+                        offset: usize::try_from(outcome.results).unwrap_or(usize::MAX),
+                        slot,
+                        manifest: outcome.manifest,
+                    },
+                    None => unreachable!("an arena is kept until its worker's last slot is read"),
+                };
+                let capacity = capacity as usize;
+                Message::Results(ResultBatch {
+                    first,
+                    count,
+                    capacity,
+                    measure,
+                    nanos: outcome.nanos,
+                    place,
+                })
+            }
+        }
+    }
+
+    /// Copies results that lie unread in inboxes and that `which` wants away from their arenas;
+    /// whether that freed a slot.
+    fn spill(&self, hub: &mut Hub, which: impl Fn(&ResultBatch) -> bool) -> bool {
+        let mut freed = Vec::new();
+        for inbox in hub.inboxes.values_mut() {
+            for message in &mut inbox.messages {
+                if let Message::Results(batch) = message
+                    && which(batch)
+                {
+                    freed.extend(batch.move_out(&**self.broker));
+                }
+            }
+        }
+        for slot in &freed {
+            self.release_slot(hub, *slot);
+            hub.engine.released(*slot, &mut hub.actions);
+        }
+        !freed.is_empty()
+    }
+
+    fn start(&self, hub: &mut Hub, place: u32, incarnation: u32) {
+        self.link.want(place, incarnation);
+        self.start_wanted(hub);
+    }
+
+    /// Orders the start of as many workers as the zygote takes orders for now.
+    pub(super) fn start_wanted(&self, hub: &mut Hub) {
+        if !hub.state.staffs() {
+            for (_, incarnation) in self.link.give_up_wanted() {
+                self.not_started(hub, incarnation, libc::ECANCELED);
+            }
+        }
+        while let Some((place, incarnation)) = self.link.next_wanted() {
+            match self.try_start(hub, place, incarnation) {
+                Ok(()) => {}
+                // The zygote is gone. Whoever waits is told so by the end of its reports.
+                Err(libc::EPIPE | libc::ECONNRESET) => drop(Self::forget(hub, incarnation)),
+                Err(errno) => self.not_started(hub, incarnation, errno),
+            }
+        }
+    }
+
+    fn try_start(&self, hub: &mut Hub, place: u32, incarnation: u32) -> Result<(), i32> {
+        let errno = |error: pool_shm::Error| match error {
+            pool_shm::Error::MemoryLocked { .. } => MEMORY_LOCKED,
+            error => os::errno_of(&error),
+        };
+        let arena = |reservation| {
+            let segment = Segment::create("pool-arena", reservation)?;
+            let view = segment.map_read_only_unlocked()?;
+            view.dont_fork()?;
+            Ok((segment, view))
+        };
+        let made = match arena(self.reservation) {
+            // Since the pool began, the program has begun to lock what it maps, or has taken
+            // addresses.
+            Err(error) => match reservation(self.board.shape().places, self.asked_arena) {
+                Ok(less) if less < self.reservation => arena(less),
+                _ => Err(error),
+            },
+            made => made,
+        };
+        let (segment, view) = made.map_err(errno)?;
+        let arena = WorkerArena::new(view, place, incarnation, self.items_limit);
+        hub.arenas.insert(incarnation, Arc::new(arena));
+        self.link
+            .start(place, incarnation, segment.as_fd())
+            .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))
+    }
+
+    /// There is no such worker; its arena.
+    fn forget(hub: &mut Hub, incarnation: u32) -> Option<Arc<WorkerArena>> {
+        hub.engine.workers.vacate(incarnation, false);
+        hub.arenas.remove(&incarnation)
+    }
+
+    /// A worker could not be started: jobs that wait for this one cannot go on, and if there is none at all no job can.
+    pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
+        let worker = hub.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
+        let serial = hub.engine.workers.serial_of(incarnation);
+        let arena = Self::forget(hub, incarnation);
+        if errno == Report::SEE_ARENA
+            && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
+        {
+            let fatal = Fatal::Start(failure, worker);
+            return self.did_not_come_up(hub, serial, &fatal, &[]);
+        }
+        if hub.engine.workers.iter().next().is_none() {
+            self.fail_all(hub, &Fatal::NotStarted(errno), |_| true);
+        } else {
+            let jobs = hub.engine.jobs_addressed_to(worker);
+            self.fail_jobs(hub, &Fatal::NotStarted(errno), &jobs);
+        }
+    }
+}
+
+#[inline]
+fn describe(chunk: &Chunk, on_the_way: &OnTheWay) -> Description {
+    let (context, context_offset) = chunk.context;
+    Description {
+        audience: chunk.audience,
+        record: chunk.call.record,
+        function: chunk.call.function,
+        signature: chunk.call.signature,
+        items: chunk.items.offset,
+        capacity: chunk.capacity,
+        start: chunk.start,
+        end: chunk.end,
+        in_hand: chunk.in_hand.is_some(),
+        past_limit: chunk.past_limit,
+        timed: chunk.timed,
+        limit: chunk.limit.map_or(0, nanos),
+        grace: nanos(chunk.grace),
+        context,
+        context_offset,
+        manifest: on_the_way.manifest(chunk.items.offset),
+        context_manifest: match context {
+            0 => None,
+            _ => on_the_way.manifest(context_offset),
+        },
+    }
+}

@@ -1,0 +1,58 @@
+//! Room for items in the parent's arena.
+
+use pool_ipc::{ArenaFull, Block, board::Appetite};
+
+use super::{
+    fatal::{Fatal, NoRoom},
+    state::Session,
+};
+use crate::engine::JobId;
+
+impl Session {
+    /// A block of the parent's arena with room for `len` bytes.
+    pub(crate) fn alloc_items(&self, len: usize) -> Result<(Block, *mut u8), ArenaFull> {
+        let mut hub = self.lock();
+        let block = hub.items.alloc(len as u64)?;
+        Ok((block, hub.items.ptr(block)))
+    }
+
+    pub(crate) fn free_items(&self, block: Block) {
+        if self.is_foreign() {
+            return;
+        }
+        self.lock().items.free(block);
+    }
+
+    /// As [`Session::alloc_items`], but waits for chunks of any job to end as long as there are any.
+    pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
+        let mut answer = Err(NoRoom::Never);
+        self.drive_until(Appetite { finished: 1, hungry: false }, |hub| {
+            let fatal = hub.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
+            if let Some(fatal) = fatal {
+                answer = Err(NoRoom::Fatal(fatal.clone()));
+                return true;
+            }
+            match hub.items.alloc(len as u64) {
+                Ok(block) => answer = Ok((block, hub.items.ptr(block))),
+                Err(_) => return !hub.engine.has_chunks(),
+            }
+            true
+        });
+        answer
+    }
+
+    /// As [`Session::wait_for_room`], without waiting: `None` while chunks of any job may give room back.
+    pub(crate) fn try_room(&self, len: usize) -> Result<Option<(Block, *mut u8)>, NoRoom> {
+        let mut hub = self.lock();
+        match hub.items.alloc(len as u64) {
+            Ok(block) => Ok(Some((block, hub.items.ptr(block)))),
+            Err(_) if hub.engine.has_chunks() => Ok(None),
+            Err(_) => Err(NoRoom::Never),
+        }
+    }
+
+    /// The most that one block of items can take.
+    pub(crate) fn items_limit(&self) -> u64 {
+        self.items_limit
+    }
+}

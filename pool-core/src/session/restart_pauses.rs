@@ -1,0 +1,80 @@
+//! Workers that are ready, and die before they have had a chunk.
+//!
+//! Nothing of a call is lost by them, so they are replaced; but where something ends them again and
+//! again, each of them takes a millisecond of a CPU. Invariant: the more of them die in a row at a
+//! place, the longer it stays vacant, and never longer than [`LONGEST`]. Where chunks wait that
+//! they could have taken they count as workers that never got ready (`Engine::is_barren`), so the
+//! calls end and say how the last one died.
+
+use std::time::{Duration, Instant};
+
+use pool_ipc::board::SlotState;
+
+use super::state::{Hub, Session};
+
+/// As many in a row are replaced at once.
+const AT_ONCE: u32 = 3;
+/// How long the place of the next one stays vacant; twice as long for each further one.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(512);
+
+impl Session {
+    /// A worker at `place` that was ready has died without a chunk: its place is vacant, and may
+    /// stay so for a while.
+    pub(super) fn died_idle(&self, hub: &mut Hub, place: u32, incarnation: u32) {
+        let serial = hub.engine.workers.serial_of(incarnation);
+        let awaited = hub.engine.published().any(|(slot, chunk)| {
+            chunk.audience.place.is_none_or(|home| home == place)
+                && chunk.audience.min_serial <= serial
+                && self.board.slot_state(slot) == SlotState::Ready
+        });
+        let deaths = hub.engine.workers.vacate_idle(incarnation, awaited);
+        if let Some(rest) = rest_after(deaths) {
+            hub.engine.workers.rest(place);
+            hub.rests.push((place, Instant::now() + rest));
+        }
+    }
+
+    /// Fills the places that have been vacant for long enough.
+    pub(super) fn end_rests(&self, hub: &mut Hub) {
+        if hub.rests.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut over = false;
+        for (place, _) in hub.rests.extract_if(.., |(_, until)| *until <= now) {
+            hub.engine.workers.end_rest(place);
+            over = true;
+        }
+        if over {
+            self.refill(hub);
+        }
+    }
+}
+
+impl Hub {
+    /// When the first place is to be filled that stays vacant for a while.
+    pub(super) fn first_rest_ends(&self) -> Option<Instant> {
+        self.rests.iter().map(|(_, until)| *until).min()
+    }
+}
+
+/// How long a place stays vacant at which so many have died in a row.
+fn rest_after(deaths: u32) -> Option<Duration> {
+    let doublings = deaths.checked_sub(AT_ONCE + 1)?;
+    let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    Some(SHORTEST.saturating_mul(factor).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_rest_longer_and_longer_but_not_for_ever() {
+        assert_eq!([0, 1, AT_ONCE].map(rest_after), [None; 3]);
+        let millis = |deaths| rest_after(deaths).unwrap().as_millis();
+        assert_eq!([4, 5, 6, 12, 13, 14].map(millis), [1, 2, 4, 256, 512, 512]);
+        assert_eq!([100, u32::MAX].map(millis), [512; 2]);
+    }
+}

@@ -1,0 +1,341 @@
+//! What the parent knows of a crew of processes, behind one lock.
+//!
+//! Invariant: no code of the user runs while the lock is held; whoever holds it leaves with
+//! `actions` empty.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem::ManuallyDrop,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use pool_ipc::{
+    Arena,
+    board::{Appetite, Board},
+};
+use pool_shm::ForkMark;
+
+use super::{
+    arenas::{OnTheWay, WorkerArena},
+    buffers::Spare,
+    fatal::Fatal,
+    results::Message,
+};
+use crate::{
+    cancel::CancelToken,
+    deferred_log::Journal,
+    engine::{Action, Engine, JobId, JobTable},
+    error::Error,
+    hooks::{Bounds, Exits},
+    mutex::lock,
+    os::KeptFd,
+    protocol::ClaimedChunk,
+    segments::BrokerLink,
+    zygote::ZygoteLink,
+};
+
+/// How long after one socket of the zygote the other may be open.
+const ITS_SOCKETS: Duration = Duration::from_millis(100);
+
+/// A crew of worker processes as its parent sees it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) hub: Mutex<Hub>,
+    /// Told whenever a thread that does not drive may go on.
+    pub(super) changed: Condvar,
+    /// Told whenever something arrives for futures.
+    pub(super) answered: Condvar,
+    /// Told whenever a thread that stands by has to look.
+    pub(super) vacant: Condvar,
+    pub(super) board: Board,
+    pub(super) link: ManuallyDrop<ZygoteLink>,
+    /// The parent's bell: an event counter that workers write to.
+    pub(super) bell: ManuallyDrop<KeptFd>,
+    /// Whether the program has closed the bell, as far as a driver has seen.
+    pub(super) bell_is_lost: AtomicBool,
+    /// What leads to the segments of handles.
+    pub(super) broker: ManuallyDrop<Arc<BrokerLink>>,
+    pub(super) mark: ForkMark,
+    pub(super) spin: u32,
+    pub(super) items_limit: u64,
+    pub(super) bounds: Bounds,
+    pub(super) shared_timeout: Option<Duration>,
+    /// Bytes of address space for each worker's arena.
+    pub(super) reservation: u64,
+    /// What an arena was to hold, if that was said: for those that come when the system grants
+    /// less.
+    pub(super) asked_arena: Option<u64>,
+    /// Whether workers live on from call to call.
+    pub(super) keep_alive: AtomicBool,
+    /// Whether a call that its workers end with waits for that.
+    pub(super) waits_for_exits: bool,
+    pub(super) exits: Arc<Exits>,
+    /// Whether another session has taken its place: it ends with the last of its calls.
+    pub(super) retired: AtomicBool,
+    /// See [`Session::is_renewable`].
+    pub(super) renewable: AtomicBool,
+    /// How often calls were told that they cannot go on.
+    pub(super) failures: AtomicU64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(super) engine: Engine,
+    pub(super) items: Arena,
+    /// The arenas of living workers, read-only.
+    pub(super) arenas: BTreeMap<u32, Arc<WorkerArena>>,
+    pub(super) on_the_way: OnTheWay,
+    /// For each place, how many finished slots were collected.
+    pub(super) cursors: Vec<u64>,
+    /// A copy for the driver to look at without the lock, kept for its room.
+    pub(super) cursors_seen: Vec<u64>,
+    pub(super) inboxes: JobTable<Inbox>,
+    /// Buffers of jobs that are over.
+    pub(super) spare: Spare,
+    /// What the engine wants done.
+    pub(super) actions: Vec<Action>,
+    /// What is being done of it, kept for its room.
+    pub(super) round: Vec<Action>,
+    /// Whether some thread drives: collects, reads reports, sleeps on the descriptors.
+    pub(super) driving: bool,
+    /// Threads that wait for the one that drives.
+    pub(super) waiting: usize,
+    /// Threads that wait for futures while others drive.
+    pub(super) listening: usize,
+    /// Whether threads sleep that drive only while no other one does (`standby.rs`).
+    pub(super) standing_by: bool,
+    /// Whether something was collected that does not wait for more: a failure, a chunk cut short.
+    pub(super) urgent: bool,
+    /// Whether several calls have chunks under way and some wait, as the board says.
+    pub(super) others_wait: bool,
+    /// Turns since reports were read last.
+    pub(super) turns: u32,
+    pub(super) state: State,
+    /// What calls are told once the zygote is gone.
+    pub(super) gone: Fatal,
+    pub(super) next_context: u64,
+    pub(super) watch: Watch,
+    /// Calls under way whose items have a limit, and one more if making a worker's state has.
+    pub(super) limited: usize,
+    /// Workers that were condemned and are not reaped.
+    pub(super) condemned: Vec<u32>,
+    /// Chunks of cancelled calls that the zygote is to end with their workers.
+    pub(super) kills: Vec<Kill>,
+    /// Calls that have returned and of which items may still run.
+    pub(super) lingering: Vec<Lingering>,
+    /// Places that stay vacant until then.
+    pub(super) rests: Vec<(u32, Instant)>,
+    /// How many items were reported as overdue.
+    pub(super) overruns: u64,
+    /// Whether a job was opened or given a chunk since workers were renewed.
+    pub(crate) used: bool,
+    /// Exit results of older workers belong to calls that are over.
+    pub(super) exits_from: u64,
+    /// What is to be said when the lock is free again.
+    pub(super) journal: Journal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// Calls under way run to their end, new ones wait.
+    Closing,
+    /// Workers leave or are killed; none is replaced.
+    Ending,
+    /// The zygote is gone; why, says [`Hub::gone`].
+    Broken,
+}
+
+impl State {
+    /// Whether workers that end are replaced.
+    pub(super) fn staffs(self) -> bool {
+        matches!(self, Self::Open | Self::Closing)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) messages: VecDeque<Message>,
+    pub(super) fatal: Option<Fatal>,
+    /// What may end the call from outside.
+    pub(super) token: Option<CancelToken>,
+    /// Items that run when the call ends are killed after this time.
+    pub(super) kill: Option<Duration>,
+    /// The shortest time after which items of the failed job are being killed.
+    pub(super) killed_in: Option<Duration>,
+    /// Its consumer may be anywhere: nobody waits for it.
+    pub(super) lazy: bool,
+    /// Whether its items have a limit.
+    pub(super) limited: bool,
+    /// It belongs to futures: whoever is at the desk that has this job takes what arrives.
+    pub(super) desk: Option<JobId>,
+    /// Something has arrived since anybody looked.
+    pub(super) news: bool,
+    /// Workers from this one on were started while the job was there.
+    pub(super) first_serial: u64,
+    /// All its items are told of: it waits for its workers' ends only.
+    pub(super) over: bool,
+}
+
+/// The looks so far.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    pub(super) last: Option<Instant>,
+    /// Looks in a row, each `INTERVAL` after the one before, at which the zygote was stopped with something to report.
+    pub(super) found: u32,
+    /// The same for workers, by their incarnations, that are waited for and do nothing.
+    pub(super) leavers: Vec<(u32, u32)>,
+}
+
+/// What the zygote was asked to end.
+#[derive(Debug)]
+pub(super) struct Kill {
+    pub(super) chunk: ClaimedChunk,
+    /// By the clock that all processes share.
+    pub(super) due: u64,
+}
+
+/// A call that has returned though items of it run, and the token that may still have them killed.
+#[derive(Debug)]
+pub(super) struct Lingering {
+    pub(super) job: JobId,
+    pub(super) token: CancelToken,
+    /// The shortest grace that they were given.
+    pub(super) grace: Option<Duration>,
+}
+
+impl Hub {
+    /// Whether any call but that of this job is under way: the job of a desk stays open while it has none.
+    pub(super) fn has_calls_but(&self, job: JobId) -> bool {
+        let is_idle =
+            |job, inbox: &Inbox| inbox.desk == Some(job) && !self.engine.has_chunks_of(job);
+        self.inboxes.iter().any(|(other, inbox)| other != job && !is_idle(other, inbox))
+    }
+
+    /// The present workers get something to do.
+    pub(super) fn use_workers(&mut self) {
+        if !std::mem::replace(&mut self.used, true) {
+            self.exits_from = self.engine.workers.min_serial();
+        }
+    }
+}
+
+impl Inbox {
+    /// Its job cannot go on.
+    pub(super) fn fail(&mut self, fatal: &Fatal) {
+        self.fatal.get_or_insert_with(|| fatal.clone());
+        self.news = true;
+    }
+}
+
+impl Session {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Hub> {
+        lock(&self.hub)
+    }
+
+    /// Whether this process is a forked child of the one that made the session.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    /// Whether workers live on from call to call.
+    #[inline]
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.keep_alive.load(Relaxed)
+    }
+
+    /// Sets whether they do from now on.
+    pub(crate) fn set_keep_alive(&self, on: bool) {
+        self.keep_alive.store(on, Relaxed);
+    }
+
+    /// No new call comes: the workers leave when the last one of those under way has ended.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
+    /// Whether there is no call.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().inboxes.is_empty()
+    }
+
+    /// Looks whether the zygote is gone, after one of its sockets was: it closes them one after the other.
+    #[cold]
+    pub(crate) fn sees_end(&self) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
+        let until = Instant::now() + ITS_SOCKETS;
+        loop {
+            let mut hub = self.lock();
+            self.read_reports(&mut hub);
+            let is_broken = hub.state == State::Broken;
+            drop(hub);
+            let left = until.saturating_duration_since(Instant::now());
+            if is_broken || left.is_zero() {
+                return is_broken;
+            }
+            self.link.wait_for_report(left);
+        }
+    }
+
+    /// Whether the zygote is gone, and no other one can take its place.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lock().state == State::Broken && !self.is_renewable()
+    }
+
+    /// Whether the session has ended before its zygote could begin, so that the next call may open
+    /// another one.
+    #[inline]
+    pub(crate) fn is_renewable(&self) -> bool {
+        // Relaxed: whoever sees it late is told so by the session.
+        self.renewable.load(Relaxed)
+    }
+
+    /// What a call is told that finds the zygote gone.
+    #[cold]
+    pub(crate) fn end_error(&self) -> Error {
+        self.lock().gone.clone().into()
+    }
+
+    /// Waits until a worker has been started.
+    pub(crate) fn wait_for_pid(&self) -> Result<u32, Error> {
+        if self.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        let mut pid = None;
+        self.drive_until(Appetite { finished: i64::MAX, hungry: false }, |hub| {
+            pid = hub.engine.workers.iter().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
+            let failed = hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
+            pid.is_some() || failed || !hub.state.staffs()
+        });
+        pid.ok_or_else(|| self.why_no_pid())
+    }
+
+    fn why_no_pid(&self) -> Error {
+        let hub = self.lock();
+        let fatal = hub.inboxes.iter().find_map(|(_, inbox)| inbox.fatal.clone());
+        fatal.unwrap_or_else(|| hub.gone.clone()).into()
+    }
+
+    /// The process ids of the workers that run now, in order of their ids.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        let mut hub = self.lock();
+        self.read_reports(&mut hub);
+        let pid = |(place, incarnation, pid)| self.pid_of(place, incarnation, pid);
+        hub.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
+    }
+
+    /// The process id of a worker, 0 if nobody knows it: it may have run a task before the zygote reports that it was started, and
+    /// has put its number on the board first of all.
+    pub(super) fn pid_of(&self, place: usize, incarnation: u32, reported: i32) -> i32 {
+        let (written, of) = self.board.occupant(place);
+        if reported == 0 && of == incarnation { written as i32 } else { reported }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a pool is given to share, before it is known how its workers come to life.
+
+use std::{fmt, sync::Arc};
+
+use pool_ipc::{SealError, SealedArchive, SharedObject, Wire};
+
+use super::{
+    SharedValue,
+    source::{Recipe, Source},
+    spec::{Maker, build, decode, view},
+};
+use crate::{
+    error::{Error, OrResources},
+    start_method::StartMethod,
+    task::SharedType,
+};
+
+/// What a pool shares with its workers. Tasks of the form [`OnWorker`](crate::OnWorker) see it.
+///
+/// | made by | under Fork | under ForkServer | under Spawn | under Threads |
+/// | --- | --- | --- | --- | --- |
+/// | [`Shared::value`] | the caller's value, inherited | decoded once, in a template that all workers are forked from | decoded once by each worker | the value itself |
+/// | [`Shared::view`] | one archive in shared memory, read in place by all | the same | the same | the same |
+/// | [`Shared::built`] | built once, in a template forked from the snapshot | built once, in the template | built once by each worker | built once, at the first use |
+#[derive(Clone)]
+pub struct Shared {
+    offer: Offer,
+    kind: SharedType,
+}
+
+#[derive(Clone)]
+enum Offer {
+    Nothing,
+    /// The value, and how it is encoded and decoded where it has to be.
+    Value(SharedValue, fn(&SharedValue) -> Result<SealedArchive, SealError>, Maker),
+    View(Result<SealedArchive, Arc<SealError>>, Maker),
+    /// A function, by its address.
+    Built(usize, Maker),
+}
+
+impl Shared {
+    /// Nothing, which is a `()`.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { offer: Offer::Nothing, kind: SharedType::of::<()>() }
+    }
+
+    /// A value: encoded where processes do not inherit it.
+    #[must_use]
+    pub fn value<S: Wire + Sync>(value: S) -> Self {
+        let seal = |value: &SharedValue| {
+            let value = value.downcast_ref::<S>().expect("made together with this function");
+            SealedArchive::new(value)
+        };
+        let offer = Offer::Value(Arc::new(value), seal, decode::<S>);
+        Self { offer, kind: SharedType::of::<S>() }
+    }
+
+    /// The archive of a value, which all workers read in place: they share a [`SharedObject`].
+    #[must_use]
+    pub fn view<S: Wire<Archived: Sync>>(value: S) -> Self {
+        let archive = SealedArchive::new(&value).map_err(Arc::new);
+        let offer = Offer::View(archive, view::<S>);
+        Self { offer, kind: SharedType::of::<SharedObject<S>>() }
+    }
+
+    /// What `function` returns, called where workers are born.
+    #[must_use]
+    pub fn built<S: Send + Sync + 'static>(function: fn() -> S) -> Self {
+        let offer = Offer::Built(function as usize, build::<S>);
+        Self { offer, kind: SharedType::of::<S>() }
+    }
+
+    pub(crate) fn kind(&self) -> SharedType {
+        self.kind
+    }
+
+    /// What a start method makes of it; encodes it where it has to.
+    pub(crate) fn prepare(self, method: StartMethod) -> Result<Source, Error> {
+        let inherits = matches!(method, StartMethod::Fork | StartMethod::Threads);
+        let recipe = match self.offer {
+            Offer::Nothing => return Ok(Source::Nothing),
+            Offer::Value(value, ..) if inherits => return Ok(Source::Value(value)),
+            Offer::Value(value, seal, maker) => {
+                Recipe::new(maker, 0, Some(seal(&value).map_err(Arc::new).or_refused()?), false)
+            }
+            Offer::View(archive, maker) => {
+                let archive = archive.or_refused()?;
+                if method == StartMethod::Spawn {
+                    archive.touch(); // elsewhere a template does
+                }
+                Recipe::new(maker, 0, Some(archive), true)
+            }
+            Offer::Built(function, maker) => Recipe::new(maker, function, None, false),
+        };
+        Ok(Source::Recipe(Arc::new(recipe)))
+    }
+}
+
+trait OrRefused {
+    fn or_refused(self) -> Result<SealedArchive, Error>;
+}
+
+impl OrRefused for Result<SealedArchive, Arc<SealError>> {
+    fn or_refused(self) -> Result<SealedArchive, Error> {
+        match self {
+            Err(error) if matches!(*error, SealError::Encode(_)) => {
+                Err(Error::InvalidInput(format!("shared: {error}")))
+            }
+            other => other.or_resources("memory for what the pool shares"),
+        }
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self::nothing()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&self.kind.name).finish()
+    }
+}

@@ -1,0 +1,470 @@
+//! The threads: each runs errands until the crew ends.
+
+use std::{
+    cell::Cell,
+    fmt, mem,
+    num::NonZeroU64,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crossbeam::channel::unbounded;
+use pool_affinity::CpuSet;
+use pool_shm::ForkMark;
+
+use super::{
+    busy::Busy,
+    claims::Claims,
+    control::{self, Control},
+    exiting::Leavers,
+    work_queue::{Errands, Senders, errands},
+    worker::Host,
+};
+use crate::{
+    cancel::CancelToken,
+    config::CrewPlan,
+    error::{Cause, Error, OrResources},
+    hooks::{Exits, become_daemon_thread},
+    mutex::lock,
+    os,
+    panic::{end_quietly, in_task, learn_locations, take_panic},
+    reentrancy::{InCall, Inside, is_inside, is_within_task_of},
+    stack,
+};
+
+/// What a thread runs.
+pub(crate) type Errand = Box<dyn FnOnce(&mut Host) + Send>;
+
+thread_local! {
+    /// The crew that this thread works in.
+    static CREW: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How threads end: they go on; after what is in the channel, as workers that are told to leave; with no more of the
+/// user's code than drops.
+const GOES_ON: u8 = 0;
+const ORDERLY: u8 = 1;
+const KILLED: u8 = 2;
+
+/// What is wanted of the system for a crew.
+const STARTING: &str = "starting a worker thread";
+
+/// How long whoever stops a crew waits for a claim, which takes some microseconds.
+const CLAIMS_END: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(crate) struct ThreadCrew {
+    errands: Arc<Mutex<Option<Senders<Errand>>>>,
+    pub(super) busy: Arc<Busy>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    jobs: Mutex<Vec<Weak<Control>>>,
+    /// Calls that have the crew and are not among `jobs` yet.
+    claims: Claims,
+    number: usize,
+    /// The first thread that could not be had, nor any behind it, and why.
+    missing: Option<(u32, String)>,
+    /// How the threads end.
+    end: Arc<AtomicU8>,
+    exits: Arc<Exits>,
+    /// Whether a call leaves the threads to the next one.
+    keep_alive: AtomicBool,
+    /// Whether another crew has taken its place.
+    retired: AtomicBool,
+    /// Rounds of a wait loop before a caller goes to sleep.
+    pub(super) spin: u32,
+    /// How long making a state may take.
+    pub(super) init_limit: Option<Duration>,
+    pub(super) leavers: Arc<Leavers>,
+    pub(super) mark: Arc<ForkMark>,
+}
+
+/// The crew is a call's that is not known to it yet, and does not end meanwhile: nothing of the user's runs while this lives.
+#[derive(Debug)]
+pub(crate) struct Claim(Arc<ThreadCrew>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.claims.end();
+    }
+}
+
+/// Who belongs to a crew.
+pub(crate) struct ThreadMark {
+    number: usize,
+    spin: u32,
+    mark: Arc<ForkMark>,
+    busy: Arc<Busy>,
+}
+
+impl ThreadMark {
+    /// Whether the calling thread is one of the crew, or works for one of its tasks.
+    pub(crate) fn is_mine(&self) -> bool {
+        is_of_crew(self.number)
+    }
+
+    /// Whether this process was forked from the one that has the crew.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    /// Counts calls that have something under way.
+    pub(crate) fn busy(&self) -> &Busy {
+        &self.busy
+    }
+
+    pub(crate) fn is_of(&self, crew: &ThreadCrew) -> bool {
+        crew.number == self.number
+    }
+
+    /// Rounds of a wait loop before a caller goes to sleep.
+    pub(crate) fn spin(&self) -> u32 {
+        self.spin
+    }
+}
+
+impl fmt::Debug for ThreadCrew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadCrew").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl ThreadCrew {
+    pub(crate) fn start(plan: &CrewPlan) -> Result<Self, Error> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        learn_locations(false);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = Arc::new(mark);
+        let (senders, ends) = errands(plan.n_jobs);
+        let mut crew = Self {
+            errands: Arc::new(Mutex::new(Some(senders))),
+            busy: Arc::default(),
+            threads: Mutex::new(Vec::new()),
+            jobs: Mutex::new(Vec::new()),
+            claims: Claims::default(),
+            number,
+            missing: None,
+            end: Arc::new(AtomicU8::new(GOES_ON)),
+            exits: plan.exits.clone(),
+            keep_alive: plan.keep_alive.into(),
+            retired: false.into(),
+            spin: os::spin_rounds(plan.n_jobs),
+            init_limit: plan.bounds.init,
+            leavers: Arc::new(Leavers::new(plan.n_jobs, plan.bounds.exit)),
+            mark,
+        };
+        let (failed, failures) = unbounded();
+        for (id, errands) in (0..).zip(ends) {
+            let (mark, failed) = (crew.mark.clone(), failed.clone());
+            let cpus = plan.cpus.cpus_of(id as usize).copied();
+            let (plan, end, leavers) = (plan.clone(), crew.end.clone(), crew.leavers.clone());
+            let (senders, busy) = (crew.errands.clone(), crew.busy.clone());
+            let stack = stack::size(plan.bounds.stack);
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{id}"))
+                .stack_size(stack)
+                .spawn(move || {
+                    let _ends = leavers.ends(id);
+                    CREW.set(number);
+                    if plan.bounds.daemon {
+                        become_daemon_thread();
+                    }
+                    if let Err(error) = begin(cpus, &plan.first, plan.id) {
+                        // Whoever starts the crew listens until every thread has got past here.
+                        let _ = failed.send(error);
+                        return;
+                    }
+                    drop(failed);
+                    let handback = errands.handback(senders, busy);
+                    let mut host = Host::new(id, &plan, leavers.clone(), handback);
+                    work(errands, number, &mark, &mut host);
+                    let _inside = InCall::enter(number, Inside::Task);
+                    host.leave(end.load(Ordering::SeqCst) == ORDERLY);
+                });
+            match thread {
+                Ok(thread) => lock(&crew.threads).push(thread),
+                // As many as the system grants will do, as with processes.
+                Err(error) if id > 0 => {
+                    crew.missing = Some((id, stack::refusal(&error, stack)));
+                    break;
+                }
+                Err(error) => return Err(stack::refusal(&error, stack)).or_resources(STARTING),
+            }
+        }
+        drop(failed);
+        failures.recv().map_or(Ok(crew), Err)
+    }
+
+    /// Whether the calling thread is one of this crew, or works for one of its tasks.
+    pub(crate) fn is_mine(&self) -> bool {
+        is_of_crew(self.number)
+    }
+
+    /// Whether this process was forked from the one that has the threads.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.mark.get() == 0
+    }
+
+    /// What tells its threads from others, without keeping it.
+    pub(crate) fn thread_mark(&self) -> ThreadMark {
+        let (mark, busy) = (self.mark.clone(), self.busy.clone());
+        ThreadMark { number: self.number, spin: self.spin, mark, busy }
+    }
+
+    /// Sends an errand to whoever is free, or to the thread that `home` says. It goes before others
+    /// that wait if its call has nothing else under way, or so little (`under_way` errands) that
+    /// the calls which are under way would have more, if each had its share of what waits.
+    pub(crate) fn send(
+        &self,
+        home: Option<u32>,
+        under_way: usize,
+        errand: Errand,
+    ) -> Result<(), Error> {
+        if let (Some(home), Some((first, why))) = (home, &self.missing)
+            && home >= *first
+        {
+            return Err(Error::Resources { what: STARTING, source: why.clone().into() });
+        }
+        let unsent = match &*lock(&self.errands) {
+            Some(errands) => {
+                let share = errands.waiting() / self.busy.calls().max(1);
+                errands.send(home, under_way == 0 || under_way < share, errand).err()
+            }
+            None => Some(errand),
+        };
+        // The lock is not held any more when the errand is dropped, and the user's items with it.
+        unsent.map_or(Ok(()), |_| Err(Error::Terminated))
+    }
+
+    /// Sends an errand to whoever is free, made by `errand` under a lock; `first`: it goes before
+    /// others that wait. `false`, and not made, where the threads end in order and take nothing any
+    /// more: the pool has others then, or makes them.
+    pub(crate) fn send_unless_over(&self, first: bool, errand: impl FnOnce() -> Errand) -> bool {
+        let errands = lock(&self.errands);
+        if errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
+            return false;
+        }
+        let errand = errand();
+        let unsent = match &*errands {
+            Some(errands) => errands.send(None, first, errand).err(),
+            None => Some(errand),
+        };
+        drop(errands);
+        // Its drop tells its future that the pool was terminated.
+        drop(unsent);
+        true
+    }
+
+    /// Opens a job of the crew.
+    pub(super) fn open_job(
+        &self,
+        token: Option<CancelToken>,
+        limit: Option<Duration>,
+        lazy: bool,
+    ) -> Result<Arc<Control>, Error> {
+        if self.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        let shared = control::Shared {
+            mark: self.mark.clone(),
+            busy: self.busy.clone(),
+            leavers: self.leavers.clone(),
+            init_limit: self.init_limit,
+        };
+        let control = Arc::new(Control::open(shared, token, limit, lazy)?);
+        let mut jobs = lock(&self.jobs);
+        jobs.retain(|job| job.strong_count() > 0);
+        jobs.push(Arc::downgrade(&control));
+        Ok(control)
+    }
+
+    fn jobs(&self) -> Vec<Arc<Control>> {
+        lock(&self.jobs).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn keeps_alive(&self) -> bool {
+        self.keep_alive.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether a call leaves the threads to the next one.
+    pub(crate) fn set_keep_alive(&self, on: bool) {
+        self.keep_alive.store(on, Ordering::Relaxed);
+    }
+
+    /// No new call comes: the threads end in order with the last of those under way.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the crew for a call that begins, until that is among its jobs. Whoever ends the crew has seen to it that there is no new
+    /// claim.
+    pub(crate) fn claim(self: &Arc<Self>) -> Claim {
+        self.claims.begin();
+        Claim(self.clone())
+    }
+
+    /// Keeps the crew for a call that begins; none where the threads end in order, or have ended,
+    /// with the call before.
+    pub(crate) fn claim_unless_over(self: &Arc<Self>) -> Option<Claim> {
+        // With the lock that `end_if_idle` takes, so that it sees the claim, or this the end.
+        let errands = lock(&self.errands);
+        let over = errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY;
+        (!over).then(|| self.claim())
+    }
+
+    /// Lets the threads end in order if no call uses them; whether they do.
+    fn end_if_idle(&self) -> bool {
+        let mut errands = lock(&self.errands);
+        let idle = self.is_idle();
+        if idle {
+            let _ = self.end.compare_exchange(GOES_ON, ORDERLY, Ordering::SeqCst, Ordering::SeqCst);
+            errands.take();
+        }
+        idle
+    }
+
+    /// Whether no call uses the threads.
+    pub(crate) fn is_idle(&self) -> bool {
+        // Claims first: one that is gone has become a job.
+        !self.claims.any() && self.jobs().iter().all(|job| job.is_over())
+    }
+
+    /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
+    pub(crate) fn stop(&self) {
+        if self.is_foreign() {
+            return;
+        }
+        self.claims.wait(CLAIMS_END);
+        for job in self.jobs() {
+            if job.lazy {
+                job.terminate();
+            } else {
+                job.wait_for_end();
+            }
+        }
+        self.end_orderly();
+        self.join();
+    }
+
+    /// Lets the threads end after what is in the channel.
+    fn end_orderly(&self) {
+        let _ = self.end.compare_exchange(GOES_ON, ORDERLY, Ordering::SeqCst, Ordering::SeqCst);
+        lock(&self.errands).take();
+    }
+
+    /// A call is complete. Where each has a crew of its own, that one ends with it; with the last, if it has more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WorkerExitFailed`].
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        if self.keeps_alive() || self.is_foreign() || !self.end_if_idle() {
+            return Ok(());
+        }
+        self.join();
+        self.exits.take_failure()
+    }
+
+    /// As [`ThreadCrew::finish`], without waiting, after the call's job has ended.
+    pub(crate) fn let_go(&self) {
+        if !self.keeps_alive() && !self.is_foreign() {
+            self.end_if_idle();
+        }
+    }
+
+    /// Waits for threads that were told to end.
+    pub(crate) fn wait_for_leavers(&self) {
+        if !self.is_foreign() && self.end.load(Ordering::SeqCst) != GOES_ON {
+            self.join();
+        }
+    }
+
+    /// Tells running items, ends all calls, and joins the threads.
+    pub(crate) fn terminate(&self) {
+        if self.is_foreign() {
+            return;
+        }
+        self.end.store(KILLED, Ordering::SeqCst);
+        self.jobs().iter().for_each(|job| job.terminate());
+        self.join();
+    }
+
+    fn join(&self) {
+        lock(&self.errands).take();
+        let threads = mem::take(&mut *lock(&self.threads));
+        for (worker, thread) in (0..).zip(threads) {
+            // A thread of the crew that drops the pool cannot wait for itself, nor for the task
+            // that it works for in another crew.
+            let id = thread.thread().id();
+            if id == std::thread::current().id() || is_within_task_of(id) {
+                continue;
+            }
+            match self.leavers.wait(worker) {
+                Ok(()) => drop(thread.join()),
+                // One that takes too long at its exit goes on by itself.
+                Err(Some(limit)) => self.exits.fail(worker, Cause::Timeout { limit }),
+                Err(None) => {}
+            }
+        }
+    }
+}
+
+impl Drop for ThreadCrew {
+    fn drop(&mut self) {
+        if self.is_foreign() {
+            // Another thread may have been at any of this when the process was forked.
+            mem::forget(self.errands.clone());
+            mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            mem::forget(mem::take(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            return;
+        }
+        let goes_on = self.end.load(Ordering::SeqCst) == GOES_ON;
+        if goes_on && !*self.retired.get_mut() {
+            return self.terminate();
+        }
+        self.end_orderly();
+        self.join();
+    }
+}
+
+/// What a thread does before its first errand.
+fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
+    if let Some(cpus) = cpus {
+        cpus.pin_current_thread().or_resources("pinning a worker thread (cpu_ids)")?;
+    }
+    let _inside = InCall::enter(plan as usize, Inside::Start);
+    for function in first {
+        let called = in_task(|| catch_unwind(AssertUnwindSafe(function)));
+        called.map_err(|panic| Error::WorkerStartFailed(take_panic(panic).into()))?;
+    }
+    Ok(())
+}
+
+/// Whether the calling thread is one of the crew, or works for a task of it, through however many
+/// other pools.
+fn is_of_crew(number: usize) -> bool {
+    CREW.get() == number || is_inside(number, Some(Inside::Task))
+}
+
+/// Whether a crew of this plan is being started, and waits for the calling thread.
+pub(crate) fn starts_for(plan: u64) -> bool {
+    is_inside(plan as usize, Some(Inside::Start))
+}
+
+fn work(errands: Errands<Errand>, number: usize, mark: &ForkMark, host: &mut Host) {
+    for errand in errands {
+        // What the task sends to other pools is inside of this one.
+        let _inside = InCall::enter(number, Inside::Task);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errand(host))) {
+            take_panic(payload);
+        }
+        if mark.get() == 0 {
+            end_quietly(); // a task has forked and come back: the child is no worker
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The threads that are at their worker's exit, how long they may be at it, and which of them have ended.
+//!
+//! Invariant: an exit that takes too long is told of once: by the call that the life ended in, by whoever joins the threads, or, if
+//! neither has looked in time, by the thread itself.
+
+use std::{
+    sync::{Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::SHORTEST_SLEEP;
+use crate::mutex::lock;
+
+/// See the module.
+pub(super) struct Leavers {
+    limit: Option<Duration>,
+    places: Mutex<Vec<Place>>,
+    changed: Condvar,
+}
+
+/// What the thread of a place is at.
+#[derive(Clone, Copy)]
+enum Place {
+    Works,
+    /// It has until then.
+    Leaves(Instant),
+    /// It leaves, its time is over, and somebody was told.
+    Overdue,
+    Ended,
+}
+
+/// See [`Leavers::ends`].
+pub(super) struct Ends<'l> {
+    leavers: &'l Leavers,
+    worker: u32,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        lock(&self.leavers.places)[self.worker as usize] = Place::Ended;
+        self.leavers.changed.notify_all();
+    }
+}
+
+/// How an exit has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    InTime,
+    /// Too late, and nobody knows.
+    Late,
+    /// Too late, and somebody was told.
+    GivenUp,
+}
+
+impl Leavers {
+    pub(super) fn new(threads: usize, limit: Option<Duration>) -> Self {
+        let places = Mutex::new(vec![Place::Works; threads]);
+        Self { limit, places, changed: Condvar::new() }
+    }
+
+    /// How long an exit may take.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// The worker is at its exit now; when it is overdue, if it has a limit and time goes so far.
+    pub(super) fn starts(&self, worker: u32) -> Option<Instant> {
+        let deadline = Instant::now().checked_add(self.limit?)?;
+        lock(&self.places)[worker as usize] = Place::Leaves(deadline);
+        Some(deadline)
+    }
+
+    /// It has got through its exit.
+    pub(super) fn is_through(&self, worker: u32) -> Left {
+        let mut places = lock(&self.places);
+        match std::mem::replace(&mut places[worker as usize], Place::Works) {
+            Place::Leaves(deadline) if deadline <= Instant::now() => Left::Late,
+            Place::Overdue => Left::GivenUp,
+            _ => Left::InTime,
+        }
+    }
+
+    /// Whoever gets `true` tells that the worker takes too long.
+    pub(super) fn give_up(&self, worker: u32) -> bool {
+        let place = &mut lock(&self.places)[worker as usize];
+        let leaves = matches!(place, Place::Leaves(_));
+        if leaves {
+            *place = Place::Overdue;
+        }
+        leaves
+    }
+
+    /// Its thread does nothing more when that is dropped, whatever comes before.
+    pub(super) fn ends(&self, worker: u32) -> Ends<'_> {
+        Ends { leavers: self, worker }
+    }
+
+    /// Waits until the worker's thread has ended, or can be waited for no longer, since it is overdue. The limit if this
+    /// was the one to find out.
+    pub(super) fn wait(&self, worker: u32) -> Result<(), Option<Duration>> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let mut places = lock(&self.places);
+        loop {
+            // An exit that begins meanwhile is due later than in `limit`.
+            let nap = match places[worker as usize] {
+                Place::Ended => return Ok(()),
+                Place::Overdue => return Err(None),
+                Place::Works => limit,
+                Place::Leaves(deadline) => deadline.saturating_duration_since(Instant::now()),
+            };
+            if nap.is_zero() {
+                places[worker as usize] = Place::Overdue;
+                return Err(Some(limit));
+            }
+            let woken = self.changed.wait_timeout(places, nap.max(SHORTEST_SLEEP));
+            places = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(3600));
+
+    #[test]
+    fn who_is_overdue_is_told_of_once() {
+        let leavers = Leavers::new(2, Some(Duration::from_nanos(1)));
+        assert!(!leavers.give_up(0), "it works");
+        assert!(leavers.starts(0).is_some());
+        assert!(leavers.wait(0).is_err_and(|limit| limit == leavers.limit()));
+        assert!(!leavers.give_up(0) && leavers.wait(0) == Err(None));
+        assert_eq!(leavers.is_through(0), Left::GivenUp);
+        leavers.starts(1);
+        std::thread::sleep(Duration::from_nanos(1));
+        assert_eq!(leavers.is_through(1), Left::Late);
+        drop(leavers.ends(1));
+        assert_eq!(leavers.wait(1), Ok(()));
+    }
+
+    #[test]
+    fn who_is_in_time_is_not_told_of() {
+        let leavers = Leavers::new(1, LONG);
+        leavers.starts(0);
+        assert_eq!(leavers.is_through(0), Left::InTime);
+        assert!(!leavers.give_up(0));
+        let endless = Leavers::new(1, None);
+        assert_eq!((endless.starts(0), endless.is_through(0)), (None, Left::InTime));
+        assert_eq!(endless.wait(0), Ok(()));
+    }
+}

@@ -1,0 +1,338 @@
+//! How errands reach the threads: by one channel for whoever is free, and by one for each thread alone.
+//!
+//! Invariant: a thread takes by turns from either, so neither kind waits for the other; and when
+//! the crew has ended it has run all that was for it alone. An errand that goes first has its place
+//! in the common channel all the same, so a thread that sleeps there is woken, and none is left
+//! when that channel is empty.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use crossbeam::{
+    channel::{Receiver, Sender, TryRecvError, select, unbounded},
+    utils::Backoff,
+};
+
+use super::busy::Busy;
+use crate::mutex::lock;
+
+/// The end of those who have errands.
+pub(super) struct Senders<T> {
+    /// `None`: the place of one that goes first.
+    anybody: Sender<Option<T>>,
+    first: Arc<First<T>>,
+    only: Vec<Sender<T>>,
+}
+
+/// Errands that go first.
+struct First<T> {
+    /// As many as wait, to be looked at without the lock.
+    count: AtomicUsize,
+    line: Mutex<Line<T>>,
+}
+
+/// Of the places in the common channel the oldest ones are of errands that were taken before their
+/// turn, the others of those that wait.
+struct Line<T> {
+    waiting: VecDeque<T>,
+    taken: usize,
+}
+
+/// A thread's end.
+pub(super) struct Errands<T> {
+    anybody: Receiver<Option<T>>,
+    first: Arc<First<T>>,
+    only: Receiver<T>,
+    only_first: bool,
+    /// Whether the last errand was one that goes first.
+    had_first: bool,
+}
+
+/// By which a thread leaves the rest of a chunk to others.
+pub(super) struct Handback<T> {
+    senders: Arc<Mutex<Option<Senders<T>>>>,
+    anybody: Receiver<Option<T>>,
+    only: Receiver<T>,
+    busy: Arc<Busy>,
+}
+
+/// The ends for so many threads.
+pub(super) fn errands<T>(threads: usize) -> (Senders<T>, Vec<Errands<T>>) {
+    let (sender, receiver) = unbounded();
+    let line = Mutex::new(Line { waiting: VecDeque::new(), taken: 0 });
+    let first = Arc::new(First { count: AtomicUsize::new(0), line });
+    let only = Vec::with_capacity(threads);
+    let mut senders = Senders { anybody: sender, first: first.clone(), only };
+    let ends = (0..threads).map(|_| {
+        let (sender, only) = unbounded();
+        senders.only.push(sender);
+        Errands {
+            anybody: receiver.clone(),
+            first: first.clone(),
+            only,
+            only_first: true,
+            had_first: false,
+        }
+    });
+    let ends = ends.collect();
+    (senders, ends)
+}
+
+impl<T> Senders<T> {
+    /// How many errands wait that any thread may take.
+    #[inline]
+    pub(super) fn waiting(&self) -> usize {
+        self.anybody.len()
+    }
+
+    /// Hands an errand over, for one thread if `home` says which; gives it back when there is none
+    /// any more. `first`: it goes before others that wait for anybody.
+    pub(super) fn send(&self, home: Option<u32>, first: bool, errand: T) -> Result<(), T> {
+        match home {
+            None if first && !self.anybody.is_empty() => {
+                self.first.push(errand);
+                match self.anybody.send(None) {
+                    Ok(()) => Ok(()),
+                    // There is no thread, so it is still there.
+                    Err(_) => self.first.take_last().map_or(Ok(()), Err),
+                }
+            }
+            None => {
+                let sent = self.anybody.send(Some(errand));
+                sent.map_err(|error| error.0.expect("an errand was sent"))
+            }
+            Some(home) => match self.only.get(home as usize) {
+                Some(channel) => channel.send(errand).map_err(|error| error.0),
+                None => Err(errand),
+            },
+        }
+    }
+}
+
+impl<T> First<T> {
+    fn push(&self, errand: T) {
+        let mut line = lock(&self.line);
+        line.waiting.push_back(errand);
+        self.count.store(line.waiting.len(), Relaxed);
+    }
+
+    /// Takes the oldest one, if any waits, before its turn.
+    #[cold]
+    fn take_early(&self) -> Option<T> {
+        let mut line = lock(&self.line);
+        let errand = line.waiting.pop_front()?;
+        line.taken += 1;
+        self.count.store(line.waiting.len(), Relaxed);
+        Some(errand)
+    }
+
+    /// Takes the one whose place has come, unless it was taken before.
+    #[cold]
+    fn take_in_turn(&self) -> Option<T> {
+        let mut line = lock(&self.line);
+        if line.taken > 0 {
+            line.taken -= 1;
+            return None;
+        }
+        let errand = line.waiting.pop_front();
+        self.count.store(line.waiting.len(), Relaxed);
+        errand
+    }
+
+    fn take_last(&self) -> Option<T> {
+        lock(&self.line).waiting.pop_back()
+    }
+}
+
+impl<T> Iterator for Errands<T> {
+    type Item = T;
+
+    /// Waits for the next errand; `None` when the crew has ended and nothing is left.
+    fn next(&mut self) -> Option<T> {
+        loop {
+            let backoff = Backoff::new();
+            loop {
+                match self.try_next() {
+                    Ok(errand) => return Some(errand),
+                    Err(TryRecvError::Disconnected) => return None,
+                    Err(TryRecvError::Empty) if backoff.is_completed() => break,
+                    Err(TryRecvError::Empty) => backoff.snooze(),
+                }
+            }
+            let found = select! {
+                recv(self.anybody) -> errand => errand.ok().and_then(|errand| self.in_turn(errand)),
+                recv(self.only) -> errand => errand.ok(),
+            };
+            // A channel that was closed is asked again beside the other one.
+            if let Some(errand) = found {
+                return Some(errand);
+            }
+        }
+    }
+}
+
+impl<T> Errands<T> {
+    /// By which the thread leaves the rest of a chunk to others.
+    pub(super) fn handback(
+        &self,
+        senders: Arc<Mutex<Option<Senders<T>>>>,
+        busy: Arc<Busy>,
+    ) -> Handback<T> {
+        Handback { senders, anybody: self.anybody.clone(), only: self.only.clone(), busy }
+    }
+
+    #[inline]
+    fn try_next(&mut self) -> Result<T, TryRecvError> {
+        if self.only_first
+            && let Ok(errand) = self.only.try_recv()
+        {
+            self.only_first = false;
+            return Ok(errand);
+        }
+        self.only_first = true;
+        // Relaxed: what it does not see yet is found by its place in the common channel.
+        if !std::mem::take(&mut self.had_first)
+            && self.first.count.load(Relaxed) > 0
+            && let Some(errand) = self.first.take_early()
+        {
+            self.had_first = true;
+            return Ok(errand);
+        }
+        loop {
+            match self.anybody.try_recv() {
+                Ok(errand) => {
+                    if let Some(errand) = self.in_turn(errand) {
+                        return Ok(errand);
+                    }
+                }
+                // Both are closed at once, but not in one moment.
+                Err(why) => {
+                    return match self.only.try_recv() {
+                        Err(TryRecvError::Disconnected) => Err(why),
+                        other => other,
+                    };
+                }
+            }
+        }
+    }
+
+    /// What came by the common channel; `None` where that was the place of an errand that was taken
+    /// before.
+    #[inline]
+    fn in_turn(&self, errand: Option<T>) -> Option<T> {
+        errand.or_else(|| self.first.take_in_turn())
+    }
+}
+
+impl<T> Handback<T> {
+    /// Whether other calls have something under way.
+    #[inline]
+    pub(super) fn has_others(&self) -> bool {
+        self.busy.are_several()
+    }
+
+    /// Whether anything waits that this thread could run.
+    pub(super) fn any_waits(&self) -> bool {
+        !(self.anybody.is_empty() && self.only.is_empty())
+    }
+
+    /// Sends what `errand` makes, under a lock, behind all that waits; `false`, and not made, when
+    /// the crew is about to end.
+    pub(super) fn send(&self, errand: impl FnOnce() -> T) -> bool {
+        let unsent = match &*lock(&self.senders) {
+            Some(senders) => senders.send(None, false, errand()).err(),
+            None => return false,
+        };
+        // The lock is not held any more where one is dropped, and the user's items with it.
+        unsent.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn neither_kind_waits_for_the_other() {
+        let (senders, mut ends) = errands(2);
+        for number in 0..4 {
+            senders.send(None, false, number).unwrap();
+            senders.send(Some(1), false, 10 + number).unwrap();
+        }
+        assert_eq!(senders.send(Some(2), false, 7), Err(7), "there is no such thread");
+        drop(senders);
+        let mut other = ends.pop().unwrap();
+        assert_eq!(other.by_ref().take(5).collect::<Vec<_>>(), [10, 0, 11, 1, 12]);
+        // What is for that one alone stays when others take the rest.
+        assert_eq!(ends.pop().unwrap().collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(other.collect::<Vec<_>>(), [13]);
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_by_what_is_for_it_alone() {
+        let (senders, ends) = errands(2);
+        let threads: Vec<_> = ends
+            .into_iter()
+            .map(|errands| thread::spawn(move || errands.collect::<Vec<_>>()))
+            .collect();
+        for number in 0..1000 {
+            senders.send(Some(number % 2), false, number).unwrap();
+        }
+        drop(senders);
+        for (id, thread) in (0..).zip(threads) {
+            let all = (0..1000).filter(|number| number % 2 == id);
+            assert!(thread.join().unwrap().into_iter().eq(all));
+        }
+    }
+
+    #[test]
+    fn what_goes_first_does_so_by_turns_and_once() {
+        let (senders, mut ends) = errands(2);
+        senders.send(None, true, 0).unwrap(); // nothing waits for it to go before
+        (1..4).for_each(|number| senders.send(None, false, number).unwrap());
+        (10..13).for_each(|number| senders.send(None, true, number).unwrap());
+        senders.send(Some(0), true, 20).unwrap(); // is for one alone
+        let mut one = ends.swap_remove(0);
+        assert_eq!(one.by_ref().take(5).collect::<Vec<_>>(), [20, 10, 0, 11, 1]);
+        drop(senders);
+        let other = ends.pop().unwrap();
+        assert_eq!(other.collect::<Vec<_>>(), [12, 2, 3]);
+        assert_eq!(one.next(), None);
+    }
+
+    #[test]
+    fn nothing_that_goes_first_is_lost_or_sleeps() {
+        let (senders, ends) = errands(3);
+        let ended = |errands: Errands<u32>| thread::spawn(move || errands.collect::<Vec<_>>());
+        let threads: Vec<_> = ends.into_iter().map(ended).collect();
+        for number in 0..30_000 {
+            senders.send(None, number % 3 > 0, number).unwrap();
+        }
+        drop(senders);
+        let mut all: Vec<_> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..30_000));
+    }
+
+    #[test]
+    fn what_is_left_goes_behind_the_others_unless_the_threads_end() {
+        let (senders, mut ends) = errands(1);
+        let senders = Arc::new(Mutex::new(Some(senders)));
+        let handback = ends[0].handback(senders.clone(), Arc::default());
+        assert!(!handback.any_waits() && !handback.has_others());
+        (0..2).for_each(|_| handback.busy.begin());
+        lock(&senders).as_ref().unwrap().send(None, false, 1).unwrap();
+        assert!(handback.any_waits() && handback.has_others());
+        assert!(handback.send(|| 2));
+        lock(&senders).take();
+        assert!(!handback.send(|| unreachable!("nobody would run it")));
+        assert_eq!(ends.pop().unwrap().collect::<Vec<_>>(), [1, 2]);
+    }
+}

@@ -1,0 +1,344 @@
+//! The life of a worker process: claim, run, report; spin a little, then sleep; leave when asked.
+//!
+//! Invariant: nothing here returns to the code that forked the process, and no panic gets out.
+
+use std::{
+    io::Write,
+    os::fd::{AsFd, BorrowedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use nix::unistd::Pid;
+use pool_ipc::{
+    Arena,
+    batch::expect_batch,
+    board::{Board, Claim, Claimer, End},
+};
+use pool_shm::ForkMark;
+
+use super::{
+    chunk::ChunkRun,
+    config::{Ground, WorkerFds, WorkerPapers},
+    hook_state::{Living, Unborn},
+    memory_limit::Growth,
+    runtime::Desk,
+    stack_overflow::watch_stack,
+    startup::awake,
+    task_stack::run_on_stack,
+};
+use crate::{
+    bootstrap,
+    error::{ExitStatus, Failure, FailureKind, StartFailure},
+    hooks::become_daemon,
+    os::{self, KeptFd, ProcessName},
+    panic::{end_quietly, exit, learn_locations},
+    protocol,
+    segments::{BrokerLink, Keeper},
+    shared::seen_for_life,
+    stack::StackRange,
+    task::Call,
+};
+
+/// Exit code of a worker that could not set itself up, or found the board in disorder.
+const DISORDER: i32 = 102;
+/// Exit code of a worker that cannot have the CPUs that it is to run on: they were there when the pool
+/// was built, and have been taken away since.
+const UNPINNED: i32 = 103;
+/// Exit code of a worker whose memory could not be limited.
+const UNLIMITED: i32 = 104;
+/// Exit code of a worker that has no room for its stack.
+const NO_STACK: i32 = 105;
+
+/// How a worker ended that was never ready.
+pub(crate) fn stillbirth(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(UNPINNED) => {
+            "could not be pinned to its CPUs (cpu_ids): this process may not use them any more"
+                .into()
+        }
+        ExitStatus::Code(NO_STACK) => {
+            "had no room for its stack (stack_size): the system refuses that much memory".into()
+        }
+        status => status.to_string(),
+    }
+}
+
+/// What the worker at a place is called in lists of processes, filled up with NULs. By hand: what `format!` takes is many pages of
+/// code, which a forked worker would have to find for nothing else.
+pub(crate) fn name_at(place: usize) -> ProcessName {
+    const WORD: &[u8] = b"worker-";
+    let mut name = ProcessName::default();
+    name[..WORD.len()].copy_from_slice(WORD);
+    let digits = place.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut left = place;
+    for digit in name[WORD.len()..15].iter_mut().take(digits).rev() {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    name
+}
+
+/// Lives as the worker that `papers` describe, with what `means` finds for it.
+pub(crate) fn live(
+    papers: &WorkerPapers,
+    means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
+) -> ! {
+    let _ = run_on_stack(papers.bounds.stack, |stack| live_on(stack, papers, means));
+    exit(NO_STACK)
+}
+
+fn live_on(
+    stack: StackRange,
+    papers: &WorkerPapers,
+    means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
+) {
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        if !os::arm_parent_death(Pid::from_raw(papers.zygote)) {
+            end_quietly();
+        }
+        os::set_process_name(&name_at(papers.place as usize));
+        papers.descriptors.restore();
+        if papers.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
+            exit(UNPINNED);
+        }
+        learn_locations(true);
+        if papers.bounds.daemon {
+            become_daemon();
+        }
+        if papers.bounds.dumped {
+            pool_shm::dump_shared_objects(true);
+        }
+        match means().and_then(|(ground, fds)| Worker::set_up(stack, papers, ground, fds)) {
+            Some(mut worker) => worker.work(),
+            None => exit(DISORDER),
+        }
+    }));
+    exit(if lived.is_ok() { 0 } else { DISORDER })
+}
+
+struct Worker {
+    desk: Desk,
+    living: Living,
+    bell: std::os::fd::OwnedFd,
+    /// Whether the bell is gone.
+    is_cut_off: bool,
+    spin: u32,
+    /// Where the items of the last chunk lay: often the next ones lie there too.
+    likely_items: *const u8,
+    /// The call that was resolved last, with what it resolved to.
+    resolved: Option<(Call, (super::function_record::RunChunk, *const ()))>,
+    /// When the last chunk ended, if the worker has not waited since.
+    clock: Option<Instant>,
+}
+
+impl Worker {
+    fn set_up(
+        stack: StackRange,
+        papers: &WorkerPapers,
+        ground: Ground,
+        fds: WorkerFds,
+    ) -> Option<Self> {
+        let Ground { board, items } = ground;
+        let arena = Arena::new(&fds.arena, papers.arena_limit).ok()?;
+        for mapping in [&*board, &items, arena.mapping()] {
+            mapping.dont_fork().ok()?;
+        }
+        let door = KeptFd::new(fds.door).ok()?;
+        bootstrap::may_end_alone(papers.incarnation, &door);
+        let board = Board::new(board, papers.shape);
+        let pid = std::process::id();
+        let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
+        watch_stack(stack, claimer.board(), papers.place).ok()?;
+        let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
+        let shared = match awake(papers, fds.shared, &claimer, &mark, &door) {
+            Ok(shared) => seen_for_life(shared),
+            Err(failure) => {
+                // Without it the parent knows at least what this worker was at.
+                let _ = StartFailure::leave(&failure.to_bytes(), &fds.arena);
+                exit(DISORDER)
+            }
+        };
+        // The user's code may have changed credentials, which disarms it.
+        if !os::arm_parent_death(Pid::from_raw(papers.zygote)) {
+            end_quietly();
+        }
+        let (door, incarnation) = (Arc::new(door), papers.incarnation);
+        let ours = door.clone();
+        let introduce =
+            move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation, socket);
+        let keeper = Keeper::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
+        let base = (items.as_ptr().cast_const(), items.len());
+        // The mapping is needed until the process ends.
+        std::mem::forget(items);
+        let mut desk = Desk::new(claimer, arena, base, mark, shared, keeper, door);
+        desk.growth = papers.bounds.resident.map(Growth::beyond);
+        Some(Self {
+            desk,
+            living: Living::new(papers),
+            bell: fds.bell,
+            is_cut_off: false,
+            spin: papers.spin,
+            likely_items: base.0,
+            resolved: None,
+            clock: None,
+        })
+    }
+
+    fn work(&mut self) -> ! {
+        loop {
+            if self.desk.in_hand.is_some() {
+                self.let_go();
+                continue;
+            }
+            if self.is_cut_off || self.living.is_over() || self.desk.claimer.asked_to_leave() {
+                self.leave();
+            }
+            let claim = self.desk.claimer.claim().or_else(|| self.wait());
+            if let Some(claim) = claim {
+                self.desk.tidy();
+                self.run(claim);
+            }
+        }
+    }
+
+    /// Waits until there is room for the result in hand, and takes nothing else before.
+    fn let_go(&mut self) {
+        self.clock = None;
+        self.desk.reclaim_all();
+        if let Some(claim) = self.desk.claimer.wait_for_kept() {
+            self.run(claim);
+        }
+    }
+
+    fn run(&mut self, claim: Claim) {
+        pool_shm::end_idle();
+        if self.living.is_new()
+            && !self.desk.claimer.is_cancelled(&claim)
+            && let Err(unborn) = self.living.begin(&mut self.desk)
+        {
+            flush();
+            exit(match unborn {
+                Unborn::NoState => DISORDER,
+                Unborn::Unlimited => UNLIMITED,
+            });
+        }
+        let what = self.desk.claimer.description(&claim);
+        self.likely_items = self.desk.items.0.wrapping_add(what.items as usize);
+        expect_batch(self.likely_items);
+        if what.timed && self.clock.is_none() {
+            self.clock = Some(Instant::now());
+        }
+        let call = Call { record: what.record, function: what.function, signature: what.signature };
+        let target = match self.resolved {
+            Some((known, target)) if known == call => Some(target),
+            _ => call.resolve(),
+        };
+        let mut run = ChunkRun {
+            desk: &mut self.desk,
+            claim: &claim,
+            what,
+            began: self.clock.filter(|_| what.timed),
+            end: End::Failed,
+            failure: Some(FailureKind::Undecodable),
+            tasks: 0,
+        };
+        if let Some(target) = target {
+            self.resolved = Some((call, target));
+            run.failure = None;
+            // SAFETY: `resolve` proved record and signature, so the function is of the form that
+            // the record runs; the parent published a batch of that form's items.
+            unsafe { (target.0)(target.1, &mut run) };
+        }
+        let (end, failure, tasks) = (run.end, run.failure, run.tasks);
+        self.living.ran(tasks, &self.desk);
+        self.report(claim, end, failure, what.timed);
+    }
+
+    fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {
+        // What a task printed is out before its result is known.
+        let _ = std::io::stdout().flush();
+        os::flush_c_output();
+        // From then on barriers do not miss this worker when it is killed.
+        pool_shm::begin_idle();
+        let mut at = (0, 0);
+        if let Some(kind) = failure {
+            let bytes = pool_ipc::to_bytes(&Failure { kind }).unwrap_or_default();
+            if let Some(block) = self.desk.store(&claim, &bytes) {
+                at = (block.offset, bytes.len() as u64);
+            }
+        }
+        let mut nanos = 0;
+        if timed {
+            let now = Instant::now();
+            let since = self.clock.replace(now).unwrap_or(now);
+            nanos = u64::try_from((now - since).as_nanos()).unwrap_or(u64::MAX);
+        } else {
+            self.clock = None;
+        }
+        match self.desk.claimer.report(claim, end, nanos, at) {
+            Some(true) => self.wake_parent(),
+            Some(false) => {}
+            None => end_quietly(),
+        }
+    }
+
+    /// Waits for news: spins as long as that can pay, then sleeps. A search through all slots comes
+    /// before the sleep and after it, and may find a chunk.
+    fn wait(&mut self) -> Option<Claim> {
+        self.clock = None;
+        if os::spin_for(self.spin, || self.desk.claimer.has_news()) {
+            self.desk.claimer.expect_claim();
+            expect_batch(self.likely_items);
+            return None;
+        }
+        // What is asked from here on ends the sleep.
+        let bell = self.desk.claimer.bell();
+        self.desk.reclaim_all();
+        self.desk.tidy();
+        self.desk.arena.trim();
+        if let Some(claim) = self.desk.claimer.search() {
+            return Some(claim);
+        }
+        let (_, parent_hungry) = self.desk.claimer.prepare_sleep()?;
+        if parent_hungry {
+            self.wake_parent();
+        }
+        self.desk.claimer.sleep(bell);
+        if self.desk.claimer.asked_to_leave() {
+            return None;
+        }
+        self.desk.claimer.search()
+    }
+
+    fn wake_parent(&mut self) {
+        // A task that has closed the descriptors of its process has cut this worker off: another
+        // one shall take its place. The parent looks by itself before long.
+        self.is_cut_off |= !os::ring_counter(self.bell.as_fd());
+    }
+
+    fn leave(&mut self) -> ! {
+        self.living.end(&mut self.desk);
+        flush();
+        // What tasks share outlives this worker: its end breaks no barrier that it has waited at.
+        pool_shm::exit_process(0)
+    }
+}
+
+/// What was printed so far comes out.
+fn flush() {
+    let _ = std::io::stdout().flush();
+    os::flush_c_streams();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_number_of_the_place() {
+        assert_eq!(&name_at(0), b"worker-0\0\0\0\0\0\0\0\0");
+        assert_eq!(&name_at(4095), b"worker-4095\0\0\0\0\0");
+    }
+}

@@ -1,0 +1,251 @@
+//! What a worker process has for its chunks: its arena, what it has lent to the parent, segments of shared objects.
+//!
+//! Invariant: what was lent with a slot stays as it is until the slot's generation has moved on.
+
+use std::{any::Any, collections::VecDeque, sync::Arc};
+
+use pool_ipc::{
+    Arena, Block, Decoder, Encoder, Manifest, SegmentId,
+    board::{Claim, Claimer, Stopped},
+};
+use pool_shm::{ForkMark, SharedSegment};
+
+use super::memory_limit::Growth;
+use crate::{
+    error::FailureKind,
+    hooks::State,
+    os::{self, KeptFd},
+    panic, protocol,
+    segments::Keeper,
+    task::ContextCell,
+};
+
+/// What a worker process works with, from birth to death.
+pub(crate) struct Desk {
+    pub(crate) claimer: Claimer,
+    pub(crate) arena: Arena,
+    /// The parent's arena, read-only: its base and length.
+    pub(crate) items: (*const u8, usize),
+    pub(crate) encoder: Encoder,
+    pub(crate) decoder: Decoder,
+    pub(crate) context: ContextCell,
+    /// The result of the item before the next chunk's first, when the arena had no room for it.
+    pub(crate) in_hand: Option<Box<dyn Any>>,
+    /// Blocks that the parent has not given back yet, oldest first.
+    pub(crate) lent: VecDeque<Lent>,
+    /// Segments of handles in results that the parent has not read yet.
+    lent_segments: Vec<LentSegments>,
+    keeper: Arc<Keeper>,
+    /// Whether this worker keeps segments in case they come again, as the board says.
+    keeps: bool,
+    /// How many segments the parent had let go when this worker looked last.
+    let_go: u64,
+    /// Where the zygote hears that a clock is due soon.
+    door: Arc<KeptFd>,
+    /// Reads as this incarnation, and as 0 in a child that a task forked.
+    pub(crate) mark: ForkMark,
+    /// What the pool shares.
+    pub(crate) shared: &'static (dyn Any + Send + Sync),
+    /// What this worker keeps from task to task.
+    pub(crate) state: State,
+    /// Whether this process has become too large to go on.
+    pub(crate) growth: Option<Growth>,
+    /// What a result took on average lately, beside its table entry.
+    pub(crate) bytes_per_result: usize,
+}
+
+/// Blocks up to this size wait for their slot to come round again.
+const SMALL: u64 = 4096;
+const MANY_LENT: usize = 512;
+
+pub(crate) struct Lent {
+    slot: usize,
+    generation: u32,
+    block: Block,
+}
+
+struct LentSegments {
+    slot: usize,
+    generation: u32,
+    #[expect(dead_code, reason = "they are kept alive")]
+    segments: Vec<SharedSegment>,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        claimer: Claimer,
+        arena: Arena,
+        items: (*const u8, usize),
+        mark: ForkMark,
+        shared: &'static (dyn Any + Send + Sync),
+        keeper: Arc<Keeper>,
+        door: Arc<KeptFd>,
+    ) -> Self {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
+        encoder.set_broker(keeper.clone());
+        decoder.set_broker(keeper.clone());
+        Self {
+            mark,
+            shared,
+            state: Box::new(()),
+            claimer,
+            arena,
+            items,
+            encoder,
+            decoder,
+            context: ContextCell::default(),
+            in_hand: None,
+            lent: VecDeque::new(),
+            lent_segments: Vec::new(),
+            keeper,
+            keeps: false,
+            let_go: 0,
+            door,
+            growth: None,
+            bytes_per_result: 0,
+        }
+    }
+
+    /// Starts the clock of the item in hand, which may take `limit` nanoseconds, and so many more
+    /// as `grace` once it was told.
+    #[inline]
+    pub(crate) fn start_clock(&self, limit: u64, grace: u64) {
+        if self.claimer.start_clock(os::monotonic_nanos(), limit, grace) {
+            protocol::ring(&self.door);
+        }
+    }
+
+    /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it came to is of no use: this worker
+    /// is about to be killed and does not wait for it.
+    ///
+    /// Whether the item was overdue and has ended within its grace: it has failed, but this worker
+    /// lives on.
+    #[inline]
+    pub(crate) fn stop_clock(&self) -> bool {
+        match self.claimer.stop_clock() {
+            Stopped::InTime => false,
+            Stopped::Late => true,
+            Stopped::Condemned => panic::end_quietly(),
+        }
+    }
+
+    /// Notes that `block` belongs to the parent until `claim`'s slot moves on.
+    pub(crate) fn lend(&mut self, claim: &Claim, block: Block) {
+        self.lent.push_back(Lent { slot: claim.slot(), generation: claim.generation(), block });
+    }
+
+    /// Takes back the blocks at the front of the queue that the parent has released. A small one is
+    /// only looked at when its slot has just been claimed again, or when there are many: each look
+    /// pulls a line that the parent wrote.
+    fn reclaim(&mut self, claim: &Claim) {
+        while let Some(oldest) = self.lent.front() {
+            let worth = oldest.slot == claim.slot()
+                || oldest.block.len > SMALL
+                || self.lent.len() > MANY_LENT;
+            if !worth || !self.claimer.board().was_released(oldest.slot, oldest.generation) {
+                break;
+            }
+            self.arena.free(oldest.block);
+            self.lent.pop_front();
+        }
+    }
+
+    /// Takes back every released block, also behind ones that are still read, and lets go of segments.
+    pub(crate) fn reclaim_all(&mut self) {
+        self.reclaim_segments();
+        let (board, arena) = (self.claimer.board(), &mut self.arena);
+        self.lent.retain(|lent| {
+            let released = board.was_released(lent.slot, lent.generation);
+            if released {
+                arena.free(lent.block);
+            }
+            !released
+        });
+    }
+
+    fn reclaim_segments(&mut self) {
+        let board = self.claimer.board();
+        self.lent_segments.retain(|lent| !board.was_released(lent.slot, lent.generation));
+    }
+
+    /// Keeps the segments of the handles in the results until the parent has read those. Whoever releases the slot nudges this
+    /// worker.
+    #[inline]
+    pub(crate) fn lend_segments(&mut self, claim: &Claim) {
+        if !self.encoder.segments().is_empty() {
+            let (slot, generation) = (claim.slot(), claim.generation());
+            let segments = self.encoder.take_segments();
+            self.reclaim_segments();
+            self.lent_segments.push(LentSegments { slot, generation, segments });
+        }
+    }
+
+    /// Lets go of the segments that the parent has let go since the last time.
+    #[inline]
+    pub(crate) fn tidy(&mut self) {
+        if self.keeps {
+            self.tidy_now();
+        }
+    }
+
+    #[cold]
+    fn tidy_now(&mut self) {
+        let news = self.claimer.let_go_since(&mut self.let_go);
+        if news.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        let gone = |id| news.as_ref().is_none_or(|news| news.contains(&id));
+        self.context.let_go(gone);
+        self.keeper.let_go(gone);
+        self.say_what_is_kept();
+    }
+
+    /// Says on the board whether this worker keeps segments: before it reports the chunk that came with them, so before the parent
+    /// lets go of them.
+    pub(crate) fn say_what_is_kept(&mut self) {
+        let keeps = self.context.keeps() || !self.keeper.is_empty();
+        if self.keeps != keeps {
+            self.keeps = keeps;
+            self.claimer.set_keeps(keeps);
+        }
+    }
+
+    /// The table of segments that came with a message; without one no handle is decoded.
+    #[cold]
+    pub(crate) fn segments_of(&self, manifest: Manifest) -> Vec<SegmentId> {
+        let (base, len) = self.items;
+        // SAFETY: the parent's arena, which stays mapped.
+        unsafe { manifest.read(base, len) }.unwrap_or_default()
+    }
+
+    /// A block of `wanted` bytes, or of at least `needed` if there is no room for more.
+    pub(crate) fn alloc(&mut self, claim: &Claim, wanted: usize, needed: usize) -> Option<Block> {
+        self.reclaim(claim);
+        if let Ok(block) = self.arena.alloc(wanted as u64) {
+            return Some(block);
+        }
+        self.reclaim_all();
+        self.arena.alloc(wanted as u64).or_else(|_| self.arena.alloc(needed as u64)).ok()
+    }
+
+    /// A block of `needed` bytes beyond the limit, if the parent has said that this may be.
+    #[cold]
+    pub(crate) fn alloc_past_limit(&mut self, may: bool, needed: usize) -> Option<Block> {
+        if may { self.arena.alloc_past_limit(needed as u64).ok() } else { None }
+    }
+
+    /// A block for `bytes`, whatever they are, lent with the claim.
+    pub(crate) fn store(&mut self, claim: &Claim, bytes: &[u8]) -> Option<Block> {
+        let block = self.alloc(claim, bytes.len(), bytes.len())?;
+        // SAFETY: the block has room for the bytes and is ours until lent.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.arena.ptr(block), bytes.len());
+        }
+        self.lend(claim, block);
+        Some(block)
+    }
+
+    pub(crate) fn too_large(&self, bytes: u64) -> FailureKind {
+        FailureKind::ResultTooLarge { bytes, limit: self.arena.limit() }
+    }
+}

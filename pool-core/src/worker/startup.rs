@@ -1,0 +1,77 @@
+//! What a worker does before its first chunk: calls the functions that the user wants called first, and makes what is shared
+//! where it does not inherit that.
+//!
+//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at. A limit has a clock there, too, since a
+//! process that is stopped (SIGSTOP) does not see it pass.
+
+use std::{
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use pool_ipc::board::{Claimer, Stopped};
+use pool_shm::ForkMark;
+
+use super::config::WorkerPapers;
+use crate::{
+    bootstrap,
+    error::{Fault, Stage, StartFailure},
+    os::{self, KeptFd, nanos},
+    panic::{end_quietly, in_task, take_panic},
+    protocol,
+    shared::{SharedValue, SourcePapers, make_in_thread},
+};
+
+/// Wakes up; what the tasks of this worker share, or why it cannot go on.
+pub(super) fn awake(
+    papers: &WorkerPapers,
+    shared: Vec<OwnedFd>,
+    claimer: &Claimer,
+    mark: &ForkMark,
+    door: &KeptFd,
+) -> Result<Option<SharedValue>, StartFailure> {
+    let at = |stage: Stage| {
+        claimer.set_stage(stage.number());
+        move |fault| StartFailure { stage, fault }
+    };
+    if !papers.first.is_empty() {
+        let failed = at(Stage::AtWorkerStart);
+        call_first(&papers.first, mark).map_err(failed)?;
+    }
+    let value = match &papers.shared {
+        SourcePapers::Nothing => None,
+        SourcePapers::Value(value) => Some(value.clone()),
+        SourcePapers::Recipe(recipe) => {
+            let failed = at(Stage::Shared);
+            let (limit, recipe) = (recipe.limit, recipe.clone());
+            if let Some(outside) = recipe.limit_from_outside().map(nanos)
+                && claimer.start_clock(os::monotonic_nanos(), outside, 0)
+            {
+                protocol::ring(door);
+            }
+            let act = move || recipe.carry_out(shared, false);
+            let made = make_in_thread((limit, papers.bounds.stack), act);
+            if claimer.stop_clock() == Stopped::Condemned {
+                end_quietly(); // it is being killed
+            }
+            Some(made.map_err(failed)?)
+        }
+    };
+    claimer.set_stage(0);
+    Ok(value)
+}
+
+fn call_first(functions: &[u64], mark: &ForkMark) -> Result<(), Fault> {
+    for offset in functions {
+        let lost = || Fault::Refused { why: "the papers lead to no function".to_string() };
+        let function = bootstrap::address_of(*offset).ok_or_else(lost)?;
+        // SAFETY: the parent made the offset of a `fn()`, and all processes of a pool run the same image.
+        let function = unsafe { std::mem::transmute::<usize, fn()>(function) };
+        let called = in_task(|| catch_unwind(AssertUnwindSafe(function)));
+        if mark.get() == 0 {
+            end_quietly(); // it has forked and come back in the child, too
+        }
+        called.map_err(|panic| Fault::Task(take_panic(panic)))?;
+    }
+    Ok(())
+}

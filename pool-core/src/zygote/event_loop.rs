@@ -1,0 +1,265 @@
+//! What the zygote does until its parent is gone or tells it to end.
+//!
+//! Invariant: whatever it started is dead and reaped before it ends in order. When it is killed
+//! itself, its workers get the parent-death signal, and `guard.rs` says what becomes of the rest.
+
+use std::{collections::VecDeque, io, os::fd::AsFd, panic::AssertUnwindSafe, time::Duration};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags},
+    sys::{
+        signal::{SigSet, Signal, kill},
+        signalfd::{SfdFlags, SignalFd},
+    },
+    unistd::{Pid, getpid, getppid},
+};
+
+use super::{
+    clocks::Clocks,
+    config::{ZygoteFds, ZygotePapers},
+    fork_workers::Litter,
+    signal_notes::Endings,
+    state::{LOOK_FOR_PARENT_MS, Overlords, Zygote},
+    template_link::TemplateLink,
+    template_queue::Nursery,
+};
+use crate::{
+    os::{self, DescriptorLimit, ENDING, Reaped},
+    panic,
+    protocol::{Order, Received, Report, StartFault},
+    segments::Exchange,
+};
+
+const LOOK_FOR_PARENT: Duration = Duration::from_millis(LOOK_FOR_PARENT_MS as u64);
+
+/// What a turn has to answer.
+struct Happened {
+    /// The socket has something to read, or room.
+    control: bool,
+    /// Parent or guard is gone.
+    gone: bool,
+    /// The template has said something.
+    template: bool,
+    /// Somebody has said something of segments, or waits for an answer.
+    exchange: bool,
+}
+
+/// Reigns until the parent is gone or says so; never returns to whoever made this process.
+pub(super) fn reign(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> ! {
+    // A panic here is a defect; the workers still die with this process.
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        if let Some(mut zygote) = Zygote::set_up(papers, fds, overlords) {
+            while zygote.turn() {}
+            zygote.kill_all();
+            panic::end_quietly();
+        }
+    }));
+    panic::end_quietly()
+}
+
+impl Zygote {
+    fn set_up(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> Option<Self> {
+        os::set_process_name(&os::ZYGOTE);
+        os::become_subreaper();
+        let papers = ZygotePapers { descriptors: DescriptorLimit::raise(), ..papers };
+        let (signals, exchange) = match Self::resources(papers.fresh_workers) {
+            Ok(resources) => resources,
+            Err(fault) => {
+                let _ = Report::Unable(fault).send(&fds.control);
+                return None;
+            }
+        };
+        Report::Reigns { pid: getpid().as_raw() }.send(&fds.control).ok()?;
+        let guarded = getppid() == overlords.parent;
+        guarded.then(|| Self {
+            papers,
+            fds,
+            overlords,
+            signals,
+            workers: Vec::new(),
+            nursery: Nursery::default(),
+            exchange,
+            clocks: Clocks::default(),
+            endings: Endings::default(),
+            ground: None,
+            unsent: VecDeque::new(),
+        })
+    }
+
+    /// What every zygote needs of the system.
+    fn resources(fresh_workers: bool) -> Result<(SignalFd, Exchange), StartFault> {
+        let errno =
+            |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
+        // Libraries may start a thread in every process that was forked.
+        if !fresh_workers {
+            match os::lasting_thread_count().map_err(errno)? {
+                1 => {}
+                threads => {
+                    return Err(StartFault::Threads(threads.try_into().unwrap_or(u32::MAX)));
+                }
+            }
+        }
+        let mask: SigSet = ENDING.into_iter().chain([Signal::SIGCHLD]).collect();
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let signals = mask.thread_block().and_then(|()| SignalFd::with_flags(&mask, flags));
+        Ok((signals.map_err(|error| errno(error.into()))?, Exchange::new().map_err(errno)?))
+    }
+
+    /// Waits for something to happen and answers it; `false` when it is time to end.
+    fn turn(&mut self) -> bool {
+        let happened = match self.wait() {
+            Ok(happened) => happened,
+            Err(Errno::EINTR) => return true,
+            Err(_) => return false,
+        };
+        if happened.gone || getppid() != self.overlords.parent {
+            return false;
+        }
+        self.read_signals();
+        self.reap();
+        let goes_on = (!happened.template || self.hear_template())
+            && (!happened.control || (self.send_reports() && self.obey()));
+        // Behind the orders: the parent may just have introduced itself.
+        if happened.exchange {
+            self.exchange.hear();
+        }
+        self.end_told();
+        goes_on && self.watch_clocks() && self.watch_template()
+    }
+
+    fn wait(&self) -> nix::Result<Happened> {
+        let mut control = PollFlags::POLLIN;
+        control.set(PollFlags::POLLOUT, !self.unsent.is_empty());
+        let mut watched = vec![
+            PollFd::new(self.fds.control.as_fd(), control),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        let fds = self.overlords.fds.iter().map(AsFd::as_fd);
+        let template = self.nursery.expected().map(TemplateLink::socket);
+        let others = fds.chain(template);
+        watched.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let first_of_exchange = watched.len();
+        watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
+        let asked = self.exchange.is_asked();
+        let idle = (!self.overlords.known).then_some(LOOK_FOR_PARENT);
+        let idle = self.endings.sleep_at_most(self.nursery.sleep_at_most(idle));
+        let timeout = if asked { Some(Duration::ZERO) } else { self.clocks.sleep_at_most(idle) };
+        os::poll(&mut watched, timeout)?;
+        let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
+        let (others, exchange) = watched.split_at(first_of_exchange);
+        let (overlords, template) = others[2..].split_at(self.overlords.fds.len());
+        Ok(Happened {
+            control: happened(&others[0]),
+            gone: overlords.iter().any(happened),
+            template: template.iter().any(happened),
+            exchange: asked || exchange.iter().any(happened),
+        })
+    }
+
+    /// Carries out all orders that are there; `false` when the parent says so or is gone.
+    fn obey(&mut self) -> bool {
+        let mut litter = Litter::default();
+        loop {
+            let order = Order::receive(&self.fds.control);
+            if let Ok(Received::Message(Order::Start { place, incarnation, arena })) = order {
+                let goes_on = if self.needs_template() {
+                    self.start_from_template(place, incarnation, arena)
+                } else {
+                    litter.add(place, incarnation, self.start(place, incarnation, arena));
+                    !litter.is_full() || self.register(&mut litter)
+                };
+                if !goes_on {
+                    return false;
+                }
+                continue;
+            }
+            // Whatever comes next may be about one of them.
+            if !self.register(&mut litter) {
+                return false;
+            }
+            match order {
+                Ok(Received::Message(Order::Kill { incarnation })) => {
+                    if self.forget_waiting(incarnation) {
+                        let errno = libc::ECANCELED;
+                        if !self.report(Report::NotStarted { incarnation, errno }) {
+                            return false;
+                        }
+                    } else if let Some(worker) =
+                        self.workers.iter().find(|w| w.incarnation == incarnation)
+                    {
+                        // It may have ended already; then it is reaped and reported all the same.
+                        let _ = kill(worker.pid, Signal::SIGKILL);
+                    }
+                }
+                Ok(Received::Message(Order::KillAt { chunk, grace })) => {
+                    self.clocks.kill_after(chunk, grace);
+                }
+                // Without a socket the parent sees the end of its own.
+                Ok(Received::Message(Order::Connect { socket })) => {
+                    socket.into_iter().for_each(|socket| self.exchange.add_parent(socket));
+                }
+                Ok(Received::Empty) => return true,
+                Ok(Received::Message(Order::Start { .. }) | Received::Closed) | Err(_) => {
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Reports behind what waits to be sent; `false` when the parent is gone.
+    pub(super) fn report(&mut self, report: Report) -> bool {
+        self.unsent.push_back(report);
+        self.send_reports()
+    }
+
+    /// Sends what there is room for; `false` when the parent is gone.
+    pub(super) fn send_reports(&mut self) -> bool {
+        while let Some(report) = self.unsent.front() {
+            match report.send(&self.fds.control) {
+                Ok(()) => self.unsent.pop_front(),
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            };
+        }
+        true
+    }
+
+    /// Reaps what has ended, and with the workers the programs that they left behind.
+    fn reap(&mut self) {
+        let mut reaped = Vec::new();
+        while let Some(Reaped { pid, status, peak }) = os::reap_any() {
+            let pid = Pid::from_raw(pid);
+            if self.nursery.is_template(pid) {
+                // As below.
+                let _ = self.template_ended(status);
+                continue;
+            }
+            let Some(at) = self.workers.iter().position(|worker| worker.pid == pid) else {
+                continue;
+            };
+            let worker = self.workers.swap_remove(at);
+            reaped.push((worker.incarnation, worker.told.status(status), peak));
+        }
+        if reaped.is_empty() {
+            return;
+        }
+        self.kill_strays();
+        for (incarnation, status, peak) in reaped {
+            let segments = self.exchange.reaped(incarnation);
+            // A parent that is gone does not read it; the next turn ends the reign.
+            let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
+        }
+    }
+
+    /// Kills the programs that workers and templates have left behind.
+    pub(super) fn kill_strays(&self) {
+        let is_worker = |pid| self.workers.iter().any(|worker| worker.pid == pid);
+        os::kill_strays(&|pid| is_worker(pid) || self.nursery.is_template(pid));
+    }
+
+    fn kill_all(&mut self) {
+        let workers: Vec<_> = self.workers.drain(..).map(|worker| worker.pid).collect();
+        os::kill_children(&workers);
+        os::kill_strays(&|_| false);
+    }
+}

@@ -1,0 +1,124 @@
+//! Workers that the zygote starts itself: fresh copies of the executable, or forks of itself.
+//!
+//! A fork makes every page that either side writes next cost a copy, and a worker has none of the executable's code mapped. So what
+//! all workers need is made before the first one, a forked worker takes the shortest way to its first chunk, and between two forks the
+//! zygote writes to its stack only.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+};
+
+use nix::unistd::{ForkResult, Pid, fork, getpid};
+use pool_shm::{ForkMark, Segment};
+
+use super::state::{Worker, Zygote};
+use crate::{
+    bootstrap, os,
+    panic::learn_locations,
+    protocol::Report,
+    worker::{self, Ground, WorkerFds, WorkerPapers, arena_from},
+};
+
+/// Workers that were started one after another and that nobody knows of yet: the parent need not wake for each.
+#[derive(Default)]
+pub(super) struct Litter {
+    born: [Birth; 16],
+    count: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Birth {
+    place: u32,
+    incarnation: u32,
+    /// The process id, or an error number below 0.
+    pid: i32,
+}
+
+impl Litter {
+    pub(super) fn add(&mut self, place: u32, incarnation: u32, started: io::Result<Pid>) {
+        let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
+        let pid = started.map_or_else(|error| -errno(error), Pid::as_raw);
+        self.born[self.count] = Birth { place, incarnation, pid };
+        self.count += 1;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count == self.born.len()
+    }
+}
+
+impl Zygote {
+    /// Takes down who was born, and reports; `false` when the parent is gone.
+    pub(super) fn register(&mut self, litter: &mut Litter) -> bool {
+        let born = &litter.born[..std::mem::take(&mut litter.count)];
+        for Birth { place, incarnation, pid } in born.iter().copied() {
+            self.unsent.push_back(if pid > 0 {
+                self.workers.push(Worker::new(Pid::from_raw(pid), place, incarnation));
+                Report::Started { incarnation, pid }
+            } else {
+                Report::NotStarted { incarnation, errno: -pid }
+            });
+        }
+        born.is_empty() || self.send_reports()
+    }
+
+    pub(super) fn start(
+        &mut self,
+        place: u32,
+        incarnation: u32,
+        arena: Option<OwnedFd>,
+    ) -> io::Result<Pid> {
+        let arena = arena_from(arena)?;
+        let papers = self.papers.worker(place, incarnation, getpid());
+        if self.papers.fresh_workers {
+            let fixed = [&self.fds.board, &self.fds.items].map(AsFd::as_fd).into_iter();
+            let own = [arena.as_fd(), self.fds.bell.as_fd(), self.exchange.door().as_fd()];
+            let shared = self.fds.shared.iter().map(AsFd::as_fd);
+            let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
+            return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &papers.to_words(), &fds);
+        }
+        if self.ground.is_none() {
+            self.ground = Some(self.prepare_to_fork()?);
+        }
+        self.fork_worker(&papers, arena)
+    }
+
+    fn fork_worker(&self, papers: &WorkerPapers, arena: Segment) -> io::Result<Pid> {
+        // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(child),
+            ForkResult::Child => {
+                os::unblock_signals();
+                let [bell, door] = [&self.fds.bell, self.exchange.door()].map(os::take_for_good);
+                self.close_own(&[bell.as_raw_fd(), door.as_raw_fd()]);
+                let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
+                worker::live(papers, || Some((self.ground.clone()?, fds)))
+            }
+        }
+    }
+
+    /// Does once what every worker would do in the same way.
+    fn prepare_to_fork(&self) -> io::Result<Ground> {
+        learn_locations(true);
+        let (board, items) = (self.fds.board.try_clone()?, self.fds.items.try_clone()?);
+        let failed = |error| io::Error::from_raw_os_error(os::errno_of(&error));
+        ForkMark::prepare().map_err(failed)?;
+        Ground::new(board, items).map_err(failed)
+    }
+
+    /// In a forked child that never uses this value again: closes all that it owns, but for those `taken`.
+    pub(super) fn close_own(&self, taken: &[RawFd]) {
+        let close = |fd: &OwnedFd| {
+            if !taken.contains(&fd.as_raw_fd()) {
+                os::close_for_good(fd);
+            }
+        };
+        let fixed = [&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
+        fixed.into_iter().for_each(close);
+        self.fds.shared.iter().for_each(close);
+        self.overlords.fds.iter().for_each(close);
+        self.exchange.descriptors().for_each(close);
+        os::close_for_good(&self.signals);
+    }
+}

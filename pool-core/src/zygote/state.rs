@@ -1,0 +1,59 @@
+//! What a zygote knows.
+
+use super::{
+    clocks::Clocks,
+    config::{ZygoteFds, ZygotePapers},
+    signal_notes::{Endings, Told},
+    template_queue::Nursery,
+};
+use crate::{protocol::Report, segments::Exchange, worker::Ground};
+use nix::{sys::signalfd::SignalFd, unistd::Pid};
+use std::{collections::VecDeque, os::fd::OwnedFd};
+
+/// How often parents and children are looked for where the system has no pidfd.
+pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
+
+/// Those with whom a zygote ends: whose child it is (its guard, or the pool's process), and above.
+pub(super) struct Overlords {
+    pub(super) parent: Pid,
+    pub(super) fds: Vec<OwnedFd>,
+    /// Whether each of them has a descriptor that tells.
+    pub(super) known: bool,
+}
+
+impl Overlords {
+    pub(super) fn new(parent: Pid, fds: Vec<Option<OwnedFd>>) -> Self {
+        let known = fds.iter().all(Option::is_some);
+        Self { parent, fds: fds.into_iter().flatten().collect(), known }
+    }
+}
+
+pub(super) struct Worker {
+    pub(super) pid: Pid,
+    pub(super) place: u32,
+    pub(super) incarnation: u32,
+    pub(super) told: Told,
+}
+
+pub(super) struct Zygote {
+    pub(super) papers: ZygotePapers,
+    pub(super) fds: ZygoteFds,
+    pub(super) overlords: Overlords,
+    /// That children have ended, and what asks the whole program to end.
+    pub(super) signals: SignalFd,
+    pub(super) workers: Vec<Worker>,
+    pub(super) nursery: Nursery,
+    pub(super) exchange: Exchange,
+    pub(super) clocks: Clocks,
+    pub(super) endings: Endings,
+    /// What workers that are forked here find mapped.
+    pub(super) ground: Option<Ground>,
+    /// Reports that the socket had no room for.
+    pub(super) unsent: VecDeque<Report>,
+}
+
+impl Worker {
+    pub(super) fn new(pid: Pid, place: u32, incarnation: u32) -> Self {
+        Self { pid, place, incarnation, told: Told::default() }
+    }
+}

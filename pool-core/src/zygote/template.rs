@@ -1,0 +1,180 @@
+//! The life of a template: make the value, then fork workers as the zygote orders.
+
+use std::{
+    io::{IoSlice, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{MsgFlags, sendmsg},
+    unistd::Pid,
+};
+use pool_shm::exclusive_borrows;
+
+use crate::{
+    error::{Fault, Stage, StartFailure},
+    os::{self, DescriptorLimit, FileId},
+    panic::{end_quietly, learn_locations},
+    protocol::{Order, Received, Word},
+    shared::{RecipePapers, SharedValue, SourcePapers, make_in_thread},
+    worker::{self, Ground, WorkerFds, WorkerPapers, arena_from},
+};
+
+/// How long threads that are about to end may take: pools of threads do not wait for theirs.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What a template has from its zygote.
+pub(crate) struct Kit {
+    pub(crate) zygote: Pid,
+    pub(crate) socket: OwnedFd,
+    pub(crate) recipe: RecipePapers,
+    /// Bytes of the stack that the value is made on, if that was wished for.
+    pub(crate) stack: Option<usize>,
+    /// Of the segments that the recipe names.
+    pub(crate) ingredients: Vec<OwnedFd>,
+    pub(crate) board: OwnedFd,
+    pub(crate) items: OwnedFd,
+    pub(crate) bell: OwnedFd,
+    pub(crate) door: OwnedFd,
+    pub(crate) limit: DescriptorLimit,
+}
+
+/// Lives as a template; `papers` are those of the worker at a place.
+pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
+    // A panic here is a defect; the zygote sees the end.
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        os::unblock_signals();
+        os::set_process_name(&os::process_name("pool-template"));
+        if !os::arm_parent_death(kit.zygote) {
+            end_quietly();
+        }
+        learn_locations(true);
+        let Kit { zygote, socket, recipe, stack, ingredients, board, items, bell, door, limit } =
+            kit;
+        limit.restore();
+        let given = || [&socket, &bell, &door].map(|fd| FileId::of(fd.as_fd()));
+        let before = given();
+        let made = make(recipe, ingredients, stack);
+        // The user's code has closed them, and may have opened others at their numbers. Without
+        // this end of the socket the zygote sees that this process ends.
+        if given() != before {
+            end_quietly();
+        }
+        // What the user's code printed must not come out of every worker once more.
+        let _ = std::io::stdout().flush();
+        os::flush_c_streams();
+        // The user's code may have changed credentials, which disarms it.
+        if !os::arm_parent_death(zygote) {
+            end_quietly();
+        }
+        let refused = |error: pool_shm::Error| Fault::Refused { why: error.to_string() };
+        let mapped = |value| Ok((value, Ground::new(board, items).map_err(refused)?));
+        match made.and_then(mapped) {
+            Ok((value, ground)) => {
+                say(&socket, Word::Ready, 0, &[]);
+                let template = Template { socket, ground, bell, door, value };
+                while template.obey(&papers) {}
+            }
+            Err(fault) => {
+                let failure = StartFailure { stage: Stage::Shared, fault };
+                say(&socket, Word::Failed, 0, &failure.to_bytes());
+            }
+        }
+    }));
+    end_quietly()
+}
+
+fn make(
+    recipe: RecipePapers,
+    ingredients: Vec<OwnedFd>,
+    stack: Option<usize>,
+) -> Result<SharedValue, Fault> {
+    let limit = recipe.limit;
+    let value = make_in_thread((limit, stack), move || recipe.carry_out(ingredients, true))?;
+    let names = threads_left().map_err(|error| Fault::Refused { why: error.to_string() })?;
+    if !names.is_empty() {
+        return Err(Fault::LeftThreads { names });
+    }
+    // Each worker would have it, behind a lock of its own.
+    if exclusive_borrows() > 0 { Err(Fault::Borrowed) } else { Ok(value) }
+}
+
+/// The names of the threads that go on beside this one.
+fn threads_left() -> std::io::Result<Vec<String>> {
+    let until = Instant::now() + GRACE;
+    loop {
+        let names = os::other_threads()?;
+        if names.is_empty() || Instant::now() >= until {
+            return Ok(names);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+struct Template {
+    socket: OwnedFd,
+    ground: Ground,
+    bell: OwnedFd,
+    door: OwnedFd,
+    value: SharedValue,
+}
+
+impl Template {
+    /// Waits for an order and carries it out; `false` when the zygote is gone.
+    fn obey(&self, papers: &impl Fn(u32, u32) -> WorkerPapers) -> bool {
+        match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+        match Order::receive(&self.socket) {
+            Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
+                let papers = WorkerPapers {
+                    shared: SourcePapers::Value(self.value.clone()),
+                    // The template has restored it; what the user's code has set since then stays.
+                    descriptors: DescriptorLimit::default(),
+                    ..papers(place, incarnation)
+                };
+                let (word, number) = match self.fork_worker(&papers, arena) {
+                    Ok(pid) => (Word::Started, pid.as_raw()),
+                    Err(error) => (Word::NotStarted, error.raw_os_error().unwrap_or(libc::EAGAIN)),
+                };
+                say(&self.socket, word, number, &[])
+            }
+            Ok(Received::Empty) => true,
+            Ok(Received::Message(_) | Received::Closed) | Err(_) => false,
+        }
+    }
+
+    fn fork_worker(&self, papers: &WorkerPapers, arena: Option<OwnedFd>) -> std::io::Result<Pid> {
+        let arena = arena_from(arena)?;
+        let life = || {
+            os::unblock_signals();
+            os::close_for_good(&self.socket);
+            let [bell, door] = [&self.bell, &self.door].map(os::take_for_good);
+            let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
+            worker::live(papers, || Some((self.ground.clone(), fds)))
+        };
+        // SAFETY: one thread, as was seen when the value was made; nothing here starts another.
+        // (What the value says of threads that have ended is for its maker to leave out: the
+        // documentation of `shared_built`.) Nor has it exclusive access to shared memory, which was
+        // looked at then.
+        unsafe { os::fork_adopted(life) }
+    }
+}
+
+/// Tells the zygote; `false` when it is gone.
+fn say(socket: &OwnedFd, word: Word, number: i32, text: &[u8]) -> bool {
+    let head = [word as i32, number].map(i32::to_ne_bytes);
+    let parts = [IoSlice::new(head.as_flattened()), IoSlice::new(text)];
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(_) => return true,
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A template as its zygote has it.
+//!
+//! Invariant: the zygote waits for a template only while that one forks, which runs no code of the user but fork handlers, and
+//! not without limit, so it goes on watching the parent.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{Signal, kill},
+        socket::{MsgFlags, recv},
+    },
+    unistd::Pid,
+};
+
+use crate::{
+    os,
+    protocol::{HEAD, LONGEST, Order, Word, send_order},
+};
+
+/// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it holds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for one that somebody has stopped (SIGSTOP).
+const PATIENCE_IF_STOPPED: Duration = Duration::from_secs(2);
+/// Time between two looks whether it is.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// A template that was forked and not reaped.
+pub(crate) struct TemplateLink {
+    pub(crate) pid: Pid,
+    pidfd: Option<OwnedFd>,
+    socket: OwnedFd,
+    /// Whether it has the value.
+    pub(crate) ready: bool,
+    /// Whether it was killed.
+    pub(crate) doomed: bool,
+    /// When it is killed if it has said nothing by then.
+    pub(crate) due: Option<Instant>,
+}
+
+/// What a template has said.
+pub(crate) enum Heard {
+    Nothing,
+    Ready,
+    /// It has no value, and this is the encoded failure.
+    Failed(Vec<u8>),
+    /// It will say no more.
+    Gone,
+}
+
+/// Why there is no worker.
+pub(crate) enum StartError {
+    /// The system refused.
+    Refused(io::Error),
+    /// The template is gone, or hangs.
+    Gone,
+}
+
+impl TemplateLink {
+    pub(crate) fn new(pid: Pid, socket: OwnedFd, due: Option<Instant>) -> Self {
+        let pidfd = os::pidfd_open(pid).ok();
+        Self { pid, pidfd, socket, ready: false, doomed: false, due }
+    }
+
+    /// What to wait for until it is ready.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.doomed = true;
+        // It was not reaped, so the number is its own.
+        let _ = kill(self.pid, Signal::SIGKILL);
+    }
+
+    /// What it has said since it was forked, without waiting.
+    pub(crate) fn hear(&mut self) -> Heard {
+        match self.receive() {
+            Ok(Some((Word::Ready, ..))) => {
+                self.ready = true;
+                Heard::Ready
+            }
+            Ok(Some((Word::Failed, _, text))) => Heard::Failed(text),
+            Ok(None) => Heard::Nothing,
+            Ok(Some(_)) | Err(_) => Heard::Gone,
+        }
+    }
+
+    /// Has it fork a worker, which is the zygote's child. `watched` becoming readable ends the wait.
+    pub(crate) fn start(
+        &mut self,
+        place: u32,
+        incarnation: u32,
+        arena: BorrowedFd<'_>,
+        watched: &[BorrowedFd<'_>],
+    ) -> Result<Pid, StartError> {
+        send_order(&self.socket, Order::START, place, incarnation, Some(arena))
+            .map_err(|_| StartError::Gone)?;
+        let begun = Instant::now();
+        let mut stopped = 0;
+        loop {
+            match self.receive() {
+                Ok(Some((Word::Started, pid, _))) if pid > 0 => return Ok(Pid::from_raw(pid)),
+                Ok(Some((Word::NotStarted, errno, _))) => {
+                    return Err(StartError::Refused(io::Error::from_raw_os_error(errno)));
+                }
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return Err(StartError::Gone),
+            }
+            let mut fds = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let others = self.pidfd.iter().map(AsFd::as_fd).chain(watched.iter().copied());
+            fds.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            let timeout = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds, timeout) {
+                Err(Errno::EINTR) => {}
+                Ok(0) => {
+                    stopped = if os::is_in_state(self.pid, b'T') { stopped + 1 } else { 0 };
+                    if INTERVAL * stopped > PATIENCE_IF_STOPPED || begun.elapsed() > PATIENCE {
+                        return Err(StartError::Gone);
+                    }
+                }
+                // An answer counts, even that of one who has ended since.
+                Ok(_) if fds[0].any() == Some(true) => {}
+                _ => return Err(StartError::Gone),
+            }
+        }
+    }
+
+    /// The next message, without waiting; an error when there will be none.
+    fn receive(&self) -> io::Result<Option<(Word, i32, Vec<u8>)>> {
+        let mut packet = vec![0; HEAD + LONGEST];
+        let len = loop {
+            match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
+                Ok(len) => break len,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let text = packet.get(HEAD..len).ok_or(io::ErrorKind::UnexpectedEof)?.to_vec();
+        let number = |at: usize| {
+            i32::from_ne_bytes(packet[at..at + 4].try_into().expect("four bytes of the head"))
+        };
+        let words = [Word::Ready, Word::Failed, Word::Started, Word::NotStarted];
+        let word = words.into_iter().find(|word| *word as i32 == number(0));
+        Ok(Some((word.ok_or(io::ErrorKind::InvalidData)?, number(4), text)))
+    }
+}

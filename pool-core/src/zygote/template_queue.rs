@@ -1,0 +1,44 @@
+//! The template, and the workers that wait for it.
+
+use super::template_link::TemplateLink;
+use nix::unistd::Pid;
+use std::{
+    collections::VecDeque,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+/// Templates and those who wait for one.
+#[derive(Default)]
+pub(super) struct Nursery {
+    pub(super) template: Option<TemplateLink>,
+    pub(super) waiting: VecDeque<Order>,
+}
+
+impl Nursery {
+    /// The template, as long as nobody knows what comes of it.
+    pub(super) fn expected(&self) -> Option<&TemplateLink> {
+        self.template.as_ref().filter(|template| !template.ready && !template.doomed)
+    }
+
+    /// How long to sleep, if nothing else says more than `idle`.
+    pub(super) fn sleep_at_most(&self, idle: Option<Duration>) -> Option<Duration> {
+        let Some(due) = self.expected().and_then(|template| template.due) else { return idle };
+        let left = due.saturating_duration_since(Instant::now());
+        Some(idle.map_or(left, |idle| idle.min(left)))
+    }
+
+    /// Whether `pid` is that of the template.
+    pub(super) fn is_template(&self, pid: Pid) -> bool {
+        self.template.as_ref().is_some_and(|template| template.pid == pid)
+    }
+}
+
+/// A worker to be started.
+pub(super) struct Order {
+    pub(super) place: u32,
+    pub(super) incarnation: u32,
+    pub(super) arena: OwnedFd,
+    /// Templates that have died over it.
+    pub(super) lost_templates: u32,
+}
