@@ -12,14 +12,14 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use pool_api::{Error, SharedArray, StartMethod, WorkerPool};
 
 /// Keeps lines, and uses a pool while it does.
-struct Keeper(Mutex<Vec<(Level, String)>>);
+struct Collector(Mutex<Vec<(Level, String)>>);
 
-static KEEPER: Keeper = Keeper(Mutex::new(Vec::new()));
+static COLLECTOR: Collector = Collector(Mutex::new(Vec::new()));
 /// Whether the logger panics instead.
 static PANICS: AtomicBool = AtomicBool::new(false);
 static POOL: OnceLock<WorkerPool<(), (), u64>> = OnceLock::new();
 
-impl Log for Keeper {
+impl Log for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target() == "pool"
     }
@@ -41,12 +41,12 @@ fn exit(code: i32) -> u8 {
 }
 
 fn taken() -> Vec<(Level, String)> {
-    std::mem::take(&mut *KEEPER.0.lock().expect("no panic beside it"))
+    std::mem::take(&mut *COLLECTOR.0.lock().expect("no panic beside it"))
 }
 
 #[test]
 fn deaths_limits_lives_and_restarts_are_said() -> Result<(), Error> {
-    log::set_logger(&KEEPER).expect("the first one");
+    log::set_logger(&COLLECTOR).expect("the first one");
     log::set_max_level(LevelFilter::Trace);
     for method in [StartMethod::ForkServer, StartMethod::Spawn] {
         let builder = WorkerPool::builder().n_jobs(1).start_method(method);

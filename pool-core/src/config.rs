@@ -13,7 +13,7 @@ use crate::{
 
 /// What was asked for; checked.
 #[derive(Debug, Clone)]
-pub(crate) struct CrewPlan {
+pub(crate) struct PoolConfig {
     /// A number that no other plan of this process has.
     pub(crate) id: u64,
     pub(crate) method: StartMethod,
@@ -40,7 +40,7 @@ pub(crate) struct CrewPlan {
     pub(crate) exits: Arc<Exits>,
 }
 
-impl CrewPlan {
+impl PoolConfig {
     /// The functions for the start of every worker, by their offsets in the image.
     pub(crate) fn first_offsets(&self) -> Result<Vec<u64>, Error> {
         let offset = |f: &fn()| bootstrap::offset_of(*f as usize).ok_or(Error::ForeignFunction);

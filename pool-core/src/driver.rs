@@ -176,15 +176,15 @@ impl Driver {
 
     /// Lets a thread that parks see what there is to do.
     #[inline]
-    pub(crate) fn poke_if_parked(&self) {
+    pub(crate) fn unpark_if_parked(&self) {
         // SeqCst: the thread says that it parks, then looks once more.
         if self.0.parked.load(Ordering::SeqCst) > 0 {
-            self.poke();
+            self.unpark();
         }
     }
 
     /// Ends a nap.
-    pub(crate) fn poke(&self) {
+    pub(crate) fn unpark(&self) {
         lock(&self.0.nap).pokes += 1;
         self.0.poked.notify_all();
     }
@@ -358,7 +358,7 @@ impl Shift<'_> {
 #[allow(missing_debug_implementations)]
 pub(crate) struct Paused(());
 
-/// Ends the threads of all desks, so that this process can be forked, until the answer is dropped.
+/// Ends the threads of all queues, so that this process can be forked, until the answer is dropped.
 /// The pool's own locks must not be held here, since the user's code in the threads could wait for
 /// one of them.
 pub(crate) fn pause_drivers() -> Paused {

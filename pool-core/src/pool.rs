@@ -1,4 +1,4 @@
-//! A pool: the options it was built with, and the crew that it has while it works.
+//! A pool: the options it was built with, and the backend that it has while it works.
 //!
 //! Invariant: a pool that was inherited by a forked child does nothing there but refuse.
 
@@ -26,42 +26,42 @@ use pool_ipc::Wire;
 use pool_shm::ForkMark;
 
 #[cfg(feature = "threads")]
-use crate::job::ThreadLane;
+use crate::job::ThreadTransport;
 use crate::{
-    config::CrewPlan,
+    config::PoolConfig,
     driver::{Paused, pause_drivers},
     engine::Pace,
     error::{Error, OrResources},
     futures::Budget,
     hooks::{Exits, WorkerLife, is_in_daemon},
-    job::{Job, JobOptions, Lane, ProcessLane},
+    job::{Job, JobOptions, ProcessTransport, Transport},
     mutex::lock,
     reentrancy::{InCall, Inside, is_inside},
     session,
     shared::{SharedValue, Source},
     stack,
-    start::{Crew, CrewClaim, start_of},
+    start::{Backend, BackendClaim, start_of},
     start_method::StartMethod,
     task::{Call, Portable, SharedType},
 };
 use settings::Settings;
-use slot::{CrewSlot, Sharing};
+use slot::{BackendSlot, Sharing};
 
-/// The crew of a call that begins, and the value that threads share.
-type ClaimedCrew = (Crew, Option<SharedValue>, CrewClaim);
+/// The backend of a call that begins, and the value that threads share.
+type ClaimedBackend = (Backend, Option<SharedValue>, BackendClaim);
 
 /// A pool of workers. All calls take `&self`; several threads may use it at once.
 pub struct Pool {
-    plan: CrewPlan,
+    plan: PoolConfig,
     settings: Settings,
     timeout_grace: Duration,
     mark: ForkMark,
     /// Results that lie in handles.
     budget: Arc<Budget>,
-    crew: Mutex<ManuallyDrop<CrewSlot>>,
+    backend: Mutex<ManuallyDrop<BackendSlot>>,
 }
 
-type LockedSlot<'p> = MutexGuard<'p, ManuallyDrop<CrewSlot>>;
+type LockedSlot<'p> = MutexGuard<'p, ManuallyDrop<BackendSlot>>;
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,20 +92,21 @@ impl Pool {
         if plan.method != StartMethod::Threads {
             session::reservation(plan.n_jobs, plan.asked_arena)?;
             plan.first_offsets()?;
-            plan.life.papers()?;
+            plan.life.config()?;
         }
         if plan.bounds.dumped {
             pool_shm::dump_shared_objects(true);
         }
         let sharing = Sharing::new(options.shared.clone(), &plan)?;
-        let crew = if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
+        let backend =
+            if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
-        let crew = Mutex::new(ManuallyDrop::new(CrewSlot::new(crew, sharing)));
+        let backend = Mutex::new(ManuallyDrop::new(BackendSlot::new(backend, sharing)));
         let beside = stack::size_beside(plan.bounds.stack);
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit, beside));
         let settings = Settings::new(&plan, options);
         let timeout_grace = options.timeout_grace;
-        Ok(Self { plan, settings, timeout_grace, mark, budget, crew })
+        Ok(Self { plan, settings, timeout_grace, mark, budget, backend })
     }
 
     /// How many workers there are.
@@ -136,9 +137,9 @@ impl Pool {
         options.check()?;
         self.check_worker("on_worker", options)?;
         let options = &*self.with_turns(self.complete(options));
-        let lane = self.lane(function, context, options, lazy)?;
+        let transport = self.transport(function, context, options, lazy)?;
         let pace = if lazy { Pace::Lazy } else { Pace::Call };
-        let job = Job::new(lane, items, options, self.plan.n_jobs, pace);
+        let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
         Ok(job.limit_chunks(self.settings.lifespan()))
     }
 
@@ -155,54 +156,56 @@ impl Pool {
     ) -> Result<F::Output, Error> {
         options.check()?;
         self.check_worker("apply_on", options)?;
-        let mut lane = self.lane::<F>(function, (), &self.complete(options), false)?;
+        let mut transport = self.transport::<F>(function, (), &self.complete(options), false)?;
         if options.worker.is_some() {
-            lane.set_turn(options.turn(self.plan.n_jobs));
+            transport.set_turn(options.turn(self.plan.n_jobs));
         }
-        lane.value_of(item)
+        transport.value_of(item)
     }
 
     /// The way to the workers for a new job.
-    fn lane<F: Portable>(
+    fn transport<F: Portable>(
         &self,
         function: F::Function,
         context: F::Context,
         options: &JobOptions,
         lazy: bool,
-    ) -> Result<Lane<F>, Error> {
+    ) -> Result<Transport<F>, Error> {
         self.plan.life.check_state(F::keeps())?;
-        let (crew, shared, _claim) = self.crew(F::shares())?;
-        self.lane_of((crew, shared), function, context, options, lazy)
+        let (backend, shared, _claim) = self.backend(F::shares())?;
+        self.transport_of((backend, shared), function, context, options, lazy)
     }
 
-    /// The same, to the workers of this crew.
+    /// The same, to the workers of this backend.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
-    fn lane_of<F: Portable>(
+    fn transport_of<F: Portable>(
         &self,
-        (crew, shared): (Crew, Option<SharedValue>),
+        (backend, shared): (Backend, Option<SharedValue>),
         function: F::Function,
         context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
         options: &JobOptions,
         lazy: bool,
-    ) -> Result<Lane<F>, Error> {
-        let number = crew.id();
+    ) -> Result<Transport<F>, Error> {
+        let number = backend.id();
         if is_inside(number, Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
-        Ok(match crew {
-            Crew::Processes(session) => {
+        Ok(match backend {
+            Backend::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
-                let mut lane = ProcessLane::open(session, call, options, lazy)?;
+                let mut transport = ProcessTransport::open(session, call, options, lazy)?;
                 if F::TAKES_CONTEXT {
                     let _inside = InCall::enter(number, Inside::Call);
-                    lane.set_context(context.borrow())?;
+                    transport.set_context(context.borrow())?;
                 }
-                Lane::Processes(lane)
+                Transport::Processes(transport)
             }
             #[cfg(feature = "threads")]
-            Crew::Threads(crew) => {
+            Backend::Threads(backend) => {
                 let context = context.into();
-                Lane::Threads(ThreadLane::open(crew, function, context, shared, options, lazy)?)
+                Transport::Threads(ThreadTransport::open(
+                    backend, function, context, shared, options, lazy,
+                )?)
             }
         })
     }
@@ -249,24 +252,26 @@ impl Pool {
         match method {
             StartMethod::Fork => {
                 // Its workers see nothing but the closure.
-                let plan = CrewPlan {
+                let plan = PoolConfig {
                     life: WorkerLife::plain(),
                     exits: Arc::new(Exits::new(0)),
                     ..self.settings.plan(&self.plan)
                 };
                 #[allow(irrefutable_let_patterns)]
-                let Crew::Processes(session) = start_of(method)?.open(&plan, &Source::Nothing)?
+                let Backend::Processes(session) =
+                    start_of(method)?.open(&plan, &Source::Nothing)?
                 else {
                     unreachable!("fork makes processes");
                 };
                 let call = Call::scoped::<crate::task::Scoped<'_, G, A, R>>(closure)?;
-                let lane = ProcessLane::<crate::task::Scoped<'_, G, A, R>>::open(
+                let transport = ProcessTransport::<crate::task::Scoped<'_, G, A, R>>::open(
                     session.clone(),
                     call,
                     options,
                     false,
                 )?;
-                let job = Job::new(Lane::Processes(lane), items, options, workers, Pace::Call);
+                let job =
+                    Job::new(Transport::Processes(transport), items, options, workers, Pace::Call);
                 // The session ends, and its processes with it, when this returns or unwinds.
                 let result = job.values(true);
                 if result.is_ok() {
@@ -279,14 +284,14 @@ impl Pool {
             #[cfg(feature = "threads")]
             StartMethod::Threads => {
                 #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match)]
-                let (Crew::Threads(crew), shared, claim) = self.crew(None)? else {
+                let (Backend::Threads(backend), shared, claim) = self.backend(None)? else {
                     unreachable!("threads make threads");
                 };
-                // SAFETY: the lane is dropped in this function, at the latest when it unwinds; the
+                // SAFETY: the transport is dropped in this function, at the latest when it unwinds; the
                 // closure is borrowed for longer.
-                let lane = unsafe {
-                    ThreadLane::<crate::task::Scoped<'_, G, A, R>>::open_scoped(
-                        crew,
+                let transport = unsafe {
+                    ThreadTransport::<crate::task::Scoped<'_, G, A, R>>::open_scoped(
+                        backend,
                         closure,
                         (),
                         shared,
@@ -294,7 +299,8 @@ impl Pool {
                     )?
                 };
                 claim.release();
-                Job::new(Lane::Threads(lane), items, options, workers, Pace::Call).values(true)
+                Job::new(Transport::Threads(transport), items, options, workers, Pace::Call)
+                    .values(true)
             }
             method => Err(Error::NotSupported {
                 method,
@@ -310,57 +316,57 @@ impl Pool {
         if self.is_foreign() {
             return Vec::new();
         }
-        match self.slot().map(|slot| slot.crew.as_ref().map(Crew::share)) {
-            Ok(Some(Crew::Processes(session))) => session.worker_pids(),
+        match self.slot().map(|slot| slot.backend.as_ref().map(Backend::share)) {
+            Ok(Some(Backend::Processes(session))) => session.worker_pids(),
             _ => Vec::new(),
         }
     }
 
     /// Waits until the first worker has a process id; `None` under Threads.
     pub(crate) fn wait_for_pid(&self) -> Result<Option<u32>, Error> {
-        let crew = self.slot()?.crew.as_ref().map(Crew::share);
-        match crew {
-            Some(Crew::Processes(session)) => session.wait_for_pid().map(Some),
+        let backend = self.slot()?.backend.as_ref().map(Backend::share);
+        match backend {
+            Some(Backend::Processes(session)) => session.wait_for_pid().map(Some),
             _ => Ok(None),
         }
     }
 
-    /// The crew, made now if there is none, and under Threads what its tasks share. `wanted`: of this type.
-    fn crew(&self, wanted: Option<SharedType>) -> Result<ClaimedCrew, Error> {
+    /// The backend, made now if there is none, and under Threads what its tasks share. `wanted`: of this type.
+    fn backend(&self, wanted: Option<SharedType>) -> Result<ClaimedBackend, Error> {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(wanted)? } else { None };
-        let (_paused, mut slot) = self.slot_for_crew()?;
+        let (_paused, mut slot) = self.slot_for_backend()?;
         slot.sharing.check(wanted)?;
         let fresh = slot.used && !self.settings.keep_alive();
         let anew = fresh || !slot.used;
         // Threads, unlike processes, are not replaced one by one.
         let retired = if threads && fresh { slot.retire() } else { None };
-        self.open_crew(&mut slot)?;
-        let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
-        let claim = crew.claim();
+        self.open_backend(&mut slot)?;
+        let backend = slot.backend.as_ref().map(Backend::share).expect("made just now");
+        let claim = backend.claim();
         slot.used = true;
         drop(slot);
-        if let Some(crew) = retired {
-            self.end_retired(&crew); // which may wait, and so may its drop
+        if let Some(backend) = retired {
+            self.end_retired(&backend); // which may wait, and so may its drop
         }
-        if fresh && let Crew::Processes(session) = &crew {
+        if fresh && let Backend::Processes(session) = &backend {
             session.renew_used_workers();
         }
         // After that, since older workers may be at their ends.
         if anew {
             self.plan.exits.clear();
         }
-        Ok((crew, shared, claim))
+        Ok((backend, shared, claim))
     }
 
-    fn open_crew(&self, slot: &mut CrewSlot) -> Result<(), Error> {
-        if slot.crew.as_ref().is_some_and(Crew::is_renewable) {
+    fn open_backend(&self, slot: &mut BackendSlot) -> Result<(), Error> {
+        if slot.backend.as_ref().is_some_and(Backend::is_renewable) {
             drop(slot.retire()); // which has no processes any more
         }
-        if slot.crew.is_none() {
+        if slot.backend.is_none() {
             let start = start_of(self.plan.method)?;
-            slot.crew = Some(start.open(&self.settings.plan(&self.plan), &slot.sharing.source)?);
+            slot.backend = Some(start.open(&self.settings.plan(&self.plan), &slot.sharing.source)?);
         }
         Ok(())
     }
@@ -380,14 +386,14 @@ impl Pool {
         if crate::threads::starts_for(self.plan.id) {
             return Err(Error::NestedUse);
         }
-        Ok(lock(&self.crew))
+        Ok(lock(&self.backend))
     }
 
-    /// The slot, for a call that needs a crew. Where this process may have to be forked for it no driver thread runs meanwhile; they have
+    /// The slot, for a call that needs a backend. Where this process may have to be forked for it no driver thread runs meanwhile; they have
     /// ended before the lock is taken, and start again after it is free, since the user's code in one of them may wait for it.
-    fn slot_for_crew(&self) -> Result<(Option<Paused>, LockedSlot<'_>), Error> {
+    fn slot_for_backend(&self) -> Result<(Option<Paused>, LockedSlot<'_>), Error> {
         let slot = self.slot()?;
-        let is_there = slot.crew.as_ref().is_some_and(|crew| !crew.is_renewable());
+        let is_there = slot.backend.as_ref().is_some_and(|backend| !backend.is_renewable());
         if is_there || self.plan.method != StartMethod::Fork {
             return Ok((None, slot));
         }
@@ -410,10 +416,10 @@ impl Drop for Pool {
         if self.is_foreign() {
             return; // mappings and descriptors are the parent's business, and so is what is shared
         }
-        let slot = self.crew.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let slot = self.backend.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the slot is not used after this.
         let mut slot = unsafe { ManuallyDrop::take(slot) };
-        slot.desks.drain(..).for_each(|desk| desk.end(None));
-        slot.retired().iter().chain(&slot.crew).for_each(Crew::abandon);
+        slot.queues.drain(..).for_each(|queue| queue.end(None));
+        slot.retired().iter().chain(&slot.backend).for_each(Backend::abandon);
     }
 }

@@ -26,9 +26,9 @@ pub(crate) enum Inside {
     Callback,
     /// Hands an outcome over to its future: user code in it may be a type's own, or a waker.
     Delivery,
-    /// Runs a task in a thread of a pool; the crew is named by its number.
+    /// Runs a task in a thread of a pool; the backend is named by its number.
     Task,
-    /// Readies a thread of a pool for its first task, while whoever starts the crew waits; named
+    /// Readies a thread of a pool for its first task, while whoever starts the backend waits; named
     /// by the number of its plan.
     Start,
     /// Makes what the workers of a pool share, while whoever asks for it waits; named by the
@@ -37,7 +37,7 @@ pub(crate) enum Inside {
 }
 
 impl Inside {
-    /// Whether it is inside of a call or a hand-over of the crew, which whoever stops that waits
+    /// Whether it is inside of a call or a hand-over of the backend, which whoever stops that waits
     /// for.
     fn holds_up(self) -> bool {
         !matches!(self, Self::Task | Self::Start | Self::Making)
@@ -47,7 +47,7 @@ impl Inside {
 /// One thing that a thread is inside of.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
-    crew: usize,
+    backend: usize,
     what: Inside,
     /// The address of the future whose outcome is handed over, or 0.
     future: usize,
@@ -109,17 +109,17 @@ fn among<T>(otherwise: T, ask: impl FnOnce(&mut Frames) -> T) -> T {
 }
 
 impl InCall {
-    pub(crate) fn enter(crew: usize, what: Inside) -> Self {
-        Self::enter_for(crew, what, std::ptr::null())
+    pub(crate) fn enter(backend: usize, what: Inside) -> Self {
+        Self::enter_for(backend, what, std::ptr::null())
     }
 
     /// The outcome of the future at this address is handed over.
-    pub(crate) fn deliver(crew: usize, future: *const ()) -> Self {
-        Self::enter_for(crew, Inside::Delivery, future)
+    pub(crate) fn deliver(backend: usize, future: *const ()) -> Self {
+        Self::enter_for(backend, Inside::Delivery, future)
     }
 
-    fn enter_for(crew: usize, what: Inside, future: *const ()) -> Self {
-        let frame = Frame { crew, what, future: future.addr() };
+    fn enter_for(backend: usize, what: Inside, future: *const ()) -> Self {
+        let frame = Frame { backend, what, future: future.addr() };
         // Where there is no list, nothing is noted, and `drop` takes nothing back.
         among((), |frames| frames.own.push((frame, None)));
         Self
@@ -175,13 +175,13 @@ impl Drop for Brought {
     }
 }
 
-/// Whether the thread is inside a call of the crew; `what`: of that kind, otherwise of any.
-pub(crate) fn is_inside(crew: usize, what: Option<Inside>) -> bool {
+/// Whether the thread is inside a call of the backend; `what`: of that kind, otherwise of any.
+pub(crate) fn is_inside(backend: usize, what: Option<Inside>) -> bool {
     let of_kind = |kind: Inside| match what {
         Some(what) => what == kind,
         None => kind.holds_up(),
     };
-    among(false, |frames| frames.any(|frame| frame.crew == crew && of_kind(frame.what)))
+    among(false, |frames| frames.any(|frame| frame.backend == backend && of_kind(frame.what)))
 }
 
 /// Whether the outcome of the future at this address is handed over here: it is not complete
@@ -204,7 +204,7 @@ pub(crate) fn waiting_for_this_thread() -> Vec<usize> {
         let mut all = Vec::new();
         frames.any(|frame| {
             if frame.what.holds_up() {
-                all.extend([frame.crew, frame.future].into_iter().filter(|node| *node != 0));
+                all.extend([frame.backend, frame.future].into_iter().filter(|node| *node != 0));
             }
             false
         });

@@ -44,21 +44,21 @@ mod hook {
 fn enter(birth: Birth) -> ! {
     match birth.role {
         role @ (bootstrap::ROLE_ZYGOTE | bootstrap::ROLE_GUARDED_ZYGOTE) => {
-            let papers = zygote::ZygotePapers::from_words(&birth.words);
+            let config = zygote::ZygoteConfig::from_words(&birth.words);
             let fds = zygote::ZygoteFds::from_vec(birth.fds);
             let parent = nix::unistd::getppid();
-            match (papers, fds) {
-                (Some(papers), Some(fds)) if role == bootstrap::ROLE_ZYGOTE => {
-                    zygote::reign_fresh(papers, fds, parent)
+            match (config, fds) {
+                (Some(config), Some(fds)) if role == bootstrap::ROLE_ZYGOTE => {
+                    zygote::run_fresh(config, fds, parent)
                 }
-                (Some(papers), Some(fds)) => zygote::reign_below(papers, fds, parent),
+                (Some(config), Some(fds)) => zygote::run_below_guard(config, fds, parent),
                 _ => {}
             }
         }
         bootstrap::ROLE_WORKER => {
-            let papers = worker::WorkerPapers::from_words(&birth.words);
-            if let Some(papers) = papers {
-                worker::live(&papers, || worker::from_descriptors(birth.fds))
+            let config = worker::WorkerConfig::from_words(&birth.words);
+            if let Some(config) = config {
+                worker::live(&config, || worker::from_descriptors(birth.fds))
             }
         }
         _ => {}
@@ -85,7 +85,7 @@ mod tests {
             name_of(type_name::<shared::Source>()),
             name_of(path(worker::name_at)),
             #[cfg(feature = "threads")]
-            name_of(type_name::<crate::threads::ThreadCrew>()),
+            name_of(type_name::<crate::threads::ThreadBackend>()),
         ];
         for (module, caller) in modules.iter().zip(panic::CALLERS) {
             assert!(module.starts_with(caller), "{module} is not below {caller}");

@@ -23,7 +23,7 @@ use pool_core::{
     StartMethod::{self, Fork, Threads},
 };
 use scenario::{
-    ENDING, Subject, ask, ask_at, compiled_in, is_dead, kill_now, living_workers, pool,
+    ENDING, Subject, ask, ask_at, compiled_in, is_dead, kill_now, live_workers, pool,
     process_methods, run, say, wait_for_go, within_a_second,
 };
 
@@ -251,12 +251,12 @@ fn start_program(_: u64) -> u32 {
 fn signals(method: StartMethod) {
     ENDING.iter().for_each(|signal| act(*signal, SigHandler::Handler(handler)));
     let pool = pool(method, 2);
-    let workers = living_workers(&pool);
+    let workers = live_workers(&pool);
     for signal in ENDING {
         let program = Pid::from_raw(ask_at(&pool, 1, start_program).cast_signed());
         killpg(getpgrp(), signal).expect("our own group");
         within_a_second(|| is_dead(program), |dead| *dead);
-        assert_eq!(living_workers(&pool), workers, "{method}: they outlive {signal}");
+        assert_eq!(live_workers(&pool), workers, "{method}: they outlive {signal}");
     }
     say("outlived");
 }
@@ -287,7 +287,7 @@ fn wants_no_children(method: StartMethod) {
             assert!(matches!(died, Err(pool_core::Error::Task(_))), "{died:?}");
             assert_eq!(ask(&pool, program_and_wait, 0).expect("a value"), 7);
             pool.stop_and_join().expect("workers end");
-            living_workers(&pool);
+            live_workers(&pool);
             pool.terminate().expect("workers end");
         }
     }

@@ -16,8 +16,8 @@ use nix::{
 };
 use pool_core::{Cause, Error, ExitStatus, Pool, StartMethod};
 use scenario::{
-    ENDING, Subject, ask, ask_at, is_dead, living_workers, options, pool, process_methods, run,
-    say, wait_for_go, within_a_second,
+    ENDING, Subject, ask, ask_at, is_dead, live_workers, options, pool, process_methods, run, say,
+    wait_for_go, within_a_second,
 };
 
 fn main() {
@@ -135,7 +135,7 @@ fn outlives(method: StartMethod) {
     handle_all();
     let pool = pool(method, 3);
     loop {
-        let pids = living_workers(&pool).iter().map(u32::to_string).collect::<Vec<_>>();
+        let pids = live_workers(&pool).iter().map(u32::to_string).collect::<Vec<_>>();
         say(pids.join(" "));
         wait_for_go();
     }

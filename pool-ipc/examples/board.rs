@@ -20,7 +20,7 @@ use nix::{
 use pool_ipc::{
     Decoder, Encoder,
     batch::{BatchReader, BatchWriter},
-    board::{Appetite, Board, Claimer, Description, End, Progress, Shape},
+    board::{Board, Claimer, Description, End, Progress, Shape, WakeThreshold},
 };
 use pool_shm::{Mapping, Segment, futex};
 
@@ -160,7 +160,7 @@ fn publish_all(ground: &Ground) {
         }
         // Say "I sleep", look once more, and only then sleep.
         let bell = ground.bell().load(Ordering::SeqCst);
-        board.publisher_sleeps(Appetite { finished: 1, hungry: false });
+        board.publisher_sleeps(WakeThreshold { finished: 1, has_items: false });
         let found = collect(&mut chunk_of);
         printed += found;
         if board.publisher_found(found as i64) {

@@ -13,12 +13,12 @@ mod barrier;
 mod board;
 #[path = "robust/condvar.rs"]
 mod condvar;
-#[path = "robust/crew.rs"]
-mod crew;
 #[path = "robust/event.rs"]
 mod event;
 #[path = "robust/mutex.rs"]
 mod mutex;
+#[path = "robust/processes.rs"]
+mod processes;
 #[path = "robust/report.rs"]
 mod report;
 #[path = "robust/rwlock.rs"]
@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crew::Chance;
+use processes::Chance;
 use report::Report;
 
 /// One kind of lock: kills so many, or as many as time allows, and reports.

@@ -192,7 +192,7 @@ pub(crate) fn check_takeover() -> Result<(), Refusal> {
     }
     let not_shown =
         |error: io::Error| Refusal::NotShown(Errno::from_raw(error.raw_os_error().unwrap_or(0)));
-    match origin_of(image.landmark()).map_err(not_shown)? {
+    match origin_of(image.symbol()).map_err(not_shown)? {
         Origin::OwnExecutable => {}
         Origin::Foreign => return Err(Refusal::ForeignImage),
         Origin::Unknown => return Err(Refusal::NoProc),

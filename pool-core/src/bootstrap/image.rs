@@ -118,7 +118,7 @@ impl Image {
     }
 
     /// An address inside this object, for finding the file behind it.
-    pub(crate) fn landmark(self) -> usize {
+    pub(crate) fn symbol(self) -> usize {
         self.headers.as_ptr() as usize
     }
 

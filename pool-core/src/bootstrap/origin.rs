@@ -31,14 +31,14 @@ pub(crate) enum Origin {
     Unknown,
 }
 
-/// `landmark` is an address in the main executable.
+/// `symbol` is an address in the main executable.
 ///
 /// # Errors
 ///
 /// What keeps this process from looking, such as too few descriptors: that says nothing about the
 /// executable.
-pub(crate) fn origin_of(landmark: usize) -> io::Result<Origin> {
-    compare(landmark).or_else(|error| match error.kind() {
+pub(crate) fn origin_of(symbol: usize) -> io::Result<Origin> {
+    compare(symbol).or_else(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::PermissionDenied => Ok(Origin::Unknown),
         _ => Err(error),
     })
@@ -51,9 +51,9 @@ pub(crate) fn origin_of(landmark: usize) -> io::Result<Origin> {
 /// # Errors
 ///
 /// What keeps this process from looking at its mappings, where the two differ.
-pub(crate) fn executable(landmark: usize) -> io::Result<CString> {
+pub(crate) fn executable(symbol: usize) -> io::Result<CString> {
     let Some((path, named)) = differing_name() else { return Ok(OWN.into()) };
-    let found = with_mapping(landmark, |mapping| (mapping.device, mapping.inode) == named)?;
+    let found = with_mapping(symbol, |mapping| (mapping.device, mapping.inode) == named)?;
     let path = (found == Some(true)).then_some(path);
     Ok(path
         .and_then(|path| CString::new(path.into_os_string().into_vec()).ok())
@@ -72,11 +72,11 @@ fn device_of(file: &Metadata) -> (u64, u64) {
     (nix::sys::stat::major(file.dev()), nix::sys::stat::minor(file.dev()))
 }
 
-fn compare(landmark: usize) -> io::Result<Origin> {
+fn compare(symbol: usize) -> io::Result<Origin> {
     let (file, path) = (fs::metadata(EXE)?, fs::read_link(EXE)?);
     // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both
     // paths are what the kernel calls the same open file, even after it was renamed or deleted.
-    let same = with_mapping(landmark, |mapping| {
+    let same = with_mapping(symbol, |mapping| {
         (mapping.device, mapping.inode) == (device_of(&file), file.ino())
             || (mapping.inode != 0 && mapping.path == path.as_os_str().as_bytes())
     })?;
@@ -84,11 +84,11 @@ fn compare(landmark: usize) -> io::Result<Origin> {
 }
 
 /// What `ask` says of the mapping that holds the address, if there is one.
-fn with_mapping<T>(landmark: usize, ask: impl FnOnce(&Mapping<'_>) -> T) -> io::Result<Option<T>> {
+fn with_mapping<T>(symbol: usize, ask: impl FnOnce(&Mapping<'_>) -> T) -> io::Result<Option<T>> {
     let mut maps = BufReader::new(File::open("/proc/self/maps")?);
     let mut line = Vec::new();
     while maps.read_until(b'\n', &mut line)? > 0 {
-        if let Some(mapping) = Mapping::parse(&line).filter(|mapping| mapping.holds(landmark)) {
+        if let Some(mapping) = Mapping::parse(&line).filter(|mapping| mapping.holds(symbol)) {
             return Ok(Some(ask(&mapping)));
         }
         line.clear();
@@ -151,9 +151,9 @@ mod tests {
 
     #[test]
     fn this_test_program_is_its_own_executable() {
-        let origin = |landmark| origin_of(landmark).unwrap();
-        assert_eq!(origin(Image::main().unwrap().landmark()), Origin::OwnExecutable);
-        assert_eq!(executable(Image::main().unwrap().landmark()).unwrap().as_c_str(), OWN);
+        let origin = |symbol| origin_of(symbol).unwrap();
+        assert_eq!(origin(Image::main().unwrap().symbol()), Origin::OwnExecutable);
+        assert_eq!(executable(Image::main().unwrap().symbol()).unwrap().as_c_str(), OWN);
         let local = 0u8;
         assert_eq!(origin(&raw const local as usize), Origin::Foreign);
     }

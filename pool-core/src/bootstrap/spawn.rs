@@ -74,7 +74,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
         .collect();
 
     posix_spawn(&Start {
-        path: &executable(Image::main().map_or(0, Image::landmark))?,
+        path: &executable(Image::main().map_or(0, Image::symbol))?,
         argv: &env::args_os().map(c_string).collect::<io::Result<Vec<_>>>()?,
         environment: &environment(ticket)?,
         descriptors: &descriptors,

@@ -55,7 +55,7 @@ pub(crate) struct Chunk {
     pub(crate) goes_first: bool,
 }
 
-/// Whether the item that a worker has in hand is overdue, and its worker condemned.
+/// Whether the item that a worker has in hand is overdue, and its worker timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Overrun {
     #[default]

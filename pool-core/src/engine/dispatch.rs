@@ -274,7 +274,7 @@ impl Engine {
         self.go_on(chunk, wanted, makes_room, out);
     }
 
-    /// The item behind the `finished` ones of the chunk in `slot` is overdue, and its worker condemned: it can neither finish nor begin
+    /// The item behind the `finished` ones of the chunk in `slot` is overdue, and its worker timed out: it can neither finish nor begin
     /// anything more. The item fails now, if it is not to be tried again; all else waits until the worker is reaped.
     pub(crate) fn overran(
         &mut self,

@@ -33,5 +33,5 @@ pub(crate) use jobs::{JobId, JobTable};
 pub(crate) use measure::{MeasureResults, measure_results};
 pub(crate) use sizing::Sizer;
 pub(crate) use sizing::SizingRules;
-pub(crate) use wake::Want;
+pub(crate) use wake::Awaited;
 pub(crate) use window::{Pace, Window};

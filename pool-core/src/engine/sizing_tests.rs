@@ -1,4 +1,4 @@
-//! Chunks of made-up tasks on a made-up crew: nothing runs, the clock is a number.
+//! Chunks of made-up tasks on a made-up set: nothing runs, the clock is a number.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 

@@ -10,7 +10,7 @@ pub(crate) enum Pace {
     /// takes all it gets.
     Call,
     /// To its end beside others, none of which shall wait for long behind its chunks.
-    Aside,
+    Background,
     /// No more of the input than workers need to stay busy, since the consumer may leave.
     Lazy,
 }

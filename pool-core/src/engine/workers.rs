@@ -20,7 +20,7 @@ pub(crate) struct WorkerTable {
     min_serial: u64,
     outlived: Outlived,
     /// Workers in a row that died before they were ready.
-    pub(super) stillborn: usize,
+    pub(super) failed_starts: usize,
     /// Whether a place was left vacant for a while.
     rested: bool,
 }
@@ -39,7 +39,7 @@ struct Place {
     serial: u64,
     pid: i32,
     /// Workers in a row that died here before they were ready.
-    stillborn: usize,
+    failed_starts: usize,
     /// Whether the worker has ended a chunk, or died with one.
     served: bool,
     /// Workers in a row that were ready and died here without a chunk.
@@ -60,7 +60,7 @@ impl WorkerTable {
 
     /// The worker has ended a chunk, or died with one: its place, if it still has one.
     pub(super) fn serves(&mut self, incarnation: u32) -> Option<usize> {
-        self.stillborn = 0;
+        self.failed_starts = 0;
         let place = self.place_of(incarnation)?;
         self.places[place].served = true;
         Some(place)
@@ -129,9 +129,9 @@ impl WorkerTable {
     /// that it could take chunks.
     pub(crate) fn vacate(&mut self, incarnation: u32, ready: bool) {
         if let Some(place) = self.place_of(incarnation) {
-            let stillborn = if ready { 0 } else { self.places[place].stillborn + 1 };
-            self.places[place] = Place { stillborn, ..Place::default() };
-            self.stillborn = if ready { 0 } else { self.stillborn + 1 };
+            let failed_starts = if ready { 0 } else { self.places[place].failed_starts + 1 };
+            self.places[place] = Place { failed_starts, ..Place::default() };
+            self.failed_starts = if ready { 0 } else { self.failed_starts + 1 };
         }
     }
 
@@ -140,11 +140,11 @@ impl WorkerTable {
     /// never got ready. How many such there were in a row at this place.
     pub(crate) fn vacate_idle(&mut self, incarnation: u32, awaited: bool) -> u32 {
         let Some(at) = self.place_of(incarnation) else { return 0 };
-        let Place { stillborn, idle_deaths, .. } = self.places[at];
-        let stillborn = if awaited { stillborn + 1 } else { 0 };
+        let Place { failed_starts, idle_deaths, .. } = self.places[at];
+        let failed_starts = if awaited { failed_starts + 1 } else { 0 };
         let idle_deaths = idle_deaths.saturating_add(1);
-        self.places[at] = Place { stillborn, idle_deaths, ..Place::default() };
-        self.stillborn = if awaited { self.stillborn + 1 } else { 0 };
+        self.places[at] = Place { failed_starts, idle_deaths, ..Place::default() };
+        self.failed_starts = if awaited { self.failed_starts + 1 } else { 0 };
         idle_deaths
     }
 
@@ -153,7 +153,7 @@ impl WorkerTable {
         self.place_of(incarnation).is_some_and(|place| self.places[place].served)
     }
 
-    /// Leaves a vacant place as it is, until [`WorkerTable::end_rest`] or the next [`WorkerTable::forgive`].
+    /// Leaves a vacant place as it is, until [`WorkerTable::end_rest`] or the next [`WorkerTable::reset_failed_starts`].
     pub(crate) fn rest(&mut self, place: u32) {
         if let Some(place) = self.places.get_mut(place as usize) {
             place.rests = true;
@@ -169,22 +169,22 @@ impl WorkerTable {
     }
 
     /// Whether so many workers died before they were ready that starting more is of no use.
-    pub(crate) fn is_barren(&self) -> bool {
-        self.stillborn > self.most_stillborn()
+    pub(crate) fn start_limit_reached(&self) -> bool {
+        self.failed_starts > self.max_failed_starts()
     }
 
     /// The same for those at one place; to be asked when one has died there, and said once.
     pub(crate) fn gives_place_up(&mut self, place: u32) -> bool {
-        let most = self.most_stillborn();
+        let most = self.max_failed_starts();
         let Some(place) = self.places.get_mut(place as usize) else { return false };
-        let gives_up = place.stillborn > most;
+        let gives_up = place.failed_starts > most;
         if gives_up {
-            place.stillborn = 0;
+            place.failed_starts = 0;
         }
         gives_up
     }
 
-    fn most_stillborn(&self) -> usize {
+    fn max_failed_starts(&self) -> usize {
         2 * self.places.len() + 2
     }
 
@@ -198,8 +198,8 @@ impl WorkerTable {
         self.next_serial = serial;
     }
 
-    pub(crate) fn forgive(&mut self) {
-        self.stillborn = 0;
+    pub(crate) fn reset_failed_starts(&mut self) {
+        self.failed_starts = 0;
         if std::mem::take(&mut self.rested) {
             for place in &mut self.places {
                 (place.rests, place.idle_deaths) = (false, 0);

@@ -1,4 +1,4 @@
-//! Jobs of a desk that go on while nobody is in a call: maps that were handed in, and streams that wait to be polled.
+//! Jobs of a queue that go on while nobody is in a call: maps that were handed in, and streams that wait to be polled.
 //!
 //! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in
 //! it; and a thread has one of them in hand at a time, so that one that waits there holds up no
@@ -27,7 +27,7 @@ pub(super) trait Task: Send + Sync {
     fn go_on(&self) -> bool;
     /// When it has to be looked at although nothing arrives.
     fn due(&self) -> Option<Instant>;
-    /// A token that may end it, while no thread has it in hand. Only a desk of threads asks: to
+    /// A token that may end it, while no thread has it in hand. Only a queue of threads asks: to
     /// pull one tells no condition variable.
     fn token(&self) -> Option<CancelToken>;
     /// Ends it without a word to whoever wants its results; `false` when it was over before.

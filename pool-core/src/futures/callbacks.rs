@@ -1,4 +1,4 @@
-//! Callbacks of a crew's futures: one after the other, in a thread that is there while there are any.
+//! Callbacks of a backend's futures: one after the other, in a thread that is there while there are any.
 //!
 //! Invariant: a callback holds up other callbacks only, never a result, and a stop that it does not wait for itself; what it panics with goes
 //! no further.
@@ -21,7 +21,7 @@ pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 /// See the module.
 pub(super) struct Callbacks {
-    crew: usize,
+    backend: usize,
     /// Bytes of the thread's stack.
     stack: usize,
     queue: Mutex<Queue>,
@@ -37,9 +37,9 @@ struct Queue {
 }
 
 impl Callbacks {
-    /// Those of the crew that has this number.
-    pub(super) fn new(crew: usize, stack: usize) -> Self {
-        Self { crew, stack, queue: Mutex::default(), idle: Condvar::new() }
+    /// Those of the backend that has this number.
+    pub(super) fn new(backend: usize, stack: usize) -> Self {
+        Self { backend, stack, queue: Mutex::default(), idle: Condvar::new() }
     }
 
     pub(super) fn run(self: &Arc<Self>, callback: Callback) {
@@ -62,7 +62,7 @@ impl Callbacks {
 
     fn work(&self) {
         // Who stops the pool waits for it, so its own calls must not wait for that.
-        let _inside = InCall::enter(self.crew, Inside::Callback);
+        let _inside = InCall::enter(self.backend, Inside::Callback);
         let here = Some(thread::current().id());
         let mut queue = lock(&self.queue);
         queue.thread = here;

@@ -48,10 +48,10 @@ impl<R> AsyncResult<R> {
     #[must_use]
     pub fn ready(&self) -> bool {
         if !self.entry.is_done()
-            && let Some(desk) = self.entry.home.desk()
-            && desk.check().is_ok()
+            && let Some(queue) = self.entry.home.queue()
+            && queue.check().is_ok()
         {
-            desk.look();
+            queue.look();
         }
         self.entry.is_done()
     }
@@ -118,12 +118,12 @@ impl<R> AsyncResult<R> {
         if let Some(grace) = self.kill_running {
             return self.kill(grace);
         }
-        match self.entry.home.desk() {
-            Some(desk) if !self.entry.is_done() && desk.check().is_ok() => {
-                let withdrawn = desk.withdraw(Arc::as_ptr(&self.entry).cast());
+        match self.entry.home.queue() {
+            Some(queue) if !self.entry.is_done() && queue.check().is_ok() => {
+                let withdrawn = queue.withdraw(Arc::as_ptr(&self.entry).cast());
                 let cancelled = withdrawn && self.entry.cancel();
                 if withdrawn {
-                    desk.recount();
+                    queue.recount();
                 }
                 cancelled
             }
@@ -138,11 +138,11 @@ impl<R> AsyncResult<R> {
     /// (zero: at once) its worker is killed and replaced; it is not tried again, and no other call
     /// loses anything. Threads cannot be killed: they are told only.
     pub fn kill(&self, grace: Duration) -> bool {
-        match self.entry.home.desk() {
-            Some(desk) if !self.entry.is_done() && !self.is_foreign() => {
-                desk.kill(Arc::as_ptr(&self.entry).cast(), grace);
+        match self.entry.home.queue() {
+            Some(queue) if !self.entry.is_done() && !self.is_foreign() => {
+                queue.kill(Arc::as_ptr(&self.entry).cast(), grace);
                 let killed = self.entry.try_complete(Err(Error::Cancelled), 0);
-                desk.recount();
+                queue.recount();
                 killed
             }
             _ => false,
@@ -187,8 +187,8 @@ impl<R> AsyncResult<R> {
     /// Refuses to wait where that could last for ever.
     pub(super) fn check(&self) -> Result<(), Error> {
         // First of all: in a forked child nothing of it is touched, since another thread may have been there.
-        match self.entry.home.desk() {
-            Some(desk) if !self.entry.is_done() => desk.check()?,
+        match self.entry.home.queue() {
+            Some(queue) if !self.entry.is_done() => queue.check()?,
             _ => {}
         }
         let own = || is_delivering(self.entry.address()) || self.entry.is_read_here();
@@ -214,8 +214,8 @@ impl<R> AsyncResult<R> {
 
     /// Whether nobody ever completes it here: this process was forked from the one that made it.
     fn is_foreign(&self) -> bool {
-        let desk = self.entry.home.desk();
-        desk.is_some_and(|desk| matches!(desk.check(), Err(Error::ForeignProcess)))
+        let queue = self.entry.home.queue();
+        queue.is_some_and(|queue| matches!(queue.check(), Err(Error::ForeignProcess)))
     }
 
     fn watch(&self, watcher: Watcher<R>) {
@@ -237,10 +237,10 @@ impl<R> AsyncResult<R> {
             return Ok(());
         }
         self.check()?;
-        let Some(desk) = self.entry.home.desk() else { return Ok(()) };
+        let Some(queue) = self.entry.home.queue() else { return Ok(()) };
         let _waiting = Waiting::begin(Awaits::All, [self.address()])?;
         self.entry.home.waiting.fetch_add(1, Ordering::SeqCst);
-        desk.wait(until, &|| self.entry.is_done());
+        queue.wait(until, &|| self.entry.is_done());
         self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! The books of a desk for processes: what waits to be sent, what is under way, how much of that there may be.
+//! The books of a queue for processes: what waits to be sent, what is under way, how much of that there may be.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::queued_call::{Receiver, Unsent};
 use crate::{
     error::Error,
-    session::{Kit, ResultBatch, Session},
+    session::{Buffers, ResultBatch, Session},
 };
 
 /// Calls under way at most, unless there are more workers than half of that.
@@ -43,9 +43,9 @@ pub(super) struct Books {
     workers: usize,
     nanos: Option<f64>,
     serial: u64,
-    /// Buffers of threads that work at the desk now and then.
+    /// Buffers of threads that work at the queue now and then.
     #[expect(clippy::vec_box, reason = "they come and go boxed")]
-    kits: Vec<Box<Kit>>,
+    kits: Vec<Box<Buffers>>,
     /// Threads that read answers.
     pub(super) busy: usize,
     /// All is answered, for good: the session's job is closed as soon as nobody reads.
@@ -132,17 +132,17 @@ impl Books {
         unsent
     }
 
-    pub(super) fn kit(&mut self, session: &Session) -> Box<Kit> {
-        self.kits.pop().unwrap_or_else(|| session.take_kit())
+    pub(super) fn buffers(&mut self, session: &Session) -> Box<Buffers> {
+        self.kits.pop().unwrap_or_else(|| session.take_buffers())
     }
 
-    pub(super) fn put_kit(&mut self, mut kit: Box<Kit>) {
-        kit.tidy();
-        self.kits.push(kit);
+    pub(super) fn put_buffers(&mut self, mut buffers: Box<Buffers>) {
+        buffers.tidy();
+        self.kits.push(buffers);
     }
 
     /// One of them, if there is any; the others are dropped.
-    pub(super) fn last_kit(&mut self) -> Option<Box<Kit>> {
+    pub(super) fn last_buffers(&mut self) -> Option<Box<Buffers>> {
         std::mem::take(&mut self.kits).pop()
     }
 }

@@ -1,4 +1,4 @@
-//! A map whose values are waited for later: a job that whoever works at the desk takes further.
+//! A map whose values are waited for later: a job that whoever works at the queue takes further.
 //!
 //! Invariant: one thread at a time has the job; what another one was told meanwhile it sees to before it lets go.
 
@@ -12,14 +12,14 @@ use std::{
 use super::{
     background::Task,
     handle::AsyncResult,
-    queue::{Desk, Home},
+    queue::{AsyncQueue, Home},
     shared_state::Entry,
 };
 use crate::{
     cancel::CancelToken,
     compact::Compact,
     error::{Cause, Error, TaskError},
-    job::{Aside, Counted, Job},
+    job::{BackgroundJob, Counted, Job},
     mutex::lock,
     panic::{drop_quietly, take_panic},
     reentrancy::{Brought, InCall},
@@ -31,7 +31,7 @@ type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
 /// See the module.
 struct AsyncMap<F: Portable> {
     entry: Arc<Entry<Vec<F::Output>>>,
-    turn: Mutex<Turn<Aside<F, Items<F>>>>,
+    turn: Mutex<Turn<BackgroundJob<F, Items<F>>>>,
     /// Whether a token may end it.
     has_token: bool,
 }
@@ -53,15 +53,15 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// The items, when the desk takes nothing in any more.
-    pub(super) fn undertake<F: Portable>(
+    /// The items, when the queue takes nothing in any more.
+    pub(super) fn submit_map<F: Portable>(
         self: &Arc<Self>,
-        desk: &dyn Desk,
+        queue: &dyn AsyncQueue,
         mut job: Job<F, Items<F>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        let number = job.go_aside(self.job, self.listener());
+        let number = job.go_to_background(self.job, self.listener());
         let entry = Entry::new(self.clone());
-        let job = Box::new(Aside::new(job, self.budget.is_exact()));
+        let job = Box::new(BackgroundJob::new(job, self.budget.is_exact()));
         let has_token = job.token().is_some();
         let turn = Mutex::new(Turn::Rests(job));
         let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
@@ -76,9 +76,9 @@ impl Home {
         let ended = self.background.go_on([number].into_iter(), &|| ());
         // One that needs room is due soon, and a driver thread that sleeps does not know its token.
         if ended || map.due().is_some() || has_token {
-            desk.recount();
+            queue.recount();
         }
-        desk.attend();
+        queue.attend();
         Ok(AsyncResult::new(entry))
     }
 }

@@ -43,12 +43,12 @@ mod threads;
 mod wait;
 
 pub use handle::AsyncResult;
-pub(crate) use processes::ProcessDesk;
+pub(crate) use processes::ProcessQueue;
 pub(crate) use queue::{Budget, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncValues;
 #[cfg(feature = "threads")]
-pub(crate) use threads::ThreadDesk;
+pub(crate) use threads::ThreadQueue;
 pub use wait::{AsCompleted, WaitFor, as_completed, wait};
 
 /// Futures that wait to be sent, in a pool; beyond them `apply_async` waits.

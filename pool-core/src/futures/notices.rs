@@ -13,7 +13,7 @@ use std::{
 pub(super) struct Notices {
     pub(super) ended: Mutex<VecDeque<(usize, bool)>>,
     changed: Condvar,
-    /// The desks of those that had not ended at first: whoever waits works there.
+    /// The queues of those that had not ended at first: whoever waits works there.
     homes: Vec<Arc<Home>>,
     /// Nothing ever arrives in a process that was forked from this one.
     process: u32,
@@ -35,11 +35,11 @@ impl Notices {
         std::process::id() != self.process
     }
 
-    /// The next one, unless it is `until`. The calling thread works at the desks meanwhile: it may
+    /// The next one, unless it is `until`. The calling thread works at the queues meanwhile: it may
     /// be the one that does otherwise, or that the other one waits for.
     pub(super) fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
         let some = || !lock(&self.ended).is_empty();
-        let desks: Vec<_> = self.homes.iter().filter_map(|home| home.desk()).collect();
+        let queues: Vec<_> = self.homes.iter().filter_map(|home| home.queue()).collect();
         let mut longest = LOOK_AGAIN;
         loop {
             if let Some(next) = lock(&self.ended).pop_front() {
@@ -49,9 +49,9 @@ impl Notices {
             if left == Some(Duration::ZERO) {
                 return None;
             }
-            if let ([home], [desk]) = (&*self.homes, &*desks) {
+            if let ([home], [queue]) = (&*self.homes, &*queues) {
                 home.waiting.fetch_add(1, Ordering::SeqCst);
-                desk.wait(until, &some);
+                queue.wait(until, &some);
                 home.waiting.fetch_sub(1, Ordering::SeqCst);
                 continue;
             }
@@ -62,7 +62,7 @@ impl Notices {
                 let woken = self.changed.wait_timeout(ended, left);
                 drop(woken.unwrap_or_else(PoisonError::into_inner));
                 if !some() {
-                    desks.iter().for_each(|desk| desk.look());
+                    queues.iter().for_each(|queue| queue.look());
                 }
             }
         }
@@ -91,7 +91,7 @@ impl Notice {
     }
 }
 
-/// Between the first two looks of who waits for futures of several desks, whose own threads work
+/// Between the first two looks of who waits for futures of several queues, whose own threads work
 /// meanwhile; twice as long after each further one that finds nothing, up to the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 

@@ -1,4 +1,4 @@
-//! The desk for futures of a crew of processes.
+//! The queue for futures of a set of processes.
 //!
 //! Whoever waits for a future works here: takes what has arrived, completes it, sends what waits. Books are locked before the
 //! session is, and neither while the user's code runs.
@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     in_flight::{Answer, Books},
-    queue::{Budget, Desk, Home},
+    queue::{AsyncQueue, Budget, Home},
 };
 use crate::{
     driver::{Driven, Driver, Leave, Work},
@@ -27,7 +27,7 @@ use crate::{
     mutex::lock,
     panic::drop_quietly,
     reentrancy::{InCall, Inside, is_inside},
-    session::{Kit, Message, Session},
+    session::{Buffers, Message, Session},
 };
 
 /// Slots of results that were read are given back so many at a time, or when there is nothing more
@@ -38,7 +38,7 @@ const RELEASED_AT_ONCE: usize = 16;
 const STARVES_FOR: Duration = Duration::from_millis(50);
 
 /// See the module.
-pub(crate) struct ProcessDesk {
+pub(crate) struct ProcessQueue {
     pub(super) stock: Stock,
     pub(super) home: Arc<Home>,
     pub(super) books: Mutex<Books>,
@@ -54,14 +54,14 @@ pub(crate) struct ProcessDesk {
     pub(super) driver: Driver,
 }
 
-impl fmt::Debug for ProcessDesk {
+impl fmt::Debug for ProcessQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessDesk").field("stock", &self.stock).finish_non_exhaustive()
+        f.debug_struct("ProcessQueue").field("stock", &self.stock).finish_non_exhaustive()
     }
 }
 
-impl ProcessDesk {
-    /// A desk of the session for `workers` workers; `None` while the pool is being stopped.
+impl ProcessQueue {
+    /// A queue of the session for `workers` workers; `None` while the pool is being stopped.
     ///
     /// # Errors
     ///
@@ -71,14 +71,14 @@ impl ProcessDesk {
         workers: usize,
         budget: Arc<Budget>,
     ) -> Result<Option<Arc<Self>>, Error> {
-        let Some((job, kit)) = session.open_desk()? else { return Ok(None) };
+        let Some((job, buffers)) = session.open_queue()? else { return Ok(None) };
         let (items_limit, failures) = (session.items_limit(), session.failures());
         let mut books = Books::new(workers);
-        books.put_kit(kit);
-        let (crew, stack) = (Arc::as_ptr(&session).addr(), budget.stack);
+        books.put_buffers(buffers);
+        let (backend, stack) = (Arc::as_ptr(&session).addr(), budget.stack);
         Ok(Some(Arc::new_cyclic(|this: &Weak<Self>| Self {
             stock: Stock { session, job, limit: items_limit, waits: true },
-            home: Home::new(budget, (crew, Some(job)), this.clone()),
+            home: Home::new(budget, (backend, Some(job)), this.clone()),
             books: Mutex::new(books),
             limited: AtomicBool::new(false),
             failures: AtomicU64::new(failures),
@@ -88,7 +88,7 @@ impl ProcessDesk {
         })))
     }
 
-    /// Whether this desk is one of the session.
+    /// Whether this queue is one of the session.
     pub(crate) fn is_of(&self, session: &Arc<Session>) -> bool {
         Arc::ptr_eq(&self.stock.session, session)
     }
@@ -122,8 +122,8 @@ impl ProcessDesk {
         self.stock.session.begins_alone(self.stock.job)
     }
 
-    /// What tells the crew from all others.
-    pub(super) fn crew(&self) -> usize {
+    /// What tells the backend from all others.
+    pub(super) fn backend(&self) -> usize {
         Arc::as_ptr(&self.stock.session).addr()
     }
 
@@ -163,9 +163,9 @@ impl ProcessDesk {
         if books.outstanding() == 0 && !look && self.home.background.is_empty() {
             return;
         }
-        let mut kit = books.kit(session);
-        let gone = session.take_messages(*job, look, &mut kit.taken).err();
-        while let Some(message) = kit.taken.pop_front() {
+        let mut buffers = books.buffers(session);
+        let gone = session.take_messages(*job, look, &mut buffers.taken).err();
+        while let Some(message) = buffers.taken.pop_front() {
             let (key, answer) = match message {
                 Message::Ended { bytes } => {
                     books.ended(bytes);
@@ -183,12 +183,12 @@ impl ProcessDesk {
             let receiver = books.end(key);
             books.answered.push_back((receiver, answer));
         }
-        let (some, books) = self.hand_out(books, &mut kit);
-        // Whoever drains the desk has waited for this thread, too.
+        let (some, books) = self.hand_out(books, &mut buffers);
+        // Whoever drains the queue has waited for this thread, too.
         let over = books.closed && books.outstanding() == 0;
         // Another thread has found the end, and says why: to this one the job may just be gone.
         let told = books.over;
-        self.put_away(books, kit);
+        self.put_away(books, buffers);
         match gone {
             Some(_) if told => return,
             Some(fatal) => return self.give_up(|| fatal.clone().into()),
@@ -205,7 +205,7 @@ impl ProcessDesk {
     fn hand_out<'d>(
         &'d self,
         mut books: MutexGuard<'d, Books>,
-        kit: &mut Kit,
+        buffers: &mut Buffers,
     ) -> (bool, MutexGuard<'d, Books>) {
         books.busy += 1;
         let (mut some, mut shared) = (false, false);
@@ -224,26 +224,26 @@ impl ProcessDesk {
                 let inside = receiver.hand_over();
                 match answer {
                     Answer::Batch(batch) => {
-                        receiver.receive(&batch, &self.stock, kit);
-                        kit.released.extend(batch.slot());
+                        receiver.receive(&batch, &self.stock, buffers);
+                        buffers.released.extend(batch.slot());
                     }
                     Answer::Failed(error) => receiver.fail(error),
                 }
                 drop_quietly(receiver);
                 drop(inside);
             } else if let Answer::Batch(batch) = answer {
-                kit.released.extend(batch.slot());
+                buffers.released.extend(batch.slot());
             }
             let enough = if more { RELEASED_AT_ONCE } else { 1 };
-            if kit.released.len() >= enough {
-                self.stock.session.submit(&mut kit.released, None);
+            if buffers.released.len() >= enough {
+                self.stock.session.submit(&mut buffers.released, None);
             }
             books = lock(&self.books);
         }
         books.busy -= 1;
         // Another thread may have taken the last one.
-        if !kit.released.is_empty() {
-            self.stock.session.submit(&mut kit.released, None);
+        if !buffers.released.is_empty() {
+            self.stock.session.submit(&mut buffers.released, None);
         }
         (some, books)
     }
@@ -258,7 +258,7 @@ impl ProcessDesk {
         due.into_iter().chain(self.home.background.due()).min()
     }
 
-    /// Has the driver thread sleep in `sleep` until something happens for this desk, or `leave`
+    /// Has the driver thread sleep in `sleep` until something happens for this queue, or `leave`
     /// says so. `sleep` gets until when it may last, and what says whether it is over.
     fn while_away<R>(
         &self,
@@ -274,8 +274,8 @@ impl ProcessDesk {
     }
 
     /// Lets the buffers go, and the session's job if all is over.
-    fn put_away(&self, mut books: MutexGuard<'_, Books>, kit: Box<Kit>) {
-        books.put_kit(kit);
+    fn put_away(&self, mut books: MutexGuard<'_, Books>, buffers: Box<Buffers>) {
+        books.put_buffers(buffers);
         self.close_job_if_over(books);
     }
 
@@ -287,7 +287,7 @@ impl ProcessDesk {
     /// Tells other threads that wait for a future: some are complete, or may be completed by them.
     fn tell(&self) {
         if self.home.waiting.load(Ordering::SeqCst) > 0 {
-            self.stock.session.nudge();
+            self.stock.session.notify();
         }
     }
 
@@ -299,25 +299,25 @@ impl ProcessDesk {
         books.over = true;
         let foreign = self.stock.session.is_foreign();
         if !foreign {
-            self.stock.session.desk_leaves(self.stock.job);
+            self.stock.session.queue_leaves(self.stock.job);
         }
         if foreign {
             let answered = std::mem::take(&mut books.answered);
             drop(books);
             answered.into_iter().filter_map(|(receiver, _)| receiver).for_each(|r| r.fail(why()));
         } else {
-            let mut kit = books.kit(&self.stock.session);
-            let (_, books) = self.hand_out(books, &mut kit);
-            self.put_away(books, kit);
+            let mut buffers = books.buffers(&self.stock.session);
+            let (_, books) = self.hand_out(books, &mut buffers);
+            self.put_away(books, buffers);
         }
-        let inside = InCall::enter(self.crew(), Inside::Delivery);
+        let inside = InCall::enter(self.backend(), Inside::Delivery);
         drop_quietly(unsent);
         drop(inside);
         self.home.background.end(&why);
         self.passes.fetch_add(1, Ordering::SeqCst);
-        self.driver.poke();
+        self.driver.unpark();
         if !foreign {
-            self.stock.session.nudge();
+            self.stock.session.notify();
         }
     }
 
@@ -327,19 +327,19 @@ impl ProcessDesk {
         if !books.over || books.busy > 0 || !books.answered.is_empty() || session.is_foreign() {
             return;
         }
-        let kit = books.last_kit();
+        let buffers = books.last_buffers();
         drop(books);
-        session.close_job(*job, kit.unwrap_or_else(|| session.take_kit()));
+        session.close_job(*job, buffers.unwrap_or_else(|| session.take_buffers()));
     }
 
     /// Takes nothing in any more; what was taken in is answered.
     pub(crate) fn close(&self) {
         lock(&self.books).closed = true;
         self.home.background.close();
-        self.driver.poke();
+        self.driver.unpark();
     }
 
-    /// As [`ProcessDesk::close`], and waits until all is answered; then the desk is over.
+    /// As [`ProcessQueue::close`], and waits until all is answered; then the queue is over.
     pub(crate) fn drain(&self) {
         self.close();
         self.work_while(|books| books.outstanding() + self.home.background.maps() > 0);
@@ -357,7 +357,7 @@ impl ProcessDesk {
         self.give_up(|| Error::Terminated);
     }
 
-    /// Answers all that is open, and ends the thread of the desk, which has ended when this
+    /// Answers all that is open, and ends the thread of the queue, which has ended when this
     /// returns, or `limit` is over: it may be in the user's code, so what that waits for has to end
     /// without the caller.
     pub(crate) fn end(&self, limit: Option<Duration>) {
@@ -366,13 +366,13 @@ impl ProcessDesk {
     }
 }
 
-impl Desk for ProcessDesk {
+impl AsyncQueue for ProcessQueue {
     fn check(&self) -> Result<(), Error> {
         if self.stock.session.is_foreign() {
             return Err(Error::ForeignProcess);
         }
         // The worker whose results are being read in place waits for that.
-        if is_inside(self.crew(), Some(Inside::View)) { Err(Error::NestedUse) } else { Ok(()) }
+        if is_inside(self.backend(), Some(Inside::View)) { Err(Error::NestedUse) } else { Ok(()) }
     }
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
@@ -389,7 +389,7 @@ impl Desk for ProcessDesk {
     }
 
     fn attend(&self) {
-        self.driver.poke();
+        self.driver.unpark();
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {
@@ -437,7 +437,7 @@ impl Desk for ProcessDesk {
     fn heard(&self, _: u64) {}
 }
 
-impl Driven for ProcessDesk {
+impl Driven for ProcessQueue {
     fn demand(&self) -> (Work, u64) {
         let books = lock(&self.books);
         let Home { background, watched, .. } = &*self.home;
@@ -473,7 +473,7 @@ impl Driven for ProcessDesk {
     }
 
     fn interrupt(&self) {
-        self.stock.session.nudge();
+        self.stock.session.notify();
     }
 
     fn unattended(&self, why: Error) {
@@ -483,7 +483,7 @@ impl Driven for ProcessDesk {
     }
 }
 
-impl Drop for ProcessDesk {
+impl Drop for ProcessQueue {
     fn drop(&mut self) {
         // In a forked child another thread may have been at the books.
         if !self.stock.session.is_foreign() {

@@ -1,4 +1,4 @@
-//! What a future knows of the crew that it was given to, and what its pool allows.
+//! What a future knows of the backend that it was given to, and what its pool allows.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 use super::{background::Background, callbacks::Callbacks};
 use crate::{engine::JobId, error::Error};
 
-/// Why a desk did not take a call: the desk is closed, and another one may be open, or for good.
+/// Why a queue did not take a call: the queue is closed, and another one may be open, or for good.
 #[derive(Debug)]
 pub(crate) enum Unaccepted<A> {
     Closed(A),
@@ -84,12 +84,12 @@ impl Drop for Held {
     }
 }
 
-/// Who completes the futures of a crew, as their handles see it.
-pub(super) trait Desk: Send + Sync {
-    /// Refuses to wait where that could last for ever: in a forked child, in a task of the crew itself.
+/// Who completes the futures of a backend, as their handles see it.
+pub(super) trait AsyncQueue: Send + Sync {
+    /// Refuses to wait where that could last for ever: in a forked child, in a task of the backend itself.
     fn check(&self) -> Result<(), Error>;
 
-    /// Waits until `done` says so, or it is `until`; futures of the desk are completed meanwhile.
+    /// Waits until `done` says so, or it is `until`; futures of the queue are completed meanwhile.
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool);
 
     /// Completes what has arrived, without waiting.
@@ -109,55 +109,55 @@ pub(super) trait Desk: Send + Sync {
     /// when it ends, where they can be.
     fn kill_at_end(&self, number: u64, grace: Duration);
 
-    /// Something has left the desk without work at it: whoever waits for a future, for room or for the end looks again.
+    /// Something has left the queue without work at it: whoever waits for a future, for room or for the end looks again.
     fn recount(&self);
 
     /// Something has arrived for the job in the background that has this number. Called by workers that are threads.
     fn heard(&self, number: u64);
 }
 
-/// What all futures of a desk share.
+/// What all futures of a queue share.
 pub(super) struct Home {
     pub(super) budget: Arc<Budget>,
-    /// Threads that wait for a future of the desk, and a driver thread of processes while it
+    /// Threads that wait for a future of the queue, and a driver thread of processes while it
     /// sleeps. SeqCst, as `Entry::stage`: a thread that completes one looks for them.
     pub(super) waiting: AtomicUsize,
     /// Futures and streams that are not complete and that a callback or a waker waits for.
     pub(super) watched: AtomicUsize,
     pub(super) callbacks: Arc<Callbacks>,
-    /// What tells the crew from all others.
-    pub(super) crew: usize,
+    /// What tells the backend from all others.
+    pub(super) backend: usize,
     pub(super) background: Background,
-    /// The desk's own job, if it is one for processes.
+    /// The queue's own job, if it is one for processes.
     pub(super) job: Option<JobId>,
-    desk: Weak<dyn Desk>,
+    queue: Weak<dyn AsyncQueue>,
 }
 
 impl Home {
     pub(super) fn new(
         budget: Arc<Budget>,
-        (crew, job): (usize, Option<JobId>),
-        desk: Weak<dyn Desk>,
+        (backend, job): (usize, Option<JobId>),
+        queue: Weak<dyn AsyncQueue>,
     ) -> Arc<Self> {
         let (waiting, watched) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (callbacks, background) =
-            (Arc::new(Callbacks::new(crew, budget.stack)), Background::default());
-        Arc::new(Self { budget, waiting, watched, callbacks, crew, background, job, desk })
+            (Arc::new(Callbacks::new(backend, budget.stack)), Background::default());
+        Arc::new(Self { budget, waiting, watched, callbacks, backend, background, job, queue })
     }
 
-    /// What tells the desk of something that has arrived.
+    /// What tells the queue of something that has arrived.
     pub(super) fn listener(&self) -> impl Fn(u64) + Send + Sync + use<> {
-        let desk = self.desk.clone();
+        let queue = self.queue.clone();
         move |number| {
-            if let Some(desk) = desk.upgrade() {
-                desk.heard(number);
+            if let Some(queue) = queue.upgrade() {
+                queue.heard(number);
             }
         }
     }
 
-    /// The desk, if it is still there: otherwise all its futures are complete.
-    pub(super) fn desk(&self) -> Option<Arc<dyn Desk>> {
-        self.desk.upgrade()
+    /// The queue, if it is still there: otherwise all its futures are complete.
+    pub(super) fn queue(&self) -> Option<Arc<dyn AsyncQueue>> {
+        self.queue.upgrade()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     job::{Stock, bad_result, given_away_with},
     panic::take_panic,
     reentrancy::{Brought, InCall},
-    session::{Carried, Kit, ResultBatch},
+    session::{Buffers, Carried, ResultBatch},
     stack::with_room,
     task::Call,
 };
@@ -27,7 +27,7 @@ use crate::{
 const GUESS: usize = 512;
 
 /// A call that has not been sent.
-pub(super) struct Parcel<A, R> {
+pub(super) struct QueuedCall<A, R> {
     pub(super) item: Compact<A>,
     pub(super) entry: Arc<Entry<R>>,
     pub(super) call: Call,
@@ -45,18 +45,23 @@ pub(super) struct Encoded {
     pub(super) measure: MeasureResults,
 }
 
-/// A [`Parcel`] of any type.
+/// A [`QueuedCall`] of any type.
 pub(super) trait Unsent: Send {
     fn receiver(&self) -> Arc<dyn Receiver>;
 
     /// Encodes the item; `None`: there is no room now. `idle`: waits for room.
-    fn encode(&self, stock: &Stock, kit: &mut Kit, idle: bool) -> Result<Option<Encoded>, Error>;
+    fn encode(
+        &self,
+        stock: &Stock,
+        buffers: &mut Buffers,
+        idle: bool,
+    ) -> Result<Option<Encoded>, Error>;
 }
 
 /// Who gets the answer.
 pub(super) trait Receiver: Send + Sync {
     /// Decodes the result. Panics of the user's code are a failure of the task.
-    fn receive(&self, batch: &ResultBatch, stock: &Stock, kit: &mut Kit);
+    fn receive(&self, batch: &ResultBatch, stock: &Stock, buffers: &mut Buffers);
     fn fail(&self, error: Error);
     /// See [`Entry::hand_over`].
     fn hand_over(&self) -> (Brought, InCall);
@@ -64,34 +69,39 @@ pub(super) trait Receiver: Send + Sync {
     fn address(&self) -> *const ();
 }
 
-impl<A: Wire, R: Wire> Unsent for Parcel<A, R> {
+impl<A: Wire, R: Wire> Unsent for QueuedCall<A, R> {
     fn receiver(&self) -> Arc<dyn Receiver> {
         self.entry.clone()
     }
 
-    fn encode(&self, stock: &Stock, kit: &mut Kit, idle: bool) -> Result<Option<Encoded>, Error> {
-        with_room::<A, (), _>(|| self.encode_here(stock, kit, idle))
+    fn encode(
+        &self,
+        stock: &Stock,
+        buffers: &mut Buffers,
+        idle: bool,
+    ) -> Result<Option<Encoded>, Error> {
+        with_room::<A, (), _>(|| self.encode_here(stock, buffers, idle))
     }
 }
 
-impl<A: Wire, R: Wire> Parcel<A, R> {
+impl<A: Wire, R: Wire> QueuedCall<A, R> {
     fn encode_here(
         &self,
         stock: &Stock,
-        kit: &mut Kit,
+        buffers: &mut Buffers,
         idle: bool,
     ) -> Result<Option<Encoded>, Error> {
         let mut room = head_len::<A>(1) + if is_fixed::<A>() { 0 } else { GUESS };
         for _ in 0..2 {
-            let Some(reserved) = stock.room(&mut kit.released, room.max(1), idle)? else {
+            let Some(reserved) = stock.room(&mut buffers.released, room.max(1), idle)? else {
                 return Ok(None);
             };
             // SAFETY: the block is ours until it is handed over, aligned, with room for the head.
             let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
-            match writer.push(&*self.item, &mut kit.encoder) {
+            match writer.push(&*self.item, &mut buffers.encoder) {
                 Ok(()) => {
                     let manifest = writer.manifest(reserved.block.offset);
-                    let carried = manifest.map(|m| (m, kit.encoder.take_segments()));
+                    let carried = manifest.map(|m| (m, buffers.encoder.take_segments()));
                     let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
                     let (block, call, terms) = (reserved.hand_over(), self.call, self.terms);
                     let measure = measure_results::<R>;
@@ -99,7 +109,7 @@ impl<A: Wire, R: Wire> Parcel<A, R> {
                 }
                 Err(pool_ipc::WireFault::Overflow) => {
                     drop(reserved);
-                    let needed = len_of_one(&*self.item, &mut kit.encoder);
+                    let needed = len_of_one(&*self.item, &mut buffers.encoder);
                     room = needed.map_err(|fault| stock.unsendable(Some(0), fault))?;
                 }
                 Err(fault) => return Err(stock.unsendable(Some(0), fault)),
@@ -129,8 +139,8 @@ fn decode<R: Wire>(
 }
 
 impl<R: Wire> Receiver for Entry<R> {
-    fn receive(&self, batch: &ResultBatch, stock: &Stock, kit: &mut Kit) {
-        with_room::<(), R, _>(|| receive_here(self, batch, stock, kit));
+    fn receive(&self, batch: &ResultBatch, stock: &Stock, buffers: &mut Buffers) {
+        with_room::<(), R, _>(|| receive_here(self, batch, stock, buffers));
     }
 
     fn fail(&self, error: Error) {
@@ -147,8 +157,13 @@ impl<R: Wire> Receiver for Entry<R> {
 }
 
 /// Decodes the result in the present frames.
-fn receive_here<R: Wire>(entry: &Entry<R>, batch: &ResultBatch, stock: &Stock, kit: &mut Kit) {
-    let Kit { scratch, decoder, .. } = kit;
+fn receive_here<R: Wire>(
+    entry: &Entry<R>,
+    batch: &ResultBatch,
+    stock: &Stock,
+    buffers: &mut Buffers,
+) {
+    let Buffers { scratch, decoder, .. } = buffers;
     let decoded = catch_unwind(AssertUnwindSafe(|| {
         let segments = if batch.has_segments() { batch.segments() } else { Vec::new() };
         decoder.set_segments(&segments);

@@ -1,4 +1,4 @@
-//! How calls go from the desk to the workers: at once, or in line for room.
+//! How calls go from the queue to the workers: at once, or in line for room.
 //!
 //! Invariant: a call is in the books under a key from before it is sent until it is answered, or waits in line.
 
@@ -11,9 +11,9 @@ use std::{
 use super::{
     MOST_MAPS, MOST_WAITING,
     handle::AsyncResult,
-    processes::ProcessDesk,
-    queue::{Desk, Terms, Unaccepted},
-    queued_call::{Encoded, Parcel, Unsent},
+    processes::ProcessQueue,
+    queue::{AsyncQueue, Terms, Unaccepted},
+    queued_call::{Encoded, QueuedCall, Unsent},
     refused::Refused,
     shared_state::Entry,
     stream::AsyncValues,
@@ -26,11 +26,11 @@ use crate::{
     mutex::lock,
     panic::{drop_quietly, take_panic},
     reentrancy::{InCall, Inside},
-    session::Kit,
+    session::Buffers,
     task::{Call, Form, Portable},
 };
 
-impl ProcessDesk {
+impl ProcessQueue {
     /// Takes a call in; waits while too many others wait to be sent.
     pub(crate) fn submit<F: Portable>(
         &self,
@@ -47,35 +47,35 @@ impl ProcessDesk {
             self.stock.session.limit_job(self.stock.job);
         }
         let entry = Entry::new(self.home.clone());
-        let parcel = Parcel { item, entry: entry.clone(), call, terms };
+        let queued = QueuedCall { item, entry: entry.clone(), call, terms };
         let mut books = lock(&self.books);
         if books.closed {
-            return Err(Unaccepted::Closed(parcel.item));
+            return Err(Unaccepted::Closed(queued.item));
         }
         if !(books.waiting.is_empty() && books.admits()) {
-            books.waiting.push_back(Box::new(parcel));
+            books.waiting.push_back(Box::new(queued));
             let waiting = books.waiting.len();
             drop(books);
-            self.driver.poke_if_parked();
+            self.driver.unpark_if_parked();
             self.make_room(waiting);
             return Ok(AsyncResult::new(entry));
         }
         let (key, timed) = books.begin(entry.clone());
-        let kit = books.kit(&self.stock.session);
+        let buffers = books.buffers(&self.stock.session);
         drop(books);
-        match self.send(&parcel, key, timed, kit, false) {
+        match self.send(&queued, key, timed, buffers, false) {
             Ok(true) => {}
             Ok(false) => {
-                self.wait_in_line(key, Box::new(parcel));
+                self.wait_in_line(key, Box::new(queued));
                 self.recount();
             }
             Err(error) => {
                 lock(&self.books).end(key);
                 self.recount();
-                return refuse(parcel.item, error);
+                return refuse(queued.item, error);
             }
         }
-        self.driver.poke_if_parked();
+        self.driver.unpark_if_parked();
         Ok(AsyncResult::new(entry))
     }
 
@@ -89,20 +89,20 @@ impl ProcessDesk {
     ///
     /// # Errors
     ///
-    /// The items, when the desk is closed.
-    pub(crate) fn undertake<F: Portable>(
+    /// The items, when the queue is closed.
+    pub(crate) fn submit_map<F: Portable>(
         &self,
         job: Job<F, vec::IntoIter<F::Item>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
         self.work_while(|_| self.home.background.maps() >= MOST_MAPS);
-        self.home.undertake(self, job)
+        self.home.submit_map(self, job)
     }
 
     /// A stream over the job's values.
     ///
     /// # Errors
     ///
-    /// The input, when the desk is closed.
+    /// The input, when the queue is closed.
     pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
         &self,
         job: Job<F, I>,
@@ -122,7 +122,7 @@ impl ProcessDesk {
     /// There is no room for the call now: it is the first to be sent when there is.
     fn wait_in_line(&self, key: u64, unsent: Box<dyn Unsent>) {
         let mut books = lock(&self.books);
-        // A desk that was closed meanwhile has answered it.
+        // A queue that was closed meanwhile has answered it.
         if books.end(key).is_some() {
             books.waiting.push_front(unsent);
         } else {
@@ -137,12 +137,13 @@ impl ProcessDesk {
         unsent: &dyn Unsent,
         key: u64,
         timed: bool,
-        mut kit: Box<Kit>,
+        mut buffers: Box<Buffers>,
         idle: bool,
     ) -> Result<bool, Error> {
         let session = &self.stock.session;
-        let inside = InCall::enter(self.crew(), Inside::Call);
-        let encoded = catch_unwind(AssertUnwindSafe(|| unsent.encode(&self.stock, &mut kit, idle)));
+        let inside = InCall::enter(self.backend(), Inside::Call);
+        let encoded =
+            catch_unwind(AssertUnwindSafe(|| unsent.encode(&self.stock, &mut buffers, idle)));
         let encoded = encoded.unwrap_or_else(|payload| {
             take_panic(payload);
             Err(Error::Encode { index: 0 })
@@ -159,10 +160,10 @@ impl ProcessDesk {
                 if let Some(carried) = carried {
                     session.keep_segments(items, carried);
                 }
-                session.submit(&mut kit.released, Some(chunk));
+                session.submit(&mut buffers.released, Some(chunk));
             })
         });
-        lock(&self.books).put_kit(kit);
+        lock(&self.books).put_buffers(buffers);
         sent.map(|sent| sent.is_some())
     }
 
@@ -178,9 +179,9 @@ impl ProcessDesk {
             let receiver = unsent.receiver();
             let idle = idle && books.under_way() == 0;
             let (key, timed) = books.begin(receiver.clone());
-            let kit = books.kit(&self.stock.session);
+            let buffers = books.buffers(&self.stock.session);
             drop(books);
-            match self.send(&*unsent, key, timed, kit, idle) {
+            match self.send(&*unsent, key, timed, buffers, idle) {
                 Ok(true) => drop_quietly(unsent),
                 Ok(false) => {
                     self.wait_in_line(key, unsent);

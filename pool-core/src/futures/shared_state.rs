@@ -94,7 +94,7 @@ impl<R> Entry<R> {
 
     /// While the answer lives, the calling thread hands the outcome over, or runs a task for it.
     pub(super) fn hand_over(&self) -> (Brought, InCall) {
-        (self.within.bring(), InCall::deliver(self.home.crew, self.address()))
+        (self.within.bring(), InCall::deliver(self.home.backend, self.address()))
     }
 
     /// What tells it from all others.
@@ -221,8 +221,8 @@ impl<R> Entry<R> {
                 cell.watchers.push(watcher);
                 drop(cell);
                 drop_quietly(past); // the user's code
-                if let Some(desk) = self.home.desk() {
-                    desk.attend();
+                if let Some(queue) = self.home.queue() {
+                    queue.attend();
                 }
             }
             (_, Watcher::Waker(waker)) => {
@@ -325,7 +325,7 @@ mod tests {
     use std::sync::{Weak, mpsc};
 
     use super::{
-        super::{Budget, ProcessDesk},
+        super::{Budget, ProcessQueue},
         *,
     };
 
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn the_outcome_is_not_waited_for_beyond_a_limit() {
         let budget = Arc::new(Budget::new(None, u64::MAX, 1 << 20));
-        let entry = Entry::new(Home::new(budget, (0x92, None), Weak::<ProcessDesk>::new()));
+        let entry = Entry::new(Home::new(budget, (0x92, None), Weak::<ProcessQueue>::new()));
         entry.complete(Ok(Compact::new(7)), 0);
         let (made, is_made) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn a_second_outcome_is_dropped_without_its_panic() {
         let budget = Arc::new(Budget::new(None, u64::MAX, 1 << 20));
-        let entry = Entry::new(Home::new(budget, (0x91, None), Weak::<ProcessDesk>::new()));
+        let entry = Entry::new(Home::new(budget, (0x91, None), Weak::<ProcessQueue>::new()));
         assert!(entry.try_complete(Err(Error::Cancelled), 0));
         assert!(!entry.try_complete(Ok(Compact::new(Loud)), 0));
     }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     background::Task,
-    queue::{Desk, Home},
+    queue::{AsyncQueue, Home},
 };
 use crate::{
     cancel::CancelToken,
@@ -59,13 +59,13 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// The input, when the desk takes nothing in any more.
+    /// The input, when the queue takes nothing in any more.
     pub(super) fn stream<F: Form, I: Iterator<Item = F::Item>>(
         self: &Arc<Self>,
         mut job: Job<F, I>,
         ordered: bool,
     ) -> Result<AsyncValues<F, I>, I> {
-        let number = job.go_aside(self.job, self.listener());
+        let number = job.go_to_background(self.job, self.listener());
         let seat = Arc::new(Seat { home: self.clone(), state: Mutex::default() });
         if !self.background.add(number, seat.clone()) {
             return Err(job.into_items());
@@ -82,11 +82,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
     /// run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed: they
     /// are told only.
     pub fn kill(&mut self, grace: Duration) {
-        let desk = self.seat.home.desk();
-        if let Some(desk) = desk.filter(|desk| !matches!(desk.check(), Err(Error::ForeignProcess)))
+        let queue = self.seat.home.queue();
+        if let Some(queue) =
+            queue.filter(|queue| !matches!(queue.check(), Err(Error::ForeignProcess)))
             && let Some(values) = self.values.take()
         {
-            desk.kill_at_end(self.number, grace);
+            queue.kill_at_end(self.number, grace);
             self.killed = true;
             drop(values);
             self.seat.go_on();
@@ -115,16 +116,16 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
             let (due, token) = (values.due(), values.token().cloned());
             // A driver thread that sleeps does not know of these.
             let unknown = due.is_some() || (token.is_some() && self.seat.home.job.is_none());
-            let desk = self.seat.wait(context.waker(), due, token);
+            let queue = self.seat.wait(context.waker(), due, token);
             // What has arrived meanwhile may have told nobody.
             next = values.poll();
-            match (&next, desk) {
+            match (&next, queue) {
                 (Poll::Ready(_), _) => drop(self.seat.leave()),
-                (Poll::Pending, Some(desk)) => {
+                (Poll::Pending, Some(queue)) => {
                     if unknown {
-                        desk.recount();
+                        queue.recount();
                     }
-                    desk.attend();
+                    queue.attend();
                 }
                 (Poll::Pending, None) => return Poll::Ready(Some(Err(Error::Terminated))),
             }
@@ -143,7 +144,7 @@ impl Seat {
         waker: &Waker,
         due: Option<Instant>,
         token: Option<CancelToken>,
-    ) -> Option<Arc<dyn Desk>> {
+    ) -> Option<Arc<dyn AsyncQueue>> {
         let waker = waker.clone(); // the user's code
         let mut state = lock(&self.state);
         if state.waker.is_none() {
@@ -153,7 +154,7 @@ impl Seat {
         (state.due, state.token) = (due, token);
         drop(state);
         drop(before);
-        self.home.desk()
+        self.home.queue()
     }
 
     /// It does not wait any more.
@@ -200,7 +201,7 @@ impl Task for Seat {
     }
 
     fn inside(&self) -> (Brought, InCall) {
-        (Within::default().bring(), InCall::enter(self.home.crew, Inside::Delivery))
+        (Within::default().bring(), InCall::enter(self.home.backend, Inside::Delivery))
     }
 
     fn is_map(&self) -> bool {
@@ -210,13 +211,13 @@ impl Task for Seat {
 
 impl<F: Form, I> Drop for AsyncValues<F, I> {
     fn drop(&mut self) {
-        // In a forked child another thread may have been at the desk.
-        let Some(desk) = self.seat.home.desk() else { return };
-        if !matches!(desk.check(), Err(Error::ForeignProcess)) {
+        // In a forked child another thread may have been at the queue.
+        let Some(queue) = self.seat.home.queue() else { return };
+        if !matches!(queue.check(), Err(Error::ForeignProcess)) {
             drop(self.seat.home.background.remove(self.number));
             if self.seat.leave().is_some() {
                 // The driver thread works for it no longer.
-                desk.recount();
+                queue.recount();
             }
         }
     }

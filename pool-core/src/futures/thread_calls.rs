@@ -9,12 +9,12 @@ use std::{
 use super::{
     MOST_MAPS, MOST_WAITING,
     handle::AsyncResult,
-    queue::{Desk, Unaccepted},
+    queue::{AsyncQueue, Unaccepted},
     refused::Refused,
     shared_state::Entry,
     stream::AsyncValues,
-    thread_work::Errand,
-    threads::{Flow, ThreadDesk},
+    thread_work::ThreadCall,
+    threads::{Flow, ThreadQueue},
 };
 use crate::{
     compact::Compact,
@@ -23,14 +23,14 @@ use crate::{
     mutex::lock,
     shared::SharedValue,
     task::{Form, Portable},
-    threads::ThreadCrew,
+    threads::ThreadBackend,
 };
 
-impl ThreadDesk {
+impl ThreadQueue {
     /// Takes a call in; waits while too many others wait for a worker.
     pub(crate) fn submit<F: Portable<Context = ()>>(
         self: &Arc<Self>,
-        crew: &ThreadCrew,
+        backend: &ThreadBackend,
         shared: Option<SharedValue>,
         item: Compact<F::Item>,
         function: F::Function,
@@ -52,7 +52,7 @@ impl ThreadDesk {
         let none_waits = flow.waiting == 1;
         flow.outstanding += 1;
         if flow.outstanding == 1 {
-            self.crew.busy().begin();
+            self.backend.busy().begin();
         }
         flow.limited += usize::from(limit.is_some());
         let shortest = flow.shortest.into_iter().chain(limit).min();
@@ -62,14 +62,14 @@ impl ThreadDesk {
             self.tell();
         }
         if limit.is_some() {
-            self.driver.poke_if_parked();
+            self.driver.unpark_if_parked();
         }
         let entry = Entry::new(self.home.clone());
         let mut item = Some(item);
-        let sent = crew.send_unless_over(none_waits, || {
+        let sent = backend.send_unless_over(none_waits, || {
             let item = item.take().expect("made once");
-            let errand = Errand::<F>::new(self, &entry, (function, item), shared, limit);
-            Box::new(move |host| errand.run(host))
+            let thread_call = ThreadCall::<F>::new(self, &entry, (function, item), shared, limit);
+            Box::new(move |host| thread_call.run(host))
         });
         if let (false, Some(item)) = (sent, item) {
             // Without `keep_alive` the threads have ended with a call.
@@ -94,20 +94,20 @@ impl ThreadDesk {
     ///
     /// # Errors
     ///
-    /// The items, when the desk is closed.
-    pub(crate) fn undertake<F: Portable>(
+    /// The items, when the queue is closed.
+    pub(crate) fn submit_map<F: Portable>(
         &self,
         job: Job<F, vec::IntoIter<F::Item>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
         self.work_until(None, &|flow| self.home.background.maps() < MOST_MAPS || flow.closed);
-        self.home.undertake(self, job)
+        self.home.submit_map(self, job)
     }
 
     /// A stream over the job's values.
     ///
     /// # Errors
     ///
-    /// The input, when the desk is closed.
+    /// The input, when the queue is closed.
     pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
         &self,
         job: Job<F, I>,

@@ -12,7 +12,7 @@ use pool_ipc::{Decoder, Wire};
 
 use super::{
     shared_state::Entry,
-    threads::{Limited, Running, ThreadDesk},
+    threads::{Limited, Running, ThreadQueue},
 };
 use crate::{
     compact::Compact,
@@ -26,8 +26,8 @@ use crate::{
 };
 
 /// A call on its way to a worker. Its drop completes the future, also where it never ran.
-pub(super) struct Errand<F: Portable> {
-    desk: Arc<ThreadDesk>,
+pub(super) struct ThreadCall<F: Portable> {
+    queue: Arc<ThreadQueue>,
     entry: Arc<Entry<F::Output>>,
     function: F::Function,
     /// What the task and `worker_init` see.
@@ -37,27 +37,27 @@ pub(super) struct Errand<F: Portable> {
     begun: bool,
 }
 
-impl<F: Portable<Context = ()>> Errand<F> {
+impl<F: Portable<Context = ()>> ThreadCall<F> {
     pub(super) fn new(
-        desk: &Arc<ThreadDesk>,
+        queue: &Arc<ThreadQueue>,
         entry: &Arc<Entry<F::Output>>,
         (function, item): (F::Function, Compact<F::Item>),
         shared: Option<SharedValue>,
         limit: Option<Duration>,
     ) -> Self {
-        let (desk, entry, item) = (desk.clone(), entry.clone(), Some(item));
-        Self { desk, entry, function, shared, item, limit, begun: false }
+        let (queue, entry, item) = (queue.clone(), entry.clone(), Some(item));
+        Self { queue, entry, function, shared, item, limit, begun: false }
     }
 
     pub(super) fn run(mut self, host: &mut Host) {
         let worker = host.id;
-        if self.desk.terminated.load(Ordering::Relaxed) || !self.entry.begin() {
+        if self.queue.terminated.load(Ordering::Relaxed) || !self.entry.begin() {
             return;
         }
         let Some(item) = self.item.take() else { return };
         self.begun = true;
         let _brought = self.entry.within().bring();
-        self.desk.count(|flow| flow.waiting -= 1);
+        self.queue.count(|flow| flow.waiting -= 1);
         let shared = shared::seen(self.shared.as_ref());
         if let Err((stage, cause)) = host.begin(self.shared.as_ref()) {
             return self.entry.complete(Err(stage.error(worker, cause)), 0);
@@ -66,7 +66,7 @@ impl<F: Portable<Context = ()>> Errand<F> {
         let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         // One that is complete while it runs was cancelled.
         let cancelled =
-            || self.desk.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
+            || self.queue.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let mut surroundings = Surroundings {
             worker,
@@ -79,11 +79,11 @@ impl<F: Portable<Context = ()>> Errand<F> {
         let outcome = in_task(|| {
             catch_unwind(AssertUnwindSafe(|| {
                 let value = value_of::<F>(self.function, &mut surroundings, item);
-                let bytes = weight_of(&*value, self.desk.home.budget.is_exact());
+                let bytes = weight_of(&*value, self.queue.home.budget.is_exact());
                 (value, bytes)
             }))
         });
-        if self.desk.crew.is_foreign() {
+        if self.queue.backend.is_foreign() {
             // The task has forked: this child is no worker.
             std::mem::forget((outcome, self));
             return;
@@ -94,7 +94,7 @@ impl<F: Portable<Context = ()>> Errand<F> {
             // Another thread may have taken this clock to fail the call, and not have come to it
             // yet.
             self.entry.overrun(worker, limit);
-            self.desk.end_overdue();
+            self.queue.end_overdue();
         }
         match outcome {
             Ok((value, bytes)) => self.entry.complete(Ok(value), bytes),
@@ -103,7 +103,7 @@ impl<F: Portable<Context = ()>> Errand<F> {
                 self.entry.complete(Err(TaskError { index: 0, worker, cause, tries: 1 }.into()), 0);
             }
         }
-        // The desk does not wait for what the worker does at its end.
+        // The queue does not wait for what the worker does at its end.
         drop(self);
         host.ran_for_nobody(1);
     }
@@ -113,7 +113,7 @@ impl<F: Portable<Context = ()>> Errand<F> {
         let limit = self.limit?;
         let deadline = Instant::now().checked_add(limit)?;
         let entry: Arc<dyn Limited> = self.entry.clone();
-        lock(&self.desk.flow).running.push(Running { entry, worker, limit, deadline });
+        lock(&self.queue.flow).running.push(Running { entry, worker, limit, deadline });
         Some(deadline)
     }
 }
@@ -124,13 +124,13 @@ fn value_of<F: Portable<Context = ()>>(
     surroundings: &mut Surroundings<'_>,
     item: Compact<F::Item>,
 ) -> Compact<F::Output> {
-    let parcel = F::pack(item.into_inner()).expect("a form of one item packs it as it is");
-    Compact::new(F::call_parcel(function, &(), surroundings, parcel))
+    let queued = F::pack(item.into_inner()).expect("a form of one item packs it as it is");
+    Compact::new(F::call_thread_item(function, &(), surroundings, queued))
 }
 
-impl<F: Portable> Drop for Errand<F> {
+impl<F: Portable> Drop for ThreadCall<F> {
     fn drop(&mut self) {
-        if self.desk.crew.is_foreign() {
+        if self.queue.backend.is_foreign() {
             std::mem::forget(self.item.take());
             return;
         }
@@ -139,7 +139,7 @@ impl<F: Portable> Drop for Errand<F> {
         self.entry.complete(Err(Error::Terminated), 0);
         let (begun, entry) = (self.begun, Arc::as_ptr(&self.entry).cast());
         let limited = self.limit.is_some();
-        self.desk.count(|flow| {
+        self.queue.count(|flow| {
             flow.waiting -= usize::from(!begun);
             flow.running.retain(|running| running.entry.address() != entry);
             flow.end(limited);

@@ -1,4 +1,4 @@
-//! The desk for futures of a crew of threads: the workers complete calls of one item themselves (`thread_work.rs`).
+//! The queue for futures of a set of threads: the workers complete calls of one item themselves (`thread_work.rs`).
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     MOST_WAITING,
-    queue::{Budget, Desk, Home},
+    queue::{AsyncQueue, Budget, Home},
 };
 use crate::{
     cancel::{Bell, sleep_for},
@@ -20,18 +20,18 @@ use crate::{
     mutex::lock,
     os,
     panic::drop_quietly,
-    threads::{SHORTEST_SLEEP, ThreadCrew, ThreadMark},
+    threads::{SHORTEST_SLEEP, ThreadBackend, ThreadMark},
 };
 
 /// How long the driver thread sleeps at most while there is something to do: it does not keep a
-/// desk that has lost all its calls.
+/// queue that has lost all its calls.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// How long a thread sleeps at most that cannot listen to the tokens of its jobs.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
 /// See the module.
-pub(crate) struct ThreadDesk {
-    pub(super) crew: ThreadMark,
+pub(crate) struct ThreadQueue {
+    pub(super) backend: ThreadMark,
     pub(super) home: Arc<Home>,
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
@@ -72,19 +72,19 @@ pub(super) struct Running {
     pub(super) deadline: Instant,
 }
 
-impl fmt::Debug for ThreadDesk {
+impl fmt::Debug for ThreadQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadDesk").field("driver", &self.driver).finish_non_exhaustive()
+        f.debug_struct("ThreadQueue").field("driver", &self.driver).finish_non_exhaustive()
     }
 }
 
-impl ThreadDesk {
-    /// A desk of the crew.
-    pub(crate) fn open(crew: &ThreadCrew, budget: Arc<Budget>) -> Arc<Self> {
+impl ThreadQueue {
+    /// A queue of the backend.
+    pub(crate) fn open(backend: &ThreadBackend, budget: Arc<Budget>) -> Arc<Self> {
         let stack = budget.stack;
         Arc::new_cyclic(|this: &Weak<Self>| Self {
-            crew: crew.thread_mark(),
-            home: Home::new(budget, (std::ptr::from_ref(crew).addr(), None), this.clone()),
+            backend: backend.thread_mark(),
+            home: Home::new(budget, (std::ptr::from_ref(backend).addr(), None), this.clone()),
             flow: Mutex::default(),
             changed: Condvar::new(),
             bell: OnceLock::new(),
@@ -98,9 +98,9 @@ impl ThreadDesk {
         !lock(&self.flow).closed
     }
 
-    /// Whether this desk is one of the crew.
-    pub(crate) fn is_of(&self, crew: &ThreadCrew) -> bool {
-        self.crew.is_of(crew)
+    /// Whether this queue is one of the backend.
+    pub(crate) fn is_of(&self, backend: &ThreadBackend) -> bool {
+        self.backend.is_of(backend)
     }
 
     /// Whether every call that it took in has ended.
@@ -117,7 +117,7 @@ impl ThreadDesk {
         drop(flow);
         self.home.background.close();
         self.wake_all(polls);
-        self.driver.poke();
+        self.driver.unpark();
     }
 
     /// Takes nothing in any more, and waits until all that was taken in has ended.
@@ -135,7 +135,7 @@ impl ThreadDesk {
         self.tell();
     }
 
-    /// Ends all calls, and the thread of the desk, which has ended when this returns, or `limit` is
+    /// Ends all calls, and the thread of the queue, which has ended when this returns, or `limit` is
     /// over: it may be in the user's code, so what that waits for has to end without the caller.
     pub(crate) fn end(&self, limit: Option<Duration>) {
         self.terminate();
@@ -211,7 +211,7 @@ impl ThreadDesk {
         let busy = flow.outstanding > 0;
         change(&mut flow);
         if busy && flow.outstanding == 0 {
-            self.crew.busy().end();
+            self.backend.busy().end();
         }
         let wakes = full || (flow.closed && flow.outstanding == 0);
         let polls = flow.polls;
@@ -244,11 +244,11 @@ impl ThreadDesk {
     }
 }
 
-impl Desk for ThreadDesk {
+impl AsyncQueue for ThreadQueue {
     fn check(&self) -> Result<(), Error> {
-        if self.crew.is_foreign() {
+        if self.backend.is_foreign() {
             Err(Error::ForeignProcess)
-        } else if self.crew.is_mine() {
+        } else if self.backend.is_mine() {
             Err(Error::NestedUse)
         } else {
             Ok(())
@@ -256,7 +256,7 @@ impl Desk for ThreadDesk {
     }
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
-        if !os::spin_for(self.crew.spin(), done) {
+        if !os::spin_for(self.backend.spin(), done) {
             self.work_until(until, &|_| done());
         }
     }
@@ -266,7 +266,7 @@ impl Desk for ThreadDesk {
     }
 
     fn attend(&self) {
-        self.driver.poke();
+        self.driver.unpark();
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {
@@ -295,7 +295,7 @@ impl Desk for ThreadDesk {
     }
 }
 
-impl Driven for ThreadDesk {
+impl Driven for ThreadQueue {
     fn demand(&self) -> (Work, u64) {
         let flow = lock(&self.flow);
         let Home { background, watched, .. } = &*self.home;
@@ -380,9 +380,9 @@ fn left(due: Instant) -> Duration {
     due.saturating_duration_since(Instant::now())
 }
 
-impl Drop for ThreadDesk {
+impl Drop for ThreadQueue {
     fn drop(&mut self) {
-        if !self.crew.is_foreign() {
+        if !self.backend.is_foreign() {
             self.driver.stop();
         }
     }

@@ -1,6 +1,6 @@
 //! How the hooks of a worker's life cross to other processes: by their offsets in the image.
 //!
-//! Invariant: as for recipes (`shared/spec.rs`): papers come from the parent, and all processes of a pool run the same image.
+//! Invariant: as for recipes (`shared/spec.rs`): offsets come from the parent, and all processes of a pool run the same image.
 
 use std::num::NonZeroU64;
 
@@ -9,7 +9,7 @@ use crate::{bootstrap, error::Error};
 
 /// A life as the processes of a pool are told of it: offsets and numbers, 0 for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct LifePapers {
+pub(crate) struct HookOffsets {
     init: Hook,
     exit: Hook,
     span: u64,
@@ -38,10 +38,10 @@ impl Hook {
 
 impl WorkerLife {
     /// What processes are told.
-    pub(crate) fn papers(&self) -> Result<LifePapers, Error> {
+    pub(crate) fn config(&self) -> Result<HookOffsets, Error> {
         let init = self.init.map(|init| Hook::new(init.run as usize, init.function));
         let exit = self.exit.map(|exit| Hook::new(exit.run as usize, exit.function));
-        Ok(LifePapers {
+        Ok(HookOffsets {
             init: init.transpose()?.unwrap_or_default(),
             exit: exit.transpose()?.unwrap_or_default(),
             span: self.span.map_or(0, NonZeroU64::get),
@@ -49,7 +49,7 @@ impl WorkerLife {
     }
 }
 
-impl LifePapers {
+impl HookOffsets {
     const WORDS: usize = 5;
 
     pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
@@ -101,22 +101,22 @@ mod tests {
     }
 
     #[test]
-    fn papers_survive_their_numbers() {
-        let papers = life().papers().unwrap();
-        let words = [papers.to_words().as_slice(), &[99]].concat();
-        assert_eq!(LifePapers::split_from(&words), Some((papers, &[99][..])));
-        assert_eq!(LifePapers::split_from(&words[..4]), None);
+    fn config_survives_its_words() {
+        let config = life().config().unwrap();
+        let words = [config.to_words().as_slice(), &[99]].concat();
+        assert_eq!(HookOffsets::split_from(&words), Some((config, &[99][..])));
+        assert_eq!(HookOffsets::split_from(&words[..4]), None);
     }
 
     #[test]
     fn hooks_are_found_again_and_nothing_is_none() {
-        let papers = life().papers().unwrap();
-        let mut state = papers.init().unwrap().call(AROUND);
+        let config = life().config().unwrap();
+        let mut state = config.init().unwrap().call(AROUND);
         assert_eq!(state.downcast_ref(), Some(&10u32));
-        let result = papers.exit().unwrap().call(AROUND, &mut *state, &mut Encoder::new());
+        let result = config.exit().unwrap().call(AROUND, &mut *state, &mut Encoder::new());
         assert_eq!(pool_ipc::from_bytes::<u64>(&result.unwrap()), Ok(20));
-        assert_eq!(papers.span(), NonZeroU64::new(9));
-        let plain = WorkerLife::plain().papers().unwrap();
+        assert_eq!(config.span(), NonZeroU64::new(9));
+        let plain = WorkerLife::plain().config().unwrap();
         assert!(plain.init().is_none() && plain.exit().is_none() && plain.span().is_none());
     }
 

@@ -8,7 +8,7 @@ use super::{
     collect::Values,
     reorder::Arrivals,
     run::{Job, Sink},
-    transport::Lane,
+    transport::Transport,
 };
 use crate::{
     cancel::CancelToken,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// See the module.
-pub(crate) struct Aside<F: Form, I> {
+pub(crate) struct BackgroundJob<F: Form, I> {
     job: Job<F, I>,
     sink: Weighed<F::Output>,
 }
@@ -47,12 +47,12 @@ pub(crate) fn weight_of<R: Wire>(value: &R, exact: bool) -> u64 {
 }
 
 impl<F: Form> Sink<F> for Weighed<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
         let (reader, _) = batch.reader::<F::Output>();
         let extent = |index| reader.extent(index).unwrap_or((0, 0));
         let last = batch.count.saturating_sub(1);
         self.bytes += extent(last).1.saturating_sub(extent(0).0) as u64;
-        self.values.batch(batch, lane)
+        self.values.batch(batch, transport)
     }
 
     fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
@@ -65,7 +65,7 @@ impl<F: Form> Sink<F> for Weighed<F::Output> {
     }
 }
 
-impl<F: Form, I: Iterator<Item = F::Item>> Aside<F, I> {
+impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
     /// `exact`: values that are not encoded are measured as if they were.
     pub(crate) fn new(job: Job<F, I>, exact: bool) -> Self {
         let mut values = Values { arrivals: Arrivals::new(true), failed: None };
@@ -83,7 +83,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Aside<F, I> {
     }
 
     fn go_on_here(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
-        let _inside = InCall::enter(self.job.crew(), Inside::Call);
+        let _inside = InCall::enter(self.job.backend(), Inside::Call);
         self.job.pass(false, &mut self.sink)?;
         if let Some(error) = self.sink.values.failed.take() {
             return Err(error.into());

@@ -5,7 +5,7 @@ use pool_ipc::{Wire, WireFault, rkyv::Archive};
 use super::{
     reorder::Arrivals,
     run::{Job, Sink},
-    transport::Lane,
+    transport::Transport,
 };
 use crate::{
     error::{Cause, Error, TaskError},
@@ -26,10 +26,10 @@ pub(super) struct Values<R> {
 }
 
 impl<F: Form> Sink<F> for Values<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
         let failed = &mut self.failed;
         self.arrivals.add(batch.first, |out| {
-            lane.decode(
+            transport.decode(
                 batch,
                 out,
                 |value| value,
@@ -64,9 +64,9 @@ impl<R> Outcomes<R> {
         self.arrivals.complete(end, |index| Err(TaskError::cancelled(index)));
     }
 
-    fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) {
+    fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) {
         self.arrivals.add(batch.first, |out| {
-            lane.decode(batch, out, Ok, |index, fault| {
+            transport.decode(batch, out, Ok, |index, fault| {
                 Some(Err(bad_result(batch.worker(), index, fault)))
             });
         });
@@ -74,8 +74,8 @@ impl<R> Outcomes<R> {
 }
 
 impl<F: Form> Sink<F> for Outcomes<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
-        self.add_all(batch, lane);
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
+        self.add_all(batch, transport);
         batch.count
     }
 
@@ -98,7 +98,7 @@ struct Views<G> {
 }
 
 impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for Views<G> {
-    fn batch(&mut self, batch: &ResultBatch, _: &mut Lane<F>) -> usize {
+    fn batch(&mut self, batch: &ResultBatch, _: &mut Transport<F>) -> usize {
         let (reader, _) = batch.reader::<F::Output>();
         for index in 0..batch.count {
             let position = batch.first + index as u64;
@@ -141,7 +141,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     fn values_here(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
         // Until all is dropped that arrived: that may run the user's code, too.
-        let _inside = InCall::enter(self.crew(), Inside::Call);
+        let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
         sink.arrivals.expect(self.known_len());
         while !self.is_over() {
@@ -166,7 +166,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     fn outcomes_here(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
         // Until all is dropped that arrived: that may run the user's code, too.
-        let _inside = InCall::enter(self.crew(), Inside::Call);
+        let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink = Outcomes { arrivals: Arrivals::new(true) };
         while !self.is_over() {
             match self.step(&mut sink) {
@@ -205,7 +205,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     {
         self.one_at_a_time();
         // Until all is dropped that arrived: that may run the user's code, too.
-        let _inside = InCall::enter(self.crew(), Inside::View);
+        let _inside = InCall::enter(self.backend(), Inside::View);
         let mut sink = Views { read, failed: None };
         while !self.is_over() {
             self.step(&mut sink)?;

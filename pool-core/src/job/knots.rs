@@ -1,6 +1,6 @@
 //! Waits of code that others wait for: one that would close a circle is refused.
 //!
-//! Invariant: no circle of the waits that are noted here is ever closed. A crew and a future are
+//! Invariant: no circle of the waits that are noted here is ever closed. A backend and a future are
 //! known by their addresses; a thread without frames (`reentrancy.rs`) holds nothing up, and notes
 //! nothing.
 

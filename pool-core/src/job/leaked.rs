@@ -8,9 +8,9 @@ use std::sync::{
 /// Says, when the call is over, whether a worker may have kept what its task had: one that was killed and that the kernel has not let
 /// go of a call that no signal interrupts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Loan(Arc<AtomicBool>);
+pub(crate) struct LeakFlag(Arc<AtomicBool>);
 
-impl Loan {
+impl LeakFlag {
     /// A worker may have kept it.
     pub(crate) fn keep(&self) {
         // Relaxed: asked by the thread that says it.

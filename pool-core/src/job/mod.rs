@@ -34,17 +34,17 @@ mod transfer;
 mod transport;
 mod try_collect;
 
-pub(crate) use background::{Aside, Counted, weight_of};
+pub(crate) use background::{BackgroundJob, Counted, weight_of};
 pub use chunks::Chunks;
 pub(crate) use collect::bad_result;
 pub(crate) use item_allocator::{Stock, given_away_with};
 pub(crate) use knots::{Awaits, Waiting};
-pub(crate) use leaked::Loan;
+pub(crate) use leaked::LeakFlag;
 pub use options::JobOptions;
-pub(crate) use processes::ProcessLane;
+pub(crate) use processes::ProcessTransport;
 pub use run::Job;
 pub use stream::{ResultStream, ValueStream};
 #[cfg(feature = "threads")]
-pub(crate) use threads::ThreadLane;
-pub(crate) use transport::Lane;
+pub(crate) use threads::ThreadTransport;
+pub(crate) use transport::Transport;
 pub use try_collect::TryError;

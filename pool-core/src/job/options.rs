@@ -53,7 +53,7 @@ impl JobOptions {
         if self.max_tasks_active == Some(0) {
             return refuse("max_tasks_active must be at least 1, got 0".to_string());
         }
-        heed(self.cancel.as_ref())
+        check_cancelled(self.cancel.as_ref())
     }
 
     pub(super) fn sizing(&self) -> SizingRules {
@@ -81,6 +81,6 @@ impl JobOptions {
 
 /// A call that is cancelled goes no further.
 #[inline]
-pub(super) fn heed(token: Option<&CancelToken>) -> Result<(), Error> {
+pub(super) fn check_cancelled(token: Option<&CancelToken>) -> Result<(), Error> {
     if token.is_some_and(CancelToken::is_cancelled) { Err(Error::Cancelled) } else { Ok(()) }
 }

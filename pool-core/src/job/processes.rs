@@ -9,16 +9,16 @@ use pool_ipc::{
 
 use super::{
     item_allocator::{Stock, given_away_with},
-    leaked::Loan,
+    leaked::LeakFlag,
     options::JobOptions,
     target::Turn,
     transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
     compact::Compact,
-    engine::{Chunk, JobId, MeasureResults, Want, measure_results},
+    engine::{Awaited, Chunk, JobId, MeasureResults, measure_results},
     error::Error,
-    session::{Kit, NewJob, ResultBatch, Session},
+    session::{Buffers, NewJob, ResultBatch, Session},
     task::{Call, Form},
 };
 
@@ -27,7 +27,7 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 /// Room for items of unknown size in the first chunk.
 const FIRST_GUESS: usize = 2048;
 
-pub(crate) struct ProcessLane<F: Form> {
+pub(crate) struct ProcessTransport<F: Form> {
     stock: Stock,
     call: Call,
     /// The context's number and place.
@@ -39,7 +39,7 @@ pub(crate) struct ProcessLane<F: Form> {
     /// How often an item may be tried again whose worker died.
     retries: u32,
     /// Gone with the job.
-    kit: Option<Box<Kit>>,
+    buffers: Option<Box<Buffers>>,
     /// An item that was pulled but did not fit into the last chunk.
     pending: Option<Compact<F::Item>>,
     bytes_per_item: usize,
@@ -47,19 +47,19 @@ pub(crate) struct ProcessLane<F: Form> {
     next_index: u64,
     turn: Turn,
     /// Tasks borrow from the caller, who then waits for every one of them.
-    loan: Option<Loan>,
+    leaked: Option<LeakFlag>,
     /// Results cannot be opened any more, since the zygote is gone.
     cut_off: bool,
 }
 
-impl<F: Form> ProcessLane<F> {
+impl<F: Form> ProcessTransport<F> {
     pub(crate) fn open(
         session: Arc<Session>,
         call: Call,
         options: &JobOptions,
         lazy: bool,
     ) -> Result<Self, Error> {
-        let (job, kit) = session.open_job(&NewJob {
+        let (job, buffers) = session.open_job(&NewJob {
             token: options.cancel.clone(),
             kill: options.kill_running,
             lazy,
@@ -77,9 +77,9 @@ impl<F: Form> ProcessLane<F> {
             bytes_per_item: 0,
             next_index: 0,
             turn: Turn::Anybody,
-            loan: None,
+            leaked: None,
             cut_off: false,
-            kit: Some(kit),
+            buffers: Some(buffers),
         })
     }
 
@@ -88,33 +88,33 @@ impl<F: Form> ProcessLane<F> {
     }
 
     /// Has the end of the job wait until no task of it runs any more.
-    pub(crate) fn borrow(&mut self, loan: Loan) {
-        self.loan = Some(loan);
+    pub(crate) fn borrow(&mut self, leaked: LeakFlag) {
+        self.leaked = Some(leaked);
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced to the desk that has the job `desk`, under this number.
-    pub(super) fn go_aside(&mut self, desk: JobId) -> u64 {
-        self.stock.session.share_inbox(self.stock.job, desk);
+    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has the job `queue`, under this number.
+    pub(super) fn go_to_background(&mut self, queue: JobId) -> u64 {
+        self.stock.session.share_inbox(self.stock.job, queue);
         self.stock.waits = false;
         self.stock.job.0
     }
 
-    fn kit(kit: &mut Option<Box<Kit>>) -> &mut Kit {
-        kit.as_mut().expect("it goes with the job")
+    fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
+        buffers.as_mut().expect("it goes with the job")
     }
 
     /// Encodes the context that all tasks of the job get.
     pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
-        let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
+        let (stock, buffers) = (&self.stock, Self::buffers(&mut self.buffers));
         let fault = |fault| stock.unsendable(None, fault);
-        let len = len_of_one(context, &mut kit.encoder).map_err(fault)?;
-        let reserved = stock.room(&mut kit.released, len.max(1), true)?;
+        let len = len_of_one(context, &mut buffers.encoder).map_err(fault)?;
+        let reserved = stock.room(&mut buffers.released, len.max(1), true)?;
         let reserved = reserved.expect("an idle job waits for room");
         // SAFETY: the block is ours, aligned, with room for `len` bytes.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
-        writer.push(context, &mut kit.encoder).map_err(fault)?;
+        writer.push(context, &mut buffers.encoder).map_err(fault)?;
         let manifest = writer.manifest(reserved.block.offset);
-        let carried = manifest.map(|manifest| (manifest, kit.encoder.take_segments()));
+        let carried = manifest.map(|manifest| (manifest, buffers.encoder.take_segments()));
         let block = reserved.hand_over();
         self.context = (stock.session.keep_context(stock.job, block, carried), block.offset);
         Ok(())
@@ -127,8 +127,8 @@ impl<F: Form> ProcessLane<F> {
     ) -> Result<Sent, Error> {
         Ok(match self.pack(items, cut)? {
             Ok((chunk, load)) => {
-                let kit = Self::kit(&mut self.kit);
-                self.stock.session.submit(&mut kit.released, Some(chunk));
+                let buffers = Self::buffers(&mut self.buffers);
+                self.stock.session.submit(&mut buffers.released, Some(chunk));
                 Sent::Load(load)
             }
             Err(sent) => sent,
@@ -136,12 +136,12 @@ impl<F: Form> ProcessLane<F> {
     }
 
     /// Sends the one item of the job and waits for what comes of it.
-    pub(super) fn exchange(&mut self, item: F::Item, want: Want) -> Result<(), Error> {
+    pub(super) fn exchange(&mut self, item: F::Item, awaited: Awaited) -> Result<(), Error> {
         let cut = Cut { most: 1, timed: false, idle: true };
         let packed = self.pack(&mut std::iter::once(item), cut)?;
         let (chunk, _) = packed.expect("an idle job waits for room");
-        let kit = Self::kit(&mut self.kit);
-        Ok(self.stock.session.exchange(chunk, want, &mut kit.taken)?)
+        let buffers = Self::buffers(&mut self.buffers);
+        Ok(self.stock.session.exchange(chunk, awaited, &mut buffers.taken)?)
     }
 
     /// Encodes items for the next chunk; without one says why.
@@ -169,8 +169,8 @@ impl<F: Form> ProcessLane<F> {
                 per_item.saturating_mul(most).max(FIRST_GUESS).min(enough)
             };
         let idle = cut.idle;
-        let (stock, kit) = (&self.stock, Self::kit(&mut self.kit));
-        let Some(mut reserved) = stock.room(&mut kit.released, guess.max(1), idle)? else {
+        let (stock, buffers) = (&self.stock, Self::buffers(&mut self.buffers));
+        let Some(mut reserved) = stock.room(&mut buffers.released, guess.max(1), idle)? else {
             self.pending = Some(Compact::new(first));
             return Ok(Err(Sent::NoRoom));
         };
@@ -178,7 +178,7 @@ impl<F: Form> ProcessLane<F> {
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
         let mut next = first;
         loop {
-            match writer.push(&next, &mut kit.encoder) {
+            match writer.push(&next, &mut buffers.encoder) {
                 Ok(()) => {}
                 Err(WireFault::Overflow) if writer.count() > 0 => {
                     self.pending = Some(Compact::new(next));
@@ -188,15 +188,15 @@ impl<F: Form> ProcessLane<F> {
                     // A single item that the guess has no room for gets a block of just its size.
                     drop(reserved);
                     let fault = |fault| stock.unsendable(Some(self.next_index), fault);
-                    let needed = writer.room_for(&next, &mut kit.encoder).map_err(fault)?;
-                    let Some(larger) = stock.room(&mut kit.released, needed, idle)? else {
+                    let needed = writer.room_for(&next, &mut buffers.encoder).map_err(fault)?;
+                    let Some(larger) = stock.room(&mut buffers.released, needed, idle)? else {
                         self.pending = Some(Compact::new(next));
                         return Ok(Err(Sent::NoRoom));
                     };
                     reserved = larger;
                     // SAFETY: the new block is ours, aligned, and has room for the head and the item.
                     writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
-                    writer.push(&next, &mut kit.encoder).map_err(fault)?;
+                    writer.push(&next, &mut buffers.encoder).map_err(fault)?;
                 }
                 Err(fault) => {
                     let index = self.next_index + writer.count() as u64;
@@ -220,7 +220,7 @@ impl<F: Form> ProcessLane<F> {
         let block = reserved.hand_over();
         let mut given_away = 0;
         if let Some(manifest) = manifest {
-            let carried = (manifest, kit.encoder.take_segments());
+            let carried = (manifest, buffers.encoder.take_segments());
             given_away = given_away_with(&carried);
             stock.session.keep_segments(block, carried);
         }
@@ -250,13 +250,13 @@ impl<F: Form> ProcessLane<F> {
             .min(u32::MAX as usize / 2)
     }
 
-    pub(super) fn crew(&self) -> usize {
+    pub(super) fn backend(&self) -> usize {
         Arc::as_ptr(&self.stock.session).addr()
     }
 
     /// Whether what was decoded last can be believed to be all of it.
     #[inline]
-    pub(super) fn heed(&self) -> Result<(), Error> {
+    pub(super) fn check_cancelled(&self) -> Result<(), Error> {
         if self.cut_off { Err(self.stock.session.end_error()) } else { Ok(()) }
     }
 
@@ -270,16 +270,16 @@ impl<F: Form> ProcessLane<F> {
 
     /// Gives back what was read since the last time.
     pub(super) fn flush(&mut self) {
-        let kit = Self::kit(&mut self.kit);
-        if !kit.released.is_empty() {
-            self.stock.session.submit(&mut kit.released, None);
+        let buffers = Self::buffers(&mut self.buffers);
+        if !buffers.released.is_empty() {
+            self.stock.session.submit(&mut buffers.released, None);
         }
     }
 
-    pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
+    pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         self.flush();
         let Stock { session, job, .. } = &self.stock;
-        Ok(session.next(*job, want, &mut Self::kit(&mut self.kit).taken)?)
+        Ok(session.next(*job, awaited, &mut Self::buffers(&mut self.buffers).taken)?)
     }
 
     /// Takes what has arrived, without waiting. `look`: sees first what workers and zygote say.
@@ -287,7 +287,7 @@ impl<F: Form> ProcessLane<F> {
         self.stock.refuse_if_foreign()?;
         self.flush();
         let Stock { session, job, .. } = &self.stock;
-        Ok(session.take_messages(*job, look, &mut Self::kit(&mut self.kit).taken)?)
+        Ok(session.take_messages(*job, look, &mut Self::buffers(&mut self.buffers).taken)?)
     }
 
     /// Takes what had arrived when the call was cancelled.
@@ -303,17 +303,17 @@ impl<F: Form> ProcessLane<F> {
 
     #[inline]
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
-        Self::kit(&mut self.kit).taken.pop_front().map(Arrival::Message)
+        Self::buffers(&mut self.buffers).taken.pop_front().map(Arrival::Message)
     }
 
     pub(super) fn has_arrived(&self) -> bool {
-        self.kit.as_ref().is_some_and(|kit| !kit.taken.is_empty())
+        self.buffers.as_ref().is_some_and(|buffers| !buffers.taken.is_empty())
             || self.stock.session.has_arrived(self.stock.job)
     }
 
     #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
-        Self::kit(&mut self.kit).released.extend(batch.slot());
+        Self::buffers(&mut self.buffers).released.extend(batch.slot());
     }
 
     pub(super) fn decode<T>(
@@ -324,7 +324,7 @@ impl<F: Form> ProcessLane<F> {
         mut fault: impl FnMut(u64, WireFault) -> Option<T>,
     ) {
         let (stock, cut_off) = (&self.stock, &mut self.cut_off);
-        let Kit { scratch, decoder, .. } = Self::kit(&mut self.kit);
+        let Buffers { scratch, decoder, .. } = Self::buffers(&mut self.buffers);
         if batch.has_segments() {
             decoder.set_segments(&batch.segments());
         } else {
@@ -359,17 +359,17 @@ impl<F: Form> ProcessLane<F> {
     }
 }
 
-impl<F: Form> Drop for ProcessLane<F> {
+impl<F: Form> Drop for ProcessTransport<F> {
     fn drop(&mut self) {
         if !self.stock.session.is_foreign()
-            && let Some(kit) = self.kit.take()
+            && let Some(buffers) = self.buffers.take()
         {
             let Stock { session, job, .. } = &self.stock;
-            session.close_job(*job, kit);
-            if let Some(loan) = &self.loan
+            session.close_job(*job, buffers);
+            if let Some(leaked) = &self.leaked
                 && !session.wait_for_tasks(*job)
             {
-                loan.keep();
+                leaked.keep();
             }
         }
     }

@@ -11,13 +11,13 @@ use std::{
 
 use super::{
     input::Input,
-    options::{JobOptions, heed},
+    options::{JobOptions, check_cancelled},
     transfer::{Arrival, Cut, Load, Sent},
-    transport::Lane,
+    transport::Transport,
 };
 use crate::{
     cancel::CancelToken,
-    engine::{JobId, Pace, Sizer, Want, Window},
+    engine::{Awaited, JobId, Pace, Sizer, Window},
     error::{Error, TaskError},
     reentrancy::{InCall, Inside},
     session::{Message, ResultBatch},
@@ -30,7 +30,7 @@ const STARVES_FOR: Duration = Duration::from_millis(1);
 
 /// One call of the map family, before or while it runs.
 pub struct Job<F: Form, I> {
-    lane: Lane<F>,
+    transport: Transport<F>,
     items: Input<I>,
     /// Items of the input that are still to be pulled, if the caller limited them.
     left: Option<usize>,
@@ -57,28 +57,28 @@ impl<F: Form, I> fmt::Debug for Job<F, I> {
 /// What the loop hands on.
 pub(super) trait Sink<F: Form> {
     /// Takes results; how many items the consumer has got with that.
-    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize;
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize;
     fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize;
     fn failed(&mut self, error: TaskError) -> Result<usize, Error>;
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     pub(crate) fn new(
-        mut lane: Lane<F>,
+        mut transport: Transport<F>,
         items: I,
         options: &JobOptions,
         workers: usize,
         pace: Pace,
     ) -> Self {
         let turn = options.turn(workers);
-        lane.set_turn(turn);
+        transport.set_turn(turn);
         let window = Window::new(options.max_tasks_active, workers, turn.pace(pace));
-        let inside = InCall::enter(lane.crew(), Inside::Call);
+        let inside = InCall::enter(transport.backend(), Inside::Call);
         let len = options.len_of(&items);
         drop(inside);
         let most = window.most_in_chunk();
         Self {
-            lane,
+            transport,
             items: Input::new(items),
             left: options.iterable_len,
             exhausted: options.iterable_len == Some(0),
@@ -104,13 +104,13 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         with_room::<F::Item, (), _>(|| self.fill())
     }
 
-    /// See [`Lane::go_aside`].
-    pub(crate) fn go_aside(
+    /// See [`Transport::go_to_background`].
+    pub(crate) fn go_to_background(
         &mut self,
-        desk: Option<JobId>,
+        queue: Option<JobId>,
         heard: impl Fn(u64) + Send + Sync + 'static,
     ) -> u64 {
-        self.lane.go_aside(desk, heard)
+        self.transport.go_to_background(queue, heard)
     }
 
     /// The input, of a job that has not begun.
@@ -121,7 +121,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// When somebody has to look at a job without a caller although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         let soon = self.starves.then(|| Instant::now() + STARVES_FOR);
-        soon.into_iter().chain(self.lane.due()).min()
+        soon.into_iter().chain(self.transport.due()).min()
     }
 
     /// What may end it from outside.
@@ -131,12 +131,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// Whether anything has arrived, without waiting.
     pub(super) fn has_arrived(&mut self) -> bool {
-        self.lane.has_arrived()
+        self.transport.has_arrived()
     }
 
-    /// What tells the crew that runs this job from all others.
-    pub(super) fn crew(&self) -> usize {
-        self.lane.crew()
+    /// What tells the backend that runs this job from all others.
+    pub(super) fn backend(&self) -> usize {
+        self.transport.backend()
     }
 
     /// How many items there are, as far as the input says.
@@ -156,7 +156,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// The call is over but for what its workers do at their ends, if they end with it.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        self.lane.finish()
+        self.transport.finish()
     }
 
     /// The consumer has got `items` items.
@@ -166,7 +166,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// Sends as many chunks as may be under way.
     pub(super) fn fill(&mut self) -> Result<(), Error> {
-        heed(self.cancel.as_ref())?;
+        check_cancelled(self.cancel.as_ref())?;
         self.starves = false;
         while !self.exhausted {
             let most = self.sizer.next().min(self.left.unwrap_or(usize::MAX));
@@ -174,7 +174,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 break;
             }
             let cut = Cut { most, timed: self.sizer.wants_time(), idle: self.window.chunks() == 0 };
-            match self.lane.send(&mut self.items, cut)? {
+            match self.transport.send(&mut self.items, cut)? {
                 Sent::Load(Load { chunks, items, bytes, room }) => {
                     self.sizer.took(items, bytes);
                     self.window.took(chunks, items, room);
@@ -189,7 +189,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 }
                 Sent::Exhausted => self.exhausted = true,
             }
-            heed(self.cancel.as_ref())?;
+            check_cancelled(self.cancel.as_ref())?;
         }
         Ok(())
     }
@@ -200,19 +200,19 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         if self.is_over() {
             return Ok(());
         }
-        let want = Want {
+        let awaited = Awaited {
             // A consumer that takes results one by one wants the first as soon as it is there.
             chunks: if self.lazy { 1 } else { self.window.chunks().div_ceil(2) },
-            hungry: !self.exhausted,
+            has_items: !self.exhausted,
             most: self.most_arrivals,
         };
-        self.lane.receive(want)?;
+        self.transport.receive(awaited)?;
         self.hand_on(sink)
     }
 
     /// Hands to `sink` what has arrived, without waiting, and sends what can be sent then.
     pub(super) fn pass(&mut self, look: bool, sink: &mut impl Sink<F>) -> Result<(), Error> {
-        self.lane.take(look)?;
+        self.transport.take(look)?;
         self.hand_on(sink)?;
         self.fill()
     }
@@ -220,13 +220,13 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// Hands to `sink` what had arrived when the call was cancelled; how many items of the input
     /// were read.
     pub(super) fn rest(&mut self, sink: &mut impl Sink<F>) -> Result<u64, Error> {
-        self.lane.take_rest();
+        self.transport.take_rest();
         self.hand_on(sink)?;
-        Ok(self.lane.pulled())
+        Ok(self.transport.pulled())
     }
 
     fn hand_on(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
-        while let Some(arrival) = self.lane.next_arrival() {
+        while let Some(arrival) = self.transport.next_arrival() {
             match arrival {
                 Arrival::Message(Message::Ended { bytes }) => self.window.ended(bytes as usize),
                 Arrival::Message(Message::Failed(error)) => {
@@ -240,16 +240,16 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 }
                 Arrival::Message(Message::Results(batch)) => {
                     self.sizer.ran(batch.count, batch.nanos);
-                    let got = sink.batch(&batch, &mut self.lane);
-                    self.lane.release(batch);
-                    self.lane.heed()?;
+                    let got = sink.batch(&batch, &mut self.transport);
+                    self.transport.release(batch);
+                    self.transport.check_cancelled()?;
                     self.window.yielded(got);
                 }
             }
         }
         // (A job that is over gives everything back as it is dropped.)
         if !self.is_over() {
-            self.lane.flush();
+            self.transport.flush();
         }
         Ok(())
     }

@@ -1,24 +1,24 @@
 //! One item, one value: a call that needs no window, no sizes of chunks and no order.
 
-use super::{collect::bad_result, transfer::Arrival, transport::Lane};
+use super::{collect::bad_result, transfer::Arrival, transport::Transport};
 use crate::{
-    engine::Want,
+    engine::Awaited,
     error::Error,
     reentrancy::{InCall, Inside},
     session::Message,
     task::Form,
 };
 
-impl<F: Form> Lane<F> {
-    /// Sends the one item of this lane's job and waits for its value.
+impl<F: Form> Transport<F> {
+    /// Sends the one item of this transport's job and waits for its value.
     ///
     /// # Errors
     ///
     /// The failure of the task or of the pool.
     pub(crate) fn value_of(mut self, item: F::Item) -> Result<F::Output, Error> {
-        const WANT: Want = Want { chunks: 1, hungry: false, most: usize::MAX };
-        let _inside = InCall::enter(self.crew(), Inside::Call);
-        self.exchange(item, WANT)?;
+        const AWAITED: Awaited = Awaited { chunks: 1, has_items: false, most: usize::MAX };
+        let _inside = InCall::enter(self.backend(), Inside::Call);
+        self.exchange(item, AWAITED)?;
         let mut value = Vec::with_capacity(1);
         loop {
             while let Some(arrival) = self.next_arrival() {
@@ -33,7 +33,7 @@ impl<F: Form> Lane<F> {
                             None
                         };
                         self.decode(&batch, &mut value, |value| value, fault);
-                        self.heed()?;
+                        self.check_cancelled()?;
                         self.release(batch);
                     }
                 }
@@ -45,7 +45,7 @@ impl<F: Form> Lane<F> {
                     return Ok(value);
                 }
             }
-            self.receive(WANT)?;
+            self.receive(AWAITED)?;
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     collect::Outcomes,
     reorder::Arrivals,
     run::{Job, Sink},
-    transport::Lane,
+    transport::Transport,
 };
 use crate::{
     cancel::CancelToken,
@@ -51,8 +51,8 @@ impl<F: Form, I> fmt::Debug for ValueStream<F, I> {
 struct Buffered<R>(Outcomes<R>);
 
 impl<F: Form> Sink<F> for Buffered<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
-        self.0.batch(batch, lane);
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
+        self.0.batch(batch, transport);
         0
     }
 

@@ -15,17 +15,17 @@ use super::{
     transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
-    engine::Want,
+    engine::Awaited,
     error::{Error, TaskError},
     reentrancy::Within,
     session::Message,
     shared::SharedValue,
     task::{Form, Portable},
-    threads::{Given, Part, ThreadCrew, ThreadJob},
+    threads::{Given, Part, ThreadBackend, ThreadJob},
 };
 
-pub(crate) struct ThreadLane<F: Form> {
-    crew: Arc<ThreadCrew>,
+pub(crate) struct ThreadTransport<F: Form> {
+    backend: Arc<ThreadBackend>,
     job: Arc<ThreadJob<F>>,
     function: F::Function,
     given: Given<F>,
@@ -36,13 +36,13 @@ pub(crate) struct ThreadLane<F: Form> {
     borrows: bool,
     /// Whether items have a limit.
     limited: bool,
-    /// Whether the crew may end with the job, where each call has its own.
+    /// Whether the backend may end with the job, where each call has its own.
     lets_go: bool,
 }
 
-impl<F: Form> ThreadLane<F> {
+impl<F: Form> ThreadTransport<F> {
     pub(crate) fn open(
-        crew: Arc<ThreadCrew>,
+        backend: Arc<ThreadBackend>,
         function: F::Function,
         context: Arc<F::Context>,
         shared: Option<SharedValue>,
@@ -53,30 +53,32 @@ impl<F: Form> ThreadLane<F> {
         F: Portable,
     {
         // SAFETY: a portable form is `'static`, its function too.
-        unsafe { Self::open_any(crew, function, context, shared, options, lazy, false) }
+        unsafe { Self::open_any(backend, function, context, shared, options, lazy, false) }
     }
 
-    /// A lane for a function that borrows.
+    /// A transport for a function that borrows.
     ///
     /// # Safety
     ///
-    /// The lane is dropped before anything that the function borrows.
+    /// The transport is dropped before anything that the function borrows.
     pub(crate) unsafe fn open_scoped(
-        crew: Arc<ThreadCrew>,
+        backend: Arc<ThreadBackend>,
         function: F::Function,
         context: F::Context,
         shared: Option<SharedValue>,
         options: &JobOptions,
     ) -> Result<Self, Error> {
         // SAFETY: as promised to this function.
-        unsafe { Self::open_any(crew, function, Arc::new(context), shared, options, false, true) }
+        unsafe {
+            Self::open_any(backend, function, Arc::new(context), shared, options, false, true)
+        }
     }
 
     /// # Safety
     ///
-    /// Without `borrows` the form is `'static`; with it, as for [`ThreadLane::open_scoped`].
+    /// Without `borrows` the form is `'static`; with it, as for [`ThreadTransport::open_scoped`].
     unsafe fn open_any(
-        crew: Arc<ThreadCrew>,
+        backend: Arc<ThreadBackend>,
         function: F::Function,
         context: Arc<F::Context>,
         shared: Option<SharedValue>,
@@ -84,16 +86,16 @@ impl<F: Form> ThreadLane<F> {
         lazy: bool,
         borrows: bool,
     ) -> Result<Self, Error> {
-        if crew.is_mine() {
+        if backend.is_mine() {
             return Err(Error::NestedUse);
         }
-        let job = ThreadJob::open(&crew, options.cancel.clone(), options.task_timeout, lazy)?;
+        let job = ThreadJob::open(&backend, options.cancel.clone(), options.task_timeout, lazy)?;
         // A closure with captures sees nothing of its worker.
         let given = Given { context, shared, begins: !borrows, within: Within::here() };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
         Ok(Self {
-            crew,
+            backend,
             job,
             function,
             given,
@@ -116,11 +118,11 @@ impl<F: Form> ThreadLane<F> {
         self
     }
 
-    /// From now on nobody waits for this job alone: `heard` is told this number when something arrives. The crew serves others, too.
-    pub(super) fn go_aside(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
+    /// From now on nobody waits for this job alone: `heard` is told this number when something arrives. The backend serves others, too.
+    pub(super) fn go_to_background(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        self.job.go_aside(Box::new(move || heard(number)));
+        self.job.go_to_background(Box::new(move || heard(number)));
         self.lets_go = false;
         number
     }
@@ -136,27 +138,27 @@ impl<F: Form> ThreadLane<F> {
         cut: Cut,
     ) -> Result<Sent, Error> {
         let first = self.next_index;
-        let mut parcels = Vec::new();
-        while parcels.len() < cut.most
+        let mut thread_items = Vec::new();
+        while thread_items.len() < cut.most
             && let Some(item) = items.next()
         {
-            let index = first + parcels.len() as u64;
-            parcels.push(F::pack(item).map_err(|_| Error::Encode { index })?);
+            let index = first + thread_items.len() as u64;
+            thread_items.push(F::pack(item).map_err(|_| Error::Encode { index })?);
         }
-        if parcels.is_empty() {
+        if thread_items.is_empty() {
             return Ok(Sent::Exhausted);
         }
-        let items = parcels.len();
+        let items = thread_items.len();
         self.next_index += items as u64;
         let home = self.turn.home();
         self.turn.pass();
         if !self.limited {
-            self.send_chunk(home, first, parcels)?;
+            self.send_chunk(home, first, thread_items)?;
             return Ok(Sent::Load(Load { chunks: 1, items, bytes: 0, room: 0 }));
         }
         // What lies behind an item that is overdue goes to other threads, if it may.
-        for (index, parcel) in (first..).zip(parcels) {
-            self.send_chunk(home, index, vec![parcel])?;
+        for (index, thread_item) in (first..).zip(thread_items) {
+            self.send_chunk(home, index, vec![thread_item])?;
         }
         Ok(Sent::Load(Load { chunks: items, items, bytes: 0, room: 0 }))
     }
@@ -165,20 +167,22 @@ impl<F: Form> ThreadLane<F> {
         &self,
         home: Option<u32>,
         first: u64,
-        parcels: Vec<F::Parcel>,
+        thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
         // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
-        // lane is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
-        unsafe { self.job.send((&self.crew, home), self.function, &self.given, first, parcels) }
+        // transport is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
+        unsafe {
+            self.job.send((&self.backend, home), self.function, &self.given, first, thread_items)
+        }
     }
 
     pub(super) fn finish(&self) -> Result<(), Error> {
         self.job.complete();
-        self.crew.finish()
+        self.backend.finish()
     }
 
-    pub(super) fn crew(&self) -> usize {
-        Arc::as_ptr(&self.crew).addr()
+    pub(super) fn backend(&self) -> usize {
+        Arc::as_ptr(&self.backend).addr()
     }
 
     pub(super) fn has_arrived(&self) -> bool {
@@ -189,8 +193,8 @@ impl<F: Form> ThreadLane<F> {
         self.arrived.pop_front()
     }
 
-    pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
-        let parts = self.job.next(want)?;
+    pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
+        let parts = self.job.next(awaited)?;
         self.unpack(parts);
         Ok(())
     }
@@ -232,11 +236,11 @@ impl<F: Form> ThreadLane<F> {
     }
 }
 
-impl<F: Form> Drop for ThreadLane<F> {
+impl<F: Form> Drop for ThreadTransport<F> {
     fn drop(&mut self) {
         self.job.close(self.borrows);
         if self.lets_go {
-            self.crew.let_go();
+            self.backend.let_go();
         }
     }
 }

@@ -3,34 +3,34 @@
 use std::time::Instant;
 
 #[cfg(feature = "threads")]
-use super::threads::ThreadLane;
+use super::threads::ThreadTransport;
 use pool_ipc::WireFault;
 
 use super::{
-    processes::ProcessLane,
+    processes::ProcessTransport,
     target::Turn,
     transfer::{Arrival, Cut, Sent},
 };
 use crate::{
-    engine::{JobId, Want},
+    engine::{Awaited, JobId},
     error::Error,
     session::ResultBatch,
     task::Form,
 };
 
-pub(crate) enum Lane<F: Form> {
-    Processes(ProcessLane<F>),
+pub(crate) enum Transport<F: Form> {
+    Processes(ProcessTransport<F>),
     #[cfg(feature = "threads")]
-    Threads(ThreadLane<F>),
+    Threads(ThreadTransport<F>),
 }
 
-impl<F: Form> Lane<F> {
+impl<F: Form> Transport<F> {
     /// Says which worker chunks go to from now on.
     pub(crate) fn set_turn(&mut self, turn: Turn) {
         match self {
-            Self::Processes(lane) => lane.set_turn(turn),
+            Self::Processes(transport) => transport.set_turn(turn),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.set_turn(turn),
+            Self::Threads(transport) => transport.set_turn(turn),
         }
     }
 
@@ -41,93 +41,95 @@ impl<F: Form> Lane<F> {
         cut: Cut,
     ) -> Result<Sent, Error> {
         match self {
-            Self::Processes(lane) => lane.send(items, cut),
+            Self::Processes(transport) => transport.send(items, cut),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.send(items, cut),
+            Self::Threads(transport) => transport.send(items, cut),
         }
     }
 
     /// Sends the one item of the job and waits for what comes of it.
     #[inline]
-    pub(super) fn exchange(&mut self, item: F::Item, want: Want) -> Result<(), Error> {
+    pub(super) fn exchange(&mut self, item: F::Item, awaited: Awaited) -> Result<(), Error> {
         match self {
-            Self::Processes(lane) => lane.exchange(item, want),
+            Self::Processes(transport) => transport.exchange(item, awaited),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => {
+            Self::Threads(transport) => {
                 let cut = Cut { most: 1, timed: false, idle: true };
-                lane.send(&mut std::iter::once(item), cut)?;
-                lane.receive(want)
+                transport.send(&mut std::iter::once(item), cut)?;
+                transport.receive(awaited)
             }
         }
     }
 
     /// Waits until something arrived, when all that had arrived was taken.
-    pub(super) fn receive(&mut self, want: Want) -> Result<(), Error> {
+    pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         match self {
-            Self::Processes(lane) => lane.receive(want),
+            Self::Processes(transport) => transport.receive(awaited),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.receive(want),
+            Self::Threads(transport) => transport.receive(awaited),
         }
     }
 
-    /// The next of what [`Lane::receive`] found.
+    /// The next of what [`Transport::receive`] found.
     #[inline]
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
         match self {
-            Self::Processes(lane) => lane.next_arrival(),
+            Self::Processes(transport) => transport.next_arrival(),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.next_arrival(),
+            Self::Threads(transport) => transport.next_arrival(),
         }
     }
 
     /// Whether anything has arrived, without waiting.
     pub(super) fn has_arrived(&self) -> bool {
         match self {
-            Self::Processes(lane) => lane.has_arrived(),
+            Self::Processes(transport) => transport.has_arrived(),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.has_arrived(),
+            Self::Threads(transport) => transport.has_arrived(),
         }
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced to the desk that has the job `desk`, or `heard` is told of it. Answers
-    /// with a number for that, which no other job of the crew has.
+    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has the job `queue`, or `heard` is told of it. Answers
+    /// with a number for that, which no other job of the backend has.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
-    pub(super) fn go_aside(
+    pub(super) fn go_to_background(
         &mut self,
-        desk: Option<JobId>,
+        queue: Option<JobId>,
         heard: impl Fn(u64) + Send + Sync + 'static,
     ) -> u64 {
         match self {
-            Self::Processes(lane) => lane.go_aside(desk.expect("a desk of processes has a job")),
+            Self::Processes(transport) => {
+                transport.go_to_background(queue.expect("a queue for processes has a job"))
+            }
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.go_aside(heard),
+            Self::Threads(transport) => transport.go_to_background(heard),
         }
     }
 
     /// Takes what has arrived, without waiting. `look`: sees first what workers and zygote say.
     pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
         match self {
-            Self::Processes(lane) => lane.take(look),
+            Self::Processes(transport) => transport.take(look),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.take(),
+            Self::Threads(transport) => transport.take(),
         }
     }
 
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
         match self {
-            Self::Processes(lane) => lane.take_rest(),
+            Self::Processes(transport) => transport.take_rest(),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.take_rest(),
+            Self::Threads(transport) => transport.take_rest(),
         }
     }
 
     /// How many items were pulled.
     pub(super) fn pulled(&self) -> u64 {
         match self {
-            Self::Processes(lane) => lane.pulled(),
+            Self::Processes(transport) => transport.pulled(),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.pulled(),
+            Self::Threads(transport) => transport.pulled(),
         }
     }
 
@@ -137,24 +139,24 @@ impl<F: Form> Lane<F> {
             // Clocks and tokens are the business of the zygote and of whoever drives.
             Self::Processes(_) => None,
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.due(),
+            Self::Threads(transport) => transport.due(),
         }
     }
 
-    /// What tells this lane's crew from all others.
-    pub(super) fn crew(&self) -> usize {
+    /// What tells this transport's backend from all others.
+    pub(super) fn backend(&self) -> usize {
         match self {
-            Self::Processes(lane) => lane.crew(),
+            Self::Processes(transport) => transport.backend(),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.crew(),
+            Self::Threads(transport) => transport.backend(),
         }
     }
 
     /// Whether the last batch was decoded as far as it could be: an error if the pool has come to its end.
     #[inline]
-    pub(super) fn heed(&self) -> Result<(), Error> {
+    pub(super) fn check_cancelled(&self) -> Result<(), Error> {
         match self {
-            Self::Processes(lane) => lane.heed(),
+            Self::Processes(transport) => transport.check_cancelled(),
             #[cfg(feature = "threads")]
             Self::Threads(_) => Ok(()),
         }
@@ -163,16 +165,16 @@ impl<F: Form> Lane<F> {
     /// All items are told of: waits for what follows from the end of the call.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         match self {
-            Self::Processes(lane) => lane.finish(),
+            Self::Processes(transport) => transport.finish(),
             #[cfg(feature = "threads")]
-            Self::Threads(lane) => lane.finish(),
+            Self::Threads(transport) => transport.finish(),
         }
     }
 
     /// Gives back what was read, so that a consumer that takes its time holds nothing up.
     pub(super) fn flush(&mut self) {
         match self {
-            Self::Processes(lane) => lane.flush(),
+            Self::Processes(transport) => transport.flush(),
             #[cfg(feature = "threads")]
             Self::Threads(_) => {}
         }
@@ -182,7 +184,7 @@ impl<F: Form> Lane<F> {
     #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
         match self {
-            Self::Processes(lane) => lane.release(batch),
+            Self::Processes(transport) => transport.release(batch),
             #[cfg(feature = "threads")]
             Self::Threads(_) => drop(batch),
         }
@@ -198,7 +200,7 @@ impl<F: Form> Lane<F> {
         fault: impl FnMut(u64, WireFault) -> Option<T>,
     ) {
         match self {
-            Self::Processes(lane) => lane.decode(batch, out, wrap, fault),
+            Self::Processes(transport) => transport.decode(batch, out, wrap, fault),
             #[cfg(feature = "threads")]
             Self::Threads(_) => {}
         }

@@ -8,7 +8,7 @@ use super::{
     collect::bad_result,
     reorder::Arrivals,
     run::{Job, Sink},
-    transport::Lane,
+    transport::Transport,
 };
 use crate::{
     error::{Error, TaskError},
@@ -93,9 +93,9 @@ impl<R, E> Attempts<R, E> {
 }
 
 impl<R, E, F: Form<Output = Result<R, E>>> Sink<F> for Attempts<R, E> {
-    fn batch(&mut self, batch: &ResultBatch, lane: &mut Lane<F>) -> usize {
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
         let mut decoded = std::mem::take(&mut self.decoded);
-        lane.decode(batch, &mut decoded, Ok, |_, fault| Some(Err(fault)));
+        transport.decode(batch, &mut decoded, Ok, |_, fault| Some(Err(fault)));
         self.add(|| batch.worker(), batch.first, decoded.drain(..));
         self.decoded = decoded;
         batch.count
@@ -124,7 +124,7 @@ impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I
 
     fn attempts_here(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
         // Until all is dropped that arrived: that may run the user's code, too.
-        let _inside = InCall::enter(self.crew(), Inside::Call);
+        let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink =
             Attempts { arrivals: Arrivals::new(ordered), ended: None, decoded: Vec::new() };
         sink.arrivals.expect(self.known_len());

@@ -25,7 +25,7 @@ use nix::{
 };
 
 /// What the helper is told, and what it tells.
-struct Errand<F> {
+struct ForkRequest<F> {
     life: ManuallyDrop<F>,
     helper: libc::pid_t,
     /// The child's process id, or an error number below 0; 0 until the helper says so.
@@ -47,17 +47,17 @@ const HELPER_KILLED: libc::c_int = 106;
 /// This process has one thread.
 pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Result<Pid> {
     let child = SharedWord::new()?;
-    let mut errand = Errand { life: ManuallyDrop::new(life), helper: 0, child };
+    let mut request = ForkRequest { life: ManuallyDrop::new(life), helper: 0, child };
     // A handler must not run in the helper, on memory that is this process's.
     let mut mask = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
-    // SAFETY: one thread, which waits until the helper has ended; `errand` outlives it.
-    let helper = unsafe { call_in_helper(errand_boy::<F>, (&raw mut errand).cast()) };
+    // SAFETY: one thread, which waits until the helper has ended; `request` outlives it.
+    let helper = unsafe { call_in_helper(run_helper::<F>, (&raw mut request).cast()) };
     if helper > 0 {
         // Any answer but EINTR will do: the kernel has let us go on, so the helper is over.
         let helper = Pid::from_raw(helper);
         while waitpid(helper, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
-        if errand.child.get() == 0 {
+        if request.child.get() == 0 {
             // It was killed, maybe within `fork` with locks of the C library in hand, which are
             // this process's, too. SAFETY: ends the process without running any handler.
             unsafe { libc::_exit(HELPER_KILLED) }
@@ -65,36 +65,36 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
     }
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
     // SAFETY: not used after this; the child has a copy of its own.
-    unsafe { ManuallyDrop::drop(&mut errand.life) };
-    match (helper, errand.child.get()) {
+    unsafe { ManuallyDrop::drop(&mut request.life) };
+    match (helper, request.child.get()) {
         (1.., child @ 1..) => Ok(Pid::from_raw(child)),
         (1.., error) | (error, _) => Err(io::Error::from_raw_os_error(-error)),
     }
 }
 
 /// The life of a helper, and that of its child.
-extern "C" fn errand_boy<F: FnOnce() -> Infallible>(errand: *mut ()) -> ! {
-    let errand = errand.cast::<Errand<F>>();
-    // SAFETY: the errand outlives the helper and is its alone until it ends; the child has a copy of it. `fork` is the C
+extern "C" fn run_helper<F: FnOnce() -> Infallible>(request: *mut ()) -> ! {
+    let request = request.cast::<ForkRequest<F>>();
+    // SAFETY: the request outlives the helper and is its alone until it ends; the child has a copy of it. `fork` is the C
     // library's own, in a process of one thread; `_exit` runs no handlers.
     unsafe {
-        (*errand).helper = libc::getpid();
+        (*request).helper = libc::getpid();
         match libc::fork() {
             0 => {
                 // The kernel hands this process on when the helper ends, which takes no longer than this.
-                while libc::getppid() == (*errand).helper {
+                while libc::getppid() == (*request).helper {
                     libc::sched_yield();
                 }
                 // Nobody knows the child of a helper that was killed before it could tell.
-                if (*errand).child.get() != libc::getpid() {
+                if (*request).child.get() != libc::getpid() {
                     libc::_exit(0);
                 }
-                (*errand).child.unmap();
-                let life = ManuallyDrop::take(&mut (*errand).life);
+                (*request).child.unmap();
+                let life = ManuallyDrop::take(&mut (*request).life);
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(life));
             }
-            child if child > 0 => (*errand).child.set(child),
-            _ => (*errand).child.set(-Errno::last_raw()),
+            child if child > 0 => (*request).child.set(child),
+            _ => (*request).child.set(-Errno::last_raw()),
         }
         libc::_exit(0)
     }

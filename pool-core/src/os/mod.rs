@@ -37,7 +37,7 @@ pub(crate) use fds::{
 };
 pub(crate) use fork_to_subreaper::fork_adopted;
 pub(crate) use kept_fd::{FileId, KeptFd};
-pub(crate) use orphans::{kill_children, kill_strays};
+pub(crate) use orphans::{kill_children, kill_orphans};
 pub(crate) use own_fds::{Listed, forget_number, list, own_descriptors, unlist};
 pub(crate) use parent_death::{
     arm_parent_death, become_subreaper, has_ended, inherits_orphans, is_child_of, pidfd_open,

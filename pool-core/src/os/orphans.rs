@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Kills and reaps every child of this process for which `keep` says false, and their children, which it adopts
 /// in turn if it is a subreaper.
-pub(crate) fn kill_strays(keep: &dyn Fn(Pid) -> bool) {
+pub(crate) fn kill_orphans(keep: &dyn Fn(Pid) -> bool) {
     let mut deadline = None;
     // Asking is cheap where there is nobody at all, as at the end of a zygote.
     while is_unreaped(Id::All) {
@@ -145,15 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn strays_are_reaped_and_kept_children_live() {
+    fn orphans_are_reaped_and_kept_children_live() {
         let sleeper = || Command::new("sleep").arg("60").spawn().unwrap();
         let pid = |child: &std::process::Child| Pid::from_raw(child.id().cast_signed());
         let (kept, stray) = (sleeper(), sleeper());
         // Other tests of this program have children too.
-        kill_strays(&|child| child != pid(&stray));
+        kill_orphans(&|child| child != pid(&stray));
         assert!(!is_unreaped(Id::Pid(pid(&stray))));
         assert!(is_unreaped(Id::Pid(pid(&kept))));
-        kill_strays(&|child| child != pid(&kept));
+        kill_orphans(&|child| child != pid(&kept));
         assert!(!is_unreaped(Id::Pid(pid(&kept))));
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use pool_ipc::Wire;
 
-use super::{Pool, slot::CrewDesk};
+use super::{Pool, slot::PoolQueue};
 use crate::{
     error::Error,
     job::{Awaits, Waiting},
     reentrancy::is_inside,
-    start::Crew,
+    start::Backend,
     start_method::StartMethod,
     task::SharedType,
 };
@@ -30,7 +30,7 @@ impl Pool {
     /// callback of a future; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] of a worker
     /// that failed at its end, now or earlier, where no call could be told. The workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<(), Error> {
-        self.end(true, Crew::stop)?;
+        self.end(true, Backend::stop)?;
         self.plan.exits.tell()
     }
 
@@ -41,7 +41,7 @@ impl Pool {
     ///
     /// As [`Pool::stop_and_join`].
     pub fn terminate(&self) -> Result<(), Error> {
-        self.end(false, Crew::terminate)?;
+        self.end(false, Backend::terminate)?;
         // A worker that was killed in the middle of its exit has not failed, and what failed before
         // was left behind with the workers. Refused results stay known.
         let _ = self.plan.exits.take_failure();
@@ -59,12 +59,12 @@ impl Pool {
         self.refuse_if_foreign()?;
         self.plan.life.check_result(SharedType::of::<E>())?;
         let slot = self.slot()?;
-        let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
+        let (backend, retired) = (slot.backend.as_ref().map(Backend::share), slot.retired());
         drop(slot);
-        if crew.iter().chain(&retired).any(Crew::is_mine) {
+        if backend.iter().chain(&retired).any(Backend::is_mine) {
             return Err(Error::NestedUse);
         }
-        crew.iter().chain(&retired).for_each(Crew::wait_for_leavers);
+        backend.iter().chain(&retired).for_each(Backend::wait_for_exiting);
         Ok(self.plan.exits.read())
     }
 
@@ -77,71 +77,73 @@ impl Pool {
         if self.is_foreign() { Vec::new() } else { self.plan.exits.take_all() }
     }
 
-    fn end(&self, waits_for_calls: bool, end: fn(&Crew)) -> Result<(), Error> {
+    fn end(&self, waits_for_calls: bool, end: fn(&Backend)) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         let mut slot = self.slot()?;
-        let (crew, retired) = (slot.crew.as_ref().map(Crew::share), slot.retired());
-        let waits = |crew: &Crew| (waits_for_calls && is_inside(crew.id(), None)) || crew.is_mine();
-        if crew.iter().chain(&retired).any(waits) {
+        let (backend, retired) = (slot.backend.as_ref().map(Backend::share), slot.retired());
+        let waits = |backend: &Backend| {
+            (waits_for_calls && is_inside(backend.id(), None)) || backend.is_mine()
+        };
+        if backend.iter().chain(&retired).any(waits) {
             return Err(Error::NestedUse);
         }
-        let stopped = crew.iter().chain(&retired).filter(|_| waits_for_calls).map(Crew::id);
+        let stopped = backend.iter().chain(&retired).filter(|_| waits_for_calls).map(Backend::id);
         // Nor where what it waits for waits for this thread, through other pools.
         let _waiting = Waiting::begin(Awaits::All, stopped)?;
-        let desks = slot.desks.clone();
-        // From now on calls get threads of their own, and these no desk any more.
+        let queues = slot.queues.clone();
+        // From now on calls get threads of their own, and these no queue any more.
         let threads = self.plan.method == StartMethod::Threads;
         let past = if waits_for_calls && threads { slot.retire() } else { None };
         // Not under the lock: a call that has to end may need it.
         drop(slot);
         if waits_for_calls {
-            self.end_desks(&desks, true)?;
+            self.end_desks(&queues, true)?;
             retired.iter().for_each(end);
         } else {
-            // The thread of a desk may be in a call that the user's code makes: a waker's, of any
+            // The thread of a queue may be in a call that the user's code makes: a waker's, of any
             // length. So the calls end before that thread is waited for, and code that goes on
             // beyond them is left to itself.
-            desks.iter().for_each(CrewDesk::terminate);
-            retired.iter().chain(&crew).for_each(end);
-            self.end_desks(&desks, false)?;
+            queues.iter().for_each(PoolQueue::terminate);
+            retired.iter().chain(&backend).for_each(end);
+            self.end_desks(&queues, false)?;
         }
-        let Some(crew) = crew else { return Ok(()) };
-        match &crew {
-            // Calls go on while desks are drained, and futures may have got a new desk.
-            Crew::Processes(session) if waits_for_calls => {
-                while !session.stop_unless_manned() {
-                    let late = |desk: &&CrewDesk| desk.holds_up(&crew);
-                    let late: Vec<_> = self.slot()?.desks.iter().filter(late).cloned().collect();
+        let Some(backend) = backend else { return Ok(()) };
+        match &backend {
+            // Calls go on while queues are drained, and futures may have got a new queue.
+            Backend::Processes(session) if waits_for_calls => {
+                while !session.stop_unless_queue_open() {
+                    let late = |queue: &&PoolQueue| queue.holds_up(&backend);
+                    let late: Vec<_> = self.slot()?.queues.iter().filter(late).cloned().collect();
                     self.end_desks(&late, true)?;
                 }
             }
-            crew if waits_for_calls => end(crew),
+            backend if waits_for_calls => end(backend),
             _ => {}
         }
         drop(past);
-        if crew.is_broken() {
+        if backend.is_broken() {
             return Err(Error::PoolBroken);
         }
         let mut slot = self.slot()?;
         // Another thread may have given the pool a new one.
-        if slot.crew.as_ref().is_some_and(|now| now.id() == crew.id()) {
+        if slot.backend.as_ref().is_some_and(|now| now.id() == backend.id()) {
             slot.used = false;
             // The snapshot that Fork took stays: it is what the next workers come from.
-            if self.plan.method != StartMethod::Fork || crew.is_renewable() {
-                slot.crew = None;
+            if self.plan.method != StartMethod::Fork || backend.is_renewable() {
+                slot.backend = None;
             }
         }
         Ok(())
     }
 
-    /// Ends the desks and lets the slot forget them. It knows them until then: others who stop the pool wait for them, too.
-    fn end_desks(&self, desks: &[CrewDesk], waits_for_calls: bool) -> Result<(), Error> {
+    /// Ends the queues and lets the slot forget them. It knows them until then: others who stop the pool wait for them, too.
+    fn end_desks(&self, queues: &[PoolQueue], waits_for_calls: bool) -> Result<(), Error> {
         if waits_for_calls {
-            desks.iter().for_each(CrewDesk::drain);
+            queues.iter().for_each(PoolQueue::drain);
         }
         let limit = (!waits_for_calls).then_some(PATIENCE);
-        desks.iter().for_each(|desk| desk.end(limit));
-        self.slot()?.desks.retain(|desk| !desks.iter().any(|ended| ended.is(desk)));
+        queues.iter().for_each(|queue| queue.end(limit));
+        self.slot()?.queues.retain(|queue| !queues.iter().any(|ended| ended.is(queue)));
         Ok(())
     }
 }

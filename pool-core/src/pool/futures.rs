@@ -2,17 +2,17 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Pool, slot::CrewDesk};
+use super::{Pool, slot::PoolQueue};
 #[cfg(feature = "threads")]
-use crate::futures::ThreadDesk;
+use crate::futures::ThreadQueue;
 use crate::{
     compact::Compact,
     engine::Pace,
     error::Error,
-    futures::{AsyncResult, AsyncValues, ProcessDesk, Refused, Terms, Unaccepted},
-    job::{Job, JobOptions, Lane},
+    futures::{AsyncResult, AsyncValues, ProcessQueue, Refused, Terms, Unaccepted},
+    job::{Job, JobOptions, Transport},
     shared::SharedValue,
-    start::{Crew, CrewClaim},
+    start::{Backend, BackendClaim},
     start_method::StartMethod,
     task::{Portable, SharedType},
 };
@@ -20,9 +20,9 @@ use crate::{
 /// A handle on all values of a call, or its items back.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
-/// A desk, its crew, and under Threads what tasks share; and the word that its threads do not end
+/// A queue, its backend, and under Threads what tasks share; and the word that its threads do not end
 /// yet, which is not to be kept for long.
-type Place = (CrewDesk, Crew, Option<SharedValue>, CrewClaim);
+type Place = (PoolQueue, Backend, Option<SharedValue>, BackendClaim);
 
 /// The refusal as the caller gets it.
 #[cold]
@@ -64,15 +64,16 @@ impl Pool {
         let mut item = item;
         loop {
             // A future that comes too late for its threads is handed in again.
-            let place = self.place_for::<F>().map(|(desk, crew, shared, _)| (desk, crew, shared));
+            let place =
+                self.place_for::<F>().map(|(queue, backend, shared, _)| (queue, backend, shared));
             let accepted = match place {
-                Ok((CrewDesk::Processes(desk), ..)) => desk.submit::<F>(item, function, terms),
+                Ok((PoolQueue::Processes(queue), ..)) => queue.submit::<F>(item, function, terms),
                 #[cfg(feature = "threads")]
-                Ok((CrewDesk::Threads(desk), Crew::Threads(crew), shared)) => {
-                    desk.submit::<F>(&crew, shared, item, function, terms.limit)
+                Ok((PoolQueue::Threads(queue), Backend::Threads(backend), shared)) => {
+                    queue.submit::<F>(&backend, shared, item, function, terms.limit)
                 }
                 #[cfg(feature = "threads")]
-                Ok(_) => unreachable!("a desk is one of its crew"),
+                Ok(_) => unreachable!("a queue is one of its backend"),
                 Err(error) => return Err(Refused { item, error }),
             };
             match accepted {
@@ -98,16 +99,16 @@ impl Pool {
     ) -> Handed<F::Item, F::Output> {
         let (mut items, context) = (items, Arc::new(context));
         loop {
-            let prepared = self.aside::<F>(function, &context, options, false);
-            let (desk, lane, options) = match prepared {
+            let prepared = self.background::<F>(function, &context, options, false);
+            let (queue, transport, options) = match prepared {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(Refused { item: items, error }),
             };
-            let job = self.job_aside(lane, items.into_iter(), &options, Pace::Aside);
-            let accepted = match desk {
-                CrewDesk::Processes(desk) => desk.undertake(job),
+            let job = self.background_job(transport, items.into_iter(), &options, Pace::Background);
+            let accepted = match queue {
+                PoolQueue::Processes(queue) => queue.submit_map(job),
                 #[cfg(feature = "threads")]
-                CrewDesk::Threads(desk) => desk.undertake(job),
+                PoolQueue::Threads(queue) => queue.submit_map(job),
             };
             match accepted {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
@@ -133,12 +134,13 @@ impl Pool {
     ) -> Result<AsyncValues<F, I>, Error> {
         let (mut items, context) = (items, Arc::new(context));
         loop {
-            let (desk, lane, options) = self.aside::<F>(function, &context, options, true)?;
-            let job = self.job_aside(lane, items, &options, Pace::Lazy);
-            let accepted = match desk {
-                CrewDesk::Processes(desk) => desk.stream(job, ordered),
+            let (queue, transport, options) =
+                self.background::<F>(function, &context, options, true)?;
+            let job = self.background_job(transport, items, &options, Pace::Lazy);
+            let accepted = match queue {
+                PoolQueue::Processes(queue) => queue.stream(job, ordered),
                 #[cfg(feature = "threads")]
-                CrewDesk::Threads(desk) => desk.stream(job, ordered),
+                PoolQueue::Threads(queue) => queue.stream(job, ordered),
             };
             match accepted {
                 Ok(stream) => return Ok(stream),
@@ -147,83 +149,88 @@ impl Pool {
         }
     }
 
-    /// The desk for a job that runs aside, and the way to the same crew.
-    fn aside<'o, F: Portable>(
+    /// The queue for a job that runs in the background, and the way to the same backend.
+    fn background<'o, F: Portable>(
         &self,
         function: F::Function,
         context: &Arc<F::Context>,
         options: &'o JobOptions,
         lazy: bool,
-    ) -> Result<(CrewDesk, Lane<F>, Cow<'o, JobOptions>), Error> {
+    ) -> Result<(PoolQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
         options.check()?;
         self.check_worker("on_worker", options)?;
         let options = self.with_turns(self.complete(options));
-        let (desk, crew, shared, claim) = self.place_for::<F>()?;
-        match &desk {
-            CrewDesk::Processes(desk) => desk.admit()?,
+        let (queue, backend, shared, claim) = self.place_for::<F>()?;
+        match &queue {
+            PoolQueue::Processes(queue) => queue.admit()?,
             #[cfg(feature = "threads")]
-            CrewDesk::Threads(desk) => desk.admit()?,
+            PoolQueue::Threads(queue) => queue.admit()?,
         }
-        let lane = self.lane_of((crew, shared), function, context.clone(), &options, lazy)?;
+        let transport =
+            self.transport_of((backend, shared), function, context.clone(), &options, lazy)?;
         claim.release();
-        Ok((desk, lane, options))
+        Ok((queue, transport, options))
     }
 
-    fn job_aside<F: Portable, I: Iterator<Item = F::Item>>(
+    fn background_job<F: Portable, I: Iterator<Item = F::Item>>(
         &self,
-        lane: Lane<F>,
+        transport: Transport<F>,
         items: I,
         options: &JobOptions,
         pace: Pace,
     ) -> Job<F, I> {
-        let job = Job::new(lane, items, options, self.plan.n_jobs, pace);
+        let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
         job.limit_chunks(self.settings.lifespan())
     }
 
-    /// The desk of the present crew, for tasks of this form.
+    /// The queue of the present backend, for tasks of this form.
     fn place_for<F: Portable>(&self) -> Result<Place, Error> {
         self.refuse_if_foreign()?;
         self.plan.life.check_state(F::keeps())?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(F::shares())? } else { None };
-        let (desk, crew, claim) = self.desk(F::shares())?;
-        Ok((desk, crew, shared, claim))
+        let (queue, backend, claim) = self.queue(F::shares())?;
+        Ok((queue, backend, shared, claim))
     }
 
-    /// The desk of the present crew; `wanted`: what that has to share.
-    fn desk(&self, wanted: Option<SharedType>) -> Result<(CrewDesk, Crew, CrewClaim), Error> {
+    /// The queue of the present backend; `wanted`: what that has to share.
+    fn queue(
+        &self,
+        wanted: Option<SharedType>,
+    ) -> Result<(PoolQueue, Backend, BackendClaim), Error> {
         loop {
-            match self.try_desk(wanted)? {
+            match self.try_queue(wanted)? {
                 None => {} // the next ones are others
-                Some((Some(desk), crew, claim)) => return Ok((desk, crew, claim)),
-                Some((None, crew, claim)) => {
+                Some((Some(queue), backend, claim)) => return Ok((queue, backend, claim)),
+                Some((None, backend, claim)) => {
                     claim.release();
-                    let desks = self.slot()?.desks.clone();
-                    desks.iter().for_each(CrewDesk::resign);
-                    crew.wait_until_stopped();
+                    let queues = self.slot()?.queues.clone();
+                    queues.iter().for_each(PoolQueue::resign);
+                    backend.wait_until_stopped();
                 }
             }
         }
     }
 
-    /// The desk of the present crew, or no desk while the pool is being stopped; nothing where the
+    /// The queue of the present backend, or no queue while the pool is being stopped; nothing where the
     /// threads have ended with a call, and were retired.
-    fn try_desk(
+    fn try_queue(
         &self,
         wanted: Option<SharedType>,
-    ) -> Result<Option<(Option<CrewDesk>, Crew, CrewClaim)>, Error> {
+    ) -> Result<Option<(Option<PoolQueue>, Backend, BackendClaim)>, Error> {
         let (past, _ended);
         let mut over = Vec::new(); // all dropped without the lock
-        let (_paused, mut slot) = self.slot_for_crew()?;
+        let (_paused, mut slot) = self.slot_for_backend()?;
         slot.sharing.check(wanted)?;
         // Threads that end with the call that they were made for are none for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
-        let present = slot.crew.as_ref();
-        let serves = present.is_some_and(|crew| slot.desks.iter().any(|desk| desk.serves(crew)));
+        let present = slot.backend.as_ref();
+        let serves =
+            present.is_some_and(|backend| slot.queues.iter().any(|queue| queue.serves(backend)));
         past = if ends && slot.used && !serves { slot.retire() } else { None };
-        self.open_crew(&mut slot)?;
-        let crew = slot.crew.as_ref().map(Crew::share).expect("made just now");
-        let Some(claim) = crew.claim_unless_over() else {
+        self.open_backend(&mut slot)?;
+        let backend = slot.backend.as_ref().map(Backend::share).expect("made just now");
+        let Some(claim) = backend.claim_unless_over() else {
             _ended = slot.retire();
             return Ok(None);
         };
@@ -231,30 +238,32 @@ impl Pool {
         if anew || past.is_some() {
             self.plan.exits.clear();
         }
-        if let Some(desk) = slot.desks.iter().find(|desk| desk.serves(&crew)) {
+        if let Some(queue) = slot.queues.iter().find(|queue| queue.serves(&backend)) {
             if !self.settings.keep_alive()
-                && let CrewDesk::Processes(desk) = desk
-                && desk.begins_alone()
+                && let PoolQueue::Processes(queue) = queue
+                && queue.begins_alone()
             {
                 // Those of the call before.
                 self.plan.exits.clear();
             }
-            return Ok(Some((Some(desk.clone()), crew, claim)));
+            return Ok(Some((Some(queue.clone()), backend, claim)));
         }
         // One that is being drained stays, for others who stop the pool.
-        let is_over = |desk: &mut CrewDesk| desk.is_over() && !desk.holds_up(&crew);
-        over.extend(slot.desks.extract_if(.., is_over));
-        // With the lock: whoever stops the pool finds the desk there, or none is opened.
+        let is_over = |queue: &mut PoolQueue| queue.is_over() && !queue.holds_up(&backend);
+        over.extend(slot.queues.extract_if(.., is_over));
+        // With the lock: whoever stops the pool finds the queue there, or none is opened.
         let budget = self.budget.clone();
-        let desk = match &crew {
-            Crew::Processes(session) => {
-                let desk = ProcessDesk::open(session.clone(), self.plan.n_jobs, budget)?;
-                desk.map(CrewDesk::Processes)
+        let queue = match &backend {
+            Backend::Processes(session) => {
+                let queue = ProcessQueue::open(session.clone(), self.plan.n_jobs, budget)?;
+                queue.map(PoolQueue::Processes)
             }
             #[cfg(feature = "threads")]
-            Crew::Threads(crew) => Some(CrewDesk::Threads(ThreadDesk::open(crew, budget))),
+            Backend::Threads(backend) => {
+                Some(PoolQueue::Threads(ThreadQueue::open(backend, budget)))
+            }
         };
-        slot.desks.extend(desk.clone());
-        Ok(Some((desk, crew, claim)))
+        slot.queues.extend(queue.clone());
+        Ok(Some((queue, backend, claim)))
     }
 }

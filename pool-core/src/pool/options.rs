@@ -11,7 +11,7 @@ use std::{
 use pool_affinity::CpuIds;
 
 use crate::{
-    config::CrewPlan,
+    config::PoolConfig,
     error::Error,
     hooks::{Bounds, Exits, WorkerLife},
     shared::Shared,
@@ -135,7 +135,7 @@ pub(super) fn check_limit(name: &str, limit: Option<Duration>) -> Result<(), Err
 
 impl PoolOptions {
     /// What they ask for; refuses what means nothing.
-    pub(super) fn plan(&self) -> Result<CrewPlan, Error> {
+    pub(super) fn plan(&self) -> Result<PoolConfig, Error> {
         let n_jobs = self.n_jobs.unwrap_or_else(|| self.cpu_ids.suitable_workers());
         let refuse = |text: String| Err(Error::InvalidInput(text));
         if !(1..=pool_ipc::board::MAX_PLACES).contains(&n_jobs) {
@@ -187,7 +187,7 @@ impl PoolOptions {
         };
         let free = pool_ipc::default_limit();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        Ok(CrewPlan {
+        Ok(PoolConfig {
             id: NUMBER.fetch_add(1, Ordering::Relaxed),
             method,
             n_jobs,

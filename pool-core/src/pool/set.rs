@@ -12,20 +12,20 @@ use std::{
 use super::{
     Pool,
     options::check_limit,
-    slot::{CrewSlot, Sharing},
+    slot::{BackendSlot, Sharing},
 };
 use crate::{
     deferred_log::Entry,
     error::Error,
     os::nanos,
     shared::Shared,
-    start::{Crew, start_of},
+    start::{Backend, start_of},
     start_method::StartMethod,
 };
 
-/// As [`CrewSlot::retire`], but not in a task of the crew.
-fn retire(slot: &mut CrewSlot) -> Result<Option<Crew>, Error> {
-    if slot.crew.as_ref().is_some_and(Crew::is_mine) {
+/// As [`BackendSlot::retire`], but not in a task of the backend.
+fn retire(slot: &mut BackendSlot) -> Result<Option<Backend>, Error> {
+    if slot.backend.as_ref().is_some_and(Backend::is_mine) {
         return Err(Error::NestedUse);
     }
     Ok(slot.retire())
@@ -45,8 +45,8 @@ impl Pool {
         if on && !before && mem::take(&mut slot.used) && self.plan.method == StartMethod::Threads {
             // They have ended with their call, or will.
             ended = slot.retire();
-        } else if let Some(crew) = &slot.crew {
-            crew.set_keep_alive(on);
+        } else if let Some(backend) = &slot.backend {
+            backend.set_keep_alive(on);
         }
         drop(slot);
         drop(ended); // which may wait
@@ -158,7 +158,7 @@ impl Pool {
     fn begin_anew(
         &self,
         reason: &'static str,
-        change: impl FnOnce(&mut CrewSlot) -> Result<Option<Crew>, Error>,
+        change: impl FnOnce(&mut BackendSlot) -> Result<Option<Backend>, Error>,
     ) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         let start = start_of(self.plan.method)?;
@@ -167,33 +167,33 @@ impl Pool {
         }
         let mut slot = self.slot()?;
         let retired = change(&mut slot)?;
-        let desks: Vec<_> = match &retired {
-            Some(_) => slot.desks.extract_if(.., |desk| desk.is_over()).collect(),
+        let queues: Vec<_> = match &retired {
+            Some(_) => slot.queues.extract_if(.., |queue| queue.is_over()).collect(),
             None => Vec::new(),
         };
         drop(slot);
         // Without the lock, since this may take its time; before the fork, whose snapshot would keep them.
-        desks.iter().for_each(|desk| desk.end(None));
-        drop(desks);
+        queues.iter().for_each(|queue| queue.end(None));
+        drop(queues);
         let anew = retired.is_some();
-        if let Some(crew) = retired {
+        if let Some(backend) = retired {
             Entry::Anew { reason }.tell();
-            self.end_retired(&crew);
+            self.end_retired(&backend);
         }
         if start.is_eager() {
-            let (_paused, mut slot) = self.slot_for_crew()?;
-            self.open_crew(&mut slot)?;
+            let (_paused, mut slot) = self.slot_for_backend()?;
+            self.open_backend(&mut slot)?;
         }
         // Behind what may fail first: a failure that was taken is told.
         if anew { self.plan.exits.tell() } else { Ok(()) }
     }
 
     /// See [`Pool::begin_anew`].
-    pub(super) fn end_retired(&self, crew: &Crew) {
+    pub(super) fn end_retired(&self, backend: &Backend) {
         // A process has more to leave than its exit result: barriers, for example.
-        let leaves = self.plan.life.has_exit() || matches!(crew, Crew::Processes(_));
-        if leaves && crew.is_idle() {
-            crew.stop();
+        let leaves = self.plan.life.has_exit() || matches!(backend, Backend::Processes(_));
+        if leaves && backend.is_idle() {
+            backend.stop();
         }
     }
 }

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::options::PoolOptions;
-use crate::{config::CrewPlan, hooks::Bounds, os::nanos};
+use crate::{config::PoolConfig, hooks::Bounds, os::nanos};
 
-/// The present settings. Who changes one makes the next call see it by the lock of the pool's crew.
+/// The present settings. Who changes one makes the next call see it by the lock of the pool's backend.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) keep_alive: AtomicBool,
@@ -22,7 +22,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(plan: &CrewPlan, options: &PoolOptions) -> Self {
+    pub(super) fn new(plan: &PoolConfig, options: &PoolOptions) -> Self {
         let time = |limit: Option<Duration>| AtomicU64::new(limit.map_or(0, nanos));
         Self {
             keep_alive: AtomicBool::new(plan.keep_alive),
@@ -57,10 +57,10 @@ impl Settings {
         NonZeroU64::new(self.lifespan.load(Relaxed))
     }
 
-    /// What a crew is to be like that is opened now.
-    pub(super) fn plan(&self, plan: &CrewPlan) -> CrewPlan {
+    /// What a backend is to be like that is opened now.
+    pub(super) fn plan(&self, plan: &PoolConfig) -> PoolConfig {
         let (init, exit) = (time_of(&self.init_timeout), time_of(&self.exit_timeout));
-        CrewPlan {
+        PoolConfig {
             life: plan.life.span(self.lifespan()),
             bounds: Bounds { init, exit, ..plan.bounds },
             keep_alive: self.keep_alive(),

@@ -9,27 +9,27 @@ use std::borrow::Cow;
 use pool_ipc::Wire;
 use pool_shm::{Alone, Element, SharedArray};
 
-use super::{ClaimedCrew, Pool};
+use super::{ClaimedBackend, Pool};
 #[cfg(feature = "threads")]
-use crate::job::ThreadLane;
+use crate::job::ThreadTransport;
 use crate::{
     engine::Pace,
     error::Error,
-    job::{Job, JobOptions, Lane, Loan, ProcessLane},
+    job::{Job, JobOptions, LeakFlag, ProcessTransport, Transport},
     reentrancy::{Inside, is_inside},
-    start::Crew,
+    start::Backend,
     task::{Call, Form, Parts, Portable, Slices, SlicesMut},
 };
 
 /// Keeps everybody else away from the elements of an array as long as a task may have them.
-struct Lease {
+struct ExclusiveBorrow {
     alone: Option<Alone>,
-    loan: Loan,
+    leaked: LeakFlag,
 }
 
-impl Drop for Lease {
+impl Drop for ExclusiveBorrow {
     fn drop(&mut self) {
-        if self.loan.is_kept() {
+        if self.leaked.is_kept() {
             // For ever: who looks whether the array is alone finds that it is not.
             std::mem::forget(self.alone.take());
         }
@@ -60,15 +60,21 @@ impl Pool {
         chunk_len: usize,
         function: fn(usize, &mut [T]) -> R,
     ) -> Result<Vec<R>, Error> {
-        let Some((crew, count)) = self.crew_for_parts(array, chunk_len)? else {
+        let Some((backend, count)) = self.backend_for_parts(array, chunk_len)? else {
             return Ok(Vec::new());
         };
-        // After the crew, for which Fork may have forked.
-        let lease = Lease { alone: array.alone(), loan: Loan::default() };
-        let parts = Parts::new(array, chunk_len, lease.alone.is_some());
-        // SAFETY: the parts do not overlap, and nobody else has the elements while `lease` lives, which is longer than any task.
+        // After the backend, for which Fork may have forked.
+        let borrow = ExclusiveBorrow { alone: array.alone(), leaked: LeakFlag::default() };
+        let parts = Parts::new(array, chunk_len, borrow.alone.is_some());
+        // SAFETY: the parts do not overlap, and nobody else has the elements while `borrow` lives, which is longer than any task.
         unsafe {
-            self.map_parts::<T, SlicesMut<T, R>>(crew, function, parts, count, lease.loan.clone())
+            self.map_parts::<T, SlicesMut<T, R>>(
+                backend,
+                function,
+                parts,
+                count,
+                borrow.leaked.clone(),
+            )
         }
     }
 
@@ -83,20 +89,22 @@ impl Pool {
         chunk_len: usize,
         function: fn(usize, &[T]) -> R,
     ) -> Result<Vec<R>, Error> {
-        let Some((crew, count)) = self.crew_for_parts(array, chunk_len)? else {
+        let Some((backend, count)) = self.backend_for_parts(array, chunk_len)? else {
             return Ok(Vec::new());
         };
         let parts = Parts::new(array, chunk_len, false);
         // SAFETY: tasks only read, and by atomics.
-        unsafe { self.map_parts::<T, Slices<T, R>>(crew, function, parts, count, Loan::default()) }
+        unsafe {
+            self.map_parts::<T, Slices<T, R>>(backend, function, parts, count, LeakFlag::default())
+        }
     }
 
-    /// The crew, and how many parts there are; `None` without any.
-    fn crew_for_parts<T: Element>(
+    /// The backend, and how many parts there are; `None` without any.
+    fn backend_for_parts<T: Element>(
         &self,
         array: &SharedArray<T>,
         chunk_len: usize,
-    ) -> Result<Option<(ClaimedCrew, usize)>, Error> {
+    ) -> Result<Option<(ClaimedBackend, usize)>, Error> {
         if chunk_len == 0 {
             return Err(Error::InvalidInput("chunk_len must be at least 1, got 0".to_string()));
         }
@@ -104,11 +112,11 @@ impl Pool {
         if array.is_empty() {
             return Ok(None);
         }
-        let (crew, shared, claim) = self.crew(None)?;
-        if is_inside(crew.id(), Some(Inside::View)) {
+        let (backend, shared, claim) = self.backend(None)?;
+        if is_inside(backend.id(), Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
-        Ok(Some(((crew, shared, claim), array.len().div_ceil(chunk_len))))
+        Ok(Some(((backend, shared, claim), array.len().div_ceil(chunk_len))))
     }
 
     /// Runs `function` on each part, and returns when no task does any more.
@@ -118,11 +126,11 @@ impl Pool {
     /// Until then the tasks may do with the parts what the form does.
     unsafe fn map_parts<T, F>(
         &self,
-        (crew, shared, claim): ClaimedCrew,
+        (backend, shared, claim): ClaimedBackend,
         function: F::Function,
         parts: Parts<T>,
         count: usize,
-        loan: Loan,
+        leaked: LeakFlag,
     ) -> Result<Vec<F::Output>, Error>
     where
         T: Element,
@@ -131,24 +139,25 @@ impl Pool {
         #[cfg(not(feature = "threads"))]
         let _ = shared;
         let options = &*self.with_turns(Cow::Owned(JobOptions::default()));
-        let lane = match crew {
-            Crew::Processes(session) => {
+        let transport = match backend {
+            Backend::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
-                let mut lane = ProcessLane::<F>::open(session, call, options, false)?;
-                lane.borrow(loan);
-                lane.set_context(&parts)?;
-                Lane::Processes(lane)
+                let mut transport = ProcessTransport::<F>::open(session, call, options, false)?;
+                transport.borrow(leaked);
+                transport.set_context(&parts)?;
+                Transport::Processes(transport)
             }
             #[cfg(feature = "threads")]
-            Crew::Threads(crew) => {
-                // SAFETY: the lane is dropped in this function, at the latest when it unwinds.
-                let lane =
-                    unsafe { ThreadLane::open_scoped(crew, function, parts, shared, options)? };
-                Lane::Threads(lane.begins_lives())
+            Backend::Threads(backend) => {
+                // SAFETY: the transport is dropped in this function, at the latest when it unwinds.
+                let transport = unsafe {
+                    ThreadTransport::open_scoped(backend, function, parts, shared, options)?
+                };
+                Transport::Threads(transport.begins_lives())
             }
         };
         claim.release();
-        Job::new(lane, 0..count, options, self.plan.n_jobs, Pace::Call).values(true)
+        Job::new(transport, 0..count, options, self.plan.n_jobs, Pace::Call).values(true)
     }
 }
 
@@ -159,14 +168,14 @@ mod tests {
     #[test]
     fn an_array_that_a_worker_may_have_kept_is_never_alone_again() {
         let mut array = SharedArray::<u8>::new(3).unwrap();
-        let mut lease = |kept| {
-            let lease = Lease { alone: array.alone(), loan: Loan::default() };
+        let mut borrow = |kept| {
+            let borrow = ExclusiveBorrow { alone: array.alone(), leaked: LeakFlag::default() };
             if kept {
-                lease.loan.clone().keep();
+                borrow.leaked.clone().keep();
             }
-            lease.alone.is_some()
+            borrow.alone.is_some()
         };
-        assert!(lease(false) && lease(false) && lease(true));
-        assert!(!lease(false) && !lease(true));
+        assert!(borrow(false) && borrow(false) && borrow(true));
+        assert!(!borrow(false) && !borrow(true));
     }
 }

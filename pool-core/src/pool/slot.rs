@@ -1,4 +1,4 @@
-//! What a pool has at the moment: its crew, and what that shares.
+//! What a pool has at the moment: its backend, and what that shares.
 
 use std::{
     sync::{Arc, Weak},
@@ -6,58 +6,58 @@ use std::{
 };
 
 use crate::{
-    config::CrewPlan,
+    config::PoolConfig,
     error::Error,
-    futures::ProcessDesk,
+    futures::ProcessQueue,
     session::Session,
     shared::{Shared, Source},
-    start::Crew,
+    start::Backend,
     start_method::StartMethod,
     task::SharedType,
 };
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct CrewSlot {
-    pub(super) crew: Option<Crew>,
+pub(super) struct BackendSlot {
+    pub(super) backend: Option<Backend>,
     /// Whether a call has used the present workers.
     pub(super) used: bool,
     pub(super) sharing: Sharing,
-    /// Desks for the futures of this crew and of retired ones that have not ended.
-    pub(super) desks: Vec<CrewDesk>,
+    /// Desks for the futures of this backend and of retired ones that have not ended.
+    pub(super) queues: Vec<PoolQueue>,
     /// Crews that newer ones have replaced; their unfinished calls keep them.
     retired: Vec<Retired>,
 }
 
-/// What the workers of a crew share.
+/// What the workers of a backend share.
 #[derive(Debug)]
 pub(super) struct Sharing {
     pub(super) kind: SharedType,
     pub(super) source: Source,
 }
 
-/// Where the futures of a crew are.
+/// Where the futures of a backend are.
 #[derive(Debug, Clone)]
-pub(super) enum CrewDesk {
-    Processes(Arc<ProcessDesk>),
+pub(super) enum PoolQueue {
+    Processes(Arc<ProcessQueue>),
     #[cfg(feature = "threads")]
-    Threads(Arc<crate::futures::ThreadDesk>),
+    Threads(Arc<crate::futures::ThreadQueue>),
 }
 
 #[derive(Debug)]
 enum Retired {
     Processes(Weak<Session>),
     #[cfg(feature = "threads")]
-    Threads(Weak<crate::threads::ThreadCrew>),
+    Threads(Weak<crate::threads::ThreadBackend>),
 }
 
 impl Sharing {
-    pub(super) fn new(shared: Shared, plan: &CrewPlan) -> Result<Self, Error> {
+    pub(super) fn new(shared: Shared, plan: &PoolConfig) -> Result<Self, Error> {
         let kind = shared.kind();
         plan.life.check_shared(kind)?;
         let source = shared.prepare(plan.method)?;
         if plan.method != StartMethod::Threads {
-            source.papers(None)?; // a function that no process would find is refused here
+            source.config(None)?; // a function that no process would find is refused here
         }
         Ok(Self { kind, source })
     }
@@ -74,51 +74,53 @@ impl Sharing {
     }
 }
 
-impl CrewSlot {
-    pub(super) fn new(crew: Option<Crew>, sharing: Sharing) -> Self {
-        Self { crew, used: false, sharing, desks: Vec::new(), retired: Vec::new() }
+impl BackendSlot {
+    pub(super) fn new(backend: Option<Backend>, sharing: Sharing) -> Self {
+        Self { backend, used: false, sharing, queues: Vec::new(), retired: Vec::new() }
     }
 
-    /// Lets the next call begin with a fresh crew. What the old one still runs it finishes; dropping it may wait for that.
-    pub(super) fn retire(&mut self) -> Option<Crew> {
-        let crew = self.crew.take()?;
-        crew.retire();
+    /// Lets the next call begin with a fresh backend. What the old one still runs it finishes; dropping it may wait for that.
+    pub(super) fn retire(&mut self) -> Option<Backend> {
+        let backend = self.backend.take()?;
+        backend.retire();
         self.used = false;
-        self.desks.iter().for_each(CrewDesk::close);
-        self.retired.retain(|crew| crew.upgrade().is_some());
-        self.retired.push(match &crew {
-            Crew::Processes(session) => Retired::Processes(Arc::downgrade(session)),
+        self.queues.iter().for_each(PoolQueue::close);
+        self.retired.retain(|backend| backend.upgrade().is_some());
+        self.retired.push(match &backend {
+            Backend::Processes(session) => Retired::Processes(Arc::downgrade(session)),
             #[cfg(feature = "threads")]
-            Crew::Threads(crew) => Retired::Threads(Arc::downgrade(crew)),
+            Backend::Threads(backend) => Retired::Threads(Arc::downgrade(backend)),
         });
-        Some(crew)
+        Some(backend)
     }
 
     /// The crews that were retired and have unfinished calls.
-    pub(super) fn retired(&self) -> Vec<Crew> {
+    pub(super) fn retired(&self) -> Vec<Backend> {
         self.retired.iter().filter_map(Retired::upgrade).collect()
     }
 }
 
 impl Retired {
-    fn upgrade(&self) -> Option<Crew> {
+    fn upgrade(&self) -> Option<Backend> {
         match self {
-            Self::Processes(session) => session.upgrade().map(Crew::Processes),
+            Self::Processes(session) => session.upgrade().map(Backend::Processes),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.upgrade().map(Crew::Threads),
+            Self::Threads(backend) => backend.upgrade().map(Backend::Threads),
         }
     }
 }
 
-impl CrewDesk {
-    /// Whether it takes in calls for the crew.
-    pub(super) fn serves(&self, crew: &Crew) -> bool {
-        match (self, crew) {
-            (Self::Processes(desk), Crew::Processes(session)) => {
-                desk.is_of(session) && desk.is_open()
+impl PoolQueue {
+    /// Whether it takes in calls for the backend.
+    pub(super) fn serves(&self, backend: &Backend) -> bool {
+        match (self, backend) {
+            (Self::Processes(queue), Backend::Processes(session)) => {
+                queue.is_of(session) && queue.is_open()
             }
             #[cfg(feature = "threads")]
-            (Self::Threads(desk), Crew::Threads(crew)) => desk.is_of(crew) && desk.is_open(),
+            (Self::Threads(queue), Backend::Threads(backend)) => {
+                queue.is_of(backend) && queue.is_open()
+            }
             #[cfg(feature = "threads")]
             _ => false,
         }
@@ -127,17 +129,17 @@ impl CrewDesk {
     /// Whether every call that it took in has ended.
     pub(super) fn is_over(&self) -> bool {
         match self {
-            Self::Processes(desk) => desk.is_over(),
+            Self::Processes(queue) => queue.is_over(),
             #[cfg(feature = "threads")]
-            Self::Threads(desk) => desk.is_over(),
+            Self::Threads(queue) => queue.is_over(),
         }
     }
 
-    /// Whether whoever stops the crew has to find it.
-    pub(super) fn holds_up(&self, crew: &Crew) -> bool {
-        match (self, crew) {
-            (Self::Processes(desk), Crew::Processes(session)) => {
-                desk.is_of(session) && desk.has_job()
+    /// Whether whoever stops the backend has to find it.
+    pub(super) fn holds_up(&self, backend: &Backend) -> bool {
+        match (self, backend) {
+            (Self::Processes(queue), Backend::Processes(session)) => {
+                queue.is_of(session) && queue.has_job()
             }
             #[cfg(feature = "threads")]
             _ => false,
@@ -158,25 +160,25 @@ impl CrewDesk {
     /// Takes nothing in any more.
     fn close(&self) {
         match self {
-            Self::Processes(desk) => desk.close(),
+            Self::Processes(queue) => queue.close(),
             #[cfg(feature = "threads")]
-            Self::Threads(desk) => desk.close(),
+            Self::Threads(queue) => queue.close(),
         }
     }
 
     /// As `close`, and waits until all is answered.
     pub(super) fn drain(&self) {
         match self {
-            Self::Processes(desk) => desk.drain(),
+            Self::Processes(queue) => queue.drain(),
             #[cfg(feature = "threads")]
-            Self::Threads(desk) => desk.drain(),
+            Self::Threads(queue) => queue.drain(),
         }
     }
 
     /// The calling thread waits for the end of a stop: if it runs a callback, that stop does not wait for it.
     pub(super) fn resign(&self) {
         match self {
-            Self::Processes(desk) => desk.resign(),
+            Self::Processes(queue) => queue.resign(),
             // They wait for no stop: calls get fresh threads.
             #[cfg(feature = "threads")]
             Self::Threads(_) => {}
@@ -186,18 +188,18 @@ impl CrewDesk {
     /// Takes nothing in any more; what is not answered is told that the pool was terminated.
     pub(super) fn terminate(&self) {
         match self {
-            Self::Processes(desk) => desk.terminate(),
+            Self::Processes(queue) => queue.terminate(),
             #[cfg(feature = "threads")]
-            Self::Threads(desk) => desk.terminate(),
+            Self::Threads(queue) => queue.terminate(),
         }
     }
 
-    /// Terminates, and waits for the thread of the desk, at most for `limit`.
+    /// Terminates, and waits for the thread of the queue, at most for `limit`.
     pub(super) fn end(&self, limit: Option<Duration>) {
         match self {
-            Self::Processes(desk) => desk.end(limit),
+            Self::Processes(queue) => queue.end(limit),
             #[cfg(feature = "threads")]
-            Self::Threads(desk) => desk.end(limit),
+            Self::Threads(queue) => queue.end(limit),
         }
     }
 }

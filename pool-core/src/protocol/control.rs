@@ -40,14 +40,14 @@ pub(crate) enum Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
     /// The zygote is ready.
-    Reigns { pid: i32 },
+    Running { pid: i32 },
     /// The zygote cannot begin, and ends: nothing was started.
     Unable(StartFault),
     /// A worker was started.
     Started { incarnation: u32, pid: i32 },
     /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
     NotStarted { incarnation: u32, errno: i32 },
-    /// A worker was condemned for an item that is overdue, and killed; it will be reaped.
+    /// A worker was timed out for an item that is overdue, and killed; it will be reaped.
     Overran { incarnation: u32 },
     /// A worker has been reaped, with its wait status; whether segments of its results are left, and how many bytes of memory it
     /// had at most (in whole MiB).
@@ -114,7 +114,7 @@ impl Report {
 
     pub(crate) fn send(self, socket: &impl AsFd) -> io::Result<()> {
         let words = match self {
-            Self::Reigns { pid } => [4, 0, pid as u32, 0, 0, 0],
+            Self::Running { pid } => [4, 0, pid as u32, 0, 0, 0],
             Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0, 0, 0],
             Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0, 0, 0],
             Self::Overran { incarnation } => [5, incarnation, 0, 0, 0, 0],
@@ -140,7 +140,7 @@ impl Report {
                     segments: more & 1 != 0,
                     peak: u64::from(more >> 1) << 20,
                 }),
-                4 => Received::Message(Self::Reigns { pid: value as i32 }),
+                4 => Received::Message(Self::Running { pid: value as i32 }),
                 5 => Received::Message(Self::Overran { incarnation }),
                 6 => Received::Message(Self::Unable(StartFault::Threads(value))),
                 7 => Received::Message(Self::Unable(StartFault::System(value as i32))),

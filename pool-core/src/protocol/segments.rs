@@ -26,7 +26,7 @@ pub(crate) enum Request {
     /// The descriptor of a segment, please.
     Fetch { number: u32, id: SegmentId },
     /// The last result of a dead worker has been read.
-    Disown { owner: u32 },
+    ReleaseOwner { owner: u32 },
 }
 
 /// What the zygote answers.
@@ -42,7 +42,7 @@ pub(crate) struct Answer {
 const REGISTER: u32 = 1;
 const FORGET: u32 = 2;
 const FETCH: u32 = 3;
-const DISOWN: u32 = 4;
+const RELEASE_OWNER: u32 = 4;
 const INTRODUCTION: u32 = 5;
 const ALARM: u32 = 6;
 /// This and the next ones: the worker was told to end by the first, second … of `birth::ENDING`.
@@ -107,7 +107,7 @@ impl Request {
             Self::Register { id, .. } => one(REGISTER, 0, *id),
             Self::Forget { id } => one(FORGET, 0, *id),
             Self::Fetch { number, id } => one(FETCH, *number, *id),
-            Self::Disown { owner } => head(DISOWN, *owner).to_vec(),
+            Self::ReleaseOwner { owner } => head(RELEASE_OWNER, *owner).to_vec(),
         };
         packet::send(socket, &packet, descriptor)
     }
@@ -124,7 +124,7 @@ impl Request {
             (REGISTER, Some(id)) => Received::Message(Self::Register { id, descriptor }),
             (FORGET, Some(id)) => Received::Message(Self::Forget { id }),
             (FETCH, Some(id)) => Received::Message(Self::Fetch { number, id }),
-            (DISOWN, None) => Received::Message(Self::Disown { owner: number }),
+            (RELEASE_OWNER, None) => Received::Message(Self::ReleaseOwner { owner: number }),
             _ => Received::Closed,
         }
     }

@@ -26,13 +26,13 @@ const MOST_BYTES: usize = 1 << 30;
 const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
 /// See the module.
-pub(crate) struct Keeper {
+pub(crate) struct SegmentCache {
     link: Arc<dyn SegmentBroker>,
     /// Those fetched first come first.
     kept: Mutex<VecDeque<SharedSegment>>,
 }
 
-impl Keeper {
+impl SegmentCache {
     pub(crate) fn new(link: Arc<dyn SegmentBroker>) -> Arc<Self> {
         Arc::new(Self { link, kept: Mutex::default() })
     }
@@ -54,7 +54,7 @@ impl Keeper {
     }
 }
 
-impl SegmentBroker for Keeper {
+impl SegmentBroker for SegmentCache {
     fn register(&self, segment: &SharedSegment) -> Result<(), SegmentFault> {
         self.link.register(segment).map_err(unless_ended)
     }
@@ -138,9 +138,9 @@ mod tests {
         }
 
         /// Decodes it as a worker does, and drops the handle.
-        fn read(&self, keeper: &Arc<Keeper>) -> Result<(), pool_ipc::WireFault> {
+        fn read(&self, cache: &Arc<SegmentCache>) -> Result<(), pool_ipc::WireFault> {
             let mut decoder = Decoder::new();
-            decoder.set_broker(keeper.clone());
+            decoder.set_broker(cache.clone());
             decoder.set_segments(&[self.0]);
             decoder.decode::<SharedArray<u64>>(&self.1).map(drop)
         }
@@ -154,15 +154,15 @@ mod tests {
         let mut others = Others::default();
         let message = Message::of(LARGE, &mut others);
         let others = Arc::new(others);
-        let keeper = Keeper::new(others.clone());
+        let cache = SegmentCache::new(others.clone());
         for _ in 0..3 {
-            message.read(&keeper).unwrap();
-            keeper.let_go(|_| false);
+            message.read(&cache).unwrap();
+            cache.let_go(|_| false);
         }
         assert_eq!(others.fetched.load(SeqCst), 1);
-        keeper.let_go(|gone| gone == message.0);
-        assert!(keeper.is_empty() && SharedSegment::find(message.0).is_none());
-        message.read(&keeper).unwrap();
+        cache.let_go(|gone| gone == message.0);
+        assert!(cache.is_empty() && SharedSegment::find(message.0).is_none());
+        message.read(&cache).unwrap();
         assert_eq!(others.fetched.load(SeqCst), 2);
     }
 
@@ -172,8 +172,8 @@ mod tests {
         for (len, most) in [(LARGE, MOST_KEPT), (MOST_BYTES / 8 / 3, 2)] {
             let mut others = Others::default();
             let messages: Vec<_> = (0..=most).map(|_| Message::of(len, &mut others)).collect();
-            let keeper = Keeper::new(Arc::new(others));
-            messages.iter().for_each(|message| message.read(&keeper).unwrap());
+            let cache = SegmentCache::new(Arc::new(others));
+            messages.iter().for_each(|message| message.read(&cache).unwrap());
             let kept = messages.iter().map(|message| SharedSegment::find(message.0).is_some());
             assert!(kept.eq((0..=most).map(|number| number > 0)));
         }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn what_nobody_has_is_gone() {
         let message = Message::of(LARGE, &mut Others::default());
-        let read = message.read(&Keeper::new(Arc::new(Others::default())));
+        let read = message.read(&SegmentCache::new(Arc::new(Others::default())));
         assert_eq!(read, Err(pool_ipc::WireFault::Segment(SegmentFault::Gone)));
     }
 }

@@ -102,9 +102,9 @@ impl BrokerLink {
     }
 
     /// Says that the last result of a dead worker has been read.
-    pub(crate) fn disown(&self, owner: u32) {
+    pub(crate) fn release_owner(&self, owner: u32) {
         if let Ok(socket) = self.socket() {
-            self.say_some_time(&socket, Request::Disown { owner });
+            self.say_some_time(&socket, Request::ReleaseOwner { owner });
         }
     }
 

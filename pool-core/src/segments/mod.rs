@@ -15,6 +15,6 @@ mod cache;
 mod client;
 mod table;
 
-pub(crate) use cache::Keeper;
+pub(crate) use cache::SegmentCache;
 pub(crate) use client::BrokerLink;
 pub(crate) use table::Exchange;

@@ -160,12 +160,12 @@ impl Exchange {
                     self.forget(owner, id);
                     continue;
                 }
-                Received::Message(Request::Disown { owner: dead }) if owner == PARENT => {
-                    self.disown(dead);
+                Received::Message(Request::ReleaseOwner { owner: dead }) if owner == PARENT => {
+                    self.release_owner(dead);
                     continue;
                 }
                 Received::Message(Request::Fetch { number, id }) => (number, id),
-                Received::Message(Request::Disown { .. }) | Received::Closed => {
+                Received::Message(Request::ReleaseOwner { .. }) | Received::Closed => {
                     peer.gone = true;
                     return;
                 }
@@ -243,7 +243,7 @@ impl Exchange {
         }
     }
 
-    fn disown(&mut self, dead: u32) {
+    fn release_owner(&mut self, dead: u32) {
         self.segments.retain(|_, known| {
             known.by.retain(|(by, _)| *by != dead);
             !known.by.is_empty()
@@ -340,7 +340,7 @@ mod tests {
         assert!(!exchange.reaped(8));
         assert!(fetch(&mut exchange, &parent, 1, 1).descriptor.is_some());
         register(&parent, 1);
-        say(&parent, Request::Disown { owner: 7 }, None);
+        say(&parent, Request::ReleaseOwner { owner: 7 }, None);
         assert!(fetch(&mut exchange, &parent, 2, 1).descriptor.is_some());
         say(&parent, Request::Forget { id: SegmentId(1) }, None);
         assert!(fetch(&mut exchange, &parent, 3, 1).descriptor.is_none());
@@ -354,7 +354,7 @@ mod tests {
         for number in [1, 2] {
             say(&impatient, Request::Fetch { number, id: SegmentId(1) }, None);
         }
-        say(&usurper, Request::Disown { owner: 1 }, None);
+        say(&usurper, Request::ReleaseOwner { owner: 1 }, None);
         crate::protocol::packet::send(&noise, &[1; 100], None).unwrap();
         exchange.hear();
         assert!(exchange.peers.is_empty());

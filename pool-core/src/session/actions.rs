@@ -9,7 +9,7 @@ use super::{
     arenas::{OnTheWay, WorkerArena, reservation},
     fatal::{Fatal, MEMORY_LOCKED},
     results::{Lying, Message, ResultBatch},
-    state::{Hub, Session},
+    state::{Session, SessionState},
 };
 use crate::{
     engine::{Action, Chunk, Delivery},
@@ -21,73 +21,76 @@ use crate::{
 impl Session {
     /// Carries out all actions, also those that follow from them.
     #[inline]
-    pub(super) fn act(&self, hub: &mut Hub) {
-        if !hub.actions.is_empty() || hub.engine.lacks_slots() {
-            self.act_now(hub);
+    pub(super) fn act(&self, state: &mut SessionState) {
+        if !state.actions.is_empty() || state.engine.lacks_slots() {
+            self.act_now(state);
         }
     }
 
-    fn act_now(&self, hub: &mut Hub) {
+    fn act_now(&self, state: &mut SessionState) {
         let (mut to_wake, mut delivered, mut answered) = (0, false, false);
-        let mut round = std::mem::take(&mut hub.round);
-        while !hub.actions.is_empty() || (hub.engine.lacks_slots() && self.spill(hub, |_| true)) {
-            std::mem::swap(&mut round, &mut hub.actions);
+        let mut round = std::mem::take(&mut state.round);
+        while !state.actions.is_empty()
+            || (state.engine.lacks_slots() && self.spill(state, |_| true))
+        {
+            std::mem::swap(&mut round, &mut state.actions);
             for action in round.drain(..) {
                 match action {
-                    Action::Publish { slot } => to_wake += self.publish(hub, slot),
+                    Action::Publish { slot } => to_wake += self.publish(state, slot),
                     Action::FreeItems { block } => {
-                        hub.items.free(block);
-                        hub.on_the_way.let_go(block);
+                        state.items.free(block);
+                        state.on_the_way.let_go(block);
                         delivered = true; // somebody may wait for the room
                     }
-                    Action::Release { slot } => self.release_slot(hub, slot),
+                    Action::Release { slot } => self.release_slot(state, slot),
                     Action::Deliver { job, delivery } => {
-                        let message = self.message(hub, delivery);
-                        if let Some(inbox) = hub.inboxes.get_mut(job) {
+                        let message = self.message(state, delivery);
+                        if let Some(inbox) = state.inboxes.get_mut(job) {
                             inbox.messages.push_back(message);
                             inbox.news = true;
                             delivered = true;
-                            answered |= inbox.desk.is_some();
+                            answered |= inbox.queue.is_some();
                         }
                     }
                     Action::MakeRoom { incarnation } => {
-                        self.spill(hub, |batch| batch.is_of(incarnation));
-                        hub.engine.pass_limit(incarnation, &mut hub.actions);
+                        self.spill(state, |batch| batch.is_of(incarnation));
+                        state.engine.pass_limit(incarnation, &mut state.actions);
                     }
                     Action::Start { place, incarnation, serial } => {
                         self.board.expect(place as usize, serial);
-                        self.start(hub, place, incarnation);
+                        self.start(state, place, incarnation);
                     }
                 }
             }
         }
-        hub.round = round;
-        if hub.others_wait != hub.engine.others_wait() {
-            hub.others_wait = !hub.others_wait;
-            self.board.set_others_wait(hub.others_wait);
+        state.round = round;
+        if state.others_wait != state.engine.others_wait() {
+            state.others_wait = !state.others_wait;
+            self.board.set_others_wait(state.others_wait);
         }
         if to_wake > 0 {
             self.board.wake(to_wake);
         }
-        if delivered && hub.waiting > 0 {
+        if delivered && state.waiting > 0 {
             self.changed.notify_all();
         }
         if answered {
-            self.wake_standby(hub);
-            if hub.listening > 0 {
+            self.wake_standby(state);
+            if state.listening > 0 {
                 self.answered.notify_all();
             }
         }
     }
 
     /// Publishes the chunk of `slot`; how many workers should be woken from the crowd.
-    fn publish(&self, hub: &Hub, slot: usize) -> usize {
-        let chunk = hub.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
-        let sleepers = self.board.publish(slot, &describe(chunk, &hub.on_the_way));
+    fn publish(&self, state: &SessionState, slot: usize) -> usize {
+        let chunk =
+            state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
+        let sleepers = self.board.publish(slot, &describe(chunk, &state.on_the_way));
         if chunk.goes_first {
             self.board.put_first(slot);
         }
-        if !hub.engine.is_open(chunk.job) {
+        if !state.engine.is_open(chunk.job) {
             self.board.cancel(slot);
         }
         match chunk.audience.place {
@@ -100,7 +103,7 @@ impl Session {
         }
     }
 
-    fn message(&self, hub: &Hub, delivery: Delivery) -> Message {
+    fn message(&self, state: &SessionState, delivery: Delivery) -> Message {
         match delivery {
             Delivery::Failed { index, worker, cause, tries } => {
                 Message::Failed(TaskError { index, worker, cause, tries })
@@ -108,7 +111,7 @@ impl Session {
             Delivery::Ended { bytes } => Message::Ended { bytes },
             Delivery::Results { slot, incarnation, first, capacity, measure, outcome } => {
                 let count = outcome.progress.finished.min(capacity) as usize;
-                let place = match hub.arenas.get(&incarnation) {
+                let place = match state.arenas.get(&incarnation) {
                     Some(arena) => Lying::InArena {
                         arena: arena.clone(),
                         offset: usize::try_from(outcome.results).unwrap_or(usize::MAX),
@@ -132,9 +135,9 @@ impl Session {
 
     /// Copies results that lie unread in inboxes and that `which` wants away from their arenas;
     /// whether that freed a slot.
-    fn spill(&self, hub: &mut Hub, which: impl Fn(&ResultBatch) -> bool) -> bool {
+    fn spill(&self, state: &mut SessionState, which: impl Fn(&ResultBatch) -> bool) -> bool {
         let mut freed = Vec::new();
-        for inbox in hub.inboxes.values_mut() {
+        for inbox in state.inboxes.values_mut() {
             for message in &mut inbox.messages {
                 if let Message::Results(batch) = message
                     && which(batch)
@@ -144,35 +147,35 @@ impl Session {
             }
         }
         for slot in &freed {
-            self.release_slot(hub, *slot);
-            hub.engine.released(*slot, &mut hub.actions);
+            self.release_slot(state, *slot);
+            state.engine.released(*slot, &mut state.actions);
         }
         !freed.is_empty()
     }
 
-    fn start(&self, hub: &mut Hub, place: u32, incarnation: u32) {
-        self.link.want(place, incarnation);
-        self.start_wanted(hub);
+    fn start(&self, state: &mut SessionState, place: u32, incarnation: u32) {
+        self.link.awaited(place, incarnation);
+        self.start_wanted(state);
     }
 
     /// Orders the start of as many workers as the zygote takes orders for now.
-    pub(super) fn start_wanted(&self, hub: &mut Hub) {
-        if !hub.state.staffs() {
+    pub(super) fn start_wanted(&self, state: &mut SessionState) {
+        if !state.phase.staffs() {
             for (_, incarnation) in self.link.give_up_wanted() {
-                self.not_started(hub, incarnation, libc::ECANCELED);
+                self.not_started(state, incarnation, libc::ECANCELED);
             }
         }
         while let Some((place, incarnation)) = self.link.next_wanted() {
-            match self.try_start(hub, place, incarnation) {
+            match self.try_start(state, place, incarnation) {
                 Ok(()) => {}
                 // The zygote is gone. Whoever waits is told so by the end of its reports.
-                Err(libc::EPIPE | libc::ECONNRESET) => drop(Self::forget(hub, incarnation)),
-                Err(errno) => self.not_started(hub, incarnation, errno),
+                Err(libc::EPIPE | libc::ECONNRESET) => drop(Self::forget(state, incarnation)),
+                Err(errno) => self.not_started(state, incarnation, errno),
             }
         }
     }
 
-    fn try_start(&self, hub: &mut Hub, place: u32, incarnation: u32) -> Result<(), i32> {
+    fn try_start(&self, state: &mut SessionState, place: u32, incarnation: u32) -> Result<(), i32> {
         let errno = |error: pool_shm::Error| match error {
             pool_shm::Error::MemoryLocked { .. } => MEMORY_LOCKED,
             error => os::errno_of(&error),
@@ -194,34 +197,34 @@ impl Session {
         };
         let (segment, view) = made.map_err(errno)?;
         let arena = WorkerArena::new(view, place, incarnation, self.items_limit);
-        hub.arenas.insert(incarnation, Arc::new(arena));
+        state.arenas.insert(incarnation, Arc::new(arena));
         self.link
             .start(place, incarnation, segment.as_fd())
             .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))
     }
 
     /// There is no such worker; its arena.
-    fn forget(hub: &mut Hub, incarnation: u32) -> Option<Arc<WorkerArena>> {
-        hub.engine.workers.vacate(incarnation, false);
-        hub.arenas.remove(&incarnation)
+    fn forget(state: &mut SessionState, incarnation: u32) -> Option<Arc<WorkerArena>> {
+        state.engine.workers.vacate(incarnation, false);
+        state.arenas.remove(&incarnation)
     }
 
     /// A worker could not be started: jobs that wait for this one cannot go on, and if there is none at all no job can.
-    pub(super) fn not_started(&self, hub: &mut Hub, incarnation: u32, errno: i32) {
-        let worker = hub.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
-        let serial = hub.engine.workers.serial_of(incarnation);
-        let arena = Self::forget(hub, incarnation);
+    pub(super) fn not_started(&self, state: &mut SessionState, incarnation: u32, errno: i32) {
+        let worker = state.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
+        let serial = state.engine.workers.serial_of(incarnation);
+        let arena = Self::forget(state, incarnation);
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
         {
             let fatal = Fatal::Start(failure, worker);
-            return self.did_not_come_up(hub, serial, &fatal, &[]);
+            return self.did_not_come_up(state, serial, &fatal, &[]);
         }
-        if hub.engine.workers.iter().next().is_none() {
-            self.fail_all(hub, &Fatal::NotStarted(errno), |_| true);
+        if state.engine.workers.iter().next().is_none() {
+            self.fail_all(state, &Fatal::NotStarted(errno), |_| true);
         } else {
-            let jobs = hub.engine.jobs_addressed_to(worker);
-            self.fail_jobs(hub, &Fatal::NotStarted(errno), &jobs);
+            let jobs = state.engine.jobs_addressed_to(worker);
+            self.fail_jobs(state, &Fatal::NotStarted(errno), &jobs);
         }
     }
 }

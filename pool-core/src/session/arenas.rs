@@ -14,7 +14,7 @@ use crate::{
     segments::BrokerLink,
 };
 
-/// What the hub knows of segments.
+/// What the state knows of segments.
 #[derive(Debug, Default)]
 pub(super) struct OnTheWay {
     /// Of items and contexts, by the place of their block.
@@ -101,7 +101,7 @@ impl WorkerArena {
     }
 
     /// Gives up what the dead worker has left behind, with the last result.
-    pub(super) fn disown_at_end(&self, broker: Arc<BrokerLink>) {
+    pub(super) fn release_owner_at_end(&self, broker: Arc<BrokerLink>) {
         let _ = self.told.set(broker);
     }
 }
@@ -117,12 +117,12 @@ impl Deref for WorkerArena {
 impl Drop for WorkerArena {
     fn drop(&mut self) {
         if let Some(broker) = self.told.get() {
-            broker.disown(self.incarnation);
+            broker.release_owner(self.incarnation);
         }
     }
 }
 
-/// Address space for each arena of a crew of `n_jobs`, or why there is too little.
+/// Address space for each arena of a set of `n_jobs`, or why there is too little.
 pub(crate) fn reservation(n_jobs: usize, asked: Option<u64>) -> Result<u64, Error> {
     pool_ipc::reservation(n_jobs + 1, asked).or_resources("address space for the pool's arenas")
 }

@@ -7,12 +7,12 @@ use pool_ipc::{AlignedBytes, Decoder, Encoder, SegmentBroker};
 
 /// Kits that are kept.
 const MOST_SPARE: usize = 8;
-/// Bytes of scratch that are kept with a kit.
+/// Bytes of scratch that are kept with buffers.
 const MOST_SCRATCH: usize = 64 << 10;
 
 /// Buffers of one job, empty at its beginning.
 #[derive(Debug, Default)]
-pub(crate) struct Kit {
+pub(crate) struct Buffers {
     /// Where the session puts what arrives; it is in the job's inbox meanwhile.
     pub(super) messages: VecDeque<Message>,
     /// What the job has taken from its inbox.
@@ -25,16 +25,16 @@ pub(crate) struct Kit {
     pub(crate) decoder: Decoder,
 }
 
-impl Kit {
+impl Buffers {
     pub(super) fn new(broker: Arc<dyn SegmentBroker>) -> Self {
-        let mut kit = Self::default();
-        kit.encoder.set_broker(broker.clone());
-        kit.decoder.set_broker(broker);
-        kit
+        let mut buffers = Self::default();
+        buffers.encoder.set_broker(broker.clone());
+        buffers.decoder.set_broker(broker);
+        buffers
     }
 }
 
-impl Kit {
+impl Buffers {
     /// Empties it, and keeps what room is worth keeping.
     #[inline]
     pub(crate) fn tidy(&mut self) {
@@ -56,18 +56,18 @@ impl Kit {
 /// Kits of jobs that are over.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "jobs hold their kits boxed")]
-pub(super) struct Spare(Vec<Box<Kit>>);
+pub(super) struct BufferPool(Vec<Box<Buffers>>);
 
-impl Spare {
+impl BufferPool {
     #[inline]
-    pub(super) fn take(&mut self, make: impl FnOnce() -> Kit) -> Box<Kit> {
+    pub(super) fn take(&mut self, make: impl FnOnce() -> Buffers) -> Box<Buffers> {
         self.0.pop().unwrap_or_else(|| Box::new(make()))
     }
 
-    pub(super) fn put(&mut self, mut kit: Box<Kit>) {
-        kit.tidy();
+    pub(super) fn put(&mut self, mut buffers: Box<Buffers>) {
+        buffers.tidy();
         if self.0.len() < MOST_SPARE {
-            self.0.push(kit);
+            self.0.push(buffers);
         }
     }
 }
@@ -80,20 +80,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kit_that_is_put_back_keeps_no_segment_alive() {
+    fn buffers_that_are_put_back_keep_no_segment_alive() {
         let array = SharedArray::<u64>::new(100_000).unwrap();
         let id = array.block().segment().id();
-        let mut kit = Box::new(Kit::default());
+        let mut buffers = Box::new(Buffers::default());
         let mut room = AlignedBytes::new();
         room.resize(4096);
         // SAFETY: the bytes are ours, aligned, and as many.
         let mut writer = unsafe { BatchWriter::new(room.as_mut_ptr(), 4096, 1) };
-        writer.push(&array, &mut kit.encoder).unwrap();
+        writer.push(&array, &mut buffers.encoder).unwrap();
         drop(array);
         assert!(SharedSegment::find(id).is_some(), "the job would have sent it");
 
-        let mut spare = Spare::default();
-        spare.put(kit);
+        let mut spare = BufferPool::default();
+        spare.put(buffers);
         assert!(SharedSegment::find(id).is_none());
     }
 }

@@ -5,60 +5,66 @@ use std::time::Duration;
 
 use super::{
     fatal::Fatal,
-    state::{Hub, Inbox, Lingering, Session},
+    state::{Inbox, Lingering, Session, SessionState},
 };
 use crate::{cancel::CancelToken, engine::JobId};
 
 impl Session {
     /// Ends the calls whose token was pulled: takes back what has not begun, tells what runs.
     #[inline]
-    pub(super) fn heed_tokens(&self, hub: &mut Hub) {
-        let (mut pulled, mut kills) = (false, !hub.lingering.is_empty());
-        for (_, inbox) in hub.inboxes.iter() {
+    pub(super) fn check_tokens(&self, state: &mut SessionState) {
+        let (mut pulled, mut kills) = (false, !state.lingering.is_empty());
+        for (_, inbox) in state.inboxes.iter() {
             pulled |= inbox.is_cancelled();
             kills |= inbox.is_to_be_killed();
         }
         if pulled {
-            self.fail_all(hub, &Fatal::Cancelled, Inbox::is_cancelled);
+            self.fail_all(state, &Fatal::Cancelled, Inbox::is_cancelled);
         }
         if pulled || kills {
-            self.cancel_failed(hub);
-            self.heed_lingering(hub);
+            self.cancel_failed(state);
+            self.check_lingering(state);
         }
     }
 
-    /// As [`Session::heed_tokens`], if that of the job was pulled: no worker that is told of the end of one call begins another that
+    /// As [`Session::check_tokens`], if that of the job was pulled: no worker that is told of the end of one call begins another that
     /// has the same token.
     #[inline]
-    pub(super) fn heed_token_of(&self, hub: &mut Hub, job: JobId) {
-        if hub.inboxes.get(job).is_some_and(Inbox::is_cancelled) {
-            self.heed_tokens(hub);
+    pub(super) fn check_token_of(&self, state: &mut SessionState, job: JobId) {
+        if state.inboxes.get(job).is_some_and(Inbox::is_cancelled) {
+            self.check_tokens(state);
         }
     }
 
     /// The call of the job returns while a token may still have its running items killed, which
     /// were given `grace`.
-    pub(super) fn linger(&self, hub: &mut Hub, job: JobId, inbox: &Inbox, grace: Option<Duration>) {
-        if let Some(token) = inbox.token.clone().filter(|_| hub.engine.knows(job)) {
-            hub.lingering.push(Lingering { job, token, grace });
+    pub(super) fn linger(
+        &self,
+        state: &mut SessionState,
+        job: JobId,
+        inbox: &Inbox,
+        grace: Option<Duration>,
+    ) {
+        if let Some(token) = inbox.token.clone().filter(|_| state.engine.knows(job)) {
+            state.lingering.push(Lingering { job, token, grace });
         }
     }
 
-    fn heed_lingering(&self, hub: &mut Hub) {
-        let mut lingering = std::mem::take(&mut hub.lingering);
+    fn check_lingering(&self, state: &mut SessionState) {
+        let mut lingering = std::mem::take(&mut state.lingering);
         lingering.retain_mut(|call| {
-            if !hub.engine.knows(call.job) {
+            if !state.engine.knows(call.job) {
                 return false;
             }
             if is_sooner(call.token.kill_grace(), call.grace) {
                 call.grace = call.token.kill_grace();
-                let slots = hub.engine.published().filter(|(_, chunk)| chunk.job == call.job);
+                let slots = state.engine.published().filter(|(_, chunk)| chunk.job == call.job);
                 let slots: Vec<_> = slots.map(|(slot, _)| slot).collect();
-                self.kill_claimers(hub, &slots, call.grace);
+                self.kill_claimers(state, &slots, call.grace);
             }
             true
         });
-        hub.lingering = lingering;
+        state.lingering = lingering;
     }
 }
 
@@ -67,7 +73,7 @@ fn is_sooner(asked: Option<Duration>, done: Option<Duration>) -> bool {
     asked.is_some_and(|asked| done.is_none_or(|done| asked < done))
 }
 
-impl Hub {
+impl SessionState {
     /// The tokens that can still end a call, each once: as many calls as there are may have the
     /// same.
     pub(super) fn tokens(&self) -> Vec<CancelToken> {

@@ -12,7 +12,7 @@ use nix::{
 use pool_ipc::board::SlotState;
 
 use super::{
-    state::{Session, State},
+    state::{Phase, Session},
     wait::{ANYTHING, GRACE, PATIENCE},
 };
 use crate::{deferred_log::Journal, engine::JobId, os, worker};
@@ -43,17 +43,17 @@ impl Session {
     fn tasks_end(&self, job: JobId, patience: Duration, journal: &mut Journal) -> bool {
         let until = Instant::now() + patience;
         let mut over = false;
-        self.drive_until_then(ANYTHING, Some(until), |hub| {
-            journal.append(hub.journal.take());
-            over = hub.state == State::Broken || !hub.engine.knows(job);
+        self.drive_until_then(ANYTHING, Some(until), |state| {
+            journal.append(state.journal.take());
+            over = state.phase == Phase::Broken || !state.engine.knows(job);
             over
         });
         over
     }
 
     fn kill_workers_of(&self, job: JobId) {
-        let hub = self.lock();
-        for (slot, chunk) in hub.engine.published().filter(|(_, chunk)| chunk.job == job) {
+        let state = self.lock();
+        for (slot, chunk) in state.engine.published().filter(|(_, chunk)| chunk.job == job) {
             let owner = match self.board.slot_state(slot) {
                 SlotState::Claimed(owner) => Some(owner),
                 _ => chunk.in_hand,
@@ -72,12 +72,12 @@ impl Session {
     /// comes to one whose task has changed its credentials: where there was no guard either, that one is left to us. Whether they have
     /// all ended.
     fn wait_for_orphans(&self) -> bool {
-        let hub = self.lock();
-        if hub.state != State::Broken {
+        let state = self.lock();
+        if state.phase != Phase::Broken {
             return true;
         }
-        let places = hub.cursors.len();
-        drop(hub);
+        let places = state.cursors.len();
+        drop(state);
         let begun = Instant::now();
         let mut all = true;
         for place in 0..places {

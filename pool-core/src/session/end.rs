@@ -7,7 +7,7 @@ use std::{mem::ManuallyDrop, os::fd::AsFd, sync::PoisonError, time::Instant};
 
 use super::{
     fatal::Fatal,
-    state::{Hub, Session, State},
+    state::{Phase, Session, SessionState},
     wait::{ANYTHING, GRACE, PATIENCE},
 };
 use crate::os::unlist;
@@ -19,62 +19,63 @@ impl Session {
         self.stop_unless(|_| false);
     }
 
-    /// The same; `false`: a desk is open, and has to be drained first. No other is opened then but by calls that are under way.
-    pub(crate) fn stop_unless_manned(&self) -> bool {
-        self.stop_unless(|hub| {
-            let mut inboxes = hub.inboxes.iter();
-            inboxes.any(|(job, inbox)| inbox.desk == Some(job) && inbox.fatal.is_none())
+    /// The same; `false`: a queue is open, and has to be drained first. No other is opened then but by calls that are under way.
+    pub(crate) fn stop_unless_queue_open(&self) -> bool {
+        self.stop_unless(|state| {
+            let mut inboxes = state.inboxes.iter();
+            inboxes.any(|(job, inbox)| inbox.queue == Some(job) && inbox.fatal.is_none())
         })
     }
 
-    fn stop_unless(&self, held_up: impl Fn(&Hub) -> bool) -> bool {
-        let mut hub = self.lock();
-        if hub.state == State::Open {
-            hub.state = State::Closing;
+    fn stop_unless(&self, held_up: impl Fn(&SessionState) -> bool) -> bool {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Closing;
         }
-        self.fail_all(&mut hub, &Fatal::Terminated, |inbox| inbox.lazy);
-        self.cancel_failed(&mut hub);
-        drop(hub);
-        let busy = |hub: &Hub| hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none());
+        self.fail_all(&mut state, &Fatal::Terminated, |inbox| inbox.lazy);
+        self.cancel_failed(&mut state);
+        drop(state);
+        let busy =
+            |state: &SessionState| state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none());
         let mut gives_way = false;
-        self.drive_until(ANYTHING, |hub| {
-            let closing = hub.state == State::Closing;
-            gives_way = closing && held_up(hub);
-            gives_way || !closing || !busy(hub)
+        self.drive_until(ANYTHING, |state| {
+            let closing = state.phase == Phase::Closing;
+            gives_way = closing && held_up(state);
+            gives_way || !closing || !busy(state)
         });
         if gives_way {
             return false;
         }
-        let mut hub = self.lock();
-        if hub.state == State::Closing {
-            hub.state = State::Ending;
-            self.ask_all_to_leave(&mut hub);
+        let mut state = self.lock();
+        if state.phase == Phase::Closing {
+            state.phase = Phase::Ending;
+            self.ask_all_to_leave(&mut state);
         }
-        drop(hub);
+        drop(state);
         self.wait_for_workers(None);
         true
     }
 
     /// Kills all workers, ends all calls, and waits until the workers have been reaped.
     pub(crate) fn terminate(&self) {
-        let mut hub = self.lock();
-        if hub.state.staffs() {
-            hub.state = State::Ending;
+        let mut state = self.lock();
+        if state.phase.staffs() {
+            state.phase = Phase::Ending;
         }
-        self.fail_all(&mut hub, &Fatal::Terminated, |_| true);
-        self.cancel_failed(&mut hub);
+        self.fail_all(&mut state, &Fatal::Terminated, |_| true);
+        self.cancel_failed(&mut state);
         // How far the zygote is, and whether it could begin at all.
-        self.read_reports(&mut hub);
-        if hub.state != State::Broken && self.link.is_on_its_way() {
+        self.read_reports(&mut state);
+        if state.phase != Phase::Broken && self.link.is_on_its_way() {
             // Initialisers may take their time, and there is nothing that could be lost.
             self.link.kill_on_its_way();
-            self.end_before_begin(&mut hub, Fatal::Terminated);
+            self.end_before_begin(&mut state, Fatal::Terminated);
         }
-        for (_, incarnation, _) in hub.engine.workers.iter() {
+        for (_, incarnation, _) in state.engine.workers.iter() {
             // A zygote that is gone has no workers; reading its reports tells.
             let _ = self.link.kill(incarnation);
         }
-        drop(hub);
+        drop(state);
         // A call that drives has to see that it is over.
         self.ring();
         if !self.wait_for_workers(Some(Instant::now() + PATIENCE)) {
@@ -84,10 +85,10 @@ impl Session {
 
     /// Ends the zygote, by force if it does not answer, and its workers with it: for good.
     pub(crate) fn end(&self) {
-        let mut hub = self.lock();
-        if hub.state != State::Broken {
+        let mut state = self.lock();
+        if state.phase != Phase::Broken {
             self.link.ask_to_end();
-            self.broken(&mut hub);
+            self.broken(&mut state);
         }
     }
 
@@ -95,33 +96,37 @@ impl Session {
     /// those of a pool that is stopped, so that their ends break no barrier and exits are not lost.
     /// Who runs an item that no call waits for any more has a short grace.
     fn leave_in_order(&self) {
-        let mut hub = self.lock();
-        self.read_reports(&mut hub);
-        if !hub.state.staffs() || self.link.is_on_its_way() {
+        let mut state = self.lock();
+        self.read_reports(&mut state);
+        if !state.phase.staffs() || self.link.is_on_its_way() {
             return;
         }
-        hub.state = State::Ending;
-        self.ask_all_to_leave(&mut hub);
-        drop(hub);
+        state.phase = Phase::Ending;
+        self.ask_all_to_leave(&mut state);
+        drop(state);
         let begun = Instant::now();
         // Locks of the pool may be held, and a logger is the user's code.
-        let over = |hub: &mut Hub| {
-            let _ = hub.journal.take();
-            hub.state != State::Ending || hub.engine.workers.iter().next().is_none()
+        let over = |state: &mut SessionState| {
+            let _ = state.journal.take();
+            state.phase != Phase::Ending || state.engine.workers.iter().next().is_none()
         };
         self.drive_until_then(ANYTHING, Some(begun + GRACE), over);
-        self.drive_until_then(ANYTHING, Some(begun + PATIENCE), |hub| {
-            let busy = self.at_a_chunk(hub);
-            over(hub)
-                || hub.engine.workers.iter().all(|(_, incarnation, _)| busy.contains(&incarnation))
+        self.drive_until_then(ANYTHING, Some(begun + PATIENCE), |state| {
+            let busy = self.at_a_chunk(state);
+            over(state)
+                || state
+                    .engine
+                    .workers
+                    .iter()
+                    .all(|(_, incarnation, _)| busy.contains(&incarnation))
         });
     }
 
     /// Whether they ended in time.
     fn wait_for_workers(&self, until: Option<Instant>) -> bool {
         let mut over = false;
-        self.drive_until_then(ANYTHING, until, |hub| {
-            over = hub.state != State::Ending || hub.engine.workers.iter().next().is_none();
+        self.drive_until_then(ANYTHING, until, |state| {
+            over = state.phase != Phase::Ending || state.engine.workers.iter().next().is_none();
             over
         });
         over
@@ -136,12 +141,12 @@ impl Drop for Session {
         if *self.retired.get_mut() {
             self.leave_in_order();
         }
-        let hub = self.hub.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if hub.state != State::Broken {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.phase != Phase::Broken {
             self.link.ask_to_end();
         }
         // Nobody reads results any more. Unmapping takes a while, in which the zygote kills and reaps.
-        hub.arenas.clear();
+        state.arenas.clear();
         self.end();
         self.broker.close();
         unlist(self.bell.as_fd());

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::state::{Hub, Kill, Session};
+use super::state::{Kill, Session, SessionState};
 use crate::{
     engine::JobId,
     os::{self, nanos},
@@ -16,18 +16,23 @@ use crate::{
 impl Session {
     /// Has the workers killed that have claimed these slots and still have after `grace`, if there
     /// is one.
-    pub(super) fn kill_claimers(&self, hub: &mut Hub, slots: &[usize], grace: Option<Duration>) {
+    pub(super) fn kill_claimers(
+        &self,
+        state: &mut SessionState,
+        slots: &[usize],
+        grace: Option<Duration>,
+    ) {
         let Some(grace) = grace.map(nanos) else { return };
-        hub.kills.retain(|kill| self.is_claimed(kill));
+        state.kills.retain(|kill| self.is_claimed(kill));
         let due = os::monotonic_nanos().saturating_add(grace);
         for slot in slots {
             let Some((generation, incarnation)) = self.board.claim_of(*slot) else { continue };
             let Ok(slot) = u32::try_from(*slot) else { continue };
             let chunk = ClaimedChunk { slot, generation, incarnation };
-            match hub.kills.iter_mut().find(|kill| kill.chunk == chunk) {
+            match state.kills.iter_mut().find(|kill| kill.chunk == chunk) {
                 Some(kill) if kill.due <= due => continue,
                 Some(kill) => kill.due = due,
-                None => hub.kills.push(Kill { chunk, due }),
+                None => state.kills.push(Kill { chunk, due }),
             }
             // A zygote that is gone has no workers.
             let _ = self.link.kill_at(chunk, grace);
@@ -42,9 +47,9 @@ impl Session {
 
     /// A worker was reaped: whether it may have been killed for what it had in hand. To be asked
     /// before that is freed.
-    pub(super) fn take_kill(&self, hub: &mut Hub, incarnation: u32) -> bool {
+    pub(super) fn take_kill(&self, state: &mut SessionState, incarnation: u32) -> bool {
         let mut killed = false;
-        hub.kills.retain(|kill| {
+        state.kills.retain(|kill| {
             let is_its = kill.chunk.incarnation == incarnation;
             killed |= is_its && self.is_claimed(kill);
             !is_its
@@ -53,9 +58,9 @@ impl Session {
     }
 
     /// Whether somebody lives whose grace is over.
-    pub(super) fn is_late_to_kill(&self, hub: &Hub) -> bool {
+    pub(super) fn is_late_to_kill(&self, state: &SessionState) -> bool {
         let now = os::monotonic_nanos();
-        hub.kills.iter().any(|kill| kill.due < now && self.is_claimed(kill))
+        state.kills.iter().any(|kill| kill.due < now && self.is_claimed(kill))
     }
 
     /// When the job ends, its items that run are killed after `grace`.
@@ -70,11 +75,11 @@ impl Session {
     /// The chunk of the job that begins at item `first` runs: it is told, killed after `grace`, and
     /// not tried again. The caller keeps another chunk from getting this name meanwhile.
     pub(crate) fn kill_chunk(&self, job: JobId, first: u64, grace: Duration) {
-        let mut hub = self.lock();
-        let slot = hub.engine.cancel_chunk(job, first);
+        let mut state = self.lock();
+        let slot = state.engine.cancel_chunk(job, first);
         if let Some(slot) = slot {
             self.board.cancel(slot);
-            self.kill_claimers(&mut hub, &[slot], Some(grace));
+            self.kill_claimers(&mut state, &[slot], Some(grace));
         }
     }
 }

@@ -42,7 +42,7 @@ mod worker_exit;
 
 pub(crate) use arenas::Carried;
 pub(crate) use arenas::reservation;
-pub(crate) use buffers::Kit;
+pub(crate) use buffers::Buffers;
 pub(crate) use fatal::NoRoom;
 pub(crate) use jobs::NewJob;
 pub(crate) use open::ZygoteMaker;

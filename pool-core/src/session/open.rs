@@ -24,12 +24,12 @@ use pool_shm::{ForkMark, Segment};
 
 use super::{
     arenas::{OnTheWay, reservation},
-    buffers::Spare,
+    buffers::BufferPool,
     fatal::Fatal,
-    state::{Hub, Session, State, Watch},
+    state::{Phase, Session, SessionState, Watch},
 };
 use crate::{
-    config::CrewPlan,
+    config::PoolConfig,
     deferred_log::Journal,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
@@ -37,16 +37,16 @@ use crate::{
     segments::BrokerLink,
     shared::Source,
     start_method::StartMethod,
-    zygote::{ZygoteFds, ZygoteLink, ZygotePapers},
+    zygote::{ZygoteConfig, ZygoteFds, ZygoteLink},
 };
 
 /// Brings a zygote to life, by whatever method.
-pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygotePapers, ZygoteFds) -> Result<Pid, Error> + 'a;
+pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygoteConfig, ZygoteFds) -> Result<Pid, Error> + 'a;
 
 impl Session {
     /// Opens a session whose zygote comes from `maker`.
     pub(crate) fn open(
-        plan: &CrewPlan,
+        plan: &PoolConfig,
         shared: &Source,
         fresh_workers: bool,
         maker: &ZygoteMaker<'_>,
@@ -81,15 +81,15 @@ impl Session {
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
 
         let spin = os::spin_rounds(plan.n_jobs);
-        let papers = ZygotePapers {
+        let config = ZygoteConfig {
             fresh_workers,
             shape,
             arena_limit,
             spin,
             cpus: plan.cpus.iter().map(|cpus| cpus.copied()).collect(),
             first: plan.first_offsets()?,
-            shared: shared.papers(plan.shared_timeout)?,
-            life: plan.life.papers()?,
+            shared: shared.config(plan.shared_timeout)?,
+            life: plan.life.config()?,
             bounds: plan.bounds,
             descriptors: DescriptorLimit::default(),
         };
@@ -108,7 +108,7 @@ impl Session {
         // Listed before the zygote is made: a fork copies the list.
         list(ours.as_fd());
         list(bell.as_fd());
-        let pid = match maker(papers, fds) {
+        let pid = match maker(config, fds) {
             Ok(pid) => pid,
             Err(error) => {
                 crate::os::unlist(ours.as_fd());
@@ -123,7 +123,7 @@ impl Session {
             renewable: AtomicBool::new(false),
             bell_is_lost: AtomicBool::new(false),
             failures: AtomicU64::new(0),
-            hub: Mutex::new(Hub {
+            state: Mutex::new(SessionState {
                 engine: Engine::new(plan.n_jobs, slots).counting_from(plan.first_serial),
                 items: arena,
                 arenas: BTreeMap::new(),
@@ -131,7 +131,7 @@ impl Session {
                 cursors: vec![0; plan.n_jobs],
                 cursors_seen: Vec::new(),
                 inboxes: JobTable::new(),
-                spare: Spare::default(),
+                spare: BufferPool::default(),
                 actions: Vec::new(),
                 round: Vec::new(),
                 driving: false,
@@ -141,12 +141,12 @@ impl Session {
                 urgent: false,
                 others_wait: false,
                 turns: 0,
-                state: State::Open,
+                phase: Phase::Open,
                 gone: Fatal::Broken,
                 next_context: 0,
                 watch: Watch::default(),
                 limited: usize::from(plan.bounds.init.or(plan.bounds.exit).is_some()),
-                condemned: Vec::new(),
+                timed_out: Vec::new(),
                 kills: Vec::new(),
                 lingering: Vec::new(),
                 rests: Vec::new(),

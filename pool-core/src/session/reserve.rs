@@ -1,6 +1,6 @@
 //! Room for items in the parent's arena.
 
-use pool_ipc::{ArenaFull, Block, board::Appetite};
+use pool_ipc::{ArenaFull, Block, board::WakeThreshold};
 
 use super::{
     fatal::{Fatal, NoRoom},
@@ -11,9 +11,9 @@ use crate::engine::JobId;
 impl Session {
     /// A block of the parent's arena with room for `len` bytes.
     pub(crate) fn alloc_items(&self, len: usize) -> Result<(Block, *mut u8), ArenaFull> {
-        let mut hub = self.lock();
-        let block = hub.items.alloc(len as u64)?;
-        Ok((block, hub.items.ptr(block)))
+        let mut state = self.lock();
+        let block = state.items.alloc(len as u64)?;
+        Ok((block, state.items.ptr(block)))
     }
 
     pub(crate) fn free_items(&self, block: Block) {
@@ -26,15 +26,16 @@ impl Session {
     /// As [`Session::alloc_items`], but waits for chunks of any job to end as long as there are any.
     pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
         let mut answer = Err(NoRoom::Never);
-        self.drive_until(Appetite { finished: 1, hungry: false }, |hub| {
-            let fatal = hub.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
+        self.drive_until(WakeThreshold { finished: 1, has_items: false }, |state| {
+            let fatal =
+                state.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
             if let Some(fatal) = fatal {
                 answer = Err(NoRoom::Fatal(fatal.clone()));
                 return true;
             }
-            match hub.items.alloc(len as u64) {
-                Ok(block) => answer = Ok((block, hub.items.ptr(block))),
-                Err(_) => return !hub.engine.has_chunks(),
+            match state.items.alloc(len as u64) {
+                Ok(block) => answer = Ok((block, state.items.ptr(block))),
+                Err(_) => return !state.engine.has_chunks(),
             }
             true
         });
@@ -43,10 +44,10 @@ impl Session {
 
     /// As [`Session::wait_for_room`], without waiting: `None` while chunks of any job may give room back.
     pub(crate) fn try_room(&self, len: usize) -> Result<Option<(Block, *mut u8)>, NoRoom> {
-        let mut hub = self.lock();
-        match hub.items.alloc(len as u64) {
-            Ok(block) => Ok(Some((block, hub.items.ptr(block)))),
-            Err(_) if hub.engine.has_chunks() => Ok(None),
+        let mut state = self.lock();
+        match state.items.alloc(len as u64) {
+            Ok(block) => Ok(Some((block, state.items.ptr(block)))),
+            Err(_) if state.engine.has_chunks() => Ok(None),
             Err(_) => Err(NoRoom::Never),
         }
     }

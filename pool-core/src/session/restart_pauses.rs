@@ -3,14 +3,14 @@
 //! Nothing of a call is lost by them, so they are replaced; but where something ends them again and
 //! again, each of them takes a millisecond of a CPU. Invariant: the more of them die in a row at a
 //! place, the longer it stays vacant, and never longer than [`LONGEST`]. Where chunks wait that
-//! they could have taken they count as workers that never got ready (`Engine::is_barren`), so the
+//! they could have taken they count as workers that never got ready (`Engine::start_limit_reached`), so the
 //! calls end and say how the last one died.
 
 use std::time::{Duration, Instant};
 
 use pool_ipc::board::SlotState;
 
-use super::state::{Hub, Session};
+use super::state::{Session, SessionState};
 
 /// As many in a row are replaced at once.
 const AT_ONCE: u32 = 3;
@@ -21,38 +21,38 @@ const LONGEST: Duration = Duration::from_millis(512);
 impl Session {
     /// A worker at `place` that was ready has died without a chunk: its place is vacant, and may
     /// stay so for a while.
-    pub(super) fn died_idle(&self, hub: &mut Hub, place: u32, incarnation: u32) {
-        let serial = hub.engine.workers.serial_of(incarnation);
-        let awaited = hub.engine.published().any(|(slot, chunk)| {
+    pub(super) fn died_idle(&self, state: &mut SessionState, place: u32, incarnation: u32) {
+        let serial = state.engine.workers.serial_of(incarnation);
+        let awaited = state.engine.published().any(|(slot, chunk)| {
             chunk.audience.place.is_none_or(|home| home == place)
                 && chunk.audience.min_serial <= serial
                 && self.board.slot_state(slot) == SlotState::Ready
         });
-        let deaths = hub.engine.workers.vacate_idle(incarnation, awaited);
+        let deaths = state.engine.workers.vacate_idle(incarnation, awaited);
         if let Some(rest) = rest_after(deaths) {
-            hub.engine.workers.rest(place);
-            hub.rests.push((place, Instant::now() + rest));
+            state.engine.workers.rest(place);
+            state.rests.push((place, Instant::now() + rest));
         }
     }
 
     /// Fills the places that have been vacant for long enough.
-    pub(super) fn end_rests(&self, hub: &mut Hub) {
-        if hub.rests.is_empty() {
+    pub(super) fn end_rests(&self, state: &mut SessionState) {
+        if state.rests.is_empty() {
             return;
         }
         let now = Instant::now();
         let mut over = false;
-        for (place, _) in hub.rests.extract_if(.., |(_, until)| *until <= now) {
-            hub.engine.workers.end_rest(place);
+        for (place, _) in state.rests.extract_if(.., |(_, until)| *until <= now) {
+            state.engine.workers.end_rest(place);
             over = true;
         }
         if over {
-            self.refill(hub);
+            self.refill(state);
         }
     }
 }
 
-impl Hub {
+impl SessionState {
     /// When the first place is to be filled that stays vacant for a while.
     pub(super) fn first_rest_ends(&self) -> Option<Instant> {
         self.rests.iter().map(|(_, until)| *until).min()

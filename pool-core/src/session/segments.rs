@@ -9,7 +9,7 @@ use pool_ipc::{Block, SegmentBroker};
 
 use super::{
     arenas::Carried,
-    state::{Hub, Session},
+    state::{Session, SessionState},
 };
 use crate::segments::BrokerLink;
 
@@ -21,18 +21,18 @@ impl Session {
 
     /// Gives a slot back on the board.
     #[inline]
-    pub(super) fn release_slot(&self, hub: &mut Hub, slot: usize) {
+    pub(super) fn release_slot(&self, state: &mut SessionState, slot: usize) {
         self.board.release(slot);
-        if hub.on_the_way.any_results() {
-            self.tell_owner(hub, slot);
+        if state.on_the_way.any_results() {
+            self.tell_owner(state, slot);
         }
     }
 
     #[cold]
-    fn tell_owner(&self, hub: &mut Hub, slot: usize) {
-        let owner = hub.on_the_way.left(slot);
-        if let Some(place) = owner.and_then(|owner| hub.engine.workers.place_of(owner)) {
-            self.board.nudge(place);
+    fn tell_owner(&self, state: &mut SessionState, slot: usize) {
+        let owner = state.on_the_way.left(slot);
+        if let Some(place) = owner.and_then(|owner| state.engine.workers.place_of(owner)) {
+            self.board.notify(place);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: such a thread misses nothing. It looks and says that it sleeps under the session's
 //! lock, and everything that it waits for is followed by a look at its word under that lock: the
-//! last other thread leaves, something arrives for a desk, a desk's threads are told to look again.
+//! last other thread leaves, something arrives for a queue, a queue's threads are told to look again.
 
 use std::{
     sync::PoisonError,
@@ -11,13 +11,13 @@ use std::{
 
 use super::{
     futures::{ONE, has_news},
-    state::{Hub, Session},
+    state::{Session, SessionState},
     wait::LONGEST_SLEEP,
 };
 use crate::engine::JobId;
 
 impl Session {
-    /// Drives until something has arrived for the desk that has this job, `done` says so, it is
+    /// Drives until something has arrived for the queue that has this job, `done` says so, it is
     /// `until`, or another thread wants to drive; `false`: one does already.
     pub(crate) fn drive_if_vacant(
         &self,
@@ -27,39 +27,40 @@ impl Session {
     ) -> bool {
         let others = self.lock().has_other_drivers();
         if !others {
-            let done = |hub: &mut Hub| done() || hub.waiting > 0 || has_news(hub, job);
+            let done =
+                |state: &mut SessionState| done() || state.waiting > 0 || has_news(state, job);
             self.drive_until_then(ONE, until, done);
         }
         !others
     }
 
-    /// Sleeps while other threads drive or want to, until something has arrived for the desk that
+    /// Sleeps while other threads drive or want to, until something has arrived for the queue that
     /// has this job, `done` says so, or it is `until`.
     pub(crate) fn stand_by(&self, job: JobId, until: Option<Instant>, done: &dyn Fn() -> bool) {
-        let mut hub = self.lock();
-        while hub.has_other_drivers() && !has_news(&hub, job) && !done() {
+        let mut state = self.lock();
+        while state.has_other_drivers() && !has_news(&state, job) && !done() {
             let left = until.map_or(LONGEST_SLEEP, |until| {
                 LONGEST_SLEEP.min(until.saturating_duration_since(Instant::now()))
             });
             if left == Duration::ZERO {
                 return;
             }
-            hub.standing_by = true;
-            let woken = self.vacant.wait_timeout(hub, left);
-            hub = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state.standing_by = true;
+            let woken = self.vacant.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Wakes the threads that stand by. One that goes on standing by says so again.
     #[inline]
-    pub(super) fn wake_standby(&self, hub: &mut Hub) {
-        if std::mem::take(&mut hub.standing_by) {
+    pub(super) fn wake_standby(&self, state: &mut SessionState) {
+        if std::mem::take(&mut state.standing_by) {
             self.vacant.notify_all();
         }
     }
 }
 
-impl Hub {
+impl SessionState {
     /// Whether any thread drives or wants to that does not give way to others.
     pub(super) fn has_other_drivers(&self) -> bool {
         self.driving || self.waiting > 0

@@ -1,4 +1,4 @@
-//! What the parent knows of a crew of processes, behind one lock.
+//! What the parent knows of a set of processes, behind one lock.
 //!
 //! Invariant: no code of the user runs while the lock is held; whoever holds it leaves with
 //! `actions` empty.
@@ -15,13 +15,13 @@ use std::{
 
 use pool_ipc::{
     Arena,
-    board::{Appetite, Board},
+    board::{Board, WakeThreshold},
 };
 use pool_shm::ForkMark;
 
 use super::{
     arenas::{OnTheWay, WorkerArena},
-    buffers::Spare,
+    buffers::BufferPool,
     fatal::Fatal,
     results::Message,
 };
@@ -41,10 +41,10 @@ use crate::{
 /// How long after one socket of the zygote the other may be open.
 const ITS_SOCKETS: Duration = Duration::from_millis(100);
 
-/// A crew of worker processes as its parent sees it.
+/// A set of worker processes as its parent sees it.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(super) hub: Mutex<Hub>,
+    pub(super) state: Mutex<SessionState>,
     /// Told whenever a thread that does not drive may go on.
     pub(super) changed: Condvar,
     /// Told whenever something arrives for futures.
@@ -84,7 +84,7 @@ pub(crate) struct Session {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub(crate) struct SessionState {
     pub(super) engine: Engine,
     pub(super) items: Arena,
     /// The arenas of living workers, read-only.
@@ -96,7 +96,7 @@ pub(crate) struct Hub {
     pub(super) cursors_seen: Vec<u64>,
     pub(super) inboxes: JobTable<Inbox>,
     /// Buffers of jobs that are over.
-    pub(super) spare: Spare,
+    pub(super) spare: BufferPool,
     /// What the engine wants done.
     pub(super) actions: Vec<Action>,
     /// What is being done of it, kept for its room.
@@ -115,15 +115,15 @@ pub(crate) struct Hub {
     pub(super) others_wait: bool,
     /// Turns since reports were read last.
     pub(super) turns: u32,
-    pub(super) state: State,
+    pub(super) phase: Phase,
     /// What calls are told once the zygote is gone.
     pub(super) gone: Fatal,
     pub(super) next_context: u64,
     pub(super) watch: Watch,
     /// Calls under way whose items have a limit, and one more if making a worker's state has.
     pub(super) limited: usize,
-    /// Workers that were condemned and are not reaped.
-    pub(super) condemned: Vec<u32>,
+    /// Workers that were timed out and are not reaped.
+    pub(super) timed_out: Vec<u32>,
     /// Chunks of cancelled calls that the zygote is to end with their workers.
     pub(super) kills: Vec<Kill>,
     /// Calls that have returned and of which items may still run.
@@ -141,17 +141,17 @@ pub(crate) struct Hub {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum Phase {
     Open,
     /// Calls under way run to their end, new ones wait.
     Closing,
     /// Workers leave or are killed; none is replaced.
     Ending,
-    /// The zygote is gone; why, says [`Hub::gone`].
+    /// The zygote is gone; why, says [`SessionState::gone`].
     Broken,
 }
 
-impl State {
+impl Phase {
     /// Whether workers that end are replaced.
     pub(super) fn staffs(self) -> bool {
         matches!(self, Self::Open | Self::Closing)
@@ -172,8 +172,8 @@ pub(super) struct Inbox {
     pub(super) lazy: bool,
     /// Whether its items have a limit.
     pub(super) limited: bool,
-    /// It belongs to futures: whoever is at the desk that has this job takes what arrives.
-    pub(super) desk: Option<JobId>,
+    /// It belongs to futures: whoever is at the queue that has this job takes what arrives.
+    pub(super) queue: Option<JobId>,
     /// Something has arrived since anybody looked.
     pub(super) news: bool,
     /// Workers from this one on were started while the job was there.
@@ -189,7 +189,7 @@ pub(super) struct Watch {
     /// Looks in a row, each `INTERVAL` after the one before, at which the zygote was stopped with something to report.
     pub(super) found: u32,
     /// The same for workers, by their incarnations, that are waited for and do nothing.
-    pub(super) leavers: Vec<(u32, u32)>,
+    pub(super) exiting: Vec<(u32, u32)>,
 }
 
 /// What the zygote was asked to end.
@@ -209,11 +209,11 @@ pub(super) struct Lingering {
     pub(super) grace: Option<Duration>,
 }
 
-impl Hub {
-    /// Whether any call but that of this job is under way: the job of a desk stays open while it has none.
+impl SessionState {
+    /// Whether any call but that of this job is under way: the job of a queue stays open while it has none.
     pub(super) fn has_calls_but(&self, job: JobId) -> bool {
         let is_idle =
-            |job, inbox: &Inbox| inbox.desk == Some(job) && !self.engine.has_chunks_of(job);
+            |job, inbox: &Inbox| inbox.queue == Some(job) && !self.engine.has_chunks_of(job);
         self.inboxes.iter().any(|(other, inbox)| other != job && !is_idle(other, inbox))
     }
 
@@ -234,8 +234,8 @@ impl Inbox {
 }
 
 impl Session {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Hub> {
-        lock(&self.hub)
+    pub(super) fn lock(&self) -> MutexGuard<'_, SessionState> {
+        lock(&self.state)
     }
 
     /// Whether this process is a forked child of the one that made the session.
@@ -273,10 +273,10 @@ impl Session {
         }
         let until = Instant::now() + ITS_SOCKETS;
         loop {
-            let mut hub = self.lock();
-            self.read_reports(&mut hub);
-            let is_broken = hub.state == State::Broken;
-            drop(hub);
+            let mut state = self.lock();
+            self.read_reports(&mut state);
+            let is_broken = state.phase == Phase::Broken;
+            drop(state);
             let left = until.saturating_duration_since(Instant::now());
             if is_broken || left.is_zero() {
                 return is_broken;
@@ -287,7 +287,7 @@ impl Session {
 
     /// Whether the zygote is gone, and no other one can take its place.
     pub(crate) fn is_broken(&self) -> bool {
-        self.lock().state == State::Broken && !self.is_renewable()
+        self.lock().phase == Phase::Broken && !self.is_renewable()
     }
 
     /// Whether the session has ended before its zygote could begin, so that the next call may open
@@ -310,26 +310,26 @@ impl Session {
             return Err(Error::ForeignProcess);
         }
         let mut pid = None;
-        self.drive_until(Appetite { finished: i64::MAX, hungry: false }, |hub| {
-            pid = hub.engine.workers.iter().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
-            let failed = hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
-            pid.is_some() || failed || !hub.state.staffs()
+        self.drive_until(WakeThreshold { finished: i64::MAX, has_items: false }, |state| {
+            pid = state.engine.workers.iter().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
+            let failed = state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
+            pid.is_some() || failed || !state.phase.staffs()
         });
         pid.ok_or_else(|| self.why_no_pid())
     }
 
     fn why_no_pid(&self) -> Error {
-        let hub = self.lock();
-        let fatal = hub.inboxes.iter().find_map(|(_, inbox)| inbox.fatal.clone());
-        fatal.unwrap_or_else(|| hub.gone.clone()).into()
+        let state = self.lock();
+        let fatal = state.inboxes.iter().find_map(|(_, inbox)| inbox.fatal.clone());
+        fatal.unwrap_or_else(|| state.gone.clone()).into()
     }
 
     /// The process ids of the workers that run now, in order of their ids.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
-        let mut hub = self.lock();
-        self.read_reports(&mut hub);
+        let mut state = self.lock();
+        self.read_reports(&mut state);
         let pid = |(place, incarnation, pid)| self.pid_of(place, incarnation, pid);
-        hub.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
+        state.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
     }
 
     /// The process id of a worker, 0 if nobody knows it: it may have run a task before the zygote reports that it was started, and

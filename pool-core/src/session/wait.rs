@@ -14,16 +14,16 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
-use pool_ipc::board::{Appetite, SlotState};
+use pool_ipc::board::{SlotState, WakeThreshold};
 
 use super::{
     fatal::Fatal,
     results::Message,
-    state::{Hub, Session},
+    state::{Session, SessionState},
 };
 use crate::{
     cancel::CancelToken,
-    engine::{Chunk, JobId, Want},
+    engine::{Awaited, Chunk, JobId},
     os,
 };
 
@@ -50,43 +50,44 @@ impl Session {
     pub(crate) fn next(
         &self,
         job: JobId,
-        want: Want,
+        awaited: Awaited,
         taken: &mut VecDeque<Message>,
     ) -> Result<(), Fatal> {
         if self.is_foreign() {
             return Err(Fatal::Foreign);
         }
-        self.next_from(self.lock(), false, job, want, taken)
+        self.next_from(self.lock(), false, job, awaited, taken)
     }
 
     /// Takes a chunk in and waits for what comes of it: [`Session::submit`] and [`Session::next`] in one.
     pub(crate) fn exchange(
         &self,
         chunk: Chunk,
-        want: Want,
+        awaited: Awaited,
         taken: &mut VecDeque<Message>,
     ) -> Result<(), Fatal> {
         if self.is_foreign() {
             return Err(Fatal::Foreign);
         }
-        let mut hub = self.lock();
+        let mut state = self.lock();
         let job = chunk.job;
-        self.take_in(&mut hub, &mut Vec::new(), Some(chunk));
-        self.next_from(hub, true, job, want, taken)
+        self.take_in(&mut state, &mut Vec::new(), Some(chunk));
+        self.next_from(state, true, job, awaited, taken)
     }
 
     fn next_from<'s>(
         &'s self,
-        hub: MutexGuard<'s, Hub>,
+        state: MutexGuard<'s, SessionState>,
         just_looked: bool,
         job: JobId,
-        want: Want,
+        awaited: Awaited,
         taken: &mut VecDeque<Message>,
     ) -> Result<(), Fatal> {
         let mut found = Ok(());
-        let appetite = Appetite { finished: want.chunks as i64, hungry: want.hungry };
-        self.drive_from(hub, just_looked, appetite, None, |hub| {
-            let Some(inbox) = hub.inboxes.get_mut(job) else {
+        let threshold =
+            WakeThreshold { finished: awaited.chunks as i64, has_items: awaited.has_items };
+        self.drive_from(state, just_looked, threshold, None, |state| {
+            let Some(inbox) = state.inboxes.get_mut(job) else {
                 found = Err(Fatal::Terminated);
                 return true;
             };
@@ -94,10 +95,10 @@ impl Session {
                 found = Err(fatal.clone());
                 return true;
             }
-            if inbox.messages.len() <= want.most {
+            if inbox.messages.len() <= awaited.most {
                 std::mem::swap(&mut inbox.messages, taken);
             } else {
-                taken.extend(inbox.messages.drain(..want.most));
+                taken.extend(inbox.messages.drain(..awaited.most));
             }
             !taken.is_empty()
         });
@@ -105,69 +106,73 @@ impl Session {
     }
 
     /// Drives, or waits for the driver, until `done` says so.
-    pub(super) fn drive_until(&self, appetite: Appetite, done: impl FnMut(&mut Hub) -> bool) {
-        self.drive_until_then(appetite, None, done);
+    pub(super) fn drive_until(
+        &self,
+        threshold: WakeThreshold,
+        done: impl FnMut(&mut SessionState) -> bool,
+    ) {
+        self.drive_until_then(threshold, None, done);
     }
 
     /// The same, at most until `limit`.
     pub(super) fn drive_until_then(
         &self,
-        appetite: Appetite,
+        threshold: WakeThreshold,
         limit: Option<Instant>,
-        done: impl FnMut(&mut Hub) -> bool,
+        done: impl FnMut(&mut SessionState) -> bool,
     ) {
-        self.drive_from(self.lock(), false, appetite, limit, done);
+        self.drive_from(self.lock(), false, threshold, limit, done);
     }
 
     /// The same, with the lock held already; `just_looked`: there is nothing to collect yet.
     fn drive_from<'s>(
         &'s self,
-        mut hub: MutexGuard<'s, Hub>,
+        mut state: MutexGuard<'s, SessionState>,
         mut just_looked: bool,
-        appetite: Appetite,
+        threshold: WakeThreshold,
         limit: Option<Instant>,
-        mut done: impl FnMut(&mut Hub) -> bool,
+        mut done: impl FnMut(&mut SessionState) -> bool,
     ) {
-        let (mut driving, mut appetite) = (false, appetite);
+        let (mut driving, mut threshold) = (false, threshold);
         loop {
-            if !std::mem::take(&mut just_looked) && (driving || !hub.driving) {
+            if !std::mem::take(&mut just_looked) && (driving || !state.driving) {
                 // Fresh results first: what is there is taken without any waiting.
-                self.collect(&mut hub);
-                self.heed_tokens(&mut hub);
-                hub.turns += 1;
-                if hub.turns > TURNS_WITHOUT_REPORTS || self.has_overruns(&hub) {
-                    self.read_reports(&mut hub);
+                self.collect(&mut state);
+                self.check_tokens(&mut state);
+                state.turns += 1;
+                if state.turns > TURNS_WITHOUT_REPORTS || self.has_overruns(&state) {
+                    self.read_reports(&mut state);
                 }
             }
             let left = limit.map(|limit| limit.saturating_duration_since(Instant::now()));
-            if done(&mut hub) || left == Some(Duration::ZERO) {
+            if done(&mut state) || left == Some(Duration::ZERO) {
                 break;
             }
-            if driving || !hub.driving {
-                hub.driving = true;
+            if driving || !state.driving {
+                state.driving = true;
                 driving = true;
-                hub = self.turn(hub, &mut appetite, limit);
+                state = self.turn(state, &mut threshold, limit);
             } else {
-                hub.waiting += 1;
-                // The driver may be asleep with an appetite that knows nothing of this thread.
+                state.waiting += 1;
+                // The driver may be asleep with a threshold that knows nothing of this thread.
                 self.ring();
                 let left = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
-                let woken = self.changed.wait_timeout(hub, left);
-                hub = woken.unwrap_or_else(PoisonError::into_inner).0;
-                hub.waiting -= 1;
+                let woken = self.changed.wait_timeout(state, left);
+                state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                state.waiting -= 1;
             }
         }
         if driving {
-            hub.driving = false;
-            if hub.waiting > 0 {
+            state.driving = false;
+            if state.waiting > 0 {
                 self.changed.notify_all();
             }
         }
-        if !hub.has_other_drivers() {
-            self.wake_standby(&mut hub);
+        if !state.has_other_drivers() {
+            self.wake_standby(&mut state);
         }
-        let journal = hub.journal.take();
-        drop(hub);
+        let journal = state.journal.take();
+        drop(state);
         journal.tell();
     }
 
@@ -175,76 +180,76 @@ impl Session {
     /// with the first chunk that is finished.
     fn turn<'s>(
         &'s self,
-        hub: MutexGuard<'s, Hub>,
-        asked: &mut Appetite,
+        state: MutexGuard<'s, SessionState>,
+        asked: &mut WakeThreshold,
         until: Option<Instant>,
-    ) -> MutexGuard<'s, Hub> {
-        let mut hub = hub;
-        let mut cursors = std::mem::take(&mut hub.cursors_seen);
-        cursors.clone_from(&hub.cursors);
-        let appetite = hub.appetite(*asked);
-        let last = hub.engine.last_slot();
-        drop(hub);
-        let wanted = appetite.finished.clamp(1, i64::from(u32::MAX)) as u64;
+    ) -> MutexGuard<'s, SessionState> {
+        let mut state = state;
+        let mut cursors = std::mem::take(&mut state.cursors_seen);
+        cursors.clone_from(&state.cursors);
+        let threshold = state.threshold(*asked);
+        let last = state.engine.last_slot();
+        drop(state);
+        let wanted = threshold.finished.clamp(1, i64::from(u32::MAX)) as u64;
         let finished = os::spin_for(self.spin, || self.finished_since(&cursors) >= wanted);
         if finished {
             self.board.expect_outcomes(&cursors, last);
         }
-        let mut hub = self.lock();
-        hub.cursors_seen = cursors;
+        let mut state = self.lock();
+        state.cursors_seen = cursors;
         if finished {
-            return hub;
+            return state;
         }
-        if self.read_reports(&mut hub) {
-            return hub; // maybe what is waited for
+        if self.read_reports(&mut state) {
+            return state; // maybe what is waited for
         }
-        hub.urgent = false;
-        let appetite = hub.appetite(*asked);
-        self.board.publisher_sleeps(appetite);
-        let found = self.collect(&mut hub);
-        let unclaimed = self.board.any_sleeper() && self.has_unclaimed(&hub);
+        state.urgent = false;
+        let threshold = state.threshold(*asked);
+        self.board.publisher_sleeps(threshold);
+        let found = self.collect(&mut state);
+        let unclaimed = self.board.any_sleeper() && self.has_unclaimed(&state);
         // Workers that have run dry wait for what this job publishes next.
-        let dry = appetite.hungry && found > 0 && self.board.any_sleeper();
-        if dry || hub.urgent || !self.board.publisher_found(found as i64) {
+        let dry = threshold.has_items && found > 0 && self.board.any_sleeper();
+        if dry || state.urgent || !self.board.publisher_found(found as i64) {
             self.board.publisher_wakes();
-            return hub;
+            return state;
         }
-        let (tokens, may_kill) = (hub.tokens(), hub.may_kill());
-        let until = hub.first_rest_ends().into_iter().chain(until).min();
-        drop(hub);
+        let (tokens, may_kill) = (state.tokens(), state.may_kill());
+        let until = state.first_rest_ends().into_iter().chain(until).min();
+        drop(state);
         let limit = match (unclaimed, may_kill) {
             (true, _) => SLEEP_WITH_UNCLAIMED_MS,
             (_, true) => SLEEP_BEFORE_KILLS_MS,
-            _ if appetite.finished > 1 => SLEEP_FOR_SEVERAL_MS,
+            _ if threshold.finished > 1 => SLEEP_FOR_SEVERAL_MS,
             _ => LONGEST_SLEEP_MS,
         };
         let limit = until.map_or(limit, |until| limit.min(millis_until(until)));
         asked.finished = asked.finished.min(1);
         let reported = self.sleep(limit, &tokens);
         self.board.publisher_wakes();
-        let mut hub = self.lock();
-        let heard = reported && self.read_reports(&mut hub);
+        let mut state = self.lock();
+        let heard = reported && self.read_reports(&mut state);
         if !reported {
-            self.start_what_is_due(&mut hub);
+            self.start_what_is_due(&mut state);
         }
         if !heard {
-            self.watch_stopped(&mut hub);
+            self.watch_stopped(&mut state);
         }
-        if unclaimed && self.has_unclaimed(&hub) {
+        if unclaimed && self.has_unclaimed(&state) {
             self.board.wake(usize::MAX);
         }
-        hub
+        state
     }
 
-    /// Whether the zygote has condemned somebody and this side does not know whom.
+    /// Whether the zygote has timed out somebody and this side does not know whom.
     #[inline]
-    fn has_overruns(&self, hub: &Hub) -> bool {
-        hub.limited > 0 && self.board.overruns() != hub.overruns
+    fn has_overruns(&self, state: &SessionState) -> bool {
+        state.limited > 0 && self.board.overruns() != state.overruns
     }
 
     /// Whether a chunk is unclaimed that anybody may run, or whose only worker sleeps.
-    fn has_unclaimed(&self, hub: &Hub) -> bool {
-        hub.engine.published().any(|(slot, chunk)| {
+    fn has_unclaimed(&self, state: &SessionState) -> bool {
+        state.engine.published().any(|(slot, chunk)| {
             chunk.audience.place.is_none_or(|place| self.board.sleeps(place))
                 && self.board.slot_state(slot) == SlotState::Ready
         })
@@ -297,14 +302,14 @@ impl Session {
     }
 }
 
-impl Hub {
+impl SessionState {
     /// What to wait for on behalf of all: who waits beside the driver, and chunks that go onto the board when another one of their
     /// worker has ended, want the first that comes.
-    fn appetite(&self, appetite: Appetite) -> Appetite {
+    fn threshold(&self, threshold: WakeThreshold) -> WakeThreshold {
         if self.waiting > 0 || self.engine.has_addressed_waiting() {
-            Appetite { finished: 1, ..appetite }
+            WakeThreshold { finished: 1, ..threshold }
         } else {
-            appetite
+            threshold
         }
     }
 }
@@ -315,7 +320,7 @@ fn millis_until(until: Instant) -> u16 {
     u16::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u16::MAX)
 }
 
-pub(super) const ANYTHING: Appetite = Appetite { finished: 1, hungry: false };
+pub(super) const ANYTHING: WakeThreshold = WakeThreshold { finished: 1, has_items: false };
 
 /// How long the zygote may take to reap killed workers before it is taken for dead itself.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);

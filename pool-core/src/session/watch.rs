@@ -13,7 +13,7 @@ use std::{
 use nix::unistd::Pid;
 use pool_ipc::board::{Audience, SlotState};
 
-use super::state::{Hub, Session};
+use super::state::{Session, SessionState};
 use crate::{error::Stage, os};
 
 /// How long somebody may be stopped who has something to do.
@@ -25,53 +25,53 @@ const LOOKS: u32 = (PATIENCE.as_millis() / INTERVAL.as_millis()) as u32 + 1;
 
 impl Session {
     /// Looks after zygote and workers while a caller sleeps and nothing comes.
-    pub(super) fn watch_stopped(&self, hub: &mut Hub) {
+    pub(super) fn watch_stopped(&self, state: &mut SessionState) {
         let now = Instant::now();
-        let since = hub.watch.last.map(|last| now - last);
+        let since = state.watch.last.map(|last| now - last);
         if since.is_some_and(|since| since < INTERVAL) {
             return;
         }
-        hub.watch.last = Some(now);
+        state.watch.last = Some(now);
         // A caller that has not looked for long has not waited, or was stopped itself. (On a busy machine some looks are late.)
         let goes_on = since.is_some_and(|since| since < 4 * INTERVAL);
         let count = |before: u32| if goes_on { before + 1 } else { 1 };
-        let stuck = os::is_in_state(self.link.zygote(), b'T') && self.awaits_report(hub);
-        hub.watch.found = if stuck { count(hub.watch.found) } else { 0 };
-        if hub.watch.found >= LOOKS {
+        let stuck = os::is_in_state(self.link.zygote(), b'T') && self.awaits_report(state);
+        state.watch.found = if stuck { count(state.watch.found) } else { 0 };
+        if state.watch.found >= LOOKS {
             self.link.kill_zygote();
-            return self.broken(hub);
+            return self.broken(state);
         }
-        let before = mem::take(&mut hub.watch.leavers);
-        for incarnation in self.stopped_leavers(hub) {
+        let before = mem::take(&mut state.watch.exiting);
+        for incarnation in self.stopped_exiting(state) {
             let looks = before.iter().find(|(of, _)| *of == incarnation);
             let looks = count(looks.map_or(0, |(_, looks)| *looks));
             if looks == LOOKS {
                 // A zygote that is gone has no workers.
                 let _ = self.link.kill(incarnation);
             }
-            hub.watch.leavers.push((incarnation, looks));
+            state.watch.exiting.push((incarnation, looks));
         }
     }
 
     /// Whether a worker has not been started yet, is dead and not reaped, is to be killed, or has an item that is overdue.
-    fn awaits_report(&self, hub: &Hub) -> bool {
+    fn awaits_report(&self, state: &SessionState) -> bool {
         let now = os::monotonic_nanos();
         let dead = |pid| os::is_in_state(Pid::from_raw(pid), b'Z');
         let late = |place, incarnation| {
             self.board.deadline(place, incarnation).is_some_and(|due| due < now)
         };
         let waits = |(place, incarnation, pid)| pid == 0 || late(place, incarnation) || dead(pid);
-        hub.engine.workers.iter().any(waits)
-            || self.is_late_to_kill(hub)
-            || hub.watch.leavers.iter().any(|(_, looks)| *looks >= LOOKS)
+        state.engine.workers.iter().any(waits)
+            || self.is_late_to_kill(state)
+            || state.watch.exiting.iter().any(|(_, looks)| *looks >= LOOKS)
     }
 
     /// The stopped workers that are waited for and at which nothing of the user's runs: that were asked to leave or do so, that have a
     /// chunk, or that could take one which nobody else has taken.
-    fn stopped_leavers(&self, hub: &Hub) -> Vec<u32> {
-        let all = !hub.state.staffs();
+    fn stopped_exiting(&self, state: &SessionState) -> Vec<u32> {
+        let all = !state.phase.staffs();
         let (mut ready, mut claimed) = (Vec::new(), Vec::new());
-        for (slot, chunk) in hub.engine.published() {
+        for (slot, chunk) in state.engine.published() {
             match self.board.slot_state(slot) {
                 SlotState::Ready => ready.push(chunk.audience),
                 SlotState::Claimed(owner) => claimed.push((owner, slot, chunk.limit.is_some())),
@@ -82,14 +82,14 @@ impl Session {
             let there = self.board.occupant(place).1 == incarnation;
             let stage = if there { self.board.stage(place) } else { 0 };
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
-            let serial = hub.engine.workers.serial_of(incarnation);
+            let serial = state.engine.workers.serial_of(incarnation);
             let could_take = |audience: &Audience| {
                 audience.place.is_none_or(|home| home as usize == place)
                     && audience.min_serial <= serial
             };
             let awaited = all
                 || chunk.is_some()
-                || serial < hub.engine.workers.min_serial()
+                || serial < state.engine.workers.min_serial()
                 || stage >= Stage::Exit.number()
                 || ready.iter().any(could_take);
             // What has a limit has a clock as long as it runs.
@@ -110,10 +110,16 @@ impl Session {
             awaited
                 && !busy
                 // Calls that still need it are over once all are asked.
-                && (all || !hub.engine.has_in_hand(incarnation))
+                && (all || !state.engine.has_in_hand(incarnation))
                 && pid > 0
                 && os::is_in_state(Pid::from_raw(pid), b'T')
         };
-        hub.engine.workers.iter().filter(is_stuck).map(|(_, incarnation, _)| incarnation).collect()
+        state
+            .engine
+            .workers
+            .iter()
+            .filter(is_stuck)
+            .map(|(_, incarnation, _)| incarnation)
+            .collect()
     }
 }

@@ -12,7 +12,7 @@ use pool_ipc::{
 
 use super::{
     fatal::Fatal,
-    state::{Hub, Inbox, Session, State},
+    state::{Inbox, Phase, Session, SessionState},
     wait::ANYTHING,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     error::{ExitStatus, FailureKind, Fault, Stage, StartFailure},
     hooks::ExitResult,
     os,
-    worker::stillbirth,
+    worker::failed_start_text,
 };
 
 /// Bytes that the account of a failure may take.
@@ -30,7 +30,7 @@ const LARGEST_FAILURE: u64 = 1 << 20;
 const MOST_SEGMENTS: u64 = 1 << 20;
 
 /// How far a dead worker had come.
-enum Departure {
+enum ExitKind {
     /// Not as far as the board.
     NeverCame,
     /// It could take chunks.
@@ -45,127 +45,128 @@ impl Session {
     /// Clears up behind a worker whose chunks have been told of; `killed`: for a call that was
     /// cancelled; `served`: jobs of which it had a chunk, unless its death in `worker_init` was a
     /// try of an item.
-    pub(super) fn bury(
+    pub(super) fn after_exit(
         &self,
-        hub: &mut Hub,
+        state: &mut SessionState,
         incarnation: u32,
         (raw, killed): (i32, bool),
         segments: bool,
         served: Option<&Vec<JobId>>,
     ) {
-        let worker = hub.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
-        let serial = hub.engine.workers.serial_of(incarnation);
-        let condemned = hub.condemned.contains(&incarnation);
-        let departure = match self.departure(hub, incarnation, raw) {
-            Departure::DidNotComeUp(_) | Departure::ExitFailed(_) if killed => Departure::Lived,
-            departure => departure,
+        let worker = state.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
+        let serial = state.engine.workers.serial_of(incarnation);
+        let timed_out = state.timed_out.contains(&incarnation);
+        let exit_kind = match self.exit_kind(state, incarnation, raw) {
+            ExitKind::DidNotComeUp(_) | ExitKind::ExitFailed(_) if killed => ExitKind::Lived,
+            exit_kind => exit_kind,
         };
-        let arena = hub.arenas.remove(&incarnation);
+        let arena = state.arenas.remove(&incarnation);
         if let Some(arena) = &arena
             && Arc::strong_count(arena) > 1
         {
-            hub.engine.workers.outlives(incarnation, &arena.held);
+            state.engine.workers.outlives(incarnation, &arena.held);
         }
         if segments && let Some(arena) = arena {
-            arena.disown_at_end(Arc::clone(&self.broker));
+            arena.release_owner_at_end(Arc::clone(&self.broker));
         }
         if killed {
-            hub.journal.note(Entry::Killed { worker });
-        } else if !condemned {
-            self.note_end(hub, worker, raw, &departure);
+            state.journal.note(Entry::Killed { worker });
+        } else if !timed_out {
+            self.note_end(state, worker, raw, &exit_kind);
         }
-        let unready = matches!(departure, Departure::NeverCame | Departure::DidNotComeUp(_));
+        let unready = matches!(exit_kind, ExitKind::NeverCame | ExitKind::DidNotComeUp(_));
         let leaves = self.board.leaves(worker as usize);
-        if matches!(departure, Departure::Lived)
+        if matches!(exit_kind, ExitKind::Lived)
             && !leaves
-            && !hub.engine.workers.has_served(incarnation)
+            && !state.engine.workers.has_served(incarnation)
         {
-            self.died_idle(hub, worker, incarnation);
+            self.died_idle(state, worker, incarnation);
         } else {
-            hub.engine.workers.vacate(incarnation, !unready);
+            state.engine.workers.vacate(incarnation, !unready);
         }
         // What calls are told if starting more workers is of no use.
-        let mut how = Fatal::WorkersDie(stillbirth(ExitStatus::from_wait(raw)));
-        match departure {
-            Departure::DidNotComeUp(failure) => {
+        let mut how = Fatal::WorkersDie(failed_start_text(ExitStatus::from_wait(raw)));
+        match exit_kind {
+            ExitKind::DidNotComeUp(failure) => {
                 let again = was_killed(&failure);
                 how = Fatal::Start(failure, worker);
                 if let Some(served) = served
                     && !again
                 {
-                    return self.did_not_come_up(hub, serial, &how, served);
+                    return self.did_not_come_up(state, serial, &how, served);
                 }
             }
-            Departure::Left(result) if serial >= hub.exits_from => {
+            ExitKind::Left(result) if serial >= state.exits_from => {
                 if !self.exits.add(result) {
-                    hub.journal.note(Entry::Refused { worker });
+                    state.journal.note(Entry::Refused { worker });
                 }
             }
-            Departure::ExitFailed(failure) => self.exit_failed(hub, serial, worker, failure),
-            Departure::NeverCame | Departure::Lived | Departure::Left(_) => {}
+            ExitKind::ExitFailed(failure) => self.exit_failed(state, serial, worker, failure),
+            ExitKind::NeverCame | ExitKind::Lived | ExitKind::Left(_) => {}
         }
-        if hub.state.staffs() && hub.engine.workers.is_barren() {
-            self.fail_all(hub, &how, |_| true);
+        if state.phase.staffs() && state.engine.workers.start_limit_reached() {
+            self.fail_all(state, &how, |_| true);
         } else {
-            if hub.engine.workers.gives_place_up(worker) {
+            if state.engine.workers.gives_place_up(worker) {
                 // Others may live; who waits for this one would wait for ever.
-                let jobs = hub.engine.jobs_addressed_to(worker);
-                self.fail_jobs(hub, &how, &jobs);
+                let jobs = state.engine.jobs_addressed_to(worker);
+                self.fail_jobs(state, &how, &jobs);
             }
-            self.refill(hub);
+            self.refill(state);
         }
     }
 
     /// What there is to say of an end that callers are not told of as one.
-    fn note_end(&self, hub: &mut Hub, worker: u32, raw: i32, departure: &Departure) {
-        let lives = matches!(departure, Departure::Lived | Departure::Left(_));
-        let another_comes = match departure {
-            Departure::NeverCame => true,
-            Departure::DidNotComeUp(failure) => was_killed(failure),
+    fn note_end(&self, state: &mut SessionState, worker: u32, raw: i32, exit_kind: &ExitKind) {
+        let lives = matches!(exit_kind, ExitKind::Lived | ExitKind::Left(_));
+        let another_comes = match exit_kind {
+            ExitKind::NeverCame => true,
+            ExitKind::DidNotComeUp(failure) => was_killed(failure),
             _ => false,
         };
         let status = ExitStatus::from_wait(raw);
-        if !hub.state.staffs() || !(lives || another_comes) {
+        if !state.phase.staffs() || !(lives || another_comes) {
             return;
         }
         if status != ExitStatus::Code(0) {
-            hub.journal.note(Entry::Died { worker, status });
+            state.journal.note(Entry::Died { worker, status });
         } else if lives && !self.board.leaves(worker as usize) {
-            hub.journal.note(Entry::Lived { worker });
+            state.journal.note(Entry::Lived { worker });
         }
     }
 
     /// Fills vacant places, if somebody has work for them or workers live on.
-    pub(super) fn refill(&self, hub: &mut Hub) {
-        let wanted = || hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
-        if hub.state.staffs() && (self.keeps_alive() || wanted()) {
-            self.staff(hub);
+    pub(super) fn refill(&self, state: &mut SessionState) {
+        let wanted = || state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
+        if state.phase.staffs() && (self.keeps_alive() || wanted()) {
+            self.staff(state);
         }
     }
 
-    fn departure(&self, hub: &mut Hub, incarnation: u32, raw: i32) -> Departure {
-        let place = hub.engine.workers.place_of(incarnation);
+    fn exit_kind(&self, state: &mut SessionState, incarnation: u32, raw: i32) -> ExitKind {
+        let place = state.engine.workers.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
-        let condemned = hub.condemned.extract_if(.., |condemned| *condemned == incarnation).count();
-        let Some(place) = place else { return Departure::NeverCame };
+        let timed_out =
+            state.timed_out.extract_if(.., |timed_out| *timed_out == incarnation).count();
+        let Some(place) = place else { return ExitKind::NeverCame };
         match self.board.stage(place) {
-            Stage::LEFT_RESULT => match self.exit_result(hub, incarnation, place) {
-                Some(result) => Departure::Left(result),
-                None => Departure::ExitFailed(exit_failure(FailureKind::BadResult)),
+            Stage::LEFT_RESULT => match self.exit_result(state, incarnation, place) {
+                Some(result) => ExitKind::Left(result),
+                None => ExitKind::ExitFailed(exit_failure(FailureKind::BadResult)),
             },
             Stage::LEFT_FAILURE => {
-                let kind = self.exit_failure_of(hub, incarnation, place);
-                Departure::ExitFailed(exit_failure(kind.unwrap_or(FailureKind::BadResult)))
+                let kind = self.exit_failure_of(state, incarnation, place);
+                ExitKind::ExitFailed(exit_failure(kind.unwrap_or(FailureKind::BadResult)))
             }
             number => match Stage::from_number(number) {
-                None => Departure::Lived,
-                Some(Stage::Exit) => Departure::ExitFailed(match (condemned, self.bounds.exit) {
+                None => ExitKind::Lived,
+                Some(Stage::Exit) => ExitKind::ExitFailed(match (timed_out, self.bounds.exit) {
                     (1.., Some(limit)) => {
                         StartFailure { stage: Stage::Exit, fault: Fault::timed_out(limit) }
                     }
                     // The state would have been dropped, and its memory went with the process.
-                    _ if !self.waits_for_exits && is_killed(raw) => return Departure::Lived,
-                    _ => self.ended(hub, incarnation, Stage::Exit, raw),
+                    _ if !self.waits_for_exits && is_killed(raw) => return ExitKind::Lived,
+                    _ => self.ended(state, incarnation, Stage::Exit, raw),
                 }),
                 Some(stage) => {
                     let limit = match stage {
@@ -173,33 +174,44 @@ impl Session {
                         Stage::Shared => self.shared_timeout,
                         _ => None,
                     };
-                    if let (1.., Some(limit)) = (condemned, limit) {
+                    if let (1.., Some(limit)) = (timed_out, limit) {
                         let fault = Fault::timed_out(limit);
-                        return Departure::DidNotComeUp(StartFailure { stage, fault });
+                        return ExitKind::DidNotComeUp(StartFailure { stage, fault });
                     }
-                    let left = hub.arenas.get(&incarnation);
+                    let left = state.arenas.get(&incarnation);
                     let left = left.and_then(|arena| StartFailure::find(arena));
-                    let ended = || self.ended(hub, incarnation, stage, raw);
-                    Departure::DidNotComeUp(left.unwrap_or_else(ended))
+                    let ended = || self.ended(state, incarnation, stage, raw);
+                    ExitKind::DidNotComeUp(left.unwrap_or_else(ended))
                 }
             },
         }
     }
 
     /// A worker ended while it was at `stage`.
-    fn ended(&self, hub: &Hub, incarnation: u32, stage: Stage, raw: i32) -> StartFailure {
-        if self.has_overflowed(hub, incarnation, ExitStatus::from_wait(raw)) {
+    fn ended(
+        &self,
+        state: &SessionState,
+        incarnation: u32,
+        stage: Stage,
+        raw: i32,
+    ) -> StartFailure {
+        if self.has_overflowed(state, incarnation, ExitStatus::from_wait(raw)) {
             return StartFailure { stage, fault: Fault::Overflowed };
         }
         StartFailure::ended(stage, raw)
     }
 
-    fn exit_result(&self, hub: &Hub, incarnation: u32, place: usize) -> Option<ExitResult> {
+    fn exit_result(
+        &self,
+        state: &SessionState,
+        incarnation: u32,
+        place: usize,
+    ) -> Option<ExitResult> {
         let words = self.board.last_words(place);
         if words.segments > MOST_SEGMENTS {
             return None;
         }
-        let arena = hub.arenas.get(&incarnation)?;
+        let arena = state.arenas.get(&incarnation)?;
         let bytes = arena.copy(words.offset, words.len, self.items_limit)?;
         let (at, len) = (words.offset + words.len.next_multiple_of(16), 16 * words.segments);
         let ids = arena.copy(at, len, len)?;
@@ -208,9 +220,14 @@ impl Session {
         Some(ExitResult::fetch(place as u32, bytes, segments, &**self.broker))
     }
 
-    fn exit_failure_of(&self, hub: &Hub, incarnation: u32, place: usize) -> Option<FailureKind> {
+    fn exit_failure_of(
+        &self,
+        state: &SessionState,
+        incarnation: u32,
+        place: usize,
+    ) -> Option<FailureKind> {
         let LastWords { offset, len, .. } = self.board.last_words(place);
-        let bytes = hub.arenas.get(&incarnation)?.copy(offset, len, LARGEST_FAILURE)?;
+        let bytes = state.arenas.get(&incarnation)?.copy(offset, len, LARGEST_FAILURE)?;
         pool_ipc::from_bytes(&bytes).ok()
     }
 
@@ -218,59 +235,65 @@ impl Session {
     /// it had a chunk.
     pub(super) fn did_not_come_up(
         &self,
-        hub: &mut Hub,
+        state: &mut SessionState,
         serial: u64,
         fatal: &Fatal,
         served: &[JobId],
     ) {
-        self.fail_jobs(hub, fatal, served);
-        self.fail_all(hub, fatal, |inbox| inbox.first_serial <= serial);
+        self.fail_jobs(state, fatal, served);
+        self.fail_all(state, fatal, |inbox| inbox.first_serial <= serial);
         // Calls that began since then try again.
-        if hub.state.staffs() && hub.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
-            self.staff(hub);
+        if state.phase.staffs() && state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
+            self.staff(state);
         }
     }
 
     /// The calls under way are told, unless it is a worker of calls that are over; otherwise whoever stops the pool is.
-    fn exit_failed(&self, hub: &mut Hub, serial: u64, worker: u32, failure: StartFailure) {
+    fn exit_failed(
+        &self,
+        state: &mut SessionState,
+        serial: u64,
+        worker: u32,
+        failure: StartFailure,
+    ) {
         // Futures have their results or will have them.
-        let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.desk.is_none();
-        let anybody = hub.inboxes.iter().any(|(_, inbox)| told(inbox));
-        if anybody && serial >= hub.exits_from {
-            self.fail_all(hub, &Fatal::Start(failure, worker), told);
+        let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.queue.is_none();
+        let anybody = state.inboxes.iter().any(|(_, inbox)| told(inbox));
+        if anybody && serial >= state.exits_from {
+            self.fail_all(state, &Fatal::Start(failure, worker), told);
         } else {
             self.exits.fail(worker, failure.fault.into_cause());
         }
     }
 
     /// From now on chunks go to workers that are started later; the present ones leave.
-    pub(super) fn renew_workers(&self, hub: &mut Hub) {
-        hub.used = false;
-        hub.engine.workers.retire_all();
-        self.ask_all_to_leave(hub);
+    pub(super) fn renew_workers(&self, state: &mut SessionState) {
+        state.used = false;
+        state.engine.workers.retire_all();
+        self.ask_all_to_leave(state);
     }
 
     /// As [`Session::renew_workers`], unless no job has used the present ones. What older ones leave behind is for nobody any more.
     pub(crate) fn renew_used_workers(&self) {
-        let mut hub = self.lock();
-        if hub.used {
-            self.renew_workers(&mut hub);
+        let mut state = self.lock();
+        if state.used {
+            self.renew_workers(&mut state);
         }
-        hub.exits_from = hub.engine.workers.min_serial();
+        state.exits_from = state.engine.workers.min_serial();
     }
 
-    /// A future of this desk begins: whether no call was under way. Then what older workers leave behind is for nobody any more.
-    pub(crate) fn begins_alone(&self, desk: JobId) -> bool {
-        let mut hub = self.lock();
-        let alone = !hub.has_calls_but(desk) && !hub.engine.has_chunks_of(desk);
+    /// A future of this queue begins: whether no call was under way. Then what older workers leave behind is for nobody any more.
+    pub(crate) fn begins_alone(&self, queue: JobId) -> bool {
+        let mut state = self.lock();
+        let alone = !state.has_calls_but(queue) && !state.engine.has_chunks_of(queue);
         if alone {
-            hub.exits_from = hub.engine.workers.min_serial();
+            state.exits_from = state.engine.workers.min_serial();
         }
         alone
     }
 
-    pub(super) fn ask_all_to_leave(&self, hub: &mut Hub) {
-        for (place, incarnation, _) in hub.engine.workers.iter() {
+    pub(super) fn ask_all_to_leave(&self, state: &mut SessionState) {
+        for (place, incarnation, _) in state.engine.workers.iter() {
             self.board.ask_to_leave(place, incarnation);
         }
         self.board.wake(usize::MAX);
@@ -284,50 +307,51 @@ impl Session {
 
     /// All items of the job are told of: waits for what its workers leave behind, if this is the only call.
     pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Fatal> {
-        let mut hub = self.lock();
-        if hub.has_calls_but(job) || !hub.state.staffs() {
+        let mut state = self.lock();
+        if state.has_calls_but(job) || !state.phase.staffs() {
             return Ok(());
         }
-        if let Some(inbox) = hub.inboxes.get_mut(job) {
+        if let Some(inbox) = state.inboxes.get_mut(job) {
             inbox.over = true;
         }
-        self.renew_workers(&mut hub);
-        let newer = hub.engine.workers.next_serial();
-        drop(hub);
+        self.renew_workers(&mut state);
+        let newer = state.engine.workers.next_serial();
+        drop(state);
         let mut ended = Ok(());
-        self.drive_until(ANYTHING, |hub| {
-            let fatal = hub.inboxes.get(job).and_then(|inbox| inbox.fatal.clone());
+        self.drive_until(ANYTHING, |state| {
+            let fatal = state.inboxes.get(job).and_then(|inbox| inbox.fatal.clone());
             let exit_failed = matches!(&fatal, Some(Fatal::Start(f, _)) if f.stage == Stage::Exit);
             let goes_on = fatal.is_none() || exit_failed;
             ended = fatal.map_or(Ok(()), Err);
-            let is_newer = |(_, incarnation, _)| hub.engine.workers.serial_of(incarnation) >= newer;
-            !goes_on || hub.engine.workers.iter().all(is_newer)
+            let is_newer =
+                |(_, incarnation, _)| state.engine.workers.serial_of(incarnation) >= newer;
+            !goes_on || state.engine.workers.iter().all(is_newer)
         });
         ended
     }
 
     /// Waits until the workers that are at their exit have ended.
-    pub(crate) fn wait_for_leavers(&self) {
+    pub(crate) fn wait_for_exiting(&self) {
         if !self.is_foreign() {
-            self.drive_until(ANYTHING, |hub| {
-                hub.state == State::Broken || !self.anybody_leaves(hub)
+            self.drive_until(ANYTHING, |state| {
+                state.phase == Phase::Broken || !self.anybody_leaves(state)
             });
         }
     }
 
     /// The workers that have claimed a chunk.
-    pub(super) fn at_a_chunk(&self, hub: &Hub) -> Vec<u32> {
+    pub(super) fn at_a_chunk(&self, state: &SessionState) -> Vec<u32> {
         let claimer = |slot| match self.board.slot_state(slot) {
             SlotState::Claimed(owner) => Some(owner),
             _ => None,
         };
-        hub.engine.published().filter_map(|(slot, _)| claimer(slot)).collect()
+        state.engine.published().filter_map(|(slot, _)| claimer(slot)).collect()
     }
 
     /// Whether a worker is at its exit, or was asked to leave and runs no task.
-    fn anybody_leaves(&self, hub: &Hub) -> bool {
-        let busy = self.at_a_chunk(hub);
-        hub.engine.workers.iter().any(|(place, incarnation, _)| {
+    fn anybody_leaves(&self, state: &SessionState) -> bool {
+        let busy = self.at_a_chunk(state);
+        state.engine.workers.iter().any(|(place, incarnation, _)| {
             let there = self.board.occupant(place).1 == incarnation;
             let leaves = match self.board.stage(place) {
                 0 => self.board.leaves(place) && !busy.contains(&incarnation),

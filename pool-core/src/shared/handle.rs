@@ -7,7 +7,7 @@ use pool_ipc::{SealError, SealedArchive, SharedObject, Wire};
 use super::{
     SharedValue,
     source::{Recipe, Source},
-    spec::{Maker, build, decode, view},
+    spec::{Constructor, build, decode, view},
 };
 use crate::{
     error::{Error, OrResources},
@@ -32,10 +32,10 @@ pub struct Shared {
 enum Offer {
     Nothing,
     /// The value, and how it is encoded and decoded where it has to be.
-    Value(SharedValue, fn(&SharedValue) -> Result<SealedArchive, SealError>, Maker),
-    View(Result<SealedArchive, Arc<SealError>>, Maker),
+    Value(SharedValue, fn(&SharedValue) -> Result<SealedArchive, SealError>, Constructor),
+    View(Result<SealedArchive, Arc<SealError>>, Constructor),
     /// A function, by its address.
-    Built(usize, Maker),
+    Built(usize, Constructor),
 }
 
 impl Shared {

@@ -13,8 +13,8 @@ mod spec;
 
 pub(crate) use construct::make_in_thread;
 pub use handle::Shared;
-pub(crate) use source::{Source, SourcePapers};
-pub(crate) use spec::RecipePapers;
+pub(crate) use source::{SharedConfig, Source};
+pub(crate) use spec::SharedSpec;
 
 use std::{any::Any, sync::Arc};
 

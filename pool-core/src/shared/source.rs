@@ -12,7 +12,7 @@ use pool_ipc::SealedArchive;
 use super::{
     SharedValue,
     construct::make_in_thread,
-    spec::{Ingredients, Maker, RecipePapers},
+    spec::{Constructor, Inputs, SharedSpec},
 };
 use crate::{
     bootstrap,
@@ -34,7 +34,7 @@ pub(crate) enum Source {
 /// How the value is made where workers are born.
 #[derive(Debug)]
 pub(crate) struct Recipe {
-    maker: Maker,
+    maker: Constructor,
     /// The address of a function that the maker calls, or 0.
     function: usize,
     archive: Option<SealedArchive>,
@@ -46,16 +46,16 @@ pub(crate) struct Recipe {
 
 /// As the processes of a pool are told of it.
 #[derive(Debug, Clone)]
-pub(crate) enum SourcePapers {
+pub(crate) enum SharedConfig {
     Nothing,
     /// Inherited by a fork.
     Value(SharedValue),
-    Recipe(RecipePapers),
+    Recipe(SharedSpec),
 }
 
 impl Recipe {
     pub(super) fn new(
-        maker: Maker,
+        maker: Constructor,
         function: usize,
         archive: Option<SealedArchive>,
         in_place: bool,
@@ -84,18 +84,18 @@ impl Recipe {
             let _inside = InCall::enter(address, Inside::Making);
             let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
             let segments = segments.cloned().collect();
-            (recipe.maker)(Ingredients { function: recipe.function, segments, lasts: false })
+            (recipe.maker)(Inputs { function: recipe.function, segments, lasts: false })
         };
         let value = make_in_thread((limit, stack), act)
             .map_err(|fault| StartFailure { stage: Stage::Shared, fault }.into_error(0))?;
         Ok(made.insert(value).clone())
     }
 
-    fn papers(&self, limit: Option<Duration>) -> Result<RecipePapers, Error> {
+    fn config(&self, limit: Option<Duration>) -> Result<SharedSpec, Error> {
         let offset = |address| bootstrap::offset_of(address).ok_or(Error::ForeignFunction);
         let function = if self.function == 0 { 0 } else { offset(self.function)? };
         let segments = self.archive.iter().flat_map(SealedArchive::segments);
-        Ok(RecipePapers {
+        Ok(SharedSpec {
             maker: offset(self.maker as usize)?,
             function,
             in_place: self.in_place,
@@ -107,20 +107,20 @@ impl Recipe {
 
 impl Source {
     /// What processes are told, beside [`Self::descriptors`].
-    pub(crate) fn papers(&self, limit: Option<Duration>) -> Result<SourcePapers, Error> {
+    pub(crate) fn config(&self, limit: Option<Duration>) -> Result<SharedConfig, Error> {
         Ok(match self {
-            Self::Nothing => SourcePapers::Nothing,
-            Self::Value(value) => SourcePapers::Value(value.clone()),
-            Self::Recipe(recipe) => SourcePapers::Recipe(recipe.papers(limit)?),
+            Self::Nothing => SharedConfig::Nothing,
+            Self::Value(value) => SharedConfig::Value(value.clone()),
+            Self::Recipe(recipe) => SharedConfig::Recipe(recipe.config(limit)?),
         })
     }
 
-    /// Descriptors of the segments that the papers name.
+    /// Descriptors of the segments that the configuration names.
     pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let Self::Recipe(recipe) = self else { return Ok(Vec::new()) };
         let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
         // SAFETY: a fresh process is given it, and opens it as a segment
-        // (`RecipePapers::carry_out`).
+        // (`SharedSpec::construct`).
         segments.map(|segment| os::duplicate(unsafe { segment.as_fd() })).collect()
     }
 

@@ -1,6 +1,6 @@
 //! How a recipe crosses to another process of this executable, and what it says to do there.
 //!
-//! Invariant: papers come from the parent by a sealed record or by a fork, and all processes of a pool run the same image; so
+//! Invariant: a specification comes from the parent by a sealed record or by a fork, and all processes of a pool run the same image; so
 //! an offset that the parent made of a function leads to that function.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
@@ -18,11 +18,11 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Makes the value.
-pub(crate) type Maker = fn(Ingredients) -> Result<SharedValue, Fault>;
+pub(crate) type Constructor = fn(Inputs) -> Result<SharedValue, Fault>;
 
 /// What a maker has to work with.
 #[derive(Debug)]
-pub(crate) struct Ingredients {
+pub(crate) struct Inputs {
     /// The address of the user's function, if the value is built.
     pub(super) function: usize,
     /// That of the value's archive, and those of the handles in it.
@@ -41,12 +41,12 @@ impl From<WireFault> for Fault {
 }
 
 /// Decodes it.
-pub(super) fn decode<S: Wire + Sync>(from: Ingredients) -> Result<SharedValue, Fault> {
+pub(super) fn decode<S: Wire + Sync>(from: Inputs) -> Result<SharedValue, Fault> {
     Ok(Arc::new(SealedArchive::open::<S>(from.segments)?.decode::<S>()?))
 }
 
 /// Checks it, to be read in place.
-pub(super) fn view<S: Wire<Archived: Sync>>(from: Ingredients) -> Result<SharedValue, Fault> {
+pub(super) fn view<S: Wire<Archived: Sync>>(from: Inputs) -> Result<SharedValue, Fault> {
     let archive = SealedArchive::open::<S>(from.segments)?;
     if from.lasts {
         archive.touch();
@@ -55,15 +55,15 @@ pub(super) fn view<S: Wire<Archived: Sync>>(from: Ingredients) -> Result<SharedV
 }
 
 /// Calls the user's function.
-pub(super) fn build<S: Send + Sync + 'static>(from: Ingredients) -> Result<SharedValue, Fault> {
-    // SAFETY: a recipe with this maker was made of a `fn() -> S` (`Shared::built`), and papers lead to the same function.
+pub(super) fn build<S: Send + Sync + 'static>(from: Inputs) -> Result<SharedValue, Fault> {
+    // SAFETY: a recipe with this maker was made of a `fn() -> S` (`Shared::built`), and its words lead to the same function.
     let function = unsafe { std::mem::transmute::<usize, fn() -> S>(from.function) };
     Ok(Arc::new(function()))
 }
 
 /// A recipe as other processes are told of it; the descriptors of its segments come beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RecipePapers {
+pub(crate) struct SharedSpec {
     pub(super) maker: u64,
     pub(super) function: u64,
     pub(crate) in_place: bool,
@@ -74,7 +74,7 @@ pub(crate) struct RecipePapers {
 
 const FIXED_WORDS: usize = 5;
 
-impl RecipePapers {
+impl SharedSpec {
     pub(crate) fn to_words(&self) -> Vec<u64> {
         let nanos = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         let limit = self.limit.map_or(0, nanos);
@@ -96,19 +96,19 @@ impl RecipePapers {
         let (ids, rest) = rest.split_at_checked(usize::try_from(fixed[4]).ok()?.checked_mul(2)?)?;
         let (pairs, _) = ids.as_chunks::<2>();
         let id = |[low, high]: &[u64; 2]| SegmentId(u128::from(*low) | u128::from(*high) << 64);
-        let papers = Self {
+        let config = Self {
             maker: fixed[0],
             function: fixed[1],
             in_place: fixed[2] != 0,
             limit: (fixed[3] > 0).then(|| Duration::from_nanos(fixed[3])),
             segments: pairs.iter().map(id).collect(),
         };
-        Some((papers, rest))
+        Some((config, rest))
     }
 
     /// Carries the recipe out. Runs code of the user.
-    pub(crate) fn carry_out(&self, fds: Vec<OwnedFd>, lasts: bool) -> Result<SharedValue, Fault> {
-        let lost = || Fault::Refused { why: "the papers lead to no function".to_string() };
+    pub(crate) fn construct(&self, fds: Vec<OwnedFd>, lasts: bool) -> Result<SharedValue, Fault> {
+        let lost = || Fault::Refused { why: "its words lead to no function".to_string() };
         let maker = bootstrap::address_of(self.maker).ok_or_else(lost)?;
         let function = if self.function == 0 {
             0
@@ -116,12 +116,12 @@ impl RecipePapers {
             bootstrap::address_of(self.function).ok_or_else(lost)?
         };
         // SAFETY: see the module.
-        let maker = unsafe { std::mem::transmute::<usize, Maker>(maker) };
-        // SAFETY: the process that wrote the papers sent the descriptors of its own segments
+        let maker = unsafe { std::mem::transmute::<usize, Constructor>(maker) };
+        // SAFETY: the process that wrote the words sent the descriptors of its own segments
         // (`Source::descriptors`).
         let open = |(fd, id): (OwnedFd, &SegmentId)| unsafe { SharedSegment::open(fd, *id) };
         let segments = fds.into_iter().zip(&self.segments).map(open);
-        maker(Ingredients { function, segments: segments.collect::<Result<_, _>>()?, lasts })
+        maker(Inputs { function, segments: segments.collect::<Result<_, _>>()?, lasts })
     }
 }
 
@@ -130,17 +130,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn papers_survive_their_numbers() {
-        let papers = RecipePapers {
+    fn config_survives_its_words() {
+        let config = SharedSpec {
             maker: 7,
             function: 9,
             in_place: true,
             limit: Some(Duration::from_millis(3)),
             segments: vec![SegmentId(u128::MAX - 5), SegmentId(1)],
         };
-        let mut words = papers.to_words();
+        let mut words = config.to_words();
         words.push(77);
-        assert_eq!(RecipePapers::split_from(&words), Some((papers, &[77][..])));
-        assert_eq!(RecipePapers::split_from(&words[..6]), None);
+        assert_eq!(SharedSpec::split_from(&words), Some((config, &[77][..])));
+        assert_eq!(SharedSpec::split_from(&words[..6]), None);
     }
 }

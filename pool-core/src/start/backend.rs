@@ -1,36 +1,36 @@
-//! What a crew of workers is to be like, and what a start method makes of it.
+//! What a start method makes: the workers of a pool, processes or threads.
 
 use crate::session::Session;
 #[cfg(feature = "threads")]
-use crate::threads::{Claim, ThreadCrew};
+use crate::threads::{Claim, ThreadBackend};
 
 /// What workers live in.
 #[derive(Debug)]
-pub(crate) enum Crew {
+pub(crate) enum Backend {
     Processes(std::sync::Arc<Session>),
     #[cfg(feature = "threads")]
-    Threads(std::sync::Arc<ThreadCrew>),
+    Threads(std::sync::Arc<ThreadBackend>),
 }
 
-/// While it lives threads do not end; see [`Crew::claim`]. A session may: it starts new workers for calls that come then.
+/// While it lives threads do not end; see [`Backend::claim`]. A session may: it starts new workers for calls that come then.
 #[derive(Debug, Default)]
-pub(crate) struct CrewClaim {
+pub(crate) struct BackendClaim {
     #[cfg(feature = "threads")]
     _threads: Option<Claim>,
 }
 
-impl CrewClaim {
-    /// The crew knows the call.
+impl BackendClaim {
+    /// The backend knows the call.
     pub(crate) fn release(self) {}
 }
 
-impl Crew {
-    /// What tells this crew from all others.
+impl Backend {
+    /// What tells this backend from all others.
     pub(crate) fn id(&self) -> usize {
         match self {
             Self::Processes(session) => std::sync::Arc::as_ptr(session).addr(),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => std::sync::Arc::as_ptr(crew).addr(),
+            Self::Threads(backend) => std::sync::Arc::as_ptr(backend).addr(),
         }
     }
 
@@ -39,7 +39,7 @@ impl Crew {
         match self {
             Self::Processes(_) => false,
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.is_mine(),
+            Self::Threads(backend) => backend.is_mine(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Crew {
         match self {
             Self::Processes(session) => session.stop(),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.stop(),
+            Self::Threads(backend) => backend.stop(),
         }
     }
 
@@ -57,7 +57,7 @@ impl Crew {
         match self {
             Self::Processes(session) => session.retire(),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.retire(),
+            Self::Threads(backend) => backend.retire(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Crew {
         match self {
             Self::Processes(session) => session.terminate(),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.terminate(),
+            Self::Threads(backend) => backend.terminate(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Crew {
                 session.end();
             }
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.terminate(),
+            Self::Threads(backend) => backend.terminate(),
         }
     }
 
@@ -98,7 +98,7 @@ impl Crew {
         match self {
             Self::Processes(session) => session.is_idle(),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.is_idle(),
+            Self::Threads(backend) => backend.is_idle(),
         }
     }
 
@@ -107,16 +107,16 @@ impl Crew {
         match self {
             Self::Processes(session) => session.set_keep_alive(on),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.set_keep_alive(on),
+            Self::Threads(backend) => backend.set_keep_alive(on),
         }
     }
 
     /// Waits until every worker that is at its exit has ended.
-    pub(crate) fn wait_for_leavers(&self) {
+    pub(crate) fn wait_for_exiting(&self) {
         match self {
-            Self::Processes(session) => session.wait_for_leavers(),
+            Self::Processes(session) => session.wait_for_exiting(),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => crew.wait_for_leavers(),
+            Self::Threads(backend) => backend.wait_for_exiting(),
         }
     }
 
@@ -139,32 +139,32 @@ impl Crew {
     }
 
     /// Sees to it that threads do not end before the call that begins is known to them.
-    pub(crate) fn claim(&self) -> CrewClaim {
+    pub(crate) fn claim(&self) -> BackendClaim {
         match self {
-            Self::Processes(_) => CrewClaim::default(),
+            Self::Processes(_) => BackendClaim::default(),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => CrewClaim { _threads: Some(crew.claim()) },
+            Self::Threads(backend) => BackendClaim { _threads: Some(backend.claim()) },
         }
     }
 
     /// Sees to it that threads do not end before the call that begins is known to them; none where
     /// they have ended with the call that they were made for.
-    pub(crate) fn claim_unless_over(&self) -> Option<CrewClaim> {
+    pub(crate) fn claim_unless_over(&self) -> Option<BackendClaim> {
         match self {
-            Self::Processes(_) => Some(CrewClaim::default()),
+            Self::Processes(_) => Some(BackendClaim::default()),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => {
-                crew.claim_unless_over().map(|claim| CrewClaim { _threads: Some(claim) })
+            Self::Threads(backend) => {
+                backend.claim_unless_over().map(|claim| BackendClaim { _threads: Some(claim) })
             }
         }
     }
 
-    /// The same crew once more.
+    /// The same backend once more.
     pub(crate) fn share(&self) -> Self {
         match self {
             Self::Processes(session) => Self::Processes(session.clone()),
             #[cfg(feature = "threads")]
-            Self::Threads(crew) => Self::Threads(crew.clone()),
+            Self::Threads(backend) => Self::Threads(backend.clone()),
         }
     }
 }

@@ -10,22 +10,22 @@ use std::io::Write;
 use nix::unistd::{ForkResult, fork, getpid};
 use pool_shm::exclusive_borrows;
 
-use super::{Start, backend::Crew};
+use super::{Start, backend::Backend};
 use crate::{
     bootstrap,
-    config::CrewPlan,
+    config::PoolConfig,
     driver::pause_drivers,
     error::{Error, OrResources},
     os::{self, own_descriptors},
     session::{Session, ZygoteMaker},
     shared::Source,
-    zygote::{ZygoteFds, reign_guarded},
+    zygote::{ZygoteFds, run_guarded},
 };
 
 pub(super) struct Fork;
 
 impl Start for Fork {
-    fn check(&self, plan: &CrewPlan) -> Result<(), Error> {
+    fn check(&self, plan: &PoolConfig) -> Result<(), Error> {
         if exclusive_borrows() > 0 {
             return Err(Error::ForkWhileBorrowed);
         }
@@ -44,10 +44,10 @@ impl Start for Fork {
         true
     }
 
-    fn open(&self, plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
+    fn open(&self, plan: &PoolConfig, shared: &Source) -> Result<Backend, Error> {
         let _paused = pause_drivers();
         self.check(plan)?;
-        let maker: &ZygoteMaker<'_> = &|papers, fds: ZygoteFds| {
+        let maker: &ZygoteMaker<'_> = &|config, fds: ZygoteFds| {
             // What is buffered now would be written twice.
             let _ = std::io::stdout().flush();
             let _ = std::io::stderr().flush();
@@ -64,10 +64,10 @@ impl Start for Fork {
                     os::null_stdin();
                     os::fill_output();
                     foreign.close();
-                    reign_guarded(papers, fds, parent)
+                    run_guarded(config, fds, parent)
                 }
             }
         };
-        Session::open(plan, shared, false, maker).map(Crew::Processes)
+        Session::open(plan, shared, false, maker).map(Backend::Processes)
     }
 }

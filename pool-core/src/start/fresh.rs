@@ -1,14 +1,14 @@
 //! What ForkServer and Spawn share: the zygote is a fresh copy of this executable.
 
-use super::backend::Crew;
+use super::backend::Backend;
 use crate::{
     bootstrap::{self, ROLE_ZYGOTE, Refusal},
-    config::CrewPlan,
+    config::PoolConfig,
     error::{Error, OrResources},
     session::{Session, ZygoteMaker},
     shared::Source,
     start_method::StartMethod,
-    zygote::{ZygoteFds, ZygotePapers},
+    zygote::{ZygoteConfig, ZygoteFds},
 };
 
 /// Refuses if a fresh copy would run `main`, or cannot be had.
@@ -23,12 +23,12 @@ pub(super) fn check() -> Result<(), Error> {
 }
 
 /// A session whose zygote is a fresh copy.
-pub(super) fn open(plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
+pub(super) fn open(plan: &PoolConfig, shared: &Source) -> Result<Backend, Error> {
     check()?;
     let fresh_workers = plan.method == StartMethod::Spawn;
-    let maker: &ZygoteMaker<'_> = &|papers: ZygotePapers, fds: ZygoteFds| {
-        bootstrap::spawn_copy(ROLE_ZYGOTE, &papers.to_words(), &fds.in_order())
+    let maker: &ZygoteMaker<'_> = &|config: ZygoteConfig, fds: ZygoteFds| {
+        bootstrap::spawn_copy(ROLE_ZYGOTE, &config.to_words(), &fds.in_order())
             .or_resources("starting a copy of this executable")
     };
-    Session::open(plan, shared, fresh_workers, maker).map(Crew::Processes)
+    Session::open(plan, shared, fresh_workers, maker).map(Backend::Processes)
 }

@@ -18,21 +18,21 @@ mod spawn;
 #[cfg(feature = "threads")]
 mod threads;
 
-pub(crate) use backend::{Crew, CrewClaim};
+pub(crate) use backend::{Backend, BackendClaim};
 pub(crate) use select::start_of;
 
-use crate::{config::CrewPlan, error::Error, shared::Source};
+use crate::{config::PoolConfig, error::Error, shared::Source};
 
 /// How the workers of a pool come to life.
 pub(crate) trait Start: Sync {
     /// Refuses what cannot work, before anything is started.
-    fn check(&self, plan: &CrewPlan) -> Result<(), Error>;
+    fn check(&self, plan: &PoolConfig) -> Result<(), Error>;
 
-    /// Whether the crew is opened when the pool is built, rather than at its first use.
+    /// Whether the backend is opened when the pool is built, rather than at its first use.
     fn is_eager(&self) -> bool {
         false
     }
 
     /// Makes what the workers come from.
-    fn open(&self, plan: &CrewPlan, shared: &Source) -> Result<Crew, Error>;
+    fn open(&self, plan: &PoolConfig, shared: &Source) -> Result<Backend, Error>;
 }

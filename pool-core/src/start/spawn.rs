@@ -1,16 +1,16 @@
 //! Spawn: every worker is a fresh copy of this executable.
 
-use super::{Start, backend::Crew, fresh};
-use crate::{config::CrewPlan, error::Error, shared::Source};
+use super::{Start, backend::Backend, fresh};
+use crate::{config::PoolConfig, error::Error, shared::Source};
 
 pub(super) struct Spawn;
 
 impl Start for Spawn {
-    fn check(&self, _: &CrewPlan) -> Result<(), Error> {
+    fn check(&self, _: &PoolConfig) -> Result<(), Error> {
         fresh::check()
     }
 
-    fn open(&self, plan: &CrewPlan, shared: &Source) -> Result<Crew, Error> {
+    fn open(&self, plan: &PoolConfig, shared: &Source) -> Result<Backend, Error> {
         fresh::open(plan, shared)
     }
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Start, backend::Crew};
-use crate::{config::CrewPlan, error::Error, shared::Source, threads::ThreadCrew};
+use super::{Start, backend::Backend};
+use crate::{config::PoolConfig, error::Error, shared::Source, threads::ThreadBackend};
 
 pub(super) struct Threads;
 
 impl Start for Threads {
-    fn check(&self, _: &CrewPlan) -> Result<(), Error> {
+    fn check(&self, _: &PoolConfig) -> Result<(), Error> {
         Ok(())
     }
 
-    fn open(&self, plan: &CrewPlan, _: &Source) -> Result<Crew, Error> {
-        Ok(Crew::Threads(Arc::new(ThreadCrew::start(plan)?)))
+    fn open(&self, plan: &PoolConfig, _: &Source) -> Result<Backend, Error> {
+        Ok(Backend::Threads(Arc::new(ThreadBackend::start(plan)?)))
     }
 }

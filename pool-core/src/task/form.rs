@@ -27,7 +27,7 @@ pub trait Form: sealed::Sealed {
     /// What all tasks of one job get a reference to.
     type Context: Send + Sync;
     /// What an item is on its way to a worker thread.
-    type Parcel: Send;
+    type ThreadItem: Send;
     /// Whether the function is handed the context.
     #[doc(hidden)]
     const TAKES_CONTEXT: bool = false;
@@ -46,15 +46,15 @@ pub trait Form: sealed::Sealed {
 
     /// Makes an item ready for a worker thread.
     #[doc(hidden)]
-    fn pack(item: Self::Item) -> Result<Self::Parcel, WireFault>;
+    fn pack(item: Self::Item) -> Result<Self::ThreadItem, WireFault>;
 
     /// Runs the function in a worker thread.
     #[doc(hidden)]
-    fn call_parcel(
+    fn call_thread_item(
         function: Self::Function,
         context: &Self::Context,
         surroundings: &mut Surroundings<'_>,
-        parcel: Self::Parcel,
+        thread_item: Self::ThreadItem,
     ) -> Self::Output;
 
     /// Runs the function on an item in a block; the fault is that of the item or the context.
@@ -191,13 +191,13 @@ impl<A: Wire, R: Wire> Form for Plain<A, R> {
     type Output = R;
     type Function = fn(A) -> R;
     type Context = ();
-    type Parcel = A;
+    type ThreadItem = A;
 
     fn pack(item: A) -> Result<A, WireFault> {
         Ok(item)
     }
 
-    fn call_parcel(f: fn(A) -> R, _: &(), _: &mut Surroundings<'_>, item: A) -> R {
+    fn call_thread_item(f: fn(A) -> R, _: &(), _: &mut Surroundings<'_>, item: A) -> R {
         f(item)
     }
 
@@ -225,14 +225,14 @@ impl<C: Wire + Sync, A: Wire, R: Wire> Form for WithContext<C, A, R> {
     type Output = R;
     type Function = fn(&C, A) -> R;
     type Context = C;
-    type Parcel = A;
+    type ThreadItem = A;
     const TAKES_CONTEXT: bool = true;
 
     fn pack(item: A) -> Result<A, WireFault> {
         Ok(item)
     }
 
-    fn call_parcel(f: fn(&C, A) -> R, context: &C, _: &mut Surroundings<'_>, item: A) -> R {
+    fn call_thread_item(f: fn(&C, A) -> R, context: &C, _: &mut Surroundings<'_>, item: A) -> R {
         f(context, item)
     }
 
@@ -258,7 +258,7 @@ impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Form for OnWorker<S
     type Output = R;
     type Function = fn(&mut Worker<'_, S, W>, A) -> R;
     type Context = ();
-    type Parcel = A;
+    type ThreadItem = A;
 
     fn shares() -> Option<SharedType> {
         Some(SharedType::of::<S>())
@@ -272,7 +272,7 @@ impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Form for OnWorker<S
         Ok(item)
     }
 
-    fn call_parcel(f: Self::Function, _: &(), around: &mut Surroundings<'_>, item: A) -> R {
+    fn call_thread_item(f: Self::Function, _: &(), around: &mut Surroundings<'_>, item: A) -> R {
         f(&mut around.worker(), item)
     }
 
@@ -283,7 +283,7 @@ impl<S: Send + Sync + 'static, W: 'static, A: Wire, R: Wire> Form for OnWorker<S
         item: ItemAt<'_, A>,
     ) -> Result<R, WireFault> {
         let item = item.reader.decode(item.index, around.decoder)?;
-        Ok(Self::call_parcel(f, &(), around, item))
+        Ok(Self::call_thread_item(f, &(), around, item))
     }
 }
 
@@ -298,7 +298,7 @@ impl<S: Send + Sync + 'static, W: 'static, R: Wire> Form for OnEvery<S, W, R> {
     type Output = R;
     type Function = fn(&mut Worker<'_, S, W>) -> R;
     type Context = ();
-    type Parcel = ();
+    type ThreadItem = ();
 
     fn shares() -> Option<SharedType> {
         Some(SharedType::of::<S>())
@@ -312,7 +312,7 @@ impl<S: Send + Sync + 'static, W: 'static, R: Wire> Form for OnEvery<S, W, R> {
         Ok(())
     }
 
-    fn call_parcel(f: Self::Function, _: &(), around: &mut Surroundings<'_>, (): ()) -> R {
+    fn call_thread_item(f: Self::Function, _: &(), around: &mut Surroundings<'_>, (): ()) -> R {
         f(&mut around.worker())
     }
 
@@ -336,14 +336,19 @@ impl<A: Wire, R: Wire> Form for Viewing<A, R> {
     type Output = R;
     type Function = fn(&<A as Archive>::Archived) -> R;
     type Context = ();
-    type Parcel = AlignedBytes;
+    type ThreadItem = AlignedBytes;
 
     fn pack(item: A) -> Result<AlignedBytes, WireFault> {
         pool_ipc::to_bytes(&item)
     }
 
-    fn call_parcel(f: Self::Function, _: &(), _: &mut Surroundings<'_>, parcel: AlignedBytes) -> R {
-        f(pool_ipc::view_bytes::<A>(&parcel).expect("the bytes were encoded by `pack`"))
+    fn call_thread_item(
+        f: Self::Function,
+        _: &(),
+        _: &mut Surroundings<'_>,
+        thread_item: AlignedBytes,
+    ) -> R {
+        f(pool_ipc::view_bytes::<A>(&thread_item).expect("the bytes were encoded by `pack`"))
     }
 
     #[inline]

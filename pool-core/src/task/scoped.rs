@@ -20,13 +20,13 @@ impl<'f, F: Fn(A) -> R + Sync, A: Wire, R: Wire> Form for Scoped<'f, F, A, R> {
     type Output = R;
     type Function = &'f F;
     type Context = ();
-    type Parcel = A;
+    type ThreadItem = A;
 
     fn pack(item: A) -> Result<A, WireFault> {
         Ok(item)
     }
 
-    fn call_parcel(f: &'f F, _: &(), _: &mut Surroundings<'_>, item: A) -> R {
+    fn call_thread_item(f: &'f F, _: &(), _: &mut Surroundings<'_>, item: A) -> R {
         f(item)
     }
 

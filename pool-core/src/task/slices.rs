@@ -102,14 +102,14 @@ macro_rules! forms {
             type Output = R;
             type Function = fn(usize, $slice) -> R;
             type Context = Parts<T>;
-            type Parcel = usize;
+            type ThreadItem = usize;
             const TAKES_CONTEXT: bool = true;
 
             fn pack(index: usize) -> Result<usize, WireFault> {
                 Ok(index)
             }
 
-            fn call_parcel(
+            fn call_thread_item(
                 f: Self::Function,
                 parts: &Parts<T>,
                 _: &mut Surroundings<'_>,

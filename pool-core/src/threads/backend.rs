@@ -1,4 +1,4 @@
-//! The threads: each runs errands until the crew ends.
+//! The threads: each runs work until the backend ends.
 
 use std::{
     cell::Cell,
@@ -21,13 +21,13 @@ use super::{
     busy::Busy,
     claims::Claims,
     control::{self, Control},
-    exiting::Leavers,
-    work_queue::{Errands, Senders, errands},
+    exiting::Exiting,
+    work_queue::{WorkReceiver, WorkSender, work_queue},
     worker::Host,
 };
 use crate::{
     cancel::CancelToken,
-    config::CrewPlan,
+    config::PoolConfig,
     error::{Cause, Error, OrResources},
     hooks::{Exits, become_daemon_thread},
     mutex::lock,
@@ -38,11 +38,11 @@ use crate::{
 };
 
 /// What a thread runs.
-pub(crate) type Errand = Box<dyn FnOnce(&mut Host) + Send>;
+pub(crate) type Work = Box<dyn FnOnce(&mut Host) + Send>;
 
 thread_local! {
-    /// The crew that this thread works in.
-    static CREW: Cell<usize> = const { Cell::new(0) };
+    /// The backend that this thread works in.
+    static BACKEND: Cell<usize> = const { Cell::new(0) };
 }
 
 /// How threads end: they go on; after what is in the channel, as workers that are told to leave; with no more of the
@@ -51,19 +51,19 @@ const GOES_ON: u8 = 0;
 const ORDERLY: u8 = 1;
 const KILLED: u8 = 2;
 
-/// What is wanted of the system for a crew.
+/// What is wanted of the system for a backend.
 const STARTING: &str = "starting a worker thread";
 
-/// How long whoever stops a crew waits for a claim, which takes some microseconds.
+/// How long whoever stops a backend waits for a claim, which takes some microseconds.
 const CLAIMS_END: Duration = Duration::from_secs(5);
 
 /// See the module.
-pub(crate) struct ThreadCrew {
-    errands: Arc<Mutex<Option<Senders<Errand>>>>,
+pub(crate) struct ThreadBackend {
+    work_queue: Arc<Mutex<Option<WorkSender<Work>>>>,
     pub(super) busy: Arc<Busy>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     jobs: Mutex<Vec<Weak<Control>>>,
-    /// Calls that have the crew and are not among `jobs` yet.
+    /// Calls that have the backend and are not among `jobs` yet.
     claims: Claims,
     number: usize,
     /// The first thread that could not be had, nor any behind it, and why.
@@ -73,19 +73,19 @@ pub(crate) struct ThreadCrew {
     exits: Arc<Exits>,
     /// Whether a call leaves the threads to the next one.
     keep_alive: AtomicBool,
-    /// Whether another crew has taken its place.
+    /// Whether another backend has taken its place.
     retired: AtomicBool,
     /// Rounds of a wait loop before a caller goes to sleep.
     pub(super) spin: u32,
     /// How long making a state may take.
     pub(super) init_limit: Option<Duration>,
-    pub(super) leavers: Arc<Leavers>,
+    pub(super) exiting: Arc<Exiting>,
     pub(super) mark: Arc<ForkMark>,
 }
 
-/// The crew is a call's that is not known to it yet, and does not end meanwhile: nothing of the user's runs while this lives.
+/// The backend is a call's that is not known to it yet, and does not end meanwhile: nothing of the user's runs while this lives.
 #[derive(Debug)]
-pub(crate) struct Claim(Arc<ThreadCrew>);
+pub(crate) struct Claim(Arc<ThreadBackend>);
 
 impl Drop for Claim {
     fn drop(&mut self) {
@@ -93,7 +93,7 @@ impl Drop for Claim {
     }
 }
 
-/// Who belongs to a crew.
+/// Who belongs to a backend.
 pub(crate) struct ThreadMark {
     number: usize,
     spin: u32,
@@ -102,12 +102,12 @@ pub(crate) struct ThreadMark {
 }
 
 impl ThreadMark {
-    /// Whether the calling thread is one of the crew, or works for one of its tasks.
+    /// Whether the calling thread is one of the backend, or works for one of its tasks.
     pub(crate) fn is_mine(&self) -> bool {
-        is_of_crew(self.number)
+        is_of_backend(self.number)
     }
 
-    /// Whether this process was forked from the one that has the crew.
+    /// Whether this process was forked from the one that has the backend.
     pub(crate) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
     }
@@ -117,8 +117,8 @@ impl ThreadMark {
         &self.busy
     }
 
-    pub(crate) fn is_of(&self, crew: &ThreadCrew) -> bool {
-        crew.number == self.number
+    pub(crate) fn is_of(&self, backend: &ThreadBackend) -> bool {
+        backend.number == self.number
     }
 
     /// Rounds of a wait loop before a caller goes to sleep.
@@ -127,22 +127,22 @@ impl ThreadMark {
     }
 }
 
-impl fmt::Debug for ThreadCrew {
+impl fmt::Debug for ThreadBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadCrew").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("ThreadBackend").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
-impl ThreadCrew {
-    pub(crate) fn start(plan: &CrewPlan) -> Result<Self, Error> {
+impl ThreadBackend {
+    pub(crate) fn start(plan: &PoolConfig) -> Result<Self, Error> {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         learn_locations(false);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
         let mark = Arc::new(mark);
-        let (senders, ends) = errands(plan.n_jobs);
-        let mut crew = Self {
-            errands: Arc::new(Mutex::new(Some(senders))),
+        let (senders, ends) = work_queue(plan.n_jobs);
+        let mut backend = Self {
+            work_queue: Arc::new(Mutex::new(Some(senders))),
             busy: Arc::default(),
             threads: Mutex::new(Vec::new()),
             jobs: Mutex::new(Vec::new()),
@@ -155,54 +155,54 @@ impl ThreadCrew {
             retired: false.into(),
             spin: os::spin_rounds(plan.n_jobs),
             init_limit: plan.bounds.init,
-            leavers: Arc::new(Leavers::new(plan.n_jobs, plan.bounds.exit)),
+            exiting: Arc::new(Exiting::new(plan.n_jobs, plan.bounds.exit)),
             mark,
         };
         let (failed, failures) = unbounded();
-        for (id, errands) in (0..).zip(ends) {
-            let (mark, failed) = (crew.mark.clone(), failed.clone());
+        for (id, work_queue) in (0..).zip(ends) {
+            let (mark, failed) = (backend.mark.clone(), failed.clone());
             let cpus = plan.cpus.cpus_of(id as usize).copied();
-            let (plan, end, leavers) = (plan.clone(), crew.end.clone(), crew.leavers.clone());
-            let (senders, busy) = (crew.errands.clone(), crew.busy.clone());
+            let (plan, end, exiting) = (plan.clone(), backend.end.clone(), backend.exiting.clone());
+            let (senders, busy) = (backend.work_queue.clone(), backend.busy.clone());
             let stack = stack::size(plan.bounds.stack);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .stack_size(stack)
                 .spawn(move || {
-                    let _ends = leavers.ends(id);
-                    CREW.set(number);
+                    let _ends = exiting.ends(id);
+                    BACKEND.set(number);
                     if plan.bounds.daemon {
                         become_daemon_thread();
                     }
                     if let Err(error) = begin(cpus, &plan.first, plan.id) {
-                        // Whoever starts the crew listens until every thread has got past here.
+                        // Whoever starts the backend listens until every thread has got past here.
                         let _ = failed.send(error);
                         return;
                     }
                     drop(failed);
-                    let handback = errands.handback(senders, busy);
-                    let mut host = Host::new(id, &plan, leavers.clone(), handback);
-                    work(errands, number, &mark, &mut host);
+                    let handback = work_queue.handback(senders, busy);
+                    let mut host = Host::new(id, &plan, exiting.clone(), handback);
+                    work(work_queue, number, &mark, &mut host);
                     let _inside = InCall::enter(number, Inside::Task);
                     host.leave(end.load(Ordering::SeqCst) == ORDERLY);
                 });
             match thread {
-                Ok(thread) => lock(&crew.threads).push(thread),
+                Ok(thread) => lock(&backend.threads).push(thread),
                 // As many as the system grants will do, as with processes.
                 Err(error) if id > 0 => {
-                    crew.missing = Some((id, stack::refusal(&error, stack)));
+                    backend.missing = Some((id, stack::refusal(&error, stack)));
                     break;
                 }
                 Err(error) => return Err(stack::refusal(&error, stack)).or_resources(STARTING),
             }
         }
         drop(failed);
-        failures.recv().map_or(Ok(crew), Err)
+        failures.recv().map_or(Ok(backend), Err)
     }
 
-    /// Whether the calling thread is one of this crew, or works for one of its tasks.
+    /// Whether the calling thread is one of this backend, or works for one of its tasks.
     pub(crate) fn is_mine(&self) -> bool {
-        is_of_crew(self.number)
+        is_of_backend(self.number)
     }
 
     /// Whether this process was forked from the one that has the threads.
@@ -216,51 +216,51 @@ impl ThreadCrew {
         ThreadMark { number: self.number, spin: self.spin, mark, busy }
     }
 
-    /// Sends an errand to whoever is free, or to the thread that `home` says. It goes before others
-    /// that wait if its call has nothing else under way, or so little (`under_way` errands) that
+    /// Sends work to whoever is free, or to the thread that `home` says. It goes before others
+    /// that wait if its call has nothing else under way, or so little (`under_way` work) that
     /// the calls which are under way would have more, if each had its share of what waits.
     pub(crate) fn send(
         &self,
         home: Option<u32>,
         under_way: usize,
-        errand: Errand,
+        work: Work,
     ) -> Result<(), Error> {
         if let (Some(home), Some((first, why))) = (home, &self.missing)
             && home >= *first
         {
             return Err(Error::Resources { what: STARTING, source: why.clone().into() });
         }
-        let unsent = match &*lock(&self.errands) {
-            Some(errands) => {
-                let share = errands.waiting() / self.busy.calls().max(1);
-                errands.send(home, under_way == 0 || under_way < share, errand).err()
+        let unsent = match &*lock(&self.work_queue) {
+            Some(work_queue) => {
+                let share = work_queue.waiting() / self.busy.calls().max(1);
+                work_queue.send(home, under_way == 0 || under_way < share, work).err()
             }
-            None => Some(errand),
+            None => Some(work),
         };
-        // The lock is not held any more when the errand is dropped, and the user's items with it.
+        // The lock is not held any more when the work is dropped, and the user's items with it.
         unsent.map_or(Ok(()), |_| Err(Error::Terminated))
     }
 
-    /// Sends an errand to whoever is free, made by `errand` under a lock; `first`: it goes before
+    /// Sends work to whoever is free, made by `work` under a lock; `first`: it goes before
     /// others that wait. `false`, and not made, where the threads end in order and take nothing any
     /// more: the pool has others then, or makes them.
-    pub(crate) fn send_unless_over(&self, first: bool, errand: impl FnOnce() -> Errand) -> bool {
-        let errands = lock(&self.errands);
-        if errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
+    pub(crate) fn send_unless_over(&self, first: bool, work: impl FnOnce() -> Work) -> bool {
+        let work_queue = lock(&self.work_queue);
+        if work_queue.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
             return false;
         }
-        let errand = errand();
-        let unsent = match &*errands {
-            Some(errands) => errands.send(None, first, errand).err(),
-            None => Some(errand),
+        let work = work();
+        let unsent = match &*work_queue {
+            Some(work_queue) => work_queue.send(None, first, work).err(),
+            None => Some(work),
         };
-        drop(errands);
+        drop(work_queue);
         // Its drop tells its future that the pool was terminated.
         drop(unsent);
         true
     }
 
-    /// Opens a job of the crew.
+    /// Opens a job of the backend.
     pub(super) fn open_job(
         &self,
         token: Option<CancelToken>,
@@ -273,7 +273,7 @@ impl ThreadCrew {
         let shared = control::Shared {
             mark: self.mark.clone(),
             busy: self.busy.clone(),
-            leavers: self.leavers.clone(),
+            exiting: self.exiting.clone(),
             init_limit: self.init_limit,
         };
         let control = Arc::new(Control::open(shared, token, limit, lazy)?);
@@ -301,29 +301,29 @@ impl ThreadCrew {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps the crew for a call that begins, until that is among its jobs. Whoever ends the crew has seen to it that there is no new
+    /// Keeps the backend for a call that begins, until that is among its jobs. Whoever ends the backend has seen to it that there is no new
     /// claim.
     pub(crate) fn claim(self: &Arc<Self>) -> Claim {
         self.claims.begin();
         Claim(self.clone())
     }
 
-    /// Keeps the crew for a call that begins; none where the threads end in order, or have ended,
+    /// Keeps the backend for a call that begins; none where the threads end in order, or have ended,
     /// with the call before.
     pub(crate) fn claim_unless_over(self: &Arc<Self>) -> Option<Claim> {
         // With the lock that `end_if_idle` takes, so that it sees the claim, or this the end.
-        let errands = lock(&self.errands);
-        let over = errands.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY;
+        let work_queue = lock(&self.work_queue);
+        let over = work_queue.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY;
         (!over).then(|| self.claim())
     }
 
     /// Lets the threads end in order if no call uses them; whether they do.
     fn end_if_idle(&self) -> bool {
-        let mut errands = lock(&self.errands);
+        let mut work_queue = lock(&self.work_queue);
         let idle = self.is_idle();
         if idle {
             let _ = self.end.compare_exchange(GOES_ON, ORDERLY, Ordering::SeqCst, Ordering::SeqCst);
-            errands.take();
+            work_queue.take();
         }
         idle
     }
@@ -354,10 +354,10 @@ impl ThreadCrew {
     /// Lets the threads end after what is in the channel.
     fn end_orderly(&self) {
         let _ = self.end.compare_exchange(GOES_ON, ORDERLY, Ordering::SeqCst, Ordering::SeqCst);
-        lock(&self.errands).take();
+        lock(&self.work_queue).take();
     }
 
-    /// A call is complete. Where each has a crew of its own, that one ends with it; with the last, if it has more.
+    /// A call is complete. Where each has a backend of its own, that one ends with it; with the last, if it has more.
     ///
     /// # Errors
     ///
@@ -370,7 +370,7 @@ impl ThreadCrew {
         self.exits.take_failure()
     }
 
-    /// As [`ThreadCrew::finish`], without waiting, after the call's job has ended.
+    /// As [`ThreadBackend::finish`], without waiting, after the call's job has ended.
     pub(crate) fn let_go(&self) {
         if !self.keeps_alive() && !self.is_foreign() {
             self.end_if_idle();
@@ -378,7 +378,7 @@ impl ThreadCrew {
     }
 
     /// Waits for threads that were told to end.
-    pub(crate) fn wait_for_leavers(&self) {
+    pub(crate) fn wait_for_exiting(&self) {
         if !self.is_foreign() && self.end.load(Ordering::SeqCst) != GOES_ON {
             self.join();
         }
@@ -395,16 +395,16 @@ impl ThreadCrew {
     }
 
     fn join(&self) {
-        lock(&self.errands).take();
+        lock(&self.work_queue).take();
         let threads = mem::take(&mut *lock(&self.threads));
         for (worker, thread) in (0..).zip(threads) {
-            // A thread of the crew that drops the pool cannot wait for itself, nor for the task
-            // that it works for in another crew.
+            // A thread of the backend that drops the pool cannot wait for itself, nor for the task
+            // that it works for in another backend.
             let id = thread.thread().id();
             if id == std::thread::current().id() || is_within_task_of(id) {
                 continue;
             }
-            match self.leavers.wait(worker) {
+            match self.exiting.wait(worker) {
                 Ok(()) => drop(thread.join()),
                 // One that takes too long at its exit goes on by itself.
                 Err(Some(limit)) => self.exits.fail(worker, Cause::Timeout { limit }),
@@ -414,11 +414,11 @@ impl ThreadCrew {
     }
 }
 
-impl Drop for ThreadCrew {
+impl Drop for ThreadBackend {
     fn drop(&mut self) {
         if self.is_foreign() {
             // Another thread may have been at any of this when the process was forked.
-            mem::forget(self.errands.clone());
+            mem::forget(self.work_queue.clone());
             mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
             mem::forget(mem::take(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner)));
             return;
@@ -432,7 +432,7 @@ impl Drop for ThreadCrew {
     }
 }
 
-/// What a thread does before its first errand.
+/// What a thread does before its first work.
 fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
     if let Some(cpus) = cpus {
         cpus.pin_current_thread().or_resources("pinning a worker thread (cpu_ids)")?;
@@ -445,22 +445,22 @@ fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the calling thread is one of the crew, or works for a task of it, through however many
+/// Whether the calling thread is one of the backend, or works for a task of it, through however many
 /// other pools.
-fn is_of_crew(number: usize) -> bool {
-    CREW.get() == number || is_inside(number, Some(Inside::Task))
+fn is_of_backend(number: usize) -> bool {
+    BACKEND.get() == number || is_inside(number, Some(Inside::Task))
 }
 
-/// Whether a crew of this plan is being started, and waits for the calling thread.
+/// Whether a backend of this plan is being started, and waits for the calling thread.
 pub(crate) fn starts_for(plan: u64) -> bool {
     is_inside(plan as usize, Some(Inside::Start))
 }
 
-fn work(errands: Errands<Errand>, number: usize, mark: &ForkMark, host: &mut Host) {
-    for errand in errands {
+fn work(work_queue: WorkReceiver<Work>, number: usize, mark: &ForkMark, host: &mut Host) {
+    for work in work_queue {
         // What the task sends to other pools is inside of this one.
         let _inside = InCall::enter(number, Inside::Task);
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| errand(host))) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(host))) {
             take_panic(payload);
         }
         if mark.get() == 0 {

@@ -1,4 +1,4 @@
-//! How many calls of a crew have something under way: a hint for those who have a long chunk in
+//! How many calls of a backend have something under way: a hint for those who have a long chunk in
 //! hand.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -11,7 +11,7 @@ use std::{
 use pool_ipc::Decoder;
 
 use super::{
-    backend::{Errand, ThreadCrew},
+    backend::{ThreadBackend, Work},
     job::{Given, Part, ThreadJob},
     worker::Host,
 };
@@ -33,7 +33,7 @@ pub(super) struct Chunk<F: Form> {
     /// Whether it is for one thread alone, which runs what is for it in order.
     pub(super) has_home: bool,
     pub(super) first: u64,
-    pub(super) parcels: vec::IntoIter<F::Parcel>,
+    pub(super) thread_items: vec::IntoIter<F::ThreadItem>,
     pub(super) parts: Vec<Part<F::Output>>,
     /// Whether the clock of its item runs. One that has a limit is the only one: what is behind it must not wait.
     pub(super) begun: bool,
@@ -42,11 +42,11 @@ pub(super) struct Chunk<F: Form> {
 }
 
 impl<F: Form> ThreadJob<F> {
-    /// Sends a chunk to the crew, or to the one thread of it that `home` says.
+    /// Sends a chunk to the backend, or to the one thread of it that `home` says.
     ///
     /// # Errors
     ///
-    /// [`Error::Terminated`] when the crew has ended, [`Error::ForeignProcess`] in a forked child.
+    /// [`Error::Terminated`] when the backend has ended, [`Error::ForeignProcess`] in a forked child.
     ///
     /// # Safety
     ///
@@ -54,20 +54,21 @@ impl<F: Form> ThreadJob<F> {
     /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
     pub(crate) unsafe fn send(
         self: &Arc<Self>,
-        (crew, home): (&ThreadCrew, Option<u32>),
+        (backend, home): (&ThreadBackend, Option<u32>),
         function: F::Function,
         given: &Given<F>,
         first: u64,
-        parcels: Vec<F::Parcel>,
+        thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
         if self.control.is_foreign() {
             return Err(Error::ForeignProcess);
         }
         let under_way = self.begin_chunk();
         // SAFETY: as promised by the caller.
-        let errand =
-            unsafe { self.chunk_work(home.is_some(), function, given, first, parcels.into_iter()) };
-        crew.send(home, under_way, errand)
+        let work = unsafe {
+            self.chunk_work(home.is_some(), function, given, first, thread_items.into_iter())
+        };
+        backend.send(home, under_way, work)
     }
 
     /// A chunk that was counted, as the threads run it.
@@ -81,26 +82,26 @@ impl<F: Form> ThreadJob<F> {
         function: F::Function,
         given: &Given<F>,
         first: u64,
-        parcels: vec::IntoIter<F::Parcel>,
-    ) -> Errand {
+        thread_items: vec::IntoIter<F::ThreadItem>,
+    ) -> Work {
         let chunk = Chunk {
             job: self.clone(),
             function,
             given: Some(given.clone()),
             has_home,
             first,
-            parcels,
+            thread_items,
             parts: Vec::new(),
             begun: false,
             goes_on: false,
         };
-        let errand: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
-        // SAFETY: only the lifetime changes. The errand owns the chunk, so that whether it runs,
+        let work: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
+        // SAFETY: only the lifetime changes. The work owns the chunk, so that whether it runs,
         // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
         // anything borrowed: only the job's own memory is touched after that. The caller promises
-        // that the borrows are good until then: `close` waits for the count. An errand that is
+        // that the borrows are good until then: `close` waits for the count. Work that is
         // leaked is never counted, and the wait never ends.
-        unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Errand>(errand) }
+        unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Work>(work) }
     }
 }
 
@@ -128,8 +129,8 @@ impl<F: Form> Chunk<F> {
             decoder: &mut decoder,
             context: &mut cell,
         };
-        let (function, parcels) = (self.function, &mut self.parcels);
-        let behind = self.first + parcels.len() as u64;
+        let (function, thread_items) = (self.function, &mut self.thread_items);
+        let behind = self.first + thread_items.len() as u64;
         let (mut tasks, mut may_leave) = (0, !self.has_home);
         let mut started = Instant::now();
         let mut slice = TimeSlice::since(Some(started));
@@ -138,17 +139,17 @@ impl<F: Form> Chunk<F> {
             left > 0 && !control.is_foreign() && slice.is_over(done) && handback.any_waits()
         };
         loop {
-            let first = behind - parcels.len() as u64;
-            let mut values = Vec::with_capacity(parcels.len());
+            let first = behind - thread_items.len() as u64;
+            let mut values = Vec::with_capacity(thread_items.len());
             let mut leaves = false;
             let outcome = in_task(|| {
                 catch_unwind(AssertUnwindSafe(|| {
                     while !control.is_foreign()
                         && !control.is_cancelled()
-                        && let Some(parcel) = parcels.next()
+                        && let Some(thread_item) = thread_items.next()
                     {
                         let (context, around) = (&given.context, &mut surroundings);
-                        let value = F::call_parcel(function, context, around, parcel);
+                        let value = F::call_thread_item(function, context, around, thread_item);
                         // What may have seen the end of its call has not finished before it.
                         if control.is_revoked() {
                             break;
@@ -156,7 +157,7 @@ impl<F: Form> Chunk<F> {
                         values.push(value);
                         if handback.has_others()
                             && may_leave
-                            && is_over(tasks as usize + values.len(), parcels.len())
+                            && is_over(tasks as usize + values.len(), thread_items.len())
                         {
                             leaves = true;
                             break;
@@ -170,20 +171,20 @@ impl<F: Form> Chunk<F> {
             leaves |= failure.is_some()
                 && handback.has_others()
                 && may_leave
-                && is_over(tasks as usize, parcels.len());
-            let goes_on = (failure.is_some() || leaves) && parcels.len() > 0;
+                && is_over(tasks as usize, thread_items.len());
+            let goes_on = (failure.is_some() || leaves) && thread_items.len() > 0;
             self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
             if leaves {
-                let first = behind - parcels.len() as u64;
+                let first = behind - thread_items.len() as u64;
                 self.goes_on = handback.send(|| {
                     self.job.begin_chunk();
-                    let rest = mem::take(parcels);
+                    let rest = mem::take(thread_items);
                     // SAFETY: what is borrowed outlives this chunk, as `ThreadJob::send` was
                     // promised, and since the rest is counted before this one has ended,
                     // `ThreadJob::close` waits for it, too.
                     unsafe { self.job.chunk_work(false, function, given, first, rest) }
                 });
-                may_leave = self.goes_on; // otherwise the crew ends, and nobody else runs them
+                may_leave = self.goes_on; // otherwise the backend ends, and nobody else runs them
             }
             if self.goes_on || !goes_on {
                 break;
@@ -201,14 +202,14 @@ impl<F: Form> Chunk<F> {
 
 impl<F: Form> Drop for Chunk<F> {
     fn drop(&mut self) {
-        let (parcels, parts) = (mem::take(&mut self.parcels), mem::take(&mut self.parts));
+        let (thread_items, parts) = (mem::take(&mut self.thread_items), mem::take(&mut self.parts));
         let given = self.given.take();
         if self.job.control.is_foreign() {
             // A task has forked: all of it is the parent's.
-            mem::forget((parcels, parts, given, self.job.clone()));
+            mem::forget((thread_items, parts, given, self.job.clone()));
             return;
         }
-        parcels.for_each(drop_quietly);
+        thread_items.for_each(drop_quietly);
         drop_quietly(given);
         self.job.ended(parts, self.begun.then_some(self.first), self.goes_on);
     }

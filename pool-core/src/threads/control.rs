@@ -1,4 +1,4 @@
-//! A job as its crew sees it: how far it is, and who is told.
+//! A job as its backend sees it: how far it is, and who is told.
 //!
 //! Invariant: nothing in it is the user's, and no code of the user runs while its flow is locked.
 
@@ -15,7 +15,7 @@ use pool_shm::ForkMark;
 
 use super::{
     busy::Busy,
-    exiting::Leavers,
+    exiting::Exiting,
     time_limits::{Clocks, InHand},
     worker::{Failed, Host},
 };
@@ -32,15 +32,15 @@ const SLEEP_FOR_SEVERAL: Duration = Duration::from_millis(50);
 /// How long a caller sleeps at most: the program may have closed its bell.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
-/// What all jobs of a crew have in common.
+/// What all jobs of a backend have in common.
 pub(super) struct Shared {
     pub(super) mark: Arc<ForkMark>,
     pub(super) busy: Arc<Busy>,
-    pub(super) leavers: Arc<Leavers>,
+    pub(super) exiting: Arc<Exiting>,
     pub(super) init_limit: Option<Duration>,
 }
 
-/// A job as its crew sees it: nothing in it is the user's.
+/// A job as its backend sees it: nothing in it is the user's.
 pub(super) struct Control {
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
@@ -53,7 +53,7 @@ pub(super) struct Control {
     pub(super) limit: Option<Duration>,
     /// How long making a worker's state may take.
     pub(super) init_limit: Option<Duration>,
-    pub(super) leavers: Arc<Leavers>,
+    pub(super) exiting: Arc<Exiting>,
     /// How its caller sleeps if the call can be cancelled.
     pub(super) watch: Option<Watch>,
     /// Who is told instead of a caller.
@@ -80,7 +80,7 @@ pub(super) struct Flow {
     /// How many have to arrive before the caller is woken; without a value it does not sleep.
     pub(super) wanted: Option<usize>,
     /// Nobody sleeps for it: every arrival is told of.
-    pub(super) aside: bool,
+    pub(super) background: bool,
     pub(super) terminated: bool,
     /// What kept a worker from its first chunk or from its end, and with that ended the job.
     pub(super) failed: Option<(Stage, Cause, u32)>,
@@ -103,7 +103,7 @@ impl Control {
         limit: Option<Duration>,
         lazy: bool,
     ) -> Result<Self, Error> {
-        let Shared { mark, busy, leavers, init_limit } = shared;
+        let Shared { mark, busy, exiting, init_limit } = shared;
         let watch = match token {
             Some(token) => Some(Watch { token, bell: Bell::new()? }),
             None => None,
@@ -115,7 +115,7 @@ impl Control {
                 urgent: false,
                 clocks: Clocks::default(),
                 wanted: None,
-                aside: false,
+                background: false,
                 terminated: false,
                 failed: None,
                 over: false,
@@ -127,7 +127,7 @@ impl Control {
             lazy,
             limit,
             init_limit,
-            leavers,
+            exiting,
             watch,
             notice: OnceLock::new(),
             mark,
@@ -162,7 +162,7 @@ impl Control {
 
     /// The shortest limit of what workers do for the job.
     fn shortest(&self) -> Option<Duration> {
-        self.limit.into_iter().chain(self.init_limit).chain(self.leavers.limit()).min()
+        self.limit.into_iter().chain(self.init_limit).chain(self.exiting.limit()).min()
     }
 
     /// When a thread has to look at a job without a caller although nothing arrives: a clock is

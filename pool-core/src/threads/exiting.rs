@@ -12,7 +12,7 @@ use super::SHORTEST_SLEEP;
 use crate::mutex::lock;
 
 /// See the module.
-pub(super) struct Leavers {
+pub(super) struct Exiting {
     limit: Option<Duration>,
     places: Mutex<Vec<Place>>,
     changed: Condvar,
@@ -29,16 +29,16 @@ enum Place {
     Ended,
 }
 
-/// See [`Leavers::ends`].
+/// See [`Exiting::ends`].
 pub(super) struct Ends<'l> {
-    leavers: &'l Leavers,
+    exiting: &'l Exiting,
     worker: u32,
 }
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        lock(&self.leavers.places)[self.worker as usize] = Place::Ended;
-        self.leavers.changed.notify_all();
+        lock(&self.exiting.places)[self.worker as usize] = Place::Ended;
+        self.exiting.changed.notify_all();
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) enum Left {
     GivenUp,
 }
 
-impl Leavers {
+impl Exiting {
     pub(super) fn new(threads: usize, limit: Option<Duration>) -> Self {
         let places = Mutex::new(vec![Place::Works; threads]);
         Self { limit, places, changed: Condvar::new() }
@@ -92,7 +92,7 @@ impl Leavers {
 
     /// Its thread does nothing more when that is dropped, whatever comes before.
     pub(super) fn ends(&self, worker: u32) -> Ends<'_> {
-        Ends { leavers: self, worker }
+        Ends { exiting: self, worker }
     }
 
     /// Waits until the worker's thread has ended, or can be waited for no longer, since it is overdue. The limit if this
@@ -126,26 +126,26 @@ mod tests {
 
     #[test]
     fn who_is_overdue_is_told_of_once() {
-        let leavers = Leavers::new(2, Some(Duration::from_nanos(1)));
-        assert!(!leavers.give_up(0), "it works");
-        assert!(leavers.starts(0).is_some());
-        assert!(leavers.wait(0).is_err_and(|limit| limit == leavers.limit()));
-        assert!(!leavers.give_up(0) && leavers.wait(0) == Err(None));
-        assert_eq!(leavers.is_through(0), Left::GivenUp);
-        leavers.starts(1);
+        let exiting = Exiting::new(2, Some(Duration::from_nanos(1)));
+        assert!(!exiting.give_up(0), "it works");
+        assert!(exiting.starts(0).is_some());
+        assert!(exiting.wait(0).is_err_and(|limit| limit == exiting.limit()));
+        assert!(!exiting.give_up(0) && exiting.wait(0) == Err(None));
+        assert_eq!(exiting.is_through(0), Left::GivenUp);
+        exiting.starts(1);
         std::thread::sleep(Duration::from_nanos(1));
-        assert_eq!(leavers.is_through(1), Left::Late);
-        drop(leavers.ends(1));
-        assert_eq!(leavers.wait(1), Ok(()));
+        assert_eq!(exiting.is_through(1), Left::Late);
+        drop(exiting.ends(1));
+        assert_eq!(exiting.wait(1), Ok(()));
     }
 
     #[test]
     fn who_is_in_time_is_not_told_of() {
-        let leavers = Leavers::new(1, LONG);
-        leavers.starts(0);
-        assert_eq!(leavers.is_through(0), Left::InTime);
-        assert!(!leavers.give_up(0));
-        let endless = Leavers::new(1, None);
+        let exiting = Exiting::new(1, LONG);
+        exiting.starts(0);
+        assert_eq!(exiting.is_through(0), Left::InTime);
+        assert!(!exiting.give_up(0));
+        let endless = Exiting::new(1, None);
         assert_eq!((endless.starts(0), endless.is_through(0)), (None, Left::InTime));
         assert_eq!(endless.wait(0), Ok(()));
     }

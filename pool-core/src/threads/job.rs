@@ -1,4 +1,4 @@
-//! One call of a crew: what its caller waits for, and what its chunks tell it.
+//! One call of a backend: what its caller waits for, and what its chunks tell it.
 
 use std::{
     collections::VecDeque,
@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    backend::ThreadCrew,
+    backend::ThreadBackend,
     control::{Control, Flow},
     time_limits::InHand,
 };
 use crate::{
     cancel::CancelToken,
-    engine::Want,
+    engine::Awaited,
     error::{Cause, Error, Stage},
     mutex::lock,
     os,
@@ -59,7 +59,7 @@ fn drop_parts<R>(parts: impl IntoIterator<Item = Part<R>>) {
     parts.into_iter().flat_map(|part| part.values).for_each(drop_quietly);
 }
 
-/// One job of a crew.
+/// One job of a backend.
 pub(crate) struct ThreadJob<F: Form> {
     pub(super) control: Arc<Control>,
     spin: u32,
@@ -69,13 +69,13 @@ pub(crate) struct ThreadJob<F: Form> {
 
 impl<F: Form> ThreadJob<F> {
     pub(crate) fn open(
-        crew: &ThreadCrew,
+        backend: &ThreadBackend,
         token: Option<CancelToken>,
         limit: Option<Duration>,
         lazy: bool,
     ) -> Result<Arc<Self>, Error> {
-        let control = crew.open_job(token, limit, lazy)?;
-        Ok(Arc::new(Self { control, spin: crew.spin, parts: Mutex::new(VecDeque::new()) }))
+        let control = backend.open_job(token, limit, lazy)?;
+        Ok(Arc::new(Self { control, spin: backend.spin, parts: Mutex::new(VecDeque::new()) }))
     }
 
     /// Counts a chunk that is about to be sent; how many were under way before.
@@ -105,8 +105,8 @@ impl<F: Form> ThreadJob<F> {
                     continue;
                 }
                 (InHand::Exit(_), _) => {
-                    if control.leavers.give_up(worker) {
-                        control.fail_overdue(flow, Stage::Exit, control.leavers.limit(), worker);
+                    if control.exiting.give_up(worker) {
+                        control.fail_overdue(flow, Stage::Exit, control.exiting.limit(), worker);
                     }
                     continue;
                 }
@@ -140,7 +140,7 @@ impl<F: Form> ThreadJob<F> {
         }
         flow.under_way -= 1;
         let idle = flow.under_way == 0;
-        let caller = flow.aside || flow.wanted.is_some_and(|wanted| flow.is_enough(wanted));
+        let caller = flow.background || flow.wanted.is_some_and(|wanted| flow.is_enough(wanted));
         let others = flow.terminated || (flow.over && flow.under_way == 0);
         // Relaxed: who sees it takes the lock before it looks at the parts.
         control.arrived.store(flow.arrived, Ordering::Relaxed);
@@ -162,24 +162,24 @@ impl<F: Form> ThreadJob<F> {
         flow.terminated || !lock(&self.parts).is_empty()
     }
 
-    /// Takes the parts that are there; if there are none, waits for as many chunks as `want` says, but not long
+    /// Takes the parts that are there; if there are none, waits for as many chunks as `awaited` says, but not long
     /// for more than one.
     ///
     /// # Errors
     ///
     /// [`Error::Terminated`] or [`Error::Cancelled`] when the job was, [`Error::ForeignProcess`] in a forked child.
-    pub(crate) fn next(&self, want: Want) -> Result<Vec<Part<F::Output>>, Error> {
+    pub(crate) fn next(&self, awaited: Awaited) -> Result<Vec<Part<F::Output>>, Error> {
         let control = &*self.control;
         if control.is_foreign() {
             return Err(Error::ForeignProcess);
         }
         let some = || control.arrived.load(Ordering::Relaxed) > 0;
         if !some() {
-            let wanted = want.chunks.max(1);
+            let wanted = awaited.chunks.max(1);
             let enough = || control.arrived.load(Ordering::Relaxed) >= wanted;
             os::spin_for(self.spin, || enough() || control.is_cancelled());
         }
-        let (mut flow, mut wanted) = (lock(&control.flow), want.chunks);
+        let (mut flow, mut wanted) = (lock(&control.flow), awaited.chunks);
         loop {
             self.end_overdue(&mut flow);
             if flow.arrived > 0 || flow.terminated {
@@ -194,7 +194,7 @@ impl<F: Form> ThreadJob<F> {
             wanted = wanted.min(1);
         }
         flow.wanted = None;
-        self.taken(flow, want.most)
+        self.taken(flow, awaited.most)
     }
 
     /// Takes the parts that are there, without waiting.
@@ -263,9 +263,9 @@ impl<F: Form> ThreadJob<F> {
     }
 
     /// From now on nobody sleeps for this job: `notice` is told of what arrives, whatever the thread.
-    pub(crate) fn go_aside(&self, notice: Box<dyn Fn() + Send + Sync>) {
+    pub(crate) fn go_to_background(&self, notice: Box<dyn Fn() + Send + Sync>) {
         let _ = self.control.notice.set(notice);
-        lock(&self.control.flow).aside = true;
+        lock(&self.control.flow).background = true;
     }
 
     /// See [`Control::due`].

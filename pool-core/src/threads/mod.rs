@@ -23,7 +23,7 @@ mod time_limits;
 mod work_queue;
 mod worker;
 
-pub(crate) use backend::{Claim, ThreadCrew, ThreadMark, starts_for};
+pub(crate) use backend::{Claim, ThreadBackend, ThreadMark, starts_for};
 pub(crate) use job::{Given, Part, ThreadJob};
 pub(crate) use worker::Host;
 

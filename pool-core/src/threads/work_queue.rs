@@ -1,7 +1,7 @@
-//! How errands reach the threads: by one channel for whoever is free, and by one for each thread alone.
+//! How work reaches the threads: by one channel for whoever is free, and by one for each thread alone.
 //!
 //! Invariant: a thread takes by turns from either, so neither kind waits for the other; and when
-//! the crew has ended it has run all that was for it alone. An errand that goes first has its place
+//! the backend has ended it has run all that was for it alone. Work that goes first has its place
 //! in the common channel all the same, so a thread that sleeps there is woken, and none is left
 //! when that channel is empty.
 
@@ -21,22 +21,22 @@ use crossbeam::{
 use super::busy::Busy;
 use crate::mutex::lock;
 
-/// The end of those who have errands.
-pub(super) struct Senders<T> {
+/// The sending end.
+pub(super) struct WorkSender<T> {
     /// `None`: the place of one that goes first.
     anybody: Sender<Option<T>>,
     first: Arc<First<T>>,
     only: Vec<Sender<T>>,
 }
 
-/// Errands that go first.
+/// Work that goes first.
 struct First<T> {
     /// As many as wait, to be looked at without the lock.
     count: AtomicUsize,
     line: Mutex<Line<T>>,
 }
 
-/// Of the places in the common channel the oldest ones are of errands that were taken before their
+/// Of the places in the common channel the oldest ones are of work that was taken before its
 /// turn, the others of those that wait.
 struct Line<T> {
     waiting: VecDeque<T>,
@@ -44,34 +44,34 @@ struct Line<T> {
 }
 
 /// A thread's end.
-pub(super) struct Errands<T> {
+pub(super) struct WorkReceiver<T> {
     anybody: Receiver<Option<T>>,
     first: Arc<First<T>>,
     only: Receiver<T>,
     only_first: bool,
-    /// Whether the last errand was one that goes first.
+    /// Whether the last work was one that goes first.
     had_first: bool,
 }
 
 /// By which a thread leaves the rest of a chunk to others.
 pub(super) struct Handback<T> {
-    senders: Arc<Mutex<Option<Senders<T>>>>,
+    senders: Arc<Mutex<Option<WorkSender<T>>>>,
     anybody: Receiver<Option<T>>,
     only: Receiver<T>,
     busy: Arc<Busy>,
 }
 
 /// The ends for so many threads.
-pub(super) fn errands<T>(threads: usize) -> (Senders<T>, Vec<Errands<T>>) {
+pub(super) fn work_queue<T>(threads: usize) -> (WorkSender<T>, Vec<WorkReceiver<T>>) {
     let (sender, receiver) = unbounded();
     let line = Mutex::new(Line { waiting: VecDeque::new(), taken: 0 });
     let first = Arc::new(First { count: AtomicUsize::new(0), line });
     let only = Vec::with_capacity(threads);
-    let mut senders = Senders { anybody: sender, first: first.clone(), only };
+    let mut senders = WorkSender { anybody: sender, first: first.clone(), only };
     let ends = (0..threads).map(|_| {
         let (sender, only) = unbounded();
         senders.only.push(sender);
-        Errands {
+        WorkReceiver {
             anybody: receiver.clone(),
             first: first.clone(),
             only,
@@ -83,19 +83,19 @@ pub(super) fn errands<T>(threads: usize) -> (Senders<T>, Vec<Errands<T>>) {
     (senders, ends)
 }
 
-impl<T> Senders<T> {
-    /// How many errands wait that any thread may take.
+impl<T> WorkSender<T> {
+    /// How much work waits that any thread may take.
     #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.anybody.len()
     }
 
-    /// Hands an errand over, for one thread if `home` says which; gives it back when there is none
+    /// Hands work over, for one thread if `home` says which; gives it back when there is none
     /// any more. `first`: it goes before others that wait for anybody.
-    pub(super) fn send(&self, home: Option<u32>, first: bool, errand: T) -> Result<(), T> {
+    pub(super) fn send(&self, home: Option<u32>, first: bool, work: T) -> Result<(), T> {
         match home {
             None if first && !self.anybody.is_empty() => {
-                self.first.push(errand);
+                self.first.push(work);
                 match self.anybody.send(None) {
                     Ok(()) => Ok(()),
                     // There is no thread, so it is still there.
@@ -103,21 +103,21 @@ impl<T> Senders<T> {
                 }
             }
             None => {
-                let sent = self.anybody.send(Some(errand));
-                sent.map_err(|error| error.0.expect("an errand was sent"))
+                let sent = self.anybody.send(Some(work));
+                sent.map_err(|error| error.0.expect("work was sent"))
             }
             Some(home) => match self.only.get(home as usize) {
-                Some(channel) => channel.send(errand).map_err(|error| error.0),
-                None => Err(errand),
+                Some(channel) => channel.send(work).map_err(|error| error.0),
+                None => Err(work),
             },
         }
     }
 }
 
 impl<T> First<T> {
-    fn push(&self, errand: T) {
+    fn push(&self, work: T) {
         let mut line = lock(&self.line);
-        line.waiting.push_back(errand);
+        line.waiting.push_back(work);
         self.count.store(line.waiting.len(), Relaxed);
     }
 
@@ -125,10 +125,10 @@ impl<T> First<T> {
     #[cold]
     fn take_early(&self) -> Option<T> {
         let mut line = lock(&self.line);
-        let errand = line.waiting.pop_front()?;
+        let work = line.waiting.pop_front()?;
         line.taken += 1;
         self.count.store(line.waiting.len(), Relaxed);
-        Some(errand)
+        Some(work)
     }
 
     /// Takes the one whose place has come, unless it was taken before.
@@ -139,9 +139,9 @@ impl<T> First<T> {
             line.taken -= 1;
             return None;
         }
-        let errand = line.waiting.pop_front();
+        let work = line.waiting.pop_front();
         self.count.store(line.waiting.len(), Relaxed);
-        errand
+        work
     }
 
     fn take_last(&self) -> Option<T> {
@@ -149,38 +149,38 @@ impl<T> First<T> {
     }
 }
 
-impl<T> Iterator for Errands<T> {
+impl<T> Iterator for WorkReceiver<T> {
     type Item = T;
 
-    /// Waits for the next errand; `None` when the crew has ended and nothing is left.
+    /// Waits for the next work; `None` when the backend has ended and nothing is left.
     fn next(&mut self) -> Option<T> {
         loop {
             let backoff = Backoff::new();
             loop {
                 match self.try_next() {
-                    Ok(errand) => return Some(errand),
+                    Ok(work) => return Some(work),
                     Err(TryRecvError::Disconnected) => return None,
                     Err(TryRecvError::Empty) if backoff.is_completed() => break,
                     Err(TryRecvError::Empty) => backoff.snooze(),
                 }
             }
             let found = select! {
-                recv(self.anybody) -> errand => errand.ok().and_then(|errand| self.in_turn(errand)),
-                recv(self.only) -> errand => errand.ok(),
+                recv(self.anybody) -> work => work.ok().and_then(|work| self.in_turn(work)),
+                recv(self.only) -> work => work.ok(),
             };
             // A channel that was closed is asked again beside the other one.
-            if let Some(errand) = found {
-                return Some(errand);
+            if let Some(work) = found {
+                return Some(work);
             }
         }
     }
 }
 
-impl<T> Errands<T> {
+impl<T> WorkReceiver<T> {
     /// By which the thread leaves the rest of a chunk to others.
     pub(super) fn handback(
         &self,
-        senders: Arc<Mutex<Option<Senders<T>>>>,
+        senders: Arc<Mutex<Option<WorkSender<T>>>>,
         busy: Arc<Busy>,
     ) -> Handback<T> {
         Handback { senders, anybody: self.anybody.clone(), only: self.only.clone(), busy }
@@ -189,25 +189,25 @@ impl<T> Errands<T> {
     #[inline]
     fn try_next(&mut self) -> Result<T, TryRecvError> {
         if self.only_first
-            && let Ok(errand) = self.only.try_recv()
+            && let Ok(work) = self.only.try_recv()
         {
             self.only_first = false;
-            return Ok(errand);
+            return Ok(work);
         }
         self.only_first = true;
         // Relaxed: what it does not see yet is found by its place in the common channel.
         if !std::mem::take(&mut self.had_first)
             && self.first.count.load(Relaxed) > 0
-            && let Some(errand) = self.first.take_early()
+            && let Some(work) = self.first.take_early()
         {
             self.had_first = true;
-            return Ok(errand);
+            return Ok(work);
         }
         loop {
             match self.anybody.try_recv() {
-                Ok(errand) => {
-                    if let Some(errand) = self.in_turn(errand) {
-                        return Ok(errand);
+                Ok(work) => {
+                    if let Some(work) = self.in_turn(work) {
+                        return Ok(work);
                     }
                 }
                 // Both are closed at once, but not in one moment.
@@ -221,11 +221,11 @@ impl<T> Errands<T> {
         }
     }
 
-    /// What came by the common channel; `None` where that was the place of an errand that was taken
+    /// What came by the common channel; `None` where that was the place of work that was taken
     /// before.
     #[inline]
-    fn in_turn(&self, errand: Option<T>) -> Option<T> {
-        errand.or_else(|| self.first.take_in_turn())
+    fn in_turn(&self, work: Option<T>) -> Option<T> {
+        work.or_else(|| self.first.take_in_turn())
     }
 }
 
@@ -241,11 +241,11 @@ impl<T> Handback<T> {
         !(self.anybody.is_empty() && self.only.is_empty())
     }
 
-    /// Sends what `errand` makes, under a lock, behind all that waits; `false`, and not made, when
-    /// the crew is about to end.
-    pub(super) fn send(&self, errand: impl FnOnce() -> T) -> bool {
+    /// Sends what `work` makes, under a lock, behind all that waits; `false`, and not made, when
+    /// the backend is about to end.
+    pub(super) fn send(&self, work: impl FnOnce() -> T) -> bool {
         let unsent = match &*lock(&self.senders) {
-            Some(senders) => senders.send(None, false, errand()).err(),
+            Some(senders) => senders.send(None, false, work()).err(),
             None => return false,
         };
         // The lock is not held any more where one is dropped, and the user's items with it.
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn neither_kind_waits_for_the_other() {
-        let (senders, mut ends) = errands(2);
+        let (senders, mut ends) = work_queue(2);
         for number in 0..4 {
             senders.send(None, false, number).unwrap();
             senders.send(Some(1), false, 10 + number).unwrap();
@@ -277,10 +277,10 @@ mod tests {
 
     #[test]
     fn a_sleeper_is_woken_by_what_is_for_it_alone() {
-        let (senders, ends) = errands(2);
+        let (senders, ends) = work_queue(2);
         let threads: Vec<_> = ends
             .into_iter()
-            .map(|errands| thread::spawn(move || errands.collect::<Vec<_>>()))
+            .map(|work_queue| thread::spawn(move || work_queue.collect::<Vec<_>>()))
             .collect();
         for number in 0..1000 {
             senders.send(Some(number % 2), false, number).unwrap();
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_goes_first_does_so_by_turns_and_once() {
-        let (senders, mut ends) = errands(2);
+        let (senders, mut ends) = work_queue(2);
         senders.send(None, true, 0).unwrap(); // nothing waits for it to go before
         (1..4).for_each(|number| senders.send(None, false, number).unwrap());
         (10..13).for_each(|number| senders.send(None, true, number).unwrap());
@@ -309,8 +309,9 @@ mod tests {
 
     #[test]
     fn nothing_that_goes_first_is_lost_or_sleeps() {
-        let (senders, ends) = errands(3);
-        let ended = |errands: Errands<u32>| thread::spawn(move || errands.collect::<Vec<_>>());
+        let (senders, ends) = work_queue(3);
+        let ended =
+            |work_queue: WorkReceiver<u32>| thread::spawn(move || work_queue.collect::<Vec<_>>());
         let threads: Vec<_> = ends.into_iter().map(ended).collect();
         for number in 0..30_000 {
             senders.send(None, number % 3 > 0, number).unwrap();
@@ -323,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_left_goes_behind_the_others_unless_the_threads_end() {
-        let (senders, mut ends) = errands(1);
+        let (senders, mut ends) = work_queue(1);
         let senders = Arc::new(Mutex::new(Some(senders)));
         let handback = ends[0].handback(senders.clone(), Arc::default());
         assert!(!handback.any_waits() && !handback.has_others());

@@ -1,4 +1,4 @@
-//! What a thread of a crew has of its own: its id, and what the user keeps in it.
+//! What a thread of a backend has of its own: its id, and what the user keeps in it.
 //!
 //! A life is not a thread here: where one ends after so many tasks, the next one begins in the same thread.
 
@@ -13,11 +13,11 @@ use std::{
 use pool_ipc::{Encoder, WireFault};
 
 use super::{
-    exiting::{Leavers, Left},
+    exiting::{Exiting, Left},
     work_queue::Handback,
 };
 use crate::{
-    config::CrewPlan,
+    config::PoolConfig,
     deferred_log::Entry,
     error::{Cause, Stage},
     hooks::{Around, ExitResult, Exits, State, WorkerLife},
@@ -31,7 +31,7 @@ pub(crate) struct Host {
     life: WorkerLife,
     init_limit: Option<Duration>,
     exits: Arc<Exits>,
-    leavers: Arc<Leavers>,
+    exiting: Arc<Exiting>,
     /// Called at the beginning of every life but the first, which begins with the thread.
     first: Vec<fn()>,
     /// Tasks that this life has run.
@@ -55,8 +55,8 @@ type Clocked<'c> = dyn FnMut(Instant) + 'c;
 impl Host {
     pub(super) fn new(
         id: u32,
-        plan: &CrewPlan,
-        leavers: Arc<Leavers>,
+        plan: &PoolConfig,
+        exiting: Arc<Exiting>,
         handback: WorkHandback,
     ) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Host {
             life: plan.life,
             init_limit: plan.bounds.init,
             exits: plan.exits.clone(),
-            leavers,
+            exiting,
             first: plan.first.clone(),
             tasks: 0,
             began: None,
@@ -149,7 +149,7 @@ impl Host {
         clocked: &mut Clocked<'_>,
     ) -> Result<(), Failed> {
         (self.tasks, self.again) = (0, true);
-        let deadline = self.leavers.starts(self.id);
+        let deadline = self.exiting.starts(self.id);
         deadline.map(clocked);
         let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         let around = Around { worker: self.id, shared: seen(shared), overdue: &overdue };
@@ -169,7 +169,7 @@ impl Host {
             }
         });
         let failed = |cause| Err((Stage::Exit, cause));
-        match (self.leavers.is_through(self.id), self.leavers.limit()) {
+        match (self.exiting.is_through(self.id), self.exiting.limit()) {
             (Left::Late, Some(limit)) => return failed(Cause::Timeout { limit }),
             (Left::GivenUp, _) => return Ok(()),
             _ => {}

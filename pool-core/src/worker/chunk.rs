@@ -18,7 +18,7 @@ use pool_shm::ForkMark;
 use super::{
     function_pointer::function_at,
     results::{NotBegun, Results, Stop},
-    runtime::Desk,
+    runtime::WorkerRuntime,
 };
 use crate::{
     error::FailureKind,
@@ -28,7 +28,7 @@ use crate::{
 
 /// One chunk while it runs.
 pub(crate) struct ChunkRun<'d> {
-    pub(crate) desk: &'d mut Desk,
+    pub(crate) runtime: &'d mut WorkerRuntime,
     pub(crate) claim: &'d Claim,
     pub(crate) what: Description,
     /// When it began, if it is timed.
@@ -50,23 +50,24 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     // SAFETY: as promised by the caller.
     let function = unsafe { function_at::<F>(function) };
     let count = run.what.end.saturating_sub(run.what.start) as usize;
-    let mut results = match Results::<F>::begin(run.desk, run.claim, count, run.what.past_limit) {
+    let mut results = match Results::<F>::begin(run.runtime, run.claim, count, run.what.past_limit)
+    {
         Ok(results) => results,
         Err(stop) => return run.stop(stop),
     };
     let outcome = panic::in_task(|| {
         catch_unwind(AssertUnwindSafe(|| {
-            run_items::<F>(function, run.desk, run.claim, (&run.what, run.began), &mut results)
+            run_items::<F>(function, run.runtime, run.claim, (&run.what, run.began), &mut results)
         }))
     });
-    end_if_forked(&run.desk.mark);
+    end_if_forked(&run.runtime.mark);
     // Of an item that failed.
-    let late = run.what.limit > 0 && run.desk.stop_clock();
+    let late = run.what.limit > 0 && run.runtime.stop_clock();
     let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
     run.tasks = (results.done() + usize::from(failed)) as u32;
-    results.finish(run.desk, run.claim);
+    results.finish(run.runtime, run.claim);
     if run.what.manifest.is_some() || run.what.context_manifest.is_some() {
-        run.desk.say_what_is_kept();
+        run.runtime.say_what_is_kept();
     }
     match outcome {
         Ok(Ok(())) => run.end = End::Complete,
@@ -95,12 +96,12 @@ impl ChunkRun<'_> {
 #[inline]
 fn run_items<F: Form>(
     function: F::Function,
-    desk: &mut Desk,
+    runtime: &mut WorkerRuntime,
     claim: &Claim,
     (what, began): (&Description, Option<Instant>),
     results: &mut Results<F>,
 ) -> Result<(), Stop> {
-    let (base, len) = desk.items;
+    let (base, len) = runtime.items;
     let offset = usize::try_from(what.items).unwrap_or(usize::MAX);
     let Some(room) = len.checked_sub(offset) else {
         return Err(Stop::Fail(FailureKind::Undecodable));
@@ -110,28 +111,28 @@ fn run_items<F: Form>(
     let reader =
         unsafe { BatchReader::<F::Item>::new(base.add(offset), room, what.capacity as usize) };
     match what.manifest {
-        None => desk.decoder.clear_segments(),
+        None => runtime.decoder.clear_segments(),
         Some(manifest) => {
-            let segments = desk.segments_of(manifest);
-            desk.decoder.set_segments(&segments);
+            let segments = runtime.segments_of(manifest);
+            runtime.decoder.set_segments(&segments);
         }
     }
-    desk.context.wanted = what.context;
+    runtime.context.wanted = what.context;
     match what.context_manifest {
-        None => desk.context.segments.clear(),
-        Some(manifest) => desk.context.segments = desk.segments_of(manifest),
+        None => runtime.context.segments.clear(),
+        Some(manifest) => runtime.context.segments = runtime.segments_of(manifest),
     }
-    desk.context.bytes = usize::try_from(what.context_offset)
+    runtime.context.bytes = usize::try_from(what.context_offset)
         .ok()
         .filter(|_| what.context != 0)
         // SAFETY: within the parent's arena (checked).
         .and_then(|at| Some((unsafe { base.add(at.min(len)) }, len.checked_sub(at)?)));
     let (start, count) = (what.start as usize, results.count);
-    // SAFETY: the desk has the claimer, and that the board, for the life of the process.
-    let marks = unsafe { desk.claimer.item_marks(claim) };
+    // SAFETY: the runtime has the claimer, and that the board, for the life of the process.
+    let marks = unsafe { runtime.claimer.item_marks(claim) };
     let mut slice = TimeSlice::since(began);
     let mut first = 0;
-    let kept = desk.in_hand.take();
+    let kept = runtime.in_hand.take();
     if what.in_hand {
         if marks.is_cancelled() {
             return Err(Stop::End(End::Cancelled));
@@ -141,7 +142,7 @@ fn run_items<F: Form>(
             marks.set_progress(Progress { finished: 0, begun: true });
             let kept = kept.downcast::<F::Output>();
             let kept = kept.map_err(|_| Stop::Fail(FailureKind::BadResult))?;
-            results.push(desk, claim, *kept)?;
+            results.push(runtime, claim, *kept)?;
             marks.set_progress(Progress { finished: 1, begun: false });
             first = 1;
         }
@@ -153,36 +154,36 @@ fn run_items<F: Form>(
         }
         marks.set_progress(Progress { finished, begun: true });
         if what.limit > 0 {
-            desk.start_clock(what.limit, what.grace);
+            runtime.start_clock(what.limit, what.grace);
         }
-        let (claimer, mark) = (&desk.claimer, &desk.mark);
+        let (claimer, mark) = (&runtime.claimer, &runtime.mark);
         let mut surroundings = Surroundings {
             worker: claimer.place(),
-            shared: desk.shared,
-            state: &mut *desk.state,
+            shared: runtime.shared,
+            state: &mut *runtime.state,
             cancelled: &|| {
                 mark.get() != 0 && (marks.is_cancelled() || (what.grace > 0 && claimer.is_late()))
             },
-            decoder: &mut desk.decoder,
-            context: &mut desk.context,
+            decoder: &mut runtime.decoder,
+            context: &mut runtime.context,
         };
         let item = ItemAt { reader: &reader, index: start + index };
         let output = F::call_at(function, &mut surroundings, item);
-        end_if_forked(&desk.mark);
-        if what.limit > 0 && what.grace > 0 && desk.claimer.is_late() {
+        end_if_forked(&runtime.mark);
+        if what.limit > 0 && what.grace > 0 && runtime.claimer.is_late() {
             return Err(overdue(what));
         }
         // (Not by `?`: without optimisations each step has a copy of the value in this frame.)
         match output {
-            Ok(output) => results.push(desk, claim, output)?,
+            Ok(output) => results.push(runtime, claim, output)?,
             Err(fault) => return Err(unreadable(fault)),
         }
-        if what.limit > 0 && desk.stop_clock() {
+        if what.limit > 0 && runtime.stop_clock() {
             return Err(overdue(what)); // its result is not counted
         }
         marks.set_progress(Progress { finished: finished + 1, begun: false });
         if index + 1 < count
-            && let Some(growth) = &mut desk.growth
+            && let Some(growth) = &mut runtime.growth
             && growth.is_seen()
         {
             return Err(Stop::End(End::Cancelled)); // the next worker runs the others
@@ -190,7 +191,7 @@ fn run_items<F: Form>(
         if index + 1 < count
             && marks.others_wait()
             && slice.is_over(index + 1)
-            && !desk.claimer.is_addressed(claim)
+            && !runtime.claimer.is_addressed(claim)
         {
             return Err(Stop::End(End::Cancelled)); // they go on behind what waits
         }

@@ -7,14 +7,14 @@ use pool_ipc::board::Shape;
 use pool_shm::{Mapping, Segment};
 
 use crate::{
-    hooks::{Bounds, LifePapers},
+    hooks::{Bounds, HookOffsets},
     os::{self, DescriptorLimit},
-    shared::{RecipePapers, SourcePapers},
+    shared::{SharedConfig, SharedSpec},
 };
 
 /// Everything about a worker that is not a descriptor.
 #[derive(Debug, Clone)]
-pub(crate) struct WorkerPapers {
+pub(crate) struct WorkerConfig {
     pub(crate) place: u32,
     pub(crate) incarnation: u32,
     /// The zygote's process id: whose death is the worker's.
@@ -25,8 +25,8 @@ pub(crate) struct WorkerPapers {
     pub(crate) cpus: Option<CpuSet>,
     /// Functions that the user wants called first, by their offsets in the image.
     pub(crate) first: Vec<u64>,
-    pub(crate) shared: SourcePapers,
-    pub(crate) life: LifePapers,
+    pub(crate) shared: SharedConfig,
+    pub(crate) life: HookOffsets,
     pub(crate) bounds: Bounds,
     pub(crate) descriptors: DescriptorLimit,
 }
@@ -46,14 +46,14 @@ pub(crate) struct WorkerFds {
     pub(crate) bell: OwnedFd,
     /// Where it introduces itself to those who know the segments of handles.
     pub(crate) door: OwnedFd,
-    /// Of the segments that the papers' recipe names.
+    /// Of the segments that the configuration's recipe names.
     pub(crate) shared: Vec<OwnedFd>,
 }
 
 const FIXED_WORDS: usize = 10;
 
-impl WorkerPapers {
-    /// The papers as numbers, to be told to a fresh copy of the executable.
+impl WorkerConfig {
+    /// The configuration as numbers, to be told to a fresh copy of the executable.
     pub(crate) fn to_words(&self) -> Vec<u64> {
         let mut words = vec![
             u64::from(self.place),
@@ -64,30 +64,30 @@ impl WorkerPapers {
             self.arena_limit,
             u64::from(self.spin),
             self.first.len() as u64,
-            u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
+            u64::from(matches!(self.shared, SharedConfig::Recipe(_))),
             self.descriptors.to_word(),
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
         words.extend(&self.first);
-        if let SourcePapers::Recipe(recipe) = &self.shared {
+        if let SharedConfig::Recipe(recipe) = &self.shared {
             words.extend(recipe.to_words());
         }
         words.extend(self.cpus.iter().flat_map(CpuSet::iter).map(|id| id as u64));
         words
     }
 
-    /// The papers from their numbers; `None` when there are too few.
+    /// The configuration from their numbers; `None` when there are too few.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
         let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
-        let (life, rest) = LifePapers::split_from(rest)?;
+        let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(fixed[7]).ok()?)?;
         let (shared, cpus) = if fixed[8] == 0 {
-            (SourcePapers::Nothing, rest)
+            (SharedConfig::Nothing, rest)
         } else {
-            let (recipe, rest) = RecipePapers::split_from(rest)?;
-            (SourcePapers::Recipe(recipe), rest)
+            let (recipe, rest) = SharedSpec::split_from(rest)?;
+            (SharedConfig::Recipe(recipe), rest)
         };
         let cpus = (!cpus.is_empty())
             .then(|| CpuSet::from_ids(cpus.iter().map(|id| *id as usize)).ok())
@@ -139,8 +139,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn papers_survive_their_numbers() {
-        let papers = WorkerPapers {
+    fn config_survives_its_words() {
+        let config = WorkerConfig {
             place: 3,
             incarnation: 9,
             zygote: 4711,
@@ -149,13 +149,13 @@ mod tests {
             spin: 7,
             cpus: Some(CpuSet::from_ids([1, 900]).unwrap()),
             first: vec![5, 6],
-            shared: SourcePapers::Nothing,
-            life: LifePapers::default(),
+            shared: SharedConfig::Nothing,
+            life: HookOffsets::default(),
             bounds: Bounds::default(),
             descriptors: DescriptorLimit::default(),
         };
-        let back = WorkerPapers::from_words(&papers.to_words()).unwrap();
-        assert_eq!(format!("{papers:?}"), format!("{back:?}"));
-        assert!(WorkerPapers::from_words(&[1, 2]).is_none());
+        let back = WorkerConfig::from_words(&config.to_words()).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{back:?}"));
+        assert!(WorkerConfig::from_words(&[1, 2]).is_none());
     }
 }

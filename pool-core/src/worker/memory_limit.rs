@@ -27,9 +27,9 @@ use pool_shm::ForkMark;
 
 /// What the handler needs. A worker sets it once and it is never freed; one that was forked in a task of a worker finds that one's
 /// and leaves it behind.
-static WITNESS: AtomicPtr<Witness> = AtomicPtr::new(ptr::null_mut());
+static ABORT_NOTE: AtomicPtr<AbortNote> = AtomicPtr::new(ptr::null_mut());
 
-struct Witness {
+struct AbortNote {
     board: Board,
     place: u32,
     mark: ForkMark,
@@ -38,9 +38,9 @@ struct Witness {
 /// Limits the private memory of this process to what it has now and `bytes` more.
 pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<()> {
     let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
-    let witness = Box::into_raw(Box::new(Witness { board: board.clone(), place, mark }));
+    let note = Box::into_raw(Box::new(AbortNote { board: board.clone(), place, mark }));
     // Release: pairs with the Acquire of the handler.
-    WITNESS.store(witness, Release);
+    ABORT_NOTE.store(note, Release);
     let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing but loads and stores of atomics, of memory that is never freed.
     unsafe { sigaction(Signal::SIGABRT, &action) }?;
@@ -52,14 +52,14 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<
 
 /// `abort` goes on when this returns.
 extern "C" fn note_down(_: i32) {
-    // SAFETY: null, or a witness that was complete when it was stored and is never freed.
-    let witness = unsafe { WITNESS.load(Acquire).as_ref() };
+    // SAFETY: null, or a note that was complete when it was stored and is never freed.
+    let note = unsafe { ABORT_NOTE.load(Acquire).as_ref() };
     if Errno::last() == Errno::ENOMEM
-        && let Some(witness) = witness
+        && let Some(note) = note
         // In a child that a task has forked the board is not mapped.
-        && witness.mark.get() != 0
+        && note.mark.get() != 0
     {
-        witness.board.note_refusal(witness.place as usize);
+        note.board.note_refusal(note.place as usize);
     }
 }
 

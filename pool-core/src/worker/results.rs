@@ -9,7 +9,7 @@ use pool_ipc::{
     board::{Claim, End},
 };
 
-use super::runtime::Desk;
+use super::runtime::WorkerRuntime;
 use crate::{error::FailureKind, task::Form};
 
 /// What is in hand when there is no room for even the head of the results: the item was not run.
@@ -34,96 +34,98 @@ pub(crate) struct Results<F: Form> {
 
 impl<F: Form> Results<F> {
     pub(crate) fn begin(
-        desk: &mut Desk,
+        runtime: &mut WorkerRuntime,
         claim: &Claim,
         count: usize,
         past_limit: bool,
     ) -> Result<Self, Stop> {
         let head = head_len::<F::Output>(count);
-        let guess = head + (desk.bytes_per_result + desk.bytes_per_result / 4) * count;
-        let found = desk.alloc(claim, guess.max(1), head.max(1));
-        let Some(block) = found.or_else(|| desk.alloc_past_limit(past_limit, head.max(1))) else {
-            if desk.lent.is_empty() || past_limit {
-                desk.in_hand = None;
-                return Err(Stop::Fail(desk.too_large(head as u64)));
+        let guess = head + (runtime.bytes_per_result + runtime.bytes_per_result / 4) * count;
+        let found = runtime.alloc(claim, guess.max(1), head.max(1));
+        let Some(block) = found.or_else(|| runtime.alloc_past_limit(past_limit, head.max(1)))
+        else {
+            if runtime.lent.is_empty() || past_limit {
+                runtime.in_hand = None;
+                return Err(Stop::Fail(runtime.too_large(head as u64)));
             }
-            desk.in_hand.get_or_insert_with(|| Box::new(NotBegun));
+            runtime.in_hand.get_or_insert_with(|| Box::new(NotBegun));
             return Err(Stop::End(End::Full));
         };
-        desk.claimer.set_results(claim, block.offset, None);
+        runtime.claimer.set_results(claim, block.offset, None);
         // SAFETY: the block is ours, aligned, of at least `head` bytes, and stays so until `finish`
         // lends it; nobody reads results that the progress word does not count.
-        let writer = unsafe { BatchWriter::new(desk.arena.ptr(block), block.len as usize, count) };
+        let writer =
+            unsafe { BatchWriter::new(runtime.arena.ptr(block), block.len as usize, count) };
         Ok(Self { block, writer, count, announced: 0, past_limit })
     }
 
     #[inline]
     pub(crate) fn push(
         &mut self,
-        desk: &mut Desk,
+        runtime: &mut WorkerRuntime,
         claim: &Claim,
         output: F::Output,
     ) -> Result<(), Stop> {
-        match self.writer.push(&output, &mut desk.encoder) {
+        match self.writer.push(&output, &mut runtime.encoder) {
             Ok(()) => {}
-            Err(WireFault::Overflow) => self.push_in_larger(desk, claim, output)?,
+            Err(WireFault::Overflow) => self.push_in_larger(runtime, claim, output)?,
             Err(fault) => return Err(unsendable(fault)),
         }
         if !is_fixed::<F::Output>() && self.writer.segments() != self.announced {
-            self.announce(desk, claim);
+            self.announce(runtime, claim);
         }
         Ok(())
     }
 
     /// Says on the board where the results lie, and the segments that they need.
     #[cold]
-    fn announce(&mut self, desk: &Desk, claim: &Claim) {
+    fn announce(&mut self, runtime: &WorkerRuntime, claim: &Claim) {
         self.announced = self.writer.segments();
         let manifest = self.writer.manifest(self.block.offset);
-        desk.claimer.set_results(claim, self.block.offset, manifest);
+        runtime.claimer.set_results(claim, self.block.offset, manifest);
     }
 
     #[cold]
     fn push_in_larger(
         &mut self,
-        desk: &mut Desk,
+        runtime: &mut WorkerRuntime,
         claim: &Claim,
         output: F::Output,
     ) -> Result<(), Stop> {
-        let needed = self.writer.room_for(&output, &mut desk.encoder).map_err(unsendable)?;
+        let needed = self.writer.room_for(&output, &mut runtime.encoder).map_err(unsendable)?;
         let done = self.writer.count() + 1;
         let wanted = needed + (needed / done).saturating_mul(self.count - done).min(needed);
-        let mut larger = desk.alloc(claim, wanted, needed);
+        let mut larger = runtime.alloc(claim, wanted, needed);
         if larger.is_none() && self.writer.count() == 0 {
             // Nothing is in this chunk's block yet: its room counts too.
-            desk.arena.free(self.block);
-            larger = desk.alloc(claim, needed, needed);
+            runtime.arena.free(self.block);
+            larger = runtime.alloc(claim, needed, needed);
             if larger.is_none() {
                 let len = self.block.len;
-                let old = desk.arena.alloc(len).or_else(|_| desk.arena.alloc_past_limit(len));
+                let old = runtime.arena.alloc(len).or_else(|_| runtime.arena.alloc_past_limit(len));
                 self.block = old.expect("what was freed just now can be had again");
-                desk.claimer.set_results(claim, self.block.offset, None);
+                runtime.claimer.set_results(claim, self.block.offset, None);
                 // SAFETY: as in `begin`; no value was written yet.
                 unsafe {
                     self.writer.move_to(
-                        desk.arena.ptr(self.block),
+                        runtime.arena.ptr(self.block),
                         self.block.len as usize,
-                        &desk.encoder,
+                        &runtime.encoder,
                     )
                 };
             }
             if let Some(block) = larger {
-                return self.push_into(desk, claim, block, false, &output);
+                return self.push_into(runtime, claim, block, false, &output);
             }
-            larger = desk.alloc_past_limit(self.past_limit, needed);
+            larger = runtime.alloc_past_limit(self.past_limit, needed);
         }
         match larger {
-            Some(block) => self.push_into(desk, claim, block, true, &output),
-            None if self.writer.count() == 0 && (desk.lent.is_empty() || self.past_limit) => {
-                Err(Stop::Fail(desk.too_large(needed as u64)))
+            Some(block) => self.push_into(runtime, claim, block, true, &output),
+            None if self.writer.count() == 0 && (runtime.lent.is_empty() || self.past_limit) => {
+                Err(Stop::Fail(runtime.too_large(needed as u64)))
             }
             None => {
-                desk.in_hand = Some(Box::new(output));
+                runtime.in_hand = Some(Box::new(output));
                 Err(Stop::End(End::Full))
             }
         }
@@ -131,7 +133,7 @@ impl<F: Form> Results<F> {
 
     fn push_into(
         &mut self,
-        desk: &mut Desk,
+        runtime: &mut WorkerRuntime,
         claim: &Claim,
         block: Block,
         free_old: bool,
@@ -139,13 +141,15 @@ impl<F: Form> Results<F> {
     ) -> Result<(), Stop> {
         // SAFETY: the new block is ours and larger than what is used of the old one; it may be the
         // old one's memory only when nothing was written yet (then no byte is copied).
-        unsafe { self.writer.move_to(desk.arena.ptr(block), block.len as usize, &desk.encoder) };
+        unsafe {
+            self.writer.move_to(runtime.arena.ptr(block), block.len as usize, &runtime.encoder)
+        };
         let old = std::mem::replace(&mut self.block, block);
-        self.announce(desk, claim);
+        self.announce(runtime, claim);
         if free_old {
-            desk.arena.free(old);
+            runtime.arena.free(old);
         }
-        self.writer.push(output, &mut desk.encoder).map_err(unsendable)
+        self.writer.push(output, &mut runtime.encoder).map_err(unsendable)
     }
 
     /// How many there are.
@@ -154,13 +158,13 @@ impl<F: Form> Results<F> {
     }
 
     /// The block is the parent's from the report on.
-    pub(crate) fn finish(self, desk: &mut Desk, claim: &Claim) {
+    pub(crate) fn finish(self, runtime: &mut WorkerRuntime, claim: &Claim) {
         let bytes = self.writer.used_bytes().saturating_sub(head_len::<F::Output>(self.count));
         if let Some(each) = bytes.checked_div(self.writer.count()) {
-            desk.bytes_per_result = each;
+            runtime.bytes_per_result = each;
         }
-        desk.lend(claim, self.block);
-        desk.lend_segments(claim);
+        runtime.lend(claim, self.block);
+        runtime.lend_segments(claim);
     }
 }
 

@@ -20,10 +20,10 @@ use pool_shm::ForkMark;
 
 use super::{
     chunk::ChunkRun,
-    config::{Ground, WorkerFds, WorkerPapers},
-    hook_state::{Living, Unborn},
+    config::{Ground, WorkerConfig, WorkerFds},
+    hook_state::{FailedStart, HookState},
     memory_limit::Growth,
-    runtime::Desk,
+    runtime::WorkerRuntime,
     stack_overflow::watch_stack,
     startup::awake,
     task_stack::run_on_stack,
@@ -35,7 +35,7 @@ use crate::{
     os::{self, KeptFd, ProcessName},
     panic::{end_quietly, exit, learn_locations},
     protocol,
-    segments::{BrokerLink, Keeper},
+    segments::{BrokerLink, SegmentCache},
     shared::seen_for_life,
     stack::StackRange,
     task::Call,
@@ -52,7 +52,7 @@ const UNLIMITED: i32 = 104;
 const NO_STACK: i32 = 105;
 
 /// How a worker ended that was never ready.
-pub(crate) fn stillbirth(status: ExitStatus) -> String {
+pub(crate) fn failed_start_text(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(UNPINNED) => {
             "could not be pinned to its CPUs (cpu_ids): this process may not use them any more"
@@ -80,37 +80,37 @@ pub(crate) fn name_at(place: usize) -> ProcessName {
     name
 }
 
-/// Lives as the worker that `papers` describe, with what `means` finds for it.
+/// Lives as the worker that `config` describes, with what `means` finds for it.
 pub(crate) fn live(
-    papers: &WorkerPapers,
+    config: &WorkerConfig,
     means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
 ) -> ! {
-    let _ = run_on_stack(papers.bounds.stack, |stack| live_on(stack, papers, means));
+    let _ = run_on_stack(config.bounds.stack, |stack| live_on(stack, config, means));
     exit(NO_STACK)
 }
 
 fn live_on(
     stack: StackRange,
-    papers: &WorkerPapers,
+    config: &WorkerConfig,
     means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
 ) {
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        if !os::arm_parent_death(Pid::from_raw(papers.zygote)) {
+        if !os::arm_parent_death(Pid::from_raw(config.zygote)) {
             end_quietly();
         }
-        os::set_process_name(&name_at(papers.place as usize));
-        papers.descriptors.restore();
-        if papers.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
+        os::set_process_name(&name_at(config.place as usize));
+        config.descriptors.restore();
+        if config.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
             exit(UNPINNED);
         }
         learn_locations(true);
-        if papers.bounds.daemon {
+        if config.bounds.daemon {
             become_daemon();
         }
-        if papers.bounds.dumped {
+        if config.bounds.dumped {
             pool_shm::dump_shared_objects(true);
         }
-        match means().and_then(|(ground, fds)| Worker::set_up(stack, papers, ground, fds)) {
+        match means().and_then(|(ground, fds)| Worker::set_up(stack, config, ground, fds)) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),
         }
@@ -119,8 +119,8 @@ fn live_on(
 }
 
 struct Worker {
-    desk: Desk,
-    living: Living,
+    runtime: WorkerRuntime,
+    hooks: HookState,
     bell: std::os::fd::OwnedFd,
     /// Whether the bell is gone.
     is_cut_off: bool,
@@ -136,23 +136,23 @@ struct Worker {
 impl Worker {
     fn set_up(
         stack: StackRange,
-        papers: &WorkerPapers,
+        config: &WorkerConfig,
         ground: Ground,
         fds: WorkerFds,
     ) -> Option<Self> {
         let Ground { board, items } = ground;
-        let arena = Arena::new(&fds.arena, papers.arena_limit).ok()?;
+        let arena = Arena::new(&fds.arena, config.arena_limit).ok()?;
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
         let door = KeptFd::new(fds.door).ok()?;
-        bootstrap::may_end_alone(papers.incarnation, &door);
-        let board = Board::new(board, papers.shape);
+        bootstrap::may_end_alone(config.incarnation, &door);
+        let board = Board::new(board, config.shape);
         let pid = std::process::id();
-        let claimer = Claimer::new(board, papers.place, papers.incarnation, pid);
-        watch_stack(stack, claimer.board(), papers.place).ok()?;
-        let mark = ForkMark::new(u64::from(papers.incarnation).try_into().ok()?).ok()?;
-        let shared = match awake(papers, fds.shared, &claimer, &mark, &door) {
+        let claimer = Claimer::new(board, config.place, config.incarnation, pid);
+        watch_stack(stack, claimer.board(), config.place).ok()?;
+        let mark = ForkMark::new(u64::from(config.incarnation).try_into().ok()?).ok()?;
+        let shared = match awake(config, fds.shared, &claimer, &mark, &door) {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // Without it the parent knows at least what this worker was at.
@@ -161,25 +161,25 @@ impl Worker {
             }
         };
         // The user's code may have changed credentials, which disarms it.
-        if !os::arm_parent_death(Pid::from_raw(papers.zygote)) {
+        if !os::arm_parent_death(Pid::from_raw(config.zygote)) {
             end_quietly();
         }
-        let (door, incarnation) = (Arc::new(door), papers.incarnation);
+        let (door, incarnation) = (Arc::new(door), config.incarnation);
         let ours = door.clone();
         let introduce =
             move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation, socket);
-        let keeper = Keeper::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
+        let cache = SegmentCache::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
-        let mut desk = Desk::new(claimer, arena, base, mark, shared, keeper, door);
-        desk.growth = papers.bounds.resident.map(Growth::beyond);
+        let mut runtime = WorkerRuntime::new(claimer, arena, base, mark, shared, cache, door);
+        runtime.growth = config.bounds.resident.map(Growth::beyond);
         Some(Self {
-            desk,
-            living: Living::new(papers),
+            runtime,
+            hooks: HookState::new(config),
             bell: fds.bell,
             is_cut_off: false,
-            spin: papers.spin,
+            spin: config.spin,
             likely_items: base.0,
             resolved: None,
             clock: None,
@@ -188,16 +188,16 @@ impl Worker {
 
     fn work(&mut self) -> ! {
         loop {
-            if self.desk.in_hand.is_some() {
+            if self.runtime.in_hand.is_some() {
                 self.let_go();
                 continue;
             }
-            if self.is_cut_off || self.living.is_over() || self.desk.claimer.asked_to_leave() {
+            if self.is_cut_off || self.hooks.is_over() || self.runtime.claimer.asked_to_leave() {
                 self.leave();
             }
-            let claim = self.desk.claimer.claim().or_else(|| self.wait());
+            let claim = self.runtime.claimer.claim().or_else(|| self.wait());
             if let Some(claim) = claim {
-                self.desk.tidy();
+                self.runtime.tidy();
                 self.run(claim);
             }
         }
@@ -206,26 +206,26 @@ impl Worker {
     /// Waits until there is room for the result in hand, and takes nothing else before.
     fn let_go(&mut self) {
         self.clock = None;
-        self.desk.reclaim_all();
-        if let Some(claim) = self.desk.claimer.wait_for_kept() {
+        self.runtime.reclaim_all();
+        if let Some(claim) = self.runtime.claimer.wait_for_kept() {
             self.run(claim);
         }
     }
 
     fn run(&mut self, claim: Claim) {
         pool_shm::end_idle();
-        if self.living.is_new()
-            && !self.desk.claimer.is_cancelled(&claim)
-            && let Err(unborn) = self.living.begin(&mut self.desk)
+        if self.hooks.is_new()
+            && !self.runtime.claimer.is_cancelled(&claim)
+            && let Err(failed) = self.hooks.begin(&mut self.runtime)
         {
             flush();
-            exit(match unborn {
-                Unborn::NoState => DISORDER,
-                Unborn::Unlimited => UNLIMITED,
+            exit(match failed {
+                FailedStart::NoState => DISORDER,
+                FailedStart::Unlimited => UNLIMITED,
             });
         }
-        let what = self.desk.claimer.description(&claim);
-        self.likely_items = self.desk.items.0.wrapping_add(what.items as usize);
+        let what = self.runtime.claimer.description(&claim);
+        self.likely_items = self.runtime.items.0.wrapping_add(what.items as usize);
         expect_batch(self.likely_items);
         if what.timed && self.clock.is_none() {
             self.clock = Some(Instant::now());
@@ -236,7 +236,7 @@ impl Worker {
             _ => call.resolve(),
         };
         let mut run = ChunkRun {
-            desk: &mut self.desk,
+            runtime: &mut self.runtime,
             claim: &claim,
             what,
             began: self.clock.filter(|_| what.timed),
@@ -252,7 +252,7 @@ impl Worker {
             unsafe { (target.0)(target.1, &mut run) };
         }
         let (end, failure, tasks) = (run.end, run.failure, run.tasks);
-        self.living.ran(tasks, &self.desk);
+        self.hooks.ran(tasks, &self.runtime);
         self.report(claim, end, failure, what.timed);
     }
 
@@ -265,7 +265,7 @@ impl Worker {
         let mut at = (0, 0);
         if let Some(kind) = failure {
             let bytes = pool_ipc::to_bytes(&Failure { kind }).unwrap_or_default();
-            if let Some(block) = self.desk.store(&claim, &bytes) {
+            if let Some(block) = self.runtime.store(&claim, &bytes) {
                 at = (block.offset, bytes.len() as u64);
             }
         }
@@ -277,7 +277,7 @@ impl Worker {
         } else {
             self.clock = None;
         }
-        match self.desk.claimer.report(claim, end, nanos, at) {
+        match self.runtime.claimer.report(claim, end, nanos, at) {
             Some(true) => self.wake_parent(),
             Some(false) => {}
             None => end_quietly(),
@@ -288,28 +288,28 @@ impl Worker {
     /// before the sleep and after it, and may find a chunk.
     fn wait(&mut self) -> Option<Claim> {
         self.clock = None;
-        if os::spin_for(self.spin, || self.desk.claimer.has_news()) {
-            self.desk.claimer.expect_claim();
+        if os::spin_for(self.spin, || self.runtime.claimer.has_news()) {
+            self.runtime.claimer.expect_claim();
             expect_batch(self.likely_items);
             return None;
         }
         // What is asked from here on ends the sleep.
-        let bell = self.desk.claimer.bell();
-        self.desk.reclaim_all();
-        self.desk.tidy();
-        self.desk.arena.trim();
-        if let Some(claim) = self.desk.claimer.search() {
+        let bell = self.runtime.claimer.bell();
+        self.runtime.reclaim_all();
+        self.runtime.tidy();
+        self.runtime.arena.trim();
+        if let Some(claim) = self.runtime.claimer.search() {
             return Some(claim);
         }
-        let (_, parent_hungry) = self.desk.claimer.prepare_sleep()?;
-        if parent_hungry {
+        let (_, parent_has_items) = self.runtime.claimer.prepare_sleep()?;
+        if parent_has_items {
             self.wake_parent();
         }
-        self.desk.claimer.sleep(bell);
-        if self.desk.claimer.asked_to_leave() {
+        self.runtime.claimer.sleep(bell);
+        if self.runtime.claimer.asked_to_leave() {
             return None;
         }
-        self.desk.claimer.search()
+        self.runtime.claimer.search()
     }
 
     fn wake_parent(&mut self) {
@@ -319,7 +319,7 @@ impl Worker {
     }
 
     fn leave(&mut self) -> ! {
-        self.living.end(&mut self.desk);
+        self.hooks.end(&mut self.runtime);
         flush();
         // What tasks share outlives this worker: its end breaks no barrier that it has waited at.
         pool_shm::exit_process(0)

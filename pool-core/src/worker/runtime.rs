@@ -16,12 +16,12 @@ use crate::{
     hooks::State,
     os::{self, KeptFd},
     panic, protocol,
-    segments::Keeper,
+    segments::SegmentCache,
     task::ContextCell,
 };
 
 /// What a worker process works with, from birth to death.
-pub(crate) struct Desk {
+pub(crate) struct WorkerRuntime {
     pub(crate) claimer: Claimer,
     pub(crate) arena: Arena,
     /// The parent's arena, read-only: its base and length.
@@ -35,7 +35,7 @@ pub(crate) struct Desk {
     pub(crate) lent: VecDeque<Lent>,
     /// Segments of handles in results that the parent has not read yet.
     lent_segments: Vec<LentSegments>,
-    keeper: Arc<Keeper>,
+    cache: Arc<SegmentCache>,
     /// Whether this worker keeps segments in case they come again, as the board says.
     keeps: bool,
     /// How many segments the parent had let go when this worker looked last.
@@ -71,19 +71,19 @@ struct LentSegments {
     segments: Vec<SharedSegment>,
 }
 
-impl Desk {
+impl WorkerRuntime {
     pub(crate) fn new(
         claimer: Claimer,
         arena: Arena,
         items: (*const u8, usize),
         mark: ForkMark,
         shared: &'static (dyn Any + Send + Sync),
-        keeper: Arc<Keeper>,
+        cache: Arc<SegmentCache>,
         door: Arc<KeptFd>,
     ) -> Self {
         let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
-        encoder.set_broker(keeper.clone());
-        decoder.set_broker(keeper.clone());
+        encoder.set_broker(cache.clone());
+        decoder.set_broker(cache.clone());
         Self {
             mark,
             shared,
@@ -97,7 +97,7 @@ impl Desk {
             in_hand: None,
             lent: VecDeque::new(),
             lent_segments: Vec::new(),
-            keeper,
+            cache,
             keeps: false,
             let_go: 0,
             door,
@@ -196,14 +196,14 @@ impl Desk {
         }
         let gone = |id| news.as_ref().is_none_or(|news| news.contains(&id));
         self.context.let_go(gone);
-        self.keeper.let_go(gone);
+        self.cache.let_go(gone);
         self.say_what_is_kept();
     }
 
     /// Says on the board whether this worker keeps segments: before it reports the chunk that came with them, so before the parent
     /// lets go of them.
     pub(crate) fn say_what_is_kept(&mut self) {
-        let keeps = self.context.keeps() || !self.keeper.is_empty();
+        let keeps = self.context.keeps() || !self.cache.is_empty();
         if self.keeps != keeps {
             self.keeps = keeps;
             self.claimer.set_keeps(keeps);

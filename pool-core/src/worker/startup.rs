@@ -12,19 +12,19 @@ use std::{
 use pool_ipc::board::{Claimer, Stopped};
 use pool_shm::ForkMark;
 
-use super::config::WorkerPapers;
+use super::config::WorkerConfig;
 use crate::{
     bootstrap,
     error::{Fault, Stage, StartFailure},
     os::{self, KeptFd, nanos},
     panic::{end_quietly, in_task, take_panic},
     protocol,
-    shared::{SharedValue, SourcePapers, make_in_thread},
+    shared::{SharedConfig, SharedValue, make_in_thread},
 };
 
 /// Wakes up; what the tasks of this worker share, or why it cannot go on.
 pub(super) fn awake(
-    papers: &WorkerPapers,
+    config: &WorkerConfig,
     shared: Vec<OwnedFd>,
     claimer: &Claimer,
     mark: &ForkMark,
@@ -34,14 +34,14 @@ pub(super) fn awake(
         claimer.set_stage(stage.number());
         move |fault| StartFailure { stage, fault }
     };
-    if !papers.first.is_empty() {
+    if !config.first.is_empty() {
         let failed = at(Stage::AtWorkerStart);
-        call_first(&papers.first, mark).map_err(failed)?;
+        call_first(&config.first, mark).map_err(failed)?;
     }
-    let value = match &papers.shared {
-        SourcePapers::Nothing => None,
-        SourcePapers::Value(value) => Some(value.clone()),
-        SourcePapers::Recipe(recipe) => {
+    let value = match &config.shared {
+        SharedConfig::Nothing => None,
+        SharedConfig::Value(value) => Some(value.clone()),
+        SharedConfig::Recipe(recipe) => {
             let failed = at(Stage::Shared);
             let (limit, recipe) = (recipe.limit, recipe.clone());
             if let Some(outside) = recipe.limit_from_outside().map(nanos)
@@ -49,8 +49,8 @@ pub(super) fn awake(
             {
                 protocol::ring(door);
             }
-            let act = move || recipe.carry_out(shared, false);
-            let made = make_in_thread((limit, papers.bounds.stack), act);
+            let act = move || recipe.construct(shared, false);
+            let made = make_in_thread((limit, config.bounds.stack), act);
             if claimer.stop_clock() == Stopped::Condemned {
                 end_quietly(); // it is being killed
             }
@@ -63,7 +63,7 @@ pub(super) fn awake(
 
 fn call_first(functions: &[u64], mark: &ForkMark) -> Result<(), Fault> {
     for offset in functions {
-        let lost = || Fault::Refused { why: "the papers lead to no function".to_string() };
+        let lost = || Fault::Refused { why: "the config lead to no function".to_string() };
         let function = bootstrap::address_of(*offset).ok_or_else(lost)?;
         // SAFETY: the parent made the offset of a `fn()`, and all processes of a pool run the same image.
         let function = unsafe { std::mem::transmute::<usize, fn()>(function) };

@@ -7,15 +7,15 @@ use pool_affinity::CpuSet;
 use pool_ipc::board::Shape;
 
 use crate::{
-    hooks::{Bounds, LifePapers},
+    hooks::{Bounds, HookOffsets},
     os::DescriptorLimit,
-    shared::{RecipePapers, SourcePapers},
-    worker::WorkerPapers,
+    shared::{SharedConfig, SharedSpec},
+    worker::WorkerConfig,
 };
 
 /// Everything about a zygote that is not a descriptor.
 #[derive(Debug, Clone)]
-pub(crate) struct ZygotePapers {
+pub(crate) struct ZygoteConfig {
     /// Whether workers are fresh copies of the executable; otherwise they are forked.
     pub(crate) fresh_workers: bool,
     pub(crate) shape: Shape,
@@ -25,8 +25,8 @@ pub(crate) struct ZygotePapers {
     pub(crate) cpus: Vec<Option<CpuSet>>,
     /// Functions that the user wants called first in every worker, by their offsets in the image.
     pub(crate) first: Vec<u64>,
-    pub(crate) shared: SourcePapers,
-    pub(crate) life: LifePapers,
+    pub(crate) shared: SharedConfig,
+    pub(crate) life: HookOffsets,
     pub(crate) bounds: Bounds,
     /// What the zygote has raised for itself, once it is there.
     pub(crate) descriptors: DescriptorLimit,
@@ -39,14 +39,14 @@ pub(crate) struct ZygoteFds {
     pub(crate) board: OwnedFd,
     pub(crate) items: OwnedFd,
     pub(crate) bell: OwnedFd,
-    /// Of the segments that the papers' recipe names.
+    /// Of the segments that the configuration's recipe names.
     pub(crate) shared: Vec<OwnedFd>,
 }
 
 const FIXED_WORDS: usize = 7;
 
-impl ZygotePapers {
-    /// The papers as numbers, to be told to a fresh copy of the executable.
+impl ZygoteConfig {
+    /// The configuration as numbers, to be told to a fresh copy of the executable.
     pub(crate) fn to_words(&self) -> Vec<u64> {
         let mut words = vec![
             u64::from(self.fresh_workers),
@@ -55,12 +55,12 @@ impl ZygotePapers {
             self.arena_limit,
             u64::from(self.spin),
             self.first.len() as u64,
-            u64::from(matches!(self.shared, SourcePapers::Recipe(_))),
+            u64::from(matches!(self.shared, SharedConfig::Recipe(_))),
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
         words.extend(&self.first);
-        if let SourcePapers::Recipe(recipe) = &self.shared {
+        if let SharedConfig::Recipe(recipe) = &self.shared {
             words.extend(recipe.to_words());
         }
         if self.cpus.iter().any(Option::is_some) {
@@ -73,16 +73,16 @@ impl ZygotePapers {
         words
     }
 
-    /// The papers from their numbers; `None` when they are no papers.
+    /// The configuration from their numbers; `None` when they are none.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
         let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
-        let (life, rest) = LifePapers::split_from(rest)?;
+        let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, mut rest) = rest.split_at_checked(usize::try_from(fixed[5]).ok()?)?;
-        let mut shared = SourcePapers::Nothing;
+        let mut shared = SharedConfig::Nothing;
         if fixed[6] != 0 {
-            let (recipe, behind) = RecipePapers::split_from(rest)?;
-            (shared, rest) = (SourcePapers::Recipe(recipe), behind);
+            let (recipe, behind) = SharedSpec::split_from(rest)?;
+            (shared, rest) = (SharedConfig::Recipe(recipe), behind);
         }
         let mut cpus = Vec::new();
         while let Some((count, behind)) = rest.split_first() {
@@ -105,9 +105,9 @@ impl ZygotePapers {
         })
     }
 
-    /// The papers of the worker `incarnation` at `place`, a child of this zygote.
-    pub(crate) fn worker(&self, place: u32, incarnation: u32, zygote: Pid) -> WorkerPapers {
-        WorkerPapers {
+    /// The configuration of the worker `incarnation` at `place`, a child of this zygote.
+    pub(crate) fn worker(&self, place: u32, incarnation: u32, zygote: Pid) -> WorkerConfig {
+        WorkerConfig {
             place,
             incarnation,
             zygote: zygote.as_raw(),
@@ -145,24 +145,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn papers_survive_their_numbers() {
+    fn config_survives_its_words() {
         for cpus in [vec![], vec![None, Some(CpuSet::from_ids([1, 900]).unwrap())]] {
-            let papers = ZygotePapers {
+            let config = ZygoteConfig {
                 fresh_workers: true,
                 shape: Shape { places: 2, slots: 64 },
                 arena_limit: 1 << 33,
                 spin: 7,
                 cpus,
                 first: vec![1 << 40],
-                shared: SourcePapers::Nothing,
-                life: LifePapers::default(),
+                shared: SharedConfig::Nothing,
+                life: HookOffsets::default(),
                 bounds: Bounds::default(),
                 descriptors: DescriptorLimit::default(),
             };
-            let back = ZygotePapers::from_words(&papers.to_words()).unwrap();
-            assert_eq!(format!("{papers:?}"), format!("{back:?}"));
+            let back = ZygoteConfig::from_words(&config.to_words()).unwrap();
+            assert_eq!(format!("{config:?}"), format!("{back:?}"));
         }
-        assert!(ZygotePapers::from_words(&[1, 2]).is_none());
-        assert!(ZygotePapers::from_words(&[1, 2, 3, 4, 5, 60]).is_none());
+        assert!(ZygoteConfig::from_words(&[1, 2]).is_none());
+        assert!(ZygoteConfig::from_words(&[1, 2, 3, 4, 5, 60]).is_none());
     }
 }

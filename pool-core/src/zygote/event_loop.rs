@@ -17,12 +17,12 @@ use nix::{
 
 use super::{
     clocks::Clocks,
-    config::{ZygoteFds, ZygotePapers},
-    fork_workers::Litter,
+    config::{ZygoteConfig, ZygoteFds},
+    fork_workers::StartedBatch,
     signal_notes::Endings,
-    state::{LOOK_FOR_PARENT_MS, Overlords, Zygote},
+    state::{Ancestors, LOOK_FOR_PARENT_MS, Zygote},
     template_link::TemplateLink,
-    template_queue::Nursery,
+    template_queue::TemplateQueue,
 };
 use crate::{
     os::{self, DescriptorLimit, ENDING, Reaped},
@@ -45,11 +45,11 @@ struct Happened {
     exchange: bool,
 }
 
-/// Reigns until the parent is gone or says so; never returns to whoever made this process.
-pub(super) fn reign(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> ! {
+/// Runs the event loop until the parent is gone or says so; never returns to whoever made this process.
+pub(super) fn run_event_loop(config: ZygoteConfig, fds: ZygoteFds, ancestors: Ancestors) -> ! {
     // A panic here is a defect; the workers still die with this process.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        if let Some(mut zygote) = Zygote::set_up(papers, fds, overlords) {
+        if let Some(mut zygote) = Zygote::set_up(config, fds, ancestors) {
             while zygote.turn() {}
             zygote.kill_all();
             panic::end_quietly();
@@ -59,26 +59,26 @@ pub(super) fn reign(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) 
 }
 
 impl Zygote {
-    fn set_up(papers: ZygotePapers, fds: ZygoteFds, overlords: Overlords) -> Option<Self> {
+    fn set_up(config: ZygoteConfig, fds: ZygoteFds, ancestors: Ancestors) -> Option<Self> {
         os::set_process_name(&os::ZYGOTE);
         os::become_subreaper();
-        let papers = ZygotePapers { descriptors: DescriptorLimit::raise(), ..papers };
-        let (signals, exchange) = match Self::resources(papers.fresh_workers) {
+        let config = ZygoteConfig { descriptors: DescriptorLimit::raise(), ..config };
+        let (signals, exchange) = match Self::resources(config.fresh_workers) {
             Ok(resources) => resources,
             Err(fault) => {
                 let _ = Report::Unable(fault).send(&fds.control);
                 return None;
             }
         };
-        Report::Reigns { pid: getpid().as_raw() }.send(&fds.control).ok()?;
-        let guarded = getppid() == overlords.parent;
+        Report::Running { pid: getpid().as_raw() }.send(&fds.control).ok()?;
+        let guarded = getppid() == ancestors.parent;
         guarded.then(|| Self {
-            papers,
+            config,
             fds,
-            overlords,
+            ancestors,
             signals,
             workers: Vec::new(),
-            nursery: Nursery::default(),
+            templates: TemplateQueue::default(),
             exchange,
             clocks: Clocks::default(),
             endings: Endings::default(),
@@ -113,13 +113,13 @@ impl Zygote {
             Err(Errno::EINTR) => return true,
             Err(_) => return false,
         };
-        if happened.gone || getppid() != self.overlords.parent {
+        if happened.gone || getppid() != self.ancestors.parent {
             return false;
         }
         self.read_signals();
         self.reap();
         let goes_on = (!happened.template || self.hear_template())
-            && (!happened.control || (self.send_reports() && self.obey()));
+            && (!happened.control || (self.send_reports() && self.handle_orders()));
         // Behind the orders: the parent may just have introduced itself.
         if happened.exchange {
             self.exchange.hear();
@@ -135,39 +135,39 @@ impl Zygote {
             PollFd::new(self.fds.control.as_fd(), control),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
-        let fds = self.overlords.fds.iter().map(AsFd::as_fd);
-        let template = self.nursery.expected().map(TemplateLink::socket);
+        let fds = self.ancestors.fds.iter().map(AsFd::as_fd);
+        let template = self.templates.expected().map(TemplateLink::socket);
         let others = fds.chain(template);
         watched.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let first_of_exchange = watched.len();
         watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
         let asked = self.exchange.is_asked();
-        let idle = (!self.overlords.known).then_some(LOOK_FOR_PARENT);
-        let idle = self.endings.sleep_at_most(self.nursery.sleep_at_most(idle));
+        let idle = (!self.ancestors.known).then_some(LOOK_FOR_PARENT);
+        let idle = self.endings.sleep_at_most(self.templates.sleep_at_most(idle));
         let timeout = if asked { Some(Duration::ZERO) } else { self.clocks.sleep_at_most(idle) };
         os::poll(&mut watched, timeout)?;
         let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
         let (others, exchange) = watched.split_at(first_of_exchange);
-        let (overlords, template) = others[2..].split_at(self.overlords.fds.len());
+        let (ancestors, template) = others[2..].split_at(self.ancestors.fds.len());
         Ok(Happened {
             control: happened(&others[0]),
-            gone: overlords.iter().any(happened),
+            gone: ancestors.iter().any(happened),
             template: template.iter().any(happened),
             exchange: asked || exchange.iter().any(happened),
         })
     }
 
     /// Carries out all orders that are there; `false` when the parent says so or is gone.
-    fn obey(&mut self) -> bool {
-        let mut litter = Litter::default();
+    fn handle_orders(&mut self) -> bool {
+        let mut batch = StartedBatch::default();
         loop {
             let order = Order::receive(&self.fds.control);
             if let Ok(Received::Message(Order::Start { place, incarnation, arena })) = order {
                 let goes_on = if self.needs_template() {
                     self.start_from_template(place, incarnation, arena)
                 } else {
-                    litter.add(place, incarnation, self.start(place, incarnation, arena));
-                    !litter.is_full() || self.register(&mut litter)
+                    batch.add(place, incarnation, self.start(place, incarnation, arena));
+                    !batch.is_full() || self.register(&mut batch)
                 };
                 if !goes_on {
                     return false;
@@ -175,7 +175,7 @@ impl Zygote {
                 continue;
             }
             // Whatever comes next may be about one of them.
-            if !self.register(&mut litter) {
+            if !self.register(&mut batch) {
                 return false;
             }
             match order {
@@ -229,7 +229,7 @@ impl Zygote {
         let mut reaped = Vec::new();
         while let Some(Reaped { pid, status, peak }) = os::reap_any() {
             let pid = Pid::from_raw(pid);
-            if self.nursery.is_template(pid) {
+            if self.templates.is_template(pid) {
                 // As below.
                 let _ = self.template_ended(status);
                 continue;
@@ -243,23 +243,23 @@ impl Zygote {
         if reaped.is_empty() {
             return;
         }
-        self.kill_strays();
+        self.kill_orphans();
         for (incarnation, status, peak) in reaped {
             let segments = self.exchange.reaped(incarnation);
-            // A parent that is gone does not read it; the next turn ends the reign.
+            // A parent that is gone does not read it; the next turn ends the event loop.
             let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
         }
     }
 
     /// Kills the programs that workers and templates have left behind.
-    pub(super) fn kill_strays(&self) {
+    pub(super) fn kill_orphans(&self) {
         let is_worker = |pid| self.workers.iter().any(|worker| worker.pid == pid);
-        os::kill_strays(&|pid| is_worker(pid) || self.nursery.is_template(pid));
+        os::kill_orphans(&|pid| is_worker(pid) || self.templates.is_template(pid));
     }
 
     fn kill_all(&mut self) {
         let workers: Vec<_> = self.workers.drain(..).map(|worker| worker.pid).collect();
         os::kill_children(&workers);
-        os::kill_strays(&|_| false);
+        os::kill_orphans(&|_| false);
     }
 }

@@ -17,12 +17,12 @@ use crate::{
     bootstrap, os,
     panic::learn_locations,
     protocol::Report,
-    worker::{self, Ground, WorkerFds, WorkerPapers, arena_from},
+    worker::{self, Ground, WorkerConfig, WorkerFds, arena_from},
 };
 
 /// Workers that were started one after another and that nobody knows of yet: the parent need not wake for each.
 #[derive(Default)]
-pub(super) struct Litter {
+pub(super) struct StartedBatch {
     born: [Birth; 16],
     count: usize,
 }
@@ -35,7 +35,7 @@ struct Birth {
     pid: i32,
 }
 
-impl Litter {
+impl StartedBatch {
     pub(super) fn add(&mut self, place: u32, incarnation: u32, started: io::Result<Pid>) {
         let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         let pid = started.map_or_else(|error| -errno(error), Pid::as_raw);
@@ -50,8 +50,8 @@ impl Litter {
 
 impl Zygote {
     /// Takes down who was born, and reports; `false` when the parent is gone.
-    pub(super) fn register(&mut self, litter: &mut Litter) -> bool {
-        let born = &litter.born[..std::mem::take(&mut litter.count)];
+    pub(super) fn register(&mut self, batch: &mut StartedBatch) -> bool {
+        let born = &batch.born[..std::mem::take(&mut batch.count)];
         for Birth { place, incarnation, pid } in born.iter().copied() {
             self.unsent.push_back(if pid > 0 {
                 self.workers.push(Worker::new(Pid::from_raw(pid), place, incarnation));
@@ -70,21 +70,21 @@ impl Zygote {
         arena: Option<OwnedFd>,
     ) -> io::Result<Pid> {
         let arena = arena_from(arena)?;
-        let papers = self.papers.worker(place, incarnation, getpid());
-        if self.papers.fresh_workers {
+        let config = self.config.worker(place, incarnation, getpid());
+        if self.config.fresh_workers {
             let fixed = [&self.fds.board, &self.fds.items].map(AsFd::as_fd).into_iter();
             let own = [arena.as_fd(), self.fds.bell.as_fd(), self.exchange.door().as_fd()];
             let shared = self.fds.shared.iter().map(AsFd::as_fd);
             let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
-            return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &papers.to_words(), &fds);
+            return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &config.to_words(), &fds);
         }
         if self.ground.is_none() {
             self.ground = Some(self.prepare_to_fork()?);
         }
-        self.fork_worker(&papers, arena)
+        self.fork_worker(&config, arena)
     }
 
-    fn fork_worker(&self, papers: &WorkerPapers, arena: Segment) -> io::Result<Pid> {
+    fn fork_worker(&self, config: &WorkerConfig, arena: Segment) -> io::Result<Pid> {
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => Ok(child),
@@ -93,7 +93,7 @@ impl Zygote {
                 let [bell, door] = [&self.fds.bell, self.exchange.door()].map(os::take_for_good);
                 self.close_own(&[bell.as_raw_fd(), door.as_raw_fd()]);
                 let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
-                worker::live(papers, || Some((self.ground.clone()?, fds)))
+                worker::live(config, || Some((self.ground.clone()?, fds)))
             }
         }
     }
@@ -117,7 +117,7 @@ impl Zygote {
         let fixed = [&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
         fixed.into_iter().for_each(close);
         self.fds.shared.iter().for_each(close);
-        self.overlords.fds.iter().for_each(close);
+        self.ancestors.fds.iter().for_each(close);
         self.exchange.descriptors().for_each(close);
         os::close_for_good(&self.signals);
     }

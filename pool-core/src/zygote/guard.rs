@@ -18,9 +18,9 @@ use nix::{
 };
 
 use super::{
-    config::{ZygoteFds, ZygotePapers},
-    event_loop::reign,
-    state::{LOOK_FOR_PARENT_MS, Overlords},
+    config::{ZygoteConfig, ZygoteFds},
+    event_loop::run_event_loop,
+    state::{Ancestors, LOOK_FOR_PARENT_MS},
 };
 use crate::{
     bootstrap::{self, ROLE_GUARDED_ZYGOTE},
@@ -34,16 +34,16 @@ use crate::{
 /// Initialisers of the program may have started threads in the copy. A lock that one of them holds
 /// would stay locked in every process that is forked from here, so with threads nothing is: the
 /// zygote of fresh workers is one more copy, any other cannot begin.
-pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
+pub(crate) fn run_fresh(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> ! {
     let errno = |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
     let fault = match os::lasting_thread_count() {
-        Ok(1) => reign_guarded(papers, fds, parent),
-        Ok(threads) if !papers.fresh_workers => {
+        Ok(1) => run_guarded(config, fds, parent),
+        Ok(threads) if !config.fresh_workers => {
             StartFault::Threads(threads.try_into().unwrap_or(u32::MAX))
         }
         Ok(_) => {
             os::become_subreaper();
-            let words = papers.to_words();
+            let words = config.to_words();
             match bootstrap::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order()) {
                 Ok(zygote) => {
                     // Its end of the parent's socket above all: the parent shall see the zygote's
@@ -63,13 +63,13 @@ pub(crate) fn reign_fresh(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> 
 
 /// Makes this process, a fresh copy that a guard has started, the zygote below that guard; never
 /// returns.
-pub(crate) fn reign_below(papers: ZygotePapers, fds: ZygoteFds, guard: Pid) -> ! {
+pub(crate) fn run_below_guard(config: ZygoteConfig, fds: ZygoteFds, guard: Pid) -> ! {
     // The guard watches the parent.
-    reign(papers, fds, Overlords::new(guard, vec![os::pidfd_open(guard).ok()]))
+    run_event_loop(config, fds, Ancestors::new(guard, vec![os::pidfd_open(guard).ok()]))
 }
 
 /// Makes this process a guard and a child of it the zygote; never returns to whoever made it.
-pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -> ! {
+pub(crate) fn run_guarded(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> ! {
     os::become_subreaper();
     let parent_fd = os::pidfd_open(parent).ok();
     if getppid() != parent {
@@ -80,7 +80,7 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
             let fds_of = vec![os::pidfd_open(guard).ok(), parent_fd];
-            reign(papers, fds, Overlords::new(guard, fds_of))
+            run_event_loop(config, fds, Ancestors::new(guard, fds_of))
         }
         Ok(ForkResult::Parent { child }) => {
             // Its end of the parent's socket above all: the parent shall see the zygote's death.
@@ -89,7 +89,7 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
             stand_guard(child, parent, parent_fd.as_ref())
         }
         // No process is left for a guard: the zygote goes without one.
-        Err(_) => reign(papers, fds, Overlords::new(parent, vec![parent_fd])),
+        Err(_) => run_event_loop(config, fds, Ancestors::new(parent, vec![parent_fd])),
     }
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn reign_guarded(papers: ZygotePapers, fds: ZygoteFds, parent: Pid) -
 fn stand_guard(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) -> ! {
     os::set_process_name(&os::process_name("pool-guard"));
     watch(zygote, parent, parent_fd);
-    os::kill_strays(&|_| false);
+    os::kill_orphans(&|_| false);
     end_quietly()
 }
 

@@ -118,7 +118,7 @@ impl ZygoteLink {
     }
 
     /// Takes down that a worker is to be started.
-    pub(crate) fn want(&self, place: u32, incarnation: u32) {
+    pub(crate) fn awaited(&self, place: u32, incarnation: u32) {
         self.outbox().wanted.push_back((place, incarnation));
     }
 
@@ -207,9 +207,9 @@ impl ZygoteLink {
         let _ = self.send_kills(&mut outbox);
         // What the program has put at the number has no reports.
         match self.control.intact().and_then(|control| Report::receive(&control)) {
-            Ok(Received::Message(Report::Reigns { pid })) => {
+            Ok(Received::Message(Report::Running { pid })) => {
                 self.zygote.store(pid, Ordering::Relaxed);
-                Ok(Some(Report::Reigns { pid }))
+                Ok(Some(Report::Running { pid }))
             }
             Ok(Received::Message(report)) => {
                 if let Report::Started { .. } | Report::NotStarted { .. } = report {

@@ -28,7 +28,7 @@ mod template_queue;
 mod template_starts;
 mod time_limits;
 
-pub(crate) use config::{ZygoteFds, ZygotePapers};
-pub(crate) use guard::reign_guarded;
-pub(crate) use guard::{reign_below, reign_fresh};
+pub(crate) use config::{ZygoteConfig, ZygoteFds};
+pub(crate) use guard::run_guarded;
+pub(crate) use guard::{run_below_guard, run_fresh};
 pub(crate) use link::{ZygoteLink, reap_orphan};

@@ -2,9 +2,9 @@
 
 use super::{
     clocks::Clocks,
-    config::{ZygoteFds, ZygotePapers},
+    config::{ZygoteConfig, ZygoteFds},
     signal_notes::{Endings, Told},
-    template_queue::Nursery,
+    template_queue::TemplateQueue,
 };
 use crate::{protocol::Report, segments::Exchange, worker::Ground};
 use nix::{sys::signalfd::SignalFd, unistd::Pid};
@@ -14,14 +14,14 @@ use std::{collections::VecDeque, os::fd::OwnedFd};
 pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
 
 /// Those with whom a zygote ends: whose child it is (its guard, or the pool's process), and above.
-pub(super) struct Overlords {
+pub(super) struct Ancestors {
     pub(super) parent: Pid,
     pub(super) fds: Vec<OwnedFd>,
     /// Whether each of them has a descriptor that tells.
     pub(super) known: bool,
 }
 
-impl Overlords {
+impl Ancestors {
     pub(super) fn new(parent: Pid, fds: Vec<Option<OwnedFd>>) -> Self {
         let known = fds.iter().all(Option::is_some);
         Self { parent, fds: fds.into_iter().flatten().collect(), known }
@@ -36,13 +36,13 @@ pub(super) struct Worker {
 }
 
 pub(super) struct Zygote {
-    pub(super) papers: ZygotePapers,
+    pub(super) config: ZygoteConfig,
     pub(super) fds: ZygoteFds,
-    pub(super) overlords: Overlords,
+    pub(super) ancestors: Ancestors,
     /// That children have ended, and what asks the whole program to end.
     pub(super) signals: SignalFd,
     pub(super) workers: Vec<Worker>,
-    pub(super) nursery: Nursery,
+    pub(super) templates: TemplateQueue,
     pub(super) exchange: Exchange,
     pub(super) clocks: Clocks,
     pub(super) endings: Endings,

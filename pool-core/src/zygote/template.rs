@@ -20,18 +20,18 @@ use crate::{
     os::{self, DescriptorLimit, FileId},
     panic::{end_quietly, learn_locations},
     protocol::{Order, Received, Word},
-    shared::{RecipePapers, SharedValue, SourcePapers, make_in_thread},
-    worker::{self, Ground, WorkerFds, WorkerPapers, arena_from},
+    shared::{SharedConfig, SharedSpec, SharedValue, make_in_thread},
+    worker::{self, Ground, WorkerConfig, WorkerFds, arena_from},
 };
 
 /// How long threads that are about to end may take: pools of threads do not wait for theirs.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// What a template has from its zygote.
-pub(crate) struct Kit {
+pub(crate) struct TemplateArgs {
     pub(crate) zygote: Pid,
     pub(crate) socket: OwnedFd,
-    pub(crate) recipe: RecipePapers,
+    pub(crate) recipe: SharedSpec,
     /// Bytes of the stack that the value is made on, if that was wished for.
     pub(crate) stack: Option<usize>,
     /// Of the segments that the recipe names.
@@ -43,18 +43,28 @@ pub(crate) struct Kit {
     pub(crate) limit: DescriptorLimit,
 }
 
-/// Lives as a template; `papers` are those of the worker at a place.
-pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
+/// Lives as a template; `config` is that of the worker at a place.
+pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerConfig) -> ! {
     // A panic here is a defect; the zygote sees the end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         os::unblock_signals();
         os::set_process_name(&os::process_name("pool-template"));
-        if !os::arm_parent_death(kit.zygote) {
+        if !os::arm_parent_death(args.zygote) {
             end_quietly();
         }
         learn_locations(true);
-        let Kit { zygote, socket, recipe, stack, ingredients, board, items, bell, door, limit } =
-            kit;
+        let TemplateArgs {
+            zygote,
+            socket,
+            recipe,
+            stack,
+            ingredients,
+            board,
+            items,
+            bell,
+            door,
+            limit,
+        } = args;
         limit.restore();
         let given = || [&socket, &bell, &door].map(|fd| FileId::of(fd.as_fd()));
         let before = given();
@@ -77,7 +87,7 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
             Ok((value, ground)) => {
                 say(&socket, Word::Ready, 0, &[]);
                 let template = Template { socket, ground, bell, door, value };
-                while template.obey(&papers) {}
+                while template.handle_orders(&config) {}
             }
             Err(fault) => {
                 let failure = StartFailure { stage: Stage::Shared, fault };
@@ -89,12 +99,12 @@ pub(crate) fn live(kit: Kit, papers: impl Fn(u32, u32) -> WorkerPapers) -> ! {
 }
 
 fn make(
-    recipe: RecipePapers,
+    recipe: SharedSpec,
     ingredients: Vec<OwnedFd>,
     stack: Option<usize>,
 ) -> Result<SharedValue, Fault> {
     let limit = recipe.limit;
-    let value = make_in_thread((limit, stack), move || recipe.carry_out(ingredients, true))?;
+    let value = make_in_thread((limit, stack), move || recipe.construct(ingredients, true))?;
     let names = threads_left().map_err(|error| Fault::Refused { why: error.to_string() })?;
     if !names.is_empty() {
         return Err(Fault::LeftThreads { names });
@@ -125,20 +135,20 @@ struct Template {
 
 impl Template {
     /// Waits for an order and carries it out; `false` when the zygote is gone.
-    fn obey(&self, papers: &impl Fn(u32, u32) -> WorkerPapers) -> bool {
+    fn handle_orders(&self, config: &impl Fn(u32, u32) -> WorkerConfig) -> bool {
         match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
         }
         match Order::receive(&self.socket) {
             Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
-                let papers = WorkerPapers {
-                    shared: SourcePapers::Value(self.value.clone()),
+                let config = WorkerConfig {
+                    shared: SharedConfig::Value(self.value.clone()),
                     // The template has restored it; what the user's code has set since then stays.
                     descriptors: DescriptorLimit::default(),
-                    ..papers(place, incarnation)
+                    ..config(place, incarnation)
                 };
-                let (word, number) = match self.fork_worker(&papers, arena) {
+                let (word, number) = match self.fork_worker(&config, arena) {
                     Ok(pid) => (Word::Started, pid.as_raw()),
                     Err(error) => (Word::NotStarted, error.raw_os_error().unwrap_or(libc::EAGAIN)),
                 };
@@ -149,14 +159,14 @@ impl Template {
         }
     }
 
-    fn fork_worker(&self, papers: &WorkerPapers, arena: Option<OwnedFd>) -> std::io::Result<Pid> {
+    fn fork_worker(&self, config: &WorkerConfig, arena: Option<OwnedFd>) -> std::io::Result<Pid> {
         let arena = arena_from(arena)?;
         let life = || {
             os::unblock_signals();
             os::close_for_good(&self.socket);
             let [bell, door] = [&self.bell, &self.door].map(os::take_for_good);
             let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
-            worker::live(papers, || Some((self.ground.clone(), fds)))
+            worker::live(config, || Some((self.ground.clone(), fds)))
         };
         // SAFETY: one thread, as was seen when the value was made; nothing here starts another.
         // (What the value says of threads that have ended is for its maker to leave out: the

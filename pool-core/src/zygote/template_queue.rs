@@ -10,12 +10,12 @@ use std::{
 
 /// Templates and those who wait for one.
 #[derive(Default)]
-pub(super) struct Nursery {
+pub(super) struct TemplateQueue {
     pub(super) template: Option<TemplateLink>,
     pub(super) waiting: VecDeque<Order>,
 }
 
-impl Nursery {
+impl TemplateQueue {
     /// The template, as long as nobody knows what comes of it.
     pub(super) fn expected(&self) -> Option<&TemplateLink> {
         self.template.as_ref().filter(|template| !template.ready && !template.doomed)

@@ -17,7 +17,7 @@ use nix::{
 
 use super::{
     state::{Worker, Zygote},
-    template::{self, Kit},
+    template::{self, TemplateArgs},
     template_link::{Heard, StartError, TemplateLink},
     template_queue::Order,
     time_limits::STOPPED,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::{Fault, Stage, StartFailure},
     protocol::Report,
-    shared::{RecipePapers, SourcePapers},
+    shared::{SharedConfig, SharedSpec},
 };
 
 /// As many templates that had the value may die over one order: somebody kills them, or the helpers
@@ -34,9 +34,9 @@ const MOST_LOST_TEMPLATES: u32 = 4;
 
 impl Zygote {
     /// How what is shared is made, if that is a template's business.
-    fn recipe(&self) -> Option<&RecipePapers> {
-        match &self.papers.shared {
-            SourcePapers::Recipe(recipe) if !self.papers.fresh_workers => Some(recipe),
+    fn recipe(&self) -> Option<&SharedSpec> {
+        match &self.config.shared {
+            SharedConfig::Recipe(recipe) if !self.config.fresh_workers => Some(recipe),
             _ => None,
         }
     }
@@ -55,18 +55,18 @@ impl Zygote {
         let Some(arena) = arena else {
             return self.report(Report::NotStarted { incarnation, errno: libc::EMFILE });
         };
-        self.nursery.waiting.push_back(Order { place, incarnation, arena, lost_templates: 0 });
+        self.templates.waiting.push_back(Order { place, incarnation, arena, lost_templates: 0 });
         self.start_waiting()
     }
 
     /// Forgets an order that was not carried out yet; whether there was one.
     pub(super) fn forget_waiting(&mut self, incarnation: u32) -> bool {
-        let waiting = &mut self.nursery.waiting;
+        let waiting = &mut self.templates.waiting;
         let Some(at) = waiting.iter().position(|order| order.incarnation == incarnation) else {
             return false;
         };
         waiting.remove(at);
-        if waiting.is_empty() && self.nursery.expected().is_some() {
+        if waiting.is_empty() && self.templates.expected().is_some() {
             // It may never come to an end, and nobody waits for it any more.
             self.end_template();
         }
@@ -75,13 +75,13 @@ impl Zygote {
 
     /// Carries out what can be carried out; `false` when the parent is gone.
     fn start_waiting(&mut self) -> bool {
-        while !self.nursery.waiting.is_empty() {
-            let goes_on = match self.nursery.template.as_ref().map(|template| template.ready) {
+        while !self.templates.waiting.is_empty() {
+            let goes_on = match self.templates.template.as_ref().map(|template| template.ready) {
                 Some(true) => self.start_first(),
                 Some(false) => return true,
                 None => match self.fork_template() {
                     Ok(template) => {
-                        self.nursery.template = Some(template);
+                        self.templates.template = Some(template);
                         true
                     }
                     Err(errno) => self.answer_first(|incarnation| Report::NotStarted {
@@ -100,11 +100,11 @@ impl Zygote {
     /// Carries out the first order, with a template that is ready; `false` when the parent is gone.
     fn start_first(&mut self) -> bool {
         let (Some(template), Some(order)) =
-            (&mut self.nursery.template, self.nursery.waiting.front())
+            (&mut self.templates.template, self.templates.waiting.front())
         else {
             return true;
         };
-        let watched: Vec<_> = self.overlords.fds.iter().map(AsFd::as_fd).collect();
+        let watched: Vec<_> = self.ancestors.fds.iter().map(AsFd::as_fd).collect();
         let started = template.start(order.place, order.incarnation, order.arena.as_fd(), &watched);
         match started {
             Ok(pid) => {
@@ -141,13 +141,13 @@ impl Zygote {
 
     /// The first order is done with.
     fn answer_first(&mut self, report: impl FnOnce(u32) -> Report) -> bool {
-        let order = self.nursery.waiting.pop_front();
+        let order = self.templates.waiting.pop_front();
         order.is_none_or(|order| self.report(report(order.incarnation)))
     }
 
     /// The template died over the first order: that one is tried again.
     fn retry_or_fail(&mut self, status: i32) -> bool {
-        match self.nursery.waiting.front_mut() {
+        match self.templates.waiting.front_mut() {
             Some(order) if order.lost_templates < MOST_LOST_TEMPLATES => {
                 order.lost_templates += 1;
                 true
@@ -158,7 +158,7 @@ impl Zygote {
 
     /// The template has said something, or has hung up; `false` when the parent is gone.
     pub(super) fn hear_template(&mut self) -> bool {
-        let Some(template) = &mut self.nursery.template else { return true };
+        let Some(template) = &mut self.templates.template else { return true };
         match template.hear() {
             Heard::Nothing => true,
             Heard::Ready => self.start_waiting(),
@@ -176,7 +176,7 @@ impl Zygote {
 
     /// Ends a template that is due and has said nothing; `false` when the parent is gone.
     pub(super) fn watch_template(&mut self) -> bool {
-        let Some(due) = self.nursery.expected().and_then(|template| template.due) else {
+        let Some(due) = self.templates.expected().and_then(|template| template.due) else {
             return true;
         };
         let late = Instant::now().checked_duration_since(due);
@@ -184,7 +184,7 @@ impl Zygote {
         if late > STOPPED {
             // It has its time once more, as an item has.
             let due = due_of(recipe);
-            self.nursery.template.iter_mut().for_each(|template| template.due = due);
+            self.templates.template.iter_mut().for_each(|template| template.due = due);
             return true;
         }
         let fault = Fault::timed_out(recipe.limit.unwrap_or_default());
@@ -194,9 +194,9 @@ impl Zygote {
 
     /// The template was reaped; `false` when the parent is gone.
     pub(super) fn template_ended(&mut self, status: i32) -> bool {
-        let Some(mut template) = self.nursery.template.take() else { return true };
+        let Some(mut template) = self.templates.template.take() else { return true };
         let said = if template.ready { Heard::Ready } else { template.hear() };
-        self.kill_strays();
+        self.kill_orphans();
         match said {
             Heard::Failed(text) => self.fail_waiting(&text),
             // It had the value: another one will have it too.
@@ -207,13 +207,13 @@ impl Zygote {
 
     /// Kills and reaps the template, and the programs that it has started.
     fn end_template(&mut self) {
-        self.nursery.template = None;
-        self.kill_strays();
+        self.templates.template = None;
+        self.kill_orphans();
     }
 
     /// Answers all orders by this failure; `false` when the parent is gone.
     fn fail_waiting(&mut self, failure: &[u8]) -> bool {
-        while let Some(Order { incarnation, arena, .. }) = self.nursery.waiting.pop_front() {
+        while let Some(Order { incarnation, arena, .. }) = self.templates.waiting.pop_front() {
             let errno = match StartFailure::leave(failure, &arena) {
                 Ok(()) => Report::SEE_ARENA,
                 Err(errno) => errno as i32,
@@ -231,17 +231,17 @@ impl Zygote {
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
         let clone = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
         let due = due_of(&recipe);
-        let kit = Kit {
+        let args = TemplateArgs {
             zygote: getpid(),
             socket: theirs,
             recipe,
-            stack: self.papers.bounds.stack,
+            stack: self.config.bounds.stack,
             ingredients: self.fds.shared.iter().map(clone).collect::<nix::Result<_>>()?,
             board: clone(&self.fds.board)?,
             items: clone(&self.fds.items)?,
             bell: clone(&self.fds.bell)?,
             door: clone(self.exchange.door())?,
-            limit: self.papers.descriptors,
+            limit: self.config.descriptors,
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {
@@ -249,11 +249,11 @@ impl Zygote {
             ForkResult::Child => {
                 drop(ours);
                 // Whoever comes from here keeps no arena of others alive.
-                self.nursery.waiting.clear();
+                self.templates.waiting.clear();
                 self.close_own(&[]);
-                let zygote = kit.zygote;
-                template::live(kit, |place, incarnation| {
-                    self.papers.worker(place, incarnation, zygote)
+                let zygote = args.zygote;
+                template::live(args, |place, incarnation| {
+                    self.config.worker(place, incarnation, zygote)
                 })
             }
         }
@@ -261,6 +261,6 @@ impl Zygote {
 }
 
 /// When a template that begins now has to have said something.
-fn due_of(recipe: &RecipePapers) -> Option<Instant> {
+fn due_of(recipe: &SharedSpec) -> Option<Instant> {
     recipe.limit_from_outside().and_then(|limit| Instant::now().checked_add(limit))
 }

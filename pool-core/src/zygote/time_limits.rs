@@ -3,7 +3,7 @@
 //!
 //! Invariant: no clock runs out unseen: this process sleeps no longer than until the first one that
 //! is due, and whoever starts one that is due before that rings (see `pool_ipc`'s
-//! `board/clock.rs`). Who is killed has been condemned for the item that is overdue, and cannot
+//! `board/clock.rs`). Who is killed has been timed out for the item that is overdue, and cannot
 //! have begun another one; who is killed for a cancelled call cannot report its chunk any more,
 //! since that was seized from it by slot, generation and incarnation, and so has claimed no other.
 
@@ -72,7 +72,7 @@ impl Zygote {
             .map_err(io::Error::other)?;
         // Workers are forked from here, and have their own.
         mapping.dont_fork().map_err(io::Error::other)?;
-        Ok(Board::new(Arc::new(mapping), self.papers.shape))
+        Ok(Board::new(Arc::new(mapping), self.config.shape))
     }
 
     /// What workers have in hand that has a limit: which worker, and until when.

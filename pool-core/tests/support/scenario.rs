@@ -126,7 +126,7 @@ pub(crate) fn ask_at<R: pool_ipc::Wire>(pool: &Pool, place: usize, function: fn(
 }
 
 /// The process ids of all workers, told by themselves: none of a dead one is among them.
-pub(crate) fn living_workers(pool: &Pool) -> Vec<u32> {
+pub(crate) fn live_workers(pool: &Pool) -> Vec<u32> {
     (0..pool.n_jobs()).map(|place| ask_at(pool, place, |_| std::process::id())).collect()
 }
 

@@ -294,7 +294,7 @@ impl Claimer {
             self.board.clear_sleeper(self.place);
             return None;
         }
-        Some((bell, self.board.publisher_hungry()))
+        Some((bell, self.board.publisher_has_items()))
     }
 
     /// Sleeps until the bell has moved on from `bell`, then is awake again. Whoever rang may have

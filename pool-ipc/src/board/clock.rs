@@ -2,19 +2,19 @@
 //! zygote), which kills the claimer for it.
 //!
 //! A claimer's row has one word: 0, or the time at which the item in hand is overdue, to which the watcher may add the mark
-//! CONDEMNED. An item with a grace is first marked TOLD, with the time at which that is over.
+//! TIMED_OUT. An item with a grace is first marked TOLD, with the time at which that is over.
 //!
 //! ```text
 //!  0 ──start (claimer)──▶ deadline ──stop (claimer)──▶ 0
 //!                         │  └──tell (watcher)──▶ later deadline, TOLD ──stop──▶ 0, and the item has failed
 //!                         │                          │
-//!                         └──condemn (watcher)───────┴──▶ deadline, CONDEMNED ──stop──▶ the claimer ends itself
+//!                         └──condemn (watcher)───────┴──▶ deadline, TIMED_OUT ──stop──▶ the claimer ends itself
 //! ```
 //!
 //! Invariant: of stopping and condemning exactly one succeeds, so what is killed is killed for the item that is overdue, never for
 //! the next one: a claimer gets past an item only with the old word in hand. (Items with the same deadline are overdue at
 //! the same time, so it does not matter which of them a word means.) While the word is not 0, `progress` says that this item is
-//! begun, and nothing moves it any more once the word is condemned.
+//! begun, and nothing moves it any more once the word is timed out.
 //!
 //! The watcher sleeps until the time that it wrote to `alarm`; whoever starts a clock that is due before that rings. Word and
 //! alarm are a store–load pair: the claimer stores its deadline and then looks at the alarm, the watcher stores the alarm and
@@ -25,7 +25,7 @@ use super::{claimer::Claimer, table::Board};
 use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// The watcher has decided against the item.
-const CONDEMNED: u64 = 1 << 63;
+const TIMED_OUT: u64 = 1 << 63;
 /// The item is overdue, and sees that; its claimer lives on if it returns before the later
 /// deadline.
 const TOLD: u64 = 1 << 62;
@@ -38,14 +38,14 @@ pub enum Stopped {
     InTime,
     /// It was overdue and ended within its grace.
     Late,
-    /// It was condemned: this claimer must end now, without another word on the board.
+    /// It was timed out: this claimer must end now, without another word on the board.
     Condemned,
 }
 
 impl Claimer {
     /// Starts the clock of the item in hand, which may take `limit` nanoseconds from `now` on, by a
     /// clock that all sides share and that does not begin at 0, and is told so much as `grace`
-    /// before it is condemned. Returns whether the watcher has to be rung.
+    /// before it is timed out. Returns whether the watcher has to be rung.
     #[inline]
     #[must_use]
     pub fn start_clock(&self, now: u64, limit: u64, grace: u64) -> bool {
@@ -64,7 +64,7 @@ impl Claimer {
     pub fn stop_clock(&self) -> Stopped {
         // Only the exchange itself is contended. (Acquire, not Relaxed: nothing that follows may seem to come before it.)
         match self.row().clock.swap(0, Acquire) {
-            word if word & CONDEMNED != 0 => Stopped::Condemned,
+            word if word & TIMED_OUT != 0 => Stopped::Condemned,
             word if word & TOLD != 0 => Stopped::Late,
             _ => Stopped::InTime,
         }
@@ -81,15 +81,15 @@ impl Claimer {
 
 impl Board {
     /// When the item that `incarnation` has in hand at `place` is overdue, or its grace is over, if
-    /// it has a limit and is not condemned.
+    /// it has a limit and is not timed out.
     #[must_use]
     pub fn deadline(&self, place: usize, incarnation: u32) -> Option<u64> {
         let row = self.rows.get(place)?;
         // SeqCst: the second half of the pair, so no other load comes before it.
         let word = row.clock.load(SeqCst);
-        // Acquire: pairs with the Release in `Claimer::new`, which clears the clock: a word of the one before cannot be condemned.
+        // Acquire: pairs with the Release in `Claimer::new`, which clears the clock: a word of the one before cannot be timed out.
         let is_its = row.incarnation.load(Acquire) == incarnation;
-        (is_its && word != 0 && word < CONDEMNED).then_some(word & !TOLD)
+        (is_its && word != 0 && word < TIMED_OUT).then_some(word & !TOLD)
     }
 
     /// How long the item at `place` may take whose clock was seen to run; only a hint if it has ended since.
@@ -118,13 +118,13 @@ impl Board {
     pub fn condemn(&self, place: usize, deadline: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
         // An item that was told has the mark beside its later deadline.
-        let condemned = [deadline, deadline | TOLD].into_iter().any(|word| {
-            row.clock.compare_exchange(word, word | CONDEMNED, SeqCst, Relaxed).is_ok()
+        let timed_out = [deadline, deadline | TOLD].into_iter().any(|word| {
+            row.clock.compare_exchange(word, word | TIMED_OUT, SeqCst, Relaxed).is_ok()
         });
-        if condemned {
+        if timed_out {
             self.header.alarm.overruns.fetch_add(1, SeqCst);
         }
-        condemned
+        timed_out
     }
 
     /// Says when the watcher will look at the clocks again; 0: not before somebody rings. It has to look once more after this.
@@ -132,7 +132,7 @@ impl Board {
         self.header.alarm.at.store(at, SeqCst);
     }
 
-    /// How many items were condemned, ever.
+    /// How many items were timed out, ever.
     #[inline]
     #[must_use]
     pub fn overruns(&self) -> u64 {

@@ -89,7 +89,7 @@ pub(super) struct PublisherSleep {
 pub(super) struct Alarm {
     /// When the watcher looks at the clocks next; 0: never.
     pub(super) at: AtomicU64,
-    /// How many items it has condemned.
+    /// How many items it has timed out.
     pub(super) overruns: AtomicU64,
 }
 

@@ -35,7 +35,7 @@ pub use item_marks::ItemMarks;
 pub use last_words::LastWords;
 pub use layout::{MAX_PLACES, Shape};
 pub use publisher::{Finished, SlotState};
-pub use sleep::Appetite;
+pub use sleep::WakeThreshold;
 pub use slot::{Audience, Description, End, Outcome, Progress};
 pub use table::Board;
 pub use word::{MAX_SERIAL, incarnation_of};

@@ -20,27 +20,27 @@ use crate::primitive::{
 
 pub(super) const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
-const ASLEEP_HUNGRY: u32 = 2;
+const ASLEEP_WITH_ITEMS: u32 = 2;
 
 /// What the publisher waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appetite {
+pub struct WakeThreshold {
     /// How many chunks shall be finished before it is woken.
     pub finished: i64,
     /// Whether it has more to publish, so that a claimer without work wakes it as well.
-    pub hungry: bool,
+    pub has_items: bool,
 }
 
 impl Board {
     /// The publisher is about to sleep. It must look for finished chunks once more afterwards, pass
-    /// their number to [`Board::publisher_found`], and sleep only if that says so; and if it is hungry,
+    /// their number to [`Board::publisher_found`], and sleep only if that says so; and if it has items,
     /// not before [`Board::any_sleeper`] said that nobody had gone to sleep already.
-    pub fn publisher_sleeps(&self, appetite: Appetite) {
+    pub fn publisher_sleeps(&self, threshold: WakeThreshold) {
         let sleep = &self.header.publisher;
         // Relaxed: whoever sees the state that follows sees this too. A claimer that still goes by an
         // earlier state may count in between: at worst the publisher is woken early.
-        sleep.wanted.store(appetite.finished.max(1), Relaxed);
-        let state = if appetite.hungry { ASLEEP_HUNGRY } else { ASLEEP };
+        sleep.wanted.store(threshold.finished.max(1), Relaxed);
+        let state = if threshold.has_items { ASLEEP_WITH_ITEMS } else { ASLEEP };
         // SeqCst: with the look that follows, the store–load pair of `publisher_wanted`.
         sleep.state.store(state, SeqCst);
     }
@@ -71,9 +71,9 @@ impl Board {
     /// A claimer found nothing: whether it has to wake a publisher that has more.
     ///
     /// With its bit in `sleepers` the store–load pair of `publisher_sleeps` and `any_sleeper`.
-    pub(super) fn publisher_hungry(&self) -> bool {
+    pub(super) fn publisher_has_items(&self) -> bool {
         let state = &self.header.publisher.state;
-        state.load(SeqCst) == ASLEEP_HUNGRY && state.swap(AWAKE, SeqCst) != AWAKE
+        state.load(SeqCst) == ASLEEP_WITH_ITEMS && state.swap(AWAKE, SeqCst) != AWAKE
     }
 
     /// Whether any claimer sleeps.

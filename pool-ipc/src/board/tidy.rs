@@ -28,13 +28,13 @@ impl Board {
         count.swap(before.wrapping_add(1), SeqCst);
         for (place, row) in self.rows.iter().enumerate() {
             if row.keeps.load(SeqCst) != 0 {
-                self.nudge(place);
+                self.notify(place);
             }
         }
     }
 
     /// Ends the sleep of the claimer at `place`, which may be able to let go of something.
-    pub fn nudge(&self, place: usize) {
+    pub fn notify(&self, place: usize) {
         if let Some(row) = self.rows.get(place) {
             // SeqCst, both: a claimer that says only now that it sleeps finds the bell rung.
             row.orders.bell.fetch_add(1, SeqCst);

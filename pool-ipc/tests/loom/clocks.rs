@@ -46,16 +46,16 @@ fn two_items(mut me: Claimer) -> u32 {
 
 /// Whatever the watcher condemns is what its claimer has in hand for ever after.
 #[test]
-fn the_item_that_was_condemned_is_the_one_in_hand() {
+fn the_item_that_timed_out_is_the_one_in_hand() {
     loom::model(|| {
         let board = board(1, 1);
         board.publish(0, &described(1, 2));
         let worker = claimer(&board, 0, two_items);
-        let condemned = board.deadline(0, 1).filter(|deadline| board.condemn(0, *deadline));
+        let timed_out = board.deadline(0, 1).filter(|deadline| board.condemn(0, *deadline));
         // What the publisher may see from now on.
-        let progress = condemned.map(|_| board.outcome(0).progress);
+        let progress = timed_out.map(|_| board.outcome(0).progress);
         let past = worker.join().unwrap();
-        match condemned {
+        match timed_out {
             None => assert_eq!((past, board.overruns()), (2, 0)),
             Some(deadline) => {
                 assert_eq!(u64::from(past) + 5, deadline);
@@ -67,7 +67,7 @@ fn the_item_that_was_condemned_is_the_one_in_hand() {
     });
 }
 
-/// An item with a grace ends in time, late, or condemned, as the watcher was told by its own
+/// An item with a grace ends in time, late, or timed out, as the watcher was told by its own
 /// exchanges; the item after it is never one of those that were told.
 #[test]
 fn the_item_that_was_told_is_the_one_in_hand() {
@@ -83,14 +83,14 @@ fn the_item_that_was_told_is_the_one_in_hand() {
             (first, Some(me.stop_clock()))
         });
         let told = board.deadline(0, 1) == Some(5) && board.tell_late(0, 5, 5);
-        let condemned = told && board.condemn(0, 7);
+        let timed_out = told && board.condemn(0, 7);
         let (first, second) = worker.join().unwrap();
-        let expected = match (told, condemned) {
+        let expected = match (told, timed_out) {
             (false, _) => Stopped::InTime,
             (true, false) => Stopped::Late,
             (true, true) => Stopped::Condemned,
         };
         assert_eq!(first, expected);
-        assert_eq!(second, (!condemned).then_some(Stopped::InTime));
+        assert_eq!(second, (!timed_out).then_some(Stopped::InTime));
     });
 }

@@ -3,7 +3,7 @@
 //! These need SeqCst, so each is checked under both ways to make it.
 
 use loom::{sync::Notify, thread};
-use pool_ipc::board::{Appetite, Audience, Board, Claim, Claimer, Description, End, SeqCstAs};
+use pool_ipc::board::{Audience, Board, Claim, Claimer, Description, End, SeqCstAs, WakeThreshold};
 use std::sync::Arc;
 
 use super::{board, claimer, described};
@@ -175,7 +175,7 @@ fn a_publisher_that_sleeps_is_seen_or_sees() {
         let board = board(1, 1);
         let (me, claim) = claimed(&board, 1).remove(0);
         let worker = thread::spawn(move || report(&me, claim));
-        board.publisher_sleeps(Appetite { finished: 1, hungry: false });
+        board.publisher_sleeps(WakeThreshold { finished: 1, has_items: false });
         let sleeps = board.publisher_found(found(&board, &mut [0]));
         assert!(!sleeps || worker.join().unwrap(), "asleep beside a result");
     });
@@ -188,7 +188,7 @@ fn a_failure_wakes_at_once() {
         let board = board(1, 1);
         let (me, claim) = claimed(&board, 1).remove(0);
         let worker = thread::spawn(move || me.report(claim, End::Failed, 0, (0, 0)) == Some(true));
-        board.publisher_sleeps(Appetite { finished: 9, hungry: false });
+        board.publisher_sleeps(WakeThreshold { finished: 9, has_items: false });
         let found = found(&board, &mut [0]);
         assert!(board.publisher_found(found), "nine are more than one");
         assert!(found > 0 || worker.join().unwrap(), "asleep beside a failure");
@@ -202,7 +202,7 @@ fn a_glance_is_a_look() {
         let board = board(1, 1);
         let (me, claim) = claimed(&board, 1).remove(0);
         let worker = thread::spawn(move || report(&me, claim));
-        board.publisher_sleeps(Appetite { finished: 1, hungry: false });
+        board.publisher_sleeps(WakeThreshold { finished: 1, has_items: false });
         let sleeps = board.finished_since(0, 0) == 0;
         assert!(!sleeps || worker.join().unwrap(), "asleep beside a result");
     });
@@ -228,7 +228,10 @@ fn a_publisher_gets_all_it_waits_for() {
                 .collect();
             let (mut cursors, mut left) = ([0, 0], 2);
             while left > 0 {
-                board.publisher_sleeps(Appetite { finished: at_once.min(left), hungry: false });
+                board.publisher_sleeps(WakeThreshold {
+                    finished: at_once.min(left),
+                    has_items: false,
+                });
                 let seen = found(&board, &mut cursors);
                 left -= seen;
                 if board.publisher_found(seen) && left > 0 {
@@ -244,26 +247,26 @@ fn a_publisher_gets_all_it_waits_for() {
 
 /// A claimer without work wakes a publisher that has more, or that publisher has seen it asleep.
 #[test]
-fn a_hungry_publisher_meets_an_idle_claimer() {
+fn a_publisher_with_items_meets_an_idle_claimer() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         let worker = claimer(&board, 0, |mut me| {
             assert!(me.claim().is_none());
             me.prepare_sleep().map(|(_, wakes_publisher)| wakes_publisher)
         });
-        board.publisher_sleeps(Appetite { finished: 1, hungry: true });
+        board.publisher_sleeps(WakeThreshold { finished: 1, has_items: true });
         let sees = board.any_sleeper();
         let told = worker.join().unwrap().expect("there is no news");
         assert!(sees || told, "both asleep, and there is work");
     });
 }
 
-/// Of two idle claimers exactly one is told to wake a hungry publisher that saw neither.
+/// Of two idle claimers exactly one is told to wake a publisher with items that saw neither.
 #[test]
-fn a_hungry_publisher_is_woken_once() {
+fn a_publisher_with_items_is_woken_once() {
     SeqCstAs::check_both(|| {
         let board = board(2, 1);
-        board.publisher_sleeps(Appetite { finished: 1, hungry: true });
+        board.publisher_sleeps(WakeThreshold { finished: 1, has_items: true });
         let workers = [0, 1].map(|place| {
             claimer(&board, place, |mut me| {
                 assert!(me.claim().is_none());

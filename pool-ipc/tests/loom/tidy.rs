@@ -34,7 +34,7 @@ fn identities_are_read_whole_though_the_ring_goes_round() {
 }
 
 #[test]
-fn a_keeper_that_sleeps_is_rung_for() {
+fn a_sleeping_cache_is_notified() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         let worker = claimer(&board, 0, |me| {

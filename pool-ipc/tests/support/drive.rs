@@ -7,7 +7,9 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::SeqCst},
 };
 
-use pool_ipc::board::{Appetite, Board, Claimer, Description, End, Progress, Shape, SlotState};
+use pool_ipc::board::{
+    Board, Claimer, Description, End, Progress, Shape, SlotState, WakeThreshold,
+};
 use pool_shm::{Mapping, Segment, futex};
 
 /// A board, the word that its publisher sleeps on, and a counter for each item.
@@ -66,8 +68,8 @@ impl Ground {
                 }
             } else if me.asked_to_leave() {
                 return ran;
-            } else if let Some((bell, hungry)) = me.prepare_sleep() {
-                if hungry {
+            } else if let Some((bell, has_items)) = me.prepare_sleep() {
+                if has_items {
                     self.wake_publisher();
                 }
                 me.sleep(bell);
@@ -183,13 +185,13 @@ impl Publisher {
                 continue;
             }
             let bell = self.ground.bell().load(SeqCst);
-            board.publisher_sleeps(Appetite {
+            board.publisher_sleeps(WakeThreshold {
                 finished: self.in_flight() / 2,
-                hungry: !self.queue.is_empty(),
+                has_items: !self.queue.is_empty(),
             });
             let found = self.take();
-            let hungry_and_idle = !self.queue.is_empty() && board.any_sleeper();
-            if board.publisher_found(found) && self.in_flight() > 0 && !hungry_and_idle {
+            let has_items_and_idle = !self.queue.is_empty() && board.any_sleeper();
+            if board.publisher_found(found) && self.in_flight() > 0 && !has_items_and_idle {
                 futex::wait(self.ground.bell(), bell, None);
             }
             board.publisher_wakes();

@@ -12,7 +12,6 @@
 mod barrier;
 mod bell;
 mod body;
-mod census;
 mod condvar;
 mod error;
 mod event;
@@ -29,6 +28,7 @@ mod raw_semaphore;
 mod rwlock;
 mod semaphore;
 mod stat;
+mod table_scan;
 #[cfg(feature = "wire")]
 mod wire;
 

@@ -15,11 +15,11 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use super::{
-    census::Census,
     error::LockError,
     owner::{Me, Owner, flag, futex_half, half},
     patience::{Patience, Rest, Watch},
     stat::{Life, is_dead},
+    table_scan::TableScan,
 };
 use crate::futex;
 
@@ -336,9 +336,9 @@ impl<'a> BarrierParts<'a> {
     }
 
     fn somebody_died(self, me: Owner) -> bool {
-        let mut census = Census::taken_by(me, Life::Process);
+        let mut table_scan = TableScan::taken_by(me, Life::Process);
         let missed = self.seats.iter().map(load).filter(|seat| !seat.is_away());
-        missed.map(Seat::owner).any(|owner| census.finds_dead(owner))
+        missed.map(Seat::owner).any(|owner| table_scan.finds_dead(owner))
     }
 }
 

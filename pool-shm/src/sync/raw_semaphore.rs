@@ -15,11 +15,11 @@ use std::{
 
 use super::{
     bell::Bell,
-    census::Census,
     error::LockError,
     owner::{Me, Owner, flag},
     patience::{Patience, Rest, Watch},
     stat::Life,
+    table_scan::TableScan,
 };
 
 const FREE: u64 = 0;
@@ -171,11 +171,11 @@ impl SemaphoreParts<'_> {
 
     /// Frees the permits of dead processes.
     fn reclaim(self, me: Owner) {
-        let mut census = Census::taken_by(me, Life::Process);
+        let mut table_scan = TableScan::taken_by(me, Life::Process);
         for permit in self.permits {
             let seen = permit.load(SeqCst);
             // The permit is compared with what it was before the look: nobody else loses one.
-            if census.finds_dead(Owner::of(seen)) && step(permit, seen, FREE) {
+            if table_scan.finds_dead(Owner::of(seen)) && step(permit, seen, FREE) {
                 self.head.reclaimed.fetch_add(1, SeqCst);
                 self.head.freed.ring_for(1);
             }

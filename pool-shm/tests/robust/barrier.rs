@@ -11,7 +11,7 @@ use pool_shm::{LockError, SharedBarrier};
 use crate::{
     Run,
     board::{Board, WORKERS, now_ns, wait_for},
-    crew::{Chance, Crew},
+    processes::{Chance, Processes},
     report::Report,
 };
 
@@ -50,7 +50,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             chance.dawdle(Duration::from_micros(20));
         }
     };
-    let mut crew = Crew::start(&mut run.chance, work);
+    let mut processes = Processes::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
         // Two rounds on, everybody is a party.
@@ -61,8 +61,8 @@ pub(crate) fn run(run: &mut Run) -> Report {
         run.chance.dawdle(Duration::from_millis(1));
         let worker = run.chance.below(WORKERS as u64) as usize;
         let reported = board.reports.load(SeqCst);
-        let killed = crew.kill(worker);
-        crew.reap(worker);
+        let killed = processes.kill(worker);
+        processes.reap(worker);
         wait_for("the others to be told", killed, || {
             (board.reports.load(SeqCst) == reported + 2).then_some(killed)
         });
@@ -73,7 +73,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
 
         barrier.reset();
         resets(&board).fetch_add(1, SeqCst);
-        crew.restart(worker, &mut run.chance);
+        processes.restart(worker, &mut run.chance);
     }
     report
 }

@@ -8,7 +8,7 @@ use pool_shm::{LockError, SharedCondvar, SharedMutex, SharedMutexGuard};
 use crate::{
     Run,
     board::{Board, LIMIT, WORKERS, now_ns, wait_for},
-    crew::{Chance, Crew},
+    processes::{Chance, Processes},
     report::Report,
 };
 
@@ -46,14 +46,14 @@ pub(crate) fn run(run: &mut Run) -> Report {
             tells.notify_one();
         }
     };
-    let mut crew = Crew::start(&mut run.chance, work);
+    let mut processes = Processes::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
         run.chance.dawdle(Duration::from_millis(1));
         let worker = run.chance.below(WORKERS as u64) as usize;
         let reported = board.reports.load(SeqCst);
-        let killed = crew.kill(worker);
-        crew.reap(worker);
+        let killed = processes.kill(worker);
+        processes.reap(worker);
         // What it did between the two counts for nobody.
         let dead = now_ns();
         let after = if worker == MAKER {
@@ -79,7 +79,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             CHANGED => report.before_notifying.push(after),
             _ => report.after_others.push(after),
         }
-        crew.restart(worker, &mut run.chance);
+        processes.restart(worker, &mut run.chance);
     }
     report
 }

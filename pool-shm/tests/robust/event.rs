@@ -7,7 +7,7 @@ use pool_shm::SharedEvent;
 use crate::{
     Run,
     board::{Board, WORKERS, now_ns, wait_for},
-    crew::{Chance, Crew},
+    processes::{Chance, Processes},
     report::Report,
 };
 
@@ -28,13 +28,13 @@ pub(crate) fn run(run: &mut Run) -> Report {
             }
         }
     };
-    let mut crew = Crew::start(&mut run.chance, work);
+    let mut processes = Processes::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
         run.chance.dawdle(Duration::from_millis(1));
         let worker = run.chance.below(WORKERS as u64) as usize;
-        let killed = crew.kill(worker);
-        crew.reap(worker);
+        let killed = processes.kill(worker);
+        processes.reap(worker);
         let after = wait_for("whoever waits", killed, || {
             if worker == SETTER {
                 (!event.is_set()).then(now_ns)
@@ -44,7 +44,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         });
         report.kills += 1;
         report.after_others.push(after);
-        crew.restart(worker, &mut run.chance);
+        processes.restart(worker, &mut run.chance);
     }
     report
 }

@@ -7,7 +7,7 @@ use pool_shm::{LockError, SharedMutex};
 use crate::{
     Run,
     board::{Board, WORKERS, wait_for},
-    crew::{Chance, Crew},
+    processes::{Chance, Processes},
     report::Report,
 };
 
@@ -20,23 +20,23 @@ pub(crate) fn run(run: &mut Run) -> Report {
             chance.dawdle(Duration::from_micros(5));
         }
     };
-    let mut crew = Crew::start(&mut run.chance, work);
+    let mut processes = Processes::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
         run.chance.dawdle(Duration::from_millis(1));
         let worker = run.chance.below(WORKERS as u64) as usize;
         let reported = board.reports.load(SeqCst);
-        let killed = crew.kill(worker);
+        let killed = processes.kill(worker);
         // Half of them are zombies for as long as it takes.
         let late = run.chance.below(2) == 0;
         if !late {
-            crew.reap(worker);
+            processes.reap(worker);
         }
         let after = wait_for("the next holder", killed, || {
             Some(board.last_turn_but(worker)).filter(|at| *at > killed)
         });
         if late {
-            crew.reap(worker);
+            processes.reap(worker);
         }
         report.kills += 1;
         if board.inside[worker].swap(0, SeqCst) == 1 {
@@ -49,7 +49,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             report.after_others.push(after);
         }
         assert!(board.reports.load(SeqCst) <= reported + 1, "one death was reported twice");
-        crew.restart(worker, &mut run.chance);
+        processes.restart(worker, &mut run.chance);
     }
     report
 }

@@ -10,7 +10,7 @@ use pool_shm::{LockError, SharedRwLock, SharedWriteGuard};
 use crate::{
     Run,
     board::{Board, WORKERS, now_ns, wait_for},
-    crew::{Chance, Crew},
+    processes::{Chance, Processes},
     report::Report,
 };
 
@@ -38,16 +38,16 @@ pub(crate) fn run(run: &mut Run) -> Report {
             chance.dawdle(Duration::from_micros(5));
         }
     };
-    let mut crew = Crew::start(&mut run.chance, work);
+    let mut processes = Processes::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
         run.chance.dawdle(Duration::from_millis(1));
         let worker = run.chance.below(WORKERS as u64) as usize;
         let (reported, reclaimed) = (board.reports.load(SeqCst), lock.dead_readers());
-        let killed = crew.kill(worker);
+        let killed = processes.kill(worker);
         let late = run.chance.below(2) == 0;
         if !late {
-            crew.reap(worker);
+            processes.reap(worker);
         }
         // One that was killed while it wrote may have stamped this after the kill was asked for.
         let after = wait_for("the next writer", killed, || {
@@ -55,7 +55,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             (at > killed && board.last_turn_but(worker) > killed).then_some(at)
         });
         if late {
-            crew.reap(worker);
+            processes.reap(worker);
         }
         report.kills += 1;
         match board.inside[worker].swap(0, SeqCst) {
@@ -76,7 +76,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         }
         assert!(board.reports.load(SeqCst) <= reported + 1, "one death was reported twice");
         assert!(lock.dead_readers() <= reclaimed + 1, "one place was taken back twice");
-        crew.restart(worker, &mut run.chance);
+        processes.restart(worker, &mut run.chance);
     }
     report
 }

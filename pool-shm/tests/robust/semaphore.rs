@@ -7,7 +7,7 @@ use pool_shm::SharedSemaphore;
 use crate::{
     Run,
     board::{Board, LIMIT, WORKERS, now_ns, wait_for},
-    crew::{Chance, Crew},
+    processes::{Chance, Processes},
     report::Report,
 };
 
@@ -24,22 +24,22 @@ pub(crate) fn run(run: &mut Run) -> Report {
             drop(permit);
         }
     };
-    let mut crew = Crew::start(&mut run.chance, work);
+    let mut processes = Processes::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
         run.chance.dawdle(Duration::from_millis(1));
         let worker = run.chance.below(WORKERS as u64) as usize;
         let reclaimed = semaphore.reclaimed();
-        let killed = crew.kill(worker);
+        let killed = processes.kill(worker);
         let late = run.chance.below(2) == 0;
         if !late {
-            crew.reap(worker);
+            processes.reap(worker);
         }
         let after = wait_for("the next permit", killed, || {
             Some(board.last_turn_but(worker)).filter(|at| *at > killed)
         });
         if late {
-            crew.reap(worker);
+            processes.reap(worker);
         }
         report.kills += 1;
         if board.inside[worker].swap(0, SeqCst) == 1 {
@@ -53,9 +53,9 @@ pub(crate) fn run(run: &mut Run) -> Report {
             drop([(); 2].map(|()| semaphore.acquire_timeout(LIMIT).expect("both come back")));
         }
         assert!(semaphore.reclaimed() <= reclaimed + 1, "one permit came back twice");
-        crew.restart(worker, &mut run.chance);
+        processes.restart(worker, &mut run.chance);
     }
-    drop(crew);
+    drop(processes);
     let both = [(); 2].map(|()| semaphore.acquire_timeout(LIMIT).expect("both are left"));
     assert!(semaphore.try_acquire().is_err(), "there are too many");
     drop(both);

@@ -138,7 +138,7 @@ fn pools_refused(method: StartMethod) -> Outcome {
 }
 
 /// The processes and threads that run the tasks of one call.
-fn crew(pool: &WorkerPool) -> Result<BTreeSet<(u32, String)>, Error> {
+fn set(pool: &WorkerPool) -> Result<BTreeSet<(u32, String)>, Error> {
     let seen = pool
         .tasks(0..200u32)
         .chunk_size(1)
@@ -158,20 +158,19 @@ fn zygote(method: StartMethod) -> Vec<u32> {
 
 fn fresh_workers(method: StartMethod) -> Outcome {
     let lasting = pool(method, 1)?;
-    assert_eq!(crew(&lasting)?, crew(&lasting)?, "by default workers live on");
+    assert_eq!(set(&lasting)?, set(&lasting)?, "by default workers live on");
     drop(lasting);
 
     let pool = builder(method, 2).keep_alive(false).build()?;
-    let first = crew(&pool)?;
+    let first = set(&pool)?;
     let zygote = zygote(method);
-    let (second, third) = (crew(&pool)?, crew(&pool)?);
+    let (second, third) = (set(&pool)?, set(&pool)?);
     assert_eq!(self::zygote(method), zygote, "of the same zygote");
     if method == StartMethod::Threads {
         let all: BTreeSet<_> = first.iter().chain(&second).chain(&third).collect();
         assert_eq!(all.len(), first.len() + second.len() + third.len(), "fresh threads");
     } else {
-        let pids =
-            |crew: &BTreeSet<(u32, String)>| crew.iter().map(|w| w.0).collect::<BTreeSet<_>>();
+        let pids = |set: &BTreeSet<(u32, String)>| set.iter().map(|w| w.0).collect::<BTreeSet<_>>();
         let all: BTreeSet<_> = [&first, &second, &third].into_iter().flat_map(pids).collect();
         assert_eq!(all.len(), first.len() + second.len() + third.len(), "fresh processes");
         let before = pool.worker_pids();

@@ -10,60 +10,60 @@ fn died(begun: bool) -> Why {
 
 #[test]
 fn an_item_whose_worker_died_is_tried_again_and_then_fails() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_with_retries(1, 3, 2);
-    assert_eq!(crew.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
-    assert_eq!(crew.engine.chunk(1).unwrap().start, 1);
-    assert_eq!(crew.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_with_retries(1, 3, 2);
+    assert_eq!(fixture.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
+    assert_eq!(fixture.engine.chunk(1).unwrap().start, 1);
+    assert_eq!(fixture.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
     // Nothing was begun: that was no try.
-    assert_eq!(crew.ended(2, 1, 0, died(false)), ["release 2", "publish 3"]);
-    let told = crew.ended(3, 1, 0, died(true));
+    assert_eq!(fixture.ended(2, 1, 0, died(false)), ["release 2", "publish 3"]);
+    let told = fixture.ended(3, 1, 0, died(true));
     assert_eq!(told, ["release 3", "failed 1 on 0 at try 3", "publish 1"]);
     // Every item has tries of its own.
-    assert_eq!(crew.engine.chunk(1).unwrap().start, 2);
-    assert_eq!(crew.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
-    assert_eq!(crew.ended(2, 1, 1, Why::Complete), ["results 2+1 in 2", "free 1", "ended"]);
+    assert_eq!(fixture.engine.chunk(1).unwrap().start, 2);
+    assert_eq!(fixture.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
+    assert_eq!(fixture.ended(2, 1, 1, Why::Complete), ["results 2+1 in 2", "free 1", "ended"]);
 }
 
 #[test]
 fn a_chunk_that_three_workers_in_a_row_died_with_before_they_began_it_fails_its_first_item() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit(1, 0, 2);
-    assert_eq!(crew.ended(0, 1, 0, died(false)), ["release 0", "publish 1"]);
-    assert_eq!(crew.ended(1, 1, 0, died(false)), ["release 1", "publish 2"]);
-    let told = crew.ended(2, 1, 0, died(false));
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit(1, 0, 2);
+    assert_eq!(fixture.ended(0, 1, 0, died(false)), ["release 0", "publish 1"]);
+    assert_eq!(fixture.ended(1, 1, 0, died(false)), ["release 1", "publish 2"]);
+    let told = fixture.ended(2, 1, 0, died(false));
     assert_eq!(told, ["release 2", "failed 0 on 0", "publish 3"]);
     // The next item has the same frames.
-    let told = crew.ended(3, 1, 0, died(false));
+    let told = fixture.ended(3, 1, 0, died(false));
     assert_eq!(told, ["release 3", "failed 1 on 0", "free 1", "ended"]);
 }
 
 #[test]
 fn workers_that_began_nothing_count_only_in_a_row() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_with_retries(1, 3, 1);
-    crew.ended(0, 1, 0, died(false));
-    crew.ended(1, 1, 0, died(false));
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_with_retries(1, 3, 1);
+    fixture.ended(0, 1, 0, died(false));
+    fixture.ended(1, 1, 0, died(false));
     // One has begun an item, and one has finished it: from there on it is counted anew.
-    assert_eq!(crew.ended(2, 1, 0, died(true)), ["release 2", "publish 3"]);
-    crew.ended(3, 1, 0, died(false));
-    crew.ended(0, 1, 0, died(false));
-    assert_eq!(crew.ended(1, 1, 1, died(false)), ["results 0+1 in 1", "publish 2"]);
-    crew.ended(2, 1, 0, died(false));
-    crew.ended(3, 1, 0, died(false));
+    assert_eq!(fixture.ended(2, 1, 0, died(true)), ["release 2", "publish 3"]);
+    fixture.ended(3, 1, 0, died(false));
+    fixture.ended(0, 1, 0, died(false));
+    assert_eq!(fixture.ended(1, 1, 1, died(false)), ["results 0+1 in 1", "publish 2"]);
+    fixture.ended(2, 1, 0, died(false));
+    fixture.ended(3, 1, 0, died(false));
     // What counts as a try may be tried again as often as others.
-    assert_eq!(crew.ended(0, 1, 0, died(false)), ["release 0", "publish 2"]);
-    let told = crew.ended(2, 1, 0, died(false));
+    assert_eq!(fixture.ended(0, 1, 0, died(false)), ["release 0", "publish 2"]);
+    let told = fixture.ended(2, 1, 0, died(false));
     assert_eq!(told, ["release 2", "failed 1 on 0 at try 2", "publish 3"]);
 }
 
 #[test]
 fn tries_are_counted_anew_behind_a_result() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_with_retries(1, 2, 1);
-    assert_eq!(crew.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
-    assert_eq!(crew.ended(1, 1, 1, died(true)), ["results 0+1 in 1", "publish 2"]);
-    let told = crew.ended(2, 1, 0, died(true));
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_with_retries(1, 2, 1);
+    assert_eq!(fixture.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
+    assert_eq!(fixture.ended(1, 1, 1, died(true)), ["results 0+1 in 1", "publish 2"]);
+    let told = fixture.ended(2, 1, 0, died(true));
     assert_eq!(told, ["release 2", "failed 1 on 0 at try 2", "free 1", "ended"]);
 }
 
@@ -84,36 +84,36 @@ fn the_largest_number_of_tries_has_no_end_and_does_not_wrap() {
 
 #[test]
 fn a_panic_is_not_tried_again() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_with_retries(1, 1, 9);
-    assert_eq!(crew.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
-    let told = crew.ended(1, 1, 0, Why::Failed(Cause::BadResult));
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_with_retries(1, 1, 9);
+    assert_eq!(fixture.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
+    let told = fixture.ended(1, 1, 0, Why::Failed(Cause::BadResult));
     assert_eq!(told, ["release 1", "failed 0 on 0 at try 2", "free 1", "ended"]);
 }
 
 #[test]
 fn a_result_that_was_lost_in_hand_counts_as_a_try() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_with_retries(1, 2, 1);
-    crew.ended(0, 1, 0, Why::Full);
-    crew.engine.in_hand_lost(Some(1), 1, &KILLED, &mut crew.out);
-    assert_eq!(told(&mut crew.out), ["publish 2"]);
-    let chunk = crew.engine.chunk(2).unwrap();
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_with_retries(1, 2, 1);
+    fixture.ended(0, 1, 0, Why::Full);
+    fixture.engine.in_hand_lost(Some(1), 1, &KILLED, &mut fixture.out);
+    assert_eq!(told(&mut fixture.out), ["publish 2"]);
+    let chunk = fixture.engine.chunk(2).unwrap();
     assert_eq!((chunk.start, chunk.in_hand, chunk.audience), (0, None, Audience::default()));
-    let told = crew.ended(2, 1, 0, died(true));
+    let told = fixture.ended(2, 1, 0, died(true));
     assert_eq!(told, ["release 2", "failed 0 on 0 at try 2", "publish 3"]);
 }
 
 #[test]
 fn a_closed_job_tries_nothing_again() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_with_retries(1, 3, 9);
-    assert_eq!(crew.close().0, [0]);
-    assert_eq!(crew.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
-    assert!(!crew.engine.has_chunks());
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_with_retries(1, 3, 9);
+    assert_eq!(fixture.close().0, [0]);
+    assert_eq!(fixture.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
+    assert!(!fixture.engine.has_chunks());
 }
 
-impl Crew {
+impl Fixture {
     fn submit_limited(&mut self, offset: u64, len: u32, retries: u32) -> Vec<String> {
         let limit = Some(Duration::from_secs(1));
         let chunk = Chunk { limit, retries, ..chunk(self.job, offset, 0, len) };
@@ -129,46 +129,46 @@ impl Crew {
 
 #[test]
 fn an_item_that_is_overdue_fails_at_once_and_the_others_when_its_worker_is_reaped() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_limited(1, 4, 0);
-    assert_eq!(crew.overran(0, 1), ["failed 1 on 0"]);
-    assert!(crew.overran(0, 1).is_empty(), "told twice");
-    assert_eq!(crew.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
-    let chunk = crew.engine.chunk(1).unwrap();
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_limited(1, 4, 0);
+    assert_eq!(fixture.overran(0, 1), ["failed 1 on 0"]);
+    assert!(fixture.overran(0, 1).is_empty(), "told twice");
+    assert_eq!(fixture.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
+    let chunk = fixture.engine.chunk(1).unwrap();
     assert_eq!((chunk.start, chunk.overrun), (2, Overrun::No));
     // The next one dies of itself.
-    let told = crew.ended(1, 1, 0, died(true));
+    let told = fixture.ended(1, 1, 0, died(true));
     assert_eq!(told, ["release 1", "failed 2 on 0", "publish 2"]);
-    assert_eq!(crew.ended(2, 1, 1, Why::Complete), ["results 3+1 in 2", "free 1", "ended"]);
+    assert_eq!(fixture.ended(2, 1, 1, Why::Complete), ["results 3+1 in 2", "free 1", "ended"]);
 }
 
 #[test]
 fn a_try_that_was_overdue_counts_as_one_that_died() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_limited(1, 2, 2);
-    assert!(crew.overran(0, 0).is_empty(), "it is tried again");
-    assert_eq!(crew.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
-    assert_eq!(crew.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
-    assert_eq!(crew.overran(2, 0), ["failed 0 on 0 at try 3"]);
-    assert_eq!(crew.ended(2, 1, 0, died(true)), ["release 2", "publish 3"]);
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_limited(1, 2, 2);
+    assert!(fixture.overran(0, 0).is_empty(), "it is tried again");
+    assert_eq!(fixture.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
+    assert_eq!(fixture.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
+    assert_eq!(fixture.overran(2, 0), ["failed 0 on 0 at try 3"]);
+    assert_eq!(fixture.ended(2, 1, 0, died(true)), ["release 2", "publish 3"]);
     // Tries are counted anew, also behind results that the parent has not collected yet.
-    assert!(crew.overran(3, 0).is_empty());
-    assert_eq!(crew.ended(3, 1, 0, died(true)), ["release 3", "publish 0"]);
-    assert_eq!(crew.ended(0, 1, 1, Why::Complete), ["results 1+1 in 0", "free 1", "ended"]);
+    assert!(fixture.overran(3, 0).is_empty());
+    assert_eq!(fixture.ended(3, 1, 0, died(true)), ["release 3", "publish 0"]);
+    assert_eq!(fixture.ended(0, 1, 1, Why::Complete), ["results 1+1 in 0", "free 1", "ended"]);
 }
 
 #[test]
 fn nobody_is_told_of_overdue_items_of_a_closed_job() {
-    let mut crew = Crew::new(1, 4);
-    crew.submit_limited(1, 3, 0);
-    assert_eq!(crew.close().0, [0]);
-    assert!(crew.overran(0, 1).is_empty());
-    assert_eq!(crew.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit_limited(1, 3, 0);
+    assert_eq!(fixture.close().0, [0]);
+    assert!(fixture.overran(0, 1).is_empty());
+    assert_eq!(fixture.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
     // Nor of what a scribbled board says.
-    let mut crew = Crew::new(1, 4);
-    crew.submit(1, 0, 3);
-    assert!(crew.overran(0, 1).is_empty(), "it has no limit");
-    assert!(crew.overran(3, 1).is_empty(), "nothing is there");
-    crew.submit_limited(2, 3, 0);
-    assert!(crew.overran(1, 3).is_empty(), "all of it is finished");
+    let mut fixture = Fixture::new(1, 4);
+    fixture.submit(1, 0, 3);
+    assert!(fixture.overran(0, 1).is_empty(), "it has no limit");
+    assert!(fixture.overran(3, 1).is_empty(), "nothing is there");
+    fixture.submit_limited(2, 3, 0);
+    assert!(fixture.overran(1, 3).is_empty(), "all of it is finished");
 }

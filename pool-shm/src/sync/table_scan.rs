@@ -7,12 +7,12 @@ use super::{
 
 /// Remembers who was found to live, so that nobody is looked at twice in one look.
 #[derive(Debug)]
-pub(super) struct Census {
+pub(super) struct TableScan {
     life: Life,
     alive: Vec<Owner>,
 }
 
-impl Census {
+impl TableScan {
     /// Where `me` lives, for sure.
     pub(super) fn taken_by(me: Owner, life: Life) -> Self {
         Self { life, alive: vec![me] }

@@ -51,17 +51,17 @@ impl Chance {
 }
 
 /// So many workers, each with a place.
-pub(crate) struct Crew<F: Fn(usize, Chance)> {
+pub(crate) struct Processes<F: Fn(usize, Chance)> {
     pids: [Option<Pid>; WORKERS],
     work: F,
 }
 
-impl<F: Fn(usize, Chance)> Crew<F> {
+impl<F: Fn(usize, Chance)> Processes<F> {
     /// Starts all. `work` gets the worker's place and never returns.
     pub(crate) fn start(chance: &mut Chance, work: F) -> Self {
-        let mut crew = Self { pids: [None; WORKERS], work };
-        (0..WORKERS).for_each(|worker| crew.restart(worker, chance));
-        crew
+        let mut processes = Self { pids: [None; WORKERS], work };
+        (0..WORKERS).for_each(|worker| processes.restart(worker, chance));
+        processes
     }
 
     /// Starts a worker whose predecessor is dead.
@@ -98,7 +98,7 @@ impl<F: Fn(usize, Chance)> Crew<F> {
     }
 }
 
-impl<F: Fn(usize, Chance)> Drop for Crew<F> {
+impl<F: Fn(usize, Chance)> Drop for Processes<F> {
     fn drop(&mut self) {
         for pid in self.pids.iter().flatten() {
             let _ = kill(*pid, Signal::SIGKILL);
