@@ -1,7 +1,7 @@
 //! A bout: several subjects do the same work in turns, and their medians are compared.
 //!
-//! Invariant: every round runs every subject once, beginning with another one each time, so that whatever
-//! disturbs the machine disturbs all of them; a ratio is taken round by round.
+//! Invariant: every round runs every subject once, beginning with another one each time, so that
+//! whatever disturbs the machine disturbs all of them; a ratio is taken round by round.
 
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,11 @@
 //! The benchmarks: every row beside its baselines in the same run, interleaved.
 //!
-//! `pool-bench [--quick] [--json PATH] [row…]`. This program starts a fresh copy of itself for every part
-//! of a row, since a pool of forked processes has to be built before the first thread exists, and gathers
-//! the lines that the copies print. Results are asserted, times never.
+//! `pool-bench [--quick] [--json PATH] [row…]`. This program starts a fresh copy of itself for
+//! every part of a row, since a pool of forked processes has to be built before the first thread
+//! exists, and gathers the lines that the copies print. Results are asserted, times never.
 //!
-//! Where to look: `rows/` has one file per question, `bout.rs` measures, `conductor.rs` starts the copies.
+//! Where to look: `rows/` has one file per question, `bout.rs` measures, `conductor.rs` starts the
+//! copies.
 
 mod bout;
 mod conductor;

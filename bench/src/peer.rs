@@ -41,14 +41,15 @@ impl<'a> Words<'a> {
     }
 
     fn word(self, index: usize) -> &'a AtomicU32 {
-        // SAFETY: the word lies in the first page of the mapping, aligned, and lives as long; everybody uses it
-        // as an atomic only.
+        // SAFETY: the word lies in the first page of the mapping, aligned, and lives as long;
+        // everybody uses it as an atomic only.
         unsafe { AtomicU32::from_ptr(self.0.as_ptr().add(index * STRIDE).cast()) }
     }
 }
 
 impl Peer {
-    /// Forks a child, on `cpu` if one is given, that runs `life`; to be called before anything starts a thread.
+    /// Forks a child, on `cpu` if one is given, that runs `life`; to be called before anything
+    /// starts a thread.
     pub(crate) fn fork(cpu: Option<usize>, life: impl FnOnce(Words<'_>)) -> Outcome<Self> {
         let words = Segment::create("words", 4096)?.map()?;
         // SAFETY: the caller's process has one thread, so the child may do whatever it likes.

@@ -12,7 +12,8 @@ pub(crate) const PROCESSES: [StartMethod; 3] =
 pub(crate) struct Pools(Vec<WorkerPool>);
 
 impl Pools {
-    /// Pools of `workers` workers, which have run a task already. To be called before anything starts a thread.
+    /// Pools of `workers` workers, which have run a task already. To be called before anything
+    /// starts a thread.
     pub(crate) fn build(workers: usize) -> Outcome<Self> {
         let mut pools = Vec::new();
         for method in PROCESSES.into_iter().chain([StartMethod::Threads]) {

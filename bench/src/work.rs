@@ -1,4 +1,5 @@
-//! Work that takes as long as it is told to, by arithmetic, and lengths that are the same in every run.
+//! Work that takes as long as it is told to, by arithmetic, and lengths that are the same in every
+//! run.
 
 use std::hint::black_box;
 

@@ -46,7 +46,8 @@ pub enum Error {
         /// Workers to place.
         workers: usize,
     },
-    /// The list of CPU ids is empty; to leave workers unpinned, use [`CpuIds::none`](crate::CpuIds::none).
+    /// The list of CPU ids is empty; to leave workers unpinned, use
+    /// [`CpuIds::none`](crate::CpuIds::none).
     NoCpuIds,
     /// One of several CPU sets is empty: nothing could run on it.
     EmptyCpuSet {

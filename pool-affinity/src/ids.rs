@@ -1,16 +1,16 @@
 //! `CpuIds`: the CPU ids as users write them, before they are checked.
 //!
 //! Five forms: none; `[a]`; `[a, b, ..]`; `[[a, b, ..]]`; `[[..], [..], ..]`. One id is a set of
-//! one, so all of them are "no pinning" or a list of sets. Beside them a `Placement`, and a `Plan` that
-//! was made before. Checked and laid out per worker by `plan`. Only `usize` is taken: an integer literal
-//! then has one type that it can be, and a negative one does not compile.
+//! one, so all of them are "no pinning" or a list of sets. Beside them a `Placement`, and a `Plan`
+//! that was made before. Checked and laid out per worker by `plan`. Only `usize` is taken: an
+//! integer literal then has one type that it can be, and a negative one does not compile.
 
 use std::ops::{Range, RangeInclusive};
 
 use crate::{CpuSet, Error, Machine, Placement, Plan, Topology, usable_cpus};
 
-/// CPU ids for the workers of a pool, in any of the five forms, or a rule by which they follow from the
-/// machine:
+/// CPU ids for the workers of a pool, in any of the five forms, or a rule by which they follow from
+/// the machine:
 ///
 /// | written | meaning |
 /// | --- | --- |
@@ -58,7 +58,8 @@ enum Wish {
     Nothing,
     ForAll(Vec<usize>),
     ForEach(Vec<Vec<usize>>),
-    /// One for each, of more than any machine has: not written out, since at least one of them is refused.
+    /// One for each, of more than any machine has: not written out, since at least one of them is
+    /// refused.
     TooMany(RangeInclusive<usize>),
     Placed(Placement),
 }
@@ -117,8 +118,8 @@ impl CpuIds {
         self.plan(n_workers, &Machine::read()?)
     }
 
-    /// A number of workers for those who have none in mind: [`usable_cpus`], but no more than there are physical cores
-    /// if each is to have one.
+    /// A number of workers for those who have none in mind: [`usable_cpus`], but no more than there
+    /// are physical cores if each is to have one.
     pub fn suitable_workers(&self) -> usize {
         let usable = usable_cpus();
         let Wish::Placed(placement) = self.wish else { return usable };

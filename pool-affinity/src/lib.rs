@@ -3,7 +3,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes alone.
+// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes
+// alone.
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",

@@ -1,7 +1,7 @@
 //! `Machine`: which CPUs a plan may name, and where the machine is described.
 //!
-//! Invariant: allowed CPUs are online, online CPUs are present. On the live machine whatever the mask
-//! of the calling thread holds counts as online: containers may overlay the files of /sys.
+//! Invariant: allowed CPUs are online, online CPUs are present. On the live machine whatever the
+//! mask of the calling thread holds counts as online: containers may overlay the files of /sys.
 
 use std::path::{Path, PathBuf};
 

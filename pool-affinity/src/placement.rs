@@ -1,14 +1,15 @@
 //! Plans that follow from the topology.
 //!
 //! The machine is a tree: sockets, their NUMA nodes, their cores (fast ones first), their CPUs.
-//! `compact` reads it leaf by leaf; `spread` takes one CPU of every core, from every branch in turn, then
-//! the second of every core, and so on.
+//! `compact` reads it leaf by leaf; `spread` takes one CPU of every core, from every branch in
+//! turn, then the second of every core, and so on.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{Core, CpuSet, Error, Plan, Topology};
 
-/// A rule by which the CPUs of each worker follow from the machine; [`Plan`] has the rules themselves.
+/// A rule by which the CPUs of each worker follow from the machine; [`Plan`] has the rules
+/// themselves.
 ///
 /// ```
 /// use pool_affinity::{Core, CpuSet, Placement, Topology};

@@ -12,8 +12,9 @@ use std::{
 /// CPUs worth of time that the control groups of this process grant, v1 and v2, rounded up to whole
 /// CPUs; `None` for no limit.
 ///
-/// `root` is `/`, or a folder laid out like it: `proc/self/cgroup`, `proc/self/mountinfo`, and the files
-/// of the groups where that says they are mounted. What is not there, or empty, limits nothing.
+/// `root` is `/`, or a folder laid out like it: `proc/self/cgroup`, `proc/self/mountinfo`, and the
+/// files of the groups where that says they are mounted. What is not there, or empty, limits
+/// nothing.
 ///
 /// ```
 /// use std::path::Path;

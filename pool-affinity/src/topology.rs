@@ -1,7 +1,7 @@
 //! `Topology`: the physical cores of the machine, and where they sit.
 //!
-//! Invariant: no core is empty, no CPU is in two cores, cores are sorted by their first CPU.
-//! Where it is read from is in `machine.rs` and `sysfs.rs`, placing workers on it in `placement.rs`.
+//! Invariant: no core is empty, no CPU is in two cores, cores are sorted by their first CPU. Where
+//! it is read from is in `machine.rs` and `sysfs.rs`, placing workers on it in `placement.rs`.
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -1,5 +1,6 @@
-//! Workers killed at random, every 20 ms, while a hundred thousand tasks run with `retry`: all results are right, and no item runs
-//! once more than it has to. `cargo run --release -p pool-api --example killings -- 100000 20` (items, rounds; few without)
+//! Workers killed at random, every 20 ms, while a hundred thousand tasks run with `retry`: all
+//! results are right, and no item runs once more than it has to.
+//! `cargo run --release -p pool-api --example killings -- 100000 20` (items, rounds; few without)
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,8 @@ fn random(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Who began which item, in the order in which they did: how many entries, and each a process and an item.
+/// Who began which item, in the order in which they did: how many entries, and each a process and
+/// an item.
 type Log = (SharedValue<u64>, SharedArray<u64>);
 
 /// Notes its run, and spins for 20 to 300 µs.
@@ -41,7 +43,8 @@ fn kill_at_random(pool: &WorkerPool, over: &AtomicBool, round: u64) -> Vec<u32> 
         let pids = pool.worker_pids();
         if !pids.is_empty() {
             let victim = pids[random(round << 32 | killed.len() as u64) as usize % pids.len()];
-            // SAFETY: a system call with plain numbers. (That of a worker that has just ended is not given to others so soon.)
+            // SAFETY: a system call with plain numbers. (That of a worker that has just ended is
+            // not given to others so soon.)
             if unsafe { kill(victim.cast_signed(), 9) } == 0 {
                 killed.push(victim);
             }

@@ -1,5 +1,5 @@
-//! How many workers live and die in a second: tasks that each have a worker of their own, under every start method.
-//! `cargo run --release -p pool-api --example lives -- 10000`
+//! How many workers live and die in a second: tasks that each have a worker of their own, under
+//! every start method. `cargo run --release -p pool-api --example lives -- 10000`
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
-//! How soon after its limit what takes too long is an error: one item among a thousand short ones, and a `worker_exit`, under every
-//! start method. `cargo run --release -p pool-api --example overruns -- 20`
+//! How soon after its limit what takes too long is an error: one item among a thousand short ones,
+//! and a `worker_exit`, under every start method.
+//! `cargo run --release -p pool-api --example overruns -- 20`
 
 use std::{
     thread::sleep,

@@ -1,5 +1,5 @@
-//! What all workers see: a table that is decoded once, a container that they write their results to,
-//! and another table for the next calls.
+//! What all workers see: a table that is decoded once, a container that they write their results
+//! to, and another table for the next calls.
 
 use std::collections::HashMap;
 

@@ -38,7 +38,8 @@ fn timed(mut run: impl FnMut() -> Result<(), Box<dyn Error>>) -> Result<Duration
 fn main() -> Result<(), Box<dyn Error>> {
     let pool = WorkerPool::new(usable_cpus().max(2))?;
 
-    // Each task gets its index and stores one element. Nobody waits for anybody: elements are accessed by atomics.
+    // Each task gets its index and stores one element. Nobody waits for anybody: elements are
+    // accessed by atomics.
     let array = SharedArray::<u32>::new(POINTS)?;
     let plain = timed(|| {
         let tasks = pool.tasks(0..POINTS).with(array.clone());
@@ -58,7 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     assert_eq!(locked.lock().map_err(LockError::give_up)?[..], array.to_vec());
 
-    // Each task gets a slice of the array, which nobody else has meanwhile: plain writes, and one task for many elements.
+    // Each task gets a slice of the array, which nobody else has meanwhile: plain writes, and one
+    // task for many elements.
     let mut sliced = SharedArray::<u32>::new(POINTS)?;
     let in_slices = timed(|| {
         pool.map_slices_mut(&mut sliced, PART, |part, slice| {

@@ -31,13 +31,16 @@ impl Builder {
 
 /// The state of a worker is made from what is shared, so it comes behind that; and it comes once.
 impl<S: Send + Sync + 'static> Builder<S> {
-    /// Gives every worker a state of its own: what `function` returns. It is called once in a worker's life, before its first
-    /// chunk, whatever call that belongs to (but [`Tasks::map_scoped`](crate::Tasks::map_scoped), whose closures see no worker); a
-    /// worker that gets no task never calls it. Tasks of [`Tasks::map_with`](crate::Tasks::map_with) have the state as
-    /// `w.state`. It lives as long as its worker, over all calls, and is never in two threads.
+    /// Gives every worker a state of its own: what `function` returns. It is called once in a
+    /// worker's life, before its first chunk, whatever call that belongs to (but
+    /// [`Tasks::map_scoped`](crate::Tasks::map_scoped), whose closures see no worker); a worker
+    /// that gets no task never calls it. Tasks of [`Tasks::map_with`](crate::Tasks::map_with) have
+    /// the state as `w.state`. It lives as long as its worker, over all calls, and is never in two
+    /// threads.
     ///
     /// Where it panics, ends its process or takes too long, calls are
-    /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed); the next call tries again. A task that panics leaves the state as it was at that moment.
+    /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed); the next call tries again. A
+    /// task that panics leaves the state as it was at that moment.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -74,12 +77,14 @@ impl<S: Send + Sync + 'static> Builder<S> {
 
 /// The exit sees what is shared and the state, so it comes behind both; and it comes once.
 impl<S: Send + Sync + 'static, W: 'static> Builder<S, W> {
-    /// Calls `function` at the end of the life of every worker that had a task; what it returns is among
-    /// [`WorkerPool::exit_results`]. A life ends by [`WorkerPool::stop_and_join`], after so many tasks with
-    /// [`Builder::worker_lifespan`], and with each call without [`Builder::keep_alive`]. Workers that are killed (by
-    /// [`WorkerPool::terminate`], a drop of the pool, a crash) have no exit.
+    /// Calls `function` at the end of the life of every worker that had a task; what it returns is
+    /// among [`WorkerPool::exit_results`]. A life ends by [`WorkerPool::stop_and_join`], after so
+    /// many tasks with [`Builder::worker_lifespan`], and with each call without
+    /// [`Builder::keep_alive`]. Workers that are killed (by [`WorkerPool::terminate`], a drop of
+    /// the pool, a crash) have no exit.
     ///
-    /// Where it panics or ends its process, the calls under way are [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed), or
+    /// Where it panics or ends its process, the calls under way are
+    /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed), or
     /// [`WorkerPool::stop_and_join`] is.
     ///
     /// ```
@@ -131,16 +136,18 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Whether workers live on from call to call, as they do without it; `false`: each call of the
-    /// map family gets fresh ones. Calls whose results come later (`apply_async`, `map_async`, streams) share theirs, at the longest
-    /// until the next of the other calls begins or the pool is stopped.
+    /// map family gets fresh ones. Calls whose results come later (`apply_async`, `map_async`,
+    /// streams) share theirs, at the longest until the next of the other calls begins or the pool
+    /// is stopped.
     pub fn keep_alive(mut self, on: bool) -> Self {
         self.options.keep_alive = on;
         self
     }
 
-    /// Whether chunk k of a call goes to worker k modulo their number, whether or not that one is free, instead of to whoever is;
-    /// every call begins with worker 0. Calls of one item ([`WorkerPool::apply`], [`WorkerPool::apply_async`]) go to whoever is free
-    /// all the same. See [`Tasks::order_tasks`](crate::Tasks::order_tasks).
+    /// Whether chunk k of a call goes to worker k modulo their number, whether or not that one is
+    /// free, instead of to whoever is; every call begins with worker 0. Calls of one item
+    /// ([`WorkerPool::apply`], [`WorkerPool::apply_async`]) go to whoever is free all the same. See
+    /// [`Tasks::order_tasks`](crate::Tasks::order_tasks).
     pub fn order_tasks(mut self, on: bool) -> Self {
         self.options.order_tasks = on;
         self
@@ -154,9 +161,10 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Tasks, from 1, after which a worker's life ends and a fresh one takes its place, under the same id: against leaks of what
-    /// tasks call. Looked at between two chunks, so with a `chunk_size` beyond it a life is that much longer; without one,
-    /// chunks are no longer than it. Under Threads the next life begins in the same thread.
+    /// Tasks, from 1, after which a worker's life ends and a fresh one takes its place, under the
+    /// same id: against leaks of what tasks call. Looked at between two chunks, so with a
+    /// `chunk_size` beyond it a life is that much longer; without one, chunks are no longer than
+    /// it. Under Threads the next life begins in the same thread.
     pub fn worker_lifespan(mut self, tasks: u64) -> Self {
         match NonZeroU64::new(tasks) {
             Some(tasks) => self.options.life = self.options.life.span(Some(tasks)),
@@ -169,9 +177,9 @@ impl<S, W, E> Builder<S, W, E> {
     /// `[[4, 5]]` a set for all, `[[0, 1], [2, 3]]` a set for each; a [`Placement`] or a [`Plan`];
     /// without it they are not pinned.
     ///
-    /// Each worker pins itself before it does anything else, so threads of its tasks keep to the same
-    /// CPUs; its replacement does likewise. CPUs that exist, are online and are allowed to the thread
-    /// that builds the pool can be chosen.
+    /// Each worker pins itself before it does anything else, so threads of its tasks keep to the
+    /// same CPUs; its replacement does likewise. CPUs that exist, are online and are allowed to the
+    /// thread that builds the pool can be chosen.
     ///
     /// ```
     /// use pool_api::{Placement, WorkerPool};
@@ -199,15 +207,17 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Bytes that results of [`apply_async`](WorkerPool::apply_async) may take which lie in handles and were not taken; without it
-    /// as many as an arena may hold. Beyond it the next call is [`Error::ResultsUnread`](crate::Error::ResultsUnread).
+    /// Bytes that results of [`apply_async`](WorkerPool::apply_async) may take which lie in handles
+    /// and were not taken; without it as many as an arena may hold. Beyond it the next call is
+    /// [`Error::ResultsUnread`](crate::Error::ResultsUnread).
     ///
     /// Exit results may take as much, without this setting a quarter of the free memory. One that
     /// would take more is not kept, and [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed)
     /// says so with [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread); those before it
     /// stay.
     ///
-    /// A result counts with its encoded length; without this setting, under Threads, with the size of its type.
+    /// A result counts with its encoded length; without this setting, under Threads, with the size
+    /// of its type.
     pub fn max_result_bytes(mut self, bytes: u64) -> Self {
         self.options.max_result_bytes = Some(bytes);
         self
@@ -220,16 +230,16 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// How long decoding or building what is shared may take, in one process; without it as long as it takes. Past it calls are
-    /// [`Error::SharedFailed`](crate::Error::SharedFailed), and the process that was at it is killed; under Threads its thread
-    /// goes on, to no avail.
+    /// How long decoding or building what is shared may take, in one process; without it as long as
+    /// it takes. Past it calls are [`Error::SharedFailed`](crate::Error::SharedFailed), and the
+    /// process that was at it is killed; under Threads its thread goes on, to no avail.
     pub fn shared_timeout(mut self, limit: Duration) -> Self {
         self.options.shared_timeout = Some(limit);
         self
     }
 
-    /// How long one item may take in calls that do not say it themselves; see [`Tasks::task_timeout`](crate::Tasks::task_timeout).
-    /// Without it as long as it takes.
+    /// How long one item may take in calls that do not say it themselves; see
+    /// [`Tasks::task_timeout`](crate::Tasks::task_timeout). Without it as long as it takes.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
@@ -245,29 +255,33 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// How long `worker_init` may take; without it as long as it takes. Past it calls are
-    /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed), and the worker is killed; a thread goes on, to no avail.
+    /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed), and the worker is killed; a
+    /// thread goes on, to no avail.
     pub fn worker_init_timeout(mut self, limit: Duration) -> Self {
         self.options.worker_init_timeout = Some(limit);
         self
     }
 
-    /// How long `worker_exit` may take, with the drop of the state; without it as long as it takes. Past it the worker is killed and
-    /// has no exit result: [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) of the call that its life ended in, or of
-    /// [`WorkerPool::stop_and_join`]. A thread goes on, to no avail, and is waited for no longer; it can see that by
-    /// [`Worker::is_cancelled`].
+    /// How long `worker_exit` may take, with the drop of the state; without it as long as it takes.
+    /// Past it the worker is killed and has no exit result:
+    /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) of the call that its life ended
+    /// in, or of [`WorkerPool::stop_and_join`]. A thread goes on, to no avail, and is waited for no
+    /// longer; it can see that by [`Worker::is_cancelled`].
     pub fn worker_exit_timeout(mut self, limit: Duration) -> Self {
         self.options.worker_exit_timeout = Some(limit);
         self
     }
 
-    /// Bytes of private memory that a worker may take beside what it has when its first chunk begins, that is after `worker_init`
-    /// and with all that it has inherited. A task that needs more is refused it, as by any system that has no more: a Rust task
-    /// aborts of that unless it asks by `try_reserve`, and fails with [`Cause::MemoryLimit`](crate::Cause::MemoryLimit), which
-    /// says what is known. Its worker is replaced.
+    /// Bytes of private memory that a worker may take beside what it has when its first chunk
+    /// begins, that is after `worker_init` and with all that it has inherited. A task that needs
+    /// more is refused it, as by any system that has no more: a Rust task aborts of that unless it
+    /// asks by `try_reserve`, and fails with [`Cause::MemoryLimit`](crate::Cause::MemoryLimit),
+    /// which says what is known. Its worker is replaced.
     ///
-    /// Reservations count as the memory that they may become, also stacks of threads. Items, results, and shared objects do not count: they
-    /// lie in shared memory. Programs that a task starts have the same limit. Threads have no memory of their own, so
-    /// [`StartMethod::Threads`] refuses it in `build()`.
+    /// Reservations count as the memory that they may become, also stacks of threads. Items,
+    /// results, and shared objects do not count: they lie in shared memory. Programs that a task
+    /// starts have the same limit. Threads have no memory of their own, so [`StartMethod::Threads`]
+    /// refuses it in `build()`.
     ///
     /// ```no_run
     /// use pool_api::{Cause, WorkerPool};
@@ -284,10 +298,12 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Bytes of private memory in use beyond which a worker is replaced, after the task that it runs: for tasks that leak. No item
-    /// is lost by that, and the worker's id stays; what is left of its chunk goes to the next worker. It is looked at once a
-    /// millisecond, between two tasks, and at the end of a chunk. Shared memory and pages of files do not count; what a worker has inherited does, so
-    /// the limit is to be larger than that. [`StartMethod::Threads`] refuses it in `build()`.
+    /// Bytes of private memory in use beyond which a worker is replaced, after the task that it
+    /// runs: for tasks that leak. No item is lost by that, and the worker's id stays; what is left
+    /// of its chunk goes to the next worker. It is looked at once a millisecond, between two tasks,
+    /// and at the end of a chunk. Shared memory and pages of files do not count; what a worker has
+    /// inherited does, so the limit is to be larger than that. [`StartMethod::Threads`] refuses it
+    /// in `build()`.
     pub fn max_worker_rss(mut self, bytes: u64) -> Self {
         self.options.max_worker_rss = Some(bytes);
         self
@@ -321,9 +337,9 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Whether workers are daemonic, as they are without it: their tasks cannot build pools, which is
-    /// [`Error::NestedPool`](crate::Error::NestedPool) then. With `false` they can, and whatever ends a worker or the program
-    /// ends the pools of its tasks too.
+    /// Whether workers are daemonic, as they are without it: their tasks cannot build pools, which
+    /// is [`Error::NestedPool`](crate::Error::NestedPool) then. With `false` they can, and whatever
+    /// ends a worker or the program ends the pools of its tasks too.
     ///
     /// ```no_run
     /// use pool_api::{Error, WorkerPool};
@@ -358,10 +374,11 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Calls `function` in every worker before anything else, in the thread that will run the tasks; may be given several times.
+    /// Calls `function` in every worker before anything else, in the thread that will run the
+    /// tasks; may be given several times.
     ///
-    /// Under Fork thread-local random generators and hash keys that the program has used before `build()` are the same in every
-    /// worker. This is the place to seed them anew:
+    /// Under Fork thread-local random generators and hash keys that the program has used before
+    /// `build()` are the same in every worker. This is the place to seed them anew:
     ///
     /// ```
     /// use std::cell::Cell;
@@ -381,13 +398,13 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Checks the options and builds the pool. Fork takes its snapshot of the process here; the other
-    /// methods start their workers at the first use.
+    /// Checks the options and builds the pool. Fork takes its snapshot of the process here; the
+    /// other methods start their workers at the first use.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the options, by name; what the start method cannot do in this process;
-    /// resources that cannot be had.
+    /// Whatever is wrong with the options, by name; what the start method cannot do in this
+    /// process; resources that cannot be had.
     pub fn build(self) -> Result<WorkerPool<S, W, E>> {
         match self.refused {
             Some(why) => Err(Error::InvalidInput(why)),

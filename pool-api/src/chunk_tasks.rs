@@ -5,7 +5,8 @@ use pool_core::{Chunks, JobOptions};
 use crate::{ChunkSize, Result};
 
 /// Cuts an input into chunks by the rules of [`Tasks::chunk_size`](crate::Tasks::chunk_size) and
-/// [`Tasks::n_splits`](crate::Tasks::n_splits), of which one has to be set: for tasks that take many items at once.
+/// [`Tasks::n_splits`](crate::Tasks::n_splits), of which one has to be set: for tasks that take
+/// many items at once.
 ///
 /// ```
 /// use pool_api::chunk_tasks;
@@ -32,7 +33,8 @@ pub struct ChunkTasks<I> {
 }
 
 impl<I: Iterator> ChunkTasks<I> {
-    /// Items per chunk, at least 1; fractions are carried over: 2.5 gives 3, 2, 3, 2 (MPIRE's formula). Wins over `n_splits`.
+    /// Items per chunk, at least 1; fractions are carried over: 2.5 gives 3, 2, 3, 2 (MPIRE's
+    /// formula). Wins over `n_splits`.
     pub fn chunk_size(mut self, items: impl ChunkSize) -> Self {
         self.options.chunk_size = Some(items.items());
         self
@@ -55,7 +57,8 @@ impl<I: Iterator> ChunkTasks<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`](crate::Error::InvalidInput) when neither `chunk_size` nor `n_splits` is set, or one is below 1.
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) when neither `chunk_size` nor `n_splits`
+    /// is set, or one is below 1.
     pub fn chunks(self) -> Result<Chunks<I>> {
         Chunks::new(self.items, &self.options)
     }

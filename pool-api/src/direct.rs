@@ -22,13 +22,15 @@ pub struct Direct<'p, S = (), W = ()> {
 }
 
 impl<S, W> Direct<'_, S, W> {
-    /// How often a worker's item is tried again, on the same id, that died with it; see [`Tasks::retry`](crate::Tasks::retry).
+    /// How often a worker's item is tried again, on the same id, that died with it; see
+    /// [`Tasks::retry`](crate::Tasks::retry).
     pub fn retry(mut self, times: u32) -> Self {
         self.options.retries = times;
         self
     }
 
-    /// How long each worker may take, from when it begins; see [`Tasks::task_timeout`](crate::Tasks::task_timeout).
+    /// How long each worker may take, from when it begins; see
+    /// [`Tasks::task_timeout`](crate::Tasks::task_timeout).
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
@@ -48,7 +50,8 @@ impl<S, W> Direct<'_, S, W> {
         self
     }
 
-    /// Lets others end the call, also while it waits for a busy worker; see [`Tasks::cancel_token`](crate::Tasks::cancel_token).
+    /// Lets others end the call, also while it waits for a busy worker; see
+    /// [`Tasks::cancel_token`](crate::Tasks::cancel_token).
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
         self
@@ -146,7 +149,8 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
         self.pool.job(f, (), repeat_n((), workers), &self.options, false)
     }
 
-    /// Sees to it that item k is the only one of worker k, and waits for no other; how many workers there are.
+    /// Sees to it that item k is the only one of worker k, and waits for no other; how many workers
+    /// there are.
     fn one_each(&mut self) -> usize {
         let workers = self.pool.n_jobs();
         self.options.order_tasks = Some(true);
@@ -156,15 +160,17 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
     }
 }
 
-/// The part of `items` that the worker gets: as long as the others', or one longer for the first ones.
+/// The part of `items` that the worker gets: as long as the others', or one longer for the first
+/// ones.
 fn part_of<A>(items: &[A], workers: usize, worker: usize) -> &[A] {
     let (len, longer) = (items.len() / workers, items.len() % workers);
     let begin = worker * len + worker.min(longer);
     &items[begin..begin + len + usize::from(worker < longer)]
 }
 
-/// Calls that say which worker does what. They wait for the workers that they name, each of which runs its part as soon as it is
-/// free, and hold up nobody else; a worker that is replaced meanwhile has the same id.
+/// Calls that say which worker does what. They wait for the workers that they name, each of which
+/// runs its part as soon as it is free, and hold up nobody else; a worker that is replaced
+/// meanwhile has the same id.
 impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     /// The calls of this group, to be set up further.
     ///
@@ -191,16 +197,19 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// The first failure, of a worker (its id is also the index of the [`TaskError`]) or of the pool.
+    /// The first failure, of a worker (its id is also the index of the [`TaskError`]) or of the
+    /// pool.
     pub fn broadcast<R: Wire>(&self, f: fn(&mut Worker<'_, S, W>) -> R) -> Result<Vec<R>> {
         self.direct().broadcast(f)
     }
 
-    /// Cuts `items` into as many consecutive parts as there are workers and runs `f` once on every worker, with its part; the values by
-    /// worker id. The first parts are one item longer than the last ones if the items do not go round; a part may be empty.
+    /// Cuts `items` into as many consecutive parts as there are workers and runs `f` once on every
+    /// worker, with its part; the values by worker id. The first parts are one item longer than the
+    /// last ones if the items do not go round; a part may be empty.
     ///
-    /// What is to stay with the workers `f` puts into their state, which lives as long as its worker: a worker that died, or has
-    /// come to the end of its life, begins anew with what its `worker_init` returns.
+    /// What is to stay with the workers `f` puts into their state, which lives as long as its
+    /// worker: a worker that died, or has come to the end of its life, begins anew with what its
+    /// `worker_init` returns.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -230,7 +239,8 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
         self.direct().scatter(items, f)
     }
 
-    /// Runs `f` once on every worker, and puts what they return behind each other, by worker id; see [`WorkerPool::scatter`].
+    /// Runs `f` once on every worker, and puts what they return behind each other, by worker id;
+    /// see [`WorkerPool::scatter`].
     ///
     /// # Errors
     ///
@@ -256,7 +266,8 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::apply`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for an id that the pool does not have.
+    /// As [`WorkerPool::apply`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for an id that
+    /// the pool does not have.
     pub fn apply_on<A: Wire, R: Wire>(&self, worker: u32, item: A, f: fn(A) -> R) -> Result<R> {
         move_with_room!(<A, R>(item => item) => self.direct().apply_on(worker, item, f))
     }

@@ -1,7 +1,7 @@
 //! A worker pool of processes or threads behind one small API.
 //!
-//! [`WorkerPool`] is what most programs need; [`WorkerPool::builder`] sets what they do not want as it
-//! is, [`WorkerPool::tasks`] what one call does not want as it is.
+//! [`WorkerPool`] is what most programs need; [`WorkerPool::builder`] sets what they do not want as
+//! it is, [`WorkerPool::tasks`] what one call does not want as it is.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 

@@ -95,7 +95,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_unordered(f))
     }
 
-    /// As [`WorkerPool::map`] for tasks that may fail with an error of their own, see [`Tasks::try_map`].
+    /// As [`WorkerPool::map`] for tasks that may fail with an error of their own, see
+    /// [`Tasks::try_map`].
     ///
     /// # Errors
     ///
@@ -150,11 +151,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
         })
     }
 
-    /// Hands one item to the workers and returns; the value is waited for with the handle, wherever and whenever that suits.
+    /// Hands one item to the workers and returns; the value is waited for with the handle, wherever
+    /// and whenever that suits.
     ///
-    /// Each call is a task of its own; they begin in the order in which they were made. At most 4 096 wait to be begun: beyond
-    /// them the call works for the pool until there is room. Handles do not borrow the pool and outlive it with their results;
-    /// the first call under a start method of processes starts the pool's driver thread, called `pool-driver`.
+    /// Each call is a task of its own; they begin in the order in which they were made. At most 4
+    /// 096 wait to be begun: beyond them the call works for the pool until there is room. Handles
+    /// do not borrow the pool and outlive it with their results; the first call under a start
+    /// method of processes starts the pool's driver thread, called `pool-driver`.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -181,7 +184,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         })
     }
 
-    /// Hands a whole map to the workers and returns; all values, in input order, are waited for with the handle.
+    /// Hands a whole map to the workers and returns; all values, in input order, are waited for
+    /// with the handle.
     ///
     /// As [`Tasks::map_async`], without options.
     ///
@@ -209,12 +213,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
         move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_async(f))
     }
 
-    /// What [`Builder::worker_exit`] has returned, in the order in which the workers ended; those that are at their exit are
-    /// waited for.
+    /// What [`Builder::worker_exit`] has returned, in the order in which the workers ended; those
+    /// that are at their exit are waited for.
     ///
-    /// It stays until workers start anew: for the first call after [`WorkerPool::stop_and_join`], and for every call without
-    /// `keep_alive`; so after such a call it is that call's. One that does not decode is missing here and is the error of the next
-    /// [`WorkerPool::stop_and_join`], as is one that was refused since all of them take more than
+    /// It stays until workers start anew: for the first call after [`WorkerPool::stop_and_join`],
+    /// and for every call without `keep_alive`; so after such a call it is that call's. One that
+    /// does not decode is missing here and is the error of the next [`WorkerPool::stop_and_join`],
+    /// as is one that was refused since all of them take more than
     /// [`Builder::max_result_bytes`]: the list is whole where [`WorkerPool::take_exit_failures`] is
     /// empty. Empty in a forked child, and in a task of the pool's own threads.
     #[must_use]
@@ -277,20 +282,23 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// Lets blocking calls of other threads finish, ends unfinished iterators, lets the workers end
-    /// what they run, and waits until they have ended. The pool can be used again; a second call does
-    /// nothing.
+    /// what they run, and waits until they have ended. The pool can be used again; a second call
+    /// does nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess); [`Error::NestedUse`](crate::Error::NestedUse) where it would wait for itself, as in
-    /// a callback of the pool; [`Error::PoolBroken`](crate::Error::PoolBroken) when there was nobody left to stop; [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) where a
-    /// worker's exit failed and no call could be told: the workers have ended all the same.
+    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess);
+    /// [`Error::NestedUse`](crate::Error::NestedUse) where it would wait for itself, as in a
+    /// callback of the pool; [`Error::PoolBroken`](crate::Error::PoolBroken) when there was nobody
+    /// left to stop; [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) where a worker's
+    /// exit failed and no call could be told: the workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<()> {
         self.pool.stop_and_join()
     }
 
-    /// Kills the workers at once and ends all calls with [`Error::Terminated`](crate::Error::Terminated); under Threads running
-    /// items are told and waited for. The pool can be used again; a second call does nothing.
+    /// Kills the workers at once and ends all calls with
+    /// [`Error::Terminated`](crate::Error::Terminated); under Threads running items are told and
+    /// waited for. The pool can be used again; a second call does nothing.
     ///
     /// # Errors
     ///

@@ -4,13 +4,13 @@ use std::{num::NonZeroU64, time::Duration};
 
 use crate::{Error, Result, WorkerPool};
 
-/// Settings that may change between two calls. Calls that began before keep the workers that they had. Where the next call needs fresh
-/// workers, those that no call uses any more end here and now, the others in order with the last of
-/// their calls (killed only if they do not within two seconds): if there is a
-/// [`Builder::worker_exit`](crate::Builder::worker_exit) they are waited for, as by
-/// [`WorkerPool::stop_and_join`], and their results are there until the next call. Fork takes a new
-/// snapshot of the process then, for which it must have one thread again. What is set to what it is
-/// already changes nothing.
+/// Settings that may change between two calls. Calls that began before keep the workers that they
+/// had. Where the next call needs fresh workers, those that no call uses any more end here and now,
+/// the others in order with the last of their calls (killed only if they do not within two
+/// seconds): if there is a [`Builder::worker_exit`](crate::Builder::worker_exit) they are waited
+/// for, as by [`WorkerPool::stop_and_join`], and their results are there until the next call. Fork
+/// takes a new snapshot of the process then, for which it must have one thread again. What is set
+/// to what it is already changes nothing.
 impl<S, W, E> WorkerPool<S, W, E> {
     /// Sets [`Builder::keep_alive`](crate::Builder::keep_alive). The present workers are kept.
     ///
@@ -21,7 +21,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_keep_alive(on)
     }
 
-    /// Sets [`Builder::worker_lifespan`](crate::Builder::worker_lifespan), or with `None` that there is none. Takes fresh workers.
+    /// Sets [`Builder::worker_lifespan`](crate::Builder::worker_lifespan), or with `None` that
+    /// there is none. Takes fresh workers.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -37,8 +38,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`](crate::Builder::build), and nothing is set then; [`Error::NestedUse`] in a task of the pool's own threads;
-    /// [`Error::WorkerExitFailed`] of an old worker: the setting holds all the same.
+    /// As [`Builder::build`](crate::Builder::build), and nothing is set then; [`Error::NestedUse`]
+    /// in a task of the pool's own threads; [`Error::WorkerExitFailed`] of an old worker: the
+    /// setting holds all the same.
     pub fn set_worker_lifespan(&self, tasks: impl Into<Option<u64>>) -> Result<()> {
         let tasks = match tasks.into().map(NonZeroU64::new) {
             Some(None) => {
@@ -59,7 +61,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_order_tasks(on)
     }
 
-    /// Sets [`Builder::task_timeout`](crate::Builder::task_timeout), or with `None` that there is none. The present workers are kept.
+    /// Sets [`Builder::task_timeout`](crate::Builder::task_timeout), or with `None` that there is
+    /// none. The present workers are kept.
     ///
     /// # Errors
     ///
@@ -68,7 +71,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_task_timeout(limit.into())
     }
 
-    /// Sets [`Builder::worker_init_timeout`](crate::Builder::worker_init_timeout), or with `None` that there is none. Takes fresh workers.
+    /// Sets [`Builder::worker_init_timeout`](crate::Builder::worker_init_timeout), or with `None`
+    /// that there is none. Takes fresh workers.
     ///
     /// # Errors
     ///
@@ -77,7 +81,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_worker_init_timeout(limit.into())
     }
 
-    /// Sets [`Builder::worker_exit_timeout`](crate::Builder::worker_exit_timeout), or with `None` that there is none. Takes fresh workers.
+    /// Sets [`Builder::worker_exit_timeout`](crate::Builder::worker_exit_timeout), or with `None`
+    /// that there is none. Takes fresh workers.
     ///
     /// # Errors
     ///
@@ -86,10 +91,12 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_worker_exit_timeout(limit.into())
     }
 
-    /// Under [`StartMethod::Fork`](crate::StartMethod::Fork): takes a new snapshot of this process, which the workers of later calls come
-    /// from. They see what the process has become since [`Builder::build`](crate::Builder::build).
+    /// Under [`StartMethod::Fork`](crate::StartMethod::Fork): takes a new snapshot of this process,
+    /// which the workers of later calls come from. They see what the process has become since
+    /// [`Builder::build`](crate::Builder::build).
     ///
-    /// Allowed while iterators are unfinished and futures under way: those keep their workers, which know the old snapshot.
+    /// Allowed while iterators are unfinished and futures under way: those keep their workers,
+    /// which know the old snapshot.
     ///
     /// ```no_run
     /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -107,8 +114,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] under the other start methods; [`Error::ForkWithThreads`] and [`Error::ForkWhileBorrowed`] as `build()`: the
-    /// old snapshot stays then; [`Error::WorkerExitFailed`] of an old worker: the snapshot is new all the same.
+    /// [`Error::NotSupported`] under the other start methods; [`Error::ForkWithThreads`] and
+    /// [`Error::ForkWhileBorrowed`] as `build()`: the old snapshot stays then;
+    /// [`Error::WorkerExitFailed`] of an old worker: the snapshot is new all the same.
     pub fn refresh_snapshot(&self) -> Result<()> {
         self.pool.refresh_snapshot()
     }

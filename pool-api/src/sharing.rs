@@ -5,9 +5,10 @@ use pool_ipc::Wire;
 
 use crate::{Result, View, WorkerPool};
 
-/// Between calls, for a value of the same type. Calls that began before keep what they had, on the workers that they had;
-/// the next one gets fresh workers with the new value (under Threads the same workers, which lose nothing). Fork takes a new
-/// snapshot of the process here, for which it must have one thread again.
+/// Between calls, for a value of the same type. Calls that began before keep what they had, on the
+/// workers that they had; the next one gets fresh workers with the new value (under Threads the
+/// same workers, which lose nothing). Fork takes a new snapshot of the process here, for which it
+/// must have one thread again.
 impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
     /// Shares another value from now on; see [`Builder::shared`](crate::Builder::shared).
     ///
@@ -23,8 +24,8 @@ impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`](crate::Builder::build), and [`Error::ForeignProcess`](crate::Error::ForeignProcess); the pool
-    /// shares what it did then.
+    /// As [`Builder::build`](crate::Builder::build), and
+    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess); the pool shares what it did then.
     pub fn set_shared(&self, value: S) -> Result<()>
     where
         S: Wire,
@@ -32,7 +33,8 @@ impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
         self.pool.share(Shared::value(value))
     }
 
-    /// Shares what another function returns from now on; see [`Builder::shared_built`](crate::Builder::shared_built).
+    /// Shares what another function returns from now on; see
+    /// [`Builder::shared_built`](crate::Builder::shared_built).
     ///
     /// # Errors
     ///
@@ -43,7 +45,8 @@ impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
 }
 
 impl<S: Wire<Archived: Sync>, W, E> WorkerPool<View<S>, W, E> {
-    /// Shares the archive of another value from now on; see [`Builder::shared_view`](crate::Builder::shared_view).
+    /// Shares the archive of another value from now on; see
+    /// [`Builder::shared_view`](crate::Builder::shared_view).
     ///
     /// # Errors
     ///
@@ -53,8 +56,8 @@ impl<S: Wire<Archived: Sync>, W, E> WorkerPool<View<S>, W, E> {
     }
 }
 
-/// For a value of another type: the same pool, with the same options, worker ids and CPUs. What holds for
-/// [`WorkerPool::set_shared`] holds here.
+/// For a value of another type: the same pool, with the same options, worker ids and CPUs. What
+/// holds for [`WorkerPool::set_shared`] holds here.
 impl<S> WorkerPool<S> {
     /// Shares a value from now on; see [`Builder::shared`](crate::Builder::shared).
     ///
@@ -75,7 +78,8 @@ impl<S> WorkerPool<S> {
         self.sharing(Shared::value(value))
     }
 
-    /// Shares the archive of a value from now on; see [`Builder::shared_view`](crate::Builder::shared_view).
+    /// Shares the archive of a value from now on; see
+    /// [`Builder::shared_view`](crate::Builder::shared_view).
     ///
     /// # Errors
     ///
@@ -87,7 +91,8 @@ impl<S> WorkerPool<S> {
         self.sharing(Shared::view(value))
     }
 
-    /// Shares what a function returns from now on; see [`Builder::shared_built`](crate::Builder::shared_built).
+    /// Shares what a function returns from now on; see
+    /// [`Builder::shared_built`](crate::Builder::shared_built).
     ///
     /// # Errors
     ///

@@ -6,8 +6,9 @@ use pool_shm::{Element, SharedArray};
 use crate::{Result, WorkerPool};
 
 impl<S, W, E> WorkerPool<S, W, E> {
-    /// Runs `f` on consecutive parts of `chunk_len` elements, as `chunks_mut` cuts a slice: the last one may be shorter. `f` gets the
-    /// part's number, from 0, and its elements, to read and to write. Values in the order of the parts.
+    /// Runs `f` on consecutive parts of `chunk_len` elements, as `chunks_mut` cuts a slice: the
+    /// last one may be shorter. `f` gets the part's number, from 0, and its elements, to read and
+    /// to write. Values in the order of the parts.
     ///
     /// ```
     /// use pool_api::{SharedArray, WorkerPool};
@@ -37,30 +38,35 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # In place or not
     ///
-    /// Tasks work on the elements themselves when nobody else can see them: this process has made the array, was not forked since
-    /// (by building a pool with start method Fork, by `map_scoped` under it), has never sent the array to another process, and no
-    /// clone of this handle, also of a part, lives.
+    /// Tasks work on the elements themselves when nobody else can see them: this process has made
+    /// the array, was not forked since (by building a pool with start method Fork, by `map_scoped`
+    /// under it), has never sent the array to another process, and no clone of this handle, also of
+    /// a part, lives.
     ///
-    /// Otherwise each task works on a copy of its part, which is written back when the task ends, also by a panic. The result is the
-    /// same; what others write to the part meanwhile is lost; a part whose worker dies stays as it was. It costs a copy there and
-    /// one back in the workers, and as much memory as the parts that are being worked on.
+    /// Otherwise each task works on a copy of its part, which is written back when the task ends,
+    /// also by a panic. The result is the same; what others write to the part meanwhile is lost; a
+    /// part whose worker dies stays as it was. It costs a copy there and one back in the workers,
+    /// and as much memory as the parts that are being worked on.
     ///
     /// # When it returns
     ///
-    /// When no task of the call runs any more, also by an error. Parts that were not begun then stay untouched; worker
-    /// processes that are still at one 100 ms later are killed, threads are waited for. What was written by then stays written.
+    /// When no task of the call runs any more, also by an error. Parts that were not begun then
+    /// stay untouched; worker processes that are still at one 100 ms later are killed, threads are
+    /// waited for. What was written by then stays written.
     ///
-    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no signal interrupts (a dead network
-    /// disk), ends the pool: [`Error::PoolBroken`](crate::Error::PoolBroken). If 2 s more do not help the call returns without it,
-    /// and the array counts as seen by others for ever.
+    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no
+    /// signal interrupts (a dead network disk), ends the pool:
+    /// [`Error::PoolBroken`](crate::Error::PoolBroken). If 2 s more do not help the call returns
+    /// without it, and the array counts as seen by others for ever.
     ///
     /// Inside `f`, pools with start method Fork and `map_scoped` under it are
     /// [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::map`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for a `chunk_len` of 0. Bytes of a `SharedArray<bool>`
-    /// that are no `bool`, which no safe code writes, are a panic of the task.
+    /// As [`WorkerPool::map`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for a
+    /// `chunk_len` of 0. Bytes of a `SharedArray<bool>` that are no `bool`, which no safe code
+    /// writes, are a panic of the task.
     pub fn map_slices_mut<T: Element, R: Wire>(
         &self,
         array: &mut SharedArray<T>,
@@ -70,8 +76,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.map_slices_mut(array, chunk_len, f)
     }
 
-    /// As [`WorkerPool::map_slices_mut`], for functions that only read. Others may write to the array meanwhile, so each task reads a
-    /// copy of its part, made when it begins.
+    /// As [`WorkerPool::map_slices_mut`], for functions that only read. Others may write to the
+    /// array meanwhile, so each task reads a copy of its part, made when it begins.
     ///
     /// ```
     /// use pool_api::{SharedArray, WorkerPool};

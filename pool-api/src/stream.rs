@@ -12,7 +12,8 @@ use pool_ipc::Wire;
 
 use crate::{Error, Result, Tasks, TasksWith};
 
-/// A [`Stream`] over values that ends after the first error: [`Imap`](crate::Imap) for executors of any kind.
+/// A [`Stream`] over values that ends after the first error: [`Imap`](crate::Imap) for executors of
+/// any kind.
 ///
 /// Nothing runs before it is polled. No poll waits for workers: the pool's driver thread works
 /// meanwhile, and wakes the task. The input is pulled where the stream is polled, a little ahead as
@@ -98,7 +99,8 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
         ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
     }
 
-    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream), with the values in the order in which they were done.
+    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream), with the values in the order in which
+    /// they were done.
     pub fn imap_stream_unordered<R: Wire>(
         self,
         f: fn(I::Item) -> R,

@@ -18,8 +18,8 @@ pub struct Task<'p, A, S = (), W = ()> {
 }
 
 impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
-    /// How long the task may take, see [`Tasks::task_timeout`](crate::Tasks::task_timeout). With a handle the clock runs whether or not anybody
-    /// waits.
+    /// How long the task may take, see [`Tasks::task_timeout`](crate::Tasks::task_timeout). With a
+    /// handle the clock runs whether or not anybody waits.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
@@ -79,7 +79,8 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
         })
     }
 
-    /// Hands the item to the workers and returns, see [`WorkerPool::apply_async`](crate::WorkerPool::apply_async).
+    /// Hands the item to the workers and returns, see
+    /// [`WorkerPool::apply_async`](crate::WorkerPool::apply_async).
     ///
     /// # Errors
     ///

@@ -54,14 +54,15 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// How long one item may take, from when it is begun until its result is stored; without it what
-    /// [`Builder::task_timeout`](crate::Builder::task_timeout) says.
+    /// How long one item may take, from when it is begun until its result is stored; without it
+    /// what [`Builder::task_timeout`](crate::Builder::task_timeout) says.
     ///
-    /// An item that takes longer fails with [`Cause::Timeout`](crate::Cause::Timeout), whether or not anybody waits for it just
-    /// then. Its worker is killed and replaced, and no other item is lost by that. Nobody can kill a thread: under Threads the
-    /// item fails for its caller in the same time, its task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the thread is busy until it returns
-    /// (and [`Tasks::map_scoped`] waits for it). Where all of a pool is stopped for a while (Ctrl-Z), items that ran
-    /// then have their time once more.
+    /// An item that takes longer fails with [`Cause::Timeout`](crate::Cause::Timeout), whether or
+    /// not anybody waits for it just then. Its worker is killed and replaced, and no other item is
+    /// lost by that. Nobody can kill a thread: under Threads the item fails for its caller in the
+    /// same time, its task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the
+    /// thread is busy until it returns (and [`Tasks::map_scoped`] waits for it). Where all of a
+    /// pool is stopped for a while (Ctrl-Z), items that ran then have their time once more.
     ///
     /// ```no_run
     /// use std::{thread::sleep, time::Duration};
@@ -105,9 +106,10 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// How often an item is tried again whose worker died with it in hand, of itself or because the item was over its time limit; 0
-    /// without it. Items that it had not begun go to another worker anyway. A panic is no death and is not tried again; nothing
-    /// dies under Threads, and a thread keeps an item that is over its limit.
+    /// How often an item is tried again whose worker died with it in hand, of itself or because the
+    /// item was over its time limit; 0 without it. Items that it had not begun go to another worker
+    /// anyway. A panic is no death and is not tried again; nothing dies under Threads, and a thread
+    /// keeps an item that is over its limit.
     ///
     /// ```no_run
     /// use pool_api::{Error, WorkerPool};
@@ -175,9 +177,10 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free; without it what
-    /// [`Builder::order_tasks`](crate::Builder::order_tasks) says. What is left of a chunk whose worker died goes to the next worker with
-    /// that id. A worker that is long at a task holds the whole call up.
+    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free;
+    /// without it what [`Builder::order_tasks`](crate::Builder::order_tasks) says. What is left of
+    /// a chunk whose worker died goes to the next worker with that id. A worker that is long at a
+    /// task holds the whole call up.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -190,8 +193,9 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// Runs all items on the worker with this id; see [`WorkerPool::apply_on`](crate::WorkerPool::apply_on). An id that the pool does not
-    /// have refuses the call before anything starts.
+    /// Runs all items on the worker with this id; see
+    /// [`WorkerPool::apply_on`](crate::WorkerPool::apply_on). An id that the pool does not have
+    /// refuses the call before anything starts.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -254,8 +258,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         self.job::<Plain<I::Item, R>>(f, false)?.outcomes()
     }
 
-    /// Runs `f` on every item; the values in input order, or the first error of a task, typed. What has not begun then does not
-    /// run any more.
+    /// Runs `f` on every item; the values in input order, or the first error of a task, typed. What
+    /// has not begun then does not run any more.
     ///
     /// ```
     /// use pool_api::TryError;
@@ -273,7 +277,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// # Errors
     ///
-    /// [`TryError::Task`] with the error that arrived first, [`TryError::Pool`] for all that [`Tasks::map`] fails with.
+    /// [`TryError::Task`] with the error that arrived first, [`TryError::Pool`] for all that
+    /// [`Tasks::map`] fails with.
     pub fn try_map<R: Wire, E: Wire>(
         self,
         f: fn(I::Item) -> Result<R, E>,
@@ -346,8 +351,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     }
 
     /// Runs a closure with captures, borrows included. Only Fork (which forks afresh for the call)
-    /// and Threads can; the others refuse it. Returns, also by an error or a panic, only when nothing
-    /// of it runs any more.
+    /// and Threads can; the others refuse it. Returns, also by an error or a panic, only when
+    /// nothing of it runs any more.
     ///
     /// Under Fork the captures must name nothing that a fork does not copy, and the pool cannot see
     /// it: no `JoinHandle` of a thread, not even of one that has ended, no ring or queue that the

@@ -35,13 +35,15 @@ fn collect_here<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
 }
 
 impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
-    /// Hands the whole map to the workers and returns; the handle has the values in input order, or the first failure, which ends the
-    /// map. All options count.
+    /// Hands the whole map to the workers and returns; the handle has the values in input order, or
+    /// the first failure, which ends the map. All options count.
     ///
-    /// The input is read to its end at once, here. After that the map runs whether or not anybody waits: it shares the workers with
-    /// other maps and futures, with few of its chunks under way at a time, so that none of them waits for long behind it. Its
-    /// callbacks get all values at once. [`AsyncResult::cancel`] takes back what has not begun. Beyond 1 024 maps that have not
-    /// ended the call works for the pool until there are fewer. The first one starts the pool's driver thread, called `pool-driver`.
+    /// The input is read to its end at once, here. After that the map runs whether or not anybody
+    /// waits: it shares the workers with other maps and futures, with few of its chunks under way
+    /// at a time, so that none of them waits for long behind it. Its callbacks get all values at
+    /// once. [`AsyncResult::cancel`] takes back what has not begun. Beyond 1 024 maps that have not
+    /// ended the call works for the pool until there are fewer. The first one starts the pool's
+    /// driver thread, called `pool-driver`.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -54,8 +56,10 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with all items: options that mean nothing, a pool that cannot be used, [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond
-    /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). What goes wrong later is said by the handle, also an item that cannot be encoded.
+    /// [`Refused`], with all items: options that mean nothing, a pool that cannot be used,
+    /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond
+    /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). What goes wrong later is
+    /// said by the handle, also an item that cannot be encoded.
     pub fn map_async<R: Wire>(self, f: fn(I::Item) -> R) -> Handed<I::Item, R> {
         let items = collect(self.items, &self.options);
         self.pool.map_async::<Plain<I::Item, R>>(f, (), items, &self.options)

@@ -7,9 +7,10 @@ use crate::{Imap, ImapResults, Result, Tasks};
 
 type Function<S, W, A, R> = fn(&mut Worker<'_, S, W>, A) -> R;
 
-/// Each call of the family once more, for functions that take the [`Worker`] beside the item: its id, what the pool shares
-/// (`w.shared`), what the worker keeps itself (`w.state`, see [`Builder::worker_init`](crate::Builder::worker_init)), and whether
-/// anybody still wants the result.
+/// Each call of the family once more, for functions that take the [`Worker`] beside the item: its
+/// id, what the pool shares (`w.shared`), what the worker keeps itself (`w.state`, see
+/// [`Builder::worker_init`](crate::Builder::worker_init)), and whether anybody still wants the
+/// result.
 impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p, I, S, W> {
     /// As [`Tasks::map`], with the worker that runs the task.
     ///

@@ -1,4 +1,5 @@
-//! Every Rust line of the tables in `docs/coming-from-python.md` is in the block below its table, which is a doc test.
+//! Every Rust line of the tables in `docs/coming-from-python.md` is in the block below its table,
+//! which is a doc test.
 
 /// What stands between single backticks.
 fn code_of(cell: &str) -> impl Iterator<Item = String> {

@@ -1,4 +1,5 @@
-//! What a pool says through the `log` facade: in this process only, and with no lock held that a call needs.
+//! What a pool says through the `log` facade: in this process only, and with no lock held that a
+//! call needs.
 
 use std::{
     sync::{

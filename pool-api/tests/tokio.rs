@@ -1,6 +1,8 @@
-//! Handles and streams in tokio: tasks wait without blocking its thread, and a runtime that is dropped in the middle harms nobody.
+//! Handles and streams in tokio: tasks wait without blocking its thread, and a runtime that is
+//! dropped in the middle harms nobody.
 //!
-//! Without libtest, since Fork needs a process with one thread: the runtimes here have none of their own.
+//! Without libtest, since Fork needs a process with one thread: the runtimes here have none of
+//! their own.
 
 use std::{future::poll_fn, pin::Pin, time::Duration};
 

@@ -1,7 +1,8 @@
 //! Ending a call from outside: from another thread, or from a signal handler.
 //!
-//! Invariant: the word is stored before the bell is rung, and the bell of a token is never silenced; so whoever listens to it after a
-//! look at the word misses nothing. A forked child rings no bell of its parent's.
+//! Invariant: the word is stored before the bell is rung, and the bell of a token is never
+//! silenced; so whoever listens to it after a look at the word misses nothing. A forked child rings
+//! no bell of its parent's.
 
 use std::{
     fmt, iter,
@@ -29,8 +30,9 @@ use crate::{
 
 /// Ends the calls that it was given to. Clones are the same token.
 ///
-/// A token is pulled once and for all; each call that shall be cancelled by itself takes a new one. It belongs to the process that
-/// made it: a copy that a task inherited by a fork ends nothing there.
+/// A token is pulled once and for all; each call that shall be cancelled by itself takes a new one.
+/// It belongs to the process that made it: a copy that a task inherited by a fork ends nothing
+/// there.
 ///
 /// ```
 /// let token = pool_core::CancelToken::new()?;
@@ -70,7 +72,8 @@ impl CancelToken {
         Ok(Self(Arc::new(signal)))
     }
 
-    /// Ends the calls that have the token with [`Error::Cancelled`]: what was not begun is taken back, running items are told.
+    /// Ends the calls that have the token with [`Error::Cancelled`]: what was not begun is taken
+    /// back, running items are told.
     ///
     /// May be called in a signal handler: it stores one word and makes one system call.
     pub fn cancel(&self) {

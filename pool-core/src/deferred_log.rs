@@ -1,8 +1,9 @@
 //! What a pool says through the `log` facade, with the feature `log`; without it, nothing.
 //!
-//! Invariant: a logger is the user's code. It is called in the process that has the pool, with no lock of ours held, by the thread
-//! that found out what there is to say; never in a zygote or a worker. What it panics with goes no further: whoever speaks may be
-//! on the way out of a call that tasks borrow from.
+//! Invariant: a logger is the user's code. It is called in the process that has the pool, with no
+//! lock of ours held, by the thread that found out what there is to say; never in a zygote or a
+//! worker. What it panics with goes no further: whoever speaks may be on the way out of a call that
+//! tasks borrow from.
 
 use crate::error::ExitStatus;
 #[cfg(feature = "log")]

@@ -88,7 +88,8 @@ struct Inner {
     stack: usize,
     /// Whether the thread was started and has not been told to stop.
     runs: AtomicBool,
-    /// How many threads park: one that was told to stop may still be there when the next one starts.
+    /// How many threads park: one that was told to stop may still be there when the next one
+    /// starts.
     parked: AtomicUsize,
     nap: Mutex<Nap>,
     poked: Condvar,

@@ -17,16 +17,17 @@ use crate::start_method::StartMethod;
 
 /// Why a call of a pool failed.
 ///
-/// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that it returns, and `unwrap` of one
-/// that it meets; and below it the backtrace of a task's panic, if there is one.
+/// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that
+/// it returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
+/// there is one.
 #[non_exhaustive]
 pub enum Error {
     /// An item's task failed. The pool is usable; the error says which item and why.
     Task(TaskError),
     /// The input cannot be used as asked: the text names the option or argument, and what it got.
     InvalidInput(String),
-    /// `Fork` in a process with more than one thread would copy locks that nobody unlocks. Build the
-    /// pool before threads start, use another start method, or take the `unsafe` opt-in.
+    /// `Fork` in a process with more than one thread would copy locks that nobody unlocks. Build
+    /// the pool before threads start, use another start method, or take the `unsafe` opt-in.
     ForkWithThreads {
         /// How many threads there are.
         threads: usize,
@@ -46,10 +47,11 @@ pub enum Error {
         /// How many threads there are, the main one among them.
         threads: usize,
     },
-    /// The start method needs to know that a fresh copy of this executable will be taken over before
-    /// `main`: turn on the feature `takeover`, or call `init()` first in `main`.
+    /// The start method needs to know that a fresh copy of this executable will be taken over
+    /// before `main`: turn on the feature `takeover`, or call `init()` first in `main`.
     NotInitialised,
-    /// The start method cannot execute this program afresh; the text says why. Use `Fork` or `Threads`.
+    /// The start method cannot execute this program afresh; the text says why. Use `Fork` or
+    /// `Threads`.
     CannotExecute(String),
     /// The function is not part of the main executable (it lives in a shared library), so another
     /// process cannot be told where it is. Use `Threads`.
@@ -61,20 +63,24 @@ pub enum Error {
         /// What it does not offer.
         what: &'static str,
     },
-    /// The pool is used in a process forked from the one that made it. Make a pool of its own there.
+    /// The pool is used in a process forked from the one that made it. Make a pool of its own
+    /// there.
     ForeignProcess,
-    /// The call could wait for itself: a task uses the pool of threads that it runs in, a callback that
-    /// reads results in place uses their pool, or code inside a call stops its pool.
+    /// The call could wait for itself: a task uses the pool of threads that it runs in, a callback
+    /// that reads results in place uses their pool, or code inside a call stops its pool.
     NestedUse,
-    /// A task cannot build a pool of its own, nor start a process: its worker is daemonic. Build the outer pool with `daemon(false)`.
+    /// A task cannot build a pool of its own, nor start a process: its worker is daemonic. Build
+    /// the outer pool with `daemon(false)`.
     NestedPool,
     /// The process that starts and reaps the workers was killed. Make a new pool.
     PoolBroken,
     /// The pool was terminated or stopped while the call ran. The pool can be used again.
     Terminated,
-    /// The call's cancel token was pulled, or its handle's `cancel` called. The pool can be used again; another call takes a new token.
+    /// The call's cancel token was pulled, or its handle's `cancel` called. The pool can be used
+    /// again; another call takes a new token.
     Cancelled,
-    /// The results of futures that nobody has taken are more than `max_result_bytes`. Take some, drop some, or raise the limit.
+    /// The results of futures that nobody has taken are more than `max_result_bytes`. Take some,
+    /// drop some, or raise the limit.
     ResultsUnread {
         /// Encoded bytes of all of them.
         bytes: u64,
@@ -87,27 +93,32 @@ pub enum Error {
     ResultTaken,
     /// Workers die before they can take a task; the text tells how the last one ended.
     WorkersDie(String),
-    /// What the pool shares could not be made where workers are born: the user's code for it (decoding, or the function
-    /// that builds it) panicked, ended its process, took too long, or its archive is no valid value. The next call tries
-    /// again; the pool can also be given something else to share.
+    /// What the pool shares could not be made where workers are born: the user's code for it
+    /// (decoding, or the function that builds it) panicked, ended its process, took too long, or
+    /// its archive is no valid value. The next call tries again; the pool can also be given
+    /// something else to share.
     SharedFailed(Cause),
-    /// Building what the pool shares left threads behind in the template, the process that workers are forked from. Let
-    /// them end before the function returns, or use Spawn, where each worker builds its own.
+    /// Building what the pool shares left threads behind in the template, the process that workers
+    /// are forked from. Let them end before the function returns, or use Spawn, where each worker
+    /// builds its own.
     SharedLeftThreads {
         /// Their names.
         threads: Vec<String>,
     },
-    /// A function that was to run at the start of every worker panicked or ended its process. The next call tries again.
+    /// A function that was to run at the start of every worker panicked or ended its process. The
+    /// next call tries again.
     WorkerStartFailed(Cause),
-    /// A worker's `worker_init` panicked, ended its process, or took too long. The next call tries again.
+    /// A worker's `worker_init` panicked, ended its process, or took too long. The next call tries
+    /// again.
     WorkerInitFailed {
         /// The worker's id.
         worker: u32,
         /// Why.
         cause: Cause,
     },
-    /// A worker's `worker_exit` panicked, ended its process, took too long, or its result could not be encoded or decoded; or the
-    /// drop of its state panicked. Results of tasks that came before are right.
+    /// A worker's `worker_exit` panicked, ended its process, took too long, or its result could not
+    /// be encoded or decoded; or the drop of its state panicked. Results of tasks that came before
+    /// are right.
     WorkerExitFailed {
         /// The worker's id.
         worker: u32,
@@ -128,8 +139,8 @@ pub enum Error {
         /// Which item of the input.
         index: u64,
     },
-    /// A handle to a shared object could not be sent; the fault says why. Drop handles that are not needed any more, or
-    /// raise the limit of descriptors (`ulimit -n`).
+    /// A handle to a shared object could not be sent; the fault says why. Drop handles that are not
+    /// needed any more, or raise the limit of descriptors (`ulimit -n`).
     Handle {
         /// Which item of the input has it; none if it is the context.
         index: Option<u64>,

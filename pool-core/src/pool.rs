@@ -75,13 +75,13 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Checks the options and builds the pool; Fork takes its snapshot here, the other methods start
-    /// their workers at the first use.
+    /// Checks the options and builds the pool; Fork takes its snapshot here, the other methods
+    /// start their workers at the first use.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the options, by name; what the start method cannot do in this process;
-    /// resources that cannot be had.
+    /// Whatever is wrong with the options, by name; what the start method cannot do in this
+    /// process; resources that cannot be had.
     pub fn build(options: &PoolOptions) -> Result<Self, Error> {
         if is_in_daemon() {
             return Err(Error::NestedPool);
@@ -287,8 +287,8 @@ impl Pool {
                 let (Backend::Threads(backend), shared, claim) = self.backend(None)? else {
                     unreachable!("threads make threads");
                 };
-                // SAFETY: the transport is dropped in this function, at the latest when it unwinds; the
-                // closure is borrowed for longer.
+                // SAFETY: the transport is dropped in this function, at the latest when it unwinds;
+                // the closure is borrowed for longer.
                 let transport = unsafe {
                     ThreadTransport::<crate::task::Scoped<'_, G, A, R>>::open_scoped(
                         backend,
@@ -331,7 +331,8 @@ impl Pool {
         }
     }
 
-    /// The backend, made now if there is none, and under Threads what its tasks share. `wanted`: of this type.
+    /// The backend, made now if there is none, and under Threads what its tasks share. `wanted`: of
+    /// this type.
     fn backend(&self, wanted: Option<SharedType>) -> Result<ClaimedBackend, Error> {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
@@ -389,8 +390,9 @@ impl Pool {
         Ok(lock(&self.backend))
     }
 
-    /// The slot, for a call that needs a backend. Where this process may have to be forked for it no driver thread runs meanwhile; they have
-    /// ended before the lock is taken, and start again after it is free, since the user's code in one of them may wait for it.
+    /// The slot, for a call that needs a backend. Where this process may have to be forked for it
+    /// no driver thread runs meanwhile; they have ended before the lock is taken, and start again
+    /// after it is free, since the user's code in one of them may wait for it.
     fn slot_for_backend(&self) -> Result<(Option<Paused>, LockedSlot<'_>), Error> {
         let slot = self.slot()?;
         let is_there = slot.backend.as_ref().is_some_and(|backend| !backend.is_renewable());

@@ -10,9 +10,9 @@ use crate::{
 
 /// Lets worker processes start, where the takeover before `main` is not used.
 ///
-/// Call it as the first line of `main`, if this crate is built without its default feature `takeover`: the
-/// program's executable is started again for the processes of a pool, and there this function does not return.
-/// In all other processes, and beside the feature, it does nothing.
+/// Call it as the first line of `main`, if this crate is built without its default feature
+/// `takeover`: the program's executable is started again for the processes of a pool, and there
+/// this function does not return. In all other processes, and beside the feature, it does nothing.
 ///
 /// ```
 /// pool_core::init();
@@ -28,8 +28,8 @@ mod hook {
 
     use crate::bootstrap::{Arguments, Initialiser, enter_in_initialiser};
 
-    // The latest place in the order of initialisers that can be named; what is linked behind it is called from
-    // here. std has stored the arguments in an earlier place.
+    // The latest place in the order of initialisers that can be named; what is linked behind it is
+    // called from here. std has stored the arguments in an earlier place.
     #[used]
     #[unsafe(link_section = ".init_array")]
     static HOOK: Initialiser = hook;

@@ -1,6 +1,7 @@
 //! What a worker sees of the process that made its pool, under each start method.
 //!
-//! Each row of the table in the README is a row here, but for signals that do not end a worker; the table is printed at the end.
+//! Each row of the table in the README is a row here, but for signals that do not end a worker; the
+//! table is printed at the end.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -47,7 +48,8 @@ const ROWS: [(&str, &str, &str); 12] = [
     ("SIGPIPE, SIGCHLD", "ignored, default", "ignored, default"),
 ];
 
-/// What a worker has open beside the user's: the parent's bell, and the zygote's door, by which it asks for the segments of handles.
+/// What a worker has open beside the user's: the parent's bell, and the zygote's door, by which it
+/// asks for the segments of handles.
 const OURS: [&str; 2] = ["anon_inode:[eventfd]", "socket"];
 
 static COMPILED: AtomicU64 = AtomicU64::new(0);

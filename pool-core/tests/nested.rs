@@ -1,4 +1,5 @@
-//! Pools in the tasks of a pool: whoever above them is killed, nothing of them survives it by a second.
+//! Pools in the tasks of a pool: whoever above them is killed, nothing of them survives it by a
+//! second.
 
 #[path = "support/scenario.rs"]
 mod scenario;

@@ -1,4 +1,5 @@
-//! Whoever is killed: nothing of the pool survives it by a second, nor do programs that tasks started.
+//! Whoever is killed: nothing of the pool survives it by a second, nor do programs that tasks
+//! started.
 
 #[path = "support/scenario.rs"]
 mod scenario;

@@ -1,4 +1,5 @@
-//! What a task's panic prints: nothing in a worker process, and under Threads what the user's own hook says, once.
+//! What a task's panic prints: nothing in a worker process, and under Threads what the user's own
+//! hook says, once.
 
 #[path = "support/scenario.rs"]
 mod scenario;

@@ -1,4 +1,5 @@
-//! What cannot work is refused with a typed error, and what forks by itself does not become a worker.
+//! What cannot work is refused with a typed error, and what forks by itself does not become a
+//! worker.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -109,7 +110,8 @@ fn a_pool_in_a_forked_child() {
         // SAFETY: this process has one thread.
         match unsafe { fork() }.expect("a child") {
             ForkResult::Child => {
-                // A child that waits for an answer must not do so for ever: alarms are not inherited.
+                // A child that waits for an answer must not do so for ever: alarms are not
+                // inherited.
                 nix::unistd::alarm::set(60);
                 let foreign =
                     |result: Result<(), Error>| matches!(result, Err(Error::ForeignProcess));
@@ -243,7 +245,8 @@ fn started_by_the_loader() {
 }
 
 fn functions_of_libraries() {
-    // SAFETY: the C library's `labs` takes and returns a word, in the one way that both ABIs have for it.
+    // SAFETY: the C library's `labs` takes and returns a word, in the one way that both ABIs have
+    // for it.
     let labs: fn(u64) -> u64 = unsafe { std::mem::transmute(libc::labs as *const ()) };
     for method in StartMethod::ALL.into_iter().filter(|method| compiled_in(*method)) {
         let pool = pool(method, 2);

@@ -1,4 +1,5 @@
-//! The process that makes what is shared: whoever is killed, and whenever, calls get an answer and nothing is left behind.
+//! The process that makes what is shared: whoever is killed, and whenever, calls get an answer and
+//! nothing is left behind.
 
 #[path = "support/scenario.rs"]
 mod scenario;

@@ -1,4 +1,5 @@
-//! Without the feature `takeover`: nothing is started before `init()` was called, and then all works.
+//! Without the feature `takeover`: nothing is started before `init()` was called, and then all
+//! works.
 //!
 //! `cargo test -p pool-core --no-default-features --features forkserver,spawn --test without_takeover`
 

@@ -1,7 +1,7 @@
 //! One process publishes, another one works: `cargo run -p pool-ipc --example board`.
 //!
-//! The parent encodes numbers into a block of shared memory and publishes where they lie; a forked child
-//! claims the chunk, reads them in place and writes their divisors into a block of its own.
+//! The parent encodes numbers into a block of shared memory and publishes where they lie; a forked
+//! child claims the chunk, reads them in place and writes their divisors into a block of its own.
 
 use std::{
     error::Error,
@@ -40,7 +40,8 @@ struct Ground {
 impl Ground {
     fn new() -> Result<Self, pool_shm::Error> {
         let board = Segment::create("board", SHAPE.bytes() as u64)?.map()?;
-        // A page for the publisher's bell, then one block of items and one of results for each slot.
+        // A page for the publisher's bell, then one block of items and one of results for each
+        // slot.
         let blocks = Segment::create("blocks", ((1 + 2 * SHAPE.slots) * BLOCK) as u64)?.map()?;
         Ok(Self { board: Board::new(Arc::new(board), SHAPE), blocks: Arc::new(blocks) })
     }
@@ -83,8 +84,8 @@ fn work(ground: &Ground) {
         };
         let Description { items, capacity, start, end, .. } = me.description(&claim);
         let results = Ground::results_of(claim.slot());
-        // SAFETY: the parent leaves the items alone while the slot is claimed, and reads results only
-        // when it is done; the blocks are aligned and mapped.
+        // SAFETY: the parent leaves the items alone while the slot is claimed, and reads results
+        // only when it is done; the blocks are aligned and mapped.
         let (numbers, mut divisors) = unsafe {
             (
                 BatchReader::<u64>::new(ground.block(items as usize), BLOCK, capacity as usize),

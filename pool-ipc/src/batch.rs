@@ -32,7 +32,8 @@ pub const fn is_fixed<T: Wire>() -> bool {
         && align_of::<<T as Archive>::Archived>() <= AlignedBytes::ALIGN
 }
 
-/// Says that the batch at `base` will be read soon, so that its begin is at hand. Touches no memory, whatever the address.
+/// Says that the batch at `base` will be read soon, so that its begin is at hand. Touches no
+/// memory, whatever the address.
 #[inline(always)]
 pub fn expect_batch(base: *const u8) {
     prefetch_for_reading(base);

@@ -75,7 +75,8 @@ impl AlignedBytes {
     /// # Safety
     ///
     /// `source..source + len` is mapped and readable. Another process may write to it meanwhile:
-    /// the copy then holds any mixture of bytes, which is why readers check the copy, not the source.
+    /// the copy then holds any mixture of bytes, which is why readers check the copy, not the
+    /// source.
     pub unsafe fn copy_from(&mut self, source: *const u8, len: usize, skew: usize) {
         assert!(skew < Self::ALIGN, "the skew is within a line");
         self.len = 0; // what was there is not carried over when the room grows
@@ -87,8 +88,8 @@ impl AlignedBytes {
             self.as_mut_ptr().write_bytes(0, skew);
             std::ptr::copy_nonoverlapping(source, self.as_mut_ptr().add(skew), len);
         }
-        // From here on the copy is read, never the source in its place, even where the compiler sees
-        // that they were equal: for all it knows somebody wrote to the source at this point.
+        // From here on the copy is read, never the source in its place, even where the compiler
+        // sees that they were equal: for all it knows somebody wrote to the source at this point.
         compiler_fence(Ordering::SeqCst);
         self.len = skew + len;
     }
@@ -107,7 +108,8 @@ impl std::ops::Deref for AlignedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `lines` begins with `len` initialised bytes (kept by every method that sets `len`).
+        // SAFETY: `lines` begins with `len` initialised bytes (kept by every method that sets
+        // `len`).
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }

@@ -5,8 +5,8 @@
 //!                                            ↑ offset             ↑ end of the block
 //! ```
 //!
-//! Invariant: identities are appended only, downwards from the end of the message's block, and stand there before anyone is told of
-//! the value whose handles need them.
+//! Invariant: identities are appended only, downwards from the end of the message's block, and
+//! stand there before anyone is told of the value whose handles need them.
 
 use std::num::NonZeroU64;
 
@@ -27,7 +27,8 @@ impl Manifest {
     /// How many segments one message can have.
     pub(crate) const MOST: usize = (1 << COUNT_BITS) - 1;
 
-    /// Where in a block of `room` bytes the lowest of `count` identities stands; `None` if the block is too small.
+    /// Where in a block of `room` bytes the lowest of `count` identities stands; `None` if the
+    /// block is too small.
     pub(crate) fn start(room: usize, count: usize) -> Option<usize> {
         (room / ENTRY).checked_sub(count).map(|entries| entries * ENTRY)
     }
@@ -41,7 +42,8 @@ impl Manifest {
     ///
     /// # Safety
     ///
-    /// `base` is aligned to 16, and the bytes from [`start`](Self::start) of `segments.len()` on are the caller's.
+    /// `base` is aligned to 16, and the bytes from [`start`](Self::start) of `segments.len()` on
+    /// are the caller's.
     pub(crate) unsafe fn write(
         base: *mut u8,
         room: usize,
@@ -55,7 +57,8 @@ impl Manifest {
         }
     }
 
-    /// That of a message whose identities begin at byte `offset` of the arena, a multiple of 16; `None` without any.
+    /// That of a message whose identities begin at byte `offset` of the arena, a multiple of 16;
+    /// `None` without any.
     pub(crate) fn new(offset: u64, count: usize) -> Option<Self> {
         if count == 0 {
             return None;
@@ -73,12 +76,13 @@ impl Manifest {
         Some(Self { bits: NonZeroU64::new(bits)? })
     }
 
-    /// The identities, in the order of the message's table; `None` if they do not lie within the arena.
+    /// The identities, in the order of the message's table; `None` if they do not lie within the
+    /// arena.
     ///
     /// # Safety
     ///
-    /// `base` is aligned to 16, and `base..base + len` is mapped and readable. Another process may write there: then the
-    /// identities are any.
+    /// `base` is aligned to 16, and `base..base + len` is mapped and readable. Another process may
+    /// write there: then the identities are any.
     #[must_use]
     pub unsafe fn read(&self, base: *const u8, len: usize) -> Option<Vec<SegmentId>> {
         let offset = usize::try_from((self.bits.get() >> COUNT_BITS) * ENTRY as u64).ok()?;
@@ -87,7 +91,8 @@ impl Manifest {
             return None;
         }
         let id = |index: usize| {
-            // SAFETY: within the arena, as just checked, and aligned; volatile, since a faulty writer may change it.
+            // SAFETY: within the arena, as just checked, and aligned; volatile, since a faulty
+            // writer may change it.
             SegmentId(unsafe { base.add(offset).cast::<u128>().add(index).read_volatile() })
         };
         Some((0..count).rev().map(id).collect())

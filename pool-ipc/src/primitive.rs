@@ -1,4 +1,5 @@
-//! The atomics and the futex of the board, exchangeable so that its state machine can be model-checked.
+//! The atomics and the futex of the board, exchangeable so that its state machine can be
+//! model-checked.
 //!
 //! Everything under `board/` takes its atomics from here and from nowhere else.
 

@@ -91,7 +91,8 @@ fn a_chunk_for_one_place_waits_for_it() {
     assert_eq!(board.slot_state(1), SlotState::Ready);
 }
 
-/// However many publications a claimer was too busy to follow, it sleeps beside none that is for it.
+/// However many publications a claimer was too busy to follow, it sleeps beside none that is for
+/// it.
 #[test]
 fn a_chunk_for_the_busy_is_not_passed_over() {
     for slots in [2, 3, 40, 200] {
@@ -116,7 +117,8 @@ fn a_chunk_for_the_busy_is_not_passed_over() {
     }
 }
 
-/// Neither what is for one alone nor what is for anybody has to wait for more than one of the other kind.
+/// Neither what is for one alone nor what is for anybody has to wait for more than one of the other
+/// kind.
 #[test]
 fn what_is_for_one_and_what_is_for_all_have_turns() {
     let board = board(1, 8);

@@ -1,5 +1,5 @@
-//! Types whose own `Serialize` lies, fails or panics, all in safe code: the worst is a value that does
-//! not decode.
+//! Types whose own `Serialize` lies, fails or panics, all in safe code: the worst is a value that
+//! does not decode.
 #![cfg(not(loom))]
 
 use std::{

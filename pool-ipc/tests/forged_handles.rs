@@ -1,4 +1,5 @@
-//! Identities and numbers that nobody gave: each is a typed fault or the very object that they name.
+//! Identities and numbers that nobody gave: each is a typed fault or the very object that they
+//! name.
 #![cfg(not(loom))]
 
 use std::sync::{

@@ -1,8 +1,8 @@
 //! Model checks of the board: every order of events, and every value a load may see.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p pool-ipc --release --test loom`. A *death* is a thread that
-//! returns; the *reap* is its join. Payload lies in loom's `UnsafeCell`, which reports an access that
-//! is not ordered after the one before.
+//! `RUSTFLAGS="--cfg loom" cargo test -p pool-ipc --release --test loom`. A *death* is a thread
+//! that returns; the *reap* is its join. Payload lies in loom's `UnsafeCell`, which reports an
+//! access that is not ordered after the one before.
 #![cfg(loom)]
 
 #[path = "loom/chunks.rs"]

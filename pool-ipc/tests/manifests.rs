@@ -1,4 +1,5 @@
-//! Batches of handles: each value that was told of can be decoded with the segments that stand at the end of the block.
+//! Batches of handles: each value that was told of can be decoded with the segments that stand at
+//! the end of the block.
 #![cfg(not(loom))]
 
 use std::sync::{Arc, Mutex};

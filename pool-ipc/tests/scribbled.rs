@@ -1,4 +1,5 @@
-//! Memory that somebody scribbled over: what is read there may be nonsense, but no panic and no hang.
+//! Memory that somebody scribbled over: what is read there may be nonsense, but no panic and no
+//! hang.
 #![cfg(not(loom))]
 
 #[path = "support/deadline.rs"]
@@ -29,7 +30,8 @@ fn scribbled() -> (Arc<Mapping>, Board) {
     (Arc::clone(&mapping), Board::new(mapping, SHAPE))
 }
 
-/// Writes `count` words anywhere: random bits, small numbers, and words that look like slots' words.
+/// Writes `count` words anywhere: random bits, small numbers, and words that look like slots'
+/// words.
 fn scribble(mapping: &Mapping, random: &mut Random, count: usize) {
     for _ in 0..count {
         let value = match random.below(4) {

@@ -1,4 +1,5 @@
-//! Two programs that are not relatives share memory by its name: `cargo run -p pool-shm --features named --example named`.
+//! Two programs that are not relatives share memory by its name:
+//! `cargo run -p pool-shm --features named --example named`.
 //!
 //! The second program is this one once more, told nothing but the name.
 
@@ -13,7 +14,8 @@ use pool_shm::NamedSegment;
 
 fn counter(segment: &NamedSegment) -> &AtomicU64 {
     assert!(segment.len() >= size_of::<AtomicU64>());
-    // SAFETY: the word is mapped as long as the segment, at a multiple of 64 bytes, and both programs use it as an atomic only.
+    // SAFETY: the word is mapped as long as the segment, at a multiple of 64 bytes, and both
+    // programs use it as an atomic only.
     unsafe { AtomicU64::from_ptr(segment.as_ptr().cast()) }
 }
 

@@ -1,4 +1,5 @@
-//! Two processes play ping-pong on a word of shared memory: `cargo run -p pool-shm --example ping_pong`.
+//! Two processes play ping-pong on a word of shared memory:
+//! `cargo run -p pool-shm --example ping_pong`.
 
 use std::{
     error::Error,
@@ -32,7 +33,8 @@ fn play(ball: &AtomicU32, remainder: u32) {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let table = Segment::create("table", 4096)?.map()?;
-    // SAFETY: the word is mapped, aligned, lives as long as `table`, and both processes use it as an atomic only.
+    // SAFETY: the word is mapped, aligned, lives as long as `table`, and both processes use it as
+    // an atomic only.
     let ball = unsafe { AtomicU32::from_ptr(table.as_ptr().cast()) };
 
     // SAFETY: this program has one thread.

@@ -1,4 +1,5 @@
-//! Four processes fill one array and count in one value: `cargo run -p pool-shm --example shared_array`.
+//! Four processes fill one array and count in one value:
+//! `cargo run -p pool-shm --example shared_array`.
 
 use std::{error::Error, time::Instant};
 
@@ -34,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         match unsafe { fork() }? {
             ForkResult::Parent { child } => children.push(child),
             ForkResult::Child => {
-                // A part for each, so that nobody waits for anybody; sums and maxima for all of them.
+                // A part for each, so that nobody waits for anybody; sums and maxima for all of
+                // them.
                 let first = process * POINTS / PROCESSES;
                 let part = table.slice(first..(process + 1) * POINTS / PROCESSES);
                 part.fill_with(|offset| steps((first + offset) as u64));

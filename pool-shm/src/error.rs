@@ -1,6 +1,7 @@
 //! Everything that can go wrong here.
 //!
-//! Invariant: a variant says what the caller can do; what the kernel said is in its text and is its `source()`.
+//! Invariant: a variant says what the caller can do; what the kernel said is in its text and is its
+//! `source()`.
 
 use std::{error, fmt, io};
 
@@ -10,16 +11,19 @@ use std::{error, fmt, io};
 pub enum Error {
     /// A segment of zero bytes was asked for or handed in. Ask for at least one byte.
     Empty,
-    /// The length exceeds what this process may create. Ask for less, or raise the limit (`ulimit -f`).
+    /// The length exceeds what this process may create. Ask for less, or raise the limit (`ulimit
+    /// -f`).
     TooLong {
         /// Bytes asked for.
         len: u64,
         /// Bytes allowed: the file size limit of the process, or the largest file there can be.
         limit: u64,
     },
-    /// The descriptor is not a memfd sealed against shrinking, so its other holders could make reads of it fault.
+    /// The descriptor is not a memfd sealed against shrinking, so its other holders could make
+    /// reads of it fault.
     NotSealed,
-    /// The descriptor leads to a segment of shared objects, whose pages nobody may take away. Open it by `SharedSegment::open`.
+    /// The descriptor leads to a segment of shared objects, whose pages nobody may take away. Open
+    /// it by `SharedSegment::open`.
     HoldsObjects,
     /// The segment cannot be sealed because somebody still maps it writable. Unmap first.
     StillWritable,
@@ -59,13 +63,14 @@ pub enum Error {
         /// The name in question.
         name: String,
     },
-    /// The named segment is there but its maker has not finished it. Try again; if the maker was killed meanwhile,
-    /// `NamedSegment::create_or_replace` begins afresh.
+    /// The named segment is there but its maker has not finished it. Try again; if the maker was
+    /// killed meanwhile, `NamedSegment::create_or_replace` begins afresh.
     NotReady {
         /// The name in question.
         name: String,
     },
-    /// What the name means belongs to another user, or other users may open it. Choose another name.
+    /// What the name means belongs to another user, or other users may open it. Choose another
+    /// name.
     WrongUser {
         /// The name in question.
         name: String,

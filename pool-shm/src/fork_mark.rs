@@ -1,8 +1,9 @@
 //! Knowing that this process has been forked, by a plain load.
 //!
-//! Invariant: the word lies in a private page that the kernel empties in every forked child, so a value other than 0 was
-//! written by the very process that reads it. Which words of the page are taken is remembered outside of it, so a child does not
-//! give away the word of a mark that it has inherited.
+//! Invariant: the word lies in a private page that the kernel empties in every forked child, so a
+//! value other than 0 was written by the very process that reads it. Which words of the page are
+//! taken is remembered outside of it, so a child does not give away the word of a mark that it has
+//! inherited.
 
 use std::{
     fmt,
@@ -21,8 +22,8 @@ use crate::{Error, limits::page_size};
 
 /// A word that reads as the value its maker gave, and as 0 in every child forked afterwards.
 ///
-/// Reading is one plain load, where asking for the process id is a system call. A fresh program started from this one
-/// does not have the mark at all; `vfork` and threads share it.
+/// Reading is one plain load, where asking for the process id is a system call. A fresh program
+/// started from this one does not have the mark at all; `vfork` and threads share it.
 ///
 /// ```
 /// use std::num::NonZeroU64;
@@ -93,7 +94,8 @@ impl ForkMark {
 
     #[inline]
     fn word(&self) -> &AtomicU64 {
-        // SAFETY: the page is mapped for as long as `self`, the word aligned, and nobody else has it.
+        // SAFETY: the page is mapped for as long as `self`, the word aligned, and nobody else has
+        // it.
         unsafe { self.word.as_ref() }
     }
 }
@@ -129,8 +131,8 @@ fn wiped_page() -> Result<MmapRaw, Error> {
     Ok(page)
 }
 
-/// The page that most marks of a process share: a mapping and a first touch for each would cost every worker some
-/// microseconds.
+/// The page that most marks of a process share: a mapping and a first touch for each would cost
+/// every worker some microseconds.
 mod shared {
     use super::{AtomicPtr, AtomicU64, Error, NonNull, Ordering, ptr, wiped_page};
 
@@ -165,7 +167,8 @@ mod shared {
     /// A word that no mark has, and its number.
     pub(super) fn take(page: NonNull<AtomicU64>) -> Option<(usize, NonNull<AtomicU64>)> {
         let index = TAKEN.iter().enumerate().find_map(|(group, bits)| {
-            // Acquire: pairs with the Release of `give_back`, so the word is the former owner's no more.
+            // Acquire: pairs with the Release of `give_back`, so the word is the former owner's no
+            // more.
             let take = |bits: u64| (bits != u64::MAX).then(|| bits | (bits + 1));
             let before = bits.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).ok()?;
             Some(group * 64 + before.trailing_ones() as usize)
@@ -188,14 +191,15 @@ pub(crate) fn is_this_process(number: NonZeroU64) -> bool {
     MARK.get().is_some_and(|mark| mark.get() == number.get())
 }
 
-/// A number that tells this process from those it was forked from. It never changes within a process.
+/// A number that tells this process from those it was forked from. It never changes within a
+/// process.
 ///
 /// # Errors
 ///
 /// [`Error::Os`] as in [`ForkMark::new`], at the first call only.
 pub(crate) fn this_process() -> Result<NonZeroU64, Error> {
-    // The mark is emptied by a fork and the count is not: so a child takes the next number, which none of its
-    // ancestors has.
+    // The mark is emptied by a fork and the count is not: so a child takes the next number, which
+    // none of its ancestors has.
     static COUNT: AtomicU64 = AtomicU64::new(0);
 
     let mark = match MARK.get() {

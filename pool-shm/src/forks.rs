@@ -1,7 +1,8 @@
 //! How often this process has been forked.
 //!
-//! Invariant: a number that was noted earlier and is still the same says that no process was forked from this one by the C library
-//! since then, and that this is the process that noted it. (A system call that goes past the C library is not seen.)
+//! Invariant: a number that was noted earlier and is still the same says that no process was forked
+//! from this one by the C library since then, and that this is the process that noted it. (A system
+//! call that goes past the C library is not seen.)
 
 use std::sync::{
     OnceLock,

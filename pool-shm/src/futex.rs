@@ -1,7 +1,8 @@
 //! Sleeping on a word of shared memory, across processes.
 //!
-//! Invariant: whoever changes the word before waking is not missed: the kernel compares the word and goes to sleep in one
-//! step. Every wait may end early, so callers look at the word again whatever [`wait`] says.
+//! Invariant: whoever changes the word before waking is not missed: the kernel compares the word
+//! and goes to sleep in one step. Every wait may end early, so callers look at the word again
+//! whatever [`wait`] says.
 
 use std::{io::Error, sync::atomic::AtomicU32, time::Duration};
 
@@ -22,8 +23,8 @@ pub enum Waited {
 
 /// Sleeps until another thread or process wakes `word`, if it still holds `expected`.
 ///
-/// Without `timeout` it waits for ever; one too long to express counts as none. Time is monotonic and stands still while
-/// the machine is suspended.
+/// Without `timeout` it waits for ever; one too long to express counts as none. Time is monotonic
+/// and stands still while the machine is suspended.
 ///
 /// ```
 /// use std::{sync::atomic::AtomicU32, time::Duration};

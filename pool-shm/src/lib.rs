@@ -1,8 +1,8 @@
 //! Shared memory for cooperating processes: sealed segments, mappings, futexes.
 //!
-//! Invariant of the whole crate: memory that another process can write is handed out as pointers, never
-//! as references, but to who holds the lock of it; and no peer can make an access to a [`Mapping`] fault: a [`Segment`]
-//! never shrinks.
+//! Invariant of the whole crate: memory that another process can write is handed out as pointers,
+//! never as references, but to who holds the lock of it; and no peer can make an access to a
+//! [`Mapping`] fault: a [`Segment`] never shrinks.
 //!
 //! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for
 //! waiting on a word of it, `fork_mark.rs` for knowing that one has been forked, `core_dump.rs` for
@@ -11,7 +11,8 @@
 //! find by name.
 #![doc = include_str!("../README.md")]
 
-// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes alone.
+// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes
+// alone.
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",

@@ -31,7 +31,8 @@ pub fn file_size() -> Option<u64> {
     soft(Resource::RLIMIT_FSIZE)
 }
 
-/// Bytes of address space that this process may use in all (`RLIMIT_AS`), or `None` where nothing limits it.
+/// Bytes of address space that this process may use in all (`RLIMIT_AS`), or `None` where nothing
+/// limits it.
 pub fn address_space() -> Option<u64> {
     soft(Resource::RLIMIT_AS)
 }

@@ -19,11 +19,13 @@ use crate::{
 
 /// One mapping of a [`Segment`](crate::Segment), unmapped on drop. It needs no descriptor.
 ///
-/// It hands out pointers, never references, since other processes may write the same memory at any time.
+/// It hands out pointers, never references, since other processes may write the same memory at any
+/// time.
 pub struct Mapping {
     map: ManuallyDrop<Region>,
     writable: bool,
-    /// The process that alone has this mapping, as [`this_process`] numbers it, or 0 if forked children have it too.
+    /// The process that alone has this mapping, as [`this_process`] numbers it, or 0 if forked
+    /// children have it too.
     kept_by: AtomicU64,
 }
 
@@ -71,8 +73,8 @@ impl Mapping {
         self.writable
     }
 
-    /// Keeps children forked from now on from having this mapping: an access there is a fault. Dropping the
-    /// value in such a child does nothing.
+    /// Keeps children forked from now on from having this mapping: an access there is a fault.
+    /// Dropping the value in such a child does nothing.
     ///
     /// # Errors
     ///
@@ -90,7 +92,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] if the kernel refuses; in a child that was forked while the mapping was kept from it, always.
+    /// [`Error::Os`] if the kernel refuses; in a child that was forked while the mapping was kept
+    /// from it, always.
     pub fn do_fork(&self) -> Result<(), Error> {
         const DOING: &str = "sharing a mapping with forked children";
         if self.is_foreign() {
@@ -101,14 +104,16 @@ impl Mapping {
         Ok(())
     }
 
-    /// Gives the memory of the whole pages inside the range back to the system; they read as zero in every process
-    /// afterwards.
+    /// Gives the memory of the whole pages inside the range back to the system; they read as zero
+    /// in every process afterwards.
     ///
-    /// Whoever makes references out of [`as_ptr`](Self::as_ptr) must see to it that their range is not discarded.
+    /// Whoever makes references out of [`as_ptr`](Self::as_ptr) must see to it that their range is
+    /// not discarded.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`], [`Error::ReadOnly`], or [`Error::Os`] if the kernel refuses, as it does for locked pages.
+    /// [`Error::OutOfRange`], [`Error::ReadOnly`], or [`Error::Os`] if the kernel refuses, as it
+    /// does for locked pages.
     pub fn discard(&self, offset: u64, len: u64) -> Result<(), Error> {
         const DOING: &str = "giving pages of a mapping back";
         let size = self.len() as u64;
@@ -124,13 +129,15 @@ impl Mapping {
         let Some((start, len)) = inner_pages(offset, len) else {
             return Ok(());
         };
-        // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes no reference into a mapping but of shared
-        // objects, which it hands out to nobody, and those who do promised to leave its range alone.
+        // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes no
+        // reference into a mapping but of shared objects, which it hands out to nobody, and those
+        // who do promised to leave its range alone.
         unsafe { self.map.remove(start as usize, len as usize) }
             .map_err(|source| Error::os(DOING, source))
     }
 
-    /// Whether this is a forked child that did not get the mapping, so that its addresses may mean something else.
+    /// Whether this is a forked child that did not get the mapping, so that its addresses may mean
+    /// something else.
     fn is_foreign(&self) -> bool {
         match self.kept_by.load(Ordering::SeqCst) {
             0 => false,

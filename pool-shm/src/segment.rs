@@ -1,7 +1,7 @@
 //! Shared memory without a name: a memfd that cannot shrink.
 //!
-//! Invariant: the file behind a `Segment` carries `F_SEAL_SHRINK` and has at least `len` bytes, so no holder of the
-//! descriptor can make an access to a mapping of it fault.
+//! Invariant: the file behind a `Segment` carries `F_SEAL_SHRINK` and has at least `len` bytes, so
+//! no holder of the descriptor can make an access to a mapping of it fault.
 
 use std::{
     mem::ManuallyDrop,
@@ -32,7 +32,8 @@ const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 /// Bytes the kernel takes for the label of a memfd, without the closing NUL.
 const LABEL_MAX: usize = 249;
 
-/// Memory that processes share by passing its descriptor on: a memfd sealed against shrinking, closed on exec.
+/// Memory that processes share by passing its descriptor on: a memfd sealed against shrinking,
+/// closed on exec.
 ///
 /// Its pages take memory when they are touched first.
 ///
@@ -63,8 +64,9 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] for length 0, [`Error::TooLong`] past `RLIMIT_FSIZE`, [`Error::InvalidName`] for a label with a NUL
-    /// or of more than 249 bytes, [`Error::Os`] when descriptors are used up.
+    /// [`Error::Empty`] for length 0, [`Error::TooLong`] past `RLIMIT_FSIZE`,
+    /// [`Error::InvalidName`] for a label with a NUL or of more than 249 bytes, [`Error::Os`] when
+    /// descriptors are used up.
     pub fn create(name: &str, len: u64) -> Result<Self, Error> {
         if name.len() > LABEL_MAX || name.contains('\0') {
             let reason = "a label has at most 249 bytes and no NUL";
@@ -104,9 +106,10 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// [`Error::NotSealed`] if it is anything but a memfd sealed against shrinking, [`Error::Empty`] if it has no
-    /// bytes, [`Error::HoldsObjects`] if it is a [`SharedSegment`](crate::SharedSegment): references lead into those, and pages of
-    /// a `Segment` can be taken away by whoever has one. The descriptor is closed then.
+    /// [`Error::NotSealed`] if it is anything but a memfd sealed against shrinking,
+    /// [`Error::Empty`] if it has no bytes, [`Error::HoldsObjects`] if it is a
+    /// [`SharedSegment`](crate::SharedSegment): references lead into those, and pages of a
+    /// `Segment` can be taken away by whoever has one. The descriptor is closed then.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
         let segment = Self::of_any_content(fd)?;
         if object::begins_at(&segment.fd)? {
@@ -133,18 +136,21 @@ impl Segment {
         Ok(Self::of(above_standard(fd)?, &stat, len))
     }
 
-    /// Bytes in the segment when this value was made or has grown; never 0, and never more than there are.
+    /// Bytes in the segment when this value was made or has grown; never 0, and never more than
+    /// there are.
     #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Makes the segment at least `len` bytes long, rounded up to whole pages; new ones are zero. Mappings keep the length that they have:
-    /// map again to see more. Other holders of the descriptor may have made it longer still.
+    /// Makes the segment at least `len` bytes long, rounded up to whole pages; new ones are zero.
+    /// Mappings keep the length that they have: map again to see more. Other holders of the
+    /// descriptor may have made it longer still.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] past `RLIMIT_FSIZE`, [`Error::Os`] after [`seal_content`](Self::seal_content). The segment is as before.
+    /// [`Error::TooLong`] past `RLIMIT_FSIZE`, [`Error::Os`] after
+    /// [`seal_content`](Self::seal_content). The segment is as before.
     pub fn grow(&mut self, len: u64) -> Result<(), Error> {
         let wanted = creatable(len)?;
         loop {
@@ -245,7 +251,8 @@ impl Segment {
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, false))
     }
 
-    /// Gives the memory of the whole pages inside the range back to the system; they read as zero afterwards.
+    /// Gives the memory of the whole pages inside the range back to the system; they read as zero
+    /// afterwards.
     ///
     /// Whoever makes references out of a [`Mapping`]'s pointer must see to it that nobody punches
     /// their range. Those of this crate lead into segments of objects, which nobody has as a
@@ -319,8 +326,9 @@ impl AsFd for Segment {
     }
 }
 
-/// The same descriptor at a number that is none of standard input, output and errors: in a program that has closed those, what it
-/// prints would be written into the segment, and a worker that is given new ones would lose it.
+/// The same descriptor at a number that is none of standard input, output and errors: in a program
+/// that has closed those, what it prints would be written into the segment, and a worker that is
+/// given new ones would lose it.
 fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Error> {
     if fd.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(fd);
@@ -338,8 +346,8 @@ pub(crate) fn refused_mapping(len: u64, errno: Errno) -> Error {
     }
 }
 
-/// `len` rounded up to whole pages, if this process may create a file of that length. Asking first matters: past
-/// the limit the kernel sends SIGXFSZ, which ends the process.
+/// `len` rounded up to whole pages, if this process may create a file of that length. Asking first
+/// matters: past the limit the kernel sends SIGXFSZ, which ends the process.
 pub(crate) fn creatable(len: u64) -> Result<u64, Error> {
     if len == 0 {
         return Err(Error::Empty);

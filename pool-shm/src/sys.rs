@@ -17,8 +17,8 @@ pub(crate) fn futex_wait(
     timeout: Option<&libc::timespec>,
 ) -> io::Result<()> {
     // No FUTEX_PRIVATE_FLAG: the waker may be another process that maps the same page elsewhere.
-    // SAFETY: `word` and `timeout` are references, so they outlive the call and are aligned; the kernel
-    // only reads them.
+    // SAFETY: `word` and `timeout` are references, so they outlive the call and are aligned; the
+    // kernel only reads them.
     let result = unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -33,7 +33,8 @@ pub(crate) fn futex_wait(
 
 /// Wakes at most `count` sleepers on `word` and says how many there were.
 pub(crate) fn futex_wake(word: &AtomicU32, count: i32) -> io::Result<u32> {
-    // SAFETY: `word` is a reference, so it is aligned and mapped; the kernel uses its address only as a key.
+    // SAFETY: `word` is a reference, so it is aligned and mapped; the kernel uses its address only
+    // as a key.
     let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
     u32::try_from(result).map_err(|_| io::Error::last_os_error())
 }
@@ -79,7 +80,8 @@ pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<O
 
 /// Has `call` called in this process before each fork of it that the C library makes.
 pub(crate) fn before_each_fork(call: extern "C" fn()) -> io::Result<()> {
-    // SAFETY: a function of this program, which takes nothing; the C library forgets it when the code is unloaded.
+    // SAFETY: a function of this program, which takes nothing; the C library forgets it when the
+    // code is unloaded.
     let result = unsafe { libc::pthread_atfork(Some(call), None, None) };
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
@@ -98,7 +100,8 @@ pub(crate) fn thread_exists(id: u32) -> bool {
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// Time since boot without suspension, the same for all processes of a time namespace, in nanoseconds.
+/// Time since boot without suspension, the same for all processes of a time namespace, in
+/// nanoseconds.
 pub(crate) fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes to `now` only. It cannot fail: every Linux has this clock.
@@ -106,7 +109,8 @@ pub(crate) fn monotonic_ns() -> u64 {
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
-/// Calls a function in each thread that asks for it, when that ends by itself: not when its process does.
+/// Calls a function in each thread that asks for it, when that ends by itself: not when its process
+/// does.
 pub(crate) struct AtThreadEnd(libc::pthread_key_t);
 
 impl AtThreadEnd {
@@ -119,7 +123,8 @@ impl AtThreadEnd {
 
     /// Has it called at the end of the calling thread, once.
     pub(crate) fn watch_thread(&self) -> io::Result<()> {
-        // SAFETY: the key exists, since none is ever deleted; nobody follows its value, which is not null.
+        // SAFETY: the key exists, since none is ever deleted; nobody follows its value, which is
+        // not null.
         said(unsafe { libc::pthread_setspecific(self.0, ptr::without_provenance(1)) })
     }
 }
@@ -144,7 +149,8 @@ pub(crate) fn exit_now(code: i32) -> ! {
 pub fn thread_stack() -> io::Result<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut start, mut bytes) = (ptr::null_mut(), 0);
-    // SAFETY: initialises `attributes` if it succeeds, and only then they are read, once, and destroyed, once.
+    // SAFETY: initialises `attributes` if it succeeds, and only then they are read, once, and
+    // destroyed, once.
     unsafe {
         said(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()))?;
         let found =

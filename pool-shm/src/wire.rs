@@ -1,7 +1,8 @@
 //! How handles travel, for whoever encodes with rkyv.
 //!
-//! Invariant: an archive holds no more than numbers: the place of the segment in its message's table and the slot in the segment.
-//! Both are checked before they become a handle. The table is kept by the encoder and the decoder, through two traits.
+//! Invariant: an archive holds no more than numbers: the place of the segment in its message's
+//! table and the slot in the segment. Both are checked before they become a handle. The table is
+//! kept by the encoder and the decoder, through two traits.
 
 use rkyv::{
     Place, Portable,
@@ -16,8 +17,8 @@ use crate::{Block, ElementType, Kind, SegmentFault, SharedSegment};
 
 /// What an encoder does with the segments of the handles that it encodes.
 pub trait GiveSegment {
-    /// Notes that the message holds a handle to an object in `segment`, and keeps the segment alive until the message has
-    /// arrived. The index is where the message's table has it.
+    /// Notes that the message holds a handle to an object in `segment`, and keeps the segment alive
+    /// until the message has arrived. The index is where the message's table has it.
     ///
     /// # Errors
     ///
@@ -31,7 +32,8 @@ pub trait TakeSegment {
     ///
     /// # Errors
     ///
-    /// [`SegmentFault::NotSent`] if the table has no such index; whatever kept the segment from being mapped here.
+    /// [`SegmentFault::NotSent`] if the table has no such index; whatever kept the segment from
+    /// being mapped here.
     fn take_segment(&mut self, index: u32) -> Result<SharedSegment, SegmentFault>;
 }
 

@@ -307,7 +307,8 @@ fn an_array_seen_through_another_mapping_has_the_same_elements() {
     assert_eq!(last, 9);
 }
 
-/// One writes whole arrays of one pattern or the other, another one reads: never a mixture within an element.
+/// One writes whole arrays of one pattern or the other, another one reads: never a mixture within
+/// an element.
 fn never_torn<T: Element>(len: usize, rounds: usize, one: T, other: T) {
     let array = SharedArray::from_slice(&vec![one; len]).expect("an array");
     let (ones, others) = (vec![one; len], vec![other; len]);

@@ -1,4 +1,5 @@
-//! Shared objects and forks: what a child has in common with its parent, and what it has for itself.
+//! Shared objects and forks: what a child has in common with its parent, and what it has for
+//! itself.
 
 #[path = "support/processes.rs"]
 mod processes;
@@ -69,8 +70,9 @@ fn locks_are_left_behind() {
                 drop(block(1)); // the heap's lock
             }
         });
-        // Some of these forks fall into the moments in which the thread holds a lock. It never holds one of the standard
-        // library or of the test, and the system's heap is usable after a fork.
+        // Some of these forks fall into the moments in which the thread holds a lock. It never
+        // holds one of the standard library or of the test, and the system's heap is usable after a
+        // fork.
         for _ in 0..300 {
             finish(start(|| {
                 first(&block(1)).store(1, Ordering::SeqCst);

@@ -133,7 +133,8 @@ fn drop_unmaps_nothing_else() {
         let other = unsafe { libc::mmap(start.cast(), len, prot, flags, -1, 0) };
         assert_eq!(other, start.cast());
         drop(kept);
-        // SAFETY: mapped above, if dropping `kept` did not unmap it: then this faults and the test fails.
+        // SAFETY: mapped above, if dropping `kept` did not unmap it: then this faults and the test
+        // fails.
         unsafe { ptr::write_volatile(start, 1) };
     });
     finish(child);

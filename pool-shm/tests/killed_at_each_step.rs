@@ -1,7 +1,9 @@
-//! Kills a process after its first instruction, its second, its third … while it locks, changes and unlocks.
+//! Kills a process after its first instruction, its second, its third … while it locks, changes and
+//! unlocks.
 //!
-//! `cargo test -p pool-shm --release --test killed_at_each_step -- --all` tries every instruction, where those are not too many;
-//! without `--all` it is a sample of them. Whatever the moment: the next one gets the lock, data at which nobody was reported to have died are whole, permits are
+//! `cargo test -p pool-shm --release --test killed_at_each_step -- --all` tries every instruction,
+//! where those are not too many; without `--all` it is a sample of them. Whatever the moment: the
+//! next one gets the lock, data at which nobody was reported to have died are whole, permits are
 //! all there, and whoever sleeps wakes.
 
 #[path = "support/processes.rs"]

@@ -1,4 +1,5 @@
-//! What mutexes and read-write locks do within one process, threads standing for processes: a thread that ends is a dead holder too.
+//! What mutexes and read-write locks do within one process, threads standing for processes: a
+//! thread that ends is a dead holder too.
 
 #[path = "support/ended_thread.rs"]
 mod ended_thread;

@@ -1,5 +1,5 @@
-//! References that outlive the thread that locked: a guard was leaked where they stay valid, and the thread has ended. Nobody may get
-//! the data then who could not bear the other reference.
+//! References that outlive the thread that locked: a guard was leaked where they stay valid, and
+//! the thread has ended. Nobody may get the data then who could not bear the other reference.
 
 use std::{mem, thread, time::Duration};
 

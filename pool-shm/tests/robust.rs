@@ -1,11 +1,13 @@
-//! Kills processes at random moments while they lock, change and unlock, and sees what the others make of it.
+//! Kills processes at random moments while they lock, change and unlock, and sees what the others
+//! make of it.
 //!
 //! ```text
 //! cargo test -p pool-shm --release --test robust -- --kills 10000 --kind mutex --seed 7
 //! ```
 //!
-//! Without arguments it is short. For each kind it prints how many were killed, how many of them held what they had locked,
-//! and how long it took until somebody else had it. Nobody may wait for 2 s; shorter times are not judged.
+//! Without arguments it is short. For each kind it prints how many were killed, how many of them
+//! held what they had locked, and how long it took until somebody else had it. Nobody may wait for
+//! 2 s; shorter times are not judged.
 
 #[path = "robust/barrier.rs"]
 mod barrier;

@@ -1,4 +1,5 @@
-//! What semaphores, events, conditions and barriers do within one process, threads standing for processes.
+//! What semaphores, events, conditions and barriers do within one process, threads standing for
+//! processes.
 
 use std::{
     mem,

@@ -218,7 +218,8 @@ pub(crate) struct Steps {
 impl Steps {
     /// Runs a command to its end and returns what it printed, stdout and stderr as they came.
     ///
-    /// Closing lines of tests are passed on, and what they skipped; the rest is shown only when the command fails.
+    /// Closing lines of tests are passed on, and what they skipped; the rest is shown only when the
+    /// command fails.
     ///
     /// # Errors
     ///

@@ -52,7 +52,8 @@ pub(crate) fn add_all(
     Ok(())
 }
 
-/// The start methods of `--quick` when none is asked for: the default one, and the one that is least like it.
+/// The start methods of `--quick` when none is asked for: the default one, and the one that is
+/// least like it.
 const QUICK_METHODS: [&str; 2] = ["forkserver", "threads"];
 
 /// What is worth waiting for between two edits.

@@ -51,7 +51,8 @@ pub(crate) fn gathered(scale: &Scale) -> Outcome {
     bout.run(scale.rounds(9))
 }
 
-/// A map that runs alone, and beside a thread that hands in one call after the other and waits for each.
+/// A map that runs alone, and beside a thread that hands in one call after the other and waits for
+/// each.
 pub(crate) fn beside(scale: &Scale) -> Outcome {
     let workers = 2;
     let pools = Pools::build(workers)?;
@@ -81,7 +82,8 @@ pub(crate) fn beside(scale: &Scale) -> Outcome {
     bout.run(rounds)
 }
 
-/// The ways to many values, one after the other: at once or one by one, waited for in a call or elsewhere.
+/// The ways to many values, one after the other: at once or one by one, waited for in a call or
+/// elsewhere.
 pub(crate) fn ways(scale: &Scale) -> Outcome {
     let workers = 2;
     let pools = Pools::build(workers)?;

@@ -1,7 +1,8 @@
 //! What do locks between processes cost?
 //!
-//! Alone beside those of the standard library, which know one process only; between two processes beside the C library's mutexes in shared
-//! memory. Of these the plain one stays locked for ever when its holder dies.
+//! Alone beside those of the standard library, which know one process only; between two processes
+//! beside the C library's mutexes in shared memory. Of these the plain one stays locked for ever
+//! when its holder dies.
 
 use std::{
     hint::black_box,
@@ -35,8 +36,8 @@ impl Pthread {
     fn new(robust: bool) -> Outcome<Self> {
         let mapping = Segment::create("pthread", 4096)?.map()?;
         let mut attributes = MaybeUninit::uninit();
-        // SAFETY: the attributes are initialised before they are used; the mapping has room for a mutex, aligned to a page, and
-        // lives as long as the result.
+        // SAFETY: the attributes are initialised before they are used; the mapping has room for a
+        // mutex, aligned to a page, and lives as long as the result.
         unsafe {
             pthread_mutexattr_init(attributes.as_mut_ptr());
             pthread_mutexattr_setpshared(attributes.as_mut_ptr(), PTHREAD_PROCESS_SHARED);
@@ -50,7 +51,8 @@ impl Pthread {
 
     fn count_up(&self) {
         let mutex = self.0.as_ptr().cast::<pthread_mutex_t>();
-        // SAFETY: initialised above; the number behind the mutex is inside the mapping, and changed with the lock held only.
+        // SAFETY: initialised above; the number behind the mutex is inside the mapping, and changed
+        // with the lock held only.
         unsafe {
             assert_eq!(pthread_mutex_lock(mutex), 0);
             *mutex.add(1).cast::<u64>() += 1;

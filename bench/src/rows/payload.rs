@@ -1,8 +1,9 @@
 //! How fast do large items get in, and large results out?
 //!
-//! The views move a [`Frame`], which lies where it is and costs nothing to make or drop: what is measured is
-//! the one copy into shared memory and what the pool adds to it. *Peek* reads the length and three bytes,
-//! *sum* reads every word. The owned forms move `Vec<u8>`s, with all that their allocation costs.
+//! The views move a [`Frame`], which lies where it is and costs nothing to make or drop: what is
+//! measured is the one copy into shared memory and what the pool adds to it. *Peek* reads the
+//! length and three bytes, *sum* reads every word. The owned forms move `Vec<u8>`s, with all that
+//! their allocation costs.
 
 use std::{hint::black_box, sync::OnceLock};
 

@@ -1,7 +1,7 @@
 //! How long does the smallest call take?
 //!
-//! A function that does nothing on one warm worker: while it is hot, in calls one behind the other, and after it
-//! has slept for longer than a millisecond.
+//! A function that does nothing on one warm worker: while it is hot, in calls one behind the other,
+//! and after it has slept for longer than a millisecond.
 
 use std::{
     sync::atomic::Ordering::SeqCst,
@@ -111,7 +111,8 @@ pub(crate) fn run(scale: &Scale) -> Outcome {
 /// Calls timed together, so that reading the clock does not count.
 const TOGETHER: usize = 16;
 
-/// Calls one behind the other: the median of a few at a time, then some one by one for their spread.
+/// Calls one behind the other: the median of a few at a time, then some one by one for their
+/// spread.
 fn hot(count: usize, mut call: impl FnMut() -> Outcome) -> Outcome<Sample> {
     let batch = || (0..TOGETHER).try_for_each(|_| call());
     let mut micros = each(count / TOGETHER, batch)?;

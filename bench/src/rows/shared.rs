@@ -1,7 +1,8 @@
 //! What do arrays in shared memory cost beside slices in private memory?
 //!
-//! Element by element an access is one load or store, which the compiler does not join into vectors as it does for a slice: in cache
-//! that shows, past the caches it must not. Whole ranges are moved in bulk, beside `memcpy`. All memory is warm.
+//! Element by element an access is one load or store, which the compiler does not join into vectors
+//! as it does for a slice: in cache that shows, past the caches it must not. Whole ranges are moved
+//! in bulk, beside `memcpy`. All memory is warm.
 
 use std::hint::black_box;
 

@@ -1,8 +1,9 @@
 //! How long does it take to build a pool, run one task on each worker, and end it?
 //!
-//! *Met* has every task wait until all have begun, so every worker has really started; *tasks* has as many tasks
-//! as workers and lets whoever comes first take them. Threads are measured apart: their stacks and heaps stay with
-//! the program, and every process that is forked from it afterwards copies and frees what describes them.
+//! *Met* has every task wait until all have begun, so every worker has really started; *tasks* has
+//! as many tasks as workers and lets whoever comes first take them. Threads are measured apart:
+//! their stacks and heaps stay with the program, and every process that is forked from it
+//! afterwards copies and frees what describes them.
 
 use std::{
     fs::OpenOptions,

@@ -26,7 +26,8 @@ wire! {
     }
 }
 
-/// Reads a file and counts. A path crosses as text, and so does the reason why a file cannot be read.
+/// Reads a file and counts. A path crosses as text, and so does the reason why a file cannot be
+/// read.
 pub(crate) fn examine(path: String) -> Result<FileFacts, String> {
     let content = std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
     let text = String::from_utf8_lossy(&content);

@@ -10,13 +10,14 @@ use crate::View;
 
 /// What is shared is given before anything that sees it.
 impl Builder {
-    /// Shares a value with all workers: tasks of [`Tasks::map_with`](crate::Tasks::map_with) see it as `w.shared`. Several objects
-    /// are a tuple.
+    /// Shares a value with all workers: tasks of [`Tasks::map_with`](crate::Tasks::map_with) see it
+    /// as `w.shared`. Several objects are a tuple.
     ///
-    /// Under ForkServer it is encoded once, decoded once in a template process, and workers are forked from that one: they have
-    /// it without a copy. Under Spawn each worker decodes it for itself. Under Fork workers inherit the caller's value as it is,
-    /// under Threads they share it. Workers see the value as it was then, but for what is made to be changed: handles of
-    /// shared arrays, values and locks lead to the same objects everywhere.
+    /// Under ForkServer it is encoded once, decoded once in a template process, and workers are
+    /// forked from that one: they have it without a copy. Under Spawn each worker decodes it for
+    /// itself. Under Fork workers inherit the caller's value as it is, under Threads they share it.
+    /// Workers see the value as it was then, but for what is made to be changed: handles of shared
+    /// arrays, values and locks lead to the same objects everywhere.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -37,8 +38,9 @@ impl Builder {
         self.sharing(Shared::value(value))
     }
 
-    /// Shares the archive of a value, which lies once in shared memory and is read in place by all workers, under every start
-    /// method: for data that is large, or that each worker reads only a little of. The value itself is dropped here.
+    /// Shares the archive of a value, which lies once in shared memory and is read in place by all
+    /// workers, under every start method: for data that is large, or that each worker reads only a
+    /// little of. The value itself is dropped here.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -53,12 +55,14 @@ impl Builder {
         self.sharing(Shared::view(value))
     }
 
-    /// Shares what `build` returns, of any type: it is called where workers are born. Under ForkServer and Fork that is once, in a
-    /// template process that the workers are forked from; under Spawn once in each worker; under Threads once, at the first use.
+    /// Shares what `build` returns, of any type: it is called where workers are born. Under
+    /// ForkServer and Fork that is once, in a template process that the workers are forked from;
+    /// under Spawn once in each worker; under Threads once, at the first use.
     ///
     /// It runs in a thread of its own. Threads that it leaves behind in a template are
-    /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads): a process with threads cannot be forked. Nor can one that has
-    /// exclusive access to shared memory, by a leaked guard: [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
+    /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads): a process with threads cannot
+    /// be forked. Nor can one that has exclusive access to shared memory, by a leaked guard:
+    /// [`Error::ForkWhileBorrowed`](crate::Error::ForkWhileBorrowed).
     ///
     /// Where workers are forked from a template, the value must name nothing that a fork does not
     /// copy: no `JoinHandle` of a thread, not even of one that has ended (in a worker it may name

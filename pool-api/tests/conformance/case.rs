@@ -77,8 +77,8 @@ pub(crate) fn builder(method: StartMethod, n: usize) -> Builder {
     WorkerPool::builder().start_method(method).n_jobs(n)
 }
 
-/// So many bytes, all of them in `word`s: without optimisations each element costs time, and of bytes
-/// there are eight times as many.
+/// So many bytes, all of them in `word`s: without optimisations each element costs time, and of
+/// bytes there are eight times as many.
 pub(crate) fn words(bytes: usize, word: u64) -> Vec<u64> {
     vec![word; bytes / size_of::<u64>()]
 }

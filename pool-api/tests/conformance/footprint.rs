@@ -10,7 +10,8 @@ use std::{
 const SETTLING: Duration = Duration::from_secs(2);
 /// Mappings may differ by this many: the allocator's own.
 const MAPPINGS: usize = 4;
-/// Segments of shared objects, and their descriptors, may differ by this many: the one that is being filled.
+/// Segments of shared objects, and their descriptors, may differ by this many: the one that is
+/// being filled.
 const SEGMENTS: usize = 1;
 
 /// Descriptors, threads, children, mappings and names of shared memory.
@@ -104,7 +105,8 @@ fn entries(folder: &str) -> Vec<String> {
     names
 }
 
-/// Whether a thread of this process is not on its way out: one that was just joined is listed for a while.
+/// Whether a thread of this process is not on its way out: one that was just joined is listed for a
+/// while.
 fn runs(thread: &str) -> bool {
     /// `PF_EXITING` of Linux's `sched.h`.
     const EXITING: u32 = 4;

@@ -1,9 +1,10 @@
 //! Runs the cases, each in a fresh copy of this executable with a deadline, as many at a time as
-//! there are CPUs: many of them wait more than they compute. Those that look at the whole machine or
-//! fill it have it to themselves, after the others.
+//! there are CPUs: many of them wait more than they compute. Those that look at the whole machine
+//! or fill it have it to themselves, after the others.
 //!
-//! A case's process must leave nothing behind: no descriptor, thread, child or mapping in itself (it
-//! says so, see `footprint.rs`), and no process anywhere that was made for it (the runner looks).
+//! A case's process must leave nothing behind: no descriptor, thread, child or mapping in itself
+//! (it says so, see `footprint.rs`), and no process anywhere that was made for it (the runner
+//! looks).
 
 use std::{
     collections::BTreeSet,

@@ -1,8 +1,8 @@
 //! Where a fresh copy of this executable wakes up, before `main`.
 //!
-//! Invariant: a process with a valid ticket never reaches its `main`; one without never notices this file, beyond
-//! one look into its environment. The parent asks `check_takeover` before it starts a copy, so that a copy that
-//! would run `main` is never started.
+//! Invariant: a process with a valid ticket never reaches its `main`; one without never notices
+//! this file, beyond one look into its environment. The parent asks `check_takeover` before it
+//! starts a copy, so that a copy that would run `main` is never started.
 
 use std::{
     env, fmt, io,
@@ -29,8 +29,9 @@ use crate::os::{
     FIRST_GIVEN, adopt_given, fill_output, has_ended, is_child_of, keep_only, out_of_the_way, sys,
 };
 
-/// Set as soon as this process is certain that a copy of it would be taken over: its hook or [`crate::init`] has run.
-/// A `static` that is written has an address of its own, so it also is what a ticket names.
+/// Set as soon as this process is certain that a copy of it would be taken over: its hook or
+/// [`crate::init`] has run. A `static` that is written has an address of its own, so it also is
+/// what a ticket names.
 static READY: AtomicBool = AtomicBool::new(false);
 
 /// What a copy is told.
@@ -100,9 +101,9 @@ fn try_claim() -> Option<Claim> {
     if Some(ticket.anchor) != anchor() {
         return None;
     }
-    // From here on the ticket is ours or nobody's.
-    // SAFETY: this is the first line of `main`, or earlier. Threads that initialisers may have started in Rust read
-    // the environment under std's lock.
+    // From here on the ticket is ours or nobody's. SAFETY: this is the first line of `main`, or
+    // earlier. Threads that initialisers may have started in Rust read the environment under std's
+    // lock.
     unsafe { env::remove_var(name) };
 
     if !sys::is_open(ticket.record) {
@@ -124,8 +125,8 @@ fn try_claim() -> Option<Claim> {
         return has_ended(record.starter).then_some(Claim::Orphan);
     }
 
-    // SAFETY: the nonce proves that the starter has put these descriptors here for this process, in which nobody
-    // else knows of them.
+    // SAFETY: the nonce proves that the starter has put these descriptors here for this process, in
+    // which nobody else knows of them.
     let (fds, _) =
         unsafe { (adopt_given(record.descriptors), OwnedFd::from_raw_fd(ticket.record)) };
     if !record.closed {
@@ -147,11 +148,13 @@ pub(crate) fn anchor() -> Option<u64> {
 pub(crate) enum Refusal {
     /// Neither the hook nor [`init`](crate::init) has run in this process.
     NotInitialised,
-    /// The program runs with more rights than its user (set-uid or the like), where tickets are ignored.
+    /// The program runs with more rights than its user (set-uid or the like), where tickets are
+    /// ignored.
     Secure,
     /// This library is not part of the main executable.
     NotMainExecutable,
-    /// The main executable is not the file that `/proc/self/exe` names, e.g. under `ld.so ./program`.
+    /// The main executable is not the file that `/proc/self/exe` names, e.g. under
+    /// `ld.so ./program`.
     ForeignImage,
     /// There is no `/proc`.
     NoProc,
@@ -176,7 +179,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Whether a copy of this executable would be taken over before its `main`. Cheap once it has said yes.
+/// Whether a copy of this executable would be taken over before its `main`. Cheap once it has said
+/// yes.
 ///
 /// # Errors
 ///

@@ -1,8 +1,9 @@
 //! The main executable in memory: where it lies, and which build it is.
 //!
-//! Invariant: an offset counts from the load bias, so it means the same code or data in every process that runs
-//! the same build, wherever the kernel has put it. The main executable is the object that holds the program
-//! headers named by the auxiliary vector; it is never unloaded. Which file that is: `origin.rs`.
+//! Invariant: an offset counts from the load bias, so it means the same code or data in every
+//! process that runs the same build, wherever the kernel has put it. The main executable is the
+//! object that holds the program headers named by the auxiliary vector; it is never unloaded. Which
+//! file that is: `origin.rs`.
 
 use std::{
     ffi::{c_int, c_void},
@@ -22,16 +23,18 @@ pub(crate) fn offset_of(addr: usize) -> Option<u64> {
     image.holds(offset, 1).then_some(offset)
 }
 
-/// The address in this process of `offset`, or `None` if it lies in no loaded segment of the main executable.
+/// The address in this process of `offset`, or `None` if it lies in no loaded segment of the main
+/// executable.
 pub(crate) fn address_of(offset: u64) -> Option<usize> {
     let image = Image::main()?;
     image.holds(offset, 1).then(|| image.address(offset))
 }
 
-/// A hash that is the same in two processes if they run the same build of the same program: of the GNU build id,
-/// or else of what tells one file from another. Never 0.
+/// A hash that is the same in two processes if they run the same build of the same program: of the
+/// GNU build id, or else of what tells one file from another. Never 0.
 pub(crate) fn identity() -> u64 {
-    // An atomic and not a `OnceLock`: a fork in another thread's first call must not leave it locked for ever.
+    // An atomic and not a `OnceLock`: a fork in another thread's first call must not leave it
+    // locked for ever.
     static CACHE: AtomicU64 = AtomicU64::new(0);
     let cached = CACHE.load(Ordering::Relaxed);
     if cached != 0 {
@@ -85,8 +88,8 @@ impl Image {
         Some(image)
     }
 
-    /// The loaded object that holds `addr`. Called with an address of the main executable only, so that the
-    /// headers stay for ever.
+    /// The loaded object that holds `addr`. Called with an address of the main executable only, so
+    /// that the headers stay for ever.
     fn holding(addr: usize) -> Option<Self> {
         struct Search {
             addr: u64,
@@ -102,7 +105,8 @@ impl Image {
             if info.dlpi_phdr.is_null() {
                 return 0;
             }
-            // SAFETY: pointer and length come from the loader, which keeps the headers as long as the object.
+            // SAFETY: pointer and length come from the loader, which keeps the headers as long as
+            // the object.
             let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
             let image = Image { bias: info.dlpi_addr, headers };
             let here = image.holds(search.addr.wrapping_sub(image.bias), 1);
@@ -122,8 +126,8 @@ impl Image {
         self.headers.as_ptr() as usize
     }
 
-    /// The address of the `.init_array` and its length in entries. An object without a dynamic section (a
-    /// static executable at a fixed place) does not tell.
+    /// The address of the `.init_array` and its length in entries. An object without a dynamic
+    /// section (a static executable at a fixed place) does not tell.
     #[cfg(feature = "takeover")]
     pub(crate) fn init_array(self) -> Option<(usize, usize)> {
         use libc::PT_DYNAMIC;
@@ -158,8 +162,8 @@ impl Image {
 
     fn bytes(self, offset: u64, len: u64) -> Option<&'static [u8]> {
         let at = ptr::with_exposed_provenance(self.address(offset));
-        // SAFETY: inside a loaded segment; only called for notes and the dynamic section, which the loader has
-        // finished with and nobody writes.
+        // SAFETY: inside a loaded segment; only called for notes and the dynamic section, which the
+        // loader has finished with and nobody writes.
         self.holds(offset, len).then(|| unsafe { slice::from_raw_parts(at, len as usize) })
     }
 
@@ -172,7 +176,8 @@ impl Image {
     }
 }
 
-/// The build id among ELF notes: name size, description size, type, then name and description, each padded.
+/// The build id among ELF notes: name size, description size, type, then name and description, each
+/// padded.
 fn build_id_in(mut notes: &[u8], align: usize) -> Option<&[u8]> {
     const NT_GNU_BUILD_ID: u32 = 3;
     let word = |notes: &[u8], i: usize| {

@@ -1,9 +1,9 @@
 //! The initialisers of the executable that are linked after ours.
 //!
-//! Invariant: when a copy is taken over, every initialiser of the executable has run exactly once, as if `main`
-//! were about to start: those before the hook by the C library, those after it from here, after which the hook
-//! does not return. In a static executable at a fixed address the array cannot be found and the later ones do
-//! not run.
+//! Invariant: when a copy is taken over, every initialiser of the executable has run exactly once,
+//! as if `main` were about to start: those before the hook by the C library, those after it from
+//! here, after which the hook does not return. In a static executable at a fixed address the array
+//! cannot be found and the later ones do not run.
 
 use std::{
     ffi::{c_char, c_int},
@@ -33,11 +33,12 @@ pub(crate) fn run_after(own: *const Initialiser, arguments: Arguments) {
         return;
     };
     for i in own + 1..len {
-        // SAFETY: an entry of the array that the image's dynamic section describes; the loader has relocated it.
+        // SAFETY: an entry of the array that the image's dynamic section describes; the loader has
+        // relocated it.
         let address = unsafe { ptr::with_exposed_provenance::<usize>(entry(i)).read() };
         if address != 0 {
-            // SAFETY: the C library would call this very entry with these arguments, as soon as the hook
-            // returns, which it does not do after this.
+            // SAFETY: the C library would call this very entry with these arguments, as soon as the
+            // hook returns, which it does not do after this.
             let initialiser = unsafe { transmute::<usize, Initialiser>(address) };
             initialiser(arguments.argc, arguments.argv, arguments.environment);
         }

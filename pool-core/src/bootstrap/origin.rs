@@ -1,7 +1,8 @@
 //! Which file the main executable is.
 //!
-//! Invariant: `Origin::OwnExecutable` is said only if executing `/proc/self/exe` starts the very file that is
-//! mapped as the main executable. A program started as `ld.so ./program` is the counterexample.
+//! Invariant: `Origin::OwnExecutable` is said only if executing `/proc/self/exe` starts the very
+//! file that is mapped as the main executable. A program started as `ld.so ./program` is the
+//! counterexample.
 
 use std::{
     ffi::{CStr, CString},

@@ -11,9 +11,9 @@ use crate::os::{Disposition, ENDING, sys, unblock_signals};
 
 /// Forgets the handlers of the program that this process was forked from, or that its initialisers
 /// have set. Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the
-/// program to end get the handler of `ending_signals.rs`, which an executed program does not inherit. None
-/// is blocked afterwards, and no flag stays that the program has set: with `SA_NOCLDWAIT`, for one,
-/// the kernel would tell of no child's end. Does not allocate.
+/// program to end get the handler of `ending_signals.rs`, which an executed program does not
+/// inherit. None is blocked afterwards, and no flag stays that the program has set: with
+/// `SA_NOCLDWAIT`, for one, the kernel would tell of no child's end. Does not allocate.
 pub(crate) fn reset_signals() {
     is_no_worker();
     for signal in 1..=libc::SIGRTMAX() {

@@ -1,8 +1,8 @@
 //! Starting a fresh copy of this executable.
 //!
-//! Invariant: nothing is executed unless the copy is certain to be taken over before its `main`, and the copy
-//! begins with exactly the descriptors it is meant to have: standard input from nowhere, the parent's output and
-//! errors, then the given ones from 3 on, then the sealed record.
+//! Invariant: nothing is executed unless the copy is certain to be taken over before its `main`,
+//! and the copy begins with exactly the descriptors it is meant to have: standard input from
+//! nowhere, the parent's output and errors, then the given ones from 3 on, then the sealed record.
 
 use std::{
     env,
@@ -30,16 +30,17 @@ use crate::os::{
     posix_spawn,
 };
 
-/// Starts a copy of this executable that wakes up in `crate::birth_entry` with `role`, `words` and `fds`.
+/// Starts a copy of this executable that wakes up in `crate::birth_entry` with `role`, `words` and
+/// `fds`.
 ///
-/// It has this process's arguments and environment. The descriptors arrive at 3, 4, 5 … in the order given;
-/// all others are closed there. Who calls this must reap the copy. If the calling thread ends, a copy that has
-/// armed its parent-death signal ends as well.
+/// It has this process's arguments and environment. The descriptors arrive at 3, 4, 5 … in the
+/// order given; all others are closed there. Who calls this must reap the copy. If the calling
+/// thread ends, a copy that has armed its parent-death signal ends as well.
 ///
 /// # Errors
 ///
-/// `Unsupported` with the [`Refusal`](super::entry::Refusal) inside if the copy would run `main`; otherwise what the
-/// operating system says.
+/// `Unsupported` with the [`Refusal`](super::entry::Refusal) inside if the copy would run `main`;
+/// otherwise what the operating system says.
 pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io::Result<Pid> {
     let refuse = |refusal| io::Error::new(io::ErrorKind::Unsupported, refusal);
     check_takeover().map_err(refuse)?;
@@ -59,8 +60,8 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     };
     let ticket = Ticket { anchor, record: record_at, nonce: record.nonce };
 
-    // Every source lies above every target, so that no move overwrites a source that a later one needs, and none
-    // moves a descriptor onto itself, which would leave close-on-exec set.
+    // Every source lies above every target, so that no move overwrites a source that a later one
+    // needs, and none moves a descriptor onto itself, which would leave close-on-exec set.
     let above = |fd: BorrowedFd<'_>| duplicate_above(fd, record_at + 1);
     let nothing = nothing_above(record_at + 1)?;
     let record = above(record.seal()?.as_fd())?;

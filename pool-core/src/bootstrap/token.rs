@@ -1,9 +1,10 @@
 //! What a copy is told, and what proves that it is meant.
 //!
-//! Invariant: only a process that was started with both, the variable in its environment and the sealed memory
-//! of the same nonce among its descriptors, can read a record. The variable alone, inherited or forged, opens
-//! nothing. It names the one static of this library in the executable, since a program may hold two versions of
-//! this crate, and each must leave the other's ticket alone.
+//! Invariant: only a process that was started with both, the variable in its environment and the
+//! sealed memory of the same nonce among its descriptors, can read a record. The variable alone,
+//! inherited or forged, opens nothing. It names the one static of this library in the executable,
+//! since a program may hold two versions of this crate, and each must leave the other's ticket
+//! alone.
 
 use std::{
     ffi::CStr,
@@ -52,11 +53,13 @@ impl Ticket {
     }
 }
 
-/// A number that no earlier or later start uses, so that a ticket kept by accident matches no other record.
+/// A number that no earlier or later start uses, so that a ticket kept by accident matches no other
+/// record.
 pub(crate) fn fresh_nonce() -> u64 {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    // The pid and the time beside the random keys, since a forked process repeats its parent's keys.
+    // The pid and the time beside the random keys, since a forked process repeats its parent's
+    // keys.
     std::hash::RandomState::new().hash_one((std::process::id(), now))
 }
 
@@ -142,7 +145,8 @@ fn seals() -> SealFlag {
 }
 
 fn sealable() -> io::Result<OwnedFd> {
-    // Memory that can never be executed, where the kernel knows the flag (6.3): some systems allow no other.
+    // Memory that can never be executed, where the kernel knows the flag (6.3): some systems allow
+    // no other.
     const MFD_NOEXEC_SEAL: u32 = 8;
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let name = c"pool-birth";

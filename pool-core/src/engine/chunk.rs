@@ -34,7 +34,8 @@ pub(crate) struct Chunk {
     pub(crate) limit: Option<Duration>,
     /// How long one that is overdue may go on before its worker is killed.
     pub(crate) grace: Duration,
-    /// How often an item may be tried again whose worker died, of itself or for an item that was overdue.
+    /// How often an item may be tried again whose worker died, of itself or for an item that was
+    /// overdue.
     pub(crate) retries: u32,
     /// Tries of item `start` that ended with their worker.
     pub(crate) lost_tries: u32,
@@ -72,8 +73,8 @@ pub(crate) enum Overrun {
 const MOST_UNBEGUN_DEATHS: u32 = 3;
 
 impl Chunk {
-    /// `count` items from position `first` on, whose batch has `capacity`, in the block `items`: to be tried once, by anybody, without a
-    /// context and for as long as they take.
+    /// `count` items from position `first` on, whose batch has `capacity`, in the block `items`: to
+    /// be tried once, by anybody, without a context and for as long as they take.
     #[inline]
     pub(crate) fn new(
         (job, call, measure): (JobId, Call, MeasureResults),
@@ -146,7 +147,8 @@ impl Chunk {
         self.lost_tries < self.retries || self.retries == u32::MAX
     }
 
-    /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing else.
+    /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing
+    /// else.
     pub(super) fn cause(&self, cause: Cause) -> Cause {
         match self.limit {
             Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },

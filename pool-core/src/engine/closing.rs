@@ -1,6 +1,7 @@
 //! The ends of jobs: what has not begun of them is taken back.
 //!
-//! Invariant: a chunk that a worker keeps a result of in hand goes on, though nobody wants it any more: it is what lets that worker go.
+//! Invariant: a chunk that a worker keeps a result of in hand goes on, though nobody wants it any
+//! more: it is what lets that worker go.
 
 use super::{
     chunk::{Action, Chunk},
@@ -9,11 +10,12 @@ use super::{
 };
 
 impl Engine {
-    /// Nobody wants the jobs' results any more. Answers with the slots of their published chunks: one
-    /// that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`] where
-    /// that worked; the others are to be cancelled.
+    /// Nobody wants the jobs' results any more. Answers with the slots of their published chunks:
+    /// one that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`]
+    /// where that worked; the others are to be cancelled.
     ///
-    /// Jobs that end of the same cause are to be named together: what one of them leaves room for, another would begin.
+    /// Jobs that end of the same cause are to be named together: what one of them leaves room for,
+    /// another would begin.
     pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<usize> {
         let mut known = false;
         for job in jobs {
@@ -51,8 +53,8 @@ impl Engine {
             .collect()
     }
 
-    /// As [`Engine::cancel_jobs`], and nobody reads the job's results any more: the slots that it was
-    /// lent and has not given back (its caller panicked) are free.
+    /// As [`Engine::cancel_jobs`], and nobody reads the job's results any more: the slots that it
+    /// was lent and has not given back (its caller panicked) are free.
     pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
         let published = self.cancel_jobs(&[job], out);
         if self.free_slots < self.slots.len() {
@@ -93,7 +95,8 @@ impl Engine {
         })
     }
 
-    /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there was one.
+    /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there
+    /// was one.
     pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
         let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
         let at = self.queue.iter().position(is_it);

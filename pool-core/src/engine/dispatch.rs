@@ -1,10 +1,10 @@
 //! The books of one crew: which chunk lies in which slot, and what follows from every end.
 //!
 //! Invariant: a chunk's items stay where they are until each of them has a result or a failure, or
-//! its job is gone; an item in hand at a death is tried again or fails, every other one goes to the next worker. A
-//! worker that keeps a result in hand takes nothing but the chunk that lets it go, so that chunk is
-//! always published again, also when nobody wants it any more: in the slot that the last results of
-//! the worker leave, before any other chunk.
+//! its job is gone; an item in hand at a death is tried again or fails, every other one goes to the
+//! next worker. A worker that keeps a result in hand takes nothing but the chunk that lets it go,
+//! so that chunk is always published again, also when nobody wants it any more: in the slot that
+//! the last results of the worker leave, before any other chunk.
 
 use std::collections::VecDeque;
 
@@ -143,8 +143,8 @@ impl Engine {
         }
     }
 
-    /// What goes into the next free slot: what lets a result in hand go, then what is for one worker (of which few are on the
-    /// board at a time), then what is for anybody.
+    /// What goes into the next free slot: what lets a result in hand go, then what is for one
+    /// worker (of which few are on the board at a time), then what is for anybody.
     fn next_chunk(&mut self) -> Option<Chunk> {
         let lets_go = self.queue.front().is_some_and(|chunk| chunk.in_hand.is_some());
         let addressed = if lets_go { None } else { self.addressed.next() };
@@ -274,8 +274,9 @@ impl Engine {
         self.go_on(chunk, wanted, makes_room, out);
     }
 
-    /// The item behind the `finished` ones of the chunk in `slot` is overdue, and its worker timed out: it can neither finish nor begin
-    /// anything more. The item fails now, if it is not to be tried again; all else waits until the worker is reaped.
+    /// The item behind the `finished` ones of the chunk in `slot` is overdue, and its worker timed
+    /// out: it can neither finish nor begin anything more. The item fails now, if it is not to be
+    /// tried again; all else waits until the worker is reaped.
     pub(crate) fn overran(
         &mut self,
         slot: usize,

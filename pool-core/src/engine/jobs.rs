@@ -1,4 +1,5 @@
-//! A table of the jobs under way: few, and come and go with every call, so a list that keeps its room.
+//! A table of the jobs under way: few, and come and go with every call, so a list that keeps its
+//! room.
 
 /// One call of the map family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

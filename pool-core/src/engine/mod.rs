@@ -1,5 +1,5 @@
-//! The scheduling engine: plain values fed with events, answering with actions. No I/O, no clock, no
-//! start method.
+//! The scheduling engine: plain values fed with events, answering with actions. No I/O, no clock,
+//! no start method.
 //!
 //! * `chunk.rs`: a chunk, what the engine is told of it, and what it answers.
 //! * `dispatch.rs`: which chunk lies in which slot, and what follows from every end.

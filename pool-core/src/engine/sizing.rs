@@ -1,8 +1,8 @@
 //! How many items make the next chunk.
 //!
 //! Without a setting: what filled about 200 µs last time, at most what is left over four times the
-//! workers, no more than about 1 MiB of encoded items, at least 1. With a setting: MPIRE's formulas,
-//! fractions carried over from chunk to chunk.
+//! workers, no more than about 1 MiB of encoded items, at least 1. With a setting: MPIRE's
+//! formulas, fractions carried over from chunk to chunk.
 
 /// What a user may set.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

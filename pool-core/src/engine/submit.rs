@@ -73,7 +73,8 @@ impl Engine {
         }
     }
 
-    /// Whether chunks wait that some end of another one lets onto the board, whatever their callers wait for.
+    /// Whether chunks wait that some end of another one lets onto the board, whatever their callers
+    /// wait for.
     #[inline]
     pub(crate) fn has_addressed_waiting(&self) -> bool {
         self.addressed.any_waits()

@@ -1,7 +1,7 @@
 //! Chunks that only the worker at one place may run: those that wait for their turn on the board.
 //!
-//! Invariant: of each place no more than a few lie in slots, and of all places no more than in half of the slots, so that a worker
-//! that is busy or absent keeps nothing from the others.
+//! Invariant: of each place no more than a few lie in slots, and of all places no more than in half
+//! of the slots, so that a worker that is busy or absent keeps nothing from the others.
 
 use std::collections::VecDeque;
 
@@ -37,7 +37,8 @@ impl Addressed {
         Self { places, most_published, waiting: 0, in_slots: 0, cursor: 0 }
     }
 
-    /// A new chunk waits behind the others of its place, one that goes on before them. `false`: there is no such place.
+    /// A new chunk waits behind the others of its place, one that goes on before them. `false`:
+    /// there is no such place.
     pub(super) fn wait(&mut self, home: u32, chunk: Chunk, goes_on: bool) -> bool {
         let Some(place) = self.places.get_mut(home as usize) else { return false };
         if goes_on {

@@ -125,8 +125,8 @@ impl WorkerTable {
         }
     }
 
-    /// The worker is reaped (or was never started): its place is vacant. `ready`: it had come so far
-    /// that it could take chunks.
+    /// The worker is reaped (or was never started): its place is vacant. `ready`: it had come so
+    /// far that it could take chunks.
     pub(crate) fn vacate(&mut self, incarnation: u32, ready: bool) {
         if let Some(place) = self.place_of(incarnation) {
             let failed_starts = if ready { 0 } else { self.places[place].failed_starts + 1 };
@@ -153,7 +153,8 @@ impl WorkerTable {
         self.place_of(incarnation).is_some_and(|place| self.places[place].served)
     }
 
-    /// Leaves a vacant place as it is, until [`WorkerTable::end_rest`] or the next [`WorkerTable::reset_failed_starts`].
+    /// Leaves a vacant place as it is, until [`WorkerTable::end_rest`] or the next
+    /// [`WorkerTable::reset_failed_starts`].
     pub(crate) fn rest(&mut self, place: u32) {
         if let Some(place) = self.places.get_mut(place as usize) {
             place.rests = true;

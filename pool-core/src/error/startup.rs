@@ -1,7 +1,7 @@
 //! How a process tells that it did not come up, and why.
 //!
-//! Invariant: the text lies at the beginning of the arena of a worker that never took a chunk, so nothing else lies there, and
-//! nobody writes to that arena any more when it is read.
+//! Invariant: the text lies at the beginning of the arena of a worker that never took a chunk, so
+//! nothing else lies there, and nobody writes to that arena any more when it is read.
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -107,7 +107,8 @@ impl Stage {
         }
     }
 
-    /// On the row: the worker has run its last task. It is at its exit in the eyes of others, and nothing of the user's runs yet.
+    /// On the row: the worker has run its last task. It is at its exit in the eyes of others, and
+    /// nothing of the user's runs yet.
     pub(crate) const EXIT_DUE: u32 = 7;
     /// On the row: the worker has left a result behind as its last words.
     pub(crate) const LEFT_RESULT: u32 = 5;
@@ -150,7 +151,8 @@ impl StartFailure {
     pub(crate) fn leave_in(&self, arena: &Mapping) {
         let whole = with_head(&self.to_bytes());
         if whole.len() <= arena.len() {
-            // SAFETY: within the mapping (checked), which is written to by this process alone and holds no block yet.
+            // SAFETY: within the mapping (checked), which is written to by this process alone and
+            // holds no block yet.
             unsafe {
                 std::ptr::copy_nonoverlapping(whole.as_ptr(), arena.as_ptr(), whole.len());
             }

@@ -56,8 +56,8 @@ pub enum Cause {
     Undecodable,
     /// Its result could not be encoded, or was no valid value where it arrived.
     BadResult,
-    /// A handle to a shared object in the item or in the result could not be sent, or leads to no such object; the fault
-    /// says why.
+    /// A handle to a shared object in the item or in the result could not be sent, or leads to no
+    /// such object; the fault says why.
     Handle(SegmentFault),
     /// Its encoded result is larger than the arena's limit. Raise `arena_limit` or return less.
     ResultTooLarge {

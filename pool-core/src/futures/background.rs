@@ -1,4 +1,5 @@
-//! Jobs of a queue that go on while nobody is in a call: maps that were handed in, and streams that wait to be polled.
+//! Jobs of a queue that go on while nobody is in a call: maps that were handed in, and streams that
+//! wait to be polled.
 //!
 //! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in
 //! it; and a thread has one of them in hand at a time, so that one that waits there holds up no
@@ -46,7 +47,8 @@ pub(super) trait Task: Send + Sync {
 #[derive(Default)]
 pub(super) struct Background {
     tasks: Mutex<Tasks>,
-    /// As in `Tasks`, to be looked at without the lock. SeqCst: whoever adds one looks for a parked driver thread afterwards.
+    /// As in `Tasks`, to be looked at without the lock. SeqCst: whoever adds one looks for a parked
+    /// driver thread afterwards.
     count: AtomicUsize,
     maps: AtomicUsize,
     /// Whether there are such as no thread has in hand though something has arrived. SeqCst:

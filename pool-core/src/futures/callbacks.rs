@@ -1,7 +1,8 @@
-//! Callbacks of a backend's futures: one after the other, in a thread that is there while there are any.
+//! Callbacks of a backend's futures: one after the other, in a thread that is there while there are
+//! any.
 //!
-//! Invariant: a callback holds up other callbacks only, never a result, and a stop that it does not wait for itself; what it panics with goes
-//! no further.
+//! Invariant: a callback holds up other callbacks only, never a result, and a stop that it does not
+//! wait for itself; what it panics with goes no further.
 
 use std::{
     collections::VecDeque,
@@ -79,8 +80,8 @@ impl Callbacks {
         self.idle.notify_all();
     }
 
-    /// If the calling thread runs a callback: it is about to wait for the end of a stop, which does not wait for it from now on. Those
-    /// behind it get a thread of their own.
+    /// If the calling thread runs a callback: it is about to wait for the end of a stop, which does
+    /// not wait for it from now on. Those behind it get a thread of their own.
     pub(super) fn resign(self: &Arc<Self>) {
         let mut queue = lock(&self.queue);
         if queue.thread != Some(thread::current().id()) {

@@ -79,7 +79,8 @@ impl<R> AsyncResult<R> {
         Ok(self.entry.is_done())
     }
 
-    /// Whether the call has ended with a value; `None` before it has ended, and when the result was taken.
+    /// Whether the call has ended with a value; `None` before it has ended, and when the result was
+    /// taken.
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
         if self.ready() { self.entry.successful() } else { None }
@@ -100,7 +101,8 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotReady`] when it is not there in time: then it can be waited for again. Otherwise as [`AsyncResult::get`].
+    /// [`Error::NotReady`] when it is not there in time: then it can be waited for again. Otherwise
+    /// as [`AsyncResult::get`].
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R, Error> {
         // A limit beyond what a clock can tell is none.
         let until = Instant::now().checked_add(limit);
@@ -112,8 +114,9 @@ impl<R> AsyncResult<R> {
     /// [`Error::Cancelled`]. What runs goes on, unless the call was made with `kill_running`: then
     /// this is [`AsyncResult::kill`] with that grace.
     ///
-    /// A map that has not ended is always taken back: items that were not begun do not run, those that run see
-    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and nobody gets their results.
+    /// A map that has not ended is always taken back: items that were not begun do not run, those
+    /// that run see [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and nobody gets
+    /// their results.
     pub fn cancel(&self) -> bool {
         if let Some(grace) = self.kill_running {
             return self.kill(grace);
@@ -134,9 +137,9 @@ impl<R> AsyncResult<R> {
     /// Ends the call, which is [`Error::Cancelled`] at once; whether it had not ended before.
     ///
     /// What was not begun does not run. What runs sees
-    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and where it still runs after `grace`
-    /// (zero: at once) its worker is killed and replaced; it is not tried again, and no other call
-    /// loses anything. Threads cannot be killed: they are told only.
+    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and where it still runs after
+    /// `grace` (zero: at once) its worker is killed and replaced; it is not tried again, and no
+    /// other call loses anything. Threads cannot be killed: they are told only.
     pub fn kill(&self, grace: Duration) -> bool {
         match self.entry.home.queue() {
             Some(queue) if !self.entry.is_done() && !self.is_foreign() => {
@@ -149,15 +152,19 @@ impl<R> AsyncResult<R> {
         }
     }
 
-    /// Has `callback` called with a copy of the value, if the call ends with one and nobody has taken it before.
+    /// Has `callback` called with a copy of the value, if the call ends with one and nobody has
+    /// taken it before.
     ///
-    /// Callbacks of a pool run one after the other, in a thread of its own called `pool-driver` that is there while there are any.
-    /// One that blocks holds up other callbacks, but no result; a panic goes no further. While one runs, Fork counts that thread as any other.
+    /// Callbacks of a pool run one after the other, in a thread of its own called `pool-driver`
+    /// that is there while there are any. One that blocks holds up other callbacks, but no result;
+    /// a panic goes no further. While one runs, Fork counts that thread as any other.
     ///
-    /// A callback may use its pool, also drop it, but [`stop_and_join`](crate::pool::Pool::stop_and_join) is [`Error::NestedUse`] there: that waits
-    /// for callbacks, as dropping the pool does not. One that hands in another call when the pool is already being stopped is not waited for
-    /// any longer: that call belongs to the pool's next life. In a forked child no callback is ever
-    /// called, nor is one whose copy panics in the value's `Clone`.
+    /// A callback may use its pool, also drop it, but
+    /// [`stop_and_join`](crate::pool::Pool::stop_and_join) is [`Error::NestedUse`] there: that
+    /// waits for callbacks, as dropping the pool does not. One that hands in another call when the
+    /// pool is already being stopped is not waited for any longer: that call belongs to the pool's
+    /// next life. In a forked child no callback is ever called, nor is one whose copy panics in the
+    /// value's `Clone`.
     pub fn callback(&self, callback: impl FnOnce(R) + Send + 'static)
     where
         R: Clone + Send + 'static,
@@ -171,7 +178,8 @@ impl<R> AsyncResult<R> {
         })));
     }
 
-    /// Has `callback` called with the error, if the call ends with one. Otherwise as [`AsyncResult::callback`].
+    /// Has `callback` called with the error, if the call ends with one. Otherwise as
+    /// [`AsyncResult::callback`].
     pub fn error_callback(&self, callback: impl FnOnce(Error) + Send + 'static) {
         self.watch(Watcher::Callback(Box::new(|outcome| {
             let error = outcome.err()?.again();
@@ -186,7 +194,8 @@ impl<R> AsyncResult<R> {
 
     /// Refuses to wait where that could last for ever.
     pub(super) fn check(&self) -> Result<(), Error> {
-        // First of all: in a forked child nothing of it is touched, since another thread may have been there.
+        // First of all: in a forked child nothing of it is touched, since another thread may have
+        // been there.
         match self.entry.home.queue() {
             Some(queue) if !self.entry.is_done() => queue.check()?,
             _ => {}
@@ -246,7 +255,8 @@ impl<R> AsyncResult<R> {
     }
 }
 
-/// Awaiting it is [`AsyncResult::get`] for an executor of any kind; the pool's driver thread does the work meanwhile.
+/// Awaiting it is [`AsyncResult::get`] for an executor of any kind; the pool's driver thread does
+/// the work meanwhile.
 impl<R> Future for AsyncResult<R> {
     type Output = Result<R, Error>;
 

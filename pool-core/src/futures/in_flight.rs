@@ -1,4 +1,5 @@
-//! The books of a queue for processes: what waits to be sent, what is under way, how much of that there may be.
+//! The books of a queue for processes: what waits to be sent, what is under way, how much of that
+//! there may be.
 
 use std::{collections::VecDeque, sync::Arc};
 

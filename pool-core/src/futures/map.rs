@@ -1,6 +1,7 @@
 //! A map whose values are waited for later: a job that whoever works at the queue takes further.
 //!
-//! Invariant: one thread at a time has the job; what another one was told meanwhile it sees to before it lets go.
+//! Invariant: one thread at a time has the job; what another one was told meanwhile it sees to
+//! before it lets go.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

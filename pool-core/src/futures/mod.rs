@@ -1,11 +1,11 @@
 //! Futures: calls whose results are waited for later, anywhere.
 //!
-//! Invariant: every future is completed exactly once, whether or not a thread is in a call, and none
-//! of the user's code (encoding, decoding, drops, callbacks) runs under a lock.
+//! Invariant: every future is completed exactly once, whether or not a thread is in a call, and
+//! none of the user's code (encoding, decoding, drops, callbacks) runs under a lock.
 //!
-//! A call of one item is completed by the queue that took it in: a worker thread does so itself; for
-//! processes the thread that waits does, or the driver thread when none waits. Maps and streams are
-//! jobs as those of `crate::job`, which go on in the background.
+//! A call of one item is completed by the queue that took it in: a worker thread does so itself;
+//! for processes the thread that waits does, or the driver thread when none waits. Maps and streams
+//! are jobs as those of `crate::job`, which go on in the background.
 //!
 //! * `handle.rs`: what the caller holds.
 //! * `shared_state.rs`: what the handle shares with the side that completes it.

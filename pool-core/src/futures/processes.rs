@@ -1,7 +1,7 @@
 //! The queue for futures of a set of processes.
 //!
-//! Whoever waits for a future works here: takes what has arrived, completes it, sends what waits. Books are locked before the
-//! session is, and neither while the user's code runs.
+//! Whoever waits for a future works here: takes what has arrived, completes it, sends what waits.
+//! Books are locked before the session is, and neither while the user's code runs.
 //!
 //! Invariant: a thread has one answer in hand at a time, so the user's code in it holds up no other
 //! future.
@@ -46,7 +46,8 @@ pub(crate) struct ProcessQueue {
     pub(super) limited: AtomicBool,
     /// How often calls of the session had failed when that was looked at last.
     failures: AtomicU64,
-    /// How often somebody has worked here, or something has left. SeqCst: whoever waits for that says so before it looks.
+    /// How often somebody has worked here, or something has left. SeqCst: whoever waits for that
+    /// says so before it looks.
     passes: AtomicU64,
     /// Whether there are answers that no thread has in hand. SeqCst: whoever leaves some says so,
     /// then looks for those who wait.
@@ -142,7 +143,8 @@ impl ProcessQueue {
         }
     }
 
-    /// Completes what has arrived and sends what may be sent. `look`: sees first whether anything has; `idle`: may wait for room.
+    /// Completes what has arrived and sends what may be sent. `look`: sees first whether anything
+    /// has; `idle`: may wait for room.
     pub(super) fn work(&self, look: bool, idle: bool) {
         self.answer(look, idle);
         if !self.home.background.is_empty() && !self.stock.session.is_foreign() {

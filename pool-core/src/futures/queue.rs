@@ -36,7 +36,8 @@ pub(crate) struct Terms {
 pub(crate) struct Budget {
     held: AtomicU64,
     limit: u64,
-    /// Whether values that are not encoded are measured, too: then the limit means the same under every start method.
+    /// Whether values that are not encoded are measured, too: then the limit means the same under
+    /// every start method.
     exact: bool,
     pub(super) stack: usize,
 }
@@ -86,7 +87,8 @@ impl Drop for Held {
 
 /// Who completes the futures of a backend, as their handles see it.
 pub(super) trait AsyncQueue: Send + Sync {
-    /// Refuses to wait where that could last for ever: in a forked child, in a task of the backend itself.
+    /// Refuses to wait where that could last for ever: in a forked child, in a task of the backend
+    /// itself.
     fn check(&self) -> Result<(), Error>;
 
     /// Waits until `done` says so, or it is `until`; futures of the queue are completed meanwhile.
@@ -98,7 +100,8 @@ pub(super) trait AsyncQueue: Send + Sync {
     /// Lets somebody work although nobody waits: a callback or a waker does.
     fn attend(&self);
 
-    /// Takes a call back that no worker has begun; whether there was one. Its future is not told, and nobody is who waits.
+    /// Takes a call back that no worker has begun; whether there was one. Its future is not told,
+    /// and nobody is who waits.
     fn withdraw(&self, entry: *const ()) -> bool;
 
     /// Has a call that is about to be completed as cancelled ended: what has not begun is taken
@@ -109,10 +112,12 @@ pub(super) trait AsyncQueue: Send + Sync {
     /// when it ends, where they can be.
     fn kill_at_end(&self, number: u64, grace: Duration);
 
-    /// Something has left the queue without work at it: whoever waits for a future, for room or for the end looks again.
+    /// Something has left the queue without work at it: whoever waits for a future, for room or for
+    /// the end looks again.
     fn recount(&self);
 
-    /// Something has arrived for the job in the background that has this number. Called by workers that are threads.
+    /// Something has arrived for the job in the background that has this number. Called by workers
+    /// that are threads.
     fn heard(&self, number: u64);
 }
 

@@ -1,6 +1,7 @@
 //! How calls go from the queue to the workers: at once, or in line for room.
 //!
-//! Invariant: a call is in the books under a key from before it is sent until it is answered, or waits in line.
+//! Invariant: a call is in the books under a key from before it is sent until it is answered, or
+//! waits in line.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -66,7 +66,8 @@ impl<R> fmt::Debug for Watcher<R> {
 #[derive(Debug)]
 enum Outcome<R> {
     Pending,
-    /// The thread makes callbacks of it, which may run the user's code: it is in nobody's reach meanwhile.
+    /// The thread makes callbacks of it, which may run the user's code: it is in nobody's reach
+    /// meanwhile.
     Read(ThreadId),
     // (Errors are boxed, since there may be a million of these.)
     Done(Result<Compact<R>, Box<Error>>),
@@ -202,7 +203,8 @@ impl<R> Entry<R> {
         self.stage.store(DONE, Ordering::SeqCst);
     }
 
-    /// Has the watcher told of the outcome, now if it is there. A result that was taken is told to nobody.
+    /// Has the watcher told of the outcome, now if it is there. A result that was taken is told to
+    /// nobody.
     pub(super) fn watch(&self, watcher: Watcher<R>) {
         let mut cell = lock(&self.cell);
         match (&cell.outcome, watcher) {
@@ -264,7 +266,8 @@ impl<R> Entry<R> {
         }
     }
 
-    /// Whether the calling thread is making callbacks of the outcome: to wait for it there would last for ever.
+    /// Whether the calling thread is making callbacks of the outcome: to wait for it there would
+    /// last for ever.
     pub(super) fn is_read_here(&self) -> bool {
         lock(&self.cell).outcome.is_read_here()
     }
@@ -282,7 +285,8 @@ impl<R> Entry<R> {
     ///
     /// # Errors
     ///
-    /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code that a callback is made with.
+    /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code
+    /// that a callback is made with.
     pub(super) fn take(&self, until: Option<Instant>) -> Option<Result<Compact<R>, Error>> {
         let mut cell = lock(&self.cell);
         while self.is_done() && matches!(cell.outcome, Outcome::Read(_)) {

@@ -1,7 +1,7 @@
 //! Results for executors: taken one by one, by whoever polls, without blocking the thread.
 //!
-//! The consumer pulls the input and takes what has arrived, in `poll_next`; in between the driver thread sees to it that
-//! something arrives, and wakes the consumer.
+//! The consumer pulls the input and takes what has arrived, in `poll_next`; in between the driver
+//! thread sees to it that something arrives, and wakes the consumer.
 
 use std::{
     fmt,
@@ -25,8 +25,8 @@ use crate::{
     task::Form,
 };
 
-/// A stream over the values of a job, up to the first failure of any kind: what `futures_core::Stream` asks for, without
-/// that crate.
+/// A stream over the values of a job, up to the first failure of any kind: what
+/// `futures_core::Stream` asks for, without that crate.
 ///
 /// It does not borrow the pool. Dropping it cancels what has not run, and with `kill_running` kills
 /// what does.
@@ -78,9 +78,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
     /// Ends the call; the next poll says [`Error::Cancelled`], if the stream had not ended.
     ///
     /// What was not begun does not run. Items that run see
-    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and the workers of those that still
-    /// run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed: they
-    /// are told only.
+    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and the workers of those that
+    /// still run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed:
+    /// they are told only.
     pub fn kill(&mut self, grace: Duration) {
         let queue = self.seat.home.queue();
         if let Some(queue) =

@@ -1,6 +1,7 @@
 //! A call of one item on its way to a thread, and in it.
 //!
-//! Invariant: its future is completed whatever becomes of it: by its result, at its limit, or when it is dropped.
+//! Invariant: its future is completed whatever becomes of it: by its result, at its limit, or when
+//! it is dropped.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,4 +1,5 @@
-//! The queue for futures of a set of threads: the workers complete calls of one item themselves (`thread_work.rs`).
+//! The queue for futures of a set of threads: the workers complete calls of one item themselves
+//! (`thread_work.rs`).
 
 use std::{
     fmt,
@@ -135,8 +136,8 @@ impl ThreadQueue {
         self.tell();
     }
 
-    /// Ends all calls, and the thread of the queue, which has ended when this returns, or `limit` is
-    /// over: it may be in the user's code, so what that waits for has to end without the caller.
+    /// Ends all calls, and the thread of the queue, which has ended when this returns, or `limit`
+    /// is over: it may be in the user's code, so what that waits for has to end without the caller.
     pub(crate) fn end(&self, limit: Option<Duration>) {
         self.terminate();
         self.driver.stop_within(limit);
@@ -369,7 +370,8 @@ impl Flow {
         }
     }
 
-    /// How long whoever looks after the clocks may sleep: a call that begins meanwhile is due later than in its limit.
+    /// How long whoever looks after the clocks may sleep: a call that begins meanwhile is due later
+    /// than in its limit.
     fn sleep_at_most(&self) -> Option<Duration> {
         let first = self.running.iter().map(|running| left(running.deadline)).min();
         first.into_iter().chain(self.shortest).min().map(|limit| limit.max(SHORTEST_SLEEP))

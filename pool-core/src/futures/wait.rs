@@ -96,7 +96,8 @@ pub enum WaitFor {
     FirstError,
 }
 
-/// Waits for several calls, at most for `limit` if there is one; the positions of those that have ended, in that order.
+/// Waits for several calls, at most for `limit` if there is one; the positions of those that have
+/// ended, in that order.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! The user's functions for the life of a worker, without their types.
 //!
-//! Invariant: a hook's `run` was made together with its function's address, for that function's type; so what interprets the
-//! address is right about it.
+//! Invariant: a hook's `run` was made together with its function's address, for that function's
+//! type; so what interprets the address is right about it.
 
 use std::{any::Any, fmt, num::NonZeroU64};
 
@@ -12,7 +12,8 @@ use crate::{
     task::{SharedType, Starting, Worker},
 };
 
-/// What a worker keeps from task to task, whatever its type. It never leaves the thread that it was made in.
+/// What a worker keeps from task to task, whatever its type. It never leaves the thread that it was
+/// made in.
 pub(crate) type State = Box<dyn Any>;
 
 /// What a pool calls in every worker, and what each keeps from task to task. Tasks of the form
@@ -83,11 +84,13 @@ impl WorkerLife {
         }
     }
 
-    /// Every worker that had a task calls `function` at its end; what that returns is an exit result.
+    /// Every worker that had a task calls `function` at its end; what that returns is an exit
+    /// result.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] when the state is not a `W`, or `worker_init` takes something else for shared.
+    /// [`Error::InvalidInput`] when the state is not a `W`, or `worker_init` takes something else
+    /// for shared.
     pub fn exit<S: Send + Sync + 'static, W: 'static, E: Wire>(
         self,
         function: fn(&mut Worker<'_, S, W>) -> E,
@@ -102,7 +105,8 @@ impl WorkerLife {
         })
     }
 
-    /// A worker's life ends after the chunk in which it has run its task number `tasks`; the next one has its place.
+    /// A worker's life ends after the chunk in which it has run its task number `tasks`; the next
+    /// one has its place.
     #[must_use]
     pub fn span(self, tasks: Option<NonZeroU64>) -> Self {
         Self { span: tasks, ..self }

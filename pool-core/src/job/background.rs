@@ -73,7 +73,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
         Self { job, sink: Weighed { values, bytes: 0, exact } }
     }
 
-    /// Goes as far as it can without waiting; after the last item the values, and what they are counted with.
+    /// Goes as far as it can without waiting; after the last item the values, and what they are
+    /// counted with.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Room for a job's items in the parent's arena.
 //!
-//! Invariant: a block belongs to whoever reserved it until it is handed over, and is given back if that never happens.
+//! Invariant: a block belongs to whoever reserved it until it is handed over, and is given back if
+//! that never happens.
 
 use std::sync::Arc;
 

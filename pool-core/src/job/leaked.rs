@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// Says, when the call is over, whether a worker may have kept what its task had: one that was killed and that the kernel has not let
-/// go of a call that no signal interrupts.
+/// Says, when the call is over, whether a worker may have kept what its task had: one that was
+/// killed and that the kernel has not let go of a call that no signal interrupts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeakFlag(Arc<AtomicBool>);
 

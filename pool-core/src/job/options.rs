@@ -23,7 +23,8 @@ pub struct JobOptions {
     pub timeout_grace: Option<Duration>,
     /// How often an item may be tried again whose worker died or was killed at the item's limit.
     pub retries: u32,
-    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free; `None`: what the pool says.
+    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free;
+    /// `None`: what the pool says.
     pub order_tasks: Option<bool>,
     /// The one worker that all items go to; of no account for futures of one item.
     pub worker: Option<u32>,

@@ -92,7 +92,8 @@ impl<F: Form> ProcessTransport<F> {
         self.leaked = Some(leaked);
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has the job `queue`, under this number.
+    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has
+    /// the job `queue`, under this number.
     pub(super) fn go_to_background(&mut self, queue: JobId) -> u64 {
         self.stock.session.share_inbox(self.stock.job, queue);
         self.stock.waits = false;
@@ -194,7 +195,8 @@ impl<F: Form> ProcessTransport<F> {
                         return Ok(Err(Sent::NoRoom));
                     };
                     reserved = larger;
-                    // SAFETY: the new block is ours, aligned, and has room for the head and the item.
+                    // SAFETY: the new block is ours, aligned, and has room for the head and the
+                    // item.
                     writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
                     writer.push(&next, &mut buffers.encoder).map_err(fault)?;
                 }

@@ -41,7 +41,8 @@ pub struct Job<F: Form, I> {
     lazy: bool,
     /// Arrivals to take at once.
     most_arrivals: usize,
-    /// There is no room for its first chunk under way, and nothing of its own that could give some back.
+    /// There is no room for its first chunk under way, and nothing of its own that could give some
+    /// back.
     starves: bool,
 }
 

@@ -26,7 +26,8 @@ impl Turn {
         }
     }
 
-    /// How far ahead a job goes: beyond a few, chunks for one worker each would only wait for their turn on the board.
+    /// How far ahead a job goes: beyond a few, chunks for one worker each would only wait for their
+    /// turn on the board.
     pub(super) fn pace(self, pace: Pace) -> Pace {
         if self != Self::Anybody && pace == Pace::Call { Pace::Background } else { pace }
     }

@@ -118,7 +118,8 @@ impl<F: Form> ThreadTransport<F> {
         self
     }
 
-    /// From now on nobody waits for this job alone: `heard` is told this number when something arrives. The backend serves others, too.
+    /// From now on nobody waits for this job alone: `heard` is told this number when something
+    /// arrives. The backend serves others, too.
     pub(super) fn go_to_background(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -170,7 +171,8 @@ impl<F: Form> ThreadTransport<F> {
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
         // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
-        // transport is dropped in time (`open_scoped`), and its drop waits until nothing of it is left.
+        // transport is dropped in time (`open_scoped`), and its drop waits until nothing of it is
+        // left.
         unsafe {
             self.job.send((&self.backend, home), self.function, &self.given, first, thread_items)
         }

@@ -89,8 +89,9 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has the job `queue`, or `heard` is told of it. Answers
-    /// with a number for that, which no other job of the backend has.
+    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has
+    /// the job `queue`, or `heard` is told of it. Answers with a number for that, which no other
+    /// job of the backend has.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     pub(super) fn go_to_background(
         &mut self,
@@ -152,7 +153,8 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Whether the last batch was decoded as far as it could be: an error if the pool has come to its end.
+    /// Whether the last batch was decoded as far as it could be: an error if the pool has come to
+    /// its end.
     #[inline]
     pub(super) fn check_cancelled(&self) -> Result<(), Error> {
         match self {

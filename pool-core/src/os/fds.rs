@@ -1,7 +1,7 @@
 //! The descriptors of a process that begins or was just forked.
 //!
-//! Invariant: descriptors are closed and adopted by number only here, and only in a process that is being born,
-//! where no value owns them yet, or none of those that own them is used again.
+//! Invariant: descriptors are closed and adopted by number only here, and only in a process that is
+//! being born, where no value owns them yet, or none of those that own them is used again.
 
 use std::{
     fs, io,
@@ -24,16 +24,16 @@ use super::sys;
 /// The first number behind standard input, output and errors.
 pub(crate) const FIRST_GIVEN: RawFd = 3;
 
-/// Replaces standard input by one that is at its end, so that nothing reads what is meant for the user's program.
-/// Only a process without any free descriptor keeps the old one.
+/// Replaces standard input by one that is at its end, so that nothing reads what is meant for the
+/// user's program. Only a process without any free descriptor keeps the old one.
 pub(crate) fn null_stdin() {
     if let Ok(nothing) = nothing_above(FIRST_GIVEN) {
         let _ = dup2_stdin(&nothing);
     }
 }
 
-/// Gives standard output and errors a place to go if the parent had closed them, lest the next file that is
-/// opened takes their number and receives what is printed.
+/// Gives standard output and errors a place to go if the parent had closed them, lest the next file
+/// that is opened takes their number and receives what is printed.
 pub(crate) fn fill_output() {
     for (number, fill) in [(1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>), (2, dup2_stderr)] {
         if !sys::is_open(number)
@@ -59,8 +59,9 @@ pub(crate) fn output_closed_on_exec(lowest: RawFd) -> io::Result<Vec<(OwnedFd, R
     Ok(kept)
 }
 
-/// Closes every descriptor from 3 on that is not in `fds`. Their owners, if any, must not be used again, so this
-/// is for a process that was just started or forked. Does not allocate, except on kernels before 5.9.
+/// Closes every descriptor from 3 on that is not in `fds`. Their owners, if any, must not be used
+/// again, so this is for a process that was just started or forked. Does not allocate, except on
+/// kernels before 5.9.
 pub(crate) fn keep_only(fds: &[RawFd]) {
     let mut first = FIRST_GIVEN;
     loop {
@@ -95,7 +96,8 @@ pub(crate) fn close_for_good(fd: &impl AsFd) {
 
 /// In a forked child that never returns to the owner of `fd`: becomes its owner.
 pub(crate) fn take_for_good(fd: &OwnedFd) -> OwnedFd {
-    // SAFETY: open, and owned by a value of the process that this one was forked from; nobody here uses or drops that.
+    // SAFETY: open, and owned by a value of the process that this one was forked from; nobody here
+    // uses or drops that.
     unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
 }
 
@@ -196,7 +198,8 @@ fn is_counter(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Something to read that is at its end, and to write that swallows everything where there is `/dev/null`.
+/// Something to read that is at its end, and to write that swallows everything where there is
+/// `/dev/null`.
 pub(crate) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
     let nothing = match open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
         Ok(null) => null,

@@ -35,8 +35,9 @@ struct ForkRequest<F> {
 /// Exit code of a process whose helper was killed.
 const HELPER_KILLED: libc::c_int = 106;
 
-/// Forks this process; the child, whose parent is the nearest subreaper above this process, does nothing but `life`. It
-/// begins with all signals blocked. Where the helper is killed, this process ends.
+/// Forks this process; the child, whose parent is the nearest subreaper above this process, does
+/// nothing but `life`. It begins with all signals blocked. Where the helper is killed, this process
+/// ends.
 ///
 /// # Errors
 ///
@@ -75,13 +76,14 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
 /// The life of a helper, and that of its child.
 extern "C" fn run_helper<F: FnOnce() -> Infallible>(request: *mut ()) -> ! {
     let request = request.cast::<ForkRequest<F>>();
-    // SAFETY: the request outlives the helper and is its alone until it ends; the child has a copy of it. `fork` is the C
-    // library's own, in a process of one thread; `_exit` runs no handlers.
+    // SAFETY: the request outlives the helper and is its alone until it ends; the child has a copy
+    // of it. `fork` is the C library's own, in a process of one thread; `_exit` runs no handlers.
     unsafe {
         (*request).helper = libc::getpid();
         match libc::fork() {
             0 => {
-                // The kernel hands this process on when the helper ends, which takes no longer than this.
+                // The kernel hands this process on when the helper ends, which takes no longer than
+                // this.
                 while libc::getppid() == (*request).helper {
                     libc::sched_yield();
                 }
@@ -145,18 +147,19 @@ impl Drop for SharedWord {
     }
 }
 
-/// Calls `function` in a fresh process that shares this one's memory, on this very stack, and waits for its end: its process
-/// id, or an error number below 0.
+/// Calls `function` in a fresh process that shares this one's memory, on this very stack, and waits
+/// for its end: its process id, or an error number below 0.
 ///
 /// # Safety
 ///
-/// This process has one thread. `function` is sound with `argument` in a process of one thread that has this one's memory,
-/// and touches nothing that this process cannot bear to be touched.
+/// This process has one thread. `function` is sound with `argument` in a process of one thread that
+/// has this one's memory, and touches nothing that this process cannot bear to be touched.
 unsafe fn call_in_helper(function: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> libc::pid_t {
     const FLAGS: libc::c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     let answer: isize;
-    // SAFETY: the kernel lets this process go on only when the helper is over, and the helper's frames lie below ours, out
-    // of sight of the compiler: it never leaves the assembly. All registers that the call may change are named.
+    // SAFETY: the kernel lets this process go on only when the helper is over, and the helper's
+    // frames lie below ours, out of sight of the compiler: it never leaves the assembly. All
+    // registers that the call may change are named.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(

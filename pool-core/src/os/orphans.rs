@@ -1,7 +1,8 @@
-//! What dead workers leave behind: programs that they had started, adopted by the process that is their subreaper.
+//! What dead workers leave behind: programs that they had started, adopted by the process that is
+//! their subreaper.
 //!
-//! Invariant: only a process that the kernel has confirmed to be an unreaped child of this one is killed, so its
-//! number cannot have passed to another process in between.
+//! Invariant: only a process that the kernel has confirmed to be an unreaped child of this one is
+//! killed, so its number cannot have passed to another process in between.
 
 use std::{
     fs, io, thread,
@@ -23,12 +24,12 @@ use super::{
     procfs::stat_field,
 };
 
-/// How long all of them together may take to die. One that hangs in the kernel (a dead network disk) has its
-/// signal pending, stays a child, and is found again by the next call.
+/// How long all of them together may take to die. One that hangs in the kernel (a dead network
+/// disk) has its signal pending, stays a child, and is found again by the next call.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Kills and reaps every child of this process for which `keep` says false, and their children, which it adopts
-/// in turn if it is a subreaper.
+/// Kills and reaps every child of this process for which `keep` says false, and their children,
+/// which it adopts in turn if it is a subreaper.
 pub(crate) fn kill_orphans(keep: &dyn Fn(Pid) -> bool) {
     let mut deadline = None;
     // Asking is cheap where there is nobody at all, as at the end of a zygote.
@@ -54,7 +55,8 @@ fn kill_and_reap(children: &[Pid], deadline: Instant) {
     for pid in children {
         let _ = kill(*pid, Signal::SIGKILL);
     }
-    // Those killed first end first, more or less: who waits for the last one sleeps once, not once for each.
+    // Those killed first end first, more or less: who waits for the last one sleeps once, not once
+    // for each.
     for pid in children.iter().rev() {
         reap_until(*pid, deadline);
     }

@@ -69,8 +69,8 @@ impl Drop for Listed {
     }
 }
 
-/// The descriptors that belong to pools of this process. As long as this is held, the list does not change: also in a child that is
-/// forked meanwhile, where nobody else could give the list back.
+/// The descriptors that belong to pools of this process. As long as this is held, the list does not
+/// change: also in a child that is forked meanwhile, where nobody else could give the list back.
 pub(crate) fn own_descriptors() -> OwnDescriptors {
     OwnDescriptors(listed())
 }
@@ -79,8 +79,8 @@ pub(crate) fn own_descriptors() -> OwnDescriptors {
 pub(crate) struct OwnDescriptors(MutexGuard<'static, Vec<(RawFd, Option<FileId>)>>);
 
 impl OwnDescriptors {
-    /// In a forked child that never uses the pools it inherited: closes their descriptors. Their numbers may be used again, by pools
-    /// of the child's own too.
+    /// In a forked child that never uses the pools it inherited: closes their descriptors. Their
+    /// numbers may be used again, by pools of the child's own too.
     pub(crate) fn close(mut self) {
         for (fd, file) in self.0.drain(..) {
             // SAFETY: the owners of these descriptors are values of the parent's that this process

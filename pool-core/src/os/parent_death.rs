@@ -1,7 +1,7 @@
 //! Parents and children: ending with the one, adopting what the others leave.
 //!
-//! Invariant: after `arm_parent_death` has said true, this process cannot outlive the thread that started it,
-//! until it changes its credentials or executes a program that does.
+//! Invariant: after `arm_parent_death` has said true, this process cannot outlive the thread that
+//! started it, until it changes its credentials or executes a program that does.
 
 use std::{
     io,
@@ -20,13 +20,15 @@ use nix::{
 
 use super::sys;
 
-/// Asks the kernel to kill this process when the thread that started it ends, and says whether `expected_parent`
-/// is still there: if not, the signal will never come. To be repeated after a change of credentials.
+/// Asks the kernel to kill this process when the thread that started it ends, and says whether
+/// `expected_parent` is still there: if not, the signal will never come. To be repeated after a
+/// change of credentials.
 pub(crate) fn arm_parent_death(expected_parent: Pid) -> bool {
     prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && is_child_of(expected_parent)
 }
 
-/// Whether `parent` is still this process's parent. A parent in an outer PID namespace reads as 0, dead or alive.
+/// Whether `parent` is still this process's parent. A parent in an outer PID namespace reads as 0,
+/// dead or alive.
 pub(crate) fn is_child_of(parent: Pid) -> bool {
     [parent, Pid::from_raw(0)].contains(&getppid())
 }
@@ -37,8 +39,8 @@ pub(crate) fn become_subreaper() {
     let _ = prctl::set_child_subreaper(true);
 }
 
-/// Whether orphans among its descendants become children of this process: it has asked for them, or is the init process of its PID
-/// namespace.
+/// Whether orphans among its descendants become children of this process: it has asked for them, or
+/// is the init process of its PID namespace.
 pub(crate) fn inherits_orphans() -> bool {
     getpid() == Pid::from_raw(1) || prctl::get_child_subreaper().unwrap_or(false)
 }
@@ -47,7 +49,8 @@ pub(crate) fn inherits_orphans() -> bool {
 ///
 /// # Errors
 ///
-/// `ESRCH` if there is no such process, `ENOSYS` or `EPERM` where kernel or container know no pidfd.
+/// `ESRCH` if there is no such process, `ENOSYS` or `EPERM` where kernel or container know no
+/// pidfd.
 pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     sys::pidfd_open(pid)
 }

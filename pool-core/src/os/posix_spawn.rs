@@ -45,12 +45,14 @@ pub(crate) struct Start<'a> {
     pub(crate) blocked: &'a SigSet,
 }
 
-/// `posix_spawn`, with every error of its preparation reported: nix takes the error numbers that the functions
-/// for actions return for success, and a copy that lacks its descriptors would run `main`.
+/// `posix_spawn`, with every error of its preparation reported: nix takes the error numbers that
+/// the functions for actions return for success, and a copy that lacks its descriptors would run
+/// `main`.
 pub(crate) fn posix_spawn(start: &Start<'_>) -> io::Result<Pid> {
     let mut actions = Actions::new()?;
     for (source, target) in start.descriptors {
-        // SAFETY: `actions` is initialised; the numbers are checked by glibc and used in the new process only.
+        // SAFETY: `actions` is initialised; the numbers are checked by glibc and used in the new
+        // process only.
         check(unsafe {
             libc::posix_spawn_file_actions_adddup2(&raw mut actions.0, source.as_raw_fd(), *target)
         })?;
@@ -62,8 +64,8 @@ pub(crate) fn posix_spawn(start: &Start<'_>) -> io::Result<Pid> {
     let attributes = Attributes::new(start.blocked)?;
     let (argv, environment) = (pointers(start.argv), pointers(start.environment));
     let mut pid = 0;
-    // SAFETY: the path and all strings end with a NUL, both lists with a null pointer; everything outlives the
-    // call, which returns only after the new process has its own memory.
+    // SAFETY: the path and all strings end with a NUL, both lists with a null pointer; everything
+    // outlives the call, which returns only after the new process has its own memory.
     check(unsafe {
         libc::posix_spawn(
             &raw mut pid,
@@ -82,8 +84,8 @@ struct Actions(libc::posix_spawn_file_actions_t);
 impl Actions {
     fn new() -> io::Result<Self> {
         let mut actions = MaybeUninit::uninit();
-        // SAFETY: room for one value, which the call initialises if it returns 0; glibc's holds no pointers into
-        // itself, so it may move.
+        // SAFETY: room for one value, which the call initialises if it returns 0; glibc's holds no
+        // pointers into itself, so it may move.
         unsafe {
             check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
             Ok(Self(actions.assume_init()))
@@ -103,7 +105,8 @@ struct Attributes(libc::posix_spawnattr_t);
 impl Attributes {
     fn new(blocked: &SigSet) -> io::Result<Self> {
         let mut attributes = MaybeUninit::uninit();
-        // SAFETY: room for one value, which the call initialises if it returns 0; plain data, so it may move.
+        // SAFETY: room for one value, which the call initialises if it returns 0; plain data, so it
+        // may move.
         let mut attributes = unsafe {
             check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
             Self(attributes.assume_init())

@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 
 use super::sys;
 
-/// What a process is called in `ps` and `top`: bytes of text up to a NUL, the last of which is always there.
+/// What a process is called in `ps` and `top`: bytes of text up to a NUL, the last of which is
+/// always there.
 pub(crate) type ProcessName = [u8; 16];
 
 /// A literal as a name.
@@ -55,8 +56,8 @@ fn thread_count() -> io::Result<usize> {
     }
 }
 
-/// The same, seen again for at most 50 ms while there is more than one: [`std::thread::scope`] waits for what its
-/// threads do, not for the threads themselves.
+/// The same, seen again for at most 50 ms while there is more than one: [`std::thread::scope`]
+/// waits for what its threads do, not for the threads themselves.
 ///
 /// # Errors
 ///
@@ -120,14 +121,15 @@ pub(crate) fn is_called(pid: Pid, name: &ProcessName) -> bool {
         .is_ok_and(|stat| stat_name(&stat).is_some_and(|found| found.as_bytes() == name))
 }
 
-/// Whether the process is in the state that `/proc/<pid>/stat` calls so: `T` if it is stopped, `Z` if it is dead and not reaped.
+/// Whether the process is in the state that `/proc/<pid>/stat` calls so: `T` if it is stopped, `Z`
+/// if it is dead and not reaped.
 pub(crate) fn is_in_state(pid: Pid, state: u8) -> bool {
     fs::read(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat_field(&stat, 3).is_some_and(|found| found.as_bytes() == [state]))
 }
 
-/// A field behind the name in a `/proc/<pid>/stat`, counted from 1 as `proc_pid_stat(5)` does. The name, which is
-/// the second, may itself hold `)` and spaces.
+/// A field behind the name in a `/proc/<pid>/stat`, counted from 1 as `proc_pid_stat(5)` does. The
+/// name, which is the second, may itself hold `)` and spaces.
 pub(crate) fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;

@@ -1,7 +1,8 @@
-//! The system calls and C library functions that no crate wraps, or wraps in a way that loses errors.
+//! The system calls and C library functions that no crate wraps, or wraps in a way that loses
+//! errors.
 //!
-//! Invariant: every function here is safe to call with any argument and reports failure as an `io::Error`;
-//! nothing here decides anything.
+//! Invariant: every function here is safe to call with any argument and reports failure as an
+//! `io::Error`; nothing here decides anything.
 
 use std::{
     ffi::{CStr, c_int, c_ulong, c_void},
@@ -38,9 +39,11 @@ pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Closes the descriptors `first ..= last`. The system call itself, since glibc has a name for it only from 2.34.
+/// Closes the descriptors `first ..= last`. The system call itself, since glibc has a name for it
+/// only from 2.34.
 ///
-/// The descriptors must not be owned by any value that is still used; `keep_only` passes that duty on.
+/// The descriptors must not be owned by any value that is still used; `keep_only` passes that duty
+/// on.
 pub(crate) fn close_range(first: RawFd, last: u32) -> io::Result<()> {
     // SAFETY: a plain system call with three integers; it touches no memory.
     let code = unsafe { libc::syscall(libc::SYS_close_range, first as u32, last, 0) };
@@ -49,8 +52,8 @@ pub(crate) fn close_range(first: RawFd, last: u32) -> io::Result<()> {
 
 /// Closes one descriptor by number, with the same duty as [`close_range`].
 pub(crate) fn close(fd: RawFd) {
-    // SAFETY: a plain system call with one integer. Not by the C library's `close`, which lies in a page that a forked worker
-    // needs for nothing else.
+    // SAFETY: a plain system call with one integer. Not by the C library's `close`, which lies in a
+    // page that a forked worker needs for nothing else.
     unsafe { libc::syscall(libc::SYS_close, fd) };
 }
 
@@ -66,10 +69,12 @@ pub(crate) fn set_name(name: &[u8; 16]) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// Blocks no signal any more. The system call itself: a forked worker has no page of the C library's function yet.
+/// Blocks no signal any more. The system call itself: a forked worker has no page of the C
+/// library's function yet.
 pub(crate) fn unblock_signals() {
     let none = 0u64;
-    // SAFETY: a set of the size that is given is read, and nothing written. None of the C library's own signals is blocked by this.
+    // SAFETY: a set of the size that is given is read, and nothing written. None of the C library's
+    // own signals is blocked by this.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,

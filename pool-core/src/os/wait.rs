@@ -11,7 +11,8 @@ use nix::{
 #[inline]
 pub(crate) fn monotonic_nanos() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` outlives the call, which fails for no other reason than a clock that does not exist.
+    // SAFETY: `now` outlives the call, which fails for no other reason than a clock that does not
+    // exist.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
@@ -23,8 +24,8 @@ pub(crate) fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::
     ppoll(watched, limit.map(TimeSpec::from_duration), None)
 }
 
-/// Rounds of [`spin_for`] before a process or thread goes to sleep, if every one can have a CPU: about twice the time
-/// that waking a sleeper takes.
+/// Rounds of [`spin_for`] before a process or thread goes to sleep, if every one can have a CPU:
+/// about twice the time that waking a sleeper takes.
 const SPIN: u32 = 16;
 /// The same if they cannot: spinning takes the CPU from whom one waits for.
 const SPIN_CROWDED: u32 = 3;

@@ -1,6 +1,7 @@
 //! The part of a backtrace that is the task's own.
 //!
-//! Invariant: a frame of the user's that the panic came through stays; what has no name that is known here stays as well.
+//! Invariant: a frame of the user's that the panic came through stays; what has no name that is
+//! known here stays as well.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},

@@ -1,7 +1,8 @@
 //! How a panic in a task is carried home.
 //!
-//! Invariant: the hook is set at most once per process and passes on whatever is not a task's panic;
-//! in worker processes it prints nothing for a task, under Threads the user's own hook still runs.
+//! Invariant: the hook is set at most once per process and passes on whatever is not a task's
+//! panic; in worker processes it prints nothing for a task, under Threads the user's own hook still
+//! runs.
 
 use std::{
     any::Any,
@@ -32,16 +33,16 @@ struct Seen {
 static HOOK: Once = Once::new();
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Wraps the panic hook so that tasks' panics are known with their location. `quiet`: the process is
-/// a worker's own, and nothing is printed for them.
+/// Wraps the panic hook so that tasks' panics are known with their location. `quiet`: the process
+/// is a worker's own, and nothing is printed for them.
 pub(crate) fn learn_locations(quiet: bool) {
     // Workers inherit both from who forks them: then they need no page of their own for it.
     if quiet && !QUIET.load(Ordering::Relaxed) {
         QUIET.store(true, Ordering::Relaxed);
     }
     if thread::panicking() {
-        // A destructor during a panic wants a pool, or this process was forked there: std lets nobody change the hook then. What
-        // tasks panic with is carried home without a location.
+        // A destructor during a panic wants a pool, or this process was forked there: std lets
+        // nobody change the hook then. What tasks panic with is carried home without a location.
         return;
     }
     HOOK.call_once(|| {

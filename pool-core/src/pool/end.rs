@@ -1,6 +1,7 @@
 //! The end of a pool's workers, and what they leave behind.
 //!
-//! Invariant: what was handed in before a stop that waits is done, and no call that comes meanwhile holds the stop up for ever.
+//! Invariant: what was handed in before a stop that waits is done, and no call that comes meanwhile
+//! holds the stop up for ever.
 
 use std::time::Duration;
 
@@ -22,20 +23,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Pool {
     /// Lets blocking calls of other threads finish, ends lazy ones, lets the workers end what they
-    /// run, and waits until they have ended. The pool can be used again; a second call does nothing.
+    /// run, and waits until they have ended. The pool can be used again; a second call does
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignProcess`]; [`Error::NestedUse`] where it would wait for itself: in a task of threads, in code inside a call, in a
-    /// callback of a future; [`Error::PoolBroken`] when there was nobody left to stop; [`Error::WorkerExitFailed`] of a worker
-    /// that failed at its end, now or earlier, where no call could be told. The workers have ended all the same.
+    /// [`Error::ForeignProcess`]; [`Error::NestedUse`] where it would wait for itself: in a task of
+    /// threads, in code inside a call, in a callback of a future; [`Error::PoolBroken`] when there
+    /// was nobody left to stop; [`Error::WorkerExitFailed`] of a worker that failed at its end, now
+    /// or earlier, where no call could be told. The workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<(), Error> {
         self.end(true, Backend::stop)?;
         self.plan.exits.tell()
     }
 
-    /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads running
-    /// items are told and waited for. The pool can be used again; a second call does nothing.
+    /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads
+    /// running items are told and waited for. The pool can be used again; a second call does
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -48,13 +52,15 @@ impl Pool {
         Ok(())
     }
 
-    /// What the workers' exits have returned, in the order in which they ended; those that are at their exit are waited for.
-    /// It stays until workers start anew: for the first call after the pool was stopped, and for every call without `keep_alive`.
-    /// What is missing, [`Pool::take_exit_failures`] says.
+    /// What the workers' exits have returned, in the order in which they ended; those that are at
+    /// their exit are waited for. It stays until workers start anew: for the first call after the
+    /// pool was stopped, and for every call without `keep_alive`. What is missing,
+    /// [`Pool::take_exit_failures`] says.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] when they are no `E`; [`Error::ForeignProcess`]; [`Error::NestedUse`] in a task of the pool's own threads.
+    /// [`Error::InvalidInput`] when they are no `E`; [`Error::ForeignProcess`];
+    /// [`Error::NestedUse`] in a task of the pool's own threads.
     pub fn exit_results<E: Wire>(&self) -> Result<Vec<E>, Error> {
         self.refuse_if_foreign()?;
         self.plan.life.check_result(SharedType::of::<E>())?;
@@ -70,9 +76,10 @@ impl Pool {
 
     /// Why exit results are missing: [`Error::WorkerExitFailed`] of the first exit that failed
     /// where no call was told, or whose result did not decode, and for each worker the first of its
-    /// results that was refused ([`Cause::ExitResultsUnread`](crate::error::Cause::ExitResultsUnread)).
-    /// They are told by this: it is empty afterwards, and so in a forked child. Exits under way are
-    /// waited for by [`Pool::exit_results`].
+    /// results that was refused
+    /// ([`Cause::ExitResultsUnread`](crate::error::Cause::ExitResultsUnread)). They are told by
+    /// this: it is empty afterwards, and so in a forked child. Exits under way are waited for by
+    /// [`Pool::exit_results`].
     pub fn take_exit_failures(&self) -> Vec<Error> {
         if self.is_foreign() { Vec::new() } else { self.plan.exits.take_all() }
     }
@@ -136,7 +143,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Ends the queues and lets the slot forget them. It knows them until then: others who stop the pool wait for them, too.
+    /// Ends the queues and lets the slot forget them. It knows them until then: others who stop the
+    /// pool wait for them, too.
     fn end_desks(&self, queues: &[PoolQueue], waits_for_calls: bool) -> Result<(), Error> {
         if waits_for_calls {
             queues.iter().for_each(PoolQueue::drain);

@@ -20,8 +20,8 @@ use crate::{
 /// A handle on all values of a call, or its items back.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
-/// A queue, its backend, and under Threads what tasks share; and the word that its threads do not end
-/// yet, which is not to be kept for long.
+/// A queue, its backend, and under Threads what tasks share; and the word that its threads do not
+/// end yet, which is not to be kept for long.
 type Place = (PoolQueue, Backend, Option<SharedValue>, BackendClaim);
 
 /// The refusal as the caller gets it.
@@ -31,12 +31,13 @@ fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
 }
 
 impl Pool {
-    /// Hands a call to the workers and returns at once, or when there is room for it. Of the options those count that concern one item.
+    /// Hands a call to the workers and returns at once, or when there is room for it. Of the
+    /// options those count that concern one item.
     ///
     /// # Errors
     ///
-    /// A function that cannot cross, an item that cannot be encoded, a pool that cannot be used, [`Error::ResultsUnread`]; the
-    /// item comes back.
+    /// A function that cannot cross, an item that cannot be encoded, a pool that cannot be used,
+    /// [`Error::ResultsUnread`]; the item comes back.
     pub fn apply_async<F: Portable<Context = ()>>(
         &self,
         item: F::Item,
@@ -85,7 +86,8 @@ impl Pool {
         }
     }
 
-    /// Hands a whole map to the workers and returns at once: the values in input order, or the first failure.
+    /// Hands a whole map to the workers and returns at once: the values in input order, or the
+    /// first failure.
     ///
     /// # Errors
     ///
@@ -118,8 +120,8 @@ impl Pool {
         }
     }
 
-    /// The values of a job for executors, in input order or as they come, up to the first failure. The input is pulled where the stream
-    /// is polled; nothing runs before that.
+    /// The values of a job for executors, in input order or as they come, up to the first failure.
+    /// The input is pulled where the stream is polled; nothing runs before that.
     ///
     /// # Errors
     ///
@@ -212,8 +214,8 @@ impl Pool {
         }
     }
 
-    /// The queue of the present backend, or no queue while the pool is being stopped; nothing where the
-    /// threads have ended with a call, and were retired.
+    /// The queue of the present backend, or no queue while the pool is being stopped; nothing where
+    /// the threads have ended with a call, and were retired.
     fn try_queue(
         &self,
         wanted: Option<SharedType>,

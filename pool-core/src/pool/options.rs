@@ -50,7 +50,8 @@ pub struct PoolOptions {
     pub worker_init_timeout: Option<Duration>,
     /// How long the function at a worker's end may take, in processes; `None`: as long as it takes.
     pub worker_exit_timeout: Option<Duration>,
-    /// Bytes of private memory that a worker may take beside what it has when its first chunk begins.
+    /// Bytes of private memory that a worker may take beside what it has when its first chunk
+    /// begins.
     pub memory_limit: Option<u64>,
     /// Bytes of private memory in use beyond which a worker is replaced after its task.
     pub max_worker_rss: Option<u64>,
@@ -115,8 +116,9 @@ impl ForkBesideThreads {
     /// for ever: that of `stdout`, of the environment, of the panic machinery, of any library.
     /// The caller knows that no task ever needs one that was held.
     ///
-    /// Nor does another thread have exclusive access to shared memory at that moment that a task can reach: the guard of a shared
-    /// lock, a slice of `map_slices_mut`. The workers would have it, too.
+    /// Nor does another thread have exclusive access to shared memory at that moment that a task
+    /// can reach: the guard of a shared lock, a slice of `map_slices_mut`. The workers would have
+    /// it, too.
     #[must_use]
     pub const unsafe fn i_answer_for_it() -> Self {
         Self(())

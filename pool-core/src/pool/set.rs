@@ -1,6 +1,7 @@
 //! What may be set between two calls, and the fresh workers that some of it takes.
 //!
-//! Invariant: calls that began before keep the workers that they had; a setting that is refused changes nothing.
+//! Invariant: calls that began before keep the workers that they had; a setting that is refused
+//! changes nothing.
 
 use std::{
     mem,
@@ -32,7 +33,8 @@ fn retire(slot: &mut BackendSlot) -> Result<Option<Backend>, Error> {
 }
 
 impl Pool {
-    /// Sets whether workers live on from call to call. The present ones stay until a call has ended.
+    /// Sets whether workers live on from call to call. The present ones stay until a call has
+    /// ended.
     ///
     /// # Errors
     ///
@@ -53,7 +55,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Sets whether later calls over several items hand their chunks to the workers in turn, if they do not say it themselves.
+    /// Sets whether later calls over several items hand their chunks to the workers in turn, if
+    /// they do not say it themselves.
     ///
     /// # Errors
     ///
@@ -64,7 +67,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Sets how long one item may take in calls that do not say it themselves; `None`: as long as it takes.
+    /// Sets how long one item may take in calls that do not say it themselves; `None`: as long as
+    /// it takes.
     ///
     /// # Errors
     ///
@@ -76,7 +80,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Sets after how many tasks a worker's life ends; `None`: never for that. The next call gets fresh workers.
+    /// Sets after how many tasks a worker's life ends; `None`: never for that. The next call gets
+    /// fresh workers.
     ///
     /// # Errors
     ///
@@ -85,11 +90,13 @@ impl Pool {
         self.set(&self.settings.lifespan, "worker_lifespan", tasks.map_or(0, NonZeroU64::get))
     }
 
-    /// Sets how long `worker_init` may take; `None`: as long as it takes. The next call gets fresh workers.
+    /// Sets how long `worker_init` may take; `None`: as long as it takes. The next call gets fresh
+    /// workers.
     ///
     /// # Errors
     ///
-    /// As [`Pool::refresh_snapshot`], and [`Error::InvalidInput`] for no time at all; nothing is set then.
+    /// As [`Pool::refresh_snapshot`], and [`Error::InvalidInput`] for no time at all; nothing is
+    /// set then.
     pub fn set_worker_init_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
         check_limit("worker_init_timeout", limit)?;
         let nanos = limit.map_or(0, nanos);
@@ -122,8 +129,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] but under Fork; as [`Pool::build`]: the process must have one thread and borrow no shared memory, or
-    /// everything stays as it is; [`Error::WorkerExitFailed`] of an old worker that failed at its end: the snapshot is new all the same.
+    /// [`Error::NotSupported`] but under Fork; as [`Pool::build`]: the process must have one thread
+    /// and borrow no shared memory, or everything stays as it is; [`Error::WorkerExitFailed`] of an
+    /// old worker that failed at its end: the snapshot is new all the same.
     pub fn refresh_snapshot(&self) -> Result<(), Error> {
         let method = self.plan.method;
         if method != StartMethod::Fork {
@@ -135,13 +143,14 @@ impl Pool {
 
     /// Gives the workers something else to share, of this type or another.
     ///
-    /// Calls that began before keep what they had, on the workers that they had; later ones get fresh workers, under Threads
-    /// just the new value. Fork takes a new snapshot, here and now.
+    /// Calls that began before keep what they had, on the workers that they had; later ones get
+    /// fresh workers, under Threads just the new value. Fork takes a new snapshot, here and now.
     ///
     /// # Errors
     ///
-    /// As [`Pool::build`]; what was shared before still is, except when a process could not be forked.
-    /// [`Error::WorkerExitFailed`] of an old worker that failed at its end: the value is new all the same.
+    /// As [`Pool::build`]; what was shared before still is, except when a process could not be
+    /// forked. [`Error::WorkerExitFailed`] of an old worker that failed at its end: the value is
+    /// new all the same.
     pub fn share(&self, shared: Shared) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
@@ -153,8 +162,8 @@ impl Pool {
         // What was shared is dropped here, without the lock.
     }
 
-    /// Lets the next call begin with fresh workers: `change` retires the present ones. Those that no call uses any more end in
-    /// order.
+    /// Lets the next call begin with fresh workers: `change` retires the present ones. Those that
+    /// no call uses any more end in order.
     fn begin_anew(
         &self,
         reason: &'static str,
@@ -172,7 +181,8 @@ impl Pool {
             None => Vec::new(),
         };
         drop(slot);
-        // Without the lock, since this may take its time; before the fork, whose snapshot would keep them.
+        // Without the lock, since this may take its time; before the fork, whose snapshot would
+        // keep them.
         queues.iter().for_each(|queue| queue.end(None));
         drop(queues);
         let anew = retired.is_some();

@@ -9,7 +9,8 @@ use std::{
 use super::options::PoolOptions;
 use crate::{config::PoolConfig, hooks::Bounds, os::nanos};
 
-/// The present settings. Who changes one makes the next call see it by the lock of the pool's backend.
+/// The present settings. Who changes one makes the next call see it by the lock of the pool's
+/// backend.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) keep_alive: AtomicBool,

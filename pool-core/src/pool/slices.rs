@@ -1,8 +1,9 @@
 //! Maps over parts of a shared array.
 //!
-//! Invariant: when a call returns or unwinds no task of it runs any more, so a part is borrowed no longer than the call borrows the
-//! array; and tasks work on the elements themselves only while an [`Alone`] keeps everybody else away, which goes on for ever if a
-//! killed worker could not be waited for.
+//! Invariant: when a call returns or unwinds no task of it runs any more, so a part is borrowed no
+//! longer than the call borrows the array; and tasks work on the elements themselves only while an
+//! [`Alone`] keeps everybody else away, which goes on for ever if a killed worker could not be
+//! waited for.
 
 use std::borrow::Cow;
 
@@ -37,19 +38,23 @@ impl Drop for ExclusiveBorrow {
 }
 
 impl Pool {
-    /// Runs `function` on consecutive parts of `chunk_len` elements, the last of which may be shorter; it gets the part's number,
-    /// from 0, and its elements. Values in order.
+    /// Runs `function` on consecutive parts of `chunk_len` elements, the last of which may be
+    /// shorter; it gets the part's number, from 0, and its elements. Values in order.
     ///
-    /// Returns, also by an error or a panic, only when no task of it runs any more: what was not begun is taken back, and worker
-    /// processes that are still at a part 100 ms later are killed; threads are waited for. What tasks have written until then stays.
+    /// Returns, also by an error or a panic, only when no task of it runs any more: what was not
+    /// begun is taken back, and worker processes that are still at a part 100 ms later are killed;
+    /// threads are waited for. What tasks have written until then stays.
     ///
-    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no signal interrupts, ends the pool:
-    /// [`Error::PoolBroken`]. If 2 s more do not help, the call returns without it. The array then counts as seen by others for ever.
+    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no
+    /// signal interrupts, ends the pool: [`Error::PoolBroken`]. If 2 s more do not help, the call
+    /// returns without it. The array then counts as seen by others for ever.
     ///
-    /// Tasks work in place when nobody else can see the elements: this process has made the array and was not forked since (by start
-    /// method Fork, for example), no handle to it was ever sent to another process, and no clone of this one lives. Otherwise each
-    /// task works on a copy of its part that is written back when it ends, also by a panic, but not when its worker dies. That
-    /// takes as long as copying all elements twice, and as much memory as the parts that are at work.
+    /// Tasks work in place when nobody else can see the elements: this process has made the array
+    /// and was not forked since (by start method Fork, for example), no handle to it was ever sent
+    /// to another process, and no clone of this one lives. Otherwise each task works on a copy of
+    /// its part that is written back when it ends, also by a panic, but not when its worker dies.
+    /// That takes as long as copying all elements twice, and as much memory as the parts that are
+    /// at work.
     ///
     /// # Errors
     ///
@@ -66,7 +71,8 @@ impl Pool {
         // After the backend, for which Fork may have forked.
         let borrow = ExclusiveBorrow { alone: array.alone(), leaked: LeakFlag::default() };
         let parts = Parts::new(array, chunk_len, borrow.alone.is_some());
-        // SAFETY: the parts do not overlap, and nobody else has the elements while `borrow` lives, which is longer than any task.
+        // SAFETY: the parts do not overlap, and nobody else has the elements while `borrow` lives,
+        // which is longer than any task.
         unsafe {
             self.map_parts::<T, SlicesMut<T, R>>(
                 backend,
@@ -78,7 +84,8 @@ impl Pool {
         }
     }
 
-    /// As [`Pool::map_slices_mut`], for functions that read. Each task gets a copy of its part, since others may write meanwhile.
+    /// As [`Pool::map_slices_mut`], for functions that read. Each task gets a copy of its part,
+    /// since others may write meanwhile.
     ///
     /// # Errors
     ///

@@ -79,7 +79,8 @@ impl BackendSlot {
         Self { backend, used: false, sharing, queues: Vec::new(), retired: Vec::new() }
     }
 
-    /// Lets the next call begin with a fresh backend. What the old one still runs it finishes; dropping it may wait for that.
+    /// Lets the next call begin with a fresh backend. What the old one still runs it finishes;
+    /// dropping it may wait for that.
     pub(super) fn retire(&mut self) -> Option<Backend> {
         let backend = self.backend.take()?;
         backend.retire();
@@ -175,7 +176,8 @@ impl PoolQueue {
         }
     }
 
-    /// The calling thread waits for the end of a stop: if it runs a callback, that stop does not wait for it.
+    /// The calling thread waits for the end of a stop: if it runs a callback, that stop does not
+    /// wait for it.
     pub(super) fn resign(&self) {
         match self {
             Self::Processes(queue) => queue.resign(),

@@ -1,7 +1,7 @@
 //! What parent and zygote say to each other: packets of six 32-bit words over a socket pair.
 //!
-//! Invariant: neither side waits for the other to read; a packet that finds no room is `EAGAIN`. The
-//! parent says that it is over by shutting its end down, for which there is always room.
+//! Invariant: neither side waits for the other to read; a packet that finds no room is `EAGAIN`.
+//! The parent says that it is over by shutting its end down, for which there is always room.
 
 use std::{
     io,
@@ -49,8 +49,8 @@ pub(crate) enum Report {
     NotStarted { incarnation: u32, errno: i32 },
     /// A worker was timed out for an item that is overdue, and killed; it will be reaped.
     Overran { incarnation: u32 },
-    /// A worker has been reaped, with its wait status; whether segments of its results are left, and how many bytes of memory it
-    /// had at most (in whole MiB).
+    /// A worker has been reaped, with its wait status; whether segments of its results are left,
+    /// and how many bytes of memory it had at most (in whole MiB).
     Reaped { incarnation: u32, status: i32, segments: bool, peak: u64 },
 }
 

@@ -1,6 +1,7 @@
 //! Packets over a pair of sequenced-packet sockets, each with a descriptor at most.
 //!
-//! Invariant: nobody waits here for the other side, neither to read nor to write; a packet arrives whole or not at all.
+//! Invariant: nobody waits here for the other side, neither to read nor to write; a packet arrives
+//! whole or not at all.
 
 use std::{
     io::{self, IoSlice},
@@ -41,8 +42,8 @@ pub(crate) fn send(
     }
 }
 
-/// Receives a packet of up to `room` bytes: its length, and the descriptor that came with it. That one is missing when this
-/// process has no number left for it.
+/// Receives a packet of up to `room` bytes: its length, and the descriptor that came with it. That
+/// one is missing when this process has no number left for it.
 pub(crate) fn receive(
     socket: &impl AsFd,
     room: &mut [u8],
@@ -60,7 +61,8 @@ pub(crate) fn receive(
     }
 }
 
-/// The system call itself, since nix allocates for every descriptor: a zygote between two forks had better not.
+/// The system call itself, since nix allocates for every descriptor: a zygote between two forks had
+/// better not.
 fn receive_once(socket: BorrowedFd<'_>, room: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
     #[repr(align(8))]
     struct Rights([u8; 32]);
@@ -75,11 +77,13 @@ fn receive_once(socket: BorrowedFd<'_>, room: &mut [u8]) -> nix::Result<(usize, 
     // No longer than that, so that more than one descriptor never arrives.
     (message.msg_control, message.msg_controllen) = (rights.0.as_mut_ptr().cast(), one);
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    // SAFETY: the header leads to `room` and to `rights`, with their lengths, and all outlive the call.
+    // SAFETY: the header leads to `room` and to `rights`, with their lengths, and all outlive the
+    // call.
     let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let len = Errno::result(len)?;
-    // SAFETY: the kernel has filled `rights` as far as the header says now: with a whole control message, or not at all. One that is
-    // long enough for a descriptor has one that the kernel has just made for us.
+    // SAFETY: the kernel has filled `rights` as far as the header says now: with a whole control
+    // message, or not at all. One that is long enough for a descriptor has one that the kernel has
+    // just made for us.
     let descriptor = unsafe {
         let control = libc::CMSG_FIRSTHDR(&raw const message);
         let came = !control.is_null()

@@ -1,4 +1,5 @@
-//! What a process and the zygote say to each other about segments, one packet each, with a descriptor where one belongs.
+//! What a process and the zygote say to each other about segments, one packet each, with a
+//! descriptor where one belongs.
 //!
 //! Invariant: a packet arrives whole or not at all; one that makes no sense ends the connection.
 
@@ -19,7 +20,8 @@ const LARGEST: usize = HEAD + size_of::<SegmentId>();
 /// What a process says to the zygote.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Others may have this segment. The descriptor is missing when the zygote had no number left for it.
+    /// Others may have this segment. The descriptor is missing when the zygote had no number left
+    /// for it.
     Register { id: SegmentId, descriptor: Option<OwnedFd> },
     /// This process has let the segment go: takes back one [`Self::Register`].
     Forget { id: SegmentId },

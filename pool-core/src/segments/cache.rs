@@ -1,7 +1,8 @@
 //! Segments that a worker was sent handles to.
 //!
-//! Invariant: a segment that was fetched stays mapped as long as the parent has it, so that one which comes with every item is fetched
-//! once. Between two chunks this worker lets go what the parent has let go, unless a task keeps a handle.
+//! Invariant: a segment that was fetched stays mapped as long as the parent has it, so that one
+//! which comes with every item is fetched once. Between two chunks this worker lets go what the
+//! parent has let go, unless a task keeps a handle.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +21,8 @@ use crate::{
 
 /// Segments that are kept: each takes a descriptor and a mapping.
 const MOST_KEPT: usize = 32;
-/// Bytes of all of them, if it is more than one: what the parent lets go during a long task stays as long.
+/// Bytes of all of them, if it is more than one: what the parent lets go during a long task stays
+/// as long.
 const MOST_BYTES: usize = 1 << 30;
 /// How long a worker whose zygote hears nothing any more waits for its death.
 const LAST_MOMENTS: Duration = Duration::from_millis(100);
@@ -81,8 +83,8 @@ impl SegmentBroker for SegmentCache {
     }
 }
 
-/// A zygote that is gone has closed its sockets a moment before the kernel kills its workers. What fails meanwhile is not an item's
-/// fault, so the item is left as it is.
+/// A zygote that is gone has closed its sockets a moment before the kernel kills its workers. What
+/// fails meanwhile is not an item's fault, so the item is left as it is.
 fn unless_ended(fault: SegmentFault) -> SegmentFault {
     if is_disconnected(fault) {
         thread::sleep(LAST_MOMENTS);

@@ -1,9 +1,9 @@
 //! A process's end of the connection to the zygote's exchange: the parent's, or a worker's.
 //!
-//! Invariant: a segment that was registered is forgotten when this process lets it go, once for each time. The connection is made
-//! when it is needed first; a thread that lets a segment go waits a moment at most. A zygote that
-//! has left a question unanswered for long (it is stopped) is waited for no more until it answers
-//! that one.
+//! Invariant: a segment that was registered is forgotten when this process lets it go, once for
+//! each time. The connection is made when it is needed first; a thread that lets a segment go waits
+//! a moment at most. A zygote that has left a question unanswered for long (it is stopped) is
+//! waited for no more until it answers that one.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +31,8 @@ use crate::{
     protocol::{Answer, Received, Request},
 };
 
-/// How long a zygote may take to answer or to make room, in slices: a process that is stopped meanwhile has not waited.
+/// How long a zygote may take to answer or to make room, in slices: a process that is stopped
+/// meanwhile has not waited.
 const PATIENCE: u32 = 20;
 /// The same for what may be said later.
 const LITTLE_PATIENCE: u32 = 1;
@@ -238,7 +239,8 @@ impl BrokerLink {
     }
 }
 
-/// Whether there is no room for a packet now: in the socket, or among the descriptors of this user that are on the way.
+/// Whether there is no room for a packet now: in the socket, or among the descriptors of this user
+/// that are on the way.
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ETOOMANYREFS)
 }

@@ -1,7 +1,8 @@
 //! The zygote's side: which segments there are, who has registered them, and who asks.
 //!
-//! Invariant: nothing here waits for anybody. That nobody has a segment is said only after all was heard that was said before the
-//! question, by whomever: what is not known at once is answered when everybody has been heard once more.
+//! Invariant: nothing here waits for anybody. That nobody has a segment is said only after all was
+//! heard that was said before the question, by whomever: what is not known at once is answered when
+//! everybody has been heard once more.
 
 use std::{
     collections::BTreeMap,
@@ -212,7 +213,8 @@ impl Exchange {
         }
     }
 
-    /// A worker was reaped; whether it has left segments behind, for results that the parent may still read.
+    /// A worker was reaped; whether it has left segments behind, for results that the parent may
+    /// still read.
     pub(crate) fn reaped(&mut self, owner: u32) -> bool {
         self.hear();
         self.peers.retain(|peer| peer.owner != owner);

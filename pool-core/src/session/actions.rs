@@ -209,7 +209,8 @@ impl Session {
         state.arenas.remove(&incarnation)
     }
 
-    /// A worker could not be started: jobs that wait for this one cannot go on, and if there is none at all no job can.
+    /// A worker could not be started: jobs that wait for this one cannot go on, and if there is
+    /// none at all no job can.
     pub(super) fn not_started(&self, state: &mut SessionState, incarnation: u32, errno: i32) {
         let worker = state.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
         let serial = state.engine.workers.serial_of(incarnation);

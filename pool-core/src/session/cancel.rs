@@ -27,8 +27,8 @@ impl Session {
         }
     }
 
-    /// As [`Session::check_tokens`], if that of the job was pulled: no worker that is told of the end of one call begins another that
-    /// has the same token.
+    /// As [`Session::check_tokens`], if that of the job was pulled: no worker that is told of the
+    /// end of one call begins another that has the same token.
     #[inline]
     pub(super) fn check_token_of(&self, state: &mut SessionState, job: JobId) {
         if state.inboxes.get(job).is_some_and(Inbox::is_cancelled) {

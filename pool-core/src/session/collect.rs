@@ -171,7 +171,8 @@ impl Session {
             .published()
             .map(|(slot, chunk)| (slot, chunk.job, chunk.in_hand, chunk.has_tries()))
             .collect();
-        // Jobs of which it had a chunk, and whether its death is no more than a lost try of the item whose turn it was.
+        // Jobs of which it had a chunk, and whether its death is no more than a lost try of the
+        // item whose turn it was.
         let (mut served, mut a_try) = (Vec::new(), false);
         for (slot, job, in_hand, has_tries) in published {
             match self.board.slot_state(slot) {

@@ -1,7 +1,9 @@
-//! The end of a job whose tasks borrow from its caller: no task of it runs any more when the caller goes on.
+//! The end of a job whose tasks borrow from its caller: no task of it runs any more when the caller
+//! goes on.
 //!
-//! Invariant: this returns when the engine has forgotten the job, whose chunks have all ended by then, or when no worker is left; or it
-//! says that one may be left. No code of the user runs here before that.
+//! Invariant: this returns when the engine has forgotten the job, whose chunks have all ended by
+//! then, or when no worker is left; or it says that one may be left. No code of the user runs here
+//! before that.
 
 use std::time::{Duration, Instant};
 
@@ -21,15 +23,17 @@ use crate::{deferred_log::Journal, engine::JobId, os, worker};
 const INTERVAL: Duration = Duration::from_millis(1);
 
 impl Session {
-    /// Waits until no task of a closed job runs. Workers that are still at one after a grace are killed. `false`: one of them may
-    /// not have come to its end, since the kernel has it in a call that no signal interrupts.
+    /// Waits until no task of a closed job runs. Workers that are still at one after a grace are
+    /// killed. `false`: one of them may not have come to its end, since the kernel has it in a call
+    /// that no signal interrupts.
     #[must_use]
     pub(crate) fn wait_for_tasks(&self, job: JobId) -> bool {
         // What there is to say is said when nothing runs any more.
         let mut journal = Journal::default();
         if !self.tasks_end(job, GRACE, &mut journal) {
             self.kill_workers_of(job);
-            // Only a zygote that does not answer takes so long, or a worker that the kernel does not let go.
+            // Only a zygote that does not answer takes so long, or a worker that the kernel does
+            // not let go.
             if !self.tasks_end(job, PATIENCE, &mut journal) {
                 self.end();
             }
@@ -58,7 +62,8 @@ impl Session {
                 SlotState::Claimed(owner) => Some(owner),
                 _ => chunk.in_hand,
             };
-            // What is seized it cannot end, so the signal does not find it at a chunk of another job.
+            // What is seized it cannot end, so the signal does not find it at a chunk of another
+            // job.
             if let Some(incarnation) = owner
                 && self.board.seize(slot, incarnation)
             {
@@ -68,9 +73,9 @@ impl Session {
         }
     }
 
-    /// The workers of a zygote that is gone were sent a signal that nobody survives; it may not have reached all of them yet. It never
-    /// comes to one whose task has changed its credentials: where there was no guard either, that one is left to us. Whether they have
-    /// all ended.
+    /// The workers of a zygote that is gone were sent a signal that nobody survives; it may not
+    /// have reached all of them yet. It never comes to one whose task has changed its credentials:
+    /// where there was no guard either, that one is left to us. Whether they have all ended.
     fn wait_for_orphans(&self) -> bool {
         let state = self.lock();
         if state.phase != Phase::Broken {
@@ -85,7 +90,8 @@ impl Session {
             let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else { continue };
             let pid = Pid::from_raw(pid);
             while !os::has_ended(pid) {
-                // It is another process that has the number, or one that never comes back from the kernel.
+                // It is another process that has the number, or one that never comes back from the
+                // kernel.
                 if begun.elapsed() > PATIENCE {
                     all = false;
                     break;

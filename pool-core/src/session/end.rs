@@ -1,7 +1,7 @@
 //! The end: workers leave or are killed, the zygote ends, nothing stays.
 //!
-//! Invariant: when these return, no process of the session that they speak of is left, not even as a
-//! zombie of this process.
+//! Invariant: when these return, no process of the session that they speak of is left, not even as
+//! a zombie of this process.
 
 use std::{mem::ManuallyDrop, os::fd::AsFd, sync::PoisonError, time::Instant};
 
@@ -19,7 +19,8 @@ impl Session {
         self.stop_unless(|_| false);
     }
 
-    /// The same; `false`: a queue is open, and has to be drained first. No other is opened then but by calls that are under way.
+    /// The same; `false`: a queue is open, and has to be drained first. No other is opened then but
+    /// by calls that are under way.
     pub(crate) fn stop_unless_queue_open(&self) -> bool {
         self.stop_unless(|state| {
             let mut inboxes = state.inboxes.iter();
@@ -145,7 +146,8 @@ impl Drop for Session {
         if state.phase != Phase::Broken {
             self.link.ask_to_end();
         }
-        // Nobody reads results any more. Unmapping takes a while, in which the zygote kills and reaps.
+        // Nobody reads results any more. Unmapping takes a while, in which the zygote kills and
+        // reaps.
         state.arenas.clear();
         self.end();
         self.broker.close();

@@ -17,7 +17,8 @@ use super::{
 use crate::engine::{Chunk, JobId};
 
 impl Session {
-    /// Moves what has arrived for the job to `taken`, without waiting. `look`: sees first what workers and zygote say.
+    /// Moves what has arrived for the job to `taken`, without waiting. `look`: sees first what
+    /// workers and zygote say.
     ///
     /// # Errors
     ///
@@ -50,8 +51,8 @@ impl Session {
         self.lock().inboxes.get(job).is_none_or(|inbox| inbox.fatal.is_some())
     }
 
-    /// The other jobs of the queue that has this job for which something has arrived since they were asked for last. News of another
-    /// queue stay: nobody else would tell it.
+    /// The other jobs of the queue that has this job for which something has arrived since they
+    /// were asked for last. News of another queue stay: nobody else would tell it.
     pub(crate) fn take_news(&self, queue: JobId) -> Vec<JobId> {
         let mut state = self.lock();
         let told = |(job, inbox): (JobId, &Inbox)| {
@@ -90,10 +91,12 @@ impl Session {
         }
     }
 
-    /// Waits until something has arrived for the queue's job or for another one of the queue, `done` says so, or it is `until`.
+    /// Waits until something has arrived for the queue's job or for another one of the queue,
+    /// `done` says so, or it is `until`.
     ///
-    /// While another thread runs a call to its end, that one drives: to take turns with it would cost both of them more than
-    /// the futures gain. Only where the call's next turn is not near this thread does.
+    /// While another thread runs a call to its end, that one drives: to take turns with it would
+    /// cost both of them more than the futures gain. Only where the call's next turn is not near
+    /// this thread does.
     pub(crate) fn wait_for_messages(
         &self,
         job: JobId,

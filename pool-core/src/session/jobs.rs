@@ -44,8 +44,9 @@ impl Session {
         }
     }
 
-    /// Opens a job for the futures of a queue without waiting; `None` while the pool is being stopped. Those of a callback come after that:
-    /// one whose future has the same callback would hold the stop up for ever.
+    /// Opens a job for the futures of a queue without waiting; `None` while the pool is being
+    /// stopped. Those of a callback come after that: one whose future has the same callback would
+    /// hold the stop up for ever.
     pub(crate) fn open_queue(&self) -> Result<Option<(JobId, Box<Buffers>)>, Error> {
         let mut state = self.lock();
         let in_call = |backend| {
@@ -61,7 +62,8 @@ impl Session {
         Ok(Some((job, buffers)))
     }
 
-    /// Whether a new job need not wait for the end of a pool that is being stopped; `belongs`: as part of a call that the stop waits for.
+    /// Whether a new job need not wait for the end of a pool that is being stopped; `belongs`: as
+    /// part of a call that the stop waits for.
     fn takes_jobs(&self, state: &mut SessionState, belongs: impl Fn(usize) -> bool) -> bool {
         if state.phase == Phase::Ending && state.engine.workers.iter().next().is_none() {
             state.phase = Phase::Open;
@@ -172,7 +174,8 @@ impl Session {
         }
     }
 
-    /// Gives slots back and ends the job: what was not begun is taken back, what runs is told and dropped when it ends.
+    /// Gives slots back and ends the job: what was not begun is taken back, what runs is told and
+    /// dropped when it ends.
     pub(crate) fn close_job(&self, job: JobId, mut buffers: Box<Buffers>) {
         let mut state = self.lock();
         let state = &mut *state;
@@ -190,7 +193,8 @@ impl Session {
             let grace = inbox.grace();
             self.kill_claimers(state, &begun, grace);
             self.linger(state, job, &inbox, grace);
-            // What has ended meanwhile: nobody may come to look for it for long, and it keeps segments.
+            // What has ended meanwhile: nobody may come to look for it for long, and it keeps
+            // segments.
             self.collect(state);
         }
         // Under an idle queue, workers may have been renewed already and have come back.
@@ -203,7 +207,8 @@ impl Session {
         }
     }
 
-    /// Takes back what has not begun of jobs that have failed but whose callers do not know yet, and tells what runs.
+    /// Takes back what has not begun of jobs that have failed but whose callers do not know yet,
+    /// and tells what runs.
     pub(super) fn cancel_failed(&self, state: &mut SessionState) {
         let failed = |(job, inbox): (JobId, &Inbox)| inbox.fatal.is_some().then_some(job);
         let jobs: Vec<JobId> = state.inboxes.iter().filter_map(failed).collect();
@@ -223,8 +228,9 @@ impl Session {
         self.act(state);
     }
 
-    /// Takes chunks back that nobody has claimed; answers with the slots of the others. Their claimers are to be told once all
-    /// that is to be taken back is: who is told at once looks for more.
+    /// Takes chunks back that nobody has claimed; answers with the slots of the others. Their
+    /// claimers are to be told once all that is to be taken back is: who is told at once looks for
+    /// more.
     fn take_back(&self, state: &mut SessionState, mut published: Vec<usize>) -> Vec<usize> {
         published.retain(|&slot| {
             let in_hand = state.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
@@ -237,7 +243,8 @@ impl Session {
         published
     }
 
-    /// Tells the claimers of these chunks that nobody wants them any more. Before anything else is published in their slots.
+    /// Tells the claimers of these chunks that nobody wants them any more. Before anything else is
+    /// published in their slots.
     fn tell_cancelled(&self, begun: &[usize]) {
         for slot in begun {
             self.board.cancel(*slot);

@@ -23,7 +23,8 @@ impl Session {
         self.lock().items.free(block);
     }
 
-    /// As [`Session::alloc_items`], but waits for chunks of any job to end as long as there are any.
+    /// As [`Session::alloc_items`], but waits for chunks of any job to end as long as there are
+    /// any.
     pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
         let mut answer = Err(NoRoom::Never);
         self.drive_until(WakeThreshold { finished: 1, has_items: false }, |state| {
@@ -42,7 +43,8 @@ impl Session {
         answer
     }
 
-    /// As [`Session::wait_for_room`], without waiting: `None` while chunks of any job may give room back.
+    /// As [`Session::wait_for_room`], without waiting: `None` while chunks of any job may give room
+    /// back.
     pub(crate) fn try_room(&self, len: usize) -> Result<Option<(Block, *mut u8)>, NoRoom> {
         let mut state = self.lock();
         match state.items.alloc(len as u64) {

@@ -3,8 +3,8 @@
 //! Nothing of a call is lost by them, so they are replaced; but where something ends them again and
 //! again, each of them takes a millisecond of a CPU. Invariant: the more of them die in a row at a
 //! place, the longer it stays vacant, and never longer than [`LONGEST`]. Where chunks wait that
-//! they could have taken they count as workers that never got ready (`Engine::start_limit_reached`), so the
-//! calls end and say how the last one died.
+//! they could have taken they count as workers that never got ready
+//! (`Engine::start_limit_reached`), so the calls end and say how the last one died.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Results on their way to their job: in the arena of the worker that made them, or copied away from
-//! there because the worker needs the room.
+//! Results on their way to their job: in the arena of the worker that made them, or copied away
+//! from there because the worker needs the room.
 
 use std::sync::Arc;
 
@@ -99,21 +99,23 @@ impl ResultBatch {
         }
     }
 
-    /// The segments that the handles need: whoever made them keeps those until the slot is released.
+    /// The segments that the handles need: whoever made them keeps those until the slot is
+    /// released.
     #[cold]
     pub(crate) fn segments(&self) -> Vec<SegmentId> {
         match &self.place {
             Lying::InArena { manifest: None, .. } => Vec::new(),
             Lying::InArena { manifest: Some(manifest), arena, .. } => {
-                // SAFETY: the arena is mapped as long as it is held here. What lies outside is no table, and without one no
-                // handle is decoded.
+                // SAFETY: the arena is mapped as long as it is held here. What lies outside is no
+                // table, and without one no handle is decoded.
                 unsafe { manifest.read(arena.as_ptr(), arena.len()) }.unwrap_or_default()
             }
             Lying::Private(spilled) => spilled.segments.clone(),
         }
     }
 
-    /// Copies the bytes out of the arena, and has the segments mapped; answers with the slot that can be released now.
+    /// Copies the bytes out of the arena, and has the segments mapped; answers with the slot that
+    /// can be released now.
     pub(super) fn move_out(&mut self, broker: &dyn SegmentBroker) -> Option<usize> {
         let slot = self.slot()?;
         let segments = if self.has_segments() { self.segments() } else { Vec::new() };

@@ -1,7 +1,9 @@
-//! Segments of handles on their way: what the parent keeps for workers, and what workers keep for the parent.
+//! Segments of handles on their way: what the parent keeps for workers, and what workers keep for
+//! the parent.
 //!
-//! Invariant: the segments of items are kept as long as the block of the items is, those of a context as long as its block. A worker that
-//! keeps segments for results is told when those were read, and what a dead worker has left behind is given up then.
+//! Invariant: the segments of items are kept as long as the block of the items is, those of a
+//! context as long as its block. A worker that keeps segments for results is told when those were
+//! read, and what a dead worker has left behind is given up then.
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: such a thread misses nothing. It looks and says that it sleeps under the session's
 //! lock, and everything that it waits for is followed by a look at its word under that lock: the
-//! last other thread leaves, something arrives for a queue, a queue's threads are told to look again.
+//! last other thread leaves, something arrives for a queue, a queue's threads are told to look
+//! again.
 
 use std::{
     sync::PoisonError,

@@ -186,7 +186,8 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     pub(super) last: Option<Instant>,
-    /// Looks in a row, each `INTERVAL` after the one before, at which the zygote was stopped with something to report.
+    /// Looks in a row, each `INTERVAL` after the one before, at which the zygote was stopped with
+    /// something to report.
     pub(super) found: u32,
     /// The same for workers, by their incarnations, that are waited for and do nothing.
     pub(super) exiting: Vec<(u32, u32)>,
@@ -210,7 +211,8 @@ pub(super) struct Lingering {
 }
 
 impl SessionState {
-    /// Whether any call but that of this job is under way: the job of a queue stays open while it has none.
+    /// Whether any call but that of this job is under way: the job of a queue stays open while it
+    /// has none.
     pub(super) fn has_calls_but(&self, job: JobId) -> bool {
         let is_idle =
             |job, inbox: &Inbox| inbox.queue == Some(job) && !self.engine.has_chunks_of(job);
@@ -265,7 +267,8 @@ impl Session {
         self.lock().inboxes.is_empty()
     }
 
-    /// Looks whether the zygote is gone, after one of its sockets was: it closes them one after the other.
+    /// Looks whether the zygote is gone, after one of its sockets was: it closes them one after the
+    /// other.
     #[cold]
     pub(crate) fn sees_end(&self) -> bool {
         if self.is_foreign() {
@@ -332,8 +335,8 @@ impl Session {
         state.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
     }
 
-    /// The process id of a worker, 0 if nobody knows it: it may have run a task before the zygote reports that it was started, and
-    /// has put its number on the board first of all.
+    /// The process id of a worker, 0 if nobody knows it: it may have run a task before the zygote
+    /// reports that it was started, and has put its number on the board first of all.
     pub(super) fn pid_of(&self, place: usize, incarnation: u32, reported: i32) -> i32 {
         let (written, of) = self.board.occupant(place);
         if reported == 0 && of == incarnation { written as i32 } else { reported }

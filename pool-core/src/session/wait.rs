@@ -1,7 +1,8 @@
 //! Waiting: one thread drives, the others wait for it.
 //!
-//! The driver collects finished slots and reads reports; when there is nothing it spins a little and
-//! then sleeps on descriptors: the bell that workers ring, the zygote's socket, and the bells of cancel tokens.
+//! The driver collects finished slots and reads reports; when there is nothing it spins a little
+//! and then sleeps on descriptors: the bell that workers ring, the zygote's socket, and the bells
+//! of cancel tokens.
 
 use std::{
     collections::VecDeque,
@@ -59,7 +60,8 @@ impl Session {
         self.next_from(self.lock(), false, job, awaited, taken)
     }
 
-    /// Takes a chunk in and waits for what comes of it: [`Session::submit`] and [`Session::next`] in one.
+    /// Takes a chunk in and waits for what comes of it: [`Session::submit`] and [`Session::next`]
+    /// in one.
     pub(crate) fn exchange(
         &self,
         chunk: Chunk,
@@ -303,8 +305,8 @@ impl Session {
 }
 
 impl SessionState {
-    /// What to wait for on behalf of all: who waits beside the driver, and chunks that go onto the board when another one of their
-    /// worker has ended, want the first that comes.
+    /// What to wait for on behalf of all: who waits beside the driver, and chunks that go onto the
+    /// board when another one of their worker has ended, want the first that comes.
     fn threshold(&self, threshold: WakeThreshold) -> WakeThreshold {
         if self.waiting > 0 || self.engine.has_addressed_waiting() {
             WakeThreshold { finished: 1, ..threshold }

@@ -1,9 +1,11 @@
-//! What a caller sees of processes that somebody has stopped (SIGSTOP). A zygote reports nothing then, a worker that was asked to
-//! leave does not, and one that has a chunk or could take one does not run it: who needs any of them would wait for ever.
+//! What a caller sees of processes that somebody has stopped (SIGSTOP). A zygote reports nothing
+//! then, a worker that was asked to leave does not, and one that has a chunk or could take one does
+//! not run it: who needs any of them would wait for ever.
 //!
-//! Invariant: nobody is given up who was not found stopped at each look for [`PATIENCE`], while it had something to do; a process
-//! group that is stopped as a whole, parent and all, and goes on later is not. A worker's task, `worker_init` or `worker_exit` that
-//! has begun may take as long as it takes: only a worker at which nothing of the user runs is killed.
+//! Invariant: nobody is given up who was not found stopped at each look for [`PATIENCE`], while it
+//! had something to do; a process group that is stopped as a whole, parent and all, and goes on
+//! later is not. A worker's task, `worker_init` or `worker_exit` that has begun may take as long as
+//! it takes: only a worker at which nothing of the user runs is killed.
 
 use std::{
     mem,
@@ -32,7 +34,8 @@ impl Session {
             return;
         }
         state.watch.last = Some(now);
-        // A caller that has not looked for long has not waited, or was stopped itself. (On a busy machine some looks are late.)
+        // A caller that has not looked for long has not waited, or was stopped itself. (On a busy
+        // machine some looks are late.)
         let goes_on = since.is_some_and(|since| since < 4 * INTERVAL);
         let count = |before: u32| if goes_on { before + 1 } else { 1 };
         let stuck = os::is_in_state(self.link.zygote(), b'T') && self.awaits_report(state);
@@ -53,7 +56,8 @@ impl Session {
         }
     }
 
-    /// Whether a worker has not been started yet, is dead and not reaped, is to be killed, or has an item that is overdue.
+    /// Whether a worker has not been started yet, is dead and not reaped, is to be killed, or has
+    /// an item that is overdue.
     fn awaits_report(&self, state: &SessionState) -> bool {
         let now = os::monotonic_nanos();
         let dead = |pid| os::is_in_state(Pid::from_raw(pid), b'Z');
@@ -66,8 +70,9 @@ impl Session {
             || state.watch.exiting.iter().any(|(_, looks)| *looks >= LOOKS)
     }
 
-    /// The stopped workers that are waited for and at which nothing of the user's runs: that were asked to leave or do so, that have a
-    /// chunk, or that could take one which nobody else has taken.
+    /// The stopped workers that are waited for and at which nothing of the user's runs: that were
+    /// asked to leave or do so, that have a chunk, or that could take one which nobody else has
+    /// taken.
     fn stopped_exiting(&self, state: &SessionState) -> Vec<u32> {
         let all = !state.phase.staffs();
         let (mut ready, mut claimed) = (Vec::new(), Vec::new());

@@ -1,7 +1,8 @@
-//! The ends of workers: how far they had come, what they leave behind, who is told, and who comes after them.
+//! The ends of workers: how far they had come, what they leave behind, who is told, and who comes
+//! after them.
 //!
-//! Invariant: the row and the arena of a worker are looked at here when it is dead and was reaped, and what is found there is
-//! checked against the arena's bounds.
+//! Invariant: the row and the arena of a worker are looked at here when it is dead and was reaped,
+//! and what is found there is checked against the arena's bounds.
 
 use std::sync::Arc;
 
@@ -231,8 +232,8 @@ impl Session {
         pool_ipc::from_bytes(&bytes).ok()
     }
 
-    /// A worker could not come up, and another one would not either: calls that it was started for end, and those of which
-    /// it had a chunk.
+    /// A worker could not come up, and another one would not either: calls that it was started for
+    /// end, and those of which it had a chunk.
     pub(super) fn did_not_come_up(
         &self,
         state: &mut SessionState,
@@ -248,7 +249,8 @@ impl Session {
         }
     }
 
-    /// The calls under way are told, unless it is a worker of calls that are over; otherwise whoever stops the pool is.
+    /// The calls under way are told, unless it is a worker of calls that are over; otherwise
+    /// whoever stops the pool is.
     fn exit_failed(
         &self,
         state: &mut SessionState,
@@ -273,7 +275,8 @@ impl Session {
         self.ask_all_to_leave(state);
     }
 
-    /// As [`Session::renew_workers`], unless no job has used the present ones. What older ones leave behind is for nobody any more.
+    /// As [`Session::renew_workers`], unless no job has used the present ones. What older ones
+    /// leave behind is for nobody any more.
     pub(crate) fn renew_used_workers(&self) {
         let mut state = self.lock();
         if state.used {
@@ -282,7 +285,8 @@ impl Session {
         state.exits_from = state.engine.workers.min_serial();
     }
 
-    /// A future of this queue begins: whether no call was under way. Then what older workers leave behind is for nobody any more.
+    /// A future of this queue begins: whether no call was under way. Then what older workers leave
+    /// behind is for nobody any more.
     pub(crate) fn begins_alone(&self, queue: JobId) -> bool {
         let mut state = self.lock();
         let alone = !state.has_calls_but(queue) && !state.engine.has_chunks_of(queue);
@@ -305,7 +309,8 @@ impl Session {
         !self.keeps_alive() && self.waits_for_exits
     }
 
-    /// All items of the job are told of: waits for what its workers leave behind, if this is the only call.
+    /// All items of the job are told of: waits for what its workers leave behind, if this is the
+    /// only call.
     pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Fatal> {
         let mut state = self.lock();
         if state.has_calls_but(job) || !state.phase.staffs() {
@@ -362,8 +367,8 @@ impl Session {
     }
 }
 
-/// Whether a worker that was not to blame was killed before its first chunk: it held nothing, so another one takes its place. A
-/// `worker_init` is called for a chunk, whose tries count instead.
+/// Whether a worker that was not to blame was killed before its first chunk: it held nothing, so
+/// another one takes its place. A `worker_init` is called for a chunk, whose tries count instead.
 fn was_killed(failure: &StartFailure) -> bool {
     let killed = matches!(failure.fault, Fault::Ended { status } if is_killed(status));
     killed && matches!(failure.stage, Stage::AtWorkerStart | Stage::Shared)

@@ -1,7 +1,7 @@
 //! Runs the user's code for a shared value in a thread of its own.
 //!
-//! Thread-local state that the code touches (random generators, hash keys) ends with that thread, so that the workers forked
-//! afterwards do not inherit it.
+//! Thread-local state that the code touches (random generators, hash keys) ends with that thread,
+//! so that the workers forked afterwards do not inherit it.
 
 use std::{
     num::NonZeroU64,

@@ -1,7 +1,8 @@
 //! How a recipe crosses to another process of this executable, and what it says to do there.
 //!
-//! Invariant: a specification comes from the parent by a sealed record or by a fork, and all processes of a pool run the same image; so
-//! an offset that the parent made of a function leads to that function.
+//! Invariant: a specification comes from the parent by a sealed record or by a fork, and all
+//! processes of a pool run the same image; so an offset that the parent made of a function leads to
+//! that function.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -14,7 +15,8 @@ use crate::{
     error::{FailureKind, Fault},
 };
 
-/// How long after its limit the one who makes the value may take to say so itself, which tells more than its killer can.
+/// How long after its limit the one who makes the value may take to say so itself, which tells more
+/// than its killer can.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Makes the value.
@@ -56,7 +58,8 @@ pub(super) fn view<S: Wire<Archived: Sync>>(from: Inputs) -> Result<SharedValue,
 
 /// Calls the user's function.
 pub(super) fn build<S: Send + Sync + 'static>(from: Inputs) -> Result<SharedValue, Fault> {
-    // SAFETY: a recipe with this maker was made of a `fn() -> S` (`Shared::built`), and its words lead to the same function.
+    // SAFETY: a recipe with this maker was made of a `fn() -> S` (`Shared::built`), and its words
+    // lead to the same function.
     let function = unsafe { std::mem::transmute::<usize, fn() -> S>(from.function) };
     Ok(Arc::new(function()))
 }
@@ -84,8 +87,8 @@ impl SharedSpec {
         words
     }
 
-    /// How long the process that carries it out may take in the eyes of the zygote: one that somebody has stopped (SIGSTOP) does not
-    /// see its own limit pass.
+    /// How long the process that carries it out may take in the eyes of the zygote: one that
+    /// somebody has stopped (SIGSTOP) does not see its own limit pass.
     pub(crate) fn limit_from_outside(&self) -> Option<Duration> {
         self.limit.map(|limit| limit.saturating_add(GRACE))
     }

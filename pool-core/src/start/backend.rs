@@ -12,7 +12,8 @@ pub(crate) enum Backend {
     Threads(std::sync::Arc<ThreadBackend>),
 }
 
-/// While it lives threads do not end; see [`Backend::claim`]. A session may: it starts new workers for calls that come then.
+/// While it lives threads do not end; see [`Backend::claim`]. A session may: it starts new workers
+/// for calls that come then.
 #[derive(Debug, Default)]
 pub(crate) struct BackendClaim {
     #[cfg(feature = "threads")]

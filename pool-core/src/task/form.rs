@@ -15,8 +15,8 @@ use pool_ipc::{
 
 use super::{shared_type::SharedType, worker_handle::Worker};
 
-/// How a task's function takes its item. Implemented by [`Plain`], [`WithContext`], [`OnWorker`], [`OnEvery`] and
-/// [`Viewing`] only.
+/// How a task's function takes its item. Implemented by [`Plain`], [`WithContext`], [`OnWorker`],
+/// [`OnEvery`] and [`Viewing`] only.
 pub trait Form: sealed::Sealed {
     /// What one task gets.
     type Item: Wire;
@@ -168,7 +168,8 @@ pub struct Plain<A, R>(PhantomData<fn(A) -> R>);
 #[derive(Debug)]
 pub struct WithContext<C, A, R>(PhantomData<fn(C, A) -> R>);
 
-/// `fn(&mut Worker<S, W>, A) -> R`: the task sees its worker, and with it what the pool shares and the worker's state.
+/// `fn(&mut Worker<S, W>, A) -> R`: the task sees its worker, and with it what the pool shares and
+/// the worker's state.
 #[derive(Debug)]
 pub struct OnWorker<S, W, A, R>(PhantomData<fn(S, W, A) -> R>);
 

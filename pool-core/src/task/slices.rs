@@ -1,7 +1,9 @@
 //! The forms of functions that work on parts of a shared array.
 //!
-//! Invariant: the parts of a call do not overlap, and each is given to one task at a time. These forms are known to this crate alone,
-//! so only [`Pool::map_slices_mut`](crate::pool::Pool::map_slices_mut) and its relative, which wait until no task is left, use them.
+//! Invariant: the parts of a call do not overlap, and each is given to one task at a time. These
+//! forms are known to this crate alone, so only
+//! [`Pool::map_slices_mut`](crate::pool::Pool::map_slices_mut) and its relative, which wait until
+//! no task is left, use them.
 
 use std::{any::TypeId, marker::PhantomData};
 
@@ -30,7 +32,8 @@ impl<T: Element> Parts<T> {
     ///
     /// # Safety
     ///
-    /// The call that these parts belong to has not returned, and no other task has the part while the handle is used.
+    /// The call that these parts belong to has not returned, and no other task has the part while
+    /// the handle is used.
     unsafe fn part(&self, index: usize) -> SharedArray<T> {
         // SAFETY: the caller's promise; parts do not overlap.
         let elements = unsafe { self.array.elements() };
@@ -40,8 +43,8 @@ impl<T: Element> Parts<T> {
     }
 }
 
-/// Writes a copy back, also when the task that works on it panics; but not in a child that the task has forked, which may come to
-/// this when the call is long over.
+/// Writes a copy back, also when the task that works on it panics; but not in a child that the task
+/// has forked, which may come to this when the call is long over.
 struct Copied<T: Element> {
     copy: Vec<T>,
     part: SharedArray<T>,
@@ -81,7 +84,8 @@ impl<T: Element> Parts<T> {
         // A fork in the task would have the slice twice.
         let _exclusive = Exclusive::begin();
         if self.alone {
-            // SAFETY: the call keeps every other handle away from the elements (`Alone`), and this task alone has the part.
+            // SAFETY: the call keeps every other handle away from the elements (`Alone`), and this
+            // task alone has the part.
             f(index, unsafe { part.as_mut_slice() })
         } else {
             f(index, &mut Copied::of(part).copy)

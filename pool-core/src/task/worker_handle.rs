@@ -51,8 +51,8 @@ impl<'w, S> Starting<'w, S> {
         Self { shared, id, overdue }
     }
 
-    /// Whether it has taken longer than the `worker_init_timeout`, and nobody waits for it any more. A process would have been killed,
-    /// but a thread can look and return.
+    /// Whether it has taken longer than the `worker_init_timeout`, and nobody waits for it any
+    /// more. A process would have been killed, but a thread can look and return.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         (self.overdue)()

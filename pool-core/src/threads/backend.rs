@@ -45,8 +45,8 @@ thread_local! {
     static BACKEND: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How threads end: they go on; after what is in the channel, as workers that are told to leave; with no more of the
-/// user's code than drops.
+/// How threads end: they go on; after what is in the channel, as workers that are told to leave;
+/// with no more of the user's code than drops.
 const GOES_ON: u8 = 0;
 const ORDERLY: u8 = 1;
 const KILLED: u8 = 2;
@@ -83,7 +83,8 @@ pub(crate) struct ThreadBackend {
     pub(super) mark: Arc<ForkMark>,
 }
 
-/// The backend is a call's that is not known to it yet, and does not end meanwhile: nothing of the user's runs while this lives.
+/// The backend is a call's that is not known to it yet, and does not end meanwhile: nothing of the
+/// user's runs while this lives.
 #[derive(Debug)]
 pub(crate) struct Claim(Arc<ThreadBackend>);
 
@@ -301,15 +302,15 @@ impl ThreadBackend {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps the backend for a call that begins, until that is among its jobs. Whoever ends the backend has seen to it that there is no new
-    /// claim.
+    /// Keeps the backend for a call that begins, until that is among its jobs. Whoever ends the
+    /// backend has seen to it that there is no new claim.
     pub(crate) fn claim(self: &Arc<Self>) -> Claim {
         self.claims.begin();
         Claim(self.clone())
     }
 
-    /// Keeps the backend for a call that begins; none where the threads end in order, or have ended,
-    /// with the call before.
+    /// Keeps the backend for a call that begins; none where the threads end in order, or have
+    /// ended, with the call before.
     pub(crate) fn claim_unless_over(self: &Arc<Self>) -> Option<Claim> {
         // With the lock that `end_if_idle` takes, so that it sees the claim, or this the end.
         let work_queue = lock(&self.work_queue);
@@ -357,7 +358,8 @@ impl ThreadBackend {
         lock(&self.work_queue).take();
     }
 
-    /// A call is complete. Where each has a backend of its own, that one ends with it; with the last, if it has more.
+    /// A call is complete. Where each has a backend of its own, that one ends with it; with the
+    /// last, if it has more.
     ///
     /// # Errors
     ///
@@ -445,8 +447,8 @@ fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the calling thread is one of the backend, or works for a task of it, through however many
-/// other pools.
+/// Whether the calling thread is one of the backend, or works for a task of it, through however
+/// many other pools.
 fn is_of_backend(number: usize) -> bool {
     BACKEND.get() == number || is_inside(number, Some(Inside::Task))
 }

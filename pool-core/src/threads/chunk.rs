@@ -35,7 +35,8 @@ pub(super) struct Chunk<F: Form> {
     pub(super) first: u64,
     pub(super) thread_items: vec::IntoIter<F::ThreadItem>,
     pub(super) parts: Vec<Part<F::Output>>,
-    /// Whether the clock of its item runs. One that has a limit is the only one: what is behind it must not wait.
+    /// Whether the clock of its item runs. One that has a limit is the only one: what is behind it
+    /// must not wait.
     pub(super) begun: bool,
     /// What was left of it is a chunk of its own, on its way to a thread.
     pub(super) goes_on: bool,
@@ -46,7 +47,8 @@ impl<F: Form> ThreadJob<F> {
     ///
     /// # Errors
     ///
-    /// [`Error::Terminated`] when the backend has ended, [`Error::ForeignProcess`] in a forked child.
+    /// [`Error::Terminated`] when the backend has ended, [`Error::ForeignProcess`] in a forked
+    /// child.
     ///
     /// # Safety
     ///
@@ -191,7 +193,8 @@ impl<F: Form> Chunk<F> {
             }
             started = Instant::now();
         }
-        // Before the chunk has ended, so that whoever sees that sees what the life has left behind; but an item's clock is stopped first.
+        // Before the chunk has ended, so that whoever sees that sees what the life has left behind;
+        // but an item's clock is stopped first.
         let unclocked = (!self.begun).then_some(self);
         if begins && !control.is_foreign() {
             control.ran(host, tasks);

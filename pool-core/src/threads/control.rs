@@ -62,7 +62,8 @@ pub(super) struct Control {
     pub(super) busy: Arc<Busy>,
 }
 
-/// A sleep that a cancel token ends, also one that is pulled in a signal handler: no condition variable can be told there.
+/// A sleep that a cancel token ends, also one that is pulled in a signal handler: no condition
+/// variable can be told there.
 pub(super) struct Watch {
     pub(super) token: CancelToken,
     pub(super) bell: Bell,
@@ -249,13 +250,15 @@ impl Control {
         begun.map_err(|failed| self.fail(failed, worker)).is_ok()
     }
 
-    /// Starts the clock of the item at `index`, which a thread has in hand, if items have a limit; when it is overdue, if ever.
+    /// Starts the clock of the item at `index`, which a thread has in hand, if items have a limit;
+    /// when it is overdue, if ever.
     pub(super) fn start_clock(&self, index: u64, worker: u32) -> Option<Instant> {
         let limit = self.limit?;
         lock(&self.flow).clocks.start(InHand::Item(index), worker, limit)
     }
 
-    /// Counts what the host has run, and ends its life if those were its last tasks: the caller waits for that, as long as it may take.
+    /// Counts what the host has run, and ends its life if those were its last tasks: the caller
+    /// waits for that, as long as it may take.
     pub(super) fn ran(&self, host: &mut Host, tasks: u64) {
         let (worker, mut watched) = (host.id, false);
         let ended = host.ran(tasks, &mut |deadline| {

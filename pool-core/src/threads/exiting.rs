@@ -1,7 +1,8 @@
-//! The threads that are at their worker's exit, how long they may be at it, and which of them have ended.
+//! The threads that are at their worker's exit, how long they may be at it, and which of them have
+//! ended.
 //!
-//! Invariant: an exit that takes too long is told of once: by the call that the life ended in, by whoever joins the threads, or, if
-//! neither has looked in time, by the thread itself.
+//! Invariant: an exit that takes too long is told of once: by the call that the life ended in, by
+//! whoever joins the threads, or, if neither has looked in time, by the thread itself.
 
 use std::{
     sync::{Condvar, Mutex, PoisonError},
@@ -95,8 +96,8 @@ impl Exiting {
         Ends { exiting: self, worker }
     }
 
-    /// Waits until the worker's thread has ended, or can be waited for no longer, since it is overdue. The limit if this
-    /// was the one to find out.
+    /// Waits until the worker's thread has ended, or can be waited for no longer, since it is
+    /// overdue. The limit if this was the one to find out.
     pub(super) fn wait(&self, worker: u32) -> Result<(), Option<Duration>> {
         let Some(limit) = self.limit else { return Ok(()) };
         let mut places = lock(&self.places);

@@ -162,12 +162,13 @@ impl<F: Form> ThreadJob<F> {
         flow.terminated || !lock(&self.parts).is_empty()
     }
 
-    /// Takes the parts that are there; if there are none, waits for as many chunks as `awaited` says, but not long
-    /// for more than one.
+    /// Takes the parts that are there; if there are none, waits for as many chunks as `awaited`
+    /// says, but not long for more than one.
     ///
     /// # Errors
     ///
-    /// [`Error::Terminated`] or [`Error::Cancelled`] when the job was, [`Error::ForeignProcess`] in a forked child.
+    /// [`Error::Terminated`] or [`Error::Cancelled`] when the job was, [`Error::ForeignProcess`] in
+    /// a forked child.
     pub(crate) fn next(&self, awaited: Awaited) -> Result<Vec<Part<F::Output>>, Error> {
         let control = &*self.control;
         if control.is_foreign() {
@@ -255,14 +256,16 @@ impl<F: Form> ThreadJob<F> {
         Ok(taken)
     }
 
-    /// The caller has all of it: of calls that are complete at once, the last one sees that of the others.
+    /// The caller has all of it: of calls that are complete at once, the last one sees that of the
+    /// others.
     pub(crate) fn complete(&self) {
         if !self.control.is_foreign() {
             lock(&self.control.flow).complete = true;
         }
     }
 
-    /// From now on nobody sleeps for this job: `notice` is told of what arrives, whatever the thread.
+    /// From now on nobody sleeps for this job: `notice` is told of what arrives, whatever the
+    /// thread.
     pub(crate) fn go_to_background(&self, notice: Box<dyn Fn() + Send + Sync>) {
         let _ = self.control.notice.set(notice);
         lock(&self.control.flow).background = true;
@@ -273,8 +276,8 @@ impl<F: Form> ThreadJob<F> {
         self.control.due()
     }
 
-    /// The caller gives the job up: running items are told, the others are dropped. `wait`: until no
-    /// chunk of the job runs any more. Does not panic.
+    /// The caller gives the job up: running items are told, the others are dropped. `wait`: until
+    /// no chunk of the job runs any more. Does not panic.
     pub(crate) fn close(self: &Arc<Self>, wait: bool) {
         if self.control.is_foreign() {
             // Another thread may have been at the parts when the process was forked.

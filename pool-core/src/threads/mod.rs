@@ -1,8 +1,8 @@
 //! A set of worker threads: tasks move by value through a channel, nothing is encoded.
 //!
 //! Invariant: a chunk that is not cancelled is run by exactly one thread, item by item; every chunk
-//! is counted when it ends, also one that never ran; no panic of a task or of a value's `Drop` ends a
-//! thread. A forked child, which has none of the threads, finds nothing but refusals here.
+//! is counted when it ends, also one that never ran; no panic of a task or of a value's `Drop` ends
+//! a thread. A forked child, which has none of the threads, finds nothing but refusals here.
 //!
 //! * `backend.rs`: the threads, from their start to their end.
 //! * `worker.rs`: what each thread has of its own.
@@ -29,6 +29,6 @@ pub(crate) use worker::Host;
 
 use std::time::Duration;
 
-/// Whoever looks after clocks sleeps that long in between, however short a limit is: otherwise it would take a CPU, and might not give
-/// the lock away that others need to get on.
+/// Whoever looks after clocks sleeps that long in between, however short a limit is: otherwise it
+/// would take a CPU, and might not give the lock away that others need to get on.
 pub(crate) const SHORTEST_SLEEP: Duration = Duration::from_micros(50);

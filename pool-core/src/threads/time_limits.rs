@@ -1,7 +1,8 @@
-//! The clocks of what a job's threads do that has a limit: looked at by the thread that waits for the job.
+//! The clocks of what a job's threads do that has a limit: looked at by the thread that waits for
+//! the job.
 //!
-//! Invariant: an item is either stopped by the thread that ran it or taken as overdue, never both: both happen under the lock of the
-//! job's flow.
+//! Invariant: an item is either stopped by the thread that ran it or taken as overdue, never both:
+//! both happen under the lock of the job's flow.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,8 @@ impl Clocks {
         Some((what, worker))
     }
 
-    /// How long whoever looks after the clocks may sleep: one that starts meanwhile is due later than in `limit`.
+    /// How long whoever looks after the clocks may sleep: one that starts meanwhile is due later
+    /// than in `limit`.
     pub(super) fn sleep_at_most(&self, longest: Duration, limit: Option<Duration>) -> Duration {
         let Some(limit) = limit else { return longest };
         let first = self.0.iter().map(|running| running.deadline).min();

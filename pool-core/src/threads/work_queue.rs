@@ -1,4 +1,5 @@
-//! How work reaches the threads: by one channel for whoever is free, and by one for each thread alone.
+//! How work reaches the threads: by one channel for whoever is free, and by one for each thread
+//! alone.
 //!
 //! Invariant: a thread takes by turns from either, so neither kind waits for the other; and when
 //! the backend has ended it has run all that was for it alone. Work that goes first has its place

@@ -1,6 +1,7 @@
 //! What a thread of a backend has of its own: its id, and what the user keeps in it.
 //!
-//! A life is not a thread here: where one ends after so many tasks, the next one begins in the same thread.
+//! A life is not a thread here: where one ends after so many tasks, the next one begins in the same
+//! thread.
 
 use std::{
     any::Any,
@@ -118,7 +119,8 @@ impl Host {
         (&mut *self.state, &self.handback)
     }
 
-    /// Counts tasks; ends this life if those were its last. `clocked` is told until when that may take.
+    /// Counts tasks; ends this life if those were its last. `clocked` is told until when that may
+    /// take.
     pub(super) fn ran(&mut self, tasks: u64, clocked: &mut Clocked<'_>) -> Result<(), Failed> {
         self.tasks += tasks;
         match self.life.span {

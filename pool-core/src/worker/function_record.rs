@@ -1,8 +1,8 @@
 //! The record that lets a function cross: an offset of the function, an offset of the record, and a
 //! hash of the type that both sides compute for themselves.
 //!
-//! Invariant: `run` interprets the function's address as the very `Form::Function` whose `TypeId` the
-//! record answers with. A worker calls `run` only after image identity and signature agree.
+//! Invariant: `run` interprets the function's address as the very `Form::Function` whose `TypeId`
+//! the record answers with. A worker calls `run` only after image identity and signature agree.
 
 use std::{
     any::TypeId,
@@ -80,8 +80,8 @@ impl Call {
             return None;
         }
         // SAFETY: aligned and within the main executable's loaded segments; every process of a pool
-        // runs the same image (its identity is checked at birth), in which the parent found a record
-        // at this offset. The magic guards against a scribbled board.
+        // runs the same image (its identity is checked at birth), in which the parent found a
+        // record at this offset. The magic guards against a scribbled board.
         let record = unsafe { &*std::ptr::with_exposed_provenance::<Record>(record) };
         if record.magic != MAGIC || (record.signature)() != self.signature {
             return None;

@@ -1,7 +1,8 @@
-//! The user's part of a worker's life: the state, made before the first chunk; how many tasks were run; what is left behind at the end.
+//! The user's part of a worker's life: the state, made before the first chunk; how many tasks were
+//! run; what is left behind at the end.
 //!
-//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at; and a worker whose last chunk is
-//! reported is seen to be at its exit by whoever sees the report.
+//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at; and a
+//! worker whose last chunk is reported is seen to be at its exit by whoever sees the report.
 
 use std::{
     mem,
@@ -74,8 +75,8 @@ impl HookState {
         self.over
     }
 
-    /// Makes the state, then limits the memory. Where one cannot be had, says so: the worker then leaves without a word about
-    /// the chunk that it has claimed.
+    /// Makes the state, then limits the memory. Where one cannot be had, says so: the worker then
+    /// leaves without a word about the chunk that it has claimed.
     #[cold]
     pub(super) fn begin(&mut self, runtime: &mut WorkerRuntime) -> Result<(), FailedStart> {
         self.began = true;
@@ -190,7 +191,8 @@ fn unsendable(fault: SegmentFault) -> FailureKind {
     FailureKind::Handle { fault }
 }
 
-/// Leaves an encoded result behind, and the identities of the segments that it needs; the stage that says so.
+/// Leaves an encoded result behind, and the identities of the segments that it needs; the stage
+/// that says so.
 fn leave_result(runtime: &mut WorkerRuntime, bytes: &AlignedBytes) -> Result<u32, FailureKind> {
     let limit = runtime.arena.limit();
     if bytes.len() as u64 > limit {

@@ -1,8 +1,9 @@
 //! The limits of a worker's private memory: what it is refused, and what it is replaced for.
 //!
-//! The kernel counts private writable mappings against `RLIMIT_DATA`, reservations included, and refuses more. What is mapped
-//! shared, as arenas, the board and shared objects are, does not count. Rust aborts a program that is refused memory, and an abort
-//! looks like any other, so a handler notes down what speaks for the limit.
+//! The kernel counts private writable mappings against `RLIMIT_DATA`, reservations included, and
+//! refuses more. What is mapped shared, as arenas, the board and shared objects are, does not
+//! count. Rust aborts a program that is refused memory, and an abort looks like any other, so a
+//! handler notes down what speaks for the limit.
 
 use std::{
     fs, io,
@@ -25,8 +26,8 @@ use nix::{
 use pool_ipc::board::Board;
 use pool_shm::ForkMark;
 
-/// What the handler needs. A worker sets it once and it is never freed; one that was forked in a task of a worker finds that one's
-/// and leaves it behind.
+/// What the handler needs. A worker sets it once and it is never freed; one that was forked in a
+/// task of a worker finds that one's and leaves it behind.
 static ABORT_NOTE: AtomicPtr<AbortNote> = AtomicPtr::new(ptr::null_mut());
 
 struct AbortNote {
@@ -42,7 +43,8 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<
     // Release: pairs with the Acquire of the handler.
     ABORT_NOTE.store(note, Release);
     let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing but loads and stores of atomics, of memory that is never freed.
+    // SAFETY: the handler does nothing but loads and stores of atomics, of memory that is never
+    // freed.
     unsafe { sigaction(Signal::SIGABRT, &action) }?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
     let wanted = data_in_use()?.saturating_add(bytes);
@@ -63,7 +65,8 @@ extern "C" fn note_down(_: i32) {
     }
 }
 
-/// Who has not looked for so long looks after the next task: many short ones together take what one look costs a hundred times.
+/// Who has not looked for so long looks after the next task: many short ones together take what one
+/// look costs a hundred times.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Sees when this process has grown beyond a limit.
@@ -94,7 +97,8 @@ impl Growth {
     }
 }
 
-/// Bytes of memory in use by this process that nobody shares: no pages of files, arenas or shared objects.
+/// Bytes of memory in use by this process that nobody shares: no pages of files, arenas or shared
+/// objects.
 fn private_in_use() -> Option<u64> {
     let pages = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = pages.split(' ').skip(1).map(|count| count.parse::<u64>().ok());

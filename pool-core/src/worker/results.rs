@@ -1,7 +1,8 @@
 //! The results of a chunk on their way into the worker's arena.
 //!
-//! Invariant: whatever of them the progress word counts is complete, the segments of their handles are registered, and the board says
-//! where both are. A result that does not fit is kept in hand, never computed twice.
+//! Invariant: whatever of them the progress word counts is complete, the segments of their handles
+//! are registered, and the board says where both are. A result that does not fit is kept in hand,
+//! never computed twice.
 
 use pool_ipc::{
     Block, WireFault,

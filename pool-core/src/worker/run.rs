@@ -43,8 +43,8 @@ use crate::{
 
 /// Exit code of a worker that could not set itself up, or found the board in disorder.
 const DISORDER: i32 = 102;
-/// Exit code of a worker that cannot have the CPUs that it is to run on: they were there when the pool
-/// was built, and have been taken away since.
+/// Exit code of a worker that cannot have the CPUs that it is to run on: they were there when the
+/// pool was built, and have been taken away since.
 const UNPINNED: i32 = 103;
 /// Exit code of a worker whose memory could not be limited.
 const UNLIMITED: i32 = 104;
@@ -65,8 +65,9 @@ pub(crate) fn failed_start_text(status: ExitStatus) -> String {
     }
 }
 
-/// What the worker at a place is called in lists of processes, filled up with NULs. By hand: what `format!` takes is many pages of
-/// code, which a forked worker would have to find for nothing else.
+/// What the worker at a place is called in lists of processes, filled up with NULs. By hand: what
+/// `format!` takes is many pages of code, which a forked worker would have to find for nothing
+/// else.
 pub(crate) fn name_at(place: usize) -> ProcessName {
     const WORD: &[u8] = b"worker-";
     let mut name = ProcessName::default();

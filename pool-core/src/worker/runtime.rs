@@ -1,4 +1,5 @@
-//! What a worker process has for its chunks: its arena, what it has lent to the parent, segments of shared objects.
+//! What a worker process has for its chunks: its arena, what it has lent to the parent, segments of
+//! shared objects.
 //!
 //! Invariant: what was lent with a slot stays as it is until the slot's generation has moved on.
 
@@ -115,8 +116,8 @@ impl WorkerRuntime {
         }
     }
 
-    /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it came to is of no use: this worker
-    /// is about to be killed and does not wait for it.
+    /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it
+    /// came to is of no use: this worker is about to be killed and does not wait for it.
     ///
     /// Whether the item was overdue and has ended within its grace: it has failed, but this worker
     /// lives on.
@@ -150,7 +151,8 @@ impl WorkerRuntime {
         }
     }
 
-    /// Takes back every released block, also behind ones that are still read, and lets go of segments.
+    /// Takes back every released block, also behind ones that are still read, and lets go of
+    /// segments.
     pub(crate) fn reclaim_all(&mut self) {
         self.reclaim_segments();
         let (board, arena) = (self.claimer.board(), &mut self.arena);
@@ -168,8 +170,8 @@ impl WorkerRuntime {
         self.lent_segments.retain(|lent| !board.was_released(lent.slot, lent.generation));
     }
 
-    /// Keeps the segments of the handles in the results until the parent has read those. Whoever releases the slot nudges this
-    /// worker.
+    /// Keeps the segments of the handles in the results until the parent has read those. Whoever
+    /// releases the slot nudges this worker.
     #[inline]
     pub(crate) fn lend_segments(&mut self, claim: &Claim) {
         if !self.encoder.segments().is_empty() {
@@ -200,8 +202,8 @@ impl WorkerRuntime {
         self.say_what_is_kept();
     }
 
-    /// Says on the board whether this worker keeps segments: before it reports the chunk that came with them, so before the parent
-    /// lets go of them.
+    /// Says on the board whether this worker keeps segments: before it reports the chunk that came
+    /// with them, so before the parent lets go of them.
     pub(crate) fn say_what_is_kept(&mut self) {
         let keeps = self.context.keeps() || !self.cache.is_empty();
         if self.keeps != keeps {

@@ -1,8 +1,8 @@
-//! What a worker does before its first chunk: calls the functions that the user wants called first, and makes what is shared
-//! where it does not inherit that.
+//! What a worker does before its first chunk: calls the functions that the user wants called first,
+//! and makes what is shared where it does not inherit that.
 //!
-//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at. A limit has a clock there, too, since a
-//! process that is stopped (SIGSTOP) does not see it pass.
+//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at. A
+//! limit has a clock there, too, since a process that is stopped (SIGSTOP) does not see it pass.
 
 use std::{
     os::fd::OwnedFd,
@@ -65,7 +65,8 @@ fn call_first(functions: &[u64], mark: &ForkMark) -> Result<(), Fault> {
     for offset in functions {
         let lost = || Fault::Refused { why: "the config lead to no function".to_string() };
         let function = bootstrap::address_of(*offset).ok_or_else(lost)?;
-        // SAFETY: the parent made the offset of a `fn()`, and all processes of a pool run the same image.
+        // SAFETY: the parent made the offset of a `fn()`, and all processes of a pool run the same
+        // image.
         let function = unsafe { std::mem::transmute::<usize, fn()>(function) };
         let called = in_task(|| catch_unwind(AssertUnwindSafe(function)));
         if mark.get() == 0 {

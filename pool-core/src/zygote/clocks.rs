@@ -10,7 +10,8 @@ pub(super) struct Clocks {
     pub(super) board: Option<Board>,
     /// When the next look is due; 0: not before somebody rings.
     pub(super) alarm: u64,
-    /// Items that have more time, since nothing ran for a while: incarnation, the old deadline, the new one.
+    /// Items that have more time, since nothing ran for a while: incarnation, the old deadline, the
+    /// new one.
     pub(super) prolonged: Vec<(u32, u64, u64)>,
     /// What is to be ended with its worker.
     pub(super) kills: Vec<PendingKill>,

@@ -45,7 +45,8 @@ struct Happened {
     exchange: bool,
 }
 
-/// Runs the event loop until the parent is gone or says so; never returns to whoever made this process.
+/// Runs the event loop until the parent is gone or says so; never returns to whoever made this
+/// process.
 pub(super) fn run_event_loop(config: ZygoteConfig, fds: ZygoteFds, ancestors: Ancestors) -> ! {
     // A panic here is a defect; the workers still die with this process.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {

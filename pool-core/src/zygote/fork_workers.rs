@@ -1,8 +1,9 @@
 //! Workers that the zygote starts itself: fresh copies of the executable, or forks of itself.
 //!
-//! A fork makes every page that either side writes next cost a copy, and a worker has none of the executable's code mapped. So what
-//! all workers need is made before the first one, a forked worker takes the shortest way to its first chunk, and between two forks the
-//! zygote writes to its stack only.
+//! A fork makes every page that either side writes next cost a copy, and a worker has none of the
+//! executable's code mapped. So what all workers need is made before the first one, a forked worker
+//! takes the shortest way to its first chunk, and between two forks the zygote writes to its stack
+//! only.
 
 use std::{
     io,
@@ -20,7 +21,8 @@ use crate::{
     worker::{self, Ground, WorkerConfig, WorkerFds, arena_from},
 };
 
-/// Workers that were started one after another and that nobody knows of yet: the parent need not wake for each.
+/// Workers that were started one after another and that nobody knows of yet: the parent need not
+/// wake for each.
 #[derive(Default)]
 pub(super) struct StartedBatch {
     born: [Birth; 16],
@@ -107,7 +109,8 @@ impl Zygote {
         Ground::new(board, items).map_err(failed)
     }
 
-    /// In a forked child that never uses this value again: closes all that it owns, but for those `taken`.
+    /// In a forked child that never uses this value again: closes all that it owns, but for those
+    /// `taken`.
     pub(super) fn close_own(&self, taken: &[RawFd]) {
         let close = |fd: &OwnedFd| {
             if !taken.contains(&fd.as_raw_fd()) {

@@ -1,10 +1,10 @@
 //! The process above the zygote, which adopts what the zygote leaves behind when it is killed.
 //!
-//! Invariant: while a guard or its zygote lives, every process below them has one of them to end it.
-//! Workers die with the zygote by their parent-death signal, but the programs that tasks had started do
-//! not: the kernel hands those to the nearest subreaper, which is the guard. A guard that is killed is
-//! noticed by its zygote. Only who kills both at the same moment leaves such programs alone, or who kills
-//! a zygote for which there was no process left to guard it.
+//! Invariant: while a guard or its zygote lives, every process below them has one of them to end
+//! it. Workers die with the zygote by their parent-death signal, but the programs that tasks had
+//! started do not: the kernel hands those to the nearest subreaper, which is the guard. A guard
+//! that is killed is noticed by its zygote. Only who kills both at the same moment leaves such
+//! programs alone, or who kills a zygote for which there was no process left to guard it.
 
 use std::{
     io,

@@ -35,8 +35,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long its guard may take to clean up behind a zygote that was killed.
 const PATIENCE_WITH_GUARD: Duration = Duration::from_secs(1);
-/// Most workers that the zygote is asked to start before it has answered: each has a descriptor on the
-/// way, and the kernel has room for a few hundred packets.
+/// Most workers that the zygote is asked to start before it has answered: each has a descriptor on
+/// the way, and the kernel has room for a few hundred packets.
 const MOST_UNANSWERED: usize = 64;
 
 /// A zygote as its parent sees it.
@@ -254,8 +254,8 @@ impl ZygoteLink {
         }
     }
 
-    /// Kills a zygote that does not end, a stopped one for example: its workers die with it, and the
-    /// guard, which would not have noticed, cleans up.
+    /// Kills a zygote that does not end, a stopped one for example: its workers die with it, and
+    /// the guard, which would not have noticed, cleans up.
     pub(crate) fn kill_zygote(&self) {
         while let Ok(Some(_)) = self.report() {}
         let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
@@ -347,8 +347,9 @@ fn readable_within(fd: BorrowedFd<'_>, patience: Duration) -> bool {
     }
 }
 
-/// Waits for a process of the pool that this process may have inherited: as PID 1, or as a subreaper. It was called `name`: what it was
-/// called by may be the number of another child by now, which is the business of whoever started that.
+/// Waits for a process of the pool that this process may have inherited: as PID 1, or as a
+/// subreaper. It was called `name`: what it was called by may be the number of another child by
+/// now, which is the business of whoever started that.
 pub(crate) fn reap_orphan(pid: Pid, name: &ProcessName) {
     if !os::inherits_orphans() || !os::is_called(pid, name) {
         return;

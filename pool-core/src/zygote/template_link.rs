@@ -1,7 +1,7 @@
 //! A template as its zygote has it.
 //!
-//! Invariant: the zygote waits for a template only while that one forks, which runs no code of the user but fork handlers, and
-//! not without limit, so it goes on watching the parent.
+//! Invariant: the zygote waits for a template only while that one forks, which runs no code of the
+//! user but fork handlers, and not without limit, so it goes on watching the parent.
 
 use std::{
     io,
@@ -24,7 +24,8 @@ use crate::{
     protocol::{HEAD, LONGEST, Order, Word, send_order},
 };
 
-/// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it holds.
+/// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it
+/// holds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for one that somebody has stopped (SIGSTOP).
 const PATIENCE_IF_STOPPED: Duration = Duration::from_secs(2);
@@ -92,7 +93,8 @@ impl TemplateLink {
         }
     }
 
-    /// Has it fork a worker, which is the zygote's child. `watched` becoming readable ends the wait.
+    /// Has it fork a worker, which is the zygote's child. `watched` becoming readable ends the
+    /// wait.
     pub(crate) fn start(
         &mut self,
         place: u32,

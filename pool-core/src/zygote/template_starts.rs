@@ -1,8 +1,9 @@
 //! Workers that a template forks: who waits for it, and what becomes of it.
 //!
-//! Invariant: every order to start a worker is answered once: by the worker's process id, by an error number, or by a failure
-//! that lies in the worker's arena. A template that dies is replaced when the next worker is wanted. One that is due sees so itself;
-//! if it does not, because somebody has stopped it (SIGSTOP), it is killed.
+//! Invariant: every order to start a worker is answered once: by the worker's process id, by an
+//! error number, or by a failure that lies in the worker's arena. A template that dies is replaced
+//! when the next worker is wanted. One that is due sees so itself; if it does not, because somebody
+//! has stopped it (SIGSTOP), it is killed.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -120,8 +121,8 @@ impl Zygote {
                 let (place, incarnation) = (order.place as usize, order.incarnation);
                 self.end_template();
                 match self.board().map(|board| board.occupant(place)) {
-                    // It had forked the worker, which was killed with it just now, maybe with a chunk in hand: no other process
-                    // may take its name.
+                    // It had forked the worker, which was killed with it just now, maybe with a
+                    // chunk in hand: no other process may take its name.
                     Some((pid, of)) if of == incarnation => {
                         let (pid, status) = (pid.cast_signed(), libc::SIGKILL);
                         let segments = self.exchange.reaped(incarnation);

@@ -22,7 +22,8 @@ use crate::{
     protocol::{ClaimedChunk, Report},
 };
 
-/// An alarm that comes so late that this process was stopped, and probably all of the pool with it (Ctrl-Z).
+/// An alarm that comes so late that this process was stopped, and probably all of the pool with it
+/// (Ctrl-Z).
 pub(super) const STOPPED: Duration = Duration::from_millis(500);
 
 impl Zygote {

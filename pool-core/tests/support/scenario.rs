@@ -1,8 +1,8 @@
-//! Test programs with one thread, which run themselves again as the subject that is killed or watched
-//! from outside.
+//! Test programs with one thread, which run themselves again as the subject that is killed or
+//! watched from outside.
 //!
-//! Invariant: a subject and all that it starts form one process group, which is killed with the value
-//! that stands for it; an alarm ends every test and every subject that takes too long.
+//! Invariant: a subject and all that it starts form one process group, which is killed with the
+//! value that stands for it; an alarm ends every test and every subject that takes too long.
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::{
@@ -234,8 +234,8 @@ impl Subject {
         self.child.wait().expect("a child");
     }
 
-    /// The processes of the group: number, name, state. A zombie counts if it is the subject's to reap;
-    /// what the system's init process has inherited is its own affair.
+    /// The processes of the group: number, name, state. A zombie counts if it is the subject's to
+    /// reap; what the system's init process has inherited is its own affair.
     pub(crate) fn processes(&self) -> Vec<(Pid, String, char)> {
         let all = fs::read_dir("/proc").expect("/proc").flatten();
         all.filter_map(|entry| {
@@ -261,7 +261,8 @@ impl Subject {
         find().expect("it runs").0
     }
 
-    /// Asserts that within a second nothing of the group is left but the subject itself, if it lives.
+    /// Asserts that within a second nothing of the group is left but the subject itself, if it
+    /// lives.
     pub(crate) fn group_is_gone(&self) -> Duration {
         let own = self.group;
         within_a_second(
@@ -288,7 +289,8 @@ pub(crate) fn is_dead(pid: Pid) -> bool {
     stat.rfind(')').is_none_or(|end| matches!(stat.as_bytes().get(end + 2), Some(b'Z' | b'X')))
 }
 
-/// Looks again and again, for a second at most, until `good` likes what `look` sees; how long it took.
+/// Looks again and again, for a second at most, until `good` likes what `look` sees; how long it
+/// took.
 pub(crate) fn within_a_second<T: std::fmt::Debug>(
     mut look: impl FnMut() -> T,
     good: impl Fn(&T) -> bool,

@@ -24,11 +24,12 @@ const MOST: u64 = 64 << 30;
 const SMALL: u64 = LEAST;
 const SMALL_LEAST: u64 = 1 << 20;
 
-/// A part of the 2^46 bytes that a process has at least on 64-bit systems, for all arenas of all its pools.
+/// A part of the 2^46 bytes that a process has at least on 64-bit systems, for all arenas of all
+/// its pools.
 const ADDRESSES: u64 = (1 << 46) / 16;
 
-/// The memory an arena may take when nobody says otherwise: a quarter of what is free, in the machine or in what the
-/// cgroup leaves, whichever is less; at least 16 MiB.
+/// The memory an arena may take when nobody says otherwise: a quarter of what is free, in the
+/// machine or in what the cgroup leaves, whichever is less; at least 16 MiB.
 pub fn default_limit() -> u64 {
     let free = read(Path::new("/proc/meminfo")).and_then(|text| available(&text));
     let cgroup = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
@@ -43,12 +44,13 @@ pub fn default_limit() -> u64 {
 /// Files with the limit of a cgroup and with its usage.
 type Files = Arc<[[PathBuf; 2]]>;
 
-/// The files with limits and usages for a process with this `/proc/self/cgroup`. The list of mounts, which is long, is
-/// read again only when that has changed, or when it could not be read.
+/// The files with limits and usages for a process with this `/proc/self/cgroup`. The list of
+/// mounts, which is long, is read again only when that has changed, or when it could not be read.
 fn files_of(cgroup: String, mounts: impl FnOnce() -> Option<String>) -> Files {
     static KNOWN: Mutex<Option<(String, Files)>> = Mutex::new(None);
 
-    // Whoever holds the lock in another thread would hold it for ever in a process forked meanwhile.
+    // Whoever holds the lock in another thread would hold it for ever in a process forked
+    // meanwhile.
     let mut known = KNOWN.try_lock().ok();
     if let Some(Some((of, files))) = known.as_deref()
         && *of == cgroup
@@ -124,7 +126,8 @@ fn granted(
     Err(NoAddressSpace { room: room / 2, needed: least, limited_by })
 }
 
-/// The limits of this process leave too little for an arena. Raise the one that is named, or use fewer processes.
+/// The limits of this process leave too little for an arena. Raise the one that is named, or use
+/// fewer processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAddressSpace {
     /// Bytes there would be for each arena.
@@ -177,7 +180,8 @@ fn available(meminfo: &str) -> Option<u64> {
 
 /// The limit of a cgroup, if it has one.
 fn limit_in(text: &str) -> Option<u64> {
-    /// Version 1 calls the greatest number of pages that it can count no limit, version 2 says "max".
+    /// Version 1 calls the greatest number of pages that it can count no limit, version 2 says
+    /// "max".
     const NONE: u64 = 1 << 60;
     text.trim().parse().ok().filter(|limit| *limit < NONE)
 }
@@ -218,7 +222,8 @@ fn groups(cgroup: &str, mountinfo: &str) -> Vec<Group> {
         };
         mountinfo.lines().find_map(|mount| {
             let (root, point) = mounted(mount, kind)?;
-            // Seen from a container the group may lie outside the mount; then the mount is all there is to see.
+            // Seen from a container the group may lie outside the mount; then the mount is all
+            // there is to see.
             let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
             let below = if below.starts_with("..") { Path::new("") } else { below };
             Some(Group { mount: point.into(), dir: Path::new(point).join(below), names })
@@ -227,8 +232,8 @@ fn groups(cgroup: &str, mountinfo: &str) -> Vec<Group> {
     cgroup.lines().filter_map(group).collect()
 }
 
-/// Root and mount point of a line of mountinfo, if it is a hierarchy of that kind with the memory controller (version 1
-/// names it in the options, version 2 has one hierarchy).
+/// Root and mount point of a line of mountinfo, if it is a hierarchy of that kind with the memory
+/// controller (version 1 names it in the options, version 2 has one hierarchy).
 fn mounted<'a>(line: &'a str, kind: &str) -> Option<(&'a str, &'a str)> {
     let (before, after) = line.split_once(" - ")?;
     let mut after = after.split(' ');

@@ -1,7 +1,7 @@
 //! An arena: books over a mapping of a segment.
 //!
-//! Invariant: whoever maps the same segment may read a block from the moment it is told of it until it says it is done; the
-//! owner, who alone has the books, frees a block only then.
+//! Invariant: whoever maps the same segment may read a block from the moment it is told of it until
+//! it says it is done; the owner, who alone has the books, frees a block only then.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ use super::{
 
 /// Memory that one process allocates blocks from and that others map read-only.
 ///
-/// The books are private memory of the owner. Blocks freed last are reused first, since their pages hold memory already: the first
-/// touch of a page costs ten times the copy into it. Live blocks and free ones that still hold memory stay under a
-/// limit together.
+/// The books are private memory of the owner. Blocks freed last are reused first, since their pages
+/// hold memory already: the first touch of a page costs ten times the copy into it. Live blocks and
+/// free ones that still hold memory stay under a limit together.
 ///
 /// ```
 /// use pool_ipc::Arena;
@@ -42,9 +42,9 @@ pub struct Arena {
 impl Arena {
     /// An arena in all of `segment`, which takes at most `limit_bytes` of memory.
     ///
-    /// The limit is rounded down to whole pages, and is no more than the largest power of two that fits the segment. The
-    /// segment's descriptor is not needed afterwards. Forked children get the mapping unless
-    /// [`dont_fork`](Mapping::dont_fork) is called on [`mapping`](Self::mapping).
+    /// The limit is rounded down to whole pages, and is no more than the largest power of two that
+    /// fits the segment. The segment's descriptor is not needed afterwards. Forked children get the
+    /// mapping unless [`dont_fork`](Mapping::dont_fork) is called on [`mapping`](Self::mapping).
     ///
     /// # Errors
     ///
@@ -58,8 +58,9 @@ impl Arena {
 
     /// A block of at least `len` bytes with whatever its last user left in it.
     ///
-    /// Its offset is a multiple of 128, and of the page size if it takes more than half a page. Blocks of a page or more count
-    /// against the limit with `len` rounded up to pages; smaller ones share pages.
+    /// Its offset is a multiple of 128, and of the page size if it takes more than half a page.
+    /// Blocks of a page or more count against the limit with `len` rounded up to pages; smaller
+    /// ones share pages.
     ///
     /// # Errors
     ///
@@ -73,7 +74,8 @@ impl Arena {
         Ok(block)
     }
 
-    /// As [`alloc`](Self::alloc), but raises the limit if need be: for the last block of an owner that is about to end.
+    /// As [`alloc`](Self::alloc), but raises the limit if need be: for the last block of an owner
+    /// that is about to end.
     ///
     /// # Errors
     ///
@@ -95,8 +97,8 @@ impl Arena {
         books.alloc_past_limit(len, |offset, len| give_back(mapping, offset, len))
     }
 
-    /// Frees a block of this arena that nobody uses any more. Freeing anything else is a debug assertion, and nothing
-    /// otherwise.
+    /// Frees a block of this arena that nobody uses any more. Freeing anything else is a debug
+    /// assertion, and nothing otherwise.
     #[inline]
     pub fn free(&mut self, block: Block) {
         let freed = self.books.free(block);
@@ -105,16 +107,16 @@ impl Arena {
         debug_assert!(freed, "{block:?} is not live");
     }
 
-    /// Keeps the first `used` bytes of a live block of which the rest was not touched, so that the rest does not count
-    /// against the limit. Returns what is left; either value frees it.
+    /// Keeps the first `used` bytes of a live block of which the rest was not touched, so that the
+    /// rest does not count against the limit. Returns what is left; either value frees it.
     pub fn shrink(&mut self, block: Block, used: u64) -> Block {
         let left = self.books.shrink(block, used);
         debug_assert!(left.is_some(), "{block:?} is not live");
         left.unwrap_or(block)
     }
 
-    /// Gives the memory of free blocks back that were not used since the last call. Costs next to nothing when there are
-    /// none.
+    /// Gives the memory of free blocks back that were not used since the last call. Costs next to
+    /// nothing when there are none.
     pub fn trim(&mut self) {
         let Self { mapping, books } = self;
         books.trim(|offset, len| give_back(mapping, offset, len));
@@ -145,8 +147,8 @@ impl Arena {
         self.books.is_empty()
     }
 
-    /// Bytes that [`used`](Self::used) and [`warm`](Self::warm) never exceed together. An empty arena has room for one block of
-    /// that size.
+    /// Bytes that [`used`](Self::used) and [`warm`](Self::warm) never exceed together. An empty
+    /// arena has room for one block of that size.
     pub fn limit(&self) -> u64 {
         self.books.limit()
     }
@@ -168,8 +170,8 @@ impl fmt::Debug for Arena {
     }
 }
 
-/// Gives pages of free blocks back. The kernel refuses only for memory locked by `mlock`; then the pages stay, and become
-/// warm again without counting until their block is used next.
+/// Gives pages of free blocks back. The kernel refuses only for memory locked by `mlock`; then the
+/// pages stay, and become warm again without counting until their block is used next.
 fn give_back(mapping: &Mapping, offset: u64, len: u64) {
     let result = mapping.discard(offset, len);
     debug_assert!(!matches!(result, Err(Error::OutOfRange { .. } | Error::ReadOnly)), "{result:?}");

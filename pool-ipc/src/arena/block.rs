@@ -4,10 +4,12 @@
 
 use std::{error::Error, fmt};
 
-/// A piece of an arena. It names memory and does not hold it: only the arena's owner may free it, once.
+/// A piece of an arena. It names memory and does not hold it: only the arena's owner may free it,
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Bytes from the start of the arena; a multiple of 128, and of the page size for blocks of a page or more.
+    /// Bytes from the start of the arena; a multiple of 128, and of the page size for blocks of a
+    /// page or more.
     pub offset: u64,
     /// Usable bytes, at least as many as were asked for.
     pub len: u64,
@@ -15,8 +17,8 @@ pub struct Block {
 
 /// An arena has no room for a block.
 ///
-/// Unless it [never fits](ArenaFull::never_fits), try again after freeing blocks: an empty arena has room for
-/// every block up to its limit.
+/// Unless it [never fits](ArenaFull::never_fits), try again after freeing blocks: an empty arena
+/// has room for every block up to its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaFull {
     /// Bytes asked for.

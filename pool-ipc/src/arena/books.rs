@@ -1,4 +1,5 @@
-//! The books of an arena: which bytes are live, which are warm, and what the limit says. Pure logic, no memory is touched.
+//! The books of an arena: which bytes are live, which are warm, and what the limit says. Pure
+//! logic, no memory is touched.
 //!
 //! Invariant: every page that may hold memory is counted once, as live (in a live block) or as warm
 //! (touched earlier, not in use), and after each operation live + warm is at most the limit, or at
@@ -12,7 +13,8 @@ use super::{
     space::{Space, Taken},
 };
 
-/// When pages have to go back to make room, this many bytes do, so that not every allocation pays for a system call.
+/// When pages have to go back to make room, this many bytes do, so that not every allocation pays
+/// for a system call.
 const GIVE_AT_LEAST: u64 = 256 << 10;
 
 /// A live block of whole pages.
@@ -50,7 +52,8 @@ impl Books {
     /// Books of `capacity` bytes of address space, of which `limit` may hold memory.
     pub(super) fn new(page: u64, capacity: u64, limit: u64) -> Self {
         let space = Space::new(page, capacity / page * page);
-        // An empty space has room for one block of its largest class, so whatever fits the limit fits sometime.
+        // An empty space has room for one block of its largest class, so whatever fits the limit
+        // fits sometime.
         let limit = limit.min(space.largest()) / page * page;
         Self {
             page,
@@ -130,7 +133,8 @@ impl Books {
         freed.is_some()
     }
 
-    /// Keeps only the first `used` bytes of a live block, the only ones that were touched. `None` if it is not live.
+    /// Keeps only the first `used` bytes of a live block, the only ones that were touched. `None`
+    /// if it is not live.
     pub(super) fn shrink(&mut self, block: Block, used: u64) -> Option<Block> {
         if self.slabs.class_of(block.len).is_some() {
             return Some(block);
@@ -248,7 +252,8 @@ impl Books {
         self.given.flush(give);
     }
 
-    /// Gives back warm pages: the coldest first, then those behind live blocks, then empty slabs, which are few.
+    /// Gives back warm pages: the coldest first, then those behind live blocks, then empty slabs,
+    /// which are few.
     #[cold]
     fn reclaim(&mut self, excess: u64) {
         let Self { slabs, space, given, page, .. } = self;

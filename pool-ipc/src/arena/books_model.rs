@@ -1,6 +1,7 @@
 //! The books against a model that knows every page: made-up sequences, the same in every run.
 //!
-//! Invariant of the model: a page holds memory once its block was handed out, until it is given back.
+//! Invariant of the model: a page holds memory once its block was handed out, until it is given
+//! back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -203,7 +204,8 @@ fn shrunk_blocks_stay_in_order() {
 
 #[test]
 fn no_mix_of_sizes_uses_the_addresses_up() {
-    // One size after the other, each filling the limit and freed again: addresses for all of them together are not there.
+    // One size after the other, each filling the limit and freed again: addresses for all of them
+    // together are not there.
     let mut model = Model::new(8 << 20, 4 << 20);
     for len in [100, 5000, 1 << 13, 70_000, 1 << 18, 1 << 20, 3 << 20, 1, 1 << 22, 2000, PAGE] {
         let mut blocks = Vec::new();

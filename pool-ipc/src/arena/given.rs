@@ -1,6 +1,7 @@
 //! The list of pages that go back to the system at the end of an operation.
 //!
-//! Invariant: ranges are whole pages of free memory, no two overlap, and each was counted as warm until it came here.
+//! Invariant: ranges are whole pages of free memory, no two overlap, and each was counted as warm
+//! until it came here.
 
 /// Ranges to be given back.
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
 //! What one process allocates from, and all others read.
 //!
-//! Invariant: a block's memory is shared and the books about it are private to the owner, so the death of any process leaves
-//! every other's arena in order. Start at `arena.rs`; the rules are in `books.rs`.
+//! Invariant: a block's memory is shared and the books about it are private to the owner, so the
+//! death of any process leaves every other's arena in order. Start at `arena.rs`; the rules are in
+//! `books.rs`.
 
 mod allowance;
 #[expect(clippy::module_inception, reason = "the type that gave the folder its name")]

@@ -1,20 +1,22 @@
 //! Blocks smaller than a page: pages cut into equal parts.
 //!
-//! Invariant: a part is on its class's free stack exactly if its bit in the slab's `live` is 0; a slab is counted in `empty`
-//! exactly if no bit is set.
+//! Invariant: a part is on its class's free stack exactly if its bit in the slab's `live` is 0; a
+//! slab is counted in `empty` exactly if no bit is set.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// Bytes of the smallest block, and what every block is a multiple of: two cache lines, since CPUs fetch them in pairs.
+/// Bytes of the smallest block, and what every block is a multiple of: two cache lines, since CPUs
+/// fetch them in pairs.
 const SMALLEST: u64 = 128;
 
 /// Parts of a slab, at most: one bit each.
 const PARTS: u64 = u64::BITS as u64;
 
-/// A map from offsets of pages. They differ in their middle bits, and the table looks at the lowest and the highest.
+/// A map from offsets of pages. They differ in their middle bits, and the table looks at the lowest
+/// and the highest.
 pub(super) type ByOffset<V> = HashMap<u64, V, BuildHasherDefault<OffsetHasher>>;
 
 /// Spreads one multiple of the page size over all bits.
@@ -142,12 +144,14 @@ impl Slabs {
         Some(turn)
     }
 
-    /// Calls `gone` with each page that is not a slab any more because all its parts stayed free since the last call.
+    /// Calls `gone` with each page that is not a slab any more because all its parts stayed free
+    /// since the last call.
     pub(super) fn trim(&mut self, mut gone: impl FnMut(u64)) {
         for class in 0..self.classes.len() {
             let list = &mut self.classes[class];
             list.barren = list.barren.min(list.idle);
-            // What lies below `idle` has not moved; so unless there is more of it than last time, there is no new slab in it.
+            // What lies below `idle` has not moved; so unless there is more of it than last time,
+            // there is no new slab in it.
             if list.idle > list.barren {
                 self.release(class, &mut gone);
             }

@@ -1,10 +1,11 @@
 //! Address space in blocks of 2^n pages: which are free, and how much of each is warm.
 //!
-//! Invariant: below the frontier every page belongs to exactly one block, free (listed here) or taken; a block lies at a
-//! multiple of its size. Beyond the first `touched` bytes of a free block no page holds memory.
+//! Invariant: below the frontier every page belongs to exactly one block, free (listed here) or
+//! taken; a block lies at a multiple of its size. Beyond the first `touched` bytes of a free block
+//! no page holds memory.
 //!
-//! Address space is plentiful, so blocks keep their size: each class is a stack of its own, and only when addresses run
-//! short are blocks split or joined with their buddies.
+//! Address space is plentiful, so blocks keep their size: each class is a stack of its own, and
+//! only when addresses run short are blocks split or joined with their buddies.
 
 use std::collections::VecDeque;
 
@@ -93,7 +94,8 @@ impl Space {
         }
     }
 
-    /// Gives back `want` bytes, or all there are, of the blocks that were free the longest; says how many.
+    /// Gives back `want` bytes, or all there are, of the blocks that were free the longest; says
+    /// how many.
     pub(super) fn give_coldest(&mut self, want: u64, given: &mut Given) -> u64 {
         let mut left = want;
         while left > 0 {
@@ -131,7 +133,8 @@ impl Space {
         }
     }
 
-    /// Joins free buddies, until there is a block of `class` if there can be one. What is joined is given back.
+    /// Joins free buddies, until there is a block of `class` if there can be one. What is joined is
+    /// given back.
     pub(super) fn coalesce(&mut self, class: usize, given: &mut Given) {
         for smaller in 0..class {
             let size = self.size(smaller);
@@ -181,7 +184,8 @@ impl Space {
             return None;
         }
         while self.frontier < offset {
-            // The largest block that may lie here ends at or before `offset`, which is a multiple of a larger one.
+            // The largest block that may lie here ends at or before `offset`, which is a multiple
+            // of a larger one.
             let gap = (self.frontier / self.page).trailing_zeros() as usize;
             self.classes[gap].cold.push(self.frontier);
             self.frontier += self.size(gap);

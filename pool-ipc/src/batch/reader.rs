@@ -40,8 +40,8 @@ impl<T: Wire> BatchReader<T> {
     ///
     /// # Safety
     ///
-    /// `base` is aligned to [`AlignedBytes::ALIGN`]; `base..base + room` is mapped and readable while
-    /// the reader or a copy of it lives. Values that are read in place ([`view`](Self::view),
+    /// `base` is aligned to [`AlignedBytes::ALIGN`]; `base..base + room` is mapped and readable
+    /// while the reader or a copy of it lives. Values that are read in place ([`view`](Self::view),
     /// [`decode`](Self::decode)) do not change while they are: who cannot promise that for another
     /// process uses only [`extent`](Self::extent) and [`decode_copied`](Self::decode_copied).
     #[must_use]
@@ -216,8 +216,8 @@ impl<T: Wire> BatchReader<T> {
     /// The block has an entry `index`.
     #[inline]
     unsafe fn entry(&self, index: usize) -> usize {
-        // SAFETY: within the block (promised), which is aligned and readable (`new`); volatile, since
-        // a faulty writer may change it at any time.
+        // SAFETY: within the block (promised), which is aligned and readable (`new`); volatile,
+        // since a faulty writer may change it at any time.
         unsafe { self.base.cast::<usize>().add(index).read_volatile() }
     }
 }

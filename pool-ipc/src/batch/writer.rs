@@ -1,6 +1,7 @@
 //! Writes a batch, value by value.
 //!
-//! Invariant: a value that does not fit leaves the batch as it was; `count` goes up when all of a value is there.
+//! Invariant: a value that does not fit leaves the batch as it was; `count` goes up when all of a
+//! value is there.
 
 use std::marker::PhantomData;
 
@@ -60,7 +61,8 @@ impl<T: Wire> BatchWriter<T> {
         if is_fixed::<T>() { head_len::<T>(self.count) } else { self.position }
     }
 
-    /// Where the block, which begins at byte `offset` of the arena, says which segments its values need.
+    /// Where the block, which begins at byte `offset` of the arena, says which segments its values
+    /// need.
     #[must_use]
     pub fn manifest(&self, offset: u64) -> Option<Manifest> {
         Manifest::new(offset + self.room as u64, self.segments)
@@ -73,12 +75,13 @@ impl<T: Wire> BatchWriter<T> {
         self.segments
     }
 
-    /// Appends `value`. The encoder has encoded nothing since its last message but values of this batch.
+    /// Appends `value`. The encoder has encoded nothing since its last message but values of this
+    /// batch.
     ///
     /// # Errors
     ///
-    /// [`WireFault::Overflow`] when the block has no room for it, or what the type's own serialization
-    /// reports: the batch is as before.
+    /// [`WireFault::Overflow`] when the block has no room for it, or what the type's own
+    /// serialization reports: the batch is as before.
     ///
     /// # Panics
     ///
@@ -87,10 +90,10 @@ impl<T: Wire> BatchWriter<T> {
     pub fn push(&mut self, value: &T, encoder: &mut Encoder) -> Result<(), WireFault> {
         assert!(self.count < self.capacity, "a batch holds at most its capacity");
         if is_fixed::<T>() {
-            // SAFETY: `count < capacity` and the block has room for `capacity` values (`new`). Whoever
-            // enables rkyv's copy optimisation for a type promises (`CopyOptimization::enable`) that
-            // none of its bytes is uninitialised. That they are those of its archive nobody has to
-            // promise: readers check.
+            // SAFETY: `count < capacity` and the block has room for `capacity` values (`new`).
+            // Whoever enables rkyv's copy optimisation for a type promises
+            // (`CopyOptimization::enable`) that none of its bytes is uninitialised. That they are
+            // those of its archive nobody has to promise: readers check.
             unsafe {
                 let target = self.base.add(self.count * size_of::<T>());
                 std::ptr::copy_nonoverlapping(
@@ -105,7 +108,8 @@ impl<T: Wire> BatchWriter<T> {
             if encoder.segments().len() != self.segments {
                 self.extend_manifest(end, encoder)?;
             }
-            // SAFETY: the table has `capacity` entries, and `count < capacity`; the base is aligned.
+            // SAFETY: the table has `capacity` entries, and `count < capacity`; the base is
+            // aligned.
             unsafe { self.base.cast::<u64>().add(self.count).write(end as u64) };
             self.position = end;
         }
@@ -119,7 +123,8 @@ impl<T: Wire> BatchWriter<T> {
         let segments = encoder.segments();
         match Manifest::start(self.block, segments.len()) {
             Some(room) if room >= end => {
-                // SAFETY: the block is ours behind the values, which end at `end`; its base is aligned.
+                // SAFETY: the block is ours behind the values, which end at `end`; its base is
+                // aligned.
                 unsafe { Manifest::write(self.base, self.block, segments, self.segments) };
                 (self.room, self.segments) = (room, segments.len());
                 Ok(())
@@ -162,8 +167,8 @@ impl<T: Wire> BatchWriter<T> {
             _ => Manifest::start(room, segments.len()).unwrap_or(0),
         };
         assert!(values >= used, "the new block is the larger one");
-        // SAFETY: both blocks are ours, maybe overlapping; pointers inside archives are relative. What lies behind the
-        // values in the new block is ours too.
+        // SAFETY: both blocks are ours, maybe overlapping; pointers inside archives are relative.
+        // What lies behind the values in the new block is ours too.
         unsafe {
             std::ptr::copy(self.base, base, used);
             Manifest::write(base, room, segments, 0);

@@ -1,11 +1,12 @@
 //! Chunks that only the claimer at one place may take.
 //!
-//! They are not counted among the publications, which everybody looks at: each row has a ring of its own that names the slots
-//! addressed to its place. So nobody else looks at such a slot, and its claimer finds it at its next free moment, however many
-//! others were published since, in the order in which they were published.
+//! They are not counted among the publications, which everybody looks at: each row has a ring of
+//! its own that names the slots addressed to its place. So nobody else looks at such a slot, and
+//! its claimer finds it at its next free moment, however many others were published since, in the
+//! order in which they were published.
 //!
-//! Invariant: the ring is a hint, the slot's word and audience are the truth. What is overwritten there before its claimer has
-//! looked is found by a look at all slots.
+//! Invariant: the ring is a hint, the slot's word and audience are the truth. What is overwritten
+//! there before its claimer has looked is found by a look at all slots.
 
 use super::{
     claimer::{Claim, Claimer},
@@ -19,7 +20,8 @@ use crate::primitive::{
 };
 
 impl Board {
-    /// With no more chunks READY for one place at a time its claimer need not search for them, since its row names them all.
+    /// With no more chunks READY for one place at a time its claimer need not search for them,
+    /// since its row names them all.
     pub const MOST_ADDRESSED: usize = ADDRESSED - 1;
 
     /// Tells the claimer at `place` of a slot that is READY for it; whether it sleeps.
@@ -29,9 +31,11 @@ impl Board {
         let orders = &row.orders;
         // (The publisher is the only one who counts.)
         let addressed = orders.addressed.load(Relaxed);
-        // Release: whoever reads it sees that the entry before it in this place is gone, since the count says so.
+        // Release: whoever reads it sees that the entry before it in this place is gone, since the
+        // count says so.
         orders.ring[addressed as usize % ADDRESSED].store(slot as u32, Release);
-        // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`. So Release too: the entry is there.
+        // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
+        // So Release too: the entry is there.
         orders.addressed.swap(addressed.wrapping_add(1), SeqCst);
         self.sleeps(place)
     }
@@ -46,7 +50,8 @@ impl Claimer {
 
     /// How many slots that were addressed to this place it has not looked at.
     pub(super) fn unanswered(&self) -> usize {
-        // Acquire: pairs with the swap in `address`. A claimer that goes to sleep asks once more, see `has_news`.
+        // Acquire: pairs with the swap in `address`. A claimer that goes to sleep asks once more,
+        // see `has_news`.
         let addressed = self.row().orders.addressed.load(Acquire);
         addressed.wrapping_sub(self.answered) as usize
     }
@@ -55,7 +60,8 @@ impl Claimer {
     fn claim_next_addressed(&mut self) -> Option<Claim> {
         let ring = &self.row().orders.ring;
         while (1..ADDRESSED).contains(&self.unanswered()) {
-            // Acquire: pairs with the Release in `address`: who reads an entry that was overwritten sees below that it was.
+            // Acquire: pairs with the Release in `address`: who reads an entry that was overwritten
+            // sees below that it was.
             let slot = ring[self.answered as usize % ADDRESSED].load(Acquire) as usize;
             if self.unanswered() >= ADDRESSED {
                 break;
@@ -76,14 +82,15 @@ impl Claimer {
         found
     }
 
-    /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not there
-    /// yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over by that; an
-    /// order to leave comes after it.
+    /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not
+    /// there yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over
+    /// by that; an order to leave comes after it.
     pub fn wait_for_kept(&mut self) -> Option<Claim> {
         let orders = &self.row().orders;
         let before = orders.bell.load(SeqCst);
         self.board().set_sleeper(self.place());
-        // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY here.
+        // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY
+        // here.
         let _ = orders.addressed.load(SeqCst);
         let claim = self.search_addressed(|cell| cell.description().in_hand);
         if claim.is_none() {
@@ -97,8 +104,8 @@ impl Claimer {
     fn search_addressed(&self, which: impl Fn(&Slot) -> bool) -> Option<Claim> {
         let mut slots = self.board().slots.iter().enumerate();
         slots.find_map(|(slot, cell)| {
-            // Acquire: pairs with the Release in `publish`. Only this place's own claimer can claim the slot, so what is read here
-            // is still true when it does.
+            // Acquire: pairs with the Release in `publish`. Only this place's own claimer can claim
+            // the slot, so what is read here is still true when it does.
             let is_ready = Word::unpack(cell.word.load(Acquire))
                 .is_some_and(|word| word.state == State::Ready);
             if !is_ready || cell.audience().place != Some(self.place()) || !which(cell) {

@@ -103,7 +103,8 @@ impl Claimer {
         }
     }
 
-    /// Says on its row what it is at before it is ready to claim; 0: it is ready, as it is said to be without a word.
+    /// Says on its row what it is at before it is ready to claim; 0: it is ready, as it is said to
+    /// be without a word.
     pub fn set_stage(&self, stage: u32) {
         // Relaxed: read when this claimer is dead.
         self.row().stage.store(stage, Relaxed);
@@ -137,8 +138,8 @@ impl Claimer {
     /// first.
     ///
     /// Looks at the slots in the order in which they were published, each publication once, and now
-    /// and then at all of them. `None` says that none is left; only a slot for which a wake-up was lost
-    /// with a dead claimer is left to [`Claimer::search`].
+    /// and then at all of them. `None` says that none is left; only a slot for which a wake-up was
+    /// lost with a dead claimer is left to [`Claimer::search`].
     #[inline]
     pub fn claim(&mut self) -> Option<Claim> {
         if self.addressed_first
@@ -189,7 +190,8 @@ impl Claimer {
             for _ in 0..behind {
                 let at = self.seen;
                 self.seen = at.wrapping_add(1);
-                // Acquire: pairs with the Release in `publish`: who reads one that was overwritten hears below that it was.
+                // Acquire: pairs with the Release in `publish`: who reads one that was overwritten
+                // hears below that it was.
                 let index = order[(at % slots) as usize].load(Acquire) as usize;
                 if let Some(claim) = self.claim_at(index) {
                     self.until_search -= 1;
@@ -202,8 +204,8 @@ impl Claimer {
         }
     }
 
-    /// Says that what was published last will probably be claimed: slots come in turn, so which one it is can be
-    /// guessed, and all of it will be needed.
+    /// Says that what was published last will probably be claimed: slots come in turn, so which one
+    /// it is can be guessed, and all of it will be needed.
     #[inline]
     pub fn expect_claim(&self) {
         let order = self.board.publications();
@@ -238,10 +240,12 @@ impl Claimer {
         found
     }
 
-    /// Claims a slot that a search came by. What is for this place alone is left to its order as long as the row names some of it.
+    /// Claims a slot that a search came by. What is for this place alone is left to its order as
+    /// long as the row names some of it.
     fn claim_found(&mut self, index: usize) -> Option<Claim> {
         let cell = self.board.slots.get(index)?;
-        // Acquire: pairs with the Release in `publish`: who sees a later one READY sees the earlier ones counted.
+        // Acquire: pairs with the Release in `publish`: who sees a later one READY sees the earlier
+        // ones counted.
         let word = Word::unpack(cell.word.load(Acquire))?;
         let is_named = || cell.audience().place.is_some() && self.unanswered() > 0;
         if word.state != State::Ready || is_named() { None } else { self.claim_at(index) }
@@ -277,7 +281,8 @@ impl Claimer {
         self.row().orders.leave.load(SeqCst) == self.incarnation
     }
 
-    /// Whether something was published that this claimer has not looked at, or the order to leave came.
+    /// Whether something was published that this claimer has not looked at, or the order to leave
+    /// came.
     #[must_use]
     pub fn has_news(&self) -> bool {
         self.seen != self.board.header.published.load(SeqCst)
@@ -298,7 +303,8 @@ impl Claimer {
     }
 
     /// Sleeps until the bell has moved on from `bell`, then is awake again. Whoever rang may have
-    /// done so for a slot that a dead claimer had passed by: the next look is a [`Claimer::search`].
+    /// done so for a slot that a dead claimer had passed by: the next look is a
+    /// [`Claimer::search`].
     pub fn sleep(&mut self, bell: u32) {
         wait(&self.row().orders.bell, bell);
         self.board.clear_sleeper(self.place);
@@ -336,8 +342,8 @@ impl Claimer {
         self.cell(claim).set_progress(claim.generation, progress);
     }
 
-    /// Says where in the claimer's arena the results begin, and which segments their handles need. To be
-    /// said before the progress that counts those results.
+    /// Says where in the claimer's arena the results begin, and which segments their handles need.
+    /// To be said before the progress that counts those results.
     pub fn set_results(&self, claim: &Claim, offset: u64, manifest: Option<Manifest>) {
         let cell = self.cell(claim);
         let flag = match manifest {
@@ -357,8 +363,9 @@ impl Claimer {
         self.cell(claim).cancelled.load(Relaxed) != 0
     }
 
-    /// Hands the chunk back as done; returns whether the publisher has to be woken. `None`: the publisher has seized the chunk,
-    /// and this claimer must end now, without another word on the board.
+    /// Hands the chunk back as done; returns whether the publisher has to be woken. `None`: the
+    /// publisher has seized the chunk, and this claimer must end now, without another word on the
+    /// board.
     ///
     /// `failure` is the offset and length of an encoded failure in the claimer's arena.
     ///

@@ -1,8 +1,9 @@
-//! The clocks of items that have a time limit, and who ends an item that is overdue: its claimer, or the *watcher* (the
-//! zygote), which kills the claimer for it.
+//! The clocks of items that have a time limit, and who ends an item that is overdue: its claimer,
+//! or the *watcher* (the zygote), which kills the claimer for it.
 //!
-//! A claimer's row has one word: 0, or the time at which the item in hand is overdue, to which the watcher may add the mark
-//! TIMED_OUT. An item with a grace is first marked TOLD, with the time at which that is over.
+//! A claimer's row has one word: 0, or the time at which the item in hand is overdue, to which the
+//! watcher may add the mark TIMED_OUT. An item with a grace is first marked TOLD, with the time at
+//! which that is over.
 //!
 //! ```text
 //!  0 ──start (claimer)──▶ deadline ──stop (claimer)──▶ 0
@@ -11,15 +12,17 @@
 //!                         └──condemn (watcher)───────┴──▶ deadline, TIMED_OUT ──stop──▶ the claimer ends itself
 //! ```
 //!
-//! Invariant: of stopping and condemning exactly one succeeds, so what is killed is killed for the item that is overdue, never for
-//! the next one: a claimer gets past an item only with the old word in hand. (Items with the same deadline are overdue at
-//! the same time, so it does not matter which of them a word means.) While the word is not 0, `progress` says that this item is
-//! begun, and nothing moves it any more once the word is timed out.
+//! Invariant: of stopping and condemning exactly one succeeds, so what is killed is killed for the
+//! item that is overdue, never for the next one: a claimer gets past an item only with the old word
+//! in hand. (Items with the same deadline are overdue at the same time, so it does not matter which
+//! of them a word means.) While the word is not 0, `progress` says that this item is begun, and
+//! nothing moves it any more once the word is timed out.
 //!
-//! The watcher sleeps until the time that it wrote to `alarm`; whoever starts a clock that is due before that rings. Word and
-//! alarm are a store–load pair: the claimer stores its deadline and then looks at the alarm, the watcher stores the alarm and
-//! then looks at the deadlines once more. With all four accesses SeqCst one of them sees the other (`tests/loom.rs`). Nothing
-//! is told per item, and nothing ticks while no clock runs.
+//! The watcher sleeps until the time that it wrote to `alarm`; whoever starts a clock that is due
+//! before that rings. Word and alarm are a store–load pair: the claimer stores its deadline and
+//! then looks at the alarm, the watcher stores the alarm and then looks at the deadlines once more.
+//! With all four accesses SeqCst one of them sees the other (`tests/loom.rs`). Nothing is told per
+//! item, and nothing ticks while no clock runs.
 
 use super::{claimer::Claimer, table::Board};
 use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
@@ -53,7 +56,8 @@ impl Claimer {
         let row = self.row();
         row.limit.store(limit, Relaxed);
         row.grace.store(grace, Relaxed);
-        // SeqCst: with the load that follows, the first half of the pair. (Release: the progress is there.)
+        // SeqCst: with the load that follows, the first half of the pair. (Release: the progress is
+        // there.)
         row.clock.store(deadline, SeqCst);
         let alarm = self.board().header.alarm.at.load(SeqCst);
         alarm == 0 || deadline < alarm
@@ -62,7 +66,8 @@ impl Claimer {
     /// Stops the clock.
     #[inline]
     pub fn stop_clock(&self) -> Stopped {
-        // Only the exchange itself is contended. (Acquire, not Relaxed: nothing that follows may seem to come before it.)
+        // Only the exchange itself is contended. (Acquire, not Relaxed: nothing that follows may
+        // seem to come before it.)
         match self.row().clock.swap(0, Acquire) {
             word if word & TIMED_OUT != 0 => Stopped::Condemned,
             word if word & TOLD != 0 => Stopped::Late,
@@ -87,12 +92,14 @@ impl Board {
         let row = self.rows.get(place)?;
         // SeqCst: the second half of the pair, so no other load comes before it.
         let word = row.clock.load(SeqCst);
-        // Acquire: pairs with the Release in `Claimer::new`, which clears the clock: a word of the one before cannot be timed out.
+        // Acquire: pairs with the Release in `Claimer::new`, which clears the clock: a word of the
+        // one before cannot be timed out.
         let is_its = row.incarnation.load(Acquire) == incarnation;
         (is_its && word != 0 && word < TIMED_OUT).then_some(word & !TOLD)
     }
 
-    /// How long the item at `place` may take whose clock was seen to run; only a hint if it has ended since.
+    /// How long the item at `place` may take whose clock was seen to run; only a hint if it has
+    /// ended since.
     #[must_use]
     pub fn limit(&self, place: usize) -> u64 {
         let Some(row) = self.rows.get(place) else { return 0 };
@@ -112,8 +119,8 @@ impl Board {
         grace > 0 && row.clock.compare_exchange(deadline, told, SeqCst, Relaxed).is_ok()
     }
 
-    /// Condemns the item that is overdue at `deadline`; `false` when it has ended in time. Its claimer gets no further and has to
-    /// be killed.
+    /// Condemns the item that is overdue at `deadline`; `false` when it has ended in time. Its
+    /// claimer gets no further and has to be killed.
     #[must_use]
     pub fn condemn(&self, place: usize, deadline: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
@@ -127,7 +134,8 @@ impl Board {
         timed_out
     }
 
-    /// Says when the watcher will look at the clocks again; 0: not before somebody rings. It has to look once more after this.
+    /// Says when the watcher will look at the clocks again; 0: not before somebody rings. It has to
+    /// look once more after this.
     pub fn set_alarm(&self, at: u64) {
         self.header.alarm.at.store(at, SeqCst);
     }

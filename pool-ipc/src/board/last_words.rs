@@ -1,6 +1,7 @@
 //! What a claimer leaves behind when it ends: where in its arena that lies.
 //!
-//! Invariant: written once, by a claimer that then says by its stage that it is there, and ends; read when it is dead.
+//! Invariant: written once, by a claimer that then says by its stage that it is there, and ends;
+//! read when it is dead.
 
 use super::{claimer::Claimer, table::Board};
 use crate::primitive::Ordering::Relaxed;
@@ -28,7 +29,8 @@ impl Claimer {
 }
 
 impl Board {
-    /// What the claimer at `place` has said last. To be asked when it is dead, and its stage says that there is something.
+    /// What the claimer at `place` has said last. To be asked when it is dead, and its stage says
+    /// that there is something.
     #[must_use]
     pub fn last_words(&self, place: usize) -> LastWords {
         let row = &self.rows[place];

@@ -1,8 +1,8 @@
 //! What lies where in the board's memory.
 //!
-//! Invariant: `#[repr(C)]`, atomics only, offsets pinned below; fresh zeroed memory is a valid board
-//! in which every slot is free. Lines of 64 bytes are grouped by who writes them, so that a claimer
-//! at work and the publisher do not pull a line to and fro.
+//! Invariant: `#[repr(C)]`, atomics only, offsets pinned below; fresh zeroed memory is a valid
+//! board in which every slot is free. Lines of 64 bytes are grouped by who writes them, so that a
+//! claimer at work and the publisher do not pull a line to and fro.
 
 use crossbeam_utils::CachePadded;
 
@@ -104,7 +104,8 @@ pub(super) struct Row {
     /// Written by the claimer first of all, so that whoever inherits it knows whom to wait for.
     pub(super) pid: AtomicU32,
     pub(super) incarnation: AtomicU32,
-    /// Written by the claimer: not 0 while it keeps segments for the case that they are needed again.
+    /// Written by the claimer: not 0 while it keeps segments for the case that they are needed
+    /// again.
     pub(super) keeps: AtomicU32,
     /// Written by the claimer: not 0 while it is not ready to claim.
     pub(super) stage: AtomicU32,
@@ -113,11 +114,13 @@ pub(super) struct Row {
     /// Written by the claimer at its end: not 0 when its stack has overflowed.
     pub(super) overflowed: AtomicU32,
     pub(super) _rest: [AtomicU64; 4],
-    /// When the item in hand is overdue: see `clock.rs`. Apart from what a waiting publisher looks at.
+    /// When the item in hand is overdue: see `clock.rs`. Apart from what a waiting publisher looks
+    /// at.
     pub(super) clock: AtomicU64,
     /// How long that item may take.
     pub(super) limit: AtomicU64,
-    /// Written by the claimer: its last words lie there in its arena, so many bytes, and behind them so many identities of segments.
+    /// Written by the claimer: its last words lie there in its arena, so many bytes, and behind
+    /// them so many identities of segments.
     pub(super) last_words: AtomicU64,
     pub(super) last_words_len: AtomicU64,
     pub(super) last_words_segments: AtomicU64,
@@ -134,7 +137,8 @@ pub(super) struct Orders {
     pub(super) bell: AtomicU32,
     /// Not 0: the incarnation that shall end after what it has in hand.
     pub(super) leave: AtomicU32,
-    /// Counts the slots that only this place's claimer may claim, and names the last ones: see `addressed.rs`.
+    /// Counts the slots that only this place's claimer may claim, and names the last ones: see
+    /// `addressed.rs`.
     pub(super) addressed: AtomicU32,
     pub(super) ring: [AtomicU32; ADDRESSED],
     /// The serial number of the incarnation that is to come, or is there.

@@ -1,9 +1,9 @@
 //! The task board: a table of slots in shared memory through which chunks of work change hands.
 //!
-//! One *publisher* (the parent, one thread at a time) fills free slots and takes back finished ones;
-//! many *claimers* (the workers) take ready slots, run them and mark them done. There is no lock:
-//! a slot's word names its generation, its state and its owner, and only the owner moves it on
-//! (see `word.rs`), so whoever dies holds nothing that another needs.
+//! One *publisher* (the parent, one thread at a time) fills free slots and takes back finished
+//! ones; many *claimers* (the workers) take ready slots, run them and mark them done. There is no
+//! lock: a slot's word names its generation, its state and its owner, and only the owner moves it
+//! on (see `word.rs`), so whoever dies holds nothing that another needs.
 //!
 //! `publisher.rs` and `claimer.rs` are the two sides, `addressed.rs` the chunks that only one
 //! claimer may take, `precedence.rs` those that go first, `item_marks.rs` the words between items,

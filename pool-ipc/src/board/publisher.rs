@@ -38,9 +38,9 @@ pub struct Finished {
 impl Board {
     /// Publishes a chunk in a free slot; returns whether a claimer should be woken.
     ///
-    /// Whom to wake depends on the audience: [`Board::wake`] wakes any one, so for a chunk that only one
-    /// place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one with a
-    /// `min_serial` all of them.
+    /// Whom to wake depends on the audience: [`Board::wake`] wakes any one, so for a chunk that
+    /// only one place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one
+    /// with a `min_serial` all of them.
     ///
     /// The slot is one that the publisher has freed, or never used: its own books say so.
     pub fn publish(&self, slot: usize, description: &Description) -> bool {
@@ -56,14 +56,16 @@ impl Board {
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();
         let published = self.header.published.load(Relaxed);
-        // Release: whoever reads it in place of the one before it sees by the count that this one is gone.
+        // Release: whoever reads it in place of the one before it sees by the count that this one
+        // is gone.
         order[(published % order.len() as u64) as usize].store(slot as u32, Release);
         // (The publisher is the only one who counts.) So Release too: the entry above is there.
         self.header.published.swap(published.wrapping_add(1), SeqCst);
         self.any_sleeper()
     }
 
-    /// Says that a chunk is to be published in `slot` soon, so that what is written then is at hand.
+    /// Says that a chunk is to be published in `slot` soon, so that what is written then is at
+    /// hand.
     pub fn expect_publication(&self, slot: usize) {
         let cell = &self.slots[slot];
         prefetch_for_writing(&raw const cell.word);
@@ -73,7 +75,8 @@ impl Board {
         prefetch_for_writing(&raw const order[(published % order.len() as u64) as usize]);
     }
 
-    /// Says that what was finished since the `cursors` of the places is to be looked at, probably with `slot` among it.
+    /// Says that what was finished since the `cursors` of the places is to be looked at, probably
+    /// with `slot` among it.
     pub fn expect_outcomes(&self, cursors: &[u64], slot: usize) {
         for (place, cursor) in cursors.iter().enumerate() {
             if self.finished_since(place, *cursor) > 0 {
@@ -92,14 +95,14 @@ impl Board {
         let Some(word) = self.word(cell).filter(|word| word.state == State::Ready) else {
             return false;
         };
-        // Acquire: pairs with nothing, since the description is ours; Relaxed would do, and costs the
-        // same. Only the exchange itself is contended.
+        // Acquire: pairs with nothing, since the description is ours; Relaxed would do, and costs
+        // the same. Only the exchange itself is contended.
         let freed = Word::freed(word.generation).pack();
         cell.word.compare_exchange(word.pack(), freed, Acquire, Relaxed).is_ok()
     }
 
-    /// Seizes the chunk that `incarnation` has claimed, or will claim since it keeps a result of it in hand; `false` when it has
-    /// finished that chunk. It gets no further, and has to be killed.
+    /// Seizes the chunk that `incarnation` has claimed, or will claim since it keeps a result of it
+    /// in hand; `false` when it has finished that chunk. It gets no further, and has to be killed.
     #[must_use]
     pub fn seize(&self, slot: usize, incarnation: u32) -> bool {
         let cell = &self.slots[slot];
@@ -154,8 +157,8 @@ impl Board {
 
     /// Gives a slot back whose results were read, or whose claimer was reaped.
     ///
-    /// The caller is the only one who moves such a slot: DONE is the publisher's, and the claimer of
-    /// a CLAIMED one does not live any more.
+    /// The caller is the only one who moves such a slot: DONE is the publisher's, and the claimer
+    /// of a CLAIMED one does not live any more.
     pub fn release(&self, slot: usize) {
         let cell = &self.slots[slot];
         // Relaxed: the word is the caller's, see above.
@@ -181,8 +184,8 @@ impl Board {
 
     /// What the claimer says about the chunk in a slot that is done, or whose claimer was reaped.
     ///
-    /// While the slot is claimed, by the living or the dead, only `progress` counts, and `results` if
-    /// any item is finished; the rest may be what an earlier chunk left there.
+    /// While the slot is claimed, by the living or the dead, only `progress` counts, and `results`
+    /// if any item is finished; the rest may be what an earlier chunk left there.
     #[must_use]
     pub fn outcome(&self, slot: usize) -> Outcome {
         let cell = &self.slots[slot];
@@ -197,11 +200,12 @@ impl Board {
     /// The next slot that the claimer at `place` finished since `cursor`, which moves on; entries
     /// that are no finished slot are passed over.
     ///
-    /// The ring is a hint, the slot's word is the truth: a slot that was released and published again
-    /// without asking here may be named by two places.
+    /// The ring is a hint, the slot's word is the truth: a slot that was released and published
+    /// again without asking here may be named by two places.
     pub fn next_finished(&self, place: usize, cursor: &mut u64) -> Option<Finished> {
-        // SeqCst (so Acquire): pairs with the swap in `Claimer::report`; the ring's entries are there.
-        // And it is the publisher's second look, so the load of the pair of `publisher_sleeps`.
+        // SeqCst (so Acquire): pairs with the swap in `Claimer::report`; the ring's entries are
+        // there. And it is the publisher's second look, so the load of the pair of
+        // `publisher_sleeps`.
         let count = self.rows[place].finished.load(SeqCst);
         let ring = self.ring(place);
         while *cursor != count {
@@ -228,15 +232,17 @@ impl Board {
     /// The count of finished slots of `place`: where a cursor starts.
     #[must_use]
     pub fn finished_count(&self, place: usize) -> u64 {
-        // Acquire: pairs with the swap in `Claimer::report`; for what is counted the words say DONE.
+        // Acquire: pairs with the swap in `Claimer::report`; for what is counted the words say
+        // DONE.
         self.rows[place].finished.load(Acquire)
     }
 
-    /// Asks `incarnation` at `place` to end after what it has in hand; 0 takes that back. If it sleeps,
-    /// [`Board::wake_place`] must follow.
+    /// Asks `incarnation` at `place` to end after what it has in hand; 0 takes that back. If it
+    /// sleeps, [`Board::wake_place`] must follow.
     pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
-        // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release would do:
-        // `wake_place` and `prepare_sleep` both exchange the word of its bit, one after the other.
+        // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release
+        // would do: `wake_place` and `prepare_sleep` both exchange the word of its bit, one after
+        // the other.
         self.rows[place].orders.leave.store(incarnation, SeqCst);
     }
 
@@ -268,14 +274,15 @@ impl Board {
         (row.pid.load(Relaxed), incarnation)
     }
 
-    /// What the claimer at `place` said last that it is at; 0: it is ready. To be asked when it is dead.
+    /// What the claimer at `place` said last that it is at; 0: it is ready. To be asked when it is
+    /// dead.
     #[must_use]
     pub fn stage(&self, place: usize) -> u32 {
         self.rows[place].stage.load(Relaxed)
     }
 
-    /// Notes down that the system has refused memory to the claimer at `place`, which is about to end of that. May be called in a
-    /// signal handler.
+    /// Notes down that the system has refused memory to the claimer at `place`, which is about to
+    /// end of that. May be called in a signal handler.
     pub fn note_refusal(&self, place: usize) {
         if let Some(row) = self.rows.get(place) {
             row.refused.store(1, Relaxed);

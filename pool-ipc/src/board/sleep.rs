@@ -7,10 +7,10 @@
 //! * A claimer sets its bit in `sleepers`, looks once more, and waits on the bell of its row. Who
 //!   wants it awake clears the bit, counts the bell up and wakes the futex. A bit of the dead is
 //!   cleared by the next wake; nothing is counted, so nothing can drift.
-//! * The publisher says how many finished chunks it wants, and waits on a descriptor of its own. The
-//!   claimer that brings the count to zero, or reports anything but a complete chunk, is told to wake
-//!   it. A chunk may be counted twice, by its claimer and by the second look: that wakes early, never
-//!   late.
+//! * The publisher says how many finished chunks it wants, and waits on a descriptor of its own.
+//!   The claimer that brings the count to zero, or reports anything but a complete chunk, is told
+//!   to wake it. A chunk may be counted twice, by its claimer and by the second look: that wakes
+//!   early, never late.
 
 use super::{layout::MASK_WORDS, table::Board};
 use crate::primitive::{
@@ -33,12 +33,12 @@ pub struct WakeThreshold {
 
 impl Board {
     /// The publisher is about to sleep. It must look for finished chunks once more afterwards, pass
-    /// their number to [`Board::publisher_found`], and sleep only if that says so; and if it has items,
-    /// not before [`Board::any_sleeper`] said that nobody had gone to sleep already.
+    /// their number to [`Board::publisher_found`], and sleep only if that says so; and if it has
+    /// items, not before [`Board::any_sleeper`] said that nobody had gone to sleep already.
     pub fn publisher_sleeps(&self, threshold: WakeThreshold) {
         let sleep = &self.header.publisher;
-        // Relaxed: whoever sees the state that follows sees this too. A claimer that still goes by an
-        // earlier state may count in between: at worst the publisher is woken early.
+        // Relaxed: whoever sees the state that follows sees this too. A claimer that still goes by
+        // an earlier state may count in between: at worst the publisher is woken early.
         sleep.wanted.store(threshold.finished.max(1), Relaxed);
         let state = if threshold.has_items { ASLEEP_WITH_ITEMS } else { ASLEEP };
         // SeqCst: with the look that follows, the store–load pair of `publisher_wanted`.
@@ -47,8 +47,8 @@ impl Board {
 
     /// Tells how many finished chunks the second look found; whether to sleep nevertheless.
     ///
-    /// Only numbers count here: if one of those found is no complete one, and that is reason enough not to
-    /// sleep, the caller knows it.
+    /// Only numbers count here: if one of those found is no complete one, and that is reason enough
+    /// not to sleep, the caller knows it.
     pub fn publisher_found(&self, finished: i64) -> bool {
         finished == 0 || self.header.publisher.wanted.fetch_sub(finished, SeqCst) > finished
     }

@@ -47,8 +47,8 @@ impl Board {
     ///
     /// # Panics
     ///
-    /// When the mapping is read-only or smaller than the shape, or the shape has no place or slot, more than
-    /// [`MAX_PLACES`](super::MAX_PLACES), or 2^31 slots.
+    /// When the mapping is read-only or smaller than the shape, or the shape has no place or slot,
+    /// more than [`MAX_PLACES`](super::MAX_PLACES), or 2^31 slots.
     #[cfg(not(loom))]
     #[must_use]
     pub fn new(mapping: std::sync::Arc<pool_shm::Mapping>, shape: Shape) -> Self {

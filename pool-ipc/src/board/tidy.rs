@@ -1,7 +1,9 @@
-//! How a claimer learns that what it keeps is not needed any more: segments that it has in case they come again, and what it has lent.
+//! How a claimer learns that what it keeps is not needed any more: segments that it has in case
+//! they come again, and what it has lent.
 //!
-//! Invariant: an identity stands in the ring before it is counted, and a claimer that was overtaken by the ring keeps nothing. One that
-//! says that it keeps segments, then looks at the count, and sleeps only as long as its bell is what it was before, misses nothing.
+//! Invariant: an identity stands in the ring before it is counted, and a claimer that was overtaken
+//! by the ring keeps nothing. One that says that it keeps segments, then looks at the count, and
+//! sleeps only as long as its bell is what it was before, misses nothing.
 
 use pool_shm::SegmentId;
 
@@ -16,15 +18,18 @@ use crate::primitive::{
 };
 
 impl Board {
-    /// Says that the publisher has let a segment go, and wakes the claimers that keep any. One thread at a time.
+    /// Says that the publisher has let a segment go, and wakes the claimers that keep any. One
+    /// thread at a time.
     pub fn let_go(&self, id: SegmentId) {
         let LetGo { count, ids } = &*self.header.let_go;
         let before = count.load(Relaxed);
         let [low, high] = &ids[(before % LET_GO as u64) as usize];
-        // Release: pairs with the Acquire in `let_go_since`; whoever reads this sees the count of what it replaces.
+        // Release: pairs with the Acquire in `let_go_since`; whoever reads this sees the count of
+        // what it replaces.
         low.store(id.0 as u64, Release);
         high.store((id.0 >> 64) as u64, Release);
-        // SeqCst (so Release): with the loads that follow, the store–load pair of `set_keeps` and `let_go_since`.
+        // SeqCst (so Release): with the loads that follow, the store–load pair of `set_keeps` and
+        // `let_go_since`.
         count.swap(before.wrapping_add(1), SeqCst);
         for (place, row) in self.rows.iter().enumerate() {
             if row.keeps.load(SeqCst) != 0 {
@@ -46,19 +51,21 @@ impl Board {
 }
 
 impl Claimer {
-    /// Says whether this claimer keeps segments. To be said before the chunk is reported that made it keep the first one.
+    /// Says whether this claimer keeps segments. To be said before the chunk is reported that made
+    /// it keep the first one.
     pub fn set_keeps(&self, keeps: bool) {
         self.row().keeps.store(u32::from(keeps), SeqCst);
     }
 
-    /// What the bell is at, for [`sleep`](Claimer::sleep): whatever is said from now on ends that sleep.
+    /// What the bell is at, for [`sleep`](Claimer::sleep): whatever is said from now on ends that
+    /// sleep.
     #[must_use]
     pub fn bell(&self) -> u32 {
         self.row().orders.bell.load(SeqCst)
     }
 
-    /// The segments that the publisher has let go since the count was `seen`, which moves on; `None` if they were too many
-    /// to tell.
+    /// The segments that the publisher has let go since the count was `seen`, which moves on;
+    /// `None` if they were too many to tell.
     pub fn let_go_since(&self, seen: &mut u64) -> Option<Vec<SegmentId>> {
         let LetGo { count, ids } = &*self.board().header.let_go;
         let now = count.load(SeqCst);

@@ -16,8 +16,8 @@
 //! seized too, where it is for the result that one claimer keeps in hand.)
 //!
 //! Invariant: FREE and DONE belong to the publisher, CLAIMED to the claimer it names until that one
-//! has been reaped; only READY and CLAIMED are contended, and left by compare-and-swap only. A generation that
-//! moved on proves that the slot was given back.
+//! has been reaped; only READY and CLAIMED are contended, and left by compare-and-swap only. A
+//! generation that moved on proves that the slot was given back.
 
 /// The largest incarnation that a word can name.
 pub(super) const MAX_INCARNATION: u32 = (1 << 28) - 1;

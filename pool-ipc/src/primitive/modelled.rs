@@ -1,10 +1,10 @@
 //! Atomics for the model checker, with the SeqCst that it lacks.
 //!
 //! loom takes a SeqCst access for AcqRel and so reports store–load pairs that are right. Its SeqCst
-//! fence is right, and there are two classic ways to make SeqCst accesses of weaker ones and fences: one
-//! before each load, or one after each store. Both are correct; each overlooks one kind of mistake, a
-//! store or a load that is too weak. So a model that needs SeqCst is checked under both, and all other
-//! models under neither.
+//! fence is right, and there are two classic ways to make SeqCst accesses of weaker ones and
+//! fences: one before each load, or one after each store. Both are correct; each overlooks one kind
+//! of mistake, a store or a load that is too weak. So a model that needs SeqCst is checked under
+//! both, and all other models under neither.
 //!
 //! Invariant: no access is stronger than what its ordering asks for, but for the fence named.
 

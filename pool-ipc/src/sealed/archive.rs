@@ -1,8 +1,8 @@
 //! The archive, and what keeps the handles in it alive.
 //!
-//! Invariant: the bytes were written by one encoding and are sealed against writing, so every process that has them
-//! sees the same ones for ever; what was checked once stays checked. The segments of the handles in the value live as
-//! long as this does.
+//! Invariant: the bytes were written by one encoding and are sealed against writing, so every
+//! process that has them sees the same ones for ever; what was checked once stays checked. The
+//! segments of the handles in the value live as long as this does.
 
 use std::{any::TypeId, error, fmt, marker::PhantomData};
 
@@ -36,14 +36,15 @@ impl SealedArchive {
     ///
     /// # Errors
     ///
-    /// [`SealError::Encode`] with what the type's own serialization reports, [`SealError::Memory`] when there is no
-    /// memory for it.
+    /// [`SealError::Encode`] with what the type's own serialization reports, [`SealError::Memory`]
+    /// when there is no memory for it.
     pub fn new<T: Wire>(value: &T) -> Result<Self, SealError> {
         let mut encoder = Encoder::new();
         let len = encoder.measure(value, 0)?;
         let shape = Shape { kind: Kind::Sealed, element: ElementType::named::<ByteOf<T>>(), len };
         let block = Block::sealed(shape, |bytes| {
-            // SAFETY: the bytes are ours alone, and blocks with a segment of their own begin at a page.
+            // SAFETY: the bytes are ours alone, and blocks with a segment of their own begin at a
+            // page.
             let end = unsafe { encoder.encode_at(value, bytes.as_mut_ptr(), bytes.len(), 0)? };
             // The root is what ends with the block.
             if end == bytes.len() { Ok(()) } else { Err(SealError::Encode(WireFault::Invalid)) }
@@ -51,7 +52,8 @@ impl SealedArchive {
         Ok(Self { block, held: encoder.take_segments() })
     }
 
-    /// The archive of a `T` in the first of these segments; the others are those of the handles in it.
+    /// The archive of a `T` in the first of these segments; the others are those of the handles in
+    /// it.
     ///
     /// # Errors
     ///
@@ -68,7 +70,8 @@ impl SealedArchive {
         Ok(Self { block, held: segments })
     }
 
-    /// What another process has to be sent to have it: its own segment, and those of the handles in it.
+    /// What another process has to be sent to have it: its own segment, and those of the handles in
+    /// it.
     pub fn segments(&self) -> impl Iterator<Item = &SharedSegment> {
         std::iter::once(self.block.segment()).chain(&self.held)
     }
@@ -77,7 +80,8 @@ impl SealedArchive {
     ///
     /// # Errors
     ///
-    /// [`WireFault::Invalid`] when it is not one of a `T`; [`WireFault::Segment`] when a handle in it leads nowhere.
+    /// [`WireFault::Invalid`] when it is not one of a `T`; [`WireFault::Segment`] when a handle in
+    /// it leads nowhere.
     pub fn decode<T: Wire>(&self) -> Result<T, WireFault> {
         if let Some(numbers) = decode_numbers::<T>(self.bytes()) {
             return Ok(numbers);
@@ -87,7 +91,8 @@ impl SealedArchive {
         decoder.build(self.view::<T>()?)
     }
 
-    /// Reads the archive in place, checked unless that was done before: once in each process for all handles to it.
+    /// Reads the archive in place, checked unless that was done before: once in each process for
+    /// all handles to it.
     ///
     /// # Errors
     ///
@@ -104,8 +109,8 @@ impl SealedArchive {
         Ok(root)
     }
 
-    /// Has every page of it in this process's page table, without reading more than one byte of each. System tools then
-    /// count what others read of it as shared, whoever reads it first.
+    /// Has every page of it in this process's page table, without reading more than one byte of
+    /// each. System tools then count what others read of it as shared, whoever reads it first.
     pub fn touch(&self) {
         let pages = self.bytes().chunks(pool_shm::limits::page_size());
         pages.for_each(|page| {
@@ -114,8 +119,8 @@ impl SealedArchive {
     }
 
     fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped as long as the block, and sealed against writing (`open` has seen to it), so no one changes
-        // them: a shared reference is right.
+        // SAFETY: mapped as long as the block, and sealed against writing (`open` has seen to it),
+        // so no one changes them: a shared reference is right.
         unsafe { std::slice::from_raw_parts(self.block.as_ptr().as_ptr(), self.block.len()) }
     }
 }

@@ -1,15 +1,15 @@
 //! A sealed archive as the type it is of.
 //!
-//! Invariant: the archive was checked when this was made, in this process or in one that this was forked from, and
-//! cannot change.
+//! Invariant: the archive was checked when this was made, in this process or in one that this was
+//! forked from, and cannot change.
 
 use std::{fmt, ops::Deref, ptr::NonNull};
 
 use super::{SealError, SealedArchive};
 use crate::{Wire, WireFault, rkyv::Archive};
 
-/// One value in memory that all processes share and nobody can change: encoded once, checked once per process, and read
-/// in place as its archived form.
+/// One value in memory that all processes share and nobody can change: encoded once, checked once
+/// per process, and read in place as its archived form.
 ///
 /// ```
 /// use pool_ipc::SharedObject;
@@ -19,16 +19,16 @@ use crate::{Wire, WireFault, rkyv::Archive};
 /// # Ok::<(), pool_ipc::SealError>(())
 /// ```
 ///
-/// Copies of it are handles to the same memory, and are themselves [`Wire`]: items, results, parts of other values. The
-/// shared objects whose handles lie in the value live as long as it does.
+/// Copies of it are handles to the same memory, and are themselves [`Wire`]: items, results, parts
+/// of other values. The shared objects whose handles lie in the value live as long as it does.
 pub struct SharedObject<T: Wire> {
     archive: SealedArchive,
     /// Within the archive.
     root: NonNull<T::Archived>,
 }
 
-// SAFETY: it is a shared reference to memory that does not change, and a count of its mapping. What an archive is made of
-// has no interior mutability, as rkyv's `Portable` demands.
+// SAFETY: it is a shared reference to memory that does not change, and a count of its mapping. What
+// an archive is made of has no interior mutability, as rkyv's `Portable` demands.
 unsafe impl<T: Wire<Archived: Sync>> Send for SharedObject<T> {}
 // SAFETY: as above.
 unsafe impl<T: Wire<Archived: Sync>> Sync for SharedObject<T> {}
@@ -85,7 +85,8 @@ impl<T: Wire> Deref for SharedObject<T> {
     type Target = T::Archived;
 
     fn deref(&self) -> &T::Archived {
-        // SAFETY: checked in `read`, within memory that the archive keeps mapped and that nobody can write to.
+        // SAFETY: checked in `read`, within memory that the archive keeps mapped and that nobody
+        // can write to.
         unsafe { self.root.as_ref() }
     }
 }

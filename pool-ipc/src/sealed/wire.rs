@@ -1,7 +1,7 @@
 //! A sealed archive as part of a message.
 //!
-//! Invariant: a message with a handle names the archive's own segment and those of the handles in it, so whoever receives it has
-//! all of them.
+//! Invariant: a message with a handle names the archive's own segment and those of the handles in
+//! it, so whoever receives it has all of them.
 
 use pool_shm::wire::{GiveSegment, TakeSegment};
 use rkyv::{

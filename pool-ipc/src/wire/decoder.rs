@@ -17,9 +17,9 @@ use super::{
     segments::Sent,
 };
 
-/// How deep pointers in an archive may be nested: what checks and decodes it is recursive, and bytes that
-/// somebody damaged must not end in a stack overflow. An unoptimised build manages twice as many on a
-/// thread with 2 MiB of stack.
+/// How deep pointers in an archive may be nested: what checks and decodes it is recursive, and
+/// bytes that somebody damaged must not end in a stack overflow. An unoptimised build manages twice
+/// as many on a thread with 2 MiB of stack.
 const MAX_DEPTH: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not 0");
 
 /// The deserializer that a [`Wire`] type is decoded with.
@@ -67,8 +67,8 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, [`WireFault::Segment`] when a handle in it leads
-    /// nowhere.
+    /// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, [`WireFault::Segment`]
+    /// when a handle in it leads nowhere.
     #[inline]
     pub fn decode<T: Wire>(&mut self, archive: &[u8]) -> Result<T, WireFault> {
         if let Some(numbers) = decode_numbers::<T>(archive) {

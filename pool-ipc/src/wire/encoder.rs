@@ -51,7 +51,8 @@ pub struct Encoding {
 unsafe impl Send for Encoding {}
 
 impl Encoder {
-    /// An encoder with 4 KiB of scratch room; nested collections that need more take it from the heap.
+    /// An encoder with 4 KiB of scratch room; nested collections that need more take it from the
+    /// heap.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -143,15 +144,16 @@ impl Encoder {
         result.map(|_| encoding.position)
     }
 
-    /// The segments of the handles that were encoded since [`take_segments`](Self::take_segments), but for values that
-    /// failed: the message's table.
+    /// The segments of the handles that were encoded since [`take_segments`](Self::take_segments),
+    /// but for values that failed: the message's table.
     #[inline]
     #[must_use]
     pub fn segments(&self) -> &[SharedSegment] {
         self.encoding.segments.segments()
     }
 
-    /// How many segments the table would have had if the value that was measured last had been encoded.
+    /// How many segments the table would have had if the value that was measured last had been
+    /// encoded.
     pub(crate) fn measured_segments(&self) -> usize {
         self.measured
     }
@@ -161,7 +163,8 @@ impl Encoder {
         self.encoding.segments.truncate(len);
     }
 
-    /// Begins a new message, with an empty table. The segments of the last one live as long as they are kept.
+    /// Begins a new message, with an empty table. The segments of the last one live as long as they
+    /// are kept.
     pub fn take_segments(&mut self) -> Vec<SharedSegment> {
         self.encoding.segments.take()
     }

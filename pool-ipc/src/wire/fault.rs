@@ -11,8 +11,8 @@ use rkyv::rancor::{Source, Trace};
 pub enum WireFault {
     /// The encoded value is larger than the room for it: give more room.
     Overflow,
-    /// The bytes are no valid value of the type: truncated, damaged, of another type, not aligned for it, or of a value with
-    /// collections or boxes nested more than 1000 deep.
+    /// The bytes are no valid value of the type: truncated, damaged, of another type, not aligned
+    /// for it, or of a value with collections or boxes nested more than 1000 deep.
     Invalid,
     /// The value is nested more than 1000 deep in fields that lead back to their type
     /// ([`Recursive`](crate::Recursive)): send it flat, as a `Vec` of its parts.

@@ -15,8 +15,9 @@
 /// assert!(matches!(pool_ipc::from_bytes::<Verdict>(&bytes), Ok(Verdict::Keep(r)) if r.name == "a"));
 /// ```
 ///
-/// An enum named `Tag` needs `#[rkyv(archived = TagArchive)]` (any other name), since rkyv's derive has an `ArchivedTag` of its own. A key of a
-/// map needs `#[rkyv(derive(PartialEq, Eq, Hash))]`, of a `BTreeMap` `PartialOrd, Ord` instead of `Hash`.
+/// An enum named `Tag` needs `#[rkyv(archived = TagArchive)]` (any other name), since rkyv's derive
+/// has an `ArchivedTag` of its own. A key of a map needs `#[rkyv(derive(PartialEq, Eq, Hash))]`, of
+/// a `BTreeMap` `PartialOrd, Ord` instead of `Hash`.
 #[macro_export]
 macro_rules! wire {
     ($($item:item)*) => {

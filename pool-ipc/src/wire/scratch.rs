@@ -1,8 +1,8 @@
 //! Scratch room for an encoding: 4 KiB that are kept, and the heap for what does not fit.
 //!
 //! Invariant: pieces in use never overlap. The box is a bump pointer that only [`Scratch::pop`] and
-//! [`Scratch::reset`] lower; every piece from the heap stands in `spilled` until it is freed, so one
-//! that a panic left behind goes with the next reset.
+//! [`Scratch::reset`] lower; every piece from the heap stands in `spilled` until it is freed, so
+//! one that a panic left behind goes with the next reset.
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
@@ -65,8 +65,8 @@ impl Scratch {
             self.used = self.used.min(offset);
         } else if let Some(index) = self.spilled.iter().rposition(|(known, _)| *known == piece) {
             let (piece, layout) = self.spilled.swap_remove(index);
-            // SAFETY: `push` allocated it with this layout, and it stood in the list, so it is freed
-            // once.
+            // SAFETY: `push` allocated it with this layout, and it stood in the list, so it is
+            // freed once.
             unsafe { dealloc(piece.as_ptr(), layout) }
         }
     }

@@ -1,9 +1,11 @@
 //! The table of segments that travel with a message.
 //!
-//! Bytes on the board carry no descriptor: a handle of a shared object writes the index of its segment in this table, and whoever
-//! decodes finds the identity there. A broker leads from the identity to the segment.
+//! Bytes on the board carry no descriptor: a handle of a shared object writes the index of its
+//! segment in this table, and whoever decodes finds the identity there. A broker leads from the
+//! identity to the segment.
 //!
-//! Invariant: while a handle to an object lies in a message that the sender still keeps, the sender keeps its segment.
+//! Invariant: while a handle to an object lies in a message that the sender still keeps, the sender
+//! keeps its segment.
 
 use std::{fmt, sync::Arc};
 
@@ -16,8 +18,8 @@ use super::{Decoder, Encoding};
 
 /// Leads other processes to the segments of this one, and this one to theirs.
 pub trait SegmentBroker: Send + Sync {
-    /// Sees to it that others can have the segment as long as this process has it. Called before the first handle to an object in
-    /// it is sent.
+    /// Sees to it that others can have the segment as long as this process has it. Called before
+    /// the first handle to an object in it is sent.
     ///
     /// # Errors
     ///

@@ -3,7 +3,8 @@
 use super::{Decoder, Encoder, Wire, WireFault, decoder::view};
 use crate::AlignedBytes;
 
-/// Encodes `value` into a buffer of its own. Bytes alone keep no shared object alive: a handle to one does not decode again.
+/// Encodes `value` into a buffer of its own. Bytes alone keep no shared object alive: a handle to
+/// one does not decode again.
 ///
 /// ```
 /// let bytes = pool_ipc::to_bytes(&vec![Some(1u64), None]).unwrap();
@@ -18,8 +19,8 @@ pub fn to_bytes<T: Wire>(value: &T) -> Result<AlignedBytes, WireFault> {
 }
 
 impl Encoder {
-    /// As [`to_bytes`], with the table of segments that its handles need: a decoder that is given that one makes the value
-    /// as long as the segments are kept.
+    /// As [`to_bytes`], with the table of segments that its handles need: a decoder that is given
+    /// that one makes the value as long as the segments are kept.
     ///
     /// # Errors
     ///
@@ -36,8 +37,8 @@ impl Encoder {
 
 /// Checks `bytes` and makes the value.
 ///
-/// They have to be aligned for the archive: what [`to_bytes`] gives is. A part of a buffer that begins at a multiple of 16 is
-/// for all types of std, anything else is copied first:
+/// They have to be aligned for the archive: what [`to_bytes`] gives is. A part of a buffer that
+/// begins at a multiple of 16 is for all types of std, anything else is copied first:
 ///
 /// ```
 /// use pool_ipc::rkyv::util::AlignedVec;
@@ -52,8 +53,8 @@ impl Encoder {
 ///
 /// # Errors
 ///
-/// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, or not aligned for it; [`WireFault::Segment`] for a
-/// handle to a shared object.
+/// [`WireFault::Invalid`] when the bytes are no valid archive of `T`, or not aligned for it;
+/// [`WireFault::Segment`] for a handle to a shared object.
 pub fn from_bytes<T: Wire>(bytes: &[u8]) -> Result<T, WireFault> {
     Decoder::new().decode(bytes)
 }

@@ -7,8 +7,8 @@ use super::{WireCheck, WireDecode, WireEncode};
 /// A value that may cross a process boundary: owned, sendable between threads, and encodable.
 ///
 /// Implemented for every type that has rkyv's three derives and consists of such types. Numbers,
-/// `String`, `Vec`, `Option`, `Result`, tuples, arrays, maps and sets of them are `Wire`; for an own
-/// type write [`wire!`](crate::wire) around it.
+/// `String`, `Vec`, `Option`, `Result`, tuples, arrays, maps and sets of them are `Wire`; for an
+/// own type write [`wire!`](crate::wire) around it.
 ///
 /// Not `Wire`: borrowed data (`&str`), `Rc` and `Arc` (sharing cannot survive a process boundary:
 /// for these the compiler names an inner bound such as `Sharing`), `PathBuf` and `OsString` (send a

@@ -45,8 +45,8 @@ fn two_claimers_run_each_chunk_once() {
     });
 }
 
-/// One slot in two generations: item, description, results and account are handed over and back, and
-/// the claimer's block is its own again once the slot was released.
+/// One slot in two generations: item, description, results and account are handed over and back,
+/// and the claimer's block is its own again once the slot was released.
 #[test]
 fn a_slot_is_used_again() {
     SeqCstAs::AcqRel.check(|| {
@@ -107,8 +107,8 @@ fn claimed(board: &Board) -> (Claimer, Claim) {
     (me, claim)
 }
 
-// In the next two the one who writes is the thread that runs first: loom overlooks a read that comes
-// before a read and a write of the other thread.
+// In the next two the one who writes is the thread that runs first: loom overlooks a read that
+// comes before a read and a write of the other thread.
 
 /// The word alone hands the account over, to a publisher that asks no ring.
 #[test]

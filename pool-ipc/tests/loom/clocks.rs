@@ -1,4 +1,5 @@
-//! An item that is overdue is ended for itself: either its claimer gets past it or the watcher condemns it.
+//! An item that is overdue is ended for itself: either its claimer gets past it or the watcher
+//! condemns it.
 
 use pool_ipc::board::{Claimer, Progress, SeqCstAs, Stopped};
 

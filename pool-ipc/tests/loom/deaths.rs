@@ -67,7 +67,8 @@ impl Job {
         true
     }
 
-    /// Counts the results that the account of `slot` calls finished, reading them; returns the progress.
+    /// Counts the results that the account of `slot` calls finished, reading them; returns the
+    /// progress.
     fn take(&self, board: &Board, slot: usize, start: u32, done: &mut [u32]) -> Progress {
         let outcome = board.outcome(slot);
         for item in start..start + outcome.progress.finished {
@@ -142,8 +143,8 @@ fn a_death_costs_the_item_in_hand_at_most() {
     }
 }
 
-/// What is for one place alone is run by whoever is there: one claimer dies at any step, and only the next one at its place gets what it
-/// did not claim.
+/// What is for one place alone is run by whoever is there: one claimer dies at any step, and only
+/// the next one at its place gets what it did not claim.
 #[test]
 fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
     for stop in 0..=1 {
@@ -194,7 +195,8 @@ fn a_counted_result_is_complete() {
     });
 }
 
-/// The successor at a place goes on where its predecessor's ring ended, and neither's chunk is lost.
+/// The successor at a place goes on where its predecessor's ring ended, and neither's chunk is
+/// lost.
 #[test]
 fn a_successor_keeps_the_ring_whole() {
     for stop in [STEPS - 1, STEPS] {
@@ -222,7 +224,8 @@ fn a_successor_keeps_the_ring_whole() {
     }
 }
 
-/// Whoever is killed for a chunk is killed for nothing else: either it has finished the chunk, or it never does.
+/// Whoever is killed for a chunk is killed for nothing else: either it has finished the chunk, or
+/// it never does.
 #[test]
 fn what_is_seized_is_not_finished() {
     loom::model(|| {

@@ -1,4 +1,5 @@
-//! What the publisher lets go is told to whoever keeps it, whole and in order, or it is said that not all could be told.
+//! What the publisher lets go is told to whoever keeps it, whole and in order, or it is said that
+//! not all could be told.
 
 use pool_ipc::{SegmentId, board::SeqCstAs};
 

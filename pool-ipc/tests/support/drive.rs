@@ -198,8 +198,8 @@ impl Publisher {
         }
     }
 
-    /// After `incarnation` was reaped: what it finished is taken, the item in its hands is lost, the rest
-    /// is queued again. Returns the lost item.
+    /// After `incarnation` was reaped: what it finished is taken, the item in its hands is lost,
+    /// the rest is queued again. Returns the lost item.
     #[allow(dead_code, reason = "not every user of this file kills")]
     pub(crate) fn salvage(&mut self, incarnation: u32) -> Option<u64> {
         self.take();

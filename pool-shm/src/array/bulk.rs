@@ -1,12 +1,13 @@
 //! Many elements at once, between shared and private memory.
 //!
-//! Single atomic accesses are never joined by the compiler: `u8`s one by one are copied at half the speed of `memcpy`. A plain
-//! `memcpy` is undefined behaviour on memory that another process may write. So the bulk of a copy is one block of assembly: to the
-//! compiler an access to memory that others may access too, like one relaxed atomic per element.
+//! Single atomic accesses are never joined by the compiler: `u8`s one by one are copied at half the
+//! speed of `memcpy`. A plain `memcpy` is undefined behaviour on memory that another process may
+//! write. So the bulk of a copy is one block of assembly: to the compiler an access to memory that
+//! others may access too, like one relaxed atomic per element.
 //!
-//! Invariant: an element in shared memory never tears. Vectors of 16 bytes are moved only where the shared side is aligned to 16, hold
-//! whole elements, and are moved by instructions that access at least each aligned 8 bytes as a whole (`vectors`). The private side
-//! may lie anywhere.
+//! Invariant: an element in shared memory never tears. Vectors of 16 bytes are moved only where the
+//! shared side is aligned to 16, hold whole elements, and are moved by instructions that access at
+//! least each aligned 8 bytes as a whole (`vectors`). The private side may lie anywhere.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,11 +20,12 @@ use super::{
 ///
 /// # Safety
 ///
-/// Both sides have `len` elements and are aligned for them. Nobody else accesses the private side, and others access the shared one
-/// only by atomics of the same size or by these functions.
+/// Both sides have `len` elements and are aligned for them. Nobody else accesses the private side,
+/// and others access the shared one only by atomics of the same size or by these functions.
 pub(crate) unsafe fn read<B: Bits>(shared: *mut B, private: *mut B, len: usize) {
     let parts = Parts::of(shared, len);
-    // SAFETY: the parts are within the `len` elements; single ones are accessed atomically, vectors are whole.
+    // SAFETY: the parts are within the `len` elements; single ones are accessed atomically, vectors
+    // are whole.
     unsafe {
         let one = |index| private.add(index).write(B::load(shared.add(index), Relaxed));
         (0..parts.head).for_each(one);
@@ -67,7 +69,8 @@ pub(super) unsafe fn fill<B: Bits>(shared: *mut B, bits: B, len: usize) {
     }
 }
 
-/// How a range of elements is accessed: some one by one until an address is aligned, then whole vectors, then the rest.
+/// How a range of elements is accessed: some one by one until an address is aligned, then whole
+/// vectors, then the rest.
 struct Parts {
     head: usize,
     body: usize,
@@ -89,7 +92,8 @@ impl Parts {
 mod tests {
     use super::*;
 
-    /// Every offset from an aligned address, and every length around those at which another part of a loop runs.
+    /// Every offset from an aligned address, and every length around those at which another part of
+    /// a loop runs.
     fn cases<B: Bits + From<u8> + std::fmt::Debug>() {
         let number = |index: usize| B::from((index % 251) as u8);
         let source: Vec<B> = (0..300).map(number).collect();

@@ -1,7 +1,7 @@
 //! One element in shared memory.
 //!
-//! Invariant: every access is atomic, so whatever others do to the element at the same time, a read gives a value that somebody wrote
-//! as a whole.
+//! Invariant: every access is atomic, so whatever others do to the element at the same time, a read
+//! gives a value that somebody wrote as a whole.
 
 use std::{
     marker::PhantomData,
@@ -14,7 +14,8 @@ use std::{
 
 use super::element::sealed::Element;
 
-/// The element at an address. Whoever makes one sees to it that the address is one of an element while it is used.
+/// The element at an address. Whoever makes one sees to it that the address is one of an element
+/// while it is used.
 #[derive(Debug)]
 pub struct Cell<T: Element> {
     place: *mut T::Bits,
@@ -33,7 +34,8 @@ impl<T: Element> Copy for Cell<T> {}
 pub trait Bits: Copy + Eq + Send + Sync + 'static {
     /// # Safety
     ///
-    /// This and the following: the place is aligned, mapped and writable, and accessed atomically only, by everyone.
+    /// This and the following: the place is aligned, mapped and writable, and accessed atomically
+    /// only, by everyone.
     unsafe fn load(place: *mut Self, order: Ordering) -> Self;
     /// # Safety
     ///
@@ -55,8 +57,8 @@ pub trait Bits: Copy + Eq + Send + Sync + 'static {
     fn repeated(self) -> u128;
 }
 
-// AcqRel: an operation that reads and writes pairs with every other such operation on the element, and with loads and stores
-// that ask for it.
+// AcqRel: an operation that reads and writes pairs with every other such operation on the element,
+// and with loads and stores that ask for it.
 macro_rules! bits {
     ($($bits:ident, $atomic:ident);* $(;)?) => { $(
         impl Bits for $bits {
@@ -110,8 +112,8 @@ impl<T: Element> Cell<T> {
     ///
     /// # Safety
     ///
-    /// As long as the cell is used, the place is aligned, mapped and writable, and everyone accesses it atomically or as
-    /// [`bulk`](super::bulk) does.
+    /// As long as the cell is used, the place is aligned, mapped and writable, and everyone
+    /// accesses it atomically or as [`bulk`](super::bulk) does.
     #[inline]
     pub(crate) unsafe fn at(place: NonNull<T>) -> Self {
         Self { place: place.as_ptr().cast(), element: PhantomData }

@@ -5,8 +5,8 @@
 use super::cell::{Bits, Cell};
 use crate::ElementType;
 
-/// A type whose values can be accessed by several processes at once: `u8` to `u64`, `i8` to `i64`, `usize`, `isize`, `f32`, `f64`
-/// and `bool`. No other type can be.
+/// A type whose values can be accessed by several processes at once: `u8` to `u64`, `i8` to `i64`,
+/// `usize`, `isize`, `f32`, `f64` and `bool`. No other type can be.
 pub trait Element: sealed::Element {}
 
 /// An [`Element`] to calculate with: all but `bool`.

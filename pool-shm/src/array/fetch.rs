@@ -1,10 +1,12 @@
 //! Calculating with elements in place.
 //!
-//! Invariant: reading and writing are one step, so of what several processes add at once nothing is lost.
+//! Invariant: reading and writing are one step, so of what several processes add at once nothing is
+//! lost.
 
 use super::{Bitwise, Number, SharedArray, SharedValue};
 
-/// Overflowing integers wrap around; floats are added and so on as always. All return what was there before.
+/// Overflowing integers wrap around; floats are added and so on as always. All return what was
+/// there before.
 impl<T: Number> SharedArray<T> {
     /// Adds `value` to the element at `index` and returns what was there.
     #[inline]
@@ -20,14 +22,16 @@ impl<T: Number> SharedArray<T> {
         T::fetch_sub(self.cell(index), value)
     }
 
-    /// Writes the smaller one of `value` and the element at `index`, and returns what was there. A NaN is neither.
+    /// Writes the smaller one of `value` and the element at `index`, and returns what was there. A
+    /// NaN is neither.
     #[inline]
     #[track_caller]
     pub fn fetch_min(&self, index: usize, value: T) -> T {
         self.cell(index).update(|now| now.smaller(value))
     }
 
-    /// Writes the larger one of `value` and the element at `index`, and returns what was there. A NaN is neither.
+    /// Writes the larger one of `value` and the element at `index`, and returns what was there. A
+    /// NaN is neither.
     #[inline]
     #[track_caller]
     pub fn fetch_max(&self, index: usize, value: T) -> T {
@@ -58,7 +62,8 @@ impl<T: Bitwise> SharedArray<T> {
     }
 }
 
-/// Overflowing integers wrap around; floats are added and so on as always. All return what was there before.
+/// Overflowing integers wrap around; floats are added and so on as always. All return what was
+/// there before.
 impl<T: Number> SharedValue<T> {
     /// Adds `value` and returns what was there.
     #[inline]
@@ -72,13 +77,15 @@ impl<T: Number> SharedValue<T> {
         T::fetch_sub(self.cell(), value)
     }
 
-    /// Writes the smaller one of `value` and the number, and returns what was there. A NaN is neither.
+    /// Writes the smaller one of `value` and the number, and returns what was there. A NaN is
+    /// neither.
     #[inline]
     pub fn fetch_min(&self, value: T) -> T {
         self.cell().update(|now| now.smaller(value))
     }
 
-    /// Writes the larger one of `value` and the number, and returns what was there. A NaN is neither.
+    /// Writes the larger one of `value` and the number, and returns what was there. A NaN is
+    /// neither.
     #[inline]
     pub fn fetch_max(&self, value: T) -> T {
         self.cell().update(|now| now.larger(value))

@@ -1,7 +1,8 @@
 //! Arrays that are lent to tasks as slices.
 //!
-//! Invariant: while an [`Alone`] lives nothing but [`LentArray`]s leads to the elements beside the handle that was asked: no other
-//! handle is there, in no thread of no process, and none can be made.
+//! Invariant: while an [`Alone`] lives nothing but [`LentArray`]s leads to the elements beside the
+//! handle that was asked: no other handle is there, in no thread of no process, and none can be
+//! made.
 
 use std::{num::NonZeroU64, sync::Arc};
 
@@ -34,8 +35,9 @@ impl First {
     }
 }
 
-/// As long as it lives, the [`SharedArray`] that gave it was the only handle to its elements, and nobody makes another one but from
-/// that: handles that arrive are refused with [`SegmentFault::Lent`](crate::SegmentFault::Lent).
+/// As long as it lives, the [`SharedArray`] that gave it was the only handle to its elements, and
+/// nobody makes another one but from that: handles that arrive are refused with
+/// [`SegmentFault::Lent`](crate::SegmentFault::Lent).
 ///
 /// It counts as an [`Exclusive`]. What a forked child does with it means nothing to the parent.
 #[derive(Debug)]
@@ -55,10 +57,11 @@ impl Drop for Alone {
 }
 
 impl<T: Element> SharedArray<T> {
-    /// Whether this is the only handle to the elements, as far as that can be known; and sees to it that it remains so.
+    /// Whether this is the only handle to the elements, as far as that can be known; and sees to it
+    /// that it remains so.
     ///
-    /// It is if this process has made the array and was not forked since, no handle to it was ever sent to a process, and no clone,
-    /// also of a part, lives any more.
+    /// It is if this process has made the array and was not forked since, no handle to it was ever
+    /// sent to a process, and no clone, also of a part, lives any more.
     ///
     /// ```
     /// let mut array = pool_shm::SharedArray::<u8>::new(4)?;
@@ -84,8 +87,8 @@ impl<T: Element> SharedArray<T> {
     }
 }
 
-/// Leads to the elements of a [`SharedArray`] for a while, also in another process, without being one of its handles: only `unsafe`
-/// code gets at them.
+/// Leads to the elements of a [`SharedArray`] for a while, also in another process, without being
+/// one of its handles: only `unsafe` code gets at them.
 ///
 /// What a pool sends to its workers when they work on slices of an array.
 #[derive(Debug)]
@@ -96,8 +99,8 @@ impl<T: Element> LentArray<T> {
     ///
     /// # Safety
     ///
-    /// While the reference, or a handle made from it, is used, the call that has lent the array has not returned. Where an
-    /// [`Alone`] lives meanwhile, no two tasks are given the same element.
+    /// While the reference, or a handle made from it, is used, the call that has lent the array has
+    /// not returned. Where an [`Alone`] lives meanwhile, no two tasks are given the same element.
     #[must_use]
     pub unsafe fn elements(&self) -> &SharedArray<T> {
         &self.0

@@ -1,6 +1,7 @@
 //! A slice of numbers in shared memory.
 //!
-//! Invariant: `base` is the first of `len` elements within `block`, and all of them stay mapped and writable while `block` lives.
+//! Invariant: `base` is the first of `len` elements within `block`, and all of them stay mapped and
+//! writable while `block` lives.
 
 use std::{
     fmt,
@@ -14,8 +15,9 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 
 /// A slice of numbers that several processes read and write at once, without a lock.
 ///
-/// This is a handle: a clone of it, a handle that was sent to another process, and one inherited by a forked child all name the same
-/// elements, which live as long as any of them. Its length never changes.
+/// This is a handle: a clone of it, a handle that was sent to another process, and one inherited by
+/// a forked child all name the same elements, which live as long as any of them. Its length never
+/// changes.
 ///
 /// ```
 /// use pool_shm::SharedArray;
@@ -31,23 +33,28 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 ///
 /// # What others see, and when
 ///
-/// An element is always read as a value that somebody wrote as a whole. `get`, `set`, iteration, and what works on many elements
-/// (`to_vec`, `copy_from_slice`, `copy_to_slice`, `fill`) are *relaxed*: others see the writes soon, but in no particular order. The
-/// operations that read and write one element (`swap`, `fetch_add`, `compare_exchange`, …) are *acquire* and *release*: who reads
-/// by one of them what another one wrote sees everything written before that.
+/// An element is always read as a value that somebody wrote as a whole. `get`, `set`, iteration,
+/// and what works on many elements (`to_vec`, `copy_from_slice`, `copy_to_slice`, `fill`) are
+/// *relaxed*: others see the writes soon, but in no particular order. The operations that read and
+/// write one element (`swap`, `fetch_add`, `compare_exchange`, …) are *acquire* and *release*: who
+/// reads by one of them what another one wrote sees everything written before that.
 ///
-/// Between tasks of a pool nothing of this matters: what was written before a task was handed over is there when it begins, and what
-/// it wrote is there when its result arrives. Locks and channels order accesses in the same way.
+/// Between tasks of a pool nothing of this matters: what was written before a task was handed over
+/// is there when it begins, and what it wrote is there when its result arrives. Locks and channels
+/// order accesses in the same way.
 ///
 /// # Speed
 ///
-/// `get` and `set` are one load or store each, but the compiler never joins them into vector instructions. That counts for data in
-/// cache, and where the same loop over a slice would be all vectors. Of 64 MiB of `f32`, a loop with `set` takes as long as one over a
-/// slice, or is up to 1.5 times slower: a constant, `index as f32`, what `get` gave times 2. Two loops are about twice as slow: converting
-/// an index of 32 bits, and copying one by one from a slice, which the compiler makes a `memcpy` of if it can.
+/// `get` and `set` are one load or store each, but the compiler never joins them into vector
+/// instructions. That counts for data in cache, and where the same loop over a slice would be all
+/// vectors. Of 64 MiB of `f32`, a loop with `set` takes as long as one over a slice, or is up to
+/// 1.5 times slower: a constant, `index as f32`, what `get` gave times 2. Two loops are about twice
+/// as slow: converting an index of 32 bits, and copying one by one from a slice, which the compiler
+/// makes a `memcpy` of if it can.
 ///
-/// Where it matters work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast as `memcpy`, also on a
-/// [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with) does so by itself. A pool's `map_slices_mut` gives plain slices.
+/// Where it matters work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast
+/// as `memcpy`, also on a [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with)
+/// does so by itself. A pool's `map_slices_mut` gives plain slices.
 pub struct SharedArray<T: Element> {
     pub(super) block: Block,
     pub(super) base: NonNull<T>,
@@ -56,7 +63,8 @@ pub struct SharedArray<T: Element> {
     pub(super) first: Option<Arc<First>>,
 }
 
-// SAFETY: the elements are accessed atomically, from whatever thread; `block` is `Send` and `Sync` itself.
+// SAFETY: the elements are accessed atomically, from whatever thread; `block` is `Send` and `Sync`
+// itself.
 unsafe impl<T: Element> Send for SharedArray<T> {}
 // SAFETY: as above.
 unsafe impl<T: Element> Sync for SharedArray<T> {}
@@ -68,8 +76,9 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] if there cannot be so many elements, [`Error::Os`] when descriptors or address space are used up: an array of
-    /// more than 256 KiB takes one descriptor, smaller ones share some.
+    /// [`Error::TooLong`] if there cannot be so many elements, [`Error::Os`] when descriptors or
+    /// address space are used up: an array of more than 256 KiB takes one descriptor, smaller ones
+    /// share some.
     pub fn new(len: usize) -> Result<Self, Error> {
         let first = First::now();
         let block = Block::new(Shape { kind: Kind::Array, element: T::TYPE, len })?;
@@ -87,7 +96,8 @@ impl<T: Element> SharedArray<T> {
         Ok(array)
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -167,7 +177,8 @@ impl<T: Element> SharedArray<T> {
         self.cell(index).swap(value)
     }
 
-    /// Writes `new` to the element at `index` if it is `current`; returns what was there, as an error if it was something else.
+    /// Writes `new` to the element at `index` if it is `current`; returns what was there, as an
+    /// error if it was something else.
     ///
     /// Floats are compared by their bits: a NaN is equal to the same NaN, and 0.0 is not -0.0.
     ///
@@ -180,8 +191,8 @@ impl<T: Element> SharedArray<T> {
         self.cell(index).compare_exchange(current, new)
     }
 
-    /// Writes what `change` makes of the element at `index`, and returns what was there. `change` is called again whenever another
-    /// one was faster.
+    /// Writes what `change` makes of the element at `index`, and returns what was there. `change`
+    /// is called again whenever another one was faster.
     ///
     /// # Errors
     ///
@@ -264,12 +275,14 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Safety
     ///
-    /// As long as the slice is used nobody else reads or writes these elements, in any thread of any process. While
-    /// code that is not your own can reach the slice, an [`Exclusive`](crate::Exclusive) must say so: a fork would break the promise.
+    /// As long as the slice is used nobody else reads or writes these elements, in any thread of
+    /// any process. While code that is not your own can reach the slice, an
+    /// [`Exclusive`](crate::Exclusive) must say so: a fork would break the promise.
     #[must_use]
     #[expect(clippy::mut_from_ref, reason = "the caller promises that it is the only one")]
     pub unsafe fn as_mut_slice(&self) -> &mut [T] {
-        // SAFETY: as the caller promised; the slice is not used any more when the other one is made.
+        // SAFETY: as the caller promised; the slice is not used any more when the other one is
+        // made.
         let _ = unsafe { self.as_slice() };
         // SAFETY: `len` elements that the caller alone has.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
@@ -288,8 +301,8 @@ impl<T: Element> SharedArray<T> {
 
     #[inline]
     fn try_cell(&self, index: usize) -> Option<Cell<T>> {
-        // SAFETY: the element lies within the block, which `self` keeps; everyone else accesses it in the same way, but for
-        // those who promised to be alone.
+        // SAFETY: the element lies within the block, which `self` keeps; everyone else accesses it
+        // in the same way, but for those who promised to be alone.
         (index < self.len).then(|| unsafe { Cell::at(self.base.add(index)) })
     }
 

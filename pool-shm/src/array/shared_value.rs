@@ -13,8 +13,8 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 
 /// A number that several processes read and write at once, without a lock.
 ///
-/// This is a handle: a clone of it, a handle that was sent to another process, and one inherited by a forked child all name the same
-/// number, which lives as long as any of them.
+/// This is a handle: a clone of it, a handle that was sent to another process, and one inherited by
+/// a forked child all name the same number, which lives as long as any of them.
 ///
 /// ```
 /// use pool_shm::SharedValue;
@@ -29,14 +29,16 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 /// # Ok::<(), pool_shm::Error>(())
 /// ```
 ///
-/// `get` is an *acquire* and `set` a *release*, so that a value can say that something else is ready: who reads what another
-/// one wrote sees everything that was written before. What reads and writes (`swap`, `fetch_add`, …) is both.
+/// `get` is an *acquire* and `set` a *release*, so that a value can say that something else is
+/// ready: who reads what another one wrote sees everything that was written before. What reads and
+/// writes (`swap`, `fetch_add`, …) is both.
 pub struct SharedValue<T: Element> {
     block: Block,
     place: NonNull<T>,
 }
 
-// SAFETY: the number is accessed atomically, from whatever thread; `block` is `Send` and `Sync` itself.
+// SAFETY: the number is accessed atomically, from whatever thread; `block` is `Send` and `Sync`
+// itself.
 unsafe impl<T: Element> Send for SharedValue<T> {}
 // SAFETY: as above.
 unsafe impl<T: Element> Sync for SharedValue<T> {}
@@ -54,7 +56,8 @@ impl<T: Element> SharedValue<T> {
         Ok(fresh)
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -93,7 +96,8 @@ impl<T: Element> SharedValue<T> {
         self.cell().swap(value)
     }
 
-    /// Writes `new` if the number is `current`; returns what was there, as an error if it was something else.
+    /// Writes `new` if the number is `current`; returns what was there, as an error if it was
+    /// something else.
     ///
     /// Floats are compared by their bits: a NaN is equal to the same NaN, and 0.0 is not -0.0.
     ///
@@ -105,7 +109,8 @@ impl<T: Element> SharedValue<T> {
         self.cell().compare_exchange(current, new)
     }
 
-    /// Writes what `change` makes of the number, and returns what was there. `change` is called again whenever another one was faster.
+    /// Writes what `change` makes of the number, and returns what was there. `change` is called
+    /// again whenever another one was faster.
     ///
     /// # Errors
     ///
@@ -129,7 +134,8 @@ impl<T: Element> SharedValue<T> {
 
     #[inline]
     pub(super) fn cell(&self) -> Cell<T> {
-        // SAFETY: the element is all of the block, which `self` keeps; everyone else accesses it in the same way.
+        // SAFETY: the element is all of the block, which `self` keeps; everyone else accesses it in
+        // the same way.
         unsafe { Cell::at(self.place) }
     }
 }

@@ -1,6 +1,7 @@
 //! What works on all elements of an array at once.
 //!
-//! Invariant: shared memory is read and written by `bulk` alone, which tears no element; private memory, by plain loads and stores.
+//! Invariant: shared memory is read and written by `bulk` alone, which tears no element; private
+//! memory, by plain loads and stores.
 
 use super::{Element, SharedArray, bulk};
 
@@ -25,7 +26,8 @@ impl<T: Element> SharedArray<T> {
     #[track_caller]
     pub fn copy_from_slice(&self, source: &[T]) {
         self.must_have(source.len());
-        // SAFETY: both have `len` elements; `source` is borrowed, so it is private or does not change.
+        // SAFETY: both have `len` elements; `source` is borrowed, so it is private or does not
+        // change.
         unsafe {
             bulk::write(self.base.as_ptr().cast::<T::Bits>(), source.as_ptr().cast(), self.len)
         }
@@ -49,8 +51,9 @@ impl<T: Element> SharedArray<T> {
         unsafe { bulk::fill(self.base.as_ptr().cast::<T::Bits>(), value.to_bits(), self.len) }
     }
 
-    /// Writes `value(index)` to every element, in order. That is a loop with `set`, but the values are computed side by side in private memory
-    /// first, where the compiler can use vectors for it.
+    /// Writes `value(index)` to every element, in order. That is a loop with `set`, but the values
+    /// are computed side by side in private memory first, where the compiler can use vectors for
+    /// it.
     ///
     /// ```
     /// let squares = pool_shm::SharedArray::new(5)?;
@@ -59,7 +62,8 @@ impl<T: Element> SharedArray<T> {
     /// # Ok::<(), pool_shm::Error>(())
     /// ```
     pub fn fill_with(&self, mut value: impl FnMut(usize) -> T) {
-        /// Elements that are computed before they are copied: so few that they stay in the nearest cache.
+        /// Elements that are computed before they are copied: so few that they stay in the nearest
+        /// cache.
         const AT_ONCE: usize = 256;
         let mut computed = [T::ZERO; AT_ONCE];
         for first in (0..self.len).step_by(AT_ONCE) {

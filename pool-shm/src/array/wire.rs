@@ -1,7 +1,7 @@
 //! Arrays and values as parts of a message.
 //!
-//! Invariant: a handle that comes out of an archive lies within the block that the archive names, and that block is one of elements
-//! of its type.
+//! Invariant: a handle that comes out of an archive lies within the block that the archive names,
+//! and that block is one of elements of its type.
 
 use rkyv::{
     Archive, Deserialize, Place, Portable, Serialize,

@@ -1,6 +1,8 @@
-//! The beginning of a named segment: what tells it from other files, written before anybody may use it.
+//! The beginning of a named segment: what tells it from other files, written before anybody may use
+//! it.
 //!
-//! Invariant: the magic number is written last, so whoever sees it sees a finished segment; nothing is written twice.
+//! Invariant: the magic number is written last, so whoever sees it sees a finished segment; nothing
+//! is written twice.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -59,7 +61,8 @@ impl Head {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// The identity of a segment in a file of `size` bytes, which has at least one byte behind the head.
+    /// The identity of a segment in a file of `size` bytes, which has at least one byte behind the
+    /// head.
     pub(super) fn check(&self, size: u64) -> Result<SegmentId, Fault> {
         // Acquire: pairs with the Release in `finish`.
         check_magic(self.magic.load(Ordering::Acquire))?;

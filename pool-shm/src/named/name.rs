@@ -1,7 +1,8 @@
 //! Names of segments: what one may be, what it means now, and how it goes away.
 //!
-//! Invariant: a name is removed only by the holder of a lock on the file that it means, who has looked again since. So of all
-//! who go through here nobody removes what another one has just put in the place.
+//! Invariant: a name is removed only by the holder of a lock on the file that it means, who has
+//! looked again since. So of all who go through here nobody removes what another one has just put
+//! in the place.
 
 use std::{
     fs::File,
@@ -100,7 +101,8 @@ impl Name {
         let doing = "opening a named segment";
         let file = shm_open(self.as_path(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
         let file = File::from(file.map_err(|errno| match errno {
-            // A directory, by the C library's leave; a symbolic link, which is not followed; a socket.
+            // A directory, by the C library's leave; a symbolic link, which is not followed; a
+            // socket.
             Errno::EINVAL | Errno::EISDIR | Errno::ELOOP | Errno::ENXIO => {
                 self.fault(Fault::Other(NO_FILE))
             }
@@ -128,8 +130,8 @@ impl Name {
         }
     }
 
-    /// Removes it while it means the file `wanted`, or, without one, any segment, be it finished or not; whether it was
-    /// there to remove.
+    /// Removes it while it means the file `wanted`, or, without one, any segment, be it finished or
+    /// not; whether it was there to remove.
     pub(super) fn remove(&self, wanted: Option<FileId>) -> Result<bool, Error> {
         let doing = "removing a named segment";
         for _ in 0..ATTEMPTS {

@@ -1,8 +1,8 @@
 //! A named segment as one process sees it.
 //!
-//! Invariant: the mapping begins with a finished [`Head`] and has the size that it tells. Only the creating process removes
-//! the name, and only while it means this segment. Unlike a memfd the file can be shrunk by whoever may open it: that is
-//! the same user only.
+//! Invariant: the mapping begins with a finished [`Head`] and has the size that it tells. Only the
+//! creating process removes the name, and only while it means this segment. Unlike a memfd the file
+//! can be shrunk by whoever may open it: that is the same user only.
 
 use std::{fmt, fs::File, io, num::NonZeroU64, os::unix::fs::FileExt, ptr::NonNull};
 
@@ -22,12 +22,13 @@ use crate::{
     limits::file_size,
 };
 
-/// Memory that unrelated programs of one user find by its name (a file under `/dev/shm` of mode 0600), mapped to read
-/// and write.
+/// Memory that unrelated programs of one user find by its name (a file under `/dev/shm` of mode
+/// 0600), mapped to read and write.
 ///
-/// The creator removes the name when it drops the value; others keep what they have mapped. A forked child's drop or exit
-/// removes nothing. A creator that is killed leaves the name behind: the next [`create`](Self::create) is
-/// [`Error::Exists`], and [`create_or_replace`](Self::create_or_replace) begins afresh.
+/// The creator removes the name when it drops the value; others keep what they have mapped. A
+/// forked child's drop or exit removes nothing. A creator that is killed leaves the name behind:
+/// the next [`create`](Self::create) is [`Error::Exists`], and
+/// [`create_or_replace`](Self::create_or_replace) begins afresh.
 ///
 /// ```
 /// use pool_shm::{Error, NamedSegment};
@@ -51,22 +52,23 @@ pub struct NamedSegment {
     creator: Option<(FileId, NonZeroU64)>,
 }
 
-// SAFETY: `Shmem` is a pointer to a mapping and its file number; neither belongs to a thread, and all that `&self`
-// gives out are copies of them.
+// SAFETY: `Shmem` is a pointer to a mapping and its file number; neither belongs to a thread, and
+// all that `&self` gives out are copies of them.
 unsafe impl Send for NamedSegment {}
 // SAFETY: as above.
 unsafe impl Sync for NamedSegment {}
 
 impl NamedSegment {
-    /// Creates a segment of `len` bytes, all zero, and takes its memory at once, so that a full `/dev/shm` is an error here
-    /// and not a fault later.
+    /// Creates a segment of `len` bytes, all zero, and takes its memory at once, so that a full
+    /// `/dev/shm` is an error here and not a fault later.
     ///
     /// A name has up to 255 bytes, no slash (but one in front is ignored) and no NUL.
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] if the name is taken or left over, [`Error::InvalidName`], [`Error::Empty`], [`Error::TooLong`]
-    /// past `RLIMIT_FSIZE`, and [`Error::Os`] when memory, descriptors or address space are used up.
+    /// [`Error::Exists`] if the name is taken or left over, [`Error::InvalidName`],
+    /// [`Error::Empty`], [`Error::TooLong`] past `RLIMIT_FSIZE`, and [`Error::Os`] when memory,
+    /// descriptors or address space are used up.
     pub fn create(name: &str, len: u64) -> Result<Self, Error> {
         let name = Name::new(name)?;
         let process = this_process()?;
@@ -80,7 +82,8 @@ impl NamedSegment {
             found => found,
         };
         keep_out_of_dumps(&shmem);
-        // The crate would remove the name whatever it means, and in every forked child, and not at all if the file has number 0.
+        // The crate would remove the name whatever it means, and in every forked child, and not at
+        // all if the file has number 0.
         shmem.set_owner(false);
         // Taken for a leftover and replaced already: what the name means now is not ours to remove.
         let replaced = || Error::Exists { name: name.bare().to_owned() };
@@ -89,7 +92,8 @@ impl NamedSegment {
             return Err(replaced());
         }
         if let Err(error) = reserve(&found.file, size) {
-            // There is nobody to tell twice: without room it stays, as it does when a creator is killed.
+            // There is nobody to tell twice: without room it stays, as it does when a creator is
+            // killed.
             let _ = name.remove(Some(found.id));
             return Err(error);
         }
@@ -101,8 +105,9 @@ impl NamedSegment {
         Ok(Self { shmem, name, creator: Some((found.id, process)) })
     }
 
-    /// As [`create`](Self::create), but a segment of this name is given up first, be it one that a killed program left
-    /// behind, finished or not, or one in use: those who have that one keep it, and nobody finds it any more.
+    /// As [`create`](Self::create), but a segment of this name is given up first, be it one that a
+    /// killed program left behind, finished or not, or one in use: those who have that one keep it,
+    /// and nobody finds it any more.
     ///
     /// ```
     /// use pool_shm::NamedSegment;
@@ -117,8 +122,8 @@ impl NamedSegment {
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create) and [`unlink`](Self::unlink). [`Error::Exists`] only if other programs replace it all the
-    /// time.
+    /// As [`create`](Self::create) and [`unlink`](Self::unlink). [`Error::Exists`] only if other
+    /// programs replace it all the time.
     pub fn create_or_replace(name: &str, len: u64) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
             match Self::create(name, len) {
@@ -133,9 +138,10 @@ impl NamedSegment {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if there is no such name, [`Error::NotReady`] if its maker has not finished it (yet),
-    /// [`Error::WrongUser`] if it belongs to another user or others may open it too, [`Error::NotASegment`] if it is
-    /// something else or was cut, [`Error::InvalidName`], and [`Error::Os`].
+    /// [`Error::NotFound`] if there is no such name, [`Error::NotReady`] if its maker has not
+    /// finished it (yet), [`Error::WrongUser`] if it belongs to another user or others may open it
+    /// too, [`Error::NotASegment`] if it is something else or was cut, [`Error::InvalidName`], and
+    /// [`Error::Os`].
     pub fn open(name: &str) -> Result<Self, Error> {
         let name = Name::new(name)?;
         for _ in 0..ATTEMPTS {
@@ -148,8 +154,8 @@ impl NamedSegment {
             };
             let shmem = shmem.map_err(|e| explained(e, &name, "opening a named segment"))?;
             keep_out_of_dumps(&shmem);
-            // A file that lost its name gets it back from nobody but its user: what the name means before and
-            // after is what was mapped between.
+            // A file that lost its name gets it back from nobody but its user: what the name means
+            // before and after is what was mapped between.
             if shmem.len() as u64 == found.size && name.means(found.id)? {
                 let checked = head_of(&shmem).check(found.size);
                 checked.map_err(|fault| name.fault(fault))?;
@@ -159,12 +165,13 @@ impl NamedSegment {
         Err(Error::NotReady { name: name.bare().to_owned() })
     }
 
-    /// Removes a name, for one that a killed program left behind. Those who have the segment keep it.
+    /// Removes a name, for one that a killed program left behind. Those who have the segment keep
+    /// it.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::WrongUser`], [`Error::NotASegment`] if the name means something
-    /// else, and [`Error::Os`].
+    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::WrongUser`], [`Error::NotASegment`] if
+    /// the name means something else, and [`Error::Os`].
     pub fn unlink(name: &str) -> Result<(), Error> {
         let name = Name::new(name)?;
         match name.remove(None)? {
@@ -173,8 +180,8 @@ impl NamedSegment {
         }
     }
 
-    /// Lets the name stay when this value is dropped: the segment outlives its creator, until someone calls
-    /// [`unlink`](Self::unlink) or the system ends.
+    /// Lets the name stay when this value is dropped: the segment outlives its creator, until
+    /// someone calls [`unlink`](Self::unlink) or the system ends.
     pub fn keep_name(&mut self) {
         self.creator = None;
     }
@@ -191,16 +198,16 @@ impl NamedSegment {
         head_of(&self.shmem).id()
     }
 
-    /// Copies bytes from `offset` on into `target`, at nearly the speed of `memcpy`. What others write meanwhile is seen byte by
-    /// byte: tell each other when it is complete.
+    /// Copies bytes from `offset` on into `target`, at nearly the speed of `memcpy`. What others
+    /// write meanwhile is seen byte by byte: tell each other when it is complete.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfRange`] if there are not as many, and nothing is copied.
     pub fn read_at(&self, offset: usize, target: &mut [u8]) -> Result<(), Error> {
         let from = self.range(offset, target.len())?;
-        // SAFETY: the range is mapped; whoever else writes it does so by this crate's copies, by atomics, or by `as_ptr` and
-        // promises of their own. `target` is the caller's.
+        // SAFETY: the range is mapped; whoever else writes it does so by this crate's copies, by
+        // atomics, or by `as_ptr` and promises of their own. `target` is the caller's.
         unsafe { bulk::read(from, target.as_mut_ptr(), target.len()) };
         Ok(())
     }
@@ -291,8 +298,8 @@ fn keep_out_of_dumps(shmem: &Shmem) {
 /// The head of a mapping that is at least as long.
 fn head_of(shmem: &Shmem) -> &Head {
     debug_assert!(shmem.len() >= HEAD);
-    // SAFETY: mapped as long as `shmem`, at the beginning of a page; a head consists of atomics, so others may write
-    // it at any time.
+    // SAFETY: mapped as long as `shmem`, at the beginning of a page; a head consists of atomics, so
+    // others may write it at any time.
     unsafe { &*shmem.as_ptr().cast::<Head>() }
 }
 
@@ -302,8 +309,8 @@ fn bears(file: &File, id: SegmentId) -> bool {
     file.read_exact_at(&mut head, 0).is_ok() && Head::id_in(&head) == id
 }
 
-/// The size of a file for `len` bytes, if this process may create one. Asking first matters: past the limit the kernel sends
-/// SIGXFSZ, which ends the process.
+/// The size of a file for `len` bytes, if this process may create one. Asking first matters: past
+/// the limit the kernel sends SIGXFSZ, which ends the process.
 fn creatable(len: u64) -> Result<usize, Error> {
     let limit = file_size().unwrap_or(u64::MAX).min(isize::MAX as u64).saturating_sub(HEAD as u64);
     match usize::try_from(len) {

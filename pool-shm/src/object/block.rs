@@ -1,6 +1,7 @@
 //! A handle to the memory of one object.
 //!
-//! Invariant: the bytes of a block are mapped as long as a handle to it lives in this process, and belong to no other block.
+//! Invariant: the bytes of a block are mapped as long as a handle to it lives in this process, and
+//! belong to no other block.
 
 use std::{fmt, ptr::NonNull};
 
@@ -13,10 +14,11 @@ use crate::Error;
 
 /// The memory of one object in a [`SharedSegment`]; copies of this handle count.
 ///
-/// What the shared types of this crate are built on. Programs need it only to make a shared type of their own.
+/// What the shared types of this crate are built on. Programs need it only to make a shared type of
+/// their own.
 ///
-/// Small blocks share a segment, so many of them cost neither descriptors nor mappings; each of more than 256 KiB has a segment of
-/// its own. The place of a block is never used for another one.
+/// Small blocks share a segment, so many of them cost neither descriptors nor mappings; each of
+/// more than 256 KiB has a segment of its own. The place of a block is never used for another one.
 #[derive(Clone)]
 pub struct Block {
     segment: SharedSegment,
@@ -29,13 +31,14 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] if there cannot be so many bytes, [`Error::Os`] when descriptors or address space are used up.
+    /// [`Error::TooLong`] if there cannot be so many bytes, [`Error::Os`] when descriptors or
+    /// address space are used up.
     pub fn new(shape: Shape) -> Result<Self, Error> {
         heap::place(shape).map(Self::from)
     }
 
-    /// A fresh block with a segment of its own that is sealed once `fill` has written it: nobody can change it afterwards, in no
-    /// process.
+    /// A fresh block with a segment of its own that is sealed once `fill` has written it: nobody
+    /// can change it afterwards, in no process.
     ///
     /// # Errors
     ///
@@ -52,8 +55,8 @@ impl Block {
     /// # Errors
     ///
     /// [`SegmentFault::NoSuchObject`], [`OtherKind`](SegmentFault::OtherKind),
-    /// [`OtherElement`](SegmentFault::OtherElement); [`ReadOnly`](SegmentFault::ReadOnly) if a sealed one should be
-    /// of a kind that is written to; [`Lent`](SegmentFault::Lent).
+    /// [`OtherElement`](SegmentFault::OtherElement); [`ReadOnly`](SegmentFault::ReadOnly) if a
+    /// sealed one should be of a kind that is written to; [`Lent`](SegmentFault::Lent).
     pub fn open(
         segment: SharedSegment,
         slot: u32,
@@ -101,8 +104,8 @@ impl Block {
         if self.segment.is_writable() { self.own_slot().share() } else { Ok(()) }
     }
 
-    /// Keeps everybody from making another handle to the array here, until [`end_alone`](Self::end_alone); `false` if there is
-    /// one, or was.
+    /// Keeps everybody from making another handle to the array here, until
+    /// [`end_alone`](Self::end_alone); `false` if there is one, or was.
     pub(crate) fn begin_alone(&self) -> bool {
         self.segment.is_writable() && self.own_slot().begin_alone()
     }

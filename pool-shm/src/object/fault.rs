@@ -4,20 +4,22 @@ use std::{error, fmt, io};
 
 use crate::Error;
 
-/// Why a handle to a shared object could not be sent, or did not become an object again. Needs no heap, so that it can
-/// be made where none is left.
+/// Why a handle to a shared object could not be sent, or did not become an object again. Needs no
+/// heap, so that it can be made where none is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize))]
 #[non_exhaustive]
 pub enum SegmentFault {
-    /// The segment is gone: nobody who had it lives any more, or its sender died before it could be fetched.
+    /// The segment is gone: nobody who had it lives any more, or its sender died before it could be
+    /// fetched.
     Gone,
-    /// A handle was encoded where nothing keeps its segment: into bytes for a file or a pipe, say. Send it as part of a
-    /// message instead.
+    /// A handle was encoded where nothing keeps its segment: into bytes for a file or a pipe, say.
+    /// Send it as part of a message instead.
     NotCarried,
     /// The message names a segment that did not come with it.
     NotSent,
-    /// What the descriptor leads to is no segment of shared objects: too short, not sealed, or without the right beginning.
+    /// What the descriptor leads to is no segment of shared objects: too short, not sealed, or
+    /// without the right beginning.
     NotASegment,
     /// The segment was made by another version of this crate.
     OtherVersion,
@@ -31,13 +33,13 @@ pub enum SegmentFault {
     OtherElement,
     /// The range does not lie within the object, or a single value has another length than 1.
     OtherLength,
-    /// The lock was made in another PID namespace, or in another time namespace: its holders are known by ids that mean
-    /// something else here.
+    /// The lock was made in another PID namespace, or in another time namespace: its holders are
+    /// known by ids that mean something else here.
     ForeignNamespace,
     /// The object is sealed, and a handle of this kind would write to it.
     ReadOnly,
-    /// The array is lent to tasks as slices, in place, until their call returns. Handles of an array that were sent before that
-    /// keep it from being lent so.
+    /// The array is lent to tasks as slices, in place, until their call returns. Handles of an
+    /// array that were sent before that keep it from being lent so.
     Lent,
     /// The process that passes segments on (a pool's zygote) has not answered for seconds: it is
     /// stopped (SIGSTOP), or gets no time.
@@ -46,7 +48,8 @@ pub enum SegmentFault {
     /// connection: raise the hard limit (`ulimit -Hn`) before the pool is built, or send fewer
     /// handles at once.
     NoDescriptors,
-    /// The kernel refused to map the segment, or to hand out a descriptor; this is its error number.
+    /// The kernel refused to map the segment, or to hand out a descriptor; this is its error
+    /// number.
     Os(i32),
 }
 

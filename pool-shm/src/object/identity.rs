@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::{Error, sys};
 
-/// The random 128-bit identity of a shared segment. It stands in the segment itself, so that a descriptor that leads
-/// elsewhere is noticed.
+/// The random 128-bit identity of a shared segment. It stands in the segment itself, so that a
+/// descriptor that leads elsewhere is noticed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SegmentId(pub u128);
 

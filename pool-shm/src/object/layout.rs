@@ -4,8 +4,9 @@
 //! head | slot 0 | slot 1 | …  →      free      ←  … | block 1 | block 0
 //! ```
 //!
-//! Invariant: slots are written once, before they are counted, and lie outside all blocks. So whatever is written into
-//! an object, it cannot pass for a slot, and a handle (a slot's number) can be checked.
+//! Invariant: slots are written once, before they are counted, and lie outside all blocks. So
+//! whatever is written into an object, it cannot pass for a slot, and a handle (a slot's number)
+//! can be checked.
 
 use std::{
     any::type_name,
@@ -37,7 +38,8 @@ pub(super) struct Head {
 /// Says what a block holds and where it lies.
 #[repr(C)]
 pub(super) struct Slot {
-    /// A [`Kind`], and of an array what there is to know about handles to it: [`SHARED`], [`ALONE`].
+    /// A [`Kind`], and of an array what there is to know about handles to it: [`SHARED`],
+    /// [`ALONE`].
     kind: AtomicU32,
     element_size: AtomicU32,
     element: AtomicU64,
@@ -45,7 +47,8 @@ pub(super) struct Slot {
     offset: AtomicU64,
 }
 
-/// There is, or was, a handle that was sent or opened: not only clones of the first one. Never taken back.
+/// There is, or was, a handle that was sent or opened: not only clones of the first one. Never
+/// taken back.
 const SHARED: u32 = 1 << 31;
 /// The one handle has given all access away for a while: nothing opens or sends another.
 const ALONE: u32 = 1 << 30;
@@ -100,7 +103,8 @@ impl ElementType {
         let hash = type_name::<T>().bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        // Numbers without the highest bit are those of `fixed`. No type has 4 GiB: no object of it could be moved.
+        // Numbers without the highest bit are those of `fixed`. No type has 4 GiB: no object of it
+        // could be moved.
         Self { tag: hash | 1 << 63, size: u32::try_from(size_of::<T>()).unwrap_or(u32::MAX) }
     }
 
@@ -212,8 +216,8 @@ impl Slot {
         }
     }
 
-    /// Whether the slot says what a handle of this kind and element takes for granted; how many elements there are, and
-    /// where, in a segment of `size` bytes.
+    /// Whether the slot says what a handle of this kind and element takes for granted; how many
+    /// elements there are, and where, in a segment of `size` bytes.
     pub(super) fn check(
         &self,
         kind: Kind,
@@ -236,9 +240,11 @@ impl Slot {
         whole().ok_or(SegmentFault::NoSuchObject)
     }
 
-    /// Notes that there is another handle to the array than the first one and its clones; a slot of another kind stays as it is.
+    /// Notes that there is another handle to the array than the first one and its clones; a slot of
+    /// another kind stays as it is.
     pub(super) fn share(&self) -> Result<(), SegmentFault> {
-        // Acquire, Release: a first handle that finds itself not alone sees what made it so, and the other way round.
+        // Acquire, Release: a first handle that finds itself not alone sees what made it so, and
+        // the other way round.
         let change = |word: u32| match (word & !FLAGS == Kind::Array as u32, word & FLAGS) {
             (false, _) | (true, SHARED) => None,
             (true, flags) => (flags & ALONE == 0).then_some(word | SHARED),

@@ -1,7 +1,7 @@
 //! State that each process has for itself, although a fork copies it.
 //!
-//! Invariant: a forked child never waits for a lock that a thread of its parent held at the moment of the fork, and never looks
-//! into what that thread left half done: it has a state of its own.
+//! Invariant: a forked child never waits for a lock that a thread of its parent held at the moment
+//! of the fork, and never looks into what that thread left half done: it has a state of its own.
 
 use std::{
     ptr::{self, NonNull},
@@ -51,7 +51,8 @@ impl<T: Default + Send> PerProcess<T> {
             let place = ptr::from_ref(fresh).cast_mut();
             match self.current.compare_exchange(seen, place, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    // If the lock is free, nobody was inside at the fork, and nobody is now: its process is another one.
+                    // If the lock is free, nobody was inside at the fork, and nobody is now: its
+                    // process is another one.
                     let whole = known.and_then(|owned| owned.state.try_lock().ok());
                     *state = (self.inherit)(whole.map(|mut state| std::mem::take(&mut *state)));
                     return Ok(state);

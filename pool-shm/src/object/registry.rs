@@ -1,15 +1,18 @@
 //! The segments of shared objects that this process has mapped, by identity.
 //!
-//! Invariant: the registry keeps nothing alive, and as long as a segment is mapped here a handle to it maps nothing again.
+//! Invariant: the registry keeps nothing alive, and as long as a segment is mapped here a handle to
+//! it maps nothing again.
 
 use std::collections::HashMap;
 
 use super::{SegmentId, SharedSegment, per_process::PerProcess, segment::WeakSegment};
 use crate::Error;
 
-/// A forked child knows what its parent knew: it has the same mappings. But one that was forked while another thread was in here begins
-/// with nothing: it maps what it is sent once more, and `sync/leaked.rs` does not see the locks that it inherited. Such a child belongs to
-/// who forked a program with threads by `unsafe`, and by the contract of `fork` it neither locks nor starts threads.
+/// A forked child knows what its parent knew: it has the same mappings. But one that was forked
+/// while another thread was in here begins with nothing: it maps what it is sent once more, and
+/// `sync/leaked.rs` does not see the locks that it inherited. Such a child belongs to who forked a
+/// program with threads by `unsafe`, and by the contract of `fork` it neither locks nor starts
+/// threads.
 static REGISTRY: PerProcess<Registry> = PerProcess::new(Option::unwrap_or_default);
 
 #[derive(Default)]
@@ -34,7 +37,8 @@ pub(super) fn all() -> Vec<SharedSegment> {
     registry.segments.values().filter_map(WeakSegment::upgrade).collect()
 }
 
-/// Registers a segment that was just mapped; if another thread was faster, its segment is the one to use.
+/// Registers a segment that was just mapped; if another thread was faster, its segment is the one
+/// to use.
 pub(super) fn insert(segment: SharedSegment) -> Result<SharedSegment, Error> {
     let mut registry = REGISTRY.lock()?;
     let known = registry.segments.get(&segment.id()).and_then(WeakSegment::upgrade);

@@ -111,7 +111,8 @@ impl SharedSegment {
         registry::insert(fresh)
     }
 
-    /// A fresh segment of at least `len` bytes that `write` fills, after which nobody can write to it.
+    /// A fresh segment of at least `len` bytes that `write` fills, after which nobody can write to
+    /// it.
     pub(super) fn create_sealed<E: From<Error>>(
         len: u64,
         write: impl FnOnce(&Self) -> Result<(), E>,
@@ -136,14 +137,14 @@ impl SharedSegment {
         registry::find(id)
     }
 
-    /// The segment behind a descriptor that was sent here, mapped unless it is already. One that is sealed against writing is
-    /// mapped to read.
+    /// The segment behind a descriptor that was sent here, mapped unless it is already. One that is
+    /// sealed against writing is mapped to read.
     ///
     /// # Errors
     ///
     /// [`SegmentFault::NotASegment`], [`OtherVersion`](SegmentFault::OtherVersion) and
-    /// [`OtherIdentity`](SegmentFault::OtherIdentity) if it is not segment `id`, [`Os`](SegmentFault::Os) if it cannot be
-    /// mapped.
+    /// [`OtherIdentity`](SegmentFault::OtherIdentity) if it is not segment `id`,
+    /// [`Os`](SegmentFault::Os) if it cannot be mapped.
     ///
     /// # Safety
     ///
@@ -216,7 +217,8 @@ impl SharedSegment {
         self.0.watched.is_by(watcher)
     }
 
-    /// Has the watcher told when this process lets the segment go: not by a forked child. `false` if it was to be told already.
+    /// Has the watcher told when this process lets the segment go: not by a forked child. `false`
+    /// if it was to be told already.
     ///
     /// # Errors
     ///
@@ -237,8 +239,8 @@ impl SharedSegment {
         self.0.checked.get().copied()
     }
 
-    /// Notes that the content was checked to be what `of` stands for, so that it need not be checked again as long as the segment is
-    /// mapped. A second note does nothing.
+    /// Notes that the content was checked to be what `of` stands for, so that it need not be
+    /// checked again as long as the segment is mapped. A second note does nothing.
     ///
     /// # Safety
     ///
@@ -253,8 +255,8 @@ impl SharedSegment {
     }
 
     pub(super) fn head(&self) -> &Head {
-        // SAFETY: every mapping has at least the bytes of a head and begins at a page; a head consists of atomics, so others
-        // may write it at any time.
+        // SAFETY: every mapping has at least the bytes of a head and begins at a page; a head
+        // consists of atomics, so others may write it at any time.
         unsafe { &*self.0.mapping.as_ptr().cast::<Head>() }
     }
 
@@ -264,7 +266,8 @@ impl SharedSegment {
         if position.checked_add(size_of::<Slot>())? > self.len() {
             return None;
         }
-        // SAFETY: within the mapping, as just checked, and at a multiple of 32 bytes; atomics, as above.
+        // SAFETY: within the mapping, as just checked, and at a multiple of 32 bytes; atomics, as
+        // above.
         Some(unsafe { &*self.0.mapping.as_ptr().add(position).cast::<Slot>() })
     }
 

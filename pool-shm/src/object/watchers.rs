@@ -1,7 +1,7 @@
 //! Who is told when this process lets a segment go.
 //!
-//! Invariant: each watcher is told once, in the process that asked for it. A forked child has no watchers: it neither tells nor
-//! drops those of its parent.
+//! Invariant: each watcher is told once, in the process that asked for it. A forked child has no
+//! watchers: it neither tells nor drops those of its parent.
 
 use std::{
     collections::HashMap,
@@ -14,17 +14,19 @@ use std::{
 use super::{SegmentId, per_process::PerProcess};
 use crate::fork_mark::this_process;
 
-/// Somebody who has to know when this process lets a [`SharedSegment`](crate::SharedSegment) go: who leads other processes to it,
-/// for example.
+/// Somebody who has to know when this process lets a [`SharedSegment`](crate::SharedSegment) go:
+/// who leads other processes to it, for example.
 pub trait SegmentWatcher: Send + Sync {
-    /// The last handle to the segment in this process was dropped. That may happen anywhere, so this waits for nobody.
+    /// The last handle to the segment in this process was dropped. That may happen anywhere, so
+    /// this waits for nobody.
     fn let_go(&self, id: SegmentId);
 
     /// Whether there is nothing to be told any more: then it may be forgotten.
     fn is_over(&self) -> bool;
 }
 
-/// By the place of the mapping that they watch, since a segment may be mapped anew while its last mapping goes.
+/// By the place of the mapping that they watch, since a segment may be mapped anew while its last
+/// mapping goes.
 static WATCHERS: PerProcess<Table> = PerProcess::new(|inherited| {
     // What a watcher owns is the parent's business: descriptors, for example.
     std::mem::forget(inherited);

@@ -1,6 +1,7 @@
 //! A barrier for processes.
 //!
-//! Invariant: a process that has waited once is a party until it lets go of its handles; if it dies before that, the others are told.
+//! Invariant: a process that has waited once is a party until it lets go of its handles; if it dies
+//! before that, the others are told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, sync::Arc, time::Duration};
@@ -14,7 +15,8 @@ use super::{
 };
 use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 
-/// Where a number of parties, in any process, wait until all have come. Clones are handles to the same one.
+/// Where a number of parties, in any process, wait until all have come. Clones are handles to the
+/// same one.
 ///
 /// # When a party dies
 ///
@@ -83,7 +85,8 @@ impl SharedBarrier {
         self.0.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -102,8 +105,8 @@ impl SharedBarrier {
     ///
     /// # Errors
     ///
-    /// [`Error::TooFew`] for 0, [`Error::TooLong`] for more than there can be, [`Error::Os`] when descriptors or address space are
-    /// used up, or without `/proc`.
+    /// [`Error::TooFew`] for 0, [`Error::TooLong`] for more than there can be, [`Error::Os`] when
+    /// descriptors or address space are used up, or without `/proc`.
     pub fn new(parties: usize) -> Result<Self, Error> {
         if parties == 0 {
             return Err(Error::TooFew { what: "parties", least: 1 });
@@ -121,17 +124,20 @@ impl SharedBarrier {
         self.wait_with(Patience::endless)
     }
 
-    /// Waits until all parties have come, but not longer than `timeout`: after that the barrier is broken.
+    /// Waits until all parties have come, but not longer than `timeout`: after that the barrier is
+    /// broken.
     ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`] for the one who did not wait longer, and those of [`wait`](Self::wait).
+    /// [`LockError::TimedOut`] for the one who did not wait longer, and those of
+    /// [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<SharedBarrierWaitResult, LockError> {
         self.wait_with(|| Patience::at_most(timeout))
     }
 
-    /// Waits until all parties have come, has the leader run its `action` before any of them goes on, and goes on. All of them have to wait in
-    /// this way, which is two rounds: one to come together, and one for the action.
+    /// Waits until all parties have come, has the leader run its `action` before any of them goes
+    /// on, and goes on. All of them have to wait in this way, which is two rounds: one to come
+    /// together, and one for the action.
     ///
     /// ```
     /// use pool_shm::{LockError, SharedBarrier, SharedValue};
@@ -174,8 +180,9 @@ impl SharedBarrier {
         Ok(result)
     }
 
-    /// Says that this process does not come any more, so that its end breaks nothing. Dropping all clones of the handle it waited with
-    /// does the same; a forked child may have some that it does not know of.
+    /// Says that this process does not come any more, so that its end breaks nothing. Dropping all
+    /// clones of the handle it waited with does the same; a forked child may have some that it does
+    /// not know of.
     pub fn leave(&self) {
         self.parts().leave();
     }

@@ -1,7 +1,8 @@
 //! Sleeping until something has happened, whatever it is.
 //!
-//! Invariant: who listens, then looks, then rests on its ticket, does not rest if the bell rang after it listened. Rings are counted and
-//! nobody signs, so a listener that dies leaves nothing but a mark that costs the next ring a system call.
+//! Invariant: who listens, then looks, then rests on its ticket, does not rest if the bell rang
+//! after it listened. Rings are counted and nobody signs, so a listener that dies leaves nothing
+//! but a mark that costs the next ring a system call.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
@@ -26,7 +27,8 @@ impl Bell {
         Self(AtomicU32::new(0))
     }
 
-    /// Says that the caller may sleep from now on, and remembers the count. What it waits for is looked at after this.
+    /// Says that the caller may sleep from now on, and remembers the count. What it waits for is
+    /// looked at after this.
     pub(super) fn listen(&self) -> Ticket {
         Ticket(self.0.fetch_or(SLEEPERS, SeqCst) | SLEEPERS)
     }
@@ -52,15 +54,16 @@ impl Bell {
         }
     }
 
-    /// Wakes as many as sleep, but not more than `most`; the others go on too once their nap is over.
+    /// Wakes as many as sleep, but not more than `most`; the others go on too once their nap is
+    /// over.
     pub(super) fn ring_for(&self, most: u32) {
         if most == 0 {
             return;
         }
         let was = self.0.fetch_add(RING, SeqCst);
         if was & SLEEPERS != 0 && futex::wake(&self.0, most) < most {
-            // Nobody sleeps any more, so the mark is of those that are awake or dead, and is taken away. Who set it again
-            // meanwhile and sleeps is woken.
+            // Nobody sleeps any more, so the mark is of those that are awake or dead, and is taken
+            // away. Who set it again meanwhile and sleeps is woken.
             let now = was.wrapping_add(RING);
             let clear = now.wrapping_add(RING) & !SLEEPERS;
             if self.0.compare_exchange(now, clear, SeqCst, SeqCst).is_ok() {

@@ -1,7 +1,8 @@
 //! Where a lock lies: in one block, a head, a table of words, and the data.
 //!
-//! Invariant: a `Body` has been checked when it was opened: table and data lie inside the block, which stays mapped as long as the `Body`
-//! lives. So does whatever borrows it: a forgotten guard leaves nothing in this process that leads to memory no longer mapped.
+//! Invariant: a `Body` has been checked when it was opened: table and data lie inside the block,
+//! which stays mapped as long as the `Body` lives. So does whatever borrows it: a forgotten guard
+//! leaves nothing in this process that leads to memory no longer mapped.
 
 use std::{fmt, io, ptr::NonNull, sync::atomic::AtomicU64};
 
@@ -12,7 +13,8 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, Shape};
 pub(super) trait Head: Sized + fmt::Debug {
     const KIND: Kind;
 
-    /// How many words the table has, in a block that has room for `most` behind its head; nothing if it cannot be one.
+    /// How many words the table has, in a block that has room for `most` behind its head; nothing
+    /// if it cannot be one.
     fn words(&self, most: usize) -> Option<usize>;
 
     /// Where the names of holders mean something; 0 if they are not named.
@@ -50,8 +52,8 @@ pub(super) struct Body<H> {
     data_at: usize,
 }
 
-// SAFETY: the head and the words consist of atomics; the block may be used and dropped anywhere. Access to the data is up to
-// whoever makes a reference of `data`.
+// SAFETY: the head and the words consist of atomics; the block may be used and dropped anywhere.
+// Access to the data is up to whoever makes a reference of `data`.
 unsafe impl<H> Send for Body<H> {}
 // SAFETY: as above.
 unsafe impl<H> Sync for Body<H> {}
@@ -64,15 +66,18 @@ impl<H: Head> Body<H> {
         let len = bytes.ok_or_else(too_long)?;
         let block = Block::new(Shape { kind: H::KIND, element: content.element, len })?;
         let start = block.as_ptr().cast::<H>();
-        // SAFETY: the block has room for the head, is aligned to 64 bytes, and is known to nobody else yet.
+        // SAFETY: the block has room for the head, is aligned to 64 bytes, and is known to nobody
+        // else yet.
         unsafe { start.write(head) };
         Ok(Self::within(block, words, content.align).expect("made for it"))
     }
 
-    /// The lock in a block of its kind, whose data are aligned to `align`; how many bytes those are.
+    /// The lock in a block of its kind, whose data are aligned to `align`; how many bytes those
+    /// are.
     pub(super) fn open(block: Block, align: usize) -> Result<(Self, usize), SegmentFault> {
         let room = block.len().checked_sub(size_of::<H>()).ok_or(SegmentFault::NoSuchObject)?;
-        // SAFETY: within the block, as just checked, and aligned; a head consists of atomics, so others may write it.
+        // SAFETY: within the block, as just checked, and aligned; a head consists of atomics, so
+        // others may write it.
         let head = unsafe { block.as_ptr().cast::<H>().as_ref() };
         let words = head.words(room / size_of::<AtomicU64>());
         let (words, namespace) = (words.ok_or(SegmentFault::NoSuchObject)?, head.namespace());
@@ -92,15 +97,16 @@ impl<H: Head> Body<H> {
 
     #[inline]
     pub(super) fn head(&self) -> &H {
-        // SAFETY: written by `new` or checked by `open`; mapped as long as the block lives; atomics only.
+        // SAFETY: written by `new` or checked by `open`; mapped as long as the block lives; atomics
+        // only.
         unsafe { self.head.as_ref() }
     }
 
     /// The table of holders.
     #[inline]
     pub(super) fn table(&self) -> &[AtomicU64] {
-        // SAFETY: `words` words lie behind the head, inside the block, as `within` checked; a head's size is a multiple of 8, and
-        // zeroed memory is a word.
+        // SAFETY: `words` words lie behind the head, inside the block, as `within` checked; a
+        // head's size is a multiple of 8, and zeroed memory is a word.
         unsafe {
             let start = self.head.add(1).cast::<AtomicU64>();
             NonNull::slice_from_raw_parts(start, self.words).as_ref()

@@ -1,7 +1,7 @@
 //! Waiting for what a mutex protects.
 //!
-//! Invariant: a waiter signs nothing and counts for nothing, so one that dies is missed by nobody. (A condition variable that counts its
-//! waiters hangs after one was killed, as glibc's does.)
+//! Invariant: a waiter signs nothing and counts for nothing, so one that dies is missed by nobody.
+//! (A condition variable that counts its waiters hangs after one was killed, as glibc's does.)
 
 use std::{fmt, sync::atomic::AtomicU32, time::Duration};
 
@@ -20,11 +20,12 @@ type Waited<'a, T> = Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMut
 /// After this long a waiter looks for itself whether there is something to wait for.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Where threads of any process wait until somebody has changed what a [`SharedMutex`](crate::SharedMutex) protects. Clones are
-/// handles to the same one.
+/// Where threads of any process wait until somebody has changed what a
+/// [`SharedMutex`](crate::SharedMutex) protects. Clones are handles to the same one.
 ///
-/// A waiter may go on without having been notified, more often than with the standard library's: so wait in a loop. Better, wait with
-/// [`wait_while`](Self::wait_while), which also bears the death of whoever should have notified.
+/// A waiter may go on without having been notified, more often than with the standard library's: so
+/// wait in a loop. Better, wait with [`wait_while`](Self::wait_while), which also bears the death
+/// of whoever should have notified.
 ///
 /// ```
 /// use std::thread;
@@ -74,7 +75,8 @@ impl SharedCondvar {
         self.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -99,15 +101,17 @@ impl SharedCondvar {
         Ok(Self { body: Body::new(head, 0, Content::none())? })
     }
 
-    /// Gives the lock back, waits to be notified, and locks again. A notification after the lock was given back is not missed.
+    /// Gives the lock back, waits to be notified, and locks again. A notification after the lock
+    /// was given back is not missed.
     ///
-    /// After half a second it comes back without one: who waits in a loop sees a change although the one who made it died before it could
-    /// notify.
+    /// After half a second it comes back without one: who waits in a loop sees a change although
+    /// the one who made it died before it could notify.
     ///
     /// # Errors
     ///
-    /// Those of [`SharedMutex::lock`](crate::SharedMutex::lock), also [`LockError::HolderDied`] if another died meanwhile. A guard
-    /// whose data were not repaired cannot be given back: that ends in [`LockError::Unrecoverable`].
+    /// Those of [`SharedMutex::lock`](crate::SharedMutex::lock), also [`LockError::HolderDied`] if
+    /// another died meanwhile. A guard whose data were not repaired cannot be given back: that ends
+    /// in [`LockError::Unrecoverable`].
     pub fn wait<'a, T: ?Sized>(
         &self,
         guard: SharedMutexGuard<'a, T>,
@@ -115,7 +119,8 @@ impl SharedCondvar {
         self.rest(guard, &mut Patience::at_most(LONGEST), Rest::Over).map(|(guard, _)| guard)
     }
 
-    /// As [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock takes; says whether the time was over.
+    /// As [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock takes;
+    /// says whether the time was over.
     ///
     /// # Errors
     ///
@@ -128,8 +133,9 @@ impl SharedCondvar {
         self.rest(guard, &mut Patience::at_most(timeout), Rest::Over)
     }
 
-    /// Waits while `condition` holds. It is asked with the lock held, before the first sleep too, and then also every few
-    /// milliseconds without a notification: one who died after the change, and before it could notify, keeps nobody waiting.
+    /// Waits while `condition` holds. It is asked with the lock held, before the first sleep too,
+    /// and then also every few milliseconds without a notification: one who died after the change,
+    /// and before it could notify, keeps nobody waiting.
     ///
     /// # Errors
     ///
@@ -146,8 +152,8 @@ impl SharedCondvar {
         Ok(guard)
     }
 
-    /// As [`wait_while`](Self::wait_while), but not longer than `timeout`, and then as long as the lock takes; says whether the
-    /// condition still holds.
+    /// As [`wait_while`](Self::wait_while), but not longer than `timeout`, and then as long as the
+    /// lock takes; says whether the condition still holds.
     ///
     /// # Errors
     ///
@@ -183,7 +189,8 @@ impl SharedCondvar {
         self.body.head().notified.ring();
     }
 
-    /// Gives the lock back until there is a notification, or a rest that ends with `until` or [`Rest::Over`].
+    /// Gives the lock back until there is a notification, or a rest that ends with `until` or
+    /// [`Rest::Over`].
     fn rest<'a, T: ?Sized>(
         &self,
         guard: SharedMutexGuard<'a, T>,

@@ -4,14 +4,16 @@
 
 use std::{convert::Infallible, error, fmt, io};
 
-/// Why a lock, a permit or a place at a barrier was not had, or what is wrong with it. `G` is the guard in
-/// [`HolderDied`](Self::HolderDied); what has no guard has none of that variant.
+/// Why a lock, a permit or a place at a barrier was not had, or what is wrong with it. `G` is the
+/// guard in [`HolderDied`](Self::HolderDied); what has no guard has none of that variant.
 #[non_exhaustive]
 pub enum LockError<G = Infallible> {
-    /// A thread died while it held the lock, and the data may be half changed. **The caller holds the lock now**: repair the
-    /// data and call `mark_repaired` on the guard, or drop the guard and nobody gets the lock any more.
+    /// A thread died while it held the lock, and the data may be half changed. **The caller holds
+    /// the lock now**: repair the data and call `mark_repaired` on the guard, or drop the guard and
+    /// nobody gets the lock any more.
     HolderDied(G),
-    /// A thread died while it held the lock, and who held it next gave up. It stays that way: make a new one.
+    /// A thread died while it held the lock, and who held it next gave up. It stays that way: make
+    /// a new one.
     Unrecoverable,
     /// The calling thread itself holds what it would wait for. Drop that guard first.
     WouldDeadlock,
@@ -19,7 +21,8 @@ pub enum LockError<G = Infallible> {
     WouldBlock,
     /// The time was over first.
     TimedOut,
-    /// More threads hold the lock for reading than it has places for. Make it with more, or wait for one to finish.
+    /// More threads hold the lock for reading than it has places for. Make it with more, or wait
+    /// for one to finish.
     TooManyReaders {
         /// How many there can be.
         limit: usize,
@@ -29,13 +32,14 @@ pub enum LockError<G = Infallible> {
         /// How many there can be.
         limit: usize,
     },
-    /// A party died or gave up, or the barrier was reset. Everybody sees this until somebody resets the barrier.
+    /// A party died or gave up, or the barrier was reset. Everybody sees this until somebody resets
+    /// the barrier.
     Broken,
-    /// The lock was made in another PID namespace, or in another time namespace. Holders are known by ids that mean
-    /// something else here.
+    /// The lock was made in another PID namespace, or in another time namespace. Holders are known
+    /// by ids that mean something else here.
     ForeignNamespace,
-    /// The calling thread cannot be named, so nobody could tell that it died: there is no `/proc`, or it belongs to another
-    /// PID namespace.
+    /// The calling thread cannot be named, so nobody could tell that it died: there is no `/proc`,
+    /// or it belongs to another PID namespace.
     Unidentified {
         /// What the system said.
         source: io::Error,
@@ -65,9 +69,11 @@ impl<G> LockError<G> {
         self.split()
     }
 
-    /// Gives up what a dead holder left, so that `?` can hand the error on: a guard cannot leave its function.
+    /// Gives up what a dead holder left, so that `?` can hand the error on: a guard cannot leave
+    /// its function.
     ///
-    /// [`HolderDied`](Self::HolderDied) becomes [`Unrecoverable`](Self::Unrecoverable), for everybody.
+    /// [`HolderDied`](Self::HolderDied) becomes [`Unrecoverable`](Self::Unrecoverable), for
+    /// everybody.
     ///
     /// ```
     /// use pool_shm::{LockError, SharedMutex};

@@ -1,7 +1,7 @@
 //! A flag to wait for.
 //!
-//! Invariant: nobody holds anything, so nobody who dies leaves anything. A process killed between raising the flag and ringing is made good by
-//! the waiters, which look at the flag themselves.
+//! Invariant: nobody holds anything, so nobody who dies leaves anything. A process killed between
+//! raising the flag and ringing is made good by the waiters, which look at the flag themselves.
 
 use std::{
     fmt,
@@ -62,7 +62,8 @@ impl SharedEvent {
         self.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -93,7 +94,8 @@ impl SharedEvent {
         self.head().raised.ring();
     }
 
-    /// Clears it: whoever waits from now on waits for the next [`set`](Self::set). Those who waited before the last one go on.
+    /// Clears it: whoever waits from now on waits for the next [`set`](Self::set). Those who waited
+    /// before the last one go on.
     pub fn clear(&self) {
         self.head().set.store(0, SeqCst);
     }

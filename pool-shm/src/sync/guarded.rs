@@ -1,7 +1,8 @@
 //! Plain data behind a lock: one value, or a slice of them.
 //!
-//! Invariant: the pointer leads to initialised data of the lock's own block, of the type that the block was made for. Nothing here makes
-//! a reference to them but before anybody else knows the lock.
+//! Invariant: the pointer leads to initialised data of the lock's own block, of the type that the
+//! block was made for. Nothing here makes a reference to them but before anybody else knows the
+//! lock.
 
 use std::ptr::{self, NonNull};
 
@@ -16,8 +17,8 @@ pub(super) struct Guarded<H, T: ?Sized> {
     data: NonNull<T>,
 }
 
-// SAFETY: a handle alone gives no access to the data; a lock does, to one thread that writes or several that read, which is what
-// `Send` and `Sync` of the data allow.
+// SAFETY: a handle alone gives no access to the data; a lock does, to one thread that writes or
+// several that read, which is what `Send` and `Sync` of the data allow.
 unsafe impl<H, T: ?Sized + Send + Sync> Send for Guarded<H, T> {}
 // SAFETY: as above.
 unsafe impl<H, T: ?Sized + Send + Sync> Sync for Guarded<H, T> {}

@@ -1,12 +1,15 @@
 //! What a thread leaves behind when it ends with guards that were leaked.
 //!
-//! A guard that was forgotten takes its references with it: they end before it moves. One that is leaked where it lies, on the heap,
-//! lends references for ever, and other threads may have them; a lock taken from that thread, as from one that was killed, would lend a
-//! second one. Nothing of the kind outlives a process that is killed.
+//! A guard that was forgotten takes its references with it: they end before it moves. One that is
+//! leaked where it lies, on the heap, lends references for ever, and other threads may have them; a
+//! lock taken from that thread, as from one that was killed, would lend a second one. Nothing of
+//! the kind outlives a process that is killed.
 //!
-//! Invariant: a lock is not taken from a thread of a living process while a reference that its guard has lent may be used. A guard on
-//! the thread's own stack lends none that outlive the thread. Guards anywhere else are noted when they lend, in their own thread, since
-//! neither they nor references to them can leave it; and a thread with such a note and guards left gives its locks up as it ends.
+//! Invariant: a lock is not taken from a thread of a living process while a reference that its
+//! guard has lent may be used. A guard on the thread's own stack lends none that outlive the
+//! thread. Guards anywhere else are noted when they lend, in their own thread, since neither they
+//! nor references to them can leave it; and a thread with such a note and guards left gives its
+//! locks up as it ends.
 
 use std::{cell::Cell, ffi::c_void, io, ptr, sync::OnceLock};
 
@@ -57,7 +60,8 @@ extern "C" fn at_end(_: *mut c_void) {
     Me::forget();
 }
 
-/// All locks that this process has a handle to: `registry.rs` says which child does not know its own.
+/// All locks that this process has a handle to: `registry.rs` says which child does not know its
+/// own.
 fn abandon_all(holder: Owner) {
     for block in Block::all_of(Kind::Mutex) {
         if let Ok((mutex, _)) = Body::<RawMutex>::open(block, 1) {

@@ -1,8 +1,9 @@
 //! Locks in shared memory that a dead holder cannot keep.
 //!
-//! Invariant of all of them: taking something and signing for it is one atomic step on one word, which names thread or process by id
-//! and start time. So at every instruction the words are true, and a survivor that finds a dead name there puts it right by one step
-//! of its own. Nobody is told of a death: waiters sleep a few milliseconds at once and look.
+//! Invariant of all of them: taking something and signing for it is one atomic step on one word,
+//! which names thread or process by id and start time. So at every instruction the words are true,
+//! and a survivor that finds a dead name there puts it right by one step of its own. Nobody is told
+//! of a death: waiters sleep a few milliseconds at once and look.
 //!
 //! Where to look: `owner.rs` for names, `stat.rs` for who is dead, `leaked.rs` for what threads
 //! leave behind, `process_end.rs` for the orderly end of a process, `patience.rs` for waiting;

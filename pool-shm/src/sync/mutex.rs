@@ -1,7 +1,7 @@
 //! A mutex for processes, with the data it protects.
 //!
-//! Invariant: whoever has a `&T` or `&mut T` of the data holds the lock: all access goes through a guard, and a guard knows when it is a
-//! copy that a fork made.
+//! Invariant: whoever has a `&T` or `&mut T` of the data holds the lock: all access goes through a
+//! guard, and a guard knows when it is a copy that a fork made.
 
 use std::{
     fmt,
@@ -22,18 +22,21 @@ use super::{
 };
 use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegment};
 
-/// A mutex that threads of any process can lock, around plain data in shared memory. Clones are handles to the same one.
+/// A mutex that threads of any process can lock, around plain data in shared memory. Clones are
+/// handles to the same one.
 ///
-/// `T` is any [`Pod`] type, or a slice of one; `SharedMutex<()>` is a lock alone. A lock that nobody else wants costs no system call
-/// to take and to give back.
+/// `T` is any [`Pod`] type, or a slice of one; `SharedMutex<()>` is a lock alone. A lock that
+/// nobody else wants costs no system call to take and to give back.
 ///
 /// # When a holder dies
 ///
-/// The next one to ask gets [`LockError::HolderDied`] with a guard in it, since the data may be half changed. It can repair them and
-/// say so, or give up by dropping the guard (or the error with it), and then nobody gets the lock any more. To die means that the *thread*
-/// ended: killed with its process, or returned while a guard of its own was forgotten. (If that guard was not on the stack when it was
-/// used, somebody may have a reference to the data still: then the lock is given up at once.) A holder that was stopped lives. So does
-/// one that replaced its program by `exec`, until the new program ends. A panic unlocks.
+/// The next one to ask gets [`LockError::HolderDied`] with a guard in it, since the data may be
+/// half changed. It can repair them and say so, or give up by dropping the guard (or the error with
+/// it), and then nobody gets the lock any more. To die means that the *thread* ended: killed with
+/// its process, or returned while a guard of its own was forgotten. (If that guard was not on the
+/// stack when it was used, somebody may have a reference to the data still: then the lock is given
+/// up at once.) A holder that was stopped lives. So does one that replaced its program by `exec`,
+/// until the new program ends. A panic unlocks.
 ///
 /// ```
 /// use pool_shm::{LockError, SharedMutex};
@@ -56,11 +59,13 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 ///
 /// # Who is trusted
 ///
-/// Whoever has the segment mapped can write it. That references into it are sound rests on every such process running this code, and
-/// no code that scribbles over memory that is not its own. Nor must the descriptor be used as a file: writes by `File::from(fd)` change
-/// what a guard lends, as those to `/proc/self/mem` do, although they are safe code. ([`Segment::from_fd`](crate::Segment::from_fd)
-/// refuses it.) A process that is forked while it holds a guard has a copy of it: dropping
-/// that unlocks nothing, but its data are the parent's (see [`exclusive_borrows`](crate::exclusive_borrows)).
+/// Whoever has the segment mapped can write it. That references into it are sound rests on every
+/// such process running this code, and no code that scribbles over memory that is not its own. Nor
+/// must the descriptor be used as a file: writes by `File::from(fd)` change what a guard lends, as
+/// those to `/proc/self/mem` do, although they are safe code.
+/// ([`Segment::from_fd`](crate::Segment::from_fd) refuses it.) A process that is forked while it
+/// holds a guard has a copy of it: dropping that unlocks nothing, but its data are the parent's
+/// (see [`exclusive_borrows`](crate::exclusive_borrows)).
 pub struct SharedMutex<T: ?Sized> {
     inner: Guarded<RawMutex, T>,
 }
@@ -87,7 +92,8 @@ impl<T: Pod> SharedMutex<T> {
         Guarded::new(RawMutex::new(&maker()?), 0, value).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -122,7 +128,8 @@ impl<T: Pod> SharedMutex<[T]> {
         Guarded::zeroed(RawMutex::new(&maker()?), 0, len).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -148,15 +155,17 @@ impl<T: ?Sized> SharedMutex<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::HolderDied`] with a guard, [`Unrecoverable`](LockError::Unrecoverable) for ever after that was
-    /// dropped without repair. [`WouldDeadlock`](LockError::WouldDeadlock) if this thread has the lock already.
-    /// [`ForeignNamespace`](LockError::ForeignNamespace), [`Unidentified`](LockError::Unidentified).
+    /// [`LockError::HolderDied`] with a guard, [`Unrecoverable`](LockError::Unrecoverable) for ever
+    /// after that was dropped without repair. [`WouldDeadlock`](LockError::WouldDeadlock) if this
+    /// thread has the lock already. [`ForeignNamespace`](LockError::ForeignNamespace),
+    /// [`Unidentified`](LockError::Unidentified).
     #[inline]
     pub fn lock(&self) -> Result<SharedMutexGuard<'_, T>, LockError<SharedMutexGuard<'_, T>>> {
         self.guard(self.inner.head().lock(Patience::endless))
     }
 
-    /// Takes the lock if nobody has it. If somebody has, it costs some microseconds to find out whether they live.
+    /// Takes the lock if nobody has it. If somebody has, it costs some microseconds to find out
+    /// whether they live.
     ///
     /// # Errors
     ///
@@ -212,12 +221,14 @@ pub struct SharedMutexGuard<'a, T: ?Sized> {
     mutex: &'a SharedMutex<T>,
     owner: Owner,
     unrepaired: bool,
-    /// Keeps the guard in its thread, too: also a reference to it, which could make one to the data when the thread has ended.
+    /// Keeps the guard in its thread, too: also a reference to it, which could make one to the data
+    /// when the thread has ended.
     _exclusive: Exclusive,
 }
 
 impl<'a, T: ?Sized> SharedMutexGuard<'a, T> {
-    /// Says that the data are whole again after a holder died. The next one locks as if nothing had been.
+    /// Says that the data are whole again after a holder died. The next one locks as if nothing had
+    /// been.
     pub fn mark_repaired(&mut self) {
         self.unrepaired = false;
     }
@@ -239,8 +250,9 @@ impl<T: ?Sized> Deref for SharedMutexGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         leaked::note(self);
-        // SAFETY: initialised, since any bytes are a value of plain data; nobody else has access while this thread holds the lock, nor
-        // after it has ended with a leaked guard, which was noted.
+        // SAFETY: initialised, since any bytes are a value of plain data; nobody else has access
+        // while this thread holds the lock, nor after it has ended with a leaked guard, which was
+        // noted.
         unsafe { self.mutex.inner.data().as_ref() }
     }
 }

@@ -1,7 +1,8 @@
-//! Who holds: a thread or a process, named so that its successor under the same id is not taken for it.
+//! Who holds: a thread or a process, named so that its successor under the same id is not taken for
+//! it.
 //!
-//! Invariant: a holder fits into one word together with the state of what it holds, so taking and signing are one step: there is no
-//! instruction at which something is taken by nobody.
+//! Invariant: a holder fits into one word together with the state of what it holds, so taking and
+//! signing are one step: there is no instruction at which something is taken by nobody.
 //!
 //! ```text
 //!  63            32 31       22 21            0
@@ -33,8 +34,8 @@ pub(super) const fn flag(index: u32) -> u64 {
     1 << (ID_BITS + index)
 }
 
-/// A thread, or a process by its first thread: id and start time. Two of the same id have not started in the same 10 ms,
-/// since ids go round before they come again.
+/// A thread, or a process by its first thread: id and start time. Two of the same id have not
+/// started in the same 10 ms, since ids go round before they come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner(u64);
 
@@ -61,7 +62,8 @@ impl Owner {
         (self.0 & ((1 << ID_BITS) - 1)) as u32
     }
 
-    /// Where in a table of `len` places to begin looking for a free one: each always at the same one, others elsewhere.
+    /// Where in a table of `len` places to begin looking for a free one: each always at the same
+    /// one, others elsewhere.
     pub(super) const fn place_in(self, len: usize) -> usize {
         // Fibonacci hashing, and a product instead of a division.
         let hash = self.id().wrapping_mul(0x9e37_79b1);
@@ -77,8 +79,8 @@ impl Owner {
 /// The half of a word that changes with its owner and its flags, to sleep on.
 pub(super) fn futex_half(word: &AtomicU64) -> &AtomicU32 {
     let index = if cfg!(target_endian = "little") { 0 } else { 1 };
-    // SAFETY: lies inside the word, is aligned, and lives as long. Its address goes to the kernel, which compares; nobody
-    // loads or stores through it.
+    // SAFETY: lies inside the word, is aligned, and lives as long. Its address goes to the kernel,
+    // which compares; nobody loads or stores through it.
     unsafe { AtomicU32::from_ptr(word.as_ptr().cast::<u32>().add(index)) }
 }
 
@@ -113,7 +115,8 @@ impl Me {
         Self::known().map_or_else(Self::find, Ok)
     }
 
-    /// Whether `owner` is the calling thread. Asks nobody, so what a forked child inherited is not its own.
+    /// Whether `owner` is the calling thread. Asks nobody, so what a forked child inherited is not
+    /// its own.
     #[inline]
     pub(super) fn is_thread(owner: Owner) -> bool {
         Self::known().is_some_and(|me| me.thread == owner)

@@ -1,7 +1,8 @@
 //! How long a waiter sleeps at once, and when it looks whether those it waits for still live.
 //!
-//! Invariant: a waiter looks at least every [`NAP_MAX`], whatever wakes it in between, and once before it gives up. So a wake-up may
-//! get lost, with its sender or its receiver, and the dead need not wake anybody.
+//! Invariant: a waiter looks at least every [`NAP_MAX`], whatever wakes it in between, and once
+//! before it gives up. So a wake-up may get lost, with its sender or its receiver, and the dead
+//! need not wake anybody.
 
 use std::{
     hint,
@@ -13,9 +14,11 @@ use crate::{futex, sys};
 
 /// The first nap: short, since most holders are seen to die by those who wait for them already.
 const NAP_MIN: Duration = Duration::from_millis(1);
-/// The longest nap. It bounds the time from a death to the next holder, and costs a waiter about 0.2 % of a CPU.
+/// The longest nap. It bounds the time from a death to the next holder, and costs a waiter about
+/// 0.2 % of a CPU.
 const NAP_MAX: Duration = Duration::from_millis(5);
-/// How often a word is read before its reader sleeps: about as long as a short critical section takes.
+/// How often a word is read before its reader sleeps: about as long as a short critical section
+/// takes.
 const SPINS: u32 = 100;
 
 /// How long somebody will wait, and how long they have.
@@ -78,7 +81,8 @@ impl Patience {
         let look_at = *self.look_at.get_or_insert_with(|| now + nap);
         let end = self.deadline.map_or(look_at, |deadline| deadline.min(look_at));
         if let Some(left) = end.checked_duration_since(now).filter(|left| !left.is_zero()) {
-            // Whatever ended the sleep, the clock says what is next: signals may come more often than naps end.
+            // Whatever ended the sleep, the clock says what is next: signals may come more often
+            // than naps end.
             futex::wait(word, expected, Some(left));
         }
         let now = Instant::now();
@@ -94,7 +98,8 @@ impl Patience {
     }
 }
 
-/// Shares the looking among many waiters: looking at a table of holders costs some microseconds for each of them.
+/// Shares the looking among many waiters: looking at a table of holders costs some microseconds for
+/// each of them.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(super) struct Watch {
@@ -108,10 +113,11 @@ impl Watch {
         Self { looked_at: AtomicU64::new(0) }
     }
 
-    /// Whether the caller, who would wait, is to look: not if another did during the last half of a longest nap.
+    /// Whether the caller, who would wait, is to look: not if another did during the last half of a
+    /// longest nap.
     ///
-    /// Not only those ask whose nap is over. Where things are handed round fast nobody naps for long, and what the dead hold
-    /// would be missed for ever.
+    /// Not only those ask whose nap is over. Where things are handed round fast nobody naps for
+    /// long, and what the dead hold would be missed for ever.
     pub(super) fn is_due(&self) -> bool {
         let now = sys::monotonic_ns();
         // Relaxed: a hint that carries no data; who lost the race may as well look, but need not.

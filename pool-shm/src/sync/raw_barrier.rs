@@ -1,7 +1,8 @@
 //! Parties that wait for each other, round after round.
 //!
-//! Every party has a seat: a word that names its process and says in which round it arrived last. The round is over when everybody
-//! has arrived in it; whoever sees that first moves the round on, and leads.
+//! Every party has a seat: a word that names its process and says in which round it arrived last.
+//! The round is over when everybody has arrived in it; whoever sees that first moves the round on,
+//! and leads.
 //!
 //! ```text
 //!  round n ── all seats arrived ──▶ round n + 1
@@ -9,8 +10,9 @@
 //!     └──────────────────▶ BROKEN ──────────── reset ────────────┘
 //! ```
 //!
-//! Invariant: arriving is one step on a seat, ending a round one step on the round. A round ends whole only if every seat had arrived in
-//! it, and no seat that has arrived is given away before it has ended. A seat's round never goes back, so a step that comes late fails.
+//! Invariant: arriving is one step on a seat, ending a round one step on the round. A round ends
+//! whole only if every seat had arrived in it, and no seat that has arrived is given away before it
+//! has ended. A seat's round never goes back, so a step that comes late fails.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 

@@ -6,10 +6,10 @@
 //!          FREE ── lock ──▶ holder ── it died; next one ──▶ holder ── not repaired ──▶ UNRECOVERABLE
 //! ```
 //!
-//! Invariant: every arrow is one atomic step on the word, which names the holder. So whenever a holder is killed the word says
-//! that it holds, or that it does not, and that is true. A holder that ends while references to the data live on goes to UNRECOVERABLE
-//! by itself. Who is woken is a hint: waiters look by themselves
-//! ([`Patience`]).
+//! Invariant: every arrow is one atomic step on the word, which names the holder. So whenever a
+//! holder is killed the word says that it holds, or that it does not, and that is true. A holder
+//! that ends while references to the data live on goes to UNRECOVERABLE by itself. Who is woken is
+//! a hint: waiters look by themselves ([`Patience`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -119,7 +119,8 @@ impl RawMutex {
     fn inherit(&self, me: Owner) -> bool {
         let seen = self.word.load(Ordering::Relaxed);
         let holder = Owner::of(seen);
-        // The word is compared with what it was before the look, so only one can inherit. Others may sleep on it.
+        // The word is compared with what it was before the look, so only one can inherit. Others
+        // may sleep on it.
         holder != Owner::NOBODY
             && is_dead(holder, Life::Thread)
             && self.step(seen, me.word() | WAITERS, Ordering::Acquire)
@@ -136,8 +137,8 @@ impl RawMutex {
         self.leave(UNRECOVERABLE, u32::MAX);
     }
 
-    /// Sees to it that nobody gets the lock from `holder`, if it holds it: the calling thread, which ends and leaves references to the data
-    /// to others.
+    /// Sees to it that nobody gets the lock from `holder`, if it holds it: the calling thread,
+    /// which ends and leaves references to the data to others.
     pub(super) fn abandon(&self, holder: Owner) {
         if Owner::of(self.word.load(Ordering::Relaxed)) == holder {
             self.give_up();

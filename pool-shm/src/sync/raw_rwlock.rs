@@ -1,7 +1,8 @@
 //! Several readers or one writer.
 //!
-//! A writer signs the word and waits until no reader is left; a reader signs a place in the table, then looks whether a
-//! writer has signed, and if so leaves again. One of the two sees the other: each stores, then loads (SeqCst, all of them).
+//! A writer signs the word and waits until no reader is left; a reader signs a place in the table,
+//! then looks whether a writer has signed, and if so leaves again. One of the two sees the other:
+//! each stores, then loads (SeqCst, all of them).
 //!
 //! ```text
 //!            ┌───────────────────────── unlock ─────────────────────────┐
@@ -9,9 +10,11 @@
 //!          FREE ── write ──▶ writer, PENDING ── no reader left ──▶ writer ── died, not repaired ──▶ UNRECOVERABLE
 //! ```
 //!
-//! Invariant: every arrow, and taking or leaving a place, is one atomic step. A writer that dies while PENDING has changed nothing, and
-//! nobody hears of it. A writer, or a reader, that ends while references to the data live on says so: nobody gets the lock after it, or
-//! nobody to write. Places of dead readers are cleared by the writer that waits for them, or by a reader that finds none free.
+//! Invariant: every arrow, and taking or leaving a place, is one atomic step. A writer that dies
+//! while PENDING has changed nothing, and nobody hears of it. A writer, or a reader, that ends
+//! while references to the data live on says so: nobody gets the lock after it, or nobody to write.
+//! Places of dead readers are cleared by the writer that waits for them, or by a reader that finds
+//! none free.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
@@ -33,10 +36,12 @@ const UNRECOVERABLE: u64 = flag(1);
 /// The writer still waits for readers.
 const PENDING: u64 = flag(2);
 
-/// In a place of the table: a reader has ended, but others read by a reference that it left them, for ever.
+/// In a place of the table: a reader has ended, but others read by a reference that it left them,
+/// for ever.
 const LEFT: u64 = flag(3);
 
-/// The part of a lock for readers and writers that lies in shared memory, before the table of readers.
+/// The part of a lock for readers and writers that lies in shared memory, before the table of
+/// readers.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RawRwLock {
@@ -47,7 +52,8 @@ pub(super) struct RawRwLock {
     places: AtomicU64,
     /// How many places of dead readers were cleared.
     reclaimed: AtomicU64,
-    /// Bit `n % 64` is set before place `n` is signed for the first time, and stays: a writer need not look at the others.
+    /// Bit `n % 64` is set before place `n` is signed for the first time, and stays: a writer need
+    /// not look at the others.
     used: AtomicU64,
     /// Rings for readers that left while a writer was there.
     left: Bell,
@@ -158,7 +164,8 @@ impl RwLockParts<'_> {
         self.set(UNRECOVERABLE);
     }
 
-    /// Sees to it that nobody gets from `holder` what it holds: the calling thread, which ends and leaves references to the data to others.
+    /// Sees to it that nobody gets from `holder` what it holds: the calling thread, which ends and
+    /// leaves references to the data to others.
     pub(super) fn abandon(self, holder: Owner) {
         if Owner::of(self.head.word.load(SeqCst)) == holder {
             self.give_up();
@@ -313,7 +320,8 @@ impl RwLockParts<'_> {
         Ok(patience.rest(futex_half(&self.head.word), half(seen | WAITERS)))
     }
 
-    /// Takes the word from a writer that has died, if it has. From one that was PENDING it is as if nobody had written.
+    /// Takes the word from a writer that has died, if it has. From one that was PENDING it is as if
+    /// nobody had written.
     fn inherit(self, me: Owner) -> Option<Taken> {
         let seen = self.head.word.load(SeqCst);
         let writer = Owner::of(seen);
@@ -326,7 +334,8 @@ impl RwLockParts<'_> {
         })
     }
 
-    /// Waits until no reader is left. The word names the caller, PENDING; afterwards as one that writes, or not at all.
+    /// Waits until no reader is left. The word names the caller, PENDING; afterwards as one that
+    /// writes, or not at all.
     fn drain(self, patience: &mut Patience) -> Result<(), LockError> {
         loop {
             let ticket = self.head.left.listen();

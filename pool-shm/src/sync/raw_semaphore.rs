@@ -6,7 +6,8 @@
 //!    └─────────────── consume ──────────────┘
 //! ```
 //!
-//! Invariant: every arrow is one atomic step on the word of one permit. There is no count that could disagree with the permits.
+//! Invariant: every arrow is one atomic step on the word of one permit. There is no count that
+//! could disagree with the permits.
 
 use std::{
     num::NonZeroU64,

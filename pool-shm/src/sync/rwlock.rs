@@ -1,7 +1,8 @@
 //! A lock for several readers or one writer, in any process, with the data it protects.
 //!
-//! Invariant: who has a `&T` of the data is signed as a reader or is the writer, who has a `&mut T` is the writer: all access goes through
-//! guards, and a guard knows when it is a copy that a fork made.
+//! Invariant: who has a `&T` of the data is signed as a reader or is the writer, who has a `&mut T`
+//! is the writer: all access goes through guards, and a guard knows when it is a copy that a fork
+//! made.
 
 use std::{
     fmt,
@@ -26,22 +27,25 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 /// How many readers there are places for, unless it is said.
 const READERS: usize = 64;
 
-/// A lock that many threads of any process can hold to read, or one to write, around plain data in shared memory. Clones are handles to
-/// the same one.
+/// A lock that many threads of any process can hold to read, or one to write, around plain data in
+/// shared memory. Clones are handles to the same one.
 ///
-/// There are places for 64 readers at once, or as many as [`with_readers`](Self::with_readers) said; one more is
-/// [`LockError::TooManyReaders`]. Whoever wants to write goes before those who want to read later.
+/// There are places for 64 readers at once, or as many as [`with_readers`](Self::with_readers)
+/// said; one more is [`LockError::TooManyReaders`]. Whoever wants to write goes before those who
+/// want to read later.
 ///
-/// Where nobody else is, reading takes about 1.4 times as long as with [`std::sync::RwLock`], writing 1.6 times; each place that a reader ever
-/// had adds a little to writing. A [`SharedMutex`](crate::SharedMutex) takes 1.2 times as long as the standard library's: for short
+/// Where nobody else is, reading takes about 1.4 times as long as with [`std::sync::RwLock`],
+/// writing 1.6 times; each place that a reader ever had adds a little to writing. A
+/// [`SharedMutex`](crate::SharedMutex) takes 1.2 times as long as the standard library's: for short
 /// sections it is the faster one of the two.
 ///
 /// # When a holder dies
 ///
-/// A writer that died leaves data that may be half changed. Whoever comes next, also to read, holds the lock *to write* then and gets it
-/// in [`LockError::HolderDied`], as with a [`SharedMutex`](crate::SharedMutex), whose words about death, forks and trust hold here too.
-/// A reader that died has changed nothing: its place is taken back by whoever needs it, and counted in
-/// [`dead_readers`](Self::dead_readers).
+/// A writer that died leaves data that may be half changed. Whoever comes next, also to read, holds
+/// the lock *to write* then and gets it in [`LockError::HolderDied`], as with a
+/// [`SharedMutex`](crate::SharedMutex), whose words about death, forks and trust hold here too. A
+/// reader that died has changed nothing: its place is taken back by whoever needs it, and counted
+/// in [`dead_readers`](Self::dead_readers).
 ///
 /// ```
 /// use pool_shm::{LockError, SharedRwLock};
@@ -94,8 +98,8 @@ impl<T: Pod> SharedRwLock<T> {
         Self::with_readers(READERS, value)
     }
 
-    /// A lock around `value` that `readers` threads can hold at once. Each place takes 8 bytes, and a writer looks at all
-    /// that were ever used.
+    /// A lock around `value` that `readers` threads can hold at once. Each place takes 8 bytes, and
+    /// a writer looks at all that were ever used.
     ///
     /// # Errors
     ///
@@ -104,7 +108,8 @@ impl<T: Pod> SharedRwLock<T> {
         Guarded::new(head(readers)?, readers, value).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -130,8 +135,8 @@ impl<T: Pod> SharedRwLock<[T]> {
         Guarded::from_slice(head(READERS)?, READERS, values).map(|inner| Self { inner })
     }
 
-    /// A lock around `len` values of zero bytes that `readers` threads can hold at once. The values take memory when they are touched
-    /// first.
+    /// A lock around `len` values of zero bytes that `readers` threads can hold at once. The values
+    /// take memory when they are touched first.
     ///
     /// # Errors
     ///
@@ -140,7 +145,8 @@ impl<T: Pod> SharedRwLock<[T]> {
         Guarded::zeroed(head(readers)?, readers, len).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -166,10 +172,12 @@ impl<T: ?Sized> SharedRwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::HolderDied`] with a guard *to write* if a writer died, [`Unrecoverable`](LockError::Unrecoverable) for
-    /// ever after that was dropped without repair. [`WouldDeadlock`](LockError::WouldDeadlock) if this thread writes, or
-    /// reads and a writer waits for that. [`TooManyReaders`](LockError::TooManyReaders),
-    /// [`ForeignNamespace`](LockError::ForeignNamespace), [`Unidentified`](LockError::Unidentified).
+    /// [`LockError::HolderDied`] with a guard *to write* if a writer died,
+    /// [`Unrecoverable`](LockError::Unrecoverable) for ever after that was dropped without repair.
+    /// [`WouldDeadlock`](LockError::WouldDeadlock) if this thread writes, or reads and a writer
+    /// waits for that. [`TooManyReaders`](LockError::TooManyReaders),
+    /// [`ForeignNamespace`](LockError::ForeignNamespace),
+    /// [`Unidentified`](LockError::Unidentified).
     pub fn read(&self) -> Result<SharedReadGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
         self.reader(self.parts().read(Patience::endless))
     }
@@ -199,14 +207,17 @@ impl<T: ?Sized> SharedRwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::HolderDied`] with the guard if a writer died, [`Unrecoverable`](LockError::Unrecoverable) for ever after
-    /// that was dropped without repair. [`WouldDeadlock`](LockError::WouldDeadlock) if this thread has the lock already,
-    /// also if it reads. [`ForeignNamespace`](LockError::ForeignNamespace), [`Unidentified`](LockError::Unidentified).
+    /// [`LockError::HolderDied`] with the guard if a writer died,
+    /// [`Unrecoverable`](LockError::Unrecoverable) for ever after that was dropped without repair.
+    /// [`WouldDeadlock`](LockError::WouldDeadlock) if this thread has the lock already, also if it
+    /// reads. [`ForeignNamespace`](LockError::ForeignNamespace),
+    /// [`Unidentified`](LockError::Unidentified).
     pub fn write(&self) -> Result<SharedWriteGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
         self.writer(self.parts().write(Patience::endless))
     }
 
-    /// Takes the lock to write if nobody has it. If somebody has, it costs some microseconds to find out whether they live.
+    /// Takes the lock to write if nobody has it. If somebody has, it costs some microseconds to
+    /// find out whether they live.
     ///
     /// # Errors
     ///
@@ -227,8 +238,8 @@ impl<T: ?Sized> SharedRwLock<T> {
         self.writer(self.parts().write(|| Patience::at_most(timeout)))
     }
 
-    /// How many readers died while they held the lock, as far as somebody needed their place. One may be missing for each process
-    /// that was killed while it took a place back.
+    /// How many readers died while they held the lock, as far as somebody needed their place. One
+    /// may be missing for each process that was killed while it took a place back.
     pub fn dead_readers(&self) -> u64 {
         self.inner.head().reclaimed()
     }
@@ -278,7 +289,8 @@ pub struct SharedReadGuard<'a, T: ?Sized> {
     lock: &'a SharedRwLock<T>,
     owner: Owner,
     place: usize,
-    /// Keeps the guard in its thread, and counts: a forked child would read what nobody keeps others from writing.
+    /// Keeps the guard in its thread, and counts: a forked child would read what nobody keeps
+    /// others from writing.
     _borrow: Exclusive,
 }
 
@@ -298,7 +310,8 @@ pub struct SharedWriteGuard<'a, T: ?Sized> {
 }
 
 impl<T: ?Sized> SharedWriteGuard<'_, T> {
-    /// Says that the data are whole again after a writer died. The next one locks as if nothing had been.
+    /// Says that the data are whole again after a writer died. The next one locks as if nothing had
+    /// been.
     pub fn mark_repaired(&mut self) {
         self.unrepaired = false;
     }
@@ -314,8 +327,9 @@ impl<T: ?Sized> Deref for SharedReadGuard<'_, T> {
 
     fn deref(&self) -> &T {
         leaked::note(self);
-        // SAFETY: initialised, since any bytes are a value of plain data; nobody writes while this thread is signed as a reader, nor
-        // after it has ended with a leaked guard, which was noted; so below.
+        // SAFETY: initialised, since any bytes are a value of plain data; nobody writes while this
+        // thread is signed as a reader, nor after it has ended with a leaked guard, which was
+        // noted; so below.
         unsafe { self.lock.inner.data().as_ref() }
     }
 }

@@ -1,6 +1,7 @@
 //! Permits that processes hold.
 //!
-//! Invariant: a permit that was taken is given back by the process that took it, or comes back when that has ended.
+//! Invariant: a permit that was taken is given back by the process that took it, or comes back when
+//! that has ended.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
@@ -16,11 +17,13 @@ use crate::{
 
 /// A number of permits, shared by processes. Clones are handles to the same semaphore.
 ///
-/// A permit belongs to the *process* that took it, whichever of its threads has it, and comes back when dropped, or when the process has
-/// ended in whatever way; [`reclaimed`](Self::reclaimed) counts the latter.
+/// A permit belongs to the *process* that took it, whichever of its threads has it, and comes back
+/// when dropped, or when the process has ended in whatever way; [`reclaimed`](Self::reclaimed)
+/// counts the latter.
 ///
-/// A semaphore from [`new`](Self::new) never has more permits than at first. One from [`with_limit`](Self::with_limit) can be
-/// given more, and [`SharedPermit::consume`] takes one away for ever: so it counts what some make and others use up.
+/// A semaphore from [`new`](Self::new) never has more permits than at first. One from
+/// [`with_limit`](Self::with_limit) can be given more, and [`SharedPermit::consume`] takes one away
+/// for ever: so it counts what some make and others use up.
 ///
 /// ```
 /// use pool_shm::{LockError, SharedSemaphore};
@@ -60,7 +63,8 @@ impl SharedSemaphore {
         self.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of their own.
+    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
+    /// their own.
     ///
     /// # Errors
     ///
@@ -79,14 +83,14 @@ impl SharedSemaphore {
     ///
     /// # Errors
     ///
-    /// [`Error::TooFew`] for 0, [`Error::TooLong`] for more than there can be, [`Error::Os`] when descriptors or address space are
-    /// used up, or without `/proc`.
+    /// [`Error::TooFew`] for 0, [`Error::TooLong`] for more than there can be, [`Error::Os`] when
+    /// descriptors or address space are used up, or without `/proc`.
     pub fn new(permits: usize) -> Result<Self, Error> {
         Self::with_limit(permits, permits)
     }
 
-    /// A semaphore with `permits` permits at first, or `limit` if that is less, and at most `limit` later. Each that there can be takes 8
-    /// bytes.
+    /// A semaphore with `permits` permits at first, or `limit` if that is less, and at most `limit`
+    /// later. Each that there can be takes 8 bytes.
     ///
     /// # Errors
     ///
@@ -110,7 +114,8 @@ impl SharedSemaphore {
         self.permit(Patience::endless)
     }
 
-    /// Takes a permit if there is one. If there is none, it costs some microseconds for each holder to find out whether it lives.
+    /// Takes a permit if there is one. If there is none, it costs some microseconds for each holder
+    /// to find out whether it lives.
     ///
     /// # Errors
     ///
@@ -137,8 +142,8 @@ impl SharedSemaphore {
         self.parts().add()
     }
 
-    /// How many permits nobody holds just now. Those of a process that died count as held until somebody asks for a permit and finds
-    /// none, which is when they come back.
+    /// How many permits nobody holds just now. Those of a process that died count as held until
+    /// somebody asks for a permit and finds none, which is when they come back.
     pub fn available(&self) -> usize {
         self.parts().available()
     }
@@ -148,7 +153,8 @@ impl SharedSemaphore {
         self.body.table().len()
     }
 
-    /// How many permits came back from dead processes. One may be missing for each process that was killed while it took one back.
+    /// How many permits came back from dead processes. One may be missing for each process that was
+    /// killed while it took one back.
     pub fn reclaimed(&self) -> u64 {
         self.body.head().reclaimed()
     }
@@ -165,7 +171,8 @@ impl SharedSemaphore {
 
 /// One permit of a [`SharedSemaphore`]; given back when dropped.
 ///
-/// It may be sent to another thread, but a process that was forked has none of its parent's: what it drops is a copy.
+/// It may be sent to another thread, but a process that was forked has none of its parent's: what
+/// it drops is a copy.
 #[must_use = "the permit is given back at once"]
 pub struct SharedPermit {
     semaphore: SharedSemaphore,

@@ -1,7 +1,7 @@
 //! What the system says of a thread or process: `/proc/<id>/stat`.
 //!
-//! Invariant: "dead" is never said of one that may still run an instruction of the user; in doubt it lives. One that was stopped
-//! lives.
+//! Invariant: "dead" is never said of one that may still run an instruction of the user; in doubt
+//! it lives. One that was stopped lives.
 
 use std::{
     fs::{self, File},
@@ -55,7 +55,8 @@ impl Stat {
         let ended = matches!(self.state, b'Z' | b'X' | b'x');
         match life {
             Life::Thread => ended,
-            // The first thread of a process may end before the others, and stays visible until they have ended too.
+            // The first thread of a process may end before the others, and stays visible until they
+            // have ended too.
             Life::Process => ended && self.num_threads <= 1,
         }
     }
@@ -63,17 +64,19 @@ impl Stat {
 
 /// Whether `owner` has ended. Costs about 6 µs.
 ///
-/// The memory of who is dead is no longer accessed: threads give up their memory before they become zombies.
+/// The memory of who is dead is no longer accessed: threads give up their memory before they become
+/// zombies.
 pub(super) fn is_dead(owner: Owner, life: Life) -> bool {
     match Stat::read(&format!("/proc/{}/stat", owner.id())) {
         Ok(stat) => !owner.started_at(stat.start_ticks) || stat.is_over(life),
-        // Gone, or a `/proc` that shows strangers nothing, or no descriptor left to look with: the kernel knows whether
-        // there is anybody of this id, maybe a zombie.
+        // Gone, or a `/proc` that shows strangers nothing, or no descriptor left to look with: the
+        // kernel knows whether there is anybody of this id, maybe a zombie.
         Err(_) => !sys::thread_exists(owner.id()) || is_seen_to_be_over(owner.id(), life),
     }
 }
 
-/// As [`Stat::is_over`], for one that exists, without a descriptor; `false` if it cannot be seen at all.
+/// As [`Stat::is_over`], for one that exists, without a descriptor; `false` if it cannot be seen at
+/// all.
 fn is_seen_to_be_over(id: u32, life: Life) -> bool {
     let Ok(threads) = fs::metadata(format!("/proc/{id}/task")) else { return false };
     // Whoever has given up their memory runs no program any more.

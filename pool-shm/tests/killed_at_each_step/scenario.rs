@@ -17,7 +17,8 @@ use pool_shm::SharedMutex;
 
 use crate::processes::{end_of, start};
 
-/// How many instructions are done in all for one scenario: a second's worth, or a minute's. Each costs two switches of processes.
+/// How many instructions are done in all for one scenario: a second's worth, or a minute's. Each
+/// costs two switches of processes.
 const FEW: usize = 20_000;
 const MANY: usize = 2_000_000;
 
@@ -40,7 +41,8 @@ impl<'a, G> Scenario<'a, G> {
         Self { prepare: &|| (), before, meanwhile: &|| (), work: &|_| (), after: &|| () }
     }
 
-    /// Kills a child after each number of instructions of `work`, or as many numbers as time allows.
+    /// Kills a child after each number of instructions of `work`, or as many numbers as time
+    /// allows.
     pub(crate) fn run(&self) {
         alarm::set(300);
         let most = if env::args().any(|argument| argument == "--all") { MANY } else { FEW };
@@ -57,7 +59,8 @@ impl<'a, G> Scenario<'a, G> {
         println!("  killed after {kills} of {whole} instructions");
     }
 
-    /// Kills a child after `steps` instructions of `work`, unless it comes to the end before; says how many it did.
+    /// Kills a child after `steps` instructions of `work`, unless it comes to the end before; says
+    /// how many it did.
     fn kill_after(&self, steps: usize) -> usize {
         (self.prepare)();
         let child = start(|| {

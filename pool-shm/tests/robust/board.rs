@@ -1,6 +1,7 @@
 //! What the processes of a scenario tell each other beside the lock under test.
 //!
-//! Invariant: each word is written by one process, or added to; all of it is atomics, so a kill leaves it readable.
+//! Invariant: each word is written by one process, or added to; all of it is atomics, so a kill
+//! leaves it readable.
 
 use std::{
     ops::Deref,
@@ -63,7 +64,8 @@ impl Deref for Board {
     type Target = Words;
 
     fn deref(&self) -> &Words {
-        // SAFETY: the mapping has room for the words, is aligned to a page and zeroed, and atomics may be written by others.
+        // SAFETY: the mapping has room for the words, is aligned to a page and zeroed, and atomics
+        // may be written by others.
         unsafe { &*self.0.as_ptr().cast() }
     }
 }
@@ -74,7 +76,8 @@ pub(crate) fn now_ns() -> u64 {
     Duration::from(now).as_nanos() as u64
 }
 
-/// Polls until `value` gives something, and says how long after `start_ns` that was true, by the time it gives.
+/// Polls until `value` gives something, and says how long after `start_ns` that was true, by the
+/// time it gives.
 ///
 /// # Panics
 ///

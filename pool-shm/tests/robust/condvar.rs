@@ -1,5 +1,5 @@
-//! One that makes items and two that consume them, each waiting for the other side and notifying it: whoever dies, between a change and its
-//! notification too, the others go on.
+//! One that makes items and two that consume them, each waiting for the other side and notifying
+//! it: whoever dies, between a change and its notification too, the others go on.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 

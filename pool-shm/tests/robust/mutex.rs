@@ -1,4 +1,5 @@
-//! One writer at a time: the two halves of the data agree, and who finds a dead holder makes them agree again.
+//! One writer at a time: the two halves of the data agree, and who finds a dead holder makes them
+//! agree again.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 

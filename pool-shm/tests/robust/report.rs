@@ -8,9 +8,11 @@ pub(crate) struct Report {
     pub(crate) kills: usize,
     /// From the kill of one that held something until somebody else had it.
     pub(crate) after_holding: Vec<Duration>,
-    /// Likewise of one that had changed something, given the lock back, and notified nobody yet, until somebody saw the change.
+    /// Likewise of one that had changed something, given the lock back, and notified nobody yet,
+    /// until somebody saw the change.
     pub(crate) before_notifying: Vec<Duration>,
-    /// From the kill of one that held nothing, as far as it had come to say, until the others went on.
+    /// From the kill of one that held nothing, as far as it had come to say, until the others went
+    /// on.
     pub(crate) after_others: Vec<Duration>,
 }
 

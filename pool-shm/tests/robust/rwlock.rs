@@ -1,4 +1,5 @@
-//! Readers and writers: readers see halves that agree, a dead writer is reported, and a dead reader stops no writer.
+//! Readers and writers: readers see halves that agree, a dead writer is reported, and a dead reader
+//! stops no writer.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},

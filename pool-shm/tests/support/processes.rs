@@ -1,6 +1,7 @@
 //! Forking, and looking for what a test left behind.
 //!
-//! Invariant: the program that uses this has one thread, so a forked child may do whatever it likes.
+//! Invariant: the program that uses this has one thread, so a forked child may do whatever it
+//! likes.
 
 use std::{
     fs,

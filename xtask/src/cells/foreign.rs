@@ -120,7 +120,8 @@ rkyv = \"0.8\"
     )
 }
 
-/// Maps numbers, a type that derives through our re-export, and one that derives by itself; then one item panics.
+/// Maps numbers, a type that derives through our re-export, and one that derives by itself; then
+/// one item panics.
 const APP: &str = r#"
 use pool_api::{Cause, Error, ExitStatus, WorkerPool};
 

@@ -175,7 +175,8 @@ fn address_space() -> Result<u64, Box<dyn std::error::Error>> {
     Ok(line.and_then(|line| line.trim().strip_suffix("kB")).unwrap_or_default().trim().parse()?)
 }
 
-/// The same pool under a limit of address space that is too small for it, and under one that is not.
+/// The same pool under a limit of address space that is too small for it, and under one that is
+/// not.
 fn little_space(method: StartMethod) -> Outcome {
     let try_with = |kibibytes: u64, workers: usize| -> std::io::Result<String> {
         let output = Command::new("sh")

@@ -1,5 +1,5 @@
-//! Workers that are killed (SIGKILL) while they have no task: they held nothing, so no call ends with them unless too many in a row are
-//! killed before they could take one.
+//! Workers that are killed (SIGKILL) while they have no task: they held nothing, so no call ends
+//! with them unless too many in a row are killed before they could take one.
 
 use std::time::Duration;
 

@@ -125,7 +125,8 @@ fn long_beside_short(method: StartMethod) -> Outcome {
 
 fn many_lazy_calls(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
-    // Each has begun, none is read to its end, and together they hold more chunks than there is room.
+    // Each has begun, none is read to its end, and together they hold more chunks than there is
+    // room.
     let mut calls = Vec::new();
     for n in 0..200u64 {
         let mut lazy = pool.tasks(n..n + 500).chunk_size(1).imap(|x| x);

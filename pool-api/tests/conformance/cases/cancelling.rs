@@ -256,7 +256,8 @@ const SIGUSR2: i32 = 12;
 static TOKEN: AtomicPtr<CancelToken> = AtomicPtr::new(ptr::null_mut());
 
 extern "C" fn pull(_: i32) {
-    // SAFETY: null, or the token of the case, which takes the address back before it drops the token.
+    // SAFETY: null, or the token of the case, which takes the address back before it drops the
+    // token.
     if let Some(token) = unsafe { TOKEN.load(Ordering::Acquire).as_ref() } {
         token.cancel();
     }

@@ -88,7 +88,8 @@ fn several_threads(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Each call has fresh workers, which end in order; no other call's are taken for those of a call that only begins, or goes on.
+/// Each call has fresh workers, which end in order; no other call's are taken for those of a call
+/// that only begins, or goes on.
 fn without_keep_alive(method: StartMethod) -> Outcome {
     let rounds = if method == StartMethod::Threads { 100 } else { 5 };
     let builder = builder(method, 2).keep_alive(false).worker_init(|_| 0u64);
@@ -183,7 +184,8 @@ fn used_at_the_end(method: StartMethod) -> Outcome {
     thread::spawn(move || {
         FAREWELL.with_borrow_mut(|kept| {
             let farewell = kept.insert(farewell);
-            // After the place was made that it is used from: what the thread notes of its calls ends before.
+            // After the place was made that it is used from: what the thread notes of its calls
+            // ends before.
             assert_eq!(farewell.pool.map(0..20u64, square).expect("a map"), squares(20));
         });
     })

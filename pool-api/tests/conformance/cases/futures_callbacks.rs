@@ -1,4 +1,5 @@
-//! Callbacks and wakers that use the pool whose futures they belong to, and what they may not do with it.
+//! Callbacks and wakers that use the pool whose futures they belong to, and what they may not do
+//! with it.
 
 use std::{
     pin::pin,

@@ -1,4 +1,5 @@
-//! Bytes that pass for handles and are none: a typed error for their item, and nothing else happens.
+//! Bytes that pass for handles and are none: a typed error for their item, and nothing else
+//! happens.
 
 use std::marker::PhantomData;
 
@@ -24,7 +25,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("handles_in_bytes_of_their_own", in_bytes),
 ];
 
-/// Says that it is a handle `T` and is archived as these numbers, beside a segment that really comes along.
+/// Says that it is a handle `T` and is archived as these numbers, beside a segment that really
+/// comes along.
 enum Forged<T> {
     Sent { beside: SharedArray<u64>, numbers: Numbers, of: PhantomData<T> },
     Came(T),

@@ -1,4 +1,5 @@
-//! Who keeps the segment of a handle that is on its way, and what becomes of it when somebody dies or everything is dropped.
+//! Who keeps the segment of a handle that is on its way, and what becomes of it when somebody dies
+//! or everything is dropped.
 
 use std::{
     fs,

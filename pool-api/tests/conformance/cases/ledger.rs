@@ -20,8 +20,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("guide_map_is_in_order", in_order),
 ];
 
-/// Tasks put results into a shared array, each at an index of its own without a lock, and may return a value as
-/// well.
+/// Tasks put results into a shared array, each at an index of its own without a lock, and may
+/// return a value as well.
 fn arrays_as_results(method: StartMethod) -> Outcome {
     let results = SharedArray::<f32>::new(100)?;
     let sum = SharedValue::new(0u32)?;
@@ -77,7 +77,8 @@ fn state_is_loaded_once(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Workers are numbered from 0; a function that asks for its worker knows the number, others are not given it.
+/// Workers are numbered from 0; a function that asks for its worker knows the number, others are
+/// not given it.
 fn worker_ids(method: StartMethod) -> Outcome {
     // The first two wait for each other, so no worker has both.
     let pool = builder(method, 4).shared(SharedBarrier::new(2)?).build()?;
@@ -126,7 +127,8 @@ fn shared_is_changed(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Several objects are a tuple; a function has the worker's id, what is shared, its state, and its item.
+/// Several objects are a tuple; a function has the worker's id, what is shared, its state, and its
+/// item.
 fn given(method: StartMethod) -> Outcome {
     let objects = (String::from("object"), vec![5u32, 6], Some(7u8));
     let pool =
@@ -139,7 +141,8 @@ fn given(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What is shared is inherited or lies where it lay, or is copied once per worker, but not for each task.
+/// What is shared is inherited or lies where it lay, or is copied once per worker, but not for each
+/// task.
 fn one_copy_at_most(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(vec![7u8; 1 << 20]).build()?;
     let seen = pool
@@ -186,7 +189,8 @@ fn futures(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A map waits for the list of all results, in the order of its input; or answers at once with a handle for it.
+/// A map waits for the list of all results, in the order of its input; or answers at once with a
+/// handle for it.
 fn in_order(method: StartMethod) -> Outcome {
     let pool = pool(method, 4)?;
     let values = pool.tasks(0..40u64).chunk_size(1).map(|x| {

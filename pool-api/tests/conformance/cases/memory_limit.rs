@@ -180,7 +180,8 @@ fn refused(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The inner worker's limit is told apart from the outer one's, which it inherits when it is forked from that.
+/// The inner worker's limit is told apart from the outer one's, which it inherits when it is forked
+/// from that.
 fn nested(method: StartMethod) -> Outcome {
     let number = StartMethod::ALL.iter().position(|known| *known == method).expect("one of them");
     let outer = builder(method, 1).daemon(false).memory_limit(512 << 20).build()?;

@@ -1,5 +1,5 @@
-//! `cpu_ids` in its five forms, as rules and as plans: what each worker's mask is by the system's word and
-//! by its own, also after it was replaced; and the refusals.
+//! `cpu_ids` in its five forms, as rules and as plans: what each worker's mask is by the system's
+//! word and by its own, also after it was replaced; and the refusals.
 
 use std::{cell::RefCell, collections::BTreeMap, fs};
 
@@ -123,7 +123,8 @@ fn of_a_thread() -> String {
     started.expect("a mask").to_string()
 }
 
-/// The user's code of a worker finds it pinned, however early it is called, and so do threads that it starts.
+/// The user's code of a worker finds it pinned, however early it is called, and so do threads that
+/// it starts.
 fn before_any_thread(method: StartMethod) -> Outcome {
     let (first, last) = two_cpus()?;
     let pool = builder(method, 2)

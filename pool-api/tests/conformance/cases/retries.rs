@@ -160,7 +160,8 @@ fn killed_at_random(method: StartMethod) -> Outcome {
     });
     assert_eq!(values?, (1..=items).collect::<Vec<_>>());
     assert!(killed.len() > 5, "{} kills", killed.len());
-    // Each item ran, and again only if whoever had it in hand was killed: what such a process began last.
+    // Each item ran, and again only if whoever had it in hand was killed: what such a process began
+    // last.
     let entries = read_numbers(scratch.path());
     let process = |entry: u64| (entry >> 32) as u32;
     let last: HashMap<_, _> = entries.iter().map(|entry| (process(*entry), *entry)).collect();
@@ -178,7 +179,8 @@ fn killed_at_random(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A kill during `worker_init` is a try of the item whose turn it was; without tries left the call ends with it.
+/// A kill during `worker_init` is a try of the item whose turn it was; without tries left the call
+/// ends with it.
 fn killed_at_init(method: StartMethod) -> Outcome {
     let kills = SharedValue::new(3u32)?;
     let pool = builder(method, 2)

@@ -1,4 +1,5 @@
-//! What is shared cannot be made, or a worker cannot come up: typed errors, and a pool that can be used again.
+//! What is shared cannot be made, or a worker cannot come up: typed errors, and a pool that can be
+//! used again.
 
 use std::{
     sync::{

@@ -76,7 +76,8 @@ fn data() -> Vec<f64> {
 
 const SUM: f64 = LEN as f64 * (LEN - 1) as f64 / 2.0;
 
-/// What a worker has for itself that shares nothing large, and what all processes of such a pool take together.
+/// What a worker has for itself that shares nothing large, and what all processes of such a pool
+/// take together.
 fn usual(method: StartMethod) -> Result<(u64, u64), Box<dyn std::error::Error>> {
     if method == StartMethod::Threads {
         return Ok((0, 0)); // they have nothing for themselves

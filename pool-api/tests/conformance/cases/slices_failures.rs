@@ -1,4 +1,5 @@
-//! Calls on slices of a shared array that fail, or beside which something else happens: nothing of them runs on after they have returned.
+//! Calls on slices of a shared array that fail, or beside which something else happens: nothing of
+//! them runs on after they have returned.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

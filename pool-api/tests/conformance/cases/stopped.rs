@@ -1,4 +1,5 @@
-//! Processes that somebody has stopped (SIGSTOP): nobody waits for ever for one that holds nothing, or that has a limit.
+//! Processes that somebody has stopped (SIGSTOP): nobody waits for ever for one that holds nothing,
+//! or that has a limit.
 
 use std::{
     fs, thread,

@@ -64,7 +64,8 @@ fn wait_for(flag: &AtomicBool) {
     }
 }
 
-/// Item 0 returns when its chunk is cancelled, and leaves nine items; item 10 fails when 0 has begun.
+/// Item 0 returns when its chunk is cancelled, and leaves nine items; item 10 fails when 0 has
+/// begun.
 fn hold_or_fail(worker: &mut Worker<'_, (), ()>, bomb: Bomb) -> Bomb {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     match bomb.number {

@@ -140,7 +140,8 @@ fn refused(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Neither the time of the items before it in a chunk counts, nor that in which it waits for a worker.
+/// Neither the time of the items before it in a chunk counts, nor that in which it waits for a
+/// worker.
 fn from_its_beginning(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
     let limit = Duration::from_secs(2);
@@ -311,7 +312,8 @@ fn all_threads(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Whether an item is finished or overdue is decided at the last moment, thousands of times: what is ended is always that item.
+/// Whether an item is finished or overdue is decided at the last moment, thousands of times: what
+/// is ended is always that item.
 fn about_as_long(method: StartMethod) -> Outcome {
     let items = sized(2_000, 500) as u64;
     let pool = pool(method, 3)?;

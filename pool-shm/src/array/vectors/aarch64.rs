@@ -1,7 +1,7 @@
 //! Pairs of general registers.
 //!
-//! The architecture says of no vector access, but of `ldp` and `stp` of 64-bit registers, that each of the two aligned halves is
-//! single-copy atomic (Arm Architecture Reference Manual, B2.2.1).
+//! The architecture says of no vector access, but of `ldp` and `stp` of 64-bit registers, that each
+//! of the two aligned halves is single-copy atomic (Arm Architecture Reference Manual, B2.2.1).
 
 use std::arch::asm;
 

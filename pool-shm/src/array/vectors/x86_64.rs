@@ -1,10 +1,11 @@
 //! SSE, which every x86-64 has.
 //!
-//! On processors with AVX `movaps` moves its 16 aligned bytes as a whole (Intel SDM 3A, 9.1.1; AMD APM 2, 7.3.2). Those without, and the
-//! streaming `movntps` everywhere, may make several accesses of it; none is known to make them of less than 8 aligned bytes.
+//! On processors with AVX `movaps` moves its 16 aligned bytes as a whole (Intel SDM 3A, 9.1.1; AMD
+//! APM 2, 7.3.2). Those without, and the streaming `movntps` everywhere, may make several accesses
+//! of it; none is known to make them of less than 8 aligned bytes.
 //!
-//! What is larger than the caches is streamed past them, as `memcpy` does: ordinary stores would read each line before they
-//! overwrite it.
+//! What is larger than the caches is streamed past them, as `memcpy` does: ordinary stores would
+//! read each line before they overwrite it.
 
 use std::arch::{
     asm,
@@ -71,7 +72,8 @@ macro_rules! copy {
 pub(in super::super) unsafe fn read(shared: *const u8, private: *mut u8, bytes: usize) {
     debug_assert!(is_whole(shared, bytes));
     let plain = plain_part(private, bytes);
-    // SAFETY: reads `bytes` bytes of one side and writes those of the other, as promised; no stack, no direction flag.
+    // SAFETY: reads `bytes` bytes of one side and writes those of the other, as promised; no stack,
+    // no direction flag.
     unsafe {
         copy!("movaps", "movups", "", "", shared, private, plain);
         if plain < bytes {
@@ -87,7 +89,8 @@ pub(in super::super) unsafe fn read(shared: *const u8, private: *mut u8, bytes: 
 pub(in super::super) unsafe fn write(private: *const u8, shared: *mut u8, bytes: usize) {
     debug_assert!(is_whole(shared, bytes));
     let plain = plain_part(shared, bytes);
-    // SAFETY: as in `read`. The fence orders streamed stores before whatever the caller publishes them with.
+    // SAFETY: as in `read`. The fence orders streamed stores before whatever the caller publishes
+    // them with.
     unsafe {
         copy!("movups", "movaps", "", "", private, shared, plain);
         if plain < bytes {
@@ -102,7 +105,8 @@ fn is_whole(shared: *const u8, bytes: usize) -> bool {
     bytes == 0 || (shared.addr().is_multiple_of(VECTOR) && bytes.is_multiple_of(VECTOR))
 }
 
-/// How many of the bytes to write before the others can be streamed: those before the first whole line, or all.
+/// How many of the bytes to write before the others can be streamed: those before the first whole
+/// line, or all.
 fn plain_part(to: *mut u8, bytes: usize) -> usize {
     if bytes >= STREAMED && to.addr().is_multiple_of(VECTOR) {
         to.addr().wrapping_neg() % LINE
