@@ -21,7 +21,7 @@ pub(crate) struct Chunk {
     /// The context's number and place; number 0: none.
     pub(crate) context: (u64, u64),
     pub(crate) items: Block,
-    /// Bytes that are under way with it: the block, and segments that nobody else has.
+    /// Bytes that are under way with it: the block, and segments that are mapped for it alone.
     pub(crate) bytes: u64,
     /// Position in the job's input of the batch's first item.
     pub(crate) first: u64,
@@ -32,10 +32,10 @@ pub(crate) struct Chunk {
     pub(crate) end: u32,
     /// How long one item may take.
     pub(crate) limit: Option<Duration>,
-    /// How long one that is overdue may go on before its worker is killed.
+    /// How long an item that is overdue may go on before its worker is killed.
     pub(crate) grace: Duration,
-    /// How often an item may be tried again whose worker died, of itself or for an item that was
-    /// overdue.
+    /// How often an item may be tried again whose worker died, also where it was killed for an item
+    /// that was overdue.
     pub(crate) retries: u32,
     /// Tries of item `start` that ended with their worker.
     pub(crate) lost_tries: u32,
@@ -43,7 +43,7 @@ pub(crate) struct Chunk {
     pub(crate) unbegun_deaths: u32,
     /// What is known of the item in hand before its worker is reaped.
     pub(crate) overrun: Overrun,
-    /// Nobody wants what is left of it, though its job goes on: it is not tried again.
+    /// Whether its call was cancelled, though its job goes on: what is left is not tried again.
     pub(crate) cancelled: bool,
     /// The incarnation that keeps the result of item `start` in hand.
     pub(crate) in_hand: Option<u32>,
@@ -67,14 +67,14 @@ pub(crate) enum Overrun {
     Told,
 }
 
-/// Workers in a row that may die with a chunk before they begin an item: one that is killed from
-/// outside just then is no fault of the chunk, several are. (An item that is larger than a worker's
-/// stack ends it before the call.)
+/// Workers in a row whose deaths with a chunk, before they began an item, count as a try: one that
+/// is killed from outside just then is no fault of the chunk, several are. (An item that is larger
+/// than a worker's stack ends it before the call.)
 const MOST_UNBEGUN_DEATHS: u32 = 3;
 
 impl Chunk {
-    /// `count` items from position `first` on, whose batch has `capacity`, in the block `items`: to
-    /// be tried once, by anybody, without a context and for as long as they take.
+    /// `count` items from position `first` on, whose batch has `capacity`, in the block `items`.
+    /// Any worker tries them once, without a context and for as long as they take.
     #[inline]
     pub(crate) fn new(
         (job, call, measure): (JobId, Call, MeasureResults),
@@ -109,12 +109,12 @@ impl Chunk {
         }
     }
 
-    /// Who may run it while no worker keeps a result of it in hand.
+    /// The workers that may run it while none keeps a result of it in hand.
     pub(super) fn open_to(&self) -> Audience {
         Audience { place: self.home, min_serial: 0 }
     }
 
-    /// The first items left have results.
+    /// Moves the start behind items that have results or have failed.
     pub(super) fn advance(&mut self, items: u32) {
         self.start += items;
         if items > 0 {
@@ -122,8 +122,8 @@ impl Chunk {
         }
     }
 
-    /// A worker died with the chunk after it had finished `finished` items: whether that counts as
-    /// a try of the first item left. It does if the item was begun, and from the third worker in a
+    /// Whether a worker's death with the chunk, after it had finished `finished` items, counts as a
+    /// try of the first item left. It does if the item was begun, and from the third worker in a
     /// row on that began nothing.
     pub(super) fn is_lost_try(&mut self, begun: bool, finished: u32) -> bool {
         if begun || finished > 0 {
@@ -134,9 +134,9 @@ impl Chunk {
         self.unbegun_deaths >= MOST_UNBEGUN_DEATHS
     }
 
-    /// The first item left was in a dead worker's hand: whether it may be tried again.
+    /// Counts a lost try of the first item left; answers whether it may be tried again.
     pub(super) fn lose_try(&mut self) -> bool {
-        // The count stays at its end, where as many tries as it can say are endless.
+        // The count stays at its largest value, which stands for an endless number of tries.
         let may = self.has_tries();
         self.lost_tries = self.lost_tries.saturating_add(1);
         may
@@ -147,8 +147,7 @@ impl Chunk {
         self.lost_tries < self.retries || self.retries == u32::MAX
     }
 
-    /// Why the item fails that its worker had in hand and died with, for the `cause` if for nothing
-    /// else.
+    /// Why the item fails that a dead worker had in hand: it was overdue, or else the `cause`.
     pub(super) fn cause(&self, cause: Cause) -> Cause {
         match self.limit {
             Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },
@@ -156,10 +155,10 @@ impl Chunk {
         }
     }
 
-    /// The first item left fails.
+    /// Fails the first item left; answers with what its job is told.
     pub(super) fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
         let index = self.first + u64::from(self.start);
-        // A try that ended with its worker was counted then.
+        // A try that ended with its worker is in the count already.
         let ended = cause.ends_worker();
         let tries = self.lost_tries.saturating_add(u32::from(!ended));
         self.advance(1);
@@ -172,11 +171,11 @@ impl Chunk {
 pub(crate) enum Why {
     Complete,
     Failed(Cause),
-    /// It keeps the next result in hand.
+    /// Its arena is full: it keeps the next result in hand.
     Full,
-    /// Between two items: the others are not wanted, or go on later.
+    /// It stopped between two items: the others are not wanted, or go on later.
     Cancelled,
-    /// It died; whether it had begun the item behind the finished ones.
+    /// It died; `begun`: it had begun the item behind the finished ones.
     Died {
         begun: bool,
         cause: Cause,
@@ -197,7 +196,7 @@ pub(crate) enum Delivery {
     },
     /// An item failed.
     Failed { index: u64, worker: u32, cause: Cause, tries: u32 },
-    /// A chunk's block was freed: all its items have been told of.
+    /// A chunk's block was freed: the job was told of all its items.
     Ended { bytes: u64 },
 }
 

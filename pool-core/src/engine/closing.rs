@@ -1,7 +1,7 @@
 //! The ends of jobs: what has not begun of them is taken back.
 //!
-//! Invariant: a chunk that a worker keeps a result of in hand goes on, though nobody wants it any
-//! more: it is what lets that worker go.
+//! Invariant: a chunk that a worker keeps a result of in hand goes on, also when its job is closed:
+//! only with that chunk the worker can let the result go.
 
 use super::{
     chunk::{Action, Chunk},
@@ -10,12 +10,12 @@ use super::{
 };
 
 impl Engine {
-    /// Nobody wants the jobs' results any more. Answers with the slots of their published chunks:
-    /// one that no worker has in hand may be taken back, to be followed by [`Engine::taken_back`]
-    /// where that worked; the others are to be cancelled.
+    /// Closes jobs whose results are not wanted any more. Answers with the slots of their published
+    /// chunks: the caller takes back those that no worker has in hand, followed by
+    /// [`Engine::taken_back`] where that worked, and cancels the others.
     ///
-    /// Jobs that end of the same cause are to be named together: what one of them leaves room for,
-    /// another would begin.
+    /// Jobs that end of the same cause are to be named together: else one would begin what another
+    /// leaves room for.
     pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<usize> {
         let mut known = false;
         for job in jobs {
@@ -53,8 +53,8 @@ impl Engine {
             .collect()
     }
 
-    /// As [`Engine::cancel_jobs`], and nobody reads the job's results any more: the slots that it
-    /// was lent and has not given back (its caller panicked) are free.
+    /// Closes a job (see [`Engine::cancel_jobs`]) whose results are not read any more: frees the
+    /// slots that it was lent and has not given back, since its caller panicked.
     pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
         let published = self.cancel_jobs(&[job], out);
         if self.free_slots < self.slots.len() {
@@ -70,7 +70,7 @@ impl Engine {
         published
     }
 
-    /// A published chunk of a closed job was taken back before anybody claimed it.
+    /// Drops a published chunk that was taken back before a worker claimed it.
     pub(crate) fn taken_back(&mut self, slot: usize, out: &mut Vec<Action>) {
         if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
             self.free_slots += 1;
@@ -83,7 +83,7 @@ impl Engine {
         }
     }
 
-    /// Marks a chunk on the board that begins at item `first` as one that nobody wants any more;
+    /// Marks the job's chunk on the board that begins at item `first` as cancelled; answers with
     /// its slot.
     pub(crate) fn cancel_chunk(&mut self, job: JobId, first: u64) -> Option<usize> {
         self.slots.iter_mut().enumerate().find_map(|(slot, state)| match state {
@@ -95,8 +95,8 @@ impl Engine {
         })
     }
 
-    /// Takes a chunk out of the queue that begins at item `first` and was not begun; whether there
-    /// was one.
+    /// Takes the job's chunk out of the queue that begins at item `first` and was not begun;
+    /// answers whether there was one.
     pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
         let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
         let at = self.queue.iter().position(is_it);

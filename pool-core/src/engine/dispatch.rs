@@ -1,9 +1,10 @@
-//! The books of one crew: which chunk lies in which slot, and what follows from every end.
+//! The state of the chunks of one set of workers: which chunk lies in which slot, and what follows
+//! from every end.
 //!
 //! Invariant: a chunk's items stay where they are until each of them has a result or a failure, or
 //! its job is gone; an item in hand at a death is tried again or fails, every other one goes to the
 //! next worker. A worker that keeps a result in hand takes nothing but the chunk that lets it go,
-//! so that chunk is always published again, also when nobody wants it any more: in the slot that
+//! so the engine always publishes that chunk again, also when its job is closed: in the slot that
 //! the last results of the worker leave, before any other chunk.
 
 use std::collections::VecDeque;
@@ -37,11 +38,11 @@ pub(super) enum SlotUse {
 pub(super) struct JobBook {
     pub(super) open: bool,
     pub(super) chunks: usize,
-    /// Read by all its chunks.
+    /// The block of the context that all its chunks read.
     context: Option<Block>,
 }
 
-/// See the module.
+/// Decides which chunk lies in which slot and which workers are started, from events alone.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) workers: WorkerTable,
@@ -86,15 +87,15 @@ impl Engine {
         id
     }
 
-    /// The block is freed when the job is closed and no chunk of it is left.
-    /// `false` when the job is over.
+    /// Keeps the context's block until the job is closed and no chunk of it is left; `false` when
+    /// the job is over.
     pub(crate) fn keep_context(&mut self, job: JobId, block: Block) -> bool {
         let Some(book) = self.jobs.get_mut(job) else { return false };
         book.context = Some(block);
         true
     }
 
-    /// Whether anybody wants the job's results.
+    /// Whether the job's results are wanted.
     pub(crate) fn is_open(&self, job: JobId) -> bool {
         self.jobs.get(job).is_some_and(|book| book.open)
     }
@@ -109,7 +110,7 @@ impl Engine {
         self.jobs.iter().any(|(_, book)| book.chunks > 0)
     }
 
-    /// Whether any chunk of the job is.
+    /// Whether any chunk of the job is under way.
     pub(crate) fn has_chunks_of(&self, job: JobId) -> bool {
         self.jobs.get(job).is_some_and(|book| book.chunks > 0)
     }
@@ -143,8 +144,8 @@ impl Engine {
         }
     }
 
-    /// What goes into the next free slot: what lets a result in hand go, then what is for one
-    /// worker (of which few are on the board at a time), then what is for anybody.
+    /// The chunk for the next free slot: one that lets a result in hand go, then one for a single
+    /// worker (of which few are on the board at a time), then one for any worker.
     fn next_chunk(&mut self) -> Option<Chunk> {
         let lets_go = self.queue.front().is_some_and(|chunk| chunk.in_hand.is_some());
         let addressed = if lets_go { None } else { self.addressed.next() };
@@ -188,7 +189,7 @@ impl Engine {
         slot
     }
 
-    /// The worker at `place` stopped with the chunk in `slot`; `outcome` says how far it came.
+    /// Handles a worker's stop with the chunk in `slot`; `outcome` says how far it came.
     pub(crate) fn ended(
         &mut self,
         slot: usize,
@@ -197,7 +198,7 @@ impl Engine {
         why: Why,
         out: &mut Vec<Action>,
     ) {
-        // What a scribbled ring reports twice is told of once.
+        // An end that a scribbled ring reports twice counts once.
         let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot) else { return };
         let mut chunk = chunk.clone();
         self.slots[slot] = SlotUse::Lent { incarnation, job: chunk.job };
@@ -251,7 +252,7 @@ impl Engine {
                 }
             }
             Why::Complete | Why::Cancelled => {}
-            // It has ended of itself, but too late.
+            // The item has ended of itself, but too late.
             Why::Failed(Cause::Timeout { .. }) if chunk.lose_try() => {}
             Why::Failed(cause) => failed(&mut chunk, cause, out),
             Why::Died { begun, cause } => {
@@ -274,9 +275,9 @@ impl Engine {
         self.go_on(chunk, wanted, makes_room, out);
     }
 
-    /// The item behind the `finished` ones of the chunk in `slot` is overdue, and its worker timed
-    /// out: it can neither finish nor begin anything more. The item fails now, if it is not to be
-    /// tried again; all else waits until the worker is reaped.
+    /// Handles the time-out of the worker that has the item behind the `finished` ones of the chunk
+    /// in `slot` in hand: it can neither finish nor begin anything more. The item fails now, if it
+    /// is not to be tried again; all else waits until the worker is reaped.
     pub(crate) fn overran(
         &mut self,
         slot: usize,
@@ -303,8 +304,8 @@ impl Engine {
         }
     }
 
-    /// What is left of a chunk goes on, or its block is freed. `makes_room`: it goes on behind what
-    /// waits, not before it.
+    /// Queues what is left of a chunk, or frees its block. `makes_room`: it goes on behind the
+    /// chunks that wait, not before them.
     fn go_on(&mut self, chunk: Chunk, wanted: bool, makes_room: bool, out: &mut Vec<Action>) {
         if chunk.start == chunk.end || (!wanted && chunk.in_hand.is_none()) {
             self.finish(&chunk, out);
@@ -349,7 +350,7 @@ impl Engine {
         self.free_slots += 1;
     }
 
-    /// A job has read the results in the slot.
+    /// Frees the slot, whose results a job has read.
     pub(crate) fn released(&mut self, slot: usize, out: &mut Vec<Action>) {
         if !matches!(self.slots[slot], SlotUse::Lent { .. }) {
             return;
@@ -359,7 +360,7 @@ impl Engine {
         self.dispatch(out);
     }
 
-    /// Chunks whose worker has all its room again go on.
+    /// Queues the held chunks whose worker has all its room again.
     pub(super) fn admit_held(&mut self) {
         let slots = &self.slots;
         let reads = |incarnation: u32| {
@@ -373,9 +374,9 @@ impl Engine {
         }
     }
 
-    /// All results of the worker that could be copied away were: the others are in the hands of
-    /// readers, who may wait for the very chunk that the worker holds. That goes on, and its first
-    /// result may lie beyond the limit.
+    /// Lets the chunk that a worker holds go on, with its first result beyond the limit of the
+    /// arena: all results of the worker that could be copied away were, and the readers of the
+    /// others may wait for this very chunk.
     pub(crate) fn pass_limit(&mut self, incarnation: u32, out: &mut Vec<Action>) {
         for mut chunk in self.held.extract_if(.., |chunk| chunk.in_hand == Some(incarnation)) {
             chunk.past_limit = true;
@@ -384,15 +385,15 @@ impl Engine {
         self.dispatch(out);
     }
 
-    /// Whether the worker keeps the result of an item that has no room yet.
+    /// Whether the worker keeps a result in hand for which its arena has no room yet.
     pub(crate) fn has_in_hand(&self, incarnation: u32) -> bool {
         let published = self.published().map(|(_, chunk)| chunk);
         let mut chunks = self.held.iter().chain(&self.queue).chain(published);
         chunks.any(|chunk| chunk.in_hand == Some(incarnation))
     }
 
-    /// The worker that kept the result of a published or held chunk's first item is dead, and the
-    /// chunk is off the board: that item is lost.
+    /// Handles the death of a worker that kept the result of a chunk's first item in hand: that
+    /// result is lost. The chunk was published in `slot` and taken back, or is held or queued.
     pub(crate) fn in_hand_lost(
         &mut self,
         slot: Option<usize>,

@@ -1,11 +1,11 @@
-//! A table of the jobs under way: few, and come and go with every call, so a list that keeps its
-//! room.
+//! A table of the jobs under way. Jobs are few, and come and go with every call, so the table is a
+//! list that keeps its memory.
 
 /// One call of the map family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct JobId(pub(crate) u64);
 
-/// What is known of each job.
+/// A value for each job under way.
 #[derive(Debug)]
 pub(crate) struct JobTable<T>(Vec<(JobId, T)>);
 

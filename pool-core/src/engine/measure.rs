@@ -10,7 +10,7 @@ pub(crate) type MeasureResults = unsafe fn(*const u8, usize, usize, usize) -> Op
 ///
 /// # Safety
 ///
-/// As [`BatchReader::new`].
+/// The contract of [`BatchReader::new`] for `base`, `room` and `capacity`.
 pub(crate) unsafe fn measure_results<R: Wire>(
     base: *const u8,
     room: usize,

@@ -1,4 +1,4 @@
-//! The scheduling engine: plain values fed with events, answering with actions. No I/O, no clock,
+//! The scheduling engine: plain values that take events and answer with actions. No I/O, no clock,
 //! no start method.
 //!
 //! * `chunk.rs`: a chunk, what the engine is told of it, and what it answers.

@@ -17,12 +17,12 @@ pub(crate) struct SizingRules {
 const SPLIT_OF_UNKNOWN: f64 = 4.0;
 const TARGET_NANOS: f64 = 200_000.0;
 const TARGET_BYTES: f64 = 1024.0 * 1024.0;
-/// A fixed size beyond which fractions cannot be carried over: every whole number up to it is one
-/// of `f64`.
+/// The largest fixed size: every whole number up to it is one of `f64`, so that fractions can be
+/// carried over.
 const MOST_FIXED: f64 = (1u64 << 53) as f64;
-/// Of chunks with a fixed length every so many-th is timed.
+/// One of so many chunks with a fixed length is timed.
 const TIMED: u64 = 16;
-/// Those that take longer are all timed, so that their workers know when to make room for others.
+/// Chunks that take longer are all timed, so that their workers know when to make room for others.
 const LONG_NANOS: f64 = 500_000.0;
 /// How much larger than the last chunk the next one may be.
 const GROWTH: f64 = 64.0;
@@ -88,8 +88,8 @@ impl Sizer {
         self.fixed.is_none()
     }
 
-    /// Whether the time of the next chunk is of use: of those with a fixed length a few are enough,
-    /// since a clock costs more than the smallest task.
+    /// Whether the next chunk is to be timed: of chunks with a fixed length a few are enough, since
+    /// reading the clock costs more than the smallest task.
     pub(crate) fn wants_time(&self) -> bool {
         let is_short = || self.nanos_of(self.next()).is_some_and(|nanos| nanos < LONG_NANOS);
         self.fixed.is_none() || self.chunks.is_multiple_of(TIMED) || !is_short()
@@ -117,7 +117,7 @@ impl Sizer {
         (size as usize).clamp(1, self.most)
     }
 
-    /// A chunk of `items` items in `bytes` bytes was taken from the input.
+    /// Counts a chunk of `items` items in `bytes` bytes that was taken from the input.
     pub(crate) fn took(&mut self, items: usize, bytes: usize) {
         self.taken += items as u64;
         self.chunks += 1;
@@ -132,13 +132,13 @@ impl Sizer {
         }
     }
 
-    /// A chunk of `items` items ran for `nanos` nanoseconds.
+    /// Takes into account that a chunk of `items` items ran for `nanos` nanoseconds.
     pub(crate) fn ran(&mut self, items: usize, nanos: u64) {
         if items == 0 || nanos == 0 {
             return;
         }
         let seen = nanos as f64 / items as f64;
-        // Quick to believe that items are fast: one that took long may just have lost its CPU.
+        // A short time weighs more: a chunk that took long may just have lost its CPU.
         self.nanos_per_item = Some(match self.nanos_per_item {
             Some(before) if seen < before => before * 0.25 + seen * 0.75,
             Some(before) => before * 0.5 + seen * 0.5,

@@ -1,12 +1,12 @@
-//! Chunks of made-up tasks on a made-up set: nothing runs, the clock is a number.
+//! Chunks of simulated tasks on simulated workers: nothing runs, the clock is a number.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::*;
 use crate::engine::{Pace, Window};
 
-/// The chunks of `items` tasks on `workers` workers, of an input whose length nobody knows; task
-/// `i` takes `nanos(i)`.
+/// The chunks of `items` tasks on `workers` workers, of an input of unknown length; task `i` takes
+/// `nanos(i)`.
 fn chunks(items: usize, workers: usize, pace: Pace, nanos: impl Fn(usize) -> u64) -> Vec<usize> {
     let mut window = Window::new(None, workers, pace);
     let mut sizer = Sizer::new(SizingRules::default(), workers, None, window.most_in_chunk());

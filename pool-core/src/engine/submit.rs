@@ -1,4 +1,4 @@
-//! How chunks come in, and back.
+//! Takes new chunks in, puts chunks back, and fills vacant places.
 
 use super::{
     chunk::{Action, Chunk},
@@ -7,7 +7,7 @@ use super::{
 };
 
 impl Engine {
-    /// Counts on from `serial`, as after so many workers.
+    /// Gives the next worker this serial number.
     pub(crate) fn counting_from(mut self, serial: u64) -> Self {
         self.workers.count_from(serial);
         self
@@ -43,7 +43,7 @@ impl Engine {
         } else if self.queue.is_empty() && self.free_slots > 0 {
             self.place(chunk, out);
         } else {
-            // One that goes first waits behind others of its kind only, and behind results in hand.
+            // A chunk that goes first waits only behind others that do, and behind results in hand.
             let ahead = |other: &&Chunk| other.in_hand.is_some() || other.goes_first;
             let at = match chunk.goes_first {
                 true => self.queue.iter().take_while(ahead).count(),
@@ -54,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// Takes in a chunk for the worker at one place: that one is started if it is not there.
+    /// Takes in a chunk for the worker at one place, and starts that worker if it is not there.
     #[cold]
     pub(super) fn submit_addressed(&mut self, home: u32, chunk: Chunk, out: &mut Vec<Action>) {
         let kept = self.addressed.wait(home, chunk, false);
@@ -73,8 +73,8 @@ impl Engine {
         }
     }
 
-    /// Whether chunks wait that some end of another one lets onto the board, whatever their callers
-    /// wait for.
+    /// Whether chunks for one worker wait, which go onto the board when another one ends: the
+    /// driver has to see that end, whatever its callers wait for.
     #[inline]
     pub(crate) fn has_addressed_waiting(&self) -> bool {
         self.addressed.any_waits()

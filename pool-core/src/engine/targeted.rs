@@ -9,17 +9,17 @@ use pool_ipc::board::Board;
 
 use super::chunk::Chunk;
 
-/// See the module.
+/// The chunks of every place that wait, and how many are in slots.
 #[derive(Debug)]
 pub(super) struct Addressed {
     places: Vec<Place>,
-    /// Chunks in a slot for one place.
+    /// Most chunks of one place that are in slots at a time.
     most_published: usize,
     /// Chunks that wait, of all places.
     waiting: usize,
     /// Chunks in slots, of all places.
     in_slots: usize,
-    /// Where the search for the next one begins, so that places have turns.
+    /// The place at which the search for the next chunk begins, so that places have turns.
     cursor: usize,
 }
 
@@ -37,8 +37,8 @@ impl Addressed {
         Self { places, most_published, waiting: 0, in_slots: 0, cursor: 0 }
     }
 
-    /// A new chunk waits behind the others of its place, one that goes on before them. `false`:
-    /// there is no such place.
+    /// Adds a chunk behind the others of its place, or before them if it goes on. `false`: there is
+    /// no such place.
     pub(super) fn wait(&mut self, home: u32, chunk: Chunk, goes_on: bool) -> bool {
         let Some(place) = self.places.get_mut(home as usize) else { return false };
         if goes_on {
@@ -79,13 +79,13 @@ impl Addressed {
         self.places[at].waiting.pop_front()
     }
 
-    /// A chunk of the place was put into a slot.
+    /// Counts a chunk of the place that was put into a slot.
     pub(super) fn published(&mut self, home: u32) {
         self.places[home as usize].published += 1;
         self.in_slots += 1;
     }
 
-    /// A chunk of the place is in no slot any more.
+    /// Counts off a chunk of the place that is in no slot any more.
     pub(super) fn left(&mut self, home: u32) {
         self.places[home as usize].published -= 1;
         self.in_slots -= 1;
@@ -96,7 +96,7 @@ impl Addressed {
         self.in_slots > 0
     }
 
-    /// Takes out what `which` selects.
+    /// Takes out the waiting chunks that `which` selects.
     pub(super) fn withdraw(&mut self, which: impl Fn(&Chunk) -> bool) -> Vec<Chunk> {
         let mut withdrawn = Vec::new();
         if self.waiting > 0 {

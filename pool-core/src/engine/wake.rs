@@ -1,4 +1,4 @@
-//! When the parent is woken.
+//! What has to arrive before a waiting job is woken.
 
 /// What a job waits for.
 #[derive(Debug, Clone, Copy)]

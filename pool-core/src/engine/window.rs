@@ -6,16 +6,16 @@
 /// How far ahead of its consumer a job goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// To its end, in one call: many short chunks may be under way at once, since the consumer
-    /// takes all it gets.
+    /// To its end, in a blocking call: many short chunks may be under way at once, since the
+    /// consumer takes all results.
     Call,
-    /// To its end beside others, none of which shall wait for long behind its chunks.
+    /// To its end in the background: other calls shall not wait for long behind its chunks.
     Background,
     /// No more of the input than workers need to stay busy, since the consumer may leave.
     Lazy,
 }
 
-/// The limits of one job, and where it stands.
+/// The limits of one job, and what it has under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
     /// Most items under way, as the user set it; otherwise it follows the chunk size.
@@ -31,7 +31,7 @@ pub(crate) struct Window {
     chunks: usize,
 }
 
-/// Read-ahead without a setting never exceeds this many items of a lazy job.
+/// Most items of a lazy job that are under way without a setting.
 pub(crate) const MOST_READ_AHEAD: usize = 4096;
 /// Chunks of a deep job that may be under way even if they hold one item each, while they are
 /// short.
@@ -54,23 +54,22 @@ impl Window {
         (self.set.unwrap_or(self.most) / (2 * self.workers)).max(1)
     }
 
-    /// How many chunks may be under way that take so many nanoseconds each; `None`: that is not
-    /// known.
+    /// How many chunks may be under way that take `nanos` each, if that is known.
     fn chunks_of(&self, nanos: Option<f64>) -> usize {
         let two_each = 2 * self.workers;
         match nanos {
             Some(nanos) if self.deep => {
                 let most = two_each.max(DEEP_CHUNKS);
-                // One in each hand, and at least one for who is through first.
+                // One for each worker, and at least one for the worker that finishes first.
                 let waiting = self.workers as f64 * DEEP_NANOS / nanos.max(1.0);
                 self.workers.saturating_add((waiting as usize).max(1)).min(most)
             }
-            // Calls of others come soon, until the first chunk says how long one takes.
+            // Other calls shall not wait long before the first chunk says how long one takes.
             _ => two_each,
         }
     }
 
-    /// Whether a chunk of `items` may be taken from the input, which take so long together, if that
+    /// Whether a chunk of `items` may be taken from the input; `nanos`: how long it takes, if that
     /// is known.
     pub(crate) fn admits(&self, items: usize, nanos: Option<f64>) -> bool {
         if self.active == 0 {
@@ -89,20 +88,20 @@ impl Window {
             <= limit.min(if self.set.is_some() { usize::MAX } else { self.most })
     }
 
-    /// Items were taken from the input, in so many chunks with so many bytes.
+    /// Counts items that were taken from the input, in so many chunks with so many bytes.
     pub(crate) fn took(&mut self, chunks: usize, items: usize, bytes: usize) {
         self.active += items;
         self.bytes += bytes;
         self.chunks += chunks;
     }
 
-    /// A chunk of `bytes` has ended.
+    /// Counts off a chunk of `bytes` that has ended.
     pub(crate) fn ended(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
         self.chunks = self.chunks.saturating_sub(1);
     }
 
-    /// The consumer has got `items` items.
+    /// Counts off `items` items that the consumer has got.
     pub(crate) fn yielded(&mut self, items: usize) {
         self.active = self.active.saturating_sub(items);
     }

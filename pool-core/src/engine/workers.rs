@@ -1,7 +1,7 @@
 //! Which worker is at which place.
 //!
 //! Invariant: serial numbers are counted upwards and never used again, so they alone say which of
-//! two workers is older. An incarnation is the name of one on the board, in orders and in reports,
+//! two workers is older. An incarnation is a worker's name on the board, in orders and in reports,
 //! and has 28 bits: after all of them the names begin again, and a name is passed over as long as
 //! anything of an older worker still has it: its place, results that are being read, its arena.
 
@@ -29,7 +29,7 @@ pub(crate) struct WorkerTable {
 #[derive(Debug, Default)]
 struct Outlived {
     names: Vec<(u32, Weak<()>)>,
-    /// So many are looked through for those that are over.
+    /// The number of names at which those whose arena is gone are removed.
     enough: usize,
 }
 
@@ -44,7 +44,7 @@ struct Place {
     served: bool,
     /// Workers in a row that were ready and died here without a chunk.
     idle_deaths: u32,
-    /// Whether it is not filled for now.
+    /// Whether the place is to stay vacant for a while.
     rests: bool,
 }
 
@@ -53,12 +53,13 @@ impl WorkerTable {
         Self { places: vec![Place::default(); places], next_serial: 1, ..Self::default() }
     }
 
-    /// How many workers there are at most.
+    /// The number of places.
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// The worker has ended a chunk, or died with one: its place, if it still has one.
+    /// Notes that the worker has ended a chunk, or died with one; answers with its place, if it
+    /// still has one.
     pub(super) fn serves(&mut self, incarnation: u32) -> Option<usize> {
         self.failed_starts = 0;
         let place = self.place_of(incarnation)?;
@@ -94,7 +95,7 @@ impl WorkerTable {
             || self.outlived.names.iter().any(|(name, _)| *name == incarnation)
     }
 
-    /// The worker is dead, and its name must not be used again while `arena` is held.
+    /// Keeps the name of a dead worker from being used again while `arena` is held.
     pub(crate) fn outlives(&mut self, incarnation: u32, arena: &Arc<()>) {
         let Outlived { names, enough } = &mut self.outlived;
         if names.len() >= *enough {
@@ -104,12 +105,12 @@ impl WorkerTable {
         names.push((incarnation, Arc::downgrade(arena)));
     }
 
-    /// Which one it is of all workers there were; 0 when it has no place any more.
+    /// The worker's serial number; 0 when it has no place any more.
     pub(crate) fn serial_of(&self, incarnation: u32) -> u64 {
         self.place_of(incarnation).map_or(0, |place| self.places[place].serial)
     }
 
-    /// From now on chunks go to workers that are started later only.
+    /// Has chunks go only to workers that are started from now on.
     pub(crate) fn retire_all(&mut self) {
         self.min_serial = self.next_serial;
     }
@@ -125,7 +126,7 @@ impl WorkerTable {
         }
     }
 
-    /// The worker is reaped (or was never started): its place is vacant. `ready`: it had come so
+    /// Vacates the place of a worker that was reaped or was never started. `ready`: it had come so
     /// far that it could take chunks.
     pub(crate) fn vacate(&mut self, incarnation: u32, ready: bool) {
         if let Some(place) = self.place_of(incarnation) {
@@ -135,9 +136,9 @@ impl WorkerTable {
         }
     }
 
-    /// As [`WorkerTable::vacate`], for a worker that was ready, was not asked to leave, and had no
-    /// chunk. `awaited`: there was one that it could have taken, so that it counts as one that
-    /// never got ready. How many such there were in a row at this place.
+    /// Vacates the place of a worker that was ready, was not asked to leave, and died without a
+    /// chunk; answers how many in a row died so at this place. `awaited`: a chunk was there that it
+    /// could have taken, so that it counts as one that never got ready.
     pub(crate) fn vacate_idle(&mut self, incarnation: u32, awaited: bool) -> u32 {
         let Some(at) = self.place_of(incarnation) else { return 0 };
         let Place { failed_starts, idle_deaths, .. } = self.places[at];
@@ -153,7 +154,7 @@ impl WorkerTable {
         self.place_of(incarnation).is_some_and(|place| self.places[place].served)
     }
 
-    /// Leaves a vacant place as it is, until [`WorkerTable::end_rest`] or the next
+    /// Keeps a place vacant until [`WorkerTable::end_rest`] or the next
     /// [`WorkerTable::reset_failed_starts`].
     pub(crate) fn rest(&mut self, place: u32) {
         if let Some(place) = self.places.get_mut(place as usize) {
@@ -162,7 +163,7 @@ impl WorkerTable {
         }
     }
 
-    /// The place may be filled again.
+    /// Lets the place be filled again.
     pub(crate) fn end_rest(&mut self, place: u32) {
         if let Some(place) = self.places.get_mut(place as usize) {
             place.rests = false;
@@ -174,7 +175,8 @@ impl WorkerTable {
         self.failed_starts > self.max_failed_starts()
     }
 
-    /// The same for those at one place; to be asked when one has died there, and said once.
+    /// Whether so many workers at this place died before they were ready that starting more is of
+    /// no use. Called when a worker has died there; answers so only once.
     pub(crate) fn gives_place_up(&mut self, place: u32) -> bool {
         let most = self.max_failed_starts();
         let Some(place) = self.places.get_mut(place as usize) else { return false };
@@ -194,7 +196,7 @@ impl WorkerTable {
         self.next_serial
     }
 
-    /// Counts on from `serial`, as after so many workers.
+    /// Gives the next worker this serial number.
     pub(super) fn count_from(&mut self, serial: u64) {
         self.next_serial = serial;
     }

@@ -1,4 +1,4 @@
-//! Carrying out what the engine wants.
+//! Carries out the engine's actions.
 
 use std::{os::fd::AsFd, sync::Arc};
 
@@ -40,7 +40,7 @@ impl Session {
                     Action::FreeItems { block } => {
                         state.items.free(block);
                         state.on_the_way.let_go(block);
-                        delivered = true; // somebody may wait for the room
+                        delivered = true; // a job may wait for the room
                     }
                     Action::Release { slot } => self.release_slot(state, slot),
                     Action::Deliver { job, delivery } => {
@@ -82,7 +82,8 @@ impl Session {
         }
     }
 
-    /// Publishes the chunk of `slot`; how many workers should be woken from the crowd.
+    /// Publishes the chunk in `slot`; answers how many sleeping workers, of any place, are to be
+    /// woken.
     fn publish(&self, state: &SessionState, slot: usize) -> usize {
         let chunk =
             state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
@@ -133,7 +134,7 @@ impl Session {
         }
     }
 
-    /// Copies results that lie unread in inboxes and that `which` wants away from their arenas;
+    /// Copies the unread results in inboxes that `which` selects out of their arenas; answers
     /// whether that freed a slot.
     fn spill(&self, state: &mut SessionState, which: impl Fn(&ResultBatch) -> bool) -> bool {
         let mut freed = Vec::new();
@@ -168,7 +169,7 @@ impl Session {
         while let Some((place, incarnation)) = self.link.next_wanted() {
             match self.try_start(state, place, incarnation) {
                 Ok(()) => {}
-                // The zygote is gone. Whoever waits is told so by the end of its reports.
+                // The zygote is gone: `read_reports` sees that, and fails the jobs.
                 Err(libc::EPIPE | libc::ECONNRESET) => drop(Self::forget(state, incarnation)),
                 Err(errno) => self.not_started(state, incarnation, errno),
             }
@@ -203,14 +204,14 @@ impl Session {
             .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))
     }
 
-    /// There is no such worker; its arena.
+    /// Removes a worker that was not started from the table; answers with its arena.
     fn forget(state: &mut SessionState, incarnation: u32) -> Option<Arc<WorkerArena>> {
         state.engine.workers.vacate(incarnation, false);
         state.arenas.remove(&incarnation)
     }
 
-    /// A worker could not be started: jobs that wait for this one cannot go on, and if there is
-    /// none at all no job can.
+    /// Handles a start that failed: fails the jobs that wait for this worker, or all jobs if there
+    /// is no worker at all.
     pub(super) fn not_started(&self, state: &mut SessionState, incarnation: u32, errno: i32) {
         let worker = state.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
         let serial = state.engine.workers.serial_of(incarnation);

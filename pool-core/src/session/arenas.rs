@@ -14,10 +14,10 @@ use crate::{
     segments::BrokerLink,
 };
 
-/// What the state knows of segments.
+/// The segments that blocks of items and results in slots need.
 #[derive(Debug, Default)]
 pub(super) struct OnTheWay {
-    /// Of items and contexts, by the place of their block.
+    /// Segments of items and contexts, by the offset of their block.
     of_blocks: BTreeMap<u64, Carried>,
     /// Slots with results that need segments, and the incarnations that have made them.
     of_slots: BTreeMap<usize, u32>,
@@ -28,7 +28,7 @@ impl OnTheWay {
         self.of_blocks.insert(block.offset, carried);
     }
 
-    /// What the block at `offset` of the arena needs.
+    /// The manifest of the segments that the block at `offset` of the arena needs.
     #[inline]
     pub(super) fn manifest(&self, offset: u64) -> Option<Manifest> {
         if self.of_blocks.is_empty() { None } else { self.find(offset) }
@@ -39,7 +39,7 @@ impl OnTheWay {
         self.of_blocks.get(&offset).map(|carried| carried.0)
     }
 
-    /// The block is free.
+    /// Lets go of the segments of a block that is free.
     #[inline]
     pub(super) fn let_go(&mut self, block: Block) {
         if !self.of_blocks.is_empty() {
@@ -53,34 +53,34 @@ impl OnTheWay {
         !self.of_slots.is_empty()
     }
 
-    /// The slot is free: the incarnation whose segments its results needed, if they did.
+    /// Forgets a slot that is free; answers with the incarnation whose segments its results needed.
     pub(super) fn left(&mut self, slot: usize) -> Option<u32> {
         self.of_slots.remove(&slot)
     }
 
-    /// The results in the slot need segments.
+    /// Notes that the results in the slot need segments of this incarnation.
     #[cold]
     pub(super) fn came(&mut self, slot: usize, incarnation: u32) {
         self.of_slots.insert(slot, incarnation);
     }
 }
 
-/// The segments of a message, and where it says so.
+/// A message's manifest, and the segments that it lists.
 pub(crate) type Carried = (Manifest, Vec<SharedSegment>);
 
 /// The arena of a worker, as the parent reads it.
 #[derive(Debug)]
 pub(super) struct WorkerArena {
     mapping: Mapping,
-    /// Whose it is.
+    /// The worker that writes to it.
     pub(super) place: u32,
     pub(super) incarnation: u32,
-    /// Bytes that a block of it can have.
+    /// Most bytes that one block of it can have.
     pub(super) limit: u64,
-    /// Who is to be told when the last result was read, of a worker that is dead.
+    /// The broker that releases a dead worker's segments when the last result was read.
     told: OnceLock<Arc<BrokerLink>>,
-    /// While there is a reference to it, no other worker gets the name. Dropped after that was
-    /// told.
+    /// While a reference to it is left, no other worker gets this incarnation. Dropped after the
+    /// release.
     pub(super) held: Arc<()>,
 }
 
@@ -95,12 +95,12 @@ impl WorkerArena {
             return None;
         }
         let mut bytes = AlignedBytes::new();
-        // SAFETY: within the mapping (checked), which is held here.
+        // SAFETY: the range lies within the mapping (checked above), which `self` holds.
         unsafe { bytes.copy_from(self.as_ptr().add(offset as usize), len as usize, 0) };
         Some(bytes)
     }
 
-    /// Gives up what the dead worker has left behind, with the last result.
+    /// Has the broker release the dead worker's segments when the last result was read.
     pub(super) fn release_owner_at_end(&self, broker: Arc<BrokerLink>) {
         let _ = self.told.set(broker);
     }

@@ -1,19 +1,19 @@
-//! What a job works with and leaves to the next one: buffers that have room already.
+//! Buffers that a job works with and leaves to the next one, which uses their memory again.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::results::Message;
 use pool_ipc::{AlignedBytes, Decoder, Encoder, SegmentBroker};
 
-/// Kits that are kept.
+/// Sets of buffers that are kept at most.
 const MOST_SPARE: usize = 8;
-/// Bytes of scratch that are kept with buffers.
+/// Bytes of scratch that are kept with a set of buffers at most.
 const MOST_SCRATCH: usize = 64 << 10;
 
 /// Buffers of one job, empty at its beginning.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// Where the session puts what arrives; it is in the job's inbox meanwhile.
+    /// Where the session puts what arrives; it lies in the job's inbox while the job is open.
     pub(super) messages: VecDeque<Message>,
     /// What the job has taken from its inbox.
     pub(crate) taken: VecDeque<Message>,
@@ -35,7 +35,7 @@ impl Buffers {
 }
 
 impl Buffers {
-    /// Empties it, and keeps what room is worth keeping.
+    /// Empties the buffers; keeps their memory, but for a large scratch.
     #[inline]
     pub(crate) fn tidy(&mut self) {
         for messages in [&mut self.messages, &mut self.taken] {
@@ -53,7 +53,7 @@ impl Buffers {
     }
 }
 
-/// Kits of jobs that are over.
+/// Buffers of jobs that are over.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "jobs hold their kits boxed")]
 pub(super) struct BufferPool(Vec<Box<Buffers>>);

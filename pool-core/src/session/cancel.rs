@@ -1,5 +1,5 @@
-//! The cancel tokens of the calls under way, as the driver sees them, and of calls that are over
-//! but for items that still run.
+//! The driver's checks of cancel tokens: of calls under way, and of calls that have returned while
+//! items of them still run.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use super::{
 use crate::{cancel::CancelToken, engine::JobId};
 
 impl Session {
-    /// Ends the calls whose token was pulled: takes back what has not begun, tells what runs.
+    /// Ends the calls whose token was pulled: takes back the chunks that have not begun, and tells
+    /// the workers that run the others.
     #[inline]
     pub(super) fn check_tokens(&self, state: &mut SessionState) {
         let (mut pulled, mut kills) = (false, !state.lingering.is_empty());
@@ -27,8 +28,8 @@ impl Session {
         }
     }
 
-    /// As [`Session::check_tokens`], if that of the job was pulled: no worker that is told of the
-    /// end of one call begins another that has the same token.
+    /// Checks all tokens if that of the job was pulled: a worker that is told of the end of one
+    /// call then begins no other one that has the same token.
     #[inline]
     pub(super) fn check_token_of(&self, state: &mut SessionState, job: JobId) {
         if state.inboxes.get(job).is_some_and(Inbox::is_cancelled) {
@@ -36,8 +37,8 @@ impl Session {
         }
     }
 
-    /// The call of the job returns while a token may still have its running items killed, which
-    /// were given `grace`.
+    /// Keeps the token of a call that returns while items of it run, since the token may still have
+    /// them killed. `grace` is what they were given.
     pub(super) fn linger(
         &self,
         state: &mut SessionState,
@@ -68,18 +69,17 @@ impl Session {
     }
 }
 
-/// Whether what is asked for now is more than what was done.
+/// Whether the grace that is asked for is shorter than the one that was given.
 fn is_sooner(asked: Option<Duration>, done: Option<Duration>) -> bool {
     asked.is_some_and(|asked| done.is_none_or(|done| asked < done))
 }
 
 impl SessionState {
-    /// The tokens that can still end a call, each once: as many calls as there are may have the
-    /// same.
+    /// The tokens that can still end a call, each once, since several calls may have the same.
     pub(super) fn tokens(&self) -> Vec<CancelToken> {
         let live = |inbox: &Inbox| inbox.fatal.is_none().then(|| inbox.token.clone()).flatten();
         let calls = self.inboxes.iter().filter_map(|(_, inbox)| live(inbox));
-        // (The bell of one that was pulled rings for ever.)
+        // (The descriptor of a token that was pulled stays readable.)
         let unpulled = |call: &&Lingering| !call.token.is_cancelled();
         let lingering = self.lingering.iter().filter(unpulled).map(|call| call.token.clone());
         let mut tokens: Vec<_> = calls.chain(lingering).collect();
@@ -88,7 +88,7 @@ impl SessionState {
         tokens
     }
 
-    /// Whether a token that was pulled may have something killed: no bell tells of that.
+    /// Whether a token that was pulled may still have items killed, which no descriptor tells of.
     pub(super) fn may_kill(&self) -> bool {
         let asks = |token: &CancelToken, grace: Option<Duration>| {
             token.is_cancelled() && grace != Some(Duration::ZERO)
@@ -103,18 +103,19 @@ impl SessionState {
 }
 
 impl Inbox {
-    /// Whether the call was cancelled and does not know yet.
+    /// Whether the token was pulled and the call has not been told.
     fn is_cancelled(&self) -> bool {
         self.fatal.is_none() && self.token.as_ref().is_some_and(CancelToken::is_cancelled)
     }
 
-    /// Whether the call is over and its token asks for more than was done.
+    /// Whether the call has failed and its token asks for a shorter grace than its items have.
     fn is_to_be_killed(&self) -> bool {
         let grace = || self.token.as_ref().and_then(CancelToken::kill_grace);
         self.fatal.is_some() && is_sooner(grace(), self.killed_in)
     }
 
-    /// After how long the call's items are to be killed that run when it ends; `None`: never.
+    /// How long items that run when the call ends may go on before they are killed; `None`: they
+    /// are not killed.
     pub(super) fn grace(&self) -> Option<Duration> {
         let token = self.token.as_ref().and_then(CancelToken::kill_grace);
         token.into_iter().chain(self.kill).min()

@@ -1,4 +1,4 @@
-//! Telling the engine what happened: finished slots, and the zygote's reports.
+//! Tells the engine what happened: finished slots, and the zygote's reports.
 
 use std::sync::atomic::Ordering;
 
@@ -20,11 +20,12 @@ use crate::{
     zygote::reap_orphan,
 };
 
-/// A failure's text beyond this is not copied from a worker that may be out of order.
+/// Bytes of a failure that the parent copies at most: the worker may have written any length.
 const LARGEST_FAILURE: u64 = 16 << 20;
 
 impl Session {
-    /// Tells the engine of every slot that was finished since the last time; how many there were.
+    /// Tells the engine of every slot that was finished since the last time; answers how many there
+    /// were.
     pub(super) fn collect(&self, state: &mut SessionState) -> usize {
         let mut count = 0;
         for place in 0..state.cursors.len() {
@@ -39,7 +40,7 @@ impl Session {
         count
     }
 
-    /// How many finished slots were not collected.
+    /// The number of finished slots beyond `cursors`.
     pub(super) fn finished_since(&self, cursors: &[u64]) -> u64 {
         let since = |(place, cursor): (usize, &u64)| self.board.finished_since(place, *cursor);
         cursors.iter().enumerate().map(since).fold(0, u64::saturating_add)
@@ -50,7 +51,7 @@ impl Session {
         if let Some(arena) = state.arenas.get(&incarnation) {
             expect_batch(arena.as_ptr().wrapping_add(outcome.results as usize));
         } else {
-            // A scribbled word names an owner that is none.
+            // A scribbled word names an owner that does not exist.
             outcome.progress.finished = 0;
             let why = Why::Failed(Cause::BadResult);
             return self.tell_ended(state, slot, incarnation, outcome, why);
@@ -81,7 +82,7 @@ impl Session {
         state.engine.ended(slot, incarnation, outcome, why, &mut state.actions);
     }
 
-    /// What the worker says of a failed item.
+    /// The cause that the worker has written for a failed item.
     fn cause(&self, state: &SessionState, incarnation: u32, outcome: &Outcome) -> Cause {
         let (offset, len) = outcome.failure;
         let read = || {
@@ -91,7 +92,7 @@ impl Session {
         read().map_or(Cause::BadResult, |failure| failure.kind.into())
     }
 
-    /// Reads what the zygote reports, without waiting; whether there was anything.
+    /// Reads what the zygote reports, without waiting; answers whether there was anything.
     pub(super) fn read_reports(&self, state: &mut SessionState) -> bool {
         state.turns = 0;
         let mut any = false;
@@ -123,14 +124,15 @@ impl Session {
         any
     }
 
-    /// Starts workers whose rest is over or for whose start there is room by now.
+    /// Starts workers whose restart pause is over, and those that the zygote takes orders for by
+    /// now.
     pub(super) fn start_what_is_due(&self, state: &mut SessionState) {
         self.end_rests(state);
         self.start_wanted(state);
         self.act(state);
     }
 
-    /// A worker was timed out for the item that it has in hand.
+    /// Handles the report that the zygote has timed a worker out.
     fn overran(&self, state: &mut SessionState, incarnation: u32) {
         state.overruns = state.overruns.wrapping_add(1);
         state.timed_out.push(incarnation);
@@ -151,7 +153,8 @@ impl Session {
         }
     }
 
-    /// A worker is dead and reaped: what it had is saved or lost, its place is filled again.
+    /// Handles the report that a worker was reaped: collects its results, tells the engine how its
+    /// chunks ended, and fills its place again.
     fn reaped(
         &self,
         state: &mut SessionState,
@@ -163,7 +166,7 @@ impl Session {
         let status = ExitStatus::from_wait(raw);
         let cause = self.cause_of_death(state, incarnation, status, peak);
         self.collect(state);
-        // What it left behind is gone, and says nothing of the workers after it.
+        // Asked before its chunks are freed and its place is filled again.
         let killed = self.take_kill(state, incarnation);
         let killed_in_init = status.signal().is_some() && self.was_in_init(state, incarnation);
         let published: Vec<_> = state
@@ -171,8 +174,8 @@ impl Session {
             .published()
             .map(|(slot, chunk)| (slot, chunk.job, chunk.in_hand, chunk.has_tries()))
             .collect();
-        // Jobs of which it had a chunk, and whether its death is no more than a lost try of the
-        // item whose turn it was.
+        // Jobs of which it had a chunk, and whether its death only counts as a lost try of the item
+        // that `worker_init` was called for.
         let (mut served, mut a_try) = (Vec::new(), false);
         for (slot, job, in_hand, has_tries) in published {
             match self.board.slot_state(slot) {
@@ -194,7 +197,7 @@ impl Session {
                 SlotState::Ready => {}
                 SlotState::Claimed(owner) | SlotState::Done(owner)
                     if state.engine.workers.place_of(owner).is_some() => {}
-                // Scribbled over, maybe by the dead one: nobody else will ever end this chunk.
+                // Scribbled over, maybe by the dead worker: no other one ends the chunk.
                 _ => {
                     let outcome = self.board.outcome(slot);
                     let why = Why::Died { begun: true, cause: cause.clone() };
@@ -203,15 +206,15 @@ impl Session {
             }
         }
         self.lose_in_hand(state, None, incarnation, &cause);
-        // Results that were delivered keep the arena by their own count.
+        // Results that were delivered hold the arena themselves.
         self.act(state);
         let served = (!a_try).then_some(&served);
         self.after_exit(state, incarnation, (raw, killed), segments, served);
-        // A wake-up that the dead one had received is lost: everybody looks again.
+        // A wake-up that the dead worker had received is lost: all workers look again.
         self.board.wake(usize::MAX);
     }
 
-    /// Whether a dead worker was at its `worker_init`, with time left.
+    /// Whether a dead worker was at its `worker_init` and had not been timed out.
     fn was_in_init(&self, state: &SessionState, incarnation: u32) -> bool {
         let place = state.engine.workers.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
@@ -219,7 +222,7 @@ impl Session {
             && !state.timed_out.contains(&incarnation)
     }
 
-    /// Why items fail that a dead worker had in hand.
+    /// The cause for which items fail that a dead worker had in hand.
     fn cause_of_death(
         &self,
         state: &SessionState,
@@ -261,20 +264,20 @@ impl Session {
         state.engine.in_hand_lost(slot, incarnation, cause, &mut state.actions);
     }
 
-    /// The zygote ends before it has started anything: calls are told so, and the next one may open
-    /// another session.
+    /// Breaks a session whose zygote has started nothing: calls under way fail, and the next one
+    /// may open another session.
     pub(super) fn end_before_begin(&self, state: &mut SessionState, fatal: Fatal) {
         state.gone = fatal;
-        // Relaxed: the lock orders it for whoever is told.
+        // Relaxed: the lock orders it for the calls that are told.
         self.renewable.store(true, Ordering::Relaxed);
         self.broken(state);
     }
 
-    /// The zygote is gone, and its workers with it.
+    /// Breaks the session: the zygote is gone, and its workers with it.
     pub(super) fn broken(&self, state: &mut SessionState) {
         state.phase = Phase::Broken;
         self.link.wait_for_end();
-        // They are this process's children now if it is the init process of a container.
+        // The workers are this process's children now if it is the init process of a container.
         for (place, incarnation, pid) in state.engine.workers.iter().collect::<Vec<_>>() {
             let pid = self.pid_of(place, incarnation, pid);
             if pid > 0 {
@@ -308,7 +311,7 @@ impl Session {
         for inbox in state.inboxes.values_mut().filter(|inbox| which(inbox)) {
             inbox.fail(fatal);
         }
-        // Relaxed: who sees it takes the lock.
+        // Relaxed: a thread that sees it takes the lock.
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_all();
         self.answered.notify_all();

@@ -1,9 +1,9 @@
 //! The end of a job whose tasks borrow from its caller: no task of it runs any more when the caller
 //! goes on.
 //!
-//! Invariant: this returns when the engine has forgotten the job, whose chunks have all ended by
-//! then, or when no worker is left; or it says that one may be left. No code of the user runs here
-//! before that.
+//! Invariant: `wait_for_tasks` returns when the engine has forgotten the job, whose chunks have all
+//! ended by then, or when no worker is left; or it answers that one may be left. It runs no code of
+//! the user before that.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ impl Session {
     /// that no signal interrupts.
     #[must_use]
     pub(crate) fn wait_for_tasks(&self, job: JobId) -> bool {
-        // What there is to say is said when nothing runs any more.
+        // The journal is told when no task runs any more.
         let mut journal = Journal::default();
         if !self.tasks_end(job, GRACE, &mut journal) {
             self.kill_workers_of(job);
@@ -43,7 +43,8 @@ impl Session {
         over
     }
 
-    /// Whether they did in time, or will not because there is no zygote.
+    /// Waits for the end of the job's tasks; `false`: they have not ended in time. Without a zygote
+    /// there is nothing to wait for.
     fn tasks_end(&self, job: JobId, patience: Duration, journal: &mut Journal) -> bool {
         let until = Instant::now() + patience;
         let mut over = false;
@@ -62,8 +63,8 @@ impl Session {
                 SlotState::Claimed(owner) => Some(owner),
                 _ => chunk.in_hand,
             };
-            // What is seized it cannot end, so the signal does not find it at a chunk of another
-            // job.
+            // A worker cannot end a chunk that is seized, so the signal does not find it at a chunk
+            // of another job.
             if let Some(incarnation) = owner
                 && self.board.seize(slot, incarnation)
             {
@@ -73,9 +74,9 @@ impl Session {
         }
     }
 
-    /// The workers of a zygote that is gone were sent a signal that nobody survives; it may not
-    /// have reached all of them yet. It never comes to one whose task has changed its credentials:
-    /// where there was no guard either, that one is left to us. Whether they have all ended.
+    /// Waits for the workers of a zygote that is gone; answers whether they have all ended. The
+    /// kernel has sent them SIGKILL, which may not have reached all of them yet. A worker whose
+    /// task has changed its credentials gets none: where there was no guard either, this kills it.
     fn wait_for_orphans(&self) -> bool {
         let state = self.lock();
         if state.phase != Phase::Broken {
@@ -90,8 +91,7 @@ impl Session {
             let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else { continue };
             let pid = Pid::from_raw(pid);
             while !os::has_ended(pid) {
-                // It is another process that has the number, or one that never comes back from the
-                // kernel.
+                // Another process has the number, or the worker never comes back from the kernel.
                 if begun.elapsed() > PATIENCE {
                     all = false;
                     break;

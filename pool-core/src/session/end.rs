@@ -1,7 +1,7 @@
-//! The end: workers leave or are killed, the zygote ends, nothing stays.
+//! The end of a session: workers leave or are killed, and the zygote ends.
 //!
-//! Invariant: when these return, no process of the session that they speak of is left, not even as
-//! a zombie of this process.
+//! Invariant: when a function here returns, no process that it ends is left, not even as a zombie
+//! of this process.
 
 use std::{mem::ManuallyDrop, os::fd::AsFd, sync::PoisonError, time::Instant};
 
@@ -13,14 +13,14 @@ use super::{
 use crate::os::unlist;
 
 impl Session {
-    /// Lets blocking calls of other threads finish, ends lazy ones, lets workers end what they run,
-    /// and waits until all of them have ended. New calls wait until then.
+    /// Lets blocking calls of other threads finish, ends lazy ones, lets workers finish what they
+    /// run, and waits until all workers have ended. New calls wait until then.
     pub(crate) fn stop(&self) {
         self.stop_unless(|_| false);
     }
 
-    /// The same; `false`: a queue is open, and has to be drained first. No other is opened then but
-    /// by calls that are under way.
+    /// Stops the session (see [`Session::stop`]) unless a queue is open: `false`, and the queue has
+    /// to be drained first. Until then only calls under way open another queue.
     pub(crate) fn stop_unless_queue_open(&self) -> bool {
         self.stop_unless(|state| {
             let mut inboxes = state.inboxes.iter();
@@ -65,26 +65,26 @@ impl Session {
         }
         self.fail_all(&mut state, &Fatal::Terminated, |_| true);
         self.cancel_failed(&mut state);
-        // How far the zygote is, and whether it could begin at all.
+        // The reports tell how far the zygote is, and whether it could begin at all.
         self.read_reports(&mut state);
         if state.phase != Phase::Broken && self.link.is_on_its_way() {
-            // Initialisers may take their time, and there is nothing that could be lost.
+            // Its initialisers may take long, and there is no worker yet that could lose anything.
             self.link.kill_on_its_way();
             self.end_before_begin(&mut state, Fatal::Terminated);
         }
         for (_, incarnation, _) in state.engine.workers.iter() {
-            // A zygote that is gone has no workers; reading its reports tells.
+            // A zygote that is gone has no workers; the end of its reports tells.
             let _ = self.link.kill(incarnation);
         }
         drop(state);
-        // A call that drives has to see that it is over.
+        // The driver has to see that its call is over.
         self.ring();
         if !self.wait_for_workers(Some(Instant::now() + PATIENCE)) {
             self.end();
         }
     }
 
-    /// Ends the zygote, by force if it does not answer, and its workers with it: for good.
+    /// Ends the session for good: the zygote, by force if it does not answer, and its workers.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         if state.phase != Phase::Broken {
@@ -93,9 +93,9 @@ impl Session {
         }
     }
 
-    /// The last call of a session that another one has replaced has ended: the workers leave as
-    /// those of a pool that is stopped, so that their ends break no barrier and exits are not lost.
-    /// Who runs an item that no call waits for any more has a short grace.
+    /// Lets the workers of a session that another one has replaced leave after its last call, like
+    /// those of a pool that is stopped: their ends break no barrier, and no exit is lost. A worker
+    /// that runs an item which no call waits for any more has a short grace.
     fn leave_in_order(&self) {
         let mut state = self.lock();
         self.read_reports(&mut state);
@@ -106,7 +106,7 @@ impl Session {
         self.ask_all_to_leave(&mut state);
         drop(state);
         let begun = Instant::now();
-        // Locks of the pool may be held, and a logger is the user's code.
+        // Nothing is logged: locks of the pool may be held, and a logger is the user's code.
         let over = |state: &mut SessionState| {
             let _ = state.journal.take();
             state.phase != Phase::Ending || state.engine.workers.iter().next().is_none()
@@ -123,7 +123,7 @@ impl Session {
         });
     }
 
-    /// Whether they ended in time.
+    /// Waits until all workers have ended, or it is `until`; answers whether they have.
     fn wait_for_workers(&self, until: Option<Instant>) -> bool {
         let mut over = false;
         self.drive_until_then(ANYTHING, until, |state| {
@@ -146,15 +146,15 @@ impl Drop for Session {
         if state.phase != Phase::Broken {
             self.link.ask_to_end();
         }
-        // Nobody reads results any more. Unmapping takes a while, in which the zygote kills and
+        // No job reads results any more. Unmapping takes a while, in which the zygote kills and
         // reaps.
         state.arenas.clear();
         self.end();
         self.broker.close();
         unlist(self.bell.as_fd());
         self.link.descriptors().for_each(unlist);
-        // SAFETY: neither is used after this. (In a forked child their numbers were closed at its
-        // birth, or are the parent's business: there they are left alone.)
+        // SAFETY: none of them is used after this. (A forked child has returned above: there their
+        // numbers were closed at its birth, or belong to the parent.)
         unsafe {
             ManuallyDrop::drop(&mut self.broker);
             ManuallyDrop::drop(&mut self.bell);

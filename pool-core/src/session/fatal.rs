@@ -16,7 +16,7 @@ pub(crate) enum Fatal {
     NotStarted(i32),
     /// The zygote could not begin. The next call tries again.
     NoZygote(StartFault),
-    /// The worker at this place did not come up.
+    /// This worker failed before it could take chunks.
     Start(StartFailure, u32),
 }
 
@@ -58,5 +58,5 @@ impl From<Fatal> for Error {
     }
 }
 
-/// Stands for the number of an error: the program locks what it maps, and may lock no more.
+/// In place of an error number: the program locks what it maps, and may lock no more.
 pub(super) const MEMORY_LOCKED: i32 = -2;

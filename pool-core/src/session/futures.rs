@@ -1,4 +1,5 @@
-//! What futures ask of a session: their results come to one job, and whoever is there takes them.
+//! What an async queue asks of a session: results of futures come to the queue's jobs, and any
+//! thread at the queue takes them.
 
 use std::{
     collections::VecDeque,
@@ -17,12 +18,12 @@ use super::{
 use crate::engine::{Chunk, JobId};
 
 impl Session {
-    /// Moves what has arrived for the job to `taken`, without waiting. `look`: sees first what
-    /// workers and zygote say.
+    /// Moves what has arrived for the job to `taken`, without waiting. `look`: collects finished
+    /// slots and reads reports first.
     ///
     /// # Errors
     ///
-    /// Why the job cannot go on; what had arrived before is there.
+    /// Why the job cannot go on; `taken` has what had arrived before.
     pub(crate) fn take_messages(
         &self,
         job: JobId,
@@ -40,7 +41,8 @@ impl Session {
         inbox.fatal.clone().map_or(Ok(()), Err)
     }
 
-    /// How often calls were told that they cannot go on; more than before: perhaps this one was.
+    /// How often calls were told that they cannot go on. When the count has grown, this call may
+    /// be one of them.
     #[inline]
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
@@ -51,8 +53,8 @@ impl Session {
         self.lock().inboxes.get(job).is_none_or(|inbox| inbox.fatal.is_some())
     }
 
-    /// The other jobs of the queue that has this job for which something has arrived since they
-    /// were asked for last. News of another queue stay: nobody else would tell it.
+    /// The jobs of a queue, but for its own job `queue`, for which something has arrived since this
+    /// was asked last. News for other queues stay, since those ask for them here, too.
     pub(crate) fn take_news(&self, queue: JobId) -> Vec<JobId> {
         let mut state = self.lock();
         let told = |(job, inbox): (JobId, &Inbox)| {
@@ -74,14 +76,14 @@ impl Session {
         }
     }
 
-    /// The queue that has this job has left: the job ends as soon as nobody reads results of it.
+    /// Marks the queue whose own job this is as closed: a stop no longer has to drain it.
     pub(crate) fn queue_leaves(&self, job: JobId) {
         if let Some(inbox) = self.lock().inboxes.get_mut(job) {
             inbox.queue = None;
         }
     }
 
-    /// Items of the job have a limit from now on.
+    /// Notes that items of the job have a limit from now on.
     pub(crate) fn limit_job(&self, job: JobId) {
         let mut state = self.lock();
         if let Some(inbox) = state.inboxes.get_mut(job)
@@ -91,12 +93,11 @@ impl Session {
         }
     }
 
-    /// Waits until something has arrived for the queue's job or for another one of the queue,
-    /// `done` says so, or it is `until`.
+    /// Waits until something has arrived for any job of the queue whose own job is `job`, `done`
+    /// says so, or it is `until`.
     ///
-    /// While another thread runs a call to its end, that one drives: to take turns with it would
-    /// cost both of them more than the futures gain. Only where the call's next turn is not near
-    /// this thread does.
+    /// While another thread waits in a blocking call, that thread drives: taking turns would cost
+    /// both more than the futures gain. This thread drives only if nothing arrives for `NEAR`.
     pub(crate) fn wait_for_messages(
         &self,
         job: JobId,
@@ -121,7 +122,7 @@ impl Session {
         self.drive_until_then(ONE, until, |state| done() || has_news(state, job));
     }
 
-    /// Buffers to work with, of nobody else's.
+    /// Takes a set of buffers out of the spare ones, or makes one.
     pub(crate) fn take_buffers(&self) -> Box<Buffers> {
         self.lock().spare.take(|| Buffers::new(self.broker()))
     }
@@ -141,7 +142,7 @@ impl Session {
         }
     }
 
-    /// Takes a chunk of the job back that begins at item `first`; `false` when a worker has it.
+    /// Takes the job's chunk back that begins at item `first`; `false` when a worker has it.
     pub(crate) fn withdraw(&self, job: JobId, first: u64) -> bool {
         let mut state = self.lock();
         let state = &mut *state;
@@ -162,11 +163,12 @@ impl Session {
     }
 }
 
-/// A call's next turn is near.
+/// How long a thread at a queue leaves the driving to that of a blocking call.
 const NEAR: Duration = Duration::from_millis(1);
 pub(super) const ONE: WakeThreshold = WakeThreshold { finished: 1, has_items: true };
 
-/// Whether there is anything for futures of the queue that has the job `queue`, or that is over.
+/// Whether something has arrived for any job of the queue whose own job is `queue`, or that job is
+/// over.
 pub(super) fn has_news(state: &SessionState, queue: JobId) -> bool {
     let mut inboxes = state.inboxes.iter();
     state.inboxes.get(queue).is_none()

@@ -1,4 +1,4 @@
-//! Jobs on their way through the state: opened, fed with chunks, taken back, closed.
+//! Opens jobs, feeds them with chunks, takes chunks back, and closes jobs.
 
 use std::time::Duration;
 
@@ -20,22 +20,22 @@ use crate::{
 /// What a new job asks for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NewJob {
-    /// What may end it from outside.
+    /// The token that may end it from outside.
     pub(crate) token: Option<CancelToken>,
-    /// After how long items are killed that run when it ends.
+    /// How long items that run when it ends may go on before they are killed.
     pub(crate) kill: Option<Duration>,
-    /// Its consumer may be anywhere: nobody waits for it.
+    /// Its consumer asks for results when it likes, so a stop of the pool does not wait for it.
     pub(crate) lazy: bool,
     /// Whether its items have a limit.
     pub(crate) limited: bool,
 }
 
 impl Session {
-    /// Opens a job: workers are started if there are none.
+    /// Opens a job, and starts workers if there are none.
     pub(crate) fn open_job(&self, what: &NewJob) -> Result<(JobId, Box<Buffers>), Error> {
         loop {
             let mut state = self.lock();
-            // A call that code inside another one or a callback makes belongs to that one.
+            // A call that is made inside another one or a callback belongs to that one.
             if self.takes_jobs(&mut state, |backend| is_inside(backend, None)) {
                 return self.open_job_in(&mut state, what);
             }
@@ -44,9 +44,9 @@ impl Session {
         }
     }
 
-    /// Opens a job for the futures of a queue without waiting; `None` while the pool is being
-    /// stopped. Those of a callback come after that: one whose future has the same callback would
-    /// hold the stop up for ever.
+    /// Opens the own job of a queue without waiting; `None` while the pool is being stopped, also
+    /// for calls of a callback: a callback whose future has the same callback would hold the stop
+    /// up for ever.
     pub(crate) fn open_queue(&self) -> Result<Option<(JobId, Box<Buffers>)>, Error> {
         let mut state = self.lock();
         let in_call = |backend| {
@@ -62,8 +62,8 @@ impl Session {
         Ok(Some((job, buffers)))
     }
 
-    /// Whether a new job need not wait for the end of a pool that is being stopped; `belongs`: as
-    /// part of a call that the stop waits for.
+    /// Whether a new job may be opened now. While the pool is being stopped, `belongs` says whether
+    /// the job is part of a call that the stop waits for; a pool that has been stopped opens again.
     fn takes_jobs(&self, state: &mut SessionState, belongs: impl Fn(usize) -> bool) -> bool {
         if state.phase == Phase::Ending && state.engine.workers.iter().next().is_none() {
             state.phase = Phase::Open;
@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    /// Waits until a pool that is being stopped has been.
+    /// Waits for the end of a stop of the pool, if one goes on.
     pub(crate) fn wait_until_stopped(&self) {
         self.drive_until(ANYTHING, |state| match state.phase {
             Phase::Open | Phase::Broken => true,
@@ -90,8 +90,8 @@ impl Session {
         what: &NewJob,
     ) -> Result<(JobId, Box<Buffers>), Error> {
         let NewJob { token, kill, lazy, limited } = what.clone();
-        // Reports are read when waiting for the first result does not pay off at once: until then
-        // the dead and a dead zygote cost nothing here.
+        // Reports are read when the first wait finds no result at once: dead workers and a dead
+        // zygote are noticed then, and cost nothing here.
         if state.phase == Phase::Broken {
             return Err(state.gone.clone().into());
         }
@@ -102,7 +102,7 @@ impl Session {
         let messages = std::mem::take(&mut buffers.messages);
         let first_serial = state.engine.workers.next_serial();
         if token.is_some() && state.driving {
-            // The driver may be asleep, and listens to the tokens of earlier calls only.
+            // The driver may be asleep, and polls the tokens of earlier calls only.
             self.ring();
         }
         let inbox = Inbox {
@@ -143,7 +143,7 @@ impl Session {
         state.next_context
     }
 
-    /// Gives slots back whose results were read, takes a new chunk in, or both.
+    /// Releases slots whose results were read, submits a new chunk, or both.
     pub(crate) fn submit(&self, released: &mut Vec<usize>, chunk: Option<Chunk>) {
         if self.is_foreign() {
             return;
@@ -174,8 +174,8 @@ impl Session {
         }
     }
 
-    /// Gives slots back and ends the job: what was not begun is taken back, what runs is told and
-    /// dropped when it ends.
+    /// Releases slots and closes the job: takes back the chunks that were not begun, and tells the
+    /// workers that run the others, whose results are dropped.
     pub(crate) fn close_job(&self, job: JobId, mut buffers: Box<Buffers>) {
         let mut state = self.lock();
         let state = &mut *state;
@@ -193,11 +193,11 @@ impl Session {
             let grace = inbox.grace();
             self.kill_claimers(state, &begun, grace);
             self.linger(state, job, &inbox, grace);
-            // What has ended meanwhile: nobody may come to look for it for long, and it keeps
-            // segments.
+            // Chunks that have ended meanwhile keep segments, and the next thread that collects may
+            // come late.
             self.collect(state);
         }
-        // Under an idle queue, workers may have been renewed already and have come back.
+        // While an idle queue is open, workers that no job has used since are not renewed again.
         let ends = state.inboxes.is_empty() || (state.used && !state.has_calls_but(job));
         if ends && !self.keeps_alive() {
             self.renew_workers(state);
@@ -207,8 +207,8 @@ impl Session {
         }
     }
 
-    /// Takes back what has not begun of jobs that have failed but whose callers do not know yet,
-    /// and tells what runs.
+    /// Takes back the chunks that have not begun of jobs that have failed but are not closed, and
+    /// tells the workers that run the others.
     pub(super) fn cancel_failed(&self, state: &mut SessionState) {
         let failed = |(job, inbox): (JobId, &Inbox)| inbox.fatal.is_some().then_some(job);
         let jobs: Vec<JobId> = state.inboxes.iter().filter_map(failed).collect();
@@ -228,9 +228,8 @@ impl Session {
         self.act(state);
     }
 
-    /// Takes chunks back that nobody has claimed; answers with the slots of the others. Their
-    /// claimers are to be told once all that is to be taken back is: who is told at once looks for
-    /// more.
+    /// Takes unclaimed chunks back; answers with the slots of the others. Their claimers are to be
+    /// told once all chunks are taken back: a worker that is told looks for the next one at once.
     fn take_back(&self, state: &mut SessionState, mut published: Vec<usize>) -> Vec<usize> {
         published.retain(|&slot| {
             let in_hand = state.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
@@ -243,8 +242,8 @@ impl Session {
         published
     }
 
-    /// Tells the claimers of these chunks that nobody wants them any more. Before anything else is
-    /// published in their slots.
+    /// Tells the claimers of these chunks that their results are not wanted any more. Called before
+    /// anything else is published in the slots.
     fn tell_cancelled(&self, begun: &[usize]) {
         for slot in begun {
             self.board.cancel(*slot);

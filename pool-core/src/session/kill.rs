@@ -1,7 +1,7 @@
 //! Killing the workers of items whose call was cancelled, after a grace.
 //!
-//! Invariant: who is killed has the chunk in hand that it is killed for. The zygote, which keeps
-//! the time whoever is or is not in a call, seizes that chunk first, by its slot, generation and
+//! Invariant: a worker that is killed has the chunk in hand that it is killed for. The zygote keeps
+//! the time, also while no call waits, and seizes that chunk first, by its slot, generation and
 //! incarnation; a worker that has finished it by then goes on.
 
 use std::time::Duration;
@@ -14,8 +14,7 @@ use crate::{
 };
 
 impl Session {
-    /// Has the workers killed that have claimed these slots and still have after `grace`, if there
-    /// is one.
+    /// Has the zygote kill the workers that still hold these slots after `grace`, if there is one.
     pub(super) fn kill_claimers(
         &self,
         state: &mut SessionState,
@@ -39,14 +38,14 @@ impl Session {
         }
     }
 
-    /// Whether the worker has not got past the chunk.
+    /// Whether the worker still holds the chunk.
     fn is_claimed(&self, kill: &Kill) -> bool {
         let ClaimedChunk { slot, generation, incarnation } = kill.chunk;
         self.board.is_held(slot as usize, generation, incarnation)
     }
 
-    /// A worker was reaped: whether it may have been killed for what it had in hand. To be asked
-    /// before that is freed.
+    /// Removes the kills of a worker that was reaped; answers whether it may have been killed for
+    /// the chunk that it had in hand. Called before that chunk is freed.
     pub(super) fn take_kill(&self, state: &mut SessionState, incarnation: u32) -> bool {
         let mut killed = false;
         state.kills.retain(|kill| {
@@ -57,13 +56,13 @@ impl Session {
         killed
     }
 
-    /// Whether somebody lives whose grace is over.
+    /// Whether a worker still holds a chunk whose grace is over.
     pub(super) fn is_late_to_kill(&self, state: &SessionState) -> bool {
         let now = os::monotonic_nanos();
         state.kills.iter().any(|kill| kill.due < now && self.is_claimed(kill))
     }
 
-    /// When the job ends, its items that run are killed after `grace`.
+    /// Has items that run when the job ends killed after `grace`.
     pub(crate) fn kill_at_end(&self, job: JobId, grace: Duration) {
         if !self.is_foreign()
             && let Some(inbox) = self.lock().inboxes.get_mut(job)
@@ -72,8 +71,9 @@ impl Session {
         }
     }
 
-    /// The chunk of the job that begins at item `first` runs: it is told, killed after `grace`, and
-    /// not tried again. The caller keeps another chunk from getting this name meanwhile.
+    /// Cancels the running chunk of the job that begins at item `first`: its worker is told, and
+    /// killed after `grace`; the chunk is not tried again. The caller keeps another chunk from
+    /// getting this name meanwhile.
     pub(crate) fn kill_chunk(&self, job: JobId, first: u64, grace: Duration) {
         let mut state = self.lock();
         let slot = state.engine.cancel_chunk(job, first);

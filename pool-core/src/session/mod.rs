@@ -6,9 +6,9 @@
 //! * `state.rs`: what the lock guards.
 //! * `open.rs`, `end.rs`: the beginning and the end.
 //! * `jobs.rs`: opens, feeds and closes jobs; `reserve.rs`: room for their items.
-//! * `wait.rs`: which thread drives, and how the others wait; `standby.rs`: one that drives only
-//!   while no other thread does.
-//! * `actions.rs`: carries out what the engine wants; `collect.rs`: tells the engine what happened.
+//! * `wait.rs`: which thread drives, and how the others wait; `standby.rs`: a thread that drives
+//!   only while no other thread does.
+//! * `actions.rs`: carries out the engine's actions; `collect.rs`: tells the engine what happened.
 //! * `worker_exit.rs`: what follows from a worker's end; `restart_pauses.rs`: when the next one is
 //!   started; `fatal.rs`: why a call cannot go on.
 //! * `arenas.rs`: the arenas of workers, and the segments of blocks; `results.rs`: results until
@@ -16,7 +16,7 @@
 //!   leave to each other.
 //! * `cancel.rs`: cancel tokens; `kill.rs`: the workers of cancelled calls; `watch.rs`: stopped
 //!   processes; `drain.rs`: the end of a job whose tasks borrow.
-//! * `futures.rs`: what calls need whose results are waited for elsewhere.
+//! * `futures.rs`: what async queues need.
 
 mod actions;
 mod arenas;

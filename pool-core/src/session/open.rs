@@ -1,4 +1,4 @@
-//! The beginning of a session: board, arena, zygote.
+//! Opens a session: makes its board, its arena and its zygote.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +40,7 @@ use crate::{
     zygote::{ZygoteConfig, ZygoteFds, ZygoteLink},
 };
 
-/// Brings a zygote to life, by whatever method.
+/// Starts a zygote by one of the start methods.
 pub(crate) type ZygoteMaker<'a> = dyn Fn(ZygoteConfig, ZygoteFds) -> Result<Pid, Error> + 'a;
 
 impl Session {
@@ -71,8 +71,8 @@ impl Session {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
-        // What is printed goes to 1 and 2, and what a program opens to the lowest numbers, whatever
-        // was closed before.
+        // The lowest numbers are left to the standard streams and to what the program opens, also
+        // where it has closed some of them.
         let above = |fd: OwnedFd| os::out_of_the_way(fd).or_resources(what);
         let theirs = above(theirs)?;
         let their_bell = above(bell.try_clone().or_resources(what)?)?;
@@ -100,7 +100,7 @@ impl Session {
             bell: their_bell,
             shared: shared.descriptors().or_resources(what)?,
         };
-        // A zygote that is forked keeps these.
+        // A forked zygote keeps these descriptors.
         let kept = [&fds.control, &fds.board, &fds.items, &fds.bell];
         for fd in kept.into_iter().chain(&fds.shared) {
             crate::os::forget_number(fd.as_fd());
@@ -176,7 +176,8 @@ impl Session {
     }
 }
 
-/// The connection that a session makes when the first handle travels.
+/// The session's link to the segments of other processes, which connects when the first handle is
+/// sent.
 fn broker_link(session: &Weak<Session>) -> Arc<BrokerLink> {
     let (to_introduce, to_tell) = (session.clone(), session.clone());
     let introduce = move |socket: BorrowedFd<'_>| match to_introduce.upgrade() {

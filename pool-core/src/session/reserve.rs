@@ -9,7 +9,7 @@ use super::{
 use crate::engine::JobId;
 
 impl Session {
-    /// A block of the parent's arena with room for `len` bytes.
+    /// Allocates a block of the parent's arena with room for `len` bytes.
     pub(crate) fn alloc_items(&self, len: usize) -> Result<(Block, *mut u8), ArenaFull> {
         let mut state = self.lock();
         let block = state.items.alloc(len as u64)?;
@@ -23,8 +23,8 @@ impl Session {
         self.lock().items.free(block);
     }
 
-    /// As [`Session::alloc_items`], but waits for chunks of any job to end as long as there are
-    /// any.
+    /// Allocates a block of the parent's arena; while there is no room, waits for chunks of any job
+    /// to end, as long as there are any.
     pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
         let mut answer = Err(NoRoom::Never);
         self.drive_until(WakeThreshold { finished: 1, has_items: false }, |state| {
@@ -43,8 +43,8 @@ impl Session {
         answer
     }
 
-    /// As [`Session::wait_for_room`], without waiting: `None` while chunks of any job may give room
-    /// back.
+    /// Allocates a block of the parent's arena without waiting; `None` while chunks of any job may
+    /// give room back.
     pub(crate) fn try_room(&self, len: usize) -> Result<Option<(Block, *mut u8)>, NoRoom> {
         let mut state = self.lock();
         match state.items.alloc(len as u64) {
@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// The most that one block of items can take.
+    /// Most bytes that one block of items can have.
     pub(crate) fn items_limit(&self) -> u64 {
         self.items_limit
     }

@@ -1,9 +1,9 @@
-//! Workers that are ready, and die before they have had a chunk.
+//! Pauses before workers are replaced that were ready and died before they had a chunk.
 //!
-//! Nothing of a call is lost by them, so they are replaced; but where something ends them again and
-//! again, each of them takes a millisecond of a CPU. Invariant: the more of them die in a row at a
-//! place, the longer it stays vacant, and never longer than [`LONGEST`]. Where chunks wait that
-//! they could have taken they count as workers that never got ready
+//! A call loses nothing by such a death, so the worker is replaced; but where something ends
+//! workers again and again, each start takes a millisecond of a CPU. Invariant: the more workers
+//! die in a row at a place, the longer it stays vacant, and never longer than [`LONGEST`]. Where
+//! chunks wait that they could have taken, they count as workers that never got ready
 //! (`Engine::start_limit_reached`), so the calls end and say how the last one died.
 
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use pool_ipc::board::SlotState;
 
 use super::state::{Session, SessionState};
 
-/// As many in a row are replaced at once.
+/// Deaths in a row at a place after which there is no pause.
 const AT_ONCE: u32 = 3;
-/// How long the place of the next one stays vacant; twice as long for each further one.
+/// The pause after the next death; it doubles with each further one.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(512);
 
 impl Session {
-    /// A worker at `place` that was ready has died without a chunk: its place is vacant, and may
-    /// stay so for a while.
+    /// Vacates the place of a worker that was ready and has died without a chunk; after several
+    /// such deaths the place stays vacant for a while.
     pub(super) fn died_idle(&self, state: &mut SessionState, place: u32, incarnation: u32) {
         let serial = state.engine.workers.serial_of(incarnation);
         let awaited = state.engine.published().any(|(slot, chunk)| {
@@ -35,7 +35,7 @@ impl Session {
         }
     }
 
-    /// Fills the places that have been vacant for long enough.
+    /// Fills the places whose pause is over.
     pub(super) fn end_rests(&self, state: &mut SessionState) {
         if state.rests.is_empty() {
             return;
@@ -53,13 +53,13 @@ impl Session {
 }
 
 impl SessionState {
-    /// When the first place is to be filled that stays vacant for a while.
+    /// When the first of the pauses ends.
     pub(super) fn first_rest_ends(&self) -> Option<Instant> {
         self.rests.iter().map(|(_, until)| *until).min()
     }
 }
 
-/// How long a place stays vacant at which so many have died in a row.
+/// The pause at a place at which so many workers have died in a row.
 fn rest_after(deaths: u32) -> Option<Duration> {
     let doublings = deaths.checked_sub(AT_ONCE + 1)?;
     let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);

@@ -18,14 +18,14 @@ pub(crate) struct ResultBatch {
     pub(crate) first: u64,
     /// How many there are.
     pub(crate) count: usize,
-    /// How many the batch was begun for.
+    /// How many results the batch has room for.
     pub(super) capacity: usize,
     pub(super) measure: MeasureResults,
     pub(crate) nanos: u64,
     pub(super) place: Lying,
 }
 
-/// Where the bytes lie.
+/// Where the bytes of results lie.
 #[derive(Debug)]
 pub(super) enum Lying {
     InArena { arena: Arc<WorkerArena>, offset: usize, slot: usize, manifest: Option<Manifest> },
@@ -38,7 +38,7 @@ pub(super) struct Spilled {
     worker: u32,
     bytes: AlignedBytes,
     segments: Vec<SegmentId>,
-    /// As many of them as could be had.
+    /// Those of the segments that could be mapped.
     #[expect(dead_code, reason = "they are kept alive")]
     held: Vec<SharedSegment>,
 }
@@ -55,7 +55,7 @@ impl ResultBatch {
         }
     }
 
-    /// Who made them.
+    /// The worker that made the results.
     #[cold]
     pub(crate) fn worker(&self) -> u32 {
         match &self.place {
@@ -73,9 +73,9 @@ impl ResultBatch {
             }
             Lying::Private(spilled) => (spilled.bytes.as_ptr(), spilled.bytes.len(), true),
         };
-        // SAFETY: the bytes are mapped as long as this batch holds them, which the borrow of the
-        // caller does not outlive (readers stay inside the functions that hold the batch). Blocks
-        // of arenas are aligned; a base of a scribbled board that is not is refused below.
+        // SAFETY: the bytes are mapped as long as this batch holds them, and the caller's reader
+        // does not outlive it (readers stay inside the functions that hold the batch). Blocks of
+        // arenas are aligned; `arena_bytes` refuses an offset of a scribbled board that is not.
         (unsafe { BatchReader::new(base, room, self.capacity) }, private)
     }
 
@@ -99,7 +99,7 @@ impl ResultBatch {
         }
     }
 
-    /// The segments that the handles need: whoever made them keeps those until the slot is
+    /// The segments that the handles in the results need; their worker keeps them until the slot is
     /// released.
     #[cold]
     pub(crate) fn segments(&self) -> Vec<SegmentId> {
@@ -119,12 +119,12 @@ impl ResultBatch {
     pub(super) fn move_out(&mut self, broker: &dyn SegmentBroker) -> Option<usize> {
         let slot = self.slot()?;
         let segments = if self.has_segments() { self.segments() } else { Vec::new() };
-        // One that cannot be had now is missed when its handle is decoded.
+        // Where a segment cannot be mapped now, decoding its handle fails.
         let mut held = Vec::new();
         for id in &segments {
             match SharedSegment::find(*id).map_or_else(|| broker.fetch(*id), Ok) {
                 Ok(segment) => held.push(segment),
-                // Nobody waits here for a zygote that does not answer more than once.
+                // The parent waits here only once for a zygote that does not answer.
                 Err(SegmentFault::NoAnswer) => break,
                 Err(_) => {}
             }

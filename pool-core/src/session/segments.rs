@@ -1,9 +1,9 @@
-//! Segments of handles on their way: what the parent keeps for workers, and what workers keep for
-//! the parent.
+//! Segments of handles in flight: those that the parent keeps for workers, and those that workers
+//! keep for the parent.
 //!
-//! Invariant: the segments of items are kept as long as the block of the items is, those of a
-//! context as long as its block. A worker that keeps segments for results is told when those were
-//! read, and what a dead worker has left behind is given up then.
+//! Invariant: the parent keeps the segments of items as long as the block of the items, those of a
+//! context as long as its block. A worker that keeps segments for results is told when the results
+//! were read; the segments of a dead worker are released then.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use super::{
 use crate::segments::BrokerLink;
 
 impl Session {
-    /// Keeps the segments of a chunk's items, which is submitted next.
+    /// Keeps the segments of the items in a block, whose chunk is submitted next.
     pub(crate) fn keep_segments(&self, block: Block, carried: Carried) {
         self.lock().on_the_way.keep(block, carried);
     }
 
-    /// Gives a slot back on the board.
+    /// Releases a slot on the board, and tells the worker that keeps segments for its results.
     #[inline]
     pub(super) fn release_slot(&self, state: &mut SessionState, slot: usize) {
         self.board.release(slot);
@@ -38,7 +38,7 @@ impl Session {
         }
     }
 
-    /// Who leads to segments.
+    /// The broker that fetches and announces the segments of handles.
     pub(crate) fn broker(&self) -> Arc<dyn SegmentBroker> {
         Arc::<BrokerLink>::clone(&self.broker)
     }

@@ -1,9 +1,9 @@
 //! A thread that drives only while no other one does or wants to, and sleeps otherwise.
 //!
-//! Invariant: such a thread misses nothing. It looks and says that it sleeps under the session's
-//! lock, and everything that it waits for is followed by a look at its word under that lock: the
-//! last other thread leaves, something arrives for a queue, a queue's threads are told to look
-//! again.
+//! Invariant: such a thread misses nothing. It looks and sets `standing_by` under the session's
+//! lock, and after each event that it waits for the thread that caused it reads `standing_by` under
+//! that lock: the last other thread leaves, something arrives for a queue, a queue's threads are
+//! told to look again.
 
 use std::{
     sync::PoisonError,
@@ -18,8 +18,8 @@ use super::{
 use crate::engine::JobId;
 
 impl Session {
-    /// Drives until something has arrived for the queue that has this job, `done` says so, it is
-    /// `until`, or another thread wants to drive; `false`: one does already.
+    /// Drives until something has arrived for the queue whose own job is `job`, `done` says so, it
+    /// is `until`, or another thread wants to drive; `false`: another thread does already.
     pub(crate) fn drive_if_vacant(
         &self,
         job: JobId,
@@ -35,8 +35,8 @@ impl Session {
         !others
     }
 
-    /// Sleeps while other threads drive or want to, until something has arrived for the queue that
-    /// has this job, `done` says so, or it is `until`.
+    /// Sleeps while other threads drive or want to, until something has arrived for the queue whose
+    /// own job is `job`, `done` says so, or it is `until`.
     pub(crate) fn stand_by(&self, job: JobId, until: Option<Instant>, done: &dyn Fn() -> bool) {
         let mut state = self.lock();
         while state.has_other_drivers() && !has_news(&state, job) && !done() {
@@ -52,7 +52,7 @@ impl Session {
         }
     }
 
-    /// Wakes the threads that stand by. One that goes on standing by says so again.
+    /// Wakes the threads that stand by. A thread that goes on standing by sets the flag again.
     #[inline]
     pub(super) fn wake_standby(&self, state: &mut SessionState) {
         if std::mem::take(&mut state.standing_by) {
@@ -62,7 +62,7 @@ impl Session {
 }
 
 impl SessionState {
-    /// Whether any thread drives or wants to that does not give way to others.
+    /// Whether any thread drives or wants to, those that stand by aside.
     pub(super) fn has_other_drivers(&self) -> bool {
         self.driving || self.waiting > 0
     }

@@ -1,7 +1,7 @@
 //! What the parent knows of a set of processes, behind one lock.
 //!
-//! Invariant: no code of the user runs while the lock is held; whoever holds it leaves with
-//! `actions` empty.
+//! Invariant: no code of the user runs while the lock is held; `actions` is empty when a thread
+//! releases it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,7 +38,7 @@ use crate::{
     zygote::ZygoteLink,
 };
 
-/// How long after one socket of the zygote the other may be open.
+/// How long the second socket of a zygote may stay open after the first one was closed.
 const ITS_SOCKETS: Duration = Duration::from_millis(100);
 
 /// A set of worker processes as its parent sees it.
@@ -57,7 +57,7 @@ pub(crate) struct Session {
     pub(super) bell: ManuallyDrop<KeptFd>,
     /// Whether the program has closed the bell, as far as a driver has seen.
     pub(super) bell_is_lost: AtomicBool,
-    /// What leads to the segments of handles.
+    /// Fetches and announces the segments of handles.
     pub(super) broker: ManuallyDrop<Arc<BrokerLink>>,
     pub(super) mark: ForkMark,
     pub(super) spin: u32,
@@ -66,23 +66,23 @@ pub(crate) struct Session {
     pub(super) shared_timeout: Option<Duration>,
     /// Bytes of address space for each worker's arena.
     pub(super) reservation: u64,
-    /// What an arena was to hold, if that was said: for those that come when the system grants
-    /// less.
+    /// The size of arenas that the user asked for, if any: for those that are made when the system
+    /// grants less.
     pub(super) asked_arena: Option<u64>,
     /// Whether workers live on from call to call.
     pub(super) keep_alive: AtomicBool,
-    /// Whether a call that its workers end with waits for that.
+    /// Whether a call waits for the exits of workers that end with it.
     pub(super) waits_for_exits: bool,
     pub(super) exits: Arc<Exits>,
-    /// Whether another session has taken its place: it ends with the last of its calls.
+    /// Whether another session has replaced this one, which ends with the last of its calls.
     pub(super) retired: AtomicBool,
-    /// See [`Session::is_renewable`].
+    /// Whether the session has ended before its zygote could begin.
     pub(super) renewable: AtomicBool,
     /// How often calls were told that they cannot go on.
     pub(super) failures: AtomicU64,
 }
 
-/// See the module.
+/// What the session's lock guards.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(super) engine: Engine,
@@ -92,51 +92,54 @@ pub(crate) struct SessionState {
     pub(super) on_the_way: OnTheWay,
     /// For each place, how many finished slots were collected.
     pub(super) cursors: Vec<u64>,
-    /// A copy for the driver to look at without the lock, kept for its room.
+    /// A copy of them that the driver reads without the lock; its memory is used again.
     pub(super) cursors_seen: Vec<u64>,
     pub(super) inboxes: JobTable<Inbox>,
     /// Buffers of jobs that are over.
     pub(super) spare: BufferPool,
-    /// What the engine wants done.
+    /// Actions of the engine that are to be carried out.
     pub(super) actions: Vec<Action>,
-    /// What is being done of it, kept for its room.
+    /// The actions that are being carried out; its memory is used again.
     pub(super) round: Vec<Action>,
     /// Whether some thread drives: collects, reads reports, sleeps on the descriptors.
     pub(super) driving: bool,
-    /// Threads that wait for the one that drives.
+    /// Threads that wait for the driver.
     pub(super) waiting: usize,
     /// Threads that wait for futures while others drive.
     pub(super) listening: usize,
     /// Whether threads sleep that drive only while no other one does (`standby.rs`).
     pub(super) standing_by: bool,
-    /// Whether something was collected that does not wait for more: a failure, a chunk cut short.
+    /// Whether something was collected that the driver does not sleep over: a failure, a chunk cut
+    /// short.
     pub(super) urgent: bool,
-    /// Whether several calls have chunks under way and some wait, as the board says.
+    /// Whether the board says that several calls have chunks under way and some wait.
     pub(super) others_wait: bool,
-    /// Turns since reports were read last.
+    /// Turns of the driver since reports were read last.
     pub(super) turns: u32,
     pub(super) phase: Phase,
-    /// What calls are told once the zygote is gone.
+    /// Why calls cannot go on once the zygote is gone.
     pub(super) gone: Fatal,
     pub(super) next_context: u64,
     pub(super) watch: Watch,
-    /// Calls under way whose items have a limit, and one more if making a worker's state has.
+    /// Calls under way whose items have a limit, and one more if `worker_init` or `worker_exit`
+    /// has.
     pub(super) limited: usize,
-    /// Workers that were timed out and are not reaped.
+    /// Workers that were timed out and are not reaped yet.
     pub(super) timed_out: Vec<u32>,
     /// Chunks of cancelled calls that the zygote is to end with their workers.
     pub(super) kills: Vec<Kill>,
     /// Calls that have returned and of which items may still run.
     pub(super) lingering: Vec<Lingering>,
-    /// Places that stay vacant until then.
+    /// Places that stay vacant for a pause, and its end.
     pub(super) rests: Vec<(u32, Instant)>,
-    /// How many items were reported as overdue.
+    /// How many overruns the zygote has reported.
     pub(super) overruns: u64,
     /// Whether a job was opened or given a chunk since workers were renewed.
     pub(crate) used: bool,
-    /// Exit results of older workers belong to calls that are over.
+    /// The first worker's serial whose exit result counts: those of older workers belong to calls
+    /// that are over.
     pub(super) exits_from: u64,
-    /// What is to be said when the lock is free again.
+    /// What is to be logged when the lock is free again.
     pub(super) journal: Journal,
 }
 
@@ -147,7 +150,7 @@ pub(super) enum Phase {
     Closing,
     /// Workers leave or are killed; none is replaced.
     Ending,
-    /// The zygote is gone; why, says [`SessionState::gone`].
+    /// The zygote is gone; [`SessionState::gone`] says why.
     Broken,
 }
 
@@ -162,42 +165,43 @@ impl Phase {
 pub(super) struct Inbox {
     pub(super) messages: VecDeque<Message>,
     pub(super) fatal: Option<Fatal>,
-    /// What may end the call from outside.
+    /// The token that may end the call from outside.
     pub(super) token: Option<CancelToken>,
     /// Items that run when the call ends are killed after this time.
     pub(super) kill: Option<Duration>,
     /// The shortest time after which items of the failed job are being killed.
     pub(super) killed_in: Option<Duration>,
-    /// Its consumer may be anywhere: nobody waits for it.
+    /// Its consumer asks for results when it likes, so a stop of the pool does not wait for it.
     pub(super) lazy: bool,
     /// Whether its items have a limit.
     pub(super) limited: bool,
-    /// It belongs to futures: whoever is at the queue that has this job takes what arrives.
+    /// The own job of the async queue that it belongs to: threads at that queue take what arrives.
     pub(super) queue: Option<JobId>,
-    /// Something has arrived since anybody looked.
+    /// Whether something has arrived since a thread looked last.
     pub(super) news: bool,
-    /// Workers from this one on were started while the job was there.
+    /// The serial from which on workers were started while the job was open.
     pub(super) first_serial: u64,
-    /// All its items are told of: it waits for its workers' ends only.
+    /// Whether all its items have ended, so that it waits for its workers' ends only.
     pub(super) over: bool,
 }
 
-/// The looks so far.
+/// What the checks for stopped processes have found so far (`watch.rs`).
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     pub(super) last: Option<Instant>,
-    /// Looks in a row, each `INTERVAL` after the one before, at which the zygote was stopped with
+    /// Checks in a row, each `INTERVAL` after the one before, at which the zygote was stopped with
     /// something to report.
     pub(super) found: u32,
-    /// The same for workers, by their incarnations, that are waited for and do nothing.
+    /// Incarnations of workers that calls wait for and that were stopped while they ran no code of
+    /// the user, with the number of such checks in a row.
     pub(super) exiting: Vec<(u32, u32)>,
 }
 
-/// What the zygote was asked to end.
+/// A chunk that the zygote was asked to end by killing its worker.
 #[derive(Debug)]
 pub(super) struct Kill {
     pub(super) chunk: ClaimedChunk,
-    /// By the clock that all processes share.
+    /// The end of the grace, by the clock that all processes share.
     pub(super) due: u64,
 }
 
@@ -206,20 +210,20 @@ pub(super) struct Kill {
 pub(super) struct Lingering {
     pub(super) job: JobId,
     pub(super) token: CancelToken,
-    /// The shortest grace that they were given.
+    /// The shortest grace that the items were given.
     pub(super) grace: Option<Duration>,
 }
 
 impl SessionState {
-    /// Whether any call but that of this job is under way: the job of a queue stays open while it
-    /// has none.
+    /// Whether any call but that of this job is under way. The own job of a queue counts only while
+    /// it has chunks: it is open all the time.
     pub(super) fn has_calls_but(&self, job: JobId) -> bool {
         let is_idle =
             |job, inbox: &Inbox| inbox.queue == Some(job) && !self.engine.has_chunks_of(job);
         self.inboxes.iter().any(|(other, inbox)| other != job && !is_idle(other, inbox))
     }
 
-    /// The present workers get something to do.
+    /// Notes that the present workers get something to do.
     pub(super) fn use_workers(&mut self) {
         if !std::mem::replace(&mut self.used, true) {
             self.exits_from = self.engine.workers.min_serial();
@@ -228,7 +232,7 @@ impl SessionState {
 }
 
 impl Inbox {
-    /// Its job cannot go on.
+    /// Notes why the job cannot go on, unless it has failed before.
     pub(super) fn fail(&mut self, fatal: &Fatal) {
         self.fatal.get_or_insert_with(|| fatal.clone());
         self.news = true;
@@ -252,23 +256,24 @@ impl Session {
         self.keep_alive.load(Relaxed)
     }
 
-    /// Sets whether they do from now on.
+    /// Sets whether workers live on from call to call.
     pub(crate) fn set_keep_alive(&self, on: bool) {
         self.keep_alive.store(on, Relaxed);
     }
 
-    /// No new call comes: the workers leave when the last one of those under way has ended.
+    /// Marks the session as replaced: no new call comes, and the workers leave when the last one
+    /// under way has ended.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Relaxed);
     }
 
-    /// Whether there is no call.
+    /// Whether no job is open.
     pub(crate) fn is_idle(&self) -> bool {
         self.lock().inboxes.is_empty()
     }
 
-    /// Looks whether the zygote is gone, after one of its sockets was: it closes them one after the
-    /// other.
+    /// Checks whether the zygote is gone after one of its sockets was closed: at its end they are
+    /// closed one after the other.
     #[cold]
     pub(crate) fn sees_end(&self) -> bool {
         if self.is_foreign() {
@@ -297,11 +302,11 @@ impl Session {
     /// another one.
     #[inline]
     pub(crate) fn is_renewable(&self) -> bool {
-        // Relaxed: whoever sees it late is told so by the session.
+        // Relaxed: a call that sees it late is told so by the session.
         self.renewable.load(Relaxed)
     }
 
-    /// What a call is told that finds the zygote gone.
+    /// The error of a call that finds the zygote gone.
     #[cold]
     pub(crate) fn end_error(&self) -> Error {
         self.lock().gone.clone().into()
@@ -335,8 +340,8 @@ impl Session {
         state.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
     }
 
-    /// The process id of a worker, 0 if nobody knows it: it may have run a task before the zygote
-    /// reports that it was started, and has put its number on the board first of all.
+    /// The process id of a worker, 0 if it is not known yet. A worker may run a task before the
+    /// zygote reports its start, and writes its process id to the board before all else.
     pub(super) fn pid_of(&self, place: usize, incarnation: u32, reported: i32) -> i32 {
         let (written, of) = self.board.occupant(place);
         if reported == 0 && of == incarnation { written as i32 } else { reported }

@@ -1,8 +1,8 @@
 //! Waiting: one thread drives, the others wait for it.
 //!
 //! The driver collects finished slots and reads reports; when there is nothing it spins a little
-//! and then sleeps on descriptors: the bell that workers ring, the zygote's socket, and the bells
-//! of cancel tokens.
+//! and then sleeps on descriptors: the event counter that workers write to (the bell), the zygote's
+//! socket, and the descriptors of cancel tokens.
 
 use std::{
     collections::VecDeque,
@@ -28,18 +28,18 @@ use crate::{
     os,
 };
 
-/// How long a thread sleeps at most. Everything is told of; but a worker that was stopped between
-/// finishing a chunk and ringing the bell has swallowed a wake-up, nothing tells of a stopped
-/// process (`watch.rs`), and a thread that completes a future may be in the user's code before it
-/// tells others.
+/// How long a thread sleeps at most. All events wake it but three: a worker that was stopped
+/// between finishing a chunk and ringing the bell keeps back a wake-up, a stopped process wakes no
+/// thread (`watch.rs`), and a thread that completes a future may run code of the user before it
+/// wakes others.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(LONGEST_SLEEP_MS as u64);
 const LONGEST_SLEEP_MS: u16 = 250;
-/// How long the driver sleeps at most at first where it waits for several chunks: one long task
-/// holds up the results of others no longer. From then on the first chunk wakes it.
+/// How long the first sleep of the driver takes at most where it waits for several chunks: one long
+/// task holds up the results of others no longer. From then on the first chunk wakes it.
 const SLEEP_FOR_SEVERAL_MS: u16 = 50;
 /// How long the driver sleeps at most while a chunk is unclaimed although a worker sleeps.
 const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
-/// How long it sleeps at most while a token that was pulled may still be told to kill.
+/// How long the driver sleeps at most while a token that was pulled may still be told to kill.
 const SLEEP_BEFORE_KILLS_MS: u16 = 10;
 /// How long the driver sleeps at most once the program has closed the bell.
 const SLEEP_WITHOUT_BELL_MS: u16 = 1;
@@ -60,8 +60,8 @@ impl Session {
         self.next_from(self.lock(), false, job, awaited, taken)
     }
 
-    /// Takes a chunk in and waits for what comes of it: [`Session::submit`] and [`Session::next`]
-    /// in one.
+    /// Submits a chunk and waits until the job has messages: [`Session::submit`] and
+    /// [`Session::next`] in one.
     pub(crate) fn exchange(
         &self,
         chunk: Chunk,
@@ -116,7 +116,7 @@ impl Session {
         self.drive_until_then(threshold, None, done);
     }
 
-    /// The same, at most until `limit`.
+    /// Drives, or waits for the driver, until `done` says so or it is `limit`.
     pub(super) fn drive_until_then(
         &self,
         threshold: WakeThreshold,
@@ -126,7 +126,8 @@ impl Session {
         self.drive_from(self.lock(), false, threshold, limit, done);
     }
 
-    /// The same, with the lock held already; `just_looked`: there is nothing to collect yet.
+    /// Drives, or waits for the driver, with the lock held already; `just_looked`: there is nothing
+    /// to collect yet.
     fn drive_from<'s>(
         &'s self,
         mut state: MutexGuard<'s, SessionState>,
@@ -138,7 +139,7 @@ impl Session {
         let (mut driving, mut threshold) = (false, threshold);
         loop {
             if !std::mem::take(&mut just_looked) && (driving || !state.driving) {
-                // Fresh results first: what is there is taken without any waiting.
+                // Results that are there are taken without any waiting.
                 self.collect(&mut state);
                 self.check_tokens(&mut state);
                 state.turns += 1;
@@ -156,7 +157,7 @@ impl Session {
                 state = self.turn(state, &mut threshold, limit);
             } else {
                 state.waiting += 1;
-                // The driver may be asleep with a threshold that knows nothing of this thread.
+                // The driver may be asleep with a threshold that does not count this thread.
                 self.ring();
                 let left = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
                 let woken = self.changed.wait_timeout(state, left);
@@ -178,8 +179,8 @@ impl Session {
         journal.tell();
     }
 
-    /// One turn of the driver: spins for news, then sleeps for it. After a sleep the next one ends
-    /// with the first chunk that is finished.
+    /// Runs one turn of the driver: spins for finished slots, then sleeps. After a sleep, the next
+    /// one ends with the first chunk that is finished.
     fn turn<'s>(
         &'s self,
         state: MutexGuard<'s, SessionState>,
@@ -210,7 +211,7 @@ impl Session {
         self.board.publisher_sleeps(threshold);
         let found = self.collect(&mut state);
         let unclaimed = self.board.any_sleeper() && self.has_unclaimed(&state);
-        // Workers that have run dry wait for what this job publishes next.
+        // Workers without a chunk wait for what this job publishes next.
         let dry = threshold.has_items && found > 0 && self.board.any_sleeper();
         if dry || state.urgent || !self.board.publisher_found(found as i64) {
             self.board.publisher_wakes();
@@ -243,13 +244,13 @@ impl Session {
         state
     }
 
-    /// Whether the zygote has timed out somebody and this side does not know whom.
+    /// Whether the zygote has timed out a worker whose report has not been read.
     #[inline]
     fn has_overruns(&self, state: &SessionState) -> bool {
         state.limited > 0 && self.board.overruns() != state.overruns
     }
 
-    /// Whether a chunk is unclaimed that anybody may run, or whose only worker sleeps.
+    /// Whether a chunk is unclaimed that any worker may run, or whose only worker sleeps.
     fn has_unclaimed(&self, state: &SessionState) -> bool {
         state.engine.published().any(|(slot, chunk)| {
             chunk.audience.place.is_none_or(|place| self.board.sleeps(place))
@@ -257,7 +258,7 @@ impl Session {
         })
     }
 
-    /// Sleeps until there is news; whether there may be reports.
+    /// Sleeps until a descriptor is ready; answers whether there may be reports.
     fn sleep(&self, limit_ms: u16, tokens: &[CancelToken]) -> bool {
         let mut control = PollFlags::POLLIN;
         control.set(PollFlags::POLLOUT, self.link.wants_to_send());
@@ -276,8 +277,8 @@ impl Session {
         let limit_ms = if lost { limit_ms.min(SLEEP_WITHOUT_BELL_MS) } else { limit_ms };
         let mut slept = poll(&mut watched, PollTimeout::from(limit_ms));
         if slept == Err(Errno::EINVAL) {
-            // More than the process may have open now: its limit was lowered. Tokens are looked at
-            // after each sleep, too.
+            // These are more than the process may have open now: its limit was lowered. The driver
+            // checks tokens after each sleep, too.
             watched.truncate(fixed);
             slept = poll(&mut watched, PollTimeout::from(limit_ms.min(SLEEP_BEFORE_KILLS_MS)));
         }
@@ -286,7 +287,8 @@ impl Session {
         }
         // Whatever ended the sleep, the driver looks at everything again.
         if !lost && watched[1].any() == Some(true) {
-            // What the program has put there ends no sleep, or it would end each of them.
+            // Another file of the program under this number would end each sleep: from then on it
+            // is not watched.
             self.bell_is_lost.store(!self.bell.silence(), Relaxed);
         }
         for (token, heard) in tokens().zip(&watched[fixed.min(watched.len())..]) {
@@ -299,14 +301,15 @@ impl Session {
 
     /// Wakes the driver.
     pub(super) fn ring(&self) {
-        // Where the program has closed it, the driver looks after a while by itself.
+        // Where the program has closed the bell, the driver sleeps for short times only.
         self.bell.ring();
     }
 }
 
 impl SessionState {
-    /// What to wait for on behalf of all: who waits beside the driver, and chunks that go onto the
-    /// board when another one of their worker has ended, want the first that comes.
+    /// The threshold of the driver on behalf of all threads: the first finished chunk, if other
+    /// threads wait or if chunks wait that go onto the board when another one of their worker has
+    /// ended.
     fn threshold(&self, threshold: WakeThreshold) -> WakeThreshold {
         if self.waiting > 0 || self.engine.has_addressed_waiting() {
             WakeThreshold { finished: 1, ..threshold }
@@ -324,7 +327,7 @@ fn millis_until(until: Instant) -> u16 {
 
 pub(super) const ANYTHING: WakeThreshold = WakeThreshold { finished: 1, has_items: false };
 
-/// How long the zygote may take to reap killed workers before it is taken for dead itself.
+/// How long the zygote may take to reap killed workers before the parent takes it for dead.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long tasks that were told of the end may go on.

@@ -1,11 +1,11 @@
-//! What a caller sees of processes that somebody has stopped (SIGSTOP). A zygote reports nothing
-//! then, a worker that was asked to leave does not, and one that has a chunk or could take one does
-//! not run it: who needs any of them would wait for ever.
+//! Checks for processes that were stopped from outside (SIGSTOP). A stopped zygote reports nothing,
+//! a stopped worker that was asked to leave does not, and one that has a chunk or could take one
+//! does not run it: a call that needs any of them would wait for ever.
 //!
-//! Invariant: nobody is given up who was not found stopped at each look for [`PATIENCE`], while it
-//! had something to do; a process group that is stopped as a whole, parent and all, and goes on
-//! later is not. A worker's task, `worker_init` or `worker_exit` that has begun may take as long as
-//! it takes: only a worker at which nothing of the user runs is killed.
+//! Invariant: the parent gives up only a process that each check for [`PATIENCE`] found stopped
+//! while it had something to do; a process group that is stopped as a whole, parent and all, and
+//! goes on later is not given up. A task, `worker_init` or `worker_exit` that has begun may take as
+//! long as it takes: only a worker that runs no code of the user is killed.
 
 use std::{
     mem,
@@ -18,15 +18,15 @@ use pool_ipc::board::{Audience, SlotState};
 use super::state::{Session, SessionState};
 use crate::{error::Stage, os};
 
-/// How long somebody may be stopped who has something to do.
+/// How long a process that has something to do may be stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Time between two looks.
+/// Time between two checks.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// Looks in a row after which that is over.
+/// Checks in a row after which that time is over.
 const LOOKS: u32 = (PATIENCE.as_millis() / INTERVAL.as_millis()) as u32 + 1;
 
 impl Session {
-    /// Looks after zygote and workers while a caller sleeps and nothing comes.
+    /// Checks zygote and workers while the driver sleeps and no report comes.
     pub(super) fn watch_stopped(&self, state: &mut SessionState) {
         let now = Instant::now();
         let since = state.watch.last.map(|last| now - last);
@@ -34,8 +34,8 @@ impl Session {
             return;
         }
         state.watch.last = Some(now);
-        // A caller that has not looked for long has not waited, or was stopped itself. (On a busy
-        // machine some looks are late.)
+        // If the last check is long ago, no call has waited, or the parent was stopped itself. (On
+        // a busy machine some checks are late.)
         let goes_on = since.is_some_and(|since| since < 4 * INTERVAL);
         let count = |before: u32| if goes_on { before + 1 } else { 1 };
         let stuck = os::is_in_state(self.link.zygote(), b'T') && self.awaits_report(state);
@@ -56,8 +56,8 @@ impl Session {
         }
     }
 
-    /// Whether a worker has not been started yet, is dead and not reaped, is to be killed, or has
-    /// an item that is overdue.
+    /// Whether the zygote has something to report: a worker has not been started yet, is dead and
+    /// not reaped, is to be killed, or has an item that is overdue.
     fn awaits_report(&self, state: &SessionState) -> bool {
         let now = os::monotonic_nanos();
         let dead = |pid| os::is_in_state(Pid::from_raw(pid), b'Z');
@@ -70,9 +70,8 @@ impl Session {
             || state.watch.exiting.iter().any(|(_, looks)| *looks >= LOOKS)
     }
 
-    /// The stopped workers that are waited for and at which nothing of the user's runs: that were
-    /// asked to leave or do so, that have a chunk, or that could take one which nobody else has
-    /// taken.
+    /// The stopped workers that calls wait for and that run no code of the user: those that were
+    /// asked to leave or are leaving, that have a chunk, or that could take an unclaimed one.
     fn stopped_exiting(&self, state: &SessionState) -> Vec<u32> {
         let all = !state.phase.staffs();
         let (mut ready, mut claimed) = (Vec::new(), Vec::new());
@@ -97,7 +96,7 @@ impl Session {
                 || serial < state.engine.workers.min_serial()
                 || stage >= Stage::Exit.number()
                 || ready.iter().any(could_take);
-            // What has a limit has a clock as long as it runs.
+            // Code of the user with a limit has a deadline on the board as long as it runs.
             let runs =
                 |limited: bool| !limited || self.board.deadline(place, incarnation).is_some();
             let busy = match (Stage::from_number(stage), chunk) {
@@ -108,13 +107,13 @@ impl Session {
                 (None, Some((_, slot, limited))) if stage == 0 => {
                     self.board.outcome(*slot).progress.begun && runs(*limited)
                 }
-                // It is idle, or has left behind what there was to leave.
+                // The worker is idle, or has written its exit record.
                 (None, _) => false,
             };
             let pid = self.pid_of(place, incarnation, pid);
             awaited
                 && !busy
-                // Calls that still need it are over once all are asked.
+                // Calls that need its result in hand are over once all workers are asked.
                 && (all || !state.engine.has_in_hand(incarnation))
                 && pid > 0
                 && os::is_in_state(Pid::from_raw(pid), b'T')

@@ -1,8 +1,8 @@
-//! The ends of workers: how far they had come, what they leave behind, who is told, and who comes
-//! after them.
+//! What follows from a worker's end: how far it had come, the exit record that it leaves, the calls
+//! that are told, and the worker that replaces it.
 //!
-//! Invariant: the row and the arena of a worker are looked at here when it is dead and was reaped,
-//! and what is found there is checked against the arena's bounds.
+//! Invariant: the parent reads the row and the arena of a worker here after it was reaped, and
+//! checks what it finds there against the arena's bounds.
 
 use std::sync::Arc;
 
@@ -25,27 +25,27 @@ use crate::{
     worker::failed_start_text,
 };
 
-/// Bytes that the account of a failure may take.
+/// Most bytes that the record of a failure may take.
 const LARGEST_FAILURE: u64 = 1 << 20;
-/// Handles that an exit result may have in different segments.
+/// Most segments that the handles in an exit result may need.
 const MOST_SEGMENTS: u64 = 1 << 20;
 
 /// How far a dead worker had come.
 enum ExitKind {
-    /// Not as far as the board.
+    /// It did not get as far as the board.
     NeverCame,
     /// It could take chunks.
     Lived,
-    /// It could not, since it failed before.
+    /// It failed before it could take chunks.
     DidNotComeUp(StartFailure),
     ExitFailed(StartFailure),
     Left(ExitResult),
 }
 
 impl Session {
-    /// Clears up behind a worker whose chunks have been told of; `killed`: for a call that was
-    /// cancelled; `served`: jobs of which it had a chunk, unless its death in `worker_init` was a
-    /// try of an item.
+    /// Handles the exit of a worker whose chunks the engine has been told of; `killed`: it was
+    /// killed for a cancelled call; `served`: jobs of which it had a chunk, unless its death in
+    /// `worker_init` was a try of an item.
     pub(super) fn after_exit(
         &self,
         state: &mut SessionState,
@@ -109,7 +109,7 @@ impl Session {
             self.fail_all(state, &how, |_| true);
         } else {
             if state.engine.workers.gives_place_up(worker) {
-                // Others may live; who waits for this one would wait for ever.
+                // Other workers may live, but jobs that wait for this one would wait for ever.
                 let jobs = state.engine.jobs_addressed_to(worker);
                 self.fail_jobs(state, &how, &jobs);
             }
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// What there is to say of an end that callers are not told of as one.
+    /// Notes a worker's end for the log, if it is unexpected and no call fails because of it alone.
     fn note_end(&self, state: &mut SessionState, worker: u32, raw: i32, exit_kind: &ExitKind) {
         let lives = matches!(exit_kind, ExitKind::Lived | ExitKind::Left(_));
         let another_comes = match exit_kind {
@@ -136,7 +136,7 @@ impl Session {
         }
     }
 
-    /// Fills vacant places, if somebody has work for them or workers live on.
+    /// Fills vacant places, if a job may have work for them or workers live on from call to call.
     pub(super) fn refill(&self, state: &mut SessionState) {
         let wanted = || state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
         if state.phase.staffs() && (self.keeps_alive() || wanted()) {
@@ -165,7 +165,7 @@ impl Session {
                     (1.., Some(limit)) => {
                         StartFailure { stage: Stage::Exit, fault: Fault::timed_out(limit) }
                     }
-                    // The state would have been dropped, and its memory went with the process.
+                    // Nothing is lost: the worker would only have dropped its state.
                     _ if !self.waits_for_exits && is_killed(raw) => return ExitKind::Lived,
                     _ => self.ended(state, incarnation, Stage::Exit, raw),
                 }),
@@ -188,7 +188,7 @@ impl Session {
         }
     }
 
-    /// A worker ended while it was at `stage`.
+    /// The failure of a worker that ended while it was at `stage`.
     fn ended(
         &self,
         state: &SessionState,
@@ -232,8 +232,8 @@ impl Session {
         pool_ipc::from_bytes(&bytes).ok()
     }
 
-    /// A worker could not come up, and another one would not either: calls that it was started for
-    /// end, and those of which it had a chunk.
+    /// Ends the calls that a worker was started for, and those of which it had a chunk: it failed
+    /// before it could take chunks, and another worker would, too.
     pub(super) fn did_not_come_up(
         &self,
         state: &mut SessionState,
@@ -243,14 +243,14 @@ impl Session {
     ) {
         self.fail_jobs(state, fatal, served);
         self.fail_all(state, fatal, |inbox| inbox.first_serial <= serial);
-        // Calls that began since then try again.
+        // Calls that began after the start of that worker try again.
         if state.phase.staffs() && state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
             self.staff(state);
         }
     }
 
-    /// The calls under way are told, unless it is a worker of calls that are over; otherwise
-    /// whoever stops the pool is.
+    /// Tells the calls under way that a worker's exit failed. If there are none, or it is a worker
+    /// of calls that are over, the call that stops the pool is told.
     fn exit_failed(
         &self,
         state: &mut SessionState,
@@ -268,15 +268,15 @@ impl Session {
         }
     }
 
-    /// From now on chunks go to workers that are started later; the present ones leave.
+    /// Retires the present workers: they leave, and chunks go to workers that are started later.
     pub(super) fn renew_workers(&self, state: &mut SessionState) {
         state.used = false;
         state.engine.workers.retire_all();
         self.ask_all_to_leave(state);
     }
 
-    /// As [`Session::renew_workers`], unless no job has used the present ones. What older ones
-    /// leave behind is for nobody any more.
+    /// Retires the present workers if a job has used them. Exit results of older workers are
+    /// dropped from now on.
     pub(crate) fn renew_used_workers(&self) {
         let mut state = self.lock();
         if state.used {
@@ -285,8 +285,8 @@ impl Session {
         state.exits_from = state.engine.workers.min_serial();
     }
 
-    /// A future of this queue begins: whether no call was under way. Then what older workers leave
-    /// behind is for nobody any more.
+    /// Called when a future of this queue begins: answers whether no call was under way. Then exit
+    /// results of older workers are dropped from now on.
     pub(crate) fn begins_alone(&self, queue: JobId) -> bool {
         let mut state = self.lock();
         let alone = !state.has_calls_but(queue) && !state.engine.has_chunks_of(queue);
@@ -303,13 +303,13 @@ impl Session {
         self.board.wake(usize::MAX);
     }
 
-    /// Whether workers end with a call and leave something behind.
+    /// Whether workers end with a call and leave an exit result.
     #[inline]
     pub(crate) fn ends_with_call(&self) -> bool {
         !self.keeps_alive() && self.waits_for_exits
     }
 
-    /// All items of the job are told of: waits for what its workers leave behind, if this is the
+    /// Waits for the exit results of the workers of a job whose items have all ended, if it is the
     /// only call.
     pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Fatal> {
         let mut state = self.lock();
@@ -367,15 +367,14 @@ impl Session {
     }
 }
 
-/// Whether a worker that was not to blame was killed before its first chunk: it held nothing, so
-/// another one takes its place. A `worker_init` is called for a chunk, whose tries count instead.
+/// Whether a worker was killed from outside before its first chunk: it held nothing, so another one
+/// takes its place. A `worker_init` is called for a chunk, whose tries count instead.
 fn was_killed(failure: &StartFailure) -> bool {
     let killed = matches!(failure.fault, Fault::Ended { status } if is_killed(status));
     killed && matches!(failure.stage, Stage::AtWorkerStart | Stage::Shared)
 }
 
-/// Whether a process ended by a signal that comes from outside; the others are what a crash looks
-/// like.
+/// Whether a process ended by a signal that comes from outside; other signals mean a crash.
 fn is_killed(raw: i32) -> bool {
     let asks_to_end = |signal| os::ENDING.iter().any(|ending| *ending as i32 == signal);
     ExitStatus::from_wait(raw).signal().is_some_and(|s| s == libc::SIGKILL || asks_to_end(s))

@@ -22,7 +22,7 @@ fn a_chunk_with_a_home_stays_there() {
     let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(fixture.ended(0, 2, 0, died), ["release 0", "publish 1"]);
     assert_eq!(fixture.home_of(1), Some(1));
-    // Whoever is there next may run it.
+    // The next worker at the place may run it.
     fixture.engine.workers.vacate(2, true);
     fixture.engine.staff(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 1 3"]);
@@ -51,7 +51,7 @@ fn one_that_is_busy_keeps_nothing_from_others() {
     assert!(fixture.engine.has_addressed_waiting() && !fixture.engine.lacks_slots());
     assert_eq!(fixture.submit_to(1, 4), ["publish 2"]);
     assert_eq!(fixture.submit(5, 5, 1), ["publish 3"]);
-    // They come in order; what is left of one comes first.
+    // Chunks come in order; what is left of one comes first.
     let failed = Why::Failed(Cause::BadResult);
     assert_eq!(fixture.ended(0, 1, 0, failed)[..2], ["release 0", "failed 0 on 0"]);
     assert_eq!(fixture.engine.chunk(4).unwrap().first, 2);
@@ -101,7 +101,7 @@ fn who_waits_for_one_worker_is_known() {
     fixture.engine.submit(Chunk { home: Some(0), ..chunk(other, 9, 0, 1) }, &mut fixture.out);
     assert_eq!(fixture.engine.jobs_addressed_to(1), [fixture.job]);
     assert_eq!(fixture.engine.jobs_addressed_to(0), [other]);
-    // One that never gets ready is given up, though others live.
+    // A place whose workers never get ready is given up, though others live.
     for _ in 0..6 {
         let (_, incarnation, _) =
             fixture.engine.workers.iter().find(|(place, ..)| *place == 1).unwrap();

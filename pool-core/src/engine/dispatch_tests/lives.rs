@@ -1,4 +1,4 @@
-//! Whole lives of made-up crews: every item has one end and every block is freed once.
+//! Random runs of simulated sets of workers: every item has one end and every block is freed once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -39,14 +39,14 @@ struct Account {
     open: bool,
 }
 
-/// A board and workers made of plain values; what the engine says is done at once.
+/// A board and workers made of plain values, which carry out the engine's actions at once.
 struct World {
     engine: Engine,
     dice: Dice,
     seats: Vec<Option<Seat>>,
     /// Living workers: incarnation, and what they have in hand.
     workers: Vec<(u32, Option<(JobId, u64)>)>,
-    /// Slots with results that nobody has read.
+    /// Slots with results that no job has read.
     unread: Vec<usize>,
     blocks: HashMap<u64, JobId>,
     next_block: u64,
@@ -130,7 +130,7 @@ impl World {
                 let of = |seat: &Option<Seat>| matches!(seat, Some(Seat::Done { by, .. }) if *by == incarnation);
                 let slots: Vec<_> =
                     self.unread.iter().copied().filter(|slot| of(&self.seats[*slot])).collect();
-                // Some are in a consumer's hands, which is out of reach.
+                // Some are in a consumer's hands, and cannot be copied away.
                 for slot in slots {
                     if self.dice.roll(2) == 0 {
                         self.read(slot);
@@ -239,7 +239,7 @@ impl World {
                 }
             }
         };
-        // Whether a death finds the next item begun: it has run, or not quite.
+        // Whether the worker dies when it has begun the next item.
         let begun = end.is_none() && self.dice.roll(3) == 0;
         if begun {
             *self.account(chunk.job).runs.entry(index + 1).or_default() += 1;

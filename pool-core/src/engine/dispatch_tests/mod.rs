@@ -1,5 +1,5 @@
-//! The engine without processes: single events here, in `homes.rs`, `tries.rs` and `turns.rs`,
-//! whole lives of made-up crews in `lives.rs`.
+//! Tests of the engine without processes: single events here and in `homes.rs`, `names.rs`,
+//! `tries.rs` and `turns.rs`, random runs of simulated sets of workers in `lives.rs`.
 
 mod homes;
 mod lives;
@@ -258,8 +258,8 @@ fn closing_a_job_drops_what_is_queued_and_asks_for_what_is_published() {
     fixture.engine.taken_back(published[2], &mut fixture.out);
     fixture.engine.taken_back(published[0], &mut fixture.out);
     assert_eq!(told(&mut fixture.out).len(), 2);
-    // The other one was claimed before: its results are dropped, its rest is not run, and with it
-    // the context goes.
+    // The third one was claimed before: its results are dropped, its rest is not run, and the
+    // context is freed with it.
     let told = fixture.ended(published[1], 1, 1, Why::Cancelled);
     assert_eq!(told.len(), 3);
     assert!(told[0].starts_with("release") && told[2] == "free 9", "{told:?}");
@@ -300,14 +300,14 @@ fn a_worker_with_full_hands_is_told_when_its_job_is_closed() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit(1, 0, 3);
     fixture.ended(0, 1, 1, Why::Full);
-    // Its chunk was held until slot 0 is read; now it comes to let go.
+    // Its chunk was held until slot 0 is read; now the worker gets it to let the result go.
     let (published, told) = fixture.close();
     assert_eq!(
         (published, told),
         (vec![1], vec!["publish 1".to_string(), "release 0".to_string()])
     );
     assert!(!fixture.engine.is_open(fixture.job));
-    // Should it come too early and be full again, it is told again.
+    // If the worker gets it too early and is full again, it gets it once more.
     assert_eq!(fixture.ended(1, 1, 0, Why::Full), ["release 1", "publish 2"]);
     assert_eq!(fixture.ended(2, 1, 0, Why::Cancelled), ["release 2", "free 1"]);
     assert!(!fixture.engine.has_chunks());
@@ -371,7 +371,7 @@ fn workers_that_die_idle_count_where_chunks_wait() {
         next += u32::try_from(started.len()).unwrap();
         (deaths, next - 1)
     };
-    // None waits: they may die for ever.
+    // No chunk waits: workers may die for ever.
     let mut last = 2;
     for deaths in 1..20 {
         let counted = die(&mut fixture, last, false);
@@ -379,7 +379,7 @@ fn workers_that_die_idle_count_where_chunks_wait() {
         last = counted.1;
     }
     assert!(!fixture.engine.workers.start_limit_reached());
-    // A place that rests is left vacant, by the next call at the latest.
+    // A place that rests stays vacant until the next call.
     fixture.engine.workers.vacate_idle(last, false);
     fixture.engine.workers.rest(1);
     fixture.engine.staff(&mut fixture.out);
@@ -388,7 +388,7 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     fixture.engine.staff(&mut fixture.out);
     assert_eq!(told(&mut fixture.out).len(), 1);
     last += 1;
-    // Where one waits, they are as good as never ready; a chunk that ends says otherwise.
+    // Where a chunk waits, they count as never ready, until a chunk ends.
     fixture.submit(1, 0, 1);
     for deaths in 1..=6 {
         assert_eq!(fixture.engine.workers.vacate_idle(last, true), deaths);

@@ -1,4 +1,5 @@
-//! Workers beyond the last name: names are used again, age goes by serial numbers.
+//! Incarnations beyond the last one (here: names) are used again; serial numbers say which worker
+//! is older.
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ fn a_name_of_a_live_worker_is_passed_over() {
     engine.workers.vacate(1, true);
     let mut engine = engine.counting_from(NAMES + 2);
     assert_eq!(start(&mut engine), [(0, 3, NAMES + 3)]);
-    // The older one is older, whatever came since.
+    // The older worker has the smaller serial number, whatever its name.
     assert!(engine.workers.serial_of(2) < engine.workers.serial_of(3));
 }
 
@@ -54,7 +55,7 @@ fn a_name_is_passed_over_while_results_or_an_arena_have_it() {
     assert_eq!(start(&mut fixture.engine), [(0, 1, 2 * NAMES + 1)]);
     fixture.engine.workers.vacate(1, true);
     drop(arena);
-    // What is over is found when there is more.
+    // Names whose arena is gone are found when more names are added.
     for name in 100..200 {
         fixture.engine.workers.outlives(name, &Arc::new(()));
     }

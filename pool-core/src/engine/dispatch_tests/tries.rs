@@ -44,14 +44,14 @@ fn workers_that_began_nothing_count_only_in_a_row() {
     fixture.submit_with_retries(1, 3, 1);
     fixture.ended(0, 1, 0, died(false));
     fixture.ended(1, 1, 0, died(false));
-    // One has begun an item, and one has finished it: from there on it is counted anew.
+    // A worker that has begun an item, and one that has finished it, start the count anew.
     assert_eq!(fixture.ended(2, 1, 0, died(true)), ["release 2", "publish 3"]);
     fixture.ended(3, 1, 0, died(false));
     fixture.ended(0, 1, 0, died(false));
     assert_eq!(fixture.ended(1, 1, 1, died(false)), ["results 0+1 in 1", "publish 2"]);
     fixture.ended(2, 1, 0, died(false));
     fixture.ended(3, 1, 0, died(false));
-    // What counts as a try may be tried again as often as others.
+    // An item with such a lost try may be tried again as often as others.
     assert_eq!(fixture.ended(0, 1, 0, died(false)), ["release 0", "publish 2"]);
     let told = fixture.ended(2, 1, 0, died(false));
     assert_eq!(told, ["release 2", "failed 1 on 0 at try 2", "publish 3"]);
@@ -164,7 +164,7 @@ fn nobody_is_told_of_overdue_items_of_a_closed_job() {
     assert_eq!(fixture.close().0, [0]);
     assert!(fixture.overran(0, 1).is_empty());
     assert_eq!(fixture.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
-    // Nor of what a scribbled board says.
+    // The same goes for what a scribbled board says.
     let mut fixture = Fixture::new(1, 4);
     fixture.submit(1, 0, 3);
     assert!(fixture.overran(0, 1).is_empty(), "it has no limit");

@@ -1,9 +1,9 @@
-//! Calls beside each other: whose chunk goes first, and when workers hear that others wait.
+//! Several calls at once: whose chunk goes first, and when workers are told that others wait.
 
 use super::*;
 
 impl Fixture {
-    /// Submits a chunk of another job; whether it goes first.
+    /// Submits a chunk of a job; answers whether it goes first.
     fn submit_of(&mut self, job: JobId, offset: u64) -> bool {
         self.engine.submit(chunk(job, offset, offset, 1), &mut self.out);
         let Some(Action::Publish { slot }) = self.out.pop() else { panic!("a free slot") };
@@ -50,7 +50,7 @@ fn what_is_for_one_worker_does_not_go_first() {
     assert!(!fixture.engine.published().any(|(_, chunk)| chunk.goes_first));
 }
 
-/// Where all slots are taken, the order is that of the queue.
+/// The queue keeps the order where all slots are taken.
 #[test]
 fn what_goes_first_does_so_in_the_queue_and_what_was_cut_does_not() {
     let mut fixture = Fixture::new(1, 2);
@@ -81,7 +81,7 @@ fn what_a_chunk_leaves_takes_its_turn_and_lies_in_the_same_block() {
     let rest = fixture.engine.chunk(3).unwrap();
     assert_eq!((rest.start, rest.end, rest.first, rest.timed), (2, 5, 10, true));
     assert!(!rest.goes_first);
-    // The worker that had it did not die with it.
+    // The worker that cut the chunk did not die with it, so deaths are counted from there.
     let died = || Why::Died { begun: false, cause: KILLED };
     assert_eq!(fixture.ended(3, 1, 0, died()), ["release 3", "publish 4"]);
     assert_eq!(fixture.ended(4, 1, 0, died()), ["release 4", "publish 5"]);
