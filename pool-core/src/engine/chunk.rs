@@ -21,7 +21,7 @@ pub(crate) struct Chunk {
     /// The context's number and place; number 0: none.
     pub(crate) context: (u64, u64),
     pub(crate) items: Block,
-    /// Bytes that are under way with it: the block, and segments that are mapped for it alone.
+    /// Bytes that are under way with it: the block, and segments that only its items hold.
     pub(crate) bytes: u64,
     /// Position in the job's input of the batch's first item.
     pub(crate) first: u64,

@@ -1,8 +1,8 @@
 //! The limit of open descriptors: that of the program, and that of a zygote.
 //!
 //! Invariant: a zygote may have as many descriptors as the system allows it, since it keeps those
-//! of all handles that are on their way; workers and templates run the user's code with the limit
-//! that the program had when their zygote was made.
+//! of all handles in flight; workers and templates run the user's code with the limit that the
+//! program had when their zygote was made.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub(crate) struct DescriptorLimit(Option<(u64, u64)>);
 
 impl DescriptorLimit {
-    /// Raises the limit of this process as far as it may; the one that it had.
+    /// Raises the limit of this process as far as it may; answers with the limit that it had.
     pub(crate) fn raise() -> Self {
         match getrlimit(Resource::RLIMIT_NOFILE) {
             Ok((soft, hard)) if soft < hard => {
@@ -22,7 +22,7 @@ impl DescriptorLimit {
         }
     }
 
-    /// Gives this process, a child of the one that has raised its limit, the program's.
+    /// Gives this process, a child of one that has raised its limit, the program's own limit.
     pub(crate) fn restore(self) {
         if let Some((soft, hard)) = self.0 {
             // Less than before is always allowed.
@@ -30,12 +30,12 @@ impl DescriptorLimit {
         }
     }
 
-    /// As a number: the limit, or 0 if it need not be restored.
+    /// Encodes the limit as a number; 0: it need not be restored.
     pub(crate) fn to_word(self) -> u64 {
         self.0.map_or(0, |(soft, _)| soft)
     }
 
-    /// What [`Self::to_word`] told a child that has inherited the raised limit.
+    /// Decodes a number of [`Self::to_word`], in a child that has inherited the raised limit.
     pub(crate) fn from_word(word: u64) -> Self {
         let hard = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, hard)| hard);
         Self(hard.ok().filter(|_| word != 0).map(|hard| (word, hard)))

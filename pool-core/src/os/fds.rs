@@ -1,7 +1,7 @@
 //! The descriptors of a process that begins or was just forked.
 //!
-//! Invariant: descriptors are closed and adopted by number only here, and only in a process that is
-//! being born, where no value owns them yet, or none of those that own them is used again.
+//! Invariant: descriptors are closed and adopted by number only here, and only in a process that
+//! has just begun, where no value owns them yet, or none of those that own them is used again.
 
 use std::{
     fs, io,
@@ -21,19 +21,19 @@ use nix::{
 
 use super::sys;
 
-/// The first number behind standard input, output and errors.
+/// The first number after standard input, output and error.
 pub(crate) const FIRST_GIVEN: RawFd = 3;
 
-/// Replaces standard input by one that is at its end, so that nothing reads what is meant for the
-/// user's program. Only a process without any free descriptor keeps the old one.
+/// Replaces standard input by a file that is at its end, so that this process reads nothing that is
+/// meant for the user's program. Only a process without any free descriptor keeps its input.
 pub(crate) fn null_stdin() {
     if let Ok(nothing) = nothing_above(FIRST_GIVEN) {
         let _ = dup2_stdin(&nothing);
     }
 }
 
-/// Gives standard output and errors a place to go if the parent had closed them, lest the next file
-/// that is opened takes their number and receives what is printed.
+/// Opens standard output and error if the parent had closed them: otherwise the next file that is
+/// opened would take their number and receive what is printed.
 pub(crate) fn fill_output() {
     for (number, fill) in [(1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>), (2, dup2_stderr)] {
         if !sys::is_open(number)
@@ -44,9 +44,9 @@ pub(crate) fn fill_output() {
     }
 }
 
-/// Standard output and errors of this process, as far as they are open and would be closed by an
-/// `exec`: duplicates from `lowest` on, each with its number. A fresh copy of the executable has
-/// them all the same.
+/// Duplicates of standard output and error, from the number `lowest` on and with the number of
+/// each, if they are open and an `exec` would close them. A fresh copy of the executable gets them
+/// all the same.
 pub(crate) fn output_closed_on_exec(lowest: RawFd) -> io::Result<Vec<(OwnedFd, RawFd)>> {
     let (output, errors) = (io::stdout(), io::stderr());
     let mut kept = Vec::new();
@@ -59,7 +59,7 @@ pub(crate) fn output_closed_on_exec(lowest: RawFd) -> io::Result<Vec<(OwnedFd, R
     Ok(kept)
 }
 
-/// Closes every descriptor from 3 on that is not in `fds`. Their owners, if any, must not be used
+/// Closes every descriptor from 3 on that is not in `fds`. Values that own them must not be used
 /// again, so this is for a process that was just started or forked. Does not allocate, except on
 /// kernels before 5.9.
 pub(crate) fn keep_only(fds: &[RawFd]) {
@@ -81,7 +81,7 @@ fn close_listed(fds: &[RawFd]) {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else {
         return;
     };
-    // All numbers before the first is closed, since reading the list needs a descriptor of its own.
+    // All numbers are read before the first is closed: reading the list needs a descriptor, too.
     let open: Vec<RawFd> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd >= FIRST_GIVEN && !fds.contains(fd)) {
@@ -89,15 +89,15 @@ fn close_listed(fds: &[RawFd]) {
     }
 }
 
-/// In a forked child that never returns to the owner of `fd`: closes it.
+/// Closes `fd` in a forked child that never returns to its owner.
 pub(crate) fn close_for_good(fd: &impl AsFd) {
     sys::close(fd.as_fd().as_raw_fd());
 }
 
-/// In a forked child that never returns to the owner of `fd`: becomes its owner.
+/// Takes `fd` over, in a forked child that never returns to its owner.
 pub(crate) fn take_for_good(fd: &OwnedFd) -> OwnedFd {
-    // SAFETY: open, and owned by a value of the process that this one was forked from; nobody here
-    // uses or drops that.
+    // SAFETY: it is open, and owned by a value of the process that this one was forked from, which
+    // this process neither uses nor drops.
     unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn take_for_good(fd: &OwnedFd) -> OwnedFd {
 ///
 /// # Safety
 ///
-/// They are open, and nothing else in this process owns them.
+/// They are open, and no value of this process owns them.
 pub(crate) unsafe fn adopt_given(count: u32) -> Vec<OwnedFd> {
     (FIRST_GIVEN..)
         .take(count as usize)
@@ -125,17 +125,17 @@ pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<O
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// A duplicate that is none of standard input, output and error.
+/// A duplicate whose number is not that of standard input, output or error.
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     duplicate_above(fd, FIRST_GIVEN)
 }
 
-/// From here on lie the descriptors that a process keeps for long: what a program opens after it
-/// has closed all, as daemons do, gets the lowest numbers, which are none of ours then.
+/// The first number of descriptors that a process keeps for long: what a program opens after it has
+/// closed all, as daemons do, gets the lowest numbers, which are none of a pool's then.
 const FIRST_KEPT: RawFd = 512;
 
-/// The same descriptor at a high number, or at one that is at least not one of standard input,
-/// output and error where the limit of descriptors is low.
+/// Moves a descriptor to a high number or, where the limit of descriptors is low, at least to one
+/// that is not that of standard input, output or error.
 pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _hard)| soft);
     let lowest = RawFd::try_from(limit / 2).map_or(FIRST_KEPT, |half| half.min(FIRST_KEPT));
@@ -143,18 +143,18 @@ pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
         return Ok(fd);
     }
     match duplicate_above(fd.as_fd(), lowest.max(FIRST_GIVEN)) {
-        // There is none so high.
+        // No number so high is free.
         Err(_) if fd.as_raw_fd() >= FIRST_GIVEN => Ok(fd),
         Err(_) => duplicate(fd.as_fd()),
         moved => moved,
     }
 }
 
-/// The signal number that marks event counters and pidfds of pools. None of them ever sends it,
-/// since they have no `O_ASYNC`; it stays with the open file, through duplicates and forks.
+/// The signal number that marks event counters and pidfds of pools. They never send it, since they
+/// have no `O_ASYNC`; it stays with the open file, through duplicates and forks.
 const MARK: libc::c_int = 61;
 
-/// Marks an open file as one of a pool's. On a system without such marks it stays as it is.
+/// Marks an open file as a pool's. On a system without such marks it stays as it is.
 pub(crate) fn mark(fd: BorrowedFd<'_>) -> io::Result<()> {
     match sys::set_signal(fd, MARK) {
         Err(Errno::EINVAL) => Ok(()),
@@ -162,7 +162,8 @@ pub(crate) fn mark(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Whether it is marked, as far as the system has such marks. May be called in a signal handler.
+/// Whether an open file is marked; true on a system without such marks. May be called in a signal
+/// handler.
 pub(crate) fn is_marked(fd: BorrowedFd<'_>) -> bool {
     matches!(sys::signal_of(fd), Ok(MARK) | Err(Errno::EINVAL))
 }
@@ -175,21 +176,21 @@ pub(crate) fn new_counter() -> io::Result<OwnedFd> {
     Ok(counter)
 }
 
-/// Adds one to an event counter, unless its number leads to something else by now: the program, or
-/// a task, may have closed it and opened a file or a counter. Whether it is still there. May be
-/// called in a signal handler.
+/// Adds one to an event counter, unless its number leads to another file by now: the program, or a
+/// task, may have closed the counter and opened a file or a counter. Answers whether the counter is
+/// still there. May be called in a signal handler.
 pub(crate) fn ring_counter(fd: BorrowedFd<'_>) -> bool {
-    // A full counter is one that wakes whoever polls it.
+    // A full counter wakes the process that polls it all the same.
     is_counter(fd) && !matches!(write(fd, &1u64.to_ne_bytes()), Err(Errno::EBADF | Errno::EINVAL))
 }
 
-/// Sets an event counter back to 0, unless its number leads to something else by now; whether it is
-/// still there.
+/// Sets an event counter back to 0, unless its number leads to another file by now; answers whether
+/// the counter is still there.
 pub(crate) fn silence_counter(fd: BorrowedFd<'_>) -> bool {
     is_counter(fd) && !matches!(read(fd, &mut [0; 8]), Err(Errno::EBADF | Errno::EINVAL))
 }
 
-/// Whether the number leads to a counter of a pool's, which the mark says. A system without marks
+/// Whether the number leads to an event counter of a pool, by its mark. A system without marks
 /// tells event counters at least from files, pipes, sockets and terminals: those have a file type.
 fn is_counter(fd: BorrowedFd<'_>) -> bool {
     match sys::signal_of(fd) {
@@ -198,12 +199,12 @@ fn is_counter(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Something to read that is at its end, and to write that swallows everything where there is
-/// `/dev/null`.
+/// Opens a file that is at its end for readers and, where there is `/dev/null`, drops all that is
+/// written.
 pub(crate) fn nothing_above(lowest: RawFd) -> io::Result<OwnedFd> {
     let nothing = match open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
         Ok(null) => null,
-        // A chroot without /dev: the end of a pipe that nobody writes.
+        // A chroot without /dev: the reading end of a pipe that has no writer.
         Err(_) => nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0,
     };
     duplicate_above(nothing.as_fd(), lowest)

@@ -1,10 +1,10 @@
-//! Forking a child that belongs to somebody else: to the nearest subreaper above.
+//! Forks a child whose parent is not this process but the nearest subreaper above it.
 //!
-//! Invariant: this process keeps no child, and is copied once. The helper that does the forking
-//! shares this process's memory, as that of `posix_spawn` does, and ends at once; so its child is
-//! handed on. The child lives only if the helper has told its number, so none is there that its
-//! subreaper does not hear of. `CLONE_PARENT` would need no helper, but only the C library's own
-//! `fork` tells the C library and its `pthread_atfork` handlers of the copy.
+//! Invariant: this process keeps no child, and is copied once. A helper process forks the child; it
+//! shares this process's memory, as the helper of `posix_spawn` does, and ends at once, so that the
+//! kernel hands its child on. The child lives only if the helper has told its process id, so the
+//! subreaper is told of every child. `CLONE_PARENT` would need no helper, but only the C library's
+//! own `fork` tells the C library and its `pthread_atfork` handlers of the copy.
 
 use std::{
     arch::asm,
@@ -24,24 +24,23 @@ use nix::{
     unistd::Pid,
 };
 
-/// What the helper is told, and what it tells.
+/// What the helper is to do, and its answer.
 struct ForkRequest<F> {
     life: ManuallyDrop<F>,
     helper: libc::pid_t,
-    /// The child's process id, or an error number below 0; 0 until the helper says so.
+    /// The child's process id, or an error number below 0; 0 until the helper has written it.
     child: SharedWord,
 }
 
 /// Exit code of a process whose helper was killed.
 const HELPER_KILLED: libc::c_int = 106;
 
-/// Forks this process; the child, whose parent is the nearest subreaper above this process, does
-/// nothing but `life`. It begins with all signals blocked. Where the helper is killed, this process
-/// ends.
+/// Forks this process; the child, whose parent is the nearest subreaper above this process, only
+/// runs `life`. It begins with all signals blocked. If the helper is killed, this process ends.
 ///
 /// # Errors
 ///
-/// What `fork` says.
+/// The error of `fork`.
 ///
 /// # Safety
 ///
@@ -49,23 +48,24 @@ const HELPER_KILLED: libc::c_int = 106;
 pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Result<Pid> {
     let child = SharedWord::new()?;
     let mut request = ForkRequest { life: ManuallyDrop::new(life), helper: 0, child };
-    // A handler must not run in the helper, on memory that is this process's.
+    // A signal handler must not run in the helper, on the memory of this process.
     let mut mask = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
-    // SAFETY: one thread, which waits until the helper has ended; `request` outlives it.
+    // SAFETY: this process has one thread, which waits until the helper has ended; `request`
+    // outlives the helper.
     let helper = unsafe { call_in_helper(run_helper::<F>, (&raw mut request).cast()) };
     if helper > 0 {
-        // Any answer but EINTR will do: the kernel has let us go on, so the helper is over.
+        // Any answer but EINTR will do: the kernel lets this process go on, so the helper is over.
         let helper = Pid::from_raw(helper);
         while waitpid(helper, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
         if request.child.get() == 0 {
-            // It was killed, maybe within `fork` with locks of the C library in hand, which are
-            // this process's, too. SAFETY: ends the process without running any handler.
+            // The helper was killed, maybe within `fork` while it held locks of the C library, which
+            // are this process's, too. SAFETY: ends the process without running any handler.
             unsafe { libc::_exit(HELPER_KILLED) }
         }
     }
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
-    // SAFETY: not used after this; the child has a copy of its own.
+    // SAFETY: it is not used after this; the child has a copy of its own.
     unsafe { ManuallyDrop::drop(&mut request.life) };
     match (helper, request.child.get()) {
         (1.., child @ 1..) => Ok(Pid::from_raw(child)),
@@ -73,21 +73,21 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
     }
 }
 
-/// The life of a helper, and that of its child.
+/// What a helper runs: it forks the child. The child returns here, too.
 extern "C" fn run_helper<F: FnOnce() -> Infallible>(request: *mut ()) -> ! {
     let request = request.cast::<ForkRequest<F>>();
-    // SAFETY: the request outlives the helper and is its alone until it ends; the child has a copy
-    // of it. `fork` is the C library's own, in a process of one thread; `_exit` runs no handlers.
+    // SAFETY: the request outlives the helper, and only the helper uses it until it ends; the child
+    // has a copy of it. `fork` is the C library's own, in a process of one thread; `_exit` runs no
+    // handlers.
     unsafe {
         (*request).helper = libc::getpid();
         match libc::fork() {
             0 => {
-                // The kernel hands this process on when the helper ends, which takes no longer than
-                // this.
+                // The kernel hands this process on when the helper ends, which it does at once.
                 while libc::getppid() == (*request).helper {
                     libc::sched_yield();
                 }
-                // Nobody knows the child of a helper that was killed before it could tell.
+                // If the helper was killed before it could tell, no process knows this child.
                 if (*request).child.get() != libc::getpid() {
                     libc::_exit(0);
                 }
@@ -102,7 +102,7 @@ extern "C" fn run_helper<F: FnOnce() -> Infallible>(request: *mut ()) -> ! {
     }
 }
 
-/// A word that a process shares with those that it forks.
+/// A word that a process shares with the processes that it forks.
 struct SharedWord(NonNull<AtomicI32>);
 
 impl SharedWord {
@@ -135,7 +135,7 @@ impl SharedWord {
     ///
     /// The value is neither used nor dropped any more.
     unsafe fn unmap(&self) {
-        // SAFETY: the mapping that `new` made, to which nothing refers (promised).
+        // SAFETY: the mapping that `new` made, to which nothing refers (promised by the caller).
         unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<AtomicI32>()) };
     }
 }
@@ -153,13 +153,13 @@ impl Drop for SharedWord {
 /// # Safety
 ///
 /// This process has one thread. `function` is sound with `argument` in a process of one thread that
-/// has this one's memory, and touches nothing that this process cannot bear to be touched.
+/// has this one's memory, and changes nothing there that this process relies on.
 unsafe fn call_in_helper(function: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> libc::pid_t {
     const FLAGS: libc::c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     let answer: isize;
-    // SAFETY: the kernel lets this process go on only when the helper is over, and the helper's
-    // frames lie below ours, out of sight of the compiler: it never leaves the assembly. All
-    // registers that the call may change are named.
+    // SAFETY: the kernel lets this process go on only when the helper is over. The helper's frames
+    // lie below those of this process, and the compiler does not see them: the helper never leaves
+    // the assembly. All registers that the call may change are named.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(

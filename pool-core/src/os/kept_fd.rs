@@ -1,9 +1,9 @@
-//! A descriptor that a process of the user's keeps for long.
+//! A descriptor that a pool keeps for long in a process that runs code of the user.
 //!
-//! Invariant: what the program has opened at its number meanwhile, after it has closed all
-//! descriptors, is not used, and not closed with it. Sockets and files are known by their inode.
-//! Event counters and pidfds share one inode, so those carry a mark (`fds.rs`). What
-//! another pool of this process has got at the number is known by the table of owners.
+//! Invariant: if the program has closed all descriptors meanwhile, and has opened another file at
+//! this number, that file is not used, and not closed with this value. Sockets and files are known
+//! by their inode. Event counters and pidfds share one inode, so they carry a mark (`fds.rs`). If
+//! another pool of this process has got the number, the table of owners says so.
 
 use std::{
     io,
@@ -16,12 +16,12 @@ use nix::{errno::Errno, sys::stat::fstat};
 
 use super::fds::{is_marked, mark, out_of_the_way, ring_counter, silence_counter};
 
-/// Which kept descriptor has each number. Without a lock, so that a fork finds it as it is.
+/// The owner of each number. There is no lock, so that a fork at any time finds the table usable.
 /// Relaxed: an owner compares its own entry only, which a later owner of the number has replaced.
 static OWNERS: [AtomicU32; 1 << 14] = [const { AtomicU32::new(0) }; 1 << 14];
 static LAST_OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// An owned descriptor with a high number, whose owner survives that it is closed by others.
+/// An owned descriptor with a high number, which code of the user may close without harm.
 #[derive(Debug)]
 pub(crate) struct KeptFd {
     fd: ManuallyDrop<OwnedFd>,
@@ -52,23 +52,24 @@ impl KeptFd {
     ///
     /// # Errors
     ///
-    /// `EBADF` when the number leads elsewhere by now.
+    /// `EBADF` when the number leads to another file by now.
     pub(crate) fn intact(&self) -> io::Result<BorrowedFd<'_>> {
         if self.is_intact() { Ok(self.as_fd()) } else { Err(Errno::EBADF.into()) }
     }
 
-    /// The file that it was made for.
+    /// The file that this value was made for.
     pub(crate) fn file(&self) -> FileId {
         self.file
     }
 
-    /// Adds one to the event counter; whether it is still there. May be called in a signal handler.
+    /// Adds one to the event counter; answers whether it is still there. May be called in a signal
+    /// handler.
     pub(crate) fn ring(&self) -> bool {
-        // What a later owner has at the number is another counter, which this must not wake.
+        // A later owner of the number has another counter, which must not be written to.
         self.has_number() && ring_counter(self.as_fd())
     }
 
-    /// Sets the event counter to 0; whether it is still there.
+    /// Sets the event counter to 0; answers whether it is still there.
     pub(crate) fn silence(&self) -> bool {
         self.has_number() && silence_counter(self.as_fd())
     }
@@ -79,22 +80,22 @@ impl KeptFd {
     }
 }
 
-/// The place of a number in the table; numbers beyond it have none.
+/// The entry of a number in the table; numbers beyond its end have none.
 fn entry_of(number: RawFd) -> Option<&'static AtomicU32> {
     OWNERS.get(usize::try_from(number).ok()?)
 }
 
-/// What tells the file behind a descriptor from others.
+/// What distinguishes the file behind a descriptor from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId {
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    /// Whether files of many kinds have this inode: those without a file type.
+    /// Whether many files share this inode: those without a file type.
     is_shared: bool,
 }
 
 impl FileId {
-    /// May be called in a signal handler.
+    /// The file behind `fd`, if that is open. May be called in a signal handler.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> Option<Self> {
         let stat = fstat(fd).ok()?;
         let is_shared = stat.st_mode & libc::S_IFMT == 0;
@@ -122,7 +123,7 @@ impl AsRawFd for KeptFd {
 impl Drop for KeptFd {
     fn drop(&mut self) {
         if self.is_intact() {
-            // SAFETY: dropped here once and not used again.
+            // SAFETY: it is dropped here once and not used again.
             unsafe { ManuallyDrop::drop(&mut self.fd) }
         }
     }

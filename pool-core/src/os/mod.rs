@@ -1,6 +1,6 @@
 //! What the operating system gives: system calls, descriptors, processes, signals.
 //!
-//! Invariant: nothing here knows of pools; a function reports what the kernel said, and decides
+//! Invariant: no function here knows of pools; each reports the kernel's answer, and decides
 //! nothing.
 //!
 //! * `sys.rs`: system calls and C library functions that no crate wraps.
@@ -9,12 +9,12 @@
 //! * `signals.rs`: the signals that end a program, and the mask of signals.
 //! * `fds.rs`: the descriptors of a process that begins or was just forked.
 //! * `fd_limit.rs`: the limit of open descriptors.
-//! * `kept_fd.rs`: a descriptor that a process of the user's keeps for long.
+//! * `kept_fd.rs`: a descriptor that is kept for long beside code of the user.
 //! * `own_fds.rs`: which descriptors of this process belong to pools.
-//! * `procfs.rs`: what a process is called, its state, how many threads it has.
-//! * `parent_death.rs`: ending with the parent; adopting what others leave.
+//! * `procfs.rs`: the name of a process, its state, and its threads.
+//! * `parent_death.rs`: ends a process with its parent; adopts orphans.
 //! * `fork_to_subreaper.rs`: a fork whose child belongs to the nearest subreaper above.
-//! * `orphans.rs`: programs that dead workers had started.
+//! * `orphans.rs`: kills programs that dead workers had started.
 
 mod fd_limit;
 mod fds;

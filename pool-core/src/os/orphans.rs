@@ -1,8 +1,7 @@
-//! What dead workers leave behind: programs that they had started, adopted by the process that is
-//! their subreaper.
+//! Kills the programs that dead workers had started, which the subreaper above them has adopted.
 //!
-//! Invariant: only a process that the kernel has confirmed to be an unreaped child of this one is
-//! killed, so its number cannot have passed to another process in between.
+//! Invariant: this process kills only processes that the kernel has confirmed to be its unreaped
+//! children, so no other process can have got their number in between.
 
 use std::{
     fs, io, thread,
@@ -24,15 +23,15 @@ use super::{
     procfs::stat_field,
 };
 
-/// How long all of them together may take to die. One that hangs in the kernel (a dead network
-/// disk) has its signal pending, stays a child, and is found again by the next call.
+/// How long all of them together may take to die. A process that hangs in the kernel (on a dead
+/// network disk) has its signal pending, stays a child, and is found again by the next call.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Kills and reaps every child of this process for which `keep` says false, and their children,
-/// which it adopts in turn if it is a subreaper.
+/// which this process adopts in turn if it is a subreaper.
 pub(crate) fn kill_orphans(keep: &dyn Fn(Pid) -> bool) {
     let mut deadline = None;
-    // Asking is cheap where there is nobody at all, as at the end of a zygote.
+    // This is cheap where there is no child at all, as at the end of a zygote.
     while is_unreaped(Id::All) {
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
         let mut strays = children();
@@ -44,7 +43,7 @@ pub(crate) fn kill_orphans(keep: &dyn Fn(Pid) -> bool) {
     }
 }
 
-/// Kills and reaps these, which are unreaped children of this process.
+/// Kills and reaps these processes, which are unreaped children of this one.
 pub(crate) fn kill_children(children: &[Pid]) {
     if !children.is_empty() {
         kill_and_reap(children, Instant::now() + PATIENCE);
@@ -55,14 +54,14 @@ fn kill_and_reap(children: &[Pid], deadline: Instant) {
     for pid in children {
         let _ = kill(*pid, Signal::SIGKILL);
     }
-    // Those killed first end first, more or less: who waits for the last one sleeps once, not once
-    // for each.
+    // Children that were killed first end first, more or less: waiting for the last one first takes
+    // one sleep instead of one for each.
     for pid in children.iter().rev() {
         reap_until(*pid, deadline);
     }
 }
 
-/// Whether there is such a child that nobody has reaped.
+/// Whether there is such a child that was not reaped.
 fn is_unreaped(children: Id) -> bool {
     let flags =
         WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
@@ -86,7 +85,7 @@ fn reap_until(pid: Pid, deadline: Instant) {
                 let whole_ms = left + Duration::from_millis(1);
                 ends_within(pidfd, PollTimeout::try_from(whole_ms).unwrap_or(PollTimeout::MAX));
             }
-            // No pidfd here: nothing else wakes us for one certain child without touching SIGCHLD.
+            // Without a pidfd, nothing else tells of one child's end without touching SIGCHLD.
             Err(_) => thread::sleep(Duration::from_millis(1)),
         }
     }
@@ -97,7 +96,7 @@ fn children() -> Vec<Pid> {
     listed().or_else(|_| scanned()).unwrap_or_default()
 }
 
-/// From the kernel's own lists, one per thread; absent from some kernels.
+/// Reads the children from the kernel's own lists, one per thread, which some kernels do not have.
 fn listed() -> io::Result<Vec<Pid>> {
     let mut children = Vec::new();
     for thread in fs::read_dir("/proc/self/task")? {
@@ -109,7 +108,7 @@ fn listed() -> io::Result<Vec<Pid>> {
     Ok(children)
 }
 
-/// From the parents of all processes.
+/// Finds the children by the parents of all processes.
 fn scanned() -> io::Result<Vec<Pid>> {
     let own = getpid();
     Ok(fs::read_dir("/proc")?

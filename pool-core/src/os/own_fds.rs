@@ -1,4 +1,4 @@
-//! Which descriptors of this process belong to pools, so that a snapshot can give up just those.
+//! Which descriptors of this process belong to pools, so that a snapshot can close just those.
 //!
 //! Invariant: a number is listed from its creation until just before it is closed.
 
@@ -23,13 +23,13 @@ pub(crate) fn list(fd: BorrowedFd<'_>) {
     listed().push((fd.as_raw_fd(), FileId::of(fd)));
 }
 
-/// Takes a fresh descriptor off the list: what is listed with its number was closed by the program,
-/// behind the back of its owner.
+/// Takes the number of a fresh descriptor off the list: the program has closed the descriptor that
+/// was listed with it, and its owner does not know.
 pub(crate) fn forget_number(fd: BorrowedFd<'_>) {
     listed().retain(|(raw, _)| *raw != fd.as_raw_fd());
 }
 
-/// Takes a descriptor off the list; it is closed next.
+/// Takes a descriptor off the list, just before it is closed.
 pub(crate) fn unlist(fd: BorrowedFd<'_>) {
     let mut listed = listed();
     if let Some(at) = listed.iter().position(|(raw, _)| *raw == fd.as_raw_fd()) {
@@ -69,22 +69,23 @@ impl Drop for Listed {
     }
 }
 
-/// The descriptors that belong to pools of this process. As long as this is held, the list does not
-/// change: also in a child that is forked meanwhile, where nobody else could give the list back.
+/// Locks the list of the descriptors that belong to pools of this process. As long as the answer is
+/// held, the list does not change; a child that is forked meanwhile holds its copy of the lock, and
+/// can release it.
 pub(crate) fn own_descriptors() -> OwnDescriptors {
     OwnDescriptors(listed())
 }
 
-/// See [`own_descriptors`].
+/// The locked list of the descriptors that belong to pools of this process.
 pub(crate) struct OwnDescriptors(MutexGuard<'static, Vec<(RawFd, Option<FileId>)>>);
 
 impl OwnDescriptors {
-    /// In a forked child that never uses the pools it inherited: closes their descriptors. Their
-    /// numbers may be used again, by pools of the child's own too.
+    /// Closes the descriptors, in a forked child that never uses the pools it inherited. Their
+    /// numbers may be used again, also by pools of the child's own.
     pub(crate) fn close(mut self) {
         for (fd, file) in self.0.drain(..) {
-            // SAFETY: the owners of these descriptors are values of the parent's that this process
-            // has a copy of and never touches. What the program has put there instead stays open.
+            // SAFETY: the owners of these descriptors are values of the parent that this process
+            // has a copy of and never touches. A file that the program has put there stays open.
             unsafe {
                 if file.is_some_and(|file| file.is_at(BorrowedFd::borrow_raw(fd))) {
                     libc::close(fd);

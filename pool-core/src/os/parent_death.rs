@@ -1,4 +1,4 @@
-//! Parents and children: ending with the one, adopting what the others leave.
+//! Ends a process with its parent, and adopts the orphans among its descendants.
 //!
 //! Invariant: after `arm_parent_death` has said true, this process cannot outlive the thread that
 //! started it, until it changes its credentials or executes a program that does.
@@ -20,8 +20,8 @@ use nix::{
 
 use super::sys;
 
-/// Asks the kernel to kill this process when the thread that started it ends, and says whether
-/// `expected_parent` is still there: if not, the signal will never come. To be repeated after a
+/// Asks the kernel to kill this process when the thread that started it ends; answers whether
+/// `expected_parent` is still there: if not, the signal will never come. Has to be repeated after a
 /// change of credentials.
 pub(crate) fn arm_parent_death(expected_parent: Pid) -> bool {
     prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && is_child_of(expected_parent)
@@ -33,14 +33,14 @@ pub(crate) fn is_child_of(parent: Pid) -> bool {
     [parent, Pid::from_raw(0)].contains(&getppid())
 }
 
-/// Makes this process the one that inherits the orphans among its descendants.
+/// Makes this process inherit the orphans among its descendants.
 pub(crate) fn become_subreaper() {
     // Fails only on kernels before 3.4, where nothing else would help.
     let _ = prctl::set_child_subreaper(true);
 }
 
-/// Whether orphans among its descendants become children of this process: it has asked for them, or
-/// is the init process of its PID namespace.
+/// Whether this process inherits the orphans among its descendants: it is a subreaper, or the init
+/// process of its PID namespace.
 pub(crate) fn inherits_orphans() -> bool {
     getpid() == Pid::from_raw(1) || prctl::get_child_subreaper().unwrap_or(false)
 }
@@ -49,13 +49,13 @@ pub(crate) fn inherits_orphans() -> bool {
 ///
 /// # Errors
 ///
-/// `ESRCH` if there is no such process, `ENOSYS` or `EPERM` where kernel or container know no
-/// pidfd.
+/// `ESRCH` if there is no such process, `ENOSYS` or `EPERM` where the kernel or the container has
+/// no pidfd.
 pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     sys::pidfd_open(pid)
 }
 
-/// Whether `pid` has ended, with all its threads, even if nobody has reaped it yet.
+/// Whether `pid` has ended, with all its threads, even if it was not reaped yet.
 pub(crate) fn has_ended(pid: Pid) -> bool {
     match pidfd_open(pid) {
         Ok(pidfd) => ends_within(&pidfd, PollTimeout::ZERO),

@@ -16,7 +16,7 @@ pub(crate) struct CloseFrom(
 );
 
 impl CloseFrom {
-    /// Looked up at run time, so that programs still start with an older C library.
+    /// Looks the function up at run time, so that programs still start with an older C library.
     pub(crate) fn find() -> Option<Self> {
         let name = c"posix_spawn_file_actions_addclosefrom_np";
         // SAFETY: `name` ends with a NUL; a lookup among the loaded objects has no other effect.
@@ -38,16 +38,16 @@ pub(crate) struct Start<'a> {
     pub(crate) path: &'a CStr,
     pub(crate) argv: &'a [CString],
     pub(crate) environment: &'a [CString],
-    /// Each descriptor and the number it gets in the new process, done in this order.
+    /// Each descriptor and the number that it gets in the new process, in this order.
     pub(crate) descriptors: &'a [(BorrowedFd<'a>, RawFd)],
-    /// Afterwards, close everything from this number on.
+    /// After that, all descriptors from this number on are closed.
     pub(crate) close_from: Option<(CloseFrom, RawFd)>,
     pub(crate) blocked: &'a SigSet,
 }
 
-/// `posix_spawn`, with every error of its preparation reported: nix takes the error numbers that
-/// the functions for actions return for success, and a copy that lacks its descriptors would run
-/// `main`.
+/// Starts a process by `posix_spawn`, and reports every error of its preparation: nix takes the
+/// error numbers that the functions for actions return for success, and a copy that lacks its
+/// descriptors would run `main`.
 pub(crate) fn posix_spawn(start: &Start<'_>) -> io::Result<Pid> {
     let mut actions = Actions::new()?;
     for (source, target) in start.descriptors {
@@ -130,7 +130,7 @@ impl Drop for Attributes {
     }
 }
 
-/// The `posix_spawn` family returns error numbers instead of setting `errno`.
+/// Makes a result of the error number that functions of the `posix_spawn` family return.
 fn check(code: c_int) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }

@@ -1,6 +1,7 @@
-//! What this process is called and how many threads it has.
+//! The names of processes, their state, and the threads of this one.
 //!
-//! Invariant: both ask or tell the kernel; nothing is remembered, so nothing is wrong after a fork.
+//! Invariant: every function asks or tells the kernel; nothing is remembered, so nothing is wrong
+//! after a fork.
 
 use std::{
     ffi::OsString,
@@ -12,11 +13,11 @@ use nix::unistd::Pid;
 
 use super::sys;
 
-/// What a process is called in `ps` and `top`: bytes of text up to a NUL, the last of which is
-/// always there.
+/// The name of a process in `ps` and `top`: bytes of text up to a NUL, which the last byte always
+/// is.
 pub(crate) type ProcessName = [u8; 16];
 
-/// A literal as a name.
+/// Makes a name of a literal.
 pub(crate) const fn process_name(text: &str) -> ProcessName {
     let mut name = [0; 16];
     assert!(text.len() < name.len(), "longer than the kernel keeps");
@@ -28,7 +29,7 @@ pub(crate) const fn process_name(text: &str) -> ProcessName {
     name
 }
 
-/// What a zygote is called.
+/// The name of a zygote.
 pub(crate) const ZYGOTE: ProcessName = process_name("pool-zygote");
 
 /// Names this process. Does not allocate.
@@ -36,14 +37,14 @@ pub(crate) fn set_process_name(name: &ProcessName) {
     sys::set_name(name);
 }
 
-/// How many threads this process has, without those that are on their way out: one that was just
-/// joined is listed for a while, but runs no code of this process any more. The kernel's own count
-/// is asked first, since in a process that was just forked it takes a tenth of the time. Where
-/// there is no `/proc`, more threads than one are taken for two.
+/// How many threads this process has, without those that are ending: a thread that was just joined
+/// is listed for a while, but runs no code of this process any more. The kernel's own count is
+/// asked first, since in a process that was just forked it takes a tenth of the time. Where there
+/// is no `/proc`, more threads than one count as two.
 ///
 /// # Errors
 ///
-/// What reading `/proc/self/task` says.
+/// The error of reading `/proc/self/task`.
 fn thread_count() -> io::Result<usize> {
     let one = sys::has_one_thread();
     if one == Some(true) {
@@ -56,12 +57,12 @@ fn thread_count() -> io::Result<usize> {
     }
 }
 
-/// The same, seen again for at most 50 ms while there is more than one: [`std::thread::scope`]
-/// waits for what its threads do, not for the threads themselves.
+/// Counts the threads of this process, again and again for at most 50 ms while there is more than
+/// one: [`std::thread::scope`] waits for what its threads do, not for the threads themselves.
 ///
 /// # Errors
 ///
-/// As [`thread_count`].
+/// The error of reading `/proc/self/task`.
 pub(crate) fn lasting_thread_count() -> io::Result<usize> {
     const PATIENCE: Duration = Duration::from_millis(50);
     let begin = Instant::now();
@@ -74,18 +75,18 @@ pub(crate) fn lasting_thread_count() -> io::Result<usize> {
     }
 }
 
-/// The names of the threads beside the calling one, counted in the same way.
+/// The names of the threads beside the calling one, without those that are ending.
 ///
 /// # Errors
 ///
-/// As [`thread_count`].
+/// The error of reading `/proc`.
 pub(crate) fn other_threads() -> io::Result<Vec<String>> {
     let own = fs::read_link("/proc/thread-self")?;
     let own = own.file_name().unwrap_or_default();
     Ok(threads()?.into_iter().filter(|(id, _)| id != own).map(|(_, name)| name).collect())
 }
 
-/// Ids and names.
+/// The ids and names of the threads of this process that are not ending.
 fn threads() -> io::Result<Vec<(OsString, String)>> {
     /// `PF_EXITING` of Linux's `sched.h`: set before a joiner is told.
     const EXITING: u32 = 4;
@@ -94,7 +95,7 @@ fn threads() -> io::Result<Vec<(OsString, String)>> {
         let thread = thread?;
         let stat = match fs::read(thread.path().join("stat")) {
             Ok(stat) => stat,
-            // One whose file is gone has ended since.
+            // A thread whose file is gone has ended since.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
             Err(error) => return Err(error),
@@ -121,15 +122,15 @@ pub(crate) fn is_called(pid: Pid, name: &ProcessName) -> bool {
         .is_ok_and(|stat| stat_name(&stat).is_some_and(|found| found.as_bytes() == name))
 }
 
-/// Whether the process is in the state that `/proc/<pid>/stat` calls so: `T` if it is stopped, `Z`
-/// if it is dead and not reaped.
+/// Whether `/proc/<pid>/stat` gives this state for the process: `T` if it is stopped, `Z` if it is
+/// dead and not reaped.
 pub(crate) fn is_in_state(pid: Pid, state: u8) -> bool {
     fs::read(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat_field(&stat, 3).is_some_and(|found| found.as_bytes() == [state]))
 }
 
-/// A field behind the name in a `/proc/<pid>/stat`, counted from 1 as `proc_pid_stat(5)` does. The
-/// name, which is the second, may itself hold `)` and spaces.
+/// A field after the name in a `/proc/<pid>/stat`, counted from 1 as in `proc_pid_stat(5)`. The
+/// name, which is the second field, may itself contain `)` and spaces.
 pub(crate) fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?;

@@ -4,8 +4,8 @@ use nix::sys::signal::Signal;
 
 use super::sys;
 
-/// The signals that end a program unless it handles them, and that are sent to all processes of one
-/// at once: those that ask it to end, and the two that mean what the program says.
+/// The signals that end a program unless it handles them, and that are sent to all its processes at
+/// once: those that ask it to end, and the two whose meaning the program defines.
 pub(crate) const ENDING: [Signal; 6] = [
     Signal::SIGINT,
     Signal::SIGHUP,
@@ -15,7 +15,7 @@ pub(crate) const ENDING: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
-/// Blocks no signal any more.
+/// Unblocks all signals of the calling thread.
 pub(crate) fn unblock_signals() {
     sys::unblock_signals();
 }

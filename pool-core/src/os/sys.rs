@@ -1,8 +1,8 @@
 //! The system calls and C library functions that no crate wraps, or wraps in a way that loses
 //! errors.
 //!
-//! Invariant: every function here is safe to call with any argument and reports failure as an
-//! `io::Error`; nothing here decides anything.
+//! Invariant: every function here is safe to call with any argument, reports failure as an
+//! `io::Error`, and decides nothing.
 
 use std::{
     ffi::{CStr, c_int, c_ulong, c_void},
@@ -24,9 +24,9 @@ pub(crate) fn auxiliary(kind: c_ulong) -> usize {
     unsafe { libc::getauxval(kind) as usize }
 }
 
-/// Whether the environment holds `name`: no allocation, no lock of std.
+/// Whether the environment holds `name`. Does not allocate, and takes no lock of std.
 pub(crate) fn in_environment(name: &CStr) -> bool {
-    // SAFETY: `name` ends with a NUL. The result is not followed, so it may change behind our back.
+    // SAFETY: `name` ends with a NUL. The result is not followed, so it may change at any time.
     unsafe { !libc::getenv(name.as_ptr()).is_null() }
 }
 
@@ -35,15 +35,14 @@ pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: a plain system call with two integers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
     let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: the kernel has just made `fd` for us, with close-on-exec set; nobody else owns it.
+    // SAFETY: the kernel has just made `fd`, with close-on-exec set; no value owns it yet.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Closes the descriptors `first ..= last`. The system call itself, since glibc has a name for it
-/// only from 2.34.
+/// Closes the descriptors `first ..= last`, by the system call itself, since glibc has a function
+/// for it only from 2.34 on.
 ///
-/// The descriptors must not be owned by any value that is still used; `keep_only` passes that duty
-/// on.
+/// No value that is still used may own the descriptors; `keep_only` passes that duty on.
 pub(crate) fn close_range(first: RawFd, last: u32) -> io::Result<()> {
     // SAFETY: a plain system call with three integers; it touches no memory.
     let code = unsafe { libc::syscall(libc::SYS_close_range, first as u32, last, 0) };
@@ -52,8 +51,8 @@ pub(crate) fn close_range(first: RawFd, last: u32) -> io::Result<()> {
 
 /// Closes one descriptor by number, with the same duty as [`close_range`].
 pub(crate) fn close(fd: RawFd) {
-    // SAFETY: a plain system call with one integer. Not by the C library's `close`, which lies in a
-    // page that a forked worker needs for nothing else.
+    // SAFETY: a plain system call with one integer. (The C library's `close` lies in a page that a
+    // forked worker needs for nothing else.)
     unsafe { libc::syscall(libc::SYS_close, fd) };
 }
 
@@ -63,18 +62,18 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
-/// Names the calling thread; of the main thread it is the name of the process.
+/// Names the calling thread; the name of the main thread is that of the process.
 pub(crate) fn set_name(name: &[u8; 16]) {
     // SAFETY: the kernel reads up to the first NUL, and no more than 16 bytes, which are there.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// Blocks no signal any more. The system call itself: a forked worker has no page of the C
-/// library's function yet.
+/// Unblocks all signals of the calling thread, by the system call itself: a forked worker has no
+/// page of the C library's function yet.
 pub(crate) fn unblock_signals() {
     let none = 0u64;
-    // SAFETY: a set of the size that is given is read, and nothing written. None of the C library's
-    // own signals is blocked by this.
+    // SAFETY: the kernel reads a set of the size that is given, and writes nothing. This blocks
+    // none of the C library's own signals.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
@@ -91,12 +90,12 @@ pub(crate) fn unblock_signals() {
 pub(crate) enum Disposition {
     Default,
     Ignored,
-    /// A function. As a wish: the one that is given, after which interrupted system calls go on
-    /// where they can.
+    /// It calls a function. [`set_disposition`] sets the one that it is given, after which
+    /// interrupted system calls go on where they can.
     Handled,
 }
 
-/// A function for signals, which may interrupt anything.
+/// A signal handler, which may interrupt any code.
 pub(crate) type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// What this process does on `signal`.
@@ -128,7 +127,7 @@ pub(crate) fn set_disposition(
         Disposition::Ignored => action.sa_sigaction = libc::SIG_IGN,
         Disposition::Handled => {
             action.sa_sigaction = handler as usize;
-            // A task may run on a small stack; where there is one for signals, that is taken.
+            // A task may run on a small stack: the handler runs on the signal stack, if there is one.
             action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK;
         }
     }
@@ -140,9 +139,8 @@ pub(crate) fn set_disposition(
 
 /// Whether this process has one thread, by the kernel's own count; `None` if it does not say.
 pub(crate) fn has_one_thread() -> Option<bool> {
-    // SAFETY: a plain system call with one integer. A process of one thread has nothing that it
-    // could part with: nothing changes, as unshare(2) says. Any other may not part with its
-    // threads.
+    // SAFETY: a plain system call with one integer. A process of one thread has no thread to
+    // separate from: nothing changes, as unshare(2) says. For any other process the call fails.
     match unsafe { libc::unshare(libc::CLONE_THREAD) } {
         0 => Some(true),
         _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) => Some(false),
@@ -150,13 +148,13 @@ pub(crate) fn has_one_thread() -> Option<bool> {
     }
 }
 
-/// This process's id, asked of the kernel, as in a handler.
+/// This process's id. May be called in a signal handler.
 pub(crate) fn process_id() -> i32 {
     // SAFETY: a plain system call.
     unsafe { libc::getpid() }
 }
 
-/// Runs `act`, and leaves this thread's `errno` as it was: for a handler.
+/// Runs `act`, and leaves this thread's `errno` as it was, as a signal handler has to.
 pub(crate) fn keep_errno(act: impl FnOnce()) {
     // SAFETY: the C library's `errno` of this thread, which lives as long as the thread.
     let errno = unsafe { libc::__errno_location() };
@@ -167,26 +165,26 @@ pub(crate) fn keep_errno(act: impl FnOnce()) {
     unsafe { errno.write(before) };
 }
 
-/// Sends a packet if there is room for it; for a handler, so failures are lost.
+/// Sends a packet if there is room for it, and ignores failures. May be called in a signal handler.
 pub(crate) fn send_now(socket: RawFd, packet: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: reads the packet, which is there; any number will do for the descriptor.
+    // SAFETY: the kernel reads the packet, which is there; any number will do for the descriptor.
     unsafe { libc::send(socket, packet.as_ptr().cast(), packet.len(), flags) };
 }
 
 /// Sets the signal that the open file would send if it had `O_ASYNC`.
 pub(crate) fn set_signal(fd: BorrowedFd<'_>, signal: c_int) -> nix::Result<()> {
-    // SAFETY: changes a number of the open file's, and no memory.
+    // SAFETY: the kernel changes a number of the open file, and no memory.
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal) }).map(drop)
 }
 
-/// The signal that was set so, otherwise 0.
+/// The signal that [`set_signal`] has set, otherwise 0.
 pub(crate) fn signal_of(fd: BorrowedFd<'_>) -> nix::Result<c_int> {
-    // SAFETY: reads a number of the open file's.
+    // SAFETY: the kernel reads a number of the open file.
     Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) })
 }
 
-/// Ends this process by `signal`, whose handler this is called in, as soon as that returns.
+/// Ends this process by `signal` as soon as the handler of that signal, which calls this, returns.
 pub(crate) fn end_by(signal: c_int) {
     // SAFETY: all zeroes is a valid `sigaction`: default handler, no flags, empty mask. Both calls
     // may be made in a handler.
@@ -200,7 +198,7 @@ pub(crate) fn end_by(signal: c_int) {
 /// A child that was reaped.
 pub(crate) struct Reaped {
     pub(crate) pid: i32,
-    /// As `wait` gives it. (nix has no value for a death by a real-time signal.)
+    /// The wait status. (nix has no value for a death by a real-time signal.)
     pub(crate) status: i32,
     /// Bytes of memory that it had at most.
     pub(crate) peak: u64,
@@ -237,8 +235,8 @@ pub(crate) fn flush_c_streams() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Writes out what the C library buffers for standard output, if there is anything: a look at two
-/// pointers otherwise.
+/// Writes out what the C library buffers for standard output; if there is nothing, this only reads
+/// two pointers.
 #[inline]
 pub(crate) fn flush_c_output() {
     unsafe extern "C" {

@@ -1,4 +1,4 @@
-//! System calls that no crate wraps as needed here.
+//! The monotonic clock, `poll` with parts of a millisecond, and waiting without sleeping.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use nix::{
     sys::time::TimeSpec,
 };
 
-/// Now, by a clock that all processes share and nobody sets, in nanoseconds.
+/// The time in nanoseconds, by a clock that all processes share and that is never set.
 #[inline]
 pub(crate) fn monotonic_nanos() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -17,22 +17,23 @@ pub(crate) fn monotonic_nanos() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Waits for any of the descriptors, or for so long. (`poll` knows no part of a millisecond.)
+/// Waits for any of the descriptors, at most for `limit`. (`poll` counts whole milliseconds only.)
 pub(crate) fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> nix::Result<i32> {
-    // One that is too long to be said has no end.
+    // A limit that is too long for the kernel counts as none.
     let limit = limit.filter(|limit| limit.as_secs() < 1 << 31);
     ppoll(watched, limit.map(TimeSpec::from_duration), None)
 }
 
-/// Rounds of [`spin_for`] before a process or thread goes to sleep, if every one can have a CPU:
-/// about twice the time that waking a sleeper takes.
+/// Rounds of [`spin_for`] before a process or thread goes to sleep, if each can have a CPU: about
+/// twice the time that waking a sleeper takes.
 const SPIN: u32 = 16;
-/// The same if they cannot: spinning takes the CPU from whom one waits for.
+/// Rounds of [`spin_for`] if there are too few CPUs: spinning takes the CPU from the process that
+/// is waited for.
 const SPIN_CROWDED: u32 = 3;
 
-/// Rounds for a crew of `n_jobs` workers and the one that they work for.
+/// Rounds of [`spin_for`] for `n_jobs` workers and the process or thread that they work for.
 pub(crate) fn spin_rounds(n_jobs: usize) -> u32 {
-    // The mask is one system call; a quota, which can only make them fewer, takes many.
+    // Reading the mask is one system call; reading a quota, which only lowers the count, is many.
     let crowded = pool_affinity::current_cpus().is_ok_and(|cpus| n_jobs >= cpus.len());
     if crowded || n_jobs >= pool_affinity::usable_cpus() { SPIN_CROWDED } else { SPIN }
 }
@@ -42,8 +43,8 @@ const LOOKS: u32 = 256;
 /// Looks between two pauses of the CPU, each of which takes as long as many looks.
 const LOOKS_PER_PAUSE: u32 = 4;
 
-/// Waits a little for `news` without sleeping: in each round looks a few times and then lets others
-/// have the CPU, who may be the ones waited for. Whether there was news.
+/// Waits a little for `news` without sleeping; answers whether there was news. Each round looks a
+/// few times and then yields the CPU, maybe to the process that is waited for.
 pub(crate) fn spin_for(rounds: u32, news: impl Fn() -> bool) -> bool {
     for _ in 0..rounds {
         for look in 0..LOOKS {
@@ -59,7 +60,8 @@ pub(crate) fn spin_for(rounds: u32, news: impl Fn() -> bool) -> bool {
     news()
 }
 
-/// A limit as clocks are started with; one that is too long to be said has no end.
+/// A limit in nanoseconds; one that is too long for the number becomes the largest, which never
+/// ends.
 pub(crate) fn nanos(limit: Duration) -> u64 {
     u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
 }

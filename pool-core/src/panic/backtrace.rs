@@ -1,7 +1,7 @@
 //! The part of a backtrace that is the task's own.
 //!
-//! Invariant: a frame of the user's that the panic came through stays; what has no name that is
-//! known here stays as well.
+//! Invariant: a frame of the user's that the panic came through stays; so does a frame without a
+//! name that is known here.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -9,10 +9,10 @@ use std::{
     fmt::Write,
 };
 
-/// Where std's own frames of a panic end.
+/// The name that marks the end of std's own frames of a panic.
 const PANIC: &str = "__rust_end_short_backtrace";
 
-/// Modules that call the user's code. `job` is none: what it calls, a task may have asked for.
+/// Modules that call the user's code. `job` is not listed, since a task may have called it.
 /// (`roles.rs` tests that these are the modules' names.)
 pub(crate) const CALLERS: [&str; 6] = [
     "pool_core::panic::",
@@ -29,14 +29,14 @@ pub(crate) fn capture() -> Option<Backtrace> {
     (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
 }
 
-/// The way from the start of the task to the panic; the whole way if the environment says `full`.
+/// The frames from the start of the task to the panic; all frames if the environment says `full`.
 pub(crate) fn of_task(backtrace: &Backtrace) -> String {
     let text = backtrace.to_string();
     let asked = env::var_os("RUST_LIB_BACKTRACE").or_else(|| env::var_os("RUST_BACKTRACE"));
     if asked.is_some_and(|asked| asked == "full") { text } else { cut(&text) }
 }
 
-/// Without the frames of the panic itself, and those that lead to the task.
+/// Cuts off the frames of the panic itself, and those that lead to the task.
 fn cut(text: &str) -> String {
     let frames = frames(text);
     let Some(last) = frames.iter().position(|frame| frame.name.contains(PANIC)) else {
@@ -46,7 +46,7 @@ fn cut(text: &str) -> String {
     let end = own.iter().position(Frame::leads_to_a_task).unwrap_or(own.len());
     let mut text = String::new();
     for (number, frame) in own[..end].iter().enumerate() {
-        // A string takes all that is written to it.
+        // Writing to a string does not fail.
         let _ = writeln!(text, "{number:4}: {}", frame.name);
         frame.places.iter().for_each(|place| text.extend([place, "\n"]));
     }
@@ -55,7 +55,7 @@ fn cut(text: &str) -> String {
 
 struct Frame<'t> {
     name: &'t str,
-    /// The lines below it: file and line.
+    /// The lines below the name: file and line.
     places: Vec<&'t str>,
 }
 
@@ -66,7 +66,8 @@ impl Frame<'_> {
     }
 }
 
-/// A frame is a line with a number and a name; what comes before the first one is none.
+/// Splits a backtrace into frames. A frame begins with a line that has a number and a name; what
+/// comes before the first one is dropped.
 fn frames(text: &str) -> Vec<Frame<'_>> {
     let mut frames: Vec<Frame<'_>> = Vec::new();
     for line in text.lines() {

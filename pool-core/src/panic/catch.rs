@@ -1,8 +1,8 @@
-//! How a panic in a task is carried home.
+//! Catches a task's panic and makes it a record for the parent.
 //!
-//! Invariant: the hook is set at most once per process and passes on whatever is not a task's
-//! panic; in worker processes it prints nothing for a task, under Threads the user's own hook still
-//! runs.
+//! Invariant: the hook is set at most once per process and passes on all panics that are not a
+//! task's; in worker processes it prints nothing for a task, under Threads the user's own hook
+//! still runs.
 
 use std::{
     any::Any,
@@ -24,7 +24,7 @@ thread_local! {
     static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
-/// What the hook saw of the panic that is on its way to `take_panic`.
+/// What the hook has seen of the panic that `take_panic` gets next.
 struct Seen {
     location: Option<String>,
     backtrace: Option<Backtrace>,
@@ -33,16 +33,16 @@ struct Seen {
 static HOOK: Once = Once::new();
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Wraps the panic hook so that tasks' panics are known with their location. `quiet`: the process
-/// is a worker's own, and nothing is printed for them.
+/// Wraps the panic hook so that it notes the location of tasks' panics. `quiet`: this is a worker
+/// process, which prints nothing for them.
 pub(crate) fn learn_locations(quiet: bool) {
-    // Workers inherit both from who forks them: then they need no page of their own for it.
+    // A forked worker inherits both, and then needs no page of its own for them.
     if quiet && !QUIET.load(Ordering::Relaxed) {
         QUIET.store(true, Ordering::Relaxed);
     }
     if thread::panicking() {
-        // A destructor during a panic wants a pool, or this process was forked there: std lets
-        // nobody change the hook then. What tasks panic with is carried home without a location.
+        // A destructor during a panic uses a pool, or this process was forked there: std does not
+        // allow to change the hook then. Tasks' panics are reported without a location.
         return;
     }
     HOOK.call_once(|| {
@@ -52,12 +52,13 @@ pub(crate) fn learn_locations(quiet: bool) {
             if in_task {
                 let seen = Seen {
                     location: info.location().map(ToString::to_string),
-                    // Without names, which take a tenth of a second: the item's clock still runs.
+                    // Names are looked up later: they take a tenth of a second, and the item's
+                    // clock still runs.
                     backtrace: backtrace::capture(),
                 };
                 let _ = LAST.try_with(|last| last.replace(Some(seen)));
             }
-            // Where a panic aborts, it is not carried home: what it prints is all there is.
+            // Where a panic aborts, the parent gets no record of it: it has to be printed.
             if !(in_task && QUIET.load(Ordering::Relaxed) && cfg!(panic = "unwind")) {
                 before(info);
             }
@@ -65,7 +66,7 @@ pub(crate) fn learn_locations(quiet: bool) {
     });
 }
 
-/// Runs `act`, whose panics are a task's.
+/// Runs `act`, whose panics count as a task's.
 pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
     let before = IN_TASK.replace(true);
     let value = act();
@@ -73,19 +74,19 @@ pub(crate) fn in_task<T>(act: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Runs code of the user's; what it panics with goes no further.
+/// Runs code of the user; its panic goes no further.
 pub(crate) fn quietly(act: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(act)) {
         take_panic(payload);
     }
 }
 
-/// Drops a value of the user's; what its `Drop` panics with goes no further.
+/// Drops a value of the user; a panic of its `Drop` goes no further.
 pub(crate) fn drop_quietly<T>(value: T) {
     quietly(|| drop(value));
 }
 
-/// What a caught panic said, and where.
+/// Makes a record of a caught panic: its message, its location and its backtrace.
 pub(crate) fn take_panic(payload: Box<dyn Any + Send>) -> FailureKind {
     let message = match payload.downcast_ref::<&'static str>() {
         Some(text) => (*text).to_string(),
@@ -94,7 +95,7 @@ pub(crate) fn take_panic(payload: Box<dyn Any + Send>) -> FailureKind {
             None => "a value that is no text".to_string(),
         },
     };
-    // A payload whose drop panics must not take the worker along.
+    // A payload whose drop panics must not end the worker.
     if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);
     }

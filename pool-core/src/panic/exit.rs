@@ -1,4 +1,4 @@
-//! The end of a process without destructors.
+//! Ends a process without destructors.
 
 /// Ends this process at once: no handlers run, nothing buffered is written twice.
 pub(crate) fn end_quietly() -> ! {

@@ -1,7 +1,7 @@
-//! How panics are caught, told and kept quiet, and how a process ends without destructors.
+//! Catches, reports and silences panics, and ends a process without destructors.
 //!
-//! * `catch.rs`: a task's panic as the record that crosses to the parent; running the user's code
-//!   without one.
+//! * `catch.rs`: makes a task's panic a record for the parent; runs code of the user whose panics
+//!   go no further.
 //! * `backtrace.rs`: the part of a backtrace that is the task's own.
 //! * `exit.rs`: the end of a process without handlers and destructors.
 

@@ -1,7 +1,7 @@
-//! What parent and zygote say to each other: packets of six 32-bit words over a socket pair.
+//! The messages between parent and zygote: packets of six 32-bit words over a socket pair.
 //!
-//! Invariant: neither side waits for the other to read; a packet that finds no room is `EAGAIN`.
-//! The parent says that it is over by shutting its end down, for which there is always room.
+//! Invariant: neither side waits for the other to read; sending fails with `EAGAIN` when there is
+//! no room. The parent ends the zygote by shutting its end down, for which there is always room.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use super::packet::{self, Received};
 const WORDS: usize = 6;
 const PACKET: usize = WORDS * size_of::<u32>();
 
-/// A chunk that a worker has claimed, to be ended with its worker.
+/// A chunk that a worker has claimed, and that is to be ended with its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClaimedChunk {
     pub(crate) slot: u32,
@@ -24,15 +24,15 @@ pub(crate) struct ClaimedChunk {
 /// What the parent asks for.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Start a worker, which allocates from the arena; there is none when the zygote had no number
-    /// left for its descriptor.
+    /// Start a worker, which allocates from the arena; that is missing when the zygote had no
+    /// number left for its descriptor.
     Start { place: u32, incarnation: u32, arena: Option<OwnedFd> },
     /// Kill a worker.
     Kill { incarnation: u32 },
-    /// Kill the worker that has claimed this chunk if it has not ended when so many nanoseconds
-    /// have passed.
+    /// Kill the worker that has claimed this chunk if it still has it after so many nanoseconds.
     KillAt { chunk: ClaimedChunk, grace: u64 },
-    /// Hear what the parent says of segments through this socket, if there was a number for it.
+    /// Read the parent's requests about segments from this socket, which is missing when the zygote
+    /// had no number left for it.
     Connect { socket: Option<OwnedFd> },
 }
 
@@ -41,23 +41,23 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// The zygote is ready.
     Running { pid: i32 },
-    /// The zygote cannot begin, and ends: nothing was started.
+    /// The zygote cannot begin, and ends: it has started nothing.
     Unable(StartFault),
     /// A worker was started.
     Started { incarnation: u32, pid: i32 },
     /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
     NotStarted { incarnation: u32, errno: i32 },
-    /// A worker was timed out for an item that is overdue, and killed; it will be reaped.
+    /// A worker was timed out for an item that is overdue, and killed; [`Report::Reaped`] follows.
     Overran { incarnation: u32 },
-    /// A worker has been reaped, with its wait status; whether segments of its results are left,
-    /// and how many bytes of memory it had at most (in whole MiB).
+    /// A worker has been reaped, with its wait status; `segments`: whether segments of its results
+    /// are left; `peak`: how many bytes of memory it had at most, in whole MiB.
     Reaped { incarnation: u32, status: i32, segments: bool, peak: u64 },
 }
 
 /// Why a zygote cannot begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartFault {
-    /// Workers would be forked from a process with so many threads: initialisers have started them.
+    /// The process that would fork workers has so many threads, which initialisers have started.
     Threads(u32),
     /// The system refused something, with this error number.
     System(i32),

@@ -1,9 +1,10 @@
 //! What the processes of a pool send each other.
 //!
-//! * `packet.rs`: packets over a pair of sequenced-packet sockets, each with a descriptor at most.
+//! * `packet.rs`: packets over a pair of sequenced-packet sockets, each with at most one
+//!   descriptor.
 //! * `control.rs`: orders from the parent to the zygote, and the reports that come back.
-//! * `segments.rs`: what a process and the zygote say to each other about segments.
-//! * `template.rs`: what a template says to its zygote.
+//! * `segments.rs`: messages about segments between a process and the zygote.
+//! * `template.rs`: what a template sends to its zygote.
 
 mod control;
 pub(crate) mod packet;

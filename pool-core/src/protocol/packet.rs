@@ -1,7 +1,7 @@
-//! Packets over a pair of sequenced-packet sockets, each with a descriptor at most.
+//! Packets over a pair of sequenced-packet sockets, each with at most one descriptor.
 //!
-//! Invariant: nobody waits here for the other side, neither to read nor to write; a packet arrives
-//! whole or not at all.
+//! Invariant: neither side waits here for the other, to read or to write; a packet arrives whole or
+//! not at all.
 
 use std::{
     io::{self, IoSlice},
@@ -17,7 +17,7 @@ use nix::{
 #[derive(Debug)]
 pub(crate) enum Received<T> {
     Message(T),
-    /// Nothing now.
+    /// There is no message now.
     Empty,
     /// The other side is gone.
     Closed,
@@ -42,8 +42,8 @@ pub(crate) fn send(
     }
 }
 
-/// Receives a packet of up to `room` bytes: its length, and the descriptor that came with it. That
-/// one is missing when this process has no number left for it.
+/// Receives a packet of up to `room` bytes: its length, and the descriptor that came with it. The
+/// descriptor is missing when this process has no number left for it.
 pub(crate) fn receive(
     socket: &impl AsFd,
     room: &mut [u8],
@@ -53,16 +53,16 @@ pub(crate) fn receive(
             Ok((0, _)) => Ok(Received::Closed),
             Ok(message) => Ok(Received::Message(message)),
             Err(Errno::EAGAIN) => Ok(Received::Empty),
-            // A reset is told once, before what the other side had sent: it has closed its end with
-            // packets unread.
+            // The kernel reports a reset once, before the packets that the other side has sent, if
+            // that side has closed its end with packets unread.
             Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             Err(error) => Err(error.into()),
         };
     }
 }
 
-/// The system call itself, since nix allocates for every descriptor: a zygote between two forks had
-/// better not.
+/// Makes the system call itself, since nix allocates for every descriptor, and a zygote writes to
+/// its stack only between two forks.
 fn receive_once(socket: BorrowedFd<'_>, room: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
     #[repr(align(8))]
     struct Rights([u8; 32]);
@@ -74,7 +74,7 @@ fn receive_once(socket: BorrowedFd<'_>, room: &mut [u8]) -> nix::Result<(usize, 
     // SAFETY: all zeroes is a valid header.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
-    // No longer than that, so that more than one descriptor never arrives.
+    // No longer than that, so that never more than one descriptor arrives.
     (message.msg_control, message.msg_controllen) = (rights.0.as_mut_ptr().cast(), one);
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the header leads to `room` and to `rights`, with their lengths, and all outlive the
@@ -82,8 +82,8 @@ fn receive_once(socket: BorrowedFd<'_>, room: &mut [u8]) -> nix::Result<(usize, 
     let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let len = Errno::result(len)?;
     // SAFETY: the kernel has filled `rights` as far as the header says now: with a whole control
-    // message, or not at all. One that is long enough for a descriptor has one that the kernel has
-    // just made for us.
+    // message, or not at all. A message that is long enough for a descriptor has one, which the
+    // kernel has just made for this process.
     let descriptor = unsafe {
         let control = libc::CMSG_FIRSTHDR(&raw const message);
         let came = !control.is_null()

@@ -1,5 +1,5 @@
-//! What a process and the zygote say to each other about segments, one packet each, with a
-//! descriptor where one belongs.
+//! Messages about segments between a process and the zygote: one packet each, with a descriptor
+//! where one belongs.
 //!
 //! Invariant: a packet arrives whole or not at all; one that makes no sense ends the connection.
 
@@ -17,15 +17,15 @@ use crate::os::{ENDING, KeptFd};
 const HEAD: usize = 2 * size_of::<u32>();
 const LARGEST: usize = HEAD + size_of::<SegmentId>();
 
-/// What a process says to the zygote.
+/// What a process sends to the zygote.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Others may have this segment. The descriptor is missing when the zygote had no number left
-    /// for it.
+    /// Other processes may fetch this segment. The descriptor is missing when the zygote had no
+    /// number left for it.
     Register { id: SegmentId, descriptor: Option<OwnedFd> },
     /// This process has let the segment go: takes back one [`Self::Register`].
     Forget { id: SegmentId },
-    /// The descriptor of a segment, please.
+    /// The process asks for the descriptor of a segment.
     Fetch { number: u32, id: SegmentId },
     /// The last result of a dead worker has been read.
     ReleaseOwner { owner: u32 },
@@ -34,9 +34,9 @@ pub(crate) enum Request {
 /// What the zygote answers.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// That of the question.
+    /// The number of the question.
     pub(crate) number: u32,
-    /// Why there is no descriptor: an error number, or 0 if there is one.
+    /// The error number for which there is no descriptor, or 0 if there is one.
     pub(crate) errno: i32,
     pub(crate) descriptor: Option<OwnedFd>,
 }
@@ -47,40 +47,40 @@ const FETCH: u32 = 3;
 const RELEASE_OWNER: u32 = 4;
 const INTRODUCTION: u32 = 5;
 const ALARM: u32 = 6;
-/// This and the next ones: the worker was told to end by the first, second … of `birth::ENDING`.
+/// This and the next ones: the worker was told to end by the first, second … of `os::ENDING`.
 const TOLD_TO_END: u32 = 16;
 
-/// Says through `door` that `socket` is the zygote's end of a connection to the worker `owner`.
+/// Connects the worker `owner` through `door`: `socket` is the zygote's end of the connection.
 pub(crate) fn introduce(door: &KeptFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
     packet::send(&door.intact()?, &head(INTRODUCTION, owner), Some(socket))
 }
 
-/// Says through `door` that an item is overdue before the zygote looks at the clocks next.
+/// Tells the zygote through `door` that an item is due before it looks at the clocks next.
 pub(crate) fn ring(door: &KeptFd) {
-    // A door without room is one that the zygote is about to look at, and then at the clocks. One
-    // that the task has closed is of no use any more: the zygote looks at the clocks later.
+    // If the socket has no room, the zygote is about to read it, and then looks at the clocks. If
+    // the task has closed it, the zygote looks at the clocks later.
     if let Ok(door) = door.intact() {
         let _ = packet::send(&door, &head(ALARM, 0), None);
     }
 }
 
-/// The packet by which the worker `owner` says through its door that it was told to end, by the
-/// signal at this place of `birth::ENDING`. Does not allocate.
+/// The packet by which the worker `owner` tells the zygote through its door that it was told to
+/// end, by the signal at this index of `os::ENDING`. Does not allocate.
 pub(crate) fn told_to_end(owner: u32, signal: u32) -> [u8; HEAD] {
     head(TOLD_TO_END + signal, owner)
 }
 
-/// What comes through the door.
+/// What workers send through the door.
 pub(crate) enum AtTheDoor {
-    /// A worker, and its socket if there was a number for it here.
+    /// A worker connects, with its socket if there was a number for it here.
     Worker(u32, Option<OwnedFd>),
-    /// Somebody who rings for the clocks.
+    /// A worker rings for the clocks.
     Alarm,
-    /// A worker that was told to end, and the place of the signal in `birth::ENDING`.
+    /// A worker was told to end, by the signal at this index of `os::ENDING`.
     ToldToEnd(u32, usize),
 }
 
-/// Who is at the door.
+/// The next message through the door, without waiting.
 pub(crate) fn receive_at_door(door: &impl AsFd) -> Received<AtTheDoor> {
     match receive(door) {
         Received::Message((packet, socket)) => match packet.head() {
@@ -97,7 +97,7 @@ pub(crate) fn receive_at_door(door: &impl AsFd) -> Received<AtTheDoor> {
 }
 
 impl Request {
-    /// Sends it, without waiting. The descriptor of a segment to be registered is `descriptor`.
+    /// Sends the request, without waiting. `descriptor` is that of a segment to be registered.
     pub(crate) fn send(
         &self,
         socket: &impl AsFd,
@@ -133,10 +133,10 @@ impl Request {
 }
 
 impl Answer {
-    /// In place of an error number: nobody has the segment.
+    /// In place of an error number: no process has the segment.
     pub(crate) const NOBODY: i32 = libc::ENOENT;
 
-    /// Sends it, without waiting; a descriptor goes along.
+    /// Sends the answer, without waiting, with the descriptor if there is one.
     pub(crate) fn send(
         &self,
         socket: &impl AsFd,
@@ -167,7 +167,7 @@ fn head(kind: u32, number: u32) -> [u8; HEAD] {
 
 struct Packet {
     bytes: [u8; LARGEST],
-    /// At least that of a head.
+    /// At least the length of a head.
     len: usize,
 }
 

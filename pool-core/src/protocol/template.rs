@@ -1,23 +1,24 @@
-//! The process that workers are forked from when what they share is decoded or built once.
+//! What a template sends to its zygote.
 //!
-//! A child of the zygote, which runs no code of the user: this one does, in a thread that it joins
-//! (`zygote/template.rs`), and then forks workers for the zygote, whose children they are. So it
-//! may hang or die without harm to anybody but those who wait for a worker.
+//! A template is the process that forks workers when the value that they share is decoded or built
+//! once. The zygote runs no code of the user; the template, a child of the zygote, does, in a
+//! thread that it joins (`zygote/template.rs`). Then it forks workers for the zygote, whose
+//! children they are. So a template that hangs or dies holds up only calls that wait for a worker.
 //! `zygote/template_link.rs` is the zygote's end.
 
-/// What a template says, in front of a number and a text.
+/// The kind of a template's message, which stands before a number and a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// The value is there.
+    /// The template has made the value.
     Ready = 1,
-    /// It is not; the text is the encoded failure.
+    /// The template could not make the value; the text is the encoded failure.
     Failed,
-    /// A worker was forked: its process id.
+    /// A worker was forked; the number is its process id.
     Started,
-    /// It could not be: the error number.
+    /// A worker could not be forked; the number is the error number.
     NotStarted,
 }
 
 pub(crate) const HEAD: usize = 8;
-/// The text is shorter.
+/// The text is shorter than this.
 pub(crate) const LONGEST: usize = 128 << 10;

@@ -1,8 +1,8 @@
-//! Segments that a worker was sent handles to.
+//! A worker's cache of the segments that it was sent handles to.
 //!
-//! Invariant: a segment that was fetched stays mapped as long as the parent has it, so that one
-//! which comes with every item is fetched once. Between two chunks this worker lets go what the
-//! parent has let go, unless a task keeps a handle.
+//! Invariant: a segment that was fetched stays mapped as long as the parent has it, so that a
+//! segment which comes with every item is fetched once. Between two chunks this worker lets go of
+//! the segments that the parent has let go of, unless a task keeps a handle.
 
 use std::{
     collections::VecDeque,
@@ -19,18 +19,18 @@ use crate::{
     mutex::lock,
 };
 
-/// Segments that are kept: each takes a descriptor and a mapping.
+/// Most segments that are kept: each takes a descriptor and a mapping.
 const MOST_KEPT: usize = 32;
-/// Bytes of all of them, if it is more than one: what the parent lets go during a long task stays
-/// as long.
+/// Most bytes of all of them, if there are several: a segment that the parent lets go of during a
+/// long task is kept until its end.
 const MOST_BYTES: usize = 1 << 30;
-/// How long a worker whose zygote hears nothing any more waits for its death.
+/// How long a worker whose zygote has closed its sockets waits for its own death.
 const LAST_MOMENTS: Duration = Duration::from_millis(100);
 
-/// See the module.
+/// Fetches segments and keeps them mapped while the parent has them.
 pub(crate) struct SegmentCache {
     link: Arc<dyn SegmentBroker>,
-    /// Those fetched first come first.
+    /// In the order in which they were fetched.
     kept: Mutex<VecDeque<SharedSegment>>,
 }
 
@@ -43,12 +43,12 @@ impl SegmentCache {
         lock(&self.kept)
     }
 
-    /// Whether there is anything to let go.
+    /// Whether no segment is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.kept().is_empty()
     }
 
-    /// Lets go what the parent has let go.
+    /// Lets go of the segments that the parent has let go of (`gone`).
     pub(crate) fn let_go(&self, gone: impl Fn(SegmentId) -> bool) {
         let kept = std::mem::take(&mut *self.kept());
         let still = kept.into_iter().filter(|segment| !gone(segment.id())).collect();
@@ -83,8 +83,8 @@ impl SegmentBroker for SegmentCache {
     }
 }
 
-/// A zygote that is gone has closed its sockets a moment before the kernel kills its workers. What
-/// fails meanwhile is not an item's fault, so the item is left as it is.
+/// Waits for this process's death if the connection is closed: at a zygote's end its sockets are
+/// closed a moment before the kernel kills its workers, and an item must not fail for that.
 fn unless_ended(fault: SegmentFault) -> SegmentFault {
     if is_disconnected(fault) {
         thread::sleep(LAST_MOMENTS);
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// The other processes, as one that receives handles sees them; counts what it is asked for.
+    /// Stands for the other processes; counts how often segments are fetched.
     #[derive(Default)]
     struct Others {
         segments: HashMap<SegmentId, OwnedFd>,
@@ -132,14 +132,14 @@ mod tests {
         fn of(len: usize, others: &mut Others) -> Self {
             let array = SharedArray::<u64>::new(len).expect("an array");
             let segment = array.block().segment();
-            // SAFETY: it is only opened.
+            // SAFETY: the descriptor is only duplicated, and opened as a segment later.
             let descriptor = unsafe { segment.as_fd() };
             let descriptor = descriptor.try_clone_to_owned().expect("a descriptor");
             others.segments.insert(segment.id(), descriptor);
             Self(segment.id(), to_bytes(&array).expect("bytes"))
         }
 
-        /// Decodes it as a worker does, and drops the handle.
+        /// Decodes the message as a worker does, and drops the handle.
         fn read(&self, cache: &Arc<SegmentCache>) -> Result<(), pool_ipc::WireFault> {
             let mut decoder = Decoder::new();
             decoder.set_broker(cache.clone());
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// An array of so many has a segment of its own.
+    /// An array of so many values has a segment of its own.
     const LARGE: usize = 50_000;
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_let_go_first() {
-        // In number, and in bytes, which nobody touches.
+        // By number, and by bytes (no page of which is touched).
         for (len, most) in [(LARGE, MOST_KEPT), (MOST_BYTES / 8 / 3, 2)] {
             let mut others = Others::default();
             let messages: Vec<_> = (0..=most).map(|_| Message::of(len, &mut others)).collect();

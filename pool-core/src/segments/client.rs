@@ -1,9 +1,9 @@
-//! A process's end of the connection to the zygote's exchange: the parent's, or a worker's.
+//! The client of the zygote's exchange, in the parent and in each worker.
 //!
-//! Invariant: a segment that was registered is forgotten when this process lets it go, once for
-//! each time. The connection is made when it is needed first; a thread that lets a segment go waits
-//! a moment at most. A zygote that has left a question unanswered for long (it is stopped) is
-//! waited for no more until it answers that one.
+//! Invariant: for each registration of a segment, the client sends one `Forget` when this process
+//! has let the segment go. The connection is made when it is first needed; a thread that lets a
+//! segment go waits a moment at most. If a zygote (a stopped one, for example) leaves a question
+//! unanswered for long, the client waits no more until that question is answered.
 
 use std::{
     collections::VecDeque,
@@ -34,18 +34,18 @@ use crate::{
 /// How long a zygote may take to answer or to make room, in slices: a process that is stopped
 /// meanwhile has not waited.
 const PATIENCE: u32 = 20;
-/// The same for what may be said later.
+/// How many slices a request that may be sent later waits for room.
 const LITTLE_PATIENCE: u32 = 1;
-/// How long one looks whether a zygote goes on that has left a question unanswered.
+/// How long a client waits for an answer that it has given up before.
 const MOMENT: Duration = Duration::from_millis(10);
 const SLICE: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
 
 /// Gives the zygote the other end of a fresh connection.
 type Introduce = dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync;
-/// Is told which segment this process has let go.
+/// Is called with each segment that this process has let go.
 type Forgotten = dyn FnMut(SegmentId) + Send;
 
-/// See the module.
+/// Registers this process's segments with the zygote, and fetches those of other processes.
 pub(crate) struct BrokerLink {
     this: Weak<Self>,
     /// The process whose link this is.
@@ -54,11 +54,12 @@ pub(crate) struct BrokerLink {
     /// Called when this process has let a registered segment go, by one thread at a time.
     forgotten: Mutex<Box<Forgotten>>,
     connection: Mutex<Connection>,
-    /// One question is asked at a time.
+    /// The client asks one question at a time.
     asked: Mutex<Asked>,
-    /// What there was no room to say.
+    /// Requests that the socket had no room for.
     unsaid: Mutex<VecDeque<Request>>,
-    /// Whether there was no room for long: then nobody waits for it who need not.
+    /// Whether there was no room for long: then only requests that cannot be sent later wait for
+    /// it.
     stuck: AtomicBool,
 }
 
@@ -102,7 +103,7 @@ impl BrokerLink {
         *lock(&self.connection) = Connection::Over;
     }
 
-    /// Says that the last result of a dead worker has been read.
+    /// Tells the zygote that the last result of a dead worker has been read.
     pub(crate) fn release_owner(&self, owner: u32) {
         if let Ok(socket) = self.socket() {
             self.say_some_time(&socket, Request::ReleaseOwner { owner });
@@ -110,7 +111,7 @@ impl BrokerLink {
     }
 
     fn socket(&self) -> Result<Arc<Listed>, SegmentFault> {
-        // A forked child has a copy of this, and nothing to say for its parent.
+        // A forked child has a copy of this, and must not send anything for its parent.
         if std::process::id() != self.process {
             return Err(SegmentFault::Os(libc::EPIPE));
         }
@@ -118,7 +119,7 @@ impl BrokerLink {
         match &*connection {
             Connection::Open(socket) if socket.is_intact() => Ok(socket.clone()),
             Connection::Over => Err(SegmentFault::Os(libc::EPIPE)),
-            // The first one, or the program has closed the last one with all that it had.
+            // It is the first, or the program has closed the last one with all its descriptors.
             Connection::NotYet | Connection::Open(_) => {
                 let socket = self.connect().map_err(|error| fault(&error))?;
                 let socket = Arc::new(socket);
@@ -128,7 +129,7 @@ impl BrokerLink {
         }
     }
 
-    /// The connection has been closed at the other end: what is said next needs another one.
+    /// Drops a connection that the other end has closed, so that the next request makes another.
     fn is_cut_off(&self, cut: &Arc<Listed>) -> SegmentFault {
         let mut connection = lock(&self.connection);
         if matches!(&*connection, Connection::Open(open) if Arc::ptr_eq(open, cut)) {
@@ -137,7 +138,7 @@ impl BrokerLink {
         SegmentFault::Os(libc::EPIPE)
     }
 
-    /// What comes of a failure to say something.
+    /// The fault of a request that was not sent; drops the connection if that was closed.
     fn not_said(&self, socket: &Arc<Listed>, error: &io::Error) -> SegmentFault {
         match fault(error) {
             fault if is_disconnected(fault) => self.is_cut_off(socket),
@@ -152,7 +153,7 @@ impl BrokerLink {
         let mut patience = PATIENCE;
         loop {
             match (self.introduce)(theirs.as_fd()) {
-                // Many are at the door.
+                // Many workers connect at once.
                 Err(error) if is_full(&error) && patience > 0 => {
                     std::thread::sleep(SLICE / 25);
                     patience -= 1;
@@ -162,7 +163,7 @@ impl BrokerLink {
         }
     }
 
-    /// Says what was not said so far, and then this.
+    /// Sends the requests that were not sent so far, and then this one.
     fn say(
         &self,
         socket: &Listed,
@@ -177,7 +178,7 @@ impl BrokerLink {
         said
     }
 
-    /// Says this if there is room, otherwise before the next thing that is said.
+    /// Sends this request if there is room, otherwise before the next one.
     fn say_some_time(&self, socket: &Listed, request: Request) {
         lock(&self.unsaid).push_back(request);
         let stuck = self.stuck.load(Relaxed);
@@ -193,7 +194,7 @@ impl BrokerLink {
                     self.stuck.store(true, Relaxed);
                     return;
                 }
-                // The zygote is gone, and with it all that it knew.
+                // The zygote is gone, and its registrations with it.
                 Err(_) => return unsaid.clear(),
             };
         }
@@ -204,7 +205,7 @@ impl BrokerLink {
         let socket = self.socket()?;
         let mut asked = lock(&self.asked);
         if asked.given_up {
-            // The zygote goes on when it has answered that one.
+            // The zygote goes on once it has answered the question that was given up.
             let number = asked.number;
             self.answer(&socket, number, LITTLE_PATIENCE, MOMENT)?;
             asked.given_up = false;
@@ -217,7 +218,7 @@ impl BrokerLink {
         answer
     }
 
-    /// The answer to the last question, which has this number.
+    /// Waits for the answer to the last question, which has this number.
     fn answer(
         &self,
         socket: &Arc<Listed>,
@@ -239,13 +240,13 @@ impl BrokerLink {
     }
 }
 
-/// Whether there is no room for a packet now: in the socket, or among the descriptors of this user
-/// that are on the way.
+/// Whether there is no room for a packet now, in the socket or among the descriptors of this user
+/// that are in flight.
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ETOOMANYREFS)
 }
 
-/// Sends a request, if need be when there is room.
+/// Sends a request; waits for room if there is none.
 fn send(
     socket: &Listed,
     request: &Request,
@@ -289,14 +290,14 @@ impl SegmentBroker for BrokerLink {
         }
         let (socket, id) = (self.socket()?, segment.id());
         let request = Request::Register { id, descriptor: None };
-        // SAFETY: the zygote keeps it, and sends it to processes of the pool, which open it
-        // (`fetch`).
+        // SAFETY: the zygote only keeps the descriptor, and sends it to processes of the pool,
+        // which open it (`fetch`).
         let descriptor = unsafe { segment.as_fd() };
         let said = self.say(&socket, &request, Some(descriptor));
         said.map_err(|error| self.not_said(&socket, &error))?;
         let watched = segment.watch(this);
         if watched != Ok(true) {
-            // Another thread was faster, or nobody would be told of the end.
+            // Another thread was faster, or the watch failed and its end would not be told.
             self.say_some_time(&socket, Request::Forget { id });
         }
         watched.map(|_| ())
@@ -311,7 +312,7 @@ impl SegmentBroker for BrokerLink {
                 // descriptor of a segment of its own.
                 unsafe { SharedSegment::open(descriptor, id) }
             }
-            // It came, and this process had no number left for it.
+            // A descriptor came, and this process had no number left for it.
             (0, None) => Err(SegmentFault::Os(libc::EMFILE)),
             (Answer::NOBODY, _) => Err(SegmentFault::Gone),
             (errno, _) => Err(SegmentFault::Os(errno)),
@@ -349,7 +350,7 @@ mod tests {
 
     const ID: SegmentId = SegmentId(7);
 
-    /// A link, and the other ends of the connections that it makes.
+    /// A client, and the other ends of the connections that it makes.
     fn link() -> (Arc<BrokerLink>, mpsc::Receiver<OwnedFd>) {
         let (send, receive) = mpsc::channel();
         let introduce = move |socket: BorrowedFd<'_>| {
@@ -366,7 +367,7 @@ mod tests {
                 let link = link.clone();
                 std::thread::spawn(move || link.fetch(ID).map(drop))
             };
-            // It had no number for this one.
+            // The zygote had no number for this one.
             drop(zygote.recv().expect("a connection"));
             let fault = asking.join().expect("no panic").expect_err("nobody answers");
             assert!(is_disconnected(fault));
@@ -391,7 +392,7 @@ mod tests {
         assert_eq!(asking.join().expect("no panic"), Err(SegmentFault::Gone));
     }
 
-    /// The next question that comes, if one is there.
+    /// The next question, if one has come.
     fn question(zygote: &OwnedFd) -> Option<u32> {
         match Request::receive(zygote) {
             Received::Message(Request::Fetch { number, .. }) => Some(number),
@@ -413,7 +414,7 @@ mod tests {
         }
         let nobody = |number| Answer { number, errno: Answer::NOBODY, descriptor: None };
         nobody(first).send(&zygote, None).expect("room");
-        // It goes on, and may take its time again.
+        // The zygote goes on, and may take its time again.
         nobody(first + 1).send(&zygote, None).expect("room");
         assert_eq!(fetch(), Err(SegmentFault::Gone));
         assert_eq!(question(&zygote), Some(first + 1));

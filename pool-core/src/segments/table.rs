@@ -1,8 +1,9 @@
-//! The zygote's side: which segments there are, who has registered them, and who asks.
+//! The zygote's side: which segments there are, which processes have registered them, and which ask
+//! for them.
 //!
-//! Invariant: nothing here waits for anybody. That nobody has a segment is said only after all was
-//! heard that was said before the question, by whomever: what is not known at once is answered when
-//! everybody has been heard once more.
+//! Invariant: the zygote waits here for no process. It answers that no process has a segment only
+//! after it has read all requests that any process sent before the question: if a segment is not
+//! known at once, the zygote answers when it has read the requests of all processes once more.
 
 use std::{
     collections::BTreeMap,
@@ -21,29 +22,29 @@ use crate::{
     protocol::{Answer, AtTheDoor, Received, Request, receive_at_door},
 };
 
-/// What the parent is called among the processes; workers are called by their incarnations.
+/// The parent's number as an owner of segments; a worker's number is its incarnation.
 const PARENT: u32 = 0;
-/// Requests of one process that are heard at once.
+/// Most requests of one process that are read at once.
 const MOST_AT_ONCE: usize = 4096;
 
-/// See the module.
+/// The registered segments, and the connections of the processes that register or fetch them.
 pub(crate) struct Exchange {
-    /// Where workers introduce themselves: our end, and theirs.
+    /// The socket pair through which workers connect: the zygote's end, and theirs.
     door: [OwnedFd; 2],
     peers: Vec<Peer>,
     /// (A hash map here would make the keys of all hash maps of all workers the same.)
     segments: BTreeMap<SegmentId, Registered>,
-    /// Whether anybody has rung for the clocks, or may have done so in vain.
+    /// Whether a worker has rung for the clocks, or may have found no room to.
     alarmed: bool,
-    /// Workers that were told to end, and the place of the signal in `os::ENDING`.
+    /// Workers that were told to end, and the index of the signal in `os::ENDING`.
     told_to_end: Vec<(u32, usize)>,
 }
 
-/// A process that has registered something or asked for it.
+/// A process that has connected.
 struct Peer {
     owner: u32,
     socket: OwnedFd,
-    /// The one that it waits for. Whoever asks two at once is not heard any more.
+    /// The question that it waits for. The connection of a process that asks two at once is closed.
     question: Option<Question>,
     gone: bool,
 }
@@ -51,14 +52,14 @@ struct Peer {
 struct Question {
     number: u32,
     about: SegmentId,
-    /// Whether there is an answer, and just no room for it in the socket.
+    /// Whether there is an answer that the socket has no room for.
     answered: bool,
 }
 
 struct Registered {
-    /// Or why there is none: an error number.
+    /// The descriptor, or the error number for which there is none.
     descriptor: Result<OwnedFd, i32>,
-    /// Who has it, and how often that was said.
+    /// The processes that have the segment, and how often each has registered it.
     by: Vec<(u32, u32)>,
 }
 
@@ -76,12 +77,12 @@ impl Exchange {
         })
     }
 
-    /// What a worker introduces itself through.
+    /// The socket through which workers connect.
     pub(crate) fn door(&self) -> &OwnedFd {
         &self.door[1]
     }
 
-    /// The parent has introduced itself.
+    /// Adds the connection of the parent.
     pub(crate) fn add_parent(&mut self, socket: OwnedFd) {
         self.add(PARENT, socket);
     }
@@ -90,7 +91,7 @@ impl Exchange {
         self.peers.push(Peer { owner, socket, question: None, gone: false });
     }
 
-    /// What to wait for.
+    /// The descriptors to poll, and for which events.
     pub(crate) fn watched(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let peers = self.peers.iter().map(|peer| {
             let owes = peer.question.as_ref().is_some_and(|question| question.answered);
@@ -100,41 +101,41 @@ impl Exchange {
         std::iter::once((self.door[0].as_fd(), PollFlags::POLLIN)).chain(peers)
     }
 
-    /// Whether somebody waits for an answer that there is once everybody has been heard again.
+    /// Whether a process waits for an answer, which there is after the next [`Exchange::hear`].
     pub(crate) fn is_asked(&self) -> bool {
         self.peers.iter().any(|peer| peer.question.as_ref().is_some_and(|asked| !asked.answered))
     }
 
-    /// Every descriptor here: a forked child has to close them.
+    /// All descriptors of this value, which a forked child has to close.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
         let segments = self.segments.values().filter_map(|known| known.descriptor.as_ref().ok());
         self.door.iter().chain(self.peers.iter().map(|peer| &peer.socket)).chain(segments)
     }
 
-    /// Whether anybody has rung for the clocks since the last time, or found no room to.
+    /// Whether a worker has rung for the clocks since the last time, or may have found no room to.
     pub(crate) fn take_alarm(&mut self) -> bool {
         std::mem::take(&mut self.alarmed)
     }
 
-    /// The workers that were told to end since the last time, and the places of the signals in
+    /// The workers that were told to end since the last time, and the indices of the signals in
     /// `os::ENDING`.
     pub(crate) fn take_told_to_end(&mut self) -> Vec<(u32, usize)> {
         std::mem::take(&mut self.told_to_end)
     }
 
-    /// Hears everybody, and then answers the questions of the time before.
+    /// Reads the requests of all processes, and then answers the questions of the time before.
     pub(crate) fn hear(&mut self) {
         let asked = |peer: &Peer| peer.question.is_some();
         let before: Vec<usize> =
             (0..self.peers.len()).filter(|at| asked(&self.peers[*at])).collect();
         while let Received::Message(guest) = receive_at_door(&self.door[0]) {
-            // Whoever comes: a full door has no room for those who ring.
+            // Also after any other message: a worker may have found no room to ring.
             self.alarmed = true;
             match guest {
                 AtTheDoor::Worker(owner, Some(socket)) => self.add(owner, socket),
                 AtTheDoor::ToldToEnd(owner, signal) => self.told_to_end.push((owner, signal)),
-                // One without a socket, because there was no number for it here, sees the end of
-                // its own.
+                // If this process had no number for the worker's socket, the worker sees the end
+                // of its own.
                 AtTheDoor::Worker(_, None) | AtTheDoor::Alarm => {}
             }
         }
@@ -184,7 +185,7 @@ impl Exchange {
         }
     }
 
-    /// Answers what the process at `at` asks, if there is room for it.
+    /// Answers the question of the process at `at`, if there is room for the answer.
     fn answer(&mut self, at: usize) {
         let peer = &self.peers[at];
         let Some(question) = &peer.question else { return };
@@ -197,7 +198,7 @@ impl Exchange {
         }
         let sent = answer.send(&peer.socket, descriptor).or_else(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Err(error),
-            // Too many descriptors are on the way, say.
+            // For example because too many descriptors are in flight.
             _ => {
                 answer.errno = error.raw_os_error().unwrap_or(libc::EIO);
                 answer.send(&peer.socket, None)
@@ -213,8 +214,8 @@ impl Exchange {
         }
     }
 
-    /// A worker was reaped; whether it has left segments behind, for results that the parent may
-    /// still read.
+    /// Drops the connection of a worker that was reaped; answers whether it has left segments
+    /// behind, for results that the parent may still read.
     pub(crate) fn reaped(&mut self, owner: u32) -> bool {
         self.hear();
         self.peers.retain(|peer| peer.owner != owner);
@@ -222,7 +223,7 @@ impl Exchange {
     }
 
     fn register(&mut self, owner: u32, id: SegmentId, descriptor: Option<OwnedFd>) {
-        // Somebody else may have sent it when there was a number left.
+        // Another process may have sent the descriptor when there was a number left.
         let missing = Registered { descriptor: Err(libc::EMFILE), by: Vec::new() };
         let known = self.segments.entry(id).or_insert(missing);
         if let (Err(_), Some(descriptor)) = (&known.descriptor, descriptor) {
@@ -261,7 +262,7 @@ mod tests {
         protocol::{introduce, ring},
     };
 
-    /// A process as the exchange knows it: its end of the connection.
+    /// Connects a process to the exchange; answers with its end of the connection.
     fn peer(exchange: &mut Exchange, owner: u32) -> OwnedFd {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
@@ -306,7 +307,8 @@ mod tests {
     fn what_one_registers_another_fetches_until_it_is_forgotten() {
         let mut exchange = Exchange::new().unwrap();
         let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
-        // Said twice, and taken back once: a mapping may be made anew while its predecessor goes.
+        // Registered twice, and forgotten once: a mapping may be made anew while its predecessor
+        // goes.
         register(&parent, 1);
         register(&parent, 1);
         say(&parent, Request::Forget { id: SegmentId(1) }, None);
@@ -325,7 +327,7 @@ mod tests {
         say(&worker, Request::Fetch { number: 1, id: SegmentId(9) }, None);
         exchange.hear();
         assert!(exchange.is_asked() && answer(&worker).is_none());
-        // The parent had introduced itself before, by a way that is heard later.
+        // The parent had connected before, through a socket that is read later.
         let parent = peer(&mut exchange, PARENT);
         register(&parent, 9);
         exchange.hear();
@@ -383,7 +385,7 @@ mod tests {
         let (parent, deaf) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
         register(&parent, 1);
         let mut asked = 0;
-        // The answers that are not taken fill the socket; then one is owed.
+        // The answers that are not read fill the socket; then one waits for room.
         while exchange.watched().all(|(_, events)| !events.contains(PollFlags::POLLOUT)) {
             say(&deaf, Request::Fetch { number: asked, id: SegmentId(1) }, None);
             exchange.hear();

@@ -1,4 +1,4 @@
-//! The clocks of the workers, and what is to be ended when they run out.
+//! The clocks of the workers, and the chunks that are to be ended when a grace is over.
 
 use crate::{os, protocol::ClaimedChunk};
 use pool_ipc::board::Board;
@@ -8,19 +8,19 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct Clocks {
     pub(super) board: Option<Board>,
-    /// When the next look is due; 0: not before somebody rings.
+    /// When the zygote looks next; 0: not before a process rings.
     pub(super) alarm: u64,
-    /// Items that have more time, since nothing ran for a while: incarnation, the old deadline, the
-    /// new one.
+    /// Items that have more time, since no process ran for a while: incarnation, the old deadline,
+    /// the new one.
     pub(super) prolonged: Vec<(u32, u64, u64)>,
-    /// What is to be ended with its worker.
+    /// Chunks that are to be ended with their worker.
     pub(super) kills: Vec<PendingKill>,
-    /// One of those came since the last look.
+    /// Whether one of those came since the last look.
     pub(super) ordered: bool,
 }
 
 impl Clocks {
-    /// Has the worker killed that has this chunk after so many nanoseconds; what was ordered before
+    /// Has the worker killed that still has this chunk after `grace` nanoseconds; an earlier order
     /// stands if it is due sooner.
     pub(super) fn kill_after(&mut self, chunk: ClaimedChunk, grace: u64) {
         let due = os::monotonic_nanos().saturating_add(grace).min(NEVER);
@@ -32,7 +32,7 @@ impl Clocks {
         }
     }
 
-    /// How long to sleep, if nothing else says more than `idle`.
+    /// How long the zygote may sleep: until the alarm, at most for `idle`.
     pub(super) fn sleep_at_most(&self, idle: Option<Duration>) -> Option<Duration> {
         if self.alarm == 0 {
             return idle;
@@ -41,25 +41,25 @@ impl Clocks {
         Some(idle.map_or(left, |idle| idle.min(left)))
     }
 
-    /// When an item is really overdue.
+    /// When an item with this deadline is overdue, prolonged or not.
     pub(super) fn due(&self, incarnation: u32, deadline: u64) -> u64 {
         let longer = self.prolonged.iter().find(|(i, d, _)| (*i, *d) == (incarnation, deadline));
         longer.map_or(deadline, |(_, _, due)| *due)
     }
 
-    /// Says when it will look again.
+    /// Sets when the zygote looks next, here and on the board.
     pub(super) fn set_alarm(&mut self, board: &Board, first: Option<u64>) {
         self.alarm = first.unwrap_or(0);
         board.set_alarm(self.alarm);
     }
 }
 
-/// A chunk of a cancelled call.
+/// A chunk of a cancelled call, whose worker is killed if it still has it when the grace is over.
 pub(super) struct PendingKill {
     pub(super) chunk: ClaimedChunk,
     pub(super) grace: u64,
     pub(super) due: u64,
-    /// Looks for a worker that is not known here, left.
+    /// How often the zygote still looks for the worker if it does not know it.
     pub(super) looks: u32,
 }
 
@@ -70,14 +70,15 @@ impl PendingKill {
     }
 }
 
-/// When the board is tried again that could not be mapped.
+/// Nanoseconds until a board that could not be mapped is tried again.
 pub(super) const AGAIN: u64 = 50_000_000;
 
-/// When a worker is looked for again that a template has forked and not named yet.
+/// Nanoseconds until the zygote looks again for a worker that a template has forked and not named
+/// yet.
 pub(super) const UNNAMED: u64 = 2_000_000;
 
-/// How often.
+/// How often the zygote looks for such a worker.
 const LOOKS: u32 = 1000;
 
-/// No clock comes so far: it stands for no time at all.
+/// No clock gets as far as this time: it stands for "never".
 pub(super) const NEVER: u64 = 1 << 62;

@@ -1,8 +1,8 @@
 //! Workers that were told to end (SIGTERM and its like): alone, or with the whole program.
 //!
 //! Invariant: a signal that this process got as well ends no worker, since the parent decides then.
-//! A worker that alone was told to end is killed, and reported as ended by that signal. Whoever
-//! signals one process after another (a supervisor) reaches this one within [`PATIENCE`].
+//! The zygote kills a worker that alone was told to end, and reports it as ended by that signal. A
+//! supervisor that signals one process after another reaches this one within [`PATIENCE`].
 
 use std::time::Instant;
 
@@ -15,7 +15,8 @@ use super::{
 use crate::os::ENDING;
 
 impl Zygote {
-    /// Takes in the signals of this process. That children have ended is seen by reaping them.
+    /// Notes the signals that this process got. (SIGCHLD needs no note: `reap` sees which children
+    /// have ended.)
     pub(super) fn read_signals(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let signal = signal.ssi_signo.cast_signed();
@@ -25,13 +26,13 @@ impl Zygote {
         }
     }
 
-    /// Ends the workers that alone were told to.
+    /// Ends the workers that alone were told to end.
     pub(super) fn end_told(&mut self) {
         let told = self.exchange.take_told_to_end();
         if told.is_empty() && self.endings.waiting.is_empty() {
             return;
         }
-        // What came before the last word of a worker.
+        // A signal that came before a worker's last word is read after it at the latest.
         self.read_signals();
         let now = Instant::now();
         self.endings.waiting.extend(told.into_iter().map(|(worker, signal)| (worker, signal, now)));
@@ -58,7 +59,6 @@ impl Zygote {
 /// Ends a worker as if by `signal`.
 fn end(worker: &mut Worker, signal: Signal) {
     worker.told.ended_by = Some(signal);
-    // It was not reaped, so the number is its own. The signal itself would be handled by the
-    // worker.
+    // It was not reaped, so the number is its own. The worker would handle the signal itself.
     let _ = kill(worker.pid, Signal::SIGKILL);
 }

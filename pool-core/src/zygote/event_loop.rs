@@ -1,7 +1,8 @@
-//! What the zygote does until its parent is gone or tells it to end.
+//! The zygote's event loop, which runs until its parent is gone or tells it to end.
 //!
-//! Invariant: whatever it started is dead and reaped before it ends in order. When it is killed
-//! itself, its workers get the parent-death signal, and `guard.rs` says what becomes of the rest.
+//! Invariant: all processes that the zygote has started are dead and reaped before it ends in
+//! order. When it is killed itself, its workers get the parent-death signal, and the guard ends the
+//! rest (`guard.rs`).
 
 use std::{collections::VecDeque, io, os::fd::AsFd, panic::AssertUnwindSafe, time::Duration};
 
@@ -33,20 +34,19 @@ use crate::{
 
 const LOOK_FOR_PARENT: Duration = Duration::from_millis(LOOK_FOR_PARENT_MS as u64);
 
-/// What a turn has to answer.
+/// What has happened that a turn has to handle.
 struct Happened {
     /// The socket has something to read, or room.
     control: bool,
-    /// Parent or guard is gone.
+    /// The parent or the guard is gone.
     gone: bool,
-    /// The template has said something.
+    /// The template has sent a message.
     template: bool,
-    /// Somebody has said something of segments, or waits for an answer.
+    /// A process has sent a message about segments, or waits for an answer.
     exchange: bool,
 }
 
-/// Runs the event loop until the parent is gone or says so; never returns to whoever made this
-/// process.
+/// Runs the event loop until the parent is gone or ends it, and then ends this process.
 pub(super) fn run_event_loop(config: ZygoteConfig, fds: ZygoteFds, ancestors: Ancestors) -> ! {
     // A panic here is a defect; the workers still die with this process.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -88,7 +88,7 @@ impl Zygote {
         })
     }
 
-    /// What every zygote needs of the system.
+    /// Gets what every zygote needs of the system.
     fn resources(fresh_workers: bool) -> Result<(SignalFd, Exchange), StartFault> {
         let errno =
             |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
@@ -107,7 +107,7 @@ impl Zygote {
         Ok((signals.map_err(|error| errno(error.into()))?, Exchange::new().map_err(errno)?))
     }
 
-    /// Waits for something to happen and answers it; `false` when it is time to end.
+    /// Waits for something to happen and handles it; `false` when it is time to end.
     fn turn(&mut self) -> bool {
         let happened = match self.wait() {
             Ok(happened) => happened,
@@ -121,7 +121,7 @@ impl Zygote {
         self.reap();
         let goes_on = (!happened.template || self.hear_template())
             && (!happened.control || (self.send_reports() && self.handle_orders()));
-        // Behind the orders: the parent may just have introduced itself.
+        // After the orders: one of them may have connected the parent.
         if happened.exchange {
             self.exchange.hear();
         }
@@ -158,7 +158,7 @@ impl Zygote {
         })
     }
 
-    /// Carries out all orders that are there; `false` when the parent says so or is gone.
+    /// Carries out all orders that are there; `false` when the parent ends the zygote or is gone.
     fn handle_orders(&mut self) -> bool {
         let mut batch = StartedBatch::default();
         loop {
@@ -175,7 +175,7 @@ impl Zygote {
                 }
                 continue;
             }
-            // Whatever comes next may be about one of them.
+            // The next order may be about one of the batch.
             if !self.register(&mut batch) {
                 return false;
             }
@@ -189,14 +189,14 @@ impl Zygote {
                     } else if let Some(worker) =
                         self.workers.iter().find(|w| w.incarnation == incarnation)
                     {
-                        // It may have ended already; then it is reaped and reported all the same.
+                        // A worker that has ended already is reaped and reported all the same.
                         let _ = kill(worker.pid, Signal::SIGKILL);
                     }
                 }
                 Ok(Received::Message(Order::KillAt { chunk, grace })) => {
                     self.clocks.kill_after(chunk, grace);
                 }
-                // Without a socket the parent sees the end of its own.
+                // If no socket came along, the parent sees the end of its own socket.
                 Ok(Received::Message(Order::Connect { socket })) => {
                     socket.into_iter().for_each(|socket| self.exchange.add_parent(socket));
                 }
@@ -208,13 +208,13 @@ impl Zygote {
         }
     }
 
-    /// Reports behind what waits to be sent; `false` when the parent is gone.
+    /// Sends a report, after those that wait to be sent; `false` when the parent is gone.
     pub(super) fn report(&mut self, report: Report) -> bool {
         self.unsent.push_back(report);
         self.send_reports()
     }
 
-    /// Sends what there is room for; `false` when the parent is gone.
+    /// Sends the reports that the socket has room for; `false` when the parent is gone.
     pub(super) fn send_reports(&mut self) -> bool {
         while let Some(report) = self.unsent.front() {
             match report.send(&self.fds.control) {
@@ -225,13 +225,13 @@ impl Zygote {
         true
     }
 
-    /// Reaps what has ended, and with the workers the programs that they left behind.
+    /// Reaps the children that have ended, and kills the programs that ended workers left behind.
     fn reap(&mut self) {
         let mut reaped = Vec::new();
         while let Some(Reaped { pid, status, peak }) = os::reap_any() {
             let pid = Pid::from_raw(pid);
             if self.templates.is_template(pid) {
-                // As below.
+                // A parent that is gone is noticed by the next turn.
                 let _ = self.template_ended(status);
                 continue;
             }
@@ -247,7 +247,7 @@ impl Zygote {
         self.kill_orphans();
         for (incarnation, status, peak) in reaped {
             let segments = self.exchange.reaped(incarnation);
-            // A parent that is gone does not read it; the next turn ends the event loop.
+            // A parent that is gone is noticed by the next turn, which ends the event loop.
             let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
         }
     }

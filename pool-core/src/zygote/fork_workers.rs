@@ -1,9 +1,9 @@
 //! Workers that the zygote starts itself: fresh copies of the executable, or forks of itself.
 //!
-//! A fork makes every page that either side writes next cost a copy, and a worker has none of the
-//! executable's code mapped. So what all workers need is made before the first one, a forked worker
-//! takes the shortest way to its first chunk, and between two forks the zygote writes to its stack
-//! only.
+//! After a fork, the first write of either side to a page costs a copy, and a worker has none of
+//! the executable's code mapped. So the zygote makes what all workers need before the first one, a
+//! forked worker takes the shortest way to its first chunk, and between two forks the zygote writes
+//! to its stack only.
 
 use std::{
     io,
@@ -21,8 +21,7 @@ use crate::{
     worker::{self, Ground, WorkerConfig, WorkerFds, arena_from},
 };
 
-/// Workers that were started one after another and that nobody knows of yet: the parent need not
-/// wake for each.
+/// Started workers that are not reported yet, so that the parent does not wake for each.
 #[derive(Default)]
 pub(super) struct StartedBatch {
     born: [Birth; 16],
@@ -51,7 +50,7 @@ impl StartedBatch {
 }
 
 impl Zygote {
-    /// Takes down who was born, and reports; `false` when the parent is gone.
+    /// Adds the batch to the known workers and reports it; `false` when the parent is gone.
     pub(super) fn register(&mut self, batch: &mut StartedBatch) -> bool {
         let born = &batch.born[..std::mem::take(&mut batch.count)];
         for Birth { place, incarnation, pid } in born.iter().copied() {
@@ -100,7 +99,7 @@ impl Zygote {
         }
     }
 
-    /// Does once what every worker would do in the same way.
+    /// Does once what every forked worker would do alike.
     fn prepare_to_fork(&self) -> io::Result<Ground> {
         learn_locations(true);
         let (board, items) = (self.fds.board.try_clone()?, self.fds.items.try_clone()?);
@@ -109,8 +108,8 @@ impl Zygote {
         Ground::new(board, items).map_err(failed)
     }
 
-    /// In a forked child that never uses this value again: closes all that it owns, but for those
-    /// `taken`.
+    /// Closes all descriptors of this value but for those `taken`, in a forked child that never
+    /// uses it again.
     pub(super) fn close_own(&self, taken: &[RawFd]) {
         let close = |fd: &OwnedFd| {
             if !taken.contains(&fd.as_raw_fd()) {

@@ -1,10 +1,10 @@
 //! The process above the zygote, which adopts what the zygote leaves behind when it is killed.
 //!
-//! Invariant: while a guard or its zygote lives, every process below them has one of them to end
-//! it. Workers die with the zygote by their parent-death signal, but the programs that tasks had
-//! started do not: the kernel hands those to the nearest subreaper, which is the guard. A guard
-//! that is killed is noticed by its zygote. Only who kills both at the same moment leaves such
-//! programs alone, or who kills a zygote for which there was no process left to guard it.
+//! Invariant: while a guard or its zygote lives, one of them ends every process below them. Workers
+//! die with the zygote by their parent-death signal, but the programs that tasks had started do
+//! not: the kernel hands those to the nearest subreaper, which is the guard. The zygote notices
+//! when its guard is killed. Such programs live on only if both are killed at the same moment, or
+//! if a zygote is killed for which no guard could be started.
 
 use std::{
     io,
@@ -32,8 +32,9 @@ use crate::{
 /// Makes this fresh copy of the executable a guard with a zygote below it; never returns.
 ///
 /// Initialisers of the program may have started threads in the copy. A lock that one of them holds
-/// would stay locked in every process that is forked from here, so with threads nothing is: the
-/// zygote of fresh workers is one more copy, any other cannot begin.
+/// would stay locked in every process that is forked from here, so with threads no process is
+/// forked: the zygote of fresh workers is one more copy, and a zygote that forks workers cannot
+/// begin.
 pub(crate) fn run_fresh(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> ! {
     let errno = |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
     let fault = match os::lasting_thread_count() {
@@ -46,8 +47,8 @@ pub(crate) fn run_fresh(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> ! 
             let words = config.to_words();
             match bootstrap::spawn_copy(ROLE_GUARDED_ZYGOTE, &words, &fds.in_order()) {
                 Ok(zygote) => {
-                    // Its end of the parent's socket above all: the parent shall see the zygote's
-                    // death.
+                    // Above all this process's copy of the socket: the parent shall see the
+                    // zygote's death.
                     drop(fds);
                     stand_guard(zygote, parent, os::pidfd_open(parent).ok().as_ref())
                 }
@@ -56,7 +57,7 @@ pub(crate) fn run_fresh(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> ! 
         }
         Err(error) => errno(error),
     };
-    // A parent that is gone does not read it.
+    // Sending fails if the parent is gone.
     let _ = Report::Unable(fault).send(&fds.control);
     end_quietly()
 }
@@ -68,7 +69,7 @@ pub(crate) fn run_below_guard(config: ZygoteConfig, fds: ZygoteFds, guard: Pid) 
     run_event_loop(config, fds, Ancestors::new(guard, vec![os::pidfd_open(guard).ok()]))
 }
 
-/// Makes this process a guard and a child of it the zygote; never returns to whoever made it.
+/// Makes this process a guard and a child of it the zygote; never returns.
 pub(crate) fn run_guarded(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> ! {
     os::become_subreaper();
     let parent_fd = os::pidfd_open(parent).ok();
@@ -83,17 +84,17 @@ pub(crate) fn run_guarded(config: ZygoteConfig, fds: ZygoteFds, parent: Pid) -> 
             run_event_loop(config, fds, Ancestors::new(guard, fds_of))
         }
         Ok(ForkResult::Parent { child }) => {
-            // Its end of the parent's socket above all: the parent shall see the zygote's death.
+            // Above all this process's copy of the socket: the parent shall see the zygote's death.
             let kept: Vec<_> = parent_fd.iter().map(AsRawFd::as_raw_fd).collect();
             os::keep_only(&kept);
             stand_guard(child, parent, parent_fd.as_ref())
         }
-        // No process is left for a guard: the zygote goes without one.
+        // The system has no process for a guard: this one is the zygote, without a guard.
         Err(_) => run_event_loop(config, fds, Ancestors::new(parent, vec![parent_fd])),
     }
 }
 
-/// Guards this zygote until it or the parent is gone, and ends what is left.
+/// Waits until this zygote or the parent is gone, and ends the processes that are left.
 fn stand_guard(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) -> ! {
     os::set_process_name(&os::process_name("pool-guard"));
     watch(zygote, parent, parent_fd);

@@ -1,7 +1,7 @@
-//! The parent's end of the zygote: orders out, reports in, and its end.
+//! The parent's link to the zygote: sends orders, receives reports, and ends the zygote.
 //!
-//! Invariant: nothing here waits for the zygote but its end, and that not for long. What the socket
-//! has no room for stays in the `Outbox`.
+//! Invariant: the parent waits here only for the zygote's end, and not for long. Orders that the
+//! socket has no room for stay in the `Outbox`.
 
 use std::{
     collections::VecDeque,
@@ -31,22 +31,22 @@ use crate::{
     protocol::{ClaimedChunk, Order, Received, Report, send_kill_at, send_order},
 };
 
-/// How long a zygote that was told to end may take.
+/// How long a zygote that was told to end may take for it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long its guard may take to clean up behind a zygote that was killed.
+/// How long a guard may take to clean up after its zygote was killed.
 const PATIENCE_WITH_GUARD: Duration = Duration::from_secs(1);
-/// Most workers that the zygote is asked to start before it has answered: each has a descriptor on
-/// the way, and the kernel has room for a few hundred packets.
+/// Most workers that the zygote is asked to start before it has answered: each order carries a
+/// descriptor, and the kernel has room for a few hundred packets.
 const MOST_UNANSWERED: usize = 64;
 
-/// A zygote as its parent sees it.
+/// The parent's link to a zygote.
 #[derive(Debug)]
 pub(crate) struct ZygoteLink {
     control: KeptFd,
-    /// The guard's: the child of this process.
+    /// The process id of the guard, which is a child of this process.
     pid: Pid,
     pidfd: Option<KeptFd>,
-    /// The zygote's own, once it has said so; 0 before.
+    /// The process id of the zygote, once it has reported it; 0 before.
     zygote: AtomicI32,
     /// Whether the guard is a fresh copy of the executable, which has initialisers to run before it
     /// can do anything.
@@ -54,14 +54,14 @@ pub(crate) struct ZygoteLink {
     outbox: Mutex<Outbox>,
 }
 
-/// What the zygote is still to be told.
+/// The orders that the zygote has not got yet.
 #[derive(Debug, Default)]
 struct Outbox {
-    /// Places and incarnations of workers to start, of which nothing exists yet.
+    /// Places and incarnations of workers to start, for which nothing was made yet.
     wanted: VecDeque<(u32, u32)>,
     /// Workers whose start was ordered and not answered.
     unanswered: usize,
-    /// Workers to kill that the socket had no room for.
+    /// Workers to kill, whose orders the socket had no room for.
     to_kill: VecDeque<Victim>,
 }
 
@@ -69,7 +69,7 @@ struct Outbox {
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     Worker(u32),
-    /// The one that has claimed this chunk, if it still has after so many nanoseconds.
+    /// The worker that has claimed this chunk, if it still has it after so many nanoseconds.
     Claimer(ClaimedChunk, u64),
 }
 
@@ -79,21 +79,21 @@ impl ZygoteLink {
         Self { control, pid, pidfd, zygote: AtomicI32::new(0), fresh, outbox: Mutex::default() }
     }
 
-    /// Whether the zygote is a fresh copy that is not there yet: nothing was started for this pool.
-    /// As far as its reports have been read.
+    /// Whether the zygote is a fresh copy that has not reported itself, as far as its reports have
+    /// been read: it has started no worker.
     pub(crate) fn is_on_its_way(&self) -> bool {
         self.fresh && self.zygote.load(Ordering::Relaxed) == 0
     }
 
-    /// Ends a zygote that [`Self::is_on_its_way`], with its guard.
+    /// Ends a zygote that has not reported itself ([`Self::is_on_its_way`]), and its guard.
     pub(crate) fn kill_on_its_way(&self) {
-        // The parent's own child. One that has ended may have been reaped, by the kernel if the
-        // program ignores SIGCHLD.
+        // The guard is this process's own child. If it has ended, it may have been reaped, by the
+        // kernel if the program ignores SIGCHLD.
         if !self.ends_within(Duration::ZERO) {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
-        // A zygote that it has made meanwhile sees that it has no guard, and ends before it has
-        // carried out any order.
+        // A zygote that the guard has made meanwhile sees that its guard is gone, and ends before
+        // it carries out any order.
         self.closes_within(PATIENCE);
     }
 
@@ -109,7 +109,7 @@ impl ZygoteLink {
         std::iter::once(self.control.as_fd()).chain(self.pidfd.as_ref().map(AsFd::as_fd))
     }
 
-    /// The zygote, as far as it is known: the guard before the zygote has said who it is.
+    /// The process id of the zygote, or that of the guard before the zygote has reported its own.
     pub(crate) fn zygote(&self) -> Pid {
         match self.zygote.load(Ordering::Relaxed) {
             0 => self.pid,
@@ -117,7 +117,7 @@ impl ZygoteLink {
         }
     }
 
-    /// Takes down that a worker is to be started.
+    /// Notes that a worker is to be started.
     pub(crate) fn awaited(&self, place: u32, incarnation: u32) {
         self.outbox().wanted.push_back((place, incarnation));
     }
@@ -131,12 +131,12 @@ impl ZygoteLink {
         outbox.wanted.pop_front()
     }
 
-    /// All workers that are to be started and now will not be.
+    /// Takes out all workers that were to be started, which the caller gives up.
     pub(crate) fn give_up_wanted(&self) -> VecDeque<(u32, u32)> {
         std::mem::take(&mut self.outbox().wanted)
     }
 
-    /// Whether something waits for nothing but room in the socket.
+    /// Whether an order waits only for room in the socket.
     pub(crate) fn wants_to_send(&self) -> bool {
         let outbox = self.outbox();
         !outbox.to_kill.is_empty() || outbox.may_start()
@@ -154,7 +154,7 @@ impl ZygoteLink {
         Ok(())
     }
 
-    /// Gives the zygote its end of a connection for what there is to say of segments.
+    /// Gives the zygote its end of a connection for messages about segments.
     pub(crate) fn connect(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         send_order(&self.control.intact()?, Order::CONNECT, 0, 0, Some(socket))
     }
@@ -163,8 +163,8 @@ impl ZygoteLink {
         self.send_kill(Victim::Worker(incarnation))
     }
 
-    /// Has the worker killed that has claimed the chunk, if it still has when `grace` nanoseconds
-    /// have passed.
+    /// Has the worker killed that has claimed the chunk, if it still has it after `grace`
+    /// nanoseconds.
     pub(crate) fn kill_at(&self, chunk: ClaimedChunk, grace: u64) -> io::Result<()> {
         self.send_kill(Victim::Claimer(chunk, grace))
     }
@@ -203,9 +203,9 @@ impl ZygoteLink {
     /// The next report; `Err` when the zygote is gone.
     pub(crate) fn report(&self) -> Result<Option<Report>, ZygoteGone> {
         let mut outbox = self.outbox();
-        // Reports are there to be read even if the zygote is gone.
+        // Reports can be read even if the zygote is gone.
         let _ = self.send_kills(&mut outbox);
-        // What the program has put at the number has no reports.
+        // Another file that the program has put at this number has no reports.
         match self.control.intact().and_then(|control| Report::receive(&control)) {
             Ok(Received::Message(Report::Running { pid })) => {
                 self.zygote.store(pid, Ordering::Relaxed);
@@ -229,9 +229,9 @@ impl ZygoteLink {
         }
     }
 
-    /// Waits until the zygote has ended, by force if it takes too long.
+    /// Waits until the zygote has ended, and kills it if it takes too long.
     pub(crate) fn wait_for_end(&self) {
-        // No report is of use any more, but who the zygote is.
+        // No report is of use any more but that of the zygote's process id.
         while let Ok(Some(_)) = self.report() {}
         if self.is_on_its_way() {
             self.kill_on_its_way();
@@ -245,7 +245,7 @@ impl ZygoteLink {
         let status = loop {
             match waitpid(self.pid, None) {
                 Err(Errno::EINTR) => {}
-                // ECHILD: somebody else reaped it, or SIGCHLD is ignored.
+                // ECHILD: other code of the program has reaped it, or SIGCHLD is ignored.
                 status => break status,
             }
         };
@@ -254,8 +254,8 @@ impl ZygoteLink {
         }
     }
 
-    /// Kills a zygote that does not end, a stopped one for example: its workers die with it, and
-    /// the guard, which would not have noticed, cleans up.
+    /// Kills a zygote that does not end, for example because it is stopped: its workers die with
+    /// it, and the guard, which does not notice a stopped zygote, cleans up.
     pub(crate) fn kill_zygote(&self) {
         while let Ok(Some(_)) = self.report() {}
         let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
@@ -263,19 +263,20 @@ impl ZygoteLink {
             return;
         };
         let mut watched = [PollFd::new(control, PollFlags::empty())];
-        // As long as its end of the socket is open, it lives and the number is its own.
+        // As long as its end of the socket is open, the zygote lives and the number is its own.
         if zygote.as_raw() > 0 && poll(&mut watched, PollTimeout::ZERO) == Ok(0) {
             let _ = kill(zygote, Signal::SIGKILL);
         }
     }
 
-    /// Waits for a zygote that this process has inherited, as the init of a container does when the
-    /// guard is killed. A guard that ends in order has reaped it: then its number may be another's.
+    /// Reaps a zygote that this process has inherited, as the init process of a container does when
+    /// the guard is killed. A guard that ends in order has reaped it itself: then another process
+    /// may have its number.
     fn reap_zygote(&self) {
         while let Ok(Some(_)) = self.report() {}
         let zygote = Pid::from_raw(self.zygote.load(Ordering::Relaxed));
         if zygote.as_raw() > 0 && zygote != self.pid {
-            // It notices, and ends what it has started.
+            // The zygote notices the guard's death, and ends what it has started.
             if let Ok(pidfd) = os::pidfd_open(zygote) {
                 readable_within(pidfd.as_fd(), PATIENCE);
             }
@@ -286,13 +287,13 @@ impl ZygoteLink {
     fn ends_within(&self, patience: Duration) -> bool {
         match &self.pidfd {
             Some(pidfd) if pidfd.is_intact() => readable_within(pidfd.as_fd(), patience),
-            // Without a pidfd its end of the socket tells, without both only the process itself.
+            // Without a pidfd the end of the socket tells, without both only the process itself.
             _ if self.control.is_intact() => self.closes_within(patience),
             _ => self.exits_within(patience),
         }
     }
 
-    /// Whether the guard, this process's child, has ended, which is looked at without reaping it.
+    /// Whether the guard, a child of this process, ends in time; does not reap it.
     fn exits_within(&self, patience: Duration) -> bool {
         let until = std::time::Instant::now() + patience;
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -305,7 +306,7 @@ impl ZygoteLink {
         true
     }
 
-    /// Waits until there is a report, or the end of all.
+    /// Waits until there is a report or the zygote has closed its socket.
     pub(crate) fn wait_for_report(&self, patience: Duration) {
         readable_within(self.control.as_fd(), patience);
     }
@@ -347,14 +348,14 @@ fn readable_within(fd: BorrowedFd<'_>, patience: Duration) -> bool {
     }
 }
 
-/// Waits for a process of the pool that this process may have inherited: as PID 1, or as a
-/// subreaper. It was called `name`: what it was called by may be the number of another child by
-/// now, which is the business of whoever started that.
+/// Reaps, and if need be kills, a process of the pool that this process may have inherited: as PID
+/// 1, or as a subreaper. It had the name `name`: if that does not match, another child has the
+/// number by now, and is left to the code that started it.
 pub(crate) fn reap_orphan(pid: Pid, name: &ProcessName) {
     if !os::inherits_orphans() || !os::is_called(pid, name) {
         return;
     }
-    // Any other answer: reaped now, or not a child of this process.
+    // Any other answer: it is reaped now, or is not a child of this process.
     if waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive) {
         let _ = kill(pid, Signal::SIGKILL);
         while waitpid(pid, None) == Err(Errno::EINTR) {}
@@ -372,7 +373,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed());
         reap_orphan(pid, &os::ZYGOTE);
-        // Even if this process inherits what others leave.
+        // Also if this process inherits orphans.
         let name = crate::worker::name_at(0);
         assert!(!os::is_called(pid, &name));
         reap_orphan(pid, &name);

@@ -1,17 +1,17 @@
 //! The process between a pool and its workers: it starts, watches and reaps them.
 //!
-//! One thread for life, no user code.
+//! It has one thread for life, and runs no code of the user.
 //!
-//! * `config.rs`: what a zygote is told at its start.
-//! * `state.rs`: what it knows; `event_loop.rs`: what it does.
+//! * `config.rs`: the configuration that a zygote gets at its start.
+//! * `state.rs`: its state; `event_loop.rs`: what it does.
 //! * `fork_workers.rs`: workers that it starts itself.
-//! * `template.rs`: the process that workers are forked from when what they share is made once;
-//!   `template_link.rs`: the zygote's end of it; `template_queue.rs`, `template_starts.rs`: the
+//! * `template.rs`: the process that forks workers when the value that they share is made once;
+//!   `template_link.rs`: the zygote's link to it; `template_queue.rs`, `template_starts.rs`: the
 //!   workers that wait for it.
 //! * `time_limits.rs`: ends workers whose item takes too long; `clocks.rs`: when that is due.
 //! * `ending_signals.rs`: workers that were told to end; `signal_notes.rs`: which signals came.
 //! * `guard.rs`: the process above, which adopts what a killed zygote leaves behind.
-//! * `link.rs`: the parent's end.
+//! * `link.rs`: the parent's link to the zygote.
 
 mod clocks;
 mod config;

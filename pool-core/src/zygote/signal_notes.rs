@@ -4,18 +4,18 @@ use crate::os::ENDING;
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
-/// What this process and its workers were told.
+/// The signals to end that this process and its workers got.
 #[derive(Default)]
 pub(super) struct Endings {
-    /// When this process got a copy of each signal last.
+    /// When this process got each signal itself last.
     pub(super) own: [Option<Instant>; ENDING.len()],
-    /// Workers that are ended when their time comes and no copy has: incarnation, the signal's
-    /// place, when they were heard.
+    /// Workers that are ended after [`PATIENCE`] if this process does not get the signal, too:
+    /// incarnation, the signal's index, when the worker's message came.
     pub(super) waiting: Vec<(u32, usize, Instant)>,
 }
 
 impl Endings {
-    /// How long to sleep, if nothing else says more than `idle`.
+    /// How long the zygote may sleep: until the first of them is due, at most for `idle`.
     pub(super) fn sleep_at_most(&self, idle: Option<Duration>) -> Option<Duration> {
         let Some((_, _, heard)) = self.waiting.first() else { return idle };
         let left = PATIENCE.saturating_sub(heard.elapsed());
@@ -23,12 +23,12 @@ impl Endings {
     }
 }
 
-/// What a worker was told.
+/// The signals to end that a worker got.
 pub(super) struct Told {
     born: Instant,
-    /// The copies of this process that the worker has told of as well.
+    /// When this process got each signal that the worker has reported as well.
     pub(super) shared: [Option<Instant>; ENDING.len()],
-    /// The signal that it was ended by.
+    /// The signal for which the zygote has killed it.
     pub(super) ended_by: Option<Signal>,
 }
 
@@ -39,8 +39,8 @@ impl Default for Told {
 }
 
 impl Told {
-    /// Whether the signal that the worker tells of is the one of which this process got a copy at
-    /// `own`. A worker that is busy or stopped may tell late, so a copy that it has not told of yet
+    /// Whether the signal that the worker reports is the one that this process got, too, at `own`.
+    /// A worker that is busy or stopped may report late, so a signal that it has not reported yet
     /// counts however old it is.
     pub(super) fn is_shared(&self, signal: usize, own: Option<Instant>, now: Instant) -> bool {
         own.is_some_and(|own| {
@@ -49,17 +49,17 @@ impl Told {
         })
     }
 
-    /// The wait status to be told of a worker that has ended with `status`.
+    /// The wait status to report for a worker that has ended with `status`.
     pub(super) fn status(&self, status: i32) -> i32 {
         match self.ended_by {
-            // A death by a signal is the signal's number.
+            // The wait status of a death by a signal is the signal's number.
             Some(signal) if status == libc::SIGKILL => signal as i32,
             _ => status,
         }
     }
 }
 
-/// How long after a worker, or before it, this process may get its own copy.
+/// How long after a worker, or before it, this process may get a signal that both get.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
         );
         assert!(!told.is_shared(0, Some(at(10)), at(60_000)));
         assert!(told.is_shared(0, Some(at(59_990)), at(60_000)));
-        // What came before the worker was born.
+        // A signal that came before the worker was started.
         let late = Told { born: at(1_000), ..Told::default() };
         assert!(!late.is_shared(0, Some(at(10)), at(1_200)));
     }
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(told.status(libc::SIGKILL), libc::SIGKILL);
         told.ended_by = Some(Signal::SIGTERM);
         assert_eq!(told.status(libc::SIGKILL), libc::SIGTERM);
-        // It was faster.
+        // It has ended by itself before.
         assert_eq!(told.status(3 << 8), 3 << 8);
     }
 }

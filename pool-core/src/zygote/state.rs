@@ -1,4 +1,4 @@
-//! What a zygote knows.
+//! The state of a zygote.
 
 use super::{
     clocks::Clocks,
@@ -13,11 +13,12 @@ use std::{collections::VecDeque, os::fd::OwnedFd};
 /// How often parents and children are looked for where the system has no pidfd.
 pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
 
-/// Those with whom a zygote ends: whose child it is (its guard, or the pool's process), and above.
+/// The processes with which a zygote ends: its parent (the guard, or the pool's process), and the
+/// one above.
 pub(super) struct Ancestors {
     pub(super) parent: Pid,
     pub(super) fds: Vec<OwnedFd>,
-    /// Whether each of them has a descriptor that tells.
+    /// Whether there is a pidfd for each of them.
     pub(super) known: bool,
 }
 
@@ -39,14 +40,14 @@ pub(super) struct Zygote {
     pub(super) config: ZygoteConfig,
     pub(super) fds: ZygoteFds,
     pub(super) ancestors: Ancestors,
-    /// That children have ended, and what asks the whole program to end.
+    /// Receives SIGCHLD and the signals that ask the whole program to end.
     pub(super) signals: SignalFd,
     pub(super) workers: Vec<Worker>,
     pub(super) templates: TemplateQueue,
     pub(super) exchange: Exchange,
     pub(super) clocks: Clocks,
     pub(super) endings: Endings,
-    /// What workers that are forked here find mapped.
+    /// The mappings that workers forked from here inherit.
     pub(super) ground: Option<Ground>,
     /// Reports that the socket had no room for.
     pub(super) unsent: VecDeque<Report>,

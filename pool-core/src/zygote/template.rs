@@ -1,4 +1,4 @@
-//! The life of a template: make the value, then fork workers as the zygote orders.
+//! A template: it makes the shared value, then forks workers as the zygote orders.
 
 use std::{
     io::{IoSlice, Write},
@@ -24,17 +24,17 @@ use crate::{
     worker::{self, Ground, WorkerConfig, WorkerFds, arena_from},
 };
 
-/// How long threads that are about to end may take: pools of threads do not wait for theirs.
+/// How long threads that are about to end may take: thread pools do not wait for their threads.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// What a template has from its zygote.
+/// What a template gets from its zygote.
 pub(crate) struct TemplateArgs {
     pub(crate) zygote: Pid,
     pub(crate) socket: OwnedFd,
     pub(crate) recipe: SharedSpec,
-    /// Bytes of the stack that the value is made on, if that was wished for.
+    /// Bytes of the stack that the value is made on, if the user has set them.
     pub(crate) stack: Option<usize>,
-    /// Of the segments that the recipe names.
+    /// The descriptors of the segments that the recipe names.
     pub(crate) ingredients: Vec<OwnedFd>,
     pub(crate) board: OwnedFd,
     pub(crate) items: OwnedFd,
@@ -43,7 +43,8 @@ pub(crate) struct TemplateArgs {
     pub(crate) limit: DescriptorLimit,
 }
 
-/// Lives as a template; `config` is that of the worker at a place.
+/// Runs as a template until the zygote is gone; `config` makes the configuration of a worker from
+/// its place and incarnation.
 pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerConfig) -> ! {
     // A panic here is a defect; the zygote sees the end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -69,15 +70,15 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerConfig
         let given = || [&socket, &bell, &door].map(|fd| FileId::of(fd.as_fd()));
         let before = given();
         let made = make(recipe, ingredients, stack);
-        // The user's code has closed them, and may have opened others at their numbers. Without
-        // this end of the socket the zygote sees that this process ends.
+        // The user's code has closed one of them, and may have opened another file at its number.
+        // The zygote sees this process's end.
         if given() != before {
             end_quietly();
         }
-        // What the user's code printed must not come out of every worker once more.
+        // What the user's code has printed must not be written by every worker once more.
         let _ = std::io::stdout().flush();
         os::flush_c_streams();
-        // The user's code may have changed credentials, which disarms it.
+        // The user's code may have changed credentials, which disarms the signal.
         if !os::arm_parent_death(zygote) {
             end_quietly();
         }
@@ -109,11 +110,11 @@ fn make(
     if !names.is_empty() {
         return Err(Fault::LeftThreads { names });
     }
-    // Each worker would have it, behind a lock of its own.
+    // Each worker would have the borrow, behind a lock of its own.
     if exclusive_borrows() > 0 { Err(Fault::Borrowed) } else { Ok(value) }
 }
 
-/// The names of the threads that go on beside this one.
+/// The names of the threads that still run beside this one after a grace.
 fn threads_left() -> std::io::Result<Vec<String>> {
     let until = Instant::now() + GRACE;
     loop {
@@ -144,7 +145,7 @@ impl Template {
             Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
                 let config = WorkerConfig {
                     shared: SharedConfig::Value(self.value.clone()),
-                    // The template has restored it; what the user's code has set since then stays.
+                    // The template has restored it; what the user's code has set since stays.
                     descriptors: DescriptorLimit::default(),
                     ..config(place, incarnation)
                 };
@@ -168,15 +169,15 @@ impl Template {
             let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
             worker::live(config, || Some((self.ground.clone(), fds)))
         };
-        // SAFETY: one thread, as was seen when the value was made; nothing here starts another.
-        // (What the value says of threads that have ended is for its maker to leave out: the
-        // documentation of `shared_built`.) Nor has it exclusive access to shared memory, which was
-        // looked at then.
+        // SAFETY: the process has one thread, as `make` has checked after it made the value, and
+        // nothing here starts another. (The value must not refer to threads that have ended: the
+        // documentation of `shared_built` asks that of its constructor.) Nor has the process
+        // exclusive access to shared memory, which `make` has checked, too.
         unsafe { os::fork_adopted(life) }
     }
 }
 
-/// Tells the zygote; `false` when it is gone.
+/// Sends a message to the zygote; `false` when it is gone.
 fn say(socket: &OwnedFd, word: Word, number: i32, text: &[u8]) -> bool {
     let head = [word as i32, number].map(i32::to_ne_bytes);
     let parts = [IoSlice::new(head.as_flattened()), IoSlice::new(text)];

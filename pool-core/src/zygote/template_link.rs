@@ -1,7 +1,7 @@
-//! A template as its zygote has it.
+//! The zygote's link to a template.
 //!
-//! Invariant: the zygote waits for a template only while that one forks, which runs no code of the
-//! user but fork handlers, and not without limit, so it goes on watching the parent.
+//! Invariant: the zygote waits for a template only while the template forks, which runs no code of
+//! the user but fork handlers; it watches the parent meanwhile, and waits only for a limited time.
 
 use std::{
     io,
@@ -27,9 +27,9 @@ use crate::{
 /// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it
 /// holds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The same for one that somebody has stopped (SIGSTOP).
+/// How long a template that was stopped from outside (SIGSTOP) may take to fork.
 const PATIENCE_IF_STOPPED: Duration = Duration::from_secs(2);
-/// Time between two looks whether it is.
+/// Time between two checks whether the template is stopped.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// A template that was forked and not reaped.
@@ -37,25 +37,25 @@ pub(crate) struct TemplateLink {
     pub(crate) pid: Pid,
     pidfd: Option<OwnedFd>,
     socket: OwnedFd,
-    /// Whether it has the value.
+    /// Whether the template has made the value.
     pub(crate) ready: bool,
-    /// Whether it was killed.
+    /// Whether the zygote has killed it.
     pub(crate) doomed: bool,
-    /// When it is killed if it has said nothing by then.
+    /// When the zygote kills it if it has sent no message by then.
     pub(crate) due: Option<Instant>,
 }
 
-/// What a template has said.
+/// What a template has sent.
 pub(crate) enum Heard {
     Nothing,
     Ready,
-    /// It has no value, and this is the encoded failure.
+    /// It could not make the value; this is the encoded failure.
     Failed(Vec<u8>),
-    /// It will say no more.
+    /// It will send nothing more.
     Gone,
 }
 
-/// Why there is no worker.
+/// Why a template has not started a worker.
 pub(crate) enum StartError {
     /// The system refused.
     Refused(io::Error),
@@ -69,18 +69,18 @@ impl TemplateLink {
         Self { pid, pidfd, socket, ready: false, doomed: false, due }
     }
 
-    /// What to wait for until it is ready.
+    /// The socket that becomes readable when the template sends a message or ends.
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
     pub(crate) fn kill(&mut self) {
         self.doomed = true;
-        // It was not reaped, so the number is its own.
+        // The template was not reaped, so the number is its own.
         let _ = kill(self.pid, Signal::SIGKILL);
     }
 
-    /// What it has said since it was forked, without waiting.
+    /// Receives what the template has sent since it was forked, without waiting.
     pub(crate) fn hear(&mut self) -> Heard {
         match self.receive() {
             Ok(Some((Word::Ready, ..))) => {
@@ -93,8 +93,8 @@ impl TemplateLink {
         }
     }
 
-    /// Has it fork a worker, which is the zygote's child. `watched` becoming readable ends the
-    /// wait.
+    /// Has the template fork a worker, which is the zygote's child. The wait ends when one of
+    /// `watched` becomes readable.
     pub(crate) fn start(
         &mut self,
         place: u32,
@@ -127,7 +127,7 @@ impl TemplateLink {
                         return Err(StartError::Gone);
                     }
                 }
-                // An answer counts, even that of one who has ended since.
+                // An answer counts, also if the template has ended since.
                 Ok(_) if fds[0].any() == Some(true) => {}
                 _ => return Err(StartError::Gone),
             }

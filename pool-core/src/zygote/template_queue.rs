@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Templates and those who wait for one.
+/// The template, and the orders that wait for it.
 #[derive(Default)]
 pub(super) struct TemplateQueue {
     pub(super) template: Option<TemplateLink>,
@@ -16,12 +16,12 @@ pub(super) struct TemplateQueue {
 }
 
 impl TemplateQueue {
-    /// The template, as long as nobody knows what comes of it.
+    /// The template, while the zygote waits for it to make the value.
     pub(super) fn expected(&self) -> Option<&TemplateLink> {
         self.template.as_ref().filter(|template| !template.ready && !template.doomed)
     }
 
-    /// How long to sleep, if nothing else says more than `idle`.
+    /// How long the zygote may sleep: until the template is due, at most for `idle`.
     pub(super) fn sleep_at_most(&self, idle: Option<Duration>) -> Option<Duration> {
         let Some(due) = self.expected().and_then(|template| template.due) else { return idle };
         let left = due.saturating_duration_since(Instant::now());
@@ -39,6 +39,6 @@ pub(super) struct Order {
     pub(super) place: u32,
     pub(super) incarnation: u32,
     pub(super) arena: OwnedFd,
-    /// Templates that have died over it.
+    /// Number of templates that have died over this order.
     pub(super) lost_templates: u32,
 }

@@ -1,9 +1,9 @@
-//! Workers that a template forks: who waits for it, and what becomes of it.
+//! Workers that a template forks: the orders that wait for it, its start and its end.
 //!
-//! Invariant: every order to start a worker is answered once: by the worker's process id, by an
-//! error number, or by a failure that lies in the worker's arena. A template that dies is replaced
-//! when the next worker is wanted. One that is due sees so itself; if it does not, because somebody
-//! has stopped it (SIGSTOP), it is killed.
+//! Invariant: the zygote answers every order to start a worker once: by the worker's process id, by
+//! an error number, or by a failure that lies in the worker's arena. A template that dies is
+//! replaced when the next worker is wanted. A template sees itself that its time limit is over; if
+//! it does not, because it was stopped (SIGSTOP), the zygote kills it.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -29,12 +29,12 @@ use crate::{
     shared::{SharedConfig, SharedSpec},
 };
 
-/// As many templates that had the value may die over one order: somebody kills them, or the helpers
-/// that they fork through.
+/// Most templates that may die over one order after they had the value: they, or the helper
+/// processes that they fork through, are killed from outside.
 const MOST_LOST_TEMPLATES: u32 = 4;
 
 impl Zygote {
-    /// How what is shared is made, if that is a template's business.
+    /// The recipe of the shared value, if a template makes it.
     fn recipe(&self) -> Option<&SharedSpec> {
         match &self.config.shared {
             SharedConfig::Recipe(recipe) if !self.config.fresh_workers => Some(recipe),
@@ -46,7 +46,8 @@ impl Zygote {
         self.recipe().is_some()
     }
 
-    /// Takes in an order to start a worker; `false` when the parent is gone.
+    /// Queues an order to start a worker, and carries out what can be; `false` when the parent is
+    /// gone.
     pub(super) fn start_from_template(
         &mut self,
         place: u32,
@@ -60,7 +61,7 @@ impl Zygote {
         self.start_waiting()
     }
 
-    /// Forgets an order that was not carried out yet; whether there was one.
+    /// Removes an order that was not carried out yet; answers whether there was one.
     pub(super) fn forget_waiting(&mut self, incarnation: u32) -> bool {
         let waiting = &mut self.templates.waiting;
         let Some(at) = waiting.iter().position(|order| order.incarnation == incarnation) else {
@@ -68,13 +69,14 @@ impl Zygote {
         };
         waiting.remove(at);
         if waiting.is_empty() && self.templates.expected().is_some() {
-            // It may never come to an end, and nobody waits for it any more.
+            // The template may never come to an end, and no order waits for it any more.
             self.end_template();
         }
         true
     }
 
-    /// Carries out what can be carried out; `false` when the parent is gone.
+    /// Carries out the orders that can be carried out, and forks a template if there is none;
+    /// `false` when the parent is gone.
     fn start_waiting(&mut self) -> bool {
         while !self.templates.waiting.is_empty() {
             let goes_on = match self.templates.template.as_ref().map(|template| template.ready) {
@@ -121,8 +123,8 @@ impl Zygote {
                 let (place, incarnation) = (order.place as usize, order.incarnation);
                 self.end_template();
                 match self.board().map(|board| board.occupant(place)) {
-                    // It had forked the worker, which was killed with it just now, maybe with a
-                    // chunk in hand: no other process may take its name.
+                    // The template had forked the worker, which was killed with it just now, maybe
+                    // with a chunk in hand: no other process may take its name.
                     Some((pid, of)) if of == incarnation => {
                         let (pid, status) = (pid.cast_signed(), libc::SIGKILL);
                         let segments = self.exchange.reaped(incarnation);
@@ -140,13 +142,14 @@ impl Zygote {
         }
     }
 
-    /// The first order is done with.
+    /// Removes the first order and answers it; `false` when the parent is gone.
     fn answer_first(&mut self, report: impl FnOnce(u32) -> Report) -> bool {
         let order = self.templates.waiting.pop_front();
         order.is_none_or(|order| self.report(report(order.incarnation)))
     }
 
-    /// The template died over the first order: that one is tried again.
+    /// Keeps the first order, over which a template has died, to be tried again; after too many
+    /// deaths, fails all orders. `false` when the parent is gone.
     fn retry_or_fail(&mut self, status: i32) -> bool {
         match self.templates.waiting.front_mut() {
             Some(order) if order.lost_templates < MOST_LOST_TEMPLATES => {
@@ -157,7 +160,8 @@ impl Zygote {
         }
     }
 
-    /// The template has said something, or has hung up; `false` when the parent is gone.
+    /// Handles a message of the template, or the end of its socket; `false` when the parent is
+    /// gone.
     pub(super) fn hear_template(&mut self) -> bool {
         let Some(template) = &mut self.templates.template else { return true };
         match template.hear() {
@@ -167,7 +171,7 @@ impl Zygote {
                 self.end_template();
                 self.fail_waiting(&text)
             }
-            // Its end is told by its status.
+            // Its status will tell why it has ended.
             Heard::Gone => {
                 template.kill();
                 true
@@ -175,7 +179,7 @@ impl Zygote {
         }
     }
 
-    /// Ends a template that is due and has said nothing; `false` when the parent is gone.
+    /// Ends a template that is due and has sent nothing; `false` when the parent is gone.
     pub(super) fn watch_template(&mut self) -> bool {
         let Some(due) = self.templates.expected().and_then(|template| template.due) else {
             return true;
@@ -183,7 +187,7 @@ impl Zygote {
         let late = Instant::now().checked_duration_since(due);
         let (Some(late), Some(recipe)) = (late, self.recipe()) else { return true };
         if late > STOPPED {
-            // It has its time once more, as an item has.
+            // The template gets its time once more, like items.
             let due = due_of(recipe);
             self.templates.template.iter_mut().for_each(|template| template.due = due);
             return true;
@@ -193,14 +197,14 @@ impl Zygote {
         self.fail_waiting(&StartFailure { stage: Stage::Shared, fault }.to_bytes())
     }
 
-    /// The template was reaped; `false` when the parent is gone.
+    /// Handles the end of the template, which was reaped; `false` when the parent is gone.
     pub(super) fn template_ended(&mut self, status: i32) -> bool {
         let Some(mut template) = self.templates.template.take() else { return true };
         let said = if template.ready { Heard::Ready } else { template.hear() };
         self.kill_orphans();
         match said {
             Heard::Failed(text) => self.fail_waiting(&text),
-            // It had the value: another one will have it too.
+            // This template could make the value, so another one can, too.
             Heard::Ready => self.retry_or_fail(status) && self.start_waiting(),
             _ => self.fail_waiting(&StartFailure::ended(Stage::Shared, status).to_bytes()),
         }
@@ -212,7 +216,7 @@ impl Zygote {
         self.kill_orphans();
     }
 
-    /// Answers all orders by this failure; `false` when the parent is gone.
+    /// Answers all orders with this failure; `false` when the parent is gone.
     fn fail_waiting(&mut self, failure: &[u8]) -> bool {
         while let Some(Order { incarnation, arena, .. }) = self.templates.waiting.pop_front() {
             let errno = match StartFailure::leave(failure, &arena) {
@@ -249,7 +253,7 @@ impl Zygote {
             ForkResult::Parent { child } => Ok(TemplateLink::new(child, ours, due)),
             ForkResult::Child => {
                 drop(ours);
-                // Whoever comes from here keeps no arena of others alive.
+                // A worker that comes from here keeps no arena of others alive.
                 self.templates.waiting.clear();
                 self.close_own(&[]);
                 let zygote = args.zygote;
@@ -261,7 +265,7 @@ impl Zygote {
     }
 }
 
-/// When a template that begins now has to have said something.
+/// When a template that begins now is due to have sent its first message.
 fn due_of(recipe: &SharedSpec) -> Option<Instant> {
     recipe.limit_from_outside().and_then(|limit| Instant::now().checked_add(limit))
 }

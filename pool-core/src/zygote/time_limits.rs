@@ -1,11 +1,12 @@
-//! Ending workers whose item takes longer than it may, and those whose call was cancelled and that
-//! go on for longer than its grace, whoever is or is not in a call.
+//! Ends workers whose item takes longer than it may, and workers of cancelled calls that go on for
+//! longer than the grace, also while no thread of the parent is in a call.
 //!
-//! Invariant: no clock runs out unseen: this process sleeps no longer than until the first one that
-//! is due, and whoever starts one that is due before that rings (see `pool_ipc`'s
-//! `board/clock.rs`). Who is killed has been timed out for the item that is overdue, and cannot
-//! have begun another one; who is killed for a cancelled call cannot report its chunk any more,
-//! since that was seized from it by slot, generation and incarnation, and so has claimed no other.
+//! Invariant: no clock runs out unseen: this process sleeps no longer than until the first clock
+//! that is due, and a worker that starts one that is due before that rings (see `pool_ipc`'s
+//! `board/clock.rs`). A worker that is killed has been timed out for the item that is overdue, and
+//! cannot have begun another one; a worker that is killed for a cancelled call cannot report its
+//! chunk any more, since the zygote has seized that by slot, generation and incarnation, and so has
+//! claimed no other.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,12 +23,12 @@ use crate::{
     protocol::{ClaimedChunk, Report},
 };
 
-/// An alarm that comes so late that this process was stopped, and probably all of the pool with it
+/// How late an alarm comes if this process was stopped, and probably all of the pool with it
 /// (Ctrl-Z).
 pub(super) const STOPPED: Duration = Duration::from_millis(500);
 
 impl Zygote {
-    /// Looks at the clocks if anybody has rung or it is time; `false` when the parent is gone.
+    /// Looks at the clocks if a process has rung or it is time; `false` when the parent is gone.
     pub(super) fn watch_clocks(&mut self) -> bool {
         let rung = self.exchange.take_alarm() | std::mem::take(&mut self.clocks.ordered);
         let now = os::monotonic_nanos();
@@ -36,7 +37,7 @@ impl Zygote {
             return true;
         }
         let Some(board) = self.board() else {
-            // No memory for it now; a clock may run, or a chunk be to be ended.
+            // The board cannot be mapped now; a clock may run, or a chunk may have to be ended.
             self.clocks.alarm = now + AGAIN;
             return true;
         };
@@ -50,7 +51,7 @@ impl Zygote {
             self.end_cancelled(&board);
             let first = self.first_due(&board);
             self.clocks.set_alarm(&board, first);
-            // A clock that was started before that may not have rung.
+            // A worker that started a clock before the alarm was set may not have rung.
             let again = self.first_due(&board);
             let sooner = again.is_some_and(|again| first.is_none_or(|first| again < first));
             if !sooner {
@@ -59,7 +60,7 @@ impl Zygote {
         }
     }
 
-    /// The board, mapped when it is needed first.
+    /// The board, which is mapped when it is first needed.
     pub(super) fn board(&mut self) -> Option<Board> {
         if self.clocks.board.is_none() {
             self.clocks.board = self.map_board().ok();
@@ -71,12 +72,12 @@ impl Zygote {
         let mapping = Segment::from_fd(self.fds.board.try_clone()?)
             .and_then(|segment| segment.map())
             .map_err(io::Error::other)?;
-        // Workers are forked from here, and have their own.
+        // Workers that are forked from here have a mapping of their own.
         mapping.dont_fork().map_err(io::Error::other)?;
         Ok(Board::new(Arc::new(mapping), self.config.shape))
     }
 
-    /// What workers have in hand that has a limit: which worker, and until when.
+    /// The deadlines of items with a limit that workers have in hand, with the workers' indices.
     fn clocks<'z>(&'z self, board: &'z Board) -> impl Iterator<Item = (usize, u64)> + 'z {
         self.workers.iter().enumerate().filter_map(|(at, worker)| {
             Some((at, board.deadline(worker.place as usize, worker.incarnation)?))
@@ -104,8 +105,8 @@ impl Zygote {
             }
             let Some(worker) = workers.iter().find(|worker| worker.incarnation == incarnation)
             else {
-                // A template tells of whom it has forked later than that one may have begun;
-                // whoever was reaped never comes back.
+                // A worker that a template has forked may begin before the template reports it; a
+                // worker that was reaped never comes back.
                 kill.looks -= 1;
                 kill.due = now + UNNAMED;
                 return kill.looks > 0 && kill.is_still_claimed(board);
@@ -118,8 +119,8 @@ impl Zygote {
         });
     }
 
-    /// Tells items that are overdue and have a grace; condemns and kills whoever is beyond that.
-    /// `false` when the parent is gone.
+    /// Tells items that are overdue and have a grace; times out and kills the workers whose items
+    /// are beyond that. `false` when the parent is gone.
     fn end_overdue(&mut self, board: &Board) -> bool {
         let now = os::monotonic_nanos();
         let running: Vec<_> = self.clocks(board).collect();
@@ -140,7 +141,7 @@ impl Zygote {
         true
     }
 
-    /// All items that run have their time once more, those of cancelled calls their grace.
+    /// Gives all items that run their time once more, and those of cancelled calls their grace.
     fn prolong(&mut self, board: &Board, now: u64) {
         let longer = |(at, deadline): (usize, u64)| {
             let worker = &self.workers[at];
