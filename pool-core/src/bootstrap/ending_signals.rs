@@ -1,9 +1,10 @@
 //! What a process of a pool does on a signal that asks a whole program to end, or to do something.
 //!
-//! Invariant: such a signal ends nobody who got it together with the whole program, for the parent
-//! decides. A worker that alone was meant ends by it, and so does a program that a task has forked.
-//! A worker cannot tell the two apart, so it tells its zygote, which ends it unless it gets a copy
-//! of its own (`zygote/ending_signals.rs`). The handler calls only what may interrupt anything.
+//! Invariant: such a signal ends no process that got it together with the whole program, for the
+//! parent decides. A worker that alone was meant ends by it, and so does a program that a task has
+//! forked. A worker cannot tell the two cases apart, so it tells its zygote, which ends the worker
+//! unless the zygote gets the signal, too (`zygote/ending_signals.rs`). The handler calls only
+//! functions that may interrupt any code.
 
 use std::{
     os::fd::{AsRawFd, BorrowedFd},
@@ -17,17 +18,17 @@ use crate::{
     protocol,
 };
 
-/// The worker that this process is, or that it was forked from; 0 in a guard, a zygote and a
-/// template.
+/// The process id of the worker that this process is, or that it was forked from; 0 in a guard, a
+/// zygote and a template.
 static WORKER: AtomicI32 = AtomicI32::new(0);
 static INCARNATION: AtomicU32 = AtomicU32::new(0);
-/// Where the worker tells its zygote.
+/// The socket through which the worker tells its zygote.
 static DOOR: AtomicI32 = AtomicI32::new(-1);
 /// Device and inode of that socket: a task may have closed it, and have opened another one.
 static DOOR_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// From here on this process is the worker `incarnation`, and may be told to end alone. `door`
-/// stays open as long as it lives.
+/// Notes that this process is the worker `incarnation`, which may be told to end alone. `door`
+/// stays open as long as the worker lives.
 pub(crate) fn may_end_alone(incarnation: u32, door: &KeptFd) {
     INCARNATION.store(incarnation, Ordering::Relaxed);
     DOOR.store(door.as_raw_fd(), Ordering::Relaxed);
@@ -38,7 +39,7 @@ pub(crate) fn may_end_alone(incarnation: u32, door: &KeptFd) {
     WORKER.store(std::process::id().cast_signed(), Ordering::Release);
 }
 
-/// This process is no worker any more: a child of one, in which another pool begins.
+/// Notes that this process is no worker any more, but a child of one in which another pool begins.
 pub(crate) fn is_no_worker() {
     WORKER.store(0, Ordering::Relaxed);
 }
@@ -53,7 +54,7 @@ pub(crate) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context
         // SAFETY: the kernel passes a valid `info` to a handler that was set with SA_SIGINFO.
         let to_this_thread = unsafe { (*info).si_code } == libc::SI_TKILL;
         if to_this_thread || sys::process_id() != worker {
-            // `raise` in a task, or a process that the task has forked: this one was meant.
+            // `raise` in a task, or a process that the task has forked: only this process is meant.
             sys::end_by(signal);
         } else if let Some(at) = ENDING.iter().position(|ending| *ending as c_int == signal) {
             let incarnation = INCARNATION.load(Ordering::Relaxed);
@@ -68,7 +69,7 @@ pub(crate) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context
 
 /// Whether the number leads to the socket that it led to when this worker began.
 fn is_door(number: c_int) -> bool {
-    // SAFETY: a number of a descriptor that was open once, which is only looked at.
+    // SAFETY: the number of a descriptor that was open once, and whose file is only looked at.
     let file = FileId::of(unsafe { BorrowedFd::borrow_raw(number) });
     let door = DOOR_FILE.each_ref().map(|word| word.load(Ordering::Relaxed));
     file.is_some_and(|file| [file.device, file.inode] == door)

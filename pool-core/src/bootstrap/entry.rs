@@ -1,8 +1,8 @@
-//! Where a fresh copy of this executable wakes up, before `main`.
+//! The entry of a fresh copy of this executable, before `main`.
 //!
-//! Invariant: a process with a valid ticket never reaches its `main`; one without never notices
-//! this file, beyond one look into its environment. The parent asks `check_takeover` before it
-//! starts a copy, so that a copy that would run `main` is never started.
+//! Invariant: a process with a valid ticket never reaches its `main`; for a process without one,
+//! this file does no more than look into the environment once. The parent calls `check_takeover`
+//! before it starts a copy, so that it never starts a copy that would run `main`.
 
 use std::{
     env, fmt, io,
@@ -30,11 +30,11 @@ use crate::os::{
 };
 
 /// Set as soon as this process is certain that a copy of it would be taken over: its hook or
-/// [`crate::init`] has run. A `static` that is written has an address of its own, so it also is
-/// what a ticket names.
+/// [`crate::init`] has run. A ticket names the address of this `static`: since it is written to, it
+/// shares that with no other.
 static READY: AtomicBool = AtomicBool::new(false);
 
-/// What a copy is told.
+/// What a copy gets from the process that started it.
 #[derive(Debug)]
 pub(crate) struct Birth {
     pub(crate) role: u64,
@@ -42,17 +42,17 @@ pub(crate) struct Birth {
     pub(crate) fds: Vec<OwnedFd>,
 }
 
-/// What a fresh copy goes on as; it never returns.
+/// The function that a fresh copy goes on with; it never returns.
 pub(crate) type Role = fn(Birth) -> !;
 
-/// Goes on as a copy if this process is one, in `init()`, unless the hook has run.
+/// Goes on as a copy if this process is one. Called by `init()`; does nothing if the hook has run.
 pub(crate) fn enter_in_main(role: Role) {
     if !READY.swap(true, Ordering::Relaxed) && sys::in_environment(VARIABLE) {
         begin(|| {}, role);
     }
 }
 
-/// Goes on as a copy if this process is one, in the initialiser `hook` of the executable.
+/// Goes on as a copy if this process is one. Called by the initialiser `hook` of the executable.
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
 pub(crate) fn enter_in_initialiser(hook: *const Initialiser, arguments: Arguments, role: Role) {
     READY.store(true, Ordering::Relaxed);
@@ -61,9 +61,9 @@ pub(crate) fn enter_in_initialiser(hook: *const Initialiser, arguments: Argument
     }
 }
 
-/// The life of a copy, if this process is one; otherwise returns.
+/// Goes on as a copy if this process is one; otherwise returns.
 fn begin(complete: impl FnOnce(), role: Role) {
-    // Nothing may unwind into the C library.
+    // No panic may unwind into the C library.
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let birth = match claim() {
             Claim::Copy(birth) => birth,
@@ -80,11 +80,11 @@ fn begin(complete: impl FnOnce(), role: Role) {
 }
 
 enum Claim {
-    /// A copy that its parent waits for.
+    /// The process is a copy that its parent waits for.
     Copy(Birth),
-    /// A copy whose parent has ended meanwhile. Its `main` must not run all the same.
+    /// The process is a copy whose parent has ended meanwhile. Its `main` must not run either.
     Orphan,
-    /// Any other program, whatever its environment says.
+    /// The process is any other program, whatever its environment says.
     Other,
 }
 
@@ -101,15 +101,15 @@ fn try_claim() -> Option<Claim> {
     if Some(ticket.anchor) != anchor() {
         return None;
     }
-    // From here on the ticket is ours or nobody's. SAFETY: this is the first line of `main`, or
-    // earlier. Threads that initialisers may have started in Rust read the environment under std's
-    // lock.
+    // The ticket names this library, so no other code reads it. SAFETY: this is the first line of
+    // `main`, or earlier. Threads that initialisers may have started in Rust read the environment
+    // under std's lock.
     unsafe { env::remove_var(name) };
 
     if !sys::is_open(ticket.record) {
         return None;
     }
-    // SAFETY: open, as was just seen, and only looked at until its content proves that it is ours.
+    // SAFETY: it is open, as checked above, and is only read until its content proves its origin.
     let record_fd = unsafe { BorrowedFd::borrow_raw(ticket.record) };
     let record = Record::read(record_fd)?;
     let given = FIRST_GIVEN..FIRST_GIVEN.checked_add_unsigned(record.descriptors)?;
@@ -121,12 +121,12 @@ fn try_claim() -> Option<Claim> {
         return None;
     }
     if !is_child_of(record.starter) {
-        // The starter lives, so this is a program that a real copy's initialisers have started.
+        // If the starter lives, this is a program that a real copy's initialisers have started.
         return has_ended(record.starter).then_some(Claim::Orphan);
     }
 
     // SAFETY: the nonce proves that the starter has put these descriptors here for this process, in
-    // which nobody else knows of them.
+    // which no other code knows of them.
     let (fds, _) =
         unsafe { (adopt_given(record.descriptors), OwnedFd::from_raw_fd(ticket.record)) };
     if !record.closed {
@@ -138,7 +138,7 @@ fn try_claim() -> Option<Claim> {
     Some(Claim::Copy(Birth { role: record.role, words: record.words, fds }))
 }
 
-/// The place in the image that a ticket for this version of the crate names.
+/// The offset in the image that a ticket for this version of the crate names.
 pub(crate) fn anchor() -> Option<u64> {
     offset_of(&raw const READY as usize)
 }
@@ -158,7 +158,7 @@ pub(crate) enum Refusal {
     ForeignImage,
     /// There is no `/proc`.
     NoProc,
-    /// The system refused to show the main executable, so nothing is known of it.
+    /// The system refused to show the main executable, so it may be any file.
     NotShown(Errno),
 }
 
@@ -179,12 +179,12 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Whether a copy of this executable would be taken over before its `main`. Cheap once it has said
-/// yes.
+/// Checks whether a copy of this executable would be taken over before its `main`. Cheap once the
+/// check has passed.
 ///
 /// # Errors
 ///
-/// The first reason against it; what no call of `init()` would mend comes first.
+/// The first reason against it; reasons that no call of `init()` would remove come first.
 pub(crate) fn check_takeover() -> Result<(), Refusal> {
     static PASSED: AtomicBool = AtomicBool::new(false);
     if PASSED.load(Ordering::Relaxed) {
@@ -208,7 +208,7 @@ pub(crate) fn check_takeover() -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a fresh copy of the executable is to be.
+/// The role of a fresh copy of the executable: a zygote with its guard.
 pub(crate) const ROLE_ZYGOTE: u64 = 1;
 
 pub(crate) const ROLE_WORKER: u64 = 2;

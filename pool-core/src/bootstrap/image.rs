@@ -2,8 +2,8 @@
 //!
 //! Invariant: an offset counts from the load bias, so it means the same code or data in every
 //! process that runs the same build, wherever the kernel has put it. The main executable is the
-//! object that holds the program headers named by the auxiliary vector; it is never unloaded. Which
-//! file that is: `origin.rs`.
+//! object that holds the program headers named by the auxiliary vector; it is never unloaded.
+//! `origin.rs` finds the file that it comes from.
 
 use std::{
     ffi::{c_int, c_void},
@@ -31,9 +31,9 @@ pub(crate) fn address_of(offset: u64) -> Option<usize> {
 }
 
 /// A hash that is the same in two processes if they run the same build of the same program: of the
-/// GNU build id, or else of what tells one file from another. Never 0.
+/// GNU build id, or else of the file's inode, size and time of change. Never 0.
 pub(crate) fn identity() -> u64 {
-    // An atomic and not a `OnceLock`: a fork in another thread's first call must not leave it
+    // An atomic and not a `OnceLock`, which a fork in another thread's first call would leave
     // locked for ever.
     static CACHE: AtomicU64 = AtomicU64::new(0);
     let cached = CACHE.load(Ordering::Relaxed);
@@ -67,7 +67,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// The main executable. Found once; later calls are three loads.
+    /// The main executable, which is searched for once; later calls take three loads.
     pub(crate) fn main() -> Option<Self> {
         static HEADERS: AtomicPtr<Elf64_Phdr> = AtomicPtr::new(ptr::null_mut());
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -77,7 +77,7 @@ impl Image {
         let headers = HEADERS.load(Ordering::Acquire);
         if !headers.is_null() {
             let (count, bias) = (COUNT.load(Ordering::Relaxed), BIAS.load(Ordering::Relaxed));
-            // SAFETY: the three were taken from a `&'static [Elf64_Phdr]` below.
+            // SAFETY: pointer and count were taken from a `&'static [Elf64_Phdr]` below.
             let headers = unsafe { slice::from_raw_parts(headers, count) };
             return Some(Self { bias, headers });
         }
@@ -100,7 +100,7 @@ impl Image {
             _size: usize,
             search: *mut c_void,
         ) -> c_int {
-            // SAFETY: the loader passes a valid `info`, and the `Search` that we gave it.
+            // SAFETY: the loader passes a valid `info`, and the `Search` that it was given below.
             let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
             if info.dlpi_phdr.is_null() {
                 return 0;
@@ -126,8 +126,8 @@ impl Image {
         self.headers.as_ptr() as usize
     }
 
-    /// The address of the `.init_array` and its length in entries. An object without a dynamic
-    /// section (a static executable at a fixed place) does not tell.
+    /// The address of the `.init_array` and its length in entries; `None` for an object without a
+    /// dynamic section (a static executable at a fixed address).
     #[cfg(feature = "takeover")]
     pub(crate) fn init_array(self) -> Option<(usize, usize)> {
         use libc::PT_DYNAMIC;
@@ -162,8 +162,8 @@ impl Image {
 
     fn bytes(self, offset: u64, len: u64) -> Option<&'static [u8]> {
         let at = ptr::with_exposed_provenance(self.address(offset));
-        // SAFETY: inside a loaded segment; only called for notes and the dynamic section, which the
-        // loader has finished with and nobody writes.
+        // SAFETY: the bytes lie inside a loaded segment; this is only called for notes and the
+        // dynamic section, which the loader has finished with and no code writes to.
         self.holds(offset, len).then(|| unsafe { slice::from_raw_parts(at, len as usize) })
     }
 

@@ -1,9 +1,9 @@
-//! The initialisers of the executable that are linked after ours.
+//! Calls the initialisers of the executable that are linked after the hook.
 //!
 //! Invariant: when a copy is taken over, every initialiser of the executable has run exactly once,
-//! as if `main` were about to start: those before the hook by the C library, those after it from
-//! here, after which the hook does not return. In a static executable at a fixed address the array
-//! cannot be found and the later ones do not run.
+//! as if `main` were about to start: the C library calls those before the hook, and the hook calls
+//! those after it and does not return. In a static executable at a fixed address the array cannot
+//! be found and the later ones do not run.
 
 use std::{
     ffi::{c_char, c_int},
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
 pub(crate) type Initialiser = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
-/// Calls the initialisers behind `own`, an entry of the executable's array.
+/// Calls the initialisers after `own`, an entry of the executable's array.
 pub(crate) fn run_after(own: *const Initialiser, arguments: Arguments) {
     let Some((start, len)) = Image::main().and_then(Image::init_array) else {
         return;

@@ -1,13 +1,13 @@
-//! How a fresh copy of this executable comes to life.
+//! Starts fresh copies of this executable, and takes them over before their `main`.
 //!
 //! Invariant: a copy is started only if it is certain to be taken over before its `main`, and a
-//! process that is no such copy is never disturbed. What a copy goes on as is a function that this
-//! folder is given (`roles.rs`).
+//! process that is no such copy is never disturbed. A copy goes on with a function that `roles.rs`
+//! gives to this folder.
 //!
 //! * `spawn.rs`: the parent starts a copy.
-//! * `token.rs`: what the copy is told, and what proves that it is meant.
-//! * `entry.rs`: where the copy wakes up, before `main`.
-//! * `init_array.rs`: the initialisers of the executable that are linked behind the hook.
+//! * `token.rs`: what the copy is told, and what proves that it is a copy.
+//! * `entry.rs`: the entry of the copy, before `main`.
+//! * `init_array.rs`: the initialisers of the executable that are linked after the hook.
 //! * `image.rs`: the main executable in memory, and which build it is.
 //! * `origin.rs`: which file the main executable is.
 //! * `signals.rs`: the dispositions that a new process begins with.

@@ -1,7 +1,7 @@
 //! Which file the main executable is.
 //!
-//! Invariant: `Origin::OwnExecutable` is said only if executing `/proc/self/exe` starts the very
-//! file that is mapped as the main executable. A program started as `ld.so ./program` is the
+//! Invariant: the answer is `Origin::OwnExecutable` only if executing `/proc/self/exe` starts the
+//! very file that is mapped as the main executable. A program started as `ld.so ./program` is the
 //! counterexample.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
     path::PathBuf,
 };
 
-/// The main executable, by the link that the kernel keeps.
+/// The kernel's link to the main executable.
 const EXE: &str = "/proc/self/exe";
 const OWN: &CStr = c"/proc/self/exe";
 
@@ -28,16 +28,16 @@ pub(crate) enum Origin {
     OwnExecutable,
     /// Executing `/proc/self/exe` would start another program.
     Foreign,
-    /// There is no `/proc` to look at.
+    /// There is no `/proc`.
     Unknown,
 }
 
-/// `symbol` is an address in the main executable.
+/// Compares the main executable in memory, in which `symbol` is an address, with `/proc/self/exe`.
 ///
 /// # Errors
 ///
-/// What keeps this process from looking, such as too few descriptors: that says nothing about the
-/// executable.
+/// An error that keeps this process from looking, such as too few descriptors: that says nothing
+/// about the executable.
 pub(crate) fn origin_of(symbol: usize) -> io::Result<Origin> {
     compare(symbol).or_else(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::PermissionDenied => Ok(Origin::Unknown),
@@ -45,13 +45,13 @@ pub(crate) fn origin_of(symbol: usize) -> io::Result<Origin> {
     })
 }
 
-/// What to execute for a copy of this program. Where a tool such as valgrind runs the program,
-/// `/proc/self/exe` is the tool as soon as it is executed, though read as a link it names the
-/// program: then it is that name, provided that it leads to the very file in memory.
+/// The path to execute for a copy of this program. Where a tool such as valgrind runs the program,
+/// executing `/proc/self/exe` starts the tool, though reading the link gives the name of the
+/// program: then the path is that name, provided that it leads to the very file in memory.
 ///
 /// # Errors
 ///
-/// What keeps this process from looking at its mappings, where the two differ.
+/// An error that keeps this process from reading its mappings, where the two differ.
 pub(crate) fn executable(symbol: usize) -> io::Result<CString> {
     let Some((path, named)) = differing_name() else { return Ok(OWN.into()) };
     let found = with_mapping(symbol, |mapping| (mapping.device, mapping.inode) == named)?;
@@ -61,7 +61,7 @@ pub(crate) fn executable(symbol: usize) -> io::Result<CString> {
         .unwrap_or_else(|| OWN.into()))
 }
 
-/// The name that the link gives, with the file there, unless following the link leads to that file.
+/// The name that the link gives, with the file there, unless the link itself leads to that file.
 fn differing_name() -> Option<(PathBuf, FileId)> {
     let path = fs::read_link(EXE).ok()?;
     let (linked, named) = (fs::metadata(EXE).ok()?, fs::metadata(&path).ok()?);
@@ -76,7 +76,7 @@ fn device_of(file: &Metadata) -> (u64, u64) {
 fn compare(symbol: usize) -> io::Result<Origin> {
     let (file, path) = (fs::metadata(EXE)?, fs::read_link(EXE)?);
     // The path decides as well: overlay and btrfs show other numbers here than `stat` does. Both
-    // paths are what the kernel calls the same open file, even after it was renamed or deleted.
+    // paths are the kernel's name of the same open file, even after it was renamed or deleted.
     let same = with_mapping(symbol, |mapping| {
         (mapping.device, mapping.inode) == (device_of(&file), file.ino())
             || (mapping.inode != 0 && mapping.path == path.as_os_str().as_bytes())
@@ -84,7 +84,7 @@ fn compare(symbol: usize) -> io::Result<Origin> {
     Ok(if same == Some(true) { Origin::OwnExecutable } else { Origin::Foreign })
 }
 
-/// What `ask` says of the mapping that holds the address, if there is one.
+/// Calls `ask` with the mapping that holds the address, if there is one.
 fn with_mapping<T>(symbol: usize, ask: impl FnOnce(&Mapping<'_>) -> T) -> io::Result<Option<T>> {
     let mut maps = BufReader::new(File::open("/proc/self/maps")?);
     let mut line = Vec::new();

@@ -1,19 +1,19 @@
 //! What a zygote or a worker does on signals.
 //!
 //! Invariant: a signal that is meant for the whole program (Ctrl-C, hang-up, a supervisor's SIGTERM
-//! to the group) never ends a process of ours before the parent; the parent decides, and they end
-//! with it (`ending_signals.rs`). What the user ignores stays ignored, as under `nohup`.
+//! to the group) never ends a process of a pool before the parent; the parent decides, and they end
+//! with it (`ending_signals.rs`). A signal that the user ignores stays ignored, as under `nohup`.
 
 use libc::c_int;
 
 use super::ending_signals::{is_no_worker, on_ending};
 use crate::os::{Disposition, ENDING, sys, unblock_signals};
 
-/// Forgets the handlers of the program that this process was forked from, or that its initialisers
-/// have set. Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals that ask the
-/// program to end get the handler of `ending_signals.rs`, which an executed program does not
-/// inherit. None is blocked afterwards, and no flag stays that the program has set: with
-/// `SA_NOCLDWAIT`, for one, the kernel would tell of no child's end. Does not allocate.
+/// Removes the handlers of the program that this process was forked from, and those that its
+/// initialisers have set. Ignored signals stay ignored, except SIGCHLD; SIGPIPE is ignored; signals
+/// that ask the program to end get the handler of `ending_signals.rs`, which an executed program
+/// does not inherit. No signal is blocked afterwards, and no flag stays that the program has set:
+/// with `SA_NOCLDWAIT`, for example, the kernel would report no child's end. Does not allocate.
 pub(crate) fn reset_signals() {
     is_no_worker();
     for signal in 1..=libc::SIGRTMAX() {
@@ -22,7 +22,7 @@ pub(crate) fn reset_signals() {
         };
         let wish = wish(signal, present);
         if wish != present || wish == Disposition::Handled || signal == libc::SIGCHLD {
-            // Fails for the signals that the C library keeps to itself.
+            // This fails for the signals that the C library uses itself.
             let _ = sys::set_disposition(signal, wish, on_ending);
         }
     }

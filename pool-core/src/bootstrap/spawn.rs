@@ -1,8 +1,8 @@
-//! Starting a fresh copy of this executable.
+//! Starts a fresh copy of this executable.
 //!
-//! Invariant: nothing is executed unless the copy is certain to be taken over before its `main`,
-//! and the copy begins with exactly the descriptors it is meant to have: standard input from
-//! nowhere, the parent's output and errors, then the given ones from 3 on, then the sealed record.
+//! Invariant: a copy is started only if it is certain to be taken over before its `main`, and it
+//! begins with exactly these descriptors: an empty standard input, the parent's output and error,
+//! then the given ones from 3 on, then the sealed record.
 
 use std::{
     env,
@@ -30,17 +30,16 @@ use crate::os::{
     posix_spawn,
 };
 
-/// Starts a copy of this executable that wakes up in `crate::birth_entry` with `role`, `words` and
-/// `fds`.
+/// Starts a copy of this executable, which `entry.rs` takes over with `role`, `words` and `fds`.
 ///
-/// It has this process's arguments and environment. The descriptors arrive at 3, 4, 5 … in the
-/// order given; all others are closed there. Who calls this must reap the copy. If the calling
+/// The copy has this process's arguments and environment. The descriptors get the numbers 3, 4, 5 …
+/// in the order given; all others are closed there. The caller must reap the copy. If the calling
 /// thread ends, a copy that has armed its parent-death signal ends as well.
 ///
 /// # Errors
 ///
 /// `Unsupported` with the [`Refusal`](super::entry::Refusal) inside if the copy would run `main`;
-/// otherwise what the operating system says.
+/// otherwise the error of the operating system.
 pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io::Result<Pid> {
     let refuse = |refusal| io::Error::new(io::ErrorKind::Unsupported, refusal);
     check_takeover().map_err(refuse)?;
@@ -60,8 +59,8 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     };
     let ticket = Ticket { anchor, record: record_at, nonce: record.nonce };
 
-    // Every source lies above every target, so that no move overwrites a source that a later one
-    // needs, and none moves a descriptor onto itself, which would leave close-on-exec set.
+    // Every source lies above every target, so that no move overwrites the source of a later one,
+    // and none moves a descriptor onto itself, which would leave close-on-exec set.
     let above = |fd: BorrowedFd<'_>| duplicate_above(fd, record_at + 1);
     let nothing = nothing_above(record_at + 1)?;
     let record = above(record.seal()?.as_fd())?;
@@ -80,9 +79,9 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
         environment: &environment(ticket)?,
         descriptors: &descriptors,
         close_from: close_from.map(|action| (action, record_at + 1)),
-        // Until `reset_signals` of the copy has given them a handler, a signal to the whole group
-        // must not end it. And a thread that an initialiser starts there must not swallow the news
-        // of children that a zygote waits for.
+        // A signal to the whole group must not end the copy before its `reset_signals` has set the
+        // handlers. And a thread that an initialiser starts there must not receive the SIGCHLD that
+        // a zygote waits for.
         blocked: &ENDING.into_iter().chain([Signal::SIGCHLD]).collect(),
     })
 }

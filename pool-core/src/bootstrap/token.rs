@@ -1,10 +1,10 @@
-//! What a copy is told, and what proves that it is meant.
+//! What a copy is told, and what proves that it is a copy.
 //!
-//! Invariant: only a process that was started with both, the variable in its environment and the
-//! sealed memory of the same nonce among its descriptors, can read a record. The variable alone,
-//! inherited or forged, opens nothing. It names the one static of this library in the executable,
-//! since a program may hold two versions of this crate, and each must leave the other's ticket
-//! alone.
+//! Invariant: only a process that was started with both the variable in its environment and the
+//! sealed memory of the same nonce among its descriptors can read a record. The variable alone,
+//! inherited or forged, opens nothing. The variable names the one static of this library in the
+//! executable, since a program may have two versions of this crate, and each must leave the other's
+//! ticket alone.
 
 use std::{
     ffi::CStr,
@@ -21,7 +21,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// The variable's name, for all versions of this crate: their first field tells them apart.
+/// The name of the variable, for all versions of this crate: the first field of the value is the
+/// version.
 pub(crate) const VARIABLE: &CStr = c"POOL_CORE_TICKET";
 const VERSION: &str = "1";
 const MAGIC: u64 = u64::from_ne_bytes(*b"poolbrth");
@@ -31,7 +32,7 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"poolbrth");
 pub(crate) struct Ticket {
     /// The offset in the image of the static that marks the addressed version of this crate.
     pub(crate) anchor: u64,
-    /// Where the sealed record lies.
+    /// The number of the descriptor of the sealed record.
     pub(crate) record: RawFd,
     pub(crate) nonce: u64,
 }
@@ -53,17 +54,16 @@ impl Ticket {
     }
 }
 
-/// A number that no earlier or later start uses, so that a ticket kept by accident matches no other
-/// record.
+/// A number that no other start uses, so that a ticket kept by accident matches no other record.
 pub(crate) fn fresh_nonce() -> u64 {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    // The pid and the time beside the random keys, since a forked process repeats its parent's
+    // The process id and the time go in, too, since a forked process repeats its parent's random
     // keys.
     std::hash::RandomState::new().hash_one((std::process::id(), now))
 }
 
-/// What lies in the sealed memory.
+/// The content of the sealed memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) nonce: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Memory that holds this record and that nobody can change any more.
+    /// Makes memory that holds this record and that no process can change any more.
     pub(crate) fn seal(&self) -> io::Result<OwnedFd> {
         let fd = sealable()?;
         let mut file = File::from(fd);
@@ -89,7 +89,7 @@ impl Record {
         Ok(file.into())
     }
 
-    /// The record in `fd`, if `fd` is sealed memory and holds one.
+    /// Reads the record in `fd`, if `fd` is sealed memory and holds one.
     pub(crate) fn read(fd: BorrowedFd<'_>) -> Option<Self> {
         let present = SealFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GET_SEALS).ok()?);
         if !present.contains(seals()) {
@@ -98,7 +98,7 @@ impl Record {
         let len = usize::try_from(nix::sys::stat::fstat(fd).ok()?.st_size).ok()?;
         let mut bytes = vec![0; len];
         let mut filled = 0;
-        // Always from the start: the position is shared with whoever else has this memory open.
+        // By `pread`, since other processes that have this memory open share the position.
         while filled < len {
             match nix::sys::uio::pread(fd, &mut bytes[filled..], filled as libc::off_t) {
                 Ok(0) => return None,
@@ -145,8 +145,8 @@ fn seals() -> SealFlag {
 }
 
 fn sealable() -> io::Result<OwnedFd> {
-    // Memory that can never be executed, where the kernel knows the flag (6.3): some systems allow
-    // no other.
+    // The memory can never be executed where the kernel knows this flag (6.3): some systems allow
+    // no other memory.
     const MFD_NOEXEC_SEAL: u32 = 8;
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let name = c"pool-birth";

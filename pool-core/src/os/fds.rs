@@ -121,7 +121,7 @@ pub(crate) unsafe fn adopt_given(count: u32) -> Vec<OwnedFd> {
 /// A duplicate of `fd` with the number `lowest` or a higher one, closed on exec.
 pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
-    // SAFETY: the kernel has just made this descriptor for us.
+    // SAFETY: the kernel has just made this descriptor, and no value owns it yet.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

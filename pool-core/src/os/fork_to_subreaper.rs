@@ -59,8 +59,8 @@ pub(crate) unsafe fn fork_adopted<F: FnOnce() -> Infallible>(life: F) -> io::Res
         let helper = Pid::from_raw(helper);
         while waitpid(helper, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
         if request.child.get() == 0 {
-            // The helper was killed, maybe within `fork` while it held locks of the C library, which
-            // are this process's, too. SAFETY: ends the process without running any handler.
+            // The helper was killed, maybe within `fork` while it held locks of the C library, and
+            // these are this process's, too. SAFETY: ends the process without running any handler.
             unsafe { libc::_exit(HELPER_KILLED) }
         }
     }

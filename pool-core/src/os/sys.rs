@@ -127,7 +127,7 @@ pub(crate) fn set_disposition(
         Disposition::Ignored => action.sa_sigaction = libc::SIG_IGN,
         Disposition::Handled => {
             action.sa_sigaction = handler as usize;
-            // A task may run on a small stack: the handler runs on the signal stack, if there is one.
+            // A task may run on a small stack: the handler takes the signal stack, if there is one.
             action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO | libc::SA_ONSTACK;
         }
     }

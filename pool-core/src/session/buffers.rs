@@ -86,7 +86,7 @@ mod tests {
         let mut buffers = Box::new(Buffers::default());
         let mut room = AlignedBytes::new();
         room.resize(4096);
-        // SAFETY: the bytes are ours, aligned, and as many.
+        // SAFETY: the bytes are owned here, aligned, and as many.
         let mut writer = unsafe { BatchWriter::new(room.as_mut_ptr(), 4096, 1) };
         writer.push(&array, &mut buffers.encoder).unwrap();
         drop(array);

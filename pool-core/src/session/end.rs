@@ -154,7 +154,7 @@ impl Drop for Session {
         unlist(self.bell.as_fd());
         self.link.descriptors().for_each(unlist);
         // SAFETY: none of them is used after this. (A forked child has returned above: there their
-        // numbers were closed at its birth, or belong to the parent.)
+        // numbers were closed at its start, or belong to the parent.)
         unsafe {
             ManuallyDrop::drop(&mut self.broker);
             ManuallyDrop::drop(&mut self.bell);

@@ -1,7 +1,7 @@
 //! Running the items of one chunk in a worker process: decode, call, encode, one at a time.
 //!
-//! Invariant: the progress word says 2k + 1 before item k is touched and 2k + 2 after its result is
-//! complete, so whoever finds this process dead loses at most the item in hand.
+//! Invariant: the progress word is 2k + 1 before item k is touched and 2k + 2 after its result is
+//! complete, so at this process's death the parent loses at most the item in hand.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,9 +31,9 @@ pub(crate) struct ChunkRun<'d> {
     pub(crate) runtime: &'d mut WorkerRuntime,
     pub(crate) claim: &'d Claim,
     pub(crate) what: Description,
-    /// When it began, if it is timed.
+    /// When the chunk began, if it is timed.
     pub(crate) began: Option<Instant>,
-    /// Why the run ended; the cause beside [`End::Failed`].
+    /// Why the run ended; with [`End::Failed`], `failure` is the cause.
     pub(crate) end: End,
     pub(crate) failure: Option<FailureKind>,
     /// How many items were begun.
@@ -61,7 +61,7 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
         }))
     });
     end_if_forked(&run.runtime.mark);
-    // Of an item that failed.
+    // If an item has failed, its clock still runs.
     let late = run.what.limit > 0 && run.runtime.stop_clock();
     let failed = matches!(outcome, Err(_) | Ok(Err(Stop::Fail(_))));
     run.tasks = (results.done() + usize::from(failed)) as u32;
@@ -106,8 +106,8 @@ fn run_items<F: Form>(
     let Some(room) = len.checked_sub(offset) else {
         return Err(Stop::Fail(FailureKind::Undecodable));
     };
-    // SAFETY: within the parent's arena, which stays mapped; a published block does not change
-    // before its chunk has ended, and blocks are aligned.
+    // SAFETY: the block lies within the parent's arena, which stays mapped; a published block does
+    // not change before its chunk has ended, and blocks are aligned.
     let reader =
         unsafe { BatchReader::<F::Item>::new(base.add(offset), room, what.capacity as usize) };
     match what.manifest {
@@ -125,10 +125,10 @@ fn run_items<F: Form>(
     runtime.context.bytes = usize::try_from(what.context_offset)
         .ok()
         .filter(|_| what.context != 0)
-        // SAFETY: within the parent's arena (checked).
+        // SAFETY: the offset lies within the parent's arena (checked).
         .and_then(|at| Some((unsafe { base.add(at.min(len)) }, len.checked_sub(at)?)));
     let (start, count) = (what.start as usize, results.count);
-    // SAFETY: the runtime has the claimer, and that the board, for the life of the process.
+    // SAFETY: the runtime has the claimer, and the claimer the board, until the process ends.
     let marks = unsafe { runtime.claimer.item_marks(claim) };
     let mut slice = TimeSlice::since(began);
     let mut first = 0;
@@ -173,7 +173,8 @@ fn run_items<F: Form>(
         if what.limit > 0 && what.grace > 0 && runtime.claimer.is_late() {
             return Err(overdue(what));
         }
-        // (Not by `?`: without optimisations each step has a copy of the value in this frame.)
+        // (No `?` here: without optimisations each of its steps has a copy of the value in this
+        // frame.)
         match output {
             Ok(output) => results.push(runtime, claim, output)?,
             Err(fault) => return Err(unreadable(fault)),
@@ -199,7 +200,7 @@ fn run_items<F: Form>(
     Ok(())
 }
 
-/// Ends a process that a task forked and that came back from the task: it is no worker, and the
+/// Ends this process if a task forked it and it came back from the task: it is no worker, and the
 /// board is not mapped in it.
 #[inline]
 fn end_if_forked(mark: &ForkMark) {
@@ -208,7 +209,7 @@ fn end_if_forked(mark: &ForkMark) {
     }
 }
 
-/// The item in hand was over its limit and has ended within its grace.
+/// The failure of an item that was over its limit and has ended within its grace.
 fn overdue(what: &Description) -> Stop {
     Stop::Fail(FailureKind::Overdue { nanos: what.limit })
 }

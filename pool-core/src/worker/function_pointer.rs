@@ -1,4 +1,4 @@
-//! The address of a function as a number, and the way back.
+//! Converts a function to its address as a number, and back.
 
 use crate::task::Form;
 

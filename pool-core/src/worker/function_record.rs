@@ -1,4 +1,4 @@
-//! The record that lets a function cross: an offset of the function, an offset of the record, and a
+//! How a function gets to a worker: by the offset of the function, the offset of a record, and a
 //! hash of the type that both sides compute for themselves.
 //!
 //! Invariant: `run` interprets the function's address as the very `Form::Function` whose `TypeId`
@@ -23,7 +23,8 @@ use crate::{
 /// Runs the items of one chunk.
 pub(crate) type RunChunk = unsafe fn(*const (), &mut ChunkRun<'_>);
 
-/// One for each form and its types, in the executable's read-only data.
+/// What a worker needs to run a function. There is one record for each form and its types, in the
+/// executable's read-only data.
 #[repr(C)]
 pub(crate) struct Record {
     magic: u64,
@@ -71,17 +72,18 @@ impl Call {
         })
     }
 
-    /// What to run for this call in this process, if it proves right: the runner and the function's
-    /// address.
+    /// Finds what to run for this call in this process, the runner and the function's address, if
+    /// the record proves right.
     pub(crate) fn resolve(&self) -> Option<(RunChunk, *const ())> {
         let record = bootstrap::address_of(self.record)?;
         bootstrap::address_of(self.record.checked_add(size_of::<Record>() as u64 - 1)?)?;
         if !record.is_multiple_of(align_of::<Record>()) {
             return None;
         }
-        // SAFETY: aligned and within the main executable's loaded segments; every process of a pool
-        // runs the same image (its identity is checked at birth), in which the parent found a
-        // record at this offset. The magic guards against a scribbled board.
+        // SAFETY: the record is aligned and lies within the main executable's loaded segments;
+        // every process of a pool runs the same image (its identity is checked at its start), in
+        // which the parent found a record at this offset. The magic guards against a scribbled
+        // board.
         let record = unsafe { &*std::ptr::with_exposed_provenance::<Record>(record) };
         if record.magic != MAGIC || (record.signature)() != self.signature {
             return None;
@@ -99,7 +101,8 @@ fn offset_in_image(address: usize) -> Result<u64, Error> {
     bootstrap::offset_of(address).ok_or(Error::ForeignFunction)
 }
 
-/// FNV-1a of what the type's id hashes, word by word: the same in every process of one executable.
+/// FNV-1a of what the type's id hashes, word by word. It is the same in every process of one
+/// executable.
 fn hash(id: TypeId) -> u64 {
     struct Fnv(u64);
     impl Hasher for Fnv {

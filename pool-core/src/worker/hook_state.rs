@@ -1,8 +1,9 @@
-//! The user's part of a worker's life: the state, made before the first chunk; how many tasks were
-//! run; what is left behind at the end.
+//! The user's hooks in a worker: makes the state before the first chunk, counts tasks, and writes
+//! the exit record at the end.
 //!
-//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at; and a
-//! worker whose last chunk is reported is seen to be at its exit by whoever sees the report.
+//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at. When
+//! the parent sees the report of a worker's last chunk, the row says that the worker is at its
+//! exit.
 
 use std::{
     mem,
@@ -24,12 +25,12 @@ use crate::{
     panic::{end_quietly, in_task, take_panic},
 };
 
-/// See the module.
+/// The hooks of a worker, and how far it has come with them.
 pub(super) struct HookState {
     init: Option<Init>,
     /// How many nanoseconds that may take.
     init_limit: Option<u64>,
-    /// Bytes of memory that tasks may take beside what was there before.
+    /// Bytes of memory that tasks may take in addition to what was in use before.
     memory: Option<u64>,
     exit: Option<Exit>,
     /// How many nanoseconds that may take.
@@ -41,7 +42,7 @@ pub(super) struct HookState {
     zygote: Pid,
 }
 
-/// Why a life does not begin.
+/// Why a worker cannot run its first chunk.
 pub(super) enum FailedStart {
     NoState,
     /// The memory could not be limited.
@@ -75,8 +76,8 @@ impl HookState {
         self.over
     }
 
-    /// Makes the state, then limits the memory. Where one cannot be had, says so: the worker then
-    /// leaves without a word about the chunk that it has claimed.
+    /// Makes the state, then limits the memory. If one of them fails, the worker has to end without
+    /// a report about the chunk that it has claimed.
     #[cold]
     pub(super) fn begin(&mut self, runtime: &mut WorkerRuntime) -> Result<(), FailedStart> {
         self.began = true;
@@ -115,14 +116,14 @@ impl HookState {
                 return Err(FailedStart::NoState);
             }
         }
-        // As when it was born: the user's code may have changed credentials.
+        // Again, as at the start: the user's code may have changed credentials.
         if !os::arm_parent_death(self.zygote) {
             end_quietly();
         }
         Ok(())
     }
 
-    /// A chunk is about to be reported in which `tasks` were begun.
+    /// Counts `tasks` of a chunk that is about to be reported, and sees whether it is the last one.
     #[inline]
     pub(super) fn ran(&mut self, tasks: u32, runtime: &WorkerRuntime) {
         self.left = self.left.saturating_sub(u64::from(tasks));
@@ -144,7 +145,7 @@ impl HookState {
         }
     }
 
-    /// Ends the life of a worker that had tasks, and leaves behind what comes of that.
+    /// Runs the exit of a worker that had tasks, and writes the exit record.
     pub(super) fn end(&mut self, runtime: &mut WorkerRuntime) {
         if !mem::take(&mut self.began) {
             return;
@@ -191,8 +192,8 @@ fn unsendable(fault: SegmentFault) -> FailureKind {
     FailureKind::Handle { fault }
 }
 
-/// Leaves an encoded result behind, and the identities of the segments that it needs; the stage
-/// that says so.
+/// Leaves an encoded result and the ids of the segments that it needs; answers with the stage that
+/// says so.
 fn leave_result(runtime: &mut WorkerRuntime, bytes: &AlignedBytes) -> Result<u32, FailureKind> {
     let limit = runtime.arena.limit();
     if bytes.len() as u64 > limit {
@@ -223,7 +224,7 @@ fn leave(
     let block = runtime.arena.alloc_last(bytes.len() as u64);
     let block =
         block.map_err(|full| FailureKind::ResultTooLarge { bytes: len, limit: full.limit })?;
-    // SAFETY: the block has room for the bytes and is ours.
+    // SAFETY: the block has room for the bytes and is this worker's.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), runtime.arena.ptr(block), bytes.len()) };
     runtime.claimer.set_last_words(LastWords { offset: block.offset, len, segments });
     Ok(())

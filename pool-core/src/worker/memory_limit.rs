@@ -1,9 +1,10 @@
-//! The limits of a worker's private memory: what it is refused, and what it is replaced for.
+//! The limits of a worker's private memory: one beyond which the kernel refuses memory, and one
+//! beyond which the worker is replaced.
 //!
 //! The kernel counts private writable mappings against `RLIMIT_DATA`, reservations included, and
-//! refuses more. What is mapped shared, as arenas, the board and shared objects are, does not
-//! count. Rust aborts a program that is refused memory, and an abort looks like any other, so a
-//! handler notes down what speaks for the limit.
+//! refuses more. Shared mappings (arenas, the board, shared objects) do not count. Rust aborts a
+//! program that is refused memory, and all aborts look alike, so a handler notes on the board when
+//! the limit is the likely cause.
 
 use std::{
     fs, io,
@@ -26,8 +27,8 @@ use nix::{
 use pool_ipc::board::Board;
 use pool_shm::ForkMark;
 
-/// What the handler needs. A worker sets it once and it is never freed; one that was forked in a
-/// task of a worker finds that one's and leaves it behind.
+/// What the handler needs. A worker sets it once and never frees it; a worker that was forked in a
+/// task of another worker finds that of the other, and replaces it.
 static ABORT_NOTE: AtomicPtr<AbortNote> = AtomicPtr::new(ptr::null_mut());
 
 struct AbortNote {
@@ -43,8 +44,7 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<
     // Release: pairs with the Acquire of the handler.
     ABORT_NOTE.store(note, Release);
     let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing but loads and stores of atomics, of memory that is never
-    // freed.
+    // SAFETY: the handler only loads and stores atomics, in memory that is never freed.
     unsafe { sigaction(Signal::SIGABRT, &action) }?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_DATA)?;
     let wanted = data_in_use()?.saturating_add(bytes);
@@ -52,9 +52,11 @@ pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<
     Ok(())
 }
 
-/// `abort` goes on when this returns.
+/// The handler of SIGABRT: notes on the board that memory was refused. `abort` goes on when it
+/// returns.
 extern "C" fn note_down(_: i32) {
-    // SAFETY: null, or a note that was complete when it was stored and is never freed.
+    // SAFETY: the pointer is null, or leads to a note that was complete when it was stored and is
+    // never freed.
     let note = unsafe { ABORT_NOTE.load(Acquire).as_ref() };
     if Errno::last() == Errno::ENOMEM
         && let Some(note) = note
@@ -65,8 +67,7 @@ extern "C" fn note_down(_: i32) {
     }
 }
 
-/// Who has not looked for so long looks after the next task: many short ones together take what one
-/// look costs a hundred times.
+/// Least time between two looks, each after a task: a look costs about a hundredth of that.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Sees when this process has grown beyond a limit.
@@ -81,7 +82,7 @@ impl Growth {
         Self { most, looked: Instant::now() }
     }
 
-    /// Whether it has, as far as anybody looked lately.
+    /// Whether the process has grown beyond the limit; looks only if the last look is long ago.
     #[cold]
     pub(crate) fn is_seen(&mut self) -> bool {
         let now = Instant::now();
@@ -91,14 +92,14 @@ impl Growth {
         }
     }
 
-    /// Whether it has.
+    /// Whether the process has grown beyond the limit.
     pub(super) fn is_there(&self) -> bool {
         private_in_use().is_some_and(|bytes| bytes > self.most)
     }
 }
 
-/// Bytes of memory in use by this process that nobody shares: no pages of files, arenas or shared
-/// objects.
+/// Bytes of resident memory of this process that it does not share: without pages of files, arenas
+/// and shared objects.
 fn private_in_use() -> Option<u64> {
     let pages = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = pages.split(' ').skip(1).map(|count| count.parse::<u64>().ok());

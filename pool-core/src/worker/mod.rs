@@ -1,13 +1,14 @@
 //! What runs inside a worker process, from its start to its last chunk.
 //!
-//! * `config.rs`: what a worker is told at its start.
+//! * `config.rs`: the configuration that a worker gets at its start.
 //! * `startup.rs`: what it does before its first chunk.
 //! * `run.rs`: its loop: claim, run, report, sleep.
 //! * `runtime.rs`: what it works with: arena, board, segments.
-//! * `chunk.rs`: decodes items, calls the task, encodes results; `results.rs`: the results on their
-//!   way into the arena.
-//! * `function_record.rs`: how a function crosses; `function_pointer.rs`: its address as a number.
-//! * `hook_state.rs`: the user's state, made before the first chunk, and what is left at the end.
+//! * `chunk.rs`: decodes items, calls the task, encodes results; `results.rs`: writes the results
+//!   into the arena.
+//! * `function_record.rs`: how a function gets to a worker; `function_pointer.rs`: its address as a
+//!   number.
+//! * `hook_state.rs`: the user's state, made before the first chunk, and the exit record.
 //! * `memory_limit.rs`: the limits of its private memory.
 //! * `task_stack.rs`: the stack that tasks run on; `stack_overflow.rs`: notes that it overflowed.
 

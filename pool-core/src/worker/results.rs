@@ -1,6 +1,6 @@
-//! The results of a chunk on their way into the worker's arena.
+//! Writes the results of a chunk into the worker's arena.
 //!
-//! Invariant: whatever of them the progress word counts is complete, the segments of their handles
+//! Invariant: the results that the progress word counts are complete, the segments of their handles
 //! are registered, and the board says where both are. A result that does not fit is kept in hand,
 //! never computed twice.
 
@@ -13,7 +13,7 @@ use pool_ipc::{
 use super::runtime::WorkerRuntime;
 use crate::{error::FailureKind, task::Form};
 
-/// What is in hand when there is no room for even the head of the results: the item was not run.
+/// In hand when there is not even room for the head of the results: the item was not run.
 pub(crate) struct NotBegun;
 
 /// Why the items of a chunk are not run to the end.
@@ -53,8 +53,8 @@ impl<F: Form> Results<F> {
             return Err(Stop::End(End::Full));
         };
         runtime.claimer.set_results(claim, block.offset, None);
-        // SAFETY: the block is ours, aligned, of at least `head` bytes, and stays so until `finish`
-        // lends it; nobody reads results that the progress word does not count.
+        // SAFETY: the block is this worker's, aligned, of at least `head` bytes, and stays so until
+        // `finish` lends it; no process reads results that the progress word does not count.
         let writer =
             unsafe { BatchWriter::new(runtime.arena.ptr(block), block.len as usize, count) };
         Ok(Self { block, writer, count, announced: 0, past_limit })
@@ -98,7 +98,7 @@ impl<F: Form> Results<F> {
         let wanted = needed + (needed / done).saturating_mul(self.count - done).min(needed);
         let mut larger = runtime.alloc(claim, wanted, needed);
         if larger.is_none() && self.writer.count() == 0 {
-            // Nothing is in this chunk's block yet: its room counts too.
+            // This chunk's block is still empty, so its room can be used as well.
             runtime.arena.free(self.block);
             larger = runtime.alloc(claim, needed, needed);
             if larger.is_none() {
@@ -140,8 +140,8 @@ impl<F: Form> Results<F> {
         free_old: bool,
         output: &F::Output,
     ) -> Result<(), Stop> {
-        // SAFETY: the new block is ours and larger than what is used of the old one; it may be the
-        // old one's memory only when nothing was written yet (then no byte is copied).
+        // SAFETY: the new block is this worker's and larger than what is used of the old one; it
+        // may be the old one's memory only when nothing was written yet (then no byte is copied).
         unsafe {
             self.writer.move_to(runtime.arena.ptr(block), block.len as usize, &runtime.encoder)
         };
@@ -153,12 +153,12 @@ impl<F: Form> Results<F> {
         self.writer.push(output, &mut runtime.encoder).map_err(unsendable)
     }
 
-    /// How many there are.
+    /// How many results were written.
     pub(crate) fn done(&self) -> usize {
         self.writer.count()
     }
 
-    /// The block is the parent's from the report on.
+    /// Lends the block and the segments to the parent, to which they belong from the report on.
     pub(crate) fn finish(self, runtime: &mut WorkerRuntime, claim: &Claim) {
         let bytes = self.writer.used_bytes().saturating_sub(head_len::<F::Output>(self.count));
         if let Some(each) = bytes.checked_div(self.writer.count()) {

@@ -1,6 +1,6 @@
-//! The life of a worker process: claim, run, report; spin a little, then sleep; leave when asked.
+//! The loop of a worker process: claim, run, report; spin a little, then sleep; leave when asked.
 //!
-//! Invariant: nothing here returns to the code that forked the process, and no panic gets out.
+//! Invariant: a worker never returns to the code that forked it, and no panic gets out.
 
 use std::{
     io::Write,
@@ -43,15 +43,15 @@ use crate::{
 
 /// Exit code of a worker that could not set itself up, or found the board in disorder.
 const DISORDER: i32 = 102;
-/// Exit code of a worker that cannot have the CPUs that it is to run on: they were there when the
-/// pool was built, and have been taken away since.
+/// Exit code of a worker that may not use the CPUs that it is to run on: they were taken away since
+/// the pool was built.
 const UNPINNED: i32 = 103;
 /// Exit code of a worker whose memory could not be limited.
 const UNLIMITED: i32 = 104;
 /// Exit code of a worker that has no room for its stack.
 const NO_STACK: i32 = 105;
 
-/// How a worker ended that was never ready.
+/// Describes the end of a worker that was never ready.
 pub(crate) fn failed_start_text(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(UNPINNED) => {
@@ -65,9 +65,8 @@ pub(crate) fn failed_start_text(status: ExitStatus) -> String {
     }
 }
 
-/// What the worker at a place is called in lists of processes, filled up with NULs. By hand: what
-/// `format!` takes is many pages of code, which a forked worker would have to find for nothing
-/// else.
+/// The process name of the worker at a place, filled up with NULs. Without `format!`, which would
+/// make a forked worker fault in many pages of code for nothing else.
 pub(crate) fn name_at(place: usize) -> ProcessName {
     const WORD: &[u8] = b"worker-";
     let mut name = ProcessName::default();
@@ -81,7 +80,8 @@ pub(crate) fn name_at(place: usize) -> ProcessName {
     name
 }
 
-/// Lives as the worker that `config` describes, with what `means` finds for it.
+/// Runs as the worker that `config` describes, with the mappings and descriptors that `means`
+/// gives.
 pub(crate) fn live(
     config: &WorkerConfig,
     means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
@@ -123,10 +123,10 @@ struct Worker {
     runtime: WorkerRuntime,
     hooks: HookState,
     bell: std::os::fd::OwnedFd,
-    /// Whether the bell is gone.
+    /// Whether a task has closed the bell, so that this worker cannot wake the parent.
     is_cut_off: bool,
     spin: u32,
-    /// Where the items of the last chunk lay: often the next ones lie there too.
+    /// Where the items of the last chunk lay; often the next ones lie there, too.
     likely_items: *const u8,
     /// The call that was resolved last, with what it resolved to.
     resolved: Option<(Call, (super::function_record::RunChunk, *const ()))>,
@@ -156,12 +156,12 @@ impl Worker {
         let shared = match awake(config, fds.shared, &claimer, &mark, &door) {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
-                // Without it the parent knows at least what this worker was at.
+                // If this fails, the parent knows at least what this worker was at.
                 let _ = StartFailure::leave(&failure.to_bytes(), &fds.arena);
                 exit(DISORDER)
             }
         };
-        // The user's code may have changed credentials, which disarms it.
+        // The user's code may have changed credentials, which disarms the signal.
         if !os::arm_parent_death(Pid::from_raw(config.zygote)) {
             end_quietly();
         }
@@ -204,7 +204,7 @@ impl Worker {
         }
     }
 
-    /// Waits until there is room for the result in hand, and takes nothing else before.
+    /// Waits until there is room for the result in hand, and takes no other chunk before.
     fn let_go(&mut self) {
         self.clock = None;
         self.runtime.reclaim_all();
@@ -248,8 +248,8 @@ impl Worker {
         if let Some(target) = target {
             self.resolved = Some((call, target));
             run.failure = None;
-            // SAFETY: `resolve` proved record and signature, so the function is of the form that
-            // the record runs; the parent published a batch of that form's items.
+            // SAFETY: `resolve` has checked record and signature, so the function is of the form
+            // that the record runs; the parent published a batch of that form's items.
             unsafe { (target.0)(target.1, &mut run) };
         }
         let (end, failure, tasks) = (run.end, run.failure, run.tasks);
@@ -258,10 +258,10 @@ impl Worker {
     }
 
     fn report(&mut self, claim: Claim, end: End, failure: Option<FailureKind>, timed: bool) {
-        // What a task printed is out before its result is known.
+        // What a task has printed is written before its result is known.
         let _ = std::io::stdout().flush();
         os::flush_c_output();
-        // From then on barriers do not miss this worker when it is killed.
+        // From here on, barriers do not wait for this worker if it is killed.
         pool_shm::begin_idle();
         let mut at = (0, 0);
         if let Some(kind) = failure {
@@ -285,8 +285,8 @@ impl Worker {
         }
     }
 
-    /// Waits for news: spins as long as that can pay, then sleeps. A search through all slots comes
-    /// before the sleep and after it, and may find a chunk.
+    /// Waits for a chunk or another reason to go on: spins for a while, then sleeps. The worker
+    /// searches all slots before the sleep and after it, and may find a chunk.
     fn wait(&mut self) -> Option<Claim> {
         self.clock = None;
         if os::spin_for(self.spin, || self.runtime.claimer.has_news()) {
@@ -294,7 +294,7 @@ impl Worker {
             expect_batch(self.likely_items);
             return None;
         }
-        // What is asked from here on ends the sleep.
+        // An order that comes after this ends the sleep.
         let bell = self.runtime.claimer.bell();
         self.runtime.reclaim_all();
         self.runtime.tidy();
@@ -314,20 +314,21 @@ impl Worker {
     }
 
     fn wake_parent(&mut self) {
-        // A task that has closed the descriptors of its process has cut this worker off: another
-        // one shall take its place. The parent looks by itself before long.
+        // If a task has closed the descriptors of its process, this worker cannot wake the parent
+        // and leaves, so that another one takes its place. The parent looks by itself before long.
         self.is_cut_off |= !os::ring_counter(self.bell.as_fd());
     }
 
     fn leave(&mut self) -> ! {
         self.hooks.end(&mut self.runtime);
         flush();
-        // What tasks share outlives this worker: its end breaks no barrier that it has waited at.
+        // Objects that tasks share outlive this worker: its end breaks no barrier that it has
+        // waited at.
         pool_shm::exit_process(0)
     }
 }
 
-/// What was printed so far comes out.
+/// Writes out what was printed so far.
 fn flush() {
     let _ = std::io::stdout().flush();
     os::flush_c_streams();

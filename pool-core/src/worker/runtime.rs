@@ -1,7 +1,8 @@
-//! What a worker process has for its chunks: its arena, what it has lent to the parent, segments of
-//! shared objects.
+//! What a worker process works with: its arena, the blocks that it has lent to the parent, and
+//! segments of shared objects.
 //!
-//! Invariant: what was lent with a slot stays as it is until the slot's generation has moved on.
+//! Invariant: a block that was lent with a slot stays as it is until the slot's generation has
+//! moved on.
 
 use std::{any::Any, collections::VecDeque, sync::Arc};
 
@@ -21,7 +22,7 @@ use crate::{
     task::ContextCell,
 };
 
-/// What a worker process works with, from birth to death.
+/// What a worker process works with, from its start to its end.
 pub(crate) struct WorkerRuntime {
     pub(crate) claimer: Claimer,
     pub(crate) arena: Arena,
@@ -30,32 +31,33 @@ pub(crate) struct WorkerRuntime {
     pub(crate) encoder: Encoder,
     pub(crate) decoder: Decoder,
     pub(crate) context: ContextCell,
-    /// The result of the item before the next chunk's first, when the arena had no room for it.
+    /// The result that the arena had no room for: that of the first item of the chunk that lets it
+    /// go.
     pub(crate) in_hand: Option<Box<dyn Any>>,
-    /// Blocks that the parent has not given back yet, oldest first.
+    /// Blocks that the parent has not released yet, oldest first.
     pub(crate) lent: VecDeque<Lent>,
     /// Segments of handles in results that the parent has not read yet.
     lent_segments: Vec<LentSegments>,
     cache: Arc<SegmentCache>,
-    /// Whether this worker keeps segments in case they come again, as the board says.
+    /// Whether the board says that this worker keeps segments in case they come again.
     keeps: bool,
-    /// How many segments the parent had let go when this worker looked last.
+    /// How many segments the parent had let go of when this worker looked last.
     let_go: u64,
-    /// Where the zygote hears that a clock is due soon.
+    /// The socket through which this worker tells the zygote that a clock is due soon.
     door: Arc<KeptFd>,
-    /// Reads as this incarnation, and as 0 in a child that a task forked.
+    /// Holds this incarnation, and 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
-    /// What the pool shares.
+    /// The value that the workers of the pool share.
     pub(crate) shared: &'static (dyn Any + Send + Sync),
-    /// What this worker keeps from task to task.
+    /// The user's state, which this worker keeps from task to task.
     pub(crate) state: State,
-    /// Whether this process has become too large to go on.
+    /// Sees when this process has become too large to go on.
     pub(crate) growth: Option<Growth>,
-    /// What a result took on average lately, beside its table entry.
+    /// Bytes that a result took on average lately, without its table entry.
     pub(crate) bytes_per_result: usize,
 }
 
-/// Blocks up to this size wait for their slot to come round again.
+/// Blocks up to this size are taken back when their slot is claimed again.
 const SMALL: u64 = 4096;
 const MANY_LENT: usize = 512;
 
@@ -107,8 +109,8 @@ impl WorkerRuntime {
         }
     }
 
-    /// Starts the clock of the item in hand, which may take `limit` nanoseconds, and so many more
-    /// as `grace` once it was told.
+    /// Starts the clock of the item in hand, which may take `limit` nanoseconds, and `grace` more
+    /// once it was told.
     #[inline]
     pub(crate) fn start_clock(&self, limit: u64, grace: u64) {
         if self.claimer.start_clock(os::monotonic_nanos(), limit, grace) {
@@ -116,11 +118,11 @@ impl WorkerRuntime {
         }
     }
 
-    /// Stops it, if it runs. An item that was found overdue has failed already, and whatever it
-    /// came to is of no use: this worker is about to be killed and does not wait for it.
+    /// Stops the clock of the item in hand, if it runs. Answers whether the item was overdue and
+    /// has ended within its grace: it has failed, but this worker lives on.
     ///
-    /// Whether the item was overdue and has ended within its grace: it has failed, but this worker
-    /// lives on.
+    /// Ends this process if the zygote has timed it out: the item has failed already, and the
+    /// zygote is about to kill this worker.
     #[inline]
     pub(crate) fn stop_clock(&self) -> bool {
         match self.claimer.stop_clock() {
@@ -135,9 +137,9 @@ impl WorkerRuntime {
         self.lent.push_back(Lent { slot: claim.slot(), generation: claim.generation(), block });
     }
 
-    /// Takes back the blocks at the front of the queue that the parent has released. A small one is
-    /// only looked at when its slot has just been claimed again, or when there are many: each look
-    /// pulls a line that the parent wrote.
+    /// Takes back the blocks at the front of the queue that the parent has released. Looks at a
+    /// small one only when its slot has just been claimed again, or when there are many: each look
+    /// fetches a cache line that the parent wrote.
     fn reclaim(&mut self, claim: &Claim) {
         while let Some(oldest) = self.lent.front() {
             let worth = oldest.slot == claim.slot()
@@ -151,7 +153,7 @@ impl WorkerRuntime {
         }
     }
 
-    /// Takes back every released block, also behind ones that are still read, and lets go of
+    /// Takes back every released block, also behind blocks that are still read, and lets go of
     /// segments.
     pub(crate) fn reclaim_all(&mut self) {
         self.reclaim_segments();
@@ -170,8 +172,8 @@ impl WorkerRuntime {
         self.lent_segments.retain(|lent| !board.was_released(lent.slot, lent.generation));
     }
 
-    /// Keeps the segments of the handles in the results until the parent has read those. Whoever
-    /// releases the slot nudges this worker.
+    /// Keeps the segments of the handles in the results until the parent has read the results. The
+    /// parent notifies this worker when it releases the slot.
     #[inline]
     pub(crate) fn lend_segments(&mut self, claim: &Claim) {
         if !self.encoder.segments().is_empty() {
@@ -182,7 +184,7 @@ impl WorkerRuntime {
         }
     }
 
-    /// Lets go of the segments that the parent has let go since the last time.
+    /// Lets go of the segments that the parent has let go of since the last time.
     #[inline]
     pub(crate) fn tidy(&mut self) {
         if self.keeps {
@@ -202,8 +204,8 @@ impl WorkerRuntime {
         self.say_what_is_kept();
     }
 
-    /// Says on the board whether this worker keeps segments: before it reports the chunk that came
-    /// with them, so before the parent lets go of them.
+    /// Writes to the board whether this worker keeps segments: before it reports the chunk that
+    /// came with them, so before the parent lets go of them.
     pub(crate) fn say_what_is_kept(&mut self) {
         let keeps = self.context.keeps() || !self.cache.is_empty();
         if self.keeps != keeps {
@@ -216,11 +218,11 @@ impl WorkerRuntime {
     #[cold]
     pub(crate) fn segments_of(&self, manifest: Manifest) -> Vec<SegmentId> {
         let (base, len) = self.items;
-        // SAFETY: the parent's arena, which stays mapped.
+        // SAFETY: `base` and `len` are those of the parent's arena, which stays mapped.
         unsafe { manifest.read(base, len) }.unwrap_or_default()
     }
 
-    /// A block of `wanted` bytes, or of at least `needed` if there is no room for more.
+    /// Allocates a block of `wanted` bytes, or of at least `needed` if there is no room for more.
     pub(crate) fn alloc(&mut self, claim: &Claim, wanted: usize, needed: usize) -> Option<Block> {
         self.reclaim(claim);
         if let Ok(block) = self.arena.alloc(wanted as u64) {
@@ -230,16 +232,16 @@ impl WorkerRuntime {
         self.arena.alloc(wanted as u64).or_else(|_| self.arena.alloc(needed as u64)).ok()
     }
 
-    /// A block of `needed` bytes beyond the limit, if the parent has said that this may be.
+    /// Allocates a block of `needed` bytes beyond the limit, if the parent allows it (`may`).
     #[cold]
     pub(crate) fn alloc_past_limit(&mut self, may: bool, needed: usize) -> Option<Block> {
         if may { self.arena.alloc_past_limit(needed as u64).ok() } else { None }
     }
 
-    /// A block for `bytes`, whatever they are, lent with the claim.
+    /// Copies `bytes` into a block that is lent with the claim.
     pub(crate) fn store(&mut self, claim: &Claim, bytes: &[u8]) -> Option<Block> {
         let block = self.alloc(claim, bytes.len(), bytes.len())?;
-        // SAFETY: the block has room for the bytes and is ours until lent.
+        // SAFETY: the block has room for the bytes and is this worker's until it is lent.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.arena.ptr(block), bytes.len());
         }

@@ -1,12 +1,12 @@
-//! Notes down that a worker ends because its stack has overflowed.
+//! Notes on the board that a worker ends because its stack has overflowed.
 //!
-//! An overflow is a fault of memory like any other: it ends the process by SIGSEGV, and nothing in
-//! the exit status tells it from a wild pointer. A handler on a stack of its own compares the
-//! address with the stack's and writes what it finds to the worker's row; then the fault takes its
-//! course. std has such a handler, which a worker is born without.
+//! An overflow is a memory fault like any other: it ends the process by SIGSEGV, and the exit
+//! status does not tell it from a wild pointer. A handler on a stack of its own compares the
+//! address with the stack's range and writes what it finds to the worker's row; then the fault ends
+//! the process. std has such a handler, which a worker starts without.
 //!
-//! Invariant: the handler does nothing but loads and stores of memory that is never freed, and
-//! system calls. It changes no outcome.
+//! Invariant: the handler only loads and stores memory that is never freed, and makes system calls.
+//! The process ends as it would without the handler.
 
 use std::{
     cell::UnsafeCell,
@@ -25,20 +25,21 @@ use pool_shm::ForkMark;
 
 use crate::stack::{StackRange, switched};
 
-/// Below the end of a stack, what an overflow may touch.
+/// Bytes below the end of a stack that an overflow may touch.
 const BEYOND: usize = 2 << 20;
-/// Below the stack pointer, what a function may touch: its red zone, or the page that it probes.
+/// Bytes below the stack pointer that a function may touch: its red zone, or the page that it
+/// probes.
 const BELOW_POINTER: usize = 4096;
 
-/// Whether a fault at `address` with the stack pointer at `pointer` says that this stack is used
-/// up. All between the pointer and the top of a stack that is not used up can be accessed.
+/// Whether a fault at `address` with the stack pointer at `pointer` means that this stack is used
+/// up. In a stack that is not used up, all between the pointer and the top can be accessed.
 fn overflows(stack: StackRange, address: usize, pointer: usize) -> bool {
     let lowest = stack.top.saturating_sub(stack.bytes).saturating_sub(BEYOND);
     address >= lowest && address < stack.top && address >= pointer.saturating_sub(BELOW_POINTER)
 }
 
-/// What the handler needs. A worker sets it once and it is never freed; a process that was forked
-/// in a task finds that of the worker and leaves it alone.
+/// What the handler needs. A worker sets it once and never frees it; a process that was forked in a
+/// task finds that of the worker and leaves it alone.
 static WATCH: AtomicPtr<Watch> = AtomicPtr::new(ptr::null_mut());
 
 struct Watch {
@@ -48,7 +49,8 @@ struct Watch {
     mark: ForkMark,
 }
 
-/// As much as the registers of any processor and a handler need, also one of a task's.
+/// Bytes of the alternate stack: enough for the registers of any processor and a handler, also one
+/// of a task's.
 const ALTERNATE: usize = 64 << 10;
 
 #[repr(align(16))]
@@ -60,7 +62,7 @@ unsafe impl Sync for Alternate {}
 
 static ALTERNATE_STACK: Alternate = Alternate(UnsafeCell::new([0; ALTERNATE]));
 
-/// From now on an overflow of the stack is noted down in the row of the worker at `place`.
+/// Has overflows of the stack noted in the row of the worker at `place` from now on.
 pub(super) fn watch_stack(range: StackRange, board: &Board, place: u32) -> io::Result<()> {
     let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
     let watch = Box::into_raw(Box::new(Watch { range, board: board.clone(), place, mark }));
@@ -74,10 +76,10 @@ pub(super) fn watch_stack(range: StackRange, board: &Board, place: u32) -> io::R
     }
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
     let action = SigAction::new(SigHandler::SigAction(note_down), flags, SigSet::empty());
-    // SAFETY: the handler may interrupt anything, see the head of this file.
+    // SAFETY: the handler may interrupt any code, see the head of this file.
     let before = unsafe { sigaction(Signal::SIGSEGV, &action) }?;
     if !matches!(before.handler(), SigHandler::SigDfl | SigHandler::SigIgn) {
-        // The user's code in a template has a handler of its own, which may do more than note down.
+        // The user's code in a template has set a handler of its own, which stays in force.
         // SAFETY: the very action that was in force.
         unsafe { sigaction(Signal::SIGSEGV, &before) }?;
     }
@@ -85,24 +87,25 @@ pub(super) fn watch_stack(range: StackRange, board: &Board, place: u32) -> io::R
 }
 
 extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel gives both to a handler of this kind.
+    // SAFETY: the kernel passes both to a handler of this kind.
     let (info, context) = unsafe { (&*info, &*context.cast::<libc::ucontext_t>()) };
-    // SAFETY: null, or complete when it was stored and never freed.
+    // SAFETY: the pointer is null, or leads to a value that was complete when it was stored and is
+    // never freed.
     let watch = unsafe { WATCH.load(Acquire).as_ref() };
     let sent = info.si_code <= 0;
-    // SAFETY: a signal of the kernel's for a fault has an address.
+    // SAFETY: a signal that the kernel sends for a fault has an address.
     let address = || unsafe { info.si_addr() }.addr();
     if let Some(watch) = watch
         // In a child that a task has forked the board is not mapped.
         && watch.mark.get() != 0
         && !sent
-        // A call of a task's own with large values runs on another stack.
+        // A call of a task with large values runs on another stack.
         && overflows(switched().unwrap_or(watch.range), address(), stack_pointer(context))
     {
         watch.board.note_overflow(watch.place as usize);
     }
-    // SAFETY: plain system calls. The default action ends this process when the access is made once
-    // more, or the signal is sent again.
+    // SAFETY: plain system calls. The default action ends this process when it repeats the access,
+    // or when the signal is raised again.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         if sent {

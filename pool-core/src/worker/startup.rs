@@ -1,7 +1,7 @@
-//! What a worker does before its first chunk: calls the functions that the user wants called first,
-//! and makes what is shared where it does not inherit that.
+//! What a worker does before its first chunk: it calls the functions that the user wants called
+//! first, and makes the shared value if it does not inherit it.
 //!
-//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at. A
+//! Invariant: whatever ends the process meanwhile, its row on the board says what it was at. A time
 //! limit has a clock there, too, since a process that is stopped (SIGSTOP) does not see it pass.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
     shared::{SharedConfig, SharedValue, make_in_thread},
 };
 
-/// Wakes up; what the tasks of this worker share, or why it cannot go on.
+/// Runs the start-up; answers with the shared value of this worker's tasks, or why it cannot go on.
 pub(super) fn awake(
     config: &WorkerConfig,
     shared: Vec<OwnedFd>,

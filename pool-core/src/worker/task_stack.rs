@@ -1,25 +1,25 @@
 //! The stack that the tasks of a worker process run on.
 //!
-//! A worker stays on the stack that it was born on if that one is a program's first stack and grows
-//! as far as `RLIMIT_STACK` says. It has a stack of its own where a size is wished for, and where
-//! it was born on that of a thread, as a fork of a thread is. No second thread is needed for that,
-//! and no limit is changed, which programs that a task starts would inherit.
+//! A worker stays on the stack that it was started on if that is a program's first stack and grows
+//! as far as `RLIMIT_STACK` says. It gets a stack of its own if the user sets a size, and if it was
+//! started on that of a thread, like a fork of a thread. That needs no second thread, and changes
+//! no limit, which programs that a task starts would inherit.
 //!
-//! Invariant: below a stack of its own lies memory that cannot be accessed, so an overflow ends the
-//! process.
+//! Invariant: below a worker's own stack lies memory that cannot be accessed, so an overflow ends
+//! the process.
 
 use std::{arch::asm, io, mem::ManuallyDrop, ptr};
 
 use crate::stack::{self, MappedStack, StackRange};
 
-/// How much of the first stack may be in use already.
+/// Most bytes of the first stack that may be in use already.
 const USED_AT_MOST: usize = 512 << 10;
 
-/// Runs `life` on a stack as large as `wish`, which it is told the range of, and never comes back.
+/// Runs `life` on a stack as large as `wish`, whose range it gets, and never comes back.
 ///
 /// # Errors
 ///
-/// What the system says where it has no room for the stack.
+/// The error of the system if it has no room for the stack.
 pub(super) fn run_on_stack<F: FnOnce(StackRange)>(
     wish: Option<usize>,
     life: F,
@@ -34,7 +34,7 @@ pub(super) fn run_on_stack<F: FnOnce(StackRange)>(
     }
     let range = MappedStack::new(size)?.leak();
     let mut entry = Entry { life: ManuallyDrop::new(life), range };
-    // SAFETY: the stack was mapped just now and is never unmapped; `entry` lies in a frame that is
+    // SAFETY: the stack was mapped above and is never unmapped; `entry` lies in a frame that is
     // never left.
     unsafe { switch(range.top, enter::<F>, (&raw mut entry).cast()) }
 }
@@ -45,40 +45,39 @@ struct Entry<F> {
 }
 
 extern "C" fn enter<F: FnOnce(StackRange)>(entry: *mut ()) -> ! {
-    // SAFETY: `run_on_stack` gave a pointer to an entry of this type, in a frame that waits for
-    // ever, and this is called once.
+    // SAFETY: `run_on_stack` gave a pointer to an entry of this type, in a frame that is never
+    // left, and this is called once.
     let (life, range) = unsafe {
         let entry = &mut *entry.cast::<Entry<F>>();
         (ManuallyDrop::take(&mut entry.life), entry.range)
     };
     stack::runs_on(range);
-    // Nothing may unwind into the frame above, which is none.
+    // A panic must not unwind further: there is no frame above.
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life(range)));
     crate::panic::end_quietly()
 }
 
-/// The first stack of a program, if this process runs at the top of that one and it may grow to
-/// `size`.
+/// The first stack of a program, if this process runs at its top and it may grow to `size`.
 fn first_stack(size: usize) -> Option<StackRange> {
     let limit = stack::soft_limit();
     let here = ptr::from_ref(&limit).addr();
-    // SAFETY: `getauxval` only reads what the kernel has left at the top of the first stack.
+    // SAFETY: `getauxval` only reads what the kernel has put at the top of the first stack.
     let top = usize::try_from(unsafe { libc::getauxval(libc::AT_RANDOM) }).ok()?;
     let used = top.checked_sub(here)?;
     let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     (used < USED_AT_MOST && most >= size).then_some(StackRange { top, bytes: most })
 }
 
-/// Goes on in `function` with the stack pointer at `top`. The return address there is 0, where
+/// Goes on in `function` with the stack pointer at `top`. The return address there is 0, at which
 /// backtraces end.
 ///
 /// # Safety
 ///
-/// Below `top`, which is aligned to a page, lies a stack that is used by nothing else. The frame of
-/// the caller is never left.
+/// Below `top`, which is aligned to a page, lies a stack that no other code uses. The frame of the
+/// caller is never left.
 unsafe fn switch(top: usize, function: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> ! {
-    // SAFETY: as promised. Control never comes back, so no register needs to be kept. The operands
-    // lie in named registers, none of which is cleared before it is read.
+    // SAFETY: promised by the caller. Control never comes back, so no register needs to be kept.
+    // The operands lie in named registers, none of which is cleared before it is read.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(
