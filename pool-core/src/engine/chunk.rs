@@ -1,4 +1,4 @@
-//! What the engine is told, what it answers, and the chunks that both are about.
+//! Chunks, the events that the engine is told of, and the actions that it answers with.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) struct Chunk {
     pub(crate) audience: Audience,
     /// The place whose worker is the only one that may run it.
     pub(crate) home: Option<u32>,
-    /// Whether it goes before what other calls have waiting on the board.
+    /// Whether it goes before the chunks of other calls that wait on the board.
     pub(crate) goes_first: bool,
 }
 
@@ -200,7 +200,7 @@ pub(crate) enum Delivery {
     Ended { bytes: u64 },
 }
 
-/// What the engine wants done, in this order.
+/// An action of the engine. The session carries actions out in their order.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Publish `Engine::chunk(slot)` in the slot.

@@ -1,8 +1,8 @@
 //! How many items make the next chunk.
 //!
-//! Without a setting: what filled about 200 µs last time, at most what is left over four times the
-//! workers, no more than about 1 MiB of encoded items, at least 1. With a setting: MPIRE's
-//! formulas, fractions carried over from chunk to chunk.
+//! Without a setting: as many as fill about 200 µs by the times of earlier chunks, at most what is
+//! left divided by four times the workers, at most about 1 MiB of encoded items, at least 1. With a
+//! setting: MPIRE's formulas, with fractions carried over from chunk to chunk.
 
 /// What a user may set.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -13,7 +13,7 @@ pub(crate) struct SizingRules {
     pub(crate) n_splits: Option<usize>,
 }
 
-/// Items per chunk when an input of unknown length shall be split: MPIRE's.
+/// Items per chunk when an input of unknown length is to be split, as in MPIRE.
 const SPLIT_OF_UNKNOWN: f64 = 4.0;
 const TARGET_NANOS: f64 = 200_000.0;
 const TARGET_BYTES: f64 = 1024.0 * 1024.0;

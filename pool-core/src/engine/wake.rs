@@ -3,9 +3,9 @@
 /// What a job waits for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Awaited {
-    /// Finished chunks before it is worth waking.
+    /// How many chunks have to finish before the job is woken.
     pub(crate) chunks: usize,
-    /// Whether it has more to publish.
+    /// Whether the job has more to publish.
     pub(crate) has_items: bool,
     /// Most messages to take at once.
     pub(crate) most: usize,

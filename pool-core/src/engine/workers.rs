@@ -16,7 +16,7 @@ use super::chunk::Action;
 pub(crate) struct WorkerTable {
     places: Vec<Place>,
     next_serial: u64,
-    /// The oldest worker that chunks go to.
+    /// The serial number of the oldest worker that chunks go to.
     min_serial: u64,
     outlived: Outlived,
     /// Workers in a row that died before they were ready.
@@ -115,7 +115,7 @@ impl WorkerTable {
         self.min_serial = self.next_serial;
     }
 
-    /// The oldest worker that chunks go to.
+    /// The serial number of the oldest worker that chunks go to.
     pub(crate) fn min_serial(&self) -> u64 {
         self.min_serial
     }
@@ -191,7 +191,7 @@ impl WorkerTable {
         2 * self.places.len() + 2
     }
 
-    /// The serial number of the worker that is started next, unless a later one is.
+    /// The lowest serial number that the next worker can have.
     pub(crate) fn next_serial(&self) -> u64 {
         self.next_serial
     }

@@ -40,7 +40,7 @@ pub(crate) fn of_task(backtrace: &Backtrace) -> String {
 fn cut(text: &str) -> String {
     let frames = frames(text);
     let Some(last) = frames.iter().position(|frame| frame.name.contains(PANIC)) else {
-        return text.to_string(); // who knows where the user's frames begin
+        return text.to_string(); // the user's frames may begin anywhere
     };
     let own = &frames[last + 1..];
     let end = own.iter().position(Frame::leads_to_a_task).unwrap_or(own.len());

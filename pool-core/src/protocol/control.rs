@@ -21,7 +21,7 @@ pub(crate) struct ClaimedChunk {
     pub(crate) incarnation: u32,
 }
 
-/// What the parent asks for.
+/// An order of the parent.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Start a worker, which allocates from the arena; that is missing when the zygote had no
@@ -36,7 +36,7 @@ pub(crate) enum Order {
     Connect { socket: Option<OwnedFd> },
 }
 
-/// What the zygote reports.
+/// A report of the zygote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
     /// The zygote is ready.

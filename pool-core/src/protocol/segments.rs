@@ -13,7 +13,7 @@ use pool_ipc::SegmentId;
 use super::packet::{self, Received};
 use crate::os::{ENDING, KeptFd};
 
-/// Kind and number.
+/// Bytes of a packet's head: a kind and a number.
 const HEAD: usize = 2 * size_of::<u32>();
 const LARGEST: usize = HEAD + size_of::<SegmentId>();
 
@@ -172,7 +172,7 @@ struct Packet {
 }
 
 impl Packet {
-    /// Kind and number.
+    /// The kind and the number in the head.
     fn head(&self) -> (u32, u32) {
         let word = |at: usize| {
             u32::from_ne_bytes(self.bytes[at..at + 4].try_into().expect("four bytes of the head"))

@@ -48,7 +48,7 @@ type Forgotten = dyn FnMut(SegmentId) + Send;
 /// Registers this process's segments with the zygote, and fetches those of other processes.
 pub(crate) struct BrokerLink {
     this: Weak<Self>,
-    /// The process whose link this is.
+    /// The id of the process that this client belongs to.
     process: u32,
     introduce: Box<Introduce>,
     /// Called when this process has let a registered segment go, by one thread at a time.

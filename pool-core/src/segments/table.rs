@@ -32,7 +32,8 @@ pub(crate) struct Exchange {
     /// The socket pair through which workers connect: the zygote's end, and theirs.
     door: [OwnedFd; 2],
     peers: Vec<Peer>,
-    /// (A hash map here would make the keys of all hash maps of all workers the same.)
+    /// The registered segments. (A hash map here would give the hash maps of all forked workers the
+    /// same keys.)
     segments: BTreeMap<SegmentId, Registered>,
     /// Whether a worker has rung for the clocks, or may have found no room to.
     alarmed: bool,

@@ -188,7 +188,7 @@ impl Session {
             Ok((segment, view))
         };
         let made = match arena(self.reservation) {
-            // Since the pool began, the program has begun to lock what it maps, or has taken
+            // Since the pool began, the program may have begun to lock what it maps, or have taken
             // addresses.
             Err(error) => match reservation(self.board.shape().places, self.asked_arena) {
                 Ok(less) if less < self.reservation => arena(less),

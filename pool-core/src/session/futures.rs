@@ -69,7 +69,7 @@ impl Session {
         jobs
     }
 
-    /// Marks the job as one of futures, of the queue that has the job `queue`.
+    /// Adds the job to the async queue whose own job is `queue`.
     pub(crate) fn share_inbox(&self, job: JobId, queue: JobId) {
         if let Some(inbox) = self.lock().inboxes.get_mut(job) {
             inbox.queue = Some(queue);

@@ -160,7 +160,7 @@ impl Session {
         self.release(state, released);
         if let Some(chunk) = chunk {
             self.check_token_of(state, chunk.job);
-            // The job of a queue may be older than the present workers.
+            // The own job of a queue may be older than the present workers.
             state.use_workers();
             state.engine.submit(chunk, &mut state.actions);
         }

@@ -45,11 +45,11 @@ const ITS_SOCKETS: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) state: Mutex<SessionState>,
-    /// Told whenever a thread that does not drive may go on.
+    /// Notified whenever a thread that does not drive may go on.
     pub(super) changed: Condvar,
-    /// Told whenever something arrives for futures.
+    /// Notified whenever something arrives for futures.
     pub(super) answered: Condvar,
-    /// Told whenever a thread that stands by has to look.
+    /// Notified whenever a thread that stands by has to look.
     pub(super) vacant: Condvar,
     pub(super) board: Board,
     pub(super) link: ManuallyDrop<ZygoteLink>,

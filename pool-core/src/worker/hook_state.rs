@@ -28,12 +28,12 @@ use crate::{
 /// The hooks of a worker, and how far it has come with them.
 pub(super) struct HookState {
     init: Option<Init>,
-    /// How many nanoseconds that may take.
+    /// How many nanoseconds `init` may take.
     init_limit: Option<u64>,
     /// Bytes of memory that tasks may take in addition to what was in use before.
     memory: Option<u64>,
     exit: Option<Exit>,
-    /// How many nanoseconds that may take.
+    /// How many nanoseconds `exit` may take.
     exit_limit: Option<u64>,
     /// Tasks that may still be begun.
     left: u64,
@@ -151,7 +151,7 @@ impl HookState {
             return;
         }
         if self.init.is_none() && self.exit.is_none() {
-            return; // no code of the user's runs: to be killed from here on is no failure of it
+            return; // no code of the user runs: a kill from here on is no failure of it
         }
         runtime.claimer.set_stage(Stage::Exit.number());
         if !self.over || self.exit.is_none() {
@@ -181,7 +181,7 @@ impl HookState {
         };
         let stage = match left.or_else(|kind| leave_failure(runtime, &kind)) {
             Ok(stage) => stage,
-            // Without it the parent knows at least what this worker was at.
+            // If this fails, the parent knows at least what this worker was at.
             Err(_) => return,
         };
         runtime.claimer.set_stage(stage);

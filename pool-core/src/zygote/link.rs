@@ -187,7 +187,7 @@ impl ZygoteLink {
                 Ok(()) => outbox.to_kill.pop_front(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    outbox.to_kill.clear(); // it is gone, as its reports will tell
+                    outbox.to_kill.clear(); // the zygote is gone, as the end of its reports tells
                     return Err(error);
                 }
             };
@@ -313,7 +313,7 @@ impl ZygoteLink {
 
     fn closes_within(&self, patience: Duration) -> bool {
         let until = std::time::Instant::now() + patience;
-        // At least one look, also without any patience.
+        // This looks at least once, also without any patience.
         loop {
             match self.report() {
                 Ok(Some(_)) => {}

@@ -10,7 +10,7 @@ use crate::{protocol::Report, segments::Exchange, worker::Ground};
 use nix::{sys::signalfd::SignalFd, unistd::Pid};
 use std::{collections::VecDeque, os::fd::OwnedFd};
 
-/// How often parents and children are looked for where the system has no pidfd.
+/// Milliseconds between two looks for a parent or child where the system has no pidfd.
 pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
 
 /// The processes with which a zygote ends: its parent (the guard, or the pool's process), and the

@@ -27,7 +27,7 @@ fn a_chunk_with_a_home_stays_there() {
     fixture.engine.staff(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 1 3"]);
     assert_eq!(fixture.engine.chunk(1).unwrap().audience.min_serial, 0);
-    // Also when a result of it was in hand.
+    // It stays there, too, when a result of it was in hand.
     assert_eq!(fixture.ended(1, 3, 0, Why::Full), ["release 1", "room 3", "publish 2"]);
     let back = fixture.engine.chunk(2).unwrap();
     assert_eq!(back.audience, Audience { place: Some(1), min_serial: 3 });
@@ -108,7 +108,7 @@ fn who_waits_for_one_worker_is_known() {
         fixture.engine.workers.vacate(incarnation, false);
         assert!(!fixture.engine.workers.gives_place_up(1));
         fixture.engine.staff(&mut fixture.out);
-        fixture.engine.workers.failed_starts = 0; // as others get on
+        fixture.engine.workers.failed_starts = 0; // others have become ready
     }
     let (_, incarnation, _) =
         fixture.engine.workers.iter().find(|(place, ..)| *place == 1).unwrap();
