@@ -1,7 +1,7 @@
 //! The ends of jobs: what has not begun of them is taken back.
 //!
 //! Invariant: a chunk that a worker keeps a result of in hand goes on, also when its job is closed:
-//! only with that chunk the worker can let the result go.
+//! the worker can let the result go only with that chunk.
 
 use super::{
     chunk::{Action, Chunk},
@@ -14,8 +14,8 @@ impl Engine {
     /// chunks: the caller takes back those that no worker has in hand, followed by
     /// [`Engine::taken_back`] where that worked, and cancels the others.
     ///
-    /// Jobs that end of the same cause are to be named together: else one would begin what another
-    /// leaves room for.
+    /// Jobs that end of the same cause are to be named together: otherwise one of them would begin
+    /// chunks that another leaves room for.
     pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<usize> {
         let mut known = false;
         for job in jobs {

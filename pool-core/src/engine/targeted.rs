@@ -85,7 +85,7 @@ impl Addressed {
         self.in_slots += 1;
     }
 
-    /// Counts off a chunk of the place that is in no slot any more.
+    /// Subtracts a chunk of the place that is in no slot any more.
     pub(super) fn left(&mut self, home: u32) {
         self.places[home as usize].published -= 1;
         self.in_slots -= 1;

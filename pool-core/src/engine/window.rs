@@ -95,13 +95,13 @@ impl Window {
         self.chunks += chunks;
     }
 
-    /// Counts off a chunk of `bytes` that has ended.
+    /// Subtracts a chunk of `bytes` that has ended.
     pub(crate) fn ended(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
         self.chunks = self.chunks.saturating_sub(1);
     }
 
-    /// Counts off `items` items that the consumer has got.
+    /// Subtracts `items` items that the consumer has got.
     pub(crate) fn yielded(&mut self, items: usize) {
         self.active = self.active.saturating_sub(items);
     }

@@ -197,7 +197,7 @@ impl Session {
             // come late.
             self.collect(state);
         }
-        // While an idle queue is open, workers that no job has used since are not renewed again.
+        // While an idle queue is open, workers are renewed only if a job has used them.
         let ends = state.inboxes.is_empty() || (state.used && !state.has_calls_but(job));
         if ends && !self.keeps_alive() {
             self.renew_workers(state);

@@ -12,7 +12,7 @@ use pool_ipc::board::SlotState;
 
 use super::state::{Session, SessionState};
 
-/// Deaths in a row at a place after which there is no pause.
+/// Most deaths in a row at a place after which there is no pause.
 const AT_ONCE: u32 = 3;
 /// The pause after the next death; it doubles with each further one.
 const SHORTEST: Duration = Duration::from_millis(1);

@@ -50,7 +50,7 @@ fn what_is_for_one_worker_does_not_go_first() {
     assert!(!fixture.engine.published().any(|(_, chunk)| chunk.goes_first));
 }
 
-/// The queue keeps the order where all slots are taken.
+/// Where all slots are taken, chunks go in the order of the queue.
 #[test]
 fn what_goes_first_does_so_in_the_queue_and_what_was_cut_does_not() {
     let mut fixture = Fixture::new(1, 2);
