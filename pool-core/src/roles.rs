@@ -56,7 +56,7 @@ fn enter(birth: Birth) -> ! {
             }
         }
         bootstrap::ROLE_WORKER => {
-            let config = worker::WorkerConfig::from_words(&birth.words);
+            let config = worker::WorkerStart::from_words(&birth.words);
             if let Some(config) = config {
                 worker::live(&config, || worker::from_descriptors(birth.fds))
             }

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use pool_ipc::{AlignedBytes, SegmentFault, WireFault, board::LastWords};
 
 use super::{
-    config::WorkerConfig,
+    config::WorkerStart,
     memory_limit::{Growth, limit_memory},
     runtime::WorkerRuntime,
 };
@@ -49,17 +49,17 @@ pub(super) enum FailedStart {
 }
 
 impl HookState {
-    pub(super) fn new(config: &WorkerConfig) -> Self {
+    pub(super) fn new(start: &WorkerStart) -> Self {
         Self {
-            init: config.life.init(),
-            init_limit: config.bounds.init.map(nanos),
-            memory: config.bounds.memory,
-            exit: config.life.exit(),
-            exit_limit: config.bounds.exit.map(nanos),
-            left: config.life.span().map_or(u64::MAX, u64::from),
+            init: start.config.life.init(),
+            init_limit: start.config.bounds.init.map(nanos),
+            memory: start.config.bounds.memory,
+            exit: start.config.life.exit(),
+            exit_limit: start.config.bounds.exit.map(nanos),
+            left: start.config.life.span().map_or(u64::MAX, u64::from),
             began: false,
             over: false,
-            zygote: Pid::from_raw(config.zygote),
+            zygote: Pid::from_raw(start.zygote),
         }
     }
 

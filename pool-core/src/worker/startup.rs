@@ -12,7 +12,7 @@ use std::{
 use pool_ipc::board::{Claimer, Stopped};
 use pool_shm::ForkMark;
 
-use super::config::WorkerConfig;
+use super::config::WorkerStart;
 use crate::{
     bootstrap,
     error::{Fault, Stage, StartFailure},
@@ -24,7 +24,7 @@ use crate::{
 
 /// Wakes up; what the tasks of this worker share, or why it cannot go on.
 pub(super) fn awake(
-    config: &WorkerConfig,
+    start: &WorkerStart,
     shared: Vec<OwnedFd>,
     claimer: &Claimer,
     mark: &ForkMark,
@@ -34,11 +34,11 @@ pub(super) fn awake(
         claimer.set_stage(stage.number());
         move |fault| StartFailure { stage, fault }
     };
-    if !config.first.is_empty() {
+    if !start.config.first.is_empty() {
         let failed = at(Stage::AtWorkerStart);
-        call_first(&config.first, mark).map_err(failed)?;
+        call_first(&start.config.first, mark).map_err(failed)?;
     }
-    let value = match &config.shared {
+    let value = match &start.config.shared {
         SharedConfig::Nothing => None,
         SharedConfig::Value(value) => Some(value.clone()),
         SharedConfig::Recipe(recipe) => {
@@ -50,7 +50,7 @@ pub(super) fn awake(
                 protocol::ring(door);
             }
             let act = move || recipe.construct(shared, false);
-            let made = make_in_thread((limit, config.bounds.stack), act);
+            let made = make_in_thread((limit, start.config.bounds.stack), act);
             if claimer.stop_clock() == Stopped::Condemned {
                 end_quietly(); // it is being killed
             }
@@ -63,7 +63,9 @@ pub(super) fn awake(
 
 fn call_first(functions: &[u64], mark: &ForkMark) -> Result<(), Fault> {
     for offset in functions {
-        let lost = || Fault::Refused { why: "the config lead to no function".to_string() };
+        let lost = || Fault::Refused {
+            why: "a function to be called first is not in this executable".to_string(),
+        };
         let function = bootstrap::address_of(*offset).ok_or_else(lost)?;
         // SAFETY: the parent made the offset of a `fn()`, and all processes of a pool run the same
         // image.

@@ -73,7 +73,7 @@ impl Zygote {
             .map_err(io::Error::other)?;
         // Workers are forked from here, and have their own.
         mapping.dont_fork().map_err(io::Error::other)?;
-        Ok(Board::new(Arc::new(mapping), self.config.shape))
+        Ok(Board::new(Arc::new(mapping), self.config.workers.shape))
     }
 
     /// What workers have in hand that has a limit: which worker, and until when.
