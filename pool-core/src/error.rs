@@ -4,6 +4,7 @@ mod failure;
 mod segment_fault;
 mod startup;
 mod task;
+mod worker_stage;
 
 pub(crate) use failure::{Failure, FailureKind};
 pub(crate) use startup::{Fault, Stage, StartFailure};
@@ -311,3 +312,4 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Re
 }
 pub(crate) use segment_fault::is_disconnected;
 pub(crate) use segment_fault::while_zygote_lives;
+pub(crate) use worker_stage::WorkerStage;

@@ -15,7 +15,7 @@ use pool_shm::ForkMark;
 use super::config::WorkerStart;
 use crate::{
     bootstrap,
-    error::{Fault, Stage, StartFailure},
+    error::{Fault, Stage, StartFailure, WorkerStage},
     os::{self, KeptFd, nanos},
     panic::{end_quietly, in_task, take_panic},
     protocol,
@@ -31,7 +31,7 @@ pub(super) fn awake(
     door: &KeptFd,
 ) -> Result<Option<SharedValue>, StartFailure> {
     let at = |stage: Stage| {
-        claimer.set_stage(stage.number());
+        claimer.set_stage(WorkerStage::from(stage).number());
         move |fault| StartFailure { stage, fault }
     };
     if !start.config.first.is_empty() {
@@ -57,7 +57,7 @@ pub(super) fn awake(
             Some(made.map_err(failed)?)
         }
     };
-    claimer.set_stage(0);
+    claimer.set_stage(WorkerStage::Ready.number());
     Ok(value)
 }
 
