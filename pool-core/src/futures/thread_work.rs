@@ -112,10 +112,8 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
     /// When the call is overdue, if it has a limit and time goes so far.
     fn start_clock(&self, worker: u32) -> Option<Instant> {
         let limit = self.limit?;
-        let deadline = Instant::now().checked_add(limit)?;
         let entry: Arc<dyn Limited> = self.entry.clone();
-        lock(&self.queue.flow).running.push(Running { entry, worker, limit, deadline });
-        Some(deadline)
+        lock(&self.queue.flow).running.start(Running { entry, worker, limit }, limit)
     }
 }
 
@@ -142,7 +140,7 @@ impl<F: Portable> Drop for ThreadCall<F> {
         let limited = self.limit.is_some();
         self.queue.count(|flow| {
             flow.waiting -= usize::from(!begun);
-            flow.running.retain(|running| running.entry.address() != entry);
+            flow.running.stop(|running| running.entry.address() == entry);
             flow.end(limited);
         });
     }

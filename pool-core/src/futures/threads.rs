@@ -2,7 +2,7 @@
 //! (`thread_work.rs`).
 
 use std::{
-    fmt,
+    fmt, iter,
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +21,7 @@ use crate::{
     mutex::lock,
     os,
     panic::drop_quietly,
-    threads::{SHORTEST_SLEEP, ThreadBackend, ThreadMark},
+    threads::{Deadlines, ThreadBackend, ThreadMark},
 };
 
 /// How long the driver thread sleeps at most while there is something to do: it does not keep a
@@ -57,7 +57,7 @@ pub(super) struct Flow {
     /// Whether the driver thread sleeps on the bell.
     polls: bool,
     /// Calls that run and have a limit.
-    pub(super) running: Vec<Running>,
+    pub(super) running: Deadlines<Running>,
     /// Calls that have not ended and have a limit, and the shortest one since there are such.
     pub(super) limited: usize,
     pub(super) shortest: Option<Duration>,
@@ -70,7 +70,6 @@ pub(super) struct Running {
     pub(super) entry: Arc<dyn Limited>,
     pub(super) worker: u32,
     pub(super) limit: Duration,
-    pub(super) deadline: Instant,
 }
 
 impl fmt::Debug for ThreadQueue {
@@ -230,8 +229,7 @@ impl ThreadQueue {
             return;
         }
         let now = Instant::now();
-        let overdue = |running: &mut Running| running.deadline <= now;
-        let overdue: Vec<_> = flow.running.extract_if(.., overdue).collect();
+        let overdue: Vec<_> = iter::from_fn(|| flow.running.take_overdue(now)).collect();
         drop(flow);
         let some = !overdue.is_empty();
         for Running { entry, worker, limit, .. } in overdue {
@@ -370,11 +368,9 @@ impl Flow {
         }
     }
 
-    /// How long whoever looks after the clocks may sleep: a call that begins meanwhile is due later
-    /// than in its limit.
+    /// How long a thread that looks after the deadlines may sleep.
     fn sleep_at_most(&self) -> Option<Duration> {
-        let first = self.running.iter().map(|running| left(running.deadline)).min();
-        first.into_iter().chain(self.shortest).min().map(|limit| limit.max(SHORTEST_SLEEP))
+        self.running.sleep_at_most(self.shortest)
     }
 }
 
@@ -399,6 +395,7 @@ pub(super) trait Limited: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::threads::SHORTEST_SLEEP;
 
     #[test]
     fn who_looks_after_tiny_limits_sleeps_in_between() {

@@ -16,7 +16,7 @@ use pool_shm::ForkMark;
 use super::{
     busy::Busy,
     exiting::Exiting,
-    time_limits::{Clocks, InHand},
+    time_limits::{Deadlines, InHand},
     worker::{Failed, Host},
 };
 use crate::{
@@ -77,7 +77,7 @@ pub(super) struct Flow {
     /// One of those parts does not wait for more: a failure.
     pub(super) urgent: bool,
     /// Of the items that run and have a limit.
-    pub(super) clocks: Clocks,
+    pub(super) deadlines: Deadlines<InHand>,
     /// How many have to arrive before the caller is woken; without a value it does not sleep.
     pub(super) wanted: Option<usize>,
     /// Nobody sleeps for it: every arrival is told of.
@@ -114,7 +114,7 @@ impl Control {
                 under_way: 0,
                 arrived: 0,
                 urgent: false,
-                clocks: Clocks::default(),
+                deadlines: Deadlines::default(),
                 wanted: None,
                 background: false,
                 terminated: false,
@@ -173,7 +173,7 @@ impl Control {
             return Some(Instant::now());
         }
         let shortest = self.shortest()?;
-        let left = lock(&self.flow).clocks.sleep_at_most(shortest, Some(shortest));
+        let left = lock(&self.flow).deadlines.sleep_at_most(Some(shortest))?;
         Instant::now().checked_add(left)
     }
 
@@ -184,7 +184,8 @@ impl Control {
         wanted: usize,
     ) -> MutexGuard<'c, Flow> {
         let longest = if wanted > 1 { SLEEP_FOR_SEVERAL } else { LONGEST_SLEEP };
-        let limit = flow.clocks.sleep_at_most(longest, self.shortest());
+        let limit = flow.deadlines.sleep_at_most(self.shortest());
+        let limit = limit.map_or(longest, |limit| limit.min(longest));
         let Some(watch) = &self.watch else {
             let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
             let woken = self.changed.wait_timeout_while(flow, limit, sleeps);
@@ -238,14 +239,14 @@ impl Control {
         }
         let worker = host.id;
         if let Some(limit) = self.init_limit {
-            lock(&self.flow).clocks.start(InHand::State(worker), worker, limit);
+            lock(&self.flow).deadlines.start(InHand::State(worker), limit);
         }
         let begun = host.begin(shared);
         if self.is_foreign() {
             return false;
         }
         if self.init_limit.is_some() {
-            lock(&self.flow).clocks.stop(InHand::State(worker));
+            lock(&self.flow).deadlines.stop(|what| *what == InHand::State(worker));
         }
         begun.map_err(|failed| self.fail(failed, worker)).is_ok()
     }
@@ -254,7 +255,7 @@ impl Control {
     /// when it is overdue, if ever.
     pub(super) fn start_clock(&self, index: u64, worker: u32) -> Option<Instant> {
         let limit = self.limit?;
-        lock(&self.flow).clocks.start(InHand::Item(index), worker, limit)
+        lock(&self.flow).deadlines.start(InHand::Item { index, worker }, limit)
     }
 
     /// Counts what the host has run, and ends its life if those were its last tasks: the caller
@@ -263,10 +264,10 @@ impl Control {
         let (worker, mut watched) = (host.id, false);
         let ended = host.ran(tasks, &mut |deadline| {
             watched = true;
-            lock(&self.flow).clocks.start_until(InHand::Exit(worker), worker, deadline);
+            lock(&self.flow).deadlines.start_until(InHand::Exit(worker), deadline);
         });
         if watched {
-            lock(&self.flow).clocks.stop(InHand::Exit(worker));
+            lock(&self.flow).deadlines.stop(|what| *what == InHand::Exit(worker));
         }
         if let Err(failed) = ended {
             self.fail(failed, worker);

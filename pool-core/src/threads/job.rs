@@ -93,18 +93,19 @@ impl<F: Form> ThreadJob<F> {
     /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
     fn end_overdue(&self, flow: &mut Flow) {
         let control = &*self.control;
-        if flow.clocks.is_empty() {
+        if flow.deadlines.is_empty() {
             return;
         }
-        while let Some((what, worker)) = flow.clocks.take_overdue() {
-            let (first, limit) = match (what, control.limit) {
-                (InHand::Item(index), Some(limit)) => (index, limit),
-                (InHand::Item(_), None) => continue,
-                (InHand::State(_), _) => {
+        let now = Instant::now();
+        while let Some(what) = flow.deadlines.take_overdue(now) {
+            let (first, worker, limit) = match (what, control.limit) {
+                (InHand::Item { index, worker }, Some(limit)) => (index, worker, limit),
+                (InHand::Item { .. }, None) => continue,
+                (InHand::State(worker), _) => {
                     control.fail_overdue(flow, Stage::Init, control.init_limit, worker);
                     continue;
                 }
-                (InHand::Exit(_), _) => {
+                (InHand::Exit(worker), _) => {
                     if control.exiting.give_up(worker) {
                         control.fail_overdue(flow, Stage::Exit, control.exiting.limit(), worker);
                     }
@@ -126,7 +127,11 @@ impl<F: Form> ThreadJob<F> {
         let mut flow = lock(&control.flow);
         // A task that is told when its time is over may return before its caller has looked.
         self.end_overdue(&mut flow);
-        let overdue = clocked.is_some_and(|index| !flow.clocks.stop(InHand::Item(index)));
+        let overdue = clocked.is_some_and(|clocked| {
+            let is_it =
+                |what: &InHand| matches!(what, InHand::Item { index, .. } if *index == clocked);
+            !flow.deadlines.stop(is_it)
+        });
         if flow.over || overdue {
             drop(flow);
             drop_parts(parts);

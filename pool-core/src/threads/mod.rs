@@ -25,10 +25,5 @@ mod worker;
 
 pub(crate) use backend::{Claim, ThreadBackend, ThreadMark, starts_for};
 pub(crate) use job::{Given, Part, ThreadJob};
+pub(crate) use time_limits::{Deadlines, SHORTEST_SLEEP};
 pub(crate) use worker::Host;
-
-use std::time::Duration;
-
-/// Whoever looks after clocks sleeps that long in between, however short a limit is: otherwise it
-/// would take a CPU, and might not give the lock away that others need to get on.
-pub(crate) const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
