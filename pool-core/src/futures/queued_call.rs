@@ -38,7 +38,7 @@ pub(super) struct QueuedCall<A, R> {
 pub(super) struct Encoded {
     pub(super) block: Block,
     pub(super) carried: Option<Carried>,
-    /// Under way with it: the block, and segments that nobody else has.
+    /// Bytes under way with it: the block, and segments that have no other handle.
     pub(super) bytes: u64,
     pub(super) call: Call,
     pub(super) terms: Terms,
@@ -49,7 +49,7 @@ pub(super) struct Encoded {
 pub(super) trait Unsent: Send {
     fn receiver(&self) -> Arc<dyn Receiver>;
 
-    /// Encodes the item; `None`: there is no room now. `idle`: waits for room.
+    /// Encodes the item; `None`: there is no room now. `idle`: may wait for room.
     fn encode(
         &self,
         stock: &Stock,
@@ -58,14 +58,14 @@ pub(super) trait Unsent: Send {
     ) -> Result<Option<Encoded>, Error>;
 }
 
-/// Who gets the answer.
+/// The receiver of an answer.
 pub(super) trait Receiver: Send + Sync {
     /// Decodes the result. Panics of the user's code are a failure of the task.
     fn receive(&self, batch: &ResultBatch, stock: &Stock, buffers: &mut Buffers);
     fn fail(&self, error: Error);
-    /// See [`Entry::hand_over`].
+    /// Marks the calling thread while it hands the outcome over: see [`Entry::hand_over`].
     fn hand_over(&self) -> (Brought, InCall);
-    /// What tells it from all others.
+    /// The receiver's identity.
     fn address(&self) -> *const ();
 }
 
