@@ -24,8 +24,8 @@ use crate::{
     threads::{SHORTEST_SLEEP, ThreadBackend, ThreadMark},
 };
 
-/// How long the driver thread sleeps at most while there is something to do, so that it ends soon
-/// after its queue has lost all its calls.
+/// How long the driver thread sleeps at most while there is something to do: during such a sleep it
+/// keeps its queue alive.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// How long a thread that cannot listen to the tokens of its jobs sleeps at most.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);

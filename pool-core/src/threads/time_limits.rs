@@ -1,5 +1,4 @@
-//! The clocks of what a job's threads do that has a limit: looked at by the thread that waits for
-//! the job.
+//! The deadlines of a job's work in its threads; the thread that waits for the job watches them.
 //!
 //! Invariant: an item is either stopped by the thread that ran it or taken as overdue, never both:
 //! both happen under the lock of the job's flow.
@@ -8,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::SHORTEST_SLEEP;
 
-/// See the module.
+/// The running work of a job that has a deadline.
 #[derive(Default)]
 pub(super) struct Clocks(Vec<Running>);
 
-/// What a thread has in hand.
+/// What a thread is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InHand {
     /// The item at this position.
     Item(u64),
-    /// The state of this worker, which it makes.
+    /// The `worker_init` of this worker.
     State(u32),
     /// The exit of this worker.
     Exit(u32),
@@ -30,22 +29,22 @@ struct Running {
 }
 
 impl Clocks {
-    /// The worker has begun with it; when it is overdue, if time goes so far.
+    /// Notes that the worker has begun `what`; returns its deadline, if the clock can express it.
     pub(super) fn start(&mut self, what: InHand, worker: u32, limit: Duration) -> Option<Instant> {
         let deadline = Instant::now().checked_add(limit);
-        // One beyond all time is no limit.
+        // A deadline beyond the range of the clock is no limit.
         if let Some(deadline) = deadline {
             self.start_until(what, worker, deadline);
         }
         deadline
     }
 
-    /// The same, with the moment at which it is overdue.
+    /// Notes that the worker has begun `what`, which is overdue at `deadline`.
     pub(super) fn start_until(&mut self, what: InHand, worker: u32, deadline: Instant) {
         self.0.push(Running { what, worker, deadline });
     }
 
-    /// It has ended; `false` when it was taken as overdue before.
+    /// Notes that `what` has ended; `false` when it was taken as overdue before.
     pub(super) fn stop(&mut self, what: InHand) -> bool {
         let at = self.0.iter().position(|running| running.what == what);
         at.map(|at| self.0.swap_remove(at)).is_some()
@@ -55,7 +54,7 @@ impl Clocks {
         self.0.is_empty()
     }
 
-    /// Takes something that is overdue, and who has it.
+    /// Takes one item of work that is overdue, and its worker.
     pub(super) fn take_overdue(&mut self) -> Option<(InHand, u32)> {
         let now = Instant::now();
         let at = self.0.iter().position(|running| running.deadline <= now)?;
@@ -63,8 +62,8 @@ impl Clocks {
         Some((what, worker))
     }
 
-    /// How long whoever looks after the clocks may sleep: one that starts meanwhile is due later
-    /// than in `limit`.
+    /// How long a thread that watches the deadlines may sleep: work that starts meanwhile is due no
+    /// sooner than `limit` from now.
     pub(super) fn sleep_at_most(&self, longest: Duration, limit: Option<Duration>) -> Duration {
         let Some(limit) = limit else { return longest };
         let first = self.0.iter().map(|running| running.deadline).min();
