@@ -1,11 +1,11 @@
 //! A value that is cheap to move, however large its type is.
 //!
 //! Calls hand items and results through many frames. Without optimisations each of them has a copy,
-//! so that an array of half a megabyte uses up the stack of a thread; with them each move is a copy
-//! still. (`stack/ample.rs` is about the frames that cannot do without copies.)
+//! so that an array of half a megabyte uses up the stack of a thread; with optimisations each move
+//! is still a copy. (`stack/ample.rs` is about the frames that cannot do without copies.)
 //!
-//! Invariant: a type of no more than a few words lies here itself, so that small values cost no
-//! allocation; any other lies in a box.
+//! Invariant: a type of no more than a few words is stored in place, so that small values cost no
+//! allocation; any other is stored in a box.
 
 use std::{
     cell::UnsafeCell,
@@ -15,18 +15,18 @@ use std::{
     ptr,
 };
 
-/// Room for values that lie here.
+/// Memory for values that are stored in place.
 type Words = [u64; 4];
 
-/// See the module.
+/// A value that is stored in place if it is small, otherwise in a box.
 pub(crate) struct Compact<T> {
-    /// The value, or the pointer of its box. In a cell, since a shared value that lies here may
-    /// have cells of its own, which change.
+    /// The value, or the pointer of its box. In a cell, since a shared value that is stored in
+    /// place may have cells of its own, which change.
     words: UnsafeCell<MaybeUninit<Words>>,
     value: PhantomData<T>,
 }
 
-// SAFETY: who has it shared gets at no more than the value shared (`deref`).
+// SAFETY: a shared reference to it gives no more than a shared reference to the value (`deref`).
 unsafe impl<T: Sync> Sync for Compact<T> {}
 
 impl<T> Compact<T> {

@@ -1,5 +1,5 @@
-//! Without the feature `takeover`: nothing is started before `init()` was called, and then all
-//! works.
+//! Without the feature `takeover`: nothing is started before `init()` was called; afterwards
+//! everything works.
 //!
 //! `cargo test -p pool-core --no-default-features --features forkserver,spawn --test without_takeover`
 

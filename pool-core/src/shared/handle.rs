@@ -1,4 +1,4 @@
-//! What a pool is given to share, before it is known how its workers come to life.
+//! The value that a pool is given to share, before its start method is known.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +15,8 @@ use crate::{
     task::SharedType,
 };
 
-/// What a pool shares with its workers. Tasks of the form [`OnWorker`](crate::OnWorker) see it.
+/// The value that a pool shares with its workers. Tasks of the form [`OnWorker`](crate::OnWorker)
+/// see it.
 ///
 /// | made by | under Fork | under ForkServer | under Spawn | under Threads |
 /// | --- | --- | --- | --- | --- |
@@ -39,13 +40,13 @@ enum Offer {
 }
 
 impl Shared {
-    /// Nothing, which is a `()`.
+    /// Shares nothing: tasks see a `()`.
     #[must_use]
     pub fn nothing() -> Self {
         Self { offer: Offer::Nothing, kind: SharedType::of::<()>() }
     }
 
-    /// A value: encoded where processes do not inherit it.
+    /// Shares a value: encoded where processes do not inherit it.
     #[must_use]
     pub fn value<S: Wire + Sync>(value: S) -> Self {
         let seal = |value: &SharedValue| {
@@ -56,7 +57,7 @@ impl Shared {
         Self { offer, kind: SharedType::of::<S>() }
     }
 
-    /// The archive of a value, which all workers read in place: they share a [`SharedObject`].
+    /// Shares the archive of a value, which all workers read in place, as a [`SharedObject`].
     #[must_use]
     pub fn view<S: Wire<Archived: Sync>>(value: S) -> Self {
         let archive = SealedArchive::new(&value).map_err(Arc::new);
@@ -64,7 +65,7 @@ impl Shared {
         Self { offer, kind: SharedType::of::<SharedObject<S>>() }
     }
 
-    /// What `function` returns, called where workers are born.
+    /// Shares what `function` returns, called where workers are started.
     #[must_use]
     pub fn built<S: Send + Sync + 'static>(function: fn() -> S) -> Self {
         let offer = Offer::Built(function as usize, build::<S>);
@@ -75,7 +76,7 @@ impl Shared {
         self.kind
     }
 
-    /// What a start method makes of it; encodes it where it has to.
+    /// Prepares the value for a start method; encodes it where it has to be.
     pub(crate) fn prepare(self, method: StartMethod) -> Result<Source, Error> {
         let inherits = matches!(method, StartMethod::Fork | StartMethod::Threads);
         let recipe = match self.offer {

@@ -12,7 +12,7 @@ impl Busy {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// Counts a call out that has nothing under way any more.
+    /// Counts out a call that has nothing under way any more.
     pub(crate) fn end(&self) {
         self.0.fetch_sub(1, Relaxed);
     }

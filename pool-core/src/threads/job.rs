@@ -214,8 +214,8 @@ impl<F: Form> ThreadJob<F> {
         self.taken(flow, usize::MAX)
     }
 
-    /// Takes the parts of a cancelled call that had arrived before; parts that arrived later lack
-    /// the items that ended after the cancellation.
+    /// Takes the parts of a cancelled call that have arrived; they lack the items that ended after
+    /// the cancellation.
     pub(crate) fn take_rest(&self) -> Vec<Part<F::Output>> {
         if self.control.is_foreign() {
             return Vec::new();
