@@ -165,7 +165,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// An event counter that a sleeper polls, listed as a descriptor of pools.
+/// An event counter that a sleeping thread polls, listed as one of the pools' descriptors.
 pub(crate) struct Bell {
     fd: ManuallyDrop<KeptFd>,
     mark: ForkMark,

@@ -9,7 +9,7 @@ use crate::error::ExitStatus;
 #[cfg(feature = "log")]
 use crate::panic::quietly;
 
-/// One line.
+/// One log line.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "log"), allow(dead_code))]
 pub(crate) enum Entry {

@@ -119,7 +119,7 @@ struct Shift<'i> {
     heard: u64,
 }
 
-/// All drivers of this process. Locked before a nap is.
+/// All drivers of this process. Locked before any `nap`.
 static DRIVERS: Mutex<Drivers> = Mutex::new(Drivers::none(0));
 
 struct Drivers {

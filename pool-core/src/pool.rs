@@ -125,8 +125,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Options that mean nothing, a function that cannot be sent to the workers, a pool that cannot
-    /// be used.
+    /// Invalid options, a function that cannot be sent to the workers, a pool that cannot be used.
     pub fn job<F: Portable, I: Iterator<Item = F::Item>>(
         &self,
         function: F::Function,

@@ -42,7 +42,7 @@ impl Inside {
     }
 }
 
-/// One thing that a thread is inside of.
+/// One call, hand-over or task that a thread is inside of.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     backend: usize,
@@ -118,7 +118,7 @@ impl InCall {
 
     fn enter_for(backend: usize, what: Inside, future: *const ()) -> Self {
         let frame = Frame { backend, what, future: future.addr() };
-        // Where there is no list, nothing is noted, and `drop` takes nothing back.
+        // Where there is no list, nothing is noted, and `drop` removes nothing.
         among((), |frames| frames.own.push((frame, None)));
         Self
     }

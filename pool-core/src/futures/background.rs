@@ -26,7 +26,7 @@ pub(super) trait Task: Send + Sync {
     /// Goes as far as it can without waiting, since something has arrived for it. Whether it is
     /// over.
     fn go_on(&self) -> bool;
-    /// When it has to be looked at although nothing arrives.
+    /// When a thread has to look at it although nothing arrives.
     fn due(&self) -> Option<Instant>;
     /// A token that may end it, while no thread has it in hand. Only a queue of threads asks for
     /// it: cancelling a token notifies no condition variable.

@@ -1,4 +1,4 @@
-//! What the caller of `apply_async` holds.
+//! The handle that `apply_async` returns.
 
 use std::{
     fmt,
@@ -21,11 +21,11 @@ use crate::{
     stack::with_room,
 };
 
-/// The result of a call that runs meanwhile.
+/// The result of a call that runs in the background.
 ///
 /// It does not borrow the pool and may be sent to other threads; dropping it cancels nothing,
-/// unless the call was made with `kill_running`. When the pool is stopped the result stays; when it
-/// is dropped or terminated first, what was not finished is [`Error::Terminated`].
+/// unless the call was made with `kill_running`. The result stays when the pool is stopped; a call
+/// that is unfinished when the pool is dropped or terminated ends with [`Error::Terminated`].
 #[must_use = "the call runs anyway, but what became of it is only known here"]
 pub struct AsyncResult<R> {
     entry: Arc<Entry<R>>,
@@ -74,7 +74,7 @@ impl<R> AsyncResult<R> {
     ///
     /// Those of [`AsyncResult::wait`].
     pub fn wait_timeout(&self, limit: Duration) -> Result<bool, Error> {
-        // A limit beyond what a clock can tell is none.
+        // A limit beyond the range of the clock is none.
         self.wait_until(Instant::now().checked_add(limit))?;
         Ok(self.entry.is_done())
     }
@@ -90,21 +90,22 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// That of the task or the pool; those of [`AsyncResult::wait`]; [`Error::ResultTaken`] when
-    /// [`get_timeout`](AsyncResult::get_timeout) has returned it.
+    /// The failure of the task or of the pool; those of [`AsyncResult::wait`];
+    /// [`Error::ResultTaken`] when [`get_timeout`](AsyncResult::get_timeout) has returned the
+    /// value.
     pub fn get(self) -> Result<R, Error> {
         self.wait()?;
         self.take(None)
     }
 
-    /// Waits for the value, but not longer than `limit`. The value can be had once.
+    /// Waits for the value, but not longer than `limit`. The value can be taken once.
     ///
     /// # Errors
     ///
     /// [`Error::NotReady`] when it is not there in time: then it can be waited for again. Otherwise
     /// those of [`AsyncResult::get`].
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R, Error> {
-        // A limit beyond what a clock can tell is none.
+        // A limit beyond the range of the clock is none.
         let until = Instant::now().checked_add(limit);
         self.wait_until(until)?;
         self.take(until)
@@ -259,8 +260,8 @@ impl<R> AsyncResult<R> {
     }
 }
 
-/// Awaiting it is [`AsyncResult::get`] for an executor of any kind; the pool's driver thread does
-/// the work meanwhile.
+/// Awaiting the future is [`AsyncResult::get`] for an executor of any kind; the pool's driver
+/// thread does the work meanwhile.
 impl<R> Future for AsyncResult<R> {
     type Output = Result<R, Error>;
 

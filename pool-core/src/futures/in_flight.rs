@@ -9,9 +9,9 @@ use crate::{
     session::{Buffers, ResultBatch, Session},
 };
 
-/// Calls under way at most, unless there are more workers than half of that.
+/// The most calls under way, unless there are more workers than half of that.
 const MOST_UNDER_WAY: usize = 128;
-/// What should be under way for each worker: two calls, or as many as take this long.
+/// How much should be under way for each worker: two calls, or as many as take this long.
 const DEPTH_NANOS: f64 = 100_000.0;
 /// Encoded bytes under way beyond which every worker gets just one call more.
 const MANY_BYTES: u64 = 64 << 20;
@@ -44,7 +44,7 @@ pub(super) struct Books {
     workers: usize,
     nanos: Option<f64>,
     serial: u64,
-    /// Buffers of threads that work at the queue now and then.
+    /// Buffers for the threads that work at the queue.
     #[expect(clippy::vec_box, reason = "they come and go boxed")]
     kits: Vec<Box<Buffers>>,
     /// Threads that read answers.
@@ -81,7 +81,7 @@ impl Books {
             && (self.bytes <= MANY_BYTES || self.under_way() <= self.workers)
     }
 
-    /// Notes that a call is sent now: its key, and whether it is timed.
+    /// Notes that a call is sent now; returns its key, and whether it is timed.
     pub(super) fn begin(&mut self, receiver: Arc<dyn Receiver>) -> (u64, bool) {
         self.serial += 1;
         let key = self.free.pop().unwrap_or_else(|| {

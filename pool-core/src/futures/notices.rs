@@ -77,7 +77,7 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// The call has ended; `true`: with a value.
+    /// Notes that the call has ended; `true`: with a value.
     pub(super) fn tell(self, well: bool) {
         if let Some(to) = self.to.upgrade() {
             lock(&to.ended).push_back((self.index, well));

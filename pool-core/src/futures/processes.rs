@@ -4,7 +4,7 @@
 //! and sends calls that wait. The books are locked before the session, and neither is locked while
 //! the user's code runs.
 //!
-//! Invariant: a thread has one answer in hand at a time, so the user's code in it holds up no other
+//! Invariant: each thread handles one answer at a time, so the user's code in it holds up no other
 //! future.
 
 use std::{

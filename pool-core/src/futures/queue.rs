@@ -20,7 +20,7 @@ pub(crate) enum Unaccepted<A> {
     Refused(super::refused::Refused<A>),
 }
 
-/// What one call may take.
+/// The limits of one call.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Terms {
     /// How long it may run.
@@ -70,7 +70,7 @@ impl Budget {
     }
 }
 
-/// Bytes that a callback waits with.
+/// Bytes that a waiting callback counts as.
 pub(super) struct Held(Arc<Budget>, u64);
 
 impl Held {
@@ -122,7 +122,7 @@ pub(super) trait AsyncQueue: Send + Sync {
     fn heard(&self, number: u64);
 }
 
-/// What all futures of a queue share.
+/// The part that all futures of a queue share.
 pub(super) struct Home {
     pub(super) budget: Arc<Budget>,
     /// Threads that wait for a future of the queue, and the driver thread of processes while it

@@ -23,7 +23,7 @@ use crate::{
     task::Call,
 };
 
-/// Room for an item of unknown size.
+/// Bytes reserved for an item of unknown size.
 const GUESS: usize = 512;
 
 /// A call that has not been sent.
@@ -96,7 +96,8 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
             let Some(reserved) = stock.room(&mut buffers.released, room.max(1), idle)? else {
                 return Ok(None);
             };
-            // SAFETY: the block is ours until it is handed over, aligned, with room for the head.
+            // SAFETY: this thread owns the block until it is handed over; it is aligned, with room
+            // for the head.
             let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
             match writer.push(&*self.item, &mut buffers.encoder) {
                 Ok(()) => {
@@ -120,7 +121,7 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
     }
 }
 
-/// The one value of a batch.
+/// Decodes the one value of a batch.
 fn decode<R: Wire>(
     reader: &BatchReader<R>,
     private: bool,
@@ -156,7 +157,7 @@ impl<R: Wire> Receiver for Entry<R> {
     }
 }
 
-/// Decodes the result in the present frames.
+/// Decodes the result on the present stack.
 fn receive_here<R: Wire>(
     entry: &Entry<R>,
     batch: &ResultBatch,

@@ -188,7 +188,7 @@ impl<R> Entry<R> {
         true
     }
 
-    /// The callback, whose copy of the value counts until it has run.
+    /// Wraps the callback, so that its copy of the value counts until it has run.
     fn count(&self, callback: Callback, bytes: u64) -> Callback {
         let held = Held::new(&self.home.budget, bytes);
         Box::new(move || {
@@ -287,7 +287,7 @@ impl<R> Entry<R> {
     /// # Errors
     ///
     /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code
-    /// that a callback is made with.
+    /// that makes a callback.
     pub(super) fn take(&self, until: Option<Instant>) -> Option<Result<Compact<R>, Error>> {
         let mut cell = lock(&self.cell);
         while self.is_done() && matches!(cell.outcome, Outcome::Read(_)) {

@@ -31,7 +31,7 @@ use crate::{
 /// It does not borrow the pool. Dropping it cancels items that have not run, and with
 /// `kill_running` kills running ones.
 pub struct AsyncValues<F: Form, I> {
-    /// Gone after the end.
+    /// `None` after the end.
     values: Option<Box<ValueStream<F, I>>>,
     seat: Arc<Seat>,
     number: u64,

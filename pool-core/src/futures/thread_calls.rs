@@ -1,4 +1,4 @@
-//! How threads take calls, maps and streams in.
+//! How the queue for threads takes calls, maps and streams in.
 
 use std::{
     sync::{Arc, PoisonError},

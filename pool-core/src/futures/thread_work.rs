@@ -31,7 +31,7 @@ pub(super) struct ThreadCall<F: Portable> {
     queue: Arc<ThreadQueue>,
     entry: Arc<Entry<F::Output>>,
     function: F::Function,
-    /// What the task and `worker_init` see.
+    /// The shared value that the task and `worker_init` see.
     shared: Option<SharedValue>,
     item: Option<Compact<F::Item>>,
     limit: Option<Duration>,

@@ -24,7 +24,7 @@ impl<I: Iterator> Chunks<I> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] when neither size nor number is set, or one of them means nothing.
+    /// [`Error::InvalidInput`] when neither size nor number is set, or an option is invalid.
     pub fn new(items: I, options: &JobOptions) -> Result<Self, Error> {
         options.check()?;
         // A length of which no vector could hold a part counts as none: the iterator only claims

@@ -37,7 +37,7 @@ pub struct JobOptions {
 }
 
 impl JobOptions {
-    /// Refuses values that mean nothing, and a call that is already cancelled.
+    /// Refuses invalid values, and a call that is already cancelled.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |text: String| Err(Error::InvalidInput(text));
         match self.chunk_size {

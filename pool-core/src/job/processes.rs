@@ -39,7 +39,7 @@ pub(crate) struct ProcessTransport<F: Form> {
     grace: Duration,
     /// How often an item may be tried again after its worker died.
     retries: u32,
-    /// Gone with the job.
+    /// `None` once the job is closed.
     buffers: Option<Box<Buffers>>,
     /// An item that was pulled but did not fit into the last chunk.
     pending: Option<Compact<F::Item>>,
@@ -296,7 +296,7 @@ impl<F: Form> ProcessTransport<F> {
 
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
-        // The error is known.
+        // The call already ends with an error.
         let _ = self.take(false);
     }
 

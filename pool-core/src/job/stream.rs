@@ -22,7 +22,7 @@ use crate::{
 ///
 /// Dropping it cancels the items that have not run.
 pub struct ResultStream<F: Form, I> {
-    /// Gone after the end.
+    /// `None` after the end.
     job: Option<Box<Job<F, I>>>,
     sink: Buffered<F::Output>,
     ready: VecDeque<Result<F::Output, TaskError>>,

@@ -32,7 +32,7 @@ impl Turn {
         if self != Self::Anybody && pace == Pace::Call { Pace::Background } else { pace }
     }
 
-    /// A chunk was sent.
+    /// Moves on after a chunk was sent.
     #[inline]
     pub(super) fn pass(&mut self) {
         if let Self::Ordered { next, workers } = self {

@@ -68,7 +68,7 @@ impl<F: Form> ThreadTransport<F> {
         shared: Option<SharedValue>,
         options: &JobOptions,
     ) -> Result<Self, Error> {
-        // SAFETY: as promised to this function.
+        // SAFETY: the caller's promise.
         unsafe {
             Self::open_any(backend, function, Arc::new(context), shared, options, false, true)
         }
@@ -112,7 +112,7 @@ impl<F: Form> ThreadTransport<F> {
         self.turn = turn;
     }
 
-    /// Has workers make their state before their first item, as for a portable function.
+    /// Makes workers run `worker_init` before their first item, as for a portable function.
     pub(crate) fn begins_lives(mut self) -> Self {
         self.given.begins = true;
         self

@@ -22,7 +22,7 @@ pub(super) struct Cut {
     pub(super) idle: bool,
 }
 
-/// What was sent at once.
+/// The items that were sent at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
     /// Parts that end one by one.
@@ -34,13 +34,13 @@ pub(super) struct Load {
     pub(super) room: usize,
 }
 
-/// How far sending came.
+/// The outcome of sending.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// Items are on their way.
     Load(Load),
     /// There is no room for a chunk now; results have to be taken first.
     NoRoom,
-    /// The input is at its end.
+    /// The input has ended.
     Exhausted,
 }

@@ -184,7 +184,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// The batch was read: its slot can be used again.
+    /// Releases the slot of a batch that was read.
     #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
         match self {

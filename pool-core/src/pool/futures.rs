@@ -80,7 +80,7 @@ impl Pool {
             match accepted {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
                 Err(Unaccepted::Refused(refused)) => return Err(refused),
-                // The pool was stopped at this very moment.
+                // The pool was stopped just now.
                 Err(Unaccepted::Closed(back)) => item = back,
             }
         }
@@ -91,7 +91,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of [`Pool::apply_async`], and options that mean nothing; the items come back.
+    /// Those of [`Pool::apply_async`], and invalid options; the items come back.
     pub fn map_async<F: Portable>(
         &self,
         function: F::Function,
@@ -114,7 +114,7 @@ impl Pool {
             };
             match accepted {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
-                // The pool was stopped at this very moment.
+                // The pool was stopped just now.
                 Err(back) => items = back,
             }
         }

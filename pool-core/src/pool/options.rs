@@ -19,7 +19,7 @@ use crate::{
     start_method::StartMethod,
 };
 
-/// What a pool is built with.
+/// The options that a pool is built with.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PoolOptions {
@@ -31,7 +31,7 @@ pub struct PoolOptions {
     pub keep_alive: bool,
     /// Which CPUs the workers run on.
     pub cpu_ids: CpuIds,
-    /// Bytes that one process's arena may hold; `None`: a quarter of the free memory.
+    /// Bytes that the arena of one process may hold; `None`: a quarter of the free memory.
     pub arena_limit: Option<u64>,
     /// Most bytes of results that lie in handles of futures; `None`: the value of `arena_limit`.
     pub max_result_bytes: Option<u64>,
@@ -114,7 +114,7 @@ impl ForkBesideThreads {
     ///
     /// Every lock that another thread may hold at the moment of a fork stays locked in the workers
     /// for ever: that of `stdout`, of the environment, of the panic machinery, of any library.
-    /// The caller knows that no task ever needs one that was held.
+    /// The caller knows that no task ever needs a lock that was held.
     ///
     /// At the moment of a fork, no other thread has exclusive access to shared memory that a task
     /// can reach: the guard of a shared lock, a slice of `map_slices_mut`. The workers would have
@@ -136,7 +136,7 @@ pub(super) fn check_limit(name: &str, limit: Option<Duration>) -> Result<(), Err
 }
 
 impl PoolOptions {
-    /// The configuration that the options describe; refuses values that mean nothing.
+    /// The configuration that the options describe; refuses invalid values.
     pub(super) fn plan(&self) -> Result<PoolConfig, Error> {
         let n_jobs = self.n_jobs.unwrap_or_else(|| self.cpu_ids.suitable_workers());
         let refuse = |text: String| Err(Error::InvalidInput(text));

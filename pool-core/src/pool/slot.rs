@@ -29,7 +29,7 @@ pub(super) struct BackendSlot {
     retired: Vec<Retired>,
 }
 
-/// What the workers of a backend share.
+/// The value that the workers of a backend share.
 #[derive(Debug)]
 pub(super) struct Sharing {
     pub(super) kind: SharedType,

@@ -18,11 +18,15 @@ use crate::{
 /// The value that a pool shares with its workers. Tasks of the form [`OnWorker`](crate::OnWorker)
 /// see it.
 ///
-/// | made by | under Fork | under ForkServer | under Spawn | under Threads |
+/// | | Fork | ForkServer | Spawn | Threads |
 /// | --- | --- | --- | --- | --- |
-/// | [`Shared::value`] | the caller's value, inherited | decoded once, in a template that all workers are forked from | decoded once by each worker | the value itself |
-/// | [`Shared::view`] | one archive in shared memory, read in place by all | the same | the same | the same |
-/// | [`Shared::built`] | built once, in a template forked from the snapshot | built once, in the template | built once by each worker | built once, at the first use |
+/// | [`Shared::value`] | inherited | decoded in the template | decoded by each worker | as it is |
+/// | [`Shared::view`] | read in place | read in place | read in place | read in place |
+/// | [`Shared::built`] | made in the template | made in the template | made by each worker | made |
+///
+/// The template is a process from which all workers are forked; under Fork it is itself forked from
+/// the snapshot. Workers read a view in one archive in shared memory. Threads make the value once,
+/// at its first use.
 #[derive(Clone)]
 pub struct Shared {
     offer: Offer,

@@ -48,7 +48,7 @@ pub(crate) struct Recipe {
 #[derive(Debug, Clone)]
 pub(crate) enum SharedConfig {
     Nothing,
-    /// Inherited by a fork.
+    /// A value that a fork inherits.
     Value(SharedValue),
     Recipe(SharedSpec),
 }

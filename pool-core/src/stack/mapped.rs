@@ -64,7 +64,7 @@ impl MappedStack {
         Ok(stack)
     }
 
-    /// Where it lies, without the memory below it.
+    /// The range of the stack, without the guard below it.
     pub(crate) fn range(&self) -> StackRange {
         StackRange { top: self.base.addr() + self.len, bytes: self.len - GUARD }
     }

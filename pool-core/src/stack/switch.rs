@@ -41,7 +41,7 @@ pub(super) fn call_on<T, F: FnOnce() -> T>(stack: &mut MappedStack, act: F) -> T
 ///
 /// `call` is a pointer to a `Call<F, T>` that is in use nowhere else.
 unsafe extern "C" fn enter<T, F: FnOnce() -> T>(call: *mut ()) {
-    // SAFETY: as promised.
+    // SAFETY: the caller's promise.
     let call = unsafe { &mut *call.cast::<Call<F, T>>() };
     if let Call::Waiting(act) = std::mem::replace(call, Call::Begun) {
         // State that a panic leaves broken is seen only by code that sees the panic, too.

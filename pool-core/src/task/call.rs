@@ -1,4 +1,4 @@
-//! Which function a chunk calls.
+//! Names the function that a chunk calls.
 
 /// The function of a chunk, as its slot names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,11 +75,11 @@ pub trait Portable: Form<Context: Wire> + 'static {
 }
 
 pub(crate) mod sealed {
-    /// Keeps [`Form`](super::Form) to this crate.
+    /// Restricts [`Form`](super::Form) to this crate.
     pub trait Sealed {}
 }
 
-/// An item in a block that was published.
+/// An item in a published block.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ItemAt<'a, A> {

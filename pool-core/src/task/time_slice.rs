@@ -13,7 +13,7 @@ const MOST_BETWEEN_LOOKS: u128 = 64;
 /// The time of one chunk.
 #[derive(Debug)]
 pub(crate) struct TimeSlice {
-    /// Not known before the first look if the chunk is not timed.
+    /// `None` before the first look, if the chunk is not timed.
     began: Option<Instant>,
     next_look: usize,
 }

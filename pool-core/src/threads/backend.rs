@@ -37,7 +37,7 @@ use crate::{
     stack,
 };
 
-/// What a thread runs.
+/// The work that a thread runs.
 pub(crate) type Work = Box<dyn FnOnce(&mut Host) + Send>;
 
 thread_local! {
@@ -336,7 +336,7 @@ impl ThreadBackend {
         !self.claims.any() && self.jobs().iter().all(|job| job.is_over())
     }
 
-    /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
+    /// Waits for blocking calls of other threads, ends lazy ones, and joins the threads.
     pub(crate) fn stop(&self) {
         if self.is_foreign() {
             return;

@@ -66,7 +66,7 @@ impl<F: Form> ThreadJob<F> {
             return Err(Error::ForeignProcess);
         }
         let under_way = self.begin_chunk();
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise.
         let work = unsafe {
             self.chunk_work(home.is_some(), function, given, first, thread_items.into_iter())
         };
@@ -77,7 +77,8 @@ impl<F: Form> ThreadJob<F> {
     ///
     /// # Safety
     ///
-    /// The same contract as for [`ThreadJob::send`].
+    /// What `function` and the types of the form borrow outlives the chunk, as for
+    /// [`ThreadJob::send`].
     pub(super) unsafe fn chunk_work(
         self: &Arc<Self>,
         has_home: bool,

@@ -33,7 +33,7 @@ const SLEEP_FOR_SEVERAL: Duration = Duration::from_millis(50);
 /// The longest sleep of a caller: the program may have closed its bell.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
-/// What all jobs of a backend have in common.
+/// The values that all jobs of a backend share.
 pub(super) struct Shared {
     pub(super) mark: Arc<ForkMark>,
     pub(super) busy: Arc<Busy>,
@@ -52,7 +52,7 @@ pub(super) struct Control {
     pub(super) lazy: bool,
     /// How long one item may take.
     pub(super) limit: Option<Duration>,
-    /// How long making a worker's state may take.
+    /// How long `worker_init` may take.
     pub(super) init_limit: Option<Duration>,
     pub(super) exiting: Arc<Exiting>,
     /// How its caller sleeps if the call can be cancelled.

@@ -35,10 +35,10 @@ pub(crate) struct Part<R> {
     pub(crate) ends: bool,
 }
 
-/// What all tasks of a call are given.
+/// The values that all tasks of a call get.
 pub(crate) struct Given<F: Form> {
     pub(crate) context: Arc<F::Context>,
-    /// What the pool shared when the call began.
+    /// The value that the pool shared when the call began.
     pub(crate) shared: Option<SharedValue>,
     /// Whether such a task first begins its worker's life, if that has not begun.
     pub(crate) begins: bool,

@@ -7,7 +7,7 @@
 //! * `backend.rs`: the threads, from their start to their end.
 //! * `worker.rs`: the state of one worker thread.
 //! * `work_queue.rs`: how work reaches the threads.
-//! * `job.rs`: one call as its caller and its chunks see it; `control.rs`: the part without types.
+//! * `job.rs`: one call, for its caller and its chunks; `control.rs`: its part without types.
 //! * `chunk.rs`: runs the items of one chunk.
 //! * `time_limits.rs`: which items are overdue; `exiting.rs`: which exits are overdue.
 //! * `claims.rs`: counts calls that begin; `busy.rs`: counts calls that have something under way.

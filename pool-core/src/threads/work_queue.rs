@@ -30,7 +30,7 @@ pub(super) struct WorkSender<T> {
     only: Vec<Sender<T>>,
 }
 
-/// Work that goes first.
+/// Work that goes before other work.
 struct First<T> {
     /// Length of `Line::waiting`, readable without the lock.
     count: AtomicUsize,
@@ -44,7 +44,7 @@ struct Line<T> {
     taken: usize,
 }
 
-/// A thread's end.
+/// The receiving end of one thread.
 pub(super) struct WorkReceiver<T> {
     anybody: Receiver<Option<T>>,
     first: Arc<First<T>>,

@@ -35,7 +35,7 @@ pub(crate) struct Host {
     exiting: Arc<Exiting>,
     /// Called at the beginning of every life but the first, for which the thread calls them itself.
     first: Vec<fn()>,
-    /// Tasks that this life has run.
+    /// Tasks that have run in this life.
     tasks: u64,
     /// The value that the pool shared when this life began; `None` while no life goes on.
     began: Option<Option<SharedValue>>,

@@ -56,7 +56,7 @@ pub(crate) fn process_methods() -> Vec<StartMethod> {
     methods
 }
 
-/// Runs the subject that the arguments name, or else the tests whose names hold one of them.
+/// Runs the subject that the arguments name, or else the tests whose names contain one of them.
 pub(crate) fn run(tests: Tests<'_>, subjects: Subjects<'_>) {
     // For builds without the feature `takeover`.
     pool_core::init();
