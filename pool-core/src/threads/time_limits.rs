@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A thread that looks after deadlines sleeps that long in between, however short a limit is:
-/// otherwise it would take a CPU, and might not give the lock away that others need to get on.
+/// The shortest sleep of a thread that watches time limits, however short the limits are. With
+/// shorter ones it would take up a CPU, and might keep a lock from the threads that need it.
 pub(crate) const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 
 /// What runs, each with the moment at which it is overdue.
