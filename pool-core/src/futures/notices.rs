@@ -1,12 +1,13 @@
 //! Which futures have ended, for threads that wait for several.
 
-use super::queue::Home;
-use crate::mutex::lock;
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, PoisonError, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
+
+use super::queue::Home;
+use crate::mutex::lock;
 
 /// Which futures have ended, in that order, and how.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! The options of a call.
 
+use std::time::Duration;
+
 use super::target::Turn;
 use crate::{cancel::CancelToken, engine::SizingRules, error::Error};
-use std::time::Duration;
 
 /// The options of a call.
 #[derive(Debug, Clone, Default, PartialEq)]

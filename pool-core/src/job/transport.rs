@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-#[cfg(feature = "threads")]
-use super::threads::ThreadTransport;
 use pool_ipc::WireFault;
 
+#[cfg(feature = "threads")]
+use super::threads::ThreadTransport;
 use super::{
     processes::ProcessTransport,
     target::Turn,

@@ -1,5 +1,9 @@
 //! What a zygote knows.
 
+use std::{collections::VecDeque, os::fd::OwnedFd};
+
+use nix::{sys::signalfd::SignalFd, unistd::Pid};
+
 use super::{
     clocks::Clocks,
     config::{ZygoteConfig, ZygoteFds},
@@ -7,8 +11,6 @@ use super::{
     template_queue::TemplateQueue,
 };
 use crate::{protocol::Report, segments::Exchange, worker::Ground};
-use nix::{sys::signalfd::SignalFd, unistd::Pid};
-use std::{collections::VecDeque, os::fd::OwnedFd};
 
 /// How often parents and children are looked for where the system has no pidfd.
 pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
