@@ -47,6 +47,7 @@ impl ProcessDesk {
         let parcel = Parcel { item, entry: entry.clone(), call, terms };
         let mut books = lock(&self.books);
         if books.closed {
+            entry.give_number_back();
             return Err(Unaccepted::Closed(parcel.item));
         }
         if !(books.waiting.is_empty() && books.admits()) {
@@ -69,6 +70,7 @@ impl ProcessDesk {
             Err(error) => {
                 lock(&self.books).end(key);
                 self.recount();
+                entry.give_number_back();
                 return refuse(parcel.item, error);
             }
         }

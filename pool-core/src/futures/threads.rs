@@ -157,6 +157,7 @@ impl ThreadDesk {
         if let (false, Some(item)) = (sent, item) {
             // Without `keep_alive` the threads have ended with a call.
             self.close();
+            entry.give_number_back();
             self.count(|flow| {
                 flow.waiting -= 1;
                 flow.end(limit.is_some());
