@@ -118,7 +118,7 @@ impl<R: Wire> Process<R> {
     fn join_here(mut self) -> Result<R, Error> {
         if self.killed {
             let cause = Cause::Death(ExitStatus::Signal(libc::SIGKILL));
-            return Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into());
+            return Err(TaskError::new(0, 0, cause, 1).into());
         }
         let value = self.run.end();
         let stopped = self.pool.stop_and_join();

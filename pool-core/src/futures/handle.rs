@@ -44,6 +44,17 @@ impl<R> AsyncResult<R> {
         self
     }
 
+    /// What tells the handle from all others of its pool: the number that the error of its call
+    /// names ([`TaskError::future`](crate::TaskError::future)).
+    ///
+    /// It counts the handles of one pool from 0, those on single items and those on maps alike, in
+    /// the order in which the calls were made, also beyond a stop of the pool. A call that is
+    /// refused has none; where other threads make calls at that moment, its number may be left out.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.entry.number()
+    }
+
     /// Whether the call has ended, well or not. Does not wait.
     #[must_use]
     pub fn ready(&self) -> bool {
@@ -285,6 +296,9 @@ impl<R> Drop for AsyncResult<R> {
 
 impl<R> fmt::Debug for AsyncResult<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncResult").field("ready", &self.entry.is_done()).finish_non_exhaustive()
+        f.debug_struct("AsyncResult")
+            .field("number", &self.number())
+            .field("ready", &self.entry.is_done())
+            .finish_non_exhaustive()
     }
 }

@@ -62,12 +62,13 @@ impl Home {
         mut job: Job<F, Items<F>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
         let number = job.go_to_background(self.job, self.listener());
-        let entry = Entry::new(self.clone());
+        let entry = Entry::of_map(self.clone());
         let job = Box::new(BackgroundJob::new(job, self.budget.is_exact()));
         let has_token = job.token().is_some();
         let turn = Mutex::new(Turn::Rests(job));
         let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
         if !self.background.add(number, map.clone()) {
+            entry.give_number_back();
             let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
             let unused = match turn {
                 Turn::Rests(job) => job.into_items().collect(),
@@ -114,7 +115,7 @@ impl<F: Portable> Task for AsyncMap<F> {
                 // A type's own code panicked: encoding, decoding or drop.
                 take_panic(payload);
                 let cause = Cause::BadResult;
-                Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into())
+                Err(TaskError::new(0, 0, cause, 1).into())
             });
             let outcome = outcome.transpose();
             let mut turn = lock(&self.turn);

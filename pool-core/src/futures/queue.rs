@@ -31,11 +31,13 @@ pub(crate) struct Terms {
     pub(crate) retries: u32,
 }
 
-/// Counts the bytes of results that lie in handles or that callbacks wait with; also has the stack
-/// size of the threads that handle results.
+/// Counts the bytes of results that lie in handles or that callbacks wait with, and how many
+/// futures the pool has had; also has the stack size of the threads that handle results.
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
+    /// The number of the next future.
+    next: AtomicU64,
     limit: u64,
     /// Whether values that are not encoded are measured, too: then the limit means the same under
     /// every start method.
@@ -46,7 +48,13 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn new(set: Option<u64>, otherwise: u64, stack: usize) -> Self {
         let limit = set.unwrap_or(otherwise);
-        Self { held: AtomicU64::new(0), limit, exact: set.is_some(), stack }
+        Self {
+            held: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            limit,
+            exact: set.is_some(),
+            stack,
+        }
     }
 
     /// # Errors
@@ -55,6 +63,18 @@ impl Budget {
     pub(super) fn check(&self) -> Result<(), Error> {
         let (bytes, limit) = (self.held.load(Ordering::Relaxed), self.limit);
         if bytes > limit { Err(Error::ResultsUnread { bytes, limit }) } else { Ok(()) }
+    }
+
+    /// A number that no other future of the pool has.
+    pub(super) fn take_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number was taken for a call that is refused: the next future has it, if no other one has
+    /// taken its own meanwhile.
+    pub(super) fn give_number_back(&self, number: u64) {
+        let (taken, free) = (number + 1, number);
+        let _ = self.next.compare_exchange(taken, free, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(super) fn is_exact(&self) -> bool {

@@ -180,7 +180,7 @@ fn receive_here<R: Wire>(
         Ok((Err(fault), _)) => entry.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0),
         Err(payload) => {
             take_panic(payload);
-            let task = TaskError { index: 0, worker: 0, cause: Cause::BadResult, tries: 1 };
+            let task = TaskError::new(0, 0, Cause::BadResult, 1);
             entry.complete(Err(task.into()), 0);
         }
     }

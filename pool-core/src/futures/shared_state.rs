@@ -32,6 +32,10 @@ pub(super) struct Entry<R> {
     pub(super) home: Arc<Home>,
     /// The tasks and calls inside of which it was made.
     within: Within,
+    /// What tells it from the other futures of its pool.
+    number: u64,
+    /// Whether it is that of a map.
+    of_map: bool,
     stage: AtomicU8,
     cell: Mutex<Cell<R>>,
     /// Notified when callbacks have been made of the outcome.
@@ -87,10 +91,31 @@ const BEGUN: u8 = 1;
 const DONE: u8 = 2;
 
 impl<R> Entry<R> {
+    /// The future of one item.
     pub(super) fn new(home: Arc<Home>) -> Arc<Self> {
+        Self::with_number(home, false)
+    }
+
+    pub(super) fn of_map(home: Arc<Home>) -> Arc<Self> {
+        Self::with_number(home, true)
+    }
+
+    fn with_number(home: Arc<Home>, of_map: bool) -> Arc<Self> {
         let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
         let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
-        Arc::new(Self { home, within: Within::here(), stage, cell, settled: Condvar::new() })
+        let (within, number) = (Within::here(), home.budget.take_number());
+        let settled = Condvar::new();
+        Arc::new(Self { home, within, number, of_map, stage, cell, settled })
+    }
+
+    /// See [`AsyncResult::number`](super::AsyncResult::number).
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The call is refused, so there is no such future.
+    pub(super) fn give_number_back(&self) {
+        self.home.budget.give_number_back(self.number);
     }
 
     /// While the returned value lives, the calling thread hands the outcome over, or runs a task
@@ -143,6 +168,7 @@ impl<R> Entry<R> {
 
     /// Writes the outcome if it is the first, and returns whether it was; a second one is dropped.
     pub(super) fn try_complete(&self, outcome: Result<Compact<R>, Error>, bytes: u64) -> bool {
+        let outcome = outcome.map_err(|error| error.of_future(self.number, self.of_map));
         let mut cell = lock(&self.cell);
         if !matches!(cell.outcome, Outcome::Pending) {
             drop(cell);

@@ -101,7 +101,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             Ok((value, bytes)) => self.entry.complete(Ok(value), bytes),
             Err(payload) => {
                 let cause = take_panic(payload).into();
-                self.entry.complete(Err(TaskError { index: 0, worker, cause, tries: 1 }.into()), 0);
+                self.entry.complete(Err(TaskError::new(0, worker, cause, 1).into()), 0);
             }
         }
         // Dropped first: the queue does not wait for the worker's exit functions.
@@ -148,7 +148,7 @@ impl<F: Portable> Drop for ThreadCall<F> {
 
 impl<R: Wire> Limited for Entry<R> {
     fn overrun(&self, worker: u32, limit: Duration) {
-        let task = TaskError { index: 0, worker, cause: Cause::Timeout { limit }, tries: 1 };
+        let task = TaskError::new(0, worker, Cause::Timeout { limit }, 1);
         self.complete(Err(task.into()), 0);
     }
 

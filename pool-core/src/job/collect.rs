@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
-    TaskError { index, worker, cause: Cause::of_result(fault), tries: 1 }
+    TaskError::new(index, worker, Cause::of_result(fault), 1)
 }
 
 /// Collects values; the first failure ends the job.

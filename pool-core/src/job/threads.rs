@@ -229,7 +229,7 @@ impl<F: Form> ThreadTransport<F> {
                 values: part.values,
             });
             if let Some((cause, worker)) = part.failure {
-                let error = TaskError { index: failed, worker, cause, tries: 1 };
+                let error = TaskError::new(failed, worker, cause, 1);
                 self.arrived.push_back(Arrival::Message(Message::Failed(error)));
             }
             if part.ends {

@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// Why a call has ended whose tasks return errors of a type `E`.
-#[derive(Debug)]
-#[non_exhaustive]
+///
+/// These two variants are all, also in later versions. Its `Debug` is that of [`Error`]: the text,
+/// with the backtrace of a panic below it.
 pub enum TryError<E> {
     /// A task returned an error of its own. The pool is usable.
     Task {
@@ -43,6 +44,15 @@ impl<E: fmt::Display> fmt::Display for TryError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Task { index, error } => write!(f, "task {index}: {error}"),
+            Self::Pool(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for TryError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task { index, error } => write!(f, "task {index}: {error:?}"),
             Self::Pool(error) => error.fmt(f),
         }
     }
