@@ -1,8 +1,8 @@
-//! Ending a call from outside: from another thread, or from a signal handler.
+//! Ends a call from outside: from another thread, or from a signal handler.
 //!
 //! Invariant: the word is stored before the bell is rung, and the bell of a token is never
-//! silenced; so whoever listens to it after a look at the word misses nothing. A forked child rings
-//! no bell of its parent's.
+//! silenced; so a thread that polls the bell after a look at the word misses nothing. A forked
+//! child rings no bell of its parent.
 
 use std::{
     fmt, iter,
@@ -30,9 +30,9 @@ use crate::{
 
 /// Ends the calls that it was given to. Clones are the same token.
 ///
-/// A token is pulled once and for all; each call that shall be cancelled by itself takes a new one.
-/// It belongs to the process that made it: a copy that a task inherited by a fork ends nothing
-/// there.
+/// A token is pulled once and for all; each call that is to be cancelled by itself takes a new one.
+/// It belongs to the process that made it: in a task, a copy that was inherited by a fork ends
+/// nothing.
 ///
 /// ```
 /// let token = pool_core::CancelToken::new()?;
@@ -45,16 +45,16 @@ use crate::{
 pub struct CancelToken(Arc<Signal>);
 
 struct Signal {
-    /// Whether the program has closed the bell, as far as a sleeper has seen.
+    /// Whether the program has closed the bell, as far as a sleeping thread has seen.
     lost: AtomicBool,
-    /// [`UNTOUCHED`], [`PULLED`], or the grace in nanoseconds after which running items are killed,
-    /// plus 1. It only ever goes down, but for its first step.
+    /// [`UNTOUCHED`], [`PULLED`], or 1 plus the grace in nanoseconds after which running items are
+    /// killed. After its first change it only decreases.
     word: AtomicU64,
     bell: Bell,
 }
 
 const UNTOUCHED: u64 = 0;
-/// Running items are told, and not killed.
+/// Running items see the cancellation, and are not killed.
 const PULLED: u64 = u64::MAX;
 
 impl CancelToken {
@@ -62,7 +62,7 @@ impl CancelToken {
     ///
     /// # Errors
     ///
-    /// [`Error::Resources`] when there is no descriptor or page of memory for it.
+    /// [`Error::Resources`] when the system has no descriptor or page of memory for it.
     pub fn new() -> Result<Self, Error> {
         let signal = Signal {
             word: AtomicU64::new(UNTOUCHED),
@@ -72,21 +72,22 @@ impl CancelToken {
         Ok(Self(Arc::new(signal)))
     }
 
-    /// Ends the calls that have the token with [`Error::Cancelled`]: what was not begun is taken
-    /// back, running items are told.
+    /// Ends the calls that have the token with [`Error::Cancelled`]: items that were not begun are
+    /// taken back, running items see the cancellation.
     ///
     /// May be called in a signal handler: it stores one word and makes one system call.
     pub fn cancel(&self) {
         self.pull(PULLED);
     }
 
-    /// As [`CancelToken::cancel`], and kills the workers of items that still run after `grace`;
-    /// zero: at once.
+    /// Ends the calls like [`CancelToken::cancel`], and kills the workers of items that still run
+    /// after `grace`; zero: at once.
     ///
-    /// The workers are replaced, and nothing else is lost by that: items of other calls go on,
-    /// results that were stored stay. A token that was pulled before can be told to kill, and one
-    /// that kills to do so sooner. What is left of a call that has returned is seen to as soon as a
-    /// thread waits in any call of the pool. Threads cannot be killed: they are told only.
+    /// The workers are replaced, and nothing else is lost: items of other calls go on, results that
+    /// were stored stay. A token that was pulled before can still be made to kill, and one that
+    /// kills can be made to do so sooner. The items left by a call that has returned are killed as
+    /// soon as a thread waits in any call of the pool. Threads cannot be killed: they only see the
+    /// cancellation.
     ///
     /// May be called in a signal handler.
     ///
@@ -106,12 +107,12 @@ impl CancelToken {
     fn pull(&self, word: u64) {
         let sooner = |before| (before == UNTOUCHED || word < before).then_some(word);
         // Release: pairs with the Acquire in `is_cancelled`. Lock-free, so that a signal handler
-        // may do it.
+        // may do this.
         let _ = self.0.word.fetch_update(Ordering::Release, Ordering::Relaxed, sooner);
         self.0.bell.ring();
     }
 
-    /// After how long running items are to be killed, if they are.
+    /// The time after which running items are to be killed; `None`: they are not to be.
     pub(crate) fn kill_grace(&self) -> Option<Duration> {
         match self.0.word.load(Ordering::Acquire) {
             UNTOUCHED | PULLED => None,
@@ -119,7 +120,7 @@ impl CancelToken {
         }
     }
 
-    /// Where it lies: clones are at one place.
+    /// The token's identity, which clones share.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -130,20 +131,21 @@ impl CancelToken {
         self.0.word.load(Ordering::Acquire) != UNTOUCHED
     }
 
-    /// Whether its bell is none any more: then only a look at the token tells.
+    /// Whether the program has closed its bell: then only a look at the token shows that it was
+    /// pulled.
     pub(crate) fn is_lost(&self) -> bool {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// For a sleeper whose sleep the bell has ended: it may be what the program has put at its
-    /// number, which would end every sleep.
+    /// Notes if the bell is lost, for a thread whose sleep it has ended: the program may have
+    /// closed the bell and reused its descriptor number, which would end every sleep.
     pub(crate) fn look_if_lost(&self) {
         if !self.is_cancelled() && !self.0.bell.is_intact() {
             self.0.lost.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Can be read once the token was pulled.
+    /// The descriptor that becomes readable when the token is pulled.
     pub(crate) fn bell(&self) -> BorrowedFd<'_> {
         self.0.bell.as_fd()
     }
@@ -163,7 +165,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// An event counter that a sleeper polls, listed as a descriptor of pools.
+/// An event counter that a sleeping thread polls, listed as one of the pools' descriptors.
 pub(crate) struct Bell {
     fd: ManuallyDrop<KeptFd>,
     mark: ForkMark,
@@ -179,22 +181,22 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
-        // In a forked child the number may lead to a counter of the child's own.
+        // In a forked child the number may be that of a counter of the child's own.
         if self.mark.get() != 0 {
             let before = Errno::last_raw();
             self.fd.ring();
-            // What a signal handler interrupts may be about to read it.
+            // The code that a signal handler interrupts may be about to read `errno`.
             Errno::set_raw(before);
         }
     }
 
-    /// Whether it is still there.
+    /// Resets the counter; whether the bell is still there.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
     pub(crate) fn silence(&self) -> bool {
         self.fd.silence()
     }
 
-    /// Whether the number still leads to the counter.
+    /// Whether the descriptor number is still that of the counter.
     pub(crate) fn is_intact(&self) -> bool {
         self.fd.is_intact()
     }
@@ -204,19 +206,19 @@ impl Bell {
 #[cfg_attr(not(feature = "threads"), allow(dead_code))]
 const SLEEP_WITHOUT_BELL: Duration = Duration::from_millis(1);
 
-/// Sleeps until the bell is rung, one of the tokens is pulled, or for `limit`. Whatever ended the
-/// sleep, the caller looks at everything again; the bell is silent then.
+/// Sleeps until the bell is rung, one of the tokens is pulled, or for `limit`. The caller then
+/// checks everything again, whatever ended the sleep; the bell is silent then.
 #[cfg_attr(not(feature = "threads"), allow(dead_code))]
 pub(crate) fn sleep_for(bell: &Bell, tokens: &[CancelToken], limit: Duration) {
     let bells = iter::once(bell.as_fd()).chain(tokens.iter().map(CancelToken::bell));
     let mut watched: Vec<_> = bells.map(|bell| PollFd::new(bell, PollFlags::POLLIN)).collect();
-    // More than the process may have open now are refused.
+    // The kernel refuses more descriptors than the process may have open now.
     let refused = os::poll(&mut watched, Some(limit)) == Err(Errno::EINVAL);
     let is_foreign = |(token, heard): (&CancelToken, &PollFd<'_>)| {
         heard.any() == Some(true) && !token.is_cancelled()
     };
     if !bell.silence() || refused || tokens.iter().zip(&watched[1..]).any(is_foreign) {
-        // What the program has put at the number of a bell would end every sleep.
+        // A descriptor that has taken the number of a bell would end every sleep.
         thread::sleep(limit.min(SLEEP_WITHOUT_BELL));
     }
 }
@@ -249,7 +251,7 @@ mod tests {
     fn a_bell_rings_no_later_one_that_has_its_number() {
         let old = Bell::new().unwrap();
         let counter = os::new_counter().unwrap();
-        // SAFETY: the number is that of `old`, which is asked and dropped only.
+        // SAFETY: the number is that of `old`, which is only used by `is_intact` and dropped.
         let later = unsafe { dup2_raw(counter, old.fd.as_raw_fd()) }.unwrap();
         let later = KeptFd::new(later).unwrap();
         old.ring();

@@ -1,11 +1,11 @@
 //! A value that is cheap to move, however large its type is.
 //!
 //! Calls hand items and results through many frames. Without optimisations each of them has a copy,
-//! so that an array of half a megabyte uses up the stack of a thread; with them each move is a copy
-//! still. (`stack/ample.rs` is about the frames that cannot do without copies.)
+//! so that an array of half a megabyte uses up the stack of a thread; with optimisations each move
+//! is still a copy. (`stack/ample.rs` is about the frames that cannot do without copies.)
 //!
-//! Invariant: a type of no more than a few words lies here itself, so that small values cost no
-//! allocation; any other lies in a box.
+//! Invariant: a type of no more than a few words is stored in place, so that small values cost no
+//! allocation; any other is stored in a box.
 
 use std::{
     cell::UnsafeCell,
@@ -15,18 +15,18 @@ use std::{
     ptr,
 };
 
-/// Room for values that lie here.
+/// Memory for values that are stored in place.
 type Words = [u64; 4];
 
-/// See the module.
+/// A value that is stored in place if it is small, otherwise in a box.
 pub(crate) struct Compact<T> {
-    /// The value, or the pointer of its box. In a cell, since a shared value that lies here may
-    /// have cells of its own, which change.
+    /// The value, or the pointer of its box. In a cell, since a shared value that is stored in
+    /// place may have cells of its own, which change.
     words: UnsafeCell<MaybeUninit<Words>>,
     value: PhantomData<T>,
 }
 
-// SAFETY: who has it shared gets at no more than the value shared (`deref`).
+// SAFETY: a shared reference to it gives no more than a shared reference to the value (`deref`).
 unsafe impl<T: Sync> Sync for Compact<T> {}
 
 impl<T> Compact<T> {
@@ -38,8 +38,8 @@ impl<T> Compact<T> {
         let mut words = MaybeUninit::<Words>::uninit();
         let from = &raw const value;
         // SAFETY: the value fits into the words, whose alignment is at least its own, or the words
-        // have room for the pointer of a box that does. It is copied bit by bit and forgotten
-        // behind that, which is a move without frames between.
+        // have room for the pointer of a box that does. It is copied bit by bit and then forgotten,
+        // which is a move without frames between.
         unsafe {
             if Self::IS_BOXED {
                 let mut place = Box::<T>::new_uninit();
@@ -53,11 +53,11 @@ impl<T> Compact<T> {
         Self { words: UnsafeCell::new(words), value: PhantomData }
     }
 
-    /// The pointer of the box.
+    /// The pointer to the boxed value.
     ///
     /// # Safety
     ///
-    /// The type is one that is boxed.
+    /// `T` is a type that is boxed.
     unsafe fn in_box(&self) -> *mut T {
         // SAFETY: `new` has written it.
         unsafe { self.words.get().cast::<*mut T>().read() }
@@ -71,7 +71,7 @@ impl<T> Compact<T> {
             // SAFETY: the pointer is that of a box, which is given up here.
             *unsafe { Box::from_raw(this.in_box()) }
         } else {
-            // SAFETY: the value lies here, and is not used again.
+            // SAFETY: the value is stored in place, and is not used again.
             unsafe { this.words.get().cast::<T>().read() }
         }
     }
@@ -82,7 +82,7 @@ impl<T> Deref for Compact<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the value lies in the box, or here, as long as this lives.
+        // SAFETY: the value is in the box, or in place, as long as this lives.
         unsafe { if Self::IS_BOXED { &*self.in_box() } else { &*self.words.get().cast::<T>() } }
     }
 }
@@ -144,7 +144,8 @@ mod tests {
         Compact::new(()).into_inner();
     }
 
-    /// Optimisations read what a shared reference to a type without cells leads to once only.
+    /// Optimised code may read the target of a shared reference only once, if its type has no
+    /// cells.
     #[test]
     fn a_shared_value_may_change_its_own_cells() {
         #[inline(never)]

@@ -1,33 +1,33 @@
-//! What a pool says through the `log` facade, with the feature `log`; without it, nothing.
+//! What a pool logs through the `log` facade, with the feature `log`; without it, nothing.
 //!
-//! Invariant: a logger is the user's code. It is called in the process that has the pool, with no
-//! lock of ours held, by the thread that found out what there is to say; never in a zygote or a
-//! worker. What it panics with goes no further: whoever speaks may be on the way out of a call that
-//! tasks borrow from.
+//! Invariant: a logger is the user's code. It is called in the process that has the pool, with none
+//! of the pool's locks held, by the thread that found out what there is to log; never in a zygote
+//! or a worker. Its panics go no further: that thread may be on the way out of a call that tasks
+//! borrow from.
 
 use crate::error::ExitStatus;
 #[cfg(feature = "log")]
 use crate::panic::quietly;
 
-/// One line.
+/// One log line.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "log"), allow(dead_code))]
 pub(crate) enum Entry {
-    /// What was set takes fresh workers.
+    /// A setting has changed that takes fresh workers.
     Anew { reason: &'static str },
-    /// A worker process has died of itself, and its place is filled again.
+    /// A worker process has died by itself, and was replaced.
     Died { worker: u32, status: ExitStatus },
-    /// A worker process was killed for what took too long.
+    /// A worker process was killed because something took too long.
     Overran { worker: u32, what: &'static str },
     /// A worker process was killed with an item of a call that was cancelled.
     Killed { worker: u32 },
-    /// There was no room for what a worker has returned at its exit.
+    /// There was no room for a worker's exit result.
     Refused { worker: u32 },
-    /// A worker process has ended as it was to.
+    /// A worker process has ended at the end of its life.
     Lived { worker: u32 },
 }
 
-/// Lines that were not said yet.
+/// Lines that have not been logged yet.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     #[cfg(feature = "log")]
@@ -36,20 +36,20 @@ pub(crate) struct Journal {
 
 #[cfg(feature = "log")]
 impl Journal {
-    /// Notes a line, to be said when no lock is held.
+    /// Notes a line, to be logged when no lock is held.
     pub(crate) fn note(&mut self, entry: Entry) {
         if entry.level() <= log::max_level() {
             self.entries.push(entry);
         }
     }
 
-    /// What was noted, to be said by [`Journal::tell`].
+    /// Takes the lines, to be logged by [`Journal::tell`].
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 
-    /// Takes in what another one noted, to be said later.
+    /// Takes in the lines of another journal, to be logged later.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.entries.append(&mut other.entries);
     }
@@ -79,7 +79,7 @@ impl Journal {
 }
 
 impl Entry {
-    /// Says it now: no lock is held.
+    /// Logs it now: no lock is held.
     #[cfg(feature = "log")]
     pub(crate) fn tell(self) {
         quietly(|| self.say());

@@ -1,11 +1,11 @@
-//! The thread that works for futures while nobody waits for them.
+//! The thread that works for futures while no thread waits for them.
 //!
 //! Invariant: the thread never keeps others from driving: it drives only while no other thread does
 //! or wants to, and stands by otherwise. It sleeps until something happens; only while others work
-//! it looks once a millisecond, since a wake-up for each of their turns would cost more.
+//! it looks once a millisecond, since a wake-up for each of their passes would cost more.
 //!
-//! While this process may be forked for a new zygote none of these threads is there
-//! (`pause_drivers`). None of them waits for the end of another, which may be waiting for this one:
+//! While this process may be forked for a new zygote it has none of these threads
+//! (`pause_drivers`). No driver thread waits for the end of another, which may be waiting for it:
 //! the user's code runs in them.
 
 use std::{
@@ -26,46 +26,46 @@ use crate::{
     stack,
 };
 
-/// Its name.
+/// The thread's name.
 pub(crate) const NAME: &str = "pool-driver";
-/// How long the thread naps before it drives while all that is outstanding is with workers, so that
-/// a thread that waits soon finds the place free; and before it parks.
+/// How long the thread naps before it drives while workers have all that is outstanding, so that a
+/// thread that waits soon can drive instead; and before it parks.
 const LONG_NAP: Duration = Duration::from_millis(50);
-/// Between two looks while somebody else works.
+/// Time between two looks while another thread works.
 const SHORT_NAP: Duration = Duration::from_millis(1);
-/// How long a fork waits for the end of a thread. The user's code in it may wait for a lock that
-/// the caller holds: then Fork sees the thread, and refuses.
+/// How long a fork waits for the end of a driver thread. The user's code in it may wait for a lock
+/// that the caller holds: then Fork finds the thread, and refuses.
 const PAUSE_LIMIT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5_000 });
 
 thread_local! {
-    /// In which process this is one of these threads; not in one that it has forked.
+    /// The process in which this is a driver thread; a process forked from it has none.
     static DRIVES_IN: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether the calling thread is one of these.
+/// Whether the calling thread is a driver thread.
 #[cfg_attr(not(feature = "threads"), allow(dead_code))]
 pub(crate) fn drives_here() -> bool {
     DRIVES_IN.get() == process::id()
 }
 
-/// What there is to do.
+/// How urgently the driver thread has to work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Nothing any more.
+    /// There will never be work again.
     Over,
     Nothing,
-    /// Only what cannot be foreseen: deaths.
+    /// Only unforeseen events are possible: deaths of workers.
     Later,
-    /// Something waits for what arrives next.
+    /// A future waits for what arrives next.
     Now,
 }
 
 /// Whether a drive shall end.
 pub(crate) type Leave<'l> = dyn Fn() -> bool + 'l;
 
-/// What the thread works for.
+/// What a driver thread works for: a queue of futures.
 pub(crate) trait Driven: Send + Sync {
-    /// What there is to do, and how often anybody has done any of it.
+    /// The work that there is, and a count of the passes that any thread has worked.
     fn demand(&self) -> (Work, u64);
     /// Drives until there is something to do, and does it; `false` when another thread drives.
     fn drive(&self, leave: &Leave<'_>) -> bool;
@@ -73,13 +73,14 @@ pub(crate) trait Driven: Send + Sync {
     fn stand_by(&self, leave: &Leave<'_>);
     /// Does what there is to do, without waiting for more.
     fn pass(&self);
-    /// Makes a drive ask whether it shall end.
+    /// Makes a drive check whether it shall end.
     fn interrupt(&self);
-    /// There can be no thread any more: what only that would complete gets this error.
+    /// No driver thread can be started any more: futures that only it would complete get this
+    /// error.
     fn unattended(&self, why: Error);
 }
 
-/// See the module.
+/// Starts, wakes and stops the driver thread of one queue.
 pub(crate) struct Driver(Arc<Inner>);
 
 struct Inner {
@@ -88,8 +89,8 @@ struct Inner {
     stack: usize,
     /// Whether the thread was started and has not been told to stop.
     runs: AtomicBool,
-    /// How many threads park: one that was told to stop may still be there when the next one
-    /// starts.
+    /// How many threads are parked: a thread that was told to stop may still be there when the next
+    /// one starts.
     parked: AtomicUsize,
     nap: Mutex<Nap>,
     poked: Condvar,
@@ -104,33 +105,34 @@ struct Nap {
 #[derive(Debug)]
 struct Thread {
     handle: JoinHandle<()>,
-    /// Told to stop, for good: the next thread has a word of its own.
+    /// Told to stop, for good: the next thread has a flag of its own.
     stops: Arc<AtomicBool>,
-    /// Hangs up when the thread has come to its end.
+    /// Disconnects when the thread has ended.
     over: Receiver<()>,
 }
 
-/// One thread at work.
+/// The loop of one driver thread.
 struct Shift<'i> {
     inner: &'i Inner,
     stops: &'i AtomicBool,
-    /// Pokes that it has noticed.
+    /// The value of `pokes` that it has seen.
     heard: u64,
 }
 
-/// All drivers of this process. Locked before a nap is.
+/// All drivers of this process. Locked before any `nap`.
 static DRIVERS: Mutex<Drivers> = Mutex::new(Drivers::none(0));
 
 struct Drivers {
     process: u32,
     all: Vec<Weak<Inner>>,
-    /// How many of those who fork are there.
+    /// How many `Paused` there are.
     pauses: usize,
-    /// Whose threads start when there is none.
+    /// Drivers whose threads start when there is none.
     later: Vec<Arc<Inner>>,
 }
 
-/// Those of this process: a forked child begins without the pause that it was forked in.
+/// Locks the drivers of this process: a forked child begins without the pause in which it was
+/// forked.
 fn lock_all() -> MutexGuard<'static, Drivers> {
     let mut drivers = lock(&DRIVERS);
     let process = std::process::id();
@@ -165,20 +167,20 @@ impl Driver {
         }))
     }
 
-    /// Starts the thread, if that has not been done.
+    /// Starts the thread, unless it was started before.
     ///
     /// # Errors
     ///
-    /// [`Error::Resources`] when there can be no thread.
+    /// [`Error::Resources`] when no thread can be started.
     #[inline]
     pub(crate) fn start(&self) -> Result<(), Error> {
         if self.0.runs.load(Ordering::Acquire) { Ok(()) } else { self.0.start() }
     }
 
-    /// Lets a thread that parks see what there is to do.
+    /// Wakes the thread if it is parked, to look for work.
     #[inline]
     pub(crate) fn unpark_if_parked(&self) {
-        // SeqCst: the thread says that it parks, then looks once more.
+        // SeqCst: the thread counts itself as parked, then looks once more.
         if self.0.parked.load(Ordering::SeqCst) > 0 {
             self.unpark();
         }
@@ -190,7 +192,7 @@ impl Driver {
         self.0.poked.notify_all();
     }
 
-    /// Ends the thread and waits for it, unless the calling one is a driver's, too.
+    /// Ends the thread and waits for it, unless the calling thread is itself a driver thread.
     pub(crate) fn stop(&self) {
         self.stop_within(None);
     }
@@ -244,7 +246,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether there was a thread, which has ended now, or will soon where a driver's thread asks.
+    /// Whether there was a thread. It has ended now; if a driver thread calls this, it ends soon.
     fn stop(&self, limit: Option<Duration>) -> bool {
         let mut nap = lock(&self.nap);
         let thread = nap.thread.take();
@@ -291,7 +293,7 @@ impl Shift<'_> {
                     self.park(driven);
                     continue;
                 }
-                // Somebody else works, or will in a moment.
+                // Another thread works, or will in a moment.
                 Work::Now if passes != seen => {
                     self.nap(SHORT_NAP);
                     false
@@ -303,13 +305,13 @@ impl Shift<'_> {
                 }
             };
             lingers = true;
-            // What was done here counts as done by nobody else.
+            // A pass of this thread does not count as one of another thread.
             seen = if own { driven.demand().1 } else { passes };
         }
     }
 
-    /// Waits for something to do and does it, unless others have worked since there were `passes`;
-    /// whether it was done here.
+    /// Waits for work and does it, unless another thread has worked since the count was `passes`;
+    /// whether this thread did it.
     fn take_part(&mut self, driven: &dyn Driven, passes: u64) -> bool {
         let stops = self.stops;
         let leave = || stops.load(Ordering::SeqCst);
@@ -317,7 +319,7 @@ impl Shift<'_> {
             return true;
         }
         driven.stand_by(&leave);
-        // A thread that drove, or was told of the same, goes first.
+        // A thread that drove, or was notified as well, goes first.
         self.nap(SHORT_NAP);
         let own = driven.demand().1 == passes;
         if own {
@@ -337,9 +339,9 @@ impl Shift<'_> {
         self.heard = woken.unwrap_or_else(PoisonError::into_inner).0.pokes;
     }
 
-    /// Sleeps until there is something to do.
+    /// Sleeps until there is work.
     fn park(&mut self, driven: Arc<dyn Driven>) {
-        // SeqCst: whoever makes something to do looks at it afterwards.
+        // SeqCst: a thread that adds work looks at this count afterwards.
         self.inner.parked.fetch_add(1, Ordering::SeqCst);
         let idle = driven.demand().0 == Work::Nothing;
         drop(driven);
@@ -353,15 +355,15 @@ impl Shift<'_> {
     }
 }
 
-/// While it lives there is no thread of any driver, but for one that pauses the others itself, and
-/// those whose user code has not ended in time: Fork sees them. The threads that were ended or
-/// asked for start afterwards.
+/// While it lives there are no driver threads, except for one that pauses the others itself, and
+/// those whose user code has not ended in time: Fork finds these. Threads that were ended, or asked
+/// for meanwhile, start afterwards.
 #[allow(missing_debug_implementations)]
 pub(crate) struct Paused(());
 
-/// Ends the threads of all queues, so that this process can be forked, until the answer is dropped.
-/// The pool's own locks must not be held here, since the user's code in the threads could wait for
-/// one of them.
+/// Ends the driver threads of all queues, so that this process can be forked, until the returned
+/// value is dropped. The pool's own locks must not be held here, since the user's code in the
+/// threads could wait for one of them.
 pub(crate) fn pause_drivers() -> Paused {
     let mut drivers = lock_all();
     drivers.pauses += 1;

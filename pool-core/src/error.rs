@@ -4,10 +4,13 @@ mod failure;
 mod segment_fault;
 mod startup;
 mod task;
+mod worker_stage;
 
 pub(crate) use failure::{Failure, FailureKind};
+pub(crate) use segment_fault::{is_disconnected, while_zygote_lives};
 pub(crate) use startup::{Fault, Stage, StartFailure};
 pub use task::{Cause, ExitStatus, TaskError};
+pub(crate) use worker_stage::WorkerStage;
 
 use std::fmt;
 
@@ -16,6 +19,10 @@ use pool_ipc::SegmentFault;
 use crate::start_method::StartMethod;
 
 /// Why a call of a pool failed.
+///
+/// Its text says all that is known: what the system answered, or what a task panicked with, is in
+/// it. So [`source`](std::error::Error::source) repeats none of it, and a report that prints the
+/// chain of sources says each thing once. What the text was made of is in the variants' fields.
 ///
 /// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that
 /// it returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
@@ -136,13 +143,14 @@ pub enum Error {
     /// fields with `Recursive`, or something in it has an archive that is aligned to more than 32
     /// bytes.
     Encode {
-        /// Which item of the input.
+        /// Which item of the input; for a future of one item the number of that future.
         index: u64,
     },
     /// A handle to a shared object could not be sent; the fault says why. Drop handles that are not
     /// needed any more, or raise the limit of descriptors (`ulimit -n`).
     Handle {
-        /// Which item of the input has it; none if it is the context.
+        /// Which item of the input has it, for a future of one item the number of that future; none
+        /// if it is the context.
         index: Option<u64>,
         /// Why.
         fault: SegmentFault,
@@ -261,6 +269,18 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
+    /// The error as the future with this number ends with it; `of_map`: it is that of a map.
+    pub(crate) fn of_future(self, number: u64, of_map: bool) -> Self {
+        match self {
+            Self::Task(task) => Self::Task(task.of_future(number, of_map)),
+            Self::Encode { .. } if !of_map => Self::Encode { index: number },
+            Self::Handle { index: Some(_), fault } if !of_map => {
+                Self::Handle { index: Some(number), fault }
+            }
+            other => other,
+        }
+    }
+
     /// Of the panic that is the cause.
     fn backtrace(&self) -> Option<&str> {
         let cause = match self {
@@ -279,9 +299,8 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Task(task) => Some(task),
-            Self::Resources { source, .. } => Some(&**source),
-            Self::Handle { fault, .. } => Some(fault),
+            // Its text is in this one's.
+            Self::Resources { source, .. } => source.source(),
             _ => None,
         }
     }
@@ -309,5 +328,56 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Re
         self.map_err(|error| Error::Resources { what, source: error.into() })
     }
 }
-pub(crate) use segment_fault::is_disconnected;
-pub(crate) use segment_fault::while_zygote_lives;
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error as _, io};
+
+    use super::*;
+
+    /// An error whose text leaves its source out.
+    #[derive(Debug)]
+    struct Brief(io::Error);
+
+    impl fmt::Display for Brief {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("it failed")
+        }
+    }
+
+    impl std::error::Error for Brief {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_source_says_what_the_text_does_not() {
+        let os = || io::Error::from_raw_os_error(24);
+        let mapping = pool_shm::Error::Os { doing: "mapping", source: os() };
+        let said = [
+            Err::<(), _>(os()).or_resources("descriptors").expect_err("it is one"),
+            mapping.into(),
+            Error::Handle { index: Some(3), fault: SegmentFault::Gone },
+            TaskError::new(3, 1, Cause::Handle(SegmentFault::Gone), 1).into(),
+        ];
+        for error in said {
+            assert!(error.source().is_none(), "{error}");
+        }
+        let brief = Err::<(), _>(Brief(os())).or_resources("descriptors").expect_err("it is one");
+        assert_eq!(brief.to_string(), "descriptors: it failed");
+        assert_eq!(brief.source().map(ToString::to_string), Some(os().to_string()));
+    }
+
+    #[test]
+    fn a_future_of_one_item_is_named_where_the_item_was() {
+        let fault = SegmentFault::Gone;
+        let texts = |index| {
+            [Error::Encode { index }, Error::Handle { index: Some(index), fault }]
+                .map(|error| error.to_string())
+        };
+        let errors = || [Error::Encode { index: 0 }, Error::Handle { index: Some(0), fault }];
+        assert_eq!(errors().map(|error| error.of_future(7, false).to_string()), texts(7));
+        assert_eq!(errors().map(|error| error.of_future(7, true).to_string()), texts(0));
+    }
+}

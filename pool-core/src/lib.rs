@@ -1,9 +1,9 @@
 //! Start methods, supervised worker processes and the scheduling engine.
 //!
-//! [`Process`] runs one function in one process; [`Pool`] keeps a crew of workers and runs [`Job`]s
-//! on it. What the layers are and why stands in the workspace's `docs/architecture.md`.
+//! [`Process`] runs one function in one process; [`Pool`] keeps a set of workers and runs [`Job`]s
+//! on them. The workspace's `docs/architecture.md` describes the layers.
 #![doc = include_str!("../README.md")]
-// What only one start method uses is idle where that method is compiled out.
+// Code that only one start method uses is unused where that method is compiled out.
 #![cfg_attr(
     not(all(feature = "fork", feature = "forkserver", feature = "spawn", feature = "threads")),
     allow(dead_code, unused_imports, irrefutable_let_patterns)

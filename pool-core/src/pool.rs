@@ -1,10 +1,11 @@
 //! A pool: the options it was built with, and the backend that it has while it works.
 //!
-//! Invariant: a pool that was inherited by a forked child does nothing there but refuse.
+//! Invariant: in a forked child, a pool that the child has inherited refuses every call.
 
 mod end;
 mod futures;
 mod options;
+mod scoped;
 mod set;
 mod settings;
 mod slices;
@@ -22,7 +23,6 @@ use std::{
     time::Duration,
 };
 
-use pool_ipc::Wire;
 use pool_shm::ForkMark;
 
 #[cfg(feature = "threads")]
@@ -33,12 +33,12 @@ use crate::{
     engine::Pace,
     error::{Error, OrResources},
     futures::Budget,
-    hooks::{Exits, WorkerLife, is_in_daemon},
+    hooks::is_in_daemon,
     job::{Job, JobOptions, ProcessTransport, Transport},
     mutex::lock,
     reentrancy::{InCall, Inside, is_inside},
     session,
-    shared::{SharedValue, Source},
+    shared::SharedValue,
     stack,
     start::{Backend, BackendClaim, start_of},
     start_method::StartMethod,
@@ -47,7 +47,7 @@ use crate::{
 use settings::Settings;
 use slot::{BackendSlot, Sharing};
 
-/// The backend of a call that begins, and the value that threads share.
+/// The backend of a call that begins, the value that threads share, and the claim on the backend.
 type ClaimedBackend = (Backend, Option<SharedValue>, BackendClaim);
 
 /// A pool of workers. All calls take `&self`; several threads may use it at once.
@@ -56,7 +56,7 @@ pub struct Pool {
     settings: Settings,
     timeout_grace: Duration,
     mark: ForkMark,
-    /// Results that lie in handles.
+    /// Counts the bytes of results that lie in handles.
     budget: Arc<Budget>,
     backend: Mutex<ManuallyDrop<BackendSlot>>,
 }
@@ -80,8 +80,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the options, by name; what the start method cannot do in this
-    /// process; resources that cannot be had.
+    /// Options that are wrong, by name; what the start method cannot do in this process; resources
+    /// that the system refuses.
     pub fn build(options: &PoolOptions) -> Result<Self, Error> {
         if is_in_daemon() {
             return Err(Error::NestedPool);
@@ -115,7 +115,7 @@ impl Pool {
         self.plan.n_jobs
     }
 
-    /// How they come to life.
+    /// How its workers are started.
     #[must_use]
     pub fn start_method(&self) -> StartMethod {
         self.plan.method
@@ -125,7 +125,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Options that mean nothing, a function that cannot cross, a pool that cannot be used.
+    /// Invalid options, a function that cannot be sent to the workers, a pool that cannot be used.
     pub fn job<F: Portable, I: Iterator<Item = F::Item>>(
         &self,
         function: F::Function,
@@ -147,7 +147,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`Pool::job`], and the failure of the task.
+    /// Those of [`Pool::job`], and the failure of the task.
     pub fn value<F: Portable<Context = ()>>(
         &self,
         function: F::Function,
@@ -163,7 +163,7 @@ impl Pool {
         transport.value_of(item)
     }
 
-    /// The way to the workers for a new job.
+    /// Opens the way to the workers for a new job.
     fn transport<F: Portable>(
         &self,
         function: F::Function,
@@ -176,7 +176,7 @@ impl Pool {
         self.transport_of((backend, shared), function, context, options, lazy)
     }
 
-    /// The same, to the workers of this backend.
+    /// Opens the way to the workers of this backend for a new job.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     fn transport_of<F: Portable>(
         &self,
@@ -210,10 +210,10 @@ impl Pool {
         })
     }
 
-    /// The options of a call, with the pool's own where the call says nothing.
+    /// The options of a call, completed by the pool's settings where the call sets none.
     fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
         let task_timeout = options.task_timeout.or_else(|| self.settings.task_timeout());
-        // Without a limit a grace means nothing.
+        // Without a limit there is no grace.
         let timeout_grace =
             options.timeout_grace.or_else(|| task_timeout.map(|_| self.timeout_grace));
         if (task_timeout, timeout_grace) == (options.task_timeout, options.timeout_grace) {
@@ -223,94 +223,8 @@ impl Pool {
         }
     }
 
-    /// Runs a closure with captures over the items; values in input order.
-    ///
-    /// Under Fork the process is forked afresh for the call, under Threads the closure itself is
-    /// shared. Returns, also by an error or a panic, only when nothing of it runs any more.
-    ///
-    /// # Errors
-    ///
-    /// As the other calls; [`Error::NotSupported`] under Spawn and ForkServer.
-    pub fn map_scoped<A, R, G, I>(
-        &self,
-        items: I,
-        closure: &G,
-        options: &JobOptions,
-    ) -> Result<Vec<R>, Error>
-    where
-        A: Wire,
-        R: Wire,
-        G: Fn(A) -> R + Sync,
-        I: Iterator<Item = A>,
-    {
-        options.check()?;
-        self.check_worker("on_worker", options)?;
-        let options = &*self.with_turns(self.complete(options));
-        self.refuse_if_foreign()?;
-        let method = self.plan.method;
-        let workers = self.plan.n_jobs;
-        match method {
-            StartMethod::Fork => {
-                // Its workers see nothing but the closure.
-                let plan = PoolConfig {
-                    life: WorkerLife::plain(),
-                    exits: Arc::new(Exits::new(0)),
-                    ..self.settings.plan(&self.plan)
-                };
-                #[allow(irrefutable_let_patterns)]
-                let Backend::Processes(session) =
-                    start_of(method)?.open(&plan, &Source::Nothing)?
-                else {
-                    unreachable!("fork makes processes");
-                };
-                let call = Call::scoped::<crate::task::Scoped<'_, G, A, R>>(closure)?;
-                let transport = ProcessTransport::<crate::task::Scoped<'_, G, A, R>>::open(
-                    session.clone(),
-                    call,
-                    options,
-                    false,
-                )?;
-                let job =
-                    Job::new(Transport::Processes(transport), items, options, workers, Pace::Call);
-                // The session ends, and its processes with it, when this returns or unwinds.
-                let result = job.values(true);
-                if result.is_ok() {
-                    // In order, since tasks may have waited at a barrier that outlives them.
-                    session.stop();
-                }
-                drop(session);
-                result
-            }
-            #[cfg(feature = "threads")]
-            StartMethod::Threads => {
-                #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match)]
-                let (Backend::Threads(backend), shared, claim) = self.backend(None)? else {
-                    unreachable!("threads make threads");
-                };
-                // SAFETY: the transport is dropped in this function, at the latest when it unwinds;
-                // the closure is borrowed for longer.
-                let transport = unsafe {
-                    ThreadTransport::<crate::task::Scoped<'_, G, A, R>>::open_scoped(
-                        backend,
-                        closure,
-                        (),
-                        shared,
-                        options,
-                    )?
-                };
-                claim.release();
-                Job::new(Transport::Threads(transport), items, options, workers, Pace::Call)
-                    .values(true)
-            }
-            method => Err(Error::NotSupported {
-                method,
-                what: "map_scoped, since captures cannot cross: give them by with(context), or use fork or threads",
-            }),
-        }
-    }
-
-    /// The process ids of the workers that run now, in order of their ids; none before the first
-    /// call and under Threads. One that is just ending may still be among them.
+    /// The process ids of the running workers, in order of their ids; none before the first call
+    /// and under Threads. A worker that is just ending may still be among them.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         if self.is_foreign() {
@@ -331,8 +245,8 @@ impl Pool {
         }
     }
 
-    /// The backend, made now if there is none, and under Threads what its tasks share. `wanted`: of
-    /// this type.
+    /// The backend, opened now if there is none, and under Threads the value that its tasks share.
+    /// `wanted`: the type that this value must have.
     fn backend(&self, wanted: Option<SharedType>) -> Result<ClaimedBackend, Error> {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
@@ -341,7 +255,7 @@ impl Pool {
         slot.sharing.check(wanted)?;
         let fresh = slot.used && !self.settings.keep_alive();
         let anew = fresh || !slot.used;
-        // Threads, unlike processes, are not replaced one by one.
+        // A set of threads, unlike processes, is replaced as a whole.
         let retired = if threads && fresh { slot.retire() } else { None };
         self.open_backend(&mut slot)?;
         let backend = slot.backend.as_ref().map(Backend::share).expect("made just now");
@@ -354,7 +268,7 @@ impl Pool {
         if fresh && let Backend::Processes(session) = &backend {
             session.renew_used_workers();
         }
-        // After that, since older workers may be at their ends.
+        // Cleared only now, since older workers may have been at their exits.
         if anew {
             self.plan.exits.clear();
         }
@@ -372,7 +286,7 @@ impl Pool {
         Ok(())
     }
 
-    /// What is shared, in this process; made at the first use, without the lock.
+    /// The shared value in this process; made at the first use, without the lock.
     fn value_here(&self, wanted: Option<SharedType>) -> Result<Option<SharedValue>, Error> {
         let slot = self.slot()?;
         slot.sharing.check(wanted)?;
@@ -382,7 +296,7 @@ impl Pool {
     }
 
     fn slot(&self) -> Result<LockedSlot<'_>, Error> {
-        // The lock may be held by whoever waits for this very thread.
+        // The lock may be held by a thread that waits for this very thread.
         #[cfg(feature = "threads")]
         if crate::threads::starts_for(self.plan.id) {
             return Err(Error::NestedUse);
@@ -390,9 +304,10 @@ impl Pool {
         Ok(lock(&self.backend))
     }
 
-    /// The slot, for a call that needs a backend. Where this process may have to be forked for it
-    /// no driver thread runs meanwhile; they have ended before the lock is taken, and start again
-    /// after it is free, since the user's code in one of them may wait for it.
+    /// The slot, for a call that needs a backend. Where this process may have to be forked for the
+    /// backend, no driver thread runs meanwhile; the driver threads end before the lock is taken,
+    /// and start again after it is free, since the user's code in one of them may wait for the
+    /// lock.
     fn slot_for_backend(&self) -> Result<(Option<Paused>, LockedSlot<'_>), Error> {
         let slot = self.slot()?;
         let is_there = slot.backend.as_ref().is_some_and(|backend| !backend.is_renewable());
@@ -416,7 +331,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.is_foreign() {
-            return; // mappings and descriptors are the parent's business, and so is what is shared
+            return; // mappings, descriptors and the shared value belong to the parent
         }
         let slot = self.backend.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the slot is not used after this.

@@ -40,7 +40,7 @@ impl<R: Wire> fmt::Debug for Process<R> {
     }
 }
 
-/// The run, whatever its argument's type.
+/// The call, whatever its argument's type.
 trait Run<R>: Send {
     fn has_ended(&mut self) -> bool;
     fn end(&mut self) -> Result<R, Error>;
@@ -65,7 +65,7 @@ impl<R: Wire> Process<R> {
     ///
     /// # Errors
     ///
-    /// What the start method cannot do in this process; resources that cannot be had.
+    /// What the start method cannot do in this process; resources that the system refuses.
     pub fn spawn<A: Wire>(
         method: StartMethod,
         function: fn(A) -> R,
@@ -110,7 +110,7 @@ impl<R: Wire> Process<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Task`] that says how it ended otherwise: a panic, an exit code, a signal.
+    /// [`Error::Task`] with the way in which it ended otherwise: a panic, an exit code, a signal.
     pub fn join(self) -> Result<R, Error> {
         with_room::<(), R, _>(move || self.join_here())
     }
@@ -118,7 +118,7 @@ impl<R: Wire> Process<R> {
     fn join_here(mut self) -> Result<R, Error> {
         if self.killed {
             let cause = Cause::Death(ExitStatus::Signal(libc::SIGKILL));
-            return Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into());
+            return Err(TaskError::new(0, 0, cause, 1).into());
         }
         let value = self.run.end();
         let stopped = self.pool.stop_and_join();
@@ -126,7 +126,8 @@ impl<R: Wire> Process<R> {
         stopped.map(|()| value)
     }
 
-    /// Kills the process; [`Process::join`] then tells so, unless the function had ended before.
+    /// Kills the process; [`Process::join`] then returns that, unless the function had ended
+    /// before.
     ///
     /// # Errors
     ///

@@ -1,9 +1,8 @@
-//! What the calling thread is inside of: calls of crews, the code of results that it hands over,
-//! tasks.
+//! What the calling thread is inside of: calls of backends, the hand-over of outcomes, tasks.
 //!
-//! Invariant: what a thread does there must not wait for itself. A task of a pool of threads is
-//! also inside of whatever its caller is inside of, as long as that lasts (`Within`). Which waits
-//! could be for each other: `job/knots.rs`.
+//! Invariant: a thread must not wait for itself there. A task of a pool of threads is also inside
+//! of everything that its caller is inside of, as long as that lasts (`Within`). `job/knots.rs`
+//! refuses waits of several threads for each other.
 
 use std::{
     cell::RefCell,
@@ -14,37 +13,36 @@ use std::{
     thread::{self, ThreadId},
 };
 
-/// What the thread does inside the call.
+/// What a thread does inside a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inside {
     /// Runs a call to its end: user code in it may be the input, or a type's own encoding.
     Call,
-    /// Runs a call while the user's callback reads results where they lie: their worker waits for
-    /// it.
+    /// Runs a call while the user's callback reads results in place: their worker waits for it.
     View,
-    /// Runs a callback of a future, which whoever stops the pool waits for.
+    /// Runs a callback of a future; a thread that stops the pool waits for it.
     Callback,
     /// Hands an outcome over to its future: user code in it may be a type's own, or a waker.
     Delivery,
-    /// Runs a task in a thread of a pool; the backend is named by its number.
+    /// Runs a task in a thread of a pool; the backend is identified by its number.
     Task,
-    /// Readies a thread of a pool for its first task, while whoever starts the backend waits; named
-    /// by the number of its plan.
+    /// Prepares a thread of a pool for its first task, while the thread that starts the backend
+    /// waits; identified by the number of its plan.
     Start,
-    /// Makes what the workers of a pool share, while whoever asks for it waits; named by the
-    /// address of its recipe.
+    /// Makes the value that the workers of a pool share, while the thread that needs it waits;
+    /// identified by the address of its recipe.
     Making,
 }
 
 impl Inside {
-    /// Whether it is inside of a call or a hand-over of the backend, which whoever stops that waits
-    /// for.
+    /// Whether it is inside of a call or a hand-over of the backend, for which a thread that stops
+    /// the backend waits.
     fn holds_up(self) -> bool {
         !matches!(self, Self::Task | Self::Start | Self::Making)
     }
 }
 
-/// One thing that a thread is inside of.
+/// One call, hand-over or task that a thread is inside of.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     backend: usize,
@@ -53,7 +51,7 @@ struct Frame {
     future: usize,
 }
 
-/// A frame of another thread, for as long as that is in it.
+/// A frame of another thread, for as long as that thread is in it.
 #[derive(Debug, Clone)]
 struct Outer {
     frame: Frame,
@@ -63,7 +61,7 @@ struct Outer {
 
 #[derive(Debug, Default)]
 struct Frames {
-    /// Each with the word that says when it is over, where another thread has been told of it.
+    /// Each with the flag that is set when it is over, if another thread has a copy of the frame.
     own: Vec<(Frame, Option<Arc<AtomicBool>>)>,
     brought: Vec<Within>,
 }
@@ -72,15 +70,15 @@ thread_local! {
     static FRAMES: RefCell<Frames> = const { RefCell::new(Frames::none()) };
 }
 
-/// What a call was made inside of, for the threads that work for it.
+/// The frames inside of which a call was made, for the threads that work for it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Within(Option<Arc<Vec<Outer>>>);
 
-/// While it lives, the thread is inside of it.
+/// While it lives, the thread is inside of the frame.
 #[derive(Debug)]
 pub(crate) struct InCall;
 
-/// While it lives, the thread works for a call that was made inside of others.
+/// While it lives, the thread works for a call that was made inside of other frames.
 #[derive(Debug)]
 pub(crate) struct Brought(bool);
 
@@ -94,7 +92,7 @@ impl Frames {
             || self.outer().any(|outer| is_it(&outer.frame))
     }
 
-    /// Those of other threads that are not over.
+    /// The frames of other threads that are not over.
     fn outer(&self) -> impl Iterator<Item = &Outer> {
         let all = self.brought.iter().filter_map(|within| within.0.as_deref()).flatten();
         // Acquire: pairs with the Release in `InCall::drop`.
@@ -102,8 +100,8 @@ impl Frames {
     }
 }
 
-/// What `ask` finds among the frames; `otherwise` at the very end of a thread (a destructor of its
-/// own, a handler of `exit`), where there are none any more.
+/// Applies `ask` to the frames of this thread; returns `otherwise` at the very end of a thread (a
+/// destructor of its own, a handler of `exit`), where there are none any more.
 fn among<T>(otherwise: T, ask: impl FnOnce(&mut Frames) -> T) -> T {
     FRAMES.try_with(|frames| ask(&mut frames.borrow_mut())).unwrap_or(otherwise)
 }
@@ -113,14 +111,14 @@ impl InCall {
         Self::enter_for(backend, what, std::ptr::null())
     }
 
-    /// The outcome of the future at this address is handed over.
+    /// Enters the hand-over of the outcome of the future at this address.
     pub(crate) fn deliver(backend: usize, future: *const ()) -> Self {
         Self::enter_for(backend, Inside::Delivery, future)
     }
 
     fn enter_for(backend: usize, what: Inside, future: *const ()) -> Self {
         let frame = Frame { backend, what, future: future.addr() };
-        // Where there is no list, nothing is noted, and `drop` takes nothing back.
+        // Where there is no list, nothing is noted, and `drop` removes nothing.
         among((), |frames| frames.own.push((frame, None)));
         Self
     }
@@ -128,7 +126,7 @@ impl InCall {
 
 impl Drop for InCall {
     fn drop(&mut self) {
-        // They nest, so the last one ends first.
+        // Frames nest, so the last one ends first.
         if let Some((_, Some(over))) = among(None, |frames| frames.own.pop()) {
             over.store(true, Ordering::Release); // pairs with the Acquire in `Frames::outer`
         }
@@ -136,7 +134,7 @@ impl Drop for InCall {
 }
 
 impl Within {
-    /// What the calling thread is inside of.
+    /// The frames that the calling thread is inside of.
     pub(crate) fn here() -> Self {
         among(Self(None), |frames| {
             if frames.own.is_empty() && frames.brought.is_empty() {
@@ -148,7 +146,7 @@ impl Within {
                 let over = over.get_or_insert_default().clone();
                 let mut frame = *frame;
                 if frame.what == Inside::Callback {
-                    // Only the thread of the callbacks can resign.
+                    // Only the thread that runs the callbacks can resign.
                     frame.what = Inside::Call;
                 }
                 Outer { frame, thread, over }
@@ -157,7 +155,7 @@ impl Within {
         })
     }
 
-    /// The calling thread works for the call from now on.
+    /// Puts the calling thread inside of these frames while the returned value lives.
     pub(crate) fn bring(&self) -> Brought {
         let some = self.0.is_some();
         if some {
@@ -175,7 +173,8 @@ impl Drop for Brought {
     }
 }
 
-/// Whether the thread is inside a call of the backend; `what`: of that kind, otherwise of any.
+/// Whether the thread is inside a call of the backend; `what`: of that kind; `None`: of any kind
+/// that holds up a stop.
 pub(crate) fn is_inside(backend: usize, what: Option<Inside>) -> bool {
     let of_kind = |kind: Inside| match what {
         Some(what) => what == kind,
@@ -184,13 +183,13 @@ pub(crate) fn is_inside(backend: usize, what: Option<Inside>) -> bool {
     among(false, |frames| frames.any(|frame| frame.backend == backend && of_kind(frame.what)))
 }
 
-/// Whether the outcome of the future at this address is handed over here: it is not complete
-/// before the thread goes on.
+/// Whether the calling thread hands over the outcome of the future at this address: the future is
+/// not complete before the thread goes on.
 pub(crate) fn is_delivering(future: *const ()) -> bool {
     among(false, |frames| frames.any(|frame| frame.future != 0 && frame.future == future.addr()))
 }
 
-/// Whether the thread waits for the calling one, as far as that is known.
+/// Whether the thread `waiting` waits for the calling one, as far as is known here.
 #[cfg(feature = "threads")]
 pub(crate) fn is_within_task_of(waiting: ThreadId) -> bool {
     among(false, |frames| {
@@ -198,7 +197,7 @@ pub(crate) fn is_within_task_of(waiting: ThreadId) -> bool {
     })
 }
 
-/// What waits for the calling thread: crews, and futures, by their addresses.
+/// The backends and futures, by their addresses, that wait for the calling thread.
 pub(crate) fn waiting_for_this_thread() -> Vec<usize> {
     among(Vec::new(), |frames| {
         let mut all = Vec::new();

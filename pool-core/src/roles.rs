@@ -1,18 +1,18 @@
-//! What a fresh copy of the executable goes on as: a zygote, its guard, or a worker.
+//! The roles of a fresh copy of the executable: a zygote, its guard, or a worker.
 //!
-//! Invariant: this is the one place below which every role is known; `bootstrap` gets it as a
-//! function, and knows none of them.
+//! Invariant: only this file knows every role; `bootstrap` gets [`enter`] as a function, and knows
+//! none of them.
 
 use crate::{
     bootstrap::{self, Birth},
     panic, worker, zygote,
 };
 
-/// Lets worker processes start, where the takeover before `main` is not used.
+/// Makes the start of worker processes possible where the takeover before `main` is not used.
 ///
 /// Call it as the first line of `main`, if this crate is built without its default feature
-/// `takeover`: the program's executable is started again for the processes of a pool, and there
-/// this function does not return. In all other processes, and beside the feature, it does nothing.
+/// `takeover`: the program's executable is started again for the processes of a pool, and in these
+/// this function does not return. In all other processes, and with the feature, it does nothing.
 ///
 /// ```
 /// pool_core::init();
@@ -28,8 +28,8 @@ mod hook {
 
     use crate::bootstrap::{Arguments, Initialiser, enter_in_initialiser};
 
-    // The latest place in the order of initialisers that can be named; what is linked behind it is
-    // called from here. std has stored the arguments in an earlier place.
+    // The last place in the order of initialisers that can be named; initialisers that are linked
+    // behind it are called from here. std has stored the arguments in an earlier place.
     #[used]
     #[unsafe(link_section = ".init_array")]
     static HOOK: Initialiser = hook;
@@ -40,7 +40,7 @@ mod hook {
     }
 }
 
-/// Goes on as what the parent has asked for, instead of in `main`.
+/// Runs the role that the parent has asked for, instead of `main`.
 fn enter(birth: Birth) -> ! {
     match birth.role {
         role @ (bootstrap::ROLE_ZYGOTE | bootstrap::ROLE_GUARDED_ZYGOTE) => {
@@ -56,7 +56,7 @@ fn enter(birth: Birth) -> ! {
             }
         }
         bootstrap::ROLE_WORKER => {
-            let config = worker::WorkerConfig::from_words(&birth.words);
+            let config = worker::WorkerStart::from_words(&birth.words);
             if let Some(config) = config {
                 worker::live(&config, || worker::from_descriptors(birth.fds))
             }

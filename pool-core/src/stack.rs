@@ -1,10 +1,10 @@
-//! How large stacks are: those of workers, and of the threads that a pool has in its user's
+//! How large stacks are: those of workers, and of the threads that a pool starts in its user's
 //! process.
 //!
-//! Invariant: without a wish a stack is as large as that of a program's first thread, under every
-//! start method. What uses this: `worker/task_stack.rs` for processes, `threads/backend.rs` for
-//! threads. `stack/ample.rs` is about calls that need more than their caller's stack has,
-//! `stack/mapped.rs` maps stacks and `stack/switch.rs` runs something on another one.
+//! Invariant: if the user sets no size, a stack is as large as that of a program's first thread,
+//! under every start method. Users: `worker/task_stack.rs` for processes, `threads/backend.rs` for
+//! threads. `stack/ample.rs` is about calls that need more than their caller's stack has;
+//! `stack/mapped.rs` maps stacks, and `stack/switch.rs` runs a function on one.
 
 mod ample;
 mod mapped;
@@ -20,23 +20,23 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::error::Error;
 
-/// The smallest stack that may be wished for: the pool's own frames and those of a panic with its
+/// The smallest stack that may be set: the pool's own frames and those of a panic with its
 /// backtrace need a part of it.
 const SMALLEST: usize = 256 << 10;
 /// The largest one: the address space is reserved, and touched pages take memory.
 const LARGEST: usize = 64 << 30;
-/// What stands for no limit.
+/// The size where there is no limit.
 const UNLIMITED: usize = 8 << 20;
-/// Without a wish no stack is smaller, since std gives its threads as much, nor larger.
+/// The range of sizes that the user has not set: std gives its threads the smallest one.
 const USUAL: std::ops::RangeInclusive<usize> = 2 << 20..=1 << 30;
 
-/// Bytes of a stack: as wished for, or the soft value of `RLIMIT_STACK`.
+/// Bytes of a stack: the size that is set, or the soft value of `RLIMIT_STACK`.
 pub(crate) fn size(wish: Option<usize>) -> usize {
     wish.unwrap_or_else(|| usual(soft_limit()))
 }
 
-/// Bytes of the stack of a thread that runs callbacks and decodes results, which are as large as
-/// the workers' stacks allow.
+/// Bytes of the stack of a thread that runs callbacks and decodes results, which may need as much
+/// as the workers' stacks allow.
 pub(crate) fn size_beside(workers: Option<usize>) -> usize {
     size(None).max(workers.unwrap_or(0))
 }
@@ -52,8 +52,8 @@ fn usual(limit: Option<u64>) -> usize {
     bytes.clamp(*USUAL.start(), *USUAL.end())
 }
 
-/// What to say where the system grants no thread with a stack of so many bytes: it says the same
-/// (`EAGAIN`) of too many threads and of too little room for the stack.
+/// The error text where the system grants no thread with a stack of `bytes` bytes: it reports too
+/// many threads and too little room for the stack alike (`EAGAIN`).
 pub(crate) fn refusal(error: &io::Error, bytes: usize) -> String {
     format!(
         "{error}: too many threads (ulimit -u), or no room for a stack of {} KiB (stack_size, \
@@ -63,7 +63,7 @@ pub(crate) fn refusal(error: &io::Error, bytes: usize) -> String {
     )
 }
 
-/// Refuses a wish that is out of range.
+/// Refuses a size that is out of range.
 pub(crate) fn check(wish: Option<usize>) -> Result<(), Error> {
     match wish {
         Some(bytes) if !(SMALLEST..=LARGEST).contains(&bytes) => Err(Error::InvalidInput(format!(

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// How workers come to life.
+/// How workers are started.
 ///
 /// ```
 /// use pool_core::StartMethod;
@@ -12,33 +12,34 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// Forked from a snapshot of this process, taken when the pool is built: everything is there,
-    /// nothing is copied. Needs a process with one thread.
+    /// Workers are forked from a snapshot of this process, taken when the pool is built: they have
+    /// all its memory, and nothing is copied. Needs a process with one thread.
     ///
     /// The snapshot has the state of every `LazyLock` and `OnceLock`. A pool that is built inside
-    /// the initialiser of one is a snapshot of a process in which that initialiser is still under
-    /// way, so a task that looks at the same static waits for it without end. Build the pool in
+    /// the initialiser of one is a snapshot of a process in which that initialiser is still
+    /// running, so a task that uses the same static waits for it without end. Build the pool in
     /// `main` and put it into the static afterwards (`OnceLock::set`).
     ///
-    /// A value that names something of the process which is no memory of its own means nothing, or
-    /// something else, in the snapshot: the `JoinHandle` of a thread, also of one that has ended; a
-    /// ring or queue that the kernel shares with a descriptor; memory of other libraries that is
-    /// mapped `MAP_SHARED`. Tasks must not use such values.
+    /// A value that refers to something outside the process's memory means nothing, or something
+    /// else, in the snapshot: the `JoinHandle` of a thread, also of one that has ended; a ring or
+    /// queue that the kernel shares with a descriptor; memory of other libraries that is mapped
+    /// `MAP_SHARED`. Tasks must not use such values.
     Fork,
-    /// Forked from a small fresh copy of this executable. Works beside threads; the default.
+    /// Workers are forked from a small fresh copy of this executable. Works beside threads; the
+    /// default.
     #[default]
     ForkServer,
     /// Each worker is a fresh copy of this executable.
     Spawn,
-    /// Threads of this process: nothing is encoded, nothing is isolated.
+    /// Workers are threads of this process: nothing is encoded, nothing is isolated.
     Threads,
 }
 
 impl StartMethod {
-    /// All of them.
+    /// All start methods.
     pub const ALL: [Self; 4] = [Self::Fork, Self::ForkServer, Self::Spawn, Self::Threads];
 
-    /// ForkServer; where it was compiled out, the first of Spawn, Fork and Threads that was not.
+    /// ForkServer; if it was compiled out, the first of Spawn, Fork and Threads that was not.
     pub(crate) const fn first_compiled() -> Self {
         if cfg!(feature = "forkserver") {
             Self::ForkServer
@@ -81,7 +82,7 @@ impl fmt::Display for ParseStartMethodError {
 
 impl std::error::Error for ParseStartMethodError {}
 
-/// The names that it is shown with, in lower or upper case, and MPIRE's `threading`.
+/// Reads the names that `Display` writes, in lower or upper case, and MPIRE's `threading`.
 impl FromStr for StartMethod {
     type Err = ParseStartMethodError;
 

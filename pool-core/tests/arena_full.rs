@@ -1,4 +1,5 @@
-//! Results larger together than the arena that holds them: all arrive, each is computed once.
+//! Results that together are larger than the arena that holds them: all arrive, each is computed
+//! once.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -36,7 +37,7 @@ fn chunks(size: f64) -> JobOptions {
     options
 }
 
-/// A result of up to half an arena; each run leaves a byte in a file.
+/// A result of up to half an arena; each call leaves a byte in a file.
 fn large(path: String) -> Vec<u64> {
     let mut file = fs::OpenOptions::new().append(true).open(&path).expect("the file");
     file.write_all(b"x").expect("room");

@@ -1,7 +1,7 @@
-//! What a worker sees of the process that made its pool, under each start method.
+//! What a worker inherits from the process that made its pool, under each start method.
 //!
-//! Each row of the table in the README is a row here, but for signals that do not end a worker; the
-//! table is printed at the end.
+//! Each row of the table in the README is a row here, except for signals that do not end a worker;
+//! the table is printed at the end.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -28,7 +28,7 @@ use scenario::{
     process_methods, run, say, wait_for_go, within_a_second,
 };
 
-/// The rows: what, under Fork, under ForkServer and Spawn.
+/// The rows: what is inherited, under Fork, under ForkServer and Spawn.
 const ROWS: [(&str, &str, &str); 12] = [
     ("static changed at run time", "as changed", "as compiled"),
     ("static changed after `build`", "as it was", "as compiled"),
@@ -48,8 +48,8 @@ const ROWS: [(&str, &str, &str); 12] = [
     ("SIGPIPE, SIGCHLD", "ignored, default", "ignored, default"),
 ];
 
-/// What a worker has open beside the user's: the parent's bell, and the zygote's door, by which it
-/// asks for the segments of handles.
+/// What a worker has open in addition to the user's descriptors: the parent's bell, and the
+/// zygote's socket, through which it asks for the segments of handles.
 const OURS: [&str; 2] = ["anon_inode:[eventfd]", "socket"];
 
 static COMPILED: AtomicU64 = AtomicU64::new(0);
@@ -123,7 +123,7 @@ fn act(signal: Signal, handler: SigHandler) {
 }
 
 fn looks(method: StartMethod) {
-    // What the process is like when its pool is built.
+    // The state of the process when its pool is built.
     COMPILED.store(1, Ordering::Relaxed);
     // SAFETY: this process has one thread.
     unsafe { env::set_var("INHERITED", "changed") };
@@ -187,7 +187,8 @@ fn program_status(_: u8) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Whether a worker has the user's file open, both times; what else it has open is asked elsewhere.
+/// Whether a worker has the user's file open, under both names; other descriptors are checked
+/// elsewhere.
 fn open_files(pool: &Pool) -> String {
     let names = ask_at(pool, 1, descriptors);
     match names.iter().filter(|name| name.ends_with("/file")).count() {
@@ -204,7 +205,7 @@ fn surroundings(_: u64) -> (Option<String>, Option<String>) {
 }
 
 fn change_surroundings(to: &str) {
-    // SAFETY: this process has one thread, or the others look only when they are asked.
+    // SAFETY: this process has one thread, or the others read only when they are asked to.
     unsafe { env::set_var("LATER", to) };
     env::set_current_dir(to).expect("a folder of every system");
 }
@@ -230,7 +231,7 @@ fn looks_again(method: StartMethod) {
 
 fn what_changes_later() {
     for method in StartMethod::ALL.into_iter().filter(|method| compiled_in(*method)) {
-        // At the first use, after it, and by the replacement of a dead worker.
+        // At the first use, after it, and when a dead worker was replaced.
         let expected = match method {
             Fork => ["/", "/", "/"],
             Threads => ["/dev", "/proc", "/proc"],
@@ -243,13 +244,13 @@ fn what_changes_later() {
     }
 }
 
-/// Starts a program that nobody waits for.
+/// Starts a program without waiting for it.
 #[allow(clippy::zombie_processes, reason = "its worker ends soon")]
 fn start_program(_: u64) -> u32 {
     Command::new("sleep").arg("1000").spawn().expect("sleep").id()
 }
 
-/// Ctrl-C and its like, seen by everybody below a terminal or a supervisor.
+/// Signals such as Ctrl-C, which all processes below a terminal or a supervisor get.
 fn signals(method: StartMethod) {
     ENDING.iter().for_each(|signal| act(*signal, SigHandler::Handler(handler)));
     let pool = pool(method, 2);
@@ -271,7 +272,8 @@ fn signals_to_the_group() {
     }
 }
 
-/// A program that wants to hear of no child's end, by any of the ways that the system knows.
+/// A program that does not want to be notified of the end of its children, in each of the possible
+/// ways.
 fn wants_no_children(method: StartMethod) {
     SigSet::all().thread_block().expect("a mask");
     let ways = [
@@ -296,7 +298,7 @@ fn wants_no_children(method: StartMethod) {
     say("worked");
 }
 
-/// A task waits for its own children as ever.
+/// A task can still wait for its own children.
 fn program_and_wait(_: u8) -> i32 {
     let status = Command::new("sh").args(["-c", "exit 7"]).status().expect("a status");
     status.code().expect("a code")
@@ -310,7 +312,7 @@ fn unwanted_children() {
     }
 }
 
-/// What this process has open, but for standard input, output and error.
+/// What this process has open, except for standard input, output and error.
 fn descriptors(_: u64) -> Vec<String> {
     let entries = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
     let numbered = entries.filter(|entry| {
@@ -321,23 +323,23 @@ fn descriptors(_: u64) -> Vec<String> {
     let mut names: Vec<_> = targets.map(|path| path.to_string_lossy().into_owned()).collect();
     names.retain(|name| !name.starts_with("/proc/"));
     names.iter_mut().for_each(|name| {
-        // Sockets are told apart by a number that differs from run to run.
+        // Sockets differ by a number that changes from run to run.
         name.truncate(if name.starts_with("socket:") { "socket".len() } else { name.len() });
     });
     names.sort();
     names
 }
 
-/// How many descriptors a program has that is started here.
+/// How many descriptors a program inherits that is started here.
 fn descriptors_of_a_program(_: u64) -> usize {
     let output = Command::new("ls").args(["-l", "/proc/self/fd"]).output().expect("ls runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    // The last one is that of the folder itself.
+    // The last one is that of the directory itself.
     text.lines().filter(|line| line.contains("->")).count() - 1
 }
 
 fn counts_descriptors(method: StartMethod) {
-    // What whoever runs the tests has left open goes on to workers under Fork.
+    // Descriptors that the test's parent has left open go on to workers under Fork.
     let (open, handed_on) = (descriptors(0), descriptors_of_a_program(0));
     let other = pool(method, 2);
     ask(&other, |x: u64| x, 1).expect("a value");
@@ -422,7 +424,7 @@ fn output_that_is_closed_on_exec() {
     }
 }
 
-/// The command that runs this program where nothing is mounted on `/proc`, if that is allowed.
+/// The command that runs this program with an empty `/proc`, if that is allowed.
 fn below_an_empty_proc() -> Option<Command> {
     let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
     let command = |way: &[&str], program: &str| {

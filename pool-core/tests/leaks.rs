@@ -1,4 +1,4 @@
-//! Many pools, used and dropped, half of them in the middle of a stream: nothing stays behind.
+//! Many pools, used and dropped, half of them in the middle of a stream: nothing is leaked.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -10,7 +10,7 @@ use scenario::{compiled_in, job, pool, run};
 
 /// Pools made before counting, since the first ones fill caches.
 const WARM_UP: usize = 20;
-/// Mappings that the allocator may have more or less.
+/// Mappings by which the allocator may differ.
 const MAPPINGS: usize = 4;
 
 fn main() {

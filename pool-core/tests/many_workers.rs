@@ -1,4 +1,4 @@
-//! More workers than the zygote's socket has room for orders, and a zygote that reads none at all.
+//! More workers than the zygote's socket has room for orders, and a zygote that reads no orders.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -48,7 +48,7 @@ fn many(method: StartMethod) {
     wait_for_go();
 }
 
-/// Why this machine does not let so many workers be.
+/// Why this machine does not allow so many workers.
 fn too_many() -> Option<String> {
     let (most, _) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
     if most < 2 * MANY as u64 {
@@ -78,7 +78,7 @@ fn many_workers() {
     subject.ends_well();
 }
 
-/// A pool whose zygote is being stopped.
+/// A pool whose zygote the test stops.
 fn with_stopped_zygote(method: StartMethod) -> Pool {
     let pool = pool(method, 2);
     ask(&pool, |x: u64| x, 1).expect("a worker");
@@ -106,7 +106,7 @@ fn stops(method: StartMethod) {
 
 fn loses_one(method: StartMethod) {
     let pool = with_stopped_zygote(method);
-    // It still works: tasks need no zygote.
+    // The pool still works: tasks need no zygote.
     assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
     let lost = ask(&pool, |_: u64| -> u64 { kill_own_process() }, 0);
     assert!(matches!(lost, Err(Error::PoolBroken)), "{lost:?}");

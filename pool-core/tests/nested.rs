@@ -1,5 +1,5 @@
-//! Pools in the tasks of a pool: whoever above them is killed, nothing of them survives it by a
-//! second.
+//! Pools in the tasks of a pool: when a process above them is killed, all their processes end
+//! within a second.
 
 #[path = "support/scenario.rs"]
 mod scenario;

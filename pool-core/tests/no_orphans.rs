@@ -1,5 +1,5 @@
-//! Whoever is killed: nothing of the pool survives it by a second, nor do programs that tasks
-//! started.
+//! When a process of a pool is killed, all others of the pool end within a second, and so do
+//! programs that tasks started.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -47,7 +47,7 @@ fn main() {
     );
 }
 
-/// Prints who it is and starts a program, and neither ends by itself.
+/// Prints its process id and starts a program; neither ends by itself.
 #[allow(clippy::zombie_processes, reason = "that nobody waits for it is the point")]
 fn sleep_long(_: u64) {
     let program = Command::new("sleep").arg("1000").spawn().expect("sleep");
@@ -140,7 +140,7 @@ fn survives(method: StartMethod) {
     assert_eq!(ask(&pool(method, 2), |x: u64| x + 1, 1).expect("a new pool works"), 2);
 }
 
-/// A snapshot of it takes long to copy, which is no reason to leave programs alone.
+/// A large snapshot takes long to copy; the programs must end all the same.
 fn survives_with_much_memory(method: StartMethod) {
     let memory = vec![1u8; 32 << 20];
     survives(method);
@@ -157,7 +157,7 @@ fn starts_late(method: StartMethod) {
     }
 }
 
-/// Fork, whose zygote is there before the first call.
+/// Under Fork the zygote is there before the first call.
 fn zygote_killed_without_workers() {
     if !compiled_in(StartMethod::Fork) {
         return;
@@ -264,7 +264,7 @@ fn init(method: StartMethod) {
             let pids = others().into_iter().map(|stat| stat.split(' ').next().map(str::to_string));
             pids.flatten().find(|pid| comm(pid).trim() == victim)
         };
-        // It gives itself its name a moment after it was started.
+        // The process sets its name a moment after it was started.
         within_a_second(find, Option::is_some);
         let pid = find().and_then(|pid| pid.parse().ok()).expect("it runs");
         kill_now(Pid::from_raw(pid));

@@ -1,5 +1,5 @@
-//! What a task's panic prints: nothing in a worker process, and under Threads what the user's own
-//! hook says, once.
+//! What a task's panic prints: nothing in a worker process, and under Threads the output of the
+//! user's own hook, once.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -39,7 +39,7 @@ fn panics_with_a_hook(method: StartMethod) {
     panics(method);
 }
 
-/// Two panics; `count` says how many a text tells of.
+/// Two panics; `count` counts those that a text reports.
 fn prints(subject: &str, count: fn(&str) -> usize) {
     let path = env::temp_dir().join(format!("pool-core-panics-{}", std::process::id()));
     for method in StartMethod::ALL.into_iter().filter(|method| compiled_in(*method)) {

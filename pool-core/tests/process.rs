@@ -1,4 +1,4 @@
-//! One function in one process: its value, and every way it can end otherwise.
+//! One function in one process: its value, and each other way in which it can end.
 
 #[path = "support/scenario.rs"]
 mod scenario;

@@ -1,5 +1,5 @@
-//! What cannot work is refused with a typed error, and what forks by itself does not become a
-//! worker.
+//! Uses that cannot work are refused with a typed error, and a process that a task forks does not
+//! become a worker.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -53,7 +53,7 @@ fn fork_beside_a_thread() {
         let pool = Pool::build(&options).expect("the caller answers for it");
         assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
     });
-    // A pool that was built before goes on working beside threads, also with a new worker.
+    // A pool that was built before still works beside threads, also with a new worker.
     let pool = pool(StartMethod::Fork, 1);
     beside_a_thread(|| {
         let lost: Result<(), _> = ask(&pool, |x: i32| std::process::exit(x), 7);
@@ -70,9 +70,9 @@ fn others_beside_a_thread() {
     });
 }
 
-/// Forks, and returns twice.
+/// Forks; both processes return.
 fn fork_and_return(x: u64) -> u64 {
-    // SAFETY: the child runs what a worker runs behind a task, which ends it.
+    // SAFETY: the child runs what a worker runs after a task, which ends it.
     match unsafe { fork() }.expect("a child") {
         ForkResult::Parent { child } => {
             say(format!("child {child}"));
@@ -110,8 +110,7 @@ fn a_pool_in_a_forked_child() {
         // SAFETY: this process has one thread.
         match unsafe { fork() }.expect("a child") {
             ForkResult::Child => {
-                // A child that waits for an answer must not do so for ever: alarms are not
-                // inherited.
+                // A child that waits for an answer must end: alarms are not inherited.
                 nix::unistd::alarm::set(60);
                 let foreign =
                     |result: Result<(), Error>| matches!(result, Err(Error::ForeignProcess));
@@ -138,7 +137,7 @@ fn a_pool_in_a_forked_child() {
 }
 
 fn compiled_out() {
-    // The default is one that is there.
+    // The default is a start method that is compiled in.
     let order =
         [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork, StartMethod::Threads];
     let first = order.into_iter().find(|method| compiled_in(*method));
@@ -155,7 +154,7 @@ fn compiled_out() {
 fn forbid_pinning() -> std::io::Result<()> {
     use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_JUMP, BPF_K, BPF_LD, BPF_RET, BPF_STMT, BPF_W};
     let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
-    // SAFETY: these only put numbers together.
+    // SAFETY: these only combine numbers.
     let mut program = unsafe {
         [
             // The number of the system call is the first word of `seccomp_data`.
@@ -203,7 +202,7 @@ fn cpus_taken_away() {
     }
 }
 
-/// The loader that this program names.
+/// The loader that this program's headers name.
 fn loader() -> std::path::PathBuf {
     let own = std::env::current_exe().expect("this program");
     let elf = fs::read(own).expect("this program");
@@ -219,7 +218,8 @@ fn loader() -> std::path::PathBuf {
     std::ffi::OsString::from_vec(elf[offset..offset + len - 1].to_vec()).into()
 }
 
-/// What runs as `ld.so ./program`: the executable is the loader, which would run `main` again.
+/// The subject that runs as `ld.so ./program`: the executable is the loader, which would run `main`
+/// again.
 fn is_loaded(method: StartMethod) {
     say("main");
     let built = Pool::build(&options(method, 2));

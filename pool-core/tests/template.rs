@@ -1,5 +1,5 @@
-//! The process that makes what is shared: whoever is killed, and whenever, calls get an answer and
-//! nothing is left behind.
+//! The process that makes the shared value: whichever process is killed, and whenever, calls get an
+//! answer and no process is left behind.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -24,7 +24,7 @@ use scenario::{
     wait_for_go, within_a_second,
 };
 
-/// The start methods that have a template, if something is built.
+/// The start methods that have a template, if the shared value is built.
 fn with_template() -> impl Iterator<Item = StartMethod> {
     [Fork, ForkServer].into_iter().filter(|method| compiled_in(*method))
 }
@@ -64,7 +64,7 @@ fn pool(method: StartMethod, build: fn() -> u64) -> Pool {
 
 type SharedJob<I> = Job<OnWorker<u64, (), u64, u64>, I>;
 
-/// A call whose tasks see what is shared.
+/// A call whose tasks see the shared value.
 fn sums<I: Iterator<Item = u64>>(pool: &Pool, items: I) -> Result<SharedJob<I>, Error> {
     let mut options = JobOptions::default();
     options.chunk_size = Some(1.0);
@@ -113,7 +113,7 @@ fn killed_at_rest() {
     }
 }
 
-/// Says that it is at it, starts a program, and comes to no end.
+/// Prints that it is building, starts a program, and does not end.
 #[allow(clippy::zombie_processes, reason = "that nobody waits for it is the point")]
 fn build_for_ever() -> u64 {
     let program = Command::new("sleep").arg("1000").spawn().expect("sleep");
@@ -122,7 +122,7 @@ fn build_for_ever() -> u64 {
     0
 }
 
-/// Who builds, and the program that it has started.
+/// The process that builds, and the program that it has started.
 fn builder(subject: &mut Subject) -> (Pid, Pid) {
     let numbers = subject.expect("building");
     let (builder, program) = numbers.split_once(' ').expect("two numbers");
@@ -186,7 +186,7 @@ fn builds_for_ever(method: StartMethod) {
     meets_the_end(&pool(method, build_for_ever), |pool| sum(pool, 10));
 }
 
-/// The same with workers that a template has forked, one of which is at a task.
+/// Runs into the end with workers that a template has forked, one of which runs a task.
 fn works_for_ever(method: StartMethod) {
     let pool = pool(method, seven);
     assert_eq!(sum(&pool, 10).expect("values"), 45 + 70);

@@ -1,6 +1,6 @@
-//! Signals that ask a program to end: one worker that gets one alone ends by it, and nothing ends
-//! that got it together with its zygote, however the sender goes about it. What the terminal stops
-//! goes on later.
+//! Signals that ask a program to end: a worker that gets one alone ends by it; processes that got
+//! it together with their zygote go on, however the sender sends it. Processes that the terminal
+//! stops go on later.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -33,7 +33,7 @@ fn main() {
 
 extern "C" fn handler(_: i32) {}
 
-/// The program decides to go on.
+/// Handles all these signals, so that the program goes on.
 fn handle_all() {
     let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
     for signal in ENDING {
@@ -66,7 +66,7 @@ fn for_ever() -> ! {
     }
 }
 
-/// As `kill` on a command line does.
+/// Sends a signal to this process, as `kill` on a command line does.
 fn tell_me(signal: i32) -> u8 {
     kill(getpid(), Signal::try_from(signal).expect("a signal")).expect("this process");
     for_ever()
@@ -74,11 +74,11 @@ fn tell_me(signal: i32) -> u8 {
 
 fn raise_here(signal: i32) -> u8 {
     raise(Signal::try_from(signal).expect("a signal")).expect("this thread");
-    // By which it has ended: there is no zygote to wait for.
+    // It has ended by the signal already: there is no zygote to wait for.
     0
 }
 
-/// A process that a task has forked ends as any program does; the signal by which it ended.
+/// A process that a task has forked ends like any program; returns the signal by which it ended.
 fn fork_and_end(signal: i32) -> i32 {
     // SAFETY: the child waits for its end.
     match unsafe { fork() }.expect("a process") {
@@ -93,7 +93,7 @@ fn fork_and_end(signal: i32) -> i32 {
     }
 }
 
-/// In a worker of a pool inside a worker.
+/// Sends a signal to the worker of a pool inside a worker.
 fn tell_inner(method: u8) -> i32 {
     let pool = pool(StartMethod::ALL[method as usize], 1);
     signal_of(ask(&pool, tell_me, Signal::SIGTERM as i32))
@@ -115,7 +115,7 @@ fn tells_one(method: StartMethod) {
     let inner = ask(&pool, tell_inner, number as u8);
     assert_eq!(inner.expect("a value"), Signal::SIGTERM as i32);
     assert_eq!(ask_at(&pool, 0, |_| std::process::id()), other, "it was not concerned");
-    // One that sleeps is replaced.
+    // A sleeping worker is replaced.
     kill(Pid::from_raw(other.cast_signed()), Signal::SIGTERM).expect("a living worker");
     within_a_second(|| is_dead(Pid::from_raw(other.cast_signed())), |dead| *dead);
     assert_ne!(ask_at(&pool, 0, |_| std::process::id()), other);
@@ -130,7 +130,7 @@ fn ask_on_1(pool: &Pool, function: fn(i32) -> u8, item: i32) -> Result<u8, Error
     Ok(job.values(true)?.pop().expect("one item, one value"))
 }
 
-/// Asks its workers who they are whenever the test says so, and says it.
+/// Prints the process ids of its workers whenever the test asks for them.
 fn outlives(method: StartMethod) {
     handle_all();
     let pool = pool(method, 3);
@@ -152,7 +152,7 @@ fn all_of_the_program() {
         for signal in ENDING {
             // Ctrl-C, `kill -PGID`.
             killpg(subject.pid(), signal).expect("a group");
-            // As systemd and docker do: one process after another.
+            // One process after another, as systemd and docker do.
             let mut processes: Vec<_> = subject.processes().into_iter().map(|(p, ..)| p).collect();
             let each = |processes: &[Pid]| {
                 processes.iter().for_each(|pid| kill(*pid, signal).expect("a living process"));
@@ -160,7 +160,7 @@ fn all_of_the_program() {
             each(&processes);
             processes.reverse();
             each(&processes);
-            // Whoever was to end with the signals before has ended when this one has.
+            // Processes that these signals would end have ended before this worker does.
             let alone = if signal == Signal::SIGTERM { Signal::SIGINT } else { Signal::SIGTERM };
             let last = Pid::from_raw(workers.pop().expect("three workers"));
             within_two_tries(last, alone);
@@ -174,13 +174,13 @@ fn all_of_the_program() {
     }
 }
 
-/// A signal to one worker ends it, unless it comes at the heels of one to all.
+/// A signal to one worker ends it, unless it comes right after one to all.
 fn within_two_tries(worker: Pid, signal: Signal) {
     let begin = std::time::Instant::now();
     let mut sent = 0;
     while !is_dead(worker) {
         assert!(begin.elapsed().as_secs() < 20, "{worker} lives after {sent} signals");
-        // At the latest when the last copy of the zygote is old.
+        // Ends at the latest when the last copy of the zygote is old.
         let _ = kill(worker, signal);
         sent += 1;
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -196,7 +196,7 @@ fn stopped_by_the_terminal() {
         };
         killpg(subject.pid(), Signal::SIGTSTP).expect("a group");
         within_a_second(|| states(&subject), |all| all.iter().all(|state| *state == 'T'));
-        // What comes meanwhile is heard when they go on.
+        // A signal that comes meanwhile is handled when they go on.
         killpg(subject.pid(), Signal::SIGINT).expect("a group");
         killpg(subject.pid(), Signal::SIGCONT).expect("a group");
         subject.go();

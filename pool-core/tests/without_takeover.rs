@@ -1,7 +1,8 @@
-//! Without the feature `takeover`: nothing is started before `init()` was called, and then all
-//! works.
+//! Without the feature `takeover`: nothing is started before `init()` was called; afterwards
+//! everything works.
 //!
-//! `cargo test -p pool-core --no-default-features --features forkserver,spawn --test without_takeover`
+//! `cargo test -p pool-core --no-default-features --features forkserver,spawn --test
+//! without_takeover`
 
 use std::process::Command;
 

@@ -1,8 +1,8 @@
-//! What keeps a zygote from beginning: threads of initialisers, too few descriptors, initialisers
-//! that take their time. Calls are told what is the matter, nothing is left behind, and the pool
-//! works as soon as the reason is gone.
+//! Obstacles for the start of a zygote: threads of initialisers, too few descriptors, slow
+//! initialisers. Calls return the reason, no process is left behind, and the pool works as soon as
+//! the reason is gone.
 //!
-//! What the initialiser of this program does is named by a variable of the environment.
+//! The environment variable `INITIALISER` tells the initialiser of this program what to do.
 
 #[path = "support/scenario.rs"]
 mod scenario;
@@ -30,11 +30,12 @@ use scenario::{
     within_a_second,
 };
 
-/// What the initialiser does: start a thread, or wait as long as the file with this path exists.
+/// The environment variable that tells the initialiser to start a thread, or to wait as long as the
+/// file with this path exists.
 const INITIALISER: &str = "ZYGOTE_START_INITIALISER";
 const THREAD: &str = "thread";
 
-/// Hammered by the initialiser's thread: a fork would most probably copy it locked.
+/// The initialiser's thread locks it all the time: a fork would most probably copy it locked.
 static LOCK: Mutex<u64> = Mutex::new(0);
 static RUNS: AtomicBool = AtomicBool::new(false);
 
@@ -115,11 +116,11 @@ fn has_threads(method: StartMethod) {
         assert!(matches!(ask(&pool, |x: u64| x, 1), Err(Error::InitialiserThreads { .. })));
         return;
     }
-    // Nothing is forked, so the lock is whole in every worker.
+    // No process is forked, so the lock is valid in every worker.
     let lock = |x: u64| x + u64::from(LOCK.lock().is_ok());
     assert_eq!(ask(&pool, lock, 6).expect("a value"), 7);
-    // The zygote hears of the end of its children, though there are threads beside the one that
-    // waits for them.
+    // The zygote is notified of the end of its children, although it has threads besides the one
+    // that waits for them.
     for _ in 0..5 {
         let died = ask(&pool, |_: u64| -> u64 { std::process::exit(3) }, 1);
         let Err(Error::Task(task)) = died else { panic!("{died:?}") };
@@ -139,7 +140,7 @@ fn too_few_descriptors() {
 
 fn has_few_descriptors(method: StartMethod) {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limits");
-    // The lowest number that is free, whatever descriptors above it the program was started with.
+    // The lowest free number, whatever descriptors above it the program was started with.
     let open = fs::File::open("/dev/null").expect("a file").as_raw_fd() as u64;
     let (mut refused, mut late) = (0, 0);
     for free in 0..20 {
@@ -174,7 +175,7 @@ fn has_few_descriptors(method: StartMethod) {
 }
 
 /// The zygote keeps the descriptors of all handles that are on their way, whatever limit the
-/// program had when it began.
+/// program had at its start.
 fn hands_out(pool: &Pool) {
     const LARGE: usize = 50_000;
     let arrays: Vec<_> = (0..40).map(|_| SharedArray::<u64>::new(LARGE).expect("room")).collect();
@@ -183,7 +184,7 @@ fn hands_out(pool: &Pool) {
     assert!(lens.expect("values").iter().all(|len| *len == LARGE));
 }
 
-/// A file that initialisers wait for the end of, gone with this value.
+/// A file that initialisers wait for until it is removed; dropping this removes it.
 struct Hold(PathBuf);
 
 impl Hold {
@@ -200,13 +201,13 @@ impl Hold {
         let _ = fs::remove_file(&self.0);
     }
 
-    /// The one that this subject's initialisers look at.
+    /// The file that this subject's initialisers check.
     fn of_subject() -> Self {
         Self(env::var_os(INITIALISER).expect("the test has set it").into())
     }
 }
 
-/// A call that nobody waits for yet.
+/// Begins a call without waiting for it.
 fn begin(pool: &Pool) -> AsyncResult<u64> {
     pool.apply_async::<Plain<u64, u64>>(1, |x| x, &JobOptions::default()).expect("it is taken in")
 }

@@ -1,7 +1,7 @@
 //! Everything that can go wrong here.
 //!
-//! Invariant: a variant says what the caller can do; what the kernel said is in its text and is its
-//! `source()`.
+//! Invariant: a variant says what the caller can do; what the kernel said is in its text and in its
+//! field, and `source()` repeats none of the text.
 
 use std::{error, fmt, io};
 
@@ -91,7 +91,7 @@ pub enum Error {
         /// Bytes that the process may lock in all.
         limit: u64,
     },
-    /// The kernel refused; its reason is the source.
+    /// The kernel refused.
     Os {
         /// What was being done.
         doing: &'static str,
@@ -164,7 +164,8 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Os { source, .. } => Some(source),
+            // Its text is in this one's.
+            Self::Os { source, .. } => source.source(),
             _ => None,
         }
     }
@@ -177,12 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_s_reason_is_in_the_text_and_the_source() {
+    fn the_kernel_s_reason_is_in_the_text_and_not_said_again() {
         let error = Error::os("mapping a segment", nix::errno::Errno::ENOMEM);
         let reason = io::Error::from(nix::errno::Errno::ENOMEM);
         assert_eq!(error.to_string(), format!("mapping a segment failed: {reason}"));
-        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-        assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::ENOMEM));
+        assert!(error.source().is_none());
+        let Error::Os { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.raw_os_error(), Some(libc::ENOMEM));
     }
 
     #[test]

@@ -2,11 +2,11 @@ use std::{sync::Barrier, time::Instant};
 
 use super::*;
 
-/// These tests see each other's pauses.
+/// These tests would see each other's pauses.
 static ALONE: Mutex<()> = Mutex::new(());
 const STACK: usize = 1 << 20;
 
-/// Something to work for that says by `demand` what there is to do, and does it by `drive`.
+/// Work for a driver thread, made of two functions.
 struct Fake<D, R> {
     demand: D,
     drive: R,
@@ -51,7 +51,7 @@ fn no_thread_starts_in_a_pause() {
     drivers.iter().for_each(Driver::stop);
 }
 
-/// Two threads run code that opens a crew at the same time, as wakers may.
+/// Two threads run code that opens a backend at the same time, which wakers may do.
 #[test]
 fn none_of_these_threads_waits_for_another() {
     let _alone = lock(&ALONE);

@@ -106,32 +106,6 @@ impl Stage {
             Self::Exit => "worker_exit",
         }
     }
-
-    /// On the row: the worker has run its last task. It is at its exit in the eyes of others, and
-    /// nothing of the user's runs yet.
-    pub(crate) const EXIT_DUE: u32 = 7;
-    /// On the row: the worker has left a result behind as its last words.
-    pub(crate) const LEFT_RESULT: u32 = 5;
-    /// On the row: the worker has failed at its exit, and its last words say how.
-    pub(crate) const LEFT_FAILURE: u32 = 6;
-
-    /// As a worker's row on the board has it; 0 stands for none.
-    pub(crate) fn number(self) -> u32 {
-        match self {
-            Self::AtWorkerStart => 1,
-            Self::Shared => 2,
-            Self::Init => 3,
-            Self::Exit => 4,
-        }
-    }
-
-    pub(crate) fn from_number(number: u32) -> Option<Self> {
-        if number == Self::EXIT_DUE {
-            return Some(Self::Exit);
-        }
-        let all = [Self::AtWorkerStart, Self::Shared, Self::Init, Self::Exit];
-        all.into_iter().find(|stage| stage.number() == number)
-    }
 }
 
 impl StartFailure {
@@ -257,14 +231,5 @@ mod tests {
         assert!(
             matches!(back.fault, Fault::Task(FailureKind::Panic { message, .. }) if message.len() == LONGEST_TEXT)
         );
-    }
-
-    #[test]
-    fn stages_are_known_by_their_numbers() {
-        for stage in [Stage::AtWorkerStart, Stage::Shared, Stage::Init, Stage::Exit] {
-            assert_eq!(Stage::from_number(stage.number()), Some(stage));
-        }
-        assert_eq!(Stage::from_number(Stage::EXIT_DUE), Some(Stage::Exit));
-        assert_eq!(Stage::from_number(0), None);
     }
 }

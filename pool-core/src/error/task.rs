@@ -12,9 +12,22 @@ use super::segment_fault::while_zygote_lives;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskError {
     pub(crate) index: u64,
-    pub(crate) worker: u32,
-    pub(crate) cause: Cause,
-    pub(crate) tries: u32,
+    worker: u32,
+    tries: u32,
+    origin: Origin,
+    /// In a box, since every result of a call has room for a failure.
+    cause: Box<Cause>,
+}
+
+/// What kind of call the item belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// A call that was waited for, or whose results came one by one.
+    Call,
+    /// A future of one item: the index is the future's number.
+    Future,
+    /// The future of a map, which has this number.
+    MapFuture(u64),
 }
 
 /// Why a task failed.
@@ -89,15 +102,41 @@ pub enum ExitStatus {
 }
 
 impl TaskError {
-    /// The item at this position was read, and has not finished when its call was cancelled.
-    pub(crate) fn cancelled(index: u64) -> Self {
-        Self { index, worker: 0, cause: Cause::Cancelled, tries: 0 }
+    pub(crate) fn new(index: u64, worker: u32, cause: Cause, tries: u32) -> Self {
+        Self { index, worker, tries, origin: Origin::Call, cause: Box::new(cause) }
     }
 
-    /// Which item of the input: its position, from 0.
+    /// The item at this position was read, and has not finished when its call was cancelled.
+    pub(crate) fn cancelled(index: u64) -> Self {
+        Self::new(index, 0, Cause::Cancelled, 0)
+    }
+
+    /// The failure of the future with this number; `of_map`: it is that of a map.
+    pub(crate) fn of_future(self, number: u64, of_map: bool) -> Self {
+        if of_map {
+            Self { origin: Origin::MapFuture(number), ..self }
+        } else {
+            Self { index: number, origin: Origin::Future, ..self }
+        }
+    }
+
+    /// Which item of the input: its position, from 0. For a future of one item it is the number of
+    /// that future.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The number of the future that the item belongs to, which
+    /// [`AsyncResult::number`](crate::AsyncResult::number) says too; none where the call was no
+    /// future.
+    #[must_use]
+    pub fn future(&self) -> Option<u64> {
+        match self.origin {
+            Origin::Call => None,
+            Origin::Future => Some(self.index),
+            Origin::MapFuture(number) => Some(number),
+        }
     }
 
     /// The id of the worker that had the item; 0 with [`Cause::Cancelled`], where perhaps none had
@@ -234,12 +273,34 @@ impl fmt::Display for Mebibytes {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.cause == Cause::Cancelled {
-            return write!(f, "task {}: {}", self.index, self.cause);
+        match self.origin {
+            Origin::Call => write!(f, "task {}", self.index)?,
+            Origin::Future => write!(f, "future {}", self.index)?,
+            Origin::MapFuture(number) => write!(f, "task {} of future {number}", self.index)?,
         }
-        write!(f, "task {} on worker {}: {}", self.index, self.worker, self.cause)?;
+        if *self.cause == Cause::Cancelled {
+            return write!(f, ": {}", self.cause);
+        }
+        write!(f, " on worker {}: {}", self.worker, self.cause)?;
         if self.tries > 1 { write!(f, "; it was tried {} times", self.tries) } else { Ok(()) }
     }
 }
 
 impl std::error::Error for TaskError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_future_is_named_by_its_number() {
+        let failed = || TaskError::new(0, 1, Cause::BadResult, 1);
+        let (one, map) = (failed().of_future(7, false), failed().of_future(7, true));
+        assert_eq!((failed().index(), failed().future()), (0, None));
+        assert_eq!((one.index(), one.future()), (7, Some(7)));
+        assert_eq!((map.index(), map.future()), (0, Some(7)));
+        assert!(failed().to_string().starts_with("task 0 on worker 1: "), "{}", failed());
+        assert!(one.to_string().starts_with("future 7 on worker 1: "), "{one}");
+        assert!(map.to_string().starts_with("task 0 of future 7 on worker 1: "), "{map}");
+    }
+}

@@ -1,9 +1,8 @@
-//! Jobs of a queue that go on while nobody is in a call: maps that were handed in, and streams that
-//! wait to be polled.
+//! Jobs of a queue that go on without a caller: maps that were handed in, and streams that wait to
+//! be polled.
 //!
-//! Invariant: none of them runs under a lock, so each may do here whatever the user's code does in
-//! it; and a thread has one of them in hand at a time, so that one that waits there holds up no
-//! other.
+//! Invariant: no job runs under a lock, so the user's code in it may use this module; and a thread
+//! has one job in hand at a time, so that a job that blocks holds up no other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,52 +21,53 @@ use crate::{
     reentrancy::{Brought, InCall},
 };
 
-/// One of them, of any type.
+/// A job of any type.
 pub(super) trait Task: Send + Sync {
-    /// Something has arrived for it: goes as far as it can without waiting. Whether it is over.
+    /// Goes as far as it can without waiting, since something has arrived for it. Whether it is
+    /// over.
     fn go_on(&self) -> bool;
-    /// When it has to be looked at although nothing arrives.
+    /// When a thread has to look at it although nothing arrives.
     fn due(&self) -> Option<Instant>;
-    /// A token that may end it, while no thread has it in hand. Only a queue of threads asks: to
-    /// pull one tells no condition variable.
+    /// A token that may end it, while no thread has it in hand. Only a queue of threads asks for
+    /// it: cancelling a token notifies no condition variable.
     fn token(&self) -> Option<CancelToken>;
-    /// Ends it without a word to whoever wants its results; `false` when it was over before.
+    /// Ends it without a result; `false` when it was over before.
     fn stop(&self) -> bool;
-    /// Ends it: whoever wants its results is told why.
+    /// Ends it with this error as its result.
     fn end(&self, why: Error);
-    /// What tells its future from all others.
+    /// The identity of its future.
     fn address(&self) -> *const ();
-    /// While the answer lives, the calling thread works for it.
+    /// While the returned value lives, the calling thread works for the job.
     fn inside(&self) -> (Brought, InCall);
-    /// Whether it runs to its end by itself.
+    /// Whether it runs to its end without being polled.
     fn is_map(&self) -> bool;
 }
 
-/// See the module.
+/// The jobs of one queue that go on without a caller.
 #[derive(Default)]
 pub(super) struct Background {
     tasks: Mutex<Tasks>,
-    /// As in `Tasks`, to be looked at without the lock. SeqCst: whoever adds one looks for a parked
-    /// driver thread afterwards.
+    /// Length of `by_number`, readable without the lock. SeqCst: a thread that adds a job looks for
+    /// a parked driver thread afterwards.
     count: AtomicUsize,
     maps: AtomicUsize,
-    /// Whether there are such as no thread has in hand though something has arrived. SeqCst:
-    /// whoever leaves some says so, then looks for those who wait.
+    /// Whether something has arrived for jobs that no thread has in hand. SeqCst: a thread that
+    /// leaves such jobs stores this first, then looks for threads that wait.
     backlog: AtomicBool,
 }
 
 #[derive(Default)]
 struct Tasks {
     by_number: BTreeMap<u64, Arc<dyn Task>>,
-    /// Something has arrived for these, and no thread has them in hand for that.
+    /// Something has arrived for these jobs, and no thread has taken them in hand since.
     told: BTreeSet<u64>,
     closed: bool,
-    /// All of them are to end, and are told this.
+    /// All jobs are to end with this error.
     ends: Option<Error>,
 }
 
 impl Background {
-    /// Adds one under a number that no other has; `false`: none is taken in any more.
+    /// Adds a job under a number that no other job has; `false`: none is taken in any more.
     pub(super) fn add(&self, number: u64, task: Arc<dyn Task>) -> bool {
         let mut tasks = lock(&self.tasks);
         if tasks.closed {
@@ -79,7 +79,7 @@ impl Background {
         true
     }
 
-    /// Takes one out, if it is there.
+    /// Takes a job out, if it is there.
     pub(super) fn remove(&self, number: u64) -> Option<Arc<dyn Task>> {
         let task = lock(&self.tasks).by_number.remove(&number)?;
         self.count_out(&*task);
@@ -95,19 +95,18 @@ impl Background {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// How many run to their end by themselves.
+    /// How many jobs run to their end without being polled.
     pub(super) fn maps(&self) -> usize {
         self.maps.load(Ordering::SeqCst)
     }
 
-    /// Whether there are such as no thread has in hand though something has arrived.
+    /// Whether something has arrived for jobs that no thread has in hand.
     pub(super) fn has_backlog(&self) -> bool {
         self.backlog.load(Ordering::SeqCst)
     }
 
-    /// Lets those go on that these numbers name, and those that have to be looked at anyway;
-    /// whether one has ended. `share` is called when there is more than one to go on: another
-    /// thread may take the next.
+    /// Takes further the jobs with these numbers, and those that are due anyway; whether one has
+    /// ended. `share` is called when there is more than one: another thread may take the next.
     pub(super) fn go_on(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> bool {
         let mut tasks = lock(&self.tasks);
         let Tasks { by_number, told, ends, .. } = &mut *tasks;
@@ -147,24 +146,24 @@ impl Background {
 
     fn note_backlog(&self, tasks: &Tasks) {
         let some = !tasks.told.is_empty();
-        // Relaxed: written with the lock in hand only.
+        // Relaxed: written with the lock held only.
         if some != self.backlog.load(Ordering::Relaxed) {
             self.backlog.store(some, Ordering::SeqCst);
         }
     }
 
-    /// When the first of them has to be looked at although nothing arrives.
+    /// When the first job is due although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         lock(&self.tasks).by_number.values().filter_map(|task| task.due()).min()
     }
 
-    /// Whether a token may end any of them.
+    /// Whether a token may end any job.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
     pub(super) fn has_tokens(&self) -> bool {
         lock(&self.tasks).by_number.values().any(|task| task.token().is_some())
     }
 
-    /// The tokens that may end any of them, each once.
+    /// The tokens that may end jobs, each once.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
     pub(super) fn tokens(&self) -> Vec<CancelToken> {
         let tasks = lock(&self.tasks);
@@ -175,31 +174,31 @@ impl Background {
         tokens
     }
 
-    /// Whether the future belongs to one of them.
+    /// Whether the future belongs to one of the jobs.
     pub(super) fn knows(&self, future: *const ()) -> bool {
         lock(&self.tasks).by_number.values().any(|task| task.address() == future)
     }
 
-    /// The number of the one that the future belongs to.
+    /// The number of the job that the future belongs to.
     pub(super) fn number_of(&self, future: *const ()) -> Option<u64> {
         let tasks = lock(&self.tasks);
         let is_it = |(_, task): &(&u64, &Arc<dyn Task>)| task.address() == future;
         tasks.by_number.iter().find(is_it).map(|(number, _)| *number)
     }
 
-    /// Ends the one that the future belongs to without telling it; whether there was one, and it
-    /// was not over.
+    /// Ends the job that the future belongs to without a result; whether there was one that was not
+    /// over.
     pub(super) fn withdraw(&self, future: *const ()) -> bool {
         let number = self.number_of(future);
         number.and_then(|number| self.remove(number)).is_some_and(|task| task.stop())
     }
 
-    /// Takes none in any more.
+    /// Takes no more jobs in.
     pub(super) fn close(&self) {
         lock(&self.tasks).closed = true;
     }
 
-    /// Takes none in any more, and ends all.
+    /// Takes no more jobs in, and ends all.
     pub(super) fn end(&self, why: impl Fn() -> Error) {
         let mut tasks = lock(&self.tasks);
         tasks.closed = true;

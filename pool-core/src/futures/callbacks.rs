@@ -1,8 +1,8 @@
-//! Callbacks of a backend's futures: one after the other, in a thread that is there while there are
-//! any.
+//! Runs the callbacks of a backend's futures one after the other, in a thread that exists while
+//! there are any.
 //!
-//! Invariant: a callback holds up other callbacks only, never a result, and a stop that it does not
-//! wait for itself; what it panics with goes no further.
+//! Invariant: a callback holds up other callbacks only, never a result; it holds up a stop, unless
+//! it calls that stop itself; its panic goes no further.
 
 use std::{
     collections::VecDeque,
@@ -17,10 +17,10 @@ use crate::{
     reentrancy::{InCall, Inside},
 };
 
-/// A callback with what it gets.
+/// A callback together with its argument.
 pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
-/// See the module.
+/// The callbacks of one backend.
 pub(super) struct Callbacks {
     backend: usize,
     /// Bytes of the thread's stack.
@@ -32,13 +32,13 @@ pub(super) struct Callbacks {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Callback>,
-    /// Whether a thread runs them.
+    /// Whether a thread runs callbacks.
     runs: bool,
     thread: Option<ThreadId>,
 }
 
 impl Callbacks {
-    /// Those of the backend that has this number.
+    /// For the backend with this number.
     pub(super) fn new(backend: usize, stack: usize) -> Self {
         Self { backend, stack, queue: Mutex::default(), idle: Condvar::new() }
     }
@@ -62,7 +62,8 @@ impl Callbacks {
     }
 
     fn work(&self) {
-        // Who stops the pool waits for it, so its own calls must not wait for that.
+        // A thread that stops the pool waits for callbacks, so a callback must not wait for such a
+        // stop.
         let _inside = InCall::enter(self.backend, Inside::Callback);
         let here = Some(thread::current().id());
         let mut queue = lock(&self.queue);
@@ -80,8 +81,9 @@ impl Callbacks {
         self.idle.notify_all();
     }
 
-    /// If the calling thread runs a callback: it is about to wait for the end of a stop, which does
-    /// not wait for it from now on. Those behind it get a thread of their own.
+    /// Called before waiting for the end of a stop: if the calling thread runs a callback, the stop
+    /// does not wait for that callback from now on. The callbacks behind it get a thread of their
+    /// own.
     pub(super) fn resign(self: &Arc<Self>) {
         let mut queue = lock(&self.queue);
         if queue.thread != Some(thread::current().id()) {
@@ -98,7 +100,8 @@ impl Callbacks {
         }
     }
 
-    /// Waits until all have run but those that have resigned, unless one of them asks.
+    /// Waits until all callbacks have run but those that have resigned. Returns at once in the
+    /// thread that runs them.
     pub(super) fn wait(&self) {
         let queue = lock(&self.queue);
         if queue.thread != Some(thread::current().id()) {

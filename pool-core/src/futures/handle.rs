@@ -1,4 +1,4 @@
-//! What the caller of `apply_async` holds.
+//! The handle that `apply_async` returns.
 
 use std::{
     fmt,
@@ -21,11 +21,11 @@ use crate::{
     stack::with_room,
 };
 
-/// The result of a call that runs meanwhile.
+/// The result of a call that runs in the background.
 ///
 /// It does not borrow the pool and may be sent to other threads; dropping it cancels nothing,
-/// unless the call was made with `kill_running`. When the pool is stopped the result stays; when it
-/// is dropped or terminated first, what was not finished is [`Error::Terminated`].
+/// unless the call was made with `kill_running`. The result stays when the pool is stopped; a call
+/// that is unfinished when the pool is dropped or terminated ends with [`Error::Terminated`].
 #[must_use = "the call runs anyway, but what became of it is only known here"]
 pub struct AsyncResult<R> {
     entry: Arc<Entry<R>>,
@@ -38,10 +38,21 @@ impl<R> AsyncResult<R> {
         Self { entry, kill_running: None }
     }
 
-    /// The call is killed after this time if the handle is dropped before it has ended.
+    /// Has the call killed after this time if the handle is dropped before the call has ended.
     pub(crate) fn kill_running(mut self, grace: Option<Duration>) -> Self {
         self.kill_running = grace;
         self
+    }
+
+    /// What tells the handle from all others of its pool: the number that the error of its call
+    /// names ([`TaskError::future`](crate::TaskError::future)).
+    ///
+    /// It counts the handles of one pool from 0, those on single items and those on maps alike, in
+    /// the order in which the calls were made, also beyond a stop of the pool. A call that is
+    /// refused has none; where other threads make calls at that moment, its number may be left out.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.entry.number()
     }
 
     /// Whether the call has ended, well or not. Does not wait.
@@ -72,9 +83,9 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// As [`AsyncResult::wait`].
+    /// Those of [`AsyncResult::wait`].
     pub fn wait_timeout(&self, limit: Duration) -> Result<bool, Error> {
-        // A limit beyond what a clock can tell is none.
+        // A limit beyond the range of the clock is none.
         self.wait_until(Instant::now().checked_add(limit))?;
         Ok(self.entry.is_done())
     }
@@ -90,33 +101,34 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// That of the task or the pool; those of [`AsyncResult::wait`]; [`Error::ResultTaken`] when
-    /// [`get_timeout`](AsyncResult::get_timeout) has returned it.
+    /// The failure of the task or of the pool; those of [`AsyncResult::wait`];
+    /// [`Error::ResultTaken`] when [`get_timeout`](AsyncResult::get_timeout) has returned the
+    /// value.
     pub fn get(self) -> Result<R, Error> {
         self.wait()?;
         self.take(None)
     }
 
-    /// Waits for the value, but not longer than `limit`. The value can be had once.
+    /// Waits for the value, but not longer than `limit`. The value can be taken once.
     ///
     /// # Errors
     ///
     /// [`Error::NotReady`] when it is not there in time: then it can be waited for again. Otherwise
-    /// as [`AsyncResult::get`].
+    /// those of [`AsyncResult::get`].
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R, Error> {
-        // A limit beyond what a clock can tell is none.
+        // A limit beyond the range of the clock is none.
         let until = Instant::now().checked_add(limit);
         self.wait_until(until)?;
         self.take(until)
     }
 
-    /// Takes the call back if no worker has begun it; whether that worked: then it is
-    /// [`Error::Cancelled`]. What runs goes on, unless the call was made with `kill_running`: then
+    /// Takes the call back if no worker has begun it; whether that worked: then its result is
+    /// [`Error::Cancelled`]. A running call goes on, unless it was made with `kill_running`: then
     /// this is [`AsyncResult::kill`] with that grace.
     ///
-    /// A map that has not ended is always taken back: items that were not begun do not run, those
-    /// that run see [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and nobody gets
-    /// their results.
+    /// A map that has not ended is always taken back: items that were not begun do not run, running
+    /// items see [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and their results are
+    /// dropped.
     pub fn cancel(&self) -> bool {
         if let Some(grace) = self.kill_running {
             return self.kill(grace);
@@ -134,12 +146,14 @@ impl<R> AsyncResult<R> {
         }
     }
 
-    /// Ends the call, which is [`Error::Cancelled`] at once; whether it had not ended before.
+    /// Ends the call, whose result is [`Error::Cancelled`] at once; whether it had not ended
+    /// before.
     ///
-    /// What was not begun does not run. What runs sees
-    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and where it still runs after
-    /// `grace` (zero: at once) its worker is killed and replaced; it is not tried again, and no
-    /// other call loses anything. Threads cannot be killed: they are told only.
+    /// Items that were not begun do not run. Running items see
+    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and the worker of an item that
+    /// still runs after `grace` (zero: at once) is killed and replaced; the item is not tried
+    /// again, and no other call loses anything. Threads cannot be killed: they only see the
+    /// cancellation.
     pub fn kill(&self, grace: Duration) -> bool {
         match self.entry.home.queue() {
             Some(queue) if !self.entry.is_done() && !self.is_foreign() => {
@@ -152,19 +166,20 @@ impl<R> AsyncResult<R> {
         }
     }
 
-    /// Has `callback` called with a copy of the value, if the call ends with one and nobody has
-    /// taken it before.
+    /// Has `callback` called with a copy of the value, if the call ends with one and it has not
+    /// been taken before.
     ///
-    /// Callbacks of a pool run one after the other, in a thread of its own called `pool-driver`
-    /// that is there while there are any. One that blocks holds up other callbacks, but no result;
-    /// a panic goes no further. While one runs, Fork counts that thread as any other.
+    /// Callbacks of a pool run one after the other, in a thread of their own called `pool-driver`
+    /// that exists while there are any. A callback that blocks holds up other callbacks, but no
+    /// result; a panic goes no further. While a callback runs, Fork counts that thread like any
+    /// other.
     ///
     /// A callback may use its pool, also drop it, but
-    /// [`stop_and_join`](crate::pool::Pool::stop_and_join) is [`Error::NestedUse`] there: that
-    /// waits for callbacks, as dropping the pool does not. One that hands in another call when the
-    /// pool is already being stopped is not waited for any longer: that call belongs to the pool's
-    /// next life. In a forked child no callback is ever called, nor is one whose copy panics in the
-    /// value's `Clone`.
+    /// [`stop_and_join`](crate::pool::Pool::stop_and_join) is [`Error::NestedUse`] there: it waits
+    /// for callbacks, as dropping the pool does not. A callback that hands in another call while
+    /// the pool is being stopped is not waited for any longer: that call belongs to the pool's next
+    /// start. In a forked child no callback is ever called; nor is a callback whose copy panics in
+    /// the value's `Clone`.
     pub fn callback(&self, callback: impl FnOnce(R) + Send + 'static)
     where
         R: Clone + Send + 'static,
@@ -187,15 +202,15 @@ impl<R> AsyncResult<R> {
         })));
     }
 
-    /// Has the notice given as soon as the call has ended.
+    /// Has the notice sent as soon as the call has ended.
     pub(super) fn notice(&self, notice: Notice) {
         self.watch(Watcher::Notice(notice));
     }
 
     /// Refuses to wait where that could last for ever.
     pub(super) fn check(&self) -> Result<(), Error> {
-        // First of all: in a forked child nothing of it is touched, since another thread may have
-        // been there.
+        // Checked first: in a forked child nothing of the future may be touched, since another
+        // thread may have been changing it.
         match self.entry.home.queue() {
             Some(queue) if !self.entry.is_done() => queue.check()?,
             _ => {}
@@ -207,7 +222,7 @@ impl<R> AsyncResult<R> {
         Ok(())
     }
 
-    /// What tells the future from all others.
+    /// The future's identity.
     pub(super) fn address(&self) -> usize {
         self.entry.address().addr()
     }
@@ -221,7 +236,8 @@ impl<R> AsyncResult<R> {
         &self.entry.home
     }
 
-    /// Whether nobody ever completes it here: this process was forked from the one that made it.
+    /// Whether this process was forked from the one that made the future, so that it is never
+    /// completed here.
     fn is_foreign(&self) -> bool {
         let queue = self.entry.home.queue();
         queue.is_some_and(|queue| matches!(queue.check(), Err(Error::ForeignProcess)))
@@ -255,8 +271,8 @@ impl<R> AsyncResult<R> {
     }
 }
 
-/// Awaiting it is [`AsyncResult::get`] for an executor of any kind; the pool's driver thread does
-/// the work meanwhile.
+/// Awaiting the future is [`AsyncResult::get`] for an executor of any kind; the pool's driver
+/// thread does the work meanwhile.
 impl<R> Future for AsyncResult<R> {
     type Output = Result<R, Error>;
 
@@ -280,6 +296,9 @@ impl<R> Drop for AsyncResult<R> {
 
 impl<R> fmt::Debug for AsyncResult<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncResult").field("ready", &self.entry.is_done()).finish_non_exhaustive()
+        f.debug_struct("AsyncResult")
+            .field("number", &self.number())
+            .field("ready", &self.entry.is_done())
+            .finish_non_exhaustive()
     }
 }

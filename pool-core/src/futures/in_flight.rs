@@ -1,5 +1,5 @@
-//! The books of a queue for processes: what waits to be sent, what is under way, how much of that
-//! there may be.
+//! The calls of a queue for processes: those that wait to be sent, those under way, and how many
+//! may be under way.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,47 +9,47 @@ use crate::{
     session::{Buffers, ResultBatch, Session},
 };
 
-/// Calls under way at most, unless there are more workers than half of that.
+/// The most calls under way, unless there are more workers than half of that.
 const MOST_UNDER_WAY: usize = 128;
-/// What should be under way for each worker: two calls, or as many as take this long.
+/// How much should be under way for each worker: two calls, or as many as take this long.
 const DEPTH_NANOS: f64 = 100_000.0;
 /// Encoded bytes under way beyond which every worker gets just one call more.
 const MANY_BYTES: u64 = 64 << 20;
-/// One call of so many is timed.
+/// One call in this many is timed.
 const TIMED: u64 = 8;
 
 /// Calls that wait to be sent, first come first.
 pub(super) type Waiting = VecDeque<Box<dyn Unsent>>;
 
-/// What has come back for a call.
+/// The answer to a call.
 pub(super) enum Answer {
     Batch(ResultBatch),
     Failed(Error),
 }
 
-/// An answer, and whose it is, if anybody wants it.
+/// An answer, and its receiver, if there still is one.
 pub(super) type Answered = (Option<Arc<dyn Receiver>>, Answer);
 
-/// See the module.
+/// Calls that wait and calls under way, with their answers and the limits on them.
 #[derive(Default)]
 pub(super) struct Books {
     pub(super) waiting: Waiting,
-    /// By key; keys are used again.
+    /// Receivers by key; keys are used again.
     sent: Vec<Option<Arc<dyn Receiver>>>,
     free: Vec<usize>,
-    /// Answers that no thread has in hand: any may take the next one, also while another is in the
-    /// user's code.
+    /// Answers that no thread has in hand: any thread may take the next one, also while another
+    /// thread runs the user's code.
     pub(super) answered: VecDeque<Answered>,
     bytes: u64,
     workers: usize,
     nanos: Option<f64>,
     serial: u64,
-    /// Buffers of threads that work at the queue now and then.
+    /// Buffers for the threads that work at the queue.
     #[expect(clippy::vec_box, reason = "they come and go boxed")]
     kits: Vec<Box<Buffers>>,
     /// Threads that read answers.
     pub(super) busy: usize,
-    /// All is answered, for good: the session's job is closed as soon as nobody reads.
+    /// All calls are answered, for good: the session's job is closed once no thread reads.
     pub(super) over: bool,
     /// No call is taken in any more.
     pub(super) closed: bool,
@@ -81,7 +81,7 @@ impl Books {
             && (self.bytes <= MANY_BYTES || self.under_way() <= self.workers)
     }
 
-    /// Notes that a call is sent now: its key, and whether it is timed.
+    /// Notes that a call is sent now; returns its key, and whether it is timed.
     pub(super) fn begin(&mut self, receiver: Arc<dyn Receiver>) -> (u64, bool) {
         self.serial += 1;
         let key = self.free.pop().unwrap_or_else(|| {
@@ -100,7 +100,7 @@ impl Books {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// The call with the key was answered, or was not sent after all.
+    /// Frees the key of a call that was answered, or was not sent after all.
     pub(super) fn end(&mut self, key: u64) -> Option<Arc<dyn Receiver>> {
         let key = usize::try_from(key).ok()?;
         let receiver = self.sent.get_mut(key)?.take()?;
@@ -108,7 +108,7 @@ impl Books {
         Some(receiver)
     }
 
-    /// A call ran for `nanos` nanoseconds; 0: it was not timed.
+    /// Notes that a call ran for `nanos` nanoseconds; 0: it was not timed.
     pub(super) fn ran(&mut self, nanos: u64) {
         if nanos > 0 {
             let seen = nanos as f64;
@@ -123,7 +123,7 @@ impl Books {
         self.sent.iter().position(is_it).map(|key| key as u64)
     }
 
-    /// Answers everything that has no answer; the items that were not sent.
+    /// Answers every call that has no answer; returns the calls that were not sent.
     pub(super) fn give_up(&mut self, why: impl Fn() -> Error) -> Waiting {
         self.free.clear();
         let unsent = std::mem::take(&mut self.waiting);
@@ -142,7 +142,7 @@ impl Books {
         self.kits.push(buffers);
     }
 
-    /// One of them, if there is any; the others are dropped.
+    /// One set of buffers, if there is any; the others are dropped.
     pub(super) fn last_buffers(&mut self) -> Option<Box<Buffers>> {
         std::mem::take(&mut self.kits).pop()
     }

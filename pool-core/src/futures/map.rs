@@ -1,7 +1,8 @@
-//! A map whose values are waited for later: a job that whoever works at the queue takes further.
+//! A map whose values are waited for later: a job that any thread working at the queue takes
+//! further.
 //!
-//! Invariant: one thread at a time has the job; what another one was told meanwhile it sees to
-//! before it lets go.
+//! Invariant: one thread at a time has the job; news that come meanwhile are handled by that thread
+//! before it puts the job back.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -29,7 +30,7 @@ use crate::{
 
 type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
 
-/// See the module.
+/// A map under way, and the future of its values.
 struct AsyncMap<F: Portable> {
     entry: Arc<Entry<Vec<F::Output>>>,
     turn: Mutex<Turn<BackgroundJob<F, Items<F>>>>,
@@ -37,12 +38,12 @@ struct AsyncMap<F: Portable> {
     has_token: bool,
 }
 
-/// How soon one that a token may end is looked at again while a thread has it in hand.
+/// How soon a map that a token may end is looked at again while a thread has it in hand.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
 enum Turn<J> {
     Rests(Box<J>),
-    /// A thread has the job; `again`: it is to look once more.
+    /// A thread has the job; `again`: it has to look once more before it puts the job back.
     Goes {
         again: bool,
     },
@@ -61,12 +62,13 @@ impl Home {
         mut job: Job<F, Items<F>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
         let number = job.go_to_background(self.job, self.listener());
-        let entry = Entry::new(self.clone());
+        let entry = Entry::of_map(self.clone());
         let job = Box::new(BackgroundJob::new(job, self.budget.is_exact()));
         let has_token = job.token().is_some();
         let turn = Mutex::new(Turn::Rests(job));
         let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
         if !self.background.add(number, map.clone()) {
+            entry.give_number_back();
             let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
             let unused = match turn {
                 Turn::Rests(job) => job.into_items().collect(),
@@ -75,7 +77,8 @@ impl Home {
             return Err(unused);
         }
         let ended = self.background.go_on([number].into_iter(), &|| ());
-        // One that needs room is due soon, and a driver thread that sleeps does not know its token.
+        // A job that needs room is due soon, and a sleeping driver thread does not know the new
+        // token.
         if ended || map.due().is_some() || has_token {
             queue.recount();
         }
@@ -109,10 +112,10 @@ impl<F: Portable> Task for AsyncMap<F> {
         loop {
             let outcome = catch_unwind(AssertUnwindSafe(|| job.go_on()));
             let outcome = outcome.unwrap_or_else(|payload| {
-                // A type's own code: encoding, decoding, drops.
+                // A type's own code panicked: encoding, decoding or drop.
                 take_panic(payload);
                 let cause = Cause::BadResult;
-                Err(TaskError { index: 0, worker: 0, cause, tries: 1 }.into())
+                Err(TaskError::new(0, 0, cause, 1).into())
             });
             let outcome = outcome.transpose();
             let mut turn = lock(&self.turn);
@@ -129,11 +132,11 @@ impl<F: Portable> Task for AsyncMap<F> {
             }
             let before = std::mem::replace(&mut *turn, Turn::Over);
             drop(turn);
-            // Its room is free when its future is told.
+            // The job's memory is free before its future is notified.
             drop_quietly(job);
             match (before, outcome) {
                 (Turn::Goes { .. }, Some(outcome)) => self.complete(outcome),
-                // It was ended meanwhile.
+                // The map was ended meanwhile.
                 (_, outcome) => drop_quietly(outcome),
             }
             return true;

@@ -1,22 +1,22 @@
-//! Futures: calls whose results are waited for later, anywhere.
+//! Futures: calls whose results are waited for later, in any thread.
 //!
 //! Invariant: every future is completed exactly once, whether or not a thread is in a call, and
 //! none of the user's code (encoding, decoding, drops, callbacks) runs under a lock.
 //!
-//! A call of one item is completed by the queue that took it in: a worker thread does so itself;
-//! for processes the thread that waits does, or the driver thread when none waits. Maps and streams
-//! are jobs as those of `crate::job`, which go on in the background.
+//! The queue that took a call of one item in completes it: a worker thread does so itself; for
+//! processes the thread that waits does, or the driver thread when none waits. Maps and streams are
+//! jobs like those of `crate::job`, but run in the background.
 //!
-//! * `handle.rs`: what the caller holds.
+//! * `handle.rs`: the handle of a call.
 //! * `shared_state.rs`: what the handle shares with the side that completes it.
-//! * `wait.rs`: waiting for several futures, of any pools; `notices.rs`: which of them have ended.
+//! * `wait.rs`: waits for several futures; `notices.rs`: which of them have ended.
 //! * `callbacks.rs`: runs callbacks, one after the other.
-//! * `queue.rs`: what a queue for calls is, of processes or of threads.
+//! * `queue.rs`: the interface of the queues for calls, of processes or of threads.
 //! * `processes.rs`: the queue for processes; `sending.rs`: how its calls go to the workers;
 //!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer.
 //! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
 //!   `thread_work.rs`: one call in its thread.
-//! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: two kinds of these.
+//! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: their two kinds.
 //! * `refused.rs`: a call that was not accepted, with its item.
 //! * `error_copies.rs`: an error for several receivers.
 
@@ -51,7 +51,7 @@ pub use stream::AsyncValues;
 pub(crate) use threads::ThreadQueue;
 pub use wait::{AsCompleted, WaitFor, as_completed, wait};
 
-/// Futures that wait to be sent, in a pool; beyond them `apply_async` waits.
+/// The most futures of a pool that wait to be sent; beyond them `apply_async` waits.
 pub(crate) const MOST_WAITING: usize = 4096;
-/// Maps that have not ended, in a pool; beyond them `map_async` waits.
+/// The most maps of a pool that have not ended; beyond them `map_async` waits.
 pub(crate) const MOST_MAPS: usize = 1024;

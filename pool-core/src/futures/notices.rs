@@ -1,26 +1,27 @@
-//! Which futures have ended, for those who wait for several.
+//! Which futures have ended, for threads that wait for several.
 
-use super::queue::Home;
-use crate::mutex::lock;
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, PoisonError, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
+use super::queue::Home;
+use crate::mutex::lock;
+
 /// Which futures have ended, in that order, and how.
 #[derive(Debug)]
 pub(super) struct Notices {
     pub(super) ended: Mutex<VecDeque<(usize, bool)>>,
     changed: Condvar,
-    /// The queues of those that had not ended at first: whoever waits works there.
+    /// The queues of the futures that had not ended at first: a thread that waits works there.
     homes: Vec<Arc<Home>>,
-    /// Nothing ever arrives in a process that was forked from this one.
+    /// The process that made this: in a process forked from it nothing ever arrives.
     process: u32,
 }
 
 impl Notices {
-    /// Works at the queues of `homes` while a thread waits.
+    /// Notices for futures of the queues of `homes`, at which a thread that waits works.
     pub(super) fn new(homes: Vec<Arc<Home>>) -> Arc<Self> {
         let process = std::process::id();
         Arc::new(Self { ended: Mutex::default(), changed: Condvar::new(), homes, process })
@@ -35,8 +36,8 @@ impl Notices {
         std::process::id() != self.process
     }
 
-    /// The next one, unless it is `until`. The calling thread works at the queues meanwhile: it may
-    /// be the one that does otherwise, or that the other one waits for.
+    /// The next future that has ended; `None` once it is `until`. The calling thread works at the
+    /// queues meanwhile: the driver thread may depend on that.
     pub(super) fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
         let some = || !lock(&self.ended).is_empty();
         let queues: Vec<_> = self.homes.iter().filter_map(|home| home.queue()).collect();
@@ -69,7 +70,7 @@ impl Notices {
     }
 }
 
-/// What one of them has told when it ends.
+/// Tells `Notices` that one future has ended.
 #[derive(Debug)]
 pub(super) struct Notice {
     to: Weak<Notices>,
@@ -77,7 +78,7 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// The call has ended; `true`: with a value.
+    /// Notes that the call has ended; `true`: with a value.
     pub(super) fn tell(self, well: bool) {
         if let Some(to) = self.to.upgrade() {
             lock(&to.ended).push_back((self.index, well));
@@ -85,14 +86,14 @@ impl Notice {
         }
     }
 
-    /// Whether nobody waits for it any more.
+    /// Whether no thread waits for it any more.
     pub(super) fn is_vain(&self) -> bool {
         self.to.strong_count() == 0
     }
 }
 
-/// Between the first two looks of who waits for futures of several queues, whose own threads work
-/// meanwhile; twice as long after each further one that finds nothing, up to the longest.
+/// The first pause between two looks of a thread that waits for futures of several queues, whose
+/// own threads work meanwhile. Doubled after each look that finds nothing, up to the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);

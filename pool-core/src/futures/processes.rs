@@ -1,9 +1,10 @@
 //! The queue for futures of a set of processes.
 //!
-//! Whoever waits for a future works here: takes what has arrived, completes it, sends what waits.
-//! Books are locked before the session is, and neither while the user's code runs.
+//! Each thread that waits for a future works here: it takes what has arrived, completes futures,
+//! and sends calls that wait. The books are locked before the session, and neither is locked while
+//! the user's code runs.
 //!
-//! Invariant: a thread has one answer in hand at a time, so the user's code in it holds up no other
+//! Invariant: each thread handles one answer at a time, so the user's code in it holds up no other
 //! future.
 
 use std::{
@@ -30,27 +31,27 @@ use crate::{
     session::{Buffers, Message, Session},
 };
 
-/// Slots of results that were read are given back so many at a time, or when there is nothing more
-/// to read.
+/// The slots of results that were read are given back in groups of this many, or when there is
+/// nothing more to read.
 const RELEASED_AT_ONCE: usize = 16;
 
-/// Between two tries to send a call for which there was no room, while others are under way.
+/// Time between two tries to send a call for which there was no room, while others are under way.
 const STARVES_FOR: Duration = Duration::from_millis(50);
 
-/// See the module.
+/// The queue for futures of a set of processes.
 pub(crate) struct ProcessQueue {
     pub(super) stock: Stock,
     pub(super) home: Arc<Home>,
     pub(super) books: Mutex<Books>,
     /// Whether any call has had a limit.
     pub(super) limited: AtomicBool,
-    /// How often calls of the session had failed when that was looked at last.
+    /// The session's count of failed calls when this queue last looked.
     failures: AtomicU64,
-    /// How often somebody has worked here, or something has left. SeqCst: whoever waits for that
-    /// says so before it looks.
+    /// Counts passes of work, and calls that left. SeqCst: a thread that waits for a change counts
+    /// itself in `waiting` before it looks.
     passes: AtomicU64,
-    /// Whether there are answers that no thread has in hand. SeqCst: whoever leaves some says so,
-    /// then looks for those who wait.
+    /// Whether there are answers that no thread has in hand. SeqCst: a thread that leaves some
+    /// stores this first, then looks for threads that wait.
     backlog: AtomicBool,
     pub(super) driver: Driver,
 }
@@ -100,12 +101,13 @@ impl ProcessQueue {
         books.closed && books.outstanding() == 0 && self.home.background.is_empty()
     }
 
-    /// Whether its job is one that the session knows and that has not failed.
+    /// Whether the session knows its job and the job has not failed.
     pub(crate) fn has_job(&self) -> bool {
         !self.stock.session.has_failed(self.stock.job)
     }
 
-    /// Whether it takes calls in: it does not any more when its job has failed while nobody waited.
+    /// Whether it takes calls in. Closes the queue first if its job has failed while no thread
+    /// waited.
     pub(crate) fn is_open(&self) -> bool {
         let Stock { session, job, .. } = &self.stock;
         let failures = session.failures();
@@ -118,12 +120,12 @@ impl ProcessQueue {
         !lock(&self.books).closed
     }
 
-    /// Whether a future that is made now is the only call.
+    /// Whether a future that is made now would be the only call.
     pub(crate) fn begins_alone(&self) -> bool {
         self.stock.session.begins_alone(self.stock.job)
     }
 
-    /// What tells the backend from all others.
+    /// The backend's identity.
     pub(super) fn backend(&self) -> usize {
         Arc::as_ptr(&self.stock.session).addr()
     }
@@ -143,8 +145,8 @@ impl ProcessQueue {
         }
     }
 
-    /// Completes what has arrived and sends what may be sent. `look`: sees first whether anything
-    /// has; `idle`: may wait for room.
+    /// Completes what has arrived and sends what may be sent. `look`: checks for arrivals first;
+    /// `idle`: may wait for room.
     pub(super) fn work(&self, look: bool, idle: bool) {
         self.answer(look, idle);
         if !self.home.background.is_empty() && !self.stock.session.is_foreign() {
@@ -158,7 +160,7 @@ impl ProcessQueue {
         }
     }
 
-    /// The same for calls of one item.
+    /// Completes and sends calls of one item, without the jobs in the background.
     fn answer(&self, look: bool, idle: bool) {
         let Stock { session, job, .. } = &self.stock;
         let mut books = lock(&self.books);
@@ -186,9 +188,10 @@ impl ProcessQueue {
             books.answered.push_back((receiver, answer));
         }
         let (some, books) = self.hand_out(books, &mut buffers);
-        // Whoever drains the queue has waited for this thread, too.
+        // A thread that drains the queue has waited for this thread, too.
         let over = books.closed && books.outstanding() == 0;
-        // Another thread has found the end, and says why: to this one the job may just be gone.
+        // Another thread has found the end and reports why: this one may only see that the job is
+        // gone.
         let told = books.over;
         self.put_away(books, buffers);
         match gone {
@@ -213,7 +216,7 @@ impl ProcessQueue {
         let (mut some, mut shared) = (false, false);
         while let Some((receiver, answer)) = books.answered.pop_front() {
             let more = !books.answered.is_empty();
-            // Relaxed: written with the books in hand only.
+            // Relaxed: written with the books locked only.
             if more != self.backlog.load(Ordering::Relaxed) {
                 self.backlog.store(more, Ordering::SeqCst);
             }
@@ -250,7 +253,7 @@ impl ProcessQueue {
         (some, books)
     }
 
-    /// When something has to be done although nothing arrives: a call or a job had no room.
+    /// When there is work although nothing arrives: a call or a job had no room.
     fn due(&self) -> Option<Instant> {
         let books = lock(&self.books);
         let starves = !books.waiting.is_empty() && books.admits();
@@ -261,7 +264,8 @@ impl ProcessQueue {
     }
 
     /// Has the driver thread sleep in `sleep` until something happens for this queue, or `leave`
-    /// says so. `sleep` gets until when it may last, and what says whether it is over.
+    /// returns true. `sleep` gets the latest time at which to return, and a function that tells
+    /// whether to return now.
     fn while_away<R>(
         &self,
         leave: &Leave<'_>,
@@ -275,7 +279,7 @@ impl ProcessQueue {
         slept
     }
 
-    /// Lets the buffers go, and the session's job if all is over.
+    /// Returns the buffers, and closes the session's job if all is over.
     fn put_away(&self, mut books: MutexGuard<'_, Books>, buffers: Box<Buffers>) {
         books.put_buffers(buffers);
         self.close_job_if_over(books);
@@ -286,14 +290,14 @@ impl ProcessQueue {
         self.backlog.load(Ordering::SeqCst) || self.home.background.has_backlog()
     }
 
-    /// Tells other threads that wait for a future: some are complete, or may be completed by them.
+    /// Wakes other threads that wait for a future: some futures are complete, or can be completed.
     fn tell(&self) {
         if self.home.waiting.load(Ordering::SeqCst) > 0 {
             self.stock.session.notify();
         }
     }
 
-    /// Nothing is taken in any more, and what has no answer gets this one.
+    /// Closes the queue, and answers every open call with this error.
     fn give_up(&self, why: impl Fn() -> Error) {
         let mut books = lock(&self.books);
         books.closed = true;
@@ -323,7 +327,7 @@ impl ProcessQueue {
         }
     }
 
-    /// Closes the session's job once nobody reads results of it.
+    /// Closes the session's job once no thread reads results of it.
     fn close_job_if_over(&self, mut books: MutexGuard<'_, Books>) {
         let Stock { session, job, .. } = &self.stock;
         if !books.over || books.busy > 0 || !books.answered.is_empty() || session.is_foreign() {
@@ -334,14 +338,14 @@ impl ProcessQueue {
         session.close_job(*job, buffers.unwrap_or_else(|| session.take_buffers()));
     }
 
-    /// Takes nothing in any more; what was taken in is answered.
+    /// Takes nothing in any more; calls that were taken in are still answered.
     pub(crate) fn close(&self) {
         lock(&self.books).closed = true;
         self.home.background.close();
         self.driver.unpark();
     }
 
-    /// As [`ProcessQueue::close`], and waits until all is answered; then the queue is over.
+    /// Closes the queue, waits until all calls are answered, and ends it.
     pub(crate) fn drain(&self) {
         self.close();
         self.work_while(|books| books.outstanding() + self.home.background.maps() > 0);
@@ -349,19 +353,20 @@ impl ProcessQueue {
         self.end(None);
     }
 
-    /// See [`Callbacks::resign`](super::callbacks::Callbacks::resign).
+    /// Exempts the callback that the calling thread runs, if any, from the waiting of `drain`: see
+    /// [`Callbacks::resign`](super::callbacks::Callbacks::resign).
     pub(crate) fn resign(&self) {
         self.home.callbacks.resign();
     }
 
-    /// Takes nothing in any more: what has no answer is [`Error::Terminated`].
+    /// Takes nothing in any more; calls without an answer end with [`Error::Terminated`].
     pub(crate) fn terminate(&self) {
         self.give_up(|| Error::Terminated);
     }
 
-    /// Answers all that is open, and ends the thread of the queue, which has ended when this
-    /// returns, or `limit` is over: it may be in the user's code, so what that waits for has to end
-    /// without the caller.
+    /// Answers all open calls, and ends the driver thread. Returns when that thread has ended, or
+    /// after `limit`: the thread may run the user's code, which then must not depend on the caller
+    /// to end.
     pub(crate) fn end(&self, limit: Option<Duration>) {
         self.terminate();
         self.driver.stop_within(limit);
@@ -373,7 +378,7 @@ impl AsyncQueue for ProcessQueue {
         if self.stock.session.is_foreign() {
             return Err(Error::ForeignProcess);
         }
-        // The worker whose results are being read in place waits for that.
+        // A worker's results are being read in place, and that worker waits for the reader.
         if is_inside(self.backend(), Some(Inside::View)) { Err(Error::NestedUse) } else { Ok(()) }
     }
 
@@ -419,7 +424,7 @@ impl AsyncQueue for ProcessQueue {
             self.kill_at_end(number, grace);
         }
         if !self.withdraw(entry) {
-            // Its key stays its own until it has ended, and that is noted under this lock.
+            // A call keeps its key until it has ended, and its end is noted under this lock.
             let books = lock(&self.books);
             if let Some(key) = books.key_of(entry) {
                 self.stock.session.kill_chunk(self.stock.job, key, grace);
@@ -487,9 +492,9 @@ impl Driven for ProcessQueue {
 
 impl Drop for ProcessQueue {
     fn drop(&mut self) {
-        // In a forked child another thread may have been at the books.
+        // In a forked child another thread may have been changing the books.
         if !self.stock.session.is_foreign() {
-            // (Whoever ended it has left nothing to do.)
+            // (After `end` there is nothing left to do.)
             self.give_up(|| Error::Terminated);
         }
     }

@@ -1,4 +1,4 @@
-//! What a future knows of the backend that it was given to, and what its pool allows.
+//! What a future knows of its backend, and the limits of its pool.
 
 use std::{
     fmt,
@@ -12,29 +12,32 @@ use std::{
 use super::{background::Background, callbacks::Callbacks};
 use crate::{engine::JobId, error::Error};
 
-/// Why a queue did not take a call: the queue is closed, and another one may be open, or for good.
+/// Why a queue did not take a call. `Closed`: this queue is closed, but the pool may open another
+/// one. `Refused`: the pool does not take the call at all.
 #[derive(Debug)]
 pub(crate) enum Unaccepted<A> {
     Closed(A),
     Refused(super::refused::Refused<A>),
 }
 
-/// What one call may take.
+/// The limits of one call.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Terms {
-    /// How long.
+    /// How long it may run.
     pub(crate) limit: Option<Duration>,
     /// How long it may go on beyond that before its worker is killed.
     pub(crate) grace: Duration,
-    /// How often it may be tried again whose worker died.
+    /// How often it may be tried again after its worker died.
     pub(crate) retries: u32,
 }
 
-/// Bytes of results that lie in handles, or that callbacks wait with, and of the stacks of the
-/// threads that handle them.
+/// Counts the bytes of results that lie in handles or that callbacks wait with, and how many
+/// futures the pool has had; also has the stack size of the threads that handle results.
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
+    /// The number of the next future.
+    next: AtomicU64,
     limit: u64,
     /// Whether values that are not encoded are measured, too: then the limit means the same under
     /// every start method.
@@ -45,7 +48,13 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn new(set: Option<u64>, otherwise: u64, stack: usize) -> Self {
         let limit = set.unwrap_or(otherwise);
-        Self { held: AtomicU64::new(0), limit, exact: set.is_some(), stack }
+        Self {
+            held: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            limit,
+            exact: set.is_some(),
+            stack,
+        }
     }
 
     /// # Errors
@@ -54,6 +63,18 @@ impl Budget {
     pub(super) fn check(&self) -> Result<(), Error> {
         let (bytes, limit) = (self.held.load(Ordering::Relaxed), self.limit);
         if bytes > limit { Err(Error::ResultsUnread { bytes, limit }) } else { Ok(()) }
+    }
+
+    /// A number that no other future of the pool has.
+    pub(super) fn take_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number was taken for a call that is refused: the next future has it, if no other one has
+    /// taken its own meanwhile.
+    pub(super) fn give_number_back(&self, number: u64) {
+        let (taken, free) = (number + 1, number);
+        let _ = self.next.compare_exchange(taken, free, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(super) fn is_exact(&self) -> bool {
@@ -69,7 +90,7 @@ impl Budget {
     }
 }
 
-/// Bytes that a callback waits with.
+/// Bytes that a waiting callback counts as.
 pub(super) struct Held(Arc<Budget>, u64);
 
 impl Held {
@@ -85,55 +106,55 @@ impl Drop for Held {
     }
 }
 
-/// Who completes the futures of a backend, as their handles see it.
+/// The side that completes the futures of a backend, for their handles.
 pub(super) trait AsyncQueue: Send + Sync {
     /// Refuses to wait where that could last for ever: in a forked child, in a task of the backend
     /// itself.
     fn check(&self) -> Result<(), Error>;
 
-    /// Waits until `done` says so, or it is `until`; futures of the queue are completed meanwhile.
+    /// Waits until `done` returns true, or until `until`; completes futures of the queue meanwhile.
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool);
 
     /// Completes what has arrived, without waiting.
     fn look(&self);
 
-    /// Lets somebody work although nobody waits: a callback or a waker does.
+    /// Wakes the driver thread: a callback or a waker waits, but possibly no thread does.
     fn attend(&self);
 
-    /// Takes a call back that no worker has begun; whether there was one. Its future is not told,
-    /// and nobody is who waits.
+    /// Takes a call back that no worker has begun; whether there was one. Neither its future nor
+    /// the threads that wait for it are notified.
     fn withdraw(&self, entry: *const ()) -> bool;
 
-    /// Has a call that is about to be completed as cancelled ended: what has not begun is taken
-    /// back, what runs is told, and killed after `grace` where that can be.
+    /// Ends a call that is about to be completed as cancelled: a call that has not begun is taken
+    /// back; a running one sees the cancellation, and is killed after `grace` where it can be.
     fn kill(&self, entry: *const (), grace: Duration);
 
-    /// Items of the job in the background that has this number are killed after `grace` that run
-    /// when it ends, where they can be.
+    /// When the background job with this number ends, its running items are killed after `grace`,
+    /// where they can be.
     fn kill_at_end(&self, number: u64, grace: Duration);
 
-    /// Something has left the queue without work at it: whoever waits for a future, for room or for
-    /// the end looks again.
+    /// A call has left the queue without work at it: threads that wait for a future, for room or
+    /// for the end check again.
     fn recount(&self);
 
-    /// Something has arrived for the job in the background that has this number. Called by workers
-    /// that are threads.
+    /// Something has arrived for the background job with this number. Called by workers that are
+    /// threads.
     fn heard(&self, number: u64);
 }
 
-/// What all futures of a queue share.
+/// The part that all futures of a queue share.
 pub(super) struct Home {
     pub(super) budget: Arc<Budget>,
-    /// Threads that wait for a future of the queue, and a driver thread of processes while it
-    /// sleeps. SeqCst, as `Entry::stage`: a thread that completes one looks for them.
+    /// Threads that wait for a future of the queue, and the driver thread of processes while it
+    /// sleeps. SeqCst, like `Entry::stage`: a thread that completes a future looks for them.
     pub(super) waiting: AtomicUsize,
     /// Futures and streams that are not complete and that a callback or a waker waits for.
     pub(super) watched: AtomicUsize,
     pub(super) callbacks: Arc<Callbacks>,
-    /// What tells the backend from all others.
+    /// The backend's identity.
     pub(super) backend: usize,
     pub(super) background: Background,
-    /// The queue's own job, if it is one for processes.
+    /// The queue's own job, if it is a queue for processes.
     pub(super) job: Option<JobId>,
     queue: Weak<dyn AsyncQueue>,
 }
@@ -150,7 +171,7 @@ impl Home {
         Arc::new(Self { budget, waiting, watched, callbacks, backend, background, job, queue })
     }
 
-    /// What tells the queue of something that has arrived.
+    /// A function that notifies the queue of an arrival for the job with the given number.
     pub(super) fn listener(&self) -> impl Fn(u64) + Send + Sync + use<> {
         let queue = self.queue.clone();
         move |number| {

@@ -23,7 +23,7 @@ use crate::{
     task::Call,
 };
 
-/// Room for an item of unknown size.
+/// Bytes reserved for an item of unknown size.
 const GUESS: usize = 512;
 
 /// A call that has not been sent.
@@ -38,7 +38,7 @@ pub(super) struct QueuedCall<A, R> {
 pub(super) struct Encoded {
     pub(super) block: Block,
     pub(super) carried: Option<Carried>,
-    /// Under way with it: the block, and segments that nobody else has.
+    /// Bytes under way with it: the block, and segments that have no other handle.
     pub(super) bytes: u64,
     pub(super) call: Call,
     pub(super) terms: Terms,
@@ -49,7 +49,7 @@ pub(super) struct Encoded {
 pub(super) trait Unsent: Send {
     fn receiver(&self) -> Arc<dyn Receiver>;
 
-    /// Encodes the item; `None`: there is no room now. `idle`: waits for room.
+    /// Encodes the item; `None`: there is no room now. `idle`: may wait for room.
     fn encode(
         &self,
         stock: &Stock,
@@ -58,14 +58,14 @@ pub(super) trait Unsent: Send {
     ) -> Result<Option<Encoded>, Error>;
 }
 
-/// Who gets the answer.
+/// The receiver of an answer.
 pub(super) trait Receiver: Send + Sync {
     /// Decodes the result. Panics of the user's code are a failure of the task.
     fn receive(&self, batch: &ResultBatch, stock: &Stock, buffers: &mut Buffers);
     fn fail(&self, error: Error);
-    /// See [`Entry::hand_over`].
+    /// Marks the calling thread while it hands the outcome over: see [`Entry::hand_over`].
     fn hand_over(&self) -> (Brought, InCall);
-    /// What tells it from all others.
+    /// The receiver's identity.
     fn address(&self) -> *const ();
 }
 
@@ -96,7 +96,8 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
             let Some(reserved) = stock.room(&mut buffers.released, room.max(1), idle)? else {
                 return Ok(None);
             };
-            // SAFETY: the block is ours until it is handed over, aligned, with room for the head.
+            // SAFETY: this thread owns the block until it is handed over; it is aligned, with room
+            // for the head.
             let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
             match writer.push(&*self.item, &mut buffers.encoder) {
                 Ok(()) => {
@@ -120,7 +121,7 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
     }
 }
 
-/// The one value of a batch.
+/// Decodes the one value of a batch.
 fn decode<R: Wire>(
     reader: &BatchReader<R>,
     private: bool,
@@ -156,7 +157,7 @@ impl<R: Wire> Receiver for Entry<R> {
     }
 }
 
-/// Decodes the result in the present frames.
+/// Decodes the result on the present stack.
 fn receive_here<R: Wire>(
     entry: &Entry<R>,
     batch: &ResultBatch,
@@ -179,7 +180,7 @@ fn receive_here<R: Wire>(
         Ok((Err(fault), _)) => entry.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0),
         Err(payload) => {
             take_panic(payload);
-            let task = TaskError { index: 0, worker: 0, cause: Cause::BadResult, tries: 1 };
+            let task = TaskError::new(0, 0, Cause::BadResult, 1);
             entry.complete(Err(task.into()), 0);
         }
     }

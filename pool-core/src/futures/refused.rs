@@ -6,11 +6,11 @@ use crate::error::Error;
 
 /// The call was not accepted: its item comes back.
 ///
-/// Turns into an [`Error`] by `?`, which drops the item.
+/// `?` converts it into an [`Error`], which drops the item.
 pub struct Refused<A> {
-    /// The item, as it was.
+    /// The item, unchanged.
     pub item: A,
-    /// Why.
+    /// Why the call was not accepted.
     pub error: Error,
 }
 

@@ -1,7 +1,7 @@
 //! How calls go from the queue to the workers: at once, or in line for room.
 //!
-//! Invariant: a call is in the books under a key from before it is sent until it is answered, or
-//! waits in line.
+//! Invariant: until it is answered, a call either is in the books under a key, from before it is
+//! sent, or waits in line.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -51,6 +51,7 @@ impl ProcessQueue {
         let queued = QueuedCall { item, entry: entry.clone(), call, terms };
         let mut books = lock(&self.books);
         if books.closed {
+            entry.give_number_back();
             return Err(Unaccepted::Closed(queued.item));
         }
         if !(books.waiting.is_empty() && books.admits()) {
@@ -73,6 +74,7 @@ impl ProcessQueue {
             Err(error) => {
                 lock(&self.books).end(key);
                 self.recount();
+                entry.give_number_back();
                 return refuse(queued.item, error);
             }
         }
@@ -120,10 +122,10 @@ impl ProcessQueue {
         self.work_while(|books| books.waiting.len() >= MOST_WAITING);
     }
 
-    /// There is no room for the call now: it is the first to be sent when there is.
+    /// Puts a call for which there is no room first in line.
     fn wait_in_line(&self, key: u64, unsent: Box<dyn Unsent>) {
         let mut books = lock(&self.books);
-        // A queue that was closed meanwhile has answered it.
+        // A queue that was closed meanwhile has already answered the call.
         if books.end(key).is_some() {
             books.waiting.push_front(unsent);
         } else {
@@ -132,7 +134,7 @@ impl ProcessQueue {
         }
     }
 
-    /// Sends a call that the books know under `key`; `false`: there is no room for it now.
+    /// Sends the call that has `key` in the books; `false`: there is no room for it now.
     fn send(
         &self,
         unsent: &dyn Unsent,
@@ -168,7 +170,7 @@ impl ProcessQueue {
         sent.map(|sent| sent.is_some())
     }
 
-    /// Sends what may be sent now; whether a future has failed of that.
+    /// Sends the calls that may be sent now; whether that failed a future.
     pub(super) fn send_waiting(&self, idle: bool) -> bool {
         let mut failed = false;
         loop {

@@ -1,6 +1,6 @@
-//! One future: what its handle and whoever completes it share.
+//! One future: the state that its handle shares with the side that completes it.
 //!
-//! Invariant: the outcome is written once; the stage says that it is there after it is.
+//! Invariant: the outcome is written once; the stage becomes DONE after the outcome is written.
 
 use std::{
     fmt, mem,
@@ -26,31 +26,35 @@ use crate::{
     reentrancy::{Brought, InCall, Within},
 };
 
-/// See the module.
+/// The state of one future.
 #[derive(Debug)]
 pub(super) struct Entry<R> {
     pub(super) home: Arc<Home>,
-    /// What it was handed in inside of.
+    /// The tasks and calls inside of which it was made.
     within: Within,
+    /// What tells it from the other futures of its pool.
+    number: u64,
+    /// Whether it is that of a map.
+    of_map: bool,
     stage: AtomicU8,
     cell: Mutex<Cell<R>>,
-    /// Told when callbacks have been made of the outcome.
+    /// Notified when callbacks have been made of the outcome.
     settled: Condvar,
 }
 
 #[derive(Debug)]
 struct Cell<R> {
     outcome: Outcome<R>,
-    /// What the result is counted with.
+    /// Bytes that the result counts as.
     bytes: u64,
     watchers: Vec<Watcher<R>>,
 }
 
-/// Who is told of the outcome.
+/// Notified of the outcome.
 pub(super) enum Watcher<R> {
     Waker(Waker),
     Notice(Notice),
-    /// Makes a callback of the outcome, if it is of that kind.
+    /// Makes a callback of the outcome, if the callback is for that kind of outcome.
     Callback(Box<Make<R>>),
 }
 
@@ -66,8 +70,8 @@ impl<R> fmt::Debug for Watcher<R> {
 #[derive(Debug)]
 enum Outcome<R> {
     Pending,
-    /// The thread makes callbacks of it, which may run the user's code: it is in nobody's reach
-    /// meanwhile.
+    /// This thread makes callbacks of the outcome, which may run the user's code: no other thread
+    /// can reach the outcome meanwhile.
     Read(ThreadId),
     // (Errors are boxed, since there may be a million of these.)
     Done(Result<Compact<R>, Box<Error>>),
@@ -80,30 +84,52 @@ impl<R> Outcome<R> {
     }
 }
 
-/// How far a future is.
+/// How far a future is: no worker thread has begun it.
 const WAITING: u8 = 0;
 /// A worker thread has begun it.
 const BEGUN: u8 = 1;
 const DONE: u8 = 2;
 
 impl<R> Entry<R> {
+    /// The future of one item.
     pub(super) fn new(home: Arc<Home>) -> Arc<Self> {
-        let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
-        let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
-        Arc::new(Self { home, within: Within::here(), stage, cell, settled: Condvar::new() })
+        Self::with_number(home, false)
     }
 
-    /// While the answer lives, the calling thread hands the outcome over, or runs a task for it.
+    pub(super) fn of_map(home: Arc<Home>) -> Arc<Self> {
+        Self::with_number(home, true)
+    }
+
+    fn with_number(home: Arc<Home>, of_map: bool) -> Arc<Self> {
+        let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
+        let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
+        let (within, number) = (Within::here(), home.budget.take_number());
+        let settled = Condvar::new();
+        Arc::new(Self { home, within, number, of_map, stage, cell, settled })
+    }
+
+    /// See [`AsyncResult::number`](super::AsyncResult::number).
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The call is refused, so there is no such future.
+    pub(super) fn give_number_back(&self) {
+        self.home.budget.give_number_back(self.number);
+    }
+
+    /// While the returned value lives, the calling thread hands the outcome over, or runs a task
+    /// for it.
     pub(super) fn hand_over(&self) -> (Brought, InCall) {
         (self.within.bring(), InCall::deliver(self.home.backend, self.address()))
     }
 
-    /// What tells it from all others.
+    /// The future's identity.
     pub(super) fn address(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
 
-    /// What it was handed in inside of.
+    /// The tasks and calls inside of which it was made.
     pub(super) fn within(&self) -> &Within {
         &self.within
     }
@@ -113,7 +139,7 @@ impl<R> Entry<R> {
         self.stage.load(Ordering::SeqCst) == DONE
     }
 
-    /// A worker thread begins; `false` when it should not any more.
+    /// A worker thread begins the call; `false` when the call is not to run any more.
     pub(super) fn begin(&self) -> bool {
         self.leave_waiting(BEGUN)
     }
@@ -122,12 +148,12 @@ impl<R> Entry<R> {
         self.stage.compare_exchange(WAITING, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Completes a future that nobody has begun; `false` when somebody has.
+    /// Completes a future that no worker has begun; `false` when one has.
     pub(super) fn cancel(&self) -> bool {
         if self.is_done() {
             return false;
         }
-        // Nobody else completes what has left WAITING that way.
+        // The thread that wins this exchange completes the future.
         let cancelled = self.leave_waiting(BEGUN);
         if cancelled {
             self.complete(Err(Error::Cancelled), 0);
@@ -140,8 +166,9 @@ impl<R> Entry<R> {
         self.try_complete(outcome, bytes);
     }
 
-    /// As [`Entry::complete`]; whether this outcome is the first.
+    /// Writes the outcome if it is the first, and returns whether it was; a second one is dropped.
     pub(super) fn try_complete(&self, outcome: Result<Compact<R>, Error>, bytes: u64) -> bool {
+        let outcome = outcome.map_err(|error| error.of_future(self.number, self.of_map));
         let mut cell = lock(&self.cell);
         if !matches!(cell.outcome, Outcome::Pending) {
             drop(cell);
@@ -169,7 +196,7 @@ impl<R> Entry<R> {
             }
         }
         let mut cell = lock(&self.cell);
-        // Those that came meanwhile.
+        // Watchers that came meanwhile.
         let late = mem::take(&mut cell.watchers);
         self.store(&mut cell, outcome, bytes);
         drop(cell);
@@ -187,7 +214,7 @@ impl<R> Entry<R> {
         true
     }
 
-    /// The callback, whose copy of the value counts until it has run.
+    /// Wraps the callback, so that its copy of the value counts until it has run.
     fn count(&self, callback: Callback, bytes: u64) -> Callback {
         let held = Held::new(&self.home.budget, bytes);
         Box::new(move || {
@@ -203,8 +230,8 @@ impl<R> Entry<R> {
         self.stage.store(DONE, Ordering::SeqCst);
     }
 
-    /// Has the watcher told of the outcome, now if it is there. A result that was taken is told to
-    /// nobody.
+    /// Notifies the watcher of the outcome, now if there is one. After the result was taken, a
+    /// callback is dropped.
     pub(super) fn watch(&self, watcher: Watcher<R>) {
         let mut cell = lock(&self.cell);
         match (&cell.outcome, watcher) {
@@ -215,7 +242,7 @@ impl<R> Entry<R> {
                 let is_past = |w: &mut Watcher<R>| match (&watcher, w) {
                     // A task that moved to another one waits with its new waker only.
                     (Watcher::Waker(_), Watcher::Waker(_)) => true,
-                    // Who has waited long enough waits no more.
+                    // A thread that has stopped waiting needs no notice.
                     (Watcher::Notice(_), Watcher::Notice(notice)) => notice.is_vain(),
                     _ => false,
                 };
@@ -253,7 +280,7 @@ impl<R> Entry<R> {
                 }
                 let mut cell = lock(&self.cell);
                 cell.outcome = outcome;
-                // Those that came meanwhile.
+                // Watchers that came meanwhile.
                 let late = mem::take(&mut cell.watchers);
                 drop(cell);
                 drop(inside);
@@ -266,13 +293,13 @@ impl<R> Entry<R> {
         }
     }
 
-    /// Whether the calling thread is making callbacks of the outcome: to wait for it there would
+    /// Whether the calling thread is making callbacks of the outcome: waiting for it there would
     /// last for ever.
     pub(super) fn is_read_here(&self) -> bool {
         lock(&self.cell).outcome.is_read_here()
     }
 
-    /// Whether it ended with a value, if it has ended.
+    /// Whether the call ended with a value; `None` before it has ended.
     pub(super) fn successful(&self) -> Option<bool> {
         match &lock(&self.cell).outcome {
             Outcome::Pending | Outcome::Read(_) | Outcome::Taken => None,
@@ -286,7 +313,7 @@ impl<R> Entry<R> {
     /// # Errors
     ///
     /// That of the outcome; [`Error::ResultTaken`] the second time; [`Error::NestedUse`] in code
-    /// that a callback is made with.
+    /// that makes a callback.
     pub(super) fn take(&self, until: Option<Instant>) -> Option<Result<Compact<R>, Error>> {
         let mut cell = lock(&self.cell);
         while self.is_done() && matches!(cell.outcome, Outcome::Read(_)) {
@@ -366,7 +393,7 @@ mod tests {
         });
     }
 
-    /// The thread that brings it may be the one that works for all futures.
+    /// The thread that brings the second outcome may be the one that works for all futures.
     #[test]
     fn a_second_outcome_is_dropped_without_its_panic() {
         let budget = Arc::new(Budget::new(None, u64::MAX, 1 << 20));

@@ -1,7 +1,7 @@
-//! Results for executors: taken one by one, by whoever polls, without blocking the thread.
+//! Results for executors: polled one by one, without blocking the thread.
 //!
 //! The consumer pulls the input and takes what has arrived, in `poll_next`; in between the driver
-//! thread sees to it that something arrives, and wakes the consumer.
+//! thread keeps results arriving, and wakes the consumer.
 
 use std::{
     fmt,
@@ -25,21 +25,21 @@ use crate::{
     task::Form,
 };
 
-/// A stream over the values of a job, up to the first failure of any kind: what
-/// `futures_core::Stream` asks for, without that crate.
+/// A stream over the values of a job, up to the first failure of any kind. It has the method that
+/// `futures_core::Stream` requires, without depending on that crate.
 ///
-/// It does not borrow the pool. Dropping it cancels what has not run, and with `kill_running` kills
-/// what does.
+/// It does not borrow the pool. Dropping it cancels items that have not run, and with
+/// `kill_running` kills running ones.
 pub struct AsyncValues<F: Form, I> {
-    /// Gone after the end.
+    /// `None` after the end.
     values: Option<Box<ValueStream<F, I>>>,
     seat: Arc<Seat>,
     number: u64,
-    /// It was killed, which its consumer does not know yet.
+    /// It was killed, which the next poll reports.
     killed: bool,
 }
 
-/// Where the consumer waits.
+/// What the consumer shares with the queue while it waits.
 struct Seat {
     home: Arc<Home>,
     state: Mutex<State>,
@@ -50,7 +50,7 @@ struct State {
     waker: Option<Waker>,
     due: Option<Instant>,
     token: Option<CancelToken>,
-    /// Why the stream has ended without the consumer.
+    /// Why the queue has ended the stream.
     ended: Option<Error>,
 }
 
@@ -75,12 +75,12 @@ impl Home {
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
-    /// Ends the call; the next poll says [`Error::Cancelled`], if the stream had not ended.
+    /// Ends the call; the next poll returns [`Error::Cancelled`], if the stream had not ended.
     ///
-    /// What was not begun does not run. Items that run see
-    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and the workers of those that
+    /// Items that were not begun do not run. Running items see
+    /// [`Worker::is_cancelled`](crate::task::Worker::is_cancelled), and the workers of items that
     /// still run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed:
-    /// they are told only.
+    /// they only see the cancellation.
     pub fn kill(&mut self, grace: Duration) {
         let queue = self.seat.home.queue();
         if let Some(queue) =
@@ -94,7 +94,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
         }
     }
 
-    /// The next value if it is there, or the end; otherwise the task is woken when to ask again.
+    /// The next value if it is there, or the end; otherwise the task is woken when to poll again.
     pub fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -106,7 +106,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
         if std::mem::take(&mut self.killed) {
             return Poll::Ready(Some(Err(Error::Cancelled)));
         }
-        // Taken out while the user's code may run: a panic of it ends the stream.
+        // Taken out while the user's code may run, so that a panic of it ends the stream.
         let Some(mut values) = self.values.take() else { return Poll::Ready(None) };
         if let Some(why) = lock(&self.seat.state).ended.take() {
             return Poll::Ready(Some(Err(why)));
@@ -114,10 +114,10 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
         let mut next = values.poll();
         if next.is_pending() {
             let (due, token) = (values.due(), values.token().cloned());
-            // A driver thread that sleeps does not know of these.
+            // A driver thread that sleeps does not know these.
             let unknown = due.is_some() || (token.is_some() && self.seat.home.job.is_none());
             let queue = self.seat.wait(context.waker(), due, token);
-            // What has arrived meanwhile may have told nobody.
+            // Results may have arrived before the waker was registered.
             next = values.poll();
             match (&next, queue) {
                 (Poll::Ready(_), _) => drop(self.seat.leave()),
@@ -138,7 +138,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
 }
 
 impl Seat {
-    /// The consumer waits from now on; who works for it, if anybody does.
+    /// Registers the waker; returns the queue that works for the consumer, if it still exists.
     fn wait(
         &self,
         waker: &Waker,
@@ -157,7 +157,7 @@ impl Seat {
         self.home.queue()
     }
 
-    /// It does not wait any more.
+    /// The consumer does not wait any more; returns its waker.
     fn leave(&self) -> Option<Waker> {
         let waker = lock(&self.state).waker.take();
         if waker.is_some() {
@@ -211,12 +211,12 @@ impl Task for Seat {
 
 impl<F: Form, I> Drop for AsyncValues<F, I> {
     fn drop(&mut self) {
-        // In a forked child another thread may have been at the queue.
+        // In a forked child another thread may have been changing the queue.
         let Some(queue) = self.seat.home.queue() else { return };
         if !matches!(queue.check(), Err(Error::ForeignProcess)) {
             drop(self.seat.home.background.remove(self.number));
             if self.seat.leave().is_some() {
-                // The driver thread works for it no longer.
+                // The driver thread does not work for this stream any longer.
                 queue.recount();
             }
         }

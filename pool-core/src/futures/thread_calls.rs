@@ -1,4 +1,4 @@
-//! How threads take calls, maps and streams in.
+//! How the queue for threads takes calls, maps and streams in.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -37,7 +37,7 @@ impl ThreadQueue {
         limit: Option<Duration>,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let admitted = self.check().and_then(|()| self.home.budget.check());
-        // Clocks run although nobody waits.
+        // The driver thread watches time limits while no thread waits.
         let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.driver.start()));
         if let Err(error) = admitted {
             return Err(Unaccepted::Refused(Refused { item, error }));
@@ -72,8 +72,9 @@ impl ThreadQueue {
             Box::new(move |host| thread_call.run(host))
         });
         if let (false, Some(item)) = (sent, item) {
-            // Without `keep_alive` the threads have ended with a call.
+            // Without `keep_alive` the threads end with a call.
             self.close();
+            entry.give_number_back();
             self.count(|flow| {
                 flow.waiting -= 1;
                 flow.end(limit.is_some());

@@ -1,7 +1,7 @@
-//! A call of one item on its way to a thread, and in it.
+//! A call of one item, on its way to a worker thread and inside it.
 //!
-//! Invariant: its future is completed whatever becomes of it: by its result, at its limit, or when
-//! it is dropped.
+//! Invariant: the call's future is completed in any case: by the result, at the time limit, or when
+//! the call is dropped.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,7 +31,7 @@ pub(super) struct ThreadCall<F: Portable> {
     queue: Arc<ThreadQueue>,
     entry: Arc<Entry<F::Output>>,
     function: F::Function,
-    /// What the task and `worker_init` see.
+    /// The shared value that the task and `worker_init` see.
     shared: Option<SharedValue>,
     item: Option<Compact<F::Item>>,
     limit: Option<Duration>,
@@ -65,7 +65,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         }
         let deadline = self.start_clock(worker);
         let overdue = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-        // One that is complete while it runs was cancelled.
+        // A call whose future is complete while it runs was cancelled.
         let cancelled =
             || self.queue.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
@@ -92,8 +92,8 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         if overdue()
             && let Some(limit) = self.limit
         {
-            // Another thread may have taken this clock to fail the call, and not have come to it
-            // yet.
+            // Another thread may have taken this entry from `running` to fail the call, and not
+            // have done so yet.
             self.entry.overrun(worker, limit);
             self.queue.end_overdue();
         }
@@ -101,25 +101,23 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             Ok((value, bytes)) => self.entry.complete(Ok(value), bytes),
             Err(payload) => {
                 let cause = take_panic(payload).into();
-                self.entry.complete(Err(TaskError { index: 0, worker, cause, tries: 1 }.into()), 0);
+                self.entry.complete(Err(TaskError::new(0, worker, cause, 1).into()), 0);
             }
         }
-        // The queue does not wait for what the worker does at its end.
+        // Dropped first: the queue does not wait for the worker's exit functions.
         drop(self);
         host.ran_for_nobody(1);
     }
 
-    /// When the call is overdue, if it has a limit and time goes so far.
+    /// When the call is overdue, if it has a limit and the clock can express that time.
     fn start_clock(&self, worker: u32) -> Option<Instant> {
         let limit = self.limit?;
-        let deadline = Instant::now().checked_add(limit)?;
         let entry: Arc<dyn Limited> = self.entry.clone();
-        lock(&self.queue.flow).running.push(Running { entry, worker, limit, deadline });
-        Some(deadline)
+        lock(&self.queue.flow).running.start(Running { entry, worker, limit }, limit)
     }
 }
 
-/// What the function makes of the item.
+/// Calls the function with the item.
 fn value_of<F: Portable<Context = ()>>(
     function: F::Function,
     surroundings: &mut Surroundings<'_>,
@@ -136,13 +134,13 @@ impl<F: Portable> Drop for ThreadCall<F> {
             return;
         }
         drop_quietly(self.item.take());
-        // (One that has an outcome keeps it.)
+        // (A future that has an outcome keeps it.)
         self.entry.complete(Err(Error::Terminated), 0);
         let (begun, entry) = (self.begun, Arc::as_ptr(&self.entry).cast());
         let limited = self.limit.is_some();
         self.queue.count(|flow| {
             flow.waiting -= usize::from(!begun);
-            flow.running.retain(|running| running.entry.address() != entry);
+            flow.running.stop(|running| running.entry.address() == entry);
             flow.end(limited);
         });
     }
@@ -150,7 +148,7 @@ impl<F: Portable> Drop for ThreadCall<F> {
 
 impl<R: Wire> Limited for Entry<R> {
     fn overrun(&self, worker: u32, limit: Duration) {
-        let task = TaskError { index: 0, worker, cause: Cause::Timeout { limit }, tries: 1 };
+        let task = TaskError::new(0, worker, Cause::Timeout { limit }, 1);
         self.complete(Err(task.into()), 0);
     }
 

@@ -2,7 +2,7 @@
 //! (`thread_work.rs`).
 
 use std::{
-    fmt,
+    fmt, iter,
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -21,27 +21,27 @@ use crate::{
     mutex::lock,
     os,
     panic::drop_quietly,
-    threads::{SHORTEST_SLEEP, ThreadBackend, ThreadMark},
+    threads::{Deadlines, ThreadBackend, ThreadMark},
 };
 
-/// How long the driver thread sleeps at most while there is something to do: it does not keep a
-/// queue that has lost all its calls.
+/// How long the driver thread sleeps at most while there is something to do: during such a sleep it
+/// keeps its queue alive.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
-/// How long a thread sleeps at most that cannot listen to the tokens of its jobs.
+/// How long a thread that cannot listen to the tokens of its jobs sleeps at most.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
-/// See the module.
+/// The queue for futures of a set of threads.
 pub(crate) struct ThreadQueue {
     pub(super) backend: ThreadMark,
     pub(super) home: Arc<Home>,
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
-    /// Ends a sleep of the driver thread in which it listens to tokens, too; made when it first
-    /// does.
+    /// Ends a sleep in which the driver thread also listens to tokens; made before the first such
+    /// sleep.
     bell: OnceLock<Bell>,
-    /// Nobody wants results any more: what runs is told, what was not begun does not run.
+    /// Results are not wanted any more: running calls see the cancellation, the others do not run.
     pub(super) terminated: AtomicBool,
-    /// Works for maps, streams and clocks while nobody waits.
+    /// Takes care of maps, streams and time limits while no thread waits.
     pub(super) driver: Driver,
 }
 
@@ -52,25 +52,25 @@ pub(super) struct Flow {
     /// Calls that have not ended.
     pub(super) outstanding: usize,
     pub(super) closed: bool,
-    /// How often threads that wait were told to look again.
+    /// Counts the times that waiting threads were told to look again.
     told: u64,
     /// Whether the driver thread sleeps on the bell.
     polls: bool,
     /// Calls that run and have a limit.
-    pub(super) running: Vec<Running>,
-    /// Calls that have not ended and have a limit, and the shortest one since there are such.
+    pub(super) running: Deadlines<Running>,
+    /// Calls that have not ended and have a limit.
     pub(super) limited: usize,
+    /// The shortest limit since there are such calls.
     pub(super) shortest: Option<Duration>,
     /// Jobs in the background for which something has arrived.
     news: Vec<u64>,
 }
 
-/// A call whose clock runs.
+/// A running call with a time limit.
 pub(super) struct Running {
     pub(super) entry: Arc<dyn Limited>,
     pub(super) worker: u32,
     pub(super) limit: Duration,
-    pub(super) deadline: Instant,
 }
 
 impl fmt::Debug for ThreadQueue {
@@ -128,7 +128,8 @@ impl ThreadQueue {
         self.home.callbacks.wait();
     }
 
-    /// Takes nothing in any more; what was not begun is [`Error::Terminated`], what runs is told.
+    /// Takes nothing in any more; calls that were not begun end with [`Error::Terminated`], running
+    /// ones see the cancellation.
     pub(crate) fn terminate(&self) {
         self.terminated.store(true, Ordering::Relaxed);
         self.close();
@@ -136,16 +137,16 @@ impl ThreadQueue {
         self.tell();
     }
 
-    /// Ends all calls, and the thread of the queue, which has ended when this returns, or `limit`
-    /// is over: it may be in the user's code, so what that waits for has to end without the caller.
+    /// Ends all calls, and the driver thread. Returns when that thread has ended, or after `limit`:
+    /// the thread may run the user's code, which then must not depend on the caller to end.
     pub(crate) fn end(&self, limit: Option<Duration>) {
         self.terminate();
         self.driver.stop_within(limit);
     }
 
-    /// Lets all threads that wait look again.
+    /// Wakes all threads that wait, to look again.
     pub(super) fn tell(&self) {
-        // With the lock in hand, so that none of them is just about to sleep.
+        // With the lock held, so that none of them is just about to sleep.
         let mut flow = lock(&self.flow);
         flow.told += 1;
         let polls = flow.polls;
@@ -153,7 +154,7 @@ impl ThreadQueue {
         self.wake_all(polls);
     }
 
-    /// Wakes all threads that wait; `polls`: as the flow said when it was changed.
+    /// Wakes all threads that wait; `polls`: `Flow::polls` when the flow was changed.
     fn wake_all(&self, polls: bool) {
         self.changed.notify_all();
         if polls && let Some(bell) = self.bell.get() {
@@ -161,7 +162,7 @@ impl ThreadQueue {
         }
     }
 
-    /// The bell, if there can be one. Asked for by the driver thread only.
+    /// The bell, if one can be made. Only the driver thread calls this.
     fn bell(&self) -> Option<&Bell> {
         if self.bell.get().is_none() {
             let _ = self.bell.set(Bell::new().ok()?);
@@ -169,7 +170,7 @@ impl ThreadQueue {
         self.bell.get()
     }
 
-    /// Fails what is overdue, and lets jobs in the background go on.
+    /// Fails overdue calls, and takes jobs in the background further.
     fn go_on(&self) {
         self.end_overdue();
         let news = std::mem::take(&mut lock(&self.flow).news);
@@ -179,7 +180,7 @@ impl ThreadQueue {
         }
     }
 
-    /// Works, or waits for others who do, until `done` says so or it is `until`.
+    /// Works, or waits for others who do, until `done` returns true or until `until`.
     pub(super) fn work_until(&self, until: Option<Instant>, done: &dyn Fn(&Flow) -> bool) {
         loop {
             self.go_on();
@@ -205,7 +206,7 @@ impl ThreadQueue {
         }
     }
 
-    /// A call has left the queue, or has ended.
+    /// Changes the counts of calls, since one has left the queue or has ended.
     pub(super) fn count(&self, change: impl FnOnce(&mut Flow)) {
         let mut flow = lock(&self.flow);
         let full = flow.waiting >= MOST_WAITING;
@@ -217,7 +218,7 @@ impl ThreadQueue {
         let wakes = full || (flow.closed && flow.outstanding == 0);
         let polls = flow.polls;
         drop(flow);
-        // SeqCst: whoever waits says so before it looks at its future.
+        // SeqCst: a thread that waits counts itself before it looks at its future.
         if wakes || self.home.waiting.load(Ordering::SeqCst) > 0 {
             self.wake_all(polls);
         }
@@ -230,8 +231,7 @@ impl ThreadQueue {
             return;
         }
         let now = Instant::now();
-        let overdue = |running: &mut Running| running.deadline <= now;
-        let overdue: Vec<_> = flow.running.extract_if(.., overdue).collect();
+        let overdue: Vec<_> = iter::from_fn(|| flow.running.take_overdue(now)).collect();
         drop(flow);
         let some = !overdue.is_empty();
         for Running { entry, worker, limit, .. } in overdue {
@@ -271,7 +271,7 @@ impl AsyncQueue for ThreadQueue {
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {
-        // A future of one call knows itself whether it was begun.
+        // The stage of a call of one item tells whether it was begun.
         !self.home.background.knows(entry) || self.home.background.withdraw(entry)
     }
 
@@ -334,7 +334,7 @@ impl Driven for ThreadQueue {
                 drop(flow);
                 sleep_for(bell, &tokens, longest);
                 lock(&self.flow).polls = false;
-                // The user's code may keep this thread from now on: those who wait have to look
+                // This thread may run the user's code from now on: threads that wait have to look
                 // at the tokens themselves.
                 self.changed.notify_all();
             }
@@ -361,7 +361,7 @@ impl Driven for ThreadQueue {
 }
 
 impl Flow {
-    /// A call has ended; `limited`: that had a limit.
+    /// A call has ended; `limited`: it had a limit.
     pub(super) fn end(&mut self, limited: bool) {
         self.outstanding -= 1;
         self.limited -= usize::from(limited);
@@ -370,11 +370,10 @@ impl Flow {
         }
     }
 
-    /// How long whoever looks after the clocks may sleep: a call that begins meanwhile is due later
-    /// than in its limit.
+    /// How long a thread that watches the deadlines may sleep: a call that begins meanwhile is due
+    /// no sooner than its limit from now.
     fn sleep_at_most(&self) -> Option<Duration> {
-        let first = self.running.iter().map(|running| left(running.deadline)).min();
-        first.into_iter().chain(self.shortest).min().map(|limit| limit.max(SHORTEST_SLEEP))
+        self.running.sleep_at_most(self.shortest)
     }
 }
 
@@ -390,7 +389,7 @@ impl Drop for ThreadQueue {
     }
 }
 
-/// A future of any type, as far as time goes.
+/// A call of any type that has a time limit.
 pub(super) trait Limited: Send + Sync {
     fn overrun(&self, worker: u32, limit: Duration);
     fn address(&self) -> *const ();
@@ -399,6 +398,7 @@ pub(super) trait Limited: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::threads::SHORTEST_SLEEP;
 
     #[test]
     fn who_looks_after_tiny_limits_sleeps_in_between() {

@@ -1,4 +1,4 @@
-//! Waiting for several futures, of whatever pools.
+//! Waits for several futures, of one pool or several.
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use crate::{
     mutex::lock,
 };
 
-/// Asks for a notice of each.
+/// Asks for a notice of the end of each.
 fn notices_of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Notices>, Error> {
     handles.iter().try_for_each(AsyncResult::check)?;
     let mut homes: Vec<Arc<Home>> = Vec::new();
@@ -28,20 +28,21 @@ fn notices_of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Notices>, Error> {
     Ok(notices)
 }
 
-/// What tells those that have not ended from all other futures.
+/// The addresses of the futures that have not ended.
 fn pending<'h, R: 'h>(
     handles: impl Iterator<Item = &'h AsyncResult<R>>,
 ) -> impl Iterator<Item = usize> {
     handles.filter(|handle| handle.is_pending()).map(AsyncResult::address)
 }
 
-/// The handles in the order in which their calls end, each with its position among those given.
-/// Those that would be waited for in vain come at once, and say why: in a forked child that they
-/// belong to another process, where each of them waits for the calling thread [`Error::NestedUse`].
+/// Yields the handles in the order in which their calls end, each with its position among those
+/// given. A handle that can never end for the caller comes at once, and its own methods return the
+/// reason: in a forked child [`Error::ForeignProcess`], and [`Error::NestedUse`] where its call
+/// waits for the calling thread.
 ///
 /// # Errors
 ///
-/// As [`AsyncResult::wait`].
+/// Those of [`AsyncResult::wait`].
 pub fn as_completed<R>(
     handles: impl IntoIterator<Item = AsyncResult<R>>,
 ) -> Result<AsCompleted<R>, Error> {
@@ -51,7 +52,7 @@ pub fn as_completed<R>(
     Ok(AsCompleted { handles: handles.into_iter().map(Some).collect(), notices, left })
 }
 
-/// See [`as_completed`].
+/// An iterator over handles in the order in which their calls end, from [`as_completed`].
 #[derive(Debug)]
 pub struct AsCompleted<R> {
     handles: Vec<Option<AsyncResult<R>>>,
@@ -65,14 +66,14 @@ impl<R> Iterator for AsCompleted<R> {
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let index = if self.notices.is_foreign() {
-            // The handle says so itself.
+            // The handle's own methods return the error.
             self.handles.iter().position(Option::is_some)?
         } else if let Some((index, _)) = lock(&self.notices.ended).pop_front() {
             index
         } else {
             match Waiting::begin(Awaits::Any, pending(self.handles.iter().flatten())) {
                 Ok(_waiting) => self.notices.next(None)?.0,
-                // Each of them waits for this thread, and says so itself.
+                // Each of them waits for this thread; the handle's own methods return the error.
                 Err(_) => self.handles.iter().position(Option::is_some)?,
             }
         };
@@ -96,12 +97,12 @@ pub enum WaitFor {
     FirstError,
 }
 
-/// Waits for several calls, at most for `limit` if there is one; the positions of those that have
-/// ended, in that order.
+/// Waits for several calls, at most for `limit` if there is one. Returns the positions of the calls
+/// that have ended, in that order.
 ///
 /// # Errors
 ///
-/// As [`AsyncResult::wait`].
+/// Those of [`AsyncResult::wait`].
 pub fn wait<R>(
     handles: &[AsyncResult<R>],
     what: WaitFor,
@@ -119,7 +120,7 @@ pub fn wait<R>(
             break;
         }
     }
-    // What has ended meanwhile belongs to it.
+    // Calls that have ended meanwhile are part of the result.
     ended.extend(lock(&notices.ended).drain(..).map(|(index, _)| index));
     Ok(ended)
 }

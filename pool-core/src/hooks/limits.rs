@@ -1,11 +1,12 @@
 //! What a worker may do and take at most, and how that crosses to other processes.
 
-use crate::os::nanos;
 use std::{
     cell::Cell,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
+
+use crate::os::nanos;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A job that runs to its end without a caller: bit by bit, in whatever thread has time for it.
+//! A job that runs to its end without a caller: bit by bit, in any thread that works at the queue.
 
 use std::time::Instant;
 
@@ -19,13 +19,13 @@ use crate::{
     task::Form,
 };
 
-/// See the module.
+/// A map that runs in the background and collects its values.
 pub(crate) struct BackgroundJob<F: Form, I> {
     job: Job<F, I>,
     sink: Weighed<F::Output>,
 }
 
-/// Values in input order, and what they are counted with.
+/// Values in input order, and the bytes that they count as.
 struct Weighed<R> {
     values: Values<R>,
     bytes: u64,
@@ -33,10 +33,10 @@ struct Weighed<R> {
     exact: bool,
 }
 
-/// Values, and what they are counted with.
+/// Values, and the bytes that they count as.
 pub(crate) type Counted<R> = (Vec<R>, u64);
 
-/// What a value that is not encoded is counted with; `exact`: as if it were.
+/// Bytes that a value counts as which is not encoded; `exact`: as many as if it were.
 pub(crate) fn weight_of<R: Wire>(value: &R, exact: bool) -> u64 {
     let bytes = if exact && !batch::is_fixed::<R>() {
         batch::len_of_one(value, &mut Encoder::new()).unwrap_or(0)
@@ -73,8 +73,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
         Self { job, sink: Weighed { values, bytes: 0, exact } }
     }
 
-    /// Goes as far as it can without waiting; after the last item the values, and what they are
-    /// counted with.
+    /// Goes as far as it can without waiting. After the last item: the values, and the bytes that
+    /// they count as.
     ///
     /// # Errors
     ///
@@ -92,17 +92,17 @@ impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
         Ok(self.job.is_over().then(|| (self.sink.values.arrivals.take(), self.sink.bytes)))
     }
 
-    /// When somebody has to look at it although nothing arrives.
+    /// When a thread has to look at it although nothing arrives.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.job.due()
     }
 
-    /// What may end it from outside.
+    /// The token that may end it.
     pub(crate) fn token(&self) -> Option<&CancelToken> {
         self.job.token()
     }
 
-    /// The input, of a job that has not begun.
+    /// The input of a job that has not begun.
     pub(crate) fn into_items(self) -> I {
         self.job.into_items()
     }

@@ -1,13 +1,13 @@
-//! An input cut into chunks as a job with fixed sizes would cut it, without any worker.
+//! Cuts an input into the chunks that a job with fixed sizes would make of it, without any worker.
 
 use std::iter::FusedIterator;
 
 use super::{input::Input, options::JobOptions};
 use crate::{engine::Sizer, error::Error};
 
-/// More items than an input can have whose chunks are to lie in memory.
+/// More items than an input can have if its chunks are to lie in memory.
 const MOST_ITEMS: u64 = 1 << 48;
-/// Items for which a chunk has room before they are there.
+/// The most items that a chunk reserves memory for in advance.
 const MOST_RESERVED: usize = 1 << 10;
 
 /// An iterator over consecutive chunks of another one; none is empty.
@@ -20,15 +20,15 @@ pub struct Chunks<I> {
 }
 
 impl<I: Iterator> Chunks<I> {
-    /// Chunks of `items` as `chunk_size`, or else `n_splits`, and `iterable_len` say.
+    /// Cuts `items` by `chunk_size`, or else `n_splits`, and `iterable_len`.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] when neither size nor number is set, or one of them means nothing.
+    /// [`Error::InvalidInput`] when neither size nor number is set, or an option is invalid.
     pub fn new(items: I, options: &JobOptions) -> Result<Self, Error> {
         options.check()?;
-        // A length of which no vector could hold a part is none: the iterator only claims it, or
-        // never ends.
+        // A length of which no vector could hold a part counts as none: the iterator only claims
+        // it, or never ends.
         let len = options.len_of(&items).filter(|len| *len < MOST_ITEMS);
         let sizer = Sizer::new(options.sizing(), 1, len, usize::MAX);
         if sizer.is_adaptive() {
@@ -48,7 +48,7 @@ impl<I: Iterator> Iterator for Chunks<I> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let most = self.sizer.next().min(self.left);
-        // `collect` would make room for as many items as the input claims to have.
+        // `collect` would reserve memory for as many items as the input claims to have.
         let mut chunk = Vec::with_capacity(most.min(MOST_RESERVED));
         chunk.extend(Counted { items: &mut self.items, left: most });
         self.sizer.took(chunk.len(), 0);
@@ -59,7 +59,7 @@ impl<I: Iterator> Iterator for Chunks<I> {
 
 impl<I: Iterator> FusedIterator for Chunks<I> {}
 
-/// So many items of an input that says nothing about its length.
+/// The next `left` items of an input, with no hint of their number.
 struct Counted<'i, I> {
     items: &'i mut Input<I>,
     left: usize,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
-    TaskError { index, worker, cause: Cause::of_result(fault), tries: 1 }
+    TaskError::new(index, worker, Cause::of_result(fault), 1)
 }
 
 /// Collects values; the first failure ends the job.
@@ -59,7 +59,7 @@ pub(super) struct Outcomes<R> {
 }
 
 impl<R> Outcomes<R> {
-    /// Says of what was read, `end` items, and has not finished that its call was cancelled.
+    /// Fills in [`Cause::Cancelled`] for those of the `end` items read that have not finished.
     pub(super) fn cancel(&mut self, end: u64) {
         self.arrivals.complete(end, |index| Err(TaskError::cancelled(index)));
     }
@@ -130,7 +130,7 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
-    /// Runs the job; values in input order, or as they come.
+    /// Runs the job; the values in input order, or in order of arrival.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     }
 
     fn values_here(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
-        // Until all is dropped that arrived: that may run the user's code, too.
+        // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
         sink.arrivals.expect(self.known_len());
@@ -154,18 +154,18 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         Ok(sink.arrivals.take())
     }
 
-    /// Runs the job; one result per item, in input order. Of a call that is cancelled meanwhile
-    /// those of the items that were read: what has not finished is [`Cause::Cancelled`].
+    /// Runs the job; one result per item, in input order. If the call is cancelled meanwhile, one
+    /// per item that was read: those of unfinished items are [`Cause::Cancelled`].
     ///
     /// # Errors
     ///
-    /// The first failure of the pool; those of tasks are among the results.
+    /// The first failure of the pool; failures of tasks are among the results.
     pub fn outcomes(self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
         with_room::<F::Item, F::Output, _>(move || self.outcomes_here())
     }
 
     fn outcomes_here(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
-        // Until all is dropped that arrived: that may run the user's code, too.
+        // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink = Outcomes { arrivals: Arrivals::new(true) };
         while !self.is_over() {
@@ -179,13 +179,13 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             }
         }
         match self.finish() {
-            // All of it is there.
+            // All results are there.
             Ok(()) | Err(Error::Cancelled) => Ok(sink.arrivals.take()),
             Err(error) => Err(error),
         }
     }
 
-    /// Runs the job; `read` gets each result's position and archive, in place, as they come.
+    /// Runs the job; `read` gets each result's position and archive, in place, in order of arrival.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         G: FnMut(u64, &<F::Output as Archive>::Archived),
     {
         self.one_at_a_time();
-        // Until all is dropped that arrived: that may run the user's code, too.
+        // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::View);
         let mut sink = Views { read, failed: None };
         while !self.is_over() {

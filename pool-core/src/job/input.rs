@@ -1,7 +1,7 @@
 //! The input of a job: the user's iterator, up to its first end.
 //!
-//! Invariant: an iterator that has returned `None` is not asked again. One over a terminal or a
-//! channel would wait for more, and one that is not fused may go on or panic.
+//! Invariant: an iterator that has returned `None` is not called again. An iterator over a terminal
+//! or a channel would wait for more, and an unfused one may go on or panic.
 
 /// An iterator that remembers its end. (`std::iter::Fuse` does not give the iterator back.)
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
-//! Room for a job's items in the parent's arena.
+//! Allocates blocks for a job's items in the parent's arena.
 //!
-//! Invariant: a block belongs to whoever reserved it until it is handed over, and is given back if
-//! that never happens.
+//! Invariant: a block belongs to the code that reserved it until it is handed over; if that never
+//! happens, it is freed.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     session::{Carried, NoRoom, Session},
 };
 
-/// Where a job's blocks come from.
+/// Allocates the blocks of one job.
 #[derive(Debug)]
 pub(crate) struct Stock {
     pub(crate) session: Arc<Session>,
@@ -23,15 +23,15 @@ pub(crate) struct Stock {
     pub(crate) waits: bool,
 }
 
-/// A block of the parent's arena until its chunk is submitted: given back if that does not happen,
-/// also by a panic of the user's iterator.
+/// A block of the parent's arena until its chunk is submitted. If that does not happen, also
+/// because the user's iterator panics, the block is freed.
 pub(crate) struct Reserved<'s> {
     session: &'s Session,
     pub(crate) block: Block,
     pub(crate) base: *mut u8,
 }
 
-/// Bytes of the segments that go with a message and that nobody else in this process has.
+/// Bytes of the segments that go with a message and that have no other handle in this process.
 #[cold]
 pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
     let alone = segments.iter().filter(|segment| !segment.has_other_handles());
@@ -39,8 +39,8 @@ pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
 }
 
 impl Stock {
-    /// A block with room for `len` bytes. While chunks of this job are under way there may be none
-    /// now; otherwise waits for other jobs, if it may.
+    /// Reserves a block with room for `len` bytes. `None`: there is no room now, and chunks of this
+    /// job are under way, or the thread may not wait. Otherwise waits until other jobs free some.
     pub(crate) fn room(
         &self,
         released: &mut Vec<usize>,
@@ -71,7 +71,7 @@ impl Stock {
         Ok(Some(Reserved { session, block, base }))
     }
 
-    /// Why item `index` cannot be sent, or the context.
+    /// The error for item `index`, or for the context, that could not be encoded.
     #[cold]
     pub(crate) fn unsendable(&self, index: Option<u64>, fault: WireFault) -> Error {
         match (fault, index) {
@@ -86,14 +86,14 @@ impl Stock {
         }
     }
 
-    /// Whether a handle leads nowhere since the zygote is gone.
+    /// Whether a handle cannot be opened because the zygote is gone.
     #[cold]
     pub(crate) fn is_end(&self, fault: &WireFault) -> bool {
         matches!(fault, WireFault::Segment(fault) if is_disconnected(*fault))
             && self.session.sees_end()
     }
 
-    /// A process forked from the pool's own has none of its memory.
+    /// Refuses in a process forked from the pool's own, which has none of its memory.
     #[inline]
     pub(crate) fn refuse_if_foreign(&self) -> Result<(), Error> {
         if self.session.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
@@ -105,7 +105,7 @@ impl Reserved<'_> {
         self.block.len as usize
     }
 
-    /// The block is somebody else's business now.
+    /// Gives the block away: this no longer frees it.
     pub(crate) fn hand_over(self) -> Block {
         let block = self.block;
         std::mem::forget(self);

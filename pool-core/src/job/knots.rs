@@ -1,8 +1,7 @@
-//! Waits of code that others wait for: one that would close a circle is refused.
+//! Refuses a wait that would close a circle of threads that wait for each other.
 //!
-//! Invariant: no circle of the waits that are noted here is ever closed. A backend and a future are
-//! known by their addresses; a thread without frames (`reentrancy.rs`) holds nothing up, and notes
-//! nothing.
+//! Invariant: the waits noted here never form a circle. A backend and a future are identified by
+//! their addresses; a thread without frames (`reentrancy.rs`) holds nothing up, and notes nothing.
 
 use std::{
     ptr::{self, NonNull},
@@ -14,34 +13,34 @@ use std::{
 
 use crate::{error::Error, mutex::lock, reentrancy::waiting_for_this_thread};
 
-/// What a thread waits for.
+/// How many of the nodes that a thread waits for have to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Awaits {
     All,
-    /// One of them is enough.
+    /// One of them.
     Any,
 }
 
-/// One wait.
+/// One waiting thread.
 #[derive(Debug)]
 struct Wait {
     number: u64,
-    /// What waits for the waiting thread.
+    /// The backends and futures that wait for this thread.
     by: Vec<usize>,
     what: Vec<usize>,
     awaits: Awaits,
 }
 
-/// Who waits for what, once for every thread that does.
+/// All waits of one process.
 #[derive(Debug)]
 struct Waits {
     process: u32,
     all: Mutex<(u64, Vec<Wait>)>,
 }
 
-/// Those of the process that looked last; never freed, since threads keep references to it. A
-/// forked child, in which none of the waits goes on, makes its own: another thread of its parent
-/// may have had the lock.
+/// The waits of the process that called `waits` last; never freed, since threads keep references to
+/// it. A forked child makes its own: none of its parent's waits goes on there, and another thread
+/// of the parent may have held the lock.
 static WAITS: AtomicPtr<Waits> = AtomicPtr::new(ptr::null_mut());
 
 /// While it lives, the calling thread waits.
@@ -70,8 +69,8 @@ fn waits() -> MutexGuard<'static, (u64, Vec<Wait>)> {
     }
 }
 
-/// Whether the last one of these waits can never be over, since those of which it needs an end wait
-/// for it, through whatever waits there are.
+/// Whether the last wait can never end, because the nodes that it needs wait for it, directly or
+/// through other waits.
 fn is_knot(all: &[Wait]) -> bool {
     let mut left: Vec<_> = all.iter().collect();
     loop {
@@ -89,11 +88,11 @@ fn is_knot(all: &[Wait]) -> bool {
 }
 
 impl Waiting {
-    /// The calling thread is about to wait for these.
+    /// Notes that the calling thread is about to wait for these nodes.
     ///
     /// # Errors
     ///
-    /// [`Error::NestedUse`] if they wait for it.
+    /// [`Error::NestedUse`] if they wait for the calling thread.
     pub(crate) fn begin(
         awaits: Awaits,
         what: impl IntoIterator<Item = usize>,

@@ -1,19 +1,19 @@
-//! What the tasks of a call have borrowed from its caller.
+//! Whether a killed worker may still have what its task borrowed from the caller.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// Says, when the call is over, whether a worker may have kept what its task had: one that was
-/// killed and that the kernel has not let go of a call that no signal interrupts.
+/// Set at the end of a call if a worker may have kept what its task borrowed: a killed worker that
+/// the kernel holds in a system call that no signal interrupts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeakFlag(Arc<AtomicBool>);
 
 impl LeakFlag {
-    /// A worker may have kept it.
+    /// Notes that a worker may have kept it.
     pub(crate) fn keep(&self) {
-        // Relaxed: asked by the thread that says it.
+        // Relaxed: read by the thread that writes it.
         self.0.store(true, Relaxed);
     }
 

@@ -1,18 +1,20 @@
 //! One call of the map family, in the thread that made the call: pulls items, sends chunks, takes
 //! results.
 //!
-//! * `options.rs`: what a call may set.
+//! * `options.rs`: the options of a call.
 //! * `run.rs`: the loop.
-//! * `input.rs`: the user's iterator, up to its first end; `chunks.rs`: an input cut alone.
+//! * `input.rs`: the user's iterator, up to its first end; `chunks.rs`: cuts an input without a
+//!   pool.
 //! * `transport.rs`: the way to workers of either kind; `transfer.rs`: what goes along it.
-//! * `processes.rs`: the way to processes; `item_allocator.rs`: room in the parent's arena.
+//! * `processes.rs`: the way to processes; `item_allocator.rs`: allocates in the parent's arena.
 //! * `threads.rs`: the way to threads.
 //! * `target.rs`: which worker a chunk is for.
 //! * `reorder.rs`: results in the order that the consumer wants.
-//! * `collect.rs`, `try_collect.rs`, `stream.rs`, `single.rs`: what callers do with results.
+//! * `collect.rs`, `try_collect.rs`, `stream.rs`, `single.rs`: the ways for a caller to take
+//!   results.
 //! * `background.rs`: a job without a caller.
-//! * `leaked.rs`: what became of what tasks had borrowed.
-//! * `knots.rs`: waits that would close a circle.
+//! * `leaked.rs`: whether a killed worker may still have what its task borrowed.
+//! * `knots.rs`: refuses waits that would close a circle.
 
 mod background;
 mod chunks;

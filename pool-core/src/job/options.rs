@@ -1,10 +1,11 @@
-//! What a call may set.
+//! The options of a call.
+
+use std::time::Duration;
 
 use super::target::Turn;
 use crate::{cancel::CancelToken, engine::SizingRules, error::Error};
-use std::time::Duration;
 
-/// What a call may set.
+/// The options of a call.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct JobOptions {
@@ -12,31 +13,32 @@ pub struct JobOptions {
     pub chunk_size: Option<f64>,
     /// Chunks for the whole input, at least 1; chunks of 4 items if its length is not known.
     pub n_splits: Option<usize>,
-    /// Most items that are under way, at least 1.
+    /// How many items may be under way at most; at least 1.
     pub max_tasks_active: Option<usize>,
     /// How many items of the input are used; a shorter input just ends.
     pub iterable_len: Option<usize>,
-    /// How long one item may take, more than 0; `None`: what the pool says.
+    /// How long one item may take, more than 0; `None`: the pool's setting.
     pub task_timeout: Option<Duration>,
-    /// How long an item that is over its limit may go on, told of that, before its worker is
-    /// killed; `None`: what the pool says.
+    /// How long an item that is over its limit may go on after the worker is notified, before that
+    /// worker is killed; `None`: the pool's setting.
     pub timeout_grace: Option<Duration>,
-    /// How often an item may be tried again whose worker died or was killed at the item's limit.
+    /// How often an item may be tried again after its worker died or was killed at the item's
+    /// limit.
     pub retries: u32,
-    /// Whether chunk k goes to worker k modulo their number, whether or not that one is free;
-    /// `None`: what the pool says.
+    /// Whether chunk k goes to worker k modulo their number, whether or not that worker is free;
+    /// `None`: the pool's setting.
     pub order_tasks: Option<bool>,
-    /// The one worker that all items go to; of no account for futures of one item.
+    /// The only worker to run the items; ignored for futures of one item.
     pub worker: Option<u32>,
-    /// What may end the call from outside; a token that was pulled refuses it.
+    /// A token that ends the call; a token that was pulled before refuses it.
     pub cancel: Option<CancelToken>,
-    /// After how long items are killed, with their workers, that run when the call is cancelled or
-    /// dropped; `None`: never.
+    /// How long after the call is cancelled or dropped its running items are killed, with their
+    /// workers; `None`: never.
     pub kill_running: Option<Duration>,
 }
 
 impl JobOptions {
-    /// Refuses values that mean nothing, and a call that is cancelled already.
+    /// Refuses invalid values, and a call that is already cancelled.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |text: String| Err(Error::InvalidInput(text));
         match self.chunk_size {
@@ -61,7 +63,7 @@ impl JobOptions {
         SizingRules { chunk_size: self.chunk_size, n_splits: self.n_splits }
     }
 
-    /// Which of so many workers the chunks go to.
+    /// Which of `workers` workers the chunks go to.
     pub(crate) fn turn(&self, workers: usize) -> Turn {
         match self.worker {
             Some(worker) => Turn::Only(worker),
@@ -72,7 +74,7 @@ impl JobOptions {
         }
     }
 
-    /// How many items there are, if that is known.
+    /// The number of items, if it is known.
     pub(super) fn len_of(&self, items: &impl Iterator) -> Option<u64> {
         let (low, high) = items.size_hint();
         let known = self.iterable_len.or_else(|| high.filter(|high| *high == low));
@@ -80,7 +82,7 @@ impl JobOptions {
     }
 }
 
-/// A call that is cancelled goes no further.
+/// Fails if the call is cancelled.
 #[inline]
 pub(super) fn check_cancelled(token: Option<&CancelToken>) -> Result<(), Error> {
     if token.is_some_and(CancelToken::is_cancelled) { Err(Error::Cancelled) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! The way to worker processes: encode into the parent's arena, decode from the workers'.
+//! The way to worker processes: encodes into the parent's arena, decodes from the workers'.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,23 +22,24 @@ use crate::{
     task::{Call, Form},
 };
 
-/// A batch up to this size is copied at once before its values are checked, others one by one.
+/// A batch up to this size is copied as a whole before its values are checked, a larger one value
+/// by value.
 const COPIED_AT_ONCE: usize = 1 << 20;
-/// Room for items of unknown size in the first chunk.
+/// Bytes for items of unknown size in the first chunk.
 const FIRST_GUESS: usize = 2048;
 
 pub(crate) struct ProcessTransport<F: Form> {
     stock: Stock,
     call: Call,
-    /// The context's number and place.
+    /// The context's number and its offset in the arena.
     context: (u64, u64),
     /// How long one item may take.
     limit: Option<Duration>,
-    /// How long one that is overdue may go on before its worker is killed.
+    /// How long an overdue item may go on before its worker is killed.
     grace: Duration,
-    /// How often an item may be tried again whose worker died.
+    /// How often an item may be tried again after its worker died.
     retries: u32,
-    /// Gone with the job.
+    /// `None` once the job is closed.
     buffers: Option<Box<Buffers>>,
     /// An item that was pulled but did not fit into the last chunk.
     pending: Option<Compact<F::Item>>,
@@ -46,9 +47,9 @@ pub(crate) struct ProcessTransport<F: Form> {
     /// Position in the input of the next item.
     next_index: u64,
     turn: Turn,
-    /// Tasks borrow from the caller, who then waits for every one of them.
+    /// Set if tasks borrow from the caller, who then waits for every one of them.
     leaked: Option<LeakFlag>,
-    /// Results cannot be opened any more, since the zygote is gone.
+    /// Results cannot be opened any more, because the zygote is gone.
     cut_off: bool,
 }
 
@@ -87,13 +88,13 @@ impl<F: Form> ProcessTransport<F> {
         self.turn = turn;
     }
 
-    /// Has the end of the job wait until no task of it runs any more.
+    /// Makes the end of the job wait until no task of it runs any more.
     pub(crate) fn borrow(&mut self, leaked: LeakFlag) {
         self.leaked = Some(leaked);
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has
-    /// the job `queue`, under this number.
+    /// Makes it a background job: from now on its arrivals are announced to the queue that
+    /// has the job `queue`, under the returned number.
     pub(super) fn go_to_background(&mut self, queue: JobId) -> u64 {
         self.stock.session.share_inbox(self.stock.job, queue);
         self.stock.waits = false;
@@ -136,7 +137,7 @@ impl<F: Form> ProcessTransport<F> {
         })
     }
 
-    /// Sends the one item of the job and waits for what comes of it.
+    /// Sends the one item of the job and waits for its result.
     pub(super) fn exchange(&mut self, item: F::Item, awaited: Awaited) -> Result<(), Error> {
         let cut = Cut { most: 1, timed: false, idle: true };
         let packed = self.pack(&mut std::iter::once(item), cut)?;
@@ -145,7 +146,7 @@ impl<F: Form> ProcessTransport<F> {
         Ok(self.stock.session.exchange(chunk, awaited, &mut buffers.taken)?)
     }
 
-    /// Encodes items for the next chunk; without one says why.
+    /// Encodes items for the next chunk; if there is no chunk, returns the reason.
     #[inline]
     fn pack(
         &mut self,
@@ -161,7 +162,7 @@ impl<F: Form> ProcessTransport<F> {
         };
         let most = cut.most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
-        // A guess beyond the arena would refuse items of which one at a time does fit.
+        // A guess beyond the arena would refuse items that fit one at a time.
         let enough = usize::try_from(self.stock.limit / 4).unwrap_or(usize::MAX);
         let guess = head_len::<F::Item>(most)
             + if is_fixed::<F::Item>() {
@@ -186,7 +187,7 @@ impl<F: Form> ProcessTransport<F> {
                     break;
                 }
                 Err(WireFault::Overflow) => {
-                    // A single item that the guess has no room for gets a block of just its size.
+                    // A single item that is larger than the guess gets a block of just its size.
                     drop(reserved);
                     let fault = |fault| stock.unsendable(Some(self.next_index), fault);
                     let needed = writer.room_for(&next, &mut buffers.encoder).map_err(fault)?;
@@ -256,7 +257,7 @@ impl<F: Form> ProcessTransport<F> {
         Arc::as_ptr(&self.stock.session).addr()
     }
 
-    /// Whether what was decoded last can be believed to be all of it.
+    /// Fails if the last batch could not be decoded completely, because the zygote is gone.
     #[inline]
     pub(super) fn check_cancelled(&self) -> Result<(), Error> {
         if self.cut_off { Err(self.stock.session.end_error()) } else { Ok(()) }
@@ -270,7 +271,7 @@ impl<F: Form> ProcessTransport<F> {
         Ok(self.stock.session.finish_job(self.stock.job)?)
     }
 
-    /// Gives back what was read since the last time.
+    /// Releases what was read since the last time.
     pub(super) fn flush(&mut self) {
         let buffers = Self::buffers(&mut self.buffers);
         if !buffers.released.is_empty() {
@@ -284,7 +285,8 @@ impl<F: Form> ProcessTransport<F> {
         Ok(session.next(*job, awaited, &mut Self::buffers(&mut self.buffers).taken)?)
     }
 
-    /// Takes what has arrived, without waiting. `look`: sees first what workers and zygote say.
+    /// Takes what has arrived, without waiting. `look`: first reads the messages of workers and
+    /// zygote.
     pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
         self.stock.refuse_if_foreign()?;
         self.flush();
@@ -294,7 +296,7 @@ impl<F: Form> ProcessTransport<F> {
 
     /// Takes what had arrived when the call was cancelled.
     pub(super) fn take_rest(&mut self) {
-        // The error is known.
+        // The call already ends with an error.
         let _ = self.take(false);
     }
 

@@ -1,10 +1,11 @@
-//! Results in the order that their consumer wants.
+//! Puts results into the order that their consumer wants.
 //!
-//! Invariant (ordered): `ready` ends just before position `next`; what came early waits in `early`.
+//! Invariant (ordered): `ready` ends just before position `next`; values that came early wait in
+//! `early`.
 
 use std::collections::BTreeMap;
 
-/// Bytes of room for values that are made in advance.
+/// The most bytes that are reserved for values in advance.
 const MOST_RESERVED: usize = 256 << 20;
 
 /// Values on their way to the consumer.
@@ -21,15 +22,16 @@ impl<T> Arrivals<T> {
         Self { ordered, ready: Vec::new(), next: 0, early: BTreeMap::new() }
     }
 
-    /// Makes room for `len` values, if that is known and not too much to ask for in advance.
+    /// Reserves room for `len` values, if the number is known and not too large to reserve in
+    /// advance.
     pub(super) fn expect(&mut self, len: Option<u64>) {
         let most = MOST_RESERVED / size_of::<T>().max(1);
         let len = len.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
-        // Room that cannot be had in advance is asked for again value by value.
+        // If reserving fails, the vector grows value by value.
         let _ = self.ready.try_reserve_exact(len.min(most));
     }
 
-    /// Lets `fill` append the values from position `first` on to wherever they belong.
+    /// Has `fill` append the values from position `first` on to the right vector.
     pub(super) fn add(&mut self, first: u64, fill: impl FnOnce(&mut Vec<T>)) {
         if !self.ordered {
             fill(&mut self.ready);
@@ -52,8 +54,8 @@ impl<T> Arrivals<T> {
         }
     }
 
-    /// Puts what `missing` makes of its position wherever there is nothing before position `end`,
-    /// in order.
+    /// Fills each gap before position `end`, in order, with the value that `missing` makes of the
+    /// gap's position.
     pub(super) fn complete(&mut self, end: u64, missing: impl Fn(u64) -> T) {
         while self.next < end {
             self.ready.push(missing(self.next));

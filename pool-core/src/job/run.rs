@@ -1,4 +1,4 @@
-//! The loop of a job: send while the window admits, wait, take what arrived.
+//! The loop of a job: sends while the window admits, waits, and takes what has arrived.
 //!
 //! Invariant: items are pulled in the calling thread only, and no lock is held while the user's
 //! iterator, `Serialize` or callback runs.
@@ -25,7 +25,8 @@ use crate::{
     task::Form,
 };
 
-/// How often a job without a caller asks for room that others may have given back.
+/// How often a job without a caller tries again to allocate, since other jobs may have freed
+/// memory.
 const STARVES_FOR: Duration = Duration::from_millis(1);
 
 /// One call of the map family, before or while it runs.
@@ -39,10 +40,9 @@ pub struct Job<F: Form, I> {
     window: Window,
     cancel: Option<CancelToken>,
     lazy: bool,
-    /// Arrivals to take at once.
+    /// The most arrivals to take at once.
     most_arrivals: usize,
-    /// There is no room for its first chunk under way, and nothing of its own that could give some
-    /// back.
+    /// The arena is full and no chunk of this job is in flight: only other jobs can free space.
     starves: bool,
 }
 
@@ -55,9 +55,9 @@ impl<F: Form, I> fmt::Debug for Job<F, I> {
     }
 }
 
-/// What the loop hands on.
+/// The receiver of the loop's results.
 pub(super) trait Sink<F: Form> {
-    /// Takes results; how many items the consumer has got with that.
+    /// Takes results; returns how many items have reached the consumer with that.
     fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize;
     fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize;
     fn failed(&mut self, error: TaskError) -> Result<usize, Error>;
@@ -92,7 +92,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         }
     }
 
-    /// Makes chunks of no more than `items`, but for sizes that the user has set.
+    /// Makes chunks of at most `items` items, except where the user has set their size.
     pub(crate) fn limit_chunks(mut self, items: Option<NonZeroU64>) -> Self {
         if let Some(items) = items {
             self.sizer.limit(usize::try_from(items.get()).unwrap_or(usize::MAX));
@@ -100,12 +100,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self
     }
 
-    /// Sends the first chunks now, rather than when the first result is asked for.
+    /// Sends the first chunks now, not only when the first result is asked for.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         with_room::<F::Item, (), _>(|| self.fill())
     }
 
-    /// See [`Transport::go_to_background`].
+    /// Makes it a background job: see [`Transport::go_to_background`].
     pub(crate) fn go_to_background(
         &mut self,
         queue: Option<JobId>,
@@ -114,33 +114,33 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.transport.go_to_background(queue, heard)
     }
 
-    /// The input, of a job that has not begun.
+    /// The input of a job that has not begun.
     pub(crate) fn into_items(self) -> I {
         self.items.into_inner()
     }
 
-    /// When somebody has to look at a job without a caller although nothing arrives.
+    /// When a thread has to look at a job without a caller although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         let soon = self.starves.then(|| Instant::now() + STARVES_FOR);
         soon.into_iter().chain(self.transport.due()).min()
     }
 
-    /// What may end it from outside.
+    /// The token that may end it.
     pub(super) fn token(&self) -> Option<&CancelToken> {
         self.cancel.as_ref()
     }
 
-    /// Whether anything has arrived, without waiting.
+    /// Whether anything has arrived. Does not wait.
     pub(super) fn has_arrived(&mut self) -> bool {
         self.transport.has_arrived()
     }
 
-    /// What tells the backend that runs this job from all others.
+    /// The identity of the backend that runs this job.
     pub(super) fn backend(&self) -> usize {
         self.transport.backend()
     }
 
-    /// How many items there are, as far as the input says.
+    /// The number of items, if the input tells it.
     pub(super) fn known_len(&self) -> Option<u64> {
         self.sizer.len()
     }
@@ -155,12 +155,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.exhausted && self.window.active() == 0
     }
 
-    /// The call is over but for what its workers do at their ends, if they end with it.
+    /// Ends the call: where workers end with their call, waits for them.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         self.transport.finish()
     }
 
-    /// The consumer has got `items` items.
+    /// Notes that `items` items have reached the consumer.
     pub(super) fn yielded(&mut self, items: usize) {
         self.window.yielded(items);
     }
@@ -202,7 +202,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             return Ok(());
         }
         let awaited = Awaited {
-            // A consumer that takes results one by one wants the first as soon as it is there.
+            // A consumer that takes results one by one wants the first one at once.
             chunks: if self.lazy { 1 } else { self.window.chunks().div_ceil(2) },
             has_items: !self.exhausted,
             most: self.most_arrivals,
@@ -211,15 +211,15 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.hand_on(sink)
     }
 
-    /// Hands to `sink` what has arrived, without waiting, and sends what can be sent then.
+    /// Hands to `sink` what has arrived, without waiting, and then sends what can be sent.
     pub(super) fn pass(&mut self, look: bool, sink: &mut impl Sink<F>) -> Result<(), Error> {
         self.transport.take(look)?;
         self.hand_on(sink)?;
         self.fill()
     }
 
-    /// Hands to `sink` what had arrived when the call was cancelled; how many items of the input
-    /// were read.
+    /// Hands to `sink` what had arrived when the call was cancelled; returns how many items of the
+    /// input were read.
     pub(super) fn rest(&mut self, sink: &mut impl Sink<F>) -> Result<u64, Error> {
         self.transport.take_rest();
         self.hand_on(sink)?;
@@ -248,7 +248,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
                 }
             }
         }
-        // (A job that is over gives everything back as it is dropped.)
+        // (A job that is over releases everything when it is dropped.)
         if !self.is_over() {
             self.transport.flush();
         }

@@ -1,4 +1,4 @@
-//! One item, one value: a call that needs no window, no sizes of chunks and no order.
+//! A call of one item for one value: it needs no window, no sizes of chunks and no order.
 
 use super::{collect::bad_result, transfer::Arrival, transport::Transport};
 use crate::{

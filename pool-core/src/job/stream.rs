@@ -1,4 +1,4 @@
-//! Jobs whose results are taken one by one; nothing runs before the first is asked for.
+//! Jobs whose results are taken one by one; nothing runs before the first one is asked for.
 
 use std::{collections::VecDeque, fmt, task::Poll, time::Instant};
 
@@ -17,22 +17,22 @@ use crate::{
 };
 
 /// An iterator over one result per item; goes on after a task's failure and ends after the pool's.
-/// Of a call that is cancelled meanwhile, what was read and has not finished is
-/// [`Cause::Cancelled`](crate::error::Cause::Cancelled), if the results come in input order.
+/// If the call is cancelled meanwhile and the results come in input order, items that were read and
+/// have not finished yield [`Cause::Cancelled`](crate::error::Cause::Cancelled).
 ///
-/// Dropping it cancels what has not run.
+/// Dropping it cancels the items that have not run.
 pub struct ResultStream<F: Form, I> {
-    /// Gone after the end.
+    /// `None` after the end.
     job: Option<Box<Job<F, I>>>,
     sink: Buffered<F::Output>,
     ready: VecDeque<Result<F::Output, TaskError>>,
     /// Whether the results of a cancelled call are wanted.
     keeps: bool,
-    /// Those, once the job is gone.
+    /// The results of a cancelled call, whose job is gone.
     rest: VecDeque<Result<F::Output, TaskError>>,
 }
 
-/// As [`ResultStream`], but ends after the first failure of any kind.
+/// An iterator over the values of a job that ends after the first failure of any kind.
 pub struct ValueStream<F: Form, I>(ResultStream<F, I>);
 
 impl<F: Form, I> fmt::Debug for ResultStream<F, I> {
@@ -47,7 +47,7 @@ impl<F: Form, I> fmt::Debug for ValueStream<F, I> {
     }
 }
 
-/// What arrived counts as under way until the consumer has it.
+/// Collects results, which count as under way until the consumer takes them.
 struct Buffered<R>(Outcomes<R>);
 
 impl<F: Form> Sink<F> for Buffered<F::Output> {
@@ -68,7 +68,7 @@ impl<F: Form> Sink<F> for Buffered<F::Output> {
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
-    /// The results one by one, in input order or as they come.
+    /// The results one by one, in input order or in order of arrival.
     #[must_use]
     pub fn results(self, ordered: bool) -> ResultStream<F, I> {
         ResultStream {
@@ -80,7 +80,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         }
     }
 
-    /// The values one by one, in input order or as they come, up to the first failure.
+    /// The values one by one, in input order or in order of arrival, up to the first failure.
     #[must_use]
     pub fn stream(self, ordered: bool) -> ValueStream<F, I> {
         ValueStream(ResultStream { keeps: false, ..self.results(ordered) })
@@ -97,7 +97,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
 type Outcome<R> = Result<Result<R, TaskError>, Error>;
 
 impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
-    /// The call was cancelled: what there is of it from here on.
+    /// Ends a cancelled call: keeps the results that there are for `rest`.
     fn end_cancelled(&mut self, mut job: Job<F, I>) -> Result<(), Error> {
         let read = job.rest(&mut self.sink)?;
         self.sink.0.cancel(read);
@@ -106,17 +106,18 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
         Ok(())
     }
 
-    /// The next result, or the end: waits for it, or else says `Pending` where it is not there.
+    /// The next result, or the end: waits for it if `waits`, else returns `Pending` if it is not
+    /// there.
     fn advance(&mut self, waits: bool) -> Poll<Option<Outcome<F::Output>>> {
         let mut looked = false;
         loop {
-            // Taken out while the user's code may run: a panic of it ends the stream.
+            // Taken out while the user's code may run, so that a panic of it ends the stream.
             let Some(mut job) = self.job.take() else {
                 return Poll::Ready(self.rest.pop_front().map(Ok));
             };
             if let Some(result) = self.ready.pop_front() {
                 job.yielded(1);
-                // The workers shall not run dry while the consumer is busy.
+                // Filled first, so that the workers have items while the consumer is busy.
                 match job.fill() {
                     Ok(()) => self.job = Some(job),
                     Err(Error::Cancelled) if self.keeps => {
@@ -129,7 +130,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
                 return Poll::Ready(Some(Ok(result)));
             }
             if job.is_over() {
-                // Where workers end with their call that is waited for, if anything is.
+                // Where workers end with their call, that end is waited for, if this may wait.
                 let ended = if waits { job.finish() } else { Ok(()) };
                 let ended = ended.err().filter(|e| !(self.keeps && matches!(e, Error::Cancelled)));
                 return Poll::Ready(ended.map(Err));
@@ -162,7 +163,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
     fn next(&mut self) -> Option<Self::Item> {
         with_room::<F::Item, F::Output, _>(|| match self.advance(true) {
             Poll::Ready(next) => next,
-            Poll::Pending => None, // it has waited
+            Poll::Pending => None, // `advance` has waited
         })
     }
 }
@@ -173,12 +174,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> ValueStream<F, I> {
         self.0.advance(false).map(|next| self.up_to_failure(next))
     }
 
-    /// When somebody has to ask again although nothing arrives.
+    /// When a thread has to poll again although nothing arrives.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.0.job.as_ref()?.due()
     }
 
-    /// What may end it from outside.
+    /// The token that may end it.
     pub(crate) fn token(&self) -> Option<&CancelToken> {
         self.0.job.as_ref()?.token()
     }

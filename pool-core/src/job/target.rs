@@ -2,10 +2,10 @@
 
 use crate::engine::Pace;
 
-/// See the module.
+/// Which worker the next chunk goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Whoever is free.
+    /// Any worker that is free.
     Anybody,
     /// Each worker in turn, whether or not it is free.
     Ordered {
@@ -16,7 +16,7 @@ pub(crate) enum Turn {
 }
 
 impl Turn {
-    /// The worker that the next chunk is for; `None`: anybody.
+    /// The worker that the next chunk is for; `None`: any.
     #[inline]
     pub(super) fn home(self) -> Option<u32> {
         match self {
@@ -26,13 +26,13 @@ impl Turn {
         }
     }
 
-    /// How far ahead a job goes: beyond a few, chunks for one worker each would only wait for their
-    /// turn on the board.
+    /// How far ahead a job sends: of chunks for one worker each, more than a few would only wait on
+    /// the board.
     pub(super) fn pace(self, pace: Pace) -> Pace {
         if self != Self::Anybody && pace == Pace::Call { Pace::Background } else { pace }
     }
 
-    /// A chunk was sent.
+    /// Moves on after a chunk was sent.
     #[inline]
     pub(super) fn pass(&mut self) {
         if let Self::Ordered { next, workers } = self {

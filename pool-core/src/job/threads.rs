@@ -34,9 +34,9 @@ pub(crate) struct ThreadTransport<F: Form> {
     arrived: VecDeque<Arrival<F::Output>>,
     /// Whether the function borrows from the caller, who then waits for every item.
     borrows: bool,
-    /// Whether items have a limit.
+    /// Whether items have a time limit.
     limited: bool,
-    /// Whether the backend may end with the job, where each call has its own.
+    /// Whether a backend that is made for one call may end with this job.
     lets_go: bool,
 }
 
@@ -68,7 +68,7 @@ impl<F: Form> ThreadTransport<F> {
         shared: Option<SharedValue>,
         options: &JobOptions,
     ) -> Result<Self, Error> {
-        // SAFETY: as promised to this function.
+        // SAFETY: the caller's promise.
         unsafe {
             Self::open_any(backend, function, Arc::new(context), shared, options, false, true)
         }
@@ -90,7 +90,7 @@ impl<F: Form> ThreadTransport<F> {
             return Err(Error::NestedUse);
         }
         let job = ThreadJob::open(&backend, options.cancel.clone(), options.task_timeout, lazy)?;
-        // A closure with captures sees nothing of its worker.
+        // A closure with captures has no access to its worker.
         let given = Given { context, shared, begins: !borrows, within: Within::here() };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
@@ -112,14 +112,14 @@ impl<F: Form> ThreadTransport<F> {
         self.turn = turn;
     }
 
-    /// Has workers make their state before their first item, as for a portable function.
+    /// Makes workers run `worker_init` before their first item, as for a portable function.
     pub(crate) fn begins_lives(mut self) -> Self {
         self.given.begins = true;
         self
     }
 
-    /// From now on nobody waits for this job alone: `heard` is told this number when something
-    /// arrives. The backend serves others, too.
+    /// Makes it a background job: from now on `heard` is called with the returned number when
+    /// something arrives. The backend serves other jobs, too.
     pub(super) fn go_to_background(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl<F: Form> ThreadTransport<F> {
         number
     }
 
-    /// When somebody has to look at the job although nothing arrives.
+    /// When a thread has to look at the job although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         self.job.due()
     }
@@ -157,7 +157,8 @@ impl<F: Form> ThreadTransport<F> {
             self.send_chunk(home, first, thread_items)?;
             return Ok(Sent::Load(Load { chunks: 1, items, bytes: 0, room: 0 }));
         }
-        // What lies behind an item that is overdue goes to other threads, if it may.
+        // One chunk for each item, so that the items behind an overdue one can run in other
+        // threads.
         for (index, thread_item) in (first..).zip(thread_items) {
             self.send_chunk(home, index, vec![thread_item])?;
         }
@@ -170,8 +171,8 @@ impl<F: Form> ThreadTransport<F> {
         first: u64,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
-        // SAFETY: a function that borrows nothing is `'static` (`open`); for one that does, this
-        // transport is dropped in time (`open_scoped`), and its drop waits until nothing of it is
+        // SAFETY: a function that borrows nothing is `'static` (`open`); if it borrows, this
+        // transport is dropped in time (`open_scoped`), and its drop waits until no chunk of it is
         // left.
         unsafe {
             self.job.send((&self.backend, home), self.function, &self.given, first, thread_items)
@@ -214,7 +215,7 @@ impl<F: Form> ThreadTransport<F> {
         self.unpack(parts);
     }
 
-    /// How many items were pulled.
+    /// How many items were pulled from the input.
     pub(super) fn pulled(&self) -> u64 {
         self.next_index
     }
@@ -228,7 +229,7 @@ impl<F: Form> ThreadTransport<F> {
                 values: part.values,
             });
             if let Some((cause, worker)) = part.failure {
-                let error = TaskError { index: failed, worker, cause, tries: 1 };
+                let error = TaskError::new(failed, worker, cause, 1);
                 self.arrived.push_back(Arrival::Message(Message::Failed(error)));
             }
             if part.ends {

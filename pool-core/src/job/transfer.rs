@@ -1,28 +1,28 @@
-//! What a job sends, and what comes back.
+//! What a job sends to its workers, and what comes back.
 
 use crate::session::Message;
 
-/// What comes back.
+/// What comes back from the workers.
 pub(crate) enum Arrival<R> {
-    /// As workers of any kind have it; results lie encoded.
+    /// A message that workers of any kind send; its results are encoded.
     Message(Message),
-    /// Results as they are.
+    /// Results by value.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
     Values { first: u64, nanos: u64, values: Vec<R> },
 }
 
-/// What the next chunk is to be.
+/// How to cut the next chunk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cut {
     /// Most items in it.
     pub(super) most: usize,
-    /// Whether its time is of use.
+    /// Whether the job needs to know how long the chunk takes.
     pub(super) timed: bool,
-    /// Nothing of the job is under way, so that there is nothing to wait for but room.
+    /// No chunk of the job is under way, so that it can wait for room.
     pub(super) idle: bool,
 }
 
-/// What was sent at once.
+/// The items that were sent at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
     /// Parts that end one by one.
@@ -30,17 +30,17 @@ pub(super) struct Load {
     pub(super) items: usize,
     /// Encoded bytes of the items.
     pub(super) bytes: usize,
-    /// Bytes that are taken for them until they end.
+    /// Bytes that stay allocated for them until they end.
     pub(super) room: usize,
 }
 
-/// How far sending came.
+/// The outcome of sending.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// Items are on their way.
     Load(Load),
-    /// There is no room for it now; results have to be taken first.
+    /// There is no room for a chunk now; results have to be taken first.
     NoRoom,
-    /// The input is at its end.
+    /// The input has ended.
     Exhausted,
 }

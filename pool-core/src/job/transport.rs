@@ -1,11 +1,11 @@
-//! The way from a job to workers of either kind, and back.
+//! The way from a job to its workers, processes or threads, and back.
 
 use std::time::Instant;
 
-#[cfg(feature = "threads")]
-use super::threads::ThreadTransport;
 use pool_ipc::WireFault;
 
+#[cfg(feature = "threads")]
+use super::threads::ThreadTransport;
 use super::{
     processes::ProcessTransport,
     target::Turn,
@@ -25,7 +25,7 @@ pub(crate) enum Transport<F: Form> {
 }
 
 impl<F: Form> Transport<F> {
-    /// Says which worker chunks go to from now on.
+    /// Sets which worker chunks go to from now on.
     pub(crate) fn set_turn(&mut self, turn: Turn) {
         match self {
             Self::Processes(transport) => transport.set_turn(turn),
@@ -47,7 +47,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Sends the one item of the job and waits for what comes of it.
+    /// Sends the one item of the job and waits for its result.
     #[inline]
     pub(super) fn exchange(&mut self, item: F::Item, awaited: Awaited) -> Result<(), Error> {
         match self {
@@ -61,7 +61,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Waits until something arrived, when all that had arrived was taken.
+    /// Waits until something arrives. Called when everything that had arrived was taken.
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         match self {
             Self::Processes(transport) => transport.receive(awaited),
@@ -70,7 +70,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// The next of what [`Transport::receive`] found.
+    /// The next arrival that [`Transport::receive`] found.
     #[inline]
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {
         match self {
@@ -80,7 +80,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Whether anything has arrived, without waiting.
+    /// Whether anything has arrived. Does not wait.
     pub(super) fn has_arrived(&self) -> bool {
         match self {
             Self::Processes(transport) => transport.has_arrived(),
@@ -89,8 +89,8 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// From now on nobody waits for this job alone: what arrives is announced to the queue that has
-    /// the job `queue`, or `heard` is told of it. Answers with a number for that, which no other
+    /// Makes it a background job: from now on its arrivals are announced to the queue that
+    /// has the job `queue`, or by a call of `heard`. Returns the number to announce, which no other
     /// job of the backend has.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     pub(super) fn go_to_background(
@@ -107,7 +107,8 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Takes what has arrived, without waiting. `look`: sees first what workers and zygote say.
+    /// Takes what has arrived, without waiting. `look`: first reads the messages of workers and
+    /// zygote.
     pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
         match self {
             Self::Processes(transport) => transport.take(look),
@@ -125,7 +126,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// How many items were pulled.
+    /// How many items were pulled from the input.
     pub(super) fn pulled(&self) -> u64 {
         match self {
             Self::Processes(transport) => transport.pulled(),
@@ -134,17 +135,18 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// When somebody has to look at a job without a caller although nothing arrives.
+    /// When a thread has to look at a job without a caller although nothing arrives.
     pub(super) fn due(&self) -> Option<Instant> {
         match self {
-            // Clocks and tokens are the business of the zygote and of whoever drives.
+            // The zygote watches time limits, and the thread that drives the session watches
+            // tokens.
             Self::Processes(_) => None,
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.due(),
         }
     }
 
-    /// What tells this transport's backend from all others.
+    /// The identity of this transport's backend.
     pub(super) fn backend(&self) -> usize {
         match self {
             Self::Processes(transport) => transport.backend(),
@@ -153,8 +155,8 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Whether the last batch was decoded as far as it could be: an error if the pool has come to
-    /// its end.
+    /// Fails if the last batch could not be decoded completely, because the pool has come to its
+    /// end.
     #[inline]
     pub(super) fn check_cancelled(&self) -> Result<(), Error> {
         match self {
@@ -164,7 +166,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// All items are told of: waits for what follows from the end of the call.
+    /// All items have been handed on: waits for what the end of the call entails.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         match self {
             Self::Processes(transport) => transport.finish(),
@@ -173,7 +175,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Gives back what was read, so that a consumer that takes its time holds nothing up.
+    /// Releases what was read, so that a slow consumer holds nothing up.
     pub(super) fn flush(&mut self) {
         match self {
             Self::Processes(transport) => transport.flush(),
@@ -182,7 +184,7 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// The batch was read: its slot can be used again.
+    /// Releases the slot of a batch that was read.
     #[inline]
     pub(super) fn release(&mut self, batch: ResultBatch) {
         match self {
@@ -192,8 +194,8 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Decodes a batch, result by result, into `out` through `wrap`; where one is no valid value,
-    /// `out` gets what `fault` makes of its position.
+    /// Decodes a batch, result by result, into `out` through `wrap`; for each result that is no
+    /// valid value, `out` gets what `fault` makes of its position.
     pub(super) fn decode<T>(
         &mut self,
         batch: &ResultBatch,

@@ -1,4 +1,4 @@
-//! Jobs whose tasks answer with a `Result`: the first typed error ends them.
+//! Jobs whose tasks return a `Result`: the first typed error ends them.
 
 use std::fmt;
 
@@ -18,15 +18,16 @@ use crate::{
     task::Form,
 };
 
-/// Why a call over tasks that may fail with an `E` of their own has ended.
-#[derive(Debug)]
-#[non_exhaustive]
+/// Why a call has ended whose tasks return errors of a type `E`.
+///
+/// These two variants are all, also in later versions. Its `Debug` is that of [`Error`]: the text,
+/// with the backtrace of a panic below it.
 pub enum TryError<E> {
-    /// A task answered with an error of its own. The pool is usable.
+    /// A task returned an error of its own. The pool is usable.
     Task {
-        /// Which item of the input: its position, from 0.
+        /// The item's position in the input, from 0.
         index: u64,
-        /// What the task answered.
+        /// The task's error.
         error: E,
     },
     /// A task panicked or lost its worker, or the pool failed.
@@ -48,10 +49,19 @@ impl<E: fmt::Display> fmt::Display for TryError<E> {
     }
 }
 
+impl<E: fmt::Debug> fmt::Debug for TryError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task { index, error } => write!(f, "task {index}: {error:?}"),
+            Self::Pool(error) => error.fmt(f),
+        }
+    }
+}
+
 impl<E: fmt::Debug + fmt::Display> std::error::Error for TryError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // An `E` need not be an error itself; its text is in this one's.
+            // An `E` need not be an error type; its text is in this error's.
             Self::Task { .. } => None,
             Self::Pool(error) => error.source(),
         }
@@ -62,12 +72,12 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for TryError<E> {
 struct Attempts<R, E> {
     arrivals: Arrivals<R>,
     ended: Option<TryError<E>>,
-    /// Kept for its room.
+    /// Kept for its capacity.
     decoded: Vec<Result<Result<R, E>, WireFault>>,
 }
 
 impl<R, E> Attempts<R, E> {
-    /// Takes the answers from position `first` on; some may not have decoded.
+    /// Takes the answers from position `first` on; some may have failed to decode.
     fn add(
         &mut self,
         worker: impl Fn() -> u32,
@@ -113,7 +123,7 @@ impl<R, E, F: Form<Output = Result<R, E>>> Sink<F> for Attempts<R, E> {
 }
 
 impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I> {
-    /// Runs the job; the values of all tasks in input order, or as they come.
+    /// Runs the job; the values of all tasks in input order, or in order of arrival.
     ///
     /// # Errors
     ///
@@ -123,14 +133,14 @@ impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I
     }
 
     fn attempts_here(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
-        // Until all is dropped that arrived: that may run the user's code, too.
+        // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink =
             Attempts { arrivals: Arrivals::new(ordered), ended: None, decoded: Vec::new() };
         sink.arrivals.expect(self.known_len());
         while !self.is_over() {
             let step = self.step(&mut sink);
-            // What arrived before a failure did.
+            // An error that arrived before a failure of the pool comes first.
             if let Some(error) = sink.ended.take() {
                 return Err(error);
             }

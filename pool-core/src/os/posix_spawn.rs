@@ -1,6 +1,5 @@
 //! `posix_spawn`, with every error of its preparation.
 
-use nix::{sys::signal::SigSet, unistd::Pid};
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     io,
@@ -8,6 +7,8 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, RawFd},
     ptr,
 };
+
+use nix::{sys::signal::SigSet, unistd::Pid};
 
 /// The action "close every descriptor from this one on" of `posix_spawn`, glibc 2.34 and later.
 #[derive(Clone, Copy)]

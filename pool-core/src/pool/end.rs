@@ -1,7 +1,7 @@
-//! The end of a pool's workers, and what they leave behind.
+//! The end of a pool's workers, and their exit results.
 //!
-//! Invariant: what was handed in before a stop that waits is done, and no call that comes meanwhile
-//! holds the stop up for ever.
+//! Invariant: a stop that waits completes all calls made before it, and calls made meanwhile do not
+//! hold it up for ever.
 
 use std::time::Duration;
 
@@ -17,49 +17,49 @@ use crate::{
     task::SharedType,
 };
 
-/// How long `terminate` waits for a waker, or a type's own code, that goes on after its calls have
-/// ended.
+/// How long `terminate` waits for a waker, or a type's own code, that still runs after the calls
+/// have ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// Lets blocking calls of other threads finish, ends lazy ones, lets the workers end what they
-    /// run, and waits until they have ended. The pool can be used again; a second call does
-    /// nothing.
+    /// Waits until blocking calls of other threads have finished, ends lazy ones, lets the workers
+    /// complete their tasks, and waits until they have ended. The pool can be used again; a second
+    /// call does nothing.
     ///
     /// # Errors
     ///
     /// [`Error::ForeignProcess`]; [`Error::NestedUse`] where it would wait for itself: in a task of
-    /// threads, in code inside a call, in a callback of a future; [`Error::PoolBroken`] when there
-    /// was nobody left to stop; [`Error::WorkerExitFailed`] of a worker that failed at its end, now
-    /// or earlier, where no call could be told. The workers have ended all the same.
+    /// threads, in code inside a call, in a callback of a future; [`Error::PoolBroken`] when the
+    /// zygote is gone; [`Error::WorkerExitFailed`] of a worker that failed at its exit, now or
+    /// earlier, unless a call has returned that failure. The workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<(), Error> {
         self.end(true, Backend::stop)?;
         self.plan.exits.tell()
     }
 
     /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads
-    /// running items are told and waited for. The pool can be used again; a second call does
-    /// nothing.
+    /// running items see the cancellation, and are waited for. The pool can be used again; a second
+    /// call does nothing.
     ///
     /// # Errors
     ///
-    /// As [`Pool::stop_and_join`].
+    /// Those of [`Pool::stop_and_join`], except [`Error::WorkerExitFailed`].
     pub fn terminate(&self) -> Result<(), Error> {
         self.end(false, Backend::terminate)?;
-        // A worker that was killed in the middle of its exit has not failed, and what failed before
-        // was left behind with the workers. Refused results stay known.
+        // A worker that was killed during its exit has not failed, and earlier failures are dropped
+        // with the workers. Refused results stay known.
         let _ = self.plan.exits.take_failure();
         Ok(())
     }
 
-    /// What the workers' exits have returned, in the order in which they ended; those that are at
-    /// their exit are waited for. It stays until workers start anew: for the first call after the
-    /// pool was stopped, and for every call without `keep_alive`. What is missing,
-    /// [`Pool::take_exit_failures`] says.
+    /// The results of the workers' exits, in the order in which the workers ended; workers that are
+    /// at their exit are waited for. The results stay until workers start anew: at the first call
+    /// after the pool was stopped, and at every call without `keep_alive`.
+    /// [`Pool::take_exit_failures`] returns why results are missing.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] when they are no `E`; [`Error::ForeignProcess`];
+    /// [`Error::InvalidInput`] when the results are not of type `E`; [`Error::ForeignProcess`];
     /// [`Error::NestedUse`] in a task of the pool's own threads.
     pub fn exit_results<E: Wire>(&self) -> Result<Vec<E>, Error> {
         self.refuse_if_foreign()?;
@@ -75,11 +75,11 @@ impl Pool {
     }
 
     /// Why exit results are missing: [`Error::WorkerExitFailed`] of the first exit that failed
-    /// where no call was told, or whose result did not decode, and for each worker the first of its
-    /// results that was refused
-    /// ([`Cause::ExitResultsUnread`](crate::error::Cause::ExitResultsUnread)). They are told by
-    /// this: it is empty afterwards, and so in a forked child. Exits under way are waited for by
-    /// [`Pool::exit_results`].
+    /// without a call to return it, or whose result did not decode, and for each worker the first
+    /// of its results that was refused
+    /// ([`Cause::ExitResultsUnread`](crate::error::Cause::ExitResultsUnread)). A second call
+    /// returns nothing, nor does a call in a forked child. [`Pool::exit_results`] waits for exits
+    /// under way.
     pub fn take_exit_failures(&self) -> Vec<Error> {
         if self.is_foreign() { Vec::new() } else { self.plan.exits.take_all() }
     }
@@ -95,28 +95,28 @@ impl Pool {
             return Err(Error::NestedUse);
         }
         let stopped = backend.iter().chain(&retired).filter(|_| waits_for_calls).map(Backend::id);
-        // Nor where what it waits for waits for this thread, through other pools.
+        // Refuses also where the stop would wait for this thread through other pools.
         let _waiting = Waiting::begin(Awaits::All, stopped)?;
         let queues = slot.queues.clone();
-        // From now on calls get threads of their own, and these no queue any more.
+        // From now on new calls get fresh threads, and these threads no new queue.
         let threads = self.plan.method == StartMethod::Threads;
         let past = if waits_for_calls && threads { slot.retire() } else { None };
-        // Not under the lock: a call that has to end may need it.
+        // Without the lock: a call that has to end may need it.
         drop(slot);
         if waits_for_calls {
             self.end_desks(&queues, true)?;
             retired.iter().for_each(end);
         } else {
-            // The thread of a queue may be in a call that the user's code makes: a waker's, of any
-            // length. So the calls end before that thread is waited for, and code that goes on
-            // beyond them is left to itself.
+            // A queue's driver thread may be in user code of any length, such as a waker that makes
+            // a call. So the calls end before that thread is waited for, and user code that runs on
+            // beyond them is left alone.
             queues.iter().for_each(PoolQueue::terminate);
             retired.iter().chain(&backend).for_each(end);
             self.end_desks(&queues, false)?;
         }
         let Some(backend) = backend else { return Ok(()) };
         match &backend {
-            // Calls go on while queues are drained, and futures may have got a new queue.
+            // Calls go on while queues are drained, and a new queue may have been opened.
             Backend::Processes(session) if waits_for_calls => {
                 while !session.stop_unless_queue_open() {
                     let late = |queue: &&PoolQueue| queue.holds_up(&backend);
@@ -132,10 +132,10 @@ impl Pool {
             return Err(Error::PoolBroken);
         }
         let mut slot = self.slot()?;
-        // Another thread may have given the pool a new one.
+        // Another thread may have opened a new backend.
         if slot.backend.as_ref().is_some_and(|now| now.id() == backend.id()) {
             slot.used = false;
-            // The snapshot that Fork took stays: it is what the next workers come from.
+            // The snapshot that Fork took stays: the next workers are forked from it.
             if self.plan.method != StartMethod::Fork || backend.is_renewable() {
                 slot.backend = None;
             }
@@ -143,8 +143,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Ends the queues and lets the slot forget them. It knows them until then: others who stop the
-    /// pool wait for them, too.
+    /// Ends the queues and removes them from the slot. They stay in the slot until then: other
+    /// threads that stop the pool wait for them, too.
     fn end_desks(&self, queues: &[PoolQueue], waits_for_calls: bool) -> Result<(), Error> {
         if waits_for_calls {
             queues.iter().for_each(PoolQueue::drain);

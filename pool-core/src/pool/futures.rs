@@ -17,27 +17,27 @@ use crate::{
     task::{Portable, SharedType},
 };
 
-/// A handle on all values of a call, or its items back.
+/// A handle on all values of a call, or the call's items.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
-/// A queue, its backend, and under Threads what tasks share; and the word that its threads do not
-/// end yet, which is not to be kept for long.
+/// A queue, its backend, under Threads the shared value, and a claim that keeps the threads from
+/// ending, which must be released soon.
 type Place = (PoolQueue, Backend, Option<SharedValue>, BackendClaim);
 
-/// The refusal as the caller gets it.
+/// Converts the refusal for the caller.
 #[cold]
 fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
     Box::new(Refused { item: refused.item.into_inner(), error: refused.error })
 }
 
 impl Pool {
-    /// Hands a call to the workers and returns at once, or when there is room for it. Of the
-    /// options those count that concern one item.
+    /// Hands a call to the workers and returns at once, or when there is room for the call. Only
+    /// options that concern one item count.
     ///
     /// # Errors
     ///
-    /// A function that cannot cross, an item that cannot be encoded, a pool that cannot be used,
-    /// [`Error::ResultsUnread`]; the item comes back.
+    /// A function that cannot be sent to the workers, an item that cannot be encoded, a pool that
+    /// cannot be used, [`Error::ResultsUnread`]; the item comes back.
     pub fn apply_async<F: Portable<Context = ()>>(
         &self,
         item: F::Item,
@@ -47,7 +47,7 @@ impl Pool {
         self.hand_in::<F>(Compact::new(item), function, options).map_err(give_back)
     }
 
-    /// [`Pool::apply_async`] with an item that is cheap to move.
+    /// Makes the call of [`Pool::apply_async`] with an item that is cheap to move.
     fn hand_in<F: Portable<Context = ()>>(
         &self,
         item: Compact<F::Item>,
@@ -64,7 +64,7 @@ impl Pool {
         };
         let mut item = item;
         loop {
-            // A future that comes too late for its threads is handed in again.
+            // A call that comes too late for its threads is handed in again.
             let place =
                 self.place_for::<F>().map(|(queue, backend, shared, _)| (queue, backend, shared));
             let accepted = match place {
@@ -80,18 +80,18 @@ impl Pool {
             match accepted {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
                 Err(Unaccepted::Refused(refused)) => return Err(refused),
-                // The pool was stopped at this very moment.
+                // The pool was stopped just now.
                 Err(Unaccepted::Closed(back)) => item = back,
             }
         }
     }
 
-    /// Hands a whole map to the workers and returns at once: the values in input order, or the
-    /// first failure.
+    /// Hands a whole map to the workers and returns at once; the future holds the values in input
+    /// order, or the first failure.
     ///
     /// # Errors
     ///
-    /// As [`Pool::apply_async`], and options that mean nothing; the items come back.
+    /// Those of [`Pool::apply_async`], and invalid options; the items come back.
     pub fn map_async<F: Portable>(
         &self,
         function: F::Function,
@@ -114,18 +114,18 @@ impl Pool {
             };
             match accepted {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
-                // The pool was stopped at this very moment.
+                // The pool was stopped just now.
                 Err(back) => items = back,
             }
         }
     }
 
-    /// The values of a job for executors, in input order or as they come, up to the first failure.
-    /// The input is pulled where the stream is polled; nothing runs before that.
+    /// A stream over the values of a job for executors, in input order or in order of arrival, up
+    /// to the first failure. Polling it pulls the input; nothing runs before the first poll.
     ///
     /// # Errors
     ///
-    /// As [`Pool::job`].
+    /// Those of [`Pool::job`].
     pub fn stream<F: Portable, I: Iterator<Item = F::Item>>(
         &self,
         function: F::Function,
@@ -151,7 +151,8 @@ impl Pool {
         }
     }
 
-    /// The queue for a job that runs in the background, and the way to the same backend.
+    /// Prepares a job that runs in the background: its queue, and the way to the backend of that
+    /// queue.
     fn background<'o, F: Portable>(
         &self,
         function: F::Function,
@@ -195,14 +196,14 @@ impl Pool {
         Ok((queue, backend, shared, claim))
     }
 
-    /// The queue of the present backend; `wanted`: what that has to share.
+    /// The queue of the present backend; `wanted`: the type that its shared value must have.
     fn queue(
         &self,
         wanted: Option<SharedType>,
     ) -> Result<(PoolQueue, Backend, BackendClaim), Error> {
         loop {
             match self.try_queue(wanted)? {
-                None => {} // the next ones are others
+                None => {} // the next threads are new ones
                 Some((Some(queue), backend, claim)) => return Ok((queue, backend, claim)),
                 Some((None, backend, claim)) => {
                     claim.release();
@@ -214,7 +215,7 @@ impl Pool {
         }
     }
 
-    /// The queue of the present backend, or no queue while the pool is being stopped; nothing where
+    /// The queue of the present backend, or no queue while the pool is being stopped; `None` where
     /// the threads have ended with a call, and were retired.
     fn try_queue(
         &self,
@@ -224,7 +225,7 @@ impl Pool {
         let mut over = Vec::new(); // all dropped without the lock
         let (_paused, mut slot) = self.slot_for_backend()?;
         slot.sharing.check(wanted)?;
-        // Threads that end with the call that they were made for are none for futures.
+        // Threads that end with the call that they were started for cannot be used for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
         let present = slot.backend.as_ref();
         let serves =
@@ -245,15 +246,16 @@ impl Pool {
                 && let PoolQueue::Processes(queue) = queue
                 && queue.begins_alone()
             {
-                // Those of the call before.
+                // Results of the call before.
                 self.plan.exits.clear();
             }
             return Ok(Some((Some(queue.clone()), backend, claim)));
         }
-        // One that is being drained stays, for others who stop the pool.
+        // A queue that is being drained stays, for other threads that stop the pool.
         let is_over = |queue: &mut PoolQueue| queue.is_over() && !queue.holds_up(&backend);
         over.extend(slot.queues.extract_if(.., is_over));
-        // With the lock: whoever stops the pool finds the queue there, or none is opened.
+        // With the lock held: a thread that stops the pool finds the queue in the slot, or none is
+        // opened.
         let budget = self.budget.clone();
         let queue = match &backend {
             Backend::Processes(session) => {

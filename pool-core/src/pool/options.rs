@@ -19,46 +19,46 @@ use crate::{
     start_method::StartMethod,
 };
 
-/// What a pool is built with.
+/// The options that a pool is built with.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PoolOptions {
-    /// How many workers; `None`: as many as there are usable CPUs.
+    /// How many workers there are; `None`: as many as there are usable CPUs.
     pub n_jobs: Option<usize>,
-    /// How they come to life.
+    /// How the workers are started.
     pub start_method: StartMethod,
-    /// Whether they live on from call to call.
+    /// Whether the workers live on from call to call.
     pub keep_alive: bool,
-    /// Which CPUs they run on.
+    /// Which CPUs the workers run on.
     pub cpu_ids: CpuIds,
-    /// Bytes that one process's arena may hold; `None`: a quarter of the free memory.
+    /// Bytes that the arena of one process may hold; `None`: a quarter of the free memory.
     pub arena_limit: Option<u64>,
-    /// Most bytes of results that lie in handles of futures; `None`: as `arena_limit`.
+    /// Most bytes of results that lie in handles of futures; `None`: the value of `arena_limit`.
     pub max_result_bytes: Option<u64>,
     /// Lets `Fork` fork beside other threads.
     pub fork_beside_threads: Option<ForkBesideThreads>,
-    /// What all workers share.
+    /// The value that all workers share.
     pub shared: Shared,
-    /// How long decoding or building it may take; `None`: as long as it takes.
+    /// How long decoding or building that value may take; `None`: no limit.
     pub shared_timeout: Option<Duration>,
-    /// How long one item of a call may take that does not say it itself.
+    /// How long one item may take in calls that do not set that themselves.
     pub task_timeout: Option<Duration>,
-    /// How long an item that is over its `task_timeout` may go on, told of that, before its worker
-    /// is killed.
+    /// How long an item that is over its `task_timeout` may go on after the worker is notified,
+    /// before that worker is killed.
     pub timeout_grace: Duration,
-    /// How long the function that makes a worker's state may take; `None`: as long as it takes.
+    /// How long the function that makes a worker's state may take; `None`: no limit.
     pub worker_init_timeout: Option<Duration>,
-    /// How long the function at a worker's end may take, in processes; `None`: as long as it takes.
+    /// How long the function at a worker's exit may take; `None`: no limit.
     pub worker_exit_timeout: Option<Duration>,
-    /// Bytes of private memory that a worker may take beside what it has when its first chunk
-    /// begins.
+    /// Bytes of private memory that a worker may take in addition to those that it has when its
+    /// first chunk begins.
     pub memory_limit: Option<u64>,
     /// Bytes of private memory in use beyond which a worker is replaced after its task.
     pub max_worker_rss: Option<u64>,
     /// Bytes of the stack that a worker's tasks run on, from 256 KiB to 64 GiB; `None`: the soft
     /// value of `RLIMIT_STACK`, 8 MiB if there is no limit.
     pub stack_size: Option<usize>,
-    /// Whether chunks go to the workers in turn, in calls that do not say it themselves.
+    /// Whether chunks go to the workers in turn, in calls that do not set that themselves.
     pub order_tasks: bool,
     /// Whether tasks may not build pools.
     pub daemon: bool,
@@ -70,7 +70,7 @@ pub struct PoolOptions {
     /// of workers are used again.
     #[doc(hidden)]
     pub first_serial: u64,
-    /// What every worker calls before its first chunk, and what it keeps from task to task.
+    /// The functions that every worker calls at its start and exit, and the type of its state.
     pub life: WorkerLife,
 }
 
@@ -103,20 +103,20 @@ impl Default for PoolOptions {
     }
 }
 
-/// The caller's word that `Fork` may fork beside other threads.
+/// The caller's promise that `Fork` may fork beside other threads.
 #[derive(Debug, Clone, Copy)]
 pub struct ForkBesideThreads(());
 
 impl ForkBesideThreads {
-    /// Gives the word.
+    /// Makes the promise.
     ///
     /// # Safety
     ///
     /// Every lock that another thread may hold at the moment of a fork stays locked in the workers
     /// for ever: that of `stdout`, of the environment, of the panic machinery, of any library.
-    /// The caller knows that no task ever needs one that was held.
+    /// The caller knows that no task ever needs a lock that was held.
     ///
-    /// Nor does another thread have exclusive access to shared memory at that moment that a task
+    /// At the moment of a fork, no other thread has exclusive access to shared memory that a task
     /// can reach: the guard of a shared lock, a slice of `map_slices_mut`. The workers would have
     /// it, too.
     #[must_use]
@@ -125,7 +125,7 @@ impl ForkBesideThreads {
     }
 }
 
-/// Refuses a limit of no time.
+/// Refuses a limit of zero.
 pub(super) fn check_limit(name: &str, limit: Option<Duration>) -> Result<(), Error> {
     match limit {
         Some(limit) if limit.is_zero() => {
@@ -136,7 +136,7 @@ pub(super) fn check_limit(name: &str, limit: Option<Duration>) -> Result<(), Err
 }
 
 impl PoolOptions {
-    /// What they ask for; refuses what means nothing.
+    /// The configuration that the options describe; refuses invalid values.
     pub(super) fn plan(&self) -> Result<PoolConfig, Error> {
         let n_jobs = self.n_jobs.unwrap_or_else(|| self.cpu_ids.suitable_workers());
         let refuse = |text: String| Err(Error::InvalidInput(text));

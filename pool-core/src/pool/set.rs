@@ -1,7 +1,7 @@
-//! What may be set between two calls, and the fresh workers that some of it takes.
+//! Settings that may change between two calls, and the fresh workers that some of them require.
 //!
-//! Invariant: calls that began before keep the workers that they had; a setting that is refused
-//! changes nothing.
+//! Invariant: calls that began before keep their workers; a setting that is refused changes
+//! nothing.
 
 use std::{
     mem,
@@ -24,7 +24,7 @@ use crate::{
     start_method::StartMethod,
 };
 
-/// As [`BackendSlot::retire`], but not in a task of the backend.
+/// Retires the backend like [`BackendSlot::retire`], but refuses in a task of that backend.
 fn retire(slot: &mut BackendSlot) -> Result<Option<Backend>, Error> {
     if slot.backend.as_ref().is_some_and(Backend::is_mine) {
         return Err(Error::NestedUse);
@@ -33,7 +33,7 @@ fn retire(slot: &mut BackendSlot) -> Result<Option<Backend>, Error> {
 }
 
 impl Pool {
-    /// Sets whether workers live on from call to call. The present ones stay until a call has
+    /// Sets whether workers live on from call to call. The present workers stay until a call has
     /// ended.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Pool {
         let before = self.settings.keep_alive.swap(on, Relaxed);
         let mut ended = None;
         if on && !before && mem::take(&mut slot.used) && self.plan.method == StartMethod::Threads {
-            // They have ended with their call, or will.
+            // The present threads have ended with their call, or will.
             ended = slot.retire();
         } else if let Some(backend) = &slot.backend {
             backend.set_keep_alive(on);
@@ -55,8 +55,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Sets whether later calls over several items hand their chunks to the workers in turn, if
-    /// they do not say it themselves.
+    /// Sets whether later calls over several items hand their chunks to the workers in turn, if the
+    /// calls do not set that themselves.
     ///
     /// # Errors
     ///
@@ -67,12 +67,11 @@ impl Pool {
         Ok(())
     }
 
-    /// Sets how long one item may take in calls that do not say it themselves; `None`: as long as
-    /// it takes.
+    /// Sets how long one item may take in calls that do not set it themselves; `None`: no limit.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] for no time at all; [`Error::ForeignProcess`].
+    /// [`Error::InvalidInput`] for a limit of zero; [`Error::ForeignProcess`].
     pub fn set_task_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         check_limit("task_timeout", limit)?;
@@ -80,34 +79,33 @@ impl Pool {
         Ok(())
     }
 
-    /// Sets after how many tasks a worker's life ends; `None`: never for that. The next call gets
-    /// fresh workers.
-    ///
+    /// Sets after how many tasks a worker's life ends; `None`: after no number of tasks. The next
+    /// Sets after how many tasks a worker's life ends; `None`: no number of tasks ends it. The next
+    /// call gets fresh workers.
     /// # Errors
     ///
-    /// As [`Pool::refresh_snapshot`], and nothing is set then.
+    /// Those of [`Pool::refresh_snapshot`]; then nothing is set.
     pub fn set_worker_lifespan(&self, tasks: Option<NonZeroU64>) -> Result<(), Error> {
         self.set(&self.settings.lifespan, "worker_lifespan", tasks.map_or(0, NonZeroU64::get))
     }
 
-    /// Sets how long `worker_init` may take; `None`: as long as it takes. The next call gets fresh
-    /// workers.
+    /// Sets how long `worker_init` may take; `None`: no limit. The next call gets fresh workers.
     ///
     /// # Errors
     ///
-    /// As [`Pool::refresh_snapshot`], and [`Error::InvalidInput`] for no time at all; nothing is
-    /// set then.
+    /// Those of [`Pool::refresh_snapshot`], and [`Error::InvalidInput`] for a limit of zero; then
+    /// nothing is set.
     pub fn set_worker_init_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
         check_limit("worker_init_timeout", limit)?;
         let nanos = limit.map_or(0, nanos);
         self.set(&self.settings.init_timeout, "worker_init_timeout", nanos)
     }
 
-    /// As [`Pool::set_worker_init_timeout`], for `worker_exit`.
+    /// Sets how long `worker_exit` may take; `None`: no limit. The next call gets fresh workers.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Pool::set_worker_init_timeout`].
     pub fn set_worker_exit_timeout(&self, limit: Option<Duration>) -> Result<(), Error> {
         check_limit("worker_exit_timeout", limit)?;
         let nanos = limit.map_or(0, nanos);
@@ -125,13 +123,14 @@ impl Pool {
         })
     }
 
-    /// Takes a new snapshot of this process, which the workers of later calls come from.
+    /// Takes a new snapshot of this process, from which the workers of later calls are forked.
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] but under Fork; as [`Pool::build`]: the process must have one thread
-    /// and borrow no shared memory, or everything stays as it is; [`Error::WorkerExitFailed`] of an
-    /// old worker that failed at its end: the snapshot is new all the same.
+    /// [`Error::NotSupported`] except under Fork. Those of [`Pool::build`]: the process must have
+    /// one thread and borrow no shared memory; otherwise everything stays as it is.
+    /// [`Error::WorkerExitFailed`] if an old worker failed at its exit: the snapshot is new all the
+    /// same.
     pub fn refresh_snapshot(&self) -> Result<(), Error> {
         let method = self.plan.method;
         if method != StartMethod::Fork {
@@ -141,16 +140,16 @@ impl Pool {
         self.begin_anew("refresh_snapshot", retire)
     }
 
-    /// Gives the workers something else to share, of this type or another.
+    /// Replaces the value that the workers share, by one of the same type or another.
     ///
-    /// Calls that began before keep what they had, on the workers that they had; later ones get
-    /// fresh workers, under Threads just the new value. Fork takes a new snapshot, here and now.
+    /// Calls that began before keep the old value and their workers; later ones get fresh workers,
+    /// under Threads just the new value. Fork takes a new snapshot at once.
     ///
     /// # Errors
     ///
-    /// As [`Pool::build`]; what was shared before still is, except when a process could not be
-    /// forked. [`Error::WorkerExitFailed`] of an old worker that failed at its end: the value is
-    /// new all the same.
+    /// Those of [`Pool::build`]: then the old value stays, except if a process could not be forked.
+    /// [`Error::WorkerExitFailed`] if an old worker failed at its exit: the value is new all the
+    /// same.
     pub fn share(&self, shared: Shared) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         let threads = self.plan.method == StartMethod::Threads;
@@ -159,11 +158,11 @@ impl Pool {
             old = old.take().map(|new| mem::replace(&mut slot.sharing, new));
             Ok(if threads { None } else { slot.retire() })
         })
-        // What was shared is dropped here, without the lock.
+        // The old value is dropped here, without the lock.
     }
 
-    /// Lets the next call begin with fresh workers: `change` retires the present ones. Those that
-    /// no call uses any more end in order.
+    /// Makes the next call begin with fresh workers: `change` retires the present ones. Retired
+    /// workers that no call uses any more end in order.
     fn begin_anew(
         &self,
         reason: &'static str,
@@ -181,8 +180,8 @@ impl Pool {
             None => Vec::new(),
         };
         drop(slot);
-        // Without the lock, since this may take its time; before the fork, whose snapshot would
-        // keep them.
+        // Without the lock, since this may take long; before the fork, whose snapshot would contain
+        // the queues.
         queues.iter().for_each(|queue| queue.end(None));
         drop(queues);
         let anew = retired.is_some();
@@ -194,13 +193,13 @@ impl Pool {
             let (_paused, mut slot) = self.slot_for_backend()?;
             self.open_backend(&mut slot)?;
         }
-        // Behind what may fail first: a failure that was taken is told.
+        // After everything that may fail: a failure that is taken from `exits` has to be returned.
         if anew { self.plan.exits.tell() } else { Ok(()) }
     }
 
-    /// See [`Pool::begin_anew`].
+    /// Stops a retired backend in order if no call uses it and its workers have something to end.
     pub(super) fn end_retired(&self, backend: &Backend) {
-        // A process has more to leave than its exit result: barriers, for example.
+        // A process has more to end than its exit function: it leaves barriers, for example.
         let leaves = self.plan.life.has_exit() || matches!(backend, Backend::Processes(_));
         if leaves && backend.is_idle() {
             backend.stop();

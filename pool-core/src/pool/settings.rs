@@ -9,13 +9,13 @@ use std::{
 use super::options::PoolOptions;
 use crate::{config::PoolConfig, hooks::Bounds, os::nanos};
 
-/// The present settings. Who changes one makes the next call see it by the lock of the pool's
-/// backend.
+/// The present settings. A thread that changes one also takes the lock of the pool's backend, which
+/// makes the change visible to the next call.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) keep_alive: AtomicBool,
     pub(super) order_tasks: AtomicBool,
-    /// Here and below 0 stands for none.
+    /// In this field and those below, 0 stands for none.
     pub(super) task_timeout: AtomicU64,
     pub(super) lifespan: AtomicU64,
     pub(super) init_timeout: AtomicU64,
@@ -40,13 +40,13 @@ impl Settings {
         self.keep_alive.load(Relaxed)
     }
 
-    /// Whether chunks go to the workers in turn, in calls that do not say it.
+    /// Whether chunks go to the workers in turn, in calls that do not set that.
     #[inline]
     pub(super) fn order_tasks(&self) -> bool {
         self.order_tasks.load(Relaxed)
     }
 
-    /// How long one item may take of calls that do not say it.
+    /// How long one item may take in calls that do not set that.
     #[inline]
     pub(super) fn task_timeout(&self) -> Option<Duration> {
         time_of(&self.task_timeout)
@@ -58,7 +58,7 @@ impl Settings {
         NonZeroU64::new(self.lifespan.load(Relaxed))
     }
 
-    /// What a backend is to be like that is opened now.
+    /// The configuration of a backend that is opened now.
     pub(super) fn plan(&self, plan: &PoolConfig) -> PoolConfig {
         let (init, exit) = (time_of(&self.init_timeout), time_of(&self.exit_timeout));
         PoolConfig {

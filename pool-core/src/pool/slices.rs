@@ -1,8 +1,8 @@
 //! Maps over parts of a shared array.
 //!
-//! Invariant: when a call returns or unwinds no task of it runs any more, so a part is borrowed no
+//! Invariant: when a call returns or unwinds, no task of it runs any more, so a part is borrowed no
 //! longer than the call borrows the array; and tasks work on the elements themselves only while an
-//! [`Alone`] keeps everybody else away, which goes on for ever if a killed worker could not be
+//! [`Alone`] excludes all other access, which goes on for ever if a killed worker could not be
 //! waited for.
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ use crate::{
     task::{Call, Form, Parts, Portable, Slices, SlicesMut},
 };
 
-/// Keeps everybody else away from the elements of an array as long as a task may have them.
+/// Excludes all other access to the elements of an array as long as a task may have them.
 struct ExclusiveBorrow {
     alone: Option<Alone>,
     leaked: LeakFlag,
@@ -31,7 +31,7 @@ struct ExclusiveBorrow {
 impl Drop for ExclusiveBorrow {
     fn drop(&mut self) {
         if self.leaked.is_kept() {
-            // For ever: who looks whether the array is alone finds that it is not.
+            // For ever: a later check whether the array is alone fails.
             std::mem::forget(self.alone.take());
         }
     }
@@ -41,24 +41,25 @@ impl Pool {
     /// Runs `function` on consecutive parts of `chunk_len` elements, the last of which may be
     /// shorter; it gets the part's number, from 0, and its elements. Values in order.
     ///
-    /// Returns, also by an error or a panic, only when no task of it runs any more: what was not
-    /// begun is taken back, and worker processes that are still at a part 100 ms later are killed;
-    /// threads are waited for. What tasks have written until then stays.
+    /// Returns, also with an error or by a panic, only when no task of it runs any more: parts that
+    /// were not begun are taken back, and worker processes that are still at a part 100 ms later
+    /// are killed; threads are waited for. What tasks have written until then stays.
     ///
-    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no
-    /// signal interrupts, ends the pool: [`Error::PoolBroken`]. If 2 s more do not help, the call
-    /// returns without it. The array then counts as seen by others for ever.
+    /// If a killed worker has not ended 2 s later, because the kernel holds it in a system call
+    /// that no signal interrupts, the pool ends: [`Error::PoolBroken`]. If 2 s more do not help,
+    /// the call returns while the worker may still have its part. The array then counts as shared
+    /// with other processes for ever.
     ///
-    /// Tasks work in place when nobody else can see the elements: this process has made the array
-    /// and was not forked since (by start method Fork, for example), no handle to it was ever sent
-    /// to another process, and no clone of this one lives. Otherwise each task works on a copy of
-    /// its part that is written back when it ends, also by a panic, but not when its worker dies.
-    /// That takes as long as copying all elements twice, and as much memory as the parts that are
-    /// at work.
+    /// Tasks work in place when only this handle gives access to the elements: this process has
+    /// made the array and was not forked since (by start method Fork, for example), no handle to it
+    /// was ever sent to another process, and no clone of this one lives. Otherwise each task works
+    /// on a copy of its part that is written back when the task ends, also by a panic, but not when
+    /// its worker dies. That takes as long as copying all elements twice, and as much memory as the
+    /// parts under way.
     ///
     /// # Errors
     ///
-    /// As the other calls; [`Error::InvalidInput`] for a `chunk_len` of 0.
+    /// Those of [`Pool::job`]; [`Error::InvalidInput`] for a `chunk_len` of 0.
     pub fn map_slices_mut<T: Element, R: Wire>(
         &self,
         array: &mut SharedArray<T>,
@@ -68,11 +69,11 @@ impl Pool {
         let Some((backend, count)) = self.backend_for_parts(array, chunk_len)? else {
             return Ok(Vec::new());
         };
-        // After the backend, for which Fork may have forked.
+        // Checked after the backend was opened, for which Fork may have forked.
         let borrow = ExclusiveBorrow { alone: array.alone(), leaked: LeakFlag::default() };
         let parts = Parts::new(array, chunk_len, borrow.alone.is_some());
-        // SAFETY: the parts do not overlap, and nobody else has the elements while `borrow` lives,
-        // which is longer than any task.
+        // SAFETY: the parts do not overlap, and nothing else accesses the elements while `borrow`
+        // lives, which is longer than any task.
         unsafe {
             self.map_parts::<T, SlicesMut<T, R>>(
                 backend,
@@ -84,12 +85,12 @@ impl Pool {
         }
     }
 
-    /// As [`Pool::map_slices_mut`], for functions that read. Each task gets a copy of its part,
-    /// since others may write meanwhile.
+    /// Runs `function` on consecutive parts of `chunk_len` elements like [`Pool::map_slices_mut`],
+    /// but to read them only. Each task gets a copy of its part, since others may write meanwhile.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Pool::map_slices_mut`].
     pub fn map_slices<T: Element, R: Wire>(
         &self,
         array: &SharedArray<T>,
@@ -106,7 +107,7 @@ impl Pool {
         }
     }
 
-    /// The backend, and how many parts there are; `None` without any.
+    /// The backend, and the number of parts; `None` if there are no parts.
     fn backend_for_parts<T: Element>(
         &self,
         array: &SharedArray<T>,
@@ -126,11 +127,11 @@ impl Pool {
         Ok(Some(((backend, shared, claim), array.len().div_ceil(chunk_len))))
     }
 
-    /// Runs `function` on each part, and returns when no task does any more.
+    /// Runs `function` on each part, and returns when no task runs any more.
     ///
     /// # Safety
     ///
-    /// Until then the tasks may do with the parts what the form does.
+    /// Until this returns, the tasks may access the parts in the way of the form.
     unsafe fn map_parts<T, F>(
         &self,
         (backend, shared, claim): ClaimedBackend,

@@ -1,4 +1,4 @@
-//! What a pool has at the moment: its backend, and what that shares.
+//! The present state of a pool: its backend, and the value that its workers share.
 
 use std::{
     sync::{Arc, Weak},
@@ -16,27 +16,27 @@ use crate::{
     task::SharedType,
 };
 
-/// See the module.
+/// The backend of a pool, with the queues of its futures and the backends before it.
 #[derive(Debug)]
 pub(super) struct BackendSlot {
     pub(super) backend: Option<Backend>,
     /// Whether a call has used the present workers.
     pub(super) used: bool,
     pub(super) sharing: Sharing,
-    /// Desks for the futures of this backend and of retired ones that have not ended.
+    /// Queues for the futures of this backend, and of retired backends with unfinished futures.
     pub(super) queues: Vec<PoolQueue>,
-    /// Crews that newer ones have replaced; their unfinished calls keep them.
+    /// Backends that newer ones have replaced; their unfinished calls keep them alive.
     retired: Vec<Retired>,
 }
 
-/// What the workers of a backend share.
+/// The value that the workers of a backend share.
 #[derive(Debug)]
 pub(super) struct Sharing {
     pub(super) kind: SharedType,
     pub(super) source: Source,
 }
 
-/// Where the futures of a backend are.
+/// The queue for the futures of one backend.
 #[derive(Debug, Clone)]
 pub(super) enum PoolQueue {
     Processes(Arc<ProcessQueue>),
@@ -57,12 +57,12 @@ impl Sharing {
         plan.life.check_shared(kind)?;
         let source = shared.prepare(plan.method)?;
         if plan.method != StartMethod::Threads {
-            source.config(None)?; // a function that no process would find is refused here
+            source.config(None)?; // refuses a function that no process would find
         }
         Ok(Self { kind, source })
     }
 
-    /// Refuses a function that takes something else.
+    /// Refuses a function that takes a shared value of another type.
     pub(super) fn check(&self, wanted: Option<SharedType>) -> Result<(), Error> {
         match wanted {
             Some(wanted) if wanted.id != self.kind.id => Err(Error::InvalidInput(format!(
@@ -79,8 +79,8 @@ impl BackendSlot {
         Self { backend, used: false, sharing, queues: Vec::new(), retired: Vec::new() }
     }
 
-    /// Lets the next call begin with a fresh backend. What the old one still runs it finishes;
-    /// dropping it may wait for that.
+    /// Makes the next call begin with a fresh backend. The old one finishes its calls; dropping it
+    /// may wait for that.
     pub(super) fn retire(&mut self) -> Option<Backend> {
         let backend = self.backend.take()?;
         backend.retire();
@@ -95,7 +95,7 @@ impl BackendSlot {
         Some(backend)
     }
 
-    /// The crews that were retired and have unfinished calls.
+    /// The retired backends that have unfinished calls.
     pub(super) fn retired(&self) -> Vec<Backend> {
         self.retired.iter().filter_map(Retired::upgrade).collect()
     }
@@ -136,7 +136,7 @@ impl PoolQueue {
         }
     }
 
-    /// Whether whoever stops the backend has to find it.
+    /// Whether a thread that stops the backend has to drain this queue.
     pub(super) fn holds_up(&self, backend: &Backend) -> bool {
         match (self, backend) {
             (Self::Processes(queue), Backend::Processes(session)) => {
@@ -147,7 +147,7 @@ impl PoolQueue {
         }
     }
 
-    /// Whether it is the same one.
+    /// Whether both are the same queue.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Processes(one), Self::Processes(other)) => Arc::ptr_eq(one, other),
@@ -167,7 +167,7 @@ impl PoolQueue {
         }
     }
 
-    /// As `close`, and waits until all is answered.
+    /// Closes the queue, and waits until all its calls are answered.
     pub(super) fn drain(&self) {
         match self {
             Self::Processes(queue) => queue.drain(),
@@ -176,18 +176,18 @@ impl PoolQueue {
         }
     }
 
-    /// The calling thread waits for the end of a stop: if it runs a callback, that stop does not
-    /// wait for it.
+    /// Called before the calling thread waits for the end of a stop: if it runs a callback, that
+    /// stop does not wait for the callback.
     pub(super) fn resign(&self) {
         match self {
             Self::Processes(queue) => queue.resign(),
-            // They wait for no stop: calls get fresh threads.
+            // Callbacks of threads wait for no stop: their calls get fresh threads.
             #[cfg(feature = "threads")]
             Self::Threads(_) => {}
         }
     }
 
-    /// Takes nothing in any more; what is not answered is told that the pool was terminated.
+    /// Takes nothing in any more; calls without an answer end with [`Error::Terminated`].
     pub(super) fn terminate(&self) {
         match self {
             Self::Processes(queue) => queue.terminate(),
@@ -196,7 +196,7 @@ impl PoolQueue {
         }
     }
 
-    /// Terminates, and waits for the thread of the queue, at most for `limit`.
+    /// Terminates the queue, and waits for its driver thread, at most for `limit`.
     pub(super) fn end(&self, limit: Option<Duration>) {
         match self {
             Self::Processes(queue) => queue.end(limit),

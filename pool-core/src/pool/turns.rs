@@ -1,4 +1,4 @@
-//! Which workers a call's chunks go to: what the pool says, and what is refused.
+//! Which workers a call's chunks go to: the pool's setting, and the check of a worker's id.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::Pool;
 use crate::{error::Error, job::JobOptions};
 
 impl Pool {
-    /// The options of a call over several items, as far as it leaves to the pool whose turn it is.
+    /// The options of a call over several items, completed by the pool's `order_tasks`.
     pub(super) fn with_turns<'o>(&self, options: Cow<'o, JobOptions>) -> Cow<'o, JobOptions> {
         if options.order_tasks.is_some() || !self.settings.order_tasks() {
             return options;
@@ -14,7 +14,7 @@ impl Pool {
         Cow::Owned(JobOptions { order_tasks: Some(true), ..options.into_owned() })
     }
 
-    /// Refuses a worker that the pool does not have, in the name of a `call`.
+    /// Refuses a worker that the pool does not have; `call` names the method in the error.
     pub(super) fn check_worker(&self, call: &str, options: &JobOptions) -> Result<(), Error> {
         let n_jobs = self.plan.n_jobs;
         match options.worker {

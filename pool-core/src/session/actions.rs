@@ -107,7 +107,7 @@ impl Session {
     fn message(&self, state: &SessionState, delivery: Delivery) -> Message {
         match delivery {
             Delivery::Failed { index, worker, cause, tries } => {
-                Message::Failed(TaskError { index, worker, cause, tries })
+                Message::Failed(TaskError::new(index, worker, cause, tries))
             }
             Delivery::Ended { bytes } => Message::Ended { bytes },
             Delivery::Results { slot, incarnation, first, capacity, measure, outcome } => {

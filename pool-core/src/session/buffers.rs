@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::results::Message;
 use pool_ipc::{AlignedBytes, Decoder, Encoder, SegmentBroker};
+
+use super::results::Message;
 
 /// Sets of buffers that are kept at most.
 const MOST_SPARE: usize = 8;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     deferred_log::Entry,
     engine::{JobId, Why},
-    error::{Cause, ExitStatus, Failure, Stage},
+    error::{Cause, ExitStatus, Failure, Stage, WorkerStage},
     protocol::Report,
     worker::name_at,
     zygote::reap_orphan,
@@ -137,10 +137,10 @@ impl Session {
         state.overruns = state.overruns.wrapping_add(1);
         state.timed_out.push(incarnation);
         let place = state.engine.workers.place_of(incarnation);
-        let stage = place.map_or(0, |place| self.board.stage(place));
-        let what = Stage::from_number(stage).map_or("an item", Stage::name);
+        let stage = place.map_or(WorkerStage::Ready, |place| self.stage_of(place));
+        let what = stage.unfinished().map_or("an item", Stage::name);
         state.journal.note(Entry::Overran { worker: place.map_or(0, |place| place as u32), what });
-        if stage != 0 {
+        if stage != WorkerStage::Ready {
             return; // it has no item in hand
         }
         let claimed = SlotState::Claimed(incarnation);
@@ -218,7 +218,7 @@ impl Session {
     fn was_in_init(&self, state: &SessionState, incarnation: u32) -> bool {
         let place = state.engine.workers.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
-        place.is_some_and(|place| self.board.stage(place) == Stage::Init.number())
+        place.is_some_and(|place| self.stage_of(place) == WorkerStage::Init)
             && !state.timed_out.contains(&incarnation)
     }
 

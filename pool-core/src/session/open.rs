@@ -37,6 +37,7 @@ use crate::{
     segments::BrokerLink,
     shared::Source,
     start_method::StartMethod,
+    worker::WorkerConfig,
     zygote::{ZygoteConfig, ZygoteFds, ZygoteLink},
 };
 
@@ -83,15 +84,17 @@ impl Session {
         let spin = os::spin_rounds(plan.n_jobs);
         let config = ZygoteConfig {
             fresh_workers,
-            shape,
-            arena_limit,
-            spin,
             cpus: plan.cpus.iter().map(|cpus| cpus.copied()).collect(),
-            first: plan.first_offsets()?,
-            shared: shared.config(plan.shared_timeout)?,
-            life: plan.life.config()?,
-            bounds: plan.bounds,
-            descriptors: DescriptorLimit::default(),
+            workers: WorkerConfig {
+                shape,
+                arena_limit,
+                spin,
+                first: plan.first_offsets()?,
+                shared: shared.config(plan.shared_timeout)?,
+                life: plan.life.config()?,
+                bounds: plan.bounds,
+                descriptors: DescriptorLimit::default(),
+            },
         };
         let fds = ZygoteFds {
             control: theirs,

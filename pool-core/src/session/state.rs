@@ -29,7 +29,7 @@ use crate::{
     cancel::CancelToken,
     deferred_log::Journal,
     engine::{Action, Engine, JobId, JobTable},
-    error::Error,
+    error::{Error, WorkerStage},
     hooks::{Bounds, Exits},
     mutex::lock,
     os::KeptFd,
@@ -242,6 +242,11 @@ impl Inbox {
 impl Session {
     pub(super) fn lock(&self) -> MutexGuard<'_, SessionState> {
         lock(&self.state)
+    }
+
+    /// What the worker at `place` is at.
+    pub(super) fn stage_of(&self, place: usize) -> WorkerStage {
+        WorkerStage::from_number(self.board.stage(place))
     }
 
     /// Whether this process is a forked child of the one that made the session.

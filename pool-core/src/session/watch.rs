@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use pool_ipc::board::{Audience, SlotState};
 
 use super::state::{Session, SessionState};
-use crate::{error::Stage, os};
+use crate::{error::WorkerStage, os};
 
 /// How long a process that has something to do may be stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -84,7 +84,7 @@ impl Session {
         }
         let is_stuck = |&(place, incarnation, pid): &(usize, u32, i32)| {
             let there = self.board.occupant(place).1 == incarnation;
-            let stage = if there { self.board.stage(place) } else { 0 };
+            let stage = if there { self.stage_of(place) } else { WorkerStage::Ready };
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
             let serial = state.engine.workers.serial_of(incarnation);
             let could_take = |audience: &Audience| {
@@ -94,21 +94,20 @@ impl Session {
             let awaited = all
                 || chunk.is_some()
                 || serial < state.engine.workers.min_serial()
-                || stage >= Stage::Exit.number()
+                || stage.is_at_its_end()
                 || ready.iter().any(could_take);
             // Code of the user with a limit has a deadline on the board as long as it runs.
             let runs =
                 |limited: bool| !limited || self.board.deadline(place, incarnation).is_some();
-            let busy = match (Stage::from_number(stage), chunk) {
-                (Some(Stage::Init), _) => runs(self.bounds.init.is_some()),
-                (Some(Stage::Exit), _) if stage == Stage::EXIT_DUE => false,
-                (Some(Stage::Exit), _) => runs(self.bounds.exit.is_some()),
-                (Some(_), _) => true,
-                (None, Some((_, slot, limited))) if stage == 0 => {
+            let busy = match (stage, chunk) {
+                (WorkerStage::Init, _) => runs(self.bounds.init.is_some()),
+                (WorkerStage::Exit, _) => runs(self.bounds.exit.is_some()),
+                (WorkerStage::AtWorkerStart | WorkerStage::Shared, _) => true,
+                (WorkerStage::Ready, Some((_, slot, limited))) => {
                     self.board.outcome(*slot).progress.begun && runs(*limited)
                 }
                 // The worker is idle, or has written its exit record.
-                (None, _) => false,
+                _ => false,
             };
             let pid = self.pid_of(place, incarnation, pid);
             awaited

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     deferred_log::Entry,
     engine::JobId,
-    error::{ExitStatus, FailureKind, Fault, Stage, StartFailure},
+    error::{ExitStatus, FailureKind, Fault, Stage, StartFailure, WorkerStage},
     hooks::ExitResult,
     os,
     worker::failed_start_text,
@@ -150,16 +150,16 @@ impl Session {
         let timed_out =
             state.timed_out.extract_if(.., |timed_out| *timed_out == incarnation).count();
         let Some(place) = place else { return ExitKind::NeverCame };
-        match self.board.stage(place) {
-            Stage::LEFT_RESULT => match self.exit_result(state, incarnation, place) {
+        match self.stage_of(place) {
+            WorkerStage::LeftResult => match self.exit_result(state, incarnation, place) {
                 Some(result) => ExitKind::Left(result),
                 None => ExitKind::ExitFailed(exit_failure(FailureKind::BadResult)),
             },
-            Stage::LEFT_FAILURE => {
+            WorkerStage::LeftFailure => {
                 let kind = self.exit_failure_of(state, incarnation, place);
                 ExitKind::ExitFailed(exit_failure(kind.unwrap_or(FailureKind::BadResult)))
             }
-            number => match Stage::from_number(number) {
+            stage => match stage.unfinished() {
                 None => ExitKind::Lived,
                 Some(Stage::Exit) => ExitKind::ExitFailed(match (timed_out, self.bounds.exit) {
                     (1.., Some(limit)) => {
@@ -358,9 +358,9 @@ impl Session {
         let busy = self.at_a_chunk(state);
         state.engine.workers.iter().any(|(place, incarnation, _)| {
             let there = self.board.occupant(place).1 == incarnation;
-            let leaves = match self.board.stage(place) {
-                0 => self.board.leaves(place) && !busy.contains(&incarnation),
-                stage => stage >= Stage::Exit.number(),
+            let leaves = match self.stage_of(place) {
+                WorkerStage::Ready => self.board.leaves(place) && !busy.contains(&incarnation),
+                stage => stage.is_at_its_end(),
             };
             there && leaves
         })

@@ -20,11 +20,11 @@ use crate::{
     stack,
 };
 
-/// What stands for no limit.
+/// The limit where none is set.
 const LONG: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// Runs `act` on a stack of that size (see `stack.rs`) and waits until its thread has ended; past
-/// `limit` it is left alone.
+/// Runs `act` on a stack of that size (see `stack.rs`) and waits until its thread has ended; after
+/// `limit` it returns without waiting for the thread.
 pub(crate) fn make_in_thread(
     (limit, stack): (Option<Duration>, Option<usize>),
     act: impl FnOnce() -> Result<SharedValue, Fault> + Send + 'static,
@@ -37,7 +37,7 @@ pub(crate) fn make_in_thread(
         if mark.get() == 0 {
             end_quietly(); // the code has forked and come back in the child, too
         }
-        // Nobody listens any more once the time is up.
+        // Nothing receives this any more once the limit is over.
         let _ = tell.send(made.unwrap_or_else(|panic| Err(Fault::Task(take_panic(panic)))));
     };
     let thread =

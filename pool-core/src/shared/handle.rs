@@ -1,4 +1,4 @@
-//! What a pool is given to share, before it is known how its workers come to life.
+//! The value that a pool is given to share, before its start method is known.
 
 use std::{fmt, sync::Arc};
 
@@ -15,13 +15,18 @@ use crate::{
     task::SharedType,
 };
 
-/// What a pool shares with its workers. Tasks of the form [`OnWorker`](crate::OnWorker) see it.
+/// The value that a pool shares with its workers. Tasks of the form [`OnWorker`](crate::OnWorker)
+/// see it.
 ///
-/// | made by | under Fork | under ForkServer | under Spawn | under Threads |
+/// | | Fork | ForkServer | Spawn | Threads |
 /// | --- | --- | --- | --- | --- |
-/// | [`Shared::value`] | the caller's value, inherited | decoded once, in a template that all workers are forked from | decoded once by each worker | the value itself |
-/// | [`Shared::view`] | one archive in shared memory, read in place by all | the same | the same | the same |
-/// | [`Shared::built`] | built once, in a template forked from the snapshot | built once, in the template | built once by each worker | built once, at the first use |
+/// | [`Shared::value`] | inherited | decoded in the template | decoded by each worker | as it is |
+/// | [`Shared::view`] | read in place | read in place | read in place | read in place |
+/// | [`Shared::built`] | made in the template | made in the template | made by each worker | made |
+///
+/// The template is a process from which all workers are forked; under Fork it is itself forked from
+/// the snapshot. Workers read a view in one archive in shared memory. Threads make the value once,
+/// at its first use.
 #[derive(Clone)]
 pub struct Shared {
     offer: Offer,
@@ -39,13 +44,13 @@ enum Offer {
 }
 
 impl Shared {
-    /// Nothing, which is a `()`.
+    /// Shares nothing: tasks see a `()`.
     #[must_use]
     pub fn nothing() -> Self {
         Self { offer: Offer::Nothing, kind: SharedType::of::<()>() }
     }
 
-    /// A value: encoded where processes do not inherit it.
+    /// Shares a value: encoded where processes do not inherit it.
     #[must_use]
     pub fn value<S: Wire + Sync>(value: S) -> Self {
         let seal = |value: &SharedValue| {
@@ -56,7 +61,7 @@ impl Shared {
         Self { offer, kind: SharedType::of::<S>() }
     }
 
-    /// The archive of a value, which all workers read in place: they share a [`SharedObject`].
+    /// Shares the archive of a value, which all workers read in place, as a [`SharedObject`].
     #[must_use]
     pub fn view<S: Wire<Archived: Sync>>(value: S) -> Self {
         let archive = SealedArchive::new(&value).map_err(Arc::new);
@@ -64,7 +69,7 @@ impl Shared {
         Self { offer, kind: SharedType::of::<SharedObject<S>>() }
     }
 
-    /// What `function` returns, called where workers are born.
+    /// Shares what `function` returns, called where workers are started.
     #[must_use]
     pub fn built<S: Send + Sync + 'static>(function: fn() -> S) -> Self {
         let offer = Offer::Built(function as usize, build::<S>);
@@ -75,7 +80,7 @@ impl Shared {
         self.kind
     }
 
-    /// What a start method makes of it; encodes it where it has to.
+    /// Prepares the value for a start method; encodes it where it has to be.
     pub(crate) fn prepare(self, method: StartMethod) -> Result<Source, Error> {
         let inherits = matches!(method, StartMethod::Fork | StartMethod::Threads);
         let recipe = match self.offer {

@@ -1,6 +1,6 @@
-//! What a pool shares with every worker: one value of any type.
+//! The value that a pool shares with every worker, of any type.
 //!
-//! * `handle.rs`: what the pool is given.
+//! * `handle.rs`: the value that the pool is given.
 //! * `source.rs`: what a start method makes of it: the value itself where memory is shared or
 //!   inherited, otherwise how it is made.
 //! * `spec.rs`: how that crosses to another process.
@@ -18,15 +18,15 @@ pub(crate) use spec::SharedSpec;
 
 use std::{any::Any, sync::Arc};
 
-/// A value that is shared, whatever its type.
+/// A shared value of any type.
 pub(crate) type SharedValue = Arc<dyn Any + Send + Sync>;
 
-/// As tasks see it: a pool that was given nothing shares a `()`.
+/// The shared value for tasks: a pool that was given nothing shares a `()`.
 pub(crate) fn seen(value: Option<&SharedValue>) -> &(dyn Any + Send + Sync) {
     value.map_or(&(), |value| &**value)
 }
 
-/// As tasks of a worker process see it, which has it until it ends.
+/// The shared value for tasks of a worker process, which keeps it until the process ends.
 pub(crate) fn seen_for_life(value: Option<SharedValue>) -> &'static (dyn Any + Send + Sync) {
     seen(Box::leak(Box::new(value)).as_ref())
 }

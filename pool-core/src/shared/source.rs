@@ -1,4 +1,4 @@
-//! Where the workers of a pool have the shared value from.
+//! Where the workers of a pool get the shared value from.
 
 use std::{
     io,
@@ -22,33 +22,33 @@ use crate::{
     reentrancy::{InCall, Inside, Within, is_inside},
 };
 
-/// As a pool keeps it.
+/// The shared value of a pool, or how it is made.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Nothing,
-    /// In this process's memory, which workers share or inherit.
+    /// A value in this process's memory, which workers share or inherit.
     Value(SharedValue),
     Recipe(Arc<Recipe>),
 }
 
-/// How the value is made where workers are born.
+/// How the value is made where workers are started.
 #[derive(Debug)]
 pub(crate) struct Recipe {
     maker: Constructor,
     /// The address of a function that the maker calls, or 0.
     function: usize,
     archive: Option<SealedArchive>,
-    /// Whether the archive is what workers read.
+    /// Whether workers read the archive itself.
     in_place: bool,
-    /// What was made of it in this process.
+    /// The value that it has made in this process.
     made: Mutex<Option<SharedValue>>,
 }
 
-/// As the processes of a pool are told of it.
+/// The shared value, or how it is made, for the processes of a pool.
 #[derive(Debug, Clone)]
 pub(crate) enum SharedConfig {
     Nothing,
-    /// Inherited by a fork.
+    /// A value that a fork inherits.
     Value(SharedValue),
     Recipe(SharedSpec),
 }
@@ -63,13 +63,13 @@ impl Recipe {
         Self { maker, function, archive, in_place, made: Mutex::new(None) }
     }
 
-    /// What it makes, in this process, in a thread of its own.
+    /// Makes the value in this process, in a thread of its own.
     fn make_here(
         self: &Arc<Self>,
         limit: Option<Duration>,
         stack: Option<usize>,
     ) -> Result<SharedValue, Error> {
-        // The value would be waited for by what makes it.
+        // The code that makes the value would wait for the value.
         let address = Arc::as_ptr(self).addr();
         if is_inside(address, Some(Inside::Making)) {
             return Err(Error::NestedUse);
@@ -106,7 +106,7 @@ impl Recipe {
 }
 
 impl Source {
-    /// What processes are told, beside [`Self::descriptors`].
+    /// What processes are sent, in addition to [`Self::descriptors`].
     pub(crate) fn config(&self, limit: Option<Duration>) -> Result<SharedConfig, Error> {
         Ok(match self {
             Self::Nothing => SharedConfig::Nothing,
@@ -119,12 +119,12 @@ impl Source {
     pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let Self::Recipe(recipe) = self else { return Ok(Vec::new()) };
         let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
-        // SAFETY: a fresh process is given it, and opens it as a segment
+        // SAFETY: a fresh process is given the descriptor, and opens it as a segment
         // (`SharedSpec::construct`).
         segments.map(|segment| os::duplicate(unsafe { segment.as_fd() })).collect()
     }
 
-    /// The value in this process, made by the first who asks.
+    /// The value in this process, made by the first caller.
     pub(crate) fn value_here(
         &self,
         limit: Option<Duration>,
@@ -138,7 +138,7 @@ impl Source {
     }
 }
 
-/// What keeps a value from being made has no meaning beyond its text.
+/// Keeps only the text of a failure to open a segment.
 impl From<pool_shm::SegmentFault> for Fault {
     fn from(fault: pool_shm::SegmentFault) -> Self {
         Self::Refused { why: fault.to_string() }

@@ -1,12 +1,12 @@
-//! Room on the stack for calls whose items or results are large.
+//! Provides stack for calls whose items or results are large.
 //!
 //! Without optimisations each function that a value goes through has a copy of it, so that a call
-//! with an array of half a megabyte takes more than the stack of a thread. Such a call goes on on a
-//! stack that is mapped for it where the present one has too little left.
+//! with an array of half a megabyte takes more than the stack of a thread. Where the present stack
+//! has too little left, such a call runs on a stack that is mapped for it.
 //!
-//! Invariant: types of up to [`LARGE`] bytes know nothing of this: the decision is one of the
-//! compiler. While a mapped stack is in use the thread knows its range ([`switched`]), also in a
-//! handler of a signal. The switch itself is in `switch.rs`.
+//! Invariant: for types of up to [`LARGE`] bytes nothing of this runs: the compiler decides. While
+//! a mapped stack is in use the thread knows its range ([`switched`]), also in a signal handler.
+//! The switch itself is in `switch.rs`.
 
 use std::cell::Cell;
 
@@ -16,35 +16,36 @@ use super::{
     switch::call_on,
 };
 
-/// Larger values are large.
+/// Values of more bytes are large.
 const LARGE: usize = 16 << 10;
-/// Copies of a value that a call may have on the stack; 43 were the most that were seen without
-/// optimisations, 6 with them.
+/// Copies of a value that a call may have on the stack; the most seen were 43 without optimisations
+/// and 6 with them.
 const COPIES: usize = 64;
-/// The same where the present stack is asked for room. (A program without optimisations and without
-/// debug assertions, which is taken for an optimised one, needs a larger stack for large values.)
+/// Copies of a value for which the present stack must have room. (A program without optimisations
+/// and without debug assertions, which is taken for an optimised one, needs a larger stack for
+/// large values.)
 const COPIES_HERE: usize = if cfg!(debug_assertions) { COPIES } else { 12 };
-/// What a call takes beside those.
+/// Bytes that a call takes in addition to the copies.
 const BESIDE: usize = 256 << 10;
 
 thread_local! {
     /// The stack that the thread runs on, if that is known.
     static HERE: Cell<Option<StackRange>> = const { Cell::new(None) };
-    /// The mapped stack that the thread runs on, if it does.
+    /// The mapped stack that the thread runs on, if it runs on one.
     static SWITCHED: Cell<Option<StackRange>> = const { Cell::new(None) };
 }
 
-/// Whether a call with values of these types is one that this file is about.
+/// Whether a call with values of these types is large.
 #[must_use]
 pub const fn is_large<A, R>() -> bool {
     size_of::<A>() > LARGE || size_of::<R>() > LARGE
 }
 
-/// Calls `act` where there is room on the stack for the copies of an `A` and an `R`.
+/// Calls `act` where the stack has room for the copies of an `A` and an `R`.
 ///
 /// # Panics
 ///
-/// When `act` does.
+/// If `act` panics.
 #[inline(always)]
 pub fn with_room<A, R, T>(act: impl FnOnce() -> T) -> T {
     if const { !is_large::<A, R>() } {
@@ -53,13 +54,13 @@ pub fn with_room<A, R, T>(act: impl FnOnce() -> T) -> T {
     if has_room(needed::<A, R>(COPIES_HERE)) {
         return on_this(act);
     }
-    // What comes back has one copy on the stack of the caller: the one of who gets it.
+    // The result comes back through a box, so that it has one copy on the caller's stack.
     *on_another(needed::<A, R>(COPIES), || Box::new(act()))
 }
 
-/// Evaluates an expression in which `value` is what `from` was, as [`with_room`] calls a function.
-/// For the first function that a value comes to: one copy of it lies on the stack of the caller,
-/// where each further function would have another one.
+/// Evaluates an expression with the value of `$from` in `$value`, on a stack like that of
+/// [`with_room`]. For the first function that gets a value: the caller's stack then has one copy of
+/// it, where each further function would have another one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! move_with_room {
@@ -80,13 +81,13 @@ macro_rules! move_with_room {
 
 pub(crate) use move_with_room;
 
-/// The mapped stack that the calling thread runs on instead of its own, if it does. May be called
-/// in a handler of a signal.
+/// The mapped stack that the calling thread runs on instead of its own, if any. May be called in a
+/// signal handler.
 pub(crate) fn switched() -> Option<StackRange> {
     SWITCHED.try_with(Cell::get).ok().flatten()
 }
 
-/// The calling thread, the only one of its process, runs on this stack from now on.
+/// Notes that the calling thread, the only one of its process, runs on this stack from now on.
 pub(crate) fn runs_on(range: StackRange) {
     HERE.set(Some(range));
     SWITCHED.set(None);
@@ -98,12 +99,12 @@ const fn needed<A, R>(copies: usize) -> usize {
     larger.saturating_mul(copies).saturating_add(BESIDE)
 }
 
-/// Whether so many bytes are left of the present stack.
+/// Whether `bytes` bytes are left of the present stack.
 #[inline(never)]
 fn has_room(bytes: usize) -> bool {
     let mark = 0u8;
     let here = std::ptr::from_ref(&mark).addr();
-    // One that the thread has left, as a fork may have, is none.
+    // A stack that the thread has left, for example by a fork, does not count.
     let left = HERE.get().and_then(|range| range.below(here)).or_else(|| {
         let range = own_stack()?;
         HERE.set(Some(range));
@@ -118,16 +119,16 @@ fn own_stack() -> Option<StackRange> {
     Some(StackRange { top: base.checked_add(bytes)?, bytes })
 }
 
-/// Calls `act` in a frame of its own, so that the copies in it lie in no frame of who asks whether
-/// there is room for them.
+/// Calls `act` in a frame of its own, so that its copies do not lie in the frame of a caller that
+/// checks whether there is room for them.
 #[inline(never)]
 fn on_this<T>(act: impl FnOnce() -> T) -> T {
     act()
 }
 
-/// Calls `act` on a stack with room for so many bytes and as much as a stack has without a wish:
-/// for the user's code, and so that calls within the call find room. Where the system has no room
-/// for it, on the present one.
+/// Calls `act` on a stack with room for `bytes` bytes and as much as a stack of the usual size: for
+/// the user's code, and so that calls within the call find room. If the system has no room for that
+/// stack, calls it on the present one.
 #[inline(never)]
 fn on_another<T>(bytes: usize, act: impl FnOnce() -> T) -> T {
     let Ok(mut stack) = MappedStack::new(bytes.saturating_add(size(None))) else {
@@ -137,7 +138,7 @@ fn on_another<T>(bytes: usize, act: impl FnOnce() -> T) -> T {
     call_on(&mut stack, act)
 }
 
-/// Says at its drop that the thread runs on the stack again that it ran on before.
+/// Notes at its drop that the thread runs on its previous stack again.
 struct Back {
     here: Option<StackRange>,
     switched: Option<StackRange>,
@@ -173,7 +174,7 @@ mod tests {
         small.join().unwrap();
     }
 
-    /// Uses so many MiB of stack.
+    /// Uses `mib` MiB of stack.
     #[inline(never)]
     fn deep(mib: usize) -> usize {
         let frame = black_box([1u8; 1 << 20]);
@@ -206,7 +207,7 @@ mod tests {
         large.unwrap().join().unwrap();
     }
 
-    /// The inner call has room where the outer one is, one with larger values has not.
+    /// The inner call has room on the outer one's stack, a call with larger values has not.
     #[test]
     fn calls_are_nested_and_made_again() {
         from_small_thread(|| {

@@ -1,14 +1,14 @@
-//! Stacks that are mapped: where they lie, and the memory of one.
+//! Mapped stacks: their ranges, and the memory of one.
 //!
 //! Invariant: below a mapped stack lies memory that cannot be accessed, so an overflow is a fault
 //! and touches nothing else.
 
 use std::{io, ptr};
 
-/// Below a stack, so large that a frame that is not probed does not reach across it.
+/// Bytes below a stack, so many that a frame that is not probed does not reach across them.
 const GUARD: usize = 1 << 20;
 
-/// Where a stack lies: `bytes` below `top`, at most.
+/// The range of a stack: `bytes` below `top`, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StackRange {
     pub(crate) top: usize,
@@ -16,14 +16,14 @@ pub(crate) struct StackRange {
 }
 
 impl StackRange {
-    /// How much of the stack lies below `address`; `None`: that is no address in it.
+    /// How much of the stack lies below `address`; `None`: the address is not in it.
     pub(crate) fn below(self, address: usize) -> Option<usize> {
         let end = self.top.saturating_sub(self.bytes);
         (address < self.top).then(|| address.checked_sub(end)).flatten()
     }
 }
 
-/// The memory of a stack, unmapped by its drop.
+/// The memory of a stack; dropping it unmaps the memory.
 #[derive(Debug)]
 pub(crate) struct MappedStack {
     base: *mut libc::c_void,
@@ -35,14 +35,14 @@ impl MappedStack {
     ///
     /// # Errors
     ///
-    /// What the system says where it has no room for it.
+    /// The system's error if it has no room for the stack.
     pub(crate) fn new(bytes: usize) -> io::Result<Self> {
         let len = bytes
             .checked_next_multiple_of(pool_shm::limits::page_size())
             .and_then(|bytes| bytes.checked_add(GUARD))
             .ok_or(io::ErrorKind::OutOfMemory)?;
-        // `MAP_STACK` keeps huge pages away, whose first touch would clear 2 MiB; older kernels are
-        // told by `madvise`.
+        // `MAP_STACK` keeps huge pages away, whose first touch would clear 2 MiB; for older kernels
+        // `madvise` does.
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let base = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
@@ -54,7 +54,7 @@ impl MappedStack {
         // SAFETY: within the new mapping, of which nothing is known elsewhere.
         let code = unsafe {
             libc::madvise(low, len - GUARD, libc::MADV_NOHUGEPAGE);
-            // In a program that locks what it maps all of it would be populated otherwise.
+            // In a program that locks its mappings the whole stack would be populated otherwise.
             libc::munlock(base, len);
             libc::mprotect(low, len - GUARD, libc::PROT_READ | libc::PROT_WRITE)
         };
@@ -64,7 +64,7 @@ impl MappedStack {
         Ok(stack)
     }
 
-    /// Where it lies, without the memory below it.
+    /// The range of the stack, without the guard below it.
     pub(crate) fn range(&self) -> StackRange {
         StackRange { top: self.base.addr() + self.len, bytes: self.len - GUARD }
     }
@@ -79,7 +79,7 @@ impl MappedStack {
 
 impl Drop for MappedStack {
     fn drop(&mut self) {
-        // SAFETY: the whole mapping, on which nothing runs any more: who runs something on it keeps
+        // SAFETY: the whole mapping, on which nothing runs any more: code that runs on it keeps
         // this alive meanwhile.
         unsafe { libc::munmap(self.base, self.len) };
     }

@@ -1,8 +1,8 @@
-//! Going on on another stack, and coming back.
+//! Runs a function on another stack, and returns.
 //!
 //! Invariant: control comes back to the first stack when the function returns or panics, and a
-//! panic goes on there. Unwinders of backtraces find their way from one stack to the other by what
-//! the assembly says of its frame.
+//! panic goes on there. Unwinders of backtraces find the way from one stack to the other by the CFI
+//! directives of the assembly.
 
 use std::{
     any::Any,
@@ -12,7 +12,7 @@ use std::{
 
 use super::mapped::MappedStack;
 
-/// A function to be called, then what it has returned or panicked with.
+/// A function to be called, then its result or its panic.
 enum Call<F, T> {
     Waiting(F),
     Begun,
@@ -23,7 +23,7 @@ enum Call<F, T> {
 ///
 /// # Panics
 ///
-/// When `act` does, with the same payload.
+/// If `act` panics, with the same payload.
 pub(super) fn call_on<T, F: FnOnce() -> T>(stack: &mut MappedStack, act: F) -> T {
     let mut call = Call::Waiting(act);
     // SAFETY: the stack is borrowed for the time of the call, so that nothing else runs on it, and
@@ -41,18 +41,18 @@ pub(super) fn call_on<T, F: FnOnce() -> T>(stack: &mut MappedStack, act: F) -> T
 ///
 /// `call` is a pointer to a `Call<F, T>` that is in use nowhere else.
 unsafe extern "C" fn enter<T, F: FnOnce() -> T>(call: *mut ()) {
-    // SAFETY: as promised.
+    // SAFETY: the caller's promise.
     let call = unsafe { &mut *call.cast::<Call<F, T>>() };
     if let Call::Waiting(act) = std::mem::replace(call, Call::Begun) {
-        // What a panic leaves behind is seen by those who see the panic, too.
+        // State that a panic leaves broken is seen only by code that sees the panic, too.
         *call = Call::Ended(catch_unwind(AssertUnwindSafe(act)));
     }
 }
 
 /// Calls `function` with the stack pointer at `top` and comes back when it has returned.
 ///
-/// The frame pointer keeps the way back, which the directives say to unwinders; all other registers
-/// that a function has to keep are kept by `function`.
+/// The frame pointer keeps the way back, which the directives describe to unwinders; `function`
+/// preserves all other registers that a function has to keep.
 ///
 /// # Safety
 ///

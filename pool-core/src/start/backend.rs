@@ -1,10 +1,10 @@
-//! What a start method makes: the workers of a pool, processes or threads.
+//! The workers that a start method starts: processes or threads.
 
 use crate::session::Session;
 #[cfg(feature = "threads")]
 use crate::threads::{Claim, ThreadBackend};
 
-/// What workers live in.
+/// The workers of a pool.
 #[derive(Debug)]
 pub(crate) enum Backend {
     Processes(std::sync::Arc<Session>),
@@ -12,8 +12,8 @@ pub(crate) enum Backend {
     Threads(std::sync::Arc<ThreadBackend>),
 }
 
-/// While it lives threads do not end; see [`Backend::claim`]. A session may: it starts new workers
-/// for calls that come then.
+/// Keeps threads from ending while it lives; see [`Backend::claim`]. A session needs none: it
+/// starts new workers for new calls.
 #[derive(Debug, Default)]
 pub(crate) struct BackendClaim {
     #[cfg(feature = "threads")]
@@ -21,12 +21,12 @@ pub(crate) struct BackendClaim {
 }
 
 impl BackendClaim {
-    /// The backend knows the call.
+    /// Releases the claim: the call is among the backend's jobs.
     pub(crate) fn release(self) {}
 }
 
 impl Backend {
-    /// What tells this backend from all others.
+    /// The backend's identity.
     pub(crate) fn id(&self) -> usize {
         match self {
             Self::Processes(session) => std::sync::Arc::as_ptr(session).addr(),
@@ -44,7 +44,8 @@ impl Backend {
         }
     }
 
-    /// See [`crate::pool::Pool::stop_and_join`].
+    /// Waits for blocking calls and ends the workers in order: see
+    /// [`crate::pool::Pool::stop_and_join`].
     pub(crate) fn stop(&self) {
         match self {
             Self::Processes(session) => session.stop(),
@@ -53,7 +54,8 @@ impl Backend {
         }
     }
 
-    /// Another one takes its place: its workers end in order with the last of its calls.
+    /// Notes that another backend replaces this one: its workers end in order with the last of its
+    /// calls.
     pub(crate) fn retire(&self) {
         match self {
             Self::Processes(session) => session.retire(),
@@ -62,7 +64,7 @@ impl Backend {
         }
     }
 
-    /// Waits while it is being stopped.
+    /// Waits while another thread stops it.
     pub(crate) fn wait_until_stopped(&self) {
         match self {
             Self::Processes(session) => session.wait_until_stopped(),
@@ -71,7 +73,7 @@ impl Backend {
         }
     }
 
-    /// See [`crate::pool::Pool::terminate`].
+    /// Kills the workers and ends all calls: see [`crate::pool::Pool::terminate`].
     pub(crate) fn terminate(&self) {
         match self {
             Self::Processes(session) => session.terminate(),
@@ -80,10 +82,10 @@ impl Backend {
         }
     }
 
-    /// Its pool is dropped: a job that outlives the pool finds its workers killed.
+    /// Ends the backend with its pool: a job that outlives the pool finds its workers killed.
     pub(crate) fn abandon(&self) {
         match self {
-            // Nobody else has it: it ends when it is dropped.
+            // This is the last reference: dropping it ends the session.
             Self::Processes(session) if std::sync::Arc::strong_count(session) == 1 => {}
             Self::Processes(session) => {
                 session.terminate();
@@ -103,7 +105,7 @@ impl Backend {
         }
     }
 
-    /// Whether its workers live on from call to call, from now on.
+    /// Sets whether its workers live on from call to call.
     pub(crate) fn set_keep_alive(&self, on: bool) {
         match self {
             Self::Processes(session) => session.set_keep_alive(on),
@@ -121,7 +123,7 @@ impl Backend {
         }
     }
 
-    /// Whether those who start its workers are gone.
+    /// Whether the processes that start its workers are gone.
     pub(crate) fn is_broken(&self) -> bool {
         match self {
             Self::Processes(session) => session.is_broken(),
@@ -130,7 +132,7 @@ impl Backend {
         }
     }
 
-    /// Whether it has ended before anything was started: the next call makes another one.
+    /// Whether it has ended before any worker was started: the next call opens another one.
     pub(crate) fn is_renewable(&self) -> bool {
         match self {
             Self::Processes(session) => session.is_renewable(),
@@ -139,7 +141,7 @@ impl Backend {
         }
     }
 
-    /// Sees to it that threads do not end before the call that begins is known to them.
+    /// Keeps threads from ending until the call that begins is among their jobs.
     pub(crate) fn claim(&self) -> BackendClaim {
         match self {
             Self::Processes(_) => BackendClaim::default(),
@@ -148,8 +150,8 @@ impl Backend {
         }
     }
 
-    /// Sees to it that threads do not end before the call that begins is known to them; none where
-    /// they have ended with the call that they were made for.
+    /// Keeps threads from ending until the call that begins is among their jobs; `None` where they
+    /// have ended with the call that they were started for.
     pub(crate) fn claim_unless_over(&self) -> Option<BackendClaim> {
         match self {
             Self::Processes(_) => Some(BackendClaim::default()),
@@ -160,7 +162,7 @@ impl Backend {
         }
     }
 
-    /// The same backend once more.
+    /// Another reference to the backend.
     pub(crate) fn share(&self) -> Self {
         match self {
             Self::Processes(session) => Self::Processes(session.clone()),

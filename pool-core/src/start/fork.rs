@@ -1,7 +1,7 @@
-//! Fork: the zygote is forked from this process, a snapshot that all workers come from.
+//! Fork: the zygote is forked from this process: a snapshot from which all workers are forked.
 //!
-//! Invariant: without the caller's own `unsafe` word, the process forks only while it has one
-//! thread, so no lock is copied that somebody else holds; and never while the forking thread has a
+//! Invariant: without the caller's own `unsafe` promise, the process forks only while it has one
+//! thread, so no lock is copied that another thread holds; and never while the forking thread has a
 //! reference into shared memory that the child would have too, or that would lead to other memory
 //! there.
 
@@ -32,7 +32,7 @@ impl Start for Fork {
         if plan.fork_beside_threads {
             return Ok(());
         }
-        // Threads of ours have ended while the process is forked; see `open`.
+        // The pool's own threads have ended while the process is forked; see `open`.
         let _paused = pause_drivers();
         match os::lasting_thread_count().or_resources("counting the threads of this process")? {
             1 => Ok(()),
@@ -48,15 +48,15 @@ impl Start for Fork {
         let _paused = pause_drivers();
         self.check(plan)?;
         let maker: &ZygoteMaker<'_> = &|config, fds: ZygoteFds| {
-            // What is buffered now would be written twice.
+            // Bytes that are still buffered would be written twice.
             let _ = std::io::stdout().flush();
             let _ = std::io::stderr().flush();
             os::flush_c_streams();
             let parent = getpid();
             let foreign = own_descriptors();
             // SAFETY: one thread (checked just now), so no lock is copied while another thread
-            // holds it, or the caller answers for the others. Handles of ended threads are copied,
-            // too: the documentation of `StartMethod::Fork` forbids their use.
+            // holds it, or the caller has promised that this does no harm. Handles of ended threads
+            // are copied, too: the documentation of `StartMethod::Fork` forbids their use.
             match unsafe { fork() }.or_resources("forking this process")? {
                 ForkResult::Parent { child } => Ok(child),
                 ForkResult::Child => {

@@ -1,4 +1,4 @@
-//! What ForkServer and Spawn share: the zygote is a fresh copy of this executable.
+//! The common part of ForkServer and Spawn: the zygote is a fresh copy of this executable.
 
 use super::backend::Backend;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     zygote::{ZygoteConfig, ZygoteFds},
 };
 
-/// Refuses if a fresh copy would run `main`, or cannot be had.
+/// Refuses if a fresh copy would run `main`, or cannot be started.
 pub(super) fn check() -> Result<(), Error> {
     bootstrap::check_takeover().map_err(|refusal| match refusal {
         Refusal::NotInitialised => Error::NotInitialised,
@@ -22,7 +22,7 @@ pub(super) fn check() -> Result<(), Error> {
     })
 }
 
-/// A session whose zygote is a fresh copy.
+/// Opens a session whose zygote is a fresh copy.
 pub(super) fn open(plan: &PoolConfig, shared: &Source) -> Result<Backend, Error> {
     check()?;
     let fresh_workers = plan.method == StartMethod::Spawn;

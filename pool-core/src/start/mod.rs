@@ -1,8 +1,8 @@
 //! The start methods: one file each, behind one private trait.
 //!
-//! * `select.rs`: which file a start method is.
-//! * `fork.rs`, `forkserver.rs`, `spawn.rs`, `threads.rs`: the start methods; `fresh.rs`: what
-//!   ForkServer and Spawn have in common.
+//! * `select.rs`: finds the file of a start method.
+//! * `fork.rs`, `forkserver.rs`, `spawn.rs`, `threads.rs`: the start methods; `fresh.rs`: the
+//!   common part of ForkServer and Spawn.
 //! * `backend.rs`: the workers of a pool, processes or threads.
 
 mod backend;
@@ -23,9 +23,9 @@ pub(crate) use select::start_of;
 
 use crate::{config::PoolConfig, error::Error, shared::Source};
 
-/// How the workers of a pool come to life.
+/// How the workers of a pool are started.
 pub(crate) trait Start: Sync {
-    /// Refuses what cannot work, before anything is started.
+    /// Refuses options that cannot work, before anything is started.
     fn check(&self, plan: &PoolConfig) -> Result<(), Error>;
 
     /// Whether the backend is opened when the pool is built, rather than at its first use.
@@ -33,6 +33,6 @@ pub(crate) trait Start: Sync {
         false
     }
 
-    /// Makes what the workers come from.
+    /// Opens the backend: starts the zygote, or the threads.
     fn open(&self, plan: &PoolConfig, shared: &Source) -> Result<Backend, Error>;
 }

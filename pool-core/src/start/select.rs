@@ -1,9 +1,9 @@
-//! Which file a start method is.
+//! Finds the implementation of a start method.
 
 use super::Start;
 use crate::{error::Error, start_method::StartMethod};
 
-/// The start method's own file; a typed error when it was compiled out.
+/// The implementation of the start method; an error if it was compiled out.
 pub(crate) fn start_of(method: StartMethod) -> Result<&'static dyn Start, Error> {
     match method {
         #[cfg(feature = "fork")]

@@ -1,6 +1,6 @@
-//! Which function a chunk calls.
+//! Names the function that a chunk calls.
 
-/// What a slot says about the function of its chunk.
+/// The function of a chunk, as its slot names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) record: u64,

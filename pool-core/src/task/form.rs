@@ -1,4 +1,4 @@
-//! The forms a task's function may have, each a type that says how to call it.
+//! The forms that a task's function may have, each a type that implements the call.
 //!
 //! Invariant: `Function` is exactly one pointer wide, so it crosses as an offset; only the forms in
 //! this folder exist (the trait is sealed), each with a `fn` pointer or a shared reference.
@@ -24,21 +24,21 @@ pub trait Form: sealed::Sealed {
     type Output: Wire;
     /// The function: one pointer wide.
     type Function: Copy + Send + Sync;
-    /// What all tasks of one job get a reference to.
+    /// The value that all tasks of one job get a reference to.
     type Context: Send + Sync;
-    /// What an item is on its way to a worker thread.
+    /// The item on its way to a worker thread.
     type ThreadItem: Send;
-    /// Whether the function is handed the context.
+    /// Whether the function takes the context.
     #[doc(hidden)]
     const TAKES_CONTEXT: bool = false;
 
-    /// What the function is handed of what the pool shares, if anything.
+    /// The type of the shared value that the function takes, if any.
     #[doc(hidden)]
     fn shares() -> Option<SharedType> {
         None
     }
 
-    /// What the function is handed of what a worker keeps from task to task, if anything.
+    /// The type of the worker state that the function takes, if any.
     #[doc(hidden)]
     fn keeps() -> Option<SharedType> {
         None
@@ -57,7 +57,8 @@ pub trait Form: sealed::Sealed {
         thread_item: Self::ThreadItem,
     ) -> Self::Output;
 
-    /// Runs the function on an item in a block; the fault is that of the item or the context.
+    /// Runs the function on an item in a block; an error is that of decoding the item or the
+    /// context.
     #[doc(hidden)]
     fn call_at(
         function: Self::Function,
@@ -66,19 +67,19 @@ pub trait Form: sealed::Sealed {
     ) -> Result<Self::Output, WireFault>;
 }
 
-/// A form whose function can cross to a fresh copy of the executable: a `fn` pointer.
+/// A form whose function can be sent to a fresh copy of the executable: a `fn` pointer.
 pub trait Portable: Form<Context: Wire> + 'static {
-    /// The function's type, proven again on the other side.
+    /// The function's type, checked again on the other side.
     #[doc(hidden)]
     fn signature() -> std::any::TypeId;
 }
 
 pub(crate) mod sealed {
-    /// Keeps [`Form`](super::Form) to this crate.
+    /// Restricts [`Form`](super::Form) to this crate.
     pub trait Sealed {}
 }
 
-/// An item in a block that was published.
+/// An item in a published block.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ItemAt<'a, A> {
@@ -86,7 +87,7 @@ pub struct ItemAt<'a, A> {
     pub(crate) index: usize,
 }
 
-/// What a worker has around a task.
+/// What a worker provides to a task.
 #[doc(hidden)]
 #[allow(missing_debug_implementations)]
 pub struct Surroundings<'a> {
@@ -109,22 +110,22 @@ impl Surroundings<'_> {
     }
 }
 
-/// The context of a job in a worker process: bytes in the parent's arena until somebody needs it.
+/// The context of a job in a worker process: bytes in the parent's arena until a task needs it.
 #[derive(Default)]
 pub(crate) struct ContextCell {
-    /// Which context is meant; 0: none. Never used again for another one.
+    /// The context's number, never used again for another one; 0: none.
     pub(crate) wanted: u64,
-    /// Where its encoded form lies and how many bytes follow it there.
+    /// Where the encoded context begins, and how many bytes lie from there on.
     pub(crate) bytes: Option<(*const u8, usize)>,
     /// The segments that its handles need.
     pub(crate) segments: Vec<SegmentId>,
     decoded: Option<(u64, Box<dyn Any>)>,
-    /// The segments of the one that is decoded.
+    /// The segments of the decoded context.
     held: Vec<SegmentId>,
 }
 
 impl ContextCell {
-    /// The context that the chunk names, decoded at its first use by this worker.
+    /// The context that the chunk names, decoded when this worker first uses it.
     pub(super) fn get<C: Wire>(&mut self, decoder: &mut Decoder) -> Result<&C, WireFault> {
         if self.decoded.as_ref().is_none_or(|(id, _)| *id != self.wanted) {
             self.decoded = None;
@@ -142,17 +143,17 @@ impl ContextCell {
         decoded.ok_or(WireFault::Invalid)
     }
 
-    /// Whether there are handles in the context that is decoded.
+    /// Whether the decoded context contains handles.
     pub(crate) fn keeps(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Gives up a context that keeps a segment which the parent has let go: its job is over.
+    /// Drops a context that keeps a segment which the parent has released: its job is over.
     pub(crate) fn let_go(&mut self, gone: impl Fn(SegmentId) -> bool) {
         if self.held.iter().any(|id| gone(*id)) {
             self.held.clear();
             let decoded = self.decoded.take();
-            // A drop of the user's that panics must not take the worker along.
+            // A panic in the user's drop must not end the worker.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(decoded))) {
                 std::mem::forget(panic);
             }

@@ -1,9 +1,9 @@
-//! What a task is: a function of some form, and what it sees while it runs.
+//! What a task is: a function of some form, and what it has access to while it runs.
 //!
 //! * `form.rs`: the forms that a task's function may have; `scoped.rs`: closures with captures;
 //!   `slices.rs`: functions for parts of a shared array.
-//! * `worker_handle.rs`: what a task sees of its worker.
-//! * `call.rs`: which function a chunk calls.
+//! * `worker_handle.rs`: a task's access to its worker.
+//! * `call.rs`: the function of a chunk.
 //! * `shared_type.rs`: the type of the value that a pool shares.
 //! * `time_slice.rs`: how long a worker goes on with one chunk while other calls wait.
 

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-/// The type of what is shared, and its name for errors.
+/// The type of a shared value, and the type's name for errors.
 #[derive(Debug, Clone, Copy)]
 pub struct SharedType {
     pub(crate) id: TypeId,

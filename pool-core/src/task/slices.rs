@@ -1,9 +1,9 @@
 //! The forms of functions that work on parts of a shared array.
 //!
 //! Invariant: the parts of a call do not overlap, and each is given to one task at a time. These
-//! forms are known to this crate alone, so only
-//! [`Pool::map_slices_mut`](crate::pool::Pool::map_slices_mut) and its relative, which wait until
-//! no task is left, use them.
+//! forms are private to this crate, so only
+//! [`Pool::map_slices_mut`](crate::pool::Pool::map_slices_mut) and `Pool::map_slices`, which wait
+//! until no task is left, use them.
 
 use std::{any::TypeId, marker::PhantomData};
 
@@ -18,7 +18,7 @@ pool_ipc::wire! {
     pub(crate) struct Parts<T: Element> {
         pub(crate) array: LentArray<T>,
         pub(crate) part_len: u64,
-        /// Whether nobody else has a handle to the elements.
+        /// Whether no other handle to the elements exists.
         pub(crate) alone: bool,
     }
 }
@@ -43,8 +43,8 @@ impl<T: Element> Parts<T> {
     }
 }
 
-/// Writes a copy back, also when the task that works on it panics; but not in a child that the task
-/// has forked, which may come to this when the call is long over.
+/// A copy of a part that is written back when it is dropped, also when the task panics; but not in
+/// a child that the task has forked, which may drop it when the call is long over.
 struct Copied<T: Element> {
     copy: Vec<T>,
     part: SharedArray<T>,
@@ -81,7 +81,7 @@ impl<T: Element> Parts<T> {
     fn change<R>(&self, f: fn(usize, &mut [T]) -> R, index: usize) -> R {
         // SAFETY: a task of the call, which sends each index once and waits for every task.
         let part = unsafe { self.part(index) };
-        // A fork in the task would have the slice twice.
+        // A fork in the task would duplicate the slice.
         let _exclusive = Exclusive::begin();
         if self.alone {
             // SAFETY: the call keeps every other handle away from the elements (`Alone`), and this
@@ -94,7 +94,7 @@ impl<T: Element> Parts<T> {
 
     /// Runs a task on a copy.
     fn read<R>(&self, f: fn(usize, &[T]) -> R, index: usize) -> R {
-        // SAFETY: as in `change`; nobody writes by this handle.
+        // SAFETY: as in `change`; nothing is written through this handle.
         f(index, &unsafe { self.part(index) }.to_vec())
     }
 }

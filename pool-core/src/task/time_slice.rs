@@ -2,17 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-/// Longer than the chunks that the pool makes by itself, so that those stay whole.
+/// Longer than the chunks whose size the pool chooses, so that those stay whole.
 const TIME_SLICE: Duration = Duration::from_millis(1);
-/// Time that may pass between two looks at the clock, which costs more than the smallest item.
+/// Nanoseconds that may pass between two looks at the clock, which costs more than the smallest
+/// item.
 const BETWEEN_LOOKS: u128 = 20_000;
-/// Items between two looks: later ones may take longer than those before.
+/// The most items between two looks: later items may take longer than those before.
 const MOST_BETWEEN_LOOKS: u128 = 64;
 
 /// The time of one chunk.
 #[derive(Debug)]
 pub(crate) struct TimeSlice {
-    /// Not known before the first look if the chunk is not timed.
+    /// `None` before the first look, if the chunk is not timed.
     began: Option<Instant>,
     next_look: usize,
 }
@@ -22,7 +23,7 @@ impl TimeSlice {
         Self { began, next_look: 0 }
     }
 
-    /// Whether it is over, after so many items of the chunk.
+    /// Whether the slice is over, after `done` items of the chunk.
     pub(crate) fn is_over(&mut self, done: usize) -> bool {
         if done < self.next_look {
             return false;

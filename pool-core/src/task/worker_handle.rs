@@ -1,14 +1,14 @@
-//! What a task sees of the worker that runs it, and what a worker's first function does.
+//! A task's access to its worker, and that of `worker_init`.
 
 use std::fmt;
 
-/// The worker that runs a task. Fields, so that borrows of both stand side by side:
+/// The worker that runs a task. It has fields, so that both can be borrowed at once:
 /// `w.state.predict(w.shared, &row)`.
 #[non_exhaustive]
 pub struct Worker<'w, S = (), W = ()> {
-    /// What the pool shares with every worker.
+    /// The value that the pool shares with every worker.
     pub shared: &'w S,
-    /// What this worker keeps from task to task.
+    /// The state that this worker keeps from task to task.
     pub state: &'w mut W,
     id: u32,
     cancelled: &'w dyn Fn() -> bool,
@@ -24,13 +24,14 @@ impl<'w, S, W> Worker<'w, S, W> {
         Self { shared, state, id, cancelled }
     }
 
-    /// The worker's id: a place from 0 to `n_jobs - 1`, kept by its replacement.
+    /// The worker's id, from 0 to `n_jobs - 1`; a worker that replaces this one keeps it.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Whether nobody wants the result any more: a long task may look now and then, and return.
+    /// Whether the result is not wanted any more: a long task may check this now and then, and
+    /// return.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         (self.cancelled)()
@@ -40,7 +41,7 @@ impl<'w, S, W> Worker<'w, S, W> {
 /// The worker that calls `worker_init`: it has no state yet.
 #[non_exhaustive]
 pub struct Starting<'w, S = ()> {
-    /// What the pool shares with every worker.
+    /// The value that the pool shares with every worker.
     pub shared: &'w S,
     id: u32,
     overdue: &'w dyn Fn() -> bool,
@@ -51,14 +52,14 @@ impl<'w, S> Starting<'w, S> {
         Self { shared, id, overdue }
     }
 
-    /// Whether it has taken longer than the `worker_init_timeout`, and nobody waits for it any
-    /// more. A process would have been killed, but a thread can look and return.
+    /// Whether this has taken longer than the `worker_init_timeout`, so that its result is not
+    /// wanted any more. A process would have been killed, but a thread can check this and return.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         (self.overdue)()
     }
 
-    /// The worker's id: a place from 0 to `n_jobs - 1`, kept by its replacement.
+    /// The worker's id, from 0 to `n_jobs - 1`; a worker that replaces this one keeps it.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.id

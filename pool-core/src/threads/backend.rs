@@ -1,4 +1,4 @@
-//! The threads: each runs work until the backend ends.
+//! The threads of a backend: each runs work until the backend ends.
 
 use std::{
     cell::Cell,
@@ -37,7 +37,7 @@ use crate::{
     stack,
 };
 
-/// What a thread runs.
+/// The work that a thread runs.
 pub(crate) type Work = Box<dyn FnOnce(&mut Host) + Send>;
 
 thread_local! {
@@ -45,46 +45,46 @@ thread_local! {
     static BACKEND: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How threads end: they go on; after what is in the channel, as workers that are told to leave;
-/// with no more of the user's code than drops.
+/// How the threads end: not yet; in order, after running what is in the channel, with their exit
+/// functions; or without the user's code, except for drops.
 const GOES_ON: u8 = 0;
 const ORDERLY: u8 = 1;
 const KILLED: u8 = 2;
 
-/// What is wanted of the system for a backend.
+/// For the error when a thread cannot be started.
 const STARTING: &str = "starting a worker thread";
 
-/// How long whoever stops a backend waits for a claim, which takes some microseconds.
+/// How long a thread that stops a backend waits for claims, each of which takes some microseconds.
 const CLAIMS_END: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// A set of worker threads.
 pub(crate) struct ThreadBackend {
     work_queue: Arc<Mutex<Option<WorkSender<Work>>>>,
     pub(super) busy: Arc<Busy>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     jobs: Mutex<Vec<Weak<Control>>>,
-    /// Calls that have the backend and are not among `jobs` yet.
+    /// Calls that use the backend and are not among `jobs` yet.
     claims: Claims,
     number: usize,
-    /// The first thread that could not be had, nor any behind it, and why.
+    /// The first thread that could not be started (nor any behind it), and why.
     missing: Option<(u32, String)>,
     /// How the threads end.
     end: Arc<AtomicU8>,
     exits: Arc<Exits>,
     /// Whether a call leaves the threads to the next one.
     keep_alive: AtomicBool,
-    /// Whether another backend has taken its place.
+    /// Whether another backend has replaced it.
     retired: AtomicBool,
     /// Rounds of a wait loop before a caller goes to sleep.
     pub(super) spin: u32,
-    /// How long making a state may take.
+    /// How long `worker_init` may take.
     pub(super) init_limit: Option<Duration>,
     pub(super) exiting: Arc<Exiting>,
     pub(super) mark: Arc<ForkMark>,
 }
 
-/// The backend is a call's that is not known to it yet, and does not end meanwhile: nothing of the
-/// user's runs while this lives.
+/// Keeps the backend from ending until a new call is among its jobs: the user's code does not run
+/// while this lives.
 #[derive(Debug)]
 pub(crate) struct Claim(Arc<ThreadBackend>);
 
@@ -94,7 +94,7 @@ impl Drop for Claim {
     }
 }
 
-/// Who belongs to a backend.
+/// Tells the threads of a backend from others, without keeping the backend alive.
 pub(crate) struct ThreadMark {
     number: usize,
     spin: u32,
@@ -176,7 +176,8 @@ impl ThreadBackend {
                         become_daemon_thread();
                     }
                     if let Err(error) = begin(cpus, &plan.first, plan.id) {
-                        // Whoever starts the backend listens until every thread has got past here.
+                        // The thread that starts the backend listens until every thread has got
+                        // past here.
                         let _ = failed.send(error);
                         return;
                     }
@@ -189,7 +190,7 @@ impl ThreadBackend {
                 });
             match thread {
                 Ok(thread) => lock(&backend.threads).push(thread),
-                // As many as the system grants will do, as with processes.
+                // Threads that the system refuses are missing, as with processes.
                 Err(error) if id > 0 => {
                     backend.missing = Some((id, stack::refusal(&error, stack)));
                     break;
@@ -211,15 +212,15 @@ impl ThreadBackend {
         self.mark.get() == 0
     }
 
-    /// What tells its threads from others, without keeping it.
+    /// A mark that tells its threads from others, without keeping the backend alive.
     pub(crate) fn thread_mark(&self) -> ThreadMark {
         let (mark, busy) = (self.mark.clone(), self.busy.clone());
         ThreadMark { number: self.number, spin: self.spin, mark, busy }
     }
 
-    /// Sends work to whoever is free, or to the thread that `home` says. It goes before others
-    /// that wait if its call has nothing else under way, or so little (`under_way` work) that
-    /// the calls which are under way would have more, if each had its share of what waits.
+    /// Sends work to the thread `home`, or to any free one. It goes before other waiting work if
+    /// its call has nothing else under way, or so little (`under_way` chunks) that it is below an
+    /// equal share of what waits among the calls that have something under way.
     pub(crate) fn send(
         &self,
         home: Option<u32>,
@@ -238,13 +239,13 @@ impl ThreadBackend {
             }
             None => Some(work),
         };
-        // The lock is not held any more when the work is dropped, and the user's items with it.
+        // The lock is released before the work is dropped, and the user's items with it.
         unsent.map_or(Ok(()), |_| Err(Error::Terminated))
     }
 
-    /// Sends work to whoever is free, made by `work` under a lock; `first`: it goes before
-    /// others that wait. `false`, and not made, where the threads end in order and take nothing any
-    /// more: the pool has others then, or makes them.
+    /// Sends the work that `work` makes to any free thread; `work` is called under a lock. `first`:
+    /// it goes before other waiting work. `false`, without a call of `work`, where the threads end
+    /// in order and take nothing any more: the pool has a newer backend then, or makes one.
     pub(crate) fn send_unless_over(&self, first: bool, work: impl FnOnce() -> Work) -> bool {
         let work_queue = lock(&self.work_queue);
         if work_queue.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
@@ -256,7 +257,7 @@ impl ThreadBackend {
             None => Some(work),
         };
         drop(work_queue);
-        // Its drop tells its future that the pool was terminated.
+        // The drop completes its future with `Error::Terminated`.
         drop(unsent);
         true
     }
@@ -297,28 +298,28 @@ impl ThreadBackend {
         self.keep_alive.store(on, Ordering::Relaxed);
     }
 
-    /// No new call comes: the threads end in order with the last of those under way.
+    /// Notes that no new call comes: the threads end in order with the last of those under way.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps the backend for a call that begins, until that is among its jobs. Whoever ends the
-    /// backend has seen to it that there is no new claim.
+    /// Keeps the backend for a call that begins, until the call is among its jobs. A thread that
+    /// ends the backend has first made sure that no new claim comes.
     pub(crate) fn claim(self: &Arc<Self>) -> Claim {
         self.claims.begin();
         Claim(self.clone())
     }
 
-    /// Keeps the backend for a call that begins; none where the threads end in order, or have
+    /// Keeps the backend for a call that begins; `None` where the threads end in order, or have
     /// ended, with the call before.
     pub(crate) fn claim_unless_over(self: &Arc<Self>) -> Option<Claim> {
-        // With the lock that `end_if_idle` takes, so that it sees the claim, or this the end.
+        // With the lock that `end_if_idle` takes, so that it sees this claim, or this sees the end.
         let work_queue = lock(&self.work_queue);
         let over = work_queue.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY;
         (!over).then(|| self.claim())
     }
 
-    /// Lets the threads end in order if no call uses them; whether they do.
+    /// Ends the threads in order if no call uses them; whether they do end.
     fn end_if_idle(&self) -> bool {
         let mut work_queue = lock(&self.work_queue);
         let idle = self.is_idle();
@@ -331,11 +332,11 @@ impl ThreadBackend {
 
     /// Whether no call uses the threads.
     pub(crate) fn is_idle(&self) -> bool {
-        // Claims first: one that is gone has become a job.
+        // Claims first: a claim that is gone has become a job.
         !self.claims.any() && self.jobs().iter().all(|job| job.is_over())
     }
 
-    /// Lets blocking calls of other threads finish, ends lazy ones, and joins the threads.
+    /// Waits for blocking calls of other threads, ends lazy ones, and joins the threads.
     pub(crate) fn stop(&self) {
         if self.is_foreign() {
             return;
@@ -352,14 +353,14 @@ impl ThreadBackend {
         self.join();
     }
 
-    /// Lets the threads end after what is in the channel.
+    /// Ends the threads after they have run what is in the channel.
     fn end_orderly(&self) {
         let _ = self.end.compare_exchange(GOES_ON, ORDERLY, Ordering::SeqCst, Ordering::SeqCst);
         lock(&self.work_queue).take();
     }
 
-    /// A call is complete. Where each has a backend of its own, that one ends with it; with the
-    /// last, if it has more.
+    /// Ends the threads with a complete call, if each call has a backend of its own; of several
+    /// calls, with the last one.
     ///
     /// # Errors
     ///
@@ -372,7 +373,8 @@ impl ThreadBackend {
         self.exits.take_failure()
     }
 
-    /// As [`ThreadBackend::finish`], without waiting, after the call's job has ended.
+    /// Ends the threads like [`ThreadBackend::finish`], but without waiting, after the call's job
+    /// has ended.
     pub(crate) fn let_go(&self) {
         if !self.keeps_alive() && !self.is_foreign() {
             self.end_if_idle();
@@ -386,7 +388,7 @@ impl ThreadBackend {
         }
     }
 
-    /// Tells running items, ends all calls, and joins the threads.
+    /// Cancels running items, ends all calls, and joins the threads.
     pub(crate) fn terminate(&self) {
         if self.is_foreign() {
             return;
@@ -400,15 +402,15 @@ impl ThreadBackend {
         lock(&self.work_queue).take();
         let threads = mem::take(&mut *lock(&self.threads));
         for (worker, thread) in (0..).zip(threads) {
-            // A thread of the backend that drops the pool cannot wait for itself, nor for the task
-            // that it works for in another backend.
+            // A thread of the backend that drops the pool cannot wait for itself, nor for the
+            // thread whose task it works for in another backend.
             let id = thread.thread().id();
             if id == std::thread::current().id() || is_within_task_of(id) {
                 continue;
             }
             match self.exiting.wait(worker) {
                 Ok(()) => drop(thread.join()),
-                // One that takes too long at its exit goes on by itself.
+                // A thread that takes too long at its exit goes on by itself.
                 Err(Some(limit)) => self.exits.fail(worker, Cause::Timeout { limit }),
                 Err(None) => {}
             }
@@ -419,7 +421,7 @@ impl ThreadBackend {
 impl Drop for ThreadBackend {
     fn drop(&mut self) {
         if self.is_foreign() {
-            // Another thread may have been at any of this when the process was forked.
+            // Another thread may have been changing any of this when the process was forked.
             mem::forget(self.work_queue.clone());
             mem::forget(mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
             mem::forget(mem::take(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner)));
@@ -434,7 +436,7 @@ impl Drop for ThreadBackend {
     }
 }
 
-/// What a thread does before its first work.
+/// What a thread does before its first work: it is pinned, and calls the start functions.
 fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
     if let Some(cpus) = cpus {
         cpus.pin_current_thread().or_resources("pinning a worker thread (cpu_ids)")?;
@@ -447,8 +449,8 @@ fn begin(cpus: Option<CpuSet>, first: &[fn()], plan: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the calling thread is one of the backend, or works for a task of it, through however
-/// many other pools.
+/// Whether the calling thread is one of the backend, or works for a task of it, directly or through
+/// other pools.
 fn is_of_backend(number: usize) -> bool {
     BACKEND.get() == number || is_inside(number, Some(Inside::Task))
 }
@@ -460,7 +462,7 @@ pub(crate) fn starts_for(plan: u64) -> bool {
 
 fn work(work_queue: WorkReceiver<Work>, number: usize, mark: &ForkMark, host: &mut Host) {
     for work in work_queue {
-        // What the task sends to other pools is inside of this one.
+        // Calls of the task to other pools are inside of this one.
         let _inside = InCall::enter(number, Inside::Task);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(host))) {
             take_panic(payload);

@@ -1,4 +1,4 @@
-//! What runs in a thread: the items of one chunk, one after the other.
+//! Runs the items of one chunk in a thread, one after the other.
 
 use std::{
     mem,
@@ -22,7 +22,7 @@ use crate::{
     task::{ContextCell, Form, Surroundings, TimeSlice},
 };
 
-/// Consecutive items on their way to a thread, and what has become of them there.
+/// Consecutive items on their way to a thread, and their results.
 ///
 /// Its drop hands the parts over and counts the chunk as ended.
 pub(super) struct Chunk<F: Form> {
@@ -30,20 +30,20 @@ pub(super) struct Chunk<F: Form> {
     pub(super) function: F::Function,
     /// Gone only while the chunk is dropped.
     pub(super) given: Option<Given<F>>,
-    /// Whether it is for one thread alone, which runs what is for it in order.
+    /// Whether it is for one thread alone, which runs such chunks in order.
     pub(super) has_home: bool,
     pub(super) first: u64,
     pub(super) thread_items: vec::IntoIter<F::ThreadItem>,
     pub(super) parts: Vec<Part<F::Output>>,
-    /// Whether the clock of its item runs. One that has a limit is the only one: what is behind it
-    /// must not wait.
+    /// Whether the clock of its item runs. An item with a limit is alone in its chunk, so that no
+    /// other item waits behind it.
     pub(super) begun: bool,
-    /// What was left of it is a chunk of its own, on its way to a thread.
+    /// The rest of its items is a chunk of its own, on its way to a thread.
     pub(super) goes_on: bool,
 }
 
 impl<F: Form> ThreadJob<F> {
-    /// Sends a chunk to the backend, or to the one thread of it that `home` says.
+    /// Sends a chunk to the backend: to the thread `home`, or to any.
     ///
     /// # Errors
     ///
@@ -66,18 +66,19 @@ impl<F: Form> ThreadJob<F> {
             return Err(Error::ForeignProcess);
         }
         let under_way = self.begin_chunk();
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise.
         let work = unsafe {
             self.chunk_work(home.is_some(), function, given, first, thread_items.into_iter())
         };
         backend.send(home, under_way, work)
     }
 
-    /// A chunk that was counted, as the threads run it.
+    /// The work of a chunk that was counted, for a thread to run.
     ///
     /// # Safety
     ///
-    /// As for [`ThreadJob::send`].
+    /// What `function` and the types of the form borrow outlives the chunk, as for
+    /// [`ThreadJob::send`].
     pub(super) unsafe fn chunk_work(
         self: &Arc<Self>,
         has_home: bool,
@@ -136,7 +137,8 @@ impl<F: Form> Chunk<F> {
         let (mut tasks, mut may_leave) = (0, !self.has_home);
         let mut started = Instant::now();
         let mut slice = TimeSlice::since(Some(started));
-        // A child that a task forked, and that came back, leaves nothing to others: it has none.
+        // A child that a task forked, and that came back, leaves no items to other threads: it has
+        // none.
         let mut is_over = |done, left: usize| {
             left > 0 && !control.is_foreign() && slice.is_over(done) && handback.any_waits()
         };
@@ -152,7 +154,8 @@ impl<F: Form> Chunk<F> {
                     {
                         let (context, around) = (&given.context, &mut surroundings);
                         let value = F::call_thread_item(function, context, around, thread_item);
-                        // What may have seen the end of its call has not finished before it.
+                        // A task that may have seen that its call was cancelled counts as
+                        // unfinished.
                         if control.is_revoked() {
                             break;
                         }
@@ -186,15 +189,15 @@ impl<F: Form> Chunk<F> {
                     // `ThreadJob::close` waits for it, too.
                     unsafe { self.job.chunk_work(false, function, given, first, rest) }
                 });
-                may_leave = self.goes_on; // otherwise the backend ends, and nobody else runs them
+                may_leave = self.goes_on; // otherwise the backend ends: run the rest here
             }
             if self.goes_on || !goes_on {
                 break;
             }
             started = Instant::now();
         }
-        // Before the chunk has ended, so that whoever sees that sees what the life has left behind;
-        // but an item's clock is stopped first.
+        // Run before the chunk ends, so that a thread that sees its end also sees the exit result;
+        // but the clock of an item is stopped first.
         let unclocked = (!self.begun).then_some(self);
         if begins && !control.is_foreign() {
             control.ran(host, tasks);
@@ -208,7 +211,7 @@ impl<F: Form> Drop for Chunk<F> {
         let (thread_items, parts) = (mem::take(&mut self.thread_items), mem::take(&mut self.parts));
         let given = self.given.take();
         if self.job.control.is_foreign() {
-            // A task has forked: all of it is the parent's.
+            // A task has forked: all of this belongs to the parent.
             mem::forget((thread_items, parts, given, self.job.clone()));
             return;
         }

@@ -1,7 +1,7 @@
-//! Counts the calls that have a set of threads and are not among its jobs yet.
+//! Counts the calls that have claimed a set of threads and are not among its jobs yet.
 //!
-//! Invariant: `end` after `begin`, and who waits is told of the last end. What is counted takes
-//! microseconds; no code of the user's runs meanwhile.
+//! Invariant: `end` follows `begin`, and a waiting thread is notified of the last end. A claim
+//! lasts microseconds; the user's code does not run meanwhile.
 
 use std::{
     sync::{
@@ -19,34 +19,34 @@ use crate::mutex::lock;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     count: AtomicUsize,
-    /// Whether a thread waits until there are none.
+    /// Whether a thread waits until there are no claims.
     awaited: AtomicBool,
     waiting: Mutex<()>,
     none: Condvar,
 }
 
 impl Claims {
-    /// One more.
+    /// Counts a claim.
     pub(super) fn begin(&self) {
-        // Relaxed: the caller has a lock that whoever asks takes first.
+        // Relaxed: the caller holds a lock that a thread takes before it looks at the count.
         self.count.fetch_add(1, Relaxed);
     }
 
-    /// One less: the call is among the jobs, or has ended.
+    /// Ends a claim: the call is among the jobs, or has ended.
     pub(super) fn end(&self) {
-        // SeqCst, a store–load pair with `wait`: it sees this end, or this sees that it waits.
+        // SeqCst, a store–load pair with `wait`: `wait` sees this end, or this sees `awaited`.
         if self.count.fetch_sub(1, SeqCst) == 1 && self.awaited.load(SeqCst) {
             drop(lock(&self.waiting));
             self.none.notify_all();
         }
     }
 
-    /// Whether there are any. What those did that have ended is visible then.
+    /// Whether there are any. The effects of ended claims are visible then.
     pub(super) fn any(&self) -> bool {
         self.count.load(SeqCst) > 0
     }
 
-    /// Waits until there are none, `limit` at most. A process that was forked in between has no
+    /// Waits until there are none, `limit` at most: a process that was forked meanwhile has no
     /// thread that ends them.
     pub(super) fn wait(&self, limit: Duration) {
         self.awaited.store(true, SeqCst);

@@ -1,6 +1,7 @@
-//! A job as its backend sees it: how far it is, and who is told.
+//! A job without its types: how far it is, and what is notified.
 //!
-//! Invariant: nothing in it is the user's, and no code of the user runs while its flow is locked.
+//! Invariant: it contains no value of the user, and the user's code does not run while its flow is
+//! locked.
 
 use std::{
     slice,
@@ -16,7 +17,7 @@ use pool_shm::ForkMark;
 use super::{
     busy::Busy,
     exiting::Exiting,
-    time_limits::{Clocks, InHand},
+    time_limits::{Deadlines, InHand},
     worker::{Failed, Host},
 };
 use crate::{
@@ -26,13 +27,13 @@ use crate::{
     shared::SharedValue,
 };
 
-/// How long a caller sleeps at most that waits for several chunks: one long task holds up the
-/// results of others no longer.
+/// The longest sleep of a caller that waits for several chunks, so that one long task does not hold
+/// up the results of others.
 const SLEEP_FOR_SEVERAL: Duration = Duration::from_millis(50);
-/// How long a caller sleeps at most: the program may have closed its bell.
+/// The longest sleep of a caller: the program may have closed its bell.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
-/// What all jobs of a backend have in common.
+/// The values that all jobs of a backend share.
 pub(super) struct Shared {
     pub(super) mark: Arc<ForkMark>,
     pub(super) busy: Arc<Busy>,
@@ -40,30 +41,30 @@ pub(super) struct Shared {
     pub(super) init_limit: Option<Duration>,
 }
 
-/// A job as its backend sees it: nothing in it is the user's.
+/// The part of a job that has no types of the user.
 pub(super) struct Control {
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
     pub(super) cancelled: AtomicBool,
-    /// As `Flow::arrived`, to be looked at without the lock.
+    /// Copy of `Flow::arrived`, readable without the lock.
     pub(super) arrived: AtomicUsize,
-    /// Whether its consumer may be anywhere.
+    /// Whether its results are taken one by one, by a consumer that may stop asking.
     pub(super) lazy: bool,
     /// How long one item may take.
     pub(super) limit: Option<Duration>,
-    /// How long making a worker's state may take.
+    /// How long `worker_init` may take.
     pub(super) init_limit: Option<Duration>,
     pub(super) exiting: Arc<Exiting>,
     /// How its caller sleeps if the call can be cancelled.
     pub(super) watch: Option<Watch>,
-    /// Who is told instead of a caller.
+    /// Called instead of waking a caller.
     pub(super) notice: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(super) mark: Arc<ForkMark>,
     pub(super) busy: Arc<Busy>,
 }
 
-/// A sleep that a cancel token ends, also one that is pulled in a signal handler: no condition
-/// variable can be told there.
+/// A sleep that a cancel token ends, also from a signal handler, which cannot notify a condition
+/// variable.
 pub(super) struct Watch {
     pub(super) token: CancelToken,
     pub(super) bell: Bell,
@@ -72,21 +73,21 @@ pub(super) struct Watch {
 pub(super) struct Flow {
     /// Chunks that were sent and have not ended.
     pub(super) under_way: usize,
-    /// Chunks that have ended and whose parts lie unread.
+    /// Chunks that have ended and whose parts are unread.
     pub(super) arrived: usize,
-    /// One of those parts does not wait for more: a failure.
+    /// One of those parts is a failure, which the caller takes at once.
     pub(super) urgent: bool,
-    /// Of the items that run and have a limit.
-    pub(super) clocks: Clocks,
-    /// How many have to arrive before the caller is woken; without a value it does not sleep.
+    /// The deadlines of the job's running work.
+    pub(super) deadlines: Deadlines<InHand>,
+    /// How many have to arrive before the caller is woken; `None`: the caller does not sleep.
     pub(super) wanted: Option<usize>,
-    /// Nobody sleeps for it: every arrival is told of.
+    /// The job has no caller: every arrival is announced.
     pub(super) background: bool,
     pub(super) terminated: bool,
-    /// What kept a worker from its first chunk or from its end, and with that ended the job.
+    /// The failure of a worker's start or exit that has ended the job.
     pub(super) failed: Option<(Stage, Cause, u32)>,
     pub(super) over: bool,
-    /// The caller has all of it.
+    /// The caller has all results.
     pub(super) complete: bool,
 }
 
@@ -114,7 +115,7 @@ impl Control {
                 under_way: 0,
                 arrived: 0,
                 urgent: false,
-                clocks: Clocks::default(),
+                deadlines: Deadlines::default(),
                 wanted: None,
                 background: false,
                 terminated: false,
@@ -140,17 +141,17 @@ impl Control {
         self.mark.get() == 0
     }
 
-    /// Whether nothing of it is to begin any more.
+    /// Whether no further item is to begin.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed) || self.is_revoked()
     }
 
-    /// Whether its token was pulled. Workers see that before its caller does.
+    /// Whether its token was pulled. Workers see that before the caller does.
     pub(super) fn is_revoked(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled())
     }
 
-    /// Wakes whoever waits for something of the job.
+    /// Wakes the threads that wait for the job.
     pub(super) fn wake(&self) {
         self.changed.notify_all();
         if let Some(watch) = &self.watch {
@@ -161,30 +162,31 @@ impl Control {
         }
     }
 
-    /// The shortest limit of what workers do for the job.
+    /// The shortest limit of the work that workers do for the job.
     fn shortest(&self) -> Option<Duration> {
         self.limit.into_iter().chain(self.init_limit).chain(self.exiting.limit()).min()
     }
 
-    /// When a thread has to look at a job without a caller although nothing arrives: a clock is
-    /// due, or its token was pulled.
+    /// When a thread has to look at a job without a caller although nothing arrives: at the next
+    /// deadline, or now if its token was pulled.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.is_revoked() {
             return Some(Instant::now());
         }
         let shortest = self.shortest()?;
-        let left = lock(&self.flow).clocks.sleep_at_most(shortest, Some(shortest));
+        let left = lock(&self.flow).deadlines.sleep_at_most(Some(shortest))?;
         Instant::now().checked_add(left)
     }
 
-    /// The caller sleeps until enough has arrived, but not long.
+    /// The caller sleeps until enough has arrived, but not for long.
     pub(super) fn sleep<'c>(
         &'c self,
         flow: MutexGuard<'c, Flow>,
         wanted: usize,
     ) -> MutexGuard<'c, Flow> {
         let longest = if wanted > 1 { SLEEP_FOR_SEVERAL } else { LONGEST_SLEEP };
-        let limit = flow.clocks.sleep_at_most(longest, self.shortest());
+        let limit = flow.deadlines.sleep_at_most(self.shortest());
+        let limit = limit.map_or(longest, |limit| limit.min(longest));
         let Some(watch) = &self.watch else {
             let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
             let woken = self.changed.wait_timeout_while(flow, limit, sleeps);
@@ -204,20 +206,20 @@ impl Control {
         flow.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells running items, drops what was not begun, and makes the job's caller see its end.
+    /// Cancels running items, drops those that have not begun, and makes the job's caller return.
     pub(super) fn terminate(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
         lock(&self.flow).terminated = true;
         self.wake();
     }
 
-    /// As [`Control::terminate`], since `worker` could not begin or end its life.
+    /// Terminates the job because `worker` failed at its start or its exit.
     pub(super) fn fail(&self, (stage, cause): Failed, worker: u32) {
         lock(&self.flow).failed.get_or_insert((stage, cause, worker));
         self.terminate();
     }
 
-    /// As [`Control::fail`], with the lock in hand, since it takes longer than it may.
+    /// Fails the job because `worker` is overdue at its start or its exit; the flow is locked.
     pub(super) fn fail_overdue(
         &self,
         flow: &mut Flow,
@@ -231,49 +233,49 @@ impl Control {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Begins the host's life, if none goes on. `false`: it could not, and the job has failed.
+    /// Begins the worker's life, if it has not begun. `false`: that failed, and with it the job.
     pub(super) fn begin(&self, host: &mut Host, shared: Option<&SharedValue>) -> bool {
         if !host.is_to_begin() {
             return true;
         }
         let worker = host.id;
         if let Some(limit) = self.init_limit {
-            lock(&self.flow).clocks.start(InHand::State(worker), worker, limit);
+            lock(&self.flow).deadlines.start(InHand::State(worker), limit);
         }
         let begun = host.begin(shared);
         if self.is_foreign() {
             return false;
         }
         if self.init_limit.is_some() {
-            lock(&self.flow).clocks.stop(InHand::State(worker));
+            lock(&self.flow).deadlines.stop(|what| *what == InHand::State(worker));
         }
         begun.map_err(|failed| self.fail(failed, worker)).is_ok()
     }
 
-    /// Starts the clock of the item at `index`, which a thread has in hand, if items have a limit;
-    /// when it is overdue, if ever.
+    /// Starts the clock of the item at `index`, which a thread runs now, if items have a limit;
+    /// returns its deadline, if it has one.
     pub(super) fn start_clock(&self, index: u64, worker: u32) -> Option<Instant> {
         let limit = self.limit?;
-        lock(&self.flow).clocks.start(InHand::Item(index), worker, limit)
+        lock(&self.flow).deadlines.start(InHand::Item { index, worker }, limit)
     }
 
-    /// Counts what the host has run, and ends its life if those were its last tasks: the caller
-    /// waits for that, as long as it may take.
+    /// Counts the tasks that the worker has run, and ends its life if those were its last: the
+    /// caller waits for that, up to the exit's limit.
     pub(super) fn ran(&self, host: &mut Host, tasks: u64) {
         let (worker, mut watched) = (host.id, false);
         let ended = host.ran(tasks, &mut |deadline| {
             watched = true;
-            lock(&self.flow).clocks.start_until(InHand::Exit(worker), worker, deadline);
+            lock(&self.flow).deadlines.start_until(InHand::Exit(worker), deadline);
         });
         if watched {
-            lock(&self.flow).clocks.stop(InHand::Exit(worker));
+            lock(&self.flow).deadlines.stop(|what| *what == InHand::Exit(worker));
         }
         if let Err(failed) = ended {
             self.fail(failed, worker);
         }
     }
 
-    /// Whether its caller has given the job up, or has all of it.
+    /// Whether its caller has given the job up, or has all results.
     pub(super) fn is_over(&self) -> bool {
         let flow = lock(&self.flow);
         flow.over || flow.complete

@@ -1,8 +1,7 @@
-//! The threads that are at their worker's exit, how long they may be at it, and which of them have
-//! ended.
+//! Which threads are at their worker's exit, how long they may take, and which threads have ended.
 //!
-//! Invariant: an exit that takes too long is told of once: by the call that the life ended in, by
-//! whoever joins the threads, or, if neither has looked in time, by the thread itself.
+//! Invariant: an overdue exit is reported once: by the call in which the worker ended, by the
+//! thread that joins the threads, or, if neither has looked in time, by the thread itself.
 
 use std::{
     sync::{Condvar, Mutex, PoisonError},
@@ -12,25 +11,25 @@ use std::{
 use super::SHORTEST_SLEEP;
 use crate::mutex::lock;
 
-/// See the module.
+/// The state of each thread with regard to its worker's exit.
 pub(super) struct Exiting {
     limit: Option<Duration>,
     places: Mutex<Vec<Place>>,
     changed: Condvar,
 }
 
-/// What the thread of a place is at.
+/// What the thread of one worker is doing.
 #[derive(Clone, Copy)]
 enum Place {
     Works,
-    /// It has until then.
+    /// It is at its exit, and has until then.
     Leaves(Instant),
-    /// It leaves, its time is over, and somebody was told.
+    /// It is at its exit, its time is over, and that was reported.
     Overdue,
     Ended,
 }
 
-/// See [`Exiting::ends`].
+/// Marks the worker's thread as ended when it is dropped: see [`Exiting::ends`].
 pub(super) struct Ends<'l> {
     exiting: &'l Exiting,
     worker: u32,
@@ -47,9 +46,9 @@ impl Drop for Ends<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
     InTime,
-    /// Too late, and nobody knows.
+    /// Too late, and not yet reported.
     Late,
-    /// Too late, and somebody was told.
+    /// Too late, and reported.
     GivenUp,
 }
 
@@ -64,14 +63,15 @@ impl Exiting {
         self.limit
     }
 
-    /// The worker is at its exit now; when it is overdue, if it has a limit and time goes so far.
+    /// Notes that the worker is at its exit now; returns its deadline, if it has a limit and the
+    /// clock can express it.
     pub(super) fn starts(&self, worker: u32) -> Option<Instant> {
         let deadline = Instant::now().checked_add(self.limit?)?;
         lock(&self.places)[worker as usize] = Place::Leaves(deadline);
         Some(deadline)
     }
 
-    /// It has got through its exit.
+    /// Notes that the worker has completed its exit.
     pub(super) fn is_through(&self, worker: u32) -> Left {
         let mut places = lock(&self.places);
         match std::mem::replace(&mut places[worker as usize], Place::Works) {
@@ -81,7 +81,7 @@ impl Exiting {
         }
     }
 
-    /// Whoever gets `true` tells that the worker takes too long.
+    /// Gives an exit up as overdue; if this returns `true`, the caller has to report that.
     pub(super) fn give_up(&self, worker: u32) -> bool {
         let place = &mut lock(&self.places)[worker as usize];
         let leaves = matches!(place, Place::Leaves(_));
@@ -91,18 +91,19 @@ impl Exiting {
         leaves
     }
 
-    /// Its thread does nothing more when that is dropped, whatever comes before.
+    /// Returns a guard whose drop marks the thread as ended: the thread's last action, however it
+    /// ends.
     pub(super) fn ends(&self, worker: u32) -> Ends<'_> {
         Ends { exiting: self, worker }
     }
 
-    /// Waits until the worker's thread has ended, or can be waited for no longer, since it is
-    /// overdue. The limit if this was the one to find out.
+    /// Waits until the worker's thread has ended, or is overdue. Returns the limit as the error if
+    /// this call was the one to find that out.
     pub(super) fn wait(&self, worker: u32) -> Result<(), Option<Duration>> {
         let Some(limit) = self.limit else { return Ok(()) };
         let mut places = lock(&self.places);
         loop {
-            // An exit that begins meanwhile is due later than in `limit`.
+            // An exit that begins meanwhile is due no sooner than `limit` from now.
             let nap = match places[worker as usize] {
                 Place::Ended => return Ok(()),
                 Place::Overdue => return Err(None),

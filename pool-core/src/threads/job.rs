@@ -1,4 +1,4 @@
-//! One call of a backend: what its caller waits for, and what its chunks tell it.
+//! One call of a backend: what its caller waits for, and what its chunks report.
 
 use std::{
     collections::VecDeque,
@@ -29,20 +29,20 @@ pub(crate) struct Part<R> {
     pub(crate) first: u64,
     pub(crate) nanos: u64,
     pub(crate) values: Vec<R>,
-    /// The failure of the item behind the values, and the worker that had it.
+    /// The failure of the item behind the values, and the worker that ran it.
     pub(crate) failure: Option<(Cause, u32)>,
     /// Whether the chunk has ended with it.
     pub(crate) ends: bool,
 }
 
-/// What all tasks of a call are given.
+/// The values that all tasks of a call get.
 pub(crate) struct Given<F: Form> {
     pub(crate) context: Arc<F::Context>,
-    /// What the pool shared when the call began.
+    /// The value that the pool shared when the call began.
     pub(crate) shared: Option<SharedValue>,
-    /// Whether a worker begins its life for such a task, if it has not yet.
+    /// Whether such a task first begins its worker's life, if that has not begun.
     pub(crate) begins: bool,
-    /// What the call was made inside of.
+    /// The tasks and calls inside of which the call was made.
     pub(crate) within: Within,
 }
 
@@ -54,7 +54,7 @@ impl<F: Form> Clone for Given<F> {
     }
 }
 
-/// The same, one by one: a second panic while the first one unwinds would abort.
+/// Drops the parts' values one by one: a second panic while the first one unwinds would abort.
 fn drop_parts<R>(parts: impl IntoIterator<Item = Part<R>>) {
     parts.into_iter().flat_map(|part| part.values).for_each(drop_quietly);
 }
@@ -63,7 +63,7 @@ fn drop_parts<R>(parts: impl IntoIterator<Item = Part<R>>) {
 pub(crate) struct ThreadJob<F: Form> {
     pub(super) control: Arc<Control>,
     spin: u32,
-    /// Locked only while the control's flow is.
+    /// Locked only while the control's flow is locked.
     parts: Mutex<VecDeque<Part<F::Output>>>,
 }
 
@@ -78,7 +78,7 @@ impl<F: Form> ThreadJob<F> {
         Ok(Arc::new(Self { control, spin: backend.spin, parts: Mutex::new(VecDeque::new()) }))
     }
 
-    /// Counts a chunk that is about to be sent; how many were under way before.
+    /// Counts a chunk that is about to be sent; returns how many were under way before.
     pub(super) fn begin_chunk(&self) -> usize {
         let mut flow = lock(&self.control.flow);
         let before = flow.under_way;
@@ -90,21 +90,22 @@ impl<F: Form> ThreadJob<F> {
         before
     }
 
-    /// Fails the items that are overdue; their threads go on, and what they come to is dropped.
+    /// Fails the items that are overdue; their threads go on, and their results are dropped.
     fn end_overdue(&self, flow: &mut Flow) {
         let control = &*self.control;
-        if flow.clocks.is_empty() {
+        if flow.deadlines.is_empty() {
             return;
         }
-        while let Some((what, worker)) = flow.clocks.take_overdue() {
-            let (first, limit) = match (what, control.limit) {
-                (InHand::Item(index), Some(limit)) => (index, limit),
-                (InHand::Item(_), None) => continue,
-                (InHand::State(_), _) => {
+        let now = Instant::now();
+        while let Some(what) = flow.deadlines.take_overdue(now) {
+            let (first, worker, limit) = match (what, control.limit) {
+                (InHand::Item { index, worker }, Some(limit)) => (index, worker, limit),
+                (InHand::Item { .. }, None) => continue,
+                (InHand::State(worker), _) => {
                     control.fail_overdue(flow, Stage::Init, control.init_limit, worker);
                     continue;
                 }
-                (InHand::Exit(_), _) => {
+                (InHand::Exit(worker), _) => {
                     if control.exiting.give_up(worker) {
                         control.fail_overdue(flow, Stage::Exit, control.exiting.limit(), worker);
                     }
@@ -119,20 +120,25 @@ impl<F: Form> ThreadJob<F> {
         control.arrived.store(flow.arrived, Ordering::Relaxed);
     }
 
-    /// A chunk has ended with these parts, or was discarded without any. `clocked`: the item whose
-    /// clock was started; `goes_on`: what is left of it is another chunk, counted already.
+    /// Takes the parts of a chunk that has ended, or was discarded without any. `clocked`: the item
+    /// whose clock was started; `goes_on`: the rest is another chunk, already counted.
     pub(super) fn ended(&self, parts: Vec<Part<F::Output>>, clocked: Option<u64>, goes_on: bool) {
         let control = &*self.control;
         let mut flow = lock(&control.flow);
-        // A task that is told when its time is over may return before its caller has looked.
+        // A task that sees that its time is over may return before its caller has looked.
         self.end_overdue(&mut flow);
-        let overdue = clocked.is_some_and(|index| !flow.clocks.stop(InHand::Item(index)));
+        let overdue = clocked.is_some_and(|clocked| {
+            let is_it =
+                |what: &InHand| matches!(what, InHand::Item { index, .. } if *index == clocked);
+            !flow.deadlines.stop(is_it)
+        });
         if flow.over || overdue {
             drop(flow);
             drop_parts(parts);
             flow = lock(&control.flow);
         } else {
-            // Nobody is left to run it: its caller must not wait for its end.
+            // The chunk was discarded, and no thread runs the rest: the caller must not wait for
+            // it.
             flow.terminated |= !goes_on && !parts.last().is_some_and(|part| part.ends);
             flow.urgent |= parts.iter().any(|part| part.failure.is_some());
             flow.arrived += 1;
@@ -142,7 +148,7 @@ impl<F: Form> ThreadJob<F> {
         let idle = flow.under_way == 0;
         let caller = flow.background || flow.wanted.is_some_and(|wanted| flow.is_enough(wanted));
         let others = flow.terminated || (flow.over && flow.under_way == 0);
-        // Relaxed: who sees it takes the lock before it looks at the parts.
+        // Relaxed: a thread that sees it takes the lock before it looks at the parts.
         control.arrived.store(flow.arrived, Ordering::Relaxed);
         drop(flow);
         if idle {
@@ -162,8 +168,8 @@ impl<F: Form> ThreadJob<F> {
         flow.terminated || !lock(&self.parts).is_empty()
     }
 
-    /// Takes the parts that are there; if there are none, waits for as many chunks as `awaited`
-    /// says, but not long for more than one.
+    /// Takes the parts that are there; if there are none, waits for the number of chunks in
+    /// `awaited`, but not for long if that is more than one.
     ///
     /// # Errors
     ///
@@ -191,7 +197,7 @@ impl<F: Form> ThreadJob<F> {
             }
             flow.wanted = Some(wanted);
             flow = control.sleep(flow, wanted);
-            // From now on the first one that comes is enough.
+            // From now on the first one to arrive is enough.
             wanted = wanted.min(1);
         }
         flow.wanted = None;
@@ -202,7 +208,7 @@ impl<F: Form> ThreadJob<F> {
     ///
     /// # Errors
     ///
-    /// As [`ThreadJob::next`].
+    /// Those of [`ThreadJob::next`].
     pub(crate) fn take(&self) -> Result<Vec<Part<F::Output>>, Error> {
         let control = &*self.control;
         if control.is_foreign() {
@@ -213,8 +219,8 @@ impl<F: Form> ThreadJob<F> {
         self.taken(flow, usize::MAX)
     }
 
-    /// Takes the parts of a cancelled call that were there before; those of items that ended later
-    /// have left these out.
+    /// Takes the parts of a cancelled call that have arrived; they lack the items that ended after
+    /// the cancellation.
     pub(crate) fn take_rest(&self) -> Vec<Part<F::Output>> {
         if self.control.is_foreign() {
             return Vec::new();
@@ -245,9 +251,9 @@ impl<F: Form> ThreadJob<F> {
         control.arrived.store(flow.arrived, Ordering::Relaxed);
         drop(parts);
         drop(flow);
-        // After they were taken: a worker that saw the token first left items of these out.
+        // Checked after they were taken: a worker that saw the token first left out items.
         if control.is_revoked() {
-            // They stay for a caller that wants what there is all the same.
+            // They stay for a caller that wants the results that there are.
             let _flow = lock(&control.flow);
             let mut parts = lock(&self.parts);
             taken.into_iter().rev().for_each(|part| parts.push_front(part));
@@ -256,31 +262,32 @@ impl<F: Form> ThreadJob<F> {
         Ok(taken)
     }
 
-    /// The caller has all of it: of calls that are complete at once, the last one sees that of the
-    /// others.
+    /// Marks the job complete, so that of several jobs ending together the last one finds the
+    /// workers idle.
     pub(crate) fn complete(&self) {
         if !self.control.is_foreign() {
             lock(&self.control.flow).complete = true;
         }
     }
 
-    /// From now on nobody sleeps for this job: `notice` is told of what arrives, whatever the
-    /// thread.
+    /// Makes it a background job: from now on no thread sleeps for it, and `notice` is
+    /// called, in any thread, when something arrives.
     pub(crate) fn go_to_background(&self, notice: Box<dyn Fn() + Send + Sync>) {
         let _ = self.control.notice.set(notice);
         lock(&self.control.flow).background = true;
     }
 
-    /// See [`Control::due`].
+    /// When a thread has to look at a job without a caller although nothing arrives: see
+    /// [`Control::due`].
     pub(crate) fn due(&self) -> Option<Instant> {
         self.control.due()
     }
 
-    /// The caller gives the job up: running items are told, the others are dropped. `wait`: until
-    /// no chunk of the job runs any more. Does not panic.
+    /// Gives the job up: running items see the cancellation, the others are dropped. `wait`: waits
+    /// until no chunk of the job runs any more. Does not panic.
     pub(crate) fn close(self: &Arc<Self>, wait: bool) {
         if self.control.is_foreign() {
-            // Another thread may have been at the parts when the process was forked.
+            // Another thread may have been changing the parts when the process was forked.
             mem::forget(self.clone());
             return;
         }

@@ -1,15 +1,15 @@
 //! A set of worker threads: tasks move by value through a channel, nothing is encoded.
 //!
-//! Invariant: a chunk that is not cancelled is run by exactly one thread, item by item; every chunk
-//! is counted when it ends, also one that never ran; no panic of a task or of a value's `Drop` ends
-//! a thread. A forked child, which has none of the threads, finds nothing but refusals here.
+//! Invariant: exactly one thread runs a chunk that is not cancelled, item by item; every chunk is
+//! counted when it ends, also a chunk that never ran; no panic of a task or of a value's `Drop`
+//! ends a thread. In a forked child, which has none of the threads, every call is refused.
 //!
 //! * `backend.rs`: the threads, from their start to their end.
-//! * `worker.rs`: what each thread has of its own.
+//! * `worker.rs`: the state of one worker thread.
 //! * `work_queue.rs`: how work reaches the threads.
-//! * `job.rs`: one call as its caller and its chunks see it; `control.rs`: the part without types.
+//! * `job.rs`: one call, for its caller and its chunks; `control.rs`: its part without types.
 //! * `chunk.rs`: runs the items of one chunk.
-//! * `time_limits.rs`: which items are overdue; `exiting.rs`: which exits are.
+//! * `time_limits.rs`: which items are overdue; `exiting.rs`: which exits are overdue.
 //! * `claims.rs`: counts calls that begin; `busy.rs`: counts calls that have something under way.
 
 mod backend;
@@ -25,10 +25,5 @@ mod worker;
 
 pub(crate) use backend::{Claim, ThreadBackend, ThreadMark, starts_for};
 pub(crate) use job::{Given, Part, ThreadJob};
+pub(crate) use time_limits::{Deadlines, SHORTEST_SLEEP};
 pub(crate) use worker::Host;
-
-use std::time::Duration;
-
-/// Whoever looks after clocks sleeps that long in between, however short a limit is: otherwise it
-/// would take a CPU, and might not give the lock away that others need to get on.
-pub(crate) const SHORTEST_SLEEP: Duration = Duration::from_micros(50);

@@ -1,75 +1,72 @@
-//! The clocks of what a job's threads do that has a limit: looked at by the thread that waits for
-//! the job.
+//! When what threads do is overdue. The thread that waits for it looks, since it has nothing else
+//! to do.
 //!
-//! Invariant: an item is either stopped by the thread that ran it or taken as overdue, never both:
-//! both happen under the lock of the job's flow.
+//! Invariant: what has a deadline is either stopped by the thread that runs it or taken as overdue,
+//! never both: both happen under the lock that the deadlines lie behind.
 
 use std::time::{Duration, Instant};
 
-use super::SHORTEST_SLEEP;
+/// The shortest sleep of a thread that watches time limits, however short the limits are. With
+/// shorter ones it would take up a CPU, and might keep a lock from the threads that need it.
+pub(crate) const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 
-/// See the module.
-#[derive(Default)]
-pub(super) struct Clocks(Vec<Running>);
+/// What runs, each with the moment at which it is overdue.
+#[derive(Debug)]
+pub(crate) struct Deadlines<T>(Vec<(Instant, T)>);
 
-/// What a thread has in hand.
+/// What a thread does for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InHand {
-    /// The item at this position.
-    Item(u64),
-    /// The state of this worker, which it makes.
+    /// It runs the item at this position.
+    Item { index: u64, worker: u32 },
+    /// It makes the state of this worker.
     State(u32),
-    /// The exit of this worker.
+    /// It is at the exit of this worker.
     Exit(u32),
 }
 
-struct Running {
-    what: InHand,
-    worker: u32,
-    deadline: Instant,
+impl<T> Default for Deadlines<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
-impl Clocks {
-    /// The worker has begun with it; when it is overdue, if time goes so far.
-    pub(super) fn start(&mut self, what: InHand, worker: u32, limit: Duration) -> Option<Instant> {
-        let deadline = Instant::now().checked_add(limit);
-        // One beyond all time is no limit.
-        if let Some(deadline) = deadline {
-            self.start_until(what, worker, deadline);
-        }
-        deadline
+impl<T> Deadlines<T> {
+    /// `what` begins, and is overdue after `limit`: that moment, or `None` if it is beyond all
+    /// time, so that there is no limit.
+    pub(crate) fn start(&mut self, what: T, limit: Duration) -> Option<Instant> {
+        let deadline = Instant::now().checked_add(limit)?;
+        self.start_until(what, deadline);
+        Some(deadline)
     }
 
-    /// The same, with the moment at which it is overdue.
-    pub(super) fn start_until(&mut self, what: InHand, worker: u32, deadline: Instant) {
-        self.0.push(Running { what, worker, deadline });
+    /// `what` begins, and is overdue at `deadline`.
+    pub(crate) fn start_until(&mut self, what: T, deadline: Instant) {
+        self.0.push((deadline, what));
     }
 
-    /// It has ended; `false` when it was taken as overdue before.
-    pub(super) fn stop(&mut self, what: InHand) -> bool {
-        let at = self.0.iter().position(|running| running.what == what);
+    /// What `is_it` selects has ended; `false` when it was taken as overdue before.
+    pub(crate) fn stop(&mut self, is_it: impl Fn(&T) -> bool) -> bool {
+        let at = self.0.iter().position(|(_, what)| is_it(what));
         at.map(|at| self.0.swap_remove(at)).is_some()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes something that is overdue, and who has it.
-    pub(super) fn take_overdue(&mut self) -> Option<(InHand, u32)> {
-        let now = Instant::now();
-        let at = self.0.iter().position(|running| running.deadline <= now)?;
-        let Running { what, worker, .. } = self.0.swap_remove(at);
-        Some((what, worker))
+    /// Takes one that is overdue at `now`.
+    pub(crate) fn take_overdue(&mut self, now: Instant) -> Option<T> {
+        let at = self.0.iter().position(|(deadline, _)| *deadline <= now)?;
+        Some(self.0.swap_remove(at).1)
     }
 
-    /// How long whoever looks after the clocks may sleep: one that starts meanwhile is due later
-    /// than in `limit`.
-    pub(super) fn sleep_at_most(&self, longest: Duration, limit: Option<Duration>) -> Duration {
-        let Some(limit) = limit else { return longest };
-        let first = self.0.iter().map(|running| running.deadline).min();
-        let first = first.map_or(limit, |due| due.saturating_duration_since(Instant::now()));
-        first.min(limit).min(longest).max(SHORTEST_SLEEP)
+    /// How long a thread that looks after them may sleep. `limit`: what begins meanwhile is due
+    /// later than that. `None`: nothing will be due.
+    pub(crate) fn sleep_at_most(&self, limit: Option<Duration>) -> Option<Duration> {
+        let first = self.0.iter().map(|(deadline, _)| *deadline).min();
+        let first = first.map(|due| due.saturating_duration_since(Instant::now()));
+        first.into_iter().chain(limit).min().map(|sleep| sleep.max(SHORTEST_SLEEP))
     }
 }
 
@@ -78,16 +75,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_looks_after_clocks_sleeps_in_between() {
-        let long = Duration::from_secs(1);
+    fn looks_at_tiny_limits_have_pauses() {
+        let long = Some(Duration::from_secs(3600));
         let tiny = Some(Duration::from_nanos(1));
-        let mut clocks = Clocks::default();
-        assert_eq!(clocks.sleep_at_most(long, tiny), SHORTEST_SLEEP);
-        assert_eq!(clocks.sleep_at_most(Duration::from_nanos(1), tiny), SHORTEST_SLEEP);
-        clocks.start_until(InHand::Exit(0), 0, Instant::now());
-        assert_eq!(clocks.sleep_at_most(long, Some(long)), SHORTEST_SLEEP);
-        assert_eq!(clocks.take_overdue(), Some((InHand::Exit(0), 0)));
-        assert_eq!(clocks.sleep_at_most(long, Some(2 * long)), long);
-        assert_eq!(clocks.sleep_at_most(long, None), long);
+        let mut deadlines = Deadlines::default();
+        assert_eq!(deadlines.sleep_at_most(None), None);
+        assert_eq!(deadlines.sleep_at_most(long), long);
+        assert_eq!(deadlines.sleep_at_most(tiny), Some(SHORTEST_SLEEP));
+        let now = Instant::now();
+        deadlines.start_until(InHand::Exit(0), now);
+        assert_eq!(deadlines.sleep_at_most(long), Some(SHORTEST_SLEEP));
+        assert_eq!(deadlines.take_overdue(now), Some(InHand::Exit(0)));
+        assert!(deadlines.is_empty() && deadlines.take_overdue(now).is_none());
+    }
+
+    #[test]
+    fn what_has_stopped_is_not_overdue() {
+        let mut deadlines = Deadlines::default();
+        assert!(deadlines.start(1, Duration::MAX).is_none(), "beyond all time");
+        let due = deadlines.start(2, Duration::from_secs(3600)).unwrap();
+        assert!(deadlines.take_overdue(Instant::now()).is_none());
+        assert!(deadlines.stop(|what| *what == 2) && !deadlines.stop(|what| *what == 2));
+        assert!(deadlines.take_overdue(due).is_none());
     }
 }

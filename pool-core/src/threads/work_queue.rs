@@ -1,10 +1,10 @@
-//! How work reaches the threads: by one channel for whoever is free, and by one for each thread
-//! alone.
+//! How work reaches the threads: through one channel for any free thread, and one channel for each
+//! thread alone.
 //!
-//! Invariant: a thread takes by turns from either, so neither kind waits for the other; and when
-//! the backend has ended it has run all that was for it alone. Work that goes first has its place
-//! in the common channel all the same, so a thread that sleeps there is woken, and none is left
-//! when that channel is empty.
+//! Invariant: a thread takes by turns from its two channels, so neither kind of work waits for the
+//! other; and when the backend has ended, the thread has run all work that was for it alone. Work
+//! that goes first also has a place in the common channel, so it wakes a sleeping thread, and none
+//! of it is left when that channel is empty.
 
 use std::{
     collections::VecDeque,
@@ -24,37 +24,37 @@ use crate::mutex::lock;
 
 /// The sending end.
 pub(super) struct WorkSender<T> {
-    /// `None`: the place of one that goes first.
+    /// `None`: the place of work that goes first.
     anybody: Sender<Option<T>>,
     first: Arc<First<T>>,
     only: Vec<Sender<T>>,
 }
 
-/// Work that goes first.
+/// Work that goes before other work.
 struct First<T> {
-    /// As many as wait, to be looked at without the lock.
+    /// Length of `Line::waiting`, readable without the lock.
     count: AtomicUsize,
     line: Mutex<Line<T>>,
 }
 
-/// Of the places in the common channel the oldest ones are of work that was taken before its
-/// turn, the others of those that wait.
+/// The oldest places in the common channel belong to work that was taken early, the others to the
+/// work that waits.
 struct Line<T> {
     waiting: VecDeque<T>,
     taken: usize,
 }
 
-/// A thread's end.
+/// The receiving end of one thread.
 pub(super) struct WorkReceiver<T> {
     anybody: Receiver<Option<T>>,
     first: Arc<First<T>>,
     only: Receiver<T>,
     only_first: bool,
-    /// Whether the last work was one that goes first.
+    /// Whether the last work was work that goes first.
     had_first: bool,
 }
 
-/// By which a thread leaves the rest of a chunk to others.
+/// Gives the rest of a chunk back, for other threads.
 pub(super) struct Handback<T> {
     senders: Arc<Mutex<Option<WorkSender<T>>>>,
     anybody: Receiver<Option<T>>,
@@ -62,7 +62,7 @@ pub(super) struct Handback<T> {
     busy: Arc<Busy>,
 }
 
-/// The ends for so many threads.
+/// The sending end, and the receiving ends of `threads` threads.
 pub(super) fn work_queue<T>(threads: usize) -> (WorkSender<T>, Vec<WorkReceiver<T>>) {
     let (sender, receiver) = unbounded();
     let line = Mutex::new(Line { waiting: VecDeque::new(), taken: 0 });
@@ -91,15 +91,15 @@ impl<T> WorkSender<T> {
         self.anybody.len()
     }
 
-    /// Hands work over, for one thread if `home` says which; gives it back when there is none
-    /// any more. `first`: it goes before others that wait for anybody.
+    /// Hands work over: to the thread `home`, or to any; returns it if there is no thread any more.
+    /// `first`: it goes before other work for any thread.
     pub(super) fn send(&self, home: Option<u32>, first: bool, work: T) -> Result<(), T> {
         match home {
             None if first && !self.anybody.is_empty() => {
                 self.first.push(work);
                 match self.anybody.send(None) {
                     Ok(()) => Ok(()),
-                    // There is no thread, so it is still there.
+                    // There is no thread, so the work is still there.
                     Err(_) => self.first.take_last().map_or(Ok(()), Err),
                 }
             }
@@ -122,7 +122,7 @@ impl<T> First<T> {
         self.count.store(line.waiting.len(), Relaxed);
     }
 
-    /// Takes the oldest one, if any waits, before its turn.
+    /// Takes the oldest work that goes first, if any waits, before its turn.
     #[cold]
     fn take_early(&self) -> Option<T> {
         let mut line = lock(&self.line);
@@ -132,7 +132,7 @@ impl<T> First<T> {
         Some(work)
     }
 
-    /// Takes the one whose place has come, unless it was taken before.
+    /// Takes the work whose place has come, unless it was taken early.
     #[cold]
     fn take_in_turn(&self) -> Option<T> {
         let mut line = lock(&self.line);
@@ -169,7 +169,7 @@ impl<T> Iterator for WorkReceiver<T> {
                 recv(self.anybody) -> work => work.ok().and_then(|work| self.in_turn(work)),
                 recv(self.only) -> work => work.ok(),
             };
-            // A channel that was closed is asked again beside the other one.
+            // A closed channel ends the loop only when the other one is closed, too.
             if let Some(work) = found {
                 return Some(work);
             }
@@ -178,7 +178,7 @@ impl<T> Iterator for WorkReceiver<T> {
 }
 
 impl<T> WorkReceiver<T> {
-    /// By which the thread leaves the rest of a chunk to others.
+    /// Lets the thread give the rest of a chunk back, for other threads.
     pub(super) fn handback(
         &self,
         senders: Arc<Mutex<Option<WorkSender<T>>>>,
@@ -196,7 +196,7 @@ impl<T> WorkReceiver<T> {
             return Ok(work);
         }
         self.only_first = true;
-        // Relaxed: what it does not see yet is found by its place in the common channel.
+        // Relaxed: work that this load misses is found by its place in the common channel.
         if !std::mem::take(&mut self.had_first)
             && self.first.count.load(Relaxed) > 0
             && let Some(work) = self.first.take_early()
@@ -211,7 +211,7 @@ impl<T> WorkReceiver<T> {
                         return Ok(work);
                     }
                 }
-                // Both are closed at once, but not in one moment.
+                // Both channels are closed together, but not in one step.
                 Err(why) => {
                     return match self.only.try_recv() {
                         Err(TryRecvError::Disconnected) => Err(why),
@@ -222,8 +222,8 @@ impl<T> WorkReceiver<T> {
         }
     }
 
-    /// What came by the common channel; `None` where that was the place of work that was taken
-    /// before.
+    /// The work that came through the common channel; `None` if it was the place of work that was
+    /// taken early.
     #[inline]
     fn in_turn(&self, work: Option<T>) -> Option<T> {
         work.or_else(|| self.first.take_in_turn())
@@ -242,14 +242,14 @@ impl<T> Handback<T> {
         !(self.anybody.is_empty() && self.only.is_empty())
     }
 
-    /// Sends what `work` makes, under a lock, behind all that waits; `false`, and not made, when
-    /// the backend is about to end.
+    /// Sends what `work` makes, behind all that waits; `work` is called under a lock. `false`,
+    /// without a call of `work`, when the backend is about to end.
     pub(super) fn send(&self, work: impl FnOnce() -> T) -> bool {
         let unsent = match &*lock(&self.senders) {
             Some(senders) => senders.send(None, false, work()).err(),
             None => return false,
         };
-        // The lock is not held any more where one is dropped, and the user's items with it.
+        // The lock is released before the work is dropped, and the user's items with it.
         unsent.is_none()
     }
 }
@@ -271,7 +271,7 @@ mod tests {
         drop(senders);
         let mut other = ends.pop().unwrap();
         assert_eq!(other.by_ref().take(5).collect::<Vec<_>>(), [10, 0, 11, 1, 12]);
-        // What is for that one alone stays when others take the rest.
+        // Work for that thread alone stays when others take the rest.
         assert_eq!(ends.pop().unwrap().collect::<Vec<_>>(), [2, 3]);
         assert_eq!(other.collect::<Vec<_>>(), [13]);
     }

@@ -1,7 +1,7 @@
-//! What a thread of a backend has of its own: its id, and what the user keeps in it.
+//! The state of one worker thread: the worker's id, and what the user keeps in it.
 //!
-//! A life is not a thread here: where one ends after so many tasks, the next one begins in the same
-//! thread.
+//! A worker's life is not the life of its thread: where one ends after a number of tasks, the next
+//! one begins in the same thread.
 
 use std::{
     any::Any,
@@ -26,31 +26,31 @@ use crate::{
     shared::{SharedValue, seen},
 };
 
-/// See the module.
+/// A worker, as its thread has it.
 pub(crate) struct Host {
     pub(crate) id: u32,
     life: WorkerLife,
     init_limit: Option<Duration>,
     exits: Arc<Exits>,
     exiting: Arc<Exiting>,
-    /// Called at the beginning of every life but the first, which begins with the thread.
+    /// Called at the beginning of every life but the first, for which the thread calls them itself.
     first: Vec<fn()>,
-    /// Tasks that this life has run.
+    /// Tasks that have run in this life.
     tasks: u64,
-    /// What the pool shared when this life began; gone while there is none.
+    /// The value that the pool shared when this life began; `None` while no life goes on.
     began: Option<Option<SharedValue>>,
     again: bool,
     state: State,
     handback: WorkHandback,
 }
 
-/// By which the rest of a chunk is left to other threads.
+/// Gives the rest of a chunk back, for other threads.
 type WorkHandback = Handback<Box<dyn FnOnce(&mut Host) + Send>>;
 
-/// What keeps a life from its beginning or its end, and which.
+/// Why a life could not begin or end, and which of the two.
 pub(super) type Failed = (Stage, Cause);
 
-/// Who is told until when the end of a life may take.
+/// Called with the deadline of a life's end.
 type Clocked<'c> = dyn FnMut(Instant) + 'c;
 
 impl Host {
@@ -75,7 +75,7 @@ impl Host {
         }
     }
 
-    /// Whether no life goes on.
+    /// Whether no life has begun, so that the next task begins one.
     pub(super) fn is_to_begin(&self) -> bool {
         self.began.is_none()
     }
@@ -98,29 +98,29 @@ impl Host {
             let around = Around { worker: self.id, shared: seen(shared), overdue: &overdue };
             let made = run(&mut || self.state = init.call(around));
             made.map_err(|kind| (Stage::Init, kind.into()))?;
-            // Whoever waits may not have looked yet.
+            // The waiting caller may not have looked yet.
             if let Some(limit) = self.init_limit.filter(|_| overdue()) {
                 drop_quietly(mem::replace(&mut self.state, Box::new(())));
                 return Err((Stage::Init, Cause::Timeout { limit }));
             }
         }
-        // Only the exit asks for it once more.
+        // Only the exit function uses it again.
         self.began = Some(self.life.exit.and(shared.cloned()));
         Ok(())
     }
 
-    /// What tasks see as their worker's state.
+    /// The worker's state, for tasks.
     pub(crate) fn state(&mut self) -> &mut dyn Any {
         &mut *self.state
     }
 
-    /// What tasks see as their worker's state, and by which the rest of a chunk is left to others.
+    /// The worker's state, for tasks, and the way to give the rest of a chunk back.
     pub(super) fn state_and_handback(&mut self) -> (&mut dyn Any, &WorkHandback) {
         (&mut *self.state, &self.handback)
     }
 
-    /// Counts tasks; ends this life if those were its last. `clocked` is told until when that may
-    /// take.
+    /// Counts tasks; ends this life if those were its last. `clocked` is called with the deadline
+    /// of that end.
     pub(super) fn ran(&mut self, tasks: u64, clocked: &mut Clocked<'_>) -> Result<(), Failed> {
         self.tasks += tasks;
         match self.life.span {
@@ -129,7 +129,7 @@ impl Host {
         }
     }
 
-    /// As [`Host::ran`], where no call waits for what comes of it.
+    /// Counts tasks like [`Host::ran`], where no call waits to learn of a failed exit.
     pub(crate) fn ran_for_nobody(&mut self, tasks: u64) {
         if let Err((_, cause)) = self.ran(tasks, &mut |_| ()) {
             self.exits.fail(self.id, cause);
@@ -140,7 +140,7 @@ impl Host {
     fn end(&mut self, clocked: &mut Clocked<'_>) -> Result<(), Failed> {
         let Some(shared) = self.began.take() else { return Ok(()) };
         let ended = self.leave_behind(shared.as_ref(), clocked);
-        // Maybe nobody else has it any more.
+        // This may be the last reference to it.
         drop_quietly(shared);
         ended
     }
@@ -160,7 +160,7 @@ impl Host {
         let ended = in_task(|| {
             let exit = || self.life.exit.map(|exit| exit.call(around, &mut *state, &mut encoder));
             let result = catch_unwind(AssertUnwindSafe(exit));
-            // Not while the other panic unwinds, which one more would abort.
+            // Not while the other panic unwinds: a second one would abort.
             let dropped = catch_unwind(AssertUnwindSafe(|| drop(state)));
             match result {
                 Ok(result) => dropped.map(|()| result),
@@ -193,7 +193,7 @@ impl Host {
         }
     }
 
-    /// The thread ends: `orderly`, or with nothing more of the user's than drops.
+    /// Ends the thread's last life: `orderly` by its exit function, otherwise only by drops.
     pub(super) fn leave(mut self, orderly: bool) {
         if orderly {
             if let Err((_, cause)) = self.end(&mut |_| ()) {

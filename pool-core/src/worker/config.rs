@@ -12,23 +12,30 @@ use crate::{
     shared::{SharedConfig, SharedSpec},
 };
 
-/// Everything about a worker that is not a descriptor.
+/// What all workers of a pool are told.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerConfig {
-    pub(crate) place: u32,
-    pub(crate) incarnation: u32,
-    /// The zygote's process id: whose death is the worker's.
-    pub(crate) zygote: i32,
     pub(crate) shape: Shape,
     pub(crate) arena_limit: u64,
     pub(crate) spin: u32,
-    pub(crate) cpus: Option<CpuSet>,
     /// Functions that the user wants called first, by their offsets in the image.
     pub(crate) first: Vec<u64>,
     pub(crate) shared: SharedConfig,
     pub(crate) life: HookOffsets,
     pub(crate) bounds: Bounds,
+    /// What the zygote has raised for itself, once it is there.
     pub(crate) descriptors: DescriptorLimit,
+}
+
+/// What one worker is told.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerStart {
+    pub(crate) place: u32,
+    pub(crate) incarnation: u32,
+    /// The zygote's process id: the worker dies with it.
+    pub(crate) zygote: i32,
+    pub(crate) cpus: Option<CpuSet>,
+    pub(crate) config: WorkerConfig,
 }
 
 /// What all workers of a pool have mapped. A process that forks them maps it once for all.
@@ -50,15 +57,13 @@ pub(crate) struct WorkerFds {
     pub(crate) shared: Vec<OwnedFd>,
 }
 
-const FIXED_WORDS: usize = 10;
-
 impl WorkerConfig {
-    /// The configuration as numbers, to be told to a fresh copy of the executable.
+    const FIXED_WORDS: usize = 7;
+
+    /// The configuration as numbers, for a fresh copy of the executable. (A value that a fork
+    /// inherits does not get there.)
     pub(crate) fn to_words(&self) -> Vec<u64> {
         let mut words = vec![
-            u64::from(self.place),
-            u64::from(self.incarnation),
-            self.zygote as u64,
             self.shape.places as u64,
             self.shape.slots as u64,
             self.arena_limit,
@@ -73,39 +78,53 @@ impl WorkerConfig {
         if let SharedConfig::Recipe(recipe) = &self.shared {
             words.extend(recipe.to_words());
         }
-        words.extend(self.cpus.iter().flat_map(CpuSet::iter).map(|id| id as u64));
         words
     }
 
-    /// The configuration from their numbers; `None` when there are too few.
-    pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
-        let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
+    /// The configuration, and the numbers behind it; `None` when there are too few.
+    pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
+        let (fixed, rest) = words.split_first_chunk::<{ Self::FIXED_WORDS }>()?;
+        let [places, slots, arena_limit, spin, first, recipe, descriptors] = *fixed;
         let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
-        let (first, rest) = rest.split_at_checked(usize::try_from(fixed[7]).ok()?)?;
-        let (shared, cpus) = if fixed[8] == 0 {
+        let (first, rest) = rest.split_at_checked(usize::try_from(first).ok()?)?;
+        let (shared, rest) = if recipe == 0 {
             (SharedConfig::Nothing, rest)
         } else {
             let (recipe, rest) = SharedSpec::split_from(rest)?;
             (SharedConfig::Recipe(recipe), rest)
         };
-        let cpus = (!cpus.is_empty())
-            .then(|| CpuSet::from_ids(cpus.iter().map(|id| *id as usize)).ok())
-            .flatten();
-        Some(Self {
-            place: fixed[0] as u32,
-            incarnation: fixed[1] as u32,
-            zygote: fixed[2] as i32,
-            shape: Shape { places: fixed[3] as usize, slots: fixed[4] as usize },
-            arena_limit: fixed[5],
-            spin: fixed[6] as u32,
-            cpus,
+        let config = Self {
+            shape: Shape { places: places as usize, slots: slots as usize },
+            arena_limit,
+            spin: spin as u32,
             first: first.to_vec(),
             shared,
             life,
             bounds,
-            descriptors: DescriptorLimit::from_word(fixed[9]),
-        })
+            descriptors: DescriptorLimit::from_word(descriptors),
+        };
+        Some((config, rest))
+    }
+}
+
+impl WorkerStart {
+    /// All of it as numbers, for a fresh copy of the executable.
+    pub(crate) fn to_words(&self) -> Vec<u64> {
+        let own = [u64::from(self.place), u64::from(self.incarnation), self.zygote as u64];
+        let cpus = self.cpus.iter().flat_map(CpuSet::iter).map(|id| id as u64);
+        own.into_iter().chain(self.config.to_words()).chain(cpus).collect()
+    }
+
+    /// What the numbers say; `None` when there are too few.
+    pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
+        let ([place, incarnation, zygote], rest) = words.split_first_chunk()?;
+        let (config, cpus) = WorkerConfig::split_from(rest)?;
+        let cpus = (!cpus.is_empty())
+            .then(|| CpuSet::from_ids(cpus.iter().map(|id| *id as usize)).ok())
+            .flatten();
+        let (place, incarnation) = (*place as u32, *incarnation as u32);
+        Some(Self { place, incarnation, zygote: *zygote as i32, cpus, config })
     }
 }
 
@@ -135,27 +154,36 @@ pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(Ground, WorkerFds)>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn config_survives_its_words() {
-        let config = WorkerConfig {
-            place: 3,
-            incarnation: 9,
-            zygote: 4711,
+impl WorkerConfig {
+    /// One with some value in each place.
+    pub(crate) fn sample() -> Self {
+        Self {
             shape: Shape { places: 4, slots: 64 },
             arena_limit: 1 << 33,
             spin: 7,
-            cpus: Some(CpuSet::from_ids([1, 900]).unwrap()),
-            first: vec![5, 6],
+            first: vec![5, 1 << 40],
             shared: SharedConfig::Nothing,
             life: HookOffsets::default(),
             bounds: Bounds::default(),
             descriptors: DescriptorLimit::default(),
-        };
-        let back = WorkerConfig::from_words(&config.to_words()).unwrap();
-        assert_eq!(format!("{config:?}"), format!("{back:?}"));
-        assert!(WorkerConfig::from_words(&[1, 2]).is_none());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_survive_their_words() {
+        for cpus in [None, Some(CpuSet::from_ids([1, 900]).unwrap())] {
+            let config = WorkerConfig::sample();
+            let start = WorkerStart { place: 3, incarnation: 9, zygote: 4711, cpus, config };
+            let words = start.to_words();
+            let back = WorkerStart::from_words(&words).unwrap();
+            assert_eq!(format!("{start:?}"), format!("{back:?}"));
+            let enough = words.len() - cpus.map_or(0, |_| 2);
+            assert!((0..enough).all(|len| WorkerStart::from_words(&words[..len]).is_none()));
+        }
     }
 }

@@ -14,12 +14,12 @@ use nix::unistd::Pid;
 use pool_ipc::{AlignedBytes, SegmentFault, WireFault, board::LastWords};
 
 use super::{
-    config::WorkerConfig,
+    config::WorkerStart,
     memory_limit::{Growth, limit_memory},
     runtime::WorkerRuntime,
 };
 use crate::{
-    error::{FailureKind, Fault, Stage, StartFailure},
+    error::{FailureKind, Fault, Stage, StartFailure, WorkerStage},
     hooks::{Around, Exit, Init},
     os::{self, nanos},
     panic::{end_quietly, in_task, take_panic},
@@ -50,17 +50,17 @@ pub(super) enum FailedStart {
 }
 
 impl HookState {
-    pub(super) fn new(config: &WorkerConfig) -> Self {
+    pub(super) fn new(start: &WorkerStart) -> Self {
         Self {
-            init: config.life.init(),
-            init_limit: config.bounds.init.map(nanos),
-            memory: config.bounds.memory,
-            exit: config.life.exit(),
-            exit_limit: config.bounds.exit.map(nanos),
-            left: config.life.span().map_or(u64::MAX, u64::from),
+            init: start.config.life.init(),
+            init_limit: start.config.bounds.init.map(nanos),
+            memory: start.config.bounds.memory,
+            exit: start.config.life.exit(),
+            exit_limit: start.config.bounds.exit.map(nanos),
+            left: start.config.life.span().map_or(u64::MAX, u64::from),
             began: false,
             over: false,
-            zygote: Pid::from_raw(config.zygote),
+            zygote: Pid::from_raw(start.zygote),
         }
     }
 
@@ -84,7 +84,7 @@ impl HookState {
         if self.init.is_none() && self.memory.is_none() {
             return Ok(());
         }
-        runtime.claimer.set_stage(Stage::Init.number());
+        runtime.set_stage(WorkerStage::Init);
         if let Some(init) = self.init {
             self.make_state(init, runtime)?;
         }
@@ -93,7 +93,7 @@ impl HookState {
             let limited = limit_memory(bytes, claimer.board(), claimer.place());
             limited.map_err(|_| FailedStart::Unlimited)?;
         }
-        claimer.set_stage(0);
+        claimer.set_stage(WorkerStage::Ready.number());
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl HookState {
         if self.left == 0 && runtime.in_hand.is_none() {
             self.over = true;
             if self.exit.is_some() {
-                runtime.claimer.set_stage(Stage::EXIT_DUE);
+                runtime.set_stage(WorkerStage::ExitDue);
                 self.start_exit_clock(runtime);
             }
         }
@@ -153,7 +153,7 @@ impl HookState {
         if self.init.is_none() && self.exit.is_none() {
             return; // no code of the user runs: a kill from here on is no failure of it
         }
-        runtime.claimer.set_stage(Stage::Exit.number());
+        runtime.set_stage(WorkerStage::Exit);
         if !self.over || self.exit.is_none() {
             self.start_exit_clock(runtime); // it was not due before
         }
@@ -173,7 +173,7 @@ impl HookState {
         }
         runtime.stop_clock();
         let left = match ended {
-            Ok(None) => return runtime.claimer.set_stage(0),
+            Ok(None) => return runtime.set_stage(WorkerStage::Ready),
             Ok(Some(Ok(bytes))) => leave_result(runtime, &bytes),
             Ok(Some(Err(WireFault::Segment(fault)))) => Err(unsendable(fault)),
             Ok(Some(Err(_))) => Err(FailureKind::BadResult),
@@ -184,7 +184,7 @@ impl HookState {
             // If this fails, the parent knows at least what this worker was at.
             Err(_) => return,
         };
-        runtime.claimer.set_stage(stage);
+        runtime.set_stage(stage);
     }
 }
 
@@ -194,7 +194,10 @@ fn unsendable(fault: SegmentFault) -> FailureKind {
 
 /// Leaves an encoded result and the ids of the segments that it needs; answers with the stage that
 /// says so.
-fn leave_result(runtime: &mut WorkerRuntime, bytes: &AlignedBytes) -> Result<u32, FailureKind> {
+fn leave_result(
+    runtime: &mut WorkerRuntime,
+    bytes: &AlignedBytes,
+) -> Result<WorkerStage, FailureKind> {
     let limit = runtime.arena.limit();
     if bytes.len() as u64 > limit {
         return Err(FailureKind::ResultTooLarge { bytes: bytes.len() as u64, limit });
@@ -205,13 +208,16 @@ fn leave_result(runtime: &mut WorkerRuntime, bytes: &AlignedBytes) -> Result<u32
     whole.extend(segments.iter().flat_map(|segment| segment.id().0.to_ne_bytes()));
     let segments = segments.len() as u64;
     leave(runtime, &whole, bytes.len() as u64, segments)?;
-    Ok(Stage::LEFT_RESULT)
+    Ok(WorkerStage::LeftResult)
 }
 
-fn leave_failure(runtime: &mut WorkerRuntime, kind: &FailureKind) -> Result<u32, FailureKind> {
+fn leave_failure(
+    runtime: &mut WorkerRuntime,
+    kind: &FailureKind,
+) -> Result<WorkerStage, FailureKind> {
     let bytes = pool_ipc::to_bytes(kind).map_err(|_| FailureKind::BadResult)?;
     leave(runtime, &bytes, bytes.len() as u64, 0)?;
-    Ok(Stage::LEFT_FAILURE)
+    Ok(WorkerStage::LeftFailure)
 }
 
 fn leave(

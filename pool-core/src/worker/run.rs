@@ -20,7 +20,7 @@ use pool_shm::ForkMark;
 
 use super::{
     chunk::ChunkRun,
-    config::{Ground, WorkerConfig, WorkerFds},
+    config::{Ground, WorkerFds, WorkerStart},
     hook_state::{FailedStart, HookState},
     memory_limit::Growth,
     runtime::WorkerRuntime,
@@ -80,38 +80,34 @@ pub(crate) fn name_at(place: usize) -> ProcessName {
     name
 }
 
-/// Runs as the worker that `config` describes, with the mappings and descriptors that `means`
-/// gives.
-pub(crate) fn live(
-    config: &WorkerConfig,
-    means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
-) -> ! {
-    let _ = run_on_stack(config.bounds.stack, |stack| live_on(stack, config, means));
+/// Runs as the worker that `start` describes, with the mappings and descriptors that `means` gives.
+pub(crate) fn live(start: &WorkerStart, means: impl FnOnce() -> Option<(Ground, WorkerFds)>) -> ! {
+    let _ = run_on_stack(start.config.bounds.stack, |stack| live_on(stack, start, means));
     exit(NO_STACK)
 }
 
 fn live_on(
     stack: StackRange,
-    config: &WorkerConfig,
+    start: &WorkerStart,
     means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
 ) {
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        if !os::arm_parent_death(Pid::from_raw(config.zygote)) {
+        if !os::arm_parent_death(Pid::from_raw(start.zygote)) {
             end_quietly();
         }
-        os::set_process_name(&name_at(config.place as usize));
-        config.descriptors.restore();
-        if config.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
+        os::set_process_name(&name_at(start.place as usize));
+        start.config.descriptors.restore();
+        if start.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
             exit(UNPINNED);
         }
         learn_locations(true);
-        if config.bounds.daemon {
+        if start.config.bounds.daemon {
             become_daemon();
         }
-        if config.bounds.dumped {
+        if start.config.bounds.dumped {
             pool_shm::dump_shared_objects(true);
         }
-        match means().and_then(|(ground, fds)| Worker::set_up(stack, config, ground, fds)) {
+        match means().and_then(|(ground, fds)| Worker::set_up(stack, start, ground, fds)) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),
         }
@@ -137,23 +133,23 @@ struct Worker {
 impl Worker {
     fn set_up(
         stack: StackRange,
-        config: &WorkerConfig,
+        start: &WorkerStart,
         ground: Ground,
         fds: WorkerFds,
     ) -> Option<Self> {
         let Ground { board, items } = ground;
-        let arena = Arena::new(&fds.arena, config.arena_limit).ok()?;
+        let arena = Arena::new(&fds.arena, start.config.arena_limit).ok()?;
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
         let door = KeptFd::new(fds.door).ok()?;
-        bootstrap::may_end_alone(config.incarnation, &door);
-        let board = Board::new(board, config.shape);
+        bootstrap::may_end_alone(start.incarnation, &door);
+        let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
-        let claimer = Claimer::new(board, config.place, config.incarnation, pid);
-        watch_stack(stack, claimer.board(), config.place).ok()?;
-        let mark = ForkMark::new(u64::from(config.incarnation).try_into().ok()?).ok()?;
-        let shared = match awake(config, fds.shared, &claimer, &mark, &door) {
+        let claimer = Claimer::new(board, start.place, start.incarnation, pid);
+        watch_stack(stack, claimer.board(), start.place).ok()?;
+        let mark = ForkMark::new(u64::from(start.incarnation).try_into().ok()?).ok()?;
+        let shared = match awake(start, fds.shared, &claimer, &mark, &door) {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // If this fails, the parent knows at least what this worker was at.
@@ -162,10 +158,10 @@ impl Worker {
             }
         };
         // The user's code may have changed credentials, which disarms the signal.
-        if !os::arm_parent_death(Pid::from_raw(config.zygote)) {
+        if !os::arm_parent_death(Pid::from_raw(start.zygote)) {
             end_quietly();
         }
-        let (door, incarnation) = (Arc::new(door), config.incarnation);
+        let (door, incarnation) = (Arc::new(door), start.incarnation);
         let ours = door.clone();
         let introduce =
             move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation, socket);
@@ -174,13 +170,13 @@ impl Worker {
         // The mapping is needed until the process ends.
         std::mem::forget(items);
         let mut runtime = WorkerRuntime::new(claimer, arena, base, mark, shared, cache, door);
-        runtime.growth = config.bounds.resident.map(Growth::beyond);
+        runtime.growth = start.config.bounds.resident.map(Growth::beyond);
         Some(Self {
             runtime,
-            hooks: HookState::new(config),
+            hooks: HookState::new(start),
             bell: fds.bell,
             is_cut_off: false,
-            spin: config.spin,
+            spin: start.config.spin,
             likely_items: base.0,
             resolved: None,
             clock: None,

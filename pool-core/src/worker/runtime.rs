@@ -14,7 +14,7 @@ use pool_shm::{ForkMark, SharedSegment};
 
 use super::memory_limit::Growth;
 use crate::{
-    error::FailureKind,
+    error::{FailureKind, WorkerStage},
     hooks::State,
     os::{self, KeptFd},
     panic, protocol,
@@ -75,6 +75,11 @@ struct LentSegments {
 }
 
 impl WorkerRuntime {
+    /// Says on the board what this worker is at.
+    pub(super) fn set_stage(&self, stage: WorkerStage) {
+        self.claimer.set_stage(stage.number());
+    }
+
     pub(crate) fn new(
         claimer: Claimer,
         arena: Arena,

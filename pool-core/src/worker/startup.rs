@@ -12,10 +12,10 @@ use std::{
 use pool_ipc::board::{Claimer, Stopped};
 use pool_shm::ForkMark;
 
-use super::config::WorkerConfig;
+use super::config::WorkerStart;
 use crate::{
     bootstrap,
-    error::{Fault, Stage, StartFailure},
+    error::{Fault, Stage, StartFailure, WorkerStage},
     os::{self, KeptFd, nanos},
     panic::{end_quietly, in_task, take_panic},
     protocol,
@@ -24,21 +24,21 @@ use crate::{
 
 /// Runs the start-up; answers with the shared value of this worker's tasks, or why it cannot go on.
 pub(super) fn awake(
-    config: &WorkerConfig,
+    start: &WorkerStart,
     shared: Vec<OwnedFd>,
     claimer: &Claimer,
     mark: &ForkMark,
     door: &KeptFd,
 ) -> Result<Option<SharedValue>, StartFailure> {
     let at = |stage: Stage| {
-        claimer.set_stage(stage.number());
+        claimer.set_stage(WorkerStage::from(stage).number());
         move |fault| StartFailure { stage, fault }
     };
-    if !config.first.is_empty() {
+    if !start.config.first.is_empty() {
         let failed = at(Stage::AtWorkerStart);
-        call_first(&config.first, mark).map_err(failed)?;
+        call_first(&start.config.first, mark).map_err(failed)?;
     }
-    let value = match &config.shared {
+    let value = match &start.config.shared {
         SharedConfig::Nothing => None,
         SharedConfig::Value(value) => Some(value.clone()),
         SharedConfig::Recipe(recipe) => {
@@ -50,20 +50,22 @@ pub(super) fn awake(
                 protocol::ring(door);
             }
             let act = move || recipe.construct(shared, false);
-            let made = make_in_thread((limit, config.bounds.stack), act);
+            let made = make_in_thread((limit, start.config.bounds.stack), act);
             if claimer.stop_clock() == Stopped::Condemned {
                 end_quietly(); // it is being killed
             }
             Some(made.map_err(failed)?)
         }
     };
-    claimer.set_stage(0);
+    claimer.set_stage(WorkerStage::Ready.number());
     Ok(value)
 }
 
 fn call_first(functions: &[u64], mark: &ForkMark) -> Result<(), Fault> {
     for offset in functions {
-        let lost = || Fault::Refused { why: "the config lead to no function".to_string() };
+        let lost = || Fault::Refused {
+            why: "a function to be called first is not in this executable".to_string(),
+        };
         let function = bootstrap::address_of(*offset).ok_or_else(lost)?;
         // SAFETY: the parent made the offset of a `fn()`, and all processes of a pool run the same
         // image.

@@ -1,8 +1,10 @@
 //! The clocks of the workers, and the chunks that are to be ended when a grace is over.
 
-use crate::{os, protocol::ClaimedChunk};
-use pool_ipc::board::Board;
 use std::time::Duration;
+
+use pool_ipc::board::Board;
+
+use crate::{os, protocol::ClaimedChunk};
 
 /// The clocks of the workers, from the first alarm on.
 #[derive(Default)]

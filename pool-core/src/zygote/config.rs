@@ -4,32 +4,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::unistd::Pid;
 use pool_affinity::CpuSet;
-use pool_ipc::board::Shape;
 
-use crate::{
-    hooks::{Bounds, HookOffsets},
-    os::DescriptorLimit,
-    shared::{SharedConfig, SharedSpec},
-    worker::WorkerConfig,
-};
+use crate::worker::{WorkerConfig, WorkerStart};
 
 /// Everything about a zygote that is not a descriptor.
 #[derive(Debug, Clone)]
 pub(crate) struct ZygoteConfig {
     /// Whether workers are fresh copies of the executable; otherwise they are forked.
     pub(crate) fresh_workers: bool,
-    pub(crate) shape: Shape,
-    pub(crate) arena_limit: u64,
-    pub(crate) spin: u32,
     /// For each place the CPUs that its worker runs on.
     pub(crate) cpus: Vec<Option<CpuSet>>,
-    /// Functions that the user wants called first in every worker, by their offsets in the image.
-    pub(crate) first: Vec<u64>,
-    pub(crate) shared: SharedConfig,
-    pub(crate) life: HookOffsets,
-    pub(crate) bounds: Bounds,
-    /// What the zygote has raised for itself, once it is there.
-    pub(crate) descriptors: DescriptorLimit,
+    pub(crate) workers: WorkerConfig,
 }
 
 /// The descriptors of a zygote.
@@ -43,26 +28,11 @@ pub(crate) struct ZygoteFds {
     pub(crate) shared: Vec<OwnedFd>,
 }
 
-const FIXED_WORDS: usize = 7;
-
 impl ZygoteConfig {
-    /// The configuration as numbers, to be told to a fresh copy of the executable.
+    /// The configuration as numbers, for a fresh copy of the executable.
     pub(crate) fn to_words(&self) -> Vec<u64> {
-        let mut words = vec![
-            u64::from(self.fresh_workers),
-            self.shape.places as u64,
-            self.shape.slots as u64,
-            self.arena_limit,
-            u64::from(self.spin),
-            self.first.len() as u64,
-            u64::from(matches!(self.shared, SharedConfig::Recipe(_))),
-        ];
-        words.extend(self.life.to_words());
-        words.extend(self.bounds.to_words());
-        words.extend(&self.first);
-        if let SharedConfig::Recipe(recipe) = &self.shared {
-            words.extend(recipe.to_words());
-        }
+        let mut words = vec![u64::from(self.fresh_workers)];
+        words.extend(self.workers.to_words());
         if self.cpus.iter().any(Option::is_some) {
             for cpus in &self.cpus {
                 let ids = cpus.iter().flat_map(CpuSet::iter);
@@ -73,54 +43,25 @@ impl ZygoteConfig {
         words
     }
 
-    /// The configuration from their numbers; `None` when they are none.
+    /// What the numbers say; `None` when they say nothing.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
-        let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
-        let (life, rest) = HookOffsets::split_from(rest)?;
-        let (bounds, rest) = Bounds::split_from(rest)?;
-        let (first, mut rest) = rest.split_at_checked(usize::try_from(fixed[5]).ok()?)?;
-        let mut shared = SharedConfig::Nothing;
-        if fixed[6] != 0 {
-            let (recipe, behind) = SharedSpec::split_from(rest)?;
-            (shared, rest) = (SharedConfig::Recipe(recipe), behind);
-        }
+        let (fresh_workers, rest) = words.split_first()?;
+        let (workers, mut rest) = WorkerConfig::split_from(rest)?;
         let mut cpus = Vec::new();
         while let Some((count, behind)) = rest.split_first() {
-            let (ids, behind) = behind.split_at_checked(*count as usize)?;
+            let (ids, behind) = behind.split_at_checked(usize::try_from(*count).ok()?)?;
             let ids = ids.iter().map(|id| *id as usize);
             cpus.push((*count > 0).then(|| CpuSet::from_ids(ids).ok()).flatten());
             rest = behind;
         }
-        Some(Self {
-            fresh_workers: fixed[0] != 0,
-            shape: Shape { places: fixed[1] as usize, slots: fixed[2] as usize },
-            arena_limit: fixed[3],
-            spin: fixed[4] as u32,
-            cpus,
-            first: first.to_vec(),
-            shared,
-            life,
-            bounds,
-            descriptors: DescriptorLimit::default(),
-        })
+        Some(Self { fresh_workers: *fresh_workers != 0, cpus, workers })
     }
 
-    /// The configuration of the worker `incarnation` at `place`, a child of this zygote.
-    pub(crate) fn worker(&self, place: u32, incarnation: u32, zygote: Pid) -> WorkerConfig {
-        WorkerConfig {
-            place,
-            incarnation,
-            zygote: zygote.as_raw(),
-            shape: self.shape,
-            arena_limit: self.arena_limit,
-            spin: self.spin,
-            cpus: self.cpus.get(place as usize).copied().flatten(),
-            first: self.first.clone(),
-            shared: self.shared.clone(),
-            life: self.life,
-            bounds: self.bounds,
-            descriptors: self.descriptors,
-        }
+    /// What the worker `incarnation` at `place` is told, a child of this zygote.
+    pub(crate) fn worker(&self, place: u32, incarnation: u32, zygote: Pid) -> WorkerStart {
+        let cpus = self.cpus.get(place as usize).copied().flatten();
+        let config = self.workers.clone();
+        WorkerStart { place, incarnation, zygote: zygote.as_raw(), cpus, config }
     }
 }
 
@@ -147,22 +88,13 @@ mod tests {
     #[test]
     fn config_survives_its_words() {
         for cpus in [vec![], vec![None, Some(CpuSet::from_ids([1, 900]).unwrap())]] {
-            let config = ZygoteConfig {
-                fresh_workers: true,
-                shape: Shape { places: 2, slots: 64 },
-                arena_limit: 1 << 33,
-                spin: 7,
-                cpus,
-                first: vec![1 << 40],
-                shared: SharedConfig::Nothing,
-                life: HookOffsets::default(),
-                bounds: Bounds::default(),
-                descriptors: DescriptorLimit::default(),
-            };
-            let back = ZygoteConfig::from_words(&config.to_words()).unwrap();
+            let config =
+                ZygoteConfig { fresh_workers: true, cpus, workers: WorkerConfig::sample() };
+            let words = config.to_words();
+            let back = ZygoteConfig::from_words(&words).unwrap();
             assert_eq!(format!("{config:?}"), format!("{back:?}"));
+            assert!(ZygoteConfig::from_words(&words[..words.len() / 2]).is_none());
         }
-        assert!(ZygoteConfig::from_words(&[1, 2]).is_none());
-        assert!(ZygoteConfig::from_words(&[1, 2, 3, 4, 5, 60]).is_none());
+        assert!(ZygoteConfig::from_words(&[]).is_none());
     }
 }

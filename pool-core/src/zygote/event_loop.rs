@@ -60,10 +60,10 @@ pub(super) fn run_event_loop(config: ZygoteConfig, fds: ZygoteFds, ancestors: An
 }
 
 impl Zygote {
-    fn set_up(config: ZygoteConfig, fds: ZygoteFds, ancestors: Ancestors) -> Option<Self> {
+    fn set_up(mut config: ZygoteConfig, fds: ZygoteFds, ancestors: Ancestors) -> Option<Self> {
         os::set_process_name(&os::ZYGOTE);
         os::become_subreaper();
-        let config = ZygoteConfig { descriptors: DescriptorLimit::raise(), ..config };
+        config.workers.descriptors = DescriptorLimit::raise();
         let (signals, exchange) = match Self::resources(config.fresh_workers) {
             Ok(resources) => resources,
             Err(fault) => {

@@ -18,7 +18,7 @@ use crate::{
     bootstrap, os,
     panic::learn_locations,
     protocol::Report,
-    worker::{self, Ground, WorkerConfig, WorkerFds, arena_from},
+    worker::{self, Ground, WorkerFds, WorkerStart, arena_from},
 };
 
 /// Started workers that are not reported yet, so that the parent does not wake for each.
@@ -85,7 +85,7 @@ impl Zygote {
         self.fork_worker(&config, arena)
     }
 
-    fn fork_worker(&self, config: &WorkerConfig, arena: Segment) -> io::Result<Pid> {
+    fn fork_worker(&self, config: &WorkerStart, arena: Segment) -> io::Result<Pid> {
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => Ok(child),

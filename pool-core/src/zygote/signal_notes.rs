@@ -1,8 +1,10 @@
 //! Which signals that end a program came to this process and to its workers.
 
-use crate::os::ENDING;
-use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::os::ENDING;
 
 /// The signals to end that this process and its workers got.
 #[derive(Default)]

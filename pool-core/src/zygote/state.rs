@@ -1,5 +1,9 @@
 //! The state of a zygote.
 
+use std::{collections::VecDeque, os::fd::OwnedFd};
+
+use nix::{sys::signalfd::SignalFd, unistd::Pid};
+
 use super::{
     clocks::Clocks,
     config::{ZygoteConfig, ZygoteFds},
@@ -7,8 +11,6 @@ use super::{
     template_queue::TemplateQueue,
 };
 use crate::{protocol::Report, segments::Exchange, worker::Ground};
-use nix::{sys::signalfd::SignalFd, unistd::Pid};
-use std::{collections::VecDeque, os::fd::OwnedFd};
 
 /// Milliseconds between two looks for a parent or child where the system has no pidfd.
 pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;

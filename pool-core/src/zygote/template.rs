@@ -21,7 +21,7 @@ use crate::{
     panic::{end_quietly, learn_locations},
     protocol::{Order, Received, Word},
     shared::{SharedConfig, SharedSpec, SharedValue, make_in_thread},
-    worker::{self, Ground, WorkerConfig, WorkerFds, arena_from},
+    worker::{self, Ground, WorkerFds, WorkerStart, arena_from},
 };
 
 /// How long threads that are about to end may take: thread pools do not wait for their threads.
@@ -43,9 +43,9 @@ pub(crate) struct TemplateArgs {
     pub(crate) limit: DescriptorLimit,
 }
 
-/// Runs as a template until the zygote is gone; `config` makes the configuration of a worker from
-/// its place and incarnation.
-pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerConfig) -> ! {
+/// Runs as a template until the zygote is gone; `config` makes the start-up configuration of a
+/// worker from its place and incarnation.
+pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerStart) -> ! {
     // A panic here is a defect; the zygote sees the end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         os::unblock_signals();
@@ -136,20 +136,18 @@ struct Template {
 
 impl Template {
     /// Waits for an order and carries it out; `false` when the zygote is gone.
-    fn handle_orders(&self, config: &impl Fn(u32, u32) -> WorkerConfig) -> bool {
+    fn handle_orders(&self, config: &impl Fn(u32, u32) -> WorkerStart) -> bool {
         match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
         }
         match Order::receive(&self.socket) {
             Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
-                let config = WorkerConfig {
-                    shared: SharedConfig::Value(self.value.clone()),
-                    // The template has restored it; what the user's code has set since stays.
-                    descriptors: DescriptorLimit::default(),
-                    ..config(place, incarnation)
-                };
-                let (word, number) = match self.fork_worker(&config, arena) {
+                let mut start = config(place, incarnation);
+                start.config.shared = SharedConfig::Value(self.value.clone());
+                // The template has restored it; what the user's code has set since stays.
+                start.config.descriptors = DescriptorLimit::default();
+                let (word, number) = match self.fork_worker(&start, arena) {
                     Ok(pid) => (Word::Started, pid.as_raw()),
                     Err(error) => (Word::NotStarted, error.raw_os_error().unwrap_or(libc::EAGAIN)),
                 };
@@ -160,7 +158,7 @@ impl Template {
         }
     }
 
-    fn fork_worker(&self, config: &WorkerConfig, arena: Option<OwnedFd>) -> std::io::Result<Pid> {
+    fn fork_worker(&self, config: &WorkerStart, arena: Option<OwnedFd>) -> std::io::Result<Pid> {
         let arena = arena_from(arena)?;
         let life = || {
             os::unblock_signals();

@@ -1,12 +1,14 @@
 //! The template, and the workers that wait for it.
 
-use super::template_link::TemplateLink;
-use nix::unistd::Pid;
 use std::{
     collections::VecDeque,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
+
+use nix::unistd::Pid;
+
+use super::template_link::TemplateLink;
 
 /// The template, and the orders that wait for it.
 #[derive(Default)]

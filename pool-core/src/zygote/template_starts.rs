@@ -36,7 +36,7 @@ const MOST_LOST_TEMPLATES: u32 = 4;
 impl Zygote {
     /// The recipe of the shared value, if a template makes it.
     fn recipe(&self) -> Option<&SharedSpec> {
-        match &self.config.shared {
+        match &self.config.workers.shared {
             SharedConfig::Recipe(recipe) if !self.config.fresh_workers => Some(recipe),
             _ => None,
         }
@@ -240,13 +240,13 @@ impl Zygote {
             zygote: getpid(),
             socket: theirs,
             recipe,
-            stack: self.config.bounds.stack,
+            stack: self.config.workers.bounds.stack,
             ingredients: self.fds.shared.iter().map(clone).collect::<nix::Result<_>>()?,
             board: clone(&self.fds.board)?,
             items: clone(&self.fds.items)?,
             bell: clone(&self.fds.bell)?,
             door: clone(self.exchange.door())?,
-            limit: self.config.descriptors,
+            limit: self.config.workers.descriptors,
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
         match unsafe { fork() }? {

@@ -74,7 +74,7 @@ impl Zygote {
             .map_err(io::Error::other)?;
         // Workers that are forked from here have a mapping of their own.
         mapping.dont_fork().map_err(io::Error::other)?;
-        Ok(Board::new(Arc::new(mapping), self.config.shape))
+        Ok(Board::new(Arc::new(mapping), self.config.workers.shape))
     }
 
     /// The deadlines of items with a limit that workers have in hand, with the workers' indices.

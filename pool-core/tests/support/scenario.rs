@@ -1,8 +1,8 @@
 //! Test programs with one thread, which run themselves again as the subject that is killed or
 //! watched from outside.
 //!
-//! Invariant: a subject and all that it starts form one process group, which is killed with the
-//! value that stands for it; an alarm ends every test and every subject that takes too long.
+//! Invariant: a subject and all processes that it starts form one process group, which is killed
+//! when its `Subject` is dropped; an alarm ends every test and every subject that takes too long.
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::{
@@ -25,8 +25,8 @@ use pool_core::{Job, JobOptions, Plain, Pool, PoolOptions, StartMethod};
 /// Seconds that one test, or one subject, may take.
 const DEADLINE_S: u32 = 120;
 
-/// What a terminal or a supervisor sends to all processes of a program at once, and what the
-/// program itself may.
+/// Signals that a terminal or a supervisor sends to all processes of a program at once; the program
+/// itself may, too.
 pub(crate) const ENDING: [Signal; 6] = [
     Signal::SIGINT,
     Signal::SIGHUP,
@@ -56,7 +56,7 @@ pub(crate) fn process_methods() -> Vec<StartMethod> {
     methods
 }
 
-/// Runs the subject that the arguments name, or else the tests whose names hold one of them.
+/// Runs the subject that the arguments name, or else the tests whose names contain one of them.
 pub(crate) fn run(tests: Tests<'_>, subjects: Subjects<'_>) {
     // For builds without the feature `takeover`.
     pool_core::init();
@@ -79,7 +79,7 @@ pub(crate) fn run(tests: Tests<'_>, subjects: Subjects<'_>) {
             passed += 1;
         }
     }
-    // A test that fails panics, and that ends the program.
+    // A failed test panics, which ends the program.
     println!("\ntest result: ok. {passed} passed; 0 failed");
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn ask<A: pool_ipc::Wire, R: pool_ipc::Wire>(
     Ok(values.pop().expect("one item, one value"))
 }
 
-/// The same, in the worker with this id.
+/// One call of one function in the worker with this id.
 pub(crate) fn ask_at<R: pool_ipc::Wire>(pool: &Pool, place: usize, function: fn(u64) -> R) -> R {
     let mut options = JobOptions::default();
     options.worker = Some(place as u32);
@@ -125,7 +125,7 @@ pub(crate) fn ask_at<R: pool_ipc::Wire>(pool: &Pool, place: usize, function: fn(
     values.pop().expect("one item, one value")
 }
 
-/// The process ids of all workers, told by themselves: none of a dead one is among them.
+/// The process ids of all workers, each told by the worker itself: dead workers are not among them.
 pub(crate) fn live_workers(pool: &Pool) -> Vec<u32> {
     (0..pool.n_jobs()).map(|place| ask_at(pool, place, |_| std::process::id())).collect()
 }
@@ -160,7 +160,7 @@ pub(crate) fn say(what: impl Display) {
     out.flush().expect("standard output");
 }
 
-/// Waits until the test lets the subject go on.
+/// Waits until the test sends the line that lets the subject go on.
 pub(crate) fn wait_for_go() {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("standard input");
@@ -223,7 +223,7 @@ impl Subject {
         writeln!(self.stdin.as_mut().expect("piped")).expect("the subject reads");
     }
 
-    /// Waits for the end, which is a good one.
+    /// Waits for the end, and asserts that it is a success.
     pub(crate) fn ends_well(mut self) {
         let status = self.child.wait().expect("a child");
         assert!(status.success(), "{status}");
@@ -234,8 +234,8 @@ impl Subject {
         self.child.wait().expect("a child");
     }
 
-    /// The processes of the group: number, name, state. A zombie counts if it is the subject's to
-    /// reap; what the system's init process has inherited is its own affair.
+    /// The processes of the group: number, name, state. A zombie counts if the subject has to reap
+    /// it, not if the system's init process has inherited it.
     pub(crate) fn processes(&self) -> Vec<(Pid, String, char)> {
         let all = fs::read_dir("/proc").expect("/proc").flatten();
         all.filter_map(|entry| {
@@ -256,12 +256,12 @@ impl Subject {
 
     pub(crate) fn named(&self, name: &str) -> Pid {
         let find = || self.processes().into_iter().find(|(_, n, _)| n == name);
-        // It gives itself its name a moment after it was started.
+        // The process sets its name a moment after it was started.
         within_a_second(find, Option::is_some);
         find().expect("it runs").0
     }
 
-    /// Asserts that within a second nothing of the group is left but the subject itself, if it
+    /// Asserts that within a second no process of the group is left but the subject itself, if it
     /// lives.
     pub(crate) fn group_is_gone(&self) -> Duration {
         let own = self.group;
@@ -289,8 +289,7 @@ pub(crate) fn is_dead(pid: Pid) -> bool {
     stat.rfind(')').is_none_or(|end| matches!(stat.as_bytes().get(end + 2), Some(b'Z' | b'X')))
 }
 
-/// Looks again and again, for a second at most, until `good` likes what `look` sees; how long it
-/// took.
+/// Repeats `look`, for a second at most, until `good` accepts its result; returns how long it took.
 pub(crate) fn within_a_second<T: std::fmt::Debug>(
     mut look: impl FnMut() -> T,
     good: impl Fn(&T) -> bool,

@@ -14,6 +14,7 @@ mod core_dumps;
 mod deep_values;
 mod direct;
 mod direct_deaths;
+mod error_texts;
 mod exit_bounds;
 mod extremes;
 mod failures;
@@ -131,6 +132,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         handles_forged::CASES,
         per_item::CASES,
         attempts::CASES,
+        error_texts::CASES,
         retries::CASES,
         timeouts::CASES,
         timeouts_of_exits::CASES,

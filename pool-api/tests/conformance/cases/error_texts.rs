@@ -1,0 +1,169 @@
+//! What errors say: each thing once along the chain of sources, and which future has failed.
+
+use std::error::Error as StdError;
+
+use pool_api::{Cause, Error, StartMethod, TaskError, TryError, Worker};
+
+use crate::case::{Case, Outcome, builder, pool};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::new("errors_say_each_thing_once", once),
+    Case::new("try_errors_print_as_errors_do", try_errors),
+    Case::new("futures_fail_under_their_own_numbers", numbers),
+    Case::new("numbers_of_futures_go_on_beyond_a_stop", beyond_a_stop),
+    Case::new("refused_futures_have_no_number", refused).processes(),
+];
+
+pool_api::wire! {
+    #[derive(Clone)]
+    #[rkyv(attr(repr(align(64))))]
+    struct Wide(u8);
+}
+
+/// The texts of an error and of its sources.
+fn chain(error: &dyn StdError) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(source) = next {
+        texts.push(source.to_string());
+        next = source.source();
+    }
+    texts
+}
+
+/// No text along the chain is a part of one before it.
+fn says_once(error: &dyn StdError) {
+    let texts = chain(error);
+    for (n, text) in texts.iter().enumerate() {
+        let again = texts[n + 1..].iter().any(|later| text.contains(&**later));
+        assert!(!again, "{texts:?}");
+    }
+}
+
+/// The failure of a task in a call that fails with nothing else.
+fn task<R>(result: Result<R, Error>) -> TaskError {
+    match result {
+        Err(Error::Task(task)) => task,
+        Err(other) => panic!("no task failed: {other}"),
+        Ok(_) => panic!("no task failed"),
+    }
+}
+
+fn once(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let panics = |n: u32| -> u32 { panic!("bad {n}") };
+    let failed = pool.map([1u32], panics).expect_err("it panics");
+    assert!(failed.to_string().starts_with("task 0 on worker "), "{failed}");
+    assert!(failed.to_string().contains("panicked: bad 1 at "), "{failed}");
+    says_once(&failed);
+    let tried = pool.try_map([1u32], |n| -> Result<u32, String> { panic!("bad {n}") });
+    says_once(&tried.expect_err("it panics"));
+    let tried = pool.try_map([1u32], |n| Err::<u32, _>(format!("no {n}")));
+    says_once(&tried.expect_err("it says so"));
+    let refused = pool.tasks([1u32]).n_splits(0).map_async(panics);
+    says_once(&refused.expect_err("it cannot be cut into nothing"));
+    let failed = pool.apply_async(1u32, panics)?.get();
+    says_once(&failed.expect_err("it panics"));
+    let refused = builder(method, 2).arena_limit(1).build();
+    says_once(&refused.expect_err("that is no room"));
+    let wide = |n: u8| [const { Vec::new() }; 3].map(|_: Vec<Wide>| vec![Wide(n)]);
+    if let Err(refused) = pool.map([wide(1)], |lists| lists.len()) {
+        says_once(&refused);
+    }
+    Ok(())
+}
+
+fn try_errors(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let fails = |n: u32| match n {
+        1 => Err(String::from("no")),
+        2 => panic!("bad"),
+        n => Ok(n),
+    };
+    for n in 0..3u32 {
+        // The two variants are all.
+        match pool.try_map([n], fails) {
+            Ok(values) => assert_eq!(values, [0]),
+            Err(error @ TryError::Task { .. }) => {
+                assert_eq!((n, &*error.to_string()), (1, "task 0: no"));
+                assert_eq!(format!("{error:?}"), "task 0: \"no\"");
+            }
+            Err(TryError::Pool(inner)) => {
+                let (text, shown) = (inner.to_string(), format!("{inner:?}"));
+                assert!(text.contains("panicked: bad") && shown.starts_with(&text), "{shown}");
+                let error = TryError::<String>::Pool(inner);
+                assert_eq!((n, error.to_string(), format!("{error:?}")), (2, text, shown));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn numbers(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let odd = |n: u64| if n % 2 == 1 { panic!("odd: {n}") } else { n };
+    let handles: Vec<_> = (0..20).map(|n| pool.apply_async(n, odd)).collect::<Result<_, _>>()?;
+    for (n, handle) in (0..20).zip(handles) {
+        assert_eq!(handle.number(), n);
+        let outcome = handle.get();
+        if n % 2 == 0 {
+            assert_eq!(outcome?, n);
+            continue;
+        }
+        let failed = task(outcome);
+        assert_eq!((failed.index(), failed.future()), (n, Some(n)));
+        let text = format!("future {n} on worker {}: panicked: odd: {n} at ", failed.worker());
+        assert!(failed.to_string().starts_with(&text), "{failed}");
+    }
+    // A map is one of them, and its error says which item.
+    let map = pool.tasks(0..9u64).chunk_size(2).map_async(|n| assert!(n != 5, "no"))?;
+    let with = pool.tasks(0..3u64).with(1u64).map_async(|bad, n| assert!(n != *bad, "no"))?;
+    let one = pool.task(3u64).apply_async(odd)?;
+    let state = pool.task(3u64).apply_async_with(|_: &mut Worker<'_>, n| assert!(n == 0, "no"))?;
+    assert_eq!((map.number(), with.number(), one.number(), state.number()), (20, 21, 22, 23));
+    let failed = task(map.get());
+    assert_eq!((failed.index(), failed.future()), (5, Some(20)));
+    assert!(failed.to_string().starts_with("task 5 of future 20 on worker "), "{failed}");
+    let failed = task(with.get());
+    assert_eq!((failed.index(), failed.future()), (1, Some(21)));
+    // Callbacks hear of the number, too.
+    let (told, hears) = std::sync::mpsc::channel();
+    one.error_callback(move |error| told.send(task(Err::<(), _>(error)).future()).expect("sent"));
+    assert_eq!(hears.recv()?, Some(22));
+    assert_eq!(task(one.get()).index(), 22);
+    assert_eq!(task(state.get()).index(), 23);
+    // Other calls have none.
+    let failed = task(pool.apply(1u64, odd));
+    assert_eq!((failed.index(), failed.future()), (0, None));
+    if method != StartMethod::Threads {
+        let died = pool.apply_async((), |()| std::process::abort())?;
+        let failed = task::<()>(died.get());
+        assert!(matches!(failed.cause(), Cause::Death(_)), "{failed}");
+        assert_eq!((failed.index(), failed.future()), (24, Some(24)));
+    }
+    Ok(())
+}
+
+fn beyond_a_stop(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let fails = |n: u64| -> u64 { panic!("no {n}") };
+    let before = pool.apply_async(0u64, fails)?;
+    pool.stop_and_join()?;
+    let after = pool.apply_async(1u64, fails)?;
+    let other = crate::case::pool(method, 1)?.apply_async(1u64, |n| n)?;
+    assert_eq!((before.number(), after.number(), other.number()), (0, 1, 0));
+    assert_eq!((task(before.get()).index(), task(after.get()).index()), (0, 1));
+    Ok(())
+}
+
+fn refused(method: StartMethod) -> Outcome {
+    let pool = pool(method, 1)?;
+    let wide = |n: u8| [const { Vec::new() }; 3].map(|_: Vec<Wide>| vec![Wide(n)]);
+    assert_eq!(pool.apply_async(0u8, |n| n)?.number(), 0);
+    pool.stop_and_join()?;
+    let back = pool.apply_async(wide(7), |lists| lists.len()).expect_err("it has no archive");
+    assert!(matches!(back.error, Error::Encode { .. }), "{:?}", back.error);
+    assert_eq!(back.item[2][0].0, 7);
+    assert_eq!(pool.apply_async(1u8, |n| n)?.number(), 1);
+    Ok(())
+}
