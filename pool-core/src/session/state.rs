@@ -244,7 +244,7 @@ impl Session {
         lock(&self.state)
     }
 
-    /// What the worker at `place` is at.
+    /// The stage of the worker at `place`.
     pub(super) fn stage_of(&self, place: usize) -> WorkerStage {
         WorkerStage::from_number(self.board.stage(place))
     }

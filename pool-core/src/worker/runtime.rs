@@ -75,7 +75,7 @@ struct LentSegments {
 }
 
 impl WorkerRuntime {
-    /// Says on the board what this worker is at.
+    /// Writes the stage of this worker to the board.
     pub(super) fn set_stage(&self, stage: WorkerStage) {
         self.claimer.set_stage(stage.number());
     }
