@@ -34,7 +34,7 @@ pub enum Error {
         /// The CPUs that may be used.
         allowed: Box<CpuSet>,
     },
-    /// CPU ids count from 0; this one, in a text, is below. (Elsewhere ids are unsigned.)
+    /// CPU ids count from 0; this id, read from a text, is negative. (Elsewhere ids are unsigned.)
     NegativeCpuId {
         /// The id as it was written.
         text: String,
@@ -86,8 +86,8 @@ pub enum Error {
         /// What the operating system says.
         source: io::Error,
     },
-    /// The kernel reports success, but runs the thread on other CPUs than it was asked to: a
-    /// cpuset forbids some of them, or a sandbox ignores the request. The thread stays on `actual`.
+    /// The kernel reports success, but runs the thread on other CPUs than those asked for: a cpuset
+    /// forbids some of them, or a sandbox ignores the request. The thread stays on `actual`.
     PinDiffers {
         /// The CPUs that were asked for.
         cpus: Box<CpuSet>,

@@ -57,7 +57,7 @@ impl Placement {
         }
     }
 
-    /// As many workers as it can place.
+    /// The largest number of workers that the rule can place.
     pub(crate) fn most_workers(self, topology: &Topology) -> usize {
         match self {
             Self::OneCoreEach => topology.cores().len(),
