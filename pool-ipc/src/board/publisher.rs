@@ -288,7 +288,7 @@ impl Board {
         }
     }
 
-    /// Whether the claimer at `place` was refused memory. To be asked when it is dead.
+    /// Whether the claimer at `place` was refused memory. Call it when it is dead.
     #[must_use]
     pub fn was_refused(&self, place: usize) -> bool {
         self.rows[place].refused.load(Relaxed) != 0
@@ -302,7 +302,7 @@ impl Board {
         }
     }
 
-    /// Whether the stack of the claimer at `place` has overflowed. To be asked when it is dead.
+    /// Whether the stack of the claimer at `place` has overflowed. Call it when it is dead.
     #[must_use]
     pub fn has_overflowed(&self, place: usize) -> bool {
         self.rows[place].overflowed.load(Relaxed) != 0
