@@ -42,7 +42,7 @@ const LABEL_MAX: usize = 249;
 ///
 /// let segment = Segment::create("frames", 1 << 30)?; // costs nothing yet
 /// let (ours, theirs) = (segment.map()?, segment.map_read_only()?);
-/// // SAFETY: both bytes are mapped, and nobody else has the segment.
+/// // SAFETY: both bytes are mapped, and no other code has the segment.
 /// unsafe {
 ///     ours.as_ptr().add(5).write(42);
 ///     assert_eq!(theirs.as_ptr().add(5).read(), 42);
@@ -209,7 +209,7 @@ impl Segment {
     /// use pool_shm::Segment;
     ///
     /// let mapping = Segment::create("sparse", 1 << 40)?.map_unlocked()?;
-    /// // SAFETY: the byte is mapped, and nobody else has the segment.
+    /// // SAFETY: the byte is mapped, and no other code has the segment.
     /// unsafe { mapping.as_ptr().add(1 << 39).write(1) };
     /// # Ok::<(), pool_shm::Error>(())
     /// ```

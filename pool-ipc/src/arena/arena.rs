@@ -27,7 +27,7 @@ use super::{
 /// let segment = Segment::create("arena", 1 << 30)?; // address space, no memory
 /// let mut arena = Arena::new(&segment, 64 << 20)?;
 /// let block = arena.alloc(1000)?;
-/// // SAFETY: the block is live and has at least 1000 bytes, and nobody else knows of it.
+/// // SAFETY: the block is live and has at least 1000 bytes, and no other code knows of it.
 /// unsafe { arena.ptr(block).write_bytes(7, 1000) };
 /// arena.free(block);
 /// assert!(arena.is_empty());

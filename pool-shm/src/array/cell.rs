@@ -112,8 +112,8 @@ impl<T: Element> Cell<T> {
     ///
     /// # Safety
     ///
-    /// As long as the cell is used, the place is aligned, mapped and writable, and all accesses to
-    /// it are atomic or made as [`bulk`](super::bulk) does.
+    /// While the cell is used, the place is aligned, mapped and writable, and all accesses to it
+    /// are atomic or made as [`bulk`](super::bulk) does.
     #[inline]
     pub(crate) unsafe fn at(place: NonNull<T>) -> Self {
         Self { place: place.as_ptr().cast(), element: PhantomData }

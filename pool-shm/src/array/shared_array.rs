@@ -257,7 +257,7 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Safety
     ///
-    /// As long as the slice is used no thread of any process writes these elements.
+    /// While the slice is used no thread of any process writes these elements.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[T] {
         // SAFETY: `len` elements, which no thread writes, as the caller promised.
@@ -276,8 +276,8 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Safety
     ///
-    /// As long as the slice is used no other code reads or writes these elements, in any thread of
-    /// any process. While code that is not your own can reach the slice, an
+    /// While the slice is used no other code reads or writes these elements, in any thread of any
+    /// process. While code that is not your own can reach the slice, an
     /// [`Exclusive`](crate::Exclusive) must say so: a fork would break the promise.
     #[must_use]
     #[expect(clippy::mut_from_ref, reason = "the caller promises that it is the only one")]
