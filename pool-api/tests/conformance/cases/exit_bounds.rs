@@ -1,4 +1,4 @@
-//! Exit results have a bound, shared objects included, and what was refused for it is told.
+//! Exit results have a bound, shared objects included, and refused results are reported.
 
 use pool_api::{Cause, Error, SharedArray, SharedValue, StartMethod, WorkerPool};
 
@@ -26,7 +26,7 @@ fn refused(error: &Error, most: u64) -> u32 {
     }
 }
 
-/// Has so many lives of its one worker end.
+/// Ends so many lives of the pool's one worker.
 fn lives<S: Sync + Send + 'static, W, E: pool_api::Wire>(
     pool: &WorkerPool<S, W, E>,
     n: u32,
