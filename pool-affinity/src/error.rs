@@ -77,13 +77,13 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The kernel does not tell the mask of this thread. On machines with more than
     /// [`CpuSet::CAPACITY`] CPUs this is `EINVAL`: run unpinned there.
     ReadMask {
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The kernel reports success, but runs the thread on other CPUs than those asked for: a cpuset
@@ -99,7 +99,7 @@ pub enum Error {
     Pin {
         /// The CPUs that were asked for.
         cpus: Box<CpuSet>,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -51,7 +51,7 @@ pub struct CpuIds {
     wish: Wish,
 }
 
-/// What was asked for; unchecked.
+/// The wish of the user; unchecked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum Wish {
     #[default]
@@ -75,7 +75,7 @@ impl CpuIds {
         self.wish == Wish::Nothing
     }
 
-    /// Says for each of `n_workers` workers which CPUs it gets, having checked every id.
+    /// Checks every id, and lays out the CPUs of each of `n_workers` workers.
     ///
     /// # Errors
     ///

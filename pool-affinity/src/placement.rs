@@ -43,7 +43,7 @@ impl Placement {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::OneCoreEach, Self::Spread, Self::Compact];
 
-    /// What the rule says for this number of workers.
+    /// Makes the plan of the rule for this number of workers.
     ///
     /// # Errors
     ///

@@ -127,7 +127,7 @@ impl Topology {
         Ok(Self { cores })
     }
 
-    /// What is left of the machine when only these CPUs may be used.
+    /// The part of the machine that is left when only these CPUs may be used.
     #[must_use]
     pub fn restricted_to(&self, allowed: &CpuSet) -> Self {
         let cut = |core: &Core| Core { cpus: core.cpus.intersection(allowed), ..core.clone() };

@@ -32,8 +32,8 @@ pub const fn is_fixed<T: Wire>() -> bool {
         && align_of::<<T as Archive>::Archived>() <= AlignedBytes::ALIGN
 }
 
-/// Says that the batch at `base` will be read soon, so that its begin is in the cache. Touches no
-/// memory, whatever the address.
+/// Fetches the begin of the batch at `base`, which will be read soon. Touches no memory, whatever
+/// the address.
 #[inline(always)]
 pub fn expect_batch(base: *const u8) {
     prefetch_for_reading(base);

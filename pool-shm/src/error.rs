@@ -29,7 +29,7 @@ pub enum Error {
     StillWritable,
     /// Fewer of something were asked for than there must be.
     TooFew {
-        /// What there are too few of.
+        /// The things asked for, by name.
         what: &'static str,
         /// The smallest number allowed.
         least: usize,
@@ -49,7 +49,7 @@ pub enum Error {
     InvalidName {
         /// The rejected name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// A named segment of this name exists, maybe left behind by a program that was killed.
@@ -79,7 +79,7 @@ pub enum Error {
     NotASegment {
         /// The name in question.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// The program locks what it maps (`mlockall` with `MCL_FUTURE`), and may not lock so much

@@ -102,8 +102,8 @@ fn granted(
         match check(bytes) {
             Ok(()) => {
                 let share = match refusal {
-                    // An arena counts as locked only while it is being mapped; what the program
-                    // maps later stays locked.
+                    // An arena counts as locked only while it is being mapped; mappings that the
+                    // program makes later stay locked.
                     pool_shm::Error::MemoryLocked { .. } => bytes / 4,
                     // The limit works like RLIMIT_AS: the program and the other arenas need
                     // addresses, too. Where addresses are few, a tool may read all of them, as
@@ -187,7 +187,7 @@ fn limit_in(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|limit| *limit < NONE)
 }
 
-/// What a cgroup leaves, from its limit and its usage.
+/// The bytes that a cgroup leaves, from its limit and its usage.
 fn left(limit: u64, usage: &str) -> Option<u64> {
     Some(limit.saturating_sub(usage.trim().parse().ok()?))
 }

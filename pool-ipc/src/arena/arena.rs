@@ -1,7 +1,7 @@
 //! An arena: books over a mapping of a segment.
 //!
 //! Invariant: a process that maps the same segment may read a block from the moment it is told of
-//! it until it says it is done; the owner, who alone has the books, frees a block only then.
+//! it until it says it is done; the owner, which alone has the books, frees a block only then.
 
 use std::fmt;
 

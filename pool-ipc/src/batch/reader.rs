@@ -161,7 +161,7 @@ impl<T: Wire> BatchReader<T> {
     /// `made_of` makes of each to `out`. Works like [`decode_private`](Self::decode_private) for
     /// every index, but makes the checks that all values share only once.
     ///
-    /// After a panic of a type's own code, or of `made_of`, what was made so far is in `out` or
+    /// After a panic of a type's own code, or of `made_of`, the values made so far are in `out` or
     /// leaked.
     #[inline]
     pub fn decode_all<U>(

@@ -292,8 +292,9 @@ impl Claimer {
             || self.asked_to_leave()
     }
 
-    /// Says that this claimer is about to sleep; `None` when there is news after all, otherwise the
-    /// value of the bell to sleep on, and whether the publisher has to be woken since it has more.
+    /// Announces that this claimer is about to sleep; `None` when there is news after all,
+    /// otherwise the value of the bell to sleep on, and whether the publisher has to be woken since
+    /// it has more.
     pub fn prepare_sleep(&mut self) -> Option<(u32, bool)> {
         let bell = self.bell();
         self.board.set_sleeper(self.place);

@@ -107,8 +107,8 @@ impl Board {
         if told { row.grace.load(Relaxed) } else { row.limit.load(Relaxed) }
     }
 
-    /// Tells the item that was overdue at `deadline` so; its grace runs from `now` on. `false` when
-    /// it has no grace, was told before, or has ended.
+    /// Marks the item that was overdue at `deadline` as told; its grace runs from `now` on. `false`
+    /// when it has no grace, was told before, or has ended.
     #[must_use]
     pub fn tell_late(&self, place: usize, deadline: u64, now: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };

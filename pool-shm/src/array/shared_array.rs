@@ -48,9 +48,9 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 /// `get` and `set` are one load or store each, but the compiler never joins them into vector
 /// instructions. That counts for data in cache, and where the same loop over a slice would be all
 /// vectors. Of 64 MiB of `f32`, a loop with `set` takes as long as one over a slice, or is up to
-/// 1.5 times slower: a constant, `index as f32`, what `get` gave times 2. Two loops are about twice
-/// as slow: converting an index of 32 bits, and copying one by one from a slice, which the compiler
-/// makes a `memcpy` of if it can.
+/// 1.5 times slower: writing a constant, `index as f32`, or twice the value of `get`. Two loops are
+/// about twice as slow: converting an index of 32 bits, and copying one by one from a slice, which
+/// the compiler makes a `memcpy` of if it can.
 ///
 /// Where it matters work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast
 /// as `memcpy`, also on a [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with)

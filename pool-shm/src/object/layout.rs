@@ -34,7 +34,7 @@ pub(super) struct Head {
     id: [AtomicU64; 2],
 }
 
-/// Says what a block holds and where it lies.
+/// A slot of the table: the content and the place of a block.
 #[repr(C)]
 pub(super) struct Slot {
     /// A [`Kind`] and, for an array, the flags about its handles: [`SHARED`], [`ALONE`].
@@ -166,7 +166,7 @@ impl Head {
         self.slots.load(Ordering::Acquire) as usize
     }
 
-    /// Says that the first `slots` slots are written.
+    /// Publishes the first `slots` slots, which are written.
     pub(super) fn count(&self, slots: usize) {
         let slots = u32::try_from(slots).expect("slots take memory, and a segment has less");
         // Release: pairs with the Acquire in `slots`.

@@ -76,7 +76,7 @@ impl Watched {
         Ok(fresh)
     }
 
-    /// Tells all of them, once.
+    /// Tells all watchers of the mapping, once.
     pub(super) fn end(&self, id: SegmentId) {
         if self.here()
             && let Ok(mut table) = WATCHERS.lock()

@@ -1,4 +1,4 @@
-//! Sleeping until something has happened, whatever it is.
+//! Sleeping until an event of any kind has happened.
 //!
 //! Invariant: a thread that listens, then looks, then rests on its ticket, does not rest if the
 //! bell rang after it listened. Rings are counted and listeners sign nothing, so a listener that

@@ -32,7 +32,7 @@ pub(super) struct Patience {
     spins: u32,
 }
 
-/// What to do after a rest.
+/// The next step after a rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
     /// Something changed: try again.

@@ -83,7 +83,7 @@ impl<F: Fn(usize, Chance)> Processes<F> {
         self.pids[worker] = Some(pid);
     }
 
-    /// Kills a worker; says when. It is a zombie soon.
+    /// Kills a worker, which is a zombie soon; returns when.
     pub(crate) fn kill(&mut self, worker: usize) -> u64 {
         let at = now_ns();
         kill(self.pids[worker].expect("started"), Signal::SIGKILL).expect("kill");

@@ -127,7 +127,7 @@ fn of_each_worker(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The values of a call are right, whatever becomes of exit results.
+/// The values of a call are right, even if exit results are refused.
 fn of_no_call(method: StartMethod) -> Outcome {
     let pool =
         builder(method, 2).keep_alive(false).max_result_bytes(0).worker_exit(|w| w.id()).build()?;

@@ -94,7 +94,7 @@ fn worker_ids(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Workers are kept from map to map, whatever its function; unless `keep_alive` is off.
+/// Workers are kept from map to map, for any functions, unless `keep_alive` is off.
 fn workers_are_kept(method: StartMethod) -> Outcome {
     let builder = builder(method, 1).worker_init(|_| 0u32);
     for (keep_alive, seen) in [(true, [1, 12, 23]), (false, [1, 11, 21])] {

@@ -263,7 +263,7 @@ fn by_calls(method: StartMethod) -> Outcome {
         })?;
         assert_eq!(handle.get()?, [7]);
     }
-    // Another pool, whose zygote is a fork of this program where it is Fork.
+    // Another pool; under Fork its zygote is a fork of this program.
     let gate = SharedEvent::new()?;
     let (handle, told) = gated(&pool, &gate)?;
     until_drivers_sleep();
