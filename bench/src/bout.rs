@@ -1,7 +1,7 @@
 //! A bout: several subjects do the same work in turns, and their medians are compared.
 //!
-//! Invariant: every round runs every subject once, beginning with another one each time, so that
-//! whatever disturbs the machine disturbs all of them; a ratio is taken round by round.
+//! Invariant: every round runs every subject once, beginning with another one each time, so that a
+//! disturbance of the machine affects all of them; ratios are taken round by round.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::{
     line::{Goal, Line, Unit},
 };
 
-/// In front of the lines that a copy prints for the program that started it.
+/// Marks the lines that a copy prints for the program that started it.
 pub(crate) const MARK: &str = "\u{1f}";
 
-/// How much is measured.
+/// The extent of the measurements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) quick: bool,
@@ -31,7 +31,7 @@ impl Scale {
     }
 }
 
-/// What one turn of a subject gave.
+/// The measurement of one turn of a subject.
 pub(crate) struct Sample {
     value: f64,
     /// Single operations, if their spread matters.
@@ -56,7 +56,7 @@ impl Sample {
     }
 }
 
-/// What a sample should take at most, so that a slow subject does not keep the others waiting.
+/// The longest that a sample should take, so that a slow subject does not keep the others waiting.
 pub(crate) const LONGEST_SAMPLE: Duration = Duration::from_millis(120);
 
 type Turn<'a> = Box<dyn FnMut() -> Outcome<Sample> + 'a>;
@@ -79,7 +79,7 @@ pub(crate) struct Bout<'a> {
     subjects: Vec<Subject<'a>>,
 }
 
-/// What is expected of a subject.
+/// The expectations of a subject.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Expected<'b> {
     pub(crate) baseline: Option<&'b str>,
@@ -88,7 +88,7 @@ pub(crate) struct Expected<'b> {
 }
 
 impl<'b> Expected<'b> {
-    /// Nothing but a ratio to `baseline`.
+    /// Expects only a ratio to `baseline`.
     pub(crate) fn beside(baseline: &'b str) -> Self {
         Self { baseline: Some(baseline), ..Self::default() }
     }
@@ -180,12 +180,12 @@ impl<'a> Bout<'a> {
     }
 }
 
-/// Tells the program that started this copy.
+/// Prints a line for the program that started this copy.
 pub(crate) fn print(line: &Line) {
     println!("{MARK}{}", line.to_tabs());
 }
 
-/// Runs `f` and says for how many seconds.
+/// Runs `f` and returns for how many seconds it ran.
 pub(crate) fn timed<R>(f: impl FnOnce() -> R) -> (R, f64) {
     let begun = Instant::now();
     let result = f();

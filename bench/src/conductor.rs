@@ -14,10 +14,11 @@ use std::{
 
 use crate::{Outcome, PART, bout::MARK, environment::Environment, line::Line, report, rows};
 
-/// No part takes half of it on two idle CPUs.
+/// The time limit of a part; no part takes half of it on two idle CPUs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Measures all parts, or those of the rows in `wanted`; whether all of them came to their end.
+/// Measures all parts, or those of the rows in `wanted`; returns whether all of them came to their
+/// end.
 pub(crate) fn conduct(wanted: &[String], quick: bool, json: &Path) -> Outcome<bool> {
     let begun = Instant::now();
     let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();

@@ -1,4 +1,4 @@
-//! On what was measured.
+//! The machine and the build that were measured.
 
 use std::{fmt, fs};
 
@@ -29,7 +29,7 @@ impl Environment {
         }
     }
 
-    /// As a JSON object that also names the run.
+    /// Formats it as a JSON object that also names the run.
     pub(crate) fn to_json(&self, run: u64) -> String {
         format!(
             "{{\"run\":{run},\"model\":{},\"cpus\":{},\"usable\":{},\"kernel\":{},\"profile\":{},\

@@ -1,8 +1,8 @@
-//! One line of the table: how a copy tells it, and how it goes into the file.
+//! One line of the table: its text between a copy and the program, and its form in the file.
 
 use std::fmt::Write;
 
-/// What a number counts, and with it which direction is better.
+/// The unit of a number, which also says which direction is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Nanos,
@@ -55,13 +55,13 @@ pub(crate) struct Line {
     pub(crate) median: f64,
     pub(crate) p99: Option<f64>,
     pub(crate) unit: Unit,
-    /// What the ratio is to.
+    /// The name of the subject that the ratio is to.
     pub(crate) baseline: Option<String>,
-    /// Median of the ratios round by round.
+    /// The median of the ratios of all rounds.
     pub(crate) ratio: Option<f64>,
-    /// What must hold.
+    /// The goal that must hold.
     pub(crate) floor: Option<Goal>,
-    /// What is aimed at.
+    /// The goal that is aimed at.
     pub(crate) aim: Option<Goal>,
 }
 
@@ -75,7 +75,7 @@ impl Line {
         if self.unit.is_cost() { value <= limit } else { value >= limit }
     }
 
-    /// As text between tabs, for the program that started this copy.
+    /// Formats the line as fields between tabs, for the program that started this copy.
     pub(crate) fn to_tabs(&self) -> String {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         let goal = |goal: Option<Goal>| match goal {
@@ -98,7 +98,7 @@ impl Line {
         .join("\t")
     }
 
-    /// The reverse of [`Line::to_tabs`].
+    /// Parses the text of [`Line::to_tabs`].
     pub(crate) fn from_tabs(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.split('\t').collect();
         let [row, case, subject, median, p99, unit, baseline, ratio, floor, aim] = fields[..]
@@ -124,7 +124,7 @@ impl Line {
         })
     }
 
-    /// As a JSON object that also names the run.
+    /// Formats the line as a JSON object that also names the run.
     pub(crate) fn to_json(&self, run: u64) -> String {
         let mut json = format!("{{\"run\":{run}");
         let mut text = |key, value: &str| {

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what the arguments say; whether all parts did.
+/// Does what the arguments say; returns whether all parts succeeded.
 fn run() -> Outcome<bool> {
     let mut args = std::env::args().skip(1);
     let (mut quick, mut part, mut wanted) = (false, None, Vec::new());
@@ -62,7 +62,7 @@ fn run() -> Outcome<bool> {
         }
     }
     if let Some(name) = part {
-        // Nobody reads what this copy would print after the one that started it.
+        // No program reads what this copy would print after its parent ended.
         set_pdeathsig(Signal::SIGKILL)?;
         let part = rows::PARTS.iter().find(|part| part.name == name).ok_or("no such part")?;
         (part.run)(&Scale { quick })?;

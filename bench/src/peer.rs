@@ -30,26 +30,26 @@ pub(crate) struct Words<'a>(&'a Mapping);
 const STRIDE: usize = 128;
 
 impl<'a> Words<'a> {
-    /// What is passed to and fro.
+    /// The word that is passed to and fro.
     pub(crate) fn ball(self) -> &'a AtomicU32 {
         self.word(0)
     }
 
-    /// Whether the peer shall be at work.
+    /// The word that says whether the peer shall be at work.
     pub(crate) fn switch(self) -> &'a AtomicU32 {
         self.word(1)
     }
 
     fn word(self, index: usize) -> &'a AtomicU32 {
-        // SAFETY: the word lies in the first page of the mapping, aligned, and lives as long;
-        // everybody uses it as an atomic only.
+        // SAFETY: the word lies in the first page of the mapping, aligned, and lives as long; all
+        // code uses it as an atomic only.
         unsafe { AtomicU32::from_ptr(self.0.as_ptr().add(index * STRIDE).cast()) }
     }
 }
 
 impl Peer {
-    /// Forks a child, on `cpu` if one is given, that runs `life`; to be called before anything
-    /// starts a thread.
+    /// Forks a child, on `cpu` if one is given, that runs `life`; call it before anything starts a
+    /// thread.
     pub(crate) fn fork(cpu: Option<usize>, life: impl FnOnce(Words<'_>)) -> Outcome<Self> {
         let words = Segment::create("words", 4096)?.map()?;
         // SAFETY: the caller's process has one thread, so the child may do whatever it likes.
@@ -155,13 +155,13 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // A child that is gone already is what is wanted.
+        // A child that is gone already is fine.
         let _ = kill(self.pid, Signal::SIGKILL);
         let _ = waitpid(self.pid, None);
     }
 }
 
-/// Ends a forked child as a forked child has to end.
+/// Ends a forked child without running anything of its parent.
 pub(crate) fn exit_at_once() -> ! {
     // SAFETY: `_exit` ends the process and runs nothing that belongs to its parent.
     unsafe { libc::_exit(0) }

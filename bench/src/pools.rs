@@ -12,7 +12,7 @@ pub(crate) const PROCESSES: [StartMethod; 3] =
 pub(crate) struct Pools(Vec<WorkerPool>);
 
 impl Pools {
-    /// Pools of `workers` workers, which have run a task already. To be called before anything
+    /// Builds pools of `workers` workers, which have run a task already. Call it before anything
     /// starts a thread.
     pub(crate) fn build(workers: usize) -> Outcome<Self> {
         let mut pools = Vec::new();

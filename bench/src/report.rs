@@ -8,7 +8,7 @@ const HEADS: [&str; 8] =
 /// Prints all lines, one block per case.
 pub(crate) fn print(lines: &[Line]) {
     let mut lines: Vec<&Line> = lines.iter().collect();
-    // Several parts may have told lines of one case.
+    // Several parts may have printed lines of one case.
     let mut known: Vec<(&str, &str)> = Vec::new();
     lines.sort_by_cached_key(|line| {
         let case = (line.row.as_str(), line.case.as_str());
@@ -71,7 +71,7 @@ fn cells(line: &Line) -> [String; 8] {
     ]
 }
 
-/// Three digits that count.
+/// Formats three significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),

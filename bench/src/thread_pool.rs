@@ -1,4 +1,4 @@
-//! A plain pool of threads over two crossbeam channels: what one writes without any library for it.
+//! A plain pool of threads over two crossbeam channels, as one writes it without a library.
 
 use std::thread::{self, JoinHandle};
 

@@ -1,5 +1,4 @@
-//! Work that takes as long as it is told to, by arithmetic, and lengths that are the same in every
-//! run.
+//! Arithmetic that takes a given time, and lengths that are the same in every run.
 
 use std::hint::black_box;
 

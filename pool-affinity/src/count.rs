@@ -4,7 +4,8 @@ use std::{fs, path::Path, thread};
 
 use crate::{pin::current_cpus, quota::cpu_quota, sysfs, text::ranges};
 
-/// Number of logical CPUs of the machine that are switched on, whoever may use them.
+/// Number of logical CPUs of the machine that are switched on, whether or not this program may use
+/// them.
 ///
 /// ```
 /// assert!(pool_affinity::usable_cpus() <= pool_affinity::cpu_count());
@@ -26,7 +27,7 @@ pub fn usable_cpus() -> usize {
     usable(allowed.or_else(status).unwrap_or_else(cpu_count), cpu_quota(Path::new("/")))
 }
 
-/// How many of `allowed` CPUs a quota of so many lets one keep busy.
+/// How many CPUs, out of `allowed`, a quota of so many CPUs lets a program keep busy.
 fn usable(allowed: usize, quota: Option<usize>) -> usize {
     quota.map_or(allowed, |quota| quota.min(allowed)).max(1)
 }

@@ -34,7 +34,7 @@ pub enum Error {
         /// The CPUs that may be used.
         allowed: Box<CpuSet>,
     },
-    /// CPU ids count from 0; this one, in a text, is below. (Elsewhere ids are unsigned.)
+    /// CPU ids count from 0; this id, read from a text, is negative. (Elsewhere ids are unsigned.)
     NegativeCpuId {
         /// The id as it was written.
         text: String,
@@ -77,17 +77,17 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The kernel does not tell the mask of this thread. On machines with more than
     /// [`CpuSet::CAPACITY`] CPUs this is `EINVAL`: run unpinned there.
     ReadMask {
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The kernel reports success, but runs the thread on other CPUs than it was asked to: a
-    /// cpuset forbids some of them, or a sandbox ignores the request. The thread stays on `actual`.
+    /// The kernel reports success, but runs the thread on other CPUs than those asked for: a cpuset
+    /// forbids some of them, or a sandbox ignores the request. The thread stays on `actual`.
     PinDiffers {
         /// The CPUs that were asked for.
         cpus: Box<CpuSet>,
@@ -99,7 +99,7 @@ pub enum Error {
     Pin {
         /// The CPUs that were asked for.
         cpus: Box<CpuSet>,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,9 +1,9 @@
 //! `CpuIds`: the CPU ids as users write them, before they are checked.
 //!
 //! Five forms: none; `[a]`; `[a, b, ..]`; `[[a, b, ..]]`; `[[..], [..], ..]`. One id is a set of
-//! one, so all of them are "no pinning" or a list of sets. Beside them a `Placement`, and a `Plan`
-//! that was made before. Checked and laid out per worker by `plan`. Only `usize` is taken: an
-//! integer literal then has one type that it can be, and a negative one does not compile.
+//! one, so all of them are "no pinning" or a list of sets. A `Placement`, or a `Plan` made earlier,
+//! is accepted as well. `plan` checks the ids and lays them out per worker. Only `usize` is
+//! accepted, so an integer literal has a single possible type, and a negative one does not compile.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -51,15 +51,15 @@ pub struct CpuIds {
     wish: Wish,
 }
 
-/// What was asked for; unchecked.
+/// The wish of the user; unchecked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum Wish {
     #[default]
     Nothing,
     ForAll(Vec<usize>),
     ForEach(Vec<Vec<usize>>),
-    /// One for each, of more than any machine has: not written out, since at least one of them is
-    /// refused.
+    /// One CPU per worker, of more CPUs than any machine has: not written out, since `plan` refuses
+    /// at least one of them.
     TooMany(RangeInclusive<usize>),
     Placed(Placement),
 }
@@ -75,7 +75,7 @@ impl CpuIds {
         self.wish == Wish::Nothing
     }
 
-    /// Says for each of `n_workers` workers which CPUs it gets, having checked every id.
+    /// Checks every id, and lays out the CPUs of each of `n_workers` workers.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl CpuIds {
     /// * [`Error::CountMismatch`] unless the list has one entry, or one per worker.
     /// * [`Error::CpuIdExceedsMaximum`], [`Error::CpuOffline`] or [`Error::CpuNotAllowed`] for an
     ///   id that cannot be used.
-    /// * For a [`Placement`] as [`Placement::plan`] and [`Machine::topology`].
+    /// * For a [`Placement`], the errors of [`Placement::plan`] and [`Machine::topology`].
     pub fn plan(&self, n_workers: usize, machine: &Machine) -> Result<Plan, Error> {
         let sets = match &self.wish {
             Wish::Nothing => return Ok(Plan::unpinned(n_workers)),
@@ -105,12 +105,12 @@ impl CpuIds {
         plan_of(n_workers, sets, machine)
     }
 
-    /// [`plan`](CpuIds::plan) for this machine and the mask of the calling thread, which are read
-    /// only if there is something to pin.
+    /// Makes the [`plan`](CpuIds::plan) for this machine and the mask of the calling thread; reads
+    /// them only if there is something to pin.
     ///
     /// # Errors
     ///
-    /// As [`plan`](CpuIds::plan) and [`Machine::read`].
+    /// The errors of [`plan`](CpuIds::plan) and [`Machine::read`].
     pub fn plan_here(&self, n_workers: usize) -> Result<Plan, Error> {
         if self.is_none() {
             return Ok(Plan::unpinned(n_workers));
@@ -118,8 +118,8 @@ impl CpuIds {
         self.plan(n_workers, &Machine::read()?)
     }
 
-    /// A number of workers for those who have none in mind: [`usable_cpus`], but no more than there
-    /// are physical cores if each is to have one.
+    /// A default number of workers: [`usable_cpus`], but no more than the physical cores if each
+    /// worker is to have one.
     pub fn suitable_workers(&self) -> usize {
         let usable = usable_cpus();
         let Wish::Placed(placement) = self.wish else { return usable };
@@ -130,7 +130,7 @@ impl CpuIds {
 
     /// One for each worker, from `first` to `last`.
     fn from_run(first: usize, last: usize) -> Self {
-        // Of more than a set has room for one does not exist, on any machine.
+        // If the ids are more than a set holds, one of them exists on no machine.
         if last - first < CpuSet::CAPACITY {
             return Self::from_list((first..=last).map(|id| [id]));
         }
@@ -149,7 +149,8 @@ impl CpuIds {
     }
 }
 
-/// Each of `sets` for a worker, or one for all; the first that cannot be is the error.
+/// Gives each worker one of `sets`, or all of them the only one; the first set that cannot be used
+/// is the error.
 fn plan_of<Set: AsRef<[usize]>>(
     n_workers: usize,
     sets: impl IntoIterator<Item = Set>,
@@ -241,7 +242,7 @@ impl From<CpuSet> for CpuIds {
     }
 }
 
-/// The plan again, to be checked for this machine and its number of workers.
+/// Takes the plan over; it is checked again for this machine and its number of workers.
 impl From<Plan> for CpuIds {
     fn from(plan: Plan) -> Self {
         if !plan.is_pinned() {
@@ -252,7 +253,7 @@ impl From<Plan> for CpuIds {
     }
 }
 
-/// Laid out when the number of workers and the machine are known.
+/// Takes the rule over; the plan is made when the number of workers and the machine are known.
 impl From<Placement> for CpuIds {
     fn from(placement: Placement) -> Self {
         Self { wish: Wish::Placed(placement) }

@@ -1,10 +1,10 @@
-//! CPU sets, machine topology, and the plan which worker runs on which CPUs.
+//! CPU sets, machine topology, and the plan that says which worker runs on which CPUs.
 //!
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes
-// alone.
+// Code that would not compile elsewhere is left out, and no crate above is reached, so the compiler
+// prints this sentence alone.
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",

@@ -34,14 +34,14 @@ impl Machine {
         Self { present, online: present, allowed: present, root: None }
     }
 
-    /// The same machine with only these CPUs switched on.
+    /// Limits the CPUs that are switched on to these.
     #[must_use]
     pub fn online(self, online: CpuSet) -> Self {
         let online = self.present.intersection(&online);
         Self { online, allowed: self.allowed.intersection(&online), ..self }
     }
 
-    /// The same machine with only these CPUs allowed.
+    /// Limits the CPUs that may be used to these.
     #[must_use]
     pub fn allowed(self, allowed: CpuSet) -> Self {
         Self { allowed: self.online.intersection(&allowed), ..self }
@@ -54,7 +54,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadMask`] as [`current_cpus`]; [`Error::Read`] or [`Error::BadCpuList`] when
+    /// [`Error::ReadMask`], see [`current_cpus`]; [`Error::Read`] or [`Error::BadCpuList`] when
     /// /sys is there but cannot be understood.
     pub fn read() -> Result<Self, Error> {
         let allowed = current_cpus()?;

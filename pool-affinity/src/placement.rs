@@ -43,7 +43,7 @@ impl Placement {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::OneCoreEach, Self::Spread, Self::Compact];
 
-    /// What the rule says for this number of workers.
+    /// Makes the plan of the rule for this number of workers.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Placement {
         }
     }
 
-    /// As many workers as it can place.
+    /// The largest number of workers that the rule can place.
     pub(crate) fn most_workers(self, topology: &Topology) -> usize {
         match self {
             Self::OneCoreEach => topology.cores().len(),

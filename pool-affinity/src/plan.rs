@@ -1,4 +1,4 @@
-//! `Plan`: which worker runs on which CPUs.
+//! `Plan`: says which worker runs on which CPUs.
 //!
 //! Invariant: no sets at all, or one per worker, none of them empty.
 //! Plans come from the user's ids (`ids.rs`) or from the topology (`placement.rs`).
@@ -21,7 +21,7 @@ impl Plan {
         Self { n_workers, sets: Vec::new() }
     }
 
-    /// Worker by worker the next set, from the start again when they run out.
+    /// Gives each worker the next of `sets`, and begins again when they run out.
     pub(crate) fn cycling(n_workers: usize, sets: &[CpuSet]) -> Self {
         debug_assert!(!sets.is_empty() && sets.iter().all(|set| !set.is_empty()));
         Self { n_workers, sets: sets.iter().copied().cycle().take(n_workers).collect() }

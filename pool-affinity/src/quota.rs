@@ -13,7 +13,7 @@ use std::{
 /// CPUs; `None` for no limit.
 ///
 /// `root` is `/`, or a folder laid out like it: `proc/self/cgroup`, `proc/self/mountinfo`, and the
-/// files of the groups where that says they are mounted. What is not there, or empty, limits
+/// files of the groups where that says they are mounted. A file that is missing or empty limits
 /// nothing.
 ///
 /// ```

@@ -51,7 +51,7 @@ impl CpuSet {
         Ok(set)
     }
 
-    /// Adds an id; says whether it is new.
+    /// Adds an id; returns whether it is new.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl CpuSet {
         Ok(new)
     }
 
-    /// Takes an id out; says whether it was there.
+    /// Removes an id; returns whether it was there.
     pub fn remove(&mut self, id: usize) -> bool {
         let was = self.contains(id);
         if was {

@@ -25,19 +25,19 @@ impl Core {
         Self { cpus, socket: 0, node: 0, capacity: Self::FULL_CAPACITY }
     }
 
-    /// The same core in this socket.
+    /// Sets the number of its socket.
     #[must_use]
     pub fn in_socket(self, socket: usize) -> Self {
         Self { socket, ..self }
     }
 
-    /// The same core in this NUMA node.
+    /// Sets the number of its NUMA node.
     #[must_use]
     pub fn in_node(self, node: usize) -> Self {
         Self { node, ..self }
     }
 
-    /// The same core of this capacity.
+    /// Sets its capacity.
     #[must_use]
     pub fn with_capacity(self, capacity: u32) -> Self {
         Self { capacity, ..self }
@@ -91,7 +91,7 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// As [`Machine::read`] and [`Machine::topology`].
+    /// The errors of [`Machine::read`] and [`Machine::topology`].
     pub fn read() -> Result<Self, Error> {
         Machine::read()?.topology()
     }
@@ -101,7 +101,7 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// As [`Machine::from_sysfs`] and [`Machine::topology`].
+    /// The errors of [`Machine::from_sysfs`] and [`Machine::topology`].
     pub fn from_sysfs(root: &Path, allowed: &CpuSet) -> Result<Self, Error> {
         Machine::from_sysfs(root, allowed)?.topology()
     }
@@ -127,7 +127,7 @@ impl Topology {
         Ok(Self { cores })
     }
 
-    /// What is left of the machine when only these CPUs may be used.
+    /// The part of the machine that is left when only these CPUs may be used.
     #[must_use]
     pub fn restricted_to(&self, allowed: &CpuSet) -> Self {
         let cut = |core: &Core| Core { cpus: core.cpus.intersection(allowed), ..core.clone() };

@@ -1,4 +1,4 @@
-//! Machines that are not at hand, as folders laid out like /sys, and containers likewise.
+//! Machines and containers that are not at hand, made up as folders laid out like /sys.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 

@@ -1,4 +1,4 @@
-//! What a pool is built with; what it shares is in `builder/shared.rs`.
+//! The options of a pool; those about what it shares are in `builder/shared.rs`.
 
 mod shared;
 
@@ -10,7 +10,7 @@ use pool_ipc::Wire;
 
 use crate::{Error, Result, WorkerPool};
 
-/// The types of a pool: of what is shared, of a worker's state, of what its exit returns.
+/// The types of a pool: the shared value, a worker's state, and the result of its exit.
 pub(crate) type Types<S, W, E> = PhantomData<fn() -> (S, W, E)>;
 
 /// Options of a pool; [`Builder::build`] checks them.
@@ -18,7 +18,7 @@ pub(crate) type Types<S, W, E> = PhantomData<fn() -> (S, W, E)>;
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder<S = (), W = (), E = ()> {
     options: PoolOptions,
-    /// What the types could not refuse.
+    /// The first fault that the types could not refuse.
     refused: Option<String>,
     types: Types<S, W, E>,
 }
@@ -29,9 +29,9 @@ impl Builder {
     }
 }
 
-/// The state of a worker is made from what is shared, so it comes behind that; and it comes once.
+/// A worker's state is made from the shared value, so it is set after that, and once.
 impl<S: Send + Sync + 'static> Builder<S> {
-    /// Gives every worker a state of its own: what `function` returns. It is called once in a
+    /// Gives every worker a state of its own, which `function` returns. It is called once in a
     /// worker's life, before its first chunk, whatever call that belongs to (but
     /// [`Tasks::map_scoped`](crate::Tasks::map_scoped), whose closures see no worker); a worker
     /// that gets no task never calls it. Tasks of [`Tasks::map_with`](crate::Tasks::map_with) have
@@ -60,7 +60,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
     /// # Ok::<(), pool_api::Error>(())
     /// ```
     ///
-    /// What is shared comes before it, since it sees that:
+    /// The shared value is set before it, since `function` sees that:
     ///
     /// ```compile_fail,E0599
     /// pool_api::WorkerPool::builder().worker_init(|w| w.id()).shared(7u64);
@@ -75,13 +75,13 @@ impl<S: Send + Sync + 'static> Builder<S> {
     }
 }
 
-/// The exit sees what is shared and the state, so it comes behind both; and it comes once.
+/// The exit sees the shared value and the state, so it is set after both, and once.
 impl<S: Send + Sync + 'static, W: 'static> Builder<S, W> {
-    /// Calls `function` at the end of the life of every worker that had a task; what it returns is
-    /// among [`WorkerPool::exit_results`]. A life ends by [`WorkerPool::stop_and_join`], after so
-    /// many tasks with [`Builder::worker_lifespan`], and with each call without
-    /// [`Builder::keep_alive`]. Workers that are killed (by [`WorkerPool::terminate`], a drop of
-    /// the pool, a crash) have no exit.
+    /// Calls `function` at the end of the life of every worker that had a task; its value is among
+    /// [`WorkerPool::exit_results`]. A life ends by [`WorkerPool::stop_and_join`], after so many
+    /// tasks with [`Builder::worker_lifespan`], and with each call without [`Builder::keep_alive`].
+    /// Workers that are killed (by [`WorkerPool::terminate`], a drop of the pool, a crash) have no
+    /// exit.
     ///
     /// Where it panics or ends its process, the calls under way are
     /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed), or
@@ -145,16 +145,16 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Whether chunk k of a call goes to worker k modulo their number, whether or not that one is
-    /// free, instead of to whoever is; every call begins with worker 0. Calls of one item
-    /// ([`WorkerPool::apply`], [`WorkerPool::apply_async`]) go to whoever is free all the same. See
+    /// free, instead of to any free worker; every call begins with worker 0. Calls of one item
+    /// ([`WorkerPool::apply`], [`WorkerPool::apply_async`]) go to any free worker all the same. See
     /// [`Tasks::order_tasks`](crate::Tasks::order_tasks).
     pub fn order_tasks(mut self, on: bool) -> Self {
         self.options.order_tasks = on;
         self
     }
 
-    /// The serial number of the first worker, from 1 to 2^47: tests of what happens after 2^28 of
-    /// them begin there.
+    /// The serial number of the first worker, from 1 to 2^47, for tests of what happens after 2^28
+    /// workers.
     #[doc(hidden)]
     pub fn first_serial(mut self, serial: u64) -> Self {
         self.options.first_serial = serial;
@@ -162,7 +162,7 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Tasks, from 1, after which a worker's life ends and a fresh one takes its place, under the
-    /// same id: against leaks of what tasks call. Looked at between two chunks, so with a
+    /// same id: against leaks in code that tasks call. It is checked between two chunks, so with a
     /// `chunk_size` beyond it a life is that much longer; without one, chunks are no longer than
     /// it. Under Threads the next life begins in the same thread.
     pub fn worker_lifespan(mut self, tasks: u64) -> Self {
@@ -178,7 +178,7 @@ impl<S, W, E> Builder<S, W, E> {
     /// without it they are not pinned.
     ///
     /// Each worker pins itself before it does anything else, so threads of its tasks keep to the
-    /// same CPUs; its replacement does likewise. CPUs that exist, are online and are allowed to the
+    /// same CPUs; so does its replacement. CPUs that exist, are online and are allowed to the
     /// thread that builds the pool can be chosen.
     ///
     /// ```
@@ -207,14 +207,14 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Bytes that results of [`apply_async`](WorkerPool::apply_async) may take which lie in handles
-    /// and were not taken; without it as many as an arena may hold. Beyond it the next call is
+    /// Bytes that untaken results in handles of [`apply_async`](WorkerPool::apply_async) may take;
+    /// without it as many as an arena may hold. Beyond it the next call is
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread).
     ///
-    /// Exit results may take as much, without this setting a quarter of the free memory. One that
-    /// would take more is not kept, and [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed)
-    /// says so with [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread); those before it
-    /// stay.
+    /// Exit results may take as much, without this setting a quarter of the free memory. An exit
+    /// result that would take more is not kept, and
+    /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) says so with
+    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread); those before it stay.
     ///
     /// A result counts with its encoded length; without this setting, under Threads, with the size
     /// of its type.
@@ -230,9 +230,9 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// How long decoding or building what is shared may take, in one process; without it as long as
-    /// it takes. Past it calls are [`Error::SharedFailed`](crate::Error::SharedFailed), and the
-    /// process that was at it is killed; under Threads its thread goes on, to no avail.
+    /// How long decoding or building the shared value may take, in one process; without it as long
+    /// as it takes. Past it calls are [`Error::SharedFailed`](crate::Error::SharedFailed), and the
+    /// process that works on it is killed; under Threads its thread goes on, to no avail.
     pub fn shared_timeout(mut self, limit: Duration) -> Self {
         self.options.shared_timeout = Some(limit);
         self
@@ -247,8 +247,8 @@ impl<S, W, E> Builder<S, W, E> {
 
     /// How long an item that is over its `task_timeout` may go on before its worker is killed, in
     /// calls that do not say it themselves; see
-    /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace). Zero without it: it is killed at
-    /// once.
+    /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace). Zero without it: the worker is killed
+    /// at once.
     pub fn timeout_grace(mut self, grace: Duration) -> Self {
         self.options.timeout_grace = grace;
         self
@@ -273,10 +273,10 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Bytes of private memory that a worker may take beside what it has when its first chunk
-    /// begins, that is after `worker_init` and with all that it has inherited. A task that needs
-    /// more is refused it, as by any system that has no more: a Rust task aborts of that unless it
+    /// begins, that is after `worker_init` and with all that it has inherited. A task that asks for
+    /// more is refused, as on any system without free memory: a Rust task aborts then unless it
     /// asks by `try_reserve`, and fails with [`Cause::MemoryLimit`](crate::Cause::MemoryLimit),
-    /// which says what is known. Its worker is replaced.
+    /// which holds the details. Its worker is replaced.
     ///
     /// Reservations count as the memory that they may become, also stacks of threads. Items,
     /// results, and shared objects do not count: they lie in shared memory. Programs that a task
@@ -299,11 +299,11 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Bytes of private memory in use beyond which a worker is replaced, after the task that it
-    /// runs: for tasks that leak. No item is lost by that, and the worker's id stays; what is left
-    /// of its chunk goes to the next worker. It is looked at once a millisecond, between two tasks,
-    /// and at the end of a chunk. Shared memory and pages of files do not count; what a worker has
-    /// inherited does, so the limit is to be larger than that. [`StartMethod::Threads`] refuses it
-    /// in `build()`.
+    /// runs: for tasks that leak. No item is lost by that, and the worker's id stays; the rest of
+    /// its chunk goes to the next worker. The limit is checked once a millisecond, between two
+    /// tasks, and at the end of a chunk. Shared memory and pages of files do not count; memory that
+    /// a worker has inherited does, so the limit is to be larger than that.
+    /// [`StartMethod::Threads`] refuses it in `build()`.
     pub fn max_worker_rss(mut self, bytes: u64) -> Self {
         self.options.max_worker_rss = Some(bytes);
         self
@@ -360,7 +360,7 @@ impl<S, W, E> Builder<S, W, E> {
 
     /// Whether core dumps contain shared arrays, values and locks: those of the workers, and those
     /// of this process from `build()` on, for all its pools. Without it, or with `false`, they do
-    /// not, since such memory is often larger than what a dump is wanted for. Items and results
+    /// not, since such memory is often larger than the memory that a dump is for. Items and results
     /// under way are never dumped.
     ///
     /// ```no_run
@@ -403,8 +403,8 @@ impl<S, W, E> Builder<S, W, E> {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the options, by name; what the start method cannot do in this
-    /// process; resources that cannot be had.
+    /// Invalid options, by name; a start method that cannot work in this process; resources that
+    /// cannot be had.
     pub fn build(self) -> Result<WorkerPool<S, W, E>> {
         match self.refused {
             Some(why) => Err(Error::InvalidInput(why)),

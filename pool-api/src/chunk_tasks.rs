@@ -53,7 +53,7 @@ impl<I: Iterator> ChunkTasks<I> {
         self
     }
 
-    /// The chunks, none of them empty; the input is read as they are asked for.
+    /// The chunks, none of them empty; the input is read as the caller asks for them.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Calls that say which worker does what.
+//! The calls that name the worker for each item.
 
 use std::{iter::repeat_n, marker::PhantomData, time::Duration};
 
@@ -22,7 +22,7 @@ pub struct Direct<'p, S = (), W = ()> {
 }
 
 impl<S, W> Direct<'_, S, W> {
-    /// How often a worker's item is tried again, on the same id, that died with it; see
+    /// How often an item whose worker died with it is tried again, on the same id; see
     /// [`Tasks::retry`](crate::Tasks::retry).
     pub fn retry(mut self, times: u32) -> Self {
         self.options.retries = times;
@@ -36,21 +36,21 @@ impl<S, W> Direct<'_, S, W> {
         self
     }
 
-    /// Has what runs when the call ends early killed after `grace`; see
+    /// Kills items that still run `grace` after the call ended early; see
     /// [`Tasks::kill_running`](crate::Tasks::kill_running).
     pub fn kill_running(mut self, grace: Duration) -> Self {
         self.options.kill_running = Some(grace);
         self
     }
 
-    /// How long one may go on beyond that before it is killed; see
+    /// How long a worker may go on beyond its limit before it is killed; see
     /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
     pub fn timeout_grace(mut self, grace: Duration) -> Self {
         self.options.timeout_grace = Some(grace);
         self
     }
 
-    /// Lets others end the call, also while it waits for a busy worker; see
+    /// Lets other threads end the call, also while it waits for a busy worker; see
     /// [`Tasks::cancel_token`](crate::Tasks::cancel_token).
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
@@ -59,16 +59,16 @@ impl<S, W> Direct<'_, S, W> {
 }
 
 impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
-    /// As [`WorkerPool::broadcast`].
+    /// Runs `f` once on every worker, like [`WorkerPool::broadcast`]; the values by worker id.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`WorkerPool::broadcast`].
     pub fn broadcast<R: Wire>(self, f: OnEach<S, W, R>) -> Result<Vec<R>> {
         self.on_every(f)?.values(true)
     }
 
-    /// As [`WorkerPool::broadcast`], with one result per worker.
+    /// Runs `f` once on every worker; one result per worker, by worker id.
     ///
     /// # Errors
     ///
@@ -80,11 +80,11 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
         self.on_every(f)?.outcomes()
     }
 
-    /// As [`WorkerPool::scatter`].
+    /// Runs `f` once on every worker, with its part of `items`, like [`WorkerPool::scatter`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`WorkerPool::scatter`].
     pub fn scatter<A: Clone, R: Wire>(
         mut self,
         items: &[A],
@@ -100,11 +100,12 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
             .values(true)
     }
 
-    /// As [`WorkerPool::gather`].
+    /// Runs `f` once on every worker and puts their values behind each other, like
+    /// [`WorkerPool::gather`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`WorkerPool::gather`].
     pub fn gather<R>(self, f: OnEach<S, W, Vec<R>>) -> Result<Vec<R>>
     where
         Vec<R>: Wire,
@@ -112,11 +113,11 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
         Ok(self.broadcast(f)?.into_iter().flatten().collect())
     }
 
-    /// As [`WorkerPool::apply_on`].
+    /// Runs `f` on one item, on the worker with this id, like [`WorkerPool::apply_on`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`WorkerPool::apply_on`].
     pub fn apply_on<A: Wire, R: Wire>(mut self, worker: u32, item: A, f: fn(A) -> R) -> Result<R> {
         self.options.worker = Some(worker);
         move_with_room!(<A, R>(item => item) => {
@@ -124,11 +125,11 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
         })
     }
 
-    /// As [`WorkerPool::apply_on_with`].
+    /// Runs `f` on one item, with the worker of this id, like [`WorkerPool::apply_on_with`].
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::apply_on`].
+    /// The errors of [`WorkerPool::apply_on`].
     pub fn apply_on_with<A: Wire, R: Wire>(
         mut self,
         worker: u32,
@@ -149,7 +150,7 @@ impl<S: Send + Sync + 'static, W: 'static> Direct<'_, S, W> {
         self.pool.job(f, (), repeat_n((), workers), &self.options, false)
     }
 
-    /// Sees to it that item k is the only one of worker k, and waits for no other; how many workers
+    /// Makes item k the only one of worker k, which waits for no other; returns how many workers
     /// there are.
     fn one_each(&mut self) -> usize {
         let workers = self.pool.n_jobs();
@@ -168,9 +169,9 @@ fn part_of<A>(items: &[A], workers: usize, worker: usize) -> &[A] {
     &items[begin..begin + len + usize::from(worker < longer)]
 }
 
-/// Calls that say which worker does what. They wait for the workers that they name, each of which
-/// runs its part as soon as it is free, and hold up nobody else; a worker that is replaced
-/// meanwhile has the same id.
+/// The calls that name the worker for each item. They wait for the workers that they name, each of
+/// which runs its part as soon as it is free, and hold up no other call; a worker that is replaced
+/// meanwhile keeps its id.
 impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     /// The calls of this group, to be set up further.
     ///
@@ -207,9 +208,9 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     /// worker, with its part; the values by worker id. The first parts are one item longer than the
     /// last ones if the items do not go round; a part may be empty.
     ///
-    /// What is to stay with the workers `f` puts into their state, which lives as long as its
-    /// worker: a worker that died, or has come to the end of its life, begins anew with what its
-    /// `worker_init` returns.
+    /// Data that are to stay with the workers belong in their state, which lives as long as its
+    /// worker: a worker that died, or has come to the end of its life, begins anew with a state
+    /// from `worker_init`.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -227,7 +228,7 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::broadcast`].
+    /// The errors of [`WorkerPool::broadcast`].
     pub fn scatter<A: Clone, R: Wire>(
         &self,
         items: &[A],
@@ -239,12 +240,12 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
         self.direct().scatter(items, f)
     }
 
-    /// Runs `f` once on every worker, and puts what they return behind each other, by worker id;
-    /// see [`WorkerPool::scatter`].
+    /// Runs `f` once on every worker, and puts their values behind each other, by worker id; see
+    /// [`WorkerPool::scatter`].
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::broadcast`].
+    /// The errors of [`WorkerPool::broadcast`].
     pub fn gather<R>(&self, f: fn(&mut Worker<'_, S, W>) -> Vec<R>) -> Result<Vec<R>>
     where
         Vec<R>: Wire,
@@ -266,13 +267,13 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::apply`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for an id that
-    /// the pool does not have.
+    /// The errors of [`WorkerPool::apply`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for
+    /// an id that the pool does not have.
     pub fn apply_on<A: Wire, R: Wire>(&self, worker: u32, item: A, f: fn(A) -> R) -> Result<R> {
         move_with_room!(<A, R>(item => item) => self.direct().apply_on(worker, item, f))
     }
 
-    /// As [`WorkerPool::apply_on`], for a function that takes the worker beside the item.
+    /// Runs `f` on one item, with the worker of this id and on no other, and waits for the value.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(4)?;
@@ -282,7 +283,7 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`WorkerPool::apply_on`].
     pub fn apply_on_with<A: Wire, R: Wire>(
         &self,
         worker: u32,

@@ -27,7 +27,7 @@ pub struct ImapResults<'p, F: Form, I> {
     pool: PhantomData<&'p ()>,
 }
 
-/// A call that could not be prepared says so when it is asked for its first value.
+/// A call; if it could not be prepared, its error is the first value.
 #[derive(Debug)]
 enum Start<T> {
     Ready(T),

@@ -1,4 +1,4 @@
-//! What options may be given as.
+//! The types that options accept.
 
 /// Items per chunk: a whole number, or a fraction that is carried over from chunk to chunk.
 pub trait ChunkSize: sealed::Sealed {

@@ -23,7 +23,7 @@ use crate::{Builder, Error, Imap, Result, Task, Tasks, builder::Types, imap::Pla
 /// # Ok::<(), pool_api::Error>(())
 /// ```
 ///
-/// What a task needs is in its item, or in a context (see [`Tasks::with`]): a closure with captures
+/// A task gets its data by its item, or by a context (see [`Tasks::with`]): a closure with captures
 /// does not compile.
 ///
 /// ```compile_fail,E0308
@@ -39,16 +39,16 @@ pub struct WorkerPool<S = (), W = (), E = ()> {
 }
 
 impl WorkerPool {
-    /// A pool of `n_jobs` workers, with everything else as it is without a setting.
+    /// A pool of `n_jobs` workers, with the default of every other option.
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`].
+    /// The errors of [`Builder::build`].
     pub fn new(n_jobs: usize) -> Result<Self> {
         Self::builder().n_jobs(n_jobs).build()
     }
 
-    /// Sets what shall not be as it is without a setting.
+    /// Begins a pool with options.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -82,11 +82,11 @@ impl<S, W, E> WorkerPool<S, W, E> {
         move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map(f))
     }
 
-    /// As [`WorkerPool::map`], with the values in the order in which they were done.
+    /// Runs `f` on every item; values in the order in which they were done.
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::map`].
+    /// The errors of [`WorkerPool::map`].
     pub fn map_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>>
     where
         I: IntoIterator<Item: Wire>,
@@ -95,12 +95,12 @@ impl<S, W, E> WorkerPool<S, W, E> {
         move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_unordered(f))
     }
 
-    /// As [`WorkerPool::map`] for tasks that may fail with an error of their own, see
+    /// Runs `f`, which may fail with an error of its own, on every item; values in input order. See
     /// [`Tasks::try_map`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::try_map`].
     pub fn try_map<I, R, X>(
         &self,
         items: I,
@@ -127,7 +127,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).imap(f))
     }
 
-    /// As [`WorkerPool::imap`], with the values in the order in which they were done.
+    /// An iterator over the values in the order in which they were done; the input is read only a
+    /// little ahead.
     pub fn imap_unordered<I, R>(
         &self,
         items: I,
@@ -144,15 +145,15 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::map`].
+    /// The errors of [`WorkerPool::map`].
     pub fn apply<A: Wire, R: Wire>(&self, item: A, f: fn(A) -> R) -> Result<R> {
         move_with_room!(<A, R>(item => item) => {
             self.pool.value::<Plain<A, R>>(f, item, &JobOptions::default())
         })
     }
 
-    /// Hands one item to the workers and returns; the value is waited for with the handle, wherever
-    /// and whenever that suits.
+    /// Hands one item to the workers and returns; the caller waits for the value with the handle,
+    /// anywhere and at any time.
     ///
     /// Each call is a task of its own; they begin in the order in which they were made. At most 4
     /// 096 wait to be begun: beyond them the call works for the pool until there is room. Handles
@@ -173,7 +174,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// [`Refused`], with the item, in a box, so that frames have no room for it: an item that
     /// cannot be encoded, a pool that cannot be used,
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond [`Builder::max_result_bytes`].
-    /// What goes wrong later is said by the handle.
+    /// The handle reports later errors.
     pub fn apply_async<A: Wire, R: Wire>(
         &self,
         item: A,
@@ -184,10 +185,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
         })
     }
 
-    /// Hands a whole map to the workers and returns; all values, in input order, are waited for
-    /// with the handle.
+    /// Hands a whole map to the workers and returns; the caller waits with the handle for all
+    /// values, in input order.
     ///
-    /// As [`Tasks::map_async`], without options.
+    /// It is [`Tasks::map_async`] without options.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -200,7 +201,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::map_async`].
     pub fn map_async<I, R>(
         &self,
         items: I,
@@ -213,15 +214,16 @@ impl<S, W, E> WorkerPool<S, W, E> {
         move_with_room!(<I, I::IntoIter>(items => items) => self.tasks(items).map_async(f))
     }
 
-    /// What [`Builder::worker_exit`] has returned, in the order in which the workers ended; those
-    /// that are at their exit are waited for.
+    /// The results of [`Builder::worker_exit`], in the order in which the workers ended; the call
+    /// waits for workers that are at their exit.
     ///
-    /// It stays until workers start anew: for the first call after [`WorkerPool::stop_and_join`],
-    /// and for every call without `keep_alive`; so after such a call it is that call's. One that
-    /// does not decode is missing here and is the error of the next [`WorkerPool::stop_and_join`],
-    /// as is one that was refused since all of them take more than
-    /// [`Builder::max_result_bytes`]: the list is whole where [`WorkerPool::take_exit_failures`] is
-    /// empty. Empty in a forked child, and in a task of the pool's own threads.
+    /// The list stays until workers start anew: for the first call after
+    /// [`WorkerPool::stop_and_join`], and for every call without `keep_alive`; so after such a call
+    /// it is that call's. A result that does not decode is missing here and is the error of the
+    /// next [`WorkerPool::stop_and_join`], as is one that was refused since all of them take more
+    /// than [`Builder::max_result_bytes`]: the list is whole where
+    /// [`WorkerPool::take_exit_failures`] is empty. Empty in a forked child, and in a task of the
+    /// pool's own threads.
     #[must_use]
     pub fn exit_results(&self) -> Vec<E>
     where
@@ -231,13 +233,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.exit_results().unwrap_or_default()
     }
 
-    /// Why [`WorkerPool::exit_results`] lacks some: an
+    /// Why [`WorkerPool::exit_results`] lacks results: an
     /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) for the first exit that failed
-    /// where no call was told, or whose result does not decode, and one for each worker of whose
-    /// results some were refused, with
-    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread). They are kept until they are
-    /// told, by this or one after the other by [`WorkerPool::stop_and_join`].
-    /// [`WorkerPool::terminate`] forgets the failed exit, and keeps what was refused.
+    /// and was reported by no call, or whose result does not decode, and one for each worker of
+    /// which results were refused, with
+    /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread). The pool keeps them until
+    /// this function returns them, or [`WorkerPool::stop_and_join`] one after the other.
+    /// [`WorkerPool::terminate`] drops the failed exit, and keeps the refusals.
     ///
     /// ```
     /// use pool_api::{Cause, Error, WorkerPool};
@@ -268,41 +270,41 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.n_jobs()
     }
 
-    /// How they come to life.
+    /// How workers start.
     #[must_use]
     pub fn start_method(&self) -> StartMethod {
         self.pool.start_method()
     }
 
     /// The process ids of the workers that run now, in order of their ids; none before the first
-    /// call and under Threads. One that is just ending may still be among them.
+    /// call and under Threads. A worker that is just ending may still be among them.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.pool.worker_pids()
     }
 
-    /// Lets blocking calls of other threads finish, ends unfinished iterators, lets the workers end
-    /// what they run, and waits until they have ended. The pool can be used again; a second call
-    /// does nothing.
+    /// Lets blocking calls of other threads finish, ends unfinished iterators, lets the workers
+    /// finish their tasks, and waits until they have ended. The pool can be used again; a second
+    /// call does nothing.
     ///
     /// # Errors
     ///
     /// [`Error::ForeignProcess`](crate::Error::ForeignProcess);
     /// [`Error::NestedUse`](crate::Error::NestedUse) where it would wait for itself, as in a
-    /// callback of the pool; [`Error::PoolBroken`](crate::Error::PoolBroken) when there was nobody
-    /// left to stop; [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) where a worker's
-    /// exit failed and no call could be told: the workers have ended all the same.
+    /// callback of the pool; [`Error::PoolBroken`](crate::Error::PoolBroken) when there was no
+    /// process left to stop; [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) where a
+    /// worker's exit failed and no call reported it: the workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<()> {
         self.pool.stop_and_join()
     }
 
     /// Kills the workers at once and ends all calls with
-    /// [`Error::Terminated`](crate::Error::Terminated); under Threads running items are told and
-    /// waited for. The pool can be used again; a second call does nothing.
+    /// [`Error::Terminated`](crate::Error::Terminated); under Threads running items are told, and
+    /// the call waits for them. The pool can be used again; a second call does nothing.
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::stop_and_join`].
+    /// The errors of [`WorkerPool::stop_and_join`].
     pub fn terminate(&self) -> Result<()> {
         self.pool.terminate()
     }

@@ -1,4 +1,4 @@
-//! What may be set anew between two calls.
+//! The options that may change between two calls.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -7,10 +7,10 @@ use crate::{Error, Result, WorkerPool};
 /// Settings that may change between two calls. Calls that began before keep the workers that they
 /// had. Where the next call needs fresh workers, those that no call uses any more end here and now,
 /// the others in order with the last of their calls (killed only if they do not within two
-/// seconds): if there is a [`Builder::worker_exit`](crate::Builder::worker_exit) they are waited
-/// for, as by [`WorkerPool::stop_and_join`], and their results are there until the next call. Fork
-/// takes a new snapshot of the process then, for which it must have one thread again. What is set
-/// to what it is already changes nothing.
+/// seconds): if there is a [`Builder::worker_exit`](crate::Builder::worker_exit) the setting waits
+/// for them, as [`WorkerPool::stop_and_join`] does, and their results are there until the next
+/// call. Fork takes a new snapshot of the process then, for which it must have one thread again.
+/// Setting an option to its present value changes nothing.
 impl<S, W, E> WorkerPool<S, W, E> {
     /// Sets [`Builder::keep_alive`](crate::Builder::keep_alive). The present workers are kept.
     ///
@@ -21,8 +21,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_keep_alive(on)
     }
 
-    /// Sets [`Builder::worker_lifespan`](crate::Builder::worker_lifespan), or with `None` that
-    /// there is none. Takes fresh workers.
+    /// Sets [`Builder::worker_lifespan`](crate::Builder::worker_lifespan), or removes it with
+    /// `None`. Takes fresh workers.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -38,9 +38,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`](crate::Builder::build), and nothing is set then; [`Error::NestedUse`]
-    /// in a task of the pool's own threads; [`Error::WorkerExitFailed`] of an old worker: the
-    /// setting holds all the same.
+    /// The errors of [`Builder::build`](crate::Builder::build), and nothing is set then;
+    /// [`Error::NestedUse`] in a task of the pool's own threads; [`Error::WorkerExitFailed`] of an
+    /// old worker: the setting holds all the same.
     pub fn set_worker_lifespan(&self, tasks: impl Into<Option<u64>>) -> Result<()> {
         let tasks = match tasks.into().map(NonZeroU64::new) {
             Some(None) => {
@@ -61,8 +61,8 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_order_tasks(on)
     }
 
-    /// Sets [`Builder::task_timeout`](crate::Builder::task_timeout), or with `None` that there is
-    /// none. The present workers are kept.
+    /// Sets [`Builder::task_timeout`](crate::Builder::task_timeout), or removes it with `None`. The
+    /// present workers are kept.
     ///
     /// # Errors
     ///
@@ -71,32 +71,32 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.set_task_timeout(limit.into())
     }
 
-    /// Sets [`Builder::worker_init_timeout`](crate::Builder::worker_init_timeout), or with `None`
-    /// that there is none. Takes fresh workers.
+    /// Sets [`Builder::worker_init_timeout`](crate::Builder::worker_init_timeout), or removes it
+    /// with `None`. Takes fresh workers.
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::set_worker_lifespan`].
+    /// The errors of [`WorkerPool::set_worker_lifespan`].
     pub fn set_worker_init_timeout(&self, limit: impl Into<Option<Duration>>) -> Result<()> {
         self.pool.set_worker_init_timeout(limit.into())
     }
 
-    /// Sets [`Builder::worker_exit_timeout`](crate::Builder::worker_exit_timeout), or with `None`
-    /// that there is none. Takes fresh workers.
+    /// Sets [`Builder::worker_exit_timeout`](crate::Builder::worker_exit_timeout), or removes it
+    /// with `None`. Takes fresh workers.
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::set_worker_lifespan`].
+    /// The errors of [`WorkerPool::set_worker_lifespan`].
     pub fn set_worker_exit_timeout(&self, limit: impl Into<Option<Duration>>) -> Result<()> {
         self.pool.set_worker_exit_timeout(limit.into())
     }
 
-    /// Under [`StartMethod::Fork`](crate::StartMethod::Fork): takes a new snapshot of this process,
-    /// which the workers of later calls come from. They see what the process has become since
+    /// Takes a new snapshot of this process under [`StartMethod::Fork`](crate::StartMethod::Fork),
+    /// from which the workers of later calls are forked. They see all changes to the process since
     /// [`Builder::build`](crate::Builder::build).
     ///
     /// Allowed while iterators are unfinished and futures under way: those keep their workers,
-    /// which know the old snapshot.
+    /// which see the old snapshot.
     ///
     /// ```no_run
     /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -115,7 +115,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// [`Error::NotSupported`] under the other start methods; [`Error::ForkWithThreads`] and
-    /// [`Error::ForkWhileBorrowed`] as `build()`: the old snapshot stays then;
+    /// [`Error::ForkWhileBorrowed`] as in `build()`: the old snapshot stays then;
     /// [`Error::WorkerExitFailed`] of an old worker: the snapshot is new all the same.
     pub fn refresh_snapshot(&self) -> Result<()> {
         self.pool.refresh_snapshot()

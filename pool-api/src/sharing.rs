@@ -1,14 +1,14 @@
-//! Changing what a pool shares.
+//! The calls that change the value that a pool shares.
 
 use pool_core::Shared;
 use pool_ipc::Wire;
 
 use crate::{Result, View, WorkerPool};
 
-/// Between calls, for a value of the same type. Calls that began before keep what they had, on the
-/// workers that they had; the next one gets fresh workers with the new value (under Threads the
-/// same workers, which lose nothing). Fork takes a new snapshot of the process here, for which it
-/// must have one thread again.
+/// Changes the value between calls, to one of the same type. Calls that began before keep the value
+/// and the workers that they had; the next call gets fresh workers with the new value (under
+/// Threads the same workers, which lose nothing). Fork takes a new snapshot of the process here,
+/// for which it must have one thread again.
 impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
     /// Shares another value from now on; see [`Builder::shared`](crate::Builder::shared).
     ///
@@ -24,8 +24,8 @@ impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`](crate::Builder::build), and
-    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess); the pool shares what it did then.
+    /// The errors of [`Builder::build`](crate::Builder::build), and
+    /// [`Error::ForeignProcess`](crate::Error::ForeignProcess); the pool keeps the old value then.
     pub fn set_shared(&self, value: S) -> Result<()>
     where
         S: Wire,
@@ -33,12 +33,12 @@ impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
         self.pool.share(Shared::value(value))
     }
 
-    /// Shares what another function returns from now on; see
+    /// Shares the value of another function from now on; see
     /// [`Builder::shared_built`](crate::Builder::shared_built).
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::set_shared`].
+    /// The errors of [`WorkerPool::set_shared`].
     pub fn set_shared_built(&self, build: fn() -> S) -> Result<()> {
         self.pool.share(Shared::built(build))
     }
@@ -50,14 +50,14 @@ impl<S: Wire<Archived: Sync>, W, E> WorkerPool<View<S>, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::set_shared`].
+    /// The errors of [`WorkerPool::set_shared`].
     pub fn set_shared_view(&self, value: S) -> Result<()> {
         self.pool.share(Shared::view(value))
     }
 }
 
-/// For a value of another type: the same pool, with the same options, worker ids and CPUs. What
-/// holds for [`WorkerPool::set_shared`] holds here.
+/// Changes the value to one of another type: the pool keeps its options, worker ids and CPUs. The
+/// rules of [`WorkerPool::set_shared`] hold here.
 impl<S> WorkerPool<S> {
     /// Shares a value from now on; see [`Builder::shared`](crate::Builder::shared).
     ///
@@ -73,7 +73,7 @@ impl<S> WorkerPool<S> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::set_shared`]; the pool is dropped then.
+    /// The errors of [`WorkerPool::set_shared`]; the pool is dropped then.
     pub fn with_shared<T: Wire + Sync>(self, value: T) -> Result<WorkerPool<T>> {
         self.sharing(Shared::value(value))
     }
@@ -83,7 +83,7 @@ impl<S> WorkerPool<S> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::with_shared`].
+    /// The errors of [`WorkerPool::with_shared`].
     pub fn with_shared_view<T: Wire<Archived: Sync>>(
         self,
         value: T,
@@ -91,12 +91,12 @@ impl<S> WorkerPool<S> {
         self.sharing(Shared::view(value))
     }
 
-    /// Shares what a function returns from now on; see
+    /// Shares the value of a function from now on; see
     /// [`Builder::shared_built`](crate::Builder::shared_built).
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::with_shared`].
+    /// The errors of [`WorkerPool::with_shared`].
     pub fn with_shared_built<T: Send + Sync + 'static>(
         self,
         build: fn() -> T,

@@ -38,24 +38,24 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # In place or not
     ///
-    /// Tasks work on the elements themselves when nobody else can see them: this process has made
+    /// Tasks work on the elements themselves when no other code can see them: this process has made
     /// the array, was not forked since (by building a pool with start method Fork, by `map_scoped`
     /// under it), has never sent the array to another process, and no clone of this handle, also of
     /// a part, lives.
     ///
     /// Otherwise each task works on a copy of its part, which is written back when the task ends,
-    /// also by a panic. The result is the same; what others write to the part meanwhile is lost; a
+    /// even by a panic. The result is the same; concurrent writes of others to the part are lost; a
     /// part whose worker dies stays as it was. It costs a copy there and one back in the workers,
     /// and as much memory as the parts that are being worked on.
     ///
     /// # When it returns
     ///
-    /// When no task of the call runs any more, also by an error. Parts that were not begun then
-    /// stay untouched; worker processes that are still at one 100 ms later are killed, threads are
-    /// waited for. What was written by then stays written.
+    /// The call returns, even with an error, when no task of it runs any more. Parts that were not
+    /// begun then stay untouched; worker processes that still work on one 100 ms later are killed,
+    /// and the call waits for threads. Writes made by then stay.
     ///
-    /// A killed worker that has not ended 2 s later, because the kernel has it in a call that no
-    /// signal interrupts (a dead network disk), ends the pool:
+    /// A killed worker that has not ended 2 s later, because it is in a system call that no signal
+    /// interrupts (a dead network disk), ends the pool:
     /// [`Error::PoolBroken`](crate::Error::PoolBroken). If 2 s more do not help the call returns
     /// without it, and the array counts as seen by others for ever.
     ///
@@ -64,7 +64,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As [`WorkerPool::map`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for a
+    /// The errors of [`WorkerPool::map`]; [`Error::InvalidInput`](crate::Error::InvalidInput) for a
     /// `chunk_len` of 0. Bytes of a `SharedArray<bool>` that are no `bool`, which no safe code
     /// writes, are a panic of the task.
     pub fn map_slices_mut<T: Element, R: Wire>(
@@ -76,8 +76,9 @@ impl<S, W, E> WorkerPool<S, W, E> {
         self.pool.map_slices_mut(array, chunk_len, f)
     }
 
-    /// As [`WorkerPool::map_slices_mut`], for functions that only read. Others may write to the
-    /// array meanwhile, so each task reads a copy of its part, made when it begins.
+    /// Runs `f`, which only reads, on consecutive parts of `chunk_len` elements, like
+    /// [`WorkerPool::map_slices_mut`]. Others may write to the array meanwhile, so each task reads
+    /// a copy of its part, made when it begins.
     ///
     /// ```
     /// use pool_api::{SharedArray, WorkerPool};
@@ -91,7 +92,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`WorkerPool::map_slices_mut`].
     pub fn map_slices<T: Element, R: Wire>(
         &self,
         array: &SharedArray<T>,

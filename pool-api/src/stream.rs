@@ -1,4 +1,4 @@
-//! Results for executors.
+//! The streams of results, for executors.
 
 use std::{
     pin::Pin,
@@ -26,7 +26,7 @@ pub struct ImapStream<F: Form, I> {
     values: Start<AsyncValues<F, I>>,
 }
 
-/// A call that could not be prepared says so when it is asked for its first value.
+/// A call; if it could not be prepared, its error is the first value.
 #[derive(Debug)]
 enum Start<T> {
     Ready(T),
@@ -41,8 +41,8 @@ impl<F: Portable, I: Iterator<Item = F::Item>> ImapStream<F, I> {
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> ImapStream<F, I> {
-    /// Ends the call; the next poll says [`Error::Cancelled`], if the stream had not ended. Items
-    /// that run are told, and killed with their workers after `grace` as by
+    /// Ends the call; the next poll returns [`Error::Cancelled`], if the stream had not ended.
+    /// Items that run are told, and killed with their workers after `grace` as by
     /// [`CancelToken::kill`](crate::CancelToken::kill).
     pub fn kill(&mut self, grace: Duration) {
         if let Start::Ready(values) = &mut self.values {
@@ -51,7 +51,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> ImapStream<F, I> {
     }
 }
 
-// Neither the input nor what has arrived is ever pinned.
+// Neither the input nor the values are ever pinned.
 impl<F: Form, I> Unpin for ImapStream<F, I> {}
 
 impl<F: Form, I: Iterator<Item = F::Item>> Stream for ImapStream<F, I> {
@@ -66,7 +66,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Stream for ImapStream<F, I> {
 }
 
 impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
-    /// As [`Tasks::imap`](crate::Tasks::imap), for executors (feature `async`).
+    /// A stream over the values in input order, the [`Tasks::imap`](crate::Tasks::imap) for
+    /// executors (feature `async`).
     ///
     /// ```
     /// # use std::{future::poll_fn, pin::Pin, sync::Arc, task::{Context, Poll, Wake, Waker}, thread};
@@ -99,8 +100,8 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
         ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
     }
 
-    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream), with the values in the order in which
-    /// they were done.
+    /// A stream over the values in the order in which they were done, see
+    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
     pub fn imap_stream_unordered<R: Wire>(
         self,
         f: fn(I::Item) -> R,
@@ -110,7 +111,8 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
 }
 
 impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
-    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream), with the worker that runs the task.
+    /// A stream over the values in input order; `f` takes the worker beside the item. See
+    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
     pub fn imap_stream_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
@@ -120,7 +122,8 @@ impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I,
 }
 
 impl<I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'_, I, C> {
-    /// As [`Tasks::imap_stream`](crate::Tasks::imap_stream).
+    /// A stream over the values in input order; `f` takes the context beside the item. See
+    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
     pub fn imap_stream<R: Wire>(
         self,
         f: fn(&C, I::Item) -> R,

@@ -19,20 +19,21 @@ pub struct Task<'p, A, S = (), W = ()> {
 
 impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     /// How long the task may take, see [`Tasks::task_timeout`](crate::Tasks::task_timeout). With a
-    /// handle the clock runs whether or not anybody waits.
+    /// handle the clock runs whether or not a thread waits.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
     }
 
-    /// How long it may go on beyond that before its worker is killed, see
+    /// How long the task may go on beyond its limit before its worker is killed, see
     /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace).
     pub fn timeout_grace(mut self, grace: Duration) -> Self {
         self.options.timeout_grace = Some(grace);
         self
     }
 
-    /// How often it is tried again if its worker dies, see [`Tasks::retry`](crate::Tasks::retry).
+    /// How often the task is tried again if its worker dies, see
+    /// [`Tasks::retry`](crate::Tasks::retry).
     ///
     /// ```no_run
     /// use pool_api::{Error, WorkerPool};
@@ -48,9 +49,9 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
         self
     }
 
-    /// Has the task killed, with its worker, if it has not ended `grace` after its handle was
-    /// dropped or cancelled, see [`Tasks::kill_running`](crate::Tasks::kill_running). So the handle
-    /// is to be kept, also where a callback gets the value.
+    /// Kills the task, with its worker, if it has not ended `grace` after its handle was dropped or
+    /// cancelled, see [`Tasks::kill_running`](crate::Tasks::kill_running). So keep the handle, even
+    /// where a callback gets the value.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -84,7 +85,8 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     ///
     /// # Errors
     ///
-    /// As there, and options that mean nothing.
+    /// The errors of [`WorkerPool::apply_async`](crate::WorkerPool::apply_async), and invalid
+    /// options.
     pub fn apply_async<R: Wire>(self, f: fn(A) -> R) -> Result<AsyncResult<R>, Box<Refused<A>>> {
         move_with_room!(<A, ()>(self => task) => {
             task.pool.apply_async::<Plain<A, R>>(task.item, f, &task.options)
@@ -93,18 +95,19 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
 }
 
 impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
-    /// As [`Task::apply`], with the worker that runs the task.
+    /// Runs `f` on the item, with the worker, and waits for the value.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The failure of the task or of the pool.
     pub fn apply_with<R: Wire>(self, f: fn(&mut Worker<'_, S, W>, A) -> R) -> Result<R> {
         move_with_room!(<A, R>(self => task) => {
             task.pool.value::<OnWorker<S, W, A, R>>(f, task.item, &task.options)
         })
     }
 
-    /// As [`Task::apply_async`], with the worker that runs the task.
+    /// Hands the item to the workers and returns; `f` takes the worker beside the item. See
+    /// [`Task::apply_async`].
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::builder().n_jobs(2).shared(10u32).build()?;
@@ -115,7 +118,7 @@ impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Task::apply_async`].
     pub fn apply_async_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, A) -> R,

@@ -24,11 +24,11 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         Self { pool, items, options: JobOptions::default(), types: PhantomData }
     }
 
-    /// Items per chunk, at least 1; without it what takes about 200 µs.
+    /// Items per chunk, at least 1; without it as many as take about 200 µs.
     ///
-    /// While other calls wait for a worker, one that has had a chunk for a millisecond leaves the
-    /// items of it that it has not begun to the next free worker, unless it is the only one that
-    /// may run them ([`Tasks::order_tasks`], [`Tasks::on_worker`]). Results do not depend on it.
+    /// While other calls wait for a worker, a worker that has had a chunk for a millisecond leaves
+    /// the items that it has not begun to the next free worker, unless it is the only one that may
+    /// run them ([`Tasks::order_tasks`], [`Tasks::on_worker`]). Results do not depend on it.
     pub fn chunk_size(mut self, items: impl ChunkSize) -> Self {
         self.options.chunk_size = Some(items.items());
         self
@@ -47,19 +47,19 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// Most items that are read and not yet handed on; a chunk is always let through when there are
-    /// none.
+    /// The most items that are read and not yet handed on; when there are none, the next chunk is
+    /// always read.
     pub fn max_tasks_active(mut self, items: usize) -> Self {
         self.options.max_tasks_active = Some(items);
         self
     }
 
-    /// How long one item may take, from when it is begun until its result is stored; without it
-    /// what [`Builder::task_timeout`](crate::Builder::task_timeout) says.
+    /// How long one item may take, from when it is begun until its result is stored; without it the
+    /// limit of [`Builder::task_timeout`](crate::Builder::task_timeout).
     ///
     /// An item that takes longer fails with [`Cause::Timeout`](crate::Cause::Timeout), whether or
-    /// not anybody waits for it just then. Its worker is killed and replaced, and no other item is
-    /// lost by that. Nobody can kill a thread: under Threads the item fails for its caller in the
+    /// not a thread waits for it just then. Its worker is killed and replaced, and no other item is
+    /// lost by that. Threads cannot be killed: under Threads the item fails for its caller in the
     /// same time, its task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the
     /// thread is busy until it returns (and [`Tasks::map_scoped`] waits for it). Where all of a
     /// pool is stopped for a while (Ctrl-Z), items that ran then have their time once more.
@@ -83,11 +83,11 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     }
 
     /// How long an item that is over its [`task_timeout`](Self::task_timeout) may go on before its
-    /// worker is killed; without it what [`Builder::timeout_grace`](crate::Builder::timeout_grace)
-    /// says. Without a limit it means nothing.
+    /// worker is killed; without it the grace of
+    /// [`Builder::timeout_grace`](crate::Builder::timeout_grace). Without a limit it has no effect.
     ///
-    /// At the limit the task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled). Where it
-    /// returns within the grace, whatever it returns, its item fails with
+    /// At the limit the task sees [`Worker::is_cancelled`](crate::Worker::is_cancelled). If it
+    /// returns within the grace, its item fails, whatever its value, with
     /// [`Cause::Timeout`](crate::Cause::Timeout) and its worker lives on, with its state. A thread
     /// is told at the limit anyway, and nothing kills it.
     ///
@@ -106,10 +106,10 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// How often an item is tried again whose worker died with it in hand, of itself or because the
-    /// item was over its time limit; 0 without it. Items that it had not begun go to another worker
-    /// anyway. A panic is no death and is not tried again; nothing dies under Threads, and a thread
-    /// keeps an item that is over its limit.
+    /// How often an item is tried again after its worker died while running it, by itself or
+    /// because the item was over its time limit; 0 without it. Items that the worker had not begun
+    /// go to another worker anyway. A panic is no death and is not tried again; nothing dies under
+    /// Threads, and a thread keeps an item that is over its limit.
     ///
     /// ```no_run
     /// use pool_api::{Error, WorkerPool};
@@ -126,14 +126,14 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// Lets other threads and signal handlers end this call: once the token is pulled, what has not
-    /// begun is taken back, running items see
+    /// Lets other threads and signal handlers end this call: once the token is pulled, items that
+    /// have not begun are taken back, running items see
     /// [`Worker::is_cancelled`](crate::Worker::is_cancelled), and the call is
     /// [`Error::Cancelled`](crate::Error::Cancelled) (but [`map_results`](Self::map_results) and
-    /// [`imap_results`](Self::imap_results) say what became of each item). One token may be given
-    /// to many calls; one that was pulled before refuses the call before anything starts. An
+    /// [`imap_results`](Self::imap_results) return the outcome of each item). One token may be
+    /// given to many calls; one that was pulled before refuses the call before anything starts. An
     /// iterator notices it when it is asked for its next value, and no call does while it waits in
-    /// its own input. [`CancelToken::kill`] also kills what goes on running.
+    /// its own input. [`CancelToken::kill`] also kills items that go on running.
     ///
     /// ```
     /// use pool_api::{CancelToken, Error, WorkerPool};
@@ -152,13 +152,13 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
         self
     }
 
-    /// What becomes of items that run when the call ends early: it is cancelled, by its token or
+    /// Kills items that still run when the call ends early: when it is cancelled, by its token or
     /// its handle, its first failure ends it, or it is dropped (an iterator or a stream, a handle,
-    /// a future that `tokio::time::timeout` gives up). Without this they are told and run on, and
-    /// keep their workers busy as long as they like.
+    /// a future that `tokio::time::timeout` gives up). Without this the items are told and run on,
+    /// and keep their workers busy as long as they like.
     ///
-    /// With it the workers of those that have not ended after `grace` are killed and replaced, as
-    /// at a time limit; zero kills them at once. No other call loses anything.
+    /// The workers of items that have not ended after `grace` are killed and replaced, as at a time
+    /// limit; zero kills them at once. No other call loses anything.
     /// [`CancelToken::kill`](crate::CancelToken::kill) decides it when the token is pulled; of both
     /// the shorter grace counts. Threads cannot be killed: under Threads items are told only.
     ///
@@ -178,9 +178,9 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     }
 
     /// Whether chunk k goes to worker k modulo their number, whether or not that one is free;
-    /// without it what [`Builder::order_tasks`](crate::Builder::order_tasks) says. What is left of
-    /// a chunk whose worker died goes to the next worker with that id. A worker that is long at a
-    /// task holds the whole call up.
+    /// without it as set by [`Builder::order_tasks`](crate::Builder::order_tasks). If a worker
+    /// dies, the rest of its chunk goes to the next worker with that id. A worker with a long task
+    /// holds the whole call up.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -208,7 +208,7 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     }
 
     /// A context for this one call: encoded once, decoded once per worker, and handed to every task
-    /// by reference. What a closure would capture.
+    /// by reference. It takes the place of a closure's captures.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -238,17 +238,17 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         self.job::<Plain<I::Item, R>>(f, false)?.values(true)
     }
 
-    /// As [`Tasks::map`], with the values in the order in which they were done.
+    /// Runs `f` on every item; values in the order in which they were done.
     ///
     /// # Errors
     ///
-    /// As [`Tasks::map`].
+    /// The errors of [`Tasks::map`].
     pub fn map_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<R>> {
         self.job::<Plain<I::Item, R>>(f, false)?.values(false)
     }
 
     /// Runs `f` on every item; one result per item, in input order. A call that is cancelled
-    /// meanwhile is `Ok`: what was read and has not finished is an error with
+    /// meanwhile is `Ok`: each item that was read and has not finished is an error with
     /// [`Cause::Cancelled`](crate::Cause::Cancelled), and nothing more is read.
     ///
     /// # Errors
@@ -258,8 +258,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         self.job::<Plain<I::Item, R>>(f, false)?.outcomes()
     }
 
-    /// Runs `f` on every item; the values in input order, or the first error of a task, typed. What
-    /// has not begun then does not run any more.
+    /// Runs `f` on every item; the values in input order, or the first error of a task, typed.
+    /// Items that have not begun then do not run any more.
     ///
     /// ```
     /// use pool_api::TryError;
@@ -277,8 +277,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// # Errors
     ///
-    /// [`TryError::Task`] with the error that arrived first, [`TryError::Pool`] for all that
-    /// [`Tasks::map`] fails with.
+    /// [`TryError::Task`] with the error that arrived first, [`TryError::Pool`] for the errors of
+    /// [`Tasks::map`].
     pub fn try_map<R: Wire, E: Wire>(
         self,
         f: fn(I::Item) -> Result<R, E>,
@@ -291,13 +291,15 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
         Imap::new(self.job(f, true), true)
     }
 
-    /// As [`Tasks::imap`], with the values in the order in which they were done.
+    /// An iterator over the values in the order in which they were done; the input is read only a
+    /// little ahead.
     pub fn imap_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Imap<'p, Plain<I::Item, R>, I> {
         Imap::new(self.job(f, true), false)
     }
 
     /// Runs `f` lazily and yields one result per item in input order. Goes on after a task's
-    /// failure, and after a cancel to the end of what was read, as [`Tasks::map_results`].
+    /// failure, and after a cancel to the end of the items that were read, like
+    /// [`Tasks::map_results`].
     pub fn imap_results<R: Wire>(
         self,
         f: fn(I::Item) -> R,
@@ -319,7 +321,7 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// # Errors
     ///
-    /// As [`Tasks::map`].
+    /// The errors of [`Tasks::map`].
     pub fn map_view<R: Wire>(self, f: fn(&<I::Item as Archive>::Archived) -> R) -> Result<Vec<R>> {
         self.job::<Viewing<I::Item, R>>(f, false)?.values(true)
     }
@@ -340,7 +342,7 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// # Errors
     ///
-    /// As [`Tasks::map`].
+    /// The errors of [`Tasks::map`].
     pub fn for_each_view<R: Wire>(
         self,
         f: fn(I::Item) -> R,
@@ -351,8 +353,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     }
 
     /// Runs a closure with captures, borrows included. Only Fork (which forks afresh for the call)
-    /// and Threads can; the others refuse it. Returns, also by an error or a panic, only when
-    /// nothing of it runs any more.
+    /// and Threads can; the others refuse it. Returns, even with an error or a panic, only when no
+    /// task of it runs any more.
     ///
     /// Under Fork the captures must name nothing that a fork does not copy, and the pool cannot see
     /// it: no `JoinHandle` of a thread, not even of one that has ended, no ring or queue that the
@@ -360,8 +362,8 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// # Errors
     ///
-    /// As [`Tasks::map`]; [`Error::NotSupported`](crate::Error::NotSupported) under Spawn and
-    /// ForkServer.
+    /// The errors of [`Tasks::map`]; [`Error::NotSupported`](crate::Error::NotSupported) under
+    /// Spawn and ForkServer.
     pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>> {
         self.pool.map_scoped(self.items, &f, &self.options)
     }

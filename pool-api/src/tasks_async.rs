@@ -1,4 +1,4 @@
-//! The calls whose results are waited for later, all together.
+//! The calls of which the caller takes the results later, all together.
 
 use pool_core::{
     AsyncResult, JobOptions, OnWorker, Plain, Refused, WithContext, Worker, move_with_room,
@@ -10,9 +10,8 @@ use crate::{Result, Tasks, TasksWith};
 /// A handle on all values of a call, or its items back.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
-/// Bytes that are asked for at once for the items that an input claims to have, which may be any
-/// number: memory that is not used costs nothing, and where it cannot be had, room is made as items
-/// come.
+/// The most bytes reserved at once for the items that an input claims to have, which may be any
+/// number: unused memory costs nothing, and where it cannot be had, room is made as items come.
 const MOST_RESERVED: usize = 256 << 20;
 
 /// The input as far as the call uses it.
@@ -38,12 +37,12 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
     /// Hands the whole map to the workers and returns; the handle has the values in input order, or
     /// the first failure, which ends the map. All options count.
     ///
-    /// The input is read to its end at once, here. After that the map runs whether or not anybody
+    /// The input is read to its end at once, here. After that the map runs whether or not a thread
     /// waits: it shares the workers with other maps and futures, with few of its chunks under way
     /// at a time, so that none of them waits for long behind it. Its callbacks get all values at
-    /// once. [`AsyncResult::cancel`] takes back what has not begun. Beyond 1 024 maps that have not
-    /// ended the call works for the pool until there are fewer. The first one starts the pool's
-    /// driver thread, called `pool-driver`.
+    /// once. [`AsyncResult::cancel`] takes back items that have not begun. Beyond 1 024 maps that
+    /// have not ended the call works for the pool until there are fewer. The first one starts the
+    /// pool's driver thread, called `pool-driver`.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -56,10 +55,10 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], with all items: options that mean nothing, a pool that cannot be used,
+    /// [`Refused`], with all items: invalid options, a pool that cannot be used,
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond
-    /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). What goes wrong later is
-    /// said by the handle, also an item that cannot be encoded.
+    /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). The handle reports later
+    /// errors, including an item that cannot be encoded.
     pub fn map_async<R: Wire>(self, f: fn(I::Item) -> R) -> Handed<I::Item, R> {
         let items = collect(self.items, &self.options);
         self.pool.map_async::<Plain<I::Item, R>>(f, (), items, &self.options)
@@ -67,11 +66,12 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
 }
 
 impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
-    /// As [`Tasks::map_async`], with the worker that runs the task.
+    /// Hands the whole map to the workers and returns; `f` takes the worker beside the item. See
+    /// [`Tasks::map_async`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::map_async`].
     pub fn map_async_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
@@ -82,11 +82,12 @@ impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I,
 }
 
 impl<I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'_, I, C> {
-    /// As [`Tasks::map_async`].
+    /// Hands the whole map to the workers and returns; `f` takes the context beside the item. See
+    /// [`Tasks::map_async`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::map_async`].
     pub fn map_async<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Handed<I::Item, R> {
         let items = collect(self.items, &self.options);
         let (pool, options) = (self.pool, &self.options);

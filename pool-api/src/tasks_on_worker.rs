@@ -7,12 +7,11 @@ use crate::{Imap, ImapResults, Result, Tasks};
 
 type Function<S, W, A, R> = fn(&mut Worker<'_, S, W>, A) -> R;
 
-/// Each call of the family once more, for functions that take the [`Worker`] beside the item: its
-/// id, what the pool shares (`w.shared`), what the worker keeps itself (`w.state`, see
-/// [`Builder::worker_init`](crate::Builder::worker_init)), and whether anybody still wants the
-/// result.
+/// The calls of the family for functions that take the [`Worker`] beside the item: it has the
+/// worker's id, the value that the pool shares (`w.shared`), the worker's state (`w.state`, see
+/// [`Builder::worker_init`](crate::Builder::worker_init)), and whether the result is still wanted.
 impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p, I, S, W> {
-    /// As [`Tasks::map`], with the worker that runs the task.
+    /// Runs `f` on every item, with the worker; values in input order, see [`Tasks::map`].
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::builder().n_jobs(2).shared(10u32).build()?;
@@ -23,25 +22,26 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     ///
     /// # Errors
     ///
-    /// As [`Tasks::map`].
+    /// The errors of [`Tasks::map`].
     pub fn map_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>> {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.values(true)
     }
 
-    /// As [`Tasks::map_unordered`], with the worker that runs the task.
+    /// Runs `f` on every item, with the worker; values in the order in which they were done.
     ///
     /// # Errors
     ///
-    /// As [`Tasks::map`].
+    /// The errors of [`Tasks::map`].
     pub fn map_unordered_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>> {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.values(false)
     }
 
-    /// As [`Tasks::map_results`], with the worker that runs the task.
+    /// Runs `f` on every item, with the worker; one result per item, in input order, see
+    /// [`Tasks::map_results`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::map_results`].
     pub fn map_results_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
@@ -49,11 +49,12 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.outcomes()
     }
 
-    /// As [`Tasks::try_map`], with the worker that runs the task.
+    /// Runs `f` on every item, with the worker; the values in input order, or the first error of a
+    /// task, typed, see [`Tasks::try_map`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::try_map`].
     pub fn try_map_with<R: Wire, E: Wire>(
         self,
         f: Function<S, W, I::Item, Result<R, E>>,
@@ -61,7 +62,7 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
         self.job::<OnWorker<S, W, I::Item, Result<R, E>>>(f, false)?.attempts(true)
     }
 
-    /// As [`Tasks::imap`], with the worker that runs the task.
+    /// An iterator over the values in input order; `f` takes the worker beside the item.
     pub fn imap_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
@@ -69,7 +70,8 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
         Imap::new(self.job(f, true), true)
     }
 
-    /// As [`Tasks::imap_unordered`], with the worker that runs the task.
+    /// An iterator over the values in the order in which they were done; `f` takes the worker
+    /// beside the item.
     pub fn imap_unordered_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
@@ -77,7 +79,8 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
         Imap::new(self.job(f, true), false)
     }
 
-    /// As [`Tasks::imap_results`], with the worker that runs the task.
+    /// An iterator over one result per item, in input order; `f` takes the worker beside the item;
+    /// see [`Tasks::imap_results`].
     pub fn imap_results_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,

@@ -22,29 +22,31 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
         self.pool.job(f, self.context, self.items, &self.options, lazy)
     }
 
-    /// As [`Tasks::map`](crate::Tasks::map).
+    /// Runs `f` on every item, with the context; values in input order, see
+    /// [`Tasks::map`](crate::Tasks::map).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::map`](crate::Tasks::map).
     pub fn map<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>> {
         self.job(f, false)?.values(true)
     }
 
-    /// As [`Tasks::map_unordered`](crate::Tasks::map_unordered).
+    /// Runs `f` on every item, with the context; values in the order in which they were done.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::map`](crate::Tasks::map).
     pub fn map_unordered<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>> {
         self.job(f, false)?.values(false)
     }
 
-    /// As [`Tasks::map_results`](crate::Tasks::map_results).
+    /// Runs `f` on every item, with the context; one result per item, in input order, see
+    /// [`Tasks::map_results`](crate::Tasks::map_results).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::map_results`](crate::Tasks::map_results).
     pub fn map_results<R: Wire>(
         self,
         f: fn(&C, I::Item) -> R,
@@ -52,11 +54,12 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
         self.job(f, false)?.outcomes()
     }
 
-    /// As [`Tasks::try_map`](crate::Tasks::try_map).
+    /// Runs `f` on every item, with the context; the values in input order, or the first error of a
+    /// task, typed, see [`Tasks::try_map`](crate::Tasks::try_map).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Tasks::try_map`](crate::Tasks::try_map).
     pub fn try_map<R: Wire, E: Wire>(
         self,
         f: fn(&C, I::Item) -> Result<R, E>,
@@ -64,12 +67,13 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
         self.job(f, false)?.attempts(true)
     }
 
-    /// As [`Tasks::imap`](crate::Tasks::imap).
+    /// An iterator over the values in input order; `f` takes the context beside the item.
     pub fn imap<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Imap<'p, WithContext<C, I::Item, R>, I> {
         Imap::new(self.job(f, true), true)
     }
 
-    /// As [`Tasks::imap_unordered`](crate::Tasks::imap_unordered).
+    /// An iterator over the values in the order in which they were done; `f` takes the context
+    /// beside the item.
     pub fn imap_unordered<R: Wire>(
         self,
         f: fn(&C, I::Item) -> R,
@@ -77,7 +81,8 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
         Imap::new(self.job(f, true), false)
     }
 
-    /// As [`Tasks::imap_results`](crate::Tasks::imap_results).
+    /// An iterator over one result per item, in input order; `f` takes the context beside the item;
+    /// see [`Tasks::imap_results`](crate::Tasks::imap_results).
     pub fn imap_results<R: Wire>(
         self,
         f: fn(&C, I::Item) -> R,

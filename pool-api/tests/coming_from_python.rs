@@ -1,12 +1,12 @@
 //! Every Rust line of the tables in `docs/coming-from-python.md` is in the block below its table,
 //! which is a doc test.
 
-/// What stands between single backticks.
+/// The texts between single backticks.
 fn code_of(cell: &str) -> impl Iterator<Item = String> {
     cell.split('`').skip(1).step_by(2).map(|code| code.replace("\\|", "|"))
 }
 
-/// The cells of a row; a pipe behind a backslash is none of the table's.
+/// The cells of a row; a pipe behind a backslash does not end a cell.
 fn cells(row: &str) -> Vec<String> {
     let row = row.replace("\\|", "\u{1}");
     row.split('|').map(|cell| cell.replace('\u{1}', "\\|").trim().to_string()).collect()

@@ -31,7 +31,7 @@ fn every_method_but_fork_works() {
 
 #[test]
 fn fork_is_refused_beside_threads() {
-    // Whatever runs the tests, this one has a second thread.
+    // With any runner, this test has a second thread.
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let second = std::thread::spawn(move || wait.recv());
     let refused = WorkerPool::builder().n_jobs(2).start_method(StartMethod::Fork).build();
@@ -47,11 +47,11 @@ fn fork_is_refused_beside_threads() {
 
 #[test]
 fn fork_works_for_who_answers_for_it() {
-    // What libtest's threads use all the time, and a worker needs for its last flush: while this
-    // thread holds them no other one does.
+    // Libtest's threads use the outputs all the time, and a worker needs them for its last flush:
+    // while this thread holds them no other one does.
     let _outputs = (std::io::stdout().lock(), std::io::stderr().lock());
-    // SAFETY: the tasks below take no lock; the outputs are held by the thread that forks, which is
-    // the one that goes on in the workers.
+    // SAFETY: the tasks below take no lock; the thread that forks holds the outputs, and it goes on
+    // in the workers.
     let word = unsafe { ForkBesideThreads::i_answer_for_it() };
     let pool = WorkerPool::builder().n_jobs(2).start_method(StartMethod::Fork);
     let pool = pool.fork_beside_threads(word).build().expect("a pool");

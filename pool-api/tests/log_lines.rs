@@ -1,4 +1,4 @@
-//! What a pool says through the `log` facade: in this process only, and with no lock held that a
+//! The lines of a pool through the `log` facade: in this process only, and with no lock held that a
 //! call needs.
 
 use std::{
@@ -12,11 +12,11 @@ use std::{
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pool_api::{Error, SharedArray, StartMethod, WorkerPool};
 
-/// Keeps lines, and uses a pool while it does.
+/// A logger that keeps lines, and uses a pool while it does.
 struct Collector(Mutex<Vec<(Level, String)>>);
 
 static COLLECTOR: Collector = Collector(Mutex::new(Vec::new()));
-/// Whether the logger panics instead.
+/// Whether the logger panics.
 static PANICS: AtomicBool = AtomicBool::new(false);
 static POOL: OnceLock<WorkerPool<(), (), u64>> = OnceLock::new();
 
@@ -70,7 +70,7 @@ fn deaths_limits_lives_and_restarts_are_said() -> Result<(), Error> {
         assert_eq!(taken(), [(Level::Info, said.to_string())]);
         assert_eq!(pool.tasks(0..4u8).chunk_size(1).map(|x| x)?, [0, 1, 2, 3]);
         await_line(&pool, Level::Debug, "worker 0 has lived its time; a fresh one has its place");
-        // A pool that is stopped, or has fresh workers for each call, says nothing.
+        // A pool that is stopped, or has fresh workers for each call, logs nothing.
         pool.set_worker_lifespan(None)?;
         pool.set_keep_alive(false)?;
         taken();
@@ -79,7 +79,7 @@ fn deaths_limits_lives_and_restarts_are_said() -> Result<(), Error> {
         pool.stop_and_join()?;
         assert_eq!(taken(), []);
     }
-    // A logger may use the pool that speaks.
+    // A logger may use the pool that logs.
     let pool = WorkerPool::builder().n_jobs(1).worker_exit(|_| 7u64).build()?;
     let pool = POOL.get_or_init(|| pool);
     pool.map([9], exit).expect_err("it has ended");
@@ -89,7 +89,7 @@ fn deaths_limits_lives_and_restarts_are_said() -> Result<(), Error> {
     a_logger_that_panics()
 }
 
-/// It ends no call, and least of all one that tasks borrow from.
+/// A logger that panics ends no call, not even one whose tasks borrow memory.
 fn a_logger_that_panics() -> Result<(), Error> {
     let pool = WorkerPool::builder().n_jobs(2).worker_exit(|_| 7u64).build()?;
     let mut array = SharedArray::<u64>::new(2)?;
@@ -106,14 +106,15 @@ fn a_logger_that_panics() -> Result<(), Error> {
     assert_eq!(array.to_vec(), after, "nobody writes any more");
     pool.set_worker_lifespan(2)?;
     assert_eq!(pool.tasks(0..9u8).chunk_size(1).map(|x| x)?.len(), 9);
-    // The pool is stopped while there is something to say, and can be used again.
+    // The pool is stopped while it has lines to log, and can be used again.
     pool.map([9], exit).expect_err("it has ended");
     pool.stop_and_join()?;
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     pool.terminate()
 }
 
-/// Waits for a line among others of its level; calls are what makes a pool look.
+/// Waits for a line among others of its level; makes calls, since a pool looks for dead workers in
+/// them.
 fn await_line(pool: &WorkerPool<(), (), u64>, level: Level, line: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut seen = Vec::new();

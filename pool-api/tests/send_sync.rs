@@ -1,4 +1,4 @@
-//! What may cross threads, and what may be boxed: checked by the compiler.
+//! The compiler checks which types may cross threads, and which may be boxed.
 
 use std::error::Error as StdError;
 
@@ -14,7 +14,7 @@ fn is_error<T: StdError + Send + Sync + 'static>() {}
 fn pools_are_shared_and_errors_boxed() {
     crosses::<WorkerPool>();
     crosses::<WorkerPool<String, Vec<u8>, u64>>();
-    // The parameters only name types: what they say of themselves does not matter.
+    // The parameters only name types: whether those may cross does not matter.
     crosses::<WorkerPool<std::rc::Rc<u8>>>();
     crosses::<Builder>();
     crosses::<View<Vec<String>>>();

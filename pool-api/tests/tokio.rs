@@ -1,5 +1,5 @@
 //! Handles and streams in tokio: tasks wait without blocking its thread, and a runtime that is
-//! dropped in the middle harms nobody.
+//! dropped in the middle does no harm.
 //!
 //! Without libtest, since Fork needs a process with one thread: the runtimes here have none of
 //! their own.
@@ -21,14 +21,14 @@ use scratch::{Scratch, append, read_numbers, wait_until};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// Nothing here takes as long.
+/// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() -> Outcome {
     let mut passed = 0;
     for method in StartMethod::ALL {
         for (name, case) in CASES {
-            // The first time the allocator takes what it keeps.
+            // In the first run the allocator takes memory that it keeps.
             case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
             let before = Footprint::now();
             case(method).map_err(|error| format!("{method}: {name}: {error}"))?;
@@ -62,12 +62,12 @@ async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }
 
-/// Blocks until the future is there, within the deadline.
+/// Blocks until the future is ready, within the deadline.
 fn run<F: Future>(runtime: &Runtime, future: F) -> Outcome<F::Output> {
     Ok(runtime.block_on(async { timeout(DEADLINE, future).await })?)
 }
 
-/// Returns its second part when there is something in the file.
+/// Returns its second part when the file is no longer empty.
 fn until_told((path, n): (String, u64)) -> u64 {
     wait_until("it is told", || !read_numbers(&path).is_empty());
     n
@@ -80,7 +80,7 @@ fn awaited(method: StartMethod) -> Outcome {
             let mut stream = pool.tasks(0..200 * n).imap_stream(|x| x);
             let map = pool.map_async(0..200 * n, |x| x);
             let one = pool.apply_async(n, |n| 200 * n);
-            // A task owns what it waits for: neither borrows the pool.
+            // A task owns the handle and the stream: neither borrows the pool.
             runtime.spawn(async move {
                 let mut sum = 0;
                 while let Some(value) = next(&mut stream).await {
@@ -129,7 +129,7 @@ fn does_not_block(method: StartMethod) -> Outcome {
 }
 
 fn dropped_runtime(method: StartMethod) -> Outcome {
-    // Tasks look for these until the pool has ended.
+    // Tasks read these files until the pool has ended.
     let gates: Vec<_> = (0..5).map(|_| Scratch::new()).collect();
     let pool = pool(method)?;
     for (round, gate) in gates.iter().enumerate() {

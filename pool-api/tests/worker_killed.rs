@@ -29,7 +29,8 @@ fn pool(method: StartMethod) -> WorkerPool {
 /// Two files: the pid of the worker that has the victim's item, and the items that were begun.
 type Paths = (String, String);
 
-/// Item [`VICTIM`] says who runs it and waits for the end; the others just note that they ran.
+/// Item [`VICTIM`] notes its worker's pid and waits for the kill; the others just note that they
+/// ran.
 fn item(paths: &Paths, n: u64) -> u64 {
     append(&paths.1, n);
     if n == VICTIM {
@@ -41,7 +42,7 @@ fn item(paths: &Paths, n: u64) -> u64 {
     n + 1
 }
 
-/// Kills the worker that has the victim's item as soon as it has it; when that was.
+/// Kills the worker that has the victim's item as soon as it has it; returns when that was.
 fn kill_victim(paths: Paths) -> std::thread::JoinHandle<Instant> {
     std::thread::spawn(move || {
         let pid = || std::fs::read(&paths.0).is_ok_and(|bytes| bytes.len() == 8);
@@ -54,7 +55,7 @@ fn kill_victim(paths: Paths) -> std::thread::JoinHandle<Instant> {
     })
 }
 
-/// Runs `test` with a deadline of its own, since a hang is what it is about.
+/// Runs `test` with a deadline of its own, since it tests for hangs.
 fn with_deadline(test: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let runner = std::thread::spawn(move || {
@@ -139,11 +140,11 @@ fn idle_workers_die_unseen() {
             for round in 0..20 {
                 let values = pool.map(0..100u64, |n| n + 1).expect("a death was seen");
                 assert_eq!(values, (1..=100).collect::<Vec<_>>());
-                // A replacement may still be on its way.
+                // A replacement may still be starting.
                 wait_until("both workers run", || pool.worker_pids().len() == 2);
                 let pids = pool.worker_pids();
                 let victims = if round % 3 == 2 { &pids[..] } else { &pids[..1] };
-                // One that died before may still be listed: killing it again is nothing.
+                // A worker that died before may still be listed: killing it again has no effect.
                 killed += victims.iter().filter(|pid| sys::kill(**pid, sys::SIGKILL)).count();
             }
             assert_eq!(pool.apply(1u8, |n| n + 1).expect("a death was seen"), 2);
@@ -157,7 +158,7 @@ fn idle_workers_die_unseen_while_a_map_runs() {
     with_deadline(|| {
         for method in METHODS {
             let pool = pool(method);
-            // The input kills a worker that has no task, since all are with the consumer by then.
+            // The input kills a worker that has no task, since the consumer has all items by then.
             let mut killed = 0;
             let items = (0..200u64).inspect(|n| {
                 if n % 20 == 10 {

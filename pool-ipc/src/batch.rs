@@ -1,17 +1,17 @@
 //! Many values of one type side by side in one block, readable one by one.
 //!
-//! Two layouts, told apart by the type alone, so both sides agree without a word:
+//! Two layouts, told apart by the type alone, so both sides agree without a message:
 //!
 //! * *fixed*: types whose archive has the very bytes of the value (`u64`, `[f32; 3]`, …) lie at
 //!   multiples of their size;
 //! * *table*: the block begins with one 64-bit end offset per value, archives follow. Value `k`
-//!   lies between the ends of `k - 1` and `k`, its root at its end. Which segments the handles in
-//!   the values need stands at the end of the block (`manifest.rs`).
+//!   lies between the ends of `k - 1` and `k`, its root at its end. The end of the block names the
+//!   segments that the handles in the values need (`manifest.rs`).
 //!
-//! Who writes is in `batch/writer.rs`, who reads in `batch/reader.rs`.
+//! `batch/writer.rs` writes batches, `batch/reader.rs` reads them.
 //!
-//! Invariant: what was written of values `0..k` is complete before anyone is told of `k`, and never
-//! changes afterwards, so a reader may take the finished ones even if the writer died in the next.
+//! Invariant: values `0..k` are complete before any reader is told of `k`, and never change
+//! afterwards, so a reader may take the finished values even if the writer died in the next one.
 
 mod reader;
 mod writer;
@@ -32,8 +32,8 @@ pub const fn is_fixed<T: Wire>() -> bool {
         && align_of::<<T as Archive>::Archived>() <= AlignedBytes::ALIGN
 }
 
-/// Says that the batch at `base` will be read soon, so that its begin is at hand. Touches no
-/// memory, whatever the address.
+/// Fetches the begin of the batch at `base`, which will be read soon. Touches no memory, whatever
+/// the address.
 #[inline(always)]
 pub fn expect_batch(base: *const u8) {
     prefetch_for_reading(base);
@@ -52,7 +52,7 @@ pub const fn head_len<T: Wire>(count: usize) -> usize {
 ///
 /// # Errors
 ///
-/// What the type's own serialization reports.
+/// Errors of the type's own serialization.
 pub fn len_of_one<T: Wire>(value: &T, encoder: &mut Encoder) -> Result<usize, WireFault> {
     let head = head_len::<T>(1);
     if is_fixed::<T>() {
@@ -83,7 +83,7 @@ mod tests {
         let mut writer = unsafe { BatchWriter::<u64>::new(room.as_mut_ptr(), 80, 10) };
         (0..10u64).for_each(|i| writer.push(&(i * i), &mut encoder).unwrap());
         assert!(writer.is_full());
-        // SAFETY: as above, nobody writes any more.
+        // SAFETY: as above, and the writer is done.
         let reader = unsafe { BatchReader::<u64>::new(room.as_ptr(), 80, 10) };
         assert_eq!(reader.decode(9, &mut decoder), Ok(81));
         assert_eq!(reader.extent(10), Err(WireFault::Invalid));

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
-/// What one line of the buffer is; its alignment is that of the whole buffer.
+/// One line of the buffer; its alignment is that of the whole buffer.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
 struct Line([u8; AlignedBytes::ALIGN]);
@@ -16,7 +16,7 @@ struct Line([u8; AlignedBytes::ALIGN]);
 /// Bytes in private memory, aligned to 128, that keep their room when they are filled again.
 #[derive(Default)]
 pub struct AlignedBytes {
-    /// As many lines as `len` bytes take; the first `len` bytes are initialised.
+    /// The lines that `len` bytes take; the first `len` bytes are initialised.
     lines: Vec<MaybeUninit<Line>>,
     len: usize,
 }
@@ -79,7 +79,7 @@ impl AlignedBytes {
     /// source.
     pub unsafe fn copy_from(&mut self, source: *const u8, len: usize, skew: usize) {
         assert!(skew < Self::ALIGN, "the skew is within a line");
-        self.len = 0; // what was there is not carried over when the room grows
+        self.len = 0; // the old content is not carried over when the room grows
         self.lines.clear();
         self.set_lines(skew + len);
         // SAFETY: the caller promises the source; the lines have `skew + len` bytes, and private
@@ -89,12 +89,13 @@ impl AlignedBytes {
             std::ptr::copy_nonoverlapping(source, self.as_mut_ptr().add(skew), len);
         }
         // From here on the copy is read, never the source in its place, even where the compiler
-        // sees that they were equal: for all it knows somebody wrote to the source at this point.
+        // sees that they were equal: for all it knows, another process wrote to the source at this
+        // point.
         compiler_fence(Ordering::SeqCst);
         self.len = skew + len;
     }
 
-    /// Makes `lines` hold `len` bytes; those that are new are not initialised.
+    /// Makes `lines` hold `len` bytes; new ones are not initialised.
     fn set_lines(&mut self, len: usize) {
         let lines = len.div_ceil(Self::ALIGN);
         self.lines.reserve(lines.saturating_sub(self.lines.len()));

@@ -1,12 +1,13 @@
-//! What may cross between processes, and the task board it crosses on.
+//! The values that may cross between processes, and the task board they cross on.
 //!
 //! * [`Wire`]: the types that may cross; [`to_bytes`] and [`from_bytes`] for a whole value.
 //! * [`batch`]: many values side by side in one block of shared memory, readable item by item.
-//! * [`SharedObject`]: one value that all processes read in place and nobody can change.
-//! * [`Arena`]: what one process allocates blocks from and all others read.
+//! * [`SharedObject`]: one value that all processes read in place and none can change.
+//! * [`Arena`]: memory that one process allocates blocks from and all others read.
 //! * [`board`]: the table of slots through which blocks change hands.
 //!
-//! This crate knows no process: who publishes, claims and dies is the business of the crates above.
+//! This crate knows no process: which processes publish and claim, and how they die, is the
+//! business of the crates above.
 #![doc = include_str!("../README.md")]
 
 mod arena;

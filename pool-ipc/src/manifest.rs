@@ -1,4 +1,4 @@
-//! Where a message says which segments its handles lie in.
+//! The manifest of a message: the segments that its handles lie in.
 //!
 //! ```text
 //! │ values one behind the other → │   free   │ id 2 │ id 1 │ id 0 │
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariant: identities are appended only, downwards from the end of the message's block, and
-//! stand there before anyone is told of the value whose handles need them.
+//! stand there before any reader is told of the value whose handles need them.
 
 use std::num::NonZeroU64;
 
@@ -57,8 +57,8 @@ impl Manifest {
         }
     }
 
-    /// That of a message whose identities begin at byte `offset` of the arena, a multiple of 16;
-    /// `None` without any.
+    /// The manifest of a message whose identities begin at byte `offset` of the arena, a multiple
+    /// of 16; `None` if `count` is 0.
     pub(crate) fn new(offset: u64, count: usize) -> Option<Self> {
         if count == 0 {
             return None;
@@ -71,7 +71,7 @@ impl Manifest {
         self.bits.get()
     }
 
-    /// From a word that [`pack`](Self::pack) gave, or any other.
+    /// Makes a manifest of a word that [`pack`](Self::pack) gave, or of any other.
     pub(crate) fn unpack(bits: u64) -> Option<Self> {
         Some(Self { bits: NonZeroU64::new(bits)? })
     }
@@ -82,7 +82,7 @@ impl Manifest {
     /// # Safety
     ///
     /// `base` is aligned to 16, and `base..base + len` is mapped and readable. Another process may
-    /// write there: then the identities are any.
+    /// write there: then the identities are arbitrary.
     #[must_use]
     pub unsafe fn read(&self, base: *const u8, len: usize) -> Option<Vec<SegmentId>> {
         let offset = usize::try_from((self.bits.get() >> COUNT_BITS) * ENTRY as u64).ok()?;

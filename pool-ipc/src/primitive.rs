@@ -23,7 +23,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) {
     let _ = pool_shm::futex::wait(word, expected, None);
 }
 
-/// Wakes one sleeper of `word`, which was changed before.
+/// Wakes one sleeper of `word`, which the caller has changed.
 #[cfg(not(loom))]
 pub(crate) fn wake(word: &AtomicU32) {
     pool_shm::futex::wake(word, 1);

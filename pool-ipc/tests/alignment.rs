@@ -1,4 +1,4 @@
-//! What is aligned to more than rkyv can pad for is a fault of its sender, wherever it lies.
+//! A value aligned to more than rkyv can pad for is an error for its sender, wherever it lies.
 #![cfg(not(loom))]
 
 use std::{
@@ -14,12 +14,12 @@ use pool_ipc::{
 use rkyv::{Archive, Place, Serialize, rancor::Fallible};
 
 wire! {
-    /// Its archive is aligned to 64 bytes.
+    /// A type whose archive is aligned to 64 bytes.
     #[derive(Debug, Clone, PartialEq)]
     #[rkyv(attr(repr(align(64))))]
     struct Wide(u64);
 
-    /// Its archive is aligned to 8 bytes, for all that it is itself.
+    /// A type aligned to 64 bytes whose archive is aligned to 8 bytes.
     #[derive(Debug, Clone, PartialEq)]
     #[repr(align(64))]
     struct Full([u64; 8]);
@@ -32,7 +32,7 @@ wire! {
     enum Holds { Nothing, List(u8, Vec<Wide>) }
 }
 
-/// Values whose padding is too long, since what lies before them has a few bytes only.
+/// Refuses values whose padding is too long, since only a few bytes lie before them.
 fn refused<T: Wire>(value: &T) {
     assert_eq!(to_bytes(value).err(), Some(WireFault::Alignment));
     let sealed = SealedArchive::new(value);
@@ -69,7 +69,8 @@ fn a_batch_goes_on_after_a_refused_value() {
     let mut writer =
         unsafe { BatchWriter::<(Vec<u8>, Option<Vec<Wide>>)>::new(room.as_mut_ptr(), 4096, 3) };
     writer.push(&(vec![1], None), &mut encoder).unwrap();
-    // The table takes 24 bytes and the first value 33, so that one of these has far to go.
+    // The table takes 24 bytes and the first value 33, so that a `Wide` behind it needs much
+    // padding.
     let wide = |before: usize| (vec![1; before], Some(vec![Wide(1)]));
     let refused = [0, 16, 40].map(|before| writer.room_for(&wide(before), &mut encoder));
     assert!(refused.contains(&Err(WireFault::Alignment)), "{refused:?}");

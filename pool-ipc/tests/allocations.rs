@@ -14,7 +14,7 @@ thread_local! {
 /// The system's allocator, and how often this thread has asked it for memory.
 struct Counting;
 
-// SAFETY: all is left to `System`; the count is a word of this thread.
+// SAFETY: `System` does everything; the count is a word of this thread.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);

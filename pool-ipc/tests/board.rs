@@ -1,4 +1,5 @@
-//! The board between threads: exactly once, to the right one, and round the rings many times.
+//! The board between threads: each chunk runs once, at the right claimer, many times round the
+//! rings.
 #![cfg(not(loom))]
 
 #[path = "support/deadline.rs"]
@@ -83,7 +84,7 @@ fn a_chunk_for_one_place_waits_for_it() {
     assert_eq!(claim(&mut first), None);
     assert!(!first.has_news(), "it was looked at");
     assert_eq!(claim(&mut second), Some(0));
-    // It stands in nobody's way.
+    // It stands in no other chunk's way.
     board.publish(1, &for_audience(Some(2), 0));
     board.release(0);
     board.publish(0, &for_audience(None, 0));
@@ -91,7 +92,7 @@ fn a_chunk_for_one_place_waits_for_it() {
     assert_eq!(board.slot_state(1), SlotState::Ready);
 }
 
-/// However many publications a claimer was too busy to follow, it sleeps beside none that is for
+/// However many publications a claimer was too busy to follow, it does not sleep while one is for
 /// it.
 #[test]
 fn a_chunk_for_the_busy_is_not_passed_over() {
@@ -117,13 +118,12 @@ fn a_chunk_for_the_busy_is_not_passed_over() {
     }
 }
 
-/// Neither what is for one alone nor what is for anybody has to wait for more than one of the other
-/// kind.
+/// A chunk for one claimer and a chunk for any claimer each wait for at most one of the other kind.
 #[test]
 fn what_is_for_one_and_what_is_for_all_have_turns() {
     let board = board(1, 8);
     let mut claimer = Claimer::new(board.clone(), 0, 1, 0);
-    // The first look is one at all slots.
+    // The first claim searches all slots.
     board.publish(0, &for_audience(None, 0));
     assert_eq!(claim(&mut claimer), Some(0));
     board.release(0);
@@ -142,7 +142,7 @@ fn what_is_for_one_alone_is_claimed_in_its_order() {
     for slot in [6, 1, 7, 0] {
         board.publish(slot, &for_audience(Some(0), 0));
     }
-    // Not even by a look at all slots.
+    // Not even by a search of all slots.
     assert!(claimer.search().is_none());
     let order: Vec<_> = std::iter::from_fn(|| claim(&mut claimer)).collect();
     assert_eq!(order, [6, 1, 7, 0]);
@@ -208,14 +208,14 @@ fn names_are_used_again_and_age_is_not_read_from_them() {
     };
     let (mut last, mut first_again) = (start(0, most), start(1, most + 1));
     assert_eq!((last.incarnation(), first_again.incarnation()), (most as u32, 1));
-    // What is for later ones only is for the one with the smaller name.
+    // A chunk for later claimers only is for the one with the smaller name.
     board.publish(0, &for_audience(None, most + 1));
     assert_eq!((claim(&mut last), claim(&mut first_again)), (None, Some(0)));
     board.publish(1, &for_audience(Some(0), most));
     assert_eq!((claim(&mut first_again), claim(&mut last)), (None, Some(1)));
     assert_eq!(board.slot_state(0), SlotState::Done(1));
     assert_eq!(board.slot_state(1), SlotState::Done(most as u32));
-    // As old as the world, with the name of one that is to come.
+    // For serial numbers far ahead only, with a name that comes again.
     board.publish(2, &for_audience(None, 5 * most + 1));
     assert_eq!((claim(&mut last), claim(&mut first_again)), (None, None));
     let mut younger = start(1, 5 * most + 1);
@@ -312,7 +312,7 @@ fn nothing_can_be_taken_back_twice() {
     assert!(!board.take_back(0));
 }
 
-/// Who has a chunk in hand that is seized gets no further; nobody else's is.
+/// A claimer whose chunk in hand is seized gets no further; no other claimer's chunk is seized.
 #[test]
 fn a_seized_chunk_is_not_finished() {
     let board = board(1, 1);
@@ -325,12 +325,12 @@ fn a_seized_chunk_is_not_finished() {
     assert_eq!(board.slot_state(0), SlotState::Claimed(4));
     assert_eq!(claimer.report(claimed, End::Complete, 0, (0, 0)), None);
     assert_eq!(claim(&mut claimer), None);
-    // Salvaged as that of the dead.
+    // Salvaged like the chunk of a dead claimer.
     board.release(0);
     board.publish(0, &Description::default());
     assert_eq!(claim(&mut claimer), Some(0));
     assert!(!board.seize(0, 4), "it is done");
-    // For the result in hand.
+    // A chunk for the result in hand.
     board.release(0);
     board.publish(0, &for_audience(Some(0), 4));
     assert!(board.seize(0, 4) && !board.take_back(0));

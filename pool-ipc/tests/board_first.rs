@@ -1,4 +1,4 @@
-//! Chunks of a board that go first, and what claimers hear of others that wait.
+//! Chunks of a board that go first, and the mark that tells claimers of calls that wait.
 #![cfg(not(loom))]
 
 #[expect(dead_code, reason = "nothing runs here")]
@@ -8,7 +8,7 @@ mod drive;
 use drive::Ground;
 use pool_ipc::board::{Audience, Board, Claimer, Description, Shape};
 
-/// Publishes these slots and says which of them goes first.
+/// Publishes these slots; the flag says whether a slot goes first.
 fn publish(board: &Board, slots: &[(usize, bool)]) {
     for (slot, first) in slots {
         board.publish(*slot, &Description { end: 1, ..Description::default() });
@@ -28,7 +28,7 @@ fn what_goes_first_does_so_by_turns() {
     let board = &ground.board;
     let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));
     let [one, other] = &mut claimers;
-    // Their first looks are at all slots.
+    // The first claim of each searches all slots.
     for (claimer, slot) in [(&mut *one, 62), (other, 63)] {
         publish(board, &[(slot, false)]);
         assert_eq!(claimed(claimer), [slot]);
@@ -36,12 +36,12 @@ fn what_goes_first_does_so_by_turns() {
     publish(board, &[(0, false), (1, false), (2, false), (3, true), (4, true)]);
     assert_eq!(one.claim().map(|claim| claim.slot()), Some(3));
     assert_eq!(other.claim().map(|claim| claim.slot()), Some(4));
-    // Each of them was told of the other's, too, which is gone.
+    // Each of them still has the other's publication to look at, which is gone.
     publish(board, &[(5, true), (6, false)]);
     assert_eq!(one.claim().map(|claim| claim.slot()), Some(0));
     assert_eq!(claimed(one), [5, 1, 2, 6]);
     assert_eq!(claimed(other), [0; 0]);
-    // Of many at a time the last ones; none is lost.
+    // Of many at a time the last ones go first; none is lost.
     let many: Vec<_> = (10..50).map(|slot| (slot, true)).collect();
     publish(board, &many);
     let mut all = claimed(other);
@@ -61,7 +61,7 @@ fn a_name_of_what_is_over_claims_nothing() {
     publish(board, &[(1, false), (0, false)]);
     // The slot is ready again, for another chunk that has to wait for its turn.
     assert_eq!(claimed(late), [1, 0]);
-    // One that is for the other place alone is that one's.
+    // A chunk for the other place alone is left to it.
     let audience = Audience { place: Some(0), min_serial: 0 };
     board.publish(2, &Description { audience, end: 1, ..Description::default() });
     board.put_first(2);

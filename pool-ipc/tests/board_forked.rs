@@ -1,4 +1,4 @@
-//! The board between processes: exactly once, and what a killed process costs.
+//! The board between processes: each chunk runs once, and a killed process costs one item at most.
 #![cfg(not(loom))]
 
 #[path = "support/drive.rs"]
@@ -102,7 +102,7 @@ fn kills() {
     }
     assert!(kills > 40, "{kills} kills");
     for item in 0..items {
-        // A lost item was begun, though it may not have come as far as to say so.
+        // A lost item was begun, though its counter may not show it yet.
         let begun = ground.begun(item).load(SeqCst);
         let was_lost = lost.contains(&(item as u64));
         assert!(begun == 1 || was_lost && begun == 0, "item {item}: {begun} times");

@@ -44,12 +44,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What a [`Liar`] does.
+/// The lie of a [`Liar`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lie {
     /// Writes few bytes and claims many.
     Length,
-    /// Points to where nothing of it lies: far behind the archive.
+    /// Gives a position at which nothing of it lies: far behind the archive.
     Position(usize),
     /// Leaves everything unaligned.
     Skew,
@@ -98,7 +98,7 @@ impl<D: Fallible + ?Sized> Deserialize<Liar, D> for <Liar as Archive>::Archived 
     }
 }
 
-/// A string that is another when it is resolved.
+/// A string that is another one when it is resolved.
 struct Turncoat;
 
 impl Archive for Turncoat {
@@ -125,7 +125,8 @@ impl<D: Fallible + ?Sized> Deserialize<Turncoat, D> for ArchivedString {
     }
 }
 
-/// Writes `values` one by one into a block with a guard behind it; returns what reading them says.
+/// Writes `values` one by one into a block with a guard behind it; returns the results of reading
+/// them.
 fn survives<T: Wire>(values: &[T]) -> Vec<Result<(), WireFault>> {
     const ROOM: usize = 8192;
     let mut encoder = Encoder::new();
@@ -143,13 +144,13 @@ fn survives<T: Wire>(values: &[T]) -> Vec<Result<(), WireFault>> {
         let _ = catch_unwind(AssertUnwindSafe(|| writer.room_for(value, &mut encoder)));
     }
     assert!(block[ROOM..].iter().all(|&byte| byte == 0), "written behind the room");
-    // SAFETY: the block is ours and aligned, and nobody writes any more.
+    // SAFETY: the block is ours and aligned, and the writer is done.
     let reader = unsafe { BatchReader::<T>::new(block.as_ptr(), ROOM, 64) };
     let decode = |index| reader.decode(index, &mut Decoder::new()).map(drop);
     (0..writer.count()).map(decode).collect()
 }
 
-/// A list whose resolvers take scratch room, whose items end in the way that is asked for.
+/// A list whose resolvers take scratch room, whose items end as the given function does.
 struct Ends(fn() -> Result<(), WireFault>);
 
 impl Archive for Ends {

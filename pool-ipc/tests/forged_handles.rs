@@ -1,5 +1,4 @@
-//! Identities and numbers that nobody gave: each is a typed fault or the very object that they
-//! name.
+//! Forged identities and numbers: each is a typed fault or the very object that it names.
 #![cfg(not(loom))]
 
 use std::sync::{
@@ -29,7 +28,7 @@ impl Random {
     }
 }
 
-/// Leads to nothing, or to what was not asked for.
+/// A table of segments that leads to nothing, or to another segment than the one asked for.
 struct Liar {
     leads_to: Option<SharedSegment>,
     asked: AtomicUsize,

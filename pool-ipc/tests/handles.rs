@@ -1,4 +1,4 @@
-//! A handle to a shared object in a value: what becomes of it, and of its segment.
+//! A handle to a shared object in a value: how it travels, and how long its segment lives.
 #![cfg(not(loom))]
 
 use pool_ipc::{
@@ -123,7 +123,7 @@ fn wrong_handles_are_typed_errors() {
     let other = Block::new(Shape { kind: Kind::Value, element: BYTE, len: 1 << 20 }).unwrap();
     let mut decoder = Decoder::new();
     decoder.set_segments(&[other.segment().id()]);
-    assert_ne!(fault(&mut decoder), SegmentFault::Gone); // another segment: whatever its slot says
+    assert_ne!(fault(&mut decoder), SegmentFault::Gone); // another segment: its slots say anything
 }
 
 pool_ipc::wire! {
@@ -136,7 +136,7 @@ pool_ipc::wire! {
     }
 }
 
-/// What arrives when `value` is sent.
+/// The value that arrives when `value` is sent.
 fn sent<T: Wire, R: Wire>(value: &T) -> Result<R, WireFault> {
     let mut encoder = Encoder::new();
     let bytes = encode(value, &mut encoder);

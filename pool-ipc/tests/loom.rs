@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p pool-ipc --release --test loom`. A *death* is a thread
 //! that returns; the *reap* is its join. Payload lies in loom's `UnsafeCell`, which reports an
-//! access that is not ordered after the one before.
+//! access that is not ordered after the previous one.
 #![cfg(loom)]
 
 #[path = "loom/chunks.rs"]
@@ -36,7 +36,7 @@ fn described(tag: u32, items: u32) -> Description {
     }
 }
 
-/// The tag of what `claim` is, if its fields agree.
+/// The tag of the claimed chunk, if its fields agree.
 fn tag(claimer: &Claimer, claim: &Claim) -> u32 {
     let found = claimer.description(claim);
     assert_eq!(found, described(found.capacity, found.end), "a mixed description");

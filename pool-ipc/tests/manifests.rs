@@ -1,5 +1,5 @@
-//! Batches of handles: each value that was told of can be decoded with the segments that stand at
-//! the end of the block.
+//! Batches of handles: each published value can be decoded with the segments named at the end of
+//! the block.
 #![cfg(not(loom))]
 
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use pool_shm::{SharedArray, SharedSegment, SharedValue};
 
 type Pair = (String, SharedArray<u64>);
 
-/// As many bytes as make an array have a segment of its own.
+/// So many bytes that an array has a segment of its own.
 const LARGE: usize = 40_000;
 
 fn pair(number: u64) -> Pair {
@@ -27,10 +27,10 @@ fn block(len: usize) -> AlignedBytes {
     block
 }
 
-/// Decodes value `index` of a block as a process does that was told of it.
+/// Decodes value `index` of a block as a reading process does.
 fn decode(block: &[u8], capacity: usize, index: usize, manifest: Option<Manifest>) -> Pair {
     let mut decoder = Decoder::new();
-    // SAFETY: the block is aligned and nobody writes to it meanwhile.
+    // SAFETY: the block is aligned and no thread writes to it meanwhile.
     let ids = manifest.map(|manifest| unsafe { manifest.read(block.as_ptr(), block.len()) });
     decoder.set_segments(&ids.flatten().expect("identities"));
     // SAFETY: as above.
@@ -105,7 +105,7 @@ fn a_manifest_moves_with_its_batch() {
     }
 }
 
-/// Knows what was registered, and hands it out.
+/// A table that hands out the segments registered in it.
 #[derive(Default)]
 struct Shelf {
     segments: Mutex<Vec<SharedSegment>>,
@@ -155,7 +155,7 @@ fn what_is_not_mapped_is_fetched() {
     let segments = encoder.take_segments();
     let ids: Vec<SegmentId> = segments.iter().map(SharedSegment::id).collect();
 
-    // Nothing but the descriptor is left, as in another process.
+    // Only the descriptor is left, as in another process.
     // SAFETY: it is only opened.
     let fd = unsafe { segments[0].as_fd() }.try_clone_to_owned().unwrap();
     drop((value, segments));

@@ -1,5 +1,4 @@
-//! Memory that somebody scribbled over: what is read there may be nonsense, but no panic and no
-//! hang.
+//! Memory that another process scribbled over: reads may give nonsense, but never panic or hang.
 #![cfg(not(loom))]
 
 #[path = "support/deadline.rs"]

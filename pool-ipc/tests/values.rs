@@ -62,7 +62,7 @@ fn cross<T: Wire + PartialEq + Debug>(fixed: bool, values: &[T]) {
         if needed > room {
             assert_eq!(writer.push(value, &mut encoder), Err(WireFault::Overflow));
             assert!(!fixed);
-            // What was written moves into a block that is as large as it must be.
+            // The written values move into a block that is just large enough.
             let mut next = AlignedBytes::new();
             next.resize(needed);
             // SAFETY: the new block is ours, aligned, apart from the old one and larger.
@@ -74,7 +74,7 @@ fn cross<T: Wire + PartialEq + Debug>(fixed: bool, values: &[T]) {
     }
     assert!(writer.is_full() && writer.count() == values.len());
     let block = if larger.is_empty() { block } else { larger };
-    // SAFETY: the block is ours and aligned, and nobody writes any more.
+    // SAFETY: the block is ours and aligned, and the writer is done.
     let reader = unsafe { BatchReader::<T>::new(block.as_ptr(), room, values.len()) };
     let mut scratch = AlignedBytes::new();
     for (index, value) in values.iter().enumerate() {
@@ -105,7 +105,7 @@ fn structs_of_plain_numbers_lie_side_by_side() {
 
 #[test]
 fn what_has_padding_goes_into_a_table() {
-    // Bytes that nobody initialised must not leave the process.
+    // Uninitialised bytes must not leave the process.
     cross(false, &[Padded { small: 1, large: 2 }, Padded { small: 3, large: 4 }]);
     cross(false, &[Flagged { flags: [true, false, true], sign: 'ß' }]);
     cross(false, &[(1u8, 2u32), (3, 4)]);
@@ -172,7 +172,7 @@ fn nothing_crosses() {
 #[test]
 fn batches_that_cannot_be_are_refused() {
     let block = [0u64; 16];
-    // 128 bytes, aligned as they must be: a batch that is said to have any number of values.
+    // 128 bytes, aligned as they must be: read as a batch of any number of values.
     let mut aligned = AlignedBytes::new();
     // SAFETY: the source has 128 bytes.
     unsafe { aligned.copy_from(block.as_ptr().cast(), 128, 0) };

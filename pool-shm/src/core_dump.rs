@@ -9,9 +9,9 @@ use crate::object;
 
 static DUMPED: AtomicBool = AtomicBool::new(false);
 
-/// Whether core dumps of this process contain shared arrays, values and locks, and named segments
-/// that are mapped from now on. Without a call they do not: shared memory is often larger than what
-/// a dump is wanted for.
+/// Sets whether core dumps of this process contain shared arrays, values and locks, and named
+/// segments mapped from now on. By default they do not: shared memory is often larger than the
+/// memory that a dump is for.
 ///
 /// Children that are forked afterwards inherit the setting. Workers of a pool are told by its
 /// option `dump_shared_memory`.

@@ -1,6 +1,6 @@
-//! Everything that can go wrong here.
+//! The error type of the crate.
 //!
-//! Invariant: a variant says what the caller can do; what the kernel said is in its text and in its
+//! Invariant: a variant says what the caller can do; the kernel's error is in its text and in its
 //! field, and `source()` repeats none of the text.
 
 use std::{error, fmt, io};
@@ -22,16 +22,16 @@ pub enum Error {
     /// The descriptor is not a memfd sealed against shrinking, so its other holders could make
     /// reads of it fault.
     NotSealed,
-    /// The descriptor leads to a segment of shared objects, whose pages nobody may take away. Open
+    /// The descriptor leads to a segment of shared objects, whose pages may not be taken away. Open
     /// it by `SharedSegment::open`.
     HoldsObjects,
-    /// The segment cannot be sealed because somebody still maps it writable. Unmap first.
+    /// The segment cannot be sealed because a process still maps it writable. Unmap first.
     StillWritable,
-    /// Something that there must be some of was asked for without.
+    /// Fewer of something were asked for than there must be.
     TooFew {
-        /// Of what there are too few.
+        /// The things asked for, by name.
         what: &'static str,
-        /// How many there must be.
+        /// The smallest number allowed.
         least: usize,
     },
     /// The range does not lie inside the segment or mapping.
@@ -40,16 +40,16 @@ pub enum Error {
         offset: u64,
         /// Bytes in the range.
         len: u64,
-        /// Bytes there are.
+        /// Bytes in the segment or mapping.
         size: u64,
     },
     /// The mapping is read-only, and the request would change it.
     ReadOnly,
-    /// The name cannot be one.
+    /// The name is not a valid one.
     InvalidName {
         /// The rejected name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// A named segment of this name exists, maybe left behind by a program that was killed.
@@ -69,17 +69,17 @@ pub enum Error {
         /// The name in question.
         name: String,
     },
-    /// What the name means belongs to another user, or other users may open it. Choose another
+    /// The file of this name belongs to another user, or other users may open it. Choose another
     /// name.
     WrongUser {
         /// The name in question.
         name: String,
     },
-    /// What the name means is no segment of this crate. Choose another name.
+    /// The file of this name is no segment of this crate. Choose another name.
     NotASegment {
         /// The name in question.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// The program locks what it maps (`mlockall` with `MCL_FUTURE`), and may not lock so much
@@ -93,15 +93,15 @@ pub enum Error {
     },
     /// The kernel refused.
     Os {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// An [`Error::Os`] from anything that carries an errno.
+    /// Makes an [`Error::Os`] from anything that carries an errno.
     pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
         Self::Os { doing, source: source.into() }
     }

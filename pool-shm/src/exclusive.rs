@@ -15,27 +15,27 @@ std::thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Those that threads have left to others when they ended.
+/// The count of references that threads leaked before they ended.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
 /// How many references this thread has just now that a fork must not carry along: guards of shared
-/// locks, slices that were lent out, items and results that are read in place or decoded from where
-/// they lie, and values that are written straight into shared memory. While there is one, the
-/// thread must not be forked by safe code: parent and child would both have it, or the child would
-/// find other memory at that address.
+/// locks, slices that were lent out, items and results that are read or decoded in place, and
+/// values that are written straight into shared memory. While there is one, the thread must not be
+/// forked by safe code: parent and child would both have it, or the child would find other memory
+/// at that address.
 ///
-/// What a thread leaked that has ended counts for every thread, and for ever.
+/// References leaked by a thread that has ended count for every thread, and for ever.
 #[must_use]
 pub fn exclusive_borrows() -> usize {
     COUNT.get() + LEFT_BEHIND.load(SeqCst)
 }
 
-/// How many the calling thread has.
+/// How many such references the calling thread has.
 pub(crate) fn of_this_thread() -> usize {
     COUNT.get()
 }
 
-/// Says that the calling thread ends, and others have what it has.
+/// Notes that the calling thread ends and leaves its references to the others.
 pub(crate) fn leave_behind() {
     LEFT_BEHIND.fetch_add(COUNT.replace(0), SeqCst);
 }
@@ -61,7 +61,7 @@ pub struct Exclusive {
 }
 
 impl Exclusive {
-    /// One more.
+    /// Counts one more.
     #[inline]
     #[must_use = "it is counted only while it lives"]
     pub fn begin() -> Self {

@@ -1,9 +1,8 @@
-//! Knowing that this process has been forked, by a plain load.
+//! A mark that tells by a plain load whether this process has been forked.
 //!
 //! Invariant: the word lies in a private page that the kernel empties in every forked child, so a
-//! value other than 0 was written by the very process that reads it. Which words of the page are
-//! taken is remembered outside of it, so a child does not give away the word of a mark that it has
-//! inherited.
+//! value other than 0 was written by the very process that reads it. The list of taken words lies
+//! outside of the page, so a child does not give away the word of a mark that it has inherited.
 
 use std::{
     fmt,
@@ -39,9 +38,9 @@ pub struct ForkMark {
 
 /// Where the word of a mark lies.
 enum Home {
-    /// In the page that most marks of a process share: which word.
+    /// In this word of the page that most marks of a process share.
     Shared(usize),
-    /// In a page of its own, since that one was full.
+    /// In a page of its own, since the shared page was full.
     Own { _page: MmapRaw },
 }
 
@@ -70,11 +69,11 @@ impl ForkMark {
         Ok(mark)
     }
 
-    /// Maps what marks need, so that children forked from now on have it and need not do so each.
+    /// Maps the page that marks share, so that children forked from now on need not map it each.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn prepare() -> Result<(), Error> {
         this_process().map(|_| ())
     }
@@ -94,7 +93,7 @@ impl ForkMark {
 
     #[inline]
     fn word(&self) -> &AtomicU64 {
-        // SAFETY: the page is mapped for as long as `self`, the word aligned, and nobody else has
+        // SAFETY: the page is mapped for as long as `self`, the word aligned, and no other mark has
         // it.
         unsafe { self.word.as_ref() }
     }
@@ -123,7 +122,7 @@ fn wiped_page() -> Result<MmapRaw, Error> {
         .map_err(|source| Error::os("mapping a fork mark", source))?;
     let page = MmapRaw::from(page);
     let start = NonNull::new(page.as_mut_ptr()).expect("no mapping starts at address 0");
-    // SAFETY: the range is exactly the page mapped above, which nobody else knows yet.
+    // SAFETY: the range is exactly the page mapped above, which no other code knows yet.
     unsafe { madvise(start.cast(), page.len(), MmapAdvise::MADV_WIPEONFORK) }
         .map_err(|source| Error::os("marking a page to be wiped on fork", source))?;
     // Without it the page is dumped, and nothing is lost.
@@ -143,7 +142,7 @@ mod shared {
     /// A bit for each word that a mark has. No lock: a thread may hold one while another forks.
     static TAKEN: [AtomicU64; WORDS / 64] = [const { AtomicU64::new(0) }; WORDS / 64];
 
-    /// The page, mapped by whoever needs it first, and never unmapped.
+    /// The page, mapped when it is first needed, and never unmapped.
     pub(super) fn page() -> Result<NonNull<AtomicU64>, Error> {
         // Acquire: pairs with the Release below.
         if let Some(page) = NonNull::new(PAGE.load(Ordering::Acquire)) {
@@ -167,7 +166,7 @@ mod shared {
     /// A word that no mark has, and its number.
     pub(super) fn take(page: NonNull<AtomicU64>) -> Option<(usize, NonNull<AtomicU64>)> {
         let index = TAKEN.iter().enumerate().find_map(|(group, bits)| {
-            // Acquire: pairs with the Release of `give_back`, so the word is the former owner's no
+            // Acquire: pairs with the Release of `give_back`, so its former owner uses the word no
             // more.
             let take = |bits: u64| (bits != u64::MAX).then(|| bits | (bits + 1));
             let before = bits.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).ok()?;
@@ -177,7 +176,7 @@ mod shared {
         Some((index, unsafe { page.add(index) }))
     }
 
-    /// The mark that had the word is gone.
+    /// Takes the word back from a mark that is gone.
     pub(super) fn give_back(index: usize) {
         TAKEN[index / 64].fetch_and(!(1 << (index % 64)), Ordering::Release);
     }
@@ -185,7 +184,7 @@ mod shared {
 
 static MARK: OnceLock<ForkMark> = OnceLock::new();
 
-/// Whether [`this_process`] has said `number` before, in this very process.
+/// Whether [`this_process`] has returned `number` in this very process.
 #[inline]
 pub(crate) fn is_this_process(number: NonZeroU64) -> bool {
     MARK.get().is_some_and(|mark| mark.get() == number.get())

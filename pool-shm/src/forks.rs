@@ -1,8 +1,8 @@
-//! How often this process has been forked.
+//! The count of this process's forks.
 //!
-//! Invariant: a number that was noted earlier and is still the same says that no process was forked
-//! from this one by the C library since then, and that this is the process that noted it. (A system
-//! call that goes past the C library is not seen.)
+//! Invariant: if the count equals one noted earlier, the C library has forked no process from this
+//! one since then, and this is the process that noted it. (A system call that goes past the C
+//! library is not seen.)
 
 use std::sync::{
     OnceLock,

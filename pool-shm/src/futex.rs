@@ -1,8 +1,8 @@
 //! Sleeping on a word of shared memory, across processes.
 //!
-//! Invariant: whoever changes the word before waking is not missed: the kernel compares the word
-//! and goes to sleep in one step. Every wait may end early, so callers look at the word again
-//! whatever [`wait`] says.
+//! Invariant: a wake after a change of the word is not missed: the kernel compares the word and
+//! puts the thread to sleep in one step. Every wait may end early, so callers look at the word
+//! again whatever [`wait`] returns.
 
 use std::{io::Error, sync::atomic::AtomicU32, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::sys;
 /// Why [`wait`] came back. In each case look at the word again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// Somebody called [`wake`] (or, rarely, nobody did).
+    /// A thread called [`wake`] (or, rarely, none did).
     Woken,
-    /// The word did not hold the expected value, so nothing was waited for.
+    /// The word did not hold the expected value, so the call did not wait.
     Changed,
     /// The time is over.
     TimedOut,
@@ -45,7 +45,7 @@ pub fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> Waite
     }
 }
 
-/// Wakes at most `count` threads that sleep on `word`, in whatever process; says how many it woke.
+/// Wakes at most `count` threads that sleep on `word`, in any process; returns how many it woke.
 ///
 /// Change the word first, or a sleeper that is just arriving misses the call.
 pub fn wake(word: &AtomicU32, count: u32) -> u32 {

@@ -1,18 +1,17 @@
 //! Shared memory for cooperating processes: sealed segments, mappings, futexes.
 //!
 //! Invariant of the whole crate: memory that another process can write is handed out as pointers,
-//! never as references, but to who holds the lock of it; and no peer can make an access to a
+//! and as references only to the holder of its lock; and no peer can make an access to a
 //! [`Mapping`] fault: a [`Segment`] never shrinks.
 //!
-//! Where to look: `segment.rs` for the memory itself, `mapping.rs` for seeing it, `futex.rs` for
-//! waiting on a word of it, `fork_mark.rs` for knowing that one has been forked, `core_dump.rs` for
-//! what core dumps contain, `object/` for many objects in one segment, `array/` for elements that
-//! are accessed by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs
-//! find by name.
+//! Where to look: `segment.rs` for the memory itself, `mapping.rs` for mapping it, `futex.rs` for
+//! waiting on a word of it, `fork_mark.rs` for noticing a fork, `core_dump.rs` for the content of
+//! core dumps, `object/` for many objects in one segment, `array/` for elements that are accessed
+//! by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs find by name.
 #![doc = include_str!("../README.md")]
 
-// What would not compile elsewhere is left out, and no crate above is reached: this sentence comes
-// alone.
+// Code that would not compile elsewhere is left out, and no crate above is reached, so the compiler
+// prints this sentence alone.
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",
@@ -54,7 +53,7 @@ mod sys;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", feature = "wire"))]
 pub mod wire;
 
-/// Says which types a lock can protect: [`Pod`](bytemuck::Pod).
+/// Its trait [`Pod`](bytemuck::Pod) says which types a lock can protect.
 pub use bytemuck;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", feature = "named"))]
 pub use named::NamedSegment;

@@ -1,6 +1,6 @@
-//! What the system allows: page size and the limits of this process.
+//! The page size and the limits of this process.
 //!
-//! Invariant: nothing here allocates memory, or changes anything that stays.
+//! Invariant: nothing here allocates memory, or has a lasting effect.
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,8 @@
-//! One view of a segment.
+//! One mapping of a segment.
 //!
 //! Invariant: every byte of `as_ptr() .. as_ptr() + len()` can be accessed without a fault for as
-//! long as the mapping lives, in the process that made it; a forked child never unmaps what it did
-//! not inherit. A core dump contains it only if that is asked for.
+//! long as the mapping lives, in the process that made it; a forked child never unmaps a range that
+//! it did not inherit. A core dump contains the mapping only if that is asked for.
 
 use std::{
     fmt,
@@ -32,14 +32,14 @@ pub struct Mapping {
 impl Mapping {
     /// A mapping that was just made.
     pub(crate) fn new(map: Region, writable: bool) -> Self {
-        // A kernel that knows no such advice dumps it, which is a reason to refuse nothing.
+        // A kernel that does not know this advice dumps it, which is no reason to fail.
         let _ = map.advise(HarmlessAdvice::DontDump);
         Self { map: ManuallyDrop::new(map), writable, kept_by: AtomicU64::new(0) }
     }
 
-    /// Makes the mapping part of this process's core dumps, which it is not by itself: a dump reads
-    /// every page, and those of a sparse segment take memory then. Forked children have it as it is
-    /// at the fork.
+    /// Makes the mapping part of this process's core dumps, which it is not by default: a dump
+    /// reads every page, and those of a sparse segment take memory then. Forked children have it as
+    /// it is at the fork.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Mapping {
     /// Gives the memory of the whole pages inside the range back to the system; they read as zero
     /// in every process afterwards.
     ///
-    /// Whoever makes references out of [`as_ptr`](Self::as_ptr) must see to it that their range is
+    /// Code that makes references out of [`as_ptr`](Self::as_ptr) must ensure that their range is
     /// not discarded.
     ///
     /// # Errors
@@ -129,9 +129,9 @@ impl Mapping {
         let Some((start, len)) = inner_pages(offset, len) else {
             return Ok(());
         };
-        // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes no
-        // reference into a mapping but of shared objects, which it hands out to nobody, and those
-        // who do promised to leave its range alone.
+        // SAFETY: this zeroes shared memory, as any peer may at any time; the crate makes
+        // references only into mappings of shared objects, which it does not hand out, and a caller
+        // that makes one promised to leave its range alone.
         unsafe { self.map.remove(start as usize, len as usize) }
             .map_err(|source| Error::os(DOING, source))
     }

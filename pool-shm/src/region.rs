@@ -14,13 +14,13 @@ use nix::{
 
 use crate::{limits::page_size, sys};
 
-/// A mapping from its first byte to its last.
+/// One whole mapping.
 pub(crate) struct Region {
     start: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: an address and a length; what lies there is shared with other processes anyway.
+// SAFETY: an address and a length; the memory there is shared with other processes anyway.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
@@ -28,9 +28,9 @@ unsafe impl Sync for Region {}
 /// How a region shows a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
-    /// What is written is seen by all others, and the other way round.
+    /// All processes see each other's writes.
     Shared,
-    /// What was there when a page was looked at first.
+    /// The region shows each page as it was when it was first touched.
     Private,
 }
 
@@ -48,8 +48,8 @@ impl Region {
         Ok(Self { start: start.cast(), len: len.get() })
     }
 
-    /// Maps a file shared, in a way that `mlockall` of the program does not populate: pages that
-    /// cannot be accessed are not read in, and once the region is unlocked none is.
+    /// Maps a file shared, in a way that `mlockall` of the program does not populate: it reads no
+    /// page in that cannot be accessed, and none at all once the region is unlocked.
     pub(crate) fn unlocked(fd: impl AsFd, len: usize, prot: ProtFlags) -> nix::Result<Self> {
         if !is_populated() {
             let region = Self::new(fd, len, prot, View::Shared)?;
@@ -63,8 +63,8 @@ impl Region {
         Ok(region)
     }
 
-    /// Whether this process could map so many bytes more, and as many as it may lock if it locks
-    /// what it maps.
+    /// Whether this process could map so many bytes more, and may lock as many if it locks what it
+    /// maps.
     pub(crate) fn probe(len: usize) -> nix::Result<()> {
         Self::anonymous(len, ProtFlags::PROT_NONE).map(drop)
     }
@@ -93,7 +93,7 @@ impl Region {
         self.len
     }
 
-    /// Gives an advice that changes nothing that this process reads.
+    /// Gives the kernel an advice that changes nothing this process reads.
     pub(crate) fn advise(&self, advice: HarmlessAdvice) -> nix::Result<()> {
         let advice = match advice {
             HarmlessAdvice::DontFork => MmapAdvise::MADV_DONTFORK,
@@ -109,7 +109,7 @@ impl Region {
     ///
     /// # Safety
     ///
-    /// The range lies within the region, is writable, and nobody has a reference into it.
+    /// The range lies within the region, is writable, and there is no reference into it.
     pub(crate) unsafe fn remove(&self, offset: usize, len: usize) -> nix::Result<()> {
         debug_assert!(offset + len <= self.len, "a range within the region");
         // SAFETY: promised by the caller.
@@ -118,15 +118,15 @@ impl Region {
 }
 
 /// Whether the kernel takes memory for what this process maps before it is touched, as it does
-/// after `mlockall` with `MCL_FUTURE`. Asking first spares all others the detour, which tools that
-/// watch each byte of memory need minutes for.
+/// after `mlockall` with `MCL_FUTURE`. Asking first spares all other programs the detour, for which
+/// tools that watch each byte of memory need minutes.
 fn is_populated() -> bool {
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let page = Region::anonymous(page_size(), prot);
     page.is_ok_and(|page| sys::is_resident(page.start))
 }
 
-/// What [`Region::advise`] can be told.
+/// The advice that [`Region::advise`] takes.
 #[derive(Clone, Copy)]
 pub(crate) enum HarmlessAdvice {
     DontFork,

@@ -42,7 +42,7 @@ const LABEL_MAX: usize = 249;
 ///
 /// let segment = Segment::create("frames", 1 << 30)?; // costs nothing yet
 /// let (ours, theirs) = (segment.map()?, segment.map_read_only()?);
-/// // SAFETY: both bytes are mapped, and nobody else has the segment.
+/// // SAFETY: both bytes are mapped, and no other code has the segment.
 /// unsafe {
 ///     ours.as_ptr().add(5).write(42);
 ///     assert_eq!(theirs.as_ptr().add(5).read(), 42);
@@ -94,7 +94,7 @@ impl Segment {
         fstat(&*self.fd).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.file)
     }
 
-    /// The descriptor, for what changes the file.
+    /// The descriptor, for operations that change the file; an error if the number leads elsewhere.
     fn intact(&self) -> Result<&OwnedFd, Error> {
         if self.is_intact() {
             return Ok(&self.fd);
@@ -108,8 +108,8 @@ impl Segment {
     ///
     /// [`Error::NotSealed`] if it is anything but a memfd sealed against shrinking,
     /// [`Error::Empty`] if it has no bytes, [`Error::HoldsObjects`] if it is a
-    /// [`SharedSegment`](crate::SharedSegment): references lead into those, and pages of a
-    /// `Segment` can be taken away by whoever has one. The descriptor is closed then.
+    /// [`SharedSegment`](crate::SharedSegment): references lead into those, and each holder of a
+    /// `Segment` can take its pages away. The descriptor is closed then.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
         let segment = Self::of_any_content(fd)?;
         if object::begins_at(&segment.fd)? {
@@ -118,14 +118,15 @@ impl Segment {
         Ok(segment)
     }
 
-    /// As [`from_fd`](Self::from_fd), also if there are objects in it: not to be handed out.
+    /// Makes a segment like [`from_fd`](Self::from_fd), even if there are objects in it; it must
+    /// not be handed out.
     pub(crate) fn of_any_content(fd: OwnedFd) -> Result<Self, Error> {
         // Files that are not memfds answer EINVAL, or have no seal but the one against seals.
         let seals = fcntl(&fd, FcntlArg::F_GET_SEALS).map_err(|_| Error::NotSealed)?;
         if !SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_SHRINK) {
             return Err(Error::NotSealed);
         }
-        // After the seals: what is read now is what stays.
+        // After the seals: the values read now stay.
         let stat = fstat(&fd).map_err(|source| Error::os("measuring a segment", source))?;
         let len = u64::try_from(stat.st_size).unwrap_or(0);
         if len == 0 {
@@ -162,14 +163,14 @@ impl Segment {
             }
             match ftruncate(&*self.fd, wanted as i64) {
                 Ok(()) | Err(Errno::EINTR) => {}
-                // Somebody else has made it longer meanwhile, so this would have cut it.
+                // Another process has made it longer meanwhile, so this would have cut it.
                 Err(Errno::EPERM) if !self.content_is_sealed()? => {}
                 Err(errno) => return Err(Error::os("growing a segment", errno)),
             }
         }
     }
 
-    /// The same segment by another descriptor.
+    /// Duplicates the descriptor; both values are the same segment.
     ///
     /// # Errors
     ///
@@ -201,21 +202,21 @@ impl Segment {
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
     }
 
-    /// Maps all of it to read and write, and takes no memory for what nobody touches, also where
-    /// the program locks what it maps: for segments that are far larger than what will be used.
+    /// Maps all of it to read and write, and takes no memory for untouched pages, even where the
+    /// program locks what it maps: for segments that are far larger than what will be used.
     ///
     /// ```
     /// use pool_shm::Segment;
     ///
     /// let mapping = Segment::create("sparse", 1 << 40)?.map_unlocked()?;
-    /// // SAFETY: the byte is mapped, and nobody else has the segment.
+    /// // SAFETY: the byte is mapped, and no other code has the segment.
     /// unsafe { mapping.as_ptr().add(1 << 39).write(1) };
     /// # Ok::<(), pool_shm::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Those of [`map`](Self::map): for a moment the mapping counts as locked all the same.
+    /// The errors of [`map`](Self::map): for a moment the mapping counts as locked all the same.
     pub fn map_unlocked(&self) -> Result<Mapping, Error> {
         let map = Region::unlocked(self.intact()?, self.size()?, READ_WRITE);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, true))
@@ -230,9 +231,9 @@ impl Segment {
     pub fn map_read_only(&self) -> Result<Mapping, Error> {
         let size = self.size()?;
         let map = match Region::new(self.intact()?, size, ProtFlags::PROT_READ, View::Shared) {
-            // Some kernels (before 6.7) let nobody share what is sealed against writing, not even
-            // to read. A private mapping shows the same, because nobody can write the segment any
-            // more.
+            // Some kernels (before 6.7) refuse a shared mapping of a file sealed against writing,
+            // even one to read. A private mapping shows the same, because no process can write the
+            // segment any more.
             Err(Errno::EPERM) if self.content_is_sealed()? => {
                 Region::new(self.intact()?, size, ProtFlags::PROT_READ, View::Private)
             }
@@ -245,7 +246,7 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// Those of [`map_read_only`](Self::map_read_only).
+    /// The errors of [`map_read_only`](Self::map_read_only).
     pub fn map_read_only_unlocked(&self) -> Result<Mapping, Error> {
         let map = Region::unlocked(self.intact()?, self.size()?, ProtFlags::PROT_READ);
         Ok(Mapping::new(map.map_err(|errno| self.mapping_failed(errno))?, false))
@@ -254,9 +255,9 @@ impl Segment {
     /// Gives the memory of the whole pages inside the range back to the system; they read as zero
     /// afterwards.
     ///
-    /// Whoever makes references out of a [`Mapping`]'s pointer must see to it that nobody punches
-    /// their range. Those of this crate lead into segments of objects, which nobody has as a
-    /// `Segment` ([`SharedSegment::open`](crate::SharedSegment::open) demands it).
+    /// Code that makes references out of a [`Mapping`]'s pointer must ensure that their range is
+    /// not punched. References of this crate lead into segments of objects, which no process has as
+    /// a `Segment` ([`SharedSegment::open`](crate::SharedSegment::open) demands it).
     ///
     /// # Errors
     ///
@@ -273,7 +274,7 @@ impl Segment {
             .map_err(|source| Error::os("giving pages of a segment back", source))
     }
 
-    /// Fixes content and size for ever: afterwards nobody can write, punch or grow, in no process.
+    /// Fixes content and size for ever: afterwards no process can write, punch or grow the segment.
     ///
     /// # Errors
     ///
@@ -289,7 +290,7 @@ impl Segment {
         }
     }
 
-    /// Whether [`seal_content`](Self::seal_content) was called, by whomever.
+    /// Whether [`seal_content`](Self::seal_content) was called, by any process.
     ///
     /// # Errors
     ///
@@ -326,9 +327,9 @@ impl AsFd for Segment {
     }
 }
 
-/// The same descriptor at a number that is none of standard input, output and errors: in a program
-/// that has closed those, what it prints would be written into the segment, and a worker that is
-/// given new ones would lose it.
+/// Moves the descriptor to a number behind standard input, output and errors: in a program that has
+/// closed those, its output would be written into the segment, and a worker that is given new ones
+/// would lose the segment.
 fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Error> {
     if fd.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(fd);
@@ -340,7 +341,7 @@ fn above_standard(fd: OwnedFd) -> Result<OwnedFd, Error> {
 /// Why `len` bytes cannot be mapped.
 pub(crate) fn refused_mapping(len: u64, errno: Errno) -> Error {
     match errno {
-        // Of a mapping the kernel says so only for the sake of locked memory.
+        // For a mapping the kernel returns this only because of locked memory.
         Errno::EAGAIN => Error::MemoryLocked { len, limit: locked_memory().unwrap_or(u64::MAX) },
         errno => Error::os("mapping a segment", errno),
     }

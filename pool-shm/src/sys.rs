@@ -1,6 +1,6 @@
 //! System calls that no crate wraps.
 //!
-//! Invariant: every function is safe to call with any argument and says what the kernel said.
+//! Invariant: every function is safe to call with any argument and returns the kernel's error.
 
 use std::{
     io,
@@ -78,7 +78,7 @@ pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<O
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
-/// Has `call` called in this process before each fork of it that the C library makes.
+/// Makes the C library call `call` in this process before each fork of it.
 pub(crate) fn before_each_fork(call: extern "C" fn()) -> io::Result<()> {
     // SAFETY: a function of this program, which takes nothing; the C library forgets it when the
     // code is unloaded.
@@ -109,8 +109,8 @@ pub(crate) fn monotonic_ns() -> u64 {
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
-/// Calls a function in each thread that asks for it, when that ends by itself: not when its process
-/// does.
+/// Calls a function in each thread that asks for it, when the thread ends by itself, not with its
+/// process.
 pub(crate) struct AtThreadEnd(libc::pthread_key_t);
 
 impl AtThreadEnd {
@@ -121,9 +121,9 @@ impl AtThreadEnd {
         said(result).map(|()| Self(key))
     }
 
-    /// Has it called at the end of the calling thread, once.
+    /// Makes the calling thread call the function once as it ends.
     pub(crate) fn watch_thread(&self) -> io::Result<()> {
-        // SAFETY: the key exists, since none is ever deleted; nobody follows its value, which is
+        // SAFETY: the key exists, since none is ever deleted; no code follows its value, which is
         // not null.
         said(unsafe { libc::pthread_setspecific(self.0, ptr::without_provenance(1)) })
     }
@@ -145,7 +145,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
 ///
 /// # Errors
 ///
-/// What the C library says, for the first thread of a program without `/proc` for example.
+/// The C library's error, for the first thread of a program without `/proc` for example.
 pub fn thread_stack() -> io::Result<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut start, mut bytes) = (ptr::null_mut(), 0);
@@ -161,7 +161,7 @@ pub fn thread_stack() -> io::Result<(usize, usize)> {
     Ok((start.addr(), bytes))
 }
 
-/// What a function of the pthread library says.
+/// The result of a function of the pthread library.
 fn said(errno: libc::c_int) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }

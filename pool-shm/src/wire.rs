@@ -1,8 +1,8 @@
-//! How handles travel, for whoever encodes with rkyv.
+//! Handles as parts of a message that is encoded with rkyv.
 //!
 //! Invariant: an archive holds no more than numbers: the place of the segment in its message's
-//! table and the slot in the segment. Both are checked before they become a handle. The table is
-//! kept by the encoder and the decoder, through two traits.
+//! table and the slot in the segment. Both are checked before they become a handle. The encoder and
+//! the decoder keep the table, through two traits.
 
 use rkyv::{
     Place, Portable,
@@ -15,10 +15,10 @@ use rkyv::{
 pub use crate::array::ArchivedArray;
 use crate::{Block, ElementType, Kind, SegmentFault, SharedSegment};
 
-/// What an encoder does with the segments of the handles that it encodes.
+/// An encoder that keeps the segments of the handles that it encodes.
 pub trait GiveSegment {
     /// Notes that the message holds a handle to an object in `segment`, and keeps the segment alive
-    /// until the message has arrived. The index is where the message's table has it.
+    /// until the message has arrived. Returns its index in the message's table.
     ///
     /// # Errors
     ///
@@ -26,14 +26,14 @@ pub trait GiveSegment {
     fn give_segment(&mut self, segment: &SharedSegment) -> Result<u32, SegmentFault>;
 }
 
-/// Where a decoder has the segments from.
+/// A decoder that finds the segments of the handles that it decodes.
 pub trait TakeSegment {
     /// The segment at `index` of the message's table.
     ///
     /// # Errors
     ///
-    /// [`SegmentFault::NotSent`] if the table has no such index; whatever kept the segment from
-    /// being mapped here.
+    /// [`SegmentFault::NotSent`] if the table has no such index; otherwise the reason why the
+    /// segment could not be mapped here.
     fn take_segment(&mut self, index: u32) -> Result<SharedSegment, SegmentFault>;
 }
 
@@ -58,7 +58,7 @@ pub struct ArchivedBlock {
     slot: u32_le,
 }
 
-/// Where the segment of a handle that was encoded stands in the message's table.
+/// The index in the message's table of the segment of an encoded handle.
 #[derive(Debug)]
 pub struct BlockResolver(u32);
 
@@ -67,7 +67,7 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// What the encoder says; [`SegmentFault::Lent`].
+    /// The encoder's errors; [`SegmentFault::Lent`].
     pub fn give<S>(&self, serializer: &mut S) -> Result<BlockResolver, S::Error>
     where
         S: Fallible<Error: Source> + GiveSegment + ?Sized,
@@ -76,7 +76,7 @@ impl Block {
         self.lend(serializer)
     }
 
-    /// As [`give`](Self::give), but nobody learns of the handle.
+    /// Encodes a handle like [`give`](Self::give), without noting that there is another one.
     pub(crate) fn lend<S>(&self, serializer: &mut S) -> Result<BlockResolver, S::Error>
     where
         S: Fallible<Error: Source> + GiveSegment + ?Sized,
@@ -93,11 +93,11 @@ impl Block {
 }
 
 impl ArchivedBlock {
-    /// Decodes a handle to a block of this kind and element; says too how many elements it has.
+    /// Decodes a handle to a block of this kind and element; returns how many elements it has, too.
     ///
     /// # Errors
     ///
-    /// What the decoder says, and those of [`Block::open`].
+    /// The decoder's errors, and those of [`Block::open`].
     pub fn take<D>(
         &self,
         kind: Kind,
@@ -111,7 +111,7 @@ impl ArchivedBlock {
         Block::open(segment, self.slot.to_native(), kind, element).map_err(Source::new)
     }
 
-    /// As [`take`](Self::take), for what [`Block::lend`] has encoded.
+    /// Decodes a handle that [`Block::lend`] has encoded.
     pub(crate) fn take_lent<D>(
         &self,
         kind: Kind,

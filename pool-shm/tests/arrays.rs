@@ -1,4 +1,4 @@
-//! Arrays and values within one process: the same results as a `Vec`, whatever is done.
+//! Arrays and values within one process: the same results as a `Vec`, whatever the operations.
 
 use std::{
     fmt::Debug,
@@ -245,7 +245,7 @@ fn any_byte_is_a_bool() {
     let array = SharedArray::<bool>::new(200_000).unwrap();
     let value = SharedValue::new(false).unwrap();
     for (block, byte) in [(array.block(), 0x80), (value.block(), 0x40)] {
-        // What another process might do; it needs no Rust for it.
+        // Another process might do this; it needs no Rust for it.
         // SAFETY: within the block, which no reference leads to.
         unsafe { block.as_ptr().as_ptr().write_bytes(byte, block.len()) };
     }
@@ -254,7 +254,7 @@ fn any_byte_is_a_bool() {
     let mut copy = [false; 100];
     array.slice(7..107).copy_to_slice(&mut copy);
     assert!(copy.iter().all(|element| *element));
-    // SAFETY: nobody else has the array.
+    // SAFETY: no other code has the array.
     assert!(panics(|| unsafe { array.as_slice().first() }));
 
     assert!(array.fetch_and(0, true));
@@ -270,7 +270,8 @@ fn any_byte_is_a_bool() {
 #[test]
 fn slices_see_the_same_memory() {
     let array = SharedArray::from_slice(&[1.5f32, 2.5, 3.5]).unwrap();
-    // SAFETY: nobody else has the array, and the slice is used up before it is accessed otherwise.
+    // SAFETY: no other code has the array, and the slice is used up before it is accessed
+    // otherwise.
     let slice = unsafe { array.as_mut_slice() };
     slice[1] = 7.0;
     assert_eq!(array.get(1), 7.0);
@@ -302,13 +303,13 @@ fn an_array_seen_through_another_mapping_has_the_same_elements() {
     let other = memmap2::MmapOptions::new().map_raw_read_only(&File::from(fd)).unwrap();
     array.set(99_999, 9);
     assert!(other.len() >= 4096 + 400_000);
-    // SAFETY: within the mapping; nobody writes meanwhile.
+    // SAFETY: within the mapping; no thread writes meanwhile.
     let last = unsafe { other.as_ptr().add(4096 + 4 * 99_999).cast::<u32>().read_volatile() };
     assert_eq!(last, 9);
 }
 
-/// One writes whole arrays of one pattern or the other, another one reads: never a mixture within
-/// an element.
+/// One thread writes whole arrays of one pattern or the other, another one reads: it never sees a
+/// mixture within an element.
 fn never_torn<T: Element>(len: usize, rounds: usize, one: T, other: T) {
     let array = SharedArray::from_slice(&vec![one; len]).expect("an array");
     let (ones, others) = (vec![one; len], vec![other; len]);

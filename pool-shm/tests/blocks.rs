@@ -1,4 +1,4 @@
-//! Blocks: what a handle must be to become one, and what they take of the process.
+//! Blocks: which handles become one, and which resources of the process they take.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ fn words(len: usize) -> Block {
 }
 
 fn fd(segment: &SharedSegment) -> OwnedFd {
-    // SAFETY: who writes through it, or tries to, has no reference into the segment.
+    // SAFETY: code that writes through it, or tries to, has no reference into the segment.
     unsafe { segment.as_fd() }.try_clone_to_owned().expect("a descriptor")
 }
 
@@ -34,7 +34,7 @@ fn a_block_is_zero_aligned_and_alone() {
         assert!(block.as_ptr().addr().get().is_multiple_of(64));
         assert_eq!(block.len(), value % 37 * 8);
         for at in 0..block.len() {
-            // SAFETY: within the block, which nobody else has.
+            // SAFETY: within the block, which no other code has.
             let byte = unsafe { block.as_ptr().add(at) };
             // SAFETY: as above.
             assert_eq!(unsafe { byte.read() }, 0);
@@ -100,7 +100,7 @@ fn a_descriptor_leads_to_the_segment_that_is_known() {
     let kept = fd(segment);
     drop((block, again));
     assert_eq!(SharedSegment::find(id), None);
-    // As a process does that has never seen it.
+    // Like a process that has never seen it.
     let found = open(kept, id).unwrap();
     let (block, len) = Block::open(found, 0, Kind::Array, WORD).unwrap();
     assert_eq!((len, block.len()), (100_000, 800_000));

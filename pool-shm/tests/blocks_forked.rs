@@ -1,5 +1,4 @@
-//! Shared objects and forks: what a child has in common with its parent, and what it has for
-//! itself.
+//! Shared objects and forks: what a child shares with its parent, and what it has for itself.
 
 #[path = "support/processes.rs"]
 mod processes;
@@ -104,7 +103,7 @@ fn forked_arrays_are_shared() {
         assert!(inherited.alone().is_none(), "the parent has it too");
         let mut own = SharedArray::<u64>::new(10).expect("an array");
         assert!(own.alone().is_some());
-        // What the parent has lent stays lent.
+        // An array that the parent has lent stays lent.
         drop(alone);
     });
     finish(child);
@@ -129,7 +128,7 @@ fn processes_lose_no_addition() {
     assert!(sums.iter().all(|sum| sum == 2000.0));
 }
 
-/// A copy is published by a value: who sees the value sees the copy, however it was made.
+/// A value publishes a copy: a process that sees the value sees the copy, however it was made.
 fn copies_are_published() {
     const ROUNDS: u64 = 200;
     let turn = SharedValue::new(0u64).expect("a value");

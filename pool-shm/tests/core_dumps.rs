@@ -4,7 +4,7 @@ use std::{fs, num::NonZeroU64};
 
 use pool_shm::{ForkMark, NamedSegment, Segment, SharedArray, dump_shared_objects};
 
-/// For each mapping whose line in `smaps` contains `label`: whether core dumps are without it.
+/// For each mapping whose line in `smaps` contains `label`: whether core dumps leave it out.
 fn kept_out(label: &str) -> Vec<bool> {
     let text = fs::read_to_string("/proc/self/smaps").expect("a list of mappings");
     let mut found = Vec::new();

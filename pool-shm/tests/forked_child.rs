@@ -1,4 +1,4 @@
-//! What a forked child sees of segments, mappings, futexes and fork marks.
+//! Segments, mappings, futexes and fork marks in a forked child.
 
 #[path = "support/processes.rs"]
 mod processes;
@@ -155,7 +155,7 @@ fn children_keep_too() {
     }));
 }
 
-/// Otherwise what a program prints would be written into its shared memory.
+/// Otherwise a program's output would be written into its shared memory.
 fn standard_streams_closed() {
     finish(start(|| {
         (0..3).for_each(|number| close(number).expect("close"));

@@ -3,8 +3,8 @@
 //!
 //! `cargo test -p pool-shm --release --test killed_at_each_step -- --all` tries every instruction,
 //! where those are not too many; without `--all` it is a sample of them. Whatever the moment: the
-//! next one gets the lock, data at which nobody was reported to have died are whole, permits are
-//! all there, and whoever sleeps wakes.
+//! next thread gets the lock, data are whole unless a death was reported, permits are all there,
+//! and every sleeper wakes.
 
 #[path = "support/processes.rs"]
 mod processes;
@@ -21,7 +21,7 @@ use pool_shm::{
 use processes::{finish, run, start};
 use scenario::{Scenario, asleep, can_trace};
 
-/// Nobody may wait so long.
+/// No process may wait so long.
 const LIMIT: Duration = Duration::from_secs(2);
 
 type Pair = [u64; 2];
@@ -78,7 +78,7 @@ fn mutex() {
     assert!(whole.get() > 0 && reported.get() > 0, "{} {}", whole.get(), reported.get());
 }
 
-/// Locks; the halves agree, or this one is told that they need not, and sees to it.
+/// Locks; the halves agree, or the lock reports a death, and the caller repairs them.
 fn repaired(mutex: &SharedMutex<Pair>) -> SharedMutexGuard<'_, Pair> {
     match mutex.lock_timeout(LIMIT) {
         Err(LockError::HolderDied(mut pair)) => {
@@ -130,7 +130,7 @@ fn read_lock() {
     assert!(lock.read().is_ok());
 }
 
-/// Writes, or reads; the halves agree, or this one is told that they need not, and sees to it.
+/// Writes, or reads; the halves agree, or the lock reports a death, and the caller repairs them.
 fn see_to(lock: &SharedRwLock<Pair>, writes: bool) {
     let taken = if writes {
         lock.write_timeout(LIMIT).map(|pair| assert_eq!(pair[0], pair[1]))
@@ -256,7 +256,7 @@ fn barrier() {
     let waiter: Cell<Option<Pid>> = Cell::new(None);
     let waits = || {
         barrier.wait_timeout(LIMIT).expect("both come");
-        // The other one is a party now, so this one is told if it dies.
+        // The child is a party now, so this process is told if it dies.
         assert!(matches!(barrier.wait_timeout(LIMIT), Ok(_) | Err(LockError::Broken)));
     };
     Scenario {

@@ -1,5 +1,5 @@
-//! What mutexes and read-write locks do within one process, threads standing for processes: a
-//! thread that ends is a dead holder too.
+//! Mutexes and read-write locks within one process, threads standing for processes: a thread that
+//! ends is a dead holder too.
 
 #[path = "support/ended_thread.rs"]
 mod ended_thread;
@@ -86,7 +86,7 @@ fn a_dead_holder_is_reported_and_what_it_left_can_be_repaired() {
         *guard = 6;
         mem::forget(guard);
     });
-    // Those who do not wait look, too.
+    // Calls that do not wait look for dead holders, too.
     let mut guard = loop {
         match mutex.try_lock() {
             Err(LockError::HolderDied(guard)) => break guard,

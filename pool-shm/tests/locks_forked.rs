@@ -1,4 +1,5 @@
-//! Locks between processes: what they keep apart, what a fork copies, and who counts as dead.
+//! Locks between processes: what they keep apart, what a fork copies, and which holders count as
+//! dead.
 
 #[path = "support/processes.rs"]
 mod processes;
@@ -157,7 +158,7 @@ fn noticed_without_descriptors() {
         setrlimit(Resource::RLIMIT_NOFILE, 0, hard).expect("limit");
         assert!(matches!(mutex.lock_timeout(SHORT), Err(LockError::TimedOut)));
     }));
-    // Nobody waits for it yet: it becomes a zombie.
+    // No process waits for it yet: it becomes a zombie.
     kill(child, Signal::SIGKILL).expect("kill");
     finish(start(|| {
         drop(SharedMutex::new(0u8).expect("mutex").lock().expect("had"));
@@ -205,7 +206,7 @@ fn changes_are_seen() {
         let (mutex, changed) =
             (SharedMutex::new(0u8).expect("mutex"), SharedCondvar::new().expect("condition"));
         let mut guard = mutex.lock().expect("had");
-        // It dies before it notifies.
+        // The child dies before it notifies.
         let child = start(|| *mutex.lock().expect("had") = 1);
         if with_condition {
             guard = changed.wait_while(guard, |value| *value == 0).expect("had");
@@ -220,7 +221,7 @@ fn changes_are_seen() {
 
 fn dead_parties_break() {
     let barrier = SharedBarrier::new(2).expect("barrier");
-    // It dies between two waits.
+    // The child dies between two waits.
     let gone_through = SharedEvent::new().expect("event");
     let child = start(|| {
         barrier.wait_timeout(LONG).expect("both come");
@@ -235,7 +236,7 @@ fn dead_parties_break() {
     assert!(matches!(barrier.wait_timeout(LONG), Err(LockError::Broken)));
     assert!(matches!(barrier.wait(), Err(LockError::Broken)));
 
-    // One of three dies while it waits with another; the third never came.
+    // One of three parties dies while it waits with another; the third never came.
     let barrier = SharedBarrier::new(3).expect("barrier");
     let child = start(|| drop(barrier.wait()));
     let witness = start(|| {
@@ -265,7 +266,7 @@ fn dead_parties_break() {
     assert_eq!(ends.iter().filter(|end| matches!(end, WaitStatus::Exited(_, 0))).count(), 1);
 }
 
-/// A party that has nothing to do may be killed; one that has, or that waits, is missed.
+/// An idle party may be killed; a busy one, or one that waits, is missed.
 fn idle_parties_are_not_missed() {
     let barrier = SharedBarrier::new(2).expect("barrier");
     let ready = SharedEvent::new().expect("event");
@@ -289,7 +290,7 @@ fn idle_parties_are_not_missed() {
             assert!(matches!(barrier.wait_timeout(LONG), Err(LockError::Broken)));
             break;
         }
-        // Whoever comes first, others take the place of the dead one.
+        // Whichever party comes first, others take the place of the dead one.
         for _ in 0..3 {
             let other = start(|| {
                 barrier.wait_timeout(LONG).expect("both come");
@@ -300,7 +301,7 @@ fn idle_parties_are_not_missed() {
         }
         assert!(!barrier.is_broken());
     }
-    // Idle is the process, not the thread that waits in it.
+    // The process is idle, not the thread that waits in it.
     let barrier = SharedBarrier::new(2).expect("barrier");
     let child = start(|| {
         let waiter = barrier.clone();
@@ -340,7 +341,7 @@ fn no_system_call() {
         (SharedMutex::new(0u64).expect("mutex"), SharedRwLock::new(0u64).expect("lock"));
     let semaphore = SharedSemaphore::new(1).expect("semaphore");
     let child = start(|| {
-        drop((mutex.lock(), lock.write(), semaphore.acquire())); // asks who it is
+        drop((mutex.lock(), lock.write(), semaphore.acquire())); // finds out its own name
         // SAFETY: from here on every system call but read, write and exit kills this process.
         if unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) } != 0 {
             let error = io::Error::last_os_error();
@@ -361,8 +362,8 @@ fn no_system_call() {
     assert_eq!((*mutex.lock().expect("had"), *lock.read().expect("had")), (1_000, 1_000));
 }
 
-/// A process that ends in order is missed by nobody, whatever it has leaked; what it holds alone
-/// its heir is told of.
+/// No party misses a process that ends in order, whatever it has leaked; the next holder of a lock
+/// that it held alone is told.
 fn orderly_ends_break_nothing() {
     let barrier = SharedBarrier::new(2).expect("barrier");
     let semaphore = SharedSemaphore::new(2).expect("semaphore");
@@ -382,12 +383,12 @@ fn orderly_ends_break_nothing() {
         finish(child);
         assert!(!barrier.is_broken());
         assert_eq!((semaphore.available(), semaphore.reclaimed()), (2, 0));
-        // Given back, or with another thread, which may read through the leaked guard, taken from
-        // the dead.
+        // The lock was given back or, if another thread may read through the leaked guard, is taken
+        // from the dead holder.
         assert!(lock.try_write().is_ok());
         assert!(matches!(mutex.lock(), Err(LockError::HolderDied(_))), "the heir is told");
     }
-    // A process that has never waited at anything just ends, with what it says.
+    // A process that has never waited at a barrier just ends, with its own exit code.
     let WaitStatus::Exited(_, 7) = end_of(start(|| exit_process(7))) else { panic!("exits") };
 }
 
@@ -395,7 +396,7 @@ fn namespaces_are_told_apart() {
     let mutex = SharedMutex::new(0u8).expect("mutex");
     let (segment, slot) = (mutex.block().segment().clone(), mutex.block().slot());
     let child = start(|| {
-        // Root may just do it; others need a namespace of users too, which some systems refuse.
+        // Root may just unshare; others need a namespace of users too, which some systems refuse.
         let users = CloneFlags::CLONE_NEWUSER;
         match unshare(CloneFlags::CLONE_NEWPID)
             .or_else(|_| unshare(users | CloneFlags::CLONE_NEWPID))
@@ -410,7 +411,7 @@ fn namespaces_are_told_apart() {
             Err(errno) => panic!("{errno}"),
         }
         finish(start(|| {
-            // `/proc` still belongs to the first namespace, so nobody knows who this is.
+            // `/proc` still belongs to the first namespace, so this process cannot be named.
             assert!(matches!(mutex.lock(), Err(LockError::Unidentified { .. })));
             unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
             let none: Option<&str> = None;

@@ -1,5 +1,6 @@
 //! References that outlive the thread that locked: a guard was leaked where they stay valid, and
-//! the thread has ended. Nobody may get the data then who could not bear the other reference.
+//! the thread has ended. No thread may get the data then if its access conflicts with the other
+//! reference.
 
 use std::{mem, thread, time::Duration};
 
@@ -8,7 +9,7 @@ use pool_shm::{LockError, SharedMutex, SharedRwLock, exclusive_borrows};
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What `leak` returns from a thread that has ended.
+/// The value that `leak` returns from a thread that has ended.
 fn from_the_dead<T: Send>(leak: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(leak).join().expect("no panic"))
 }
@@ -28,7 +29,7 @@ fn a_leaked_writer_has_the_data_for_ever() {
     assert!(matches!(lock.read_timeout(LONG), Err(LockError::Unrecoverable)));
     assert!(matches!(lock.write(), Err(LockError::Unrecoverable)));
     assert_eq!((data[0], others[0]), (7, 7));
-    // A fork would give both of them to a second process.
+    // A fork would give both references to a second process.
     assert!(exclusive_borrows() >= 2);
 }
 

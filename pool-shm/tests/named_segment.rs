@@ -1,4 +1,4 @@
-//! Named segments: who finds them, who may open them, who removes them, and what stays behind.
+//! Named segments: which programs find them, may open them and remove them, and what stays behind.
 
 #[path = "support/processes.rs"]
 mod processes;
@@ -70,11 +70,11 @@ fn named(name: &str) -> (String, NamedSegment) {
 
 /// Reads and writes the last byte.
 fn exchange(segment: &NamedSegment, value: u8) -> u8 {
-    // SAFETY: the byte is mapped, and whoever else has the segment waits.
+    // SAFETY: the byte is mapped, and the other program that has the segment waits.
     unsafe { segment.as_ptr().add(segment.len() - 1).replace(value) }
 }
 
-/// What this executable is when it is told a name: a program that knows nothing else.
+/// The life of this executable when it gets a name: a program that knows nothing else.
 fn another_program(name: &str) {
     let theirs = NamedSegment::open(&format!("/{name}")).expect("open");
     assert_eq!((theirs.len(), theirs.name()), (5000, name));
@@ -127,7 +127,7 @@ fn only_the_user() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// Runs `act` as another user, if there is one to be had.
+/// Runs `act` as another user, if the system allows that.
 fn as_another_user(act: impl FnOnce()) -> bool {
     if !geteuid().is_root() {
         println!("skipped: only root can become another user, and this is user {}", geteuid());
@@ -224,7 +224,7 @@ fn stale_name() {
     assert_eq!(NamedSegment::open(&name).expect("open").id(), fresh.id());
     drop(fresh);
     assert!(matches!(NamedSegment::unlink(&name), Err(Error::NotFound { .. })));
-    // Where there is nothing to replace it creates.
+    // Without a segment to replace it creates one.
     NamedSegment::create_or_replace(&name, 9).expect("create_or_replace");
     assert!(!file(&name).exists());
 }
@@ -237,7 +237,7 @@ fn killed_at_any_moment() {
                 drop(NamedSegment::create_or_replace(&name, 1 << 16).expect("create_or_replace"));
             }
         });
-        // The moment of the kill is what varies, in steps that creating takes a few of.
+        // The moment of the kill varies in steps of which creating takes a few.
         let moment = Instant::now() + Duration::from_micros(u64::from(400 + 7 * round));
         while Instant::now() < moment {}
         kill(child, Signal::SIGKILL).expect("kill");

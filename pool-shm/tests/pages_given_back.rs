@@ -1,4 +1,4 @@
-//! Memory goes back to the system, and what was there reads as zero.
+//! Memory goes back to the system, and its pages read as zero afterwards.
 
 use std::{fs::File, os::linux::fs::MetadataExt};
 
@@ -14,7 +14,7 @@ fn page() -> u64 {
 fn full() -> (Segment, Mapping) {
     let segment = Segment::create("full", PAGES as u64 * page()).expect("create");
     let mapping = segment.map().expect("map");
-    // SAFETY: the range is the whole mapping, and nobody else has the segment.
+    // SAFETY: the range is the whole mapping, and no other code has the segment.
     unsafe { mapping.as_ptr().write_bytes(0xaa, mapping.len()) };
     (segment, mapping)
 }
@@ -25,9 +25,9 @@ fn held(segment: &Segment) -> u64 {
     file.metadata().expect("metadata").st_blocks() * 512 / page()
 }
 
-/// Whether each page's first and last byte are as they were written (as opposed to zero).
+/// Whether each page's first and last byte are as they were written and not zero.
 fn written(mapping: &Mapping) -> Vec<bool> {
-    // SAFETY: `at` is inside the mapping, and nobody else has the segment.
+    // SAFETY: `at` is inside the mapping, and no other code has the segment.
     let byte = |at: usize| unsafe { mapping.as_ptr().add(at).read() };
     let pages = (0..PAGES).map(|index| index * page_size());
     pages

@@ -1,13 +1,13 @@
-//! Kills processes at random moments while they lock, change and unlock, and sees what the others
-//! make of it.
+//! Kills processes at random moments while they lock, change and unlock, and checks that the others
+//! go on.
 //!
 //! ```text
 //! cargo test -p pool-shm --release --test robust -- --kills 10000 --kind mutex --seed 7
 //! ```
 //!
 //! Without arguments it is short. For each kind it prints how many were killed, how many of them
-//! held what they had locked, and how long it took until somebody else had it. Nobody may wait for
-//! 2 s; shorter times are not judged.
+//! held the lock, and how long it took until another process had it. No process may wait for 2 s;
+//! shorter times are not judged.
 
 #[path = "robust/barrier.rs"]
 mod barrier;
@@ -36,10 +36,10 @@ use std::{
 use processes::Chance;
 use report::Report;
 
-/// One kind of lock: kills so many, or as many as time allows, and reports.
+/// A run of one kind of lock: kills so many processes, or as many as time allows, and reports.
 type Kind = fn(&mut Run) -> Report;
 
-/// And whether one can be killed while it holds something.
+/// The kinds of lock; the flag says whether a process can be killed while it holds one.
 const KINDS: &[(&str, Kind, bool)] = &[
     ("mutex", mutex::run, true),
     ("rwlock", rwlock::run, true),
@@ -49,10 +49,10 @@ const KINDS: &[(&str, Kind, bool)] = &[
     ("barrier", barrier::run, true),
 ];
 
-/// Of as many kills some hit a holder, by far.
+/// Among so many kills some are sure to hit a holder.
 const ENOUGH: usize = 100;
 
-/// How much is asked for.
+/// The extent of the run.
 pub(crate) struct Run {
     kills: usize,
     until: Instant,
@@ -60,7 +60,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether to kill once more, after so many.
+    /// Whether to kill once more, after `killed` kills.
     pub(crate) fn goes_on(&self, killed: usize) -> bool {
         killed < self.kills && Instant::now() < self.until
     }

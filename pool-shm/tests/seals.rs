@@ -26,7 +26,7 @@ fn a_peer_cannot_shrink_a_segment() {
     let segment = Segment::create("seals", 2 * page()).unwrap();
     let peer = File::from(segment.try_clone().unwrap().into_fd());
     assert_eq!(ftruncate(&peer, 0), Err(Errno::EPERM));
-    ftruncate(&peer, 4 * page() as i64).unwrap(); // growing hurts nobody
+    ftruncate(&peer, 4 * page() as i64).unwrap(); // growing does no harm
     assert_eq!(segment.len(), 2 * page());
     assert_eq!(segment.map().unwrap().len() as u64, 2 * page());
 }
@@ -73,7 +73,7 @@ fn no_descriptor_survives_exec() {
 fn sealed_content_is_fixed() {
     let segment = Segment::create("fixed", page()).unwrap();
     let writable = segment.map().unwrap();
-    // SAFETY: byte 0 is mapped, and nobody else has the segment.
+    // SAFETY: byte 0 is mapped, and no other code has the segment.
     unsafe { writable.as_ptr().write(7) };
     assert!(matches!(segment.seal_content(), Err(Error::StillWritable)));
     drop(writable);
@@ -87,7 +87,7 @@ fn sealed_content_is_fixed() {
 
     let reader = segment.map_read_only().unwrap();
     assert!(!reader.is_writable());
-    // SAFETY: byte 0 is mapped and nobody can write it any more.
+    // SAFETY: byte 0 is mapped and no process can write it any more.
     assert_eq!(unsafe { reader.as_ptr().read() }, 7);
 }
 
@@ -97,7 +97,7 @@ fn a_mapping_outlives_its_descriptor_and_shows_writes() {
     assert_eq!(segment.len(), page());
     let (writer, reader) = (segment.map().unwrap(), segment.map_read_only().unwrap());
     assert!(writer.is_writable());
-    // SAFETY: the last byte of the page is mapped, and nobody else has the segment.
+    // SAFETY: the last byte of the page is mapped, and no other code has the segment.
     unsafe { writer.as_ptr().add(page_size() - 1).write(9) };
     let mut seen = [0];
     File::from(segment.into_fd()).read_exact_at(&mut seen, page() - 1).unwrap();
@@ -121,7 +121,7 @@ fn impossible_segments_are_refused() {
 fn a_segment_grows_and_mappings_stay() {
     let mut segment = Segment::create("grows", page()).unwrap();
     let before = segment.map().unwrap();
-    // SAFETY: one byte of a mapping that nobody else has.
+    // SAFETY: one byte of a mapping that no other code has.
     unsafe { before.as_ptr().write(7) };
     let mut peer = segment.try_clone().unwrap();
 
@@ -132,7 +132,7 @@ fn a_segment_grows_and_mappings_stay() {
     // SAFETY: within both mappings.
     assert_eq!(unsafe { (after.as_ptr().read(), after.as_ptr().add(page_size()).read()) }, (7, 0));
 
-    peer.grow(2 * page()).unwrap(); // others have made it longer
+    peer.grow(2 * page()).unwrap(); // another holder has made it longer
     assert_eq!(peer.len(), 3 * page());
     segment.grow(1).unwrap();
     assert_eq!(segment.len(), 3 * page());

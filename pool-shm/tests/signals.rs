@@ -1,5 +1,4 @@
-//! What semaphores, events, conditions and barriers do within one process, threads standing for
-//! processes.
+//! Semaphores, events, conditions and barriers within one process, threads standing for processes.
 
 use std::{
     mem,
@@ -176,7 +175,7 @@ fn a_leader_acts_before_anybody_goes_on() {
         parties.into_iter().map(|party| party.join().unwrap()).sum()
     });
     assert_eq!((leaders, acts.get()), (100, 100));
-    // Whoever leads panics; the others are told.
+    // The leader panics; the others are told.
     thread::scope(|scope| {
         let parties = [(); 4].map(|()| scope.spawn(|| barrier.wait_and_lead(|| panic!("leads"))));
         let ends = parties.map(|party| party.join());
@@ -220,7 +219,7 @@ fn a_broken_barrier_stays_broken_until_it_is_reset() {
     assert!(barrier.is_broken());
     assert!(matches!(barrier.wait(), Err(LockError::Broken)));
 
-    // Often enough for the rounds that seats remember to begin again.
+    // Often enough that the round numbers in seats begin again.
     for _ in 0..1_500 {
         barrier.reset();
     }

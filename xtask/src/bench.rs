@@ -6,7 +6,7 @@ use std::process::{ExitCode, Stdio};
 use crate::hand_over;
 use crate::workspace::Workspace;
 
-/// The package whose program runs the rows that it is given, or all of them.
+/// The package of the program that runs the given rows, or all of them.
 const PACKAGE: &str = "pool-bench";
 
 /// Entry point of the sub-command.

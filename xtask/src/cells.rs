@@ -11,9 +11,10 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
-/// For a command that only compiles; generous, because a cold machine may have to fetch first.
+/// The time limit of a command that only compiles; generous, because a cold machine may have to
+/// fetch first.
 pub(crate) const BUILD: Duration = Duration::from_secs(15 * 60);
-/// For the tests of one target selection.
+/// The time limit of the tests of one target selection.
 pub(crate) const TESTS: Duration = Duration::from_secs(10 * 60);
-/// For one example.
+/// The time limit of one example.
 pub(crate) const EXAMPLE: Duration = Duration::from_secs(2 * 60);

@@ -1,7 +1,7 @@
-//! Runs a command under a deadline and never waits for the dead.
+//! Runs a command under a deadline and never waits for a process that is dead.
 //!
 //! Invariant: when `run` returns, the command is reaped, and if it failed nothing of its process
-//! group is left. The same holds when this program itself dies in the middle: a guard process
+//! group is left. This holds even when this program itself dies in the middle: a guard process
 //! waits for the end of a pipe that only this program holds open.
 
 use std::io::{self, BufRead as _, BufReader};
@@ -16,7 +16,7 @@ const OUTPUT_GRACE: Duration = Duration::from_secs(5);
 /// How long a killed command gets to be reaped before it is given up.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 
-/// How a command ended that was started.
+/// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// It ended by itself.
@@ -119,7 +119,7 @@ pub(crate) fn run(
     Ok(end.unwrap_or(End::Deadline(limit)))
 }
 
-/// Kills whatever is left of a process group. The shell's own `kill` is there on every machine.
+/// Kills the rest of a process group. The shell's own `kill` is there on every machine.
 fn kill_group(group: u32) {
     let _ = Command::new("sh")
         .args(["-c", "kill -s KILL -- \"-$1\"", "sh", &group.to_string()])
@@ -148,7 +148,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
-            // Before the pipe is closed: the group's number may be somebody else's by now.
+            // Before the pipe is closed: the group's number may be another group's by now.
             let pipe = child.stdin.take();
             let _ = child.kill();
             let _ = child.wait();

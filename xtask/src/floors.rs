@@ -1,13 +1,14 @@
 //! `cargo xtask floors`: are the modules of `pool-core` layers, and names free of private words?
 //!
-//! Invariant: what is broken stands in a list beside the check, and a list can only shrink. A new
-//! edge that leads up, a new file in a cycle, a new name with a word of `words.txt` and an entry
-//! that is found no more are errors, each with file, line and name.
+//! Invariant: known faults stand in a list beside the check, and a list can only shrink. A new edge
+//! that leads up, a new file in a cycle, a new name with a word of `words.txt` and an entry that is
+//! no longer found are errors, each with file, line and name.
 //!
 //! `lexer.rs`, `cut.rs` and `syntax.rs` read a file, `modules.rs` makes a tree of all files,
-//! `resolve.rs` follows names in it, `edges.rs` says which file needs what of which other one. That
-//! is what `layers.rs` and `cycles.rs` look at. `words.rs` needs tokens only; `list.rs` compares
-//! with what is known. Only paths are edges: a method that is called by its name alone is none.
+//! `resolve.rs` follows names in it, `edges.rs` says which file needs which item of which other
+//! file. `layers.rs` and `cycles.rs` check these edges. `words.rs` needs tokens only; `list.rs`
+//! compares faults with the known ones. Only paths are edges: a method that is called by its name
+//! alone is none.
 
 mod cut;
 mod cycles;
@@ -65,7 +66,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
 ///
 /// # Errors
 ///
-/// All that is wrong, one finding a line, with the summary behind them.
+/// All faults, one a line, with the summary behind them.
 pub(crate) fn check(workspace: &Workspace) -> Result<String, String> {
     let root = workspace.root();
     let files = sources(root, Path::new(SRC))?;
@@ -98,7 +99,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<String, String> {
     Err(wrong.join("\n"))
 }
 
-/// A line for each top module with those that it needs, counted by item; `!` marks what leads up.
+/// A line for each top module with the modules that it needs, counted by item; `!` marks an edge
+/// that leads up.
 fn edges_between_modules(workspace: &Workspace) -> Result<String, String> {
     let krate = Crate::parse(&sources(workspace.root(), Path::new(SRC))?)?;
     let floors = Floors::parse(&read_list(workspace.root(), FLOORS)?)?;

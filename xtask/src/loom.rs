@@ -22,7 +22,7 @@ pub(crate) fn command(workspace: &Workspace) -> Command {
     let mut command = workspace.cargo(["test", "-p", "pool-ipc", "--release", "--test", "loom"]);
     let mut flags = env::var_os("RUSTFLAGS").unwrap_or_default();
     flags.push(" --cfg loom");
-    // Cargo would take it in place of the other.
+    // Cargo would take this variable in place of `RUSTFLAGS`.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     command.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", workspace.target().join("loom"));
     if env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {

@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what was wrong with the arguments; the exit code is 2, as is usual for that.
+/// Prints the fault of the arguments; the exit code is 2, as is usual for that.
 fn misused(complaint: &str) -> ExitCode {
     eprintln!("xtask: {complaint}\n\n{USAGE}");
     ExitCode::from(2)

@@ -1,7 +1,7 @@
-//! The matrix: cells in rows and columns, run one after the other, told as a table.
+//! The matrix: cells in rows and columns, run one after the other, printed as a table.
 //!
-//! Invariant: the last line printed is `N passed, M failed`, with `, K skipped` behind it when
-//! something was; the exit code is 0 only when M is 0.
+//! Invariant: the last line printed is `N passed, M failed`, with `, K skipped` behind it when a
+//! cell was skipped; the exit code is 0 only when M is 0.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,7 +33,7 @@ impl Profile {
         }
     }
 
-    /// What cargo has to be told.
+    /// The flag for cargo.
     pub(crate) fn flag(self) -> Option<&'static str> {
         (self == Profile::Release).then_some("--release")
     }
@@ -42,9 +42,9 @@ impl Profile {
 /// Why a cell did not pass.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// In one sentence or with a command's output.
+    /// The failure in one sentence, or with a command's output.
     Failed(String),
-    /// What this machine lacks.
+    /// The means that this machine lacks.
     Skipped(String),
 }
 
@@ -54,7 +54,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// What a cell's work returns.
+/// The result of a cell's work.
 pub(crate) type Verdict = Result<(), Stop>;
 
 type Work = Box<dyn FnOnce(&Steps) -> Verdict>;
@@ -72,7 +72,7 @@ pub(crate) struct Matrix {
     cells: Vec<Cell>,
 }
 
-/// Which cells run, and how they are told.
+/// Which cells run, and how they are printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// Only the cells of these start methods, unless empty.
@@ -83,7 +83,7 @@ pub(crate) struct Selection {
     pub(crate) list: bool,
     /// Show the output of every command.
     pub(crate) verbose: bool,
-    /// What has not begun by then fails, so that the closing lines are reached in time.
+    /// A cell that has not begun by then fails, so that the closing lines are reached in time.
     pub(crate) budget: Option<Duration>,
 }
 
@@ -216,10 +216,10 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Runs a command to its end and returns what it printed, stdout and stderr as they came.
+    /// Runs a command to its end and returns its output, stdout and stderr as they came.
     ///
-    /// Closing lines of tests are passed on, and what they skipped; the rest is shown only when the
-    /// command fails.
+    /// Closing lines of tests are passed on, and their skipped tests; the rest is shown only when
+    /// the command fails.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The first example of a README, as a program.
 //!
-//! Follows what rustdoc does with the same text: hidden lines, a `main` around code that has
-//! none, and the `Ok::<…>(())` at the end of code that uses `?`.
+//! Treats the text as rustdoc does: hidden lines, a `main` around code that has none, and the
+//! `Ok::<…>(())` at the end of code that uses `?`.
 
 /// A block of Rust from a README.
 #[derive(Clone, Debug, PartialEq, Eq)]

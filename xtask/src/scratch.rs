@@ -1,8 +1,8 @@
 //! Folders for programs that must know nothing of this workspace.
 //!
-//! Invariant: all of it is gone when the last owner of a `Scratch` is. Sources lie in the
-//! system's temporary folder, so that cargo finds no manifest or configuration of ours on its way
-//! up; what is built lies below our target folder, where there is room for it.
+//! Invariant: all of it is gone when the last owner of a `Scratch` is. Sources lie in the system's
+//! temporary folder, so that cargo finds no manifest or configuration of ours on its way up; builds
+//! lie below our target folder, where there is room for it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ impl Scratch {
     /// The temporary folder could not be made.
     pub(crate) fn new(workspace: &Workspace) -> io::Result<Scratch> {
         let target = workspace.target().join("matrix");
-        // What an interrupted run has left.
+        // Leftovers of an interrupted run.
         let _ = fs::remove_dir_all(&target);
         // Canonical, because git and cargo do not agree on the names of linked folders.
         let base = env::temp_dir().canonicalize()?;
@@ -43,16 +43,16 @@ impl Scratch {
         }
     }
 
-    /// Where sources go.
+    /// The folder for sources.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// `cargo` with these arguments, for a program in `folder`.
     ///
-    /// All of them share one folder for what is built, and one home: with another home cargo takes
-    /// no build of a dependency that is there. Nothing here is built twice or looked at with a
-    /// debugger, so that neither is prepared for.
+    /// All programs share one target folder and one home: with another home cargo would build the
+    /// dependencies again. No incremental builds and no debug information, since nothing here is
+    /// built twice or debugged.
     pub(crate) fn cargo<A: AsRef<OsStr>>(
         &self,
         workspace: &Workspace,
@@ -99,7 +99,7 @@ impl Drop for Scratch {
 ///
 /// # Errors
 ///
-/// The system's, unchanged.
+/// The system's error, unchanged.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -107,11 +107,11 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, text)
 }
 
-/// Copies a checkout without its history and without what was built in it.
+/// Copies a checkout without its history and without its builds.
 ///
 /// # Errors
 ///
-/// The system's, unchanged.
+/// The system's error, unchanged.
 pub(crate) fn copy_checkout(from: &Path, to: &Path) -> io::Result<()> {
     copy(from, to, &|name| name != ".git" && name != "target" && !name.starts_with("target-"))
 }

@@ -56,7 +56,7 @@ pub(crate) fn add_all(
 /// least like it.
 const QUICK_METHODS: [&str; 2] = ["forkserver", "threads"];
 
-/// What is worth waiting for between two edits.
+/// The cells that are worth waiting for between two edits.
 fn add_quick(matrix: &mut Matrix, workspace: &Workspace, selection: &Selection) {
     let methods = if selection.methods.is_empty() { &QUICK_METHODS[..] } else { &METHODS };
     tests::add_unit(matrix, workspace, Profile::Debug);
@@ -68,7 +68,7 @@ fn add_quick(matrix: &mut Matrix, workspace: &Workspace, selection: &Selection) 
 ///
 /// # Errors
 ///
-/// What is wrong with them, by name.
+/// The faults of the options, by name.
 pub(crate) fn options(args: &[OsString]) -> Result<(Selection, bool), String> {
     let mut selection = Selection::default();
     let mut is_quick = false;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::workspace::{FACADE, Workspace};
 
-/// What a crate with mechanism is built on.
+/// The dependencies of a crate with mechanism.
 const MECHANISM: [&str; 8] = [
     "nix",
     "libc",

@@ -1,4 +1,4 @@
-//! What a crate brings along, read from `cargo tree -e normal --prefix none`.
+//! The dependencies of a crate, read from `cargo tree -e normal --prefix none`.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::workspace::{LAYERS, Layer};
 ///
 /// # Errors
 ///
-/// What is wrong: more crates than the limit, or a crate of ours from a higher layer.
+/// The fault: more crates than the limit, or a crate of ours from a higher layer.
 pub(crate) fn check(listing: &str, asked: Layer) -> Result<usize, String> {
     // "name v1.2.3 (proc-macro) (/path) (*)": the first two words tell crates apart.
     let crates: BTreeSet<(&str, &str)> = listing

@@ -1,5 +1,5 @@
-//! What the gate knows about this workspace: its root, its crates from bottom to top, and how
-//! cargo is called in it.
+//! The workspace, as the gate knows it: its root, its crates from bottom to top, and how cargo is
+//! called in it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ impl Workspace {
     /// A verb of `cargo` for all crates that users may depend on, with all of their features.
     ///
     /// The selection is one and the same for all tests, since cargo builds a crate anew for each
-    /// set of features, and what is selected decides on the features of what stands below it.
+    /// set of features, and the selected crates decide on the features of the crates below them.
     pub(crate) fn cargo_for_all<A: AsRef<OsStr>>(
         &self,
         verb: &str,
@@ -120,8 +120,8 @@ impl Workspace {
 
     /// `cargo` with these arguments, in the folder that the user is in.
     ///
-    /// What `cargo run` told this program about itself is taken out of the environment, so that
-    /// crates and tests see what they would see without the gate around them.
+    /// The variables that `cargo run` sets for this program are taken out of the environment, so
+    /// that crates and tests see the environment that they have without the gate.
     pub(crate) fn cargo_here<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(&self.cargo);
         command.args(args);

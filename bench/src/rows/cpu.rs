@@ -19,7 +19,7 @@ pub(crate) fn run(scale: &Scale) -> Outcome {
     compare("cpu", "tasks of 200 µs", &tasks, scale.rounds(21))
 }
 
-/// Runs `tasks` (steps of [`spin`] each) everywhere, on as many workers as there are CPUs.
+/// Runs `tasks` (steps of [`spin`] each) in every pool, on as many workers as there are CPUs.
 pub(super) fn compare(row: &'static str, case: &str, tasks: &[u64], rounds: usize) -> Outcome {
     let workers = pool_affinity::usable_cpus();
     let pools = Pools::build(workers)?;

@@ -1,7 +1,7 @@
 //! How long does it take until two workers have read a large data set that they share?
 //!
-//! From no pool at all to the sum of all elements, half by each worker. Data that lie in shared
-//! memory before are not moved; a `Vec` is encoded once, and decoded unless its archive is read.
+//! From no pool at all to the sum of all elements, half by each worker. Data that already lie in
+//! shared memory are not moved; a `Vec` is encoded once, and decoded unless its archive is read.
 
 use pool_api::{ForkBesideThreads, SharedObject, StartMethod, View, Worker, WorkerPool};
 use pool_shm::SharedArray;

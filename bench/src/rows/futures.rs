@@ -1,4 +1,4 @@
-//! What do calls cost whose results are waited for later, alone and beside a map?
+//! What do calls cost of which the caller takes the results later, alone and beside a map?
 
 use std::{
     cell::RefCell,

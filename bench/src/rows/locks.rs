@@ -1,8 +1,8 @@
 //! What do locks between processes cost?
 //!
-//! Alone beside those of the standard library, which know one process only; between two processes
-//! beside the C library's mutexes in shared memory. Of these the plain one stays locked for ever
-//! when its holder dies.
+//! Uncontended, they are compared with those of the standard library, which know one process only;
+//! between two processes, with the C library's mutexes in shared memory, of which the plain one
+//! stays locked for ever when its holder dies.
 
 use std::{
     hint::black_box,
@@ -67,7 +67,7 @@ fn nanos(count: usize, mut call: impl FnMut()) -> f64 {
     seconds * 1e9 / count as f64
 }
 
-/// Nobody else wants the lock.
+/// No other thread wants the lock.
 pub(crate) fn alone(scale: &Scale) -> Outcome {
     let count = scale.count(400_000);
     let (std, ours) = (Mutex::new(0u64), SharedMutex::new(0u64)?);

@@ -1,6 +1,6 @@
 //! How much memory do the workers and the parent take?
 //!
-//! Each method in a process of its own, since the parent's peak never falls again.
+//! Each method runs in a process of its own, since the parent's peak never falls again.
 
 use std::fs;
 
@@ -75,7 +75,7 @@ fn of_workers(pool: &WorkerPool, fields: &[&str]) -> Outcome<f64> {
     Ok(median(&each?))
 }
 
-/// The sum of some fields of what the kernel says of a process, in MiB.
+/// The sum of some fields of the kernel's data about a process, in MiB.
 fn of_process(pid: u32, fields: &[&str]) -> Outcome<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     fields.iter().map(|field| mebibytes(&text, field)).sum()

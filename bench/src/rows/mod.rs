@@ -14,7 +14,7 @@ mod tiny;
 
 use crate::{Outcome, bout::Scale};
 
-/// What one fresh copy of this program measures.
+/// A part of a row, measured by one fresh copy of this program.
 pub(crate) struct Part {
     /// The row, and behind a slash which part of it.
     pub(crate) name: &'static str,

@@ -1,9 +1,9 @@
 //! How fast do large items get in, and large results out?
 //!
-//! The views move a [`Frame`], which lies where it is and costs nothing to make or drop: what is
-//! measured is the one copy into shared memory and what the pool adds to it. *Peek* reads the
-//! length and three bytes, *sum* reads every word. The owned forms move `Vec<u8>`s, with all that
-//! their allocation costs.
+//! The views move a [`Frame`], which stays in place and costs nothing to make or drop: the row
+//! measures the one copy into shared memory and the pool's own cost. *Peek* reads the length and
+//! three bytes, *sum* reads every word. The owned forms move `Vec<u8>`s, with all that their
+//! allocation costs.
 
 use std::{hint::black_box, sync::OnceLock};
 
@@ -70,7 +70,7 @@ fn frame(index: usize, mib: usize) -> Frame {
     Frame(&frames[index % frames.len()])
 }
 
-/// Which frame a worker makes next, by its size.
+/// The next frame of a worker, by its size.
 fn made<const MIB_EACH: usize>(index: u64) -> Frame {
     frame(index as usize, MIB_EACH)
 }
@@ -217,7 +217,7 @@ struct Copiers {
     mib: usize,
     count: usize,
     target: pool_shm::Mapping,
-    /// Copies half of them.
+    /// Copies half of the frames.
     other: Peer,
 }
 
@@ -230,7 +230,7 @@ fn copy(target: &pool_shm::Mapping, mib: usize, count: usize) {
         let source = frame(index, mib).0;
         let at = index % BLOCKS * mib * MIB;
         assert!(at + source.len() <= target.len());
-        // SAFETY: source and target are mapped, do not overlap, and nobody else uses the target.
+        // SAFETY: source and target are mapped, do not overlap, and no other code uses the target.
         unsafe {
             target.as_ptr().add(at).copy_from_nonoverlapping(source.as_ptr(), source.len());
         }
@@ -245,7 +245,7 @@ impl Copiers {
         Ok(Self { mib, count, target, other })
     }
 
-    /// Adds them and the other baselines to a bout.
+    /// Adds the copiers and the other baselines to a bout.
     fn join<'a>(&'a self, bout: &mut Bout<'a>, crossbeam: impl FnMut() -> Outcome<f64> + 'a) {
         bout.baseline(WARM, self.one());
         bout.baseline(WARM_TWO, self.both());

@@ -25,7 +25,7 @@ const FUTEX: &str = "bare futex, free";
 const FUTEX_TWO: &str = "bare futex, two CPUs";
 const SPIN: &str = "bare spin, two CPUs";
 const CROSSBEAM: &str = "crossbeam, a thread";
-/// Long enough for whoever spins before sleeping to be asleep.
+/// Long enough that a process that spins before it sleeps is asleep.
 const PAUSE: Duration = Duration::from_micros(1500);
 
 pub(crate) fn run(scale: &Scale) -> Outcome {
@@ -76,7 +76,7 @@ pub(crate) fn run(scale: &Scale) -> Outcome {
     bout.baseline(SPIN, || {
         spinning.words().switch().store(1, SeqCst);
         futex::wake(spinning.words().switch(), 1);
-        // Two that spin on one CPU would wait for the scheduler.
+        // Two processes that spin on one CPU would wait for the scheduler.
         let sample = pinned(&mut || {
             hot(fast, || {
                 spinning.hit_spinning();

@@ -1,8 +1,8 @@
 //! What do arrays in shared memory cost beside slices in private memory?
 //!
 //! Element by element an access is one load or store, which the compiler does not join into vectors
-//! as it does for a slice: in cache that shows, past the caches it must not. Whole ranges are moved
-//! in bulk, beside `memcpy`. All memory is warm.
+//! as it does for a slice: within the caches the difference shows, past them it must not. Whole
+//! ranges are moved in bulk, beside `memcpy`. All memory is warm.
 
 use std::hint::black_box;
 
@@ -23,14 +23,14 @@ fn passes(bytes: usize) -> usize {
     ((64 << 20) / bytes).max(1)
 }
 
-/// In GiB/s.
+/// The speed of `pass` in GiB/s.
 fn speed(bytes: usize, mut pass: impl FnMut()) -> f64 {
     let passes = passes(bytes);
     let ((), seconds) = timed(|| (0..passes).for_each(|_| pass()));
     (bytes * passes) as f64 / seconds / (1u64 << 30) as f64
 }
 
-/// A floor only past the caches, where memory is what limits both.
+/// Sets a floor only past the caches, where memory limits both.
 fn beside_slice(bytes: usize, floor: f64) -> Expected<'static> {
     let goals = Expected::beside(SLICE);
     if bytes == SIZES[0].1 && floor > 0.0 { goals.floor(Goal::Ratio(floor)) } else { goals }
@@ -40,7 +40,7 @@ fn beside_slice(bytes: usize, floor: f64) -> Expected<'static> {
 pub(crate) fn set(scale: &Scale) -> Outcome {
     set_to(scale, "a constant", 0.6, |_| 1.5)?;
     set_to(scale, "index × 0.5", 0.6, |index| index as f32 * 0.5)?;
-    // The conversion from 32 bits is one that the compiler makes four at a time for a slice.
+    // For a slice the compiler converts four values of 32 bits at a time.
     set_to(scale, "32-bit index × 0.5", 0.0, |index| index as i32 as f32 * 0.5)
 }
 

@@ -1,9 +1,9 @@
 //! How long does it take to build a pool, run one task on each worker, and end it?
 //!
-//! *Met* has every task wait until all have begun, so every worker has really started; *tasks* has
-//! as many tasks as workers and lets whoever comes first take them. Threads are measured apart:
+//! In *met* every task waits until all have begun, so every worker has really started; *tasks* has
+//! as many tasks as workers, and the workers that come first take them. Threads are measured apart:
 //! their stacks and heaps stay with the program, and every process that is forked from it
-//! afterwards copies and frees what describes them.
+//! afterwards copies and frees the data that describe them.
 
 use std::{
     fs::OpenOptions,
@@ -133,11 +133,11 @@ impl Meeting {
 }
 
 fn word(mapping: &Mapping) -> &AtomicU32 {
-    // SAFETY: mapped, aligned, alive as long as the mapping, used as an atomic by everybody.
+    // SAFETY: mapped, aligned, alive as long as the mapping, used as an atomic by all code.
     unsafe { AtomicU32::from_ptr(mapping.as_ptr().cast()) }
 }
 
-/// A task: comes, waits for the others, and says how many there are.
+/// A task: comes, waits for the others, and returns how many there are.
 fn attend((process, descriptor, expected): Invitation) -> u64 {
     let path = format!("/proc/{process}/fd/{descriptor}");
     let file = OpenOptions::new().read(true).write(true).open(path).expect("the maker is alive");

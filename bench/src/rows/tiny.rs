@@ -68,8 +68,8 @@ pub(crate) fn run(scale: &Scale, workers: usize) -> Outcome {
     Ok(())
 }
 
-/// Million tasks a second; the results are checked when the clock stands still. What took too long
-/// is given fewer tasks next time.
+/// Million tasks a second; the results are checked when the clock stands still. A subject that took
+/// too long gets fewer tasks next time.
 fn rate(count: &mut u64, map: impl FnOnce(u64) -> Outcome<Vec<u64>>) -> Outcome<f64> {
     let tasks = *count;
     let (results, seconds) = timed(|| map(tasks));

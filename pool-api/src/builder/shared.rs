@@ -1,4 +1,4 @@
-//! What all workers of a pool share.
+//! The value that all workers of a pool share.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use pool_ipc::Wire;
 use super::Builder;
 use crate::View;
 
-/// What is shared is given before anything that sees it.
+/// The shared value is set before all options that see it.
 impl Builder {
     /// Shares a value with all workers: tasks of [`Tasks::map_with`](crate::Tasks::map_with) see it
     /// as `w.shared`. Several objects are a tuple.
@@ -16,8 +16,8 @@ impl Builder {
     /// Under ForkServer it is encoded once, decoded once in a template process, and workers are
     /// forked from that one: they have it without a copy. Under Spawn each worker decodes it for
     /// itself. Under Fork workers inherit the caller's value as it is, under Threads they share it.
-    /// Workers see the value as it was then, but for what is made to be changed: handles of shared
-    /// arrays, values and locks lead to the same objects everywhere.
+    /// Workers see the value as it was then, but handles of shared arrays, values and locks lead to
+    /// the same objects everywhere.
     ///
     /// ```
     /// use pool_api::WorkerPool;
@@ -29,7 +29,7 @@ impl Builder {
     /// # Ok::<(), pool_api::Error>(())
     /// ```
     ///
-    /// Threads look at it at once, so it has to be `Sync`:
+    /// Threads use it at the same time, so it has to be `Sync`:
     ///
     /// ```compile_fail,E0277
     /// pool_api::WorkerPool::builder().shared(std::cell::Cell::new(1u64));
@@ -55,9 +55,9 @@ impl Builder {
         self.sharing(Shared::view(value))
     }
 
-    /// Shares what `build` returns, of any type: it is called where workers are born. Under
-    /// ForkServer and Fork that is once, in a template process that the workers are forked from;
-    /// under Spawn once in each worker; under Threads once, at the first use.
+    /// Shares the value that `build` returns, of any type: `build` is called where workers start.
+    /// Under ForkServer and Fork that is once, in a template process that the workers are forked
+    /// from; under Spawn once in each worker; under Threads once, at the first use.
     ///
     /// It runs in a thread of its own. Threads that it leaves behind in a template are
     /// [`Error::SharedLeftThreads`](crate::Error::SharedLeftThreads): a process with threads cannot

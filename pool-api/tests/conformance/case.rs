@@ -1,4 +1,4 @@
-//! What a case is.
+//! Cases, and helpers that make pools and items for them.
 
 use std::error::Error;
 
@@ -19,15 +19,15 @@ pub(crate) struct Case {
     pub(crate) alone: bool,
 }
 
-/// With which start methods a case means something.
+/// The start methods with which a case runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {
     All,
-    /// Where a worker can die or refuse bytes.
+    /// Those under which a worker can die or refuse bytes.
     Processes,
-    /// Where items and results are the caller's own values.
+    /// Those under which items and results are the caller's own values.
     Threads,
-    /// Where workers are copies of the caller.
+    /// Those under which workers are copies of the caller.
     Fork,
 }
 
@@ -72,13 +72,13 @@ pub(crate) fn pool(method: StartMethod, n: usize) -> pool_api::Result<WorkerPool
     builder(method, n).build()
 }
 
-/// The same, before it is built.
+/// The builder of a pool of `n` workers.
 pub(crate) fn builder(method: StartMethod, n: usize) -> Builder {
     WorkerPool::builder().start_method(method).n_jobs(n)
 }
 
-/// So many bytes, all of them in `word`s: without optimisations each element costs time, and of
-/// bytes there are eight times as many.
+/// So many bytes, as a list of `word`s: without optimisations each element costs time, and a list
+/// of bytes has eight times as many.
 pub(crate) fn words(bytes: usize, word: u64) -> Vec<u64> {
     vec![word; bytes / size_of::<u64>()]
 }

@@ -16,7 +16,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Polls in this thread until it is there.
+/// Polls in this thread until the future is ready.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));

@@ -1,4 +1,4 @@
-//! What a process has of the system's resources.
+//! The system's resources that a process has.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long what has ended may take to vanish from `/proc`.
+/// How long an ended thread or process may take to vanish from `/proc`.
 const SETTLING: Duration = Duration::from_secs(2);
 /// Mappings may differ by this many: the allocator's own.
 const MAPPINGS: usize = 4;
@@ -53,7 +53,7 @@ impl Footprint {
         }
     }
 
-    /// What there is now and was not then, or the other way round.
+    /// The differences between now and then.
     pub(crate) fn changes(&self) -> Option<String> {
         let deadline = Instant::now() + SETTLING;
         loop {
@@ -91,7 +91,7 @@ pub(crate) fn shared_segments(pid: u32) -> (usize, usize) {
     )
 }
 
-/// Descriptors and mappings that a process has, of whatever kind.
+/// Descriptors and mappings that a process has, of any kind.
 pub(crate) fn held_by(pid: u32) -> (usize, usize) {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     (entries(&format!("/proc/{pid}/fd")).len(), maps.lines().count())

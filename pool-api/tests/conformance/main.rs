@@ -1,8 +1,8 @@
-//! One suite over all start methods: whatever holds for one is tried here for all of them.
+//! One suite over all start methods: each promise is tried for all of them.
 //!
 //! Without libtest, since Fork needs a process with one thread: `runner.rs` runs each case in a
-//! fresh copy of this executable, with a deadline, and `footprint.rs` compares what the process has
-//! before and after. The cases are under `cases/`, one file per behaviour.
+//! fresh copy of this executable, with a deadline, and `footprint.rs` compares the process's
+//! resources before and after. The cases are under `cases/`, one file per behaviour.
 //!
 //! `cargo test -p pool-api --test conformance -- [--method NAME]… [FILTER]`
 

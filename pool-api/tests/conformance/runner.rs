@@ -1,6 +1,6 @@
 //! Runs the cases, each in a fresh copy of this executable with a deadline, as many at a time as
-//! there are CPUs: many of them wait more than they compute. Those that look at the whole machine
-//! or fill it have it to themselves, after the others.
+//! there are CPUs: many of them wait more than they compute. Cases that look at the whole machine
+//! or fill it run alone, after the others.
 //!
 //! A case's process must leave nothing behind: no descriptor, thread, child or mapping in itself
 //! (it says so, see `footprint.rs`), and no process anywhere that was made for it (the runner
@@ -78,7 +78,7 @@ impl Choice {
                     choice.threads =
                         threads.filter(|n| *n > 0).ok_or("--test-threads needs a number")?;
                 }
-                // What cargo and tools hand to every test program.
+                // Arguments that cargo and tools hand to every test program.
                 ("--nocapture" | "--no-capture" | "--quiet" | "-q" | "--show-output", _) => {}
                 _ if word.starts_with('-') => return Err(format!("unknown option {word}")),
                 _ => choice.filters.push(word.to_string()),
@@ -144,7 +144,7 @@ pub(crate) fn run_all(words: &[&str]) -> ExitCode {
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the tests, `threads` at a time; the titles of those that failed and why they did.
+/// Runs the tests, `threads` at a time; returns the titles of those that failed, and why they did.
 fn run(tests: &[&Test], threads: usize) -> Vec<(String, String)> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
@@ -198,12 +198,12 @@ fn watch(mut child: std::process::Child, mark: &str) -> Result<(), String> {
     let group = child.id();
     let (sender, receiver) = mpsc::channel();
     let waiter = thread::spawn(move || {
-        // Nobody listens any more once the deadline has passed.
+        // The runner does not listen any more once the deadline has passed.
         let _ = sender.send(child.wait());
     });
     let ended = receiver.recv_timeout(DEADLINE);
     if ended.is_err() {
-        // Before the group is gone nobody else can have its number: its leader is not reaped.
+        // Before the group is gone no other group can have its number: its leader is not reaped.
         sys::kill_group(group, sys::SIGKILL);
     }
     let _ = waiter.join();
@@ -267,7 +267,7 @@ pub(crate) fn run_here(method: &str, name: &str) -> ExitCode {
     }
 }
 
-/// A first pool: what std and the allocator set up once is there before anything is compared.
+/// A first pool: std and the allocator set up their one-time state before anything is compared.
 fn warm_up(method: StartMethod) {
     let warm = pool(method, 2).expect("a pool");
     let values = warm.map(0..10u64, |x| x + 1).expect("a map");

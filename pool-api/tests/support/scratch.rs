@@ -1,4 +1,4 @@
-//! A file of one test, to which tasks append: what they did is there even if they died of it.
+//! A file of one test, to which tasks append: their entries are there even if they died.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A path of its own, empty when made and gone afterwards.
+/// The path of a file, which is empty when made and removed on drop.
 #[derive(Debug)]
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A path that nothing else uses.
+    /// Makes a file at a path that nothing else uses.
     pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -23,7 +23,7 @@ impl Scratch {
         Self(path)
     }
 
-    /// The path as a value that may cross.
+    /// The path as a value for a task.
     pub(crate) fn path(&self) -> String {
         self.0.to_str().expect("the target folder has a readable name").to_string()
     }
@@ -58,7 +58,7 @@ pub(crate) fn read_numbers(path: impl AsRef<Path>) -> Vec<u64> {
     words.map(u64::from_ne_bytes).collect()
 }
 
-/// Waits until `condition` holds; panics when it does not come to hold.
+/// Waits until `condition` holds; panics when it does not.
 #[allow(dead_code)]
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);

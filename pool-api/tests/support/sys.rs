@@ -47,7 +47,7 @@ unsafe extern "C" {
 /// The signal's number on Linux.
 pub(crate) const SIGKILL: i32 = 9;
 
-/// The same of those that stop a process and let it go on.
+/// The numbers of the signals that stop a process and let it go on.
 #[allow(dead_code)]
 pub(crate) const SIGSTOP: i32 = 19;
 #[allow(dead_code)]
@@ -78,21 +78,22 @@ pub(crate) fn on_signal(signal: i32, handler: extern "C" fn(i32)) {
     assert_ne!(unsafe { libc_signal(signal, handler) }, usize::MAX);
 }
 
-/// Makes a copy of this process that goes on in the caller; what `fork` returns.
+/// Makes a copy of this process, which goes on in the caller; returns the result of `fork`.
 #[allow(dead_code)]
 pub(crate) fn fork() -> i32 {
     // SAFETY: for tasks in worker processes, which have one thread.
     unsafe { libc_fork() }
 }
 
-/// Has the kernel not tell this process of its parent's death, as after a change of credentials.
+/// Keeps the kernel from telling this process of its parent's death, as after a change of
+/// credentials.
 #[allow(dead_code)]
 pub(crate) fn forget_parent() {
     const PR_SET_PDEATHSIG: i32 = 1;
     assert_eq!(libc_prctl(PR_SET_PDEATHSIG, 0), 0);
 }
 
-/// Has `before` called in every process that is about to fork, and `behind` when it has.
+/// Makes every process call `before` when it is about to fork, and `behind` when it has forked.
 #[allow(dead_code)]
 pub(crate) fn around_forks(before: extern "C" fn(), behind: extern "C" fn()) {
     assert_eq!(libc_atfork(Some(before), Some(behind), None), 0);
@@ -105,7 +106,7 @@ pub(crate) fn limit_address_space(bytes: u64) {
     assert!(limit(RLIMIT_AS, [bytes, u64::MAX]));
 }
 
-/// Waits for a child; its status as `waitpid` gives it.
+/// Waits for a child; returns its status as `waitpid` gives it.
 #[allow(dead_code)]
 pub(crate) fn wait_for(child: i32) -> i32 {
     let mut status = -1;
@@ -114,14 +115,15 @@ pub(crate) fn wait_for(child: i32) -> i32 {
     status
 }
 
-/// Has cores of this process and of its children written, up to so many bytes; whether it may.
+/// Lets the system write cores of this process and its children, up to so many bytes; returns
+/// whether it may.
 #[allow(dead_code)]
 pub(crate) fn limit_core(bytes: u64) -> bool {
     const RLIMIT_CORE: i32 = 4;
     limit(RLIMIT_CORE, [bytes, bytes])
 }
 
-/// Lets this process lock no more memory than so many bytes, whatever it may as a privileged one.
+/// Limits the memory that this process may lock to so many bytes, even if it is privileged.
 #[allow(dead_code)]
 pub(crate) fn limit_locked_memory(bytes: u64) -> bool {
     const RLIMIT_MEMLOCK: i32 = 8;
@@ -146,21 +148,20 @@ fn limit(resource: i32, limits: [u64; 2]) -> bool {
     unsafe { libc_setrlimit(resource, &raw const limits) == 0 }
 }
 
-/// Has all memory locked that this process maps from now on; whether it may.
+/// Locks all memory that this process maps from now on; returns whether it may.
 #[allow(dead_code)]
 pub(crate) fn lock_future_memory() -> bool {
     const MCL_FUTURE: i32 = 2;
     libc_mlockall(MCL_FUTURE) == 0
 }
 
-/// Has no memory locked any more.
+/// Unlocks all memory.
 #[allow(dead_code)]
 pub(crate) fn unlock_memory() {
     assert_eq!(libc_munlockall(), 0);
 }
 
-/// Lets this process have so many descriptors at most; those that it has stay. How many it could
-/// have before.
+/// Limits this process to so many descriptors; open ones stay. Returns the former limit.
 #[allow(dead_code)]
 pub(crate) fn limit_descriptors(count: u64) -> u64 {
     const RLIMIT_NOFILE: i32 = 7;
@@ -182,11 +183,11 @@ pub(crate) fn close_all_but(kept: &[i32]) {
     }
 }
 
-/// Puts what `descriptor` leads to at `number`, in the place of what is there.
+/// Moves `descriptor` to `number` and closes the descriptor that was there.
 #[allow(dead_code)]
 pub(crate) fn put_at(descriptor: OwnedFd, number: i32) -> OwnedFd {
     assert_eq!(libc_dup2(descriptor.as_raw_fd(), number), number);
-    // SAFETY: open now, and what had the number before has lost it: that is the test.
+    // SAFETY: open now, and the owner of the number before has lost it: that is the test.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 

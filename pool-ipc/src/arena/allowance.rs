@@ -1,6 +1,6 @@
 //! How much memory and address space an arena should take on this machine.
 //!
-//! Invariant: reading files is here, and what they mean is in pure functions.
+//! Invariant: few functions read files; pure functions interpret their text.
 
 use std::{
     error::Error,
@@ -19,8 +19,8 @@ const LEAST: u64 = 16 << 20;
 /// The largest reservation: room for blocks of many gibibytes, and few enough page tables.
 const MOST: u64 = 64 << 30;
 
-/// What an arena has where addresses are few and nothing was asked for, and the least that it has
-/// then.
+/// The size of an arena where addresses are few and no size was asked for, and (`SMALL_LEAST`) the
+/// smallest size accepted then.
 const SMALL: u64 = LEAST;
 const SMALL_LEAST: u64 = 1 << 20;
 
@@ -28,8 +28,8 @@ const SMALL_LEAST: u64 = 1 << 20;
 /// its pools.
 const ADDRESSES: u64 = (1 << 46) / 16;
 
-/// The memory an arena may take when nobody says otherwise: a quarter of what is free, in the
-/// machine or in what the cgroup leaves, whichever is less; at least 16 MiB.
+/// The memory an arena may take by default: a quarter of what is free in the machine or in the
+/// cgroup, whichever is less; at least 16 MiB.
 pub fn default_limit() -> u64 {
     let free = read(Path::new("/proc/meminfo")).and_then(|text| available(&text));
     let cgroup = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
@@ -45,12 +45,12 @@ pub fn default_limit() -> u64 {
 type Files = Arc<[[PathBuf; 2]]>;
 
 /// The files with limits and usages for a process with this `/proc/self/cgroup`. The list of
-/// mounts, which is long, is read again only when that has changed, or when it could not be read.
+/// mounts, which is long, is read again only when that text has changed, or when it could not be
+/// read before.
 fn files_of(cgroup: String, mounts: impl FnOnce() -> Option<String>) -> Files {
     static KNOWN: Mutex<Option<(String, Files)>> = Mutex::new(None);
 
-    // Whoever holds the lock in another thread would hold it for ever in a process forked
-    // meanwhile.
+    // If another thread holds the lock during a fork, it stays held for ever in the child.
     let mut known = KNOWN.try_lock().ok();
     if let Some(Some((of, files))) = known.as_deref()
         && *of == cgroup
@@ -65,7 +65,7 @@ fn files_of(cgroup: String, mounts: impl FnOnce() -> Option<String>) -> Files {
     files
 }
 
-/// The text of a file that says its length only by its end, as those of the kernel do.
+/// Reads a file whose length shows only at its end, such as those of the kernel.
 fn read(path: &Path) -> Option<String> {
     let mut text = String::with_capacity(4096);
     File::open(path).ok()?.take(u64::MAX).read_to_string(&mut text).ok()?;
@@ -74,18 +74,19 @@ fn read(path: &Path) -> Option<String> {
 
 /// Bytes of address space to reserve for each arena of a pool of `processes` processes: at most 64
 /// GiB, less where the limits of this process (`RLIMIT_AS`, `RLIMIT_FSIZE`) ask for it, or where
-/// the system refuses as much. `asked` is what an arena shall be able to hold, if that was said.
+/// the system refuses as much. `asked` is the size that an arena shall be able to hold, if the user
+/// set one.
 ///
 /// # Errors
 ///
 /// [`NoAddressSpace`] when the limits leave less than 16 MiB, or the system refuses that, or
-/// refuses `asked` if that is less; 1 MiB if nothing was asked for.
+/// refuses `asked` if that is less, or 1 MiB if nothing was asked for.
 pub fn reservation(processes: usize, asked: Option<u64>) -> Result<u64, NoAddressSpace> {
     let most = fitting(processes, address_space(), file_size())?;
     granted(most, asked, processes, check_mappable)
 }
 
-/// As much of `most` as the system grants.
+/// The largest reservation up to `most` that the system grants.
 fn granted(
     most: u64,
     asked: Option<u64>,
@@ -101,12 +102,12 @@ fn granted(
         match check(bytes) {
             Ok(()) => {
                 let share = match refusal {
-                    // An arena counts as locked only while it is being mapped; what the program
-                    // maps later stays locked.
+                    // An arena counts as locked only while it is being mapped; mappings that the
+                    // program makes later stay locked.
                     pool_shm::Error::MemoryLocked { .. } => bytes / 4,
-                    // As with RLIMIT_AS: the program and the other arenas need addresses, too. And
-                    // where they are few, there may be a tool that reads all of them, as valgrind
-                    // does when a process ends.
+                    // The limit works like RLIMIT_AS: the program and the other arenas need
+                    // addresses, too. Where addresses are few, a tool may read all of them, as
+                    // valgrind does when a process ends.
                     _ => {
                         let wanted = asked.unwrap_or(SMALL).min(most).next_power_of_two();
                         wanted.min(bytes / 4 / (processes as u64).max(1))
@@ -126,15 +127,15 @@ fn granted(
     Err(NoAddressSpace { room: room / 2, needed: least, limited_by })
 }
 
-/// The limits of this process leave too little for an arena. Raise the one that is named, or use
+/// The limits of this process leave too little for an arena. Raise the limit that is named, or use
 /// fewer processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAddressSpace {
-    /// Bytes there would be for each arena.
+    /// Bytes that the limits leave for each arena.
     pub room: u64,
     /// Bytes an arena needs.
     pub needed: u64,
-    /// Which limit it is.
+    /// The limit that leaves too little.
     pub limited_by: &'static str,
 }
 
@@ -180,13 +181,13 @@ fn available(meminfo: &str) -> Option<u64> {
 
 /// The limit of a cgroup, if it has one.
 fn limit_in(text: &str) -> Option<u64> {
-    /// Version 1 calls the greatest number of pages that it can count no limit, version 2 says
+    /// Version 1 writes the largest number of pages it can count for "no limit", version 2 writes
     /// "max".
     const NONE: u64 = 1 << 60;
     text.trim().parse().ok().filter(|limit| *limit < NONE)
 }
 
-/// What a cgroup leaves, from its limit and its usage.
+/// The bytes that a cgroup leaves, from its limit and its usage.
 fn left(limit: u64, usage: &str) -> Option<u64> {
     Some(limit.saturating_sub(usage.trim().parse().ok()?))
 }
@@ -222,8 +223,7 @@ fn groups(cgroup: &str, mountinfo: &str) -> Vec<Group> {
         };
         mountinfo.lines().find_map(|mount| {
             let (root, point) = mounted(mount, kind)?;
-            // Seen from a container the group may lie outside the mount; then the mount is all
-            // there is to see.
+            // In a container the group may lie outside the mount; then only the mount is visible.
             let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
             let below = if below.starts_with("..") { Path::new("") } else { below };
             Some(Group { mount: point.into(), dir: Path::new(point).join(below), names })
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!((refused.room, refused.needed), (LEAST / 2, LEAST));
         assert!(refused.to_string().contains("mlockall"), "{refused}");
 
-        // Of addresses all arenas take a part.
+        // All arenas together take a part of the addresses.
         let no_addresses = || pool_shm::limits::check_mappable(1 << 60);
         let refuse = |len: u64| if len > 32 * GIB { no_addresses() } else { Ok(()) };
         assert_eq!(granted(64 * GIB, None, 4, refuse), Ok(LEAST));

@@ -1,7 +1,7 @@
 //! An arena: books over a mapping of a segment.
 //!
-//! Invariant: whoever maps the same segment may read a block from the moment it is told of it until
-//! it says it is done; the owner, who alone has the books, frees a block only then.
+//! Invariant: a process that maps the same segment may read a block from the moment it is told of
+//! it until it says it is done; the owner, which alone has the books, frees a block only then.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ use super::{
 /// let segment = Segment::create("arena", 1 << 30)?; // address space, no memory
 /// let mut arena = Arena::new(&segment, 64 << 20)?;
 /// let block = arena.alloc(1000)?;
-/// // SAFETY: the block is live and has at least 1000 bytes, and nobody else knows of it.
+/// // SAFETY: the block is live and has at least 1000 bytes, and no other code knows of it.
 /// unsafe { arena.ptr(block).write_bytes(7, 1000) };
 /// arena.free(block);
 /// assert!(arena.is_empty());
@@ -40,7 +40,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// An arena in all of `segment`, which takes at most `limit_bytes` of memory.
+    /// An arena over the whole of `segment`; the arena takes at most `limit_bytes` of memory.
     ///
     /// The limit is rounded down to whole pages, and is no more than the largest power of two that
     /// fits the segment. The segment's descriptor is not needed afterwards. Forked children get the
@@ -56,7 +56,7 @@ impl Arena {
         Ok(Self { mapping, books })
     }
 
-    /// A block of at least `len` bytes with whatever its last user left in it.
+    /// Allocates a block of at least `len` bytes; the content is what its last user left in it.
     ///
     /// Its offset is a multiple of 128, and of the page size if it takes more than half a page.
     /// Blocks of a page or more count against the limit with `len` rounded up to pages; smaller
@@ -69,13 +69,13 @@ impl Arena {
     pub fn alloc(&mut self, len: u64) -> Result<Block, ArenaFull> {
         let Self { mapping, books } = self;
         let block = books.alloc(len, |offset, len| give_back(mapping, offset, len))?;
-        // Who read the block last still has its first line, which is about to be written.
+        // The CPU that read the block last still has its first line, which is about to be written.
         prefetch_for_writing(self.ptr(block));
         Ok(block)
     }
 
-    /// As [`alloc`](Self::alloc), but raises the limit if need be: for the last block of an owner
-    /// that is about to end.
+    /// Allocates a block and raises the limit if need be: for the last block of an owner that is
+    /// about to end.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Arena {
         self.alloc(len)
     }
 
-    /// Allocates a block that the limit admits alone, though not beside those that are live. The
-    /// limit stays what it is, so the caller sees to it that such blocks are few.
+    /// Allocates a block that fits the limit alone, though not beside the live blocks. The limit
+    /// stays what it is, so the caller keeps such blocks few.
     ///
     /// # Errors
     ///
@@ -97,12 +97,13 @@ impl Arena {
         books.alloc_past_limit(len, |offset, len| give_back(mapping, offset, len))
     }
 
-    /// Frees a block of this arena that nobody uses any more. Freeing anything else is a debug
-    /// assertion, and nothing otherwise.
+    /// Frees a block of this arena that no process uses any more. To free anything else fails a
+    /// debug assertion, and does nothing in release builds.
     #[inline]
     pub fn free(&mut self, block: Block) {
         let freed = self.books.free(block);
-        // The next block is probably this one, and who read it last still has its first line.
+        // The next block is probably this one, and the CPU that read it last still has its first
+        // line.
         prefetch_for_writing(self.ptr(block));
         debug_assert!(freed, "{block:?} is not live");
     }
@@ -115,7 +116,7 @@ impl Arena {
         left.unwrap_or(block)
     }
 
-    /// Gives the memory of free blocks back that were not used since the last call. Costs next to
+    /// Gives back the memory of free blocks that were not used since the last call. Costs next to
     /// nothing when there are none.
     pub fn trim(&mut self) {
         let Self { mapping, books } = self;

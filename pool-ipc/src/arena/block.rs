@@ -1,11 +1,11 @@
-//! What an arena hands out, and its refusal.
+//! `Block`, a piece of an arena, and `ArenaFull`, the error when there is no room for one.
 //!
 //! Invariant: plain values; a block means something only together with the arena it came from.
 
 use std::{error::Error, fmt};
 
-/// A piece of an arena. It names memory and does not hold it: only the arena's owner may free it,
-/// once.
+/// A piece of an arena. A block names memory and does not own it: only the arena's owner may free
+/// it, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Bytes from the start of the arena; a multiple of 128, and of the page size for blocks of a

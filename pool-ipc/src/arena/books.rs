@@ -3,8 +3,8 @@
 //!
 //! Invariant: every page that may hold memory is counted once, as live (in a live block) or as warm
 //! (touched earlier, not in use), and after each operation live + warm is at most the limit, or at
-//! most what is live where a block was let in past the limit. So the limit bounds what the arena
-//! really takes, but for such blocks.
+//! most the live bytes if a block was let in past the limit. So the limit bounds the memory that
+//! the arena takes, but for such blocks.
 
 use super::{
     block::{ArenaFull, Block},
@@ -13,8 +13,8 @@ use super::{
     space::{Space, Taken},
 };
 
-/// When pages have to go back to make room, this many bytes do, so that not every allocation pays
-/// for a system call.
+/// When pages go back to make room, at least so many bytes go back, so that not every allocation
+/// pays for a system call.
 const GIVE_AT_LEAST: u64 = 256 << 10;
 
 /// A live block of whole pages.
@@ -52,8 +52,8 @@ impl Books {
     /// Books of `capacity` bytes of address space, of which `limit` may hold memory.
     pub(super) fn new(page: u64, capacity: u64, limit: u64) -> Self {
         let space = Space::new(page, capacity / page * page);
-        // An empty space has room for one block of its largest class, so whatever fits the limit
-        // fits sometime.
+        // An empty space has room for one block of its largest class, so every block within the
+        // limit fits sometime.
         let limit = limit.min(space.largest()) / page * page;
         Self {
             page,
@@ -72,14 +72,14 @@ impl Books {
         self.limit
     }
 
-    /// Lets a block of `len` bytes in, as far as the space has one.
+    /// Raises the limit so that a block of `len` bytes fits, if the space has one.
     pub(super) fn raise_limit(&mut self, len: u64) {
         let len = len.max(1).min(self.space.largest()).next_multiple_of(self.page);
         self.limit = self.limit.max((self.live + len).min(self.space.largest()));
     }
 
-    /// A block of at least `len` bytes, which is let in although live blocks leave no room; `len`
-    /// alone fits the limit.
+    /// Allocates at least `len` bytes although live blocks leave no room; `len` alone fits the
+    /// limit.
     pub(super) fn alloc_past_limit(
         &mut self,
         len: u64,
@@ -109,7 +109,8 @@ impl Books {
         self.blocks == 0
     }
 
-    /// A block of at least `len` bytes; `give` is called with the ranges to be given back first.
+    /// Allocates a block of at least `len` bytes; calls `give` with the ranges to be given back
+    /// first.
     #[inline]
     pub(super) fn alloc(
         &mut self,
@@ -122,7 +123,7 @@ impl Books {
         }
     }
 
-    /// Makes a block free; whether it was live.
+    /// Frees a block; returns whether it was live.
     #[inline]
     pub(super) fn free(&mut self, block: Block) -> bool {
         let freed = match self.slabs.class_of(block.len) {

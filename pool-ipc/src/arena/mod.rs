@@ -1,4 +1,4 @@
-//! What one process allocates from, and all others read.
+//! Memory that one process allocates from and all others read.
 //!
 //! Invariant: a block's memory is shared and the books about it are private to the owner, so the
 //! death of any process leaves every other's arena in order. Start at `arena.rs`; the rules are in

@@ -46,27 +46,27 @@ impl Hasher for OffsetHasher {
 struct Slab {
     class: usize,
     live: u64,
-    /// How many of its free parts were met, while counting.
+    /// How many of its free parts `release` has met while it counts.
     met: u64,
 }
 
 /// The free parts of one size.
 #[derive(Debug, Default)]
 struct Class {
-    /// Freed last is at the end.
+    /// The part freed last is at the end.
     free: Vec<u64>,
-    /// How many at the start were there at every moment since the last trim.
+    /// How many parts at the start stayed free since the last trim.
     idle: usize,
-    /// How many at the start are known to hold no whole slab.
+    /// How many parts at the start are known to hold no whole slab.
     barren: usize,
 }
 
-/// What taking or putting a part did to its slab.
+/// Whether taking or putting a part turned its slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It was live and is live.
+    /// The slab was live and is live.
     None,
-    /// It changed between live and empty.
+    /// The slab changed between live and empty.
     Turned,
 }
 
@@ -150,8 +150,8 @@ impl Slabs {
         for class in 0..self.classes.len() {
             let list = &mut self.classes[class];
             list.barren = list.barren.min(list.idle);
-            // What lies below `idle` has not moved; so unless there is more of it than last time,
-            // there is no new slab in it.
+            // The parts below `idle` have not moved; so unless there are more of them than last
+            // time, they hold no new whole slab.
             if list.idle > list.barren {
                 self.release(class, &mut gone);
             }
@@ -172,7 +172,7 @@ impl Slabs {
         }
     }
 
-    /// Lets go of the slabs of which all parts are among the idle ones.
+    /// Removes the slabs whose parts are all among the idle ones.
     fn release(&mut self, class: usize, gone: &mut impl FnMut(u64)) {
         let Self { page, slabs, classes, .. } = self;
         let (list, of) = (&mut classes[class], |offset: u64| offset & !(*page - 1));
@@ -208,7 +208,7 @@ impl Slabs {
     }
 }
 
-/// What a first part, or the loss of the last one, does to a slab whose other parts are `others`.
+/// How a first part, or the loss of the last one, turns a slab whose other parts are `others`.
 #[inline]
 fn turn(others: u64) -> Turn {
     if others == 0 { Turn::Turned } else { Turn::None }

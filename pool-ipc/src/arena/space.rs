@@ -22,9 +22,9 @@ struct Warm {
 /// The free blocks of one size.
 #[derive(Debug, Default)]
 struct Class {
-    /// Freed last is at the back.
+    /// The block freed last is at the back.
     warm: VecDeque<Warm>,
-    /// How many at the front were there at every moment since the last trim.
+    /// How many blocks at the front stayed free since the last trim.
     idle: usize,
     cold: Vec<u64>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Space {
     capacity: u64,
     frontier: u64,
     warm: u64,
-    /// Counts what was freed, to know which block is the coldest.
+    /// Counts frees, to tell which block is the coldest.
     clock: u64,
     /// By the number of pages, as a power of two.
     classes: Vec<Class>,
@@ -133,8 +133,8 @@ impl Space {
         }
     }
 
-    /// Joins free buddies, until there is a block of `class` if there can be one. What is joined is
-    /// given back.
+    /// Joins free buddies until there is a block of `class`, if there can be one. The memory of
+    /// joined blocks is given back.
     pub(super) fn coalesce(&mut self, class: usize, given: &mut Given) {
         for smaller in 0..class {
             let size = self.size(smaller);
@@ -228,7 +228,8 @@ impl Space {
 }
 
 impl Class {
-    /// Drops the blocks that do not stay, giving their memory back; says how many bytes.
+    /// Drops the blocks for which `stays` is false and gives their memory back; returns how many
+    /// bytes.
     fn keep(&mut self, stays: impl Fn(u64) -> bool, given: &mut Given) -> u64 {
         let mut gone = 0;
         self.warm.retain(|block| {

@@ -1,9 +1,9 @@
 //! Reads a batch, value by value.
 //!
 //! Invariant: no offset of the block is believed before it was compared with the block's length,
-//! and no byte of a value before it was checked, in place or in a private copy. Whoever is lent a
-//! value that lies in a block is counted ([`Exclusive`]), so that no fork carries the reference
-//! into a process without that block.
+//! and no byte of a value before it was checked, in place or in a private copy. Code that is lent a
+//! value in a block is counted ([`Exclusive`]), so that no fork carries the reference into a
+//! process without that block.
 
 use std::marker::PhantomData;
 
@@ -42,8 +42,9 @@ impl<T: Wire> BatchReader<T> {
     ///
     /// `base` is aligned to [`AlignedBytes::ALIGN`]; `base..base + room` is mapped and readable
     /// while the reader or a copy of it lives. Values that are read in place ([`view`](Self::view),
-    /// [`decode`](Self::decode)) do not change while they are: who cannot promise that for another
-    /// process uses only [`extent`](Self::extent) and [`decode_copied`](Self::decode_copied).
+    /// [`decode`](Self::decode)) do not change while they are read: a caller that cannot promise
+    /// that for another process uses only [`extent`](Self::extent) and
+    /// [`decode_copied`](Self::decode_copied).
     #[must_use]
     pub unsafe fn new(base: *const u8, room: usize, capacity: usize) -> Self {
         debug_assert!(base.addr().is_multiple_of(AlignedBytes::ALIGN) && !base.is_null());
@@ -113,8 +114,8 @@ impl<T: Wire> BatchReader<T> {
         Ok(read(self.find_archive(index)?))
     }
 
-    /// The caller hands the reference to the code of no user, or counts it, or has the block in
-    /// memory that a fork copies.
+    /// Returns the archive of value `index`, checked. The caller hands the reference to no user's
+    /// code, or counts it, or has the block in memory that a fork copies.
     #[inline]
     fn find_archive(&self, index: usize) -> Result<&T::Archived, WireFault> {
         let bytes = self.find_bytes(index)?;
@@ -129,11 +130,11 @@ impl<T: Wire> BatchReader<T> {
         Ok(unsafe { std::slice::from_raw_parts(self.base.add(start), end - start) })
     }
 
-    /// Decodes value `index` from where it lies. For blocks that are not written any more, of a
-    /// process that is trusted with them.
+    /// Decodes value `index` from where it lies. The block must not be written any more, and its
+    /// process must be trusted.
     ///
     /// Counts among the [`exclusive_borrows`](pool_shm::exclusive_borrows) of the thread while the
-    /// type's own code runs, as [`view`](Self::view).
+    /// type's own code runs, like [`view`](Self::view).
     ///
     /// # Errors
     ///
@@ -157,10 +158,10 @@ impl<T: Wire> BatchReader<T> {
     }
 
     /// Decodes values `0..count`, which are private, one after the other, and appends what
-    /// `made_of` makes of each to `out`. As [`decode_private`](Self::decode_private) for every
-    /// index, but what is the same for all is looked at once.
+    /// `made_of` makes of each to `out`. Works like [`decode_private`](Self::decode_private) for
+    /// every index, but makes the checks that all values share only once.
     ///
-    /// After a panic of a type's own code, or of `made_of`, what was made so far is in `out` or
+    /// After a panic of a type's own code, or of `made_of`, the values made so far are in `out` or
     /// leaked.
     #[inline]
     pub fn decode_all<U>(

@@ -23,7 +23,7 @@ pub struct BatchWriter<T> {
     values: PhantomData<fn(T)>,
 }
 
-// SAFETY: the writer is the only one who writes to the block (promised to `new`), wherever it is.
+// SAFETY: only the writer writes to the block (promised to `new`), wherever it is.
 unsafe impl<T> Send for BatchWriter<T> {}
 
 impl<T: Wire> BatchWriter<T> {
@@ -61,8 +61,8 @@ impl<T: Wire> BatchWriter<T> {
         if is_fixed::<T>() { head_len::<T>(self.count) } else { self.position }
     }
 
-    /// Where the block, which begins at byte `offset` of the arena, says which segments its values
-    /// need.
+    /// The manifest of the segments that the values need; the block begins at byte `offset` of the
+    /// arena.
     #[must_use]
     pub fn manifest(&self, offset: u64) -> Option<Manifest> {
         Manifest::new(offset + self.room as u64, self.segments)
@@ -90,10 +90,10 @@ impl<T: Wire> BatchWriter<T> {
     pub fn push(&mut self, value: &T, encoder: &mut Encoder) -> Result<(), WireFault> {
         assert!(self.count < self.capacity, "a batch holds at most its capacity");
         if is_fixed::<T>() {
-            // SAFETY: `count < capacity` and the block has room for `capacity` values (`new`).
-            // Whoever enables rkyv's copy optimisation for a type promises
-            // (`CopyOptimization::enable`) that none of its bytes is uninitialised. That they are
-            // those of its archive nobody has to promise: readers check.
+            // SAFETY: `count < capacity` and the block has room for `capacity` values (`new`). Code
+            // that enables rkyv's copy optimisation for a type promises
+            // (`CopyOptimization::enable`) that none of its bytes is uninitialised. No code has to
+            // promise that they are those of its archive: readers check.
             unsafe {
                 let target = self.base.add(self.count * size_of::<T>());
                 std::ptr::copy_nonoverlapping(
@@ -117,7 +117,7 @@ impl<T: Wire> BatchWriter<T> {
         Ok(())
     }
 
-    /// Adds what the value up to `end` needs and those before did not.
+    /// Adds the segments that the value up to `end` needs and those before did not.
     #[cold]
     fn extend_manifest(&mut self, end: usize, encoder: &mut Encoder) -> Result<(), WireFault> {
         let segments = encoder.segments();
@@ -140,7 +140,7 @@ impl<T: Wire> BatchWriter<T> {
     ///
     /// # Errors
     ///
-    /// What the type's own serialization reports.
+    /// Errors of the type's own serialization.
     pub fn room_for(&self, value: &T, encoder: &mut Encoder) -> Result<usize, WireFault> {
         if is_fixed::<T>() {
             Ok(head_len::<T>(self.count + 1))
@@ -158,7 +158,8 @@ impl<T: Wire> BatchWriter<T> {
     ///
     /// # Safety
     ///
-    /// As [`BatchWriter::new`] for the new block; the encoder is that of all values so far.
+    /// The promises of [`BatchWriter::new`] hold for the new block; the encoder is that of all
+    /// values so far.
     pub unsafe fn move_to(&mut self, base: *mut u8, room: usize, encoder: &Encoder) {
         let used = self.used_bytes();
         let segments = &encoder.segments()[..self.segments];
@@ -168,7 +169,7 @@ impl<T: Wire> BatchWriter<T> {
         };
         assert!(values >= used, "the new block is the larger one");
         // SAFETY: both blocks are ours, maybe overlapping; pointers inside archives are relative.
-        // What lies behind the values in the new block is ours too.
+        // The bytes behind the values in the new block are ours too.
         unsafe {
             std::ptr::copy(self.base, base, used);
             Manifest::write(base, room, segments, 0);

@@ -1,12 +1,12 @@
 //! Chunks that only the claimer at one place may take.
 //!
-//! They are not counted among the publications, which everybody looks at: each row has a ring of
-//! its own that names the slots addressed to its place. So nobody else looks at such a slot, and
-//! its claimer finds it at its next free moment, however many others were published since, in the
-//! order in which they were published.
+//! They are not counted among the publications, which all claimers look at: each row has a ring of
+//! its own that names the slots addressed to its place. So no other claimer looks at such a slot,
+//! and its claimer finds it at its next free moment, however many others were published since, and
+//! in the order of publication.
 //!
-//! Invariant: the ring is a hint, the slot's word and audience are the truth. What is overwritten
-//! there before its claimer has looked is found by a look at all slots.
+//! Invariant: the ring is a hint, the slot's word and audience are the truth. A search of all slots
+//! finds an entry that was overwritten before its claimer looked.
 
 use super::{
     claimer::{Claim, Claimer},
@@ -24,15 +24,15 @@ impl Board {
     /// since its row names them all.
     pub const MOST_ADDRESSED: usize = ADDRESSED - 1;
 
-    /// Tells the claimer at `place` of a slot that is READY for it; whether it sleeps.
+    /// Tells the claimer at `place` of a slot that is READY for it; returns whether it sleeps.
     pub(super) fn address(&self, place: u32, slot: usize) -> bool {
         // A place that the board does not have has no claimer either.
         let Some(row) = self.rows.get(place as usize) else { return false };
         let orders = &row.orders;
-        // (The publisher is the only one who counts.)
+        // (Only the publisher counts.)
         let addressed = orders.addressed.load(Relaxed);
-        // Release: whoever reads it sees that the entry before it in this place is gone, since the
-        // count says so.
+        // Release: a claimer that reads it sees that the entry before it in this place is gone,
+        // since the count says so.
         orders.ring[addressed as usize % ADDRESSED].store(slot as u32, Release);
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         // So Release too: the entry is there.
@@ -48,7 +48,7 @@ impl Claimer {
         if self.unanswered() == 0 { None } else { self.claim_next_addressed() }
     }
 
-    /// How many slots that were addressed to this place it has not looked at.
+    /// How many slots addressed to this place the claimer has not looked at.
     pub(super) fn unanswered(&self) -> usize {
         // Acquire: pairs with the swap in `address`. A claimer that goes to sleep asks once more,
         // see `has_news`.
@@ -60,8 +60,8 @@ impl Claimer {
     fn claim_next_addressed(&mut self) -> Option<Claim> {
         let ring = &self.row().orders.ring;
         while (1..ADDRESSED).contains(&self.unanswered()) {
-            // Acquire: pairs with the Release in `address`: who reads an entry that was overwritten
-            // sees below that it was.
+            // Acquire: pairs with the Release in `address`: a claimer that reads an entry that was
+            // overwritten sees below that it was.
             let slot = ring[self.answered as usize % ADDRESSED].load(Acquire) as usize;
             if self.unanswered() >= ADDRESSED {
                 break;
@@ -83,7 +83,7 @@ impl Claimer {
     }
 
     /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not
-    /// there yet, sleeps until somebody rings. Nothing else is claimed, and nothing is passed over
+    /// there yet, sleeps until the bell rings. Nothing else is claimed, and nothing is passed over
     /// by that; an order to leave comes after it.
     pub fn wait_for_kept(&mut self) -> Option<Claim> {
         let orders = &self.row().orders;
@@ -100,7 +100,7 @@ impl Claimer {
         claim
     }
 
-    /// Looks at all slots for one that is addressed to this place, and of which `which` holds.
+    /// Searches all slots for one that is addressed to this place and satisfies `which`.
     fn search_addressed(&self, which: impl Fn(&Slot) -> bool) -> Option<Claim> {
         let mut slots = self.board().slots.iter().enumerate();
         slots.find_map(|(slot, cell)| {

@@ -21,7 +21,8 @@ pub struct Claimer {
     board: Board,
     place: u32,
     incarnation: u32,
-    /// Which one it is of all that there were: names are used again, these are not.
+    /// The number of this claimer among all that there were: names are used again, serial numbers
+    /// are not.
     serial: u64,
     /// Where a search through all slots begins: behind the slot claimed last.
     hint: usize,
@@ -34,11 +35,11 @@ pub struct Claimer {
     until_search: u32,
     /// Publications were skipped that may still be ready: only a search finds them.
     skipped: bool,
-    /// How many of the slots that are addressed to this place were looked at.
+    /// How many slots addressed to this place this claimer has looked at.
     pub(super) answered: u32,
-    /// Whether what is addressed to this place has its turn before what is for anybody.
+    /// Whether chunks addressed to this place have their turn before chunks for any claimer.
     addressed_first: bool,
-    /// How many chunks that go first were looked at.
+    /// How many chunks that go first this claimer has looked at.
     pub(super) first_seen: u64,
     /// Whether the last claim was one of those.
     pub(super) had_first: bool,
@@ -51,7 +52,7 @@ const SAY_EVERY: u64 = 8;
 /// Claims between two searches through all slots.
 const SEARCH_EVERY: u32 = 64;
 
-/// A chunk in hand: which slot, in which generation.
+/// A chunk in hand: its slot, and the slot's generation.
 #[derive(Debug)]
 pub struct Claim {
     slot: usize,
@@ -74,7 +75,7 @@ impl Claimer {
         row.clock.store(0, Relaxed);
         row.refused.store(0, Relaxed);
         row.overflowed.store(0, Relaxed);
-        // What those before left of it lies among the last.
+        // The slots that earlier claimers left are among the last ones.
         let addressed = row.orders.addressed.load(Acquire);
         let named = Board::MOST_ADDRESSED as u32;
         let answered = if addressed == 0 { 0 } else { addressed.wrapping_sub(named) };
@@ -103,8 +104,8 @@ impl Claimer {
         }
     }
 
-    /// Says on its row what it is at before it is ready to claim; 0: it is ready, as it is said to
-    /// be without a word.
+    /// Writes its stage, before it is ready to claim, to its row; 0, which is also the initial
+    /// value: it is ready.
     pub fn set_stage(&self, stage: u32) {
         // Relaxed: read when this claimer is dead.
         self.row().stage.store(stage, Relaxed);
@@ -133,9 +134,9 @@ impl Claimer {
     }
 
     /// Claims a ready slot, if there is one for this claimer among those that it has not looked at:
-    /// by turns one that is for it alone and one that is for anybody, so that neither kind waits
-    /// for the other; of the latter by turns one that goes first and the one that was published
-    /// first.
+    /// by turns one that is for it alone and one that is for any claimer, so that neither kind
+    /// waits for the other; of the latter by turns one that goes first and the one that was
+    /// published first.
     ///
     /// Looks at the slots in the order in which they were published, each publication once, and now
     /// and then at all of them. `None` says that none is left; only a slot for which a wake-up was
@@ -164,7 +165,7 @@ impl Claimer {
             let slots = self.board.slots.len() as u64;
             let mut behind = self.known.wrapping_sub(self.seen);
             if behind > slots {
-                // What was published more than a round ago is overwritten.
+                // Entries published more than a round ago are overwritten.
                 (self.seen, self.skipped) = (self.known.wrapping_sub(slots), true);
                 behind = slots;
             }
@@ -176,7 +177,7 @@ impl Claimer {
                 return found;
             }
             if behind > FAR_BEHIND {
-                // Only a hint: what is skipped although nobody has it is found by a search.
+                // Only a hint: a search finds a slot that is skipped although no claimer has it.
                 let claimed = self.board.header.claimed.load(Relaxed);
                 if self.known.wrapping_sub(claimed) < behind {
                     (self.seen, self.skipped) = (claimed, true);
@@ -190,8 +191,8 @@ impl Claimer {
             for _ in 0..behind {
                 let at = self.seen;
                 self.seen = at.wrapping_add(1);
-                // Acquire: pairs with the Release in `publish`: who reads one that was overwritten
-                // hears below that it was.
+                // Acquire: pairs with the Release in `publish`: a claimer that reads an entry that
+                // was overwritten learns below that it was.
                 let index = order[(at % slots) as usize].load(Acquire) as usize;
                 if let Some(claim) = self.claim_at(index) {
                     self.until_search -= 1;
@@ -204,8 +205,8 @@ impl Claimer {
         }
     }
 
-    /// Says that what was published last will probably be claimed: slots come in turn, so which one
-    /// it is can be guessed, and all of it will be needed.
+    /// Fetches the lines of the slot that was probably published last, since a claim will need all
+    /// of it: slots come in turn, so it can be guessed.
     #[inline]
     pub fn expect_claim(&self) {
         let order = self.board.publications();
@@ -217,7 +218,8 @@ impl Claimer {
         prefetch_for_writing(self.next_entry());
     }
 
-    /// Reads how many publications there are, once all that were known are looked at; whether more.
+    /// Reads how many publications there are, once all known ones are looked at; returns whether
+    /// there are more.
     #[inline]
     fn hears_of_more(&mut self) -> bool {
         // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
@@ -240,12 +242,12 @@ impl Claimer {
         found
     }
 
-    /// Claims a slot that a search came by. What is for this place alone is left to its order as
-    /// long as the row names some of it.
+    /// Claims a slot that a search came by. A slot for this place alone is left to its order as
+    /// long as the row names such slots.
     fn claim_found(&mut self, index: usize) -> Option<Claim> {
         let cell = self.board.slots.get(index)?;
-        // Acquire: pairs with the Release in `publish`: who sees a later one READY sees the earlier
-        // ones counted.
+        // Acquire: pairs with the Release in `publish`: a claimer that sees a later one READY sees
+        // the earlier ones counted.
         let word = Word::unpack(cell.word.load(Acquire))?;
         let is_named = || cell.audience().place.is_some() && self.unanswered() > 0;
         if word.state != State::Ready || is_named() { None } else { self.claim_at(index) }
@@ -290,8 +292,9 @@ impl Claimer {
             || self.asked_to_leave()
     }
 
-    /// Says that this claimer is about to sleep; `None` when there is news after all, otherwise the
-    /// value of the bell to sleep on, and whether the publisher has to be woken since it has more.
+    /// Announces that this claimer is about to sleep; `None` when there is news after all,
+    /// otherwise the value of the bell to sleep on, and whether the publisher has to be woken since
+    /// it has more.
     pub fn prepare_sleep(&mut self) -> Option<(u32, bool)> {
         let bell = self.bell();
         self.board.set_sleeper(self.place);
@@ -302,9 +305,8 @@ impl Claimer {
         Some((bell, self.board.publisher_has_items()))
     }
 
-    /// Sleeps until the bell has moved on from `bell`, then is awake again. Whoever rang may have
-    /// done so for a slot that a dead claimer had passed by: the next look is a
-    /// [`Claimer::search`].
+    /// Sleeps until the bell has moved on from `bell`, then is awake again. The bell may have been
+    /// rung for a slot that a dead claimer had passed by: the next look is a [`Claimer::search`].
     pub fn sleep(&mut self, bell: u32) {
         wait(&self.row().orders.bell, bell);
         self.board.clear_sleeper(self.place);
@@ -330,20 +332,20 @@ impl Claim {
 }
 
 impl Claimer {
-    /// What the publisher says about the chunk.
+    /// The publisher's description of the chunk.
     #[must_use]
     pub fn description(&self, claim: &Claim) -> Description {
         self.cell(claim).description()
     }
 
-    /// Says how far the items have come.
+    /// Writes how far the items have come.
     #[inline]
     pub fn set_progress(&self, claim: &Claim, progress: Progress) {
         self.cell(claim).set_progress(claim.generation, progress);
     }
 
-    /// Says where in the claimer's arena the results begin, and which segments their handles need.
-    /// To be said before the progress that counts those results.
+    /// Writes where in the claimer's arena the results begin, and which segments their handles
+    /// need. Call it before the progress that counts those results.
     pub fn set_results(&self, claim: &Claim, offset: u64, manifest: Option<Manifest>) {
         let cell = self.cell(claim);
         let flag = match manifest {
@@ -371,7 +373,7 @@ impl Claimer {
     ///
     /// # Panics
     ///
-    /// When the slot is not this claim's any more: somebody scribbled over the board.
+    /// When the slot is not this claim's any more: a process scribbled over the board.
     #[must_use]
     pub fn report(&self, claim: Claim, end: End, nanos: u64, failure: (u64, u64)) -> Option<bool> {
         let cell = self.cell(&claim);

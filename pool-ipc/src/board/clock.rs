@@ -1,9 +1,9 @@
-//! The clocks of items that have a time limit, and who ends an item that is overdue: its claimer,
-//! or the *watcher* (the zygote), which kills the claimer for it.
+//! The clocks of items that have a time limit. An item that is overdue is ended by its claimer, or
+//! by the *watcher* (the zygote), which kills the claimer for it.
 //!
 //! A claimer's row has one word: 0, or the time at which the item in hand is overdue, to which the
 //! watcher may add the mark TIMED_OUT. An item with a grace is first marked TOLD, with the time at
-//! which that is over.
+//! which the grace is over.
 //!
 //! ```text
 //!  0 ──start (claimer)──▶ deadline ──stop (claimer)──▶ 0
@@ -12,13 +12,13 @@
 //!                         └──condemn (watcher)───────┴──▶ deadline, TIMED_OUT ──stop──▶ the claimer ends itself
 //! ```
 //!
-//! Invariant: of stopping and condemning exactly one succeeds, so what is killed is killed for the
-//! item that is overdue, never for the next one: a claimer gets past an item only with the old word
-//! in hand. (Items with the same deadline are overdue at the same time, so it does not matter which
-//! of them a word means.) While the word is not 0, `progress` says that this item is begun, and
+//! Invariant: of stopping and condemning exactly one succeeds, so a claimer is killed for the item
+//! that is overdue, never for the next one: a claimer gets past an item only with the old word in
+//! hand. (Items with the same deadline are overdue at the same time, so it does not matter which of
+//! them a word means.) While the word is not 0, `progress` says that this item is begun, and
 //! nothing moves it any more once the word is timed out.
 //!
-//! The watcher sleeps until the time that it wrote to `alarm`; whoever starts a clock that is due
+//! The watcher sleeps until the time that it wrote to `alarm`; a claimer that starts a clock due
 //! before that rings. Word and alarm are a store–load pair: the claimer stores its deadline and
 //! then looks at the alarm, the watcher stores the alarm and then looks at the deadlines once more.
 //! With all four accesses SeqCst one of them sees the other (`tests/loom.rs`). Nothing is told per
@@ -29,11 +29,11 @@ use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// The watcher has decided against the item.
 const TIMED_OUT: u64 = 1 << 63;
-/// The item is overdue, and sees that; its claimer lives on if it returns before the later
+/// The item is overdue and can see it; its claimer lives on if the item returns before the later
 /// deadline.
 const TOLD: u64 = 1 << 62;
 
-/// How an item stands with its limit when its clock is stopped.
+/// Whether an item kept to its limit, as its clock is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Stopped {
@@ -47,8 +47,8 @@ pub enum Stopped {
 
 impl Claimer {
     /// Starts the clock of the item in hand, which may take `limit` nanoseconds from `now` on, by a
-    /// clock that all sides share and that does not begin at 0, and is told so much as `grace`
-    /// before it is timed out. Returns whether the watcher has to be rung.
+    /// clock that all sides share and that does not begin at 0. The item is told `grace`
+    /// nanoseconds before it is timed out. Returns whether the watcher has to be rung.
     #[inline]
     #[must_use]
     pub fn start_clock(&self, now: u64, limit: u64, grace: u64) -> bool {
@@ -79,14 +79,14 @@ impl Claimer {
     #[inline]
     #[must_use]
     pub fn is_late(&self) -> bool {
-        // Relaxed: what it decides is decided by the exchange in `stop_clock`.
+        // Relaxed: the exchange in `stop_clock` is what decides.
         self.row().clock.load(Relaxed) & TOLD != 0
     }
 }
 
 impl Board {
-    /// When the item that `incarnation` has in hand at `place` is overdue, or its grace is over, if
-    /// it has a limit and is not timed out.
+    /// The time at which the item that `incarnation` has in hand at `place` is overdue, or its
+    /// grace is over; `None` if it has no limit or is timed out.
     #[must_use]
     pub fn deadline(&self, place: usize, incarnation: u32) -> Option<u64> {
         let row = self.rows.get(place)?;
@@ -98,7 +98,7 @@ impl Board {
         (is_its && word != 0 && word < TIMED_OUT).then_some(word & !TOLD)
     }
 
-    /// How long the item at `place` may take whose clock was seen to run; only a hint if it has
+    /// How long the item at `place`, whose clock was seen to run, may take; only a hint if it has
     /// ended since.
     #[must_use]
     pub fn limit(&self, place: usize) -> u64 {
@@ -107,8 +107,8 @@ impl Board {
         if told { row.grace.load(Relaxed) } else { row.limit.load(Relaxed) }
     }
 
-    /// Tells the item that was overdue at `deadline` and has a grace, which runs from `now` on;
-    /// `false` when it has none, was told before, or has ended.
+    /// Marks the item that was overdue at `deadline` as told; its grace runs from `now` on. `false`
+    /// when it has no grace, was told before, or has ended.
     #[must_use]
     pub fn tell_late(&self, place: usize, deadline: u64, now: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
@@ -134,8 +134,8 @@ impl Board {
         timed_out
     }
 
-    /// Says when the watcher will look at the clocks again; 0: not before somebody rings. It has to
-    /// look once more after this.
+    /// Writes when the watcher will look at the clocks again; 0: not before the bell rings. The
+    /// watcher has to look once more after this.
     pub fn set_alarm(&self, at: u64) {
         self.header.alarm.at.store(at, SeqCst);
     }

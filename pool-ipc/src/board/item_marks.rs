@@ -1,4 +1,5 @@
-//! What a claimer says and hears between two items of a chunk, for the loop that runs them.
+//! The words that a claimer writes and reads between two items of a chunk, for the loop that runs
+//! them.
 //!
 //! Invariant: the words are those of the slot that the claim names, and of the header.
 
@@ -9,8 +10,8 @@ use super::{
 };
 use crate::primitive::{AtomicU32, Ordering::Relaxed};
 
-/// The words of a claimed chunk that change from item to item; what they say is of no use once the
-/// chunk was reported.
+/// The words of a claimed chunk that change from item to item; they are of no use once the chunk
+/// was reported.
 pub struct ItemMarks {
     cell: &'static Slot,
     generation: u32,
@@ -24,7 +25,8 @@ impl std::fmt::Debug for ItemMarks {
 }
 
 impl Claimer {
-    /// What is read and written between two items of the chunk, found once for all of them.
+    /// The words that are read and written between two items of the chunk, found once for all
+    /// items.
     ///
     /// # Safety
     ///
@@ -37,7 +39,7 @@ impl Claimer {
 }
 
 impl ItemMarks {
-    /// Says how far the items have come: [`Claimer::set_progress`].
+    /// Writes how far the items have come, like [`Claimer::set_progress`].
     #[inline]
     pub fn set_progress(&self, progress: Progress) {
         self.cell.set_progress(self.generation, progress);
@@ -54,7 +56,7 @@ impl ItemMarks {
     #[inline]
     #[must_use]
     pub fn others_wait(&self) -> bool {
-        // Relaxed: who has not seen it yet sees it an item later.
+        // Relaxed: a claimer that has not seen it yet sees it an item later.
         self.others_wait.load(Relaxed) != 0
     }
 }

@@ -1,7 +1,7 @@
-//! What a claimer leaves behind when it ends: where in its arena that lies.
+//! The last words of a claimer that ends: where in its arena they lie.
 //!
-//! Invariant: written once, by a claimer that then says by its stage that it is there, and ends;
-//! read when it is dead.
+//! Invariant: a claimer writes them once, then says by its stage that they are there, and ends;
+//! they are read when it is dead.
 
 use super::{claimer::Claimer, table::Board};
 use crate::primitive::Ordering::Relaxed;
@@ -18,7 +18,7 @@ pub struct LastWords {
 }
 
 impl Claimer {
-    /// Says where its last words lie. The stage that says so comes behind it.
+    /// Writes where its last words lie. The claimer sets the stage that says so afterwards.
     pub fn set_last_words(&self, words: LastWords) {
         let row = self.row();
         // Relaxed: read when this claimer is dead.
@@ -29,8 +29,8 @@ impl Claimer {
 }
 
 impl Board {
-    /// What the claimer at `place` has said last. To be asked when it is dead, and its stage says
-    /// that there is something.
+    /// The last words of the claimer at `place`. Call it when the claimer is dead and its stage
+    /// says that there are any.
     #[must_use]
     pub fn last_words(&self, place: usize) -> LastWords {
         let row = &self.rows[place];

@@ -1,7 +1,7 @@
-//! What lies where in the board's memory.
+//! The layout of the board's memory.
 //!
 //! Invariant: `#[repr(C)]`, atomics only, offsets pinned below; fresh zeroed memory is a valid
-//! board in which every slot is free. Lines of 64 bytes are grouped by who writes them, so that a
+//! board in which every slot is free. Lines of 64 bytes are grouped by their writer, so that a
 //! claimer at work and the publisher do not pull a line to and fro.
 
 use crossbeam_utils::CachePadded;
@@ -39,23 +39,23 @@ impl Shape {
 
 #[repr(C)]
 pub(super) struct Header {
-    /// Counts publications; which slots they were stands in the last ring.
+    /// Counts publications; the last ring names their slots.
     pub(super) published: CachePadded<AtomicU64>,
     /// A publication that was claimed lately: a hint for claimers that are far behind.
     pub(super) claimed: CachePadded<AtomicU64>,
     /// The publisher's sleep: see `sleep.rs`.
     pub(super) publisher: CachePadded<PublisherSleep>,
-    /// Those who watch the clocks: see `clock.rs`.
+    /// The watcher of the clocks: see `clock.rs`.
     pub(super) alarm: CachePadded<Alarm>,
     /// One bit per place: its claimer sleeps, or is about to.
     pub(super) sleepers: CachePadded<[AtomicU64; MASK_WORDS]>,
     /// Segments that the publisher has let go.
     pub(super) let_go: CachePadded<LetGo>,
-    /// What goes first, and whether calls wait: see `precedence.rs`.
+    /// The chunks that go first, and whether calls wait: see `precedence.rs`.
     pub(super) first: CachePadded<First>,
 }
 
-/// How many of them can be told.
+/// How many let-go segments the board can name.
 pub(super) const LET_GO: usize = if cfg!(loom) { 2 } else { 64 };
 
 #[repr(C)]
@@ -65,7 +65,7 @@ pub(super) struct LetGo {
     pub(super) ids: [[AtomicU64; 2]; LET_GO],
 }
 
-/// How many chunks that go first are named at a time.
+/// How many chunks that go first the board names at a time.
 pub(super) const FIRST: usize = if cfg!(loom) { 2 } else { 14 };
 
 #[repr(C)]
@@ -93,19 +93,19 @@ pub(super) struct Alarm {
     pub(super) overruns: AtomicU64,
 }
 
-/// How many slots a row names that are for its claimer alone.
+/// How many of the slots for its claimer alone a row names.
 pub(super) const ADDRESSED: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// One place for a claimer.
 #[repr(C, align(128))]
 pub(super) struct Row {
-    /// Written by the claimer: how many slots it has finished; they stand in its ring.
+    /// Written by the claimer: how many slots it has finished; its ring names them.
     pub(super) finished: AtomicU64,
-    /// Written by the claimer first of all, so that whoever inherits it knows whom to wait for.
+    /// Written by the claimer first of all, so that the process that inherits it knows which
+    /// process to wait for.
     pub(super) pid: AtomicU32,
     pub(super) incarnation: AtomicU32,
-    /// Written by the claimer: not 0 while it keeps segments for the case that they are needed
-    /// again.
+    /// Written by the claimer: not 0 while it keeps segments in case they are needed again.
     pub(super) keeps: AtomicU32,
     /// Written by the claimer: not 0 while it is not ready to claim.
     pub(super) stage: AtomicU32,
@@ -114,17 +114,17 @@ pub(super) struct Row {
     /// Written by the claimer at its end: not 0 when its stack has overflowed.
     pub(super) overflowed: AtomicU32,
     pub(super) _rest: [AtomicU64; 4],
-    /// When the item in hand is overdue: see `clock.rs`. Apart from what a waiting publisher looks
-    /// at.
+    /// When the item in hand is overdue: see `clock.rs`. Apart from the words that a waiting
+    /// publisher reads.
     pub(super) clock: AtomicU64,
     /// How long that item may take.
     pub(super) limit: AtomicU64,
-    /// Written by the claimer: its last words lie there in its arena, so many bytes, and behind
-    /// them so many identities of segments.
+    /// Written by the claimer: the offset of its last words in its arena, their length in bytes,
+    /// and how many identities of segments follow them.
     pub(super) last_words: AtomicU64,
     pub(super) last_words_len: AtomicU64,
     pub(super) last_words_segments: AtomicU64,
-    /// How long it may go on once it was told that it is overdue.
+    /// How long an item may go on once it was told that it is overdue.
     pub(super) grace: AtomicU64,
     pub(super) _clock_rest: [AtomicU64; 2],
     /// Written by the publisher.
@@ -133,7 +133,7 @@ pub(super) struct Row {
 
 #[repr(C)]
 pub(super) struct Orders {
-    /// Futex that the claimer sleeps on; counted up by whoever wakes it.
+    /// Futex that the claimer sleeps on; counted up by each process that wakes it.
     pub(super) bell: AtomicU32,
     /// Not 0: the incarnation that shall end after what it has in hand.
     pub(super) leave: AtomicU32,

@@ -3,7 +3,7 @@
 //! One *publisher* (the parent, one thread at a time) fills free slots and takes back finished
 //! ones; many *claimers* (the workers) take ready slots, run them and mark them done. There is no
 //! lock: a slot's word names its generation, its state and its owner, and only the owner moves it
-//! on (see `word.rs`), so whoever dies holds nothing that another needs.
+//! on (see `word.rs`), so a process that dies holds nothing that another needs.
 //!
 //! `publisher.rs` and `claimer.rs` are the two sides, `addressed.rs` the chunks that only one
 //! claimer may take, `precedence.rs` those that go first, `item_marks.rs` the words between items,

@@ -1,8 +1,8 @@
 //! Chunks that go before what was published earlier, and whether calls wait for a claimer.
 //!
-//! Invariant: both are hints that no chunk depends on. One that goes first is a publication like
-//! any other, and named here once more; the slot's word is the truth, so whoever comes by either
-//! name claims it once.
+//! Invariant: both are hints that no chunk depends on. A chunk that goes first is a publication
+//! like any other, and named here once more; the slot's word is the truth, so it is claimed once,
+//! by either name.
 
 use super::{
     claimer::{Claim, Claimer},
@@ -13,8 +13,8 @@ use super::{
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 
 impl Board {
-    /// Names a slot, just published, whose chunk goes before those that were published earlier. Of
-    /// many such at a time only the last ones do.
+    /// Names a slot, just published, whose chunk goes before those published earlier. Of many such
+    /// chunks at a time only the last ones go first.
     pub fn put_first(&self, slot: usize) {
         let First { count, ring, .. } = &*self.header.first;
         // Relaxed, both: the slot's generation and the count are the publisher's.
@@ -25,9 +25,9 @@ impl Board {
         count.store(before.wrapping_add(1), Release);
     }
 
-    /// Says whether several calls have chunks under way, and some of those wait for a claimer.
+    /// Writes whether several calls have chunks under way, and some of those wait for a claimer.
     pub fn set_others_wait(&self, wait: bool) {
-        // Relaxed: who has not seen it yet sees it an item later.
+        // Relaxed: a claimer that has not seen it yet sees it an item later.
         self.header.first.others_wait.store(u32::from(wait), Relaxed);
     }
 }
@@ -49,7 +49,7 @@ impl Claimer {
             self.first_seen = count.wrapping_sub(FIRST as u64);
         }
         while self.first_seen != count {
-            // Relaxed: one that was overwritten names another chunk that goes first.
+            // Relaxed: an entry that was overwritten names another chunk that goes first.
             let at = (self.first_seen % FIRST as u64) as usize;
             let entry = self.board().header.first.ring[at].load(Relaxed);
             self.first_seen = self.first_seen.wrapping_add(1);

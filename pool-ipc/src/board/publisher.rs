@@ -11,7 +11,7 @@ use crate::primitive::{
     prefetch_for_reading, prefetch_for_writing,
 };
 
-/// What the publisher sees of a slot.
+/// The state of a slot, as the publisher sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotState {
     /// Nothing is published.
@@ -22,7 +22,7 @@ pub enum SlotState {
     Claimed(u32),
     /// Finished by the incarnation.
     Done(u32),
-    /// Not a word of ours: somebody scribbled over the board.
+    /// Not a word of ours: a process scribbled over the board.
     Unknown,
 }
 
@@ -38,11 +38,11 @@ pub struct Finished {
 impl Board {
     /// Publishes a chunk in a free slot; returns whether a claimer should be woken.
     ///
-    /// Whom to wake depends on the audience: [`Board::wake`] wakes any one, so for a chunk that
-    /// only one place may claim it is [`Board::wake_place`] (`true`: that one sleeps), and for one
+    /// The audience decides which claimers to wake: any one by [`Board::wake`]; for a chunk that
+    /// only one place may claim, that one by [`Board::wake_place`] (`true`: it sleeps); for a chunk
     /// with a `min_serial` all of them.
     ///
-    /// The slot is one that the publisher has freed, or never used: its own books say so.
+    /// The publisher has freed the slot or never used it: its own books say so.
     pub fn publish(&self, slot: usize, description: &Description) -> bool {
         let cell = &self.slots[slot];
         // Whatever a scribbled word says, the slot is the publisher's; only the generation matters.
@@ -56,16 +56,15 @@ impl Board {
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();
         let published = self.header.published.load(Relaxed);
-        // Release: whoever reads it in place of the one before it sees by the count that this one
-        // is gone.
+        // Release: a claimer that reads it in place of the one before it sees by the count that
+        // this one is gone.
         order[(published % order.len() as u64) as usize].store(slot as u32, Release);
-        // (The publisher is the only one who counts.) So Release too: the entry above is there.
+        // (Only the publisher counts.) So Release too: the entry above is there.
         self.header.published.swap(published.wrapping_add(1), SeqCst);
         self.any_sleeper()
     }
 
-    /// Says that a chunk is to be published in `slot` soon, so that what is written then is at
-    /// hand.
+    /// Fetches the lines of `slot`, in which a chunk is to be published soon.
     pub fn expect_publication(&self, slot: usize) {
         let cell = &self.slots[slot];
         prefetch_for_writing(&raw const cell.word);
@@ -75,8 +74,8 @@ impl Board {
         prefetch_for_writing(&raw const order[(published % order.len() as u64) as usize]);
     }
 
-    /// Says that what was finished since the `cursors` of the places is to be looked at, probably
-    /// with `slot` among it.
+    /// Fetches the lines that say which slots were finished since the `cursors` of the places, and
+    /// those of `slot`, which is probably one of them.
     pub fn expect_outcomes(&self, cursors: &[u64], slot: usize) {
         for (place, cursor) in cursors.iter().enumerate() {
             if self.finished_since(place, *cursor) > 0 {
@@ -89,7 +88,7 @@ impl Board {
         prefetch_for_writing(&raw const cell.word);
     }
 
-    /// Takes a chunk back that nobody has claimed; `false` when somebody has.
+    /// Takes a chunk back that no claimer has claimed; `false` when one has.
     pub fn take_back(&self, slot: usize) -> bool {
         let cell = &self.slots[slot];
         let Some(word) = self.word(cell).filter(|word| word.state == State::Ready) else {
@@ -102,7 +101,8 @@ impl Board {
     }
 
     /// Seizes the chunk that `incarnation` has claimed, or will claim since it keeps a result of it
-    /// in hand; `false` when it has finished that chunk. It gets no further, and has to be killed.
+    /// in hand; `false` when it has finished that chunk. The claimer gets no further, and has to be
+    /// killed.
     #[must_use]
     pub fn seize(&self, slot: usize, incarnation: u32) -> bool {
         let cell = &self.slots[slot];
@@ -124,8 +124,8 @@ impl Board {
         false
     }
 
-    /// Who has claimed the chunk in the slot: the slot's generation, and the incarnation. `None`
-    /// when nobody has, or when it was finished or seized.
+    /// The slot's generation, and the incarnation that has claimed the chunk in it. `None` when the
+    /// chunk is not claimed, or was finished or seized.
     #[must_use]
     pub fn claim_of(&self, slot: usize) -> Option<(u32, u32)> {
         let word = self.word(self.slots.get(slot)?)?;
@@ -155,10 +155,10 @@ impl Board {
         cell.word.compare_exchange(claimed, seized, Relaxed, Relaxed).is_ok()
     }
 
-    /// Gives a slot back whose results were read, or whose claimer was reaped.
+    /// Frees a slot whose results were read, or whose claimer was reaped.
     ///
-    /// The caller is the only one who moves such a slot: DONE is the publisher's, and the claimer
-    /// of a CLAIMED one does not live any more.
+    /// Only the caller moves such a slot: DONE is the publisher's, and the claimer of a CLAIMED one
+    /// does not live any more.
     pub fn release(&self, slot: usize) {
         let cell = &self.slots[slot];
         // Relaxed: the word is the caller's, see above.
@@ -168,7 +168,7 @@ impl Board {
         cell.word.store(Word::freed(generation).pack(), Release);
     }
 
-    /// What the slot's word says.
+    /// The state that the slot's word names.
     #[must_use]
     pub fn slot_state(&self, slot: usize) -> SlotState {
         match self.word(&self.slots[slot]) {
@@ -182,10 +182,10 @@ impl Board {
         }
     }
 
-    /// What the claimer says about the chunk in a slot that is done, or whose claimer was reaped.
+    /// The claimer's account of the chunk in a slot that is done, or whose claimer was reaped.
     ///
     /// While the slot is claimed, by the living or the dead, only `progress` counts, and `results`
-    /// if any item is finished; the rest may be what an earlier chunk left there.
+    /// if any item is finished; the rest may be left from an earlier chunk.
     #[must_use]
     pub fn outcome(&self, slot: usize) -> Outcome {
         let cell = &self.slots[slot];
@@ -198,7 +198,7 @@ impl Board {
     }
 
     /// The next slot that the claimer at `place` finished since `cursor`, which moves on; entries
-    /// that are no finished slot are passed over.
+    /// that name no finished slot are passed over.
     ///
     /// The ring is a hint, the slot's word is the truth: a slot that was released and published
     /// again without asking here may be named by two places.
@@ -237,7 +237,7 @@ impl Board {
         self.rows[place].finished.load(Acquire)
     }
 
-    /// Asks `incarnation` at `place` to end after what it has in hand; 0 takes that back. If it
+    /// Asks `incarnation` at `place` to end after its chunk in hand; 0 takes that back. If it
     /// sleeps, [`Board::wake_place`] must follow.
     pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
         // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release
@@ -246,8 +246,8 @@ impl Board {
         self.rows[place].orders.leave.store(incarnation, SeqCst);
     }
 
-    /// The next claimer at the vacant `place` is the one with this serial number. What the row says
-    /// of an older one is over: that may have had the same name. To be called before the claimer is
+    /// Announces the next claimer of the vacant `place` by its serial number, and clears what the
+    /// row says of an older one, which may have had the same name. Call it before the claimer is
     /// started, and before it is asked to leave.
     pub fn expect(&self, place: usize, serial: u64) {
         let row = &self.rows[place];
@@ -274,36 +274,35 @@ impl Board {
         (row.pid.load(Relaxed), incarnation)
     }
 
-    /// What the claimer at `place` said last that it is at; 0: it is ready. To be asked when it is
-    /// dead.
+    /// The last stage of the claimer at `place`; 0: it is ready. Call it when the claimer is dead.
     #[must_use]
     pub fn stage(&self, place: usize) -> u32 {
         self.rows[place].stage.load(Relaxed)
     }
 
     /// Notes down that the system has refused memory to the claimer at `place`, which is about to
-    /// end of that. May be called in a signal handler.
+    /// end because of that. May be called in a signal handler.
     pub fn note_refusal(&self, place: usize) {
         if let Some(row) = self.rows.get(place) {
             row.refused.store(1, Relaxed);
         }
     }
 
-    /// Whether the claimer at `place` was refused memory. To be asked when it is dead.
+    /// Whether the claimer at `place` was refused memory. Call it when it is dead.
     #[must_use]
     pub fn was_refused(&self, place: usize) -> bool {
         self.rows[place].refused.load(Relaxed) != 0
     }
 
-    /// Notes down that the stack of the claimer at `place` has overflowed, which is about to end of
-    /// that. May be called in a signal handler.
+    /// Notes down that the stack of the claimer at `place` has overflowed, which is about to end
+    /// because of that. May be called in a signal handler.
     pub fn note_overflow(&self, place: usize) {
         if let Some(row) = self.rows.get(place) {
             row.overflowed.store(1, Relaxed);
         }
     }
 
-    /// Whether the stack of the claimer at `place` has overflowed. To be asked when it is dead.
+    /// Whether the stack of the claimer at `place` has overflowed. Call it when it is dead.
     #[must_use]
     pub fn has_overflowed(&self, place: usize) -> bool {
         self.rows[place].overflowed.load(Relaxed) != 0

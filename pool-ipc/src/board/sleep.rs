@@ -1,12 +1,12 @@
-//! How publisher and claimers wait for each other without a system call while there is work.
+//! How publisher and claimers wait for each other, without a system call while there is work.
 //!
 //! Both directions are a store–load pair: one side stores "I sleep" and then looks for work, the
 //! other stores the work and then looks for sleepers. With all four accesses SeqCst at least one of
 //! them sees the other (`tests/loom.rs`).
 //!
-//! * A claimer sets its bit in `sleepers`, looks once more, and waits on the bell of its row. Who
-//!   wants it awake clears the bit, counts the bell up and wakes the futex. A bit of the dead is
-//!   cleared by the next wake; nothing is counted, so nothing can drift.
+//! * A claimer sets its bit in `sleepers`, looks once more, and waits on the bell of its row. A
+//!   process that wants it awake clears the bit, counts the bell up and wakes the futex. A dead
+//!   claimer's bit is cleared by the next wake; nothing is counted, so nothing can drift.
 //! * The publisher says how many finished chunks it wants, and waits on a descriptor of its own.
 //!   The claimer that brings the count to zero, or reports anything but a complete chunk, is told
 //!   to wake it. A chunk may be counted twice, by its claimer and by the second look: that wakes
@@ -22,44 +22,45 @@ pub(super) const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
 const ASLEEP_WITH_ITEMS: u32 = 2;
 
-/// What the publisher waits for.
+/// The conditions under which the publisher wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WakeThreshold {
-    /// How many chunks shall be finished before it is woken.
+    /// How many chunks have to be finished before it is woken.
     pub finished: i64,
     /// Whether it has more to publish, so that a claimer without work wakes it as well.
     pub has_items: bool,
 }
 
 impl Board {
-    /// The publisher is about to sleep. It must look for finished chunks once more afterwards, pass
-    /// their number to [`Board::publisher_found`], and sleep only if that says so; and if it has
-    /// items, not before [`Board::any_sleeper`] said that nobody had gone to sleep already.
+    /// Announces that the publisher is about to sleep. It must look for finished chunks once more
+    /// afterwards, pass their number to [`Board::publisher_found`], and sleep only if that says so;
+    /// and if it has items, not before [`Board::any_sleeper`] said that no claimer had gone to
+    /// sleep already.
     pub fn publisher_sleeps(&self, threshold: WakeThreshold) {
         let sleep = &self.header.publisher;
-        // Relaxed: whoever sees the state that follows sees this too. A claimer that still goes by
-        // an earlier state may count in between: at worst the publisher is woken early.
+        // Relaxed: a claimer that sees the state that follows sees this too. A claimer that still
+        // goes by an earlier state may count in between: at worst the publisher is woken early.
         sleep.wanted.store(threshold.finished.max(1), Relaxed);
         let state = if threshold.has_items { ASLEEP_WITH_ITEMS } else { ASLEEP };
         // SeqCst: with the look that follows, the store–load pair of `publisher_wanted`.
         sleep.state.store(state, SeqCst);
     }
 
-    /// Tells how many finished chunks the second look found; whether to sleep nevertheless.
+    /// Notes how many finished chunks the second look found; returns whether to sleep nevertheless.
     ///
-    /// Only numbers count here: if one of those found is no complete one, and that is reason enough
-    /// not to sleep, the caller knows it.
+    /// Only numbers count here: whether one of them is incomplete, which is a reason not to sleep,
+    /// is for the caller to see.
     pub fn publisher_found(&self, finished: i64) -> bool {
         finished == 0 || self.header.publisher.wanted.fetch_sub(finished, SeqCst) > finished
     }
 
-    /// The publisher is awake again.
+    /// Announces that the publisher is awake again.
     pub fn publisher_wakes(&self) {
         self.header.publisher.state.store(AWAKE, SeqCst);
     }
 
-    /// A chunk was finished: whether this claimer has to wake the publisher. What is `urgent` does
-    /// not wait for others.
+    /// Whether this claimer, which has finished a chunk, has to wake the publisher. An `urgent`
+    /// chunk does not wait for others.
     pub(super) fn publisher_wanted(&self, urgent: bool) -> bool {
         let sleep = &self.header.publisher;
         // SeqCst: the second half of the pair; the first is the finished word.
@@ -68,7 +69,7 @@ impl Board {
             && sleep.state.swap(AWAKE, SeqCst) != AWAKE
     }
 
-    /// A claimer found nothing: whether it has to wake a publisher that has more.
+    /// Whether this claimer, which found no chunk, has to wake a publisher that has more.
     ///
     /// With its bit in `sleepers` the store–load pair of `publisher_sleeps` and `any_sleeper`.
     pub(super) fn publisher_has_items(&self) -> bool {
@@ -122,7 +123,7 @@ impl Board {
         self.header.sleepers[place as usize / 64].fetch_and(!(1 << (place % 64)), SeqCst);
     }
 
-    /// Whether `place` has its bit set: nobody has woken it since it went to sleep.
+    /// Whether `place` has its bit set: its claimer was not woken since it went to sleep.
     #[must_use]
     pub fn sleeps(&self, place: u32) -> bool {
         self.header.sleepers[place as usize / 64].load(SeqCst) & 1 << (place % 64) != 0

@@ -1,4 +1,4 @@
-//! What a slot says: the publisher's description of a chunk, and the claimer's account of it.
+//! The content of a slot: the publisher's description of a chunk, and the claimer's account of it.
 //!
 //! Invariant: the description is written while the slot is FREE and read while it is CLAIMED; the
 //! account is written while it is CLAIMED and read when it is DONE, or when its claimer is reaped.
@@ -19,15 +19,17 @@ use crate::{
 
 const IN_HAND: u64 = 1;
 const TIMED: u64 = 2;
-/// Which of the manifests there are; what their words say otherwise is left over.
+/// The description has a manifest of items (`CONTEXT_MANIFEST`: of the context); otherwise that
+/// word is left over from an earlier chunk.
 const MANIFEST: u64 = 4;
 const CONTEXT_MANIFEST: u64 = 8;
 const LIMITED: u64 = 16;
 const PAST_LIMIT: u64 = 32;
-/// The same for results, in the word that says where they begin: no arena is as large.
+/// The account has a manifest of results. A bit of the word that says where results begin: no arena
+/// is as large.
 pub(super) const RESULT_MANIFEST: u64 = 1 << 63;
 
-/// Who may claim a slot.
+/// The claimers that may claim a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Audience {
     /// Only the claimer at this place; `None`: any.
@@ -53,16 +55,16 @@ impl Audience {
     }
 }
 
-/// What a slot tells its claimer about the chunk.
+/// A chunk as the publisher describes it to the claimer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Description {
-    /// Who may claim it.
+    /// The claimers that may claim it.
     pub audience: Audience,
     /// The record that proves the function's type, as an offset in the executable.
     pub record: u64,
     /// The function, as an offset in the executable.
     pub function: u64,
-    /// What the function's type is, to be compared with the record's own answer.
+    /// The signature of the function's type, to be compared with the record's own answer.
     pub signature: u64,
     /// Where in the publisher's arena the batch of items begins.
     pub items: u64,
@@ -74,23 +76,23 @@ pub struct Description {
     pub end: u32,
     /// Whether the claimer keeps a result of the item before `start` in hand, to be stored first.
     pub in_hand: bool,
-    /// Whether the first result may exceed what the claimer's arena may hold, since what lies there
-    /// stays for as long as readers like.
+    /// Whether the first result may exceed the limit of the claimer's arena, since the blocks in it
+    /// stay for as long as readers like.
     pub past_limit: bool,
     /// Whether the claimer shall say how long the chunk ran.
     pub timed: bool,
     /// How long one item may take, in nanoseconds; 0: as long as it takes.
     pub limit: u64,
-    /// How long one that has a limit may go on, once it was told that this is over; 0: it is not
-    /// told.
+    /// How long an item that has a limit may go on, once it was told that the limit is over; 0: it
+    /// is not told.
     pub grace: u64,
     /// A context for all chunks of one job; 0: none. Never used again for another one.
     pub context: u64,
     /// Where in the publisher's arena the context lies.
     pub context_offset: u64,
-    /// Which segments the items' handles need.
+    /// The segments that the items' handles need.
     pub manifest: Option<Manifest>,
-    /// The same for the context.
+    /// The segments that the context's handles need.
     pub context_manifest: Option<Manifest>,
 }
 
@@ -108,28 +110,28 @@ pub struct Progress {
 pub enum End {
     /// All items have results.
     Complete,
-    /// The item behind the finished ones failed; the failure's block says how.
+    /// The item behind the finished ones failed; the failure's block holds the error.
     Failed,
     /// The arena has no room for the result of the item behind the finished ones: the claimer keeps
-    /// it in hand and waits for a chunk that says so.
+    /// it in hand and waits for a chunk with `in_hand`.
     Full,
-    /// It stopped between two items, since the job was cancelled, or for others that wait, or at
-    /// its own end; what was not begun was not run.
+    /// The claimer stopped between two items, since the job was cancelled, or others wait, or the
+    /// claimer ends; items that were not begun were not run.
     Cancelled,
-    /// The word is none of ours: somebody scribbled over the board.
+    /// The word is none of ours: a process scribbled over the board.
     Unknown,
 }
 
-/// What a claimer says about a chunk.
+/// A claimer's account of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// Why it stopped.
+    /// Why the claimer stopped.
     pub end: End,
-    /// How far it came.
+    /// How far the claimer came.
     pub progress: Progress,
     /// Where in its arena the batch of results begins (of as many values as the chunk has items).
     pub results: u64,
-    /// Which segments the results' handles need, likewise.
+    /// The segments that the results' handles need.
     pub manifest: Option<Manifest>,
     /// How long the chunk ran, in nanoseconds, if the description asked for it.
     pub nanos: u64,
@@ -208,8 +210,8 @@ impl Slot {
         self.progress.store(word, Release);
     }
 
-    /// The account of the claimer that had the slot in `generation`. A progress of another one is
-    /// that of a claimer which died before it wrote any.
+    /// The account of the claimer that had the slot in `generation`. If the progress is of another
+    /// generation, the claimer died before it wrote any.
     pub(super) fn outcome(&self, generation: u32) -> Outcome {
         // Acquire: pairs with the Release in `set_progress`.
         let progress = self.progress.load(Acquire);

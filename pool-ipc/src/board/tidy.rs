@@ -1,5 +1,5 @@
-//! How a claimer learns that what it keeps is not needed any more: segments that it has in case
-//! they come again, and what it has lent.
+//! How a claimer learns that the segments it keeps in case they come again, or values it has lent,
+//! are not needed any more.
 //!
 //! Invariant: an identity stands in the ring before it is counted, and a claimer that was overtaken
 //! by the ring keeps nothing. One that says that it keeps segments, then looks at the count, and
@@ -18,14 +18,14 @@ use crate::primitive::{
 };
 
 impl Board {
-    /// Says that the publisher has let a segment go, and wakes the claimers that keep any. One
+    /// Announces that the publisher has let a segment go, and wakes the claimers that keep any. One
     /// thread at a time.
     pub fn let_go(&self, id: SegmentId) {
         let LetGo { count, ids } = &*self.header.let_go;
         let before = count.load(Relaxed);
         let [low, high] = &ids[(before % LET_GO as u64) as usize];
-        // Release: pairs with the Acquire in `let_go_since`; whoever reads this sees the count of
-        // what it replaces.
+        // Release: pairs with the Acquire in `let_go_since`; a claimer that reads this sees the
+        // count of what it replaces.
         low.store(id.0 as u64, Release);
         high.store((id.0 >> 64) as u64, Release);
         // SeqCst (so Release): with the loads that follow, the store–load pair of `set_keeps` and
@@ -51,14 +51,14 @@ impl Board {
 }
 
 impl Claimer {
-    /// Says whether this claimer keeps segments. To be said before the chunk is reported that made
-    /// it keep the first one.
+    /// Writes whether this claimer keeps segments. Call it before reporting the chunk that made it
+    /// keep the first one.
     pub fn set_keeps(&self, keeps: bool) {
         self.row().keeps.store(u32::from(keeps), SeqCst);
     }
 
-    /// What the bell is at, for [`sleep`](Claimer::sleep): whatever is said from now on ends that
-    /// sleep.
+    /// The current value of the bell, for [`sleep`](Claimer::sleep): each ring from now on ends
+    /// that sleep.
     #[must_use]
     pub fn bell(&self) -> u32 {
         self.row().orders.bell.load(SeqCst)

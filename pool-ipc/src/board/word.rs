@@ -11,13 +11,13 @@
 //!                                                publisher, watcher
 //! ```
 //!
-//! A chunk that is seized, by the publisher or by the watcher that kills for it, is one that its
-//! claimer cannot finish: the claimer is killed for that chunk and for nothing else. (READY is
-//! seized too, where it is for the result that one claimer keeps in hand.)
+//! The claimer of a chunk that was seized, by the publisher or by the watcher that kills for it,
+//! cannot finish it: the claimer is killed for that chunk and for nothing else. (READY is seized
+//! too, where it is for the result that one claimer keeps in hand.)
 //!
-//! Invariant: FREE and DONE belong to the publisher, CLAIMED to the claimer it names until that one
-//! has been reaped; only READY and CLAIMED are contended, and left by compare-and-swap only. A
-//! generation that moved on proves that the slot was given back.
+//! Invariant: FREE and DONE belong to the publisher, CLAIMED to the claimer it names until that
+//! claimer has been reaped; only READY and CLAIMED are contended, and left by compare-and-swap
+//! only. A generation that moved on proves that the slot was given back.
 
 /// The largest incarnation that a word can name.
 pub(super) const MAX_INCARNATION: u32 = (1 << 28) - 1;
@@ -57,7 +57,7 @@ impl Word {
         (self.generation as u64) << 32 | (self.state as u64) << 28 | self.owner as u64
     }
 
-    /// `None` when the state is none of ours: somebody scribbled over the board.
+    /// `None` when the state is none of ours: a process scribbled over the board.
     pub(super) const fn unpack(bits: u64) -> Option<Self> {
         let state = match (bits >> 28) & 0xf {
             0 => State::Free,

@@ -13,14 +13,14 @@ use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Release, SeqCst};
 
 use loom::sync::atomic::fence;
 
-/// What the models take a SeqCst access for.
+/// How the models make a SeqCst access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeqCstAs {
-    /// No more than acquire and release.
+    /// By acquire and release alone.
     AcqRel,
-    /// With a fence before it.
+    /// By a fence before it.
     FenceBefore,
-    /// Loads as Acquire; all others with a fence after them.
+    /// By Acquire for loads, and by a fence after each other access.
     FenceAfter,
 }
 
@@ -34,7 +34,7 @@ impl SeqCstAs {
     pub fn check(self, model: impl Fn() + Send + Sync + 'static) {
         MODE.set(self);
         let mut builder = loom::model::Builder::new();
-        // More find nothing here that three do not, and take hours.
+        // A higher bound finds nothing here that three does not, and takes hours.
         builder.preemption_bound.get_or_insert(3);
         builder.check(model);
         MODE.set(Self::AcqRel);
@@ -126,12 +126,12 @@ macro_rules! atomics {
 
 atomics! { AtomicU32: u32, AtomicU64: u64, AtomicI64: i64 }
 
-/// A futex as far as its caller can tell: back when the word has changed.
+/// Waits like a futex, as far as its caller can tell: returns when the word has changed.
 pub(crate) fn wait(word: &AtomicU32, expected: u32) {
     while word.load(SeqCst) == expected {
         loom::thread::yield_now();
     }
 }
 
-/// Nothing to do: the word was changed.
+/// Does nothing: the changed word ends the wait.
 pub(crate) fn wake(_word: &AtomicU32) {}

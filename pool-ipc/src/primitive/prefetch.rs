@@ -3,7 +3,7 @@
 //! A line that another CPU wrote last takes about 100 ns to come over; several that are asked for
 //! at once come together. Only speed depends on this: nothing is read or written.
 
-/// Asks for the line at `at`, to be written soon: takes it from whoever has it.
+/// Asks for the line at `at`, to be written soon: takes it from the CPU that has it.
 #[inline(always)]
 pub(crate) fn prefetch_for_writing<T>(at: *const T) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]

@@ -1,8 +1,8 @@
-//! The archive, and what keeps the handles in it alive.
+//! The archive of a sealed value, and the segments that keep the handles in it valid.
 //!
 //! Invariant: the bytes were written by one encoding and are sealed against writing, so every
-//! process that has them sees the same ones for ever; what was checked once stays checked. The
-//! segments of the handles in the value live as long as this does.
+//! process sees the same bytes for ever, and bytes that were checked stay checked. The segments of
+//! the handles in the value live as long as the archive.
 
 use std::{any::TypeId, error, fmt, marker::PhantomData};
 
@@ -24,7 +24,7 @@ use crate::{Decoder, Encoder, Wire, WireFault, view_bytes, wire::decode_numbers}
 #[derive(Debug, Clone)]
 pub struct SealedArchive {
     block: Block,
-    /// Those of the handles in the value, as its encoding numbered them.
+    /// The segments of the handles in the value, in the order of its encoding.
     held: Vec<SharedSegment>,
 }
 
@@ -46,18 +46,18 @@ impl SealedArchive {
             // SAFETY: the bytes are ours alone, and blocks with a segment of their own begin at a
             // page.
             let end = unsafe { encoder.encode_at(value, bytes.as_mut_ptr(), bytes.len(), 0)? };
-            // The root is what ends with the block.
+            // The root of the archive ends with the block.
             if end == bytes.len() { Ok(()) } else { Err(SealError::Encode(WireFault::Invalid)) }
         })?;
         Ok(Self { block, held: encoder.take_segments() })
     }
 
-    /// The archive of a `T` in the first of these segments; the others are those of the handles in
-    /// it.
+    /// Opens the archive of a `T` in the first of these segments; the others are those of its
+    /// handles.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`].
+    /// The errors of [`Block::open`].
     pub fn open<T: Wire>(mut segments: Vec<SharedSegment>) -> Result<Self, SegmentFault> {
         if segments.is_empty() {
             return Err(SegmentFault::NotSent);
@@ -70,13 +70,13 @@ impl SealedArchive {
         Ok(Self { block, held: segments })
     }
 
-    /// What another process has to be sent to have it: its own segment, and those of the handles in
-    /// it.
+    /// The segments to send to a process that is to have the archive: its own, and those of the
+    /// handles in it.
     pub fn segments(&self) -> impl Iterator<Item = &SharedSegment> {
         std::iter::once(self.block.segment()).chain(&self.held)
     }
 
-    /// Makes the value, from an archive that is checked unless that was done before.
+    /// Decodes the value; checks the archive first, unless that was done before.
     ///
     /// # Errors
     ///
@@ -91,8 +91,7 @@ impl SealedArchive {
         decoder.build(self.view::<T>()?)
     }
 
-    /// Reads the archive in place, checked unless that was done before: once in each process for
-    /// all handles to it.
+    /// Reads the archive in place; checks it first, once in each process for all handles to it.
     ///
     /// # Errors
     ///
@@ -109,8 +108,9 @@ impl SealedArchive {
         Ok(root)
     }
 
-    /// Has every page of it in this process's page table, without reading more than one byte of
-    /// each. System tools then count what others read of it as shared, whoever reads it first.
+    /// Brings every page of it into this process's page table by reading one byte of each. System
+    /// tools then count the pages that other processes read as shared, whichever process reads
+    /// first.
     pub fn touch(&self) {
         let pages = self.bytes().chunks(pool_shm::limits::page_size());
         pages.for_each(|page| {
@@ -120,7 +120,7 @@ impl SealedArchive {
 
     fn bytes(&self) -> &[u8] {
         // SAFETY: mapped as long as the block, and sealed against writing (`open` has seen to it),
-        // so no one changes them: a shared reference is right.
+        // so no process changes them: a shared reference is right.
         unsafe { std::slice::from_raw_parts(self.block.as_ptr().as_ptr(), self.block.len()) }
     }
 }

@@ -1,7 +1,7 @@
-//! One value's archive in memory that nobody can change any more.
+//! One value's archive in memory that no process can change any more.
 //!
-//! `archive.rs` is the memory, whatever the type; `object.rs` reads it as the type it is of,
-//! `wire.rs` sends it.
+//! `archive.rs` is the memory, of any type; `object.rs` reads it as a value of its type, `wire.rs`
+//! sends it.
 
 mod archive;
 mod object;

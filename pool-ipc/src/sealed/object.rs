@@ -1,15 +1,15 @@
-//! A sealed archive as the type it is of.
+//! A sealed archive read as a value of its type.
 //!
-//! Invariant: the archive was checked when this was made, in this process or in one that this was
-//! forked from, and cannot change.
+//! Invariant: the archive was checked when the object was made, in this process or in the one that
+//! it was forked from, and cannot change.
 
 use std::{fmt, ops::Deref, ptr::NonNull};
 
 use super::{SealError, SealedArchive};
 use crate::{Wire, WireFault, rkyv::Archive};
 
-/// One value in memory that all processes share and nobody can change: encoded once, checked once
-/// per process, and read in place as its archived form.
+/// One value in memory that all processes share and none can change: encoded once, checked once per
+/// process, and read in place as its archived form.
 ///
 /// ```
 /// use pool_ipc::SharedObject;
@@ -27,8 +27,8 @@ pub struct SharedObject<T: Wire> {
     root: NonNull<T::Archived>,
 }
 
-// SAFETY: it is a shared reference to memory that does not change, and a count of its mapping. What
-// an archive is made of has no interior mutability, as rkyv's `Portable` demands.
+// SAFETY: it is a shared reference to memory that does not change, and a count of its mapping. An
+// archive has no interior mutability, as rkyv's `Portable` demands.
 unsafe impl<T: Wire<Archived: Sync>> Send for SharedObject<T> {}
 // SAFETY: as above.
 unsafe impl<T: Wire<Archived: Sync>> Sync for SharedObject<T> {}
@@ -38,7 +38,7 @@ impl<T: Wire> SharedObject<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`SealedArchive::new`].
+    /// The errors of [`SealedArchive::new`].
     pub fn new(value: &T) -> Result<Self, SealError> {
         Ok(Self::read(SealedArchive::new(value)?)?)
     }
@@ -65,11 +65,11 @@ impl<T: Wire> SharedObject<T> {
         &self.archive
     }
 
-    /// Makes the value.
+    /// Decodes the value.
     ///
     /// # Errors
     ///
-    /// What the type's own deserialization reports.
+    /// Errors of the type's own deserialization.
     pub fn decode(&self) -> Result<T, WireFault> {
         self.archive.decode()
     }
@@ -85,8 +85,8 @@ impl<T: Wire> Deref for SharedObject<T> {
     type Target = T::Archived;
 
     fn deref(&self) -> &T::Archived {
-        // SAFETY: checked in `read`, within memory that the archive keeps mapped and that nobody
-        // can write to.
+        // SAFETY: checked in `read`, within memory that the archive keeps mapped and that no
+        // process can write to.
         unsafe { self.root.as_ref() }
     }
 }

@@ -1,7 +1,7 @@
 //! A sealed archive as part of a message.
 //!
 //! Invariant: a message with a handle names the archive's own segment and those of the handles in
-//! it, so whoever receives it has all of them.
+//! it, so its receiver has all of them.
 
 use pool_shm::wire::{GiveSegment, TakeSegment};
 use rkyv::{
@@ -22,7 +22,7 @@ use crate::Wire;
 #[bytecheck(crate = rkyv::bytecheck)]
 #[repr(C)]
 pub struct ArchivedObject {
-    /// Where in the message's table they stand, the archive's own one first.
+    /// The places of its segments in the message's table, the archive's own segment first.
     segments: ArchivedVec<u32_le>,
 }
 

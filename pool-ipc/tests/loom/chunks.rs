@@ -1,4 +1,4 @@
-//! Publish, claim, finish, release: each chunk runs once, and both sides see what the other wrote.
+//! Publish, claim, finish, release: each chunk runs once, and each side sees the other's writes.
 
 use loom::thread;
 use pool_ipc::board::{
@@ -9,7 +9,7 @@ use super::{Cell, board, claimer, described, tag};
 
 const DONE: Progress = Progress { finished: 1, begun: false };
 
-/// Claims and runs what there is; which chunks those were.
+/// Claims and runs all chunks there are; returns which ones.
 fn run_all(me: &mut Claimer, items: &[Cell; 2]) -> Vec<u32> {
     let mut ran = Vec::new();
     while let Some(claim) = me.claim() {
@@ -35,7 +35,7 @@ fn two_claimers_run_each_chunk_once() {
         items[1].set(2);
         board.publish(1, &described(1, 1));
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
-        // What was published after the last look of both is left.
+        // Chunks published after the last look of both claimers are left.
         let mut last = Claimer::new(board.clone(), 0, 9, 0);
         ran.extend(run_all(&mut last, &items));
         ran.sort_unstable();
@@ -55,7 +55,7 @@ fn a_slot_is_used_again() {
         let worker = claimer(&board, 0, move |mut me| {
             let mut last = None;
             for _ in 0..3 {
-                // The block of the chunk before is used again only when it was read.
+                // The block of the chunk before is reused only once it was read.
                 if last.is_some_and(|generation| !me.board().was_released(0, generation)) {
                     thread::yield_now();
                     continue;
@@ -107,8 +107,8 @@ fn claimed(board: &Board) -> (Claimer, Claim) {
     (me, claim)
 }
 
-// In the next two the one who writes is the thread that runs first: loom overlooks a read that
-// comes before a read and a write of the other thread.
+// In the next two tests the writer is the thread that runs first: loom overlooks a read that comes
+// before a read and a write of the other thread.
 
 /// The word alone hands the account over, to a publisher that asks no ring.
 #[test]
@@ -180,12 +180,12 @@ fn taking_back_races_with_claims() {
         if board.take_back(0) {
             claimed.push(2);
         }
-        // Exactly one wins, and nobody gets what was taken back.
+        // Exactly one side wins, and no claimer gets a chunk that was taken back.
         assert_eq!(claimed, [expected]);
     });
 }
 
-/// The audience that is asked is that of the chunk that is claimed.
+/// A claimer checks the audience of the very chunk that it claims.
 #[test]
 fn an_audience_belongs_to_its_chunk() {
     SeqCstAs::AcqRel.check(|| {
@@ -206,7 +206,7 @@ fn an_audience_belongs_to_its_chunk() {
     });
 }
 
-/// Who sees the incarnation sees the process id that belongs to it.
+/// A publisher that sees the incarnation sees the process id that belongs to it.
 #[test]
 fn an_occupant_is_seen_whole() {
     SeqCstAs::AcqRel.check(|| {
@@ -218,8 +218,8 @@ fn an_occupant_is_seen_whole() {
     });
 }
 
-/// A chunk that goes first is found by either of its names, and run once; what it says was handed
-/// over.
+/// A chunk that goes first is found by either of its names, and run once, with its description
+/// complete.
 #[test]
 fn what_goes_first_is_run_once() {
     SeqCstAs::AcqRel.check(|| {

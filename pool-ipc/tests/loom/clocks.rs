@@ -1,24 +1,23 @@
-//! An item that is overdue is ended for itself: either its claimer gets past it or the watcher
-//! condemns it.
+//! Of an overdue item exactly one is true: its claimer gets past it, or the watcher condemns it.
 
 use pool_ipc::board::{Claimer, Progress, SeqCstAs, Stopped};
 
 use super::{board, claimer, described};
 
-/// A clock that is due before the watcher looks again is seen by the watcher, or rings.
+/// The watcher sees a clock that is due before it looks again, or is rung.
 #[test]
 fn a_clock_is_seen_or_rings() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         let worker = claimer(&board, 0, |me| me.start_clock(1, 4, 0));
-        // As the watcher does: says when it will look, and looks once more.
+        // The watcher's order: it says when it will look, and looks once more.
         board.set_alarm(0);
         let seen = board.deadline(0, 1) == Some(5);
         assert!(worker.join().unwrap() || seen, "nobody would end it");
     });
 }
 
-/// The same for a watcher that sleeps for something later.
+/// A watcher that sleeps until a later time sees an earlier clock, or is rung.
 #[test]
 fn a_clock_that_is_due_first_is_seen_or_rings() {
     SeqCstAs::check_both(|| {
@@ -45,7 +44,7 @@ fn two_items(mut me: Claimer) -> u32 {
     2
 }
 
-/// Whatever the watcher condemns is what its claimer has in hand for ever after.
+/// The item that the watcher condemns stays in its claimer's hand.
 #[test]
 fn the_item_that_timed_out_is_the_one_in_hand() {
     loom::model(|| {
@@ -53,7 +52,7 @@ fn the_item_that_timed_out_is_the_one_in_hand() {
         board.publish(0, &described(1, 2));
         let worker = claimer(&board, 0, two_items);
         let timed_out = board.deadline(0, 1).filter(|deadline| board.condemn(0, *deadline));
-        // What the publisher may see from now on.
+        // The progress that the publisher may see from now on.
         let progress = timed_out.map(|_| board.outcome(0).progress);
         let past = worker.join().unwrap();
         match timed_out {
@@ -68,8 +67,8 @@ fn the_item_that_timed_out_is_the_one_in_hand() {
     });
 }
 
-/// An item with a grace ends in time, late, or timed out, as the watcher was told by its own
-/// exchanges; the item after it is never one of those that were told.
+/// An item with a grace ends in time, late, or timed out, in agreement with the watcher's
+/// exchanges; the item after it is never told.
 #[test]
 fn the_item_that_was_told_is_the_one_in_hand() {
     loom::model(|| {

@@ -1,4 +1,5 @@
-//! Claimers that stop at any step: what a survivor takes over is complete, and counted once.
+//! Claimers that stop at any step: the results that a survivor takes over are complete, and counted
+//! once.
 
 use std::sync::{
     Arc,
@@ -14,11 +15,11 @@ const ITEMS: u32 = 2;
 /// The steps of a claimer with a chunk of two items; 0 is before the claim.
 const STEPS: u32 = 8;
 
-/// What the items leave behind, and how often each was begun.
+/// The results of the items, and how often each was begun.
 #[derive(Clone)]
 struct Job {
     results: [Cell; ITEMS as usize],
-    /// Not part of the model: only counts.
+    /// Counters outside of the model.
     begun: Arc<[AtomicU32; ITEMS as usize]>,
 }
 
@@ -30,7 +31,7 @@ impl Job {
         }
     }
 
-    /// Claims and runs a chunk, but stops before step `stop`. Whether there was one.
+    /// Claims and runs a chunk, but stops before step `stop`; returns whether there was a chunk.
     fn run(&self, me: &mut Claimer, stop: u32) -> bool {
         let mut step = 0;
         let mut goes_on = || {
@@ -84,8 +85,8 @@ fn progress(finished: u32, begun: bool) -> Progress {
     Progress { finished, begun }
 }
 
-/// One claimer dies at any step beside another that lives: each item is finished once, lost in the
-/// hands of the dead once, or was never begun and runs once more.
+/// One claimer dies at any step beside another that lives: each item is finished once, lost with
+/// the dead claimer once, or was never begun and runs once more.
 #[test]
 fn a_death_costs_the_item_in_hand_at_most() {
     for stop in 0..=STEPS {
@@ -127,7 +128,7 @@ fn a_death_costs_the_item_in_hand_at_most() {
             }
             assert_eq!(board.slot_state(0), SlotState::Free);
             if start < ITEMS {
-                // What was not begun runs in another claimer.
+                // Items that were not begun run in another claimer.
                 let rest = Description { start, ..described(1, ITEMS) };
                 board.publish(0, &rest);
                 let mut next = Claimer::new(board.clone(), 1, 3, 0);
@@ -143,8 +144,8 @@ fn a_death_costs_the_item_in_hand_at_most() {
     }
 }
 
-/// What is for one place alone is run by whoever is there: one claimer dies at any step, and only
-/// the next one at its place gets what it did not claim.
+/// A chunk for one place alone is run by the claimer there: one claimer dies at any step, and only
+/// the next one at its place gets the chunk that it did not claim.
 #[test]
 fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
     for stop in 0..=1 {
@@ -174,7 +175,8 @@ fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
     }
 }
 
-/// Who reads a progress word of `k` finished items may read `k` results, whatever the claimer does.
+/// A publisher that reads a progress word of `k` finished items may read `k` results, whatever the
+/// claimer does.
 #[test]
 fn a_counted_result_is_complete() {
     SeqCstAs::AcqRel.check(|| {
@@ -224,8 +226,8 @@ fn a_successor_keeps_the_ring_whole() {
     }
 }
 
-/// Whoever is killed for a chunk is killed for nothing else: either it has finished the chunk, or
-/// it never does.
+/// A claimer that is killed for a chunk is killed for nothing else: either it has finished the
+/// chunk, or it never does.
 #[test]
 fn what_is_seized_is_not_finished() {
     loom::model(|| {

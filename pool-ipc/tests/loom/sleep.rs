@@ -1,6 +1,6 @@
 //! No wake-up is lost, in either direction.
 //!
-//! These need SeqCst, so each is checked under both ways to make it.
+//! These models need SeqCst, so each is checked under both ways to make it.
 
 use loom::{sync::Notify, thread};
 use pool_ipc::board::{Audience, Board, Claim, Claimer, Description, End, SeqCstAs, WakeThreshold};
@@ -12,7 +12,7 @@ fn report(me: &Claimer, claim: Claim) -> bool {
     me.report(claim, End::Complete, 0, (0, 0)).expect("nobody seizes it")
 }
 
-/// Whoever goes to sleep has seen the chunk, or its publisher has seen the sleeper.
+/// A claimer that goes to sleep has seen the chunk, or the publisher has seen the sleeper.
 #[test]
 fn a_claimer_that_sleeps_is_seen_or_sees() {
     SeqCstAs::check_both(|| {
@@ -32,7 +32,7 @@ fn addressed(place: u32) -> Description {
     Description { audience, ..described(1, 1) }
 }
 
-/// The same for a chunk that is for one claimer alone, beside another that sleeps.
+/// Of two claimers that go to sleep, the one whose chunk it is has seen it, or is seen asleep.
 #[test]
 fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
     SeqCstAs::check_both(|| {
@@ -49,7 +49,8 @@ fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
     });
 }
 
-/// The same while later chunks overwrite the entry in the row, which has two of them here.
+/// A claimer sees a chunk for it alone although later chunks overwrite its entry in the row, which
+/// has two entries here.
 #[test]
 fn what_is_for_one_alone_is_seen_though_its_entry_is_overwritten() {
     SeqCstAs::check_both(|| {
@@ -75,7 +76,7 @@ fn what_is_for_one_alone_is_seen_though_its_entry_is_overwritten() {
     });
 }
 
-/// The same while later publications overwrite the place where the chunk is noted down.
+/// A claimer sees a chunk although later publications overwrite its entry.
 #[test]
 fn a_chunk_is_seen_though_its_entry_is_overwritten() {
     SeqCstAs::check_both(|| {
@@ -104,7 +105,7 @@ fn a_chunk_is_seen_though_its_entry_is_overwritten() {
     });
 }
 
-/// As long as the publisher wakes one for each chunk when told to, all chunks are claimed.
+/// All chunks are claimed if the publisher wakes a claimer for each chunk when told to.
 #[test]
 fn sleepers_wake_until_all_is_claimed() {
     fn claim_one(mut me: Claimer) {
@@ -127,7 +128,7 @@ fn sleepers_wake_until_all_is_claimed() {
     });
 }
 
-/// An order to leave reaches who is awake and who sleeps.
+/// An order to leave reaches claimers that are awake and claimers that sleep.
 #[test]
 fn an_order_to_leave_wakes() {
     SeqCstAs::check_both(|| {
@@ -195,7 +196,7 @@ fn a_failure_wakes_at_once() {
     });
 }
 
-/// The same by the look that only asks whether there is anything.
+/// A publisher whose last look only asks whether a chunk was finished is seen or sees, too.
 #[test]
 fn a_glance_is_a_look() {
     SeqCstAs::check_both(|| {
@@ -208,7 +209,7 @@ fn a_glance_is_a_look() {
     });
 }
 
-/// A publisher that sleeps for both of two chunks, or for one at a time, gets both.
+/// A publisher that sleeps until both of two chunks are finished, or for one at a time, gets both.
 #[test]
 fn a_publisher_gets_all_it_waits_for() {
     for at_once in [1, 2] {
@@ -235,7 +236,7 @@ fn a_publisher_gets_all_it_waits_for() {
                 let seen = found(&board, &mut cursors);
                 left -= seen;
                 if board.publisher_found(seen) && left > 0 {
-                    bell.wait(); // for ever, if nobody was told: the checker reports that
+                    bell.wait(); // for ever, if it was not told: the checker reports that
                 }
                 board.publisher_wakes();
                 left -= found(&board, &mut cursors);

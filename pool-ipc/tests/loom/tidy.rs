@@ -1,11 +1,11 @@
-//! What the publisher lets go is told to whoever keeps it, whole and in order, or it is said that
-//! not all could be told.
+//! A claimer that keeps segments learns which ones the publisher lets go, whole and in order, or
+//! that they were too many to tell.
 
 use pool_ipc::{SegmentId, board::SeqCstAs};
 
 use super::{board, claimer};
 
-/// An identity whose halves differ, and from those of all others.
+/// An identity whose halves differ from each other and from those of all others.
 fn id(number: u64) -> SegmentId {
     SegmentId(u128::from(number) << 64 | u128::from(number + 100))
 }

@@ -1,6 +1,6 @@
-//! A publisher and claimers that do what a pool does with a board, and count.
+//! A publisher and claimers that use a board as a pool does, and count.
 //!
-//! Works between threads and between forked processes alike: all that they share is one segment.
+//! They work between threads and between forked processes alike: they share only one segment.
 
 use std::sync::{
     Arc,
@@ -49,7 +49,7 @@ impl Ground {
         futex::wake(self.bell(), 1);
     }
 
-    /// A claimer's life: until it is asked to leave. Returns how many chunks it ran.
+    /// Runs a claimer until it is asked to leave. Returns how many chunks it ran.
     pub(crate) fn claim_until_asked_to_leave(&self, place: u32, incarnation: u32) -> u64 {
         let mut me = Claimer::new(self.board.clone(), place, incarnation, std::process::id());
         let mut ran = 0;
@@ -92,9 +92,9 @@ fn progress(finished: u32, begun: bool) -> Progress {
 /// A publisher with its private books.
 pub(crate) struct Publisher {
     pub(crate) ground: Ground,
-    /// What each slot holds.
+    /// The chunk in each slot.
     pub(crate) published: Vec<Option<Chunk>>,
-    /// Still to be published.
+    /// The chunks still to be published.
     pub(crate) queue: Vec<Chunk>,
     cursors: Vec<u64>,
     /// Items whose results were taken.
@@ -110,7 +110,7 @@ pub(crate) struct Chunk {
 }
 
 impl Publisher {
-    /// One that has `chunks` chunks of `len` items each to publish.
+    /// A publisher with `chunks` chunks of `len` items each to publish.
     pub(crate) fn new(ground: &Ground, chunks: usize, len: u32) -> Self {
         assert!(chunks * len as usize <= ground.items);
         let Shape { places, slots } = ground.board.shape();
@@ -125,7 +125,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes as much as there are free slots for.
+    /// Publishes as many chunks as there are free slots.
     pub(crate) fn publish(&mut self) {
         for slot in 0..self.published.len() {
             if self.published[slot].is_some() {
@@ -147,7 +147,7 @@ impl Publisher {
         }
     }
 
-    /// Takes what was finished; returns how many chunks.
+    /// Takes the finished chunks; returns how many.
     pub(crate) fn take(&mut self) -> i64 {
         let board = self.ground.board.clone();
         let mut taken = 0;
@@ -172,7 +172,7 @@ impl Publisher {
         self.published.iter().flatten().count() as i64
     }
 
-    /// Publishes and takes until nothing is left, asleep when there is nothing to do.
+    /// Publishes and takes until no chunk is left; sleeps when there is nothing to do.
     pub(crate) fn run(&mut self) {
         let board = self.ground.board.clone();
         loop {
@@ -198,8 +198,8 @@ impl Publisher {
         }
     }
 
-    /// After `incarnation` was reaped: what it finished is taken, the item in its hands is lost,
-    /// the rest is queued again. Returns the lost item.
+    /// Salvages the chunks of `incarnation`, which was reaped: takes the finished items, queues the
+    /// rest again, and returns the item in its hands, which is lost.
     #[allow(dead_code, reason = "not every user of this file kills")]
     pub(crate) fn salvage(&mut self, incarnation: u32) -> Option<u64> {
         self.take();

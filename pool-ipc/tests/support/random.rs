@@ -1,4 +1,4 @@
-//! The same numbers in every run.
+//! Random numbers that are the same in every run.
 
 /// xorshift64*.
 pub(crate) struct Random(u64);

@@ -2,8 +2,8 @@
 //!
 //! Single atomic accesses are never joined by the compiler: `u8`s one by one are copied at half the
 //! speed of `memcpy`. A plain `memcpy` is undefined behaviour on memory that another process may
-//! write. So the bulk of a copy is one block of assembly: to the compiler an access to memory that
-//! others may access too, like one relaxed atomic per element.
+//! write. So the bulk of a copy is one block of assembly: the compiler takes it for an access to
+//! memory that others may access too, like one relaxed atomic per element.
 //!
 //! Invariant: an element in shared memory never tears. Vectors of 16 bytes are moved only where the
 //! shared side is aligned to 16, hold whole elements, and are moved by instructions that access at
@@ -20,8 +20,8 @@ use super::{
 ///
 /// # Safety
 ///
-/// Both sides have `len` elements and are aligned for them. Nobody else accesses the private side,
-/// and others access the shared one only by atomics of the same size or by these functions.
+/// Both sides have `len` elements and are aligned for them. No other thread accesses the private
+/// side, and others access the shared one only by atomics of the same size or by these functions.
 pub(crate) unsafe fn read<B: Bits>(shared: *mut B, private: *mut B, len: usize) {
     let parts = Parts::of(shared, len);
     // SAFETY: the parts are within the `len` elements; single ones are accessed atomically, vectors
@@ -39,7 +39,7 @@ pub(crate) unsafe fn read<B: Bits>(shared: *mut B, private: *mut B, len: usize) 
 ///
 /// # Safety
 ///
-/// As for [`read`]; and the private side does not change meanwhile.
+/// What [`read`] demands; and the private side does not change meanwhile.
 pub(crate) unsafe fn write<B: Bits>(shared: *mut B, private: *const B, len: usize) {
     let parts = Parts::of(shared, len);
     // SAFETY: as in `read`.
@@ -56,7 +56,7 @@ pub(crate) unsafe fn write<B: Bits>(shared: *mut B, private: *const B, len: usiz
 ///
 /// # Safety
 ///
-/// As for the shared side of [`read`].
+/// What [`read`] demands of the shared side.
 pub(super) unsafe fn fill<B: Bits>(shared: *mut B, bits: B, len: usize) {
     let parts = Parts::of(shared, len);
     // SAFETY: as in `read`.
@@ -108,7 +108,7 @@ mod tests {
             {
                 let mut shared = vec![B::from(255); 300];
                 let place = shared.as_mut_ptr();
-                // SAFETY: the ranges are within the vectors, which nobody else has.
+                // SAFETY: the ranges are within the vectors, which only this test has.
                 unsafe { write(place.add(shared_at), source.as_ptr().add(private_at), len) };
                 assert_eq!(shared[shared_at..][..len], source[private_at..][..len]);
                 let rest = shared[..shared_at].iter().chain(&shared[shared_at + len..]);

@@ -1,7 +1,7 @@
 //! One element in shared memory.
 //!
 //! Invariant: every access is atomic, so whatever others do to the element at the same time, a read
-//! gives a value that somebody wrote as a whole.
+//! gives a value that was written as a whole.
 
 use std::{
     marker::PhantomData,
@@ -14,8 +14,8 @@ use std::{
 
 use super::element::sealed::Element;
 
-/// The element at an address. Whoever makes one sees to it that the address is one of an element
-/// while it is used.
+/// The element at an address. Its maker ensures that an element lies there as long as the cell is
+/// used.
 #[derive(Debug)]
 pub struct Cell<T: Element> {
     place: *mut T::Bits,
@@ -34,24 +34,24 @@ impl<T: Element> Copy for Cell<T> {}
 pub trait Bits: Copy + Eq + Send + Sync + 'static {
     /// # Safety
     ///
-    /// This and the following: the place is aligned, mapped and writable, and accessed atomically
-    /// only, by everyone.
+    /// For this and the following functions: the place is aligned, mapped and writable, and every
+    /// thread of every process accesses it atomically only.
     unsafe fn load(place: *mut Self, order: Ordering) -> Self;
     /// # Safety
     ///
-    /// As for `load`.
+    /// What `load` demands.
     unsafe fn store(place: *mut Self, bits: Self, order: Ordering);
     /// # Safety
     ///
-    /// As for `load`.
+    /// What `load` demands.
     unsafe fn swap(place: *mut Self, bits: Self) -> Self;
     /// # Safety
     ///
-    /// As for `load`.
+    /// What `load` demands.
     unsafe fn fetch_add(place: *mut Self, bits: Self) -> Self;
     /// # Safety
     ///
-    /// As for `load`.
+    /// What `load` demands.
     unsafe fn compare_exchange(place: *mut Self, current: Self, new: Self) -> Result<Self, Self>;
     /// Sixteen bytes full of the same bits.
     fn repeated(self) -> u128;
@@ -112,8 +112,8 @@ impl<T: Element> Cell<T> {
     ///
     /// # Safety
     ///
-    /// As long as the cell is used, the place is aligned, mapped and writable, and everyone
-    /// accesses it atomically or as [`bulk`](super::bulk) does.
+    /// While the cell is used, the place is aligned, mapped and writable, and all accesses to it
+    /// are atomic or made as [`bulk`](super::bulk) does.
     #[inline]
     pub(crate) unsafe fn at(place: NonNull<T>) -> Self {
         Self { place: place.as_ptr().cast(), element: PhantomData }
@@ -151,7 +151,7 @@ impl<T: Element> Cell<T> {
             // SAFETY: as above.
             match unsafe { T::Bits::compare_exchange(self.place, expected, new) } {
                 Ok(found) => return Ok(T::from_bits(found)),
-                // Other bits for the same value, as a foreign byte for `true`.
+                // The found bits are others for the same value, such as a foreign byte for `true`.
                 Err(found) if T::from_bits(found).to_bits() == current => expected = found,
                 Err(found) => return Err(T::from_bits(found)),
             }

@@ -1,4 +1,4 @@
-//! What may lie in shared memory without a lock: numbers, and `bool`.
+//! The types whose values may lie in shared memory without a lock: numbers, and `bool`.
 //!
 //! Invariant: every bit pattern that another process may write is read as some value of the type.
 
@@ -19,10 +19,10 @@ pub(crate) mod sealed {
     use super::{Bits, Cell, ElementType};
 
     pub trait Element: Copy + PartialEq + Send + Sync + std::fmt::Debug + 'static {
-        /// What is accessed by one instruction in place of the value.
+        /// The integer that one instruction accesses in place of the value.
         type Bits: Bits;
 
-        /// What the element is called in every process.
+        /// The name of the element type in every process.
         const TYPE: ElementType;
 
         const ZERO: Self;
@@ -37,7 +37,7 @@ pub(crate) mod sealed {
             true
         }
 
-        /// Makes these bits plain, where they are those of a value in another way.
+        /// Makes these bits plain, where they stand for a value in another way.
         fn make_plain(_: &mut [Self::Bits]) {}
     }
 

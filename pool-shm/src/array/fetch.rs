@@ -1,37 +1,37 @@
 //! Calculating with elements in place.
 //!
-//! Invariant: reading and writing are one step, so of what several processes add at once nothing is
+//! Invariant: reading and writing are one step, so nothing that several processes add at once is
 //! lost.
 
 use super::{Bitwise, Number, SharedArray, SharedValue};
 
-/// Overflowing integers wrap around; floats are added and so on as always. All return what was
-/// there before.
+/// Overflowing integers wrap around; floats are added and so on as always. All return the value
+/// from before.
 impl<T: Number> SharedArray<T> {
-    /// Adds `value` to the element at `index` and returns what was there.
+    /// Adds `value` to the element at `index` and returns the value from before.
     #[inline]
     #[track_caller]
     pub fn fetch_add(&self, index: usize, value: T) -> T {
         T::fetch_add(self.cell(index), value)
     }
 
-    /// Subtracts `value` from the element at `index` and returns what was there.
+    /// Subtracts `value` from the element at `index` and returns the value from before.
     #[inline]
     #[track_caller]
     pub fn fetch_sub(&self, index: usize, value: T) -> T {
         T::fetch_sub(self.cell(index), value)
     }
 
-    /// Writes the smaller one of `value` and the element at `index`, and returns what was there. A
-    /// NaN is neither.
+    /// Writes the smaller one of `value` and the element at `index`, and returns the value from
+    /// before. A NaN is neither.
     #[inline]
     #[track_caller]
     pub fn fetch_min(&self, index: usize, value: T) -> T {
         self.cell(index).update(|now| now.smaller(value))
     }
 
-    /// Writes the larger one of `value` and the element at `index`, and returns what was there. A
-    /// NaN is neither.
+    /// Writes the larger one of `value` and the element at `index`, and returns the value from
+    /// before. A NaN is neither.
     #[inline]
     #[track_caller]
     pub fn fetch_max(&self, index: usize, value: T) -> T {
@@ -40,21 +40,21 @@ impl<T: Number> SharedArray<T> {
 }
 
 impl<T: Bitwise> SharedArray<T> {
-    /// Writes `value & element` to the element at `index` and returns what was there.
+    /// Writes `value & element` to the element at `index` and returns the value from before.
     #[inline]
     #[track_caller]
     pub fn fetch_and(&self, index: usize, value: T) -> T {
         self.cell(index).update(|now| now.and(value))
     }
 
-    /// Writes `value | element` to the element at `index` and returns what was there.
+    /// Writes `value | element` to the element at `index` and returns the value from before.
     #[inline]
     #[track_caller]
     pub fn fetch_or(&self, index: usize, value: T) -> T {
         self.cell(index).update(|now| now.or(value))
     }
 
-    /// Writes `value ^ element` to the element at `index` and returns what was there.
+    /// Writes `value ^ element` to the element at `index` and returns the value from before.
     #[inline]
     #[track_caller]
     pub fn fetch_xor(&self, index: usize, value: T) -> T {
@@ -62,29 +62,29 @@ impl<T: Bitwise> SharedArray<T> {
     }
 }
 
-/// Overflowing integers wrap around; floats are added and so on as always. All return what was
-/// there before.
+/// Overflowing integers wrap around; floats are added and so on as always. All return the value
+/// from before.
 impl<T: Number> SharedValue<T> {
-    /// Adds `value` and returns what was there.
+    /// Adds `value` and returns the value from before.
     #[inline]
     pub fn fetch_add(&self, value: T) -> T {
         T::fetch_add(self.cell(), value)
     }
 
-    /// Subtracts `value` and returns what was there.
+    /// Subtracts `value` and returns the value from before.
     #[inline]
     pub fn fetch_sub(&self, value: T) -> T {
         T::fetch_sub(self.cell(), value)
     }
 
-    /// Writes the smaller one of `value` and the number, and returns what was there. A NaN is
-    /// neither.
+    /// Writes the smaller one of `value` and the number, and returns the value from before. A NaN
+    /// is neither.
     #[inline]
     pub fn fetch_min(&self, value: T) -> T {
         self.cell().update(|now| now.smaller(value))
     }
 
-    /// Writes the larger one of `value` and the number, and returns what was there. A NaN is
+    /// Writes the larger one of `value` and the number, and returns the value from before. A NaN is
     /// neither.
     #[inline]
     pub fn fetch_max(&self, value: T) -> T {
@@ -93,19 +93,19 @@ impl<T: Number> SharedValue<T> {
 }
 
 impl<T: Bitwise> SharedValue<T> {
-    /// Writes `value & number` and returns what was there.
+    /// Writes `value & number` and returns the value from before.
     #[inline]
     pub fn fetch_and(&self, value: T) -> T {
         self.cell().update(|now| now.and(value))
     }
 
-    /// Writes `value | number` and returns what was there.
+    /// Writes `value | number` and returns the value from before.
     #[inline]
     pub fn fetch_or(&self, value: T) -> T {
         self.cell().update(|now| now.or(value))
     }
 
-    /// Writes `value ^ number` and returns what was there.
+    /// Writes `value ^ number` and returns the value from before.
     #[inline]
     pub fn fetch_xor(&self, value: T) -> T {
         self.cell().update(|now| now.xor(value))

@@ -1,4 +1,4 @@
-//! Walking over an array.
+//! The iterator over an array.
 
 use std::iter::FusedIterator;
 

@@ -1,8 +1,7 @@
 //! Arrays that are lent to tasks as slices.
 //!
-//! Invariant: while an [`Alone`] lives nothing but [`LentArray`]s leads to the elements beside the
-//! handle that was asked: no other handle is there, in no thread of no process, and none can be
-//! made.
+//! Invariant: while an [`Alone`] lives, only [`LentArray`]s and the handle that gave it lead to the
+//! elements: no thread of any process has another handle, and none can be made.
 
 use std::{num::NonZeroU64, sync::Arc};
 
@@ -24,22 +23,22 @@ use crate::{
 
 /// Counts the clones of the handle that has made an array.
 pub(super) struct First {
-    /// As [`forks`] says: a child has the handle too.
+    /// The count of [`forks`] when the array was made: a forked child has the handle too.
     forks: u64,
 }
 
 impl First {
-    /// Of an array that is made now; `None` if forks cannot be counted.
+    /// The counter of an array that is made now; `None` if forks cannot be counted.
     pub(super) fn now() -> Option<Arc<Self>> {
         forks().map(|forks| Arc::new(Self { forks }))
     }
 }
 
-/// As long as it lives, the [`SharedArray`] that gave it was the only handle to its elements, and
-/// nobody makes another one but from that: handles that arrive are refused with
+/// Says that the [`SharedArray`] that gave it is the only handle to its elements. As long as it
+/// lives no other handle can be made but from that one: handles that arrive are refused with
 /// [`SegmentFault::Lent`](crate::SegmentFault::Lent).
 ///
-/// It counts as an [`Exclusive`]. What a forked child does with it means nothing to the parent.
+/// It counts as an [`Exclusive`]. A forked child's use of it does not affect the parent.
 #[derive(Debug)]
 pub struct Alone {
     block: Block,
@@ -57,11 +56,11 @@ impl Drop for Alone {
 }
 
 impl<T: Element> SharedArray<T> {
-    /// Whether this is the only handle to the elements, as far as that can be known; and sees to it
-    /// that it remains so.
+    /// Returns a value if this is the only handle to the elements, as far as that can be known;
+    /// while the value lives the handle remains the only one.
     ///
-    /// It is if this process has made the array and was not forked since, no handle to it was ever
-    /// sent to a process, and no clone, also of a part, lives any more.
+    /// It is the only one if this process has made the array and was not forked since, no handle to
+    /// it was ever sent to a process, and no clone, also of a part, lives any more.
     ///
     /// ```
     /// let mut array = pool_shm::SharedArray::<u8>::new(4)?;
@@ -80,7 +79,7 @@ impl<T: Element> SharedArray<T> {
         Some(Alone { block: self.block.clone(), process, exclusive: Exclusive::begin() })
     }
 
-    /// What leads tasks to the elements for as long as a call borrows this handle.
+    /// A value that leads tasks to the elements for as long as a call borrows this handle.
     #[must_use]
     pub fn lend(&self) -> LentArray<T> {
         LentArray(self.clone())
@@ -90,7 +89,7 @@ impl<T: Element> SharedArray<T> {
 /// Leads to the elements of a [`SharedArray`] for a while, also in another process, without being
 /// one of its handles: only `unsafe` code gets at them.
 ///
-/// What a pool sends to its workers when they work on slices of an array.
+/// A pool sends it to its workers when they work on slices of an array.
 #[derive(Debug)]
 pub struct LentArray<T: Element>(SharedArray<T>);
 
@@ -100,7 +99,7 @@ impl<T: Element> LentArray<T> {
     /// # Safety
     ///
     /// While the reference, or a handle made from it, is used, the call that has lent the array has
-    /// not returned. Where an [`Alone`] lives meanwhile, no two tasks are given the same element.
+    /// not returned. Where an [`Alone`] lives meanwhile, no two tasks get the same element.
     #[must_use]
     pub unsafe fn elements(&self) -> &SharedArray<T> {
         &self.0

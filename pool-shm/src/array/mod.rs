@@ -1,7 +1,7 @@
 //! Numbers in shared memory that every process reads and writes without a lock.
 //!
-//! Invariant: what other processes may write meanwhile is accessed by atomics or, in bulk, by
-//! [`bulk`], never by plain reads and writes, so that nothing another process does to it can be
+//! Invariant: memory that other processes may write meanwhile is accessed by atomics or, in bulk,
+//! by [`bulk`], never by plain reads and writes, so that no write of another process can be
 //! undefined behaviour here.
 
 pub(crate) mod bulk;

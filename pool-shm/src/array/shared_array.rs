@@ -33,24 +33,24 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 ///
 /// # What others see, and when
 ///
-/// An element is always read as a value that somebody wrote as a whole. `get`, `set`, iteration,
-/// and what works on many elements (`to_vec`, `copy_from_slice`, `copy_to_slice`, `fill`) are
+/// An element is always read as a value that was written as a whole. `get`, `set`, iteration, and
+/// the functions for many elements (`to_vec`, `copy_from_slice`, `copy_to_slice`, `fill`) are
 /// *relaxed*: others see the writes soon, but in no particular order. The operations that read and
-/// write one element (`swap`, `fetch_add`, `compare_exchange`, …) are *acquire* and *release*: who
-/// reads by one of them what another one wrote sees everything written before that.
+/// write one element (`swap`, `fetch_add`, `compare_exchange`, …) are *acquire* and *release*: a
+/// thread that reads by one of them what another one wrote sees everything written before that.
 ///
-/// Between tasks of a pool nothing of this matters: what was written before a task was handed over
-/// is there when it begins, and what it wrote is there when its result arrives. Locks and channels
-/// order accesses in the same way.
+/// Between tasks of a pool nothing of this matters: a task sees everything written before it was
+/// handed over, and everything it wrote is there when its result arrives. Locks and channels order
+/// accesses in the same way.
 ///
 /// # Speed
 ///
 /// `get` and `set` are one load or store each, but the compiler never joins them into vector
 /// instructions. That counts for data in cache, and where the same loop over a slice would be all
 /// vectors. Of 64 MiB of `f32`, a loop with `set` takes as long as one over a slice, or is up to
-/// 1.5 times slower: a constant, `index as f32`, what `get` gave times 2. Two loops are about twice
-/// as slow: converting an index of 32 bits, and copying one by one from a slice, which the compiler
-/// makes a `memcpy` of if it can.
+/// 1.5 times slower: writing a constant, `index as f32`, or twice the value of `get`. Two loops are
+/// about twice as slow: converting an index of 32 bits, and copying one by one from a slice, which
+/// the compiler makes a `memcpy` of if it can.
 ///
 /// Where it matters work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast
 /// as `memcpy`, also on a [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with)
@@ -59,7 +59,7 @@ pub struct SharedArray<T: Element> {
     pub(super) block: Block,
     pub(super) base: NonNull<T>,
     pub(super) len: usize,
-    /// Of the handle that made the array, and of its clones.
+    /// The counter of the handle that made the array, and of its clones.
     pub(super) first: Option<Arc<First>>,
 }
 
@@ -89,19 +89,19 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn from_slice(elements: &[T]) -> Result<Self, Error> {
         let array = Self::new(elements.len())?;
         array.copy_from_slice(elements);
         Ok(array)
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`].
+    /// The errors of [`Block::open`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let (block, len) = Block::open(segment, slot, Kind::Array, T::TYPE)?;
         Self::in_block(block, len, 0, len)
@@ -140,7 +140,8 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Panics
     ///
-    /// If there is none; so do all others that take an index, but for those that begin with `try`.
+    /// If there is none. All functions that take an index panic then, but for those that begin with
+    /// `try`.
     #[inline]
     #[must_use]
     #[track_caller]
@@ -170,15 +171,15 @@ impl<T: Element> SharedArray<T> {
         Some(())
     }
 
-    /// Writes the element at `index` and returns what was there.
+    /// Writes the element at `index` and returns the value from before.
     #[inline]
     #[track_caller]
     pub fn swap(&self, index: usize, value: T) -> T {
         self.cell(index).swap(value)
     }
 
-    /// Writes `new` to the element at `index` if it is `current`; returns what was there, as an
-    /// error if it was something else.
+    /// Writes `new` to the element at `index` if it is `current`; returns the value from before, as
+    /// an error if it was something else.
     ///
     /// Floats are compared by their bits: a NaN is equal to the same NaN, and 0.0 is not -0.0.
     ///
@@ -191,8 +192,8 @@ impl<T: Element> SharedArray<T> {
         self.cell(index).compare_exchange(current, new)
     }
 
-    /// Writes what `change` makes of the element at `index`, and returns what was there. `change`
-    /// is called again whenever another one was faster.
+    /// Replaces the element at `index` by what `change` makes of it, and returns the value from
+    /// before. `change` is called again whenever another thread was faster.
     ///
     /// # Errors
     ///
@@ -256,10 +257,10 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Safety
     ///
-    /// As long as the slice is used nobody writes these elements, in any thread of any process.
+    /// While the slice is used no thread of any process writes these elements.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[T] {
-        // SAFETY: `len` elements, which nobody writes, as the caller promised.
+        // SAFETY: `len` elements, which no thread writes, as the caller promised.
         let bits =
             unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast::<T::Bits>(), self.len) };
         assert!(T::are_plain(bits), "another process wrote bytes that are no `bool`");
@@ -271,12 +272,12 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Panics
     ///
-    /// As [`as_slice`](Self::as_slice).
+    /// For `bool`, if another process wrote bytes that are neither 0 nor 1.
     ///
     /// # Safety
     ///
-    /// As long as the slice is used nobody else reads or writes these elements, in any thread of
-    /// any process. While code that is not your own can reach the slice, an
+    /// While the slice is used no other code reads or writes these elements, in any thread of any
+    /// process. While code that is not your own can reach the slice, an
     /// [`Exclusive`](crate::Exclusive) must say so: a fork would break the promise.
     #[must_use]
     #[expect(clippy::mut_from_ref, reason = "the caller promises that it is the only one")]
@@ -301,8 +302,8 @@ impl<T: Element> SharedArray<T> {
 
     #[inline]
     fn try_cell(&self, index: usize) -> Option<Cell<T>> {
-        // SAFETY: the element lies within the block, which `self` keeps; everyone else accesses it
-        // in the same way, but for those who promised to be alone.
+        // SAFETY: the element lies within the block, which `self` keeps; all others access it in
+        // the same way, but for callers that promised to be alone.
         (index < self.len).then(|| unsafe { Cell::at(self.base.add(index)) })
     }
 
@@ -331,7 +332,7 @@ impl<T: Element> Clone for SharedArray<T> {
     }
 }
 
-/// The first elements, and how many there are more.
+/// Prints the first elements, and how many more there are.
 impl<T: Element> fmt::Debug for SharedArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 16;

@@ -30,8 +30,8 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 /// ```
 ///
 /// `get` is an *acquire* and `set` a *release*, so that a value can say that something else is
-/// ready: who reads what another one wrote sees everything that was written before. What reads and
-/// writes (`swap`, `fetch_add`, …) is both.
+/// ready: a thread that reads what another one wrote sees everything that was written before. The
+/// operations that read and write (`swap`, `fetch_add`, …) are both.
 pub struct SharedValue<T: Element> {
     block: Block,
     place: NonNull<T>,
@@ -56,12 +56,12 @@ impl<T: Element> SharedValue<T> {
         Ok(fresh)
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`].
+    /// The errors of [`Block::open`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let (block, len) = Block::open(segment, slot, Kind::Value, T::TYPE)?;
         Self::in_block(block, len)
@@ -83,21 +83,21 @@ impl<T: Element> SharedValue<T> {
         self.cell().load(Acquire)
     }
 
-    /// Writes it.
+    /// Writes the number.
     #[inline]
     pub fn set(&self, value: T) {
         // Release: pairs with the Acquire in `get`, and with the operations that read and write.
         self.cell().store(value, Release);
     }
 
-    /// Writes it and returns what was there.
+    /// Writes the number and returns the value from before.
     #[inline]
     pub fn swap(&self, value: T) -> T {
         self.cell().swap(value)
     }
 
-    /// Writes `new` if the number is `current`; returns what was there, as an error if it was
-    /// something else.
+    /// Writes `new` if the number is `current`; returns the value from before, as an error if it
+    /// was something else.
     ///
     /// Floats are compared by their bits: a NaN is equal to the same NaN, and 0.0 is not -0.0.
     ///
@@ -109,8 +109,8 @@ impl<T: Element> SharedValue<T> {
         self.cell().compare_exchange(current, new)
     }
 
-    /// Writes what `change` makes of the number, and returns what was there. `change` is called
-    /// again whenever another one was faster.
+    /// Replaces the number by what `change` makes of it, and returns the value from before.
+    /// `change` is called again whenever another thread was faster.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl<T: Element> SharedValue<T> {
 
     #[inline]
     pub(super) fn cell(&self) -> Cell<T> {
-        // SAFETY: the element is all of the block, which `self` keeps; everyone else accesses it in
-        // the same way.
+        // SAFETY: the element is all of the block, which `self` keeps; all others access it in the
+        // same way.
         unsafe { Cell::at(self.place) }
     }
 }

@@ -1,4 +1,4 @@
-//! What works on all elements of an array at once.
+//! The functions that work on all elements of an array at once.
 //!
 //! Invariant: shared memory is read and written by `bulk` alone, which tears no element; private
 //! memory, by plain loads and stores.

@@ -65,7 +65,7 @@ impl ArchivedArray {
         &self.block
     }
 
-    /// The elements that are meant, of the `whole` ones in the block.
+    /// The array of those elements that the handle names, of the `whole` ones in the block.
     pub(super) fn part_of<T: Element>(
         &self,
         block: Block,

@@ -1,8 +1,8 @@
-//! The beginning of a named segment: what tells it from other files, written before anybody may use
-//! it.
+//! The beginning of a named segment, which tells it from other files; it is written before any
+//! process may use the segment.
 //!
-//! Invariant: the magic number is written last, so whoever sees it sees a finished segment; nothing
-//! is written twice.
+//! Invariant: the magic number is written last, so a process that sees it sees a finished segment;
+//! nothing is written twice.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ pub(super) const HEAD: usize = 64;
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"poolname");
 const VERSION: u32 = 1;
 
-/// See the module.
+/// The first bytes of the file: magic number, version, length and identity.
 #[repr(C, align(64))]
 pub(super) struct Head {
     magic: AtomicU64,
@@ -27,16 +27,16 @@ pub(super) struct Head {
 
 const _: () = assert!(size_of::<Head>() == HEAD && align_of::<Head>() == HEAD);
 
-/// What is wrong with a head.
+/// Why a head is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Nobody has finished it.
+    /// Its maker has not finished it.
     Unfinished,
-    /// It is that of something else.
+    /// The file is something else.
     Other(&'static str),
 }
 
-/// What `magic`, the first word of a file, says.
+/// Checks `magic`, the first word of a file.
 pub(super) fn check_magic(magic: u64) -> Result<(), Fault> {
     match magic {
         MAGIC => Ok(()),

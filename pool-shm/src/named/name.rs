@@ -1,8 +1,8 @@
-//! Names of segments: what one may be, what it means now, and how it goes away.
+//! Names of segments: which are valid, which file one means now, and how one is removed.
 //!
-//! Invariant: a name is removed only by the holder of a lock on the file that it means, who has
-//! looked again since. So of all who go through here nobody removes what another one has just put
-//! in the place.
+//! Invariant: a process removes a name only while it holds a lock on the file that the name means,
+//! and has looked again since. So no process that goes through here removes a file that another one
+//! has just put in the place.
 
 use std::{
     fs::File,
@@ -29,7 +29,7 @@ use crate::Error;
 
 /// Bytes a file name may have.
 const NAME_MAX: usize = 255;
-/// How often to look again while others are at the same name.
+/// How often to look again while other processes change the same name.
 pub(super) const ATTEMPTS: usize = 200;
 const NO_FILE: &str = "it is no file";
 const TOO_SHORT: &str = "it is too short";
@@ -39,14 +39,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Name(String);
 
-/// Which file it is, whatever its name.
+/// The identity of a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
     inode: u64,
 }
 
-/// The file that a name means: of this user, and for nobody else to open.
+/// The file that a name means: it belongs to this user, and no other may open it.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) file: File,
@@ -72,12 +72,12 @@ impl Name {
         &self.0
     }
 
-    /// Without the slash.
+    /// The name without the slash.
     pub(super) fn bare(&self) -> &str {
         &self.0[1..]
     }
 
-    /// What the kernel said of this name, in this crate's terms.
+    /// Turns the kernel's error about this name into one of this crate.
     pub(super) fn explain(&self, errno: Errno, doing: &'static str) -> Error {
         let name = self.bare().to_owned();
         match errno {
@@ -96,12 +96,12 @@ impl Name {
         }
     }
 
-    /// The file that it means now.
+    /// Opens the file that the name means now.
     pub(super) fn open(&self) -> Result<Found, Error> {
         let doing = "opening a named segment";
         let file = shm_open(self.as_path(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
         let file = File::from(file.map_err(|errno| match errno {
-            // A directory, by the C library's leave; a symbolic link, which is not followed; a
+            // A directory, if the C library lets it pass; a symbolic link, which is not followed; a
             // socket.
             Errno::EINVAL | Errno::EISDIR | Errno::ELOOP | Errno::ENXIO => {
                 self.fault(Fault::Other(NO_FILE))
@@ -119,7 +119,7 @@ impl Name {
         Ok(Found { file, id, size: found.len() })
     }
 
-    /// Whether it means this file now.
+    /// Whether the name means this file now.
     pub(super) fn means(&self, id: FileId) -> Result<bool, Error> {
         match self.open() {
             Ok(found) => Ok(found.id == id),
@@ -130,8 +130,8 @@ impl Name {
         }
     }
 
-    /// Removes it while it means the file `wanted`, or, without one, any segment, be it finished or
-    /// not; whether it was there to remove.
+    /// Removes the name while it means the file `wanted` or, without one, any segment, finished or
+    /// not; returns whether it was there to remove.
     pub(super) fn remove(&self, wanted: Option<FileId>) -> Result<bool, Error> {
         let doing = "removing a named segment";
         for _ in 0..ATTEMPTS {
@@ -148,14 +148,14 @@ impl Name {
             match Flock::lock(found.file, FlockArg::LockExclusiveNonblock) {
                 Ok(_lock) if self.means(id)? => {
                     return match shm_unlink(self.as_path()) {
-                        // Somebody who knows nothing of locks was faster.
+                        // A program that takes no locks was faster.
                         Err(Errno::ENOENT) => Ok(false),
                         removed => removed.map(|()| true).map_err(|e| self.explain(e, doing)),
                     };
                 }
                 // Replaced meanwhile.
                 Ok(_) => {}
-                // Somebody else is just removing it.
+                // Another process is just removing it.
                 Err((_, Errno::EWOULDBLOCK)) if wanted.is_some() => return Ok(false),
                 Err((_, Errno::EWOULDBLOCK)) => thread::sleep(PAUSE),
                 Err((_, errno)) => return Err(Error::os(doing, errno)),

@@ -1,8 +1,8 @@
 //! A named segment as one process sees it.
 //!
-//! Invariant: the mapping begins with a finished [`Head`] and has the size that it tells. Only the
-//! creating process removes the name, and only while it means this segment. Unlike a memfd the file
-//! can be shrunk by whoever may open it: that is the same user only.
+//! Invariant: the mapping begins with a finished [`Head`] and has the size that the head names.
+//! Only the creating process removes the name, and only while it means this segment. Unlike a memfd
+//! the file can be shrunk by a process that may open it: only one of the same user.
 
 use std::{fmt, fs::File, io, num::NonZeroU64, os::unix::fs::FileExt, ptr::NonNull};
 
@@ -53,7 +53,7 @@ pub struct NamedSegment {
 }
 
 // SAFETY: `Shmem` is a pointer to a mapping and its file number; neither belongs to a thread, and
-// all that `&self` gives out are copies of them.
+// `&self` gives out copies of them only.
 unsafe impl Send for NamedSegment {}
 // SAFETY: as above.
 unsafe impl Sync for NamedSegment {}
@@ -82,18 +82,19 @@ impl NamedSegment {
             found => found,
         };
         keep_out_of_dumps(&shmem);
-        // The crate would remove the name whatever it means, and in every forked child, and not at
-        // all if the file has number 0.
+        // The crate `shared_memory` would remove the name whatever it means, and in every forked
+        // child, and not at all if the file has number 0.
         shmem.set_owner(false);
-        // Taken for a leftover and replaced already: what the name means now is not ours to remove.
+        // Another process took it for a leftover and replaced it already: the file of this name is
+        // not ours to remove.
         let replaced = || Error::Exists { name: name.bare().to_owned() };
         let found = found.map_err(|_| replaced())?;
         if found.size != size as u64 {
             return Err(replaced());
         }
         if let Err(error) = reserve(&found.file, size) {
-            // There is nobody to tell twice: without room it stays, as it does when a creator is
-            // killed.
+            // The caller gets one error: if the name cannot be removed it stays, as it does when a
+            // creator is killed.
             let _ = name.remove(Some(found.id));
             return Err(error);
         }
@@ -105,9 +106,9 @@ impl NamedSegment {
         Ok(Self { shmem, name, creator: Some((found.id, process)) })
     }
 
-    /// As [`create`](Self::create), but a segment of this name is given up first, be it one that a
-    /// killed program left behind, finished or not, or one in use: those who have that one keep it,
-    /// and nobody finds it any more.
+    /// Creates a segment like [`create`](Self::create), after removing an older one of this name:
+    /// one that a killed program left behind, finished or not, or one in use. Programs that have
+    /// mapped the older one keep it, and no program finds it any more.
     ///
     /// ```
     /// use pool_shm::NamedSegment;
@@ -122,8 +123,8 @@ impl NamedSegment {
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create) and [`unlink`](Self::unlink). [`Error::Exists`] only if other
-    /// programs replace it all the time.
+    /// The errors of [`create`](Self::create) and [`unlink`](Self::unlink). [`Error::Exists`] only
+    /// if other programs replace it all the time.
     pub fn create_or_replace(name: &str, len: u64) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
             match Self::create(name, len) {
@@ -134,7 +135,7 @@ impl NamedSegment {
         Err(Error::Exists { name: name.to_owned() })
     }
 
-    /// Opens what another process created.
+    /// Opens a segment that another process created.
     ///
     /// # Errors
     ///
@@ -154,8 +155,8 @@ impl NamedSegment {
             };
             let shmem = shmem.map_err(|e| explained(e, &name, "opening a named segment"))?;
             keep_out_of_dumps(&shmem);
-            // A file that lost its name gets it back from nobody but its user: what the name means
-            // before and after is what was mapped between.
+            // A file that lost its name gets it back only by its user's own act: if the name means
+            // the same file before and after, that file was mapped between.
             if shmem.len() as u64 == found.size && name.means(found.id)? {
                 let checked = head_of(&shmem).check(found.size);
                 checked.map_err(|fault| name.fault(fault))?;
@@ -165,8 +166,8 @@ impl NamedSegment {
         Err(Error::NotReady { name: name.bare().to_owned() })
     }
 
-    /// Removes a name, for one that a killed program left behind. Those who have the segment keep
-    /// it.
+    /// Removes a name, for one that a killed program left behind. Programs that have mapped the
+    /// segment keep it.
     ///
     /// # Errors
     ///
@@ -181,7 +182,7 @@ impl NamedSegment {
     }
 
     /// Lets the name stay when this value is dropped: the segment outlives its creator, until
-    /// someone calls [`unlink`](Self::unlink) or the system ends.
+    /// [`unlink`](Self::unlink) is called or the system ends.
     pub fn keep_name(&mut self) {
         self.creator = None;
     }
@@ -192,22 +193,23 @@ impl NamedSegment {
         self.name.bare()
     }
 
-    /// The random identity that it was created with: whether two programs have the same segment.
+    /// The random identity that the segment was created with: it tells whether two programs have
+    /// the same segment.
     #[must_use]
     pub fn id(&self) -> SegmentId {
         head_of(&self.shmem).id()
     }
 
-    /// Copies bytes from `offset` on into `target`, at nearly the speed of `memcpy`. What others
-    /// write meanwhile is seen byte by byte: tell each other when it is complete.
+    /// Copies bytes from `offset` on into `target`, at nearly the speed of `memcpy`. Concurrent
+    /// writes of others are seen byte by byte: let them tell when they are complete.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfRange`] if there are not as many, and nothing is copied.
     pub fn read_at(&self, offset: usize, target: &mut [u8]) -> Result<(), Error> {
         let from = self.range(offset, target.len())?;
-        // SAFETY: the range is mapped; whoever else writes it does so by this crate's copies, by
-        // atomics, or by `as_ptr` and promises of their own. `target` is the caller's.
+        // SAFETY: the range is mapped; others write it by this crate's copies, by atomics, or by
+        // `as_ptr` and promises of their own. `target` is the caller's.
         unsafe { bulk::read(from, target.as_mut_ptr(), target.len()) };
         Ok(())
     }
@@ -229,7 +231,7 @@ impl NamedSegment {
     ///
     /// # Errors
     ///
-    /// As [`read_at`](Self::read_at).
+    /// [`Error::OutOfRange`] if there are not as many, and nothing is copied.
     pub fn write_at(&self, offset: usize, source: &[u8]) -> Result<(), Error> {
         let to = self.range(offset, source.len())?;
         // SAFETY: as in `read_at`; `source` is borrowed, so it does not change.
@@ -266,7 +268,7 @@ impl Drop for NamedSegment {
     fn drop(&mut self) {
         let Some((file, creator)) = self.creator else { return };
         if this_process().is_ok_and(|process| process == creator) {
-            // There is nobody to tell: the name stays, as it does when a creator is killed.
+            // Drop cannot report an error: the name stays, as it does when a creator is killed.
             let _ = self.name.remove(Some(file));
         }
     }
@@ -291,7 +293,7 @@ fn keep_out_of_dumps(shmem: &Shmem) {
     let Some(start) = NonNull::new(shmem.as_ptr()) else { return };
     // SAFETY: the range is the mapping of `shmem`; the advice changes nothing that a program sees.
     let kept = unsafe { madvise(start.cast(), shmem.len(), MmapAdvise::MADV_DONTDUMP) };
-    // A kernel that knows no such advice dumps it, which is a reason to refuse nothing.
+    // A kernel that does not know this advice dumps it, which is no reason to fail.
     let _ = kept;
 }
 
@@ -330,7 +332,7 @@ fn reserve(file: &File, size: usize) -> Result<(), Error> {
     }
 }
 
-/// What `shared_memory` says, in this crate's terms.
+/// Turns an error of `shared_memory` into one of this crate.
 fn explained(error: ShmemError, name: &Name, doing: &'static str) -> Error {
     match error {
         ShmemError::MappingIdExists => name.explain(Errno::EEXIST, doing),

@@ -14,7 +14,7 @@ use crate::Error;
 
 /// The memory of one object in a [`SharedSegment`]; copies of this handle count.
 ///
-/// What the shared types of this crate are built on. Programs need it only to make a shared type of
+/// The shared types of this crate are built on it. Programs need it only to make a shared type of
 /// their own.
 ///
 /// Small blocks share a segment, so many of them cost neither descriptors nor mappings; each of
@@ -37,12 +37,12 @@ impl Block {
         heap::place(shape).map(Self::from)
     }
 
-    /// A fresh block with a segment of its own that is sealed once `fill` has written it: nobody
-    /// can change it afterwards, in no process.
+    /// A fresh block with a segment of its own that is sealed once `fill` has written it: no
+    /// process can change it afterwards.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and those of `fill`.
+    /// The errors of [`new`](Self::new), and those of `fill`.
     pub fn sealed<E: From<Error>>(
         shape: Shape,
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
@@ -56,7 +56,7 @@ impl Block {
     ///
     /// [`SegmentFault::NoSuchObject`], [`OtherKind`](SegmentFault::OtherKind),
     /// [`OtherElement`](SegmentFault::OtherElement); [`ReadOnly`](SegmentFault::ReadOnly) if a
-    /// sealed one should be of a kind that is written to; [`Lent`](SegmentFault::Lent).
+    /// sealed block is opened as a kind that is written to; [`Lent`](SegmentFault::Lent).
     pub fn open(
         segment: SharedSegment,
         slot: u32,
@@ -68,7 +68,8 @@ impl Block {
         Ok((block, len))
     }
 
-    /// As [`open`](Self::open), but the block may be lent, and nobody learns of this handle.
+    /// Opens a block that may be lent, like [`open`](Self::open), without noting that there is
+    /// another handle.
     pub(crate) fn open_lent(
         segment: SharedSegment,
         slot: u32,
@@ -104,7 +105,7 @@ impl Block {
         if self.segment.is_writable() { self.own_slot().share() } else { Ok(()) }
     }
 
-    /// Keeps everybody from making another handle to the array here, until
+    /// Keeps every process from making another handle to the array here, until
     /// [`end_alone`](Self::end_alone); `false` if there is one, or was.
     pub(crate) fn begin_alone(&self) -> bool {
         self.segment.is_writable() && self.own_slot().begin_alone()
@@ -136,13 +137,13 @@ impl Block {
         self.len() == 0
     }
 
-    /// Where it lies.
+    /// The segment that the block lies in.
     #[must_use]
     pub fn segment(&self) -> &SharedSegment {
         &self.segment
     }
 
-    /// What its segment knows it by.
+    /// The number of its slot in the segment.
     #[must_use]
     pub fn slot(&self) -> u32 {
         self.slot

@@ -1,4 +1,4 @@
-//! Why a handle that came from elsewhere is not taken.
+//! Why a handle that came from another process is refused.
 
 use std::{error, fmt, io};
 
@@ -10,15 +10,15 @@ use crate::Error;
 #[cfg_attr(feature = "wire", derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize))]
 #[non_exhaustive]
 pub enum SegmentFault {
-    /// The segment is gone: nobody who had it lives any more, or its sender died before it could be
-    /// fetched.
+    /// The segment is gone: no process that had it lives any more, or its sender died before it
+    /// could be fetched.
     Gone,
-    /// A handle was encoded where nothing keeps its segment: into bytes for a file or a pipe, say.
-    /// Send it as part of a message instead.
+    /// A handle was encoded where nothing keeps its segment, such as into bytes for a file or a
+    /// pipe. Send it as part of a message instead.
     NotCarried,
     /// The message names a segment that did not come with it.
     NotSent,
-    /// What the descriptor leads to is no segment of shared objects: too short, not sealed, or
+    /// The descriptor leads to no segment of shared objects: the file is too short, not sealed, or
     /// without the right beginning.
     NotASegment,
     /// The segment was made by another version of this crate.
@@ -38,8 +38,8 @@ pub enum SegmentFault {
     ForeignNamespace,
     /// The object is sealed, and a handle of this kind would write to it.
     ReadOnly,
-    /// The array is lent to tasks as slices, in place, until their call returns. Handles of an
-    /// array that were sent before that keep it from being lent so.
+    /// The array is lent to tasks as slices, in place, until their call returns. An array of which
+    /// handles were sent before cannot be lent so.
     Lent,
     /// The process that passes segments on (a pool's zygote) has not answered for seconds: it is
     /// stopped (SIGSTOP), or gets no time.

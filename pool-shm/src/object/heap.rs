@@ -1,11 +1,11 @@
-//! Where new objects are placed.
+//! Places new objects.
 //!
 //! Invariant: a process places objects only in segments that it made itself, each byte at most
-//! once. Small objects share a segment, which this process lets go when it is full and no object of
-//! it lives here any more.
+//! once. Small objects share a segment; this process lets the segment go when it is full and no
+//! object of it lives here any more.
 //!
-//! Nothing is ever used again, so no process has to know who else still has a handle; what a dead
-//! object costs is its bytes in a segment whose other objects live on, at most [`COMMON`] of them.
+//! Nothing is ever used again, so no process has to know which others still have a handle; a dead
+//! object costs its bytes in a segment whose other objects live on, at most [`COMMON`] of them.
 
 use super::{
     SharedSegment,
@@ -30,7 +30,7 @@ struct Page {
     top: usize,
 }
 
-/// Where an object was placed.
+/// The place of an object.
 pub(super) struct Placed {
     pub(super) segment: SharedSegment,
     pub(super) slot: usize,
@@ -59,7 +59,7 @@ pub(super) fn place(shape: Shape) -> Result<Placed, Error> {
     Ok(placed)
 }
 
-/// Places an object whose bytes are those that `fill` writes, and cannot be changed afterwards.
+/// Places an object whose bytes `fill` writes and no process can change afterwards.
 pub(super) fn place_sealed<E: From<Error>>(
     shape: Shape,
     fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
@@ -70,8 +70,8 @@ pub(super) fn place_sealed<E: From<Error>>(
         let mut page =
             Page { segment: segment.clone(), slots: 0, top: extent.offset + extent.bytes };
         let placed = page.place(shape, bytes).expect("made for it");
-        // SAFETY: the segment has these bytes, all zero; nobody else has it yet, in this process or
-        // another.
+        // SAFETY: the segment has these bytes, all zero; no other code has it yet, in this process
+        // or another.
         let block = unsafe {
             std::slice::from_raw_parts_mut(segment.at(placed.extent.offset).as_ptr(), bytes)
         };

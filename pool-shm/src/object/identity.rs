@@ -1,4 +1,4 @@
-//! What a segment of shared objects is known by in every process.
+//! The identity of a segment of shared objects, the same in every process.
 
 use std::fmt;
 

@@ -1,12 +1,11 @@
-//! What a segment of shared objects looks like: a slotted page.
+//! The layout of a segment of shared objects: a slotted page.
 //!
 //! ```text
 //! head | slot 0 | slot 1 | …  →      free      ←  … | block 1 | block 0
 //! ```
 //!
-//! Invariant: slots are written once, before they are counted, and lie outside all blocks. So
-//! whatever is written into an object, it cannot pass for a slot, and a handle (a slot's number)
-//! can be checked.
+//! Invariant: slots are written once, before they are counted, and lie outside all blocks. So no
+//! write into an object can pass for a slot, and a handle (a slot's number) can be checked.
 
 use std::{
     any::type_name,
@@ -30,16 +29,15 @@ pub(super) const BLOCK_ALIGN: usize = 64;
 pub(super) struct Head {
     magic: AtomicU64,
     version: AtomicU32,
-    /// How many slots are there.
+    /// The number of slots.
     slots: AtomicU32,
     id: [AtomicU64; 2],
 }
 
-/// Says what a block holds and where it lies.
+/// A slot of the table: the content and the place of a block.
 #[repr(C)]
 pub(super) struct Slot {
-    /// A [`Kind`], and of an array what there is to know about handles to it: [`SHARED`],
-    /// [`ALONE`].
+    /// A [`Kind`] and, for an array, the flags about its handles: [`SHARED`], [`ALONE`].
     kind: AtomicU32,
     element_size: AtomicU32,
     element: AtomicU64,
@@ -48,7 +46,7 @@ pub(super) struct Slot {
 }
 
 /// There is, or was, a handle that was sent or opened: not only clones of the first one. Never
-/// taken back.
+/// cleared.
 const SHARED: u32 = 1 << 31;
 /// The one handle has given all access away for a while: nothing opens or sends another.
 const ALONE: u32 = 1 << 30;
@@ -57,7 +55,7 @@ const FLAGS: u32 = SHARED | ALONE;
 const _: () = assert!(size_of::<Head>() == 64 && align_of::<Head>() == BLOCK_ALIGN);
 const _: () = assert!(size_of::<Slot>() == 32 && align_of::<Slot>() == 8);
 
-/// What an object is. A number never changes its meaning.
+/// The kind of an object. A number never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]
@@ -66,7 +64,7 @@ pub enum Kind {
     Array = 1,
     /// One such element.
     Value = 2,
-    /// Plain data behind a lock that one holds at a time.
+    /// Plain data behind a lock that one thread holds at a time.
     Mutex = 3,
     /// Plain data behind a lock that several readers hold at a time.
     RwLock = 4,
@@ -82,7 +80,7 @@ pub enum Kind {
     Sealed = 9,
 }
 
-/// What the elements of an object are: the same in every process of a program.
+/// The type of an object's elements, the same in every process of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ElementType {
     tag: u64,
@@ -90,7 +88,7 @@ pub struct ElementType {
 }
 
 impl ElementType {
-    /// A type of `size` bytes that the number `tag` stands for in every program.
+    /// The type of `size` bytes that the number `tag` stands for in every program.
     #[must_use]
     pub const fn fixed(tag: u32, size: u32) -> Self {
         Self { tag: tag as u64, size }
@@ -123,9 +121,9 @@ impl ElementType {
 /// Kind, element type and length of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// What it is.
+    /// The kind of the object.
     pub kind: Kind,
-    /// What it consists of.
+    /// The type of its elements.
     pub element: ElementType,
     /// How many elements there are.
     pub len: usize,
@@ -141,7 +139,7 @@ impl Shape {
 impl Head {
     /// Marks fresh memory as a segment without objects.
     pub(super) fn write(&self, id: SegmentId) {
-        // Relaxed: whoever reads this was sent the segment afterwards.
+        // Relaxed: a process that reads this was sent the segment afterwards.
         self.version.store(VERSION, Ordering::Relaxed);
         for (word, half) in self.id.iter().zip(halves(id)) {
             word.store(half, Ordering::Relaxed);
@@ -164,11 +162,11 @@ impl Head {
 
     /// How many slots are written.
     pub(super) fn slots(&self) -> usize {
-        // Acquire: pairs with the Release in `count`; what a counted slot says is there.
+        // Acquire: pairs with the Release in `count`; the content of a counted slot is there.
         self.slots.load(Ordering::Acquire) as usize
     }
 
-    /// Says that the first `slots` slots are written.
+    /// Publishes the first `slots` slots, which are written.
     pub(super) fn count(&self, slots: usize) {
         let slots = u32::try_from(slots).expect("slots take memory, and a segment has less");
         // Release: pairs with the Acquire in `slots`.
@@ -198,12 +196,12 @@ impl Slot {
         self.offset.store(offset as u64, Ordering::Relaxed);
     }
 
-    /// What the elements are, of an object of this kind.
+    /// The element type, if the object is of this kind.
     pub(super) fn element_of(&self, kind: Kind) -> Option<ElementType> {
         (self.kind.load(Ordering::Relaxed) & !FLAGS == kind as u32).then(|| self.element())
     }
 
-    /// How many bytes the object takes, if the slot says what is true.
+    /// How many bytes the object takes, if the slot is right.
     pub(super) fn bytes(&self) -> u64 {
         let size = u64::from(self.element_size.load(Ordering::Relaxed));
         self.len.load(Ordering::Relaxed).saturating_mul(size)
@@ -216,8 +214,8 @@ impl Slot {
         }
     }
 
-    /// Whether the slot says what a handle of this kind and element takes for granted; how many
-    /// elements there are, and where, in a segment of `size` bytes.
+    /// Checks the slot for a handle of this kind and element; returns how many elements there are,
+    /// and where, in a segment of `size` bytes.
     pub(super) fn check(
         &self,
         kind: Kind,
@@ -255,14 +253,15 @@ impl Slot {
         }
     }
 
-    /// Keeps everybody from making another handle to the array; `false` if there is one, or was.
+    /// Keeps every process from making another handle to the array; `false` if there is one, or
+    /// was.
     pub(super) fn begin_alone(&self) -> bool {
         let (now, alone) = (Kind::Array as u32, Kind::Array as u32 | ALONE);
         // AcqRel: as in `share`.
         self.kind.compare_exchange(now, alone, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes back what [`begin_alone`](Self::begin_alone) has done.
+    /// Undoes [`begin_alone`](Self::begin_alone).
     pub(super) fn end_alone(&self) {
         // Release: pairs with the Acquire in `share`.
         self.kind.fetch_and(!ALONE, Ordering::Release);

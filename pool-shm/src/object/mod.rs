@@ -1,8 +1,8 @@
 //! Objects in shared memory: blocks in segments that are known by a random identity.
 //!
 //! Invariant: a block's place is never used a second time, so identity and slot name one object for
-//! ever, whoever still has a handle to it, by a message or by a fork. What keeps memory alive is
-//! the kernel's count of mappings and descriptors alone.
+//! ever, whichever processes still have a handle to it, by a message or by a fork. Only the
+//! kernel's count of mappings and descriptors keeps memory alive.
 
 mod block;
 mod fault;

@@ -1,7 +1,8 @@
-//! State that each process has for itself, although a fork copies it.
+//! State of which each process has its own, although a fork copies it.
 //!
 //! Invariant: a forked child never waits for a lock that a thread of its parent held at the moment
-//! of the fork, and never looks into what that thread left half done: it has a state of its own.
+//! of the fork, and never reads state that such a thread left half changed: it has a state of its
+//! own.
 
 use std::{
     ptr::{self, NonNull},
@@ -15,9 +16,9 @@ use crate::{Error, fork_mark::this_process};
 
 /// A mutex for a static, of which a forked child gets a fresh one.
 pub(super) struct PerProcess<T: 'static> {
-    /// The state of the process that asked last; never freed, since threads keep references to it.
+    /// The state of the process that locked last; never freed, since threads keep references to it.
     current: AtomicPtr<Owned<T>>,
-    /// What a child begins with, given the state of its parent if that was whole at the fork.
+    /// Makes a child's first state, given the state of its parent if that was whole at the fork.
     inherit: fn(Option<T>) -> T,
 }
 
@@ -51,7 +52,7 @@ impl<T: Default + Send> PerProcess<T> {
             let place = ptr::from_ref(fresh).cast_mut();
             match self.current.compare_exchange(seen, place, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    // If the lock is free, nobody was inside at the fork, and nobody is now: its
+                    // If the lock is free, no thread was inside at the fork, and none is now: its
                     // process is another one.
                     let whole = known.and_then(|owned| owned.state.try_lock().ok());
                     *state = (self.inherit)(whole.map(|mut state| std::mem::take(&mut *state)));
@@ -59,7 +60,7 @@ impl<T: Default + Send> PerProcess<T> {
                 }
                 Err(winner) => {
                     drop(state);
-                    // SAFETY: leaked just now, and nobody else saw it.
+                    // SAFETY: leaked just now, and no other thread saw it.
                     drop(unsafe { Box::from_raw(place) });
                     seen = winner;
                 }

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use super::{SegmentId, SharedSegment, per_process::PerProcess, segment::WeakSegment};
 use crate::Error;
 
-/// A forked child knows what its parent knew: it has the same mappings. But one that was forked
-/// while another thread was in here begins with nothing: it maps what it is sent once more, and
-/// `sync/leaked.rs` does not see the locks that it inherited. Such a child belongs to who forked a
-/// program with threads by `unsafe`, and by the contract of `fork` it neither locks nor starts
-/// threads.
+/// A forked child keeps the parent's registry: it has the same mappings. But a child that was
+/// forked while another thread was in here begins with an empty one: it maps what it is sent once
+/// more, and `sync/leaked.rs` does not see the locks that it inherited. Such a child comes only
+/// from an `unsafe` fork of a program with threads, and by the contract of `fork` it neither locks
+/// nor starts threads.
 static REGISTRY: PerProcess<Registry> = PerProcess::new(Option::unwrap_or_default);
 
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! A segment of shared objects as this process sees it.
 //!
 //! Invariant: the mapping begins with a [`Head`] and is as long as the file was when it was mapped;
-//! it can only grow. Blocks do not overlap, and what lies in one changes only through handles to
+//! it can only grow. Blocks do not overlap, and the content of one changes only through handles to
 //! it: this crate alone writes to a segment (`open`, `as_fd`).
 
 use std::{
@@ -20,14 +20,14 @@ use super::{
 };
 use crate::{Error, Mapping, Segment, core_dump::are_objects_dumped};
 
-/// What `/proc/self/maps` shows.
+/// The label that `/proc/self/maps` shows.
 const LABEL: &str = "pool-shm";
 
 /// A segment that holds shared objects, mapped in this process; copies of this handle count.
 ///
-/// It is what travels beside a message with handles in it: the [`id`](Self::id) says which one it
-/// is, the descriptor ([`as_fd`](Self::as_fd)) leads another process to it, and as long as one of
-/// the two is kept, the objects exist.
+/// It travels beside a message with handles in it: the [`id`](Self::id) says which segment it is,
+/// the descriptor ([`as_fd`](Self::as_fd)) leads another process to it, and as long as one of the
+/// two is kept, the objects exist.
 ///
 /// ```
 /// use pool_shm::{Block, ElementType, Kind, Shape, SharedSegment};
@@ -43,15 +43,16 @@ const LABEL: &str = "pool-shm";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Guards of locks are references into the segment, so safe code gets no descriptor of it, which
-/// could be written to as a file:
+/// Guards of locks are references into the segment, so safe code gets no descriptor of it, since it
+/// could write to that as a file:
 ///
 /// ```compile_fail,E0277
 /// fn file(from: impl std::os::fd::AsFd) {}
 /// file(pool_shm::SharedArray::<u64>::new(1).unwrap().block().segment());
 /// ```
 ///
-/// nor makes a segment of bytes that it wrote itself, in which two objects might overlap:
+/// nor can safe code make a segment of bytes that it wrote itself, in which two objects might
+/// overlap:
 ///
 /// ```compile_fail,E0133
 /// fn forged(file: std::os::fd::OwnedFd, id: pool_shm::SegmentId) {
@@ -59,8 +60,7 @@ const LABEL: &str = "pool-shm";
 /// }
 /// ```
 ///
-/// What a program writes to through `/proc/self/fd` or `/proc/self/mem` is beyond what Rust
-/// promises.
+/// Writes through `/proc/self/fd` or `/proc/self/mem` are beyond the promises of Rust.
 #[derive(Clone)]
 pub struct SharedSegment(Arc<Mapped>);
 
@@ -69,7 +69,7 @@ struct Mapped {
     mapping: Mapping,
     segment: Segment,
     watched: Watched,
-    /// What the content was checked to be, if it is sealed.
+    /// The type that the content was checked for, if it is sealed.
     checked: OnceLock<TypeId>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn set_dumped(on: bool) {
     }
 }
 
-/// Knows a segment without keeping it mapped.
+/// A reference to a segment that does not keep it mapped.
 pub(super) struct WeakSegment(Weak<Mapped>);
 
 impl SharedSegment {
@@ -111,8 +111,8 @@ impl SharedSegment {
         registry::insert(fresh)
     }
 
-    /// A fresh segment of at least `len` bytes that `write` fills, after which nobody can write to
-    /// it.
+    /// A fresh segment of at least `len` bytes that `write` fills, after which no process can write
+    /// to it.
     pub(super) fn create_sealed<E: From<Error>>(
         len: u64,
         write: impl FnOnce(&Self) -> Result<(), E>,
@@ -137,8 +137,8 @@ impl SharedSegment {
         registry::find(id)
     }
 
-    /// The segment behind a descriptor that was sent here, mapped unless it is already. One that is
-    /// sealed against writing is mapped to read.
+    /// Maps the segment behind a descriptor that was sent here, unless it is mapped already. A
+    /// segment that is sealed against writing is mapped to read.
     ///
     /// # Errors
     ///
@@ -149,8 +149,8 @@ impl SharedSegment {
     /// # Safety
     ///
     /// If the descriptor leads to a segment of this identity, all of its bytes were written by this
-    /// crate, in whichever process, and what [`as_fd`](Self::as_fd) demands holds for all of its
-    /// descriptors. So also nobody has it as a [`Segment`] or a [`Mapping`], whose pages can be
+    /// crate, in any process, and the demands of [`as_fd`](Self::as_fd) hold for all of its
+    /// descriptors. So no process has it as a [`Segment`] or a [`Mapping`], whose pages can be
     /// taken away.
     pub unsafe fn open(fd: OwnedFd, id: SegmentId) -> Result<Self, SegmentFault> {
         if let Some(known) = registry::find(id) {
@@ -171,14 +171,14 @@ impl SharedSegment {
     ///
     /// # Safety
     ///
-    /// Nobody writes to the segment through the descriptor or a copy of it, changes its size or
-    /// takes pages away, in whichever process: guards of locks are references into the segment.
+    /// No process writes to the segment through the descriptor or a copy of it, changes its size or
+    /// takes pages away: guards of locks are references into the segment.
     #[must_use]
     pub unsafe fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.segment.as_fd()
     }
 
-    /// What the segment is known by in every process.
+    /// The identity of the segment, the same in every process.
     #[must_use]
     pub fn id(&self) -> SegmentId {
         self.0.id
@@ -217,8 +217,8 @@ impl SharedSegment {
         self.0.watched.is_by(watcher)
     }
 
-    /// Has the watcher told when this process lets the segment go: not by a forked child. `false`
-    /// if it was to be told already.
+    /// Tells the watcher when this process, not a forked child, lets the segment go. `false` if the
+    /// watcher was to be told already.
     ///
     /// # Errors
     ///
@@ -233,14 +233,15 @@ impl SharedSegment {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// What this process has checked the content to be; see [`set_checked`](Self::set_checked).
+    /// The type that this process has checked the content for; see
+    /// [`set_checked`](Self::set_checked).
     #[must_use]
     pub fn checked(&self) -> Option<TypeId> {
         self.0.checked.get().copied()
     }
 
-    /// Notes that the content was checked to be what `of` stands for, so that it need not be
-    /// checked again as long as the segment is mapped. A second note does nothing.
+    /// Notes that the content was checked for the type `of`, so that it need not be checked again
+    /// as long as the segment is mapped. A second note does nothing.
     ///
     /// # Safety
     ///

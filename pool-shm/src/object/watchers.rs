@@ -1,4 +1,4 @@
-//! Who is told when this process lets a segment go.
+//! The watchers that are told when this process lets a segment go.
 //!
 //! Invariant: each watcher is told once, in the process that asked for it. A forked child has no
 //! watchers: it neither tells nor drops those of its parent.
@@ -14,31 +14,31 @@ use std::{
 use super::{SegmentId, per_process::PerProcess};
 use crate::fork_mark::this_process;
 
-/// Somebody who has to know when this process lets a [`SharedSegment`](crate::SharedSegment) go:
-/// who leads other processes to it, for example.
+/// A component that is told when this process lets a [`SharedSegment`](crate::SharedSegment) go:
+/// one that passes the segment on to other processes, for example.
 pub trait SegmentWatcher: Send + Sync {
     /// The last handle to the segment in this process was dropped. That may happen anywhere, so
-    /// this waits for nobody.
+    /// this must not wait.
     fn let_go(&self, id: SegmentId);
 
-    /// Whether there is nothing to be told any more: then it may be forgotten.
+    /// Whether the watcher needs no more news: then it may be forgotten.
     fn is_over(&self) -> bool;
 }
 
-/// By the place of the mapping that they watch, since a segment may be mapped anew while its last
-/// mapping goes.
+/// The watchers, by the place of the mapping that they watch, since a segment may be mapped anew
+/// while its last mapping goes.
 static WATCHERS: PerProcess<Table> = PerProcess::new(|inherited| {
-    // What a watcher owns is the parent's business: descriptors, for example.
+    // The parent drops what a watcher owns: descriptors, for example.
     std::mem::forget(inherited);
     Table::default()
 });
 
 type Table = HashMap<usize, Vec<Arc<dyn SegmentWatcher>>>;
 
-/// Whether anybody watches one mapping of a segment.
+/// Whether one mapping of a segment is watched.
 #[derive(Default)]
 pub(super) struct Watched {
-    /// The process that has a line in the table, as [`this_process`] numbers it.
+    /// The process that has an entry in the table, as [`this_process`] numbers it.
     by: AtomicU64,
 }
 
@@ -60,7 +60,7 @@ impl Watched {
             })
     }
 
-    /// `false` if the watcher was there already.
+    /// Adds a watcher; `false` if it was there already.
     pub(super) fn add(&self, watcher: Arc<dyn SegmentWatcher>) -> Result<bool, crate::Error> {
         let process = this_process()?;
         let mut over = Vec::new(); // dropped without the lock
@@ -76,7 +76,7 @@ impl Watched {
         Ok(fresh)
     }
 
-    /// Tells all of them, once.
+    /// Tells all watchers of the mapping, once.
     pub(super) fn end(&self, id: SegmentId) {
         if self.here()
             && let Ok(mut table) = WATCHERS.lock()

@@ -15,18 +15,18 @@ use super::{
 };
 use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 
-/// Where a number of parties, in any process, wait until all have come. Clones are handles to the
-/// same one.
+/// A barrier at which a number of parties, in any process, wait until all have come. Clones are
+/// handles to the same one.
 ///
 /// # When a party dies
 ///
-/// Then the barrier is broken: whoever waits or comes gets [`LockError::Broken`], until somebody
-/// calls [`reset`](Self::reset). A process is a party from its first [`wait`](Self::wait) until it
-/// has dropped all clones of the handle it waited with, or called [`leave`](Self::leave), or
-/// another came in its stead, or has ended by [`exit_process`](crate::exit_process), as workers of
-/// a pool do that end in order; so its death is noticed also between two waits. One that never
-/// waited is not known, and one that is idle ([`begin_idle`](crate::begin_idle)), as workers are
-/// that have no task, is not missed.
+/// Then the barrier is broken: parties that wait or come get [`LockError::Broken`], until
+/// [`reset`](Self::reset) is called. A process is a party from its first [`wait`](Self::wait) until
+/// it has dropped all clones of the handle it waited with, or called [`leave`](Self::leave), or
+/// another came in its stead, or until it has ended by [`exit_process`](crate::exit_process), as
+/// workers of a pool that end in order do; so its death is noticed also between two waits. A
+/// process that never waited is not known, and one that is idle
+/// ([`begin_idle`](crate::begin_idle)), such as a worker without a task, is not missed.
 ///
 /// ```
 /// use std::thread;
@@ -54,7 +54,7 @@ struct Party {
     waited: AtomicBool,
 }
 
-/// What a party is told when all have come.
+/// The result of a party when all have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedBarrierWaitResult {
     leads: bool,
@@ -80,17 +80,17 @@ impl Head for RawBarrier {
 }
 
 impl SharedBarrier {
-    /// Where it lies.
+    /// The block that it lies in.
     pub fn block(&self) -> &Block {
         self.0.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
+    /// The errors of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<()>();
         Self::in_block(Block::open(segment, slot, Kind::Barrier, element)?.0)
@@ -129,15 +129,15 @@ impl SharedBarrier {
     ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`] for the one who did not wait longer, and those of
+    /// [`LockError::TimedOut`] for the party whose time was over, and the errors of
     /// [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<SharedBarrierWaitResult, LockError> {
         self.wait_with(|| Patience::at_most(timeout))
     }
 
-    /// Waits until all parties have come, has the leader run its `action` before any of them goes
-    /// on, and goes on. All of them have to wait in this way, which is two rounds: one to come
-    /// together, and one for the action.
+    /// Waits until all parties have come and the leader has run its `action`; then all go on. All
+    /// parties have to wait in this way, which takes two rounds: one to come together, and one for
+    /// the action.
     ///
     /// ```
     /// use pool_shm::{LockError, SharedBarrier, SharedValue};
@@ -165,7 +165,7 @@ impl SharedBarrier {
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait), also if the leader dies in its action.
+    /// The errors of [`wait`](Self::wait), also if the leader dies in its action.
     pub fn wait_and_lead(
         &self,
         action: impl FnOnce(),
@@ -180,19 +180,19 @@ impl SharedBarrier {
         Ok(result)
     }
 
-    /// Says that this process does not come any more, so that its end breaks nothing. Dropping all
-    /// clones of the handle it waited with does the same; a forked child may have some that it does
-    /// not know of.
+    /// Announces that this process does not come any more, so that its end breaks nothing. Dropping
+    /// all clones of the handle it waited with does the same; a forked child may have some that it
+    /// does not know of.
     pub fn leave(&self) {
         self.parts().leave();
     }
 
-    /// Makes the barrier whole and empty. Those who wait get [`LockError::Broken`].
+    /// Makes the barrier whole and empty. Parties that wait get [`LockError::Broken`].
     pub fn reset(&self) {
         self.parts().reset();
     }
 
-    /// Breaks the barrier: those who wait, and who will, get [`LockError::Broken`].
+    /// Breaks the barrier: parties that wait now or later get [`LockError::Broken`].
     pub fn abort(&self) {
         self.parts().head.abort();
     }
@@ -216,7 +216,7 @@ impl SharedBarrier {
         &self,
         patience: impl FnOnce() -> Patience,
     ) -> Result<SharedBarrierWaitResult, LockError> {
-        // Relaxed: looked at by whoever drops the last handle, which comes after.
+        // Relaxed: read by the thread that drops the last handle, which comes after.
         self.0.waited.store(true, Ordering::Relaxed);
         note_waiting();
         self.parts().wait(patience).map(|leads| SharedBarrierWaitResult { leads })

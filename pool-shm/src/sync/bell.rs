@@ -1,15 +1,15 @@
-//! Sleeping until something has happened, whatever it is.
+//! Sleeping until an event of any kind has happened.
 //!
-//! Invariant: who listens, then looks, then rests on its ticket, does not rest if the bell rang
-//! after it listened. Rings are counted and nobody signs, so a listener that dies leaves nothing
-//! but a mark that costs the next ring a system call.
+//! Invariant: a thread that listens, then looks, then rests on its ticket, does not rest if the
+//! bell rang after it listened. Rings are counted and listeners sign nothing, so a listener that
+//! dies leaves nothing but a mark that costs the next ring a system call.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use super::patience::{Patience, Rest};
 use crate::futex;
 
-/// Somebody may sleep; the other bits count.
+/// A thread may sleep; the other bits count.
 const SLEEPERS: u32 = 1;
 const RING: u32 = 2;
 
@@ -27,8 +27,8 @@ impl Bell {
         Self(AtomicU32::new(0))
     }
 
-    /// Says that the caller may sleep from now on, and remembers the count. What it waits for is
-    /// looked at after this.
+    /// Announces that the caller may sleep from now on, and remembers the count. The caller looks
+    /// at what it waits for after this.
     pub(super) fn listen(&self) -> Ticket {
         Ticket(self.0.fetch_or(SLEEPERS, SeqCst) | SLEEPERS)
     }
@@ -40,12 +40,12 @@ impl Bell {
 
     /// Sleeps until the next ring, if it did not ring since.
     pub(super) fn rest(&self, ticket: Ticket, patience: &mut Patience) -> Rest {
-        // A ring that found nobody asleep took the mark away.
+        // A ring that found no thread asleep took the mark away.
         self.listen();
         patience.rest(&self.0, ticket.0)
     }
 
-    /// Wakes all who sleep. What they wait for has happened before.
+    /// Wakes all threads that sleep. What they wait for has happened before.
     pub(super) fn ring(&self) {
         let rung = |was: u32| Some(was.wrapping_add(RING) & !SLEEPERS);
         let was = self.0.fetch_update(SeqCst, SeqCst, rung).expect("it can always ring");
@@ -62,8 +62,8 @@ impl Bell {
         }
         let was = self.0.fetch_add(RING, SeqCst);
         if was & SLEEPERS != 0 && futex::wake(&self.0, most) < most {
-            // Nobody sleeps any more, so the mark is of those that are awake or dead, and is taken
-            // away. Who set it again meanwhile and sleeps is woken.
+            // No thread sleeps any more, so the mark is of those that are awake or dead, and is
+            // taken away. A thread that set it again meanwhile and sleeps is woken.
             let now = was.wrapping_add(RING);
             let clear = now.wrapping_add(RING) & !SLEEPERS;
             if self.0.compare_exchange(now, clear, SeqCst, SeqCst).is_ok() {

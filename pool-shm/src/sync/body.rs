@@ -1,7 +1,7 @@
-//! Where a lock lies: in one block, a head, a table of words, and the data.
+//! The memory of a lock: in one block, a head, a table of words, and the data.
 //!
 //! Invariant: a `Body` has been checked when it was opened: table and data lie inside the block,
-//! which stays mapped as long as the `Body` lives. So does whatever borrows it: a forgotten guard
+//! which stays mapped as long as the `Body` lives. So does every borrow of it: a forgotten guard
 //! leaves nothing in this process that leads to memory no longer mapped.
 
 use std::{fmt, io, ptr::NonNull, sync::atomic::AtomicU64};
@@ -9,19 +9,19 @@ use std::{fmt, io, ptr::NonNull, sync::atomic::AtomicU64};
 use super::owner::Me;
 use crate::{Block, ElementType, Error, Kind, SegmentFault, Shape};
 
-/// The part of a lock that all of one kind have, at the beginning of their block.
+/// The part of a lock that all locks of one kind have, at the beginning of their block.
 pub(super) trait Head: Sized + fmt::Debug {
     const KIND: Kind;
 
-    /// How many words the table has, in a block that has room for `most` behind its head; nothing
-    /// if it cannot be one.
+    /// How many words the table has, in a block that has room for `most` behind its head; `None` if
+    /// the block cannot be one of this kind.
     fn words(&self, most: usize) -> Option<usize>;
 
-    /// Where the names of holders mean something; 0 if they are not named.
+    /// The namespaces in which holders' names mean something; 0 if holders are not named.
     fn namespace(&self) -> u64;
 }
 
-/// What lies behind head and table.
+/// The data behind head and table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content {
     /// Stands for the type, as the block's slot has it.
@@ -53,7 +53,7 @@ pub(super) struct Body<H> {
 }
 
 // SAFETY: the head and the words consist of atomics; the block may be used and dropped anywhere.
-// Access to the data is up to whoever makes a reference of `data`.
+// Access to the data is up to the code that makes a reference of `data`.
 unsafe impl<H> Send for Body<H> {}
 // SAFETY: as above.
 unsafe impl<H> Sync for Body<H> {}
@@ -66,14 +66,14 @@ impl<H: Head> Body<H> {
         let len = bytes.ok_or_else(too_long)?;
         let block = Block::new(Shape { kind: H::KIND, element: content.element, len })?;
         let start = block.as_ptr().cast::<H>();
-        // SAFETY: the block has room for the head, is aligned to 64 bytes, and is known to nobody
-        // else yet.
+        // SAFETY: the block has room for the head, is aligned to 64 bytes, and is known to no other
+        // code yet.
         unsafe { start.write(head) };
         Ok(Self::within(block, words, content.align).expect("made for it"))
     }
 
-    /// The lock in a block of its kind, whose data are aligned to `align`; how many bytes those
-    /// are.
+    /// Opens the lock in a block of its kind, whose data are aligned to `align`; returns how many
+    /// bytes the data are.
     pub(super) fn open(block: Block, align: usize) -> Result<(Self, usize), SegmentFault> {
         let room = block.len().checked_sub(size_of::<H>()).ok_or(SegmentFault::NoSuchObject)?;
         // SAFETY: within the block, as just checked, and aligned; a head consists of atomics, so
@@ -145,7 +145,7 @@ impl<H> PartialEq for Body<H> {
     }
 }
 
-/// The calling thread, for whoever makes a lock.
+/// The calling thread as the maker of a lock.
 pub(super) fn maker() -> Result<Me, Error> {
     Me::now().map_err(|error| Error::os("naming the maker of a lock", io::Error::other(error)))
 }

@@ -1,7 +1,7 @@
 //! Waiting for what a mutex protects.
 //!
-//! Invariant: a waiter signs nothing and counts for nothing, so one that dies is missed by nobody.
-//! (A condition variable that counts its waiters hangs after one was killed, as glibc's does.)
+//! Invariant: a waiter signs nothing and counts for nothing, so no process misses one that dies. (A
+//! condition variable that counts its waiters hangs after one was killed, as glibc's does.)
 
 use std::{fmt, sync::atomic::AtomicU32, time::Duration};
 
@@ -14,18 +14,18 @@ use super::{
 };
 use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 
-/// What a waiter gets back: the guard, and whether the time was over.
+/// The result of a waiter: the guard, and whether the time was over.
 type Waited<'a, T> = Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>>;
 
 /// After this long a waiter looks for itself whether there is something to wait for.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Where threads of any process wait until somebody has changed what a
-/// [`SharedMutex`](crate::SharedMutex) protects. Clones are handles to the same one.
+/// A condition variable: threads of any process wait until another thread has changed the data that
+/// a [`SharedMutex`](crate::SharedMutex) protects. Clones are handles to the same one.
 ///
 /// A waiter may go on without having been notified, more often than with the standard library's: so
-/// wait in a loop. Better, wait with [`wait_while`](Self::wait_while), which also bears the death
-/// of whoever should have notified.
+/// wait in a loop. Better, wait with [`wait_while`](Self::wait_while), which goes on even if the
+/// thread that should have notified died.
 ///
 /// ```
 /// use std::thread;
@@ -70,17 +70,17 @@ impl Head for RawCondvar {
 }
 
 impl SharedCondvar {
-    /// Where it lies.
+    /// The block that it lies in.
     pub fn block(&self) -> &Block {
         self.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`].
+    /// The errors of [`Block::open`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<()>();
         Self::in_block(Block::open(segment, slot, Kind::Condvar, element)?.0)
@@ -91,7 +91,7 @@ impl SharedCondvar {
         Body::open(block, 1).map(|(body, _)| Self { body })
     }
 
-    /// A condition variable that nobody waits on.
+    /// Makes a condition variable on which no thread waits.
     ///
     /// # Errors
     ///
@@ -104,14 +104,14 @@ impl SharedCondvar {
     /// Gives the lock back, waits to be notified, and locks again. A notification after the lock
     /// was given back is not missed.
     ///
-    /// After half a second it comes back without one: who waits in a loop sees a change although
-    /// the one who made it died before it could notify.
+    /// After half a second it returns without one: a thread that waits in a loop sees a change
+    /// although the thread that made it died before it could notify.
     ///
     /// # Errors
     ///
-    /// Those of [`SharedMutex::lock`](crate::SharedMutex::lock), also [`LockError::HolderDied`] if
-    /// another died meanwhile. A guard whose data were not repaired cannot be given back: that ends
-    /// in [`LockError::Unrecoverable`].
+    /// The errors of [`SharedMutex::lock`](crate::SharedMutex::lock), also
+    /// [`LockError::HolderDied`] if another died meanwhile. A guard whose data were not repaired
+    /// cannot be given back: that ends in [`LockError::Unrecoverable`].
     pub fn wait<'a, T: ?Sized>(
         &self,
         guard: SharedMutexGuard<'a, T>,
@@ -119,12 +119,12 @@ impl SharedCondvar {
         self.rest(guard, &mut Patience::at_most(LONGEST), Rest::Over).map(|(guard, _)| guard)
     }
 
-    /// As [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock takes;
-    /// says whether the time was over.
+    /// Waits like [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock
+    /// takes; returns whether the time was over.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// The errors of [`wait`](Self::wait).
     pub fn wait_timeout<'a, T: ?Sized>(
         &self,
         guard: SharedMutexGuard<'a, T>,
@@ -134,12 +134,12 @@ impl SharedCondvar {
     }
 
     /// Waits while `condition` holds. It is asked with the lock held, before the first sleep too,
-    /// and then also every few milliseconds without a notification: one who died after the change,
-    /// and before it could notify, keeps nobody waiting.
+    /// and then also every few milliseconds without a notification: a thread that died after the
+    /// change, and before it could notify, keeps no other waiting.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// The errors of [`wait`](Self::wait).
     pub fn wait_while<'a, T: ?Sized>(
         &self,
         mut guard: SharedMutexGuard<'a, T>,
@@ -152,12 +152,12 @@ impl SharedCondvar {
         Ok(guard)
     }
 
-    /// As [`wait_while`](Self::wait_while), but not longer than `timeout`, and then as long as the
-    /// lock takes; says whether the condition still holds.
+    /// Waits like [`wait_while`](Self::wait_while), but not longer than `timeout`, and then as long
+    /// as the lock takes; returns whether the condition still holds.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait).
+    /// The errors of [`wait`](Self::wait).
     pub fn wait_timeout_while<'a, T: ?Sized>(
         &self,
         mut guard: SharedMutexGuard<'a, T>,
@@ -179,12 +179,12 @@ impl SharedCondvar {
         self.notify(1);
     }
 
-    /// Wakes as many as wait, but not more than `most`.
+    /// Wakes as many threads as wait, but not more than `most`.
     pub fn notify(&self, most: u32) {
         self.body.head().notified.ring_for(most);
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiters.
     pub fn notify_all(&self) {
         self.body.head().notified.ring();
     }
@@ -199,7 +199,7 @@ impl SharedCondvar {
     ) -> Waited<'a, T> {
         let mutex = guard.mutex();
         let notified = &self.body.head().notified;
-        // Before the lock is given back: whoever has it next and rings is heard.
+        // Before the lock is given back: so a ring of its next holder is not missed.
         let ticket = notified.listen();
         drop(guard);
         let mut rest = Rest::Again;

@@ -1,23 +1,23 @@
 //! Why something was not locked, or was locked with a warning.
 //!
-//! Invariant: who gets a guard inside an error holds the lock as with any other guard.
+//! Invariant: a thread that gets a guard inside an error holds the lock as with any other guard.
 
 use std::{convert::Infallible, error, fmt, io};
 
-/// Why a lock, a permit or a place at a barrier was not had, or what is wrong with it. `G` is the
-/// guard in [`HolderDied`](Self::HolderDied); what has no guard has none of that variant.
+/// Why a lock, a permit or a place at a barrier was not obtained, or what is wrong with it. `G` is
+/// the guard in [`HolderDied`](Self::HolderDied); without a guard there is no such variant.
 #[non_exhaustive]
 pub enum LockError<G = Infallible> {
     /// A thread died while it held the lock, and the data may be half changed. **The caller holds
     /// the lock now**: repair the data and call `mark_repaired` on the guard, or drop the guard and
-    /// nobody gets the lock any more.
+    /// no thread gets the lock any more.
     HolderDied(G),
-    /// A thread died while it held the lock, and who held it next gave up. It stays that way: make
-    /// a new one.
+    /// A thread died while it held the lock, and the next holder gave up. The lock stays unusable:
+    /// make a new one.
     Unrecoverable,
     /// The calling thread itself holds what it would wait for. Drop that guard first.
     WouldDeadlock,
-    /// Somebody else holds it. Only those who did not want to wait see this.
+    /// Another thread holds it. Only calls that do not wait return this.
     WouldBlock,
     /// The time was over first.
     TimedOut,
@@ -32,16 +32,16 @@ pub enum LockError<G = Infallible> {
         /// How many there can be.
         limit: usize,
     },
-    /// A party died or gave up, or the barrier was reset. Everybody sees this until somebody resets
-    /// the barrier.
+    /// A party died or gave up, or the barrier was reset. All parties see this until one resets the
+    /// barrier.
     Broken,
-    /// The lock was made in another PID namespace, or in another time namespace. Holders are known
-    /// by ids that mean something else here.
+    /// The lock was made in another PID namespace, or in another time namespace. Its holders' ids
+    /// mean something else here.
     ForeignNamespace,
-    /// The calling thread cannot be named, so nobody could tell that it died: there is no `/proc`,
-    /// or it belongs to another PID namespace.
+    /// The calling thread cannot be named, so no other thread could tell that it died: there is no
+    /// `/proc`, or it belongs to another PID namespace.
     Unidentified {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -64,16 +64,16 @@ impl<G> LockError<G> {
     ///
     /// # Errors
     ///
-    /// All but [`HolderDied`](Self::HolderDied), as an error that keeps nothing borrowed.
+    /// Every error but [`HolderDied`](Self::HolderDied); the error keeps nothing borrowed.
     pub fn into_guard(self) -> Result<G, LockError> {
         self.split()
     }
 
-    /// Gives up what a dead holder left, so that `?` can hand the error on: a guard cannot leave
+    /// Gives up the lock of a dead holder, so that `?` can hand the error on: a guard cannot leave
     /// its function.
     ///
-    /// [`HolderDied`](Self::HolderDied) becomes [`Unrecoverable`](Self::Unrecoverable), for
-    /// everybody.
+    /// [`HolderDied`](Self::HolderDied) becomes [`Unrecoverable`](Self::Unrecoverable), for all
+    /// threads.
     ///
     /// ```
     /// use pool_shm::{LockError, SharedMutex};
@@ -112,7 +112,7 @@ impl<G> LockError<G> {
 }
 
 impl LockError {
-    /// The same error where there could be a guard.
+    /// Turns an error without a guard into one that could have a guard.
     pub(super) fn widen<G>(self) -> LockError<G> {
         match self.split() {
             Ok(never) => match never {},
@@ -120,7 +120,7 @@ impl LockError {
         }
     }
 
-    /// The same error for one who did not want to wait.
+    /// Turns the error into one of a call that does not wait.
     pub(super) fn of_a_try(self) -> Self {
         match self {
             Self::TimedOut => Self::WouldBlock,

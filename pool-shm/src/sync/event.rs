@@ -1,7 +1,8 @@
 //! A flag to wait for.
 //!
-//! Invariant: nobody holds anything, so nobody who dies leaves anything. A process killed between
-//! raising the flag and ringing is made good by the waiters, which look at the flag themselves.
+//! Invariant: no process holds anything, so one that dies leaves nothing. If a process is killed
+//! between raising the flag and ringing, the waiters see the flag, since they look at it
+//! themselves.
 
 use std::{
     fmt,
@@ -57,17 +58,17 @@ impl Head for RawEvent {
 }
 
 impl SharedEvent {
-    /// Where it lies.
+    /// The block that it lies in.
     pub fn block(&self) -> &Block {
         self.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`].
+    /// The errors of [`Block::open`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<()>();
         Self::in_block(Block::open(segment, slot, Kind::Event, element)?.0)
@@ -88,14 +89,14 @@ impl SharedEvent {
         Ok(Self { body: Body::new(head, 0, Content::none())? })
     }
 
-    /// Sets it: all who wait, and all who will, go on.
+    /// Sets it: all threads that wait now or later go on.
     pub fn set(&self) {
         self.head().set.store(1, SeqCst);
         self.head().raised.ring();
     }
 
-    /// Clears it: whoever waits from now on waits for the next [`set`](Self::set). Those who waited
-    /// before the last one go on.
+    /// Clears it: threads that wait from now on wait for the next [`set`](Self::set). Threads that
+    /// waited before the last one go on.
     pub fn clear(&self) {
         self.head().set.store(0, SeqCst);
     }
@@ -110,7 +111,7 @@ impl SharedEvent {
         self.wait_with(Patience::endless);
     }
 
-    /// Waits until it is set, but not longer than `timeout`; says whether it was set.
+    /// Waits until it is set, but not longer than `timeout`; returns whether it was set.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_with(|| Patience::at_most(timeout))
     }

@@ -1,7 +1,7 @@
 //! Plain data behind a lock: one value, or a slice of them.
 //!
 //! Invariant: the pointer leads to initialised data of the lock's own block, of the type that the
-//! block was made for. Nothing here makes a reference to them but before anybody else knows the
+//! block was made for. Nothing here makes a reference to them except before other code knows the
 //! lock.
 
 use std::ptr::{self, NonNull};
@@ -27,7 +27,7 @@ impl<H: Head, T: Pod> Guarded<H, T> {
     pub(super) fn new(head: H, words: usize, value: T) -> Result<Self, Error> {
         let body = Body::new(head, words, Content::of::<T>(1).expect("one value has a size"))?;
         let data = body.data().cast::<T>();
-        // SAFETY: the data have room for one `T`, aligned, and are known to nobody else yet.
+        // SAFETY: the data have room for one `T`, aligned, and are known to no other code yet.
         unsafe { data.write(value) };
         Ok(Self { body, data })
     }
@@ -53,7 +53,7 @@ impl<H: Head, T: Pod> Guarded<H, [T]> {
 
     pub(super) fn from_slice(head: H, words: usize, values: &[T]) -> Result<Self, Error> {
         let fresh = Self::zeroed(head, words, values.len())?;
-        // SAFETY: the data have room for as many values, and are known to nobody else yet.
+        // SAFETY: the data have room for as many values, and are known to no other code yet.
         unsafe {
             ptr::copy_nonoverlapping(values.as_ptr(), fresh.data.as_ptr().cast(), values.len());
         }

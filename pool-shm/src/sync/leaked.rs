@@ -1,4 +1,4 @@
-//! What a thread leaves behind when it ends with guards that were leaked.
+//! The locks of a thread that ends with leaked guards.
 //!
 //! A guard that was forgotten takes its references with it: they end before it moves. One that is
 //! leaked where it lies, on the heap, lends references for ever, and other threads may have them; a
@@ -37,10 +37,10 @@ pub(super) fn note<G>(guard: &G) {
     }
 }
 
-/// Sees to the end of the calling thread, before it gets its first guard.
+/// Prepares for the end of the calling thread, before it gets its first guard.
 pub(super) fn watch_thread() -> io::Result<()> {
     static KEY: OnceLock<Option<sys::AtThreadEnd>> = OnceLock::new();
-    // The end of a thread, not of a process: `exit` leaves its locks to those who repair.
+    // The end of a thread, not of a process: `exit` leaves its locks to holders that repair.
     let key = KEY.get_or_init(|| sys::AtThreadEnd::new(at_end).ok());
     key.as_ref().ok_or_else(|| io::Error::other("all thread keys are in use"))?.watch_thread()?;
     // Without a stack every guard is noted.
@@ -56,12 +56,12 @@ extern "C" fn at_end(_: *mut c_void) {
         exclusive::leave_behind();
         abandon_all(me.thread);
     }
-    // Who locks after this is watched anew.
+    // A thread that locks after this is watched anew.
     Me::forget();
 }
 
-/// All locks that this process has a handle to: `registry.rs` says which child does not know its
-/// own.
+/// All locks that this process has a handle to: `registry.rs` names the child that does not know
+/// its own.
 fn abandon_all(holder: Owner) {
     for block in Block::all_of(Kind::Mutex) {
         if let Ok((mutex, _)) = Body::<RawMutex>::open(block, 1) {

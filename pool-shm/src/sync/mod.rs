@@ -2,13 +2,13 @@
 //!
 //! Invariant of all of them: taking something and signing for it is one atomic step on one word,
 //! which names thread or process by id and start time. So at every instruction the words are true,
-//! and a survivor that finds a dead name there puts it right by one step of its own. Nobody is told
-//! of a death: waiters sleep a few milliseconds at once and look.
+//! and a survivor that finds a dead name there puts it right by one step of its own. No process is
+//! told of a death: waiters sleep a few milliseconds at once and look.
 //!
-//! Where to look: `owner.rs` for names, `stat.rs` for who is dead, `leaked.rs` for what threads
-//! leave behind, `process_end.rs` for the orderly end of a process, `patience.rs` for waiting;
-//! `raw_*.rs` for the state of each lock, which knows no data and no handles; the files beside them
-//! for what users see; `body.rs` and `guarded.rs` for where it lies.
+//! Where to look: `owner.rs` for names, `stat.rs` for finding the dead, `leaked.rs` for leaked
+//! guards of ended threads, `process_end.rs` for the orderly end of a process, `patience.rs` for
+//! waiting; `raw_*.rs` for the state of each lock, which knows no data and no handles; the files
+//! beside them for the public types; `body.rs` and `guarded.rs` for the memory of a lock.
 
 mod barrier;
 mod bell;

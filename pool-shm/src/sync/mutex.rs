@@ -1,7 +1,7 @@
 //! A mutex for processes, with the data it protects.
 //!
-//! Invariant: whoever has a `&T` or `&mut T` of the data holds the lock: all access goes through a
-//! guard, and a guard knows when it is a copy that a fork made.
+//! Invariant: code that has a `&T` or `&mut T` of the data holds the lock: all access goes through
+//! a guard, and a guard knows when it is a copy that a fork made.
 
 use std::{
     fmt,
@@ -25,18 +25,18 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 /// A mutex that threads of any process can lock, around plain data in shared memory. Clones are
 /// handles to the same one.
 ///
-/// `T` is any [`Pod`] type, or a slice of one; `SharedMutex<()>` is a lock alone. A lock that
-/// nobody else wants costs no system call to take and to give back.
+/// `T` is any [`Pod`] type, or a slice of one; `SharedMutex<()>` is a lock alone. A lock that no
+/// other thread wants costs no system call to take and to give back.
 ///
 /// # When a holder dies
 ///
-/// The next one to ask gets [`LockError::HolderDied`] with a guard in it, since the data may be
+/// The next thread to ask gets [`LockError::HolderDied`] with a guard in it, since the data may be
 /// half changed. It can repair them and say so, or give up by dropping the guard (or the error with
-/// it), and then nobody gets the lock any more. To die means that the *thread* ended: killed with
-/// its process, or returned while a guard of its own was forgotten. (If that guard was not on the
-/// stack when it was used, somebody may have a reference to the data still: then the lock is given
-/// up at once.) A holder that was stopped lives. So does one that replaced its program by `exec`,
-/// until the new program ends. A panic unlocks.
+/// it), and then no thread gets the lock any more. To die means that the *thread* ended: killed
+/// with its process, or returned while a guard of its own was forgotten. (If that guard was not on
+/// the stack when it was used, another thread may still have a reference to the data: then the lock
+/// is given up at once.) A holder that was stopped lives. So does one that replaced its program by
+/// `exec`, until the new program ends. A panic unlocks.
 ///
 /// ```
 /// use pool_shm::{LockError, SharedMutex};
@@ -48,7 +48,7 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 ///         both[1] += 7;
 ///     }
 ///     Err(LockError::HolderDied(mut both)) => {
-///         both[1] = 100 - both[0]; // what must hold here, whoever died where
+///         both[1] = 100 - both[0]; // what must hold here, whichever thread died
 ///         both.mark_repaired();
 ///     }
 ///     Err(error) => return Err(error.give_up().into()),
@@ -59,10 +59,10 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 ///
 /// # Who is trusted
 ///
-/// Whoever has the segment mapped can write it. That references into it are sound rests on every
-/// such process running this code, and no code that scribbles over memory that is not its own. Nor
-/// must the descriptor be used as a file: writes by `File::from(fd)` change what a guard lends, as
-/// those to `/proc/self/mem` do, although they are safe code.
+/// Every process that has the segment mapped can write it. References into it are sound only if
+/// every such process runs this code, and no code that scribbles over memory that is not its own.
+/// Nor must the descriptor be used as a file: writes by `File::from(fd)` change what a guard lends,
+/// as those to `/proc/self/mem` do, although they are safe code.
 /// ([`Segment::from_fd`](crate::Segment::from_fd) refuses it.) A process that is forked while it
 /// holds a guard has a copy of it: dropping that unlocks nothing, but its data are the parent's
 /// (see [`exclusive_borrows`](crate::exclusive_borrows)).
@@ -92,12 +92,12 @@ impl<T: Pod> SharedMutex<T> {
         Guarded::new(RawMutex::new(&maker()?), 0, value).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
+    /// The errors of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<T>();
         Self::in_block(Block::open(segment, slot, Kind::Mutex, element)?.0)
@@ -114,7 +114,7 @@ impl<T: Pod> SharedMutex<[T]> {
     ///
     /// # Errors
     ///
-    /// As [`new`](SharedMutex::new).
+    /// The errors of [`new`](SharedMutex::new).
     pub fn from_slice(values: &[T]) -> Result<Self, Error> {
         Guarded::from_slice(RawMutex::new(&maker()?), 0, values).map(|inner| Self { inner })
     }
@@ -123,17 +123,17 @@ impl<T: Pod> SharedMutex<[T]> {
     ///
     /// # Errors
     ///
-    /// As [`new`](SharedMutex::new), and [`Error::TooLong`].
+    /// The errors of [`new`](SharedMutex::new), and [`Error::TooLong`].
     pub fn zeroed(len: usize) -> Result<Self, Error> {
         Guarded::zeroed(RawMutex::new(&maker()?), 0, len).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
+    /// The errors of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<T>();
         Self::in_block(Block::open(segment, slot, Kind::Mutex, element)?.0)
@@ -146,12 +146,12 @@ impl<T: Pod> SharedMutex<[T]> {
 }
 
 impl<T: ?Sized> SharedMutex<T> {
-    /// Where it lies.
+    /// The block that it lies in.
     pub fn block(&self) -> &Block {
         self.inner.block()
     }
 
-    /// Waits until nobody else holds the lock, and takes it.
+    /// Waits until no other thread holds the lock, and takes it.
     ///
     /// # Errors
     ///
@@ -164,12 +164,12 @@ impl<T: ?Sized> SharedMutex<T> {
         self.guard(self.inner.head().lock(Patience::endless))
     }
 
-    /// Takes the lock if nobody has it. If somebody has, it costs some microseconds to find out
-    /// whether they live.
+    /// Takes the lock if no thread has it. If one has, it costs some microseconds to find out
+    /// whether that thread lives.
     ///
     /// # Errors
     ///
-    /// [`LockError::WouldBlock`] if somebody else has it, and those of [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if another thread has it, and the errors of [`lock`](Self::lock).
     pub fn try_lock(&self) -> Result<SharedMutexGuard<'_, T>, LockError<SharedMutexGuard<'_, T>>> {
         self.guard(self.inner.head().lock(Patience::none).map_err(LockError::of_a_try))
     }
@@ -178,7 +178,7 @@ impl<T: ?Sized> SharedMutex<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`], and those of [`lock`](Self::lock).
+    /// [`LockError::TimedOut`], and the errors of [`lock`](Self::lock).
     pub fn lock_timeout(
         &self,
         timeout: Duration,
@@ -205,7 +205,7 @@ impl<T: ?Sized> SharedMutex<T> {
     }
 }
 
-/// Has a [`SharedMutex`] locked; unlocks when dropped.
+/// Holds a [`SharedMutex`]; unlocks it when dropped.
 ///
 /// ```compile_fail,E0277
 /// fn sent<T: Send>(_: T) {}
@@ -221,14 +221,14 @@ pub struct SharedMutexGuard<'a, T: ?Sized> {
     mutex: &'a SharedMutex<T>,
     owner: Owner,
     unrepaired: bool,
-    /// Keeps the guard in its thread, too: also a reference to it, which could make one to the data
-    /// when the thread has ended.
+    /// Keeps the guard in its thread, and references to it, too: one of those could give a
+    /// reference to the data when the thread has ended.
     _exclusive: Exclusive,
 }
 
 impl<'a, T: ?Sized> SharedMutexGuard<'a, T> {
-    /// Says that the data are whole again after a holder died. The next one locks as if nothing had
-    /// been.
+    /// Declares that the data are whole again after a holder died. The next thread locks as if
+    /// nothing had happened.
     pub fn mark_repaired(&mut self) {
         self.unrepaired = false;
     }
@@ -238,7 +238,7 @@ impl<'a, T: ?Sized> SharedMutexGuard<'a, T> {
         self.unrepaired
     }
 
-    /// What this is a guard of.
+    /// The mutex that this guard holds.
     pub(super) fn mutex(&self) -> &'a SharedMutex<T> {
         self.mutex
     }
@@ -250,9 +250,9 @@ impl<T: ?Sized> Deref for SharedMutexGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         leaked::note(self);
-        // SAFETY: initialised, since any bytes are a value of plain data; nobody else has access
-        // while this thread holds the lock, nor after it has ended with a leaked guard, which was
-        // noted.
+        // SAFETY: initialised, since any bytes are a value of plain data; no other thread has
+        // access while this one holds the lock, nor after it has ended with a leaked guard, which
+        // was noted.
         unsafe { self.mutex.inner.data().as_ref() }
     }
 }

@@ -1,8 +1,7 @@
-//! Who holds: a thread or a process, named so that its successor under the same id is not taken for
-//! it.
+//! The name of a holder, a thread or a process: a later one of the same id is not taken for it.
 //!
 //! Invariant: a holder fits into one word together with the state of what it holds, so taking and
-//! signing are one step: there is no instruction at which something is taken by nobody.
+//! signing are one step: there is no instruction at which something is taken and not signed for.
 //!
 //! ```text
 //!  63            32 31       22 21            0
@@ -34,8 +33,8 @@ pub(super) const fn flag(index: u32) -> u64 {
     1 << (ID_BITS + index)
 }
 
-/// A thread, or a process by its first thread: id and start time. Two of the same id have not
-/// started in the same 10 ms, since ids go round before they come again.
+/// A thread, or a process by its first thread: id and start time. Two of the same id do not start
+/// in the same 10 ms, since ids go round before they come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner(u64);
 
@@ -48,7 +47,7 @@ impl Owner {
         Self(start_ticks << 32 | id as u64)
     }
 
-    /// Who signed `word`.
+    /// The owner that signed `word`.
     pub(super) const fn of(word: u64) -> Self {
         Self(word & !FLAGS)
     }
@@ -70,7 +69,8 @@ impl Owner {
         ((hash as u128 * len as u128) >> 32) as usize
     }
 
-    /// Whether the one who has this id now, and started at `start_ticks`, is this one.
+    /// Whether the thread or process that has this id now, and started at `start_ticks`, is this
+    /// owner.
     pub(super) const fn started_at(self, start_ticks: u64) -> bool {
         (self.0 >> 32) as u32 == start_ticks as u32
     }
@@ -80,11 +80,11 @@ impl Owner {
 pub(super) fn futex_half(word: &AtomicU64) -> &AtomicU32 {
     let index = if cfg!(target_endian = "little") { 0 } else { 1 };
     // SAFETY: lies inside the word, is aligned, and lives as long. Its address goes to the kernel,
-    // which compares; nobody loads or stores through it.
+    // which compares; no code loads or stores through it.
     unsafe { AtomicU32::from_ptr(word.as_ptr().cast::<u32>().add(index)) }
 }
 
-/// What [`futex_half`] of a word with this value holds.
+/// The value of the [`futex_half`] of a word with this value.
 pub(super) const fn half(word: u64) -> u32 {
     word as u32
 }
@@ -94,9 +94,9 @@ pub(super) const fn half(word: u64) -> u32 {
 pub(super) struct Me {
     pub(super) thread: Owner,
     pub(super) process: Owner,
-    /// Where these ids and times mean something.
+    /// The namespaces in which these ids and times mean something.
     pub(super) namespace: u64,
-    /// The process this was found out in, as [`this_process`] numbers it.
+    /// The process in which this was found out, as [`this_process`] numbers it.
     pub(super) number: NonZeroU64,
 }
 
@@ -115,8 +115,8 @@ impl Me {
         Self::known().map_or_else(Self::find, Ok)
     }
 
-    /// Whether `owner` is the calling thread. Asks nobody, so what a forked child inherited is not
-    /// its own.
+    /// Whether `owner` is the calling thread. Makes no system call, and a forked child does not
+    /// take inherited locks for its own.
     #[inline]
     pub(super) fn is_thread(owner: Owner) -> bool {
         Self::known().is_some_and(|me| me.thread == owner)
@@ -128,7 +128,7 @@ impl Me {
         ME.get().filter(|me| is_this_process(me.number))
     }
 
-    /// Has the calling thread named anew when it asks again.
+    /// Makes the calling thread be named anew when it asks again.
     pub(super) fn forget() {
         ME.set(None);
     }
@@ -150,11 +150,11 @@ impl Me {
     }
 }
 
-/// The one whose `stat` this is, who must be `id`.
+/// The owner that the `stat` file at `path` describes, whose id must be `id`.
 fn signed(path: &str, id: u32) -> io::Result<Owner> {
     let stat = Stat::read(path)?;
     if stat.id != id || id >> ID_BITS != 0 {
-        // Ids of another namespace, which no other process of this one could look up.
+        // Ids of another namespace, which no other process of this namespace could look up.
         return Err(io::Error::other("/proc belongs to another PID namespace"));
     }
     Ok(Owner::new(id, stat.start_ticks))
@@ -164,7 +164,7 @@ fn signed(path: &str, id: u32) -> io::Result<Owner> {
 ///
 /// # Errors
 ///
-/// What the kernel says where `/proc` is not to be had.
+/// The kernel's error where there is no `/proc`.
 fn namespace() -> io::Result<u64> {
     let pid = fs::metadata("/proc/self/ns/pid")?.ino();
     // Kernels before 5.6 have one time only.

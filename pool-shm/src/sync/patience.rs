@@ -1,8 +1,8 @@
 //! How long a waiter sleeps at once, and when it looks whether those it waits for still live.
 //!
 //! Invariant: a waiter looks at least every [`NAP_MAX`], whatever wakes it in between, and once
-//! before it gives up. So a wake-up may get lost, with its sender or its receiver, and the dead
-//! need not wake anybody.
+//! before it gives up. So a wake-up may get lost, with its sender or its receiver, and a process
+//! that dies need not wake another.
 
 use std::{
     hint,
@@ -12,7 +12,7 @@ use std::{
 
 use crate::{futex, sys};
 
-/// The first nap: short, since most holders are seen to die by those who wait for them already.
+/// The first nap: short, since most deaths of holders are seen by threads that wait already.
 const NAP_MIN: Duration = Duration::from_millis(1);
 /// The longest nap. It bounds the time from a death to the next holder, and costs a waiter about
 /// 0.2 % of a CPU.
@@ -21,7 +21,7 @@ const NAP_MAX: Duration = Duration::from_millis(5);
 /// takes.
 const SPINS: u32 = 100;
 
-/// How long somebody will wait, and how long they have.
+/// How long a thread waits, in all and at once.
 #[derive(Debug)]
 pub(super) struct Patience {
     /// `None` for ever.
@@ -32,29 +32,29 @@ pub(super) struct Patience {
     spins: u32,
 }
 
-/// What to do after a rest.
+/// The next step after a rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
     /// Something changed: try again.
     Again,
-    /// Look whether those who are waited for still live, then try again.
+    /// Look whether the holders still live, then try again.
     Look,
     /// Look, try for the last time, and give up.
     Over,
 }
 
 impl Patience {
-    /// Waits until it happens.
+    /// The patience to wait until it happens.
     pub(super) const fn endless() -> Self {
         Self { deadline: None, nap: NAP_MIN, look_at: None, spins: SPINS }
     }
 
-    /// Tries, and does not wait.
+    /// The patience to try, and not to wait.
     pub(super) fn none() -> Self {
         Self { spins: 0, ..Self::at_most(Duration::ZERO) }
     }
 
-    /// Waits so long; longer than time goes on is for ever.
+    /// The patience to wait so long; for ever if the time is too long to express.
     pub(super) fn at_most(limit: Duration) -> Self {
         Self { deadline: Instant::now().checked_add(limit), ..Self::endless() }
     }
@@ -103,24 +103,25 @@ impl Patience {
 #[derive(Debug)]
 #[repr(transparent)]
 pub(super) struct Watch {
-    /// When somebody last looked: monotonic, in nanoseconds.
+    /// When a thread last looked: monotonic, in nanoseconds.
     looked_at: AtomicU64,
 }
 
 impl Watch {
-    /// Nobody has looked yet.
+    /// A watch at which no thread has looked yet.
     pub(super) const fn new() -> Self {
         Self { looked_at: AtomicU64::new(0) }
     }
 
-    /// Whether the caller, who would wait, is to look: not if another did during the last half of a
-    /// longest nap.
+    /// Whether the caller, which would wait, is to look: not if another thread did during the last
+    /// half of a longest nap.
     ///
-    /// Not only those ask whose nap is over. Where things are handed round fast nobody naps for
-    /// long, and what the dead hold would be missed for ever.
+    /// Threads ask even before their nap is over. Where things are handed round fast no thread naps
+    /// for long, and without that what the dead hold would be missed for ever.
     pub(super) fn is_due(&self) -> bool {
         let now = sys::monotonic_ns();
-        // Relaxed: a hint that carries no data; who lost the race may as well look, but need not.
+        // Relaxed: a hint that carries no data; a thread that lost the race may as well look, but
+        // need not.
         let last = self.looked_at.load(Ordering::Relaxed);
         let limit = NAP_MAX.as_nanos() as u64 / 2;
         let fresh = now.checked_sub(last).is_some_and(|age| age < limit);

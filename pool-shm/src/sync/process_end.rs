@@ -1,10 +1,10 @@
 //! The orderly end of a process, which breaks nothing: it leaves the barriers that it is a party
-//! of, gives its permits back, and its places among readers. An idle process keeps what it has, and
-//! may be killed: the barriers at which it does not wait do not miss it.
+//! of, gives its permits back, and its places among readers. An idle process keeps what it holds,
+//! and may be killed: the barriers at which it does not wait do not miss it.
 //!
-//! Invariant: the process does nothing more with what was left, since it ends in the same call.
-//! Locks that it holds alone stay signed: what they protect may be half changed, so their heir has
-//! to be told.
+//! Invariant: the process uses nothing of what it gave back, since it ends in the same call. Locks
+//! that it holds alone stay signed: the data may be half changed, so the next holder has to be
+//! told.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -23,7 +23,7 @@ static SIGNED_IN: AtomicU64 = AtomicU64::new(0);
 /// The last process in which a thread waited at a barrier.
 static WAITED_IN: AtomicU64 = AtomicU64::new(0);
 
-/// A thread of this process waits at a barrier.
+/// Notes that a thread of this process waits at a barrier.
 #[inline]
 pub(super) fn note_waiting() {
     if let Ok(process) = this_process() {
@@ -32,7 +32,7 @@ pub(super) fn note_waiting() {
     }
 }
 
-/// Says that this process has nothing to do: until [`end_idle`], its death breaks no
+/// Announces that this process has nothing to do: until [`end_idle`], its death breaks no
 /// [`SharedBarrier`](crate::SharedBarrier) but those at which a thread of it waits just then.
 /// Workers of a pool are idle between two chunks of tasks. In a process that has never waited at a
 /// barrier this does nothing, and costs a load.
@@ -43,8 +43,8 @@ pub fn begin_idle() {
     }
 }
 
-/// Says that this process has something to do again, which others may wait for: its death breaks
-/// the barriers that it is a party of.
+/// Announces that this process has something to do again, for which others may wait: its death
+/// breaks the barriers that it is a party of.
 #[inline]
 pub fn end_idle() {
     if WAITED_IN.load(Relaxed) != 0 {
@@ -65,7 +65,7 @@ fn set_away(is_away: bool) {
     }
 }
 
-/// A thread of this process, of that number, can sign from now on.
+/// Notes that a thread of the process of this number can sign from now on.
 pub(super) fn note_signing(process: u64) {
     // Relaxed: a thread that looks for it ends the process after all that it waits for.
     SIGNED_IN.store(process, Relaxed);
@@ -74,8 +74,8 @@ pub(super) fn note_signing(process: u64) {
 /// Ends this process at once, as `_exit` does (no handlers, no destructors, nothing is flushed),
 /// but in order: its end breaks no [`SharedBarrier`](crate::SharedBarrier) that it does not wait at
 /// just then, and permits of a [`SharedSemaphore`](crate::SharedSemaphore) that it still has are
-/// given back. What it holds alone, a mutex for example, the next one gets as from a process that
-/// died.
+/// given back. The next holder of a lock that it holds alone, a mutex for example, gets it as from
+/// a process that died.
 pub fn exit_process(code: i32) -> ! {
     if this_process().is_ok_and(|process| process.get() == SIGNED_IN.load(Relaxed))
         && let Ok(me) = Me::now()

@@ -1,12 +1,12 @@
 //! Parties that wait for each other, round after round.
 //!
 //! Every party has a seat: a word that names its process and says in which round it arrived last.
-//! The round is over when everybody has arrived in it; whoever sees that first moves the round on,
-//! and leads.
+//! The round is over when all parties have arrived in it; the party that sees that first moves the
+//! round on, and leads.
 //!
 //! ```text
 //!  round n ── all seats arrived ──▶ round n + 1
-//!     │ somebody died, waited too long, or called it off         ▲
+//!     │ a party died, waited too long, or called it off          ▲
 //!     └──────────────────▶ BROKEN ──────────── reset ────────────┘
 //! ```
 //!
@@ -29,18 +29,18 @@ use crate::futex;
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RawBarrier {
-    /// Where parties' names mean something. Never changes.
+    /// The namespaces in which parties' names mean something. Never changes.
     namespace: AtomicU64,
     /// How many seats there are. Never changes.
     parties: AtomicU64,
     round: AtomicU64,
-    /// When somebody last looked for dead parties.
+    /// When a thread last looked for dead parties.
     watch: Watch,
 }
 
 const _: () = assert!(size_of::<RawBarrier>() == 32);
 
-/// Both parts of it, in this process.
+/// Head and table of a lock, in this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BarrierParts<'a> {
     pub(super) head: &'a RawBarrier,
@@ -75,13 +75,13 @@ impl Round {
         Self(self.0 | BROKEN)
     }
 
-    /// The one after this, which ended whole or not.
+    /// The round after this one, which ended whole or not.
     const fn next(self, whole: bool) -> Self {
         let ends = (self.0 >> 32) << 1 | whole as u64;
         Self(ends << 32 | ((self.number() + 1) & NUMBER) << 1)
     }
 
-    /// How round `number` ended: whole or not; nothing if it has not ended.
+    /// How round `number` ended: whole or not; `None` if it has not ended.
     const fn end_of(self, number: u64) -> Option<bool> {
         match self.number().wrapping_sub(number) & NUMBER {
             0 => {
@@ -92,14 +92,15 @@ impl Round {
                 }
             }
             since @ 1..=32 => Some(self.0 >> (31 + since) & 1 != 0),
-            // Whoever slept so long was not there; nobody knows any more.
+            // A party that slept so long was not there; the end of that round is not known any
+            // more.
             _ => Some(false),
         }
     }
 }
 
-/// Who has a seat, in which round they last arrived (its last eight bits), whether they have not
-/// left since, and whether they are away: an idle process keeps its seat, and is not missed.
+/// The process that has the seat, in which round it last arrived (its last eight bits), whether it
+/// has not left since, and whether it is away: an idle process keeps its seat, and is not missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seat(u64);
 
@@ -112,7 +113,7 @@ impl Seat {
         Self(owner.word() | ARRIVED | ((round % SEAT_ROUNDS) * flag(1)))
     }
 
-    /// The same seat for whoever comes.
+    /// The seat without its party, for the next one that comes.
     const fn vacated(self) -> Self {
         Self(self.0 & !(self.owner().word() | ARRIVED | AWAY))
     }
@@ -137,7 +138,7 @@ impl Seat {
         self.0 & ARRIVED != 0 && self.round() == round % SEAT_ROUNDS
     }
 
-    /// Whether somebody may arrive in it: its last arrival was in an earlier round.
+    /// Whether a party may arrive in it: its last arrival was in an earlier round.
     fn is_behind(self, round: u64) -> bool {
         let age = round.wrapping_sub(self.round()) % SEAT_ROUNDS;
         (1..SEAT_ROUNDS / 2).contains(&age)
@@ -154,7 +155,7 @@ impl RawBarrier {
         }
     }
 
-    /// Where parties' names mean something.
+    /// The namespaces in which parties' names mean something.
     pub(super) fn namespace(&self) -> u64 {
         self.namespace.load(SeqCst)
     }
@@ -168,7 +169,7 @@ impl RawBarrier {
         Round(self.round.load(SeqCst))
     }
 
-    /// Moves the round on, unless somebody else has, and wakes all.
+    /// Moves the round on, unless another party has, and wakes all.
     fn step(&self, from: Round, to: Round) -> bool {
         let stepped = self.round.compare_exchange(from.0, to.0, SeqCst, SeqCst).is_ok();
         if stepped {
@@ -194,7 +195,7 @@ impl RawBarrier {
 }
 
 impl<'a> BarrierParts<'a> {
-    /// Arrives, and waits for the others; says whether the caller leads.
+    /// Arrives, and waits for the others; returns whether the caller leads.
     pub(super) fn wait(self, patience: impl FnOnce() -> Patience) -> Result<bool, LockError> {
         let me = Me::now()?;
         if me.namespace != self.head.namespace() {
@@ -208,20 +209,20 @@ impl<'a> BarrierParts<'a> {
             if let Some(seat) = self.arrive(me.process, round)? {
                 let result = self.wait_for_end(me.process, round.number(), patience());
                 if result.is_err() {
-                    // Who comes back after a reset arrives afresh.
+                    // A party that comes back after a reset arrives afresh.
                     let arrived = Seat::arrived(me.process, round.number());
                     change(seat, arrived, arrived.vacated());
                 }
                 return result;
             }
-            // Everybody has arrived, and this is one more: it takes part in the next round.
+            // All parties have arrived, and this is one more: it takes part in the next round.
             if self.everybody_arrived(round.number()) {
                 self.head.step(round, round.next(true));
             }
         }
     }
 
-    /// Begins a round in which nobody has a seat.
+    /// Begins a round in which no party has a seat.
     pub(super) fn reset(self) {
         let next = loop {
             let round = self.head.round();
@@ -233,7 +234,7 @@ impl<'a> BarrierParts<'a> {
         let empty = Seat::arrived(Owner::NOBODY, next.wrapping_sub(1)).vacated();
         for seat in self.seats {
             let now = load(seat);
-            // If it is not behind, somebody arrived in the new round already.
+            // If it is not behind, a party arrived in the new round already.
             if now.is_behind(next) {
                 change(seat, now, empty);
             }
@@ -246,7 +247,7 @@ impl<'a> BarrierParts<'a> {
         self.seats.iter().filter(|seat| load(seat).has_arrived(round)).count()
     }
 
-    /// Gives up the seats of this process in which nobody waits.
+    /// Gives up the seats of this process in which no thread waits.
     pub(super) fn leave(self) {
         let Ok(me) = Me::now() else { return };
         let round = self.head.round().number();
@@ -258,8 +259,8 @@ impl<'a> BarrierParts<'a> {
         }
     }
 
-    /// Says of the seats of this process in which it does not wait whether it is away from them:
-    /// if it dies while it is, nothing waits for it.
+    /// Marks the seats of this process in which it does not wait as away, or not: if it dies while
+    /// it is away, no party waits for it.
     pub(super) fn set_away(self, me: Owner, is_away: bool) {
         let round = self.head.round().number();
         for seat in self.seats {
@@ -272,7 +273,7 @@ impl<'a> BarrierParts<'a> {
     }
 
     /// Arrives in a seat: one that the process had, or a free one, or that of a process that is
-    /// away or has not come yet. Nothing if all have arrived.
+    /// away or has not come yet. `None` if all have arrived.
     fn arrive(self, me: Owner, round: Round) -> Result<Option<&'a AtomicU64>, LockError> {
         let number = round.number();
         for choice in [Choice::Own, Choice::Free, Choice::Away, Choice::Others] {
@@ -310,7 +311,7 @@ impl<'a> BarrierParts<'a> {
             if let Some(whole) = round.end_of(number) {
                 return if whole { Ok(false) } else { Err(LockError::Broken) };
             }
-            // Whoever came last may have died before it could say so.
+            // The last party to arrive may have died before it could move the round on.
             if self.everybody_arrived(number) && self.head.step(round, round.next(true)) {
                 return Ok(true);
             }

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Invariant: every arrow is one atomic step on the word, which names the holder. So whenever a
-//! holder is killed the word says that it holds, or that it does not, and that is true. A holder
-//! that ends while references to the data live on goes to UNRECOVERABLE by itself. Who is woken is
-//! a hint: waiters look by themselves ([`Patience`]).
+//! holder is killed the word says, truly, that it holds or that it does not. A holder that ends
+//! while references to the data live on goes to UNRECOVERABLE by itself. The choice of the woken
+//! thread is a hint: waiters look by themselves ([`Patience`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,9 +22,9 @@ use super::{
 use crate::futex;
 
 const FREE: u64 = 0;
-/// Somebody may sleep on the word.
+/// A thread may sleep on the word.
 const WAITERS: u64 = flag(0);
-/// Held by nobody, for ever.
+/// No thread gets the lock any more.
 const UNRECOVERABLE: u64 = flag(1);
 
 /// The part of a mutex that lies in shared memory.
@@ -32,18 +32,18 @@ const UNRECOVERABLE: u64 = flag(1);
 #[repr(C)]
 pub(super) struct RawMutex {
     word: AtomicU64,
-    /// Where holders' names mean something. Never changes.
+    /// The namespaces in which holders' names mean something. Never changes.
     namespace: AtomicU64,
 }
 
 const _: () = assert!(size_of::<RawMutex>() == 16);
 
-/// How the lock was had.
+/// How the lock was obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// From somebody who gave it back, or never had by anybody.
+    /// From a holder that gave it back, or as its first holder.
     Given,
-    /// From somebody who died.
+    /// From a holder that died.
     FromTheDead,
 }
 
@@ -52,9 +52,9 @@ impl RawMutex {
         Self { word: AtomicU64::new(FREE), namespace: AtomicU64::new(me.namespace) }
     }
 
-    /// Where holders' names mean something.
+    /// The namespaces in which holders' names mean something.
     pub(super) fn namespace(&self) -> u64 {
-        // Relaxed: written before anybody else knows the lock.
+        // Relaxed: written before other code knows the lock.
         self.namespace.load(Ordering::Relaxed)
     }
 
@@ -76,7 +76,7 @@ impl RawMutex {
 
     #[cold]
     fn wait(&self, me: Owner, mut patience: Patience) -> Result<Taken, LockError> {
-        // Once it has slept, a waiter cannot know who else does, so it takes the mark along.
+        // Once it has slept, a waiter cannot know which others do, so it takes the mark along.
         let mut mark = 0;
         loop {
             let seen = self.word.load(Ordering::Relaxed);
@@ -132,12 +132,12 @@ impl RawMutex {
         self.leave(FREE, 1);
     }
 
-    /// Leaves the lock so that nobody gets it any more. The caller holds it.
+    /// Leaves the lock so that no thread gets it any more. The caller holds it.
     pub(super) fn give_up(&self) {
         self.leave(UNRECOVERABLE, u32::MAX);
     }
 
-    /// Sees to it that nobody gets the lock from `holder`, if it holds it: the calling thread,
+    /// Keeps all threads from getting the lock from `holder`, if it holds it: the calling thread,
     /// which ends and leaves references to the data to others.
     pub(super) fn abandon(&self, holder: Owner) {
         if Owner::of(self.word.load(Ordering::Relaxed)) == holder {

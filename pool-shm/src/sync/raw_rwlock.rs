@@ -11,10 +11,10 @@
 //! ```
 //!
 //! Invariant: every arrow, and taking or leaving a place, is one atomic step. A writer that dies
-//! while PENDING has changed nothing, and nobody hears of it. A writer, or a reader, that ends
-//! while references to the data live on says so: nobody gets the lock after it, or nobody to write.
-//! Places of dead readers are cleared by the writer that waits for them, or by a reader that finds
-//! none free.
+//! while PENDING has changed nothing, and no thread is told of it. A writer, or a reader, that ends
+//! while references to the data live on says so: no thread gets the lock after it, or none to
+//! write. Places of dead readers are cleared by the writer that waits for them, or by a reader that
+//! finds none free.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
@@ -29,9 +29,9 @@ use super::{
 use crate::futex;
 
 const FREE: u64 = 0;
-/// Somebody may sleep on the word.
+/// A thread may sleep on the word.
 const WAITERS: u64 = flag(0);
-/// Held by nobody, for ever.
+/// No thread gets the lock any more.
 const UNRECOVERABLE: u64 = flag(1);
 /// The writer still waits for readers.
 const PENDING: u64 = flag(2);
@@ -46,7 +46,7 @@ const LEFT: u64 = flag(3);
 #[repr(C)]
 pub(super) struct RawRwLock {
     word: AtomicU64,
-    /// Where holders' names mean something. Never changes.
+    /// The namespaces in which holders' names mean something. Never changes.
     namespace: AtomicU64,
     /// Places in the table. Never changes.
     places: AtomicU64,
@@ -62,19 +62,19 @@ pub(super) struct RawRwLock {
 
 const _: () = assert!(size_of::<RawRwLock>() == 48);
 
-/// Both parts of it, in this process.
+/// Head and table of a lock, in this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RwLockParts<'a> {
     pub(super) head: &'a RawRwLock,
     pub(super) readers: &'a [AtomicU64],
 }
 
-/// What a reader was given.
+/// How a reader was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
-    /// A place among the readers.
+    /// To a place among the readers.
     Reader(usize),
-    /// The lock of a writer that died: whoever comes next has to repair.
+    /// To the lock of a writer that died, to repair the data.
     HeirOfWriter,
 }
 
@@ -91,7 +91,7 @@ impl RawRwLock {
         }
     }
 
-    /// Where holders' names mean something.
+    /// The namespaces in which holders' names mean something.
     pub(super) fn namespace(&self) -> u64 {
         self.namespace.load(SeqCst)
     }
@@ -101,7 +101,7 @@ impl RawRwLock {
         usize::try_from(self.places.load(SeqCst)).unwrap_or(usize::MAX)
     }
 
-    /// How many readers died while they held the lock, as far as somebody had to notice.
+    /// How many readers died while they held the lock, as far as another thread had to notice.
     pub(super) fn reclaimed(&self) -> u64 {
         self.reclaimed.load(SeqCst)
     }
@@ -159,12 +159,12 @@ impl RwLockParts<'_> {
         self.set(FREE);
     }
 
-    /// Leaves the lock of a writer so that nobody gets it any more.
+    /// Leaves the lock of a writer so that no thread gets it any more.
     pub(super) fn give_up(self) {
         self.set(UNRECOVERABLE);
     }
 
-    /// Sees to it that nobody gets from `holder` what it holds: the calling thread, which ends and
+    /// Keeps all threads from getting what `holder` holds: the calling thread, which ends and
     /// leaves references to the data to others.
     pub(super) fn abandon(self, holder: Owner) {
         if Owner::of(self.head.word.load(SeqCst)) == holder {
@@ -237,7 +237,8 @@ impl RwLockParts<'_> {
                 }
                 continue;
             }
-            // One that reads again would wait for a writer that waits for it, unless that is dead.
+            // A thread that reads again would wait for a writer that waits for it, unless that
+            // writer is dead.
             let deadlock = seen != UNRECOVERABLE && self.reads(me);
             let rest =
                 if deadlock { Rest::Over } else { self.wait_for_writer(me, seen, &mut patience)? };
@@ -246,7 +247,8 @@ impl RwLockParts<'_> {
             }
             match self.inherit(me) {
                 Some(Taken::FromTheDead) => return Ok(Admitted::HeirOfWriter),
-                // It had changed nothing, so there is nothing to repair: a reader need not write.
+                // The dead writer had changed nothing, so there is nothing to repair: a reader need
+                // not write.
                 Some(Taken::Given) => self.unlock(),
                 None if rest == Rest::Over && self.head.word.load(SeqCst) != FREE => {
                     return Err(if deadlock {
@@ -267,7 +269,7 @@ impl RwLockParts<'_> {
             }
             return Err(LockError::WouldDeadlock);
         }
-        // Once it has slept, a waiter cannot know who else does, so it takes the mark along.
+        // Once it has slept, a waiter cannot know which others do, so it takes the mark along.
         let mut mark = 0;
         loop {
             let seen = self.head.word.load(SeqCst);
@@ -289,7 +291,7 @@ impl RwLockParts<'_> {
                 None if rest == Rest::Over && self.head.word.load(SeqCst) != FREE => {
                     return Err(LockError::TimedOut);
                 }
-                // One that was PENDING: signed, and there may be readers.
+                // From a writer that was PENDING: signed, and there may be readers.
                 Some(Taken::Given) | None => {}
             }
         }
@@ -320,8 +322,8 @@ impl RwLockParts<'_> {
         Ok(patience.rest(futex_half(&self.head.word), half(seen | WAITERS)))
     }
 
-    /// Takes the word from a writer that has died, if it has. From one that was PENDING it is as if
-    /// nobody had written.
+    /// Takes the word from a writer that has died, if it has. A writer that was PENDING counts as
+    /// if it had not written.
     fn inherit(self, me: Owner) -> Option<Taken> {
         let seen = self.head.word.load(SeqCst);
         let writer = Owner::of(seen);
@@ -334,8 +336,8 @@ impl RwLockParts<'_> {
         })
     }
 
-    /// Waits until no reader is left. The word names the caller, PENDING; afterwards as one that
-    /// writes, or not at all.
+    /// Waits until no reader is left. The word names the caller, PENDING; afterwards as a writer,
+    /// or not at all.
     fn drain(self, patience: &mut Patience) -> Result<(), LockError> {
         loop {
             let ticket = self.head.left.listen();
@@ -388,11 +390,11 @@ impl RwLockParts<'_> {
         self.readers.iter().any(|place| place.load(SeqCst) == me.word())
     }
 
-    /// Clears the places of dead readers; says how many.
+    /// Clears the places of dead readers; returns how many.
     fn reclaim(self) -> usize {
         let dead = self.readers.iter().filter(|place| {
             let seen = place.load(SeqCst);
-            // The place is compared with what it was before the look: nobody else loses one.
+            // The place is compared with what it was before the look: no other thread loses one.
             Owner::of(seen) != Owner::NOBODY
                 && is_dead(Owner::of(seen), Life::Thread)
                 && place.compare_exchange(seen, FREE, SeqCst, SeqCst).is_ok()

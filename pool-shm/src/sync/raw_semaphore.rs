@@ -1,4 +1,4 @@
-//! A number of permits, each a word: free, or its holder's.
+//! A number of permits, each a word that is free or names its holder.
 //!
 //! ```text
 //!  ABSENT ── add ──▶ FREE ── acquire ──▶ process ── release, or it died ──▶ FREE
@@ -31,11 +31,11 @@ const ABSENT: u64 = flag(0);
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RawSemaphore {
-    /// Where holders' names mean something. Never changes.
+    /// The namespaces in which holders' names mean something. Never changes.
     namespace: AtomicU64,
     /// How many words of permits there are. Never changes.
     limit: AtomicU64,
-    /// When somebody last looked for dead holders.
+    /// When a thread last looked for dead holders.
     watch: Watch,
     /// How many permits came back from the dead.
     reclaimed: AtomicU64,
@@ -46,7 +46,7 @@ pub(super) struct RawSemaphore {
 
 const _: () = assert!(size_of::<RawSemaphore>() == 40);
 
-/// Both parts of it, in this process.
+/// Head and table of a lock, in this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SemaphoreParts<'a> {
     pub(super) head: &'a RawSemaphore,
@@ -65,7 +65,7 @@ impl RawSemaphore {
         }
     }
 
-    /// Where holders' names mean something.
+    /// The namespaces in which holders' names mean something.
     pub(super) fn namespace(&self) -> u64 {
         self.namespace.load(SeqCst)
     }
@@ -87,7 +87,7 @@ impl SemaphoreParts<'_> {
         self.permits[permits..].iter().for_each(|permit| permit.store(ABSENT, SeqCst));
     }
 
-    /// Takes a permit for the calling process; says which, and the number of the process.
+    /// Takes a permit for the calling process; returns which, and the number of the process.
     pub(super) fn acquire(
         self,
         patience: impl FnOnce() -> Patience,
@@ -133,7 +133,7 @@ impl SemaphoreParts<'_> {
         Ok(())
     }
 
-    /// How many permits nobody holds.
+    /// How many permits are free.
     pub(super) fn available(self) -> usize {
         self.permits.iter().filter(|permit| permit.load(SeqCst) == FREE).count()
     }
@@ -175,7 +175,7 @@ impl SemaphoreParts<'_> {
         let mut table_scan = TableScan::taken_by(me, Life::Process);
         for permit in self.permits {
             let seen = permit.load(SeqCst);
-            // The permit is compared with what it was before the look: nobody else loses one.
+            // The permit is compared with what it was before the look: no other process loses one.
             if table_scan.finds_dead(Owner::of(seen)) && step(permit, seen, FREE) {
                 self.head.reclaimed.fetch_add(1, SeqCst);
                 self.head.freed.ring_for(1);
@@ -185,6 +185,6 @@ impl SemaphoreParts<'_> {
 }
 
 fn step(permit: &AtomicU64, from: u64, to: u64) -> bool {
-    // A load first: most permits on the way are not what is looked for, and need not be written to.
+    // A load first: most permits passed over are in another state, and need not be written to.
     permit.load(SeqCst) == from && permit.compare_exchange(from, to, SeqCst, SeqCst).is_ok()
 }

@@ -1,8 +1,8 @@
 //! A lock for several readers or one writer, in any process, with the data it protects.
 //!
-//! Invariant: who has a `&T` of the data is signed as a reader or is the writer, who has a `&mut T`
-//! is the writer: all access goes through guards, and a guard knows when it is a copy that a fork
-//! made.
+//! Invariant: a thread that has a `&T` of the data is signed as a reader or is the writer, one that
+//! has a `&mut T` is the writer: all access goes through guards, and a guard knows when it is a
+//! copy that a fork made.
 
 use std::{
     fmt,
@@ -24,28 +24,28 @@ use super::{
 };
 use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegment};
 
-/// How many readers there are places for, unless it is said.
+/// How many readers there are places for by default.
 const READERS: usize = 64;
 
 /// A lock that many threads of any process can hold to read, or one to write, around plain data in
 /// shared memory. Clones are handles to the same one.
 ///
-/// There are places for 64 readers at once, or as many as [`with_readers`](Self::with_readers)
-/// said; one more is [`LockError::TooManyReaders`]. Whoever wants to write goes before those who
-/// want to read later.
+/// There are places for 64 readers at once, or as many as [`with_readers`](Self::with_readers) was
+/// given; one more is [`LockError::TooManyReaders`]. A thread that wants to write goes before
+/// threads that want to read later.
 ///
-/// Where nobody else is, reading takes about 1.4 times as long as with [`std::sync::RwLock`],
-/// writing 1.6 times; each place that a reader ever had adds a little to writing. A
+/// Without contention reading takes about 1.4 times as long as with [`std::sync::RwLock`], writing
+/// 1.6 times; each place that a reader ever had adds a little to writing. A
 /// [`SharedMutex`](crate::SharedMutex) takes 1.2 times as long as the standard library's: for short
-/// sections it is the faster one of the two.
+/// sections the mutex is the faster one of the two.
 ///
 /// # When a holder dies
 ///
-/// A writer that died leaves data that may be half changed. Whoever comes next, also to read, holds
-/// the lock *to write* then and gets it in [`LockError::HolderDied`], as with a
-/// [`SharedMutex`](crate::SharedMutex), whose words about death, forks and trust hold here too. A
-/// reader that died has changed nothing: its place is taken back by whoever needs it, and counted
-/// in [`dead_readers`](Self::dead_readers).
+/// A writer that died leaves data that may be half changed. The next thread, even one that wants to
+/// read, holds the lock *to write* then and gets it in [`LockError::HolderDied`], as with a
+/// [`SharedMutex`](crate::SharedMutex), whose sections on death, forks and trust hold here too. A
+/// reader that died has changed nothing: a thread that needs its place takes it back, and it is
+/// counted in [`dead_readers`](Self::dead_readers).
 ///
 /// ```
 /// use pool_shm::{LockError, SharedRwLock};
@@ -103,17 +103,17 @@ impl<T: Pod> SharedRwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TooFew`] for 0, [`Error::TooLong`], and as [`new`](Self::new).
+    /// [`Error::TooFew`] for 0, [`Error::TooLong`], and the errors of [`new`](Self::new).
     pub fn with_readers(readers: usize, value: T) -> Result<Self, Error> {
         Guarded::new(head(readers)?, readers, value).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
+    /// The errors of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<T>();
         Self::in_block(Block::open(segment, slot, Kind::RwLock, element)?.0)
@@ -130,7 +130,7 @@ impl<T: Pod> SharedRwLock<[T]> {
     ///
     /// # Errors
     ///
-    /// As [`new`](SharedRwLock::new).
+    /// The errors of [`new`](SharedRwLock::new).
     pub fn from_slice(values: &[T]) -> Result<Self, Error> {
         Guarded::from_slice(head(READERS)?, READERS, values).map(|inner| Self { inner })
     }
@@ -140,17 +140,17 @@ impl<T: Pod> SharedRwLock<[T]> {
     ///
     /// # Errors
     ///
-    /// As [`with_readers`](SharedRwLock::with_readers).
+    /// The errors of [`with_readers`](SharedRwLock::with_readers).
     pub fn zeroed(readers: usize, len: usize) -> Result<Self, Error> {
         Guarded::zeroed(head(readers)?, readers, len).map(|inner| Self { inner })
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
+    /// The errors of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<T>();
         Self::in_block(Block::open(segment, slot, Kind::RwLock, element)?.0)
@@ -163,12 +163,12 @@ impl<T: Pod> SharedRwLock<[T]> {
 }
 
 impl<T: ?Sized> SharedRwLock<T> {
-    /// Where it lies.
+    /// The block that it lies in.
     pub fn block(&self) -> &Block {
         self.inner.block()
     }
 
-    /// Waits until nobody writes, and takes the lock to read.
+    /// Waits until no thread writes, and takes the lock to read.
     ///
     /// # Errors
     ///
@@ -182,11 +182,11 @@ impl<T: ?Sized> SharedRwLock<T> {
         self.reader(self.parts().read(Patience::endless))
     }
 
-    /// Takes the lock to read if nobody writes or waits to.
+    /// Takes the lock to read if no thread writes or waits to write.
     ///
     /// # Errors
     ///
-    /// [`LockError::WouldBlock`], and those of [`read`](Self::read).
+    /// [`LockError::WouldBlock`], and the errors of [`read`](Self::read).
     pub fn try_read(&self) -> Result<SharedReadGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
         self.reader(self.parts().read(Patience::none).map_err(LockError::of_a_try))
     }
@@ -195,7 +195,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`], and those of [`read`](Self::read).
+    /// [`LockError::TimedOut`], and the errors of [`read`](Self::read).
     pub fn read_timeout(
         &self,
         timeout: Duration,
@@ -203,7 +203,7 @@ impl<T: ?Sized> SharedRwLock<T> {
         self.reader(self.parts().read(|| Patience::at_most(timeout)))
     }
 
-    /// Waits until nobody else holds the lock, and takes it to write.
+    /// Waits until no other thread holds the lock, and takes it to write.
     ///
     /// # Errors
     ///
@@ -216,12 +216,12 @@ impl<T: ?Sized> SharedRwLock<T> {
         self.writer(self.parts().write(Patience::endless))
     }
 
-    /// Takes the lock to write if nobody has it. If somebody has, it costs some microseconds to
-    /// find out whether they live.
+    /// Takes the lock to write if no thread has it. If one has, it costs some microseconds to find
+    /// out whether that thread lives.
     ///
     /// # Errors
     ///
-    /// [`LockError::WouldBlock`], and those of [`write`](Self::write).
+    /// [`LockError::WouldBlock`], and the errors of [`write`](Self::write).
     pub fn try_write(&self) -> Result<SharedWriteGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
         self.writer(self.parts().write(Patience::none).map_err(LockError::of_a_try))
     }
@@ -230,7 +230,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`], and those of [`write`](Self::write).
+    /// [`LockError::TimedOut`], and the errors of [`write`](Self::write).
     pub fn write_timeout(
         &self,
         timeout: Duration,
@@ -238,8 +238,8 @@ impl<T: ?Sized> SharedRwLock<T> {
         self.writer(self.parts().write(|| Patience::at_most(timeout)))
     }
 
-    /// How many readers died while they held the lock, as far as somebody needed their place. One
-    /// may be missing for each process that was killed while it took a place back.
+    /// How many readers died while they held the lock, as far as another thread needed their place.
+    /// One may be missing for each process that was killed while it took a place back.
     pub fn dead_readers(&self) -> u64 {
         self.inner.head().reclaimed()
     }
@@ -289,8 +289,8 @@ pub struct SharedReadGuard<'a, T: ?Sized> {
     lock: &'a SharedRwLock<T>,
     owner: Owner,
     place: usize,
-    /// Keeps the guard in its thread, and counts: a forked child would read what nobody keeps
-    /// others from writing.
+    /// Keeps the guard in its thread, and counts: a forked child would read data that other
+    /// processes can write meanwhile.
     _borrow: Exclusive,
 }
 
@@ -310,8 +310,8 @@ pub struct SharedWriteGuard<'a, T: ?Sized> {
 }
 
 impl<T: ?Sized> SharedWriteGuard<'_, T> {
-    /// Says that the data are whole again after a writer died. The next one locks as if nothing had
-    /// been.
+    /// Declares that the data are whole again after a writer died. The next thread locks as if
+    /// nothing had happened.
     pub fn mark_repaired(&mut self) {
         self.unrepaired = false;
     }
@@ -327,8 +327,8 @@ impl<T: ?Sized> Deref for SharedReadGuard<'_, T> {
 
     fn deref(&self) -> &T {
         leaked::note(self);
-        // SAFETY: initialised, since any bytes are a value of plain data; nobody writes while this
-        // thread is signed as a reader, nor after it has ended with a leaked guard, which was
+        // SAFETY: initialised, since any bytes are a value of plain data; no thread writes while
+        // this one is signed as a reader, nor after it has ended with a leaked guard, which was
         // noted; so below.
         unsafe { self.lock.inner.data().as_ref() }
     }
@@ -339,7 +339,7 @@ impl<T: ?Sized> Deref for SharedWriteGuard<'_, T> {
 
     fn deref(&self) -> &T {
         leaked::note(self);
-        // SAFETY: initialised, as above; nobody else has access while this thread is the writer.
+        // SAFETY: initialised, as above; no other thread has access while this one is the writer.
         unsafe { self.lock.inner.data().as_ref() }
     }
 }

@@ -18,12 +18,12 @@ use crate::{
 /// A number of permits, shared by processes. Clones are handles to the same semaphore.
 ///
 /// A permit belongs to the *process* that took it, whichever of its threads has it, and comes back
-/// when dropped, or when the process has ended in whatever way; [`reclaimed`](Self::reclaimed)
-/// counts the latter.
+/// when dropped, or when the process has ended in any way; [`reclaimed`](Self::reclaimed) counts
+/// the latter.
 ///
 /// A semaphore from [`new`](Self::new) never has more permits than at first. One from
 /// [`with_limit`](Self::with_limit) can be given more, and [`SharedPermit::consume`] takes one away
-/// for ever: so it counts what some make and others use up.
+/// for ever: so it counts what some processes make and others use up.
 ///
 /// ```
 /// use pool_shm::{LockError, SharedSemaphore};
@@ -58,17 +58,17 @@ impl Head for RawSemaphore {
 }
 
 impl SharedSemaphore {
-    /// Where it lies.
+    /// The block that it lies in.
     pub fn block(&self) -> &Block {
         self.body.block()
     }
 
-    /// The handle to object number `slot` of a segment, for those who pass on both by a way of
-    /// their own.
+    /// The handle to object number `slot` of a segment, for code that passes on both in a way of
+    /// its own.
     ///
     /// # Errors
     ///
-    /// Those of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
+    /// The errors of [`Block::open`], and [`SegmentFault::ForeignNamespace`].
     pub fn open(segment: SharedSegment, slot: u32) -> Result<Self, SegmentFault> {
         let element = ElementType::bytes_of::<()>();
         Self::in_block(Block::open(segment, slot, Kind::Semaphore, element)?.0)
@@ -90,11 +90,11 @@ impl SharedSemaphore {
     }
 
     /// A semaphore with `permits` permits at first, or `limit` if that is less, and at most `limit`
-    /// later. Each that there can be takes 8 bytes.
+    /// later. Each possible permit takes 8 bytes.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), for `limit`.
+    /// The errors of [`new`](Self::new), for `limit`.
     pub fn with_limit(permits: usize, limit: usize) -> Result<Self, Error> {
         if limit == 0 {
             return Err(Error::TooFew { what: "permits", least: 1 });
@@ -119,7 +119,7 @@ impl SharedSemaphore {
     ///
     /// # Errors
     ///
-    /// [`LockError::WouldBlock`], and those of [`acquire`](Self::acquire).
+    /// [`LockError::WouldBlock`], and the errors of [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<SharedPermit, LockError> {
         self.permit(Patience::none).map_err(LockError::of_a_try)
     }
@@ -128,7 +128,7 @@ impl SharedSemaphore {
     ///
     /// # Errors
     ///
-    /// [`LockError::TimedOut`], and those of [`acquire`](Self::acquire).
+    /// [`LockError::TimedOut`], and the errors of [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<SharedPermit, LockError> {
         self.permit(|| Patience::at_most(timeout))
     }
@@ -142,8 +142,8 @@ impl SharedSemaphore {
         self.parts().add()
     }
 
-    /// How many permits nobody holds just now. Those of a process that died count as held until
-    /// somebody asks for a permit and finds none, which is when they come back.
+    /// How many permits are free just now. The permits of a process that died count as held until a
+    /// process asks for a permit and finds none, which is when they come back.
     pub fn available(&self) -> usize {
         self.parts().available()
     }
@@ -171,8 +171,8 @@ impl SharedSemaphore {
 
 /// One permit of a [`SharedSemaphore`]; given back when dropped.
 ///
-/// It may be sent to another thread, but a process that was forked has none of its parent's: what
-/// it drops is a copy.
+/// It may be sent to another thread, but a forked process has none of its parent's permits: it
+/// drops a copy.
 #[must_use = "the permit is given back at once"]
 pub struct SharedPermit {
     semaphore: SharedSemaphore,

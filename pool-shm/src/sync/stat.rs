@@ -1,7 +1,7 @@
-//! What the system says of a thread or process: `/proc/<id>/stat`.
+//! The system's data about a thread or process: `/proc/<id>/stat`.
 //!
-//! Invariant: "dead" is never said of one that may still run an instruction of the user; in doubt
-//! it lives. One that was stopped lives.
+//! Invariant: a thread that may still run an instruction of the user is never found dead; in doubt
+//! it lives. A stopped thread lives.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ pub(super) struct Stat {
     pub(super) start_ticks: u64,
 }
 
-/// Whose end counts: that of one thread, or of all threads of a process.
+/// The end that counts: that of one thread, or of all threads of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Thread,
@@ -32,7 +32,7 @@ pub(super) enum Life {
 
 impl Stat {
     pub(super) fn read(path: &str) -> io::Result<Self> {
-        // 22 numbers and a name of at most 64 bytes; what follows is cut off.
+        // 22 numbers and a name of at most 64 bytes; the rest is cut off.
         let mut buffer = [0; 512];
         let len = File::open(path)?.read(&mut buffer)?;
         Self::parse(&buffer[..len]).ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -64,22 +64,22 @@ impl Stat {
 
 /// Whether `owner` has ended. Costs about 6 µs.
 ///
-/// The memory of who is dead is no longer accessed: threads give up their memory before they become
+/// A dead thread no longer accesses its memory: threads give up their memory before they become
 /// zombies.
 pub(super) fn is_dead(owner: Owner, life: Life) -> bool {
     match Stat::read(&format!("/proc/{}/stat", owner.id())) {
         Ok(stat) => !owner.started_at(stat.start_ticks) || stat.is_over(life),
-        // Gone, or a `/proc` that shows strangers nothing, or no descriptor left to look with: the
-        // kernel knows whether there is anybody of this id, maybe a zombie.
+        // Gone, or a `/proc` that hides other users' processes, or no descriptor left: the kernel
+        // knows whether a thread of this id exists, maybe a zombie.
         Err(_) => !sys::thread_exists(owner.id()) || is_seen_to_be_over(owner.id(), life),
     }
 }
 
-/// As [`Stat::is_over`], for one that exists, without a descriptor; `false` if it cannot be seen at
-/// all.
+/// Whether a thread or process that exists has run its last instruction, found out without a
+/// descriptor; `false` if it cannot be seen at all.
 fn is_seen_to_be_over(id: u32, life: Life) -> bool {
     let Ok(threads) = fs::metadata(format!("/proc/{id}/task")) else { return false };
-    // Whoever has given up their memory runs no program any more.
+    // A process that has given up its memory runs no program any more.
     let program = fs::read_link(format!("/proc/{id}/exe"));
     let ended = program.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     match life {
@@ -153,7 +153,7 @@ mod tests {
         let (owner, other) = (Owner::new(child.id(), born), Owner::new(child.id(), born + 1));
         assert!(is_dead(other, Life::Process));
         while !is_dead(owner, Life::Process) {
-            thread::yield_now(); // nobody has waited for it, so it becomes a zombie
+            thread::yield_now(); // no process has waited for it, so it becomes a zombie
         }
         for life in [Life::Thread, Life::Process] {
             assert!(is_seen_to_be_over(child.id(), life));

@@ -5,7 +5,7 @@ use super::{
     stat::{Life, is_dead},
 };
 
-/// Remembers who was found to live, so that nobody is looked at twice in one look.
+/// Remembers which owners were found to live, so that none is looked at twice in one scan.
 #[derive(Debug)]
 pub(super) struct TableScan {
     life: Life,
@@ -13,12 +13,12 @@ pub(super) struct TableScan {
 }
 
 impl TableScan {
-    /// Where `me` lives, for sure.
+    /// A scan for `me`, which lives for sure.
     pub(super) fn taken_by(me: Owner, life: Life) -> Self {
         Self { life, alive: vec![me] }
     }
 
-    /// Whether `owner` is somebody, and dead.
+    /// Whether `owner` is not `NOBODY`, and dead.
     pub(super) fn finds_dead(&mut self, owner: Owner) -> bool {
         if owner == Owner::NOBODY || self.alive.contains(&owner) {
             return false;

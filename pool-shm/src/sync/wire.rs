@@ -1,6 +1,6 @@
-//! How locks travel: as handles to their blocks.
+//! Locks as parts of a message: handles to their blocks.
 //!
-//! Invariant: what comes out of an archive has been checked by `Body::open`.
+//! Invariant: `Body::open` has checked every lock that comes out of an archive.
 
 use bytemuck::Pod;
 use rkyv::{

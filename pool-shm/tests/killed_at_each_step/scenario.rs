@@ -1,4 +1,4 @@
-//! One thing to do, step by step.
+//! A scenario, in which a child is killed after each number of steps.
 
 use std::{
     env, fs, thread,
@@ -17,12 +17,12 @@ use pool_shm::SharedMutex;
 
 use crate::processes::{end_of, start};
 
-/// How many instructions are done in all for one scenario: a second's worth, or a minute's. Each
-/// costs two switches of processes.
+/// How many instructions one scenario takes in all: a second's worth, or a minute's. Each costs two
+/// switches of processes.
 const FEW: usize = 20_000;
 const MANY: usize = 2_000_000;
 
-/// What happens around one kill, in this order.
+/// The steps around one kill, in this order.
 pub(crate) struct Scenario<'a, G> {
     /// In this process.
     pub(crate) prepare: &'a dyn Fn(),
@@ -59,12 +59,12 @@ impl<'a, G> Scenario<'a, G> {
         println!("  killed after {kills} of {whole} instructions");
     }
 
-    /// Kills a child after `steps` instructions of `work`, unless it comes to the end before; says
-    /// how many it did.
+    /// Kills a child after `steps` instructions of `work`, unless it comes to the end before;
+    /// returns how many it did.
     fn kill_after(&self, steps: usize) -> usize {
         (self.prepare)();
         let child = start(|| {
-            // Finds out who it is, so that it need not later.
+            // The child finds out its own name here, so that it need not later.
             drop(SharedMutex::new(()).expect("a mutex").lock().expect("nobody else has it"));
             let before = (self.before)();
             ptrace::traceme().expect("traceme");

@@ -1,4 +1,4 @@
-//! Three parties: when one is killed, wherever it is, the two others are told.
+//! Three parties: when one is killed, at any step, the two others are told.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -53,7 +53,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
     let mut processes = Processes::start(&mut run.chance, work);
     let mut report = Report::default();
     while run.goes_on(report.kills) {
-        // Two rounds on, everybody is a party.
+        // After two rounds, all three are parties.
         let begun = rounds(&board).load(SeqCst);
         wait_for("the next rounds", now_ns(), || {
             (rounds(&board).load(SeqCst) > begun + 2).then(now_ns)

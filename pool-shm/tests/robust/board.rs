@@ -1,4 +1,4 @@
-//! What the processes of a scenario tell each other beside the lock under test.
+//! The words that the processes of a scenario share beside the lock under test.
 //!
 //! Invariant: each word is written by one process, or added to; all of it is atomics, so a kill
 //! leaves it readable.
@@ -13,7 +13,7 @@ use pool_shm::{Mapping, Segment};
 
 /// Workers there are at once.
 pub(crate) const WORKERS: usize = 3;
-/// Nobody may wait so long.
+/// No process may wait so long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 
 /// The words. Times are monotonic nanoseconds.
@@ -22,13 +22,13 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Words {
     /// Whether the worker held something when it last said so.
     pub(crate) inside: [AtomicU64; WORKERS],
-    /// How often something was had, and when last, by each worker.
+    /// How often each worker had its turn, and when last.
     pub(crate) turns: [AtomicU64; WORKERS],
     pub(crate) turn_at: [AtomicU64; WORKERS],
-    /// How often a death was reported to somebody, and when last.
+    /// How often a death was reported to a worker, and when last.
     pub(crate) reports: AtomicU64,
     pub(crate) reported_at: AtomicU64,
-    /// For whatever else a scenario needs.
+    /// For other needs of a scenario.
     pub(crate) extra: [AtomicU64; 4],
 }
 
@@ -41,13 +41,13 @@ impl Board {
         Self(segment.map().expect("a mapping"))
     }
 
-    /// Notes that `worker` has what it wanted.
+    /// Notes that `worker` has its turn.
     pub(crate) fn note_turn(&self, worker: usize) {
         self.turns[worker].fetch_add(1, SeqCst);
         self.turn_at[worker].store(now_ns(), SeqCst);
     }
 
-    /// Notes that somebody was told of a death.
+    /// Notes that a worker was told of a death.
     pub(crate) fn note_report(&self) {
         self.reported_at.store(now_ns(), SeqCst);
         self.reports.fetch_add(1, SeqCst);
@@ -76,8 +76,7 @@ pub(crate) fn now_ns() -> u64 {
     Duration::from(now).as_nanos() as u64
 }
 
-/// Polls until `value` gives something, and says how long after `start_ns` that was true, by the
-/// time it gives.
+/// Polls until `value` gives a time, and returns how long after `start_ns` that is.
 ///
 /// # Panics
 ///
@@ -93,7 +92,7 @@ pub(crate) fn wait_for(
         }
         let waited = Duration::from_nanos(now_ns() - start_ns);
         assert!(waited < LIMIT, "{what}: nothing after {waited:?}");
-        // The others need the CPUs; it is their time stamps that count.
+        // The others need the CPUs; only their time stamps count.
         std::thread::sleep(Duration::from_micros(50));
     }
 }

@@ -1,5 +1,5 @@
-//! One that makes items and two that consume them, each waiting for the other side and notifying
-//! it: whoever dies, between a change and its notification too, the others go on.
+//! One process makes items and two consume them; each side waits for the other and notifies it.
+//! Whichever dies, even between a change and its notification, the others go on.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 
 const MAKER: usize = 0;
 
-/// What `Words::inside` says.
+/// The value of `Words::inside` of a worker that holds the lock.
 const HOLDS: u64 = 1;
 const CHANGED: u64 = 2;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         let reported = board.reports.load(SeqCst);
         let killed = processes.kill(worker);
         processes.reap(worker);
-        // What it did between the two counts for nobody.
+        // Turns of the dead worker itself do not count.
         let dead = now_ns();
         let after = if worker == MAKER {
             wait_for("the consumption of what is left", killed, || {
@@ -89,7 +89,7 @@ fn blocked(worker: usize, items: u64) -> bool {
     (items > 0) == (worker == MAKER)
 }
 
-/// The number of items is whole whoever died: one store changes it.
+/// The number of items is whole after any death: one store changes it.
 fn whole<'a>(locked: Result<Guard<'a>, LockError<Guard<'a>>>, board: &Board) -> Guard<'a> {
     match locked {
         Ok(guard) => guard,

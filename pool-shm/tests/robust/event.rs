@@ -1,4 +1,4 @@
-//! One that sets and two that wait and clear: no death keeps an event that is set from being seen.
+//! One process sets and two wait and clear: no death keeps an event that is set from being seen.
 
 use std::time::Duration;
 

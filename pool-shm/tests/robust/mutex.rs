@@ -1,5 +1,5 @@
-//! One writer at a time: the two halves of the data agree, and who finds a dead holder makes them
-//! agree again.
+//! One writer at a time: the two halves of the data agree, and the worker that finds a dead holder
+//! makes them agree again.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -28,7 +28,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         let worker = run.chance.below(WORKERS as u64) as usize;
         let reported = board.reports.load(SeqCst);
         let killed = processes.kill(worker);
-        // Half of them are zombies for as long as it takes.
+        // Half of the dead stay zombies until the next holder is there.
         let late = run.chance.below(2) == 0;
         if !late {
             processes.reap(worker);

@@ -50,14 +50,14 @@ impl Chance {
     }
 }
 
-/// So many workers, each with a place.
+/// The workers, each with a place.
 pub(crate) struct Processes<F: Fn(usize, Chance)> {
     pids: [Option<Pid>; WORKERS],
     work: F,
 }
 
 impl<F: Fn(usize, Chance)> Processes<F> {
-    /// Starts all. `work` gets the worker's place and never returns.
+    /// Starts all workers. `work` gets the worker's place and never returns.
     pub(crate) fn start(chance: &mut Chance, work: F) -> Self {
         let mut processes = Self { pids: [None; WORKERS], work };
         (0..WORKERS).for_each(|worker| processes.restart(worker, chance));
@@ -83,7 +83,7 @@ impl<F: Fn(usize, Chance)> Processes<F> {
         self.pids[worker] = Some(pid);
     }
 
-    /// Kills a worker; says when. It is a zombie soon.
+    /// Kills a worker, which is a zombie soon; returns when.
     pub(crate) fn kill(&mut self, worker: usize) -> u64 {
         let at = now_ns();
         kill(self.pids[worker].expect("started"), Signal::SIGKILL).expect("kill");

@@ -1,4 +1,4 @@
-//! What came of it, in one line.
+//! The report of a run, in one line.
 
 use std::{fmt, time::Duration};
 
@@ -6,12 +6,12 @@ use std::{fmt, time::Duration};
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) kills: usize,
-    /// From the kill of one that held something until somebody else had it.
+    /// From the kill of a holder until another process had the lock.
     pub(crate) after_holding: Vec<Duration>,
-    /// Likewise of one that had changed something, given the lock back, and notified nobody yet,
-    /// until somebody saw the change.
+    /// From the kill of a process that had changed the data and given the lock back, but not yet
+    /// notified, until another process saw the change.
     pub(crate) before_notifying: Vec<Duration>,
-    /// From the kill of one that held nothing, as far as it had come to say, until the others went
+    /// From the kill of a process that held nothing, as far as its word says, until the others went
     /// on.
     pub(crate) after_others: Vec<Duration>,
 }

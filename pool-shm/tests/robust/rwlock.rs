@@ -17,11 +17,11 @@ use crate::{
 
 type Pair = [u64; 2];
 
-/// What `Words::inside` says.
+/// The values of `Words::inside`.
 const READS: u64 = 1;
 const WRITES: u64 = 2;
 
-/// When somebody last wrote.
+/// When a worker last wrote.
 fn wrote_at(board: &Board) -> &AtomicU64 {
     &board.extra[0]
 }
@@ -50,7 +50,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         if !late {
             processes.reap(worker);
         }
-        // One that was killed while it wrote may have stamped this after the kill was asked for.
+        // A worker that was killed while it wrote may have stamped this after the order to kill.
         let after = wait_for("the next writer", killed, || {
             let at = wrote_at(&board).load(SeqCst);
             (at > killed && board.last_turn_but(worker) > killed).then_some(at)

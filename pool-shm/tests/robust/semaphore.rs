@@ -1,4 +1,4 @@
-//! Two permits for three: those of the dead come back, and none too many.
+//! Two permits for three processes: those of the dead come back, and none too many.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -49,7 +49,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             report.after_holding.push(after);
         } else {
             report.after_others.push(after);
-            // It may have died between taking the permit and saying so.
+            // The worker may have died between taking the permit and saying so.
             drop([(); 2].map(|()| semaphore.acquire_timeout(LIMIT).expect("both come back")));
         }
         assert!(semaphore.reclaimed() <= reclaimed + 1, "one permit came back twice");

@@ -1,4 +1,4 @@
-//! Forking, and looking for what a test left behind.
+//! Forks children, and looks for resources that a test left behind.
 //!
 //! Invariant: the program that uses this has one thread, so a forked child may do whatever it
 //! likes.
@@ -16,7 +16,7 @@ use nix::{
 /// Runs the tests one after the other; SIGALRM ends a program that takes longer than a minute.
 pub(crate) fn run(tests: &[(&str, fn())]) {
     alarm::set(60);
-    // Whatever is set up once and kept is set up here.
+    // The first test runs once more before: it sets up all that is set up once and kept.
     tests.first().expect("a program without tests").1();
     for (name, test) in tests {
         let before = leftovers();

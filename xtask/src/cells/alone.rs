@@ -4,7 +4,7 @@ use crate::cells::{BUILD, TESTS};
 use crate::matrix::{Matrix, Profile, Stop};
 use crate::workspace::{LAYERS, Workspace};
 
-/// How closely a feature set is looked at.
+/// How closely a feature set is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// It compiles.
@@ -43,7 +43,7 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, look: Look) {
         }
     }
 
-    // Tests whose subject is what a build without the default features refuses.
+    // Tests of the refusals of a build without the default features.
     let workspace = workspace.clone();
     matrix.add("pool-core without takeover", Profile::Debug, move |steps| {
         let test = |features, targets: &[&str]| {

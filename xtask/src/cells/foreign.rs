@@ -1,5 +1,5 @@
-//! Does one map run in somebody else's workspace: an older edition, `panic = "abort"`, rkyv types
-//! of its own, and our crates taken from beside it, from git, or from below its root?
+//! Does one map run in a foreign workspace, with an older edition, `panic = "abort"`, rkyv types of
+//! its own, and our crates taken from beside it, from git, or from below its root?
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
 use crate::scratch::{self, Scratch};
 use crate::workspace::{FACADE, Workspace};
 
-/// Where the foreign workspace has our crates from.
+/// The source from which the foreign workspace takes our crates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     /// A path dependency on a checkout beside it.

@@ -1,5 +1,5 @@
-//! Does a fresh program work that depends on one crate only and is that crate's README example?
-//! And does the crate bring along no more than it promised?
+//! Does a fresh program work that depends on one crate only and is that crate's README example? And
+//! has the crate no more dependencies than it promised?
 
 use std::fs;
 use std::path::Path;

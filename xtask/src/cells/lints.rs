@@ -38,7 +38,7 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
     });
 }
 
-/// Says how to get a component that is not installed.
+/// Tells the user how to get a component that is not installed.
 fn require(steps: &Steps, version: Command, component: &str) -> Verdict {
     match steps.run(version, BUILD) {
         Ok(_) => Ok(()),

@@ -12,9 +12,9 @@ use crate::workspace::{LAYERS, Workspace};
 
 /// One cell for the whole workspace; the packages depend on each other.
 ///
-/// They are unpacked and built here and not by `cargo package`, which keeps the sources that it has
-/// unpacked once under the name and version of a package: the second run would build on the first
-/// one's.
+/// They are unpacked and built here and not by `cargo package`, which keeps the sources of a
+/// package that it has unpacked once, by name and version: the second run would build the sources
+/// of the first.
 pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, scratch: &Rc<Scratch>) {
     let (workspace, scratch) = (workspace.clone(), Rc::clone(scratch));
     matrix.add("packages", Profile::Debug, move |steps| run(steps, &workspace, &scratch));

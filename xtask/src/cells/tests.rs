@@ -57,7 +57,7 @@ pub(crate) fn add_doc(matrix: &mut Matrix, workspace: &Workspace) {
 
 /// The integration tests of a crate, but for the conformance suite, which has cells of its own.
 ///
-/// A cell chooses them by name among those of all crates: no two may have the same.
+/// A cell chooses them by name among the tests of all crates: no two may have the same name.
 fn own_targets(workspace: &Workspace, layer: Layer) -> io::Result<Vec<String>> {
     let mut targets = workspace.targets(layer.name, "tests")?;
     targets.retain(|target| target != CONFORMANCE);

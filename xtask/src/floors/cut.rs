@@ -1,9 +1,9 @@
-//! Cuts out of a file what is compiled for tests only.
+//! Cuts the code that is compiled for tests only out of a file.
 
 use super::lexer::Token;
 use super::syntax::closing;
 
-/// Cuts out what is compiled for tests only.
+/// Cuts out the code that is compiled for tests only.
 pub(crate) fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
     let mut kept = Vec::with_capacity(tokens.len());
@@ -34,9 +34,9 @@ fn is_for_tests(attribute: &[Token<'_>]) -> bool {
         && !has("any")
 }
 
-/// Where the item, field or statement ends that begins at `at`.
+/// The end of the item, field or statement that begins at `at`.
 fn end_of_item(tokens: &[Token<'_>], mut at: usize) -> usize {
-    // Items that end with a block, if not with `;` before.
+    // Items that end with a block, unless a `;` comes first.
     const WITH_BLOCK: [&str; 8] =
         ["fn", "mod", "struct", "enum", "union", "trait", "impl", "macro_rules"];
     const WITHOUT: [&str; 6] = ["use", "const", "static", "type", "let", "extern"];

@@ -1,7 +1,7 @@
 //! Cycles between the files of a top module.
 //!
-//! A cycle through several top modules has an edge that leads up, so `layers.rs` tells it. A cycle
-//! is the whole of the files that need one another, directly or not.
+//! A cycle through several top modules has an edge that leads up, so `layers.rs` reports it. A
+//! cycle is the set of all files that need one another, directly or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,7 +58,7 @@ pub(crate) fn split(lines: Vec<Line>) -> (Vec<Vec<Line>>, Vec<Line>) {
     (cycles, others)
 }
 
-/// What is wrong: files of a cycle that are not listed in it, and listed ones that are not in it.
+/// The faults: files of a cycle that are not listed in it, and listed ones that are not in it.
 pub(crate) fn compare(
     cycles: &[Files],
     known: &[Vec<Line>],

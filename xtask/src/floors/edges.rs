@@ -1,14 +1,14 @@
-//! Which file of a crate needs what of which other one.
+//! The edges of a crate: which file needs which item of which other file.
 //!
 //! An edge ends where the item is defined, not at the re-export that it was found by. A file that
-//! re-exports what lies below it does not need it, unless it uses the name itself.
+//! re-exports an item from below it does not need it, unless it uses the name itself.
 
 use std::collections::BTreeMap;
 
 use super::modules::{Crate, Module};
 use super::resolve::Target;
 
-/// Who needs what; both files are relative to the crate's `src`.
+/// A file, and the item of another file that it needs; both are relative to the crate's `src`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Edge {
     pub(crate) from: String,
@@ -25,7 +25,7 @@ impl std::fmt::Display for Edge {
     }
 }
 
-/// All edges of a crate, and where a path could not be followed.
+/// All edges of a crate, and the places where a path could not be followed.
 pub(crate) fn edges(krate: &Crate) -> (Edges, Vec<String>) {
     let mut found = Found { krate, edges: Edges::new(), unresolved: Vec::new() };
     for (index, module) in krate.modules.iter().enumerate() {
@@ -71,12 +71,12 @@ impl Found<'_> {
                 self.unresolved
                     .push(format!("{}:{line}: `{name}` of {path} is not found", module.file));
             }
-            // What is used of a module is a path of its own.
+            // An item used from a module is a path of its own.
             Target::Module(_) | Target::Outside => {}
         }
     }
 
-    /// Of what a glob brings along, a file needs the names that occur in it and that it neither
+    /// Adds the names of a glob that a file needs: those that occur in it and that it neither
     /// defines nor imports by name.
     fn glob(&mut self, module: &Module, other: usize, line: usize) {
         let krate = self.krate;

@@ -13,7 +13,7 @@ use super::list::{Line, Place};
 pub(crate) struct Floors {
     /// From the first to the last: each may need those behind it.
     pub(crate) order: Vec<String>,
-    /// Where each one stands: its number in `order`, its floor, its line in the list.
+    /// The place of each module: its number in `order`, its floor, its line in the list.
     places: BTreeMap<String, (usize, usize, Place)>,
 }
 
@@ -58,7 +58,7 @@ impl Floors {
         number(from) <= number(to)
     }
 
-    /// The edges that lead up, each with what to say of it.
+    /// The edges that lead up, each with its message.
     pub(crate) fn upward(&self, edges: &Edges, src: &str) -> BTreeMap<String, String> {
         let broken = edges.iter().filter(|(edge, _)| !self.allow(&edge.from, &edge.to));
         let told = broken.map(|(edge, line)| {

@@ -1,9 +1,9 @@
 //! Rust source text as tokens, each with its line.
 //!
-//! Comments and lifetimes leave no token, and literals leave one without text: what is written in
-//! them is never taken for code. The text must compile, so nothing is refused here.
+//! Comments and lifetimes leave no token, and literals leave one without text: their text is never
+//! taken for code. The text must compile, so nothing is refused here.
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An identifier or a keyword; a raw identifier keeps its `r#`.
@@ -66,7 +66,7 @@ impl Lexer<'_> {
         &self.text[self.at..]
     }
 
-    /// Where the next token starts, and what it is; `at` is behind it afterwards.
+    /// The start and the kind of the next token; `at` is behind it afterwards.
     fn next(&mut self) -> Option<(usize, Kind)> {
         loop {
             let start = self.at;

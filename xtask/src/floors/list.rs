@@ -1,6 +1,6 @@
-//! Lists in text files, `#` before comments, and what is known compared with what is found.
+//! Lists in text files, with `#` before comments; compares known entries with those found.
 //!
-//! A known entry that is found no more is an error, so that a list of them can only shrink.
+//! A known entry that is no longer found is an error, so that a list can only shrink.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,9 +36,9 @@ pub(crate) fn lines(file: &str, text: &str) -> Vec<Line> {
     entries.filter(|line| !line.text.is_empty()).collect()
 }
 
-/// What is wrong: found and not known, known and not found, or known twice.
+/// The faults: entries found and not known, known and not found, or known twice.
 ///
-/// `found` has for each entry what to say of it.
+/// `found` has a message for each entry.
 pub(crate) fn compare(found: &BTreeMap<String, String>, known: &[Line]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -54,7 +54,7 @@ pub(crate) fn compare(found: &BTreeMap<String, String>, known: &[Line]) -> Vec<S
     wrong
 }
 
-/// What to say of an entry that is not found any more.
+/// The message about an entry that is no longer found.
 pub(crate) fn stale(line: &Line) -> String {
     format!("{}: `{}` does not exist any more: remove it", line.place, line.text)
 }

@@ -1,8 +1,8 @@
-//! What a crate's files define, import and mention, as a tree of modules.
+//! The definitions, imports and mentions of a crate's files, as a tree of modules.
 //!
-//! Only what is compiled outside of tests is in it: an item below `#[cfg(test)]` is cut out, and
-//! with it the files that only tests declare (`cut.rs`). Features are all on. Names are looked up
-//! in `resolve.rs`.
+//! Only code that is compiled outside of tests is in it: an item below `#[cfg(test)]` is cut out,
+//! and with it the files that only tests declare (`cut.rs`). Features are all on. Names are looked
+//! up in `resolve.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,9 +23,9 @@ pub(crate) struct Module {
     /// Relative to the crate's `src`.
     pub(crate) file: String,
     pub(crate) children: BTreeMap<String, usize>,
-    /// What is defined directly in the module.
+    /// The items defined directly in the module.
     pub(crate) items: BTreeSet<String>,
-    /// What is defined in blocks and macros of it.
+    /// The items defined in blocks and macros of it.
     pub(crate) nested_items: BTreeSet<String>,
     pub(crate) imports: Vec<Import>,
     /// Paths outside of `use`, of two segments or more.

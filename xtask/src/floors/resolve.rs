@@ -1,7 +1,7 @@
-//! Where a path ends: names are followed through modules, imports, re-exports and globs to the
-//! module that defines them.
+//! Resolves paths: follows names through modules, imports, re-exports and globs to the module that
+//! defines them.
 //!
-//! What stands behind an item (a variant, an associated function) belongs to it. Names of other
+//! The names behind an item (a variant, an associated function) belong to it. Names of other
 //! crates, of the language and of generics lead outside.
 
 use super::modules::{Crate, Import};
@@ -9,7 +9,7 @@ use super::modules::{Crate, Import};
 /// How many imports a name may go through; more are a circle.
 const LONGEST: usize = 32;
 
-/// What a path names.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Module(usize),
@@ -21,12 +21,12 @@ pub(crate) enum Target {
 }
 
 impl Crate {
-    /// Where a path that stands in `module` ends.
+    /// The target of a path that stands in `module`.
     pub(crate) fn resolve(&self, module: usize, path: &[String]) -> Target {
         self.follow(module, path, 0)
     }
 
-    /// What a glob of this module brings along.
+    /// The names that a glob of this module imports.
     pub(crate) fn names(&self, module: usize) -> impl Iterator<Item = &String> {
         let module = &self.modules[module];
         let imports = module.imports.iter().map(|import| &import.name);
@@ -66,8 +66,8 @@ impl Crate {
         Target::Module(here)
     }
 
-    /// What a name means in a module. A module and an item may share a name: the last segment of a
-    /// path is the item, any other one the module.
+    /// The target of a name in a module. A module and an item may share a name: the last segment of
+    /// a path is the item, any other one the module.
     fn look_up(&self, at: usize, name: &str, is_last: bool, depth: usize) -> Option<Target> {
         if depth == LONGEST {
             return None;

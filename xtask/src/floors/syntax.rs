@@ -3,7 +3,7 @@
 use super::lexer::Token;
 use super::modules::Import;
 
-/// The name that is defined by the keyword at `at`, if it is one that defines a name.
+/// The name that the keyword at `at` defines, if the keyword defines one.
 pub(crate) fn definition<'a>(tokens: &[Token<'a>], at: usize) -> Option<Token<'a>> {
     let token = |ahead: usize| tokens.get(at + ahead).copied();
     let text = |ahead| token(ahead).map_or("", |token: Token<'a>| token.text);
@@ -13,7 +13,7 @@ pub(crate) fn definition<'a>(tokens: &[Token<'a>], at: usize) -> Option<Token<'a
         "union" if matches!(text(2), "{" | "<") => token(1),
         "macro_rules" if text(1) == "!" => token(2),
         "static" if text(1) == "mut" => token(2),
-        // Not of a pointer's type or of `&raw const`.
+        // Not the `const` of a pointer's type or of `&raw const`.
         "const" if matches!(before, "*" | "raw") => None,
         "const" if matches!(text(1), "fn" | "unsafe" | "async" | "extern") => None,
         "const" | "static" => token(1),
@@ -99,7 +99,7 @@ pub(crate) fn is_public(tokens: &[Token<'_>]) -> bool {
     }
 }
 
-/// Where the bracket at `open` is closed.
+/// The position at which the bracket at `open` is closed.
 pub(crate) fn closing(tokens: &[Token<'_>], open: usize) -> usize {
     let mut depth = 0usize;
     for (at, token) in tokens.iter().enumerate().skip(open) {

@@ -31,7 +31,7 @@ fn parts(name: &str) -> Vec<String> {
     parts
 }
 
-/// The names that have one of the words in them, each with what to say of it.
+/// The names that have one of the words in them, each with its message.
 ///
 /// An entry is a file or folder by itself, or a file and a name defined in it. The keys of `files`
 /// are relative to the workspace.

@@ -1,4 +1,4 @@
-//! Values that hold something whose archive is aligned to more than the encoder can place.
+//! Values with a part whose archive is aligned to more than the encoder can place.
 
 use pool_api::{Cause, Error, Result, StartMethod, WireFault};
 
@@ -12,7 +12,7 @@ pool_api::wire! {
     struct Wide(u8);
 }
 
-/// Of three lists one or more need a padding that is too long.
+/// Three lists, of which one or more need a padding that is too long.
 type Item = (Vec<u8>, [Vec<Wide>; 3]);
 
 fn item(number: u8) -> Item {

@@ -32,7 +32,7 @@ fn large_items(method: StartMethod) -> Outcome {
     assert_eq!(pool.map(items(5 << 20), sum)?, [10, 10, 5 << 20, 10]);
     let beyond = pool.map(items(9 << 20), sum);
     if method == StartMethod::Threads {
-        // Nothing is encoded: there is nothing to be too large.
+        // Nothing is encoded, so nothing is too large.
         assert_eq!(beyond?, [10, 10, 9 << 20, 10]);
         return Ok(());
     }
@@ -53,7 +53,7 @@ fn large_items(method: StartMethod) -> Outcome {
 }
 
 /// The results of the other call do not fit beside the one that is read, which stays until its
-/// reader has them.
+/// reader has taken it.
 fn waiting_reader(method: StartMethod) -> Outcome {
     let pool = builder(method, 1).arena_limit(1 << 20).build()?;
     let make = |n: usize| vec![n as u8; 700_000];
@@ -175,8 +175,8 @@ fn address_space() -> Result<u64, Box<dyn std::error::Error>> {
     Ok(line.and_then(|line| line.trim().strip_suffix("kB")).unwrap_or_default().trim().parse()?)
 }
 
-/// The same pool under a limit of address space that is too small for it, and under one that is
-/// not.
+/// A pool under a limit of address space that is too small for it, and under one that is large
+/// enough.
 fn little_space(method: StartMethod) -> Outcome {
     let try_with = |kibibytes: u64, workers: usize| -> std::io::Result<String> {
         let output = Command::new("sh")
@@ -188,7 +188,7 @@ fn little_space(method: StartMethod) -> Outcome {
         let complaints = String::from_utf8_lossy(&output.stderr);
         Ok(format!("{} {said}{complaints}", output.status))
     };
-    // Little beside what the program itself takes.
+    // Little beside the program's own memory.
     let little = address_space()? + (24 << 10);
     for (kibibytes, workers) in [(300 << 10, 64), (little, 1)] {
         let told = try_with(kibibytes, workers)?;

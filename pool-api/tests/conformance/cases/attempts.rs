@@ -93,7 +93,7 @@ fn nothing_after(method: StartMethod) -> Outcome {
         if n == 5 { Err(n) } else { Ok(()) }
     });
     assert!(matches!(tried, Err(TryError::Task { index: 5, error: 5 })), "{tried:?}");
-    // The one worker runs this after all that it still had.
+    // The one worker runs this after all its other tasks.
     pool.apply((), |()| ())?;
     let ran = scratch.numbers().len();
     assert!(ran < 100_000, "all {ran} items ran");

@@ -1,5 +1,5 @@
-//! Workers that are killed (SIGKILL) while they have no task: they held nothing, so no call ends
-//! with them unless too many in a row are killed before they could take one.
+//! Workers that are killed (SIGKILL) while they have no task: they held no item, so no call fails
+//! by their death unless too many in a row are killed before they could take one.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const KILLED: Cause = Cause::Death(ExitStatus::Signal(sys::SIGKILL));
-/// As many births as fail, and fewer than make a pool of two give up.
+/// The number of births that fail: fewer than make a pool of two give up.
 const KILLS: usize = 4;
 
-/// Kills the first processes that come by.
+/// Kills the calling process if it is among the first.
 fn be_hunted(path: &str) {
     append(path, std::process::id().into());
     if read_numbers(path).len() <= KILLS {
@@ -35,7 +35,7 @@ fn be_hunted(path: &str) {
     }
 }
 
-/// The file with those that decoded it.
+/// The path of the file that lists the processes that decoded the value.
 #[derive(Archive, Serialize)]
 #[rkyv(crate = rkyv)]
 struct Hunted(String);
@@ -59,8 +59,7 @@ fn decoding(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The short-lived process that a template forks through is killed, before it has forked and behind
-/// that.
+/// The short-lived process that a template forks through is killed before and after its fork.
 fn forking(method: StartMethod) -> Outcome {
     extern "C" fn before() {
         be_killed_if_first("0");
@@ -136,7 +135,7 @@ fn idle(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// While one worker is busy, each one that is started beside it dies as soon as it sleeps.
+/// While one worker is busy, each worker that is started beside it dies as soon as it sleeps.
 fn idle_again_and_again(method: StartMethod) -> Outcome {
     fn start() {
         let path = std::env::var("POOL_IDLE").expect("set below");
@@ -171,7 +170,7 @@ fn idle_again_and_again(method: StartMethod) -> Outcome {
     let at_work = read_numbers(&busy)[0];
     let idle = both.into_iter().find(|pid| u64::from(*pid) != at_work).expect("two workers");
     assert!(sys::kill(idle, sys::SIGKILL));
-    // Without rests there would be some hundred.
+    // Without rests between births there would be some hundred.
     assert!(!handle.wait_timeout(Duration::from_millis(600))?);
     let births = scratch.numbers().len();
     assert!((1..60).contains(&births), "{births} were started");

@@ -1,4 +1,4 @@
-//! Whatever is read, held or waited for is bounded, and nothing waits for ever.
+//! Reading ahead, memory and waits are bounded, and nothing waits for ever.
 
 use std::{
     cell::Cell,
@@ -68,7 +68,7 @@ fn read_ahead_default(method: StartMethod) -> Outcome {
 fn unread_results(method: StartMethod) -> Outcome {
     for dropped in [false, true] {
         let pool = builder(method, 2).arena_limit(64 << 20).build()?;
-        // Without an end, so that the stream is unfinished however fast the workers were.
+        // The input has no end, so that the stream is unfinished however fast the workers were.
         let unread = sized(1000, 50);
         let tasks = pool.tasks(0u64..).max_tasks_active(unread).chunk_size(1);
         let mut lazy = tasks.imap(|n| words(1 << 20, n));
@@ -125,8 +125,8 @@ fn long_beside_short(method: StartMethod) -> Outcome {
 
 fn many_lazy_calls(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
-    // Each has begun, none is read to its end, and together they hold more chunks than there is
-    // room.
+    // Each call has begun, none is read to its end, and together they hold more chunks than there
+    // is room for.
     let mut calls = Vec::new();
     for n in 0..200u64 {
         let mut lazy = pool.tasks(n..n + 500).chunk_size(1).imap(|x| x);
@@ -142,13 +142,13 @@ fn many_lazy_calls(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Says how many items of the map were begun when it began itself.
+/// Returns how many items of the map were begun when it began itself.
 fn begins((begun, millis): (SharedValue<u32>, u64)) -> u32 {
     std::thread::sleep(Duration::from_millis(millis));
     begun.fetch_add(1)
 }
 
-/// However many items of a map wait, another call begins behind a few of them: whether or not the
+/// However many items of a map wait, another call begins behind a few of them, whether or not the
 /// user has set the length of chunks.
 fn one_beside_slow(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
@@ -169,7 +169,8 @@ fn one_beside_slow(method: StartMethod) -> Outcome {
             assert_eq!(values.len(), 200);
             Ok(at - before)
         })?;
-        // As many as are in hand and on the board; the machine may be slow to hand the one over.
+        // At most those that are in hand and on the board come first; the machine may be slow to
+        // hand the one over.
         assert!(waited <= 50, "{waited} items of the map came first");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What tasks print by the C library, whose standard output is buffered in blocks where it is no
+//! Output of tasks by the C library, whose standard output is buffered in blocks where it is no
 //! terminal.
 
 use std::{ffi::CString, fs};
@@ -14,7 +14,7 @@ pub(crate) const CASES: &[Case] =
     &[Case::new("lines_of_c_are_out_before_the_results", before_the_results).processes()];
 
 fn before_the_results(method: StartMethod) -> Outcome {
-    // The runner has made it a file.
+    // The runner has made standard output a file.
     let output = fs::read_link("/proc/self/fd/1")?;
     let pool = pool(method, 2)?;
     let lines = pool.tasks(0..20u64).chunk_size(1).map(|n| {
@@ -26,7 +26,7 @@ fn before_the_results(method: StartMethod) -> Outcome {
     for line in &lines {
         assert_eq!(printed.matches(line.as_str()).count(), 1, "{line}");
     }
-    // Nor is it lost with the workers.
+    // Nor is output lost with the workers.
     drop(pool);
     assert_eq!(fs::read_to_string(&output)?.matches("printed by C").count(), 20);
     Ok(())

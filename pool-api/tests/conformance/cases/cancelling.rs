@@ -59,7 +59,7 @@ fn refused(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Waits until nobody wants the result any more, and says so.
+/// Waits until the result is no longer wanted, and appends to the file.
 fn until_cancelled(w: &mut Worker<'_>, path: String) {
     append(&path, 1);
     wait_until("it is told", || w.is_cancelled());
@@ -83,14 +83,15 @@ fn busy(method: StartMethod) -> Outcome {
         (Instant::now(), puller.join().expect("the puller does not panic"))
     });
     assert!(ended.saturating_duration_since(pulled) < PROMPT);
-    // Those that ran were told, and nothing else has begun.
+    // The items that ran were told, and nothing else has begun.
     wait_until("both items have ended", || count(2) == 2);
     assert_eq!(pool.tasks(0..9u8).chunk_size(1).map(|x| x)?.len(), 9);
     assert_eq!((count(1), count(2)), (2, 2));
     Ok(())
 }
 
-/// Whoever is told looks for more at once: what waits of two calls with one token is gone by then.
+/// A worker that is told of a cancel looks for more at once; by then the waiting items of both
+/// calls with the token are gone.
 fn begins_nothing(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     pool.apply((), |()| ())?;
@@ -115,7 +116,7 @@ fn begins_nothing(method: StartMethod) -> Outcome {
                 assert!(matches!(call.join().expect("no panic"), Err(Error::Cancelled)));
             }
         });
-        // Nobody has anything in hand any more when both have met.
+        // No worker has an item in hand any more when both have run this.
         pool.broadcast(|_| ())?;
         assert_eq!(begun.to_vec(), [1, 1], "round {round}");
     }
@@ -197,7 +198,7 @@ fn lazy(method: StartMethod) -> Outcome {
     let mut results = pool.tasks(0u64..).cancel_token(&token).imap_results(|x| x);
     assert!(matches!(results.next(), Some(Ok(0))));
     token.cancel();
-    // What was read has finished, or is told of.
+    // Each item that was read has finished, or has an error.
     for (n, result) in (1..).zip(results.by_ref()) {
         match result {
             Ok(value) => assert_eq!(value, n),
@@ -212,7 +213,7 @@ fn lazy(method: StartMethod) -> Outcome {
     }
     assert!(results.next().is_none());
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
-    // A call that is over does not care.
+    // A token has no effect on a call that is over.
     let token = CancelToken::new()?;
     let sum = pool.tasks(0..10u64).cancel_token(&token).imap(|x| x).map(Result::unwrap_or_default);
     assert_eq!(sum.sum::<u64>(), 45);
@@ -252,7 +253,7 @@ fn in_the_input(method: StartMethod) -> Outcome {
 }
 
 const SIGUSR2: i32 = 12;
-/// Lives in a local of the case, not for good as a program's would: it has a descriptor.
+/// The token in a local of the case; a program's would live for good, but it has a descriptor.
 static TOKEN: AtomicPtr<CancelToken> = AtomicPtr::new(ptr::null_mut());
 
 extern "C" fn pull(_: i32) {
@@ -288,7 +289,7 @@ fn scoped(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let (scratch, token) = (Scratch::new(), CancelToken::new()?);
     let path = scratch.path();
-    // The input pulls it once something has run.
+    // The input pulls the token once an item has run.
     let items = (0u64..).inspect(|_| {
         if !read_numbers(&path).is_empty() {
             token.cancel();
@@ -302,8 +303,8 @@ fn scoped(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A thread that waits sleeps meanwhile: it does not spin because the system refuses to listen to
-/// so many.
+/// A thread that waits sleeps meanwhile: it does not spin although the system refuses to watch so
+/// many descriptors.
 fn many_calls(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let tokens = [CancelToken::new()?, CancelToken::new()?];
@@ -358,8 +359,8 @@ impl TimeOnCpu {
     }
 }
 
-/// What was read and had not finished is told of one by one, whether it ran or waited; nothing more
-/// is read.
+/// Each item that was read and has not finished is an error of its own, whether it ran or waited;
+/// nothing more is read.
 fn keeps_finished(method: StartMethod) -> Outcome {
     for lazy in [false, true] {
         let pool = pool(method, 2)?;
@@ -371,7 +372,7 @@ fn keeps_finished(method: StartMethod) -> Outcome {
         let task = |w: &mut Worker<'_>, (begun, n): (SharedArray<u64>, u64)| {
             if n == 10 || n == 30 {
                 begun.fetch_add(usize::from(n == 30), 1);
-                // Its value comes too late.
+                // The item's value comes too late.
                 while !w.is_cancelled() {
                     std::hint::spin_loop();
                 }

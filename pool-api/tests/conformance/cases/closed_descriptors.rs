@@ -1,5 +1,5 @@
-//! Tasks and programs that close all descriptors, as daemons do, and open files: nothing of the
-//! pool's is written into those.
+//! Tasks and programs that close all descriptors, as daemons do, and open files: the pool writes
+//! nothing into those.
 
 use std::{
     fs::{File, OpenOptions},
@@ -26,8 +26,8 @@ fn open_now() -> Vec<i32> {
     names.filter_map(|name| name.to_str()?.parse().ok()).collect()
 }
 
-/// Closes what there is but `kept`, and opens so many files that they have the numbers of all that
-/// was closed there.
+/// Closes all descriptors but `kept`, and opens so many files that they have the numbers of all
+/// that were closed.
 fn close_and_open(path: &str, kept: &[i32]) -> Vec<File> {
     sys::close_all_but(kept);
     let open = |_| OpenOptions::new().append(true).create(true).open(path).expect("a file");
@@ -56,7 +56,7 @@ fn in_a_task(method: StartMethod) -> Outcome {
 
 fn in_the_program(method: StartMethod) -> Outcome {
     let scratch = Scratch::new();
-    // What this process was started with.
+    // The descriptors that this process was started with.
     let before = open_now();
     let (pool, token) = (pool(method, 2)?, CancelToken::new()?);
     assert_eq!(pool.map(0..4u64, |x| x + 1)?, [1, 2, 3, 4]);
@@ -64,7 +64,7 @@ fn in_the_program(method: StartMethod) -> Outcome {
     token.cancel();
     for _ in 0..2 {
         match pool.map(0..4u64, |x| x + 1) {
-            // Nothing but a look at memory may be needed for it.
+            // The call may need nothing but a look at memory.
             Ok(values) => assert_eq!(values, [1, 2, 3, 4]),
             Err(Error::PoolBroken) if method != StartMethod::Threads => {}
             other => panic!("{other:?}"),

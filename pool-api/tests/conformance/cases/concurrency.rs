@@ -1,4 +1,4 @@
-//! One pool in many hands, and many pools at once.
+//! One pool in many threads, and many pools at once.
 
 use std::{
     cell::RefCell,
@@ -88,8 +88,8 @@ fn several_threads(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Each call has fresh workers, which end in order; no other call's are taken for those of a call
-/// that only begins, or goes on.
+/// Each call has fresh workers, which end in order; a call that only begins, or goes on, never
+/// loses its workers to the end of another call.
 fn without_keep_alive(method: StartMethod) -> Outcome {
     let rounds = if method == StartMethod::Threads { 100 } else { 5 };
     let builder = builder(method, 2).keep_alive(false).worker_init(|_| 0u64);
@@ -131,7 +131,7 @@ fn moved(method: StartMethod) -> Outcome {
 }
 
 fn maker_ended(method: StartMethod) -> Outcome {
-    // With its word given: the maker is a second thread.
+    // The thread that starts the workers ends before the next call.
     let pool = match method {
         // Under Fork the maker must be the only thread; its workers' starter is another one.
         StartMethod::Fork => {
@@ -184,8 +184,8 @@ fn used_at_the_end(method: StartMethod) -> Outcome {
     thread::spawn(move || {
         FAREWELL.with_borrow_mut(|kept| {
             let farewell = kept.insert(farewell);
-            // After the place was made that it is used from: what the thread notes of its calls
-            // ends before.
+            // The first call comes after the thread-local of the farewell was made: the
+            // thread-locals of the pool are dropped before it.
             assert_eq!(farewell.pool.map(0..20u64, square).expect("a map"), squares(20));
         });
     })
@@ -233,7 +233,7 @@ fn end_while_lazy(pool: &WorkerPool, end: fn(&WorkerPool) -> Result<(), Error>) 
         let mut values = pool.imap(0u64.., square);
         assert_eq!(values.next().transpose()?, Some(0));
         begun.send(())?;
-        // Endless: it ends only since the pool does.
+        // Endless: the call ends only because the pool does.
         let error = values.find_map(Result::err).expect("an endless call ends by an error");
         assert!(matches!(error, Error::Terminated), "{error}");
         assert!(values.next().is_none());

@@ -1,4 +1,4 @@
-//! What core dumps contain: none of the pool's memory, in no process, and shared objects only if
+//! Core dumps: they contain none of the pool's memory, in any process, and shared objects only if
 //! that is asked for.
 
 use std::{fs, path::Path};
@@ -24,7 +24,7 @@ const OURS: [&str; 4] =
     ["/memfd:pool-board", "/memfd:pool-items", "/memfd:pool-arena", "/memfd:pool-shm"];
 const SIGSEGV: i32 = 11;
 
-/// For each mapping of a process that is ours: its label, and whether core dumps are without it.
+/// For each mapping of ours in a process: its label, and whether core dumps leave it out.
 fn mappings(pid: u32) -> Vec<(&'static str, bool)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
     let mut found = Vec::new();
@@ -40,13 +40,13 @@ fn mappings(pid: u32) -> Vec<(&'static str, bool)> {
     found
 }
 
-/// The mappings of this process, as values that may cross.
+/// The mappings of this process, as values that a task can return.
 fn own_mappings() -> Vec<(String, bool)> {
     let found = mappings(std::process::id()).into_iter();
     found.map(|(label, kept_out)| (label.to_string(), kept_out)).collect()
 }
 
-/// This process and those of its pools.
+/// This process and the processes of its pools.
 fn all_processes() -> impl Iterator<Item = u32> {
     let group = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -110,7 +110,7 @@ fn cores_are_files() -> bool {
 }
 
 fn core_of_a_worker(method: StartMethod) -> Outcome {
-    /// More than the rest of a worker takes, and what a core is cut at, so that a failure fills no
+    /// More than the rest of a worker takes; also the limit of a core, so that a failure fills no
     /// disk.
     const LARGE: u64 = 64 << 20;
     const CUT: u64 = 256 << 20;
@@ -123,7 +123,7 @@ fn core_of_a_worker(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let results = pool.tasks([0u64, 1]).chunk_size(1).map_results(|n| {
         if n == 1 {
-            // The first one may end at the handler of the standard library.
+            // The first signal may end at the handler of the standard library.
             loop {
                 sys::raise(SIGSEGV);
             }

@@ -59,7 +59,7 @@ impl Drop for List {
 
 fn refused(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
-    // On the smallest stack that a thread usually has.
+    // The values are sent on the smallest stack that a thread usually has.
     let sent = || {
         assert_eq!(pool.map([List::of(1000)], |list| list.len())?, [1000]);
         assert_eq!(pool.map([1000], List::of)?[0].len(), 1000);

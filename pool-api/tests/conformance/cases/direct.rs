@@ -1,4 +1,4 @@
-//! Calls that say which worker does what.
+//! Calls that name the worker for each item.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -131,7 +131,7 @@ fn scattered(method: StartMethod) -> Outcome {
         let gathered = pool.gather(|w| w.state.clone())?;
         assert!(gathered.into_iter().eq(1..=len as u64));
     }
-    // Parts may be of anything that crosses, and have any number of results.
+    // Parts may be of any type that crosses, and have any number of results.
     let words: Vec<String> = ["a", "bc", "def", "gh"].map(String::from).to_vec();
     assert_eq!(pool.scatter(&words, |_, part| part.concat())?, ["abc", "def", "gh"]);
     assert_eq!(pool.gather(|w| vec![w.id(); w.id() as usize])?, [1, 2, 2]);
@@ -175,7 +175,7 @@ fn busy(method: StartMethod) -> Outcome {
             })
         });
         begun.wait();
-        // More than a board has room for, were it theirs.
+        // More chunks than the whole board has room for.
         let waiting = scope.spawn(|| {
             let tasks = pool.tasks(0..600u32).on_worker(0).chunk_size(1).max_tasks_active(1000);
             tasks.map_with(|w, n| (w.id(), n))
@@ -234,7 +234,7 @@ fn ended(method: StartMethod) -> Outcome {
         assert!(matches!(waiting.join().expect("no panic"), Err(Error::Cancelled)));
         assert_eq!(pool.apply(1u64, |x| x).expect("the other one is free"), 1);
         if method == StartMethod::Threads {
-            end.set(); // nobody can kill a thread
+            end.set(); // a thread cannot be killed
             long.join().expect("no panic").expect("it ends");
             return;
         }
@@ -242,7 +242,7 @@ fn ended(method: StartMethod) -> Outcome {
         let applied = scope.spawn(|| pool.apply_on(1, (), |()| ()));
         pool.terminate().expect("it can");
         assert!(matches!(long.join().expect("no panic"), Err(Error::Terminated)));
-        // Who came later than that began anew.
+        // A call that came later than that began anew.
         let told = waiting.join().expect("no panic");
         assert!(matches!(&told, Err(Error::Terminated)) || told.is_ok_and(|ids| ids == [0, 1]));
         let told = applied.join().expect("no panic");

@@ -1,4 +1,4 @@
-//! Workers that die, or do not come up, while others wait for just them.
+//! Workers that die, or do not start, while calls wait for just them.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

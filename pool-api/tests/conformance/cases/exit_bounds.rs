@@ -1,4 +1,4 @@
-//! Exit results have a bound, shared objects included, and what was refused for it is told.
+//! Exit results have a bound, shared objects included, and refused results are reported.
 
 use pool_api::{Cause, Error, SharedArray, SharedValue, StartMethod, WorkerPool};
 
@@ -26,7 +26,7 @@ fn refused(error: &Error, most: u64) -> u32 {
     }
 }
 
-/// Has so many lives of its one worker end.
+/// Ends so many lives of the pool's one worker.
 fn lives<S: Sync + Send + 'static, W, E: pool_api::Wire>(
     pool: &WorkerPool<S, W, E>,
     n: u32,
@@ -127,7 +127,7 @@ fn of_each_worker(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The values of a call are right, whatever becomes of exit results.
+/// The values of a call are right, even if exit results are refused.
 fn of_no_call(method: StartMethod) -> Outcome {
     let pool =
         builder(method, 2).keep_alive(false).max_result_bytes(0).worker_exit(|w| w.id()).build()?;

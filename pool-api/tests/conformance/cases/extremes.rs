@@ -1,8 +1,7 @@
 //! Every option of pools, calls and settings with the least, the greatest and meaningless values.
 //!
 //! Each row is one value of one option: it is refused by the option's name before anything starts,
-//! or it does what its documentation says. `every_option_has_its_extremes` looks whether an option
-//! has no row.
+//! or it works as documented. `every_option_has_its_extremes` checks that each option has a row.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,18 +21,18 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("every_option_has_its_extremes", complete).threads(),
 ];
 
-/// What a value leads to.
+/// The effect of a value.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     /// Refused, and the text names the option.
     Refused,
     /// The calls have their values.
     Works,
-    /// An item of a call fails at its limit, or is done before that is looked at.
+    /// An item of a call fails at its limit, or is done before the limit is checked.
     InTime,
     /// Refused under Threads, whose workers have no memory of their own.
     Processes,
-    /// As it is for processes, but memory may be refused to the worker.
+    /// Refused under Threads; under processes the worker may be refused memory.
     Hungry,
 }
 
@@ -107,7 +106,7 @@ const POOLS: &[OfPool] = &[
     ("at_worker_start", |b| b.at_worker_start(|| ()).at_worker_start(|| ()), Works),
 ];
 
-/// Whether the value or the error is what was to come.
+/// Checks that the value or the error is the expected one.
 fn judge<T: std::fmt::Debug + PartialEq>(
     what: &str,
     method: StartMethod,
@@ -151,7 +150,7 @@ fn of_pools(method: StartMethod) -> Outcome {
         };
         judge(&what, method, *then, single, &7);
         pool.stop_and_join()?;
-        // It is looked at again for the next life.
+        // The option is read again for the next life.
         judge(&what, method, *then, pool.apply(8u64, |x| x), &8);
     }
     Ok(())
@@ -207,10 +206,10 @@ const CALLS: &[OfCall] = &[
     ("on_worker", |t| t.on_worker(0).order_tasks(true), Works),
 ];
 
-/// So many rows at the beginning are refused.
+/// The number of rows at the beginning that are refused.
 const FIRST_REFUSALS: usize = 8;
 
-/// The name of what is refused about `on_worker` is that of its argument.
+/// The name in a refusal; that of `on_worker` names its argument.
 fn named(name: &'static str) -> &'static str {
     if name == "on_worker" { "worker id" } else { name }
 }
@@ -389,7 +388,7 @@ fn of_waits(method: StartMethod) -> Outcome {
         }
         assert!(matches!(handle.get_timeout(long), Err(Error::ResultTaken)));
         assert!(matches!(handle.get_timeout(ZERO), Err(Error::ResultTaken)));
-        // It has ended.
+        // The task has ended.
         assert!(!handle.cancel() && !handle.kill(ZERO) && !handle.kill(long));
         let map = pool.map_async(0..3u64, |x| x).map_err(Error::from)?;
         assert!(map.wait_timeout(long)?);
@@ -398,7 +397,7 @@ fn of_waits(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The options that the sources offer, and the rows that are here.
+/// Compares the options in the sources with the rows here.
 fn complete(_: StartMethod) -> Outcome {
     let options = |source: &str, also: &[&str]| {
         let lines = source.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));

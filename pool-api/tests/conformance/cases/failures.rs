@@ -1,4 +1,4 @@
-//! What goes wrong in a task is told with its item, its worker and its cause.
+//! A failure of a task is reported with its item, its worker and its cause.
 
 use std::{
     cell::RefCell,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    // (In the process that makes one, std keeps what it has mapped for it.)
+    // (In the process that makes a backtrace, std keeps the mappings that it made for it.)
     Case::new("panics_with_a_backtrace_if_the_environment_asks", backtraces),
     Case::new("panic_message_and_location", panics),
     Case::new("panic_payloads_of_any_type", payloads),
@@ -62,7 +62,7 @@ fn panics(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Maps with a pool of its own when it is dropped.
+/// A value that maps with a pool of its own when it is dropped.
 struct Cleaner<'m> {
     method: StartMethod,
     mapped: &'m RefCell<Result<Vec<Result<u32, TaskError>>, Error>>,
@@ -143,7 +143,7 @@ extern "C" fn unmoved(_: i32) {}
 const ENDING: [(i32, &str); 4] = [(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (15, "SIGTERM")];
 
 fn signals(method: StartMethod) -> Outcome {
-    // What this program ignores, as under `nohup`, its workers ignore as well.
+    // Signals that this program ignores, as under `nohup`, its workers ignore as well.
     ENDING.iter().for_each(|(number, _)| sys::on_signal(*number, unmoved));
     let pool = pool(method, 2)?;
     for (number, name) in [(9, "SIGKILL"), (8, "SIGFPE"), (10, "SIGUSR1"), (14, "SIGALRM")] {
@@ -167,7 +167,7 @@ fn signals(method: StartMethod) -> Outcome {
     // A real-time signal has no name.
     let failed = task(pool.apply(40, sys::raise));
     assert!(failed.to_string().ends_with("its worker was killed by signal 40"), "{failed}");
-    // Those that the whole program may be told of end a worker that alone is sent one.
+    // A signal that is usually sent to the whole program ends a worker that gets it alone.
     for (number, name) in ENDING {
         let failed = task(pool.apply(number, sys::raise));
         assert!(failed.to_string().ends_with(&format!("{name} (signal {number})")), "{failed}");
@@ -190,7 +190,7 @@ fn overflow(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Encodes as it is; the value 13 does not decode.
+/// A number that encodes as it is; the value 13 does not decode.
 #[derive(Debug, Archive, Serialize)]
 #[rkyv(crate = rkyv)]
 struct NeverThirteen(u32);
@@ -204,7 +204,7 @@ impl<D: Fallible<Error: Source> + ?Sized> Deserialize<NeverThirteen, D> for Arch
     }
 }
 
-/// The value 13 does not encode.
+/// A number that does not encode if it is 13.
 #[derive(Debug, Archive, Deserialize)]
 #[rkyv(crate = rkyv)]
 struct Unlucky {
@@ -314,7 +314,7 @@ fn backtraces(method: StartMethod) -> Outcome {
     if method != StartMethod::Threads {
         return with_backtraces(method);
     }
-    // What std maps to name the frames stays mapped, so that is done in a process of its own.
+    // The files that std maps to name the frames stay mapped, so this runs in a process of its own.
     let child = sys::fork();
     if child == 0 {
         let passed = std::panic::catch_unwind(|| with_backtraces(method).is_ok());

@@ -1,4 +1,4 @@
-//! Calls whose results are waited for later.
+//! Calls of which the caller takes the results later.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -92,7 +92,7 @@ fn dying(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let dies = |n: u32| if n == 7 { std::process::abort() } else { n };
     let handles: Vec<_> = (0..300).map(|n| pool.apply_async(n, dies)).collect::<Result<_, _>>()?;
-    // Nobody is in a call: the dead one is replaced all the same.
+    // No thread is in a call: the dead worker is replaced all the same.
     wait_until("all are ready", || handles.iter().all(AsyncResult::ready));
     for (n, handle) in (0..300).zip(handles) {
         match handle.get() {
@@ -152,7 +152,7 @@ fn cancelled(method: StartMethod) -> Outcome {
         }
     }
     assert_eq!(ran.numbers().len(), 100);
-    // What runs or has run is not taken back.
+    // A task that runs or has run is not taken back.
     let done = pool.apply_async(1u8, |x| x)?;
     done.wait()?;
     assert!(!done.cancel());
@@ -199,7 +199,7 @@ fn terminated(method: StartMethod) -> Outcome {
     waiter?;
     assert_eq!(done.get()?, 3);
     let ended = open.into_iter().map(AsyncResult::get).filter(Result::is_err).count();
-    // A thread ends what it has begun.
+    // A thread ends the items that it has begun.
     assert!(ended >= 49, "{ended}");
     assert_eq!(begun.numbers().len(), 1);
     let again = pool.apply_async(1u8, |x| x)?;
@@ -244,7 +244,7 @@ fn many_threads(method: StartMethod) -> Outcome {
                     let handles: Vec<_> = (0..500)
                         .map(|n| pool.apply_async(caller * 1000 + n, |x| x))
                         .collect::<Result<_, _>>()?;
-                    // Half of them are waited for by another thread.
+                    // Another thread waits for half of them.
                     let mut mine = handles;
                     let theirs = mine.split_off(250);
                     let other = thread::spawn(move || theirs.into_iter().map(|h| h.get()).sum());
@@ -269,7 +269,7 @@ fn more_than_fit(method: StartMethod) -> Outcome {
     let busy = pool.apply_async(path.clone(), until_told)?;
     let accepted = AtomicUsize::new(0);
     let many = thread::scope(|scope| {
-        // One of the calls has to wait until there is room, which is when this says so.
+        // One of the calls has to wait until there is room, which is when this opens the gate.
         scope.spawn(|| {
             wait_until("some were accepted", || accepted.load(Ordering::Relaxed) > 3000);
             append(&path, 1);
@@ -310,7 +310,7 @@ fn counted(method: StartMethod) -> Outcome {
     assert!(matches!(refused.error, Error::ResultsUnread { bytes: 12_000.., limit: 10_000 }));
     assert!(refused.to_string().contains("max_result_bytes is 10000"));
     assert!(matches!(Error::from(refused), Error::ResultsUnread { .. }));
-    // Other calls are not concerned, and what is taken or dropped does not count.
+    // Other calls are not affected, and results that were taken or dropped do not count.
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     assert_eq!(handles.pop().map(AsyncResult::get).transpose()?.map(|v| v.len()), Some(6_000));
     assert_eq!(pool.apply_async(1, make)?.get()?, [7]);

@@ -1,5 +1,5 @@
-//! Callbacks and wakers that use the pool whose futures they belong to, and what they may not do
-//! with it.
+//! Callbacks and wakers that use the pool whose futures they belong to, and the uses that are
+//! refused.
 
 use std::{
     pin::pin,
@@ -51,13 +51,13 @@ fn use_it(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What each callback does: hands in another call, with itself as its callback.
+/// A callback that hands in another call, with itself as its callback.
 #[derive(Clone)]
 struct Chain {
     pool: Arc<WorkerPool>,
     over: Arc<AtomicBool>,
     links: Arc<AtomicUsize>,
-    /// Gone with the last link.
+    /// Dropped with the last link.
     _end: Sender<()>,
 }
 
@@ -81,7 +81,7 @@ fn hand_in_more(method: StartMethod) -> Outcome {
     for _ in 0..5 {
         let before = links.load(Ordering::Relaxed);
         pool.stop_and_join()?;
-        // No link is lost: those that came too late are of the pool's next life.
+        // No link is lost: the late ones belong to the pool's next life.
         wait_until("all three go on", || links.load(Ordering::Relaxed) > before + 10);
     }
     over.store(true, Ordering::Relaxed);
@@ -121,7 +121,7 @@ fn drop_it(method: StartMethod) -> Outcome {
         drop(pool);
         to.send(()).expect("the case listens");
     });
-    // Under threads the drop waits for what runs.
+    // Under threads the drop waits for running items.
     let ended = late.get();
     assert!(matches!(ended, Err(Error::Terminated)), "{ended:?}");
     append(&gate.path(), 1);
@@ -132,7 +132,7 @@ fn drop_it(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Panics when it is told, and when it is dropped.
+/// A waker that panics when it is woken, and when it is dropped.
 struct Bad;
 
 impl Wake for Bad {
@@ -158,7 +158,7 @@ fn wakers_panic(method: StartMethod) -> Outcome {
             let waker = Waker::from(Arc::new(Bad));
             let polled = one.as_mut().poll(&mut Context::from_waker(&waker));
             assert!(polled.is_pending());
-            // From here on only the future has it.
+            // From here on only the future has the waker.
             drop(waker);
         }
         append(&gate.path(), 1);
@@ -170,7 +170,7 @@ fn wakers_panic(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Drops the pool when it is told.
+/// A waker that drops the pool when it is woken.
 struct Last(Mutex<Option<WorkerPool>>);
 
 impl Wake for Last {
@@ -198,7 +198,7 @@ fn wakers_drop(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Hands in a call when it is told.
+/// A waker that hands in a call when it is woken.
 struct Busy(Arc<WorkerPool>);
 
 impl Wake for Busy {
@@ -206,7 +206,7 @@ impl Wake for Busy {
         // So that the other thread comes to wait for this one.
         thread::sleep(Duration::from_millis(2));
         let handle = self.0.apply_async(1u8, |x| x).expect("a pool that works");
-        let _ = handle.ready(); // works for what is there
+        let _ = handle.ready(); // works for the pool
     }
 }
 

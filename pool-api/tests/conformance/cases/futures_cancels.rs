@@ -45,7 +45,7 @@ fn beside_a_stop(method: StartMethod) -> Outcome {
         assert!(map.get().is_ok_or_cancelled());
         assert!(ones.into_iter().all(|one| one.get().is_ok_or_cancelled()));
     }
-    // Where nothing else arrives that the stop could hear of.
+    // Here the cancel is the only event that can wake the stop.
     for _ in 0..3 {
         let (gate, begun) = (Scratch::new(), Scratch::new());
         let items = (0..4).map(|_| (begun.path(), gate.path()));
@@ -66,12 +66,12 @@ fn beside_a_stop(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Threads of a case that come to wait for something.
+/// Threads of a case that wait for something sooner or later.
 #[derive(Default)]
 struct Others(Mutex<Vec<PathBuf>>);
 
 impl Others {
-    /// The calling thread is one of them.
+    /// Adds the calling thread.
     fn join(&self) {
         let here = fs::read_link("/proc/thread-self").expect("a thread has an entry");
         self.0.lock().expect("no panic").push(Path::new("/proc").join(here).join("stat"));
@@ -115,7 +115,7 @@ fn empty_beside_a_stop(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A pool of one worker, which is at a task until there is something in the file.
+/// A pool of one worker, which runs a task until the file is no longer empty.
 fn busy(method: StartMethod, gate: &Scratch) -> Result<(WorkerPool, AsyncResult<u32>), Error> {
     let pool = pool(method, 1)?;
     let begun = Scratch::new();
@@ -142,7 +142,7 @@ fn seen_by_others(method: StartMethod) -> Outcome {
     };
     thread::scope(|scope| -> Outcome {
         let (to, told) = mpsc::channel();
-        // One of them drives, if anybody does.
+        // One of them drives the pool, if any thread does.
         scope.spawn(|| sleeper(&first));
         for handle in [one, last] {
             let to = to.clone();

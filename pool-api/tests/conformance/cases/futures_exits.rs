@@ -1,4 +1,4 @@
-//! What workers leave behind after calls beside which futures were made.
+//! Exit results of workers after calls beside which futures were made.
 
 use pool_api::{StartMethod, Worker};
 
@@ -41,7 +41,7 @@ fn after_futures(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Until the next call that waits, or the end of the pool.
+/// Futures share workers until the next call that waits, or the end of the pool.
 fn share_workers(method: StartMethod) -> Outcome {
     let pool = builder(method, 1)
         .keep_alive(false)

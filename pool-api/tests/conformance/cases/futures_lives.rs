@@ -1,4 +1,4 @@
-//! Futures of workers that do not live on, or do not come to life.
+//! Futures of workers that do not live on, or do not start.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
@@ -92,7 +92,7 @@ fn init_failed(method: StartMethod) -> Outcome {
     let failed = pool.map(0..20u8, |x| x);
     assert!(matches!(failed, Err(Error::WorkerInitFailed { .. })), "{failed:?}");
     ready.set(1);
-    // One that is still at its failure could take a chunk of the next call.
+    // A worker that is still failing could take a chunk of the next call.
     wait_until("those that have failed are gone", || pool.worker_pids().is_empty());
     assert_eq!(pool.map(0..20u8, |x| x)?.len(), 20);
     assert_eq!(pool.apply_async(1u8, |x| x)?.get()?, 1);

@@ -1,4 +1,4 @@
-//! Whole maps whose values are waited for later.
+//! Whole maps of which the caller takes the values later.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -39,7 +39,7 @@ fn in_order(method: StartMethod) -> Outcome {
     tripled.wait()?;
     assert_eq!(tripled.successful(), Some(true));
     assert_eq!(tripled.get()?, (0..5000).map(|x| 3 * x).collect::<Vec<_>>());
-    // As the end of a pool finds it.
+    // A map that is under way at the stop, which lets it finish.
     let left = pool.map_async(0..1000u64, |x| x)?;
     pool.stop_and_join()?;
     assert!(left.ready());
@@ -72,7 +72,7 @@ fn nobody_waits(method: StartMethod) -> Outcome {
 fn side_by_side(method: StartMethod) -> Outcome {
     let scratch = Scratch::new();
     let pool = pool(method, 2)?;
-    // One worker is taken until the end.
+    // One worker is busy until the end.
     let items = [(scratch.path(), 1), (scratch.path(), 2)];
     let mut slow = pool.tasks(items.into_iter().take(1)).map_async(until_told)?;
     let long = pool.map_async(0..sized(300_000, 30_000) as u64, |x| x + 1)?;
@@ -113,7 +113,7 @@ fn many(method: StartMethod) -> Outcome {
     for (n, handle) in handles.into_iter().enumerate() {
         assert_eq!(handle.get()?, (0..(n % 40) as u64).collect::<Vec<_>>());
     }
-    // From many threads, gathered in another one.
+    // Many threads hand maps in, and another one gathers them.
     let handles: Vec<_> = thread::scope(|scope| {
         let spawn = |_| scope.spawn(|| pool.map_async(0..500u64, |x| x));
         let threads: Vec<_> = (0..8).map(spawn).collect();

@@ -1,4 +1,4 @@
-//! Maps whose values are waited for later, and that do not come to a good end.
+//! Maps of which the caller takes the values later, and which fail or are ended.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -74,7 +74,7 @@ fn overdue(method: StartMethod) -> Outcome {
     let (to, told) = mpsc::channel();
     let handle = pool.tasks(items).task_timeout(limit).map_async(until_told)?;
     handle.error_callback(move |error| to.send(error).expect("the case listens"));
-    // Nobody waits for the map itself.
+    // No thread waits for the map itself.
     match told.recv_timeout(Duration::from_secs(20))? {
         Error::Task(task) => assert_eq!(task.cause(), &Cause::Timeout { limit }),
         other => return Err(other.into()),
@@ -97,7 +97,7 @@ fn cancelled(method: StartMethod) -> Outcome {
     assert!(map.cancel());
     assert!(map.ready() && !map.cancel());
     assert!(matches!(map.get(), Err(Error::Cancelled)));
-    // By a token, while nobody waits.
+    // By a token, while no thread waits.
     let token = CancelToken::new()?;
     let map = pool.tasks(items()).cancel_token(&token).map_async(run)?;
     let (to, told) = mpsc::channel();

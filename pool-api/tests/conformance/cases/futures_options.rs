@@ -1,4 +1,4 @@
-//! What a single future may be told, and what a result's own code may do with its handle.
+//! Options of a single future, and a result's own code that uses its handle.
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -65,7 +65,7 @@ fn limited(method: StartMethod) -> Outcome {
     overdue(block_on(stuck()?).expect_err("it is overdue"));
     append(&scratch.path(), 1);
     assert_eq!(free.get()?, 1);
-    // By a callback, while nobody waits.
+    // By a callback, while no thread waits.
     let (to, told) = mpsc::channel();
     let stuck = pool.task((later.path(), 1)).task_timeout(limit).apply_async(until_told)?;
     stuck.error_callback(move |error| to.send(error).expect("the case listens"));
@@ -107,7 +107,7 @@ fn reentrant(method: StartMethod) -> Outcome {
     *HANDLE.lock().expect("no panic") = Some(handle.clone());
     append(&scratch.path(), 1);
     assert_eq!(told.recv_timeout(Duration::from_secs(20))?, Curious(8));
-    // Once more, of a result that is there.
+    // Once more, with a result that is there.
     handle.wait()?;
     handle.callback(move |value| to.send(value).expect("the case listens"));
     assert_eq!(told.recv_timeout(Duration::from_secs(20))?, Curious(8));

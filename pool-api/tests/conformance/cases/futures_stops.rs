@@ -21,7 +21,7 @@ fn beside_stops(method: StartMethod) -> Outcome {
             (0..5 * round).map(|x| pool.apply_async(x, |x| x)).collect::<Result<_, _>>()?;
         let map = pool.map_async(0..50 * round, |x| x)?;
         let values = thread::scope(|scope| {
-            // It gets a desk of its own while the first one is drained.
+            // This future goes to the next life of the pool while the first one is drained.
             let beside = scope.spawn(|| {
                 let one = pool.apply_async(round, |x| x).expect("a pool that works");
                 assert_eq!(one.get().expect("a value"), round);
@@ -37,7 +37,7 @@ fn beside_stops(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// One who never ceases to hand in futures holds no stop up, and loses none of them.
+/// A thread that hands in futures all the time does not hold a stop up, and loses none of them.
 fn without_end(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).build()?;
     let over = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! Who is told of a future's end: callbacks, tasks of executors, those who wait for several.
+//! The receivers of a future's end: callbacks, tasks of executors, threads that wait for several.
 
 use std::{
     collections::BTreeSet,
@@ -57,7 +57,7 @@ fn call_back(method: StartMethod) -> Outcome {
         }
     }
     assert_eq!(values.len(), 50);
-    // Of one that has ended already, and of one whose value is taken as well.
+    // Callbacks of a future that has ended already, and of one whose value is taken as well.
     let handle = pool.apply_async(4, odd_fails)?;
     handle.wait()?;
     let count = Arc::new(AtomicUsize::new(0));
@@ -84,7 +84,7 @@ fn bad_callbacks(method: StartMethod) -> Outcome {
         panic!("on purpose: a callback's panic goes no further");
     });
     told.recv_timeout(Duration::from_secs(20))?;
-    // While it blocks, others have their results, however they are waited for.
+    // While the callback blocks, other calls have their results, in every way of waiting.
     let others: Vec<_> =
         (1..50).map(|n| pool.apply_async(2 * n, odd_fails)).collect::<Result<_, _>>()?;
     let later = Arc::new(Mutex::new(Vec::new()));
@@ -103,13 +103,13 @@ fn bad_callbacks(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Returns its second part when there is something in the file.
+/// Returns its second part when the file is no longer empty.
 pub(super) fn until_told((path, n): (String, u32)) -> u32 {
     wait_until("it is told", || !read_numbers(&path).is_empty());
     n
 }
 
-/// Writes to the first file, and returns when there is something in the second one.
+/// Writes to the first file, and returns when the second one is no longer empty.
 pub(super) fn begun_until_told((begun, gate): (String, String)) -> u32 {
     append(&begun, 1);
     until_told((gate, 7))
@@ -179,7 +179,7 @@ fn awaited(method: StartMethod) -> Outcome {
     assert_eq!(sum, 499_500);
     let failed = block_on(pool.apply_async(3, odd_fails)?);
     assert!(matches!(failed, Err(Error::Task(_))));
-    // One that is given up in the middle harms nobody.
+    // A wait that is given up in the middle does no harm.
     let scratch = Scratch::new();
     let mut open = pool.apply_async((scratch.path(), 1), until_told)?;
     let mut context = Context::from_waker(Waker::noop());
@@ -187,7 +187,7 @@ fn awaited(method: StartMethod) -> Outcome {
     drop(open);
     append(&scratch.path(), 1);
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
-    // One that is open when the pool ends is told.
+    // A future that is open when the pool ends gets an error.
     let (begun, gate) = (Scratch::new(), Scratch::new());
     let left = pool.apply_async((begun.path(), gate.path()), begun_until_told)?;
     let waits = thread::spawn(move || block_on(left));

@@ -1,4 +1,4 @@
-//! Handles of shared objects travel: in either direction, at any time, in whatever they lie.
+//! Handles of shared objects travel: in either direction, at any time, in values of any type.
 
 use pool_api::{Cause, Error, Process, SharedArray, SharedObject, SharedValue, StartMethod, wire};
 
@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("handles_counted_by_all_workers", counted),
 ];
 
-/// Elements that make an array have a segment of its own.
+/// So many elements that an array has a segment of its own.
 const LARGE: usize = 100_000;
 
 fn filled(len: usize, value: u64) -> SharedArray<u64> {
@@ -59,7 +59,7 @@ fn as_results(method: StartMethod) -> Outcome {
         for (n, array) in arrays.iter().enumerate() {
             assert_eq!((array.len(), array.get(len - 1)), (len, n as u64));
         }
-        // What one worker made another one sees.
+        // One worker sees the changes of another.
         pool.map(arrays.clone(), |a| a.fill(77))?;
         assert!(arrays.iter().all(|array| array.iter().all(|x| x == 77)));
         let mut seen = 0;
@@ -211,7 +211,7 @@ fn sender_killed(method: StartMethod) -> Outcome {
 
 fn retried(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
-    // Nobody but the items has the arrays; those behind the one that kills go to another worker.
+    // Only the items have the arrays; the items behind the one that kills go to another worker.
     let items = (0..40u64).map(|n| (n, filled(LARGE, n)));
     let results = pool.tasks(items).chunk_size(8).map_results(|(n, array)| {
         if n % 8 == 2 {
@@ -233,7 +233,7 @@ fn spilled(method: StartMethod) -> Outcome {
     let mut lazy =
         pool.tasks(0..200u64).chunk_size(1).imap(|n| (filled(LARGE, n), vec![n; 10_000]));
     let first = lazy.next().transpose()?;
-    // Other calls make the workers need the room that the unread results take.
+    // Other calls make the workers need the room of the unread results.
     for _ in 0..20 {
         let lens = pool.tasks(0..10u64).chunk_size(1).map(|n| vec![n; 100_000].len())?;
         assert_eq!(lens, [100_000; 10]);
@@ -259,7 +259,7 @@ fn held(pool: &pool_api::WorkerPool) -> Vec<(usize, usize)> {
 fn come_and_go(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let rounds = sized(10_000, 600);
-    // Whoever has run a task has closed and unmapped what a new process begins with.
+    // A worker that has run a task has closed and unmapped what a new process begins with.
     pool.broadcast(|_| ())?;
     let before = held(&pool);
     for len in [1000, LARGE] {
@@ -298,7 +298,7 @@ fn unread(method: StartMethod) -> Outcome {
         });
         assert!(matches!(failed, Err(Error::Task(_))));
     }
-    // No call comes after the last one: what its workers had in hand may be there still.
+    // No call comes after the last one: its workers may still keep what they had in hand.
     let few = |(descriptors, mappings)| descriptors <= 16 && mappings <= 16;
     wait_until("nobody keeps what nobody reads", || everybody(&pool).map(shared_segments).all(few));
     Ok(())

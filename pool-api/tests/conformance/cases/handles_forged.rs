@@ -1,4 +1,4 @@
-//! Bytes that pass for handles and are none: a typed error for their item, and nothing else
+//! Bytes that look like handles and are none: their item fails with a typed error, and nothing else
 //! happens.
 
 use std::marker::PhantomData;
@@ -25,14 +25,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("handles_in_bytes_of_their_own", in_bytes),
 ];
 
-/// Says that it is a handle `T` and is archived as these numbers, beside a segment that really
-/// comes along.
+/// A value that claims to be a handle `T` and is archived as these numbers, beside a segment that
+/// really comes along.
 enum Forged<T> {
     Sent { beside: SharedArray<u64>, numbers: Numbers, of: PhantomData<T> },
     Came(T),
 }
 
-/// What a handle to an array consists of; a handle to anything else is the latter half.
+/// The parts of a handle to an array; a handle to anything else is the latter half.
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
     start: u64,
@@ -138,7 +138,7 @@ fn as_items(method: StartMethod) -> Outcome {
     }
     assert_eq!(pool.map([forged(FINE)], read)?, [5]);
 
-    /// What a handle of another type than that of the array comes to.
+    /// The fault of a handle of another type than that of the array.
     fn refused<T>(pool: &pool_api::WorkerPool) -> SegmentFault
     where
         Forged<T>: Wire,
@@ -175,7 +175,7 @@ fn as_results(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Numbers that a faulty program might write: items fail or are fine, and no worker dies of them.
+/// Numbers that a faulty program might write: items fail or succeed, and no worker dies of them.
 fn at_random(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     pool.map(0..100u64, |x| x)?;

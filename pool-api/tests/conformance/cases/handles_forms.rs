@@ -1,4 +1,4 @@
-//! Every form of call carries handles of every kind, which were made when the workers ran already.
+//! Every form of call carries handles of every kind, made when the workers were already running.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("handles_of_a_lock_counted_by_all_workers", counted_under_a_lock),
 ];
 
-/// Elements that make an array have a segment of its own.
+/// So many elements that an array has a segment of its own.
 const LARGE: usize = 50_000;
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -127,7 +127,7 @@ wire! {
     }
 }
 
-/// What is read in place has its handles closed: the text beside them can be read.
+/// Handles in values that are read in place stay closed: the text beside them can be read.
 fn beside_views(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     pool.map(0..10u64, |x| x)?;
@@ -151,7 +151,7 @@ fn beside_views(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Captured or given: a scoped map has both.
+/// A scoped map carries handles as captures and as items.
 fn by_scoped_maps(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     pool.map(0..10u64, |x| x)?;
@@ -169,7 +169,7 @@ fn by_scoped_maps(method: StartMethod) -> Outcome {
         }
         let made = made?;
         assert_eq!((made.len(), captured.get(2), given.get(1)), (12, 12, 12));
-        // Its processes are gone, and what they made is not.
+        // The map's processes are gone, and the objects that they made are not.
         assert!(made.iter().all(|(part, own)| part.get(0) == 12 && own.get(len - 1) == 7));
         assert_eq!(pool.map(made, |(part, own)| part.get(0) + own.get(0))?, [19; 12]);
     }
@@ -214,7 +214,7 @@ impl Everything {
         }
     }
 
-    /// What each of two tasks does, that meet.
+    /// The work of each of two tasks that meet.
     fn work(self, number: u32) -> bool {
         if number == 0 {
             self.begun.set();
@@ -233,7 +233,7 @@ impl Everything {
         assert_eq!(name, "object");
         part.fetch_add(2, 1.0);
         drop(permit);
-        // One waits until the other has been there too.
+        // One task waits until the other has been there too.
         let mut guard = self.mutex.lock_timeout(LONG).expect("whole");
         guard[0] += 1;
         self.changed.notify_all();
@@ -265,7 +265,7 @@ fn of_every_kind(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Made by a worker, used by the caller and by others.
+/// A worker makes the handles; the caller and other workers use them.
 fn kinds_as_results(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for len in [4, LARGE] {
@@ -323,7 +323,7 @@ fn in_what_is_shared(method: StartMethod) -> Outcome {
     let (early, count) = (filled(LARGE, 1), SharedMutex::new(0u64)?);
     let pool = builder(method, 2).shared((early.clone(), count.clone())).build()?;
     pool.map(0..10u64, |x| x)?;
-    // What is shared, beside what comes later, in the same task.
+    // Shared handles and handles that came later, in the same task.
     let late = (0..20).map(|n| filled(LARGE, n));
     let sums = pool.tasks(late).map_with(|w, late| {
         *w.shared.1.lock().expect("whole") += 1;

@@ -1,5 +1,5 @@
-//! Who keeps the segment of a handle that is on its way, and what becomes of it when somebody dies
-//! or everything is dropped.
+//! How a segment lives while a handle to it is on its way, and after a process dies or everything
+//! is dropped.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("handles_of_two_pools", two_pools),
 ];
 
-/// Elements that make an array have a segment of its own.
+/// So many elements that an array has a segment of its own.
 const LARGE: usize = 50_000;
 
 type Array = SharedArray<u64>;
@@ -54,12 +54,12 @@ fn named(name: &str) -> Option<u32> {
     processes().filter(is_ours).find(|pid| stat(*pid).contains(&format!("({name})")))
 }
 
-/// Everybody who may have segments: the workers, the zygote, this process.
+/// All processes that may have segments: the workers, the zygote, this process.
 fn everybody(pool: &WorkerPool) -> Vec<u32> {
     pool.worker_pids().into_iter().chain(named("pool-zygote")).chain([std::process::id()]).collect()
 }
 
-/// Bytes of memory that segments take, whoever has them.
+/// Bytes of memory that segments take, in all processes.
 fn shared_memory() -> u64 {
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = info.lines().find(|line| line.starts_with("Shmem:"));
@@ -74,12 +74,12 @@ fn all_run(pool: &WorkerPool) {
     });
 }
 
-/// Waits until everybody's descriptors and mappings are what they were.
+/// The numbers of descriptors and mappings of all processes, to wait until they are back.
 struct Before(Vec<(usize, usize)>);
 
 impl Before {
     fn note(pool: &WorkerPool) -> Self {
-        // Whoever has run a task has closed and unmapped what a new process begins with.
+        // A worker that has run a task has closed and unmapped what a new process begins with.
         pool.broadcast(|_| ()).expect("workers");
         Self(everybody(pool).into_iter().map(held_by).collect())
     }
@@ -95,7 +95,7 @@ impl Before {
     }
 }
 
-/// The caller keeps nothing: what is on its way is kept by its task, then by its result.
+/// The caller keeps nothing: the task keeps an array that is on its way, then the result does.
 fn given_away(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for len in [3, LARGE] {
@@ -143,7 +143,7 @@ fn outlive_their_pool(method: StartMethod) -> Outcome {
         let mut lazy = one.imap((0..20).map(|n| (len, n)), makes);
         let first = lazy.next().transpose()?.expect("an array");
         one.terminate()?;
-        // What was not opened says so, or was there already.
+        // An array that was not opened is an error, or was there already.
         for array in lazy {
             match array {
                 Ok(array) => assert_eq!(array.len(), len),
@@ -234,7 +234,7 @@ fn without_a_zygote(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A worker that never sleeps gives back what it keeps all the same.
+/// A worker that never sleeps gives the segments that it keeps back all the same.
 fn given_back_while_busy(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
     let before = Before::note(&pool);
@@ -259,7 +259,7 @@ fn given_back_while_busy(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What nobody but the items has is not made long before it is needed.
+/// Arrays that only the items have are not made long before they are needed.
 fn bounded_in_flight(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     all_run(&pool);
@@ -297,7 +297,7 @@ fn ten_thousand_small(method: StartMethod) -> Outcome {
     assert!((0..).zip(&made).all(|(n, array)| array.get(250) == n));
     drop(made);
     before.comes_back(&pool);
-    // One by one, through all hands.
+    // One by one, through all processes.
     for n in 0..rounds / 10 {
         let array = pool.apply(pool.apply(n, |n| filled(500, n))?, |array| array)?;
         assert_eq!(pool.apply(array, |array| array.get(1))?, n);
@@ -332,7 +332,8 @@ fn three_hundred_large(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What one pool's worker made another pool's worker has; each has a zygote of its own.
+/// A worker of one pool sees an array made by a worker of another pool; each pool has a zygote of
+/// its own.
 fn two_pools(method: StartMethod) -> Outcome {
     let (one, two) = (pool(method, 2)?, pool(method, 2)?);
     let lock = SharedMutex::new(0u64)?;

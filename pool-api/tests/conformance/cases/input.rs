@@ -102,7 +102,7 @@ fn lying_length(method: StartMethod) -> Outcome {
         let split = pool.tasks(Lying { left: 300, claimed }).n_splits(4).map(|x| x)?;
         assert_eq!(split, expected);
     }
-    // One that would go on after its end is not asked again.
+    // An input that would go on after its end is not asked again.
     let asked = Cell::new(0);
     let mut items = std::iter::from_fn(|| {
         asked.set(asked.get() + 1);

@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("chunks_of_an_input_with_a_lying_length", lying_chunks),
 ];
 
-/// As many numbers as `left` says; who asks again behind them fails.
+/// `len` numbers; asking again behind the end fails.
 fn numbers(len: u64) -> impl Iterator<Item = u64> {
     let mut next = 0;
     iter::from_fn(move || {
@@ -35,7 +35,7 @@ enum Cut {
 const CUTS: [Cut; 6] =
     [Cut::Adaptive, Cut::Size(1), Cut::Size(4), Cut::Splits(3), Cut::Window(1), Cut::Ordered];
 
-/// What each form gives for the numbers up to `len`.
+/// Checks each form of call on the numbers up to `len`.
 fn forms(pool: &WorkerPool<u64>, len: u64, cut: Cut) -> Result<(), Error> {
     let tasks = || {
         let tasks = pool.tasks(numbers(len));
@@ -129,14 +129,14 @@ fn lying_chunks(method: StartMethod) -> Outcome {
     let lens = |chunks: &mut dyn Iterator<Item = Vec<u64>>| {
         chunks.map(|chunk| chunk.len()).collect::<Vec<_>>()
     };
-    // A length that nothing could have is no length: chunks of 4.
+    // An impossible length counts as no length: chunks of 4.
     for splits in [1, 7, usize::MAX] {
         let mut chunks = chunk_tasks(Lying(9)).n_splits(splits).chunks()?;
         assert_eq!(lens(&mut chunks), [4, 4, 1], "{splits} chunks");
         let mut chunks = chunk_tasks(0u64..u64::MAX).n_splits(splits).chunks()?.take(2);
         assert_eq!(lens(&mut chunks), [4, 4], "{splits} chunks");
     }
-    // Nor is room made for what is only claimed, or asked for.
+    // Nor is room made for a length that is only claimed, or asked for.
     let mut chunks = chunk_tasks(Lying(9)).iterable_len(1 << 45).n_splits(1).chunks()?;
     assert_eq!(lens(&mut chunks), [9]);
     for size in [u64::MAX as f64, f64::MAX, (1u64 << 60) as f64] {

@@ -1,5 +1,5 @@
 //! Items that run on after the end of their call are killed with their workers where that was asked
-//! for, and nothing else is.
+//! for; other items are not.
 
 use std::{
     future::poll_fn,
@@ -38,15 +38,16 @@ const AT_ONCE: Duration = Duration::ZERO;
 /// No case waits so long.
 const LONG: Duration = Duration::from_secs(600);
 
-/// An endless loop in native code, which sees nothing; a thread, which cannot be killed, looks
-/// whether it was cancelled.
+/// An endless loop like one in native code, which sees no cancel; a thread, which cannot be killed,
+/// checks for it.
 fn hang(w: &Worker<'_>, threads: bool) {
     while !(threads && w.is_cancelled()) {
         hint::spin_loop();
     }
 }
 
-/// Where a call that hangs says so, in which element, and whether it is to look up.
+/// The array in which a call that hangs says so, its element, and whether the call runs in a
+/// thread.
 type Hanging = (SharedArray<u64>, usize, bool);
 
 /// An endless loop that is announced in its element of the array.
@@ -55,7 +56,7 @@ fn hang_at(w: &mut Worker<'_>, (begun, at, threads): Hanging) {
     hang(w, threads);
 }
 
-/// So many calls that hang.
+/// The items of so many calls that hang.
 fn hangs(method: StartMethod, count: usize) -> Result<(SharedArray<u64>, Vec<Hanging>), Error> {
     let begun =
         SharedArray::<u64>::new(count).map_err(|error| Error::InvalidInput(error.to_string()))?;
@@ -221,7 +222,7 @@ fn by_handle(method: StartMethod) -> Outcome {
     for (n, wait) in waits.into_iter().enumerate() {
         assert_eq!(usize::from(wait.get()?), n);
     }
-    // What has not begun does not run.
+    // Items that have not begun do not run.
     let (begun, items) = hangs(method, 2)?;
     let busy = pool.tasks(items).chunk_size(1).map_async_with(hang_at)?;
     all_begun(&begun);
@@ -293,7 +294,7 @@ fn dropped(method: StartMethod) -> Outcome {
     let map = pool.tasks(items).chunk_size(1).kill_running(AT_ONCE).map_async_with(hang_at)?;
     all_begun(&begun);
     let pids = pool.worker_pids();
-    // As an executor drops a future that has taken too long.
+    // Like an executor that drops a future that has taken too long.
     block_on(async {
         let mut map = pin!(map);
         let first = poll_fn(|context| Poll::Ready(map.as_mut().poll(context).is_pending())).await;
@@ -319,7 +320,7 @@ fn dropped(method: StartMethod) -> Outcome {
 }
 
 const SIGUSR2: i32 = 12;
-/// Lives in a local of the case.
+/// The token, which lives in a local of the case.
 static TOKEN: AtomicPtr<CancelToken> = AtomicPtr::new(std::ptr::null_mut());
 
 extern "C" fn kill_all(_: i32) {

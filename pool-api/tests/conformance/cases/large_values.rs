@@ -26,7 +26,7 @@ const LEN: usize = 512 << 10;
 type Array = [u8; LEN];
 
 wire! {
-    /// Its archive is another one than its value.
+    /// A type whose archive differs from the value.
     struct Named { name: String, array: Array }
 }
 
@@ -50,7 +50,7 @@ where
     })
 }
 
-/// What an array of a result has in it.
+/// The byte in the array of a result.
 fn seen<E>(result: Result<Array, E>) -> Result<u8, E> {
     match result {
         Ok(ref array) => Ok(array[LEN - 1]),
@@ -73,7 +73,7 @@ fn one_call(method: StartMethod) -> Outcome {
         Err(error) => Err(error),
     });
     assert_eq!(named, ("10".to_string(), 10));
-    // What went before has left nothing behind.
+    // The calls before have left nothing behind.
     assert_eq!(small(&pool, |pool| pool.apply(11, |x: u8| x)), 11);
     Ok(())
 }
@@ -97,7 +97,7 @@ fn futures(method: StartMethod) -> Outcome {
     let timed = |pool: &WorkerPool| seen(pool.apply_async(6, array)?.get_timeout(limit));
     assert_eq!(small(&pool, timed), 6);
     assert_eq!(small(&pool, |pool| pool.task(array(7)).apply_async(last)?.get()), 7);
-    // Who waits for one takes the others in, too.
+    // A thread that waits for one result takes the others in, too.
     let many = |pool: &WorkerPool| {
         let handles = (0..6).map(|byte| Ok(pool.apply_async(byte, array)?));
         let handles = handles.collect::<Result<Vec<_>, Error>>()?;
@@ -242,7 +242,7 @@ fn endless(n: u64) -> u64 {
 
 fn overflows(method: StartMethod) -> Outcome {
     let outer = builder(method, 1).daemon(false).build()?;
-    // The input of the inner call runs where that has room.
+    // The input of the inner call runs on a stack that has room.
     let task = |method: u8| {
         let pool = pool(StartMethod::ALL[usize::from(method)], 1).expect("a pool");
         let items = (0..2).map(|n| array(if n == 1 { endless(0) as u8 } else { 0 }));
@@ -255,7 +255,7 @@ fn overflows(method: StartMethod) -> Outcome {
             other => panic!("{other:?}"),
         }
     }
-    // One on the task's own stack is told afterwards, too.
+    // An overflow of the task's own stack is told afterwards, too.
     let afterwards = |method: u8| {
         let pool = pool(StartMethod::ALL[usize::from(method)], 1).expect("a pool");
         let values = pool.map((0..2).map(array), last).expect("values");

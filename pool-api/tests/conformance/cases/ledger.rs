@@ -1,4 +1,4 @@
-//! The examples by which the guides of Python's pools explain themselves, as they are here.
+//! The examples of the guides to Python's pools, in the terms of this crate.
 
 use std::{thread, time::Duration};
 
@@ -38,7 +38,7 @@ fn arrays_as_results(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// An input without a length has its length said.
+/// The caller names the length of an input without one.
 fn without_a_length(method: StartMethod) -> Outcome {
     let pool = pool(method, 4)?;
     let numbers = || (0u64..).take_while(|n| *n < 1000).enumerate();
@@ -51,7 +51,7 @@ fn without_a_length(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A worker has a state of its own, in which it loads a model when it needs it first.
+/// A worker has a state of its own, into which it loads a model at the first need.
 fn state_is_loaded_once(method: StartMethod) -> Outcome {
     #[derive(Default)]
     struct State {
@@ -77,8 +77,8 @@ fn state_is_loaded_once(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Workers are numbered from 0; a function that asks for its worker knows the number, others are
-/// not given it.
+/// Workers are numbered from 0; a function that takes its worker knows the number, others do not
+/// get it.
 fn worker_ids(method: StartMethod) -> Outcome {
     // The first two wait for each other, so no worker has both.
     let pool = builder(method, 4).shared(SharedBarrier::new(2)?).build()?;
@@ -94,7 +94,7 @@ fn worker_ids(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Workers are kept from map to map, whatever its function; and not where that is not wanted.
+/// Workers are kept from map to map, for any functions, unless `keep_alive` is off.
 fn workers_are_kept(method: StartMethod) -> Outcome {
     let builder = builder(method, 1).worker_init(|_| 0u32);
     for (keep_alive, seen) in [(true, [1, 12, 23]), (false, [1, 11, 21])] {
@@ -116,7 +116,7 @@ fn workers_are_kept(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What is shared may be set anew between two maps, with workers that are kept.
+/// The shared value may be set anew between two maps, with workers that are kept.
 fn shared_is_changed(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(vec![1u64, 2, 3]).build()?;
     let look = || pool.tasks(0..3usize).map_with(|w, index| w.shared[index]);
@@ -127,8 +127,8 @@ fn shared_is_changed(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Several objects are a tuple; a function has the worker's id, what is shared, its state, and its
-/// item.
+/// Several objects are a tuple; a function gets the worker's id, the shared value, its state, and
+/// its item.
 fn given(method: StartMethod) -> Outcome {
     let objects = (String::from("object"), vec![5u32, 6], Some(7u8));
     let pool =
@@ -141,7 +141,7 @@ fn given(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What is shared is inherited or lies where it lay, or is copied once per worker, but not for each
+/// The shared value is inherited or stays in place, or is copied once per worker, but not for each
 /// task.
 fn one_copy_at_most(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(vec![7u8; 1 << 20]).build()?;
@@ -174,7 +174,7 @@ fn locks_are_shared(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A future is waited for with its result or without; also when the pool was closed meanwhile.
+/// A caller waits for a future with its result or without, even after the pool was closed.
 fn futures(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let square = |x: u64| x * x;
@@ -189,8 +189,8 @@ fn futures(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A map waits for the list of all results, in the order of its input; or answers at once with a
-/// handle for it.
+/// A map waits for the list of all results, in the order of its input; or returns a handle for it
+/// at once.
 fn in_order(method: StartMethod) -> Outcome {
     let pool = pool(method, 4)?;
     let values = pool.tasks(0..40u64).chunk_size(1).map(|x| {

@@ -19,7 +19,7 @@ const WORKS: u8 = 0;
 const BORROWED: u8 = 1;
 const THREADS: u8 = 2;
 
-/// What comes of a pool that is forked here.
+/// The outcome of a pool that is forked here.
 fn fork() -> u8 {
     let builder = WorkerPool::builder().start_method(StartMethod::Fork).n_jobs(1);
     match builder.build().and_then(|pool| pool.apply(20u8, |x| x + 1)) {
@@ -30,7 +30,7 @@ fn fork() -> u8 {
     }
 }
 
-/// What comes of it while memory of a pool of this kind is lent, and otherwise.
+/// The expected outcomes while memory of a pool of this kind is lent, and otherwise.
 fn expected(method: StartMethod) -> (u8, u8) {
     if method == StartMethod::Threads { (THREADS, THREADS) } else { (BORROWED, WORKS) }
 }
@@ -77,7 +77,8 @@ fn items(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What came of a fork in its own code: when it was encoded, and when it was decoded.
+/// A value that forks in its own code, with the outcomes: when it was encoded, and when it was
+/// decoded.
 struct Probe {
     encoded: u8,
     decoded: u8,

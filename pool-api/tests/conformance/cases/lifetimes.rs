@@ -51,7 +51,7 @@ fn dropped_midway(method: StartMethod) -> Outcome {
     }
     for taken in [0, 1, 5] {
         let one_more = builder(method, 2).build();
-        // A Fork pool has one thread to fork from all the time, as no pool of threads is about.
+        // A Fork pool can be built now: no pool of threads exists, so the program has one thread.
         let one_more = one_more?;
         let mut lazy = one_more.imap_unordered(0u64.., |x| x);
         for _ in 0..taken {

@@ -41,7 +41,7 @@ fn flags_of_arenas() -> Vec<String> {
     flags
 }
 
-/// Calls that use arenas, and the memory that this process has more than before.
+/// Makes calls that use arenas, and checks how much more memory this process has than before.
 fn use_it(method: StartMethod, pool: &pool_api::WorkerPool, bytes: usize) -> Outcome {
     let before = resident();
     assert_eq!(pool.map(0..100u64, |x| x + 1)?, (1..101).collect::<Vec<u64>>());
@@ -91,7 +91,7 @@ fn locked_later(method: StartMethod) -> Outcome {
     assert_eq!(pool.map(0..4u64, |x| x + 1)?, [1, 2, 3, 4]);
     assert!(sys::limit_locked_memory(8 * MIB));
     assert!(sys::lock_future_memory());
-    // Those that come now have smaller arenas.
+    // Pools built now have smaller arenas.
     for _ in 0..3 {
         assert_eq!(pool.map(0..8u64, |x| x + 1)?, [1, 2, 3, 4, 5, 6, 7, 8]);
     }
@@ -108,7 +108,7 @@ fn with_no_room(method: StartMethod) -> Outcome {
     assert!(matches!(refused, Error::Resources { .. }), "{refused}");
     assert!(refused.to_string().contains("mlockall"), "{refused}");
     assert!(refused.to_string().contains("ulimit -l"), "{refused}");
-    // It may be small enough.
+    // An arena with this limit may be small enough.
     let small = builder(method, 1).arena_limit(MIB).build()?;
     assert_eq!(small.map(0..4u64, |x| x + 1)?, [1, 2, 3, 4]);
     drop(small);

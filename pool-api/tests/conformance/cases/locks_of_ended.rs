@@ -1,5 +1,5 @@
-//! A worker that ends in order leaves what it sits in: nothing that others wait at is broken by
-//! that, and nothing is lost.
+//! A worker that ends in order leaves its barriers and locks: nothing that others wait at is broken
+//! by that, and nothing is lost.
 
 use std::{mem, time::Duration};
 
@@ -136,10 +136,11 @@ fn settings_in_a_call(method: StartMethod) -> Outcome {
         pool.set_worker_lifespan(lifespan)?;
         assert_eq!(lazy.collect::<Result<Vec<_>, _>>()?, [true; 7]);
         assert!(!barrier.is_broken());
-        // The new ones find the barrier as it was.
+        // The new workers find the barrier as it was.
         meet(&pool, 2)?;
     }
-    // Also where the call is left unfinished, once its items have ended.
+    // The old workers end in order even where the call is left unfinished, once its items have
+    // ended.
     let mut lazy = pool.tasks(0..2u32).chunk_size(1).max_tasks_active(2).imap_with(waits);
     assert_eq!(lazy.next().transpose()?, Some(true));
     pool.set_worker_lifespan(400)?;
@@ -148,7 +149,7 @@ fn settings_in_a_call(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Workers that have no task are not missed by anything that they have used, however they end.
+/// No lock misses a worker that has no task, however the worker ends.
 fn idle_ones_killed(method: StartMethod) -> Outcome {
     let barrier = SharedBarrier::new(2)?;
     for _ in 0..4 {
@@ -156,7 +157,7 @@ fn idle_ones_killed(method: StartMethod) -> Outcome {
         meet(&pool, 2)?;
         pool.terminate()?;
         meet(&pool, 2)?;
-        // One alone, by a signal.
+        // One worker alone is killed by a signal.
         let pid = pool.worker_pids()[0];
         assert!(sys::kill(pid, sys::SIGKILL));
         wait_until("it is gone", || !pool.worker_pids().contains(&pid));
@@ -167,7 +168,7 @@ fn idle_ones_killed(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Nor by those that go on where another one is killed at a call that has nothing to do with it.
+/// A barrier does not break when another worker is killed in a call that does not use it.
 fn others_killed(method: StartMethod) -> Outcome {
     let barrier = SharedBarrier::new(2)?;
     let pool = builder(method, 3).shared(barrier.clone()).build()?;
@@ -194,7 +195,8 @@ fn others_killed(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Who is killed at an item that others may wait for is missed, so that they do not wait for ever.
+/// A worker that is killed at an item that others may wait for is missed, so that they do not wait
+/// for ever.
 fn busy_ones_killed(method: StartMethod) -> Outcome {
     let barrier = SharedBarrier::new(2)?;
     let pool = builder(method, 2).shared(barrier.clone()).build()?;

@@ -15,7 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("number_of_the_first_worker_is_checked", checked),
 ];
 
-/// The last name is that of the worker after so many more.
+/// A pool that reaches the last name after so many more workers.
 fn before_the_end(method: StartMethod, lives: u64) -> Builder {
     builder(method, 2).first_serial((1 << 28) - lives)
 }
@@ -80,7 +80,7 @@ fn beside_old_results(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Without `keep_alive` each call is for later workers than those there are.
+/// Without `keep_alive` each call is for later workers than the present ones.
 fn retired(method: StartMethod) -> Outcome {
     let pool = before_the_end(method, 7)
         .keep_alive(false)

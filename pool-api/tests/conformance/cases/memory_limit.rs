@@ -1,4 +1,4 @@
-//! A task that needs more memory than it may have fails; nobody else notices.
+//! A task that needs more memory than it may have fails; no other task is affected.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,8 @@ fn one_item(method: StartMethod) -> Outcome {
         let kept = before.iter().zip(&after).filter(|(before, after)| before == after).count();
         assert_eq!(kept, 1, "one was replaced, the other one untouched: {before:?} {after:?}");
     }
-    // Many small ones as well as a large one, and what asks first is refused politely.
+    // Many small allocations fail as well as a large one, and code that asks by `try_reserve` gets
+    // an error.
     let hoard = |()| {
         let mut all = Vec::new();
         while all.len() < usize::MAX {
@@ -72,7 +73,7 @@ fn one_item(method: StartMethod) -> Outcome {
         other => panic!("{other:?}"),
     }
     assert!(pool.apply((), |()| Vec::<u8>::new().try_reserve_exact(1 << 30).is_err())?);
-    // It is tried again as after any other death.
+    // The item is tried again as after any other death.
     match pool.tasks([1024]).retry(2).map(take) {
         Err(Error::Task(task)) => assert_eq!(task.tries(), 3),
         other => panic!("{other:?}"),
@@ -130,7 +131,7 @@ fn other_aborts(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Keeps 8 MiB for ever; which process did.
+/// Keeps 8 MiB for ever, and notes in the file which process did.
 fn leak(path: &str, n: u64) -> u64 {
     append(path, n);
     std::mem::forget(std::hint::black_box(vec![1u8; 8 * MIB]));
@@ -147,7 +148,7 @@ fn grown(method: StartMethod) -> Outcome {
         let mut runs = BTreeMap::new();
         pids.iter().for_each(|pid| *runs.entry(*pid).or_insert(0) += 1);
         assert!(runs.len() >= 6, "{runs:?}");
-        // Each takes a millisecond or two, and a look comes once in a millisecond.
+        // Each task takes a millisecond or two, and the limit is checked once in a millisecond.
         assert!(runs.values().all(|runs| *runs <= 16), "{runs:?}");
     }
     // An unfinished iterator, whose results are read when their worker has gone.
@@ -180,8 +181,7 @@ fn refused(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The inner worker's limit is told apart from the outer one's, which it inherits when it is forked
-/// from that.
+/// The inner worker's limit is told apart from the outer one's, which it inherits at its fork.
 fn nested(method: StartMethod) -> Outcome {
     let number = StartMethod::ALL.iter().position(|known| *known == method).expect("one of them");
     let outer = builder(method, 1).daemon(false).memory_limit(512 << 20).build()?;

@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 type Pools = [WorkerPool; 3];
 
-/// Those that tasks use: gone after each case.
+/// The pools that tasks use: gone after each case.
 static POOLS: RwLock<Option<Arc<Pools>>> = RwLock::new(None);
 
 fn pools() -> Arc<Pools> {
@@ -42,12 +42,12 @@ fn end_pools() {
     drop(POOLS.write().expect("no panic").take());
 }
 
-/// What the task that comes last finds: whether it was refused.
+/// Whether the call of the last task was refused.
 fn refused<T>(came: Result<T, Error>) -> bool {
     matches!(came, Err(Error::NestedUse))
 }
 
-/// An error as it may cross.
+/// The result with its error as text, which can cross.
 fn text<T>(came: Result<T, Error>) -> Result<T, String> {
     came.map_err(|error| error.to_string())
 }
@@ -88,7 +88,7 @@ fn left_alone(method: StartMethod) -> Outcome {
     let [a, ..] = &*all;
     let (to, told) = mpsc::channel();
     GO_ON.set(told.into()).expect("the first time");
-    // Its task in B goes on when it has ended.
+    // The task in B goes on when this task has ended.
     let handle = a.apply(1u8, |x| {
         let waits = |x: u8| {
             let go_on = GO_ON.get().expect("set above").lock().expect("the only one");

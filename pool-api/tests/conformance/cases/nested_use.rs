@@ -1,6 +1,6 @@
-//! What the user's code may do with its pool where the pool runs it: in the thread that completes
-//! a future, in one that callbacks have, in a call. A table of who × what, and the answer of each
-//! cell: refused (it would wait for itself), or done. No cell waits for ever, nor lets others.
+//! Uses of a pool by the user's code that the pool runs: in the thread that completes a future, in
+//! the thread of callbacks, in a call. A table of caller × act, and the answer of each cell:
+//! refused (it would wait for itself), or done. No cell waits for ever, nor makes others do so.
 
 use std::{
     fmt, process,
@@ -46,7 +46,7 @@ enum Act {
     AsCompleted,
     Poll,
     DropPool,
-    /// Waits for the very result that the code runs for.
+    /// Waits for the very result for which the code runs.
     WaitForItself,
 }
 
@@ -68,7 +68,7 @@ enum Answer {
     Done,
 }
 
-/// How the code comes to run.
+/// The kind of call for which the code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     One,
@@ -81,7 +81,7 @@ struct Cell {
     who: u8,
     act: Act,
     pool: Arc<WorkerPool>,
-    /// Handed in together with what the code runs for.
+    /// Another future, handed in together with the one for which the code runs.
     other: AsyncResult<u64>,
     own: Box<dyn Fn() -> Result<(), Error> + Send>,
     to: mpsc::Sender<Result<(), Error>>,
@@ -93,7 +93,7 @@ fn cell() -> MutexGuard<'static, Option<Cell>> {
     CELL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Called by the user's code of this kind: does what the cell says, once.
+/// Called by the user's code of this kind: does the act of the cell, once.
 fn act(who: u8) {
     let mut there = cell();
     let is_it = |cell: &Cell| cell.who == who && cell.process == process::id();
@@ -130,7 +130,7 @@ fn act(who: u8) {
     let _ = to.send(said);
 }
 
-/// A result whose own code does it.
+/// A result whose own code does the act.
 struct Probe;
 
 impl Clone for Probe {
@@ -182,7 +182,7 @@ impl Wake for Acts {
     }
 }
 
-/// What a cell says, and what becomes of the others.
+/// The expected answer of a cell.
 fn expected(who: u8, way: Way, act: Act, method: StartMethod) -> Answer {
     // A thread of the pool completes a call of one item itself.
     let in_worker =
@@ -262,7 +262,7 @@ fn run(
         Err(Error::NestedUse) => Answer::NestedUse,
         Err(other) => return Err(other.into()),
     };
-    // Others wait for nothing that does not come.
+    // The other future must end, too.
     if !beside.wait_timeout(WATCHDOG)? {
         return Err("another future has not ended".into());
     }
@@ -280,7 +280,7 @@ fn run(
 
 type Ended = Box<dyn FnOnce() -> Result<bool, Error>>;
 
-/// Has the code run when the future ends.
+/// Makes the code run when the future ends.
 fn hold<R: Clone + Send + Sync + 'static>(
     handle: AsyncResult<R>,
     who: u8,

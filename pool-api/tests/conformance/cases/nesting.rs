@@ -38,7 +38,7 @@ fn refused(method: StartMethod) -> Outcome {
         matches!(Process::spawn(method, |x: u8| x, 1).map(|_| ()), Err(Error::NestedPool))
     })?;
     assert!(started);
-    // What is no worker builds pools as before.
+    // A process that is no worker builds pools as before.
     assert_eq!(squares((number_of(method), 2, 4)), Ok(14));
     assert_eq!(outer.map([1u8], |x| x)?, [1]);
     Ok(())
@@ -52,7 +52,7 @@ fn results(method: StartMethod) -> Outcome {
     for (n, sum) in (1..9u64).zip(sums) {
         assert_eq!(sum, Ok((0..10 * n).map(|x| x * x).sum()));
     }
-    // Three deep; a pool in the middle that says nothing is the last one.
+    // Pools three deep; a pool with the default of `daemon` is the last one.
     let deep = builder(method, 1).daemon(false).build()?.apply(number, |number| {
         let method = StartMethod::ALL[usize::from(number)];
         let middle = WorkerPool::builder().start_method(method).n_jobs(1).daemon(false).build();
@@ -72,7 +72,7 @@ fn results(method: StartMethod) -> Outcome {
 fn every_kind(method: StartMethod) -> Outcome {
     let outer = builder(method, 1).daemon(false).build()?;
     for inner in StartMethod::ALL {
-        // Beside threads of a crew nobody forks.
+        // A process with worker threads cannot fork.
         let refused = method == StartMethod::Threads && inner == StartMethod::Fork;
         let sum = outer.apply((number_of(inner), 2, 10), squares)?;
         assert_eq!(sum.is_err(), refused, "{inner}: {sum:?}");
@@ -81,7 +81,7 @@ fn every_kind(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Also where nobody but the inner pool's own thread works for them.
+/// Futures of an inner pool, for which only its own thread works.
 fn futures(method: StartMethod) -> Outcome {
     let outer = builder(method, 1).daemon(false).build()?;
     let value = outer.apply(number_of(method), |number| {

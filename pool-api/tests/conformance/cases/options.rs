@@ -1,4 +1,4 @@
-//! What a call and a pool may be asked for, and how they say no.
+//! Options of calls and pools, and their refusals.
 
 use std::{
     cell::{Cell, RefCell},

@@ -40,13 +40,13 @@ fn strict(method: StartMethod) -> Outcome {
         let cut = pool.tasks(0..10u32).n_splits(3).map_with(|w, _| w.id())?;
         let wanted = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2].map(|chunk| chunk % workers as u32);
         assert_eq!(cut, wanted);
-        // Chunks of other sizes are in turn as well, whatever those are.
+        // Chunks of other sizes go in turn as well.
         let free = pool.tasks(0..sized(300_000, 30_000)).map_with(|w, _| w.id())?;
         let next = |id: u32| (id + 1) % workers as u32;
         assert_eq!(free[0], 0);
         assert!(free.windows(2).all(|two| two[1] == two[0] || two[1] == next(two[0])));
         let slow = pool.tasks(0..20u64).chunk_size(1).map_with(|w, n| {
-            thread::sleep(std::time::Duration::from_millis(n % 2 * 2)); // some are slower than others
+            thread::sleep(std::time::Duration::from_millis(n % 2 * 2)); // some are slower
             w.id()
         })?;
         assert_eq!(slow, turns(20, 1, workers));
@@ -65,7 +65,7 @@ fn asked_for(method: StartMethod) -> Outcome {
     pool.set_order_tasks(true)?;
     assert_eq!(ids(&pool, 40, 1)?, turns(40, 1, 2));
     assert_eq!(ordered(false)?.len(), 40);
-    // A call of one item goes to whoever is free.
+    // A call of one item goes to any free worker.
     assert_eq!(pool.apply(3u64, |x| x)?, 3);
     assert_eq!(pool.apply_async(3u64, |x| x)?.get()?, 3);
     pool.set_order_tasks(false)?;

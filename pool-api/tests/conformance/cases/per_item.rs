@@ -108,7 +108,7 @@ fn forking(method: StartMethod) -> Outcome {
     let tasks = pool.tasks(0..40u64).chunk_size(5).with(scratch.path());
     let pids = tasks.map(|path, n| {
         if n % 8 == 3 {
-            // In the child, too, the task goes on and returns.
+            // The task goes on and returns in the child, too.
             sys::fork();
         }
         append(path, n);
@@ -117,7 +117,7 @@ fn forking(method: StartMethod) -> Outcome {
     wait_until("both workers run", || pool.worker_pids().len() == 2);
     let workers = pool.worker_pids();
     assert!(pids.iter().all(|pid| workers.contains(pid)), "{pids:?} {workers:?}");
-    // The children appended, too, and were not heard of again.
+    // The children appended, too, and did nothing else.
     assert!(scratch.numbers().len() <= 40 + 5);
     let again = pool.tasks(0..500u64).chunk_size(1).map(|_| std::process::id())?;
     assert!(again.iter().all(|pid| workers.contains(pid)));

@@ -1,5 +1,5 @@
-//! `cpu_ids` in its five forms, as rules and as plans: what each worker's mask is by the system's
-//! word and by its own, also after it was replaced; and the refusals.
+//! `cpu_ids` in its five forms, as rules and as plans: each worker's mask as the system and the
+//! worker itself see it, also after it was replaced; and the refusals.
 
 use std::{cell::RefCell, collections::BTreeMap, fs};
 
@@ -31,7 +31,7 @@ type Masks = BTreeMap<u32, String>;
 /// The masks of all workers, as tasks see them; a thread that a task starts has the same.
 fn seen_from_inside(pool: &WorkerPool) -> Result<Masks, Error> {
     let mut masks = Masks::new();
-    // Until each had a task: whoever is free takes the next.
+    // Until each worker had a task: a free one takes the next.
     while masks.len() < pool.n_jobs() {
         let said = pool.tasks(0..64u32).chunk_size(1).map_with(|worker, _| {
             let cpus = current_cpus().expect("a mask");
@@ -164,7 +164,7 @@ fn placements_and_plans(method: StartMethod) -> Outcome {
             assert_masks(&pool, plan.iter().flatten())?;
         }
     }
-    // Nobody said how many workers: as many as can have a core.
+    // Without a number of workers: as many as can have a core.
     let builder = WorkerPool::builder().start_method(method).cpu_ids(Placement::OneCoreEach);
     let pool = builder.build()?;
     assert_eq!(pool.n_jobs(), usable_cpus().min(Topology::read()?.cores().len()));
@@ -189,7 +189,7 @@ fn kept_after_kills(method: StartMethod) -> Outcome {
             assert_masks(&pool, &expected)?;
             assert!(pool.worker_pids().iter().all(|pid| !killed.contains(pid)));
         }
-        // By its own hand, in the middle of a task.
+        // The worker ends itself in the middle of a task.
         let died = pool.apply((), |()| -> u8 { std::process::abort() });
         assert!(matches!(died, Err(Error::Task(_))), "{died:?}");
         assert_masks(&pool, &expected)?;
@@ -284,7 +284,7 @@ fn kept_to_the_mask(method: StartMethod) -> Outcome {
         let reason = "is not among the CPUs that may be used here: ";
         assert_eq!(text, format!("cpu_ids: CPU ID {last} {reason}{first}"));
     }
-    // What was planned before the caller pinned itself still holds.
+    // A plan made before the caller pinned itself still holds.
     assert_masks(&early, [last, first])?;
     drop(early);
     let late = builder(method, 2).cpu_ids(Placement::Spread).build()?;

@@ -18,9 +18,10 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 thread_local! {
-    /// A generator as those of the usual crates: seeded by the system when a thread uses it first.
+    /// A generator like those of the usual crates: seeded by the system when a thread uses it
+    /// first.
     static GENERATOR: Cell<u64> = Cell::new(seed());
-    /// What this thread has drawn for the test.
+    /// The numbers that this thread has drawn for the test.
     static DRAWN: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
 }
 
@@ -54,7 +55,7 @@ fn worker() -> u32 {
     id.expect("a thread's id")
 }
 
-/// What all three workers of the pool draw.
+/// The numbers that all three workers of the pool draw.
 fn drawn_by_all<S>(builder: Builder<S>) -> Result<Vec<(u64, u64)>, Box<dyn std::error::Error>> {
     let _ = (draw(), RandomState::new());
     let pool = builder.build()?;

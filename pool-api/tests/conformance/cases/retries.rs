@@ -132,7 +132,7 @@ fn forms(method: StartMethod) -> Outcome {
 fn killed_at_random(method: StartMethod) -> Outcome {
     let items = sized(20_000, 4_000) as u64;
     let pool = pool(method, 3)?;
-    pool.apply((), |()| ())?; // whoever forks has done so before there is a second thread
+    pool.apply((), |()| ())?; // a fork comes before there is a second thread
     let scratch = Scratch::new();
     let over = AtomicBool::new(false);
     let (values, killed) = thread::scope(|scope| {
@@ -160,8 +160,8 @@ fn killed_at_random(method: StartMethod) -> Outcome {
     });
     assert_eq!(values?, (1..=items).collect::<Vec<_>>());
     assert!(killed.len() > 5, "{} kills", killed.len());
-    // Each item ran, and again only if whoever had it in hand was killed: what such a process began
-    // last.
+    // Each item ran, and again only if its process was killed while it ran: the item that the
+    // process began last.
     let entries = read_numbers(scratch.path());
     let process = |entry: u64| (entry >> 32) as u32;
     let last: HashMap<_, _> = entries.iter().map(|entry| (process(*entry), *entry)).collect();

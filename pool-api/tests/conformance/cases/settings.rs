@@ -1,4 +1,4 @@
-//! What is set between two calls.
+//! Settings between two calls.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -31,7 +31,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("snapshot_of_other_methods_is_refused", no_snapshot),
 ];
 
-/// A pool whose workers count their tasks, and leave the count.
+/// A pool whose workers count their tasks, and return the count at their exit.
 fn counting(method: StartMethod, n: usize) -> pool_api::Result<WorkerPool<(), u64, u64>> {
     builder(method, n).worker_init(|_| 0u64).worker_exit(|w| *w.state).build()
 }
@@ -133,7 +133,7 @@ fn ends_in_order(method: StartMethod) -> Outcome {
     assert_eq!(pool.exit_results().iter().sum::<u64>(), 9);
     count(&pool, 4)?;
     assert!(pool.exit_results().is_empty(), "workers have started anew");
-    // What it is already changes nothing.
+    // Setting the present value changes nothing.
     let before = pool.worker_pids();
     pool.set_worker_lifespan(100)?;
     pool.set_worker_exit_timeout(None)?;
@@ -158,7 +158,7 @@ fn beside_an_iterator(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The old workers end in order with the last call that they have.
+/// The old workers end in order with their last call.
 fn exits_of_a_call(method: StartMethod) -> Outcome {
     let pool = counting(method, 2)?;
     for limit in [30, 40] {

@@ -1,4 +1,5 @@
-//! What a pool shares: seen by every worker, made where it should be, and changed between calls.
+//! The value that a pool shares: seen by every worker, made in the right process, and changed
+//! between calls.
 
 use std::{
     collections::HashMap,
@@ -64,7 +65,7 @@ fn value(method: StartMethod) -> Outcome {
         w.shared.0.iter().sum::<f64>() + f64::from(x) + w.shared.1.len() as f64
     })?;
     assert_eq!(sums, (0..100).map(|x| 8.0 + f64::from(x)).collect::<Vec<_>>());
-    // Calls that do not look at it are as ever.
+    // Calls that do not use it are as ever.
     assert_eq!(pool.map(0..10u64, |x| x + 1)?.len(), 10);
     assert_eq!(pool.tasks(0..10u64).with(3u64).map(|k, x| k * x)?[9], 27);
     let last = pool.tasks([()]).map_with(|w, ()| w.shared.2)?;
@@ -115,7 +116,7 @@ fn view(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The device and inode of what is mapped at an address of this process.
+/// The device and inode of the file mapped at an address of this process.
 fn mapped_at(address: usize) -> Option<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let line = maps.lines().find(|line| {
@@ -223,7 +224,7 @@ fn changed_beside(method: StartMethod) -> Outcome {
     for n in 10..500 {
         assert_eq!(lazy.next().transpose()?, Some(n), "a call that began before goes on");
     }
-    // The pool's end is that of all its calls.
+    // The end of the pool ends all its calls.
     pool.terminate()?;
     assert!(lazy.any(|next| matches!(next, Err(Error::Terminated))));
     assert_eq!(pool.tasks([()]).map_with(|w, ()| *w.shared)?, [2]);
@@ -247,7 +248,7 @@ fn changed_beside_a_thread(method: StartMethod) -> Outcome {
         assert!(matches!(refused, Err(Error::ForkWithThreads { threads: 2 })), "{refused:?}");
         assert_eq!(see().expect("what was shared before"), [1]);
         drop(hold);
-        // The scope itself waits for what the thread does, not until it is gone.
+        // The scope itself waits for the thread's closure, not until the thread is gone.
         assert!(other.join().expect("no panic").is_err());
     });
     pool.set_shared(2)?;

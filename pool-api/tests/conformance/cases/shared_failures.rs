@@ -1,4 +1,4 @@
-//! What is shared cannot be made, or a worker cannot come up: typed errors, and a pool that can be
+//! The shared value cannot be made, or a worker cannot start: typed errors, and a pool that can be
 //! used again.
 
 use std::{
@@ -41,7 +41,7 @@ fn ask<S: Send + Sync + 'static>(pool: &WorkerPool<S>) -> Result<Vec<u32>, Error
     pool.tasks(0..20u32).chunk_size(1).map_with(|_, x| x)
 }
 
-/// The pool works once it shares something that can be made.
+/// The pool works once it shares a value that can be made.
 fn works_again(pool: &WorkerPool<u8>) -> Outcome {
     assert!(pool.map(0..3u8, |x| x).is_err(), "whoever asks is told");
     pool.set_shared(7)?;
@@ -125,11 +125,11 @@ fn leaves_threads(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared_built(leave_threads).build()?;
     let asked = ask(&pool);
     match (method, asked) {
-        // Each worker has its own threads; or they are the program's.
+        // The threads are each worker's own, or the program's.
         (StartMethod::Spawn, Ok(values)) => assert_eq!(values.len(), 20),
         (StartMethod::Threads, Ok(values)) => {
             assert_eq!(values.len(), 20);
-            // What was left is gone before it is compared.
+            // Leftovers are gone before they are compared.
             let own = std::process::id();
             let left = |name| processes_named(name).contains(&own);
             wait_until("they have ended", || !left("first-left") && !left("second-left"));
@@ -155,7 +155,7 @@ fn too_long(method: StartMethod) -> Outcome {
     };
     let pool = builder(method, 2).shared_built(slow).shared_timeout(limit).build()?;
     let late = ask(&pool);
-    // Whoever had waited for it would have done so for ever.
+    // A call that had waited for it would have done so for ever.
     TOLD.store(true, Ordering::Relaxed);
     assert!(
         matches!(&late, Err(Error::SharedFailed(Cause::Timeout { limit: l })) if *l == limit),
@@ -247,7 +247,7 @@ fn forks(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What leads to the data of a shared lock whose guard is never dropped.
+/// A reference to the data of a shared lock whose guard is never dropped.
 #[derive(Archive, Serialize)]
 #[rkyv(crate = rkyv)]
 struct Kept(#[rkyv(with = rkyv::with::Skip)] Mutex<Option<&'static mut u64>>);
@@ -264,7 +264,7 @@ impl<D: Fallible + ?Sized> Deserialize<Kept, D> for ArchivedKept {
     }
 }
 
-/// Workers that inherited it would each have a lock of their own around the one number.
+/// Each worker that inherited it would hold a lock of its own around the one number.
 fn keeps_a_lock(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(Kept(Mutex::new(None))).build()?;
     let ask = || {

@@ -1,4 +1,4 @@
-//! Arrays, values and locks as parts of what a pool shares: containers that all workers write to.
+//! Arrays, values and locks as parts of the shared value: containers that all workers write to.
 
 use pool_api::{Error, StartMethod};
 use pool_shm::{LockError, SharedArray, SharedMutex, SharedValue};
@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("shared_handles_given_up", given_up),
 ];
 
-/// MPIRE's example: each task writes its own element, and may return something beside.
+/// MPIRE's example: each task writes its own element, and may return a value beside.
 fn results_in_an_array(method: StartMethod) -> Outcome {
     let results = SharedArray::<f32>::new(100)?;
     let pool = builder(method, 4).shared(results.clone()).build()?;
@@ -126,7 +126,7 @@ fn holder_dies(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The pool keeps what it shares, and nothing longer.
+/// The pool keeps the shared value as long as it shares it, and no longer.
 fn given_up(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(SharedArray::<u64>::new(1 << 20)?).build()?;
     for round in 0..3u64 {

@@ -16,10 +16,10 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const WORKERS: usize = 8;
-/// Elements of the data set, and what it takes.
+/// Elements of the data set, and the bytes that it takes.
 const LEN: usize = sized(32 << 20, 4 << 20);
 const BYTES: u64 = LEN as u64 * 8;
-/// Most that a worker may have for itself beside what it had before.
+/// The most private memory that a worker may have in addition to its former one.
 const MOST: u64 = 2 << 20;
 
 /// The sum of some fields of a `smaps_rollup`, in bytes.
@@ -34,7 +34,7 @@ fn private(pid: u32) -> u64 {
     rollup(pid, &["Private_Clean:", "Private_Dirty:"])
 }
 
-/// What the processes of this case have, each page counted once.
+/// The memory of all processes of this case, each page counted once.
 fn all_together() -> u64 {
     assert!(rollup(std::process::id(), &["Pss:"]) > 0, "no smaps_rollup can be read here");
     let group = |pid: u32| {
@@ -46,10 +46,10 @@ fn all_together() -> u64 {
     mine.map(|pid| rollup(pid, &["Pss:"])).sum()
 }
 
-/// Who ran a task, the sum, and how much more it has for itself than before.
+/// The worker of a task, the sum, and how much more private memory the worker has than before.
 type Seen = (u32, f64, u64);
 
-/// Runs `task` until each worker has run it; what each has for itself then.
+/// Runs `task` until each worker has run it; returns the private memory of each.
 fn in_all<S>(
     pool: &WorkerPool<S>,
     task: fn(&mut Worker<'_, S>, u32) -> Seen,
@@ -76,11 +76,11 @@ fn data() -> Vec<f64> {
 
 const SUM: f64 = LEN as f64 * (LEN - 1) as f64 / 2.0;
 
-/// What a worker has for itself that shares nothing large, and what all processes of such a pool
-/// take together.
+/// The private memory of a worker that shares nothing large, and the memory of all processes of
+/// such a pool together.
 fn usual(method: StartMethod) -> Result<(u64, u64), Box<dyn std::error::Error>> {
     if method == StartMethod::Threads {
-        return Ok((0, 0)); // they have nothing for themselves
+        return Ok((0, 0)); // threads have no private memory
     }
     let before = all_together();
     let pool = builder(method, WORKERS).shared(SUM).build()?;
@@ -99,7 +99,7 @@ fn of_a_value(method: StartMethod) -> Outcome {
         return Ok(());
     }
     if method == StartMethod::Spawn {
-        return Ok(()); // a copy for each is what Spawn says
+        return Ok(()); // under Spawn each worker has a copy
     }
     let (usual, _) = usual(method)?;
     let pool = builder(method, WORKERS).shared(data()).build()?;

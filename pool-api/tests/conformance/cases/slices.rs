@@ -1,4 +1,5 @@
-//! Tasks on slices of a shared array: what they write is there, whoever else has a handle.
+//! Tasks on slices of a shared array: their writes are there, whichever other processes have a
+//! handle.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +28,7 @@ pub(super) fn array(len: usize) -> SharedArray<u64> {
     SharedArray::from_slice(&(0..len as u64).collect::<Vec<_>>()).expect("shared memory")
 }
 
-/// What `set_to_part` makes of the part.
+/// Makes `10 * x + part` of each element `x`; returns the sum from before.
 pub(super) fn set_to_part(part: usize, slice: &mut [u64]) -> u64 {
     let sum = slice.iter().sum();
     slice.iter_mut().for_each(|x| *x = *x * 10 + part as u64);
@@ -170,7 +171,7 @@ fn clones(method: StartMethod) -> Outcome {
         writer.join().expect("no panic");
         result
     })?;
-    // Nothing but what somebody has written, in the slices and afterwards.
+    // Only values that were written appear, in the slices and afterwards.
     assert_eq!(greatest.len(), len.div_ceil(chunk_len));
     for (greatest, part) in greatest.into_iter().zip(expected.chunks(chunk_len)) {
         let greatest = greatest.expect("no part is empty");
@@ -186,7 +187,7 @@ fn sent(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let (len, chunk_len) = (5000, 100);
     let mut array = array(len);
-    // It waits in the input of a call that has not ended.
+    // A handle waits in the input of a call that has not ended.
     let mut waiting = pool.imap([array.clone(), array.clone()], |array| array.to_vec()[4999]);
     assert_eq!(waiting.next().transpose()?, Some(4999));
     let sums = pool.map_slices_mut(&mut array, chunk_len, set_to_part)?;
@@ -221,7 +222,7 @@ fn reading(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// As before any other chunk of the pool.
+/// `worker_init` runs before a chunk of slices, as before any other chunk.
 fn state(method: StartMethod) -> Outcome {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     let builder = WorkerPool::builder().n_jobs(1).start_method(method);

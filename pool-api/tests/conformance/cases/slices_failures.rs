@@ -1,5 +1,5 @@
-//! Calls on slices of a shared array that fail, or beside which something else happens: nothing of
-//! them runs on after they have returned.
+//! Calls on slices of a shared array that fail, or beside which something else happens: no task of
+//! theirs runs on after they have returned.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -45,7 +45,7 @@ fn panics(method: StartMethod) -> Outcome {
         let Err(Error::Task(task)) = result else { panic!("{result:?}") };
         assert_eq!(task.index(), 4);
         assert!(task.to_string().contains("the fifth"), "{task}");
-        // What was done is there, up to the panic.
+        // Writes made before the panic are there.
         assert_eq!(array.get(40), 1000);
         for part in 0..10 {
             assert!([1000, 10 * part as u64].contains(&array.get(10 * part)));
@@ -103,7 +103,7 @@ fn dies(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Whoever sees the elements change is seen by this.
+/// Changes the elements for ever, so that a task that runs on is noticed.
 fn change_for_ever(slice: &mut [u64]) {
     loop {
         slice[0] = std::hint::black_box(slice[0] + 1);
@@ -151,7 +151,7 @@ fn beside(method: StartMethod) -> Outcome {
     })
 }
 
-/// Panics where it is decoded.
+/// A value that panics where it is decoded.
 #[derive(Archive, Serialize)]
 #[rkyv(crate = rkyv)]
 struct Bomb(u8);
@@ -201,7 +201,7 @@ fn no_zygote(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// As above, with a worker to which the kernel does not tell of its parent's death.
+/// The zygote dies, and the kernel does not tell a worker of its parent's death.
 fn no_zygote_for_the_deaf(method: StartMethod) -> Outcome {
     let large = vec![1u8; 32 << 20];
     let pool = pool(method, 2)?;
@@ -229,7 +229,7 @@ fn guarded(method: StartMethod) -> Outcome {
     let guard = lock.lock().map_err(|error| error.give_up())?;
     let built = pool(method, 1);
     let scoped = earlier.tasks(0..2u8).map_scoped(|x| x + 1);
-    // Workers that are there already work.
+    // Workers that are running already work.
     assert_eq!(earlier.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
     if method == StartMethod::Fork {
         assert!(matches!(built, Err(Error::ForkWhileBorrowed)));
@@ -277,14 +277,14 @@ fn terminated(method: StartMethod) -> Outcome {
         assert!(result.is_err());
         Ok::<_, Error>(after)
     })?;
-    // Fresh workers come up meanwhile.
+    // Fresh workers start meanwhile.
     assert_eq!(pool.map(0..100u32, |x| x)?.len(), 100);
     assert_eq!(array.to_vec(), after);
     assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
     Ok(())
 }
 
-/// Where the environment says that the file is for which the forked children wait.
+/// The environment variable with the path of the file for which the forked children wait.
 const RETURNED: &str = "POOL_SLICES_RETURNED";
 
 fn returned() -> bool {

@@ -1,4 +1,4 @@
-//! Stacks are as large as they shall be, and one that is used up is told as that.
+//! Stacks are as large as they shall be, and a used-up stack is reported as such.
 
 use std::{hint::black_box, sync::mpsc, thread};
 
@@ -68,7 +68,7 @@ fn overflows(method: StartMethod) -> Outcome {
         assert!(twice.to_string().contains("raise stack_size"), "{twice}");
         let handle = pool.apply_async(3u64, endless)?;
         assert_eq!(cause_of(handle.get()), Cause::StackOverflow);
-        // Other faults are what they are.
+        // Other faults are reported as themselves.
         let wild = |address: usize| {
             // SAFETY: none: it is what kills the worker.
             unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(1) };
@@ -135,7 +135,8 @@ fn as_set(method: StartMethod) -> Outcome {
         deep(kib)
     })?;
     assert_eq!(values, [20 << 10; 4]);
-    // A small one does for small tasks, for panics, and for pools that are stopped and start anew.
+    // A small stack is enough for small tasks, for panics, and for pools that are stopped and start
+    // anew.
     let pool = builder(method, 2).stack_size(256 << 10).build()?;
     for _ in 0..2 {
         assert_eq!(pool.map(0..100u64, |x| x + 1)?.len(), 100);
@@ -155,8 +156,8 @@ fn refused(method: StartMethod) -> Outcome {
             other => panic!("{other:?}"),
         }
     }
-    // The last one counts. The largest is address space only, of which a thread may not get as much
-    // as it asks for.
+    // The last setting counts. The largest stack is address space only, of which a thread may not
+    // get as much as it asks for.
     let pool = builder(method, 1).stack_size(0).stack_size(64 << 30).build()?;
     match pool.apply(3u64, |x| x) {
         Err(Error::Resources { .. }) if method == StartMethod::Threads => {}
@@ -165,7 +166,7 @@ fn refused(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// As tests are threads of 2 MiB, programs build pools in such.
+/// A pool built in a thread of 2 MiB of stack, as tests are.
 fn from_a_small_thread(method: StartMethod) -> Outcome {
     let run = move || -> Result<(), Error> {
         let mut builder = builder(method, 2);
@@ -178,7 +179,7 @@ fn from_a_small_thread(method: StartMethod) -> Outcome {
         if method == StartMethod::Fork {
             return Ok(());
         }
-        // So do those of a pool that has a crew already.
+        // So do the workers of a pool that had workers before.
         pool.stop_and_join()?;
         uses_three_mebibytes(&pool)
     };

@@ -1,5 +1,5 @@
-//! Processes that somebody has stopped (SIGSTOP): nobody waits for ever for one that holds nothing,
-//! or that has a limit.
+//! Processes that were stopped (SIGSTOP): no call waits for ever for one that holds no item, or
+//! that has a limit.
 
 use std::{
     fs, thread,
@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stopped_while_a_chunk_is_for_it_alone", awaited).processes(),
 ];
 
-/// Far longer than anybody is waited for who is stopped.
+/// Far longer than a call waits for a stopped process.
 const PROMPT: Duration = Duration::from_secs(20);
 
 fn is_stopped(pid: u32) -> bool {
@@ -68,7 +68,7 @@ fn when_joined(method: StartMethod) -> Outcome {
 fn between_calls(method: StartMethod) -> Outcome {
     let pool = builder(method, 1).keep_alive(false).build()?;
     let mut values = pool.imap(0..9u8, |x| x);
-    // The call is not over before the end was seen.
+    // The call is not over before the iterator has returned its end.
     for x in 0..9 {
         assert_eq!(values.next().expect("a value")?, x);
     }
@@ -80,7 +80,7 @@ fn between_calls(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Nobody is left who may take what is there to do.
+/// No worker is left that can take an item.
 fn before_a_call(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).build()?;
     let pids = pool.broadcast(|_| std::process::id())?;
@@ -91,7 +91,7 @@ fn before_a_call(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The user's own code takes as long as it takes.
+/// The user's own exit function has no limit by default.
 fn at_exit(method: StartMethod) -> Outcome {
     let stops = |_: &mut pool_api::Worker<'_, (), ()>| {
         sys::raise(sys::SIGSTOP);
@@ -117,7 +117,7 @@ fn awaited(method: StartMethod) -> Outcome {
     let pids = pool.broadcast(|_| std::process::id())?;
     stop(pids[1]);
     let begun = Instant::now();
-    // Others need not wait, and nothing is lost by its end.
+    // Other calls need not wait, and nothing is lost by the worker's end.
     assert_eq!(pool.apply_on_with(2, (), |w, ()| w.id())?, 2);
     let after = pool.broadcast(|_| std::process::id())?;
     assert!(begun.elapsed() < PROMPT);

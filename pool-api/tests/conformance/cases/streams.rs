@@ -1,4 +1,4 @@
-//! Results for executors, with the smallest of them.
+//! Streams of results, polled by the smallest executor.
 
 use std::{
     cell::Cell,
@@ -152,7 +152,7 @@ fn overdue(method: StartMethod) -> Outcome {
 fn side_by_side(method: StartMethod) -> Outcome {
     let scratch = Scratch::new();
     let pool = pool(method, 2)?;
-    // It is not polled any more, and its worker waits for a long time.
+    // The stream is not polled any more, and its worker waits for a long time.
     let mut idle = pool.tasks([(scratch.path(), 7)]).imap_stream(until_told);
     let mut context = Context::from_waker(Waker::noop());
     assert!(pin!(&mut idle).poll_next(&mut context).is_pending());
@@ -186,7 +186,7 @@ fn dropped(method: StartMethod) -> Outcome {
         for n in 0..taken {
             assert_eq!(block_on(next(&mut stream)).transpose()?, Some(vec![n; 100]));
         }
-        // Also one that waits just now.
+        // A stream that waits just now is ended, too.
         let mut context = Context::from_waker(Waker::noop());
         let _: Poll<_> = pin!(&mut stream).poll_next(&mut context);
         drop(stream);
@@ -224,7 +224,7 @@ fn ends(method: StartMethod) -> Outcome {
     let mut stream = pool.tasks((0..50).map(|_| (scratch.path(), 1))).imap_stream(until_told);
     let begun = Cell::new(false);
     let stop = || {
-        append(&scratch.path(), 1); // what runs is waited for
+        append(&scratch.path(), 1); // the end waits for running items
         pool.stop_and_join()
     };
     let mut ended = None;
@@ -247,7 +247,7 @@ fn ends(method: StartMethod) -> Outcome {
         }));
         stops.expect("it was begun").join().expect("no panic")
     })?;
-    // It may have been faster.
+    // The stream may have ended before.
     assert!(matches!(ended, Some(None | Some(Err(Error::Terminated)))), "{ended:?}");
     let mut left = pool.tasks(0u64..).imap_stream(|x| x);
     assert_eq!(block_on(next(&mut left)).transpose()?, Some(0));

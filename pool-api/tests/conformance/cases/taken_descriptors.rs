@@ -1,5 +1,5 @@
 //! Programs and tasks that put files, sockets and event counters of their own at the numbers of the
-//! pool's descriptors: those are neither written to, read from nor closed.
+//! pool's descriptors: the pool neither writes to, reads from nor closes them.
 
 use std::{
     fs::{File, OpenOptions},
@@ -36,7 +36,7 @@ enum Kind {
 
 const KINDS: [Kind; 3] = [Kind::File, Kind::Socket, Kind::Counter];
 
-/// A descriptor of the program's at a number that was the pool's.
+/// A descriptor of the program at a number that was the pool's.
 enum Taken {
     File(File),
     Socket(UnixDatagram, UnixDatagram),
@@ -66,16 +66,16 @@ fn open_now() -> Vec<i32> {
     let entries = std::fs::read_dir("/proc/self/fd").expect("a list of descriptors");
     let names = entries.flatten().map(|entry| entry.file_name());
     let mut open: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
-    // That of the list itself is closed.
+    // The descriptor of the list itself is closed.
     open.retain(|number| Path::new(&format!("/proc/self/fd/{number}")).exists());
     open
 }
 
-/// Puts something of this kind at each number that is open and not among `before`.
+/// Puts a descriptor of this kind at each number that is open and not among `before`.
 fn take_all(kind: Kind, before: &[i32], path: &str) -> Vec<Taken> {
     let numbers: Vec<i32> =
         open_now().into_iter().filter(|n| *n > 2 && !before.contains(n)).collect();
-    // All are made before the first is put anywhere, so none has a number of these.
+    // All are made before the first is moved, so none has one of these numbers.
     let made: Vec<(OwnedFd, Option<UnixDatagram>)> =
         numbers.iter().map(|_| make(kind, path).expect("a descriptor")).collect();
     let put = |(number, (descriptor, peer)): (i32, (OwnedFd, Option<UnixDatagram>))| {
@@ -107,7 +107,7 @@ fn all_untouched(taken: &mut [Taken]) -> bool {
     taken.iter_mut().all(Taken::is_untouched)
 }
 
-/// A call may need nothing but a look at memory, or it is told that the pool is gone.
+/// A call may need nothing but a look at memory, or it returns that the pool is gone.
 fn ends(pool: &WorkerPool, method: StartMethod) {
     match pool.map(0..4u64, |x| x + 1) {
         Ok(values) => assert_eq!(values, [1, 2, 3, 4]),
@@ -140,7 +140,7 @@ fn idle(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What a later pool has at these numbers is its own, too.
+/// The descriptors of a later pool at these numbers are its own, too.
 fn and_a_later_pool(method: StartMethod) -> Outcome {
     let before = open_now();
     let (first, token) = (pool(method, 2)?, CancelToken::new()?);
@@ -210,7 +210,7 @@ fn in_a_task(method: StartMethod) -> Outcome {
                 if takes {
                     let taken = take_all(KINDS[kind], &[], &path);
                     *TAKEN.lock().expect("no panic") = taken;
-                    // The handler has a socket to the zygote otherwise.
+                    // Otherwise the handler would have a socket to the zygote.
                     sys::kill(std::process::id(), SIGTERM);
                 }
                 // Long enough for the parent to sleep, so that it has to be woken.

@@ -42,7 +42,7 @@ fn map(method: StartMethod) -> Outcome {
     assert_eq!(pool.map(0..2000u32, |x| 3 * x)?, tripled());
     assert_eq!(pool.map(vec![1u8, 2], |x| x == 1)?, [true, false]);
     let workers = if method == StartMethod::Threads { 0 } else { 2 };
-    // One of them may still be on its way.
+    // One worker may still be starting.
     wait_until("all workers run", || pool.worker_pids().len() == workers);
     let pids = pool.worker_pids();
     assert!(!pids.contains(&std::process::id()));
@@ -163,7 +163,7 @@ fn map_scoped(method: StartMethod) -> Outcome {
     let rows = pool.tasks(0..95usize).map_scoped(|n| table[n + offset].clone());
     if matches!(method, StartMethod::Fork | StartMethod::Threads) {
         assert_eq!(rows?, table[5..]);
-        // Later calls see what has changed since the pool was built.
+        // Later calls see changes made since the pool was built.
         let newer: Vec<u64> = (0..50).map(|n| n * n).collect();
         assert_eq!(pool.tasks(0..50usize).chunk_size(3).map_scoped(|n| newer[n])?, newer);
     } else {

@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("threads_that_cannot_be_had", fewer).threads(),
 ];
 
-/// Panics when it is dropped.
+/// A value that panics when it is dropped.
 #[derive(Debug, Archive, Serialize, Deserialize)]
 #[rkyv(crate = rkyv)]
 struct Bomb {
@@ -49,7 +49,7 @@ fn bombs(n: u32) -> impl Iterator<Item = Bomb> {
     (0..n).map(|number| Bomb { number, armed: number < 10 })
 }
 
-/// Both workers have to be there for it.
+/// A call for which both workers have to be there.
 fn both_work(pool: &WorkerPool) -> Outcome {
     static BOTH: Barrier = Barrier::new(2);
     pool.tasks(0..10u8).chunk_size(1).map(|_| {
@@ -110,7 +110,7 @@ fn context(method: StartMethod) -> Outcome {
     assert_eq!(lazy.next().transpose()?, Some(1));
     wait_for(&BEGUN);
     drop(lazy);
-    // The last one that has the context is the worker now.
+    // The worker is the last owner of the context now.
     GO.store(true, SeqCst);
     both_work(&pool)
 }
@@ -125,7 +125,7 @@ fn payload(method: StartMethod) -> Outcome {
     both_work(&pool)
 }
 
-/// What was begun returns before the call does; the result and the items left over all panic.
+/// Items that were begun return before the call does; the result and the items left over all panic.
 fn scoped(method: StartMethod) -> Outcome {
     static TOLD: AtomicBool = AtomicBool::new(false);
     static WATCHING: AtomicBool = AtomicBool::new(false);
@@ -137,7 +137,7 @@ fn scoped(method: StartMethod) -> Outcome {
         let (begun, wait) = mpsc::channel();
         thread::scope(|scope| {
             let pool = &pool;
-            // A later call, so it is told later; it opens the way for the item of the first one.
+            // This later call is told later; it lets the item of the first one go on.
             let watch = scope.spawn(move || {
                 let () = wait.recv().expect("the call begins");
                 pool.tasks([0u8]).map_with(|worker, _| {
@@ -176,7 +176,7 @@ fn shared(method: StartMethod) -> Outcome {
     let pool = pool.worker_exit_timeout(Duration::from_millis(50)).build()?;
     for _ in 0..2 {
         assert_eq!(pool.tasks([1u8]).map_with(|w, x| *w.state + x)?, [8]);
-        // The thread is the last one that has the old value.
+        // The worker thread is the last owner of the old value.
         pool.set_shared(armed(true))?;
         pool.stop_and_join()?;
         assert_eq!(pool.exit_results(), [7]);
@@ -215,8 +215,8 @@ fn fewer(method: StartMethod) -> Outcome {
     assert!(ids.iter().map(|(_, x)| *x).eq(0..100));
     assert!(ids.iter().all(|(id, _)| *id < 4), "{ids:?}");
     assert_eq!(pool.tasks(0..3u8).on_worker(0).map(|x| x)?, [0, 1, 2]);
-    // What is for a thread that is not there cannot run, and says why; whatever else the call has
-    // is waited for.
+    // An item for a thread that is not there cannot run, and its error says why; the call waits for
+    // its other items.
     for _ in 0..2 {
         match pool.broadcast(|w| w.id()) {
             Err(Error::Resources { what, .. }) => assert!(what.contains("worker thread")),

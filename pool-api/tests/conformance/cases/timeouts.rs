@@ -45,7 +45,7 @@ fn task<T: std::fmt::Debug>(result: Result<T, Error>) -> TaskError {
     }
 }
 
-/// Far too long; under Threads until it is told, so that a case ends.
+/// Hangs for far too long; under Threads until it is told, so that a case ends.
 fn hang(w: &Worker<'_>) {
     let begun = Instant::now();
     while begun.elapsed() < FOR_EVER && !w.is_cancelled() {
@@ -76,7 +76,7 @@ fn ends_a_map(method: StartMethod) -> Outcome {
         let text =
             format!("task 20 on worker {}: ran longer than its limit of 200ms", failed.worker());
         assert_eq!(failed.to_string(), text);
-        // The pool goes on, with the same ids: who had the item was replaced.
+        // The pool goes on, with the same ids: the worker that had the item was replaced.
         let ids = pool.tasks(0..400u32).chunk_size(1).map_with(|w, _| {
             thread::sleep(Duration::from_micros(50));
             w.id()
@@ -117,7 +117,7 @@ fn of_the_pool(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).task_timeout(LIMIT).build()?;
     let failed = task(pool.tasks(0..30u32).map_with(hang_at_20));
     assert_eq!((failed.index(), failed.cause()), (20, &Cause::Timeout { limit: LIMIT }));
-    // A call that says something else.
+    // A call with a limit of its own.
     let longer = Duration::from_secs(60);
     let nap = |()| thread::sleep(2 * LIMIT);
     pool.tasks([()]).task_timeout(longer).map(nap)?;
@@ -140,8 +140,7 @@ fn refused(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Neither the time of the items before it in a chunk counts, nor that in which it waits for a
-/// worker.
+/// Neither the time of earlier items of the chunk counts, nor the wait for a worker.
 fn from_its_beginning(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
     let limit = Duration::from_secs(2);
@@ -222,7 +221,7 @@ fn tries(method: StartMethod) -> Outcome {
         append(path, n);
         thread::sleep(if n == 13 { 4 * LIMIT } else { Duration::ZERO });
     })?;
-    // Nobody can take an item from a thread.
+    // An item cannot be taken from a thread.
     let tries = if method == StartMethod::Threads { 1 } else { 3 };
     let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     assert_eq!(failed.len(), 1);
@@ -264,7 +263,7 @@ fn nobody_waits(method: StartMethod) -> Outcome {
     });
     assert_eq!(lazy.next().transpose()?, Some(0));
     wait_until("the second is begun", || path.numbers().len() == 2);
-    // Nobody drives the pool now.
+    // No thread drives the pool now.
     let worker = path.numbers()[0];
     let is_gone = || {
         let stat = std::fs::read_to_string(format!("/proc/{worker}/stat"));
@@ -312,8 +311,8 @@ fn all_threads(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Whether an item is finished or overdue is decided at the last moment, thousands of times: what
-/// is ended is always that item.
+/// Whether an item is finished or overdue is decided at the last moment, thousands of times: the
+/// ended item is always the overdue one.
 fn about_as_long(method: StartMethod) -> Outcome {
     let items = sized(2_000, 500) as u64;
     let pool = pool(method, 3)?;
@@ -339,7 +338,7 @@ fn about_as_long(method: StartMethod) -> Outcome {
         }
     }
     assert!(overdue > 0, "none came near its limit");
-    // Each has run once, but for those that were ended before they could say so.
+    // Each item has run once, but for those that were ended before they could note it.
     let ran = scratch.numbers();
     let distinct: BTreeSet<u64> = ran.iter().copied().collect();
     assert_eq!(distinct.len(), ran.len(), "one has run twice");
@@ -351,7 +350,8 @@ fn about_as_long(method: StartMethod) -> Outcome {
 fn of_worker_init(method: StartMethod) -> Outcome {
     let begun = SharedValue::new(0u32)?;
     let builder = builder(method, 1).shared(begun.clone()).worker_init(|w| {
-        // Only the first one takes long; a thread goes on, and sees that nobody waits for it.
+        // Only the first `worker_init` takes long; a thread goes on, and sees that it is no longer
+        // wanted.
         if w.shared.swap(1) == 0 {
             assert!(!w.is_cancelled());
             let begun = Instant::now();
@@ -370,16 +370,16 @@ fn of_worker_init(method: StartMethod) -> Outcome {
         other => panic!("{other:?}"),
     }
     assert!(started.elapsed() >= LIMIT && started.elapsed() < PROMPT);
-    // Those that are in time are not concerned, also if it had begun in vain.
+    // A later `worker_init` that is in time is not affected.
     let values = pool.tasks(0..3u32).map_with(|w, n| (*w.state, n))?;
     assert_eq!(values, [(7, 0), (7, 1), (7, 2)]);
-    // Futures have no other way to learn of it than their own.
+    // Futures learn of it in a way of their own.
     begun.set(0);
     let other = builder.clone().worker_init_timeout(LIMIT).build()?;
     let failed = other.apply_async(1u8, |x| x)?.get();
     assert!(matches!(failed, Err(Error::WorkerInitFailed { worker: 0, .. })), "{failed:?}");
     assert_eq!(other.apply_async(1u8, |x| x)?.get()?, 1);
-    // What it takes is not the first item's time.
+    // The time of `worker_init` is not the first item's.
     let builder = crate::case::builder(method, 1).worker_init(|_| thread::sleep(2 * LIMIT));
     let pool = builder.build()?;
     let values = pool.tasks(0..3u32).task_timeout(LIMIT).map_with(|w, n| (*w.state, n))?;
@@ -390,7 +390,7 @@ fn of_worker_init(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What is stopped as a whole (Ctrl-Z) has its time when it goes on.
+/// A program that is stopped as a whole (Ctrl-Z) has its full time when it goes on.
 fn stopped_group(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
     pool.apply((), |()| ())?;
@@ -408,7 +408,7 @@ fn stopped_group(method: StartMethod) -> Outcome {
                     asleep.elapsed()
                 };
                 while nap() < Duration::from_secs(2) {}
-                // It has been stopped, and has some time of its own left.
+                // The item was stopped, and has some time of its own left.
                 for _ in 0..20 {
                     nap();
                 }
@@ -448,7 +448,7 @@ fn family() -> Vec<u32> {
     family.split_off(1)
 }
 
-/// Who returns when it is told has failed, and nothing is lost with it.
+/// An item that returns when it is told has failed, and its worker is kept.
 fn grace_used(method: StartMethod) -> Outcome {
     let limit = Duration::from_millis(60);
     let pool = builder(method, 2).task_timeout(limit).timeout_grace(FOR_EVER * 60).build()?;
@@ -476,7 +476,7 @@ fn grace_used(method: StartMethod) -> Outcome {
         }
     }
     check(&task(pool.tasks(0..40u32).map_with(late_at_20)), 1);
-    // One that panics then is late, too; and each time it was a try.
+    // An item that panics then is late, too; and each time it was a try.
     let tries = if method == StartMethod::Threads { 1 } else { 3 };
     let failed = pool.tasks(0..30u32).retry(2).map_with(|w, n| {
         if n == 20 {
@@ -492,7 +492,7 @@ fn grace_used(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Who does not return is killed after the grace; who is quick never sees any of it.
+/// An item that does not return is killed after the grace; a quick one never notices.
 fn grace_over(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     pool.apply((), |()| ())?;
@@ -514,7 +514,7 @@ fn grace_over(method: StartMethod) -> Outcome {
     }
     wait_until("both are there", || pool.worker_pids().len() == 2);
     assert_ne!(pool.worker_pids(), before);
-    // Without a grace it is killed at the limit, as before.
+    // Without a grace the item is killed at the limit, as before.
     assert_eq!(task(tasks().timeout_grace(Duration::ZERO).map_with(hang_at_20)).index(), 20);
     assert_eq!(pool.tasks(0..99u32).timeout_grace(grace).map(|n| n)?.len(), 99);
     Ok(())

@@ -20,12 +20,12 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const LIMIT: Duration = Duration::from_millis(150);
-/// Far longer than the limit and shorter than an exit that nobody ends.
+/// Far longer than the limit and shorter than an exit that is not ended.
 const PROMPT: Duration = Duration::from_secs(5);
 
 type Slow = SharedValue<u32>;
 
-/// Hangs while the value is 1; a thread until it is told, so that the case ends.
+/// Hangs while the value is 1; under Threads until it is told, so that the case ends.
 fn leave(w: &mut Worker<'_, Slow, u8>) -> u8 {
     let begun = Instant::now();
     while w.shared.get() == 1 && begun.elapsed() < 2 * PROMPT && !w.is_cancelled() {
@@ -65,7 +65,7 @@ fn when_stopped(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// However short it is: calls run to their end, and only the exits fail.
+/// With the shortest limit, calls run to their end, and only the exits fail.
 fn of_a_nanosecond(method: StartMethod) -> Outcome {
     let limit = Duration::from_nanos(1);
     let hang = |w: &mut Worker<'_, (), u8>| {
@@ -106,7 +106,7 @@ fn without_keep_alive(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// All have their time at once.
+/// The limits of several exits run at the same time.
 fn several(method: StartMethod) -> Outcome {
     let (_slow, builder) = slow(method, 4)?;
     let pool = builder.build()?;
@@ -118,7 +118,7 @@ fn several(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The future has its value; who stops the pool is told.
+/// The future has its value; the stop of the pool returns the failure.
 fn of_a_future(method: StartMethod) -> Outcome {
     let (slow, builder) = slow(method, 1)?;
     let pool = builder.worker_lifespan(1).build()?;

@@ -1,4 +1,4 @@
-//! Calls take turns, whatever is under way: what another call waits for is counted in items, so no
+//! Calls take turns, whatever is under way: the wait of another call is counted in items, so no
 //! machine is too slow.
 
 use std::{
@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("fair_deaths_in_chunks_that_leave_their_rest", deaths).processes(),
 ];
 
-/// What a map's items share with the test: how many were begun, and how many may end.
+/// The counts that a map's items share with the test: how many were begun, and how many may end.
 type Gate = (SharedValue<u32>, SharedValue<u32>);
 
 const ITEMS: u32 = 200;
@@ -56,14 +56,14 @@ fn until_busy((begun, _): &Gate) {
     }
 }
 
-/// Lets one item of the map after the other end until `done`; how many that were.
+/// Lets one item of the map after the other end until `done`; returns how many.
 fn let_end(gate: &Gate, done: impl FnMut() -> bool) -> u32 {
     let_end_of(gate, ITEMS, done)
 }
 
 fn let_end_of((begun, allowed): &Gate, items: u32, mut done: impl FnMut() -> bool) -> u32 {
     for ended in 0..items {
-        // The worker that ended the last one has begun another one, or something else.
+        // The worker that ended the last item has begun another one, or another call's.
         while begun.get() < (ended + 2).min(items) {
             if done() {
                 return ended;
@@ -105,7 +105,8 @@ fn run_map(
     })
 }
 
-/// One call waits until about one item has ended, and not for a chunk or for what waits before it.
+/// One call waits until about one item has ended, and not for a chunk or for items that wait before
+/// it.
 fn beside_long_chunks(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for kind in [Kind::Map, Kind::Async, Kind::Imap] {
@@ -120,8 +121,8 @@ fn beside_long_chunks(method: StartMethod) -> Outcome {
                 assert_eq!((call.get()?, map.join().expect("no panic")?), (7, ITEMS as usize));
                 Ok(ended)
             })?;
-            // One would do, but a worker may not have had its item for long enough to leave the
-            // others.
+            // One would be enough, but a worker may not have had its item for long enough to leave
+            // the others.
             assert!(ended <= 6, "{kind:?} in chunks of {size:?}: {ended} items came first");
         }
     }
@@ -159,7 +160,7 @@ fn many_newcomers(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A map of as many items as it takes has its share beside one in long chunks.
+/// A map with enough items has its share beside one in long chunks.
 fn short_beside_long(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for size in [1, 50] {
@@ -184,7 +185,7 @@ fn pause(x: u32) -> u32 {
     x
 }
 
-/// Single calls that come one after the other do not keep a map from its turns.
+/// Single calls, one after the other, do not keep a map from its turns.
 fn beside_callers(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for size in [1, 10] {
@@ -209,7 +210,7 @@ fn beside_callers(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// Chunks for one worker each are not cut: what is behind them would overtake what is left.
+/// Chunks for one worker each are not cut: later chunks would overtake the rest.
 fn ordered_beside_others(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).worker_init(|_| None::<u32>).build()?;
     let over = AtomicBool::new(false);
@@ -338,7 +339,7 @@ fn take_ticket(tickets: SharedValue<u32>) -> u32 {
     tickets.fetch_add(1)
 }
 
-/// Also where only the later ones find anything that they could go before.
+/// Single calls run in order, even if only the later ones find chunks that they could overtake.
 fn calls_in_order(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let (gate, tickets) = (gate()?, SharedValue::new(0)?);
@@ -357,7 +358,8 @@ fn calls_in_order(method: StartMethod) -> Outcome {
     })
 }
 
-/// Also where the other worker is idle: it may not run what is for the busy one.
+/// A broadcast waits for a few items of a chunk, even if the other worker is idle: it may not run
+/// the busy one's item.
 fn broadcast_beside_chunk(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let (begun, allowed) = &gate()?;

@@ -1,5 +1,5 @@
-//! The user's code in the threads of pools waits for what does not end by itself: a call without
-//! end, which `terminate` ends, and results of each other, of which one wait is refused.
+//! The user's code in the threads of pools waits for calls that do not end by themselves: a call
+//! without end, which `terminate` ends, and results of each other, of which one wait is refused.
 
 use std::{
     slice,
@@ -23,7 +23,7 @@ const WATCHDOG: Duration = Duration::from_secs(20);
 
 type Act = Box<dyn FnOnce() + Send>;
 
-/// Does something once, when it is woken.
+/// A waker that acts once, when it is woken.
 struct Acts(Mutex<Option<Act>>);
 
 impl Wake for Acts {
@@ -35,7 +35,7 @@ impl Wake for Acts {
     }
 }
 
-/// A background map of the pool whose waker does it.
+/// A background map of the pool whose waker acts.
 fn wakes(pool: &WorkerPool, act: Act) -> Result<AsyncResult<Vec<u64>>, Error> {
     let (gate, waits) = (pool_api::SharedEvent::new()?, |gate: pool_api::SharedEvent| {
         gate.wait();
@@ -81,7 +81,7 @@ fn endless_call(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What calls a waker makes after `terminate` are calls of the next life.
+/// Calls that a waker makes after `terminate` belong to the pool's next life.
 fn endless_code(method: StartMethod) -> Outcome {
     let pool = Arc::new(pool(method, 1)?);
     let (to, told) = mpsc::channel();
@@ -107,7 +107,7 @@ fn endless_code(method: StartMethod) -> Outcome {
 }
 
 wire! {
-    /// A result whose `Clone` does something, once for each number.
+    /// A result whose `Clone` acts, once for each number.
     #[derive(Debug)]
     struct Probe { number: u64 }
 }

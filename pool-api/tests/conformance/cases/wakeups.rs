@@ -1,5 +1,5 @@
 //! A thread that waits for long items sleeps: the threads of the program are not woken again and
-//! again while nothing happens. What does happen wakes them all the same.
+//! again while nothing happens. Events wake them all the same.
 
 use std::{
     collections::BTreeMap,
@@ -205,7 +205,7 @@ fn beside_a_stream(method: StartMethod) -> Outcome {
     assert_eq!(sleeps_in("read", read)?, [0, 1, 2, 3]);
     let mut stream = pool.tasks(0..4).imap_stream(item);
     let unread = || {
-        // Its waker wakes no thread.
+        // The future's waker wakes no thread.
         let mut context = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut stream).poll_next(&mut context).is_pending());
         thread::sleep(4 * ITEM);
@@ -218,10 +218,10 @@ fn beside_a_stream(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What tells of a map's end.
+/// The receiver of a map's end.
 type Told = mpsc::Receiver<Result<(), Error>>;
 
-/// A map that ends when the gate is open, and what tells of that.
+/// A map that ends when the gate is open, and the receiver of its end.
 fn gated(pool: &WorkerPool, gate: &SharedEvent) -> pool_api::Result<(AsyncResult<Vec<u64>>, Told)> {
     let handle = pool.map_async([gate.clone()], |gate: SharedEvent| {
         gate.wait();
@@ -234,7 +234,7 @@ fn gated(pool: &WorkerPool, gate: &SharedEvent) -> pool_api::Result<(AsyncResult
     Ok((handle, told))
 }
 
-/// A call that comes while the driver sleeps, also in another thread's stead.
+/// A call that comes while the driver, or a thread in its place, sleeps.
 fn by_calls(method: StartMethod) -> Outcome {
     let (pool, gate) = (pool(method, 2)?, SharedEvent::new()?);
     for waits in [false, true] {
@@ -263,7 +263,7 @@ fn by_calls(method: StartMethod) -> Outcome {
         })?;
         assert_eq!(handle.get()?, [7]);
     }
-    // Another pool, whose zygote is a fork of this program where it is Fork.
+    // Another pool; under Fork its zygote is a fork of this program.
     let gate = SharedEvent::new()?;
     let (handle, told) = gated(&pool, &gate)?;
     until_drivers_sleep();
@@ -299,7 +299,7 @@ fn by_ends(method: StartMethod) -> Outcome {
         let (_handle, told) = gated(&pool, &gate)?;
         until_drivers_sleep();
         if method == StartMethod::Threads {
-            // They cannot be killed, and are waited for.
+            // Threads cannot be killed, so the call waits for them.
             gate.set();
         }
         if drops {
@@ -363,7 +363,7 @@ fn by_limits(method: StartMethod) -> Outcome {
         let late = late.recv_timeout(WATCHDOG)?;
         assert!(has_cause(&late, |cause| matches!(cause, Cause::Timeout { .. })), "{late}");
         if method == StartMethod::Threads {
-            // Its thread goes on.
+            // The item's thread goes on.
             break;
         }
     }
@@ -373,7 +373,7 @@ fn by_limits(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// A waker that goes on until it is let go, with whatever thread it runs in.
+/// A waker that holds the thread that it runs in until it is released.
 struct Holds(mpsc::SyncSender<()>, Mutex<mpsc::Receiver<()>>);
 
 impl Wake for Holds {
@@ -383,7 +383,7 @@ impl Wake for Holds {
     }
 }
 
-/// The thread that waits has to hear of a token itself then.
+/// While a waker holds the driver, a thread that waits notices a token itself.
 fn in_a_waker(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let (begun, is_begun) = mpsc::sync_channel(1);

@@ -1,4 +1,4 @@
-//! Ends of workers' lives: what they leave behind, and who comes after them.
+//! Ends of workers' lives: their results, and their successors.
 
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ fn failed_calls(method: StartMethod) -> Outcome {
             assert!(x < 20, "too large");
         });
         assert!(matches!(failed, Err(Error::Task(_))), "{failed:?}");
-        // (A worker that was still at a task is not waited for.)
+        // (The call does not wait for a worker that still runs a task.)
         assert!(pool.exit_results().iter().sum::<u64>() <= 50);
         let counted = pool.tasks(0..30u32).chunk_size(1).map_with(|w, _| *w.state += 1)?;
         assert_eq!(counted.len(), 30);
@@ -185,7 +185,7 @@ fn handles(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// An exit finds room although results that nobody reads fill the arena.
+/// An exit finds room although unread results fill the arena.
 fn beside_unread(method: StartMethod) -> Outcome {
     let pool = builder(method, 1)
         .arena_limit(1 << 20)
@@ -289,7 +289,7 @@ fn drop_panics(method: StartMethod) -> Outcome {
     pool.map(0..4u32, |x| x)?;
     let ended = pool.stop_and_join();
     assert!(matches!(ended, Err(Error::WorkerExitFailed { worker: 0, .. })), "{ended:?}");
-    // Its exit function, too: the first one is told of.
+    // With a failing exit function, too: the first failure is reported.
     let pool = builder(method, 1)
         .worker_init(|_| Spiteful)
         .worker_exit(|_| -> u8 { panic!("no end") })
@@ -422,7 +422,7 @@ fn of_zero(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// What exits return has a bound, also where workers come and go for as long as the pool lives.
+/// Exit results have a bound, even where workers come and go for as long as the pool lives.
 fn bounded(method: StartMethod) -> Outcome {
     let pool = builder(method, 1)
         .worker_lifespan(1)
@@ -439,7 +439,7 @@ fn bounded(method: StartMethod) -> Outcome {
     assert!(cause.to_string().contains("max_result_bytes is 1000000"), "{cause}");
     let kept: Vec<Vec<u8>> = pool.exit_results();
     assert!(kept.len() == 9 && kept.iter().all(|bytes| *bytes == [7; 100_000]), "{}", kept.len());
-    // The next life begins without them.
+    // The next life begins without old exit results.
     pool.apply(1u8, |n| n)?;
     pool.stop_and_join()?;
     assert_eq!(pool.exit_results().len(), 1);

@@ -1,4 +1,4 @@
-//! What a worker makes before its first chunk and keeps from task to task.
+//! The state that a worker makes before its first chunk and keeps from task to task.
 
 use std::collections::BTreeSet;
 
@@ -235,7 +235,7 @@ fn fails_once(method: StartMethod) -> Outcome {
         assert!(matches!(failed, Err(Error::WorkerInitFailed { .. })), "{failed:?}");
     }
     ready.set(1);
-    // One that is still at its failure has a chunk of a call that is over.
+    // A worker that is still failing has a chunk of a call that is over.
     assert_eq!(pool.tasks(0..20u32).map_with(|w, x| *w.state + x)?, (5..25).collect::<Vec<_>>());
     Ok(())
 }

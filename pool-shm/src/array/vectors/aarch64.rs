@@ -1,7 +1,8 @@
 //! Pairs of general registers.
 //!
-//! The architecture says of no vector access, but of `ldp` and `stp` of 64-bit registers, that each
-//! of the two aligned halves is single-copy atomic (Arm Architecture Reference Manual, B2.2.1).
+//! The architecture promises for no vector access, but for `ldp` and `stp` of 64-bit registers,
+//! that each of the two aligned halves is single-copy atomic (Arm Architecture Reference Manual,
+//! B2.2.1).
 
 use std::arch::asm;
 
@@ -9,7 +10,8 @@ pub(in super::super) const ARE_THERE: bool = true;
 
 /// # Safety
 ///
-/// As `copy`; `shared` is the aligned side.
+/// Copies `bytes` bytes from the shared side, which is aligned, to the private one, under the
+/// conditions of `copy`.
 pub(in super::super) unsafe fn read(shared: *const u8, private: *mut u8, bytes: usize) {
     // SAFETY: as promised.
     unsafe { copy(shared, private, bytes) }
@@ -17,7 +19,8 @@ pub(in super::super) unsafe fn read(shared: *const u8, private: *mut u8, bytes: 
 
 /// # Safety
 ///
-/// As `copy`; `shared` is the aligned side.
+/// Copies `bytes` bytes from the private side to the shared one, which is aligned, under the
+/// conditions of `copy`.
 pub(in super::super) unsafe fn write(private: *const u8, shared: *mut u8, bytes: usize) {
     // SAFETY: as promised.
     unsafe { copy(private, shared, bytes) }

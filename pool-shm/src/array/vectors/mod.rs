@@ -1,7 +1,7 @@
 //! Moves between shared and private memory, 16 bytes at a time; one file per architecture.
 //!
-//! Invariant: whatever is moved to or from an address aligned to 16 on the shared side is moved in
-//! pieces of at least 8 aligned bytes, each accessed as a whole.
+//! Invariant: each vector at an address aligned to 16 on the shared side is moved in pieces of at
+//! least 8 aligned bytes, each accessed as a whole.
 
 #[cfg(all(target_arch = "aarch64", not(miri)))]
 #[path = "aarch64.rs"]

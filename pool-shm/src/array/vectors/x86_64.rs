@@ -1,10 +1,10 @@
 //! SSE, which every x86-64 has.
 //!
 //! On processors with AVX `movaps` moves its 16 aligned bytes as a whole (Intel SDM 3A, 9.1.1; AMD
-//! APM 2, 7.3.2). Those without, and the streaming `movntps` everywhere, may make several accesses
-//! of it; none is known to make them of less than 8 aligned bytes.
+//! APM 2, 7.3.2). Processors without AVX, and the streaming `movntps` on all, may split it into
+//! several accesses; none is known to access less than 8 aligned bytes at a time.
 //!
-//! What is larger than the caches is streamed past them, as `memcpy` does: ordinary stores would
+//! A copy larger than the caches is streamed past them, as `memcpy` does: ordinary stores would
 //! read each line before they overwrite it.
 
 use std::arch::{
@@ -16,13 +16,13 @@ use super::VECTOR;
 
 pub(in super::super) const ARE_THERE: bool = true;
 
-/// From as many bytes on the caches keep little of what is copied.
+/// From this length on the caches keep little of the copy.
 const STREAMED: usize = 16 << 20;
 
 /// Bytes that are streamed together.
 const LINE: usize = 64;
 
-/// Copies with these instructions and ends with that one.
+/// Copies with the first instruction and ends with the second.
 macro_rules! copy {
     ($load:literal, $store:literal, $ahead:literal, $end:literal, $from:expr, $to:expr, $bytes:expr) => {
         asm!(
@@ -85,7 +85,7 @@ pub(in super::super) unsafe fn read(shared: *const u8, private: *mut u8, bytes: 
 
 /// # Safety
 ///
-/// As [`read`].
+/// What [`read`] demands.
 pub(in super::super) unsafe fn write(private: *const u8, shared: *mut u8, bytes: usize) {
     debug_assert!(is_whole(shared, bytes));
     let plain = plain_part(shared, bytes);
