@@ -17,7 +17,7 @@ pub struct Task<'p, A, S = (), W = ()> {
     pub(crate) types: PhantomData<fn() -> (S, W)>,
 }
 
-impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
+impl<'p, A, S, W> Task<'p, A, S, W> {
     /// How long the task may take, see [`Tasks::task_timeout`](crate::Tasks::task_timeout). With a handle the clock runs whether or not anybody
     /// waits.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
@@ -73,7 +73,13 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     /// # Errors
     ///
     /// The failure of the task or of the pool.
-    pub fn apply<R: Wire>(self, f: fn(A) -> R) -> Result<R> {
+    pub fn apply<R: Wire /* no captures in `f`: put them into the item */>(
+        self,
+        f: fn(A) -> R,
+    ) -> Result<R>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, R>(self => task) => {
             task.pool.value::<Plain<A, R>>(f, task.item, &task.options)
         })
@@ -84,20 +90,29 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     /// # Errors
     ///
     /// As there, and options that mean nothing.
-    pub fn apply_async<R: Wire>(self, f: fn(A) -> R) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+    pub fn apply_async<R: Wire /* no captures in `f`: put them into the item */>(
+        self,
+        f: fn(A) -> R,
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, ()>(self => task) => {
             task.pool.apply_async::<Plain<A, R>>(task.item, f, &task.options)
         })
     }
 }
 
-impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
+impl<A, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
     /// As [`Task::apply`], with the worker that runs the task.
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn apply_with<R: Wire>(self, f: fn(&mut Worker<'_, S, W>, A) -> R) -> Result<R> {
+    pub fn apply_with<R: Wire>(self, f: fn(&mut Worker<'_, S, W>, A) -> R) -> Result<R>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, R>(self => task) => {
             task.pool.value::<OnWorker<S, W, A, R>>(f, task.item, &task.options)
         })
@@ -118,7 +133,10 @@ impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
     pub fn apply_async_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, A) -> R,
-    ) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, ()>(self => task) => {
             task.pool.apply_async::<OnWorker<S, W, A, R>>(task.item, f, &task.options)
         })

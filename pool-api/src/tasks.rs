@@ -224,13 +224,19 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     }
 }
 
-impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
+impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     /// Runs `f` on every item; values in input order.
     ///
     /// # Errors
     ///
     /// The first failure, of a task or of the pool.
-    pub fn map<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<R>> {
+    pub fn map<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, R>>(f, false)?.values(true)
     }
 
@@ -239,7 +245,13 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// As [`Tasks::map`].
-    pub fn map_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<R>> {
+    pub fn map_unordered<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, R>>(f, false)?.values(false)
     }
 
@@ -250,7 +262,13 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// Failures of the pool; those of tasks are among the results.
-    pub fn map_results<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<Result<R, TaskError>>> {
+    pub fn map_results<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<Result<R, TaskError>>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, R>>(f, false)?.outcomes()
     }
 
@@ -274,29 +292,47 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// [`TryError::Task`] with the error that arrived first, [`TryError::Pool`] for all that [`Tasks::map`] fails with.
-    pub fn try_map<R: Wire, E: Wire>(
+    pub fn try_map<R: Wire, E: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
         f: fn(I::Item) -> Result<R, E>,
-    ) -> Result<Vec<R>, TryError<E>> {
+    ) -> Result<Vec<R>, TryError<E>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, Result<R, E>>>(f, false)?.attempts(true)
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.
-    pub fn imap<R: Wire>(self, f: fn(I::Item) -> R) -> Imap<'p, Plain<I::Item, R>, I> {
+    pub fn imap<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Imap<'p, Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), true)
     }
 
     /// As [`Tasks::imap`], with the values in the order in which they were done.
-    pub fn imap_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Imap<'p, Plain<I::Item, R>, I> {
+    pub fn imap_unordered<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Imap<'p, Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), false)
     }
 
     /// Runs `f` lazily and yields one result per item in input order. Goes on after a task's
     /// failure, and after a cancel to the end of what was read, as [`Tasks::map_results`].
-    pub fn imap_results<R: Wire>(
+    pub fn imap_results<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
         f: fn(I::Item) -> R,
-    ) -> ImapResults<'p, Plain<I::Item, R>, I> {
+    ) -> ImapResults<'p, Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapResults::new(self.job(f, true))
     }
 
@@ -315,7 +351,10 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// As [`Tasks::map`].
-    pub fn map_view<R: Wire>(self, f: fn(&<I::Item as Archive>::Archived) -> R) -> Result<Vec<R>> {
+    pub fn map_view<R: Wire>(self, f: fn(&<I::Item as Archive>::Archived) -> R) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Viewing<I::Item, R>>(f, false)?.values(true)
     }
 
@@ -336,11 +375,14 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// As [`Tasks::map`].
-    pub fn for_each_view<R: Wire>(
+    pub fn for_each_view<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
         f: fn(I::Item) -> R,
         mut read: impl FnMut(usize, &<R as Archive>::Archived),
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        I::Item: Wire,
+    {
         let job = self.job::<Plain<I::Item, R>>(f, false)?;
         job.views(|index, archived| read(index as usize, archived))
     }
@@ -357,7 +399,10 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// As [`Tasks::map`]; [`Error::NotSupported`](crate::Error::NotSupported) under Spawn and
     /// ForkServer.
-    pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>> {
+    pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.pool.map_scoped(self.items, &f, &self.options)
     }
 }

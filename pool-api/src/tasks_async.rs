@@ -34,7 +34,7 @@ fn collect_here<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
     all
 }
 
-impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
+impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
     /// Hands the whole map to the workers and returns; the handle has the values in input order, or the first failure, which ends the
     /// map. All options count.
     ///
@@ -56,13 +56,19 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
     ///
     /// [`Refused`], with all items: options that mean nothing, a pool that cannot be used, [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond
     /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). What goes wrong later is said by the handle, also an item that cannot be encoded.
-    pub fn map_async<R: Wire>(self, f: fn(I::Item) -> R) -> Handed<I::Item, R> {
+    pub fn map_async<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Handed<I::Item, R>
+    where
+        I::Item: Wire,
+    {
         let items = collect(self.items, &self.options);
         self.pool.map_async::<Plain<I::Item, R>>(f, (), items, &self.options)
     }
 }
 
-impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
+impl<I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
     /// As [`Tasks::map_async`], with the worker that runs the task.
     ///
     /// # Errors
@@ -71,19 +77,25 @@ impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I,
     pub fn map_async_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
-    ) -> Handed<I::Item, R> {
+    ) -> Handed<I::Item, R>
+    where
+        I::Item: Wire,
+    {
         let items = collect(self.items, &self.options);
         self.pool.map_async::<OnWorker<S, W, I::Item, R>>(f, (), items, &self.options)
     }
 }
 
-impl<I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'_, I, C> {
+impl<I: Iterator, C: Wire + Sync> TasksWith<'_, I, C> {
     /// As [`Tasks::map_async`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn map_async<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Handed<I::Item, R> {
+    pub fn map_async<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Handed<I::Item, R>
+    where
+        I::Item: Wire,
+    {
         let items = collect(self.items, &self.options);
         let (pool, options) = (self.pool, &self.options);
         pool.map_async::<WithContext<C, I::Item, R>>(f, self.context, items, options)

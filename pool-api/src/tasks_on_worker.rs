@@ -10,7 +10,7 @@ type Function<S, W, A, R> = fn(&mut Worker<'_, S, W>, A) -> R;
 /// Each call of the family once more, for functions that take the [`Worker`] beside the item: its id, what the pool shares
 /// (`w.shared`), what the worker keeps itself (`w.state`, see [`Builder::worker_init`](crate::Builder::worker_init)), and whether
 /// anybody still wants the result.
-impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p, I, S, W> {
+impl<'p, I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'p, I, S, W> {
     /// As [`Tasks::map`], with the worker that runs the task.
     ///
     /// ```
@@ -23,7 +23,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     /// # Errors
     ///
     /// As [`Tasks::map`].
-    pub fn map_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>> {
+    pub fn map_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.values(true)
     }
 
@@ -32,7 +35,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     /// # Errors
     ///
     /// As [`Tasks::map`].
-    pub fn map_unordered_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>> {
+    pub fn map_unordered_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.values(false)
     }
 
@@ -44,7 +50,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn map_results_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> Result<Vec<Result<R, TaskError>>> {
+    ) -> Result<Vec<Result<R, TaskError>>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.outcomes()
     }
 
@@ -56,7 +65,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn try_map_with<R: Wire, E: Wire>(
         self,
         f: Function<S, W, I::Item, Result<R, E>>,
-    ) -> Result<Vec<R>, TryError<E>> {
+    ) -> Result<Vec<R>, TryError<E>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, Result<R, E>>>(f, false)?.attempts(true)
     }
 
@@ -64,7 +76,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn imap_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I> {
+    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), true)
     }
 
@@ -72,7 +87,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn imap_unordered_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I> {
+    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), false)
     }
 
@@ -80,7 +98,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn imap_results_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> ImapResults<'p, OnWorker<S, W, I::Item, R>, I> {
+    ) -> ImapResults<'p, OnWorker<S, W, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapResults::new(self.job(f, true))
     }
 }
