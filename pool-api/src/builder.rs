@@ -4,11 +4,10 @@ mod shared;
 
 use std::{marker::PhantomData, num::NonZeroU64, time::Duration};
 
-use pool_affinity::CpuIds;
 use pool_core::{ForkBesideThreads, Pool, PoolOptions, StartMethod, Starting, Worker, WorkerLife};
 use pool_ipc::Wire;
 
-use crate::{Error, Result, WorkerPool};
+use crate::{Error, Result, WorkerPool, options::IntoCpuIds};
 
 /// The types of a pool: the shared value, a worker's state, and the result of its exit.
 pub(crate) type Types<S, W, E> = PhantomData<fn() -> (S, W, E)>;
@@ -195,7 +194,7 @@ impl<S, W, E> Builder<S, W, E> {
     ///
     /// [`Placement`]: crate::Placement
     /// [`Plan`]: crate::Plan
-    pub fn cpu_ids(mut self, ids: impl Into<CpuIds>) -> Self {
+    pub fn cpu_ids(mut self, ids: impl IntoCpuIds) -> Self {
         self.options.cpu_ids = ids.into();
         self
     }

@@ -27,6 +27,8 @@ pub use chunk_tasks::{ChunkTasks, chunk_tasks};
 pub use direct::Direct;
 pub use imap::{Imap, ImapResults};
 pub use options::ChunkSize;
+#[doc(hidden)]
+pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{

@@ -1,4 +1,7 @@
 //! The pool.
+//!
+//! A comment between type parameters is for users: of a method whose closure captures the compiler
+//! shows just the line with its name.
 
 use std::marker::PhantomData;
 
@@ -74,7 +77,11 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The first failure, of a task or of the pool.
-    pub fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>>
+    pub fn map<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
+        &self,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<R>>
     where
         I: IntoIterator<Item: Wire>,
         R: Wire,
@@ -87,7 +94,11 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`WorkerPool::map`].
-    pub fn map_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>>
+    pub fn map_unordered<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
+        &self,
+        items: I,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<R>>
     where
         I: IntoIterator<Item: Wire>,
         R: Wire,
@@ -101,7 +112,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`Tasks::try_map`].
-    pub fn try_map<I, R, X>(
+    pub fn try_map<I, R, X /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
         f: fn(I::Item) -> Result<R, X>,
@@ -115,7 +126,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.
-    pub fn imap<I, R>(
+    pub fn imap<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
         f: fn(I::Item) -> R,
@@ -129,7 +140,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
 
     /// An iterator over the values in the order in which they were done; the input is read only a
     /// little ahead.
-    pub fn imap_unordered<I, R>(
+    pub fn imap_unordered<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
         f: fn(I::Item) -> R,
@@ -146,7 +157,11 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`WorkerPool::map`].
-    pub fn apply<A: Wire, R: Wire>(&self, item: A, f: fn(A) -> R) -> Result<R> {
+    pub fn apply<A: Wire, R: Wire /* no captures in `f`: put them into the item */>(
+        &self,
+        item: A,
+        f: fn(A) -> R,
+    ) -> Result<R> {
         move_with_room!(<A, R>(item => item) => {
             self.pool.value::<Plain<A, R>>(f, item, &JobOptions::default())
         })
@@ -175,7 +190,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// cannot be encoded, a pool that cannot be used,
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond [`Builder::max_result_bytes`].
     /// The handle reports later errors.
-    pub fn apply_async<A: Wire, R: Wire>(
+    pub fn apply_async<A: Wire, R: Wire /* no captures in `f`: put them into the item */>(
         &self,
         item: A,
         f: fn(A) -> R,
@@ -202,7 +217,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`Tasks::map_async`].
-    pub fn map_async<I, R>(
+    pub fn map_async<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
         f: fn(I::Item) -> R,

@@ -65,7 +65,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Stream for ImapStream<F, I> {
     }
 }
 
-impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
+impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
     /// A stream over the values in input order, the [`Tasks::imap`](crate::Tasks::imap) for
     /// executors (feature `async`).
     ///
@@ -96,38 +96,53 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
     /// assert_eq!(sum, 328_350);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
-    pub fn imap_stream<R: Wire>(self, f: fn(I::Item) -> R) -> ImapStream<Plain<I::Item, R>, I> {
+    pub fn imap_stream<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> ImapStream<Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
     }
 
     /// A stream over the values in the order in which they were done, see
     /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
-    pub fn imap_stream_unordered<R: Wire>(
+    pub fn imap_stream_unordered<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
         f: fn(I::Item) -> R,
-    ) -> ImapStream<Plain<I::Item, R>, I> {
+    ) -> ImapStream<Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapStream::new(self.pool.stream(f, (), self.items, &self.options, false))
     }
 }
 
-impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
+impl<I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
     /// A stream over the values in input order; `f` takes the worker beside the item. See
     /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
     pub fn imap_stream_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
-    ) -> ImapStream<OnWorker<S, W, I::Item, R>, I> {
+    ) -> ImapStream<OnWorker<S, W, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
     }
 }
 
-impl<I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'_, I, C> {
+impl<I: Iterator, C: Wire + Sync> TasksWith<'_, I, C> {
     /// A stream over the values in input order; `f` takes the context beside the item. See
     /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
     pub fn imap_stream<R: Wire>(
         self,
         f: fn(&C, I::Item) -> R,
-    ) -> ImapStream<WithContext<C, I::Item, R>, I> {
+    ) -> ImapStream<WithContext<C, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapStream::new(self.pool.stream(f, self.context, self.items, &self.options, true))
     }
 }

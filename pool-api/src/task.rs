@@ -17,7 +17,7 @@ pub struct Task<'p, A, S = (), W = ()> {
     pub(crate) types: PhantomData<fn() -> (S, W)>,
 }
 
-impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
+impl<'p, A, S, W> Task<'p, A, S, W> {
     /// How long the task may take, see [`Tasks::task_timeout`](crate::Tasks::task_timeout). With a
     /// handle the clock runs whether or not a thread waits.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
@@ -74,7 +74,13 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     /// # Errors
     ///
     /// The failure of the task or of the pool.
-    pub fn apply<R: Wire>(self, f: fn(A) -> R) -> Result<R> {
+    pub fn apply<R: Wire /* no captures in `f`: put them into the item */>(
+        self,
+        f: fn(A) -> R,
+    ) -> Result<R>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, R>(self => task) => {
             task.pool.value::<Plain<A, R>>(f, task.item, &task.options)
         })
@@ -87,20 +93,29 @@ impl<'p, A: Wire, S, W> Task<'p, A, S, W> {
     ///
     /// The errors of [`WorkerPool::apply_async`](crate::WorkerPool::apply_async), and invalid
     /// options.
-    pub fn apply_async<R: Wire>(self, f: fn(A) -> R) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+    pub fn apply_async<R: Wire /* no captures in `f`: put them into the item */>(
+        self,
+        f: fn(A) -> R,
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, ()>(self => task) => {
             task.pool.apply_async::<Plain<A, R>>(task.item, f, &task.options)
         })
     }
 }
 
-impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
+impl<A, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
     /// Runs `f` on the item, with the worker, and waits for the value.
     ///
     /// # Errors
     ///
     /// The failure of the task or of the pool.
-    pub fn apply_with<R: Wire>(self, f: fn(&mut Worker<'_, S, W>, A) -> R) -> Result<R> {
+    pub fn apply_with<R: Wire>(self, f: fn(&mut Worker<'_, S, W>, A) -> R) -> Result<R>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, R>(self => task) => {
             task.pool.value::<OnWorker<S, W, A, R>>(f, task.item, &task.options)
         })
@@ -122,7 +137,10 @@ impl<A: Wire, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {
     pub fn apply_async_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, A) -> R,
-    ) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>>
+    where
+        A: Wire,
+    {
         move_with_room!(<A, ()>(self => task) => {
             task.pool.apply_async::<OnWorker<S, W, A, R>>(task.item, f, &task.options)
         })

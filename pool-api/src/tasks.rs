@@ -228,13 +228,19 @@ impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     }
 }
 
-impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
+impl<'p, I: Iterator, S, W> Tasks<'p, I, S, W> {
     /// Runs `f` on every item; values in input order.
     ///
     /// # Errors
     ///
     /// The first failure, of a task or of the pool.
-    pub fn map<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<R>> {
+    pub fn map<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, R>>(f, false)?.values(true)
     }
 
@@ -243,7 +249,13 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// The errors of [`Tasks::map`].
-    pub fn map_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<R>> {
+    pub fn map_unordered<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, R>>(f, false)?.values(false)
     }
 
@@ -254,7 +266,13 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// Failures of the pool; those of tasks are among the results.
-    pub fn map_results<R: Wire>(self, f: fn(I::Item) -> R) -> Result<Vec<Result<R, TaskError>>> {
+    pub fn map_results<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Result<Vec<Result<R, TaskError>>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, R>>(f, false)?.outcomes()
     }
 
@@ -279,31 +297,49 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// [`TryError::Task`] with the error that arrived first, [`TryError::Pool`] for the errors of
     /// [`Tasks::map`].
-    pub fn try_map<R: Wire, E: Wire>(
+    pub fn try_map<R: Wire, E: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
         f: fn(I::Item) -> Result<R, E>,
-    ) -> Result<Vec<R>, TryError<E>> {
+    ) -> Result<Vec<R>, TryError<E>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Plain<I::Item, Result<R, E>>>(f, false)?.attempts(true)
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.
-    pub fn imap<R: Wire>(self, f: fn(I::Item) -> R) -> Imap<'p, Plain<I::Item, R>, I> {
+    pub fn imap<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Imap<'p, Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), true)
     }
 
     /// An iterator over the values in the order in which they were done; the input is read only a
     /// little ahead.
-    pub fn imap_unordered<R: Wire>(self, f: fn(I::Item) -> R) -> Imap<'p, Plain<I::Item, R>, I> {
+    pub fn imap_unordered<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Imap<'p, Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), false)
     }
 
     /// Runs `f` lazily and yields one result per item in input order. Goes on after a task's
     /// failure, and after a cancel to the end of the items that were read, like
     /// [`Tasks::map_results`].
-    pub fn imap_results<R: Wire>(
+    pub fn imap_results<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
         f: fn(I::Item) -> R,
-    ) -> ImapResults<'p, Plain<I::Item, R>, I> {
+    ) -> ImapResults<'p, Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapResults::new(self.job(f, true))
     }
 
@@ -322,7 +358,10 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// The errors of [`Tasks::map`].
-    pub fn map_view<R: Wire>(self, f: fn(&<I::Item as Archive>::Archived) -> R) -> Result<Vec<R>> {
+    pub fn map_view<R: Wire>(self, f: fn(&<I::Item as Archive>::Archived) -> R) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<Viewing<I::Item, R>>(f, false)?.values(true)
     }
 
@@ -343,11 +382,14 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     /// # Errors
     ///
     /// The errors of [`Tasks::map`].
-    pub fn for_each_view<R: Wire>(
+    pub fn for_each_view<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
         f: fn(I::Item) -> R,
         mut read: impl FnMut(usize, &<R as Archive>::Archived),
-    ) -> Result<()> {
+    ) -> Result<()>
+    where
+        I::Item: Wire,
+    {
         let job = self.job::<Plain<I::Item, R>>(f, false)?;
         job.views(|index, archived| read(index as usize, archived))
     }
@@ -364,7 +406,10 @@ impl<'p, I: Iterator<Item: Wire>, S, W> Tasks<'p, I, S, W> {
     ///
     /// The errors of [`Tasks::map`]; [`Error::NotSupported`](crate::Error::NotSupported) under
     /// Spawn and ForkServer.
-    pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>> {
+    pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.pool.map_scoped(self.items, &f, &self.options)
     }
 }

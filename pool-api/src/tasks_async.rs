@@ -33,7 +33,7 @@ fn collect_here<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
     all
 }
 
-impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
+impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
     /// Hands the whole map to the workers and returns; the handle has the values in input order, or
     /// the first failure, which ends the map. All options count.
     ///
@@ -59,13 +59,19 @@ impl<I: Iterator<Item: Wire>, S, W> Tasks<'_, I, S, W> {
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond
     /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). The handle reports later
     /// errors, including an item that cannot be encoded.
-    pub fn map_async<R: Wire>(self, f: fn(I::Item) -> R) -> Handed<I::Item, R> {
+    pub fn map_async<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> Handed<I::Item, R>
+    where
+        I::Item: Wire,
+    {
         let items = collect(self.items, &self.options);
         self.pool.map_async::<Plain<I::Item, R>>(f, (), items, &self.options)
     }
 }
 
-impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
+impl<I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
     /// Hands the whole map to the workers and returns; `f` takes the worker beside the item. See
     /// [`Tasks::map_async`].
     ///
@@ -75,20 +81,26 @@ impl<I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'_, I,
     pub fn map_async_with<R: Wire>(
         self,
         f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
-    ) -> Handed<I::Item, R> {
+    ) -> Handed<I::Item, R>
+    where
+        I::Item: Wire,
+    {
         let items = collect(self.items, &self.options);
         self.pool.map_async::<OnWorker<S, W, I::Item, R>>(f, (), items, &self.options)
     }
 }
 
-impl<I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'_, I, C> {
+impl<I: Iterator, C: Wire + Sync> TasksWith<'_, I, C> {
     /// Hands the whole map to the workers and returns; `f` takes the context beside the item. See
     /// [`Tasks::map_async`].
     ///
     /// # Errors
     ///
     /// The errors of [`Tasks::map_async`].
-    pub fn map_async<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Handed<I::Item, R> {
+    pub fn map_async<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Handed<I::Item, R>
+    where
+        I::Item: Wire,
+    {
         let items = collect(self.items, &self.options);
         let (pool, options) = (self.pool, &self.options);
         pool.map_async::<WithContext<C, I::Item, R>>(f, self.context, items, options)

@@ -10,8 +10,8 @@ type Function<S, W, A, R> = fn(&mut Worker<'_, S, W>, A) -> R;
 /// The calls of the family for functions that take the [`Worker`] beside the item: it has the
 /// worker's id, the value that the pool shares (`w.shared`), the worker's state (`w.state`, see
 /// [`Builder::worker_init`](crate::Builder::worker_init)), and whether the result is still wanted.
-impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p, I, S, W> {
-    /// Runs `f` on every item, with the worker; values in input order, see [`Tasks::map`].
+/// Runs `f` on every item, with the worker; values in input order, see [`Tasks::map`].
+impl<'p, I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'p, I, S, W> {
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::builder().n_jobs(2).shared(10u32).build()?;
@@ -23,7 +23,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     /// # Errors
     ///
     /// The errors of [`Tasks::map`].
-    pub fn map_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>> {
+    pub fn map_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.values(true)
     }
 
@@ -32,7 +35,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     /// # Errors
     ///
     /// The errors of [`Tasks::map`].
-    pub fn map_unordered_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>> {
+    pub fn map_unordered_with<R: Wire>(self, f: Function<S, W, I::Item, R>) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.values(false)
     }
 
@@ -45,7 +51,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn map_results_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> Result<Vec<Result<R, TaskError>>> {
+    ) -> Result<Vec<Result<R, TaskError>>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, R>>(f, false)?.outcomes()
     }
 
@@ -58,7 +67,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn try_map_with<R: Wire, E: Wire>(
         self,
         f: Function<S, W, I::Item, Result<R, E>>,
-    ) -> Result<Vec<R>, TryError<E>> {
+    ) -> Result<Vec<R>, TryError<E>>
+    where
+        I::Item: Wire,
+    {
         self.job::<OnWorker<S, W, I::Item, Result<R, E>>>(f, false)?.attempts(true)
     }
 
@@ -66,7 +78,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn imap_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I> {
+    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), true)
     }
 
@@ -75,7 +90,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn imap_unordered_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I> {
+    ) -> Imap<'p, OnWorker<S, W, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), false)
     }
 
@@ -84,7 +102,10 @@ impl<'p, I: Iterator<Item: Wire>, S: Send + Sync + 'static, W: 'static> Tasks<'p
     pub fn imap_results_with<R: Wire>(
         self,
         f: Function<S, W, I::Item, R>,
-    ) -> ImapResults<'p, OnWorker<S, W, I::Item, R>, I> {
+    ) -> ImapResults<'p, OnWorker<S, W, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapResults::new(self.job(f, true))
     }
 }

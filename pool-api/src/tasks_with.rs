@@ -17,8 +17,11 @@ pub struct TasksWith<'p, I, C> {
     pub(crate) context: C,
 }
 
-impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
-    fn job<R: Wire>(self, f: fn(&C, I::Item) -> R, lazy: bool) -> Result<JobWith<C, I, R>> {
+impl<'p, I: Iterator, C: Wire + Sync> TasksWith<'p, I, C> {
+    fn job<R: Wire>(self, f: fn(&C, I::Item) -> R, lazy: bool) -> Result<JobWith<C, I, R>>
+    where
+        I::Item: Wire,
+    {
         self.pool.job(f, self.context, self.items, &self.options, lazy)
     }
 
@@ -28,7 +31,10 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
     /// # Errors
     ///
     /// The errors of [`Tasks::map`](crate::Tasks::map).
-    pub fn map<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>> {
+    pub fn map<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job(f, false)?.values(true)
     }
 
@@ -37,7 +43,10 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
     /// # Errors
     ///
     /// The errors of [`Tasks::map`](crate::Tasks::map).
-    pub fn map_unordered<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>> {
+    pub fn map_unordered<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<R>>
+    where
+        I::Item: Wire,
+    {
         self.job(f, false)?.values(false)
     }
 
@@ -47,10 +56,10 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
     /// # Errors
     ///
     /// The errors of [`Tasks::map_results`](crate::Tasks::map_results).
-    pub fn map_results<R: Wire>(
-        self,
-        f: fn(&C, I::Item) -> R,
-    ) -> Result<Vec<Result<R, TaskError>>> {
+    pub fn map_results<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Result<Vec<Result<R, TaskError>>>
+    where
+        I::Item: Wire,
+    {
         self.job(f, false)?.outcomes()
     }
 
@@ -63,12 +72,18 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
     pub fn try_map<R: Wire, E: Wire>(
         self,
         f: fn(&C, I::Item) -> Result<R, E>,
-    ) -> Result<Vec<R>, TryError<E>> {
+    ) -> Result<Vec<R>, TryError<E>>
+    where
+        I::Item: Wire,
+    {
         self.job(f, false)?.attempts(true)
     }
 
     /// An iterator over the values in input order; `f` takes the context beside the item.
-    pub fn imap<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Imap<'p, WithContext<C, I::Item, R>, I> {
+    pub fn imap<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Imap<'p, WithContext<C, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), true)
     }
 
@@ -77,7 +92,10 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
     pub fn imap_unordered<R: Wire>(
         self,
         f: fn(&C, I::Item) -> R,
-    ) -> Imap<'p, WithContext<C, I::Item, R>, I> {
+    ) -> Imap<'p, WithContext<C, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         Imap::new(self.job(f, true), false)
     }
 
@@ -86,7 +104,10 @@ impl<'p, I: Iterator<Item: Wire>, C: Wire + Sync> TasksWith<'p, I, C> {
     pub fn imap_results<R: Wire>(
         self,
         f: fn(&C, I::Item) -> R,
-    ) -> ImapResults<'p, WithContext<C, I::Item, R>, I> {
+    ) -> ImapResults<'p, WithContext<C, I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
         ImapResults::new(self.job(f, true))
     }
 }

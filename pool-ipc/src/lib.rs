@@ -30,3 +30,5 @@ pub use wire::{
     Decoder, Encoder, Encoding, Recursive, SegmentBroker, Wire, WireCheck, WireDecode, WireEncode,
     WireFault, from_bytes, to_bytes, view_bytes,
 };
+#[doc(hidden)]
+pub use wire::{Encodable, FieldType};

@@ -1,4 +1,8 @@
 //! The macro that makes an own type `Wire` with one dependency.
+//!
+//! Beside rkyv's derives it names each field's type once more, where the compiler is asked whether
+//! the type can cross: so an error points at the field, in words of this crate. That is done for
+//! types without parameters, since those of others are known where they are used.
 
 /// Puts rkyv's derives, and the path of the re-exported rkyv, on structs and enums.
 ///
@@ -20,6 +24,19 @@
 /// a `BTreeMap` `PartialOrd, Ord` instead of `Hash`.
 #[macro_export]
 macro_rules! wire {
+    ($($tokens:tt)*) => {
+        // First, so that what it says comes before what the derives have the compiler say.
+        $crate::wire_fields! {
+            @items [;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;] $($tokens)*
+        }
+        $crate::wire_derives! { $($tokens)* }
+    };
+}
+
+/// The derives of [`wire!`](crate::wire).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! wire_derives {
     ($($item:item)*) => {
         $(
             #[derive(
@@ -31,4 +48,144 @@ macro_rules! wire {
             $item
         )*
     };
+}
+
+/// Asks of each field in [`wire!`](crate::wire) whether it can cross.
+///
+/// The semicolons are how many items or attributes are still looked at, since each is a macro in
+/// the one before, and the compiler bounds how deep that goes (128). Fields and items with an
+/// attribute that may change what they are (`rkyv`, `cfg`) are left to the derives.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! wire_fields {
+    (
+        @items [;$($left:tt)*]
+        $(#[$($attribute:tt)*])* $vis:vis struct $name:ident { $($fields:tt)* } $($rest:tt)*
+    ) => {
+        $crate::wire_fields! {
+            @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
+            [$([$($attribute)*])*] @named $($fields)*
+        }
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    (
+        @items [;$($left:tt)*]
+        $(#[$($attribute:tt)*])* $vis:vis struct $name:ident ( $($fields:tt)* ) ; $($rest:tt)*
+    ) => {
+        $crate::wire_fields! {
+            @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
+            [$([$($attribute)*])*] @tuple $($fields)*
+        }
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    (
+        @items [;$($left:tt)*]
+        $(#[$($attribute:tt)*])* $vis:vis enum $name:ident { $($variants:tt)* } $($rest:tt)*
+    ) => {
+        $crate::wire_fields! {
+            @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
+            [$([$($attribute)*])*] @variants $($variants)*
+        }
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    (
+        @items [;$($left:tt)*]
+        $(#[$($attribute:tt)*])* $vis:vis struct $name:ident ; $($rest:tt)*
+    ) => {
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    (
+        @items [;$($left:tt)*]
+        $(#[$($attribute:tt)*])* $vis:vis $kind:ident $name:ident
+        < $($parameter:ident $(: $bound:path)?),* $(,)? > { $($fields:tt)* } $($rest:tt)*
+    ) => {
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    // The end, or an item that is not looked at, nor are those behind it.
+    (@items $($rest:tt)*) => {};
+
+    (@attributes $left:tt [[cfg $($_1:tt)*] $($more:tt)*] $($what:tt)*) => {};
+    (@attributes $left:tt [[cfg_attr $($_1:tt)*] $($more:tt)*] $($what:tt)*) => {};
+    (
+        @attributes [;$($left:tt)*]
+        [
+            [doc $($_1:tt)*] [doc $($_2:tt)*] [doc $($_3:tt)*] [doc $($_4:tt)*]
+            [doc $($_5:tt)*] [doc $($_6:tt)*] [doc $($_7:tt)*] [doc $($_8:tt)*]
+            $($more:tt)*
+        ]
+        $($what:tt)*
+    ) => {
+        $crate::wire_fields! { @attributes [$($left)*] [$($more)*] $($what)* }
+    };
+    (@attributes [;$($left:tt)*] [$attribute:tt $($more:tt)*] $($what:tt)*) => {
+        $crate::wire_fields! { @attributes [$($left)*] [$($more)*] $($what)* }
+    };
+    (@attributes $left:tt [] $($what:tt)*) => {
+        $crate::wire_fields! { $($what)* }
+    };
+    (@attributes $($rest:tt)*) => {};
+
+    (
+        @variants $(
+            $(#[$($attribute:tt)*])* $name:ident
+            $({ $($named:tt)* })? $(( $($tuple:tt)* ))? $(= $number:expr)?
+        ),* $(,)?
+    ) => {
+        $(
+            $crate::wire_fields! {
+                @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
+                [$([$($attribute)*])*] @variant $({ $($named)* })? $(( $($tuple)* ))?
+            }
+        )*
+    };
+    (@variant { $($fields:tt)* }) => {
+        $crate::wire_fields! { @named $($fields)* }
+    };
+    (@variant ( $($fields:tt)* )) => {
+        $crate::wire_fields! { @tuple $($fields)* }
+    };
+    (@named $($(#[$($attribute:tt)*])* $vis:vis $name:ident : $type:ty),* $(,)?) => {
+        $(
+            $crate::wire_fields! {
+                @field [;;;;;;;;;;;;;;;;;;;;;;;;]
+                [$([$($attribute)*])*] $type
+            }
+        )*
+    };
+    (@tuple $($(#[$($attribute:tt)*])* $vis:vis $type:ty),* $(,)?) => {
+        $(
+            $crate::wire_fields! {
+                @field [;;;;;;;;;;;;;;;;;;;;;;;;]
+                [$([$($attribute)*])*] $type
+            }
+        )*
+    };
+
+    (@field $left:tt [[rkyv $($_1:tt)*] $($more:tt)*] $type:ty) => {};
+    (@field $left:tt [[cfg $($_1:tt)*] $($more:tt)*] $type:ty) => {};
+    (@field $left:tt [[cfg_attr $($_1:tt)*] $($more:tt)*] $type:ty) => {};
+    (
+        @field [;$($left:tt)*]
+        [
+            [doc $($_1:tt)*] [doc $($_2:tt)*] [doc $($_3:tt)*] [doc $($_4:tt)*]
+            [doc $($_5:tt)*] [doc $($_6:tt)*] [doc $($_7:tt)*] [doc $($_8:tt)*]
+            $($more:tt)*
+        ]
+        $type:ty
+    ) => {
+        $crate::wire_fields! { @field [$($left)*] [$($more)*] $type }
+    };
+    (@field [;$($left:tt)*] [$attribute:tt $($more:tt)*] $type:ty) => {
+        $crate::wire_fields! { @field [$($left)*] [$($more)*] $type }
+    };
+    (@field $left:tt [] $type:ty) => {
+        const _: () = {
+            struct __WireField;
+            impl $crate::FieldType for __WireField {
+                type Type = $type;
+            }
+        };
+    };
+    // Nothing is asked of what the derives say better, such as a field without a type.
+    ($($rest:tt)*) => {};
 }

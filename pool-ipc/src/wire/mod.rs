@@ -20,4 +20,4 @@ pub(crate) use numbers::{decode_numbers, is_number};
 pub use recursive::Recursive;
 pub use segments::SegmentBroker;
 pub use whole::{from_bytes, to_bytes, view_bytes};
-pub use wire_trait::Wire;
+pub use wire_trait::{Encodable, FieldType, Wire};
