@@ -36,7 +36,8 @@ use crate::{
 /// made it: a copy that a task inherited by a fork ends nothing there.
 ///
 /// ```
-/// let token = pool_core::CancelToken::new()?;
+/// # use pool_core as pool_api;
+/// let token = pool_api::CancelToken::new()?;
 /// let same = token.clone();
 /// std::thread::spawn(move || same.cancel()).join().unwrap();
 /// assert!(token.is_cancelled());
@@ -91,8 +92,9 @@ impl CancelToken {
     /// May be called in a signal handler.
     ///
     /// ```no_run
+    /// # use pool_core as pool_api;
     /// use std::time::Duration;
-    /// use pool_core::CancelToken;
+    /// use pool_api::CancelToken;
     ///
     /// let token = CancelToken::new()?;
     /// // … calls that were given the token …

@@ -46,7 +46,8 @@ pub(crate) struct Birth {
 /// In all other processes, and beside the feature, it does nothing.
 ///
 /// ```
-/// pool_core::init();
+/// # use pool_core as pool_api;
+/// pool_api::init();
 /// // the rest of `main`
 /// ```
 pub fn init() {

@@ -27,8 +27,9 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 /// that have no task, is not missed.
 ///
 /// ```
+/// # use pool_shm as pool_api;
 /// use std::thread;
-/// use pool_shm::{LockError, SharedBarrier};
+/// use pool_api::{LockError, SharedBarrier};
 ///
 /// let barrier = SharedBarrier::new(3)?;
 /// let leaders = thread::scope(|scope| {
@@ -134,7 +135,8 @@ impl SharedBarrier {
     /// this way, which is two rounds: one to come together, and one for the action.
     ///
     /// ```
-    /// use pool_shm::{LockError, SharedBarrier, SharedValue};
+    /// # use pool_shm as pool_api;
+    /// use pool_api::{LockError, SharedBarrier, SharedValue};
     ///
     /// let (barrier, rounds) = (SharedBarrier::new(2)?, SharedValue::new(0u32)?);
     /// let party = || {

@@ -27,8 +27,9 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// [`wait_while`](Self::wait_while), which also bears the death of whoever should have notified.
 ///
 /// ```
+/// # use pool_shm as pool_api;
 /// use std::thread;
-/// use pool_shm::{LockError, SharedCondvar, SharedMutex};
+/// use pool_api::{LockError, SharedCondvar, SharedMutex};
 ///
 /// let (queued, changed) = (SharedMutex::new(0u32)?, SharedCondvar::new()?);
 /// thread::scope(|scope| {

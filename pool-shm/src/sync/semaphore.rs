@@ -23,7 +23,8 @@ use crate::{
 /// given more, and [`SharedPermit::consume`] takes one away for ever: so it counts what some make and others use up.
 ///
 /// ```
-/// use pool_shm::{LockError, SharedSemaphore};
+/// # use pool_shm as pool_api;
+/// use pool_api::{LockError, SharedSemaphore};
 ///
 /// let licences = SharedSemaphore::new(2)?;
 /// let (one, two) = (licences.acquire()?, licences.acquire()?);
