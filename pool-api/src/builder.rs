@@ -168,7 +168,8 @@ impl<S, W, E> Builder<S, W, E> {
 
     /// Which CPUs the workers run on: `[0]` one CPU for all, `[2, 3]` or `40..60` one for each,
     /// `[[4, 5]]` a set for all, `[[0, 1], [2, 3]]` a set for each; a [`Placement`] or a [`Plan`];
-    /// without it they are not pinned.
+    /// without it they are not pinned. With `Placement::OneCoreEach` and without
+    /// [`n_jobs`](Self::n_jobs) there are as many workers as cores.
     ///
     /// Each worker pins itself before it does anything else, so threads of its tasks keep to the same
     /// CPUs; its replacement does likewise. CPUs that exist, are online and are allowed to the thread

@@ -136,7 +136,8 @@ impl Links {
                 self.used.insert(label.to_owned());
                 rest = behind;
             } else {
-                self.used.insert(text.replace('\n', " "));
+                let words: Vec<&str> = text.split_whitespace().collect();
+                self.used.insert(words.join(" "));
             }
         }
     }
@@ -192,7 +193,8 @@ mod tests {
         let text = "\
 # A
 See [b](c.md#d), [`e`], [f
-g][h] and `[i]`.
+g][h], [j
+  k] and `[i]`.
 
 ```rust
 x[0]
@@ -201,7 +203,7 @@ x[0]
 ";
         let links = Links::of(text);
         assert_eq!(links.targets, ["../e.rs", "c.md#d"]);
-        assert_eq!(links.used, ["`e`", "h"].map(str::to_owned).into());
+        assert_eq!(links.used, ["`e`", "h", "j k"].map(str::to_owned).into());
         assert_eq!(links.defined, ["`e`"].map(str::to_owned).into());
     }
 
