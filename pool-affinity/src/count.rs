@@ -8,7 +8,8 @@ use crate::{pin::current_cpus, quota::cpu_quota, sysfs, text::ranges};
 /// them.
 ///
 /// ```
-/// assert!(pool_affinity::usable_cpus() <= pool_affinity::cpu_count());
+/// # use pool_affinity as pool_api;
+/// assert!(pool_api::usable_cpus() <= pool_api::cpu_count());
 /// ```
 pub fn cpu_count() -> usize {
     let online = fs::read_to_string(Path::new(sysfs::ROOT).join(sysfs::ONLINE)).ok();

@@ -23,13 +23,15 @@ use crate::{CpuSet, Error, Machine, Placement, Plan, Topology, usable_cpus};
 /// | a [`Plan`] | what the plan says; it must be for this number of workers |
 ///
 /// ```
-/// use pool_affinity::{CpuIds, Machine, Placement};
+/// # use pool_affinity::{self as pool_api, Machine};
+/// use pool_api::{CpuIds, Placement};
 ///
 /// fn cpu_ids(ids: impl Into<CpuIds>) -> CpuIds {
 ///     ids.into()
 /// }
 ///
-/// let machine = Machine::new("0-7".parse()?);
+/// // On a machine of eight CPUs:
+/// # let machine = Machine::new("0-7".parse()?);
 /// let plan = cpu_ids([[0, 1], [2, 3]]).plan(2, &machine)?;
 /// assert_eq!(plan.cpus_of(1), Some(&"2-3".parse()?));
 ///
@@ -44,7 +46,8 @@ use crate::{CpuSet, Error, Machine, Placement, Plan, Topology, usable_cpus};
 /// A negative id does not compile.
 ///
 /// ```compile_fail,E0600
-/// pool_affinity::CpuIds::from([-1]);
+/// # use pool_affinity as pool_api;
+/// pool_api::CpuIds::from([-1]);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CpuIds {

@@ -12,17 +12,20 @@ use crate::{Core, CpuSet, Error, Plan, Topology};
 /// themselves.
 ///
 /// ```
-/// use pool_affinity::{Core, CpuSet, Placement, Topology};
+/// # use pool_affinity as pool_api;
+/// use pool_api::Placement;
+/// # use pool_affinity::{Core, CpuSet, Topology};
+/// # let machine = Topology::from_cores([
+/// #     Core::new(CpuSet::from_ids([0, 2])?),
+/// #     Core::new(CpuSet::from_ids([1, 3])?),
+/// # ])?;
+/// # let cpus = |placement: Placement| -> Result<Vec<String>, pool_affinity::Error> {
+/// #     let plan = placement.plan(2, &machine)?;
+/// #     Ok(plan.iter().flatten().map(|cpus| cpus.to_string()).collect())
+/// # };
 ///
-/// // Two cores of two hardware threads each.
-/// let machine = Topology::from_cores([
-///     Core::new(CpuSet::from_ids([0, 2])?),
-///     Core::new(CpuSet::from_ids([1, 3])?),
-/// ])?;
-/// let cpus = |placement: Placement| -> Result<Vec<String>, pool_affinity::Error> {
-///     let plan = placement.plan(2, &machine)?;
-///     Ok(plan.iter().flatten().map(|cpus| cpus.to_string()).collect())
-/// };
+/// // The CPUs of two workers on a machine of two cores with two hardware threads each,
+/// // CPUs 0 and 2, 1 and 3.
 /// assert_eq!(cpus(Placement::OneCoreEach)?, ["0,2", "1,3"]);
 /// assert_eq!(cpus(Placement::Spread)?, ["0", "1"]);
 /// assert_eq!(cpus(Placement::Compact)?, ["0", "2"]);
@@ -71,7 +74,8 @@ impl Plan {
     /// hybrid machines first. For workers that compute.
     ///
     /// ```
-    /// use pool_affinity::{Plan, Topology};
+    /// # use pool_affinity as pool_api;
+    /// use pool_api::{Plan, Topology};
     ///
     /// let machine = Topology::read()?;
     /// let plan = Plan::one_core_each(machine.cores().len(), &machine)?;

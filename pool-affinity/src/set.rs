@@ -16,7 +16,8 @@ const WORDS: usize = CpuSet::CAPACITY / BITS;
 /// Reads and prints as the kernel writes such lists.
 ///
 /// ```
-/// use pool_affinity::CpuSet;
+/// # use pool_affinity as pool_api;
+/// use pool_api::CpuSet;
 ///
 /// let cpus: CpuSet = "0-3,8".parse()?;
 /// assert_eq!(cpus.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 8]);

@@ -69,13 +69,17 @@ impl Core {
 /// The physical cores of a machine, as far as they may be used.
 ///
 /// ```
-/// use pool_affinity::{Core, CpuSet, Topology};
+/// # use pool_affinity as pool_api;
+/// use pool_api::Topology;
 ///
-/// // A machine of two cores with two hardware threads each.
-/// let machine = Topology::from_cores([
-///     Core::new(CpuSet::from_ids([0, 2])?),
-///     Core::new(CpuSet::from_ids([1, 3])?),
-/// ])?;
+/// println!("{} cores", Topology::read()?.cores().len());
+///
+/// // Of a machine of two cores with two hardware threads each:
+/// # use pool_affinity::{Core, CpuSet};
+/// # let machine = Topology::from_cores([
+/// #     Core::new(CpuSet::from_ids([0, 2])?),
+/// #     Core::new(CpuSet::from_ids([1, 3])?),
+/// # ])?;
 /// assert_eq!(machine.cpus().to_string(), "0-3");
 /// assert_eq!(machine.core_of(3).map(|core| core.cpus().to_string()).as_deref(), Some("1,3"));
 /// # Ok::<(), pool_affinity::Error>(())

@@ -122,7 +122,8 @@ impl<S: Send + Sync + 'static, W: 'static> Builder<S, W> {
 }
 
 impl<S, W, E> Builder<S, W, E> {
-    /// How many workers; without it as many as there are usable CPUs (affinity and cgroup aware).
+    /// How many workers, from 1 to 4096; without it as many as there are usable CPUs (affinity and
+    /// cgroup aware).
     pub fn n_jobs(mut self, n_jobs: usize) -> Self {
         self.options.n_jobs = Some(n_jobs);
         self
@@ -174,7 +175,8 @@ impl<S, W, E> Builder<S, W, E> {
 
     /// Which CPUs the workers run on: `[0]` one CPU for all, `[2, 3]` or `40..60` one for each,
     /// `[[4, 5]]` a set for all, `[[0, 1], [2, 3]]` a set for each; a [`Placement`] or a [`Plan`];
-    /// without it they are not pinned.
+    /// without it they are not pinned. With `Placement::OneCoreEach` and without
+    /// [`n_jobs`](Self::n_jobs) there are as many workers as cores.
     ///
     /// Each worker pins itself before it does anything else, so threads of its tasks keep to the
     /// same CPUs; so does its replacement. CPUs that exist, are online and are allowed to the
@@ -199,8 +201,9 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Bytes that the items under way may take, and likewise the unread results of each worker;
-    /// without it a quarter of the free memory. An item or result beyond it is a typed error.
+    /// Bytes, from 1 MiB, that the items under way may take, and likewise the unread results of
+    /// each worker (one result more while others are being read); without it a quarter of the free
+    /// memory. An item or result beyond it is a typed error.
     pub fn arena_limit(mut self, bytes: u64) -> Self {
         self.options.arena_limit = Some(bytes);
         self
@@ -210,9 +213,9 @@ impl<S, W, E> Builder<S, W, E> {
     /// without it as many as an arena may hold. Beyond it the next call is
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread).
     ///
-    /// Exit results may take as much, without this setting a quarter of the free memory. An exit
-    /// result that would take more is not kept, and
-    /// [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) says so with
+    /// Exit results may take as much, with the shared objects that handles in them lead to (each
+    /// segment once); without this setting a quarter of the free memory. One that would take more
+    /// is not kept, and [`Error::WorkerExitFailed`](crate::Error::WorkerExitFailed) says so with
     /// [`Cause::ExitResultsUnread`](crate::Cause::ExitResultsUnread); those before it stay.
     ///
     /// A result counts with its encoded length; without this setting, under Threads, with the size
@@ -272,10 +275,11 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// Bytes of private memory that a worker may take beside what it has when its first chunk
-    /// begins, that is after `worker_init` and with all that it has inherited. A task that asks for
-    /// more is refused, as on any system without free memory: a Rust task aborts then unless it
+    /// begins, that is after `worker_init` and with all that it has inherited. A task that needs
+    /// more is refused it, as by any system that has no more: a Rust task aborts of that unless it
     /// asks by `try_reserve`, and fails with [`Cause::MemoryLimit`](crate::Cause::MemoryLimit),
-    /// which holds the details. Its worker is replaced.
+    /// which says what is known, and the refused allocation prints a line on standard error. Its
+    /// worker is replaced.
     ///
     /// Reservations count as the memory that they may become, also stacks of threads. Items,
     /// results, and shared objects do not count: they lie in shared memory. Programs that a task

@@ -1,13 +1,150 @@
-//! A worker pool of processes or threads behind one small API.
+//! A pool of worker processes (or threads) behind one small API.
 //!
-//! [`WorkerPool`] is what most programs need; [`WorkerPool::builder`] sets what they do not want as
-//! it is, [`WorkerPool::tasks`] what one call does not want as it is.
-#![doc = include_str!("../README.md")]
+//! [`WorkerPool`] runs a function over many items in copies of your own executable, over shared
+//! memory. A task may crash, leak, hang or be killed: the call gets the right answer or a typed
+//! error that names the item, the worker is replaced, and the pool goes on. Nothing has to be set
+//! up in `main`.
+//!
+//! ```
+//! use pool_api::{Error, WorkerPool};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let pool = WorkerPool::new(4)?;
+//!     let squares = pool.map(0..1000u64, |x| x * x)?;
+//!     assert_eq!(squares[30], 900);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Code that needs no isolation is better served by threads: [rayon](https://docs.rs/rayon).
+//!
+//! # A tour
+//!
+//! **A task is a `fn`**, a function or a closure without captures, and its item and result are
+//! owned values that are [`Wire`]: numbers, strings, collections, and own types inside of
+//! [`wire!`]. What a closure would capture goes beside the items.
+//!
+//! ```
+//! use pool_api::{WorkerPool, wire};
+//!
+//! wire! {
+//!     struct Order { product: String, count: u64 }
+//! }
+//!
+//! let pool = WorkerPool::new(2)?;
+//! let orders = [2, 3].map(|count| Order { product: "tea".into(), count });
+//! let sums = pool.tasks(orders).with(5).map(|price, order: Order| price * order.count)?;
+//! assert_eq!(sums, [10, 15]);
+//! # Ok::<(), pool_api::Error>(())
+//! ```
+//!
+//! **A call** is prepared by [`WorkerPool::tasks`], which takes options before the function:
+//! [`chunk_size`](Tasks::chunk_size), [`task_timeout`](Tasks::task_timeout),
+//! [`retry`](Tasks::retry) … [`WorkerPool::map`] and its sisters are the short forms without
+//! options. Chunks adapt to the time that tasks take, results come in the order of the input unless
+//! the form says `unordered`, and [`imap`](WorkerPool::imap) reads an endless input only a little
+//! ahead. The chapter [calls](guide::calls) has the table of all forms.
+//!
+//! ```
+//! # let pool = pool_api::WorkerPool::new(2)?;
+//! let firsts = pool.imap(0u64.., |x| x * 2).take(3).collect::<Result<Vec<_>, _>>()?;
+//! assert_eq!(firsts, [0, 2, 4]);
+//! # Ok::<(), pool_api::Error>(())
+//! ```
+//!
+//! **A failure** is a value: [`Error::Task`] has a [`TaskError`] with the item's index, the worker
+//! and the [`Cause`]. With [`map_results`](Tasks::map_results) each item has a `Result` of its own.
+//! See [errors](guide::errors), and for a message the [FAQ](guide::faq).
+//!
+//! ```
+//! # let pool = pool_api::WorkerPool::new(2)?;
+//! let results = pool.tasks(0..4).map_results(|n| if n == 2 { std::process::abort() } else { n })?;
+//! assert_eq!(results[3], Ok(3));
+//! assert_eq!(results[2].as_ref().unwrap_err().index(), 2);
+//! # Ok::<(), pool_api::Error>(())
+//! ```
+//!
+//! **Later**: [`apply_async`](WorkerPool::apply_async) and [`map_async`](WorkerPool::map_async)
+//! return an [`AsyncResult`], which is a `Future` and can also be waited for, asked, or told by
+//! callbacks; see [results that come later](guide::futures), and [results as they
+//! come](guide::results) for channels, streams and tokio.
+//!
+//! **What workers have**: [`shared`](Builder::shared) data that is decoded once and inherited,
+//! [`worker_init`](Builder::worker_init) for the state of each worker, and handles to shared memory
+//! ([`SharedArray`], [`SharedValue`], [`SharedMutex`] …) that may be items, results or parts of
+//! them. See [shared data](guide::shared_data), [worker state](guide::worker_state), [shared
+//! memory](guide::shared_memory).
+//!
+//! ```
+//! # use pool_api::WorkerPool;
+//! let words = vec![String::from("tea"), String::from("cake")];
+//! let pool = WorkerPool::builder().n_jobs(2).shared(words).build()?;
+//! let lens = pool.tasks(0..2usize).map_with(|w, index| w.shared[index].len())?;
+//! assert_eq!(lens, [3, 4]);
+//! # Ok::<(), pool_api::Error>(())
+//! ```
+//!
+//! **Limits for tasks**: time ([`task_timeout`](Builder::task_timeout)), memory
+//! ([`memory_limit`](Builder::memory_limit)), stack ([`stack_size`](Builder::stack_size)), life
+//! ([`worker_lifespan`](Builder::worker_lifespan)). A [`CancelToken`] ends one call, from a signal
+//! handler too: see [ending early](guide::ending).
+//!
+//! **One function in one process**, without a pool, is [`Process`].
+//!
+//! # Start methods
+//!
+//! | [`StartMethod`] | workers are | use it |
+//! | --- | --- | --- |
+//! | `ForkServer` (default) | forked from a small fresh copy of the executable | always, if nothing speaks against it |
+//! | `Spawn` | fresh copies of the executable, each | when nothing may be shared |
+//! | `Fork` | forked from the process as it is in `build()` | to inherit data; before threads start |
+//! | `Threads` | threads | for debugging, or without need of isolation |
+//!
+//! Results, their order and the errors are the same under all of them. What a worker sees of the
+//! program is in [start methods](guide::start_methods).
+//!
+//! # Contents
+//!
+//! | you look for | it is |
+//! | --- | --- |
+//! | the pool, its options | [`WorkerPool`], [`Builder`] |
+//! | one call and its options | [`Tasks`], [`TasksWith`] (with a context), [`Task`] (one item), [`Direct`] (by worker) |
+//! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
+//! | iterators and streams of results | [`Imap`], [`ImapResults`], `ImapStream` |
+//! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`wait`] |
+//! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
+//! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
+//! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
+//! | CPUs | [`CpuIds`], [`Placement`], [`Plan`], [`Topology`], [`usable_cpus`] |
+//! | the guide | [`guide`] |
+//!
+//! # Features
+//!
+//! | feature | default | what it does |
+//! | --- | --- | --- |
+//! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
+//! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
+//! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
+//! | `async` | off | `Tasks::imap_stream`: results as a `futures_core::Stream`, for any executor |
+//!
+//! # Limits
+//!
+//! * Linux with glibc on x86-64 and aarch64; Rust 1.88.
+//! * Functions of shared libraries (plugins, Python extension modules) run under `Threads` only;
+//!   set-uid programs under `Fork` and `Threads` only.
+//! * `Fork` needs a process with one thread when the pool is built.
+//! * A thread cannot be killed: under `Threads` a task that is over its time, or cancelled, is
+//!   told.
+//! * [`Tasks::map_view`] and [`Tasks::for_each_view`] trust the memory safety of the tasks; all
+//!   else is checked or copied first.
+//! * Collections and boxes nested more than 1000 deep do not cross.
+//! * At most 4096 workers per pool.
 #![forbid(unsafe_code)]
 
 mod builder;
 mod chunk_tasks;
 mod direct;
+pub mod guide;
 mod imap;
 mod options;
 mod pool;
@@ -62,12 +199,7 @@ pub mod prelude {
     };
 }
 
-/// The examples of the whole project's README, as doc tests.
+/// The examples of the README, as doc tests.
 #[cfg(doctest)]
-#[doc = include_str!("../GUIDE.md")]
-struct Guide;
-
-/// The lines of the tables for those who know Python's pools, as doc tests.
-#[cfg(doctest)]
-#[doc = include_str!("../PYTHON.md")]
-struct ComingFromPython;
+#[doc = include_str!("../README.md")]
+struct Readme;

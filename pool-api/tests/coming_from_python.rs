@@ -1,5 +1,5 @@
-//! Every Rust line of the tables in `docs/coming-from-python.md` is in the block below its table,
-//! which is a doc test.
+//! Every Rust line of the tables in the chapter "Coming from Python" is in the block below its
+//! table, which is a doc test.
 
 /// The texts between single backticks.
 fn code_of(cell: &str) -> impl Iterator<Item = String> {
@@ -25,7 +25,7 @@ fn stands_in(block: &str, code: &str) -> bool {
 
 #[test]
 fn every_line_of_a_table_is_compiled() {
-    let text = include_str!("../PYTHON.md");
+    let text = include_str!("../docs/guide/coming_from_python.md");
     let mut rows = 0;
     for section in text.split("\n## ").skip(1) {
         let block = section.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());

@@ -35,7 +35,8 @@ use crate::{
 /// nothing.
 ///
 /// ```
-/// let token = pool_core::CancelToken::new()?;
+/// # use pool_core as pool_api;
+/// let token = pool_api::CancelToken::new()?;
 /// let same = token.clone();
 /// std::thread::spawn(move || same.cancel()).join().unwrap();
 /// assert!(token.is_cancelled());
@@ -92,8 +93,9 @@ impl CancelToken {
     /// May be called in a signal handler.
     ///
     /// ```no_run
+    /// # use pool_core as pool_api;
     /// use std::time::Duration;
-    /// use pool_core::CancelToken;
+    /// use pool_api::CancelToken;
     ///
     /// let token = CancelToken::new()?;
     /// // … calls that were given the token …

@@ -18,7 +18,8 @@ use crate::{
 /// Dropping it kills the process.
 ///
 /// ```
-/// use pool_core::{Process, StartMethod};
+/// # use pool_core as pool_api;
+/// use pool_api::{Process, StartMethod};
 ///
 /// let process = Process::spawn(StartMethod::ForkServer, |x: u64| x * x, 12)?;
 /// assert_eq!(process.join()?, 144);

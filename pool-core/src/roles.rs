@@ -15,7 +15,8 @@ use crate::{
 /// this function does not return. In all other processes, and with the feature, it does nothing.
 ///
 /// ```
-/// pool_core::init();
+/// # use pool_core as pool_api;
+/// pool_api::init();
 /// // the rest of `main`
 /// ```
 pub fn init() {

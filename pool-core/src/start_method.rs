@@ -5,7 +5,8 @@ use std::{fmt, str::FromStr};
 /// How workers are started.
 ///
 /// ```
-/// use pool_core::StartMethod;
+/// # use pool_core as pool_api;
+/// use pool_api::StartMethod;
 /// assert_eq!("forkserver".parse(), Ok(StartMethod::default()));
 /// assert_eq!(StartMethod::Threads.to_string(), "threads");
 /// ```

@@ -10,6 +10,7 @@ mod cells;
 mod ci;
 mod deadline;
 mod demo;
+mod documents;
 mod floors;
 mod loom;
 mod matrix;
@@ -38,8 +39,8 @@ usage: cargo xtask <command>
                  --list       print the cells instead of running them
                  --verbose    show the output of every command, not only of failed ones
   ci [--only TEXT]… [--list] [--verbose]
-               what must pass before a change is accepted: format, floors, clippy, docs,
-               loom, demo on a small input, and the whole of `test`
+               what must pass before a change is accepted: format, floors, documents, clippy,
+               docs, loom, demo on a small input, and the whole of `test`
   floors [--edges]
                are the modules of pool-core layers, and names free of private words?
                  --edges      which module needs which other one, and how many items of it

@@ -12,7 +12,8 @@ use crate::{Wire, WireFault, rkyv::Archive};
 /// process, and read in place as its archived form.
 ///
 /// ```
-/// use pool_ipc::SharedObject;
+/// # use pool_ipc as pool_api;
+/// use pool_api::SharedObject;
 ///
 /// let words = SharedObject::new(&vec![String::from("a"), String::from("word")])?;
 /// assert_eq!(words[1].len(), 4);

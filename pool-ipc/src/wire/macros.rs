@@ -7,16 +7,18 @@
 /// Puts rkyv's derives, and the path of the re-exported rkyv, on structs and enums.
 ///
 /// ```
-/// pool_ipc::wire! {
+/// # use pool_ipc as pool_api;
+/// pool_api::wire! {
 ///     #[derive(Debug, PartialEq)]
 ///     pub struct Row { pub name: String, pub values: Vec<f64> }
 ///
 ///     #[derive(Debug, PartialEq)]
 ///     pub enum Verdict { Keep(Row), Drop }
 /// }
-/// let row = Row { name: "a".into(), values: vec![1.5] };
-/// let bytes = pool_ipc::to_bytes(&Verdict::Keep(row)).unwrap();
-/// assert!(matches!(pool_ipc::from_bytes::<Verdict>(&bytes), Ok(Verdict::Keep(r)) if r.name == "a"));
+/// // Both are `Wire` now: they can be items, results, contexts.
+/// # let row = Row { name: "a".into(), values: vec![1.5] };
+/// # let bytes = pool_ipc::to_bytes(&Verdict::Keep(row)).unwrap();
+/// # assert!(matches!(pool_ipc::from_bytes::<Verdict>(&bytes), Ok(Verdict::Keep(r)) if r.name == "a"));
 /// ```
 ///
 /// An enum named `Tag` needs `#[rkyv(archived = TagArchive)]` (any other name), since rkyv's derive

@@ -31,18 +31,19 @@ std::thread_local! {
 /// without.
 ///
 /// ```
-/// use pool_ipc::{Recursive, WireFault, from_bytes, to_bytes};
+/// # use pool_ipc::{self as pool_api, from_bytes, to_bytes};
+/// use pool_api::{Recursive, WireFault};
 ///
-/// pool_ipc::wire! {
+/// pool_api::wire! {
 ///     #[rkyv(
 ///         serialize_bounds(
-///             __S: pool_ipc::rkyv::ser::Writer,
-///             __S::Error: pool_ipc::rkyv::rancor::Source,
+///             __S: pool_api::rkyv::ser::Writer,
+///             __S::Error: pool_api::rkyv::rancor::Source,
 ///         ),
-///         deserialize_bounds(__D::Error: pool_ipc::rkyv::rancor::Source),
+///         deserialize_bounds(__D::Error: pool_api::rkyv::rancor::Source),
 ///         bytecheck(bounds(
-///             __C: pool_ipc::rkyv::validation::ArchiveContext,
-///             __C::Error: pool_ipc::rkyv::rancor::Source,
+///             __C: pool_api::rkyv::validation::ArchiveContext,
+///             __C::Error: pool_api::rkyv::rancor::Source,
 ///         )),
 ///     )]
 ///     struct List {
@@ -52,8 +53,10 @@ std::thread_local! {
 ///     }
 /// }
 /// let list = |len| (1..len).fold(List { value: 0, next: None }, |next, value| List { value, next: Some(Box::new(next)) });
-/// assert_eq!(from_bytes::<List>(&to_bytes(&list(1000))?)?.value, 999);
-/// assert_eq!(to_bytes(&list(1001)).unwrap_err(), WireFault::TooDeep);
+/// let deepest = list(1000); // crosses
+/// let too_deep = list(1001); // `WireFault::TooDeep`
+/// # assert_eq!(from_bytes::<List>(&to_bytes(&deepest)?)?.value, 999);
+/// # assert_eq!(to_bytes(&too_deep).unwrap_err(), WireFault::TooDeep);
 /// # Ok::<(), WireFault>(())
 /// ```
 #[derive(Debug, Clone, Copy)]

@@ -15,14 +15,16 @@ use super::{WireCheck, WireDecode, WireEncode};
 /// `String`), boxed closures and trait objects.
 ///
 /// ```
-/// fn crosses<T: pool_ipc::Wire>() {}
+/// # use pool_ipc as pool_api;
+/// fn crosses<T: pool_api::Wire>() {}
 /// crosses::<(String, Vec<Option<f64>>)>();
 /// ```
 ///
 /// A borrow cannot cross:
 ///
 /// ```compile_fail,E0277
-/// fn crosses<T: pool_ipc::Wire>() {}
+/// # use pool_ipc as pool_api;
+/// fn crosses<T: pool_api::Wire>() {}
 /// crosses::<&'static str>();
 /// ```
 ///
@@ -30,16 +32,18 @@ use super::{WireCheck, WireDecode, WireEncode};
 /// derives, so the bound is spelled out):
 ///
 /// ```compile_fail,E0277
-/// pool_ipc::wire! { struct Tied { value: u32, tie: std::marker::PhantomData<*const ()> } }
-/// fn crosses<T: pool_ipc::Wire>() {}
+/// # use pool_ipc as pool_api;
+/// pool_api::wire! { struct Tied { value: u32, tie: std::marker::PhantomData<*const ()> } }
+/// fn crosses<T: pool_api::Wire>() {}
 /// crosses::<Tied>();
 /// ```
 ///
 /// nor a type without the derives:
 ///
 /// ```compile_fail,E0277
+/// # use pool_ipc as pool_api;
 /// struct Plain { value: u32 }
-/// fn crosses<T: pool_ipc::Wire>() {}
+/// fn crosses<T: pool_api::Wire>() {}
 /// crosses::<Plain>();
 /// ```
 macro_rules! in_plain_words {

@@ -63,7 +63,8 @@ impl<T: Element> SharedArray<T> {
     /// it was ever sent to a process, and no clone, also of a part, lives any more.
     ///
     /// ```
-    /// let mut array = pool_shm::SharedArray::<u8>::new(4)?;
+    /// # use pool_shm as pool_api;
+    /// let mut array = pool_api::SharedArray::<u8>::new(4)?;
     /// let clone = array.clone();
     /// assert!(array.alone().is_none());
     /// drop(clone);

@@ -20,7 +20,8 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 /// changes.
 ///
 /// ```
-/// use pool_shm::SharedArray;
+/// # use pool_shm as pool_api;
+/// use pool_api::SharedArray;
 ///
 /// let array = SharedArray::<f32>::new(4)?; // zeroed
 /// array.set(0, 1.5);

@@ -17,7 +17,8 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 /// a forked child all name the same number, which lives as long as any of them.
 ///
 /// ```
-/// use pool_shm::SharedValue;
+/// # use pool_shm as pool_api;
+/// use pool_api::SharedValue;
 ///
 /// let hits = SharedValue::new(0u64)?;
 /// let same = hits.clone();

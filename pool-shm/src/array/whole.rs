@@ -56,7 +56,8 @@ impl<T: Element> SharedArray<T> {
     /// it.
     ///
     /// ```
-    /// let squares = pool_shm::SharedArray::new(5)?;
+    /// # use pool_shm as pool_api;
+    /// let squares = pool_api::SharedArray::new(5)?;
     /// squares.fill_with(|index| (index * index) as f64);
     /// assert_eq!(squares.to_vec(), [0.0, 1.0, 4.0, 9.0, 16.0]);
     /// # Ok::<(), pool_shm::Error>(())

@@ -29,8 +29,9 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 /// ([`begin_idle`](crate::begin_idle)), such as a worker without a task, is not missed.
 ///
 /// ```
+/// # use pool_shm as pool_api;
 /// use std::thread;
-/// use pool_shm::{LockError, SharedBarrier};
+/// use pool_api::{LockError, SharedBarrier};
 ///
 /// let barrier = SharedBarrier::new(3)?;
 /// let leaders = thread::scope(|scope| {
@@ -140,7 +141,8 @@ impl SharedBarrier {
     /// the action.
     ///
     /// ```
-    /// use pool_shm::{LockError, SharedBarrier, SharedValue};
+    /// # use pool_shm as pool_api;
+    /// use pool_api::{LockError, SharedBarrier, SharedValue};
     ///
     /// let (barrier, rounds) = (SharedBarrier::new(2)?, SharedValue::new(0u32)?);
     /// let party = || {

@@ -28,8 +28,9 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// thread that should have notified died.
 ///
 /// ```
+/// # use pool_shm as pool_api;
 /// use std::thread;
-/// use pool_shm::{LockError, SharedCondvar, SharedMutex};
+/// use pool_api::{LockError, SharedCondvar, SharedMutex};
 ///
 /// let (queued, changed) = (SharedMutex::new(0u32)?, SharedCondvar::new()?);
 /// thread::scope(|scope| {

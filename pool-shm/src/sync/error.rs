@@ -50,7 +50,8 @@ impl<G> LockError<G> {
     /// The guard, if a holder died. For data that no death can leave half changed:
     ///
     /// ```
-    /// use pool_shm::{LockError, SharedMutex};
+    /// # use pool_shm as pool_api;
+    /// use pool_api::{LockError, SharedMutex};
     ///
     /// let counter = SharedMutex::new(0u64)?;
     /// let mut guard = counter.lock().or_else(|error| {
@@ -76,7 +77,8 @@ impl<G> LockError<G> {
     /// threads.
     ///
     /// ```
-    /// use pool_shm::{LockError, SharedMutex};
+    /// # use pool_shm as pool_api;
+    /// use pool_api::{LockError, SharedMutex};
     ///
     /// fn add(counter: &SharedMutex<u64>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     ///     *counter.lock().map_err(LockError::give_up)? += 1;

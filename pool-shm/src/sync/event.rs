@@ -20,8 +20,9 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 /// A flag that processes raise, lower and wait for. Clones are handles to the same one.
 ///
 /// ```
+/// # use pool_shm as pool_api;
 /// use std::{thread, time::Duration};
-/// use pool_shm::SharedEvent;
+/// use pool_api::SharedEvent;
 ///
 /// let ready = SharedEvent::new()?;
 /// assert!(!ready.wait_timeout(Duration::from_millis(1)));

@@ -39,7 +39,8 @@ use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegm
 /// `exec`, until the new program ends. A panic unlocks.
 ///
 /// ```
-/// use pool_shm::{LockError, SharedMutex};
+/// # use pool_shm as pool_api;
+/// use pool_api::{LockError, SharedMutex};
 ///
 /// let balance = SharedMutex::new([100i64, 0])?;
 /// match balance.lock() {
@@ -208,13 +209,15 @@ impl<T: ?Sized> SharedMutex<T> {
 /// Holds a [`SharedMutex`]; unlocks it when dropped.
 ///
 /// ```compile_fail,E0277
+/// # use pool_shm as pool_api;
 /// fn sent<T: Send>(_: T) {}
-/// sent(pool_shm::SharedMutex::new(0u8).unwrap().lock().unwrap());
+/// sent(pool_api::SharedMutex::new(0u8).unwrap().lock().unwrap());
 /// ```
 ///
 /// ```compile_fail,E0277
+/// # use pool_shm as pool_api;
 /// fn sent<T: Send>(_: T) {}
-/// sent(&pool_shm::SharedMutex::new(0u8).unwrap().lock().unwrap()); // but `&*guard` can be sent
+/// sent(&pool_api::SharedMutex::new(0u8).unwrap().lock().unwrap()); // but `&*guard` can be sent
 /// ```
 #[must_use = "the mutex is unlocked at once"]
 pub struct SharedMutexGuard<'a, T: ?Sized> {

@@ -48,7 +48,8 @@ const READERS: usize = 64;
 /// counted in [`dead_readers`](Self::dead_readers).
 ///
 /// ```
-/// use pool_shm::{LockError, SharedRwLock};
+/// # use pool_shm as pool_api;
+/// use pool_api::{LockError, SharedRwLock};
 ///
 /// let limits = SharedRwLock::new([1u32, 5])?;
 /// {
@@ -281,8 +282,9 @@ impl<T: ?Sized> SharedRwLock<T> {
 /// Holds a [`SharedRwLock`] to read; gives it back when dropped.
 ///
 /// ```compile_fail,E0277
+/// # use pool_shm as pool_api;
 /// fn sent<T: Send>(_: T) {}
-/// sent(pool_shm::SharedRwLock::new(0u8).unwrap().read().unwrap());
+/// sent(pool_api::SharedRwLock::new(0u8).unwrap().read().unwrap());
 /// ```
 #[must_use = "the lock is given back at once"]
 pub struct SharedReadGuard<'a, T: ?Sized> {
@@ -297,8 +299,9 @@ pub struct SharedReadGuard<'a, T: ?Sized> {
 /// Holds a [`SharedRwLock`] to write; gives it back when dropped.
 ///
 /// ```compile_fail,E0277
+/// # use pool_shm as pool_api;
 /// fn sent<T: Send>(_: T) {}
-/// sent(pool_shm::SharedRwLock::new(0u8).unwrap().write().unwrap());
+/// sent(pool_api::SharedRwLock::new(0u8).unwrap().write().unwrap());
 /// ```
 #[must_use = "the lock is given back at once"]
 pub struct SharedWriteGuard<'a, T: ?Sized> {

@@ -26,7 +26,8 @@ use crate::{
 /// for ever: so it counts what some processes make and others use up.
 ///
 /// ```
-/// use pool_shm::{LockError, SharedSemaphore};
+/// # use pool_shm as pool_api;
+/// use pool_api::{LockError, SharedSemaphore};
 ///
 /// let licences = SharedSemaphore::new(2)?;
 /// let (one, two) = (licences.acquire()?, licences.acquire()?);

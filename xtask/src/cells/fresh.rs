@@ -1,5 +1,7 @@
-//! Does a fresh program work that depends on one crate only and is that crate's README example? And
-//! has the crate no more dependencies than it promised?
+//! Does a fresh program work that depends on one crate only and is that crate's README example?
+//! And does the crate bring along no more than it promised?
+//!
+//! The README of `pool-api` is that of the whole project.
 
 use std::fs;
 use std::path::Path;
@@ -8,17 +10,16 @@ use std::rc::Rc;
 use crate::cells::{BUILD, EXAMPLE};
 use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
 use crate::scratch::{self, Scratch};
-use crate::workspace::{FACADE, LAYERS, Layer, Workspace};
+use crate::workspace::{LAYERS, Layer, Workspace};
 use crate::{readme, tree};
 
-/// One cell per crate, and one for the README of the whole.
+/// One cell per crate.
 pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace, scratch: &Rc<Scratch>) {
-    let readmes = LAYERS.map(|layer| (layer, format!("{}/README.md", layer.name), layer.name));
-    for (layer, file, name) in readmes.into_iter().chain([(FACADE, "README.md".into(), "README")]) {
+    for layer in LAYERS {
         let (workspace, scratch) = (workspace.clone(), Rc::clone(scratch));
-        matrix.add(format!("{name} in a fresh program"), Profile::Debug, move |steps| {
-            let folder = scratch.folder().join(format!("fresh-{name}"));
-            run(steps, &workspace, &scratch, layer, Path::new(&file), &folder)
+        matrix.add(format!("{} in a fresh program", layer.name), Profile::Debug, move |steps| {
+            let folder = scratch.folder().join(format!("fresh-{}", layer.name));
+            run(steps, &workspace, &scratch, layer, &folder)
         });
     }
 }
@@ -28,10 +29,10 @@ fn run(
     workspace: &Workspace,
     scratch: &Scratch,
     layer: Layer,
-    file: &Path,
     folder: &Path,
 ) -> Verdict {
-    let markdown = fs::read_to_string(workspace.root().join(file))
+    let file = Path::new(layer.name).join("README.md");
+    let markdown = fs::read_to_string(workspace.root().join(&file))
         .map_err(|error| Stop::Failed(format!("{}: {error}", file.display())))?;
     let example = readme::first_example(&markdown)
         .ok_or_else(|| Stop::Failed(format!("{} has no block of Rust", file.display())))?;

@@ -1,5 +1,5 @@
-//! Format, floors, lints and documentation, with every warning as an error. The lints of single
-//! feature sets are in `alone.rs`.
+//! Format, floors, documents, lints and documentation, with every warning as an error. The lints of
+//! single feature sets are in `alone.rs`.
 //!
 //! Warnings become errors behind `--` and through `RUSTDOCFLAGS`: `RUSTFLAGS` would build
 //! everything once more.
@@ -7,9 +7,9 @@
 use std::process::Command;
 
 use crate::cells::BUILD;
-use crate::floors;
 use crate::matrix::{Matrix, Profile, Steps, Stop, Verdict};
 use crate::workspace::Workspace;
+use crate::{documents, floors};
 
 /// The cells that come before any test.
 pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
@@ -21,6 +21,11 @@ pub(crate) fn add(matrix: &mut Matrix, workspace: &Workspace) {
     let ours = workspace.clone();
     matrix.add("floors", Profile::Debug, move |_| {
         println!("{}", floors::check(&ours).map_err(Stop::Failed)?);
+        Ok(())
+    });
+    let ours = workspace.clone();
+    matrix.add("documents", Profile::Debug, move |_| {
+        println!("{}", documents::check(&ours).map_err(Stop::Failed)?);
         Ok(())
     });
     let ours = workspace.clone();

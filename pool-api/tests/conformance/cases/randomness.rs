@@ -72,7 +72,7 @@ fn all_differ(drawn: &[(u64, u64)]) {
     }
 }
 
-/// The line of the README for Fork.
+/// The line of the guide for Fork.
 fn reseed() {
     GENERATOR.set(seed());
     // The standard library gives each map of a thread the next key after the one before.
@@ -99,6 +99,6 @@ fn differ_after_building(method: StartMethod) -> Outcome {
 
 fn repeat(method: StartMethod) -> Outcome {
     let drawn = drawn_by_all(builder(method, 3))?;
-    assert!(drawn.iter().all(|seen| *seen == drawn[0]), "as the README says: {drawn:?}");
+    assert!(drawn.iter().all(|seen| *seen == drawn[0]), "as the guide says: {drawn:?}");
     Ok(())
 }
