@@ -1,4 +1,5 @@
-//! What errors say: each thing once along the chain of sources, and which future has failed.
+//! Texts of errors: they say each thing once along the chain of sources, and which future has
+//! failed.
 
 use std::error::Error as StdError;
 
@@ -40,7 +41,7 @@ fn says_once(error: &dyn StdError) {
     }
 }
 
-/// The failure of a task in a call that fails with nothing else.
+/// The failure of a task in a call that fails with a task's error only.
 fn task<R>(result: Result<R, Error>) -> TaskError {
     match result {
         Err(Error::Task(task)) => task,
@@ -81,7 +82,7 @@ fn try_errors(method: StartMethod) -> Outcome {
         n => Ok(n),
     };
     for n in 0..3u32 {
-        // The two variants are all.
+        // There are no other variants.
         match pool.try_map([n], fails) {
             Ok(values) => assert_eq!(values, [0]),
             Err(error @ TryError::Task { .. }) => {
@@ -126,13 +127,13 @@ fn numbers(method: StartMethod) -> Outcome {
     assert!(failed.to_string().starts_with("task 5 of future 20 on worker "), "{failed}");
     let failed = task(with.get());
     assert_eq!((failed.index(), failed.future()), (1, Some(21)));
-    // Callbacks hear of the number, too.
+    // Callbacks get the number, too.
     let (told, hears) = std::sync::mpsc::channel();
     one.error_callback(move |error| told.send(task(Err::<(), _>(error)).future()).expect("sent"));
     assert_eq!(hears.recv()?, Some(22));
     assert_eq!(task(one.get()).index(), 22);
     assert_eq!(task(state.get()).index(), 23);
-    // Other calls have none.
+    // Other calls have no number.
     let failed = task(pool.apply(1u64, odd));
     assert_eq!((failed.index(), failed.future()), (0, None));
     if method != StartMethod::Threads {
