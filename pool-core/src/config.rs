@@ -21,7 +21,7 @@ pub(crate) struct PoolConfig {
     pub(crate) cpus: Plan,
     /// Bytes that one arena may hold.
     pub(crate) arena_limit: u64,
-    /// The same if it was said, for where the system grants less.
+    /// Bytes that the user asked for, if any, for where the system grants less.
     pub(crate) asked_arena: Option<u64>,
     /// The caller answers for forking beside other threads.
     pub(crate) fork_beside_threads: bool,

@@ -1,8 +1,9 @@
 //! Without the feature `takeover`: nothing is started before `init()` was called; afterwards
 //! everything works.
 //!
-//! `cargo test -p pool-core --no-default-features --features forkserver,spawn --test
-//! without_takeover`
+//! ```sh
+//! cargo test -p pool-core --no-default-features --features forkserver,spawn --test without_takeover
+//! ```
 
 use std::process::Command;
 

@@ -1,8 +1,9 @@
-//! `cargo xtask floors`: are the modules of `pool-core` layers, and names free of private words?
+//! `cargo xtask floors`: are the modules of `pool-core` layers, names free of private words, and
+//! comments such that a reader who sees nothing else understands them?
 //!
-//! Invariant: known faults stand in a list beside the check, and a list can only shrink. A new edge
-//! that leads up, a new file in a cycle, a new name with a word of `words.txt` and an entry that is
-//! no longer found are errors, each with file, line and name.
+//! Invariant: an edge that leads up and a file in a cycle stand in a list beside the check, with a
+//! reason, or are errors; so is an entry that is found no more. Each is told with file, line and
+//! name.
 //!
 //! `lexer.rs`, `cut.rs` and `syntax.rs` read a file, `modules.rs` makes a tree of all files,
 //! `resolve.rs` follows names in it, `edges.rs` says which file needs which item of which other
@@ -10,6 +11,7 @@
 //! compares faults with the known ones. Only paths are edges: a method that is called by its name
 //! alone is none.
 
+mod comments;
 mod cut;
 mod cycles;
 mod edges;
@@ -39,7 +41,6 @@ const SRC: &str = "pool-core/src";
 const FLOORS: &str = "xtask/floors.txt";
 const FLOORS_KNOWN: &str = "xtask/floors-known.txt";
 const WORDS: &str = "xtask/words.txt";
-const WORDS_KNOWN: &str = "xtask/words-known.txt";
 
 /// Entry point of the sub-command.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
@@ -76,20 +77,19 @@ pub(crate) fn check(workspace: &Workspace) -> Result<String, String> {
     let (known_cycles, known_edges) = cycles::split(read_list(root, FLOORS_KNOWN)?);
     let cycles = cycles::cycles(&edges);
     let words = read_list(root, WORDS)?.into_iter().map(|line| line.text).collect();
-    let known_words = read_list(root, WORDS_KNOWN)?;
-    let offenders = words::offenders(&sources_of_crates(root)?, &words);
+    let all_files = sources_of_crates(root)?;
 
     let mut wrong: Vec<String> = unresolved.iter().map(|text| format!("{SRC}/{text}")).collect();
     wrong.extend(floors.mismatches(files.keys()));
     wrong.extend(list::compare(&floors.upward(&edges, SRC), &known_edges));
     wrong.extend(cycles::compare(&cycles, &known_cycles, &edges, SRC));
-    wrong.extend(list::compare(&offenders, &known_words));
+    wrong.extend(words::offenders(&all_files, &words).into_values());
+    wrong.extend(comments::findings(&all_files));
     let summary = format!(
-        "floors: {} edges; known: {} that lead up, {} cycles of files, {} names; {} broken",
+        "floors: {} edges; known: {} that lead up, {} cycles of files; {} broken",
         edges.len(),
         known_edges.len(),
         known_cycles.len(),
-        known_words.len(),
         wrong.len()
     );
     if wrong.is_empty() {

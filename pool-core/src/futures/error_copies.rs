@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 impl Error {
-    /// The same error; what the system said is there as text.
+    /// A copy of the error; a source of the system becomes text.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Task(task) => Self::Task(task.clone()),

@@ -26,7 +26,7 @@ pub(crate) struct ExitResult {
     pub(crate) bytes: AlignedBytes,
     /// Of handles in it.
     pub(crate) segments: Vec<SegmentId>,
-    /// As many of them as could be had.
+    /// The segments that could be mapped, kept until the result is taken.
     pub(crate) held: Vec<SharedSegment>,
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use crate::os::nanos;
 
-/// See the module.
+/// The limits of a worker, and what it may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// Whether its tasks may not build pools.

@@ -72,7 +72,7 @@ impl ZygoteFds {
         fixed.into_iter().chain(&self.shared).map(AsFd::as_fd).collect()
     }
 
-    /// The same from their order.
+    /// The descriptors of a fresh copy, from the order in which it got them.
     pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (control, board) = (fds.next()?, fds.next()?);

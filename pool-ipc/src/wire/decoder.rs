@@ -101,8 +101,8 @@ pub(crate) fn view<T: Wire>(archive: &[u8]) -> Result<&T::Archived, WireFault> {
     )
 }
 
-/// As [`view`], for an archive that is just the bytes of its root: no pointer to follow, so no
-/// books about ranges to keep.
+/// Checks an archive that is just the bytes of its root. There is no pointer to follow, and no
+/// range to remember, unlike in [`view`].
 #[inline]
 pub(crate) fn view_fixed<T: Wire>(archive: &[u8]) -> Result<&T::Archived, WireFault> {
     let root = archive.as_ptr().cast::<T::Archived>();

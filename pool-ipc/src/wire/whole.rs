@@ -19,8 +19,8 @@ pub fn to_bytes<T: Wire>(value: &T) -> Result<AlignedBytes, WireFault> {
 }
 
 impl Encoder {
-    /// As [`to_bytes`], with the table of segments that its handles need: a decoder that is given
-    /// that one makes the value as long as the segments are kept.
+    /// Encodes a value like [`to_bytes`], and returns the table of segments that its handles need:
+    /// a decoder that is given the table makes the value as long as the segments are kept.
     ///
     /// # Errors
     ///
