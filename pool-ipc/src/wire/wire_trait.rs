@@ -11,11 +11,19 @@ macro_rules! in_plain_words {
             #[diagnostic::on_unimplemented(
                 message = "`{Self}` cannot cross a process boundary",
                 label = "this, or a part of it, cannot be sent to another process",
-                note = "an own type crosses when its definition stands in `wire! {{ … }}`, as well as those of the types in it; or derive `Archive`, `Serialize` and `Deserialize` of `pool_api::rkyv`, with `#[rkyv(crate = pool_api::rkyv)]`",
-                note = "`Arc` and `Rc` do not cross, since what they share ends at the process: send the value itself, or hand one value to all tasks by `tasks(items).with(value)` or `builder().shared(value)`",
-                note = "a `PathBuf` crosses as text: mark the field of a type in `wire!` by `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`",
-                note = "the key of a `HashMap` needs `#[rkyv(derive(PartialEq, Eq, Hash))]` on its type in `wire!`, that of a `BTreeMap` `#[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]`",
-                note = "borrowed data, closures in a `Box` and trait objects do not cross: send an owned `String`, `Vec`, enum, … instead"
+                note = "an own type crosses when its definition stands in `wire! {{ … }}`, as \
+                    well as those of the types in it; or derive `Archive`, `Serialize` and \
+                    `Deserialize` of `pool_api::rkyv`, with `#[rkyv(crate = pool_api::rkyv)]`",
+                note = "`Arc` and `Rc` do not cross, since what they share ends at the process: \
+                    send the value itself, or hand one value to all tasks by \
+                    `tasks(items).with(value)` or `builder().shared(value)`",
+                note = "a `PathBuf` crosses as text: mark the field of a type in `wire!` by \
+                    `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`",
+                note = "the key of a `HashMap` needs `#[rkyv(derive(PartialEq, Eq, Hash))]` on its \
+                    type in `wire!`, that of a `BTreeMap` \
+                    `#[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]`",
+                note = "borrowed data, closures in a `Box` and trait objects do not cross: send an \
+                    owned `String`, `Vec`, enum, … instead"
             )]
             $definition
         )*
@@ -25,12 +33,12 @@ macro_rules! in_plain_words {
 in_plain_words! {
     /// A value that may cross a process boundary: owned, sendable between threads, and encodable.
     ///
-    /// Implemented for every type that has rkyv's three derives and consists of such types. Numbers,
-    /// `String`, `Vec`, `Option`, `Result`, tuples, arrays, maps and sets of them are `Wire`; for an own
-    /// type write [`wire!`](crate::wire) around it.
+    /// Implemented for every type that has rkyv's three derives and consists of such types.
+    /// Numbers, `String`, `Vec`, `Option`, `Result`, tuples, arrays, maps and sets of them are
+    /// `Wire`; for an own type write [`wire!`](crate::wire) around it.
     ///
-    /// Not `Wire`: borrowed data (`&str`), `Rc` and `Arc` (sharing cannot survive a process boundary),
-    /// `PathBuf` and `OsString` (send a `String`), boxed closures and trait objects.
+    /// Not `Wire`: borrowed data (`&str`), `Rc` and `Arc` (sharing cannot survive a process
+    /// boundary), `PathBuf` and `OsString` (send a `String`), boxed closures and trait objects.
     ///
     /// ```
     /// fn crosses<T: pool_ipc::Wire>() {}
@@ -44,8 +52,8 @@ in_plain_words! {
     /// crosses::<&'static str>();
     /// ```
     ///
-    /// nor a type that is not `Send`, since threads move the value itself (a marker field passes rkyv's
-    /// derives, so the bound is spelled out):
+    /// nor a type that is not `Send`, since threads move the value itself (a marker field passes
+    /// rkyv's derives, so the bound is spelled out):
     ///
     /// ```compile_fail,E0277
     /// pool_ipc::wire! { struct Tied { value: u32, tie: std::marker::PhantomData<*const ()> } }
