@@ -8,7 +8,8 @@ use crate::{Builder, Task, TasksWith, WorkerPool};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no number of items for a chunk",
     label = "neither `usize` nor `f64`",
-    note = "`chunk_size` takes a `usize`, or an `f64` whose fraction is carried over from chunk to chunk"
+    note = "`chunk_size` takes a `usize`, or an `f64` whose fraction is carried over from chunk to \
+        chunk"
 )]
 pub trait ChunkSize: sealed::Sealed {
     #[doc(hidden)]
@@ -39,7 +40,8 @@ impl ChunkSize for f64 {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which CPUs the workers run on",
     label = "none of the forms that `cpu_ids` takes",
-    note = "`cpu_ids` takes ids that are `usize` (`[0]`, `[2, 3]`, `40..60`), lists of sets of them (`[[0, 1], [2, 3]]`), a `Placement` or a `Plan`"
+    note = "`cpu_ids` takes ids that are `usize` (`[0]`, `[2, 3]`, `40..60`), lists of sets of \
+        them (`[[0, 1], [2, 3]]`), a `Placement` or a `Plan`"
 )]
 #[doc(hidden)]
 pub trait IntoCpuIds: Into<CpuIds> {}
@@ -52,7 +54,8 @@ impl<T: Into<CpuIds>> IntoCpuIds for T {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not have the options of a call over many items",
     label = "this option belongs to `tasks(items)`",
-    note = "options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`"
+    note = "options of a call come right behind its items: \
+        `pool.tasks(items).chunk_size(100).map(f)`"
 )]
 #[doc(hidden)]
 pub trait HasCallOptions {}

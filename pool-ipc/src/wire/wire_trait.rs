@@ -52,11 +52,19 @@ macro_rules! in_plain_words {
             #[diagnostic::on_unimplemented(
                 message = "`{Self}` cannot cross a process boundary",
                 label = "this, or a part of it, cannot be sent to another process",
-                note = "an own type crosses when its definition stands in `wire! {{ … }}`, as well as those of the types in it; or derive `Archive`, `Serialize` and `Deserialize` of `pool_api::rkyv`, with `#[rkyv(crate = pool_api::rkyv)]`",
-                note = "`Arc` and `Rc` do not cross, since what they share ends at the process: send the value itself, or hand one value to all tasks by `tasks(items).with(value)` or `builder().shared(value)`",
-                note = "a `PathBuf` crosses as text: mark the field of a type in `wire!` by `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`",
-                note = "the key of a `HashMap` needs `#[rkyv(derive(PartialEq, Eq, Hash))]` on its type in `wire!`, that of a `BTreeMap` `#[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]`",
-                note = "borrowed data, closures in a `Box` and trait objects do not cross: send an owned `String`, `Vec`, enum, … instead"
+                note = "an own type crosses when its definition stands in `wire! {{ … }}`, as \
+                    well as those of the types in it; or derive `Archive`, `Serialize` and \
+                    `Deserialize` of `pool_api::rkyv`, with `#[rkyv(crate = pool_api::rkyv)]`",
+                note = "`Arc` and `Rc` do not cross, since what they share ends at the process: \
+                    send the value itself, or hand one value to all tasks by \
+                    `tasks(items).with(value)` or `builder().shared(value)`",
+                note = "a `PathBuf` crosses as text: mark the field of a type in `wire!` by \
+                    `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`",
+                note = "the key of a `HashMap` needs `#[rkyv(derive(PartialEq, Eq, Hash))]` on its \
+                    type in `wire!`, that of a `BTreeMap` \
+                    `#[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]`",
+                note = "borrowed data, closures in a `Box` and trait objects do not cross: send an \
+                    owned `String`, `Vec`, enum, … instead"
             )]
             $definition
         )*
