@@ -24,8 +24,8 @@ pub struct TaskError {
 enum Origin {
     /// A call that was waited for, or whose results came one by one.
     Call,
-    /// A future of one item: the index is the future's number.
-    Future,
+    /// The future of one item, which has this number.
+    Future(u64),
     /// The future of a map, which has this number.
     MapFuture(u64),
 }
@@ -113,15 +113,12 @@ impl TaskError {
 
     /// The failure of the future with this number; `of_map`: it is that of a map.
     pub(crate) fn of_future(self, number: u64, of_map: bool) -> Self {
-        if of_map {
-            Self { origin: Origin::MapFuture(number), ..self }
-        } else {
-            Self { index: number, origin: Origin::Future, ..self }
-        }
+        let origin = if of_map { Origin::MapFuture(number) } else { Origin::Future(number) };
+        Self { origin, ..self }
     }
 
-    /// Which item of the input: its position, from 0. For a future of one item it is the number of
-    /// that future.
+    /// Which item of the input: its position, from 0. It is 0 for a future of one item, which
+    /// [`future`](Self::future) tells from others.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
@@ -134,8 +131,7 @@ impl TaskError {
     pub fn future(&self) -> Option<u64> {
         match self.origin {
             Origin::Call => None,
-            Origin::Future => Some(self.index),
-            Origin::MapFuture(number) => Some(number),
+            Origin::Future(number) | Origin::MapFuture(number) => Some(number),
         }
     }
 
@@ -275,7 +271,7 @@ impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin {
             Origin::Call => write!(f, "task {}", self.index)?,
-            Origin::Future => write!(f, "future {}", self.index)?,
+            Origin::Future(number) => write!(f, "future {number}")?,
             Origin::MapFuture(number) => write!(f, "task {} of future {number}", self.index)?,
         }
         if *self.cause == Cause::Cancelled {
@@ -297,7 +293,7 @@ mod tests {
         let failed = || TaskError::new(0, 1, Cause::BadResult, 1);
         let (one, map) = (failed().of_future(7, false), failed().of_future(7, true));
         assert_eq!((failed().index(), failed().future()), (0, None));
-        assert_eq!((one.index(), one.future()), (7, Some(7)));
+        assert_eq!((one.index(), one.future()), (0, Some(7)));
         assert_eq!((map.index(), map.future()), (0, Some(7)));
         assert!(failed().to_string().starts_with("task 0 on worker 1: "), "{}", failed());
         assert!(one.to_string().starts_with("future 7 on worker 1: "), "{one}");

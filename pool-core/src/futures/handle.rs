@@ -49,7 +49,7 @@ impl<R> AsyncResult<R> {
     ///
     /// It counts the handles of one pool from 0, those on single items and those on maps alike, in
     /// the order in which the calls were made, also beyond a stop of the pool. A call that is
-    /// refused has none; where other threads make calls at that moment, its number may be left out.
+    /// refused may take a number, which no handle has then.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.entry.number()

@@ -68,7 +68,6 @@ impl Home {
         let turn = Mutex::new(Turn::Rests(job));
         let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
         if !self.background.add(number, map.clone()) {
-            entry.give_number_back();
             let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
             let unused = match turn {
                 Turn::Rests(job) => job.into_items().collect(),

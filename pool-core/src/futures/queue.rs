@@ -70,13 +70,6 @@ impl Budget {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The number was taken for a call that is refused: the next future has it, if no other one has
-    /// taken its own meanwhile.
-    pub(super) fn give_number_back(&self, number: u64) {
-        let (taken, free) = (number + 1, number);
-        let _ = self.next.compare_exchange(taken, free, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
     pub(super) fn is_exact(&self) -> bool {
         self.exact
     }

@@ -51,7 +51,6 @@ impl ProcessQueue {
         let queued = QueuedCall { item, entry: entry.clone(), call, terms };
         let mut books = lock(&self.books);
         if books.closed {
-            entry.give_number_back();
             return Err(Unaccepted::Closed(queued.item));
         }
         if !(books.waiting.is_empty() && books.admits()) {
@@ -74,7 +73,6 @@ impl ProcessQueue {
             Err(error) => {
                 lock(&self.books).end(key);
                 self.recount();
-                entry.give_number_back();
                 return refuse(queued.item, error);
             }
         }

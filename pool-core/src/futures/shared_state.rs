@@ -113,11 +113,6 @@ impl<R> Entry<R> {
         self.number
     }
 
-    /// The call is refused, so there is no such future.
-    pub(super) fn give_number_back(&self) {
-        self.home.budget.give_number_back(self.number);
-    }
-
     /// While the returned value lives, the calling thread hands the outcome over, or runs a task
     /// for it.
     pub(super) fn hand_over(&self) -> (Brought, InCall) {

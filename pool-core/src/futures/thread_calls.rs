@@ -74,7 +74,6 @@ impl ThreadQueue {
         if let (false, Some(item)) = (sent, item) {
             // Without `keep_alive` the threads end with a call.
             self.close();
-            entry.give_number_back();
             self.count(|flow| {
                 flow.waiting -= 1;
                 flow.end(limit.is_some());

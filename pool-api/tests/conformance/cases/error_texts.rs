@@ -112,7 +112,7 @@ fn numbers(method: StartMethod) -> Outcome {
             continue;
         }
         let failed = task(outcome);
-        assert_eq!((failed.index(), failed.future()), (n, Some(n)));
+        assert_eq!((failed.index(), failed.future()), (0, Some(n)));
         let text = format!("future {n} on worker {}: panicked: odd: {n} at ", failed.worker());
         assert!(failed.to_string().starts_with(&text), "{failed}");
     }
@@ -131,8 +131,8 @@ fn numbers(method: StartMethod) -> Outcome {
     let (told, hears) = std::sync::mpsc::channel();
     one.error_callback(move |error| told.send(task(Err::<(), _>(error)).future()).expect("sent"));
     assert_eq!(hears.recv()?, Some(22));
-    assert_eq!(task(one.get()).index(), 22);
-    assert_eq!(task(state.get()).index(), 23);
+    assert_eq!(task(one.get()).future(), Some(22));
+    assert_eq!(task(state.get()).future(), Some(23));
     // Other calls have no number.
     let failed = task(pool.apply(1u64, odd));
     assert_eq!((failed.index(), failed.future()), (0, None));
@@ -140,7 +140,7 @@ fn numbers(method: StartMethod) -> Outcome {
         let died = pool.apply_async((), |()| std::process::abort())?;
         let failed = task::<()>(died.get());
         assert!(matches!(failed.cause(), Cause::Death(_)), "{failed}");
-        assert_eq!((failed.index(), failed.future()), (24, Some(24)));
+        assert_eq!((failed.index(), failed.future()), (0, Some(24)));
     }
     Ok(())
 }
@@ -153,7 +153,7 @@ fn beyond_a_stop(method: StartMethod) -> Outcome {
     let after = pool.apply_async(1u64, fails)?;
     let other = crate::case::pool(method, 1)?.apply_async(1u64, |n| n)?;
     assert_eq!((before.number(), after.number(), other.number()), (0, 1, 0));
-    assert_eq!((task(before.get()).index(), task(after.get()).index()), (0, 1));
+    assert_eq!((task(before.get()).future(), task(after.get()).future()), (Some(0), Some(1)));
     Ok(())
 }
 
@@ -165,6 +165,6 @@ fn refused(method: StartMethod) -> Outcome {
     let back = pool.apply_async(wide(7), |lists| lists.len()).expect_err("it has no archive");
     assert!(matches!(back.error, Error::Encode { .. }), "{:?}", back.error);
     assert_eq!(back.item[2][0].0, 7);
-    assert_eq!(pool.apply_async(1u8, |n| n)?.number(), 1);
+    assert!(pool.apply_async(1u8, |n| n)?.number() > 0);
     Ok(())
 }
