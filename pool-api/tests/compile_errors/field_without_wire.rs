@@ -18,10 +18,10 @@ wire! {
         pub name: String,
         /// What it is.
         pub(crate) inner: Inner,
-        // ~ message: `Inner` cannot cross a process boundary ~ label: this, or a part of it, cannot
-        // be sent to another process ~ note: an own type crosses when its definition stands in
-        // `wire! { … }`, as well as those of the types in it ~ note: `Archive`, `Serialize` and
-        // `Deserialize` of `pool_api::rkyv`, with `#[rkyv(crate = pool_api::rkyv)]`
+        //~ message: `Inner` cannot cross a process boundary
+        //~ label: this, or a part of it, cannot be sent to another process
+        //~ note: an own type crosses when its definition stands in `wire! { … }`, as well as those of the types in it
+        //~ note: `Archive`, `Serialize` and `Deserialize` of `pool_api::rkyv`, with `#[rkyv(crate = pool_api::rkyv)]`
     }
 
     struct Empty;
@@ -29,21 +29,21 @@ wire! {
     enum Choice {
         Nothing,
         One(#[allow(dead_code)] Vec<Pair>),
-        // ~ message: `Vec<Pair>` cannot cross a process boundary ~ label: this, or a part of it,
-        // cannot be sent to another process ~ note: an own type crosses when its definition stands
-        // in `wire! { … }`, as well as those of the types in it
+        //~ message: `Vec<Pair>` cannot cross a process boundary
+        //~ label: this, or a part of it, cannot be sent to another process
+        //~ note: an own type crosses when its definition stands in `wire! { … }`, as well as those of the types in it
         Many { first: u32, rest: Option<Pair> },
-        // ~ message: `Option<Pair>` cannot cross a process boundary ~ label: this, or a part of it,
-        // cannot be sent to another process ~ note: an own type crosses when its definition stands
-        // in `wire! { … }`, as well as those of the types in it
+        //~ message: `Option<Pair>` cannot cross a process boundary
+        //~ label: this, or a part of it, cannot be sent to another process
+        //~ note: an own type crosses when its definition stands in `wire! { … }`, as well as those of the types in it
     }
 
     struct Wrapped<T> { value: T }
 
     struct Tuple(u32, pub [Pair; 2],);
-    // ~ message: `[Pair; 2]` cannot cross a process boundary ~ label: this, or a part of it, cannot
-    // be sent to another process ~ note: an own type crosses when its definition stands in
-    // `wire! { … }`, as well as those of the types in it
+    //~ message: `[Pair; 2]` cannot cross a process boundary
+    //~ label: this, or a part of it, cannot be sent to another process
+    //~ note: an own type crosses when its definition stands in `wire! { … }`, as well as those of the types in it
 }
 
 impl Default for Inner {
@@ -55,9 +55,9 @@ impl Default for Inner {
 fn main() -> Result<(), pool_api::Error> {
     let pool = WorkerPool::new(2)?;
     pool.map([Inner { value: 1 }], |inner| inner.value)?;
-    // ~ message: `Inner` cannot cross a process boundary ~ label: this, or a part of it, cannot be
-    // sent to another process ~ note: an own type crosses when its definition stands in
-    // `wire! { … }`, as well as those of the types in it
+    //~ message: `Inner` cannot cross a process boundary
+    //~ label: this, or a part of it, cannot be sent to another process
+    //~ note: an own type crosses when its definition stands in `wire! { … }`, as well as those of the types in it
     pool.map([1u32], |value| Inner { value })?;
     //~ message: `Inner` cannot cross a process boundary
     //~ label: this, or a part of it, cannot be sent to another process

@@ -5,28 +5,29 @@ use pool_api::WorkerPool;
 fn main() -> Result<(), pool_api::Error> {
     let pool = WorkerPool::new(2)?;
     pool.chunk_size(100).map(0..1000u64, |x| x + 1)?;
-    // ~ message: `WorkerPool` does not have the options of a call over many items ~ label: this
-    // option belongs to `tasks(items)` ~ note: options of a call come right behind its items:
-    // `pool.tasks(items).chunk_size(100).map(f)`
+    //~ message: `WorkerPool` does not have the options of a call over many items
+    //~ label: this option belongs to `tasks(items)`
+    //~ note: options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`
     let pool = WorkerPool::new(2)?;
     pool.tasks(0..9u64).with(1u64).chunk_size(100).map(|one, x| x + one)?;
-    // ~ message: does not have the options of a call over many items ~ label: this option belongs
-    // to `tasks(items)` ~ note: options of a call come right behind its items:
-    // `pool.tasks(items).chunk_size(100).map(f)`
+    //~ message: does not have the options of a call over many items
+    //~ label: this option belongs to `tasks(items)`
+    //~ note: options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`
     pool.task(7u64).chunk_size(100).apply(|x| x + 1)?;
-    // ~ message: Task<'_, u64>` does not have the options of a call over many items ~ label: this
-    // option belongs to `tasks(items)` ~ note: options of a call come right behind its items:
-    // `pool.tasks(items).chunk_size(100).map(f)`
+    //~ message: Task<'_, u64>` does not have the options of a call over many items
+    //~ label: this option belongs to `tasks(items)`
+    //~ note: options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`
     WorkerPool::builder().retry(3).build()?;
-    // ~ message: Builder` does not have the options of a call over many items ~ label: this option
-    // belongs to `tasks(items)` ~ note: options of a call come right behind its items:
-    // `pool.tasks(items).chunk_size(100).map(f)`
+    //~ message: Builder` does not have the options of a call over many items
+    //~ label: this option belongs to `tasks(items)`
+    //~ note: options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`
     pool.tasks(0..9u64).chunk_size(100u64).map(|x| x + 1)?;
-    // ~ message: `u64` is no number of items for a chunk ~ label: neither `usize` nor `f64` ~ note:
-    // `chunk_size` takes a `usize`, or an `f64` whose fraction is carried over from chunk to chunk
+    //~ message: `u64` is no number of items for a chunk
+    //~ label: neither `usize` nor `f64`
+    //~ note: `chunk_size` takes a `usize`, or an `f64` whose fraction is carried over from chunk to chunk
     WorkerPool::builder().cpu_ids("0-3").build()?;
-    // ~ message: `&str` does not say which CPUs the workers run on ~ label: none of the forms that
-    // `cpu_ids` takes ~ note: `cpu_ids` takes ids that are `usize` (`[0]`, `[2, 3]`, `40..60`),
-    // lists of sets of them
+    //~ message: `&str` does not say which CPUs the workers run on
+    //~ label: none of the forms that `cpu_ids` takes
+    //~ note: `cpu_ids` takes ids that are `usize` (`[0]`, `[2, 3]`, `40..60`), lists of sets of them
     Ok(())
 }

@@ -8,9 +8,9 @@ wire! {
 //~ also
     struct Job {
         file: PathBuf,
-        // ~ message: `PathBuf` cannot cross a process boundary ~ label: this, or a part of it,
-        // cannot be sent to another process ~ note: a `PathBuf` crosses as text: mark the field of
-        // a type in `wire!` by `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`
+        //~ message: `PathBuf` cannot cross a process boundary
+        //~ label: this, or a part of it, cannot be sent to another process
+        //~ note: a `PathBuf` crosses as text: mark the field of a type in `wire!` by `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`
         #[rkyv(with = pool_api::rkyv::with::AsString)]
         folder: PathBuf,
         line: u32,
@@ -20,8 +20,8 @@ wire! {
 fn main() -> Result<(), pool_api::Error> {
     let pool = WorkerPool::new(2)?;
     pool.map([PathBuf::from("a")], |path| path.exists())?;
-    // ~ message: `PathBuf` cannot cross a process boundary ~ label: this, or a part of it, cannot
-    // be sent to another process ~ note: a `PathBuf` crosses as text: mark the field of a type in
-    // `wire!` by `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`
+    //~ message: `PathBuf` cannot cross a process boundary
+    //~ label: this, or a part of it, cannot be sent to another process
+    //~ note: a `PathBuf` crosses as text: mark the field of a type in `wire!` by `#[rkyv(with = pool_api::rkyv::with::AsString)]`, or send a `String`
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Comments that fit on a page and say what they stand at.
 //!
 //! A line that is a comment has at most 100 characters, unless it is a row of a table, a diagram,
-//! an address or code of an example. A documentation comment does not begin with what refers
-//! elsewhere ("The same", "As …", "See the module"), since a reader may see nothing else.
+//! an address, code of an example, or a text that a test expects (`//~`). A documentation comment
+//! does not begin with what refers elsewhere ("The same", "As …", "See the module"), since a reader
+//! may see nothing else.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ fn of_file(file: &str, text: &str) -> Vec<String> {
 }
 
 fn may_be_wide(body: &str) -> bool {
-    body.starts_with('|') || body.contains("──") || body.contains("://")
+    body.starts_with(['|', '~']) || body.contains("──") || body.contains("://")
 }
 
 #[cfg(test)]
