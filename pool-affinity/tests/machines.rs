@@ -211,8 +211,7 @@ fn a_bare_machine_has_defaults() {
 fn files_at_fault_are_named() {
     let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nowhere");
     let error = Topology::from_sysfs(&nowhere, &cpus("0")).unwrap_err();
-    assert!(error.to_string().contains("nowhere/devices/system/cpu/online: "), "{error}");
-    assert!(error.to_string().ends_with("(os error 2)"), "{error}");
+    assert!(error.to_string().ends_with("nowhere/devices/system/cpu/online"), "{error}");
     let folder = Folder::sys("nonsense", "zero");
     let error = Topology::from_sysfs(&folder.root, &cpus("0")).unwrap_err();
     assert!(matches!(error, Error::BadCpuList { .. }), "{error}");

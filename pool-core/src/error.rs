@@ -20,10 +20,6 @@ use crate::start_method::StartMethod;
 
 /// Why a call of a pool failed.
 ///
-/// Its text says all that is known: what the system answered, or what a task panicked with, is in
-/// it. So [`source`](std::error::Error::source) repeats none of it, and a report that prints the
-/// chain of sources says each thing once. What the text was made of is in the variants' fields.
-///
 /// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that
 /// it returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
 /// there is one.
@@ -299,8 +295,9 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Its text is in this one's.
-            Self::Resources { source, .. } => source.source(),
+            Self::Task(task) => Some(task),
+            Self::Resources { source, .. } => Some(&**source),
+            Self::Handle { fault, .. } => Some(fault),
             _ => None,
         }
     }
@@ -331,43 +328,7 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Re
 
 #[cfg(test)]
 mod tests {
-    use std::{error::Error as _, io};
-
     use super::*;
-
-    /// An error whose text leaves its source out.
-    #[derive(Debug)]
-    struct Brief(io::Error);
-
-    impl fmt::Display for Brief {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("it failed")
-        }
-    }
-
-    impl std::error::Error for Brief {
-        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-            Some(&self.0)
-        }
-    }
-
-    #[test]
-    fn a_source_says_what_the_text_does_not() {
-        let os = || io::Error::from_raw_os_error(24);
-        let mapping = pool_shm::Error::Os { doing: "mapping", source: os() };
-        let said = [
-            Err::<(), _>(os()).or_resources("descriptors").expect_err("it is one"),
-            mapping.into(),
-            Error::Handle { index: Some(3), fault: SegmentFault::Gone },
-            TaskError::new(3, 1, Cause::Handle(SegmentFault::Gone), 1).into(),
-        ];
-        for error in said {
-            assert!(error.source().is_none(), "{error}");
-        }
-        let brief = Err::<(), _>(Brief(os())).or_resources("descriptors").expect_err("it is one");
-        assert_eq!(brief.to_string(), "descriptors: it failed");
-        assert_eq!(brief.source().map(ToString::to_string), Some(os().to_string()));
-    }
 
     #[test]
     fn a_future_of_one_item_is_named_where_the_item_was() {

@@ -251,3 +251,14 @@ pub(crate) fn flush_c_output() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_s_error_number_is_kept() {
+        let source = io::Error::from_raw_os_error(libc::EMFILE);
+        assert_eq!(errno_of(&pool_shm::Error::Os { doing: "a test", source }), libc::EMFILE);
+    }
+}

@@ -1,14 +1,10 @@
-//! Texts of errors: they say each thing once along the chain of sources, and which future has
-//! failed.
-
-use std::error::Error as StdError;
+//! Texts of errors: `TryError` prints as `Error` does, and a failure says which future it is of.
 
 use pool_api::{Cause, Error, StartMethod, TaskError, TryError, Worker};
 
-use crate::case::{Case, Outcome, builder, pool};
+use crate::case::{Case, Outcome, pool};
 
 pub(crate) const CASES: &[Case] = &[
-    Case::new("errors_say_each_thing_once", once),
     Case::new("try_errors_print_as_errors_do", try_errors),
     Case::new("futures_fail_under_their_own_numbers", numbers),
     Case::new("numbers_of_futures_go_on_beyond_a_stop", beyond_a_stop),
@@ -21,26 +17,6 @@ pool_api::wire! {
     struct Wide(u8);
 }
 
-/// The texts of an error and of its sources.
-fn chain(error: &dyn StdError) -> Vec<String> {
-    let mut texts = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(source) = next {
-        texts.push(source.to_string());
-        next = source.source();
-    }
-    texts
-}
-
-/// No text along the chain is a part of one before it.
-fn says_once(error: &dyn StdError) {
-    let texts = chain(error);
-    for (n, text) in texts.iter().enumerate() {
-        let again = texts[n + 1..].iter().any(|later| text.contains(&**later));
-        assert!(!again, "{texts:?}");
-    }
-}
-
 /// The failure of a task in a call that fails with a task's error only.
 fn task<R>(result: Result<R, Error>) -> TaskError {
     match result {
@@ -48,30 +24,6 @@ fn task<R>(result: Result<R, Error>) -> TaskError {
         Err(other) => panic!("no task failed: {other}"),
         Ok(_) => panic!("no task failed"),
     }
-}
-
-fn once(method: StartMethod) -> Outcome {
-    let pool = pool(method, 2)?;
-    let panics = |n: u32| -> u32 { panic!("bad {n}") };
-    let failed = pool.map([1u32], panics).expect_err("it panics");
-    assert!(failed.to_string().starts_with("task 0 on worker "), "{failed}");
-    assert!(failed.to_string().contains("panicked: bad 1 at "), "{failed}");
-    says_once(&failed);
-    let tried = pool.try_map([1u32], |n| -> Result<u32, String> { panic!("bad {n}") });
-    says_once(&tried.expect_err("it panics"));
-    let tried = pool.try_map([1u32], |n| Err::<u32, _>(format!("no {n}")));
-    says_once(&tried.expect_err("it says so"));
-    let refused = pool.tasks([1u32]).n_splits(0).map_async(panics);
-    says_once(&refused.expect_err("it cannot be cut into nothing"));
-    let failed = pool.apply_async(1u32, panics)?.get();
-    says_once(&failed.expect_err("it panics"));
-    let refused = builder(method, 2).arena_limit(1).build();
-    says_once(&refused.expect_err("that is no room"));
-    let wide = |n: u8| [const { Vec::new() }; 3].map(|_: Vec<Wide>| vec![Wide(n)]);
-    if let Err(refused) = pool.map([wide(1)], |lists| lists.len()) {
-        says_once(&refused);
-    }
-    Ok(())
 }
 
 fn try_errors(method: StartMethod) -> Outcome {
