@@ -100,8 +100,9 @@
 //! | `Fork` | forked from the process as it is in `build()` | to inherit data; before threads start |
 //! | `Threads` | threads | for debugging, or without need of isolation |
 //!
-//! Results, their order and the errors are the same under all of them. What a worker sees of the
-//! program is in [start methods](guide::start_methods).
+//! What returns or panics has the same results, order and errors under all of them; a crash ends
+//! the program under `Threads`. What a worker sees of the program is in
+//! [start methods](guide::start_methods).
 //!
 //! # Contents
 //!

@@ -139,14 +139,13 @@ pub enum Error {
     /// fields with `Recursive`, or something in it has an archive that is aligned to more than 32
     /// bytes.
     Encode {
-        /// Which item of the input; for a future of one item the number of that future.
+        /// Which item of the input.
         index: u64,
     },
     /// A handle to a shared object could not be sent; the fault says why. Drop handles that are not
     /// needed any more, or raise the limit of descriptors (`ulimit -n`).
     Handle {
-        /// Which item of the input has it, for a future of one item the number of that future; none
-        /// if it is the context.
+        /// Which item of the input has it; none if it is the context.
         index: Option<u64>,
         /// Why.
         fault: SegmentFault,
@@ -269,10 +268,6 @@ impl Error {
     pub(crate) fn of_future(self, number: u64, of_map: bool) -> Self {
         match self {
             Self::Task(task) => Self::Task(task.of_future(number, of_map)),
-            Self::Encode { .. } if !of_map => Self::Encode { index: number },
-            Self::Handle { index: Some(_), fault } if !of_map => {
-                Self::Handle { index: Some(number), fault }
-            }
             other => other,
         }
     }
@@ -323,22 +318,5 @@ pub(crate) trait OrResources<T> {
 impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Result<T, E> {
     fn or_resources(self, what: &'static str) -> Result<T, Error> {
         self.map_err(|error| Error::Resources { what, source: error.into() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_future_of_one_item_is_named_where_the_item_was() {
-        let fault = SegmentFault::Gone;
-        let texts = |index| {
-            [Error::Encode { index }, Error::Handle { index: Some(index), fault }]
-                .map(|error| error.to_string())
-        };
-        let errors = || [Error::Encode { index: 0 }, Error::Handle { index: Some(0), fault }];
-        assert_eq!(errors().map(|error| error.of_future(7, false).to_string()), texts(7));
-        assert_eq!(errors().map(|error| error.of_future(7, true).to_string()), texts(0));
     }
 }

@@ -1,10 +1,11 @@
 //! The roles of a fresh copy of the executable: a zygote, its guard, or a worker.
 //!
-//! Invariant: only this file knows every role; `bootstrap` gets [`enter`] as a function, and knows
-//! none of them.
+//! Invariant: only this file knows what each role does; `bootstrap` has their numbers, and gets
+//! [`enter`] as a function. `check_takeover` is called through here, so that a program that starts
+//! copies has this file's hook linked.
 
 use crate::{
-    bootstrap::{self, Birth},
+    bootstrap::{self, Birth, Refusal},
     panic, worker, zygote,
 };
 
@@ -21,6 +22,16 @@ use crate::{
 /// ```
 pub fn init() {
     bootstrap::enter_in_main(enter);
+}
+
+/// Whether a copy of this executable would be taken over before its `main`.
+///
+/// # Errors
+///
+/// Those of [`bootstrap::check_takeover`].
+#[inline(never)]
+pub(crate) fn check_takeover() -> Result<(), Refusal> {
+    bootstrap::check_takeover()
 }
 
 #[cfg(all(feature = "takeover", target_env = "gnu"))]

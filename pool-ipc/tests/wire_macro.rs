@@ -103,12 +103,15 @@ fn every_form_crosses() {
 fn types_of_a_function_cross() {
     wire! {
         #[derive(Debug, PartialEq)]
-        struct Local { value: u32 }
+        struct Local { value: [u32; Self::LEN] }
 
         #[derive(Debug, PartialEq)]
         struct Around(Local);
     }
-    comes_back(Around(Local { value: 7 }));
+    impl Local {
+        const LEN: usize = 2;
+    }
+    comes_back(Around(Local { value: [7; Local::LEN] }));
 }
 
 macro_rules! many {
@@ -130,4 +133,57 @@ many! {
 #[test]
 fn many_types_in_one_macro_cross() {
     comes_back((A00 { value: 1 }, G19 { value: 2 }));
+}
+
+#[allow(missing_docs, missing_debug_implementations)]
+mod owners {
+    pub trait Sized4 {
+        type Size;
+    }
+
+    impl Sized4 for Header {
+        type Size = u32;
+    }
+
+    pool_ipc::wire! {
+        struct Private(u8);
+
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Header {
+            pub magic: [u8; Self::LEN],
+            pub size: <Self as Sized4>::Size,
+        }
+
+        pub struct Holder {
+            inner: Private,
+        }
+
+        // No field of it, nor of those behind it, is looked at.
+        pub struct Bound<T: for<'a> Fn(&'a u32)> {
+            pub value: u8,
+            pub function: std::marker::PhantomData<T>,
+        }
+    }
+
+    impl Header {
+        const LEN: usize = 4;
+    }
+
+    impl Holder {
+        pub fn new(value: u8) -> Self {
+            Self { inner: Private(value) }
+        }
+
+        pub fn value(&self) -> u8 {
+            self.inner.0
+        }
+    }
+}
+
+#[test]
+fn fields_may_name_their_owner_and_be_less_visible() {
+    let header = owners::Header { magic: *b"pool", size: 7 };
+    assert_eq!(from_bytes::<owners::Header>(&to_bytes(&header).unwrap()), Ok(header));
+    let holder = to_bytes(&owners::Holder::new(3)).unwrap();
+    assert_eq!(from_bytes::<owners::Holder>(&holder).unwrap().value(), 3);
 }

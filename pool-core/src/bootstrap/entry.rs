@@ -101,9 +101,9 @@ fn try_claim() -> Option<Claim> {
     if Some(ticket.anchor) != anchor() {
         return None;
     }
-    // The ticket names this library, so no other code reads it. SAFETY: this is the first line of
-    // `main`, or earlier. Threads that initialisers may have started in Rust read the environment
-    // under std's lock.
+    // The ticket names this library, so no other code reads it.
+    // SAFETY: this is the first line of `main`, or earlier. Threads that initialisers may have
+    // started in Rust read the environment under std's lock.
     unsafe { env::remove_var(name) };
 
     if !sys::is_open(ticket.record) {

@@ -58,7 +58,7 @@ impl HookOffsets {
         [init.run, init.function, exit.run, exit.function, span]
     }
 
-    /// Papers, and the words behind them.
+    /// The offsets, and the words behind them.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (words, rest) = words.split_first_chunk::<{ Self::WORDS }>()?;
         let hook = |at: usize| Hook { run: words[at], function: words[at + 1] };

@@ -6,7 +6,8 @@
 //! * `input.rs`: the user's iterator, up to its first end; `chunks.rs`: cuts an input without a
 //!   pool.
 //! * `transport.rs`: the way to workers of either kind; `transfer.rs`: what goes along it.
-//! * `processes.rs`: the way to processes; `item_allocator.rs`: allocates in the parent's arena.
+//! * `processes.rs`: the way to processes: encodes items, decodes results; `item_allocator.rs`:
+//!   allocates in the parent's arena.
 //! * `threads.rs`: the way to threads.
 //! * `target.rs`: which worker a chunk is for.
 //! * `reorder.rs`: results in the order that the consumer wants.

@@ -8,7 +8,8 @@
 //! * `jobs.rs`: opens, feeds and closes jobs; `reserve.rs`: room for their items.
 //! * `wait.rs`: which thread drives, and how the others wait; `standby.rs`: a thread that drives
 //!   only while no other thread does.
-//! * `actions.rs`: carries out the engine's actions; `collect.rs`: tells the engine what happened.
+//! * `actions.rs`: carries out the engine's actions; `collect.rs`: tells the
+//!   engine what happened, and why the items of a dead worker fail.
 //! * `worker_exit.rs`: what follows from a worker's end; `restart_pauses.rs`: when the next one is
 //!   started; `fatal.rs`: why a call cannot go on.
 //! * `arenas.rs`: the arenas of workers, and the segments of blocks; `results.rs`: results until

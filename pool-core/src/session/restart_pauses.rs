@@ -4,7 +4,7 @@
 //! workers again and again, each start takes a millisecond of a CPU. Invariant: the more workers
 //! die in a row at a place, the longer it stays vacant, and never longer than [`LONGEST`]. Where
 //! chunks wait that they could have taken, they count as workers that never got ready
-//! (`Engine::start_limit_reached`), so the calls end and say how the last one died.
+//! (`WorkerTable::start_limit_reached`), so the calls end and say how the last one died.
 
 use std::time::{Duration, Instant};
 

@@ -93,7 +93,7 @@ impl SharedSpec {
         self.limit.map(|limit| limit.saturating_add(GRACE))
     }
 
-    /// Papers, and the words behind them.
+    /// A specification, and the words behind it.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (fixed, rest) = words.split_at_checked(FIXED_WORDS)?;
         let (ids, rest) = rest.split_at_checked(usize::try_from(fixed[4]).ok()?.checked_mul(2)?)?;
@@ -111,7 +111,8 @@ impl SharedSpec {
 
     /// Carries the recipe out. Runs code of the user.
     pub(crate) fn construct(&self, fds: Vec<OwnedFd>, lasts: bool) -> Result<SharedValue, Fault> {
-        let lost = || Fault::Refused { why: "its words lead to no function".to_string() };
+        let lost =
+            || Fault::Refused { why: "the description of it leads to no function".to_string() };
         let maker = bootstrap::address_of(self.maker).ok_or_else(lost)?;
         let function = if self.function == 0 {
             0

@@ -5,6 +5,7 @@ use crate::{
     bootstrap::{self, ROLE_ZYGOTE, Refusal},
     config::PoolConfig,
     error::{Error, OrResources},
+    roles,
     session::{Session, ZygoteMaker},
     shared::Source,
     start_method::StartMethod,
@@ -13,7 +14,7 @@ use crate::{
 
 /// Refuses if a fresh copy would run `main`, or cannot be started.
 pub(super) fn check() -> Result<(), Error> {
-    bootstrap::check_takeover().map_err(|refusal| match refusal {
+    roles::check_takeover().map_err(|refusal| match refusal {
         Refusal::NotInitialised => Error::NotInitialised,
         Refusal::NotShown(errno) => {
             Error::Resources { what: "looking at the main executable", source: errno.into() }

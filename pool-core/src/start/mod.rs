@@ -1,4 +1,5 @@
-//! The start methods: one file each, behind one private trait.
+//! The start methods: one file each, behind one private trait. They start the zygote, which
+//! starts the workers (`zygote/fork_workers.rs`, `zygote/template_starts.rs`).
 //!
 //! * `select.rs`: finds the file of a start method.
 //! * `fork.rs`, `forkserver.rs`, `spawn.rs`, `threads.rs`: the start methods; `fresh.rs`: the

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// shorter ones it would take up a CPU, and might keep a lock from the threads that need it.
 pub(crate) const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 
-/// What runs, each with the moment at which it is overdue.
+/// What runs, in the order in which it began, each with the moment at which it is overdue.
 #[derive(Debug)]
 pub(crate) struct Deadlines<T>(Vec<(Instant, T)>);
 
@@ -48,7 +48,7 @@ impl<T> Deadlines<T> {
     /// What `is_it` selects has ended; `false` when it was taken as overdue before.
     pub(crate) fn stop(&mut self, is_it: impl Fn(&T) -> bool) -> bool {
         let at = self.0.iter().position(|(_, what)| is_it(what));
-        at.map(|at| self.0.swap_remove(at)).is_some()
+        at.map(|at| self.0.remove(at)).is_some()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -58,7 +58,7 @@ impl<T> Deadlines<T> {
     /// Takes one that is overdue at `now`.
     pub(crate) fn take_overdue(&mut self, now: Instant) -> Option<T> {
         let at = self.0.iter().position(|(deadline, _)| *deadline <= now)?;
-        Some(self.0.swap_remove(at).1)
+        Some(self.0.remove(at).1)
     }
 
     /// How long a thread that looks after them may sleep. `limit`: what begins meanwhile is due

@@ -66,7 +66,7 @@ macro_rules! wire_fields {
     ) => {
         $crate::wire_fields! {
             @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
-            [$([$($attribute)*])*] @named $($fields)*
+            [$([$($attribute)*])*] @named [$name] $($fields)*
         }
         $crate::wire_fields! { @items [$($left)*] $($rest)* }
     };
@@ -76,7 +76,7 @@ macro_rules! wire_fields {
     ) => {
         $crate::wire_fields! {
             @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
-            [$([$($attribute)*])*] @tuple $($fields)*
+            [$([$($attribute)*])*] @tuple [$name] $($fields)*
         }
         $crate::wire_fields! { @items [$($left)*] $($rest)* }
     };
@@ -86,7 +86,7 @@ macro_rules! wire_fields {
     ) => {
         $crate::wire_fields! {
             @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
-            [$([$($attribute)*])*] @variants $($variants)*
+            [$([$($attribute)*])*] @variants [$name] $($variants)*
         }
         $crate::wire_fields! { @items [$($left)*] $($rest)* }
     };
@@ -99,7 +99,7 @@ macro_rules! wire_fields {
     (
         @items [;$($left:tt)*]
         $(#[$($attribute:tt)*])* $vis:vis $kind:ident $name:ident
-        < $($parameter:ident $(: $bound:path)?),* $(,)? > { $($fields:tt)* } $($rest:tt)*
+        < $($parameter:ident $(: $($bound:ident)::+)?),* $(,)? > { $($fields:tt)* } $($rest:tt)*
     ) => {
         $crate::wire_fields! { @items [$($left)*] $($rest)* }
     };
@@ -128,7 +128,7 @@ macro_rules! wire_fields {
     (@attributes $($rest:tt)*) => {};
 
     (
-        @variants $(
+        @variants $owner:tt $(
             $(#[$($attribute:tt)*])* $name:ident
             $({ $($named:tt)* })? $(( $($tuple:tt)* ))? $(= $number:expr)?
         ),* $(,)?
@@ -136,36 +136,36 @@ macro_rules! wire_fields {
         $(
             $crate::wire_fields! {
                 @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
-                [$([$($attribute)*])*] @variant $({ $($named)* })? $(( $($tuple)* ))?
+                [$([$($attribute)*])*] @variant $owner $({ $($named)* })? $(( $($tuple)* ))?
             }
         )*
     };
-    (@variant { $($fields:tt)* }) => {
-        $crate::wire_fields! { @named $($fields)* }
+    (@variant $owner:tt { $($fields:tt)* }) => {
+        $crate::wire_fields! { @named $owner $($fields)* }
     };
-    (@variant ( $($fields:tt)* )) => {
-        $crate::wire_fields! { @tuple $($fields)* }
+    (@variant $owner:tt ( $($fields:tt)* )) => {
+        $crate::wire_fields! { @tuple $owner $($fields)* }
     };
-    (@named $($(#[$($attribute:tt)*])* $vis:vis $name:ident : $type:ty),* $(,)?) => {
+    (@named $owner:tt $($(#[$($attribute:tt)*])* $vis:vis $name:ident : $type:ty),* $(,)?) => {
         $(
             $crate::wire_fields! {
                 @field [;;;;;;;;;;;;;;;;;;;;;;;;]
-                [$([$($attribute)*])*] $type
+                [$([$($attribute)*])*] $owner $type
             }
         )*
     };
-    (@tuple $($(#[$($attribute:tt)*])* $vis:vis $type:ty),* $(,)?) => {
+    (@tuple $owner:tt $($(#[$($attribute:tt)*])* $vis:vis $type:ty),* $(,)?) => {
         $(
             $crate::wire_fields! {
                 @field [;;;;;;;;;;;;;;;;;;;;;;;;]
-                [$([$($attribute)*])*] $type
+                [$([$($attribute)*])*] $owner $type
             }
         )*
     };
 
-    (@field $left:tt [[rkyv $($_1:tt)*] $($more:tt)*] $type:ty) => {};
-    (@field $left:tt [[cfg $($_1:tt)*] $($more:tt)*] $type:ty) => {};
-    (@field $left:tt [[cfg_attr $($_1:tt)*] $($more:tt)*] $type:ty) => {};
+    (@field $left:tt [[rkyv $($_1:tt)*] $($more:tt)*] $owner:tt $type:ty) => {};
+    (@field $left:tt [[cfg $($_1:tt)*] $($more:tt)*] $owner:tt $type:ty) => {};
+    (@field $left:tt [[cfg_attr $($_1:tt)*] $($more:tt)*] $owner:tt $type:ty) => {};
     (
         @field [;$($left:tt)*]
         [
@@ -173,17 +173,18 @@ macro_rules! wire_fields {
             [doc $($_5:tt)*] [doc $($_6:tt)*] [doc $($_7:tt)*] [doc $($_8:tt)*]
             $($more:tt)*
         ]
-        $type:ty
+        $owner:tt $type:ty
     ) => {
-        $crate::wire_fields! { @field [$($left)*] [$($more)*] $type }
+        $crate::wire_fields! { @field [$($left)*] [$($more)*] $owner $type }
     };
-    (@field [;$($left:tt)*] [$attribute:tt $($more:tt)*] $type:ty) => {
-        $crate::wire_fields! { @field [$($left)*] [$($more)*] $type }
+    (@field [;$($left:tt)*] [$attribute:tt $($more:tt)*] $owner:tt $type:ty) => {
+        $crate::wire_fields! { @field [$($left)*] [$($more)*] $owner $type }
     };
-    (@field $left:tt [] $type:ty) => {
+    // (The type is that of the owner's field, so that `Self` in it means the owner.)
+    (@field $left:tt [] [$owner:ident] $type:ty) => {
         const _: () = {
             struct __WireField;
-            impl $crate::FieldType for __WireField {
+            impl $crate::FieldType<__WireField> for $owner {
                 type Type = $type;
             }
         };

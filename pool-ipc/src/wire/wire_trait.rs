@@ -108,8 +108,9 @@ where
 #[diagnostic::do_not_recommend]
 impl<T: Encodable> EncodableField for T {}
 
-/// A field in [`wire!`](crate::wire): the compiler says of its type whether it can cross.
+/// The type `F` stands for a field in [`wire!`](crate::wire): the compiler says of the field's type
+/// whether it can cross.
 #[doc(hidden)]
-pub trait FieldType {
+pub trait FieldType<F> {
     type Type: EncodableField;
 }
