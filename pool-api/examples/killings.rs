@@ -53,7 +53,8 @@ fn kill_at_random(pool: &WorkerPool, over: &AtomicBool, round: u64) -> Vec<u32> 
     killed
 }
 
-/// How often each item ran. Panics if one ran again although nobody who had it in hand was killed.
+/// How often each item ran. Panics if one ran again although no worker that had it in hand was
+/// killed.
 fn runs(entries: &[u64], items: u64, killed: &[u32]) -> Vec<u32> {
     // What a process began last is what it had in hand when it was killed.
     let last: HashMap<u32, u64> =
@@ -95,7 +96,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 (values, killer.join().expect("no panic"))
             });
             assert!(values?.into_iter().eq((0..items).map(random)), "a wrong result");
-            // (Whoever was killed between the count and its entry had not begun.)
+            // (A worker that was killed between the count and its entry had not begun.)
             let entries = log.1.slice(..log.0.get() as usize).to_vec();
             let entries: Vec<u64> = entries.into_iter().filter(|entry| *entry != 0).collect();
             let runs = runs(&entries, items, &killed);

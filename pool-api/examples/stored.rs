@@ -38,7 +38,7 @@ fn timed(mut run: impl FnMut() -> Result<(), Box<dyn Error>>) -> Result<Duration
 fn main() -> Result<(), Box<dyn Error>> {
     let pool = WorkerPool::new(usable_cpus().max(2))?;
 
-    // Each task gets its index and stores one element. Nobody waits for anybody: elements are
+    // Each task gets its index and stores one element. No task waits for another: elements are
     // accessed by atomics.
     let array = SharedArray::<u32>::new(POINTS)?;
     let plain = timed(|| {
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     assert_eq!(locked.lock().map_err(LockError::give_up)?[..], array.to_vec());
 
-    // Each task gets a slice of the array, which nobody else has meanwhile: plain writes, and one
+    // Each task gets a slice of the array, which no other task has meanwhile: plain writes, and one
     // task for many elements.
     let mut sliced = SharedArray::<u32>::new(POINTS)?;
     let in_slices = timed(|| {

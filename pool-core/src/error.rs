@@ -29,7 +29,7 @@ pub enum Error {
     Task(TaskError),
     /// The input cannot be used as asked: the text names the option or argument, and what it got.
     InvalidInput(String),
-    /// `Fork` in a process with more than one thread would copy locks that nobody unlocks. Build
+    /// `Fork` in a process with more than one thread would copy locks that stay locked. Build
     /// the pool before threads start, use another start method, or take the `unsafe` opt-in.
     ForkWithThreads {
         /// How many threads there are.
@@ -82,7 +82,7 @@ pub enum Error {
     /// The call's cancel token was pulled, or its handle's `cancel` called. The pool can be used
     /// again; another call takes a new token.
     Cancelled,
-    /// The results of futures that nobody has taken are more than `max_result_bytes`. Take some,
+    /// The untaken results of futures are more than `max_result_bytes`. Take some,
     /// drop some, or raise the limit.
     ResultsUnread {
         /// Encoded bytes of all of them.

@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         match unsafe { fork() }? {
             ForkResult::Parent { child } => children.push(child),
             ForkResult::Child => {
-                // A part for each, so that nobody waits for anybody; sums and maxima for all of
+                // A part for each, so that none waits for another; sums and maxima for all of
                 // them.
                 let first = process * POINTS / PROCESSES;
                 let part = table.slice(first..(process + 1) * POINTS / PROCESSES);

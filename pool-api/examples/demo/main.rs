@@ -79,7 +79,7 @@ fn compare(options: &Options) -> Result<bool, Box<dyn Error>> {
     println!(", {} workers", options.jobs);
     println!("Where other programs keep the CPUs busy, the times mean nothing.");
 
-    // Once beforehand, so that nobody pays for the disk.
+    // Once beforehand, so that no run pays for the disk.
     for path in &paths[..paths.len() / rounds] {
         std::fs::read(path)?;
     }

@@ -1,7 +1,7 @@
 //! How a process tells that it did not come up, and why.
 //!
 //! Invariant: the text lies at the beginning of the arena of a worker that never took a chunk, so
-//! nothing else lies there, and nobody writes to that arena any more when it is read.
+//! nothing else lies there, and the worker writes to that arena no more when it is read.
 
 use std::{os::fd::AsFd, time::Duration};
 

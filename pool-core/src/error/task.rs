@@ -1,6 +1,6 @@
 //! Why one item failed: which, where, and what became of its worker.
 //!
-//! Invariant: what is known is said and no more; a cause that nobody saw is `Unknown`.
+//! Invariant: what is known is said and no more; a cause that no process saw is `Unknown`.
 
 use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
@@ -97,7 +97,7 @@ pub enum ExitStatus {
     Code(i32),
     /// It was ended by this signal.
     Signal(i32),
-    /// Nobody could tell: somebody else reaped it.
+    /// It is not known: another process reaped it.
     Unknown,
 }
 

@@ -20,7 +20,7 @@ pub(crate) type State = Box<dyn Any>;
 /// [`OnWorker`](crate::OnWorker) see it.
 #[derive(Clone, Copy)]
 pub struct WorkerLife {
-    /// What the functions take for shared; `None`: nobody asks.
+    /// What the functions take for shared; `None`: they look at nothing.
     shared: Option<SharedType>,
     state: SharedType,
     pub(crate) init: Option<Init>,

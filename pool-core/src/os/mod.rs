@@ -1,7 +1,7 @@
 //! What the operating system gives: system calls, descriptors, processes, signals.
 //!
-//! Invariant: no function here knows of pools; each reports the kernel's answer, and decides
-//! nothing.
+//! Invariant: no function here uses a type of the floors above; each reports the kernel's answer
+//! and leaves the decision to its caller.
 //!
 //! * `sys.rs`: system calls and C library functions that no crate wraps.
 //! * `posix_spawn.rs`: `posix_spawn`, with every error of its preparation.

@@ -1,8 +1,8 @@
 //! The system calls and C library functions that no crate wraps, or wraps in a way that loses
 //! errors.
 //!
-//! Invariant: every function here is safe to call with any argument, reports failure as an
-//! `io::Error`, and decides nothing.
+//! Invariant: every function here is safe to call with any argument, and decides nothing. Failures
+//! are returned, but for those in a signal handler and at a process's end.
 
 use std::{
     ffi::{CStr, c_int, c_ulong, c_void},
@@ -224,9 +224,10 @@ pub(crate) fn reap_any() -> Option<Reaped> {
 
 /// The error number behind a failure to make or map shared memory.
 pub(crate) fn errno_of(error: &pool_shm::Error) -> i32 {
-    let source = std::error::Error::source(error);
-    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
-    source.map_or(libc::ENOMEM, |error| error.raw_os_error().unwrap_or(libc::ENOMEM))
+    match error {
+        pool_shm::Error::Os { source, .. } => source.raw_os_error().unwrap_or(libc::ENOMEM),
+        _ => libc::ENOMEM,
+    }
 }
 
 /// Writes out what the C library buffers for its output streams.

@@ -29,7 +29,7 @@ pub(crate) struct Inputs {
     pub(super) function: usize,
     /// That of the value's archive, and those of the handles in it.
     pub(super) segments: Vec<SharedSegment>,
-    /// Whether the value outlives those who read it, so that its pages are never anybody's alone.
+    /// Whether the value outlives its readers, so that its pages never belong to one process alone.
     pub(super) lasts: bool,
 }
 
@@ -87,8 +87,8 @@ impl SharedSpec {
         words
     }
 
-    /// How long the process that carries it out may take in the eyes of the zygote: one that
-    /// somebody has stopped (SIGSTOP) does not see its own limit pass.
+    /// The limit that the zygote sets for the process that makes the value: a stopped process
+    /// (SIGSTOP) does not see its own limit pass.
     pub(crate) fn limit_from_outside(&self) -> Option<Duration> {
         self.limit.map(|limit| limit.saturating_add(GRACE))
     }

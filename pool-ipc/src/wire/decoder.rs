@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How deep pointers in an archive may be nested: what checks and decodes it is recursive, and
-/// bytes that somebody damaged must not end in a stack overflow. An unoptimised build manages twice
+/// damaged bytes must not end in a stack overflow. An unoptimised build manages twice
 /// as many on a thread with 2 MiB of stack.
 const MAX_DEPTH: NonZeroUsize = NonZeroUsize::new(1024).expect("1024 is not 0");
 

@@ -46,7 +46,7 @@ pub struct Encoding {
     pub(super) segments: Given,
 }
 
-// SAFETY: `base` is set by `encode_at`, which holds the encoder exclusively and lends it to nobody
+// SAFETY: `base` is set by `encode_at`, which holds the encoder exclusively and lends it to nothing
 // else until the last write.
 unsafe impl Send for Encoding {}
 
@@ -87,7 +87,7 @@ impl Encoder {
     /// # Safety
     ///
     /// `base` is aligned to 128 (or to the largest alignment in the archive), `base..base + room`
-    /// is writable, and nobody else reads or writes `base + at..base + room` meanwhile.
+    /// is writable, and nothing else reads or writes `base + at..base + room` meanwhile.
     pub unsafe fn encode_at<T: Wire>(
         &mut self,
         value: &T,
@@ -217,7 +217,7 @@ impl Writer<WireFault> for Encoding {
     }
 }
 
-// SAFETY: pieces of scratch room do not overlap, and nobody else has the scratch room
+// SAFETY: pieces of scratch room do not overlap, and nothing else has the scratch room
 // (`scratch.rs`): an encoding can be neither replaced nor started again while it runs.
 unsafe impl Allocator<WireFault> for Encoding {
     unsafe fn push_alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, WireFault> {

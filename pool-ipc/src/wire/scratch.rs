@@ -31,7 +31,7 @@ impl Scratch {
         Self { base: None, used: 0, spilled: Vec::new() }
     }
 
-    /// A piece of memory that nobody else has until it is popped or everything is reset.
+    /// A piece of memory that nothing else uses until it is popped or everything is reset.
     pub(super) fn push(&mut self, layout: Layout) -> NonNull<[u8]> {
         let base = *self.base.get_or_insert_with(|| allocate(BOX));
         let top = base.addr().get() + self.used;

@@ -1,7 +1,7 @@
 //! The table of segments that travel with a message.
 //!
 //! Bytes on the board carry no descriptor: a handle of a shared object writes the index of its
-//! segment in this table, and whoever decodes finds the identity there. A broker leads from the
+//! segment in this table, and the decoder finds the identity there. A broker leads from the
 //! identity to the segment.
 //!
 //! Invariant: while a handle to an object lies in a message that the sender still keeps, the sender
@@ -30,7 +30,7 @@ pub trait SegmentBroker: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`SegmentFault::Gone`] if nobody has it any more; whatever keeps it from being mapped.
+    /// [`SegmentFault::Gone`] if no process has it any more; whatever keeps it from being mapped.
     fn fetch(&self, id: SegmentId) -> Result<SharedSegment, SegmentFault>;
 }
 

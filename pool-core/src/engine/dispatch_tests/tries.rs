@@ -164,7 +164,7 @@ fn nobody_is_told_of_overdue_items_of_a_closed_job() {
     assert_eq!(fixture.close().0, [0]);
     assert!(fixture.overran(0, 1).is_empty());
     assert_eq!(fixture.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
-    // The same goes for what a scribbled board says.
+    // A number from a damaged board is treated alike.
     let mut fixture = Fixture::new(1, 4);
     fixture.submit(1, 0, 3);
     assert!(fixture.overran(0, 1).is_empty(), "it has no limit");
