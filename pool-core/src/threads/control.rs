@@ -208,8 +208,9 @@ impl Control {
 
     /// Cancels running items, drops those that have not begun, and makes the job's caller return.
     pub(super) fn terminate(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        // In this order: an item that ends because it is cancelled must not complete the call.
         lock(&self.flow).terminated = true;
+        self.cancelled.store(true, Ordering::Relaxed);
         self.wake();
     }
 
