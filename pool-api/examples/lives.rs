@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let pool = builder.worker_lifespan(1).worker_init(|_| 0u64).worker_exit(|w| *w.state);
         let pool = pool.build()?;
         let count = |tasks: u64| {
-            pool.tasks(0..tasks).map_with(|w, x| {
+            pool.tasks(0..tasks).with_worker().map(|w, x| {
                 *w.state += 1;
                 x + 1
             })

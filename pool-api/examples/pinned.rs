@@ -8,7 +8,7 @@ use pool_api::{CpuIds, Error, Placement, WorkerPool, usable_cpus};
 /// The CPUs of the workers that had a task, as they see them.
 fn seen(ids: CpuIds) -> Result<BTreeMap<u32, String>, Error> {
     let pool = WorkerPool::builder().n_jobs(usable_cpus()).cpu_ids(ids).build()?;
-    let seen = pool.tasks(0..100u32).chunk_size(1).map_with(|worker, _| {
+    let seen = pool.tasks(0..100u32).chunk_size(1).with_worker().map(|worker, _| {
         let cpus = current_cpus().map_or_else(|error| error.to_string(), |cpus| cpus.to_string());
         (worker.id(), cpus)
     })?;

@@ -16,23 +16,24 @@ fn main() -> Result<(), Error> {
 
     let orders = [("tea", 2), ("cake", 5), ("soup", 1), ("tea", 7)];
     let orders = orders.map(|(product, count)| (product.to_owned(), count));
-    let known = pool.tasks(orders.into_iter().enumerate()).map_with(|w, (index, order)| {
-        let (prices, sums, most) = w.shared;
-        let (product, count): (String, u32) = order;
-        let mut most = most.lock().expect("nobody died with it");
-        *most = (*most).max(count);
-        // A task may return something beside.
-        prices.get(&product).map(|price| sums.set(index, u64::from(price * count))).is_some()
-    })?;
+    let known =
+        pool.tasks(orders.into_iter().enumerate()).with_worker().map(|w, (index, order)| {
+            let (prices, sums, most) = w.shared;
+            let (product, count): (String, u32) = order;
+            let mut most = most.lock().expect("nobody died with it");
+            *most = (*most).max(count);
+            // A task may return something beside.
+            prices.get(&product).map(|price| sums.set(index, u64::from(price * count))).is_some()
+        })?;
     assert_eq!(known, [true, true, false, true]);
     assert_eq!(sums.to_vec(), [8, 15, 0, 28]);
     assert_eq!(*busiest.lock().expect("nobody died with it"), 7);
 
     // Another type: the same pool, with the same options and worker ids. A view is read in place.
     let pool = pool.with_shared_view(vec![String::from("a"), String::from("bcd")])?;
-    let lens = pool.tasks(0..2usize).map_with(|w, n| w.shared[n].len())?;
+    let lens = pool.tasks(0..2usize).with_worker().map(|w, n| w.shared[n].len())?;
     pool.set_shared_view(vec![String::new(); 2])?;
-    let empty = pool.tasks(0..2usize).map_with(|w, n| w.shared[n].is_empty())?;
+    let empty = pool.tasks(0..2usize).with_worker().map(|w, n| w.shared[n].is_empty())?;
     println!("{sums:?} {lens:?} {empty:?}");
     Ok(())
 }

@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // task for many elements.
     let mut sliced = SharedArray::<u32>::new(POINTS)?;
     let in_slices = timed(|| {
-        pool.map_slices_mut(&mut sliced, PART, |part, slice| {
+        pool.slices_mut(&mut sliced, PART).map(|part, slice| {
             for (offset, element) in slice.iter_mut().enumerate() {
                 *element = steps(part * PART + offset);
             }

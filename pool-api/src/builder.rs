@@ -32,8 +32,8 @@ impl Builder {
 impl<S: Send + Sync + 'static> Builder<S> {
     /// Gives every worker a state of its own, which `function` returns. It is called once in a
     /// worker's life, before its first chunk, whatever call that belongs to (but
-    /// [`Tasks::map_scoped`](crate::Tasks::map_scoped), whose closures see no worker); a worker
-    /// that gets no task never calls it. Tasks of [`Tasks::map_with`](crate::Tasks::map_with) have
+    /// [`Call::map_scoped`](crate::Call::map_scoped), whose closures see no worker); a worker
+    /// that gets no task never calls it. Tasks of [`Call::with_worker`](crate::Call::with_worker) have
     /// the state as `w.state`. It lives as long as its worker, over all calls, and is never in two
     /// threads.
     ///
@@ -51,7 +51,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
     ///     .shared(100u64)
     ///     .worker_init(|w| Counter { worker: w.id(), seen: *w.shared })
     ///     .build()?;
-    /// let seen = pool.tasks(0..10u64).map_with(|w, x| {
+    /// let seen = pool.tasks(0..10u64).with_worker().map(|w, x| {
     ///     w.state.seen += 1;
     ///     (w.state.worker == w.id(), w.state.seen > x)
     /// })?;
@@ -94,7 +94,7 @@ impl<S: Send + Sync + 'static, W: 'static> Builder<S, W> {
     ///     .worker_init(|_| 0u64)
     ///     .worker_exit(|w| *w.state)
     ///     .build()?;
-    /// let squares = pool.tasks(0..100u64).map_with(|w, x| {
+    /// let squares = pool.tasks(0..100u64).with_worker().map(|w, x| {
     ///     *w.state += u64::from(x % 2 == 0);
     ///     x * x
     /// })?;
@@ -147,7 +147,7 @@ impl<S, W, E> Builder<S, W, E> {
     /// Whether chunk k of a call goes to worker k modulo their number, whether or not that one is
     /// free, instead of to any free worker; every call begins with worker 0. Calls of one item
     /// ([`WorkerPool::apply`], [`WorkerPool::apply_async`]) go to any free worker all the same. See
-    /// [`Tasks::order_tasks`](crate::Tasks::order_tasks).
+    /// [`Call::order_tasks`](crate::Call::order_tasks).
     pub fn order_tasks(mut self, on: bool) -> Self {
         self.options.order_tasks = on;
         self
@@ -241,7 +241,7 @@ impl<S, W, E> Builder<S, W, E> {
     }
 
     /// How long one item may take in calls that do not say it themselves; see
-    /// [`Tasks::task_timeout`](crate::Tasks::task_timeout). Without it as long as it takes.
+    /// [`Call::task_timeout`](crate::Call::task_timeout). Without it as long as it takes.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
@@ -249,7 +249,7 @@ impl<S, W, E> Builder<S, W, E> {
 
     /// How long an item that is over its `task_timeout` may go on before its worker is killed, in
     /// calls that do not say it themselves; see
-    /// [`Tasks::timeout_grace`](crate::Tasks::timeout_grace). Zero without it: the worker is killed
+    /// [`Call::timeout_grace`](crate::Call::timeout_grace). Zero without it: the worker is killed
     /// at once.
     pub fn timeout_grace(mut self, grace: Duration) -> Self {
         self.options.timeout_grace = grace;

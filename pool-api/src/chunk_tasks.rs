@@ -4,8 +4,8 @@ use pool_core::{Chunks, JobOptions};
 
 use crate::{ChunkSize, Result};
 
-/// Cuts an input into chunks by the rules of [`Tasks::chunk_size`](crate::Tasks::chunk_size) and
-/// [`Tasks::n_splits`](crate::Tasks::n_splits), of which one has to be set: for tasks that take
+/// Cuts an input into chunks by the rules of [`Call::chunk_size`](crate::Call::chunk_size) and
+/// [`Call::n_splits`](crate::Call::n_splits), of which one has to be set: for tasks that take
 /// many items at once.
 ///
 /// ```

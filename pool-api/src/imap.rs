@@ -2,12 +2,9 @@
 
 use std::marker::PhantomData;
 
-use pool_core::{Form, Job, Plain, ResultStream, ValueStream, with_room};
+use pool_core::{Form, Job, ResultStream, ValueStream, with_room};
 
 use crate::{Error, Result};
-
-/// The form of a plain function, for the types of the iterators.
-pub(crate) type PlainImap<A, R> = Plain<A, R>;
 
 /// An iterator over values that ends after the first error. Nothing runs before its first `next`;
 /// dropping it cancels what has not run.

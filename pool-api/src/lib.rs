@@ -38,9 +38,10 @@
 //! # Ok::<(), pool_api::Error>(())
 //! ```
 //!
-//! **A call** is prepared by [`WorkerPool::tasks`], which takes options before the function:
-//! [`chunk_size`](Tasks::chunk_size), [`task_timeout`](Tasks::task_timeout),
-//! [`retry`](Tasks::retry) … [`WorkerPool::map`] and its sisters are the short forms without
+//! **A call** is prepared by [`WorkerPool::tasks`]; then come what the function takes and the options,
+//! in any order, and the function last:
+//! [`chunk_size`](Call::chunk_size), [`task_timeout`](Call::task_timeout),
+//! [`retry`](Call::retry) … [`WorkerPool::map`] and its sisters are the short forms without
 //! options. Chunks adapt to the time that tasks take, results come in the order of the input unless
 //! the form says `unordered`, and [`imap`](WorkerPool::imap) reads an endless input only a little
 //! ahead. The chapter [calls](guide::calls) has the table of all forms.
@@ -53,7 +54,7 @@
 //! ```
 //!
 //! **A failure** is a value: [`Error::Task`] has a [`TaskError`] with the item's index, the worker
-//! and the [`Cause`]. With [`map_results`](Tasks::map_results) each item has a `Result` of its own.
+//! and the [`Cause`]. With [`map_results`](Call#method.map_results) each item has a `Result` of its own.
 //! See [errors](guide::errors), and for a message the [FAQ](guide::faq).
 //!
 //! ```
@@ -79,7 +80,7 @@
 //! # use pool_api::WorkerPool;
 //! let words = vec![String::from("tea"), String::from("cake")];
 //! let pool = WorkerPool::builder().n_jobs(2).shared(words).build()?;
-//! let lens = pool.tasks(0..2usize).map_with(|w, index| w.shared[index].len())?;
+//! let lens = pool.tasks(0..2usize).with_worker().map(|w, index| w.shared[index].len())?;
 //! assert_eq!(lens, [3, 4]);
 //! # Ok::<(), pool_api::Error>(())
 //! ```
@@ -109,7 +110,7 @@
 //! | you look for | it is |
 //! | --- | --- |
 //! | the pool, its options | [`WorkerPool`], [`Builder`] |
-//! | one call and its options | [`Tasks`], [`TasksWith`] (with a context), [`Task`] (one item), [`Direct`] (by worker) |
+//! | one call: what its function takes, its options | [`Call`] |
 //! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
 //! | iterators and streams of results | [`Imap`], [`ImapResults`], `ImapStream` |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`wait`] |
@@ -126,7 +127,7 @@
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
 //! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
-//! | `async` | off | `Tasks::imap_stream`: results as a `futures_core::Stream`, for any executor |
+//! | `async` | off | `Call::imap_stream`: results as a `futures_core::Stream`, for any executor |
 //!
 //! # Limits
 //!
@@ -136,33 +137,29 @@
 //! * `Fork` needs a process with one thread when the pool is built.
 //! * A thread cannot be killed: under `Threads` a task that is over its time, or cancelled, is
 //!   told.
-//! * [`Tasks::map_view`] and [`Tasks::for_each_view`] trust the memory safety of the tasks; all
-//!   else is checked or copied first.
+//! * [`Call::view`] and [`Call::for_each_view`] trust the memory safety of the tasks; all else is
+//!   checked or copied first.
 //! * Collections and boxes nested more than 1000 deep do not cross.
 //! * At most 4096 workers per pool.
 #![forbid(unsafe_code)]
 
 mod builder;
+mod call;
 mod chunk_tasks;
-mod direct;
 pub mod guide;
 mod imap;
 mod options;
 mod pool;
 mod settings;
 mod sharing;
-mod slices;
-#[cfg(feature = "async")]
-mod stream;
-mod task;
-mod tasks;
-mod tasks_async;
-mod tasks_on_worker;
-mod tasks_with;
 
 pub use builder::Builder;
+#[cfg(feature = "async")]
+pub use call::ImapStream;
+pub use call::{Call, EveryWorker, OneItem, Parts};
+#[doc(hidden)]
+pub use call::{Chunked, Located};
 pub use chunk_tasks::{ChunkTasks, chunk_tasks};
-pub use direct::Direct;
 pub use imap::{Imap, ImapResults};
 pub use options::ChunkSize;
 #[doc(hidden)]
@@ -171,8 +168,9 @@ pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
     AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads,
-    ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError, TryError, WaitFor,
-    Worker, as_completed, init, wait,
+    InPlace, NoItem, OnWorker, Owned, ParseStartMethodError, Part, PartMut, Plain, Process,
+    Refused, StartMethod, Starting, TaskError, TryError, WaitFor, With, WithOnWorker, Worker,
+    as_completed, init, wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]
@@ -184,11 +182,6 @@ pub use pool_shm::{
     SharedPermit, SharedReadGuard, SharedRwLock, SharedSemaphore, SharedValue, SharedWriteGuard,
     bytemuck,
 };
-#[cfg(feature = "async")]
-pub use stream::ImapStream;
-pub use task::Task;
-pub use tasks::Tasks;
-pub use tasks_with::TasksWith;
 
 /// What a call of this crate answers with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -2,7 +2,7 @@
 
 use pool_affinity::CpuIds;
 
-use crate::{Builder, Task, TasksWith, WorkerPool};
+use crate::{Builder, WorkerPool};
 
 /// Items per chunk: a whole number, or a fraction that is carried over from chunk to chunk.
 #[diagnostic::on_unimplemented(
@@ -49,8 +49,8 @@ pub trait IntoCpuIds: Into<CpuIds> {}
 #[diagnostic::do_not_recommend]
 impl<T: Into<CpuIds>> IntoCpuIds for T {}
 
-/// What has the options of a call. The pool, its builder and a call of one item name them too, so
-/// that the compiler says where they go instead of that there are none; there they do not compile.
+/// What has the options of a call. The pool and its builder name them too, so that the compiler says
+/// where they go instead of that there are none; there they do not compile.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not have the options of a call over many items",
     label = "this option belongs to `tasks(items)`",
@@ -85,13 +85,4 @@ no_call_options! {
 no_call_options! {
     [S, W, E] Builder<S, W, E>:
     chunk_size n_splits iterable_len max_tasks_active retry cancel_token kill_running on_worker with
-}
-no_call_options! {
-    [I, C] TasksWith<'_, I, C>:
-    chunk_size n_splits iterable_len max_tasks_active task_timeout timeout_grace retry cancel_token
-    kill_running order_tasks on_worker
-}
-no_call_options! {
-    [A, S, W] Task<'_, A, S, W>:
-    chunk_size n_splits iterable_len max_tasks_active cancel_token order_tasks on_worker with
 }

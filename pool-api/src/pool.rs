@@ -6,11 +6,11 @@
 use std::marker::PhantomData;
 
 use pool_core::{
-    AsyncResult, JobOptions, Plain, Pool, Refused, StartMethod, TryError, move_with_room,
+    AsyncResult, JobOptions, Plain, PlainForm, Pool, Refused, StartMethod, TryError, move_with_room,
 };
 use pool_ipc::Wire;
 
-use crate::{Builder, Error, Imap, Result, Task, Tasks, builder::Types, imap::PlainImap};
+use crate::{Builder, Call, Error, Imap, OneItem, Result, builder::Types};
 
 /// A pool of workers.
 ///
@@ -26,7 +26,7 @@ use crate::{Builder, Error, Imap, Result, Task, Tasks, builder::Types, imap::Pla
 /// # Ok::<(), pool_api::Error>(())
 /// ```
 ///
-/// A task gets its data by its item, or by a context (see [`Tasks::with`]): a closure with captures
+/// A task gets its data by its item, or by a context (see [`Call::with`]): a closure with captures
 /// does not compile.
 ///
 /// ```compile_fail,E0308
@@ -51,6 +51,24 @@ impl WorkerPool {
         Self::builder().n_jobs(n_jobs).build()
     }
 
+    /// A pool of as many workers as this process has usable CPUs ([`usable_cpus`](crate::usable_cpus)),
+    /// with the default of every other option.
+    ///
+    /// ```
+    /// use pool_api::{WorkerPool, usable_cpus};
+    ///
+    /// let pool = WorkerPool::with_usable_cpus()?;
+    /// assert_eq!(pool.n_jobs(), usable_cpus().len());
+    /// # Ok::<(), pool_api::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Builder::build`].
+    pub fn with_usable_cpus() -> Result<Self> {
+        Self::builder().build()
+    }
+
     /// Begins a pool with options.
     pub fn builder() -> Builder {
         Builder::new()
@@ -63,13 +81,14 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// Prepares one call over `items`, to be set up further.
-    pub fn tasks<I: IntoIterator>(&self, items: I) -> Tasks<'_, I::IntoIter, S, W> {
-        Tasks::new(&self.pool, items.into_iter())
+    pub fn tasks<I: IntoIterator>(&self, items: I) -> Call<'_, I::IntoIter, S, W> {
+        Call::new(&self.pool, items.into_iter(), Plain)
     }
 
     /// Prepares one call of a single item, to be set up further.
-    pub fn task<A: Wire>(&self, item: A) -> Task<'_, A, S, W> {
-        Task { pool: &self.pool, item, options: JobOptions::default(), types: PhantomData }
+    pub fn task<A: Wire>(&self, item: A) -> Call<'_, OneItem<A>, S, W> {
+        let item = move_with_room!(<A, ()>(item => item) => OneItem::new(item));
+        Call::new(&self.pool, item, Plain)
     }
 
     /// Runs `f` on every item; values in input order.
@@ -107,11 +126,11 @@ impl<S, W, E> WorkerPool<S, W, E> {
     }
 
     /// Runs `f`, which may fail with an error of its own, on every item; values in input order. See
-    /// [`Tasks::try_map`].
+    /// [`Call::try_map`].
     ///
     /// # Errors
     ///
-    /// The errors of [`Tasks::try_map`].
+    /// The errors of [`Call::try_map`].
     pub fn try_map<I, R, X /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,
@@ -130,7 +149,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         &self,
         items: I,
         f: fn(I::Item) -> R,
-    ) -> Imap<'_, PlainImap<I::Item, R>, I::IntoIter>
+    ) -> Imap<'_, PlainForm<I::Item, R>, I::IntoIter>
     where
         I: IntoIterator<Item: Wire>,
         R: Wire,
@@ -144,7 +163,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
         &self,
         items: I,
         f: fn(I::Item) -> R,
-    ) -> Imap<'_, PlainImap<I::Item, R>, I::IntoIter>
+    ) -> Imap<'_, PlainForm<I::Item, R>, I::IntoIter>
     where
         I: IntoIterator<Item: Wire>,
         R: Wire,
@@ -157,13 +176,13 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// # Errors
     ///
     /// The errors of [`WorkerPool::map`].
-    pub fn apply<A: Wire, R: Wire /* no captures in `f`: put them into the item */>(
+    pub fn apply<A: Wire, R: Wire /* no captures in `f`: `task(item).with(data)` */>(
         &self,
         item: A,
         f: fn(A) -> R,
     ) -> Result<R> {
         move_with_room!(<A, R>(item => item) => {
-            self.pool.value::<Plain<A, R>>(f, item, &JobOptions::default())
+            self.pool.value::<PlainForm<A, R>>(f, (), item, &JobOptions::default())
         })
     }
 
@@ -190,20 +209,20 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// cannot be encoded, a pool that cannot be used,
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond [`Builder::max_result_bytes`].
     /// The handle reports later errors.
-    pub fn apply_async<A: Wire, R: Wire /* no captures in `f`: put them into the item */>(
+    pub fn apply_async<A: Wire, R: Wire /* no captures in `f`: `task(item).with(data)` */>(
         &self,
         item: A,
         f: fn(A) -> R,
     ) -> Result<AsyncResult<R>, Box<Refused<A>>> {
         move_with_room!(<A, ()>(item => item) => {
-            self.pool.apply_async::<Plain<A, R>>(item, f, &JobOptions::default())
+            self.pool.apply_async::<PlainForm<A, R>>(item, f, &JobOptions::default())
         })
     }
 
     /// Hands a whole map to the workers and returns; the caller waits with the handle for all
     /// values, in input order.
     ///
-    /// It is [`Tasks::map_async`] without options.
+    /// It is [`Call::map_async`] without options.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
@@ -216,7 +235,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Tasks::map_async`].
+    /// The errors of [`Call::map_async`].
     pub fn map_async<I, R /* no captures in `f`: `tasks(items).with(data)` */>(
         &self,
         items: I,

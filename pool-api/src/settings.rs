@@ -29,7 +29,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// let pool = WorkerPool::builder().n_jobs(2).worker_init(|_| 0u64).worker_exit(|w| *w.state).build()?;
     /// pool.set_worker_lifespan(5)?;
-    /// pool.tasks(0..100u64).chunk_size(1).map_with(|w, _| *w.state += 1)?;
+    /// pool.tasks(0..100u64).chunk_size(1).with_worker().map(|w, _| *w.state += 1)?;
     /// let ended = pool.exit_results();
     /// assert!(ended.len() >= 19 && ended.iter().all(|tasks| *tasks == 5));
     /// pool.set_worker_lifespan(None)?;

@@ -16,9 +16,9 @@ impl<S: Send + Sync + 'static, W, E> WorkerPool<S, W, E> {
     /// use pool_api::WorkerPool;
     ///
     /// let pool = WorkerPool::builder().n_jobs(2).shared(1u64).build()?;
-    /// assert_eq!(pool.tasks(0..2u64).map_with(|w, x| w.shared + x)?, [1, 2]);
+    /// assert_eq!(pool.tasks(0..2u64).with_worker().map(|w, x| w.shared + x)?, [1, 2]);
     /// pool.set_shared(10)?;
-    /// assert_eq!(pool.tasks(0..2u64).map_with(|w, x| w.shared + x)?, [10, 11]);
+    /// assert_eq!(pool.tasks(0..2u64).with_worker().map(|w, x| w.shared + x)?, [10, 11]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
     ///
@@ -67,7 +67,7 @@ impl<S> WorkerPool<S> {
     /// let pool = WorkerPool::new(2)?;
     /// let words = pool.map(0..2usize, |n| "word ".repeat(n))?;
     /// let pool = pool.with_shared(words)?;
-    /// assert_eq!(pool.tasks(0..2usize).map_with(|w, n| w.shared[n].len())?, [0, 5]);
+    /// assert_eq!(pool.tasks(0..2usize).with_worker().map(|w, n| w.shared[n].len())?, [0, 5]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
     ///

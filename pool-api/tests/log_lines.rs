@@ -93,7 +93,7 @@ fn deaths_limits_lives_and_restarts_are_said() -> Result<(), Error> {
 fn a_logger_that_panics() -> Result<(), Error> {
     let pool = WorkerPool::builder().n_jobs(2).worker_exit(|_| 7u64).build()?;
     let mut array = SharedArray::<u64>::new(2)?;
-    let ended: Result<Vec<u8>, _> = pool.map_slices_mut(&mut array, 1, |part, slice| {
+    let ended: Result<Vec<u8>, _> = pool.slices_mut(&mut array, 1).map(|part, slice| {
         if part == 0 {
             exit(9);
         }

@@ -19,7 +19,7 @@ use std::{
 type Words = [u64; 4];
 
 /// A value that is stored in place if it is small, otherwise in a box.
-pub(crate) struct Compact<T> {
+pub struct Compact<T> {
     /// The value, or the pointer of its box. In a cell, since a shared value that is stored in
     /// place may have cells of its own, which change.
     words: UnsafeCell<MaybeUninit<Words>>,
@@ -33,8 +33,9 @@ impl<T> Compact<T> {
     const IS_BOXED: bool =
         size_of::<T>() > size_of::<Words>() || align_of::<T>() > align_of::<Words>();
 
+    /// Stores the value.
     #[inline]
-    pub(crate) fn new(value: T) -> Self {
+    pub fn new(value: T) -> Self {
         let mut words = MaybeUninit::<Words>::uninit();
         let from = &raw const value;
         // SAFETY: the value fits into the words, whose alignment is at least its own, or the words
@@ -65,7 +66,7 @@ impl<T> Compact<T> {
 
     /// The value.
     #[inline]
-    pub(crate) fn into_inner(self) -> T {
+    pub fn into_inner(self) -> T {
         let this = ManuallyDrop::new(self);
         if Self::IS_BOXED {
             // SAFETY: the pointer is that of a box, which is given up here.

@@ -36,7 +36,7 @@ pub enum Error {
         threads: usize,
     },
     /// The thread has a reference into shared memory: the guard of a shared lock, a slice of
-    /// `map_slices_mut`, an item or a result that is read in place (`map_view`, `for_each_view`),
+    /// `slices_mut`, an item or a result that is read in place (`view`, `for_each_view`),
     /// or one that its own `Serialize` or `Deserialize` is at. `Fork` would copy the reference but
     /// not the memory. Build the pool, or call `map_scoped`, before or after. Or what a pool shares
     /// has leaked such a guard where it was decoded or built, and workers would be forked from

@@ -41,6 +41,8 @@ mod worker;
 mod zygote;
 
 pub use cancel::CancelToken;
+#[doc(hidden)]
+pub use compact::Compact;
 pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use futures::{AsCompleted, AsyncResult, AsyncValues, Refused, WaitFor, as_completed, wait};
 pub use hooks::WorkerLife;
@@ -52,4 +54,7 @@ pub use shared::Shared;
 #[doc(hidden)]
 pub use stack::{is_large, with_room};
 pub use start_method::{ParseStartMethodError, StartMethod};
-pub use task::{Form, OnEvery, OnWorker, Plain, Portable, Starting, Viewing, WithContext, Worker};
+pub use task::{
+    Argument, Carried, Form, FromItem, FromPart, InPlace, NoItem, OnWorker, Owned, Part, PartMut,
+    Plain, PlainForm, Portable, Shape, ShapeOfOne, Shaped, Starting, With, WithOnWorker, Worker,
+};

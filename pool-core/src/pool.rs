@@ -148,15 +148,17 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Pool::job`], and the failure of the task.
-    pub fn value<F: Portable<Context = ()>>(
+    pub fn value<F: Portable>(
         &self,
         function: F::Function,
+        context: F::Context,
         item: F::Item,
         options: &JobOptions,
     ) -> Result<F::Output, Error> {
         options.check()?;
-        self.check_worker("apply_on", options)?;
-        let mut transport = self.transport::<F>(function, (), &self.complete(options), false)?;
+        self.check_worker("on_worker", options)?;
+        let mut transport =
+            self.transport::<F>(function, context, &self.complete(options), false)?;
         if options.worker.is_some() {
             transport.set_turn(options.turn(self.plan.n_jobs));
         }

@@ -10,7 +10,7 @@ use crate::{
     pool::{Pool, PoolOptions},
     stack::{move_with_room, with_room},
     start_method::StartMethod,
-    task::{Form, Plain},
+    task::{Form, PlainForm},
 };
 
 /// A function that runs in a process of its own (in a thread, under [`StartMethod::Threads`]).
@@ -89,7 +89,7 @@ impl<R: Wire> Process<R> {
         let pool = Pool::build(&options)?;
         let items = std::iter::once(argument);
         let mut job =
-            pool.job::<Plain<A, R>, _>(function, (), items, &JobOptions::default(), true)?;
+            pool.job::<PlainForm<A, R>, _>(function, (), items, &JobOptions::default(), true)?;
         job.start()?;
         let pid = pool.wait_for_pid()?;
         Ok(Self { run: Box::new(job.results(true)), pid, killed: false, pool })

@@ -6,7 +6,7 @@ mod scenario;
 
 use std::{fs, io::Write};
 
-use pool_core::{Cause, Error, JobOptions, Plain, Pool, StartMethod};
+use pool_core::{Cause, Error, JobOptions, PlainForm, Pool, StartMethod};
 use scenario::{ask, options, process_methods, run};
 
 fn main() {
@@ -54,7 +54,7 @@ fn all_arrive_and_run_once() {
             fs::create_dir(&folder).expect("a folder");
             let path = |number| format!("{}/run.{number}", folder.display());
             (0..ITEMS).for_each(|number| fs::write(path(number), "").expect("a file"));
-            let job = pool.job::<Plain<String, Vec<u64>>, _>(
+            let job = pool.job::<PlainForm<String, Vec<u64>>, _>(
                 large,
                 (),
                 (0..ITEMS).map(path),
@@ -81,7 +81,8 @@ fn beside_an_unread_stream() {
     for method in process_methods() {
         // The only worker waits for room again and again.
         let pool = small_arena_of(method, 1);
-        let job = pool.job::<Plain<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(3.0), true);
+        let job =
+            pool.job::<PlainForm<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(3.0), true);
         let mut stream = job.expect("a job").results(true);
         assert_eq!(stream.next().expect("a result").expect("a pool").expect("a value")[0], 0);
         for x in 0..50 {
@@ -97,16 +98,22 @@ fn dropped_stream() {
         let pool = small_arena(method);
         let before = pool.worker_pids();
         for round in 0..10 {
-            let job =
-                pool.job::<Plain<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(5.0), true);
+            let job = pool.job::<PlainForm<u64, Vec<u64>>, _>(
+                half_an_arena,
+                (),
+                0..40,
+                &chunks(5.0),
+                true,
+            );
             let mut stream = job.expect("a job").results(round % 2 == 0);
             stream.next().expect("a result").expect("a pool").expect("a value");
             drop(stream);
-            let job = pool.job::<Plain<u64, u64>, _>(|x| x, (), 0..10, &chunks(1.0), false);
+            let job = pool.job::<PlainForm<u64, u64>, _>(|x| x, (), 0..10, &chunks(1.0), false);
             assert_eq!(job.expect("a job").values(true).expect("values").len(), 10, "{method}");
         }
         assert!(before.is_empty());
-        let job = pool.job::<Plain<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(5.0), true);
+        let job =
+            pool.job::<PlainForm<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(5.0), true);
         let mut stream = job.expect("a job").results(true);
         stream.next().expect("a result").expect("a pool").expect("a value");
         pool.stop_and_join().expect("it ends with results unread");

@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 use pool_core::{
-    Cause, Error, ExitStatus, Job, JobOptions, OnWorker, Pool, Shared,
+    Cause, Error, ExitStatus, Job, JobOptions, OnWorker, Owned, Pool, Shaped, Shared,
     StartMethod::{self, Fork, ForkServer},
     Worker,
 };
@@ -62,7 +62,7 @@ fn pool(method: StartMethod, build: fn() -> u64) -> Pool {
     Pool::build(&options).expect("a pool")
 }
 
-type SharedJob<I> = Job<OnWorker<u64, (), u64, u64>, I>;
+type SharedJob<I> = Job<Shaped<Owned, OnWorker<u64, ()>, u64, u64>, I>;
 
 /// A call whose tasks see the shared value.
 fn sums<I: Iterator<Item = u64>>(pool: &Pool, items: I) -> Result<SharedJob<I>, Error> {

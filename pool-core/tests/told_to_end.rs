@@ -126,7 +126,7 @@ fn ask_on_1(pool: &Pool, function: fn(i32) -> u8, item: i32) -> Result<u8, Error
     let mut options = pool_core::JobOptions::default();
     options.worker = Some(1);
     let items = std::iter::once(item);
-    let job = pool.job::<pool_core::Plain<i32, u8>, _>(function, (), items, &options, false)?;
+    let job = pool.job::<pool_core::PlainForm<i32, u8>, _>(function, (), items, &options, false)?;
     Ok(job.values(true)?.pop().expect("one item, one value"))
 }
 

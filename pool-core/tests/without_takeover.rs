@@ -11,7 +11,7 @@ use nix::{
     errno::Errno,
     sys::wait::{WaitPidFlag, waitpid},
 };
-use pool_core::{Error, JobOptions, Plain, Pool, PoolOptions, StartMethod};
+use pool_core::{Error, JobOptions, PlainForm, Pool, PoolOptions, StartMethod};
 
 fn main() {
     let mut methods = Vec::new();
@@ -39,7 +39,7 @@ fn main() {
         }
         let pool = pool.expect("a pool");
         let options = JobOptions::default();
-        let job = pool.job::<Plain<u64, u64>, _>(|x| x * x, (), 0..10, &options, false);
+        let job = pool.job::<PlainForm<u64, u64>, _>(|x| x * x, (), 0..10, &options, false);
         let values = job.and_then(|job| job.values(true)).expect("values");
         assert_eq!(values, (0..10).map(|x| x * x).collect::<Vec<_>>());
     }

@@ -21,7 +21,7 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool_core::{
-    AsyncResult, Cause, Error, JobOptions, Plain, Pool,
+    AsyncResult, Cause, Error, JobOptions, PlainForm, Pool,
     StartMethod::{self, Fork, ForkServer, Spawn},
 };
 use pool_shm::SharedArray;
@@ -209,7 +209,8 @@ impl Hold {
 
 /// Begins a call without waiting for it.
 fn begin(pool: &Pool) -> AsyncResult<u64> {
-    pool.apply_async::<Plain<u64, u64>>(1, |x| x, &JobOptions::default()).expect("it is taken in")
+    pool.apply_async::<PlainForm<u64, u64>>(1, |x| x, &JobOptions::default())
+        .expect("it is taken in")
 }
 
 fn slow_zygotes() {

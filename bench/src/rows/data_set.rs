@@ -38,7 +38,7 @@ where
         let word = unsafe { ForkBesideThreads::i_answer_for_it() };
         let builder = WorkerPool::builder().n_jobs(2).start_method(method);
         let pool = share(builder.fork_beside_threads(word)).build()?;
-        let sums = pool.tasks(0..2usize).chunk_size(1).map_with(task)?;
+        let sums = pool.tasks(0..2usize).chunk_size(1).with_worker().map(task)?;
         Ok((pool, sums))
     });
     let (pool, sums) = done?;

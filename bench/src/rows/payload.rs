@@ -117,8 +117,8 @@ pub(crate) fn items(scale: &Scale, mib: usize) -> Outcome {
             bout.subject(pool.start_method().to_string(), goals, move || {
                 let tasks = pool.tasks(frames());
                 let (read, seconds) = timed(|| match name {
-                    "peek" => tasks.map_view(|bytes| peek(bytes)),
-                    _ => tasks.map_view(|bytes| sum(bytes)),
+                    "peek" => tasks.view().map(|bytes| peek(bytes)),
+                    _ => tasks.view().map(|bytes| sum(bytes)),
                 });
                 let total = read?.into_iter().fold(0, |total: u64, one| total.wrapping_add(one));
                 assert_eq!(total, expected);

@@ -10,7 +10,7 @@ use crate::View;
 
 /// The shared value is set before all options that see it.
 impl Builder {
-    /// Shares a value with all workers: tasks of [`Tasks::map_with`](crate::Tasks::map_with) see it
+    /// Shares a value with all workers: tasks of [`Call::with_worker`](crate::Call::with_worker) see it
     /// as `w.shared`. Several objects are a tuple.
     ///
     /// Under ForkServer it is encoded once, decoded once in a template process, and workers are
@@ -24,7 +24,7 @@ impl Builder {
     ///
     /// let table = vec![String::from("zero"), String::from("one")];
     /// let pool = WorkerPool::builder().n_jobs(2).shared((table, 10usize)).build()?;
-    /// let lens = pool.tasks(0..2usize).map_with(|w, i| w.shared.0[i].len() * w.shared.1)?;
+    /// let lens = pool.tasks(0..2usize).with_worker().map(|w, i| w.shared.0[i].len() * w.shared.1)?;
     /// assert_eq!(lens, [40, 30]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
@@ -47,7 +47,7 @@ impl Builder {
     ///
     /// let rows = vec![vec![1.0f64, 2.0], vec![3.0]];
     /// let pool = WorkerPool::builder().n_jobs(2).shared_view(rows).build()?;
-    /// let lens = pool.tasks(0..2usize).map_with(|w, i| w.shared[i].len())?;
+    /// let lens = pool.tasks(0..2usize).with_worker().map(|w, i| w.shared[i].len())?;
     /// assert_eq!(lens, [2, 1]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
@@ -78,7 +78,7 @@ impl Builder {
     ///     .n_jobs(2)
     ///     .shared_built(|| HashMap::from([("one", 1), ("two", 2)]))
     ///     .build()?;
-    /// let known = pool.tasks(["two".to_owned()]).map_with(|w, word| w.shared.get(&*word).copied())?;
+    /// let known = pool.tasks(["two".to_owned()]).with_worker().map(|w, word| w.shared.get(&*word).copied())?;
     /// assert_eq!(known, [Some(2)]);
     /// # Ok::<(), pool_api::Error>(())
     /// ```

@@ -2,7 +2,7 @@
 
 use pool_api::WorkerPool;
 
-fn main() -> Result<(), pool_api::Error> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = WorkerPool::new(2)?;
     let factor = 3u64;
     pool.map(0..100u64, |x| x * factor)?;
@@ -19,9 +19,16 @@ fn main() -> Result<(), pool_api::Error> {
     //~ note: no captures in `f`: `tasks(items).with(data)`
     pool.apply(7u64, |x| x * factor)?;
     //~ message: mismatched types
-    //~ note: no captures in `f`: put them into the item
+    //~ note: no captures in `f`: `task(item).with(data)`
     pool.task(7u64).retry(2).apply_async(|x| x * factor)?;
     //~ message: mismatched types
-    //~ note: no captures in `f`: put them into the item
+    //~ note: no captures in `f`: `task(item).with(data)`
+    let shared = pool_api::SharedArray::from_slice(&[1u64, 2, 3])?;
+    pool.slices(&shared, 2).map(|_, slice| slice[0] * factor)?;
+    //~ message: mismatched types
+    //~ note: no captures in `f`: `slices(&array, n).with(data)`
+    pool.workers().broadcast(|_| factor)?;
+    //~ message: mismatched types
+    //~ note: no captures in `f`: `workers().with(data)`
     Ok(())
 }

@@ -61,7 +61,7 @@ fn main() -> Result<(), pool_api::Error> {
     pool.map([1u32], |value| Inner { value })?;
     //~ message: `Inner` cannot cross a process boundary
     //~ label: this, or a part of it, cannot be sent to another process
-    pool.tasks([1u32]).map_with(|_, value| Wrapped { value: Inner { value } })?;
+    pool.tasks([1u32]).with_worker().map(|_, value| Wrapped { value: Inner { value } })?;
     //~ message: `Wrapped<Inner>` cannot cross a process boundary
     //~ label: this, or a part of it, cannot be sent to another process
     pool.task(Inner { value: 1 }).apply(|inner| inner.value)?;

@@ -9,14 +9,12 @@ fn main() -> Result<(), pool_api::Error> {
     //~ label: this option belongs to `tasks(items)`
     //~ note: options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`
     let pool = WorkerPool::new(2)?;
-    pool.tasks(0..9u64).with(1u64).chunk_size(100).map(|one, x| x + one)?;
-    //~ message: does not have the options of a call over many items
-    //~ label: this option belongs to `tasks(items)`
-    //~ note: options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`
     pool.task(7u64).chunk_size(100).apply(|x| x + 1)?;
-    //~ message: Task<'_, u64>` does not have the options of a call over many items
-    //~ label: this option belongs to `tasks(items)`
-    //~ note: options of a call come right behind its items: `pool.tasks(items).chunk_size(100).map(f)`
+    //~ message: this call has no chunks
+    //~ label: this option belongs to `tasks(items)` and `slices(&array, n)`
+    pool.workers().on_worker(1).broadcast(|w| w.id())?;
+    //~ message: this call runs on every worker
+    //~ label: this option belongs to `tasks(items)`, `slices(&array, n)` and `task(item)`
     WorkerPool::builder().retry(3).build()?;
     //~ message: Builder` does not have the options of a call over many items
     //~ label: this option belongs to `tasks(items)`

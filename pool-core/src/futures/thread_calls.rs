@@ -39,6 +39,8 @@ impl ThreadQueue {
         let admitted = self.check().and_then(|()| self.home.budget.check());
         // The driver thread watches time limits while no thread waits.
         let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.driver.start()));
+        let encodes = || F::check(&item).map_err(|_| Error::Encode { index: 0 });
+        let admitted = admitted.and_then(|()| encodes());
         if let Err(error) = admitted {
             return Err(Unaccepted::Refused(Refused { item, error }));
         }

@@ -79,9 +79,9 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         };
         let outcome = in_task(|| {
             catch_unwind(AssertUnwindSafe(|| {
-                let value = value_of::<F>(self.function, &mut surroundings, item);
+                let value = value_of::<F>(self.function, &mut surroundings, item)?;
                 let bytes = weight_of(&*value, self.queue.home.budget.is_exact());
-                (value, bytes)
+                Ok((value, bytes))
             }))
         });
         if self.queue.backend.is_foreign() {
@@ -98,7 +98,8 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             self.queue.end_overdue();
         }
         match outcome {
-            Ok((value, bytes)) => self.entry.complete(Ok(value), bytes),
+            Ok(Ok((value, bytes))) => self.entry.complete(Ok(value), bytes),
+            Ok(Err(error)) => self.entry.complete(Err(error), 0),
             Err(payload) => {
                 let cause = take_panic(payload).into();
                 self.entry.complete(Err(TaskError::new(0, worker, cause, 1).into()), 0);
@@ -122,9 +123,9 @@ fn value_of<F: Portable<Context = ()>>(
     function: F::Function,
     surroundings: &mut Surroundings<'_>,
     item: Compact<F::Item>,
-) -> Compact<F::Output> {
-    let queued = F::pack(item.into_inner()).expect("a form of one item packs it as it is");
-    Compact::new(F::call_thread_item(function, &(), surroundings, queued))
+) -> Result<Compact<F::Output>, Error> {
+    let packed = F::pack(item.into_inner()).map_err(|_| Error::Encode { index: 0 })?;
+    Ok(Compact::new(F::call_thread_item(function, &(), surroundings, packed)))
 }
 
 impl<F: Portable> Drop for ThreadCall<F> {

@@ -48,7 +48,12 @@ impl Pool {
     }
 
     /// Makes the call of [`Pool::apply_async`] with an item that is cheap to move.
-    fn hand_in<F: Portable<Context = ()>>(
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pool::apply_async`].
+    #[doc(hidden)]
+    pub fn hand_in<F: Portable<Context = ()>>(
         &self,
         item: Compact<F::Item>,
         function: F::Function,

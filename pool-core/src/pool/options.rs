@@ -117,7 +117,7 @@ impl ForkBesideThreads {
     /// The caller knows that no task ever needs a lock that was held.
     ///
     /// At the moment of a fork, no other thread has exclusive access to shared memory that a task
-    /// can reach: the guard of a shared lock, a slice of `map_slices_mut`. The workers would have
+    /// can reach: the guard of a shared lock, a slice of `slices_mut`. The workers would have
     /// it, too.
     #[must_use]
     pub const unsafe fn i_answer_for_it() -> Self {

@@ -5,21 +5,19 @@
 //! [`Alone`] excludes all other access, which goes on for ever if a killed worker could not be
 //! waited for.
 
-use std::borrow::Cow;
-
 use pool_ipc::Wire;
-use pool_shm::{Alone, Element, SharedArray};
+use pool_shm::{Alone, Element};
 
 use super::{ClaimedBackend, Pool};
 #[cfg(feature = "threads")]
 use crate::job::ThreadTransport;
 use crate::{
     engine::Pace,
-    error::Error,
+    error::{Error, TaskError},
     job::{Job, JobOptions, LeakFlag, ProcessTransport, Transport},
-    reentrancy::{Inside, is_inside},
+    reentrancy::{InCall, Inside, is_inside},
     start::Backend,
-    task::{Call, Form, Parts, Portable, Slices, SlicesMut},
+    task::{ArrayBorrow, Call, FromPart, Parts, Shape, Sliced},
 };
 
 /// Excludes all other access to the elements of an array as long as a task may have them.
@@ -37,9 +35,14 @@ impl Drop for ExclusiveBorrow {
     }
 }
 
+/// The job of a call on the parts of an array.
+type PartsJob<K, H, T, R> = Job<Sliced<K, H, T, R>, std::ops::Range<usize>>;
+
 impl Pool {
     /// Runs `function` on consecutive parts of `chunk_len` elements, the last of which may be
-    /// shorter; it gets the part's number, from 0, and its elements. Values in order.
+    /// shorter; it gets the part's number, from 0, and its elements. Values in order. `K`: whether
+    /// it only reads them ([`Part`](crate::task::Part)), then each task gets a copy of its part,
+    /// since others may write meanwhile, or changes them ([`PartMut`](crate::task::PartMut)).
     ///
     /// Returns, also with an error or by a panic, only when no task of it runs any more: parts that
     /// were not begun are taken back, and worker processes that are still at a part 100 ms later
@@ -50,127 +53,134 @@ impl Pool {
     /// the call returns while the worker may still have its part. The array then counts as shared
     /// with other processes for ever.
     ///
-    /// Tasks work in place when only this handle gives access to the elements: this process has
-    /// made the array and was not forked since (by start method Fork, for example), no handle to it
-    /// was ever sent to another process, and no clone of this one lives. Otherwise each task works
-    /// on a copy of its part that is written back when the task ends, also by a panic, but not when
-    /// its worker dies. That takes as long as copying all elements twice, and as much memory as the
-    /// parts under way.
+    /// Tasks change the elements in place when only this handle gives access to them: this process
+    /// has made the array and was not forked since (by start method Fork, for example), no handle
+    /// to it was ever sent to another process, and no clone of this one lives. Otherwise each task
+    /// works on a copy of its part that is written back when the task ends, also by a panic, but
+    /// not when its worker dies. That takes as long as copying all elements twice, and as much
+    /// memory as the parts under way. A task that is tried again finds its part as the worker left
+    /// it that died: in place partly changed, otherwise unchanged.
     ///
     /// # Errors
     ///
     /// Those of [`Pool::job`]; [`Error::InvalidInput`] for a `chunk_len` of 0.
-    pub fn map_slices_mut<T: Element, R: Wire>(
+    pub fn map_slices<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire>(
         &self,
-        array: &mut SharedArray<T>,
-        chunk_len: usize,
-        function: fn(usize, &mut [T]) -> R,
+        (array, chunk_len): (K::Array<'_, T>, usize),
+        function: H::Fn<T, R>,
+        context: H::Context,
+        options: &JobOptions,
     ) -> Result<Vec<R>, Error> {
-        let Some((backend, count)) = self.backend_for_parts(array, chunk_len)? else {
-            return Ok(Vec::new());
-        };
-        // Checked after the backend was opened, for which Fork may have forked.
-        let borrow = ExclusiveBorrow { alone: array.alone(), leaked: LeakFlag::default() };
-        let parts = Parts::new(array, chunk_len, borrow.alone.is_some());
-        // SAFETY: the parts do not overlap, and nothing else accesses the elements while `borrow`
-        // lives, which is longer than any task.
-        unsafe {
-            self.map_parts::<T, SlicesMut<T, R>>(
-                backend,
-                function,
-                parts,
-                count,
-                borrow.leaked.clone(),
-            )
-        }
+        let collect = |job: PartsJob<K, H, T, R>| job.values(true);
+        self.map_parts::<K, H, T, R, R>((array, chunk_len), function, context, options, collect)
     }
 
-    /// Runs `function` on consecutive parts of `chunk_len` elements like [`Pool::map_slices_mut`],
-    /// but to read them only. Each task gets a copy of its part, since others may write meanwhile.
+    /// Runs `function` on consecutive parts of `chunk_len` elements like [`Pool::map_slices`]; one
+    /// result per part, in order.
     ///
     /// # Errors
     ///
-    /// Those of [`Pool::map_slices_mut`].
-    pub fn map_slices<T: Element, R: Wire>(
+    /// Those of [`Pool::map_slices`], but failures of tasks are among the results.
+    pub fn map_slices_results<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire>(
         &self,
-        array: &SharedArray<T>,
-        chunk_len: usize,
-        function: fn(usize, &[T]) -> R,
-    ) -> Result<Vec<R>, Error> {
-        let Some((backend, count)) = self.backend_for_parts(array, chunk_len)? else {
-            return Ok(Vec::new());
-        };
-        let parts = Parts::new(array, chunk_len, false);
-        // SAFETY: tasks only read, and by atomics.
-        unsafe {
-            self.map_parts::<T, Slices<T, R>>(backend, function, parts, count, LeakFlag::default())
-        }
+        (array, chunk_len): (K::Array<'_, T>, usize),
+        function: H::Fn<T, R>,
+        context: H::Context,
+        options: &JobOptions,
+    ) -> Result<Vec<Result<R, TaskError>>, Error> {
+        let collect = |job: PartsJob<K, H, T, R>| job.outcomes();
+        let input = (array, chunk_len);
+        self.map_parts::<K, H, T, R, Result<R, TaskError>>(
+            input, function, context, options, collect,
+        )
     }
 
-    /// The backend, and the number of parts; `None` if there are no parts.
-    fn backend_for_parts<T: Element>(
+    /// Runs `function` on each part, and returns when no task runs any more. `collect` drops the
+    /// job, or hands it on to be dropped, before it returns.
+    fn map_parts<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire, V>(
         &self,
-        array: &SharedArray<T>,
-        chunk_len: usize,
-    ) -> Result<Option<(ClaimedBackend, usize)>, Error> {
+        (array, chunk_len): (K::Array<'_, T>, usize),
+        function: H::Fn<T, R>,
+        context: H::Context,
+        options: &JobOptions,
+        collect: impl FnOnce(PartsJob<K, H, T, R>) -> Result<Vec<V>, Error>,
+    ) -> Result<Vec<V>, Error> {
+        options.check()?;
+        self.check_worker("on_worker", options)?;
         if chunk_len == 0 {
             return Err(Error::InvalidInput("chunk_len must be at least 1, got 0".to_string()));
         }
         self.refuse_if_foreign()?;
-        if array.is_empty() {
-            return Ok(None);
+        let mut array = K::split(array);
+        let count = array.elements().len().div_ceil(chunk_len);
+        if count == 0 {
+            return Ok(Vec::new());
         }
-        let (backend, shared, claim) = self.backend(None)?;
-        if is_inside(backend.id(), Some(Inside::View)) {
+        self.plan.life.check_state(H::keeps())?;
+        let backend = self.backend(H::shares())?;
+        if is_inside(backend.0.id(), Some(Inside::View)) {
             return Err(Error::NestedUse);
         }
-        Ok(Some(((backend, shared, claim), array.len().div_ceil(chunk_len))))
-    }
-
-    /// Runs `function` on each part, and returns when no task runs any more.
-    ///
-    /// # Safety
-    ///
-    /// Until this returns, the tasks may access the parts in the way of the form.
-    unsafe fn map_parts<T, F>(
-        &self,
-        (backend, shared, claim): ClaimedBackend,
-        function: F::Function,
-        parts: Parts<T>,
-        count: usize,
-        leaked: LeakFlag,
-    ) -> Result<Vec<F::Output>, Error>
-    where
-        T: Element,
-        F: Portable + Form<Item = usize, Context = Parts<T>>,
-    {
-        #[cfg(not(feature = "threads"))]
-        let _ = shared;
-        let options = &*self.with_turns(Cow::Owned(JobOptions::default()));
-        let transport = match backend {
-            Backend::Processes(session) => {
-                let call = Call::portable::<F>(function)?;
-                let mut transport = ProcessTransport::<F>::open(session, call, options, false)?;
-                transport.borrow(leaked);
-                transport.set_context(&parts)?;
-                Transport::Processes(transport)
-            }
-            #[cfg(feature = "threads")]
-            Backend::Threads(backend) => {
-                // SAFETY: the transport is dropped in this function, at the latest when it unwinds.
-                let transport = unsafe {
-                    ThreadTransport::open_scoped(backend, function, parts, shared, options)?
-                };
-                Transport::Threads(transport.begins_lives())
-            }
+        // Checked after the backend was opened, for which Fork may have forked.
+        let alone = match &mut array {
+            ArrayBorrow::Shared(_) => None,
+            ArrayBorrow::Exclusive(array) => array.alone(),
         };
-        claim.release();
-        Job::new(transport, 0..count, options, self.plan.n_jobs, Pace::Call).values(true)
+        let borrow = ExclusiveBorrow { alone, leaked: LeakFlag::default() };
+        let parts = Parts::new(array.elements(), chunk_len, borrow.alone.is_some());
+        let options = &*self.with_turns(self.complete(options));
+        // SAFETY: the parts do not overlap. Tasks either read them only, by atomics, or nothing
+        // else accesses the elements while `borrow` lives, which is longer than any task: the
+        // transport is dropped with its job, in `collect` at the latest when that unwinds.
+        let transport = unsafe {
+            parts_transport(backend, function, (parts, context), options, borrow.leaked.clone())?
+        };
+        collect(Job::new(transport, 0..count, options, self.plan.n_jobs, Pace::Call))
     }
+}
+
+/// Opens the way to the workers for a job on parts. Its drop waits until no task runs any more.
+///
+/// # Safety
+///
+/// Until the transport is dropped, tasks may access the parts in the way of the form, and the caller
+/// drops it.
+unsafe fn parts_transport<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire>(
+    (backend, shared, claim): ClaimedBackend,
+    function: H::Fn<T, R>,
+    context: (Parts<T>, H::Context),
+    options: &JobOptions,
+    leaked: LeakFlag,
+) -> Result<Transport<Sliced<K, H, T, R>>, Error> {
+    #[cfg(not(feature = "threads"))]
+    let _ = shared;
+    let number = backend.id();
+    let transport = match backend {
+        Backend::Processes(session) => {
+            let call = Call::portable::<Sliced<K, H, T, R>>(function)?;
+            let _inside = InCall::enter(number, Inside::Call);
+            let mut transport = ProcessTransport::open(session, call, options, false)?;
+            transport.borrow(leaked);
+            transport.set_context(&context)?;
+            Transport::Processes(transport)
+        }
+        #[cfg(feature = "threads")]
+        Backend::Threads(backend) => {
+            // SAFETY: the caller's promise.
+            let transport = unsafe {
+                ThreadTransport::open_scoped(backend, function, context, shared, options)?
+            };
+            Transport::Threads(transport.begins_lives())
+        }
+    };
+    claim.release();
+    Ok(transport)
 }
 
 #[cfg(test)]
 mod tests {
+    use pool_shm::SharedArray;
+
     use super::*;
 
     #[test]

@@ -2,20 +2,25 @@
 //!
 //! Invariant: the parts of a call do not overlap, and each is given to one task at a time. These
 //! forms are private to this crate, so only
-//! [`Pool::map_slices_mut`](crate::pool::Pool::map_slices_mut) and `Pool::map_slices`, which wait
+//! [`Pool::map_slices`](crate::pool::Pool::map_slices) and `Pool::map_slices_results`, which wait
 //! until no task is left, use them.
 
-use std::{any::TypeId, marker::PhantomData};
+use std::marker::PhantomData;
 
 use pool_ipc::{Wire, WireFault};
 use pool_shm::{Element, Exclusive, LentArray, SharedArray};
 
-use super::form::{Form, ItemAt, Portable, Surroundings, sealed::Sealed};
+use super::{
+    form::{Form, ItemAt, Portable, Surroundings, sealed::Sealed},
+    shapes::{Argument, Part, PartMut, Shape},
+    shared_type::SharedType,
+};
 
 pool_ipc::wire! {
     /// An array that tasks work on part by part.
+    #[doc(hidden)]
     #[derive(Debug)]
-    pub(crate) struct Parts<T: Element> {
+    pub struct Parts<T: Element> {
         pub(crate) array: LentArray<T>,
         pub(crate) part_len: u64,
         /// Whether no other handle to the elements exists.
@@ -65,82 +70,135 @@ impl<T: Element> Drop for Copied<T> {
     }
 }
 
-/// `fn(usize, &mut [T]) -> R`: the task changes its part.
+/// How a part of an array gets to a task's function: implemented by [`Part`] and [`PartMut`].
+pub trait FromPart: Argument {
+    /// The array: borrowed, or borrowed mutably.
+    #[doc(hidden)]
+    type Array<'a, T: Element>;
+
+    /// The array that the tasks change, if they do.
+    #[doc(hidden)]
+    fn split<'a, T: Element>(array: Self::Array<'a, T>) -> ArrayBorrow<'a, T>;
+
+    /// Hands part `index` to `run`.
+    #[doc(hidden)]
+    fn run<T: Element + Wire, R>(
+        parts: &Parts<T>,
+        index: usize,
+        run: impl FnOnce(Self::Arg<'_, T>) -> R,
+    ) -> R;
+}
+
+/// An array, and how a call borrows it.
+#[doc(hidden)]
 #[derive(Debug)]
-pub(crate) struct SlicesMut<T, R>(PhantomData<fn(T) -> R>);
+pub enum ArrayBorrow<'a, T: Element> {
+    Shared(&'a SharedArray<T>),
+    Exclusive(&'a mut SharedArray<T>),
+}
 
-/// `fn(usize, &[T]) -> R`: the task reads its part.
-#[derive(Debug)]
-pub(crate) struct Slices<T, R>(PhantomData<fn(T) -> R>);
+impl<T: Element> ArrayBorrow<'_, T> {
+    pub(crate) fn elements(&self) -> &SharedArray<T> {
+        match self {
+            Self::Shared(array) => array,
+            Self::Exclusive(array) => array,
+        }
+    }
+}
 
-impl<T, R> Sealed for SlicesMut<T, R> {}
-impl<T, R> Sealed for Slices<T, R> {}
+impl FromPart for Part {
+    type Array<'a, T: Element> = &'a SharedArray<T>;
 
-impl<T: Element> Parts<T> {
-    /// Runs a task on a slice of the array itself, or of a copy that is written back.
-    fn change<R>(&self, f: fn(usize, &mut [T]) -> R, index: usize) -> R {
-        // SAFETY: a task of the call, which sends each index once and waits for every task.
-        let part = unsafe { self.part(index) };
+    fn split<'a, T: Element>(array: Self::Array<'a, T>) -> ArrayBorrow<'a, T> {
+        ArrayBorrow::Shared(array)
+    }
+
+    /// The task reads a copy.
+    fn run<T: Element + Wire, R>(
+        parts: &Parts<T>,
+        index: usize,
+        run: impl FnOnce((usize, &[T])) -> R,
+    ) -> R {
+        // SAFETY: a task of the call, which sends each index once and waits for every task; nothing
+        // is written through this handle.
+        run((index, &unsafe { parts.part(index) }.to_vec()))
+    }
+}
+
+impl FromPart for PartMut {
+    type Array<'a, T: Element> = &'a mut SharedArray<T>;
+
+    fn split<'a, T: Element>(array: Self::Array<'a, T>) -> ArrayBorrow<'a, T> {
+        ArrayBorrow::Exclusive(array)
+    }
+
+    /// The task works on a slice of the array itself, or of a copy that is written back.
+    fn run<T: Element + Wire, R>(
+        parts: &Parts<T>,
+        index: usize,
+        run: impl FnOnce((usize, &mut [T])) -> R,
+    ) -> R {
+        // SAFETY: a task of the call, which sends each index once and waits for every task. It
+        // sends an index again only after the process that had it is gone.
+        let part = unsafe { parts.part(index) };
         // A fork in the task would duplicate the slice.
         let _exclusive = Exclusive::begin();
-        if self.alone {
+        if parts.alone {
             // SAFETY: the call keeps every other handle away from the elements (`Alone`), and this
             // task alone has the part.
-            f(index, unsafe { part.as_mut_slice() })
+            run((index, unsafe { part.as_mut_slice() }))
         } else {
-            f(index, &mut Copied::of(part).copy)
+            run((index, &mut Copied::of(part).copy))
         }
     }
+}
 
-    /// Runs a task on a copy.
-    fn read<R>(&self, f: fn(usize, &[T]) -> R, index: usize) -> R {
-        // SAFETY: as in `change`; nothing is written through this handle.
-        f(index, &unsafe { self.part(index) }.to_vec())
+/// A function of shape `H` for the parts of an array; its items are their numbers.
+#[derive(Debug)]
+pub(crate) struct Sliced<K, H, T, R>(PhantomData<fn(K, H, T, R)>);
+
+impl<K, H, T, R> Sealed for Sliced<K, H, T, R> {}
+
+impl<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire> Form for Sliced<K, H, T, R> {
+    type Item = usize;
+    type Output = R;
+    type Function = H::Fn<T, R>;
+    type Context = (Parts<T>, H::Context);
+    type ThreadItem = usize;
+    const TAKES_CONTEXT: bool = true;
+
+    fn shares() -> Option<SharedType> {
+        H::shares()
+    }
+
+    fn keeps() -> Option<SharedType> {
+        H::keeps()
+    }
+
+    fn pack(index: usize) -> Result<usize, WireFault> {
+        Ok(index)
+    }
+
+    fn call_thread_item(
+        function: H::Fn<T, R>,
+        (parts, context): &(Parts<T>, H::Context),
+        surroundings: &mut Surroundings<'_>,
+        index: usize,
+    ) -> R {
+        let (access, ..) = surroundings.split();
+        K::run(parts, index, |argument| H::call(function, context, access, argument))
+    }
+
+    fn call_at(
+        function: H::Fn<T, R>,
+        surroundings: &mut Surroundings<'_>,
+        item: ItemAt<'_, usize>,
+    ) -> Result<R, WireFault> {
+        let (access, decoder, cell) = surroundings.split();
+        let index = item.reader.decode(item.index, decoder)?;
+        let (parts, context) = cell.get::<Self::Context>(decoder)?;
+        Ok(K::run(parts, index, |argument| H::call(function, context, access, argument)))
     }
 }
 
-macro_rules! forms {
-    ($($form:ident: fn(usize, $slice:ty), $run:ident;)*) => { $(
-        impl<T: Element, R: Wire> Form for $form<T, R> {
-            type Item = usize;
-            type Output = R;
-            type Function = fn(usize, $slice) -> R;
-            type Context = Parts<T>;
-            type ThreadItem = usize;
-            const TAKES_CONTEXT: bool = true;
-
-            fn pack(index: usize) -> Result<usize, WireFault> {
-                Ok(index)
-            }
-
-            fn call_thread_item(
-                f: Self::Function,
-                parts: &Parts<T>,
-                _: &mut Surroundings<'_>,
-                index: usize,
-            ) -> R {
-                parts.$run(f, index)
-            }
-
-            fn call_at(
-                f: Self::Function,
-                around: &mut Surroundings<'_>,
-                item: ItemAt<'_, usize>,
-            ) -> Result<R, WireFault> {
-                let index = item.reader.decode(item.index, around.decoder)?;
-                Ok(around.context.get::<Parts<T>>(around.decoder)?.$run(f, index))
-            }
-        }
-
-        impl<T: Element, R: Wire> Portable for $form<T, R> {
-            fn signature() -> TypeId {
-                TypeId::of::<Self::Function>()
-            }
-        }
-    )* };
-}
-
-forms! {
-    SlicesMut: fn(usize, &mut [T]), change;
-    Slices: fn(usize, &[T]), read;
-}
+impl<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire> Portable for Sliced<K, H, T, R> {}

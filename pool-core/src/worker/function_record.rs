@@ -38,7 +38,7 @@ struct RecordOf<F>(PhantomData<F>);
 
 impl<F: Portable> RecordOf<F> {
     const RECORD: &'static Record =
-        &Record { magic: MAGIC, signature: || hash(F::signature()), run: run_chunk::<F> };
+        &Record { magic: MAGIC, signature: || hash(TypeId::of::<F>()), run: run_chunk::<F> };
 }
 
 struct ScopedRecordOf<F>(PhantomData<F>);
@@ -124,16 +124,16 @@ fn hash(id: TypeId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::{Plain, Viewing};
+    use crate::task::{InPlace, Owned, Plain, Shaped};
 
     #[test]
     fn calls_resolve_to_themselves_and_to_nothing_else() {
-        let call = Call::portable::<Plain<u64, u64>>(|x| x + 1).unwrap();
+        let call = Call::portable::<Shaped<Owned, Plain, u64, u64>>(|x| x + 1).unwrap();
         assert!(call.resolve().is_some());
         assert!(Call { signature: call.signature ^ 1, ..call }.resolve().is_none());
         assert!(Call { record: 1 << 60, ..call }.resolve().is_none());
         assert!(Call { record: call.record + 4, ..call }.resolve().is_none());
-        let other = Call::portable::<Viewing<u64, u64>>(|x| x.to_native()).unwrap();
+        let other = Call::portable::<Shaped<InPlace, Plain, u64, u64>>(|x| x.to_native()).unwrap();
         assert_ne!(call.signature, other.signature);
     }
 }

@@ -20,7 +20,7 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::{Pid, alarm},
 };
-use pool_core::{Job, JobOptions, Plain, Pool, PoolOptions, StartMethod};
+use pool_core::{Job, JobOptions, PlainForm, Pool, PoolOptions, StartMethod};
 
 /// Seconds that one test, or one subject, may take.
 const DEADLINE_S: u32 = 120;
@@ -100,7 +100,7 @@ pub(crate) fn job<A: pool_ipc::Wire, R: pool_ipc::Wire, I: Iterator<Item = A>>(
     pool: &Pool,
     function: fn(A) -> R,
     items: I,
-) -> Result<Job<Plain<A, R>, I>, pool_core::Error> {
+) -> Result<Job<PlainForm<A, R>, I>, pool_core::Error> {
     let mut options = JobOptions::default();
     options.chunk_size = Some(1.0);
     pool.job(function, (), items, &options, false)
@@ -120,7 +120,7 @@ pub(crate) fn ask<A: pool_ipc::Wire, R: pool_ipc::Wire>(
 pub(crate) fn ask_at<R: pool_ipc::Wire>(pool: &Pool, place: usize, function: fn(u64) -> R) -> R {
     let mut options = JobOptions::default();
     options.worker = Some(place as u32);
-    let job = pool.job::<Plain<u64, R>, _>(function, (), std::iter::once(0), &options, false);
+    let job = pool.job::<PlainForm<u64, R>, _>(function, (), std::iter::once(0), &options, false);
     let mut values = job.and_then(|job| job.values(true)).expect("a value");
     values.pop().expect("one item, one value")
 }

@@ -46,7 +46,7 @@ fn refused(method: StartMethod) -> Outcome {
 
     let shared = || -> Result<Vec<u8>> {
         let pool = builder(method, 1).shared(item(7)).build()?;
-        pool.tasks([1u8]).map_with(|w, x| number(w.shared) + x)
+        pool.tasks([1u8]).with_worker().map(|w, x| number(w.shared) + x)
     };
     let seen = shared();
     if moves || method == StartMethod::Fork {

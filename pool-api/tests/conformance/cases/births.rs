@@ -53,7 +53,7 @@ fn decoding(method: StartMethod) -> Outcome {
     }
     let scratch = Scratch::new();
     let pool = builder(method, 2).shared(Hunted(scratch.path())).build()?;
-    let seen = pool.tasks(0..40usize).map_with(|w, n| w.shared.0.len() + n)?;
+    let seen = pool.tasks(0..40usize).with_worker().map(|w, n| w.shared.0.len() + n)?;
     assert_eq!(seen[39], scratch.path().len() + 39);
     assert!(scratch.numbers().len() > KILLS);
     Ok(())
@@ -116,7 +116,7 @@ fn at_start(method: StartMethod) -> Outcome {
 
 fn at_init(method: StartMethod) -> Outcome {
     let pool = builder(method, 1).worker_init(|_| sys::raise(sys::SIGKILL)).build()?;
-    let ended = pool.direct().retry(20).apply_on(0, (), |()| ());
+    let ended = pool.task(()).retry(20).on_worker(0).apply(|()| ());
     let told =
         matches!(&ended, Err(Error::WorkerInitFailed { worker: 0, cause }) if *cause == KILLED);
     assert!(told, "{ended:?}");

@@ -79,7 +79,7 @@ fn busy(method: StartMethod) -> Outcome {
         });
         let paths = std::iter::repeat_n(scratch.path(), 50);
         let tasks = pool.tasks(paths).chunk_size(1).cancel_token(&token);
-        assert!(matches!(tasks.map_with(until_cancelled), Err(Error::Cancelled)));
+        assert!(matches!(tasks.with_worker().map(until_cancelled), Err(Error::Cancelled)));
         (Instant::now(), puller.join().expect("the puller does not panic"))
     });
     assert!(ended.saturating_duration_since(pulled) < PROMPT);
@@ -101,7 +101,7 @@ fn begins_nothing(method: StartMethod) -> Outcome {
         begun.copy_from_slice(&[0, 0]);
         let call = || {
             let tasks = pool.tasks(std::iter::repeat_n(begun.clone(), 50)).chunk_size(1);
-            tasks.cancel_token(&token).map_with(|w, begun| {
+            tasks.cancel_token(&token).with_worker().map(|w, begun| {
                 begun.fetch_add(w.id() as usize, 1);
                 while !w.is_cancelled() {
                     std::hint::spin_loop();
@@ -153,7 +153,7 @@ fn one_of_two(method: StartMethod) -> Outcome {
         let other = scope.spawn(|| pool.tasks(0..30_000u64).chunk_size(10).map(|x| x + 1));
         let cancelled = scope.spawn(|| {
             let tasks = pool.tasks([scratch.path()]).cancel_token(&token);
-            tasks.map_with(until_cancelled)
+            tasks.with_worker().map(until_cancelled)
         });
         wait_until("it is busy", || scratch.numbers().len() == 1);
         token.cancel();
@@ -170,7 +170,7 @@ fn one_of_two(method: StartMethod) -> Outcome {
         let calls = [(&one, &tokens[0]), (&two, &tokens[1])].map(|(scratch, token)| {
             let pool = &pool;
             scope.spawn(move || {
-                pool.tasks([scratch.path()]).cancel_token(token).map_with(until_cancelled)
+                pool.tasks([scratch.path()]).cancel_token(token).with_worker().map(until_cancelled)
             })
         });
         wait_until("both are busy", || one.numbers().len() + two.numbers().len() == 2);
@@ -270,10 +270,11 @@ fn in_handler(method: StartMethod) -> Outcome {
     sys::on_signal(SIGUSR2, pull);
     let pool = pool(method, 2)?;
     let items = std::iter::repeat_n(std::process::id(), 20);
-    let ended = pool.tasks(items).chunk_size(1).cancel_token(&token).map_with(|w, parent| {
-        sys::kill(parent, SIGUSR2);
-        wait_until("it is told", || w.is_cancelled());
-    });
+    let ended =
+        pool.tasks(items).chunk_size(1).cancel_token(&token).with_worker().map(|w, parent| {
+            sys::kill(parent, SIGUSR2);
+            wait_until("it is told", || w.is_cancelled());
+        });
     assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     // Its workers are gone, and their signals with them.
@@ -385,9 +386,10 @@ fn keeps_finished(method: StartMethod) -> Outcome {
                 token.cancel();
             });
             if lazy {
-                tasks.imap_results_with(task).collect()
+                tasks.with_worker().imap_results(task).collect()
             } else {
-                let results = tasks.map_results_with(task).expect("it is no failure of the pool");
+                let results =
+                    tasks.with_worker().map_results(task).expect("it is no failure of the pool");
                 results.into_iter().map(|result| result.map_err(Error::from)).collect()
             }
         });

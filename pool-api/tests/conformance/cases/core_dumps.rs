@@ -60,7 +60,7 @@ fn no_shared_memory(method: StartMethod) -> Outcome {
     let array = SharedArray::<u64>::new(1 << 20)?;
     let counter = SharedMutex::new(0u64)?;
     let pool = builder(method, 2).shared((array.clone(), counter.clone())).build()?;
-    let seen = pool.tasks([1u64, 2]).chunk_size(1).map_with(|w, n| {
+    let seen = pool.tasks([1u64, 2]).chunk_size(1).with_worker().map(|w, n| {
         let (array, counter) = w.shared;
         array.fetch_add(0, n);
         if let Ok(mut counter) = counter.lock() {

@@ -53,7 +53,7 @@ fn once_each(method: StartMethod) -> Outcome {
         }
         let failed = pool.broadcast(|w| assert!(w.id() != 0));
         assert!(matches!(failed, Err(Error::Task(t)) if (t.index(), t.worker()) == (0, 0)));
-        let results = pool.direct().broadcast_results(|w| assert!(w.id() != 1))?;
+        let results = pool.workers().broadcast_results(|w| assert!(w.id() != 1))?;
         for (id, result) in ids(n).into_iter().zip(results) {
             let failed = result.err().map(|task| (task.index(), task.worker()));
             assert_eq!(failed, (id == 1).then_some((1, 1)));
@@ -143,21 +143,22 @@ fn there_only(method: StartMethod) -> Outcome {
     let pids = pool.broadcast(|_| std::process::id())?;
     for n in 0..200u32 {
         let id = n * 7 % 4;
-        assert_eq!(pool.apply_on(id, n, |n| n + 1)?, n + 1);
-        assert_eq!(pool.apply_on(id, (), |()| std::process::id())?, pids[id as usize]);
-        let seen = pool.apply_on_with(id, n, |w, n| {
+        assert_eq!(pool.task(n).on_worker(id).apply(|n| n + 1)?, n + 1);
+        assert_eq!(pool.task(()).on_worker(id).apply(|()| std::process::id())?, pids[id as usize]);
+        let seen = pool.task(n).on_worker(id).with_worker().apply(|w, n| {
             w.state.push(n);
             (w.id(), w.state[0], w.state.len())
         })?;
         assert_eq!(seen, (id, id, n as usize / 4 + 2));
     }
-    let seen = pool.tasks(0..100u32).on_worker(2).map_with(|w, n| (w.id(), n))?;
+    let seen = pool.tasks(0..100u32).on_worker(2).with_worker().map(|w, n| (w.id(), n))?;
     assert!(seen.into_iter().eq((0..100).map(|n| (2, n))));
-    let seen = pool.tasks(0..100u32).on_worker(3).chunk_size(7).imap_with(|w, n| (w.id(), n));
+    let seen =
+        pool.tasks(0..100u32).on_worker(3).chunk_size(7).with_worker().imap(|w, n| (w.id(), n));
     assert!(seen.map(|seen| seen.expect("no task fails")).eq((0..100).map(|n| (3, n))));
     let pids_there = pool.tasks(0..9u32).on_worker(1).with(5u32).map(|_, _| std::process::id())?;
     assert_eq!(pids_there, [pids[1]; 9]);
-    let failed = pool.apply_on(3, 1u32, |n| assert!(n != 1));
+    let failed = pool.task(1u32).on_worker(3).apply(|n| assert!(n != 1));
     assert!(matches!(failed, Err(Error::Task(t)) if (t.index(), t.worker()) == (0, 3)));
     Ok(())
 }
@@ -169,7 +170,7 @@ fn busy(method: StartMethod) -> Outcome {
         let (begun_there, end_there) = (begun.clone(), end.clone());
         let pool = &pool;
         let long = scope.spawn(move || {
-            pool.apply_on(0, (begun_there, end_there), |(begun, end)| {
+            pool.task((begun_there, end_there)).on_worker(0).apply(|(begun, end)| {
                 begun.set();
                 end.wait();
             })
@@ -178,12 +179,13 @@ fn busy(method: StartMethod) -> Outcome {
         // More chunks than the whole board has room for.
         let waiting = scope.spawn(|| {
             let tasks = pool.tasks(0..600u32).on_worker(0).chunk_size(1).max_tasks_active(1000);
-            tasks.map_with(|w, n| (w.id(), n))
+            tasks.with_worker().map(|w, n| (w.id(), n))
         });
-        let applied = scope.spawn(|| pool.apply_on_with(0, 7u32, |w, n| (w.id(), n)));
+        let applied =
+            scope.spawn(|| pool.task(7u32).on_worker(0).with_worker().apply(|w, n| (w.id(), n)));
         for n in 0..50u64 {
             assert_eq!(pool.apply(n, |n| n + 1).expect("the other worker is free"), n + 1);
-            assert_eq!(pool.apply_on(1, n, |n| n + 2).expect("it is free"), n + 2);
+            assert_eq!(pool.task(n).on_worker(1).apply(|n| n + 2).expect("it is free"), n + 2);
             let mapped = pool.tasks(0..400u64).chunk_size(1).map(|n| n);
             assert!(mapped.expect("no task fails").into_iter().eq(0..400));
         }
@@ -204,14 +206,14 @@ fn no_such_worker(method: StartMethod) -> Outcome {
         assert!(matches!(error, Error::InvalidInput(_)), "{error:?}");
         assert_eq!(error.to_string(), text);
     };
-    let text = "apply_on: worker id must be below 4, got 7";
-    refused(pool.apply_on(7, (), |()| ()), text);
-    refused(pool.apply_on_with(7, (), |_, ()| ()), text);
+    let text = "on_worker: worker id must be below 4, got 7";
+    refused(pool.task(()).on_worker(7).apply(|()| ()), text);
+    refused(pool.task(()).on_worker(7).with_worker().apply(|_, ()| ()), text);
     let text = "on_worker: worker id must be below 4, got 4";
     refused(pool.tasks([()]).on_worker(4).map(|()| ()).map(drop), text);
     refused(pool.tasks([()]).on_worker(4).imap(|()| ()).next().expect("an error"), text);
     assert!(pool.worker_pids().is_empty(), "nothing was started");
-    pool.apply_on(3, (), |()| ())?;
+    pool.task(()).on_worker(3).apply(|()| ())?;
     Ok(())
 }
 
@@ -223,13 +225,13 @@ fn ended(method: StartMethod) -> Outcome {
         let (begun_there, end_there) = (begun.clone(), end.clone());
         let pool = &pool;
         let long = scope.spawn(move || {
-            pool.apply_on(1, (begun_there, end_there), |(begun, end)| {
+            pool.task((begun_there, end_there)).on_worker(1).apply(|(begun, end)| {
                 begun.set();
                 end.wait();
             })
         });
         begun.wait();
-        let waiting = scope.spawn(|| pool.direct().cancel_token(&token).broadcast(|w| w.id()));
+        let waiting = scope.spawn(|| pool.workers().cancel_token(&token).broadcast(|w| w.id()));
         token.cancel();
         assert!(matches!(waiting.join().expect("no panic"), Err(Error::Cancelled)));
         assert_eq!(pool.apply(1u64, |x| x).expect("the other one is free"), 1);
@@ -239,7 +241,7 @@ fn ended(method: StartMethod) -> Outcome {
             return;
         }
         let waiting = scope.spawn(|| pool.broadcast(|w| w.id()));
-        let applied = scope.spawn(|| pool.apply_on(1, (), |()| ()));
+        let applied = scope.spawn(|| pool.task(()).on_worker(1).apply(|()| ()));
         pool.terminate().expect("it can");
         assert!(matches!(long.join().expect("no panic"), Err(Error::Terminated)));
         // A call that came later than that began anew.
@@ -270,7 +272,7 @@ fn fresh_workers(method: StartMethod) -> Outcome {
         exits.sort_unstable();
         assert_eq!(exits, [(0, 1), (1, 1), (2, 1)]);
         assert_eq!(
-            pool.apply_on_with(2, (), |w, ()| {
+            pool.task(()).on_worker(2).with_worker().apply(|w, ()| {
                 *w.state += 5;
                 *w.state
             })?,
@@ -296,9 +298,13 @@ fn short_lives(method: StartMethod) -> Outcome {
             })?,
             [(0, 1), (1, 1), (2, 1)]
         );
-        assert_eq!(pool.apply_on_with(round % 3, (), |w, ()| w.id())?, round % 3);
+        assert_eq!(
+            pool.task(()).on_worker(round % 3).with_worker().apply(|w, ()| w.id())?,
+            round % 3
+        );
     }
-    let ordered = pool.tasks(0..12u32).order_tasks(true).chunk_size(1).map_with(|w, _| w.id())?;
+    let ordered =
+        pool.tasks(0..12u32).order_tasks(true).chunk_size(1).with_worker().map(|w, _| w.id())?;
     assert!(ordered.into_iter().eq((0..12).map(|n| n % 3)));
     pool.stop_and_join()?;
     assert_eq!(pool.exit_results().len(), 4 * rounds + 12);

@@ -34,11 +34,11 @@ fn dies(method: StartMethod) -> Outcome {
         let Err(Error::Task(task)) = pool.broadcast(die) else { panic!("worker 1 dies") };
         assert_eq!((task.index(), task.worker(), task.tries()), (1, 1, 1));
         assert_eq!(*task.cause(), Cause::Death(ExitStatus::Signal(sys::SIGKILL)));
-        let mut results = pool.direct().broadcast_results(die)?;
+        let mut results = pool.workers().broadcast_results(die)?;
         let task = results.remove(1).expect_err("worker 1 dies");
         assert_eq!((task.index(), task.worker()), (1, 1));
         assert_eq!(results, [Ok(0), Ok(2)]);
-        let failed = pool.apply_on(1, (), |()| sys::raise(sys::SIGKILL));
+        let failed = pool.task(()).on_worker(1).apply(|()| sys::raise(sys::SIGKILL));
         assert!(matches!(failed, Err(Error::Task(t)) if (t.index(), t.worker()) == (0, 1)));
         assert_eq!(pool.broadcast(|w| w.id())?, [0, 1, 2]);
     }
@@ -48,7 +48,7 @@ fn dies(method: StartMethod) -> Outcome {
 fn too_long(method: StartMethod) -> Outcome {
     let pool = pool(method, 3)?;
     let limit = Duration::from_millis(50);
-    let results = pool.direct().task_timeout(limit).broadcast_results(|w| {
+    let results = pool.workers().task_timeout(limit).broadcast_results(|w| {
         if w.id() == 2 {
             thread::sleep(Duration::from_secs(60)); // far beyond its limit
         }
@@ -72,13 +72,13 @@ fn tried_again(method: StartMethod) -> Outcome {
         }
         w.id()
     };
-    assert_eq!(pool.direct().retry(2).broadcast(lucky)?, [0, 1, 2]);
+    assert_eq!(pool.workers().retry(2).broadcast(lucky)?, [0, 1, 2]);
     assert_eq!(scratch.numbers(), [0, 1, 1, 1, 2, 2, 2]);
     let never = |w: &mut Worker<'_, String>, (): ()| {
         append(w.shared, 100 + u64::from(w.id()));
         sys::raise(sys::SIGKILL)
     };
-    let failed = pool.direct().retry(2).apply_on_with(1, (), never);
+    let failed = pool.task(()).retry(2).on_worker(1).with_worker().apply(never);
     assert!(matches!(failed, Err(Error::Task(t)) if (t.worker(), t.tries()) == (1, 3)));
     assert_eq!(scratch.numbers()[7..], [101; 3]);
     Ok(())
@@ -113,15 +113,18 @@ fn killed(method: StartMethod) -> Outcome {
 
 fn calls(pool: &WorkerPool, rounds: u32) -> Outcome {
     for round in 0..rounds {
-        let seen = pool.direct().retry(100).broadcast(|w| {
+        let seen = pool.workers().retry(100).broadcast(|w| {
             thread::sleep(Duration::from_millis(1)); // so that some die of it
             w.id()
         })?;
         assert_eq!(seen, [0, 1, 2]);
         let id = round % 3;
-        assert_eq!(pool.direct().retry(100).apply_on_with(id, id, |w, n| (w.id(), n))?, (id, id));
+        assert_eq!(
+            pool.task(id).retry(100).on_worker(id).with_worker().apply(|w, n| (w.id(), n))?,
+            (id, id)
+        );
         let ordered = pool.tasks(0..30u32).order_tasks(true).chunk_size(2).retry(100);
-        let seen = ordered.map_with(|w, n| (w.id(), n))?;
+        let seen = ordered.with_worker().map(|w, n| (w.id(), n))?;
         assert!(seen.into_iter().eq((0..30).map(|n| (n / 2 % 3, n))));
     }
     Ok(())
@@ -130,9 +133,9 @@ fn calls(pool: &WorkerPool, rounds: u32) -> Outcome {
 fn not_coming_up(method: StartMethod) -> Outcome {
     let pool = builder(method, 3).worker_init(|w| assert!(w.id() != 1)).build()?;
     for _ in 0..3 {
-        assert_eq!(pool.apply_on_with(0, (), |w, ()| w.id())?, 0);
-        assert_eq!(pool.apply_on_with(2, (), |w, ()| w.id())?, 2);
-        let failed = pool.apply_on_with(1, (), |w, ()| w.id());
+        assert_eq!(pool.task(()).on_worker(0).with_worker().apply(|w, ()| w.id())?, 0);
+        assert_eq!(pool.task(()).on_worker(2).with_worker().apply(|w, ()| w.id())?, 2);
+        let failed = pool.task(()).on_worker(1).with_worker().apply(|w, ()| w.id());
         assert!(matches!(failed, Err(Error::WorkerInitFailed { .. })), "{failed:?}");
         let failed = pool.broadcast(|w| w.id());
         assert!(matches!(failed, Err(Error::WorkerInitFailed { .. })), "{failed:?}");

@@ -72,7 +72,8 @@ fn numbers(method: StartMethod) -> Outcome {
     let map = pool.tasks(0..9u64).chunk_size(2).map_async(|n| assert!(n != 5, "no"))?;
     let with = pool.tasks(0..3u64).with(1u64).map_async(|bad, n| assert!(n != *bad, "no"))?;
     let one = pool.task(3u64).apply_async(odd)?;
-    let state = pool.task(3u64).apply_async_with(|_: &mut Worker<'_>, n| assert!(n == 0, "no"))?;
+    let state =
+        pool.task(3u64).with_worker().apply_async(|_: &mut Worker<'_>, n| assert!(n == 0, "no"))?;
     assert_eq!((map.number(), with.number(), one.number(), state.number()), (20, 21, 22, 23));
     let failed = task(map.get());
     assert_eq!((failed.index(), failed.future()), (5, Some(20)));

@@ -6,8 +6,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use pool_api::{
-    Builder, CancelToken, Cause, Error, Result, SharedArray, StartMethod, Tasks, WorkerPool,
-    chunk_tasks,
+    Builder, CancelToken, Cause, Error, Result, SharedArray, StartMethod, WorkerPool, chunk_tasks,
 };
 
 use crate::case::{Case, Outcome, builder, pool};
@@ -156,7 +155,7 @@ fn of_pools(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-type Call<'p> = Tasks<'p, std::ops::Range<u64>, (), ()>;
+type Call<'p> = pool_api::Call<'p, std::ops::Range<u64>>;
 type OfCall = (&'static str, for<'p> fn(Call<'p>) -> Call<'p>, Then);
 
 const CALLS: &[OfCall] = &[
@@ -235,7 +234,7 @@ fn of_calls(method: StartMethod) -> Outcome {
             values.sort_unstable();
         }
         check("map_unordered", unordered);
-        check("map_with", call().map_with(|_, x| x + 1));
+        check("map_with", call().with_worker().map(|_, x| x + 1));
         check("with", call().with(1u64).map(|one, x| x + one));
         let handed = call().map_async(|x| x + 1);
         check("map_async", handed.map_err(Error::from).and_then(|handle| handle.get()));
@@ -266,12 +265,12 @@ fn of_calls(method: StartMethod) -> Outcome {
         assert!(matches!(chunks, Err(Error::InvalidInput(_))), "{chunks:?}");
     }
     let mut array = SharedArray::<u64>::new(5).expect("shared memory");
-    let refused = pool.map_slices_mut(&mut array, 0, |_, _| ());
+    let refused = pool.slices_mut(&mut array, 0).map(|_, _| ());
     assert!(matches!(&refused, Err(Error::InvalidInput(t)) if t.contains("chunk_len")));
-    let refused = pool.map_slices(&array, 0, |_, _| ());
+    let refused = pool.slices(&array, 0).map(|_, _| ());
     assert!(matches!(&refused, Err(Error::InvalidInput(t)) if t.contains("chunk_len")));
-    assert_eq!(pool.map_slices_mut(&mut array, usize::MAX, |_, part| part.len())?, [5]);
-    assert_eq!(pool.map_slices(&array, usize::MAX, |_, part| part.len())?, [5]);
+    assert_eq!(pool.slices_mut(&mut array, usize::MAX).map(|_, part| part.len())?, [5]);
+    assert_eq!(pool.slices(&array, usize::MAX).map(|_, part| part.len())?, [5]);
     Ok(())
 }
 
@@ -284,10 +283,10 @@ fn of_single_calls(method: StartMethod) -> Outcome {
     refused(pool.task(1u64).task_timeout(ZERO).apply(|x| x), "task_timeout");
     let handed = pool.task(1u64).task_timeout(ZERO).apply_async(|x| x);
     refused(handed.map_err(Error::from).and_then(|handle| handle.get()), "task_timeout");
-    refused(pool.direct().task_timeout(ZERO).apply_on(0, 1u64, |x| x), "task_timeout");
-    refused(pool.apply_on(2, 1u64, |x| x), "worker id");
-    refused(pool.apply_on(u32::MAX, 1u64, |x| x), "worker id");
-    let none = pool.direct().task_timeout(ZERO).broadcast(|w| w.id());
+    refused(pool.task(1u64).task_timeout(ZERO).on_worker(0).apply(|x| x), "task_timeout");
+    refused(pool.task(1u64).on_worker(2).apply(|x| x), "worker id");
+    refused(pool.task(1u64).on_worker(u32::MAX).apply(|x| x), "worker id");
+    let none = pool.workers().task_timeout(ZERO).broadcast(|w| w.id());
     assert!(matches!(none, Err(Error::InvalidInput(_))), "{none:?}");
     if method != StartMethod::Fork {
         assert!(pool.worker_pids().is_empty(), "nothing was started for a refusal");
@@ -298,23 +297,24 @@ fn of_single_calls(method: StartMethod) -> Outcome {
         let handle = task().retry(u32::MAX).apply_async(|x| x).map_err(Error::from)?;
         assert_eq!(handle.get()?, 1);
         let token = CancelToken::new()?;
-        let direct = || {
-            let direct = pool.direct().task_timeout(long).timeout_grace(long).kill_running(long);
-            direct.retry(u32::MAX).cancel_token(&token)
+        let second = || task().retry(u32::MAX).cancel_token(&token).on_worker(1);
+        let every = || {
+            let every = pool.workers().task_timeout(long).timeout_grace(long).kill_running(long);
+            every.retry(u32::MAX).cancel_token(&token)
         };
-        assert_eq!(direct().apply_on(1, 1u64, |x| x)?, 1);
-        assert_eq!(direct().broadcast(|w| w.id())?, [0, 1]);
+        assert_eq!(second().apply(|x| x)?, 1);
+        assert_eq!(every().broadcast(|w| w.id())?, [0, 1]);
         token.kill(long);
         token.kill(ZERO);
         token.cancel();
-        assert!(matches!(direct().apply_on(1, 1u64, |x| x), Err(Error::Cancelled)));
+        assert!(matches!(second().apply(|x| x), Err(Error::Cancelled)));
         let pulled = pool.tasks(0..5u64).cancel_token(&token);
         assert!(matches!(pulled.map(|x| x), Err(Error::Cancelled)));
     }
     let short = pool.task(1u64).task_timeout(SHORT).apply(|x| x);
     judge("task_timeout (apply)", method, InTime, short, &1);
-    let short = pool.direct().task_timeout(SHORT).apply_on(0, 1u64, |x| x);
-    judge("task_timeout (apply_on)", method, InTime, short, &1);
+    let short = pool.task(1u64).task_timeout(SHORT).on_worker(0).apply(|x| x);
+    judge("task_timeout (on_worker)", method, InTime, short, &1);
     assert_eq!(pool.apply(2u64, |x| x)?, 2);
     Ok(())
 }
@@ -399,11 +399,11 @@ fn of_waits(method: StartMethod) -> Outcome {
 
 /// Compares the options in the sources with the rows here.
 fn complete(_: StartMethod) -> Outcome {
-    let options = |source: &str, also: &[&str]| {
+    let options = |source: &str, functions: &[&str]| {
         let lines = source.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
         let names = lines.filter(|line| line.contains("(mut self, "));
         let names = names.filter_map(|line| line.split(['(', '<']).next());
-        let names = names.filter(|name| !also.contains(name));
+        let names = names.filter(|name| !functions.contains(name));
         names.map(str::to_string).collect::<BTreeSet<_>>()
     };
     let rows = |names: &mut dyn Iterator<Item = &'static str>| {
@@ -416,10 +416,7 @@ fn complete(_: StartMethod) -> Outcome {
         rows(&mut POOLS.iter().map(|row| row.0))
     );
     let calls = rows(&mut CALLS.iter().map(|row| row.0));
-    assert_eq!(options(include_str!("../../../src/tasks.rs"), &[]), calls);
-    assert!(options(include_str!("../../../src/task.rs"), &[]).is_subset(&calls));
-    let direct = options(include_str!("../../../src/direct.rs"), &["apply_on"]);
-    assert!(direct.is_subset(&calls), "{direct:?}");
+    assert_eq!(options(include_str!("../../../src/call/options.rs"), &[]), calls);
     let set = include_str!("../../../src/settings.rs").lines();
     let set = set.filter_map(|line| line.trim().strip_prefix("pub fn set_"));
     let set = set.filter_map(|line| line.split('(').next()).map(str::to_string);

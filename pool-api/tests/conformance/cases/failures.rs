@@ -355,8 +355,8 @@ fn deaths(method: StartMethod) -> Outcome {
     let tasks = || pool.tasks(0..60u32).chunk_size(4);
     assert_eq!(task(tasks().map(die_at_20)).index(), 20);
     assert_eq!(task(tasks().map_unordered(die_at_20)).index(), 20);
-    assert_eq!(task(tasks().map_with(|_, n| die_at_20(n))).index(), 20);
-    assert_eq!(task(tasks().map_view(|n| die_at_20(n.to_native()))).index(), 20);
+    assert_eq!(task(tasks().with_worker().map(|_, n| die_at_20(n))).index(), 20);
+    assert_eq!(task(tasks().view().map(|n| die_at_20(n.to_native()))).index(), 20);
     assert_eq!(task(tasks().for_each_view(die_at_20, |_, _| ())).index(), 20);
     assert_eq!(task(tasks().with(1u8).map(|_, n| die_at_20(n))).index(), 20);
     let mut lazy = tasks().imap(die_at_20);

@@ -188,7 +188,7 @@ fn terminated(method: StartMethod) -> Outcome {
             thread::sleep(Duration::from_millis(1));
         }
     };
-    let hand_in = |_| pool.task(begun.path()).apply_async_with(until_ended);
+    let hand_in = |_| pool.task(begun.path()).with_worker().apply_async(until_ended);
     let open: Vec<_> = (0..50).map(hand_in).collect::<Result<_, _>>()?;
     wait_until("one is begun", || !begun.numbers().is_empty());
     let waiter = thread::scope(|scope| {

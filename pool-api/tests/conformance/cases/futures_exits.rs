@@ -28,14 +28,15 @@ fn after_futures(method: StartMethod) -> Outcome {
         assert_eq!(pool.exit_results(), [1, 1]);
         assert_eq!(
             pool.task(round)
-                .apply_async_with(|w, x| {
+                .with_worker()
+                .apply_async(|w, x| {
                     *w.state += 1;
                     x
                 })?
                 .get()?,
             round
         );
-        pool.tasks(0..10 * round).chunk_size(1).map_with(|w, _| *w.state += 1)?;
+        pool.tasks(0..10 * round).chunk_size(1).with_worker().map(|w, _| *w.state += 1)?;
         assert_eq!(pool.exit_results().iter().sum::<u64>(), 10 * round, "of this call alone");
     }
     Ok(())
@@ -53,18 +54,18 @@ fn share_workers(method: StartMethod) -> Outcome {
         *w.state
     };
     for last in [3, 4] {
-        assert_eq!(pool.task(1).apply_async_with(sum)?.get()?, 1);
-        assert_eq!(pool.task(2).apply_async_with(sum)?.get()?, 3);
-        assert_eq!(pool.task(last).apply_async_with(sum)?.get()?, 3 + last);
+        assert_eq!(pool.task(1).with_worker().apply_async(sum)?.get()?, 1);
+        assert_eq!(pool.task(2).with_worker().apply_async(sum)?.get()?, 3);
+        assert_eq!(pool.task(last).with_worker().apply_async(sum)?.get()?, 3 + last);
         assert!(pool.exit_results().is_empty());
         if last == 3 {
             pool.stop_and_join()?;
             assert_eq!(pool.exit_results(), [6]);
         } else {
-            assert_eq!(pool.tasks([10, 1]).chunk_size(2).map_with(sum)?, [10, 11]);
+            assert_eq!(pool.tasks([10, 1]).chunk_size(2).with_worker().map(sum)?, [10, 11]);
             assert_eq!(pool.exit_results(), [11], "of this call alone");
         }
     }
-    assert_eq!(pool.task(1).apply_async_with(sum)?.get()?, 1);
+    assert_eq!(pool.task(1).with_worker().apply_async(sum)?.get()?, 1);
     Ok(())
 }

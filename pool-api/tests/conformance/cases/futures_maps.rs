@@ -27,7 +27,7 @@ fn in_order(method: StartMethod) -> Outcome {
     let words = pool.map_async((0..300).map(|n| "w".repeat(n)), |word| (word.len(), word))?;
     let some = pool.tasks(0u64..).iterable_len(100).chunk_size(7).map_async(|x| x + 1)?;
     let scaled = pool.tasks(0..100u64).with(10u64).map_async(|factor, x| factor * x)?;
-    let seen = pool.tasks(0..100u32).map_async_with(|w, x| (*w.shared, w.id() < 2, x))?;
+    let seen = pool.tasks(0..100u32).with_worker().map_async(|w, x| (*w.shared, w.id() < 2, x))?;
     let none = pool.map_async(std::iter::empty::<u8>(), |x| x)?;
     assert!(none.get()?.is_empty());
     for (n, (len, word)) in words.get()?.into_iter().enumerate() {

@@ -137,16 +137,16 @@ fn terminated(method: StartMethod) -> Outcome {
         }
         n
     };
-    let map = pool.tasks(0..50).map_async_with(endless)?;
+    let map = pool.tasks(0..50).with_worker().map_async(endless)?;
     let waits = thread::spawn(move || map.get());
-    let awaited = pool.tasks(0..50).map_async_with(endless)?;
+    let awaited = pool.tasks(0..50).with_worker().map_async(endless)?;
     let awaits = thread::spawn(move || block_on(awaited));
     pool.terminate()?;
     for ended in [waits, awaits].map(|thread| thread.join().expect("no panic")) {
         assert!(matches!(ended, Err(Error::Terminated)), "{ended:?}");
     }
     assert_eq!(pool.map_async([1u8], |x| x)?.get()?, [1]);
-    let map = dropped.tasks(0..50).map_async_with(endless)?;
+    let map = dropped.tasks(0..50).with_worker().map_async(endless)?;
     drop(dropped);
     assert!(matches!(map.get(), Err(Error::Terminated)));
     Ok(())

@@ -24,13 +24,13 @@ pub(crate) const CASES: &[Case] = &[
 fn with_worker(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(40u64).worker_init(|w| u64::from(w.id())).build()?;
     let handles: Vec<_> = (0..50u64)
-        .map(|x| pool.task(x).apply_async_with(|w, x| (*w.shared + x, *w.state, w.id())))
+        .map(|x| pool.task(x).with_worker().apply_async(|w, x| (*w.shared + x, *w.state, w.id())))
         .collect::<Result<_, _>>()?;
     for (x, handle) in (0..).zip(handles) {
         let (sum, state, id) = handle.get()?;
         assert!(sum == 40 + x && state == u64::from(id));
     }
-    assert_eq!(pool.task(2u64).apply_with(|w, x| *w.shared + x)?, 42);
+    assert_eq!(pool.task(2u64).with_worker().apply(|w, x| *w.shared + x)?, 42);
     assert_eq!(pool.task(2u64).apply(|x| x)?, 2);
     Ok(())
 }

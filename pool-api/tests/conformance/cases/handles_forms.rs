@@ -65,7 +65,7 @@ fn by_every_form(method: StartMethod) -> Outcome {
             parts.push(part?);
         }
         parts.extend(pool.try_map(handles(), |array| Ok::<_, String>(touch(array)))?);
-        parts.extend(pool.tasks(handles()).map_with(|w, array| {
+        parts.extend(pool.tasks(handles()).with_worker().map(|w, array| {
             assert_eq!(*w.shared, 5);
             touch(array)
         })?);
@@ -138,7 +138,7 @@ fn beside_views(method: StartMethod) -> Outcome {
             words: filled(len, n),
             seen: seen.clone(),
         };
-        let lens = pool.tasks((0..20).map(page)).map_view(|page| page.text.len() as u64)?;
+        let lens = pool.tasks((0..20).map(page)).view().map(|page| page.text.len() as u64)?;
         assert_eq!(lens, (0..20).map(|n| 5 * n).collect::<Vec<_>>());
         let (mut total, make) = (0, |(n, seen): (u64, SharedValue<u64>)| {
             seen.fetch_add(n);
@@ -325,7 +325,7 @@ fn in_what_is_shared(method: StartMethod) -> Outcome {
     pool.map(0..10u64, |x| x)?;
     // Shared handles and handles that came later, in the same task.
     let late = (0..20).map(|n| filled(LARGE, n));
-    let sums = pool.tasks(late).map_with(|w, late| {
+    let sums = pool.tasks(late).with_worker().map(|w, late| {
         *w.shared.1.lock().expect("whole") += 1;
         w.shared.0.fetch_add(5, late.get(0));
         late.slice(3..4)
@@ -333,10 +333,11 @@ fn in_what_is_shared(method: StartMethod) -> Outcome {
     assert_eq!((early.get(5), *count.lock().expect("whole")), (191, 20));
     assert!((0..).zip(&sums).all(|(n, part)| part.to_vec() == [n]));
     // The same handle by both ways is the same object.
-    let same = pool.tasks([early.clone()]).map_with(|w, array| array.ptr_eq(&w.shared.0))?;
+    let same =
+        pool.tasks([early.clone()]).with_worker().map(|w, array| array.ptr_eq(&w.shared.0))?;
     assert_eq!(same, [true]);
     let second = builder(method, 2).shared_view((String::from("a"), late_table())).build()?;
-    let seen = second.tasks(0..4usize).map_with(|w, n| (w.shared.0.len(), n))?;
+    let seen = second.tasks(0..4usize).with_worker().map(|w, n| (w.shared.0.len(), n))?;
     assert_eq!(seen, [(1, 0), (1, 1), (1, 2), (1, 3)]);
     Ok(())
 }

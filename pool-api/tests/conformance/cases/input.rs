@@ -29,7 +29,8 @@ fn panics(method: StartMethod) -> Outcome {
             &|| pool.imap(input(), |x| x).count(),
             &|| {
                 pool.tasks(input().map(|n| n.to_string()))
-                    .map_view(|x| x.len())
+                    .view()
+                    .map(|x| x.len())
                     .map_or(0, |v| v.len())
             },
         ];

@@ -52,7 +52,7 @@ fn forms(pool: &WorkerPool<u64>, len: u64, cut: Cut) -> Result<(), Error> {
     assert_eq!(tasks().map_unordered(|x| x)?.len(), count);
     assert_eq!(tasks().map_results(|x| x)?.len(), count);
     assert_eq!(tasks().try_map(Ok::<_, u8>).map_or(0, |values| values.len()), count);
-    assert_eq!(tasks().map_view(|x| x.to_native())?.len(), count);
+    assert_eq!(tasks().view().map(|x| x.to_native())?.len(), count);
     let mut seen = 0;
     tasks().for_each_view(|x| x, |_, _| seen += 1)?;
     assert_eq!(seen, count);
@@ -61,8 +61,8 @@ fn forms(pool: &WorkerPool<u64>, len: u64, cut: Cut) -> Result<(), Error> {
     assert_eq!(tasks().imap_results(|x| x).count(), count);
     assert_eq!(tasks().with(1u64).map(|c, x| c + x)?.len(), count);
     assert_eq!(tasks().with(1u64).imap(|c, x| c + x).count(), count);
-    assert_eq!(tasks().map_with(|w, x| w.shared + x)?.len(), count);
-    assert_eq!(tasks().imap_with(|w, x| w.shared + x).count(), count);
+    assert_eq!(tasks().with_worker().map(|w, x| w.shared + x)?.len(), count);
+    assert_eq!(tasks().with_worker().imap(|w, x| w.shared + x).count(), count);
     assert_eq!(tasks().on_worker(1).map(|x| x)?.len(), count);
     assert_eq!(tasks().map_async(|x| x)?.get()?.len(), count);
     // The caller of an iterator may ask it again: the input is not.

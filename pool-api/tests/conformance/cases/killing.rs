@@ -85,7 +85,7 @@ fn endless_loops(method: StartMethod) -> Outcome {
         thread::scope(|scope| -> Outcome {
             let call = scope.spawn(|| {
                 let tasks = pool.tasks(items).chunk_size(1).retry(3).cancel_token(&token);
-                tasks.map_with(hang_at)
+                tasks.with_worker().map(hang_at)
             });
             all_begun(&begun);
             let pids = pool.worker_pids();
@@ -109,7 +109,8 @@ fn others_alone(method: StartMethod) -> Outcome {
         let (begun, items) = hangs(method, 1)?;
         let token = CancelToken::new()?;
         thread::scope(|scope| -> Outcome {
-            let call = scope.spawn(|| pool.tasks(items).cancel_token(&token).map_with(hang_at));
+            let call =
+                scope.spawn(|| pool.tasks(items).cancel_token(&token).with_worker().map(hang_at));
             let futures = (0..99u32).map(|x| pool.apply_async(x, |x| x + 1));
             let futures = futures.collect::<Result<Vec<_>, _>>()?;
             let tasks = pool.tasks(0..999u32).chunk_size(3);
@@ -137,7 +138,7 @@ fn grace_is_used(method: StartMethod) -> Outcome {
     let pids = thread::scope(|scope| {
         let call = scope.spawn(|| {
             let tasks = pool.tasks(items).chunk_size(1).cancel_token(&token);
-            tasks.map_with(|w, (begun, at, _)| {
+            tasks.with_worker().map(|w, (begun, at, _)| {
                 begun.fetch_add(at, 1);
                 hang(w, true);
                 begun.fetch_add(at, 1);
@@ -163,8 +164,9 @@ fn twice(method: StartMethod) -> Outcome {
         let (begun, items) = hangs(method, 2)?;
         let token = CancelToken::new()?;
         let pids = thread::scope(|scope| {
-            let call = scope
-                .spawn(|| pool.tasks(items).chunk_size(1).cancel_token(&token).map_with(hang_at));
+            let call = scope.spawn(|| {
+                pool.tasks(items).chunk_size(1).cancel_token(&token).with_worker().map(hang_at)
+            });
             all_begun(&begun);
             let pids = pool.worker_pids();
             first(&token);
@@ -191,7 +193,8 @@ fn by_handle(method: StartMethod) -> Outcome {
     let threads = method == StartMethod::Threads;
     for _ in 0..sized(20, 4) {
         let (begun, items) = hangs(method, 2)?;
-        let hand_in = |item| Ok::<_, Error>(pool.task(item).retry(9).apply_async_with(hang_at)?);
+        let hand_in =
+            |item| Ok::<_, Error>(pool.task(item).retry(9).with_worker().apply_async(hang_at)?);
         let handles = items.into_iter().map(hand_in).collect::<Result<Vec<_>, _>>()?;
         let waits = pool.apply_async(1u8, |x| x)?;
         all_begun(&begun);
@@ -210,7 +213,7 @@ fn by_handle(method: StartMethod) -> Outcome {
     }
     // All of a map, and a call that sleeps in the kernel.
     let (begun, items) = hangs(method, 2)?;
-    let map = pool.tasks(items).chunk_size(1).map_async_with(hang_at)?;
+    let map = pool.tasks(items).chunk_size(1).with_worker().map_async(hang_at)?;
     all_begun(&begun);
     let pids = pool.worker_pids();
     assert!(map.kill(AT_ONCE) && !map.kill(AT_ONCE));
@@ -224,11 +227,12 @@ fn by_handle(method: StartMethod) -> Outcome {
     }
     // Items that have not begun do not run.
     let (begun, items) = hangs(method, 2)?;
-    let busy = pool.tasks(items).chunk_size(1).map_async_with(hang_at)?;
+    let busy = pool.tasks(items).chunk_size(1).with_worker().map_async(hang_at)?;
     all_begun(&begun);
     let (ran, items) = hangs(method, 3)?;
-    let waits =
-        items.into_iter().map(|item| Ok::<_, Error>(pool.task(item).apply_async_with(hang_at)?));
+    let waits = items
+        .into_iter()
+        .map(|item| Ok::<_, Error>(pool.task(item).with_worker().apply_async(hang_at)?));
     let waits = waits.collect::<Result<Vec<_>, _>>()?;
     assert!(waits.iter().all(|wait| wait.kill(AT_ONCE)));
     assert!(busy.kill(AT_ONCE));
@@ -270,7 +274,7 @@ fn dropped(method: StartMethod) -> Outcome {
     // An iterator.
     let (begun, items) = hangs(method, 3)?;
     let tasks = pool.tasks(items).chunk_size(1);
-    let mut values = tasks.kill_running(AT_ONCE).imap_with(|w, (begun, at, threads)| {
+    let mut values = tasks.kill_running(AT_ONCE).with_worker().imap(|w, (begun, at, threads)| {
         begun.fetch_add(at, 1);
         if at > 0 {
             hang(w, threads);
@@ -283,15 +287,17 @@ fn dropped(method: StartMethod) -> Outcome {
     next(&pool, &pids)?;
     // Handles of one call each, and of a map.
     let (begun, items) = hangs(method, 2)?;
-    let hand_in =
-        |item| Ok::<_, Error>(pool.task(item).kill_running(AT_ONCE).apply_async_with(hang_at)?);
+    let hand_in = |item| {
+        Ok::<_, Error>(pool.task(item).kill_running(AT_ONCE).with_worker().apply_async(hang_at)?)
+    };
     let handles = items.into_iter().map(hand_in).collect::<Result<Vec<_>, _>>()?;
     all_begun(&begun);
     let pids = pool.worker_pids();
     drop(handles);
     next(&pool, &pids)?;
     let (begun, items) = hangs(method, 2)?;
-    let map = pool.tasks(items).chunk_size(1).kill_running(AT_ONCE).map_async_with(hang_at)?;
+    let map =
+        pool.tasks(items).chunk_size(1).kill_running(AT_ONCE).with_worker().map_async(hang_at)?;
     all_begun(&begun);
     let pids = pool.worker_pids();
     // Like an executor that drops a future that has taken too long.
@@ -304,7 +310,7 @@ fn dropped(method: StartMethod) -> Outcome {
     // A call that its first failure ends.
     let (_, items) = hangs(method, 2)?;
     let tasks = pool.tasks(items).chunk_size(1).kill_running(AT_ONCE);
-    let failed = tasks.map_with(|w, (begun, at, threads)| {
+    let failed = tasks.with_worker().map(|w, (begun, at, threads)| {
         begun.fetch_add(at, 1);
         if at == 0 {
             while begun.to_vec()[1] == 0 {
@@ -337,7 +343,7 @@ fn in_handler(method: StartMethod) -> Outcome {
     sys::on_signal(SIGUSR2, kill_all);
     let pool = pool(method, 2)?;
     let items = [(std::process::id(), method == StartMethod::Threads)];
-    let ended = pool.tasks(items).cancel_token(&token).map_with(|w, (parent, threads)| {
+    let ended = pool.tasks(items).cancel_token(&token).with_worker().map(|w, (parent, threads)| {
         sys::kill(parent, SIGUSR2);
         hang(w, threads);
     });

@@ -63,10 +63,20 @@ fn one_call(method: StartMethod) -> Outcome {
     assert_eq!(small(&pool, |pool| pool.apply(array(3), last)), 3);
     assert_eq!(small(&pool, |pool| seen(pool.apply(4, array))), 4);
     assert_eq!(small(&pool, |pool| seen(pool.apply(array(5), |array| array))), 5);
-    assert_eq!(small(&pool, |pool| pool.apply_on(1, array(6), last)), 6);
-    assert_eq!(small(&pool, |pool| pool.apply_on_with(0, array(7), |_, array| last(array))), 7);
+    assert_eq!(small(&pool, |pool| pool.task(array(6)).on_worker(1).apply(last)), 6);
+    assert_eq!(
+        small(&pool, |pool| pool
+            .task(array(7))
+            .on_worker(0)
+            .with_worker()
+            .apply(|_, array| last(array))),
+        7
+    );
     assert_eq!(small(&pool, |pool| pool.task(array(8)).apply(last)), 8);
-    assert_eq!(small(&pool, |pool| pool.task(array(9)).apply_with(|_, array| last(array))), 9);
+    assert_eq!(
+        small(&pool, |pool| pool.task(array(9)).with_worker().apply(|_, array| last(array))),
+        9
+    );
     let named = |byte: u8| Named { name: byte.to_string(), array: [byte; LEN] };
     let named = small(&pool, |pool| match pool.apply(10, named) {
         Ok(ref named) => Ok((named.name.clone(), named.array[LEN - 1])),
@@ -134,13 +144,14 @@ fn maps(method: StartMethod) -> Outcome {
         tasks.map(|ten: &u8, array: Array| ten + last(array))
     };
     assert_eq!(small(&pool, with), [10, 11, 12, 13]);
-    let on_worker = |pool: &WorkerPool| pool.tasks((0..4).map(array)).map_with(|_, array| array);
+    let on_worker =
+        |pool: &WorkerPool| pool.tasks((0..4).map(array)).with_worker().map(|_, array| array);
     assert_eq!(small(&pool, on_worker).len(), 4);
     assert_eq!(small(&pool, |pool| pool.broadcast(|w| array(w.id() as u8))).len(), 2);
     let mut views = 0;
     small(&pool, |pool| pool.tasks(0..4).for_each_view(array, |_, _| views += 1));
     assert_eq!(views, 4);
-    let view = |pool: &WorkerPool| pool.tasks((0..4).map(array)).map_view(|array| array[LEN - 1]);
+    let view = |pool: &WorkerPool| pool.tasks((0..4).map(array)).view().map(|array| array[LEN - 1]);
     assert_eq!(small(&pool, view), [0, 1, 2, 3]);
     Ok(())
 }

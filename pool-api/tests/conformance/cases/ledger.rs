@@ -26,7 +26,7 @@ fn arrays_as_results(method: StartMethod) -> Outcome {
     let results = SharedArray::<f32>::new(100)?;
     let sum = SharedValue::new(0u32)?;
     let pool = builder(method, 4).shared((results.clone(), sum.clone())).build()?;
-    let squares = pool.tasks(0..100usize).map_with(|w, index| {
+    let squares = pool.tasks(0..100usize).with_worker().map(|w, index| {
         let (results, sum) = w.shared;
         results.set(index, (index * index) as f32);
         sum.fetch_add(index as u32);
@@ -62,7 +62,7 @@ fn state_is_loaded_once(method: StartMethod) -> Outcome {
         builder(method, 4).shared(loads.clone()).worker_init(|_| State::default()).build()?;
     let tasks = || pool.tasks(0..100usize).chunk_size(1);
     let predict = || {
-        tasks().map_with(|w, x| {
+        tasks().with_worker().map(|w, x| {
             let load = || {
                 w.shared.fetch_add(1);
                 (0..100).collect()
@@ -82,7 +82,7 @@ fn state_is_loaded_once(method: StartMethod) -> Outcome {
 fn worker_ids(method: StartMethod) -> Outcome {
     // The first two wait for each other, so no worker has both.
     let pool = builder(method, 4).shared(SharedBarrier::new(2)?).build()?;
-    let ids = pool.tasks(0..400u32).chunk_size(1).map_with(|w, x| {
+    let ids = pool.tasks(0..400u32).chunk_size(1).with_worker().map(|w, x| {
         if x < 2 {
             w.shared.wait().expect("the other one comes");
         }
@@ -99,15 +99,15 @@ fn workers_are_kept(method: StartMethod) -> Outcome {
     let builder = builder(method, 1).worker_init(|_| 0u32);
     for (keep_alive, seen) in [(true, [1, 12, 23]), (false, [1, 11, 21])] {
         let pool = builder.clone().keep_alive(keep_alive).build()?;
-        let first = pool.tasks([()]).map_with(|w, ()| {
+        let first = pool.tasks([()]).with_worker().map(|w, ()| {
             *w.state += 1;
             *w.state
         })?;
-        let second = pool.tasks([10u32]).map_with(|w, x| {
+        let second = pool.tasks([10u32]).with_worker().map(|w, x| {
             *w.state += 1;
             *w.state + x
         })?;
-        let third = pool.tasks([(0u32, 20)]).map_with(|w, (x, y)| {
+        let third = pool.tasks([(0u32, 20)]).with_worker().map(|w, (x, y)| {
             *w.state += 1;
             *w.state + x + y
         })?;
@@ -119,7 +119,7 @@ fn workers_are_kept(method: StartMethod) -> Outcome {
 /// The shared value may be set anew between two maps, with workers that are kept.
 fn shared_is_changed(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(vec![1u64, 2, 3]).build()?;
-    let look = || pool.tasks(0..3usize).map_with(|w, index| w.shared[index]);
+    let look = || pool.tasks(0..3usize).with_worker().map(|w, index| w.shared[index]);
     assert_eq!(look()?, [1, 2, 3]);
     pool.set_shared(vec![40, 50, 60])?;
     assert_eq!(look()?, [40, 50, 60]);
@@ -133,7 +133,7 @@ fn given(method: StartMethod) -> Outcome {
     let objects = (String::from("object"), vec![5u32, 6], Some(7u8));
     let pool =
         builder(method, 3).shared(objects).worker_init(|w| w.shared.1[1] + w.id()).build()?;
-    let seen = pool.tasks(0..30u32).map_with(|w, x| {
+    let seen = pool.tasks(0..30u32).with_worker().map(|w, x| {
         let (text, numbers, some) = w.shared;
         (text.len(), numbers[0], *some, *w.state - w.id(), x)
     })?;
@@ -148,7 +148,8 @@ fn one_copy_at_most(method: StartMethod) -> Outcome {
     let seen = pool
         .tasks(0..200usize)
         .chunk_size(1)
-        .map_with(|w, x| (w.id(), w.shared.as_ptr().addr(), w.shared[x]))?;
+        .with_worker()
+        .map(|w, x| (w.id(), w.shared.as_ptr().addr(), w.shared[x]))?;
     for id in 0..2 {
         let mut places: Vec<usize> =
             seen.iter().filter(|(worker, ..)| *worker == id).map(|(_, place, _)| *place).collect();
@@ -164,7 +165,7 @@ fn one_copy_at_most(method: StartMethod) -> Outcome {
 fn locks_are_shared(method: StartMethod) -> Outcome {
     let total = SharedMutex::new([0u64; 2])?;
     let pool = builder(method, 4).shared(total.clone()).build()?;
-    pool.tasks(0..200u64).chunk_size(1).map_with(|w, x| {
+    pool.tasks(0..200u64).chunk_size(1).with_worker().map(|w, x| {
         let mut total = w.shared.lock().expect("nobody dies");
         total[0] += x;
         total[1] += 1;

@@ -69,10 +69,10 @@ fn items(method: StartMethod) -> Outcome {
     let (lent, otherwise) = expected(method);
     let pool = builder(method, 1).daemon(false).build()?;
     let texts = ["a", "bc"].map(String::from);
-    let seen = pool.tasks(texts.clone()).map_view(|text| (text.len(), fork()))?;
+    let seen = pool.tasks(texts.clone()).view().map(|text| (text.len(), fork()))?;
     assert_eq!(seen, [(1, lent), (2, lent)]);
     // An item that panics leaves nothing counted.
-    assert!(pool.tasks(texts).map_view(|text| assert_eq!(text.len(), 0)).is_err());
+    assert!(pool.tasks(texts).view().map(|text| assert_eq!(text.len(), 0)).is_err());
     assert_eq!(pool.map([()], |()| fork())?, [otherwise]);
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(crate) const CASES: &[Case] = &[
 fn meet(pool: &WorkerPool<SharedBarrier>, rounds: u32) -> Result<(), Error> {
     let waits = |w: &mut Worker<'_, SharedBarrier>, _: u32| w.shared.wait().is_ok();
     let items = rounds * pool.n_jobs() as u32;
-    let met = pool.tasks(0..items).chunk_size(1).map_with(waits)?;
+    let met = pool.tasks(0..items).chunk_size(1).with_worker().map(waits)?;
     assert_eq!(met, vec![true; items as usize]);
     Ok(())
 }
@@ -131,7 +131,8 @@ fn settings_in_a_call(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(barrier.clone()).build()?;
     let waits = |w: &mut Worker<'_, SharedBarrier>, _: u32| w.shared.wait().is_ok();
     for lifespan in [100, 200, 300] {
-        let mut lazy = pool.tasks(0..8u32).chunk_size(1).max_tasks_active(2).imap_with(waits);
+        let mut lazy =
+            pool.tasks(0..8u32).chunk_size(1).max_tasks_active(2).with_worker().imap(waits);
         assert_eq!(lazy.next().transpose()?, Some(true));
         pool.set_worker_lifespan(lifespan)?;
         assert_eq!(lazy.collect::<Result<Vec<_>, _>>()?, [true; 7]);
@@ -141,7 +142,7 @@ fn settings_in_a_call(method: StartMethod) -> Outcome {
     }
     // The old workers end in order even where the call is left unfinished, once its items have
     // ended.
-    let mut lazy = pool.tasks(0..2u32).chunk_size(1).max_tasks_active(2).imap_with(waits);
+    let mut lazy = pool.tasks(0..2u32).chunk_size(1).max_tasks_active(2).with_worker().imap(waits);
     assert_eq!(lazy.next().transpose()?, Some(true));
     pool.set_worker_lifespan(400)?;
     drop(lazy);
@@ -175,16 +176,16 @@ fn others_killed(method: StartMethod) -> Outcome {
     let waits = |w: &mut Worker<'_, SharedBarrier>, _: u32| w.shared.wait().is_ok();
     let both = || -> Result<(), Error> {
         let two = pool.tasks(0..2u32).chunk_size(1).order_tasks(true);
-        assert_eq!(two.map_with(waits)?, [true; 2]);
+        assert_eq!(two.with_worker().map(waits)?, [true; 2]);
         Ok(())
     };
     both()?;
     let ends = |_: &mut Worker<'_, SharedBarrier>, (): ()| std::process::abort();
-    let ended: Result<(), _> = pool.apply_on_with(2, (), ends);
+    let ended: Result<(), _> = pool.task(()).on_worker(2).with_worker().apply(ends);
     assert!(matches!(ended, Err(Error::Task(_))), "{ended:?}");
     both()?;
     let over = pool.tasks([()]).on_worker(2).task_timeout(Duration::from_millis(20));
-    let over = over.map_with(|_: &mut Worker<'_, SharedBarrier>, (): ()| -> () {
+    let over = over.with_worker().map(|_: &mut Worker<'_, SharedBarrier>, (): ()| -> () {
         loop {
             std::thread::park();
         }
@@ -200,7 +201,7 @@ fn others_killed(method: StartMethod) -> Outcome {
 fn busy_ones_killed(method: StartMethod) -> Outcome {
     let barrier = SharedBarrier::new(2)?;
     let pool = builder(method, 2).shared(barrier.clone()).build()?;
-    let told = pool.tasks(0..2u32).chunk_size(1).map_results_with(|w, item| {
+    let told = pool.tasks(0..2u32).chunk_size(1).with_worker().map_results(|w, item| {
         let met = w.shared.wait().is_ok();
         if item == 0 {
             std::process::abort();
@@ -226,8 +227,8 @@ fn permits(method: StartMethod) -> Outcome {
         **guard
     };
     for _ in 0..3 {
-        assert_eq!(pool.apply_on_with(0, (), takes)?, 7);
-        assert_eq!(pool.apply_on_with(1, (), takes)?, 7);
+        assert_eq!(pool.task(()).on_worker(0).with_worker().apply(takes)?, 7);
+        assert_eq!(pool.task(()).on_worker(1).with_worker().apply(takes)?, 7);
         assert_eq!(semaphore.available(), 2);
         pool.stop_and_join()?;
         assert_eq!((semaphore.available(), semaphore.reclaimed()), (4, 0));

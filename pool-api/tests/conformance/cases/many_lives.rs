@@ -44,20 +44,22 @@ fn all_kinds(method: StartMethod) -> Outcome {
         for (n, result) in results.iter().enumerate() {
             assert_eq!(result.is_err(), n % 5 == 3, "{n}: {result:?}");
         }
-        let ids = pool.tasks(0..8u32).chunk_size(1).order_tasks(true).map_with(|w, _| {
-            *w.state += 1;
-            w.id()
-        })?;
+        let ids =
+            pool.tasks(0..8u32).chunk_size(1).order_tasks(true).with_worker().map(|w, _| {
+                *w.state += 1;
+                w.id()
+            })?;
         assert_eq!(ids, [0, 1, 0, 1, 0, 1, 0, 1]);
         let futures = (0..6u32).map(|n| pool.apply_async(n, |x| x + 1));
         let futures = futures.collect::<Result<Vec<_>, _>>()?;
         for (n, future) in (1..).zip(futures) {
             assert_eq!(future.get()?, n);
         }
-        let ids = pool.tasks(0..4u32).chunk_size(1).order_tasks(true).map_with(|w, _| {
-            *w.state += 1;
-            w.id()
-        })?;
+        let ids =
+            pool.tasks(0..4u32).chunk_size(1).order_tasks(true).with_worker().map(|w, _| {
+                *w.state += 1;
+                w.id()
+            })?;
         assert_eq!(ids, [0, 1, 0, 1]);
         pool.stop_and_join()?;
         assert_eq!(pool.exit_results().iter().sum::<u32>(), 12);
@@ -88,7 +90,7 @@ fn retired(method: StartMethod) -> Outcome {
         .worker_exit(|w| *w.state)
         .build()?;
     for round in 1..=10u64 {
-        pool.tasks(0..4 * round).chunk_size(1).map_with(|w, _| *w.state += 1)?;
+        pool.tasks(0..4 * round).chunk_size(1).with_worker().map(|w, _| *w.state += 1)?;
         let results = pool.exit_results();
         assert_eq!(results.iter().sum::<u64>(), 4 * round, "of this call alone: {results:?}");
     }

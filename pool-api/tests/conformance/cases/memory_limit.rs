@@ -90,7 +90,8 @@ fn what_was_there(method: StartMethod) -> Outcome {
         .shared(())
         .worker_init(|_| vec![0u8; 300 * MIB])
         .build()?;
-    let lens = pool.tasks([32, 128]).map_results_with(|w, size| take(size) + w.state.len())?;
+    let lens =
+        pool.tasks([32, 128]).with_worker().map_results(|w, size| take(size) + w.state.len())?;
     assert_eq!(lens[0], Ok(32 * 256 + 300 * MIB));
     assert!(matches!(lens[1].as_ref().map_err(TaskError::cause), Err(Cause::MemoryLimit { .. })));
     assert_eq!(std::hint::black_box(&heap).len(), 1 << 30);
@@ -102,7 +103,7 @@ fn shared_memory(method: StartMethod) -> Outcome {
     let results = pool.tasks(0..60u64).chunk_size(30).map(|n| words(MIB, n))?;
     assert!((0..).zip(&results).all(|(n, result)| *result == words(MIB, n)));
     let items = (0..4).map(|_| words(16 * MIB, 7));
-    let sizes = pool.tasks(items).chunk_size(4).map_view(|item| size_of_val(&item[..]))?;
+    let sizes = pool.tasks(items).chunk_size(4).view().map(|item| size_of_val(&item[..]))?;
     assert_eq!(sizes, [16 * MIB; 4]);
     let made = pool.apply((), |()| SharedArray::<u8>::new(64 * MIB).map(|a| a.len()).ok())?;
     assert_eq!(made, Some(64 * MIB));

@@ -18,6 +18,7 @@ mod error_texts;
 mod exit_bounds;
 mod extremes;
 mod failures;
+mod forms;
 mod futures;
 mod futures_callbacks;
 mod futures_cancels;
@@ -114,6 +115,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         exit_bounds::CASES,
         taken_descriptors::CASES,
         failures::CASES,
+        forms::CASES,
         futures::CASES,
         futures_told::CASES,
         futures_callbacks::CASES,

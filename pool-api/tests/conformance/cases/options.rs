@@ -104,8 +104,8 @@ fn calls_refused(method: StartMethod) -> Outcome {
     assert_eq!(refusal(tasks().n_splits(0).map_unordered(|x| x)), splits);
     let active = "max_tasks_active must be at least 1, got 0";
     assert_eq!(refusal(tasks().max_tasks_active(0).map_results(|x| x)), active);
-    assert_eq!(refusal(tasks().max_tasks_active(0).map_with(|_, x| x)), active);
-    assert_eq!(refusal(tasks().n_splits(0).map_view(|x| x.to_native())), splits);
+    assert_eq!(refusal(tasks().max_tasks_active(0).with_worker().map(|_, x| x)), active);
+    assert_eq!(refusal(tasks().n_splits(0).view().map(|x| x.to_native())), splits);
     assert_eq!(refusal(tasks().n_splits(0).for_each_view(|x| x, |_, _| ())), splits);
     assert_eq!(refusal(tasks().n_splits(0).map_scoped(|x| x)), splits);
     assert_eq!(refusal(tasks().n_splits(0).with(1u8).map(|_, x| x)), splits);

@@ -27,7 +27,7 @@ fn turns(items: usize, size: usize, workers: usize) -> Vec<u32> {
 }
 
 fn ids(pool: &WorkerPool, items: usize, size: usize) -> pool_api::Result<Vec<u32>> {
-    pool.tasks(0..items).chunk_size(size).map_with(|w, _| w.id())
+    pool.tasks(0..items).chunk_size(size).with_worker().map(|w, _| w.id())
 }
 
 fn strict(method: StartMethod) -> Outcome {
@@ -37,15 +37,15 @@ fn strict(method: StartMethod) -> Outcome {
             // Each call begins with worker 0.
             assert_eq!(ids(&pool, items, size)?, turns(items, size, workers), "{items} by {size}");
         }
-        let cut = pool.tasks(0..10u32).n_splits(3).map_with(|w, _| w.id())?;
+        let cut = pool.tasks(0..10u32).n_splits(3).with_worker().map(|w, _| w.id())?;
         let wanted = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2].map(|chunk| chunk % workers as u32);
         assert_eq!(cut, wanted);
         // Chunks of other sizes go in turn as well.
-        let free = pool.tasks(0..sized(300_000, 30_000)).map_with(|w, _| w.id())?;
+        let free = pool.tasks(0..sized(300_000, 30_000)).with_worker().map(|w, _| w.id())?;
         let next = |id: u32| (id + 1) % workers as u32;
         assert_eq!(free[0], 0);
         assert!(free.windows(2).all(|two| two[1] == two[0] || two[1] == next(two[0])));
-        let slow = pool.tasks(0..20u64).chunk_size(1).map_with(|w, n| {
+        let slow = pool.tasks(0..20u64).chunk_size(1).with_worker().map(|w, n| {
             thread::sleep(std::time::Duration::from_millis(n % 2 * 2)); // some are slower
             w.id()
         })?;
@@ -58,7 +58,7 @@ fn asked_for(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let ordered = |on: bool| {
         let tasks = pool.tasks(0..40usize).chunk_size(1).order_tasks(on);
-        tasks.map_with(|w, _| w.id())
+        tasks.with_worker().map(|w, _| w.id())
     };
     assert_eq!(ordered(true)?, turns(40, 1, 2));
     let pids = pool.broadcast(|_| std::process::id())?;
@@ -79,16 +79,17 @@ fn forms(method: StartMethod) -> Outcome {
     let pool = builder(method, 3).order_tasks(true).build()?;
     let wanted = turns(60, 4, 3);
     let tasks = || pool.tasks(0..60usize).chunk_size(4);
-    let lazy: Result<Vec<u32>, _> = tasks().imap_with(|w, _| w.id()).collect();
+    let lazy: Result<Vec<u32>, _> = tasks().with_worker().imap(|w, _| w.id()).collect();
     assert_eq!(lazy?, wanted);
-    let mut any: Vec<(usize, u32)> = tasks().map_unordered_with(|w, n| (n, w.id()))?;
+    let mut any: Vec<(usize, u32)> = tasks().with_worker().map_unordered(|w, n| (n, w.id()))?;
     any.sort_unstable();
     assert!(any.into_iter().map(|(_, id)| id).eq(wanted.iter().copied()));
     let results: Result<Vec<u32>, _> =
-        tasks().map_results_with(|w, _| w.id())?.into_iter().collect();
+        tasks().with_worker().map_results(|w, _| w.id())?.into_iter().collect();
     assert_eq!(results?, wanted);
-    assert_eq!(tasks().map_async_with(|w, _| w.id())?.get()?, wanted);
-    let few: Result<Vec<u32>, _> = tasks().max_tasks_active(1).imap_with(|w, _| w.id()).collect();
+    assert_eq!(tasks().with_worker().map_async(|w, _| w.id())?.get()?, wanted);
+    let few: Result<Vec<u32>, _> =
+        tasks().max_tasks_active(1).with_worker().imap(|w, _| w.id()).collect();
     assert_eq!(few?, wanted);
     let pids = pool.broadcast(|_| std::process::id())?;
     let with: Vec<u32> = tasks().with(1u8).map(|_, _| std::process::id())?;
@@ -99,20 +100,21 @@ fn forms(method: StartMethod) -> Outcome {
     }
     // An iterator that is not read to its end leaves nothing behind.
     for taken in 0..5 {
-        let mut lazy = tasks().imap_with(|w, _| w.id());
+        let mut lazy = tasks().with_worker().imap(|w, _| w.id());
         assert!((0..taken).all(|_| lazy.next().is_some_and(|id| id.is_ok())));
     }
-    assert_eq!(tasks().map_with(|w, _| w.id())?, wanted);
+    assert_eq!(tasks().with_worker().map(|w, _| w.id())?, wanted);
     Ok(())
 }
 
 fn in_order(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).order_tasks(true).worker_init(|_| None::<usize>).build()?;
     for size in [1, 3] {
-        let steps = pool.tasks(0..sized(20_000, 4_000)).chunk_size(size).map_with(|w, n| {
-            let before = w.state.replace(n);
-            n == 0 || before.is_none_or(|before| before < n)
-        })?;
+        let steps =
+            pool.tasks(0..sized(20_000, 4_000)).chunk_size(size).with_worker().map(|w, n| {
+                let before = w.state.replace(n);
+                n == 0 || before.is_none_or(|before| before < n)
+            })?;
         assert!(steps.into_iter().all(|later| later));
         pool.broadcast(|w| *w.state = None)?;
     }
@@ -122,7 +124,7 @@ fn in_order(method: StartMethod) -> Outcome {
 fn deaths(method: StartMethod) -> Outcome {
     let pool = builder(method, 3).order_tasks(true).build()?;
     let wanted = turns(90, 5, 3);
-    let results = pool.tasks(0..90usize).chunk_size(5).map_results_with(|w, n| {
+    let results = pool.tasks(0..90usize).chunk_size(5).with_worker().map_results(|w, n| {
         if n % 15 == 7 {
             sys::raise(sys::SIGKILL);
         }
@@ -146,7 +148,7 @@ fn beside_others(method: StartMethod) -> Outcome {
         let ordered = [(); 2].map(|()| {
             scope.spawn(|| {
                 let tasks = pool.tasks(0..sized(40_000, 8_000)).order_tasks(true).chunk_size(1);
-                let seen = tasks.map_with(|w, n| (n, w.id()));
+                let seen = tasks.with_worker().map(|w, n| (n, w.id()));
                 over.store(true, Ordering::Relaxed);
                 seen
             })

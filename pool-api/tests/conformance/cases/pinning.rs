@@ -33,7 +33,7 @@ fn seen_from_inside(pool: &WorkerPool) -> Result<Masks, Error> {
     let mut masks = Masks::new();
     // Until each worker had a task: a free one takes the next.
     while masks.len() < pool.n_jobs() {
-        let said = pool.tasks(0..64u32).chunk_size(1).map_with(|worker, _| {
+        let said = pool.tasks(0..64u32).chunk_size(1).with_worker().map(|worker, _| {
             let cpus = current_cpus().expect("a mask");
             let inherited = std::thread::spawn(current_cpus).join().expect("no panic");
             assert_eq!(inherited.expect("a mask"), cpus);

@@ -40,7 +40,7 @@ fn count<S: Send + Sync + 'static, E>(
     pool: &WorkerPool<S, u64, E>,
     tasks: u64,
 ) -> pool_api::Result<Vec<u64>> {
-    pool.tasks(0..tasks).chunk_size(1).map_with(|w, _| {
+    pool.tasks(0..tasks).chunk_size(1).with_worker().map(|w, _| {
         *w.state += 1;
         *w.state
     })
@@ -146,7 +146,7 @@ fn ends_in_order(method: StartMethod) -> Outcome {
 
 fn beside_an_iterator(method: StartMethod) -> Outcome {
     let pool = counting(method, 1)?;
-    let mut lazy = pool.tasks(0..50u64).chunk_size(1).imap_with(|w, _| {
+    let mut lazy = pool.tasks(0..50u64).chunk_size(1).with_worker().imap(|w, _| {
         *w.state += 1;
         *w.state
     });
@@ -162,7 +162,7 @@ fn beside_an_iterator(method: StartMethod) -> Outcome {
 fn exits_of_a_call(method: StartMethod) -> Outcome {
     let pool = counting(method, 2)?;
     for limit in [30, 40] {
-        let mut lazy = pool.tasks(0..6u32).chunk_size(1).imap_with(|w, _| *w.state += 1);
+        let mut lazy = pool.tasks(0..6u32).chunk_size(1).with_worker().imap(|w, _| *w.state += 1);
         lazy.next().transpose()?;
         pool.set_worker_exit_timeout(Duration::from_secs(limit))?;
         assert!(pool.exit_results().is_empty(), "they have a call");
@@ -199,7 +199,7 @@ fn after_futures(method: StartMethod) -> Outcome {
     pool.set_shared(2)?;
     let is_there = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
     wait_until("the old workers are gone", || !old.iter().any(is_there));
-    assert_eq!(pool.tasks(0..2u64).map_with(|w, n| n + w.shared)?, [2, 3]);
+    assert_eq!(pool.tasks(0..2u64).with_worker().map(|w, n| n + w.shared)?, [2, 3]);
     Ok(())
 }
 

@@ -60,7 +60,7 @@ fn table(number: u64) -> Table {
 fn value(method: StartMethod) -> Outcome {
     let shared = (vec![1.5f64, 2.5], String::from("word"), Some(7u8));
     let pool = builder(method, 3).shared(shared).build()?;
-    let sums = pool.tasks(0..100u32).chunk_size(1).map_with(|w, x| {
+    let sums = pool.tasks(0..100u32).chunk_size(1).with_worker().map(|w, x| {
         assert!(w.id() < 3);
         w.shared.0.iter().sum::<f64>() + f64::from(x) + w.shared.1.len() as f64
     })?;
@@ -68,18 +68,18 @@ fn value(method: StartMethod) -> Outcome {
     // Calls that do not use it are as ever.
     assert_eq!(pool.map(0..10u64, |x| x + 1)?.len(), 10);
     assert_eq!(pool.tasks(0..10u64).with(3u64).map(|k, x| k * x)?[9], 27);
-    let last = pool.tasks([()]).map_with(|w, ()| w.shared.2)?;
+    let last = pool.tasks([()]).with_worker().map(|w, ()| w.shared.2)?;
     assert_eq!(last, [Some(7)]);
     // A pool without one shares a unit.
     let plain = crate::case::pool(method, 2)?;
-    assert_eq!(plain.tasks(0..3u8).map_with(|w, x| (*w.shared, x))?[2], ((), 2));
+    assert_eq!(plain.tasks(0..3u8).with_worker().map(|w, x| (*w.shared, x))?[2], ((), 2));
     Ok(())
 }
 
 fn decoded_where(method: StartMethod) -> Outcome {
     let pool = builder(method, 3).shared(table(9)).build()?;
     for _ in 0..3 {
-        let seen = pool.tasks(0..300usize).chunk_size(1).map_with(|w, n| {
+        let seen = pool.tasks(0..300usize).chunk_size(1).with_worker().map(|w, n| {
             assert_eq!(w.shared.rows[n % 100], format!("{}/{}", w.shared.number, n % 100));
             let decoded = (DECODED.load(Ordering::Relaxed), DECODED_BY.load(Ordering::Relaxed));
             (std::process::id(), decoded)
@@ -102,7 +102,7 @@ fn decoded_where(method: StartMethod) -> Outcome {
 fn view(method: StartMethod) -> Outcome {
     let shared = (vec![String::from("a"), String::from("bcd")], HashMap::from([(7u32, 1.5f64)]));
     let pool = builder(method, 3).shared_view(shared).build()?;
-    let lens = pool.tasks(0..100usize).chunk_size(1).map_with(|w, n| {
+    let lens = pool.tasks(0..100usize).chunk_size(1).with_worker().map(|w, n| {
         let (words, numbers) = (&w.shared.0, &w.shared.1);
         let number = numbers.get(&7.into()).map(|n| n.to_native());
         (words[n % 2].len(), number)
@@ -111,7 +111,8 @@ fn view(method: StartMethod) -> Outcome {
         assert_eq!(seen, ([1, 3][n % 2], Some(1.5)));
     }
     pool.set_shared_view((vec![String::from("long"), String::new()], HashMap::new()))?;
-    let lens = pool.tasks(0..2usize).map_with(|w, n| w.shared.0[n].len() + w.shared.1.len())?;
+    let lens =
+        pool.tasks(0..2usize).with_worker().map(|w, n| w.shared.0[n].len() + w.shared.1.len())?;
     assert_eq!(lens, [4, 0]);
     Ok(())
 }
@@ -131,7 +132,7 @@ fn mapped_at(address: usize) -> Option<String> {
 
 fn view_in_place(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared_view(vec![7u64; 100_000]).build()?;
-    let seen = pool.tasks(0..50u8).chunk_size(1).map_with(|w, _| {
+    let seen = pool.tasks(0..50u8).chunk_size(1).with_worker().map(|w, _| {
         assert!(w.shared.iter().all(|x| *x == 7));
         let address = w.shared.as_slice().as_ptr().addr();
         (mapped_at(address), address)
@@ -169,7 +170,7 @@ fn built(method: StartMethod) -> Outcome {
     let pool = builder(method, 3).shared_built(load).build()?;
     assert_eq!(BUILT.load(Ordering::Relaxed), 0, "not before it is needed");
     for _ in 0..2 {
-        let seen = pool.tasks(0..100u32).chunk_size(1).map_with(|w, x| {
+        let seen = pool.tasks(0..100u32).chunk_size(1).with_worker().map(|w, x| {
             assert_eq!((w.shared.weights)(f64::from(x)), 3.0 * f64::from(x));
             assert_eq!(w.shared.lock.lock().expect("unlocked").len(), 3);
             let built = (BUILT.load(Ordering::Relaxed), BUILT_BY.load(Ordering::Relaxed));
@@ -193,12 +194,12 @@ fn built(method: StartMethod) -> Outcome {
 fn changed(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(1u64).build()?;
     pool.set_shared(5)?; // nothing runs yet
-    let sums = || pool.tasks(0..50u64).chunk_size(1).map_with(|w, x| w.shared + x);
+    let sums = || pool.tasks(0..50u64).chunk_size(1).with_worker().map(|w, x| w.shared + x);
     assert_eq!(sums()?[49], 54);
     for round in 0..5u64 {
         pool.set_shared(100 * round)?;
         assert_eq!(sums()?, (0..50).map(|x| 100 * round + x).collect::<Vec<_>>());
-        let mut ids = pool.tasks(0..50u64).chunk_size(1).map_with(|w, _| w.id())?;
+        let mut ids = pool.tasks(0..50u64).chunk_size(1).with_worker().map(|w, _| w.id())?;
         ids.sort_unstable();
         ids.dedup();
         assert!(ids.iter().all(|id| *id < 2));
@@ -220,14 +221,14 @@ fn changed_beside(method: StartMethod) -> Outcome {
         assert_eq!(lazy.next().transpose()?, Some(n));
     }
     pool.set_shared(2)?;
-    assert_eq!(pool.tasks([()]).map_with(|w, ()| *w.shared)?, [2]);
+    assert_eq!(pool.tasks([()]).with_worker().map(|w, ()| *w.shared)?, [2]);
     for n in 10..500 {
         assert_eq!(lazy.next().transpose()?, Some(n), "a call that began before goes on");
     }
     // The end of the pool ends all its calls.
     pool.terminate()?;
     assert!(lazy.any(|next| matches!(next, Err(Error::Terminated))));
-    assert_eq!(pool.tasks([()]).map_with(|w, ()| *w.shared)?, [2]);
+    assert_eq!(pool.tasks([()]).with_worker().map(|w, ()| *w.shared)?, [2]);
     let mut lazy = pool.imap(0..1000u64, |x| x);
     assert_eq!(lazy.next().transpose()?, Some(0));
     pool.set_shared(3)?;
@@ -239,7 +240,7 @@ fn changed_beside(method: StartMethod) -> Outcome {
 /// Another value is another snapshot, for which the process has to have one thread.
 fn changed_beside_a_thread(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(1u64).build()?;
-    let see = || pool.tasks([()]).map_with(|w, ()| *w.shared);
+    let see = || pool.tasks([()]).with_worker().map(|w, ()| *w.shared);
     assert_eq!(see()?, [1]);
     let (hold, wait) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -268,18 +269,23 @@ fn retyped(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).cpu_ids([first]).build()?;
     let words = pool.map(0..3usize, |n| "x".repeat(n))?;
     let pool = pool.with_shared(words)?;
-    let seen =
-        pool.tasks(0..3usize).map_with(|w, n| (w.id(), w.shared[n].len(), allowed_cpus()))?;
+    let seen = pool
+        .tasks(0..3usize)
+        .with_worker()
+        .map(|w, n| (w.id(), w.shared[n].len(), allowed_cpus()))?;
     for (n, (id, len, cpus)) in seen.into_iter().enumerate() {
         assert!(id < 2 && len == n && cpus == first.to_string());
     }
     assert_eq!(pool.n_jobs(), 2);
     assert_eq!(pool.start_method(), method);
     let pool = pool.with_shared_view(vec![0.5f64; 10])?;
-    assert_eq!(pool.tasks([3usize]).map_with(|w, n| w.shared[n].to_native())?, [0.5]);
+    assert_eq!(pool.tasks([3usize]).with_worker().map(|w, n| w.shared[n].to_native())?, [0.5]);
     let _: &pool_api::WorkerPool<View<Vec<f64>>> = &pool;
     let pool = pool.with_shared_built(|| std::sync::Mutex::new(5u8))?;
-    assert_eq!(pool.tasks([()]).map_with(|w, ()| w.shared.lock().map(|x| *x).ok())?, [Some(5)]);
+    assert_eq!(
+        pool.tasks([()]).with_worker().map(|w, ()| w.shared.lock().map(|x| *x).ok())?,
+        [Some(5)]
+    );
     let pool = pool.with_shared(())?;
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     Ok(())
@@ -289,7 +295,7 @@ fn fresh_workers(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).keep_alive(false).shared_built(load).build()?;
     let mut builders = Vec::new();
     for _ in 0..4 {
-        let seen = pool.tasks(0..20u8).chunk_size(1).map_with(|_, _| {
+        let seen = pool.tasks(0..20u8).chunk_size(1).with_worker().map(|_, _| {
             (std::process::id(), BUILT_BY.load(Ordering::Relaxed), BUILT.load(Ordering::Relaxed))
         })?;
         assert!(seen.iter().all(|(_, _, times)| *times == 1));
@@ -307,15 +313,18 @@ fn fresh_workers(method: StartMethod) -> Outcome {
 fn replaced(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(table(4)).build()?;
     for _ in 0..3 {
-        let died = pool.tasks(0..10u32).chunk_size(1).map_with(|w, n| {
+        let died = pool.tasks(0..10u32).chunk_size(1).with_worker().map(|w, n| {
             if n == 5 {
                 sys::raise(sys::SIGKILL);
             }
             w.shared.number
         });
         assert!(matches!(&died, Err(Error::Task(task)) if task.index() == 5), "{died:?}");
-        let seen =
-            pool.tasks(0..100usize).chunk_size(1).map_with(|w, n| w.shared.rows[n].clone())?;
+        let seen = pool
+            .tasks(0..100usize)
+            .chunk_size(1)
+            .with_worker()
+            .map(|w, n| w.shared.rows[n].clone())?;
         assert_eq!(seen, table(4).rows);
     }
     Ok(())
@@ -340,7 +349,7 @@ fn not_encodable(method: StartMethod) -> Outcome {
     if method == StartMethod::Fork {
         // Nothing has to be encoded.
         let inherited = builder(method, 2).shared(Mute(3)).build()?;
-        assert_eq!(inherited.tasks([()]).map_with(|w, ()| w.shared.0)?, [3]);
+        assert_eq!(inherited.tasks([()]).with_worker().map(|w, ()| w.shared.0)?, [3]);
     } else {
         refused(builder(method, 2).shared(Mute(1)).build().map(drop).expect_err("mute"));
     }
@@ -348,6 +357,6 @@ fn not_encodable(method: StartMethod) -> Outcome {
     if method != StartMethod::Fork {
         refused(built.set_shared(Mute(2)).expect_err("mute"));
     }
-    assert_eq!(built.tasks([()]).map_with(|w, ()| w.shared.0)?, [7], "what it was before");
+    assert_eq!(built.tasks([()]).with_worker().map(|w, ()| w.shared.0)?, [7], "what it was before");
     Ok(())
 }

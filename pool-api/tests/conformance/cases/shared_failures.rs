@@ -38,14 +38,14 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 fn ask<S: Send + Sync + 'static>(pool: &WorkerPool<S>) -> Result<Vec<u32>, Error> {
-    pool.tasks(0..20u32).chunk_size(1).map_with(|_, x| x)
+    pool.tasks(0..20u32).chunk_size(1).with_worker().map(|_, x| x)
 }
 
 /// The pool works once it shares a value that can be made.
 fn works_again(pool: &WorkerPool<u8>) -> Outcome {
     assert!(pool.map(0..3u8, |x| x).is_err(), "whoever asks is told");
     pool.set_shared(7)?;
-    assert_eq!(pool.tasks(0..20u8).chunk_size(1).map_with(|w, x| w.shared + x)?[19], 26);
+    assert_eq!(pool.tasks(0..20u8).chunk_size(1).with_worker().map(|w, x| w.shared + x)?[19], 26);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ fn too_long(method: StartMethod) -> Outcome {
     );
     assert!(late.expect_err("late").to_string().contains("50ms"));
     pool.set_shared_built(|| 2)?;
-    assert_eq!(pool.tasks([()]).map_with(|w, ()| *w.shared)?, [2]);
+    assert_eq!(pool.tasks([()]).with_worker().map(|w, ()| *w.shared)?, [2]);
     if method == StartMethod::Threads {
         let own = std::process::id(); // its thread goes on
         wait_until("it has ended", || !processes_named("pool-shared").contains(&own));
@@ -192,7 +192,7 @@ fn never_ends(method: StartMethod) -> Outcome {
         assert!(processes_named("pool-shared").is_empty(), "who was at it is gone");
     }
     pool.set_shared(7)?;
-    assert_eq!(pool.tasks([1u8]).map_with(|w, x| w.shared + x)?, [8]);
+    assert_eq!(pool.tasks([1u8]).with_worker().map(|w, x| w.shared + x)?, [8]);
     Ok(())
 }
 
@@ -226,7 +226,11 @@ fn fails_once(method: StartMethod) -> Outcome {
     unsafe { std::env::set_var("POOL_FAILS_ONCE", scratch.path()) };
     let pool = builder(method, 1).shared_built(build).build()?;
     assert!(matches!(ask(&pool), Err(Error::SharedFailed(Cause::Panic { .. }))));
-    assert_eq!(pool.tasks([()]).map_with(|w, ()| *w.shared)?, [5], "the next call tries again");
+    assert_eq!(
+        pool.tasks([()]).with_worker().map(|w, ()| *w.shared)?,
+        [5],
+        "the next call tries again"
+    );
     Ok(())
 }
 
@@ -241,7 +245,7 @@ fn forks(method: StartMethod) -> Outcome {
         })
         .build()?;
     for _ in 0..3 {
-        let seen = pool.tasks(0..20u8).chunk_size(1).map_with(|w, _| *w.shared)?;
+        let seen = pool.tasks(0..20u8).chunk_size(1).with_worker().map(|w, _| *w.shared)?;
         assert_eq!(seen, [1; 20]);
     }
     Ok(())
@@ -268,7 +272,7 @@ impl<D: Fallible + ?Sized> Deserialize<Kept, D> for ArchivedKept {
 fn keeps_a_lock(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(Kept(Mutex::new(None))).build()?;
     let ask = || {
-        pool.tasks([()]).map_with(|w, ()| {
+        pool.tasks([()]).with_worker().map(|w, ()| {
             w.shared.0.lock().expect("no panic beside it").as_deref_mut().map_or(0, |x| {
                 *x += 1;
                 *x
@@ -307,7 +311,7 @@ fn uses_own_pool(method: StartMethod) -> Outcome {
         })
         .build()?;
     let pool = NESTED.get_or_init(|| pool);
-    assert_eq!(pool.tasks([()]).map_with(|w, ()| *w.shared)?, [3]);
+    assert_eq!(pool.tasks([()]).with_worker().map(|w, ()| *w.shared)?, [3]);
     pool.stop_and_join()?;
     Ok(())
 }

@@ -59,7 +59,7 @@ where
 {
     let mut workers = BTreeSet::new();
     while workers.len() < WORKERS {
-        let seen = pool.tasks(0..WORKERS as u32 * 2).chunk_size(1).map_with(task)?;
+        let seen = pool.tasks(0..WORKERS as u32 * 2).chunk_size(1).with_worker().map(task)?;
         for (worker, sum, grown) in seen {
             workers.insert(worker);
             assert_eq!(sum, SUM);
@@ -94,7 +94,8 @@ fn of_a_value(method: StartMethod) -> Outcome {
         let data = data();
         let address = data.as_ptr().addr();
         let pool = builder(method, WORKERS).shared(data).build()?;
-        let seen = pool.tasks(0..16u8).chunk_size(1).map_with(|w, _| w.shared.as_ptr().addr())?;
+        let seen =
+            pool.tasks(0..16u8).chunk_size(1).with_worker().map(|w, _| w.shared.as_ptr().addr())?;
         assert!(seen.iter().all(|seen| *seen == address), "the parent's own");
         return Ok(());
     }
@@ -126,7 +127,7 @@ fn of_a_view(method: StartMethod) -> Outcome {
         (std::process::id(), sum, private(std::process::id()).saturating_sub(before))
     };
     if method == StartMethod::Threads {
-        let sums = pool.tasks(0..16u32).chunk_size(1).map_with(task)?;
+        let sums = pool.tasks(0..16u32).chunk_size(1).with_worker().map(task)?;
         assert!(sums.iter().all(|(_, sum, _)| *sum == SUM));
     } else {
         let each = in_all(&pool, task)?;
@@ -144,7 +145,10 @@ fn of_a_view(method: StartMethod) -> Outcome {
 fn of_the_past(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared_view(data()).build()?;
     let sum = || {
-        let sum = pool.tasks([()]).map_with(|w, ()| w.shared.iter().map(|x| x.to_native()).sum());
+        let sum = pool
+            .tasks([()])
+            .with_worker()
+            .map(|w, ()| w.shared.iter().map(|x| x.to_native()).sum());
         sum.map(|sum: Vec<f64>| sum[0])
     };
     assert_eq!(sum()?, SUM);

@@ -45,13 +45,13 @@ fn values(method: StartMethod) -> Outcome {
     let pool = pool(method, 3)?;
     for (len, chunk_len) in [(1, 1), (10, 3), (1000, 1), (100_003, 1000), (7, 100)] {
         let mut array = array(len);
-        let sums = pool.map_slices_mut(&mut array, chunk_len, set_to_part)?;
+        let sums = pool.slices_mut(&mut array, chunk_len).map(set_to_part)?;
         assert_eq!((sums, array.to_vec()), expected(len, chunk_len));
         // Once more, on a part of it.
         let mut part = array.slice(len / 2..);
         drop(array);
         let before = part.to_vec();
-        pool.map_slices_mut(&mut part, chunk_len, |_, slice| slice.reverse())?;
+        pool.slices_mut(&mut part, chunk_len).map(|_, slice| slice.reverse())?;
         let mut reversed = before;
         reversed.chunks_mut(chunk_len).for_each(<[u64]>::reverse);
         assert_eq!(part.to_vec(), reversed);
@@ -65,16 +65,16 @@ fn element_types(method: StartMethod) -> Outcome {
     flags.set(999, true);
     for _ in 0..2 {
         let clone = flags.clone();
-        pool.map_slices_mut(&mut flags, 64, |_, s| s.iter_mut().for_each(|flag| *flag = !*flag))?;
+        pool.slices_mut(&mut flags, 64).map(|_, s| s.iter_mut().for_each(|flag| *flag = !*flag))?;
         drop(clone);
-        pool.map_slices_mut(&mut flags, 64, |_, s| s.iter_mut().for_each(|flag| *flag = !*flag))?;
+        pool.slices_mut(&mut flags, 64).map(|_, s| s.iter_mut().for_each(|flag| *flag = !*flag))?;
     }
     assert_eq!(flags.iter().filter(|flag| *flag).count(), 1);
     let mut bytes = SharedArray::<u8>::new(300_000)?;
-    pool.map_slices_mut(&mut bytes, 4096, |part, s| s.fill(part as u8))?;
+    pool.slices_mut(&mut bytes, 4096).map(|part, s| s.fill(part as u8))?;
     assert_eq!(bytes.get(299_999), (299_999 / 4096) as u8);
     let mut floats = SharedArray::<f32>::from_slice(&[1.5; 33])?;
-    let sums = pool.map_slices_mut(&mut floats, 16, |_, s| s.iter().sum::<f32>())?;
+    let sums = pool.slices_mut(&mut floats, 16).map(|_, s| s.iter().sum::<f32>())?;
     assert_eq!(sums, [24.0, 24.0, 1.5]);
     Ok(())
 }
@@ -82,14 +82,14 @@ fn element_types(method: StartMethod) -> Outcome {
 fn chunk_len(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let mut some = array(3);
-    let refused = pool.map_slices_mut(&mut some, 0, set_to_part).expect_err("no parts");
+    let refused = pool.slices_mut(&mut some, 0).map(set_to_part).expect_err("no parts");
     assert_eq!(refused.to_string(), "chunk_len must be at least 1, got 0");
     assert!(matches!(refused, Error::InvalidInput(_)));
-    assert!(matches!(pool.map_slices(&some, 0, |_, _| ()), Err(Error::InvalidInput(_))));
+    assert!(matches!(pool.slices(&some, 0).map(|_, _| ()), Err(Error::InvalidInput(_))));
     let mut none = array(0);
-    assert!(pool.map_slices_mut(&mut none, 5, set_to_part)?.is_empty());
-    assert!(pool.map_slices(&none, usize::MAX, |_, _| 1)?.is_empty());
-    assert_eq!(pool.map_slices_mut(&mut some, usize::MAX, set_to_part)?, [3]);
+    assert!(pool.slices_mut(&mut none, 5).map(set_to_part)?.is_empty());
+    assert!(pool.slices(&none, usize::MAX).map(|_, _| 1)?.is_empty());
+    assert_eq!(pool.slices_mut(&mut some, usize::MAX).map(set_to_part)?, [3]);
     assert_eq!(some.to_vec(), [0, 10, 20]);
     Ok(())
 }
@@ -101,7 +101,7 @@ pub(super) fn works_in_place(
 ) -> pool_api::Result<bool> {
     array.fill(0);
     let whole = array.len();
-    let shared = pool.map_slices_mut(array, whole, |_, slice| {
+    let shared = pool.slices_mut(array, whole).map(|_, slice| {
         slice[0] = 1;
         is_shared_memory(slice.as_ptr().addr())
     })?;
@@ -133,8 +133,8 @@ fn in_place_or_copied(method: StartMethod) -> Outcome {
         assert!(!works_in_place(&pool, &mut array)?, "there is another handle");
         drop(clone);
         assert!(works_in_place(&pool, &mut array)?, "it is the only one again");
-        pool.map_slices(&array, 2, |_, _| ())?;
-        let failed = pool.map_slices_mut(&mut array, 1 << 20, |_, s| assert!(s.is_empty(), "no"));
+        pool.slices(&array, 2).map(|_, _| ())?;
+        let failed = pool.slices_mut(&mut array, 1 << 20).map(|_, s| assert!(s.is_empty(), "no"));
         assert!(failed.is_err());
         assert!(works_in_place(&pool, &mut array)?, "the calls have left none");
         let back = pool.apply(array.clone(), |array| array)?;
@@ -150,7 +150,7 @@ fn clones(method: StartMethod) -> Outcome {
     let (len, chunk_len) = (10_000, 77);
     let mut array = array(len);
     let (clone, part) = (array.clone(), array.slice(5..9));
-    let sums = pool.map_slices_mut(&mut array, chunk_len, set_to_part)?;
+    let sums = pool.slices_mut(&mut array, chunk_len).map(set_to_part)?;
     let (expected_sums, expected) = expected(len, chunk_len);
     assert_eq!(sums, expected_sums);
     assert_eq!((clone.to_vec(), part.to_vec()), (expected.clone(), expected[5..9].to_vec()));
@@ -166,7 +166,7 @@ fn clones(method: StartMethod) -> Outcome {
             }
         });
         wait_until("the other thread writes", || WRITTEN.contains(&clone.get(0)));
-        let result = pool.map_slices_mut(&mut array, chunk_len, |_, s| s.iter().max().copied());
+        let result = pool.slices_mut(&mut array, chunk_len).map(|_, s| s.iter().max().copied());
         stop.store(true, Ordering::Relaxed);
         writer.join().expect("no panic");
         result
@@ -190,12 +190,12 @@ fn sent(method: StartMethod) -> Outcome {
     // A handle waits in the input of a call that has not ended.
     let mut waiting = pool.imap([array.clone(), array.clone()], |array| array.to_vec()[4999]);
     assert_eq!(waiting.next().transpose()?, Some(4999));
-    let sums = pool.map_slices_mut(&mut array, chunk_len, set_to_part)?;
+    let sums = pool.slices_mut(&mut array, chunk_len).map(set_to_part)?;
     assert_eq!((sums, array.to_vec()), expected(len, chunk_len));
     assert!(waiting.next().transpose()?.is_some());
     drop(waiting);
     let handle = pool.apply(array.clone(), |array| array)?;
-    pool.map_slices_mut(&mut array, chunk_len, |_, s| s.fill(3))?;
+    pool.slices_mut(&mut array, chunk_len).map(|_, s| s.fill(3))?;
     assert_eq!(handle.to_vec(), vec![3; len]);
     Ok(())
 }
@@ -204,7 +204,7 @@ fn older(method: StartMethod) -> Outcome {
     let (len, chunk_len) = (5000, 100);
     let mut older = array(len);
     let pool = pool(method, 2)?;
-    let sums = pool.map_slices_mut(&mut older, chunk_len, set_to_part)?;
+    let sums = pool.slices_mut(&mut older, chunk_len).map(set_to_part)?;
     assert_eq!((sums, older.to_vec()), expected(len, chunk_len));
     // A process that was forked since then has a handle.
     assert_eq!(works_in_place(&pool, &mut older)?, method != StartMethod::Fork);
@@ -215,7 +215,7 @@ fn older(method: StartMethod) -> Outcome {
 fn reading(method: StartMethod) -> Outcome {
     let pool = pool(method, 3)?;
     let array = array(10_001);
-    let sums = pool.map_slices(&array, 1000, |part, s| (part, s.len(), s.iter().sum::<u64>()))?;
+    let sums = pool.slices(&array, 1000).map(|part, s| (part, s.len(), s.iter().sum::<u64>()))?;
     assert_eq!((sums.len(), sums[10]), (11, (10, 1, 10_000)));
     assert_eq!(sums.iter().map(|(_, _, sum)| sum).sum::<u64>(), 10_000 * 10_001 / 2);
     assert!(sums.iter().enumerate().all(|(index, (part, ..))| index == *part));
@@ -229,7 +229,7 @@ fn state(method: StartMethod) -> Outcome {
     let pool = builder.worker_init(|_| BEGUN.store(true, Ordering::SeqCst)).build()?;
     let mut array = array(2);
     let begun = |_: usize, _: &mut [u64]| BEGUN.load(Ordering::SeqCst);
-    assert_eq!(pool.map_slices_mut(&mut array, 1, begun)?, [true, true]);
+    assert_eq!(pool.slices_mut(&mut array, 1).map(begun)?, [true, true]);
     Ok(())
 }
 
@@ -238,16 +238,16 @@ fn overlapping(method: StartMethod) -> Outcome {
     let whole = array(900);
     let (mut front, mut back) = (whole.slice(..600), whole.slice(300..));
     drop(whole);
-    assert_eq!(pool.map_slices_mut(&mut front, 7, |_, s| s.fill(1))?.len(), 86);
-    assert_eq!(pool.map_slices_mut(&mut back, 7, |_, s| s.fill(2))?.len(), 86);
+    assert_eq!(pool.slices_mut(&mut front, 7).map(|_, s| s.fill(1))?.len(), 86);
+    assert_eq!(pool.slices_mut(&mut back, 7).map(|_, s| s.fill(2))?.len(), 86);
     assert_eq!((front.get(299), front.get(300), back.get(599)), (1, 2, 2));
     assert!(!works_in_place(&pool, &mut front)?);
     // Two calls at once, and one that reads.
     std::thread::scope(|scope| {
         let (pool, reader) = (&pool, front.slice(..));
-        let front = scope.spawn(|| pool.map_slices_mut(&mut front, 10, |_, s| s.fill(3)));
-        let back = scope.spawn(|| pool.map_slices_mut(&mut back, 10, |_, s| s.fill(4)));
-        let read = scope.spawn(move || pool.map_slices(&reader, 10, |_, s| s.to_vec()));
+        let front = scope.spawn(|| pool.slices_mut(&mut front, 10).map(|_, s| s.fill(3)));
+        let back = scope.spawn(|| pool.slices_mut(&mut back, 10).map(|_, s| s.fill(4)));
+        let read = scope.spawn(move || pool.slices(&reader, 10).map(|_, s| s.to_vec()));
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join().expect("a call");
         join(front)?;
         join(back)?;
@@ -266,7 +266,7 @@ fn reading_at_once(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let array = array(4000);
     std::thread::scope(|scope| {
-        let sum = |len| pool.map_slices(&array, len, |_, s| s.iter().sum::<u64>());
+        let sum = |len| pool.slices(&array, len).map(|_, s| s.iter().sum::<u64>());
         let calls = [1, 3, 100].map(|len| scope.spawn(move || sum(len)));
         for call in calls {
             let sums = call.join().expect("a call")?;

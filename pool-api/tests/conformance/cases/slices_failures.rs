@@ -38,7 +38,7 @@ fn panics(method: StartMethod) -> Outcome {
     for shared in [false, true] {
         let mut array = array(100);
         let clone = shared.then(|| array.clone());
-        let result = pool.map_slices_mut(&mut array, 10, |part, slice| {
+        let result = pool.slices_mut(&mut array, 10).map(|part, slice| {
             slice[0] = 1000;
             assert!(part != 4, "the fifth");
         });
@@ -51,8 +51,8 @@ fn panics(method: StartMethod) -> Outcome {
             assert!([1000, 10 * part as u64].contains(&array.get(10 * part)));
         }
         drop(clone);
-        assert_eq!(pool.map_slices_mut(&mut array, 50, |_, s| s.len())?, [50, 50]);
-        let ends = pool.map_slices(&array, 10, |part, _| assert!(part != 9, "the tenth"));
+        assert_eq!(pool.slices_mut(&mut array, 50).map(|_, s| s.len())?, [50, 50]);
+        let ends = pool.slices(&array, 10).map(|part, _| assert!(part != 9, "the tenth"));
         assert!(ends.is_err());
     }
     Ok(())
@@ -62,7 +62,7 @@ fn runs_out(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let mut array = array(64);
     for _ in 0..20 {
-        let result = pool.map_slices_mut(&mut array, 1, |part, slice| {
+        let result = pool.slices_mut(&mut array, 1).map(|part, slice| {
             if part == 5 {
                 panic!("ends the call");
             }
@@ -84,7 +84,7 @@ fn dies(method: StartMethod) -> Outcome {
     for shared in [false, true] {
         let mut array = array(100);
         let clone = shared.then(|| array.clone());
-        let result = pool.map_slices_mut(&mut array, 10, |part, slice| {
+        let result = pool.slices_mut(&mut array, 10).map(|part, slice| {
             slice[0] = 1000;
             if part == 3 {
                 sys::kill(std::process::id(), sys::SIGKILL);
@@ -95,7 +95,7 @@ fn dies(method: StartMethod) -> Outcome {
         assert_eq!(task.index(), 3);
         drop(clone);
         // The array is as usable as before, in place too.
-        pool.map_slices_mut(&mut array, 7, |_, s| s.fill(2))?;
+        pool.slices_mut(&mut array, 7).map(|_, s| s.fill(2))?;
         assert_eq!(array.to_vec(), [2; 100]);
         assert!(works_in_place(&pool, &mut array)?);
         assert_eq!(pool.apply(array, |array| array.get(1))?, 0);
@@ -113,7 +113,7 @@ fn change_for_ever(slice: &mut [u64]) {
 fn endless(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let mut array = array(2);
-    let result = pool.map_slices_mut(&mut array, 1, |part, slice| {
+    let result = pool.slices_mut(&mut array, 1).map(|part, slice| {
         if part == 0 {
             change_for_ever(slice);
         }
@@ -123,7 +123,7 @@ fn endless(method: StartMethod) -> Outcome {
     let after = array.get(0);
     assert_eq!(pool.map(0..100u32, |x| x)?.len(), 100);
     assert_eq!(array.get(0), after);
-    assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
+    assert_eq!(pool.slices_mut(&mut array, 1).map(|part, _| part)?, [0, 1]);
     Ok(())
 }
 
@@ -138,11 +138,11 @@ fn beside(method: StartMethod) -> Outcome {
         for round in 0..20 {
             let mut array = array(1000);
             if round % 2 == 0 {
-                let sums = pool.map_slices_mut(&mut array, 10, set_to_part)?;
+                let sums = pool.slices_mut(&mut array, 10).map(set_to_part)?;
                 assert_eq!((sums, array.to_vec()), expected(1000, 10));
             } else {
                 let failed =
-                    pool.map_slices_mut(&mut array, 10, |part, _| assert!(part != 9, "a tenth"));
+                    pool.slices_mut(&mut array, 10).map(|part, _| assert!(part != 9, "a tenth"));
                 assert!(failed.is_err());
             }
         }
@@ -166,7 +166,7 @@ fn bad_result(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let mut array = array(2);
     let call = AssertUnwindSafe(|| {
-        pool.map_slices_mut(&mut array, 1, |part, slice| {
+        pool.slices_mut(&mut array, 1).map(|part, slice| {
             if part == 1 {
                 change_for_ever(slice);
             }
@@ -175,7 +175,7 @@ fn bad_result(method: StartMethod) -> Outcome {
     });
     assert!(catch_unwind(call).is_err());
     let after = array.to_vec();
-    assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
+    assert_eq!(pool.slices_mut(&mut array, 1).map(|part, _| part)?, [0, 1]);
     assert_eq!(array.to_vec(), after);
     Ok(())
 }
@@ -185,7 +185,7 @@ fn no_zygote(method: StartMethod) -> Outcome {
     for large in [vec![], vec![1u8; 32 << 20]] {
         let broken = pool(method, 2)?;
         let mut array = array(2);
-        let result = broken.map_slices_mut(&mut array, 1, |part, slice| {
+        let result = broken.slices_mut(&mut array, 1).map(|part, slice| {
             if part == 0 {
                 sys::kill(std::os::unix::process::parent_id(), sys::SIGKILL);
             }
@@ -194,7 +194,7 @@ fn no_zygote(method: StartMethod) -> Outcome {
         let after = array.to_vec();
         assert!(matches!(result, Err(Error::PoolBroken)), "{result:?}");
         let pool = crate::case::pool(method, 2)?;
-        let sums = pool.map_slices_mut(&mut array, 1, |_, s| s.iter().sum::<u64>())?;
+        let sums = pool.slices_mut(&mut array, 1).map(|_, s| s.iter().sum::<u64>())?;
         assert_eq!(sums, after);
         drop(large);
     }
@@ -206,7 +206,7 @@ fn no_zygote_for_the_deaf(method: StartMethod) -> Outcome {
     let large = vec![1u8; 32 << 20];
     let pool = pool(method, 2)?;
     let mut array = array(2);
-    let result = pool.map_slices_mut(&mut array, 1, |part, slice| {
+    let result = pool.slices_mut(&mut array, 1).map(|part, slice| {
         sys::forget_parent();
         if part == 0 {
             sys::kill(std::os::unix::process::parent_id(), sys::SIGKILL);
@@ -230,7 +230,7 @@ fn guarded(method: StartMethod) -> Outcome {
     let built = pool(method, 1);
     let scoped = earlier.tasks(0..2u8).map_scoped(|x| x + 1);
     // Workers that are running already work.
-    assert_eq!(earlier.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
+    assert_eq!(earlier.slices_mut(&mut array, 1).map(|part, _| part)?, [0, 1]);
     if method == StartMethod::Fork {
         assert!(matches!(built, Err(Error::ForkWhileBorrowed)));
         assert!(matches!(scoped, Err(Error::ForkWhileBorrowed)));
@@ -249,7 +249,7 @@ fn nested_fork(method: StartMethod) -> Outcome {
     let mut array = array(2);
     for shared in [false, true] {
         let clone = shared.then(|| array.clone());
-        let texts = pool.map_slices_mut(&mut array, 1, |_, _| {
+        let texts = pool.slices_mut(&mut array, 1).map(|_, _| {
             let builder = WorkerPool::builder().n_jobs(1).start_method(StartMethod::Fork);
             matches!(builder.build(), Err(Error::ForkWhileBorrowed))
         })?;
@@ -264,7 +264,7 @@ fn terminated(method: StartMethod) -> Outcome {
     let mut array = array(2);
     let after = std::thread::scope(|scope| {
         let call = scope.spawn(|| {
-            let result = pool.map_slices_mut(&mut array, 1, |_, slice| change_for_ever(slice));
+            let result = pool.slices_mut(&mut array, 1).map(|_, slice| change_for_ever(slice));
             (result, array.to_vec())
         });
         while pool.worker_pids().len() < 2 && !call.is_finished() {
@@ -280,7 +280,7 @@ fn terminated(method: StartMethod) -> Outcome {
     // Fresh workers start meanwhile.
     assert_eq!(pool.map(0..100u32, |x| x)?.len(), 100);
     assert_eq!(array.to_vec(), after);
-    assert_eq!(pool.map_slices_mut(&mut array, 1, |part, _| part)?, [0, 1]);
+    assert_eq!(pool.slices_mut(&mut array, 1).map(|part, _| part)?, [0, 1]);
     Ok(())
 }
 
@@ -299,7 +299,7 @@ fn forked_late(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let mut array = array(4);
     let clone = array.clone(); // so that tasks work on copies
-    let children = pool.map_slices_mut(&mut array, 2, |_, slice| {
+    let children = pool.slices_mut(&mut array, 2).map(|_, slice| {
         slice.fill(7);
         let child = sys::fork();
         while child == 0 && !returned() {

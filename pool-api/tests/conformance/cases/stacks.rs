@@ -130,7 +130,7 @@ fn as_set(method: StartMethod) -> Outcome {
         .shared_built(|| deep(20 << 10))
         .worker_init(|_| deep(20 << 10))
         .build()?;
-    let values = pool.tasks([20u64 << 10; 4]).map_with(|w, kib| {
+    let values = pool.tasks([20u64 << 10; 4]).with_worker().map(|w, kib| {
         assert_eq!(*w.shared + *w.state, 40 << 10);
         deep(kib)
     })?;

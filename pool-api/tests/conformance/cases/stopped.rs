@@ -44,12 +44,12 @@ fn at_shared(method: StartMethod) -> Outcome {
     };
     let pool = builder(method, 2).shared_built(stops).shared_timeout(limit).build()?;
     let begun = Instant::now();
-    let late = pool.tasks(0..9u8).map_with(|w, x| *w.shared + x);
+    let late = pool.tasks(0..9u8).with_worker().map(|w, x| *w.shared + x);
     let cause = Cause::Timeout { limit };
     assert!(matches!(&late, Err(Error::SharedFailed(c)) if *c == cause), "{late:?}");
     assert!(begun.elapsed() < PROMPT);
     pool.set_shared(7)?;
-    assert_eq!(pool.tasks([1u8]).map_with(|w, x| *w.shared + x)?, [8]);
+    assert_eq!(pool.tasks([1u8]).with_worker().map(|w, x| *w.shared + x)?, [8]);
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn awaited(method: StartMethod) -> Outcome {
     stop(pids[1]);
     let begun = Instant::now();
     // Other calls need not wait, and nothing is lost by the worker's end.
-    assert_eq!(pool.apply_on_with(2, (), |w, ()| w.id())?, 2);
+    assert_eq!(pool.task(()).on_worker(2).with_worker().apply(|w, ()| w.id())?, 2);
     let after = pool.broadcast(|_| std::process::id())?;
     assert!(begun.elapsed() < PROMPT);
     assert_eq!([after[0], after[2]], [pids[0], pids[2]]);

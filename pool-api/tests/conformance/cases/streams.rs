@@ -61,11 +61,14 @@ fn in_order(method: StartMethod) -> Outcome {
     assert_eq!(all(pool.tasks(0..count).imap_stream(|x| x))?, (0..count).collect::<Vec<_>>());
     let words = pool.tasks((0..300).map(|n| "w".repeat(n))).chunk_size(7);
     assert_eq!(all(words.imap_stream(|word| word.len()))?, (0..300).collect::<Vec<_>>());
-    let mut values = all(pool.tasks(0..999u64).chunk_size(2).imap_stream_unordered(|x| x + 1))?;
+    let mut values = all(pool.tasks(0..999u64).chunk_size(2).imap_unordered_stream(|x| x + 1))?;
     values.sort_unstable();
     assert_eq!(values, (1..1000).collect::<Vec<_>>());
     assert_eq!(all(pool.tasks(0..3u64).with(10).imap_stream(|c, x| c * x))?, [0, 10, 20]);
-    assert_eq!(all(pool.tasks(0..3u32).imap_stream_with(|w, x| *w.shared + x))?, [5, 6, 7]);
+    assert_eq!(
+        all(pool.tasks(0..3u32).with_worker().imap_stream(|w, x| *w.shared + x))?,
+        [5, 6, 7]
+    );
     assert!(all(pool.tasks(0..0u8).imap_stream(|x| x))?.is_empty());
     Ok(())
 }

@@ -114,7 +114,7 @@ fn map_results(method: StartMethod) -> Outcome {
 
 fn map_with(method: StartMethod) -> Outcome {
     let pool = pool(method, 3)?;
-    let ids = pool.tasks(0..500u32).chunk_size(1).map_with(|worker, x| {
+    let ids = pool.tasks(0..500u32).chunk_size(1).with_worker().map(|worker, x| {
         let ((), ()) = (*worker.shared, *worker.state);
         (worker.id(), worker.is_cancelled(), x)
     })?;
@@ -127,12 +127,12 @@ fn map_with(method: StartMethod) -> Outcome {
 fn map_view(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let words: Vec<String> = (0..500).map(|n| "w".repeat(n)).collect();
-    let lens = pool.tasks(words).map_view(|word| word.as_str().len())?;
+    let lens = pool.tasks(words).view().map(|word| word.as_str().len())?;
     assert_eq!(lens, (0..500).collect::<Vec<_>>());
     let sums = pool.tasks(vec![vec![1u64, 2], vec![], vec![40, 2]]).chunk_size(2);
-    let sums = sums.map_view(|v| v.iter().map(|n| n.to_native()).sum::<u64>())?;
+    let sums = sums.view().map(|v| v.iter().map(|n| n.to_native()).sum::<u64>())?;
     assert_eq!(sums, [3, 0, 42]);
-    assert_eq!(pool.tasks(0..300u64).map_view(|n| n.to_native() + 1)?[299], 300);
+    assert_eq!(pool.tasks(0..300u64).view().map(|n| n.to_native() + 1)?[299], 300);
     Ok(())
 }
 
@@ -222,8 +222,8 @@ fn empty(method: StartMethod) -> Outcome {
     assert_eq!(pool.imap_unordered(none(), |x| x).count(), 0);
     assert_eq!(pool.tasks(none()).imap_results(|x| x).count(), 0);
     assert!(pool.tasks(none()).map_results(|x| x)?.is_empty());
-    assert!(pool.tasks(none()).map_with(|_, x| x)?.is_empty());
-    assert!(pool.tasks(none()).map_view(|x| x.to_native())?.is_empty());
+    assert!(pool.tasks(none()).with_worker().map(|_, x| x)?.is_empty());
+    assert!(pool.tasks(none()).view().map(|x| x.to_native())?.is_empty());
     assert!(pool.tasks(none()).n_splits(3).map(|x| x)?.is_empty());
     assert!(pool.tasks(none()).chunk_size(3).with(1u8).map(|_, x| x)?.is_empty());
     let calls = RefCell::new(0);

@@ -88,7 +88,7 @@ fn hold_or_fail(worker: &mut Worker<'_, (), ()>, bomb: Bomb) -> Bomb {
 fn items_and_results(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for _ in 0..10 {
-        let failed = pool.tasks(bombs(20)).chunk_size(10).map_with(hold_or_fail);
+        let failed = pool.tasks(bombs(20)).chunk_size(10).with_worker().map(hold_or_fail);
         assert!(matches!(&failed, Err(Error::Task(task)) if task.index() == 10), "{failed:?}");
         both_work(&pool)?;
     }
@@ -140,7 +140,7 @@ fn scoped(method: StartMethod) -> Outcome {
             // This later call is told later; it lets the item of the first one go on.
             let watch = scope.spawn(move || {
                 let () = wait.recv().expect("the call begins");
-                pool.tasks([0u8]).map_with(|worker, _| {
+                pool.tasks([0u8]).with_worker().map(|worker, _| {
                     WATCHING.store(true, SeqCst);
                     while !worker.is_cancelled() {
                         thread::yield_now();
@@ -175,13 +175,13 @@ fn shared(method: StartMethod) -> Outcome {
     let pool = pool.worker_init(|_| 7u8).worker_exit(|w| *w.state);
     let pool = pool.worker_exit_timeout(Duration::from_millis(50)).build()?;
     for _ in 0..2 {
-        assert_eq!(pool.tasks([1u8]).map_with(|w, x| *w.state + x)?, [8]);
+        assert_eq!(pool.tasks([1u8]).with_worker().map(|w, x| *w.state + x)?, [8]);
         // The worker thread is the last owner of the old value.
         pool.set_shared(armed(true))?;
         pool.stop_and_join()?;
         assert_eq!(pool.exit_results(), [7]);
     }
-    assert_eq!(pool.tasks([1u8]).map_with(|w, x| *w.state + x)?, [8]);
+    assert_eq!(pool.tasks([1u8]).with_worker().map(|w, x| *w.state + x)?, [8]);
     pool.set_shared(armed(false))?;
     pool.terminate()?;
     Ok(())
@@ -211,7 +211,7 @@ fn fewer(method: StartMethod) -> Outcome {
     let pages = std::fs::read_to_string("/proc/self/statm")?;
     let pages: u64 = pages.split(' ').next().unwrap_or_default().parse()?;
     sys::limit_address_space(pages * 4096 + (7 << 29));
-    let ids = pool.tasks(0..100u32).chunk_size(1).map_with(|w, x| (w.id(), x))?;
+    let ids = pool.tasks(0..100u32).chunk_size(1).with_worker().map(|w, x| (w.id(), x))?;
     assert!(ids.iter().map(|(_, x)| *x).eq(0..100));
     assert!(ids.iter().all(|(id, _)| *id < 4), "{ids:?}");
     assert_eq!(pool.tasks(0..3u8).on_worker(0).map(|x| x)?, [0, 1, 2]);

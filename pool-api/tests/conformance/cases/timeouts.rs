@@ -69,7 +69,7 @@ fn ends_a_map(method: StartMethod) -> Outcome {
         let before = pool.worker_pids();
         let begun = Instant::now();
         let tasks = pool.tasks(0..60u32).chunk_size(chunk_size).task_timeout(LIMIT);
-        let failed = task(tasks.map_with(hang_at_20));
+        let failed = task(tasks.with_worker().map(hang_at_20));
         assert!(begun.elapsed() >= LIMIT && begun.elapsed() < PROMPT);
         assert_eq!((failed.index(), failed.tries()), (20, 1));
         assert_eq!(*failed.cause(), Cause::Timeout { limit: LIMIT });
@@ -77,7 +77,7 @@ fn ends_a_map(method: StartMethod) -> Outcome {
             format!("task 20 on worker {}: ran longer than its limit of 200ms", failed.worker());
         assert_eq!(failed.to_string(), text);
         // The pool goes on, with the same ids: the worker that had the item was replaced.
-        let ids = pool.tasks(0..400u32).chunk_size(1).map_with(|w, _| {
+        let ids = pool.tasks(0..400u32).chunk_size(1).with_worker().map(|w, _| {
             thread::sleep(Duration::from_micros(50));
             w.id()
         })?;
@@ -115,7 +115,7 @@ fn among_many(method: StartMethod) -> Outcome {
 
 fn of_the_pool(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).task_timeout(LIMIT).build()?;
-    let failed = task(pool.tasks(0..30u32).map_with(hang_at_20));
+    let failed = task(pool.tasks(0..30u32).with_worker().map(hang_at_20));
     assert_eq!((failed.index(), failed.cause()), (20, &Cause::Timeout { limit: LIMIT }));
     // A call with a limit of its own.
     let longer = Duration::from_secs(60);
@@ -162,7 +162,7 @@ fn no_other_call(method: StartMethod) -> Outcome {
                 n
             })
         });
-        let failed = task(pool.tasks([20u32]).task_timeout(LIMIT).map_with(hang_at_20));
+        let failed = task(pool.tasks([20u32]).task_timeout(LIMIT).with_worker().map(hang_at_20));
         assert_eq!(failed.index(), 0);
         assert_eq!(other.join().expect("no panic")?, 7);
         Ok(())
@@ -181,7 +181,7 @@ fn forms(method: StartMethod) -> Outcome {
     check(task(tasks().map(nap_at_20)));
     check(task(tasks().map_unordered(nap_at_20)));
     check(task(tasks().for_each_view(nap_at_20, |_, _| ())));
-    check(task(tasks().map_view(|n| {
+    check(task(tasks().view().map(|n| {
         thread::sleep(if *n == 20 { 3 * LIMIT } else { Duration::ZERO });
     })));
     match tasks().try_map(|n| {
@@ -281,7 +281,7 @@ fn seen_by_a_thread(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let scratch = Scratch::new();
     let paths = std::iter::repeat_n(scratch.path(), 1);
-    let failed = task(pool.tasks(paths).task_timeout(LIMIT).map_with(|w, path| {
+    let failed = task(pool.tasks(paths).task_timeout(LIMIT).with_worker().map(|w, path| {
         assert!(!w.is_cancelled());
         hang(w);
         append(&path, 1);
@@ -363,7 +363,7 @@ fn of_worker_init(method: StartMethod) -> Outcome {
     });
     let pool = builder.clone().worker_init_timeout(LIMIT).build()?;
     let started = Instant::now();
-    match pool.tasks(0..9u32).map_with(|w, n| (*w.state, n)) {
+    match pool.tasks(0..9u32).with_worker().map(|w, n| (*w.state, n)) {
         Err(Error::WorkerInitFailed { worker: 0, cause }) => {
             assert_eq!(cause, Cause::Timeout { limit: LIMIT });
         }
@@ -371,7 +371,7 @@ fn of_worker_init(method: StartMethod) -> Outcome {
     }
     assert!(started.elapsed() >= LIMIT && started.elapsed() < PROMPT);
     // A later `worker_init` that is in time is not affected.
-    let values = pool.tasks(0..3u32).map_with(|w, n| (*w.state, n))?;
+    let values = pool.tasks(0..3u32).with_worker().map(|w, n| (*w.state, n))?;
     assert_eq!(values, [(7, 0), (7, 1), (7, 2)]);
     // Futures learn of it in a way of their own.
     begun.set(0);
@@ -382,7 +382,7 @@ fn of_worker_init(method: StartMethod) -> Outcome {
     // The time of `worker_init` is not the first item's.
     let builder = crate::case::builder(method, 1).worker_init(|_| thread::sleep(2 * LIMIT));
     let pool = builder.build()?;
-    let values = pool.tasks(0..3u32).task_timeout(LIMIT).map_with(|w, n| (*w.state, n))?;
+    let values = pool.tasks(0..3u32).task_timeout(LIMIT).with_worker().map(|w, n| (*w.state, n))?;
     assert_eq!(values.len(), 3);
     let text = "worker_init_timeout must be more than 0";
     let refused = crate::case::builder(method, 1).worker_init_timeout(Duration::ZERO).build();
@@ -468,24 +468,25 @@ fn grace_used(method: StartMethod) -> Outcome {
         assert_eq!((failed.index(), failed.tries()), (20, tries));
         assert_eq!(*failed.cause(), Cause::Timeout { limit });
     };
-    let results = pool.tasks(0..40u32).chunk_size(7).map_results_with(late_at_20)?;
+    let results = pool.tasks(0..40u32).chunk_size(7).with_worker().map_results(late_at_20)?;
     for (n, result) in (0..).zip(results) {
         match result {
             Ok(value) => assert!(value == n && n != 20),
             Err(task) => check(&task, 1),
         }
     }
-    check(&task(pool.tasks(0..40u32).map_with(late_at_20)), 1);
+    check(&task(pool.tasks(0..40u32).with_worker().map(late_at_20)), 1);
     // An item that panics then is late, too; and each time it was a try.
     let tries = if method == StartMethod::Threads { 1 } else { 3 };
-    let failed = pool.tasks(0..30u32).retry(2).map_with(|w, n| {
+    let failed = pool.tasks(0..30u32).retry(2).with_worker().map(|w, n| {
         if n == 20 {
             hang(w);
             panic!("too late");
         }
     });
     check(&task(failed), tries);
-    let handle = pool.task(0u32).timeout_grace(Duration::MAX).apply_async_with(|w, _| hang(w))?;
+    let handle =
+        pool.task(0u32).timeout_grace(Duration::MAX).with_worker().apply_async(|w, _| hang(w))?;
     assert_eq!(*task(handle.get()).cause(), Cause::Timeout { limit });
     assert_eq!(pool.worker_pids(), before, "nobody was killed");
     assert_eq!(pool.map(0..20u32, |n| n)?.len(), 20);
@@ -515,7 +516,10 @@ fn grace_over(method: StartMethod) -> Outcome {
     wait_until("both are there", || pool.worker_pids().len() == 2);
     assert_ne!(pool.worker_pids(), before);
     // Without a grace the item is killed at the limit, as before.
-    assert_eq!(task(tasks().timeout_grace(Duration::ZERO).map_with(hang_at_20)).index(), 20);
+    assert_eq!(
+        task(tasks().timeout_grace(Duration::ZERO).with_worker().map(hang_at_20)).index(),
+        20
+    );
     assert_eq!(pool.tasks(0..99u32).timeout_grace(grace).map(|n| n)?.len(), 99);
     Ok(())
 }

@@ -220,7 +220,7 @@ fn ordered_beside_others(method: StartMethod) -> Outcome {
                 pool.apply(1, nothing).expect("no failure");
             }
         });
-        let later = pool.tasks(0..60).order_tasks(true).chunk_size(5).map_with(|w, n| {
+        let later = pool.tasks(0..60).order_tasks(true).chunk_size(5).with_worker().map(|w, n| {
             thread::sleep(Duration::from_micros(700));
             let before = w.state.replace(n);
             (w.id(), before.is_none_or(|before| before < n))

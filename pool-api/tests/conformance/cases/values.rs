@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use pool_api::{StartMethod, Tasks, Wire, wire};
+use pool_api::{Call, StartMethod, Wire, wire};
 
 use crate::case::{Case, Outcome, pool, sized};
 
@@ -72,7 +72,7 @@ where
     let serial: Vec<R> = items.iter().cloned().map(f).collect();
     for workers in [1, 3] {
         let pool = pool(method, workers)?;
-        let by = |set: fn(Tasks<'_, std::vec::IntoIter<A>>) -> Tasks<'_, std::vec::IntoIter<A>>| {
+        let by = |set: fn(Call<'_, std::vec::IntoIter<A>>) -> Call<'_, std::vec::IntoIter<A>>| {
             let values = set(pool.tasks(items.clone())).map(f);
             values.map(|values| assert!(values == serial, "with {workers} workers"))
         };

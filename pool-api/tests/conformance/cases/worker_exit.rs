@@ -40,7 +40,7 @@ pub(crate) const CASES: &[Case] = &[
 
 fn mpires_example(method: StartMethod) -> Outcome {
     let pool = builder(method, 4).worker_init(|_| 0u64).worker_exit(|w| *w.state).build()?;
-    let squares = pool.tasks(0..100u64).map_with(|w, x| {
+    let squares = pool.tasks(0..100u64).with_worker().map(|w, x| {
         *w.state += u64::from(x % 2 == 0);
         x * x
     })?;
@@ -54,7 +54,7 @@ fn mpires_example(method: StartMethod) -> Outcome {
 fn only_those_with_tasks(method: StartMethod) -> Outcome {
     let pool =
         builder(method, 4).worker_init(|_| 0u32).worker_exit(|w| (w.id(), *w.state)).build()?;
-    pool.tasks(0..2u32).chunk_size(1).map_with(|w, _| *w.state += 1)?;
+    pool.tasks(0..2u32).chunk_size(1).with_worker().map(|w, _| *w.state += 1)?;
     pool.stop_and_join()?;
     let results = pool.exit_results();
     assert_eq!(results.iter().map(|(_, tasks)| tasks).sum::<u32>(), 2);
@@ -104,7 +104,7 @@ fn without_keep_alive(method: StartMethod) -> Outcome {
         .worker_exit(|w| *w.state)
         .build()?;
     for round in 1..=10u64 {
-        pool.tasks(0..10 * round).chunk_size(1).map_with(|w, _| *w.state += 1)?;
+        pool.tasks(0..10 * round).chunk_size(1).with_worker().map(|w, _| *w.state += 1)?;
         let results = pool.exit_results();
         assert_eq!(results.iter().sum::<u64>(), 10 * round, "of this call alone: {results:?}");
         assert_eq!(pool.exit_results(), results);
@@ -121,14 +121,14 @@ fn failed_calls(method: StartMethod) -> Outcome {
         .worker_exit(|w| *w.state)
         .build()?;
     for _ in 0..10 {
-        let failed = pool.tasks(0..50u32).chunk_size(1).map_with(|w, x| {
+        let failed = pool.tasks(0..50u32).chunk_size(1).with_worker().map(|w, x| {
             *w.state += 1;
             assert!(x < 20, "too large");
         });
         assert!(matches!(failed, Err(Error::Task(_))), "{failed:?}");
         // (The call does not wait for a worker that still runs a task.)
         assert!(pool.exit_results().iter().sum::<u64>() <= 50);
-        let counted = pool.tasks(0..30u32).chunk_size(1).map_with(|w, _| *w.state += 1)?;
+        let counted = pool.tasks(0..30u32).chunk_size(1).with_worker().map(|w, _| *w.state += 1)?;
         assert_eq!(counted.len(), 30);
         assert_eq!(pool.exit_results().iter().sum::<u64>(), 30, "nothing of the call before");
     }
@@ -142,11 +142,11 @@ fn lazily(method: StartMethod) -> Outcome {
         .worker_exit(|w| *w.state)
         .build()?;
     for _ in 0..5 {
-        let counts = pool.tasks(0..30u32).imap_with(|w, _| *w.state += 1);
+        let counts = pool.tasks(0..30u32).with_worker().imap(|w, _| *w.state += 1);
         assert_eq!(counts.collect::<Result<Vec<()>, _>>()?.len(), 30);
         assert_eq!(pool.exit_results().iter().sum::<u64>(), 30);
     }
-    let mut lazy = pool.tasks(0u32..).imap_with(|w, _| *w.state += 1);
+    let mut lazy = pool.tasks(0u32..).with_worker().imap(|w, _| *w.state += 1);
     lazy.next().transpose()?;
     drop(lazy);
     assert!(pool.exit_results().iter().sum::<u64>() > 0, "workers had an end");
@@ -158,7 +158,7 @@ fn large(method: StartMethod) -> Outcome {
         .worker_init(|w| words(10 << 20, w.id() as u64))
         .worker_exit(|w| std::mem::take(w.state))
         .build()?;
-    pool.tasks(0..60u32).chunk_size(1).map_with(|w, _| w.state.len())?;
+    pool.tasks(0..60u32).chunk_size(1).with_worker().map(|w, _| w.state.len())?;
     pool.stop_and_join()?;
     let results = pool.exit_results();
     assert!(!results.is_empty());
@@ -173,7 +173,7 @@ fn handles(method: StartMethod) -> Outcome {
         .worker_init(|_| SharedArray::<u32>::new(1000).expect("memory"))
         .worker_exit(|w| (w.id(), w.state.clone(), vec![SharedValue::new(7u8).expect("memory")]))
         .build()?;
-    pool.tasks(0..100u32).chunk_size(1).map_with(|w, x| w.state.set(x as usize, x + 1))?;
+    pool.tasks(0..100u32).chunk_size(1).with_worker().map(|w, x| w.state.set(x as usize, x + 1))?;
     pool.stop_and_join()?;
     for _ in 0..2 {
         let results = pool.exit_results();
@@ -307,7 +307,7 @@ fn one_task_each(method: StartMethod) -> Outcome {
         .worker_init(|_| 0u64)
         .worker_exit(|w| (w.id(), *w.state))
         .build()?;
-    let seen = pool.tasks(0..tasks).map_with(|w, x| {
+    let seen = pool.tasks(0..tasks).with_worker().map(|w, x| {
         *w.state += x;
         (w.id(), x)
     })?;
@@ -327,7 +327,7 @@ fn between_chunks(method: StartMethod) -> Outcome {
         .worker_init(|w| (w.shared.fetch_add(1), 0u32))
         .worker_lifespan(5)
         .build()?;
-    let counts = pool.tasks(0..100u32).chunk_size(4).map_with(|w, _| {
+    let counts = pool.tasks(0..100u32).chunk_size(4).with_worker().map(|w, _| {
         w.state.1 += 1;
         *w.state
     })?;
@@ -402,7 +402,7 @@ fn begins_anew(method: StartMethod) -> Outcome {
         .build()?;
     // One after the other: chunks of one call may be claimed in any order.
     for n in 0..20u32 {
-        let life = pool.task(n).apply_with(|w, _| {
+        let life = pool.task(n).with_worker().apply(|w, _| {
             assert!(STARTED.get() > 0);
             *w.state
         })?;

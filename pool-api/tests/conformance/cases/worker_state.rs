@@ -51,14 +51,14 @@ fn lives_on(method: StartMethod) -> Outcome {
     let pool = builder(method, 3).worker_init(|_| 0u64).build()?;
     let mut counts = Vec::new();
     for _ in 0..20 {
-        counts.extend(pool.tasks(0..50u32).chunk_size(1).map_with(count)?);
+        counts.extend(pool.tasks(0..50u32).chunk_size(1).with_worker().map(count)?);
         assert_eq!(pool.map(0..5u32, |x| x + 1)?, [1, 2, 3, 4, 5]);
     }
     let highest = highest(&counts);
     assert_eq!(highest.iter().map(|(_, count)| count).sum::<u64>(), 1000);
     assert!(highest.iter().all(|(id, _)| *id < 3));
     pool.stop_and_join()?;
-    let again = pool.tasks(0..50u32).map_with(count)?;
+    let again = pool.tasks(0..50u32).with_worker().map(count)?;
     assert!(again.iter().any(|(_, count)| *count == 1), "fresh workers, fresh state");
     Ok(())
 }
@@ -68,7 +68,7 @@ fn sees_shared(method: StartMethod) -> Outcome {
         .shared(vec![3u64, 4])
         .worker_init(|w| w.shared.iter().sum::<u64>() + u64::from(w.id()))
         .build()?;
-    let seen = pool.tasks(0..40u64).chunk_size(1).map_with(|w, x| {
+    let seen = pool.tasks(0..40u64).chunk_size(1).with_worker().map(|w, x| {
         assert_eq!(*w.state, 7 + u64::from(w.id()));
         w.shared[0] * x
     })?;
@@ -84,7 +84,7 @@ fn lazily(method: StartMethod) -> Outcome {
         assert_eq!(pool.apply(n, |n| n + 1)?, n + 1);
         assert!((1..=n + 1).contains(&made.get()), "only those who had a task have made it");
     }
-    let seen = pool.tasks(0..100u32).chunk_size(1).map_with(|w, _| *w.state)?;
+    let seen = pool.tasks(0..100u32).chunk_size(1).with_worker().map(|w, _| *w.state)?;
     assert!(seen.iter().all(|made_as| *made_as < 8));
     assert!(made.get() <= 8, "once in a life");
     Ok(())
@@ -100,7 +100,7 @@ fn any_type(method: StartMethod) -> Outcome {
     let pool = builder(method, 2)
         .worker_init(|w| Model { weights: std::rc::Rc::new(vec![w.id(), 7]), buffer: Vec::new() })
         .build()?;
-    let seen = pool.tasks(0..30u32).map_with(|w, x| {
+    let seen = pool.tasks(0..30u32).with_worker().map(|w, x| {
         assert_eq!(w.state.weights[0], w.id());
         w.state.buffer.push(x);
         w.state.weights[1] * w.state.buffer[w.state.buffer.len() - 1]
@@ -124,11 +124,11 @@ fn dropped(method: StartMethod) -> Outcome {
             Counted(w.shared.1.clone())
         })
         .build()?;
-    pool.tasks(0..50u32).chunk_size(1).map_with(|_, x| x)?;
+    pool.tasks(0..50u32).chunk_size(1).with_worker().map(|_, x| x)?;
     assert_eq!(dropped.get(), 0);
     pool.stop_and_join()?;
     assert_eq!(dropped.get(), made.get());
-    pool.tasks(0..50u32).chunk_size(1).map_with(|_, x| x)?;
+    pool.tasks(0..50u32).chunk_size(1).with_worker().map(|_, x| x)?;
     drop(pool);
     assert_eq!(dropped.get(), made.get());
     Ok(())
@@ -136,7 +136,7 @@ fn dropped(method: StartMethod) -> Outcome {
 
 fn stays(method: StartMethod) -> Outcome {
     let pool = builder(method, 1).worker_init(|_| 0u64).build()?;
-    let odd = pool.tasks(0..10u32).map_results_with(|w, x| {
+    let odd = pool.tasks(0..10u32).with_worker().map_results(|w, x| {
         *w.state += 1;
         assert!(x % 2 == 0, "odd");
         *w.state
@@ -149,7 +149,7 @@ fn stays(method: StartMethod) -> Outcome {
 fn replaced(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).worker_init(|_| 0usize).build()?;
     for _ in 0..10 {
-        let results = pool.tasks(0..40u32).chunk_size(1).map_results_with(|w, x| {
+        let results = pool.tasks(0..40u32).chunk_size(1).with_worker().map_results(|w, x| {
             *w.state += 1;
             if x == 20 {
                 sys::raise(sys::SIGKILL);
@@ -170,7 +170,7 @@ fn replaced(method: StartMethod) -> Outcome {
 fn without_keep_alive(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).keep_alive(false).worker_init(|_| 0u64).build()?;
     for _ in 0..5 {
-        let counts = pool.tasks(0..50u32).chunk_size(1).map_with(count)?;
+        let counts = pool.tasks(0..50u32).chunk_size(1).with_worker().map(count)?;
         let sum: u64 = highest(&counts).iter().map(|(_, count)| count).sum();
         assert_eq!(sum, 50, "one map, one state");
     }
@@ -231,12 +231,15 @@ fn fails_once(method: StartMethod) -> Outcome {
         })
         .build()?;
     for _ in 0..3 {
-        let failed = pool.tasks(0..20u32).map_with(|w, x| *w.state + x);
+        let failed = pool.tasks(0..20u32).with_worker().map(|w, x| *w.state + x);
         assert!(matches!(failed, Err(Error::WorkerInitFailed { .. })), "{failed:?}");
     }
     ready.set(1);
     // A worker that is still failing has a chunk of a call that is over.
-    assert_eq!(pool.tasks(0..20u32).map_with(|w, x| *w.state + x)?, (5..25).collect::<Vec<_>>());
+    assert_eq!(
+        pool.tasks(0..20u32).with_worker().map(|w, x| *w.state + x)?,
+        (5..25).collect::<Vec<_>>()
+    );
     Ok(())
 }
 
@@ -276,16 +279,16 @@ fn beside(method: StartMethod) -> Outcome {
 
 fn forks(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).worker_init(|_| sys::fork()).build()?;
-    let seen = pool.tasks(0..40u32).chunk_size(1).map_with(|w, x| (*w.state > 0, x))?;
+    let seen = pool.tasks(0..40u32).chunk_size(1).with_worker().map(|w, x| (*w.state > 0, x))?;
     assert_eq!(seen, (0..40).map(|x| (true, x)).collect::<Vec<_>>());
     Ok(())
 }
 
 fn shared_later(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).shared(1u64).worker_init(|w| *w.shared).build()?;
-    assert_eq!(pool.tasks(0..2u64).map_with(|w, x| *w.state + x)?, [1, 2]);
+    assert_eq!(pool.tasks(0..2u64).with_worker().map(|w, x| *w.state + x)?, [1, 2]);
     pool.set_shared(10)?;
-    let seen = pool.tasks(0..2u64).map_with(|w, x| (*w.shared, *w.state >= 1, x))?;
+    let seen = pool.tasks(0..2u64).with_worker().map(|w, x| (*w.shared, *w.state >= 1, x))?;
     assert_eq!(seen, [(10, true, 0), (10, true, 1)]);
     Ok(())
 }

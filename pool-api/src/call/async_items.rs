@@ -1,11 +1,10 @@
-//! The calls of which the caller takes the results later, all together.
+//! Calls over many items of which the caller takes the results later, all together.
 
-use pool_core::{
-    AsyncResult, JobOptions, OnWorker, Plain, Refused, WithContext, Worker, move_with_room,
-};
+use pool_core::{AsyncResult, FromItem, JobOptions, Refused, Shape, Shaped, move_with_room};
 use pool_ipc::Wire;
 
-use crate::{Result, Tasks, TasksWith};
+use super::Call;
+use crate::Result;
 
 /// A handle on all values of a call, or its items back.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
@@ -33,7 +32,7 @@ fn collect_here<I: Iterator>(items: I, options: &JobOptions) -> Vec<I::Item> {
     all
 }
 
-impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
+impl<I: Iterator, S, W, K: FromItem, H> Call<'_, I, S, W, K, H> {
     /// Hands the whole map to the workers and returns; the handle has the values in input order, or
     /// the first failure, which ends the map. All options count.
     ///
@@ -59,50 +58,20 @@ impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
     /// [`Error::ResultsUnread`](crate::Error::ResultsUnread) beyond
     /// [`Builder::max_result_bytes`](crate::Builder::max_result_bytes). The handle reports later
     /// errors, including an item that cannot be encoded.
+    ///
+    /// # The function
+    ///
+    #[doc = include_str!("shapes.md")]
     pub fn map_async<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
-        f: fn(I::Item) -> R,
+        f: H::Fn<I::Item, R>,
     ) -> Handed<I::Item, R>
     where
+        H: Shape<K>,
         I::Item: Wire,
     {
-        let items = collect(self.items, &self.options);
-        self.pool.map_async::<Plain<I::Item, R>>(f, (), items, &self.options)
-    }
-}
-
-impl<I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
-    /// Hands the whole map to the workers and returns; `f` takes the worker beside the item. See
-    /// [`Tasks::map_async`].
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Tasks::map_async`].
-    pub fn map_async_with<R: Wire>(
-        self,
-        f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
-    ) -> Handed<I::Item, R>
-    where
-        I::Item: Wire,
-    {
-        let items = collect(self.items, &self.options);
-        self.pool.map_async::<OnWorker<S, W, I::Item, R>>(f, (), items, &self.options)
-    }
-}
-
-impl<I: Iterator, C: Wire + Sync> TasksWith<'_, I, C> {
-    /// Hands the whole map to the workers and returns; `f` takes the context beside the item. See
-    /// [`Tasks::map_async`].
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Tasks::map_async`].
-    pub fn map_async<R: Wire>(self, f: fn(&C, I::Item) -> R) -> Handed<I::Item, R>
-    where
-        I::Item: Wire,
-    {
-        let items = collect(self.items, &self.options);
-        let (pool, options) = (self.pool, &self.options);
-        pool.map_async::<WithContext<C, I::Item, R>>(f, self.context, items, options)
+        let Self { pool, input, shape, options, .. } = self;
+        let items = collect(input, &options);
+        pool.map_async::<Shaped<K, H, I::Item, R>>(f, shape.into_context(), items, &options)
     }
 }

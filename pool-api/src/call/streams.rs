@@ -7,10 +7,11 @@ use std::{
 };
 
 use futures_core::Stream;
-use pool_core::{AsyncValues, Form, OnWorker, Plain, Portable, WithContext, Worker};
+use pool_core::{AsyncValues, Form, FromItem, Portable, Shape, Shaped};
 use pool_ipc::Wire;
 
-use crate::{Error, Result, Tasks, TasksWith};
+use super::Call;
+use crate::{Error, Result};
 
 /// A [`Stream`] over values that ends after the first error: [`Imap`](crate::Imap) for executors of
 /// any kind.
@@ -19,7 +20,7 @@ use crate::{Error, Result, Tasks, TasksWith};
 /// meanwhile, and wakes the task. The input is pulled where the stream is polled, a little ahead as
 /// by `imap`, so it need not be `Send` unless the stream is sent; an input that blocks blocks the
 /// executor. The stream does not borrow the pool; dropping it cancels what has not run (and kills
-/// what does, with [`Tasks::kill_running`]), and after the pool's end it is [`Error::Terminated`].
+/// what does, with [`Call::kill_running`](crate::Call::kill_running)), and after the pool's end it is [`Error::Terminated`].
 #[derive(Debug)]
 #[must_use = "nothing runs before it is polled"]
 pub struct ImapStream<F: Form, I> {
@@ -65,8 +66,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Stream for ImapStream<F, I> {
     }
 }
 
-impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
-    /// A stream over the values in input order, the [`Tasks::imap`](crate::Tasks::imap) for
+impl<I: Iterator, S, W, K: FromItem, H> Call<'_, I, S, W, K, H> {
+    /// A stream over the values in input order, the [`Call::imap`](crate::Call::imap) for
     /// executors (feature `async`).
     ///
     /// ```
@@ -96,53 +97,48 @@ impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
     /// assert_eq!(sum, 328_350);
     /// # Ok::<(), pool_api::Error>(())
     /// ```
+    ///
+    /// # The function
+    ///
+    #[doc = include_str!("shapes.md")]
     pub fn imap_stream<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
-        f: fn(I::Item) -> R,
-    ) -> ImapStream<Plain<I::Item, R>, I>
+        f: H::Fn<I::Item, R>,
+    ) -> ImapStream<Shaped<K, H, I::Item, R>, I>
     where
+        H: Shape<K>,
         I::Item: Wire,
     {
-        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
+        self.stream(f, true)
     }
 
     /// A stream over the values in the order in which they were done, see
-    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
-    pub fn imap_stream_unordered<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+    /// [`Call::imap_stream`](crate::Call::imap_stream).
+    ///
+    /// # The function
+    ///
+    #[doc = include_str!("shapes.md")]
+    pub fn imap_unordered_stream<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
         self,
-        f: fn(I::Item) -> R,
-    ) -> ImapStream<Plain<I::Item, R>, I>
+        f: H::Fn<I::Item, R>,
+    ) -> ImapStream<Shaped<K, H, I::Item, R>, I>
     where
+        H: Shape<K>,
         I::Item: Wire,
     {
-        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, false))
+        self.stream(f, false)
     }
-}
 
-impl<I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
-    /// A stream over the values in input order; `f` takes the worker beside the item. See
-    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
-    pub fn imap_stream_with<R: Wire>(
+    fn stream<R: Wire>(
         self,
-        f: fn(&mut Worker<'_, S, W>, I::Item) -> R,
-    ) -> ImapStream<OnWorker<S, W, I::Item, R>, I>
+        f: H::Fn<I::Item, R>,
+        ordered: bool,
+    ) -> ImapStream<Shaped<K, H, I::Item, R>, I>
     where
+        H: Shape<K>,
         I::Item: Wire,
     {
-        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
-    }
-}
-
-impl<I: Iterator, C: Wire + Sync> TasksWith<'_, I, C> {
-    /// A stream over the values in input order; `f` takes the context beside the item. See
-    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
-    pub fn imap_stream<R: Wire>(
-        self,
-        f: fn(&C, I::Item) -> R,
-    ) -> ImapStream<WithContext<C, I::Item, R>, I>
-    where
-        I::Item: Wire,
-    {
-        ImapStream::new(self.pool.stream(f, self.context, self.items, &self.options, true))
+        let Self { pool, input, shape, options, .. } = self;
+        ImapStream::new(pool.stream(f, shape.into_context(), input, &options, ordered))
     }
 }
