@@ -12,7 +12,7 @@ pub(crate) use startup::{Fault, Stage, StartFailure};
 pub use task::{Cause, ExitStatus, TaskError};
 pub(crate) use worker_stage::WorkerStage;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use pool_ipc::SegmentFault;
 
@@ -23,6 +23,7 @@ use crate::start_method::StartMethod;
 /// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that
 /// it returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
 /// there is one.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// An item's task failed. The pool is usable; the error says which item and why.
@@ -155,9 +156,12 @@ pub enum Error {
         /// What was wanted.
         what: &'static str,
         /// The system's answer.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
 }
+
+/// Every result of a call has room for an error.
+const _: () = assert!(size_of::<Error>() <= 80);
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -272,6 +276,14 @@ impl Error {
         }
     }
 
+    /// What was wanted could not be had, for this reason.
+    pub(crate) fn resources(
+        what: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Resources { what, source: Arc::from(source.into()) }
+    }
+
     /// Of the panic that is the cause.
     fn backtrace(&self) -> Option<&str> {
         let cause = match self {
@@ -300,7 +312,7 @@ impl std::error::Error for Error {
 
 impl From<pool_shm::Error> for Error {
     fn from(source: pool_shm::Error) -> Self {
-        Self::Resources { what: "shared memory", source: source.into() }
+        Self::Resources { what: "shared memory", source: Arc::new(source) }
     }
 }
 
@@ -317,6 +329,6 @@ pub(crate) trait OrResources<T> {
 
 impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Result<T, E> {
     fn or_resources(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|error| Error::Resources { what, source: error.into() })
+        self.map_err(|error| Error::resources(what, error))
     }
 }

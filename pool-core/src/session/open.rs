@@ -25,7 +25,6 @@ use pool_shm::{ForkMark, Segment};
 use super::{
     arenas::{OnTheWay, reservation},
     buffers::BufferPool,
-    fatal::Fatal,
     state::{Phase, Session, SessionState, Watch},
 };
 use crate::{
@@ -145,7 +144,7 @@ impl Session {
                 others_wait: false,
                 turns: 0,
                 phase: Phase::Open,
-                gone: Fatal::Broken,
+                gone: Error::PoolBroken,
                 next_context: 0,
                 watch: Watch::default(),
                 limited: usize::from(plan.bounds.init.or(plan.bounds.exit).is_some()),

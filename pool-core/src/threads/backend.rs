@@ -67,7 +67,7 @@ pub(crate) struct ThreadBackend {
     claims: Claims,
     number: usize,
     /// The first thread that could not be started (nor any behind it), and why.
-    missing: Option<(u32, String)>,
+    missing: Option<(u32, Error)>,
     /// How the threads end.
     end: Arc<AtomicU8>,
     exits: Arc<Exits>,
@@ -192,10 +192,13 @@ impl ThreadBackend {
                 Ok(thread) => lock(&backend.threads).push(thread),
                 // Threads that the system refuses are missing, as with processes.
                 Err(error) if id > 0 => {
-                    backend.missing = Some((id, stack::refusal(&error, stack)));
+                    let error = Error::resources(STARTING, stack::refusal(&error, stack));
+                    backend.missing = Some((id, error));
                     break;
                 }
-                Err(error) => return Err(stack::refusal(&error, stack)).or_resources(STARTING),
+                Err(error) => {
+                    return Err(Error::resources(STARTING, stack::refusal(&error, stack)));
+                }
             }
         }
         drop(failed);
@@ -230,7 +233,7 @@ impl ThreadBackend {
         if let (Some(home), Some((first, why))) = (home, &self.missing)
             && home >= *first
         {
-            return Err(Error::Resources { what: STARTING, source: why.clone().into() });
+            return Err(why.clone());
         }
         let unsent = match &*lock(&self.work_queue) {
             Some(work_queue) => {
