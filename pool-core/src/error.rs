@@ -1,4 +1,7 @@
 //! What can go wrong, each variant saying what the caller can do.
+//!
+//! Invariant: the text of an error and that of its source say different things; what may help is in
+//! the text of the error.
 
 mod failure;
 mod segment_fault;
@@ -12,16 +15,21 @@ pub(crate) use startup::{Fault, Stage, StartFailure};
 pub use task::{Cause, ExitStatus, TaskError};
 pub(crate) use worker_stage::WorkerStage;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
+use nix::errno::Errno;
 use pool_ipc::SegmentFault;
 
 use crate::start_method::StartMethod;
 
 /// Why a call of a pool failed.
 ///
-/// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that
-/// it returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
+/// Its text says what failed and what may help. What the system answered is the error's
+/// [`source`](std::error::Error::source), or that one's source, and in no text but its own: a
+/// report that prints the chain of sources says each thing once.
+///
+/// Its `Debug` shows the whole chain, since that is what `main` prints of an error that it
+/// returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
 /// there is one.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -143,20 +151,22 @@ pub enum Error {
         /// Which item of the input.
         index: u64,
     },
-    /// A handle to a shared object could not be sent; the fault says why. Drop handles that are not
-    /// needed any more, or raise the limit of descriptors (`ulimit -n`).
+    /// A handle to a shared object could not be sent; the fault, which is the source, says why.
+    /// Drop handles that are not needed any more, or raise the limit of descriptors (`ulimit -n`).
     Handle {
         /// Which item of the input has it; none if it is the context.
         index: Option<u64>,
         /// Why.
         fault: SegmentFault,
     },
-    /// The address space, descriptors or memory that the pool needs cannot be had.
+    /// The address space, descriptors, threads or memory that the pool needs cannot be had.
     Resources {
-        /// What was wanted.
+        /// What was tried.
         what: &'static str,
-        /// The system's answer.
-        source: Arc<dyn std::error::Error + Send + Sync>,
+        /// What is known beside the system's answer, and what may help.
+        reason: Option<String>,
+        /// The system's answer: a [`std::io::Error`], or an error that has one as its source.
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
 }
 
@@ -246,20 +256,23 @@ impl fmt::Display for Error {
                 f,
                 "item {index} could not be encoded: its own serialization failed, it is nested more than 1000 deep, or something in it is aligned to more than 32 bytes"
             ),
-            Self::Handle { index: Some(index), fault } => {
-                write!(f, "a handle in item {index} could not be sent: {fault}")
+            Self::Handle { index: Some(index), .. } => {
+                write!(f, "a handle in item {index} could not be sent")
             }
-            Self::Handle { index: None, fault } => {
-                write!(f, "a handle in the context could not be sent: {fault}")
+            Self::Handle { index: None, .. } => {
+                f.write_str("a handle in the context could not be sent")
             }
-            Self::Resources { what, source } => write!(f, "{what}: {source}"),
+            Self::Resources { what, reason: None, .. } => write!(f, "{what} failed"),
+            Self::Resources { what, reason: Some(reason), .. } => {
+                write!(f, "{what} failed: {reason}")
+            }
         }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)?;
+        f.write_str(&full_text(self))?;
         match self.backtrace() {
             Some(backtrace) => write!(f, "\n{}", backtrace.trim_end()),
             None => Ok(()),
@@ -276,12 +289,21 @@ impl Error {
         }
     }
 
-    /// What was wanted could not be had, for this reason.
+    /// What was tried failed with this error. One of the system's, or one that has a source,
+    /// becomes the source; any other one is a text of our own and becomes the reason.
     pub(crate) fn resources(
         what: &'static str,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Resources { what, source: Arc::from(source.into()) }
+        let error = match error.into().downcast::<Errno>() {
+            Ok(errno) => io::Error::from(*errno).into(),
+            Err(error) => error,
+        };
+        if error.is::<io::Error>() || error.source().is_some() {
+            Self::Resources { what, reason: None, source: Some(Arc::from(error)) }
+        } else {
+            Self::Resources { what, reason: Some(error.to_string()), source: None }
+        }
     }
 
     /// Of the panic that is the cause.
@@ -302,8 +324,8 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Task(task) => Some(task),
-            Self::Resources { source, .. } => Some(&**source),
+            Self::Task(task) => task.source(),
+            Self::Resources { source: Some(source), .. } => Some(&**source),
             Self::Handle { fault, .. } => Some(fault),
             _ => None,
         }
@@ -312,7 +334,11 @@ impl std::error::Error for Error {
 
 impl From<pool_shm::Error> for Error {
     fn from(source: pool_shm::Error) -> Self {
-        Self::Resources { what: "shared memory", source: Arc::new(source) }
+        Self::Resources {
+            what: "a call for shared memory",
+            reason: None,
+            source: Some(Arc::new(source)),
+        }
     }
 }
 
@@ -322,7 +348,13 @@ impl From<TaskError> for Error {
     }
 }
 
-/// Names what was wanted when the system refused.
+/// The texts of an error and of all its sources.
+pub(crate) fn full_text(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+/// Names what was tried when the system refused.
 pub(crate) trait OrResources<T> {
     fn or_resources(self, what: &'static str) -> Result<T, Error>;
 }
@@ -332,3 +364,6 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Re
         self.map_err(|error| Error::resources(what, error))
     }
 }
+
+#[cfg(test)]
+mod tests;

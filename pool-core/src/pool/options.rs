@@ -12,7 +12,7 @@ use pool_affinity::CpuIds;
 
 use crate::{
     config::PoolConfig,
-    error::Error,
+    error::{Error, full_text},
     hooks::{Bounds, Exits, WorkerLife},
     shared::Shared,
     stack,
@@ -185,7 +185,7 @@ impl PoolOptions {
         }
         let cpus = match self.cpu_ids.plan_here(n_jobs) {
             Ok(cpus) => cpus,
-            Err(error) => return refuse(format!("cpu_ids: {error}")),
+            Err(error) => return refuse(format!("cpu_ids: {}", full_text(&error))),
         };
         let free = pool_ipc::default_limit();
         static NUMBER: AtomicU64 = AtomicU64::new(1);

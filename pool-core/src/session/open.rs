@@ -56,17 +56,17 @@ impl Session {
         let reservation = reservation(plan.n_jobs, plan.asked_arena)?;
         let arena_limit = plan.arena_limit.min(reservation);
 
-        let what = "shared memory for the pool's task board";
+        let what = "mapping memory for the pool's task board";
         let board = Segment::create("pool-board", shape.bytes() as u64).or_resources(what)?;
         let board_map = board.map().or_resources(what)?;
         board_map.dont_fork().or_resources(what)?;
 
-        let what = "shared memory for the pool's items";
+        let what = "mapping memory for the pool's items";
         let items = Segment::create("pool-items", reservation).or_resources(what)?;
         let arena = Arena::new(&items, arena_limit).or_resources(what)?;
         arena.mapping().dont_fork().or_resources(what)?;
 
-        let what = "descriptors for the pool's zygote";
+        let what = "opening descriptors for the pool's zygote";
         let bell = os::new_counter().or_resources(what)?;
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
@@ -78,7 +78,7 @@ impl Session {
         let their_bell = above(bell.try_clone().or_resources(what)?)?;
         let (ours, bell) =
             (KeptFd::new(ours).or_resources(what)?, KeptFd::new(bell).or_resources(what)?);
-        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("mapping a page of memory")?;
 
         let spin = os::spin_rounds(plan.n_jobs);
         let config = ZygoteConfig {

@@ -139,7 +139,7 @@ impl ThreadBackend {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         learn_locations(false);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("mapping a page of memory")?;
         let mark = Arc::new(mark);
         let (senders, ends) = work_queue(plan.n_jobs);
         let mut backend = Self {
@@ -192,13 +192,10 @@ impl ThreadBackend {
                 Ok(thread) => lock(&backend.threads).push(thread),
                 // Threads that the system refuses are missing, as with processes.
                 Err(error) if id > 0 => {
-                    let error = Error::resources(STARTING, stack::refusal(&error, stack));
-                    backend.missing = Some((id, error));
+                    backend.missing = Some((id, stack::refusal(STARTING, error, stack)));
                     break;
                 }
-                Err(error) => {
-                    return Err(Error::resources(STARTING, stack::refusal(&error, stack)));
-                }
+                Err(error) => return Err(stack::refusal(STARTING, error, stack)),
             }
         }
         drop(failed);
