@@ -170,7 +170,7 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads,
+    AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkWithThreads,
     ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError, TryError, WaitFor,
     Worker, as_completed, init, wait,
 };

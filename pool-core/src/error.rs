@@ -39,7 +39,8 @@ pub enum Error {
     /// The input cannot be used as asked: the text names the option or argument, and what it got.
     InvalidInput(String),
     /// `Fork` in a process with more than one thread would copy locks that stay locked. Build
-    /// the pool before threads start, use another start method, or take the `unsafe` opt-in.
+    /// the pool before threads start, use another start method, or promise by
+    /// [`ForkWithThreads`](crate::ForkWithThreads) that it is safe.
     ForkWithThreads {
         /// How many threads there are.
         threads: usize,

@@ -12,7 +12,7 @@ mod slices;
 mod slot;
 mod turns;
 
-pub use options::{ForkBesideThreads, PoolOptions};
+pub use options::{ForkWithThreads, PoolOptions};
 
 use std::{
     borrow::{Borrow, Cow},
