@@ -137,14 +137,14 @@ impl<'a> Bout<'a> {
     /// Runs every subject once to warm up, then `rounds` times, and prints the lines.
     pub(crate) fn run(mut self, rounds: usize) -> Outcome {
         for subject in &mut self.subjects {
-            (subject.turn)().map_err(|error| format!("{}: {error}", subject.name))?;
+            (subject.turn)().map_err(|error| format!("{}: {error:?}", subject.name))?;
         }
         let count = self.subjects.len();
         for round in 0..rounds {
             for turn in 0..count {
                 let subject = &mut self.subjects[(round + turn) % count];
                 let sample =
-                    (subject.turn)().map_err(|error| format!("{}: {error}", subject.name))?;
+                    (subject.turn)().map_err(|error| format!("{}: {error:?}", subject.name))?;
                 subject.values.push(sample.value);
                 subject.each.extend(sample.each);
             }

@@ -177,6 +177,7 @@ mod tests {
         let error = Error::ReadMask { source: io::Error::from_raw_os_error(22) };
         let source = error.source().expect("ReadMask carries the OS error");
         assert!(source.to_string().contains("os error 22"));
+        assert!(!error.to_string().contains("os error 22"));
         assert!(Error::NoCpuIds.source().is_none());
     }
 }

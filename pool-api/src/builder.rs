@@ -4,7 +4,7 @@ mod shared;
 
 use std::{marker::PhantomData, num::NonZeroU64, time::Duration};
 
-use pool_core::{ForkBesideThreads, Pool, PoolOptions, StartMethod, Starting, Worker, WorkerLife};
+use pool_core::{ForkWithThreads, Pool, PoolOptions, StartMethod, Starting, Worker, WorkerLife};
 use pool_ipc::Wire;
 
 use crate::{Error, Result, WorkerPool, options::IntoCpuIds};
@@ -225,10 +225,10 @@ impl<S, W, E> Builder<S, W, E> {
         self
     }
 
-    /// Lets [`StartMethod::Fork`] fork although there are other threads; the `unsafe` word that it
-    /// takes says what the caller answers for.
-    pub fn fork_beside_threads(mut self, word: ForkBesideThreads) -> Self {
-        self.options.fork_beside_threads = Some(word);
+    /// Lets [`StartMethod::Fork`] fork although there are other threads, which the caller promises
+    /// to be safe by [`ForkWithThreads::assume_safe`].
+    pub fn allow_fork_with_threads(mut self, promise: ForkWithThreads) -> Self {
+        self.options.allow_fork_with_threads = Some(promise);
         self
     }
 

@@ -88,7 +88,7 @@ chapters! {
         "`timeout_grace`" => "Builder::timeout_grace",
         "`daemon`" => "Builder::daemon",
         "`dump_shared_memory`" => "Builder::dump_shared_memory",
-        "`fork_beside_threads`" => "Builder::fork_beside_threads",
+        "`allow_fork_with_threads`" => "Builder::allow_fork_with_threads",
         "`chunk_size`" => "Call::chunk_size",
         "`n_splits`" => "Call::n_splits",
         "`iterable_len`" => "Call::iterable_len",

@@ -167,10 +167,10 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads,
-    InPlace, NoItem, OnWorker, Owned, ParseStartMethodError, Part, PartMut, Plain, Process,
-    Refused, StartMethod, Starting, TaskError, TryError, WaitFor, With, WithOnWorker, Worker,
-    as_completed, init, wait,
+    AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkWithThreads, Form,
+    InPlace, NoItem, OnWorker, Owned, ParseStartMethodError, Part, PartMut, Plain, PlainForm,
+    Process, Refused, Shaped, StartMethod, Starting, TaskError, TryError, WaitFor, With,
+    WithOnWorker, Worker, as_completed, init, wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

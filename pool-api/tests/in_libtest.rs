@@ -1,7 +1,7 @@
 //! Pools inside `#[test]` functions, where the test program has threads of its own: Fork refuses
 //! unless its caller answers for it, the others work.
 
-use pool_api::{Error, ForkBesideThreads, StartMethod, WorkerPool};
+use pool_api::{Error, ForkWithThreads, StartMethod, WorkerPool};
 
 const METHODS: [StartMethod; 3] =
     [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Threads];
@@ -52,9 +52,9 @@ fn fork_works_for_who_answers_for_it() {
     let _outputs = (std::io::stdout().lock(), std::io::stderr().lock());
     // SAFETY: the tasks below take no lock; the thread that forks holds the outputs, and it goes on
     // in the workers.
-    let word = unsafe { ForkBesideThreads::i_answer_for_it() };
+    let word = unsafe { ForkWithThreads::assume_safe() };
     let pool = WorkerPool::builder().n_jobs(2).start_method(StartMethod::Fork);
-    let pool = pool.fork_beside_threads(word).build().expect("a pool");
+    let pool = pool.allow_fork_with_threads(word).build().expect("a pool");
     let squares = pool.map(0..1000u64, |x| x * x).expect("a map");
     assert_eq!(squares, (0..1000).map(|x| x * x).collect::<Vec<u64>>());
     let offset = std::hint::black_box(3);

@@ -175,9 +175,9 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub(crate) fn new() -> Result<Self, Error> {
-        let what = "a descriptor for a cancel token";
+        let what = "opening a descriptor for a cancel token";
         let fd = os::new_counter().and_then(KeptFd::new).or_resources(what)?;
-        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("mapping a page of memory")?;
         list(fd.as_fd());
         Ok(Self { fd: ManuallyDrop::new(fd), mark })
     }

@@ -23,8 +23,8 @@ pub(crate) struct PoolConfig {
     pub(crate) arena_limit: u64,
     /// Bytes that the user asked for, if any, for where the system grants less.
     pub(crate) asked_arena: Option<u64>,
-    /// The caller answers for forking beside other threads.
-    pub(crate) fork_beside_threads: bool,
+    /// The caller has promised that forking beside other threads is safe.
+    pub(crate) allow_fork_with_threads: bool,
     /// Called first in every worker.
     pub(crate) first: Vec<fn()>,
     /// How long making what is shared may take.

@@ -20,11 +20,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    error::{Error, OrResources},
-    mutex::lock,
-    stack,
-};
+use crate::{error::Error, mutex::lock, stack};
 
 /// The thread's name.
 pub(crate) const NAME: &str = "pool-driver";
@@ -234,8 +230,9 @@ impl Inner {
                 let _alive = alive;
                 Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven);
             })
-            .map_err(|error| stack::refusal(&error, self.stack))
-            .or_resources("starting the thread for a pool's futures")?;
+            .map_err(|error| {
+                stack::refusal("starting the thread for a pool's futures", error, self.stack)
+            })?;
         nap.thread = Some(Thread { handle, stops, over });
         self.runs.store(true, Ordering::Release);
         drop(nap);

@@ -1,4 +1,7 @@
 //! What can go wrong, each variant saying what the caller can do.
+//!
+//! Invariant: the text of an error and that of its source say different things; what may help is in
+//! the text of the error.
 
 mod failure;
 mod segment_fault;
@@ -12,17 +15,23 @@ pub(crate) use startup::{Fault, Stage, StartFailure};
 pub use task::{Cause, ExitStatus, TaskError};
 pub(crate) use worker_stage::WorkerStage;
 
-use std::fmt;
+use std::{fmt, io, sync::Arc};
 
+use nix::errno::Errno;
 use pool_ipc::SegmentFault;
 
 use crate::start_method::StartMethod;
 
 /// Why a call of a pool failed.
 ///
-/// Its `Debug` shows the text of `Display` too, since that is what `main` prints of an error that
-/// it returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
+/// Its text says what failed and what may help. What the system answered is the error's
+/// [`source`](std::error::Error::source), or that one's source, and in no text but its own: a
+/// report that prints the chain of sources says each thing once.
+///
+/// Its `Debug` shows the whole chain, since that is what `main` prints of an error that it
+/// returns, and `unwrap` of one that it meets; and below it the backtrace of a task's panic, if
 /// there is one.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// An item's task failed. The pool is usable; the error says which item and why.
@@ -30,7 +39,8 @@ pub enum Error {
     /// The input cannot be used as asked: the text names the option or argument, and what it got.
     InvalidInput(String),
     /// `Fork` in a process with more than one thread would copy locks that stay locked. Build
-    /// the pool before threads start, use another start method, or take the `unsafe` opt-in.
+    /// the pool before threads start, use another start method, or promise by
+    /// [`ForkWithThreads`](crate::ForkWithThreads) that it is safe.
     ForkWithThreads {
         /// How many threads there are.
         threads: usize,
@@ -142,22 +152,27 @@ pub enum Error {
         /// Which item of the input.
         index: u64,
     },
-    /// A handle to a shared object could not be sent; the fault says why. Drop handles that are not
-    /// needed any more, or raise the limit of descriptors (`ulimit -n`).
+    /// A handle to a shared object could not be sent; the fault, which is the source, says why.
+    /// Drop handles that are not needed any more, or raise the limit of descriptors (`ulimit -n`).
     Handle {
         /// Which item of the input has it; none if it is the context.
         index: Option<u64>,
         /// Why.
         fault: SegmentFault,
     },
-    /// The address space, descriptors or memory that the pool needs cannot be had.
+    /// The address space, descriptors, threads or memory that the pool needs cannot be had.
     Resources {
-        /// What was wanted.
+        /// What was tried.
         what: &'static str,
-        /// The system's answer.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What is known beside the system's answer, and what may help.
+        reason: Option<String>,
+        /// The system's answer: a [`std::io::Error`], or an error that has one as its source.
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     },
 }
+
+/// Every result of a call has room for an error.
+const _: () = assert!(size_of::<Error>() <= 80);
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -242,20 +257,23 @@ impl fmt::Display for Error {
                 f,
                 "item {index} could not be encoded: its own serialization failed, it is nested more than 1000 deep, or something in it is aligned to more than 32 bytes"
             ),
-            Self::Handle { index: Some(index), fault } => {
-                write!(f, "a handle in item {index} could not be sent: {fault}")
+            Self::Handle { index: Some(index), .. } => {
+                write!(f, "a handle in item {index} could not be sent")
             }
-            Self::Handle { index: None, fault } => {
-                write!(f, "a handle in the context could not be sent: {fault}")
+            Self::Handle { index: None, .. } => {
+                f.write_str("a handle in the context could not be sent")
             }
-            Self::Resources { what, source } => write!(f, "{what}: {source}"),
+            Self::Resources { what, reason: None, .. } => write!(f, "{what} failed"),
+            Self::Resources { what, reason: Some(reason), .. } => {
+                write!(f, "{what} failed: {reason}")
+            }
         }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)?;
+        f.write_str(&full_text(self))?;
         match self.backtrace() {
             Some(backtrace) => write!(f, "\n{}", backtrace.trim_end()),
             None => Ok(()),
@@ -269,6 +287,23 @@ impl Error {
         match self {
             Self::Task(task) => Self::Task(task.of_future(number, of_map)),
             other => other,
+        }
+    }
+
+    /// What was tried failed with this error. One of the system's, or one that has a source,
+    /// becomes the source; any other one is a text of our own and becomes the reason.
+    pub(crate) fn resources(
+        what: &'static str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let error = match error.into().downcast::<Errno>() {
+            Ok(errno) => io::Error::from(*errno).into(),
+            Err(error) => error,
+        };
+        if error.is::<io::Error>() || error.source().is_some() {
+            Self::Resources { what, reason: None, source: Some(Arc::from(error)) }
+        } else {
+            Self::Resources { what, reason: Some(error.to_string()), source: None }
         }
     }
 
@@ -290,8 +325,8 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Task(task) => Some(task),
-            Self::Resources { source, .. } => Some(&**source),
+            Self::Task(task) => task.source(),
+            Self::Resources { source: Some(source), .. } => Some(&**source),
             Self::Handle { fault, .. } => Some(fault),
             _ => None,
         }
@@ -300,7 +335,11 @@ impl std::error::Error for Error {
 
 impl From<pool_shm::Error> for Error {
     fn from(source: pool_shm::Error) -> Self {
-        Self::Resources { what: "shared memory", source: source.into() }
+        Self::Resources {
+            what: "a call for shared memory",
+            reason: None,
+            source: Some(Arc::new(source)),
+        }
     }
 }
 
@@ -310,13 +349,22 @@ impl From<TaskError> for Error {
     }
 }
 
-/// Names what was wanted when the system refused.
+/// The texts of an error and of all its sources.
+pub(crate) fn full_text(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+/// Names what was tried when the system refused.
 pub(crate) trait OrResources<T> {
     fn or_resources(self, what: &'static str) -> Result<T, Error>;
 }
 
 impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrResources<T> for Result<T, E> {
     fn or_resources(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|error| Error::Resources { what, source: error.into() })
+        self.map_err(|error| Error::resources(what, error))
     }
 }
+
+#[cfg(test)]
+mod tests;

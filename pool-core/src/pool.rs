@@ -12,7 +12,7 @@ mod slices;
 mod slot;
 mod turns;
 
-pub use options::{ForkBesideThreads, PoolOptions};
+pub use options::{ForkWithThreads, PoolOptions};
 
 use std::{
     borrow::{Borrow, Cow},
@@ -100,7 +100,7 @@ impl Pool {
         let sharing = Sharing::new(options.shared.clone(), &plan)?;
         let backend =
             if start.is_eager() { Some(start.open(&plan, &sharing.source)?) } else { None };
-        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("mapping a page of memory")?;
         let backend = Mutex::new(ManuallyDrop::new(BackendSlot::new(backend, sharing)));
         let beside = stack::size_beside(plan.bounds.stack);
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit, beside));

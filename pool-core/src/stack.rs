@@ -14,7 +14,7 @@ pub use ample::{is_large, with_room};
 pub(crate) use ample::{move_with_room, runs_on, switched};
 pub(crate) use mapped::{MappedStack, StackRange};
 
-use std::io;
+use std::{io, sync::Arc};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -52,15 +52,16 @@ fn usual(limit: Option<u64>) -> usize {
     bytes.clamp(*USUAL.start(), *USUAL.end())
 }
 
-/// The error text where the system grants no thread with a stack of `bytes` bytes: it reports too
-/// many threads and too little room for the stack alike (`EAGAIN`).
-pub(crate) fn refusal(error: &io::Error, bytes: usize) -> String {
-    format!(
-        "{error}: too many threads (ulimit -u), or no room for a stack of {} KiB (stack_size, \
-         ulimit -s), of which there may be too little (ulimit -v), or which may not be locked \
-         (ulimit -l) in a program that has called mlockall with MCL_FUTURE",
+/// The error where the system grants no thread with a stack of `bytes` bytes, which `what` says was
+/// tried: the system reports too many threads and too little room for the stack alike (`EAGAIN`).
+pub(crate) fn refusal(what: &'static str, error: io::Error, bytes: usize) -> Error {
+    let reason = format!(
+        "too many threads (ulimit -u), or no room for a stack of {} KiB (stack_size, ulimit -s), \
+         of which there may be too little (ulimit -v), or which may not be locked (ulimit -l) in a \
+         program that has called mlockall with MCL_FUTURE",
         bytes >> 10
-    )
+    );
+    Error::Resources { what, reason: Some(reason), source: Some(Arc::new(error)) }
 }
 
 /// Refuses a size that is out of range.
@@ -81,7 +82,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_what_may_be_the_matter() {
-        let text = refusal(&io::Error::from_raw_os_error(libc::EAGAIN), 8 << 20);
+        let error = io::Error::from_raw_os_error(libc::EAGAIN);
+        let text = refusal("a test", error, 8 << 20).to_string();
         for word in ["8192 KiB", "stack_size", "ulimit -v", "ulimit -l", "mlockall"] {
             assert!(text.contains(word), "{word}: {text}");
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use pool_core::{Cause, Error, ExitStatus, ForkBesideThreads, Pool, StartMethod};
+use pool_core::{Cause, Error, ExitStatus, ForkWithThreads, Pool, StartMethod};
 use scenario::{
     Subject, as_pid_1, ask, compiled_in, is_dead, job, kill_now, options, pool, process_methods,
     run, say, wait_for_go, within_a_second,
@@ -92,7 +92,7 @@ fn sleepers_of_another_thread(method: StartMethod) {
     let maker = std::thread::spawn(move || {
         let mut options = options(method, 2);
         // SAFETY: the other thread only waits for this one.
-        options.fork_beside_threads = Some(unsafe { ForkBesideThreads::i_answer_for_it() });
+        options.allow_fork_with_threads = Some(unsafe { ForkWithThreads::assume_safe() });
         let pool = Pool::build(&options).expect("a pool");
         ask(&pool, |x: u64| x, 1).expect("workers");
         pool

@@ -10,7 +10,7 @@ use nix::{
     sys::wait::{WaitStatus, waitpid},
     unistd::{ForkResult, Pid, fork},
 };
-use pool_core::{Error, ForkBesideThreads, Pool, StartMethod};
+use pool_core::{Error, ForkWithThreads, Pool, StartMethod};
 use scenario::{
     Subject, all_workers, ask, compiled_in, is_dead, job, options, pool, process_methods, run, say,
     within_a_second,
@@ -49,7 +49,7 @@ fn fork_beside_a_thread() {
         assert!(matches!(refused, Err(Error::ForkWithThreads { threads: 2 })), "{refused:?}");
         let mut options = options(StartMethod::Fork, 2);
         // SAFETY: the other thread only waits for this one, and holds no lock.
-        options.fork_beside_threads = Some(unsafe { ForkBesideThreads::i_answer_for_it() });
+        options.allow_fork_with_threads = Some(unsafe { ForkWithThreads::assume_safe() });
         let pool = Pool::build(&options).expect("the caller answers for it");
         assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("a value"), 2);
     });

@@ -3,7 +3,7 @@
 //! From no pool at all to the sum of all elements, half by each worker. Data that already lie in
 //! shared memory are not moved; a `Vec` is encoded once, and decoded unless its archive is read.
 
-use pool_api::{ForkBesideThreads, SharedObject, StartMethod, View, Worker, WorkerPool};
+use pool_api::{ForkWithThreads, SharedObject, StartMethod, View, Worker, WorkerPool};
 use pool_shm::SharedArray;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -35,9 +35,9 @@ where
 {
     let (done, seconds) = timed(|| -> pool_api::Result<_> {
         // SAFETY: the other threads are rayon's, asleep, and no task needs anything of theirs.
-        let word = unsafe { ForkBesideThreads::i_answer_for_it() };
+        let word = unsafe { ForkWithThreads::assume_safe() };
         let builder = WorkerPool::builder().n_jobs(2).start_method(method);
-        let pool = share(builder.fork_beside_threads(word)).build()?;
+        let pool = share(builder.allow_fork_with_threads(word)).build()?;
         let sums = pool.tasks(0..2usize).chunk_size(1).with_worker().map(task)?;
         Ok((pool, sums))
     });

@@ -175,10 +175,7 @@ impl StartFailure {
             Fault::LeftThreads { names } => return Error::SharedLeftThreads { threads: names },
             Fault::Borrowed => return Error::ForkWhileBorrowed,
             Fault::Refused { why } => {
-                return Error::Resources {
-                    what: "making what the pool shares",
-                    source: why.into(),
-                };
+                return Error::resources("making what the pool shares", why);
             }
             fault => fault.into_cause(),
         };

@@ -119,7 +119,7 @@ impl Background {
         while let Some(number) = tasks.told.pop_first() {
             self.note_backlog(&tasks);
             let Some(task) = tasks.by_number.get(&number).cloned() else { continue };
-            let (more, ends) = (!tasks.told.is_empty(), tasks.ends.as_ref().map(Error::again));
+            let (more, ends) = (!tasks.told.is_empty(), tasks.ends.clone());
             drop(tasks);
             if more && !shared {
                 share();
@@ -199,10 +199,10 @@ impl Background {
     }
 
     /// Takes no more jobs in, and ends all.
-    pub(super) fn end(&self, why: impl Fn() -> Error) {
+    pub(super) fn end(&self, why: &Error) {
         let mut tasks = lock(&self.tasks);
         tasks.closed = true;
-        tasks.ends.get_or_insert_with(why);
+        tasks.ends.get_or_insert_with(|| why.clone());
         drop(tasks);
         self.go_on(std::iter::empty(), &|| ());
     }

@@ -197,7 +197,7 @@ impl<R> AsyncResult<R> {
     /// [`AsyncResult::callback`].
     pub fn error_callback(&self, callback: impl FnOnce(Error) + Send + 'static) {
         self.watch(Watcher::Callback(Box::new(|outcome| {
-            let error = outcome.err()?.again();
+            let error = outcome.err()?.clone();
             Some(Box::new(move || callback(error)))
         })));
     }

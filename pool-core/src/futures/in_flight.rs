@@ -124,12 +124,13 @@ impl Books {
     }
 
     /// Answers every call that has no answer; returns the calls that were not sent.
-    pub(super) fn give_up(&mut self, why: impl Fn() -> Error) -> Waiting {
+    pub(super) fn give_up(&mut self, why: &Error) -> Waiting {
         self.free.clear();
         let unsent = std::mem::take(&mut self.waiting);
         let receivers = self.sent.drain(..).flatten();
         let receivers = receivers.chain(unsent.iter().map(|unsent| unsent.receiver()));
-        self.answered.extend(receivers.map(|receiver| (Some(receiver), Answer::Failed(why()))));
+        self.answered
+            .extend(receivers.map(|receiver| (Some(receiver), Answer::Failed(why.clone()))));
         unsent
     }
 

@@ -18,11 +18,9 @@
 //!   `thread_work.rs`: one call in its thread.
 //! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: their two kinds.
 //! * `refused.rs`: a call that was not accepted, with its item.
-//! * `error_copies.rs`: an error for several receivers.
 
 mod background;
 mod callbacks;
-mod error_copies;
 mod handle;
 mod in_flight;
 mod map;

@@ -196,7 +196,7 @@ impl ProcessQueue {
         self.put_away(books, buffers);
         match gone {
             Some(_) if told => return,
-            Some(fatal) => return self.give_up(|| fatal.clone().into()),
+            Some(fatal) => return self.give_up(&fatal),
             None => {}
         }
         let failed = self.send_waiting(idle);
@@ -298,10 +298,10 @@ impl ProcessQueue {
     }
 
     /// Closes the queue, and answers every open call with this error.
-    fn give_up(&self, why: impl Fn() -> Error) {
+    fn give_up(&self, why: &Error) {
         let mut books = lock(&self.books);
         books.closed = true;
-        let unsent = books.give_up(&why);
+        let unsent = books.give_up(why);
         books.over = true;
         let foreign = self.stock.session.is_foreign();
         if !foreign {
@@ -310,7 +310,10 @@ impl ProcessQueue {
         if foreign {
             let answered = std::mem::take(&mut books.answered);
             drop(books);
-            answered.into_iter().filter_map(|(receiver, _)| receiver).for_each(|r| r.fail(why()));
+            answered
+                .into_iter()
+                .filter_map(|(receiver, _)| receiver)
+                .for_each(|r| r.fail(why.clone()));
         } else {
             let mut buffers = books.buffers(&self.stock.session);
             let (_, books) = self.hand_out(books, &mut buffers);
@@ -319,7 +322,7 @@ impl ProcessQueue {
         let inside = InCall::enter(self.backend(), Inside::Delivery);
         drop_quietly(unsent);
         drop(inside);
-        self.home.background.end(&why);
+        self.home.background.end(why);
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.driver.unpark();
         if !foreign {
@@ -361,7 +364,7 @@ impl ProcessQueue {
 
     /// Takes nothing in any more; calls without an answer end with [`Error::Terminated`].
     pub(crate) fn terminate(&self) {
-        self.give_up(|| Error::Terminated);
+        self.give_up(&Error::Terminated);
     }
 
     /// Answers all open calls, and ends the driver thread. Returns when that thread has ended, or
@@ -485,7 +488,7 @@ impl Driven for ProcessQueue {
 
     fn unattended(&self, why: Error) {
         if self.home.watched.load(Ordering::SeqCst) > 0 {
-            self.give_up(|| why.again());
+            self.give_up(&why);
         }
     }
 }
@@ -495,7 +498,7 @@ impl Drop for ProcessQueue {
         // In a forked child another thread may have been changing the books.
         if !self.stock.session.is_foreign() {
             // (After `end` there is nothing left to do.)
-            self.give_up(|| Error::Terminated);
+            self.give_up(&Error::Terminated);
         }
     }
 }

@@ -133,7 +133,7 @@ impl ThreadQueue {
     pub(crate) fn terminate(&self) {
         self.terminated.store(true, Ordering::Relaxed);
         self.close();
-        self.home.background.end(|| Error::Terminated);
+        self.home.background.end(&Error::Terminated);
         self.tell();
     }
 
@@ -355,7 +355,7 @@ impl Driven for ThreadQueue {
     }
 
     fn unattended(&self, why: Error) {
-        self.home.background.end(|| why.again());
+        self.home.background.end(&why);
         self.tell();
     }
 }

@@ -64,7 +64,7 @@ impl Stock {
                 match session.wait_for_room(self.job, len) {
                     Ok(found) => found,
                     Err(NoRoom::Never) => return Err(too_large()),
-                    Err(NoRoom::Fatal(fatal)) => return Err(fatal.into()),
+                    Err(NoRoom::Failed(error)) => return Err(error),
                 }
             }
         };

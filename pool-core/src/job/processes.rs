@@ -143,7 +143,7 @@ impl<F: Form> ProcessTransport<F> {
         let packed = self.pack(&mut std::iter::once(item), cut)?;
         let (chunk, _) = packed.expect("an idle job waits for room");
         let buffers = Self::buffers(&mut self.buffers);
-        Ok(self.stock.session.exchange(chunk, awaited, &mut buffers.taken)?)
+        self.stock.session.exchange(chunk, awaited, &mut buffers.taken)
     }
 
     /// Encodes items for the next chunk; if there is no chunk, returns the reason.
@@ -268,7 +268,7 @@ impl<F: Form> ProcessTransport<F> {
             return Ok(());
         }
         self.flush();
-        Ok(self.stock.session.finish_job(self.stock.job)?)
+        self.stock.session.finish_job(self.stock.job)
     }
 
     /// Releases what was read since the last time.
@@ -282,7 +282,7 @@ impl<F: Form> ProcessTransport<F> {
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         self.flush();
         let Stock { session, job, .. } = &self.stock;
-        Ok(session.next(*job, awaited, &mut Self::buffers(&mut self.buffers).taken)?)
+        session.next(*job, awaited, &mut Self::buffers(&mut self.buffers).taken)
     }
 
     /// Takes what has arrived, without waiting. `look`: first reads the messages of workers and
@@ -291,7 +291,7 @@ impl<F: Form> ProcessTransport<F> {
         self.stock.refuse_if_foreign()?;
         self.flush();
         let Stock { session, job, .. } = &self.stock;
-        Ok(session.take_messages(*job, look, &mut Self::buffers(&mut self.buffers).taken)?)
+        session.take_messages(*job, look, &mut Self::buffers(&mut self.buffers).taken)
     }
 
     /// Takes what had arrived when the call was cancelled.

@@ -12,7 +12,7 @@ use pool_affinity::CpuIds;
 
 use crate::{
     config::PoolConfig,
-    error::Error,
+    error::{Error, full_text},
     hooks::{Bounds, Exits, WorkerLife},
     shared::Shared,
     stack,
@@ -36,7 +36,7 @@ pub struct PoolOptions {
     /// Most bytes of results that lie in handles of futures; `None`: the value of `arena_limit`.
     pub max_result_bytes: Option<u64>,
     /// Lets `Fork` fork beside other threads.
-    pub fork_beside_threads: Option<ForkBesideThreads>,
+    pub allow_fork_with_threads: Option<ForkWithThreads>,
     /// The value that all workers share.
     pub shared: Shared,
     /// How long decoding or building that value may take; `None`: no limit.
@@ -83,7 +83,7 @@ impl Default for PoolOptions {
             cpu_ids: CpuIds::none(),
             arena_limit: None,
             max_result_bytes: None,
-            fork_beside_threads: None,
+            allow_fork_with_threads: None,
             shared: Shared::nothing(),
             shared_timeout: None,
             task_timeout: None,
@@ -105,9 +105,9 @@ impl Default for PoolOptions {
 
 /// The caller's promise that `Fork` may fork beside other threads.
 #[derive(Debug, Clone, Copy)]
-pub struct ForkBesideThreads(());
+pub struct ForkWithThreads(());
 
-impl ForkBesideThreads {
+impl ForkWithThreads {
     /// Makes the promise.
     ///
     /// # Safety
@@ -120,7 +120,7 @@ impl ForkBesideThreads {
     /// can reach: the guard of a shared lock, a slice of `slices_mut`. The workers would have
     /// it, too.
     #[must_use]
-    pub const unsafe fn i_answer_for_it() -> Self {
+    pub const unsafe fn assume_safe() -> Self {
         Self(())
     }
 }
@@ -185,7 +185,7 @@ impl PoolOptions {
         }
         let cpus = match self.cpu_ids.plan_here(n_jobs) {
             Ok(cpus) => cpus,
-            Err(error) => return refuse(format!("cpu_ids: {error}")),
+            Err(error) => return refuse(format!("cpu_ids: {}", full_text(&error))),
         };
         let free = pool_ipc::default_limit();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -196,7 +196,7 @@ impl PoolOptions {
             cpus,
             arena_limit: self.arena_limit.unwrap_or(free),
             asked_arena: self.arena_limit,
-            fork_beside_threads: self.fork_beside_threads.is_some(),
+            allow_fork_with_threads: self.allow_fork_with_threads.is_some(),
             first: self.at_worker_start.clone(),
             shared_timeout: self.shared_timeout,
             life: self.life,

@@ -7,8 +7,8 @@ use pool_shm::Segment;
 
 use super::{
     arenas::{OnTheWay, WorkerArena, reservation},
-    fatal::{Fatal, MEMORY_LOCKED},
     results::{Lying, Message, ResultBatch},
+    start_errors::{MEMORY_LOCKED, not_started},
     state::{Session, SessionState},
 };
 use crate::{
@@ -219,14 +219,14 @@ impl Session {
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
         {
-            let fatal = Fatal::Start(failure, worker);
+            let fatal = failure.into_error(worker);
             return self.did_not_come_up(state, serial, &fatal, &[]);
         }
         if state.engine.workers.iter().next().is_none() {
-            self.fail_all(state, &Fatal::NotStarted(errno), |_| true);
+            self.fail_all(state, &not_started(errno), |_| true);
         } else {
             let jobs = state.engine.jobs_addressed_to(worker);
-            self.fail_jobs(state, &Fatal::NotStarted(errno), &jobs);
+            self.fail_jobs(state, &not_started(errno), &jobs);
         }
     }
 }

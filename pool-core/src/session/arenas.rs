@@ -124,5 +124,6 @@ impl Drop for WorkerArena {
 
 /// Address space for each arena of a set of `n_jobs`, or why there is too little.
 pub(crate) fn reservation(n_jobs: usize, asked: Option<u64>) -> Result<u64, Error> {
-    pool_ipc::reservation(n_jobs + 1, asked).or_resources("address space for the pool's arenas")
+    pool_ipc::reservation(n_jobs + 1, asked)
+        .or_resources("reserving address space for the pool's arenas")
 }

@@ -3,11 +3,8 @@
 
 use std::time::Duration;
 
-use super::{
-    fatal::Fatal,
-    state::{Inbox, Lingering, Session, SessionState},
-};
-use crate::{cancel::CancelToken, engine::JobId};
+use super::state::{Inbox, Lingering, Session, SessionState};
+use crate::{cancel::CancelToken, engine::JobId, error::Error};
 
 impl Session {
     /// Ends the calls whose token was pulled: takes back the chunks that have not begun, and tells
@@ -20,7 +17,7 @@ impl Session {
             kills |= inbox.is_to_be_killed();
         }
         if pulled {
-            self.fail_all(state, &Fatal::Cancelled, Inbox::is_cancelled);
+            self.fail_all(state, &Error::Cancelled, Inbox::is_cancelled);
         }
         if pulled || kills {
             self.cancel_failed(state);

@@ -8,13 +8,13 @@ use pool_ipc::{
 };
 
 use super::{
-    fatal::Fatal,
+    start_errors::no_zygote,
     state::{Inbox, Phase, Session, SessionState},
 };
 use crate::{
     deferred_log::Entry,
     engine::{JobId, Why},
-    error::{Cause, ExitStatus, Failure, Stage, WorkerStage},
+    error::{Cause, Error, ExitStatus, Failure, Stage, WorkerStage},
     protocol::Report,
     worker::name_at,
     zygote::reap_orphan,
@@ -99,9 +99,7 @@ impl Session {
         while state.phase != Phase::Broken {
             match self.link.report() {
                 Ok(Some(Report::Running { .. })) => {}
-                Ok(Some(Report::Unable(fault))) => {
-                    self.end_before_begin(state, Fatal::NoZygote(fault))
-                }
+                Ok(Some(Report::Unable(fault))) => self.end_before_begin(state, no_zygote(fault)),
                 Ok(Some(Report::Started { incarnation, pid })) => {
                     state.engine.workers.started(incarnation, pid);
                 }
@@ -266,7 +264,7 @@ impl Session {
 
     /// Breaks a session whose zygote has started nothing: calls under way fail, and the next one
     /// may open another session.
-    pub(super) fn end_before_begin(&self, state: &mut SessionState, fatal: Fatal) {
+    pub(super) fn end_before_begin(&self, state: &mut SessionState, fatal: Error) {
         state.gone = fatal;
         // Relaxed: the lock orders it for the calls that are told.
         self.renewable.store(true, Ordering::Relaxed);
@@ -290,7 +288,7 @@ impl Session {
     }
 
     /// Tells these jobs that they cannot go on.
-    pub(super) fn fail_jobs(&self, state: &mut SessionState, fatal: &Fatal, jobs: &[JobId]) {
+    pub(super) fn fail_jobs(&self, state: &mut SessionState, fatal: &Error, jobs: &[JobId]) {
         for job in jobs {
             if let Some(inbox) = state.inboxes.get_mut(*job) {
                 inbox.fail(fatal);
@@ -305,7 +303,7 @@ impl Session {
     pub(super) fn fail_all(
         &self,
         state: &mut SessionState,
-        fatal: &Fatal,
+        fatal: &Error,
         which: impl Fn(&Inbox) -> bool,
     ) {
         for inbox in state.inboxes.values_mut().filter(|inbox| which(inbox)) {

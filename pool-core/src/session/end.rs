@@ -6,11 +6,10 @@
 use std::{mem::ManuallyDrop, os::fd::AsFd, sync::PoisonError, time::Instant};
 
 use super::{
-    fatal::Fatal,
     state::{Phase, Session, SessionState},
     wait::{ANYTHING, GRACE, PATIENCE},
 };
-use crate::os::unlist;
+use crate::{error::Error, os::unlist};
 
 impl Session {
     /// Lets blocking calls of other threads finish, ends lazy ones, lets workers finish what they
@@ -33,7 +32,7 @@ impl Session {
         if state.phase == Phase::Open {
             state.phase = Phase::Closing;
         }
-        self.fail_all(&mut state, &Fatal::Terminated, |inbox| inbox.lazy);
+        self.fail_all(&mut state, &Error::Terminated, |inbox| inbox.lazy);
         self.cancel_failed(&mut state);
         drop(state);
         let busy =
@@ -63,14 +62,14 @@ impl Session {
         if state.phase.staffs() {
             state.phase = Phase::Ending;
         }
-        self.fail_all(&mut state, &Fatal::Terminated, |_| true);
+        self.fail_all(&mut state, &Error::Terminated, |_| true);
         self.cancel_failed(&mut state);
         // The reports tell how far the zygote is, and whether it could begin at all.
         self.read_reports(&mut state);
         if state.phase != Phase::Broken && self.link.is_on_its_way() {
             // Its initialisers may take long, and there is no worker yet that could lose anything.
             self.link.kill_on_its_way();
-            self.end_before_begin(&mut state, Fatal::Terminated);
+            self.end_before_begin(&mut state, Error::Terminated);
         }
         for (_, incarnation, _) in state.engine.workers.iter() {
             // A zygote that is gone has no workers; the end of its reports tells.

@@ -11,11 +11,13 @@ use pool_ipc::board::WakeThreshold;
 
 use super::{
     buffers::Buffers,
-    fatal::Fatal,
     results::Message,
     state::{Inbox, Session, SessionState},
 };
-use crate::engine::{Chunk, JobId};
+use crate::{
+    engine::{Chunk, JobId},
+    error::Error,
+};
 
 impl Session {
     /// Moves what has arrived for the job to `taken`, without waiting. `look`: collects finished
@@ -29,13 +31,13 @@ impl Session {
         job: JobId,
         look: bool,
         taken: &mut VecDeque<Message>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<(), Error> {
         let mut state = self.lock();
         if look {
             self.collect(&mut state);
             self.read_reports(&mut state);
         }
-        let Some(inbox) = state.inboxes.get_mut(job) else { return Err(Fatal::Terminated) };
+        let Some(inbox) = state.inboxes.get_mut(job) else { return Err(Error::Terminated) };
         inbox.news = false;
         taken.append(&mut inbox.messages);
         inbox.fatal.clone().map_or(Ok(()), Err)

@@ -93,7 +93,7 @@ impl Session {
         // Reports are read when the first wait finds no result at once: dead workers and a dead
         // zygote are noticed then, and cost nothing here.
         if state.phase == Phase::Broken {
-            return Err(state.gone.clone().into());
+            return Err(state.gone.clone());
         }
         self.board.expect_publication(state.engine.likely_slot());
         state.engine.workers.reset_failed_starts();

@@ -11,7 +11,7 @@
 //! * `actions.rs`: carries out the engine's actions; `collect.rs`: tells the
 //!   engine what happened, and why the items of a dead worker fail.
 //! * `worker_exit.rs`: what follows from a worker's end; `restart_pauses.rs`: when the next one is
-//!   started; `fatal.rs`: why a call cannot go on.
+//!   started; `start_errors.rs`: what callers are told of a process that does not start.
 //! * `arenas.rs`: the arenas of workers, and the segments of blocks; `results.rs`: results until
 //!   their job reads them; `segments.rs`: what handles keep alive; `buffers.rs`: buffers that jobs
 //!   leave to each other.
@@ -26,7 +26,6 @@ mod cancel;
 mod collect;
 mod drain;
 mod end;
-mod fatal;
 mod futures;
 mod jobs;
 mod kill;
@@ -36,6 +35,7 @@ mod restart_pauses;
 mod results;
 mod segments;
 mod standby;
+mod start_errors;
 mod state;
 mod wait;
 mod watch;
@@ -44,9 +44,9 @@ mod worker_exit;
 pub(crate) use arenas::Carried;
 pub(crate) use arenas::reservation;
 pub(crate) use buffers::Buffers;
-pub(crate) use fatal::NoRoom;
 pub(crate) use jobs::NewJob;
 pub(crate) use open::ZygoteMaker;
+pub(crate) use reserve::NoRoom;
 pub(crate) use results::Message;
 pub(crate) use results::ResultBatch;
 pub(crate) use state::Session;

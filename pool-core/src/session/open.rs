@@ -25,7 +25,6 @@ use pool_shm::{ForkMark, Segment};
 use super::{
     arenas::{OnTheWay, reservation},
     buffers::BufferPool,
-    fatal::Fatal,
     state::{Phase, Session, SessionState, Watch},
 };
 use crate::{
@@ -57,17 +56,17 @@ impl Session {
         let reservation = reservation(plan.n_jobs, plan.asked_arena)?;
         let arena_limit = plan.arena_limit.min(reservation);
 
-        let what = "shared memory for the pool's task board";
+        let what = "mapping memory for the pool's task board";
         let board = Segment::create("pool-board", shape.bytes() as u64).or_resources(what)?;
         let board_map = board.map().or_resources(what)?;
         board_map.dont_fork().or_resources(what)?;
 
-        let what = "shared memory for the pool's items";
+        let what = "mapping memory for the pool's items";
         let items = Segment::create("pool-items", reservation).or_resources(what)?;
         let arena = Arena::new(&items, arena_limit).or_resources(what)?;
         arena.mapping().dont_fork().or_resources(what)?;
 
-        let what = "descriptors for the pool's zygote";
+        let what = "opening descriptors for the pool's zygote";
         let bell = os::new_counter().or_resources(what)?;
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
@@ -79,7 +78,7 @@ impl Session {
         let their_bell = above(bell.try_clone().or_resources(what)?)?;
         let (ours, bell) =
             (KeptFd::new(ours).or_resources(what)?, KeptFd::new(bell).or_resources(what)?);
-        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("mapping a page of memory")?;
 
         let spin = os::spin_rounds(plan.n_jobs);
         let config = ZygoteConfig {
@@ -145,7 +144,7 @@ impl Session {
                 others_wait: false,
                 turns: 0,
                 phase: Phase::Open,
-                gone: Fatal::Broken,
+                gone: Error::PoolBroken,
                 next_context: 0,
                 watch: Watch::default(),
                 limited: usize::from(plan.bounds.init.or(plan.bounds.exit).is_some()),

@@ -2,11 +2,16 @@
 
 use pool_ipc::{ArenaFull, Block, board::WakeThreshold};
 
-use super::{
-    fatal::{Fatal, NoRoom},
-    state::Session,
-};
-use crate::engine::JobId;
+use super::state::Session;
+use crate::{engine::JobId, error::Error};
+
+/// Why there is no block for items.
+#[derive(Debug)]
+pub(crate) enum NoRoom {
+    /// Nothing is under way that could give room back.
+    Never,
+    Failed(Error),
+}
 
 impl Session {
     /// Allocates a block of the parent's arena with room for `len` bytes.
@@ -29,9 +34,9 @@ impl Session {
         let mut answer = Err(NoRoom::Never);
         self.drive_until(WakeThreshold { finished: 1, has_items: false }, |state| {
             let fatal =
-                state.inboxes.get(job).map_or(Some(&Fatal::Terminated), |i| i.fatal.as_ref());
+                state.inboxes.get(job).map_or(Some(&Error::Terminated), |i| i.fatal.as_ref());
             if let Some(fatal) = fatal {
-                answer = Err(NoRoom::Fatal(fatal.clone()));
+                answer = Err(NoRoom::Failed(fatal.clone()));
                 return true;
             }
             match state.items.alloc(len as u64) {

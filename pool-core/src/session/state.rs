@@ -22,7 +22,6 @@ use pool_shm::ForkMark;
 use super::{
     arenas::{OnTheWay, WorkerArena},
     buffers::BufferPool,
-    fatal::Fatal,
     results::Message,
 };
 use crate::{
@@ -118,7 +117,7 @@ pub(crate) struct SessionState {
     pub(super) turns: u32,
     pub(super) phase: Phase,
     /// Why calls cannot go on once the zygote is gone.
-    pub(super) gone: Fatal,
+    pub(super) gone: Error,
     pub(super) next_context: u64,
     pub(super) watch: Watch,
     /// Calls under way whose items have a limit, and one more if `worker_init` or `worker_exit`
@@ -164,7 +163,7 @@ impl Phase {
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) messages: VecDeque<Message>,
-    pub(super) fatal: Option<Fatal>,
+    pub(super) fatal: Option<Error>,
     /// The token that may end the call from outside.
     pub(super) token: Option<CancelToken>,
     /// Items that run when the call ends are killed after this time.
@@ -233,7 +232,7 @@ impl SessionState {
 
 impl Inbox {
     /// Notes why the job cannot go on, unless it has failed before.
-    pub(super) fn fail(&mut self, fatal: &Fatal) {
+    pub(super) fn fail(&mut self, fatal: &Error) {
         self.fatal.get_or_insert_with(|| fatal.clone());
         self.news = true;
     }
@@ -314,7 +313,7 @@ impl Session {
     /// The error of a call that finds the zygote gone.
     #[cold]
     pub(crate) fn end_error(&self) -> Error {
-        self.lock().gone.clone().into()
+        self.lock().gone.clone()
     }
 
     /// Waits until a worker has been started.
@@ -334,7 +333,7 @@ impl Session {
     fn why_no_pid(&self) -> Error {
         let state = self.lock();
         let fatal = state.inboxes.iter().find_map(|(_, inbox)| inbox.fatal.clone());
-        fatal.unwrap_or_else(|| state.gone.clone()).into()
+        fatal.unwrap_or_else(|| state.gone.clone())
     }
 
     /// The process ids of the workers that run now, in order of their ids.

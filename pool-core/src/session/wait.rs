@@ -18,13 +18,13 @@ use nix::{
 use pool_ipc::board::{SlotState, WakeThreshold};
 
 use super::{
-    fatal::Fatal,
     results::Message,
     state::{Session, SessionState},
 };
 use crate::{
     cancel::CancelToken,
     engine::{Awaited, Chunk, JobId},
+    error::Error,
     os,
 };
 
@@ -53,9 +53,9 @@ impl Session {
         job: JobId,
         awaited: Awaited,
         taken: &mut VecDeque<Message>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<(), Error> {
         if self.is_foreign() {
-            return Err(Fatal::Foreign);
+            return Err(Error::ForeignProcess);
         }
         self.next_from(self.lock(), false, job, awaited, taken)
     }
@@ -67,9 +67,9 @@ impl Session {
         chunk: Chunk,
         awaited: Awaited,
         taken: &mut VecDeque<Message>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<(), Error> {
         if self.is_foreign() {
-            return Err(Fatal::Foreign);
+            return Err(Error::ForeignProcess);
         }
         let mut state = self.lock();
         let job = chunk.job;
@@ -84,13 +84,13 @@ impl Session {
         job: JobId,
         awaited: Awaited,
         taken: &mut VecDeque<Message>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<(), Error> {
         let mut found = Ok(());
         let threshold =
             WakeThreshold { finished: awaited.chunks as i64, has_items: awaited.has_items };
         self.drive_from(state, just_looked, threshold, None, |state| {
             let Some(inbox) = state.inboxes.get_mut(job) else {
-                found = Err(Fatal::Terminated);
+                found = Err(Error::Terminated);
                 return true;
             };
             if let Some(fatal) = &inbox.fatal {

@@ -12,14 +12,13 @@ use pool_ipc::{
 };
 
 use super::{
-    fatal::Fatal,
     state::{Inbox, Phase, Session, SessionState},
     wait::ANYTHING,
 };
 use crate::{
     deferred_log::Entry,
     engine::JobId,
-    error::{ExitStatus, FailureKind, Fault, Stage, StartFailure, WorkerStage},
+    error::{Error, ExitStatus, FailureKind, Fault, Stage, StartFailure, WorkerStage},
     hooks::ExitResult,
     os,
     worker::failed_start_text,
@@ -86,11 +85,11 @@ impl Session {
             state.engine.workers.vacate(incarnation, !unready);
         }
         // What calls are told if starting more workers is of no use.
-        let mut how = Fatal::WorkersDie(failed_start_text(ExitStatus::from_wait(raw)));
+        let mut how = Error::WorkersDie(failed_start_text(ExitStatus::from_wait(raw)));
         match exit_kind {
             ExitKind::DidNotComeUp(failure) => {
                 let again = was_killed(&failure);
-                how = Fatal::Start(failure, worker);
+                how = failure.into_error(worker);
                 if let Some(served) = served
                     && !again
                 {
@@ -238,7 +237,7 @@ impl Session {
         &self,
         state: &mut SessionState,
         serial: u64,
-        fatal: &Fatal,
+        fatal: &Error,
         served: &[JobId],
     ) {
         self.fail_jobs(state, fatal, served);
@@ -262,7 +261,7 @@ impl Session {
         let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.queue.is_none();
         let anybody = state.inboxes.iter().any(|(_, inbox)| told(inbox));
         if anybody && serial >= state.exits_from {
-            self.fail_all(state, &Fatal::Start(failure, worker), told);
+            self.fail_all(state, &failure.into_error(worker), told);
         } else {
             self.exits.fail(worker, failure.fault.into_cause());
         }
@@ -311,7 +310,7 @@ impl Session {
 
     /// Waits for the exit results of the workers of a job whose items have all ended, if it is the
     /// only call.
-    pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Fatal> {
+    pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Error> {
         let mut state = self.lock();
         if state.has_calls_but(job) || !state.phase.staffs() {
             return Ok(());
@@ -325,7 +324,7 @@ impl Session {
         let mut ended = Ok(());
         self.drive_until(ANYTHING, |state| {
             let fatal = state.inboxes.get(job).and_then(|inbox| inbox.fatal.clone());
-            let exit_failed = matches!(&fatal, Some(Fatal::Start(f, _)) if f.stage == Stage::Exit);
+            let exit_failed = matches!(&fatal, Some(Error::WorkerExitFailed { .. }));
             let goes_on = fatal.is_none() || exit_failed;
             ended = fatal.map_or(Ok(()), Err);
             let is_newer =

@@ -15,7 +15,7 @@ use pool_shm::ForkMark;
 
 use super::SharedValue;
 use crate::{
-    error::Fault,
+    error::{Fault, full_text},
     panic::{end_quietly, in_task, take_panic},
     stack,
 };
@@ -29,7 +29,7 @@ pub(crate) fn make_in_thread(
     (limit, stack): (Option<Duration>, Option<usize>),
     act: impl FnOnce() -> Result<SharedValue, Fault> + Send + 'static,
 ) -> Result<SharedValue, Fault> {
-    let refused = |error: &dyn std::error::Error| Fault::Refused { why: error.to_string() };
+    let refused = |error: &dyn std::error::Error| Fault::Refused { why: full_text(error) };
     let mark = ForkMark::new(NonZeroU64::MIN).map_err(|error| refused(&error))?;
     let (tell, told) = channel();
     let run = move || {

@@ -10,7 +10,7 @@ use super::{
     spec::{Constructor, build, decode, view},
 };
 use crate::{
-    error::{Error, OrResources},
+    error::{Error, OrResources, full_text},
     start_method::StartMethod,
     task::SharedType,
 };
@@ -110,9 +110,9 @@ impl OrRefused for Result<SealedArchive, Arc<SealError>> {
     fn or_refused(self) -> Result<SealedArchive, Error> {
         match self {
             Err(error) if matches!(*error, SealError::Encode(_)) => {
-                Err(Error::InvalidInput(format!("shared: {error}")))
+                Err(Error::InvalidInput(format!("shared: {}", full_text(&*error))))
             }
-            other => other.or_resources("memory for what the pool shares"),
+            other => other.or_resources("getting memory for what the pool shares"),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Start for Fork {
         if exclusive_borrows() > 0 {
             return Err(Error::ForkWhileBorrowed);
         }
-        if plan.fork_beside_threads {
+        if plan.allow_fork_with_threads {
             return Ok(());
         }
         // The pool's own threads have ended while the process is forked; see `open`.

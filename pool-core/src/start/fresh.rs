@@ -16,9 +16,7 @@ use crate::{
 pub(super) fn check() -> Result<(), Error> {
     roles::check_takeover().map_err(|refusal| match refusal {
         Refusal::NotInitialised => Error::NotInitialised,
-        Refusal::NotShown(errno) => {
-            Error::Resources { what: "looking at the main executable", source: errno.into() }
-        }
+        Refusal::NotShown(errno) => Error::resources("looking at the main executable", errno),
         other => Error::CannotExecute(other.to_string()),
     })
 }

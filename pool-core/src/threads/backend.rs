@@ -67,7 +67,7 @@ pub(crate) struct ThreadBackend {
     claims: Claims,
     number: usize,
     /// The first thread that could not be started (nor any behind it), and why.
-    missing: Option<(u32, String)>,
+    missing: Option<(u32, Error)>,
     /// How the threads end.
     end: Arc<AtomicU8>,
     exits: Arc<Exits>,
@@ -139,7 +139,7 @@ impl ThreadBackend {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         learn_locations(false);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("a page of memory")?;
+        let mark = ForkMark::new(NonZeroU64::MIN).or_resources("mapping a page of memory")?;
         let mark = Arc::new(mark);
         let (senders, ends) = work_queue(plan.n_jobs);
         let mut backend = Self {
@@ -192,10 +192,10 @@ impl ThreadBackend {
                 Ok(thread) => lock(&backend.threads).push(thread),
                 // Threads that the system refuses are missing, as with processes.
                 Err(error) if id > 0 => {
-                    backend.missing = Some((id, stack::refusal(&error, stack)));
+                    backend.missing = Some((id, stack::refusal(STARTING, error, stack)));
                     break;
                 }
-                Err(error) => return Err(stack::refusal(&error, stack)).or_resources(STARTING),
+                Err(error) => return Err(stack::refusal(STARTING, error, stack)),
             }
         }
         drop(failed);
@@ -230,7 +230,7 @@ impl ThreadBackend {
         if let (Some(home), Some((first, why))) = (home, &self.missing)
             && home >= *first
         {
-            return Err(Error::Resources { what: STARTING, source: why.clone().into() });
+            return Err(why.clone());
         }
         let unsent = match &*lock(&self.work_queue) {
             Some(work_queue) => {

@@ -16,7 +16,7 @@ use nix::{
 use pool_shm::exclusive_borrows;
 
 use crate::{
-    error::{Fault, Stage, StartFailure},
+    error::{Fault, Stage, StartFailure, full_text},
     os::{self, DescriptorLimit, FileId},
     panic::{end_quietly, learn_locations},
     protocol::{Order, Received, Word},
@@ -82,7 +82,7 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerStart)
         if !os::arm_parent_death(zygote) {
             end_quietly();
         }
-        let refused = |error: pool_shm::Error| Fault::Refused { why: error.to_string() };
+        let refused = |error: pool_shm::Error| Fault::Refused { why: full_text(&error) };
         let mapped = |value| Ok((value, Ground::new(board, items).map_err(refused)?));
         match made.and_then(mapped) {
             Ok((value, ground)) => {

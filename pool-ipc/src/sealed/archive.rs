@@ -129,7 +129,8 @@ impl SealedArchive {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SealError {
-    /// The type's own serialization failed, or wrote something else the second time.
+    /// The type's own serialization failed, or wrote something else the second time; the source
+    /// says why.
     Encode(WireFault),
     /// There is no memory for it; the source says why.
     Memory(pool_shm::Error),
@@ -150,7 +151,7 @@ impl From<pool_shm::Error> for SealError {
 impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Encode(fault) => write!(f, "the value could not be encoded: {fault}"),
+            Self::Encode(_) => f.write_str("the value could not be encoded"),
             Self::Memory(_) => f.write_str("there is no shared memory for the value"),
         }
     }
@@ -171,6 +172,16 @@ mod tests {
 
     fn opened<T: Wire>(archive: &SealedArchive) -> Result<SealedArchive, SegmentFault> {
         SealedArchive::open::<T>(archive.segments().cloned().collect())
+    }
+
+    #[test]
+    fn an_error_says_each_thing_once() {
+        let source = std::io::Error::from_raw_os_error(12);
+        let memory = pool_shm::Error::Os { doing: "mapping", source };
+        for error in [SealError::from(memory), SealError::from(WireFault::Invalid)] {
+            let source = error::Error::source(&error).expect("each has one").to_string();
+            assert!(!error.to_string().contains(&source), "{error}: {source}");
+        }
     }
 
     #[test]

@@ -202,6 +202,15 @@ mod tests {
     }
 
     #[test]
+    fn the_system_s_answer_is_the_source_and_not_in_the_text() {
+        let source = io::Error::from_raw_os_error(libc::ENOENT);
+        let (reason, error) = (source.to_string(), LockError::<u8>::Unidentified { source });
+        assert!(!error.to_string().contains(&reason), "{error}");
+        let source = error::Error::source(&error).expect("it has one");
+        assert_eq!(source.to_string(), reason);
+    }
+
+    #[test]
     fn only_a_dead_holder_leaves_a_guard() {
         assert!(matches!(LockError::HolderDied(5).into_guard(), Ok(5)));
         assert!(matches!(LockError::HolderDied(5).give_up(), LockError::Unrecoverable));

@@ -192,7 +192,7 @@ fn little_space(method: StartMethod) -> Outcome {
     let little = address_space()? + (24 << 10);
     for (kibibytes, workers) in [(300 << 10, 64), (little, 1)] {
         let told = try_with(kibibytes, workers)?;
-        assert!(told.starts_with("exit status: 0 refused: address space"), "{told}");
+        assert!(told.starts_with("exit status: 0 refused: reserving address space"), "{told}");
     }
     for (kibibytes, workers) in [(600 << 10, 2), (8 << 20, 64)] {
         assert_eq!(try_with(kibibytes, workers)?, "exit status: 0 worked\n");

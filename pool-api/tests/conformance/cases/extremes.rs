@@ -66,7 +66,7 @@ const POOLS: &[OfPool] = &[
     ("arena_limit", |b| b.arena_limit(u64::MAX), Works),
     ("max_result_bytes", |b| b.max_result_bytes(0), Works),
     ("max_result_bytes", |b| b.max_result_bytes(u64::MAX), Works),
-    ("fork_beside_threads", |b| b, Works),
+    ("allow_fork_with_threads", |b| b, Works),
     ("shared_timeout", |b| b.shared_timeout(ZERO), Refused),
     ("shared_timeout", |b| b.shared_timeout(MAX), Works),
     ("shared_timeout", |b| b.shared_timeout(AGES), Works),

@@ -3,9 +3,7 @@
 
 use std::{hint::black_box, panic, sync::mpsc, thread, time::Duration};
 
-use pool_api::{
-    Cause, Error, ForkBesideThreads, Process, StartMethod, TaskError, WorkerPool, wire,
-};
+use pool_api::{Cause, Error, ForkWithThreads, Process, StartMethod, TaskError, WorkerPool, wire};
 
 use crate::case::{Case, Outcome, builder, pool};
 
@@ -285,8 +283,8 @@ fn forked_meanwhile(method: StartMethod) -> Outcome {
     let values = small(&outer, |outer| {
         let items = (0..3).map(|n| {
             // SAFETY: the other thread waits for this one, with no lock in hand.
-            let beside = unsafe { ForkBesideThreads::i_answer_for_it() };
-            let inner = builder(method, 2).fork_beside_threads(beside).build().expect("a pool");
+            let beside = unsafe { ForkWithThreads::assume_safe() };
+            let inner = builder(method, 2).allow_fork_with_threads(beside).build().expect("a pool");
             let values = inner.map(0..4, array).expect("values");
             let told = match inner.apply(0, endless) {
                 Err(Error::Task(task)) => task.cause() == &Cause::StackOverflow,

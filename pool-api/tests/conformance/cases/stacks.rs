@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, sync::mpsc, thread};
 
-use pool_api::{Cause, Error, ExitStatus, ForkBesideThreads, StartMethod, WorkerPool};
+use pool_api::{Cause, Error, ExitStatus, ForkWithThreads, StartMethod, WorkerPool};
 
 use crate::{
     case::{Case, Outcome, builder, pool},
@@ -172,7 +172,7 @@ fn from_a_small_thread(method: StartMethod) -> Outcome {
         let mut builder = builder(method, 2);
         if method == StartMethod::Fork {
             // SAFETY: the other thread waits for this one, with no lock in hand.
-            builder = builder.fork_beside_threads(unsafe { ForkBesideThreads::i_answer_for_it() });
+            builder = builder.allow_fork_with_threads(unsafe { ForkWithThreads::assume_safe() });
         }
         let pool = builder.build()?;
         uses_three_mebibytes(&pool)?;
@@ -205,7 +205,7 @@ fn large_arrays(method: StartMethod) -> Outcome {
         let mut builder = builder(method, 2);
         if method == StartMethod::Fork {
             // SAFETY: the other thread waits for this one, with no lock in hand.
-            builder = builder.fork_beside_threads(unsafe { ForkBesideThreads::i_answer_for_it() });
+            builder = builder.allow_fork_with_threads(unsafe { ForkWithThreads::assume_safe() });
         }
         let pool = builder.build()?;
         let (tell, told) = mpsc::channel();
