@@ -104,6 +104,25 @@ impl<'p, A, S, W> Task<'p, A, S, W> {
             task.pool.apply_async::<Plain<A, R>>(task.item, f, &task.options)
         })
     }
+
+    /// Hands the item to the workers like [`Task::apply_async`] if there is room for it, and returns
+    /// at once.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Task::apply_async`]; [`Error::QueueFull`](crate::Error::QueueFull) while
+    /// 4 096 calls wait to be begun, and while another thread stops the pool.
+    pub fn try_apply_async<R: Wire /* no captures in `f`: put them into the item */>(
+        self,
+        f: fn(A) -> R,
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>>
+    where
+        A: Wire,
+    {
+        move_with_room!(<A, ()>(self => task) => {
+            task.pool.try_apply_async::<Plain<A, R>>(task.item, f, &task.options)
+        })
+    }
 }
 
 impl<A, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {

@@ -24,6 +24,7 @@ impl Error {
             Self::ResultsUnread { bytes, limit } => {
                 Self::ResultsUnread { bytes: *bytes, limit: *limit }
             }
+            Self::QueueFull => Self::QueueFull,
             Self::NotReady => Self::NotReady,
             Self::ResultTaken => Self::ResultTaken,
             Self::WorkersDie(how) => Self::WorkersDie(how.clone()),

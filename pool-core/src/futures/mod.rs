@@ -44,14 +44,14 @@ mod wait;
 
 pub use handle::AsyncResult;
 pub(crate) use processes::ProcessQueue;
-pub(crate) use queue::{Budget, Terms, Unaccepted};
+pub(crate) use queue::{Budget, Room, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncValues;
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadQueue;
 pub use wait::{AsCompleted, WaitFor, as_completed, wait};
 
-/// The most futures of a pool that wait to be sent; beyond them `apply_async` waits.
+/// The most futures of a pool that wait to be sent; beyond them there is no room (see [`Room`]).
 pub(crate) const MOST_WAITING: usize = 4096;
 /// The most maps of a pool that have not ended; beyond them `map_async` waits.
 pub(crate) const MOST_MAPS: usize = 1024;

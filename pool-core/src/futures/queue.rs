@@ -12,11 +12,22 @@ use std::{
 use super::{background::Background, callbacks::Callbacks};
 use crate::{engine::JobId, error::Error};
 
+/// What a call does where there is no room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The calling thread works for the pool until there is room.
+    Wait,
+    /// The item comes back at once.
+    Refuse,
+}
+
 /// Why a queue did not take a call. `Closed`: this queue is closed, but the pool may open another
-/// one. `Refused`: the pool does not take the call at all.
+/// one. `Full`: there is no room, and the call does not wait. `Refused`: the pool does not take the
+/// call at all.
 #[derive(Debug)]
 pub(crate) enum Unaccepted<A> {
     Closed(A),
+    Full(A),
     Refused(super::refused::Refused<A>),
 }
 

@@ -13,7 +13,7 @@ use super::{
     MOST_MAPS, MOST_WAITING,
     handle::AsyncResult,
     processes::ProcessQueue,
-    queue::{AsyncQueue, Terms, Unaccepted},
+    queue::{AsyncQueue, Room, Terms, Unaccepted},
     queued_call::{Encoded, QueuedCall, Unsent},
     refused::Refused,
     shared_state::Entry,
@@ -32,18 +32,22 @@ use crate::{
 };
 
 impl ProcessQueue {
-    /// Takes a call in; waits while too many others wait to be sent.
+    /// Takes a call in. With [`Room::Wait`] this waits while too many others wait to be sent.
     pub(crate) fn submit<F: Portable>(
         &self,
         item: Compact<F::Item>,
         function: F::Function,
         terms: Terms,
+        room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
         let call = match self.admit().and_then(|()| Call::portable::<F>(function)) {
             Ok(call) => call,
             Err(error) => return refuse(item, error),
         };
+        if room == Room::Refuse && lock(&self.books).waiting.len() >= MOST_WAITING {
+            return Err(Unaccepted::Full(item));
+        }
         if terms.limit.is_some() && !self.limited.swap(true, Ordering::Relaxed) {
             self.stock.session.limit_job(self.stock.job);
         }
@@ -58,7 +62,9 @@ impl ProcessQueue {
             let waiting = books.waiting.len();
             drop(books);
             self.driver.unpark_if_parked();
-            self.make_room(waiting);
+            if room == Room::Wait {
+                self.make_room(waiting);
+            }
             return Ok(AsyncResult::new(entry));
         }
         let (key, timed) = books.begin(entry.clone());
