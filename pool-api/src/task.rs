@@ -123,6 +123,33 @@ impl<'p, A, S, W> Task<'p, A, S, W> {
             task.pool.try_apply_async::<Plain<A, R>>(task.item, f, &task.options)
         })
     }
+
+    /// Hands the item to the workers when there is room for it, without blocking the thread that
+    /// polls the future; the errors are those of [`Task::apply_async`].
+    ///
+    /// Nothing is handed in before the first poll, nor when the future is dropped before it is
+    /// ready. While another thread stops the pool the future waits for the end of that.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    /// # runtime.block_on(async {
+    /// let handle = pool.task(7u64).submit(|x| x * x).await?; // waits for room
+    /// assert_eq!(handle.await?, 49);
+    /// # Ok::<(), pool_api::Error>(())
+    /// # })
+    /// ```
+    pub fn submit<R: Wire /* no captures in `f`: put them into the item */>(
+        self,
+        f: fn(A) -> R,
+    ) -> impl Future<Output = Result<AsyncResult<R>, Box<Refused<A>>>> + use<'p, A, R, S, W>
+    where
+        A: Wire,
+    {
+        move_with_room!(<A, ()>(self => task) => {
+            task.pool.submit::<Plain<A, R>>(task.item, f, &task.options)
+        })
+    }
 }
 
 impl<A, S: Send + Sync + 'static, W: 'static> Task<'_, A, S, W> {

@@ -17,6 +17,7 @@
 //! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
 //!   `thread_work.rs`: one call in its thread.
 //! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: their two kinds.
+//! * `submitters.rs`: calls that wait for room without a thread.
 //! * `refused.rs`: a call that was not accepted, with its item.
 //! * `error_copies.rs`: an error for several receivers.
 
@@ -34,6 +35,7 @@ mod refused;
 mod sending;
 mod shared_state;
 mod stream;
+mod submitters;
 #[cfg(feature = "threads")]
 mod thread_calls;
 #[cfg(feature = "threads")]

@@ -199,11 +199,12 @@ impl ProcessQueue {
             Some(fatal) => return self.give_up(|| fatal.clone().into()),
             None => {}
         }
-        let failed = self.send_waiting(idle);
+        let (failed, left) = self.send_waiting(idle);
         self.passes.fetch_add(1, Ordering::SeqCst);
         if some || failed || over {
             self.tell();
         }
+        self.left_line(left);
     }
 
     /// Hands answers over, one after the other, until there are none; whether there were any.
@@ -324,6 +325,8 @@ impl ProcessQueue {
         self.driver.unpark();
         if !foreign {
             self.stock.session.notify();
+            let _inside = InCall::enter(self.backend(), Inside::Delivery);
+            self.home.budget.submitters().wake_all();
         }
     }
 
@@ -439,6 +442,7 @@ impl AsyncQueue for ProcessQueue {
     fn recount(&self) {
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.tell();
+        self.left_line(1);
     }
 
     fn heard(&self, _: u64) {}
@@ -487,6 +491,7 @@ impl Driven for ProcessQueue {
         if self.home.watched.load(Ordering::SeqCst) > 0 {
             self.give_up(|| why.again());
         }
+        self.home.budget.submitters().wake_all();
     }
 }
 

@@ -45,7 +45,7 @@ impl ProcessQueue {
             Ok(call) => call,
             Err(error) => return refuse(item, error),
         };
-        if room == Room::Refuse && lock(&self.books).waiting.len() >= MOST_WAITING {
+        if room == Room::Refuse && lock(&self.books).is_full() {
             return Err(Unaccepted::Full(item));
         }
         if terms.limit.is_some() && !self.limited.swap(true, Ordering::Relaxed) {
@@ -174,15 +174,16 @@ impl ProcessQueue {
         sent.map(|sent| sent.is_some())
     }
 
-    /// Sends the calls that may be sent now; whether that failed a future.
-    pub(super) fn send_waiting(&self, idle: bool) -> bool {
-        let mut failed = false;
+    /// Sends the calls that may be sent now; whether that failed a future, and how many calls have
+    /// left the line.
+    pub(super) fn send_waiting(&self, idle: bool) -> (bool, usize) {
+        let (mut failed, mut left) = (false, 0);
         loop {
             let mut books = lock(&self.books);
             if !books.admits() {
-                return failed;
+                return (failed, left);
             }
-            let Some(unsent) = books.waiting.pop_front() else { return failed };
+            let Some(unsent) = books.waiting.pop_front() else { return (failed, left) };
             let receiver = unsent.receiver();
             let idle = idle && books.under_way() == 0;
             let (key, timed) = books.begin(receiver.clone());
@@ -192,7 +193,7 @@ impl ProcessQueue {
                 Ok(true) => drop_quietly(unsent),
                 Ok(false) => {
                     self.wait_in_line(key, unsent);
-                    return failed;
+                    return (failed, left);
                 }
                 Err(error) => {
                     failed = true;
@@ -201,6 +202,12 @@ impl ProcessQueue {
                     drop_quietly(unsent);
                 }
             }
+            left += 1;
         }
+    }
+
+    /// Lets submitters in, since so many calls have left the line.
+    pub(super) fn left_line(&self, calls: usize) {
+        self.home.left(calls, || lock(&self.books).waiting.len());
     }
 }

@@ -51,7 +51,7 @@ impl ThreadQueue {
                 flow = waited.unwrap_or_else(PoisonError::into_inner);
             }
             Room::Refuse if full(&mut flow) => return Err(Unaccepted::Full(item)),
-            Room::Refuse => {}
+            Room::Refuse | Room::LetIn => {}
         }
         if flow.closed {
             return Err(Unaccepted::Closed(item));

@@ -26,7 +26,7 @@ type Place = (PoolQueue, Backend, Option<SharedValue>, BackendClaim);
 
 /// Converts the refusal for the caller.
 #[cold]
-fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
+pub(super) fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
     Box::new(Refused { item: refused.item.into_inner(), error: refused.error })
 }
 
@@ -64,7 +64,7 @@ impl Pool {
     }
 
     /// Hands in a call with an item that is cheap to move.
-    fn hand_in<F: Portable<Context = ()>>(
+    pub(super) fn hand_in<F: Portable<Context = ()>>(
         &self,
         item: Compact<F::Item>,
         function: F::Function,
