@@ -78,6 +78,13 @@ impl<T> Compact<T> {
     }
 }
 
+impl<T> From<T> for Compact<T> {
+    #[inline]
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
 impl<T> Deref for Compact<T> {
     type Target = T;
 

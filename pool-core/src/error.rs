@@ -100,6 +100,9 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
+    /// There is no room for the call now: 4096 calls wait to be begun, or the pool is being stopped.
+    /// Try again later, or make a call that waits.
+    QueueFull,
     /// The result is not there yet. It can be waited for again.
     NotReady,
     /// The result was taken before: it can be had once.
@@ -219,6 +222,10 @@ impl fmt::Display for Error {
             Self::ResultsUnread { bytes, limit } => write!(
                 f,
                 "results that nobody has taken hold {bytes} bytes, max_result_bytes is {limit}"
+            ),
+            Self::QueueFull => f.write_str(
+                "there is no room for the call now: 4096 calls wait to be begun, or the pool is \
+                 being stopped; try again later, or make a call that waits",
             ),
             Self::NotReady => f.write_str("the result is not there yet"),
             Self::ResultTaken => f.write_str("the result was taken before"),

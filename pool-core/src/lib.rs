@@ -47,7 +47,7 @@ pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use futures::{AsCompleted, AsyncResult, AsyncValues, Refused, WaitFor, as_completed, wait};
 pub use hooks::WorkerLife;
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
-pub use pool::{ForkWithThreads, Pool, PoolOptions};
+pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};
 pub use process::Process;
 pub use roles::init;
 pub use shared::Shared;

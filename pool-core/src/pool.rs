@@ -10,9 +10,11 @@ mod set;
 mod settings;
 mod slices;
 mod slot;
+mod submit;
 mod turns;
 
 pub use options::{ForkWithThreads, PoolOptions};
+pub use submit::Submit;
 
 use std::{
     borrow::{Borrow, Cow},

@@ -18,7 +18,7 @@ impl<A> OneItem<A> {
     }
 }
 
-impl<A, S, W, K: FromItem, H> Call<'_, OneItem<A>, S, W, K, H> {
+impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// Runs `f` on the item and waits for the value.
     ///
     /// ```
@@ -79,9 +79,92 @@ impl<A, S, W, K: FromItem, H> Call<'_, OneItem<A>, S, W, K, H> {
     {
         move_with_room!(<A, ()>(self => call) => {
             let Self { pool, input, shape, options, .. } = call;
-            pool.hand_in::<H::Single<A, R>>(shape.join(input.0), f, &options).map_err(|refused| {
-                Box::new(Refused { item: H::split(refused.item), error: refused.error })
-            })
+            pool.apply_async::<H::Single<A, R>>(shape.join(input.0), f, &options)
+                .map_err(give_back::<K, H, A>)
         })
     }
+
+    /// Hands the item to the workers like [`apply_async`](Call::apply_async) if there is room for
+    /// it, and returns at once.
+    ///
+    /// ```
+    /// use pool_api::{Error, WorkerPool};
+    ///
+    /// let pool = WorkerPool::new(2)?;
+    /// match pool.task(7u64).try_apply_async(|x| x * x) {
+    ///     Ok(handle) => assert_eq!(handle.get()?, 49),
+    ///     Err(refused) if matches!(refused.error, Error::QueueFull) => assert_eq!(refused.item, 7),
+    ///     Err(refused) => return Err(refused.error),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`apply_async`](Call::apply_async);
+    /// [`Error::QueueFull`](crate::Error::QueueFull) while 4 096 calls wait to be begun, and while
+    /// another thread stops the pool.
+    ///
+    /// # The function
+    ///
+    #[doc = include_str!("shapes.md")]
+    pub fn try_apply_async<R: Wire /* no captures in `f`: `task(item).with(data)` */>(
+        self,
+        f: H::Fn<A, R>,
+    ) -> Result<AsyncResult<R>, Box<Refused<A>>>
+    where
+        H: ShapeOfOne<K>,
+        A: Wire,
+    {
+        move_with_room!(<A, ()>(self => call) => {
+            let Self { pool, input, shape, options, .. } = call;
+            pool.try_apply_async::<H::Single<A, R>>(shape.join(input.0), f, &options)
+                .map_err(give_back::<K, H, A>)
+        })
+    }
+
+    /// Hands the item to the workers when there is room for it, without blocking the thread that
+    /// polls the future; the errors are those of [`apply_async`](Call::apply_async).
+    ///
+    /// Nothing is handed in before the first poll, nor when the future is dropped before it is
+    /// ready. While another thread stops the pool the future waits for the end of that.
+    ///
+    /// ```
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    /// # runtime.block_on(async {
+    /// let handle = pool.task(7u64).submit(|x| x * x).await?; // waits for room
+    /// assert_eq!(handle.await?, 49);
+    /// # Ok::<(), pool_api::Error>(())
+    /// # })
+    /// ```
+    ///
+    /// # The function
+    ///
+    #[doc = include_str!("shapes.md")]
+    pub fn submit<R: Wire /* no captures in `f`: `task(item).with(data)` */>(
+        self,
+        f: H::Fn<A, R>,
+    ) -> impl Future<Output = Result<AsyncResult<R>, Box<Refused<A>>>> + use<'p, A, S, W, K, H, R>
+    where
+        H: ShapeOfOne<K>,
+        A: Wire,
+    {
+        let submitted = move_with_room!(<A, ()>(self => call) => {
+            let Self { pool, input, shape, options, .. } = call;
+            pool.submit::<H::Single<A, R>>(shape.join(input.0), f, &options)
+        });
+        async { submitted.await.map_err(|refused| give_back::<K, H, A>(refused)) }
+    }
+}
+
+/// The item alone of a call that was refused.
+#[cold]
+fn give_back<K: FromItem, H: ShapeOfOne<K>, A: Wire>(
+    refused: Box<Refused<H::Joined<A>>>,
+) -> Box<Refused<A>> {
+    move_with_room!(<A, ()>(refused => refused) => {
+        let Refused { item, error } = *refused;
+        Box::new(Refused { item: H::split(item), error })
+    })
 }

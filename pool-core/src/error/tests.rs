@@ -10,7 +10,7 @@ fn not_permitted() -> io::Error {
 }
 
 /// How many variants there are, and the position of one; a new variant has to be added here.
-const VARIANTS: usize = 28;
+const VARIANTS: usize = 29;
 
 fn position(error: &Error) -> usize {
     match error {
@@ -42,6 +42,7 @@ fn position(error: &Error) -> usize {
         Error::Encode { .. } => 25,
         Error::Handle { .. } => 26,
         Error::Resources { .. } => 27,
+        Error::QueueFull => 28,
     }
 }
 
@@ -83,6 +84,7 @@ fn all() -> Vec<Error> {
         Error::Cancelled,
         Error::ResultsUnread { bytes: 2, limit: 1 },
         Error::NotReady,
+        Error::QueueFull,
         Error::ResultTaken,
         Error::WorkersDie("was killed".into()),
         Error::SharedLeftThreads { threads: vec!["one".into()] },

@@ -3,7 +3,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::queued_call::{Receiver, Unsent};
+use super::{
+    MOST_WAITING,
+    queued_call::{Receiver, Unsent},
+};
 use crate::{
     error::Error,
     session::{Buffers, ResultBatch, Session},
@@ -68,6 +71,11 @@ impl Books {
     /// Calls that have not been answered, and threads that are about to answer some.
     pub(super) fn outstanding(&self) -> usize {
         self.under_way() + self.waiting.len() + self.answered.len() + self.busy
+    }
+
+    /// Whether there is no room for another call.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= MOST_WAITING && !self.closed
     }
 
     /// Whether another call may be sent.

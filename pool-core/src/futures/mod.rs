@@ -17,6 +17,7 @@
 //! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
 //!   `thread_work.rs`: one call in its thread.
 //! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: their two kinds.
+//! * `submitters.rs`: calls that wait for room without a thread.
 //! * `refused.rs`: a call that was not accepted, with its item.
 
 mod background;
@@ -32,6 +33,7 @@ mod refused;
 mod sending;
 mod shared_state;
 mod stream;
+mod submitters;
 #[cfg(feature = "threads")]
 mod thread_calls;
 #[cfg(feature = "threads")]
@@ -42,14 +44,14 @@ mod wait;
 
 pub use handle::AsyncResult;
 pub(crate) use processes::ProcessQueue;
-pub(crate) use queue::{Budget, Terms, Unaccepted};
+pub(crate) use queue::{Budget, Room, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncValues;
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadQueue;
 pub use wait::{AsCompleted, WaitFor, as_completed, wait};
 
-/// The most futures of a pool that wait to be sent; beyond them `apply_async` waits.
+/// The most futures of a pool that wait to be sent; beyond them there is no room (see [`Room`]).
 pub(crate) const MOST_WAITING: usize = 4096;
 /// The most maps of a pool that have not ended; beyond them `map_async` waits.
 pub(crate) const MOST_MAPS: usize = 1024;

@@ -199,11 +199,12 @@ impl ProcessQueue {
             Some(fatal) => return self.give_up(&fatal),
             None => {}
         }
-        let failed = self.send_waiting(idle);
+        let (failed, left) = self.send_waiting(idle);
         self.passes.fetch_add(1, Ordering::SeqCst);
         if some || failed || over {
             self.tell();
         }
+        self.left_line(left);
     }
 
     /// Hands answers over, one after the other, until there are none; whether there were any.
@@ -327,6 +328,8 @@ impl ProcessQueue {
         self.driver.unpark();
         if !foreign {
             self.stock.session.notify();
+            let _inside = InCall::enter(self.backend(), Inside::Delivery);
+            self.home.budget.submitters().wake_all();
         }
     }
 
@@ -442,6 +445,7 @@ impl AsyncQueue for ProcessQueue {
     fn recount(&self) {
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.tell();
+        self.left_line(1);
     }
 
     fn heard(&self, _: u64) {}
@@ -490,6 +494,7 @@ impl Driven for ProcessQueue {
         if self.home.watched.load(Ordering::SeqCst) > 0 {
             self.give_up(&why);
         }
+        self.home.budget.submitters().wake_all();
     }
 }
 

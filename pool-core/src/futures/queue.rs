@@ -9,14 +9,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{background::Background, callbacks::Callbacks};
-use crate::{engine::JobId, error::Error};
+use super::{MOST_WAITING, background::Background, callbacks::Callbacks, submitters::Submitters};
+use crate::{
+    engine::JobId,
+    error::Error,
+    reentrancy::{InCall, Inside},
+};
+
+/// What a call does where there is no room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The calling thread works for the pool until there is room.
+    Wait,
+    /// The item comes back at once.
+    Refuse,
+    /// It was let in, so there is room: see [`Submitters`].
+    LetIn,
+}
 
 /// Why a queue did not take a call. `Closed`: this queue is closed, but the pool may open another
-/// one. `Refused`: the pool does not take the call at all.
+/// one. `Full`: there is no room, and the call does not wait. `Refused`: the pool does not take the
+/// call at all.
 #[derive(Debug)]
 pub(crate) enum Unaccepted<A> {
     Closed(A),
+    Full(A),
     Refused(super::refused::Refused<A>),
 }
 
@@ -32,7 +49,8 @@ pub(crate) struct Terms {
 }
 
 /// Counts the bytes of results that lie in handles or that callbacks wait with, and how many
-/// futures the pool has had; also has the stack size of the threads that handle results.
+/// futures the pool has had; also has the stack size of the threads that handle results, and the
+/// submitters that wait for room.
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
@@ -43,6 +61,7 @@ pub(crate) struct Budget {
     /// every start method.
     exact: bool,
     pub(super) stack: usize,
+    submitters: Submitters,
 }
 
 impl Budget {
@@ -54,7 +73,12 @@ impl Budget {
             limit,
             exact: set.is_some(),
             stack,
+            submitters: Submitters::default(),
         }
+    }
+
+    pub(crate) fn submitters(&self) -> &Submitters {
+        &self.submitters
     }
 
     /// # Errors
@@ -170,6 +194,19 @@ impl Home {
         move |number| {
             if let Some(queue) = queue.upgrade() {
                 queue.heard(number);
+            }
+        }
+    }
+
+    /// Lets submitters in, since so many calls have left the queue, where `waiting` wait now.
+    pub(super) fn left(&self, calls: usize, waiting: impl FnOnce() -> usize) {
+        let submitters = &self.budget.submitters;
+        if calls > 0 && !submitters.is_empty() {
+            let _inside = InCall::enter(self.backend, Inside::Delivery);
+            match waiting() {
+                // Some that were let in may never be polled again.
+                0 => submitters.wake_all(),
+                waiting => submitters.let_in(calls.min(MOST_WAITING.saturating_sub(waiting))),
             }
         }
     }

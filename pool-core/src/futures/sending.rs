@@ -13,7 +13,7 @@ use super::{
     MOST_MAPS, MOST_WAITING,
     handle::AsyncResult,
     processes::ProcessQueue,
-    queue::{AsyncQueue, Terms, Unaccepted},
+    queue::{AsyncQueue, Room, Terms, Unaccepted},
     queued_call::{Encoded, QueuedCall, Unsent},
     refused::Refused,
     shared_state::Entry,
@@ -32,18 +32,22 @@ use crate::{
 };
 
 impl ProcessQueue {
-    /// Takes a call in; waits while too many others wait to be sent.
+    /// Takes a call in. With [`Room::Wait`] this waits while too many others wait to be sent.
     pub(crate) fn submit<F: Portable>(
         &self,
         item: Compact<F::Item>,
         function: F::Function,
         terms: Terms,
+        room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
         let call = match self.admit().and_then(|()| Call::portable::<F>(function)) {
             Ok(call) => call,
             Err(error) => return refuse(item, error),
         };
+        if room == Room::Refuse && lock(&self.books).is_full() {
+            return Err(Unaccepted::Full(item));
+        }
         if terms.limit.is_some() && !self.limited.swap(true, Ordering::Relaxed) {
             self.stock.session.limit_job(self.stock.job);
         }
@@ -58,7 +62,9 @@ impl ProcessQueue {
             let waiting = books.waiting.len();
             drop(books);
             self.driver.unpark_if_parked();
-            self.make_room(waiting);
+            if room == Room::Wait {
+                self.make_room(waiting);
+            }
             return Ok(AsyncResult::new(entry));
         }
         let (key, timed) = books.begin(entry.clone());
@@ -168,15 +174,16 @@ impl ProcessQueue {
         sent.map(|sent| sent.is_some())
     }
 
-    /// Sends the calls that may be sent now; whether that failed a future.
-    pub(super) fn send_waiting(&self, idle: bool) -> bool {
-        let mut failed = false;
+    /// Sends the calls that may be sent now; whether that failed a future, and how many calls have
+    /// left the line.
+    pub(super) fn send_waiting(&self, idle: bool) -> (bool, usize) {
+        let (mut failed, mut left) = (false, 0);
         loop {
             let mut books = lock(&self.books);
             if !books.admits() {
-                return failed;
+                return (failed, left);
             }
-            let Some(unsent) = books.waiting.pop_front() else { return failed };
+            let Some(unsent) = books.waiting.pop_front() else { return (failed, left) };
             let receiver = unsent.receiver();
             let idle = idle && books.under_way() == 0;
             let (key, timed) = books.begin(receiver.clone());
@@ -186,7 +193,7 @@ impl ProcessQueue {
                 Ok(true) => drop_quietly(unsent),
                 Ok(false) => {
                     self.wait_in_line(key, unsent);
-                    return failed;
+                    return (failed, left);
                 }
                 Err(error) => {
                     failed = true;
@@ -195,6 +202,12 @@ impl ProcessQueue {
                     drop_quietly(unsent);
                 }
             }
+            left += 1;
         }
+    }
+
+    /// Lets submitters in, since so many calls have left the line.
+    pub(super) fn left_line(&self, calls: usize) {
+        self.home.left(calls, || lock(&self.books).waiting.len());
     }
 }

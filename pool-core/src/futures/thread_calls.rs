@@ -9,7 +9,7 @@ use std::{
 use super::{
     MOST_MAPS, MOST_WAITING,
     handle::AsyncResult,
-    queue::{AsyncQueue, Unaccepted},
+    queue::{AsyncQueue, Room, Unaccepted},
     refused::Refused,
     shared_state::Entry,
     stream::AsyncValues,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 impl ThreadQueue {
-    /// Takes a call in; waits while too many others wait for a worker.
+    /// Takes a call in. With [`Room::Wait`] this waits while too many others wait for a worker.
     pub(crate) fn submit<F: Portable<Context = ()>>(
         self: &Arc<Self>,
         backend: &ThreadBackend,
@@ -35,6 +35,7 @@ impl ThreadQueue {
         item: Compact<F::Item>,
         function: F::Function,
         limit: Option<Duration>,
+        room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let admitted = self.check().and_then(|()| self.home.budget.check());
         // The driver thread watches time limits while no thread waits.
@@ -45,8 +46,15 @@ impl ThreadQueue {
             return Err(Unaccepted::Refused(Refused { item, error }));
         }
         let full = |flow: &mut Flow| flow.waiting >= MOST_WAITING && !flow.closed;
-        let flow = self.changed.wait_while(lock(&self.flow), full);
-        let mut flow = flow.unwrap_or_else(PoisonError::into_inner);
+        let mut flow = lock(&self.flow);
+        match room {
+            Room::Wait => {
+                let waited = self.changed.wait_while(flow, full);
+                flow = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+            Room::Refuse if full(&mut flow) => return Err(Unaccepted::Full(item)),
+            Room::Refuse | Room::LetIn => {}
+        }
         if flow.closed {
             return Err(Unaccepted::Closed(item));
         }

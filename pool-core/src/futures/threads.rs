@@ -210,18 +210,19 @@ impl ThreadQueue {
     pub(super) fn count(&self, change: impl FnOnce(&mut Flow)) {
         let mut flow = lock(&self.flow);
         let full = flow.waiting >= MOST_WAITING;
-        let busy = flow.outstanding > 0;
+        let (busy, before) = (flow.outstanding > 0, flow.waiting);
         change(&mut flow);
         if busy && flow.outstanding == 0 {
             self.backend.busy().end();
         }
         let wakes = full || (flow.closed && flow.outstanding == 0);
-        let polls = flow.polls;
+        let (polls, waiting) = (flow.polls, flow.waiting);
         drop(flow);
         // SeqCst: a thread that waits counts itself before it looks at its future.
         if wakes || self.home.waiting.load(Ordering::SeqCst) > 0 {
             self.wake_all(polls);
         }
+        self.home.left(before.saturating_sub(waiting), || waiting);
     }
 
     /// Fails the calls that are overdue; their threads go on.

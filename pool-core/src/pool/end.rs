@@ -33,7 +33,9 @@ impl Pool {
     /// zygote is gone; [`Error::WorkerExitFailed`] of a worker that failed at its exit, now or
     /// earlier, unless a call has returned that failure. The workers have ended all the same.
     pub fn stop_and_join(&self) -> Result<(), Error> {
-        self.end(true, Backend::stop)?;
+        let ended = self.end(true, Backend::stop);
+        self.wake_submitters();
+        ended?;
         self.plan.exits.tell()
     }
 
@@ -45,7 +47,9 @@ impl Pool {
     ///
     /// Those of [`Pool::stop_and_join`], except [`Error::WorkerExitFailed`].
     pub fn terminate(&self) -> Result<(), Error> {
-        self.end(false, Backend::terminate)?;
+        let ended = self.end(false, Backend::terminate);
+        self.wake_submitters();
+        ended?;
         // A worker that was killed during its exit has not failed, and earlier failures are dropped
         // with the workers. Refused results stay known.
         let _ = self.plan.exits.take_failure();
@@ -103,6 +107,7 @@ impl Pool {
         let past = if waits_for_calls && threads { slot.retire() } else { None };
         // Without the lock: a call that has to end may need it.
         drop(slot);
+        self.wake_submitters();
         if waits_for_calls {
             self.end_desks(&queues, true)?;
             retired.iter().for_each(end);
@@ -153,5 +158,14 @@ impl Pool {
         queues.iter().for_each(|queue| queue.end(limit));
         self.slot()?.queues.retain(|queue| !queues.iter().any(|ended| ended.is(queue)));
         Ok(())
+    }
+
+    /// Has submitters look for room once more: in another queue, or since the pool is not being
+    /// stopped any longer.
+    fn wake_submitters(&self) {
+        // In a forked child another thread may have been changing the list.
+        if !self.is_foreign() {
+            self.budget.submitters().wake_all();
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     compact::Compact,
     engine::Pace,
     error::Error,
-    futures::{AsyncResult, AsyncValues, ProcessQueue, Refused, Terms, Unaccepted},
+    futures::{AsyncResult, AsyncValues, ProcessQueue, Refused, Room, Terms, Unaccepted},
     job::{Job, JobOptions, Transport},
     shared::SharedValue,
     start::{Backend, BackendClaim},
@@ -26,7 +26,7 @@ type Place = (PoolQueue, Backend, Option<SharedValue>, BackendClaim);
 
 /// Converts the refusal for the caller.
 #[cold]
-fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
+pub(super) fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
     Box::new(Refused { item: refused.item.into_inner(), error: refused.error })
 }
 
@@ -40,24 +40,36 @@ impl Pool {
     /// cannot be used, [`Error::ResultsUnread`]; the item comes back.
     pub fn apply_async<F: Portable<Context = ()>>(
         &self,
-        item: F::Item,
+        item: impl Into<Compact<F::Item>>,
         function: F::Function,
         options: &JobOptions,
     ) -> Result<AsyncResult<F::Output>, Box<Refused<F::Item>>> {
-        self.hand_in::<F>(Compact::new(item), function, options).map_err(give_back)
+        self.hand_in::<F>(item.into(), function, options, Room::Wait).map_err(give_back)
     }
 
-    /// Makes the call of [`Pool::apply_async`] with an item that is cheap to move.
+    /// Hands a call to the workers like [`Pool::apply_async`] if there is room for it, and returns
+    /// at once. The first call of a pool may start the workers, and makes what they share.
     ///
     /// # Errors
     ///
-    /// Those of [`Pool::apply_async`].
-    #[doc(hidden)]
-    pub fn hand_in<F: Portable<Context = ()>>(
+    /// Those of [`Pool::apply_async`]; [`Error::QueueFull`] while 4 096 calls wait to be begun, and
+    /// while another thread stops the pool. The item comes back.
+    pub fn try_apply_async<F: Portable<Context = ()>>(
+        &self,
+        item: impl Into<Compact<F::Item>>,
+        function: F::Function,
+        options: &JobOptions,
+    ) -> Result<AsyncResult<F::Output>, Box<Refused<F::Item>>> {
+        self.hand_in::<F>(item.into(), function, options, Room::Refuse).map_err(give_back)
+    }
+
+    /// Hands in a call with an item that is cheap to move.
+    pub(super) fn hand_in<F: Portable<Context = ()>>(
         &self,
         item: Compact<F::Item>,
         function: F::Function,
         options: &JobOptions,
+        room: Room,
     ) -> Result<AsyncResult<F::Output>, Refused<Compact<F::Item>>> {
         let terms = match options.check() {
             Ok(()) => {
@@ -70,13 +82,16 @@ impl Pool {
         let mut item = item;
         loop {
             // A call that comes too late for its threads is handed in again.
-            let place =
-                self.place_for::<F>().map(|(queue, backend, shared, _)| (queue, backend, shared));
+            let place = self
+                .place_for::<F>(room)
+                .map(|(queue, backend, shared, _)| (queue, backend, shared));
             let accepted = match place {
-                Ok((PoolQueue::Processes(queue), ..)) => queue.submit::<F>(item, function, terms),
+                Ok((PoolQueue::Processes(queue), ..)) => {
+                    queue.submit::<F>(item, function, terms, room)
+                }
                 #[cfg(feature = "threads")]
                 Ok((PoolQueue::Threads(queue), Backend::Threads(backend), shared)) => {
-                    queue.submit::<F>(&backend, shared, item, function, terms.limit)
+                    queue.submit::<F>(&backend, shared, item, function, terms.limit, room)
                 }
                 #[cfg(feature = "threads")]
                 Ok(_) => unreachable!("a queue is one of its backend"),
@@ -85,6 +100,9 @@ impl Pool {
             match accepted {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
                 Err(Unaccepted::Refused(refused)) => return Err(refused),
+                Err(Unaccepted::Full(item)) => {
+                    return Err(Refused { item, error: Error::QueueFull });
+                }
                 // The pool was stopped just now.
                 Err(Unaccepted::Closed(back)) => item = back,
             }
@@ -168,7 +186,7 @@ impl Pool {
         options.check()?;
         self.check_worker("on_worker", options)?;
         let options = self.with_turns(self.complete(options));
-        let (queue, backend, shared, claim) = self.place_for::<F>()?;
+        let (queue, backend, shared, claim) = self.place_for::<F>(Room::Wait)?;
         match &queue {
             PoolQueue::Processes(queue) => queue.admit()?,
             #[cfg(feature = "threads")]
@@ -192,19 +210,21 @@ impl Pool {
     }
 
     /// The queue of the present backend, for tasks of this form.
-    fn place_for<F: Portable>(&self) -> Result<Place, Error> {
+    fn place_for<F: Portable>(&self, room: Room) -> Result<Place, Error> {
         self.refuse_if_foreign()?;
         self.plan.life.check_state(F::keeps())?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(F::shares())? } else { None };
-        let (queue, backend, claim) = self.queue(F::shares())?;
+        let (queue, backend, claim) = self.queue(F::shares(), room)?;
         Ok((queue, backend, shared, claim))
     }
 
-    /// The queue of the present backend; `wanted`: the type that its shared value must have.
+    /// The queue of the present backend; `wanted`: the type that its shared value must have. With
+    /// [`Room::Wait`] this waits while the pool is being stopped.
     fn queue(
         &self,
         wanted: Option<SharedType>,
+        room: Room,
     ) -> Result<(PoolQueue, Backend, BackendClaim), Error> {
         loop {
             match self.try_queue(wanted)? {
@@ -214,6 +234,9 @@ impl Pool {
                     claim.release();
                     let queues = self.slot()?.queues.clone();
                     queues.iter().for_each(PoolQueue::resign);
+                    if room != Room::Wait {
+                        return Err(Error::QueueFull);
+                    }
                     backend.wait_until_stopped();
                 }
             }

@@ -82,7 +82,7 @@ pub trait ShapeOfOne<K: FromItem>: Shape<K> {
 
     /// The item alone.
     #[doc(hidden)]
-    fn split<A: Wire>(joined: Compact<Self::Joined<A>>) -> A;
+    fn split<A: Wire>(joined: Self::Joined<A>) -> A;
 }
 
 impl<K: FromItem> ShapeOfOne<K> for Plain
@@ -96,8 +96,8 @@ where
         item
     }
 
-    fn split<A: Wire>(item: Compact<A>) -> A {
-        item.into_inner()
+    fn split<A: Wire>(item: A) -> A {
+        item
     }
 }
 
@@ -112,8 +112,8 @@ where
         item
     }
 
-    fn split<A: Wire>(item: Compact<A>) -> A {
-        item.into_inner()
+    fn split<A: Wire>(item: A) -> A {
+        item
     }
 }
 
@@ -128,8 +128,8 @@ where
         Compact::new((self.into_context(), item.into_inner()))
     }
 
-    fn split<A: Wire>(joined: Compact<(C, A)>) -> A {
-        joined.into_inner().1
+    fn split<A: Wire>((_, item): (C, A)) -> A {
+        item
     }
 }
 
@@ -145,7 +145,7 @@ where
         Compact::new((self.into_context(), item.into_inner()))
     }
 
-    fn split<A: Wire>(joined: Compact<(C, A)>) -> A {
-        joined.into_inner().1
+    fn split<A: Wire>((_, item): (C, A)) -> A {
+        item
     }
 }

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use pool_api::{Error, SharedArray, StartMethod, TaskError, TryError, WorkerPool};
 
 use super::streams::all;
-use crate::case::{Case, Outcome, builder};
+use crate::{
+    case::{Case, Outcome, builder},
+    executor::block_on,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("every_method_has_a_row", complete),
@@ -25,6 +28,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("forms_of_imap_unordered_stream", imap_unordered_stream),
     Case::new("forms_of_apply", apply),
     Case::new("forms_of_apply_async", apply_async),
+    Case::new("forms_of_try_apply_async", try_apply_async),
+    Case::new("forms_of_submit", submit),
     Case::new("forms_of_slices", slices),
     Case::new("forms_of_slices_mut", slices_mut),
     Case::new("forms_of_broadcast", broadcast),
@@ -260,6 +265,28 @@ fn apply_async(method: StartMethod) -> Outcome {
     macro_rules! form {
         ($call:expr, |$($arg:ident),*| $value:expr) => {
             assert_eq!($call.apply_async(|$($arg),*| $value)?.get()?, 42);
+        };
+    }
+    each_shape!(pool.task(7u64), form);
+    Ok(())
+}
+
+fn try_apply_async(method: StartMethod) -> Outcome {
+    let pool = pool(method)?;
+    macro_rules! form {
+        ($call:expr, |$($arg:ident),*| $value:expr) => {
+            assert_eq!($call.try_apply_async(|$($arg),*| $value)?.get()?, 42);
+        };
+    }
+    each_shape!(pool.task(7u64), form);
+    Ok(())
+}
+
+fn submit(method: StartMethod) -> Outcome {
+    let pool = pool(method)?;
+    macro_rules! form {
+        ($call:expr, |$($arg:ident),*| $value:expr) => {
+            assert_eq!(block_on($call.submit(|$($arg),*| $value))?.get()?, 42);
         };
     }
     each_shape!(pool.task(7u64), form);

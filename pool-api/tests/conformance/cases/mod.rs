@@ -27,6 +27,7 @@ mod futures_lives;
 mod futures_maps;
 mod futures_maps_ended;
 mod futures_options;
+mod futures_room;
 mod futures_stops;
 mod futures_told;
 mod handles;
@@ -121,6 +122,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         futures_callbacks::CASES,
         futures_cancels::CASES,
         futures_options::CASES,
+        futures_room::CASES,
         futures_exits::CASES,
         futures_lives::CASES,
         futures_stops::CASES,
