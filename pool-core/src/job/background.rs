@@ -5,7 +5,7 @@ use std::time::Instant;
 use pool_ipc::{Encoder, Wire, batch};
 
 use super::{
-    collect::Values,
+    collector::{Collector, Values},
     reorder::Arrivals,
     run::{Job, Sink},
     transport::Transport,
@@ -27,7 +27,7 @@ pub(crate) struct BackgroundJob<F: Form, I> {
 
 /// Values in input order, and the bytes that they count as.
 struct Weighed<R> {
-    values: Values<R>,
+    values: Collector<R, Values>,
     bytes: u64,
     /// Whether values that are not encoded are measured.
     exact: bool,
@@ -47,28 +47,34 @@ pub(crate) fn weight_of<R: Wire>(value: &R, exact: bool) -> u64 {
 }
 
 impl<F: Form> Sink<F> for Weighed<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
+    type Stop = Error;
+
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) {
         let (reader, _) = batch.reader::<F::Output>();
         let extent = |index| reader.extent(index).unwrap_or((0, 0));
         let last = batch.count.saturating_sub(1);
         self.bytes += extent(last).1.saturating_sub(extent(0).0) as u64;
-        self.values.batch(batch, transport)
+        self.values.batch(batch, transport);
     }
 
-    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
+    fn values(&mut self, first: u64, values: Vec<F::Output>) {
         self.bytes += values.iter().map(|value| weight_of(value, self.exact)).sum::<u64>();
-        Sink::<F>::values(&mut self.values, first, values)
+        Sink::<F>::values(&mut self.values, first, values);
     }
 
-    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
-        Sink::<F>::failed(&mut self.values, error)
+    fn failed(&mut self, error: TaskError) {
+        Sink::<F>::failed(&mut self.values, error);
+    }
+
+    fn take_stop(&mut self) -> Option<Error> {
+        Sink::<F>::take_stop(&mut self.values)
     }
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
     /// `exact`: values that are not encoded are measured as if they were.
     pub(crate) fn new(job: Job<F, I>, exact: bool) -> Self {
-        let mut values = Values { arrivals: Arrivals::new(true), failed: None };
+        let mut values = Collector::new(Values, Arrivals::new(true));
         values.arrivals.expect(job.known_len());
         Self { job, sink: Weighed { values, bytes: 0, exact } }
     }
@@ -85,10 +91,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
 
     fn go_on_here(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
         let _inside = InCall::enter(self.job.backend(), Inside::Call);
-        self.job.pass(false, &mut self.sink)?;
-        if let Some(error) = self.sink.values.failed.take() {
-            return Err(error.into());
+        let passed = self.job.pass(false, &mut self.sink);
+        if let Some(error) = Sink::<F>::take_stop(&mut self.sink) {
+            return Err(error);
         }
+        passed?;
         Ok(self.job.is_over().then(|| (self.sink.values.arrivals.take(), self.sink.bytes)))
     }
 

@@ -1,95 +1,20 @@
 //! Jobs that run to their end in one call.
 
-use pool_ipc::{Wire, WireFault, rkyv::Archive};
+use pool_ipc::{Wire, rkyv::Archive};
 
 use super::{
+    collector::{Collector, Each, Values, bad_result},
     reorder::Arrivals,
     run::{Job, Sink},
     transport::Transport,
 };
 use crate::{
-    error::{Cause, Error, TaskError},
+    error::{Error, TaskError},
     reentrancy::{InCall, Inside},
     session::ResultBatch,
     stack::with_room,
     task::Form,
 };
-
-pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
-    TaskError::new(index, worker, Cause::of_result(fault), 1)
-}
-
-/// Collects values; the first failure ends the job.
-pub(super) struct Values<R> {
-    pub(super) arrivals: Arrivals<R>,
-    pub(super) failed: Option<TaskError>,
-}
-
-impl<F: Form> Sink<F> for Values<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
-        let failed = &mut self.failed;
-        self.arrivals.add(batch.first, |out| {
-            transport.decode(
-                batch,
-                out,
-                |value| value,
-                |index, fault| {
-                    failed.get_or_insert_with(|| bad_result(batch.worker(), index, fault));
-                    None
-                },
-            );
-        });
-        batch.count
-    }
-
-    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
-        let count = values.len();
-        self.arrivals.add(first, |out| out.extend(values));
-        count
-    }
-
-    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
-        Err(error.into())
-    }
-}
-
-/// Collects one result per item.
-pub(super) struct Outcomes<R> {
-    pub(super) arrivals: Arrivals<Result<R, TaskError>>,
-}
-
-impl<R> Outcomes<R> {
-    /// Fills in [`Cause::Cancelled`] for those of the `end` items read that have not finished.
-    pub(super) fn cancel(&mut self, end: u64) {
-        self.arrivals.complete(end, |index| Err(TaskError::cancelled(index)));
-    }
-
-    fn add_all<F: Form<Output = R>>(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) {
-        self.arrivals.add(batch.first, |out| {
-            transport.decode(batch, out, Ok, |index, fault| {
-                Some(Err(bad_result(batch.worker(), index, fault)))
-            });
-        });
-    }
-}
-
-impl<F: Form> Sink<F> for Outcomes<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
-        self.add_all(batch, transport);
-        batch.count
-    }
-
-    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
-        let count = values.len();
-        self.arrivals.add(first, |out| out.extend(values.into_iter().map(Ok)));
-        count
-    }
-
-    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
-        self.arrivals.add(error.index, |out| out.push(Err(error)));
-        Ok(1)
-    }
-}
 
 /// Reads every result in place.
 struct Views<G> {
@@ -98,7 +23,9 @@ struct Views<G> {
 }
 
 impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for Views<G> {
-    fn batch(&mut self, batch: &ResultBatch, _: &mut Transport<F>) -> usize {
+    type Stop = Error;
+
+    fn batch(&mut self, batch: &ResultBatch, _: &mut Transport<F>) {
         let (reader, _) = batch.reader::<F::Output>();
         for index in 0..batch.count {
             let position = batch.first + index as u64;
@@ -107,11 +34,9 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
                 self.failed.get_or_insert_with(|| bad_result(batch.worker(), position, fault));
             }
         }
-        batch.count
     }
 
-    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
-        let count = values.len();
+    fn values(&mut self, first: u64, values: Vec<F::Output>) {
         for (position, value) in (first..).zip(values) {
             let bytes = pool_ipc::to_bytes(&value);
             match bytes.as_deref().map(pool_ipc::view_bytes::<F::Output>) {
@@ -121,11 +46,14 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
                 }
             }
         }
-        count
     }
 
-    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
-        Err(error.into())
+    fn failed(&mut self, error: TaskError) {
+        self.failed.get_or_insert(error);
+    }
+
+    fn take_stop(&mut self) -> Option<Error> {
+        self.failed.take().map(Error::from)
     }
 }
 
@@ -142,15 +70,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     fn values_here(mut self, ordered: bool) -> Result<Vec<F::Output>, Error> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
-        let mut sink = Values { arrivals: Arrivals::new(ordered), failed: None };
+        let mut sink = Collector::new(Values, Arrivals::new(ordered));
         sink.arrivals.expect(self.known_len());
-        while !self.is_over() {
-            self.step(&mut sink)?;
-            if let Some(error) = sink.failed.take() {
-                return Err(error.into());
-            }
-        }
-        self.finish()?;
+        self.run_to_end(&mut sink)?;
         Ok(sink.arrivals.take())
     }
 
@@ -167,12 +89,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     fn outcomes_here(mut self) -> Result<Vec<Result<F::Output, TaskError>>, Error> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
-        let mut sink = Outcomes { arrivals: Arrivals::new(true) };
+        let mut sink = Collector::new(Each(|_, value| value), Arrivals::new(true));
         while !self.is_over() {
             match self.step(&mut sink) {
                 Err(Error::Cancelled) => {
                     let read = self.rest(&mut sink)?;
-                    sink.cancel(read);
+                    sink.arrivals.complete(read, |index| Err(TaskError::cancelled(index)));
                     return Ok(sink.arrivals.take());
                 }
                 step => step?,
@@ -207,12 +129,6 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::View);
         let mut sink = Views { read, failed: None };
-        while !self.is_over() {
-            self.step(&mut sink)?;
-            if let Some(error) = sink.failed.take() {
-                return Err(error.into());
-            }
-        }
-        self.finish()
+        self.run_to_end(&mut sink)
     }
 }

@@ -10,7 +10,8 @@
 //!   allocates in the parent's arena.
 //! * `threads.rs`: the way to threads.
 //! * `target.rs`: which worker a chunk is for.
-//! * `reorder.rs`: results in the order that the consumer wants.
+//! * `collector.rs`: takes outcomes out of what arrives; `reorder.rs`: puts them into the order that
+//!   the consumer wants.
 //! * `collect.rs`, `try_collect.rs`, `stream.rs`, `single.rs`: the ways for a caller to take
 //!   results.
 //! * `background.rs`: a job without a caller.
@@ -20,6 +21,7 @@
 mod background;
 mod chunks;
 mod collect;
+mod collector;
 mod input;
 mod item_allocator;
 mod knots;
@@ -39,7 +41,7 @@ mod try_collect;
 
 pub(crate) use background::{BackgroundJob, Counted, weight_of};
 pub use chunks::Chunks;
-pub(crate) use collect::bad_result;
+pub(crate) use collector::bad_result;
 pub(crate) use item_allocator::{Stock, given_away_with};
 pub(crate) use knots::{Awaits, Waiting};
 pub(crate) use leaked::LeakFlag;

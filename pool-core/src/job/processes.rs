@@ -324,8 +324,7 @@ impl<F: Form> ProcessTransport<F> {
         &mut self,
         batch: &ResultBatch,
         out: &mut Vec<T>,
-        wrap: impl Fn(F::Output) -> T,
-        mut fault: impl FnMut(u64, WireFault) -> Option<T>,
+        mut made: impl FnMut(u64, Result<F::Output, WireFault>) -> Option<T>,
     ) {
         let (stock, cut_off) = (&self.stock, &mut self.cut_off);
         let Buffers { scratch, decoder, .. } = Self::buffers(&mut self.buffers);
@@ -347,12 +346,11 @@ impl<F: Form> ProcessTransport<F> {
             private = true;
         }
         let mut made_of = |index: usize, value: Result<F::Output, WireFault>| match value {
-            Ok(value) => Some(wrap(value)),
             Err(why) if stock.is_end(&why) => {
                 *cut_off = true;
                 None
             }
-            Err(why) => fault(batch.first + index as u64, why),
+            value => made(batch.first + index as u64, value),
         };
         if private {
             reader.decode_all(batch.count, decoder, out, made_of);

@@ -40,6 +40,8 @@ pub struct Job<F: Form, I> {
     window: Window,
     cancel: Option<CancelToken>,
     lazy: bool,
+    /// Whether the consumer takes results one by one: items count as under way until then.
+    by_one: bool,
     /// The most arrivals to take at once.
     most_arrivals: usize,
     /// The arena is full and no chunk of this job is in flight: only other jobs can free space.
@@ -57,10 +59,13 @@ impl<F: Form, I> fmt::Debug for Job<F, I> {
 
 /// The receiver of the loop's results.
 pub(super) trait Sink<F: Form> {
-    /// Takes results; returns how many items have reached the consumer with that.
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize;
-    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize;
-    fn failed(&mut self, error: TaskError) -> Result<usize, Error>;
+    /// Why the job ends before its last item.
+    type Stop;
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>);
+    fn values(&mut self, first: u64, values: Vec<F::Output>);
+    fn failed(&mut self, error: TaskError);
+    /// Takes the first reason why the job ends, if there is one.
+    fn take_stop(&mut self) -> Option<Self::Stop>;
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
@@ -87,6 +92,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             window,
             cancel: options.cancel.clone(),
             lazy: pace == Pace::Lazy,
+            by_one: false,
             most_arrivals: usize::MAX,
             starves: false,
         }
@@ -148,6 +154,11 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// Takes arrivals one at a time, since each may hold the consumer up for long.
     pub(super) fn one_at_a_time(&mut self) {
         self.most_arrivals = 1;
+    }
+
+    /// Lets items count as under way until [`Job::yielded`] says that the consumer has them.
+    pub(super) fn yield_one_by_one(&mut self) {
+        self.by_one = true;
     }
 
     /// Whether every item has been pulled, sent, and handed on.
@@ -226,25 +237,47 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         Ok(self.transport.pulled())
     }
 
+    /// Runs the job to its end.
+    ///
+    /// # Errors
+    ///
+    /// The reason that the sink has, or the failure of the pool.
+    pub(super) fn run_to_end<S: Sink<F>>(&mut self, sink: &mut S) -> Result<(), S::Stop>
+    where
+        S::Stop: From<Error>,
+    {
+        while !self.is_over() {
+            let step = self.step(sink);
+            // A reason that arrived before a failure of the pool comes first.
+            if let Some(stop) = sink.take_stop() {
+                return Err(stop);
+            }
+            step?;
+        }
+        Ok(self.finish()?)
+    }
+
     fn hand_on(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
         while let Some(arrival) = self.transport.next_arrival() {
             match arrival {
                 Arrival::Message(Message::Ended { bytes }) => self.window.ended(bytes as usize),
                 Arrival::Message(Message::Failed(error)) => {
-                    let got = sink.failed(error)?;
-                    self.window.yielded(got);
+                    sink.failed(error);
+                    self.arrived(1);
                 }
                 Arrival::Values { first, nanos, values } => {
-                    self.sizer.ran(values.len(), nanos);
-                    let got = sink.values(first, values);
-                    self.window.yielded(got);
+                    let items = values.len();
+                    self.sizer.ran(items, nanos);
+                    sink.values(first, values);
+                    self.arrived(items);
                 }
                 Arrival::Message(Message::Results(batch)) => {
-                    self.sizer.ran(batch.count, batch.nanos);
-                    let got = sink.batch(&batch, &mut self.transport);
+                    let items = batch.count;
+                    self.sizer.ran(items, batch.nanos);
+                    sink.batch(&batch, &mut self.transport);
                     self.transport.release(batch);
                     self.transport.check_cancelled()?;
-                    self.window.yielded(got);
+                    self.arrived(items);
                 }
             }
         }
@@ -253,5 +286,12 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             self.transport.flush();
         }
         Ok(())
+    }
+
+    /// Notes that outcomes of `items` items were handed on.
+    fn arrived(&mut self, items: usize) {
+        if !self.by_one {
+            self.window.yielded(items);
+        }
     }
 }

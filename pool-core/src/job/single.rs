@@ -1,6 +1,6 @@
 //! A call of one item for one value: it needs no window, no sizes of chunks and no order.
 
-use super::{collect::bad_result, transfer::Arrival, transport::Transport};
+use super::{collector::bad_result, transfer::Arrival, transport::Transport};
 use crate::{
     engine::Awaited,
     error::Error,
@@ -28,11 +28,10 @@ impl<F: Form> Transport<F> {
                     Arrival::Message(Message::Failed(error)) => failed = Some(error),
                     Arrival::Values { values, .. } => value = values,
                     Arrival::Message(Message::Results(batch)) => {
-                        let fault = |index, fault| {
-                            failed = Some(bad_result(batch.worker(), index, fault));
-                            None
-                        };
-                        self.decode(&batch, &mut value, |value| value, fault);
+                        self.decode(&batch, &mut value, |index, value| {
+                            let bad = |fault| bad_result(batch.worker(), index, fault);
+                            value.map_err(|fault| failed = Some(bad(fault))).ok()
+                        });
                         self.check_cancelled()?;
                         self.release(batch);
                     }

@@ -3,18 +3,19 @@
 use std::{collections::VecDeque, fmt, task::Poll, time::Instant};
 
 use super::{
-    collect::Outcomes,
+    collector::{Collector, Each},
     reorder::Arrivals,
-    run::{Job, Sink},
-    transport::Transport,
+    run::Job,
 };
 use crate::{
     cancel::CancelToken,
     error::{Error, TaskError},
-    session::ResultBatch,
     stack::with_room,
     task::Form,
 };
+
+/// The results that a consumer takes one by one, each with what the function makes of it.
+type Buffer<R, V> = Collector<R, Each<fn(u64, R) -> V>>;
 
 /// An iterator over one result per item; goes on after a task's failure and ends after the pool's.
 /// If the call is cancelled meanwhile and the results come in input order, items that were read and
@@ -24,7 +25,7 @@ use crate::{
 pub struct ResultStream<F: Form, I> {
     /// `None` after the end.
     job: Option<Box<Job<F, I>>>,
-    sink: Buffered<F::Output>,
+    sink: Buffer<F::Output, F::Output>,
     ready: VecDeque<Result<F::Output, TaskError>>,
     /// Whether the results of a cancelled call are wanted.
     keeps: bool,
@@ -47,33 +48,14 @@ impl<F: Form, I> fmt::Debug for ValueStream<F, I> {
     }
 }
 
-/// Collects results, which count as under way until the consumer takes them.
-struct Buffered<R>(Outcomes<R>);
-
-impl<F: Form> Sink<F> for Buffered<F::Output> {
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
-        self.0.batch(batch, transport);
-        0
-    }
-
-    fn values(&mut self, first: u64, values: Vec<F::Output>) -> usize {
-        Sink::<F>::values(&mut self.0, first, values);
-        0
-    }
-
-    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
-        Sink::<F>::failed(&mut self.0, error)?;
-        Ok(0)
-    }
-}
-
 impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     /// The results one by one, in input order or in order of arrival.
     #[must_use]
-    pub fn results(self, ordered: bool) -> ResultStream<F, I> {
+    pub fn results(mut self, ordered: bool) -> ResultStream<F, I> {
+        self.yield_one_by_one();
         ResultStream {
             job: Some(Box::new(self)),
-            sink: Buffered(Outcomes { arrivals: Arrivals::new(ordered) }),
+            sink: Collector::new(Each(|_, value| value), Arrivals::new(ordered)),
             ready: VecDeque::new(),
             keeps: ordered,
             rest: VecDeque::new(),
@@ -100,9 +82,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
     /// Ends a cancelled call: keeps the results that there are for `rest`.
     fn end_cancelled(&mut self, mut job: Job<F, I>) -> Result<(), Error> {
         let read = job.rest(&mut self.sink)?;
-        self.sink.0.cancel(read);
+        self.sink.arrivals.complete(read, |index| Err(TaskError::cancelled(index)));
         self.rest = std::mem::take(&mut self.ready);
-        self.rest.extend(self.sink.0.arrivals.take());
+        self.rest.extend(self.sink.arrivals.take());
         Ok(())
     }
 
@@ -151,7 +133,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
             looked = !waits;
-            self.ready.extend(self.sink.0.arrivals.take());
+            self.ready.extend(self.sink.arrivals.take());
             self.job = Some(job);
         }
     }

@@ -194,17 +194,16 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Decodes a batch, result by result, into `out` through `wrap`; for each result that is no
-    /// valid value, `out` gets what `fault` makes of its position.
+    /// Decodes a batch, result by result; `out` gets what `made` makes of an item's index and its
+    /// result, which is a fault if it is no valid value.
     pub(super) fn decode<T>(
         &mut self,
         batch: &ResultBatch,
         out: &mut Vec<T>,
-        wrap: impl Fn(F::Output) -> T,
-        fault: impl FnMut(u64, WireFault) -> Option<T>,
+        made: impl FnMut(u64, Result<F::Output, WireFault>) -> Option<T>,
     ) {
         match self {
-            Self::Processes(transport) => transport.decode(batch, out, wrap, fault),
+            Self::Processes(transport) => transport.decode(batch, out, made),
             #[cfg(feature = "threads")]
             Self::Threads(_) => {}
         }

@@ -2,18 +2,14 @@
 
 use std::fmt;
 
-use pool_ipc::WireFault;
-
 use super::{
-    collect::bad_result,
+    collector::{Attempts, Collector},
     reorder::Arrivals,
-    run::{Job, Sink},
-    transport::Transport,
+    run::Job,
 };
 use crate::{
-    error::{Error, TaskError},
+    error::Error,
     reentrancy::{InCall, Inside},
-    session::ResultBatch,
     stack::with_room,
     task::Form,
 };
@@ -68,60 +64,6 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for TryError<E> {
     }
 }
 
-/// Collects values; the first failure of any kind ends the job.
-struct Attempts<R, E> {
-    arrivals: Arrivals<R>,
-    ended: Option<TryError<E>>,
-    /// Kept for its capacity.
-    decoded: Vec<Result<Result<R, E>, WireFault>>,
-}
-
-impl<R, E> Attempts<R, E> {
-    /// Takes the answers from position `first` on; some may have failed to decode.
-    fn add(
-        &mut self,
-        worker: impl Fn() -> u32,
-        first: u64,
-        answers: impl Iterator<Item = Result<Result<R, E>, WireFault>>,
-    ) {
-        let ended = &mut self.ended;
-        self.arrivals.add(first, |out| {
-            for (index, answer) in (first..).zip(answers) {
-                let error = match answer {
-                    Ok(Ok(value)) => {
-                        out.push(value);
-                        continue;
-                    }
-                    Ok(Err(error)) => TryError::Task { index, error },
-                    Err(fault) => TryError::Pool(bad_result(worker(), index, fault).into()),
-                };
-                ended.get_or_insert(error);
-                break;
-            }
-        });
-    }
-}
-
-impl<R, E, F: Form<Output = Result<R, E>>> Sink<F> for Attempts<R, E> {
-    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) -> usize {
-        let mut decoded = std::mem::take(&mut self.decoded);
-        transport.decode(batch, &mut decoded, Ok, |_, fault| Some(Err(fault)));
-        self.add(|| batch.worker(), batch.first, decoded.drain(..));
-        self.decoded = decoded;
-        batch.count
-    }
-
-    fn values(&mut self, first: u64, values: Vec<Result<R, E>>) -> usize {
-        let count = values.len();
-        self.add(|| 0, first, values.into_iter().map(Ok));
-        count
-    }
-
-    fn failed(&mut self, error: TaskError) -> Result<usize, Error> {
-        Err(error.into())
-    }
-}
-
 impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I> {
     /// Runs the job; the values of all tasks in input order, or in order of arrival.
     ///
@@ -135,18 +77,9 @@ impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I
     fn attempts_here(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
-        let mut sink =
-            Attempts { arrivals: Arrivals::new(ordered), ended: None, decoded: Vec::new() };
+        let mut sink = Collector::new(Attempts, Arrivals::new(ordered));
         sink.arrivals.expect(self.known_len());
-        while !self.is_over() {
-            let step = self.step(&mut sink);
-            // An error that arrived before a failure of the pool comes first.
-            if let Some(error) = sink.ended.take() {
-                return Err(error);
-            }
-            step?;
-        }
-        self.finish()?;
+        self.run_to_end(&mut sink)?;
         Ok(sink.arrivals.take())
     }
 }

@@ -1,0 +1,150 @@
+//! Takes the outcomes of items out of what arrives: decodes results, and puts them into order.
+//!
+//! Invariant: of each item that has ended one outcome is kept, up to the first one that ends the
+//! job.
+
+use pool_ipc::WireFault;
+
+use super::{reorder::Arrivals, run::Sink, transport::Transport, try_collect::TryError};
+use crate::{
+    error::{Cause, Error, TaskError},
+    session::ResultBatch,
+    task::Form,
+};
+
+pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
+    TaskError::new(index, worker, Cause::of_result(fault), 1)
+}
+
+/// What a caller keeps of an item's outcome.
+pub(super) trait Keep<R> {
+    type Kept;
+    /// Why the job ends.
+    type Stop;
+
+    /// What is kept of the item at `index`.
+    ///
+    /// # Errors
+    ///
+    /// The job ends with it.
+    fn keep(&self, index: u64, outcome: Result<R, TaskError>) -> Result<Self::Kept, Self::Stop>;
+
+    /// Appends what is kept of the items from position `first` on; `stopped` gets the first reason
+    /// why the job ends.
+    fn keep_all(
+        &self,
+        first: u64,
+        values: Vec<R>,
+        out: &mut Vec<Self::Kept>,
+        stopped: &mut Option<Self::Stop>,
+    ) {
+        let kept = |(index, value)| kept(self, stopped, index, Ok(value));
+        out.extend((first..).zip(values).filter_map(kept));
+    }
+}
+
+/// Keeps values; the first failure ends the job.
+pub(super) struct Values;
+
+impl<R> Keep<R> for Values {
+    type Kept = R;
+    type Stop = Error;
+
+    #[inline]
+    fn keep(&self, _: u64, outcome: Result<R, TaskError>) -> Result<R, Error> {
+        Ok(outcome?)
+    }
+
+    fn keep_all(&self, _: u64, values: Vec<R>, out: &mut Vec<R>, _: &mut Option<Error>) {
+        out.extend(values); // (at once)
+    }
+}
+
+/// Keeps one result per item, with what the function makes of an item's index and its value.
+pub(super) struct Each<M>(pub(super) M);
+
+impl<R, T, M: Fn(u64, R) -> T> Keep<R> for Each<M> {
+    type Kept = Result<T, TaskError>;
+    type Stop = Error;
+
+    #[inline]
+    fn keep(&self, index: u64, outcome: Result<R, TaskError>) -> Result<Self::Kept, Error> {
+        Ok(outcome.map(|value| (self.0)(index, value)))
+    }
+}
+
+/// Keeps the values of tasks that return a `Result`; the first failure of any kind ends the job.
+pub(super) struct Attempts;
+
+impl<R, E> Keep<Result<R, E>> for Attempts {
+    type Kept = R;
+    type Stop = TryError<E>;
+
+    #[inline]
+    fn keep(&self, index: u64, outcome: Result<Result<R, E>, TaskError>) -> Result<R, TryError<E>> {
+        match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(TryError::Task { index, error }),
+            Err(task) => Err(TryError::Pool(task.into())),
+        }
+    }
+}
+
+/// Collects what is kept of each item's outcome.
+pub(super) struct Collector<R, K: Keep<R>> {
+    keep: K,
+    pub(super) arrivals: Arrivals<K::Kept>,
+    stopped: Option<K::Stop>,
+}
+
+impl<R, K: Keep<R>> Collector<R, K> {
+    pub(super) fn new(keep: K, arrivals: Arrivals<K::Kept>) -> Self {
+        Self { keep, arrivals, stopped: None }
+    }
+}
+
+/// What is kept of an outcome; `None`: it ends the job.
+#[inline]
+fn kept<R, K: Keep<R> + ?Sized>(
+    keep: &K,
+    stopped: &mut Option<K::Stop>,
+    index: u64,
+    outcome: Result<R, TaskError>,
+) -> Option<K::Kept> {
+    match keep.keep(index, outcome) {
+        Ok(kept) => Some(kept),
+        Err(stop) => {
+            stopped.get_or_insert(stop);
+            None
+        }
+    }
+}
+
+impl<F: Form, K: Keep<F::Output>> Sink<F> for Collector<F::Output, K> {
+    type Stop = K::Stop;
+
+    fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>) {
+        let Self { keep, arrivals, stopped } = self;
+        arrivals.add(batch.first, |out| {
+            transport.decode(batch, out, |index, value| {
+                let outcome = value.map_err(|fault| bad_result(batch.worker(), index, fault));
+                kept(keep, stopped, index, outcome)
+            });
+        });
+    }
+
+    fn values(&mut self, first: u64, values: Vec<F::Output>) {
+        let Self { keep, arrivals, stopped } = self;
+        arrivals.add(first, |out| keep.keep_all(first, values, out, stopped));
+    }
+
+    fn failed(&mut self, error: TaskError) {
+        let Self { keep, arrivals, stopped } = self;
+        let index = error.index;
+        arrivals.add(index, |out| out.extend(kept(keep, stopped, index, Err(error))));
+    }
+
+    fn take_stop(&mut self) -> Option<K::Stop> {
+        self.stopped.take()
+    }
+}
