@@ -294,10 +294,10 @@ impl<F: Form> ProcessTransport<F> {
         session.take_messages(*job, look, &mut Self::buffers(&mut self.buffers).taken)
     }
 
-    /// Takes what had arrived when the call was cancelled.
+    /// Takes what had finished when the call was cancelled, also what no thread has collected.
     pub(super) fn take_rest(&mut self) {
         // The call already ends with an error.
-        let _ = self.take(false);
+        let _ = self.take(true);
     }
 
     /// How many items were pulled.

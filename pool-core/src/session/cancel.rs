@@ -11,15 +11,22 @@ impl Session {
     /// the workers that run the others.
     #[inline]
     pub(super) fn check_tokens(&self, state: &mut SessionState) {
-        let (mut pulled, mut kills) = (false, !state.lingering.is_empty());
+        let (mut pulled, mut kills) = (Vec::new(), !state.lingering.is_empty());
         for (_, inbox) in state.inboxes.iter() {
-            pulled |= inbox.is_cancelled();
+            if inbox.is_cancelled() {
+                pulled.extend(inbox.token.clone());
+            }
             kills |= inbox.is_to_be_killed();
         }
-        if pulled {
-            self.fail_all(state, &Error::Cancelled, Inbox::is_cancelled);
+        if !pulled.is_empty() {
+            // After the look at the tokens: the results of items that had finished are kept.
+            self.collect(state);
+            let has_pulled =
+                |inbox: &Inbox| inbox.token.as_ref().is_some_and(|token| pulled.contains(token));
+            let told = |inbox: &Inbox| inbox.fatal.is_none() && has_pulled(inbox);
+            self.fail_all(state, &Error::Cancelled, told);
         }
-        if pulled || kills {
+        if !pulled.is_empty() || kills {
             self.cancel_failed(state);
             self.check_lingering(state);
         }

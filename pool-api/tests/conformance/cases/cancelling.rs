@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("cancel_one_call_of_two", one_of_two),
     Case::new("cancel_lazy_calls", lazy),
     Case::new("cancel_keeps_what_has_finished", keeps_finished),
+    Case::new("cancel_keeps_what_was_not_collected", keeps_uncollected),
     Case::new("cancel_in_the_input_itself", in_the_input),
     Case::new("cancel_in_a_signal_handler", in_handler),
     Case::new("cancel_map_scoped", scoped),
@@ -406,6 +407,44 @@ fn keeps_finished(method: StartMethod) -> Outcome {
             }
         }
         assert_eq!(pool.map([1u8], |x| x)?, [1]);
+    }
+    Ok(())
+}
+
+/// The input pulls the token, before the caller has taken any result: what had finished is kept all
+/// the same.
+fn keeps_uncollected(method: StartMethod) -> Outcome {
+    const LAST: u64 = 30;
+    for lazy in [false, true] {
+        let pool = pool(method, 1)?;
+        let token = CancelToken::new()?;
+        let begun = SharedArray::<u64>::new(1)?;
+        let items = (0..LAST + 10).inspect(|n| {
+            if *n == LAST + 9 {
+                wait_until("the last one has begun", || begun.to_vec() == [1]);
+                token.cancel();
+            }
+        });
+        let items = items.map(|n| (begun.clone(), n));
+        let task = |w: &mut Worker<'_>, (begun, n): (SharedArray<u64>, u64)| {
+            if n == LAST {
+                begun.fetch_add(0, 1);
+                while !w.is_cancelled() {
+                    std::hint::spin_loop();
+                }
+            }
+            n
+        };
+        let tasks = pool.tasks(items).chunk_size(1).max_tasks_active(60).cancel_token(&token);
+        let results: Vec<Result<u64, Error>> = if lazy {
+            tasks.with_worker().imap_results(task).collect()
+        } else {
+            let results = tasks.with_worker().map_results(task)?;
+            results.into_iter().map(|result| result.map_err(Error::from)).collect()
+        };
+        assert_eq!(results.len() as u64, LAST + 10, "lazy: {lazy}");
+        let finished: Vec<u64> = results.into_iter().map_while(Result::ok).collect();
+        assert!(finished.into_iter().eq(0..LAST), "lazy: {lazy}");
     }
     Ok(())
 }

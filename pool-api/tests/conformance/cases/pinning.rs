@@ -31,19 +31,19 @@ type Masks = BTreeMap<u32, String>;
 /// The masks of all workers, as tasks see them; a thread that a task starts has the same.
 fn seen_from_inside(pool: &WorkerPool) -> Result<Masks, Error> {
     let mut masks = Masks::new();
-    // Until each worker had a task: a free one takes the next.
-    while masks.len() < pool.n_jobs() {
-        let said = pool.tasks(0..64u32).chunk_size(1).with_worker().map(|worker, _| {
-            let cpus = current_cpus().expect("a mask");
-            let inherited = std::thread::spawn(current_cpus).join().expect("no panic");
-            assert_eq!(inherited.expect("a mask"), cpus);
-            (worker.id(), cpus.to_string())
-        })?;
-        for (id, cpus) in said {
-            let before = masks.insert(id, cpus.clone());
-            assert!(before.is_none_or(|before| before == cpus), "worker {id} moved");
-        }
+    // In turn: one free worker could take all tasks that any may run.
+    let tasks = pool.tasks(0..64u32).chunk_size(1).order_tasks(true);
+    let said = tasks.with_worker().map(|worker, _| {
+        let cpus = current_cpus().expect("a mask");
+        let inherited = std::thread::spawn(current_cpus).join().expect("no panic");
+        assert_eq!(inherited.expect("a mask"), cpus);
+        (worker.id(), cpus.to_string())
+    })?;
+    for (id, cpus) in said {
+        let before = masks.insert(id, cpus.clone());
+        assert!(before.is_none_or(|before| before == cpus), "worker {id} moved");
     }
+    assert_eq!(masks.len(), pool.n_jobs());
     Ok(masks)
 }
 

@@ -59,10 +59,10 @@ fn worker() -> u32 {
 fn drawn_by_all<S>(builder: Builder<S>) -> Result<Vec<(u64, u64)>, Box<dyn std::error::Error>> {
     let _ = (draw(), RandomState::new());
     let pool = builder.build()?;
-    let mut drawn = BTreeMap::new();
-    while drawn.len() < 3 {
-        drawn.extend(pool.tasks(0..100u64).chunk_size(1).map(first_drawn)?);
-    }
+    // In turn: one free worker could take all tasks that any may run.
+    let tasks = pool.tasks(0..9u64).chunk_size(1).order_tasks(true);
+    let drawn: BTreeMap<_, _> = tasks.map(first_drawn)?.into_iter().collect();
+    assert_eq!(drawn.len(), 3);
     Ok(drawn.into_values().collect())
 }
 

@@ -49,7 +49,7 @@ fn all_together() -> u64 {
 /// The worker of a task, the sum, and how much more private memory the worker has than before.
 type Seen = (u32, f64, u64);
 
-/// Runs `task` until each worker has run it; returns the private memory of each.
+/// Runs `task` twice in each worker; returns the private memory of each.
 fn in_all<S>(
     pool: &WorkerPool<S>,
     task: fn(&mut Worker<'_, S>, u32) -> Seen,
@@ -57,15 +57,15 @@ fn in_all<S>(
 where
     S: Send + Sync + 'static,
 {
+    // In turn: one free worker could take all tasks that any may run.
+    let tasks = pool.tasks(0..WORKERS as u32 * 2).chunk_size(1).order_tasks(true);
     let mut workers = BTreeSet::new();
-    while workers.len() < WORKERS {
-        let seen = pool.tasks(0..WORKERS as u32 * 2).chunk_size(1).with_worker().map(task)?;
-        for (worker, sum, grown) in seen {
-            workers.insert(worker);
-            assert_eq!(sum, SUM);
-            assert!(grown < MOST, "it grew by {grown} bytes, perhaps before others came to it");
-        }
+    for (worker, sum, grown) in tasks.with_worker().map(task)? {
+        workers.insert(worker);
+        assert_eq!(sum, SUM);
+        assert!(grown < MOST, "it grew by {grown} bytes, perhaps before others came to it");
     }
+    assert_eq!(workers.len(), WORKERS);
     wait_until("all workers are known", || pool.worker_pids().len() == WORKERS);
     Ok(pool.worker_pids().into_iter().map(private).collect())
 }
