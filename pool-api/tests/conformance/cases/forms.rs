@@ -395,21 +395,28 @@ fn gather(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-/// The methods that take a function, in the sources, without those that take it from a caller's
-/// borrow.
+/// Compares the methods that take a function, in the sources, with the rows here and in the guide.
 fn complete(_: StartMethod) -> Outcome {
     let sources = [
         include_str!("../../../src/call/items.rs"),
         include_str!("../../../src/call/async_items.rs"),
         include_str!("../../../src/call/streams.rs"),
         include_str!("../../../src/call/item.rs"),
+        include_str!("../../../src/call/slices.rs"),
         include_str!("../../../src/call/workers.rs"),
     ];
     let methods = sources.iter().flat_map(|source| source.split("    pub fn ").skip(1));
     let methods = methods.filter(|method| method.contains("f: H::Fn<"));
-    let names = methods.filter_map(|method| method.split(['<', '(']).next());
+    let names = methods.filter_map(|method| method.split(['<', '(', ' ']).next());
+    let names = names.collect::<BTreeSet<_>>();
     let rows = CASES.iter().filter_map(|case| case.name.strip_prefix("forms_of_"));
-    let rows = rows.filter(|row| !row.starts_with("slices"));
-    assert_eq!(names.collect::<BTreeSet<_>>(), rows.collect::<BTreeSet<_>>());
+    let rows = rows.filter(|row| !row.starts_with("slices")).collect();
+    assert_eq!(names, rows);
+    let guide = include_str!("../../../docs/guide/calls.md");
+    let columns = guide.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    let columns = columns.collect::<String>();
+    let told = columns.split(|c: char| !c.is_alphanumeric() && c != '_').collect::<BTreeSet<_>>();
+    let missing = names.difference(&told).collect::<Vec<_>>();
+    assert!(missing.is_empty(), "the guide has no row for {missing:?}");
     Ok(())
 }
