@@ -112,7 +112,7 @@
 //! | one call and its options | [`Tasks`], [`TasksWith`] (with a context), [`Task`] (one item), [`Direct`] (by worker) |
 //! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
 //! | iterators and streams of results | [`Imap`], [`ImapResults`], `ImapStream` |
-//! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`wait`] |
+//! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
 //! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
@@ -170,9 +170,9 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkBesideThreads,
-    ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError, TryError, WaitFor,
-    Worker, as_completed, init, wait,
+    AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus,
+    ForkBesideThreads, ParseStartMethodError, Process, Refused, StartMethod, Starting, TaskError,
+    TryError, WaitFor, Worker, as_completed, as_completed_timeout, init, wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

@@ -42,7 +42,10 @@ mod zygote;
 
 pub use cancel::CancelToken;
 pub use error::{Cause, Error, ExitStatus, TaskError};
-pub use futures::{AsCompleted, AsyncResult, AsyncValues, Refused, WaitFor, as_completed, wait};
+pub use futures::{
+    AsCompleted, AsCompletedTimeout, AsyncResult, AsyncValues, Refused, WaitFor, as_completed,
+    as_completed_timeout, wait,
+};
 pub use hooks::WorkerLife;
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
 pub use pool::{ForkBesideThreads, Pool, PoolOptions, Submit};

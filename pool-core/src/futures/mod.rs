@@ -51,7 +51,9 @@ pub use refused::Refused;
 pub use stream::AsyncValues;
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadQueue;
-pub use wait::{AsCompleted, WaitFor, as_completed, wait};
+pub use wait::{
+    AsCompleted, AsCompletedTimeout, WaitFor, as_completed, as_completed_timeout, wait,
+};
 
 /// The most futures of a pool that wait to be sent; beyond them there is no room (see [`Room`]).
 pub(crate) const MOST_WAITING: usize = 4096;

@@ -48,7 +48,9 @@ impl Notices {
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
-                return None;
+                // What has arrived belongs to the time before.
+                queues.iter().for_each(|queue| queue.look());
+                return lock(&self.ended).pop_front();
             }
             if let ([home], [queue]) = (&*self.homes, &*queues) {
                 home.waiting.fetch_add(1, Ordering::SeqCst);
