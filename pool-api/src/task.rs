@@ -105,8 +105,8 @@ impl<'p, A, S, W> Task<'p, A, S, W> {
         })
     }
 
-    /// Hands the item to the workers like [`Task::apply_async`] if there is room for it, and returns
-    /// at once.
+    /// Hands the item to the workers like [`Task::apply_async`] if there is room for it, and
+    /// returns at once.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@
 //! * `shared_state.rs`: what the handle shares with the side that completes it.
 //! * `wait.rs`: waits for several futures; `notices.rs`: which of them have ended.
 //! * `callbacks.rs`: runs callbacks, one after the other.
-//! * `queue.rs`: the interface of the queues for calls, of processes or of threads.
+//! * `queue.rs`: the interface of the queues for calls; `backend_queue.rs`: that of one backend, of
+//!   processes or of threads.
 //! * `processes.rs`: the queue for processes; `sending.rs`: how its calls go to the workers;
 //!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer.
 //! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
@@ -21,6 +22,7 @@
 //! * `refused.rs`: a call that was not accepted, with its item.
 //! * `error_copies.rs`: an error for several receivers.
 
+mod backend_queue;
 mod background;
 mod callbacks;
 mod error_copies;
@@ -44,13 +46,13 @@ mod thread_work;
 mod threads;
 mod wait;
 
+pub(crate) use backend_queue::BackendQueue;
 pub use handle::AsyncResult;
+#[cfg(test)]
 pub(crate) use processes::ProcessQueue;
 pub(crate) use queue::{Budget, Room, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncValues;
-#[cfg(feature = "threads")]
-pub(crate) use threads::ThreadQueue;
 pub use wait::{
     AsCompleted, AsCompletedTimeout, WaitFor, as_completed, as_completed_timeout, wait,
 };
