@@ -113,7 +113,7 @@
 //! | one call: what its function takes, its options | [`Call`] |
 //! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
 //! | iterators and streams of results | [`Imap`], [`ImapResults`], `ImapStream` |
-//! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`wait`] |
+//! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
 //! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
 //! | shared memory | [`SharedArray`], [`SharedValue`], [`SharedObject`], [`SharedMutex`], [`SharedRwLock`], [`SharedCondvar`], [`SharedSemaphore`], [`SharedBarrier`], [`SharedEvent`] |
@@ -167,10 +167,10 @@ pub use options::{HasCallOptions, IntoCpuIds};
 pub use pool::WorkerPool;
 pub use pool_affinity::{CpuIds, CpuSet, Placement, Plan, Topology, cpu_count, usable_cpus};
 pub use pool_core::{
-    AsCompleted, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus, ForkWithThreads, Form,
-    InPlace, NoItem, OnWorker, Owned, ParseStartMethodError, Part, PartMut, Plain, PlainForm,
-    Process, Refused, Shaped, StartMethod, Starting, TaskError, TryError, WaitFor, With,
-    WithOnWorker, Worker, as_completed, init, wait,
+    AsCompleted, AsCompletedTimeout, AsyncResult, CancelToken, Cause, Chunks, Error, ExitStatus,
+    ForkWithThreads, Form, InPlace, NoItem, OnWorker, Owned, ParseStartMethodError, Part, PartMut,
+    Plain, PlainForm, Process, Refused, Shaped, StartMethod, Starting, TaskError, TryError,
+    WaitFor, With, WithOnWorker, Worker, as_completed, as_completed_timeout, init, wait,
 };
 /// The name of a [`SharedObject`] where it is what a pool shares.
 #[doc(no_inline)]

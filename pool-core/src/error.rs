@@ -100,8 +100,8 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
-    /// There is no room for the call now: 4096 calls wait to be begun, or the pool is being stopped.
-    /// Try again later, or make a call that waits.
+    /// There is no room for the call now: 4096 calls wait to be begun, or the pool is being
+    /// stopped. Try again later, or make a call that waits.
     QueueFull,
     /// The result is not there yet. It can be waited for again.
     NotReady,

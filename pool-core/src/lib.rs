@@ -44,7 +44,10 @@ pub use cancel::CancelToken;
 #[doc(hidden)]
 pub use compact::Compact;
 pub use error::{Cause, Error, ExitStatus, TaskError};
-pub use futures::{AsCompleted, AsyncResult, AsyncValues, Refused, WaitFor, as_completed, wait};
+pub use futures::{
+    AsCompleted, AsCompletedTimeout, AsyncResult, AsyncValues, Refused, WaitFor, as_completed,
+    as_completed_timeout, wait,
+};
 pub use hooks::WorkerLife;
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
 pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};

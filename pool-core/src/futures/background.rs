@@ -13,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use super::MOST_MAPS;
 use crate::{
     cancel::CancelToken,
     error::Error,
@@ -54,6 +55,8 @@ pub(super) struct Background {
     /// Whether something has arrived for jobs that no thread has in hand. SeqCst: a thread that
     /// leaves such jobs stores this first, then looks for threads that wait.
     backlog: AtomicBool,
+    /// No job is taken in any more; written with the lock held only.
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -61,7 +64,6 @@ struct Tasks {
     by_number: BTreeMap<u64, Arc<dyn Task>>,
     /// Something has arrived for these jobs, and no thread has taken them in hand since.
     told: BTreeSet<u64>,
-    closed: bool,
     /// All jobs are to end with this error.
     ends: Option<Error>,
 }
@@ -70,7 +72,7 @@ impl Background {
     /// Adds a job under a number that no other job has; `false`: none is taken in any more.
     pub(super) fn add(&self, number: u64, task: Arc<dyn Task>) -> bool {
         let mut tasks = lock(&self.tasks);
-        if tasks.closed {
+        if self.closed.load(Ordering::SeqCst) {
             return false;
         }
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -98,6 +100,11 @@ impl Background {
     /// How many jobs run to their end without being polled.
     pub(super) fn maps(&self) -> usize {
         self.maps.load(Ordering::SeqCst)
+    }
+
+    /// Whether it has as many maps as it takes in.
+    pub(super) fn is_full(&self) -> bool {
+        self.maps() >= MOST_MAPS && !self.closed.load(Ordering::SeqCst)
     }
 
     /// Whether something has arrived for jobs that no thread has in hand.
@@ -195,13 +202,14 @@ impl Background {
 
     /// Takes no more jobs in.
     pub(super) fn close(&self) {
-        lock(&self.tasks).closed = true;
+        let _tasks = lock(&self.tasks);
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     /// Takes no more jobs in, and ends all.
     pub(super) fn end(&self, why: &Error) {
         let mut tasks = lock(&self.tasks);
-        tasks.closed = true;
+        self.closed.store(true, Ordering::SeqCst);
         tasks.ends.get_or_insert_with(|| why.clone());
         drop(tasks);
         self.go_on(std::iter::empty(), &|| ());

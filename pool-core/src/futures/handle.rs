@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -264,9 +264,7 @@ impl<R> AsyncResult<R> {
         self.check()?;
         let Some(queue) = self.entry.home.queue() else { return Ok(()) };
         let _waiting = Waiting::begin(Awaits::All, [self.address()])?;
-        self.entry.home.waiting.fetch_add(1, Ordering::SeqCst);
-        queue.wait(until, &|| self.entry.is_done());
-        self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.entry.home.wait(&*queue, until, &|| self.entry.is_done());
         Ok(())
     }
 }

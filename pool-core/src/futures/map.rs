@@ -11,12 +11,7 @@ use std::{
     vec,
 };
 
-use super::{
-    background::Task,
-    handle::AsyncResult,
-    queue::{AsyncQueue, Home},
-    shared_state::Entry,
-};
+use super::{background::Task, handle::AsyncResult, queue::AsyncQueue, shared_state::Entry};
 use crate::{
     cancel::CancelToken,
     compact::Compact,
@@ -50,24 +45,26 @@ enum Turn<J> {
     Over,
 }
 
-impl Home {
-    /// Takes a map in, and sends what can be sent of it now.
+impl dyn AsyncQueue {
+    /// Takes a map in, and sends what can be sent of it now; waits while too many others have not
+    /// ended.
     ///
     /// # Errors
     ///
     /// The items, when the queue takes nothing in any more.
-    pub(super) fn submit_map<F: Portable>(
-        self: &Arc<Self>,
-        queue: &dyn AsyncQueue,
+    pub(crate) fn submit_map<F: Portable>(
+        &self,
         mut job: Job<F, Items<F>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        let number = job.go_to_background(self.job, self.listener());
-        let entry = Entry::of_map(self.clone());
-        let job = Box::new(BackgroundJob::new(job, self.budget.is_exact()));
+        let home = self.home();
+        home.wait(self, None, &|| !home.background.is_full());
+        let number = job.go_to_background(home.job, home.listener());
+        let entry = Entry::of_map(home.clone());
+        let job = Box::new(BackgroundJob::new(job, home.budget.is_exact()));
         let has_token = job.token().is_some();
         let turn = Mutex::new(Turn::Rests(job));
         let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
-        if !self.background.add(number, map.clone()) {
+        if !home.background.add(number, map.clone()) {
             let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
             let unused = match turn {
                 Turn::Rests(job) => job.into_items().collect(),
@@ -75,13 +72,13 @@ impl Home {
             };
             return Err(unused);
         }
-        let ended = self.background.go_on([number].into_iter(), &|| ());
+        let ended = home.background.go_on([number].into_iter(), &|| ());
         // A job that needs room is due soon, and a sleeping driver thread does not know the new
         // token.
         if ended || map.due().is_some() || has_token {
-            queue.recount();
+            self.recount();
         }
-        queue.attend();
+        home.driver.unpark();
         Ok(AsyncResult::new(entry))
     }
 }

@@ -11,7 +11,8 @@
 //! * `shared_state.rs`: what the handle shares with the side that completes it.
 //! * `wait.rs`: waits for several futures; `notices.rs`: which of them have ended.
 //! * `callbacks.rs`: runs callbacks, one after the other.
-//! * `queue.rs`: the interface of the queues for calls, of processes or of threads.
+//! * `queue.rs`: the interface of the queues for calls; `backend_queue.rs`: that of one backend, of
+//!   processes or of threads.
 //! * `processes.rs`: the queue for processes; `sending.rs`: how its calls go to the workers;
 //!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer.
 //! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
@@ -20,6 +21,7 @@
 //! * `submitters.rs`: calls that wait for room without a thread.
 //! * `refused.rs`: a call that was not accepted, with its item.
 
+mod backend_queue;
 mod background;
 mod callbacks;
 mod handle;
@@ -42,14 +44,16 @@ mod thread_work;
 mod threads;
 mod wait;
 
+pub(crate) use backend_queue::BackendQueue;
 pub use handle::AsyncResult;
+#[cfg(test)]
 pub(crate) use processes::ProcessQueue;
 pub(crate) use queue::{Budget, Room, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncValues;
-#[cfg(feature = "threads")]
-pub(crate) use threads::ThreadQueue;
-pub use wait::{AsCompleted, WaitFor, as_completed, wait};
+pub use wait::{
+    AsCompleted, AsCompletedTimeout, WaitFor, as_completed, as_completed_timeout, wait,
+};
 
 /// The most futures of a pool that wait to be sent; beyond them there is no room (see [`Room`]).
 pub(crate) const MOST_WAITING: usize = 4096;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, PoisonError, Weak, atomic::Ordering},
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -48,12 +48,12 @@ impl Notices {
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
-                return None;
+                // What has arrived belongs to the time before.
+                queues.iter().for_each(|queue| queue.look());
+                return lock(&self.ended).pop_front();
             }
             if let ([home], [queue]) = (&*self.homes, &*queues) {
-                home.waiting.fetch_add(1, Ordering::SeqCst);
-                queue.wait(until, &some);
-                home.waiting.fetch_sub(1, Ordering::SeqCst);
+                home.wait(&**queue, until, &some);
                 continue;
             }
             let ended = lock(&self.ended);

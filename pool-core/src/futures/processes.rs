@@ -21,7 +21,7 @@ use super::{
     queue::{AsyncQueue, Budget, Home},
 };
 use crate::{
-    driver::{Driven, Driver, Leave, Work},
+    driver::{Driven, Leave, Work},
     engine::JobId,
     error::Error,
     job::Stock,
@@ -53,7 +53,6 @@ pub(crate) struct ProcessQueue {
     /// Whether there are answers that no thread has in hand. SeqCst: a thread that leaves some
     /// stores this first, then looks for threads that wait.
     backlog: AtomicBool,
-    pub(super) driver: Driver,
 }
 
 impl fmt::Debug for ProcessQueue {
@@ -77,7 +76,7 @@ impl ProcessQueue {
         let (items_limit, failures) = (session.items_limit(), session.failures());
         let mut books = Books::new(workers);
         books.put_buffers(buffers);
-        let (backend, stack) = (Arc::as_ptr(&session).addr(), budget.stack);
+        let backend = Arc::as_ptr(&session).addr();
         Ok(Some(Arc::new_cyclic(|this: &Weak<Self>| Self {
             stock: Stock { session, job, limit: items_limit, waits: true },
             home: Home::new(budget, (backend, Some(job)), this.clone()),
@@ -86,48 +85,7 @@ impl ProcessQueue {
             failures: AtomicU64::new(failures),
             passes: AtomicU64::new(0),
             backlog: AtomicBool::new(false),
-            driver: Driver::new(this.clone(), stack),
         })))
-    }
-
-    /// Whether this queue is one of the session.
-    pub(crate) fn is_of(&self, session: &Arc<Session>) -> bool {
-        Arc::ptr_eq(&self.stock.session, session)
-    }
-
-    /// Whether every call that it took in has ended.
-    pub(crate) fn is_over(&self) -> bool {
-        let books = lock(&self.books);
-        books.closed && books.outstanding() == 0 && self.home.background.is_empty()
-    }
-
-    /// Whether the session knows its job and the job has not failed.
-    pub(crate) fn has_job(&self) -> bool {
-        !self.stock.session.has_failed(self.stock.job)
-    }
-
-    /// Whether it takes calls in. Closes the queue first if its job has failed while no thread
-    /// waited.
-    pub(crate) fn is_open(&self) -> bool {
-        let Stock { session, job, .. } = &self.stock;
-        let failures = session.failures();
-        if failures != self.failures.load(Ordering::Relaxed) {
-            if session.has_failed(*job) {
-                self.close();
-            }
-            self.failures.store(failures, Ordering::Relaxed);
-        }
-        !lock(&self.books).closed
-    }
-
-    /// Whether a future that is made now would be the only call.
-    pub(crate) fn begins_alone(&self) -> bool {
-        self.stock.session.begins_alone(self.stock.job)
-    }
-
-    /// The backend's identity.
-    pub(super) fn backend(&self) -> usize {
-        Arc::as_ptr(&self.stock.session).addr()
     }
 
     /// Works, or waits for others who do.
@@ -320,15 +278,15 @@ impl ProcessQueue {
             let (_, books) = self.hand_out(books, &mut buffers);
             self.put_away(books, buffers);
         }
-        let inside = InCall::enter(self.backend(), Inside::Delivery);
+        let inside = InCall::enter(self.home.backend, Inside::Delivery);
         drop_quietly(unsent);
         drop(inside);
         self.home.background.end(why);
         self.passes.fetch_add(1, Ordering::SeqCst);
-        self.driver.unpark();
+        self.home.driver.unpark();
         if !foreign {
             self.stock.session.notify();
-            let _inside = InCall::enter(self.backend(), Inside::Delivery);
+            let _inside = InCall::enter(self.home.backend, Inside::Delivery);
             self.home.budget.submitters().wake_all();
         }
     }
@@ -343,49 +301,23 @@ impl ProcessQueue {
         drop(books);
         session.close_job(*job, buffers.unwrap_or_else(|| session.take_buffers()));
     }
-
-    /// Takes nothing in any more; calls that were taken in are still answered.
-    pub(crate) fn close(&self) {
-        lock(&self.books).closed = true;
-        self.home.background.close();
-        self.driver.unpark();
-    }
-
-    /// Closes the queue, waits until all calls are answered, and ends it.
-    pub(crate) fn drain(&self) {
-        self.close();
-        self.work_while(|books| books.outstanding() + self.home.background.maps() > 0);
-        self.home.callbacks.wait();
-        self.end(None);
-    }
-
-    /// Exempts the callback that the calling thread runs, if any, from the waiting of `drain`: see
-    /// [`Callbacks::resign`](super::callbacks::Callbacks::resign).
-    pub(crate) fn resign(&self) {
-        self.home.callbacks.resign();
-    }
-
-    /// Takes nothing in any more; calls without an answer end with [`Error::Terminated`].
-    pub(crate) fn terminate(&self) {
-        self.give_up(&Error::Terminated);
-    }
-
-    /// Answers all open calls, and ends the driver thread. Returns when that thread has ended, or
-    /// after `limit`: the thread may run the user's code, which then must not depend on the caller
-    /// to end.
-    pub(crate) fn end(&self, limit: Option<Duration>) {
-        self.terminate();
-        self.driver.stop_within(limit);
-    }
 }
 
 impl AsyncQueue for ProcessQueue {
+    fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.stock.session.is_foreign() {
             return Err(Error::ForeignProcess);
         }
         // A worker's results are being read in place, and that worker waits for the reader.
-        if is_inside(self.backend(), Some(Inside::View)) { Err(Error::NestedUse) } else { Ok(()) }
+        if is_inside(self.home.backend, Some(Inside::View)) {
+            Err(Error::NestedUse)
+        } else {
+            Ok(())
+        }
     }
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
@@ -399,10 +331,6 @@ impl AsyncQueue for ProcessQueue {
 
     fn look(&self) {
         self.work(true, false);
-    }
-
-    fn attend(&self) {
-        self.driver.unpark();
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {
@@ -448,7 +376,49 @@ impl AsyncQueue for ProcessQueue {
         self.left_line(1);
     }
 
-    fn heard(&self, _: u64) {}
+    /// Closes the queue first if its job has failed while no thread waited.
+    fn is_open(&self) -> bool {
+        let Stock { session, job, .. } = &self.stock;
+        let failures = session.failures();
+        if failures != self.failures.load(Ordering::Relaxed) {
+            if session.has_failed(*job) {
+                self.close();
+            }
+            self.failures.store(failures, Ordering::Relaxed);
+        }
+        !lock(&self.books).closed
+    }
+
+    fn is_over(&self) -> bool {
+        let books = lock(&self.books);
+        books.closed && books.outstanding() == 0 && self.home.background.is_empty()
+    }
+
+    fn begins_alone(&self) -> bool {
+        self.stock.session.begins_alone(self.stock.job)
+    }
+
+    fn holds_up(&self) -> bool {
+        !self.stock.session.has_failed(self.stock.job)
+    }
+
+    fn close(&self) {
+        lock(&self.books).closed = true;
+        self.home.background.close();
+        self.home.driver.unpark();
+    }
+
+    fn wait_for_calls(&self) {
+        self.work_while(|books| books.outstanding() + self.home.background.maps() > 0);
+    }
+
+    fn resign(&self) {
+        self.home.callbacks.resign();
+    }
+
+    fn terminate(&self) {
+        self.give_up(&Error::Terminated);
+    }
 }
 
 impl Driven for ProcessQueue {

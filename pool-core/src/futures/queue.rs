@@ -11,9 +11,11 @@ use std::{
 
 use super::{MOST_WAITING, background::Background, callbacks::Callbacks, submitters::Submitters};
 use crate::{
+    driver::{Driven, Driver},
     engine::JobId,
     error::Error,
     reentrancy::{InCall, Inside},
+    start::Backend,
 };
 
 /// What a call does where there is no room for it.
@@ -123,8 +125,11 @@ impl Drop for Held {
     }
 }
 
-/// The side that completes the futures of a backend, for their handles.
-pub(super) trait AsyncQueue: Send + Sync {
+/// The side that completes the futures of a backend.
+pub(crate) trait AsyncQueue: Send + Sync {
+    /// The part that its futures share.
+    fn home(&self) -> &Arc<Home>;
+
     /// Refuses to wait where that could last for ever: in a forked child, in a task of the backend
     /// itself.
     fn check(&self) -> Result<(), Error>;
@@ -134,9 +139,6 @@ pub(super) trait AsyncQueue: Send + Sync {
 
     /// Completes what has arrived, without waiting.
     fn look(&self);
-
-    /// Wakes the driver thread: a callback or a waker waits, but possibly no thread does.
-    fn attend(&self);
 
     /// Takes a call back that no worker has begun; whether there was one. Neither its future nor
     /// the threads that wait for it are notified.
@@ -156,11 +158,74 @@ pub(super) trait AsyncQueue: Send + Sync {
 
     /// Something has arrived for the background job with this number. Called by workers that are
     /// threads.
-    fn heard(&self, number: u64);
+    fn heard(&self, _number: u64) {}
+
+    /// Whether it takes calls in.
+    fn is_open(&self) -> bool;
+
+    /// Whether it is closed, and every call that it took in has ended.
+    fn is_over(&self) -> bool;
+
+    /// Whether a future that is made now would be the only call of the workers.
+    fn begins_alone(&self) -> bool {
+        false
+    }
+
+    /// Whether a thread that stops the backend has to drain the queue, although it is closed.
+    fn holds_up(&self) -> bool {
+        false
+    }
+
+    /// Takes nothing in any more; calls that were taken in are still answered.
+    fn close(&self);
+
+    /// Works until every call and every map of the closed queue has ended.
+    fn wait_for_calls(&self);
+
+    /// Called before the calling thread waits for the end of a stop: if it runs a callback, that
+    /// stop does not wait for the callback.
+    fn resign(&self) {}
+
+    /// Takes nothing in any more; calls without an answer end with [`Error::Terminated`].
+    fn terminate(&self);
+}
+
+impl dyn AsyncQueue {
+    /// Whether it is a queue of the backend.
+    pub(crate) fn is_of(&self, backend: &Backend) -> bool {
+        self.home().backend == backend.id()
+    }
+
+    /// Whether both are the same queue.
+    pub(crate) fn is(&self, other: &dyn AsyncQueue) -> bool {
+        Arc::ptr_eq(self.home(), other.home())
+    }
+
+    /// Refuses a map or a stream where it cannot be taken in.
+    pub(crate) fn admit(&self) -> Result<(), Error> {
+        self.check()?;
+        self.home().budget.check()?;
+        self.home().driver.start()
+    }
+
+    /// Closes the queue, and waits until all its calls are answered.
+    pub(crate) fn drain(&self) {
+        self.close();
+        self.wait_for_calls();
+        self.home().callbacks.wait();
+    }
+
+    /// Terminates the queue, and ends its driver thread. Returns when that thread has ended, or
+    /// after `limit`: the thread may run the user's code, which then must not depend on the caller
+    /// to end.
+    pub(crate) fn end(&self, limit: Option<Duration>) {
+        self.terminate();
+        self.home().driver.stop_within(limit);
+    }
 }
 
 /// The part that all futures of a queue share.
-pub(super) struct Home {
+pub(crate) struct Home {
     pub(super) budget: Arc<Budget>,
     /// Threads that wait for a future of the queue, and the driver thread of processes while it
     /// sleeps. SeqCst, like `Entry::stage`: a thread that completes a future looks for them.
@@ -173,19 +238,44 @@ pub(super) struct Home {
     pub(super) background: Background,
     /// The queue's own job, if it is a queue for processes.
     pub(super) job: Option<JobId>,
+    /// Works for the futures while no thread waits.
+    pub(super) driver: Driver,
     queue: Weak<dyn AsyncQueue>,
 }
 
 impl Home {
-    pub(super) fn new(
+    pub(super) fn new<Q: AsyncQueue + Driven + 'static>(
         budget: Arc<Budget>,
         (backend, job): (usize, Option<JobId>),
-        queue: Weak<dyn AsyncQueue>,
+        queue: Weak<Q>,
     ) -> Arc<Self> {
+        let driver = Driver::new(queue.clone(), budget.stack);
         let (waiting, watched) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (callbacks, background) =
             (Arc::new(Callbacks::new(backend, budget.stack)), Background::default());
-        Arc::new(Self { budget, waiting, watched, callbacks, backend, background, job, queue })
+        Arc::new(Self {
+            budget,
+            waiting,
+            watched,
+            callbacks,
+            backend,
+            background,
+            job,
+            driver,
+            queue,
+        })
+    }
+
+    /// Waits at the queue until `done` returns true, or until `until`.
+    pub(super) fn wait(
+        &self,
+        queue: &dyn AsyncQueue,
+        until: Option<Instant>,
+        done: &dyn Fn() -> bool,
+    ) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        queue.wait(until, done);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A function that notifies the queue of an arrival for the job with the given number.

@@ -6,29 +6,26 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::Ordering,
-    vec,
 };
 
 use super::{
-    MOST_MAPS, MOST_WAITING,
+    MOST_WAITING,
     handle::AsyncResult,
     processes::ProcessQueue,
     queue::{AsyncQueue, Room, Terms, Unaccepted},
     queued_call::{Encoded, QueuedCall, Unsent},
     refused::Refused,
     shared_state::Entry,
-    stream::AsyncValues,
 };
 use crate::{
     compact::Compact,
     engine::Chunk,
     error::Error,
-    job::Job,
     mutex::lock,
     panic::{drop_quietly, take_panic},
     reentrancy::{InCall, Inside},
     session::Buffers,
-    task::{Call, Form, Portable},
+    task::{Call, Portable},
 };
 
 impl ProcessQueue {
@@ -41,10 +38,11 @@ impl ProcessQueue {
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
-        let call = match self.admit().and_then(|()| Call::portable::<F>(function)) {
-            Ok(call) => call,
-            Err(error) => return refuse(item, error),
-        };
+        let call =
+            match (self as &dyn AsyncQueue).admit().and_then(|()| Call::portable::<F>(function)) {
+                Ok(call) => call,
+                Err(error) => return refuse(item, error),
+            };
         if room == Room::Refuse && lock(&self.books).is_full() {
             return Err(Unaccepted::Full(item));
         }
@@ -61,7 +59,7 @@ impl ProcessQueue {
             books.waiting.push_back(Box::new(queued));
             let waiting = books.waiting.len();
             drop(books);
-            self.driver.unpark_if_parked();
+            self.home.driver.unpark_if_parked();
             if room == Room::Wait {
                 self.make_room(waiting);
             }
@@ -82,40 +80,8 @@ impl ProcessQueue {
                 return refuse(queued.item, error);
             }
         }
-        self.driver.unpark_if_parked();
+        self.home.driver.unpark_if_parked();
         Ok(AsyncResult::new(entry))
-    }
-
-    pub(crate) fn admit(&self) -> Result<(), Error> {
-        self.check()?;
-        self.home.budget.check()?;
-        self.driver.start()
-    }
-
-    /// Takes a map in; waits while too many others have not ended.
-    ///
-    /// # Errors
-    ///
-    /// The items, when the queue is closed.
-    pub(crate) fn submit_map<F: Portable>(
-        &self,
-        job: Job<F, vec::IntoIter<F::Item>>,
-    ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        self.work_while(|_| self.home.background.maps() >= MOST_MAPS);
-        self.home.submit_map(self, job)
-    }
-
-    /// A stream over the job's values.
-    ///
-    /// # Errors
-    ///
-    /// The input, when the queue is closed.
-    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
-        &self,
-        job: Job<F, I>,
-        ordered: bool,
-    ) -> Result<AsyncValues<F, I>, I> {
-        self.home.stream(job, ordered)
     }
 
     /// Works while too many calls wait to be sent.
@@ -148,7 +114,7 @@ impl ProcessQueue {
         idle: bool,
     ) -> Result<bool, Error> {
         let session = &self.stock.session;
-        let inside = InCall::enter(self.backend(), Inside::Call);
+        let inside = InCall::enter(self.home.backend, Inside::Call);
         let encoded =
             catch_unwind(AssertUnwindSafe(|| unsent.encode(&self.stock, &mut buffers, idle)));
         let encoded = encoded.unwrap_or_else(|payload| {

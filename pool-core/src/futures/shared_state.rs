@@ -245,8 +245,9 @@ impl<R> Entry<R> {
                 cell.watchers.push(watcher);
                 drop(cell);
                 drop_quietly(past); // the user's code
-                if let Some(queue) = self.home.queue() {
-                    queue.attend();
+                // A callback or a waker waits, but possibly no thread does.
+                if self.home.queue().is_some() {
+                    self.home.driver.unpark();
                 }
             }
             (_, Watcher::Waker(waker)) => {

@@ -54,20 +54,21 @@ struct State {
     ended: Option<Error>,
 }
 
-impl Home {
+impl dyn AsyncQueue {
     /// A stream over the values of the job.
     ///
     /// # Errors
     ///
     /// The input, when the queue takes nothing in any more.
-    pub(super) fn stream<F: Form, I: Iterator<Item = F::Item>>(
-        self: &Arc<Self>,
+    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
+        &self,
         mut job: Job<F, I>,
         ordered: bool,
     ) -> Result<AsyncValues<F, I>, I> {
-        let number = job.go_to_background(self.job, self.listener());
-        let seat = Arc::new(Seat { home: self.clone(), state: Mutex::default() });
-        if !self.background.add(number, seat.clone()) {
+        let home = self.home();
+        let number = job.go_to_background(home.job, home.listener());
+        let seat = Arc::new(Seat { home: home.clone(), state: Mutex::default() });
+        if !home.background.add(number, seat.clone()) {
             return Err(job.into_items());
         }
         Ok(AsyncValues { values: Some(Box::new(job.stream(ordered))), seat, number, killed: false })
@@ -125,7 +126,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
                     if unknown {
                         queue.recount();
                     }
-                    queue.attend();
+                    self.seat.home.driver.unpark();
                 }
                 (Poll::Pending, None) => return Poll::Ready(Some(Err(Error::Terminated))),
             }

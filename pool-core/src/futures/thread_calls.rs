@@ -1,45 +1,34 @@
-//! How the queue for threads takes calls, maps and streams in.
+//! How the queue for threads takes calls of one item in.
 
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
-    vec,
 };
 
 use super::{
-    MOST_MAPS, MOST_WAITING,
+    MOST_WAITING,
     handle::AsyncResult,
     queue::{AsyncQueue, Room, Unaccepted},
     refused::Refused,
     shared_state::Entry,
-    stream::AsyncValues,
     thread_work::ThreadCall,
     threads::{Flow, ThreadQueue},
 };
-use crate::{
-    compact::Compact,
-    error::Error,
-    job::Job,
-    mutex::lock,
-    shared::SharedValue,
-    task::{Form, Portable},
-    threads::ThreadBackend,
-};
+use crate::{compact::Compact, error::Error, mutex::lock, shared::SharedValue, task::Portable};
 
 impl ThreadQueue {
     /// Takes a call in. With [`Room::Wait`] this waits while too many others wait for a worker.
     pub(crate) fn submit<F: Portable<Context = ()>>(
         self: &Arc<Self>,
-        backend: &ThreadBackend,
-        shared: Option<SharedValue>,
         item: Compact<F::Item>,
         function: F::Function,
+        shared: Option<SharedValue>,
         limit: Option<Duration>,
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let admitted = self.check().and_then(|()| self.home.budget.check());
         // The driver thread watches time limits while no thread waits.
-        let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.driver.start()));
+        let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.home.driver.start()));
         let encodes = || F::check(&item).map_err(|_| Error::Encode { index: 0 });
         let admitted = admitted.and_then(|()| encodes());
         if let Err(error) = admitted {
@@ -72,14 +61,18 @@ impl ThreadQueue {
             self.tell();
         }
         if limit.is_some() {
-            self.driver.unpark_if_parked();
+            self.home.driver.unpark_if_parked();
         }
         let entry = Entry::new(self.home.clone());
         let mut item = Some(item);
-        let sent = backend.send_unless_over(none_waits, || {
-            let item = item.take().expect("made once");
-            let thread_call = ThreadCall::<F>::new(self, &entry, (function, item), shared, limit);
-            Box::new(move |host| thread_call.run(host))
+        let backend = self.backend.upgrade();
+        let sent = backend.is_some_and(|backend| {
+            backend.send_unless_over(none_waits, || {
+                let item = item.take().expect("made once");
+                let thread_call =
+                    ThreadCall::<F>::new(self, &entry, (function, item), shared, limit);
+                Box::new(move |host| thread_call.run(host))
+            })
         });
         if let (false, Some(item)) = (sent, item) {
             // Without `keep_alive` the threads end with a call.
@@ -91,38 +84,5 @@ impl ThreadQueue {
             return Err(Unaccepted::Closed(item));
         }
         Ok(AsyncResult::new(entry))
-    }
-
-    /// Refuses a map or a stream where it cannot be taken in.
-    pub(crate) fn admit(&self) -> Result<(), Error> {
-        self.check()?;
-        self.home.budget.check()?;
-        self.driver.start()
-    }
-
-    /// Takes a map in; waits while too many others have not ended.
-    ///
-    /// # Errors
-    ///
-    /// The items, when the queue is closed.
-    pub(crate) fn submit_map<F: Portable>(
-        &self,
-        job: Job<F, vec::IntoIter<F::Item>>,
-    ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        self.work_until(None, &|flow| self.home.background.maps() < MOST_MAPS || flow.closed);
-        self.home.submit_map(self, job)
-    }
-
-    /// A stream over the job's values.
-    ///
-    /// # Errors
-    ///
-    /// The input, when the queue is closed.
-    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
-        &self,
-        job: Job<F, I>,
-        ordered: bool,
-    ) -> Result<AsyncValues<F, I>, I> {
-        self.home.stream(job, ordered)
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cancel::{Bell, sleep_for},
-    driver::{Driven, Driver, Leave, Work},
+    driver::{Driven, Leave, Work},
     error::Error,
     mutex::lock,
     os,
@@ -41,8 +41,6 @@ pub(crate) struct ThreadQueue {
     bell: OnceLock<Bell>,
     /// Results are not wanted any more: running calls see the cancellation, the others do not run.
     pub(super) terminated: AtomicBool,
-    /// Takes care of maps, streams and time limits while no thread waits.
-    pub(super) driver: Driver,
 }
 
 #[derive(Default)]
@@ -75,73 +73,21 @@ pub(super) struct Running {
 
 impl fmt::Debug for ThreadQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadQueue").field("driver", &self.driver).finish_non_exhaustive()
+        f.debug_struct("ThreadQueue").field("home", &self.home).finish_non_exhaustive()
     }
 }
 
 impl ThreadQueue {
     /// A queue of the backend.
-    pub(crate) fn open(backend: &ThreadBackend, budget: Arc<Budget>) -> Arc<Self> {
-        let stack = budget.stack;
+    pub(crate) fn open(backend: &Arc<ThreadBackend>, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             backend: backend.thread_mark(),
-            home: Home::new(budget, (std::ptr::from_ref(backend).addr(), None), this.clone()),
+            home: Home::new(budget, (Arc::as_ptr(backend).addr(), None), this.clone()),
             flow: Mutex::default(),
             changed: Condvar::new(),
             bell: OnceLock::new(),
             terminated: AtomicBool::new(false),
-            driver: Driver::new(this.clone(), stack),
         })
-    }
-
-    /// Whether it takes calls in.
-    pub(crate) fn is_open(&self) -> bool {
-        !lock(&self.flow).closed
-    }
-
-    /// Whether this queue is one of the backend.
-    pub(crate) fn is_of(&self, backend: &ThreadBackend) -> bool {
-        self.backend.is_of(backend)
-    }
-
-    /// Whether every call that it took in has ended.
-    pub(crate) fn is_over(&self) -> bool {
-        let flow = lock(&self.flow);
-        flow.closed && flow.outstanding == 0 && self.home.background.is_empty()
-    }
-
-    /// Takes nothing in any more.
-    pub(crate) fn close(&self) {
-        let mut flow = lock(&self.flow);
-        flow.closed = true;
-        let polls = flow.polls;
-        drop(flow);
-        self.home.background.close();
-        self.wake_all(polls);
-        self.driver.unpark();
-    }
-
-    /// Takes nothing in any more, and waits until all that was taken in has ended.
-    pub(crate) fn drain(&self) {
-        self.close();
-        self.work_until(None, &|flow| flow.outstanding + self.home.background.maps() == 0);
-        self.home.callbacks.wait();
-    }
-
-    /// Takes nothing in any more; calls that were not begun end with [`Error::Terminated`], running
-    /// ones see the cancellation.
-    pub(crate) fn terminate(&self) {
-        self.terminated.store(true, Ordering::Relaxed);
-        self.close();
-        self.home.background.end(&Error::Terminated);
-        self.tell();
-    }
-
-    /// Ends all calls, and the driver thread. Returns when that thread has ended, or after `limit`:
-    /// the thread may run the user's code, which then must not depend on the caller to end.
-    pub(crate) fn end(&self, limit: Option<Duration>) {
-        self.terminate();
-        self.driver.stop_within(limit);
     }
 
     /// Wakes all threads that wait, to look again.
@@ -247,6 +193,10 @@ impl ThreadQueue {
 }
 
 impl AsyncQueue for ThreadQueue {
+    fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.backend.is_foreign() {
             Err(Error::ForeignProcess)
@@ -265,10 +215,6 @@ impl AsyncQueue for ThreadQueue {
 
     fn look(&self) {
         self.go_on();
-    }
-
-    fn attend(&self) {
-        self.driver.unpark();
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {
@@ -294,6 +240,37 @@ impl AsyncQueue for ThreadQueue {
         let polls = flow.polls;
         drop(flow);
         self.wake_all(polls);
+    }
+
+    fn is_open(&self) -> bool {
+        !lock(&self.flow).closed
+    }
+
+    fn is_over(&self) -> bool {
+        let flow = lock(&self.flow);
+        flow.closed && flow.outstanding == 0 && self.home.background.is_empty()
+    }
+
+    fn close(&self) {
+        let mut flow = lock(&self.flow);
+        flow.closed = true;
+        let polls = flow.polls;
+        drop(flow);
+        self.home.background.close();
+        self.wake_all(polls);
+        self.home.driver.unpark();
+    }
+
+    fn wait_for_calls(&self) {
+        self.work_until(None, &|flow| flow.outstanding + self.home.background.maps() == 0);
+    }
+
+    /// Running calls see the cancellation.
+    fn terminate(&self) {
+        self.terminated.store(true, Ordering::Relaxed);
+        self.close();
+        self.home.background.end(&Error::Terminated);
+        self.tell();
     }
 }
 
@@ -385,7 +362,7 @@ fn left(due: Instant) -> Duration {
 impl Drop for ThreadQueue {
     fn drop(&mut self) {
         if !self.backend.is_foreign() {
-            self.driver.stop();
+            self.home.driver.stop();
         }
     }
 }

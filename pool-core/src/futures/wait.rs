@@ -60,11 +60,12 @@ pub struct AsCompleted<R> {
     left: usize,
 }
 
-impl<R> Iterator for AsCompleted<R> {
-    type Item = (usize, AsyncResult<R>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
+impl<R> AsCompleted<R> {
+    /// The next handle whose call has ended; `None` at the end, and once it is `until`.
+    fn next_until(&mut self, until: Option<Instant>) -> Option<(usize, AsyncResult<R>)> {
+        if self.left == 0 {
+            return None;
+        }
         let index = if self.notices.is_foreign() {
             // The handle's own methods return the error.
             self.handles.iter().position(Option::is_some)?
@@ -72,16 +73,76 @@ impl<R> Iterator for AsCompleted<R> {
             index
         } else {
             match Waiting::begin(Awaits::Any, pending(self.handles.iter().flatten())) {
-                Ok(_waiting) => self.notices.next(None)?.0,
+                Ok(_waiting) => self.notices.next(until)?.0,
                 // Each of them waits for this thread; the handle's own methods return the error.
                 Err(_) => self.handles.iter().position(Option::is_some)?,
             }
         };
-        Some((index, self.handles.get_mut(index)?.take()?))
+        let handle = self.handles.get_mut(index)?.take()?;
+        self.left -= 1;
+        Some((index, handle))
+    }
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = (usize, AsyncResult<R>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(None)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
+    }
+}
+
+/// Yields the handles like [`as_completed`], for at most `limit`, measured from this call: an
+/// [`Error::NotReady`] ends the iteration then, and [`AsCompletedTimeout::into_rest`] returns the
+/// handles that are left. Zero yields those whose calls have ended already, [`Duration::MAX`] all.
+///
+/// # Errors
+///
+/// Those of [`AsyncResult::wait`].
+pub fn as_completed_timeout<R>(
+    handles: impl IntoIterator<Item = AsyncResult<R>>,
+    limit: Duration,
+) -> Result<AsCompletedTimeout<R>, Error> {
+    // A limit beyond the range of the clock is none.
+    let until = Instant::now().checked_add(limit);
+    Ok(AsCompletedTimeout { handles: as_completed(handles)?, until, over: false })
+}
+
+/// An iterator over handles in the order in which their calls end, up to a time limit, from
+/// [`as_completed_timeout`].
+///
+/// It yields nothing more after the [`Error::NotReady`] of its limit.
+#[derive(Debug)]
+pub struct AsCompletedTimeout<R> {
+    handles: AsCompleted<R>,
+    until: Option<Instant>,
+    /// The error of the limit was returned.
+    over: bool,
+}
+
+impl<R> AsCompletedTimeout<R> {
+    /// The handles that were not yielded, each with its position among those given, in that order.
+    #[must_use]
+    pub fn into_rest(self) -> Vec<(usize, AsyncResult<R>)> {
+        let handles = self.handles.handles.into_iter().enumerate();
+        handles.filter_map(|(index, handle)| Some((index, handle?))).collect()
+    }
+}
+
+impl<R> Iterator for AsCompletedTimeout<R> {
+    type Item = Result<(usize, AsyncResult<R>), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.handles.next_until(self.until);
+        self.over = next.is_none();
+        next.map(Ok).or_else(|| (self.handles.left > 0).then_some(Err(Error::NotReady)))
     }
 }
 

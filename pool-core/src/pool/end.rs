@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use pool_ipc::Wire;
 
-use super::{Pool, slot::PoolQueue};
+use super::Pool;
 use crate::{
     error::Error,
+    futures::BackendQueue,
     job::{Awaits, Waiting},
     reentrancy::is_inside,
     start::Backend,
@@ -109,24 +110,24 @@ impl Pool {
         drop(slot);
         self.wake_submitters();
         if waits_for_calls {
-            self.end_desks(&queues, true)?;
+            self.end_queues(&queues, true)?;
             retired.iter().for_each(end);
         } else {
             // A queue's driver thread may be in user code of any length, such as a waker that makes
             // a call. So the calls end before that thread is waited for, and user code that runs on
             // beyond them is left alone.
-            queues.iter().for_each(PoolQueue::terminate);
+            queues.iter().for_each(|queue| queue.terminate());
             retired.iter().chain(&backend).for_each(end);
-            self.end_desks(&queues, false)?;
+            self.end_queues(&queues, false)?;
         }
         let Some(backend) = backend else { return Ok(()) };
         match &backend {
             // Calls go on while queues are drained, and a new queue may have been opened.
             Backend::Processes(session) if waits_for_calls => {
                 while !session.stop_unless_queue_open() {
-                    let late = |queue: &&PoolQueue| queue.holds_up(&backend);
+                    let late = |queue: &&BackendQueue| queue.is_of(&backend) && queue.holds_up();
                     let late: Vec<_> = self.slot()?.queues.iter().filter(late).cloned().collect();
-                    self.end_desks(&late, true)?;
+                    self.end_queues(&late, true)?;
                 }
             }
             backend if waits_for_calls => end(backend),
@@ -150,13 +151,14 @@ impl Pool {
 
     /// Ends the queues and removes them from the slot. They stay in the slot until then: other
     /// threads that stop the pool wait for them, too.
-    fn end_desks(&self, queues: &[PoolQueue], waits_for_calls: bool) -> Result<(), Error> {
-        if waits_for_calls {
-            queues.iter().for_each(PoolQueue::drain);
+    fn end_queues(&self, queues: &[BackendQueue], waits_for_calls: bool) -> Result<(), Error> {
+        for queue in queues {
+            if waits_for_calls {
+                queue.drain();
+            }
+            queue.end((!waits_for_calls).then_some(PATIENCE));
         }
-        let limit = (!waits_for_calls).then_some(PATIENCE);
-        queues.iter().for_each(|queue| queue.end(limit));
-        self.slot()?.queues.retain(|queue| !queues.iter().any(|ended| ended.is(queue)));
+        self.slot()?.queues.retain(|queue| !queues.iter().any(|ended| ended.is(&**queue)));
         Ok(())
     }
 

@@ -2,14 +2,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Pool, slot::PoolQueue};
-#[cfg(feature = "threads")]
-use crate::futures::ThreadQueue;
+use super::Pool;
 use crate::{
     compact::Compact,
     engine::Pace,
     error::Error,
-    futures::{AsyncResult, AsyncValues, ProcessQueue, Refused, Room, Terms, Unaccepted},
+    futures::{AsyncResult, AsyncValues, BackendQueue, Refused, Room, Terms, Unaccepted},
     job::{Job, JobOptions, Transport},
     shared::SharedValue,
     start::{Backend, BackendClaim},
@@ -22,7 +20,7 @@ type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
 /// A queue, its backend, under Threads the shared value, and a claim that keeps the threads from
 /// ending, which must be released soon.
-type Place = (PoolQueue, Backend, Option<SharedValue>, BackendClaim);
+type Place = (BackendQueue, Backend, Option<SharedValue>, BackendClaim);
 
 /// Converts the refusal for the caller.
 #[cold]
@@ -85,19 +83,11 @@ impl Pool {
             let place = self
                 .place_for::<F>(room)
                 .map(|(queue, backend, shared, _)| (queue, backend, shared));
-            let accepted = match place {
-                Ok((PoolQueue::Processes(queue), ..)) => {
-                    queue.submit::<F>(item, function, terms, room)
-                }
-                #[cfg(feature = "threads")]
-                Ok((PoolQueue::Threads(queue), Backend::Threads(backend), shared)) => {
-                    queue.submit::<F>(&backend, shared, item, function, terms.limit, room)
-                }
-                #[cfg(feature = "threads")]
-                Ok(_) => unreachable!("a queue is one of its backend"),
+            let (queue, _backend, shared) = match place {
+                Ok(place) => place,
                 Err(error) => return Err(Refused { item, error }),
             };
-            match accepted {
+            match queue.submit::<F>(item, function, shared, terms, room) {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
                 Err(Unaccepted::Refused(refused)) => return Err(refused),
                 Err(Unaccepted::Full(item)) => {
@@ -130,12 +120,7 @@ impl Pool {
                 Err(error) => return Err(Refused { item: items, error }),
             };
             let job = self.background_job(transport, items.into_iter(), &options, Pace::Background);
-            let accepted = match queue {
-                PoolQueue::Processes(queue) => queue.submit_map(job),
-                #[cfg(feature = "threads")]
-                PoolQueue::Threads(queue) => queue.submit_map(job),
-            };
-            match accepted {
+            match queue.submit_map(job) {
                 Ok(result) => return Ok(result.kill_running(options.kill_running)),
                 // The pool was stopped just now.
                 Err(back) => items = back,
@@ -162,12 +147,7 @@ impl Pool {
             let (queue, transport, options) =
                 self.background::<F>(function, &context, options, true)?;
             let job = self.background_job(transport, items, &options, Pace::Lazy);
-            let accepted = match queue {
-                PoolQueue::Processes(queue) => queue.stream(job, ordered),
-                #[cfg(feature = "threads")]
-                PoolQueue::Threads(queue) => queue.stream(job, ordered),
-            };
-            match accepted {
+            match queue.stream(job, ordered) {
                 Ok(stream) => return Ok(stream),
                 Err(back) => items = back,
             }
@@ -182,16 +162,12 @@ impl Pool {
         context: &Arc<F::Context>,
         options: &'o JobOptions,
         lazy: bool,
-    ) -> Result<(PoolQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
+    ) -> Result<(BackendQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
         options.check()?;
         self.check_worker("on_worker", options)?;
         let options = self.with_turns(self.complete(options));
         let (queue, backend, shared, claim) = self.place_for::<F>(Room::Wait)?;
-        match &queue {
-            PoolQueue::Processes(queue) => queue.admit()?,
-            #[cfg(feature = "threads")]
-            PoolQueue::Threads(queue) => queue.admit()?,
-        }
+        queue.admit()?;
         let transport =
             self.transport_of((backend, shared), function, context.clone(), &options, lazy)?;
         claim.release();
@@ -225,7 +201,7 @@ impl Pool {
         &self,
         wanted: Option<SharedType>,
         room: Room,
-    ) -> Result<(PoolQueue, Backend, BackendClaim), Error> {
+    ) -> Result<(BackendQueue, Backend, BackendClaim), Error> {
         loop {
             match self.try_queue(wanted)? {
                 None => {} // the next threads are new ones
@@ -233,7 +209,7 @@ impl Pool {
                 Some((None, backend, claim)) => {
                     claim.release();
                     let queues = self.slot()?.queues.clone();
-                    queues.iter().for_each(PoolQueue::resign);
+                    queues.iter().for_each(|queue| queue.resign());
                     if room != Room::Wait {
                         return Err(Error::QueueFull);
                     }
@@ -248,7 +224,7 @@ impl Pool {
     fn try_queue(
         &self,
         wanted: Option<SharedType>,
-    ) -> Result<Option<(Option<PoolQueue>, Backend, BackendClaim)>, Error> {
+    ) -> Result<Option<(Option<BackendQueue>, Backend, BackendClaim)>, Error> {
         let (past, _ended);
         let mut over = Vec::new(); // all dropped without the lock
         let (_paused, mut slot) = self.slot_for_backend()?;
@@ -256,8 +232,7 @@ impl Pool {
         // Threads that end with the call that they were started for cannot be used for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
         let present = slot.backend.as_ref();
-        let serves =
-            present.is_some_and(|backend| slot.queues.iter().any(|queue| queue.serves(backend)));
+        let serves = present.is_some_and(|backend| slot.queue_of(backend).is_some());
         past = if ends && slot.used && !serves { slot.retire() } else { None };
         self.open_backend(&mut slot)?;
         let backend = slot.backend.as_ref().map(Backend::share).expect("made just now");
@@ -269,32 +244,22 @@ impl Pool {
         if anew || past.is_some() {
             self.plan.exits.clear();
         }
-        if let Some(queue) = slot.queues.iter().find(|queue| queue.serves(&backend)) {
-            if !self.settings.keep_alive()
-                && let PoolQueue::Processes(queue) = queue
-                && queue.begins_alone()
-            {
+        if let Some(queue) = slot.queue_of(&backend) {
+            if !self.settings.keep_alive() && queue.begins_alone() {
                 // Results of the call before.
                 self.plan.exits.clear();
             }
             return Ok(Some((Some(queue.clone()), backend, claim)));
         }
         // A queue that is being drained stays, for other threads that stop the pool.
-        let is_over = |queue: &mut PoolQueue| queue.is_over() && !queue.holds_up(&backend);
+        let is_over = |queue: &mut BackendQueue| {
+            queue.is_over() && !(queue.is_of(&backend) && queue.holds_up())
+        };
         over.extend(slot.queues.extract_if(.., is_over));
         // With the lock held: a thread that stops the pool finds the queue in the slot, or none is
         // opened.
         let budget = self.budget.clone();
-        let queue = match &backend {
-            Backend::Processes(session) => {
-                let queue = ProcessQueue::open(session.clone(), self.plan.n_jobs, budget)?;
-                queue.map(PoolQueue::Processes)
-            }
-            #[cfg(feature = "threads")]
-            Backend::Threads(backend) => {
-                Some(PoolQueue::Threads(ThreadQueue::open(backend, budget)))
-            }
-        };
+        let queue = BackendQueue::open(&backend, self.plan.n_jobs, budget)?;
         slot.queues.extend(queue.clone());
         Ok(Some((queue, backend, claim)))
     }

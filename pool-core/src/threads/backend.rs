@@ -96,6 +96,7 @@ impl Drop for Claim {
 
 /// Tells the threads of a backend from others, without keeping the backend alive.
 pub(crate) struct ThreadMark {
+    backend: Weak<ThreadBackend>,
     number: usize,
     spin: u32,
     mark: Arc<ForkMark>,
@@ -118,8 +119,9 @@ impl ThreadMark {
         &self.busy
     }
 
-    pub(crate) fn is_of(&self, backend: &ThreadBackend) -> bool {
-        backend.number == self.number
+    /// The backend, unless all its calls have ended with the pool's own reference.
+    pub(crate) fn upgrade(&self) -> Option<Arc<ThreadBackend>> {
+        self.backend.upgrade()
     }
 
     /// Rounds of a wait loop before a caller goes to sleep.
@@ -213,9 +215,9 @@ impl ThreadBackend {
     }
 
     /// A mark that tells its threads from others, without keeping the backend alive.
-    pub(crate) fn thread_mark(&self) -> ThreadMark {
-        let (mark, busy) = (self.mark.clone(), self.busy.clone());
-        ThreadMark { number: self.number, spin: self.spin, mark, busy }
+    pub(crate) fn thread_mark(self: &Arc<Self>) -> ThreadMark {
+        let (backend, mark, busy) = (Arc::downgrade(self), self.mark.clone(), self.busy.clone());
+        ThreadMark { backend, number: self.number, spin: self.spin, mark, busy }
     }
 
     /// Sends work to the thread `home`, or to any free one. It goes before other waiting work if

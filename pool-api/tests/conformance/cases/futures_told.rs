@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use pool_api::{AsyncResult, Cause, Error, StartMethod, WaitFor, as_completed, wait};
+use pool_api::{
+    AsyncResult, Cause, Error, StartMethod, WaitFor, as_completed, as_completed_timeout, wait,
+};
 
 use crate::{
     case::{Case, Outcome, pool},
@@ -25,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("futures_call_back", call_back),
     Case::new("futures_callbacks_that_panic_or_block", bad_callbacks),
     Case::new("futures_as_completed", completed),
+    Case::new("futures_as_completed_in_time", completed_in_time),
     Case::new("futures_wait_for_several", several),
     Case::new("futures_are_awaited", awaited),
     Case::new("futures_are_awaited_beside_a_map", awaited_beside_a_map),
@@ -135,6 +138,35 @@ fn completed(method: StartMethod) -> Outcome {
     let (index, last) = ended.next().ok_or("one is left")?;
     assert_eq!((index, last.get()?), (0, 100));
     assert!(ended.next().is_none());
+    Ok(())
+}
+
+fn completed_in_time(method: StartMethod) -> Outcome {
+    let (pool, other) = (pool(method, 2)?, pool(method, 1)?);
+    let gate = Scratch::new();
+    let slow = |n| pool.apply_async((gate.path(), n), until_told);
+    let handles = [slow(7)?, pool.apply_async(1, |n| n)?, other.apply_async(2, |n| n)?];
+    handles[1..].iter().try_for_each(AsyncResult::wait)?;
+    // Those that have ended come also when there is no time.
+    let mut ended = as_completed_timeout(handles, Duration::ZERO)?;
+    let mut values =
+        ended.by_ref().take(2).map(|next| next?.1.get()).collect::<Result<Vec<_>, _>>()?;
+    values.sort_unstable();
+    assert_eq!(values, [1, 2]);
+    assert!(matches!(ended.next(), Some(Err(Error::NotReady))) && ended.next().is_none());
+    let (indices, mut rest): (Vec<_>, Vec<_>) = ended.into_rest().into_iter().unzip();
+    assert_eq!(indices, [0]);
+    rest.push(slow(8)?);
+    let mut ended = as_completed_timeout(rest, Duration::from_millis(20))?;
+    assert!(matches!(ended.next(), Some(Err(Error::NotReady))) && ended.next().is_none());
+    append(&gate.path(), 1);
+    let rest = ended.into_rest().into_iter().map(|(_, handle)| handle);
+    let all = as_completed_timeout(rest, Duration::MAX)?;
+    let mut all: Vec<_> = all.map(|next| next?.1.get()).collect::<Result<_, _>>()?;
+    all.sort_unstable();
+    assert_eq!(all, [7, 8]);
+    let none = as_completed_timeout(Vec::<AsyncResult<u8>>::new(), Duration::ZERO)?;
+    assert_eq!(none.count(), 0);
     Ok(())
 }
 

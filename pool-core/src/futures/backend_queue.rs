@@ -1,0 +1,73 @@
+//! The queue of one backend, of processes or of threads.
+//!
+//! Invariant: only how a call of one item is sent differs here; all else goes by [`AsyncQueue`].
+
+use std::{ops::Deref, sync::Arc};
+
+#[cfg(feature = "threads")]
+use super::threads::ThreadQueue;
+use super::{
+    handle::AsyncResult,
+    processes::ProcessQueue,
+    queue::{AsyncQueue, Budget, Room, Terms, Unaccepted},
+};
+use crate::{compact::Compact, error::Error, shared::SharedValue, start::Backend, task::Portable};
+
+/// The queue of one backend.
+#[derive(Debug, Clone)]
+pub(crate) enum BackendQueue {
+    Processes(Arc<ProcessQueue>),
+    #[cfg(feature = "threads")]
+    Threads(Arc<ThreadQueue>),
+}
+
+impl BackendQueue {
+    /// A queue of the backend, which has `workers` workers; `None` while the pool is being stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PoolBroken`].
+    pub(crate) fn open(
+        backend: &Backend,
+        workers: usize,
+        budget: Arc<Budget>,
+    ) -> Result<Option<Self>, Error> {
+        Ok(match backend {
+            Backend::Processes(session) => {
+                ProcessQueue::open(session.clone(), workers, budget)?.map(Self::Processes)
+            }
+            #[cfg(feature = "threads")]
+            Backend::Threads(backend) => Some(Self::Threads(ThreadQueue::open(backend, budget))),
+        })
+    }
+
+    /// Takes a call of one item in. With [`Room::Wait`] this waits while too many others wait to be
+    /// begun. `shared`: the value that a task in a thread sees.
+    #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+    pub(crate) fn submit<F: Portable<Context = ()>>(
+        &self,
+        item: Compact<F::Item>,
+        function: F::Function,
+        shared: Option<SharedValue>,
+        terms: Terms,
+        room: Room,
+    ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
+        match self {
+            Self::Processes(queue) => queue.submit::<F>(item, function, terms, room),
+            #[cfg(feature = "threads")]
+            Self::Threads(queue) => queue.submit::<F>(item, function, shared, terms.limit, room),
+        }
+    }
+}
+
+impl Deref for BackendQueue {
+    type Target = dyn AsyncQueue;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Processes(queue) => &**queue,
+            #[cfg(feature = "threads")]
+            Self::Threads(queue) => &**queue,
+        }
+    }
+}
