@@ -64,7 +64,8 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// # Errors
     ///
     /// [`Refused`], with the item, as for
-    /// [`WorkerPool::apply_async`](crate::WorkerPool::apply_async), also for invalid options.
+    /// [`WorkerPool::apply_async`](crate::WorkerPool::apply_async), also for invalid options. With
+    /// a [`cancel_token`](Call::cancel_token) the handle reports an item that cannot be encoded.
     ///
     /// # The function
     ///

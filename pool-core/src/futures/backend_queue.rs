@@ -55,7 +55,7 @@ impl BackendQueue {
         match self {
             Self::Processes(queue) => queue.submit::<F>(item, function, terms, room),
             #[cfg(feature = "threads")]
-            Self::Threads(queue) => queue.submit::<F>(item, function, shared, terms.limit, room),
+            Self::Threads(queue) => queue.submit::<F>(item, function, shared, terms, room),
         }
     }
 }

@@ -11,7 +11,12 @@ use std::{
     vec,
 };
 
-use super::{background::Task, handle::AsyncResult, queue::AsyncQueue, shared_state::Entry};
+use super::{
+    background::Task,
+    handle::AsyncResult,
+    queue::{AsyncQueue, Room, Unaccepted},
+    shared_state::Entry,
+};
 use crate::{
     cancel::CancelToken,
     compact::Compact,
@@ -25,9 +30,10 @@ use crate::{
 
 type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
 
-/// A map under way, and the future of its values.
-struct AsyncMap<F: Portable> {
-    entry: Arc<Entry<Vec<F::Output>>>,
+/// A map under way, and the future of what is made of its values.
+struct AsyncMap<F: Portable, T> {
+    entry: Arc<Entry<T>>,
+    made_of: fn(Vec<F::Output>) -> T,
     turn: Mutex<Turn<BackgroundJob<F, Items<F>>>>,
     /// Whether a token may end it.
     has_token: bool,
@@ -54,16 +60,49 @@ impl dyn AsyncQueue {
     /// The items, when the queue takes nothing in any more.
     pub(crate) fn submit_map<F: Portable>(
         &self,
-        mut job: Job<F, Items<F>>,
+        job: Job<F, Items<F>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
         let home = self.home();
         home.wait(self, None, &|| !home.background.is_full());
+        self.take_in(job, Entry::of_map(home.clone()), |values| values)
+    }
+
+    /// Takes in a job of one item, and sends it now if there is room; waits while too many maps
+    /// have not ended, if `room` says so.
+    ///
+    /// # Errors
+    ///
+    /// The item, when the queue takes nothing in any more, or there is no room.
+    pub(crate) fn submit_one<F: Portable>(
+        &self,
+        job: Job<F, Items<F>>,
+        room: Room,
+    ) -> Result<AsyncResult<F::Output>, Unaccepted<Vec<F::Item>>> {
+        let home = self.home();
+        match room {
+            Room::Wait => home.wait(self, None, &|| !home.background.is_full()),
+            Room::Refuse if home.background.is_full() => {
+                return Err(Unaccepted::Full(job.into_items().collect()));
+            }
+            Room::Refuse | Room::LetIn => {}
+        }
+        let last =
+            |mut values: Vec<F::Output>| values.pop().expect("a job of one item has a value");
+        self.take_in(job, Entry::new(home.clone()), last).map_err(Unaccepted::Closed)
+    }
+
+    fn take_in<F: Portable, T: Send + 'static>(
+        &self,
+        mut job: Job<F, Items<F>>,
+        entry: Arc<Entry<T>>,
+        made_of: fn(Vec<F::Output>) -> T,
+    ) -> Result<AsyncResult<T>, Vec<F::Item>> {
+        let home = self.home();
         let number = job.go_to_background(home.job, home.listener());
-        let entry = Entry::of_map(home.clone());
         let job = Box::new(BackgroundJob::new(job, home.budget.is_exact()));
         let has_token = job.token().is_some();
         let turn = Mutex::new(Turn::Rests(job));
-        let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
+        let map = Arc::new(AsyncMap { entry: entry.clone(), made_of, turn, has_token });
         if !home.background.add(number, map.clone()) {
             let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
             let unused = match turn {
@@ -83,16 +122,18 @@ impl dyn AsyncQueue {
     }
 }
 
-impl<F: Portable> AsyncMap<F> {
+impl<F: Portable, T: Send + 'static> AsyncMap<F, T> {
     fn complete(&self, outcome: Result<Counted<F::Output>, Error>) {
         match outcome {
-            Ok((values, bytes)) => self.entry.complete(Ok(Compact::new(values)), bytes),
+            Ok((values, bytes)) => {
+                self.entry.complete(Ok(Compact::new((self.made_of)(values))), bytes);
+            }
             Err(error) => self.entry.complete(Err(error), 0),
         }
     }
 }
 
-impl<F: Portable> Task for AsyncMap<F> {
+impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
     fn go_on(&self) -> bool {
         let mut job = match &mut *lock(&self.turn) {
             Turn::Over => return true,

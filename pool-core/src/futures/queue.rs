@@ -48,6 +48,8 @@ pub(crate) struct Terms {
     pub(crate) grace: Duration,
     /// How often it may be tried again after its worker died.
     pub(crate) retries: u32,
+    /// The only worker to run it, if any.
+    pub(crate) worker: Option<u32>,
 }
 
 /// Counts the bytes of results that lie in handles or that callbacks wait with, and how many

@@ -127,9 +127,9 @@ impl ProcessQueue {
                 let Encoded { block: items, carried, bytes, call, terms, measure } = encoded;
                 lock(&self.books).took(bytes);
                 let what = (self.stock.job, call, measure);
-                let (Terms { limit, grace, retries }, one) =
+                let (Terms { limit, grace, retries, worker: home }, one) =
                     (terms, Chunk::new(what, items, key, (1, 1)));
-                let chunk = Chunk { timed, bytes, limit, grace, retries, ..one };
+                let chunk = Chunk { timed, bytes, limit, grace, retries, home, ..one };
                 if let Some(carried) = carried {
                     session.keep_segments(items, carried);
                 }

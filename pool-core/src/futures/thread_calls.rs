@@ -1,14 +1,11 @@
 //! How the queue for threads takes calls of one item in.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, PoisonError};
 
 use super::{
     MOST_WAITING,
     handle::AsyncResult,
-    queue::{AsyncQueue, Room, Unaccepted},
+    queue::{AsyncQueue, Room, Terms, Unaccepted},
     refused::Refused,
     shared_state::Entry,
     thread_work::ThreadCall,
@@ -23,7 +20,7 @@ impl ThreadQueue {
         item: Compact<F::Item>,
         function: F::Function,
         shared: Option<SharedValue>,
-        limit: Option<Duration>,
+        Terms { limit, worker, .. }: Terms,
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let admitted = self.check().and_then(|()| self.home.budget.check());
@@ -31,6 +28,9 @@ impl ThreadQueue {
         let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.home.driver.start()));
         let encodes = || F::check(&item).map_err(|_| Error::Encode { index: 0 });
         let admitted = admitted.and_then(|()| encodes());
+        let backend = self.backend.upgrade();
+        let is_there = || backend.as_ref().map_or(Ok(()), |backend| backend.check_home(worker));
+        let admitted = admitted.and_then(|()| is_there());
         if let Err(error) = admitted {
             return Err(Unaccepted::Refused(Refused { item, error }));
         }
@@ -65,9 +65,8 @@ impl ThreadQueue {
         }
         let entry = Entry::new(self.home.clone());
         let mut item = Some(item);
-        let backend = self.backend.upgrade();
         let sent = backend.is_some_and(|backend| {
-            backend.send_unless_over(none_waits, || {
+            backend.send_unless_over(worker, none_waits, || {
                 let item = item.take().expect("made once");
                 let thread_call =
                     ThreadCall::<F>::new(self, &entry, (function, item), shared, limit);

@@ -28,7 +28,7 @@ pub struct JobOptions {
     /// Whether chunk k goes to worker k modulo their number, whether or not that worker is free;
     /// `None`: the pool's setting.
     pub order_tasks: Option<bool>,
-    /// The only worker to run the items; ignored for futures of one item.
+    /// The only worker to run the items.
     pub worker: Option<u32>,
     /// A token that ends the call; a token that was pulled before refuses it.
     pub cancel: Option<CancelToken>,

@@ -29,8 +29,8 @@ pub(super) fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
 }
 
 impl Pool {
-    /// Hands a call to the workers and returns at once, or when there is room for the call. Only
-    /// options that concern one item count.
+    /// Hands a call to the workers and returns at once, or when there is room for the call. Options
+    /// that concern chunks do not count.
     ///
     /// # Errors
     ///
@@ -69,11 +69,15 @@ impl Pool {
         options: &JobOptions,
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Refused<Compact<F::Item>>> {
-        let terms = match options.check() {
+        let checked = options.check().and_then(|()| self.check_worker("on_worker", options));
+        let terms = match checked {
+            Ok(()) if options.cancel.is_some() => {
+                return self.hand_in_with_token::<F>(item, function, options, room);
+            }
             Ok(()) => {
                 let limit = options.task_timeout.or(self.settings.task_timeout());
                 let grace = options.timeout_grace.unwrap_or(self.timeout_grace);
-                Terms { limit, grace, retries: options.retries }
+                Terms { limit, grace, retries: options.retries, worker: options.worker }
             }
             Err(error) => return Err(Refused { item, error }),
         };
@@ -99,6 +103,43 @@ impl Pool {
         }
     }
 
+    /// Hands in a call that a token may end: as a job of its own, since the session, or the queue
+    /// of threads, watches the tokens of jobs.
+    fn hand_in_with_token<F: Portable<Context = ()>>(
+        &self,
+        item: Compact<F::Item>,
+        function: F::Function,
+        options: &JobOptions,
+        room: Room,
+    ) -> Result<AsyncResult<F::Output>, Refused<Compact<F::Item>>> {
+        // It is a single call: the turn of the workers does not begin with it.
+        let options = JobOptions { order_tasks: Some(false), ..options.clone() };
+        let (mut item, context) = (item, Arc::new(()));
+        let back = |items: Vec<F::Item>| {
+            let item = items.into_iter().next().expect("it was not sent");
+            Compact::new(item)
+        };
+        loop {
+            let prepared = self.background::<F>(function, &context, &options, room, false);
+            let (queue, transport, options) = match prepared {
+                Ok(prepared) => prepared,
+                Err(error) => return Err(Refused { item, error }),
+            };
+            let items = vec![item.into_inner()].into_iter();
+            let job = self.background_job(transport, items, &options, Pace::Background);
+            match queue.submit_one(job, room) {
+                Ok(result) => return Ok(result.kill_running(options.kill_running)),
+                Err(Unaccepted::Closed(items)) => item = back(items),
+                Err(Unaccepted::Full(items)) => {
+                    return Err(Refused { item: back(items), error: Error::QueueFull });
+                }
+                Err(Unaccepted::Refused(refused)) => {
+                    return Err(Refused { item: back(refused.item), error: refused.error });
+                }
+            }
+        }
+    }
+
     /// Hands a whole map to the workers and returns at once; the future holds the values in input
     /// order, or the first failure.
     ///
@@ -114,7 +155,7 @@ impl Pool {
     ) -> Handed<F::Item, F::Output> {
         let (mut items, context) = (items, Arc::new(context));
         loop {
-            let prepared = self.background::<F>(function, &context, options, false);
+            let prepared = self.background::<F>(function, &context, options, Room::Wait, false);
             let (queue, transport, options) = match prepared {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(Refused { item: items, error }),
@@ -145,7 +186,7 @@ impl Pool {
         let (mut items, context) = (items, Arc::new(context));
         loop {
             let (queue, transport, options) =
-                self.background::<F>(function, &context, options, true)?;
+                self.background::<F>(function, &context, options, Room::Wait, true)?;
             let job = self.background_job(transport, items, &options, Pace::Lazy);
             match queue.stream(job, ordered) {
                 Ok(stream) => return Ok(stream),
@@ -161,12 +202,13 @@ impl Pool {
         function: F::Function,
         context: &Arc<F::Context>,
         options: &'o JobOptions,
+        room: Room,
         lazy: bool,
     ) -> Result<(BackendQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
         options.check()?;
         self.check_worker("on_worker", options)?;
         let options = self.with_turns(self.complete(options));
-        let (queue, backend, shared, claim) = self.place_for::<F>(Room::Wait)?;
+        let (queue, backend, shared, claim) = self.place_for::<F>(room)?;
         queue.admit()?;
         let transport =
             self.transport_of((backend, shared), function, context.clone(), &options, lazy)?;

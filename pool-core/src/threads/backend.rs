@@ -229,11 +229,7 @@ impl ThreadBackend {
         under_way: usize,
         work: Work,
     ) -> Result<(), Error> {
-        if let (Some(home), Some((first, why))) = (home, &self.missing)
-            && home >= *first
-        {
-            return Err(why.clone());
-        }
+        self.check_home(home)?;
         let unsent = match &*lock(&self.work_queue) {
             Some(work_queue) => {
                 let share = work_queue.waiting() / self.busy.calls().max(1);
@@ -245,17 +241,30 @@ impl ThreadBackend {
         unsent.map_or(Ok(()), |_| Err(Error::Terminated))
     }
 
-    /// Sends the work that `work` makes to any free thread; `work` is called under a lock. `first`:
-    /// it goes before other waiting work. `false`, without a call of `work`, where the threads end
+    /// Fails where the thread `home` could not be started.
+    pub(crate) fn check_home(&self, home: Option<u32>) -> Result<(), Error> {
+        match (home, &self.missing) {
+            (Some(home), Some((first, why))) if home >= *first => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the work that `work` makes to the thread `home`, or to any free one; `work` is called
+    /// under a lock. `first`: it goes before other waiting work. `false`, without a call of `work`, where the threads end
     /// in order and take nothing any more: the pool has a newer backend then, or makes one.
-    pub(crate) fn send_unless_over(&self, first: bool, work: impl FnOnce() -> Work) -> bool {
+    pub(crate) fn send_unless_over(
+        &self,
+        home: Option<u32>,
+        first: bool,
+        work: impl FnOnce() -> Work,
+    ) -> bool {
         let work_queue = lock(&self.work_queue);
         if work_queue.is_none() && self.end.load(Ordering::SeqCst) == ORDERLY {
             return false;
         }
         let work = work();
         let unsent = match &*work_queue {
-            Some(work_queue) => work_queue.send(None, first, work).err(),
+            Some(work_queue) => work_queue.send(home, first, work).err(),
             None => Some(work),
         };
         drop(work_queue);

@@ -5,19 +5,22 @@ use std::{
     time::Duration,
 };
 
-use pool_api::{AsyncResult, Cause, Error, StartMethod, wire};
+use pool_api::{AsyncResult, CancelToken, Cause, Error, SharedArray, StartMethod, Worker, wire};
 
 use super::futures_told::until_told;
 use crate::{
     case::{Case, Outcome, builder, pool},
     executor::block_on,
-    scratch::{Scratch, append, read_numbers},
+    scratch::{Scratch, append, read_numbers, wait_until},
 };
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("futures_see_their_worker", with_worker),
     Case::new("futures_are_tried_again", retried).processes(),
     Case::new("futures_with_limits", limited),
+    Case::new("futures_on_one_worker", on_one_worker),
+    Case::new("futures_with_a_token", with_token),
+    Case::new("futures_with_a_token_that_kills", with_killing_token),
     Case::new("futures_whose_result_looks_at_its_handle", reentrant),
 ];
 
@@ -74,6 +77,89 @@ fn limited(method: StartMethod) -> Outcome {
     let zero = pool.task(1u8).task_timeout(Duration::ZERO).apply_async(|x| x);
     assert!(zero.is_err_and(|r| r.item == 1 && matches!(r.error, Error::InvalidInput(_))));
     assert_eq!(pool.task(1u8).task_timeout(limit).apply_async(|x| x)?.get()?, 1);
+    Ok(())
+}
+
+fn on_one_worker(method: StartMethod) -> Outcome {
+    let pool = pool(method, 3)?;
+    let handles = (0..60u32)
+        .map(|x| pool.task(x).on_worker(x % 3).with_worker().apply_async(|w, x| (w.id(), x)))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (x, handle) in (0..).zip(handles) {
+        assert_eq!(handle.get()?, (x % 3, x));
+    }
+    assert_eq!(pool.task(7u8).on_worker(1).try_apply_async(|x| x)?.get()?, 7);
+    for id in [3, u32::MAX] {
+        let refused = pool.task(7u8).on_worker(id).apply_async(|x| x).expect_err("no such worker");
+        let text = format!("on_worker: worker id must be below 3, got {id}");
+        assert_eq!((refused.item, refused.error.to_string()), (7, text));
+    }
+    Ok(())
+}
+
+/// The item is returned once its task is cancelled.
+fn until_cancelled(w: &mut Worker<'_>, (begun, x): (SharedArray<u64>, u64)) -> u64 {
+    begun.fetch_add(0, 1);
+    while !w.is_cancelled() {
+        std::thread::yield_now();
+    }
+    x
+}
+
+fn with_token(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let (token, begun) = (CancelToken::new()?, SharedArray::<u64>::new(1)?);
+    let hand_in = |x| {
+        let task = pool.task((begun.clone(), x)).cancel_token(&token);
+        task.with_worker().apply_async(until_cancelled)
+    };
+    let handles = (0..6u64).map(hand_in).collect::<Result<Vec<_>, _>>()?;
+    // Both shapes of a call, and both ways to wait.
+    let with_context = pool.task(7u64).with(6u64).cancel_token(&token).apply_async(|c, x| c * x)?;
+    let other = pool.task(3u64).apply_async(|x| x)?;
+    wait_until("two have begun", || begun.get(0) == 2);
+    token.cancel();
+    let mut handles = handles.into_iter();
+    let first = handles.next().map(block_on);
+    assert!(matches!(first, Some(Err(Error::Cancelled))), "{first:?}");
+    for handle in handles {
+        let ended = handle.get();
+        assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    }
+    assert!(matches!(with_context.get(), Err(Error::Cancelled)));
+    assert_eq!(other.get()?, 3);
+    assert_eq!(begun.get(0), 2);
+    let refused = hand_in(9).expect_err("the token was pulled before");
+    assert!(matches!(refused.error, Error::Cancelled) && refused.item.1 == 9);
+    let fresh = CancelToken::new()?;
+    for _ in 0..2 {
+        let one = pool.task(4u64).cancel_token(&fresh);
+        assert_eq!(one.on_worker(1).apply_async(|x| x + 1)?.get()?, 5);
+    }
+    let fails = pool.task(4u64).cancel_token(&fresh).apply_async(|_| panic!("as it should"))?;
+    let number = fails.number();
+    let failed: Result<(), Error> = fails.get();
+    assert!(matches!(&failed, Err(Error::Task(t)) if t.future() == Some(number)), "{failed:?}");
+    Ok(())
+}
+
+fn with_killing_token(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let (token, begun) = (CancelToken::new()?, SharedArray::<u64>::new(1)?);
+    let threads = method == StartMethod::Threads;
+    let endless = |w: &mut Worker<'_>, (begun, threads): (SharedArray<u64>, bool)| {
+        begun.fetch_add(0, 1);
+        while !(threads && w.is_cancelled()) {
+            std::hint::spin_loop();
+        }
+    };
+    let hangs = pool.task((begun.clone(), threads)).cancel_token(&token).with_worker();
+    let hangs = hangs.on_worker(0).apply_async(endless)?;
+    wait_until("it has begun", || begun.get(0) == 1);
+    token.kill(Duration::ZERO);
+    assert!(matches!(hangs.get(), Err(Error::Cancelled)));
+    // The worker with this id is another one, or free again.
+    assert_eq!(pool.task(1u8).on_worker(0).apply(|x| x)?, 1);
     Ok(())
 }
 
