@@ -111,7 +111,7 @@
 //! | the pool, its options | [`WorkerPool`], [`Builder`] |
 //! | one call and its options | [`Tasks`], [`TasksWith`] (with a context), [`Task`] (one item), [`Direct`] (by worker) |
 //! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
-//! | iterators and streams of results | [`Imap`], [`ImapResults`], `ImapStream` |
+//! | iterators and streams of results | [`Imap`], [`ImapResults`], [`ImapUnorderedResults`], `ImapStream` |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`wait`] |
 //! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
@@ -126,7 +126,7 @@
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
 //! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
-//! | `async` | off | `Tasks::imap_stream`: results as a `futures_core::Stream`, for any executor |
+//! | `async` | off | `Tasks::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor |
 //!
 //! # Limits
 //!
@@ -163,7 +163,7 @@ mod tasks_with;
 pub use builder::Builder;
 pub use chunk_tasks::{ChunkTasks, chunk_tasks};
 pub use direct::Direct;
-pub use imap::{Imap, ImapResults};
+pub use imap::{Imap, ImapResults, ImapUnorderedResults};
 pub use options::ChunkSize;
 #[doc(hidden)]
 pub use options::{HasCallOptions, IntoCpuIds};

@@ -7,13 +7,14 @@ use std::{
 };
 
 use futures_core::Stream;
-use pool_core::{AsyncValues, Form, OnWorker, Plain, Portable, WithContext, Worker};
+use pool_core::{AsyncResults, Form, OnWorker, Plain, Portable, WithContext, Worker};
 use pool_ipc::Wire;
 
-use crate::{Error, Result, Tasks, TasksWith};
+use crate::{Result, Tasks, TasksWith, imap::Start};
 
-/// A [`Stream`] over values that ends after the first error: [`Imap`](crate::Imap) for executors of
-/// any kind.
+/// A [`Stream`] over values or results, for executors of any kind. It ends after the first error,
+/// as [`Imap`](crate::Imap) does, or goes on after a task's failure, as
+/// [`ImapResults`](crate::ImapResults) does.
 ///
 /// Nothing runs before it is polled. No poll waits for workers: the pool's driver thread works
 /// meanwhile, and wakes the task. The input is pulled where the stream is polled, a little ahead as
@@ -23,20 +24,12 @@ use crate::{Error, Result, Tasks, TasksWith};
 #[derive(Debug)]
 #[must_use = "nothing runs before it is polled"]
 pub struct ImapStream<F: Form, I> {
-    values: Start<AsyncValues<F, I>>,
-}
-
-/// A call; if it could not be prepared, its error is the first value.
-#[derive(Debug)]
-enum Start<T> {
-    Ready(T),
-    Refused(Option<Error>),
+    results: Start<AsyncResults<F, I, F::Output>>,
 }
 
 impl<F: Portable, I: Iterator<Item = F::Item>> ImapStream<F, I> {
-    fn new(values: Result<AsyncValues<F, I>>) -> Self {
-        let values = values.map_or_else(|error| Start::Refused(Some(error)), Start::Ready);
-        Self { values }
+    fn new(results: Result<AsyncResults<F, I, F::Output>>) -> Self {
+        Self { results: results.into() }
     }
 }
 
@@ -45,8 +38,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> ImapStream<F, I> {
     /// Items that run are told, and killed with their workers after `grace` as by
     /// [`CancelToken::kill`](crate::CancelToken::kill).
     pub fn kill(&mut self, grace: Duration) {
-        if let Start::Ready(values) = &mut self.values {
-            values.kill(grace);
+        if let Start::Ready(results) = &mut self.results {
+            results.kill(grace);
         }
     }
 }
@@ -58,8 +51,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Stream for ImapStream<F, I> {
     type Item = Result<F::Output>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match &mut self.values {
-            Start::Ready(values) => values.poll_next(context),
+        match &mut self.results {
+            Start::Ready(results) => results.poll_next(context),
             Start::Refused(error) => Poll::Ready(error.take().map(Err)),
         }
     }
@@ -103,19 +96,7 @@ impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
     where
         I::Item: Wire,
     {
-        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
-    }
-
-    /// A stream over the values in the order in which they were done, see
-    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
-    pub fn imap_stream_unordered<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
-        self,
-        f: fn(I::Item) -> R,
-    ) -> ImapStream<Plain<I::Item, R>, I>
-    where
-        I::Item: Wire,
-    {
-        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, false))
+        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, |job| job.stream(true)))
     }
 }
 
@@ -129,7 +110,7 @@ impl<I: Iterator, S: Send + Sync + 'static, W: 'static> Tasks<'_, I, S, W> {
     where
         I::Item: Wire,
     {
-        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, true))
+        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, |job| job.stream(true)))
     }
 }
 
@@ -143,6 +124,36 @@ impl<I: Iterator, C: Wire + Sync> TasksWith<'_, I, C> {
     where
         I::Item: Wire,
     {
-        ImapStream::new(self.pool.stream(f, self.context, self.items, &self.options, true))
+        ImapStream::new(
+            self.pool.stream(f, self.context, self.items, &self.options, |job| job.stream(true)),
+        )
+    }
+}
+
+impl<I: Iterator, S, W> Tasks<'_, I, S, W> {
+    /// A stream over the values in the order in which they were done, see
+    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
+    pub fn imap_unordered_stream<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> ImapStream<Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
+        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, |job| job.stream(false)))
+    }
+
+    /// A stream over one result per item, in input order: the
+    /// [`Tasks::imap_results`](crate::Tasks::imap_results) for executors. It goes on after a task's
+    /// failure, and after a cancel to the end of the items that were read; otherwise see
+    /// [`Tasks::imap_stream`](crate::Tasks::imap_stream).
+    pub fn imap_results_stream<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: fn(I::Item) -> R,
+    ) -> ImapStream<Plain<I::Item, R>, I>
+    where
+        I::Item: Wire,
+    {
+        ImapStream::new(self.pool.stream(f, (), self.items, &self.options, |job| job.results(true)))
     }
 }

@@ -42,9 +42,9 @@ mod zygote;
 
 pub use cancel::CancelToken;
 pub use error::{Cause, Error, ExitStatus, TaskError};
-pub use futures::{AsCompleted, AsyncResult, AsyncValues, Refused, WaitFor, as_completed, wait};
+pub use futures::{AsCompleted, AsyncResult, AsyncResults, Refused, WaitFor, as_completed, wait};
 pub use hooks::WorkerLife;
-pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
+pub use job::{Chunks, Job, JobOptions, ResultStream, TryError};
 pub use pool::{ForkBesideThreads, Pool, PoolOptions};
 pub use process::Process;
 pub use roles::init;

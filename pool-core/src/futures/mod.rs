@@ -46,7 +46,7 @@ pub use handle::AsyncResult;
 pub(crate) use processes::ProcessQueue;
 pub(crate) use queue::{Budget, Terms, Unaccepted};
 pub use refused::Refused;
-pub use stream::AsyncValues;
+pub use stream::AsyncResults;
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadQueue;
 pub use wait::{AsCompleted, WaitFor, as_completed, wait};

@@ -17,13 +17,13 @@ use super::{
     queued_call::{Encoded, QueuedCall, Unsent},
     refused::Refused,
     shared_state::Entry,
-    stream::AsyncValues,
+    stream::AsyncResults,
 };
 use crate::{
     compact::Compact,
     engine::Chunk,
     error::Error,
-    job::Job,
+    job::{Job, ResultStream},
     mutex::lock,
     panic::{drop_quietly, take_panic},
     reentrancy::{InCall, Inside},
@@ -99,17 +99,17 @@ impl ProcessQueue {
         self.home.submit_map(self, job)
     }
 
-    /// A stream over the job's values.
+    /// A stream over the job's results, as `take` yields them.
     ///
     /// # Errors
     ///
     /// The input, when the queue is closed.
-    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
+    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>, V>(
         &self,
         job: Job<F, I>,
-        ordered: bool,
-    ) -> Result<AsyncValues<F, I>, I> {
-        self.home.stream(job, ordered)
+        take: fn(Job<F, I>) -> ResultStream<F, I, V>,
+    ) -> Result<AsyncResults<F, I, V>, I> {
+        self.home.stream(job, take)
     }
 
     /// Works while too many calls wait to be sent.

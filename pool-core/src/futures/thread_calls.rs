@@ -12,14 +12,14 @@ use super::{
     queue::{AsyncQueue, Unaccepted},
     refused::Refused,
     shared_state::Entry,
-    stream::AsyncValues,
+    stream::AsyncResults,
     thread_work::ThreadCall,
     threads::{Flow, ThreadQueue},
 };
 use crate::{
     compact::Compact,
     error::Error,
-    job::Job,
+    job::{Job, ResultStream},
     mutex::lock,
     shared::SharedValue,
     task::{Form, Portable},
@@ -103,16 +103,16 @@ impl ThreadQueue {
         self.home.submit_map(self, job)
     }
 
-    /// A stream over the job's values.
+    /// A stream over the job's results, as `take` yields them.
     ///
     /// # Errors
     ///
     /// The input, when the queue is closed.
-    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
+    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>, V>(
         &self,
         job: Job<F, I>,
-        ordered: bool,
-    ) -> Result<AsyncValues<F, I>, I> {
-        self.home.stream(job, ordered)
+        take: fn(Job<F, I>) -> ResultStream<F, I, V>,
+    ) -> Result<AsyncResults<F, I, V>, I> {
+        self.home.stream(job, take)
     }
 }

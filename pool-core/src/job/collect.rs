@@ -91,7 +91,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink = Collector::new(Each(|_, value| value), Arrivals::new(true));
         while !self.is_over() {
-            match self.step(&mut sink) {
+            match self.step(None, &mut sink) {
                 Err(Error::Cancelled) => {
                     let read = self.rest(&mut sink)?;
                     sink.arrivals.complete(read, |index| Err(TaskError::cancelled(index)));
