@@ -20,7 +20,8 @@ use crate::{Result, Tasks, TasksWith, imap::Start};
 /// meanwhile, and wakes the task. The input is pulled where the stream is polled, a little ahead as
 /// by `imap`, so it need not be `Send` unless the stream is sent; an input that blocks blocks the
 /// executor. The stream does not borrow the pool; dropping it cancels what has not run (and kills
-/// what does, with [`Tasks::kill_running`]), and after the pool's end it is [`Error::Terminated`].
+/// what does, with [`Tasks::kill_running`]), and after the pool's end it is
+/// [`Error::Terminated`](crate::Error::Terminated).
 #[derive(Debug)]
 #[must_use = "nothing runs before it is polled"]
 pub struct ImapStream<F: Form, I> {
@@ -34,9 +35,9 @@ impl<F: Portable, I: Iterator<Item = F::Item>> ImapStream<F, I> {
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> ImapStream<F, I> {
-    /// Ends the call; the next poll returns [`Error::Cancelled`], if the stream had not ended.
-    /// Items that run are told, and killed with their workers after `grace` as by
-    /// [`CancelToken::kill`](crate::CancelToken::kill).
+    /// Ends the call; the next poll returns [`Error::Cancelled`](crate::Error::Cancelled), if the
+    /// stream had not ended. Items that run are told, and killed with their workers after `grace`
+    /// as by [`CancelToken::kill`](crate::CancelToken::kill).
     pub fn kill(&mut self, grace: Duration) {
         if let Start::Ready(results) = &mut self.results {
             results.kill(grace);

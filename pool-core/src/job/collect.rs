@@ -77,7 +77,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     }
 
     /// Runs the job; one result per item, in input order. If the call is cancelled meanwhile, one
-    /// per item that was read: those of unfinished items are [`Cause::Cancelled`].
+    /// per item that was read: those of unfinished items are
+    /// [`Cause::Cancelled`](crate::error::Cause::Cancelled).
     ///
     /// # Errors
     ///
