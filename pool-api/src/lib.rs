@@ -112,7 +112,7 @@
 //! | the pool, its options | [`WorkerPool`], [`Builder`] |
 //! | one call: what its function takes, its options | [`Call`] |
 //! | what a task sees of its worker | [`Worker`], in `worker_init` [`Starting`] |
-//! | iterators and streams of results | [`Imap`], [`ImapResults`], `ImapStream` |
+//! | iterators and streams of results | [`Imap`], [`ImapResults`], [`ImapUnorderedResults`], `ImapStream` |
 //! | handles of results that come later | [`AsyncResult`], [`as_completed`], [`as_completed_timeout`], [`wait`] |
 //! | errors | [`Error`], [`TaskError`], [`Cause`], [`TryError`], [`Refused`] |
 //! | what can cross | [`Wire`], [`wire!`], [`Recursive`], [`rkyv`] |
@@ -127,7 +127,7 @@
 //! | `takeover` | on | a fresh copy of the executable is taken over before `main`; without it call [`init`] as the first line of `main` |
 //! | `fork`, `forkserver`, `spawn`, `threads` | on | the start methods; without `forkserver` the default is the first of `spawn`, `fork`, `threads` that is there |
 //! | `log` | off | a line through the `log` facade for each worker that dies, is killed at a limit or starts anew |
-//! | `async` | off | `Call::imap_stream`: results as a `futures_core::Stream`, for any executor |
+//! | `async` | off | `Call::imap_stream` and its sisters: results as a `futures_core::Stream`, for any executor |
 //!
 //! # Limits
 //!
@@ -160,7 +160,7 @@ pub use call::{Call, EveryWorker, OneItem, Parts};
 #[doc(hidden)]
 pub use call::{Chunked, Located};
 pub use chunk_tasks::{ChunkTasks, chunk_tasks};
-pub use imap::{Imap, ImapResults};
+pub use imap::{Imap, ImapResults, ImapUnorderedResults};
 pub use options::ChunkSize;
 #[doc(hidden)]
 pub use options::{HasCallOptions, IntoCpuIds};

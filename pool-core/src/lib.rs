@@ -45,11 +45,11 @@ pub use cancel::CancelToken;
 pub use compact::Compact;
 pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use futures::{
-    AsCompleted, AsCompletedTimeout, AsyncResult, AsyncValues, Refused, WaitFor, as_completed,
+    AsCompleted, AsCompletedTimeout, AsyncResult, AsyncResults, Refused, WaitFor, as_completed,
     as_completed_timeout, wait,
 };
 pub use hooks::WorkerLife;
-pub use job::{Chunks, Job, JobOptions, ResultStream, TryError, ValueStream};
+pub use job::{Chunks, Job, JobOptions, ResultStream, TryError};
 pub use pool::{ForkWithThreads, Pool, PoolOptions, Submit};
 pub use process::Process;
 pub use roles::init;

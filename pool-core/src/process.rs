@@ -47,17 +47,13 @@ trait Run<R>: Send {
     fn end(&mut self) -> Result<R, Error>;
 }
 
-impl<F: Form, I: Iterator<Item = F::Item> + Send> Run<F::Output> for ResultStream<F, I> {
+impl<F: Form, I: Iterator<Item = F::Item> + Send> Run<F::Output> for ResultStream<F, I, F::Output> {
     fn has_ended(&mut self) -> bool {
         self.has_arrived()
     }
 
     fn end(&mut self) -> Result<F::Output, Error> {
-        match self.next() {
-            Some(Ok(result)) => result.map_err(Error::from),
-            Some(Err(error)) => Err(error),
-            None => Err(Error::Terminated),
-        }
+        self.next().unwrap_or(Err(Error::Terminated))
     }
 }
 

@@ -62,7 +62,7 @@ fn all_arrive_and_run_once() {
                 false,
             );
             for (number, result) in job.expect("a job").results(true).enumerate() {
-                let value = result.expect("the pool lives").expect("a value");
+                let value = result.expect("a value");
                 assert_eq!(value, vec![number as u64; (number * 7919) % 65_000], "{method}");
             }
             for number in 0..ITEMS {
@@ -84,11 +84,11 @@ fn beside_an_unread_stream() {
         let job =
             pool.job::<PlainForm<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(3.0), true);
         let mut stream = job.expect("a job").results(true);
-        assert_eq!(stream.next().expect("a result").expect("a pool").expect("a value")[0], 0);
+        assert_eq!(stream.next().expect("a result").expect("a value")[0], 0);
         for x in 0..50 {
             assert_eq!(ask(&pool, |x: u64| x + 1, x).expect("a value"), x + 1, "{method}");
         }
-        let left = stream.map(|result| result.expect("a pool").expect("a value")[0]);
+        let left = stream.map(|result| result.expect("a value")[0]);
         assert_eq!(left.collect::<Vec<_>>(), (1..40).collect::<Vec<_>>(), "{method}");
     }
 }
@@ -106,7 +106,7 @@ fn dropped_stream() {
                 true,
             );
             let mut stream = job.expect("a job").results(round % 2 == 0);
-            stream.next().expect("a result").expect("a pool").expect("a value");
+            stream.next().expect("a result").expect("a value");
             drop(stream);
             let job = pool.job::<PlainForm<u64, u64>, _>(|x| x, (), 0..10, &chunks(1.0), false);
             assert_eq!(job.expect("a job").values(true).expect("values").len(), 10, "{method}");
@@ -115,7 +115,7 @@ fn dropped_stream() {
         let job =
             pool.job::<PlainForm<u64, Vec<u64>>, _>(half_an_arena, (), 0..40, &chunks(5.0), true);
         let mut stream = job.expect("a job").results(true);
-        stream.next().expect("a result").expect("a pool").expect("a value");
+        stream.next().expect("a result").expect("a value");
         pool.stop_and_join().expect("it ends with results unread");
         drop(stream);
     }

@@ -5,7 +5,7 @@
 mod scenario;
 
 use nix::unistd::Pid;
-use pool_core::{Pool, StartMethod};
+use pool_core::{Error, Pool, StartMethod};
 use scenario::{
     Subject, is_dead, job, kill_now, options, process_methods, run, say, wait_for_go,
     within_a_second,
@@ -54,7 +54,8 @@ fn nest(method: StartMethod) {
     let items = std::iter::repeat_n(number, OUTER as usize);
     let mut outcomes = job(&pool, build_inner, items).expect("a job").results(false);
     match outcomes.next().expect("an outcome") {
-        Ok(outcome) => say(format!("lost {}", outcome.is_err())),
+        Ok(()) => say("lost false"),
+        Err(Error::Task(_)) => say("lost true"),
         Err(error) => say(format!("broken {error}")),
     }
     wait_for_go();

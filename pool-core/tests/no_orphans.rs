@@ -113,7 +113,7 @@ fn maker_thread_gone() {
 fn exits(method: StartMethod) {
     let pool = pool(method, 3);
     let mut results = job(&pool, sleep_unless_zero, 0..3).expect("a job").results(true);
-    results.next().expect("a result").expect("no end").expect("a value");
+    results.next().expect("a result").expect("a value");
     wait_for_go();
     std::process::exit(0);
 }
@@ -195,7 +195,10 @@ fn above_workers_killed(subject: &str, name: &str) {
 fn loses_one(method: StartMethod) {
     let pool = pool(method, 2);
     let mut outcomes = job(&pool, sleep_long, 0..2).expect("a job").results(false);
-    let lost = outcomes.next().expect("an outcome").expect("the pool lives").expect_err("killed");
+    let lost = match outcomes.next().expect("an outcome") {
+        Err(Error::Task(lost)) => lost,
+        other => panic!("{other:?}"),
+    };
     let killed = Cause::Death(ExitStatus::Signal(Signal::SIGKILL as i32));
     assert_eq!(lost.cause(), &killed);
     say(format!("lost {}", lost.index()));
@@ -220,7 +223,7 @@ fn worker_killed() {
 fn drops(method: StartMethod) {
     let pool = pool(method, 3);
     let mut results = job(&pool, sleep_unless_zero, 0..3).expect("a job").results(true);
-    results.next().expect("a result").expect("no end").expect("a value");
+    results.next().expect("a result").expect("a value");
     wait_for_go();
     drop(results);
     drop(pool);

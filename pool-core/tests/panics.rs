@@ -6,7 +6,7 @@ mod scenario;
 
 use std::{env, fs, panic, process::Command};
 
-use pool_core::{Cause, StartMethod};
+use pool_core::{Cause, Error, StartMethod};
 use scenario::{Subject, compiled_in, job, pool, run, say};
 
 fn main() {
@@ -22,11 +22,10 @@ fn main() {
 fn panics(method: StartMethod) {
     let pool = pool(method, 2);
     let bad = |x: u64| assert!(x.is_multiple_of(2), "item {x} is bad");
-    let failed =
-        job(&pool, bad, 0..4).and_then(|job| job.results(false).collect::<Result<Vec<_>, _>>());
-    let failed = failed.expect("a pool that goes on");
-    assert_eq!(failed.iter().filter(|outcome| outcome.is_err()).count(), 2);
-    for outcome in failed.into_iter().filter_map(Result::err) {
+    let outcomes: Vec<_> = job(&pool, bad, 0..4).expect("a job").results(false).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 2);
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        let Error::Task(outcome) = error else { panic!("the pool goes on: {error}") };
         let Cause::Panic { message, location, .. } = outcome.cause() else { panic!("{outcome}") };
         assert_eq!(*message, format!("item {} is bad", outcome.index()));
         assert!(location.as_ref().is_some_and(|location| location.contains("panics.rs")));

@@ -4,7 +4,7 @@ use pool_core::{FromItem, Job, Owned, Plain, Shape, Shaped, TaskError, TryError}
 use pool_ipc::{Wire, rkyv::Archive};
 
 use super::Call;
-use crate::{Imap, ImapResults, Result};
+use crate::{Imap, ImapResults, ImapUnorderedResults, Result};
 
 impl<'p, I: Iterator, S, W, K: FromItem, H> Call<'p, I, S, W, K, H> {
     fn job<R: Wire>(
@@ -167,6 +167,41 @@ impl<'p, I: Iterator, S, W, K: FromItem, H> Call<'p, I, S, W, K, H> {
         I::Item: Wire,
     {
         ImapResults::new(self.job(f, true))
+    }
+
+    /// Runs `f` lazily and yields one result per item in the order in which items were done: a
+    /// value with its item's position in the input, or the task's failure, which knows it. Goes on
+    /// after a task's failure, and after a cancel to the end of the items that were read, like
+    /// [`imap_results`](Call::imap_results).
+    ///
+    /// ```
+    /// use pool_api::Error;
+    ///
+    /// # let pool = pool_api::WorkerPool::new(2)?;
+    /// for result in pool.tasks(-2..3i64).imap_unordered_results(|x| 12 / x) {
+    ///     match result {
+    ///         Ok((index, value)) => assert_eq!(value * (index as i64 - 2), 12),
+    ///         Err(Error::Task(task)) => assert_eq!(task.index(), 2),
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # The function
+    ///
+    #[doc = include_str!("shapes.md")]
+    pub fn imap_unordered_results<
+        R: Wire, /* no captures in `f`: `tasks(items).with(data)` */
+    >(
+        self,
+        f: H::Fn<I::Item, R>,
+    ) -> ImapUnorderedResults<'p, Shaped<K, H, I::Item, R>, I>
+    where
+        H: Shape<K>,
+        I::Item: Wire,
+    {
+        ImapUnorderedResults::new(self.job(f, true))
     }
 
     /// Runs `f` on every item and hands each result to `read` in place, with its position in the

@@ -7,47 +7,44 @@ use std::{
 };
 
 use futures_core::Stream;
-use pool_core::{AsyncValues, Form, FromItem, Portable, Shape, Shaped};
+use pool_core::{AsyncResults, Form, FromItem, Job, Portable, ResultStream, Shape, Shaped};
 use pool_ipc::Wire;
 
 use super::Call;
-use crate::{Error, Result};
+use crate::{Result, imap::Start};
 
-/// A [`Stream`] over values that ends after the first error: [`Imap`](crate::Imap) for executors of
-/// any kind.
+/// How a stream yields the results of its job.
+type TakeResults<F, I> = fn(Job<F, I>) -> ResultStream<F, I, <F as Form>::Output>;
+
+/// A [`Stream`] over values or results, for executors of any kind. It ends after the first error,
+/// as [`Imap`](crate::Imap) does, or goes on after a task's failure, as
+/// [`ImapResults`](crate::ImapResults) does.
 ///
 /// Nothing runs before it is polled. No poll waits for workers: the pool's driver thread works
 /// meanwhile, and wakes the task. The input is pulled where the stream is polled, a little ahead as
 /// by `imap`, so it need not be `Send` unless the stream is sent; an input that blocks blocks the
 /// executor. The stream does not borrow the pool; dropping it cancels what has not run (and kills
-/// what does, with [`Call::kill_running`](crate::Call::kill_running)), and after the pool's end it is [`Error::Terminated`].
+/// what does, with [`Call::kill_running`]), and after the pool's end it is
+/// [`Error::Terminated`](crate::Error::Terminated).
 #[derive(Debug)]
 #[must_use = "nothing runs before it is polled"]
 pub struct ImapStream<F: Form, I> {
-    values: Start<AsyncValues<F, I>>,
-}
-
-/// A call; if it could not be prepared, its error is the first value.
-#[derive(Debug)]
-enum Start<T> {
-    Ready(T),
-    Refused(Option<Error>),
+    results: Start<AsyncResults<F, I, F::Output>>,
 }
 
 impl<F: Portable, I: Iterator<Item = F::Item>> ImapStream<F, I> {
-    fn new(values: Result<AsyncValues<F, I>>) -> Self {
-        let values = values.map_or_else(|error| Start::Refused(Some(error)), Start::Ready);
-        Self { values }
+    fn new(results: Result<AsyncResults<F, I, F::Output>>) -> Self {
+        Self { results: results.into() }
     }
 }
 
 impl<F: Form, I: Iterator<Item = F::Item>> ImapStream<F, I> {
-    /// Ends the call; the next poll returns [`Error::Cancelled`], if the stream had not ended.
-    /// Items that run are told, and killed with their workers after `grace` as by
-    /// [`CancelToken::kill`](crate::CancelToken::kill).
+    /// Ends the call; the next poll returns [`Error::Cancelled`](crate::Error::Cancelled), if the
+    /// stream had not ended. Items that run are told, and killed with their workers after `grace`
+    /// as by [`CancelToken::kill`](crate::CancelToken::kill).
     pub fn kill(&mut self, grace: Duration) {
-        if let Start::Ready(values) = &mut self.values {
-            values.kill(grace);
+        if let Start::Ready(results) = &mut self.results {
+            results.kill(grace);
         }
     }
 }
@@ -59,8 +56,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Stream for ImapStream<F, I> {
     type Item = Result<F::Output>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match &mut self.values {
-            Start::Ready(values) => values.poll_next(context),
+        match &mut self.results {
+            Start::Ready(results) => results.poll_next(context),
             Start::Refused(error) => Poll::Ready(error.take().map(Err)),
         }
     }
@@ -109,7 +106,7 @@ impl<I: Iterator, S, W, K: FromItem, H> Call<'_, I, S, W, K, H> {
         H: Shape<K>,
         I::Item: Wire,
     {
-        self.stream(f, true)
+        self.stream(f, |job| job.stream(true))
     }
 
     /// A stream over the values in the order in which they were done, see
@@ -126,19 +123,38 @@ impl<I: Iterator, S, W, K: FromItem, H> Call<'_, I, S, W, K, H> {
         H: Shape<K>,
         I::Item: Wire,
     {
-        self.stream(f, false)
+        self.stream(f, |job| job.stream(false))
+    }
+
+    /// A stream over one result per item, in input order: the
+    /// [`Call::imap_results`](crate::Call::imap_results) for executors. It goes on after a task's
+    /// failure, and after a cancel to the end of the items that were read; otherwise see
+    /// [`Call::imap_stream`](crate::Call::imap_stream).
+    ///
+    /// # The function
+    ///
+    #[doc = include_str!("shapes.md")]
+    pub fn imap_results_stream<R: Wire /* no captures in `f`: `tasks(items).with(data)` */>(
+        self,
+        f: H::Fn<I::Item, R>,
+    ) -> ImapStream<Shaped<K, H, I::Item, R>, I>
+    where
+        H: Shape<K>,
+        I::Item: Wire,
+    {
+        self.stream(f, |job| job.results(true))
     }
 
     fn stream<R: Wire>(
         self,
         f: H::Fn<I::Item, R>,
-        ordered: bool,
+        take: TakeResults<Shaped<K, H, I::Item, R>, I>,
     ) -> ImapStream<Shaped<K, H, I::Item, R>, I>
     where
         H: Shape<K>,
         I::Item: Wire,
     {
         let Self { pool, input, shape, options, .. } = self;
-        ImapStream::new(pool.stream(f, shape.into_context(), input, &options, ordered))
+        ImapStream::new(pool.stream(f, shape.into_context(), input, &options, take))
     }
 }

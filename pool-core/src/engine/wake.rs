@@ -1,5 +1,7 @@
 //! What has to arrive before a waiting job is woken.
 
+use std::time::Instant;
+
 /// What a job waits for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Awaited {
@@ -9,4 +11,6 @@ pub(crate) struct Awaited {
     pub(crate) has_items: bool,
     /// Most messages to take at once.
     pub(crate) most: usize,
+    /// When the job goes on although nothing has arrived; `None`: never.
+    pub(crate) until: Option<Instant>,
 }

@@ -50,7 +50,7 @@ pub use handle::AsyncResult;
 pub(crate) use processes::ProcessQueue;
 pub(crate) use queue::{Budget, Room, Terms, Unaccepted};
 pub use refused::Refused;
-pub use stream::AsyncValues;
+pub use stream::AsyncResults;
 pub use wait::{
     AsCompleted, AsCompletedTimeout, WaitFor, as_completed, as_completed_timeout, wait,
 };

@@ -93,7 +93,7 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
     ) -> Result<Option<Encoded>, Error> {
         let mut room = head_len::<A>(1) + if is_fixed::<A>() { 0 } else { GUESS };
         for _ in 0..2 {
-            let Some(reserved) = stock.room(&mut buffers.released, room.max(1), idle)? else {
+            let Some(reserved) = stock.room(&mut buffers.released, room.max(1), idle, None)? else {
                 return Ok(None);
             };
             // SAFETY: this thread owns the block until it is handed over; it is aligned, with room

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::Error,
-    job::{Job, ValueStream},
+    job::{Job, ResultStream},
     mutex::lock,
     panic::quietly,
     reentrancy::{Brought, InCall, Inside, Within},
@@ -25,14 +25,14 @@ use crate::{
     task::Form,
 };
 
-/// A stream over the values of a job, up to the first failure of any kind. It has the method that
+/// A stream over the results of a job: a [`ResultStream`] for executors. It has the method that
 /// `futures_core::Stream` requires, without depending on that crate.
 ///
 /// It does not borrow the pool. Dropping it cancels items that have not run, and with
 /// `kill_running` kills running ones.
-pub struct AsyncValues<F: Form, I> {
+pub struct AsyncResults<F: Form, I, V> {
     /// `None` after the end.
-    values: Option<Box<ValueStream<F, I>>>,
+    results: Option<Box<ResultStream<F, I, V>>>,
     seat: Arc<Seat>,
     number: u64,
     /// It was killed, which the next poll reports.
@@ -55,27 +55,27 @@ struct State {
 }
 
 impl dyn AsyncQueue {
-    /// A stream over the values of the job.
+    /// A stream over the results of the job, as `take` yields them.
     ///
     /// # Errors
     ///
     /// The input, when the queue takes nothing in any more.
-    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>>(
+    pub(crate) fn stream<F: Form, I: Iterator<Item = F::Item>, V>(
         &self,
         mut job: Job<F, I>,
-        ordered: bool,
-    ) -> Result<AsyncValues<F, I>, I> {
+        take: fn(Job<F, I>) -> ResultStream<F, I, V>,
+    ) -> Result<AsyncResults<F, I, V>, I> {
         let home = self.home();
         let number = job.go_to_background(home.job, home.listener());
         let seat = Arc::new(Seat { home: home.clone(), state: Mutex::default() });
         if !home.background.add(number, seat.clone()) {
             return Err(job.into_items());
         }
-        Ok(AsyncValues { values: Some(Box::new(job.stream(ordered))), seat, number, killed: false })
+        Ok(AsyncResults { results: Some(Box::new(take(job))), seat, number, killed: false })
     }
 }
 
-impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
+impl<F: Form, I: Iterator<Item = F::Item>, V> AsyncResults<F, I, V> {
     /// Ends the call; the next poll returns [`Error::Cancelled`], if the stream had not ended.
     ///
     /// Items that were not begun do not run. Running items see
@@ -86,40 +86,37 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
         let queue = self.seat.home.queue();
         if let Some(queue) =
             queue.filter(|queue| !matches!(queue.check(), Err(Error::ForeignProcess)))
-            && let Some(values) = self.values.take()
+            && let Some(results) = self.results.take()
         {
             queue.kill_at_end(self.number, grace);
             self.killed = true;
-            drop(values);
+            drop(results);
             self.seat.go_on();
         }
     }
 
-    /// The next value if it is there, or the end; otherwise the task is woken when to poll again.
-    pub fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<F::Output, Error>>> {
+    /// The next result if it is there, or the end; otherwise the task is woken when to poll again.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<V, Error>>> {
         with_room::<F::Item, F::Output, _>(|| self.poll_here(context))
     }
 
-    fn poll_here(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<F::Output, Error>>> {
+    fn poll_here(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<V, Error>>> {
         if std::mem::take(&mut self.killed) {
             return Poll::Ready(Some(Err(Error::Cancelled)));
         }
         // Taken out while the user's code may run, so that a panic of it ends the stream.
-        let Some(mut values) = self.values.take() else { return Poll::Ready(None) };
+        let Some(mut results) = self.results.take() else { return Poll::Ready(None) };
         if let Some(why) = lock(&self.seat.state).ended.take() {
             return Poll::Ready(Some(Err(why)));
         }
-        let mut next = values.poll();
+        let mut next = results.poll();
         if next.is_pending() {
-            let (due, token) = (values.due(), values.token().cloned());
+            let (due, token) = (results.due(), results.token().cloned());
             // A driver thread that sleeps does not know these.
             let unknown = due.is_some() || (token.is_some() && self.seat.home.job.is_none());
             let queue = self.seat.wait(context.waker(), due, token);
             // Results may have arrived before the waker was registered.
-            next = values.poll();
+            next = results.poll();
             match (&next, queue) {
                 (Poll::Ready(_), _) => drop(self.seat.leave()),
                 (Poll::Pending, Some(queue)) => {
@@ -132,7 +129,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
             }
         }
         if !matches!(next, Poll::Ready(None)) {
-            self.values = Some(values);
+            self.results = Some(results);
         }
         next
     }
@@ -210,7 +207,7 @@ impl Task for Seat {
     }
 }
 
-impl<F: Form, I> Drop for AsyncValues<F, I> {
+impl<F: Form, I, V> Drop for AsyncResults<F, I, V> {
     fn drop(&mut self) {
         // In a forked child another thread may have been changing the queue.
         let Some(queue) = self.seat.home.queue() else { return };
@@ -224,8 +221,8 @@ impl<F: Form, I> Drop for AsyncValues<F, I> {
     }
 }
 
-impl<F: Form, I> fmt::Debug for AsyncValues<F, I> {
+impl<F: Form, I, V> fmt::Debug for AsyncResults<F, I, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncValues").field("values", &self.values).finish_non_exhaustive()
+        f.debug_struct("AsyncResults").field("results", &self.results).finish_non_exhaustive()
     }
 }

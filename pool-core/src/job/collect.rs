@@ -77,7 +77,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     }
 
     /// Runs the job; one result per item, in input order. If the call is cancelled meanwhile, one
-    /// per item that was read: those of unfinished items are [`Cause::Cancelled`].
+    /// per item that was read: those of unfinished items are
+    /// [`Cause::Cancelled`](crate::error::Cause::Cancelled).
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         let _inside = InCall::enter(self.backend(), Inside::Call);
         let mut sink = Collector::new(Each(|_, value| value), Arrivals::new(true));
         while !self.is_over() {
-            match self.step(&mut sink) {
+            match self.step(None, &mut sink) {
                 Err(Error::Cancelled) => {
                     let read = self.rest(&mut sink)?;
                     sink.arrivals.complete(read, |index| Err(TaskError::cancelled(index)));

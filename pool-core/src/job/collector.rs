@@ -5,7 +5,7 @@
 
 use pool_ipc::WireFault;
 
-use super::{reorder::Arrivals, run::Sink, transport::Transport, try_collect::TryError};
+use super::{reorder::Arrivals, run::Sink, transport::Transport};
 use crate::{
     error::{Cause, Error, TaskError},
     session::ResultBatch,
@@ -70,23 +70,6 @@ impl<R, T, M: Fn(u64, R) -> T> Keep<R> for Each<M> {
     #[inline]
     fn keep(&self, index: u64, outcome: Result<R, TaskError>) -> Result<Self::Kept, Error> {
         Ok(outcome.map(|value| (self.0)(index, value)))
-    }
-}
-
-/// Keeps the values of tasks that return a `Result`; the first failure of any kind ends the job.
-pub(super) struct Attempts;
-
-impl<R, E> Keep<Result<R, E>> for Attempts {
-    type Kept = R;
-    type Stop = TryError<E>;
-
-    #[inline]
-    fn keep(&self, index: u64, outcome: Result<Result<R, E>, TaskError>) -> Result<R, TryError<E>> {
-        match outcome {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(TryError::Task { index, error }),
-            Err(task) => Err(TryError::Pool(task.into())),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: a block belongs to the code that reserved it until it is handed over; if that never
 //! happens, it is freed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use pool_ipc::{Block, WireFault};
 
@@ -40,12 +40,14 @@ pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
 
 impl Stock {
     /// Reserves a block with room for `len` bytes. `None`: there is no room now, and chunks of this
-    /// job are under way, or the thread may not wait. Otherwise waits until other jobs free some.
+    /// job are under way, or the thread may not wait. Otherwise waits until other jobs free some,
+    /// or until it is `until`.
     pub(crate) fn room(
         &self,
         released: &mut Vec<usize>,
         len: usize,
         idle: bool,
+        until: Option<Instant>,
     ) -> Result<Option<Reserved<'_>>, Error> {
         self.refuse_if_foreign()?;
         let session = &*self.session;
@@ -61,8 +63,9 @@ impl Stock {
             },
             Err(_) => {
                 session.submit(released, None);
-                match session.wait_for_room(self.job, len) {
-                    Ok(found) => found,
+                match session.wait_for_room(self.job, len, until) {
+                    Ok(Some(found)) => found,
+                    Ok(None) => return Ok(None),
                     Err(NoRoom::Never) => return Err(too_large()),
                     Err(NoRoom::Failed(error)) => return Err(error),
                 }

@@ -10,8 +10,8 @@
 //!   allocates in the parent's arena.
 //! * `threads.rs`: the way to threads.
 //! * `target.rs`: which worker a chunk is for.
-//! * `collector.rs`: takes outcomes out of what arrives; `reorder.rs`: puts them into the order that
-//!   the consumer wants.
+//! * `collector.rs`: takes outcomes out of what arrives; `reorder.rs`: puts them into the order
+//!   that the consumer wants.
 //! * `collect.rs`, `try_collect.rs`, `stream.rs`, `single.rs`: the ways for a caller to take
 //!   results.
 //! * `background.rs`: a job without a caller.
@@ -48,7 +48,7 @@ pub(crate) use leaked::LeakFlag;
 pub use options::JobOptions;
 pub(crate) use processes::ProcessTransport;
 pub use run::Job;
-pub use stream::{ResultStream, ValueStream};
+pub use stream::ResultStream;
 #[cfg(feature = "threads")]
 pub(crate) use threads::ThreadTransport;
 pub(crate) use transport::Transport;

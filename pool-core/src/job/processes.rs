@@ -110,7 +110,7 @@ impl<F: Form> ProcessTransport<F> {
         let (stock, buffers) = (&self.stock, Self::buffers(&mut self.buffers));
         let fault = |fault| stock.unsendable(None, fault);
         let len = len_of_one(context, &mut buffers.encoder).map_err(fault)?;
-        let reserved = stock.room(&mut buffers.released, len.max(1), true)?;
+        let reserved = stock.room(&mut buffers.released, len.max(1), true, None)?;
         let reserved = reserved.expect("an idle job waits for room");
         // SAFETY: the block is ours, aligned, with room for `len` bytes.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
@@ -139,7 +139,7 @@ impl<F: Form> ProcessTransport<F> {
 
     /// Sends the one item of the job and waits for its result.
     pub(super) fn exchange(&mut self, item: F::Item, awaited: Awaited) -> Result<(), Error> {
-        let cut = Cut { most: 1, timed: false, idle: true };
+        let cut = Cut { most: 1, timed: false, idle: true, until: None };
         let packed = self.pack(&mut std::iter::once(item), cut)?;
         let (chunk, _) = packed.expect("an idle job waits for room");
         let buffers = Self::buffers(&mut self.buffers);
@@ -170,9 +170,10 @@ impl<F: Form> ProcessTransport<F> {
             } else {
                 per_item.saturating_mul(most).max(FIRST_GUESS).min(enough)
             };
-        let idle = cut.idle;
+        let Cut { idle, until, .. } = cut;
         let (stock, buffers) = (&self.stock, Self::buffers(&mut self.buffers));
-        let Some(mut reserved) = stock.room(&mut buffers.released, guess.max(1), idle)? else {
+        let released = &mut buffers.released;
+        let Some(mut reserved) = stock.room(released, guess.max(1), idle, until)? else {
             self.pending = Some(Compact::new(first));
             return Ok(Err(Sent::NoRoom));
         };
@@ -191,7 +192,7 @@ impl<F: Form> ProcessTransport<F> {
                     drop(reserved);
                     let fault = |fault| stock.unsendable(Some(self.next_index), fault);
                     let needed = writer.room_for(&next, &mut buffers.encoder).map_err(fault)?;
-                    let Some(larger) = stock.room(&mut buffers.released, needed, idle)? else {
+                    let Some(larger) = stock.room(released, needed, idle, until)? else {
                         self.pending = Some(Compact::new(next));
                         return Ok(Err(Sent::NoRoom));
                     };

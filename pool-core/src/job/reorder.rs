@@ -1,7 +1,8 @@
 //! Puts results into the order that their consumer wants.
 //!
 //! Invariant (ordered): `ready` ends just before position `next`; values that came early wait in
-//! `early`.
+//! `early`. Invariant (noted): no two ranges in `noted` touch, so there are no more of them than
+//! chunks under way, and one.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,19 @@ pub(super) struct Arrivals<T> {
     ready: Vec<T>,
     next: u64,
     early: BTreeMap<u64, Vec<T>>,
+    /// The ranges of the positions that have come, by their start, with their end, if the values
+    /// are wanted in order of arrival and those that never come have to be known.
+    noted: Option<BTreeMap<u64, u64>>,
 }
 
 impl<T> Arrivals<T> {
     pub(super) fn new(ordered: bool) -> Self {
-        Self { ordered, ready: Vec::new(), next: 0, early: BTreeMap::new() }
+        Self { ordered, ready: Vec::new(), next: 0, early: BTreeMap::new(), noted: None }
+    }
+
+    /// Has it know the positions that have come, also of values in order of arrival.
+    pub(super) fn noting(self) -> Self {
+        Self { noted: (!self.ordered).then(BTreeMap::new), ..self }
     }
 
     /// Reserves room for `len` values, if the number is known and not too large to reserve in
@@ -34,7 +43,11 @@ impl<T> Arrivals<T> {
     /// Has `fill` append the values from position `first` on to the right vector.
     pub(super) fn add(&mut self, first: u64, fill: impl FnOnce(&mut Vec<T>)) {
         if !self.ordered {
+            let before = self.ready.len();
             fill(&mut self.ready);
+            if let Some(noted) = &mut self.noted {
+                note(noted, first, first + (self.ready.len() - before) as u64);
+            }
         } else if first == self.next {
             let before = self.ready.len();
             fill(&mut self.ready);
@@ -57,6 +70,12 @@ impl<T> Arrivals<T> {
     /// Fills each gap before position `end`, in order, with the value that `missing` makes of the
     /// gap's position.
     pub(super) fn complete(&mut self, end: u64, missing: impl Fn(u64) -> T) {
+        if let Some(noted) = self.noted.take() {
+            for (first, behind) in noted.into_iter().chain([(end, end)]) {
+                self.ready.extend((self.next..first).map(&missing));
+                self.next = behind;
+            }
+        }
         while self.next < end {
             self.ready.push(missing(self.next));
             self.next += 1;
@@ -70,9 +89,35 @@ impl<T> Arrivals<T> {
     }
 }
 
+/// Adds the positions from `first` up to `end`.
+fn note(noted: &mut BTreeMap<u64, u64>, first: u64, end: u64) {
+    let before = noted.range(..first).next_back().filter(|(_, behind)| **behind == first);
+    let first = before.map_or(first, |(before, _)| *before);
+    let end = noted.remove(&end).unwrap_or(end);
+    noted.insert(first, end);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn noted_positions_leave_gaps_that_are_filled_at_the_end() {
+        let mut arrivals = Arrivals::new(false).noting();
+        for first in [7, 2, 9, 3, 4] {
+            arrivals.add(first, |out| out.push(first));
+        }
+        assert_eq!(arrivals.noted, Some([(2, 5), (7, 8), (9, 10)].into()));
+        arrivals.add(8, |out| out.push(8));
+        assert_eq!(arrivals.noted, Some([(2, 5), (7, 10)].into()));
+        assert_eq!(arrivals.take(), [7, 2, 9, 3, 4, 8]);
+        arrivals.complete(12, |at| 100 + at);
+        assert_eq!(arrivals.take(), [100, 101, 105, 106, 110, 111]);
+        let mut arrivals = Arrivals::new(false).noting();
+        arrivals.add(0, |out| out.extend([0, 1]));
+        arrivals.complete(2, |at| 100 + at);
+        assert_eq!(arrivals.take(), [0, 1]);
+    }
 
     #[test]
     fn early_values_wait_for_the_ones_before_them() {

@@ -108,7 +108,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
 
     /// Sends the first chunks now, not only when the first result is asked for.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
-        with_room::<F::Item, (), _>(|| self.fill())
+        with_room::<F::Item, (), _>(|| self.fill(None))
     }
 
     /// Makes it a background job: see [`Transport::go_to_background`].
@@ -176,8 +176,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.window.yielded(items);
     }
 
-    /// Sends as many chunks as may be under way.
-    pub(super) fn fill(&mut self) -> Result<(), Error> {
+    /// Sends as many chunks as may be under way. If there is no room for any, waits for it, but not
+    /// longer than `until`.
+    pub(super) fn fill(&mut self, until: Option<Instant>) -> Result<(), Error> {
         check_cancelled(self.cancel.as_ref())?;
         self.starves = false;
         while !self.exhausted {
@@ -185,7 +186,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             if !self.window.admits(most, self.sizer.nanos_of(most)) {
                 break;
             }
-            let cut = Cut { most, timed: self.sizer.wants_time(), idle: self.window.chunks() == 0 };
+            let (timed, idle) = (self.sizer.wants_time(), self.window.chunks() == 0);
+            let cut = Cut { most, timed, idle, until };
             match self.transport.send(&mut self.items, cut)? {
                 Sent::Load(Load { chunks, items, bytes, room }) => {
                     self.sizer.took(items, bytes);
@@ -206,9 +208,14 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         Ok(())
     }
 
-    /// Sends what can be sent, waits, and hands to `sink` what arrived.
-    pub(super) fn step(&mut self, sink: &mut impl Sink<F>) -> Result<(), Error> {
-        self.fill()?;
+    /// Sends what can be sent, waits, but not longer than `until`, and hands to `sink` what has
+    /// arrived.
+    pub(super) fn step(
+        &mut self,
+        until: Option<Instant>,
+        sink: &mut impl Sink<F>,
+    ) -> Result<(), Error> {
+        self.fill(until)?;
         if self.is_over() {
             return Ok(());
         }
@@ -217,6 +224,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
             chunks: if self.lazy { 1 } else { self.window.chunks().div_ceil(2) },
             has_items: !self.exhausted,
             most: self.most_arrivals,
+            until,
         };
         self.transport.receive(awaited)?;
         self.hand_on(sink)
@@ -226,7 +234,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     pub(super) fn pass(&mut self, look: bool, sink: &mut impl Sink<F>) -> Result<(), Error> {
         self.transport.take(look)?;
         self.hand_on(sink)?;
-        self.fill()
+        self.fill(Some(Instant::now()))
     }
 
     /// Hands to `sink` what had arrived when the call was cancelled; returns how many items of the
@@ -247,7 +255,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         S::Stop: From<Error>,
     {
         while !self.is_over() {
-            let step = self.step(sink);
+            let step = self.step(None, sink);
             // A reason that arrived before a failure of the pool comes first.
             if let Some(stop) = sink.take_stop() {
                 return Err(stop);

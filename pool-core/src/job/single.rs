@@ -16,7 +16,8 @@ impl<F: Form> Transport<F> {
     ///
     /// The failure of the task or of the pool.
     pub(crate) fn value_of(mut self, item: F::Item) -> Result<F::Output, Error> {
-        const AWAITED: Awaited = Awaited { chunks: 1, has_items: false, most: usize::MAX };
+        const AWAITED: Awaited =
+            Awaited { chunks: 1, has_items: false, most: usize::MAX, until: None };
         let _inside = InCall::enter(self.backend(), Inside::Call);
         self.exchange(item, AWAITED)?;
         let mut value = Vec::with_capacity(1);

@@ -1,6 +1,11 @@
 //! Jobs whose results are taken one by one; nothing runs before the first one is asked for.
 
-use std::{collections::VecDeque, fmt, task::Poll, time::Instant};
+use std::{
+    collections::VecDeque,
+    fmt,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use super::{
     collector::{Collector, Each},
@@ -17,68 +22,105 @@ use crate::{
 /// The results that a consumer takes one by one, each with what the function makes of it.
 type Buffer<R, V> = Collector<R, Each<fn(u64, R) -> V>>;
 
-/// An iterator over one result per item; goes on after a task's failure and ends after the pool's.
-/// If the call is cancelled meanwhile and the results come in input order, items that were read and
-/// have not finished yield [`Cause::Cancelled`](crate::error::Cause::Cancelled).
+/// An iterator over the results of a job, which ends after a failure of the pool.
 ///
 /// Dropping it cancels the items that have not run.
-pub struct ResultStream<F: Form, I> {
+pub struct ResultStream<F: Form, I, V> {
     /// `None` after the end.
     job: Option<Box<Job<F, I>>>,
-    sink: Buffer<F::Output, F::Output>,
-    ready: VecDeque<Result<F::Output, TaskError>>,
-    /// Whether the results of a cancelled call are wanted.
-    keeps: bool,
+    sink: Buffer<F::Output, V>,
+    ready: VecDeque<Result<V, TaskError>>,
+    /// Whether it goes on after a task's failure, and keeps the results of a cancelled call.
+    goes_on: bool,
     /// The results of a cancelled call, whose job is gone.
-    rest: VecDeque<Result<F::Output, TaskError>>,
+    rest: VecDeque<Result<V, TaskError>>,
 }
 
-/// An iterator over the values of a job that ends after the first failure of any kind.
-pub struct ValueStream<F: Form, I>(ResultStream<F, I>);
-
-impl<F: Form, I> fmt::Debug for ResultStream<F, I> {
+impl<F: Form, I, V> fmt::Debug for ResultStream<F, I, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResultStream").field("job", &self.job).finish_non_exhaustive()
     }
 }
 
-impl<F: Form, I> fmt::Debug for ValueStream<F, I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
-    /// The results one by one, in input order or in order of arrival.
+    /// One result per item, in input order or in order of arrival; goes on after a task's failure.
+    /// If the call is cancelled meanwhile, items that were read and have not finished yield
+    /// [`Cause::Cancelled`](crate::error::Cause::Cancelled).
     #[must_use]
-    pub fn results(mut self, ordered: bool) -> ResultStream<F, I> {
+    pub fn results(self, ordered: bool) -> ResultStream<F, I, F::Output> {
+        self.one_by_one(true, |_, value| value, Arrivals::new(ordered).noting())
+    }
+
+    /// One result per item, in order of arrival, each value with its item's position in the input;
+    /// otherwise as [`Job::results`].
+    #[must_use]
+    pub fn results_indexed(self) -> ResultStream<F, I, (u64, F::Output)> {
+        self.one_by_one(true, |index, value| (index, value), Arrivals::new(false).noting())
+    }
+
+    /// The values, in input order or in order of arrival, up to the first failure of any kind.
+    #[must_use]
+    pub fn stream(self, ordered: bool) -> ResultStream<F, I, F::Output> {
+        self.one_by_one(false, |_, value| value, Arrivals::new(ordered))
+    }
+
+    fn one_by_one<V>(
+        mut self,
+        goes_on: bool,
+        make: fn(u64, F::Output) -> V,
+        arrivals: Arrivals<Result<V, TaskError>>,
+    ) -> ResultStream<F, I, V> {
         self.yield_one_by_one();
         ResultStream {
             job: Some(Box::new(self)),
-            sink: Collector::new(Each(|_, value| value), Arrivals::new(ordered)),
+            sink: Collector::new(Each(make), arrivals),
             ready: VecDeque::new(),
-            keeps: ordered,
+            goes_on,
             rest: VecDeque::new(),
         }
     }
-
-    /// The values one by one, in input order or in order of arrival, up to the first failure.
-    #[must_use]
-    pub fn stream(self, ordered: bool) -> ValueStream<F, I> {
-        ValueStream(ResultStream { keeps: false, ..self.results(ordered) })
-    }
 }
 
-impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
+impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
+    /// Waits for the next result, but not longer than `limit`. Zero: looks whether it is there.
+    /// It may send items, and pulls the input for that, which is not part of the limit.
+    ///
+    /// Where workers end with their call, [`Iterator::next`] waits for that when there is no other
+    /// result, and this does so only without a limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReady`] when it is not there in time: then it can be waited for again. Otherwise
+    /// those of [`Iterator::next`].
+    pub fn next_timeout(&mut self, limit: Duration) -> Option<Result<V, Error>> {
+        // A limit beyond the range of the clock is none.
+        let until = Instant::now().checked_add(limit);
+        with_room::<F::Item, F::Output, _>(|| match self.advance(true, until) {
+            Poll::Ready(next) => next,
+            Poll::Pending => Some(Err(Error::NotReady)),
+        })
+    }
+
+    /// The next result if it is there, or the end. Waits for nothing but the input.
+    pub(crate) fn poll(&mut self) -> Poll<Option<Result<V, Error>>> {
+        self.advance(false, None)
+    }
+
     /// Whether asking for the next result would not wait for workers.
     pub(crate) fn has_arrived(&mut self) -> bool {
         !self.ready.is_empty() || self.job.as_mut().is_none_or(|job| job.has_arrived())
     }
-}
 
-type Outcome<R> = Result<Result<R, TaskError>, Error>;
+    /// When a thread has to poll again although nothing arrives.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.job.as_ref()?.due()
+    }
 
-impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
+    /// The token that may end it.
+    pub(crate) fn token(&self) -> Option<&CancelToken> {
+        self.job.as_ref()?.token()
+    }
+
     /// Ends a cancelled call: keeps the results that there are for `rest`.
     fn end_cancelled(&mut self, mut job: Job<F, I>) -> Result<(), Error> {
         let read = job.rest(&mut self.sink)?;
@@ -88,43 +130,48 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
         Ok(())
     }
 
-    /// The next result, or the end: waits for it if `waits`, else returns `Pending` if it is not
-    /// there.
-    fn advance(&mut self, waits: bool) -> Poll<Option<Outcome<F::Output>>> {
+    /// The next result, or the end: waits for it if `waits`, but not longer than `until`; `Pending`
+    /// if it is not there then.
+    fn advance(&mut self, waits: bool, until: Option<Instant>) -> Poll<Option<Result<V, Error>>> {
         let mut looked = false;
         loop {
             // Taken out while the user's code may run, so that a panic of it ends the stream.
             let Some(mut job) = self.job.take() else {
-                return Poll::Ready(self.rest.pop_front().map(Ok));
+                return Poll::Ready(self.rest.pop_front().map(|result| Ok(result?)));
             };
             if let Some(result) = self.ready.pop_front() {
+                if result.is_err() && !self.goes_on {
+                    return Poll::Ready(Some(result.map_err(Error::from)));
+                }
                 job.yielded(1);
                 // Filled first, so that the workers have items while the consumer is busy.
-                match job.fill() {
+                match job.fill(until) {
                     Ok(()) => self.job = Some(job),
-                    Err(Error::Cancelled) if self.keeps => {
+                    Err(Error::Cancelled) if self.goes_on => {
                         if let Err(error) = self.end_cancelled(*job) {
                             return Poll::Ready(Some(Err(error)));
                         }
                     }
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 }
-                return Poll::Ready(Some(Ok(result)));
+                return Poll::Ready(Some(result.map_err(Error::from)));
             }
             if job.is_over() {
-                // Where workers end with their call, that end is waited for, if this may wait.
-                let ended = if waits { job.finish() } else { Ok(()) };
-                let ended = ended.err().filter(|e| !(self.keeps && matches!(e, Error::Cancelled)));
-                return Poll::Ready(ended.map(Err));
+                // Where workers end with their call, that end is waited for, if there is no limit.
+                let ended = if waits && until.is_none() { job.finish() } else { Ok(()) };
+                let kept = |error: &Error| self.goes_on && matches!(error, Error::Cancelled);
+                return Poll::Ready(ended.err().filter(|error| !kept(error)).map(Err));
             }
             if looked {
                 self.job = Some(job);
                 return Poll::Pending;
             }
             let sink = &mut self.sink;
-            match if waits { job.step(sink) } else { job.pass(true, sink) } {
+            // The last look is one at everything, after the time is over.
+            looked = !waits || until.is_some_and(|until| until <= Instant::now());
+            match if looked { job.pass(true, sink) } else { job.step(until, sink) } {
                 Ok(()) => {}
-                Err(Error::Cancelled) if self.keeps => {
+                Err(Error::Cancelled) if self.goes_on => {
                     if let Err(error) = self.end_cancelled(*job) {
                         return Poll::Ready(Some(Err(error)));
                     }
@@ -132,62 +179,19 @@ impl<F: Form, I: Iterator<Item = F::Item>> ResultStream<F, I> {
                 }
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
-            looked = !waits;
             self.ready.extend(self.sink.arrivals.take());
             self.job = Some(job);
         }
     }
 }
 
-impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ResultStream<F, I> {
-    type Item = Outcome<F::Output>;
+impl<F: Form, I: Iterator<Item = F::Item>, V> Iterator for ResultStream<F, I, V> {
+    type Item = Result<V, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        with_room::<F::Item, F::Output, _>(|| match self.advance(true) {
+        with_room::<F::Item, F::Output, _>(|| match self.advance(true, None) {
             Poll::Ready(next) => next,
             Poll::Pending => None, // `advance` has waited
-        })
-    }
-}
-
-impl<F: Form, I: Iterator<Item = F::Item>> ValueStream<F, I> {
-    /// The next value if it is there, or the end. Waits for nothing but the input.
-    pub(crate) fn poll(&mut self) -> Poll<Option<Result<F::Output, Error>>> {
-        self.0.advance(false).map(|next| self.up_to_failure(next))
-    }
-
-    /// When a thread has to poll again although nothing arrives.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.0.job.as_ref()?.due()
-    }
-
-    /// The token that may end it.
-    pub(crate) fn token(&self) -> Option<&CancelToken> {
-        self.0.job.as_ref()?.token()
-    }
-
-    fn up_to_failure(
-        &mut self,
-        next: Option<Outcome<F::Output>>,
-    ) -> Option<Result<F::Output, Error>> {
-        match next? {
-            Ok(Ok(value)) => Some(Ok(value)),
-            Ok(Err(task)) => {
-                self.0.job = None;
-                Some(Err(task.into()))
-            }
-            Err(error) => Some(Err(error)),
-        }
-    }
-}
-
-impl<F: Form, I: Iterator<Item = F::Item>> Iterator for ValueStream<F, I> {
-    type Item = Result<F::Output, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        with_room::<F::Item, F::Output, _>(|| {
-            let next = self.0.next();
-            self.up_to_failure(next)
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What a job sends to its workers, and what comes back.
 
+use std::time::Instant;
+
 use crate::session::Message;
 
 /// What comes back from the workers.
@@ -20,6 +22,8 @@ pub(super) struct Cut {
     pub(super) timed: bool,
     /// No chunk of the job is under way, so that it can wait for room.
     pub(super) idle: bool,
+    /// Until when it may wait then; `None`: as long as it takes.
+    pub(super) until: Option<Instant>,
 }
 
 /// The items that were sent at once.

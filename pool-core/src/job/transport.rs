@@ -54,14 +54,15 @@ impl<F: Form> Transport<F> {
             Self::Processes(transport) => transport.exchange(item, awaited),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => {
-                let cut = Cut { most: 1, timed: false, idle: true };
+                let cut = Cut { most: 1, timed: false, idle: true, until: None };
                 transport.send(&mut std::iter::once(item), cut)?;
                 transport.receive(awaited)
             }
         }
     }
 
-    /// Waits until something arrives. Called when everything that had arrived was taken.
+    /// Waits until something arrives, or as long as `awaited` says. Called when everything that had
+    /// arrived was taken.
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         match self {
             Self::Processes(transport) => transport.receive(awaited),

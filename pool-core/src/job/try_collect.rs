@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::{
-    collector::{Attempts, Collector},
+    collector::{Collector, Keep},
     reorder::Arrivals,
     run::Job,
 };
 use crate::{
-    error::Error,
+    error::{Error, TaskError},
     reentrancy::{InCall, Inside},
     stack::with_room,
     task::Form,
@@ -60,6 +60,23 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for TryError<E> {
             // An `E` need not be an error type; its text is in this error's.
             Self::Task { .. } => None,
             Self::Pool(error) => error.source(),
+        }
+    }
+}
+
+/// Keeps the values of tasks that return a `Result`; the first failure of any kind ends the job.
+pub(super) struct Attempts;
+
+impl<R, E> Keep<Result<R, E>> for Attempts {
+    type Kept = R;
+    type Stop = TryError<E>;
+
+    #[inline]
+    fn keep(&self, index: u64, outcome: Result<Result<R, E>, TaskError>) -> Result<R, TryError<E>> {
+        match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(TryError::Task { index, error }),
+            Err(task) => Err(TryError::Pool(task.into())),
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     compact::Compact,
     engine::Pace,
     error::Error,
-    futures::{AsyncResult, AsyncValues, BackendQueue, Refused, Room, Terms, Unaccepted},
-    job::{Job, JobOptions, Transport},
+    futures::{AsyncResult, AsyncResults, BackendQueue, Refused, Room, Terms, Unaccepted},
+    job::{Job, JobOptions, ResultStream, Transport},
     shared::SharedValue,
     start::{Backend, BackendClaim},
     start_method::StartMethod,
@@ -169,26 +169,26 @@ impl Pool {
         }
     }
 
-    /// A stream over the values of a job for executors, in input order or in order of arrival, up
-    /// to the first failure. Polling it pulls the input; nothing runs before the first poll.
+    /// A stream over the results of a job for executors, as `take` yields them. Polling it pulls
+    /// the input; nothing runs before the first poll.
     ///
     /// # Errors
     ///
     /// Those of [`Pool::job`].
-    pub fn stream<F: Portable, I: Iterator<Item = F::Item>>(
+    pub fn stream<F: Portable, I: Iterator<Item = F::Item>, V>(
         &self,
         function: F::Function,
         context: F::Context,
         items: I,
         options: &JobOptions,
-        ordered: bool,
-    ) -> Result<AsyncValues<F, I>, Error> {
+        take: fn(Job<F, I>) -> ResultStream<F, I, V>,
+    ) -> Result<AsyncResults<F, I, V>, Error> {
         let (mut items, context) = (items, Arc::new(context));
         loop {
             let (queue, transport, options) =
                 self.background::<F>(function, &context, options, Room::Wait, true)?;
             let job = self.background_job(transport, items, &options, Pace::Lazy);
-            match queue.stream(job, ordered) {
+            match queue.stream(job, take) {
                 Ok(stream) => return Ok(stream),
                 Err(back) => items = back,
             }

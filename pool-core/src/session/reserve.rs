@@ -1,8 +1,10 @@
 //! Room for items in the parent's arena.
 
-use pool_ipc::{ArenaFull, Block, board::WakeThreshold};
+use std::time::Instant;
 
-use super::state::Session;
+use pool_ipc::{ArenaFull, Block};
+
+use super::{state::Session, wait::ANYTHING};
 use crate::{engine::JobId, error::Error};
 
 /// Why there is no block for items.
@@ -29,10 +31,15 @@ impl Session {
     }
 
     /// Allocates a block of the parent's arena; while there is no room, waits for chunks of any job
-    /// to end, as long as there are any.
-    pub(crate) fn wait_for_room(&self, job: JobId, len: usize) -> Result<(Block, *mut u8), NoRoom> {
-        let mut answer = Err(NoRoom::Never);
-        self.drive_until(WakeThreshold { finished: 1, has_items: false }, |state| {
+    /// to end, as long as there are any; `None`: it is `until`, and there is no room.
+    pub(crate) fn wait_for_room(
+        &self,
+        job: JobId,
+        len: usize,
+        until: Option<Instant>,
+    ) -> Result<Option<(Block, *mut u8)>, NoRoom> {
+        let mut answer = Ok(None);
+        self.drive_until_then(ANYTHING, until, |state| {
             let fatal =
                 state.inboxes.get(job).map_or(Some(&Error::Terminated), |i| i.fatal.as_ref());
             if let Some(fatal) = fatal {
@@ -40,8 +47,9 @@ impl Session {
                 return true;
             }
             match state.items.alloc(len as u64) {
-                Ok(block) => answer = Ok((block, state.items.ptr(block))),
-                Err(_) => return !state.engine.has_chunks(),
+                Ok(block) => answer = Ok(Some((block, state.items.ptr(block)))),
+                Err(_) if state.engine.has_chunks() => return false,
+                Err(_) => answer = Err(NoRoom::Never),
             }
             true
         });

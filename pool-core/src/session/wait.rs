@@ -47,7 +47,8 @@ const SLEEP_WITHOUT_BELL_MS: u16 = 1;
 const TURNS_WITHOUT_REPORTS: u32 = 64;
 
 impl Session {
-    /// Waits until the job has messages, and moves them to `taken`, which is empty.
+    /// Waits until the job has messages, or as long as `awaited` says, and moves them to `taken`,
+    /// which is empty.
     pub(crate) fn next(
         &self,
         job: JobId,
@@ -88,7 +89,7 @@ impl Session {
         let mut found = Ok(());
         let threshold =
             WakeThreshold { finished: awaited.chunks as i64, has_items: awaited.has_items };
-        self.drive_from(state, just_looked, threshold, None, |state| {
+        self.drive_from(state, just_looked, threshold, awaited.until, |state| {
             let Some(inbox) = state.inboxes.get_mut(job) else {
                 found = Err(Error::Terminated);
                 return true;

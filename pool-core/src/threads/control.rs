@@ -178,15 +178,16 @@ impl Control {
         Instant::now().checked_add(left)
     }
 
-    /// The caller sleeps until enough has arrived, but not for long.
+    /// The caller sleeps until enough has arrived, but not for long, and at most for `left`.
     pub(super) fn sleep<'c>(
         &'c self,
         flow: MutexGuard<'c, Flow>,
         wanted: usize,
+        left: Option<Duration>,
     ) -> MutexGuard<'c, Flow> {
         let longest = if wanted > 1 { SLEEP_FOR_SEVERAL } else { LONGEST_SLEEP };
         let limit = flow.deadlines.sleep_at_most(self.shortest());
-        let limit = limit.map_or(longest, |limit| limit.min(longest));
+        let limit = limit.into_iter().chain(left).fold(longest, Duration::min);
         let Some(watch) = &self.watch else {
             let sleeps = |flow: &mut Flow| !flow.is_enough(wanted);
             let woken = self.changed.wait_timeout_while(flow, limit, sleeps);

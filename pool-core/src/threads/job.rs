@@ -169,7 +169,7 @@ impl<F: Form> ThreadJob<F> {
     }
 
     /// Takes the parts that are there; if there are none, waits for the number of chunks in
-    /// `awaited`, but not for long if that is more than one.
+    /// `awaited`, but not for long if that is more than one, and not longer than it says.
     ///
     /// # Errors
     ///
@@ -195,8 +195,12 @@ impl<F: Form> ThreadJob<F> {
             if control.is_revoked() {
                 return Err(Error::Cancelled);
             }
+            let left = awaited.until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
             flow.wanted = Some(wanted);
-            flow = control.sleep(flow, wanted);
+            flow = control.sleep(flow, wanted, left);
             // From now on the first one to arrive is enough.
             wanted = wanted.min(1);
         }

@@ -345,14 +345,14 @@ fn many_calls(method: StartMethod) -> Outcome {
 }
 
 /// How long this thread has run; opened before descriptors are limited.
-struct TimeOnCpu(std::fs::File);
+pub(super) struct TimeOnCpu(std::fs::File);
 
 impl TimeOnCpu {
-    fn open() -> std::io::Result<Self> {
+    pub(super) fn open() -> std::io::Result<Self> {
         Ok(Self(std::fs::File::open("/proc/thread-self/schedstat")?))
     }
 
-    fn read(&self) -> Result<Duration, Box<dyn std::error::Error>> {
+    pub(super) fn read(&self) -> Result<Duration, Box<dyn std::error::Error>> {
         let mut text = [0; 64];
         let len = self.0.read_at(&mut text, 0)?;
         let text = std::str::from_utf8(&text[..len])?;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use pool_api::{Error, SharedArray, StartMethod, TaskError, TryError, WorkerPool};
 
-use super::streams::all;
+use super::streams::{all, next};
 use crate::{
     case::{Case, Outcome, builder},
     executor::block_on,
@@ -22,10 +22,12 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("forms_of_imap", imap),
     Case::new("forms_of_imap_unordered", imap_unordered),
     Case::new("forms_of_imap_results", imap_results),
+    Case::new("forms_of_imap_unordered_results", imap_unordered_results),
     Case::new("forms_of_for_each_view", for_each_view),
     Case::new("forms_of_map_async", map_async),
     Case::new("forms_of_imap_stream", imap_stream),
     Case::new("forms_of_imap_unordered_stream", imap_unordered_stream),
+    Case::new("forms_of_imap_results_stream", imap_results_stream),
     Case::new("forms_of_apply", apply),
     Case::new("forms_of_apply_async", apply_async),
     Case::new("forms_of_try_apply_async", try_apply_async),
@@ -105,6 +107,14 @@ fn check_results(results: Vec<Result<u64, TaskError>>) {
             Ok(value) => assert_eq!(value, 6 * item),
             Err(task) => assert_eq!((task.index(), item), (BAD, BAD)),
         }
+    }
+}
+
+/// Takes the failure of a task for a result.
+fn of_task<T>(result: Result<T, Error>) -> Result<Result<T, TaskError>, Error> {
+    match result {
+        Err(Error::Task(task)) => Ok(Err(task)),
+        other => other.map(Ok),
     }
 }
 
@@ -191,11 +201,48 @@ fn imap_results(method: StartMethod) -> Outcome {
                 assert!(value != 6 * BAD, "the bad one");
                 value
             });
-            let results = results.map(|result| match result {
-                Err(Error::Task(task)) => Ok(Err(task)),
-                other => other.map(Ok),
+            check_results(results.map(of_task).collect::<Result<Vec<_>, Error>>()?);
+        };
+    }
+    each_shape!(pool.tasks(ITEMS), form);
+    Ok(())
+}
+
+fn imap_unordered_results(method: StartMethod) -> Outcome {
+    let pool = pool(method)?;
+    macro_rules! form {
+        ($call:expr, |$($arg:ident),*| $value:expr) => {
+            let results = $call.imap_unordered_results(|$($arg),*| {
+                let value = $value;
+                assert!(value != 6 * BAD, "the bad one");
+                value
             });
-            check_results(results.collect::<Result<Vec<_>, Error>>()?);
+            let mut results = results.map(of_task).collect::<Result<Vec<_>, Error>>()?;
+            results.sort_by_key(|result| match result {
+                Ok((index, _)) => *index,
+                Err(task) => task.index(),
+            });
+            check_results(results.into_iter().map(|result| result.map(|(_, value)| value)).collect());
+        };
+    }
+    each_shape!(pool.tasks(ITEMS), form);
+    Ok(())
+}
+
+fn imap_results_stream(method: StartMethod) -> Outcome {
+    let pool = pool(method)?;
+    macro_rules! form {
+        ($call:expr, |$($arg:ident),*| $value:expr) => {
+            let mut stream = $call.imap_results_stream(|$($arg),*| {
+                let value = $value;
+                assert!(value != 6 * BAD, "the bad one");
+                value
+            });
+            let mut results = Vec::new();
+            while let Some(result) = block_on(next(&mut stream)) {
+                results.push(of_task(result)?);
+            }
+            check_results(results);
         };
     }
     each_shape!(pool.tasks(ITEMS), form);

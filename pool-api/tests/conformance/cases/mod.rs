@@ -48,6 +48,7 @@ mod memory_limit;
 mod nested_pools;
 mod nested_use;
 mod nesting;
+mod next_timeout;
 mod options;
 mod order_tasks;
 mod per_item;
@@ -71,6 +72,7 @@ mod threads;
 mod timeouts;
 mod timeouts_of_exits;
 mod turns;
+mod unordered_results;
 mod values;
 mod volumes;
 mod waits_in_wakers;
@@ -148,6 +150,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         nested_pools::CASES,
         nested_use::CASES,
         nesting::CASES,
+        next_timeout::CASES,
+        unordered_results::CASES,
         cancelling::CASES,
         killing::CASES,
         direct::CASES,

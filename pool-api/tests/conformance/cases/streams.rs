@@ -33,11 +33,13 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stream_whose_consumer_panics", consumer_panics),
     Case::new("stream_ends_with_its_pool", ends),
     Case::new("stream_with_little_room", little_room),
+    Case::new("stream_of_results_goes_on", results_go_on),
+    Case::new("stream_of_results_dropped_or_cancelled", results_end),
     Case::new("stream_in_a_forked_child_is_refused", forked),
 ];
 
 /// The next value of a stream.
-async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+pub(crate) async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }
 
@@ -270,6 +272,75 @@ fn little_room(method: StartMethod) -> Outcome {
             assert!(block_on(next(stream)).transpose()? == Some(large(n)));
         }
     }
+    Ok(())
+}
+
+fn results_go_on(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let threads = method == StartMethod::Threads;
+    let mut stream = pool
+        .tasks((0..100u32).map(|n| (n, threads)))
+        .chunk_size(3)
+        .imap_results_stream(|(n, threads)| match n {
+            7 | 50 => panic!("it fails"),
+            70 if !threads => std::process::abort(),
+            n => n,
+        });
+    block_on(async {
+        let mut failed = Vec::new();
+        for index in 0..100 {
+            match next(&mut stream).await {
+                Some(Ok(n)) => assert_eq!(n, index),
+                Some(Err(Error::Task(task))) => {
+                    assert_eq!(task.index(), u64::from(index));
+                    failed.push(index);
+                }
+                other => panic!("{index}: {other:?}"),
+            }
+        }
+        assert!(failed == if threads { vec![7, 50] } else { vec![7, 50, 70] }, "{failed:?}");
+        assert!(next(&mut stream).await.is_none());
+    });
+    let refused = all(pool.tasks(0..3u8).chunk_size(0).imap_results_stream(|x| x));
+    assert!(matches!(refused, Err(Error::InvalidInput(_))));
+    Ok(())
+}
+
+fn results_end(method: StartMethod) -> Outcome {
+    let (scratch, token) = (Scratch::new(), CancelToken::new()?);
+    let pool = pool(method, 2)?;
+    for taken in 0..10 {
+        let mut stream = pool.tasks(0..1000u32).chunk_size(3).imap_results_stream(|n| {
+            assert!(n % 2 == 0, "odd");
+            n
+        });
+        for n in 0..taken {
+            assert_eq!(block_on(next(&mut stream)).and_then(Result::ok), (n % 2 == 0).then_some(n));
+        }
+        drop(stream);
+        assert_eq!(pool.map(0..10u64, |x| x)?.len(), 10);
+    }
+    // Items that hold are cancelled while the consumer waits for them.
+    let items = [(scratch.path(), 1), (scratch.path(), 2)];
+    let mut stream = pool.tasks(items).cancel_token(&token).imap_results_stream(until_told);
+    let pulls = token.clone();
+    thread::scope(|scope| {
+        scope.spawn(move || pulls.cancel());
+        // The token may be pulled before anything is read.
+        let mut index = 0;
+        while let Some(result) = block_on(next(&mut stream)) {
+            match result {
+                Err(Error::Task(task)) => {
+                    assert_eq!((task.index(), task.cause()), (index, &Cause::Cancelled));
+                }
+                other => panic!("{other:?}"),
+            }
+            index += 1;
+        }
+        assert!(index <= 2);
+    });
+    append(&scratch.path(), 1);
+    assert_eq!(pool.map(0..100u8, |x| x)?.len(), 100);
     Ok(())
 }
 
