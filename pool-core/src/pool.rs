@@ -234,7 +234,7 @@ impl Pool {
         if self.is_foreign() {
             return Vec::new();
         }
-        match self.slot().map(|slot| slot.backend.as_ref().map(Backend::share)) {
+        match self.slot().map(|slot| slot.backend.clone()) {
             Ok(Some(Backend::Processes(session))) => session.worker_pids(),
             _ => Vec::new(),
         }
@@ -242,7 +242,7 @@ impl Pool {
 
     /// Waits until the first worker has a process id; `None` under Threads.
     pub(crate) fn wait_for_pid(&self) -> Result<Option<u32>, Error> {
-        let backend = self.slot()?.backend.as_ref().map(Backend::share);
+        let backend = self.slot()?.backend.clone();
         match backend {
             Some(Backend::Processes(session)) => session.wait_for_pid().map(Some),
             _ => Ok(None),
@@ -262,7 +262,7 @@ impl Pool {
         // A set of threads, unlike processes, is replaced as a whole.
         let retired = if threads && fresh { slot.retire() } else { None };
         self.open_backend(&mut slot)?;
-        let backend = slot.backend.as_ref().map(Backend::share).expect("made just now");
+        let backend = slot.backend.clone().expect("made just now");
         let claim = backend.claim();
         slot.used = true;
         drop(slot);

@@ -70,7 +70,7 @@ impl Pool {
         self.refuse_if_foreign()?;
         self.plan.life.check_result(SharedType::of::<E>())?;
         let slot = self.slot()?;
-        let (backend, retired) = (slot.backend.as_ref().map(Backend::share), slot.retired());
+        let (backend, retired) = (slot.backend.clone(), slot.retired());
         drop(slot);
         if backend.iter().chain(&retired).any(Backend::is_mine) {
             return Err(Error::NestedUse);
@@ -92,7 +92,7 @@ impl Pool {
     fn end(&self, waits_for_calls: bool, end: fn(&Backend)) -> Result<(), Error> {
         self.refuse_if_foreign()?;
         let mut slot = self.slot()?;
-        let (backend, retired) = (slot.backend.as_ref().map(Backend::share), slot.retired());
+        let (backend, retired) = (slot.backend.clone(), slot.retired());
         let waits = |backend: &Backend| {
             (waits_for_calls && is_inside(backend.id(), None)) || backend.is_mine()
         };

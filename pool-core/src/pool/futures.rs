@@ -277,7 +277,7 @@ impl Pool {
         let serves = present.is_some_and(|backend| slot.queue_of(backend).is_some());
         past = if ends && slot.used && !serves { slot.retire() } else { None };
         self.open_backend(&mut slot)?;
-        let backend = slot.backend.as_ref().map(Backend::share).expect("made just now");
+        let backend = slot.backend.clone().expect("made just now");
         let Some(claim) = backend.claim_unless_over() else {
             _ended = slot.retire();
             return Ok(None);

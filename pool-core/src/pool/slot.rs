@@ -1,20 +1,16 @@
 //! The present state of a pool: its backend, and the value that its workers share.
 
-use std::sync::{Arc, Weak};
-
 use crate::{
     config::PoolConfig,
     error::Error,
     futures::BackendQueue,
-    session::Session,
     shared::{Shared, Source},
-    start::Backend,
+    start::{Backend, WeakBackend},
     start_method::StartMethod,
     task::SharedType,
 };
 
 /// The backend of a pool, with the queues of its futures and the backends before it.
-#[derive(Debug)]
 pub(super) struct BackendSlot {
     pub(super) backend: Option<Backend>,
     /// Whether a call has used the present workers.
@@ -23,7 +19,7 @@ pub(super) struct BackendSlot {
     /// Queues for the futures of this backend, and of retired backends with unfinished futures.
     pub(super) queues: Vec<BackendQueue>,
     /// Backends that newer ones have replaced; their unfinished calls keep them alive.
-    retired: Vec<Retired>,
+    retired: Vec<WeakBackend>,
 }
 
 /// The value that the workers of a backend share.
@@ -31,13 +27,6 @@ pub(super) struct BackendSlot {
 pub(super) struct Sharing {
     pub(super) kind: SharedType,
     pub(super) source: Source,
-}
-
-#[derive(Debug)]
-enum Retired {
-    Processes(Weak<Session>),
-    #[cfg(feature = "threads")]
-    Threads(Weak<crate::threads::ThreadBackend>),
 }
 
 impl Sharing {
@@ -75,12 +64,8 @@ impl BackendSlot {
         backend.retire();
         self.used = false;
         self.queues.iter().for_each(|queue| queue.close());
-        self.retired.retain(|backend| backend.upgrade().is_some());
-        self.retired.push(match &backend {
-            Backend::Processes(session) => Retired::Processes(Arc::downgrade(session)),
-            #[cfg(feature = "threads")]
-            Backend::Threads(backend) => Retired::Threads(Arc::downgrade(backend)),
-        });
+        self.retired.retain(|retired| retired().is_some());
+        self.retired.push(backend.downgrade());
         Some(backend)
     }
 
@@ -91,16 +76,6 @@ impl BackendSlot {
 
     /// The retired backends that have unfinished calls.
     pub(super) fn retired(&self) -> Vec<Backend> {
-        self.retired.iter().filter_map(Retired::upgrade).collect()
-    }
-}
-
-impl Retired {
-    fn upgrade(&self) -> Option<Backend> {
-        match self {
-            Self::Processes(session) => session.upgrade().map(Backend::Processes),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => backend.upgrade().map(Backend::Threads),
-        }
+        self.retired.iter().filter_map(|retired| retired()).collect()
     }
 }

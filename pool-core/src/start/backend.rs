@@ -1,15 +1,31 @@
 //! The workers that a start method starts: processes or threads.
 
+use std::sync::Arc;
+
 use crate::session::Session;
 #[cfg(feature = "threads")]
 use crate::threads::{Claim, ThreadBackend};
 
+/// Returns a backend as long as something else keeps it alive.
+pub(crate) type WeakBackend = Box<dyn Fn() -> Option<Backend> + Send>;
+
 /// The workers of a pool.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Backend {
-    Processes(std::sync::Arc<Session>),
+    Processes(Arc<Session>),
     #[cfg(feature = "threads")]
-    Threads(std::sync::Arc<ThreadBackend>),
+    Threads(Arc<ThreadBackend>),
+}
+
+/// Evaluates the expression with the session or the set of threads of the backend.
+macro_rules! either {
+    ($backend:expr, $workers:ident => $value:expr) => {
+        match $backend {
+            Backend::Processes($workers) => $value,
+            #[cfg(feature = "threads")]
+            Backend::Threads($workers) => $value,
+        }
+    };
 }
 
 /// Keeps threads from ending while it lives; see [`Backend::claim`]. A session needs none: it
@@ -28,11 +44,7 @@ impl BackendClaim {
 impl Backend {
     /// The backend's identity.
     pub(crate) fn id(&self) -> usize {
-        match self {
-            Self::Processes(session) => std::sync::Arc::as_ptr(session).addr(),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => std::sync::Arc::as_ptr(backend).addr(),
-        }
+        either!(self, workers => Arc::as_ptr(workers).addr())
     }
 
     /// Whether the calling thread is one of its workers.
@@ -47,21 +59,13 @@ impl Backend {
     /// Waits for blocking calls and ends the workers in order: see
     /// [`crate::pool::Pool::stop_and_join`].
     pub(crate) fn stop(&self) {
-        match self {
-            Self::Processes(session) => session.stop(),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => backend.stop(),
-        }
+        either!(self, workers => workers.stop())
     }
 
     /// Notes that another backend replaces this one: its workers end in order with the last of its
     /// calls.
     pub(crate) fn retire(&self) {
-        match self {
-            Self::Processes(session) => session.retire(),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => backend.retire(),
-        }
+        either!(self, workers => workers.retire())
     }
 
     /// Waits while another thread stops it.
@@ -75,18 +79,14 @@ impl Backend {
 
     /// Kills the workers and ends all calls: see [`crate::pool::Pool::terminate`].
     pub(crate) fn terminate(&self) {
-        match self {
-            Self::Processes(session) => session.terminate(),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => backend.terminate(),
-        }
+        either!(self, workers => workers.terminate())
     }
 
     /// Ends the backend with its pool: a job that outlives the pool finds its workers killed.
     pub(crate) fn abandon(&self) {
         match self {
             // This is the last reference: dropping it ends the session.
-            Self::Processes(session) if std::sync::Arc::strong_count(session) == 1 => {}
+            Self::Processes(session) if Arc::strong_count(session) == 1 => {}
             Self::Processes(session) => {
                 session.terminate();
                 session.end();
@@ -98,29 +98,17 @@ impl Backend {
 
     /// Whether no call uses it.
     pub(crate) fn is_idle(&self) -> bool {
-        match self {
-            Self::Processes(session) => session.is_idle(),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => backend.is_idle(),
-        }
+        either!(self, workers => workers.is_idle())
     }
 
     /// Sets whether its workers live on from call to call.
     pub(crate) fn set_keep_alive(&self, on: bool) {
-        match self {
-            Self::Processes(session) => session.set_keep_alive(on),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => backend.set_keep_alive(on),
-        }
+        either!(self, workers => workers.set_keep_alive(on))
     }
 
     /// Waits until every worker that is at its exit has ended.
     pub(crate) fn wait_for_exiting(&self) {
-        match self {
-            Self::Processes(session) => session.wait_for_exiting(),
-            #[cfg(feature = "threads")]
-            Self::Threads(backend) => backend.wait_for_exiting(),
-        }
+        either!(self, workers => workers.wait_for_exiting())
     }
 
     /// Whether the processes that start its workers are gone.
@@ -162,12 +150,18 @@ impl Backend {
         }
     }
 
-    /// Another reference to the backend.
-    pub(crate) fn share(&self) -> Self {
+    /// A function that returns the backend while it has unfinished calls or other references.
+    pub(crate) fn downgrade(&self) -> WeakBackend {
         match self {
-            Self::Processes(session) => Self::Processes(session.clone()),
+            Self::Processes(session) => {
+                let session = Arc::downgrade(session);
+                Box::new(move || session.upgrade().map(Self::Processes))
+            }
             #[cfg(feature = "threads")]
-            Self::Threads(backend) => Self::Threads(backend.clone()),
+            Self::Threads(backend) => {
+                let backend = Arc::downgrade(backend);
+                Box::new(move || backend.upgrade().map(Self::Threads))
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ mod spawn;
 #[cfg(feature = "threads")]
 mod threads;
 
-pub(crate) use backend::{Backend, BackendClaim};
+pub(crate) use backend::{Backend, BackendClaim, WeakBackend};
 pub(crate) use select::start_of;
 
 use crate::{config::PoolConfig, error::Error, shared::Source};
