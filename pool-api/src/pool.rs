@@ -58,7 +58,7 @@ impl WorkerPool {
     /// use pool_api::{WorkerPool, usable_cpus};
     ///
     /// let pool = WorkerPool::with_usable_cpus()?;
-    /// assert_eq!(pool.n_jobs(), usable_cpus().len());
+    /// assert_eq!(pool.n_jobs(), usable_cpus());
     /// # Ok::<(), pool_api::Error>(())
     /// ```
     ///

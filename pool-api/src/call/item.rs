@@ -137,7 +137,8 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// let handle = pool.task(7u64).submit(|x| x * x).await?; // waits for room
     /// assert_eq!(handle.await?, 49);
     /// # Ok::<(), pool_api::Error>(())
-    /// # })
+    /// # })?;
+    /// # Ok::<(), pool_api::Error>(())
     /// ```
     ///
     /// # The function

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam::channel::unbounded;
+use crossbeam_channel::unbounded;
 use pool_affinity::CpuSet;
 use pool_shm::ForkMark;
 

@@ -14,10 +14,8 @@ use std::{
     },
 };
 
-use crossbeam::{
-    channel::{Receiver, Sender, TryRecvError, select, unbounded},
-    utils::Backoff,
-};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select, unbounded};
+use crossbeam_utils::Backoff;
 
 use super::busy::Busy;
 use crate::mutex::lock;
