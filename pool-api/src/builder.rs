@@ -33,9 +33,9 @@ impl<S: Send + Sync + 'static> Builder<S> {
     /// Gives every worker a state of its own, which `function` returns. It is called once in a
     /// worker's life, before its first chunk, whatever call that belongs to (but
     /// [`Call::map_scoped`](crate::Call::map_scoped), whose closures see no worker); a worker
-    /// that gets no task never calls it. Tasks of [`Call::with_worker`](crate::Call::with_worker) have
-    /// the state as `w.state`. It lives as long as its worker, over all calls, and is never in two
-    /// threads.
+    /// that gets no task never calls it. Tasks of [`Call::with_worker`](crate::Call::with_worker)
+    /// have the state as `w.state`. It lives as long as its worker, over all calls, and is never in
+    /// two threads.
     ///
     /// Where it panics, ends its process or takes too long, calls are
     /// [`Error::WorkerInitFailed`](crate::Error::WorkerInitFailed); the next call tries again. A

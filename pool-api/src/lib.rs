@@ -38,8 +38,8 @@
 //! # Ok::<(), pool_api::Error>(())
 //! ```
 //!
-//! **A call** is prepared by [`WorkerPool::tasks`]; then come what the function takes and the options,
-//! in any order, and the function last:
+//! **A call** is prepared by [`WorkerPool::tasks`]; then come what the function takes and the
+//! options, in any order, and the function last:
 //! [`chunk_size`](Call::chunk_size), [`task_timeout`](Call::task_timeout),
 //! [`retry`](Call::retry) … [`WorkerPool::map`] and its sisters are the short forms without
 //! options. Chunks adapt to the time that tasks take, results come in the order of the input unless
@@ -54,8 +54,8 @@
 //! ```
 //!
 //! **A failure** is a value: [`Error::Task`] has a [`TaskError`] with the item's index, the worker
-//! and the [`Cause`]. With [`map_results`](Call#method.map_results) each item has a `Result` of its own.
-//! See [errors](guide::errors), and for a message the [FAQ](guide::faq).
+//! and the [`Cause`]. With [`map_results`](Call#method.map_results) each item has a `Result` of its
+//! own. See [errors](guide::errors), and for a message the [FAQ](guide::faq).
 //!
 //! ```
 //! # let pool = pool_api::WorkerPool::new(2)?;

@@ -49,8 +49,8 @@ pub trait IntoCpuIds: Into<CpuIds> {}
 #[diagnostic::do_not_recommend]
 impl<T: Into<CpuIds>> IntoCpuIds for T {}
 
-/// What has the options of a call. The pool and its builder name them too, so that the compiler says
-/// where they go instead of that there are none; there they do not compile.
+/// What has the options of a call. The pool and its builder name them too, so that the compiler
+/// says where they go instead of that there are none; there they do not compile.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not have the options of a call over many items",
     label = "this option belongs to `tasks(items)`",

@@ -51,8 +51,8 @@ impl WorkerPool {
         Self::builder().n_jobs(n_jobs).build()
     }
 
-    /// A pool of as many workers as this process has usable CPUs ([`usable_cpus`](crate::usable_cpus)),
-    /// with the default of every other option.
+    /// A pool of as many workers as this process has usable CPUs
+    /// ([`usable_cpus`](crate::usable_cpus)), with the default of every other option.
     ///
     /// ```
     /// use pool_api::{WorkerPool, usable_cpus};

@@ -221,7 +221,7 @@ impl fmt::Display for Error {
             Self::Terminated => f.write_str("the pool was stopped or terminated during the call"),
             Self::ResultsUnread { bytes, limit } => write!(
                 f,
-                "results that nobody has taken hold {bytes} bytes, max_result_bytes is {limit}"
+                "untaken results hold {bytes} bytes, max_result_bytes is {limit}"
             ),
             Self::QueueFull => f.write_str(
                 "there is no room for the call now: 4096 calls wait to be begun, or the pool is \

@@ -11,7 +11,7 @@ mod settings;
 mod slices;
 mod slot;
 mod submit;
-mod turns;
+mod worker_choice;
 
 pub use options::{ForkWithThreads, PoolOptions};
 pub use submit::Submit;
@@ -138,7 +138,7 @@ impl Pool {
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
         self.check_worker("on_worker", options)?;
-        let options = &*self.with_turns(self.complete(options));
+        let options = &*self.with_order_tasks(self.complete(options));
         let transport = self.transport(function, context, options, lazy)?;
         let pace = if lazy { Pace::Lazy } else { Pace::Call };
         let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
@@ -162,7 +162,7 @@ impl Pool {
         let mut transport =
             self.transport::<F>(function, context, &self.complete(options), false)?;
         if options.worker.is_some() {
-            transport.set_turn(options.turn(self.plan.n_jobs));
+            transport.set_target(options.target(self.plan.n_jobs));
         }
         transport.value_of(item)
     }

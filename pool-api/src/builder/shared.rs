@@ -10,8 +10,8 @@ use crate::View;
 
 /// The shared value is set before all options that see it.
 impl Builder {
-    /// Shares a value with all workers: tasks of [`Call::with_worker`](crate::Call::with_worker) see it
-    /// as `w.shared`. Several objects are a tuple.
+    /// Shares a value with all workers: tasks of [`Call::with_worker`](crate::Call::with_worker)
+    /// see it as `w.shared`. Several objects are a tuple.
     ///
     /// Under ForkServer it is encoded once, decoded once in a template process, and workers are
     /// forked from that one: they have it without a copy. Under Spawn each worker decodes it for

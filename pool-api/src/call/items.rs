@@ -250,8 +250,8 @@ impl<I: Iterator, S, W> Call<'_, I, S, W, Owned, Plain> {
     ///
     /// # Errors
     ///
-    /// The errors of [`map`](#method.map); [`Error::NotSupported`](crate::Error::NotSupported) under
-    /// Spawn and ForkServer.
+    /// The errors of [`map`](#method.map); [`Error::NotSupported`](crate::Error::NotSupported)
+    /// under Spawn and ForkServer.
     pub fn map_scoped<R: Wire>(self, f: impl Fn(I::Item) -> R + Sync) -> Result<Vec<R>>
     where
         I::Item: Wire,

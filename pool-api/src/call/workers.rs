@@ -157,8 +157,8 @@ impl<S: Send + Sync + 'static, W: 'static, E> WorkerPool<S, W, E> {
     ///
     /// # Errors
     ///
-    /// The first failure, of a worker (its id is also the index of the [`TaskError`](crate::TaskError)) or of the
-    /// pool.
+    /// The first failure, of a worker (its id is also the index of the
+    /// [`TaskError`](crate::TaskError)) or of the pool.
     pub fn broadcast<R: Wire>(&self, f: fn(&mut Worker<'_, S, W>) -> R) -> Result<Vec<R>> {
         self.workers().broadcast(f)
     }

@@ -34,7 +34,7 @@ type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
 struct AsyncMap<F: Portable, T> {
     entry: Arc<Entry<T>>,
     made_of: fn(Vec<F::Output>) -> T,
-    turn: Mutex<Turn<BackgroundJob<F, Items<F>>>>,
+    state: Mutex<MapState<BackgroundJob<F, Items<F>>>>,
     /// Whether a token may end it.
     has_token: bool,
 }
@@ -42,10 +42,10 @@ struct AsyncMap<F: Portable, T> {
 /// How soon a map that a token may end is looked at again while a thread has it in hand.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
-enum Turn<J> {
-    Rests(Box<J>),
+enum MapState<J> {
+    Idle(Box<J>),
     /// A thread has the job; `again`: it has to look once more before it puts the job back.
-    Goes {
+    Running {
         again: bool,
     },
     Over,
@@ -62,9 +62,9 @@ impl dyn AsyncQueue {
         &self,
         job: Job<F, Items<F>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        let home = self.home();
-        home.wait(self, None, &|| !home.background.is_full());
-        self.take_in(job, Entry::of_map(home.clone()), |values| values)
+        let queue_shared = self.queue_shared();
+        queue_shared.wait(self, None, &|| !queue_shared.background.is_full());
+        self.take_in(job, Entry::of_map(queue_shared.clone()), |values| values)
     }
 
     /// Takes in a job of one item, and sends it now if there is room; waits while too many maps
@@ -78,17 +78,17 @@ impl dyn AsyncQueue {
         job: Job<F, Items<F>>,
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Vec<F::Item>>> {
-        let home = self.home();
+        let queue_shared = self.queue_shared();
         match room {
-            Room::Wait => home.wait(self, None, &|| !home.background.is_full()),
-            Room::Refuse if home.background.is_full() => {
+            Room::Wait => queue_shared.wait(self, None, &|| !queue_shared.background.is_full()),
+            Room::Refuse if queue_shared.background.is_full() => {
                 return Err(Unaccepted::Full(job.into_items().collect()));
             }
             Room::Refuse | Room::LetIn => {}
         }
         let last =
             |mut values: Vec<F::Output>| values.pop().expect("a job of one item has a value");
-        self.take_in(job, Entry::new(home.clone()), last).map_err(Unaccepted::Closed)
+        self.take_in(job, Entry::new(queue_shared.clone()), last).map_err(Unaccepted::Closed)
     }
 
     fn take_in<F: Portable, T: Send + 'static>(
@@ -97,27 +97,29 @@ impl dyn AsyncQueue {
         entry: Arc<Entry<T>>,
         made_of: fn(Vec<F::Output>) -> T,
     ) -> Result<AsyncResult<T>, Vec<F::Item>> {
-        let home = self.home();
-        let number = job.go_to_background(home.job, home.listener());
-        let job = Box::new(BackgroundJob::new(job, home.budget.is_exact()));
+        let queue_shared = self.queue_shared();
+        let number = job.go_to_background(queue_shared.job, queue_shared.listener());
+        let job = Box::new(BackgroundJob::new(job, queue_shared.budget.is_exact()));
         let has_token = job.token().is_some();
-        let turn = Mutex::new(Turn::Rests(job));
-        let map = Arc::new(AsyncMap { entry: entry.clone(), made_of, turn, has_token });
-        if !home.background.add(number, map.clone()) {
-            let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
-            let unused = match turn {
-                Turn::Rests(job) => job.into_items().collect(),
-                Turn::Goes { .. } | Turn::Over => unreachable!("nobody else has seen it"),
+        let state = Mutex::new(MapState::Idle(job));
+        let map = Arc::new(AsyncMap { entry: entry.clone(), made_of, state, has_token });
+        if !queue_shared.background.add(number, map.clone()) {
+            let state = std::mem::replace(&mut *lock(&map.state), MapState::Over);
+            let unused = match state {
+                MapState::Idle(job) => job.into_items().collect(),
+                MapState::Running { .. } | MapState::Over => {
+                    unreachable!("no other thread has seen it")
+                }
             };
             return Err(unused);
         }
-        let ended = home.background.go_on([number].into_iter(), &|| ());
+        let ended = queue_shared.background.go_on([number].into_iter(), &|| ());
         // A job that needs room is due soon, and a sleeping driver thread does not know the new
         // token.
         if ended || map.due().is_some() || has_token {
             self.recount();
         }
-        home.driver.unpark();
+        queue_shared.driver.unpark();
         Ok(AsyncResult::new(entry))
     }
 }
@@ -135,15 +137,15 @@ impl<F: Portable, T: Send + 'static> AsyncMap<F, T> {
 
 impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
     fn go_on(&self) -> bool {
-        let mut job = match &mut *lock(&self.turn) {
-            Turn::Over => return true,
-            Turn::Goes { again } => {
+        let mut job = match &mut *lock(&self.state) {
+            MapState::Over => return true,
+            MapState::Running { again } => {
                 *again = true;
                 return false;
             }
-            turn => match std::mem::replace(turn, Turn::Goes { again: false }) {
-                Turn::Rests(job) => job,
-                Turn::Goes { .. } | Turn::Over => unreachable!("looked at just now"),
+            state => match std::mem::replace(state, MapState::Running { again: false }) {
+                MapState::Idle(job) => job,
+                MapState::Running { .. } | MapState::Over => unreachable!("looked at just now"),
             },
         };
         loop {
@@ -155,24 +157,24 @@ impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
                 Err(TaskError::new(0, 0, cause, 1).into())
             });
             let outcome = outcome.transpose();
-            let mut turn = lock(&self.turn);
-            match (&outcome, &mut *turn) {
-                (None, Turn::Goes { again: again @ true }) => {
+            let mut state = lock(&self.state);
+            match (&outcome, &mut *state) {
+                (None, MapState::Running { again: again @ true }) => {
                     *again = false;
                     continue;
                 }
-                (None, turn @ Turn::Goes { .. }) => {
-                    *turn = Turn::Rests(job);
+                (None, state @ MapState::Running { .. }) => {
+                    *state = MapState::Idle(job);
                     return false;
                 }
                 _ => {}
             }
-            let before = std::mem::replace(&mut *turn, Turn::Over);
-            drop(turn);
+            let before = std::mem::replace(&mut *state, MapState::Over);
+            drop(state);
             // The job's memory is free before its future is notified.
             drop_quietly(job);
             match (before, outcome) {
-                (Turn::Goes { .. }, Some(outcome)) => self.complete(outcome),
+                (MapState::Running { .. }, Some(outcome)) => self.complete(outcome),
                 // The map was ended meanwhile.
                 (_, outcome) => drop_quietly(outcome),
             }
@@ -181,30 +183,30 @@ impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
     }
 
     fn due(&self) -> Option<Instant> {
-        match &*lock(&self.turn) {
-            Turn::Rests(job) => job.due(),
-            Turn::Goes { .. } if self.has_token => Some(Instant::now() + TOKEN_SLEEP),
-            Turn::Goes { .. } | Turn::Over => None,
+        match &*lock(&self.state) {
+            MapState::Idle(job) => job.due(),
+            MapState::Running { .. } if self.has_token => Some(Instant::now() + TOKEN_SLEEP),
+            MapState::Running { .. } | MapState::Over => None,
         }
     }
 
     fn token(&self) -> Option<CancelToken> {
-        match &*lock(&self.turn) {
-            Turn::Rests(job) => job.token().cloned(),
-            Turn::Goes { .. } | Turn::Over => None,
+        match &*lock(&self.state) {
+            MapState::Idle(job) => job.token().cloned(),
+            MapState::Running { .. } | MapState::Over => None,
         }
     }
 
     fn stop(&self) -> bool {
         // (Not in the `match`: the lock would be held while items are dropped.)
-        let before = std::mem::replace(&mut *lock(&self.turn), Turn::Over);
+        let before = std::mem::replace(&mut *lock(&self.state), MapState::Over);
         match before {
-            Turn::Over => false,
-            Turn::Rests(job) => {
+            MapState::Over => false,
+            MapState::Idle(job) => {
                 drop_quietly(job);
                 true
             }
-            Turn::Goes { .. } => true,
+            MapState::Running { .. } => true,
         }
     }
 

@@ -130,7 +130,7 @@ impl Drop for Held {
 /// The side that completes the futures of a backend.
 pub(crate) trait AsyncQueue: Send + Sync {
     /// The part that its futures share.
-    fn home(&self) -> &Arc<Home>;
+    fn queue_shared(&self) -> &Arc<QueueShared>;
 
     /// Refuses to wait where that could last for ever: in a forked child, in a task of the backend
     /// itself.
@@ -195,26 +195,26 @@ pub(crate) trait AsyncQueue: Send + Sync {
 impl dyn AsyncQueue {
     /// Whether it is a queue of the backend.
     pub(crate) fn is_of(&self, backend: &Backend) -> bool {
-        self.home().backend == backend.id()
+        self.queue_shared().backend == backend.id()
     }
 
     /// Whether both are the same queue.
     pub(crate) fn is(&self, other: &dyn AsyncQueue) -> bool {
-        Arc::ptr_eq(self.home(), other.home())
+        Arc::ptr_eq(self.queue_shared(), other.queue_shared())
     }
 
     /// Refuses a map or a stream where it cannot be taken in.
     pub(crate) fn admit(&self) -> Result<(), Error> {
         self.check()?;
-        self.home().budget.check()?;
-        self.home().driver.start()
+        self.queue_shared().budget.check()?;
+        self.queue_shared().driver.start()
     }
 
     /// Closes the queue, and waits until all its calls are answered.
     pub(crate) fn drain(&self) {
         self.close();
         self.wait_for_calls();
-        self.home().callbacks.wait();
+        self.queue_shared().callbacks.wait();
     }
 
     /// Terminates the queue, and ends its driver thread. Returns when that thread has ended, or
@@ -222,12 +222,12 @@ impl dyn AsyncQueue {
     /// to end.
     pub(crate) fn end(&self, limit: Option<Duration>) {
         self.terminate();
-        self.home().driver.stop_within(limit);
+        self.queue_shared().driver.stop_within(limit);
     }
 }
 
 /// The part that all futures of a queue share.
-pub(crate) struct Home {
+pub(crate) struct QueueShared {
     pub(super) budget: Arc<Budget>,
     /// Threads that wait for a future of the queue, and the driver thread of processes while it
     /// sleeps. SeqCst, like `Entry::stage`: a thread that completes a future looks for them.
@@ -245,7 +245,7 @@ pub(crate) struct Home {
     queue: Weak<dyn AsyncQueue>,
 }
 
-impl Home {
+impl QueueShared {
     pub(super) fn new<Q: AsyncQueue + Driven + 'static>(
         budget: Arc<Budget>,
         (backend, job): (usize, Option<JobId>),
@@ -309,8 +309,8 @@ impl Home {
     }
 }
 
-impl fmt::Debug for Home {
+impl fmt::Debug for QueueShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Home").field("budget", &self.budget).finish_non_exhaustive()
+        f.debug_struct("QueueShared").field("budget", &self.budget).finish_non_exhaustive()
     }
 }

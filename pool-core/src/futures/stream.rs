@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     background::Task,
-    queue::{AsyncQueue, Home},
+    queue::{AsyncQueue, QueueShared},
 };
 use crate::{
     cancel::CancelToken,
@@ -33,15 +33,15 @@ use crate::{
 pub struct AsyncResults<F: Form, I, V> {
     /// `None` after the end.
     results: Option<Box<ResultStream<F, I, V>>>,
-    seat: Arc<Seat>,
+    waker_slot: Arc<WakerSlot>,
     number: u64,
     /// It was killed, which the next poll reports.
     killed: bool,
 }
 
 /// What the consumer shares with the queue while it waits.
-struct Seat {
-    home: Arc<Home>,
+struct WakerSlot {
+    queue_shared: Arc<QueueShared>,
     state: Mutex<State>,
 }
 
@@ -65,13 +65,14 @@ impl dyn AsyncQueue {
         mut job: Job<F, I>,
         take: fn(Job<F, I>) -> ResultStream<F, I, V>,
     ) -> Result<AsyncResults<F, I, V>, I> {
-        let home = self.home();
-        let number = job.go_to_background(home.job, home.listener());
-        let seat = Arc::new(Seat { home: home.clone(), state: Mutex::default() });
-        if !home.background.add(number, seat.clone()) {
+        let queue_shared = self.queue_shared();
+        let number = job.go_to_background(queue_shared.job, queue_shared.listener());
+        let waker_slot =
+            Arc::new(WakerSlot { queue_shared: queue_shared.clone(), state: Mutex::default() });
+        if !queue_shared.background.add(number, waker_slot.clone()) {
             return Err(job.into_items());
         }
-        Ok(AsyncResults { results: Some(Box::new(take(job))), seat, number, killed: false })
+        Ok(AsyncResults { results: Some(Box::new(take(job))), waker_slot, number, killed: false })
     }
 }
 
@@ -83,7 +84,7 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> AsyncResults<F, I, V> {
     /// still run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed:
     /// they only see the cancellation.
     pub fn kill(&mut self, grace: Duration) {
-        let queue = self.seat.home.queue();
+        let queue = self.waker_slot.queue_shared.queue();
         if let Some(queue) =
             queue.filter(|queue| !matches!(queue.check(), Err(Error::ForeignProcess)))
             && let Some(results) = self.results.take()
@@ -91,7 +92,7 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> AsyncResults<F, I, V> {
             queue.kill_at_end(self.number, grace);
             self.killed = true;
             drop(results);
-            self.seat.go_on();
+            self.waker_slot.go_on();
         }
     }
 
@@ -106,24 +107,25 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> AsyncResults<F, I, V> {
         }
         // Taken out while the user's code may run, so that a panic of it ends the stream.
         let Some(mut results) = self.results.take() else { return Poll::Ready(None) };
-        if let Some(why) = lock(&self.seat.state).ended.take() {
+        if let Some(why) = lock(&self.waker_slot.state).ended.take() {
             return Poll::Ready(Some(Err(why)));
         }
         let mut next = results.poll();
         if next.is_pending() {
             let (due, token) = (results.due(), results.token().cloned());
             // A driver thread that sleeps does not know these.
-            let unknown = due.is_some() || (token.is_some() && self.seat.home.job.is_none());
-            let queue = self.seat.wait(context.waker(), due, token);
+            let unknown =
+                due.is_some() || (token.is_some() && self.waker_slot.queue_shared.job.is_none());
+            let queue = self.waker_slot.wait(context.waker(), due, token);
             // Results may have arrived before the waker was registered.
             next = results.poll();
             match (&next, queue) {
-                (Poll::Ready(_), _) => drop(self.seat.leave()),
+                (Poll::Ready(_), _) => drop(self.waker_slot.leave()),
                 (Poll::Pending, Some(queue)) => {
                     if unknown {
                         queue.recount();
                     }
-                    self.seat.home.driver.unpark();
+                    self.waker_slot.queue_shared.driver.unpark();
                 }
                 (Poll::Pending, None) => return Poll::Ready(Some(Err(Error::Terminated))),
             }
@@ -135,7 +137,7 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> AsyncResults<F, I, V> {
     }
 }
 
-impl Seat {
+impl WakerSlot {
     /// Registers the waker; returns the queue that works for the consumer, if it still exists.
     fn wait(
         &self,
@@ -146,26 +148,26 @@ impl Seat {
         let waker = waker.clone(); // the user's code
         let mut state = lock(&self.state);
         if state.waker.is_none() {
-            self.home.watched.fetch_add(1, Ordering::SeqCst);
+            self.queue_shared.watched.fetch_add(1, Ordering::SeqCst);
         }
         let before = state.waker.replace(waker);
         (state.due, state.token) = (due, token);
         drop(state);
         drop(before);
-        self.home.queue()
+        self.queue_shared.queue()
     }
 
     /// The consumer does not wait any more; returns its waker.
     fn leave(&self) -> Option<Waker> {
         let waker = lock(&self.state).waker.take();
         if waker.is_some() {
-            self.home.watched.fetch_sub(1, Ordering::SeqCst);
+            self.queue_shared.watched.fetch_sub(1, Ordering::SeqCst);
         }
         waker
     }
 }
 
-impl Task for Seat {
+impl Task for WakerSlot {
     fn go_on(&self) -> bool {
         if let Some(waker) = self.leave() {
             quietly(|| waker.wake());
@@ -199,7 +201,7 @@ impl Task for Seat {
     }
 
     fn inside(&self) -> (Brought, InCall) {
-        (Within::default().bring(), InCall::enter(self.home.backend, Inside::Delivery))
+        (Within::default().bring(), InCall::enter(self.queue_shared.backend, Inside::Delivery))
     }
 
     fn is_map(&self) -> bool {
@@ -210,10 +212,10 @@ impl Task for Seat {
 impl<F: Form, I, V> Drop for AsyncResults<F, I, V> {
     fn drop(&mut self) {
         // In a forked child another thread may have been changing the queue.
-        let Some(queue) = self.seat.home.queue() else { return };
+        let Some(queue) = self.waker_slot.queue_shared.queue() else { return };
         if !matches!(queue.check(), Err(Error::ForeignProcess)) {
-            drop(self.seat.home.background.remove(self.number));
-            if self.seat.leave().is_some() {
+            drop(self.waker_slot.queue_shared.background.remove(self.number));
+            if self.waker_slot.leave().is_some() {
                 // The driver thread does not work for this stream any longer.
                 queue.recount();
             }

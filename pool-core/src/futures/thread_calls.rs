@@ -23,13 +23,14 @@ impl ThreadQueue {
         Terms { limit, worker, .. }: Terms,
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
-        let admitted = self.check().and_then(|()| self.home.budget.check());
+        let admitted = self.check().and_then(|()| self.queue_shared.budget.check());
         // The driver thread watches time limits while no thread waits.
-        let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.home.driver.start()));
+        let admitted =
+            admitted.and_then(|()| limit.map_or(Ok(()), |_| self.queue_shared.driver.start()));
         let encodes = || F::check(&item).map_err(|_| Error::Encode { index: 0 });
         let admitted = admitted.and_then(|()| encodes());
         let backend = self.backend.upgrade();
-        let is_there = || backend.as_ref().map_or(Ok(()), |backend| backend.check_home(worker));
+        let is_there = || backend.as_ref().map_or(Ok(()), |backend| backend.check_worker(worker));
         let admitted = admitted.and_then(|()| is_there());
         if let Err(error) = admitted {
             return Err(Unaccepted::Refused(Refused { item, error }));
@@ -61,16 +62,16 @@ impl ThreadQueue {
             self.tell();
         }
         if limit.is_some() {
-            self.home.driver.unpark_if_parked();
+            self.queue_shared.driver.unpark_if_parked();
         }
-        let entry = Entry::new(self.home.clone());
+        let entry = Entry::new(self.queue_shared.clone());
         let mut item = Some(item);
         let sent = backend.is_some_and(|backend| {
             backend.send_unless_over(worker, none_waits, || {
                 let item = item.take().expect("made once");
                 let thread_call =
                     ThreadCall::<F>::new(self, &entry, (function, item), shared, limit);
-                Box::new(move |host| thread_call.run(host))
+                Box::new(move |thread_worker| thread_call.run(thread_worker))
             })
         });
         if let (false, Some(item)) = (sent, item) {

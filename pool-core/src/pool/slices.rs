@@ -128,7 +128,7 @@ impl Pool {
         };
         let borrow = ExclusiveBorrow { alone, leaked: LeakFlag::default() };
         let parts = Parts::new(array.elements(), chunk_len, borrow.alone.is_some());
-        let options = &*self.with_turns(self.complete(options));
+        let options = &*self.with_order_tasks(self.complete(options));
         // SAFETY: the parts do not overlap. Tasks either read them only, by atomics, or nothing
         // else accesses the elements while `borrow` lives, which is longer than any task: the
         // transport is dropped with its job, in `collect` at the latest when that unwinds.
@@ -143,8 +143,8 @@ impl Pool {
 ///
 /// # Safety
 ///
-/// Until the transport is dropped, tasks may access the parts in the way of the form, and the caller
-/// drops it.
+/// Until the transport is dropped, tasks may access the parts in the way of the form, and the
+/// caller drops it.
 unsafe fn parts_transport<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire>(
     (backend, shared, claim): ClaimedBackend,
     function: H::Fn<T, R>,

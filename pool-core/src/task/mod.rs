@@ -1,9 +1,9 @@
 //! What a task is: a function of some form, and what it has access to while it runs.
 //!
 //! * `form.rs`: the interface to a task's function.
-//! * `shapes.rs`: what functions may take, and the form of most of them; `carried.rs`: that of calls
-//!   which are queued one by one, with a context; `scoped.rs`: closures with captures; `slices.rs`:
-//!   functions for parts of a shared array.
+//! * `shapes.rs`: what functions may take, and the form of most of them; `carried.rs`: that of
+//!   calls which are queued one by one, with a context; `scoped.rs`: closures with captures;
+//!   `slices.rs`: functions for parts of a shared array.
 //! * `context.rs`: the context of a job, in a worker.
 //! * `worker_handle.rs`: a task's access to its worker.
 //! * `call.rs`: the function of a chunk.

@@ -58,8 +58,8 @@ fn sorted(mut values: Vec<u64>) -> Vec<u64> {
     values
 }
 
-/// Calls `$form!(call, |argument, …| value)` for each shape of a function that gets an item: `value`
-/// is six times the item.
+/// Calls `$form!(call, |argument, …| value)` for each shape of a function that gets an item:
+/// `value` is six times the item.
 macro_rules! each_shape {
     ($call:expr, $form:ident) => {
         $form!($call, |x| 6 * x);

@@ -18,6 +18,7 @@ mod error_texts;
 mod exit_bounds;
 mod extremes;
 mod failures;
+mod fairness;
 mod forms;
 mod futures;
 mod futures_callbacks;
@@ -71,7 +72,6 @@ mod terminals;
 mod threads;
 mod timeouts;
 mod timeouts_of_exits;
-mod turns;
 mod unordered_results;
 mod values;
 mod volumes;
@@ -142,7 +142,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         retries::CASES,
         timeouts::CASES,
         timeouts_of_exits::CASES,
-        turns::CASES,
+        fairness::CASES,
         stopped::CASES,
         memory_limit::CASES,
         stacks::CASES,
