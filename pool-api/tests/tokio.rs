@@ -46,7 +46,7 @@ type Case = fn(StartMethod) -> Outcome;
 const CASES: [(&str, Case); 3] = [
     ("tasks_await_handles_and_streams", awaited),
     ("a_waiting_task_does_not_block_the_others", does_not_block),
-    ("a_dropped_runtime_harms_nobody", dropped_runtime),
+    ("a_dropped_runtime_harms_no_other", dropped_runtime),
 ];
 
 fn pool(method: StartMethod) -> pool_api::Result<WorkerPool> {

@@ -1,8 +1,8 @@
 //! Ends a call from outside: from another thread, or from a signal handler.
 //!
-//! Invariant: the word is stored before the bell is rung, and the bell of a token is never
-//! silenced; so a thread that polls the bell after a look at the word misses nothing. A forked
-//! child rings no bell of its parent.
+//! Invariant: the word is stored before the wake counter is incremented, and that of a token is
+//! never reset; so a thread that polls the counter after a look at the word misses nothing. A
+//! forked child increments no counter of its parent.
 
 use std::{
     fmt, iter,
@@ -46,12 +46,12 @@ use crate::{
 pub struct CancelToken(Arc<Signal>);
 
 struct Signal {
-    /// Whether the program has closed the bell, as far as a sleeping thread has seen.
+    /// Whether the program has closed the wake counter, as far as a sleeping thread has seen.
     lost: AtomicBool,
     /// [`UNTOUCHED`], [`PULLED`], or 1 plus the grace in nanoseconds after which running items are
     /// killed. After its first change it only decreases.
     word: AtomicU64,
-    bell: Bell,
+    wake_counter: WakeCounter,
 }
 
 const UNTOUCHED: u64 = 0;
@@ -67,7 +67,7 @@ impl CancelToken {
     pub fn new() -> Result<Self, Error> {
         let signal = Signal {
             word: AtomicU64::new(UNTOUCHED),
-            bell: Bell::new()?,
+            wake_counter: WakeCounter::new()?,
             lost: AtomicBool::new(false),
         };
         Ok(Self(Arc::new(signal)))
@@ -111,7 +111,7 @@ impl CancelToken {
         // Release: pairs with the Acquire in `is_cancelled`. Lock-free, so that a signal handler
         // may do this.
         let _ = self.0.word.fetch_update(Ordering::Release, Ordering::Relaxed, sooner);
-        self.0.bell.ring();
+        self.0.wake_counter.wake();
     }
 
     /// The time after which running items are to be killed; `None`: they are not to be.
@@ -133,23 +133,23 @@ impl CancelToken {
         self.0.word.load(Ordering::Acquire) != UNTOUCHED
     }
 
-    /// Whether the program has closed its bell: then only a look at the token shows that it was
-    /// pulled.
+    /// Whether the program has closed its wake counter: then only a look at the token shows that it
+    /// was pulled.
     pub(crate) fn is_lost(&self) -> bool {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Notes if the bell is lost, for a thread whose sleep it has ended: the program may have
-    /// closed the bell and reused its descriptor number, which would end every sleep.
+    /// Notes if the counter is lost, for a thread whose sleep it has ended: the program may have
+    /// closed the wake counter and reused its descriptor number, which would end every sleep.
     pub(crate) fn look_if_lost(&self) {
-        if !self.is_cancelled() && !self.0.bell.is_intact() {
+        if !self.is_cancelled() && !self.0.wake_counter.is_intact() {
             self.0.lost.store(true, Ordering::Relaxed);
         }
     }
 
     /// The descriptor that becomes readable when the token is pulled.
-    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+    pub(crate) fn wake_counter(&self) -> BorrowedFd<'_> {
+        self.0.wake_counter.as_fd()
     }
 }
 
@@ -168,12 +168,12 @@ impl fmt::Debug for CancelToken {
 }
 
 /// An event counter that a sleeping thread polls, listed as one of the pools' descriptors.
-pub(crate) struct Bell {
+pub(crate) struct WakeCounter {
     fd: ManuallyDrop<KeptFd>,
     mark: ForkMark,
 }
 
-impl Bell {
+impl WakeCounter {
     pub(crate) fn new() -> Result<Self, Error> {
         let what = "opening a descriptor for a cancel token";
         let fd = os::new_counter().and_then(KeptFd::new).or_resources(what)?;
@@ -182,20 +182,20 @@ impl Bell {
         Ok(Self { fd: ManuallyDrop::new(fd), mark })
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         // In a forked child the number may be that of a counter of the child's own.
         if self.mark.get() != 0 {
             let before = Errno::last_raw();
-            self.fd.ring();
+            self.fd.increment();
             // The code that a signal handler interrupts may be about to read `errno`.
             Errno::set_raw(before);
         }
     }
 
-    /// Resets the counter; whether the bell is still there.
+    /// Resets the counter; whether the wake counter is still there.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
-    pub(crate) fn silence(&self) -> bool {
-        self.fd.silence()
+    pub(crate) fn reset(&self) -> bool {
+        self.fd.reset()
     }
 
     /// Whether the descriptor number is still that of the counter.
@@ -204,34 +204,36 @@ impl Bell {
     }
 }
 
-/// How long a thread sleeps that waits for a bell which the program has closed.
+/// How long a thread sleeps that waits for a wake counter which the program has closed.
 #[cfg_attr(not(feature = "threads"), allow(dead_code))]
-const SLEEP_WITHOUT_BELL: Duration = Duration::from_millis(1);
+const SLEEP_WITHOUT_COUNTER: Duration = Duration::from_millis(1);
 
-/// Sleeps until the bell is rung, one of the tokens is pulled, or for `limit`. The caller then
-/// checks everything again, whatever ended the sleep; the bell is silent then.
+/// Sleeps until the counter is incremented, one of the tokens is pulled, or for `limit`. The caller
+/// then checks everything again, whatever ended the sleep; the counter is 0 then.
 #[cfg_attr(not(feature = "threads"), allow(dead_code))]
-pub(crate) fn sleep_for(bell: &Bell, tokens: &[CancelToken], limit: Duration) {
-    let bells = iter::once(bell.as_fd()).chain(tokens.iter().map(CancelToken::bell));
-    let mut watched: Vec<_> = bells.map(|bell| PollFd::new(bell, PollFlags::POLLIN)).collect();
+pub(crate) fn sleep_for(wake_counter: &WakeCounter, tokens: &[CancelToken], limit: Duration) {
+    let counters =
+        iter::once(wake_counter.as_fd()).chain(tokens.iter().map(CancelToken::wake_counter));
+    let mut watched: Vec<_> =
+        counters.map(|wake_counter| PollFd::new(wake_counter, PollFlags::POLLIN)).collect();
     // The kernel refuses more descriptors than the process may have open now.
     let refused = os::poll(&mut watched, Some(limit)) == Err(Errno::EINVAL);
     let is_foreign = |(token, heard): (&CancelToken, &PollFd<'_>)| {
         heard.any() == Some(true) && !token.is_cancelled()
     };
-    if !bell.silence() || refused || tokens.iter().zip(&watched[1..]).any(is_foreign) {
-        // A descriptor that has taken the number of a bell would end every sleep.
-        thread::sleep(limit.min(SLEEP_WITHOUT_BELL));
+    if !wake_counter.reset() || refused || tokens.iter().zip(&watched[1..]).any(is_foreign) {
+        // A descriptor that has taken the number of a wake counter would end every sleep.
+        thread::sleep(limit.min(SLEEP_WITHOUT_COUNTER));
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for WakeCounter {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl Drop for Bell {
+impl Drop for WakeCounter {
     fn drop(&mut self) {
         if self.mark.get() != 0 {
             unlist(self.fd.as_fd());
@@ -250,15 +252,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bell_rings_no_later_one_that_has_its_number() {
-        let old = Bell::new().unwrap();
+    fn a_wake_counter_changes_no_later_one_that_has_its_number() {
+        let old = WakeCounter::new().unwrap();
         let counter = os::new_counter().unwrap();
         // SAFETY: the number is that of `old`, which is only used by `is_intact` and dropped.
         let later = unsafe { dup2_raw(counter, old.fd.as_raw_fd()) }.unwrap();
         let later = KeptFd::new(later).unwrap();
-        old.ring();
+        old.wake();
         assert!(!old.is_intact());
-        assert_eq!(read(&later, &mut [0; 8]), Err(Errno::EAGAIN), "nobody has rung it");
+        assert_eq!(read(&later, &mut [0; 8]), Err(Errno::EAGAIN), "it was not incremented");
         drop(old);
         assert!(later.is_intact());
     }

@@ -218,7 +218,7 @@ impl fmt::Display for Error {
             Self::Terminated => f.write_str("the pool was stopped or terminated during the call"),
             Self::ResultsUnread { bytes, limit } => write!(
                 f,
-                "results that nobody has taken hold {bytes} bytes, max_result_bytes is {limit}"
+                "untaken results hold {bytes} bytes, max_result_bytes is {limit}"
             ),
             Self::NotReady => f.write_str("the result is not there yet"),
             Self::ResultTaken => f.write_str("the result was taken before"),

@@ -10,7 +10,7 @@ mod set;
 mod settings;
 mod slices;
 mod slot;
-mod turns;
+mod worker_choice;
 
 pub use options::{ForkWithThreads, PoolOptions};
 
@@ -136,7 +136,7 @@ impl Pool {
     ) -> Result<Job<F, I>, Error> {
         options.check()?;
         self.check_worker("on_worker", options)?;
-        let options = &*self.with_turns(self.complete(options));
+        let options = &*self.with_order_tasks(self.complete(options));
         let transport = self.transport(function, context, options, lazy)?;
         let pace = if lazy { Pace::Lazy } else { Pace::Call };
         let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
@@ -158,7 +158,7 @@ impl Pool {
         self.check_worker("apply_on", options)?;
         let mut transport = self.transport::<F>(function, (), &self.complete(options), false)?;
         if options.worker.is_some() {
-            transport.set_turn(options.turn(self.plan.n_jobs));
+            transport.set_target(options.target(self.plan.n_jobs));
         }
         transport.value_of(item)
     }

@@ -30,7 +30,7 @@ pub(crate) enum Inside {
     /// waits; identified by the number of its plan.
     Start,
     /// Makes the value that the workers of a pool share, while the thread that needs it waits;
-    /// identified by the address of its recipe.
+    /// identified by the address of its constructor call.
     Making,
 }
 

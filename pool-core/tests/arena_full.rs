@@ -13,7 +13,7 @@ fn main() {
     run(
         &[
             ("all_arrive_and_run_once", all_arrive_and_run_once),
-            ("beside_a_stream_that_nobody_reads", beside_an_unread_stream),
+            ("beside_a_stream_that_is_not_read", beside_an_unread_stream),
             ("a_dropped_stream_frees_its_workers", dropped_stream),
             ("too_large_is_a_typed_error", too_large),
         ],

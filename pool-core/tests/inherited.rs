@@ -48,7 +48,7 @@ const ROWS: [(&str, &str, &str); 12] = [
     ("SIGPIPE, SIGCHLD", "ignored, default", "ignored, default"),
 ];
 
-/// What a worker has open in addition to the user's descriptors: the parent's bell, and the
+/// What a worker has open in addition to the user's descriptors: the parent's wake counter, and the
 /// zygote's socket, through which it asks for the segments of handles.
 const OURS: [&str; 2] = ["anon_inode:[eventfd]", "socket"];
 

@@ -40,14 +40,14 @@ struct Ground {
 impl Ground {
     fn new() -> Result<Self, pool_shm::Error> {
         let board = Segment::create("board", SHAPE.bytes() as u64)?.map()?;
-        // A page for the publisher's bell, then one block of items and one of results for each
-        // slot.
+        // A page for the publisher's wake count, then one block of items and one of results for
+        // each slot.
         let blocks = Segment::create("blocks", ((1 + 2 * SHAPE.slots) * BLOCK) as u64)?.map()?;
         Ok(Self { board: Board::new(Arc::new(board), SHAPE), blocks: Arc::new(blocks) })
     }
 
     /// What the publisher sleeps on.
-    fn bell(&self) -> &AtomicU32 {
+    fn wake_count(&self) -> &AtomicU32 {
         // SAFETY: the first word of the mapping, aligned, and used as an atomic only.
         unsafe { AtomicU32::from_ptr(self.blocks.as_ptr().cast()) }
     }
@@ -77,8 +77,8 @@ fn work(ground: &Ground) {
             if me.asked_to_leave() {
                 return;
             }
-            if let Some((bell, _)) = me.prepare_sleep() {
-                me.sleep(bell);
+            if let Some((wake_count, _)) = me.prepare_sleep() {
+                me.sleep(wake_count);
             }
             continue;
         };
@@ -101,8 +101,8 @@ fn work(ground: &Ground) {
             me.set_progress(&claim, Progress { finished: item - start + 1, begun: false });
         }
         if me.report(claim, End::Complete, 0, (0, 0)) == Some(true) {
-            ground.bell().fetch_add(1, Ordering::SeqCst);
-            futex::wake(ground.bell(), 1);
+            ground.wake_count().fetch_add(1, Ordering::SeqCst);
+            futex::wake(ground.wake_count(), 1);
         }
     }
 }
@@ -160,13 +160,13 @@ fn publish_all(ground: &Ground) {
             }
         }
         // Say "I sleep", look once more, and only then sleep.
-        let bell = ground.bell().load(Ordering::SeqCst);
+        let wake_count = ground.wake_count().load(Ordering::SeqCst);
         board.publisher_sleeps(WakeThreshold { finished: 1, has_items: false });
         let found = collect(&mut chunk_of);
         printed += found;
         if board.publisher_found(found as i64) {
-            // Not for ever: a child that was killed would not ring.
-            futex::wait(ground.bell(), bell, Some(Duration::from_secs(1)));
+            // Not for ever: a child that was killed wakes no process.
+            futex::wait(ground.wake_count(), wake_count, Some(Duration::from_secs(1)));
         }
         board.publisher_wakes();
     }

@@ -120,7 +120,7 @@ fn a_chunk_for_the_busy_is_not_passed_over() {
 
 /// A chunk for one claimer and a chunk for any claimer each wait for at most one of the other kind.
 #[test]
-fn what_is_for_one_and_what_is_for_all_have_turns() {
+fn targeted_and_other_chunks_alternate() {
     let board = board(1, 8);
     let mut claimer = Claimer::new(board.clone(), 0, 1, 0);
     // The first claim searches all slots.
@@ -184,7 +184,7 @@ fn a_chunk_for_the_young_is_not_for_the_old() {
 }
 
 #[test]
-fn the_last_place_of_the_largest_board_has_its_turn() {
+fn the_last_place_of_the_largest_board_is_served() {
     let board = board(MAX_PLACES, 1);
     let last = MAX_PLACES as u32 - 1;
     let mut claimer = Claimer::new(board.clone(), last, 1, 77);
@@ -245,12 +245,12 @@ fn an_order_to_leave_is_for_one_incarnation() {
     let mut claimer = Claimer::new(board.clone(), 0, 3, 0);
     board.ask_to_leave(0, 2);
     assert!(claimer.claim().is_none() && !claimer.asked_to_leave());
-    let (bell, wakes_publisher) = claimer.prepare_sleep().expect("there is no news");
+    let (wake_count, wakes_publisher) = claimer.prepare_sleep().expect("there is no news");
     assert!(!wakes_publisher);
     board.ask_to_leave(0, 3);
     assert!(board.wake_place(0));
     within_a_minute(move || {
-        claimer.sleep(bell); // the bell has moved on, so this is no sleep
+        claimer.sleep(wake_count); // the wake count has moved on, so this is no sleep
         assert!(claimer.asked_to_leave() && claimer.prepare_sleep().is_none());
     });
     board.ask_to_leave(0, 0);

@@ -23,7 +23,7 @@ fn claimed(claimer: &mut Claimer) -> Vec<usize> {
 }
 
 #[test]
-fn what_goes_first_does_so_by_turns() {
+fn chunks_that_go_first_alternate_with_others() {
     let ground = Ground::new(Shape { places: 2, slots: 64 }, 1);
     let board = &ground.board;
     let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));

@@ -99,9 +99,9 @@ impl<D: Fallible + ?Sized> Deserialize<Liar, D> for <Liar as Archive>::Archived 
 }
 
 /// A string that is another one when it is resolved.
-struct Turncoat;
+struct OtherWhenResolved;
 
-impl Archive for Turncoat {
+impl Archive for OtherWhenResolved {
     type Archived = ArchivedString;
     type Resolver = StringResolver;
 
@@ -110,7 +110,7 @@ impl Archive for Turncoat {
     }
 }
 
-impl<S: Fallible + Writer + ?Sized> Serialize<S> for Turncoat
+impl<S: Fallible + Writer + ?Sized> Serialize<S> for OtherWhenResolved
 where
     S::Error: Source,
 {
@@ -119,9 +119,9 @@ where
     }
 }
 
-impl<D: Fallible + ?Sized> Deserialize<Turncoat, D> for ArchivedString {
-    fn deserialize(&self, _: &mut D) -> Result<Turncoat, D::Error> {
-        Ok(Turncoat)
+impl<D: Fallible + ?Sized> Deserialize<OtherWhenResolved, D> for ArchivedString {
+    fn deserialize(&self, _: &mut D) -> Result<OtherWhenResolved, D::Error> {
+        Ok(OtherWhenResolved)
     }
 }
 
@@ -195,7 +195,7 @@ fn the_worst_is_a_value_that_does_not_decode() {
         }
         let _ = catch_unwind(|| to_bytes(&Liar(lie)).map(drop));
     }
-    for read in survives(&[Turncoat, Turncoat]) {
+    for read in survives(&[OtherWhenResolved, OtherWhenResolved]) {
         assert_eq!(read, Err(WireFault::Invalid));
     }
 

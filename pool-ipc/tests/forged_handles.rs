@@ -68,7 +68,7 @@ fn fault_of<T>(result: Result<T, WireFault>) -> SegmentFault {
 }
 
 #[test]
-fn an_identity_that_nobody_has_is_asked_for_once_and_is_gone() {
+fn an_unknown_identity_is_requested_once_and_is_gone() {
     let (bytes, _held) = encode(&SharedArray::<u64>::new(10).unwrap());
     let mut random = Random(1);
     let liar = Arc::new(Liar { leads_to: None, asked: AtomicUsize::new(0) });

@@ -33,11 +33,11 @@ use crate::{Error, limits::page_size};
 /// ```
 pub struct ForkMark {
     word: NonNull<AtomicU64>,
-    home: Home,
+    storage: Storage,
 }
 
 /// Where the word of a mark lies.
-enum Home {
+enum Storage {
     /// In this word of the page that most marks of a process share.
     Shared(usize),
     /// In a page of its own, since the shared page was full.
@@ -57,12 +57,12 @@ impl ForkMark {
     /// [`Error::Os`] when the address space is used up, or on a kernel older than 4.14.
     pub fn new(value: NonZeroU64) -> Result<Self, Error> {
         let mark = match shared::take(shared::page()?) {
-            Some((index, word)) => Self { word, home: Home::Shared(index) },
+            Some((index, word)) => Self { word, storage: Storage::Shared(index) },
             None => {
                 let page = wiped_page()?;
                 let word = NonNull::new(page.as_mut_ptr().cast());
                 let word = word.expect("no mapping starts at address 0");
-                Self { word, home: Home::Own { _page: page } }
+                Self { word, storage: Storage::Own { _page: page } }
             }
         };
         mark.set(value);
@@ -101,7 +101,7 @@ impl ForkMark {
 
 impl Drop for ForkMark {
     fn drop(&mut self) {
-        if let Home::Shared(index) = self.home {
+        if let Storage::Shared(index) = self.storage {
             self.word().store(0, Ordering::Relaxed);
             shared::give_back(index);
         }
@@ -235,11 +235,11 @@ mod tests {
     fn marks_are_apart_however_many_there_are() {
         let value = |at: u64| NonZeroU64::new(at + 1).unwrap();
         let marks: Vec<_> = (0..1500).map(|at| ForkMark::new(value(at)).unwrap()).collect();
-        assert!(marks.iter().any(|mark| matches!(mark.home, Home::Own { .. })));
+        assert!(marks.iter().any(|mark| matches!(mark.storage, Storage::Own { .. })));
         assert!((0..).zip(&marks).all(|(at, mark)| mark.get() == at + 1));
         drop(marks);
         let again = ForkMark::new(NonZeroU64::MIN).unwrap();
-        assert!(matches!(again.home, Home::Shared(_)));
+        assert!(matches!(again.storage, Storage::Shared(_)));
     }
 
     #[test]

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_sleeps_nobody_is_woken() {
+    fn without_sleepers_no_thread_is_woken() {
         assert_eq!(wake(&AtomicU32::new(0), 1), 0);
     }
 

@@ -12,8 +12,8 @@ fn main() {
     run(&[
         ("a_block_is_shared_with_a_child", blocks_are_shared),
         ("a_child_places_its_blocks_elsewhere", blocks_lie_elsewhere),
-        ("a_child_forked_while_a_thread_held_a_lock_waits_for_nobody", locks_are_left_behind),
-        ("an_array_that_was_forked_is_nobody_s_alone", forked_arrays_are_shared),
+        ("a_child_forked_while_a_thread_held_a_lock_waits_for_no_thread", locks_are_left_behind),
+        ("a_forked_array_is_exclusive_to_no_process", forked_arrays_are_shared),
         ("processes_lose_no_addition", processes_lose_no_addition),
         ("copies_are_published_by_a_value", copies_are_published),
         ("many_blocks_take_few_descriptors", blocks_take_few_descriptors),

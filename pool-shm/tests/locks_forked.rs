@@ -38,12 +38,12 @@ fn main() {
         ("the_dead_are_noticed_without_descriptors", noticed_without_descriptors),
         ("permits_of_the_dead_come_back", permits_come_back),
         ("an_event_is_seen_by_other_processes", events_are_seen),
-        ("a_change_is_seen_although_nobody_notifies", changes_are_seen),
+        ("a_change_is_seen_without_a_notification", changes_are_seen),
         ("a_dead_party_breaks_the_barrier", dead_parties_break),
         ("an_idle_party_is_not_missed", idle_parties_are_not_missed),
         ("who_leaves_in_peace_breaks_nothing", leaving_breaks_nothing),
         ("an_orderly_end_breaks_nothing", orderly_ends_break_nothing),
-        ("a_lock_that_nobody_wants_costs_no_system_call", no_system_call),
+        ("an_uncontended_lock_costs_no_system_call", no_system_call),
         ("a_lock_of_another_namespace_is_refused", namespaces_are_told_apart),
     ]);
 }

@@ -42,7 +42,7 @@ fn a_leaked_reader_can_be_read_beside() {
     assert_eq!(lock.dead_readers(), 0);
 }
 
-fn a_guard_that_was_moved_into_oblivion_has_nobody() {
+fn a_leaked_guard_has_no_owner() {
     let (mutex, lock) =
         (SharedMutex::new(0u8).expect("mutex"), SharedRwLock::new(0u8).expect("lock"));
     from_the_dead(|| {
@@ -60,7 +60,7 @@ fn a_guard_that_was_moved_into_oblivion_has_nobody() {
 
 fn main() {
     // Leaks count for ever, so the tests do not run side by side.
-    a_guard_that_was_moved_into_oblivion_has_nobody();
+    a_leaked_guard_has_no_owner();
     assert_eq!(exclusive_borrows(), 0);
     a_leaked_reader_can_be_read_beside();
     a_leaked_writer_has_the_data_for_ever();

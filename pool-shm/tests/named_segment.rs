@@ -52,7 +52,7 @@ fn main() {
         ("a_name_that_is_kept_outlives_its_creator", kept_name),
         ("what_is_no_segment_is_left_alone", no_segment),
         ("no_standard_input_does_not_leak_the_name", no_standard_input),
-        ("a_lock_that_nobody_lets_go_is_an_error", held_lock),
+        ("a_lock_that_is_not_released_is_an_error", held_lock),
         ("no_room_is_an_error_and_leaves_no_name", no_room),
         ("bad_input_is_named", bad_input),
     ]);

@@ -156,7 +156,7 @@ fn more_than_the_parties_meet_in_several_rounds() {
 }
 
 #[test]
-fn a_leader_acts_before_anybody_goes_on() {
+fn a_leader_acts_before_any_party_goes_on() {
     let barrier = SharedBarrier::new(4).unwrap();
     let acts = SharedValue::new(0u32).unwrap();
     let leaders: u32 = thread::scope(|scope| {
@@ -219,7 +219,7 @@ fn a_broken_barrier_stays_broken_until_it_is_reset() {
     assert!(barrier.is_broken());
     assert!(matches!(barrier.wait(), Err(LockError::Broken)));
 
-    // Often enough that the round numbers in seats begin again.
+    // Often enough that the round numbers in slots begin again.
     for _ in 0..1_500 {
         barrier.reset();
     }

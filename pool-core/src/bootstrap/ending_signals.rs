@@ -23,18 +23,18 @@ use crate::{
 static WORKER: AtomicI32 = AtomicI32::new(0);
 static INCARNATION: AtomicU32 = AtomicU32::new(0);
 /// The socket through which the worker tells its zygote.
-static DOOR: AtomicI32 = AtomicI32::new(-1);
+static HANDSHAKE_SOCKET: AtomicI32 = AtomicI32::new(-1);
 /// Device and inode of that socket: a task may have closed it, and have opened another one.
-static DOOR_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+static HANDSHAKE_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Notes that this process is the worker `incarnation`, which may be told to end alone. `door`
-/// stays open as long as the worker lives.
-pub(crate) fn may_end_alone(incarnation: u32, door: &KeptFd) {
+/// Notes that this process is the worker `incarnation`, which may be told to end alone.
+/// `handshake_socket` stays open as long as the worker lives.
+pub(crate) fn may_end_alone(incarnation: u32, handshake_socket: &KeptFd) {
     INCARNATION.store(incarnation, Ordering::Relaxed);
-    DOOR.store(door.as_raw_fd(), Ordering::Relaxed);
-    let FileId { device, inode, .. } = door.file();
-    DOOR_FILE[0].store(device, Ordering::Relaxed);
-    DOOR_FILE[1].store(inode, Ordering::Relaxed);
+    HANDSHAKE_SOCKET.store(handshake_socket.as_raw_fd(), Ordering::Relaxed);
+    let FileId { device, inode, .. } = handshake_socket.file();
+    HANDSHAKE_FILE[0].store(device, Ordering::Relaxed);
+    HANDSHAKE_FILE[1].store(inode, Ordering::Relaxed);
     // Release: pairs with the Acquire in the handler, which may run in any thread.
     WORKER.store(std::process::id().cast_signed(), Ordering::Release);
 }
@@ -59,18 +59,18 @@ pub(crate) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context
         } else if let Some(at) = ENDING.iter().position(|ending| *ending as c_int == signal) {
             let incarnation = INCARNATION.load(Ordering::Relaxed);
             let packet = protocol::told_to_end(incarnation, at as u32);
-            let door = DOOR.load(Ordering::Relaxed);
-            if is_door(door) {
-                sys::send_now(door, &packet);
+            let handshake_socket = HANDSHAKE_SOCKET.load(Ordering::Relaxed);
+            if is_handshake_socket(handshake_socket) {
+                sys::send_now(handshake_socket, &packet);
             }
         }
     });
 }
 
 /// Whether the number leads to the socket that it led to when this worker began.
-fn is_door(number: c_int) -> bool {
+fn is_handshake_socket(number: c_int) -> bool {
     // SAFETY: the number of a descriptor that was open once, and whose file is only looked at.
     let file = FileId::of(unsafe { BorrowedFd::borrow_raw(number) });
-    let door = DOOR_FILE.each_ref().map(|word| word.load(Ordering::Relaxed));
-    file.is_some_and(|file| [file.device, file.inode] == door)
+    let handshake_socket = HANDSHAKE_FILE.each_ref().map(|word| word.load(Ordering::Relaxed));
+    file.is_some_and(|file| [file.device, file.inode] == handshake_socket)
 }

@@ -51,7 +51,7 @@ pub(crate) struct Chunk {
     pub(crate) past_limit: bool,
     pub(crate) audience: Audience,
     /// The place whose worker is the only one that may run it.
-    pub(crate) home: Option<u32>,
+    pub(crate) worker: Option<u32>,
     /// Whether it goes before the chunks of other calls that wait on the board.
     pub(crate) goes_first: bool,
 }
@@ -104,14 +104,14 @@ impl Chunk {
             in_hand: None,
             past_limit: false,
             audience: Audience::default(),
-            home: None,
+            worker: None,
             goes_first: false,
         }
     }
 
     /// The workers that may run it while none keeps a result of it in hand.
     pub(super) fn open_to(&self) -> Audience {
-        Audience { place: self.home, min_serial: 0 }
+        Audience { place: self.worker, min_serial: 0 }
     }
 
     /// Moves the start behind items that have results or have failed.

@@ -19,8 +19,8 @@ impl Engine {
     pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<usize> {
         let mut known = false;
         for job in jobs {
-            if let Some(book) = self.jobs.get_mut(*job) {
-                book.open = false;
+            if let Some(record) = self.jobs.get_mut(*job) {
+                record.open = false;
                 known = true;
                 self.forget_if_over(*job, out);
             }
@@ -75,8 +75,8 @@ impl Engine {
         if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
             self.free_slots += 1;
             self.published_slots -= 1;
-            if let Some(home) = chunk.home {
-                self.addressed.left(home);
+            if let Some(worker) = chunk.worker {
+                self.addressed.left(worker);
             }
             self.finish(&chunk, out);
             self.dispatch(out);

@@ -35,7 +35,7 @@ pub(super) enum SlotUse {
 
 /// A job that is open, or of which chunks are left.
 #[derive(Debug, Default)]
-pub(super) struct JobBook {
+pub(super) struct JobRecord {
     pub(super) open: bool,
     pub(super) chunks: usize,
     /// The block of the context that all its chunks read.
@@ -59,7 +59,7 @@ pub(crate) struct Engine {
     pub(super) addressed: Addressed,
     /// Chunks whose worker waits for room, until its results have been read.
     pub(super) held: Vec<Chunk>,
-    pub(super) jobs: JobTable<JobBook>,
+    pub(super) jobs: JobTable<JobRecord>,
     next_job: u64,
 }
 
@@ -83,21 +83,21 @@ impl Engine {
     pub(crate) fn open_job(&mut self) -> JobId {
         let id = JobId(self.next_job);
         self.next_job += 1;
-        self.jobs.insert(id, JobBook { open: true, ..JobBook::default() });
+        self.jobs.insert(id, JobRecord { open: true, ..JobRecord::default() });
         id
     }
 
     /// Keeps the context's block until the job is closed and no chunk of it is left; `false` when
     /// the job is over.
     pub(crate) fn keep_context(&mut self, job: JobId, block: Block) -> bool {
-        let Some(book) = self.jobs.get_mut(job) else { return false };
-        book.context = Some(block);
+        let Some(record) = self.jobs.get_mut(job) else { return false };
+        record.context = Some(block);
         true
     }
 
     /// Whether the job's results are wanted.
     pub(crate) fn is_open(&self, job: JobId) -> bool {
-        self.jobs.get(job).is_some_and(|book| book.open)
+        self.jobs.get(job).is_some_and(|record| record.open)
     }
 
     /// Whether the job is open, or a chunk of it has not ended.
@@ -107,12 +107,12 @@ impl Engine {
 
     /// Whether any chunk is under way.
     pub(crate) fn has_chunks(&self) -> bool {
-        self.jobs.iter().any(|(_, book)| book.chunks > 0)
+        self.jobs.iter().any(|(_, record)| record.chunks > 0)
     }
 
     /// Whether any chunk of the job is under way.
     pub(crate) fn has_chunks_of(&self, job: JobId) -> bool {
-        self.jobs.get(job).is_some_and(|book| book.chunks > 0)
+        self.jobs.get(job).is_some_and(|record| record.chunks > 0)
     }
 
     /// The chunk that was published in the slot.
@@ -159,8 +159,8 @@ impl Engine {
             chunk.audience = chunk.open_to();
             chunk.audience.min_serial = self.workers.min_serial();
         }
-        if let Some(home) = chunk.home {
-            self.addressed.published(home);
+        if let Some(worker) = chunk.worker {
+            self.addressed.published(worker);
         }
         let slot = self.next_free();
         self.slots[slot] = SlotUse::Published(chunk);
@@ -204,8 +204,8 @@ impl Engine {
         self.slots[slot] = SlotUse::Lent { incarnation, job: chunk.job };
         self.published_slots -= 1;
         chunk.goes_first = false;
-        if let Some(home) = chunk.home {
-            self.addressed.left(home);
+        if let Some(worker) = chunk.worker {
+            self.addressed.left(worker);
         }
         let place = self.workers.serves(incarnation);
         let worker = place.map_or(0, |place| place as u32);
@@ -236,7 +236,7 @@ impl Engine {
                 out.push(Action::Deliver { job, delivery });
             }
         };
-        let makes_room = matches!(why, Why::Cancelled) && chunk.home.is_none();
+        let makes_room = matches!(why, Why::Cancelled) && chunk.worker.is_none();
         match why {
             _ if chunk.start == chunk.end => {}
             Why::Complete | Why::Failed(_) | Why::Cancelled | Why::Died { .. }
@@ -327,10 +327,10 @@ impl Engine {
 
     pub(super) fn finish(&mut self, chunk: &Chunk, out: &mut Vec<Action>) {
         out.push(Action::FreeItems { block: chunk.items });
-        if let Some(book) = self.jobs.get_mut(chunk.job) {
-            book.chunks -= 1;
-            self.busy_jobs -= usize::from(book.chunks == 0);
-            if book.open {
+        if let Some(record) = self.jobs.get_mut(chunk.job) {
+            record.chunks -= 1;
+            self.busy_jobs -= usize::from(record.chunks == 0);
+            if record.open {
                 let delivery = Delivery::Ended { bytes: chunk.bytes };
                 out.push(Action::Deliver { job: chunk.job, delivery });
             }
@@ -339,8 +339,8 @@ impl Engine {
     }
 
     pub(super) fn forget_if_over(&mut self, job: JobId, out: &mut Vec<Action>) {
-        if self.jobs.get(job).is_some_and(|book| !book.open && book.chunks == 0) {
-            let context = self.jobs.remove(job).and_then(|book| book.context);
+        if self.jobs.get(job).is_some_and(|record| !record.open && record.chunks == 0) {
+            let context = self.jobs.remove(job).and_then(|record| record.context);
             out.extend(context.map(|block| Action::FreeItems { block }));
         }
     }
@@ -411,8 +411,8 @@ impl Engine {
         {
             self.free_slots += 1;
             self.published_slots -= 1;
-            if let Some(home) = chunk.home {
-                self.addressed.left(home);
+            if let Some(worker) = chunk.worker {
+                self.addressed.left(worker);
             }
             lost.push(chunk);
         }

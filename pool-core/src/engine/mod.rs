@@ -6,7 +6,7 @@
 //! * `submit.rs`: how chunks come in and go back; workers for vacant places.
 //! * `workers.rs`: which worker is at which place.
 //! * `targeted.rs`: chunks that only one worker may run.
-//! * `turns.rs`: whose chunk goes first.
+//! * `precedence.rs`: whose chunk goes first.
 //! * `closing.rs`: the ends of jobs.
 //! * `jobs.rs`: a table of the jobs under way.
 //! * `sizing.rs`: how many items make the next chunk.
@@ -19,10 +19,10 @@ mod closing;
 mod dispatch;
 mod jobs;
 mod measure;
+mod precedence;
 mod sizing;
 mod submit;
 mod targeted;
-mod turns;
 mod wake;
 mod window;
 mod workers;

@@ -38,8 +38,8 @@ impl Engine {
             return;
         }
         self.count_new(&mut chunk);
-        if let Some(home) = chunk.home {
-            self.submit_addressed(home, chunk, out);
+        if let Some(worker) = chunk.worker {
+            self.submit_addressed(worker, chunk, out);
         } else if self.queue.is_empty() && self.free_slots > 0 {
             self.place(chunk, out);
         } else {
@@ -56,18 +56,18 @@ impl Engine {
 
     /// Takes in a chunk for the worker at one place, and starts that worker if it is not there.
     #[cold]
-    pub(super) fn submit_addressed(&mut self, home: u32, chunk: Chunk, out: &mut Vec<Action>) {
-        let kept = self.addressed.wait(home, chunk, false);
+    pub(super) fn submit_addressed(&mut self, worker: u32, chunk: Chunk, out: &mut Vec<Action>) {
+        let kept = self.addressed.wait(worker, chunk, false);
         debug_assert!(kept, "calls are refused that name a worker which the pool does not have");
-        self.staff_place(home as usize, out);
+        self.staff_place(worker as usize, out);
         self.dispatch(out);
     }
 
     /// Puts what is left of a chunk at the front of its queue.
     pub(super) fn put_back(&mut self, chunk: Chunk) {
-        match chunk.home {
-            Some(home) => {
-                self.addressed.wait(home, chunk, true);
+        match chunk.worker {
+            Some(worker) => {
+                self.addressed.wait(worker, chunk, true);
             }
             None => self.queue.push_front(chunk),
         }
@@ -81,12 +81,12 @@ impl Engine {
     }
 
     /// Jobs with chunks that only the worker at this place may run.
-    pub(crate) fn jobs_addressed_to(&self, home: u32) -> Vec<JobId> {
+    pub(crate) fn jobs_addressed_to(&self, worker: u32) -> Vec<JobId> {
         let published = self.published().map(|(_, chunk)| chunk);
         let chunks = published.chain(&self.held).chain(&self.queue);
         let mut jobs: Vec<JobId> = chunks
-            .filter(|chunk| chunk.home == Some(home))
-            .chain(self.addressed.waiting_at(home))
+            .filter(|chunk| chunk.worker == Some(worker))
+            .chain(self.addressed.waiting_at(worker))
             .map(|chunk| chunk.job)
             .collect();
         jobs.sort_unstable();

@@ -39,8 +39,8 @@ impl Addressed {
 
     /// Adds a chunk behind the others of its place, or before them if it goes on. `false`: there is
     /// no such place.
-    pub(super) fn wait(&mut self, home: u32, chunk: Chunk, goes_on: bool) -> bool {
-        let Some(place) = self.places.get_mut(home as usize) else { return false };
+    pub(super) fn wait(&mut self, worker: u32, chunk: Chunk, goes_on: bool) -> bool {
+        let Some(place) = self.places.get_mut(worker as usize) else { return false };
         if goes_on {
             place.waiting.push_front(chunk);
         } else {
@@ -80,14 +80,14 @@ impl Addressed {
     }
 
     /// Counts a chunk of the place that was put into a slot.
-    pub(super) fn published(&mut self, home: u32) {
-        self.places[home as usize].published += 1;
+    pub(super) fn published(&mut self, worker: u32) {
+        self.places[worker as usize].published += 1;
         self.in_slots += 1;
     }
 
     /// Subtracts a chunk of the place that is in no slot any more.
-    pub(super) fn left(&mut self, home: u32) {
-        self.places[home as usize].published -= 1;
+    pub(super) fn left(&mut self, worker: u32) {
+        self.places[worker as usize].published -= 1;
         self.in_slots -= 1;
     }
 
@@ -118,7 +118,7 @@ impl Addressed {
         self.waiting == 0 && self.places.iter().all(empty)
     }
 
-    pub(super) fn waiting_at(&self, home: u32) -> impl Iterator<Item = &Chunk> {
-        self.places.get(home as usize).into_iter().flat_map(|place| &place.waiting)
+    pub(super) fn waiting_at(&self, worker: u32) -> impl Iterator<Item = &Chunk> {
+        self.places.get(worker as usize).into_iter().flat_map(|place| &place.waiting)
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     callbacks::Callback,
     notices::Notice,
-    queue::Home,
+    queue::QueueShared,
     shared_state::{Entry, Watcher},
 };
 use crate::{
@@ -59,7 +59,7 @@ impl<R> AsyncResult<R> {
     #[must_use]
     pub fn ready(&self) -> bool {
         if !self.entry.is_done()
-            && let Some(queue) = self.entry.home.queue()
+            && let Some(queue) = self.entry.queue_shared.queue()
             && queue.check().is_ok()
         {
             queue.look();
@@ -133,7 +133,7 @@ impl<R> AsyncResult<R> {
         if let Some(grace) = self.kill_running {
             return self.kill(grace);
         }
-        match self.entry.home.queue() {
+        match self.entry.queue_shared.queue() {
             Some(queue) if !self.entry.is_done() && queue.check().is_ok() => {
                 let withdrawn = queue.withdraw(Arc::as_ptr(&self.entry).cast());
                 let cancelled = withdrawn && self.entry.cancel();
@@ -155,7 +155,7 @@ impl<R> AsyncResult<R> {
     /// again, and no other call loses anything. Threads cannot be killed: they only see the
     /// cancellation.
     pub fn kill(&self, grace: Duration) -> bool {
-        match self.entry.home.queue() {
+        match self.entry.queue_shared.queue() {
             Some(queue) if !self.entry.is_done() && !self.is_foreign() => {
                 queue.kill(Arc::as_ptr(&self.entry).cast(), grace);
                 let killed = self.entry.try_complete(Err(Error::Cancelled), 0);
@@ -211,7 +211,7 @@ impl<R> AsyncResult<R> {
     pub(super) fn check(&self) -> Result<(), Error> {
         // Checked first: in a forked child nothing of the future may be touched, since another
         // thread may have been changing it.
-        match self.entry.home.queue() {
+        match self.entry.queue_shared.queue() {
             Some(queue) if !self.entry.is_done() => queue.check()?,
             _ => {}
         }
@@ -232,14 +232,14 @@ impl<R> AsyncResult<R> {
         !self.entry.is_done()
     }
 
-    pub(super) fn home(&self) -> &Arc<Home> {
-        &self.entry.home
+    pub(super) fn queue_shared(&self) -> &Arc<QueueShared> {
+        &self.entry.queue_shared
     }
 
     /// Whether this process was forked from the one that made the future, so that it is never
     /// completed here.
     fn is_foreign(&self) -> bool {
-        let queue = self.entry.home.queue();
+        let queue = self.entry.queue_shared.queue();
         queue.is_some_and(|queue| matches!(queue.check(), Err(Error::ForeignProcess)))
     }
 
@@ -262,11 +262,11 @@ impl<R> AsyncResult<R> {
             return Ok(());
         }
         self.check()?;
-        let Some(queue) = self.entry.home.queue() else { return Ok(()) };
+        let Some(queue) = self.entry.queue_shared.queue() else { return Ok(()) };
         let _waiting = Waiting::begin(Awaits::All, [self.address()])?;
-        self.entry.home.waiting.fetch_add(1, Ordering::SeqCst);
+        self.entry.queue_shared.waiting.fetch_add(1, Ordering::SeqCst);
         queue.wait(until, &|| self.entry.is_done());
-        self.entry.home.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.entry.queue_shared.waiting.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
 }

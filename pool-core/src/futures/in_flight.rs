@@ -32,7 +32,7 @@ pub(super) type Answered = (Option<Arc<dyn Receiver>>, Answer);
 
 /// Calls that wait and calls under way, with their answers and the limits on them.
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct InFlight {
     pub(super) waiting: Waiting,
     /// Receivers by key; keys are used again.
     sent: Vec<Option<Arc<dyn Receiver>>>,
@@ -55,7 +55,7 @@ pub(super) struct Books {
     pub(super) closed: bool,
 }
 
-impl Books {
+impl InFlight {
     pub(super) fn new(workers: usize) -> Self {
         Self { workers, ..Self::default() }
     }

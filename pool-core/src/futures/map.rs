@@ -14,7 +14,7 @@ use std::{
 use super::{
     background::Task,
     handle::AsyncResult,
-    queue::{AsyncQueue, Home},
+    queue::{AsyncQueue, QueueShared},
     shared_state::Entry,
 };
 use crate::{
@@ -33,7 +33,7 @@ type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
 /// A map under way, and the future of its values.
 struct AsyncMap<F: Portable> {
     entry: Arc<Entry<Vec<F::Output>>>,
-    turn: Mutex<Turn<BackgroundJob<F, Items<F>>>>,
+    state: Mutex<MapState<BackgroundJob<F, Items<F>>>>,
     /// Whether a token may end it.
     has_token: bool,
 }
@@ -41,16 +41,16 @@ struct AsyncMap<F: Portable> {
 /// How soon a map that a token may end is looked at again while a thread has it in hand.
 const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
-enum Turn<J> {
-    Rests(Box<J>),
+enum MapState<J> {
+    Idle(Box<J>),
     /// A thread has the job; `again`: it has to look once more before it puts the job back.
-    Goes {
+    Running {
         again: bool,
     },
     Over,
 }
 
-impl Home {
+impl QueueShared {
     /// Takes a map in, and sends what can be sent of it now.
     ///
     /// # Errors
@@ -65,13 +65,15 @@ impl Home {
         let entry = Entry::of_map(self.clone());
         let job = Box::new(BackgroundJob::new(job, self.budget.is_exact()));
         let has_token = job.token().is_some();
-        let turn = Mutex::new(Turn::Rests(job));
-        let map = Arc::new(AsyncMap { entry: entry.clone(), turn, has_token });
+        let state = Mutex::new(MapState::Idle(job));
+        let map = Arc::new(AsyncMap { entry: entry.clone(), state, has_token });
         if !self.background.add(number, map.clone()) {
-            let turn = std::mem::replace(&mut *lock(&map.turn), Turn::Over);
-            let unused = match turn {
-                Turn::Rests(job) => job.into_items().collect(),
-                Turn::Goes { .. } | Turn::Over => unreachable!("nobody else has seen it"),
+            let state = std::mem::replace(&mut *lock(&map.state), MapState::Over);
+            let unused = match state {
+                MapState::Idle(job) => job.into_items().collect(),
+                MapState::Running { .. } | MapState::Over => {
+                    unreachable!("no other thread has seen it")
+                }
             };
             return Err(unused);
         }
@@ -97,15 +99,15 @@ impl<F: Portable> AsyncMap<F> {
 
 impl<F: Portable> Task for AsyncMap<F> {
     fn go_on(&self) -> bool {
-        let mut job = match &mut *lock(&self.turn) {
-            Turn::Over => return true,
-            Turn::Goes { again } => {
+        let mut job = match &mut *lock(&self.state) {
+            MapState::Over => return true,
+            MapState::Running { again } => {
                 *again = true;
                 return false;
             }
-            turn => match std::mem::replace(turn, Turn::Goes { again: false }) {
-                Turn::Rests(job) => job,
-                Turn::Goes { .. } | Turn::Over => unreachable!("looked at just now"),
+            state => match std::mem::replace(state, MapState::Running { again: false }) {
+                MapState::Idle(job) => job,
+                MapState::Running { .. } | MapState::Over => unreachable!("looked at just now"),
             },
         };
         loop {
@@ -117,24 +119,24 @@ impl<F: Portable> Task for AsyncMap<F> {
                 Err(TaskError::new(0, 0, cause, 1).into())
             });
             let outcome = outcome.transpose();
-            let mut turn = lock(&self.turn);
-            match (&outcome, &mut *turn) {
-                (None, Turn::Goes { again: again @ true }) => {
+            let mut state = lock(&self.state);
+            match (&outcome, &mut *state) {
+                (None, MapState::Running { again: again @ true }) => {
                     *again = false;
                     continue;
                 }
-                (None, turn @ Turn::Goes { .. }) => {
-                    *turn = Turn::Rests(job);
+                (None, state @ MapState::Running { .. }) => {
+                    *state = MapState::Idle(job);
                     return false;
                 }
                 _ => {}
             }
-            let before = std::mem::replace(&mut *turn, Turn::Over);
-            drop(turn);
+            let before = std::mem::replace(&mut *state, MapState::Over);
+            drop(state);
             // The job's memory is free before its future is notified.
             drop_quietly(job);
             match (before, outcome) {
-                (Turn::Goes { .. }, Some(outcome)) => self.complete(outcome),
+                (MapState::Running { .. }, Some(outcome)) => self.complete(outcome),
                 // The map was ended meanwhile.
                 (_, outcome) => drop_quietly(outcome),
             }
@@ -143,30 +145,30 @@ impl<F: Portable> Task for AsyncMap<F> {
     }
 
     fn due(&self) -> Option<Instant> {
-        match &*lock(&self.turn) {
-            Turn::Rests(job) => job.due(),
-            Turn::Goes { .. } if self.has_token => Some(Instant::now() + TOKEN_SLEEP),
-            Turn::Goes { .. } | Turn::Over => None,
+        match &*lock(&self.state) {
+            MapState::Idle(job) => job.due(),
+            MapState::Running { .. } if self.has_token => Some(Instant::now() + TOKEN_SLEEP),
+            MapState::Running { .. } | MapState::Over => None,
         }
     }
 
     fn token(&self) -> Option<CancelToken> {
-        match &*lock(&self.turn) {
-            Turn::Rests(job) => job.token().cloned(),
-            Turn::Goes { .. } | Turn::Over => None,
+        match &*lock(&self.state) {
+            MapState::Idle(job) => job.token().cloned(),
+            MapState::Running { .. } | MapState::Over => None,
         }
     }
 
     fn stop(&self) -> bool {
         // (Not in the `match`: the lock would be held while items are dropped.)
-        let before = std::mem::replace(&mut *lock(&self.turn), Turn::Over);
+        let before = std::mem::replace(&mut *lock(&self.state), MapState::Over);
         match before {
-            Turn::Over => false,
-            Turn::Rests(job) => {
+            MapState::Over => false,
+            MapState::Idle(job) => {
                 drop_quietly(job);
                 true
             }
-            Turn::Goes { .. } => true,
+            MapState::Running { .. } => true,
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::queue::Home;
+use super::queue::QueueShared;
 use crate::mutex::lock;
 
 /// Which futures have ended, in that order, and how.
@@ -15,16 +15,17 @@ pub(super) struct Notices {
     pub(super) ended: Mutex<VecDeque<(usize, bool)>>,
     changed: Condvar,
     /// The queues of the futures that had not ended at first: a thread that waits works there.
-    homes: Vec<Arc<Home>>,
+    shared_parts: Vec<Arc<QueueShared>>,
     /// The process that made this: in a process forked from it nothing ever arrives.
     process: u32,
 }
 
 impl Notices {
-    /// Notices for futures of the queues of `homes`, at which a thread that waits works.
-    pub(super) fn new(homes: Vec<Arc<Home>>) -> Arc<Self> {
+    /// Notices for futures of the queues with these shared parts, at which a thread that waits
+    /// works.
+    pub(super) fn new(shared_parts: Vec<Arc<QueueShared>>) -> Arc<Self> {
         let process = std::process::id();
-        Arc::new(Self { ended: Mutex::default(), changed: Condvar::new(), homes, process })
+        Arc::new(Self { ended: Mutex::default(), changed: Condvar::new(), shared_parts, process })
     }
 
     /// The notice of the future at `index`.
@@ -40,7 +41,8 @@ impl Notices {
     /// queues meanwhile: the driver thread may depend on that.
     pub(super) fn next(&self, until: Option<Instant>) -> Option<(usize, bool)> {
         let some = || !lock(&self.ended).is_empty();
-        let queues: Vec<_> = self.homes.iter().filter_map(|home| home.queue()).collect();
+        let queues: Vec<_> =
+            self.shared_parts.iter().filter_map(|queue_shared| queue_shared.queue()).collect();
         let mut longest = LOOK_AGAIN;
         loop {
             if let Some(next) = lock(&self.ended).pop_front() {
@@ -50,10 +52,10 @@ impl Notices {
             if left == Some(Duration::ZERO) {
                 return None;
             }
-            if let ([home], [queue]) = (&*self.homes, &*queues) {
-                home.waiting.fetch_add(1, Ordering::SeqCst);
+            if let ([queue_shared], [queue]) = (&*self.shared_parts, &*queues) {
+                queue_shared.waiting.fetch_add(1, Ordering::SeqCst);
                 queue.wait(until, &some);
-                home.waiting.fetch_sub(1, Ordering::SeqCst);
+                queue_shared.waiting.fetch_sub(1, Ordering::SeqCst);
                 continue;
             }
             let ended = lock(&self.ended);

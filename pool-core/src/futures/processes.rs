@@ -1,8 +1,8 @@
 //! The queue for futures of a set of processes.
 //!
 //! Each thread that waits for a future works here: it takes what has arrived, completes futures,
-//! and sends calls that wait. The books are locked before the session, and neither is locked while
-//! the user's code runs.
+//! and sends calls that wait. The in-flight table is locked before the session, and neither is
+//! locked while the user's code runs.
 //!
 //! Invariant: each thread handles one answer at a time, so the user's code in it holds up no other
 //! future.
@@ -17,14 +17,14 @@ use std::{
 };
 
 use super::{
-    in_flight::{Answer, Books},
-    queue::{AsyncQueue, Budget, Home},
+    in_flight::{Answer, InFlight},
+    queue::{AsyncQueue, Budget, QueueShared},
 };
 use crate::{
     driver::{Driven, Driver, Leave, Work},
     engine::JobId,
     error::Error,
-    job::Stock,
+    job::ItemAllocator,
     mutex::lock,
     panic::drop_quietly,
     reentrancy::{InCall, Inside, is_inside},
@@ -40,9 +40,9 @@ const STARVES_FOR: Duration = Duration::from_millis(50);
 
 /// The queue for futures of a set of processes.
 pub(crate) struct ProcessQueue {
-    pub(super) stock: Stock,
-    pub(super) home: Arc<Home>,
-    pub(super) books: Mutex<Books>,
+    pub(super) allocator: ItemAllocator,
+    pub(super) queue_shared: Arc<QueueShared>,
+    pub(super) in_flight: Mutex<InFlight>,
     /// Whether any call has had a limit.
     pub(super) limited: AtomicBool,
     /// The session's count of failed calls when this queue last looked.
@@ -58,7 +58,7 @@ pub(crate) struct ProcessQueue {
 
 impl fmt::Debug for ProcessQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessQueue").field("stock", &self.stock).finish_non_exhaustive()
+        f.debug_struct("ProcessQueue").field("allocator", &self.allocator).finish_non_exhaustive()
     }
 }
 
@@ -75,13 +75,13 @@ impl ProcessQueue {
     ) -> Result<Option<Arc<Self>>, Error> {
         let Some((job, buffers)) = session.open_queue()? else { return Ok(None) };
         let (items_limit, failures) = (session.items_limit(), session.failures());
-        let mut books = Books::new(workers);
-        books.put_buffers(buffers);
+        let mut in_flight = InFlight::new(workers);
+        in_flight.put_buffers(buffers);
         let (backend, stack) = (Arc::as_ptr(&session).addr(), budget.stack);
         Ok(Some(Arc::new_cyclic(|this: &Weak<Self>| Self {
-            stock: Stock { session, job, limit: items_limit, waits: true },
-            home: Home::new(budget, (backend, Some(job)), this.clone()),
-            books: Mutex::new(books),
+            allocator: ItemAllocator { session, job, limit: items_limit, waits: true },
+            queue_shared: QueueShared::new(budget, (backend, Some(job)), this.clone()),
+            in_flight: Mutex::new(in_flight),
             limited: AtomicBool::new(false),
             failures: AtomicU64::new(failures),
             passes: AtomicU64::new(0),
@@ -92,24 +92,24 @@ impl ProcessQueue {
 
     /// Whether this queue is one of the session.
     pub(crate) fn is_of(&self, session: &Arc<Session>) -> bool {
-        Arc::ptr_eq(&self.stock.session, session)
+        Arc::ptr_eq(&self.allocator.session, session)
     }
 
     /// Whether every call that it took in has ended.
     pub(crate) fn is_over(&self) -> bool {
-        let books = lock(&self.books);
-        books.closed && books.outstanding() == 0 && self.home.background.is_empty()
+        let in_flight = lock(&self.in_flight);
+        in_flight.closed && in_flight.outstanding() == 0 && self.queue_shared.background.is_empty()
     }
 
     /// Whether the session knows its job and the job has not failed.
     pub(crate) fn has_job(&self) -> bool {
-        !self.stock.session.has_failed(self.stock.job)
+        !self.allocator.session.has_failed(self.allocator.job)
     }
 
     /// Whether it takes calls in. Closes the queue first if its job has failed while no thread
     /// waited.
     pub(crate) fn is_open(&self) -> bool {
-        let Stock { session, job, .. } = &self.stock;
+        let ItemAllocator { session, job, .. } = &self.allocator;
         let failures = session.failures();
         if failures != self.failures.load(Ordering::Relaxed) {
             if session.has_failed(*job) {
@@ -117,30 +117,30 @@ impl ProcessQueue {
             }
             self.failures.store(failures, Ordering::Relaxed);
         }
-        !lock(&self.books).closed
+        !lock(&self.in_flight).closed
     }
 
     /// Whether a future that is made now would be the only call.
     pub(crate) fn begins_alone(&self) -> bool {
-        self.stock.session.begins_alone(self.stock.job)
+        self.allocator.session.begins_alone(self.allocator.job)
     }
 
     /// The backend's identity.
     pub(super) fn backend(&self) -> usize {
-        Arc::as_ptr(&self.stock.session).addr()
+        Arc::as_ptr(&self.allocator.session).addr()
     }
 
     /// Works, or waits for others who do.
-    pub(super) fn work_while(&self, condition: impl Fn(&Books) -> bool) {
+    pub(super) fn work_while(&self, condition: impl Fn(&InFlight) -> bool) {
         loop {
             let seen = self.passes.load(Ordering::SeqCst);
-            if !condition(&lock(&self.books)) {
+            if !condition(&lock(&self.in_flight)) {
                 return;
             }
-            self.home.waiting.fetch_add(1, Ordering::SeqCst);
+            self.queue_shared.waiting.fetch_add(1, Ordering::SeqCst);
             let passed = || self.passes.load(Ordering::SeqCst) != seen || self.has_backlog();
-            self.stock.session.wait_for_messages(self.stock.job, self.due(), &passed);
-            self.home.waiting.fetch_sub(1, Ordering::SeqCst);
+            self.allocator.session.wait_for_messages(self.allocator.job, self.due(), &passed);
+            self.queue_shared.waiting.fetch_sub(1, Ordering::SeqCst);
             self.work(false, true);
         }
     }
@@ -149,10 +149,10 @@ impl ProcessQueue {
     /// `idle`: may wait for room.
     pub(super) fn work(&self, look: bool, idle: bool) {
         self.answer(look, idle);
-        if !self.home.background.is_empty() && !self.stock.session.is_foreign() {
-            let news = self.stock.session.take_news(self.stock.job);
+        if !self.queue_shared.background.is_empty() && !self.allocator.session.is_foreign() {
+            let news = self.allocator.session.take_news(self.allocator.job);
             let news = news.into_iter().map(|job| job.0);
-            let ended = self.home.background.go_on(news, &|| self.tell());
+            let ended = self.queue_shared.background.go_on(news, &|| self.tell());
             self.passes.fetch_add(1, Ordering::SeqCst);
             if ended {
                 self.tell();
@@ -162,21 +162,21 @@ impl ProcessQueue {
 
     /// Completes and sends calls of one item, without the jobs in the background.
     fn answer(&self, look: bool, idle: bool) {
-        let Stock { session, job, .. } = &self.stock;
-        let mut books = lock(&self.books);
-        if books.outstanding() == 0 && !look && self.home.background.is_empty() {
+        let ItemAllocator { session, job, .. } = &self.allocator;
+        let mut in_flight = lock(&self.in_flight);
+        if in_flight.outstanding() == 0 && !look && self.queue_shared.background.is_empty() {
             return;
         }
-        let mut buffers = books.buffers(session);
+        let mut buffers = in_flight.buffers(session);
         let gone = session.take_messages(*job, look, &mut buffers.taken).err();
         while let Some(message) = buffers.taken.pop_front() {
             let (key, answer) = match message {
                 Message::Ended { bytes } => {
-                    books.ended(bytes);
+                    in_flight.ended(bytes);
                     continue;
                 }
                 Message::Results(batch) => {
-                    books.ran(batch.nanos);
+                    in_flight.ran(batch.nanos);
                     (batch.first, Answer::Batch(batch))
                 }
                 Message::Failed(mut error) => {
@@ -184,16 +184,16 @@ impl ProcessQueue {
                     (key, Answer::Failed(error.into()))
                 }
             };
-            let receiver = books.end(key);
-            books.answered.push_back((receiver, answer));
+            let receiver = in_flight.end(key);
+            in_flight.answered.push_back((receiver, answer));
         }
-        let (some, books) = self.hand_out(books, &mut buffers);
+        let (some, in_flight) = self.hand_out(in_flight, &mut buffers);
         // A thread that drains the queue has waited for this thread, too.
-        let over = books.closed && books.outstanding() == 0;
+        let over = in_flight.closed && in_flight.outstanding() == 0;
         // Another thread has found the end and reports why: this one may only see that the job is
         // gone.
-        let told = books.over;
-        self.put_away(books, buffers);
+        let told = in_flight.over;
+        self.put_away(in_flight, buffers);
         match gone {
             Some(_) if told => return,
             Some(fatal) => return self.give_up(&fatal),
@@ -209,18 +209,18 @@ impl ProcessQueue {
     /// Hands answers over, one after the other, until there are none; whether there were any.
     fn hand_out<'d>(
         &'d self,
-        mut books: MutexGuard<'d, Books>,
+        mut in_flight: MutexGuard<'d, InFlight>,
         buffers: &mut Buffers,
-    ) -> (bool, MutexGuard<'d, Books>) {
-        books.busy += 1;
+    ) -> (bool, MutexGuard<'d, InFlight>) {
+        in_flight.busy += 1;
         let (mut some, mut shared) = (false, false);
-        while let Some((receiver, answer)) = books.answered.pop_front() {
-            let more = !books.answered.is_empty();
-            // Relaxed: written with the books locked only.
+        while let Some((receiver, answer)) = in_flight.answered.pop_front() {
+            let more = !in_flight.answered.is_empty();
+            // Relaxed: written with the table locked only.
             if more != self.backlog.load(Ordering::Relaxed) {
                 self.backlog.store(more, Ordering::SeqCst);
             }
-            drop(books);
+            drop(in_flight);
             if more && !shared {
                 self.tell();
             }
@@ -229,7 +229,7 @@ impl ProcessQueue {
                 let inside = receiver.hand_over();
                 match answer {
                     Answer::Batch(batch) => {
-                        receiver.receive(&batch, &self.stock, buffers);
+                        receiver.receive(&batch, &self.allocator, buffers);
                         buffers.released.extend(batch.slot());
                     }
                     Answer::Failed(error) => receiver.fail(error),
@@ -241,26 +241,26 @@ impl ProcessQueue {
             }
             let enough = if more { RELEASED_AT_ONCE } else { 1 };
             if buffers.released.len() >= enough {
-                self.stock.session.submit(&mut buffers.released, None);
+                self.allocator.session.submit(&mut buffers.released, None);
             }
-            books = lock(&self.books);
+            in_flight = lock(&self.in_flight);
         }
-        books.busy -= 1;
+        in_flight.busy -= 1;
         // Another thread may have taken the last one.
         if !buffers.released.is_empty() {
-            self.stock.session.submit(&mut buffers.released, None);
+            self.allocator.session.submit(&mut buffers.released, None);
         }
-        (some, books)
+        (some, in_flight)
     }
 
     /// When there is work although nothing arrives: a call or a job had no room.
     fn due(&self) -> Option<Instant> {
-        let books = lock(&self.books);
-        let starves = !books.waiting.is_empty() && books.admits();
-        let wait = if books.under_way() == 0 { Duration::ZERO } else { STARVES_FOR };
-        drop(books);
+        let in_flight = lock(&self.in_flight);
+        let starves = !in_flight.waiting.is_empty() && in_flight.admits();
+        let wait = if in_flight.under_way() == 0 { Duration::ZERO } else { STARVES_FOR };
+        drop(in_flight);
         let due = starves.then(|| Instant::now() + wait);
-        due.into_iter().chain(self.home.background.due()).min()
+        due.into_iter().chain(self.queue_shared.background.due()).min()
     }
 
     /// Has the driver thread sleep in `sleep` until something happens for this queue, or `leave`
@@ -272,94 +272,100 @@ impl ProcessQueue {
         sleep: impl FnOnce(Option<Instant>, &dyn Fn() -> bool) -> R,
     ) -> R {
         let before = self.passes.load(Ordering::SeqCst);
-        self.home.waiting.fetch_add(1, Ordering::SeqCst);
+        self.queue_shared.waiting.fetch_add(1, Ordering::SeqCst);
         let over = || leave() || self.has_backlog() || self.passes.load(Ordering::SeqCst) != before;
         let slept = sleep(self.due(), &over);
-        self.home.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.queue_shared.waiting.fetch_sub(1, Ordering::SeqCst);
         slept
     }
 
     /// Returns the buffers, and closes the session's job if all is over.
-    fn put_away(&self, mut books: MutexGuard<'_, Books>, buffers: Box<Buffers>) {
-        books.put_buffers(buffers);
-        self.close_job_if_over(books);
+    fn put_away(&self, mut in_flight: MutexGuard<'_, InFlight>, buffers: Box<Buffers>) {
+        in_flight.put_buffers(buffers);
+        self.close_job_if_over(in_flight);
     }
 
     /// Whether there are answers or jobs that no thread has in hand.
     fn has_backlog(&self) -> bool {
-        self.backlog.load(Ordering::SeqCst) || self.home.background.has_backlog()
+        self.backlog.load(Ordering::SeqCst) || self.queue_shared.background.has_backlog()
     }
 
     /// Wakes other threads that wait for a future: some futures are complete, or can be completed.
     fn tell(&self) {
-        if self.home.waiting.load(Ordering::SeqCst) > 0 {
-            self.stock.session.notify();
+        if self.queue_shared.waiting.load(Ordering::SeqCst) > 0 {
+            self.allocator.session.notify();
         }
     }
 
     /// Closes the queue, and answers every open call with this error.
     fn give_up(&self, why: &Error) {
-        let mut books = lock(&self.books);
-        books.closed = true;
-        let unsent = books.give_up(why);
-        books.over = true;
-        let foreign = self.stock.session.is_foreign();
+        let mut in_flight = lock(&self.in_flight);
+        in_flight.closed = true;
+        let unsent = in_flight.give_up(why);
+        in_flight.over = true;
+        let foreign = self.allocator.session.is_foreign();
         if !foreign {
-            self.stock.session.queue_leaves(self.stock.job);
+            self.allocator.session.queue_leaves(self.allocator.job);
         }
         if foreign {
-            let answered = std::mem::take(&mut books.answered);
-            drop(books);
+            let answered = std::mem::take(&mut in_flight.answered);
+            drop(in_flight);
             answered
                 .into_iter()
                 .filter_map(|(receiver, _)| receiver)
                 .for_each(|r| r.fail(why.clone()));
         } else {
-            let mut buffers = books.buffers(&self.stock.session);
-            let (_, books) = self.hand_out(books, &mut buffers);
-            self.put_away(books, buffers);
+            let mut buffers = in_flight.buffers(&self.allocator.session);
+            let (_, in_flight) = self.hand_out(in_flight, &mut buffers);
+            self.put_away(in_flight, buffers);
         }
         let inside = InCall::enter(self.backend(), Inside::Delivery);
         drop_quietly(unsent);
         drop(inside);
-        self.home.background.end(why);
+        self.queue_shared.background.end(why);
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.driver.unpark();
         if !foreign {
-            self.stock.session.notify();
+            self.allocator.session.notify();
         }
     }
 
     /// Closes the session's job once no thread reads results of it.
-    fn close_job_if_over(&self, mut books: MutexGuard<'_, Books>) {
-        let Stock { session, job, .. } = &self.stock;
-        if !books.over || books.busy > 0 || !books.answered.is_empty() || session.is_foreign() {
+    fn close_job_if_over(&self, mut in_flight: MutexGuard<'_, InFlight>) {
+        let ItemAllocator { session, job, .. } = &self.allocator;
+        if !in_flight.over
+            || in_flight.busy > 0
+            || !in_flight.answered.is_empty()
+            || session.is_foreign()
+        {
             return;
         }
-        let buffers = books.last_buffers();
-        drop(books);
+        let buffers = in_flight.last_buffers();
+        drop(in_flight);
         session.close_job(*job, buffers.unwrap_or_else(|| session.take_buffers()));
     }
 
     /// Takes nothing in any more; calls that were taken in are still answered.
     pub(crate) fn close(&self) {
-        lock(&self.books).closed = true;
-        self.home.background.close();
+        lock(&self.in_flight).closed = true;
+        self.queue_shared.background.close();
         self.driver.unpark();
     }
 
     /// Closes the queue, waits until all calls are answered, and ends it.
     pub(crate) fn drain(&self) {
         self.close();
-        self.work_while(|books| books.outstanding() + self.home.background.maps() > 0);
-        self.home.callbacks.wait();
+        self.work_while(|in_flight| {
+            in_flight.outstanding() + self.queue_shared.background.maps() > 0
+        });
+        self.queue_shared.callbacks.wait();
         self.end(None);
     }
 
     /// Exempts the callback that the calling thread runs, if any, from the waiting of `drain`: see
     /// [`Callbacks::resign`](super::callbacks::Callbacks::resign).
     pub(crate) fn resign(&self) {
-        self.home.callbacks.resign();
+        self.queue_shared.callbacks.resign();
     }
 
     /// Takes nothing in any more; calls without an answer end with [`Error::Terminated`].
@@ -378,7 +384,7 @@ impl ProcessQueue {
 
 impl AsyncQueue for ProcessQueue {
     fn check(&self) -> Result<(), Error> {
-        if self.stock.session.is_foreign() {
+        if self.allocator.session.is_foreign() {
             return Err(Error::ForeignProcess);
         }
         // A worker's results are being read in place, and that worker waits for the reader.
@@ -389,7 +395,7 @@ impl AsyncQueue for ProcessQueue {
         while !done() && until.is_none_or(|until| Instant::now() < until) {
             let more = || done() || self.has_backlog();
             let until = until.into_iter().chain(self.due()).min();
-            self.stock.session.wait_for_messages(self.stock.job, until, &more);
+            self.allocator.session.wait_for_messages(self.allocator.job, until, &more);
             self.work(false, true);
         }
     }
@@ -403,40 +409,40 @@ impl AsyncQueue for ProcessQueue {
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {
-        if self.home.background.withdraw(entry) {
+        if self.queue_shared.background.withdraw(entry) {
             return true;
         }
-        let mut books = lock(&self.books);
-        let mut waiting = books.waiting.iter();
+        let mut in_flight = lock(&self.in_flight);
+        let mut waiting = in_flight.waiting.iter();
         if let Some(at) = waiting.position(|unsent| unsent.receiver().address() == entry) {
-            let unsent = books.waiting.remove(at);
-            drop(books);
+            let unsent = in_flight.waiting.remove(at);
+            drop(in_flight);
             drop_quietly(unsent);
             return true;
         }
-        let Some(key) = books.key_of(entry) else { return false };
-        let withdrawn = self.stock.session.withdraw(self.stock.job, key);
+        let Some(key) = in_flight.key_of(entry) else { return false };
+        let withdrawn = self.allocator.session.withdraw(self.allocator.job, key);
         if withdrawn {
-            books.end(key);
+            in_flight.end(key);
         }
         withdrawn
     }
 
     fn kill(&self, entry: *const (), grace: Duration) {
-        if let Some(number) = self.home.background.number_of(entry) {
+        if let Some(number) = self.queue_shared.background.number_of(entry) {
             self.kill_at_end(number, grace);
         }
         if !self.withdraw(entry) {
             // A call keeps its key until it has ended, and its end is noted under this lock.
-            let books = lock(&self.books);
-            if let Some(key) = books.key_of(entry) {
-                self.stock.session.kill_chunk(self.stock.job, key, grace);
+            let in_flight = lock(&self.in_flight);
+            if let Some(key) = in_flight.key_of(entry) {
+                self.allocator.session.kill_chunk(self.allocator.job, key, grace);
             }
         }
     }
 
     fn kill_at_end(&self, number: u64, grace: Duration) {
-        self.stock.session.kill_at_end(JobId(number), grace);
+        self.allocator.session.kill_at_end(JobId(number), grace);
     }
 
     fn recount(&self) {
@@ -449,12 +455,12 @@ impl AsyncQueue for ProcessQueue {
 
 impl Driven for ProcessQueue {
     fn demand(&self) -> (Work, u64) {
-        let books = lock(&self.books);
-        let Home { background, watched, .. } = &*self.home;
-        let (calls, maps) = (books.outstanding(), background.maps());
-        let work = if calls == 0 && books.closed && background.is_empty() {
+        let in_flight = lock(&self.in_flight);
+        let QueueShared { background, watched, .. } = &*self.queue_shared;
+        let (calls, maps) = (in_flight.outstanding(), background.maps());
+        let work = if calls == 0 && in_flight.closed && background.is_empty() {
             Work::Over
-        } else if !books.waiting.is_empty() || maps > 0 || watched.load(Ordering::SeqCst) > 0 {
+        } else if !in_flight.waiting.is_empty() || maps > 0 || watched.load(Ordering::SeqCst) > 0 {
             Work::Now
         } else if calls > 0 {
             Work::Later
@@ -465,7 +471,7 @@ impl Driven for ProcessQueue {
     }
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
-        let Stock { session, job, .. } = &self.stock;
+        let ItemAllocator { session, job, .. } = &self.allocator;
         let drove = self.while_away(leave, |due, over| session.drive_if_vacant(*job, due, over));
         if drove {
             self.work(false, true);
@@ -474,7 +480,7 @@ impl Driven for ProcessQueue {
     }
 
     fn stand_by(&self, leave: &Leave<'_>) {
-        let Stock { session, job, .. } = &self.stock;
+        let ItemAllocator { session, job, .. } = &self.allocator;
         self.while_away(leave, |due, over| session.stand_by(*job, due, over));
     }
 
@@ -483,11 +489,11 @@ impl Driven for ProcessQueue {
     }
 
     fn interrupt(&self) {
-        self.stock.session.notify();
+        self.allocator.session.notify();
     }
 
     fn unattended(&self, why: Error) {
-        if self.home.watched.load(Ordering::SeqCst) > 0 {
+        if self.queue_shared.watched.load(Ordering::SeqCst) > 0 {
             self.give_up(&why);
         }
     }
@@ -495,8 +501,8 @@ impl Driven for ProcessQueue {
 
 impl Drop for ProcessQueue {
     fn drop(&mut self) {
-        // In a forked child another thread may have been changing the books.
-        if !self.stock.session.is_foreign() {
+        // In a forked child another thread may have been changing the table.
+        if !self.allocator.session.is_foreign() {
             // (After `end` there is nothing left to do.)
             self.give_up(&Error::Terminated);
         }

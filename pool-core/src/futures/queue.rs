@@ -136,7 +136,7 @@ pub(super) trait AsyncQueue: Send + Sync {
 }
 
 /// The part that all futures of a queue share.
-pub(super) struct Home {
+pub(super) struct QueueShared {
     pub(super) budget: Arc<Budget>,
     /// Threads that wait for a future of the queue, and the driver thread of processes while it
     /// sleeps. SeqCst, like `Entry::stage`: a thread that completes a future looks for them.
@@ -152,7 +152,7 @@ pub(super) struct Home {
     queue: Weak<dyn AsyncQueue>,
 }
 
-impl Home {
+impl QueueShared {
     pub(super) fn new(
         budget: Arc<Budget>,
         (backend, job): (usize, Option<JobId>),
@@ -180,8 +180,8 @@ impl Home {
     }
 }
 
-impl fmt::Debug for Home {
+impl fmt::Debug for QueueShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Home").field("budget", &self.budget).finish_non_exhaustive()
+        f.debug_struct("QueueShared").field("budget", &self.budget).finish_non_exhaustive()
     }
 }

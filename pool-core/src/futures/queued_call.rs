@@ -15,7 +15,7 @@ use crate::{
     compact::Compact,
     engine::{MeasureResults, measure_results},
     error::{Cause, Error, TaskError},
-    job::{Stock, bad_result, given_away_with},
+    job::{ItemAllocator, bad_result, given_away_with},
     panic::take_panic,
     reentrancy::{Brought, InCall},
     session::{Buffers, Carried, ResultBatch},
@@ -52,7 +52,7 @@ pub(super) trait Unsent: Send {
     /// Encodes the item; `None`: there is no room now. `idle`: may wait for room.
     fn encode(
         &self,
-        stock: &Stock,
+        allocator: &ItemAllocator,
         buffers: &mut Buffers,
         idle: bool,
     ) -> Result<Option<Encoded>, Error>;
@@ -61,7 +61,7 @@ pub(super) trait Unsent: Send {
 /// The receiver of an answer.
 pub(super) trait Receiver: Send + Sync {
     /// Decodes the result. Panics of the user's code are a failure of the task.
-    fn receive(&self, batch: &ResultBatch, stock: &Stock, buffers: &mut Buffers);
+    fn receive(&self, batch: &ResultBatch, allocator: &ItemAllocator, buffers: &mut Buffers);
     fn fail(&self, error: Error);
     /// Marks the calling thread while it hands the outcome over: see [`Entry::hand_over`].
     fn hand_over(&self) -> (Brought, InCall);
@@ -76,24 +76,25 @@ impl<A: Wire, R: Wire> Unsent for QueuedCall<A, R> {
 
     fn encode(
         &self,
-        stock: &Stock,
+        allocator: &ItemAllocator,
         buffers: &mut Buffers,
         idle: bool,
     ) -> Result<Option<Encoded>, Error> {
-        with_room::<A, (), _>(|| self.encode_here(stock, buffers, idle))
+        with_room::<A, (), _>(|| self.encode_here(allocator, buffers, idle))
     }
 }
 
 impl<A: Wire, R: Wire> QueuedCall<A, R> {
     fn encode_here(
         &self,
-        stock: &Stock,
+        allocator: &ItemAllocator,
         buffers: &mut Buffers,
         idle: bool,
     ) -> Result<Option<Encoded>, Error> {
         let mut room = head_len::<A>(1) + if is_fixed::<A>() { 0 } else { GUESS };
         for _ in 0..2 {
-            let Some(reserved) = stock.room(&mut buffers.released, room.max(1), idle)? else {
+            let Some(reserved) = allocator.reserve(&mut buffers.released, room.max(1), idle)?
+            else {
                 return Ok(None);
             };
             // SAFETY: this thread owns the block until it is handed over; it is aligned, with room
@@ -111,9 +112,9 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
                 Err(pool_ipc::WireFault::Overflow) => {
                     drop(reserved);
                     let needed = len_of_one(&*self.item, &mut buffers.encoder);
-                    room = needed.map_err(|fault| stock.unsendable(Some(0), fault))?;
+                    room = needed.map_err(|fault| allocator.unsendable(Some(0), fault))?;
                 }
-                Err(fault) => return Err(stock.unsendable(Some(0), fault)),
+                Err(fault) => return Err(allocator.unsendable(Some(0), fault)),
             }
         }
         // The item's own code encodes it differently each time.
@@ -140,8 +141,8 @@ fn decode<R: Wire>(
 }
 
 impl<R: Wire> Receiver for Entry<R> {
-    fn receive(&self, batch: &ResultBatch, stock: &Stock, buffers: &mut Buffers) {
-        with_room::<(), R, _>(|| receive_here(self, batch, stock, buffers));
+    fn receive(&self, batch: &ResultBatch, allocator: &ItemAllocator, buffers: &mut Buffers) {
+        with_room::<(), R, _>(|| receive_here(self, batch, allocator, buffers));
     }
 
     fn fail(&self, error: Error) {
@@ -161,7 +162,7 @@ impl<R: Wire> Receiver for Entry<R> {
 fn receive_here<R: Wire>(
     entry: &Entry<R>,
     batch: &ResultBatch,
-    stock: &Stock,
+    allocator: &ItemAllocator,
     buffers: &mut Buffers,
 ) {
     let Buffers { scratch, decoder, .. } = buffers;
@@ -174,8 +175,8 @@ fn receive_here<R: Wire>(
     }));
     match decoded {
         Ok((Ok(value), bytes)) => entry.complete(Ok(value), bytes as u64),
-        Ok((Err(fault), _)) if stock.is_end(&fault) => {
-            entry.complete(Err(stock.session.end_error()), 0)
+        Ok((Err(fault), _)) if allocator.is_end(&fault) => {
+            entry.complete(Err(allocator.session.end_error()), 0)
         }
         Ok((Err(fault), _)) => entry.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0),
         Err(payload) => {

@@ -1,7 +1,7 @@
 //! How calls go from the queue to the workers: at once, or in line for room.
 //!
-//! Invariant: until it is answered, a call either is in the books under a key, from before it is
-//! sent, or waits in line.
+//! Invariant: until it is answered, a call either is in the in-flight table under a key, from
+//! before it is sent, or waits in line.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -45,25 +45,25 @@ impl ProcessQueue {
             Err(error) => return refuse(item, error),
         };
         if terms.limit.is_some() && !self.limited.swap(true, Ordering::Relaxed) {
-            self.stock.session.limit_job(self.stock.job);
+            self.allocator.session.limit_job(self.allocator.job);
         }
-        let entry = Entry::new(self.home.clone());
+        let entry = Entry::new(self.queue_shared.clone());
         let queued = QueuedCall { item, entry: entry.clone(), call, terms };
-        let mut books = lock(&self.books);
-        if books.closed {
+        let mut in_flight = lock(&self.in_flight);
+        if in_flight.closed {
             return Err(Unaccepted::Closed(queued.item));
         }
-        if !(books.waiting.is_empty() && books.admits()) {
-            books.waiting.push_back(Box::new(queued));
-            let waiting = books.waiting.len();
-            drop(books);
+        if !(in_flight.waiting.is_empty() && in_flight.admits()) {
+            in_flight.waiting.push_back(Box::new(queued));
+            let waiting = in_flight.waiting.len();
+            drop(in_flight);
             self.driver.unpark_if_parked();
             self.make_room(waiting);
             return Ok(AsyncResult::new(entry));
         }
-        let (key, timed) = books.begin(entry.clone());
-        let buffers = books.buffers(&self.stock.session);
-        drop(books);
+        let (key, timed) = in_flight.begin(entry.clone());
+        let buffers = in_flight.buffers(&self.allocator.session);
+        drop(in_flight);
         match self.send(&queued, key, timed, buffers, false) {
             Ok(true) => {}
             Ok(false) => {
@@ -71,7 +71,7 @@ impl ProcessQueue {
                 self.recount();
             }
             Err(error) => {
-                lock(&self.books).end(key);
+                lock(&self.in_flight).end(key);
                 self.recount();
                 return refuse(queued.item, error);
             }
@@ -82,7 +82,7 @@ impl ProcessQueue {
 
     pub(crate) fn admit(&self) -> Result<(), Error> {
         self.check()?;
-        self.home.budget.check()?;
+        self.queue_shared.budget.check()?;
         self.driver.start()
     }
 
@@ -95,8 +95,8 @@ impl ProcessQueue {
         &self,
         job: Job<F, vec::IntoIter<F::Item>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        self.work_while(|_| self.home.background.maps() >= MOST_MAPS);
-        self.home.submit_map(self, job)
+        self.work_while(|_| self.queue_shared.background.maps() >= MOST_MAPS);
+        self.queue_shared.submit_map(self, job)
     }
 
     /// A stream over the job's values.
@@ -109,7 +109,7 @@ impl ProcessQueue {
         job: Job<F, I>,
         ordered: bool,
     ) -> Result<AsyncValues<F, I>, I> {
-        self.home.stream(job, ordered)
+        self.queue_shared.stream(job, ordered)
     }
 
     /// Works while too many calls wait to be sent.
@@ -117,22 +117,22 @@ impl ProcessQueue {
         if waiting.is_multiple_of(16) {
             self.work(true, false);
         }
-        self.work_while(|books| books.waiting.len() >= MOST_WAITING);
+        self.work_while(|in_flight| in_flight.waiting.len() >= MOST_WAITING);
     }
 
     /// Puts a call for which there is no room first in line.
     fn wait_in_line(&self, key: u64, unsent: Box<dyn Unsent>) {
-        let mut books = lock(&self.books);
+        let mut in_flight = lock(&self.in_flight);
         // A queue that was closed meanwhile has already answered the call.
-        if books.end(key).is_some() {
-            books.waiting.push_front(unsent);
+        if in_flight.end(key).is_some() {
+            in_flight.waiting.push_front(unsent);
         } else {
-            drop(books);
+            drop(in_flight);
             drop_quietly(unsent);
         }
     }
 
-    /// Sends the call that has `key` in the books; `false`: there is no room for it now.
+    /// Sends the call that has `key` in the in-flight table; `false`: there is no room for it now.
     fn send(
         &self,
         unsent: &dyn Unsent,
@@ -141,10 +141,10 @@ impl ProcessQueue {
         mut buffers: Box<Buffers>,
         idle: bool,
     ) -> Result<bool, Error> {
-        let session = &self.stock.session;
+        let session = &self.allocator.session;
         let inside = InCall::enter(self.backend(), Inside::Call);
         let encoded =
-            catch_unwind(AssertUnwindSafe(|| unsent.encode(&self.stock, &mut buffers, idle)));
+            catch_unwind(AssertUnwindSafe(|| unsent.encode(&self.allocator, &mut buffers, idle)));
         let encoded = encoded.unwrap_or_else(|payload| {
             take_panic(payload);
             Err(Error::Encode { index: 0 })
@@ -153,8 +153,8 @@ impl ProcessQueue {
         let sent = encoded.map(|encoded| {
             encoded.map(|encoded| {
                 let Encoded { block: items, carried, bytes, call, terms, measure } = encoded;
-                lock(&self.books).took(bytes);
-                let what = (self.stock.job, call, measure);
+                lock(&self.in_flight).took(bytes);
+                let what = (self.allocator.job, call, measure);
                 let (Terms { limit, grace, retries }, one) =
                     (terms, Chunk::new(what, items, key, (1, 1)));
                 let chunk = Chunk { timed, bytes, limit, grace, retries, ..one };
@@ -164,7 +164,7 @@ impl ProcessQueue {
                 session.submit(&mut buffers.released, Some(chunk));
             })
         });
-        lock(&self.books).put_buffers(buffers);
+        lock(&self.in_flight).put_buffers(buffers);
         sent.map(|sent| sent.is_some())
     }
 
@@ -172,16 +172,16 @@ impl ProcessQueue {
     pub(super) fn send_waiting(&self, idle: bool) -> bool {
         let mut failed = false;
         loop {
-            let mut books = lock(&self.books);
-            if !books.admits() {
+            let mut in_flight = lock(&self.in_flight);
+            if !in_flight.admits() {
                 return failed;
             }
-            let Some(unsent) = books.waiting.pop_front() else { return failed };
+            let Some(unsent) = in_flight.waiting.pop_front() else { return failed };
             let receiver = unsent.receiver();
-            let idle = idle && books.under_way() == 0;
-            let (key, timed) = books.begin(receiver.clone());
-            let buffers = books.buffers(&self.stock.session);
-            drop(books);
+            let idle = idle && in_flight.under_way() == 0;
+            let (key, timed) = in_flight.begin(receiver.clone());
+            let buffers = in_flight.buffers(&self.allocator.session);
+            drop(in_flight);
             match self.send(&*unsent, key, timed, buffers, idle) {
                 Ok(true) => drop_quietly(unsent),
                 Ok(false) => {
@@ -190,7 +190,7 @@ impl ProcessQueue {
                 }
                 Err(error) => {
                     failed = true;
-                    lock(&self.books).end(key);
+                    lock(&self.in_flight).end(key);
                     receiver.fail(error);
                     drop_quietly(unsent);
                 }

@@ -16,7 +16,7 @@ use std::{
 use super::{
     callbacks::Callback,
     notices::Notice,
-    queue::{Held, Home},
+    queue::{Held, QueueShared},
 };
 use crate::{
     compact::Compact,
@@ -29,7 +29,7 @@ use crate::{
 /// The state of one future.
 #[derive(Debug)]
 pub(super) struct Entry<R> {
-    pub(super) home: Arc<Home>,
+    pub(super) queue_shared: Arc<QueueShared>,
     /// The tasks and calls inside of which it was made.
     within: Within,
     /// What tells it from the other futures of its pool.
@@ -92,20 +92,20 @@ const DONE: u8 = 2;
 
 impl<R> Entry<R> {
     /// The future of one item.
-    pub(super) fn new(home: Arc<Home>) -> Arc<Self> {
-        Self::with_number(home, false)
+    pub(super) fn new(queue_shared: Arc<QueueShared>) -> Arc<Self> {
+        Self::with_number(queue_shared, false)
     }
 
-    pub(super) fn of_map(home: Arc<Home>) -> Arc<Self> {
-        Self::with_number(home, true)
+    pub(super) fn of_map(queue_shared: Arc<QueueShared>) -> Arc<Self> {
+        Self::with_number(queue_shared, true)
     }
 
-    fn with_number(home: Arc<Home>, of_map: bool) -> Arc<Self> {
+    fn with_number(queue_shared: Arc<QueueShared>, of_map: bool) -> Arc<Self> {
         let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
         let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
-        let (within, number) = (Within::here(), home.budget.take_number());
+        let (within, number) = (Within::here(), queue_shared.budget.take_number());
         let settled = Condvar::new();
-        Arc::new(Self { home, within, number, of_map, stage, cell, settled })
+        Arc::new(Self { queue_shared, within, number, of_map, stage, cell, settled })
     }
 
     /// See [`AsyncResult::number`](super::AsyncResult::number).
@@ -116,7 +116,7 @@ impl<R> Entry<R> {
     /// While the returned value lives, the calling thread hands the outcome over, or runs a task
     /// for it.
     pub(super) fn hand_over(&self) -> (Brought, InCall) {
-        (self.within.bring(), InCall::deliver(self.home.backend, self.address()))
+        (self.within.bring(), InCall::deliver(self.queue_shared.backend, self.address()))
     }
 
     /// The future's identity.
@@ -196,8 +196,8 @@ impl<R> Entry<R> {
         self.store(&mut cell, outcome, bytes);
         drop(cell);
         self.settled.notify_all();
-        self.home.watched.fetch_sub(1, Ordering::SeqCst);
-        callbacks.into_iter().for_each(|callback| self.home.callbacks.run(callback));
+        self.queue_shared.watched.fetch_sub(1, Ordering::SeqCst);
+        callbacks.into_iter().for_each(|callback| self.queue_shared.callbacks.run(callback));
         for watcher in told {
             match watcher {
                 Watcher::Waker(waker) => quietly(|| waker.wake()),
@@ -211,7 +211,7 @@ impl<R> Entry<R> {
 
     /// Wraps the callback, so that its copy of the value counts until it has run.
     fn count(&self, callback: Callback, bytes: u64) -> Callback {
-        let held = Held::new(&self.home.budget, bytes);
+        let held = Held::new(&self.queue_shared.budget, bytes);
         Box::new(move || {
             callback();
             drop(held);
@@ -221,7 +221,7 @@ impl<R> Entry<R> {
     fn store(&self, cell: &mut Cell<R>, outcome: Result<Compact<R>, Error>, bytes: u64) {
         cell.outcome = Outcome::Done(outcome.map_err(Box::new));
         cell.bytes = bytes;
-        self.home.budget.add(bytes);
+        self.queue_shared.budget.add(bytes);
         self.stage.store(DONE, Ordering::SeqCst);
     }
 
@@ -232,7 +232,7 @@ impl<R> Entry<R> {
         match (&cell.outcome, watcher) {
             (outcome @ (Outcome::Pending | Outcome::Read(_)), watcher) => {
                 if matches!(outcome, Outcome::Pending) && cell.watchers.is_empty() {
-                    self.home.watched.fetch_add(1, Ordering::SeqCst);
+                    self.queue_shared.watched.fetch_add(1, Ordering::SeqCst);
                 }
                 let is_past = |w: &mut Watcher<R>| match (&watcher, w) {
                     // A task that moved to another one waits with its new waker only.
@@ -245,7 +245,7 @@ impl<R> Entry<R> {
                 cell.watchers.push(watcher);
                 drop(cell);
                 drop_quietly(past); // the user's code
-                if let Some(queue) = self.home.queue() {
+                if let Some(queue) = self.queue_shared.queue() {
                     queue.attend();
                 }
             }
@@ -281,7 +281,7 @@ impl<R> Entry<R> {
                 drop(inside);
                 self.settled.notify_all();
                 if let Some(callback) = callback {
-                    self.home.callbacks.run(callback);
+                    self.queue_shared.callbacks.run(callback);
                 }
                 late.into_iter().for_each(|watcher| self.watch(watcher));
             }
@@ -329,7 +329,7 @@ impl<R> Entry<R> {
             return None;
         }
         let outcome = mem::replace(&mut cell.outcome, Outcome::Taken);
-        self.home.budget.remove(mem::take(&mut cell.bytes));
+        self.queue_shared.budget.remove(mem::take(&mut cell.bytes));
         drop(cell);
         Some(match outcome {
             Outcome::Done(outcome) => outcome.map_err(|error| *error),
@@ -340,7 +340,7 @@ impl<R> Entry<R> {
 
 impl<R> Drop for Entry<R> {
     fn drop(&mut self) {
-        self.home
+        self.queue_shared
             .budget
             .remove(self.cell.get_mut().map_or_else(|e| e.into_inner().bytes, |c| c.bytes));
     }
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn the_outcome_is_not_waited_for_beyond_a_limit() {
         let budget = Arc::new(Budget::new(None, u64::MAX, 1 << 20));
-        let entry = Entry::new(Home::new(budget, (0x92, None), Weak::<ProcessQueue>::new()));
+        let entry = Entry::new(QueueShared::new(budget, (0x92, None), Weak::<ProcessQueue>::new()));
         entry.complete(Ok(Compact::new(7)), 0);
         let (made, is_made) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn a_second_outcome_is_dropped_without_its_panic() {
         let budget = Arc::new(Budget::new(None, u64::MAX, 1 << 20));
-        let entry = Entry::new(Home::new(budget, (0x91, None), Weak::<ProcessQueue>::new()));
+        let entry = Entry::new(QueueShared::new(budget, (0x91, None), Weak::<ProcessQueue>::new()));
         assert!(entry.try_complete(Err(Error::Cancelled), 0));
         assert!(!entry.try_complete(Ok(Compact::new(Loud)), 0));
     }

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     background::Task,
-    queue::{AsyncQueue, Home},
+    queue::{AsyncQueue, QueueShared},
 };
 use crate::{
     cancel::CancelToken,
@@ -33,15 +33,15 @@ use crate::{
 pub struct AsyncValues<F: Form, I> {
     /// `None` after the end.
     values: Option<Box<ValueStream<F, I>>>,
-    seat: Arc<Seat>,
+    waker_slot: Arc<WakerSlot>,
     number: u64,
     /// It was killed, which the next poll reports.
     killed: bool,
 }
 
 /// What the consumer shares with the queue while it waits.
-struct Seat {
-    home: Arc<Home>,
+struct WakerSlot {
+    queue_shared: Arc<QueueShared>,
     state: Mutex<State>,
 }
 
@@ -54,7 +54,7 @@ struct State {
     ended: Option<Error>,
 }
 
-impl Home {
+impl QueueShared {
     /// A stream over the values of the job.
     ///
     /// # Errors
@@ -66,11 +66,17 @@ impl Home {
         ordered: bool,
     ) -> Result<AsyncValues<F, I>, I> {
         let number = job.go_to_background(self.job, self.listener());
-        let seat = Arc::new(Seat { home: self.clone(), state: Mutex::default() });
-        if !self.background.add(number, seat.clone()) {
+        let waker_slot =
+            Arc::new(WakerSlot { queue_shared: self.clone(), state: Mutex::default() });
+        if !self.background.add(number, waker_slot.clone()) {
             return Err(job.into_items());
         }
-        Ok(AsyncValues { values: Some(Box::new(job.stream(ordered))), seat, number, killed: false })
+        Ok(AsyncValues {
+            values: Some(Box::new(job.stream(ordered))),
+            waker_slot,
+            number,
+            killed: false,
+        })
     }
 }
 
@@ -82,7 +88,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
     /// still run after `grace` (zero: at once) are killed and replaced. Threads cannot be killed:
     /// they only see the cancellation.
     pub fn kill(&mut self, grace: Duration) {
-        let queue = self.seat.home.queue();
+        let queue = self.waker_slot.queue_shared.queue();
         if let Some(queue) =
             queue.filter(|queue| !matches!(queue.check(), Err(Error::ForeignProcess)))
             && let Some(values) = self.values.take()
@@ -90,7 +96,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
             queue.kill_at_end(self.number, grace);
             self.killed = true;
             drop(values);
-            self.seat.go_on();
+            self.waker_slot.go_on();
         }
     }
 
@@ -108,19 +114,20 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
         }
         // Taken out while the user's code may run, so that a panic of it ends the stream.
         let Some(mut values) = self.values.take() else { return Poll::Ready(None) };
-        if let Some(why) = lock(&self.seat.state).ended.take() {
+        if let Some(why) = lock(&self.waker_slot.state).ended.take() {
             return Poll::Ready(Some(Err(why)));
         }
         let mut next = values.poll();
         if next.is_pending() {
             let (due, token) = (values.due(), values.token().cloned());
             // A driver thread that sleeps does not know these.
-            let unknown = due.is_some() || (token.is_some() && self.seat.home.job.is_none());
-            let queue = self.seat.wait(context.waker(), due, token);
+            let unknown =
+                due.is_some() || (token.is_some() && self.waker_slot.queue_shared.job.is_none());
+            let queue = self.waker_slot.wait(context.waker(), due, token);
             // Results may have arrived before the waker was registered.
             next = values.poll();
             match (&next, queue) {
-                (Poll::Ready(_), _) => drop(self.seat.leave()),
+                (Poll::Ready(_), _) => drop(self.waker_slot.leave()),
                 (Poll::Pending, Some(queue)) => {
                     if unknown {
                         queue.recount();
@@ -137,7 +144,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> AsyncValues<F, I> {
     }
 }
 
-impl Seat {
+impl WakerSlot {
     /// Registers the waker; returns the queue that works for the consumer, if it still exists.
     fn wait(
         &self,
@@ -148,26 +155,26 @@ impl Seat {
         let waker = waker.clone(); // the user's code
         let mut state = lock(&self.state);
         if state.waker.is_none() {
-            self.home.watched.fetch_add(1, Ordering::SeqCst);
+            self.queue_shared.watched.fetch_add(1, Ordering::SeqCst);
         }
         let before = state.waker.replace(waker);
         (state.due, state.token) = (due, token);
         drop(state);
         drop(before);
-        self.home.queue()
+        self.queue_shared.queue()
     }
 
     /// The consumer does not wait any more; returns its waker.
     fn leave(&self) -> Option<Waker> {
         let waker = lock(&self.state).waker.take();
         if waker.is_some() {
-            self.home.watched.fetch_sub(1, Ordering::SeqCst);
+            self.queue_shared.watched.fetch_sub(1, Ordering::SeqCst);
         }
         waker
     }
 }
 
-impl Task for Seat {
+impl Task for WakerSlot {
     fn go_on(&self) -> bool {
         if let Some(waker) = self.leave() {
             quietly(|| waker.wake());
@@ -201,7 +208,7 @@ impl Task for Seat {
     }
 
     fn inside(&self) -> (Brought, InCall) {
-        (Within::default().bring(), InCall::enter(self.home.backend, Inside::Delivery))
+        (Within::default().bring(), InCall::enter(self.queue_shared.backend, Inside::Delivery))
     }
 
     fn is_map(&self) -> bool {
@@ -212,10 +219,10 @@ impl Task for Seat {
 impl<F: Form, I> Drop for AsyncValues<F, I> {
     fn drop(&mut self) {
         // In a forked child another thread may have been changing the queue.
-        let Some(queue) = self.seat.home.queue() else { return };
+        let Some(queue) = self.waker_slot.queue_shared.queue() else { return };
         if !matches!(queue.check(), Err(Error::ForeignProcess)) {
-            drop(self.seat.home.background.remove(self.number));
-            if self.seat.leave().is_some() {
+            drop(self.waker_slot.queue_shared.background.remove(self.number));
+            if self.waker_slot.leave().is_some() {
                 // The driver thread does not work for this stream any longer.
                 queue.recount();
             }

@@ -36,7 +36,7 @@ impl ThreadQueue {
         function: F::Function,
         limit: Option<Duration>,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
-        let admitted = self.check().and_then(|()| self.home.budget.check());
+        let admitted = self.check().and_then(|()| self.queue_shared.budget.check());
         // The driver thread watches time limits while no thread waits.
         let admitted = admitted.and_then(|()| limit.map_or(Ok(()), |_| self.driver.start()));
         if let Err(error) = admitted {
@@ -64,12 +64,12 @@ impl ThreadQueue {
         if limit.is_some() {
             self.driver.unpark_if_parked();
         }
-        let entry = Entry::new(self.home.clone());
+        let entry = Entry::new(self.queue_shared.clone());
         let mut item = Some(item);
         let sent = backend.send_unless_over(none_waits, || {
             let item = item.take().expect("made once");
             let thread_call = ThreadCall::<F>::new(self, &entry, (function, item), shared, limit);
-            Box::new(move |host| thread_call.run(host))
+            Box::new(move |thread_worker| thread_call.run(thread_worker))
         });
         if let (false, Some(item)) = (sent, item) {
             // Without `keep_alive` the threads end with a call.
@@ -86,7 +86,7 @@ impl ThreadQueue {
     /// Refuses a map or a stream where it cannot be taken in.
     pub(crate) fn admit(&self) -> Result<(), Error> {
         self.check()?;
-        self.home.budget.check()?;
+        self.queue_shared.budget.check()?;
         self.driver.start()
     }
 
@@ -99,8 +99,10 @@ impl ThreadQueue {
         &self,
         job: Job<F, vec::IntoIter<F::Item>>,
     ) -> Result<AsyncResult<Vec<F::Output>>, Vec<F::Item>> {
-        self.work_until(None, &|flow| self.home.background.maps() < MOST_MAPS || flow.closed);
-        self.home.submit_map(self, job)
+        self.work_until(None, &|flow| {
+            self.queue_shared.background.maps() < MOST_MAPS || flow.closed
+        });
+        self.queue_shared.submit_map(self, job)
     }
 
     /// A stream over the job's values.
@@ -113,6 +115,6 @@ impl ThreadQueue {
         job: Job<F, I>,
         ordered: bool,
     ) -> Result<AsyncValues<F, I>, I> {
-        self.home.stream(job, ordered)
+        self.queue_shared.stream(job, ordered)
     }
 }

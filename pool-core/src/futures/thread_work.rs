@@ -23,7 +23,7 @@ use crate::{
     panic::{drop_quietly, in_task, take_panic},
     shared::{self, SharedValue},
     task::{ContextCell, Portable, Surroundings},
-    threads::Host,
+    threads::ThreadWorker,
 };
 
 /// A call on its way to a worker. Its drop completes the future, also where it never ran.
@@ -50,8 +50,8 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         Self { queue, entry, function, shared, item, limit, begun: false }
     }
 
-    pub(super) fn run(mut self, host: &mut Host) {
-        let worker = host.id;
+    pub(super) fn run(mut self, thread_worker: &mut ThreadWorker) {
+        let worker = thread_worker.id;
         if self.queue.terminated.load(Ordering::Relaxed) || !self.entry.begin() {
             return;
         }
@@ -60,7 +60,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         let _brought = self.entry.within().bring();
         self.queue.count(|flow| flow.waiting -= 1);
         let shared = shared::seen(self.shared.as_ref());
-        if let Err((stage, cause)) = host.begin(self.shared.as_ref()) {
+        if let Err((stage, cause)) = thread_worker.begin(self.shared.as_ref()) {
             return self.entry.complete(Err(stage.error(worker, cause)), 0);
         }
         let deadline = self.start_clock(worker);
@@ -72,7 +72,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         let mut surroundings = Surroundings {
             worker,
             shared,
-            state: host.state(),
+            state: thread_worker.state(),
             cancelled: &cancelled,
             decoder: &mut decoder,
             context: &mut cell,
@@ -80,7 +80,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         let outcome = in_task(|| {
             catch_unwind(AssertUnwindSafe(|| {
                 let value = value_of::<F>(self.function, &mut surroundings, item);
-                let bytes = weight_of(&*value, self.queue.home.budget.is_exact());
+                let bytes = weight_of(&*value, self.queue.queue_shared.budget.is_exact());
                 (value, bytes)
             }))
         });
@@ -106,7 +106,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         }
         // Dropped first: the queue does not wait for the worker's exit functions.
         drop(self);
-        host.ran_for_nobody(1);
+        thread_worker.ran_without_a_call(1);
     }
 
     /// When the call is overdue, if it has a limit and the clock can express that time.

@@ -12,10 +12,10 @@ use std::{
 
 use super::{
     MOST_WAITING,
-    queue::{AsyncQueue, Budget, Home},
+    queue::{AsyncQueue, Budget, QueueShared},
 };
 use crate::{
-    cancel::{Bell, sleep_for},
+    cancel::{WakeCounter, sleep_for},
     driver::{Driven, Driver, Leave, Work},
     error::Error,
     mutex::lock,
@@ -33,12 +33,12 @@ const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 /// The queue for futures of a set of threads.
 pub(crate) struct ThreadQueue {
     pub(super) backend: ThreadMark,
-    pub(super) home: Arc<Home>,
+    pub(super) queue_shared: Arc<QueueShared>,
     pub(super) flow: Mutex<Flow>,
     pub(super) changed: Condvar,
     /// Ends a sleep in which the driver thread also listens to tokens; made before the first such
     /// sleep.
-    bell: OnceLock<Bell>,
+    wake_counter: OnceLock<WakeCounter>,
     /// Results are not wanted any more: running calls see the cancellation, the others do not run.
     pub(super) terminated: AtomicBool,
     /// Takes care of maps, streams and time limits while no thread waits.
@@ -54,7 +54,7 @@ pub(super) struct Flow {
     pub(super) closed: bool,
     /// Counts the times that waiting threads were told to look again.
     told: u64,
-    /// Whether the driver thread sleeps on the bell.
+    /// Whether the driver thread sleeps on the wake counter.
     polls: bool,
     /// Calls that run and have a limit.
     pub(super) running: Deadlines<Running>,
@@ -85,10 +85,14 @@ impl ThreadQueue {
         let stack = budget.stack;
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             backend: backend.thread_mark(),
-            home: Home::new(budget, (std::ptr::from_ref(backend).addr(), None), this.clone()),
+            queue_shared: QueueShared::new(
+                budget,
+                (std::ptr::from_ref(backend).addr(), None),
+                this.clone(),
+            ),
             flow: Mutex::default(),
             changed: Condvar::new(),
-            bell: OnceLock::new(),
+            wake_counter: OnceLock::new(),
             terminated: AtomicBool::new(false),
             driver: Driver::new(this.clone(), stack),
         })
@@ -107,7 +111,7 @@ impl ThreadQueue {
     /// Whether every call that it took in has ended.
     pub(crate) fn is_over(&self) -> bool {
         let flow = lock(&self.flow);
-        flow.closed && flow.outstanding == 0 && self.home.background.is_empty()
+        flow.closed && flow.outstanding == 0 && self.queue_shared.background.is_empty()
     }
 
     /// Takes nothing in any more.
@@ -116,7 +120,7 @@ impl ThreadQueue {
         flow.closed = true;
         let polls = flow.polls;
         drop(flow);
-        self.home.background.close();
+        self.queue_shared.background.close();
         self.wake_all(polls);
         self.driver.unpark();
     }
@@ -124,8 +128,8 @@ impl ThreadQueue {
     /// Takes nothing in any more, and waits until all that was taken in has ended.
     pub(crate) fn drain(&self) {
         self.close();
-        self.work_until(None, &|flow| flow.outstanding + self.home.background.maps() == 0);
-        self.home.callbacks.wait();
+        self.work_until(None, &|flow| flow.outstanding + self.queue_shared.background.maps() == 0);
+        self.queue_shared.callbacks.wait();
     }
 
     /// Takes nothing in any more; calls that were not begun end with [`Error::Terminated`], running
@@ -133,7 +137,7 @@ impl ThreadQueue {
     pub(crate) fn terminate(&self) {
         self.terminated.store(true, Ordering::Relaxed);
         self.close();
-        self.home.background.end(&Error::Terminated);
+        self.queue_shared.background.end(&Error::Terminated);
         self.tell();
     }
 
@@ -157,24 +161,24 @@ impl ThreadQueue {
     /// Wakes all threads that wait; `polls`: `Flow::polls` when the flow was changed.
     fn wake_all(&self, polls: bool) {
         self.changed.notify_all();
-        if polls && let Some(bell) = self.bell.get() {
-            bell.ring();
+        if polls && let Some(wake_counter) = self.wake_counter.get() {
+            wake_counter.wake();
         }
     }
 
-    /// The bell, if one can be made. Only the driver thread calls this.
-    fn bell(&self) -> Option<&Bell> {
-        if self.bell.get().is_none() {
-            let _ = self.bell.set(Bell::new().ok()?);
+    /// The wake counter, if one can be made. Only the driver thread calls this.
+    fn wake_counter(&self) -> Option<&WakeCounter> {
+        if self.wake_counter.get().is_none() {
+            let _ = self.wake_counter.set(WakeCounter::new().ok()?);
         }
-        self.bell.get()
+        self.wake_counter.get()
     }
 
     /// Fails overdue calls, and takes jobs in the background further.
     fn go_on(&self) {
         self.end_overdue();
         let news = std::mem::take(&mut lock(&self.flow).news);
-        let Home { background, .. } = &*self.home;
+        let QueueShared { background, .. } = &*self.queue_shared;
         if !background.is_empty() && background.go_on(news.into_iter(), &|| self.tell()) {
             self.tell();
         }
@@ -188,12 +192,12 @@ impl ThreadQueue {
             if done(&flow) || until.is_some_and(|until| left(until).is_zero()) {
                 return;
             }
-            if !flow.news.is_empty() || self.home.background.has_backlog() {
+            if !flow.news.is_empty() || self.queue_shared.background.has_backlog() {
                 continue;
             }
-            let background = &self.home.background;
+            let background = &self.queue_shared.background;
             let due = until.into_iter().chain(background.due()).map(left);
-            // Only a driver thread that sleeps on the bell listens to tokens.
+            // Only a driver thread that sleeps on the wake counter listens to tokens.
             let token = !flow.polls && background.has_tokens();
             let due = due.chain(token.then_some(TOKEN_SLEEP));
             match due.chain(flow.sleep_at_most()).min() {
@@ -219,7 +223,7 @@ impl ThreadQueue {
         let polls = flow.polls;
         drop(flow);
         // SeqCst: a thread that waits counts itself before it looks at its future.
-        if wakes || self.home.waiting.load(Ordering::SeqCst) > 0 {
+        if wakes || self.queue_shared.waiting.load(Ordering::SeqCst) > 0 {
             self.wake_all(polls);
         }
     }
@@ -272,11 +276,11 @@ impl AsyncQueue for ThreadQueue {
 
     fn withdraw(&self, entry: *const ()) -> bool {
         // The stage of a call of one item tells whether it was begun.
-        !self.home.background.knows(entry) || self.home.background.withdraw(entry)
+        !self.queue_shared.background.knows(entry) || self.queue_shared.background.withdraw(entry)
     }
 
     fn kill(&self, entry: *const (), _: Duration) {
-        self.home.background.withdraw(entry);
+        self.queue_shared.background.withdraw(entry);
     }
 
     fn kill_at_end(&self, _: u64, _: Duration) {}
@@ -299,7 +303,7 @@ impl AsyncQueue for ThreadQueue {
 impl Driven for ThreadQueue {
     fn demand(&self) -> (Work, u64) {
         let flow = lock(&self.flow);
-        let Home { background, watched, .. } = &*self.home;
+        let QueueShared { background, watched, .. } = &*self.queue_shared;
         let jobs =
             background.maps() > 0 || (!background.is_empty() && watched.load(Ordering::SeqCst) > 0);
         let work = if flow.closed && flow.outstanding == 0 && background.is_empty() {
@@ -314,25 +318,25 @@ impl Driven for ThreadQueue {
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
         let told = lock(&self.flow).told;
-        let tokens = self.home.background.tokens();
-        let bell = if tokens.is_empty() { None } else { self.bell() };
-        let due = self.home.background.due().map(left);
-        let unheard = (!tokens.is_empty() && bell.is_none()).then_some(TOKEN_SLEEP);
+        let tokens = self.queue_shared.background.tokens();
+        let wake_counter = if tokens.is_empty() { None } else { self.wake_counter() };
+        let due = self.queue_shared.background.due().map(left);
+        let unheard = (!tokens.is_empty() && wake_counter.is_none()).then_some(TOKEN_SLEEP);
         let mut flow = lock(&self.flow);
         let longest = flow.sleep_at_most().into_iter().chain(due).chain(unheard).min();
-        let backlog = || self.home.background.has_backlog();
+        let backlog = || self.queue_shared.background.has_backlog();
         let idle =
             |flow: &mut Flow| flow.told == told && flow.news.is_empty() && !backlog() && !leave();
         let longest = longest.map_or(LONGEST_SLEEP, |longest| longest.min(LONGEST_SLEEP));
-        match bell {
+        match wake_counter {
             None => {
                 let woken = self.changed.wait_timeout_while(flow, longest, idle);
                 drop(woken.unwrap_or_else(PoisonError::into_inner));
             }
-            Some(bell) if idle(&mut flow) => {
+            Some(wake_counter) if idle(&mut flow) => {
                 flow.polls = true;
                 drop(flow);
-                sleep_for(bell, &tokens, longest);
+                sleep_for(wake_counter, &tokens, longest);
                 lock(&self.flow).polls = false;
                 // This thread may run the user's code from now on: threads that wait have to look
                 // at the tokens themselves.
@@ -355,7 +359,7 @@ impl Driven for ThreadQueue {
     }
 
     fn unattended(&self, why: Error) {
-        self.home.background.end(&why);
+        self.queue_shared.background.end(&why);
         self.tell();
     }
 }

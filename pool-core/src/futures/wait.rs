@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{handle::AsyncResult, notices::Notices, queue::Home};
+use super::{handle::AsyncResult, notices::Notices, queue::QueueShared};
 use crate::{
     error::Error,
     job::{Awaits, Waiting},
@@ -15,13 +15,14 @@ use crate::{
 /// Asks for a notice of the end of each.
 fn notices_of<R>(handles: &[AsyncResult<R>]) -> Result<Arc<Notices>, Error> {
     handles.iter().try_for_each(AsyncResult::check)?;
-    let mut homes: Vec<Arc<Home>> = Vec::new();
+    let mut shared_parts: Vec<Arc<QueueShared>> = Vec::new();
     for handle in handles.iter().filter(|handle| handle.is_pending()) {
-        if !homes.iter().any(|home| Arc::ptr_eq(home, handle.home())) {
-            homes.push(handle.home().clone());
+        if !shared_parts.iter().any(|queue_shared| Arc::ptr_eq(queue_shared, handle.queue_shared()))
+        {
+            shared_parts.push(handle.queue_shared().clone());
         }
     }
-    let notices = Notices::new(homes);
+    let notices = Notices::new(shared_parts);
     for (index, handle) in handles.iter().enumerate() {
         handle.notice(notices.notice(index));
     }

@@ -1,7 +1,7 @@
 //! How the hooks of a worker's life cross to other processes: by their offsets in the image.
 //!
-//! Invariant: as for recipes (`shared/spec.rs`): offsets come from the parent, and all processes of
-//! a pool run the same image.
+//! Invariant: as for shared values (`shared/spec.rs`): offsets come from the parent, and all
+//! processes of a pool run the same image.
 
 use std::num::NonZeroU64;
 

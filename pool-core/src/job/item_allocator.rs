@@ -15,7 +15,7 @@ use crate::{
 
 /// Allocates the blocks of one job.
 #[derive(Debug)]
-pub(crate) struct Stock {
+pub(crate) struct ItemAllocator {
     pub(crate) session: Arc<Session>,
     pub(crate) job: JobId,
     pub(crate) limit: u64,
@@ -38,10 +38,10 @@ pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
     alone.map(|segment| segment.len() as u64).sum()
 }
 
-impl Stock {
+impl ItemAllocator {
     /// Reserves a block with room for `len` bytes. `None`: there is no room now, and chunks of this
     /// job are under way, or the thread may not wait. Otherwise waits until other jobs free some.
-    pub(crate) fn room(
+    pub(crate) fn reserve(
         &self,
         released: &mut Vec<usize>,
         len: usize,

@@ -40,7 +40,7 @@ mod try_collect;
 pub(crate) use background::{BackgroundJob, Counted, weight_of};
 pub use chunks::Chunks;
 pub(crate) use collect::bad_result;
-pub(crate) use item_allocator::{Stock, given_away_with};
+pub(crate) use item_allocator::{ItemAllocator, given_away_with};
 pub(crate) use knots::{Awaits, Waiting};
 pub(crate) use leaked::LeakFlag;
 pub use options::JobOptions;

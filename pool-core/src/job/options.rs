@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::target::Turn;
+use super::target::Target;
 use crate::{cancel::CancelToken, engine::SizingRules, error::Error};
 
 /// The options of a call.
@@ -64,13 +64,13 @@ impl JobOptions {
     }
 
     /// Which of `workers` workers the chunks go to.
-    pub(crate) fn turn(&self, workers: usize) -> Turn {
+    pub(crate) fn target(&self, workers: usize) -> Target {
         match self.worker {
-            Some(worker) => Turn::Only(worker),
+            Some(worker) => Target::Only(worker),
             None if self.order_tasks == Some(true) => {
-                Turn::Ordered { next: 0, workers: workers as u32 }
+                Target::RoundRobin { next: 0, workers: workers as u32 }
             }
-            None => Turn::Anybody,
+            None => Target::Any,
         }
     }
 

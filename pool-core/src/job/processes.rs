@@ -8,10 +8,10 @@ use pool_ipc::{
 };
 
 use super::{
-    item_allocator::{Stock, given_away_with},
+    item_allocator::{ItemAllocator, given_away_with},
     leaked::LeakFlag,
     options::JobOptions,
-    target::Turn,
+    target::Target,
     transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
@@ -29,7 +29,7 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 const FIRST_GUESS: usize = 2048;
 
 pub(crate) struct ProcessTransport<F: Form> {
-    stock: Stock,
+    allocator: ItemAllocator,
     call: Call,
     /// The context's number and its offset in the arena.
     context: (u64, u64),
@@ -46,7 +46,7 @@ pub(crate) struct ProcessTransport<F: Form> {
     bytes_per_item: usize,
     /// Position in the input of the next item.
     next_index: u64,
-    turn: Turn,
+    target: Target,
     /// Set if tasks borrow from the caller, who then waits for every one of them.
     leaked: Option<LeakFlag>,
     /// Results cannot be opened any more, because the zygote is gone.
@@ -68,7 +68,7 @@ impl<F: Form> ProcessTransport<F> {
         })?;
         let limit = session.items_limit();
         Ok(Self {
-            stock: Stock { session, job, limit, waits: true },
+            allocator: ItemAllocator { session, job, limit, waits: true },
             call,
             limit: options.task_timeout,
             grace: options.timeout_grace.unwrap_or_default(),
@@ -77,15 +77,15 @@ impl<F: Form> ProcessTransport<F> {
             pending: None,
             bytes_per_item: 0,
             next_index: 0,
-            turn: Turn::Anybody,
+            target: Target::Any,
             leaked: None,
             cut_off: false,
             buffers: Some(buffers),
         })
     }
 
-    pub(super) fn set_turn(&mut self, turn: Turn) {
-        self.turn = turn;
+    pub(super) fn set_target(&mut self, target: Target) {
+        self.target = target;
     }
 
     /// Makes the end of the job wait until no task of it runs any more.
@@ -96,9 +96,9 @@ impl<F: Form> ProcessTransport<F> {
     /// Makes it a background job: from now on its arrivals are announced to the queue that
     /// has the job `queue`, under the returned number.
     pub(super) fn go_to_background(&mut self, queue: JobId) -> u64 {
-        self.stock.session.share_inbox(self.stock.job, queue);
-        self.stock.waits = false;
-        self.stock.job.0
+        self.allocator.session.share_inbox(self.allocator.job, queue);
+        self.allocator.waits = false;
+        self.allocator.job.0
     }
 
     fn buffers(buffers: &mut Option<Box<Buffers>>) -> &mut Buffers {
@@ -107,10 +107,10 @@ impl<F: Form> ProcessTransport<F> {
 
     /// Encodes the context that all tasks of the job get.
     pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
-        let (stock, buffers) = (&self.stock, Self::buffers(&mut self.buffers));
-        let fault = |fault| stock.unsendable(None, fault);
+        let (allocator, buffers) = (&self.allocator, Self::buffers(&mut self.buffers));
+        let fault = |fault| allocator.unsendable(None, fault);
         let len = len_of_one(context, &mut buffers.encoder).map_err(fault)?;
-        let reserved = stock.room(&mut buffers.released, len.max(1), true)?;
+        let reserved = allocator.reserve(&mut buffers.released, len.max(1), true)?;
         let reserved = reserved.expect("an idle job waits for room");
         // SAFETY: the block is ours, aligned, with room for `len` bytes.
         let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
@@ -118,7 +118,8 @@ impl<F: Form> ProcessTransport<F> {
         let manifest = writer.manifest(reserved.block.offset);
         let carried = manifest.map(|manifest| (manifest, buffers.encoder.take_segments()));
         let block = reserved.hand_over();
-        self.context = (stock.session.keep_context(stock.job, block, carried), block.offset);
+        self.context =
+            (allocator.session.keep_context(allocator.job, block, carried), block.offset);
         Ok(())
     }
 
@@ -130,7 +131,7 @@ impl<F: Form> ProcessTransport<F> {
         Ok(match self.pack(items, cut)? {
             Ok((chunk, load)) => {
                 let buffers = Self::buffers(&mut self.buffers);
-                self.stock.session.submit(&mut buffers.released, Some(chunk));
+                self.allocator.session.submit(&mut buffers.released, Some(chunk));
                 Sent::Load(load)
             }
             Err(sent) => sent,
@@ -143,7 +144,7 @@ impl<F: Form> ProcessTransport<F> {
         let packed = self.pack(&mut std::iter::once(item), cut)?;
         let (chunk, _) = packed.expect("an idle job waits for room");
         let buffers = Self::buffers(&mut self.buffers);
-        self.stock.session.exchange(chunk, awaited, &mut buffers.taken)
+        self.allocator.session.exchange(chunk, awaited, &mut buffers.taken)
     }
 
     /// Encodes items for the next chunk; if there is no chunk, returns the reason.
@@ -163,7 +164,7 @@ impl<F: Form> ProcessTransport<F> {
         let most = cut.most.min(self.most_by_room()).max(1);
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items that fit one at a time.
-        let enough = usize::try_from(self.stock.limit / 4).unwrap_or(usize::MAX);
+        let enough = usize::try_from(self.allocator.limit / 4).unwrap_or(usize::MAX);
         let guess = head_len::<F::Item>(most)
             + if is_fixed::<F::Item>() {
                 0
@@ -171,8 +172,9 @@ impl<F: Form> ProcessTransport<F> {
                 per_item.saturating_mul(most).max(FIRST_GUESS).min(enough)
             };
         let idle = cut.idle;
-        let (stock, buffers) = (&self.stock, Self::buffers(&mut self.buffers));
-        let Some(mut reserved) = stock.room(&mut buffers.released, guess.max(1), idle)? else {
+        let (allocator, buffers) = (&self.allocator, Self::buffers(&mut self.buffers));
+        let Some(mut reserved) = allocator.reserve(&mut buffers.released, guess.max(1), idle)?
+        else {
             self.pending = Some(Compact::new(first));
             return Ok(Err(Sent::NoRoom));
         };
@@ -189,9 +191,10 @@ impl<F: Form> ProcessTransport<F> {
                 Err(WireFault::Overflow) => {
                     // A single item that is larger than the guess gets a block of just its size.
                     drop(reserved);
-                    let fault = |fault| stock.unsendable(Some(self.next_index), fault);
+                    let fault = |fault| allocator.unsendable(Some(self.next_index), fault);
                     let needed = writer.room_for(&next, &mut buffers.encoder).map_err(fault)?;
-                    let Some(larger) = stock.room(&mut buffers.released, needed, idle)? else {
+                    let Some(larger) = allocator.reserve(&mut buffers.released, needed, idle)?
+                    else {
                         self.pending = Some(Compact::new(next));
                         return Ok(Err(Sent::NoRoom));
                     };
@@ -203,7 +206,7 @@ impl<F: Form> ProcessTransport<F> {
                 }
                 Err(fault) => {
                     let index = self.next_index + writer.count() as u64;
-                    return Err(stock.unsendable(Some(index), fault));
+                    return Err(allocator.unsendable(Some(index), fault));
                 }
             }
             if writer.is_full() {
@@ -211,7 +214,7 @@ impl<F: Form> ProcessTransport<F> {
             }
             match items.next() {
                 Some(item) => {
-                    stock.refuse_if_foreign()?; // the input may have forked
+                    allocator.refuse_if_foreign()?; // the input may have forked
                     next = item;
                 }
                 None => break,
@@ -225,10 +228,10 @@ impl<F: Form> ProcessTransport<F> {
         if let Some(manifest) = manifest {
             let carried = (manifest, buffers.encoder.take_segments());
             given_away = given_away_with(&carried);
-            stock.session.keep_segments(block, carried);
+            allocator.session.keep_segments(block, carried);
         }
         let under_way = block.len + given_away;
-        let what = (stock.job, self.call, measure_results::<F::Output> as MeasureResults);
+        let what = (allocator.job, self.call, measure_results::<F::Output> as MeasureResults);
         let chunk = Chunk {
             timed: cut.timed,
             context: self.context,
@@ -236,11 +239,11 @@ impl<F: Form> ProcessTransport<F> {
             limit: self.limit,
             grace: self.grace,
             retries: self.retries,
-            home: self.turn.home(),
+            worker: self.target.worker(),
             ..Chunk::new(what, block, self.next_index, (count as u32, most as u32))
         };
         self.next_index += count as u64;
-        self.turn.pass();
+        self.target.advance();
         let (bytes, room) = (bytes + given_away as usize, under_way as usize);
         Ok(Ok((chunk, Load { chunks: 1, items: count, bytes, room })))
     }
@@ -248,49 +251,49 @@ impl<F: Form> ProcessTransport<F> {
     /// The most items whose head takes no more than an eighth of the arena.
     fn most_by_room(&self) -> usize {
         let per_item = head_len::<F::Item>(1).max(1) as u64;
-        usize::try_from(self.stock.limit / 8 / per_item)
+        usize::try_from(self.allocator.limit / 8 / per_item)
             .unwrap_or(usize::MAX)
             .min(u32::MAX as usize / 2)
     }
 
     pub(super) fn backend(&self) -> usize {
-        Arc::as_ptr(&self.stock.session).addr()
+        Arc::as_ptr(&self.allocator.session).addr()
     }
 
     /// Fails if the last batch could not be decoded completely, because the zygote is gone.
     #[inline]
     pub(super) fn check_cancelled(&self) -> Result<(), Error> {
-        if self.cut_off { Err(self.stock.session.end_error()) } else { Ok(()) }
+        if self.cut_off { Err(self.allocator.session.end_error()) } else { Ok(()) }
     }
 
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        if !self.stock.session.ends_with_call() {
+        if !self.allocator.session.ends_with_call() {
             return Ok(());
         }
         self.flush();
-        self.stock.session.finish_job(self.stock.job)
+        self.allocator.session.finish_job(self.allocator.job)
     }
 
     /// Releases what was read since the last time.
     pub(super) fn flush(&mut self) {
         let buffers = Self::buffers(&mut self.buffers);
         if !buffers.released.is_empty() {
-            self.stock.session.submit(&mut buffers.released, None);
+            self.allocator.session.submit(&mut buffers.released, None);
         }
     }
 
     pub(super) fn receive(&mut self, awaited: Awaited) -> Result<(), Error> {
         self.flush();
-        let Stock { session, job, .. } = &self.stock;
+        let ItemAllocator { session, job, .. } = &self.allocator;
         session.next(*job, awaited, &mut Self::buffers(&mut self.buffers).taken)
     }
 
     /// Takes what has arrived, without waiting. `look`: first reads the messages of workers and
     /// zygote.
     pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
-        self.stock.refuse_if_foreign()?;
+        self.allocator.refuse_if_foreign()?;
         self.flush();
-        let Stock { session, job, .. } = &self.stock;
+        let ItemAllocator { session, job, .. } = &self.allocator;
         session.take_messages(*job, look, &mut Self::buffers(&mut self.buffers).taken)
     }
 
@@ -312,7 +315,7 @@ impl<F: Form> ProcessTransport<F> {
 
     pub(super) fn has_arrived(&self) -> bool {
         self.buffers.as_ref().is_some_and(|buffers| !buffers.taken.is_empty())
-            || self.stock.session.has_arrived(self.stock.job)
+            || self.allocator.session.has_arrived(self.allocator.job)
     }
 
     #[inline]
@@ -327,7 +330,7 @@ impl<F: Form> ProcessTransport<F> {
         wrap: impl Fn(F::Output) -> T,
         mut fault: impl FnMut(u64, WireFault) -> Option<T>,
     ) {
-        let (stock, cut_off) = (&self.stock, &mut self.cut_off);
+        let (allocator, cut_off) = (&self.allocator, &mut self.cut_off);
         let Buffers { scratch, decoder, .. } = Self::buffers(&mut self.buffers);
         if batch.has_segments() {
             decoder.set_segments(&batch.segments());
@@ -348,7 +351,7 @@ impl<F: Form> ProcessTransport<F> {
         }
         let mut made_of = |index: usize, value: Result<F::Output, WireFault>| match value {
             Ok(value) => Some(wrap(value)),
-            Err(why) if stock.is_end(&why) => {
+            Err(why) if allocator.is_end(&why) => {
                 *cut_off = true;
                 None
             }
@@ -365,10 +368,10 @@ impl<F: Form> ProcessTransport<F> {
 
 impl<F: Form> Drop for ProcessTransport<F> {
     fn drop(&mut self) {
-        if !self.stock.session.is_foreign()
+        if !self.allocator.session.is_foreign()
             && let Some(buffers) = self.buffers.take()
         {
-            let Stock { session, job, .. } = &self.stock;
+            let ItemAllocator { session, job, .. } = &self.allocator;
             session.close_job(*job, buffers);
             if let Some(leaked) = &self.leaked
                 && !session.wait_for_tasks(*job)

@@ -71,9 +71,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         workers: usize,
         pace: Pace,
     ) -> Self {
-        let turn = options.turn(workers);
-        transport.set_turn(turn);
-        let window = Window::new(options.max_tasks_active, workers, turn.pace(pace));
+        let target = options.target(workers);
+        transport.set_target(target);
+        let window = Window::new(options.max_tasks_active, workers, target.pace(pace));
         let inside = InCall::enter(transport.backend(), Inside::Call);
         let len = options.len_of(&items);
         drop(inside);

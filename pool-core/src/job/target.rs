@@ -4,24 +4,24 @@ use crate::engine::Pace;
 
 /// Which worker the next chunk goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Target {
     /// Any worker that is free.
-    Anybody,
+    Any,
     /// Each worker in turn, whether or not it is free.
-    Ordered {
+    RoundRobin {
         next: u32,
         workers: u32,
     },
     Only(u32),
 }
 
-impl Turn {
+impl Target {
     /// The worker that the next chunk is for; `None`: any.
     #[inline]
-    pub(super) fn home(self) -> Option<u32> {
+    pub(super) fn worker(self) -> Option<u32> {
         match self {
-            Self::Anybody => None,
-            Self::Ordered { next, .. } => Some(next),
+            Self::Any => None,
+            Self::RoundRobin { next, .. } => Some(next),
             Self::Only(worker) => Some(worker),
         }
     }
@@ -29,13 +29,13 @@ impl Turn {
     /// How far ahead a job sends: of chunks for one worker each, more than a few would only wait on
     /// the board.
     pub(super) fn pace(self, pace: Pace) -> Pace {
-        if self != Self::Anybody && pace == Pace::Call { Pace::Background } else { pace }
+        if self != Self::Any && pace == Pace::Call { Pace::Background } else { pace }
     }
 
     /// Moves on after a chunk was sent.
     #[inline]
-    pub(super) fn pass(&mut self) {
-        if let Self::Ordered { next, workers } = self {
+    pub(super) fn advance(&mut self) {
+        if let Self::RoundRobin { next, workers } = self {
             *next = (*next + 1) % *workers;
         }
     }
@@ -46,13 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_go_round() {
-        let mut turn = Turn::Ordered { next: 0, workers: 3 };
-        let homes = std::iter::repeat_with(|| {
-            let home = turn.home();
-            turn.pass();
-            home
+    fn round_robin_goes_over_all_workers() {
+        let mut target = Target::RoundRobin { next: 0, workers: 3 };
+        let workers = std::iter::repeat_with(|| {
+            let worker = target.worker();
+            target.advance();
+            worker
         });
-        assert_eq!(homes.take(4).collect::<Vec<_>>(), [Some(0), Some(1), Some(2), Some(0)]);
+        assert_eq!(workers.take(4).collect::<Vec<_>>(), [Some(0), Some(1), Some(2), Some(0)]);
     }
 }

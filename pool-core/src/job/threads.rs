@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     options::JobOptions,
-    target::Turn,
+    target::Target,
     transfer::{Arrival, Cut, Load, Sent},
 };
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) struct ThreadTransport<F: Form> {
     function: F::Function,
     given: Given<F>,
     next_index: u64,
-    turn: Turn,
+    target: Target,
     arrived: VecDeque<Arrival<F::Output>>,
     /// Whether the function borrows from the caller, who then waits for every item.
     borrows: bool,
@@ -100,7 +100,7 @@ impl<F: Form> ThreadTransport<F> {
             function,
             given,
             next_index: 0,
-            turn: Turn::Anybody,
+            target: Target::Any,
             arrived,
             borrows,
             limited,
@@ -108,8 +108,8 @@ impl<F: Form> ThreadTransport<F> {
         })
     }
 
-    pub(super) fn set_turn(&mut self, turn: Turn) {
-        self.turn = turn;
+    pub(super) fn set_target(&mut self, target: Target) {
+        self.target = target;
     }
 
     /// Makes workers run `worker_init` before their first item, as for a portable function.
@@ -151,23 +151,23 @@ impl<F: Form> ThreadTransport<F> {
         }
         let items = thread_items.len();
         self.next_index += items as u64;
-        let home = self.turn.home();
-        self.turn.pass();
+        let worker = self.target.worker();
+        self.target.advance();
         if !self.limited {
-            self.send_chunk(home, first, thread_items)?;
+            self.send_chunk(worker, first, thread_items)?;
             return Ok(Sent::Load(Load { chunks: 1, items, bytes: 0, room: 0 }));
         }
         // One chunk for each item, so that the items behind an overdue one can run in other
         // threads.
         for (index, thread_item) in (first..).zip(thread_items) {
-            self.send_chunk(home, index, vec![thread_item])?;
+            self.send_chunk(worker, index, vec![thread_item])?;
         }
         Ok(Sent::Load(Load { chunks: items, items, bytes: 0, room: 0 }))
     }
 
     fn send_chunk(
         &self,
-        home: Option<u32>,
+        worker: Option<u32>,
         first: u64,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
@@ -175,7 +175,7 @@ impl<F: Form> ThreadTransport<F> {
         // transport is dropped in time (`open_scoped`), and its drop waits until no chunk of it is
         // left.
         unsafe {
-            self.job.send((&self.backend, home), self.function, &self.given, first, thread_items)
+            self.job.send((&self.backend, worker), self.function, &self.given, first, thread_items)
         }
     }
 

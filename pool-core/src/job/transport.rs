@@ -8,7 +8,7 @@ use pool_ipc::WireFault;
 use super::threads::ThreadTransport;
 use super::{
     processes::ProcessTransport,
-    target::Turn,
+    target::Target,
     transfer::{Arrival, Cut, Sent},
 };
 use crate::{
@@ -26,11 +26,11 @@ pub(crate) enum Transport<F: Form> {
 
 impl<F: Form> Transport<F> {
     /// Sets which worker chunks go to from now on.
-    pub(crate) fn set_turn(&mut self, turn: Turn) {
+    pub(crate) fn set_target(&mut self, target: Target) {
         match self {
-            Self::Processes(transport) => transport.set_turn(turn),
+            Self::Processes(transport) => transport.set_target(target),
             #[cfg(feature = "threads")]
-            Self::Threads(transport) => transport.set_turn(turn),
+            Self::Threads(transport) => transport.set_target(target),
         }
     }
 

@@ -179,14 +179,14 @@ pub(crate) fn new_counter() -> io::Result<OwnedFd> {
 /// Adds one to an event counter, unless its number leads to another file by now: the program, or a
 /// task, may have closed the counter and opened a file or a counter. Answers whether the counter is
 /// still there. May be called in a signal handler.
-pub(crate) fn ring_counter(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn increment_counter(fd: BorrowedFd<'_>) -> bool {
     // A full counter wakes the process that polls it all the same.
     is_counter(fd) && !matches!(write(fd, &1u64.to_ne_bytes()), Err(Errno::EBADF | Errno::EINVAL))
 }
 
 /// Sets an event counter back to 0, unless its number leads to another file by now; answers whether
 /// the counter is still there.
-pub(crate) fn silence_counter(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn reset_counter(fd: BorrowedFd<'_>) -> bool {
     is_counter(fd) && !matches!(read(fd, &mut [0; 8]), Err(Errno::EBADF | Errno::EINVAL))
 }
 
@@ -229,13 +229,13 @@ mod tests {
     fn only_event_counters_are_written_to() {
         let counter = out_of_the_way(new_counter().unwrap()).unwrap();
         assert!(counter.as_raw_fd() >= FIRST_GIVEN);
-        assert!(ring_counter(counter.as_fd()) && silence_counter(counter.as_fd()));
-        assert!(silence_counter(counter.as_fd()), "it may be at 0");
+        assert!(increment_counter(counter.as_fd()) && reset_counter(counter.as_fd()));
+        assert!(reset_counter(counter.as_fd()), "it may be at 0");
         let file = fs::File::from(memfd_create("file", MFdFlags::empty()).unwrap());
         let (_reader, pipe) = nix::unistd::pipe().unwrap();
         let users = EventFd::from_value_and_flags(5, EfdFlags::EFD_NONBLOCK).unwrap();
         for other in [file.as_fd(), pipe.as_fd(), users.as_fd()] {
-            assert!(!ring_counter(other) && !silence_counter(other));
+            assert!(!increment_counter(other) && !reset_counter(other));
         }
         assert_eq!(file.metadata().unwrap().len(), 0);
         assert_eq!(users.read(), Ok(5));

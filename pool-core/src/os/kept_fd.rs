@@ -14,7 +14,7 @@ use std::{
 
 use nix::{errno::Errno, sys::stat::fstat};
 
-use super::fds::{is_marked, mark, out_of_the_way, ring_counter, silence_counter};
+use super::fds::{increment_counter, is_marked, mark, out_of_the_way, reset_counter};
 
 /// The owner of each number. There is no lock, so that a fork at any time finds the table usable.
 /// Relaxed: an owner compares its own entry only, which a later owner of the number has replaced.
@@ -64,14 +64,14 @@ impl KeptFd {
 
     /// Adds one to the event counter; answers whether it is still there. May be called in a signal
     /// handler.
-    pub(crate) fn ring(&self) -> bool {
+    pub(crate) fn increment(&self) -> bool {
         // A later owner of the number has another counter, which must not be written to.
-        self.has_number() && ring_counter(self.as_fd())
+        self.has_number() && increment_counter(self.as_fd())
     }
 
     /// Sets the event counter to 0; answers whether it is still there.
-    pub(crate) fn silence(&self) -> bool {
-        self.has_number() && silence_counter(self.as_fd())
+    pub(crate) fn reset(&self) -> bool {
+        self.has_number() && reset_counter(self.as_fd())
     }
 
     /// Whether no other kept descriptor has got the number since.

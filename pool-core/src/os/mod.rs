@@ -31,9 +31,9 @@ pub(crate) mod wait;
 
 pub(crate) use fd_limit::DescriptorLimit;
 pub(crate) use fds::{
-    FIRST_GIVEN, adopt_given, close_for_good, duplicate, duplicate_above, fill_output, keep_only,
-    new_counter, nothing_above, null_stdin, out_of_the_way, output_closed_on_exec, ring_counter,
-    take_for_good,
+    FIRST_GIVEN, adopt_given, close_for_good, duplicate, duplicate_above, fill_output,
+    increment_counter, keep_only, new_counter, nothing_above, null_stdin, out_of_the_way,
+    output_closed_on_exec, take_for_good,
 };
 pub(crate) use fork_to_subreaper::fork_adopted;
 pub(crate) use kept_fd::{FileId, KeptFd};

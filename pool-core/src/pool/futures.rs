@@ -162,7 +162,7 @@ impl Pool {
     ) -> Result<(PoolQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
         options.check()?;
         self.check_worker("on_worker", options)?;
-        let options = self.with_turns(self.complete(options));
+        let options = self.with_order_tasks(self.complete(options));
         let (queue, backend, shared, claim) = self.place_for::<F>()?;
         match &queue {
             PoolQueue::Processes(queue) => queue.admit()?,

@@ -41,7 +41,7 @@ impl Pool {
     {
         options.check()?;
         self.check_worker("on_worker", options)?;
-        let options = &*self.with_turns(self.complete(options));
+        let options = &*self.with_order_tasks(self.complete(options));
         self.refuse_if_foreign()?;
         let method = self.plan.method;
         let workers = self.plan.n_jobs;

@@ -146,7 +146,7 @@ impl Pool {
     {
         #[cfg(not(feature = "threads"))]
         let _ = shared;
-        let options = &*self.with_turns(Cow::Owned(JobOptions::default()));
+        let options = &*self.with_order_tasks(Cow::Owned(JobOptions::default()));
         let transport = match backend {
             Backend::Processes(session) => {
                 let call = Call::portable::<F>(function)?;

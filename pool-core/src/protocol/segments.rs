@@ -50,44 +50,50 @@ const ALARM: u32 = 6;
 /// This and the next ones: the worker was told to end by the first, second … of `os::ENDING`.
 const TOLD_TO_END: u32 = 16;
 
-/// Connects the worker `owner` through `door`: `socket` is the zygote's end of the connection.
-pub(crate) fn introduce(door: &KeptFd, owner: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
-    packet::send(&door.intact()?, &head(INTRODUCTION, owner), Some(socket))
+/// Connects the worker `owner` through `handshake_socket`: `socket` is the zygote's end of the
+/// connection.
+pub(crate) fn introduce(
+    handshake_socket: &KeptFd,
+    owner: u32,
+    socket: BorrowedFd<'_>,
+) -> io::Result<()> {
+    packet::send(&handshake_socket.intact()?, &head(INTRODUCTION, owner), Some(socket))
 }
 
-/// Tells the zygote through `door` that an item is due before it looks at the clocks next.
-pub(crate) fn ring(door: &KeptFd) {
+/// Tells the zygote through `handshake_socket` that an item is due before it looks at the clocks
+/// next.
+pub(crate) fn send_alarm(handshake_socket: &KeptFd) {
     // If the socket has no room, the zygote is about to read it, and then looks at the clocks. If
     // the task has closed it, the zygote looks at the clocks later.
-    if let Ok(door) = door.intact() {
-        let _ = packet::send(&door, &head(ALARM, 0), None);
+    if let Ok(handshake_socket) = handshake_socket.intact() {
+        let _ = packet::send(&handshake_socket, &head(ALARM, 0), None);
     }
 }
 
-/// The packet by which the worker `owner` tells the zygote through its door that it was told to
-/// end, by the signal at this index of `os::ENDING`. Does not allocate.
+/// The packet by which the worker `owner` tells the zygote through its handshake socket that it
+/// was told to end, by the signal at this index of `os::ENDING`. Does not allocate.
 pub(crate) fn told_to_end(owner: u32, signal: u32) -> [u8; HEAD] {
     head(TOLD_TO_END + signal, owner)
 }
 
-/// What workers send through the door.
-pub(crate) enum AtTheDoor {
+/// What workers send through the handshake socket.
+pub(crate) enum Handshake {
     /// A worker connects, with its socket if there was a number for it here.
     Worker(u32, Option<OwnedFd>),
-    /// A worker rings for the clocks.
+    /// A worker has an item that is due before the zygote looks at the clocks next.
     Alarm,
     /// A worker was told to end, by the signal at this index of `os::ENDING`.
     ToldToEnd(u32, usize),
 }
 
-/// The next message through the door, without waiting.
-pub(crate) fn receive_at_door(door: &impl AsFd) -> Received<AtTheDoor> {
-    match receive(door) {
+/// The next message through the handshake socket, without waiting.
+pub(crate) fn receive_handshake(handshake_socket: &impl AsFd) -> Received<Handshake> {
+    match receive(handshake_socket) {
         Received::Message((packet, socket)) => match packet.head() {
-            (INTRODUCTION, owner) => Received::Message(AtTheDoor::Worker(owner, socket)),
-            (ALARM, _) => Received::Message(AtTheDoor::Alarm),
+            (INTRODUCTION, owner) => Received::Message(Handshake::Worker(owner, socket)),
+            (ALARM, _) => Received::Message(Handshake::Alarm),
             (kind, owner) if (TOLD_TO_END..TOLD_TO_END + ENDING.len() as u32).contains(&kind) => {
-                Received::Message(AtTheDoor::ToldToEnd(owner, (kind - TOLD_TO_END) as usize))
+                Received::Message(Handshake::ToldToEnd(owner, (kind - TOLD_TO_END) as usize))
             }
             _ => Received::Closed,
         },
@@ -134,7 +140,7 @@ impl Request {
 
 impl Answer {
     /// In place of an error number: no process has the segment.
-    pub(crate) const NOBODY: i32 = libc::ENOENT;
+    pub(crate) const NOT_FOUND: i32 = libc::ENOENT;
 
     /// Sends the answer, without waiting, with the descriptor if there is one.
     pub(crate) fn send(

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_is_gone() {
+    fn an_unknown_segment_is_gone() {
         let message = Message::of(LARGE, &mut Others::default());
         let read = message.read(&SegmentCache::new(Arc::new(Others::default())));
         assert_eq!(read, Err(pool_ipc::WireFault::Segment(SegmentFault::Gone)));

@@ -284,7 +284,7 @@ fn wait(socket: &Listed, events: PollFlags, patience: &mut u32, slice: Duration)
 impl SegmentBroker for BrokerLink {
     fn register(&self, segment: &SharedSegment) -> Result<(), SegmentFault> {
         let this: Arc<dyn SegmentWatcher> =
-            self.this.upgrade().expect("whoever calls a link has it");
+            self.this.upgrade().expect("the caller of a link has it");
         if segment.is_watched_by(&this) {
             return Ok(());
         }
@@ -314,7 +314,7 @@ impl SegmentBroker for BrokerLink {
             }
             // A descriptor came, and this process had no number left for it.
             (0, None) => Err(SegmentFault::Os(libc::EMFILE)),
-            (Answer::NOBODY, _) => Err(SegmentFault::Gone),
+            (Answer::NOT_FOUND, _) => Err(SegmentFault::Gone),
             (errno, _) => Err(SegmentFault::Os(errno)),
         }
     }
@@ -387,7 +387,7 @@ mod tests {
         let Received::Message(Request::Fetch { number, .. }) = request else {
             panic!("{request:?}")
         };
-        let answer = Answer { number, errno: Answer::NOBODY, descriptor: None };
+        let answer = Answer { number, errno: Answer::NOT_FOUND, descriptor: None };
         answer.send(&socket, None).expect("room");
         assert_eq!(asking.join().expect("no panic"), Err(SegmentFault::Gone));
     }
@@ -412,10 +412,10 @@ mod tests {
             assert_eq!(fetch(), Err(SegmentFault::NoAnswer));
             assert_eq!(question(&zygote), None, "it owes the answer to the first one");
         }
-        let nobody = |number| Answer { number, errno: Answer::NOBODY, descriptor: None };
-        nobody(first).send(&zygote, None).expect("room");
+        let not_found = |number| Answer { number, errno: Answer::NOT_FOUND, descriptor: None };
+        not_found(first).send(&zygote, None).expect("room");
         // The zygote goes on, and may take its time again.
-        nobody(first + 1).send(&zygote, None).expect("room");
+        not_found(first + 1).send(&zygote, None).expect("room");
         assert_eq!(fetch(), Err(SegmentFault::Gone));
         assert_eq!(question(&zygote), Some(first + 1));
     }

@@ -19,7 +19,7 @@ use pool_ipc::SegmentId;
 
 use crate::{
     os,
-    protocol::{Answer, AtTheDoor, Received, Request, receive_at_door},
+    protocol::{Answer, Handshake, Received, Request, receive_handshake},
 };
 
 /// The parent's number as an owner of segments; a worker's number is its incarnation.
@@ -30,12 +30,12 @@ const MOST_AT_ONCE: usize = 4096;
 /// The registered segments, and the connections of the processes that register or fetch them.
 pub(crate) struct Exchange {
     /// The socket pair through which workers connect: the zygote's end, and theirs.
-    door: [OwnedFd; 2],
+    handshake_socket: [OwnedFd; 2],
     peers: Vec<Peer>,
     /// The registered segments. (A hash map here would give the hash maps of all forked workers the
     /// same keys.)
     segments: BTreeMap<SegmentId, Registered>,
-    /// Whether a worker has rung for the clocks, or may have found no room to.
+    /// Whether a worker has sent an alarm, or may have found no room to.
     alarmed: bool,
     /// Workers that were told to end, and the index of the signal in `os::ENDING`.
     told_to_end: Vec<(u32, usize)>,
@@ -68,9 +68,9 @@ impl Exchange {
     pub(crate) fn new() -> io::Result<Self> {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
-        let door = [os::out_of_the_way(ours)?, os::out_of_the_way(theirs)?];
+        let handshake_socket = [os::out_of_the_way(ours)?, os::out_of_the_way(theirs)?];
         Ok(Self {
-            door,
+            handshake_socket,
             peers: Vec::new(),
             segments: BTreeMap::new(),
             alarmed: false,
@@ -79,8 +79,8 @@ impl Exchange {
     }
 
     /// The socket through which workers connect.
-    pub(crate) fn door(&self) -> &OwnedFd {
-        &self.door[1]
+    pub(crate) fn handshake_socket(&self) -> &OwnedFd {
+        &self.handshake_socket[1]
     }
 
     /// Adds the connection of the parent.
@@ -99,7 +99,7 @@ impl Exchange {
             let room = if owes { PollFlags::POLLOUT } else { PollFlags::empty() };
             (peer.socket.as_fd(), PollFlags::POLLIN | room)
         });
-        std::iter::once((self.door[0].as_fd(), PollFlags::POLLIN)).chain(peers)
+        std::iter::once((self.handshake_socket[0].as_fd(), PollFlags::POLLIN)).chain(peers)
     }
 
     /// Whether a process waits for an answer, which there is after the next [`Exchange::hear`].
@@ -110,10 +110,13 @@ impl Exchange {
     /// All descriptors of this value, which a forked child has to close.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
         let segments = self.segments.values().filter_map(|known| known.descriptor.as_ref().ok());
-        self.door.iter().chain(self.peers.iter().map(|peer| &peer.socket)).chain(segments)
+        self.handshake_socket
+            .iter()
+            .chain(self.peers.iter().map(|peer| &peer.socket))
+            .chain(segments)
     }
 
-    /// Whether a worker has rung for the clocks since the last time, or may have found no room to.
+    /// Whether a worker has sent an alarm since the last time, or may have found no room to.
     pub(crate) fn take_alarm(&mut self) -> bool {
         std::mem::take(&mut self.alarmed)
     }
@@ -129,15 +132,15 @@ impl Exchange {
         let asked = |peer: &Peer| peer.question.is_some();
         let before: Vec<usize> =
             (0..self.peers.len()).filter(|at| asked(&self.peers[*at])).collect();
-        while let Received::Message(guest) = receive_at_door(&self.door[0]) {
-            // Also after any other message: a worker may have found no room to ring.
+        while let Received::Message(message) = receive_handshake(&self.handshake_socket[0]) {
+            // Also after any other message: a worker may have found no room for its alarm.
             self.alarmed = true;
-            match guest {
-                AtTheDoor::Worker(owner, Some(socket)) => self.add(owner, socket),
-                AtTheDoor::ToldToEnd(owner, signal) => self.told_to_end.push((owner, signal)),
+            match message {
+                Handshake::Worker(owner, Some(socket)) => self.add(owner, socket),
+                Handshake::ToldToEnd(owner, signal) => self.told_to_end.push((owner, signal)),
                 // If this process had no number for the worker's socket, the worker sees the end
                 // of its own.
-                AtTheDoor::Worker(_, None) | AtTheDoor::Alarm => {}
+                Handshake::Worker(_, None) | Handshake::Alarm => {}
             }
         }
         for at in 0..self.peers.len() {
@@ -195,7 +198,7 @@ impl Exchange {
         match self.segments.get(&question.about).map(|known| &known.descriptor) {
             Some(Ok(known)) => descriptor = Some(known.as_fd()),
             Some(Err(errno)) => answer.errno = *errno,
-            None => answer.errno = Answer::NOBODY,
+            None => answer.errno = Answer::NOT_FOUND,
         }
         let sent = answer.send(&peer.socket, descriptor).or_else(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Err(error),
@@ -260,7 +263,7 @@ mod tests {
     use super::*;
     use crate::{
         os::KeptFd,
-        protocol::{introduce, ring},
+        protocol::{introduce, send_alarm},
     };
 
     /// Connects a process to the exchange; answers with its end of the connection.
@@ -314,8 +317,8 @@ mod tests {
         register(&parent, 1);
         say(&parent, Request::Forget { id: SegmentId(1) }, None);
         assert!(fetch(&mut exchange, &worker, 5, 1).descriptor.is_some());
-        let nobody = fetch(&mut exchange, &worker, 6, 2);
-        assert_eq!((nobody.errno, nobody.descriptor.is_none()), (Answer::NOBODY, true));
+        let unknown = fetch(&mut exchange, &worker, 6, 2);
+        assert_eq!((unknown.errno, unknown.descriptor.is_none()), (Answer::NOT_FOUND, true));
         say(&parent, Request::Forget { id: SegmentId(1) }, None);
         assert!(fetch(&mut exchange, &worker, 7, 1).descriptor.is_none());
         assert!(exchange.segments.is_empty());
@@ -366,22 +369,23 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_the_door_full_is_heard_all_the_same() {
+    fn a_full_handshake_socket_loses_no_alarm() {
         let mut exchange = Exchange::new().unwrap();
         assert!(!exchange.take_alarm());
         let file = file();
         let mut guests = 0;
-        let door = KeptFd::new(exchange.door().try_clone().unwrap()).unwrap();
-        while introduce(&door, guests, file.as_fd()).is_ok() {
+        let handshake_socket =
+            KeptFd::new(exchange.handshake_socket().try_clone().unwrap()).unwrap();
+        while introduce(&handshake_socket, guests, file.as_fd()).is_ok() {
             guests += 1;
         }
-        ring(&door);
+        send_alarm(&handshake_socket);
         exchange.hear();
         assert!(guests > 16 && exchange.take_alarm() && !exchange.take_alarm());
     }
 
     #[test]
-    fn who_does_not_listen_holds_nobody_up() {
+    fn a_client_that_does_not_read_delays_no_other() {
         let mut exchange = Exchange::new().unwrap();
         let (parent, deaf) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
         register(&parent, 1);

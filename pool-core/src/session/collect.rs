@@ -94,7 +94,7 @@ impl Session {
 
     /// Reads what the zygote reports, without waiting; answers whether there was anything.
     pub(super) fn read_reports(&self, state: &mut SessionState) -> bool {
-        state.turns = 0;
+        state.passes = 0;
         let mut any = false;
         while state.phase != Phase::Broken {
             match self.link.report() {

@@ -77,7 +77,7 @@ impl Session {
         }
         drop(state);
         // The driver has to see that its call is over.
-        self.ring();
+        self.wake_driver();
         if !self.wait_for_workers(Some(Instant::now() + PATIENCE)) {
             self.end();
         }
@@ -150,13 +150,13 @@ impl Drop for Session {
         state.arenas.clear();
         self.end();
         self.broker.close();
-        unlist(self.bell.as_fd());
+        unlist(self.wake_counter.as_fd());
         self.link.descriptors().for_each(unlist);
         // SAFETY: none of them is used after this. (A forked child has returned above: there their
         // numbers were closed at its start, or belong to the parent.)
         unsafe {
             ManuallyDrop::drop(&mut self.broker);
-            ManuallyDrop::drop(&mut self.bell);
+            ManuallyDrop::drop(&mut self.wake_counter);
             ManuallyDrop::drop(&mut self.link);
         }
     }

@@ -137,7 +137,7 @@ impl Session {
             self.changed.notify_all();
         }
         if state.driving {
-            self.ring();
+            self.wake_driver();
         }
         if state.listening > 0 {
             self.answered.notify_all();

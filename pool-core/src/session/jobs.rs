@@ -103,7 +103,7 @@ impl Session {
         let first_serial = state.engine.workers.next_serial();
         if token.is_some() && state.driving {
             // The driver may be asleep, and polls the tokens of earlier calls only.
-            self.ring();
+            self.wake_driver();
         }
         let inbox = Inbox {
             messages,

@@ -67,7 +67,7 @@ impl Session {
         arena.mapping().dont_fork().or_resources(what)?;
 
         let what = "opening descriptors for the pool's zygote";
-        let bell = os::new_counter().or_resources(what)?;
+        let wake_counter = os::new_counter().or_resources(what)?;
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).or_resources(what)?;
@@ -75,9 +75,9 @@ impl Session {
         // where it has closed some of them.
         let above = |fd: OwnedFd| os::out_of_the_way(fd).or_resources(what);
         let theirs = above(theirs)?;
-        let their_bell = above(bell.try_clone().or_resources(what)?)?;
-        let (ours, bell) =
-            (KeptFd::new(ours).or_resources(what)?, KeptFd::new(bell).or_resources(what)?);
+        let their_wake_counter = above(wake_counter.try_clone().or_resources(what)?)?;
+        let (ours, wake_counter) =
+            (KeptFd::new(ours).or_resources(what)?, KeptFd::new(wake_counter).or_resources(what)?);
         let mark = ForkMark::new(NonZeroU64::MIN).or_resources("mapping a page of memory")?;
 
         let spin = os::spin_rounds(plan.n_jobs);
@@ -99,22 +99,22 @@ impl Session {
             control: theirs,
             board: above(board.into_fd())?,
             items: above(items.into_fd())?,
-            bell: their_bell,
+            wake_counter: their_wake_counter,
             shared: shared.descriptors().or_resources(what)?,
         };
         // A forked zygote keeps these descriptors.
-        let kept = [&fds.control, &fds.board, &fds.items, &fds.bell];
+        let kept = [&fds.control, &fds.board, &fds.items, &fds.wake_counter];
         for fd in kept.into_iter().chain(&fds.shared) {
             crate::os::forget_number(fd.as_fd());
         }
         // Listed before the zygote is made: a fork copies the list.
         list(ours.as_fd());
-        list(bell.as_fd());
+        list(wake_counter.as_fd());
         let pid = match maker(config, fds) {
             Ok(pid) => pid,
             Err(error) => {
                 crate::os::unlist(ours.as_fd());
-                crate::os::unlist(bell.as_fd());
+                crate::os::unlist(wake_counter.as_fd());
                 return Err(error);
             }
         };
@@ -123,7 +123,7 @@ impl Session {
         Ok(Arc::new_cyclic(|this| Self {
             items_limit: arena.limit(),
             renewable: AtomicBool::new(false),
-            bell_is_lost: AtomicBool::new(false),
+            wake_counter_is_lost: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             state: Mutex::new(SessionState {
                 engine: Engine::new(plan.n_jobs, slots).counting_from(plan.first_serial),
@@ -142,7 +142,7 @@ impl Session {
                 standing_by: false,
                 urgent: false,
                 others_wait: false,
-                turns: 0,
+                passes: 0,
                 phase: Phase::Open,
                 gone: Error::PoolBroken,
                 next_context: 0,
@@ -162,7 +162,7 @@ impl Session {
             vacant: Condvar::new(),
             board: Board::new(Arc::new(board_map), shape),
             link: ManuallyDrop::new(link),
-            bell: ManuallyDrop::new(bell),
+            wake_counter: ManuallyDrop::new(wake_counter),
             broker: ManuallyDrop::new(broker_link(this)),
             mark,
             spin,

@@ -24,7 +24,7 @@ impl Session {
     pub(super) fn died_idle(&self, state: &mut SessionState, place: u32, incarnation: u32) {
         let serial = state.engine.workers.serial_of(incarnation);
         let awaited = state.engine.published().any(|(slot, chunk)| {
-            chunk.audience.place.is_none_or(|home| home == place)
+            chunk.audience.place.is_none_or(|worker| worker == place)
                 && chunk.audience.min_serial <= serial
                 && self.board.slot_state(slot) == SlotState::Ready
         });

@@ -52,10 +52,10 @@ pub(crate) struct Session {
     pub(super) vacant: Condvar,
     pub(super) board: Board,
     pub(super) link: ManuallyDrop<ZygoteLink>,
-    /// The parent's bell: an event counter that workers write to.
-    pub(super) bell: ManuallyDrop<KeptFd>,
-    /// Whether the program has closed the bell, as far as a driver has seen.
-    pub(super) bell_is_lost: AtomicBool,
+    /// The parent's wake counter: an event counter that workers write to.
+    pub(super) wake_counter: ManuallyDrop<KeptFd>,
+    /// Whether the program has closed the wake counter, as far as a driver has seen.
+    pub(super) wake_counter_is_lost: AtomicBool,
     /// Fetches and announces the segments of handles.
     pub(super) broker: ManuallyDrop<Arc<BrokerLink>>,
     pub(super) mark: ForkMark,
@@ -113,8 +113,8 @@ pub(crate) struct SessionState {
     pub(super) urgent: bool,
     /// Whether the board says that several calls have chunks under way and some wait.
     pub(super) others_wait: bool,
-    /// Turns of the driver since reports were read last.
-    pub(super) turns: u32,
+    /// Passes of the driver since reports were read last.
+    pub(super) passes: u32,
     pub(super) phase: Phase,
     /// Why calls cannot go on once the zygote is gone.
     pub(super) gone: Error,

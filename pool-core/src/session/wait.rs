@@ -1,8 +1,8 @@
 //! Waiting: one thread drives, the others wait for it.
 //!
 //! The driver collects finished slots and reads reports; when there is nothing it spins a little
-//! and then sleeps on descriptors: the event counter that workers write to (the bell), the zygote's
-//! socket, and the descriptors of cancel tokens.
+//! and then sleeps on descriptors: the event counter that workers write to (the wake counter), the
+//! zygote's socket, and the descriptors of cancel tokens.
 
 use std::{
     collections::VecDeque,
@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// How long a thread sleeps at most. All events wake it but three: a worker that was stopped
-/// between finishing a chunk and ringing the bell keeps back a wake-up, a stopped process wakes no
-/// thread (`watch.rs`), and a thread that completes a future may run code of the user before it
-/// wakes others.
+/// between finishing a chunk and raising the wake counter keeps back a wake-up, a stopped process
+/// wakes no thread (`watch.rs`), and a thread that completes a future may run code of the user
+/// before it wakes others.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(LONGEST_SLEEP_MS as u64);
 const LONGEST_SLEEP_MS: u16 = 250;
 /// How long the first sleep of the driver takes at most where it waits for several chunks: one long
@@ -41,10 +41,10 @@ const SLEEP_FOR_SEVERAL_MS: u16 = 50;
 const SLEEP_WITH_UNCLAIMED_MS: u16 = 1;
 /// How long the driver sleeps at most while a token that was pulled may still be told to kill.
 const SLEEP_BEFORE_KILLS_MS: u16 = 10;
-/// How long the driver sleeps at most once the program has closed the bell.
-const SLEEP_WITHOUT_BELL_MS: u16 = 1;
-/// Turns after which reports are read although results keep coming.
-const TURNS_WITHOUT_REPORTS: u32 = 64;
+/// How long the driver sleeps at most once the program has closed the wake counter.
+const SLEEP_WITHOUT_COUNTER_MS: u16 = 1;
+/// Passes after which reports are read although results keep coming.
+const PASSES_WITHOUT_REPORTS: u32 = 64;
 
 impl Session {
     /// Waits until the job has messages, and moves them to `taken`, which is empty.
@@ -142,8 +142,8 @@ impl Session {
                 // Results that are there are taken without any waiting.
                 self.collect(&mut state);
                 self.check_tokens(&mut state);
-                state.turns += 1;
-                if state.turns > TURNS_WITHOUT_REPORTS || self.has_overruns(&state) {
+                state.passes += 1;
+                if state.passes > PASSES_WITHOUT_REPORTS || self.has_overruns(&state) {
                     self.read_reports(&mut state);
                 }
             }
@@ -154,11 +154,11 @@ impl Session {
             if driving || !state.driving {
                 state.driving = true;
                 driving = true;
-                state = self.turn(state, &mut threshold, limit);
+                state = self.run_once(state, &mut threshold, limit);
             } else {
                 state.waiting += 1;
                 // The driver may be asleep with a threshold that does not count this thread.
-                self.ring();
+                self.wake_driver();
                 let left = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
                 let woken = self.changed.wait_timeout(state, left);
                 state = woken.unwrap_or_else(PoisonError::into_inner).0;
@@ -179,9 +179,9 @@ impl Session {
         journal.tell();
     }
 
-    /// Runs one turn of the driver: spins for finished slots, then sleeps. After a sleep, the next
+    /// Runs the driver once: spins for finished slots, then sleeps. After a sleep, the next
     /// one ends with the first chunk that is finished.
-    fn turn<'s>(
+    fn run_once<'s>(
         &'s self,
         state: MutexGuard<'s, SessionState>,
         asked: &mut WakeThreshold,
@@ -264,17 +264,17 @@ impl Session {
         control.set(PollFlags::POLLOUT, self.link.wants_to_send());
         let mut watched = vec![
             PollFd::new(self.link.control(), control),
-            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.wake_counter.as_fd(), PollFlags::POLLIN),
         ];
-        let lost = self.bell_is_lost.load(Relaxed);
+        let lost = self.wake_counter_is_lost.load(Relaxed);
         if lost {
             watched.truncate(1);
         }
         let fixed = watched.len();
         let heard = |token: &&CancelToken| !token.is_lost();
         let tokens = || tokens.iter().filter(heard);
-        watched.extend(tokens().map(|t| PollFd::new(t.bell(), PollFlags::POLLIN)));
-        let limit_ms = if lost { limit_ms.min(SLEEP_WITHOUT_BELL_MS) } else { limit_ms };
+        watched.extend(tokens().map(|t| PollFd::new(t.wake_counter(), PollFlags::POLLIN)));
+        let limit_ms = if lost { limit_ms.min(SLEEP_WITHOUT_COUNTER_MS) } else { limit_ms };
         let mut slept = poll(&mut watched, PollTimeout::from(limit_ms));
         if slept == Err(Errno::EINVAL) {
             // These are more than the process may have open now: its limit was lowered. The driver
@@ -289,7 +289,7 @@ impl Session {
         if !lost && watched[1].any() == Some(true) {
             // Another file of the program under this number would end each sleep: from then on it
             // is not watched.
-            self.bell_is_lost.store(!self.bell.silence(), Relaxed);
+            self.wake_counter_is_lost.store(!self.wake_counter.reset(), Relaxed);
         }
         for (token, heard) in tokens().zip(&watched[fixed.min(watched.len())..]) {
             if heard.any() == Some(true) {
@@ -300,9 +300,9 @@ impl Session {
     }
 
     /// Wakes the driver.
-    pub(super) fn ring(&self) {
-        // Where the program has closed the bell, the driver sleeps for short times only.
-        self.bell.ring();
+    pub(super) fn wake_driver(&self) {
+        // Where the program has closed the wake counter, the driver sleeps for short times only.
+        self.wake_counter.increment();
     }
 }
 

@@ -88,7 +88,7 @@ impl Session {
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
             let serial = state.engine.workers.serial_of(incarnation);
             let could_take = |audience: &Audience| {
-                audience.place.is_none_or(|home| home as usize == place)
+                audience.place.is_none_or(|worker| worker as usize == place)
                     && audience.min_serial <= serial
             };
             let awaited = all

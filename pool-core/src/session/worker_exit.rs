@@ -259,8 +259,8 @@ impl Session {
     ) {
         // Futures have their results or will have them.
         let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.queue.is_none();
-        let anybody = state.inboxes.iter().any(|(_, inbox)| told(inbox));
-        if anybody && serial >= state.exits_from {
+        let any_told = state.inboxes.iter().any(|(_, inbox)| told(inbox));
+        if any_told && serial >= state.exits_from {
             self.fail_all(state, &failure.into_error(worker), told);
         } else {
             self.exits.fail(worker, failure.fault.into_cause());
@@ -338,7 +338,7 @@ impl Session {
     pub(crate) fn wait_for_exiting(&self) {
         if !self.is_foreign() {
             self.drive_until(ANYTHING, |state| {
-                state.phase == Phase::Broken || !self.anybody_leaves(state)
+                state.phase == Phase::Broken || !self.any_worker_leaves(state)
             });
         }
     }
@@ -353,7 +353,7 @@ impl Session {
     }
 
     /// Whether a worker is at its exit, or was asked to leave and runs no task.
-    fn anybody_leaves(&self, state: &SessionState) -> bool {
+    fn any_worker_leaves(&self, state: &SessionState) -> bool {
         let busy = self.at_a_chunk(state);
         state.engine.workers.iter().any(|(place, incarnation, _)| {
             let there = self.board.occupant(place).1 == incarnation;

@@ -6,7 +6,7 @@ use pool_ipc::{SealError, SealedArchive, SharedObject, Wire};
 
 use super::{
     SharedValue,
-    source::{Recipe, Source},
+    source::{ConstructorCall, Source},
     spec::{Constructor, build, decode, view},
 };
 use crate::{
@@ -29,12 +29,12 @@ use crate::{
 /// at its first use.
 #[derive(Clone)]
 pub struct Shared {
-    offer: Offer,
+    content: Content,
     kind: SharedType,
 }
 
 #[derive(Clone)]
-enum Offer {
+enum Content {
     Nothing,
     /// The value, and how it is encoded and decoded where it has to be.
     Value(SharedValue, fn(&SharedValue) -> Result<SealedArchive, SealError>, Constructor),
@@ -47,7 +47,7 @@ impl Shared {
     /// Shares nothing: tasks see a `()`.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { offer: Offer::Nothing, kind: SharedType::of::<()>() }
+        Self { content: Content::Nothing, kind: SharedType::of::<()>() }
     }
 
     /// Shares a value: encoded where processes do not inherit it.
@@ -57,23 +57,23 @@ impl Shared {
             let value = value.downcast_ref::<S>().expect("made together with this function");
             SealedArchive::new(value)
         };
-        let offer = Offer::Value(Arc::new(value), seal, decode::<S>);
-        Self { offer, kind: SharedType::of::<S>() }
+        let content = Content::Value(Arc::new(value), seal, decode::<S>);
+        Self { content, kind: SharedType::of::<S>() }
     }
 
     /// Shares the archive of a value, which all workers read in place, as a [`SharedObject`].
     #[must_use]
     pub fn view<S: Wire<Archived: Sync>>(value: S) -> Self {
         let archive = SealedArchive::new(&value).map_err(Arc::new);
-        let offer = Offer::View(archive, view::<S>);
-        Self { offer, kind: SharedType::of::<SharedObject<S>>() }
+        let content = Content::View(archive, view::<S>);
+        Self { content, kind: SharedType::of::<SharedObject<S>>() }
     }
 
     /// Shares what `function` returns, called where workers are started.
     #[must_use]
     pub fn built<S: Send + Sync + 'static>(function: fn() -> S) -> Self {
-        let offer = Offer::Built(function as usize, build::<S>);
-        Self { offer, kind: SharedType::of::<S>() }
+        let content = Content::Built(function as usize, build::<S>);
+        Self { content, kind: SharedType::of::<S>() }
     }
 
     pub(crate) fn kind(&self) -> SharedType {
@@ -83,22 +83,25 @@ impl Shared {
     /// Prepares the value for a start method; encodes it where it has to be.
     pub(crate) fn prepare(self, method: StartMethod) -> Result<Source, Error> {
         let inherits = matches!(method, StartMethod::Fork | StartMethod::Threads);
-        let recipe = match self.offer {
-            Offer::Nothing => return Ok(Source::Nothing),
-            Offer::Value(value, ..) if inherits => return Ok(Source::Value(value)),
-            Offer::Value(value, seal, maker) => {
-                Recipe::new(maker, 0, Some(seal(&value).map_err(Arc::new).or_refused()?), false)
-            }
-            Offer::View(archive, maker) => {
+        let call = match self.content {
+            Content::Nothing => return Ok(Source::Nothing),
+            Content::Value(value, ..) if inherits => return Ok(Source::Value(value)),
+            Content::Value(value, seal, maker) => ConstructorCall::new(
+                maker,
+                0,
+                Some(seal(&value).map_err(Arc::new).or_refused()?),
+                false,
+            ),
+            Content::View(archive, maker) => {
                 let archive = archive.or_refused()?;
                 if method == StartMethod::Spawn {
                     archive.touch(); // elsewhere a template does
                 }
-                Recipe::new(maker, 0, Some(archive), true)
+                ConstructorCall::new(maker, 0, Some(archive), true)
             }
-            Offer::Built(function, maker) => Recipe::new(maker, function, None, false),
+            Content::Built(function, maker) => ConstructorCall::new(maker, function, None, false),
         };
-        Ok(Source::Recipe(Arc::new(recipe)))
+        Ok(Source::Constructed(Arc::new(call)))
     }
 }
 

@@ -28,12 +28,12 @@ pub(crate) enum Source {
     Nothing,
     /// A value in this process's memory, which workers share or inherit.
     Value(SharedValue),
-    Recipe(Arc<Recipe>),
+    Constructed(Arc<ConstructorCall>),
 }
 
 /// How the value is made where workers are started.
 #[derive(Debug)]
-pub(crate) struct Recipe {
+pub(crate) struct ConstructorCall {
     maker: Constructor,
     /// The address of a function that the maker calls, or 0.
     function: usize,
@@ -50,10 +50,10 @@ pub(crate) enum SharedConfig {
     Nothing,
     /// A value that a fork inherits.
     Value(SharedValue),
-    Recipe(SharedSpec),
+    Constructed(SharedSpec),
 }
 
-impl Recipe {
+impl ConstructorCall {
     pub(super) fn new(
         maker: Constructor,
         function: usize,
@@ -78,13 +78,13 @@ impl Recipe {
         if let Some(value) = &*made {
             return Ok(value.clone());
         }
-        let (recipe, within) = (self.clone(), Within::here());
+        let (call, within) = (self.clone(), Within::here());
         let act = move || {
             let _brought = within.bring();
             let _inside = InCall::enter(address, Inside::Making);
-            let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
+            let segments = call.archive.iter().flat_map(SealedArchive::segments);
             let segments = segments.cloned().collect();
-            (recipe.maker)(Inputs { function: recipe.function, segments, lasts: false })
+            (call.maker)(Inputs { function: call.function, segments, lasts: false })
         };
         let value = make_in_thread((limit, stack), act)
             .map_err(|fault| StartFailure { stage: Stage::Shared, fault }.into_error(0))?;
@@ -111,14 +111,14 @@ impl Source {
         Ok(match self {
             Self::Nothing => SharedConfig::Nothing,
             Self::Value(value) => SharedConfig::Value(value.clone()),
-            Self::Recipe(recipe) => SharedConfig::Recipe(recipe.config(limit)?),
+            Self::Constructed(call) => SharedConfig::Constructed(call.config(limit)?),
         })
     }
 
     /// Descriptors of the segments that the configuration names.
     pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
-        let Self::Recipe(recipe) = self else { return Ok(Vec::new()) };
-        let segments = recipe.archive.iter().flat_map(SealedArchive::segments);
+        let Self::Constructed(call) = self else { return Ok(Vec::new()) };
+        let segments = call.archive.iter().flat_map(SealedArchive::segments);
         // SAFETY: a fresh process is given the descriptor, and opens it as a segment
         // (`SharedSpec::construct`).
         segments.map(|segment| os::duplicate(unsafe { segment.as_fd() })).collect()
@@ -133,7 +133,7 @@ impl Source {
         match self {
             Self::Nothing => Ok(None),
             Self::Value(value) => Ok(Some(value.clone())),
-            Self::Recipe(recipe) => recipe.make_here(limit, stack).map(Some),
+            Self::Constructed(call) => call.make_here(limit, stack).map(Some),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a recipe crosses to another process of this executable, and what it says to do there.
+//! How a shared value is described to another process of this executable, which constructs it.
 //!
 //! Invariant: a specification comes from the parent by a sealed record or by a fork, and all
 //! processes of a pool run the same image; so an offset that the parent made of a function leads to
@@ -58,13 +58,14 @@ pub(super) fn view<S: Wire<Archived: Sync>>(from: Inputs) -> Result<SharedValue,
 
 /// Calls the user's function.
 pub(super) fn build<S: Send + Sync + 'static>(from: Inputs) -> Result<SharedValue, Fault> {
-    // SAFETY: a recipe with this maker was made of a `fn() -> S` (`Shared::built`), and its words
-    // lead to the same function.
+    // SAFETY: a specification with this maker was made of a `fn() -> S` (`Shared::built`), and its
+    // words lead to the same function.
     let function = unsafe { std::mem::transmute::<usize, fn() -> S>(from.function) };
     Ok(Arc::new(function()))
 }
 
-/// A recipe as other processes are told of it; the descriptors of its segments come beside it.
+/// A constructor call as other processes are told of it; the descriptors of its segments come
+/// beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SharedSpec {
     pub(super) maker: u64,
@@ -109,7 +110,7 @@ impl SharedSpec {
         Some((config, rest))
     }
 
-    /// Carries the recipe out. Runs code of the user.
+    /// Constructs the value. Runs code of the user.
     pub(crate) fn construct(&self, fds: Vec<OwnedFd>, lasts: bool) -> Result<SharedValue, Fault> {
         let lost =
             || Fault::Refused { why: "the description of it leads to no function".to_string() };

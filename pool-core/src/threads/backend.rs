@@ -23,7 +23,7 @@ use super::{
     control::{self, Control},
     exiting::Exiting,
     work_queue::{WorkReceiver, WorkSender, work_queue},
-    worker::Host,
+    worker::ThreadWorker,
 };
 use crate::{
     cancel::CancelToken,
@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// The work that a thread runs.
-pub(crate) type Work = Box<dyn FnOnce(&mut Host) + Send>;
+pub(crate) type Work = Box<dyn FnOnce(&mut ThreadWorker) + Send>;
 
 thread_local! {
     /// The backend that this thread works in.
@@ -183,10 +183,10 @@ impl ThreadBackend {
                     }
                     drop(failed);
                     let handback = work_queue.handback(senders, busy);
-                    let mut host = Host::new(id, &plan, exiting.clone(), handback);
-                    work(work_queue, number, &mark, &mut host);
+                    let mut thread_worker = ThreadWorker::new(id, &plan, exiting.clone(), handback);
+                    work(work_queue, number, &mark, &mut thread_worker);
                     let _inside = InCall::enter(number, Inside::Task);
-                    host.leave(end.load(Ordering::SeqCst) == ORDERLY);
+                    thread_worker.leave(end.load(Ordering::SeqCst) == ORDERLY);
                 });
             match thread {
                 Ok(thread) => lock(&backend.threads).push(thread),
@@ -218,24 +218,24 @@ impl ThreadBackend {
         ThreadMark { number: self.number, spin: self.spin, mark, busy }
     }
 
-    /// Sends work to the thread `home`, or to any free one. It goes before other waiting work if
+    /// Sends work to the thread `worker`, or to any free one. It goes before other waiting work if
     /// its call has nothing else under way, or so little (`under_way` chunks) that it is below an
     /// equal share of what waits among the calls that have something under way.
     pub(crate) fn send(
         &self,
-        home: Option<u32>,
+        worker: Option<u32>,
         under_way: usize,
         work: Work,
     ) -> Result<(), Error> {
-        if let (Some(home), Some((first, why))) = (home, &self.missing)
-            && home >= *first
+        if let (Some(worker), Some((first, why))) = (worker, &self.missing)
+            && worker >= *first
         {
             return Err(why.clone());
         }
         let unsent = match &*lock(&self.work_queue) {
             Some(work_queue) => {
                 let share = work_queue.waiting() / self.busy.calls().max(1);
-                work_queue.send(home, under_way == 0 || under_way < share, work).err()
+                work_queue.send(worker, under_way == 0 || under_way < share, work).err()
             }
             None => Some(work),
         };
@@ -460,11 +460,16 @@ pub(crate) fn starts_for(plan: u64) -> bool {
     is_inside(plan as usize, Some(Inside::Start))
 }
 
-fn work(work_queue: WorkReceiver<Work>, number: usize, mark: &ForkMark, host: &mut Host) {
+fn work(
+    work_queue: WorkReceiver<Work>,
+    number: usize,
+    mark: &ForkMark,
+    thread_worker: &mut ThreadWorker,
+) {
     for work in work_queue {
         // Calls of the task to other pools are inside of this one.
         let _inside = InCall::enter(number, Inside::Task);
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(host))) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(thread_worker))) {
             take_panic(payload);
         }
         if mark.get() == 0 {

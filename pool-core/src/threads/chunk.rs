@@ -13,7 +13,7 @@ use pool_ipc::Decoder;
 use super::{
     backend::{ThreadBackend, Work},
     job::{Given, Part, ThreadJob},
-    worker::Host,
+    worker::ThreadWorker,
 };
 use crate::{
     error::Error,
@@ -31,7 +31,7 @@ pub(super) struct Chunk<F: Form> {
     /// Gone only while the chunk is dropped.
     pub(super) given: Option<Given<F>>,
     /// Whether it is for one thread alone, which runs such chunks in order.
-    pub(super) has_home: bool,
+    pub(super) is_targeted: bool,
     pub(super) first: u64,
     pub(super) thread_items: vec::IntoIter<F::ThreadItem>,
     pub(super) parts: Vec<Part<F::Output>>,
@@ -43,7 +43,7 @@ pub(super) struct Chunk<F: Form> {
 }
 
 impl<F: Form> ThreadJob<F> {
-    /// Sends a chunk to the backend: to the thread `home`, or to any.
+    /// Sends a chunk to the backend: to the thread `worker`, or to any.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl<F: Form> ThreadJob<F> {
     /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
     pub(crate) unsafe fn send(
         self: &Arc<Self>,
-        (backend, home): (&ThreadBackend, Option<u32>),
+        (backend, worker): (&ThreadBackend, Option<u32>),
         function: F::Function,
         given: &Given<F>,
         first: u64,
@@ -68,9 +68,9 @@ impl<F: Form> ThreadJob<F> {
         let under_way = self.begin_chunk();
         // SAFETY: the caller's promise.
         let work = unsafe {
-            self.chunk_work(home.is_some(), function, given, first, thread_items.into_iter())
+            self.chunk_work(worker.is_some(), function, given, first, thread_items.into_iter())
         };
-        backend.send(home, under_way, work)
+        backend.send(worker, under_way, work)
     }
 
     /// The work of a chunk that was counted, for a thread to run.
@@ -81,7 +81,7 @@ impl<F: Form> ThreadJob<F> {
     /// [`ThreadJob::send`].
     pub(super) unsafe fn chunk_work(
         self: &Arc<Self>,
-        has_home: bool,
+        is_targeted: bool,
         function: F::Function,
         given: &Given<F>,
         first: u64,
@@ -91,39 +91,40 @@ impl<F: Form> ThreadJob<F> {
             job: self.clone(),
             function,
             given: Some(given.clone()),
-            has_home,
+            is_targeted,
             first,
             thread_items,
             parts: Vec::new(),
             begun: false,
             goes_on: false,
         };
-        let work: Box<dyn FnOnce(&mut Host) + Send + '_> = Box::new(move |host| chunk.run(host));
+        let work: Box<dyn FnOnce(&mut ThreadWorker) + Send + '_> =
+            Box::new(move |thread_worker| chunk.run(thread_worker));
         // SAFETY: only the lifetime changes. The work owns the chunk, so that whether it runs,
         // unwinds or is discarded, it ends in `Chunk::drop`, which counts it after the last use of
         // anything borrowed: only the job's own memory is touched after that. The caller promises
         // that the borrows are good until then: `close` waits for the count. Work that is
         // leaked is never counted, and the wait never ends.
-        unsafe { mem::transmute::<Box<dyn FnOnce(&mut Host) + Send + '_>, Work>(work) }
+        unsafe { mem::transmute::<Box<dyn FnOnce(&mut ThreadWorker) + Send + '_>, Work>(work) }
     }
 }
 
 impl<F: Form> Chunk<F> {
-    pub(super) fn run(mut self, host: &mut Host) {
+    pub(super) fn run(mut self, thread_worker: &mut ThreadWorker) {
         let given = self.given.as_ref().expect("the chunk is not being dropped");
         let _brought = given.within.bring();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let control = self.job.control.clone();
-        let (worker, shared) = (host.id, shared::seen(given.shared.as_ref()));
+        let (worker, shared) = (thread_worker.id, shared::seen(given.shared.as_ref()));
         let begins = given.begins && !control.is_cancelled();
-        if begins && !control.begin(host, given.shared.as_ref()) {
+        if begins && !control.begin(thread_worker, given.shared.as_ref()) {
             return;
         }
         let deadline = control.start_clock(self.first, worker);
         self.begun = deadline.is_some();
         let overdue = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let cancelled = || control.is_cancelled() || overdue();
-        let (state, handback) = host.state_and_handback();
+        let (state, handback) = thread_worker.state_and_handback();
         let mut surroundings = Surroundings {
             worker,
             shared,
@@ -134,7 +135,7 @@ impl<F: Form> Chunk<F> {
         };
         let (function, thread_items) = (self.function, &mut self.thread_items);
         let behind = self.first + thread_items.len() as u64;
-        let (mut tasks, mut may_leave) = (0, !self.has_home);
+        let (mut tasks, mut may_leave) = (0, !self.is_targeted);
         let mut started = Instant::now();
         let mut slice = TimeSlice::since(Some(started));
         // A child that a task forked, and that came back, leaves no items to other threads: it has
@@ -200,7 +201,7 @@ impl<F: Form> Chunk<F> {
         // but the clock of an item is stopped first.
         let unclocked = (!self.begun).then_some(self);
         if begins && !control.is_foreign() {
-            control.ran(host, tasks);
+            control.ran(thread_worker, tasks);
         }
         drop(unclocked);
     }

@@ -18,10 +18,10 @@ use super::{
     busy::Busy,
     exiting::Exiting,
     time_limits::{Deadlines, InHand},
-    worker::{Failed, Host},
+    worker::{Failed, ThreadWorker},
 };
 use crate::{
-    cancel::{Bell, CancelToken, sleep_for},
+    cancel::{CancelToken, WakeCounter, sleep_for},
     error::{Cause, Error, Stage},
     mutex::lock,
     shared::SharedValue,
@@ -30,7 +30,7 @@ use crate::{
 /// The longest sleep of a caller that waits for several chunks, so that one long task does not hold
 /// up the results of others.
 const SLEEP_FOR_SEVERAL: Duration = Duration::from_millis(50);
-/// The longest sleep of a caller: the program may have closed its bell.
+/// The longest sleep of a caller: the program may have closed its wake counter.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// The values that all jobs of a backend share.
@@ -67,7 +67,7 @@ pub(super) struct Control {
 /// variable.
 pub(super) struct Watch {
     pub(super) token: CancelToken,
-    pub(super) bell: Bell,
+    pub(super) wake_counter: WakeCounter,
 }
 
 pub(super) struct Flow {
@@ -107,7 +107,7 @@ impl Control {
     ) -> Result<Self, Error> {
         let Shared { mark, busy, exiting, init_limit } = shared;
         let watch = match token {
-            Some(token) => Some(Watch { token, bell: Bell::new()? }),
+            Some(token) => Some(Watch { token, wake_counter: WakeCounter::new()? }),
             None => None,
         };
         Ok(Self {
@@ -155,7 +155,7 @@ impl Control {
     pub(super) fn wake(&self) {
         self.changed.notify_all();
         if let Some(watch) = &self.watch {
-            watch.bell.ring();
+            watch.wake_counter.wake();
         }
         if let Some(notice) = self.notice.get() {
             notice();
@@ -193,7 +193,7 @@ impl Control {
             return woken.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(flow);
-        sleep_for(&watch.bell, slice::from_ref(&watch.token), limit);
+        sleep_for(&watch.wake_counter, slice::from_ref(&watch.token), limit);
         lock(&self.flow)
     }
 
@@ -235,15 +235,19 @@ impl Control {
     }
 
     /// Begins the worker's life, if it has not begun. `false`: that failed, and with it the job.
-    pub(super) fn begin(&self, host: &mut Host, shared: Option<&SharedValue>) -> bool {
-        if !host.is_to_begin() {
+    pub(super) fn begin(
+        &self,
+        thread_worker: &mut ThreadWorker,
+        shared: Option<&SharedValue>,
+    ) -> bool {
+        if !thread_worker.is_to_begin() {
             return true;
         }
-        let worker = host.id;
+        let worker = thread_worker.id;
         if let Some(limit) = self.init_limit {
             lock(&self.flow).deadlines.start(InHand::State(worker), limit);
         }
-        let begun = host.begin(shared);
+        let begun = thread_worker.begin(shared);
         if self.is_foreign() {
             return false;
         }
@@ -262,9 +266,9 @@ impl Control {
 
     /// Counts the tasks that the worker has run, and ends its life if those were its last: the
     /// caller waits for that, up to the exit's limit.
-    pub(super) fn ran(&self, host: &mut Host, tasks: u64) {
-        let (worker, mut watched) = (host.id, false);
-        let ended = host.ran(tasks, &mut |deadline| {
+    pub(super) fn ran(&self, thread_worker: &mut ThreadWorker, tasks: u64) {
+        let (worker, mut watched) = (thread_worker.id, false);
+        let ended = thread_worker.ran(tasks, &mut |deadline| {
             watched = true;
             lock(&self.flow).deadlines.start_until(InHand::Exit(worker), deadline);
         });

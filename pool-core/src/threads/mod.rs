@@ -26,4 +26,4 @@ mod worker;
 pub(crate) use backend::{Claim, ThreadBackend, ThreadMark, starts_for};
 pub(crate) use job::{Given, Part, ThreadJob};
 pub(crate) use time_limits::{Deadlines, SHORTEST_SLEEP};
-pub(crate) use worker::Host;
+pub(crate) use worker::ThreadWorker;

@@ -25,7 +25,7 @@ use crate::mutex::lock;
 /// The sending end.
 pub(super) struct WorkSender<T> {
     /// `None`: the place of work that goes first.
-    anybody: Sender<Option<T>>,
+    common: Sender<Option<T>>,
     first: Arc<First<T>>,
     only: Vec<Sender<T>>,
 }
@@ -46,7 +46,7 @@ struct Line<T> {
 
 /// The receiving end of one thread.
 pub(super) struct WorkReceiver<T> {
-    anybody: Receiver<Option<T>>,
+    common: Receiver<Option<T>>,
     first: Arc<First<T>>,
     only: Receiver<T>,
     only_first: bool,
@@ -57,7 +57,7 @@ pub(super) struct WorkReceiver<T> {
 /// Gives the rest of a chunk back, for other threads.
 pub(super) struct Handback<T> {
     senders: Arc<Mutex<Option<WorkSender<T>>>>,
-    anybody: Receiver<Option<T>>,
+    common: Receiver<Option<T>>,
     only: Receiver<T>,
     busy: Arc<Busy>,
 }
@@ -68,12 +68,12 @@ pub(super) fn work_queue<T>(threads: usize) -> (WorkSender<T>, Vec<WorkReceiver<
     let line = Mutex::new(Line { waiting: VecDeque::new(), taken: 0 });
     let first = Arc::new(First { count: AtomicUsize::new(0), line });
     let only = Vec::with_capacity(threads);
-    let mut senders = WorkSender { anybody: sender, first: first.clone(), only };
+    let mut senders = WorkSender { common: sender, first: first.clone(), only };
     let ends = (0..threads).map(|_| {
         let (sender, only) = unbounded();
         senders.only.push(sender);
         WorkReceiver {
-            anybody: receiver.clone(),
+            common: receiver.clone(),
             first: first.clone(),
             only,
             only_first: true,
@@ -88,26 +88,26 @@ impl<T> WorkSender<T> {
     /// How much work waits that any thread may take.
     #[inline]
     pub(super) fn waiting(&self) -> usize {
-        self.anybody.len()
+        self.common.len()
     }
 
-    /// Hands work over: to the thread `home`, or to any; returns it if there is no thread any more.
-    /// `first`: it goes before other work for any thread.
-    pub(super) fn send(&self, home: Option<u32>, first: bool, work: T) -> Result<(), T> {
-        match home {
-            None if first && !self.anybody.is_empty() => {
+    /// Hands work over: to the thread `worker`, or to any; returns it if there is no thread any
+    /// more. `first`: it goes before other work for any thread.
+    pub(super) fn send(&self, worker: Option<u32>, first: bool, work: T) -> Result<(), T> {
+        match worker {
+            None if first && !self.common.is_empty() => {
                 self.first.push(work);
-                match self.anybody.send(None) {
+                match self.common.send(None) {
                     Ok(()) => Ok(()),
                     // There is no thread, so the work is still there.
                     Err(_) => self.first.take_last().map_or(Ok(()), Err),
                 }
             }
             None => {
-                let sent = self.anybody.send(Some(work));
+                let sent = self.common.send(Some(work));
                 sent.map_err(|error| error.0.expect("work was sent"))
             }
-            Some(home) => match self.only.get(home as usize) {
+            Some(worker) => match self.only.get(worker as usize) {
                 Some(channel) => channel.send(work).map_err(|error| error.0),
                 None => Err(work),
             },
@@ -134,7 +134,7 @@ impl<T> First<T> {
 
     /// Takes the work whose place has come, unless it was taken early.
     #[cold]
-    fn take_in_turn(&self) -> Option<T> {
+    fn take_at_its_place(&self) -> Option<T> {
         let mut line = lock(&self.line);
         if line.taken > 0 {
             line.taken -= 1;
@@ -166,7 +166,7 @@ impl<T> Iterator for WorkReceiver<T> {
                 }
             }
             let found = select! {
-                recv(self.anybody) -> work => work.ok().and_then(|work| self.in_turn(work)),
+                recv(self.common) -> work => work.ok().and_then(|work| self.work_at_its_place(work)),
                 recv(self.only) -> work => work.ok(),
             };
             // A closed channel ends the loop only when the other one is closed, too.
@@ -184,7 +184,7 @@ impl<T> WorkReceiver<T> {
         senders: Arc<Mutex<Option<WorkSender<T>>>>,
         busy: Arc<Busy>,
     ) -> Handback<T> {
-        Handback { senders, anybody: self.anybody.clone(), only: self.only.clone(), busy }
+        Handback { senders, common: self.common.clone(), only: self.only.clone(), busy }
     }
 
     #[inline]
@@ -205,9 +205,9 @@ impl<T> WorkReceiver<T> {
             return Ok(work);
         }
         loop {
-            match self.anybody.try_recv() {
+            match self.common.try_recv() {
                 Ok(work) => {
-                    if let Some(work) = self.in_turn(work) {
+                    if let Some(work) = self.work_at_its_place(work) {
                         return Ok(work);
                     }
                 }
@@ -225,8 +225,8 @@ impl<T> WorkReceiver<T> {
     /// The work that came through the common channel; `None` if it was the place of work that was
     /// taken early.
     #[inline]
-    fn in_turn(&self, work: Option<T>) -> Option<T> {
-        work.or_else(|| self.first.take_in_turn())
+    fn work_at_its_place(&self, work: Option<T>) -> Option<T> {
+        work.or_else(|| self.first.take_at_its_place())
     }
 }
 
@@ -239,7 +239,7 @@ impl<T> Handback<T> {
 
     /// Whether anything waits that this thread could run.
     pub(super) fn any_waits(&self) -> bool {
-        !(self.anybody.is_empty() && self.only.is_empty())
+        !(self.common.is_empty() && self.only.is_empty())
     }
 
     /// Sends what `work` makes, behind all that waits; `work` is called under a lock. `false`,
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_first_does_so_by_turns_and_once() {
+    fn work_that_goes_first_alternates_and_runs_once() {
         let (senders, mut ends) = work_queue(2);
         senders.send(None, true, 0).unwrap(); // nothing waits for it to go before
         (1..4).for_each(|number| senders.send(None, false, number).unwrap());
@@ -334,7 +334,7 @@ mod tests {
         assert!(handback.any_waits() && handback.has_others());
         assert!(handback.send(|| 2));
         lock(&senders).take();
-        assert!(!handback.send(|| unreachable!("nobody would run it")));
+        assert!(!handback.send(|| unreachable!("no thread would run it")));
         assert_eq!(ends.pop().unwrap().collect::<Vec<_>>(), [1, 2]);
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A worker, as its thread has it.
-pub(crate) struct Host {
+pub(crate) struct ThreadWorker {
     pub(crate) id: u32,
     life: WorkerLife,
     init_limit: Option<Duration>,
@@ -45,7 +45,7 @@ pub(crate) struct Host {
 }
 
 /// Gives the rest of a chunk back, for other threads.
-type WorkHandback = Handback<Box<dyn FnOnce(&mut Host) + Send>>;
+type WorkHandback = Handback<Box<dyn FnOnce(&mut ThreadWorker) + Send>>;
 
 /// Why a life could not begin or end, and which of the two.
 pub(super) type Failed = (Stage, Cause);
@@ -53,7 +53,7 @@ pub(super) type Failed = (Stage, Cause);
 /// Called with the deadline of a life's end.
 type Clocked<'c> = dyn FnMut(Instant) + 'c;
 
-impl Host {
+impl ThreadWorker {
     pub(super) fn new(
         id: u32,
         plan: &PoolConfig,
@@ -129,8 +129,8 @@ impl Host {
         }
     }
 
-    /// Counts tasks like [`Host::ran`], where no call waits to learn of a failed exit.
-    pub(crate) fn ran_for_nobody(&mut self, tasks: u64) {
+    /// Counts tasks like [`ThreadWorker::ran`], where no call waits to learn of a failed exit.
+    pub(crate) fn ran_without_a_call(&mut self, tasks: u64) {
         if let Err((_, cause)) = self.ran(tasks, &mut |_| ()) {
             self.exits.fail(self.id, cause);
         }

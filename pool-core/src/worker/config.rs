@@ -50,10 +50,10 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub(crate) struct WorkerFds {
     pub(crate) arena: Segment,
-    pub(crate) bell: OwnedFd,
+    pub(crate) wake_counter: OwnedFd,
     /// Where it introduces itself to those who know the segments of handles.
-    pub(crate) door: OwnedFd,
-    /// Of the segments that the configuration's recipe names.
+    pub(crate) handshake_socket: OwnedFd,
+    /// Of the segments that the configuration's specification names.
     pub(crate) shared: Vec<OwnedFd>,
 }
 
@@ -69,14 +69,14 @@ impl WorkerConfig {
             self.arena_limit,
             u64::from(self.spin),
             self.first.len() as u64,
-            u64::from(matches!(self.shared, SharedConfig::Recipe(_))),
+            u64::from(matches!(self.shared, SharedConfig::Constructed(_))),
             self.descriptors.to_word(),
         ];
         words.extend(self.life.to_words());
         words.extend(self.bounds.to_words());
         words.extend(&self.first);
-        if let SharedConfig::Recipe(recipe) = &self.shared {
-            words.extend(recipe.to_words());
+        if let SharedConfig::Constructed(shared_spec) = &self.shared {
+            words.extend(shared_spec.to_words());
         }
         words
     }
@@ -84,15 +84,15 @@ impl WorkerConfig {
     /// The configuration, and the numbers behind it; `None` when there are too few.
     pub(crate) fn split_from(words: &[u64]) -> Option<(Self, &[u64])> {
         let (fixed, rest) = words.split_first_chunk::<{ Self::FIXED_WORDS }>()?;
-        let [places, slots, arena_limit, spin, first, recipe, descriptors] = *fixed;
+        let [places, slots, arena_limit, spin, first, shared_spec, descriptors] = *fixed;
         let (life, rest) = HookOffsets::split_from(rest)?;
         let (bounds, rest) = Bounds::split_from(rest)?;
         let (first, rest) = rest.split_at_checked(usize::try_from(first).ok()?)?;
-        let (shared, rest) = if recipe == 0 {
+        let (shared, rest) = if shared_spec == 0 {
             (SharedConfig::Nothing, rest)
         } else {
-            let (recipe, rest) = SharedSpec::split_from(rest)?;
-            (SharedConfig::Recipe(recipe), rest)
+            let (shared_spec, rest) = SharedSpec::split_from(rest)?;
+            (SharedConfig::Constructed(shared_spec), rest)
         };
         let config = Self {
             shape: Shape { places: places as usize, slots: slots as usize },
@@ -149,8 +149,8 @@ pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(Ground, WorkerFds)>
     let mut fds = fds.into_iter();
     let ground = Ground::new(fds.next()?, fds.next()?).ok()?;
     let arena = Segment::from_fd(fds.next()?).ok()?;
-    let (bell, door) = (fds.next()?, fds.next()?);
-    Some((ground, WorkerFds { arena, bell, door, shared: fds.collect() }))
+    let (wake_counter, handshake_socket) = (fds.next()?, fds.next()?);
+    Some((ground, WorkerFds { arena, wake_counter, handshake_socket, shared: fds.collect() }))
 }
 
 #[cfg(test)]

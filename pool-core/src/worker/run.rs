@@ -118,8 +118,8 @@ fn live_on(
 struct Worker {
     runtime: WorkerRuntime,
     hooks: HookState,
-    bell: std::os::fd::OwnedFd,
-    /// Whether a task has closed the bell, so that this worker cannot wake the parent.
+    wake_counter: std::os::fd::OwnedFd,
+    /// Whether a task has closed the wake counter, so that this worker cannot wake the parent.
     is_cut_off: bool,
     spin: u32,
     /// Where the items of the last chunk lay; often the next ones lie there, too.
@@ -142,14 +142,14 @@ impl Worker {
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
         }
-        let door = KeptFd::new(fds.door).ok()?;
-        bootstrap::may_end_alone(start.incarnation, &door);
+        let handshake_socket = KeptFd::new(fds.handshake_socket).ok()?;
+        bootstrap::may_end_alone(start.incarnation, &handshake_socket);
         let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, start.place, start.incarnation, pid);
         watch_stack(stack, claimer.board(), start.place).ok()?;
         let mark = ForkMark::new(u64::from(start.incarnation).try_into().ok()?).ok()?;
-        let shared = match awake(start, fds.shared, &claimer, &mark, &door) {
+        let shared = match awake(start, fds.shared, &claimer, &mark, &handshake_socket) {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // If this fails, the parent knows at least what this worker was at.
@@ -161,20 +161,21 @@ impl Worker {
         if !os::arm_parent_death(Pid::from_raw(start.zygote)) {
             end_quietly();
         }
-        let (door, incarnation) = (Arc::new(door), start.incarnation);
-        let ours = door.clone();
+        let (handshake_socket, incarnation) = (Arc::new(handshake_socket), start.incarnation);
+        let ours = handshake_socket.clone();
         let introduce =
             move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation, socket);
         let cache = SegmentCache::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
-        let mut runtime = WorkerRuntime::new(claimer, arena, base, mark, shared, cache, door);
+        let mut runtime =
+            WorkerRuntime::new(claimer, arena, base, mark, shared, cache, handshake_socket);
         runtime.growth = start.config.bounds.resident.map(Growth::beyond);
         Some(Self {
             runtime,
             hooks: HookState::new(start),
-            bell: fds.bell,
+            wake_counter: fds.wake_counter,
             is_cut_off: false,
             spin: start.config.spin,
             likely_items: base.0,
@@ -291,7 +292,7 @@ impl Worker {
             return None;
         }
         // An order that comes after this ends the sleep.
-        let bell = self.runtime.claimer.bell();
+        let wake_count = self.runtime.claimer.wake_count();
         self.runtime.reclaim_all();
         self.runtime.tidy();
         self.runtime.arena.trim();
@@ -302,7 +303,7 @@ impl Worker {
         if parent_has_items {
             self.wake_parent();
         }
-        self.runtime.claimer.sleep(bell);
+        self.runtime.claimer.sleep(wake_count);
         if self.runtime.claimer.asked_to_leave() {
             return None;
         }
@@ -312,7 +313,7 @@ impl Worker {
     fn wake_parent(&mut self) {
         // If a task has closed the descriptors of its process, this worker cannot wake the parent
         // and leaves, so that another one takes its place. The parent looks by itself before long.
-        self.is_cut_off |= !os::ring_counter(self.bell.as_fd());
+        self.is_cut_off |= !os::increment_counter(self.wake_counter.as_fd());
     }
 
     fn leave(&mut self) -> ! {

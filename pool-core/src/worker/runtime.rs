@@ -44,7 +44,7 @@ pub(crate) struct WorkerRuntime {
     /// How many segments the parent had let go of when this worker looked last.
     let_go: u64,
     /// The socket through which this worker tells the zygote that a clock is due soon.
-    door: Arc<KeptFd>,
+    handshake_socket: Arc<KeptFd>,
     /// Holds this incarnation, and 0 in a child that a task forked.
     pub(crate) mark: ForkMark,
     /// The value that the workers of the pool share.
@@ -87,7 +87,7 @@ impl WorkerRuntime {
         mark: ForkMark,
         shared: &'static (dyn Any + Send + Sync),
         cache: Arc<SegmentCache>,
-        door: Arc<KeptFd>,
+        handshake_socket: Arc<KeptFd>,
     ) -> Self {
         let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
         encoder.set_broker(cache.clone());
@@ -108,7 +108,7 @@ impl WorkerRuntime {
             cache,
             keeps: false,
             let_go: 0,
-            door,
+            handshake_socket,
             growth: None,
             bytes_per_result: 0,
         }
@@ -119,7 +119,7 @@ impl WorkerRuntime {
     #[inline]
     pub(crate) fn start_clock(&self, limit: u64, grace: u64) {
         if self.claimer.start_clock(os::monotonic_nanos(), limit, grace) {
-            protocol::ring(&self.door);
+            protocol::send_alarm(&self.handshake_socket);
         }
     }
 
@@ -133,7 +133,7 @@ impl WorkerRuntime {
         match self.claimer.stop_clock() {
             Stopped::InTime => false,
             Stopped::Late => true,
-            Stopped::Condemned => panic::end_quietly(),
+            Stopped::TimedOut => panic::end_quietly(),
         }
     }
 

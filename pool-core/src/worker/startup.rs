@@ -28,7 +28,7 @@ pub(super) fn awake(
     shared: Vec<OwnedFd>,
     claimer: &Claimer,
     mark: &ForkMark,
-    door: &KeptFd,
+    handshake_socket: &KeptFd,
 ) -> Result<Option<SharedValue>, StartFailure> {
     let at = |stage: Stage| {
         claimer.set_stage(WorkerStage::from(stage).number());
@@ -41,17 +41,17 @@ pub(super) fn awake(
     let value = match &start.config.shared {
         SharedConfig::Nothing => None,
         SharedConfig::Value(value) => Some(value.clone()),
-        SharedConfig::Recipe(recipe) => {
+        SharedConfig::Constructed(shared_spec) => {
             let failed = at(Stage::Shared);
-            let (limit, recipe) = (recipe.limit, recipe.clone());
-            if let Some(outside) = recipe.limit_from_outside().map(nanos)
+            let (limit, shared_spec) = (shared_spec.limit, shared_spec.clone());
+            if let Some(outside) = shared_spec.limit_from_outside().map(nanos)
                 && claimer.start_clock(os::monotonic_nanos(), outside, 0)
             {
-                protocol::ring(door);
+                protocol::send_alarm(handshake_socket);
             }
-            let act = move || recipe.construct(shared, false);
+            let act = move || shared_spec.construct(shared, false);
             let made = make_in_thread((limit, start.config.bounds.stack), act);
-            if claimer.stop_clock() == Stopped::Condemned {
+            if claimer.stop_clock() == Stopped::TimedOut {
                 end_quietly(); // it is being killed
             }
             Some(made.map_err(failed)?)

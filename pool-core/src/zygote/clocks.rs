@@ -10,7 +10,7 @@ use crate::{os, protocol::ClaimedChunk};
 #[derive(Default)]
 pub(super) struct Clocks {
     pub(super) board: Option<Board>,
-    /// When the zygote looks next; 0: not before a process rings.
+    /// When the zygote looks next; 0: not before a process sends an alarm.
     pub(super) alarm: u64,
     /// Items that have more time, since no process ran for a while: incarnation, the old deadline,
     /// the new one.

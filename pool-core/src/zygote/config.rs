@@ -23,8 +23,8 @@ pub(crate) struct ZygoteFds {
     pub(crate) control: OwnedFd,
     pub(crate) board: OwnedFd,
     pub(crate) items: OwnedFd,
-    pub(crate) bell: OwnedFd,
-    /// Of the segments that the configuration's recipe names.
+    pub(crate) wake_counter: OwnedFd,
+    /// Of the segments that the configuration's specification names.
     pub(crate) shared: Vec<OwnedFd>,
 }
 
@@ -68,7 +68,7 @@ impl ZygoteConfig {
 impl ZygoteFds {
     /// The descriptors in the order in which a fresh copy gets them.
     pub(crate) fn in_order(&self) -> Vec<BorrowedFd<'_>> {
-        let fixed = [&self.control, &self.board, &self.items, &self.bell];
+        let fixed = [&self.control, &self.board, &self.items, &self.wake_counter];
         fixed.into_iter().chain(&self.shared).map(AsFd::as_fd).collect()
     }
 
@@ -76,8 +76,8 @@ impl ZygoteFds {
     pub(crate) fn from_vec(fds: Vec<OwnedFd>) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (control, board) = (fds.next()?, fds.next()?);
-        let (items, bell) = (fds.next()?, fds.next()?);
-        Some(Self { control, board, items, bell, shared: fds.collect() })
+        let (items, wake_counter) = (fds.next()?, fds.next()?);
+        Some(Self { control, board, items, wake_counter, shared: fds.collect() })
     }
 }
 

@@ -34,7 +34,7 @@ use crate::{
 
 const LOOK_FOR_PARENT: Duration = Duration::from_millis(LOOK_FOR_PARENT_MS as u64);
 
-/// What has happened that a turn has to handle.
+/// What has happened that a pass has to handle.
 struct Happened {
     /// The socket has something to read, or room.
     control: bool,
@@ -51,7 +51,7 @@ pub(super) fn run_event_loop(config: ZygoteConfig, fds: ZygoteFds, ancestors: An
     // A panic here is a defect; the workers still die with this process.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         if let Some(mut zygote) = Zygote::set_up(config, fds, ancestors) {
-            while zygote.turn() {}
+            while zygote.run_once() {}
             zygote.kill_all();
             panic::end_quietly();
         }
@@ -108,7 +108,7 @@ impl Zygote {
     }
 
     /// Waits for something to happen and handles it; `false` when it is time to end.
-    fn turn(&mut self) -> bool {
+    fn run_once(&mut self) -> bool {
         let happened = match self.wait() {
             Ok(happened) => happened,
             Err(Errno::EINTR) => return true,
@@ -231,7 +231,7 @@ impl Zygote {
         while let Some(Reaped { pid, status, peak }) = os::reap_any() {
             let pid = Pid::from_raw(pid);
             if self.templates.is_template(pid) {
-                // A parent that is gone is noticed by the next turn.
+                // A parent that is gone is noticed by the next pass.
                 let _ = self.template_ended(status);
                 continue;
             }
@@ -247,7 +247,7 @@ impl Zygote {
         self.kill_orphans();
         for (incarnation, status, peak) in reaped {
             let segments = self.exchange.reaped(incarnation);
-            // A parent that is gone is noticed by the next turn, which ends the event loop.
+            // A parent that is gone is noticed by the next pass, which ends the event loop.
             let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
         }
     }

@@ -74,7 +74,11 @@ impl Zygote {
         let config = self.config.worker(place, incarnation, getpid());
         if self.config.fresh_workers {
             let fixed = [&self.fds.board, &self.fds.items].map(AsFd::as_fd).into_iter();
-            let own = [arena.as_fd(), self.fds.bell.as_fd(), self.exchange.door().as_fd()];
+            let own = [
+                arena.as_fd(),
+                self.fds.wake_counter.as_fd(),
+                self.exchange.handshake_socket().as_fd(),
+            ];
             let shared = self.fds.shared.iter().map(AsFd::as_fd);
             let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
             return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &config.to_words(), &fds);
@@ -91,9 +95,11 @@ impl Zygote {
             ForkResult::Parent { child } => Ok(child),
             ForkResult::Child => {
                 os::unblock_signals();
-                let [bell, door] = [&self.fds.bell, self.exchange.door()].map(os::take_for_good);
-                self.close_own(&[bell.as_raw_fd(), door.as_raw_fd()]);
-                let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
+                let [wake_counter, handshake_socket] =
+                    [&self.fds.wake_counter, self.exchange.handshake_socket()]
+                        .map(os::take_for_good);
+                self.close_own(&[wake_counter.as_raw_fd(), handshake_socket.as_raw_fd()]);
+                let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
                 worker::live(config, || Some((self.ground.clone()?, fds)))
             }
         }
@@ -116,7 +122,7 @@ impl Zygote {
                 os::close_for_good(fd);
             }
         };
-        let fixed = [&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.bell];
+        let fixed = [&self.fds.control, &self.fds.board, &self.fds.items, &self.fds.wake_counter];
         fixed.into_iter().for_each(close);
         self.fds.shared.iter().for_each(close);
         self.ancestors.fds.iter().for_each(close);

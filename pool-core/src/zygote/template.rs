@@ -31,15 +31,15 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct TemplateArgs {
     pub(crate) zygote: Pid,
     pub(crate) socket: OwnedFd,
-    pub(crate) recipe: SharedSpec,
+    pub(crate) shared_spec: SharedSpec,
     /// Bytes of the stack that the value is made on, if the user has set them.
     pub(crate) stack: Option<usize>,
-    /// The descriptors of the segments that the recipe names.
-    pub(crate) ingredients: Vec<OwnedFd>,
+    /// The descriptors of the segments that the specification names.
+    pub(crate) segment_fds: Vec<OwnedFd>,
     pub(crate) board: OwnedFd,
     pub(crate) items: OwnedFd,
-    pub(crate) bell: OwnedFd,
-    pub(crate) door: OwnedFd,
+    pub(crate) wake_counter: OwnedFd,
+    pub(crate) handshake_socket: OwnedFd,
     pub(crate) limit: DescriptorLimit,
 }
 
@@ -57,19 +57,19 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerStart)
         let TemplateArgs {
             zygote,
             socket,
-            recipe,
+            shared_spec,
             stack,
-            ingredients,
+            segment_fds,
             board,
             items,
-            bell,
-            door,
+            wake_counter,
+            handshake_socket,
             limit,
         } = args;
         limit.restore();
-        let given = || [&socket, &bell, &door].map(|fd| FileId::of(fd.as_fd()));
+        let given = || [&socket, &wake_counter, &handshake_socket].map(|fd| FileId::of(fd.as_fd()));
         let before = given();
-        let made = make(recipe, ingredients, stack);
+        let made = make(shared_spec, segment_fds, stack);
         // The user's code has closed one of them, and may have opened another file at its number.
         // The zygote sees this process's end.
         if given() != before {
@@ -87,7 +87,7 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerStart)
         match made.and_then(mapped) {
             Ok((value, ground)) => {
                 say(&socket, Word::Ready, 0, &[]);
-                let template = Template { socket, ground, bell, door, value };
+                let template = Template { socket, ground, wake_counter, handshake_socket, value };
                 while template.handle_orders(&config) {}
             }
             Err(fault) => {
@@ -100,12 +100,12 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerStart)
 }
 
 fn make(
-    recipe: SharedSpec,
-    ingredients: Vec<OwnedFd>,
+    shared_spec: SharedSpec,
+    segment_fds: Vec<OwnedFd>,
     stack: Option<usize>,
 ) -> Result<SharedValue, Fault> {
-    let limit = recipe.limit;
-    let value = make_in_thread((limit, stack), move || recipe.construct(ingredients, true))?;
+    let limit = shared_spec.limit;
+    let value = make_in_thread((limit, stack), move || shared_spec.construct(segment_fds, true))?;
     let names = threads_left().map_err(|error| Fault::Refused { why: error.to_string() })?;
     if !names.is_empty() {
         return Err(Fault::LeftThreads { names });
@@ -129,8 +129,8 @@ fn threads_left() -> std::io::Result<Vec<String>> {
 struct Template {
     socket: OwnedFd,
     ground: Ground,
-    bell: OwnedFd,
-    door: OwnedFd,
+    wake_counter: OwnedFd,
+    handshake_socket: OwnedFd,
     value: SharedValue,
 }
 
@@ -163,8 +163,9 @@ impl Template {
         let life = || {
             os::unblock_signals();
             os::close_for_good(&self.socket);
-            let [bell, door] = [&self.bell, &self.door].map(os::take_for_good);
-            let fds = WorkerFds { arena, bell, door, shared: Vec::new() };
+            let [wake_counter, handshake_socket] =
+                [&self.wake_counter, &self.handshake_socket].map(os::take_for_good);
+            let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
             worker::live(config, || Some((self.ground.clone(), fds)))
         };
         // SAFETY: the process has one thread, as `make` has checked after it made the value, and

@@ -34,16 +34,18 @@ use crate::{
 const MOST_LOST_TEMPLATES: u32 = 4;
 
 impl Zygote {
-    /// The recipe of the shared value, if a template makes it.
-    fn recipe(&self) -> Option<&SharedSpec> {
+    /// The specification of the shared value, if a template makes it.
+    fn shared_spec(&self) -> Option<&SharedSpec> {
         match &self.config.workers.shared {
-            SharedConfig::Recipe(recipe) if !self.config.fresh_workers => Some(recipe),
+            SharedConfig::Constructed(shared_spec) if !self.config.fresh_workers => {
+                Some(shared_spec)
+            }
             _ => None,
         }
     }
 
     pub(super) fn needs_template(&self) -> bool {
-        self.recipe().is_some()
+        self.shared_spec().is_some()
     }
 
     /// Queues an order to start a worker, and carries out what can be; `false` when the parent is
@@ -185,14 +187,14 @@ impl Zygote {
             return true;
         };
         let late = Instant::now().checked_duration_since(due);
-        let (Some(late), Some(recipe)) = (late, self.recipe()) else { return true };
+        let (Some(late), Some(shared_spec)) = (late, self.shared_spec()) else { return true };
         if late > STOPPED {
             // The template gets its time once more, like items.
-            let due = due_of(recipe);
+            let due = due_of(shared_spec);
             self.templates.template.iter_mut().for_each(|template| template.due = due);
             return true;
         }
-        let fault = Fault::timed_out(recipe.limit.unwrap_or_default());
+        let fault = Fault::timed_out(shared_spec.limit.unwrap_or_default());
         self.end_template();
         self.fail_waiting(&StartFailure { stage: Stage::Shared, fault }.to_bytes())
     }
@@ -231,21 +233,21 @@ impl Zygote {
     }
 
     fn fork_template(&mut self) -> nix::Result<TemplateLink> {
-        let recipe = self.recipe().expect("asked for only then").clone();
+        let shared_spec = self.shared_spec().expect("asked for only then").clone();
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
         let clone = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
-        let due = due_of(&recipe);
+        let due = due_of(&shared_spec);
         let args = TemplateArgs {
             zygote: getpid(),
             socket: theirs,
-            recipe,
+            shared_spec,
             stack: self.config.workers.bounds.stack,
-            ingredients: self.fds.shared.iter().map(clone).collect::<nix::Result<_>>()?,
+            segment_fds: self.fds.shared.iter().map(clone).collect::<nix::Result<_>>()?,
             board: clone(&self.fds.board)?,
             items: clone(&self.fds.items)?,
-            bell: clone(&self.fds.bell)?,
-            door: clone(self.exchange.door())?,
+            wake_counter: clone(&self.fds.wake_counter)?,
+            handshake_socket: clone(self.exchange.handshake_socket())?,
             limit: self.config.workers.descriptors,
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.
@@ -266,6 +268,6 @@ impl Zygote {
 }
 
 /// When a template that begins now is due to have sent its first message.
-fn due_of(recipe: &SharedSpec) -> Option<Instant> {
-    recipe.limit_from_outside().and_then(|limit| Instant::now().checked_add(limit))
+fn due_of(shared_spec: &SharedSpec) -> Option<Instant> {
+    shared_spec.limit_from_outside().and_then(|limit| Instant::now().checked_add(limit))
 }

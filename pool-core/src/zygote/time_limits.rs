@@ -2,11 +2,11 @@
 //! longer than the grace, also while no thread of the parent is in a call.
 //!
 //! Invariant: no clock runs out unseen: this process sleeps no longer than until the first clock
-//! that is due, and a worker that starts one that is due before that rings (see `pool_ipc`'s
-//! `board/clock.rs`). A worker that is killed has been timed out for the item that is overdue, and
-//! cannot have begun another one; a worker that is killed for a cancelled call cannot report its
-//! chunk any more, since the zygote has seized that by slot, generation and incarnation, and so has
-//! claimed no other.
+//! that is due, and a worker that starts one that is due before that sends an alarm (see
+//! `pool_ipc`'s `board/clock.rs`). A worker that is killed has been timed out for the item that is
+//! overdue, and cannot have begun another one; a worker that is killed for a cancelled call cannot
+//! report its chunk any more, since the zygote has seized that by slot, generation and incarnation,
+//! and so has claimed no other.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -28,12 +28,13 @@ use crate::{
 pub(super) const STOPPED: Duration = Duration::from_millis(500);
 
 impl Zygote {
-    /// Looks at the clocks if a process has rung or it is time; `false` when the parent is gone.
+    /// Looks at the clocks if a process has sent an alarm or it is time; `false` when the parent is
+    /// gone.
     pub(super) fn watch_clocks(&mut self) -> bool {
-        let rung = self.exchange.take_alarm() | std::mem::take(&mut self.clocks.ordered);
+        let alarmed = self.exchange.take_alarm() | std::mem::take(&mut self.clocks.ordered);
         let now = os::monotonic_nanos();
         let is_time = self.clocks.alarm != 0 && self.clocks.alarm <= now;
-        if !rung && !is_time {
+        if !alarmed && !is_time {
             return true;
         }
         let Some(board) = self.board() else {
@@ -51,7 +52,7 @@ impl Zygote {
             self.end_cancelled(&board);
             let first = self.first_due(&board);
             self.clocks.set_alarm(&board, first);
-            // A worker that started a clock before the alarm was set may not have rung.
+            // A worker that started a clock before the alarm was set may not have sent one.
             let again = self.first_due(&board);
             let sooner = again.is_some_and(|again| first.is_none_or(|first| again < first));
             if !sooner {
@@ -129,7 +130,7 @@ impl Zygote {
             let incarnation = worker.incarnation;
             if self.clocks.due(incarnation, deadline) <= now
                 && !board.tell_late(worker.place as usize, deadline, now)
-                && board.condemn(worker.place as usize, deadline)
+                && board.time_out(worker.place as usize, deadline)
             {
                 // It was not reaped, so the number is its own.
                 let _ = kill_process(worker.pid, Signal::SIGKILL);

@@ -1,7 +1,7 @@
-//! An arena: books over a mapping of a segment.
+//! An arena: accounting over a mapping of a segment.
 //!
 //! Invariant: a process that maps the same segment may read a block from the moment it is told of
-//! it until it says it is done; the owner, which alone has the books, frees a block only then.
+//! it until it says it is done; the owner, which alone has the accounting, frees a block only then.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use pool_shm::{Error, Mapping, Segment, limits::page_size};
 use crate::primitive::prefetch_for_writing;
 
 use super::{
+    accounting::Accounting,
     block::{ArenaFull, Block},
-    books::Books,
 };
 
 /// Memory that one process allocates blocks from and that others map read-only.
 ///
-/// The books are private memory of the owner. Blocks freed last are reused first, since their pages
-/// hold memory already: the first touch of a page costs ten times the copy into it. Live blocks and
-/// free ones that still hold memory stay under a limit together.
+/// The accounting is private memory of the owner. Blocks freed last are reused first, since their
+/// pages hold memory already: the first touch of a page costs ten times the copy into it. Live
+/// blocks and free ones that still hold memory stay under a limit together.
 ///
 /// ```
 /// use pool_ipc::Arena;
@@ -36,7 +36,7 @@ use super::{
 /// ```
 pub struct Arena {
     mapping: Mapping,
-    books: Books,
+    accounting: Accounting,
 }
 
 impl Arena {
@@ -52,8 +52,8 @@ impl Arena {
     /// may lock no more of what it maps.
     pub fn new(segment: &Segment, limit_bytes: u64) -> Result<Self, Error> {
         let mapping = segment.map_unlocked()?;
-        let books = Books::new(page_size() as u64, mapping.len() as u64, limit_bytes);
-        Ok(Self { mapping, books })
+        let accounting = Accounting::new(page_size() as u64, mapping.len() as u64, limit_bytes);
+        Ok(Self { mapping, accounting })
     }
 
     /// Allocates a block of at least `len` bytes; the content is what its last user left in it.
@@ -67,8 +67,8 @@ impl Arena {
     /// [`ArenaFull`] when live blocks leave no room, or when `len` alone exceeds the limit.
     #[inline]
     pub fn alloc(&mut self, len: u64) -> Result<Block, ArenaFull> {
-        let Self { mapping, books } = self;
-        let block = books.alloc(len, |offset, len| give_back(mapping, offset, len))?;
+        let Self { mapping, accounting } = self;
+        let block = accounting.alloc(len, |offset, len| give_back(mapping, offset, len))?;
         // The CPU that read the block last still has its first line, which is about to be written.
         prefetch_for_writing(self.ptr(block));
         Ok(block)
@@ -81,7 +81,7 @@ impl Arena {
     ///
     /// [`ArenaFull`] when the address space has no room for it.
     pub fn alloc_last(&mut self, len: u64) -> Result<Block, ArenaFull> {
-        self.books.raise_limit(len);
+        self.accounting.raise_limit(len);
         self.alloc(len)
     }
 
@@ -93,15 +93,15 @@ impl Arena {
     /// [`ArenaFull`] when `len` alone exceeds the limit, or when the address space has no room for
     /// it.
     pub fn alloc_past_limit(&mut self, len: u64) -> Result<Block, ArenaFull> {
-        let Self { mapping, books } = self;
-        books.alloc_past_limit(len, |offset, len| give_back(mapping, offset, len))
+        let Self { mapping, accounting } = self;
+        accounting.alloc_past_limit(len, |offset, len| give_back(mapping, offset, len))
     }
 
     /// Frees a block of this arena that no process uses any more. To free anything else fails a
     /// debug assertion, and does nothing in release builds.
     #[inline]
     pub fn free(&mut self, block: Block) {
-        let freed = self.books.free(block);
+        let freed = self.accounting.free(block);
         // The next block is probably this one, and the CPU that read it last still has its first
         // line.
         prefetch_for_writing(self.ptr(block));
@@ -111,7 +111,7 @@ impl Arena {
     /// Keeps the first `used` bytes of a live block of which the rest was not touched, so that the
     /// rest does not count against the limit. Returns what is left; either value frees it.
     pub fn shrink(&mut self, block: Block, used: u64) -> Block {
-        let left = self.books.shrink(block, used);
+        let left = self.accounting.shrink(block, used);
         debug_assert!(left.is_some(), "{block:?} is not live");
         left.unwrap_or(block)
     }
@@ -119,8 +119,8 @@ impl Arena {
     /// Gives back the memory of free blocks that were not used since the last call. Costs next to
     /// nothing when there are none.
     pub fn trim(&mut self) {
-        let Self { mapping, books } = self;
-        books.trim(|offset, len| give_back(mapping, offset, len));
+        let Self { mapping, accounting } = self;
+        accounting.trim(|offset, len| give_back(mapping, offset, len));
     }
 
     /// Where a live block of this arena begins.
@@ -135,23 +135,23 @@ impl Arena {
 
     /// Bytes that live blocks take, in whole pages.
     pub fn used(&self) -> u64 {
-        self.books.used()
+        self.accounting.used()
     }
 
     /// Bytes that are not in use and still hold memory.
     pub fn warm(&self) -> u64 {
-        self.books.warm()
+        self.accounting.warm()
     }
 
     /// Whether no block is live.
     pub fn is_empty(&self) -> bool {
-        self.books.is_empty()
+        self.accounting.is_empty()
     }
 
     /// Bytes that [`used`](Self::used) and [`warm`](Self::warm) never exceed together. An empty
     /// arena has room for one block of that size.
     pub fn limit(&self) -> u64 {
-        self.books.limit()
+        self.accounting.limit()
     }
 
     /// The mapping, to keep it from forked children for example.

@@ -61,13 +61,13 @@ struct Class {
     barren: usize,
 }
 
-/// Whether taking or putting a part turned its slab.
+/// Whether taking or putting a part changed its slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum SlabChange {
     /// The slab was live and is live.
     None,
     /// The slab changed between live and empty.
-    Turned,
+    Switched,
 }
 
 #[derive(Debug)]
@@ -108,16 +108,16 @@ impl Slabs {
 
     /// Takes the block freed last.
     #[inline]
-    pub(super) fn take(&mut self, class: usize) -> Option<(u64, Turn)> {
+    pub(super) fn take(&mut self, class: usize) -> Option<(u64, SlabChange)> {
         let list = &mut self.classes[class];
         let offset = list.free.pop()?;
         list.idle = list.idle.min(list.free.len());
         let (page, bit) = self.place(offset, class);
         let slab = self.slabs.get_mut(&page).expect("a free part belongs to a slab");
-        let turn = turn(slab.live);
+        let change = change(slab.live);
         slab.live |= bit;
-        self.empty -= u64::from(turn == Turn::Turned);
-        Some((offset, turn))
+        self.empty -= u64::from(change == SlabChange::Switched);
+        Some((offset, change))
     }
 
     /// Cuts a page; its first part is live.
@@ -130,7 +130,7 @@ impl Slabs {
 
     /// Frees a block; `None` if there is no such live block.
     #[inline]
-    pub(super) fn put(&mut self, class: usize, offset: u64) -> Option<Turn> {
+    pub(super) fn put(&mut self, class: usize, offset: u64) -> Option<SlabChange> {
         let (page, bit) = self.place(offset, class);
         let whole = offset.is_multiple_of(self.size(class));
         let slab = self.slabs.get_mut(&page).filter(|slab| slab.class == class && whole)?;
@@ -138,10 +138,10 @@ impl Slabs {
             return None;
         }
         slab.live &= !bit;
-        let turn = turn(slab.live);
-        self.empty += u64::from(turn == Turn::Turned);
+        let change = change(slab.live);
+        self.empty += u64::from(change == SlabChange::Switched);
         self.classes[class].free.push(offset);
-        Some(turn)
+        Some(change)
     }
 
     /// Calls `gone` with each page that is not a slab any more because all its parts stayed free
@@ -208,10 +208,10 @@ impl Slabs {
     }
 }
 
-/// How a first part, or the loss of the last one, turns a slab whose other parts are `others`.
+/// How a first part, or the loss of the last one, changes a slab whose other parts are `others`.
 #[inline]
-fn turn(others: u64) -> Turn {
-    if others == 0 { Turn::Turned } else { Turn::None }
+fn change(others: u64) -> SlabChange {
+    if others == 0 { SlabChange::Switched } else { SlabChange::None }
 }
 
 #[cfg(test)]
@@ -238,12 +238,12 @@ mod tests {
         let mut slabs = Slabs::new(PAGE);
         assert_eq!(slabs.take(1), None);
         slabs.cut(1, 2 * PAGE);
-        assert_eq!(slabs.take(1), Some((2 * PAGE + 256, Turn::None)));
-        assert_eq!(slabs.put(1, 2 * PAGE), Some(Turn::None));
-        assert_eq!(slabs.put(1, 2 * PAGE + 256), Some(Turn::Turned));
+        assert_eq!(slabs.take(1), Some((2 * PAGE + 256, SlabChange::None)));
+        assert_eq!(slabs.put(1, 2 * PAGE), Some(SlabChange::None));
+        assert_eq!(slabs.put(1, 2 * PAGE + 256), Some(SlabChange::Switched));
         assert_eq!(slabs.empty(), 1);
-        assert_eq!(slabs.take(1), Some((2 * PAGE + 256, Turn::Turned)));
-        assert_eq!(slabs.take(1), Some((2 * PAGE, Turn::None)));
+        assert_eq!(slabs.take(1), Some((2 * PAGE + 256, SlabChange::Switched)));
+        assert_eq!(slabs.take(1), Some((2 * PAGE, SlabChange::None)));
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
             assert_eq!(slabs.put(1, offset), None, "{offset}");
         }
         assert_eq!(slabs.put(0, 0), None);
-        assert_eq!(slabs.put(1, 0), Some(Turn::Turned));
+        assert_eq!(slabs.put(1, 0), Some(SlabChange::Switched));
         assert_eq!(slabs.put(1, 0), None);
     }
 
@@ -290,6 +290,6 @@ mod tests {
         slabs.release_empty(|page| gone.push(page));
         gone.sort_unstable();
         assert_eq!((&gone[..], slabs.empty()), (&[0, PAGE][..], 0));
-        assert_eq!(slabs.put(4, live), Some(Turn::Turned));
+        assert_eq!(slabs.put(4, live), Some(SlabChange::Switched));
     }
 }

@@ -83,18 +83,18 @@ impl Claimer {
     }
 
     /// Claims the chunk that lets go of the result that this claimer keeps in hand; if it is not
-    /// there yet, sleeps until the bell rings. Nothing else is claimed, and nothing is passed over
+    /// there yet, sleeps until it is woken. Nothing else is claimed, and nothing is passed over
     /// by that; an order to leave comes after it.
     pub fn wait_for_kept(&mut self) -> Option<Claim> {
         let orders = &self.row().orders;
-        let before = orders.bell.load(SeqCst);
+        let before = orders.wake_count.load(SeqCst);
         self.board().set_sleeper(self.place());
         // SeqCst: with the bit just set the store–load pair of `publish`; what it counted is READY
         // here.
         let _ = orders.addressed.load(SeqCst);
         let claim = self.search_addressed(|cell| cell.description().in_hand);
         if claim.is_none() {
-            wait(&orders.bell, before);
+            wait(&orders.wake_count, before);
         }
         self.board().clear_sleeper(self.place());
         claim

@@ -293,22 +293,23 @@ impl Claimer {
     }
 
     /// Announces that this claimer is about to sleep; `None` when there is news after all,
-    /// otherwise the value of the bell to sleep on, and whether the publisher has to be woken since
+    /// otherwise the wake count to sleep on, and whether the publisher has to be woken since
     /// it has more.
     pub fn prepare_sleep(&mut self) -> Option<(u32, bool)> {
-        let bell = self.bell();
+        let wake_count = self.wake_count();
         self.board.set_sleeper(self.place);
         if self.has_news() {
             self.board.clear_sleeper(self.place);
             return None;
         }
-        Some((bell, self.board.publisher_has_items()))
+        Some((wake_count, self.board.publisher_has_items()))
     }
 
-    /// Sleeps until the bell has moved on from `bell`, then is awake again. The bell may have been
-    /// rung for a slot that a dead claimer had passed by: the next look is a [`Claimer::search`].
-    pub fn sleep(&mut self, bell: u32) {
-        wait(&self.row().orders.bell, bell);
+    /// Sleeps until the wake count has moved on from `wake_count`, then is awake again. It may have
+    /// been woken for a slot that a dead claimer had passed by: the next look is a
+    /// [`Claimer::search`].
+    pub fn sleep(&mut self, wake_count: u32) {
+        wait(&self.row().orders.wake_count, wake_count);
         self.board.clear_sleeper(self.place);
     }
 }

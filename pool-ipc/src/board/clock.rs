@@ -9,20 +9,20 @@
 //!  0 ──start (claimer)──▶ deadline ──stop (claimer)──▶ 0
 //!                         │  └──tell (watcher)──▶ later deadline, TOLD ──stop──▶ 0, and the item has failed
 //!                         │                          │
-//!                         └──condemn (watcher)───────┴──▶ deadline, TIMED_OUT ──stop──▶ the claimer ends itself
+//!                         └──time_out (watcher)──────┴──▶ deadline, TIMED_OUT ──stop──▶ the claimer ends itself
 //! ```
 //!
-//! Invariant: of stopping and condemning exactly one succeeds, so a claimer is killed for the item
+//! Invariant: of stopping and timing out exactly one succeeds, so a claimer is killed for the item
 //! that is overdue, never for the next one: a claimer gets past an item only with the old word in
 //! hand. (Items with the same deadline are overdue at the same time, so it does not matter which of
 //! them a word means.) While the word is not 0, `progress` says that this item is begun, and
 //! nothing moves it any more once the word is timed out.
 //!
 //! The watcher sleeps until the time that it wrote to `alarm`; a claimer that starts a clock due
-//! before that rings. Word and alarm are a store–load pair: the claimer stores its deadline and
-//! then looks at the alarm, the watcher stores the alarm and then looks at the deadlines once more.
-//! With all four accesses SeqCst one of them sees the other (`tests/loom.rs`). Nothing is told per
-//! item, and nothing ticks while no clock runs.
+//! before that wakes the watcher. Word and alarm are a store–load pair: the claimer stores its
+//! deadline and then looks at the alarm, the watcher stores the alarm and then looks at the
+//! deadlines once more. With all four accesses SeqCst one of them sees the other (`tests/loom.rs`).
+//! Nothing is told per item, and nothing ticks while no clock runs.
 
 use super::{claimer::Claimer, table::Board};
 use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
@@ -42,13 +42,13 @@ pub enum Stopped {
     /// It was overdue and ended within its grace.
     Late,
     /// It was timed out: this claimer must end now, without another word on the board.
-    Condemned,
+    TimedOut,
 }
 
 impl Claimer {
     /// Starts the clock of the item in hand, which may take `limit` nanoseconds from `now` on, by a
     /// clock that all sides share and that does not begin at 0. The item is told `grace`
-    /// nanoseconds before it is timed out. Returns whether the watcher has to be rung.
+    /// nanoseconds before it is timed out. Returns whether the watcher has to be woken.
     #[inline]
     #[must_use]
     pub fn start_clock(&self, now: u64, limit: u64, grace: u64) -> bool {
@@ -69,7 +69,7 @@ impl Claimer {
         // Only the exchange itself is contended. (Acquire, not Relaxed: nothing that follows may
         // seem to come before it.)
         match self.row().clock.swap(0, Acquire) {
-            word if word & TIMED_OUT != 0 => Stopped::Condemned,
+            word if word & TIMED_OUT != 0 => Stopped::TimedOut,
             word if word & TOLD != 0 => Stopped::Late,
             _ => Stopped::InTime,
         }
@@ -119,10 +119,10 @@ impl Board {
         grace > 0 && row.clock.compare_exchange(deadline, told, SeqCst, Relaxed).is_ok()
     }
 
-    /// Condemns the item that is overdue at `deadline`; `false` when it has ended in time. Its
+    /// Times out the item that is overdue at `deadline`; `false` when it has ended in time. Its
     /// claimer gets no further and has to be killed.
     #[must_use]
-    pub fn condemn(&self, place: usize, deadline: u64) -> bool {
+    pub fn time_out(&self, place: usize, deadline: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
         // An item that was told has the mark beside its later deadline.
         let timed_out = [deadline, deadline | TOLD].into_iter().any(|word| {
@@ -134,7 +134,7 @@ impl Board {
         timed_out
     }
 
-    /// Writes when the watcher will look at the clocks again; 0: not before the bell rings. The
+    /// Writes when the watcher will look at the clocks again; 0: not before it is woken. The
     /// watcher has to look once more after this.
     pub fn set_alarm(&self, at: u64) {
         self.header.alarm.at.store(at, SeqCst);

@@ -134,7 +134,7 @@ pub(super) struct Row {
 #[repr(C)]
 pub(super) struct Orders {
     /// Futex that the claimer sleeps on; counted up by each process that wakes it.
-    pub(super) bell: AtomicU32,
+    pub(super) wake_count: AtomicU32,
     /// Not 0: the incarnation that shall end after what it has in hand.
     pub(super) leave: AtomicU32,
     /// Counts the slots that only this place's claimer may claim, and names the last ones: see

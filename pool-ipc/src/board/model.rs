@@ -59,7 +59,7 @@ fn row() -> Row {
         last_words_segments: zero(),
         _clock_rest: std::array::from_fn(|_| zero()),
         orders: CachePadded::new(Orders {
-            bell: AtomicU32::new(0),
+            wake_count: AtomicU32::new(0),
             leave: AtomicU32::new(0),
             serial: zero(),
             addressed: AtomicU32::new(0),

@@ -42,7 +42,7 @@ impl Board {
     /// only one place may claim, that one by [`Board::wake_place`] (`true`: it sleeps); for a chunk
     /// with a `min_serial` all of them.
     ///
-    /// The publisher has freed the slot or never used it: its own books say so.
+    /// The publisher has freed the slot or never used it: its own records say so.
     pub fn publish(&self, slot: usize, description: &Description) -> bool {
         let cell = &self.slots[slot];
         // Whatever a scribbled word says, the slot is the publisher's; only the generation matters.

@@ -4,9 +4,9 @@
 //! other stores the work and then looks for sleepers. With all four accesses SeqCst at least one of
 //! them sees the other (`tests/loom.rs`).
 //!
-//! * A claimer sets its bit in `sleepers`, looks once more, and waits on the bell of its row. A
-//!   process that wants it awake clears the bit, counts the bell up and wakes the futex. A dead
-//!   claimer's bit is cleared by the next wake; nothing is counted, so nothing can drift.
+//! * A claimer sets its bit in `sleepers`, looks once more, and waits on the wake count of its row.
+//!   A process that wants it awake clears the bit, increments the wake count and wakes the futex. A
+//!   dead claimer's bit is cleared by the next wake; nothing is counted, so nothing can drift.
 //! * The publisher says how many finished chunks it wants, and waits on a descriptor of its own.
 //!   The claimer that brings the count to zero, or reports anything but a complete chunk, is told
 //!   to wake it. A chunk may be counted twice, by its claimer and by the second look: that wakes
@@ -83,35 +83,35 @@ impl Board {
         self.mask_words().any(|word| self.header.sleepers[word].load(SeqCst) != 0)
     }
 
-    /// Wakes up to `count` sleeping claimers; returns how many bells it rang.
+    /// Wakes up to `count` sleeping claimers; returns how many it woke.
     pub fn wake(&self, count: usize) -> usize {
-        let mut rung = 0;
+        let mut woken = 0;
         for index in self.mask_words() {
             let word = &self.header.sleepers[index];
             let mut bits = word.load(SeqCst);
-            while bits != 0 && rung < count {
+            while bits != 0 && woken < count {
                 let bit = bits & bits.wrapping_neg();
                 bits &= !bit;
                 if word.fetch_and(!bit, SeqCst) & bit != 0 {
-                    rung += usize::from(self.ring_bell(index * 64 + bit.trailing_zeros() as usize));
+                    woken += usize::from(self.wake_row(index * 64 + bit.trailing_zeros() as usize));
                 }
             }
         }
-        rung
+        woken
     }
 
     /// Wakes the claimer at `place` if it sleeps.
     pub fn wake_place(&self, place: u32) -> bool {
         let (word, bit) = (&self.header.sleepers[place as usize / 64], 1 << (place % 64));
-        word.fetch_and(!bit, SeqCst) & bit != 0 && self.ring_bell(place as usize)
+        word.fetch_and(!bit, SeqCst) & bit != 0 && self.wake_row(place as usize)
     }
 
-    pub(super) fn ring_bell(&self, place: usize) -> bool {
+    pub(super) fn wake_row(&self, place: usize) -> bool {
         let Some(row) = self.rows.get(place) else {
             return false;
         };
-        row.orders.bell.fetch_add(1, SeqCst);
-        wake(&row.orders.bell);
+        row.orders.wake_count.fetch_add(1, SeqCst);
+        wake(&row.orders.wake_count);
         true
     }
 

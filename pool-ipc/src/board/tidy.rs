@@ -3,7 +3,7 @@
 //!
 //! Invariant: an identity stands in the ring before it is counted, and a claimer that was overtaken
 //! by the ring keeps nothing. One that says that it keeps segments, then looks at the count, and
-//! sleeps only as long as its bell is what it was before, misses nothing.
+//! sleeps only as long as its wake count is what it was before, misses nothing.
 
 use pool_shm::SegmentId;
 
@@ -41,10 +41,10 @@ impl Board {
     /// Ends the sleep of the claimer at `place`, which may be able to let go of something.
     pub fn notify(&self, place: usize) {
         if let Some(row) = self.rows.get(place) {
-            // SeqCst, both: a claimer that says only now that it sleeps finds the bell rung.
-            row.orders.bell.fetch_add(1, SeqCst);
+            // SeqCst, both: a claimer that says only now that it sleeps finds that it has moved on.
+            row.orders.wake_count.fetch_add(1, SeqCst);
             if self.sleeps(place as u32) {
-                wake(&row.orders.bell);
+                wake(&row.orders.wake_count);
             }
         }
     }
@@ -57,11 +57,11 @@ impl Claimer {
         self.row().keeps.store(u32::from(keeps), SeqCst);
     }
 
-    /// The current value of the bell, for [`sleep`](Claimer::sleep): each ring from now on ends
-    /// that sleep.
+    /// The current value of the wake count, for [`sleep`](Claimer::sleep): each wake-up from now on
+    /// ends that sleep.
     #[must_use]
-    pub fn bell(&self) -> u32 {
-        self.row().orders.bell.load(SeqCst)
+    pub fn wake_count(&self) -> u32 {
+        self.row().orders.wake_count.load(SeqCst)
     }
 
     /// The segments that the publisher has let go since the count was `seen`, which moves on;
@@ -103,11 +103,11 @@ mod tests {
         let ids = |range: std::ops::Range<u128>| Some(range.map(|n| SegmentId(n << 60)).collect());
         let (mut by_one, mut by_two) = (0, 0);
         one.set_keeps(true);
-        let bells = (one.bell(), two.bell());
+        let wake_counts = (one.wake_count(), two.wake_count());
         for n in 0..3 {
             board.let_go(SegmentId(n << 60));
         }
-        assert_eq!((one.bell(), two.bell()), (bells.0 + 3, bells.1));
+        assert_eq!((one.wake_count(), two.wake_count()), (wake_counts.0 + 3, wake_counts.1));
         assert_eq!(one.let_go_since(&mut by_one), ids(0..3));
         assert_eq!(one.let_go_since(&mut by_one), ids(0..0));
         for n in 3..LET_GO as u128 + 2 {

@@ -1,25 +1,25 @@
-//! Of an overdue item exactly one is true: its claimer gets past it, or the watcher condemns it.
+//! Of an overdue item exactly one is true: its claimer gets past it, or the watcher times it out.
 
 use pool_ipc::board::{Claimer, Progress, SeqCstAs, Stopped};
 
 use super::{board, claimer, described};
 
-/// The watcher sees a clock that is due before it looks again, or is rung.
+/// The watcher sees a clock that is due before it looks again, or is woken.
 #[test]
-fn a_clock_is_seen_or_rings() {
+fn a_clock_is_seen_or_wakes_the_watcher() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         let worker = claimer(&board, 0, |me| me.start_clock(1, 4, 0));
         // The watcher's order: it says when it will look, and looks once more.
         board.set_alarm(0);
         let seen = board.deadline(0, 1) == Some(5);
-        assert!(worker.join().unwrap() || seen, "nobody would end it");
+        assert!(worker.join().unwrap() || seen, "no process would end it");
     });
 }
 
-/// A watcher that sleeps until a later time sees an earlier clock, or is rung.
+/// A watcher that sleeps until a later time sees an earlier clock, or is woken.
 #[test]
-fn a_clock_that_is_due_first_is_seen_or_rings() {
+fn a_clock_that_is_due_first_is_seen_or_wakes_the_watcher() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         board.set_alarm(3);
@@ -44,14 +44,14 @@ fn two_items(mut me: Claimer) -> u32 {
     2
 }
 
-/// The item that the watcher condemns stays in its claimer's hand.
+/// The item that the watcher times out stays in its claimer's hand.
 #[test]
 fn the_item_that_timed_out_is_the_one_in_hand() {
     loom::model(|| {
         let board = board(1, 1);
         board.publish(0, &described(1, 2));
         let worker = claimer(&board, 0, two_items);
-        let timed_out = board.deadline(0, 1).filter(|deadline| board.condemn(0, *deadline));
+        let timed_out = board.deadline(0, 1).filter(|deadline| board.time_out(0, *deadline));
         // The progress that the publisher may see from now on.
         let progress = timed_out.map(|_| board.outcome(0).progress);
         let past = worker.join().unwrap();
@@ -76,19 +76,19 @@ fn the_item_that_was_told_is_the_one_in_hand() {
         let worker = claimer(&board, 0, |me| {
             let _ = me.start_clock(1, 4, 2);
             let first = me.stop_clock();
-            if first == Stopped::Condemned {
+            if first == Stopped::TimedOut {
                 return (first, None);
             }
             let _ = me.start_clock(2, 7, 0);
             (first, Some(me.stop_clock()))
         });
         let told = board.deadline(0, 1) == Some(5) && board.tell_late(0, 5, 5);
-        let timed_out = told && board.condemn(0, 7);
+        let timed_out = told && board.time_out(0, 7);
         let (first, second) = worker.join().unwrap();
         let expected = match (told, timed_out) {
             (false, _) => Stopped::InTime,
             (true, false) => Stopped::Late,
-            (true, true) => Stopped::Condemned,
+            (true, true) => Stopped::TimedOut,
         };
         assert_eq!(first, expected);
         assert_eq!(second, (!timed_out).then_some(Stopped::InTime));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{board, claimer, described};
 
 fn report(me: &Claimer, claim: Claim) -> bool {
-    me.report(claim, End::Complete, 0, (0, 0)).expect("nobody seizes it")
+    me.report(claim, End::Complete, 0, (0, 0)).expect("it is not seized")
 }
 
 /// A claimer that goes to sleep has seen the chunk, or the publisher has seen the sleeper.
@@ -113,8 +113,8 @@ fn sleepers_wake_until_all_is_claimed() {
             if me.claim().is_some() {
                 return;
             }
-            if let Some((bell, _)) = me.prepare_sleep() {
-                me.sleep(bell);
+            if let Some((wake_count, _)) = me.prepare_sleep() {
+                me.sleep(wake_count);
             }
         }
     }
@@ -136,8 +136,8 @@ fn an_order_to_leave_wakes() {
         let worker = claimer(&board, 0, |mut me| {
             assert!(me.claim().is_none());
             while !me.asked_to_leave() {
-                if let Some((bell, _)) = me.prepare_sleep() {
-                    me.sleep(bell);
+                if let Some((wake_count, _)) = me.prepare_sleep() {
+                    me.sleep(wake_count);
                 }
             }
         });
@@ -215,14 +215,14 @@ fn a_publisher_gets_all_it_waits_for() {
     for at_once in [1, 2] {
         SeqCstAs::check_both(move || {
             let board = board(2, 2);
-            let bell = Arc::new(Notify::new());
+            let wake_up = Arc::new(Notify::new());
             let workers: Vec<_> = claimed(&board, 2)
                 .into_iter()
                 .map(|(me, claim)| {
-                    let bell = Arc::clone(&bell);
+                    let wake_up = Arc::clone(&wake_up);
                     thread::spawn(move || {
                         if report(&me, claim) {
-                            bell.notify();
+                            wake_up.notify();
                         }
                     })
                 })
@@ -236,7 +236,7 @@ fn a_publisher_gets_all_it_waits_for() {
                 let seen = found(&board, &mut cursors);
                 left -= seen;
                 if board.publisher_found(seen) && left > 0 {
-                    bell.wait(); // for ever, if it was not told: the checker reports that
+                    wake_up.wait(); // for ever, if it was not told: the checker reports that
                 }
                 board.publisher_wakes();
                 left -= found(&board, &mut cursors);

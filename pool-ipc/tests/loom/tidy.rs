@@ -39,13 +39,13 @@ fn a_sleeping_cache_is_notified() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         let worker = claimer(&board, 0, |me| {
-            let bell = me.bell();
+            let wake_count = me.wake_count();
             me.set_keeps(true);
             let knows = me.let_go_since(&mut 0).is_none_or(|news| !news.is_empty());
-            (me, bell, knows)
+            (me, wake_count, knows)
         });
         board.let_go(id(1));
-        let (me, bell, knows) = worker.join().unwrap();
-        assert!(knows || me.bell() != bell, "asleep beside news");
+        let (me, wake_count, knows) = worker.join().unwrap();
+        assert!(knows || me.wake_count() != wake_count, "asleep beside news");
     });
 }

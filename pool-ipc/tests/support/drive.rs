@@ -35,7 +35,7 @@ impl Ground {
         unsafe { AtomicU32::from_ptr(self.mapping.as_ptr().add(offset).cast()) }
     }
 
-    fn bell(&self) -> &AtomicU32 {
+    fn wake_count(&self) -> &AtomicU32 {
         self.word(0)
     }
 
@@ -45,8 +45,8 @@ impl Ground {
     }
 
     fn wake_publisher(&self) {
-        self.bell().fetch_add(1, SeqCst);
-        futex::wake(self.bell(), 1);
+        self.wake_count().fetch_add(1, SeqCst);
+        futex::wake(self.wake_count(), 1);
     }
 
     /// Runs a claimer until it is asked to leave. Returns how many chunks it ran.
@@ -68,11 +68,11 @@ impl Ground {
                 }
             } else if me.asked_to_leave() {
                 return ran;
-            } else if let Some((bell, has_items)) = me.prepare_sleep() {
+            } else if let Some((wake_count, has_items)) = me.prepare_sleep() {
                 if has_items {
                     self.wake_publisher();
                 }
-                me.sleep(bell);
+                me.sleep(wake_count);
             }
         }
     }
@@ -89,7 +89,7 @@ fn progress(finished: u32, begun: bool) -> Progress {
     Progress { finished, begun }
 }
 
-/// A publisher with its private books.
+/// A publisher with its private records.
 pub(crate) struct Publisher {
     pub(crate) ground: Ground,
     /// The chunk in each slot.
@@ -184,7 +184,7 @@ impl Publisher {
             if !self.queue.is_empty() && self.published.iter().any(Option::is_none) {
                 continue;
             }
-            let bell = self.ground.bell().load(SeqCst);
+            let wake_count = self.ground.wake_count().load(SeqCst);
             board.publisher_sleeps(WakeThreshold {
                 finished: self.in_flight() / 2,
                 has_items: !self.queue.is_empty(),
@@ -192,7 +192,7 @@ impl Publisher {
             let found = self.take();
             let has_items_and_idle = !self.queue.is_empty() && board.any_sleeper();
             if board.publisher_found(found) && self.in_flight() > 0 && !has_items_and_idle {
-                futex::wait(self.ground.bell(), bell, None);
+                futex::wait(self.ground.wake_count(), wake_count, None);
             }
             board.publisher_wakes();
         }

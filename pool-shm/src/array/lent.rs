@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_comes_in_meanwhile_and_who_has_been_in_stays() {
+    fn no_other_thread_enters_meanwhile_and_one_inside_stays() {
         let mut array = SharedArray::<u8>::new(3).unwrap();
         let (segment, slot) = (array.block().segment().clone(), array.block().slot());
         let open = || Block::open(segment.clone(), slot, crate::Kind::Array, u8_type());

@@ -51,7 +51,7 @@ pub struct SharedBarrier(Arc<Party>);
 /// This process, as far as it has the handle and its clones.
 struct Party {
     body: Body<RawBarrier>,
-    /// Whether it ever took a seat.
+    /// Whether it ever took a slot.
     waited: AtomicBool,
 }
 
@@ -206,7 +206,7 @@ impl SharedBarrier {
 
     /// How many have to come.
     pub fn parties(&self) -> usize {
-        self.parts().seats.len()
+        self.parts().slots.len()
     }
 
     /// How many wait just now.
@@ -231,7 +231,7 @@ impl SharedBarrier {
 
 impl Party {
     fn parts(&self) -> BarrierParts<'_> {
-        BarrierParts { head: self.body.head(), seats: self.body.table() }
+        BarrierParts { head: self.body.head(), slots: self.body.table() }
     }
 }
 

@@ -6,9 +6,9 @@
 use std::{fmt, sync::atomic::AtomicU32, time::Duration};
 
 use super::{
-    bell::Bell,
     body::{Body, Content, Head},
     error::LockError,
+    event_count::EventCount,
     mutex::SharedMutexGuard,
     patience::{Patience, Rest},
 };
@@ -54,7 +54,7 @@ pub struct SharedCondvar {
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RawCondvar {
-    notified: Bell,
+    notified: EventCount,
     _unused: AtomicU32,
 }
 
@@ -98,7 +98,7 @@ impl SharedCondvar {
     ///
     /// [`Error::Os`] when descriptors or address space are used up.
     pub fn new() -> Result<Self, Error> {
-        let head = RawCondvar { notified: Bell::new(), _unused: AtomicU32::new(0) };
+        let head = RawCondvar { notified: EventCount::new(), _unused: AtomicU32::new(0) };
         Ok(Self { body: Body::new(head, 0, Content::none())? })
     }
 
@@ -182,12 +182,12 @@ impl SharedCondvar {
 
     /// Wakes as many threads as wait, but not more than `most`.
     pub fn notify(&self, most: u32) {
-        self.body.head().notified.ring_for(most);
+        self.body.head().notified.wake(most);
     }
 
     /// Wakes all waiters.
     pub fn notify_all(&self) {
-        self.body.head().notified.ring();
+        self.body.head().notified.wake_all();
     }
 
     /// Gives the lock back until there is a notification, or a rest that ends with `until` or
@@ -200,14 +200,14 @@ impl SharedCondvar {
     ) -> Waited<'a, T> {
         let mutex = guard.mutex();
         let notified = &self.body.head().notified;
-        // Before the lock is given back: so a ring of its next holder is not missed.
+        // Before the lock is given back: so an event of its next holder is not missed.
         let ticket = notified.listen();
         drop(guard);
         let mut rest = Rest::Again;
-        while !notified.rang_since(ticket) && rest != until && rest != Rest::Over {
+        while !notified.has_changed_since(ticket) && rest != until && rest != Rest::Over {
             rest = notified.rest(ticket, patience);
         }
-        Ok((mutex.lock()?, rest == Rest::Over && !notified.rang_since(ticket)))
+        Ok((mutex.lock()?, rest == Rest::Over && !notified.has_changed_since(ticket)))
     }
 }
 

@@ -141,7 +141,7 @@ impl<G> fmt::Display for LockError<G> {
                 "a thread died while it held the lock, and the data was not repaired"
             }
             Self::WouldDeadlock => "the calling thread holds the lock already",
-            Self::WouldBlock => "somebody else holds the lock",
+            Self::WouldBlock => "another thread holds the lock",
             Self::TimedOut => "the lock was not had in time",
             Self::TooManyReaders { limit } => {
                 return write!(

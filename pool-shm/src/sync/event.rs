@@ -1,7 +1,7 @@
 //! A flag to wait for.
 //!
 //! Invariant: no process holds anything, so one that dies leaves nothing. If a process is killed
-//! between raising the flag and ringing, the waiters see the flag, since they look at it
+//! between raising the flag and waking, the waiters see the flag, since they look at it
 //! themselves.
 
 use std::{
@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    bell::Bell,
     body::{Body, Content, Head},
+    event_count::EventCount,
     patience::{Patience, Rest},
 };
 use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
@@ -43,7 +43,7 @@ pub struct SharedEvent {
 #[repr(C)]
 pub(super) struct RawEvent {
     set: AtomicU32,
-    raised: Bell,
+    raised: EventCount,
 }
 
 impl Head for RawEvent {
@@ -86,14 +86,14 @@ impl SharedEvent {
     ///
     /// [`Error::Os`] when descriptors or address space are used up.
     pub fn new() -> Result<Self, Error> {
-        let head = RawEvent { set: AtomicU32::new(0), raised: Bell::new() };
+        let head = RawEvent { set: AtomicU32::new(0), raised: EventCount::new() };
         Ok(Self { body: Body::new(head, 0, Content::none())? })
     }
 
     /// Sets it: all threads that wait now or later go on.
     pub fn set(&self) {
         self.head().set.store(1, SeqCst);
-        self.head().raised.ring();
+        self.head().raised.wake_all();
     }
 
     /// Clears it: threads that wait from now on wait for the next [`set`](Self::set). Threads that
@@ -125,11 +125,11 @@ impl SharedEvent {
         let mut patience = patience();
         loop {
             // It may have been cleared again since it rang.
-            if self.is_set() || self.head().raised.rang_since(ticket) {
+            if self.is_set() || self.head().raised.has_changed_since(ticket) {
                 return true;
             }
             if self.head().raised.rest(ticket, &mut patience) == Rest::Over {
-                return self.is_set() || self.head().raised.rang_since(ticket);
+                return self.is_set() || self.head().raised.has_changed_since(ticket);
             }
         }
     }

@@ -11,11 +11,11 @@
 //! beside them for the public types; `body.rs` and `guarded.rs` for the memory of a lock.
 
 mod barrier;
-mod bell;
 mod body;
 mod condvar;
 mod error;
 mod event;
+mod event_count;
 mod guarded;
 mod leaked;
 mod mutex;

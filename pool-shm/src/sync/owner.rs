@@ -40,7 +40,7 @@ pub(super) struct Owner(u64);
 
 impl Owner {
     /// Signs nothing.
-    pub(super) const NOBODY: Self = Self(0);
+    pub(super) const NONE: Self = Self(0);
 
     pub(super) const fn new(id: u32, start_ticks: u64) -> Self {
         debug_assert!(id >> ID_BITS == 0);

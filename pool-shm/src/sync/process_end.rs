@@ -54,12 +54,12 @@ pub fn end_idle() {
 
 #[cold]
 fn set_away(is_away: bool) {
-    // A forked child has taken no seat of its own yet.
+    // A forked child has taken no slot of its own yet.
     if this_process().is_ok_and(|process| process.get() == WAITED_IN.load(Relaxed))
         && let Ok(me) = Me::now()
     {
         for barrier in locks::<RawBarrier>(Kind::Barrier) {
-            let parts = BarrierParts { head: barrier.head(), seats: barrier.table() };
+            let parts = BarrierParts { head: barrier.head(), slots: barrier.table() };
             parts.set_away(me.process, is_away);
         }
     }
@@ -87,7 +87,7 @@ pub fn exit_process(code: i32) -> ! {
 
 fn leave_all(me: &Me) {
     for barrier in locks::<RawBarrier>(Kind::Barrier) {
-        BarrierParts { head: barrier.head(), seats: barrier.table() }.leave();
+        BarrierParts { head: barrier.head(), slots: barrier.table() }.leave();
     }
     for semaphore in locks::<RawSemaphore>(Kind::Semaphore) {
         SemaphoreParts { head: semaphore.head(), permits: semaphore.table() }.release_all(me);

@@ -1,18 +1,18 @@
 //! Parties that wait for each other, round after round.
 //!
-//! Every party has a seat: a word that names its process and says in which round it arrived last.
+//! Every party has a slot: a word that names its process and says in which round it arrived last.
 //! The round is over when all parties have arrived in it; the party that sees that first moves the
 //! round on, and leads.
 //!
 //! ```text
-//!  round n ── all seats arrived ──▶ round n + 1
+//!  round n ── all slots arrived ──▶ round n + 1
 //!     │ a party died, waited too long, or called it off          ▲
 //!     └──────────────────▶ BROKEN ──────────── reset ────────────┘
 //! ```
 //!
-//! Invariant: arriving is one step on a seat, ending a round one step on the round. A round ends
-//! whole only if every seat had arrived in it, and no seat that has arrived is given away before it
-//! has ended. A seat's round never goes back, so a step that comes late fails.
+//! Invariant: arriving is one step on a slot, ending a round one step on the round. A round ends
+//! whole only if every slot had arrived in it, and no slot that has arrived is given away before it
+//! has ended. A slot's round never goes back, so a step that comes late fails.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -25,13 +25,13 @@ use super::{
 };
 use crate::futex;
 
-/// The part of a barrier that lies in shared memory, before the seats.
+/// The part of a barrier that lies in shared memory, before the slots.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RawBarrier {
     /// The namespaces in which parties' names mean something. Never changes.
     namespace: AtomicU64,
-    /// How many seats there are. Never changes.
+    /// How many slots there are. Never changes.
     parties: AtomicU64,
     round: AtomicU64,
     /// When a thread last looked for dead parties.
@@ -44,7 +44,7 @@ const _: () = assert!(size_of::<RawBarrier>() == 32);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BarrierParts<'a> {
     pub(super) head: &'a RawBarrier,
-    pub(super) seats: &'a [AtomicU64],
+    pub(super) slots: &'a [AtomicU64],
 }
 
 /// The number of the round, whether it is broken, and how the 32 before it ended.
@@ -60,7 +60,7 @@ const BROKEN: u64 = 1;
 const NUMBER: u64 = (1 << 31) - 1;
 
 impl Round {
-    /// Not 0, so that fresh seats belong to an earlier one.
+    /// Not 0, so that fresh slots belong to an earlier one.
     const FIRST: Self = Self(1 << 1);
 
     const fn number(self) -> u64 {
@@ -99,21 +99,21 @@ impl Round {
     }
 }
 
-/// The process that has the seat, in which round it last arrived (its last eight bits), whether it
-/// has not left since, and whether it is away: an idle process keeps its seat, and is not missed.
+/// The process that has the slot, in which round it last arrived (its last eight bits), whether it
+/// has not left since, and whether it is away: an idle process keeps its slot, and is not missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seat(u64);
+struct PartySlot(u64);
 
 const ARRIVED: u64 = flag(0);
 const SEAT_ROUNDS: u64 = 1 << 8;
 const AWAY: u64 = flag(9);
 
-impl Seat {
+impl PartySlot {
     const fn arrived(owner: Owner, round: u64) -> Self {
         Self(owner.word() | ARRIVED | ((round % SEAT_ROUNDS) * flag(1)))
     }
 
-    /// The seat without its party, for the next one that comes.
+    /// The slot without its party, for the next one that comes.
     const fn vacated(self) -> Self {
         Self(self.0 & !(self.owner().word() | ARRIVED | AWAY))
     }
@@ -160,7 +160,7 @@ impl RawBarrier {
         self.namespace.load(SeqCst)
     }
 
-    /// How many seats there are.
+    /// How many slots there are.
     pub(super) fn parties(&self) -> usize {
         usize::try_from(self.parties.load(SeqCst)).unwrap_or(usize::MAX)
     }
@@ -206,12 +206,12 @@ impl<'a> BarrierParts<'a> {
             if round.is_broken() {
                 return Err(LockError::Broken);
             }
-            if let Some(seat) = self.arrive(me.process, round)? {
+            if let Some(slot) = self.arrive(me.process, round)? {
                 let result = self.wait_for_end(me.process, round.number(), patience());
                 if result.is_err() {
                     // A party that comes back after a reset arrives afresh.
-                    let arrived = Seat::arrived(me.process, round.number());
-                    change(seat, arrived, arrived.vacated());
+                    let arrived = PartySlot::arrived(me.process, round.number());
+                    change(slot, arrived, arrived.vacated());
                 }
                 return result;
             }
@@ -222,7 +222,7 @@ impl<'a> BarrierParts<'a> {
         }
     }
 
-    /// Begins a round in which no party has a seat.
+    /// Begins a round in which no party has a slot.
     pub(super) fn reset(self) {
         let next = loop {
             let round = self.head.round();
@@ -231,12 +231,12 @@ impl<'a> BarrierParts<'a> {
             }
         };
         // It belongs to the round before, lest it gets out of sight in many resets.
-        let empty = Seat::arrived(Owner::NOBODY, next.wrapping_sub(1)).vacated();
-        for seat in self.seats {
-            let now = load(seat);
+        let empty = PartySlot::arrived(Owner::NONE, next.wrapping_sub(1)).vacated();
+        for slot in self.slots {
+            let now = load(slot);
             // If it is not behind, a party arrived in the new round already.
             if now.is_behind(next) {
-                change(seat, now, empty);
+                change(slot, now, empty);
             }
         }
     }
@@ -244,44 +244,44 @@ impl<'a> BarrierParts<'a> {
     /// How many have arrived in this round.
     pub(super) fn waiting(self) -> usize {
         let round = self.head.round().number();
-        self.seats.iter().filter(|seat| load(seat).has_arrived(round)).count()
+        self.slots.iter().filter(|slot| load(slot).has_arrived(round)).count()
     }
 
-    /// Gives up the seats of this process in which no thread waits.
+    /// Gives up the slots of this process in which no thread waits.
     pub(super) fn leave(self) {
         let Ok(me) = Me::now() else { return };
         let round = self.head.round().number();
-        for seat in self.seats {
-            let now = load(seat);
+        for slot in self.slots {
+            let now = load(slot);
             if now.owner() == me.process && now.is_behind(round) {
-                change(seat, now, now.vacated());
+                change(slot, now, now.vacated());
             }
         }
     }
 
-    /// Marks the seats of this process in which it does not wait as away, or not: if it dies while
+    /// Marks the slots of this process in which it does not wait as away, or not: if it dies while
     /// it is away, no party waits for it.
     pub(super) fn set_away(self, me: Owner, is_away: bool) {
         let round = self.head.round().number();
-        for seat in self.seats {
-            let now = load(seat);
+        for slot in self.slots {
+            let now = load(slot);
             if now.owner() == me && now.is_away() != is_away && now.is_behind(round) {
-                // A seat that another process takes meanwhile is its own.
-                change(seat, now, now.away(is_away));
+                // A slot that another process takes meanwhile is its own.
+                change(slot, now, now.away(is_away));
             }
         }
     }
 
-    /// Arrives in a seat: one that the process had, or a free one, or that of a process that is
+    /// Arrives in a slot: one that the process had, or a free one, or that of a process that is
     /// away or has not come yet. `None` if all have arrived.
     fn arrive(self, me: Owner, round: Round) -> Result<Option<&'a AtomicU64>, LockError> {
         let number = round.number();
         for choice in [Choice::Own, Choice::Free, Choice::Away, Choice::Others] {
-            for seat in self.seats {
-                let now = load(seat);
+            for slot in self.slots {
+                let now = load(slot);
                 let chosen = match choice {
                     Choice::Own => now.owner() == me,
-                    Choice::Free => now.owner() == Owner::NOBODY,
+                    Choice::Free => now.owner() == Owner::NONE,
                     Choice::Away => now.is_away(),
                     Choice::Others => true,
                 };
@@ -292,8 +292,8 @@ impl<'a> BarrierParts<'a> {
                     self.head.step(round, round.broken());
                     return Err(LockError::Broken);
                 }
-                if change(seat, now, Seat::arrived(me, number)) {
-                    return Ok(Some(seat));
+                if change(slot, now, PartySlot::arrived(me, number)) {
+                    return Ok(Some(slot));
                 }
             }
         }
@@ -321,7 +321,7 @@ impl<'a> BarrierParts<'a> {
             match patience.rest(futex_half(&self.head.round), half(round.0)) {
                 Rest::Again => {}
                 Rest::Look => {
-                    if self.head.watch.is_due() && self.somebody_died(me) {
+                    if self.head.watch.is_due() && self.a_party_died(me) {
                         self.head.step(round, round.broken());
                     }
                 }
@@ -335,13 +335,13 @@ impl<'a> BarrierParts<'a> {
     }
 
     fn everybody_arrived(self, round: u64) -> bool {
-        self.seats.iter().all(|seat| load(seat).has_arrived(round))
+        self.slots.iter().all(|slot| load(slot).has_arrived(round))
     }
 
-    fn somebody_died(self, me: Owner) -> bool {
+    fn a_party_died(self, me: Owner) -> bool {
         let mut table_scan = TableScan::taken_by(me, Life::Process);
-        let missed = self.seats.iter().map(load).filter(|seat| !seat.is_away());
-        missed.map(Seat::owner).any(|owner| table_scan.finds_dead(owner))
+        let missed = self.slots.iter().map(load).filter(|slot| !slot.is_away());
+        missed.map(PartySlot::owner).any(|owner| table_scan.finds_dead(owner))
     }
 }
 
@@ -353,12 +353,12 @@ enum Choice {
     Others,
 }
 
-fn load(seat: &AtomicU64) -> Seat {
-    Seat(seat.load(SeqCst))
+fn load(slot: &AtomicU64) -> PartySlot {
+    PartySlot(slot.load(SeqCst))
 }
 
-fn change(seat: &AtomicU64, from: Seat, to: Seat) -> bool {
-    seat.compare_exchange(from.0, to.0, SeqCst, SeqCst).is_ok()
+fn change(slot: &AtomicU64, from: PartySlot, to: PartySlot) -> bool {
+    slot.compare_exchange(from.0, to.0, SeqCst, SeqCst).is_ok()
 }
 
 #[cfg(test)]
@@ -388,20 +388,20 @@ mod tests {
     fn seats_keep_their_round() {
         let owner = Owner::new(77, 99);
         for round in [1, 511, 512, 513, 1 << 20, NUMBER] {
-            let seat = Seat::arrived(owner, round);
-            assert!(seat.has_arrived(round) && !seat.is_behind(round));
-            assert!(seat.is_behind(round + 1) && !seat.has_arrived(round + 1));
-            assert!(!seat.is_behind(round.wrapping_sub(1)));
-            assert_eq!(seat.owner(), owner);
-            let away = seat.away(true);
-            assert!(away.is_away() && !seat.is_away() && away.is_behind(round + 1));
-            assert_eq!((away.away(false), away.vacated()), (seat, seat.vacated()));
-            let free = seat.vacated();
-            assert_eq!((free.owner(), free.round()), (Owner::NOBODY, seat.round()));
+            let slot = PartySlot::arrived(owner, round);
+            assert!(slot.has_arrived(round) && !slot.is_behind(round));
+            assert!(slot.is_behind(round + 1) && !slot.has_arrived(round + 1));
+            assert!(!slot.is_behind(round.wrapping_sub(1)));
+            assert_eq!(slot.owner(), owner);
+            let away = slot.away(true);
+            assert!(away.is_away() && !slot.is_away() && away.is_behind(round + 1));
+            assert_eq!((away.away(false), away.vacated()), (slot, slot.vacated()));
+            let free = slot.vacated();
+            assert_eq!((free.owner(), free.round()), (Owner::NONE, slot.round()));
             assert!(
                 !free.has_arrived(round) && !free.is_behind(round) && free.is_behind(round + 1)
             );
         }
-        assert!(Seat(0).is_behind(Round::FIRST.number()));
+        assert!(PartySlot(0).is_behind(Round::FIRST.number()));
     }
 }

@@ -121,7 +121,7 @@ impl RawMutex {
         let holder = Owner::of(seen);
         // The word is compared with what it was before the look, so only one can inherit. Others
         // may sleep on it.
-        holder != Owner::NOBODY
+        holder != Owner::NONE
             && is_dead(holder, Life::Thread)
             && self.step(seen, me.word() | WAITERS, Ordering::Acquire)
     }
@@ -149,7 +149,7 @@ impl RawMutex {
     fn leave(&self, state: u64, wake: u32) {
         // Release: pairs with the Acquire of the next holder.
         let was = self.word.swap(state, Ordering::Release);
-        debug_assert!(Me::is_thread(Owner::of(was)), "unlocked by somebody else");
+        debug_assert!(Me::is_thread(Owner::of(was)), "unlocked by another thread");
         if was & WAITERS != 0 {
             futex::wake(futex_half(&self.word), wake);
         }

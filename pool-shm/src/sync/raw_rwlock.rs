@@ -19,8 +19,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::{
-    bell::Bell,
     error::LockError,
+    event_count::EventCount,
     owner::{Me, Owner, flag, futex_half, half},
     patience::{Patience, Rest},
     raw_mutex::Taken,
@@ -55,8 +55,8 @@ pub(super) struct RawRwLock {
     /// Bit `n % 64` is set before place `n` is signed for the first time, and stays: a writer need
     /// not look at the others.
     used: AtomicU64,
-    /// Rings for readers that left while a writer was there.
-    left: Bell,
+    /// Counts readers that left while a writer was there.
+    left: EventCount,
     _unused: AtomicU32,
 }
 
@@ -86,7 +86,7 @@ impl RawRwLock {
             places: AtomicU64::new(places as u64),
             reclaimed: AtomicU64::new(0),
             used: AtomicU64::new(0),
-            left: Bell::new(),
+            left: EventCount::new(),
             _unused: AtomicU32::new(0),
         }
     }
@@ -140,7 +140,7 @@ impl RwLockParts<'_> {
     pub(super) fn leave(self, place: usize) {
         self.readers[place].store(FREE, SeqCst);
         if self.head.word.load(SeqCst) != FREE {
-            self.head.left.ring();
+            self.head.left.wake_all();
         }
     }
 
@@ -173,13 +173,13 @@ impl RwLockParts<'_> {
         let step =
             |place: &AtomicU64| place.compare_exchange(holder.word(), LEFT, SeqCst, SeqCst).is_ok();
         if self.readers.iter().filter(|place| step(place)).count() > 0 {
-            self.head.left.ring();
+            self.head.left.wake_all();
         }
     }
 
     fn set(self, state: u64) {
         let was = self.head.word.swap(state, SeqCst);
-        debug_assert!(Me::is_thread(Owner::of(was)), "unlocked by somebody else");
+        debug_assert!(Me::is_thread(Owner::of(was)), "unlocked by another thread");
         if was & WAITERS != 0 {
             futex::wake(futex_half(&self.head.word), u32::MAX);
         }
@@ -327,7 +327,7 @@ impl RwLockParts<'_> {
     fn inherit(self, me: Owner) -> Option<Taken> {
         let seen = self.head.word.load(SeqCst);
         let writer = Owner::of(seen);
-        let dead = writer != Owner::NOBODY && is_dead(writer, Life::Thread);
+        let dead = writer != Owner::NONE && is_dead(writer, Life::Thread);
         let pending = seen & PENDING;
         (dead && self.step(seen, me.word() | WAITERS | pending)).then_some(if pending == 0 {
             Taken::FromTheDead
@@ -395,7 +395,7 @@ impl RwLockParts<'_> {
         let dead = self.readers.iter().filter(|place| {
             let seen = place.load(SeqCst);
             // The place is compared with what it was before the look: no other thread loses one.
-            Owner::of(seen) != Owner::NOBODY
+            Owner::of(seen) != Owner::NONE
                 && is_dead(Owner::of(seen), Life::Thread)
                 && place.compare_exchange(seen, FREE, SeqCst, SeqCst).is_ok()
         });

@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::{
-    bell::Bell,
     error::LockError,
+    event_count::EventCount,
     owner::{Me, Owner, flag},
     patience::{Patience, Rest, Watch},
     stat::Life,
@@ -39,8 +39,8 @@ pub(super) struct RawSemaphore {
     watch: Watch,
     /// How many permits came back from the dead.
     reclaimed: AtomicU64,
-    /// Rings for each permit that becomes free.
-    freed: Bell,
+    /// Counts each permit that becomes free.
+    freed: EventCount,
     _unused: AtomicU32,
 }
 
@@ -60,7 +60,7 @@ impl RawSemaphore {
             limit: AtomicU64::new(limit as u64),
             watch: Watch::new(),
             reclaimed: AtomicU64::new(0),
-            freed: Bell::new(),
+            freed: EventCount::new(),
             _unused: AtomicU32::new(0),
         }
     }
@@ -106,7 +106,7 @@ impl SemaphoreParts<'_> {
     /// Gives a permit back. This process holds it.
     pub(super) fn release(self, permit: usize) {
         self.permits[permit].store(FREE, SeqCst);
-        self.head.freed.ring_for(1);
+        self.head.freed.wake(1);
     }
 
     /// Gives back all permits of the process, which ends.
@@ -114,7 +114,7 @@ impl SemaphoreParts<'_> {
         let held = |permit: &&AtomicU64| step(permit, me.process.word(), FREE);
         let released = self.permits.iter().filter(held).count();
         if released > 0 {
-            self.head.freed.ring_for(u32::try_from(released).unwrap_or(u32::MAX));
+            self.head.freed.wake(u32::try_from(released).unwrap_or(u32::MAX));
         }
     }
 
@@ -129,7 +129,7 @@ impl SemaphoreParts<'_> {
         if !absent {
             return Err(LockError::TooManyPermits { limit: self.permits.len() });
         }
-        self.head.freed.ring_for(1);
+        self.head.freed.wake(1);
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl SemaphoreParts<'_> {
             // The permit is compared with what it was before the look: no other process loses one.
             if table_scan.finds_dead(Owner::of(seen)) && step(permit, seen, FREE) {
                 self.head.reclaimed.fetch_add(1, SeqCst);
-                self.head.freed.ring_for(1);
+                self.head.freed.wake(1);
             }
         }
     }

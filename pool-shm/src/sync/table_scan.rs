@@ -18,9 +18,9 @@ impl TableScan {
         Self { life, alive: vec![me] }
     }
 
-    /// Whether `owner` is not `NOBODY`, and dead.
+    /// Whether `owner` is not `NONE`, and dead.
     pub(super) fn finds_dead(&mut self, owner: Owner) -> bool {
-        if owner == Owner::NOBODY || self.alive.contains(&owner) {
+        if owner == Owner::NONE || self.alive.contains(&owner) {
             return false;
         }
         let dead = is_dead(owner, self.life);

@@ -31,13 +31,13 @@ pub(crate) fn run(run: &mut Run) -> Report {
     let work = |worker: usize, mut chance: Chance| {
         loop {
             let seen = resets(&board).load(SeqCst);
-            let turn = board.turns[worker].load(SeqCst);
+            let entries = board.entries[worker].load(SeqCst);
             match barrier.wait() {
                 Ok(result) => {
                     if result.is_leader() {
                         rounds(&board).fetch_add(1, SeqCst);
                     }
-                    board.turns[worker].store(turn + 1, SeqCst);
+                    board.entries[worker].store(entries + 1, SeqCst);
                 }
                 Err(LockError::Broken) => {
                     board.note_report();

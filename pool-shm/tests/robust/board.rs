@@ -22,9 +22,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Words {
     /// Whether the worker held something when it last said so.
     pub(crate) inside: [AtomicU64; WORKERS],
-    /// How often each worker had its turn, and when last.
-    pub(crate) turns: [AtomicU64; WORKERS],
-    pub(crate) turn_at: [AtomicU64; WORKERS],
+    /// How often each worker got in, and when last.
+    pub(crate) entries: [AtomicU64; WORKERS],
+    pub(crate) entered_at: [AtomicU64; WORKERS],
     /// How often a death was reported to a worker, and when last.
     pub(crate) reports: AtomicU64,
     pub(crate) reported_at: AtomicU64,
@@ -41,10 +41,10 @@ impl Board {
         Self(segment.map().expect("a mapping"))
     }
 
-    /// Notes that `worker` has its turn.
-    pub(crate) fn note_turn(&self, worker: usize) {
-        self.turns[worker].fetch_add(1, SeqCst);
-        self.turn_at[worker].store(now_ns(), SeqCst);
+    /// Notes that `worker` has got in.
+    pub(crate) fn note_entry(&self, worker: usize) {
+        self.entries[worker].fetch_add(1, SeqCst);
+        self.entered_at[worker].store(now_ns(), SeqCst);
     }
 
     /// Notes that a worker was told of a death.
@@ -53,10 +53,10 @@ impl Board {
         self.reports.fetch_add(1, SeqCst);
     }
 
-    /// When any worker but `but` had its last turn.
-    pub(crate) fn last_turn_but(&self, but: usize) -> u64 {
+    /// When any worker but `but` got in last.
+    pub(crate) fn last_entry_but(&self, but: usize) -> u64 {
         let others = (0..WORKERS).filter(|worker| *worker != but);
-        others.map(|worker| self.turn_at[worker].load(SeqCst)).max().expect("others")
+        others.map(|worker| self.entered_at[worker].load(SeqCst)).max().expect("others")
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             board.inside[worker].store(HOLDS, SeqCst);
             chance.dawdle(Duration::from_micros(20));
             *guard = guard.wrapping_add_signed(change);
-            board.note_turn(worker);
+            board.note_entry(worker);
             board.inside[worker].store(0, SeqCst);
             drop(guard);
             board.inside[worker].store(CHANGED, SeqCst);
@@ -54,17 +54,17 @@ pub(crate) fn run(run: &mut Run) -> Report {
         let reported = board.reports.load(SeqCst);
         let killed = processes.kill(worker);
         processes.reap(worker);
-        // Turns of the dead worker itself do not count.
+        // Entries of the dead worker itself do not count.
         let dead = now_ns();
         let after = if worker == MAKER {
             wait_for("the consumption of what is left", killed, || {
                 let left = *whole(items.lock_timeout(LIMIT), &board);
-                (left == 0).then(|| board.last_turn_but(MAKER).max(dead))
+                (left == 0).then(|| board.last_entry_but(MAKER).max(dead))
             })
         } else {
             let other = (MAKER + 1..WORKERS).find(|other| *other != worker).expect("two consume");
             wait_for("the other consumer", killed, || {
-                Some(board.turn_at[other].load(SeqCst)).filter(|at| *at > dead)
+                Some(board.entered_at[other].load(SeqCst)).filter(|at| *at > dead)
             })
         };
         report.kills += 1;

@@ -24,7 +24,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             } else {
                 event.wait();
                 event.clear();
-                board.note_turn(worker);
+                board.note_entry(worker);
             }
         }
     };
@@ -39,7 +39,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             if worker == SETTER {
                 (!event.is_set()).then(now_ns)
             } else {
-                Some(board.last_turn_but(worker)).filter(|at| *at > killed)
+                Some(board.last_entry_but(worker)).filter(|at| *at > killed)
             }
         });
         report.kills += 1;

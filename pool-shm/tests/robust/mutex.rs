@@ -34,7 +34,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             processes.reap(worker);
         }
         let after = wait_for("the next holder", killed, || {
-            Some(board.last_turn_but(worker)).filter(|at| *at > killed)
+            Some(board.last_entry_but(worker)).filter(|at| *at > killed)
         });
         if late {
             processes.reap(worker);
@@ -67,8 +67,8 @@ fn change(mutex: &SharedMutex<[u64; 2]>, board: &Board, worker: usize, chance: &
         Err(error) => panic!("{error}"),
     };
     board.inside[worker].store(1, SeqCst);
-    board.note_turn(worker);
-    assert_eq!(guard[0], guard[1], "somebody else was inside");
+    board.note_entry(worker);
+    assert_eq!(guard[0], guard[1], "another thread was inside");
     guard[0] += 1;
     chance.dawdle(Duration::from_micros(20));
     guard[1] += 1;

@@ -53,7 +53,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         // A worker that was killed while it wrote may have stamped this after the order to kill.
         let after = wait_for("the next writer", killed, || {
             let at = wrote_at(&board).load(SeqCst);
-            (at > killed && board.last_turn_but(worker) > killed).then_some(at)
+            (at > killed && board.last_entry_but(worker) > killed).then_some(at)
         });
         if late {
             processes.reap(worker);
@@ -95,7 +95,7 @@ fn read(lock: &SharedRwLock<Pair>, board: &Board, worker: usize, chance: &mut Ch
     assert_eq!(before[0], before[1], "a writer was inside");
     chance.dawdle(Duration::from_micros(20));
     assert_eq!(*guard, before, "a writer came in");
-    board.note_turn(worker);
+    board.note_entry(worker);
     board.inside[worker].store(0, SeqCst);
 }
 
@@ -117,8 +117,8 @@ fn write(
     };
     board.inside[worker].store(WRITES, SeqCst);
     wrote_at(board).store(now_ns(), SeqCst);
-    board.note_turn(worker);
-    assert_eq!(guard[0], guard[1], "somebody else was inside");
+    board.note_entry(worker);
+    assert_eq!(guard[0], guard[1], "another thread was inside");
     guard[0] += 1;
     chance.dawdle(Duration::from_micros(20));
     guard[1] += 1;

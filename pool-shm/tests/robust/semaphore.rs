@@ -18,7 +18,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         loop {
             let permit = semaphore.acquire().expect("acquire");
             board.inside[worker].store(1, SeqCst);
-            board.note_turn(worker);
+            board.note_entry(worker);
             chance.dawdle(Duration::from_micros(20));
             board.inside[worker].store(0, SeqCst);
             drop(permit);
@@ -36,7 +36,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
             processes.reap(worker);
         }
         let after = wait_for("the next permit", killed, || {
-            Some(board.last_turn_but(worker)).filter(|at| *at > killed)
+            Some(board.last_entry_but(worker)).filter(|at| *at > killed)
         });
         if late {
             processes.reap(worker);

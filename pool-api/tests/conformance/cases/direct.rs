@@ -19,7 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("broadcast_from_two_threads", two_threads),
     Case::new("scatter_and_gather", scattered),
     Case::new("apply_on_runs_there_and_nowhere_else", there_only),
-    Case::new("apply_on_a_busy_worker_holds_up_nobody", busy),
+    Case::new("apply_on_a_busy_worker_holds_up_no_other_call", busy),
     Case::new("worker_id_that_the_pool_does_not_have", no_such_worker),
     Case::new("direct_calls_are_cancelled_and_terminated", ended),
     Case::new("direct_calls_without_keep_alive", fresh_workers),

@@ -16,7 +16,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("futures_in_any_order", any_order),
-    Case::new("futures_are_ready_although_nobody_waits", nobody_waits),
+    Case::new("futures_are_ready_without_a_waiting_thread", no_thread_waits),
     Case::new("futures_fail_alone", fail_alone),
     Case::new("futures_of_a_dying_worker", dying).processes(),
     Case::new("futures_wait_no_longer_than_asked", timeouts),
@@ -57,7 +57,7 @@ fn any_order(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn nobody_waits(method: StartMethod) -> Outcome {
+fn no_thread_waits(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let scratch = Scratch::new();
     let handles: Vec<_> = (0..500)

@@ -13,7 +13,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     Case::new("map_async_in_order", in_order),
-    Case::new("map_async_although_nobody_waits", nobody_waits),
+    Case::new("map_async_without_a_waiting_thread", no_thread_waits),
     Case::new("map_async_side_by_side", side_by_side),
     Case::new("map_async_beside_maps", beside_maps),
     Case::new("map_async_many_at_once", many),
@@ -47,7 +47,7 @@ fn in_order(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn nobody_waits(method: StartMethod) -> Outcome {
+fn no_thread_waits(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     let (to, told) = mpsc::channel();
     for n in 0..20u64 {

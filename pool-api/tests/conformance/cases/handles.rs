@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("handles_in_retried_chunks", retried).processes(),
     Case::new("handles_unread_while_the_arena_is_full", spilled),
     Case::new("handles_come_and_go", come_and_go),
-    Case::new("handles_that_nobody_reads", unread),
+    Case::new("handles_that_are_not_read", unread),
     Case::new("handles_counted_by_all_workers", counted),
 ];
 

@@ -18,6 +18,7 @@ mod error_texts;
 mod exit_bounds;
 mod extremes;
 mod failures;
+mod fairness;
 mod futures;
 mod futures_callbacks;
 mod futures_cancels;
@@ -68,7 +69,6 @@ mod terminals;
 mod threads;
 mod timeouts;
 mod timeouts_of_exits;
-mod turns;
 mod values;
 mod volumes;
 mod waits_in_wakers;
@@ -136,7 +136,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         retries::CASES,
         timeouts::CASES,
         timeouts_of_exits::CASES,
-        turns::CASES,
+        fairness::CASES,
         stopped::CASES,
         memory_limit::CASES,
         stacks::CASES,

@@ -15,7 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stack_overflows_beside_tasks", beside_tasks).processes(),
     Case::new("stack_size_holds", as_set),
     Case::new("stack_size_that_cannot_be", refused),
-    Case::new("stacks_are_those_of_main_whoever_builds_the_pool", from_a_small_thread),
+    Case::new("stacks_are_those_of_main_in_any_building_thread", from_a_small_thread),
     Case::new("large_arrays_between_small_threads", large_arrays),
     Case::new("stacks_of_nested_pools", nested).processes(),
 ];

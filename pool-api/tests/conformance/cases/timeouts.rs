@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("timeout_concerns_no_other_call", no_other_call),
     Case::new("timeout_in_every_form_of_a_call", forms),
     Case::new("timeout_counts_as_a_try", tries),
-    Case::new("timeout_while_nobody_is_in_a_call", nobody_waits).processes(),
+    Case::new("timeout_outside_of_any_call", no_thread_waits).processes(),
     Case::new("timeout_is_seen_by_a_thread", seen_by_a_thread).threads(),
     Case::new("timeout_of_all_threads_at_once", all_threads).threads(),
     Case::new("timeouts_of_items_that_take_about_as_long", about_as_long),
@@ -252,7 +252,7 @@ fn tries(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn nobody_waits(method: StartMethod) -> Outcome {
+fn no_thread_waits(method: StartMethod) -> Outcome {
     let pool = pool(method, 1)?;
     let path = Scratch::new();
     let tasks = pool.tasks([0u64, 1]).chunk_size(1).task_timeout(LIMIT).with(path.path());

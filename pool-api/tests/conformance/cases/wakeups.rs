@@ -149,13 +149,13 @@ fn beside_apply_async(method: StartMethod) -> Outcome {
     let call = |x: u64| pool.apply_async(x, item);
     assert_eq!(sleeps_in("get", || call(1)?.get())?, 1);
     assert_eq!(sleeps_in("await", || block_on(call(1)?))?, 1);
-    let nobody_waits = || -> Outcome {
+    let no_thread_waits = || -> Outcome {
         let handles = (0..4).map(call).collect::<Result<Vec<_>, _>>()?;
         thread::sleep(3 * ITEM);
         assert_eq!(wait(&handles, WaitFor::All, None)?.len(), 4);
         Ok(())
     };
-    sleeps_in("nobody waits", nobody_waits)?;
+    sleeps_in("nobody waits", no_thread_waits)?;
     let (to, told) = mpsc::channel();
     let called = || -> Outcome {
         call(1)?.callback(move |value| to.send(value).expect("the case listens"));

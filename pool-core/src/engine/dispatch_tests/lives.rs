@@ -18,7 +18,7 @@ impl Dice {
 }
 
 #[derive(Debug, Clone)]
-enum Seat {
+enum SlotState {
     Ready(Chunk),
     Claimed { by: u32, chunk: Chunk, finished: u32, begun: bool },
     Done { by: u32, finished: u32, end: End },
@@ -43,7 +43,7 @@ struct Account {
 struct World {
     engine: Engine,
     dice: Dice,
-    seats: Vec<Option<Seat>>,
+    board: Vec<Option<SlotState>>,
     /// Living workers: incarnation, and what they have in hand.
     workers: Vec<(u32, Option<(JobId, u64)>)>,
     /// Slots with results that no job has read.
@@ -61,7 +61,7 @@ impl World {
         let mut world = Self {
             engine: Engine::new(places, slots),
             dice,
-            seats: vec![None; slots],
+            board: vec![None; slots],
             workers: Vec::new(),
             unread: Vec::new(),
             blocks: HashMap::new(),
@@ -86,17 +86,17 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::Publish { slot } => {
-                assert!(self.seats[slot].is_none(), "a busy slot was published in");
+                assert!(self.board[slot].is_none(), "a busy slot was published in");
                 let chunk = self.engine.chunk(slot).unwrap().clone();
                 assert!(self.blocks.contains_key(&chunk.items.offset), "its block is freed");
-                self.seats[slot] = Some(Seat::Ready(chunk));
+                self.board[slot] = Some(SlotState::Ready(chunk));
             }
             Action::FreeItems { block } => {
                 assert!(self.blocks.remove(&block.offset).is_some(), "freed twice");
             }
             Action::Release { slot } => {
-                assert!(matches!(self.seats[slot], Some(Seat::Done { .. })), "not done");
-                self.seats[slot] = None;
+                assert!(matches!(self.board[slot], Some(SlotState::Done { .. })), "not done");
+                self.board[slot] = None;
                 self.unread.retain(|unread| *unread != slot);
             }
             Action::Deliver { job, delivery } => {
@@ -127,9 +127,9 @@ impl World {
                 }
             }
             Action::MakeRoom { incarnation } => {
-                let of = |seat: &Option<Seat>| matches!(seat, Some(Seat::Done { by, .. }) if *by == incarnation);
+                let of = |state: &Option<SlotState>| matches!(state, Some(SlotState::Done { by, .. }) if *by == incarnation);
                 let slots: Vec<_> =
-                    self.unread.iter().copied().filter(|slot| of(&self.seats[*slot])).collect();
+                    self.unread.iter().copied().filter(|slot| of(&self.board[*slot])).collect();
                 // Some are in a consumer's hands, and cannot be copied away.
                 for slot in slots {
                     if self.dice.roll(2) == 0 {
@@ -144,7 +144,7 @@ impl World {
 
     fn read(&mut self, slot: usize) {
         self.unread.retain(|unread| *unread != slot);
-        self.seats[slot] = None;
+        self.board[slot] = None;
         self.tell(|engine, out| engine.released(slot, out));
     }
 
@@ -153,10 +153,10 @@ impl World {
         let offset = self.next_block;
         self.next_block += 1;
         let places = self.engine.workers.len() as u64;
-        let home = (self.dice.roll(3) == 0).then(|| self.dice.roll(places) as u32);
+        let worker = (self.dice.roll(3) == 0).then(|| self.dice.roll(places) as u32);
         let (job, account) = &mut self.jobs[at];
         let retries = account.retries;
-        let chunk = Chunk { retries, home, ..chunk(*job, offset, account.submitted, len as u32) };
+        let chunk = Chunk { retries, worker, ..chunk(*job, offset, account.submitted, len as u32) };
         account.submitted += len;
         account.chunks += 1;
         self.blocks.insert(chunk.items.offset, *job);
@@ -167,10 +167,10 @@ impl World {
         let job = self.jobs[at].0;
         self.jobs[at].1.open = false;
         for slot in self.tell(|engine, out| engine.close_job(job, out)) {
-            if let Some(Seat::Ready(chunk)) = &self.seats[slot]
+            if let Some(SlotState::Ready(chunk)) = &self.board[slot]
                 && chunk.in_hand.is_none()
             {
-                self.seats[slot] = None;
+                self.board[slot] = None;
                 self.tell(|engine, out| engine.taken_back(slot, out));
             }
         }
@@ -180,32 +180,32 @@ impl World {
     fn work(&mut self, at: usize) {
         let (incarnation, in_hand) = self.workers[at];
         let place = self.engine.workers.place_of(incarnation).unwrap() as u32;
-        let mine = |seat: &Option<Seat>| matches!(seat, Some(Seat::Claimed { by, .. }) if *by == incarnation);
-        let Some(slot) = self.seats.iter().position(mine) else {
+        let mine = |state: &Option<SlotState>| matches!(state, Some(SlotState::Claimed { by, .. }) if *by == incarnation);
+        let Some(slot) = self.board.iter().position(mine) else {
             if in_hand.is_none()
                 && self.engine.workers.serial_of(incarnation) < self.engine.workers.min_serial()
             {
                 return self.die(at); // it leaves as it was asked to
             }
-            let admits = |seat: &Option<Seat>| match seat {
-                Some(Seat::Ready(chunk)) => {
+            let admits = |state: &Option<SlotState>| match state {
+                Some(SlotState::Ready(chunk)) => {
                     chunk.audience.place.is_none_or(|wanted| wanted == place)
                         && chunk.audience.min_serial <= self.engine.workers.serial_of(incarnation)
                         && in_hand.is_some() == chunk.in_hand.is_some()
                 }
                 _ => false,
             };
-            let open: Vec<_> = (0..self.seats.len()).filter(|s| admits(&self.seats[*s])).collect();
+            let open: Vec<_> = (0..self.board.len()).filter(|s| admits(&self.board[*s])).collect();
             if !open.is_empty() {
                 let slot = open[self.dice.roll(open.len() as u64) as usize];
-                let Some(Seat::Ready(chunk)) = self.seats[slot].take() else { unreachable!() };
-                assert!(chunk.home.is_none_or(|home| home == place), "not at home");
-                self.seats[slot] =
-                    Some(Seat::Claimed { by: incarnation, chunk, finished: 0, begun: false });
+                let Some(SlotState::Ready(chunk)) = self.board[slot].take() else { unreachable!() };
+                assert!(chunk.worker.is_none_or(|worker| worker == place), "not its worker");
+                self.board[slot] =
+                    Some(SlotState::Claimed { by: incarnation, chunk, finished: 0, begun: false });
             }
             return;
         };
-        let Some(Seat::Claimed { chunk, mut finished, .. }) = self.seats[slot].clone() else {
+        let Some(SlotState::Claimed { chunk, mut finished, .. }) = self.board[slot].clone() else {
             unreachable!()
         };
         let index = chunk.first + u64::from(chunk.start + finished);
@@ -221,7 +221,7 @@ impl World {
                 *self.account(chunk.job).runs.entry(index).or_default() += 1;
             }
             let has_unread = self.unread.iter().any(|unread| {
-                matches!(self.seats[*unread], Some(Seat::Done { by, .. }) if by == incarnation)
+                matches!(self.board[*unread], Some(SlotState::Done { by, .. }) if by == incarnation)
             });
             match self.dice.roll(12) {
                 0 => {
@@ -244,14 +244,14 @@ impl World {
         if begun {
             *self.account(chunk.job).runs.entry(index + 1).or_default() += 1;
         }
-        self.seats[slot] = Some(match end {
-            Some(end) => Seat::Done { by: incarnation, finished, end },
+        self.board[slot] = Some(match end {
+            Some(end) => SlotState::Done { by: incarnation, finished, end },
             None if begun => {
-                self.seats[slot] =
-                    Some(Seat::Claimed { by: incarnation, chunk, finished, begun: true });
+                self.board[slot] =
+                    Some(SlotState::Claimed { by: incarnation, chunk, finished, begun: true });
                 return self.die(at);
             }
-            None => Seat::Claimed { by: incarnation, chunk, finished, begun: false },
+            None => SlotState::Claimed { by: incarnation, chunk, finished, begun: false },
         });
         if end.is_some() && self.dice.roll(2) == 0 {
             self.collect();
@@ -261,8 +261,8 @@ impl World {
     /// What the parent does when it looks at the board.
     fn collect(&mut self) {
         assert_eq!(self.engine.published_slots, self.engine.published().count());
-        for slot in 0..self.seats.len() {
-            let Some(Seat::Done { by, finished, end, .. }) = self.seats[slot].clone() else {
+        for slot in 0..self.board.len() {
+            let Some(SlotState::Done { by, finished, end, .. }) = self.board[slot].clone() else {
                 continue;
             };
             if self.engine.chunk(slot).is_none() {
@@ -282,14 +282,14 @@ impl World {
     fn die(&mut self, at: usize) {
         self.collect();
         let (incarnation, in_hand) = self.workers.remove(at);
-        let begun = self.seats.iter().flatten().find_map(|seat| match seat {
-            Seat::Claimed { by, chunk, finished, begun: true } if *by == incarnation => {
+        let begun = self.board.iter().flatten().find_map(|state| match state {
+            SlotState::Claimed { by, chunk, finished, begun: true } if *by == incarnation => {
                 Some((chunk.job, chunk.first + u64::from(chunk.start + finished)))
             }
             _ => None,
         });
-        let at_fault = self.seats.iter().flatten().find_map(|seat| match seat {
-            Seat::Claimed { by, chunk, finished: 0, begun: false }
+        let at_fault = self.board.iter().flatten().find_map(|state| match state {
+            SlotState::Claimed { by, chunk, finished: 0, begun: false }
                 if *by == incarnation && chunk.unbegun_deaths >= 2 =>
             {
                 Some((chunk.job, chunk.first + u64::from(chunk.start)))
@@ -302,16 +302,16 @@ impl World {
         if let Some((job, index)) = in_hand.or(begun).or(at_fault) {
             *self.account(job).lost.entry(index).or_default() += 1;
         }
-        for slot in 0..self.seats.len() {
-            match self.seats[slot].clone() {
-                Some(Seat::Claimed { by, finished, begun, .. }) if by == incarnation => {
-                    self.seats[slot] = Some(Seat::Done { by, finished, end: End::Unknown });
+        for slot in 0..self.board.len() {
+            match self.board[slot].clone() {
+                Some(SlotState::Claimed { by, finished, begun, .. }) if by == incarnation => {
+                    self.board[slot] = Some(SlotState::Done { by, finished, end: End::Unknown });
                     let why = Why::Died { begun, cause: KILLED };
                     let outcome = outcome(End::Unknown, finished, begun);
                     self.tell(|engine, out| engine.ended(slot, by, outcome, why, out));
                 }
-                Some(Seat::Ready(chunk)) if chunk.in_hand == Some(incarnation) => {
-                    self.seats[slot] = None;
+                Some(SlotState::Ready(chunk)) if chunk.in_hand == Some(incarnation) => {
+                    self.board[slot] = None;
                     self.tell(|engine, out| {
                         engine.in_hand_lost(Some(slot), incarnation, &KILLED, out);
                     });
@@ -376,8 +376,8 @@ impl World {
 
     /// Lets everything come to its end, without further deaths.
     fn finish(&mut self) {
-        for turn in 0.. {
-            assert!(turn < 20_000, "work is left that nobody takes");
+        for step in 0.. {
+            assert!(step < 20_000, "work is left that no worker takes");
             for at in 0..self.jobs.len() {
                 if self.jobs[at].1.open && self.jobs[at].1.submitted < self.jobs[at].1.items {
                     self.submit(at);
@@ -415,9 +415,9 @@ impl World {
                 self.close(at);
             }
         }
-        assert!(self.blocks.is_empty(), "blocks that nobody freed");
-        assert!(self.seats.iter().all(Option::is_none));
-        assert_eq!(self.engine.free_slots, self.seats.len());
+        assert!(self.blocks.is_empty(), "blocks that were not freed");
+        assert!(self.board.iter().all(Option::is_none));
+        assert_eq!(self.engine.free_slots, self.board.len());
         assert!(self.engine.queue.is_empty() && self.engine.held.is_empty());
         assert!(self.engine.addressed.is_empty());
         assert_eq!(self.engine.jobs.iter().count(), 0);

@@ -1,11 +1,11 @@
-//! Tests of the engine without processes: single events here and in `homes.rs`, `names.rs`,
-//! `tries.rs` and `turns.rs`, random runs of simulated sets of workers in `lives.rs`.
+//! Tests of the engine without processes: single events here and in `targeted.rs`, `names.rs`,
+//! `tries.rs` and `precedence.rs`, random runs of simulated sets of workers in `lives.rs`.
 
-mod homes;
 mod lives;
 mod names;
+mod precedence;
+mod targeted;
 mod tries;
-mod turns;
 
 use pool_ipc::board::{End, Progress};
 

@@ -158,7 +158,7 @@ fn a_try_that_was_overdue_counts_as_one_that_died() {
 }
 
 #[test]
-fn nobody_is_told_of_overdue_items_of_a_closed_job() {
+fn overdue_items_of_a_closed_job_are_not_reported() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit_limited(1, 3, 0);
     assert_eq!(fixture.close().0, [0]);

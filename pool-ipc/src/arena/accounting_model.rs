@@ -1,4 +1,4 @@
-//! The books against a model that knows every page: made-up sequences, the same in every run.
+//! The accounting against a model that knows every page: made-up sequences, the same in every run.
 //!
 //! Invariant of the model: a page holds memory once its block was handed out, until it is given
 //! back.
@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
+    accounting::Accounting,
     block::{ArenaFull, Block},
-    books::Books,
 };
 
 const PAGE: u64 = 4096;
@@ -32,7 +32,7 @@ impl Numbers {
 }
 
 struct Model {
-    books: Books,
+    accounting: Accounting,
     capacity: u64,
     /// Live blocks by offset.
     live: BTreeMap<u64, u64>,
@@ -44,9 +44,9 @@ struct Model {
 
 impl Model {
     fn new(capacity: u64, limit: u64) -> Self {
-        let books = Books::new(PAGE, capacity, limit);
+        let accounting = Accounting::new(PAGE, capacity, limit);
         let (live, pages, held) = Default::default();
-        Self { books, capacity, live, pages, held }
+        Self { accounting, capacity, live, pages, held }
     }
 
     fn alloc(&mut self, len: u64) -> Result<Block, ArenaFull> {
@@ -56,7 +56,7 @@ impl Model {
     /// Allocates `len` bytes and touches only the first `used`.
     fn alloc_and_shrink(&mut self, len: u64, used: u64) -> Result<Block, ArenaFull> {
         let mut given = Vec::new();
-        let result = self.books.alloc(len, |offset, len| given.push((offset, len)));
+        let result = self.accounting.alloc(len, |offset, len| given.push((offset, len)));
         self.give(&given);
         let Ok(mut block) = result else {
             self.check();
@@ -65,7 +65,7 @@ impl Model {
         assert!(block.len >= len && block.offset + block.len <= self.capacity, "{block:?}");
         assert!(block.offset.is_multiple_of(if len >= PAGE { PAGE } else { 128 }));
         if used < len {
-            block = self.books.shrink(block, used).expect("live");
+            block = self.accounting.shrink(block, used).expect("live");
         }
         let end = block.offset + block.len;
         let before = self.live.range(..end).next_back();
@@ -91,14 +91,14 @@ impl Model {
                 self.pages.remove(&page);
             }
         }
-        assert!(self.books.free(block));
-        assert!(!self.books.free(block), "{block:?} was freed twice");
+        assert!(self.accounting.free(block));
+        assert!(!self.accounting.free(block), "{block:?} was freed twice");
         self.check();
     }
 
     fn trim(&mut self) {
         let mut given = Vec::new();
-        self.books.trim(|offset, len| given.push((offset, len)));
+        self.accounting.trim(|offset, len| given.push((offset, len)));
         self.give(&given);
         self.check();
     }
@@ -115,11 +115,11 @@ impl Model {
     }
 
     fn check(&self) {
-        assert_eq!(self.books.used(), self.pages.len() as u64 * PAGE);
-        assert_eq!(self.books.is_empty(), self.live.is_empty());
-        let counted = self.books.used() + self.books.warm();
+        assert_eq!(self.accounting.used(), self.pages.len() as u64 * PAGE);
+        assert_eq!(self.accounting.is_empty(), self.live.is_empty());
+        let counted = self.accounting.used() + self.accounting.warm();
         assert!(self.held.len() as u64 * PAGE <= counted, "more is held than counted");
-        assert!(counted <= self.books.limit(), "more is counted than allowed");
+        assert!(counted <= self.accounting.limit(), "more is counted than allowed");
     }
 }
 
@@ -157,8 +157,9 @@ fn play(model: &mut Model, seed: u64, steps: u32, largest: u64, must_fit: bool) 
         // Now and then everything ends at once, as when a map ends.
         if numbers.below(500) == 0 {
             blocks.drain(..).for_each(|block| model.free(block));
-            let all =
-                model.alloc(model.books.limit()).expect("an empty arena has room for its limit");
+            let all = model
+                .alloc(model.accounting.limit())
+                .expect("an empty arena has room for its limit");
             model.free(all);
         }
     }
@@ -166,7 +167,7 @@ fn play(model: &mut Model, seed: u64, steps: u32, largest: u64, must_fit: bool) 
     blocks.into_iter().for_each(|block| model.free(block));
     model.trim();
     model.trim();
-    assert_eq!((model.held.len(), model.books.used(), model.books.warm()), (0, 0, 0));
+    assert_eq!((model.held.len(), model.accounting.used(), model.accounting.warm()), (0, 0, 0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{error::Error, job::JobOptions};
 
 impl Pool {
     /// The options of a call over several items, completed by the pool's `order_tasks`.
-    pub(super) fn with_turns<'o>(&self, options: Cow<'o, JobOptions>) -> Cow<'o, JobOptions> {
+    pub(super) fn with_order_tasks<'o>(&self, options: Cow<'o, JobOptions>) -> Cow<'o, JobOptions> {
         if options.order_tasks.is_some() || !self.settings.order_tasks() {
             return options;
         }

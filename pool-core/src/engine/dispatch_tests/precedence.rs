@@ -45,7 +45,7 @@ fn what_is_for_one_worker_does_not_go_first() {
     let mut fixture = Fixture::new(2, 16);
     let other = fixture.engine.open_job();
     (1..=3).for_each(|offset| assert!(!fixture.submit_of(fixture.job, offset)));
-    let chunk = Chunk { home: Some(1), ..chunk(other, 4, 4, 1) };
+    let chunk = Chunk { worker: Some(1), ..chunk(other, 4, 4, 1) };
     fixture.engine.submit(chunk, &mut fixture.out);
     assert!(!fixture.engine.published().any(|(_, chunk)| chunk.goes_first));
 }
@@ -68,7 +68,7 @@ fn what_goes_first_does_so_in_the_queue_and_what_was_cut_does_not() {
 }
 
 #[test]
-fn what_a_chunk_leaves_takes_its_turn_and_lies_in_the_same_block() {
+fn the_rest_of_a_chunk_waits_and_lies_in_the_same_block() {
     let mut fixture = Fixture::new(1, 8);
     let other = fixture.engine.open_job();
     fixture.submit(1, 0, 1);
@@ -121,10 +121,10 @@ fn workers_hear_of_what_is_for_one_of_them() {
     let other = fixture.engine.open_job();
     drop(fixture.submit(1, 0, 40));
     assert!(!fixture.engine.others_wait());
-    let addressed = Chunk { home: Some(1), ..chunk(other, 2, 50, 1) };
+    let addressed = Chunk { worker: Some(1), ..chunk(other, 2, 50, 1) };
     fixture.engine.submit(addressed, &mut fixture.out);
     assert!(fixture.engine.others_wait(), "the worker may have the other chunk in hand");
-    let slot = fixture.engine.published().find(|(_, chunk)| chunk.home.is_some()).unwrap().0;
+    let slot = fixture.engine.published().find(|(_, chunk)| chunk.worker.is_some()).unwrap().0;
     fixture.ended(slot, 2, 1, Why::Complete);
     assert!(!fixture.engine.others_wait());
 }

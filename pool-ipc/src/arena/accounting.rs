@@ -1,4 +1,4 @@
-//! The books of an arena: which bytes are live, which are warm, and what the limit says. Pure
+//! The accounting of an arena: which bytes are live, which are warm, and what the limit says. Pure
 //! logic, no memory is touched.
 //!
 //! Invariant: every page that may hold memory is counted once, as live (in a live block) or as warm
@@ -9,7 +9,7 @@
 use super::{
     block::{ArenaFull, Block},
     given::Given,
-    slabs::{ByOffset, Slabs, Turn},
+    slabs::{ByOffset, SlabChange, Slabs},
     space::{Space, Taken},
 };
 
@@ -34,7 +34,7 @@ impl Whole {
 }
 
 #[derive(Debug)]
-pub(super) struct Books {
+pub(super) struct Accounting {
     page: u64,
     limit: u64,
     /// Bytes of live blocks of whole pages, and of slabs with live parts.
@@ -48,8 +48,8 @@ pub(super) struct Books {
     given: Given,
 }
 
-impl Books {
-    /// Books of `capacity` bytes of address space, of which `limit` may hold memory.
+impl Accounting {
+    /// The accounting of `capacity` bytes of address space, of which `limit` may hold memory.
     pub(super) fn new(page: u64, capacity: u64, limit: u64) -> Self {
         let space = Space::new(page, capacity / page * page);
         // An empty space has room for one block of its largest class, so every block within the
@@ -168,8 +168,8 @@ impl Books {
         give: impl FnMut(u64, u64),
     ) -> Result<Block, ArenaFull> {
         let offset = match self.slabs.take(class) {
-            Some((offset, turn)) => {
-                self.live += if turn == Turn::Turned { self.page } else { 0 };
+            Some((offset, change)) => {
+                self.live += if change == SlabChange::Switched { self.page } else { 0 };
                 offset
             }
             None => self.cut(class, len, give)?,
@@ -212,8 +212,8 @@ impl Books {
     }
 
     fn free_part(&mut self, class: usize, offset: u64) -> Option<()> {
-        let turn = self.slabs.put(class, offset)?;
-        self.live -= if turn == Turn::Turned { self.page } else { 0 };
+        let change = self.slabs.put(class, offset)?;
+        self.live -= if change == SlabChange::Switched { self.page } else { 0 };
         Some(())
     }
 
@@ -291,8 +291,8 @@ mod tests {
 
     const PAGE: u64 = 4096;
 
-    fn books(capacity: u64, limit: u64) -> Books {
-        Books::new(PAGE, capacity * PAGE, limit * PAGE)
+    fn accounting(capacity: u64, limit: u64) -> Accounting {
+        Accounting::new(PAGE, capacity * PAGE, limit * PAGE)
     }
 
     fn nothing(offset: u64, len: u64) {
@@ -305,9 +305,9 @@ mod tests {
 
     #[test]
     fn blocks_are_aligned_and_large_enough() {
-        let mut books = books(1 << 22, 1 << 20);
+        let mut accounting = accounting(1 << 22, 1 << 20);
         for len in [0, 1, 127, 128, 129, 2048, 2049, PAGE, PAGE + 1, 5 * PAGE, 3 << 30] {
-            let block = books.alloc(len, nothing).unwrap();
+            let block = accounting.alloc(len, nothing).unwrap();
             assert!(block.len >= len.max(1), "{block:?} for {len}");
             assert!(block.offset.is_multiple_of(if len > PAGE / 2 { PAGE } else { 128 }));
         }
@@ -316,113 +316,116 @@ mod tests {
     #[test]
     fn the_block_freed_last_comes_first() {
         for len in [100, 3 * PAGE] {
-            let mut books = books(1 << 20, 1 << 20);
-            let blocks: Vec<_> = (0..8).map(|_| books.alloc(len, nothing).unwrap()).collect();
+            let mut accounting = accounting(1 << 20, 1 << 20);
+            let blocks: Vec<_> = (0..8).map(|_| accounting.alloc(len, nothing).unwrap()).collect();
             for index in [3, 0, 7] {
-                assert!(books.free(blocks[index]));
+                assert!(accounting.free(blocks[index]));
             }
             for index in [7, 0, 3] {
-                assert_eq!(books.alloc(len, nothing).unwrap(), blocks[index]);
+                assert_eq!(accounting.alloc(len, nothing).unwrap(), blocks[index]);
             }
         }
     }
 
     #[test]
     fn what_was_asked_for_counts_and_not_the_class() {
-        let mut books = books(1 << 20, 15);
-        let blocks: Vec<_> = (0..3).map(|_| books.alloc(5 * PAGE, nothing).unwrap()).collect();
-        assert_eq!(books.used(), 15 * PAGE);
-        let full = books.alloc(1, nothing).unwrap_err();
+        let mut accounting = accounting(1 << 20, 15);
+        let blocks: Vec<_> = (0..3).map(|_| accounting.alloc(5 * PAGE, nothing).unwrap()).collect();
+        assert_eq!(accounting.used(), 15 * PAGE);
+        let full = accounting.alloc(1, nothing).unwrap_err();
         assert_eq!(full, ArenaFull { wanted: 1, used: 15 * PAGE, limit: 15 * PAGE });
         assert!(!full.never_fits());
-        assert!(books.alloc(15 * PAGE + 1, nothing).unwrap_err().never_fits());
-        assert!(books.alloc(u64::MAX, nothing).unwrap_err().never_fits());
-        blocks.into_iter().for_each(|block| assert!(books.free(block)));
-        assert_eq!((books.used(), books.warm(), books.is_empty()), (0, 15 * PAGE, true));
+        assert!(accounting.alloc(15 * PAGE + 1, nothing).unwrap_err().never_fits());
+        assert!(accounting.alloc(u64::MAX, nothing).unwrap_err().never_fits());
+        blocks.into_iter().for_each(|block| assert!(accounting.free(block)));
+        assert_eq!(
+            (accounting.used(), accounting.warm(), accounting.is_empty()),
+            (0, 15 * PAGE, true)
+        );
     }
 
     #[test]
     fn warm_pages_make_room() {
-        let mut books = books(1 << 20, 8);
+        let mut accounting = accounting(1 << 20, 8);
         let mut given = Vec::new();
-        let large = books.alloc(6 * PAGE, nothing).unwrap();
-        books.free(large);
-        books.alloc(4 * PAGE, collect(&mut given)).unwrap();
+        let large = accounting.alloc(6 * PAGE, nothing).unwrap();
+        accounting.free(large);
+        accounting.alloc(4 * PAGE, collect(&mut given)).unwrap();
         // A page or two would not be worth the system call.
         assert_eq!(given, [(0, 6)]);
-        assert_eq!((books.used(), books.warm()), (4 * PAGE, 0));
+        assert_eq!((accounting.used(), accounting.warm()), (4 * PAGE, 0));
     }
 
     #[test]
     fn pages_behind_a_live_block_make_room_too() {
-        let mut books = books(1 << 20, 8);
+        let mut accounting = accounting(1 << 20, 8);
         let mut given = Vec::new();
-        let large = books.alloc(8 * PAGE, nothing).unwrap();
-        books.free(large);
-        let smaller = books.alloc(5 * PAGE, nothing).unwrap();
+        let large = accounting.alloc(8 * PAGE, nothing).unwrap();
+        accounting.free(large);
+        let smaller = accounting.alloc(5 * PAGE, nothing).unwrap();
         assert_eq!(
-            (smaller.offset, books.used(), books.warm()),
+            (smaller.offset, accounting.used(), accounting.warm()),
             (large.offset, 5 * PAGE, 3 * PAGE)
         );
-        books.alloc(3 * PAGE, collect(&mut given)).unwrap();
-        assert_eq!((given, books.warm()), (vec![(5, 3)], 0));
+        accounting.alloc(3 * PAGE, collect(&mut given)).unwrap();
+        assert_eq!((given, accounting.warm()), (vec![(5, 3)], 0));
     }
 
     #[test]
     fn empty_slabs_make_room_too() {
-        let mut books = books(1 << 20, 8);
+        let mut accounting = accounting(1 << 20, 8);
         let mut given = Vec::new();
-        let small = books.alloc(1, nothing).unwrap();
-        books.free(small);
-        assert_eq!((books.used(), books.warm()), (0, PAGE));
-        books.alloc(8 * PAGE, collect(&mut given)).unwrap();
-        assert_eq!((given, books.warm()), (vec![(0, 1)], 0));
+        let small = accounting.alloc(1, nothing).unwrap();
+        accounting.free(small);
+        assert_eq!((accounting.used(), accounting.warm()), (0, PAGE));
+        accounting.alloc(8 * PAGE, collect(&mut given)).unwrap();
+        assert_eq!((given, accounting.warm()), (vec![(0, 1)], 0));
     }
 
     #[test]
     fn shrunk_blocks_count_less() {
-        let mut books = books(1 << 20, 8);
-        let block = books.alloc(8 * PAGE, nothing).unwrap();
-        let block = books.shrink(block, PAGE + 1).unwrap();
-        assert_eq!((block.len, books.used(), books.warm()), (2 * PAGE, 2 * PAGE, 0));
-        books.alloc(6 * PAGE, nothing).unwrap();
-        assert!(books.free(block));
-        assert_eq!(books.warm(), 2 * PAGE);
+        let mut accounting = accounting(1 << 20, 8);
+        let block = accounting.alloc(8 * PAGE, nothing).unwrap();
+        let block = accounting.shrink(block, PAGE + 1).unwrap();
+        assert_eq!((block.len, accounting.used(), accounting.warm()), (2 * PAGE, 2 * PAGE, 0));
+        accounting.alloc(6 * PAGE, nothing).unwrap();
+        assert!(accounting.free(block));
+        assert_eq!(accounting.warm(), 2 * PAGE);
     }
 
     #[test]
     fn only_live_blocks_are_freed() {
-        let mut books = books(1 << 20, 8);
+        let mut accounting = accounting(1 << 20, 8);
         let (small, large) =
-            (books.alloc(1, nothing).unwrap(), books.alloc(PAGE, nothing).unwrap());
-        assert!(books.free(small) && books.free(large));
-        assert!(!books.free(small) && !books.free(large));
-        assert_eq!((books.used(), books.is_empty()), (0, true));
+            (accounting.alloc(1, nothing).unwrap(), accounting.alloc(PAGE, nothing).unwrap());
+        assert!(accounting.free(small) && accounting.free(large));
+        assert!(!accounting.free(small) && !accounting.free(large));
+        assert_eq!((accounting.used(), accounting.is_empty()), (0, true));
     }
 
     #[test]
     fn trim_gives_what_stayed_free() {
-        let mut books = books(1 << 20, 64);
+        let mut accounting = accounting(1 << 20, 64);
         let mut given = Vec::new();
-        let small = books.alloc(1, nothing).unwrap();
-        let large = books.alloc(3 * PAGE, nothing).unwrap();
-        books.free(small);
-        books.free(large);
-        books.trim(nothing);
-        books.trim(collect(&mut given));
-        assert_eq!((given, books.warm()), (vec![(0, 1), (4, 3)], 0));
-        books.trim(nothing);
+        let small = accounting.alloc(1, nothing).unwrap();
+        let large = accounting.alloc(3 * PAGE, nothing).unwrap();
+        accounting.free(small);
+        accounting.free(large);
+        accounting.trim(nothing);
+        accounting.trim(collect(&mut given));
+        assert_eq!((given, accounting.warm()), (vec![(0, 1), (4, 3)], 0));
+        accounting.trim(nothing);
     }
 
     #[test]
     fn an_empty_arena_has_room_up_to_its_limit() {
-        let mut books = books(16, 100);
-        assert_eq!(books.limit(), 16 * PAGE);
-        let small: Vec<_> = (0..16 * 32).map(|_| books.alloc(1, nothing).unwrap()).collect();
-        assert!(books.alloc(1, nothing).is_err());
-        small.into_iter().for_each(|block| assert!(books.free(block)));
+        let mut accounting = accounting(16, 100);
+        assert_eq!(accounting.limit(), 16 * PAGE);
+        let small: Vec<_> = (0..16 * 32).map(|_| accounting.alloc(1, nothing).unwrap()).collect();
+        assert!(accounting.alloc(1, nothing).is_err());
+        small.into_iter().for_each(|block| assert!(accounting.free(block)));
         let mut given = Vec::new();
-        let all = books.alloc(16 * PAGE, collect(&mut given)).unwrap();
+        let all = accounting.alloc(16 * PAGE, collect(&mut given)).unwrap();
         assert_eq!((all.offset, given), (0, vec![(0, 16)]));
     }
 }

@@ -3,25 +3,25 @@
 use super::*;
 
 impl Fixture {
-    fn submit_to(&mut self, home: u32, first: u64) -> Vec<String> {
-        let chunk = Chunk { home: Some(home), ..chunk(self.job, first, first, 1) };
+    fn submit_to(&mut self, worker: u32, first: u64) -> Vec<String> {
+        let chunk = Chunk { worker: Some(worker), ..chunk(self.job, first, first, 1) };
         self.engine.submit(chunk, &mut self.out);
         told(&mut self.out)
     }
 
-    fn home_of(&self, slot: usize) -> Option<u32> {
+    fn worker_of(&self, slot: usize) -> Option<u32> {
         self.engine.chunk(slot).unwrap().audience.place
     }
 }
 
 #[test]
-fn a_chunk_with_a_home_stays_there() {
+fn a_targeted_chunk_stays_with_its_worker() {
     let mut fixture = Fixture::new(2, 8);
     assert_eq!(fixture.submit_to(1, 0), ["publish 0"]);
-    assert_eq!(fixture.home_of(0), Some(1));
+    assert_eq!(fixture.worker_of(0), Some(1));
     let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(fixture.ended(0, 2, 0, died), ["release 0", "publish 1"]);
-    assert_eq!(fixture.home_of(1), Some(1));
+    assert_eq!(fixture.worker_of(1), Some(1));
     // The next worker at the place may run it.
     fixture.engine.workers.vacate(2, true);
     fixture.engine.staff(&mut fixture.out);
@@ -61,7 +61,7 @@ fn one_that_is_busy_keeps_nothing_from_others() {
 }
 
 #[test]
-fn with_a_slot_for_each_they_have_turns() {
+fn with_a_slot_for_each_they_alternate() {
     let mut fixture = Fixture::new(2, 2);
     for first in 0..6 {
         fixture.submit_to(first % 2, u64::from(first));
@@ -70,11 +70,14 @@ fn with_a_slot_for_each_they_have_turns() {
     assert!(fixture.engine.lacks_slots());
     let mut order = Vec::new();
     loop {
-        let next =
-            fixture.engine.published().map(|(slot, chunk)| (slot, chunk.first, chunk.home)).next();
-        let Some((slot, first, home)) = next else { break };
+        let next = fixture
+            .engine
+            .published()
+            .map(|(slot, chunk)| (slot, chunk.first, chunk.worker))
+            .next();
+        let Some((slot, first, worker)) = next else { break };
         order.push(first);
-        let worker = home.map_or(1, |home| home + 1);
+        let worker = worker.map_or(1, |worker| worker + 1);
         fixture.ended(slot, worker, 1, Why::Complete);
         fixture.released(slot);
     }
@@ -98,7 +101,7 @@ fn who_waits_for_one_worker_is_known() {
     for first in 0..4 {
         fixture.submit_to(1, first); // two of them wait
     }
-    fixture.engine.submit(Chunk { home: Some(0), ..chunk(other, 9, 0, 1) }, &mut fixture.out);
+    fixture.engine.submit(Chunk { worker: Some(0), ..chunk(other, 9, 0, 1) }, &mut fixture.out);
     assert_eq!(fixture.engine.jobs_addressed_to(1), [fixture.job]);
     assert_eq!(fixture.engine.jobs_addressed_to(0), [other]);
     // A place whose workers never get ready is given up, though others live.

@@ -9,13 +9,14 @@ impl Engine {
     /// Counts a new chunk of an open job, and says in it whether it goes first.
     #[inline]
     pub(super) fn count_new(&mut self, chunk: &mut Chunk) {
-        let Some(book) = self.jobs.get_mut(chunk.job) else { return };
+        let Some(record) = self.jobs.get_mut(chunk.job) else { return };
         // The first chunk of a call that has just come, or whose other chunks have all ended: so no
         // chunk overtakes an earlier one of its job, which many calls of one item each may share.
-        chunk.goes_first =
-            book.chunks == 0 && chunk.home.is_none() && self.published_slots > self.workers.len();
-        self.busy_jobs += usize::from(book.chunks == 0);
-        book.chunks += 1;
+        chunk.goes_first = record.chunks == 0
+            && chunk.worker.is_none()
+            && self.published_slots > self.workers.len();
+        self.busy_jobs += usize::from(record.chunks == 0);
+        record.chunks += 1;
     }
 
     /// Whether several jobs have chunks under way, and these are more than there are workers, or
