@@ -20,7 +20,7 @@ use nix::{
 use pool_ipc::{
     Decoder, Encoder,
     batch::{BatchReader, BatchWriter},
-    board::{Board, Claimer, Description, End, Progress, Shape, WakeThreshold},
+    board::{Board, Claimer, Description, End, Incarnation, Progress, Shape, WakeThreshold},
 };
 use pool_shm::{Mapping, Segment, futex};
 
@@ -71,7 +71,7 @@ impl Ground {
 /// The child: claims until it is asked to leave.
 fn work(ground: &Ground) {
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
-    let mut me = Claimer::new(ground.board.clone(), 0, 1, std::process::id());
+    let mut me = Claimer::new(ground.board.clone(), 0, Incarnation::new(1), std::process::id());
     loop {
         let Some(claim) = me.claim() else {
             if me.asked_to_leave() {
@@ -183,7 +183,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ForkResult::Parent { child } => {
             publish_all(&ground);
-            ground.board.ask_to_leave(0, 1);
+            ground.board.ask_to_leave(0, Incarnation::new(1));
             ground.board.wake_place(0);
             waitpid(child, None)?;
         }

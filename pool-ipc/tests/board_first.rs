@@ -6,7 +6,7 @@
 mod drive;
 
 use drive::Ground;
-use pool_ipc::board::{Audience, Board, Claimer, Description, Shape};
+use pool_ipc::board::{Audience, Board, Claimer, Description, Incarnation, Shape};
 
 /// Publishes these slots; the flag says whether a slot goes first.
 fn publish(board: &Board, slots: &[(usize, bool)]) {
@@ -26,7 +26,8 @@ fn claimed(claimer: &mut Claimer) -> Vec<usize> {
 fn chunks_that_go_first_alternate_with_others() {
     let ground = Ground::new(Shape { places: 2, slots: 64 }, 1);
     let board = &ground.board;
-    let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));
+    let mut claimers =
+        [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0));
     let [one, other] = &mut claimers;
     // The first claim of each searches all slots.
     for (claimer, slot) in [(&mut *one, 62), (other, 63)] {
@@ -54,7 +55,8 @@ fn chunks_that_go_first_alternate_with_others() {
 fn a_name_of_what_is_over_claims_nothing() {
     let ground = Ground::new(Shape { places: 2, slots: 4 }, 1);
     let board = &ground.board;
-    let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));
+    let mut claimers =
+        [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0));
     let [one, late] = &mut claimers;
     publish(board, &[(0, true)]);
     assert!(board.take_back(0));
@@ -73,7 +75,7 @@ fn a_name_of_what_is_over_claims_nothing() {
 #[test]
 fn claimers_hear_that_others_wait() {
     let ground = Ground::new(Shape { places: 1, slots: 1 }, 1);
-    let mut claimer = Claimer::new(ground.board.clone(), 0, 1, 0);
+    let mut claimer = Claimer::new(ground.board.clone(), 0, Incarnation::new(1), 0);
     publish(&ground.board, &[(0, false)]);
     let claim = claimer.claim().unwrap();
     // SAFETY: the ground has the board until the end.

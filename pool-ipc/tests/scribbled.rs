@@ -15,7 +15,7 @@ use deadline::within_a_minute;
 use pool_ipc::{
     AlignedBytes, Decoder, Encoder, Wire,
     batch::{BatchReader, BatchWriter},
-    board::{Board, Claimer, Description, End, Shape, SlotState},
+    board::{Board, Claimer, Description, End, Incarnation, Shape, SlotState},
     from_bytes, to_bytes, wire,
 };
 use pool_shm::{Mapping, Segment};
@@ -94,14 +94,14 @@ fn a_board_is_mended_slot_by_slot() {
             board.publish(slot, &Description::default());
             assert_eq!(board.slot_state(slot), SlotState::Ready);
         }
-        let mut claimer = Claimer::new(board.clone(), 0, 9, 0);
+        let mut claimer = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);
         let mut cursor = board.finished_count(0);
         for _ in 0..SHAPE.slots {
             let claim = claimer.claim().expect("all are ready");
             assert_eq!(claimer.description(&claim), Description::default());
             let _ = claimer.report(claim, End::Complete, 0, (0, 0));
             let finished = board.next_finished(0, &mut cursor).expect("reported");
-            assert_eq!(board.slot_state(finished.slot), SlotState::Done(9));
+            assert_eq!(board.slot_state(finished.slot), SlotState::Done(Incarnation::new(9)));
         }
         assert!(claimer.claim().is_none());
         assert_eq!(board.next_finished(0, &mut cursor), None);
@@ -113,7 +113,7 @@ fn a_claimer_looks_at_anything() {
     within_a_minute(|| {
         let (mapping, board) = scribbled();
         let random = &mut Random::new(99);
-        let mut claimer = Claimer::new(board, 2, 1, 0);
+        let mut claimer = Claimer::new(board, 2, Incarnation::new(1), 0);
         for _ in 0..20_000 {
             scribble(&mapping, random, 30);
             if let Some(claim) = claimer.claim() {

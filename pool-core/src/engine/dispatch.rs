@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use pool_ipc::{
     Block,
-    board::{Audience, Outcome},
+    board::{Audience, Incarnation, Outcome},
 };
 
 use super::{
@@ -28,7 +28,7 @@ pub(super) enum SlotUse {
     Published(Chunk),
     /// Results that a job still reads.
     Lent {
-        incarnation: u32,
+        incarnation: Incarnation,
         job: JobId,
     },
 }
@@ -193,7 +193,7 @@ impl Engine {
     pub(crate) fn ended(
         &mut self,
         slot: usize,
-        incarnation: u32,
+        incarnation: Incarnation,
         outcome: Outcome,
         why: Why,
         out: &mut Vec<Action>,
@@ -363,7 +363,7 @@ impl Engine {
     /// Queues the held chunks whose worker has all its room again.
     pub(super) fn admit_held(&mut self) {
         let slots = &self.slots;
-        let reads = |incarnation: u32| {
+        let reads = |incarnation: Incarnation| {
             slots
                 .iter()
                 .any(|s| matches!(s, SlotUse::Lent { incarnation: i, .. } if *i == incarnation))
@@ -377,7 +377,7 @@ impl Engine {
     /// Lets the chunk that a worker holds go on, with its first result beyond the limit of the
     /// arena: all results of the worker that could be copied away were, and the readers of the
     /// others may wait for this very chunk.
-    pub(crate) fn pass_limit(&mut self, incarnation: u32, out: &mut Vec<Action>) {
+    pub(crate) fn pass_limit(&mut self, incarnation: Incarnation, out: &mut Vec<Action>) {
         for mut chunk in self.held.extract_if(.., |chunk| chunk.in_hand == Some(incarnation)) {
             chunk.past_limit = true;
             self.queue.push_front(chunk);
@@ -386,7 +386,7 @@ impl Engine {
     }
 
     /// Whether the worker keeps a result in hand for which its arena has no room yet.
-    pub(crate) fn has_in_hand(&self, incarnation: u32) -> bool {
+    pub(crate) fn has_in_hand(&self, incarnation: Incarnation) -> bool {
         let published = self.published().map(|(_, chunk)| chunk);
         let mut chunks = self.held.iter().chain(&self.queue).chain(published);
         chunks.any(|chunk| chunk.in_hand == Some(incarnation))
@@ -397,7 +397,7 @@ impl Engine {
     pub(crate) fn in_hand_lost(
         &mut self,
         slot: Option<usize>,
-        incarnation: u32,
+        incarnation: Incarnation,
         cause: &Cause,
         out: &mut Vec<Action>,
     ) {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use pool_ipc::board::Incarnation;
+
 use super::state::{Kill, Session, SessionState};
 use crate::{
     engine::JobId,
@@ -46,7 +48,7 @@ impl Session {
 
     /// Removes the kills of a worker that was reaped; answers whether it may have been killed for
     /// the chunk that it had in hand. Called before that chunk is freed.
-    pub(super) fn take_kill(&self, state: &mut SessionState, incarnation: u32) -> bool {
+    pub(super) fn take_kill(&self, state: &mut SessionState, incarnation: Incarnation) -> bool {
         let mut killed = false;
         state.kills.retain(|kill| {
             let is_its = kill.chunk.incarnation == incarnation;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pool_ipc::{
     AlignedBytes, Manifest, SegmentBroker, SegmentFault, SegmentId, Wire, batch::BatchReader,
+    board::Incarnation,
 };
 use pool_shm::SharedSegment;
 
@@ -143,7 +144,7 @@ impl ResultBatch {
     }
 
     /// Whether the bytes lie in the arena of `incarnation`.
-    pub(super) fn is_of(&self, incarnation: u32) -> bool {
+    pub(super) fn is_of(&self, incarnation: Incarnation) -> bool {
         matches!(&self.place, Lying::InArena { arena, .. } if arena.incarnation == incarnation)
     }
 }

@@ -4,7 +4,7 @@ use super::{
     layout::{Row, Slot},
     slot::{Audience, Description, End, Progress, RESULT_MANIFEST},
     table::Board,
-    word::{MAX_INCARNATION, State, Word, incarnation_of},
+    word::{Incarnation, MAX_INCARNATION, State, Word, incarnation_of},
 };
 use crate::{
     Manifest,
@@ -20,7 +20,7 @@ use crate::{
 pub struct Claimer {
     board: Board,
     place: u32,
-    incarnation: u32,
+    incarnation: Incarnation,
     /// The number of this claimer among all that there were: names are used again, serial numbers
     /// are not.
     serial: u64,
@@ -67,8 +67,8 @@ impl Claimer {
     ///
     /// When the board has no such place, or the incarnation is 0 or does not fit into 28 bits.
     #[must_use]
-    pub fn new(board: Board, place: u32, incarnation: u32, pid: u32) -> Self {
-        assert!((1..=MAX_INCARNATION).contains(&incarnation), "incarnations have 28 bits");
+    pub fn new(board: Board, place: u32, incarnation: Incarnation, pid: u32) -> Self {
+        assert!((1..=MAX_INCARNATION).contains(&incarnation.number()), "incarnations have 28 bits");
         let row = &board.rows[place as usize];
         row.pid.store(pid, Relaxed);
         row.stage.store(0, Relaxed);
@@ -80,11 +80,11 @@ impl Claimer {
         let named = Board::MOST_ADDRESSED as u32;
         let answered = if addressed == 0 { 0 } else { addressed.wrapping_sub(named) };
         // Release: pairs with the Acquire in `Board::occupant`.
-        row.incarnation.store(incarnation, Release);
+        row.incarnation.store(incarnation.number(), Release);
         // Relaxed: written before the order to start this process.
         let serial = row.orders.serial.load(Relaxed);
         let is_its = serial != 0 && incarnation_of(serial) == incarnation;
-        let serial = if is_its { serial } else { u64::from(incarnation) };
+        let serial = if is_its { serial } else { u64::from(incarnation.number()) };
         let hint = place as usize % board.slots.len();
         Self {
             board,
@@ -119,7 +119,7 @@ impl Claimer {
 
     /// The incarnation that slots name as their owner.
     #[must_use]
-    pub fn incarnation(&self) -> u32 {
+    pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
@@ -280,7 +280,7 @@ impl Claimer {
     /// Whether the publisher asked this incarnation to end.
     #[must_use]
     pub fn asked_to_leave(&self) -> bool {
-        self.row().orders.leave.load(SeqCst) == self.incarnation
+        self.row().orders.leave.load(SeqCst) == self.incarnation.number()
     }
 
     /// Whether something was published that this claimer has not looked at, or the order to leave

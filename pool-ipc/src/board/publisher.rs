@@ -4,7 +4,7 @@ use super::{
     layout::Slot,
     slot::{Description, Outcome},
     table::Board,
-    word::{State, Word},
+    word::{Incarnation, State, Word},
 };
 use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -19,9 +19,9 @@ pub enum SlotState {
     /// Published, not yet claimed.
     Ready,
     /// Claimed by the incarnation, or seized from it.
-    Claimed(u32),
+    Claimed(Incarnation),
     /// Finished by the incarnation.
-    Done(u32),
+    Done(Incarnation),
     /// Not a word of ours: a process scribbled over the board.
     Unknown,
 }
@@ -32,7 +32,7 @@ pub struct Finished {
     /// The slot, within the board.
     pub slot: usize,
     /// The incarnation whose arena holds the results.
-    pub incarnation: u32,
+    pub incarnation: Incarnation,
 }
 
 impl Board {
@@ -104,7 +104,7 @@ impl Board {
     /// in hand; `false` when it has finished that chunk. The claimer gets no further, and has to be
     /// killed.
     #[must_use]
-    pub fn seize(&self, slot: usize, incarnation: u32) -> bool {
+    pub fn seize(&self, slot: usize, incarnation: Incarnation) -> bool {
         let cell = &self.slots[slot];
         while let Some(word) = self.word(cell) {
             let is_its = match word.state {
@@ -127,14 +127,14 @@ impl Board {
     /// The slot's generation, and the incarnation that has claimed the chunk in it. `None` when the
     /// chunk is not claimed, or was finished or seized.
     #[must_use]
-    pub fn claim_of(&self, slot: usize) -> Option<(u32, u32)> {
+    pub fn claim_of(&self, slot: usize) -> Option<(u32, Incarnation)> {
         let word = self.word(self.slots.get(slot)?)?;
         (word.state == State::Claimed).then_some((word.generation, word.owner))
     }
 
     /// Whether `incarnation` has the slot in that generation, claimed or seized from it.
     #[must_use]
-    pub fn is_held(&self, slot: usize, generation: u32, incarnation: u32) -> bool {
+    pub fn is_held(&self, slot: usize, generation: u32, incarnation: Incarnation) -> bool {
         self.slots.get(slot).and_then(|cell| self.word(cell)).is_some_and(|word| {
             matches!(word.state, State::Claimed | State::Seized)
                 && (word.generation, word.owner) == (generation, incarnation)
@@ -147,7 +147,7 @@ impl Board {
     /// Unlike the publisher's other functions, this one may be called by any process: the slot
     /// moves only from that claim of that generation, never from a later one.
     #[must_use]
-    pub fn seize_claim(&self, slot: usize, generation: u32, incarnation: u32) -> bool {
+    pub fn seize_claim(&self, slot: usize, generation: u32, incarnation: Incarnation) -> bool {
         let Some(cell) = self.slots.get(slot) else { return false };
         let claimed = Word::claimed(generation, incarnation).pack();
         let seized = Word::seized(generation, incarnation).pack();
@@ -239,11 +239,11 @@ impl Board {
 
     /// Asks `incarnation` at `place` to end after its chunk in hand; 0 takes that back. If it
     /// sleeps, [`Board::wake_place`] must follow.
-    pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
+    pub fn ask_to_leave(&self, place: usize, incarnation: Incarnation) {
         // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release
         // would do: `wake_place` and `prepare_sleep` both exchange the word of its bit, one after
         // the other.
-        self.rows[place].orders.leave.store(incarnation, SeqCst);
+        self.rows[place].orders.leave.store(incarnation.number(), SeqCst);
     }
 
     /// Announces the next claimer of the vacant `place` by its serial number, and clears what the
@@ -267,10 +267,10 @@ impl Board {
 
     /// The process id and incarnation that the claimer at `place` wrote when it was born.
     #[must_use]
-    pub fn occupant(&self, place: usize) -> (u32, u32) {
+    pub fn occupant(&self, place: usize) -> (u32, Incarnation) {
         let row = &self.rows[place];
         // Acquire: pairs with the Release in `Claimer::new`.
-        let incarnation = row.incarnation.load(Acquire);
+        let incarnation = Incarnation::new(row.incarnation.load(Acquire));
         (row.pid.load(Relaxed), incarnation)
     }
 

@@ -2,7 +2,7 @@
 
 use loom::thread;
 use pool_ipc::board::{
-    Audience, Board, Claim, Claimer, Description, End, Progress, SeqCstAs, SlotState,
+    Audience, Board, Claim, Claimer, Description, End, Incarnation, Progress, SeqCstAs, SlotState,
 };
 
 use super::{Cell, board, claimer, described, tag};
@@ -36,7 +36,7 @@ fn two_claimers_run_each_chunk_once() {
         board.publish(1, &described(1, 1));
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
         // Chunks published after the last look of both claimers are left.
-        let mut last = Claimer::new(board.clone(), 0, 9, 0);
+        let mut last = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);
         ran.extend(run_all(&mut last, &items));
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);
@@ -82,7 +82,7 @@ fn a_slot_is_used_again() {
                 thread::yield_now();
                 continue;
             };
-            assert_eq!((finished.slot, finished.incarnation), (0, 1));
+            assert_eq!((finished.slot, finished.incarnation), (0, Incarnation::new(1)));
             let outcome = board.outcome(0);
             let tag = u64::from(next);
             assert_eq!((outcome.end, outcome.progress), (End::Failed, DONE));
@@ -102,7 +102,7 @@ fn a_slot_is_used_again() {
 /// A claimer with the chunk of a board of one slot in hand.
 fn claimed(board: &Board) -> (Claimer, Claim) {
     board.publish(0, &described(1, 1));
-    let mut me = Claimer::new(board.clone(), 0, 1, 0);
+    let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
     let claim = me.claim().expect("it was just published");
     (me, claim)
 }
@@ -118,7 +118,7 @@ fn a_word_hands_over_the_account() {
         let result = Cell::new();
         let (me, claim) = claimed(&board);
         let publisher = thread::spawn(move || {
-            if board.slot_state(0) == SlotState::Done(1) {
+            if board.slot_state(0) == SlotState::Done(Incarnation::new(1)) {
                 let outcome = board.outcome(0);
                 assert_eq!((outcome.end, outcome.results), (End::Full, 6));
                 assert_eq!((outcome.nanos, outcome.failure), (7, (8, 9)));
@@ -198,7 +198,9 @@ fn an_audience_belongs_to_its_chunk() {
         let worker = claimer(&board, 1, |mut me| me.claim().map(|claim| tag(&me, &claim)));
         assert!(board.take_back(0), "it is not for the one who looks");
         board.publish(0, &only(1, 1));
-        assert!(board.take_back(0) || board.slot_state(0) == SlotState::Claimed(2));
+        assert!(
+            board.take_back(0) || board.slot_state(0) == SlotState::Claimed(Incarnation::new(2))
+        );
         if board.slot_state(0) == SlotState::Free {
             board.publish(0, &only(0, 2));
         }
@@ -213,7 +215,7 @@ fn an_occupant_is_seen_whole() {
         let board = board(1, 1);
         let worker = claimer(&board, 0, drop);
         let (pid, incarnation) = board.occupant(0);
-        assert!(incarnation == 0 || (pid, incarnation) == (100, 1));
+        assert!(incarnation.number() == 0 || (pid, incarnation.number()) == (100, 1));
         worker.join().unwrap();
     });
 }
@@ -232,7 +234,7 @@ fn what_goes_first_is_run_once() {
         board.publish(1, &described(1, 1));
         board.put_first(1);
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
-        let mut last = Claimer::new(board.clone(), 0, 9, 0);
+        let mut last = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);
         ran.extend(run_all(&mut last, &items));
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);

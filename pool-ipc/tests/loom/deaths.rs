@@ -6,7 +6,9 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use pool_ipc::board::{Audience, Board, Claimer, Description, End, Progress, SeqCstAs, SlotState};
+use pool_ipc::board::{
+    Audience, Board, Claimer, Description, End, Incarnation, Progress, SeqCstAs, SlotState,
+};
 
 use super::{Cell, board, claimer, described};
 
@@ -48,7 +50,7 @@ impl Job {
         if !goes_on() {
             return true;
         }
-        me.set_results(&claim, u64::from(me.incarnation()), None);
+        me.set_results(&claim, u64::from(me.incarnation().number()), None);
         for item in start..end {
             let finished = item - start;
             if !goes_on() {
@@ -109,13 +111,13 @@ fn a_death_costs_the_item_in_hand_at_most() {
             let mut start = 0;
             match board.slot_state(0) {
                 SlotState::Ready => assert!(board.take_back(0)),
-                SlotState::Done(1 | 2) => {
+                SlotState::Done(by) if matches!(by.number(), 1 | 2) => {
                     let taken = job.take(&board, 0, 0, &mut done);
                     assert_eq!(taken, progress(ITEMS, false));
                     start = ITEMS;
                     board.release(0);
                 }
-                SlotState::Claimed(1) => {
+                SlotState::Claimed(by) if by.number() == 1 => {
                     let taken = job.take(&board, 0, 0, &mut done);
                     start = taken.finished;
                     if taken.begun {
@@ -131,9 +133,9 @@ fn a_death_costs_the_item_in_hand_at_most() {
                 // Items that were not begun run in another claimer.
                 let rest = Description { start, ..described(1, ITEMS) };
                 board.publish(0, &rest);
-                let mut next = Claimer::new(board.clone(), 1, 3, 0);
+                let mut next = Claimer::new(board.clone(), 1, Incarnation::new(3), 0);
                 assert!(job.run(&mut next, STEPS));
-                assert_eq!(board.slot_state(0), SlotState::Done(3));
+                assert_eq!(board.slot_state(0), SlotState::Done(Incarnation::new(3)));
                 job.take(&board, 0, start, &mut done);
             }
             for item in 0..ITEMS as usize {
@@ -165,11 +167,11 @@ fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
             assert!(!living.join().unwrap(), "it is not for this place");
             if !dying.join().unwrap() {
                 assert_eq!(board.slot_state(0), SlotState::Ready);
-                let mut next = Claimer::new(board.clone(), 0, 3, 0);
+                let mut next = Claimer::new(board.clone(), 0, Incarnation::new(3), 0);
                 assert!(job.run(&mut next, STEPS));
-                assert_eq!(board.slot_state(0), SlotState::Done(3));
+                assert_eq!(board.slot_state(0), SlotState::Done(Incarnation::new(3)));
             } else {
-                assert_eq!(board.slot_state(0), SlotState::Claimed(1));
+                assert_eq!(board.slot_state(0), SlotState::Claimed(Incarnation::new(1)));
             }
         });
     }
@@ -215,12 +217,13 @@ fn a_successor_keeps_the_ring_whole() {
             worker.join().unwrap();
 
             board.publish(1, &Description { start: 1, ..described(1, 2) });
-            let mut next = Claimer::new(board.clone(), 0, 2, 0);
+            let mut next = Claimer::new(board.clone(), 0, Incarnation::new(2), 0);
             while job.run(&mut next, STEPS) {}
             while board.next_finished(0, &mut cursor).is_some() {
                 found += 1;
             }
-            let salvaged = (0..2).filter(|slot| board.slot_state(*slot) == SlotState::Claimed(1));
+            let salvaged = (0..2)
+                .filter(|slot| board.slot_state(*slot) == SlotState::Claimed(Incarnation::new(1)));
             assert_eq!(found + salvaged.count(), 2);
         });
     }
@@ -240,12 +243,18 @@ fn what_is_seized_is_not_finished() {
             (went_on, went_on && me.claim().is_some())
         });
         board.publish(1, &described(2, 1));
-        let seized = board.slot_state(0) == SlotState::Claimed(1) && board.seize(0, 1);
+        let seized = board.slot_state(0) == SlotState::Claimed(Incarnation::new(1))
+            && board.seize(0, Incarnation::new(1));
         let (went_on, other) = worker.join().unwrap();
         assert_eq!(seized, !went_on);
         let states = [0, 1].map(|slot| board.slot_state(slot));
-        let of_other = if other { SlotState::Claimed(1) } else { SlotState::Ready };
-        let of_first = if went_on { SlotState::Done(1) } else { SlotState::Claimed(1) };
+        let of_other =
+            if other { SlotState::Claimed(Incarnation::new(1)) } else { SlotState::Ready };
+        let of_first = if went_on {
+            SlotState::Done(Incarnation::new(1))
+        } else {
+            SlotState::Claimed(Incarnation::new(1))
+        };
         assert_eq!(states, [of_first, of_other]);
     });
 }
@@ -257,7 +266,7 @@ fn the_claim_that_is_seized_is_the_one_that_was_named() {
     loom::model(|| {
         let board = board(1, 1);
         board.publish(0, &described(1, 1));
-        let mut me = Claimer::new(board.clone(), 0, 1, 0);
+        let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
         let claim = me.claim().expect("it was published");
         let named = board.claim_of(0).expect("it is claimed");
         let watcher = board.clone();

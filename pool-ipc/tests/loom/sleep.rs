@@ -3,7 +3,9 @@
 //! These models need SeqCst, so each is checked under both ways to make it.
 
 use loom::{sync::Notify, thread};
-use pool_ipc::board::{Audience, Board, Claim, Claimer, Description, End, SeqCstAs, WakeThreshold};
+use pool_ipc::board::{
+    Audience, Board, Claim, Claimer, Description, End, Incarnation, SeqCstAs, WakeThreshold,
+};
 use std::sync::Arc;
 
 use super::{board, claimer, described};
@@ -37,7 +39,7 @@ fn addressed(place: u32) -> Description {
 fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
     SeqCstAs::check_both(|| {
         let board = board(2, 1);
-        let mut other = Claimer::new(board.clone(), 0, 1, 0);
+        let mut other = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
         assert!(other.prepare_sleep().is_some());
         let worker =
             claimer(&board, 1, |mut me| me.claim().is_none() && me.prepare_sleep().is_some());
@@ -55,7 +57,7 @@ fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
 fn what_is_for_one_alone_is_seen_though_its_entry_is_overwritten() {
     SeqCstAs::check_both(|| {
         let board = board(1, 2);
-        let mut me = Claimer::new(board.clone(), 0, 1, 0);
+        let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
         let worker = thread::spawn(move || {
             let slot = me.claim().map(|claim| claim.slot());
             let sleeps = slot.is_none() && me.prepare_sleep().is_some();
@@ -141,7 +143,7 @@ fn an_order_to_leave_wakes() {
                 }
             }
         });
-        board.ask_to_leave(0, 1);
+        board.ask_to_leave(0, Incarnation::new(1));
         board.wake_place(0);
         worker.join().unwrap();
     });
@@ -153,7 +155,7 @@ fn claimed(board: &Board, slots: usize) -> Vec<(Claimer, Claim)> {
         .map(|slot| {
             board.publish(slot, &described(1, 1));
             let place = slot as u32;
-            let mut claimer = Claimer::new(board.clone(), place, place + 1, 0);
+            let mut claimer = Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0);
             let claim = claimer.claim().expect("it was just published");
             (claimer, claim)
         })

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use pool_ipc::board::{
-    Board, Claimer, Description, End, Progress, Shape, SlotState, WakeThreshold,
+    Board, Claimer, Description, End, Incarnation, Progress, Shape, SlotState, WakeThreshold,
 };
 use pool_shm::{Mapping, Segment, futex};
 
@@ -50,7 +50,7 @@ impl Ground {
     }
 
     /// Runs a claimer until it is asked to leave. Returns how many chunks it ran.
-    pub(crate) fn claim_until_asked_to_leave(&self, place: u32, incarnation: u32) -> u64 {
+    pub(crate) fn claim_until_asked_to_leave(&self, place: u32, incarnation: Incarnation) -> u64 {
         let mut me = Claimer::new(self.board.clone(), place, incarnation, std::process::id());
         let mut ran = 0;
         loop {
@@ -77,7 +77,10 @@ impl Ground {
         }
     }
 
-    pub(crate) fn ask_all_to_leave(&self, incarnations: impl IntoIterator<Item = (u32, u32)>) {
+    pub(crate) fn ask_all_to_leave(
+        &self,
+        incarnations: impl IntoIterator<Item = (u32, Incarnation)>,
+    ) {
         for (place, incarnation) in incarnations {
             self.board.ask_to_leave(place as usize, incarnation);
             self.board.wake_place(place);
@@ -201,7 +204,7 @@ impl Publisher {
     /// Salvages the chunks of `incarnation`, which was reaped: takes the finished items, queues the
     /// rest again, and returns the item in its hands, which is lost.
     #[allow(dead_code, reason = "not every user of this file kills")]
-    pub(crate) fn salvage(&mut self, incarnation: u32) -> Option<u64> {
+    pub(crate) fn salvage(&mut self, incarnation: Incarnation) -> Option<u64> {
         self.take();
         let board = self.ground.board.clone();
         let mut lost = None;

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use pool_ipc::board::Incarnation;
+
 use super::*;
 
 /// SplitMix64.
@@ -20,8 +22,8 @@ impl Dice {
 #[derive(Debug, Clone)]
 enum SlotState {
     Ready(Chunk),
-    Claimed { by: u32, chunk: Chunk, finished: u32, begun: bool },
-    Done { by: u32, finished: u32, end: End },
+    Claimed { by: Incarnation, chunk: Chunk, finished: u32, begun: bool },
+    Done { by: Incarnation, finished: u32, end: End },
 }
 
 #[derive(Default)]
@@ -45,7 +47,7 @@ struct World {
     dice: Dice,
     board: Vec<Option<SlotState>>,
     /// Living workers: incarnation, and what they have in hand.
-    workers: Vec<(u32, Option<(JobId, u64)>)>,
+    workers: Vec<(Incarnation, Option<(JobId, u64)>)>,
     /// Slots with results that no job has read.
     unread: Vec<usize>,
     blocks: HashMap<u64, JobId>,

@@ -7,7 +7,7 @@ mod precedence;
 mod targeted;
 mod tries;
 
-use pool_ipc::board::{End, Progress};
+use pool_ipc::board::{End, Incarnation, Progress};
 
 use super::*;
 use crate::{error::ExitStatus, task::Call};
@@ -35,8 +35,10 @@ fn told(out: &mut Vec<Action>) -> Vec<String> {
             Action::Publish { slot } => format!("publish {slot}"),
             Action::FreeItems { block } => format!("free {}", block.offset / 128),
             Action::Release { slot } => format!("release {slot}"),
-            Action::MakeRoom { incarnation } => format!("room {incarnation}"),
-            Action::Start { place, incarnation, .. } => format!("start {place} {incarnation}"),
+            Action::MakeRoom { incarnation } => format!("room {}", incarnation.number()),
+            Action::Start { place, incarnation, .. } => {
+                format!("start {place} {}", incarnation.number())
+            }
             Action::Deliver { delivery, .. } => match delivery {
                 Delivery::Results { slot, first, outcome, .. } => {
                     format!("results {first}+{} in {slot}", outcome.progress.finished)
@@ -59,6 +61,11 @@ struct Fixture {
     engine: Engine,
     job: JobId,
     out: Vec<Action>,
+}
+
+/// The worker with this name.
+fn named(number: u32) -> Incarnation {
+    Incarnation::new(number)
 }
 
 impl Fixture {
@@ -84,7 +91,7 @@ impl Fixture {
 
     fn ended(&mut self, slot: usize, incarnation: u32, finished: u32, why: Why) -> Vec<String> {
         let outcome = outcome(End::Complete, finished, false);
-        self.engine.ended(slot, incarnation, outcome, why, &mut self.out);
+        self.engine.ended(slot, named(incarnation), outcome, why, &mut self.out);
         told(&mut self.out)
     }
 
@@ -156,7 +163,7 @@ fn a_full_worker_gets_its_chunk_back_when_its_results_are_read() {
     assert_eq!(fixture.submit(2, 4, 1), ["publish 1"]);
     assert_eq!(fixture.released(0), ["publish 2"]);
     let back = fixture.engine.chunk(2).unwrap();
-    assert_eq!((back.start, back.in_hand), (2, Some(2)));
+    assert_eq!((back.start, back.in_hand), (2, Some(named(2))));
     assert_eq!(back.audience, Audience { place: Some(1), min_serial: 2 });
     // It stores the result in hand and fails at the next item.
     let told = fixture.ended(2, 2, 1, Why::Failed(Cause::BadResult));
@@ -168,7 +175,7 @@ fn a_full_worker_whose_results_were_read_already_goes_on_at_once() {
     let mut fixture = Fixture::new(1, 8);
     fixture.submit(1, 0, 2);
     assert_eq!(fixture.ended(0, 1, 0, Why::Full), ["release 0", "room 1", "publish 1"]);
-    assert_eq!(fixture.engine.chunk(1).unwrap().in_hand, Some(1));
+    assert_eq!(fixture.engine.chunk(1).unwrap().in_hand, Some(named(1)));
 }
 
 #[test]
@@ -177,7 +184,7 @@ fn a_result_in_hand_dies_with_its_worker() {
     let mut fixture = Fixture::new(1, 8);
     fixture.submit(1, 0, 3);
     fixture.ended(0, 1, 1, Why::Full);
-    fixture.engine.in_hand_lost(None, 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(None, named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["failed 1 on 0", "publish 1"]);
     let rest = fixture.engine.chunk(1).unwrap();
     assert_eq!((rest.start, rest.in_hand, rest.audience), (2, None, Audience::default()));
@@ -186,7 +193,7 @@ fn a_result_in_hand_dies_with_its_worker() {
     let mut fixture = Fixture::new(1, 8);
     fixture.submit(1, 0, 2);
     fixture.ended(0, 1, 0, Why::Full);
-    fixture.engine.in_hand_lost(Some(1), 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(1), named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["failed 0 on 0", "publish 2"]);
 
     // Claimed, and nothing finished: it dies before it has begun to store.
@@ -209,7 +216,7 @@ fn a_result_in_hand_dies_with_its_worker() {
     fixture.ended(0, 1, 1, Why::Full);
     fixture.engine.queue.push_back(fixture.engine.held[0].clone());
     fixture.engine.held.clear();
-    fixture.engine.in_hand_lost(None, 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(None, named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["failed 1 on 0", "free 1", "ended"]);
 }
 
@@ -222,7 +229,7 @@ fn a_chunk_in_hand_goes_before_all_others() {
     assert!(fixture.engine.lacks_slots());
     assert_eq!(fixture.ended(0, 1, 1, Why::Full), ["results 0+1 in 0", "room 1"]);
     assert_eq!(fixture.released(0), ["publish 0"]);
-    assert_eq!(fixture.engine.chunk(0).unwrap().in_hand, Some(1));
+    assert_eq!(fixture.engine.chunk(0).unwrap().in_hand, Some(named(1)));
 }
 
 #[test]
@@ -333,7 +340,7 @@ fn retired_workers_get_nothing_new() {
     fixture.engine.workers.retire_all();
     fixture.submit(2, 1, 1);
     assert_eq!(fixture.engine.chunk(1).unwrap().audience.min_serial, 3);
-    fixture.engine.workers.vacate(1, true);
+    fixture.engine.workers.vacate(named(1), true);
     fixture.engine.staff(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 0 3"]);
     // What a retired worker has in hand still goes to it.
@@ -374,13 +381,13 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     // No chunk waits: workers may die for ever.
     let mut last = 2;
     for deaths in 1..20 {
-        let counted = die(&mut fixture, last, false);
+        let counted = die(&mut fixture, named(last), false);
         assert_eq!(counted, (deaths, last.max(2) + 1));
         last = counted.1;
     }
     assert!(!fixture.engine.workers.start_limit_reached());
     // A place that rests stays vacant until the next call.
-    fixture.engine.workers.vacate_idle(last, false);
+    fixture.engine.workers.vacate_idle(named(last), false);
     fixture.engine.workers.rest(1);
     fixture.engine.staff(&mut fixture.out);
     assert!(told(&mut fixture.out).is_empty());
@@ -391,21 +398,21 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     // Where a chunk waits, they count as never ready, until a chunk ends.
     fixture.submit(1, 0, 1);
     for deaths in 1..=6 {
-        assert_eq!(fixture.engine.workers.vacate_idle(last, true), deaths);
+        assert_eq!(fixture.engine.workers.vacate_idle(named(last), true), deaths);
         fixture.engine.staff(&mut fixture.out);
         last += 1;
     }
     assert!(!fixture.engine.workers.start_limit_reached());
     fixture.out.clear();
-    assert!(!fixture.engine.workers.has_served(1));
+    assert!(!fixture.engine.workers.has_served(named(1)));
     fixture.ended(0, 1, 1, Why::Complete);
-    assert!(fixture.engine.workers.has_served(1));
-    fixture.engine.workers.vacate_idle(last, true);
+    assert!(fixture.engine.workers.has_served(named(1)));
+    fixture.engine.workers.vacate_idle(named(last), true);
     assert!(!fixture.engine.workers.start_limit_reached());
     fixture.engine.staff(&mut fixture.out);
     last += 1;
     for _ in 0..6 {
-        fixture.engine.workers.vacate_idle(last, true);
+        fixture.engine.workers.vacate_idle(named(last), true);
         fixture.engine.staff(&mut fixture.out);
         last += 1;
     }

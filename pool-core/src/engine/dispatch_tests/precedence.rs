@@ -111,7 +111,7 @@ fn workers_hear_of_others_while_several_jobs_have_more_than_is_in_hand() {
     fixture.ended(2, 1, 0, Why::Full);
     fixture.released(0);
     let slot = fixture.engine.published().find(|(_, chunk)| chunk.in_hand.is_some()).unwrap().0;
-    fixture.engine.in_hand_lost(Some(slot), 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(slot), named(1), &KILLED, &mut fixture.out);
     assert_eq!(fixture.engine.published_slots, fixture.engine.published().count());
 }
 

@@ -23,7 +23,7 @@ fn a_targeted_chunk_stays_with_its_worker() {
     assert_eq!(fixture.ended(0, 2, 0, died), ["release 0", "publish 1"]);
     assert_eq!(fixture.worker_of(1), Some(1));
     // The next worker at the place may run it.
-    fixture.engine.workers.vacate(2, true);
+    fixture.engine.workers.vacate(named(2), true);
     fixture.engine.staff(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 1 3"]);
     assert_eq!(fixture.engine.chunk(1).unwrap().audience.min_serial, 0);
@@ -33,7 +33,7 @@ fn a_targeted_chunk_stays_with_its_worker() {
     assert_eq!(back.audience, Audience { place: Some(1), min_serial: 3 });
     let retried = Chunk { retries: 1, ..back.clone() };
     fixture.engine.slots[2] = SlotUse::Published(retried);
-    fixture.engine.in_hand_lost(Some(2), 3, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(2), named(3), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["publish 3"]);
     let again = fixture.engine.chunk(3).unwrap();
     assert_eq!(again.audience, Audience { place: Some(1), min_serial: 0 });
@@ -89,7 +89,7 @@ fn with_a_slot_for_each_they_alternate() {
 #[test]
 fn a_worker_that_is_not_there_is_started() {
     let mut fixture = Fixture::new(2, 8);
-    fixture.engine.workers.vacate(2, false);
+    fixture.engine.workers.vacate(named(2), false);
     assert_eq!(fixture.submit_to(1, 0), ["start 1 3", "publish 0"]);
     assert_eq!(fixture.submit_to(1, 1), ["publish 1"]);
 }

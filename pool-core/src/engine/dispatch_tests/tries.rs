@@ -96,7 +96,7 @@ fn a_result_that_was_lost_in_hand_counts_as_a_try() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit_with_retries(1, 2, 1);
     fixture.ended(0, 1, 0, Why::Full);
-    fixture.engine.in_hand_lost(Some(1), 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(1), named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["publish 2"]);
     let chunk = fixture.engine.chunk(2).unwrap();
     assert_eq!((chunk.start, chunk.in_hand, chunk.audience), (0, None, Audience::default()));
