@@ -13,7 +13,7 @@ use deadline::within_a_minute;
 use drive::{Ground, Publisher};
 use pool_ipc::board::{
     Audience, Board, Claimer, Description, End, Incarnation, MAX_PLACES, Progress, Shape,
-    SlotState, incarnation_of,
+    SlotIndex, SlotState, incarnation_of,
 };
 
 fn exactly_once(chunks: usize, claimers: u32, slots: usize) {
@@ -37,7 +37,9 @@ fn exactly_once(chunks: usize, claimers: u32, slots: usize) {
             assert_eq!((ran, publisher.finished), (chunks as u64, chunks as u64));
         });
         assert!((0..chunks).all(|chunk| ground.begun(chunk).load(SeqCst) == 1));
-        assert!((0..slots).all(|slot| ground.board.slot_state(slot) == SlotState::Free));
+        assert!(
+            (0..slots).all(|slot| ground.board.slot_state(SlotIndex::new(slot)) == SlotState::Free)
+        );
     });
 }
 
@@ -69,7 +71,7 @@ fn board(places: usize, slots: usize) -> pool_ipc::board::Board {
 
 fn claim(claimer: &mut Claimer) -> Option<usize> {
     claimer.claim().map(|claim| {
-        let slot = claim.slot();
+        let slot = claim.slot().index();
         let _ = claimer.report(claim, End::Complete, 0, (0, 0));
         slot
     })
@@ -84,16 +86,16 @@ fn a_chunk_for_one_place_waits_for_it() {
     let board = board(3, 2);
     let [mut first, mut second] =
         [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(5), 0));
-    board.publish(0, &for_audience(Some(1), 0));
+    board.publish(SlotIndex::new(0), &for_audience(Some(1), 0));
     assert_eq!(claim(&mut first), None);
     assert!(!first.has_news(), "it was looked at");
     assert_eq!(claim(&mut second), Some(0));
     // It stands in no other chunk's way.
-    board.publish(1, &for_audience(Some(2), 0));
-    board.release(0);
-    board.publish(0, &for_audience(None, 0));
+    board.publish(SlotIndex::new(1), &for_audience(Some(2), 0));
+    board.release(SlotIndex::new(0));
+    board.publish(SlotIndex::new(0), &for_audience(None, 0));
     assert_eq!(claim(&mut first), Some(0));
-    assert_eq!(board.slot_state(1), SlotState::Ready);
+    assert_eq!(board.slot_state(SlotIndex::new(1)), SlotState::Ready);
 }
 
 /// However many publications a claimer was too busy to follow, it does not sleep while one is for
@@ -105,15 +107,15 @@ fn a_chunk_for_the_busy_is_not_passed_over() {
             let board = board(2, slots);
             let [mut busy, mut other] =
                 [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(1), 0));
-            board.publish(0, &for_audience(Some(0), 0));
+            board.publish(SlotIndex::new(0), &for_audience(Some(0), 0));
             assert_eq!(claim(&mut busy), Some(0));
             assert_eq!(claim(&mut busy), None);
-            board.release(0);
-            board.publish(0, &for_audience(Some(0), 0));
+            board.release(SlotIndex::new(0));
+            board.publish(SlotIndex::new(0), &for_audience(Some(0), 0));
             for _ in 0..others {
-                board.publish(1, &for_audience(None, 0));
+                board.publish(SlotIndex::new(1), &for_audience(None, 0));
                 assert_eq!(claim(&mut other), Some(1));
-                board.release(1);
+                board.release(SlotIndex::new(1));
             }
             assert_eq!(claim(&mut busy), Some(0), "{slots} slots, {others} others");
             assert_eq!(claim(&mut busy), None);
@@ -128,11 +130,11 @@ fn targeted_and_other_chunks_alternate() {
     let board = board(1, 8);
     let mut claimer = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
     // The first claim searches all slots.
-    board.publish(0, &for_audience(None, 0));
+    board.publish(SlotIndex::new(0), &for_audience(None, 0));
     assert_eq!(claim(&mut claimer), Some(0));
-    board.release(0);
+    board.release(SlotIndex::new(0));
     for slot in 0..8 {
-        board.publish(slot, &for_audience((slot >= 4).then_some(0), 0));
+        board.publish(SlotIndex::new(slot), &for_audience((slot >= 4).then_some(0), 0));
     }
     let order: Vec<_> = std::iter::from_fn(|| claim(&mut claimer)).collect();
     assert_eq!(order, [4, 0, 5, 1, 6, 2, 7, 3]);
@@ -144,7 +146,7 @@ fn what_is_for_one_alone_is_claimed_in_its_order() {
     let mut claimer = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
     assert!(claimer.claim().is_none());
     for slot in [6, 1, 7, 0] {
-        board.publish(slot, &for_audience(Some(0), 0));
+        board.publish(SlotIndex::new(slot), &for_audience(Some(0), 0));
     }
     // Not even by a search of all slots.
     assert!(claimer.search().is_none());
@@ -157,7 +159,7 @@ fn a_chunk_for_a_place_without_claimer_waits_for_the_next() {
     let board = board(1, 40);
     let mut first = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
     for slot in 0..Board::MOST_ADDRESSED {
-        board.publish(slot, &for_audience(Some(0), 0));
+        board.publish(SlotIndex::new(slot), &for_audience(Some(0), 0));
     }
     assert_eq!(claim(&mut first), Some(0));
     drop(first);
@@ -166,7 +168,7 @@ fn a_chunk_for_a_place_without_claimer_waits_for_the_next() {
     assert!(rest.into_iter().eq(1..Board::MOST_ADDRESSED));
     // More than the row names are found in some order.
     for slot in 20..40 {
-        board.publish(slot, &for_audience(Some(0), 0));
+        board.publish(SlotIndex::new(slot), &for_audience(Some(0), 0));
     }
     let mut rest: Vec<_> = std::iter::from_fn(|| claim(&mut second)).collect();
     rest.sort_unstable();
@@ -178,11 +180,11 @@ fn a_chunk_for_a_place_without_claimer_waits_for_the_next() {
 fn a_chunk_for_the_young_is_not_for_the_old() {
     let board = board(2, 1);
     let mut old = Claimer::new(board.clone(), 0, Incarnation::new(6), 0);
-    board.publish(0, &for_audience(None, 7));
+    board.publish(SlotIndex::new(0), &for_audience(None, 7));
     assert_eq!(claim(&mut old), None);
     assert_eq!(claim(&mut Claimer::new(board.clone(), 1, Incarnation::new(7), 0)), Some(0));
-    board.release(0);
-    board.publish(0, &for_audience(Some(0), 8));
+    board.release(SlotIndex::new(0));
+    board.publish(SlotIndex::new(0), &for_audience(Some(0), 8));
     assert_eq!(claim(&mut Claimer::new(board.clone(), 1, Incarnation::new(9), 0)), None);
     assert_eq!(claim(&mut Claimer::new(board.clone(), 0, Incarnation::new(9), 0)), Some(0));
 }
@@ -194,12 +196,12 @@ fn the_last_place_of_the_largest_board_is_served() {
     let mut claimer = Claimer::new(board.clone(), last, Incarnation::new(1), 77);
     assert_eq!(board.occupant(MAX_PLACES - 1), (77, Incarnation::new(1)));
     assert!(claimer.claim().is_none() && claimer.prepare_sleep().is_some());
-    assert!(board.publish(0, &for_audience(Some(last), 0)));
+    assert!(board.publish(SlotIndex::new(0), &for_audience(Some(last), 0)));
     assert!(board.wake_place(last) && !board.any_sleeper());
     assert_eq!(claim(&mut claimer), Some(0));
     let mut cursor = 0;
     let finished = board.next_finished(last as usize, &mut cursor).unwrap();
-    assert_eq!((finished.slot, finished.incarnation), (0, Incarnation::new(1)));
+    assert_eq!((finished.slot.index(), finished.incarnation), (0, Incarnation::new(1)));
 }
 
 #[test]
@@ -213,14 +215,14 @@ fn names_are_used_again_and_age_is_not_read_from_them() {
     let (mut last, mut first_again) = (start(0, most), start(1, most + 1));
     assert_eq!((last.incarnation().number(), first_again.incarnation().number()), (most as u32, 1));
     // A chunk for later claimers only is for the one with the smaller name.
-    board.publish(0, &for_audience(None, most + 1));
+    board.publish(SlotIndex::new(0), &for_audience(None, most + 1));
     assert_eq!((claim(&mut last), claim(&mut first_again)), (None, Some(0)));
-    board.publish(1, &for_audience(Some(0), most));
+    board.publish(SlotIndex::new(1), &for_audience(Some(0), most));
     assert_eq!((claim(&mut first_again), claim(&mut last)), (None, Some(1)));
-    assert_eq!(board.slot_state(0), SlotState::Done(Incarnation::new(1)));
-    assert_eq!(board.slot_state(1), SlotState::Done(Incarnation::new(most as u32)));
+    assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Done(Incarnation::new(1)));
+    assert_eq!(board.slot_state(SlotIndex::new(1)), SlotState::Done(Incarnation::new(most as u32)));
     // For serial numbers far ahead only, with a name that comes again.
-    board.publish(2, &for_audience(None, 5 * most + 1));
+    board.publish(SlotIndex::new(2), &for_audience(None, 5 * most + 1));
     assert_eq!((claim(&mut last), claim(&mut first_again)), (None, None));
     let mut younger = start(1, 5 * most + 1);
     assert_eq!((younger.incarnation().number(), claim(&mut younger)), (1, Some(2)));
@@ -284,8 +286,8 @@ fn a_cancelled_chunk_says_so_until_it_is_another() {
         context_manifest: None,
         audience: Audience::default(),
     };
-    board.publish(0, &described);
-    board.cancel(0);
+    board.publish(SlotIndex::new(0), &described);
+    board.cancel(SlotIndex::new(0));
     let claim = claimer.claim().unwrap();
     assert_eq!(claimer.description(&claim), described);
     assert!(claimer.is_cancelled(&claim));
@@ -293,27 +295,27 @@ fn a_cancelled_chunk_says_so_until_it_is_another() {
     claimer.set_progress(&claim, half);
     let generation = claim.generation();
     let _ = claimer.report(claim, End::Cancelled, 1, (2, 3));
-    assert_eq!(board.outcome(0).progress, half);
-    assert_eq!(board.outcome(0).end, End::Cancelled);
-    assert!(!board.was_released(0, generation));
-    board.release(0);
-    assert!(board.was_released(0, generation));
-    board.publish(0, &Description::default());
+    assert_eq!(board.outcome(SlotIndex::new(0)).progress, half);
+    assert_eq!(board.outcome(SlotIndex::new(0)).end, End::Cancelled);
+    assert!(!board.was_released(SlotIndex::new(0), generation));
+    board.release(SlotIndex::new(0));
+    assert!(board.was_released(SlotIndex::new(0), generation));
+    board.publish(SlotIndex::new(0), &Description::default());
     let claim = claimer.claim().unwrap();
     assert!(!claimer.is_cancelled(&claim) && claim.generation() != generation);
-    assert_eq!(board.outcome(0).progress.finished, 0);
+    assert_eq!(board.outcome(SlotIndex::new(0)).progress.finished, 0);
 }
 
 #[test]
 fn nothing_can_be_taken_back_twice() {
     let board = board(1, 1);
-    assert!(!board.take_back(0));
-    board.publish(0, &Description::default());
-    assert!(board.take_back(0) && !board.take_back(0));
+    assert!(!board.take_back(SlotIndex::new(0)));
+    board.publish(SlotIndex::new(0), &Description::default());
+    assert!(board.take_back(SlotIndex::new(0)) && !board.take_back(SlotIndex::new(0)));
     assert_eq!(claim(&mut Claimer::new(board.clone(), 0, Incarnation::new(1), 0)), None);
-    board.publish(0, &Description::default());
+    board.publish(SlotIndex::new(0), &Description::default());
     assert_eq!(claim(&mut Claimer::new(board.clone(), 0, Incarnation::new(1), 0)), Some(0));
-    assert!(!board.take_back(0));
+    assert!(!board.take_back(SlotIndex::new(0)));
 }
 
 /// A claimer whose chunk in hand is seized gets no further; no other claimer's chunk is seized.
@@ -321,22 +323,27 @@ fn nothing_can_be_taken_back_twice() {
 fn a_seized_chunk_is_not_finished() {
     let board = board(1, 1);
     let mut claimer = Claimer::new(board.clone(), 0, Incarnation::new(4), 0);
-    assert!(!board.seize(0, Incarnation::new(4)), "there is none");
-    board.publish(0, &Description::default());
+    assert!(!board.seize(SlotIndex::new(0), Incarnation::new(4)), "there is none");
+    board.publish(SlotIndex::new(0), &Description::default());
     let claimed = claimer.claim().unwrap();
-    assert!(!board.seize(0, Incarnation::new(3)));
-    assert!(board.seize(0, Incarnation::new(4)) && board.seize(0, Incarnation::new(4)));
-    assert_eq!(board.slot_state(0), SlotState::Claimed(Incarnation::new(4)));
+    assert!(!board.seize(SlotIndex::new(0), Incarnation::new(3)));
+    assert!(
+        board.seize(SlotIndex::new(0), Incarnation::new(4))
+            && board.seize(SlotIndex::new(0), Incarnation::new(4))
+    );
+    assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Claimed(Incarnation::new(4)));
     assert_eq!(claimer.report(claimed, End::Complete, 0, (0, 0)), None);
     assert_eq!(claim(&mut claimer), None);
     // Salvaged like the chunk of a dead claimer.
-    board.release(0);
-    board.publish(0, &Description::default());
+    board.release(SlotIndex::new(0));
+    board.publish(SlotIndex::new(0), &Description::default());
     assert_eq!(claim(&mut claimer), Some(0));
-    assert!(!board.seize(0, Incarnation::new(4)), "it is done");
+    assert!(!board.seize(SlotIndex::new(0), Incarnation::new(4)), "it is done");
     // A chunk for the result in hand.
-    board.release(0);
-    board.publish(0, &for_audience(Some(0), 4));
-    assert!(board.seize(0, Incarnation::new(4)) && !board.take_back(0));
-    assert_eq!(claimer.search().map(|claim| claim.slot()), None);
+    board.release(SlotIndex::new(0));
+    board.publish(SlotIndex::new(0), &for_audience(Some(0), 4));
+    assert!(
+        board.seize(SlotIndex::new(0), Incarnation::new(4)) && !board.take_back(SlotIndex::new(0))
+    );
+    assert_eq!(claimer.search().map(|claim| claim.slot().index()), None);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pool_ipc::{
     Block,
-    board::{Audience, Incarnation, Outcome},
+    board::{Audience, Incarnation, Outcome, SlotIndex},
 };
 
 use super::{jobs::JobId, measure::MeasureResults};
@@ -187,7 +187,7 @@ pub(crate) enum Why {
 pub(crate) enum Delivery {
     /// Results of consecutive items, in a slot that the job has to give back.
     Results {
-        slot: usize,
+        slot: SlotIndex,
         incarnation: Incarnation,
         first: u64,
         capacity: u32,
@@ -205,7 +205,7 @@ pub(crate) enum Delivery {
 pub(crate) enum Action {
     /// Publish `Engine::chunk(slot)` in the slot.
     Publish {
-        slot: usize,
+        slot: SlotIndex,
     },
     /// Free a block of items.
     FreeItems {
@@ -213,7 +213,7 @@ pub(crate) enum Action {
     },
     /// Give the slot back on the board.
     Release {
-        slot: usize,
+        slot: SlotIndex,
     },
     Deliver {
         job: JobId,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pool_ipc::{Block, WireFault};
+use pool_ipc::{Block, WireFault, board::SlotIndex};
 
 use crate::{
     engine::JobId,
@@ -43,7 +43,7 @@ impl ItemAllocator {
     /// job are under way, or the thread may not wait. Otherwise waits until other jobs free some.
     pub(crate) fn reserve(
         &self,
-        released: &mut Vec<usize>,
+        released: &mut Vec<SlotIndex>,
         len: usize,
         idle: bool,
     ) -> Result<Option<Reserved<'_>>, Error> {

@@ -2,7 +2,7 @@
 
 use std::{os::fd::AsFd, sync::Arc};
 
-use pool_ipc::board::{Description, Incarnation};
+use pool_ipc::board::{Description, Incarnation, SlotIndex};
 use pool_shm::Segment;
 
 use super::{
@@ -84,7 +84,7 @@ impl Session {
 
     /// Publishes the chunk in `slot`; answers how many sleeping workers, of any place, are to be
     /// woken.
-    fn publish(&self, state: &SessionState, slot: usize) -> usize {
+    fn publish(&self, state: &SessionState, slot: SlotIndex) -> usize {
         let chunk =
             state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
         let sleepers = self.board.publish(slot, &describe(chunk, &state.on_the_way));

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use pool_ipc::{AlignedBytes, Block, Manifest, board::Incarnation};
+use pool_ipc::{AlignedBytes, Block, Manifest, board::Incarnation, board::SlotIndex};
 use pool_shm::{Mapping, SharedSegment};
 
 use crate::{
@@ -20,7 +20,7 @@ pub(super) struct OnTheWay {
     /// Segments of items and contexts, by the offset of their block.
     of_blocks: BTreeMap<u64, Carried>,
     /// Slots with results that need segments, and the incarnations that have made them.
-    of_slots: BTreeMap<usize, Incarnation>,
+    of_slots: BTreeMap<SlotIndex, Incarnation>,
 }
 
 impl OnTheWay {
@@ -54,13 +54,13 @@ impl OnTheWay {
     }
 
     /// Forgets a slot that is free; answers with the incarnation whose segments its results needed.
-    pub(super) fn left(&mut self, slot: usize) -> Option<Incarnation> {
+    pub(super) fn left(&mut self, slot: SlotIndex) -> Option<Incarnation> {
         self.of_slots.remove(&slot)
     }
 
     /// Notes that the results in the slot need segments of this incarnation.
     #[cold]
-    pub(super) fn came(&mut self, slot: usize, incarnation: Incarnation) {
+    pub(super) fn came(&mut self, slot: SlotIndex, incarnation: Incarnation) {
         self.of_slots.insert(slot, incarnation);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use pool_ipc::{
     batch::expect_batch,
-    board::{End, Incarnation, Outcome, Progress, SlotState},
+    board::{End, Incarnation, Outcome, Progress, SlotIndex, SlotState},
 };
 
 use super::{
@@ -46,7 +46,7 @@ impl Session {
         cursors.iter().enumerate().map(since).fold(0, u64::saturating_add)
     }
 
-    fn finished(&self, state: &mut SessionState, slot: usize, incarnation: Incarnation) {
+    fn finished(&self, state: &mut SessionState, slot: SlotIndex, incarnation: Incarnation) {
         let mut outcome = self.board.outcome(slot);
         if let Some(arena) = state.arenas.get(&incarnation) {
             expect_batch(arena.as_ptr().wrapping_add(outcome.results as usize));
@@ -70,7 +70,7 @@ impl Session {
     fn tell_ended(
         &self,
         state: &mut SessionState,
-        slot: usize,
+        slot: SlotIndex,
         incarnation: Incarnation,
         outcome: Outcome,
         why: Why,
@@ -255,7 +255,7 @@ impl Session {
     fn lose_in_hand(
         &self,
         state: &mut SessionState,
-        slot: Option<usize>,
+        slot: Option<SlotIndex>,
         incarnation: Incarnation,
         cause: &Cause,
     ) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_ipc::board::{Board, Incarnation};
+use pool_ipc::board::{Board, Incarnation, SlotIndex};
 
 use crate::{os, protocol::ClaimedChunk};
 
@@ -68,7 +68,7 @@ pub(super) struct PendingKill {
 impl PendingKill {
     pub(super) fn is_still_claimed(&self, board: &Board) -> bool {
         let ClaimedChunk { slot, generation, incarnation } = self.chunk;
-        board.claim_of(slot as usize) == Some((generation, incarnation))
+        board.claim_of(SlotIndex::new(slot as usize)) == Some((generation, incarnation))
     }
 }
 

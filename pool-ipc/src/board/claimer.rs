@@ -4,7 +4,7 @@ use super::{
     layout::{Row, Slot},
     slot::{Audience, Description, End, Progress, RESULT_MANIFEST},
     table::Board,
-    word::{Incarnation, MAX_INCARNATION, State, Word, incarnation_of},
+    word::{Incarnation, MAX_INCARNATION, SlotIndex, State, Word, incarnation_of},
 };
 use crate::{
     Manifest,
@@ -55,7 +55,7 @@ const SEARCH_EVERY: u32 = 64;
 /// A chunk in hand: its slot, and the slot's generation.
 #[derive(Debug)]
 pub struct Claim {
-    slot: usize,
+    slot: SlotIndex,
     generation: u32,
 }
 
@@ -258,7 +258,7 @@ impl Claimer {
         let cell = self.board.slots.get(index)?;
         let generation = self.try_claim(cell)?;
         self.hint = (index + 1) % self.board.slots.len();
-        Some(Claim { slot: index, generation })
+        Some(Claim { slot: SlotIndex::new(index), generation })
     }
 
     #[inline]
@@ -315,13 +315,13 @@ impl Claimer {
 }
 
 impl Claim {
-    pub(super) fn new(slot: usize, generation: u32) -> Self {
+    pub(super) fn new(slot: SlotIndex, generation: u32) -> Self {
         Self { slot, generation }
     }
 
     /// The slot, within the board.
     #[must_use]
-    pub fn slot(&self) -> usize {
+    pub fn slot(&self) -> SlotIndex {
         self.slot
     }
 
@@ -392,7 +392,7 @@ impl Claimer {
         }
         let row = self.row();
         let count = row.finished.load(Relaxed);
-        self.next_entry().store(claim.slot as u32, Relaxed);
+        self.next_entry().store(claim.slot.index() as u32, Relaxed);
         // SeqCst (so Release): pairs with the Acquire in `next_finished`, and with the load of the
         // publisher's state that follows it is the store–load pair of `publisher_sleeps`.
         row.finished.swap(count.wrapping_add(1), SeqCst);
@@ -409,7 +409,7 @@ impl Claimer {
 
     #[inline]
     pub(super) fn cell(&self, claim: &Claim) -> &'static Slot {
-        &self.board.slots[claim.slot]
+        &self.board.slots[claim.slot.index()]
     }
 }
 
@@ -417,8 +417,8 @@ impl Board {
     /// Whether the slot has moved on from `generation`: its results were read, their block is free.
     #[inline]
     #[must_use]
-    pub fn was_released(&self, slot: usize, generation: u32) -> bool {
+    pub fn was_released(&self, slot: SlotIndex, generation: u32) -> bool {
         // Acquire: pairs with the Release in `Board::release`.
-        (self.slots[slot].word.load(Acquire) >> 32) as u32 != generation
+        (self.slots[slot.index()].word.load(Acquire) >> 32) as u32 != generation
     }
 }

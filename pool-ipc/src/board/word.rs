@@ -50,6 +50,25 @@ impl Incarnation {
     }
 }
 
+/// The position of a slot in the board's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct SlotIndex(usize);
+
+impl SlotIndex {
+    /// The slot at this position.
+    #[must_use]
+    pub const fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// Its position.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// The incarnation by which words name the claimer with this serial number, which counts from 1.
 /// After 2^28 - 1 of them the names begin again: the publisher passes over names that an
 /// older claimer still has. Only serial numbers say which of two is older.

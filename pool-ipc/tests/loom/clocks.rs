@@ -1,6 +1,6 @@
 //! Of an overdue item exactly one is true: its claimer gets past it, or the watcher times it out.
 
-use pool_ipc::board::{Claimer, Incarnation, Progress, SeqCstAs, Stopped};
+use pool_ipc::board::{Claimer, Incarnation, Progress, SeqCstAs, SlotIndex, Stopped};
 
 use super::{board, claimer, described};
 
@@ -49,19 +49,22 @@ fn two_items(mut me: Claimer) -> u32 {
 fn the_item_that_timed_out_is_the_one_in_hand() {
     loom::model(|| {
         let board = board(1, 1);
-        board.publish(0, &described(1, 2));
+        board.publish(SlotIndex::new(0), &described(1, 2));
         let worker = claimer(&board, 0, two_items);
         let timed_out =
             board.deadline(0, Incarnation::new(1)).filter(|deadline| board.time_out(0, *deadline));
         // The progress that the publisher may see from now on.
-        let progress = timed_out.map(|_| board.outcome(0).progress);
+        let progress = timed_out.map(|_| board.outcome(SlotIndex::new(0)).progress);
         let past = worker.join().unwrap();
         match timed_out {
             None => assert_eq!((past, board.overruns()), (2, 0)),
             Some(deadline) => {
                 assert_eq!(u64::from(past) + 5, deadline);
                 let stands = Progress { finished: past, begun: true };
-                assert_eq!((progress, board.outcome(0).progress), (Some(stands), stands));
+                assert_eq!(
+                    (progress, board.outcome(SlotIndex::new(0)).progress),
+                    (Some(stands), stands)
+                );
                 assert_eq!((board.overruns(), board.deadline(0, Incarnation::new(1))), (1, None));
             }
         }

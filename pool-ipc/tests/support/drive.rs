@@ -8,7 +8,8 @@ use std::sync::{
 };
 
 use pool_ipc::board::{
-    Board, Claimer, Description, End, Incarnation, Progress, Shape, SlotState, WakeThreshold,
+    Board, Claimer, Description, End, Incarnation, Progress, Shape, SlotIndex, SlotState,
+    WakeThreshold,
 };
 use pool_shm::{Mapping, Segment, futex};
 
@@ -144,7 +145,7 @@ impl Publisher {
                 ..Description::default()
             };
             self.published[slot] = Some(chunk);
-            if self.ground.board.publish(slot, &description) {
+            if self.ground.board.publish(SlotIndex::new(slot), &description) {
                 self.ground.board.wake(1);
             }
         }
@@ -158,7 +159,7 @@ impl Publisher {
             while let Some(finished) = board.next_finished(place, &mut self.cursors[place]) {
                 let outcome = board.outcome(finished.slot);
                 let Chunk { first, start, end } =
-                    self.published[finished.slot].take().expect("a chunk comes back once");
+                    self.published[finished.slot.index()].take().expect("a chunk comes back once");
                 assert_eq!(outcome.end, End::Complete);
                 assert_eq!(outcome.progress, progress(end - start, false));
                 assert_eq!((outcome.results, outcome.nanos), (first, place as u64));
@@ -209,12 +210,12 @@ impl Publisher {
         let board = self.ground.board.clone();
         let mut lost = None;
         for slot in 0..self.published.len() {
-            let state = board.slot_state(slot);
+            let state = board.slot_state(SlotIndex::new(slot));
             if state != SlotState::Claimed(incarnation) && state != SlotState::Done(incarnation) {
                 continue;
             }
             let mut chunk = self.published[slot].take().expect("claimed, so published");
-            let outcome = board.outcome(slot);
+            let outcome = board.outcome(SlotIndex::new(slot));
             if outcome.progress.finished > 0 {
                 assert_eq!(outcome.results, chunk.first);
             }
@@ -225,7 +226,7 @@ impl Publisher {
                 lost = Some(chunk.first + u64::from(chunk.start));
                 chunk.start += 1;
             }
-            board.release(slot);
+            board.release(SlotIndex::new(slot));
             if chunk.start < chunk.end {
                 self.queue.push(chunk);
             }

@@ -50,7 +50,7 @@ fn a_name_is_passed_over_while_results_or_an_arena_have_it() {
     fixture.engine = fixture.engine.counting_from(NAMES + 1);
     assert_eq!(start(&mut fixture.engine), [(0, 3, NAMES + 3)]);
     fixture.engine.workers.vacate(named(3), true);
-    fixture.engine.released(0, &mut fixture.out);
+    fixture.engine.released(SlotIndex::new(0), &mut fixture.out);
     fixture.engine = fixture.engine.counting_from(2 * NAMES + 1);
     assert_eq!(start(&mut fixture.engine), [(0, 1, 2 * NAMES + 1)]);
     fixture.engine.workers.vacate(named(1), true);
@@ -73,7 +73,7 @@ fn those_that_are_retired_are_so_beyond_the_last_name() {
     fixture.job = fixture.engine.open_job();
     fixture.engine.workers.retire_all();
     fixture.submit(2, 1, 1);
-    assert_eq!(fixture.engine.chunk(0).unwrap().audience.min_serial, NAMES + 1);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(0)).unwrap().audience.min_serial, NAMES + 1);
     fixture.ended(0, NAMES as u32, 0, Why::Full);
     let back = fixture.engine.published().find(|(_, chunk)| chunk.in_hand.is_some()).unwrap().1;
     assert_eq!(back.audience, Audience { place: Some(1), min_serial: NAMES });
