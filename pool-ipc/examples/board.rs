@@ -20,7 +20,9 @@ use nix::{
 use pool_ipc::{
     Decoder, Encoder,
     batch::{BatchReader, BatchWriter},
-    board::{Board, Claimer, Description, End, Progress, Shape, WakeThreshold},
+    board::{
+        Board, Claimer, Description, End, Incarnation, Progress, Shape, SlotIndex, WakeThreshold,
+    },
 };
 use pool_shm::{Mapping, Segment, futex};
 
@@ -71,7 +73,7 @@ impl Ground {
 /// The child: claims until it is asked to leave.
 fn work(ground: &Ground) {
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
-    let mut me = Claimer::new(ground.board.clone(), 0, 1, std::process::id());
+    let mut me = Claimer::new(ground.board.clone(), 0, Incarnation::new(1), std::process::id());
     loop {
         let Some(claim) = me.claim() else {
             if me.asked_to_leave() {
@@ -83,7 +85,7 @@ fn work(ground: &Ground) {
             continue;
         };
         let Description { items, capacity, start, end, .. } = me.description(&claim);
-        let results = Ground::results_of(claim.slot());
+        let results = Ground::results_of(claim.slot().index());
         // SAFETY: the parent leaves the items alone while the slot is claimed, and reads results
         // only when it is done; the blocks are aligned and mapped.
         let (numbers, mut divisors) = unsafe {
@@ -122,11 +124,11 @@ fn publish_all(ground: &Ground) {
     let mut collect = |chunk_of: &mut [Option<usize>]| {
         let mut collected = 0;
         while let Some(finished) = board.next_finished(0, &mut cursor) {
-            let chunk = chunk_of[finished.slot].take().expect("it was published");
+            let chunk = chunk_of[finished.slot.index()].take().expect("it was published");
             let outcome = board.outcome(finished.slot);
             // SAFETY: the slot is done, so the child leaves the block alone; aligned and mapped.
             let divisors = unsafe {
-                let block = ground.block(Ground::results_of(finished.slot));
+                let block = ground.block(Ground::results_of(finished.slot.index()));
                 BatchReader::<Vec<u64>>::new(block, BLOCK, CHUNK)
             };
             for (index, number) in
@@ -155,7 +157,7 @@ fn publish_all(ground: &Ground) {
             let description = Description { items, capacity: end, end, ..Description::default() };
             *chunk = Some(published);
             published += 1;
-            if board.publish(slot, &description) {
+            if board.publish(SlotIndex::new(slot), &description) {
                 board.wake(1);
             }
         }
@@ -183,7 +185,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ForkResult::Parent { child } => {
             publish_all(&ground);
-            ground.board.ask_to_leave(0, 1);
+            ground.board.ask_to_leave(0, Incarnation::new(1));
             ground.board.wake_place(0);
             waitpid(child, None)?;
         }

@@ -6,27 +6,28 @@
 mod drive;
 
 use drive::Ground;
-use pool_ipc::board::{Audience, Board, Claimer, Description, Shape};
+use pool_ipc::board::{Audience, Board, Claimer, Description, Incarnation, Shape, SlotIndex};
 
 /// Publishes these slots; the flag says whether a slot goes first.
 fn publish(board: &Board, slots: &[(usize, bool)]) {
     for (slot, first) in slots {
-        board.publish(*slot, &Description { end: 1, ..Description::default() });
+        board.publish(SlotIndex::new(*slot), &Description { end: 1, ..Description::default() });
         if *first {
-            board.put_first(*slot);
+            board.put_first(SlotIndex::new(*slot));
         }
     }
 }
 
 fn claimed(claimer: &mut Claimer) -> Vec<usize> {
-    std::iter::from_fn(|| claimer.claim().map(|claim| claim.slot())).collect()
+    std::iter::from_fn(|| claimer.claim().map(|claim| claim.slot().index())).collect()
 }
 
 #[test]
 fn chunks_that_go_first_alternate_with_others() {
     let ground = Ground::new(Shape { places: 2, slots: 64 }, 1);
     let board = &ground.board;
-    let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));
+    let mut claimers =
+        [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0));
     let [one, other] = &mut claimers;
     // The first claim of each searches all slots.
     for (claimer, slot) in [(&mut *one, 62), (other, 63)] {
@@ -34,11 +35,11 @@ fn chunks_that_go_first_alternate_with_others() {
         assert_eq!(claimed(claimer), [slot]);
     }
     publish(board, &[(0, false), (1, false), (2, false), (3, true), (4, true)]);
-    assert_eq!(one.claim().map(|claim| claim.slot()), Some(3));
-    assert_eq!(other.claim().map(|claim| claim.slot()), Some(4));
+    assert_eq!(one.claim().map(|claim| claim.slot().index()), Some(3));
+    assert_eq!(other.claim().map(|claim| claim.slot().index()), Some(4));
     // Each of them still has the other's publication to look at, which is gone.
     publish(board, &[(5, true), (6, false)]);
-    assert_eq!(one.claim().map(|claim| claim.slot()), Some(0));
+    assert_eq!(one.claim().map(|claim| claim.slot().index()), Some(0));
     assert_eq!(claimed(one), [5, 1, 2, 6]);
     assert_eq!(claimed(other), [0; 0]);
     // Of many at a time the last ones go first; none is lost.
@@ -54,26 +55,27 @@ fn chunks_that_go_first_alternate_with_others() {
 fn a_name_of_what_is_over_claims_nothing() {
     let ground = Ground::new(Shape { places: 2, slots: 4 }, 1);
     let board = &ground.board;
-    let mut claimers = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 0));
+    let mut claimers =
+        [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0));
     let [one, late] = &mut claimers;
     publish(board, &[(0, true)]);
-    assert!(board.take_back(0));
+    assert!(board.take_back(SlotIndex::new(0)));
     publish(board, &[(1, false), (0, false)]);
     // The slot is ready again, for another chunk that has to wait for its turn.
     assert_eq!(claimed(late), [1, 0]);
     // A chunk for the other place alone is left to it.
     let audience = Audience { place: Some(0), min_serial: 0 };
-    board.publish(2, &Description { audience, end: 1, ..Description::default() });
-    board.put_first(2);
+    board.publish(SlotIndex::new(2), &Description { audience, end: 1, ..Description::default() });
+    board.put_first(SlotIndex::new(2));
     assert!(late.claim().is_none());
     let claim = one.claim().expect("it is for this one");
-    assert!(claim.slot() == 2 && one.is_addressed(&claim));
+    assert!(claim.slot().index() == 2 && one.is_addressed(&claim));
 }
 
 #[test]
 fn claimers_hear_that_others_wait() {
     let ground = Ground::new(Shape { places: 1, slots: 1 }, 1);
-    let mut claimer = Claimer::new(ground.board.clone(), 0, 1, 0);
+    let mut claimer = Claimer::new(ground.board.clone(), 0, Incarnation::new(1), 0);
     publish(&ground.board, &[(0, false)]);
     let claim = claimer.claim().unwrap();
     // SAFETY: the ground has the board until the end.
@@ -82,6 +84,6 @@ fn claimers_hear_that_others_wait() {
     ground.board.set_others_wait(true);
     assert!(marks.others_wait());
     ground.board.set_others_wait(false);
-    ground.board.cancel(0);
+    ground.board.cancel(SlotIndex::new(0));
     assert!(!marks.others_wait() && marks.is_cancelled());
 }

@@ -14,7 +14,7 @@ use nix::{
     },
     unistd::{ForkResult, Pid, alarm, fork},
 };
-use pool_ipc::board::Shape;
+use pool_ipc::board::{Incarnation, Shape};
 
 fn main() {
     // SIGALRM ends a program that hangs.
@@ -31,7 +31,7 @@ fn main() {
 }
 
 /// Starts a claimer in a process of its own. Its exit says whether it ran anything.
-fn start(ground: &Ground, place: u32, incarnation: u32) -> Pid {
+fn start(ground: &Ground, place: u32, incarnation: Incarnation) -> Pid {
     // SAFETY: this program has one thread.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Parent { child } => child,
@@ -50,10 +50,10 @@ fn each_chunk_once() {
         let shape = Shape { places: claimers as usize, slots: 64 };
         let ground = Ground::new(shape, CHUNKS);
         let children: Vec<Pid> =
-            (0..claimers).map(|place| start(&ground, place, place + 1)).collect();
+            (0..claimers).map(|place| start(&ground, place, Incarnation::new(place + 1))).collect();
         let mut publisher = Publisher::new(&ground, CHUNKS, 1);
         publisher.run();
-        ground.ask_all_to_leave((0..claimers).map(|place| (place, place + 1)));
+        ground.ask_all_to_leave((0..claimers).map(|place| (place, Incarnation::new(place + 1))));
         for child in children {
             let end = waitpid(child, None).expect("waitpid");
             assert!(matches!(end, WaitStatus::Exited(_, 0 | 1)), "{end:?}");
@@ -72,8 +72,9 @@ fn kills() {
     let items = CHUNKS * LEN as usize;
     let ground = Ground::new(shape, items);
     let mut next_incarnation = PLACES + 1;
-    let mut crew: Vec<(u32, Pid)> =
-        (0..PLACES).map(|place| (place + 1, start(&ground, place, place + 1))).collect();
+    let mut crew: Vec<(u32, Pid)> = (0..PLACES)
+        .map(|place| (place + 1, start(&ground, place, Incarnation::new(place + 1))))
+        .collect();
     let mut publisher = Publisher::new(&ground, CHUNKS, LEN);
     let (mut lost, mut kills) = (Vec::new(), 0);
     while publisher.finished + (lost.len() as u64) < items as u64 {
@@ -91,12 +92,13 @@ fn kills() {
         kill(child, Signal::SIGKILL).expect("kill");
         let end = waitpid(child, None).expect("waitpid");
         assert_eq!(end, WaitStatus::Signaled(child, Signal::SIGKILL, false));
-        lost.extend(publisher.salvage(incarnation));
-        crew[place] = (next_incarnation, start(&ground, place as u32, next_incarnation));
+        lost.extend(publisher.salvage(Incarnation::new(incarnation)));
+        crew[place] =
+            (next_incarnation, start(&ground, place as u32, Incarnation::new(next_incarnation)));
         next_incarnation += 1;
     }
     for (place, (incarnation, child)) in crew.into_iter().enumerate() {
-        ground.ask_all_to_leave([(place as u32, incarnation)]);
+        ground.ask_all_to_leave([(place as u32, Incarnation::new(incarnation))]);
         let end = waitpid(child, None).expect("waitpid");
         assert!(matches!(end, WaitStatus::Exited(_, 0 | 1)), "{end:?}");
     }

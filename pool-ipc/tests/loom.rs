@@ -17,7 +17,7 @@ mod sleep;
 mod tidy;
 
 use loom::{cell::UnsafeCell, thread};
-use pool_ipc::board::{Board, Claim, Claimer, Description, Shape};
+use pool_ipc::board::{Board, Claim, Claimer, Description, Incarnation, Shape};
 
 /// A board of so many places and slots.
 fn board(places: usize, slots: usize) -> Board {
@@ -70,5 +70,7 @@ fn claimer<R: 'static>(
     work: impl FnOnce(Claimer) -> R + 'static,
 ) -> thread::JoinHandle<R> {
     let board = board.clone();
-    thread::spawn(move || work(Claimer::new(board, place, place + 1, 100 + place)))
+    thread::spawn(move || {
+        work(Claimer::new(board, place, Incarnation::new(place + 1), 100 + place))
+    })
 }

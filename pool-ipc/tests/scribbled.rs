@@ -15,7 +15,7 @@ use deadline::within_a_minute;
 use pool_ipc::{
     AlignedBytes, Decoder, Encoder, Wire,
     batch::{BatchReader, BatchWriter},
-    board::{Board, Claimer, Description, End, Shape, SlotState},
+    board::{Board, Claimer, Description, End, Incarnation, Shape, SlotIndex, SlotState},
     from_bytes, to_bytes, wire,
 };
 use pool_shm::{Mapping, Segment};
@@ -61,7 +61,7 @@ fn the_publisher_reads_anything() {
                 };
                 let mut found = 0;
                 while let Some(finished) = board.next_finished(place, &mut cursor) {
-                    assert!(finished.slot < SHAPE.slots);
+                    assert!(finished.slot.index() < SHAPE.slots);
                     assert!(matches!(board.slot_state(finished.slot), SlotState::Done(_)));
                     found += 1;
                 }
@@ -70,10 +70,11 @@ fn the_publisher_reads_anything() {
                 let _ = (board.occupant(place), board.wake_place(place as u32));
             }
             for slot in 0..SHAPE.slots {
-                let _ = (board.slot_state(slot), board.outcome(slot));
-                let _ = board.was_released(slot, random.next() as u32);
-                if board.take_back(slot) {
-                    assert_eq!(board.slot_state(slot), SlotState::Free);
+                let _ =
+                    (board.slot_state(SlotIndex::new(slot)), board.outcome(SlotIndex::new(slot)));
+                let _ = board.was_released(SlotIndex::new(slot), random.next() as u32);
+                if board.take_back(SlotIndex::new(slot)) {
+                    assert_eq!(board.slot_state(SlotIndex::new(slot)), SlotState::Free);
                 }
             }
             assert!(board.wake(usize::MAX) <= SHAPE.places);
@@ -89,19 +90,19 @@ fn a_board_is_mended_slot_by_slot() {
     for _ in 0..2000 {
         scribble(&mapping, random, 200);
         for slot in 0..SHAPE.slots {
-            board.release(slot);
-            assert_eq!(board.slot_state(slot), SlotState::Free);
-            board.publish(slot, &Description::default());
-            assert_eq!(board.slot_state(slot), SlotState::Ready);
+            board.release(SlotIndex::new(slot));
+            assert_eq!(board.slot_state(SlotIndex::new(slot)), SlotState::Free);
+            board.publish(SlotIndex::new(slot), &Description::default());
+            assert_eq!(board.slot_state(SlotIndex::new(slot)), SlotState::Ready);
         }
-        let mut claimer = Claimer::new(board.clone(), 0, 9, 0);
+        let mut claimer = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);
         let mut cursor = board.finished_count(0);
         for _ in 0..SHAPE.slots {
             let claim = claimer.claim().expect("all are ready");
             assert_eq!(claimer.description(&claim), Description::default());
             let _ = claimer.report(claim, End::Complete, 0, (0, 0));
             let finished = board.next_finished(0, &mut cursor).expect("reported");
-            assert_eq!(board.slot_state(finished.slot), SlotState::Done(9));
+            assert_eq!(board.slot_state(finished.slot), SlotState::Done(Incarnation::new(9)));
         }
         assert!(claimer.claim().is_none());
         assert_eq!(board.next_finished(0, &mut cursor), None);
@@ -113,7 +114,7 @@ fn a_claimer_looks_at_anything() {
     within_a_minute(|| {
         let (mapping, board) = scribbled();
         let random = &mut Random::new(99);
-        let mut claimer = Claimer::new(board, 2, 1, 0);
+        let mut claimer = Claimer::new(board, 2, Incarnation::new(1), 0);
         for _ in 0..20_000 {
             scribble(&mapping, random, 30);
             if let Some(claim) = claimer.claim() {

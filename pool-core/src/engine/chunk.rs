@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pool_ipc::{
     Block,
-    board::{Audience, Outcome},
+    board::{Audience, Incarnation, Outcome, SlotIndex},
 };
 
 use super::{jobs::JobId, measure::MeasureResults};
@@ -46,7 +46,7 @@ pub(crate) struct Chunk {
     /// Whether its call was cancelled, though its job goes on: what is left is not tried again.
     pub(crate) cancelled: bool,
     /// The incarnation that keeps the result of item `start` in hand.
-    pub(crate) in_hand: Option<u32>,
+    pub(crate) in_hand: Option<Incarnation>,
     /// Whether that result may lie beyond the limit of the worker's arena.
     pub(crate) past_limit: bool,
     pub(crate) audience: Audience,
@@ -187,8 +187,8 @@ pub(crate) enum Why {
 pub(crate) enum Delivery {
     /// Results of consecutive items, in a slot that the job has to give back.
     Results {
-        slot: usize,
-        incarnation: u32,
+        slot: SlotIndex,
+        incarnation: Incarnation,
         first: u64,
         capacity: u32,
         measure: MeasureResults,
@@ -205,7 +205,7 @@ pub(crate) enum Delivery {
 pub(crate) enum Action {
     /// Publish `Engine::chunk(slot)` in the slot.
     Publish {
-        slot: usize,
+        slot: SlotIndex,
     },
     /// Free a block of items.
     FreeItems {
@@ -213,7 +213,7 @@ pub(crate) enum Action {
     },
     /// Give the slot back on the board.
     Release {
-        slot: usize,
+        slot: SlotIndex,
     },
     Deliver {
         job: JobId,
@@ -221,12 +221,12 @@ pub(crate) enum Action {
     },
     /// Copy what jobs have not read yet of this incarnation's results, and release their slots.
     MakeRoom {
-        incarnation: u32,
+        incarnation: Incarnation,
     },
     /// Start a worker.
     Start {
         place: u32,
-        incarnation: u32,
+        incarnation: Incarnation,
         serial: u64,
     },
 }

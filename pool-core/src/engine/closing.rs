@@ -3,6 +3,8 @@
 //! Invariant: a chunk that a worker keeps a result of in hand goes on, also when its job is closed:
 //! the worker can let the result go only with that chunk.
 
+use pool_ipc::board::SlotIndex;
+
 use super::{
     chunk::{Action, Chunk},
     dispatch::{Engine, SlotUse},
@@ -16,7 +18,7 @@ impl Engine {
     ///
     /// Jobs that end of the same cause are to be named together: otherwise one of them would begin
     /// chunks that another leaves room for.
-    pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<usize> {
+    pub(crate) fn cancel_jobs(&mut self, jobs: &[JobId], out: &mut Vec<Action>) -> Vec<SlotIndex> {
         let mut known = false;
         for job in jobs {
             if let Some(record) = self.jobs.get_mut(*job) {
@@ -55,11 +57,11 @@ impl Engine {
 
     /// Closes a job (see [`Engine::cancel_jobs`]) whose results are not read any more: frees the
     /// slots that it was lent and has not given back, since its caller panicked.
-    pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<usize> {
+    pub(crate) fn close_job(&mut self, job: JobId, out: &mut Vec<Action>) -> Vec<SlotIndex> {
         let published = self.cancel_jobs(&[job], out);
         if self.free_slots < self.slots.len() {
-            for slot in 0..self.slots.len() {
-                if matches!(self.slots[slot], SlotUse::Lent { job: of, .. } if of == job) {
+            for slot in (0..self.slots.len()).map(SlotIndex::new) {
+                if matches!(self.slots[slot.index()], SlotUse::Lent { job: of, .. } if of == job) {
                     out.push(Action::Release { slot });
                     self.free(slot);
                 }
@@ -71,8 +73,10 @@ impl Engine {
     }
 
     /// Drops a published chunk that was taken back before a worker claimed it.
-    pub(crate) fn taken_back(&mut self, slot: usize, out: &mut Vec<Action>) {
-        if let SlotUse::Published(chunk) = std::mem::replace(&mut self.slots[slot], SlotUse::Free) {
+    pub(crate) fn taken_back(&mut self, slot: SlotIndex, out: &mut Vec<Action>) {
+        if let SlotUse::Published(chunk) =
+            std::mem::replace(&mut self.slots[slot.index()], SlotUse::Free)
+        {
             self.free_slots += 1;
             self.published_slots -= 1;
             if let Some(worker) = chunk.worker {
@@ -85,11 +89,11 @@ impl Engine {
 
     /// Marks the job's chunk on the board that begins at item `first` as cancelled; answers with
     /// its slot.
-    pub(crate) fn cancel_chunk(&mut self, job: JobId, first: u64) -> Option<usize> {
+    pub(crate) fn cancel_chunk(&mut self, job: JobId, first: u64) -> Option<SlotIndex> {
         self.slots.iter_mut().enumerate().find_map(|(slot, state)| match state {
             SlotUse::Published(chunk) if chunk.job == job && chunk.first == first => {
                 chunk.cancelled = true;
-                Some(slot)
+                Some(SlotIndex::new(slot))
             }
             _ => None,
         })

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use pool_ipc::{
     Block,
-    board::{Audience, Outcome},
+    board::{Audience, Incarnation, Outcome, SlotIndex},
 };
 
 use super::{
@@ -28,7 +28,7 @@ pub(super) enum SlotUse {
     Published(Chunk),
     /// Results that a job still reads.
     Lent {
-        incarnation: u32,
+        incarnation: Incarnation,
         job: JobId,
     },
 }
@@ -116,17 +116,17 @@ impl Engine {
     }
 
     /// The chunk that was published in the slot.
-    pub(crate) fn chunk(&self, slot: usize) -> Option<&Chunk> {
-        match self.slots.get(slot) {
+    pub(crate) fn chunk(&self, slot: SlotIndex) -> Option<&Chunk> {
+        match self.slots.get(slot.index()) {
             Some(SlotUse::Published(chunk)) => Some(chunk),
             _ => None,
         }
     }
 
     /// Slots with a published chunk that has not ended.
-    pub(crate) fn published(&self) -> impl Iterator<Item = (usize, &Chunk)> {
+    pub(crate) fn published(&self) -> impl Iterator<Item = (SlotIndex, &Chunk)> {
         self.slots.iter().enumerate().filter_map(|(slot, state)| match state {
-            SlotUse::Published(chunk) => Some((slot, chunk)),
+            SlotUse::Published(chunk) => Some((SlotIndex::new(slot), chunk)),
             _ => None,
         })
     }
@@ -163,45 +163,45 @@ impl Engine {
             self.addressed.published(worker);
         }
         let slot = self.next_free();
-        self.slots[slot] = SlotUse::Published(chunk);
+        self.slots[slot.index()] = SlotUse::Published(chunk);
         self.free_slots -= 1;
         self.published_slots += 1;
         out.push(Action::Publish { slot });
     }
 
     /// The slot that the next chunk is likely to get.
-    pub(crate) fn likely_slot(&self) -> usize {
-        self.cursor
+    pub(crate) fn likely_slot(&self) -> SlotIndex {
+        SlotIndex::new(self.cursor)
     }
 
     /// The slot that a chunk got last.
-    pub(crate) fn last_slot(&self) -> usize {
-        self.cursor.checked_sub(1).unwrap_or(self.slots.len() - 1)
+    pub(crate) fn last_slot(&self) -> SlotIndex {
+        SlotIndex::new(self.cursor.checked_sub(1).unwrap_or(self.slots.len() - 1))
     }
 
-    fn next_free(&mut self) -> usize {
+    fn next_free(&mut self) -> SlotIndex {
         let is_free = |slot: &SlotUse| matches!(slot, SlotUse::Free);
         let (before, from) = self.slots.split_at(self.cursor);
         let slot = from.iter().position(is_free).map(|step| self.cursor + step);
         let slot = slot.or_else(|| before.iter().position(is_free));
         let slot = slot.expect("free slots were counted");
         self.cursor = if slot + 1 == self.slots.len() { 0 } else { slot + 1 };
-        slot
+        SlotIndex::new(slot)
     }
 
     /// Handles a worker's stop with the chunk in `slot`; `outcome` says how far it came.
     pub(crate) fn ended(
         &mut self,
-        slot: usize,
-        incarnation: u32,
+        slot: SlotIndex,
+        incarnation: Incarnation,
         outcome: Outcome,
         why: Why,
         out: &mut Vec<Action>,
     ) {
         // An end that a scribbled ring reports twice counts once.
-        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot) else { return };
+        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot.index()) else { return };
         let mut chunk = chunk.clone();
-        self.slots[slot] = SlotUse::Lent { incarnation, job: chunk.job };
+        self.slots[slot.index()] = SlotUse::Lent { incarnation, job: chunk.job };
         self.published_slots -= 1;
         chunk.goes_first = false;
         if let Some(worker) = chunk.worker {
@@ -280,12 +280,12 @@ impl Engine {
     /// is not to be tried again; all else waits until the worker is reaped.
     pub(crate) fn overran(
         &mut self,
-        slot: usize,
+        slot: SlotIndex,
         worker: u32,
         finished: u32,
         out: &mut Vec<Action>,
     ) {
-        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot) else { return };
+        let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot.index()) else { return };
         let Some(limit) = chunk.limit.filter(|_| chunk.overrun == Overrun::No) else { return };
         if finished >= chunk.end - chunk.start {
             return; // a scribbled board
@@ -345,14 +345,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn free(&mut self, slot: usize) {
-        self.slots[slot] = SlotUse::Free;
+    pub(super) fn free(&mut self, slot: SlotIndex) {
+        self.slots[slot.index()] = SlotUse::Free;
         self.free_slots += 1;
     }
 
     /// Frees the slot, whose results a job has read.
-    pub(crate) fn released(&mut self, slot: usize, out: &mut Vec<Action>) {
-        if !matches!(self.slots[slot], SlotUse::Lent { .. }) {
+    pub(crate) fn released(&mut self, slot: SlotIndex, out: &mut Vec<Action>) {
+        if !matches!(self.slots[slot.index()], SlotUse::Lent { .. }) {
             return;
         }
         self.free(slot);
@@ -363,7 +363,7 @@ impl Engine {
     /// Queues the held chunks whose worker has all its room again.
     pub(super) fn admit_held(&mut self) {
         let slots = &self.slots;
-        let reads = |incarnation: u32| {
+        let reads = |incarnation: Incarnation| {
             slots
                 .iter()
                 .any(|s| matches!(s, SlotUse::Lent { incarnation: i, .. } if *i == incarnation))
@@ -377,7 +377,7 @@ impl Engine {
     /// Lets the chunk that a worker holds go on, with its first result beyond the limit of the
     /// arena: all results of the worker that could be copied away were, and the readers of the
     /// others may wait for this very chunk.
-    pub(crate) fn pass_limit(&mut self, incarnation: u32, out: &mut Vec<Action>) {
+    pub(crate) fn pass_limit(&mut self, incarnation: Incarnation, out: &mut Vec<Action>) {
         for mut chunk in self.held.extract_if(.., |chunk| chunk.in_hand == Some(incarnation)) {
             chunk.past_limit = true;
             self.queue.push_front(chunk);
@@ -386,7 +386,7 @@ impl Engine {
     }
 
     /// Whether the worker keeps a result in hand for which its arena has no room yet.
-    pub(crate) fn has_in_hand(&self, incarnation: u32) -> bool {
+    pub(crate) fn has_in_hand(&self, incarnation: Incarnation) -> bool {
         let published = self.published().map(|(_, chunk)| chunk);
         let mut chunks = self.held.iter().chain(&self.queue).chain(published);
         chunks.any(|chunk| chunk.in_hand == Some(incarnation))
@@ -396,8 +396,8 @@ impl Engine {
     /// result is lost. The chunk was published in `slot` and taken back, or is held or queued.
     pub(crate) fn in_hand_lost(
         &mut self,
-        slot: Option<usize>,
-        incarnation: u32,
+        slot: Option<SlotIndex>,
+        incarnation: Incarnation,
         cause: &Cause,
         out: &mut Vec<Action>,
     ) {
@@ -407,7 +407,7 @@ impl Engine {
         lost.extend(queued.and_then(|at| self.queue.remove(at)));
         if let Some(slot) = slot
             && let SlotUse::Published(chunk) =
-                std::mem::replace(&mut self.slots[slot], SlotUse::Free)
+                std::mem::replace(&mut self.slots[slot.index()], SlotUse::Free)
         {
             self.free_slots += 1;
             self.published_slots -= 1;

@@ -1,5 +1,7 @@
 //! Takes new chunks in, puts chunks back, and fills vacant places.
 
+use pool_ipc::board::Incarnation;
+
 use super::{
     chunk::{Action, Chunk},
     dispatch::{Engine, SlotUse},
@@ -23,7 +25,7 @@ impl Engine {
     /// Fills this place if it is vacant.
     fn staff_place(&mut self, place: usize, out: &mut Vec<Action>) {
         let slots = &self.slots;
-        let is_lent = |name: u32| {
+        let is_lent = |name: Incarnation| {
             let reads = |slot: &SlotUse| matches!(slot, SlotUse::Lent { incarnation, .. } if *incarnation == name);
             slots.iter().any(reads)
         };

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Weak};
 
-use pool_ipc::board::incarnation_of;
+use pool_ipc::board::{Incarnation, incarnation_of};
 
 use super::chunk::Action;
 
@@ -28,14 +28,14 @@ pub(crate) struct WorkerTable {
 /// Names whose workers are dead and whose arenas are still read.
 #[derive(Debug, Default)]
 struct Outlived {
-    names: Vec<(u32, Weak<()>)>,
+    names: Vec<(Incarnation, Weak<()>)>,
     /// The number of names at which those whose arena is gone are removed.
     enough: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
-    incarnation: Option<u32>,
+    incarnation: Option<Incarnation>,
     serial: u64,
     pid: i32,
     /// Workers in a row that died here before they were ready.
@@ -60,7 +60,7 @@ impl WorkerTable {
 
     /// Notes that the worker has ended a chunk, or died with one; answers with its place, if it
     /// still has one.
-    pub(super) fn serves(&mut self, incarnation: u32) -> Option<usize> {
+    pub(super) fn serves(&mut self, incarnation: Incarnation) -> Option<usize> {
         self.failed_starts = 0;
         let place = self.place_of(incarnation)?;
         self.places[place].served = true;
@@ -72,7 +72,7 @@ impl WorkerTable {
     pub(super) fn staff(
         &mut self,
         index: usize,
-        is_lent: impl Fn(u32) -> bool,
+        is_lent: impl Fn(Incarnation) -> bool,
         out: &mut Vec<Action>,
     ) {
         if self.places[index].incarnation.is_none() && !self.places[index].rests {
@@ -89,14 +89,14 @@ impl WorkerTable {
     }
 
     /// Whether anything of an older worker still has this name.
-    fn is_taken(&self, incarnation: u32, is_lent: impl Fn(u32) -> bool) -> bool {
+    fn is_taken(&self, incarnation: Incarnation, is_lent: impl Fn(Incarnation) -> bool) -> bool {
         self.place_of(incarnation).is_some()
             || is_lent(incarnation)
             || self.outlived.names.iter().any(|(name, _)| *name == incarnation)
     }
 
     /// Keeps the name of a dead worker from being used again while `arena` is held.
-    pub(crate) fn outlives(&mut self, incarnation: u32, arena: &Arc<()>) {
+    pub(crate) fn outlives(&mut self, incarnation: Incarnation, arena: &Arc<()>) {
         let Outlived { names, enough } = &mut self.outlived;
         if names.len() >= *enough {
             names.retain(|(_, arena)| arena.strong_count() > 0);
@@ -106,7 +106,7 @@ impl WorkerTable {
     }
 
     /// The worker's serial number; 0 when it has no place any more.
-    pub(crate) fn serial_of(&self, incarnation: u32) -> u64 {
+    pub(crate) fn serial_of(&self, incarnation: Incarnation) -> u64 {
         self.place_of(incarnation).map_or(0, |place| self.places[place].serial)
     }
 
@@ -120,7 +120,7 @@ impl WorkerTable {
         self.min_serial
     }
 
-    pub(crate) fn started(&mut self, incarnation: u32, pid: i32) {
+    pub(crate) fn started(&mut self, incarnation: Incarnation, pid: i32) {
         if let Some(place) = self.place_of(incarnation) {
             self.places[place].pid = pid;
         }
@@ -128,7 +128,7 @@ impl WorkerTable {
 
     /// Vacates the place of a worker that was reaped or was never started. `ready`: it had come so
     /// far that it could take chunks.
-    pub(crate) fn vacate(&mut self, incarnation: u32, ready: bool) {
+    pub(crate) fn vacate(&mut self, incarnation: Incarnation, ready: bool) {
         if let Some(place) = self.place_of(incarnation) {
             let failed_starts = if ready { 0 } else { self.places[place].failed_starts + 1 };
             self.places[place] = Place { failed_starts, ..Place::default() };
@@ -139,7 +139,7 @@ impl WorkerTable {
     /// Vacates the place of a worker that was ready, was not asked to leave, and died without a
     /// chunk; answers how many in a row died so at this place. `awaited`: a chunk was there that it
     /// could have taken, so that it counts as one that never got ready.
-    pub(crate) fn vacate_idle(&mut self, incarnation: u32, awaited: bool) -> u32 {
+    pub(crate) fn vacate_idle(&mut self, incarnation: Incarnation, awaited: bool) -> u32 {
         let Some(at) = self.place_of(incarnation) else { return 0 };
         let Place { failed_starts, idle_deaths, .. } = self.places[at];
         let failed_starts = if awaited { failed_starts + 1 } else { 0 };
@@ -150,7 +150,7 @@ impl WorkerTable {
     }
 
     /// Whether the worker has ended a chunk, or died with one.
-    pub(crate) fn has_served(&self, incarnation: u32) -> bool {
+    pub(crate) fn has_served(&self, incarnation: Incarnation) -> bool {
         self.place_of(incarnation).is_some_and(|place| self.places[place].served)
     }
 
@@ -210,12 +210,12 @@ impl WorkerTable {
         }
     }
 
-    pub(crate) fn place_of(&self, incarnation: u32) -> Option<usize> {
+    pub(crate) fn place_of(&self, incarnation: Incarnation) -> Option<usize> {
         self.places.iter().position(|place| place.incarnation == Some(incarnation))
     }
 
     /// The occupied places with their incarnations and process ids (0: not known yet).
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u32, i32)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Incarnation, i32)> {
         self.places
             .iter()
             .enumerate()

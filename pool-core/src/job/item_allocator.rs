@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use pool_ipc::{Block, WireFault};
+use pool_ipc::{Block, WireFault, board::SlotIndex};
 
 use crate::{
     engine::JobId,
@@ -44,7 +44,7 @@ impl ItemAllocator {
     /// or until it is `until`.
     pub(crate) fn reserve(
         &self,
-        released: &mut Vec<usize>,
+        released: &mut Vec<SlotIndex>,
         len: usize,
         idle: bool,
         until: Option<Instant>,

@@ -8,6 +8,8 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
+use pool_ipc::board::Incarnation;
+
 use super::packet::{self, Received};
 
 const WORDS: usize = 6;
@@ -18,7 +20,7 @@ const PACKET: usize = WORDS * size_of::<u32>();
 pub(crate) struct ClaimedChunk {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
-    pub(crate) incarnation: u32,
+    pub(crate) incarnation: Incarnation,
 }
 
 /// An order of the parent.
@@ -26,9 +28,9 @@ pub(crate) struct ClaimedChunk {
 pub(crate) enum Order {
     /// Start a worker, which allocates from the arena; that is missing when the zygote had no
     /// number left for its descriptor.
-    Start { place: u32, incarnation: u32, arena: Option<OwnedFd> },
+    Start { place: u32, incarnation: Incarnation, arena: Option<OwnedFd> },
     /// Kill a worker.
-    Kill { incarnation: u32 },
+    Kill { incarnation: Incarnation },
     /// Kill the worker that has claimed this chunk if it still has it after so many nanoseconds.
     KillAt { chunk: ClaimedChunk, grace: u64 },
     /// Read the parent's requests about segments from this socket, which is missing when the zygote
@@ -44,14 +46,14 @@ pub(crate) enum Report {
     /// The zygote cannot begin, and ends: it has started nothing.
     Unable(StartFault),
     /// A worker was started.
-    Started { incarnation: u32, pid: i32 },
+    Started { incarnation: Incarnation, pid: i32 },
     /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
-    NotStarted { incarnation: u32, errno: i32 },
+    NotStarted { incarnation: Incarnation, errno: i32 },
     /// A worker was timed out for an item that is overdue, and killed; [`Report::Reaped`] follows.
-    Overran { incarnation: u32 },
+    Overran { incarnation: Incarnation },
     /// A worker has been reaped, with its wait status; `segments`: whether segments of its results
     /// are left; `peak`: how many bytes of memory it had at most, in whole MiB.
-    Reaped { incarnation: u32, status: i32, segments: bool, peak: u64 },
+    Reaped { incarnation: Incarnation, status: i32, segments: bool, peak: u64 },
 }
 
 /// Why a zygote cannot begin.
@@ -67,17 +69,17 @@ pub(crate) fn send_order(
     socket: &impl AsFd,
     order: u32,
     place: u32,
-    incarnation: u32,
+    incarnation: Incarnation,
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    send(socket, [order, place, incarnation, 0, 0, 0], descriptor)
+    send(socket, [order, place, incarnation.number(), 0, 0, 0], descriptor)
 }
 
 /// Sends [`Order::KillAt`].
 pub(crate) fn send_kill_at(socket: &impl AsFd, chunk: ClaimedChunk, grace: u64) -> io::Result<()> {
     let ClaimedChunk { slot, generation, incarnation } = chunk;
     let (low, high) = (grace as u32, (grace >> 32) as u32);
-    send(socket, [Order::KILL_AT, slot, incarnation, generation, low, high], None)
+    send(socket, [Order::KILL_AT, slot, incarnation.number(), generation, low, high], None)
 }
 
 impl Order {
@@ -91,12 +93,16 @@ impl Order {
         Ok(match receive(socket)? {
             Received::Message((words, descriptor)) => match words {
                 [Self::START, place, incarnation, ..] => {
+                    let incarnation = Incarnation::new(incarnation);
                     Received::Message(Self::Start { place, incarnation, arena: descriptor })
                 }
                 [Self::CONNECT, ..] => Received::Message(Self::Connect { socket: descriptor }),
-                [Self::KILL, _, incarnation, ..] => Received::Message(Self::Kill { incarnation }),
+                [Self::KILL, _, incarnation, ..] => {
+                    Received::Message(Self::Kill { incarnation: Incarnation::new(incarnation) })
+                }
                 [Self::KILL_AT, slot, incarnation, generation, low, high] => {
                     let grace = u64::from(high) << 32 | u64::from(low);
+                    let incarnation = Incarnation::new(incarnation);
                     let chunk = ClaimedChunk { slot, generation, incarnation };
                     Received::Message(Self::KillAt { chunk, grace })
                 }
@@ -115,14 +121,16 @@ impl Report {
     pub(crate) fn send(self, socket: &impl AsFd) -> io::Result<()> {
         let words = match self {
             Self::Running { pid } => [4, 0, pid as u32, 0, 0, 0],
-            Self::Started { incarnation, pid } => [1, incarnation, pid as u32, 0, 0, 0],
-            Self::NotStarted { incarnation, errno } => [2, incarnation, errno as u32, 0, 0, 0],
-            Self::Overran { incarnation } => [5, incarnation, 0, 0, 0, 0],
+            Self::Started { incarnation, pid } => [1, incarnation.number(), pid as u32, 0, 0, 0],
+            Self::NotStarted { incarnation, errno } => {
+                [2, incarnation.number(), errno as u32, 0, 0, 0]
+            }
+            Self::Overran { incarnation } => [5, incarnation.number(), 0, 0, 0, 0],
             Self::Unable(StartFault::Threads(threads)) => [6, 0, threads, 0, 0, 0],
             Self::Unable(StartFault::System(errno)) => [7, 0, errno as u32, 0, 0, 0],
             Self::Reaped { incarnation, status, segments, peak } => {
                 let mebibytes = (peak >> 20).min(u64::from(u32::MAX >> 1)) as u32;
-                [3, incarnation, status as u32, mebibytes << 1 | u32::from(segments), 0, 0]
+                [3, incarnation.number(), status as u32, mebibytes << 1 | u32::from(segments), 0, 0]
             }
         };
         send(socket, words, None)
@@ -131,21 +139,24 @@ impl Report {
     /// The next report, without waiting.
     pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
         Ok(match receive(socket)? {
-            Received::Message(([kind, incarnation, value, more, ..], _)) => match kind {
-                1 => Received::Message(Self::Started { incarnation, pid: value as i32 }),
-                2 => Received::Message(Self::NotStarted { incarnation, errno: value as i32 }),
-                3 => Received::Message(Self::Reaped {
-                    incarnation,
-                    status: value as i32,
-                    segments: more & 1 != 0,
-                    peak: u64::from(more >> 1) << 20,
-                }),
-                4 => Received::Message(Self::Running { pid: value as i32 }),
-                5 => Received::Message(Self::Overran { incarnation }),
-                6 => Received::Message(Self::Unable(StartFault::Threads(value))),
-                7 => Received::Message(Self::Unable(StartFault::System(value as i32))),
-                _ => Received::Closed,
-            },
+            Received::Message(([kind, number, value, more, ..], _)) => {
+                let incarnation = Incarnation::new(number);
+                match kind {
+                    1 => Received::Message(Self::Started { incarnation, pid: value as i32 }),
+                    2 => Received::Message(Self::NotStarted { incarnation, errno: value as i32 }),
+                    3 => Received::Message(Self::Reaped {
+                        incarnation,
+                        status: value as i32,
+                        segments: more & 1 != 0,
+                        peak: u64::from(more >> 1) << 20,
+                    }),
+                    4 => Received::Message(Self::Running { pid: value as i32 }),
+                    5 => Received::Message(Self::Overran { incarnation }),
+                    6 => Received::Message(Self::Unable(StartFault::Threads(value))),
+                    7 => Received::Message(Self::Unable(StartFault::System(value as i32))),
+                    _ => Received::Closed,
+                }
+            }
             Received::Empty => Received::Empty,
             Received::Closed => Received::Closed,
         })

@@ -2,7 +2,7 @@
 
 use std::{os::fd::AsFd, sync::Arc};
 
-use pool_ipc::board::Description;
+use pool_ipc::board::{Description, Incarnation, SlotIndex};
 use pool_shm::Segment;
 
 use super::{
@@ -84,7 +84,7 @@ impl Session {
 
     /// Publishes the chunk in `slot`; answers how many sleeping workers, of any place, are to be
     /// woken.
-    fn publish(&self, state: &SessionState, slot: usize) -> usize {
+    fn publish(&self, state: &SessionState, slot: SlotIndex) -> usize {
         let chunk =
             state.engine.chunk(slot).expect("the engine has just put a chunk into the slot");
         let sleepers = self.board.publish(slot, &describe(chunk, &state.on_the_way));
@@ -154,7 +154,7 @@ impl Session {
         !freed.is_empty()
     }
 
-    fn start(&self, state: &mut SessionState, place: u32, incarnation: u32) {
+    fn start(&self, state: &mut SessionState, place: u32, incarnation: Incarnation) {
         self.link.awaited(place, incarnation);
         self.start_wanted(state);
     }
@@ -176,7 +176,12 @@ impl Session {
         }
     }
 
-    fn try_start(&self, state: &mut SessionState, place: u32, incarnation: u32) -> Result<(), i32> {
+    fn try_start(
+        &self,
+        state: &mut SessionState,
+        place: u32,
+        incarnation: Incarnation,
+    ) -> Result<(), i32> {
         let errno = |error: pool_shm::Error| match error {
             pool_shm::Error::MemoryLocked { .. } => MEMORY_LOCKED,
             error => os::errno_of(&error),
@@ -205,14 +210,19 @@ impl Session {
     }
 
     /// Removes a worker that was not started from the table; answers with its arena.
-    fn forget(state: &mut SessionState, incarnation: u32) -> Option<Arc<WorkerArena>> {
+    fn forget(state: &mut SessionState, incarnation: Incarnation) -> Option<Arc<WorkerArena>> {
         state.engine.workers.vacate(incarnation, false);
         state.arenas.remove(&incarnation)
     }
 
     /// Handles a start that failed: fails the jobs that wait for this worker, or all jobs if there
     /// is no worker at all.
-    pub(super) fn not_started(&self, state: &mut SessionState, incarnation: u32, errno: i32) {
+    pub(super) fn not_started(
+        &self,
+        state: &mut SessionState,
+        incarnation: Incarnation,
+        errno: i32,
+    ) {
         let worker = state.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
         let serial = state.engine.workers.serial_of(incarnation);
         let arena = Self::forget(state, incarnation);

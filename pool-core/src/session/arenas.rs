@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use pool_ipc::{AlignedBytes, Block, Manifest};
+use pool_ipc::{AlignedBytes, Block, Manifest, board::Incarnation, board::SlotIndex};
 use pool_shm::{Mapping, SharedSegment};
 
 use crate::{
@@ -20,7 +20,7 @@ pub(super) struct OnTheWay {
     /// Segments of items and contexts, by the offset of their block.
     of_blocks: BTreeMap<u64, Carried>,
     /// Slots with results that need segments, and the incarnations that have made them.
-    of_slots: BTreeMap<usize, u32>,
+    of_slots: BTreeMap<SlotIndex, Incarnation>,
 }
 
 impl OnTheWay {
@@ -54,13 +54,13 @@ impl OnTheWay {
     }
 
     /// Forgets a slot that is free; answers with the incarnation whose segments its results needed.
-    pub(super) fn left(&mut self, slot: usize) -> Option<u32> {
+    pub(super) fn left(&mut self, slot: SlotIndex) -> Option<Incarnation> {
         self.of_slots.remove(&slot)
     }
 
     /// Notes that the results in the slot need segments of this incarnation.
     #[cold]
-    pub(super) fn came(&mut self, slot: usize, incarnation: u32) {
+    pub(super) fn came(&mut self, slot: SlotIndex, incarnation: Incarnation) {
         self.of_slots.insert(slot, incarnation);
     }
 }
@@ -74,7 +74,7 @@ pub(super) struct WorkerArena {
     mapping: Mapping,
     /// The worker that writes to it.
     pub(super) place: u32,
-    pub(super) incarnation: u32,
+    pub(super) incarnation: Incarnation,
     /// Most bytes that one block of it can have.
     pub(super) limit: u64,
     /// The broker that releases a dead worker's segments when the last result was read.
@@ -85,7 +85,7 @@ pub(super) struct WorkerArena {
 }
 
 impl WorkerArena {
-    pub(super) fn new(mapping: Mapping, place: u32, incarnation: u32, limit: u64) -> Self {
+    pub(super) fn new(mapping: Mapping, place: u32, incarnation: Incarnation, limit: u64) -> Self {
         Self { mapping, place, incarnation, limit, told: OnceLock::new(), held: Arc::new(()) }
     }
 
@@ -117,7 +117,7 @@ impl Deref for WorkerArena {
 impl Drop for WorkerArena {
     fn drop(&mut self) {
         if let Some(broker) = self.told.get() {
-            broker.release_owner(self.incarnation);
+            broker.release_owner(self.incarnation.number());
         }
     }
 }

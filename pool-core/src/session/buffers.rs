@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use pool_ipc::{AlignedBytes, Decoder, Encoder, SegmentBroker};
+use pool_ipc::{AlignedBytes, Decoder, Encoder, SegmentBroker, board::SlotIndex};
 
 use super::results::Message;
 
@@ -19,7 +19,7 @@ pub(crate) struct Buffers {
     /// What the job has taken from its inbox.
     pub(crate) taken: VecDeque<Message>,
     /// Slots whose results the job has read.
-    pub(crate) released: Vec<usize>,
+    pub(crate) released: Vec<SlotIndex>,
     /// Private copies of results.
     pub(crate) scratch: AlignedBytes,
     pub(crate) encoder: Encoder,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use pool_ipc::{
     batch::expect_batch,
-    board::{End, Outcome, Progress, SlotState},
+    board::{End, Incarnation, Outcome, Progress, SlotIndex, SlotState},
 };
 
 use super::{
@@ -46,7 +46,7 @@ impl Session {
         cursors.iter().enumerate().map(since).fold(0, u64::saturating_add)
     }
 
-    fn finished(&self, state: &mut SessionState, slot: usize, incarnation: u32) {
+    fn finished(&self, state: &mut SessionState, slot: SlotIndex, incarnation: Incarnation) {
         let mut outcome = self.board.outcome(slot);
         if let Some(arena) = state.arenas.get(&incarnation) {
             expect_batch(arena.as_ptr().wrapping_add(outcome.results as usize));
@@ -70,8 +70,8 @@ impl Session {
     fn tell_ended(
         &self,
         state: &mut SessionState,
-        slot: usize,
-        incarnation: u32,
+        slot: SlotIndex,
+        incarnation: Incarnation,
         outcome: Outcome,
         why: Why,
     ) {
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// The cause that the worker has written for a failed item.
-    fn cause(&self, state: &SessionState, incarnation: u32, outcome: &Outcome) -> Cause {
+    fn cause(&self, state: &SessionState, incarnation: Incarnation, outcome: &Outcome) -> Cause {
         let (offset, len) = outcome.failure;
         let read = || {
             let bytes = state.arenas.get(&incarnation)?.copy(offset, len, LARGEST_FAILURE)?;
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Handles the report that the zygote has timed a worker out.
-    fn overran(&self, state: &mut SessionState, incarnation: u32) {
+    fn overran(&self, state: &mut SessionState, incarnation: Incarnation) {
         state.overruns = state.overruns.wrapping_add(1);
         state.timed_out.push(incarnation);
         let place = state.engine.workers.place_of(incarnation);
@@ -156,7 +156,7 @@ impl Session {
     fn reaped(
         &self,
         state: &mut SessionState,
-        incarnation: u32,
+        incarnation: Incarnation,
         raw: i32,
         segments: bool,
         peak: u64,
@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// Whether a dead worker was at its `worker_init` and had not been timed out.
-    fn was_in_init(&self, state: &SessionState, incarnation: u32) -> bool {
+    fn was_in_init(&self, state: &SessionState, incarnation: Incarnation) -> bool {
         let place = state.engine.workers.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
         place.is_some_and(|place| self.stage_of(place) == WorkerStage::Init)
@@ -224,7 +224,7 @@ impl Session {
     fn cause_of_death(
         &self,
         state: &SessionState,
-        incarnation: u32,
+        incarnation: Incarnation,
         status: ExitStatus,
         peak: u64,
     ) -> Cause {
@@ -243,7 +243,7 @@ impl Session {
     pub(super) fn has_overflowed(
         &self,
         state: &SessionState,
-        incarnation: u32,
+        incarnation: Incarnation,
         status: ExitStatus,
     ) -> bool {
         let place = state.engine.workers.place_of(incarnation);
@@ -255,8 +255,8 @@ impl Session {
     fn lose_in_hand(
         &self,
         state: &mut SessionState,
-        slot: Option<usize>,
-        incarnation: u32,
+        slot: Option<SlotIndex>,
+        incarnation: Incarnation,
         cause: &Cause,
     ) {
         state.engine.in_hand_lost(slot, incarnation, cause, &mut state.actions);

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_ipc::board::WakeThreshold;
+use pool_ipc::board::{SlotIndex, WakeThreshold};
 
 use super::{
     buffers::Buffers,
@@ -148,7 +148,7 @@ impl Session {
     pub(crate) fn withdraw(&self, job: JobId, first: u64) -> bool {
         let mut state = self.lock();
         let state = &mut *state;
-        let is_it = |(_, chunk): &(usize, &Chunk)| {
+        let is_it = |(_, chunk): &(SlotIndex, &Chunk)| {
             chunk.job == job && chunk.first == first && chunk.in_hand.is_none()
         };
         let slot = state.engine.published().find(is_it).map(|(slot, _)| slot);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_ipc::Block;
+use pool_ipc::{Block, board::SlotIndex};
 
 use super::{
     arenas::Carried,
@@ -144,7 +144,7 @@ impl Session {
     }
 
     /// Releases slots whose results were read, submits a new chunk, or both.
-    pub(crate) fn submit(&self, released: &mut Vec<usize>, chunk: Option<Chunk>) {
+    pub(crate) fn submit(&self, released: &mut Vec<SlotIndex>, chunk: Option<Chunk>) {
         if self.is_foreign() {
             return;
         }
@@ -154,7 +154,7 @@ impl Session {
     pub(super) fn take_in(
         &self,
         state: &mut SessionState,
-        released: &mut Vec<usize>,
+        released: &mut Vec<SlotIndex>,
         chunk: Option<Chunk>,
     ) {
         self.release(state, released);
@@ -167,7 +167,7 @@ impl Session {
         self.act(state);
     }
 
-    fn release(&self, state: &mut SessionState, released: &mut Vec<usize>) {
+    fn release(&self, state: &mut SessionState, released: &mut Vec<SlotIndex>) {
         for slot in released.drain(..) {
             self.release_slot(state, slot);
             state.engine.released(slot, &mut state.actions);
@@ -220,7 +220,7 @@ impl Session {
             inbox.killed_in = inbox.grace();
             if inbox.killed_in.is_some() {
                 let (grace, engine) = (inbox.killed_in, &state.engine);
-                let of_job = |slot: &usize| engine.chunk(*slot).is_some_and(|c| c.job == job);
+                let of_job = |slot: &SlotIndex| engine.chunk(*slot).is_some_and(|c| c.job == job);
                 let slots: Vec<_> = begun.iter().copied().filter(of_job).collect();
                 self.kill_claimers(state, &slots, grace);
             }
@@ -230,7 +230,7 @@ impl Session {
 
     /// Takes unclaimed chunks back; answers with the slots of the others. Their claimers are to be
     /// told once all chunks are taken back: a worker that is told looks for the next one at once.
-    fn take_back(&self, state: &mut SessionState, mut published: Vec<usize>) -> Vec<usize> {
+    fn take_back(&self, state: &mut SessionState, mut published: Vec<SlotIndex>) -> Vec<SlotIndex> {
         published.retain(|&slot| {
             let in_hand = state.engine.chunk(slot).is_some_and(|chunk| chunk.in_hand.is_some());
             let taken = !in_hand && self.board.take_back(slot);
@@ -244,7 +244,7 @@ impl Session {
 
     /// Tells the claimers of these chunks that their results are not wanted any more. Called before
     /// anything else is published in the slots.
-    fn tell_cancelled(&self, begun: &[usize]) {
+    fn tell_cancelled(&self, begun: &[SlotIndex]) {
         for slot in begun {
             self.board.cancel(*slot);
         }

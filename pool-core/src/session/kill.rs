@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use pool_ipc::board::{Incarnation, SlotIndex};
+
 use super::state::{Kill, Session, SessionState};
 use crate::{
     engine::JobId,
@@ -18,7 +20,7 @@ impl Session {
     pub(super) fn kill_claimers(
         &self,
         state: &mut SessionState,
-        slots: &[usize],
+        slots: &[SlotIndex],
         grace: Option<Duration>,
     ) {
         let Some(grace) = grace.map(nanos) else { return };
@@ -26,7 +28,7 @@ impl Session {
         let due = os::monotonic_nanos().saturating_add(grace);
         for slot in slots {
             let Some((generation, incarnation)) = self.board.claim_of(*slot) else { continue };
-            let Ok(slot) = u32::try_from(*slot) else { continue };
+            let Ok(slot) = u32::try_from(slot.index()) else { continue };
             let chunk = ClaimedChunk { slot, generation, incarnation };
             match state.kills.iter_mut().find(|kill| kill.chunk == chunk) {
                 Some(kill) if kill.due <= due => continue,
@@ -41,12 +43,12 @@ impl Session {
     /// Whether the worker still holds the chunk.
     fn is_claimed(&self, kill: &Kill) -> bool {
         let ClaimedChunk { slot, generation, incarnation } = kill.chunk;
-        self.board.is_held(slot as usize, generation, incarnation)
+        self.board.is_held(SlotIndex::new(slot as usize), generation, incarnation)
     }
 
     /// Removes the kills of a worker that was reaped; answers whether it may have been killed for
     /// the chunk that it had in hand. Called before that chunk is freed.
-    pub(super) fn take_kill(&self, state: &mut SessionState, incarnation: u32) -> bool {
+    pub(super) fn take_kill(&self, state: &mut SessionState, incarnation: Incarnation) -> bool {
         let mut killed = false;
         state.kills.retain(|kill| {
             let is_its = kill.chunk.incarnation == incarnation;

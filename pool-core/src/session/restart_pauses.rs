@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use pool_ipc::board::SlotState;
+use pool_ipc::board::{Incarnation, SlotState};
 
 use super::state::{Session, SessionState};
 
@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_millis(512);
 impl Session {
     /// Vacates the place of a worker that was ready and has died without a chunk; after several
     /// such deaths the place stays vacant for a while.
-    pub(super) fn died_idle(&self, state: &mut SessionState, place: u32, incarnation: u32) {
+    pub(super) fn died_idle(&self, state: &mut SessionState, place: u32, incarnation: Incarnation) {
         let serial = state.engine.workers.serial_of(incarnation);
         let awaited = state.engine.published().any(|(slot, chunk)| {
             chunk.audience.place.is_none_or(|worker| worker == place)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pool_ipc::{
     AlignedBytes, Manifest, SegmentBroker, SegmentFault, SegmentId, Wire, batch::BatchReader,
+    board::Incarnation, board::SlotIndex,
 };
 use pool_shm::SharedSegment;
 
@@ -28,7 +29,7 @@ pub(crate) struct ResultBatch {
 /// Where the bytes of results lie.
 #[derive(Debug)]
 pub(super) enum Lying {
-    InArena { arena: Arc<WorkerArena>, offset: usize, slot: usize, manifest: Option<Manifest> },
+    InArena { arena: Arc<WorkerArena>, offset: usize, slot: SlotIndex, manifest: Option<Manifest> },
     Private(Box<Spilled>),
 }
 
@@ -48,7 +49,7 @@ const NOWHERE: *const u8 = std::ptr::without_provenance(AlignedBytes::ALIGN);
 
 impl ResultBatch {
     /// The slot that has to be released when the batch was read.
-    pub(crate) fn slot(&self) -> Option<usize> {
+    pub(crate) fn slot(&self) -> Option<SlotIndex> {
         match &self.place {
             Lying::InArena { slot, .. } => Some(*slot),
             Lying::Private(_) => None,
@@ -116,7 +117,7 @@ impl ResultBatch {
 
     /// Copies the bytes out of the arena, and has the segments mapped; answers with the slot that
     /// can be released now.
-    pub(super) fn move_out(&mut self, broker: &dyn SegmentBroker) -> Option<usize> {
+    pub(super) fn move_out(&mut self, broker: &dyn SegmentBroker) -> Option<SlotIndex> {
         let slot = self.slot()?;
         let segments = if self.has_segments() { self.segments() } else { Vec::new() };
         // Where a segment cannot be mapped now, decoding its handle fails.
@@ -143,7 +144,7 @@ impl ResultBatch {
     }
 
     /// Whether the bytes lie in the arena of `incarnation`.
-    pub(super) fn is_of(&self, incarnation: u32) -> bool {
+    pub(super) fn is_of(&self, incarnation: Incarnation) -> bool {
         matches!(&self.place, Lying::InArena { arena, .. } if arena.incarnation == incarnation)
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use pool_ipc::{Block, SegmentBroker};
+use pool_ipc::{Block, SegmentBroker, board::SlotIndex};
 
 use super::{
     arenas::Carried,
@@ -23,7 +23,7 @@ impl Session {
 
     /// Releases a slot on the board, and tells the worker that keeps segments for its results.
     #[inline]
-    pub(super) fn release_slot(&self, state: &mut SessionState, slot: usize) {
+    pub(super) fn release_slot(&self, state: &mut SessionState, slot: SlotIndex) {
         self.board.release(slot);
         if state.on_the_way.any_results() {
             self.tell_owner(state, slot);
@@ -31,7 +31,7 @@ impl Session {
     }
 
     #[cold]
-    fn tell_owner(&self, state: &mut SessionState, slot: usize) {
+    fn tell_owner(&self, state: &mut SessionState, slot: SlotIndex) {
         let owner = state.on_the_way.left(slot);
         if let Some(place) = owner.and_then(|owner| state.engine.workers.place_of(owner)) {
             self.board.notify(place);

@@ -15,7 +15,7 @@ use std::{
 
 use pool_ipc::{
     Arena,
-    board::{Board, WakeThreshold},
+    board::{Board, Incarnation, WakeThreshold},
 };
 use pool_shm::ForkMark;
 
@@ -87,7 +87,7 @@ pub(crate) struct SessionState {
     pub(super) engine: Engine,
     pub(super) items: Arena,
     /// The arenas of living workers, read-only.
-    pub(super) arenas: BTreeMap<u32, Arc<WorkerArena>>,
+    pub(super) arenas: BTreeMap<Incarnation, Arc<WorkerArena>>,
     pub(super) on_the_way: OnTheWay,
     /// For each place, how many finished slots were collected.
     pub(super) cursors: Vec<u64>,
@@ -124,7 +124,7 @@ pub(crate) struct SessionState {
     /// has.
     pub(super) limited: usize,
     /// Workers that were timed out and are not reaped yet.
-    pub(super) timed_out: Vec<u32>,
+    pub(super) timed_out: Vec<Incarnation>,
     /// Chunks of cancelled calls that the zygote is to end with their workers.
     pub(super) kills: Vec<Kill>,
     /// Calls that have returned and of which items may still run.
@@ -193,7 +193,7 @@ pub(super) struct Watch {
     pub(super) found: u32,
     /// Incarnations of workers that calls wait for and that were stopped while they ran no code of
     /// the user, with the number of such checks in a row.
-    pub(super) exiting: Vec<(u32, u32)>,
+    pub(super) exiting: Vec<(Incarnation, u32)>,
 }
 
 /// A chunk that the zygote was asked to end by killing its worker.
@@ -346,7 +346,7 @@ impl Session {
 
     /// The process id of a worker, 0 if it is not known yet. A worker may run a task before the
     /// zygote reports its start, and writes its process id to the board before all else.
-    pub(super) fn pid_of(&self, place: usize, incarnation: u32, reported: i32) -> i32 {
+    pub(super) fn pid_of(&self, place: usize, incarnation: Incarnation, reported: i32) -> i32 {
         let (written, of) = self.board.occupant(place);
         if reported == 0 && of == incarnation { written as i32 } else { reported }
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use nix::unistd::Pid;
-use pool_ipc::board::{Audience, SlotState};
+use pool_ipc::board::{Audience, Incarnation, SlotState};
 
 use super::state::{Session, SessionState};
 use crate::{error::WorkerStage, os};
@@ -72,7 +72,7 @@ impl Session {
 
     /// The stopped workers that calls wait for and that run no code of the user: those that were
     /// asked to leave or are leaving, that have a chunk, or that could take an unclaimed one.
-    fn stopped_exiting(&self, state: &SessionState) -> Vec<u32> {
+    fn stopped_exiting(&self, state: &SessionState) -> Vec<Incarnation> {
         let all = !state.phase.staffs();
         let (mut ready, mut claimed) = (Vec::new(), Vec::new());
         for (slot, chunk) in state.engine.published() {
@@ -82,7 +82,7 @@ impl Session {
                 _ => {}
             }
         }
-        let is_stuck = |&(place, incarnation, pid): &(usize, u32, i32)| {
+        let is_stuck = |&(place, incarnation, pid): &(usize, Incarnation, i32)| {
             let there = self.board.occupant(place).1 == incarnation;
             let stage = if there { self.stage_of(place) } else { WorkerStage::Ready };
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);

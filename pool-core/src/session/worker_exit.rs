@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pool_ipc::{
     SegmentId,
-    board::{LastWords, SlotState},
+    board::{Incarnation, LastWords, SlotState},
 };
 
 use super::{
@@ -48,7 +48,7 @@ impl Session {
     pub(super) fn after_exit(
         &self,
         state: &mut SessionState,
-        incarnation: u32,
+        incarnation: Incarnation,
         (raw, killed): (i32, bool),
         segments: bool,
         served: Option<&Vec<JobId>>,
@@ -143,7 +143,7 @@ impl Session {
         }
     }
 
-    fn exit_kind(&self, state: &mut SessionState, incarnation: u32, raw: i32) -> ExitKind {
+    fn exit_kind(&self, state: &mut SessionState, incarnation: Incarnation, raw: i32) -> ExitKind {
         let place = state.engine.workers.place_of(incarnation);
         let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
         let timed_out =
@@ -191,7 +191,7 @@ impl Session {
     fn ended(
         &self,
         state: &SessionState,
-        incarnation: u32,
+        incarnation: Incarnation,
         stage: Stage,
         raw: i32,
     ) -> StartFailure {
@@ -204,7 +204,7 @@ impl Session {
     fn exit_result(
         &self,
         state: &SessionState,
-        incarnation: u32,
+        incarnation: Incarnation,
         place: usize,
     ) -> Option<ExitResult> {
         let words = self.board.last_words(place);
@@ -223,7 +223,7 @@ impl Session {
     fn exit_failure_of(
         &self,
         state: &SessionState,
-        incarnation: u32,
+        incarnation: Incarnation,
         place: usize,
     ) -> Option<FailureKind> {
         let LastWords { offset, len, .. } = self.board.last_words(place);
@@ -344,7 +344,7 @@ impl Session {
     }
 
     /// The workers that have claimed a chunk.
-    pub(super) fn at_a_chunk(&self, state: &SessionState) -> Vec<u32> {
+    pub(super) fn at_a_chunk(&self, state: &SessionState) -> Vec<Incarnation> {
         let claimer = |slot| match self.board.slot_state(slot) {
             SlotState::Claimed(owner) => Some(owner),
             _ => None,

@@ -3,7 +3,7 @@
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use pool_affinity::CpuSet;
-use pool_ipc::board::Shape;
+use pool_ipc::board::{Incarnation, Shape};
 use pool_shm::{Mapping, Segment};
 
 use crate::{
@@ -31,7 +31,7 @@ pub(crate) struct WorkerConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerStart {
     pub(crate) place: u32,
-    pub(crate) incarnation: u32,
+    pub(crate) incarnation: Incarnation,
     /// The zygote's process id: the worker dies with it.
     pub(crate) zygote: i32,
     pub(crate) cpus: Option<CpuSet>,
@@ -111,7 +111,7 @@ impl WorkerConfig {
 impl WorkerStart {
     /// All of it as numbers, for a fresh copy of the executable.
     pub(crate) fn to_words(&self) -> Vec<u64> {
-        let own = [u64::from(self.place), u64::from(self.incarnation), self.zygote as u64];
+        let own = [u64::from(self.place), u64::from(self.incarnation.number()), self.zygote as u64];
         let cpus = self.cpus.iter().flat_map(CpuSet::iter).map(|id| id as u64);
         own.into_iter().chain(self.config.to_words()).chain(cpus).collect()
     }
@@ -123,7 +123,7 @@ impl WorkerStart {
         let cpus = (!cpus.is_empty())
             .then(|| CpuSet::from_ids(cpus.iter().map(|id| *id as usize)).ok())
             .flatten();
-        let (place, incarnation) = (*place as u32, *incarnation as u32);
+        let (place, incarnation) = (*place as u32, Incarnation::new(*incarnation as u32));
         Some(Self { place, incarnation, zygote: *zygote as i32, cpus, config })
     }
 }
@@ -178,7 +178,13 @@ mod tests {
     fn starts_survive_their_words() {
         for cpus in [None, Some(CpuSet::from_ids([1, 900]).unwrap())] {
             let config = WorkerConfig::sample();
-            let start = WorkerStart { place: 3, incarnation: 9, zygote: 4711, cpus, config };
+            let start = WorkerStart {
+                place: 3,
+                incarnation: Incarnation::new(9),
+                zygote: 4711,
+                cpus,
+                config,
+            };
             let words = start.to_words();
             let back = WorkerStart::from_words(&words).unwrap();
             assert_eq!(format!("{start:?}"), format!("{back:?}"));

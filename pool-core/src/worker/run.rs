@@ -143,12 +143,12 @@ impl Worker {
             mapping.dont_fork().ok()?;
         }
         let handshake_socket = KeptFd::new(fds.handshake_socket).ok()?;
-        bootstrap::may_end_alone(start.incarnation, &handshake_socket);
+        bootstrap::may_end_alone(start.incarnation.number(), &handshake_socket);
         let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, start.place, start.incarnation, pid);
         watch_stack(stack, claimer.board(), start.place).ok()?;
-        let mark = ForkMark::new(u64::from(start.incarnation).try_into().ok()?).ok()?;
+        let mark = ForkMark::new(u64::from(start.incarnation.number()).try_into().ok()?).ok()?;
         let shared = match awake(start, fds.shared, &claimer, &mark, &handshake_socket) {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
@@ -164,7 +164,7 @@ impl Worker {
         let (handshake_socket, incarnation) = (Arc::new(handshake_socket), start.incarnation);
         let ours = handshake_socket.clone();
         let introduce =
-            move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation, socket);
+            move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation.number(), socket);
         let cache = SegmentCache::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.

@@ -8,7 +8,7 @@ use std::{any::Any, collections::VecDeque, sync::Arc};
 
 use pool_ipc::{
     Arena, Block, Decoder, Encoder, Manifest, SegmentId,
-    board::{Claim, Claimer, Stopped},
+    board::{Claim, Claimer, SlotIndex, Stopped},
 };
 use pool_shm::{ForkMark, SharedSegment};
 
@@ -62,13 +62,13 @@ const SMALL: u64 = 4096;
 const MANY_LENT: usize = 512;
 
 pub(crate) struct Lent {
-    slot: usize,
+    slot: SlotIndex,
     generation: u32,
     block: Block,
 }
 
 struct LentSegments {
-    slot: usize,
+    slot: SlotIndex,
     generation: u32,
     #[expect(dead_code, reason = "they are kept alive")]
     segments: Vec<SharedSegment>,

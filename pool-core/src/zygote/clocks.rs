@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pool_ipc::board::Board;
+use pool_ipc::board::{Board, Incarnation, SlotIndex};
 
 use crate::{os, protocol::ClaimedChunk};
 
@@ -14,7 +14,7 @@ pub(super) struct Clocks {
     pub(super) alarm: u64,
     /// Items that have more time, since no process ran for a while: incarnation, the old deadline,
     /// the new one.
-    pub(super) prolonged: Vec<(u32, u64, u64)>,
+    pub(super) prolonged: Vec<(Incarnation, u64, u64)>,
     /// Chunks that are to be ended with their worker.
     pub(super) kills: Vec<PendingKill>,
     /// Whether one of those came since the last look.
@@ -44,7 +44,7 @@ impl Clocks {
     }
 
     /// When an item with this deadline is overdue, prolonged or not.
-    pub(super) fn due(&self, incarnation: u32, deadline: u64) -> u64 {
+    pub(super) fn due(&self, incarnation: Incarnation, deadline: u64) -> u64 {
         let longer = self.prolonged.iter().find(|(i, d, _)| (*i, *d) == (incarnation, deadline));
         longer.map_or(deadline, |(_, _, due)| *due)
     }
@@ -68,7 +68,7 @@ pub(super) struct PendingKill {
 impl PendingKill {
     pub(super) fn is_still_claimed(&self, board: &Board) -> bool {
         let ClaimedChunk { slot, generation, incarnation } = self.chunk;
-        board.claim_of(slot as usize) == Some((generation, incarnation))
+        board.claim_of(SlotIndex::new(slot as usize)) == Some((generation, incarnation))
     }
 }
 

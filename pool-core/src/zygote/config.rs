@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::unistd::Pid;
 use pool_affinity::CpuSet;
+use pool_ipc::board::Incarnation;
 
 use crate::worker::{WorkerConfig, WorkerStart};
 
@@ -58,7 +59,7 @@ impl ZygoteConfig {
     }
 
     /// What the worker `incarnation` at `place` is told, a child of this zygote.
-    pub(crate) fn worker(&self, place: u32, incarnation: u32, zygote: Pid) -> WorkerStart {
+    pub(crate) fn worker(&self, place: u32, incarnation: Incarnation, zygote: Pid) -> WorkerStart {
         let cpus = self.cpus.get(place as usize).copied().flatten();
         let config = self.workers.clone();
         WorkerStart { place, incarnation, zygote: zygote.as_raw(), cpus, config }

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
+use pool_ipc::board::Incarnation;
 
 use super::{
     signal_notes::PATIENCE,
@@ -35,7 +36,9 @@ impl Zygote {
         // A signal that came before a worker's last word is read after it at the latest.
         self.read_signals();
         let now = Instant::now();
-        self.endings.waiting.extend(told.into_iter().map(|(worker, signal)| (worker, signal, now)));
+        self.endings
+            .waiting
+            .extend(told.into_iter().map(|(owner, signal)| (Incarnation::new(owner), signal, now)));
         let own = self.endings.own;
         let workers = &mut self.workers;
         self.endings.waiting.retain(|(incarnation, signal, heard)| {

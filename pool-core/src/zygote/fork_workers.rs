@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::unistd::{ForkResult, Pid, fork, getpid};
+use pool_ipc::board::Incarnation;
 use pool_shm::{ForkMark, Segment};
 
 use super::state::{Worker, Zygote};
@@ -31,13 +32,13 @@ pub(super) struct StartedBatch {
 #[derive(Clone, Copy, Default)]
 struct Birth {
     place: u32,
-    incarnation: u32,
+    incarnation: Incarnation,
     /// The process id, or an error number below 0.
     pid: i32,
 }
 
 impl StartedBatch {
-    pub(super) fn add(&mut self, place: u32, incarnation: u32, started: io::Result<Pid>) {
+    pub(super) fn add(&mut self, place: u32, incarnation: Incarnation, started: io::Result<Pid>) {
         let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         let pid = started.map_or_else(|error| -errno(error), Pid::as_raw);
         self.born[self.count] = Birth { place, incarnation, pid };
@@ -67,7 +68,7 @@ impl Zygote {
     pub(super) fn start(
         &mut self,
         place: u32,
-        incarnation: u32,
+        incarnation: Incarnation,
         arena: Option<OwnedFd>,
     ) -> io::Result<Pid> {
         let arena = arena_from(arena)?;

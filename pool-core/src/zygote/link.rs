@@ -24,6 +24,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use pool_ipc::board::Incarnation;
 
 use crate::{
     mutex::lock,
@@ -58,7 +59,7 @@ pub(crate) struct ZygoteLink {
 #[derive(Debug, Default)]
 struct Outbox {
     /// Places and incarnations of workers to start, for which nothing was made yet.
-    wanted: VecDeque<(u32, u32)>,
+    wanted: VecDeque<(u32, Incarnation)>,
     /// Workers whose start was ordered and not answered.
     unanswered: usize,
     /// Workers to kill, whose orders the socket had no room for.
@@ -68,7 +69,7 @@ struct Outbox {
 /// Which worker is to be killed, and when.
 #[derive(Debug, Clone, Copy)]
 enum Victim {
-    Worker(u32),
+    Worker(Incarnation),
     /// The worker that has claimed this chunk, if it still has it after so many nanoseconds.
     Claimer(ClaimedChunk, u64),
 }
@@ -118,12 +119,12 @@ impl ZygoteLink {
     }
 
     /// Notes that a worker is to be started.
-    pub(crate) fn awaited(&self, place: u32, incarnation: u32) {
+    pub(crate) fn awaited(&self, place: u32, incarnation: Incarnation) {
         self.outbox().wanted.push_back((place, incarnation));
     }
 
     /// The next worker to start, if the zygote is ready for it.
-    pub(crate) fn next_wanted(&self) -> Option<(u32, u32)> {
+    pub(crate) fn next_wanted(&self) -> Option<(u32, Incarnation)> {
         let mut outbox = self.outbox();
         if !outbox.may_start() || !self.has_room() {
             return None;
@@ -132,7 +133,7 @@ impl ZygoteLink {
     }
 
     /// Takes out all workers that were to be started, which the caller gives up.
-    pub(crate) fn give_up_wanted(&self) -> VecDeque<(u32, u32)> {
+    pub(crate) fn give_up_wanted(&self) -> VecDeque<(u32, Incarnation)> {
         std::mem::take(&mut self.outbox().wanted)
     }
 
@@ -146,7 +147,7 @@ impl ZygoteLink {
     pub(crate) fn start(
         &self,
         place: u32,
-        incarnation: u32,
+        incarnation: Incarnation,
         arena: BorrowedFd<'_>,
     ) -> io::Result<()> {
         send_order(&self.control.intact()?, Order::START, place, incarnation, Some(arena))?;
@@ -156,10 +157,10 @@ impl ZygoteLink {
 
     /// Gives the zygote its end of a connection for messages about segments.
     pub(crate) fn connect(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        send_order(&self.control.intact()?, Order::CONNECT, 0, 0, Some(socket))
+        send_order(&self.control.intact()?, Order::CONNECT, 0, Incarnation::NONE, Some(socket))
     }
 
-    pub(crate) fn kill(&self, incarnation: u32) -> io::Result<()> {
+    pub(crate) fn kill(&self, incarnation: Incarnation) -> io::Result<()> {
         self.send_kill(Victim::Worker(incarnation))
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use pool_ipc::board::Incarnation;
 
 use crate::os::ENDING;
 
@@ -13,7 +14,7 @@ pub(super) struct Endings {
     pub(super) own: [Option<Instant>; ENDING.len()],
     /// Workers that are ended after [`PATIENCE`] if this process does not get the signal, too:
     /// incarnation, the signal's index, when the worker's message came.
-    pub(super) waiting: Vec<(u32, usize, Instant)>,
+    pub(super) waiting: Vec<(Incarnation, usize, Instant)>,
 }
 
 impl Endings {

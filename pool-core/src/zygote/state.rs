@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, os::fd::OwnedFd};
 
 use nix::{sys::signalfd::SignalFd, unistd::Pid};
+use pool_ipc::board::Incarnation;
 
 use super::{
     clocks::Clocks,
@@ -34,7 +35,7 @@ impl Ancestors {
 pub(super) struct Worker {
     pub(super) pid: Pid,
     pub(super) place: u32,
-    pub(super) incarnation: u32,
+    pub(super) incarnation: Incarnation,
     pub(super) told: Told,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Zygote {
 }
 
 impl Worker {
-    pub(super) fn new(pid: Pid, place: u32, incarnation: u32) -> Self {
+    pub(super) fn new(pid: Pid, place: u32, incarnation: Incarnation) -> Self {
         Self { pid, place, incarnation, told: Told::default() }
     }
 }

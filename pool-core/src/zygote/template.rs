@@ -13,6 +13,7 @@ use nix::{
     sys::socket::{MsgFlags, sendmsg},
     unistd::Pid,
 };
+use pool_ipc::board::Incarnation;
 use pool_shm::exclusive_borrows;
 
 use crate::{
@@ -45,7 +46,7 @@ pub(crate) struct TemplateArgs {
 
 /// Runs as a template until the zygote is gone; `config` makes the start-up configuration of a
 /// worker from its place and incarnation.
-pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, u32) -> WorkerStart) -> ! {
+pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, Incarnation) -> WorkerStart) -> ! {
     // A panic here is a defect; the zygote sees the end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         os::unblock_signals();
@@ -136,7 +137,7 @@ struct Template {
 
 impl Template {
     /// Waits for an order and carries it out; `false` when the zygote is gone.
-    fn handle_orders(&self, config: &impl Fn(u32, u32) -> WorkerStart) -> bool {
+    fn handle_orders(&self, config: &impl Fn(u32, Incarnation) -> WorkerStart) -> bool {
         match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,

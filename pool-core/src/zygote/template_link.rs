@@ -18,6 +18,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use pool_ipc::board::Incarnation;
 
 use crate::{
     os,
@@ -98,7 +99,7 @@ impl TemplateLink {
     pub(crate) fn start(
         &mut self,
         place: u32,
-        incarnation: u32,
+        incarnation: Incarnation,
         arena: BorrowedFd<'_>,
         watched: &[BorrowedFd<'_>],
     ) -> Result<Pid, StartError> {

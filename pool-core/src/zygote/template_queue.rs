@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::unistd::Pid;
+use pool_ipc::board::Incarnation;
 
 use super::template_link::TemplateLink;
 
@@ -39,7 +40,7 @@ impl TemplateQueue {
 /// A worker to be started.
 pub(super) struct Order {
     pub(super) place: u32,
-    pub(super) incarnation: u32,
+    pub(super) incarnation: Incarnation,
     pub(super) arena: OwnedFd,
     /// Number of templates that have died over this order.
     pub(super) lost_templates: u32,

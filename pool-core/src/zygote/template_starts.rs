@@ -15,6 +15,7 @@ use nix::{
     sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
     unistd::{ForkResult, fork, getpid},
 };
+use pool_ipc::board::Incarnation;
 
 use super::{
     state::{Worker, Zygote},
@@ -53,7 +54,7 @@ impl Zygote {
     pub(super) fn start_from_template(
         &mut self,
         place: u32,
-        incarnation: u32,
+        incarnation: Incarnation,
         arena: Option<OwnedFd>,
     ) -> bool {
         let Some(arena) = arena else {
@@ -64,7 +65,7 @@ impl Zygote {
     }
 
     /// Removes an order that was not carried out yet; answers whether there was one.
-    pub(super) fn forget_waiting(&mut self, incarnation: u32) -> bool {
+    pub(super) fn forget_waiting(&mut self, incarnation: Incarnation) -> bool {
         let waiting = &mut self.templates.waiting;
         let Some(at) = waiting.iter().position(|order| order.incarnation == incarnation) else {
             return false;
@@ -129,7 +130,7 @@ impl Zygote {
                     // with a chunk in hand: no other process may take its name.
                     Some((pid, of)) if of == incarnation => {
                         let (pid, status) = (pid.cast_signed(), libc::SIGKILL);
-                        let segments = self.exchange.reaped(incarnation);
+                        let segments = self.exchange.reaped(incarnation.number());
                         self.answer_first(|incarnation| Report::Started { incarnation, pid })
                             && self.report(Report::Reaped {
                                 incarnation,
@@ -145,7 +146,7 @@ impl Zygote {
     }
 
     /// Removes the first order and answers it; `false` when the parent is gone.
-    fn answer_first(&mut self, report: impl FnOnce(u32) -> Report) -> bool {
+    fn answer_first(&mut self, report: impl FnOnce(Incarnation) -> Report) -> bool {
         let order = self.templates.waiting.pop_front();
         order.is_none_or(|order| self.report(report(order.incarnation)))
     }

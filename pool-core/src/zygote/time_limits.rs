@@ -11,7 +11,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use nix::sys::signal::{Signal, kill as kill_process};
-use pool_ipc::board::Board;
+use pool_ipc::board::{Board, SlotIndex};
 use pool_shm::Segment;
 
 use super::{
@@ -112,7 +112,7 @@ impl Zygote {
                 kill.due = now + UNNAMED;
                 return kill.looks > 0 && kill.is_still_claimed(board);
             };
-            if board.seize_claim(slot as usize, generation, incarnation) {
+            if board.seize_claim(SlotIndex::new(slot as usize), generation, incarnation) {
                 // It was not reaped, so the number is its own.
                 let _ = kill_process(worker.pid, Signal::SIGKILL);
             }

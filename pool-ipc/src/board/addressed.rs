@@ -12,7 +12,7 @@ use super::{
     claimer::{Claim, Claimer},
     layout::{ADDRESSED, Slot},
     table::Board,
-    word::{State, Word},
+    word::{SlotIndex, State, Word},
 };
 use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -25,7 +25,7 @@ impl Board {
     pub const MOST_ADDRESSED: usize = ADDRESSED - 1;
 
     /// Tells the claimer at `place` of a slot that is READY for it; returns whether it sleeps.
-    pub(super) fn address(&self, place: u32, slot: usize) -> bool {
+    pub(super) fn address(&self, place: u32, slot: SlotIndex) -> bool {
         // A place that the board does not have has no claimer either.
         let Some(row) = self.rows.get(place as usize) else { return false };
         let orders = &row.orders;
@@ -33,7 +33,7 @@ impl Board {
         let addressed = orders.addressed.load(Relaxed);
         // Release: a claimer that reads it sees that the entry before it in this place is gone,
         // since the count says so.
-        orders.ring[addressed as usize % ADDRESSED].store(slot as u32, Release);
+        orders.ring[addressed as usize % ADDRESSED].store(slot.index() as u32, Release);
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         // So Release too: the entry is there.
         orders.addressed.swap(addressed.wrapping_add(1), SeqCst);
@@ -111,7 +111,7 @@ impl Claimer {
             if !is_ready || cell.audience().place != Some(self.place()) || !which(cell) {
                 return None;
             }
-            self.try_claim(cell).map(|generation| Claim::new(slot, generation))
+            self.try_claim(cell).map(|generation| Claim::new(SlotIndex::new(slot), generation))
         })
     }
 }

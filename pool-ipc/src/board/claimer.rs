@@ -4,7 +4,7 @@ use super::{
     layout::{Row, Slot},
     slot::{Audience, Description, End, Progress, RESULT_MANIFEST},
     table::Board,
-    word::{MAX_INCARNATION, State, Word, incarnation_of},
+    word::{Incarnation, MAX_INCARNATION, SlotIndex, State, Word, incarnation_of},
 };
 use crate::{
     Manifest,
@@ -20,7 +20,7 @@ use crate::{
 pub struct Claimer {
     board: Board,
     place: u32,
-    incarnation: u32,
+    incarnation: Incarnation,
     /// The number of this claimer among all that there were: names are used again, serial numbers
     /// are not.
     serial: u64,
@@ -55,7 +55,7 @@ const SEARCH_EVERY: u32 = 64;
 /// A chunk in hand: its slot, and the slot's generation.
 #[derive(Debug)]
 pub struct Claim {
-    slot: usize,
+    slot: SlotIndex,
     generation: u32,
 }
 
@@ -67,8 +67,8 @@ impl Claimer {
     ///
     /// When the board has no such place, or the incarnation is 0 or does not fit into 28 bits.
     #[must_use]
-    pub fn new(board: Board, place: u32, incarnation: u32, pid: u32) -> Self {
-        assert!((1..=MAX_INCARNATION).contains(&incarnation), "incarnations have 28 bits");
+    pub fn new(board: Board, place: u32, incarnation: Incarnation, pid: u32) -> Self {
+        assert!((1..=MAX_INCARNATION).contains(&incarnation.number()), "incarnations have 28 bits");
         let row = &board.rows[place as usize];
         row.pid.store(pid, Relaxed);
         row.stage.store(0, Relaxed);
@@ -80,11 +80,11 @@ impl Claimer {
         let named = Board::MOST_ADDRESSED as u32;
         let answered = if addressed == 0 { 0 } else { addressed.wrapping_sub(named) };
         // Release: pairs with the Acquire in `Board::occupant`.
-        row.incarnation.store(incarnation, Release);
+        row.incarnation.store(incarnation.number(), Release);
         // Relaxed: written before the order to start this process.
         let serial = row.orders.serial.load(Relaxed);
         let is_its = serial != 0 && incarnation_of(serial) == incarnation;
-        let serial = if is_its { serial } else { u64::from(incarnation) };
+        let serial = if is_its { serial } else { u64::from(incarnation.number()) };
         let hint = place as usize % board.slots.len();
         Self {
             board,
@@ -119,7 +119,7 @@ impl Claimer {
 
     /// The incarnation that slots name as their owner.
     #[must_use]
-    pub fn incarnation(&self) -> u32 {
+    pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
@@ -258,7 +258,7 @@ impl Claimer {
         let cell = self.board.slots.get(index)?;
         let generation = self.try_claim(cell)?;
         self.hint = (index + 1) % self.board.slots.len();
-        Some(Claim { slot: index, generation })
+        Some(Claim { slot: SlotIndex::new(index), generation })
     }
 
     #[inline]
@@ -280,7 +280,7 @@ impl Claimer {
     /// Whether the publisher asked this incarnation to end.
     #[must_use]
     pub fn asked_to_leave(&self) -> bool {
-        self.row().orders.leave.load(SeqCst) == self.incarnation
+        self.row().orders.leave.load(SeqCst) == self.incarnation.number()
     }
 
     /// Whether something was published that this claimer has not looked at, or the order to leave
@@ -315,13 +315,13 @@ impl Claimer {
 }
 
 impl Claim {
-    pub(super) fn new(slot: usize, generation: u32) -> Self {
+    pub(super) fn new(slot: SlotIndex, generation: u32) -> Self {
         Self { slot, generation }
     }
 
     /// The slot, within the board.
     #[must_use]
-    pub fn slot(&self) -> usize {
+    pub fn slot(&self) -> SlotIndex {
         self.slot
     }
 
@@ -392,7 +392,7 @@ impl Claimer {
         }
         let row = self.row();
         let count = row.finished.load(Relaxed);
-        self.next_entry().store(claim.slot as u32, Relaxed);
+        self.next_entry().store(claim.slot.index() as u32, Relaxed);
         // SeqCst (so Release): pairs with the Acquire in `next_finished`, and with the load of the
         // publisher's state that follows it is the store–load pair of `publisher_sleeps`.
         row.finished.swap(count.wrapping_add(1), SeqCst);
@@ -409,7 +409,7 @@ impl Claimer {
 
     #[inline]
     pub(super) fn cell(&self, claim: &Claim) -> &'static Slot {
-        &self.board.slots[claim.slot]
+        &self.board.slots[claim.slot.index()]
     }
 }
 
@@ -417,8 +417,8 @@ impl Board {
     /// Whether the slot has moved on from `generation`: its results were read, their block is free.
     #[inline]
     #[must_use]
-    pub fn was_released(&self, slot: usize, generation: u32) -> bool {
+    pub fn was_released(&self, slot: SlotIndex, generation: u32) -> bool {
         // Acquire: pairs with the Release in `Board::release`.
-        (self.slots[slot].word.load(Acquire) >> 32) as u32 != generation
+        (self.slots[slot.index()].word.load(Acquire) >> 32) as u32 != generation
     }
 }

@@ -24,7 +24,7 @@
 //! deadlines once more. With all four accesses SeqCst one of them sees the other (`tests/loom.rs`).
 //! Nothing is told per item, and nothing ticks while no clock runs.
 
-use super::{claimer::Claimer, table::Board};
+use super::{claimer::Claimer, table::Board, word::Incarnation};
 use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 
 /// The watcher has decided against the item.
@@ -88,13 +88,13 @@ impl Board {
     /// The time at which the item that `incarnation` has in hand at `place` is overdue, or its
     /// grace is over; `None` if it has no limit or is timed out.
     #[must_use]
-    pub fn deadline(&self, place: usize, incarnation: u32) -> Option<u64> {
+    pub fn deadline(&self, place: usize, incarnation: Incarnation) -> Option<u64> {
         let row = self.rows.get(place)?;
         // SeqCst: the second half of the pair, so no other load comes before it.
         let word = row.clock.load(SeqCst);
         // Acquire: pairs with the Release in `Claimer::new`, which clears the clock: a word of the
         // one before cannot be timed out.
-        let is_its = row.incarnation.load(Acquire) == incarnation;
+        let is_its = row.incarnation.load(Acquire) == incarnation.number();
         (is_its && word != 0 && word < TIMED_OUT).then_some(word & !TOLD)
     }
 

@@ -38,4 +38,4 @@ pub use publisher::{Finished, SlotState};
 pub use sleep::WakeThreshold;
 pub use slot::{Audience, Description, End, Outcome, Progress};
 pub use table::Board;
-pub use word::{MAX_SERIAL, incarnation_of};
+pub use word::{Incarnation, MAX_SERIAL, SlotIndex, incarnation_of};

@@ -8,19 +8,20 @@ use super::{
     claimer::{Claim, Claimer},
     layout::{FIRST, First},
     table::Board,
-    word::{State, Word},
+    word::{SlotIndex, State, Word},
 };
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 
 impl Board {
     /// Names a slot, just published, whose chunk goes before those published earlier. Of many such
     /// chunks at a time only the last ones go first.
-    pub fn put_first(&self, slot: usize) {
+    pub fn put_first(&self, slot: SlotIndex) {
         let First { count, ring, .. } = &*self.header.first;
         // Relaxed, both: the slot's generation and the count are the publisher's.
-        let generation = self.slots[slot].word.load(Relaxed) >> 32;
+        let generation = self.slots[slot.index()].word.load(Relaxed) >> 32;
         let before = count.load(Relaxed);
-        ring[(before % FIRST as u64) as usize].store(generation << 32 | slot as u64, Relaxed);
+        ring[(before % FIRST as u64) as usize]
+            .store(generation << 32 | slot.index() as u64, Relaxed);
         // Release: pairs with the Acquire in `claim_first`; the entry is there.
         count.store(before.wrapping_add(1), Release);
     }
@@ -74,6 +75,6 @@ impl Claimer {
     /// came.
     #[must_use]
     pub fn is_addressed(&self, claim: &Claim) -> bool {
-        self.board().slots[claim.slot()].audience().place.is_some()
+        self.board().slots[claim.slot().index()].audience().place.is_some()
     }
 }

@@ -4,7 +4,7 @@ use super::{
     layout::Slot,
     slot::{Description, Outcome},
     table::Board,
-    word::{State, Word},
+    word::{Incarnation, SlotIndex, State, Word},
 };
 use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -19,9 +19,9 @@ pub enum SlotState {
     /// Published, not yet claimed.
     Ready,
     /// Claimed by the incarnation, or seized from it.
-    Claimed(u32),
+    Claimed(Incarnation),
     /// Finished by the incarnation.
-    Done(u32),
+    Done(Incarnation),
     /// Not a word of ours: a process scribbled over the board.
     Unknown,
 }
@@ -30,9 +30,9 @@ pub enum SlotState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
     /// The slot, within the board.
-    pub slot: usize,
+    pub slot: SlotIndex,
     /// The incarnation whose arena holds the results.
-    pub incarnation: u32,
+    pub incarnation: Incarnation,
 }
 
 impl Board {
@@ -43,8 +43,8 @@ impl Board {
     /// with a `min_serial` all of them.
     ///
     /// The publisher has freed the slot or never used it: its own records say so.
-    pub fn publish(&self, slot: usize, description: &Description) -> bool {
-        let cell = &self.slots[slot];
+    pub fn publish(&self, slot: SlotIndex, description: &Description) -> bool {
+        let cell = &self.slots[slot.index()];
         // Whatever a scribbled word says, the slot is the publisher's; only the generation matters.
         let generation = (cell.word.load(Acquire) >> 32) as u32;
         cell.describe(description);
@@ -58,15 +58,15 @@ impl Board {
         let published = self.header.published.load(Relaxed);
         // Release: a claimer that reads it in place of the one before it sees by the count that
         // this one is gone.
-        order[(published % order.len() as u64) as usize].store(slot as u32, Release);
+        order[(published % order.len() as u64) as usize].store(slot.index() as u32, Release);
         // (Only the publisher counts.) So Release too: the entry above is there.
         self.header.published.swap(published.wrapping_add(1), SeqCst);
         self.any_sleeper()
     }
 
     /// Fetches the lines of `slot`, in which a chunk is to be published soon.
-    pub fn expect_publication(&self, slot: usize) {
-        let cell = &self.slots[slot];
+    pub fn expect_publication(&self, slot: SlotIndex) {
+        let cell = &self.slots[slot.index()];
         prefetch_for_writing(&raw const cell.word);
         prefetch_for_reading(&raw const cell.signature);
         let order = self.publications();
@@ -76,21 +76,21 @@ impl Board {
 
     /// Fetches the lines that say which slots were finished since the `cursors` of the places, and
     /// those of `slot`, which is probably one of them.
-    pub fn expect_outcomes(&self, cursors: &[u64], slot: usize) {
+    pub fn expect_outcomes(&self, cursors: &[u64], slot: SlotIndex) {
         for (place, cursor) in cursors.iter().enumerate() {
             if self.finished_since(place, *cursor) > 0 {
                 let ring = self.ring(place);
                 prefetch_for_reading(&raw const ring[(*cursor % ring.len() as u64) as usize]);
             }
         }
-        let cell = &self.slots[slot];
+        let cell = &self.slots[slot.index()];
         prefetch_for_reading(&raw const cell.progress);
         prefetch_for_writing(&raw const cell.word);
     }
 
     /// Takes a chunk back that no claimer has claimed; `false` when one has.
-    pub fn take_back(&self, slot: usize) -> bool {
-        let cell = &self.slots[slot];
+    pub fn take_back(&self, slot: SlotIndex) -> bool {
+        let cell = &self.slots[slot.index()];
         let Some(word) = self.word(cell).filter(|word| word.state == State::Ready) else {
             return false;
         };
@@ -104,8 +104,8 @@ impl Board {
     /// in hand; `false` when it has finished that chunk. The claimer gets no further, and has to be
     /// killed.
     #[must_use]
-    pub fn seize(&self, slot: usize, incarnation: u32) -> bool {
-        let cell = &self.slots[slot];
+    pub fn seize(&self, slot: SlotIndex, incarnation: Incarnation) -> bool {
+        let cell = &self.slots[slot.index()];
         while let Some(word) = self.word(cell) {
             let is_its = match word.state {
                 State::Ready => true,
@@ -127,15 +127,15 @@ impl Board {
     /// The slot's generation, and the incarnation that has claimed the chunk in it. `None` when the
     /// chunk is not claimed, or was finished or seized.
     #[must_use]
-    pub fn claim_of(&self, slot: usize) -> Option<(u32, u32)> {
-        let word = self.word(self.slots.get(slot)?)?;
+    pub fn claim_of(&self, slot: SlotIndex) -> Option<(u32, Incarnation)> {
+        let word = self.word(self.slots.get(slot.index())?)?;
         (word.state == State::Claimed).then_some((word.generation, word.owner))
     }
 
     /// Whether `incarnation` has the slot in that generation, claimed or seized from it.
     #[must_use]
-    pub fn is_held(&self, slot: usize, generation: u32, incarnation: u32) -> bool {
-        self.slots.get(slot).and_then(|cell| self.word(cell)).is_some_and(|word| {
+    pub fn is_held(&self, slot: SlotIndex, generation: u32, incarnation: Incarnation) -> bool {
+        self.slots.get(slot.index()).and_then(|cell| self.word(cell)).is_some_and(|word| {
             matches!(word.state, State::Claimed | State::Seized)
                 && (word.generation, word.owner) == (generation, incarnation)
         })
@@ -147,8 +147,8 @@ impl Board {
     /// Unlike the publisher's other functions, this one may be called by any process: the slot
     /// moves only from that claim of that generation, never from a later one.
     #[must_use]
-    pub fn seize_claim(&self, slot: usize, generation: u32, incarnation: u32) -> bool {
-        let Some(cell) = self.slots.get(slot) else { return false };
+    pub fn seize_claim(&self, slot: SlotIndex, generation: u32, incarnation: Incarnation) -> bool {
+        let Some(cell) = self.slots.get(slot.index()) else { return false };
         let claimed = Word::claimed(generation, incarnation).pack();
         let seized = Word::seized(generation, incarnation).pack();
         // Relaxed: only the exchange itself is contended, with the one in `Claimer::report`.
@@ -159,8 +159,8 @@ impl Board {
     ///
     /// Only the caller moves such a slot: DONE is the publisher's, and the claimer of a CLAIMED one
     /// does not live any more.
-    pub fn release(&self, slot: usize) {
-        let cell = &self.slots[slot];
+    pub fn release(&self, slot: SlotIndex) {
+        let cell = &self.slots[slot.index()];
         // Relaxed: the word is the caller's, see above.
         let generation = (cell.word.load(Relaxed) >> 32) as u32;
         // Release: pairs with the Acquire in `Claimer::was_released`: what was read of the results
@@ -170,8 +170,8 @@ impl Board {
 
     /// The state that the slot's word names.
     #[must_use]
-    pub fn slot_state(&self, slot: usize) -> SlotState {
-        match self.word(&self.slots[slot]) {
+    pub fn slot_state(&self, slot: SlotIndex) -> SlotState {
+        match self.word(&self.slots[slot.index()]) {
             None => SlotState::Unknown,
             Some(word) => match word.state {
                 State::Free => SlotState::Free,
@@ -187,14 +187,14 @@ impl Board {
     /// While the slot is claimed, by the living or the dead, only `progress` counts, and `results`
     /// if any item is finished; the rest may be left from an earlier chunk.
     #[must_use]
-    pub fn outcome(&self, slot: usize) -> Outcome {
-        let cell = &self.slots[slot];
+    pub fn outcome(&self, slot: SlotIndex) -> Outcome {
+        let cell = &self.slots[slot.index()];
         cell.outcome((cell.word.load(Acquire) >> 32) as u32)
     }
 
     /// Asks the claimer of `slot` to stop between two items.
-    pub fn cancel(&self, slot: usize) {
-        self.slots[slot].cancelled.store(1, Relaxed);
+    pub fn cancel(&self, slot: SlotIndex) {
+        self.slots[slot.index()].cancelled.store(1, Relaxed);
     }
 
     /// The next slot that the claimer at `place` finished since `cursor`, which moves on; entries
@@ -215,9 +215,9 @@ impl Board {
             let entry = ring[(*cursor % ring.len() as u64) as usize].load(Relaxed) as usize;
             *cursor = cursor.wrapping_add(1);
             if entry < self.slots.len()
-                && let SlotState::Done(incarnation) = self.slot_state(entry)
+                && let SlotState::Done(incarnation) = self.slot_state(SlotIndex::new(entry))
             {
-                return Some(Finished { slot: entry, incarnation });
+                return Some(Finished { slot: SlotIndex::new(entry), incarnation });
             }
         }
         None
@@ -239,11 +239,11 @@ impl Board {
 
     /// Asks `incarnation` at `place` to end after its chunk in hand; 0 takes that back. If it
     /// sleeps, [`Board::wake_place`] must follow.
-    pub fn ask_to_leave(&self, place: usize, incarnation: u32) {
+    pub fn ask_to_leave(&self, place: usize, incarnation: Incarnation) {
         // SeqCst: pairs with the load in `asked_to_leave`. For a claimer about to sleep Release
         // would do: `wake_place` and `prepare_sleep` both exchange the word of its bit, one after
         // the other.
-        self.rows[place].orders.leave.store(incarnation, SeqCst);
+        self.rows[place].orders.leave.store(incarnation.number(), SeqCst);
     }
 
     /// Announces the next claimer of the vacant `place` by its serial number, and clears what the
@@ -267,10 +267,10 @@ impl Board {
 
     /// The process id and incarnation that the claimer at `place` wrote when it was born.
     #[must_use]
-    pub fn occupant(&self, place: usize) -> (u32, u32) {
+    pub fn occupant(&self, place: usize) -> (u32, Incarnation) {
         let row = &self.rows[place];
         // Acquire: pairs with the Release in `Claimer::new`.
-        let incarnation = row.incarnation.load(Acquire);
+        let incarnation = Incarnation::new(row.incarnation.load(Acquire));
         (row.pid.load(Relaxed), incarnation)
     }
 

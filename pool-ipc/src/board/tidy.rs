@@ -92,14 +92,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::board::Shape;
+    use crate::board::{Incarnation, Shape};
 
     #[test]
     fn each_claimer_is_told_once_or_that_there_were_too_many() {
         let shape = Shape { places: 2, slots: 1 };
         let segment = pool_shm::Segment::create("board", shape.bytes() as u64).unwrap();
         let board = Board::new(Arc::new(segment.map().unwrap()), shape);
-        let [one, two] = [0, 1].map(|place| Claimer::new(board.clone(), place, place + 1, 1));
+        let [one, two] =
+            [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(place + 1), 1));
         let ids = |range: std::ops::Range<u128>| Some(range.map(|n| SegmentId(n << 60)).collect());
         let (mut by_one, mut by_two) = (0, 0);
         one.set_keeps(true);

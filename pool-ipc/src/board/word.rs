@@ -27,12 +27,54 @@ pub(super) const SERIAL_BITS: u32 = 48;
 /// The largest serial number.
 pub const MAX_SERIAL: u64 = (1 << SERIAL_BITS) - 1;
 
+/// The name of a claimer in words, orders and reports: 28 bits, of which 0 names none. Another
+/// claimer at the same place has another name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Incarnation(u32);
+
+impl Incarnation {
+    /// No claimer.
+    pub const NONE: Self = Self(0);
+
+    /// The name with this number.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number of the name.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// The position of a slot in the board's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct SlotIndex(usize);
+
+impl SlotIndex {
+    /// The slot at this position.
+    #[must_use]
+    pub const fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// Its position.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// The incarnation by which words name the claimer with this serial number, which counts from 1.
 /// After 2^28 - 1 of them the names begin again: the publisher passes over names that an
 /// older claimer still has. Only serial numbers say which of two is older.
 #[must_use]
-pub const fn incarnation_of(serial: u64) -> u32 {
-    (serial.saturating_sub(1) % MAX_INCARNATION as u64) as u32 + 1
+pub const fn incarnation_of(serial: u64) -> Incarnation {
+    Incarnation((serial.saturating_sub(1) % MAX_INCARNATION as u64) as u32 + 1)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +91,12 @@ pub(super) enum State {
 pub(super) struct Word {
     pub(super) generation: u32,
     pub(super) state: State,
-    pub(super) owner: u32,
+    pub(super) owner: Incarnation,
 }
 
 impl Word {
     pub(super) const fn pack(self) -> u64 {
-        (self.generation as u64) << 32 | (self.state as u64) << 28 | self.owner as u64
+        (self.generation as u64) << 32 | (self.state as u64) << 28 | self.owner.0 as u64
     }
 
     /// `None` when the state is none of ours: a process scribbled over the board.
@@ -67,28 +109,33 @@ impl Word {
             4 => State::Seized,
             _ => return None,
         };
-        Some(Self { generation: (bits >> 32) as u32, state, owner: bits as u32 & MAX_INCARNATION })
+        let owner = Incarnation(bits as u32 & MAX_INCARNATION);
+        Some(Self { generation: (bits >> 32) as u32, state, owner })
     }
 
     pub(super) const fn ready(generation: u32) -> Self {
-        Self { generation, state: State::Ready, owner: 0 }
+        Self { generation, state: State::Ready, owner: Incarnation::NONE }
     }
 
-    pub(super) const fn claimed(generation: u32, owner: u32) -> Self {
+    pub(super) const fn claimed(generation: u32, owner: Incarnation) -> Self {
         Self { generation, state: State::Claimed, owner }
     }
 
-    pub(super) const fn done(generation: u32, owner: u32) -> Self {
+    pub(super) const fn done(generation: u32, owner: Incarnation) -> Self {
         Self { generation, state: State::Done, owner }
     }
 
-    pub(super) const fn seized(generation: u32, owner: u32) -> Self {
+    pub(super) const fn seized(generation: u32, owner: Incarnation) -> Self {
         Self { generation, state: State::Seized, owner }
     }
 
     /// The free word that follows `generation`.
     pub(super) const fn freed(generation: u32) -> Self {
-        Self { generation: generation.wrapping_add(1), state: State::Free, owner: 0 }
+        Self {
+            generation: generation.wrapping_add(1),
+            state: State::Free,
+            owner: Incarnation::NONE,
+        }
     }
 }
 
@@ -101,17 +148,17 @@ mod tests {
         let most = u64::from(MAX_INCARNATION);
         let serials = [1, 2, most - 1, most, most + 1, 2 * most, 2 * most + 1];
         let names = [1, 2, MAX_INCARNATION - 1, MAX_INCARNATION, 1, MAX_INCARNATION, 1];
-        assert_eq!(serials.map(incarnation_of), names);
-        assert!((1..=MAX_INCARNATION).contains(&incarnation_of(MAX_SERIAL)));
+        assert_eq!(serials.map(|serial| incarnation_of(serial).0), names);
+        assert!((1..=MAX_INCARNATION).contains(&incarnation_of(MAX_SERIAL).0));
     }
 
     #[test]
     fn words_survive_packing() {
         for word in [
             Word::ready(7),
-            Word::claimed(u32::MAX, MAX_INCARNATION),
-            Word::done(0, 1),
-            Word::seized(1, 2),
+            Word::claimed(u32::MAX, Incarnation(MAX_INCARNATION)),
+            Word::done(0, Incarnation(1)),
+            Word::seized(1, Incarnation(2)),
             Word::freed(u32::MAX),
         ] {
             assert_eq!(Word::unpack(word.pack()), Some(word));

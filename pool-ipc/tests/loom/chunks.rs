@@ -2,7 +2,8 @@
 
 use loom::thread;
 use pool_ipc::board::{
-    Audience, Board, Claim, Claimer, Description, End, Progress, SeqCstAs, SlotState,
+    Audience, Board, Claim, Claimer, Description, End, Incarnation, Progress, SeqCstAs, SlotIndex,
+    SlotState,
 };
 
 use super::{Cell, board, claimer, described, tag};
@@ -29,19 +30,21 @@ fn two_claimers_run_each_chunk_once() {
         let board = board(2, 2);
         let items = [Cell::new(), Cell::new()];
         items[0].set(1);
-        board.publish(0, &described(0, 1));
+        board.publish(SlotIndex::new(0), &described(0, 1));
         let workers =
             [0, 1].map(|place| claimer(&board, place, move |mut me| run_all(&mut me, &items)));
         items[1].set(2);
-        board.publish(1, &described(1, 1));
+        board.publish(SlotIndex::new(1), &described(1, 1));
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
         // Chunks published after the last look of both claimers are left.
-        let mut last = Claimer::new(board.clone(), 0, 9, 0);
+        let mut last = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);
         ran.extend(run_all(&mut last, &items));
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);
         assert_eq!(items.map(Cell::get), [11, 12]);
-        assert!((0..2).all(|slot| matches!(board.slot_state(slot), SlotState::Done(_))));
+        assert!(
+            (0..2).all(|slot| matches!(board.slot_state(SlotIndex::new(slot)), SlotState::Done(_)))
+        );
     });
 }
 
@@ -56,7 +59,9 @@ fn a_slot_is_used_again() {
             let mut last = None;
             for _ in 0..3 {
                 // The block of the chunk before is reused only once it was read.
-                if last.is_some_and(|generation| !me.board().was_released(0, generation)) {
+                if last.is_some_and(|generation| {
+                    !me.board().was_released(SlotIndex::new(0), generation)
+                }) {
                     thread::yield_now();
                     continue;
                 }
@@ -76,24 +81,24 @@ fn a_slot_is_used_again() {
         });
         let (mut cursor, mut next) = (0, 1);
         item.set(next);
-        board.publish(0, &described(next, 1));
+        board.publish(SlotIndex::new(0), &described(next, 1));
         for _ in 0..2 {
             let Some(finished) = board.next_finished(0, &mut cursor) else {
                 thread::yield_now();
                 continue;
             };
-            assert_eq!((finished.slot, finished.incarnation), (0, 1));
-            let outcome = board.outcome(0);
+            assert_eq!((finished.slot.index(), finished.incarnation), (0, Incarnation::new(1)));
+            let outcome = board.outcome(SlotIndex::new(0));
             let tag = u64::from(next);
             assert_eq!((outcome.end, outcome.progress), (End::Failed, DONE));
             assert_eq!((outcome.results, outcome.nanos), (tag, tag));
             assert_eq!(outcome.failure, (tag, 7));
             assert_eq!(result.get(), 100 + next);
-            board.release(0);
-            assert_eq!(board.slot_state(0), SlotState::Free);
+            board.release(SlotIndex::new(0));
+            assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Free);
             next += 1;
             item.set(next);
-            board.publish(0, &described(next, 1));
+            board.publish(SlotIndex::new(0), &described(next, 1));
         }
         worker.join().unwrap();
     });
@@ -101,8 +106,8 @@ fn a_slot_is_used_again() {
 
 /// A claimer with the chunk of a board of one slot in hand.
 fn claimed(board: &Board) -> (Claimer, Claim) {
-    board.publish(0, &described(1, 1));
-    let mut me = Claimer::new(board.clone(), 0, 1, 0);
+    board.publish(SlotIndex::new(0), &described(1, 1));
+    let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
     let claim = me.claim().expect("it was just published");
     (me, claim)
 }
@@ -118,8 +123,8 @@ fn a_word_hands_over_the_account() {
         let result = Cell::new();
         let (me, claim) = claimed(&board);
         let publisher = thread::spawn(move || {
-            if board.slot_state(0) == SlotState::Done(1) {
-                let outcome = board.outcome(0);
+            if board.slot_state(SlotIndex::new(0)) == SlotState::Done(Incarnation::new(1)) {
+                let outcome = board.outcome(SlotIndex::new(0));
                 assert_eq!((outcome.end, outcome.results), (End::Full, 6));
                 assert_eq!((outcome.nanos, outcome.failure), (7, (8, 9)));
                 assert_eq!(result.get(), 5);
@@ -143,12 +148,12 @@ fn a_word_gives_the_block_back() {
         let generation = claim.generation();
         let _ = me.report(claim, End::Complete, 0, (0, 0));
         let worker = thread::spawn(move || {
-            if me.board().was_released(0, generation) {
+            if me.board().was_released(SlotIndex::new(0), generation) {
                 result.set(0);
             }
         });
         assert_eq!(result.get(), 5);
-        board.release(0);
+        board.release(SlotIndex::new(0));
         worker.join().unwrap();
     });
 }
@@ -160,7 +165,7 @@ fn taking_back_races_with_claims() {
         let board = board(2, 1);
         let item = Cell::new();
         item.set(1);
-        board.publish(0, &described(1, 1));
+        board.publish(SlotIndex::new(0), &described(1, 1));
         let workers = [0, 1].map(|place| {
             claimer(&board, place, move |mut me| {
                 me.claim().map(|claim| {
@@ -170,14 +175,14 @@ fn taking_back_races_with_claims() {
             })
         });
         let mut expected = 1;
-        if board.take_back(0) {
-            assert_eq!(board.slot_state(0), SlotState::Free);
+        if board.take_back(SlotIndex::new(0)) {
+            assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Free);
             expected = 2;
             item.set(2);
-            board.publish(0, &described(2, 1));
+            board.publish(SlotIndex::new(0), &described(2, 1));
         }
         let mut claimed: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
-        if board.take_back(0) {
+        if board.take_back(SlotIndex::new(0)) {
             claimed.push(2);
         }
         // Exactly one side wins, and no claimer gets a chunk that was taken back.
@@ -194,13 +199,16 @@ fn an_audience_belongs_to_its_chunk() {
             audience: Audience { place: Some(place), min_serial: 0 },
             ..described(tag, 1)
         };
-        board.publish(0, &only(0, 0));
+        board.publish(SlotIndex::new(0), &only(0, 0));
         let worker = claimer(&board, 1, |mut me| me.claim().map(|claim| tag(&me, &claim)));
-        assert!(board.take_back(0), "it is not for the one who looks");
-        board.publish(0, &only(1, 1));
-        assert!(board.take_back(0) || board.slot_state(0) == SlotState::Claimed(2));
-        if board.slot_state(0) == SlotState::Free {
-            board.publish(0, &only(0, 2));
+        assert!(board.take_back(SlotIndex::new(0)), "it is not for the one who looks");
+        board.publish(SlotIndex::new(0), &only(1, 1));
+        assert!(
+            board.take_back(SlotIndex::new(0))
+                || board.slot_state(SlotIndex::new(0)) == SlotState::Claimed(Incarnation::new(2))
+        );
+        if board.slot_state(SlotIndex::new(0)) == SlotState::Free {
+            board.publish(SlotIndex::new(0), &only(0, 2));
         }
         assert!(matches!(worker.join().unwrap(), None | Some(1)));
     });
@@ -213,7 +221,7 @@ fn an_occupant_is_seen_whole() {
         let board = board(1, 1);
         let worker = claimer(&board, 0, drop);
         let (pid, incarnation) = board.occupant(0);
-        assert!(incarnation == 0 || (pid, incarnation) == (100, 1));
+        assert!(incarnation.number() == 0 || (pid, incarnation.number()) == (100, 1));
         worker.join().unwrap();
     });
 }
@@ -225,14 +233,14 @@ fn what_goes_first_is_run_once() {
     SeqCstAs::AcqRel.check(|| {
         let board = board(2, 2);
         let items = [Cell::new(), Cell::new()];
-        board.publish(0, &described(0, 1));
+        board.publish(SlotIndex::new(0), &described(0, 1));
         let workers =
             [0, 1].map(|place| claimer(&board, place, move |mut me| run_all(&mut me, &items)));
         items[1].set(1);
-        board.publish(1, &described(1, 1));
-        board.put_first(1);
+        board.publish(SlotIndex::new(1), &described(1, 1));
+        board.put_first(SlotIndex::new(1));
         let mut ran: Vec<u32> = workers.into_iter().flat_map(|w| w.join().unwrap()).collect();
-        let mut last = Claimer::new(board.clone(), 0, 9, 0);
+        let mut last = Claimer::new(board.clone(), 0, Incarnation::new(9), 0);
         ran.extend(run_all(&mut last, &items));
         ran.sort_unstable();
         assert_eq!(ran, [0, 1]);

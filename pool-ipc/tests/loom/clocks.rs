@@ -1,6 +1,6 @@
 //! Of an overdue item exactly one is true: its claimer gets past it, or the watcher times it out.
 
-use pool_ipc::board::{Claimer, Progress, SeqCstAs, Stopped};
+use pool_ipc::board::{Claimer, Incarnation, Progress, SeqCstAs, SlotIndex, Stopped};
 
 use super::{board, claimer, described};
 
@@ -12,7 +12,7 @@ fn a_clock_is_seen_or_wakes_the_watcher() {
         let worker = claimer(&board, 0, |me| me.start_clock(1, 4, 0));
         // The watcher's order: it says when it will look, and looks once more.
         board.set_alarm(0);
-        let seen = board.deadline(0, 1) == Some(5);
+        let seen = board.deadline(0, Incarnation::new(1)) == Some(5);
         assert!(worker.join().unwrap() || seen, "no process would end it");
     });
 }
@@ -25,7 +25,7 @@ fn a_clock_that_is_due_first_is_seen_or_wakes_the_watcher() {
         board.set_alarm(3);
         let worker = claimer(&board, 0, |me| me.start_clock(1, 4, 0));
         board.set_alarm(9);
-        let seen = board.deadline(0, 1) == Some(5);
+        let seen = board.deadline(0, Incarnation::new(1)) == Some(5);
         assert!(worker.join().unwrap() || seen, "it would be ended too late");
     });
 }
@@ -49,19 +49,23 @@ fn two_items(mut me: Claimer) -> u32 {
 fn the_item_that_timed_out_is_the_one_in_hand() {
     loom::model(|| {
         let board = board(1, 1);
-        board.publish(0, &described(1, 2));
+        board.publish(SlotIndex::new(0), &described(1, 2));
         let worker = claimer(&board, 0, two_items);
-        let timed_out = board.deadline(0, 1).filter(|deadline| board.time_out(0, *deadline));
+        let timed_out =
+            board.deadline(0, Incarnation::new(1)).filter(|deadline| board.time_out(0, *deadline));
         // The progress that the publisher may see from now on.
-        let progress = timed_out.map(|_| board.outcome(0).progress);
+        let progress = timed_out.map(|_| board.outcome(SlotIndex::new(0)).progress);
         let past = worker.join().unwrap();
         match timed_out {
             None => assert_eq!((past, board.overruns()), (2, 0)),
             Some(deadline) => {
                 assert_eq!(u64::from(past) + 5, deadline);
                 let stands = Progress { finished: past, begun: true };
-                assert_eq!((progress, board.outcome(0).progress), (Some(stands), stands));
-                assert_eq!((board.overruns(), board.deadline(0, 1)), (1, None));
+                assert_eq!(
+                    (progress, board.outcome(SlotIndex::new(0)).progress),
+                    (Some(stands), stands)
+                );
+                assert_eq!((board.overruns(), board.deadline(0, Incarnation::new(1))), (1, None));
             }
         }
     });
@@ -82,7 +86,7 @@ fn the_item_that_was_told_is_the_one_in_hand() {
             let _ = me.start_clock(2, 7, 0);
             (first, Some(me.stop_clock()))
         });
-        let told = board.deadline(0, 1) == Some(5) && board.tell_late(0, 5, 5);
+        let told = board.deadline(0, Incarnation::new(1)) == Some(5) && board.tell_late(0, 5, 5);
         let timed_out = told && board.time_out(0, 7);
         let (first, second) = worker.join().unwrap();
         let expected = match (told, timed_out) {

@@ -6,7 +6,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use pool_ipc::board::{Audience, Board, Claimer, Description, End, Progress, SeqCstAs, SlotState};
+use pool_ipc::board::{
+    Audience, Board, Claimer, Description, End, Incarnation, Progress, SeqCstAs, SlotIndex,
+    SlotState,
+};
 
 use super::{Cell, board, claimer, described};
 
@@ -48,7 +51,7 @@ impl Job {
         if !goes_on() {
             return true;
         }
-        me.set_results(&claim, u64::from(me.incarnation()), None);
+        me.set_results(&claim, u64::from(me.incarnation().number()), None);
         for item in start..end {
             let finished = item - start;
             if !goes_on() {
@@ -71,7 +74,7 @@ impl Job {
     /// Counts the results that the account of `slot` calls finished, reading them; returns the
     /// progress.
     fn take(&self, board: &Board, slot: usize, start: u32, done: &mut [u32]) -> Progress {
-        let outcome = board.outcome(slot);
+        let outcome = board.outcome(SlotIndex::new(slot));
         for item in start..start + outcome.progress.finished {
             assert_ne!(outcome.results, 0, "where the results are is known by then");
             assert_eq!(self.results[item as usize].get(), 10 + item);
@@ -101,39 +104,42 @@ fn a_death_costs_the_item_in_hand_at_most() {
                 let job = job.clone();
                 claimer(&board, 1, move |mut me| job.run(&mut me, STEPS))
             };
-            board.publish(0, &described(1, ITEMS));
+            board.publish(SlotIndex::new(0), &described(1, ITEMS));
             let _ = living.join();
             let _ = dying.join(); // reaped: only now is anything of it taken
 
             let (mut done, mut lost) = ([0; ITEMS as usize], [0; ITEMS as usize]);
             let mut start = 0;
-            match board.slot_state(0) {
-                SlotState::Ready => assert!(board.take_back(0)),
-                SlotState::Done(1 | 2) => {
+            match board.slot_state(SlotIndex::new(0)) {
+                SlotState::Ready => assert!(board.take_back(SlotIndex::new(0))),
+                SlotState::Done(by) if matches!(by.number(), 1 | 2) => {
                     let taken = job.take(&board, 0, 0, &mut done);
                     assert_eq!(taken, progress(ITEMS, false));
                     start = ITEMS;
-                    board.release(0);
+                    board.release(SlotIndex::new(0));
                 }
-                SlotState::Claimed(1) => {
+                SlotState::Claimed(by) if by.number() == 1 => {
                     let taken = job.take(&board, 0, 0, &mut done);
                     start = taken.finished;
                     if taken.begun {
                         lost[start as usize] += 1;
                         start += 1;
                     }
-                    board.release(0);
+                    board.release(SlotIndex::new(0));
                 }
                 state => panic!("{state:?}"),
             }
-            assert_eq!(board.slot_state(0), SlotState::Free);
+            assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Free);
             if start < ITEMS {
                 // Items that were not begun run in another claimer.
                 let rest = Description { start, ..described(1, ITEMS) };
-                board.publish(0, &rest);
-                let mut next = Claimer::new(board.clone(), 1, 3, 0);
+                board.publish(SlotIndex::new(0), &rest);
+                let mut next = Claimer::new(board.clone(), 1, Incarnation::new(3), 0);
                 assert!(job.run(&mut next, STEPS));
-                assert_eq!(board.slot_state(0), SlotState::Done(3));
+                assert_eq!(
+                    board.slot_state(SlotIndex::new(0)),
+                    SlotState::Done(Incarnation::new(3))
+                );
                 job.take(&board, 0, start, &mut done);
             }
             for item in 0..ITEMS as usize {
@@ -161,15 +167,21 @@ fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
                 claimer(&board, 1, move |mut me| job.run(&mut me, STEPS))
             };
             let audience = Audience { place: Some(0), min_serial: 0 };
-            board.publish(0, &Description { audience, ..described(1, ITEMS) });
+            board.publish(SlotIndex::new(0), &Description { audience, ..described(1, ITEMS) });
             assert!(!living.join().unwrap(), "it is not for this place");
             if !dying.join().unwrap() {
-                assert_eq!(board.slot_state(0), SlotState::Ready);
-                let mut next = Claimer::new(board.clone(), 0, 3, 0);
+                assert_eq!(board.slot_state(SlotIndex::new(0)), SlotState::Ready);
+                let mut next = Claimer::new(board.clone(), 0, Incarnation::new(3), 0);
                 assert!(job.run(&mut next, STEPS));
-                assert_eq!(board.slot_state(0), SlotState::Done(3));
+                assert_eq!(
+                    board.slot_state(SlotIndex::new(0)),
+                    SlotState::Done(Incarnation::new(3))
+                );
             } else {
-                assert_eq!(board.slot_state(0), SlotState::Claimed(1));
+                assert_eq!(
+                    board.slot_state(SlotIndex::new(0)),
+                    SlotState::Claimed(Incarnation::new(1))
+                );
             }
         });
     }
@@ -182,7 +194,7 @@ fn a_counted_result_is_complete() {
     SeqCstAs::AcqRel.check(|| {
         let board = board(1, 1);
         let job = Job::new();
-        board.publish(0, &described(1, ITEMS));
+        board.publish(SlotIndex::new(0), &described(1, ITEMS));
         let worker = {
             let job = job.clone();
             claimer(&board, 0, move |mut me| job.run(&mut me, STEPS - 1))
@@ -209,18 +221,20 @@ fn a_successor_keeps_the_ring_whole() {
                 let job = job.clone();
                 claimer(&board, 0, move |mut me| job.run(&mut me, stop))
             };
-            board.publish(0, &described(1, 1));
+            board.publish(SlotIndex::new(0), &described(1, 1));
             let mut cursor = 0;
             let mut found = usize::from(board.next_finished(0, &mut cursor).is_some());
             worker.join().unwrap();
 
-            board.publish(1, &Description { start: 1, ..described(1, 2) });
-            let mut next = Claimer::new(board.clone(), 0, 2, 0);
+            board.publish(SlotIndex::new(1), &Description { start: 1, ..described(1, 2) });
+            let mut next = Claimer::new(board.clone(), 0, Incarnation::new(2), 0);
             while job.run(&mut next, STEPS) {}
             while board.next_finished(0, &mut cursor).is_some() {
                 found += 1;
             }
-            let salvaged = (0..2).filter(|slot| board.slot_state(*slot) == SlotState::Claimed(1));
+            let salvaged = (0..2).filter(|slot| {
+                board.slot_state(SlotIndex::new(*slot)) == SlotState::Claimed(Incarnation::new(1))
+            });
             assert_eq!(found + salvaged.count(), 2);
         });
     }
@@ -232,20 +246,26 @@ fn a_successor_keeps_the_ring_whole() {
 fn what_is_seized_is_not_finished() {
     loom::model(|| {
         let board = board(1, 2);
-        board.publish(0, &described(1, 1));
+        board.publish(SlotIndex::new(0), &described(1, 1));
         let worker = claimer(&board, 0, |mut me| {
             let claim = me.claim().expect("it was published");
             let went_on = me.report(claim, End::Complete, 0, (0, 0)).is_some();
             // Another job's chunk.
             (went_on, went_on && me.claim().is_some())
         });
-        board.publish(1, &described(2, 1));
-        let seized = board.slot_state(0) == SlotState::Claimed(1) && board.seize(0, 1);
+        board.publish(SlotIndex::new(1), &described(2, 1));
+        let seized = board.slot_state(SlotIndex::new(0)) == SlotState::Claimed(Incarnation::new(1))
+            && board.seize(SlotIndex::new(0), Incarnation::new(1));
         let (went_on, other) = worker.join().unwrap();
         assert_eq!(seized, !went_on);
-        let states = [0, 1].map(|slot| board.slot_state(slot));
-        let of_other = if other { SlotState::Claimed(1) } else { SlotState::Ready };
-        let of_first = if went_on { SlotState::Done(1) } else { SlotState::Claimed(1) };
+        let states = [0, 1].map(|slot| board.slot_state(SlotIndex::new(slot)));
+        let of_other =
+            if other { SlotState::Claimed(Incarnation::new(1)) } else { SlotState::Ready };
+        let of_first = if went_on {
+            SlotState::Done(Incarnation::new(1))
+        } else {
+            SlotState::Claimed(Incarnation::new(1))
+        };
         assert_eq!(states, [of_first, of_other]);
     });
 }
@@ -256,17 +276,18 @@ fn what_is_seized_is_not_finished() {
 fn the_claim_that_is_seized_is_the_one_that_was_named() {
     loom::model(|| {
         let board = board(1, 1);
-        board.publish(0, &described(1, 1));
-        let mut me = Claimer::new(board.clone(), 0, 1, 0);
+        board.publish(SlotIndex::new(0), &described(1, 1));
+        let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
         let claim = me.claim().expect("it was published");
-        let named = board.claim_of(0).expect("it is claimed");
+        let named = board.claim_of(SlotIndex::new(0)).expect("it is claimed");
         let watcher = board.clone();
-        let watcher = loom::thread::spawn(move || watcher.seize_claim(0, named.0, named.1));
+        let watcher =
+            loom::thread::spawn(move || watcher.seize_claim(SlotIndex::new(0), named.0, named.1));
         let went_on = me.report(claim, End::Complete, 0, (0, 0)).is_some();
         // The chunk of another call, in the same slot and with the same claimer.
         let next = went_on.then(|| {
-            board.release(0);
-            board.publish(0, &described(2, 1));
+            board.release(SlotIndex::new(0));
+            board.publish(SlotIndex::new(0), &described(2, 1));
             me.claim().expect("it was published")
         });
         let seized = watcher.join().unwrap();

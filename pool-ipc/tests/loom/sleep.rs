@@ -3,7 +3,10 @@
 //! These models need SeqCst, so each is checked under both ways to make it.
 
 use loom::{sync::Notify, thread};
-use pool_ipc::board::{Audience, Board, Claim, Claimer, Description, End, SeqCstAs, WakeThreshold};
+use pool_ipc::board::{
+    Audience, Board, Claim, Claimer, Description, End, Incarnation, SeqCstAs, SlotIndex,
+    WakeThreshold,
+};
 use std::sync::Arc;
 
 use super::{board, claimer, described};
@@ -19,7 +22,7 @@ fn a_claimer_that_sleeps_is_seen_or_sees() {
         let board = board(1, 1);
         let worker =
             claimer(&board, 0, |mut me| me.claim().is_none() && me.prepare_sleep().is_some());
-        let told = board.publish(0, &described(1, 1));
+        let told = board.publish(SlotIndex::new(0), &described(1, 1));
         let sleeps = worker.join().unwrap();
         assert_eq!(sleeps, board.sleeps(0));
         assert!(!sleeps || told, "asleep beside a chunk");
@@ -37,11 +40,11 @@ fn addressed(place: u32) -> Description {
 fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
     SeqCstAs::check_both(|| {
         let board = board(2, 1);
-        let mut other = Claimer::new(board.clone(), 0, 1, 0);
+        let mut other = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
         assert!(other.prepare_sleep().is_some());
         let worker =
             claimer(&board, 1, |mut me| me.claim().is_none() && me.prepare_sleep().is_some());
-        let told = board.publish(0, &addressed(1));
+        let told = board.publish(SlotIndex::new(0), &addressed(1));
         let sleeps = worker.join().unwrap();
         assert_eq!(sleeps, board.sleeps(1));
         assert!(!sleeps || told, "asleep beside a chunk");
@@ -55,23 +58,23 @@ fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
 fn what_is_for_one_alone_is_seen_though_its_entry_is_overwritten() {
     SeqCstAs::check_both(|| {
         let board = board(1, 2);
-        let mut me = Claimer::new(board.clone(), 0, 1, 0);
+        let mut me = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
         let worker = thread::spawn(move || {
-            let slot = me.claim().map(|claim| claim.slot());
+            let slot = me.claim().map(|claim| claim.slot().index());
             let sleeps = slot.is_none() && me.prepare_sleep().is_some();
             (me, slot, sleeps)
         });
-        let mut told = board.publish(0, &addressed(0));
+        let mut told = board.publish(SlotIndex::new(0), &addressed(0));
         for _ in 0..2 {
-            told |= board.publish(1, &addressed(0));
-            if !board.take_back(1) {
+            told |= board.publish(SlotIndex::new(1), &addressed(0));
+            if !board.take_back(SlotIndex::new(1)) {
                 break;
             }
         }
         let (mut me, slot, sleeps) = worker.join().unwrap();
         assert!(!sleeps || told, "asleep beside a chunk");
         if slot != Some(0) {
-            assert_eq!(me.claim().map(|claim| claim.slot()), Some(0), "asleep again");
+            assert_eq!(me.claim().map(|claim| claim.slot().index()), Some(0), "asleep again");
         }
     });
 }
@@ -84,23 +87,23 @@ fn a_chunk_is_seen_though_its_entry_is_overwritten() {
         // The first claim is a search; from the second on it goes by the entries.
         let (mut me, claim) = claimed(&board, 1).remove(0);
         let _ = report(&me, claim);
-        board.release(0);
+        board.release(SlotIndex::new(0));
         let worker = thread::spawn(move || {
-            let slot = me.claim().map(|claim| claim.slot());
+            let slot = me.claim().map(|claim| claim.slot().index());
             let sleeps = slot.is_none() && me.prepare_sleep().is_some();
             (me, slot, sleeps)
         });
-        let mut told = board.publish(0, &described(1, 1));
+        let mut told = board.publish(SlotIndex::new(0), &described(1, 1));
         for _ in 0..2 {
-            told |= board.publish(1, &described(1, 1));
-            if !board.take_back(1) {
+            told |= board.publish(SlotIndex::new(1), &described(1, 1));
+            if !board.take_back(SlotIndex::new(1)) {
                 break;
             }
         }
         let (mut me, slot, sleeps) = worker.join().unwrap();
         assert!(!sleeps || told, "asleep beside a chunk");
         if slot != Some(0) {
-            assert_eq!(me.claim().map(|claim| claim.slot()), Some(0), "asleep again");
+            assert_eq!(me.claim().map(|claim| claim.slot().index()), Some(0), "asleep again");
         }
     });
 }
@@ -121,7 +124,7 @@ fn sleepers_wake_until_all_is_claimed() {
     SeqCstAs::check_both(|| {
         let board = board(1, 1);
         let worker = claimer(&board, 0, claim_one);
-        if board.publish(0, &described(1, 1)) {
+        if board.publish(SlotIndex::new(0), &described(1, 1)) {
             board.wake(1);
         }
         worker.join().unwrap();
@@ -141,7 +144,7 @@ fn an_order_to_leave_wakes() {
                 }
             }
         });
-        board.ask_to_leave(0, 1);
+        board.ask_to_leave(0, Incarnation::new(1));
         board.wake_place(0);
         worker.join().unwrap();
     });
@@ -151,9 +154,9 @@ fn an_order_to_leave_wakes() {
 fn claimed(board: &Board, slots: usize) -> Vec<(Claimer, Claim)> {
     (0..slots)
         .map(|slot| {
-            board.publish(slot, &described(1, 1));
+            board.publish(SlotIndex::new(slot), &described(1, 1));
             let place = slot as u32;
-            let mut claimer = Claimer::new(board.clone(), place, place + 1, 0);
+            let mut claimer = Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0);
             let claim = claimer.claim().expect("it was just published");
             (claimer, claim)
         })

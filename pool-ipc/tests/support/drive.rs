@@ -8,7 +8,8 @@ use std::sync::{
 };
 
 use pool_ipc::board::{
-    Board, Claimer, Description, End, Progress, Shape, SlotState, WakeThreshold,
+    Board, Claimer, Description, End, Incarnation, Progress, Shape, SlotIndex, SlotState,
+    WakeThreshold,
 };
 use pool_shm::{Mapping, Segment, futex};
 
@@ -50,7 +51,7 @@ impl Ground {
     }
 
     /// Runs a claimer until it is asked to leave. Returns how many chunks it ran.
-    pub(crate) fn claim_until_asked_to_leave(&self, place: u32, incarnation: u32) -> u64 {
+    pub(crate) fn claim_until_asked_to_leave(&self, place: u32, incarnation: Incarnation) -> u64 {
         let mut me = Claimer::new(self.board.clone(), place, incarnation, std::process::id());
         let mut ran = 0;
         loop {
@@ -77,7 +78,10 @@ impl Ground {
         }
     }
 
-    pub(crate) fn ask_all_to_leave(&self, incarnations: impl IntoIterator<Item = (u32, u32)>) {
+    pub(crate) fn ask_all_to_leave(
+        &self,
+        incarnations: impl IntoIterator<Item = (u32, Incarnation)>,
+    ) {
         for (place, incarnation) in incarnations {
             self.board.ask_to_leave(place as usize, incarnation);
             self.board.wake_place(place);
@@ -141,7 +145,7 @@ impl Publisher {
                 ..Description::default()
             };
             self.published[slot] = Some(chunk);
-            if self.ground.board.publish(slot, &description) {
+            if self.ground.board.publish(SlotIndex::new(slot), &description) {
                 self.ground.board.wake(1);
             }
         }
@@ -155,7 +159,7 @@ impl Publisher {
             while let Some(finished) = board.next_finished(place, &mut self.cursors[place]) {
                 let outcome = board.outcome(finished.slot);
                 let Chunk { first, start, end } =
-                    self.published[finished.slot].take().expect("a chunk comes back once");
+                    self.published[finished.slot.index()].take().expect("a chunk comes back once");
                 assert_eq!(outcome.end, End::Complete);
                 assert_eq!(outcome.progress, progress(end - start, false));
                 assert_eq!((outcome.results, outcome.nanos), (first, place as u64));
@@ -201,17 +205,17 @@ impl Publisher {
     /// Salvages the chunks of `incarnation`, which was reaped: takes the finished items, queues the
     /// rest again, and returns the item in its hands, which is lost.
     #[allow(dead_code, reason = "not every user of this file kills")]
-    pub(crate) fn salvage(&mut self, incarnation: u32) -> Option<u64> {
+    pub(crate) fn salvage(&mut self, incarnation: Incarnation) -> Option<u64> {
         self.take();
         let board = self.ground.board.clone();
         let mut lost = None;
         for slot in 0..self.published.len() {
-            let state = board.slot_state(slot);
+            let state = board.slot_state(SlotIndex::new(slot));
             if state != SlotState::Claimed(incarnation) && state != SlotState::Done(incarnation) {
                 continue;
             }
             let mut chunk = self.published[slot].take().expect("claimed, so published");
-            let outcome = board.outcome(slot);
+            let outcome = board.outcome(SlotIndex::new(slot));
             if outcome.progress.finished > 0 {
                 assert_eq!(outcome.results, chunk.first);
             }
@@ -222,7 +226,7 @@ impl Publisher {
                 lost = Some(chunk.first + u64::from(chunk.start));
                 chunk.start += 1;
             }
-            board.release(slot);
+            board.release(SlotIndex::new(slot));
             if chunk.start < chunk.end {
                 self.queue.push(chunk);
             }

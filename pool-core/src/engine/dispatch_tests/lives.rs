@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use pool_ipc::board::Incarnation;
+
 use super::*;
 
 /// SplitMix64.
@@ -20,8 +22,8 @@ impl Dice {
 #[derive(Debug, Clone)]
 enum SlotState {
     Ready(Chunk),
-    Claimed { by: u32, chunk: Chunk, finished: u32, begun: bool },
-    Done { by: u32, finished: u32, end: End },
+    Claimed { by: Incarnation, chunk: Chunk, finished: u32, begun: bool },
+    Done { by: Incarnation, finished: u32, end: End },
 }
 
 #[derive(Default)]
@@ -45,7 +47,7 @@ struct World {
     dice: Dice,
     board: Vec<Option<SlotState>>,
     /// Living workers: incarnation, and what they have in hand.
-    workers: Vec<(u32, Option<(JobId, u64)>)>,
+    workers: Vec<(Incarnation, Option<(JobId, u64)>)>,
     /// Slots with results that no job has read.
     unread: Vec<usize>,
     blocks: HashMap<u64, JobId>,
@@ -86,8 +88,9 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::Publish { slot } => {
+                let slot = slot.index();
                 assert!(self.board[slot].is_none(), "a busy slot was published in");
-                let chunk = self.engine.chunk(slot).unwrap().clone();
+                let chunk = self.engine.chunk(SlotIndex::new(slot)).unwrap().clone();
                 assert!(self.blocks.contains_key(&chunk.items.offset), "its block is freed");
                 self.board[slot] = Some(SlotState::Ready(chunk));
             }
@@ -95,6 +98,7 @@ impl World {
                 assert!(self.blocks.remove(&block.offset).is_some(), "freed twice");
             }
             Action::Release { slot } => {
+                let slot = slot.index();
                 assert!(matches!(self.board[slot], Some(SlotState::Done { .. })), "not done");
                 self.board[slot] = None;
                 self.unread.retain(|unread| *unread != slot);
@@ -114,7 +118,7 @@ impl World {
                             assert!(lost <= account.retries, "tried too often");
                             assert!(account.results.insert(index), "two results");
                         }
-                        self.unread.push(slot);
+                        self.unread.push(slot.index());
                     }
                     Delivery::Failed { index, tries, cause, .. } => {
                         let lost = account.lost.get(&index).copied().unwrap_or(0);
@@ -145,7 +149,7 @@ impl World {
     fn read(&mut self, slot: usize) {
         self.unread.retain(|unread| *unread != slot);
         self.board[slot] = None;
-        self.tell(|engine, out| engine.released(slot, out));
+        self.tell(|engine, out| engine.released(SlotIndex::new(slot), out));
     }
 
     fn submit(&mut self, at: usize) {
@@ -167,10 +171,11 @@ impl World {
         let job = self.jobs[at].0;
         self.jobs[at].1.open = false;
         for slot in self.tell(|engine, out| engine.close_job(job, out)) {
-            if let Some(SlotState::Ready(chunk)) = &self.board[slot]
+            let at = slot.index();
+            if let Some(SlotState::Ready(chunk)) = &self.board[at]
                 && chunk.in_hand.is_none()
             {
-                self.board[slot] = None;
+                self.board[at] = None;
                 self.tell(|engine, out| engine.taken_back(slot, out));
             }
         }
@@ -265,7 +270,7 @@ impl World {
             let Some(SlotState::Done { by, finished, end, .. }) = self.board[slot].clone() else {
                 continue;
             };
-            if self.engine.chunk(slot).is_none() {
+            if self.engine.chunk(SlotIndex::new(slot)).is_none() {
                 continue; // collected before, and being read
             }
             let why = match end {
@@ -275,7 +280,7 @@ impl World {
                 _ => Why::Cancelled,
             };
             let outcome = outcome(end, finished, false);
-            self.tell(|engine, out| engine.ended(slot, by, outcome, why, out));
+            self.tell(|engine, out| engine.ended(SlotIndex::new(slot), by, outcome, why, out));
         }
     }
 
@@ -308,12 +313,14 @@ impl World {
                     self.board[slot] = Some(SlotState::Done { by, finished, end: End::Unknown });
                     let why = Why::Died { begun, cause: KILLED };
                     let outcome = outcome(End::Unknown, finished, begun);
-                    self.tell(|engine, out| engine.ended(slot, by, outcome, why, out));
+                    self.tell(|engine, out| {
+                        engine.ended(SlotIndex::new(slot), by, outcome, why, out)
+                    });
                 }
                 Some(SlotState::Ready(chunk)) if chunk.in_hand == Some(incarnation) => {
                     self.board[slot] = None;
                     self.tell(|engine, out| {
-                        engine.in_hand_lost(Some(slot), incarnation, &KILLED, out);
+                        engine.in_hand_lost(Some(SlotIndex::new(slot)), incarnation, &KILLED, out);
                     });
                 }
                 _ => {}

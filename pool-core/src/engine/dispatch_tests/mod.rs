@@ -7,7 +7,7 @@ mod precedence;
 mod targeted;
 mod tries;
 
-use pool_ipc::board::{End, Progress};
+use pool_ipc::board::{End, Incarnation, Progress, SlotIndex};
 
 use super::*;
 use crate::{error::ExitStatus, task::Call};
@@ -32,14 +32,16 @@ fn outcome(end: End, finished: u32, begun: bool) -> Outcome {
 fn told(out: &mut Vec<Action>) -> Vec<String> {
     out.drain(..)
         .map(|action| match action {
-            Action::Publish { slot } => format!("publish {slot}"),
+            Action::Publish { slot } => format!("publish {}", slot.index()),
             Action::FreeItems { block } => format!("free {}", block.offset / 128),
-            Action::Release { slot } => format!("release {slot}"),
-            Action::MakeRoom { incarnation } => format!("room {incarnation}"),
-            Action::Start { place, incarnation, .. } => format!("start {place} {incarnation}"),
+            Action::Release { slot } => format!("release {}", slot.index()),
+            Action::MakeRoom { incarnation } => format!("room {}", incarnation.number()),
+            Action::Start { place, incarnation, .. } => {
+                format!("start {place} {}", incarnation.number())
+            }
             Action::Deliver { delivery, .. } => match delivery {
                 Delivery::Results { slot, first, outcome, .. } => {
-                    format!("results {first}+{} in {slot}", outcome.progress.finished)
+                    format!("results {first}+{} in {}", outcome.progress.finished, slot.index())
                 }
                 Delivery::Failed { index, worker, tries: 1, .. } => {
                     format!("failed {index} on {worker}")
@@ -59,6 +61,11 @@ struct Fixture {
     engine: Engine,
     job: JobId,
     out: Vec<Action>,
+}
+
+/// The worker with this name.
+fn named(number: u32) -> Incarnation {
+    Incarnation::new(number)
 }
 
 impl Fixture {
@@ -84,18 +91,18 @@ impl Fixture {
 
     fn ended(&mut self, slot: usize, incarnation: u32, finished: u32, why: Why) -> Vec<String> {
         let outcome = outcome(End::Complete, finished, false);
-        self.engine.ended(slot, incarnation, outcome, why, &mut self.out);
+        self.engine.ended(SlotIndex::new(slot), named(incarnation), outcome, why, &mut self.out);
         told(&mut self.out)
     }
 
     fn released(&mut self, slot: usize) -> Vec<String> {
-        self.engine.released(slot, &mut self.out);
+        self.engine.released(SlotIndex::new(slot), &mut self.out);
         told(&mut self.out)
     }
 
     fn close(&mut self) -> (Vec<usize>, Vec<String>) {
         let slots = self.engine.close_job(self.job, &mut self.out);
-        (slots, told(&mut self.out))
+        (slots.into_iter().map(SlotIndex::index).collect(), told(&mut self.out))
     }
 }
 
@@ -118,7 +125,7 @@ fn after_a_failure_the_rest_goes_on() {
     fixture.submit(1, 10, 5);
     let told = fixture.ended(0, 1, 2, Why::Failed(Cause::BadResult));
     assert_eq!(told, ["results 10+2 in 0", "failed 12 on 0", "publish 1"]);
-    let rest = fixture.engine.chunk(1).unwrap();
+    let rest = fixture.engine.chunk(SlotIndex::new(1)).unwrap();
     assert_eq!((rest.start, rest.end, rest.capacity, rest.first), (3, 5, 5, 10));
     let told = fixture.ended(1, 1, 1, Why::Failed(Cause::BadResult));
     assert_eq!(told, ["results 13+1 in 1", "failed 14 on 0", "free 1", "ended"]);
@@ -139,10 +146,10 @@ fn a_death_costs_the_item_that_was_begun_and_no_other() {
     let died = Why::Died { begun: true, cause: KILLED };
     let told = fixture.ended(0, 2, 1, died);
     assert_eq!(told, ["results 0+1 in 0", "failed 1 on 1", "publish 1"]);
-    assert_eq!(fixture.engine.chunk(1).unwrap().start, 2);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().start, 2);
     let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(fixture.ended(1, 1, 0, died), ["release 1", "publish 2"]);
-    assert_eq!(fixture.engine.chunk(2).unwrap().start, 2);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(2)).unwrap().start, 2);
     let died = Why::Died { begun: false, cause: KILLED };
     // Finished to the last item, not yet reported: nothing is lost.
     assert_eq!(fixture.ended(2, 1, 2, died), ["results 2+2 in 2", "free 1", "ended"]);
@@ -155,8 +162,8 @@ fn a_full_worker_gets_its_chunk_back_when_its_results_are_read() {
     assert_eq!(fixture.ended(0, 2, 2, Why::Full), ["results 0+2 in 0", "room 2"]);
     assert_eq!(fixture.submit(2, 4, 1), ["publish 1"]);
     assert_eq!(fixture.released(0), ["publish 2"]);
-    let back = fixture.engine.chunk(2).unwrap();
-    assert_eq!((back.start, back.in_hand), (2, Some(2)));
+    let back = fixture.engine.chunk(SlotIndex::new(2)).unwrap();
+    assert_eq!((back.start, back.in_hand), (2, Some(named(2))));
     assert_eq!(back.audience, Audience { place: Some(1), min_serial: 2 });
     // It stores the result in hand and fails at the next item.
     let told = fixture.ended(2, 2, 1, Why::Failed(Cause::BadResult));
@@ -168,7 +175,7 @@ fn a_full_worker_whose_results_were_read_already_goes_on_at_once() {
     let mut fixture = Fixture::new(1, 8);
     fixture.submit(1, 0, 2);
     assert_eq!(fixture.ended(0, 1, 0, Why::Full), ["release 0", "room 1", "publish 1"]);
-    assert_eq!(fixture.engine.chunk(1).unwrap().in_hand, Some(1));
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().in_hand, Some(named(1)));
 }
 
 #[test]
@@ -177,16 +184,16 @@ fn a_result_in_hand_dies_with_its_worker() {
     let mut fixture = Fixture::new(1, 8);
     fixture.submit(1, 0, 3);
     fixture.ended(0, 1, 1, Why::Full);
-    fixture.engine.in_hand_lost(None, 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(None, named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["failed 1 on 0", "publish 1"]);
-    let rest = fixture.engine.chunk(1).unwrap();
+    let rest = fixture.engine.chunk(SlotIndex::new(1)).unwrap();
     assert_eq!((rest.start, rest.in_hand, rest.audience), (2, None, Audience::default()));
 
     // Published again, not claimed: its slot was taken back.
     let mut fixture = Fixture::new(1, 8);
     fixture.submit(1, 0, 2);
     fixture.ended(0, 1, 0, Why::Full);
-    fixture.engine.in_hand_lost(Some(1), 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(SlotIndex::new(1)), named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["failed 0 on 0", "publish 2"]);
 
     // Claimed, and nothing finished: it dies before it has begun to store.
@@ -209,7 +216,7 @@ fn a_result_in_hand_dies_with_its_worker() {
     fixture.ended(0, 1, 1, Why::Full);
     fixture.engine.queue.push_back(fixture.engine.held[0].clone());
     fixture.engine.held.clear();
-    fixture.engine.in_hand_lost(None, 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(None, named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["failed 1 on 0", "free 1", "ended"]);
 }
 
@@ -222,7 +229,7 @@ fn a_chunk_in_hand_goes_before_all_others() {
     assert!(fixture.engine.lacks_slots());
     assert_eq!(fixture.ended(0, 1, 1, Why::Full), ["results 0+1 in 0", "room 1"]);
     assert_eq!(fixture.released(0), ["publish 0"]);
-    assert_eq!(fixture.engine.chunk(0).unwrap().in_hand, Some(1));
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(0)).unwrap().in_hand, Some(named(1)));
 }
 
 #[test]
@@ -255,8 +262,8 @@ fn closing_a_job_drops_what_is_queued_and_asks_for_what_is_published() {
     let (published, dropped) = fixture.close();
     assert_eq!(dropped, ["free 5", "release 1"]);
     assert_eq!(published.len(), 3);
-    fixture.engine.taken_back(published[2], &mut fixture.out);
-    fixture.engine.taken_back(published[0], &mut fixture.out);
+    fixture.engine.taken_back(SlotIndex::new(published[2]), &mut fixture.out);
+    fixture.engine.taken_back(SlotIndex::new(published[0]), &mut fixture.out);
     assert_eq!(told(&mut fixture.out).len(), 2);
     // The third one was claimed before: its results are dropped, its rest is not run, and the
     // context is freed with it.
@@ -273,9 +280,12 @@ fn jobs_that_end_together_begin_nothing_of_each_other() {
     let other = fixture.engine.open_job();
     fixture.submit(1, 0, 1);
     fixture.engine.submit(chunk(other, 2, 0, 1), &mut fixture.out);
-    assert_eq!(fixture.engine.cancel_jobs(&[fixture.job, other], &mut fixture.out), [0]);
+    assert_eq!(
+        fixture.engine.cancel_jobs(&[fixture.job, other], &mut fixture.out),
+        [SlotIndex::new(0)]
+    );
     assert_eq!(told(&mut fixture.out), ["free 2"]);
-    fixture.engine.taken_back(0, &mut fixture.out);
+    fixture.engine.taken_back(SlotIndex::new(0), &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["free 1"]);
 }
 
@@ -329,11 +339,11 @@ fn jobs_do_not_disturb_each_other() {
 fn retired_workers_get_nothing_new() {
     let mut fixture = Fixture::new(2, 8);
     fixture.submit(1, 0, 1);
-    assert_eq!(fixture.engine.chunk(0).unwrap().audience.min_serial, 0);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(0)).unwrap().audience.min_serial, 0);
     fixture.engine.workers.retire_all();
     fixture.submit(2, 1, 1);
-    assert_eq!(fixture.engine.chunk(1).unwrap().audience.min_serial, 3);
-    fixture.engine.workers.vacate(1, true);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().audience.min_serial, 3);
+    fixture.engine.workers.vacate(named(1), true);
     fixture.engine.staff(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 0 3"]);
     // What a retired worker has in hand still goes to it.
@@ -374,13 +384,13 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     // No chunk waits: workers may die for ever.
     let mut last = 2;
     for deaths in 1..20 {
-        let counted = die(&mut fixture, last, false);
+        let counted = die(&mut fixture, named(last), false);
         assert_eq!(counted, (deaths, last.max(2) + 1));
         last = counted.1;
     }
     assert!(!fixture.engine.workers.start_limit_reached());
     // A place that rests stays vacant until the next call.
-    fixture.engine.workers.vacate_idle(last, false);
+    fixture.engine.workers.vacate_idle(named(last), false);
     fixture.engine.workers.rest(1);
     fixture.engine.staff(&mut fixture.out);
     assert!(told(&mut fixture.out).is_empty());
@@ -391,21 +401,21 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     // Where a chunk waits, they count as never ready, until a chunk ends.
     fixture.submit(1, 0, 1);
     for deaths in 1..=6 {
-        assert_eq!(fixture.engine.workers.vacate_idle(last, true), deaths);
+        assert_eq!(fixture.engine.workers.vacate_idle(named(last), true), deaths);
         fixture.engine.staff(&mut fixture.out);
         last += 1;
     }
     assert!(!fixture.engine.workers.start_limit_reached());
     fixture.out.clear();
-    assert!(!fixture.engine.workers.has_served(1));
+    assert!(!fixture.engine.workers.has_served(named(1)));
     fixture.ended(0, 1, 1, Why::Complete);
-    assert!(fixture.engine.workers.has_served(1));
-    fixture.engine.workers.vacate_idle(last, true);
+    assert!(fixture.engine.workers.has_served(named(1)));
+    fixture.engine.workers.vacate_idle(named(last), true);
     assert!(!fixture.engine.workers.start_limit_reached());
     fixture.engine.staff(&mut fixture.out);
     last += 1;
     for _ in 0..6 {
-        fixture.engine.workers.vacate_idle(last, true);
+        fixture.engine.workers.vacate_idle(named(last), true);
         fixture.engine.staff(&mut fixture.out);
         last += 1;
     }

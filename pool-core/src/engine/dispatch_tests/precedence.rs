@@ -76,9 +76,9 @@ fn the_rest_of_a_chunk_waits_and_lies_in_the_same_block() {
     let long = Chunk { timed: true, ..chunk(other, 3, 10, 5) };
     fixture.engine.submit(long, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["publish 2"]);
-    assert!(fixture.engine.chunk(2).unwrap().goes_first);
+    assert!(fixture.engine.chunk(SlotIndex::new(2)).unwrap().goes_first);
     assert_eq!(fixture.ended(2, 1, 2, Why::Cancelled), ["results 10+2 in 2", "publish 3"]);
-    let rest = fixture.engine.chunk(3).unwrap();
+    let rest = fixture.engine.chunk(SlotIndex::new(3)).unwrap();
     assert_eq!((rest.start, rest.end, rest.first, rest.timed), (2, 5, 10, true));
     assert!(!rest.goes_first);
     // The worker that cut the chunk did not die with it, so deaths are counted from there.
@@ -106,12 +106,12 @@ fn workers_hear_of_others_while_several_jobs_have_more_than_is_in_hand() {
     assert!(fixture.engine.others_wait());
     // Taken back, or lost with a worker that keeps a result in hand.
     fixture.engine.close_job(other, &mut fixture.out);
-    fixture.engine.taken_back(3, &mut fixture.out);
+    fixture.engine.taken_back(SlotIndex::new(3), &mut fixture.out);
     assert!(!fixture.engine.others_wait());
     fixture.ended(2, 1, 0, Why::Full);
     fixture.released(0);
     let slot = fixture.engine.published().find(|(_, chunk)| chunk.in_hand.is_some()).unwrap().0;
-    fixture.engine.in_hand_lost(Some(slot), 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(slot), named(1), &KILLED, &mut fixture.out);
     assert_eq!(fixture.engine.published_slots, fixture.engine.published().count());
 }
 
@@ -125,6 +125,6 @@ fn workers_hear_of_what_is_for_one_of_them() {
     fixture.engine.submit(addressed, &mut fixture.out);
     assert!(fixture.engine.others_wait(), "the worker may have the other chunk in hand");
     let slot = fixture.engine.published().find(|(_, chunk)| chunk.worker.is_some()).unwrap().0;
-    fixture.ended(slot, 2, 1, Why::Complete);
+    fixture.ended(slot.index(), 2, 1, Why::Complete);
     assert!(!fixture.engine.others_wait());
 }

@@ -10,7 +10,7 @@ impl Fixture {
     }
 
     fn worker_of(&self, slot: usize) -> Option<u32> {
-        self.engine.chunk(slot).unwrap().audience.place
+        self.engine.chunk(SlotIndex::new(slot)).unwrap().audience.place
     }
 }
 
@@ -23,19 +23,19 @@ fn a_targeted_chunk_stays_with_its_worker() {
     assert_eq!(fixture.ended(0, 2, 0, died), ["release 0", "publish 1"]);
     assert_eq!(fixture.worker_of(1), Some(1));
     // The next worker at the place may run it.
-    fixture.engine.workers.vacate(2, true);
+    fixture.engine.workers.vacate(named(2), true);
     fixture.engine.staff(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 1 3"]);
-    assert_eq!(fixture.engine.chunk(1).unwrap().audience.min_serial, 0);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().audience.min_serial, 0);
     // It stays there, too, when a result of it was in hand.
     assert_eq!(fixture.ended(1, 3, 0, Why::Full), ["release 1", "room 3", "publish 2"]);
-    let back = fixture.engine.chunk(2).unwrap();
+    let back = fixture.engine.chunk(SlotIndex::new(2)).unwrap();
     assert_eq!(back.audience, Audience { place: Some(1), min_serial: 3 });
     let retried = Chunk { retries: 1, ..back.clone() };
     fixture.engine.slots[2] = SlotUse::Published(retried);
-    fixture.engine.in_hand_lost(Some(2), 3, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(SlotIndex::new(2)), named(3), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["publish 3"]);
-    let again = fixture.engine.chunk(3).unwrap();
+    let again = fixture.engine.chunk(SlotIndex::new(3)).unwrap();
     assert_eq!(again.audience, Audience { place: Some(1), min_serial: 0 });
     assert_eq!(fixture.ended(3, 4, 1, Why::Complete), ["results 0+1 in 3", "free 0", "ended"]);
     assert!(!fixture.engine.has_addressed_waiting() && !fixture.engine.has_chunks());
@@ -54,10 +54,10 @@ fn one_that_is_busy_keeps_nothing_from_others() {
     // Chunks come in order; what is left of one comes first.
     let failed = Why::Failed(Cause::BadResult);
     assert_eq!(fixture.ended(0, 1, 0, failed)[..2], ["release 0", "failed 0 on 0"]);
-    assert_eq!(fixture.engine.chunk(4).unwrap().first, 2);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(4)).unwrap().first, 2);
     let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(fixture.ended(1, 1, 0, died), ["release 1", "publish 5"]);
-    assert_eq!(fixture.engine.chunk(5).unwrap().first, 1);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(5)).unwrap().first, 1);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn with_a_slot_for_each_they_alternate() {
         let next = fixture
             .engine
             .published()
-            .map(|(slot, chunk)| (slot, chunk.first, chunk.worker))
+            .map(|(slot, chunk)| (slot.index(), chunk.first, chunk.worker))
             .next();
         let Some((slot, first, worker)) = next else { break };
         order.push(first);
@@ -89,7 +89,7 @@ fn with_a_slot_for_each_they_alternate() {
 #[test]
 fn a_worker_that_is_not_there_is_started() {
     let mut fixture = Fixture::new(2, 8);
-    fixture.engine.workers.vacate(2, false);
+    fixture.engine.workers.vacate(named(2), false);
     assert_eq!(fixture.submit_to(1, 0), ["start 1 3", "publish 0"]);
     assert_eq!(fixture.submit_to(1, 1), ["publish 1"]);
 }
@@ -128,8 +128,8 @@ fn closing_a_job_drops_what_waits_for_one_worker() {
     }
     let (published, dropped) = fixture.close();
     assert_eq!((published, dropped.len()), (vec![0, 1], 2));
-    fixture.engine.taken_back(0, &mut fixture.out);
-    fixture.engine.taken_back(1, &mut fixture.out);
+    fixture.engine.taken_back(SlotIndex::new(0), &mut fixture.out);
+    fixture.engine.taken_back(SlotIndex::new(1), &mut fixture.out);
     assert!(!fixture.engine.has_chunks() && !fixture.engine.has_addressed_waiting());
 
     let mut fixture = Fixture::new(1, 2);

@@ -13,14 +13,14 @@ fn an_item_whose_worker_died_is_tried_again_and_then_fails() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit_with_retries(1, 3, 2);
     assert_eq!(fixture.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
-    assert_eq!(fixture.engine.chunk(1).unwrap().start, 1);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().start, 1);
     assert_eq!(fixture.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
     // Nothing was begun: that was no try.
     assert_eq!(fixture.ended(2, 1, 0, died(false)), ["release 2", "publish 3"]);
     let told = fixture.ended(3, 1, 0, died(true));
     assert_eq!(told, ["release 3", "failed 1 on 0 at try 3", "publish 1"]);
     // Every item has tries of its own.
-    assert_eq!(fixture.engine.chunk(1).unwrap().start, 2);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().start, 2);
     assert_eq!(fixture.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
     assert_eq!(fixture.ended(2, 1, 1, Why::Complete), ["results 2+1 in 2", "free 1", "ended"]);
 }
@@ -96,9 +96,9 @@ fn a_result_that_was_lost_in_hand_counts_as_a_try() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit_with_retries(1, 2, 1);
     fixture.ended(0, 1, 0, Why::Full);
-    fixture.engine.in_hand_lost(Some(1), 1, &KILLED, &mut fixture.out);
+    fixture.engine.in_hand_lost(Some(SlotIndex::new(1)), named(1), &KILLED, &mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["publish 2"]);
-    let chunk = fixture.engine.chunk(2).unwrap();
+    let chunk = fixture.engine.chunk(SlotIndex::new(2)).unwrap();
     assert_eq!((chunk.start, chunk.in_hand, chunk.audience), (0, None, Audience::default()));
     let told = fixture.ended(2, 1, 0, died(true));
     assert_eq!(told, ["release 2", "failed 0 on 0 at try 2", "publish 3"]);
@@ -122,7 +122,7 @@ impl Fixture {
     }
 
     fn overran(&mut self, slot: usize, finished: u32) -> Vec<String> {
-        self.engine.overran(slot, 0, finished, &mut self.out);
+        self.engine.overran(SlotIndex::new(slot), 0, finished, &mut self.out);
         told(&mut self.out)
     }
 }
@@ -134,7 +134,7 @@ fn an_item_that_is_overdue_fails_at_once_and_the_others_when_its_worker_is_reape
     assert_eq!(fixture.overran(0, 1), ["failed 1 on 0"]);
     assert!(fixture.overran(0, 1).is_empty(), "told twice");
     assert_eq!(fixture.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
-    let chunk = fixture.engine.chunk(1).unwrap();
+    let chunk = fixture.engine.chunk(SlotIndex::new(1)).unwrap();
     assert_eq!((chunk.start, chunk.overrun), (2, Overrun::No));
     // The next one dies of itself.
     let told = fixture.ended(1, 1, 0, died(true));
