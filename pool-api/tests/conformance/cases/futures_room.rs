@@ -14,7 +14,7 @@ use std::{
 
 use pool_api::{AsyncResult, Error, Refused, StartMethod, WorkerPool};
 
-use super::futures_told::{begun_until_told, until_told};
+use super::futures_told::begun_until_told;
 use crate::{
     case::{Case, Outcome, builder, pool},
     executor::block_on,
@@ -45,8 +45,10 @@ struct Full {
 
 impl Full {
     fn new(method: StartMethod) -> Result<Self, Box<dyn std::error::Error>> {
-        let (pool, gate) = (pool(method, 1)?, Scratch::new());
-        let busy = pool.apply_async((gate.path(), 7), until_told)?;
+        let (pool, gate, begun) = (pool(method, 1)?, Scratch::new(), Scratch::new());
+        let busy = pool.apply_async((begun.path(), gate.path()), begun_until_told)?;
+        // Before that it waits, too.
+        wait_until("it has begun", || !begun.numbers().is_empty());
         let mut waiting = Vec::new();
         loop {
             match pool.task(waiting.len() as u32).try_apply_async(|n| n) {

@@ -1,10 +1,7 @@
 //! Processes that were stopped (SIGSTOP): no call waits for ever for one that holds no item, or
-//! that has a limit.
+//! that has a limit. (The runner ends a case that waits.)
 
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::{fs, thread, time::Duration};
 
 use pool_api::{Cause, Error, StartMethod};
 
@@ -23,9 +20,6 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stopped_while_a_chunk_is_for_it_alone", awaited).processes(),
 ];
 
-/// Far longer than a call waits for a stopped process.
-const PROMPT: Duration = Duration::from_secs(20);
-
 fn is_stopped(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
@@ -43,11 +37,9 @@ fn at_shared(method: StartMethod) -> Outcome {
         1u8
     };
     let pool = builder(method, 2).shared_built(stops).shared_timeout(limit).build()?;
-    let begun = Instant::now();
     let late = pool.tasks(0..9u8).with_worker().map(|w, x| *w.shared + x);
     let cause = Cause::Timeout { limit };
     assert!(matches!(&late, Err(Error::SharedFailed(c)) if *c == cause), "{late:?}");
-    assert!(begun.elapsed() < PROMPT);
     pool.set_shared(7)?;
     assert_eq!(pool.tasks([1u8]).with_worker().map(|w, x| *w.shared + x)?, [8]);
     Ok(())
@@ -57,9 +49,7 @@ fn when_joined(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).build()?;
     pool.map(0..9u8, |x| x)?;
     stop(pool.worker_pids()[0]);
-    let begun = Instant::now();
     pool.stop_and_join()?;
-    assert!(begun.elapsed() < PROMPT);
     assert!(pool.worker_pids().is_empty());
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     Ok(())
@@ -74,9 +64,7 @@ fn between_calls(method: StartMethod) -> Outcome {
     }
     stop(pool.worker_pids()[0]);
     drop(values);
-    let begun = Instant::now();
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
-    assert!(begun.elapsed() < PROMPT);
     Ok(())
 }
 
@@ -85,9 +73,7 @@ fn before_a_call(method: StartMethod) -> Outcome {
     let pool = builder(method, 2).build()?;
     let pids = pool.broadcast(|_| std::process::id())?;
     pids.iter().for_each(|pid| stop(*pid));
-    let begun = Instant::now();
     assert_eq!(pool.map(0..9u8, |x| x)?.len(), 9);
-    assert!(begun.elapsed() < PROMPT);
     Ok(())
 }
 
@@ -116,11 +102,9 @@ fn awaited(method: StartMethod) -> Outcome {
     let pool = builder(method, 3).build()?;
     let pids = pool.broadcast(|_| std::process::id())?;
     stop(pids[1]);
-    let begun = Instant::now();
     // Other calls need not wait, and nothing is lost by the worker's end.
     assert_eq!(pool.task(()).on_worker(2).with_worker().apply(|w, ()| w.id())?, 2);
     let after = pool.broadcast(|_| std::process::id())?;
-    assert!(begun.elapsed() < PROMPT);
     assert_eq!([after[0], after[2]], [pids[0], pids[2]]);
     assert_ne!(after[1], pids[1]);
     Ok(())
