@@ -1,8 +1,15 @@
 //! Cases, and helpers that make pools and items for them.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use pool_api::{Builder, StartMethod, WorkerPool};
+use pool_api::{Builder, SharedArray, StartMethod, WorkerPool};
+
+use crate::sys;
 
 /// How a case ends; failed assertions panic.
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
@@ -86,4 +93,23 @@ pub(crate) fn words(bytes: usize, word: u64) -> Vec<u64> {
 /// `big` with optimisations, `small` without.
 pub(crate) const fn sized(big: usize, small: usize) -> usize {
     if cfg!(debug_assertions) { small } else { big }
+}
+
+/// Kills workers until `over`, one after the other; returns their process ids. `begun` has, for
+/// each worker id, the process that has begun a task last: others are not killed, since so many
+/// deaths in a row before the first task would end the calls.
+pub(crate) fn kill_in_turn(begun: &SharedArray<u32>, over: &AtomicBool) -> Vec<u32> {
+    let mut killed: Vec<u32> = Vec::new();
+    // Relaxed: nothing else depends on it.
+    while !over.load(Ordering::Relaxed) {
+        let mut pids = begun.to_vec();
+        pids.rotate_left(killed.len() % begun.len());
+        let next = pids.into_iter().find(|pid| *pid != 0 && !killed.contains(pid));
+        if let Some(pid) = next {
+            sys::kill(pid, sys::SIGKILL);
+            killed.push(pid);
+        }
+        thread::sleep(Duration::from_millis(7)); // the rhythm of the kills
+    }
+    killed
 }

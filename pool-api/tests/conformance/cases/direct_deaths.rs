@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use pool_api::{Cause, Error, ExitStatus, StartMethod, Worker, WorkerPool};
+use pool_api::{Cause, Error, ExitStatus, SharedArray, StartMethod, Worker, WorkerPool};
 
 use crate::{
-    case::{Case, Outcome, builder, pool, sized},
+    case::{Case, Outcome, builder, kill_in_turn, pool, sized},
     scratch::{Scratch, append, read_numbers},
     sys,
 };
@@ -86,22 +86,13 @@ fn tried_again(method: StartMethod) -> Outcome {
 
 fn killed(method: StartMethod) -> Outcome {
     let rounds = sized(60, 25) as u32;
+    let begun = SharedArray::<u32>::new(3)?;
     let pool = pool(method, 3)?;
     pool.apply((), |()| ())?;
     let over = AtomicBool::new(false);
     let (called, kills) = thread::scope(|scope| {
-        let killer = scope.spawn(|| {
-            let mut kills = 0;
-            while !over.load(Ordering::Relaxed) {
-                if let Some(pid) = pool.worker_pids().get(kills % 3) {
-                    sys::kill(*pid, sys::SIGKILL);
-                    kills += 1;
-                }
-                thread::sleep(Duration::from_millis(7)); // the rhythm of the kills
-            }
-            kills
-        });
-        let called = calls(&pool, rounds);
+        let killer = scope.spawn(|| kill_in_turn(&begun, &over).len());
+        let called = calls(&pool, rounds, &begun);
         over.store(true, Ordering::Relaxed);
         (called, killer.join().expect("the killer does not panic"))
     });
@@ -111,7 +102,7 @@ fn killed(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn calls(pool: &WorkerPool, rounds: u32) -> Outcome {
+fn calls(pool: &WorkerPool, rounds: u32, begun: &SharedArray<u32>) -> Outcome {
     for round in 0..rounds {
         let seen = pool.workers().retry(100).broadcast(|w| {
             thread::sleep(Duration::from_millis(1)); // so that some die of it
@@ -124,7 +115,10 @@ fn calls(pool: &WorkerPool, rounds: u32) -> Outcome {
             (id, id)
         );
         let ordered = pool.tasks(0..30u32).order_tasks(true).chunk_size(2).retry(100);
-        let seen = ordered.with_worker().map(|w, n| (w.id(), n))?;
+        let seen = ordered.with(begun.clone()).with_worker().map(|w, begun, n| {
+            begun.set(w.id() as usize, std::process::id());
+            (w.id(), n)
+        })?;
         assert!(seen.into_iter().eq((0..30).map(|n| (n / 2 % 3, n))));
     }
     Ok(())

@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pool_api::{Cause, Error, ExitStatus, SharedValue, StartMethod, TaskError};
+use pool_api::{Cause, Error, ExitStatus, SharedArray, SharedValue, StartMethod, TaskError};
 
 use crate::{
-    case::{Case, Outcome, builder, pool, sized},
+    case::{Case, Outcome, builder, kill_in_turn, pool, sized},
     scratch::{Scratch, append, read_numbers},
     sys,
 };
@@ -131,25 +131,17 @@ fn forms(method: StartMethod) -> Outcome {
 
 fn killed_at_random(method: StartMethod) -> Outcome {
     let items = sized(20_000, 4_000) as u64;
+    let begun = SharedArray::<u32>::new(3)?;
     let pool = pool(method, 3)?;
     pool.apply((), |()| ())?; // a fork comes before there is a second thread
     let scratch = Scratch::new();
     let over = AtomicBool::new(false);
     let (values, killed) = thread::scope(|scope| {
-        let killer = scope.spawn(|| {
-            let mut killed = Vec::new();
-            while !over.load(Ordering::Relaxed) {
-                let pids = pool.worker_pids();
-                if let Some(pid) = pids.get(killed.len() % 3) {
-                    sys::kill(*pid, sys::SIGKILL);
-                    killed.push(*pid);
-                }
-                thread::sleep(Duration::from_millis(7)); // the rhythm of the kills
-            }
-            killed
-        });
-        let tasks = pool.tasks(0..items).retry(100).with(scratch.path());
-        let values = tasks.map(|path, n| {
+        let killer = scope.spawn(|| kill_in_turn(&begun, &over));
+        let context = (scratch.path(), begun.clone());
+        let tasks = pool.tasks(0..items).retry(100).with(context).with_worker();
+        let values = tasks.map(|w, (path, begun), n| {
+            begun.set(w.id() as usize, std::process::id());
             append(path, u64::from(std::process::id()) << 32 | n);
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_micros(20 + n * 7 % 150) {}
