@@ -4,11 +4,14 @@
 //! slows a job down and never stops it.
 
 /// How far ahead of its consumer a job goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// To its end, in a blocking call: many short chunks may be under way at once, since the
     /// consumer takes all results.
+    #[default]
     Call,
+    /// Calls of one item each, none of which waits for the others: a chunk each.
+    Single,
     /// To its end in the background: other calls shall not wait for long behind its chunks.
     Background,
     /// No more of the input than workers need to stay busy, since the consumer may leave.
@@ -16,15 +19,14 @@ pub(crate) enum Pace {
 }
 
 /// The limits of one job, and what it has under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
     /// Most items under way, as the user set it; otherwise it follows the chunk size.
     set: Option<usize>,
     workers: usize,
     /// Most items under way without a setting.
     most: usize,
-    /// Whether many short chunks may be under way at once.
-    deep: bool,
+    pace: Pace,
     active: usize,
     /// Encoded bytes of chunks that have not ended.
     bytes: usize,
@@ -33,20 +35,21 @@ pub(crate) struct Window {
 
 /// Most items of a lazy job that are under way without a setting.
 pub(crate) const MOST_READ_AHEAD: usize = 4096;
-/// Chunks of a deep job that may be under way even if they hold one item each, while they are
-/// short.
+/// Chunks of a call, or single calls, that may be under way even if they hold one item each, while
+/// they are short.
 const DEEP_CHUNKS: usize = 128;
-/// Work beyond the chunk in hand that a deep job may have waiting for each worker: the next call
-/// waits behind it.
+/// Work beyond the chunk in hand that a call may have waiting for each worker: the next call waits
+/// behind it.
 const DEEP_NANOS: f64 = 4_000_000.0;
+/// Work that single calls may have under way for each worker, if that is more than two of them.
+const SINGLE_NANOS: f64 = 100_000.0;
 /// Encoded bytes under way beyond which every worker gets just one chunk more.
 const MANY_BYTES: usize = 64 << 20;
 
 impl Window {
     pub(crate) fn new(set: Option<usize>, workers: usize, pace: Pace) -> Self {
         let most = if pace == Pace::Lazy { MOST_READ_AHEAD } else { usize::MAX };
-        let deep = pace == Pace::Call;
-        Self { set, workers, most, deep, active: 0, bytes: 0, chunks: 0 }
+        Self { set, workers, most, pace, active: 0, bytes: 0, chunks: 0 }
     }
 
     /// The most items that a chunk should have so that every worker can have two.
@@ -57,13 +60,15 @@ impl Window {
     /// How many chunks may be under way that take `nanos` each, if that is known.
     fn chunks_of(&self, nanos: Option<f64>) -> usize {
         let two_each = 2 * self.workers;
-        match nanos {
-            Some(nanos) if self.deep => {
-                let most = two_each.max(DEEP_CHUNKS);
+        let most = two_each.max(DEEP_CHUNKS);
+        let per_worker = |work: f64, nanos: f64| (self.workers as f64 * work / nanos) as usize;
+        match (nanos, self.pace) {
+            (Some(nanos), Pace::Call) => {
                 // One for each worker, and at least one for the worker that finishes first.
-                let waiting = self.workers as f64 * DEEP_NANOS / nanos.max(1.0);
-                self.workers.saturating_add((waiting as usize).max(1)).min(most)
+                let waiting = per_worker(DEEP_NANOS, nanos.max(1.0));
+                self.workers.saturating_add(waiting.max(1)).min(most)
             }
+            (Some(nanos), Pace::Single) => per_worker(SINGLE_NANOS, nanos).clamp(two_each, most),
             // Other calls shall not wait long before the first chunk says how long one takes.
             _ => two_each,
         }
@@ -146,7 +151,11 @@ mod tests {
 
     /// How many chunks of one item a job of a call has under way.
     fn depth(workers: usize, nanos: Option<f64>) -> usize {
-        let mut window = Window::new(None, workers, Pace::Call);
+        depth_of(Pace::Call, workers, nanos)
+    }
+
+    fn depth_of(pace: Pace, workers: usize, nanos: Option<f64>) -> usize {
+        let mut window = Window::new(None, workers, pace);
         let admitted = |window: &mut Window| window.admits(1, nanos).then(|| window.took(1, 1, 8));
         std::iter::from_fn(|| admitted(&mut window)).count()
     }
@@ -166,5 +175,24 @@ mod tests {
             assert_eq!(depth(workers, Some(0.0)), 128);
         }
         assert_eq!(depth(100, Some(500.0)), 200);
+    }
+
+    #[test]
+    fn single_calls_have_two_for_each_worker_or_a_tenth_of_a_millisecond() {
+        for workers in [1, 2, 16] {
+            assert_eq!(depth_of(Pace::Single, workers, None), 2 * workers);
+            assert_eq!(depth_of(Pace::Single, workers, Some(1e6)), 2 * workers);
+            assert_eq!(depth_of(Pace::Single, workers, Some(25e3)), 4 * workers);
+            assert_eq!(depth_of(Pace::Single, workers, Some(0.0)), 128);
+        }
+        assert_eq!(depth_of(Pace::Single, 100, Some(500.0)), 200);
+        // Beyond many bytes every worker gets just one call more.
+        let mut window = Window::new(None, 2, Pace::Single);
+        window.took(1, 1, MANY_BYTES + 1);
+        assert!(window.admits(1, Some(500.0)));
+        window.took(2, 2, 8);
+        assert!(!window.admits(1, Some(500.0)));
+        window.ended(MANY_BYTES + 1);
+        assert!(window.admits(1, Some(500.0)));
     }
 }

@@ -8,16 +8,11 @@ use super::{
     queued_call::{Receiver, Unsent},
 };
 use crate::{
+    engine::{Pace, Window},
     error::Error,
     session::{Buffers, ResultBatch, Session},
 };
 
-/// The most calls under way, unless there are more workers than half of that.
-const MOST_UNDER_WAY: usize = 128;
-/// How much should be under way for each worker: two calls, or as many as take this long.
-const DEPTH_NANOS: f64 = 100_000.0;
-/// Encoded bytes under way beyond which every worker gets just one call more.
-const MANY_BYTES: u64 = 64 << 20;
 /// One call in this many is timed.
 const TIMED: u64 = 8;
 
@@ -43,8 +38,7 @@ pub(super) struct InFlight {
     /// Answers that no thread has in hand: any thread may take the next one, also while another
     /// thread runs the user's code.
     pub(super) answered: VecDeque<Answered>,
-    bytes: u64,
-    workers: usize,
+    window: Window,
     nanos: Option<f64>,
     serial: u64,
     /// Buffers for the threads that work at the queue.
@@ -60,7 +54,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     pub(super) fn new(workers: usize) -> Self {
-        Self { workers, ..Self::default() }
+        Self { window: Window::new(None, workers, Pace::Single), ..Self::default() }
     }
 
     /// Calls that were sent and have not been answered.
@@ -80,13 +74,7 @@ impl InFlight {
 
     /// Whether another call may be sent.
     pub(super) fn admits(&self) -> bool {
-        let least = 2 * self.workers;
-        let most = match self.nanos {
-            Some(nanos) => (self.workers as f64 * DEPTH_NANOS / nanos) as usize,
-            None => least,
-        };
-        self.under_way() < most.clamp(least, least.max(MOST_UNDER_WAY))
-            && (self.bytes <= MANY_BYTES || self.under_way() <= self.workers)
+        self.window.admits(1, self.nanos)
     }
 
     /// Notes that a call is sent now; returns its key, and whether it is timed.
@@ -97,15 +85,16 @@ impl InFlight {
             self.sent.len() - 1
         });
         self.sent[key] = Some(receiver);
+        self.window.took(0, 1, 0);
         (key as u64, self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
     }
 
     pub(super) fn took(&mut self, bytes: u64) {
-        self.bytes += bytes;
+        self.window.took(1, 0, bytes as usize);
     }
 
     pub(super) fn ended(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.window.ended(bytes as usize);
     }
 
     /// Frees the key of a call that was answered, or was not sent after all.
@@ -113,6 +102,7 @@ impl InFlight {
         let key = usize::try_from(key).ok()?;
         let receiver = self.sent.get_mut(key)?.take()?;
         self.free.push(key);
+        self.window.yielded(1);
         Some(receiver)
     }
 
