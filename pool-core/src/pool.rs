@@ -27,8 +27,6 @@ use std::{
 
 use pool_shm::ForkMark;
 
-#[cfg(feature = "threads")]
-use crate::job::ThreadTransport;
 use crate::{
     config::PoolConfig,
     driver::{Paused, pause_drivers},
@@ -36,9 +34,8 @@ use crate::{
     error::{Error, OrResources},
     futures::Budget,
     hooks::is_in_daemon,
-    job::{Job, JobOptions, ProcessTransport, Transport},
+    job::{Borrows, Job, JobOptions, Transport},
     mutex::lock,
-    reentrancy::{InCall, Inside, is_inside},
     session,
     shared::SharedValue,
     stack,
@@ -177,41 +174,7 @@ impl Pool {
     ) -> Result<Transport<F>, Error> {
         self.plan.life.check_state(F::keeps())?;
         let (backend, shared, _claim) = self.backend(F::shares())?;
-        self.transport_of((backend, shared), function, context, options, lazy)
-    }
-
-    /// Opens the way to the workers of this backend for a new job.
-    #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
-    fn transport_of<F: Portable>(
-        &self,
-        (backend, shared): (Backend, Option<SharedValue>),
-        function: F::Function,
-        context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
-        options: &JobOptions,
-        lazy: bool,
-    ) -> Result<Transport<F>, Error> {
-        let number = backend.id();
-        if is_inside(number, Some(Inside::View)) {
-            return Err(Error::NestedUse);
-        }
-        Ok(match backend {
-            Backend::Processes(session) => {
-                let call = Call::portable::<F>(function)?;
-                let mut transport = ProcessTransport::open(session, call, options, lazy)?;
-                if F::TAKES_CONTEXT {
-                    let _inside = InCall::enter(number, Inside::Call);
-                    transport.set_context(context.borrow())?;
-                }
-                Transport::Processes(transport)
-            }
-            #[cfg(feature = "threads")]
-            Backend::Threads(backend) => {
-                let context = context.into();
-                Transport::Threads(ThreadTransport::open(
-                    backend, function, context, shared, options, lazy,
-                )?)
-            }
-        })
+        portable_transport((backend, shared), function, context, options, lazy)
     }
 
     /// The options of a call, completed by the pool's settings where the call sets none.
@@ -330,6 +293,19 @@ impl Pool {
     fn refuse_if_foreign(&self) -> Result<(), Error> {
         if self.is_foreign() { Err(Error::ForeignProcess) } else { Ok(()) }
     }
+}
+
+/// Opens the way to the workers of this backend for a new job.
+fn portable_transport<F: Portable>(
+    workers: (Backend, Option<SharedValue>),
+    function: F::Function,
+    context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
+    options: &JobOptions,
+    lazy: bool,
+) -> Result<Transport<F>, Error> {
+    let (call, borrows) = (Call::portable::<F>, Borrows::Nothing);
+    // SAFETY: a portable form is `'static`.
+    unsafe { Transport::open(workers, call, function, context, borrows, options, lazy) }
 }
 
 impl Drop for Pool {

@@ -6,12 +6,11 @@ use pool_ipc::{Wire, rkyv::Archive};
 use super::Call;
 use crate::{Imap, ImapResults, ImapUnorderedResults, Result};
 
+/// The job of a call on the items of `I`.
+type ItemsJob<K, H, I, R> = Job<Shaped<K, H, <I as Iterator>::Item, R>, I>;
+
 impl<'p, I: Iterator, S, W, K: FromItem, H> Call<'p, I, S, W, K, H> {
-    fn job<R: Wire>(
-        self,
-        f: H::Fn<I::Item, R>,
-        lazy: bool,
-    ) -> Result<Job<Shaped<K, H, I::Item, R>, I>>
+    fn job<R: Wire>(self, f: H::Fn<I::Item, R>, lazy: bool) -> Result<ItemsJob<K, H, I, R>>
     where
         H: Shape<K>,
         I::Item: Wire,

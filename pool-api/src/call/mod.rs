@@ -53,8 +53,11 @@ pub struct Call<'p, I, S = (), W = (), K = Owned, H = Plain> {
     input: I,
     shape: H,
     options: JobOptions,
-    types: PhantomData<fn() -> (S, W, K)>,
+    types: Types<S, W, K>,
 }
+
+/// Types that a call names without having values of them.
+type Types<S, W, K> = PhantomData<fn() -> (S, W, K)>;
 
 impl<'p, I, S, W, K, H> Call<'p, I, S, W, K, H> {
     pub(crate) fn new(pool: &'p Pool, input: I, shape: H) -> Self {

@@ -15,7 +15,7 @@
 //! * `collect.rs`, `try_collect.rs`, `stream.rs`, `single.rs`: the ways for a caller to take
 //!   results.
 //! * `background.rs`: a job without a caller.
-//! * `leaked.rs`: whether a killed worker may still have what its task borrowed.
+//! * `leaked.rs`: what tasks borrow, and whether a killed worker may still have it.
 //! * `knots.rs`: refuses waits that would close a circle.
 
 mod background;
@@ -44,12 +44,9 @@ pub use chunks::Chunks;
 pub(crate) use collector::bad_result;
 pub(crate) use item_allocator::{ItemAllocator, given_away_with};
 pub(crate) use knots::{Awaits, Waiting};
-pub(crate) use leaked::LeakFlag;
+pub(crate) use leaked::{Borrows, LeakFlag};
 pub use options::JobOptions;
-pub(crate) use processes::ProcessTransport;
 pub use run::Job;
 pub use stream::ResultStream;
-#[cfg(feature = "threads")]
-pub(crate) use threads::ThreadTransport;
 pub(crate) use transport::Transport;
 pub use try_collect::TryError;

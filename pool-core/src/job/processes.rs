@@ -89,7 +89,7 @@ impl<F: Form> ProcessTransport<F> {
     }
 
     /// Makes the end of the job wait until no task of it runs any more.
-    pub(crate) fn borrow(&mut self, leaked: LeakFlag) {
+    pub(super) fn set_leak_flag(&mut self, leaked: LeakFlag) {
         self.leaked = Some(leaked);
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    leaked::Borrows,
     options::JobOptions,
     target::Target,
     transfer::{Arrival, Cut, Load, Sent},
@@ -20,7 +21,7 @@ use crate::{
     reentrancy::Within,
     session::Message,
     shared::SharedValue,
-    task::{Form, Portable},
+    task::Form,
     threads::{Given, Part, ThreadBackend, ThreadJob},
 };
 
@@ -41,57 +42,24 @@ pub(crate) struct ThreadTransport<F: Form> {
 }
 
 impl<F: Form> ThreadTransport<F> {
-    pub(crate) fn open(
+    /// # Safety
+    ///
+    /// Those of [`Transport::open`](super::Transport::open).
+    pub(super) unsafe fn open(
         backend: Arc<ThreadBackend>,
         function: F::Function,
         context: Arc<F::Context>,
         shared: Option<SharedValue>,
+        borrows: &Borrows,
         options: &JobOptions,
         lazy: bool,
-    ) -> Result<Self, Error>
-    where
-        F: Portable,
-    {
-        // SAFETY: a portable form is `'static`, its function too.
-        unsafe { Self::open_any(backend, function, context, shared, options, lazy, false) }
-    }
-
-    /// A transport for a function that borrows.
-    ///
-    /// # Safety
-    ///
-    /// The transport is dropped before anything that the function borrows.
-    pub(crate) unsafe fn open_scoped(
-        backend: Arc<ThreadBackend>,
-        function: F::Function,
-        context: F::Context,
-        shared: Option<SharedValue>,
-        options: &JobOptions,
-    ) -> Result<Self, Error> {
-        // SAFETY: the caller's promise.
-        unsafe {
-            Self::open_any(backend, function, Arc::new(context), shared, options, false, true)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// Without `borrows` the form is `'static`; with it, as for [`ThreadTransport::open_scoped`].
-    unsafe fn open_any(
-        backend: Arc<ThreadBackend>,
-        function: F::Function,
-        context: Arc<F::Context>,
-        shared: Option<SharedValue>,
-        options: &JobOptions,
-        lazy: bool,
-        borrows: bool,
     ) -> Result<Self, Error> {
         if backend.is_mine() {
             return Err(Error::NestedUse);
         }
         let job = ThreadJob::open(&backend, options.cancel.clone(), options.task_timeout, lazy)?;
-        // A closure with captures has no access to its worker.
-        let given = Given { context, shared, begins: !borrows, within: Within::here() };
+        let begins = !matches!(borrows, Borrows::Captures);
+        let given = Given { context, shared, begins, within: Within::here() };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
         Ok(Self {
@@ -102,7 +70,7 @@ impl<F: Form> ThreadTransport<F> {
             next_index: 0,
             target: Target::Any,
             arrived,
-            borrows,
+            borrows: !matches!(borrows, Borrows::Nothing),
             limited,
             lets_go: true,
         })
@@ -110,12 +78,6 @@ impl<F: Form> ThreadTransport<F> {
 
     pub(super) fn set_target(&mut self, target: Target) {
         self.target = target;
-    }
-
-    /// Makes workers run `worker_init` before their first item, as for a portable function.
-    pub(crate) fn begins_lives(mut self) -> Self {
-        self.given.begins = true;
-        self
     }
 
     /// Makes it a background job: from now on `heard` is called with the returned number when
@@ -171,8 +133,8 @@ impl<F: Form> ThreadTransport<F> {
         first: u64,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
-        // SAFETY: a function that borrows nothing is `'static` (`open`); if it borrows, this
-        // transport is dropped in time (`open_scoped`), and its drop waits until no chunk of it is
+        // SAFETY: a function that borrows nothing is `'static`; if it borrows, this transport is
+        // dropped in time, both promised to `open`, and its drop waits until no chunk of it is
         // left.
         unsafe {
             self.job.send((&self.backend, worker), self.function, &self.given, first, thread_items)

@@ -1,12 +1,14 @@
 //! The way from a job to its workers, processes or threads, and back.
 
-use std::time::Instant;
+use std::{borrow::Borrow, sync::Arc, time::Instant};
 
-use pool_ipc::WireFault;
+use pool_ipc::{Wire, WireFault};
 
 #[cfg(feature = "threads")]
 use super::threads::ThreadTransport;
 use super::{
+    leaked::Borrows,
+    options::JobOptions,
     processes::ProcessTransport,
     target::Target,
     transfer::{Arrival, Cut, Sent},
@@ -14,8 +16,11 @@ use super::{
 use crate::{
     engine::{Awaited, JobId},
     error::Error,
+    reentrancy::{InCall, Inside, is_inside},
     session::ResultBatch,
-    task::Form,
+    shared::SharedValue,
+    start::Backend,
+    task::{Call, Form},
 };
 
 pub(crate) enum Transport<F: Form> {
@@ -25,6 +30,61 @@ pub(crate) enum Transport<F: Form> {
 }
 
 impl<F: Form> Transport<F> {
+    /// Opens the way to the workers of the backend for a new job; `call` names the function to
+    /// processes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NestedUse`] in a callback that reads results of the backend in place; what the
+    /// function or the context cannot do; a backend that cannot be used.
+    ///
+    /// # Safety
+    ///
+    /// With [`Borrows::Nothing`] the form is `'static`; otherwise the transport is dropped before
+    /// anything that its tasks borrow.
+    #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
+    pub(crate) unsafe fn open(
+        (backend, shared): (Backend, Option<SharedValue>),
+        call: fn(F::Function) -> Result<Call, Error>,
+        function: F::Function,
+        context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
+        borrows: Borrows,
+        options: &JobOptions,
+        lazy: bool,
+    ) -> Result<Self, Error>
+    where
+        F::Context: Wire,
+    {
+        let number = backend.id();
+        if is_inside(number, Some(Inside::View)) {
+            return Err(Error::NestedUse);
+        }
+        Ok(match backend {
+            Backend::Processes(session) => {
+                let mut transport =
+                    ProcessTransport::open(session, call(function)?, options, lazy)?;
+                if let Borrows::Parts(leaked) = borrows {
+                    transport.set_leak_flag(leaked);
+                }
+                if F::TAKES_CONTEXT {
+                    let _inside = InCall::enter(number, Inside::Call);
+                    transport.set_context(context.borrow())?;
+                }
+                Self::Processes(transport)
+            }
+            #[cfg(feature = "threads")]
+            Backend::Threads(backend) => {
+                let context = context.into();
+                // SAFETY: the caller's promise.
+                Self::Threads(unsafe {
+                    ThreadTransport::open(
+                        backend, function, context, shared, &borrows, options, lazy,
+                    )?
+                })
+            }
+        })
+    }
+
     /// Sets which worker chunks go to from now on.
     pub(crate) fn set_target(&mut self, target: Target) {
         match self {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::Pool;
+use super::{Pool, portable_transport};
 use crate::{
     compact::Compact,
     engine::Pace,
@@ -211,7 +211,7 @@ impl Pool {
         let (queue, backend, shared, claim) = self.place_for::<F>(room)?;
         queue.admit()?;
         let transport =
-            self.transport_of((backend, shared), function, context.clone(), &options, lazy)?;
+            portable_transport((backend, shared), function, context.clone(), &options, lazy)?;
         claim.release();
         Ok((queue, transport, options))
     }

@@ -1,16 +1,14 @@
 //! Maps of closures with captures.
 
 use super::Pool;
-#[cfg(feature = "threads")]
-use crate::job::ThreadTransport;
 use crate::{
     config::PoolConfig,
     engine::Pace,
     error::Error,
     hooks::{Exits, WorkerLife},
-    job::{Job, JobOptions, ProcessTransport, Transport},
+    job::{Borrows, Job, JobOptions, Transport},
     shared::Source,
-    start::{Backend, start_of},
+    start::{BackendClaim, start_of},
     start_method::StartMethod,
     task::{Call, Scoped},
 };
@@ -44,8 +42,7 @@ impl Pool {
         let options = &*self.with_order_tasks(self.complete(options));
         self.refuse_if_foreign()?;
         let method = self.plan.method;
-        let workers = self.plan.n_jobs;
-        match method {
+        let (backend, shared, claim) = match method {
             StartMethod::Fork => {
                 // The workers of this call have nothing but the closure.
                 let plan = PoolConfig {
@@ -53,56 +50,30 @@ impl Pool {
                     exits: Arc::new(Exits::new(0)),
                     ..self.settings.plan(&self.plan)
                 };
-                #[allow(irrefutable_let_patterns)]
-                let Backend::Processes(session) =
-                    start_of(method)?.open(&plan, &Source::Nothing)?
-                else {
-                    unreachable!("fork makes processes");
-                };
-                let call = Call::scoped::<Scoped<'_, G, A, R>>(closure)?;
-                let transport = ProcessTransport::<Scoped<'_, G, A, R>>::open(
-                    session.clone(),
-                    call,
-                    options,
-                    false,
-                )?;
-                let job =
-                    Job::new(Transport::Processes(transport), items, options, workers, Pace::Call);
-                // The session ends, and its processes with it, when this returns or unwinds.
-                let result = job.values(true);
-                if result.is_ok() {
-                    // Stopped in order, since tasks may have waited at a barrier that outlives
-                    // them.
-                    session.stop();
-                }
-                drop(session);
-                result
+                (start_of(method)?.open(&plan, &Source::Nothing)?, None, BackendClaim::default())
             }
-            #[cfg(feature = "threads")]
-            StartMethod::Threads => {
-                #[allow(irrefutable_let_patterns, clippy::infallible_destructuring_match)]
-                let (Backend::Threads(backend), shared, claim) = self.backend(None)? else {
-                    unreachable!("threads make threads");
-                };
-                // SAFETY: the transport is dropped in this function, at the latest when it unwinds;
-                // the closure is borrowed for longer.
-                let transport = unsafe {
-                    ThreadTransport::<Scoped<'_, G, A, R>>::open_scoped(
-                        backend,
-                        closure,
-                        (),
-                        shared,
-                        options,
-                    )?
-                };
-                claim.release();
-                Job::new(Transport::Threads(transport), items, options, workers, Pace::Call)
-                    .values(true)
+            StartMethod::Threads => self.backend(None)?,
+            method => {
+                return Err(Error::NotSupported {
+                    method,
+                    what: "map_scoped, since captures cannot cross: give them by with(context), or use fork or threads",
+                });
             }
-            method => Err(Error::NotSupported {
-                method,
-                what: "map_scoped, since captures cannot cross: give them by with(context), or use fork or threads",
-            }),
+        };
+        // The session of this call ends, and its processes with it, when this returns or unwinds.
+        let own = (method == StartMethod::Fork).then(|| backend.clone());
+        let (call, borrows) = (Call::scoped::<Scoped<'_, G, A, R>>, Borrows::Captures);
+        let workers = (backend, shared);
+        // SAFETY: the transport is dropped in this function, at the latest when it unwinds; the
+        // closure is borrowed for longer.
+        let transport: Transport<Scoped<'_, G, A, R>> =
+            unsafe { Transport::open(workers, call, closure, (), borrows, options, false)? };
+        claim.release();
+        let result = Job::new(transport, items, options, self.plan.n_jobs, Pace::Call).values(true);
+        if let (Some(own), Ok(_)) = (own, &result) {
+            // Stopped in order, since tasks may have waited at a barrier that outlives them.
+            own.stop();
         }
+        result
     }
 }

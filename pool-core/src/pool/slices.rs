@@ -8,15 +8,11 @@
 use pool_ipc::Wire;
 use pool_shm::{Alone, Element};
 
-use super::{ClaimedBackend, Pool};
-#[cfg(feature = "threads")]
-use crate::job::ThreadTransport;
+use super::Pool;
 use crate::{
     engine::Pace,
     error::{Error, TaskError},
-    job::{Job, JobOptions, LeakFlag, ProcessTransport, Transport},
-    reentrancy::{InCall, Inside, is_inside},
-    start::Backend,
+    job::{Borrows, Job, JobOptions, LeakFlag, Transport},
     task::{ArrayBorrow, Call, FromPart, Parts, Shape, Sliced},
 };
 
@@ -117,10 +113,7 @@ impl Pool {
             return Ok(Vec::new());
         }
         self.plan.life.check_state(H::keeps())?;
-        let backend = self.backend(H::shares())?;
-        if is_inside(backend.0.id(), Some(Inside::View)) {
-            return Err(Error::NestedUse);
-        }
+        let (backend, shared, claim) = self.backend(H::shares())?;
         // Checked after the backend was opened, for which Fork may have forked.
         let alone = match &mut array {
             ArrayBorrow::Shared(_) => None,
@@ -129,52 +122,18 @@ impl Pool {
         let borrow = ExclusiveBorrow { alone, leaked: LeakFlag::default() };
         let parts = Parts::new(array.elements(), chunk_len, borrow.alone.is_some());
         let options = &*self.with_order_tasks(self.complete(options));
+        let call = Call::portable::<Sliced<K, H, T, R>>;
+        let borrows = Borrows::Parts(borrow.leaked.clone());
         // SAFETY: the parts do not overlap. Tasks either read them only, by atomics, or nothing
         // else accesses the elements while `borrow` lives, which is longer than any task: the
         // transport is dropped with its job, in `collect` at the latest when that unwinds.
         let transport = unsafe {
-            parts_transport(backend, function, (parts, context), options, borrow.leaked.clone())?
+            let context = (parts, context);
+            Transport::open((backend, shared), call, function, context, borrows, options, false)?
         };
+        claim.release();
         collect(Job::new(transport, 0..count, options, self.plan.n_jobs, Pace::Call))
     }
-}
-
-/// Opens the way to the workers for a job on parts. Its drop waits until no task runs any more.
-///
-/// # Safety
-///
-/// Until the transport is dropped, tasks may access the parts in the way of the form, and the
-/// caller drops it.
-unsafe fn parts_transport<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire>(
-    (backend, shared, claim): ClaimedBackend,
-    function: H::Fn<T, R>,
-    context: (Parts<T>, H::Context),
-    options: &JobOptions,
-    leaked: LeakFlag,
-) -> Result<Transport<Sliced<K, H, T, R>>, Error> {
-    #[cfg(not(feature = "threads"))]
-    let _ = shared;
-    let number = backend.id();
-    let transport = match backend {
-        Backend::Processes(session) => {
-            let call = Call::portable::<Sliced<K, H, T, R>>(function)?;
-            let _inside = InCall::enter(number, Inside::Call);
-            let mut transport = ProcessTransport::open(session, call, options, false)?;
-            transport.borrow(leaked);
-            transport.set_context(&context)?;
-            Transport::Processes(transport)
-        }
-        #[cfg(feature = "threads")]
-        Backend::Threads(backend) => {
-            // SAFETY: the caller's promise.
-            let transport = unsafe {
-                ThreadTransport::open_scoped(backend, function, context, shared, options)?
-            };
-            Transport::Threads(transport.begins_lives())
-        }
-    };
-    claim.release();
-    Ok(transport)
 }
 
 #[cfg(test)]
