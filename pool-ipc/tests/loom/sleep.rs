@@ -265,7 +265,7 @@ fn a_publisher_with_items_meets_an_idle_claimer() {
     });
 }
 
-/// Of two idle claimers exactly one is must_wake to wake a publisher with items that saw neither.
+/// Of two idle claimers exactly one is told to wake a publisher with items that saw neither.
 #[test]
 fn a_publisher_with_items_is_woken_once() {
     SeqCstAs::check_both(|| {
