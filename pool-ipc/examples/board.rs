@@ -34,12 +34,12 @@ const BLOCK: usize = 4096;
 
 /// The memory that both processes map.
 #[derive(Clone)]
-struct Ground {
+struct Shared {
     board: Board,
     blocks: Arc<Mapping>,
 }
 
-impl Ground {
+impl Shared {
     fn new() -> Result<Self, pool_shm::Error> {
         let board = Segment::create("board", SHAPE.bytes() as u64)?.map()?;
         // A page for the publisher's wake count, then one block of items and one of results for
@@ -71,9 +71,9 @@ impl Ground {
 }
 
 /// The child: claims until it is asked to leave.
-fn work(ground: &Ground) {
+fn work(shared: &Shared) {
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
-    let mut me = Claimer::new(ground.board.clone(), 0, Incarnation::new(1), std::process::id());
+    let mut me = Claimer::new(shared.board.clone(), 0, Incarnation::new(1), std::process::id());
     loop {
         let Some(claim) = me.claim() else {
             if me.asked_to_leave() {
@@ -85,13 +85,13 @@ fn work(ground: &Ground) {
             continue;
         };
         let Description { items, capacity, start, end, .. } = me.description(&claim);
-        let results = Ground::results_of(claim.slot().index());
+        let results = Shared::results_of(claim.slot().index());
         // SAFETY: the parent leaves the items alone while the slot is claimed, and reads results
         // only when it is done; the blocks are aligned and mapped.
         let (numbers, mut divisors) = unsafe {
             (
-                BatchReader::<u64>::new(ground.block(items as usize), BLOCK, capacity as usize),
-                BatchWriter::<Vec<u64>>::new(ground.block(results), BLOCK, (end - start) as usize),
+                BatchReader::<u64>::new(shared.block(items as usize), BLOCK, capacity as usize),
+                BatchWriter::<Vec<u64>>::new(shared.block(results), BLOCK, (end - start) as usize),
             )
         };
         me.set_results(&claim, results as u64, None);
@@ -103,8 +103,8 @@ fn work(ground: &Ground) {
             me.set_progress(&claim, Progress { finished: item - start + 1, begun: false });
         }
         if me.report(claim, End::Complete, 0, (0, 0)) == Some(true) {
-            ground.wake_count().fetch_add(1, Ordering::SeqCst);
-            futex::wake(ground.wake_count(), 1);
+            shared.wake_count().fetch_add(1, Ordering::SeqCst);
+            futex::wake(shared.wake_count(), 1);
         }
     }
 }
@@ -116,8 +116,8 @@ fn numbers(chunk: usize) -> Range<u64> {
 }
 
 /// The parent: publishes all chunks and prints what comes back.
-fn publish_all(ground: &Ground) {
-    let board = &ground.board;
+fn publish_all(shared: &Shared) {
+    let board = &shared.board;
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
     let mut chunk_of = [None; SHAPE.slots];
     let (mut published, mut printed, mut cursor) = (0, 0, 0);
@@ -128,7 +128,7 @@ fn publish_all(ground: &Ground) {
             let outcome = board.outcome(finished.slot);
             // SAFETY: the slot is done, so the child leaves the block alone; aligned and mapped.
             let divisors = unsafe {
-                let block = ground.block(Ground::results_of(finished.slot.index()));
+                let block = shared.block(Shared::results_of(finished.slot.index()));
                 BatchReader::<Vec<u64>>::new(block, BLOCK, CHUNK)
             };
             for (index, number) in
@@ -147,9 +147,9 @@ fn publish_all(ground: &Ground) {
             if published == CHUNKS {
                 break;
             }
-            let items = Ground::items_of(slot);
+            let items = Shared::items_of(slot);
             // SAFETY: the slot is free, so the block is the parent's; aligned and mapped.
-            let mut batch = unsafe { BatchWriter::<u64>::new(ground.block(items), BLOCK, CHUNK) };
+            let mut batch = unsafe { BatchWriter::<u64>::new(shared.block(items), BLOCK, CHUNK) };
             for number in numbers(published) {
                 batch.push(&number, &mut encoder).expect("a page is room enough");
             }
@@ -162,31 +162,31 @@ fn publish_all(ground: &Ground) {
             }
         }
         // Say "I sleep", look once more, and only then sleep.
-        let wake_count = ground.wake_count().load(Ordering::SeqCst);
+        let wake_count = shared.wake_count().load(Ordering::SeqCst);
         board.publisher_sleeps(WakeThreshold { finished: 1, has_items: false });
         let found = collect(&mut chunk_of);
         printed += found;
         if board.publisher_found(found as i64) {
             // Not for ever: a child that was killed wakes no process.
-            futex::wait(ground.wake_count(), wake_count, Some(Duration::from_secs(1)));
+            futex::wait(shared.wake_count(), wake_count, Some(Duration::from_secs(1)));
         }
         board.publisher_wakes();
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let ground = Ground::new()?;
+    let shared = Shared::new()?;
     // SAFETY: this program has one thread.
     match unsafe { fork() }? {
         ForkResult::Child => {
-            work(&ground);
+            work(&shared);
             // SAFETY: ends the process without running the parent's clean-up a second time.
             unsafe { libc::_exit(0) }
         }
         ForkResult::Parent { child } => {
-            publish_all(&ground);
-            ground.board.ask_to_leave(0, Incarnation::new(1));
-            ground.board.wake_place(0);
+            publish_all(&shared);
+            shared.board.ask_to_leave(0, Incarnation::new(1));
+            shared.board.wake_place(0);
             waitpid(child, None)?;
         }
     }

@@ -10,7 +10,7 @@ mod drive;
 use std::{sync::atomic::Ordering::SeqCst, thread};
 
 use deadline::within_a_minute;
-use drive::{Ground, Publisher};
+use drive::{Publisher, SharedBoard};
 use pool_ipc::board::{
     Audience, Board, Claimer, Description, End, Incarnation, MAX_PLACES, Progress, Shape,
     SlotIndex, SlotState, incarnation_of,
@@ -19,26 +19,26 @@ use pool_ipc::board::{
 fn exactly_once(chunks: usize, claimers: u32, slots: usize) {
     within_a_minute(move || {
         let shape = Shape { places: claimers as usize, slots };
-        let ground = Ground::new(shape, chunks);
+        let shared = SharedBoard::new(shape, chunks);
         thread::scope(|scope| {
             let workers: Vec<_> = (0..claimers)
                 .map(|place| {
-                    let ground = &ground;
+                    let shared = &shared;
                     scope.spawn(move || {
-                        ground.claim_until_asked_to_leave(place, Incarnation::new(place + 1))
+                        shared.claim_until_asked_to_leave(place, Incarnation::new(place + 1))
                     })
                 })
                 .collect();
-            let mut publisher = Publisher::new(&ground, chunks, 1);
+            let mut publisher = Publisher::new(&shared, chunks, 1);
             publisher.run();
-            ground
+            shared
                 .ask_all_to_leave((0..claimers).map(|place| (place, Incarnation::new(place + 1))));
             let ran: u64 = workers.into_iter().map(|w| w.join().expect("no panic")).sum();
             assert_eq!((ran, publisher.finished), (chunks as u64, chunks as u64));
         });
-        assert!((0..chunks).all(|chunk| ground.begun(chunk).load(SeqCst) == 1));
+        assert!((0..chunks).all(|chunk| shared.begun(chunk).load(SeqCst) == 1));
         assert!(
-            (0..slots).all(|slot| ground.board.slot_state(SlotIndex::new(slot)) == SlotState::Free)
+            (0..slots).all(|slot| shared.board.slot_state(SlotIndex::new(slot)) == SlotState::Free)
         );
     });
 }
@@ -66,7 +66,7 @@ fn a_tiny_board_goes_round_many_times() {
 }
 
 fn board(places: usize, slots: usize) -> pool_ipc::board::Board {
-    Ground::new(Shape { places, slots }, 0).board
+    SharedBoard::new(Shape { places, slots }, 0).board
 }
 
 fn claim(claimer: &mut Claimer) -> Option<usize> {
@@ -158,14 +158,14 @@ fn what_is_for_one_alone_is_claimed_in_its_order() {
 fn a_chunk_for_a_place_without_claimer_waits_for_the_next() {
     let board = board(1, 40);
     let mut first = Claimer::new(board.clone(), 0, Incarnation::new(1), 0);
-    for slot in 0..Board::MOST_ADDRESSED {
+    for slot in 0..Board::MOST_TARGETED {
         board.publish(SlotIndex::new(slot), &for_audience(Some(0), 0));
     }
     assert_eq!(claim(&mut first), Some(0));
     drop(first);
     let mut second = Claimer::new(board.clone(), 0, Incarnation::new(2), 0);
     let rest: Vec<_> = std::iter::from_fn(|| claim(&mut second)).collect();
-    assert!(rest.into_iter().eq(1..Board::MOST_ADDRESSED));
+    assert!(rest.into_iter().eq(1..Board::MOST_TARGETED));
     // More than the row names are found in some order.
     for slot in 20..40 {
         board.publish(SlotIndex::new(slot), &for_audience(Some(0), 0));

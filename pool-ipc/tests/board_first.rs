@@ -5,7 +5,7 @@
 #[path = "support/drive.rs"]
 mod drive;
 
-use drive::Ground;
+use drive::SharedBoard;
 use pool_ipc::board::{Audience, Board, Claimer, Description, Incarnation, Shape, SlotIndex};
 
 /// Publishes these slots; the flag says whether a slot goes first.
@@ -24,8 +24,8 @@ fn claimed(claimer: &mut Claimer) -> Vec<usize> {
 
 #[test]
 fn chunks_that_go_first_alternate_with_others() {
-    let ground = Ground::new(Shape { places: 2, slots: 64 }, 1);
-    let board = &ground.board;
+    let shared = SharedBoard::new(Shape { places: 2, slots: 64 }, 1);
+    let board = &shared.board;
     let mut claimers =
         [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0));
     let [one, other] = &mut claimers;
@@ -53,8 +53,8 @@ fn chunks_that_go_first_alternate_with_others() {
 
 #[test]
 fn a_name_of_what_is_over_claims_nothing() {
-    let ground = Ground::new(Shape { places: 2, slots: 4 }, 1);
-    let board = &ground.board;
+    let shared = SharedBoard::new(Shape { places: 2, slots: 4 }, 1);
+    let board = &shared.board;
     let mut claimers =
         [0, 1].map(|place| Claimer::new(board.clone(), place, Incarnation::new(place + 1), 0));
     let [one, late] = &mut claimers;
@@ -69,21 +69,21 @@ fn a_name_of_what_is_over_claims_nothing() {
     board.put_first(SlotIndex::new(2));
     assert!(late.claim().is_none());
     let claim = one.claim().expect("it is for this one");
-    assert!(claim.slot().index() == 2 && one.is_addressed(&claim));
+    assert!(claim.slot().index() == 2 && one.is_targeted(&claim));
 }
 
 #[test]
 fn claimers_hear_that_others_wait() {
-    let ground = Ground::new(Shape { places: 1, slots: 1 }, 1);
-    let mut claimer = Claimer::new(ground.board.clone(), 0, Incarnation::new(1), 0);
-    publish(&ground.board, &[(0, false)]);
+    let shared = SharedBoard::new(Shape { places: 1, slots: 1 }, 1);
+    let mut claimer = Claimer::new(shared.board.clone(), 0, Incarnation::new(1), 0);
+    publish(&shared.board, &[(0, false)]);
     let claim = claimer.claim().unwrap();
-    // SAFETY: the ground has the board until the end.
+    // SAFETY: the shared has the board until the end.
     let marks = unsafe { claimer.item_marks(&claim) };
     assert!(!marks.others_wait() && !marks.is_cancelled());
-    ground.board.set_others_wait(true);
+    shared.board.set_others_wait(true);
     assert!(marks.others_wait());
-    ground.board.set_others_wait(false);
-    ground.board.cancel(SlotIndex::new(0));
+    shared.board.set_others_wait(false);
+    shared.board.cancel(SlotIndex::new(0));
     assert!(!marks.others_wait() && marks.is_cancelled());
 }

@@ -6,7 +6,7 @@ mod drive;
 
 use std::{fs, sync::atomic::Ordering::SeqCst};
 
-use drive::{Ground, Publisher};
+use drive::{Publisher, SharedBoard};
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -31,13 +31,13 @@ fn main() {
 }
 
 /// Starts a claimer in a process of its own. Its exit says whether it ran anything.
-fn start(ground: &Ground, place: u32, incarnation: Incarnation) -> Pid {
+fn start(shared: &SharedBoard, place: u32, incarnation: Incarnation) -> Pid {
     // SAFETY: this program has one thread.
     match unsafe { fork() }.expect("fork") {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             alarm::set(60);
-            let ran = ground.claim_until_asked_to_leave(place, incarnation);
+            let ran = shared.claim_until_asked_to_leave(place, incarnation);
             // SAFETY: ends the process; nothing of it is used afterwards.
             unsafe { libc::_exit(i32::from(ran == 0)) }
         }
@@ -48,18 +48,18 @@ fn each_chunk_once() {
     const CHUNKS: usize = 100_000;
     for claimers in [1, 2, 4] {
         let shape = Shape { places: claimers as usize, slots: 64 };
-        let ground = Ground::new(shape, CHUNKS);
+        let shared = SharedBoard::new(shape, CHUNKS);
         let children: Vec<Pid> =
-            (0..claimers).map(|place| start(&ground, place, Incarnation::new(place + 1))).collect();
-        let mut publisher = Publisher::new(&ground, CHUNKS, 1);
+            (0..claimers).map(|place| start(&shared, place, Incarnation::new(place + 1))).collect();
+        let mut publisher = Publisher::new(&shared, CHUNKS, 1);
         publisher.run();
-        ground.ask_all_to_leave((0..claimers).map(|place| (place, Incarnation::new(place + 1))));
+        shared.ask_all_to_leave((0..claimers).map(|place| (place, Incarnation::new(place + 1))));
         for child in children {
             let end = waitpid(child, None).expect("waitpid");
             assert!(matches!(end, WaitStatus::Exited(_, 0 | 1)), "{end:?}");
         }
         assert_eq!(publisher.finished, CHUNKS as u64);
-        assert!((0..CHUNKS).all(|chunk| ground.begun(chunk).load(SeqCst) == 1));
+        assert!((0..CHUNKS).all(|chunk| shared.begun(chunk).load(SeqCst) == 1));
     }
 }
 
@@ -70,12 +70,12 @@ fn kills() {
     const LEN: u32 = 4;
     let shape = Shape { places: PLACES as usize, slots: 16 };
     let items = CHUNKS * LEN as usize;
-    let ground = Ground::new(shape, items);
+    let shared = SharedBoard::new(shape, items);
     let mut next_incarnation = PLACES + 1;
     let mut crew: Vec<(u32, Pid)> = (0..PLACES)
-        .map(|place| (place + 1, start(&ground, place, Incarnation::new(place + 1))))
+        .map(|place| (place + 1, start(&shared, place, Incarnation::new(place + 1))))
         .collect();
-    let mut publisher = Publisher::new(&ground, CHUNKS, LEN);
+    let mut publisher = Publisher::new(&shared, CHUNKS, LEN);
     let (mut lost, mut kills) = (Vec::new(), 0);
     while publisher.finished + (lost.len() as u64) < items as u64 {
         publisher.publish();
@@ -94,18 +94,18 @@ fn kills() {
         assert_eq!(end, WaitStatus::Signaled(child, Signal::SIGKILL, false));
         lost.extend(publisher.salvage(Incarnation::new(incarnation)));
         crew[place] =
-            (next_incarnation, start(&ground, place as u32, Incarnation::new(next_incarnation)));
+            (next_incarnation, start(&shared, place as u32, Incarnation::new(next_incarnation)));
         next_incarnation += 1;
     }
     for (place, (incarnation, child)) in crew.into_iter().enumerate() {
-        ground.ask_all_to_leave([(place as u32, Incarnation::new(incarnation))]);
+        shared.ask_all_to_leave([(place as u32, Incarnation::new(incarnation))]);
         let end = waitpid(child, None).expect("waitpid");
         assert!(matches!(end, WaitStatus::Exited(_, 0 | 1)), "{end:?}");
     }
     assert!(kills > 40, "{kills} kills");
     for item in 0..items {
         // A lost item was begun, though its counter may not show it yet.
-        let begun = ground.begun(item).load(SeqCst);
+        let begun = shared.begun(item).load(SeqCst);
         let was_lost = lost.contains(&(item as u64));
         assert!(begun == 1 || was_lost && begun == 0, "item {item}: {begun} times");
     }

@@ -11,10 +11,10 @@ mod chunks;
 mod clocks;
 #[path = "loom/deaths.rs"]
 mod deaths;
+#[path = "loom/release_notices.rs"]
+mod release_notices;
 #[path = "loom/sleep.rs"]
 mod sleep;
-#[path = "loom/tidy.rs"]
-mod tidy;
 
 use loom::{cell::UnsafeCell, thread};
 use pool_ipc::board::{Board, Claim, Claimer, Description, Incarnation, Shape};

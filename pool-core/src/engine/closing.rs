@@ -28,11 +28,11 @@ impl Engine {
             }
         }
         let none_waits =
-            self.queue.is_empty() && self.held.is_empty() && !self.addressed.any_waits();
+            self.queue.is_empty() && self.held.is_empty() && !self.targeted.any_waits();
         if !known || (self.free_slots == self.slots.len() && none_waits) {
             return Vec::new();
         }
-        let mut dropped = self.addressed.withdraw(|chunk| jobs.contains(&chunk.job));
+        let mut dropped = self.targeted.withdraw(|chunk| jobs.contains(&chunk.job));
         let queue = std::mem::take(&mut self.queue);
         for chunk in queue {
             if jobs.contains(&chunk.job) && chunk.in_hand.is_none() {
@@ -80,7 +80,7 @@ impl Engine {
             self.free_slots += 1;
             self.published_slots -= 1;
             if let Some(worker) = chunk.worker {
-                self.addressed.left(worker);
+                self.targeted.left(worker);
             }
             self.finish(&chunk, out);
             self.dispatch(out);
@@ -105,7 +105,7 @@ impl Engine {
         let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
         let at = self.queue.iter().position(is_it);
         let queued = at.and_then(|at| self.queue.remove(at));
-        let withdrawn = queued.or_else(|| self.addressed.withdraw(is_it).pop());
+        let withdrawn = queued.or_else(|| self.targeted.withdraw(is_it).pop());
         if let Some(chunk) = &withdrawn {
             self.finish(chunk, out);
         }

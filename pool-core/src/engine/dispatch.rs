@@ -17,7 +17,7 @@ use pool_ipc::{
 use super::{
     chunk::{Action, Chunk, Delivery, Overrun, Why},
     jobs::{JobId, JobTable},
-    targeted::Addressed,
+    targeted::TargetedQueues,
     workers::WorkerTable,
 };
 use crate::error::Cause;
@@ -56,7 +56,7 @@ pub(crate) struct Engine {
     cursor: usize,
     pub(super) queue: VecDeque<Chunk>,
     /// Chunks for one worker each.
-    pub(super) addressed: Addressed,
+    pub(super) targeted: TargetedQueues,
     /// Chunks whose worker waits for room, until its results have been read.
     pub(super) held: Vec<Chunk>,
     pub(super) jobs: JobTable<JobRecord>,
@@ -73,7 +73,7 @@ impl Engine {
             busy_jobs: 0,
             cursor: 0,
             queue: VecDeque::new(),
-            addressed: Addressed::new(places, slots),
+            targeted: TargetedQueues::new(places, slots),
             held: Vec::new(),
             jobs: JobTable::new(),
             next_job: 1,
@@ -133,7 +133,7 @@ impl Engine {
 
     /// Whether chunks wait for a slot while none is free.
     pub(crate) fn lacks_slots(&self) -> bool {
-        self.free_slots == 0 && (!self.queue.is_empty() || self.addressed.is_due())
+        self.free_slots == 0 && (!self.queue.is_empty() || self.targeted.is_due())
     }
 
     pub(super) fn dispatch(&mut self, out: &mut Vec<Action>) {
@@ -148,8 +148,8 @@ impl Engine {
     /// worker (of which few are on the board at a time), then one for any worker.
     fn next_chunk(&mut self) -> Option<Chunk> {
         let lets_go = self.queue.front().is_some_and(|chunk| chunk.in_hand.is_some());
-        let addressed = if lets_go { None } else { self.addressed.next() };
-        addressed.or_else(|| self.queue.pop_front())
+        let targeted = if lets_go { None } else { self.targeted.next() };
+        targeted.or_else(|| self.queue.pop_front())
     }
 
     /// Puts a chunk into a slot, of which one is free.
@@ -160,7 +160,7 @@ impl Engine {
             chunk.audience.min_serial = self.workers.min_serial();
         }
         if let Some(worker) = chunk.worker {
-            self.addressed.published(worker);
+            self.targeted.published(worker);
         }
         let slot = self.next_free();
         self.slots[slot.index()] = SlotUse::Published(chunk);
@@ -205,7 +205,7 @@ impl Engine {
         self.published_slots -= 1;
         chunk.goes_first = false;
         if let Some(worker) = chunk.worker {
-            self.addressed.left(worker);
+            self.targeted.left(worker);
         }
         let place = self.workers.serves(incarnation);
         let worker = place.map_or(0, |place| place as u32);
@@ -412,7 +412,7 @@ impl Engine {
             self.free_slots += 1;
             self.published_slots -= 1;
             if let Some(worker) = chunk.worker {
-                self.addressed.left(worker);
+                self.targeted.left(worker);
             }
             lost.push(chunk);
         }

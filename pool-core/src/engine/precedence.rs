@@ -24,6 +24,6 @@ impl Engine {
     #[inline]
     pub(crate) fn others_wait(&self) -> bool {
         self.busy_jobs > 1
-            && (self.published_slots > self.workers.len() || self.addressed.any_published())
+            && (self.published_slots > self.workers.len() || self.targeted.any_published())
     }
 }

@@ -41,7 +41,7 @@ impl Engine {
         }
         self.count_new(&mut chunk);
         if let Some(worker) = chunk.worker {
-            self.submit_addressed(worker, chunk, out);
+            self.submit_targeted(worker, chunk, out);
         } else if self.queue.is_empty() && self.free_slots > 0 {
             self.place(chunk, out);
         } else {
@@ -58,8 +58,8 @@ impl Engine {
 
     /// Takes in a chunk for the worker at one place, and starts that worker if it is not there.
     #[cold]
-    pub(super) fn submit_addressed(&mut self, worker: u32, chunk: Chunk, out: &mut Vec<Action>) {
-        let kept = self.addressed.wait(worker, chunk, false);
+    pub(super) fn submit_targeted(&mut self, worker: u32, chunk: Chunk, out: &mut Vec<Action>) {
+        let kept = self.targeted.wait(worker, chunk, false);
         debug_assert!(kept, "calls are refused that name a worker which the pool does not have");
         self.staff_place(worker as usize, out);
         self.dispatch(out);
@@ -69,7 +69,7 @@ impl Engine {
     pub(super) fn put_back(&mut self, chunk: Chunk) {
         match chunk.worker {
             Some(worker) => {
-                self.addressed.wait(worker, chunk, true);
+                self.targeted.wait(worker, chunk, true);
             }
             None => self.queue.push_front(chunk),
         }
@@ -78,17 +78,17 @@ impl Engine {
     /// Whether chunks for one worker wait, which go onto the board when another one ends: the
     /// driver has to see that end, whatever its callers wait for.
     #[inline]
-    pub(crate) fn has_addressed_waiting(&self) -> bool {
-        self.addressed.any_waits()
+    pub(crate) fn has_targeted_waiting(&self) -> bool {
+        self.targeted.any_waits()
     }
 
     /// Jobs with chunks that only the worker at this place may run.
-    pub(crate) fn jobs_addressed_to(&self, worker: u32) -> Vec<JobId> {
+    pub(crate) fn jobs_targeting(&self, worker: u32) -> Vec<JobId> {
         let published = self.published().map(|(_, chunk)| chunk);
         let chunks = published.chain(&self.held).chain(&self.queue);
         let mut jobs: Vec<JobId> = chunks
             .filter(|chunk| chunk.worker == Some(worker))
-            .chain(self.addressed.waiting_at(worker))
+            .chain(self.targeted.waiting_at(worker))
             .map(|chunk| chunk.job)
             .collect();
         jobs.sort_unstable();

@@ -11,7 +11,7 @@ use super::chunk::Chunk;
 
 /// The chunks of every place that wait, and how many are in slots.
 #[derive(Debug)]
-pub(super) struct Addressed {
+pub(super) struct TargetedQueues {
     places: Vec<Place>,
     /// Most chunks of one place that are in slots at a time.
     most_published: usize,
@@ -29,10 +29,10 @@ struct Place {
     published: usize,
 }
 
-impl Addressed {
+impl TargetedQueues {
     pub(super) fn new(places: usize, slots: usize) -> Self {
         // One entry is left for the chunk whose result the worker keeps in hand.
-        let most_published = (slots / (2 * places)).clamp(1, Board::MOST_ADDRESSED - 1);
+        let most_published = (slots / (2 * places)).clamp(1, Board::MOST_TARGETED - 1);
         let places = vec![Place::default(); places];
         Self { places, most_published, waiting: 0, in_slots: 0, cursor: 0 }
     }

@@ -137,7 +137,7 @@ impl InFlight {
     }
 
     pub(super) fn put_buffers(&mut self, mut buffers: Box<Buffers>) {
-        buffers.tidy();
+        buffers.clear();
         self.kits.push(buffers);
     }
 

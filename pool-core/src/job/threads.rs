@@ -205,7 +205,7 @@ impl<F: Form> Drop for ThreadTransport<F> {
     fn drop(&mut self) {
         self.job.close(self.borrows);
         if self.lets_go {
-            self.backend.let_go();
+            self.backend.end_without_waiting();
         }
     }
 }

@@ -49,7 +49,7 @@ impl SegmentCache {
     }
 
     /// Lets go of the segments that the parent has let go of (`gone`).
-    pub(crate) fn let_go(&self, gone: impl Fn(SegmentId) -> bool) {
+    pub(crate) fn release(&self, gone: impl Fn(SegmentId) -> bool) {
         let kept = std::mem::take(&mut *self.kept());
         let still = kept.into_iter().filter(|segment| !gone(segment.id())).collect();
         *self.kept() = still;
@@ -65,7 +65,7 @@ impl SegmentBroker for SegmentCache {
         let mut found = self.link.fetch(id);
         if matches!(found, Err(SegmentFault::Os(_))) {
             // Descriptors or addresses may be used up.
-            self.let_go(|_| true);
+            self.release(|_| true);
             found = self.link.fetch(id);
         }
         let segment = found.map_err(unless_ended)?;
@@ -159,17 +159,17 @@ mod tests {
         let cache = SegmentCache::new(others.clone());
         for _ in 0..3 {
             message.read(&cache).unwrap();
-            cache.let_go(|_| false);
+            cache.release(|_| false);
         }
         assert_eq!(others.fetched.load(SeqCst), 1);
-        cache.let_go(|gone| gone == message.0);
+        cache.release(|gone| gone == message.0);
         assert!(cache.is_empty() && SharedSegment::find(message.0).is_none());
         message.read(&cache).unwrap();
         assert_eq!(others.fetched.load(SeqCst), 2);
     }
 
     #[test]
-    fn the_oldest_are_let_go_first() {
+    fn the_oldest_are_released_first() {
         // By number, and by bytes (no page of which is touched).
         for (len, most) in [(LARGE, MOST_KEPT), (MOST_BYTES / 8 / 3, 2)] {
             let mut others = Others::default();

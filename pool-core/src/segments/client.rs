@@ -321,7 +321,7 @@ impl SegmentBroker for BrokerLink {
 }
 
 impl SegmentWatcher for BrokerLink {
-    fn let_go(&self, id: SegmentId) {
+    fn released(&self, id: SegmentId) {
         let socket = match &*lock(&self.connection) {
             Connection::Open(socket) => socket.clone(),
             Connection::NotYet | Connection::Over => return,

@@ -39,7 +39,7 @@ impl Session {
                     Action::Publish { slot } => to_wake += self.publish(state, slot),
                     Action::FreeItems { block } => {
                         state.items.free(block);
-                        state.on_the_way.let_go(block);
+                        state.on_the_way.release_block(block);
                         delivered = true; // a job may wait for the room
                     }
                     Action::Release { slot } => self.release_slot(state, slot),
@@ -235,7 +235,7 @@ impl Session {
         if state.engine.workers.iter().next().is_none() {
             self.fail_all(state, &not_started(errno), |_| true);
         } else {
-            let jobs = state.engine.jobs_addressed_to(worker);
+            let jobs = state.engine.jobs_targeting(worker);
             self.fail_jobs(state, &not_started(errno), &jobs);
         }
     }

@@ -41,7 +41,7 @@ impl OnTheWay {
 
     /// Lets go of the segments of a block that is free.
     #[inline]
-    pub(super) fn let_go(&mut self, block: Block) {
+    pub(super) fn release_block(&mut self, block: Block) {
         if !self.of_blocks.is_empty() {
             self.of_blocks.remove(&block.offset);
         }

@@ -38,7 +38,7 @@ impl Buffers {
 impl Buffers {
     /// Empties the buffers; keeps their memory, but for a large scratch.
     #[inline]
-    pub(crate) fn tidy(&mut self) {
+    pub(crate) fn clear(&mut self) {
         for messages in [&mut self.messages, &mut self.taken] {
             if !messages.is_empty() {
                 messages.clear();
@@ -66,7 +66,7 @@ impl BufferPool {
     }
 
     pub(super) fn put(&mut self, mut buffers: Box<Buffers>) {
-        buffers.tidy();
+        buffers.clear();
         if self.0.len() < MOST_SPARE {
             self.0.push(buffers);
         }

@@ -188,7 +188,7 @@ fn broker_link(session: &Weak<Session>) -> Arc<BrokerLink> {
     };
     let forgotten = move |id| {
         if let Some(session) = to_tell.upgrade() {
-            session.board.let_go(id);
+            session.board.announce_release(id);
         }
     };
     BrokerLink::new(Box::new(introduce), Box::new(forgotten))

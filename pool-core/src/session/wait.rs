@@ -312,7 +312,7 @@ impl SessionState {
     /// threads wait or if chunks wait that go onto the board when another one of their worker has
     /// ended.
     fn threshold(&self, threshold: WakeThreshold) -> WakeThreshold {
-        if self.waiting > 0 || self.engine.has_addressed_waiting() {
+        if self.waiting > 0 || self.engine.has_targeted_waiting() {
             WakeThreshold { finished: 1, ..threshold }
         } else {
             threshold

@@ -109,7 +109,7 @@ impl Session {
         } else {
             if state.engine.workers.gives_place_up(worker) {
                 // Other workers may live, but jobs that wait for this one would wait for ever.
-                let jobs = state.engine.jobs_addressed_to(worker);
+                let jobs = state.engine.jobs_targeting(worker);
                 self.fail_jobs(state, &how, &jobs);
             }
             self.refill(state);

@@ -51,7 +51,7 @@ impl ContextCell {
     }
 
     /// Drops a context that keeps a segment which the parent has released: its job is over.
-    pub(crate) fn let_go(&mut self, gone: impl Fn(SegmentId) -> bool) {
+    pub(crate) fn release(&mut self, gone: impl Fn(SegmentId) -> bool) {
         if self.held.iter().any(|id| gone(*id)) {
             self.held.clear();
             let decoded = self.decoded.take();

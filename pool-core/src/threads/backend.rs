@@ -387,7 +387,7 @@ impl ThreadBackend {
 
     /// Ends the threads like [`ThreadBackend::finish`], but without waiting, after the call's job
     /// has ended.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn end_without_waiting(&self) {
         if !self.keeps_alive() && !self.is_foreign() {
             self.end_if_idle();
         }

@@ -192,7 +192,7 @@ fn run_items<F: Form>(
         if index + 1 < count
             && marks.others_wait()
             && slice.is_over(index + 1)
-            && !runtime.claimer.is_addressed(claim)
+            && !runtime.claimer.is_targeted(claim)
         {
             return Err(Stop::End(End::Cancelled)); // they go on behind what waits
         }

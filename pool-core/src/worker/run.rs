@@ -187,7 +187,7 @@ impl Worker {
     fn work(&mut self) -> ! {
         loop {
             if self.runtime.in_hand.is_some() {
-                self.let_go();
+                self.wait_for_kept_result();
                 continue;
             }
             if self.is_cut_off || self.hooks.is_over() || self.runtime.claimer.asked_to_leave() {
@@ -195,14 +195,14 @@ impl Worker {
             }
             let claim = self.runtime.claimer.claim().or_else(|| self.wait());
             if let Some(claim) = claim {
-                self.runtime.tidy();
+                self.runtime.take_release_notices();
                 self.run(claim);
             }
         }
     }
 
     /// Waits until there is room for the result in hand, and takes no other chunk before.
-    fn let_go(&mut self) {
+    fn wait_for_kept_result(&mut self) {
         self.clock = None;
         self.runtime.reclaim_all();
         if let Some(claim) = self.runtime.claimer.wait_for_kept() {
@@ -294,7 +294,7 @@ impl Worker {
         // An order that comes after this ends the sleep.
         let wake_count = self.runtime.claimer.wake_count();
         self.runtime.reclaim_all();
-        self.runtime.tidy();
+        self.runtime.take_release_notices();
         self.runtime.arena.trim();
         if let Some(claim) = self.runtime.claimer.search() {
             return Some(claim);

@@ -42,7 +42,7 @@ pub(crate) struct WorkerRuntime {
     /// Whether the board says that this worker keeps segments in case they come again.
     keeps: bool,
     /// How many segments the parent had let go of when this worker looked last.
-    let_go: u64,
+    releases_seen: u64,
     /// The socket through which this worker tells the zygote that a clock is due soon.
     handshake_socket: Arc<KeptFd>,
     /// Holds this incarnation, and 0 in a child that a task forked.
@@ -107,7 +107,7 @@ impl WorkerRuntime {
             lent_segments: Vec::new(),
             cache,
             keeps: false,
-            let_go: 0,
+            releases_seen: 0,
             handshake_socket,
             growth: None,
             bytes_per_result: 0,
@@ -191,21 +191,21 @@ impl WorkerRuntime {
 
     /// Lets go of the segments that the parent has let go of since the last time.
     #[inline]
-    pub(crate) fn tidy(&mut self) {
+    pub(crate) fn take_release_notices(&mut self) {
         if self.keeps {
-            self.tidy_now();
+            self.read_release_notices();
         }
     }
 
     #[cold]
-    fn tidy_now(&mut self) {
-        let news = self.claimer.let_go_since(&mut self.let_go);
+    fn read_release_notices(&mut self) {
+        let news = self.claimer.released_since(&mut self.releases_seen);
         if news.as_ref().is_some_and(Vec::is_empty) {
             return;
         }
         let gone = |id| news.as_ref().is_none_or(|news| news.contains(&id));
-        self.context.let_go(gone);
-        self.cache.let_go(gone);
+        self.context.release(gone);
+        self.cache.release(gone);
         self.say_what_is_kept();
     }
 

@@ -129,7 +129,7 @@ impl Zygote {
             let worker = &self.workers[at];
             let incarnation = worker.incarnation;
             if self.clocks.due(incarnation, deadline) <= now
-                && !board.tell_late(worker.place as usize, deadline, now)
+                && !board.notify_late(worker.place as usize, deadline, now)
                 && board.time_out(worker.place as usize, deadline)
             {
                 // It was not reaped, so the number is its own.

@@ -8,7 +8,7 @@
 
 use super::{
     block::{ArenaFull, Block},
-    given::Given,
+    pages_to_release::PagesToRelease,
     slabs::{ByOffset, SlabChange, Slabs},
     space::{Space, Taken},
 };
@@ -45,7 +45,7 @@ pub(super) struct Accounting {
     wholes: ByOffset<Whole>,
     slabs: Slabs,
     space: Space,
-    given: Given,
+    to_release: PagesToRelease,
 }
 
 impl Accounting {
@@ -64,7 +64,7 @@ impl Accounting {
             wholes: ByOffset::default(),
             slabs: Slabs::new(page),
             space,
-            given: Given::default(),
+            to_release: PagesToRelease::default(),
         }
     }
 
@@ -151,13 +151,13 @@ impl Accounting {
 
     /// Gives back the pages of blocks that stayed free since the last call.
     pub(super) fn trim(&mut self, give: impl FnMut(u64, u64)) {
-        let Self { slabs, space, given, page, .. } = self;
-        space.trim(given);
+        let Self { slabs, space, to_release, page, .. } = self;
+        space.trim(to_release);
         slabs.trim(|offset| {
-            given.push(offset, *page);
+            to_release.push(offset, *page);
             space.put(0, offset, 0);
         });
-        given.flush(give);
+        to_release.flush(give);
     }
 
     #[inline]
@@ -232,12 +232,12 @@ impl Accounting {
             return None;
         }
         self.space.take(class).or_else(|| {
-            let Self { slabs, space, given, page, .. } = self;
+            let Self { slabs, space, to_release, page, .. } = self;
             slabs.release_empty(|offset| {
-                given.push(offset, *page);
+                to_release.push(offset, *page);
                 space.put(0, offset, 0);
             });
-            space.coalesce(class, given);
+            space.coalesce(class, to_release);
             space.take(class)
         })
     }
@@ -250,25 +250,25 @@ impl Accounting {
         if held > most {
             self.reclaim(held - most);
         }
-        self.given.flush(give);
+        self.to_release.flush(give);
     }
 
     /// Gives back warm pages: the coldest first, then those behind live blocks, then empty slabs,
     /// which are few.
     #[cold]
     fn reclaim(&mut self, excess: u64) {
-        let Self { slabs, space, given, page, .. } = self;
-        if space.give_coldest(excess.max(GIVE_AT_LEAST), given) >= excess {
+        let Self { slabs, space, to_release, page, .. } = self;
+        if space.give_coldest(excess.max(GIVE_AT_LEAST), to_release) >= excess {
             return;
         }
         for (&offset, whole) in self.wholes.iter_mut().filter(|(_, whole)| whole.slack() > 0) {
-            given.push(offset + whole.len, whole.slack());
+            to_release.push(offset + whole.len, whole.slack());
             whole.touched = whole.len;
         }
         self.slack = 0;
         if self.live + space.warm() + slabs.empty() * *page > self.limit.max(self.live) {
             slabs.release_empty(|offset| {
-                given.push(offset, *page);
+                to_release.push(offset, *page);
                 space.put(0, offset, 0);
             });
         }
@@ -280,7 +280,7 @@ impl Accounting {
 
     #[cold]
     fn refuse(&mut self, wanted: u64, give: impl FnMut(u64, u64)) -> ArenaFull {
-        self.given.flush(give);
+        self.to_release.flush(give);
         ArenaFull { wanted: wanted.max(1), used: self.live, limit: self.limit }
     }
 }
@@ -347,19 +347,19 @@ mod tests {
     #[test]
     fn warm_pages_make_room() {
         let mut accounting = accounting(1 << 20, 8);
-        let mut given = Vec::new();
+        let mut to_release = Vec::new();
         let large = accounting.alloc(6 * PAGE, nothing).unwrap();
         accounting.free(large);
-        accounting.alloc(4 * PAGE, collect(&mut given)).unwrap();
+        accounting.alloc(4 * PAGE, collect(&mut to_release)).unwrap();
         // A page or two would not be worth the system call.
-        assert_eq!(given, [(0, 6)]);
+        assert_eq!(to_release, [(0, 6)]);
         assert_eq!((accounting.used(), accounting.warm()), (4 * PAGE, 0));
     }
 
     #[test]
     fn pages_behind_a_live_block_make_room_too() {
         let mut accounting = accounting(1 << 20, 8);
-        let mut given = Vec::new();
+        let mut to_release = Vec::new();
         let large = accounting.alloc(8 * PAGE, nothing).unwrap();
         accounting.free(large);
         let smaller = accounting.alloc(5 * PAGE, nothing).unwrap();
@@ -367,19 +367,19 @@ mod tests {
             (smaller.offset, accounting.used(), accounting.warm()),
             (large.offset, 5 * PAGE, 3 * PAGE)
         );
-        accounting.alloc(3 * PAGE, collect(&mut given)).unwrap();
-        assert_eq!((given, accounting.warm()), (vec![(5, 3)], 0));
+        accounting.alloc(3 * PAGE, collect(&mut to_release)).unwrap();
+        assert_eq!((to_release, accounting.warm()), (vec![(5, 3)], 0));
     }
 
     #[test]
     fn empty_slabs_make_room_too() {
         let mut accounting = accounting(1 << 20, 8);
-        let mut given = Vec::new();
+        let mut to_release = Vec::new();
         let small = accounting.alloc(1, nothing).unwrap();
         accounting.free(small);
         assert_eq!((accounting.used(), accounting.warm()), (0, PAGE));
-        accounting.alloc(8 * PAGE, collect(&mut given)).unwrap();
-        assert_eq!((given, accounting.warm()), (vec![(0, 1)], 0));
+        accounting.alloc(8 * PAGE, collect(&mut to_release)).unwrap();
+        assert_eq!((to_release, accounting.warm()), (vec![(0, 1)], 0));
     }
 
     #[test]
@@ -406,14 +406,14 @@ mod tests {
     #[test]
     fn trim_gives_what_stayed_free() {
         let mut accounting = accounting(1 << 20, 64);
-        let mut given = Vec::new();
+        let mut to_release = Vec::new();
         let small = accounting.alloc(1, nothing).unwrap();
         let large = accounting.alloc(3 * PAGE, nothing).unwrap();
         accounting.free(small);
         accounting.free(large);
         accounting.trim(nothing);
-        accounting.trim(collect(&mut given));
-        assert_eq!((given, accounting.warm()), (vec![(0, 1), (4, 3)], 0));
+        accounting.trim(collect(&mut to_release));
+        assert_eq!((to_release, accounting.warm()), (vec![(0, 1), (4, 3)], 0));
         accounting.trim(nothing);
     }
 
@@ -424,8 +424,8 @@ mod tests {
         let small: Vec<_> = (0..16 * 32).map(|_| accounting.alloc(1, nothing).unwrap()).collect();
         assert!(accounting.alloc(1, nothing).is_err());
         small.into_iter().for_each(|block| assert!(accounting.free(block)));
-        let mut given = Vec::new();
-        let all = accounting.alloc(16 * PAGE, collect(&mut given)).unwrap();
-        assert_eq!((all.offset, given), (0, vec![(0, 16)]));
+        let mut to_release = Vec::new();
+        let all = accounting.alloc(16 * PAGE, collect(&mut to_release)).unwrap();
+        assert_eq!((all.offset, to_release), (0, vec![(0, 16)]));
     }
 }

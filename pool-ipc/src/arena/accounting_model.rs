@@ -55,9 +55,9 @@ impl Model {
 
     /// Allocates `len` bytes and touches only the first `used`.
     fn alloc_and_shrink(&mut self, len: u64, used: u64) -> Result<Block, ArenaFull> {
-        let mut given = Vec::new();
-        let result = self.accounting.alloc(len, |offset, len| given.push((offset, len)));
-        self.give(&given);
+        let mut to_release = Vec::new();
+        let result = self.accounting.alloc(len, |offset, len| to_release.push((offset, len)));
+        self.give(&to_release);
         let Ok(mut block) = result else {
             self.check();
             return result;
@@ -97,14 +97,14 @@ impl Model {
     }
 
     fn trim(&mut self) {
-        let mut given = Vec::new();
-        self.accounting.trim(|offset, len| given.push((offset, len)));
-        self.give(&given);
+        let mut to_release = Vec::new();
+        self.accounting.trim(|offset, len| to_release.push((offset, len)));
+        self.give(&to_release);
         self.check();
     }
 
-    fn give(&mut self, given: &[(u64, u64)]) {
-        for &(offset, len) in given {
+    fn give(&mut self, to_release: &[(u64, u64)]) {
+        for &(offset, len) in to_release {
             assert!(offset.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0);
             let before = self.live.range(..offset + len).next_back();
             assert!(before.is_none_or(|(start, size)| start + size <= offset), "live pages go");

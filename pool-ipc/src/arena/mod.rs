@@ -7,14 +7,14 @@
 mod accounting;
 #[cfg(test)]
 mod accounting_model;
-mod allowance;
 #[expect(clippy::module_inception, reason = "the type that gave the folder its name")]
 mod arena;
 mod block;
-mod given;
+mod memory_limits;
+mod pages_to_release;
 mod slabs;
 mod space;
 
-pub use allowance::{NoAddressSpace, default_limit, reservation};
 pub use arena::Arena;
 pub use block::{ArenaFull, Block};
+pub use memory_limits::{NoAddressSpace, default_limit, reservation};

@@ -58,7 +58,7 @@ struct Class {
     /// How many parts at the start stayed free since the last trim.
     idle: usize,
     /// How many parts at the start are known to hold no whole slab.
-    barren: usize,
+    without_whole: usize,
 }
 
 /// Whether taking or putting a part changed its slab.
@@ -149,10 +149,10 @@ impl Slabs {
     pub(super) fn trim(&mut self, mut gone: impl FnMut(u64)) {
         for class in 0..self.classes.len() {
             let list = &mut self.classes[class];
-            list.barren = list.barren.min(list.idle);
+            list.without_whole = list.without_whole.min(list.idle);
             // The parts below `idle` have not moved; so unless there are more of them than last
             // time, they hold no new whole slab.
-            if list.idle > list.barren {
+            if list.idle > list.without_whole {
                 self.release(class, &mut gone);
             }
             let list = &mut self.classes[class];
@@ -195,7 +195,7 @@ impl Slabs {
         for &offset in &list.free[..list.idle] {
             slabs.get_mut(&of(offset)).expect("a free part belongs to a slab").met = 0;
         }
-        list.barren = list.idle;
+        list.without_whole = list.idle;
         self.empty -= whole.len() as u64;
         whole.into_iter().for_each(gone);
     }

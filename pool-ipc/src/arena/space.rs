@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::given::Given;
+use super::pages_to_release::PagesToRelease;
 
 /// A free block that holds memory.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,7 @@ impl Space {
 
     /// Gives back `want` bytes, or all there are, of the blocks that were free the longest; says
     /// how many.
-    pub(super) fn give_coldest(&mut self, want: u64, given: &mut Given) -> u64 {
+    pub(super) fn give_coldest(&mut self, want: u64, to_release: &mut PagesToRelease) -> u64 {
         let mut left = want;
         while left > 0 {
             let oldest =
@@ -109,7 +109,7 @@ impl Space {
             };
             let keep = block.touched.saturating_sub(left.next_multiple_of(self.page));
             let gone = block.touched - keep;
-            given.push(block.offset + keep, gone);
+            to_release.push(block.offset + keep, gone);
             block.touched = keep;
             self.warm -= gone;
             left = left.saturating_sub(gone);
@@ -122,10 +122,10 @@ impl Space {
     }
 
     /// Gives back the memory of all blocks that stayed free since the last call.
-    pub(super) fn trim(&mut self, given: &mut Given) {
+    pub(super) fn trim(&mut self, to_release: &mut PagesToRelease) {
         for list in &mut self.classes {
             for block in list.warm.drain(..list.idle) {
-                given.push(block.offset, block.touched);
+                to_release.push(block.offset, block.touched);
                 self.warm -= block.touched;
                 list.cold.push(block.offset);
             }
@@ -135,7 +135,7 @@ impl Space {
 
     /// Joins free buddies until there is a block of `class`, if there can be one. The memory of
     /// joined blocks is given back.
-    pub(super) fn coalesce(&mut self, class: usize, given: &mut Given) {
+    pub(super) fn coalesce(&mut self, class: usize, to_release: &mut PagesToRelease) {
         for smaller in 0..class {
             let size = self.size(smaller);
             let list = &mut self.classes[smaller];
@@ -149,14 +149,14 @@ impl Space {
                 continue;
             }
             let stays = |offset: u64| joined.binary_search(&(offset & !size)).is_err();
-            self.warm -= list.keep(stays, given);
+            self.warm -= list.keep(stays, to_release);
             self.classes[smaller + 1].cold.extend(joined);
         }
-        self.retreat(given);
+        self.retreat(to_release);
     }
 
     /// Moves the frontier back over free blocks.
-    fn retreat(&mut self, given: &mut Given) {
+    fn retreat(&mut self, to_release: &mut PagesToRelease) {
         let mut free: Vec<(u64, u64)> = Vec::new();
         for (class, list) in self.classes.iter().enumerate() {
             let offsets =
@@ -172,7 +172,7 @@ impl Space {
         }
         let frontier = self.frontier;
         for list in &mut self.classes {
-            self.warm -= list.keep(|offset| offset < frontier, given);
+            self.warm -= list.keep(|offset| offset < frontier, to_release);
         }
     }
 
@@ -230,12 +230,12 @@ impl Space {
 impl Class {
     /// Drops the blocks for which `stays` is false and gives their memory back; returns how many
     /// bytes.
-    fn keep(&mut self, stays: impl Fn(u64) -> bool, given: &mut Given) -> u64 {
+    fn keep(&mut self, stays: impl Fn(u64) -> bool, to_release: &mut PagesToRelease) -> u64 {
         let mut gone = 0;
         self.warm.retain(|block| {
             let stays = stays(block.offset);
             if !stays {
-                given.push(block.offset, block.touched);
+                to_release.push(block.offset, block.touched);
                 gone += block.touched;
             }
             stays
@@ -257,9 +257,9 @@ mod tests {
         Some(Taken { offset: offset * PAGE, touched: touched * PAGE })
     }
 
-    fn flushed(given: &mut Given) -> Vec<(u64, u64)> {
+    fn flushed(to_release: &mut PagesToRelease) -> Vec<(u64, u64)> {
         let mut pages = Vec::new();
-        given.flush(|offset, len| pages.push((offset / PAGE, len / PAGE)));
+        to_release.flush(|offset, len| pages.push((offset / PAGE, len / PAGE)));
         pages
     }
 
@@ -298,52 +298,52 @@ mod tests {
     #[test]
     fn buddies_join_when_asked() {
         let mut space = Space::new(PAGE, 4 * PAGE);
-        let mut given = Given::default();
+        let mut to_release = PagesToRelease::default();
         let offsets: Vec<u64> = (0..4).filter_map(|_| Some(space.take(0)?.offset)).collect();
         for offset in [1, 0, 2] {
             space.put(0, offsets[offset], PAGE);
         }
         assert_eq!(space.take(1), None);
-        space.coalesce(1, &mut given);
+        space.coalesce(1, &mut to_release);
         // Pages 1 and 2 lie side by side and are no buddies.
-        assert_eq!(flushed(&mut given), [(0, 2)]);
+        assert_eq!(flushed(&mut to_release), [(0, 2)]);
         assert_eq!((space.take(1), space.warm()), (at(0, 0), PAGE));
         space.put(1, 0, 0);
         space.put(0, offsets[3], 0);
-        space.coalesce(2, &mut given);
-        assert_eq!(flushed(&mut given), [(2, 1)]);
+        space.coalesce(2, &mut to_release);
+        assert_eq!(flushed(&mut to_release), [(2, 1)]);
         assert_eq!((space.take(2), space.warm()), (at(0, 0), 0));
     }
 
     #[test]
     fn the_longest_free_goes_first_and_from_its_end() {
         let mut space = Space::new(PAGE, 64 * PAGE);
-        let mut given = Given::default();
+        let mut to_release = PagesToRelease::default();
         let (first, second) = (space.take(2), space.take(0));
         assert_eq!((first, second), (at(0, 0), at(4, 0)));
         space.put(2, 0, 4 * PAGE);
         space.put(0, 4 * PAGE, PAGE);
-        assert_eq!(space.give_coldest(1, &mut given), 1);
-        assert_eq!((flushed(&mut given), space.warm()), (vec![(3, 1)], 4 * PAGE));
-        assert_eq!(space.give_coldest(4 * PAGE, &mut given), 4 * PAGE);
-        assert_eq!((flushed(&mut given), space.warm()), (vec![(0, 3), (4, 1)], 0));
-        assert_eq!(space.give_coldest(PAGE, &mut given), 0);
+        assert_eq!(space.give_coldest(1, &mut to_release), 1);
+        assert_eq!((flushed(&mut to_release), space.warm()), (vec![(3, 1)], 4 * PAGE));
+        assert_eq!(space.give_coldest(4 * PAGE, &mut to_release), 4 * PAGE);
+        assert_eq!((flushed(&mut to_release), space.warm()), (vec![(0, 3), (4, 1)], 0));
+        assert_eq!(space.give_coldest(PAGE, &mut to_release), 0);
     }
 
     #[test]
     fn only_what_stayed_free_is_trimmed() {
         let mut space = Space::new(PAGE, 64 * PAGE);
-        let mut given = Given::default();
+        let mut to_release = PagesToRelease::default();
         let offsets: Vec<u64> = (0..3).filter_map(|_| Some(space.take(0)?.offset)).collect();
         for &offset in &offsets {
             space.put(0, offset, PAGE);
         }
-        space.trim(&mut given);
-        assert_eq!(flushed(&mut given), []);
+        space.trim(&mut to_release);
+        assert_eq!(flushed(&mut to_release), []);
         assert_eq!(space.take(0), at(2, 1));
         space.put(0, offsets[2], PAGE);
-        space.trim(&mut given);
-        assert_eq!(flushed(&mut given), [(0, 2)]);
+        space.trim(&mut to_release);
+        assert_eq!(flushed(&mut to_release), [(0, 2)]);
         assert_eq!(space.take(0), at(2, 1));
     }
 }

@@ -35,10 +35,10 @@ pub struct Claimer {
     until_search: u32,
     /// Publications were skipped that may still be ready: only a search finds them.
     skipped: bool,
-    /// How many slots addressed to this place this claimer has looked at.
+    /// How many slots that target this place this claimer has looked at.
     pub(super) answered: u32,
-    /// Whether chunks addressed to this place have their turn before chunks for any claimer.
-    addressed_first: bool,
+    /// Whether chunks that target this place have their turn before chunks for any claimer.
+    targeted_first: bool,
     /// How many chunks that go first this claimer has looked at.
     pub(super) first_seen: u64,
     /// Whether the last claim was one of those.
@@ -76,9 +76,9 @@ impl Claimer {
         row.refused.store(0, Relaxed);
         row.overflowed.store(0, Relaxed);
         // The slots that earlier claimers left are among the last ones.
-        let addressed = row.orders.addressed.load(Acquire);
-        let named = Board::MOST_ADDRESSED as u32;
-        let answered = if addressed == 0 { 0 } else { addressed.wrapping_sub(named) };
+        let targeted = row.orders.targeted.load(Acquire);
+        let named = Board::MOST_TARGETED as u32;
+        let answered = if targeted == 0 { 0 } else { targeted.wrapping_sub(named) };
         // Release: pairs with the Acquire in `Board::occupant`.
         row.incarnation.store(incarnation.number(), Release);
         // Relaxed: written before the order to start this process.
@@ -98,7 +98,7 @@ impl Claimer {
             until_search: 0,
             skipped: false,
             answered,
-            addressed_first: true,
+            targeted_first: true,
             first_seen: 0,
             had_first: false,
         }
@@ -143,17 +143,17 @@ impl Claimer {
     /// lost with a dead claimer is left to [`Claimer::search`].
     #[inline]
     pub fn claim(&mut self) -> Option<Claim> {
-        if self.addressed_first
-            && let Some(claim) = self.claim_addressed()
+        if self.targeted_first
+            && let Some(claim) = self.claim_targeted()
         {
-            self.addressed_first = false;
+            self.targeted_first = false;
             return Some(claim);
         }
-        self.addressed_first = true;
+        self.targeted_first = true;
         if let Some(claim) = self.claim_first() {
             return Some(claim);
         }
-        self.claim_any().or_else(|| self.claim_addressed())
+        self.claim_any().or_else(|| self.claim_targeted())
     }
 
     #[inline]
@@ -288,7 +288,7 @@ impl Claimer {
     #[must_use]
     pub fn has_news(&self) -> bool {
         self.seen != self.board.header.published.load(SeqCst)
-            || self.answered != self.row().orders.addressed.load(SeqCst)
+            || self.answered != self.row().orders.targeted.load(SeqCst)
             || self.asked_to_leave()
     }
 

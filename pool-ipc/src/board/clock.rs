@@ -2,12 +2,12 @@
 //! by the *watcher* (the zygote), which kills the claimer for it.
 //!
 //! A claimer's row has one word: 0, or the time at which the item in hand is overdue, to which the
-//! watcher may add the mark TIMED_OUT. An item with a grace is first marked TOLD, with the time at
-//! which the grace is over.
+//! watcher may add the mark TIMED_OUT. An item with a grace is first marked NOTIFIED, with the time
+//! at which the grace is over.
 //!
 //! ```text
 //!  0 ──start (claimer)──▶ deadline ──stop (claimer)──▶ 0
-//!                         │  └──tell (watcher)──▶ later deadline, TOLD ──stop──▶ 0, and the item has failed
+//!                         │  └──notify (watcher)──▶ later deadline, NOTIFIED ──stop──▶ 0, and the item has failed
 //!                         │                          │
 //!                         └──time_out (watcher)──────┴──▶ deadline, TIMED_OUT ──stop──▶ the claimer ends itself
 //! ```
@@ -22,7 +22,7 @@
 //! before that wakes the watcher. Word and alarm are a store–load pair: the claimer stores its
 //! deadline and then looks at the alarm, the watcher stores the alarm and then looks at the
 //! deadlines once more. With all four accesses SeqCst one of them sees the other (`tests/loom.rs`).
-//! Nothing is told per item, and nothing ticks while no clock runs.
+//! No message is sent per item, and nothing ticks while no clock runs.
 
 use super::{claimer::Claimer, table::Board, word::Incarnation};
 use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
@@ -31,7 +31,7 @@ use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 const TIMED_OUT: u64 = 1 << 63;
 /// The item is overdue and can see it; its claimer lives on if the item returns before the later
 /// deadline.
-const TOLD: u64 = 1 << 62;
+const NOTIFIED: u64 = 1 << 62;
 
 /// Whether an item kept to its limit, as its clock is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +47,12 @@ pub enum Stopped {
 
 impl Claimer {
     /// Starts the clock of the item in hand, which may take `limit` nanoseconds from `now` on, by a
-    /// clock that all sides share and that does not begin at 0. The item is told `grace`
+    /// clock that all sides share and that does not begin at 0. The item is notified `grace`
     /// nanoseconds before it is timed out. Returns whether the watcher has to be woken.
     #[inline]
     #[must_use]
     pub fn start_clock(&self, now: u64, limit: u64, grace: u64) -> bool {
-        let deadline = now.saturating_add(limit).min(TOLD - 1);
+        let deadline = now.saturating_add(limit).min(NOTIFIED - 1);
         let row = self.row();
         row.limit.store(limit, Relaxed);
         row.grace.store(grace, Relaxed);
@@ -70,7 +70,7 @@ impl Claimer {
         // seem to come before it.)
         match self.row().clock.swap(0, Acquire) {
             word if word & TIMED_OUT != 0 => Stopped::TimedOut,
-            word if word & TOLD != 0 => Stopped::Late,
+            word if word & NOTIFIED != 0 => Stopped::Late,
             _ => Stopped::InTime,
         }
     }
@@ -80,7 +80,7 @@ impl Claimer {
     #[must_use]
     pub fn is_late(&self) -> bool {
         // Relaxed: the exchange in `stop_clock` is what decides.
-        self.row().clock.load(Relaxed) & TOLD != 0
+        self.row().clock.load(Relaxed) & NOTIFIED != 0
     }
 }
 
@@ -95,7 +95,7 @@ impl Board {
         // Acquire: pairs with the Release in `Claimer::new`, which clears the clock: a word of the
         // one before cannot be timed out.
         let is_its = row.incarnation.load(Acquire) == incarnation.number();
-        (is_its && word != 0 && word < TIMED_OUT).then_some(word & !TOLD)
+        (is_its && word != 0 && word < TIMED_OUT).then_some(word & !NOTIFIED)
     }
 
     /// How long the item at `place`, whose clock was seen to run, may take; only a hint if it has
@@ -103,20 +103,20 @@ impl Board {
     #[must_use]
     pub fn limit(&self, place: usize) -> u64 {
         let Some(row) = self.rows.get(place) else { return 0 };
-        let told = row.clock.load(Relaxed) & TOLD != 0;
-        if told { row.grace.load(Relaxed) } else { row.limit.load(Relaxed) }
+        let notified = row.clock.load(Relaxed) & NOTIFIED != 0;
+        if notified { row.grace.load(Relaxed) } else { row.limit.load(Relaxed) }
     }
 
-    /// Marks the item that was overdue at `deadline` as told; its grace runs from `now` on. `false`
-    /// when it has no grace, was told before, or has ended.
+    /// Marks the item that was overdue at `deadline` as notified; its grace runs from `now` on.
+    /// `false` when it has no grace, was notified before, or has ended.
     #[must_use]
-    pub fn tell_late(&self, place: usize, deadline: u64, now: u64) -> bool {
+    pub fn notify_late(&self, place: usize, deadline: u64, now: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
         // Relaxed: the load of the deadline came before, and its claimer stored this before that;
         // of another item the exchange fails.
         let grace = row.grace.load(Relaxed);
-        let told = now.saturating_add(grace).min(TOLD - 1) | TOLD;
-        grace > 0 && row.clock.compare_exchange(deadline, told, SeqCst, Relaxed).is_ok()
+        let notified = now.saturating_add(grace).min(NOTIFIED - 1) | NOTIFIED;
+        grace > 0 && row.clock.compare_exchange(deadline, notified, SeqCst, Relaxed).is_ok()
     }
 
     /// Times out the item that is overdue at `deadline`; `false` when it has ended in time. Its
@@ -124,8 +124,8 @@ impl Board {
     #[must_use]
     pub fn time_out(&self, place: usize, deadline: u64) -> bool {
         let Some(row) = self.rows.get(place) else { return false };
-        // An item that was told has the mark beside its later deadline.
-        let timed_out = [deadline, deadline | TOLD].into_iter().any(|word| {
+        // An item that was notified has the mark beside its later deadline.
+        let timed_out = [deadline, deadline | NOTIFIED].into_iter().any(|word| {
             row.clock.compare_exchange(word, word | TIMED_OUT, SeqCst, Relaxed).is_ok()
         });
         if timed_out {

@@ -50,19 +50,19 @@ pub(super) struct Header {
     /// One bit per place: its claimer sleeps, or is about to.
     pub(super) sleepers: CachePadded<[AtomicU64; MASK_WORDS]>,
     /// Segments that the publisher has let go.
-    pub(super) let_go: CachePadded<LetGo>,
+    pub(super) release_notices: CachePadded<ReleaseNotices>,
     /// The chunks that go first, and whether calls wait: see `precedence.rs`.
     pub(super) first: CachePadded<First>,
 }
 
 /// How many let-go segments the board can name.
-pub(super) const LET_GO: usize = if cfg!(loom) { 2 } else { 64 };
+pub(super) const RELEASE_NOTICES: usize = if cfg!(loom) { 2 } else { 64 };
 
 #[repr(C)]
-pub(super) struct LetGo {
+pub(super) struct ReleaseNotices {
     pub(super) count: AtomicU64,
     /// Halves of 128 bits.
-    pub(super) ids: [[AtomicU64; 2]; LET_GO],
+    pub(super) ids: [[AtomicU64; 2]; RELEASE_NOTICES],
 }
 
 /// How many chunks that go first the board names at a time.
@@ -94,7 +94,7 @@ pub(super) struct Alarm {
 }
 
 /// How many of the slots for its claimer alone a row names.
-pub(super) const ADDRESSED: usize = if cfg!(loom) { 2 } else { 16 };
+pub(super) const TARGETED: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// One place for a claimer.
 #[repr(C, align(128))]
@@ -124,7 +124,7 @@ pub(super) struct Row {
     pub(super) last_words: AtomicU64,
     pub(super) last_words_len: AtomicU64,
     pub(super) last_words_segments: AtomicU64,
-    /// How long an item may go on once it was told that it is overdue.
+    /// How long an item may go on once it was notified that it is overdue.
     pub(super) grace: AtomicU64,
     pub(super) _clock_rest: [AtomicU64; 2],
     /// Written by the publisher.
@@ -138,9 +138,9 @@ pub(super) struct Orders {
     /// Not 0: the incarnation that shall end after what it has in hand.
     pub(super) leave: AtomicU32,
     /// Counts the slots that only this place's claimer may claim, and names the last ones: see
-    /// `addressed.rs`.
-    pub(super) addressed: AtomicU32,
-    pub(super) ring: [AtomicU32; ADDRESSED],
+    /// `targeted.rs`.
+    pub(super) targeted: AtomicU32,
+    pub(super) ring: [AtomicU32; TARGETED],
     /// The serial number of the incarnation that is to come, or is there.
     pub(super) serial: AtomicU64,
 }
@@ -190,7 +190,10 @@ const _: () = {
     assert!(offset_of!(Header, publisher) == 256);
     assert!(offset_of!(Header, alarm) == 384);
     assert!(offset_of!(Header, sleepers) == 512);
-    assert!(offset_of!(Header, let_go) == 512 + MAX_PLACES / 8);
-    assert!(offset_of!(Header, first) == offset_of!(Header, let_go) + 128 + LET_GO * 16);
+    assert!(offset_of!(Header, release_notices) == 512 + MAX_PLACES / 8);
+    assert!(
+        offset_of!(Header, first)
+            == offset_of!(Header, release_notices) + 128 + RELEASE_NOTICES * 16
+    );
     assert!(size_of::<Header>() == offset_of!(Header, first) + 128);
 };

@@ -5,13 +5,12 @@
 //! lock: a slot's word names its generation, its state and its owner, and only the owner moves it
 //! on (see `word.rs`), so a process that dies holds nothing that another needs.
 //!
-//! `publisher.rs` and `claimer.rs` are the two sides, `addressed.rs` the chunks that only one
+//! `publisher.rs` and `claimer.rs` are the two sides, `targeted.rs` the chunks that only one
 //! claimer may take, `precedence.rs` those that go first, `item_marks.rs` the words between items,
-//! `sleep.rs` how each waits for the other, `tidy.rs` how a claimer learns that what it keeps is
-//! not needed any more, `clock.rs` how items that take too long are ended, `last_words.rs` what a
-//! claimer leaves behind when it ends.
+//! `sleep.rs` how each waits for the other, `release_notices.rs` how a claimer learns that what it
+//! keeps is not needed any more, `clock.rs` how items that take too long are ended, `last_words.rs`
+//! what a claimer leaves behind when it ends.
 
-mod addressed;
 mod claimer;
 mod clock;
 mod item_marks;
@@ -21,10 +20,11 @@ mod layout;
 mod model;
 mod precedence;
 mod publisher;
+mod release_notices;
 mod sleep;
 mod slot;
 mod table;
-mod tidy;
+mod targeted;
 mod word;
 
 #[cfg(loom)]

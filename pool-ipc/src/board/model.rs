@@ -3,7 +3,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::{
-    layout::{Alarm, First, Header, LetGo, Orders, PublisherSleep, Row, Shape, Slot},
+    layout::{Alarm, First, Header, Orders, PublisherSleep, ReleaseNotices, Row, Shape, Slot},
     table::Board,
 };
 use crate::primitive::{AtomicI64, AtomicU32, AtomicU64};
@@ -62,7 +62,7 @@ fn row() -> Row {
             wake_count: AtomicU32::new(0),
             leave: AtomicU32::new(0),
             serial: zero(),
-            addressed: AtomicU32::new(0),
+            targeted: AtomicU32::new(0),
             ring: std::array::from_fn(|_| AtomicU32::new(0)),
         }),
     }
@@ -79,7 +79,7 @@ pub(super) fn leaked(shape: Shape) -> Board {
         }),
         alarm: CachePadded::new(Alarm { at: zero(), overruns: zero() }),
         sleepers: CachePadded::new(std::array::from_fn(|_| zero())),
-        let_go: CachePadded::new(LetGo {
+        release_notices: CachePadded::new(ReleaseNotices {
             count: zero(),
             ids: std::array::from_fn(|_| [zero(), zero()]),
         }),

@@ -74,7 +74,7 @@ impl Claimer {
     /// Whether the chunk is for this place alone, whose chunks are run in the order in which they
     /// came.
     #[must_use]
-    pub fn is_addressed(&self, claim: &Claim) -> bool {
+    pub fn is_targeted(&self, claim: &Claim) -> bool {
         self.board().slots[claim.slot().index()].audience().place.is_some()
     }
 }

@@ -51,7 +51,7 @@ impl Board {
         // Release: pairs with the Acquire in `claim`; hands the description over.
         cell.word.store(Word::ready(generation).pack(), Release);
         if let Some(place) = description.audience.place {
-            return self.address(place, slot);
+            return self.target(place, slot);
         }
         // SeqCst: with the load of the sleepers, the store–load pair of `Claimer::prepare_sleep`.
         let order = self.publications();

@@ -14,7 +14,7 @@ use pool_shm::SegmentId;
 use super::{
     SegmentBroker, Wire, WireFault,
     numbers::{decode_numbers, is_valid},
-    segments::Sent,
+    segments::ReceivedSegments,
 };
 
 /// How deep pointers in an archive may be nested: what checks and decodes it is recursive, and
@@ -31,7 +31,7 @@ pub type WireCheck<'a> = Strategy<Validator<ArchiveValidator<'a>, ()>, WireFault
 /// Makes values from archives.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    pub(super) segments: Sent,
+    pub(super) segments: ReceivedSegments,
 }
 
 impl Decoder {

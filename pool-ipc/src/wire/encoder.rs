@@ -16,7 +16,9 @@ use rkyv::{
     ser::{Allocator, Positional, Writer},
 };
 
-use super::{SegmentBroker, Wire, WireFault, alignment::padded, scratch::Scratch, segments::Given};
+use super::{
+    SegmentBroker, Wire, WireFault, alignment::padded, scratch::Scratch, segments::EncodedSegments,
+};
 
 /// The serializer that a [`Wire`] type is encoded with.
 pub type WireEncode = Strategy<Encoding, WireFault>;
@@ -43,7 +45,7 @@ pub struct Encoding {
     /// Only count: there is no block, and `room` bounds nothing.
     pub(super) counting: bool,
     scratch: Scratch,
-    pub(super) segments: Given,
+    pub(super) segments: EncodedSegments,
 }
 
 // SAFETY: `base` is set by `encode_at`, which holds the encoder exclusively and lends it to nothing
@@ -62,7 +64,7 @@ impl Encoder {
                 position: 0,
                 counting: true,
                 scratch: Scratch::new(),
-                segments: Given::default(),
+                segments: EncodedSegments::default(),
             },
             measured: 0,
         }
@@ -135,11 +137,11 @@ impl Encoder {
         encoding.position = at;
         encoding.counting = counting;
         encoding.scratch.reset();
-        let given = encoding.segments.segments().len();
+        let before = encoding.segments.segments().len();
         let result = padded(encoding, |encoding| serialize_using::<_, WireFault>(value, encoding));
         if counting || result.is_err() {
             self.measured = encoding.segments.segments().len();
-            encoding.segments.truncate(given);
+            encoding.segments.truncate(before);
         }
         result.map(|_| encoding.position)
     }

@@ -36,12 +36,12 @@ pub trait SegmentBroker: Send + Sync {
 
 /// What an encoding met: segments in the order of their first handle, each once, and alive.
 #[derive(Default)]
-pub(super) struct Given {
+pub(super) struct EncodedSegments {
     segments: Vec<SharedSegment>,
     pub(super) broker: Option<Arc<dyn SegmentBroker>>,
 }
 
-impl Given {
+impl EncodedSegments {
     #[inline]
     pub(super) fn segments(&self) -> &[SharedSegment] {
         &self.segments
@@ -59,12 +59,12 @@ impl Given {
 
 /// What came with a message.
 #[derive(Default)]
-pub(super) struct Sent {
+pub(super) struct ReceivedSegments {
     ids: Vec<SegmentId>,
     pub(super) broker: Option<Arc<dyn SegmentBroker>>,
 }
 
-impl Sent {
+impl ReceivedSegments {
     #[inline]
     pub(super) fn replace(&mut self, ids: &[SegmentId]) {
         self.ids.clear();
@@ -81,7 +81,7 @@ impl Sent {
     }
 }
 
-impl fmt::Debug for Sent {
+impl fmt::Debug for ReceivedSegments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.ids).finish()
     }
@@ -89,27 +89,27 @@ impl fmt::Debug for Sent {
 
 impl GiveSegment for Encoding {
     fn give_segment(&mut self, segment: &SharedSegment) -> Result<u32, SegmentFault> {
-        let given = &mut self.segments;
+        let met = &mut self.segments;
         // From the end: values that follow each other tend to have the same.
-        if let Some(index) = given.segments.iter().rposition(|known| known == segment) {
+        if let Some(index) = met.segments.iter().rposition(|known| known == segment) {
             return Ok(index as u32);
         }
-        if given.segments.len() == crate::Manifest::MOST {
+        if met.segments.len() == crate::Manifest::MOST {
             return Err(SegmentFault::NotCarried);
         }
-        if let Some(broker) = &given.broker
+        if let Some(broker) = &met.broker
             && !self.counting
         {
             broker.register(segment)?;
         }
-        given.segments.push(segment.clone());
-        Ok(given.segments.len() as u32 - 1)
+        met.segments.push(segment.clone());
+        Ok(met.segments.len() as u32 - 1)
     }
 }
 
 impl TakeSegment for Decoder {
     fn take_segment(&mut self, index: u32) -> Result<SharedSegment, SegmentFault> {
-        let Sent { ids, broker } = &self.segments;
+        let ReceivedSegments { ids, broker } = &self.segments;
         let id = *ids.get(index as usize).ok_or(SegmentFault::NotSent)?;
         match (SharedSegment::find(id), broker) {
             (Some(known), _) => Ok(known),

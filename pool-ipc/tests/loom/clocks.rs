@@ -74,7 +74,7 @@ fn the_item_that_timed_out_is_the_one_in_hand() {
 /// An item with a grace ends in time, late, or timed out, in agreement with the watcher's
 /// exchanges; the item after it is never told.
 #[test]
-fn the_item_that_was_told_is_the_one_in_hand() {
+fn the_item_that_was_notified_is_the_one_in_hand() {
     loom::model(|| {
         let board = board(1, 1);
         let worker = claimer(&board, 0, |me| {
@@ -86,10 +86,11 @@ fn the_item_that_was_told_is_the_one_in_hand() {
             let _ = me.start_clock(2, 7, 0);
             (first, Some(me.stop_clock()))
         });
-        let told = board.deadline(0, Incarnation::new(1)) == Some(5) && board.tell_late(0, 5, 5);
-        let timed_out = told && board.time_out(0, 7);
+        let notified =
+            board.deadline(0, Incarnation::new(1)) == Some(5) && board.notify_late(0, 5, 5);
+        let timed_out = notified && board.time_out(0, 7);
         let (first, second) = worker.join().unwrap();
-        let expected = match (told, timed_out) {
+        let expected = match (notified, timed_out) {
             (false, _) => Stopped::InTime,
             (true, false) => Stopped::Late,
             (true, true) => Stopped::TimedOut,

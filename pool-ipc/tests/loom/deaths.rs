@@ -153,7 +153,7 @@ fn a_death_costs_the_item_in_hand_at_most() {
 /// A chunk for one place alone is run by the claimer there: one claimer dies at any step, and only
 /// the next one at its place gets the chunk that it did not claim.
 #[test]
-fn what_is_addressed_to_the_dead_is_for_the_next_at_their_place() {
+fn what_targets_the_dead_is_for_the_next_at_their_place() {
     for stop in 0..=1 {
         SeqCstAs::AcqRel.check(move || {
             let board = board(2, 1);

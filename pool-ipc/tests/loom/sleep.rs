@@ -22,15 +22,15 @@ fn a_claimer_that_sleeps_is_seen_or_sees() {
         let board = board(1, 1);
         let worker =
             claimer(&board, 0, |mut me| me.claim().is_none() && me.prepare_sleep().is_some());
-        let told = board.publish(SlotIndex::new(0), &described(1, 1));
+        let must_wake = board.publish(SlotIndex::new(0), &described(1, 1));
         let sleeps = worker.join().unwrap();
         assert_eq!(sleeps, board.sleeps(0));
-        assert!(!sleeps || told, "asleep beside a chunk");
+        assert!(!sleeps || must_wake, "asleep beside a chunk");
     });
 }
 
 /// A chunk for the claimer at `place` alone.
-fn addressed(place: u32) -> Description {
+fn targeted(place: u32) -> Description {
     let audience = Audience { place: Some(place), min_serial: 0 };
     Description { audience, ..described(1, 1) }
 }
@@ -44,10 +44,10 @@ fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
         assert!(other.prepare_sleep().is_some());
         let worker =
             claimer(&board, 1, |mut me| me.claim().is_none() && me.prepare_sleep().is_some());
-        let told = board.publish(SlotIndex::new(0), &addressed(1));
+        let must_wake = board.publish(SlotIndex::new(0), &targeted(1));
         let sleeps = worker.join().unwrap();
         assert_eq!(sleeps, board.sleeps(1));
-        assert!(!sleeps || told, "asleep beside a chunk");
+        assert!(!sleeps || must_wake, "asleep beside a chunk");
         assert!(board.sleeps(0) && other.claim().is_none(), "it is not for everybody");
     });
 }
@@ -64,15 +64,15 @@ fn what_is_for_one_alone_is_seen_though_its_entry_is_overwritten() {
             let sleeps = slot.is_none() && me.prepare_sleep().is_some();
             (me, slot, sleeps)
         });
-        let mut told = board.publish(SlotIndex::new(0), &addressed(0));
+        let mut must_wake = board.publish(SlotIndex::new(0), &targeted(0));
         for _ in 0..2 {
-            told |= board.publish(SlotIndex::new(1), &addressed(0));
+            must_wake |= board.publish(SlotIndex::new(1), &targeted(0));
             if !board.take_back(SlotIndex::new(1)) {
                 break;
             }
         }
         let (mut me, slot, sleeps) = worker.join().unwrap();
-        assert!(!sleeps || told, "asleep beside a chunk");
+        assert!(!sleeps || must_wake, "asleep beside a chunk");
         if slot != Some(0) {
             assert_eq!(me.claim().map(|claim| claim.slot().index()), Some(0), "asleep again");
         }
@@ -93,15 +93,15 @@ fn a_chunk_is_seen_though_its_entry_is_overwritten() {
             let sleeps = slot.is_none() && me.prepare_sleep().is_some();
             (me, slot, sleeps)
         });
-        let mut told = board.publish(SlotIndex::new(0), &described(1, 1));
+        let mut must_wake = board.publish(SlotIndex::new(0), &described(1, 1));
         for _ in 0..2 {
-            told |= board.publish(SlotIndex::new(1), &described(1, 1));
+            must_wake |= board.publish(SlotIndex::new(1), &described(1, 1));
             if !board.take_back(SlotIndex::new(1)) {
                 break;
             }
         }
         let (mut me, slot, sleeps) = worker.join().unwrap();
-        assert!(!sleeps || told, "asleep beside a chunk");
+        assert!(!sleeps || must_wake, "asleep beside a chunk");
         if slot != Some(0) {
             assert_eq!(me.claim().map(|claim| claim.slot().index()), Some(0), "asleep again");
         }
@@ -239,7 +239,7 @@ fn a_publisher_gets_all_it_waits_for() {
                 let seen = found(&board, &mut cursors);
                 left -= seen;
                 if board.publisher_found(seen) && left > 0 {
-                    wake_up.wait(); // for ever, if it was not told: the checker reports that
+                    wake_up.wait(); // for ever, if it was not woken: the checker reports that
                 }
                 board.publisher_wakes();
                 left -= found(&board, &mut cursors);
@@ -260,8 +260,8 @@ fn a_publisher_with_items_meets_an_idle_claimer() {
         });
         board.publisher_sleeps(WakeThreshold { finished: 1, has_items: true });
         let sees = board.any_sleeper();
-        let told = worker.join().unwrap().expect("there is no news");
-        assert!(sees || told, "both asleep, and there is work");
+        let must_wake = worker.join().unwrap().expect("there is no news");
+        assert!(sees || must_wake, "both asleep, and there is work");
     });
 }
 
@@ -277,7 +277,7 @@ fn a_publisher_with_items_is_woken_once() {
                 me.prepare_sleep().expect("there is no news").1
             })
         });
-        let told = workers.map(|worker| worker.join().unwrap());
-        assert_eq!(told.iter().filter(|told| **told).count(), 1);
+        let must_wake = workers.map(|worker| worker.join().unwrap());
+        assert_eq!(must_wake.iter().filter(|must_wake| **must_wake).count(), 1);
     });
 }

@@ -15,13 +15,13 @@ use pool_shm::{Mapping, Segment, futex};
 
 /// A board, the word that its publisher sleeps on, and a counter for each item.
 #[derive(Clone)]
-pub(crate) struct Ground {
+pub(crate) struct SharedBoard {
     pub(crate) board: Board,
     mapping: Arc<Mapping>,
     items: usize,
 }
 
-impl Ground {
+impl SharedBoard {
     pub(crate) fn new(shape: Shape, items: usize) -> Self {
         let words = shape.bytes() + (1 + items) * size_of::<u32>();
         let segment = Segment::create("board", words as u64).expect("create");
@@ -95,7 +95,7 @@ fn progress(finished: u32, begun: bool) -> Progress {
 
 /// A publisher with its private records.
 pub(crate) struct Publisher {
-    pub(crate) ground: Ground,
+    pub(crate) shared: SharedBoard,
     /// The chunk in each slot.
     pub(crate) published: Vec<Option<Chunk>>,
     /// The chunks still to be published.
@@ -115,16 +115,16 @@ pub(crate) struct Chunk {
 
 impl Publisher {
     /// A publisher with `chunks` chunks of `len` items each to publish.
-    pub(crate) fn new(ground: &Ground, chunks: usize, len: u32) -> Self {
-        assert!(chunks * len as usize <= ground.items);
-        let Shape { places, slots } = ground.board.shape();
+    pub(crate) fn new(shared: &SharedBoard, chunks: usize, len: u32) -> Self {
+        assert!(chunks * len as usize <= shared.items);
+        let Shape { places, slots } = shared.board.shape();
         Self {
-            ground: ground.clone(),
+            shared: shared.clone(),
             published: vec![None; slots],
             queue: (0..chunks as u64)
                 .map(|chunk| Chunk { first: chunk * u64::from(len), start: 0, end: len })
                 .collect(),
-            cursors: (0..places).map(|place| ground.board.finished_count(place)).collect(),
+            cursors: (0..places).map(|place| shared.board.finished_count(place)).collect(),
             finished: 0,
         }
     }
@@ -145,15 +145,15 @@ impl Publisher {
                 ..Description::default()
             };
             self.published[slot] = Some(chunk);
-            if self.ground.board.publish(SlotIndex::new(slot), &description) {
-                self.ground.board.wake(1);
+            if self.shared.board.publish(SlotIndex::new(slot), &description) {
+                self.shared.board.wake(1);
             }
         }
     }
 
     /// Takes the finished chunks; returns how many.
     pub(crate) fn take(&mut self) -> i64 {
-        let board = self.ground.board.clone();
+        let board = self.shared.board.clone();
         let mut taken = 0;
         for place in 0..self.cursors.len() {
             while let Some(finished) = board.next_finished(place, &mut self.cursors[place]) {
@@ -178,7 +178,7 @@ impl Publisher {
 
     /// Publishes and takes until no chunk is left; sleeps when there is nothing to do.
     pub(crate) fn run(&mut self) {
-        let board = self.ground.board.clone();
+        let board = self.shared.board.clone();
         loop {
             self.publish();
             self.take();
@@ -188,7 +188,7 @@ impl Publisher {
             if !self.queue.is_empty() && self.published.iter().any(Option::is_none) {
                 continue;
             }
-            let wake_count = self.ground.wake_count().load(SeqCst);
+            let wake_count = self.shared.wake_count().load(SeqCst);
             board.publisher_sleeps(WakeThreshold {
                 finished: self.in_flight() / 2,
                 has_items: !self.queue.is_empty(),
@@ -196,7 +196,7 @@ impl Publisher {
             let found = self.take();
             let has_items_and_idle = !self.queue.is_empty() && board.any_sleeper();
             if board.publisher_found(found) && self.in_flight() > 0 && !has_items_and_idle {
-                futex::wait(self.ground.wake_count(), wake_count, None);
+                futex::wait(self.shared.wake_count(), wake_count, None);
             }
             board.publisher_wakes();
         }
@@ -207,7 +207,7 @@ impl Publisher {
     #[allow(dead_code, reason = "not every user of this file kills")]
     pub(crate) fn salvage(&mut self, incarnation: Incarnation) -> Option<u64> {
         self.take();
-        let board = self.ground.board.clone();
+        let board = self.shared.board.clone();
         let mut lost = None;
         for slot in 0..self.published.len() {
             let state = board.slot_state(SlotIndex::new(slot));

@@ -18,8 +18,8 @@ static REGISTRY: PerProcess<Registry> = PerProcess::new(Option::unwrap_or_defaul
 #[derive(Default)]
 struct Registry {
     segments: HashMap<SegmentId, WeakSegment>,
-    /// From this size on, look for entries of segments that are gone.
-    tidy_at: usize,
+    /// From this size on, an insertion removes entries of segments that are gone.
+    sweep_at: usize,
 }
 
 /// The segment, if it is mapped here.
@@ -43,9 +43,9 @@ pub(super) fn insert(segment: SharedSegment) -> Result<SharedSegment, Error> {
     let mut registry = REGISTRY.lock()?;
     let known = registry.segments.get(&segment.id()).and_then(WeakSegment::upgrade);
     if known.is_none() {
-        if registry.segments.len() >= registry.tidy_at {
+        if registry.segments.len() >= registry.sweep_at {
             registry.segments.retain(|_, segment| segment.is_alive());
-            registry.tidy_at = 2 * registry.segments.len() + 32;
+            registry.sweep_at = 2 * registry.segments.len() + 32;
         }
         registry.segments.insert(segment.id(), segment.downgrade());
     }

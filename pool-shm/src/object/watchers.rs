@@ -19,7 +19,7 @@ use crate::fork_mark::this_process;
 pub trait SegmentWatcher: Send + Sync {
     /// The last handle to the segment in this process was dropped. That may happen anywhere, so
     /// this must not wait.
-    fn let_go(&self, id: SegmentId);
+    fn released(&self, id: SegmentId);
 
     /// Whether the watcher needs no more news: then it may be forgotten.
     fn is_over(&self) -> bool;
@@ -83,7 +83,7 @@ impl Watched {
         {
             let watchers = table.remove(&self.place()).unwrap_or_default();
             drop(table);
-            watchers.iter().for_each(|watcher| watcher.let_go(id));
+            watchers.iter().for_each(|watcher| watcher.released(id));
         }
     }
 }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     impl SegmentWatcher for Notes {
-        fn let_go(&self, id: SegmentId) {
+        fn released(&self, id: SegmentId) {
             self.gone.lock().unwrap().push(id);
         }
         fn is_over(&self) -> bool {

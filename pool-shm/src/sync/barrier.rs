@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    body::{Body, Content, Head, maker},
+    backoff::Backoff,
     error::LockError,
-    patience::Patience,
+    lock_layout::{Content, Head, LockLayout, maker},
     process_end::note_waiting,
     raw_barrier::{BarrierParts, RawBarrier},
 };
@@ -50,7 +50,7 @@ pub struct SharedBarrier(Arc<Party>);
 
 /// This process, as far as it has the handle and its clones.
 struct Party {
-    body: Body<RawBarrier>,
+    layout: LockLayout<RawBarrier>,
     /// Whether it ever took a slot.
     waited: AtomicBool,
 }
@@ -83,7 +83,7 @@ impl Head for RawBarrier {
 impl SharedBarrier {
     /// The block that it lies in.
     pub fn block(&self) -> &Block {
-        self.0.body.block()
+        self.0.layout.block()
     }
 
     /// The handle to object number `slot` of a segment, for code that passes on both in a way of
@@ -99,7 +99,7 @@ impl SharedBarrier {
 
     /// The lock in a block that was made for one of this kind and type.
     pub(super) fn in_block(block: Block) -> Result<Self, SegmentFault> {
-        Body::open(block, 1).map(|(body, _)| Self::from(body))
+        LockLayout::open(block, 1).map(|(layout, _)| Self::from(layout))
     }
 
     /// A barrier for so many parties.
@@ -113,7 +113,7 @@ impl SharedBarrier {
             return Err(Error::TooFew { what: "parties", least: 1 });
         }
         let head = RawBarrier::new(&maker()?, parties);
-        Ok(Self::from(Body::new(head, parties, Content::none())?))
+        Ok(Self::from(LockLayout::new(head, parties, Content::none())?))
     }
 
     /// Waits until all parties have come.
@@ -122,7 +122,7 @@ impl SharedBarrier {
     ///
     /// [`LockError::Broken`], [`LockError::ForeignNamespace`], [`LockError::Unidentified`].
     pub fn wait(&self) -> Result<SharedBarrierWaitResult, LockError> {
-        self.wait_with(Patience::endless)
+        self.wait_with(Backoff::endless)
     }
 
     /// Waits until all parties have come, but not longer than `timeout`: after that the barrier is
@@ -133,7 +133,7 @@ impl SharedBarrier {
     /// [`LockError::TimedOut`] for the party whose time was over, and the errors of
     /// [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<SharedBarrierWaitResult, LockError> {
-        self.wait_with(|| Patience::at_most(timeout))
+        self.wait_with(|| Backoff::at_most(timeout))
     }
 
     /// Waits until all parties have come and the leader has run its `action`; then all go on. All
@@ -216,12 +216,12 @@ impl SharedBarrier {
 
     fn wait_with(
         &self,
-        patience: impl FnOnce() -> Patience,
+        backoff: impl FnOnce() -> Backoff,
     ) -> Result<SharedBarrierWaitResult, LockError> {
         // Relaxed: read by the thread that drops the last handle, which comes after.
         self.0.waited.store(true, Ordering::Relaxed);
         note_waiting();
-        self.parts().wait(patience).map(|leads| SharedBarrierWaitResult { leads })
+        self.parts().wait(backoff).map(|leads| SharedBarrierWaitResult { leads })
     }
 
     fn parts(&self) -> BarrierParts<'_> {
@@ -231,7 +231,7 @@ impl SharedBarrier {
 
 impl Party {
     fn parts(&self) -> BarrierParts<'_> {
-        BarrierParts { head: self.body.head(), slots: self.body.table() }
+        BarrierParts { head: self.layout.head(), slots: self.layout.table() }
     }
 }
 
@@ -252,9 +252,9 @@ impl Drop for Party {
     }
 }
 
-impl From<Body<RawBarrier>> for SharedBarrier {
-    fn from(body: Body<RawBarrier>) -> Self {
-        Self(Arc::new(Party { body, waited: AtomicBool::new(false) }))
+impl From<LockLayout<RawBarrier>> for SharedBarrier {
+    fn from(layout: LockLayout<RawBarrier>) -> Self {
+        Self(Arc::new(Party { layout, waited: AtomicBool::new(false) }))
     }
 }
 

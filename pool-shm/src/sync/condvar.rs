@@ -6,11 +6,11 @@
 use std::{fmt, sync::atomic::AtomicU32, time::Duration};
 
 use super::{
-    body::{Body, Content, Head},
+    backoff::{Backoff, Rest},
     error::LockError,
     event_count::EventCount,
+    lock_layout::{Content, Head, LockLayout},
     mutex::SharedMutexGuard,
-    patience::{Patience, Rest},
 };
 use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 
@@ -47,7 +47,7 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Clone)]
 pub struct SharedCondvar {
-    body: Body<RawCondvar>,
+    layout: LockLayout<RawCondvar>,
 }
 
 /// The part of a condition variable that lies in shared memory.
@@ -73,7 +73,7 @@ impl Head for RawCondvar {
 impl SharedCondvar {
     /// The block that it lies in.
     pub fn block(&self) -> &Block {
-        self.body.block()
+        self.layout.block()
     }
 
     /// The handle to object number `slot` of a segment, for code that passes on both in a way of
@@ -89,7 +89,7 @@ impl SharedCondvar {
 
     /// The lock in a block that was made for one of this kind and type.
     pub(super) fn in_block(block: Block) -> Result<Self, SegmentFault> {
-        Body::open(block, 1).map(|(body, _)| Self { body })
+        LockLayout::open(block, 1).map(|(layout, _)| Self { layout })
     }
 
     /// Makes a condition variable on which no thread waits.
@@ -99,7 +99,7 @@ impl SharedCondvar {
     /// [`Error::Os`] when descriptors or address space are used up.
     pub fn new() -> Result<Self, Error> {
         let head = RawCondvar { notified: EventCount::new(), _unused: AtomicU32::new(0) };
-        Ok(Self { body: Body::new(head, 0, Content::none())? })
+        Ok(Self { layout: LockLayout::new(head, 0, Content::none())? })
     }
 
     /// Gives the lock back, waits to be notified, and locks again. A notification after the lock
@@ -117,7 +117,7 @@ impl SharedCondvar {
         &self,
         guard: SharedMutexGuard<'a, T>,
     ) -> Result<SharedMutexGuard<'a, T>, LockError<SharedMutexGuard<'a, T>>> {
-        self.rest(guard, &mut Patience::at_most(LONGEST), Rest::Over).map(|(guard, _)| guard)
+        self.rest(guard, &mut Backoff::at_most(LONGEST), Rest::Over).map(|(guard, _)| guard)
     }
 
     /// Waits like [`wait`](Self::wait), but not longer than `timeout`, and then as long as the lock
@@ -131,7 +131,7 @@ impl SharedCondvar {
         guard: SharedMutexGuard<'a, T>,
         timeout: Duration,
     ) -> Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>> {
-        self.rest(guard, &mut Patience::at_most(timeout), Rest::Over)
+        self.rest(guard, &mut Backoff::at_most(timeout), Rest::Over)
     }
 
     /// Waits while `condition` holds. It is asked with the lock held, before the first sleep too,
@@ -146,9 +146,9 @@ impl SharedCondvar {
         mut guard: SharedMutexGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<SharedMutexGuard<'a, T>, LockError<SharedMutexGuard<'a, T>>> {
-        let mut patience = Patience::endless();
+        let mut backoff = Backoff::endless();
         while condition(&mut guard) {
-            guard = self.rest(guard, &mut patience, Rest::Look)?.0;
+            guard = self.rest(guard, &mut backoff, Rest::CheckHolders)?.0;
         }
         Ok(guard)
     }
@@ -165,13 +165,13 @@ impl SharedCondvar {
         timeout: Duration,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<(SharedMutexGuard<'a, T>, bool), LockError<SharedMutexGuard<'a, T>>> {
-        let (mut patience, mut over) = (Patience::at_most(timeout), false);
+        let (mut backoff, mut over) = (Backoff::at_most(timeout), false);
         loop {
             let holds = condition(&mut guard);
             if !holds || over {
                 return Ok((guard, holds));
             }
-            (guard, over) = self.rest(guard, &mut patience, Rest::Look)?;
+            (guard, over) = self.rest(guard, &mut backoff, Rest::CheckHolders)?;
         }
     }
 
@@ -182,12 +182,12 @@ impl SharedCondvar {
 
     /// Wakes as many threads as wait, but not more than `most`.
     pub fn notify(&self, most: u32) {
-        self.body.head().notified.wake(most);
+        self.layout.head().notified.wake(most);
     }
 
     /// Wakes all waiters.
     pub fn notify_all(&self) {
-        self.body.head().notified.wake_all();
+        self.layout.head().notified.wake_all();
     }
 
     /// Gives the lock back until there is a notification, or a rest that ends with `until` or
@@ -195,17 +195,17 @@ impl SharedCondvar {
     fn rest<'a, T: ?Sized>(
         &self,
         guard: SharedMutexGuard<'a, T>,
-        patience: &mut Patience,
+        backoff: &mut Backoff,
         until: Rest,
     ) -> Waited<'a, T> {
         let mutex = guard.mutex();
-        let notified = &self.body.head().notified;
+        let notified = &self.layout.head().notified;
         // Before the lock is given back: so an event of its next holder is not missed.
         let ticket = notified.listen();
         drop(guard);
         let mut rest = Rest::Again;
         while !notified.has_changed_since(ticket) && rest != until && rest != Rest::Over {
-            rest = notified.rest(ticket, patience);
+            rest = notified.rest(ticket, backoff);
         }
         Ok((mutex.lock()?, rest == Rest::Over && !notified.has_changed_since(ticket)))
     }

@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    body::{Body, Content, Head},
+    backoff::{Backoff, Rest},
     event_count::EventCount,
-    patience::{Patience, Rest},
+    lock_layout::{Content, Head, LockLayout},
 };
 use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 
@@ -35,7 +35,7 @@ use crate::{Block, ElementType, Error, Kind, SegmentFault, SharedSegment};
 /// ```
 #[derive(Clone)]
 pub struct SharedEvent {
-    body: Body<RawEvent>,
+    layout: LockLayout<RawEvent>,
 }
 
 /// The part of an event that lies in shared memory.
@@ -61,7 +61,7 @@ impl Head for RawEvent {
 impl SharedEvent {
     /// The block that it lies in.
     pub fn block(&self) -> &Block {
-        self.body.block()
+        self.layout.block()
     }
 
     /// The handle to object number `slot` of a segment, for code that passes on both in a way of
@@ -77,7 +77,7 @@ impl SharedEvent {
 
     /// The lock in a block that was made for one of this kind and type.
     pub(super) fn in_block(block: Block) -> Result<Self, SegmentFault> {
-        Body::open(block, 1).map(|(body, _)| Self { body })
+        LockLayout::open(block, 1).map(|(layout, _)| Self { layout })
     }
 
     /// An event that is not set.
@@ -87,7 +87,7 @@ impl SharedEvent {
     /// [`Error::Os`] when descriptors or address space are used up.
     pub fn new() -> Result<Self, Error> {
         let head = RawEvent { set: AtomicU32::new(0), raised: EventCount::new() };
-        Ok(Self { body: Body::new(head, 0, Content::none())? })
+        Ok(Self { layout: LockLayout::new(head, 0, Content::none())? })
     }
 
     /// Sets it: all threads that wait now or later go on.
@@ -109,33 +109,33 @@ impl SharedEvent {
 
     /// Waits until it is set.
     pub fn wait(&self) {
-        self.wait_with(Patience::endless);
+        self.wait_with(Backoff::endless);
     }
 
     /// Waits until it is set, but not longer than `timeout`; returns whether it was set.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.wait_with(|| Patience::at_most(timeout))
+        self.wait_with(|| Backoff::at_most(timeout))
     }
 
-    fn wait_with(&self, patience: impl FnOnce() -> Patience) -> bool {
+    fn wait_with(&self, backoff: impl FnOnce() -> Backoff) -> bool {
         if self.is_set() {
             return true;
         }
         let ticket = self.head().raised.listen();
-        let mut patience = patience();
+        let mut backoff = backoff();
         loop {
             // It may have been cleared again since it rang.
             if self.is_set() || self.head().raised.has_changed_since(ticket) {
                 return true;
             }
-            if self.head().raised.rest(ticket, &mut patience) == Rest::Over {
+            if self.head().raised.rest(ticket, &mut backoff) == Rest::Over {
                 return self.is_set() || self.head().raised.has_changed_since(ticket);
             }
         }
     }
 
     fn head(&self) -> &RawEvent {
-        self.body.head()
+        self.layout.head()
     }
 }
 

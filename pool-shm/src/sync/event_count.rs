@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-use super::patience::{Patience, Rest};
+use super::backoff::{Backoff, Rest};
 use crate::futex;
 
 /// A thread may sleep; the other bits count.
@@ -39,10 +39,10 @@ impl EventCount {
     }
 
     /// Sleeps until the next event, if none came since.
-    pub(super) fn rest(&self, ticket: Ticket, patience: &mut Patience) -> Rest {
+    pub(super) fn rest(&self, ticket: Ticket, backoff: &mut Backoff) -> Rest {
         // An event that found no thread asleep took the mark away.
         self.listen();
-        patience.rest(&self.0, ticket.0)
+        backoff.rest(&self.0, ticket.0)
     }
 
     /// Wakes all threads that sleep. What they wait for has happened before.
@@ -87,7 +87,7 @@ mod tests {
         events.wake(1);
         assert!(events.has_changed_since(ticket));
         assert_eq!(
-            events.rest(ticket, &mut Patience::at_most(Duration::from_secs(60))),
+            events.rest(ticket, &mut Backoff::at_most(Duration::from_secs(60))),
             Rest::Again
         );
         assert!(!events.has_changed_since(events.listen()));
@@ -100,7 +100,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !events.has_changed_since(ticket) {
-                    events.rest(ticket, &mut Patience::endless());
+                    events.rest(ticket, &mut Backoff::endless());
                 }
             });
             events.wake(1);
@@ -124,6 +124,6 @@ mod tests {
     #[test]
     fn one_who_does_not_wait_does_not_sleep() {
         let events = EventCount::new();
-        assert_eq!(events.rest(events.listen(), &mut Patience::none()), Rest::Over);
+        assert_eq!(events.rest(events.listen(), &mut Backoff::none()), Rest::Over);
     }
 }

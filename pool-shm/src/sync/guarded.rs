@@ -8,12 +8,12 @@ use std::ptr::{self, NonNull};
 
 use bytemuck::Pod;
 
-use super::body::{Body, Content, Head};
+use super::lock_layout::{Content, Head, LockLayout};
 use crate::{Block, Error, SegmentFault};
 
 /// A counted handle to a lock and its data.
 pub(super) struct Guarded<H, T: ?Sized> {
-    body: Body<H>,
+    layout: LockLayout<H>,
     data: NonNull<T>,
 }
 
@@ -25,20 +25,21 @@ unsafe impl<H, T: ?Sized + Send + Sync> Sync for Guarded<H, T> {}
 
 impl<H: Head, T: Pod> Guarded<H, T> {
     pub(super) fn new(head: H, words: usize, value: T) -> Result<Self, Error> {
-        let body = Body::new(head, words, Content::of::<T>(1).expect("one value has a size"))?;
-        let data = body.data().cast::<T>();
+        let layout =
+            LockLayout::new(head, words, Content::of::<T>(1).expect("one value has a size"))?;
+        let data = layout.data().cast::<T>();
         // SAFETY: the data have room for one `T`, aligned, and are known to no other code yet.
         unsafe { data.write(value) };
-        Ok(Self { body, data })
+        Ok(Self { layout, data })
     }
 
     pub(super) fn open(block: Block) -> Result<Self, SegmentFault> {
-        let (body, size) = Body::open(block, align_of::<T>())?;
+        let (layout, size) = LockLayout::open(block, align_of::<T>())?;
         if size != size_of::<T>() {
             return Err(SegmentFault::OtherLength);
         }
-        let data = body.data().cast();
-        Ok(Self { body, data })
+        let data = layout.data().cast();
+        Ok(Self { layout, data })
     }
 }
 
@@ -46,9 +47,9 @@ impl<H: Head, T: Pod> Guarded<H, [T]> {
     pub(super) fn zeroed(head: H, words: usize, len: usize) -> Result<Self, Error> {
         const { assert!(size_of::<T>() > 0, "a slice of nothing has no length in shared memory") };
         let too_long = Error::TooLong { len: u64::MAX, limit: isize::MAX as u64 };
-        let body = Body::new(head, words, Content::of::<T>(len).ok_or(too_long)?)?;
-        let data = NonNull::slice_from_raw_parts(body.data().cast(), len);
-        Ok(Self { body, data })
+        let layout = LockLayout::new(head, words, Content::of::<T>(len).ok_or(too_long)?)?;
+        let data = NonNull::slice_from_raw_parts(layout.data().cast(), len);
+        Ok(Self { layout, data })
     }
 
     pub(super) fn from_slice(head: H, words: usize, values: &[T]) -> Result<Self, Error> {
@@ -61,18 +62,18 @@ impl<H: Head, T: Pod> Guarded<H, [T]> {
     }
 
     pub(super) fn open_slice(block: Block) -> Result<Self, SegmentFault> {
-        let (body, size) = Body::open(block, align_of::<T>())?;
+        let (layout, size) = LockLayout::open(block, align_of::<T>())?;
         let len = size.checked_div(size_of::<T>()).filter(|len| len * size_of::<T>() == size);
         let len = len.ok_or(SegmentFault::OtherLength)?;
-        let data = NonNull::slice_from_raw_parts(body.data().cast(), len);
-        Ok(Self { body, data })
+        let data = NonNull::slice_from_raw_parts(layout.data().cast(), len);
+        Ok(Self { layout, data })
     }
 }
 
 impl<H: Head, T: ?Sized> Guarded<H, T> {
     #[inline]
     pub(super) fn head(&self) -> &H {
-        self.body.head()
+        self.layout.head()
     }
 
     #[inline]
@@ -80,17 +81,17 @@ impl<H: Head, T: ?Sized> Guarded<H, T> {
         self.data
     }
 
-    pub(super) fn body(&self) -> &Body<H> {
-        &self.body
+    pub(super) fn layout(&self) -> &LockLayout<H> {
+        &self.layout
     }
 
     pub(super) fn block(&self) -> &Block {
-        self.body.block()
+        self.layout.block()
     }
 }
 
 impl<H, T: ?Sized> Clone for Guarded<H, T> {
     fn clone(&self) -> Self {
-        Self { body: self.body.clone(), data: self.data }
+        Self { layout: self.layout.clone(), data: self.data }
     }
 }

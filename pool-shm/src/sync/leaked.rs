@@ -14,7 +14,7 @@
 use std::{cell::Cell, ffi::c_void, io, ptr, sync::OnceLock};
 
 use super::{
-    body::Body,
+    lock_layout::LockLayout,
     owner::{Me, Owner},
     raw_mutex::RawMutex,
     raw_rwlock::{RawRwLock, RwLockParts},
@@ -64,12 +64,12 @@ extern "C" fn at_end(_: *mut c_void) {
 /// its own.
 fn abandon_all(holder: Owner) {
     for block in Block::all_of(Kind::Mutex) {
-        if let Ok((mutex, _)) = Body::<RawMutex>::open(block, 1) {
+        if let Ok((mutex, _)) = LockLayout::<RawMutex>::open(block, 1) {
             mutex.head().abandon(holder);
         }
     }
     for block in Block::all_of(Kind::RwLock) {
-        if let Ok((lock, _)) = Body::<RawRwLock>::open(block, 1) {
+        if let Ok((lock, _)) = LockLayout::<RawRwLock>::open(block, 1) {
             RwLockParts::from(&lock).abandon(holder);
         }
     }

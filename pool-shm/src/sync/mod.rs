@@ -6,21 +6,21 @@
 //! told of a death: waiters sleep a few milliseconds at once and look.
 //!
 //! Where to look: `owner.rs` for names, `stat.rs` for finding the dead, `leaked.rs` for leaked
-//! guards of ended threads, `process_end.rs` for the orderly end of a process, `patience.rs` for
+//! guards of ended threads, `process_end.rs` for the orderly end of a process, `backoff.rs` for
 //! waiting; `raw_*.rs` for the state of each lock, which knows no data and no handles; the files
-//! beside them for the public types; `body.rs` and `guarded.rs` for the memory of a lock.
+//! beside them for the public types; `lock_layout.rs` and `guarded.rs` for the memory of a lock.
 
+mod backoff;
 mod barrier;
-mod body;
 mod condvar;
 mod error;
 mod event;
 mod event_count;
 mod guarded;
 mod leaked;
+mod lock_layout;
 mod mutex;
 mod owner;
-mod patience;
 mod process_end;
 mod raw_barrier;
 mod raw_mutex;

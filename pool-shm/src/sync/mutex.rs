@@ -12,12 +12,12 @@ use std::{
 use bytemuck::Pod;
 
 use super::{
-    body::{Head, maker},
+    backoff::Backoff,
     error::LockError,
     guarded::Guarded,
     leaked,
+    lock_layout::{Head, maker},
     owner::{Me, Owner},
-    patience::Patience,
     raw_mutex::{RawMutex, Taken},
 };
 use crate::{Block, ElementType, Error, Exclusive, Kind, SegmentFault, SharedSegment};
@@ -162,7 +162,7 @@ impl<T: ?Sized> SharedMutex<T> {
     /// [`Unidentified`](LockError::Unidentified).
     #[inline]
     pub fn lock(&self) -> Result<SharedMutexGuard<'_, T>, LockError<SharedMutexGuard<'_, T>>> {
-        self.guard(self.inner.head().lock(Patience::endless))
+        self.guard(self.inner.head().lock(Backoff::endless))
     }
 
     /// Takes the lock if no thread has it. If one has, it costs some microseconds to find out
@@ -172,7 +172,7 @@ impl<T: ?Sized> SharedMutex<T> {
     ///
     /// [`LockError::WouldBlock`] if another thread has it, and the errors of [`lock`](Self::lock).
     pub fn try_lock(&self) -> Result<SharedMutexGuard<'_, T>, LockError<SharedMutexGuard<'_, T>>> {
-        self.guard(self.inner.head().lock(Patience::none).map_err(LockError::of_a_try))
+        self.guard(self.inner.head().lock(Backoff::none).map_err(LockError::of_a_try))
     }
 
     /// Waits for the lock, but not longer than `timeout`.
@@ -184,7 +184,7 @@ impl<T: ?Sized> SharedMutex<T> {
         &self,
         timeout: Duration,
     ) -> Result<SharedMutexGuard<'_, T>, LockError<SharedMutexGuard<'_, T>>> {
-        self.guard(self.inner.head().lock(|| Patience::at_most(timeout)))
+        self.guard(self.inner.head().lock(|| Backoff::at_most(timeout)))
     }
 
     #[inline]

@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{
-    body::{Body, Head},
+    lock_layout::{Head, LockLayout},
     owner::Me,
     raw_barrier::{BarrierParts, RawBarrier},
     raw_rwlock::{RawRwLock, RwLockParts},
@@ -101,6 +101,6 @@ fn leave_all(me: &Me) {
 }
 
 /// All locks of a kind that this process has a handle to.
-fn locks<H: Head>(kind: Kind) -> impl Iterator<Item = Body<H>> {
-    Block::all_of(kind).into_iter().filter_map(|block| Some(Body::open(block, 1).ok()?.0))
+fn locks<H: Head>(kind: Kind) -> impl Iterator<Item = LockLayout<H>> {
+    Block::all_of(kind).into_iter().filter_map(|block| Some(LockLayout::open(block, 1).ok()?.0))
 }

@@ -17,9 +17,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use super::{
+    backoff::{Backoff, Rest, Watch},
     error::LockError,
     owner::{Me, Owner, flag, futex_half, half},
-    patience::{Patience, Rest, Watch},
     stat::{Life, is_dead},
     table_scan::TableScan,
 };
@@ -196,7 +196,7 @@ impl RawBarrier {
 
 impl<'a> BarrierParts<'a> {
     /// Arrives, and waits for the others; returns whether the caller leads.
-    pub(super) fn wait(self, patience: impl FnOnce() -> Patience) -> Result<bool, LockError> {
+    pub(super) fn wait(self, backoff: impl FnOnce() -> Backoff) -> Result<bool, LockError> {
         let me = Me::now()?;
         if me.namespace != self.head.namespace() {
             return Err(LockError::ForeignNamespace);
@@ -207,7 +207,7 @@ impl<'a> BarrierParts<'a> {
                 return Err(LockError::Broken);
             }
             if let Some(slot) = self.arrive(me.process, round)? {
-                let result = self.wait_for_end(me.process, round.number(), patience());
+                let result = self.wait_for_end(me.process, round.number(), backoff());
                 if result.is_err() {
                     // A party that comes back after a reset arrives afresh.
                     let arrived = PartySlot::arrived(me.process, round.number());
@@ -216,7 +216,7 @@ impl<'a> BarrierParts<'a> {
                 return result;
             }
             // All parties have arrived, and this is one more: it takes part in the next round.
-            if self.everybody_arrived(round.number()) {
+            if self.all_arrived(round.number()) {
                 self.head.step(round, round.next(true));
             }
         }
@@ -300,27 +300,22 @@ impl<'a> BarrierParts<'a> {
         Ok(None)
     }
 
-    fn wait_for_end(
-        self,
-        me: Owner,
-        number: u64,
-        mut patience: Patience,
-    ) -> Result<bool, LockError> {
+    fn wait_for_end(self, me: Owner, number: u64, mut backoff: Backoff) -> Result<bool, LockError> {
         loop {
             let round = self.head.round();
             if let Some(whole) = round.end_of(number) {
                 return if whole { Ok(false) } else { Err(LockError::Broken) };
             }
             // The last party to arrive may have died before it could move the round on.
-            if self.everybody_arrived(number) && self.head.step(round, round.next(true)) {
+            if self.all_arrived(number) && self.head.step(round, round.next(true)) {
                 return Ok(true);
             }
-            if patience.spin() {
+            if backoff.spin() {
                 continue;
             }
-            match patience.rest(futex_half(&self.head.round), half(round.0)) {
+            match backoff.rest(futex_half(&self.head.round), half(round.0)) {
                 Rest::Again => {}
-                Rest::Look => {
+                Rest::CheckHolders => {
                     if self.head.watch.is_due() && self.a_party_died(me) {
                         self.head.step(round, round.broken());
                     }
@@ -334,7 +329,7 @@ impl<'a> BarrierParts<'a> {
         }
     }
 
-    fn everybody_arrived(self, round: u64) -> bool {
+    fn all_arrived(self, round: u64) -> bool {
         self.slots.iter().all(|slot| load(slot).has_arrived(round))
     }
 

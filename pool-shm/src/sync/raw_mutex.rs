@@ -9,14 +9,14 @@
 //! Invariant: every arrow is one atomic step on the word, which names the holder. So whenever a
 //! holder is killed the word says, truly, that it holds or that it does not. A holder that ends
 //! while references to the data live on goes to UNRECOVERABLE by itself. The choice of the woken
-//! thread is a hint: waiters look by themselves ([`Patience`]).
+//! thread is a hint: waiters look by themselves ([`Backoff`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
+    backoff::{Backoff, Rest},
     error::LockError,
     owner::{Me, Owner, flag, futex_half, half},
-    patience::{Patience, Rest},
     stat::{Life, is_dead},
 };
 use crate::futex;
@@ -62,7 +62,7 @@ impl RawMutex {
     #[inline]
     pub(super) fn lock(
         &self,
-        patience: impl FnOnce() -> Patience,
+        backoff: impl FnOnce() -> Backoff,
     ) -> Result<(Taken, Owner), LockError> {
         let me = Me::now()?;
         if me.namespace != self.namespace() {
@@ -70,12 +70,12 @@ impl RawMutex {
         }
         // Acquire: pairs with the Release in `unlock`.
         let taken = self.step(FREE, me.thread.word(), Ordering::Acquire);
-        let how = if taken { Taken::Given } else { self.wait(me.thread, patience())? };
+        let how = if taken { Taken::Given } else { self.wait(me.thread, backoff())? };
         Ok((how, me.thread))
     }
 
     #[cold]
-    fn wait(&self, me: Owner, mut patience: Patience) -> Result<Taken, LockError> {
+    fn wait(&self, me: Owner, mut backoff: Backoff) -> Result<Taken, LockError> {
         // Once it has slept, a waiter cannot know which others do, so it takes the mark along.
         let mut mark = 0;
         loop {
@@ -92,16 +92,16 @@ impl RawMutex {
             if Owner::of(seen) == me {
                 return Err(LockError::WouldDeadlock);
             }
-            if seen & WAITERS == 0 && patience.spin() {
+            if seen & WAITERS == 0 && backoff.spin() {
                 continue;
             }
-            let rest = if patience.is_over() {
+            let rest = if backoff.is_over() {
                 Rest::Over
             } else if seen & WAITERS == 0 && !self.step(seen, seen | WAITERS, Ordering::Relaxed) {
                 Rest::Again
             } else {
                 mark = WAITERS;
-                patience.rest(futex_half(&self.word), half(seen | WAITERS))
+                backoff.rest(futex_half(&self.word), half(seen | WAITERS))
             };
             if rest == Rest::Again {
                 continue;

@@ -19,10 +19,10 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::{
+    backoff::{Backoff, Rest},
     error::LockError,
     event_count::EventCount,
     owner::{Me, Owner, flag, futex_half, half},
-    patience::{Patience, Rest},
     raw_mutex::Taken,
     stat::{Life, is_dead},
 };
@@ -111,7 +111,7 @@ impl RwLockParts<'_> {
     /// Takes the lock for the calling thread, to read.
     pub(super) fn read(
         self,
-        patience: impl FnOnce() -> Patience,
+        backoff: impl FnOnce() -> Backoff,
     ) -> Result<(Admitted, Owner), LockError> {
         let me = self.me()?;
         if self.head.word.load(SeqCst) == FREE
@@ -119,20 +119,20 @@ impl RwLockParts<'_> {
         {
             return Ok((Admitted::Reader(place), me));
         }
-        Ok((self.wait_to_read(me, patience())?, me))
+        Ok((self.wait_to_read(me, backoff())?, me))
     }
 
     /// Takes the lock for the calling thread, to write.
     pub(super) fn write(
         self,
-        patience: impl FnOnce() -> Patience,
+        backoff: impl FnOnce() -> Backoff,
     ) -> Result<(Taken, Owner), LockError> {
         let me = self.me()?;
         if self.step(FREE, me.word() | PENDING) && self.readers_are_gone() {
             self.head.word.fetch_and(!PENDING, SeqCst);
             return Ok((Taken::Given, me));
         }
-        let how = self.wait_to_write(me, patience());
+        let how = self.wait_to_write(me, backoff());
         Ok((how?, me))
     }
 
@@ -225,7 +225,7 @@ impl RwLockParts<'_> {
         place.compare_exchange(FREE, me.word(), SeqCst, SeqCst).is_ok()
     }
 
-    fn wait_to_read(self, me: Owner, mut patience: Patience) -> Result<Admitted, LockError> {
+    fn wait_to_read(self, me: Owner, mut backoff: Backoff) -> Result<Admitted, LockError> {
         loop {
             let seen = self.head.word.load(SeqCst);
             if seen == FREE {
@@ -241,7 +241,7 @@ impl RwLockParts<'_> {
             // writer is dead.
             let deadlock = seen != UNRECOVERABLE && self.reads(me);
             let rest =
-                if deadlock { Rest::Over } else { self.wait_for_writer(me, seen, &mut patience)? };
+                if deadlock { Rest::Over } else { self.wait_for_writer(me, seen, &mut backoff)? };
             if rest == Rest::Again {
                 continue;
             }
@@ -262,7 +262,7 @@ impl RwLockParts<'_> {
         }
     }
 
-    fn wait_to_write(self, me: Owner, mut patience: Patience) -> Result<Taken, LockError> {
+    fn wait_to_write(self, me: Owner, mut backoff: Backoff) -> Result<Taken, LockError> {
         if self.reads(me) {
             if Owner::of(self.head.word.load(SeqCst)) == me {
                 self.unlock();
@@ -275,13 +275,13 @@ impl RwLockParts<'_> {
             let seen = self.head.word.load(SeqCst);
             if Owner::of(seen) == me && seen & PENDING != 0 {
                 // Signed already, and there were readers.
-                return self.drain(&mut patience).map(|()| Taken::Given);
+                return self.drain(&mut backoff).map(|()| Taken::Given);
             }
             if seen == FREE {
                 self.step(FREE, me.word() | PENDING | mark);
                 continue;
             }
-            let rest = self.wait_for_writer(me, seen, &mut patience)?;
+            let rest = self.wait_for_writer(me, seen, &mut backoff)?;
             mark = WAITERS;
             if rest == Rest::Again {
                 continue;
@@ -302,7 +302,7 @@ impl RwLockParts<'_> {
         self,
         me: Owner,
         seen: u64,
-        patience: &mut Patience,
+        backoff: &mut Backoff,
     ) -> Result<Rest, LockError> {
         if seen == UNRECOVERABLE {
             return Err(LockError::Unrecoverable);
@@ -310,16 +310,16 @@ impl RwLockParts<'_> {
         if Owner::of(seen) == me {
             return Err(LockError::WouldDeadlock);
         }
-        if seen & WAITERS == 0 && patience.spin() {
+        if seen & WAITERS == 0 && backoff.spin() {
             return Ok(Rest::Again);
         }
-        if patience.is_over() {
+        if backoff.is_over() {
             return Ok(Rest::Over);
         }
         if seen & WAITERS == 0 && !self.step(seen, seen | WAITERS) {
             return Ok(Rest::Again);
         }
-        Ok(patience.rest(futex_half(&self.head.word), half(seen | WAITERS)))
+        Ok(backoff.rest(futex_half(&self.head.word), half(seen | WAITERS)))
     }
 
     /// Takes the word from a writer that has died, if it has. A writer that was PENDING counts as
@@ -338,7 +338,7 @@ impl RwLockParts<'_> {
 
     /// Waits until no reader is left. The word names the caller, PENDING; afterwards as a writer,
     /// or not at all.
-    fn drain(self, patience: &mut Patience) -> Result<(), LockError> {
+    fn drain(self, backoff: &mut Backoff) -> Result<(), LockError> {
         loop {
             let ticket = self.head.left.listen();
             if self.readers_are_gone() {
@@ -349,12 +349,12 @@ impl RwLockParts<'_> {
                 self.unlock();
                 return Err(LockError::Unrecoverable);
             }
-            if patience.spin() {
+            if backoff.spin() {
                 continue;
             }
-            match self.head.left.rest(ticket, patience) {
+            match self.head.left.rest(ticket, backoff) {
                 Rest::Again => {}
-                Rest::Look => {
+                Rest::CheckHolders => {
                     self.reclaim();
                 }
                 Rest::Over => {

@@ -15,10 +15,10 @@ use std::{
 };
 
 use super::{
+    backoff::{Backoff, Rest, Watch},
     error::LockError,
     event_count::EventCount,
     owner::{Me, Owner, flag},
-    patience::{Patience, Rest, Watch},
     stat::Life,
     table_scan::TableScan,
 };
@@ -90,7 +90,7 @@ impl SemaphoreParts<'_> {
     /// Takes a permit for the calling process; returns which, and the number of the process.
     pub(super) fn acquire(
         self,
-        patience: impl FnOnce() -> Patience,
+        backoff: impl FnOnce() -> Backoff,
     ) -> Result<(usize, NonZeroU64), LockError> {
         let me = Me::now()?;
         if me.namespace != self.head.namespace() {
@@ -98,7 +98,7 @@ impl SemaphoreParts<'_> {
         }
         let permit = match self.take(&me) {
             Some(permit) => permit,
-            None => self.wait(&me, patience())?,
+            None => self.wait(&me, backoff())?,
         };
         Ok((permit, me.number))
     }
@@ -146,7 +146,7 @@ impl SemaphoreParts<'_> {
     }
 
     #[cold]
-    fn wait(self, me: &Me, mut patience: Patience) -> Result<usize, LockError> {
+    fn wait(self, me: &Me, mut backoff: Backoff) -> Result<usize, LockError> {
         if self.head.watch.is_due() {
             self.reclaim(me.process);
         }
@@ -155,9 +155,9 @@ impl SemaphoreParts<'_> {
             if let Some(permit) = self.take(me) {
                 return Ok(permit);
             }
-            match self.head.freed.rest(ticket, &mut patience) {
+            match self.head.freed.rest(ticket, &mut backoff) {
                 Rest::Again => {}
-                Rest::Look => {
+                Rest::CheckHolders => {
                     if self.head.watch.is_due() {
                         self.reclaim(me.process);
                     }

@@ -13,12 +13,12 @@ use std::{
 use bytemuck::Pod;
 
 use super::{
-    body::{Body, Head, maker},
+    backoff::Backoff,
     error::LockError,
     guarded::Guarded,
     leaked,
+    lock_layout::{Head, LockLayout, maker},
     owner::{Me, Owner},
-    patience::Patience,
     raw_mutex::Taken,
     raw_rwlock::{Admitted, RawRwLock, RwLockParts},
 };
@@ -76,9 +76,9 @@ impl Head for RawRwLock {
     }
 }
 
-impl<'a> From<&'a Body<RawRwLock>> for RwLockParts<'a> {
-    fn from(body: &'a Body<RawRwLock>) -> Self {
-        RwLockParts { head: body.head(), readers: body.table() }
+impl<'a> From<&'a LockLayout<RawRwLock>> for RwLockParts<'a> {
+    fn from(layout: &'a LockLayout<RawRwLock>) -> Self {
+        RwLockParts { head: layout.head(), readers: layout.table() }
     }
 }
 
@@ -180,7 +180,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     /// [`ForeignNamespace`](LockError::ForeignNamespace),
     /// [`Unidentified`](LockError::Unidentified).
     pub fn read(&self) -> Result<SharedReadGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
-        self.reader(self.parts().read(Patience::endless))
+        self.reader(self.parts().read(Backoff::endless))
     }
 
     /// Takes the lock to read if no thread writes or waits to write.
@@ -189,7 +189,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     ///
     /// [`LockError::WouldBlock`], and the errors of [`read`](Self::read).
     pub fn try_read(&self) -> Result<SharedReadGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
-        self.reader(self.parts().read(Patience::none).map_err(LockError::of_a_try))
+        self.reader(self.parts().read(Backoff::none).map_err(LockError::of_a_try))
     }
 
     /// Waits to read, but not longer than `timeout`.
@@ -201,7 +201,7 @@ impl<T: ?Sized> SharedRwLock<T> {
         &self,
         timeout: Duration,
     ) -> Result<SharedReadGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
-        self.reader(self.parts().read(|| Patience::at_most(timeout)))
+        self.reader(self.parts().read(|| Backoff::at_most(timeout)))
     }
 
     /// Waits until no other thread holds the lock, and takes it to write.
@@ -214,7 +214,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     /// reads. [`ForeignNamespace`](LockError::ForeignNamespace),
     /// [`Unidentified`](LockError::Unidentified).
     pub fn write(&self) -> Result<SharedWriteGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
-        self.writer(self.parts().write(Patience::endless))
+        self.writer(self.parts().write(Backoff::endless))
     }
 
     /// Takes the lock to write if no thread has it. If one has, it costs some microseconds to find
@@ -224,7 +224,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     ///
     /// [`LockError::WouldBlock`], and the errors of [`write`](Self::write).
     pub fn try_write(&self) -> Result<SharedWriteGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
-        self.writer(self.parts().write(Patience::none).map_err(LockError::of_a_try))
+        self.writer(self.parts().write(Backoff::none).map_err(LockError::of_a_try))
     }
 
     /// Waits to write, but not longer than `timeout`.
@@ -236,7 +236,7 @@ impl<T: ?Sized> SharedRwLock<T> {
         &self,
         timeout: Duration,
     ) -> Result<SharedWriteGuard<'_, T>, LockError<SharedWriteGuard<'_, T>>> {
-        self.writer(self.parts().write(|| Patience::at_most(timeout)))
+        self.writer(self.parts().write(|| Backoff::at_most(timeout)))
     }
 
     /// How many readers died while they held the lock, as far as another thread needed their place.
@@ -246,7 +246,7 @@ impl<T: ?Sized> SharedRwLock<T> {
     }
 
     fn parts(&self) -> RwLockParts<'_> {
-        self.inner.body().into()
+        self.inner.layout().into()
     }
 
     fn reader(

@@ -6,9 +6,9 @@
 use std::{fmt, num::NonZeroU64, time::Duration};
 
 use super::{
-    body::{Body, Content, Head, maker},
+    backoff::Backoff,
     error::LockError,
-    patience::Patience,
+    lock_layout::{Content, Head, LockLayout, maker},
     raw_semaphore::{RawSemaphore, SemaphoreParts},
 };
 use crate::{
@@ -43,7 +43,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct SharedSemaphore {
-    body: Body<RawSemaphore>,
+    layout: LockLayout<RawSemaphore>,
 }
 
 impl Head for RawSemaphore {
@@ -61,7 +61,7 @@ impl Head for RawSemaphore {
 impl SharedSemaphore {
     /// The block that it lies in.
     pub fn block(&self) -> &Block {
-        self.body.block()
+        self.layout.block()
     }
 
     /// The handle to object number `slot` of a segment, for code that passes on both in a way of
@@ -77,7 +77,7 @@ impl SharedSemaphore {
 
     /// The lock in a block that was made for one of this kind and type.
     pub(super) fn in_block(block: Block) -> Result<Self, SegmentFault> {
-        Body::open(block, 1).map(|(body, _)| Self { body })
+        LockLayout::open(block, 1).map(|(layout, _)| Self { layout })
     }
 
     /// A semaphore with `permits` permits, and never more.
@@ -100,8 +100,8 @@ impl SharedSemaphore {
         if limit == 0 {
             return Err(Error::TooFew { what: "permits", least: 1 });
         }
-        let body = Body::new(RawSemaphore::new(&maker()?, limit), limit, Content::none())?;
-        let semaphore = Self { body };
+        let layout = LockLayout::new(RawSemaphore::new(&maker()?, limit), limit, Content::none())?;
+        let semaphore = Self { layout };
         semaphore.parts().begin_with(permits.min(limit));
         Ok(semaphore)
     }
@@ -112,7 +112,7 @@ impl SharedSemaphore {
     ///
     /// [`LockError::ForeignNamespace`], [`LockError::Unidentified`].
     pub fn acquire(&self) -> Result<SharedPermit, LockError> {
-        self.permit(Patience::endless)
+        self.permit(Backoff::endless)
     }
 
     /// Takes a permit if there is one. If there is none, it costs some microseconds for each holder
@@ -122,7 +122,7 @@ impl SharedSemaphore {
     ///
     /// [`LockError::WouldBlock`], and the errors of [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<SharedPermit, LockError> {
-        self.permit(Patience::none).map_err(LockError::of_a_try)
+        self.permit(Backoff::none).map_err(LockError::of_a_try)
     }
 
     /// Waits for a permit, but not longer than `timeout`.
@@ -131,7 +131,7 @@ impl SharedSemaphore {
     ///
     /// [`LockError::TimedOut`], and the errors of [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<SharedPermit, LockError> {
-        self.permit(|| Patience::at_most(timeout))
+        self.permit(|| Backoff::at_most(timeout))
     }
 
     /// Makes one more permit.
@@ -151,22 +151,22 @@ impl SharedSemaphore {
 
     /// How many permits there can be.
     pub fn limit(&self) -> usize {
-        self.body.table().len()
+        self.layout.table().len()
     }
 
     /// How many permits came back from dead processes. One may be missing for each process that was
     /// killed while it took one back.
     pub fn reclaimed(&self) -> u64 {
-        self.body.head().reclaimed()
+        self.layout.head().reclaimed()
     }
 
-    fn permit(&self, patience: impl FnOnce() -> Patience) -> Result<SharedPermit, LockError> {
-        let (index, process) = self.parts().acquire(patience)?;
+    fn permit(&self, backoff: impl FnOnce() -> Backoff) -> Result<SharedPermit, LockError> {
+        let (index, process) = self.parts().acquire(backoff)?;
         Ok(SharedPermit { semaphore: self.clone(), index, process, used_up: false })
     }
 
     fn parts(&self) -> SemaphoreParts<'_> {
-        SemaphoreParts { head: self.body.head(), permits: self.body.table() }
+        SemaphoreParts { head: self.layout.head(), permits: self.layout.table() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Locks as parts of a message: handles to their blocks.
 //!
-//! Invariant: `Body::open` has checked every lock that comes out of an archive.
+//! Invariant: `LockLayout::open` has checked every lock that comes out of an archive.
 
 use bytemuck::Pod;
 use rkyv::{

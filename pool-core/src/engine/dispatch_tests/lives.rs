@@ -426,7 +426,7 @@ impl World {
         assert!(self.board.iter().all(Option::is_none));
         assert_eq!(self.engine.free_slots, self.board.len());
         assert!(self.engine.queue.is_empty() && self.engine.held.is_empty());
-        assert!(self.engine.addressed.is_empty());
+        assert!(self.engine.targeted.is_empty());
         assert_eq!(self.engine.jobs.iter().count(), 0);
     }
 }

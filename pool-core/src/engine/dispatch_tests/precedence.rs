@@ -121,8 +121,8 @@ fn workers_hear_of_what_is_for_one_of_them() {
     let other = fixture.engine.open_job();
     drop(fixture.submit(1, 0, 40));
     assert!(!fixture.engine.others_wait());
-    let addressed = Chunk { worker: Some(1), ..chunk(other, 2, 50, 1) };
-    fixture.engine.submit(addressed, &mut fixture.out);
+    let targeted = Chunk { worker: Some(1), ..chunk(other, 2, 50, 1) };
+    fixture.engine.submit(targeted, &mut fixture.out);
     assert!(fixture.engine.others_wait(), "the worker may have the other chunk in hand");
     let slot = fixture.engine.published().find(|(_, chunk)| chunk.worker.is_some()).unwrap().0;
     fixture.ended(slot.index(), 2, 1, Why::Complete);

@@ -38,7 +38,7 @@ fn a_targeted_chunk_stays_with_its_worker() {
     let again = fixture.engine.chunk(SlotIndex::new(3)).unwrap();
     assert_eq!(again.audience, Audience { place: Some(1), min_serial: 0 });
     assert_eq!(fixture.ended(3, 4, 1, Why::Complete), ["results 0+1 in 3", "free 0", "ended"]);
-    assert!(!fixture.engine.has_addressed_waiting() && !fixture.engine.has_chunks());
+    assert!(!fixture.engine.has_targeted_waiting() && !fixture.engine.has_chunks());
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn one_that_is_busy_keeps_nothing_from_others() {
     assert_eq!(fixture.submit_to(0, 0), ["publish 0"]);
     assert_eq!(fixture.submit_to(0, 1), ["publish 1"]);
     assert!(fixture.submit_to(0, 2).is_empty() && fixture.submit_to(0, 3).is_empty());
-    assert!(fixture.engine.has_addressed_waiting() && !fixture.engine.lacks_slots());
+    assert!(fixture.engine.has_targeted_waiting() && !fixture.engine.lacks_slots());
     assert_eq!(fixture.submit_to(1, 4), ["publish 2"]);
     assert_eq!(fixture.submit(5, 5, 1), ["publish 3"]);
     // Chunks come in order; what is left of one comes first.
@@ -102,8 +102,8 @@ fn who_waits_for_one_worker_is_known() {
         fixture.submit_to(1, first); // two of them wait
     }
     fixture.engine.submit(Chunk { worker: Some(0), ..chunk(other, 9, 0, 1) }, &mut fixture.out);
-    assert_eq!(fixture.engine.jobs_addressed_to(1), [fixture.job]);
-    assert_eq!(fixture.engine.jobs_addressed_to(0), [other]);
+    assert_eq!(fixture.engine.jobs_targeting(1), [fixture.job]);
+    assert_eq!(fixture.engine.jobs_targeting(0), [other]);
     // A place whose workers never get ready is given up, though others live.
     for _ in 0..6 {
         let (_, incarnation, _) =
@@ -130,7 +130,7 @@ fn closing_a_job_drops_what_waits_for_one_worker() {
     assert_eq!((published, dropped.len()), (vec![0, 1], 2));
     fixture.engine.taken_back(SlotIndex::new(0), &mut fixture.out);
     fixture.engine.taken_back(SlotIndex::new(1), &mut fixture.out);
-    assert!(!fixture.engine.has_chunks() && !fixture.engine.has_addressed_waiting());
+    assert!(!fixture.engine.has_chunks() && !fixture.engine.has_targeted_waiting());
 
     let mut fixture = Fixture::new(1, 2);
     fixture.submit_to(0, 0);

@@ -1,8 +1,8 @@
 //! The memory of a lock: in one block, a head, a table of words, and the data.
 //!
-//! Invariant: a `Body` has been checked when it was opened: table and data lie inside the block,
-//! which stays mapped as long as the `Body` lives. So does every borrow of it: a forgotten guard
-//! leaves nothing in this process that leads to memory no longer mapped.
+//! Invariant: a `LockLayout` has been checked when it was opened: table and data lie inside the
+//! block, which stays mapped as long as the `LockLayout` lives. So does every borrow of it: a
+//! forgotten guard leaves nothing in this process that leads to memory no longer mapped.
 
 use std::{fmt, io, ptr::NonNull, sync::atomic::AtomicU64};
 
@@ -45,7 +45,7 @@ impl Content {
 }
 
 /// A counted handle to a lock in shared memory.
-pub(super) struct Body<H> {
+pub(super) struct LockLayout<H> {
     block: Block,
     head: NonNull<H>,
     words: usize,
@@ -54,11 +54,11 @@ pub(super) struct Body<H> {
 
 // SAFETY: the head and the words consist of atomics; the block may be used and dropped anywhere.
 // Access to the data is up to the code that makes a reference of `data`.
-unsafe impl<H> Send for Body<H> {}
+unsafe impl<H> Send for LockLayout<H> {}
 // SAFETY: as above.
-unsafe impl<H> Sync for Body<H> {}
+unsafe impl<H> Sync for LockLayout<H> {}
 
-impl<H: Head> Body<H> {
+impl<H: Head> LockLayout<H> {
     /// A fresh lock; table and data are zero.
     pub(super) fn new(head: H, words: usize, content: Content) -> Result<Self, Error> {
         let too_long = || Error::TooLong { len: u64::MAX, limit: isize::MAX as u64 };
@@ -84,9 +84,9 @@ impl<H: Head> Body<H> {
         if namespace != 0 && Me::now().is_ok_and(|me| me.namespace != namespace) {
             return Err(SegmentFault::ForeignNamespace);
         }
-        let body = Self::within(block, words, align).ok_or(SegmentFault::NoSuchObject)?;
-        let size = body.block.len() - body.data_at;
-        Ok((body, size))
+        let layout = Self::within(block, words, align).ok_or(SegmentFault::NoSuchObject)?;
+        let size = layout.block.len() - layout.data_at;
+        Ok((layout, size))
     }
 
     fn within(block: Block, words: usize, align: usize) -> Option<Self> {
@@ -133,13 +133,13 @@ fn data_at<H: Head>(words: usize, align: usize) -> Option<usize> {
     size_of::<H>().checked_add(table)?.checked_next_multiple_of(align)
 }
 
-impl<H> Clone for Body<H> {
+impl<H> Clone for LockLayout<H> {
     fn clone(&self) -> Self {
         Self { block: self.block.clone(), ..*self }
     }
 }
 
-impl<H> PartialEq for Body<H> {
+impl<H> PartialEq for LockLayout<H> {
     fn eq(&self, other: &Self) -> bool {
         self.block == other.block
     }

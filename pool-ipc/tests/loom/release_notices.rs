@@ -16,19 +16,19 @@ fn identities_are_read_whole_though_the_ring_goes_round() {
         let board = board(1, 1);
         let worker = claimer(&board, 0, |me| {
             let mut seen = 0;
-            let mut told = 0;
+            let mut announced = 0;
             for _ in 0..2 {
                 let before = seen;
-                if let Some(news) = me.let_go_since(&mut seen) {
+                if let Some(news) = me.released_since(&mut seen) {
                     let expected: Vec<_> = (before..seen).map(id).collect();
                     assert_eq!(news, expected);
-                    told += news.len();
+                    announced += news.len();
                 }
             }
-            told
+            announced
         });
         for number in 0..3 {
-            board.let_go(id(number));
+            board.announce_release(id(number));
         }
         assert!(worker.join().unwrap() <= 3);
     });
@@ -41,10 +41,10 @@ fn a_sleeping_cache_is_notified() {
         let worker = claimer(&board, 0, |me| {
             let wake_count = me.wake_count();
             me.set_keeps(true);
-            let knows = me.let_go_since(&mut 0).is_none_or(|news| !news.is_empty());
+            let knows = me.released_since(&mut 0).is_none_or(|news| !news.is_empty());
             (me, wake_count, knows)
         });
-        board.let_go(id(1));
+        board.announce_release(id(1));
         let (me, wake_count, knows) = worker.join().unwrap();
         assert!(knows || me.wake_count() != wake_count, "asleep beside news");
     });

@@ -23,12 +23,12 @@ const SPINS: u32 = 100;
 
 /// How long a thread waits, in all and at once.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct Backoff {
     /// `None` for ever.
     deadline: Option<Instant>,
     nap: Duration,
     /// When the current nap is over.
-    look_at: Option<Instant>,
+    check_at: Option<Instant>,
     spins: u32,
 }
 
@@ -37,24 +37,24 @@ pub(super) struct Patience {
 pub(super) enum Rest {
     /// Something changed: try again.
     Again,
-    /// Look whether the holders still live, then try again.
-    Look,
-    /// Look, try for the last time, and give up.
+    /// Check whether the holders still live, then try again.
+    CheckHolders,
+    /// Check, try for the last time, and give up.
     Over,
 }
 
-impl Patience {
-    /// The patience to wait until it happens.
+impl Backoff {
+    /// Waits without a limit.
     pub(super) const fn endless() -> Self {
-        Self { deadline: None, nap: NAP_MIN, look_at: None, spins: SPINS }
+        Self { deadline: None, nap: NAP_MIN, check_at: None, spins: SPINS }
     }
 
-    /// The patience to try, and not to wait.
+    /// Tries once and does not wait.
     pub(super) fn none() -> Self {
         Self { spins: 0, ..Self::at_most(Duration::ZERO) }
     }
 
-    /// The patience to wait so long; for ever if the time is too long to express.
+    /// Waits for `limit`; without one if the end is too far away to express.
     pub(super) fn at_most(limit: Duration) -> Self {
         Self { deadline: Instant::now().checked_add(limit), ..Self::endless() }
     }
@@ -78,8 +78,8 @@ impl Patience {
     pub(super) fn rest(&mut self, word: &AtomicU32, expected: u32) -> Rest {
         let now = Instant::now();
         let nap = self.nap;
-        let look_at = *self.look_at.get_or_insert_with(|| now + nap);
-        let end = self.deadline.map_or(look_at, |deadline| deadline.min(look_at));
+        let check_at = *self.check_at.get_or_insert_with(|| now + nap);
+        let end = self.deadline.map_or(check_at, |deadline| deadline.min(check_at));
         if let Some(left) = end.checked_duration_since(now).filter(|left| !left.is_zero()) {
             // Whatever ended the sleep, the clock says what is next: signals may come more often
             // than naps end.
@@ -88,10 +88,10 @@ impl Patience {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             Rest::Over
-        } else if look_at <= now {
-            self.look_at = None;
+        } else if check_at <= now {
+            self.check_at = None;
             self.nap = (2 * self.nap).min(NAP_MAX);
-            Rest::Look
+            Rest::CheckHolders
         } else {
             Rest::Again
         }
@@ -104,13 +104,13 @@ impl Patience {
 #[repr(transparent)]
 pub(super) struct Watch {
     /// When a thread last looked: monotonic, in nanoseconds.
-    looked_at: AtomicU64,
+    checked_at: AtomicU64,
 }
 
 impl Watch {
     /// A watch at which no thread has looked yet.
     pub(super) const fn new() -> Self {
-        Self { looked_at: AtomicU64::new(0) }
+        Self { checked_at: AtomicU64::new(0) }
     }
 
     /// Whether the caller, which would wait, is to look: not if another thread did during the last
@@ -122,12 +122,12 @@ impl Watch {
         let now = sys::monotonic_ns();
         // Relaxed: a hint that carries no data; a thread that lost the race may as well look, but
         // need not.
-        let last = self.looked_at.load(Ordering::Relaxed);
+        let last = self.checked_at.load(Ordering::Relaxed);
         let limit = NAP_MAX.as_nanos() as u64 / 2;
         let fresh = now.checked_sub(last).is_some_and(|age| age < limit);
         !fresh
             && self
-                .looked_at
+                .checked_at
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }

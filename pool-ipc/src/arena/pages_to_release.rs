@@ -5,11 +5,11 @@
 
 /// Ranges to be given back.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct PagesToRelease {
     ranges: Vec<(u64, u64)>,
 }
 
-impl Given {
+impl PagesToRelease {
     /// Notes `len` bytes from `offset` on.
     pub(super) fn push(&mut self, offset: u64, len: u64) {
         self.ranges.push((offset, len));
@@ -49,13 +49,13 @@ mod tests {
 
     #[test]
     fn neighbours_go_together() {
-        let mut given = Given::default();
+        let mut to_release = PagesToRelease::default();
         for offset in [8, 0, 4, 16] {
-            given.push(offset, 4);
+            to_release.push(offset, 4);
         }
         let mut seen = Vec::new();
-        given.flush(|offset, len| seen.push((offset, len)));
+        to_release.flush(|offset, len| seen.push((offset, len)));
         assert_eq!(seen, [(0, 12), (16, 4)]);
-        given.flush(|_, _| panic!("nothing is left"));
+        to_release.flush(|_, _| panic!("nothing is left"));
     }
 }

@@ -9,7 +9,7 @@ use pool_shm::SegmentId;
 
 use super::{
     claimer::Claimer,
-    layout::{LET_GO, LetGo},
+    layout::{RELEASE_NOTICES, ReleaseNotices},
     table::Board,
 };
 use crate::primitive::{
@@ -20,16 +20,16 @@ use crate::primitive::{
 impl Board {
     /// Announces that the publisher has let a segment go, and wakes the claimers that keep any. One
     /// thread at a time.
-    pub fn let_go(&self, id: SegmentId) {
-        let LetGo { count, ids } = &*self.header.let_go;
+    pub fn announce_release(&self, id: SegmentId) {
+        let ReleaseNotices { count, ids } = &*self.header.release_notices;
         let before = count.load(Relaxed);
-        let [low, high] = &ids[(before % LET_GO as u64) as usize];
-        // Release: pairs with the Acquire in `let_go_since`; a claimer that reads this sees the
+        let [low, high] = &ids[(before % RELEASE_NOTICES as u64) as usize];
+        // Release: pairs with the Acquire in `released_since`; a claimer that reads this sees the
         // count of what it replaces.
         low.store(id.0 as u64, Release);
         high.store((id.0 >> 64) as u64, Release);
         // SeqCst (so Release): with the loads that follow, the store–load pair of `set_keeps` and
-        // `let_go_since`.
+        // `released_since`.
         count.swap(before.wrapping_add(1), SeqCst);
         for (place, row) in self.rows.iter().enumerate() {
             if row.keeps.load(SeqCst) != 0 {
@@ -66,24 +66,24 @@ impl Claimer {
 
     /// The segments that the publisher has let go since the count was `seen`, which moves on;
     /// `None` if they were too many to tell.
-    pub fn let_go_since(&self, seen: &mut u64) -> Option<Vec<SegmentId>> {
-        let LetGo { count, ids } = &*self.board().header.let_go;
+    pub fn released_since(&self, seen: &mut u64) -> Option<Vec<SegmentId>> {
+        let ReleaseNotices { count, ids } = &*self.board().header.release_notices;
         let now = count.load(SeqCst);
         let since = std::mem::replace(seen, now);
         let news = now.wrapping_sub(since);
-        if news >= LET_GO as u64 {
+        if news >= RELEASE_NOTICES as u64 {
             return None;
         }
         let id = |nth: u64| {
-            let [low, high] = &ids[(since.wrapping_add(nth) % LET_GO as u64) as usize];
-            // Acquire: pairs with the Release in `let_go`.
+            let [low, high] = &ids[(since.wrapping_add(nth) % RELEASE_NOTICES as u64) as usize];
+            // Acquire: pairs with the Release in `announce_release`.
             let (low, high) = (low.load(Acquire), high.load(Acquire));
             SegmentId(u128::from(high) << 64 | u128::from(low))
         };
         let found: Vec<SegmentId> = (0..news).map(id).collect();
         // The first of them may have been replaced meanwhile, or is being replaced.
         let written = count.load(SeqCst).wrapping_sub(since);
-        (written < LET_GO as u64).then_some(found)
+        (written < RELEASE_NOTICES as u64).then_some(found)
     }
 }
 
@@ -106,16 +106,16 @@ mod tests {
         one.set_keeps(true);
         let wake_counts = (one.wake_count(), two.wake_count());
         for n in 0..3 {
-            board.let_go(SegmentId(n << 60));
+            board.announce_release(SegmentId(n << 60));
         }
         assert_eq!((one.wake_count(), two.wake_count()), (wake_counts.0 + 3, wake_counts.1));
-        assert_eq!(one.let_go_since(&mut by_one), ids(0..3));
-        assert_eq!(one.let_go_since(&mut by_one), ids(0..0));
-        for n in 3..LET_GO as u128 + 2 {
-            board.let_go(SegmentId(n << 60));
+        assert_eq!(one.released_since(&mut by_one), ids(0..3));
+        assert_eq!(one.released_since(&mut by_one), ids(0..0));
+        for n in 3..RELEASE_NOTICES as u128 + 2 {
+            board.announce_release(SegmentId(n << 60));
         }
-        assert_eq!(one.let_go_since(&mut by_one), ids(3..LET_GO as u128 + 2));
-        assert_eq!(two.let_go_since(&mut by_two), None);
-        assert_eq!(two.let_go_since(&mut by_two), ids(0..0));
+        assert_eq!(one.released_since(&mut by_one), ids(3..RELEASE_NOTICES as u128 + 2));
+        assert_eq!(two.released_since(&mut by_two), None);
+        assert_eq!(two.released_since(&mut by_two), ids(0..0));
     }
 }
