@@ -158,7 +158,7 @@ pub use builder::Builder;
 pub use call::ImapStream;
 pub use call::{Call, EveryWorker, OneItem, Parts};
 #[doc(hidden)]
-pub use call::{Chunked, Located};
+pub use call::{Chunked, Iterated, Located};
 pub use chunk_tasks::{ChunkTasks, chunk_tasks};
 pub use imap::{Imap, ImapResults, ImapUnorderedResults};
 pub use options::ChunkSize;

@@ -52,10 +52,10 @@ impl<T: Into<CpuIds>> IntoCpuIds for T {}
 /// What has the options of a call. The pool and its builder name them too, so that the compiler
 /// says where they go instead of that there are none; there they do not compile.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not have the options of a call over many items",
-    label = "this option belongs to `tasks(items)`",
-    note = "options of a call come right behind its items: \
-        `pool.tasks(items).chunk_size(100).map(f)`"
+    message = "`{Self}` does not have the steps and options of a call",
+    label = "this belongs behind `tasks(items)`, `task(item)`, `slices(&array, n)` or `workers()`",
+    note = "steps and options of a call come right behind its input: \
+        `pool.tasks(items).with_worker().chunk_size(100).map(f)`"
 )]
 #[doc(hidden)]
 pub trait HasCallOptions {}
@@ -73,6 +73,20 @@ macro_rules! no_call_options {
                     self
                 }
             )*
+
+            pub fn with_worker(self) -> Self
+            where
+                Self: HasCallOptions,
+            {
+                self
+            }
+
+            pub fn view(self) -> Self
+            where
+                Self: HasCallOptions,
+            {
+                self
+            }
         }
     };
 }

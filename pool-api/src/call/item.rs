@@ -128,7 +128,10 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// polls the future; the errors are those of [`apply_async`](Call::apply_async).
     ///
     /// Nothing is handed in before the first poll, nor when the future is dropped before it is
-    /// ready. While another thread stops the pool the future waits for the end of that.
+    /// ready. While another thread stops the pool the future waits for the end of that. There is
+    /// room for 4 096 calls, however large their items are: where these are large,
+    /// `imap_stream` with [`max_tasks_active`](Call::max_tasks_active), or a semaphore of the
+    /// executor, limits their memory.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;

@@ -25,7 +25,7 @@ use pool_ipc::Wire;
 
 pub use item::OneItem;
 #[doc(hidden)]
-pub use options::{Chunked, Located};
+pub use options::{Chunked, Iterated, Located};
 pub use slices::Parts;
 #[cfg(feature = "async")]
 pub use streams::ImapStream;

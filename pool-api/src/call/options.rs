@@ -11,10 +11,18 @@ use crate::ChunkSize;
 /// Input of many items, which go to the workers in chunks.
 #[diagnostic::on_unimplemented(
     message = "this call has no chunks",
-    label = "this option belongs to `tasks(items)` and `slices(&array, n)`"
+    label = "this option belongs to `tasks(items)`, `slices(&array, n)` and `slices_mut`"
 )]
 #[doc(hidden)]
 pub trait Chunked {}
+
+/// Input that may be read in part.
+#[diagnostic::on_unimplemented(
+    message = "this call has no input iterator to cut",
+    label = "this option belongs to `tasks(items)`"
+)]
+#[doc(hidden)]
+pub trait Iterated {}
 
 /// Input that may be for one worker alone.
 #[diagnostic::on_unimplemented(
@@ -24,6 +32,7 @@ pub trait Chunked {}
 #[doc(hidden)]
 pub trait Located {}
 
+impl<I: Iterator> Iterated for I {}
 impl<I: Iterator> Chunked for I {}
 impl<I: Iterator> Located for I {}
 impl<K: FromPart, T: Element> Chunked for Parts<'_, K, T> {}
@@ -58,7 +67,7 @@ impl<I, S, W, K, H> Call<'_, I, S, W, K, H> {
     /// How many items of the input are used: a longer input is cut, a shorter one just ends.
     pub fn iterable_len(mut self, items: usize) -> Self
     where
-        I: Iterator,
+        I: Iterated,
     {
         self.options.iterable_len = Some(items);
         self

@@ -31,7 +31,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// use pool_api::{SharedArray, WorkerPool};
     ///
     /// let pool = WorkerPool::new(2)?;
-    /// let mut array = SharedArray::<f64>::new(10).expect("shared memory");
+    /// let mut array = SharedArray::<f64>::new(10)?;
     /// let sums = pool.slices_mut(&mut array, 4).map(|part, slice| {
     ///     slice.fill(part as f64);
     ///     slice.iter().sum::<f64>()
@@ -99,7 +99,7 @@ impl<S, W, E> WorkerPool<S, W, E> {
     /// use pool_api::{SharedArray, WorkerPool};
     ///
     /// let pool = WorkerPool::new(2)?;
-    /// let array = SharedArray::from_slice(&[3u8, 1, 4, 1, 5]).expect("shared memory");
+    /// let array = SharedArray::from_slice(&[3u8, 1, 4, 1, 5])?;
     /// let largest = pool.slices(&array, 2).map(|_, slice| slice.iter().copied().max())?;
     /// assert_eq!(largest, [Some(3), Some(4), Some(5)]);
     /// # Ok::<(), pool_api::Error>(())
@@ -120,7 +120,7 @@ impl<'a, S, W, K: FromPart, T: Element + Wire, H> Call<'a, Parts<'a, K, T>, S, W
     /// use pool_api::{SharedArray, WorkerPool};
     ///
     /// let pool = WorkerPool::new(2)?;
-    /// let mut pixels = SharedArray::from_slice(&[1.0f64, 4.0, 9.0]).expect("shared memory");
+    /// let mut pixels = SharedArray::from_slice(&[1.0f64, 4.0, 9.0])?;
     /// let gamma = 0.5;
     /// pool.slices_mut(&mut pixels, 2).with(gamma).map(|gamma, _, slice| {
     ///     slice.iter_mut().for_each(|pixel| *pixel = pixel.powf(*gamma));
