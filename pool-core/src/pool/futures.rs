@@ -270,6 +270,7 @@ impl Pool {
         let mut over = Vec::new(); // all dropped without the lock
         let (_paused, mut slot) = self.slot_for_backend()?;
         slot.sharing.check(wanted)?;
+        slot.queues.iter().for_each(|queue| queue.close_if_failed());
         // Threads that end with the call that they were started for cannot be used for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
         let present = slot.backend.as_ref();
