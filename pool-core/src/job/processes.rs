@@ -261,7 +261,7 @@ impl<F: Form> ProcessTransport<F> {
 
     pub(super) fn has_arrived(&self) -> bool {
         self.buffers.as_ref().is_some_and(|buffers| !buffers.taken.is_empty())
-            || self.allocator.session.has_arrived(self.allocator.job)
+            || self.allocator.session.collect_for(self.allocator.job)
     }
 
     #[inline]

@@ -261,8 +261,8 @@ impl Session {
         }
     }
 
-    /// Whether anything has arrived for the job, without waiting.
-    pub(crate) fn has_arrived(&self, job: JobId) -> bool {
+    /// Collects what has arrived, without waiting; returns whether there is anything for the job.
+    pub(crate) fn collect_for(&self, job: JobId) -> bool {
         if self.is_foreign() {
             return true;
         }
