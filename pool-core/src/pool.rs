@@ -11,7 +11,6 @@ mod settings;
 mod slices;
 mod slot;
 mod submit;
-mod worker_choice;
 
 pub use options::{ForkWithThreads, PoolOptions};
 pub use submit::Submit;
@@ -22,7 +21,6 @@ use std::{
     mem::ManuallyDrop,
     num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use pool_shm::ForkMark;
@@ -53,7 +51,6 @@ type ClaimedBackend = (Backend, Option<SharedValue>, BackendClaim);
 pub struct Pool {
     plan: PoolConfig,
     settings: Settings,
-    timeout_grace: Duration,
     mark: ForkMark,
     /// Counts the bytes of results that lie in handles.
     budget: Arc<Budget>,
@@ -104,8 +101,7 @@ impl Pool {
         let beside = stack::size_beside(plan.bounds.stack);
         let budget = Arc::new(Budget::new(options.max_result_bytes, plan.arena_limit, beside));
         let settings = Settings::new(&plan, options);
-        let timeout_grace = options.timeout_grace;
-        Ok(Self { plan, settings, timeout_grace, mark, budget, backend })
+        Ok(Self { plan, settings, mark, budget, backend })
     }
 
     /// How many workers there are.
@@ -133,9 +129,7 @@ impl Pool {
         options: &JobOptions,
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
-        options.check()?;
-        self.check_worker("on_worker", options)?;
-        let options = &*self.with_order_tasks(self.complete(options));
+        let options = &*self.checked(options)?;
         let transport = self.transport(function, context, options, lazy)?;
         let pace = if lazy { Pace::Lazy } else { Pace::Call };
         let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
@@ -154,10 +148,8 @@ impl Pool {
         item: F::Item,
         options: &JobOptions,
     ) -> Result<F::Output, Error> {
-        options.check()?;
-        self.check_worker("on_worker", options)?;
-        let mut transport =
-            self.transport::<F>(function, context, &self.complete(options), false)?;
+        let options = &*self.checked(options)?;
+        let mut transport = self.transport::<F>(function, context, options, false)?;
         if options.worker.is_some() {
             transport.set_target(options.target(self.plan.n_jobs));
         }
@@ -177,16 +169,15 @@ impl Pool {
         portable_transport((backend, shared), function, context, options, lazy)
     }
 
-    /// The options of a call, completed by the pool's settings where the call sets none.
-    fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
-        let task_timeout = options.task_timeout.or_else(|| self.settings.task_timeout());
-        // Without a limit there is no grace.
-        let timeout_grace =
-            options.timeout_grace.or_else(|| task_timeout.map(|_| self.timeout_grace));
-        if (task_timeout, timeout_grace) == (options.task_timeout, options.timeout_grace) {
-            Cow::Borrowed(options)
-        } else {
-            Cow::Owned(JobOptions { task_timeout, timeout_grace, ..options.clone() })
+    /// The options of a call, checked, and completed by the pool's settings.
+    fn checked<'o>(&self, options: &'o JobOptions) -> Result<Cow<'o, JobOptions>, Error> {
+        options.check()?;
+        let n_jobs = self.plan.n_jobs;
+        match options.worker {
+            Some(worker) if worker as usize >= n_jobs => Err(Error::InvalidInput(format!(
+                "on_worker: worker id must be below {n_jobs}, got {worker}"
+            ))),
+            _ => Ok(self.settings.complete(options)),
         }
     }
 

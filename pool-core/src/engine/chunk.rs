@@ -122,10 +122,10 @@ impl Chunk {
         }
     }
 
-    /// Whether a worker's death with the chunk, after it had finished `finished` items, counts as a
-    /// try of the first item left. It does if the item was begun, and from the third worker in a
-    /// row on that began nothing.
-    pub(super) fn is_lost_try(&mut self, begun: bool, finished: u32) -> bool {
+    /// Counts a worker's death with the chunk, after it had finished `finished` items; returns
+    /// whether that is a try of the first item left. It is if the item was begun, and from the
+    /// third worker in a row on that began nothing.
+    pub(super) fn count_death(&mut self, begun: bool, finished: u32) -> bool {
         if begun || finished > 0 {
             self.unbegun_deaths = 0;
             return begun;

@@ -257,7 +257,7 @@ impl Engine {
             Why::Failed(cause) => failed(&mut chunk, cause, out),
             Why::Died { begun, cause } => {
                 let cause = chunk.cause(cause);
-                let lost_try = chunk.is_lost_try(begun || was_in_hand, finished);
+                let lost_try = chunk.count_death(begun || was_in_hand, finished);
                 match std::mem::take(&mut chunk.overrun) {
                     Overrun::Told => chunk.advance(1),
                     _ if lost_try && !chunk.lose_try() => {

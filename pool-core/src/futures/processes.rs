@@ -380,8 +380,7 @@ impl AsyncQueue for ProcessQueue {
         self.left_line(1);
     }
 
-    /// Closes the queue first if its job has failed while no thread waited.
-    fn is_open(&self) -> bool {
+    fn close_if_failed(&self) {
         let ItemAllocator { session, job, .. } = &self.allocator;
         let failures = session.failures();
         if failures != self.failures.load(Ordering::Relaxed) {
@@ -390,6 +389,9 @@ impl AsyncQueue for ProcessQueue {
             }
             self.failures.store(failures, Ordering::Relaxed);
         }
+    }
+
+    fn is_open(&self) -> bool {
         !lock(&self.in_flight).closed
     }
 

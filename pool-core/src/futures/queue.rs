@@ -162,6 +162,9 @@ pub(crate) trait AsyncQueue: Send + Sync {
     /// threads.
     fn heard(&self, _number: u64) {}
 
+    /// Closes it if its job has failed while no thread waited.
+    fn close_if_failed(&self) {}
+
     /// Whether it takes calls in.
     fn is_open(&self) -> bool;
 

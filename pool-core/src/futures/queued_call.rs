@@ -1,24 +1,22 @@
 //! A call on its way to a process, and its answer on the way back.
 
 use std::{
+    iter,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use pool_ipc::{
-    AlignedBytes, Block, Decoder, Wire, WireFault,
-    batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
-};
+use pool_ipc::{AlignedBytes, Decoder, Wire, WireFault, batch::BatchReader};
 
 use super::{queue::Terms, shared_state::Entry};
 use crate::{
     compact::Compact,
     engine::{MeasureResults, measure_results},
     error::{Cause, Error, TaskError},
-    job::{ItemAllocator, bad_result, given_away_with},
+    job::{EncodedItems, ItemAllocator, bad_result},
     panic::take_panic,
     reentrancy::{Brought, InCall},
-    session::{Buffers, Carried, ResultBatch},
+    session::{Buffers, ResultBatch},
     stack::with_room,
     task::Call,
 };
@@ -36,10 +34,7 @@ pub(super) struct QueuedCall<A, R> {
 
 /// An encoded item.
 pub(super) struct Encoded {
-    pub(super) block: Block,
-    pub(super) carried: Option<Carried>,
-    /// Bytes under way with it: the block, and segments that have no other handle.
-    pub(super) bytes: u64,
+    pub(super) items: EncodedItems,
     pub(super) call: Call,
     pub(super) terms: Terms,
     pub(super) measure: MeasureResults,
@@ -91,35 +86,11 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
         buffers: &mut Buffers,
         idle: bool,
     ) -> Result<Option<Encoded>, Error> {
-        let mut room = head_len::<A>(1) + if is_fixed::<A>() { 0 } else { GUESS };
-        for _ in 0..2 {
-            let Some(reserved) =
-                allocator.reserve(&mut buffers.released, room.max(1), idle, None)?
-            else {
-                return Ok(None);
-            };
-            // SAFETY: this thread owns the block until it is handed over; it is aligned, with room
-            // for the head.
-            let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
-            match writer.push(&*self.item, &mut buffers.encoder) {
-                Ok(()) => {
-                    let manifest = writer.manifest(reserved.block.offset);
-                    let carried = manifest.map(|m| (m, buffers.encoder.take_segments()));
-                    let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
-                    let (block, call, terms) = (reserved.hand_over(), self.call, self.terms);
-                    let measure = measure_results::<R>;
-                    return Ok(Some(Encoded { block, carried, bytes, call, terms, measure }));
-                }
-                Err(pool_ipc::WireFault::Overflow) => {
-                    drop(reserved);
-                    let needed = len_of_one(&*self.item, &mut buffers.encoder);
-                    room = needed.map_err(|fault| allocator.unsendable(Some(0), fault))?;
-                }
-                Err(fault) => return Err(allocator.unsendable(Some(0), fault)),
-            }
-        }
-        // The item's own code encodes it differently each time.
-        Err(Error::Encode { index: 0 })
+        let (one, sizes) = ((&*self.item, &mut iter::empty()), (1, GUESS));
+        let items =
+            allocator.encode::<A, _>(buffers, one, &mut None, sizes, (idle, None), Some(0))?;
+        let (call, terms, measure) = (self.call, self.terms, measure_results::<R>);
+        Ok(items.map(|items| Encoded { items, call, terms, measure }))
     }
 }
 

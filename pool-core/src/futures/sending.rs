@@ -21,6 +21,7 @@ use crate::{
     compact::Compact,
     engine::Chunk,
     error::Error,
+    job::EncodedItems,
     mutex::lock,
     panic::{drop_quietly, take_panic},
     reentrancy::{InCall, Inside},
@@ -124,14 +125,15 @@ impl ProcessQueue {
         drop(inside);
         let sent = encoded.map(|encoded| {
             encoded.map(|encoded| {
-                let Encoded { block: items, carried, bytes, call, terms, measure } = encoded;
+                let Encoded { items, call, terms, measure } = encoded;
+                let EncodedItems { block, carried, bytes, .. } = items;
                 lock(&self.in_flight).took(bytes);
                 let what = (self.allocator.job, call, measure);
                 let (Terms { limit, grace, retries, worker }, one) =
-                    (terms, Chunk::new(what, items, key, (1, 1)));
+                    (terms, Chunk::new(what, block, key, (1, 1)));
                 let chunk = Chunk { timed, bytes, limit, grace, retries, worker, ..one };
                 if let Some(carried) = carried {
-                    session.keep_segments(items, carried);
+                    session.keep_segments(block, carried);
                 }
                 session.submit(&mut buffers.released, Some(chunk));
             })

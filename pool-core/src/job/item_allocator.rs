@@ -1,16 +1,21 @@
-//! Allocates blocks for a job's items in the parent's arena.
+//! Allocates blocks for a job's items in the parent's arena, and encodes items into them.
 //!
 //! Invariant: a block belongs to the code that reserved it until it is handed over; if that never
 //! happens, it is freed.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Borrow, sync::Arc, time::Instant};
 
-use pool_ipc::{Block, WireFault, board::SlotIndex};
+use pool_ipc::{
+    Block, Wire, WireFault,
+    batch::{BatchWriter, head_len, is_fixed},
+    board::SlotIndex,
+};
 
 use crate::{
+    compact::Compact,
     engine::JobId,
     error::{Error, is_disconnected, while_zygote_lives},
-    session::{Carried, NoRoom, Session},
+    session::{Buffers, Carried, NoRoom, Session},
 };
 
 /// Allocates the blocks of one job.
@@ -25,24 +30,104 @@ pub(crate) struct ItemAllocator {
 
 /// A block of the parent's arena until its chunk is submitted. If that does not happen, also
 /// because the user's iterator panics, the block is freed.
-pub(crate) struct Reserved<'s> {
+struct Reserved<'s> {
     session: &'s Session,
+    block: Block,
+    base: *mut u8,
+}
+
+/// Items in a block that now belongs to the caller.
+pub(crate) struct EncodedItems {
     pub(crate) block: Block,
-    pub(crate) base: *mut u8,
+    pub(crate) carried: Option<Carried>,
+    pub(crate) count: usize,
+    /// Bytes of the block in use.
+    pub(crate) used: usize,
+    /// Bytes under way with it: the block, and segments that have no other handle.
+    pub(crate) bytes: u64,
 }
 
 /// Bytes of the segments that go with a message and that have no other handle in this process.
 #[cold]
-pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
+fn given_away_with((_, segments): &Carried) -> u64 {
     let alone = segments.iter().filter(|segment| !segment.has_other_handles());
     alone.map(|segment| segment.len() as u64).sum()
 }
 
 impl ItemAllocator {
+    /// Encodes `first` and what else `items` yields, up to `most` items, into a block with room for
+    /// their head and, if their size is not known, `guess` bytes, or of just the size of `first` if
+    /// that is larger. `pending` gets an item that does not fit. `None`: there is no room now, see
+    /// [`ItemAllocator::reserve`], and `pending` gets the first item. `index`: that of the first
+    /// item, for errors; `None` for the context.
+    #[inline]
+    pub(crate) fn encode<T: Wire, A: Borrow<T>>(
+        &self,
+        buffers: &mut Buffers,
+        (first, items): (A, &mut impl Iterator<Item = A>),
+        pending: &mut Option<Compact<A>>,
+        (most, guess): (usize, usize),
+        (idle, until): (bool, Option<Instant>),
+        index: Option<u64>,
+    ) -> Result<Option<EncodedItems>, Error> {
+        let Buffers { released, encoder, .. } = buffers;
+        let room = head_len::<T>(most) + if is_fixed::<T>() { 0 } else { guess };
+        let Some(mut reserved) = self.reserve(released, room.max(1), idle, until)? else {
+            *pending = Some(Compact::new(first));
+            return Ok(None);
+        };
+        // SAFETY: the block is ours until it is handed over, aligned, with room for the head.
+        let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
+        let mut next = first;
+        loop {
+            match writer.push(next.borrow(), encoder) {
+                Ok(()) => {}
+                Err(WireFault::Overflow) if writer.count() > 0 => {
+                    *pending = Some(Compact::new(next));
+                    break;
+                }
+                Err(WireFault::Overflow) => {
+                    // A single item that is larger than the guess gets a block of just its size.
+                    drop(reserved);
+                    let fault = |fault| self.unsendable(index, fault);
+                    let needed = writer.room_for(next.borrow(), encoder).map_err(fault)?;
+                    let Some(larger) = self.reserve(released, needed, idle, until)? else {
+                        *pending = Some(Compact::new(next));
+                        return Ok(None);
+                    };
+                    reserved = larger;
+                    // SAFETY: the new block is ours, aligned, and has room for the head and the
+                    // item.
+                    writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
+                    writer.push(next.borrow(), encoder).map_err(fault)?;
+                }
+                Err(fault) => {
+                    let index = index.map(|first| first + writer.count() as u64);
+                    return Err(self.unsendable(index, fault));
+                }
+            }
+            if writer.is_full() {
+                break;
+            }
+            match items.next() {
+                Some(item) => {
+                    self.refuse_if_foreign()?; // the input may have forked
+                    next = item;
+                }
+                None => break,
+            }
+        }
+        let (count, used) = (writer.count(), writer.used_bytes());
+        let manifest = writer.manifest(reserved.block.offset);
+        let carried = manifest.map(|manifest| (manifest, encoder.take_segments()));
+        let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
+        Ok(Some(EncodedItems { block: reserved.hand_over(), carried, count, used, bytes }))
+    }
+
     /// Reserves a block with room for `len` bytes. `None`: there is no room now, and chunks of this
     /// job are under way, or the thread may not wait. Otherwise waits until other jobs free some,
     /// or until it is `until`.
-    pub(crate) fn reserve(
+    fn reserve(
         &self,
         released: &mut Vec<SlotIndex>,
         len: usize,
@@ -104,12 +189,12 @@ impl ItemAllocator {
 }
 
 impl Reserved<'_> {
-    pub(crate) fn room(&self) -> usize {
+    fn room(&self) -> usize {
         self.block.len as usize
     }
 
     /// Gives the block away: this no longer frees it.
-    pub(crate) fn hand_over(self) -> Block {
+    fn hand_over(self) -> Block {
         let block = self.block;
         std::mem::forget(self);
         block

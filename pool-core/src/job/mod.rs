@@ -6,8 +6,8 @@
 //! * `input.rs`: the user's iterator, up to its first end; `chunks.rs`: cuts an input without a
 //!   pool.
 //! * `transport.rs`: the way to workers of either kind; `transfer.rs`: what goes along it.
-//! * `processes.rs`: the way to processes: encodes items, decodes results; `item_allocator.rs`:
-//!   allocates in the parent's arena.
+//! * `processes.rs`: the way to processes: sends items, decodes results; `item_allocator.rs`:
+//!   allocates in the parent's arena, and encodes items there.
 //! * `threads.rs`: the way to threads.
 //! * `target.rs`: which worker a chunk is for.
 //! * `collector.rs`: takes outcomes out of what arrives; `reorder.rs`: puts them into the order
@@ -42,10 +42,11 @@ mod try_collect;
 pub(crate) use background::{BackgroundJob, Counted, weight_of};
 pub use chunks::Chunks;
 pub(crate) use collector::bad_result;
-pub(crate) use item_allocator::{ItemAllocator, given_away_with};
+pub(crate) use item_allocator::{EncodedItems, ItemAllocator};
 pub(crate) use knots::{Awaits, Waiting};
 pub(crate) use leaked::{Borrows, LeakFlag};
 pub use options::JobOptions;
+pub(crate) use options::check_limit;
 pub use run::Job;
 pub use stream::ResultStream;
 pub(crate) use transport::Transport;

@@ -50,9 +50,7 @@ impl JobOptions {
         if self.n_splits == Some(0) {
             return refuse("n_splits must be at least 1, got 0".to_string());
         }
-        if self.task_timeout.is_some_and(|limit| limit.is_zero()) {
-            return refuse("task_timeout must be more than 0".to_string());
-        }
+        check_limit("task_timeout", self.task_timeout)?;
         if self.max_tasks_active == Some(0) {
             return refuse("max_tasks_active must be at least 1, got 0".to_string());
         }
@@ -79,6 +77,16 @@ impl JobOptions {
         let (low, high) = items.size_hint();
         let known = self.iterable_len.or_else(|| high.filter(|high| *high == low));
         known.map(|len| len as u64)
+    }
+}
+
+/// Refuses a limit of zero.
+pub(crate) fn check_limit(name: &str, limit: Option<Duration>) -> Result<(), Error> {
+    match limit {
+        Some(limit) if limit.is_zero() => {
+            Err(Error::InvalidInput(format!("{name} must be more than 0")))
+        }
+        _ => Ok(()),
     }
 }
 

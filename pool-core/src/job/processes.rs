@@ -1,14 +1,14 @@
 //! The way to worker processes: encodes into the parent's arena, decodes from the workers'.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use pool_ipc::{
     Wire, WireFault,
-    batch::{BatchReader, BatchWriter, head_len, is_fixed, len_of_one},
+    batch::{BatchReader, head_len},
 };
 
 use super::{
-    item_allocator::{ItemAllocator, given_away_with},
+    item_allocator::{EncodedItems, ItemAllocator},
     leaked::LeakFlag,
     options::JobOptions,
     target::Target,
@@ -25,7 +25,7 @@ use crate::{
 /// A batch up to this size is copied as a whole before its values are checked, a larger one value
 /// by value.
 const COPIED_AT_ONCE: usize = 1 << 20;
-/// Bytes for items of unknown size in the first chunk.
+/// Bytes for items of unknown size in the first chunk, and for a context.
 const FIRST_GUESS: usize = 2048;
 
 pub(crate) struct ProcessTransport<F: Form> {
@@ -108,18 +108,12 @@ impl<F: Form> ProcessTransport<F> {
     /// Encodes the context that all tasks of the job get.
     pub(crate) fn set_context<C: Wire>(&mut self, context: &C) -> Result<(), Error> {
         let (allocator, buffers) = (&self.allocator, Self::buffers(&mut self.buffers));
-        let fault = |fault| allocator.unsendable(None, fault);
-        let len = len_of_one(context, &mut buffers.encoder).map_err(fault)?;
-        let reserved = allocator.reserve(&mut buffers.released, len.max(1), true, None)?;
-        let reserved = reserved.expect("an idle job waits for room");
-        // SAFETY: the block is ours, aligned, with room for `len` bytes.
-        let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), 1) };
-        writer.push(context, &mut buffers.encoder).map_err(fault)?;
-        let manifest = writer.manifest(reserved.block.offset);
-        let carried = manifest.map(|manifest| (manifest, buffers.encoder.take_segments()));
-        let block = reserved.hand_over();
-        self.context =
-            (allocator.session.keep_context(allocator.job, block, carried), block.offset);
+        let (one, sizes) = ((context, &mut iter::empty()), (1, FIRST_GUESS));
+        let encoded =
+            allocator.encode::<C, _>(buffers, one, &mut None, sizes, (true, None), None)?;
+        let EncodedItems { block, carried, .. } = encoded.expect("an idle job waits for room");
+        let number = allocator.session.keep_context(allocator.job, block, carried);
+        self.context = (number, block.offset);
         Ok(())
     }
 
@@ -141,7 +135,7 @@ impl<F: Form> ProcessTransport<F> {
     /// Sends the one item of the job and waits for its result.
     pub(super) fn exchange(&mut self, item: F::Item, awaited: Awaited) -> Result<(), Error> {
         let cut = Cut { most: 1, timed: false, idle: true, until: None };
-        let packed = self.pack(&mut std::iter::once(item), cut)?;
+        let packed = self.pack(&mut iter::once(item), cut)?;
         let (chunk, _) = packed.expect("an idle job waits for room");
         let buffers = Self::buffers(&mut self.buffers);
         self.allocator.session.exchange(chunk, awaited, &mut buffers.taken)
@@ -165,76 +159,29 @@ impl<F: Form> ProcessTransport<F> {
         let per_item = self.bytes_per_item + self.bytes_per_item / 4;
         // A guess beyond the arena would refuse items that fit one at a time.
         let enough = usize::try_from(self.allocator.limit / 4).unwrap_or(usize::MAX);
-        let guess = head_len::<F::Item>(most)
-            + if is_fixed::<F::Item>() {
-                0
-            } else {
-                per_item.saturating_mul(most).max(FIRST_GUESS).min(enough)
-            };
-        let Cut { idle, until, .. } = cut;
-        let (allocator, buffers) = (&self.allocator, Self::buffers(&mut self.buffers));
-        let released = &mut buffers.released;
-        let Some(mut reserved) = allocator.reserve(released, guess.max(1), idle, until)? else {
-            self.pending = Some(Compact::new(first));
+        let guess = per_item.saturating_mul(most).max(FIRST_GUESS).min(enough);
+        let encoded = self.allocator.encode::<F::Item, _>(
+            Self::buffers(&mut self.buffers),
+            (first, items),
+            &mut self.pending,
+            (most, guess),
+            (cut.idle, cut.until),
+            Some(self.next_index),
+        )?;
+        let Some(EncodedItems { block, carried, count, used, bytes }) = encoded else {
             return Ok(Err(Sent::NoRoom));
         };
-        // SAFETY: the block is ours until submitted, aligned, with room for the head.
-        let mut writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
-        let mut next = first;
-        loop {
-            match writer.push(&next, &mut buffers.encoder) {
-                Ok(()) => {}
-                Err(WireFault::Overflow) if writer.count() > 0 => {
-                    self.pending = Some(Compact::new(next));
-                    break;
-                }
-                Err(WireFault::Overflow) => {
-                    // A single item that is larger than the guess gets a block of just its size.
-                    drop(reserved);
-                    let fault = |fault| allocator.unsendable(Some(self.next_index), fault);
-                    let needed = writer.room_for(&next, &mut buffers.encoder).map_err(fault)?;
-                    let Some(larger) = allocator.reserve(released, needed, idle, until)? else {
-                        self.pending = Some(Compact::new(next));
-                        return Ok(Err(Sent::NoRoom));
-                    };
-                    reserved = larger;
-                    // SAFETY: the new block is ours, aligned, and has room for the head and the
-                    // item.
-                    writer = unsafe { BatchWriter::new(reserved.base, reserved.room(), most) };
-                    writer.push(&next, &mut buffers.encoder).map_err(fault)?;
-                }
-                Err(fault) => {
-                    let index = self.next_index + writer.count() as u64;
-                    return Err(allocator.unsendable(Some(index), fault));
-                }
-            }
-            if writer.is_full() {
-                break;
-            }
-            match items.next() {
-                Some(item) => {
-                    allocator.refuse_if_foreign()?; // the input may have forked
-                    next = item;
-                }
-                None => break,
-            }
-        }
-        let (count, bytes) = (writer.count(), writer.used_bytes());
-        self.bytes_per_item = bytes.saturating_sub(head_len::<F::Item>(most)) / count;
-        let manifest = writer.manifest(reserved.block.offset);
-        let block = reserved.hand_over();
-        let mut given_away = 0;
-        if let Some(manifest) = manifest {
-            let carried = (manifest, buffers.encoder.take_segments());
-            given_away = given_away_with(&carried);
+        self.bytes_per_item = used.saturating_sub(head_len::<F::Item>(most)) / count;
+        let given_away = (bytes - block.len) as usize;
+        let allocator = &self.allocator;
+        if let Some(carried) = carried {
             allocator.session.keep_segments(block, carried);
         }
-        let under_way = block.len + given_away;
         let what = (allocator.job, self.call, measure_results::<F::Output> as MeasureResults);
         let chunk = Chunk {
             timed: cut.timed,
             context: self.context,
-            bytes: under_way,
+            bytes,
             limit: self.limit,
             grace: self.grace,
             retries: self.retries,
@@ -243,8 +190,8 @@ impl<F: Form> ProcessTransport<F> {
         };
         self.next_index += count as u64;
         self.target.advance();
-        let (bytes, room) = (bytes + given_away as usize, under_way as usize);
-        Ok(Ok((chunk, Load { chunks: 1, items: count, bytes, room })))
+        let load = Load { chunks: 1, items: count, bytes: used + given_away, room: bytes as usize };
+        Ok(Ok((chunk, load)))
     }
 
     /// The most items whose head takes no more than an eighth of the arena.
@@ -314,7 +261,7 @@ impl<F: Form> ProcessTransport<F> {
 
     pub(super) fn has_arrived(&self) -> bool {
         self.buffers.as_ref().is_some_and(|buffers| !buffers.taken.is_empty())
-            || self.allocator.session.has_arrived(self.allocator.job)
+            || self.allocator.session.collect_for(self.allocator.job)
     }
 
     #[inline]

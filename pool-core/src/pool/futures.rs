@@ -69,17 +69,18 @@ impl Pool {
         options: &JobOptions,
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Refused<Compact<F::Item>>> {
-        let checked = options.check().and_then(|()| self.check_worker("on_worker", options));
-        let terms = match checked {
-            Ok(()) if options.cancel.is_some() => {
-                return self.hand_in_with_token::<F>(item, function, options, room);
-            }
-            Ok(()) => {
-                let limit = options.task_timeout.or(self.settings.task_timeout());
-                let grace = options.timeout_grace.unwrap_or(self.timeout_grace);
-                Terms { limit, grace, retries: options.retries, worker: options.worker }
-            }
+        if options.cancel.is_some() {
+            return self.hand_in_with_token::<F>(item, function, options, room);
+        }
+        let options = match self.checked(options) {
+            Ok(options) => options,
             Err(error) => return Err(Refused { item, error }),
+        };
+        let terms = Terms {
+            limit: options.task_timeout,
+            grace: options.timeout_grace.unwrap_or_default(),
+            retries: options.retries,
+            worker: options.worker,
         };
         let mut item = item;
         loop {
@@ -205,9 +206,7 @@ impl Pool {
         room: Room,
         lazy: bool,
     ) -> Result<(BackendQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
-        options.check()?;
-        self.check_worker("on_worker", options)?;
-        let options = self.with_order_tasks(self.complete(options));
+        let options = self.checked(options)?;
         let (queue, backend, shared, claim) = self.place_for::<F>(room)?;
         queue.admit()?;
         let transport =
@@ -271,6 +270,7 @@ impl Pool {
         let mut over = Vec::new(); // all dropped without the lock
         let (_paused, mut slot) = self.slot_for_backend()?;
         slot.sharing.check(wanted)?;
+        slot.queues.iter().for_each(|queue| queue.close_if_failed());
         // Threads that end with the call that they were started for cannot be used for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
         let present = slot.backend.as_ref();

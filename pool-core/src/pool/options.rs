@@ -14,6 +14,7 @@ use crate::{
     config::PoolConfig,
     error::{Error, full_text},
     hooks::{Bounds, Exits, WorkerLife},
+    job::check_limit,
     shared::Shared,
     stack,
     start_method::StartMethod,
@@ -122,16 +123,6 @@ impl ForkWithThreads {
     #[must_use]
     pub const unsafe fn assume_safe() -> Self {
         Self(())
-    }
-}
-
-/// Refuses a limit of zero.
-pub(super) fn check_limit(name: &str, limit: Option<Duration>) -> Result<(), Error> {
-    match limit {
-        Some(limit) if limit.is_zero() => {
-            Err(Error::InvalidInput(format!("{name} must be more than 0")))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -37,9 +37,7 @@ impl Pool {
         G: Fn(A) -> R + Sync,
         I: Iterator<Item = A>,
     {
-        options.check()?;
-        self.check_worker("on_worker", options)?;
-        let options = &*self.with_order_tasks(self.complete(options));
+        let options = &*self.checked(options)?;
         self.refuse_if_foreign()?;
         let method = self.plan.method;
         let (backend, shared, claim) = match method {

@@ -12,12 +12,12 @@ use std::{
 
 use super::{
     Pool,
-    options::check_limit,
     slot::{BackendSlot, Sharing},
 };
 use crate::{
     deferred_log::Entry,
     error::Error,
+    job::check_limit,
     os::nanos,
     shared::Shared,
     start::{Backend, start_of},
@@ -79,9 +79,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Sets after how many tasks a worker's life ends; `None`: after no number of tasks. The next
     /// Sets after how many tasks a worker's life ends; `None`: no number of tasks ends it. The next
     /// call gets fresh workers.
+    ///
     /// # Errors
     ///
     /// Those of [`Pool::refresh_snapshot`]; then nothing is set.

@@ -1,13 +1,14 @@
 //! The settings that may change between two calls.
 
 use std::{
+    borrow::Cow,
     num::NonZeroU64,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use super::options::PoolOptions;
-use crate::{config::PoolConfig, hooks::Bounds, os::nanos};
+use crate::{config::PoolConfig, hooks::Bounds, job::JobOptions, os::nanos};
 
 /// The present settings. A thread that changes one also takes the lock of the pool's backend, which
 /// makes the change visible to the next call.
@@ -15,6 +16,7 @@ use crate::{config::PoolConfig, hooks::Bounds, os::nanos};
 pub(super) struct Settings {
     pub(super) keep_alive: AtomicBool,
     pub(super) order_tasks: AtomicBool,
+    timeout_grace: Duration,
     /// In this field and those below, 0 stands for none.
     pub(super) task_timeout: AtomicU64,
     pub(super) lifespan: AtomicU64,
@@ -28,6 +30,7 @@ impl Settings {
         Self {
             keep_alive: AtomicBool::new(plan.keep_alive),
             order_tasks: AtomicBool::new(options.order_tasks),
+            timeout_grace: options.timeout_grace,
             task_timeout: time(options.task_timeout),
             lifespan: AtomicU64::new(plan.life.span.map_or(0, NonZeroU64::get)),
             init_timeout: time(plan.bounds.init),
@@ -40,16 +43,18 @@ impl Settings {
         self.keep_alive.load(Relaxed)
     }
 
-    /// Whether chunks go to the workers in turn, in calls that do not set that.
-    #[inline]
-    pub(super) fn order_tasks(&self) -> bool {
-        self.order_tasks.load(Relaxed)
-    }
-
-    /// How long one item may take in calls that do not set that.
-    #[inline]
-    pub(super) fn task_timeout(&self) -> Option<Duration> {
-        time_of(&self.task_timeout)
+    /// The options of a call, completed by the settings where the call sets none.
+    pub(super) fn complete<'o>(&self, options: &'o JobOptions) -> Cow<'o, JobOptions> {
+        let task_timeout = options.task_timeout.or_else(|| time_of(&self.task_timeout));
+        // Without a limit there is no grace.
+        let timeout_grace = options.timeout_grace.or(task_timeout.map(|_| self.timeout_grace));
+        let in_turn = || self.order_tasks.load(Relaxed).then_some(true);
+        let order_tasks = options.order_tasks.or_else(in_turn);
+        let present = (options.task_timeout, options.timeout_grace, options.order_tasks);
+        if (task_timeout, timeout_grace, order_tasks) == present {
+            return Cow::Borrowed(options);
+        }
+        Cow::Owned(JobOptions { task_timeout, timeout_grace, order_tasks, ..options.clone() })
     }
 
     /// Tasks after which a worker's life ends.

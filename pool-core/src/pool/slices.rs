@@ -101,8 +101,7 @@ impl Pool {
         options: &JobOptions,
         collect: impl FnOnce(PartsJob<K, H, T, R>) -> Result<Vec<V>, Error>,
     ) -> Result<Vec<V>, Error> {
-        options.check()?;
-        self.check_worker("on_worker", options)?;
+        let options = &*self.checked(options)?;
         if chunk_len == 0 {
             return Err(Error::InvalidInput("chunk_len must be at least 1, got 0".to_string()));
         }
@@ -121,7 +120,6 @@ impl Pool {
         };
         let borrow = ExclusiveBorrow { alone, leaked: LeakFlag::default() };
         let parts = Parts::new(array.elements(), chunk_len, borrow.alone.is_some());
-        let options = &*self.with_order_tasks(self.complete(options));
         let call = Call::portable::<Sliced<K, H, T, R>>;
         let borrows = Borrows::Parts(borrow.leaked.clone());
         // SAFETY: the parts do not overlap. Tasks either read them only, by atomics, or nothing

@@ -169,7 +169,7 @@ impl Session {
         while let Some((place, incarnation)) = self.link.next_wanted() {
             match self.try_start(state, place, incarnation) {
                 Ok(()) => {}
-                // The zygote is gone: `read_reports` sees that, and fails the jobs.
+                // The zygote is gone: `handle_reports` sees that, and fails the jobs.
                 Err(libc::EPIPE | libc::ECONNRESET) => drop(Self::forget(state, incarnation)),
                 Err(errno) => self.not_started(state, incarnation, errno),
             }

@@ -92,8 +92,9 @@ impl Session {
         read().map_or(Cause::BadResult, |failure| failure.kind.into())
     }
 
-    /// Reads what the zygote reports, without waiting; answers whether there was anything.
-    pub(super) fn read_reports(&self, state: &mut SessionState) -> bool {
+    /// Handles what the zygote reports, without waiting, and begins to count passes anew; returns
+    /// whether there was anything.
+    pub(super) fn handle_reports(&self, state: &mut SessionState) -> bool {
         state.passes = 0;
         let mut any = false;
         while state.phase != Phase::Broken {

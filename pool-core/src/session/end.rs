@@ -65,7 +65,7 @@ impl Session {
         self.fail_all(&mut state, &Error::Terminated, |_| true);
         self.cancel_failed(&mut state);
         // The reports tell how far the zygote is, and whether it could begin at all.
-        self.read_reports(&mut state);
+        self.handle_reports(&mut state);
         if state.phase != Phase::Broken && self.link.is_on_its_way() {
             // Its initialisers may take long, and there is no worker yet that could lose anything.
             self.link.kill_on_its_way();
@@ -97,7 +97,7 @@ impl Session {
     /// that runs an item which no call waits for any more has a short grace.
     fn leave_in_order(&self) {
         let mut state = self.lock();
-        self.read_reports(&mut state);
+        self.handle_reports(&mut state);
         if !state.phase.staffs() || self.link.is_on_its_way() {
             return;
         }

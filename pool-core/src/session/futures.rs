@@ -35,7 +35,7 @@ impl Session {
         let mut state = self.lock();
         if look {
             self.collect(&mut state);
-            self.read_reports(&mut state);
+            self.handle_reports(&mut state);
         }
         let Some(inbox) = state.inboxes.get_mut(job) else { return Err(Error::Terminated) };
         inbox.news = false;

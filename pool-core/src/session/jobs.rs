@@ -30,13 +30,28 @@ pub(crate) struct NewJob {
     pub(crate) limited: bool,
 }
 
+impl SessionState {
+    /// Whether a stop of the pool has ended all workers.
+    fn is_stopped(&self) -> bool {
+        self.phase == Phase::Ending && self.engine.workers.iter().next().is_none()
+    }
+
+    /// Takes jobs again after a stop of the pool.
+    fn reopen_if_stopped(&mut self) {
+        if self.is_stopped() {
+            self.phase = Phase::Open;
+        }
+    }
+}
+
 impl Session {
     /// Opens a job, and starts workers if there are none.
     pub(crate) fn open_job(&self, what: &NewJob) -> Result<(JobId, Box<Buffers>), Error> {
         loop {
             let mut state = self.lock();
+            state.reopen_if_stopped();
             // A call that is made inside another one or a callback belongs to that one.
-            if self.takes_jobs(&mut state, |backend| is_inside(backend, None)) {
+            if self.takes_jobs(&state, |backend| is_inside(backend, None)) {
                 return self.open_job_in(&mut state, what);
             }
             drop(state);
@@ -52,7 +67,8 @@ impl Session {
         let in_call = |backend| {
             [Inside::Call, Inside::View].iter().any(|what| is_inside(backend, Some(*what)))
         };
-        if !self.takes_jobs(&mut state, in_call) {
+        state.reopen_if_stopped();
+        if !self.takes_jobs(&state, in_call) {
             return Ok(None);
         }
         let (job, buffers) = self.open_job_in(&mut state, &NewJob::default())?;
@@ -63,11 +79,8 @@ impl Session {
     }
 
     /// Whether a new job may be opened now. While the pool is being stopped, `belongs` says whether
-    /// the job is part of a call that the stop waits for; a pool that has been stopped opens again.
-    fn takes_jobs(&self, state: &mut SessionState, belongs: impl Fn(usize) -> bool) -> bool {
-        if state.phase == Phase::Ending && state.engine.workers.iter().next().is_none() {
-            state.phase = Phase::Open;
-        }
+    /// the job is part of a call that the stop waits for.
+    fn takes_jobs(&self, state: &SessionState, belongs: impl Fn(usize) -> bool) -> bool {
         match state.phase {
             Phase::Open | Phase::Broken => true,
             Phase::Closing => belongs(std::ptr::from_ref(self).addr()),
@@ -77,10 +90,8 @@ impl Session {
 
     /// Waits for the end of a stop of the pool, if one goes on.
     pub(crate) fn wait_until_stopped(&self) {
-        self.drive_until(ANYTHING, |state| match state.phase {
-            Phase::Open | Phase::Broken => true,
-            Phase::Closing => false,
-            Phase::Ending => state.engine.workers.iter().next().is_none(),
+        self.drive_until(ANYTHING, |state| {
+            matches!(state.phase, Phase::Open | Phase::Broken) || state.is_stopped()
         });
     }
 
@@ -250,14 +261,14 @@ impl Session {
         }
     }
 
-    /// Whether anything has arrived for the job, without waiting.
-    pub(crate) fn has_arrived(&self, job: JobId) -> bool {
+    /// Collects what has arrived, without waiting; returns whether there is anything for the job.
+    pub(crate) fn collect_for(&self, job: JobId) -> bool {
         if self.is_foreign() {
             return true;
         }
         let mut state = self.lock();
         self.collect(&mut state);
-        self.read_reports(&mut state);
+        self.handle_reports(&mut state);
         state.inboxes.get(job).is_none_or(|i| i.fatal.is_some() || !i.messages.is_empty())
     }
 }

@@ -286,7 +286,7 @@ impl Session {
         let until = Instant::now() + ITS_SOCKETS;
         loop {
             let mut state = self.lock();
-            self.read_reports(&mut state);
+            self.handle_reports(&mut state);
             let is_broken = state.phase == Phase::Broken;
             drop(state);
             let left = until.saturating_duration_since(Instant::now());
@@ -339,7 +339,7 @@ impl Session {
     /// The process ids of the workers that run now, in order of their ids.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let mut state = self.lock();
-        self.read_reports(&mut state);
+        self.handle_reports(&mut state);
         let pid = |(place, incarnation, pid)| self.pid_of(place, incarnation, pid);
         state.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
     }

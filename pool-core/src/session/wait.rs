@@ -145,7 +145,7 @@ impl Session {
                 self.check_tokens(&mut state);
                 state.passes += 1;
                 if state.passes > PASSES_WITHOUT_REPORTS || self.has_overruns(&state) {
-                    self.read_reports(&mut state);
+                    self.handle_reports(&mut state);
                 }
             }
             let left = limit.map(|limit| limit.saturating_duration_since(Instant::now()));
@@ -204,7 +204,7 @@ impl Session {
         if finished {
             return state;
         }
-        if self.read_reports(&mut state) {
+        if self.handle_reports(&mut state) {
             return state; // maybe what is waited for
         }
         state.urgent = false;
@@ -232,7 +232,7 @@ impl Session {
         let reported = self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut state = self.lock();
-        let heard = reported && self.read_reports(&mut state);
+        let heard = reported && self.handle_reports(&mut state);
         if !reported {
             self.start_what_is_due(&mut state);
         }
