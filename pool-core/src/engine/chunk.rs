@@ -42,7 +42,7 @@ pub(crate) struct Chunk {
     /// Workers in a row that died with the chunk and had begun no item of it.
     pub(crate) unbegun_deaths: u32,
     /// What is known of the item in hand before its worker is reaped.
-    pub(crate) overrun: Overrun,
+    pub(crate) time_out: TimeOut,
     /// Whether its call was cancelled, though its job goes on: what is left is not tried again.
     pub(crate) cancelled: bool,
     /// The incarnation that keeps the result of item `start` in hand.
@@ -58,13 +58,13 @@ pub(crate) struct Chunk {
 
 /// Whether the item that a worker has in hand is overdue, and its worker timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Overrun {
+pub(crate) enum TimeOut {
     #[default]
-    No,
+    None,
     /// It will be tried again.
-    Known,
+    Retried,
     /// It has failed, and its job knows.
-    Told,
+    Reported,
 }
 
 /// Workers in a row whose deaths with a chunk, before they began an item, count as a try: one that
@@ -99,7 +99,7 @@ impl Chunk {
             retries: 0,
             lost_tries: 0,
             unbegun_deaths: 0,
-            overrun: Overrun::No,
+            time_out: TimeOut::None,
             cancelled: false,
             in_hand: None,
             past_limit: false,
@@ -150,7 +150,7 @@ impl Chunk {
     /// Why the item fails that a dead worker had in hand: it was overdue, or else the `cause`.
     pub(super) fn cause(&self, cause: Cause) -> Cause {
         match self.limit {
-            Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },
+            Some(limit) if self.time_out != TimeOut::None => Cause::Timeout { limit },
             _ => cause,
         }
     }

@@ -15,7 +15,7 @@ use pool_ipc::{
 };
 
 use super::{
-    chunk::{Action, Chunk, Delivery, Overrun, Why},
+    chunk::{Action, Chunk, Delivery, TimeOut, Why},
     jobs::{JobId, JobTable},
     targeted::TargetedQueues,
     workers::WorkerTable,
@@ -242,7 +242,7 @@ impl Engine {
             Why::Complete | Why::Failed(_) | Why::Cancelled | Why::Died { .. }
                 if chunk.cancelled =>
             {
-                if std::mem::take(&mut chunk.overrun) == Overrun::Told {
+                if std::mem::take(&mut chunk.time_out) == TimeOut::Reported {
                     chunk.advance(1);
                 } else if let Why::Failed(cause) = why {
                     failed(&mut chunk, cause, out);
@@ -258,8 +258,8 @@ impl Engine {
             Why::Died { begun, cause } => {
                 let cause = chunk.cause(cause);
                 let lost_try = chunk.is_lost_try(begun || was_in_hand, finished);
-                match std::mem::take(&mut chunk.overrun) {
-                    Overrun::Told => chunk.advance(1),
+                match std::mem::take(&mut chunk.time_out) {
+                    TimeOut::Reported => chunk.advance(1),
                     _ if lost_try && !chunk.lose_try() => {
                         failed(&mut chunk, cause, out);
                     }
@@ -278,7 +278,7 @@ impl Engine {
     /// Handles the time-out of the worker that has the item behind the `finished` ones of the chunk
     /// in `slot` in hand: it can neither finish nor begin anything more. The item fails now, if it
     /// is not to be tried again; all else waits until the worker is reaped.
-    pub(crate) fn overran(
+    pub(crate) fn timed_out(
         &mut self,
         slot: SlotIndex,
         worker: u32,
@@ -286,17 +286,17 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot.index()) else { return };
-        let Some(limit) = chunk.limit.filter(|_| chunk.overrun == Overrun::No) else { return };
+        let Some(limit) = chunk.limit.filter(|_| chunk.time_out == TimeOut::None) else { return };
         if finished >= chunk.end - chunk.start {
             return; // a scribbled board
         }
         let mut item = chunk.clone();
         item.advance(finished);
         if item.lose_try() {
-            chunk.overrun = Overrun::Known;
+            chunk.time_out = TimeOut::Retried;
             return;
         }
-        chunk.overrun = Overrun::Told;
+        chunk.time_out = TimeOut::Reported;
         let job = chunk.job;
         let delivery = item.fail(worker, Cause::Timeout { limit });
         if self.is_open(job) {

@@ -98,7 +98,7 @@ impl dyn AsyncQueue {
         made_of: fn(Vec<F::Output>) -> T,
     ) -> Result<AsyncResult<T>, Vec<F::Item>> {
         let queue_shared = self.queue_shared();
-        let number = job.go_to_background(queue_shared.job, queue_shared.listener());
+        let number = job.go_to_background(queue_shared.job, queue_shared.progress_notifier());
         let job = Box::new(BackgroundJob::new(job, queue_shared.budget.is_exact()));
         let has_token = job.token().is_some();
         let state = Mutex::new(MapState::Idle(job));

@@ -140,7 +140,7 @@ pub(crate) trait AsyncQueue: Send + Sync {
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool);
 
     /// Completes what has arrived, without waiting.
-    fn look(&self);
+    fn poll(&self);
 
     /// Takes a call back that no worker has begun; whether there was one. Neither its future nor
     /// the threads that wait for it are notified.
@@ -160,7 +160,7 @@ pub(crate) trait AsyncQueue: Send + Sync {
 
     /// Something has arrived for the background job with this number. Called by workers that are
     /// threads.
-    fn heard(&self, _number: u64) {}
+    fn job_progressed(&self, _number: u64) {}
 
     /// Whether it takes calls in.
     fn is_open(&self) -> bool;
@@ -281,11 +281,11 @@ impl QueueShared {
     }
 
     /// A function that notifies the queue of an arrival for the job with the given number.
-    pub(super) fn listener(&self) -> impl Fn(u64) + Send + Sync + use<> {
+    pub(super) fn progress_notifier(&self) -> impl Fn(u64) + Send + Sync + use<> {
         let queue = self.queue.clone();
         move |number| {
             if let Some(queue) = queue.upgrade() {
-                queue.heard(number);
+                queue.job_progressed(number);
             }
         }
     }

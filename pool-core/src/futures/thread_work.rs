@@ -94,7 +94,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         {
             // Another thread may have taken this entry from `running` to fail the call, and not
             // have done so yet.
-            self.entry.overrun(worker, limit);
+            self.entry.time_out(worker, limit);
             self.queue.end_overdue();
         }
         match outcome {
@@ -148,7 +148,7 @@ impl<F: Portable> Drop for ThreadCall<F> {
 }
 
 impl<R: Wire> Limited for Entry<R> {
-    fn overrun(&self, worker: u32, limit: Duration) {
+    fn time_out(&self, worker: u32, limit: Duration) {
         let task = TaskError::new(0, worker, Cause::Timeout { limit }, 1);
         self.complete(Err(task.into()), 0);
     }

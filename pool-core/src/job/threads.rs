@@ -21,14 +21,14 @@ use crate::{
     session::Message,
     shared::SharedValue,
     task::{Form, Portable},
-    threads::{Given, Part, ThreadBackend, ThreadJob},
+    threads::{CallValues, Part, ThreadBackend, ThreadJob},
 };
 
 pub(crate) struct ThreadTransport<F: Form> {
     backend: Arc<ThreadBackend>,
     job: Arc<ThreadJob<F>>,
     function: F::Function,
-    given: Given<F>,
+    call_values: CallValues<F>,
     next_index: u64,
     target: Target,
     arrived: VecDeque<Arrival<F::Output>>,
@@ -91,14 +91,14 @@ impl<F: Form> ThreadTransport<F> {
         }
         let job = ThreadJob::open(&backend, options.cancel.clone(), options.task_timeout, lazy)?;
         // A closure with captures has no access to its worker.
-        let given = Given { context, shared, begins: !borrows, within: Within::here() };
+        let call_values = CallValues { context, shared, begins: !borrows, within: Within::here() };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
         Ok(Self {
             backend,
             job,
             function,
-            given,
+            call_values,
             next_index: 0,
             target: Target::Any,
             arrived,
@@ -114,16 +114,19 @@ impl<F: Form> ThreadTransport<F> {
 
     /// Makes workers run `worker_init` before their first item, as for a portable function.
     pub(crate) fn begins_lives(mut self) -> Self {
-        self.given.begins = true;
+        self.call_values.begins = true;
         self
     }
 
-    /// Makes it a background job: from now on `heard` is called with the returned number when
+    /// Makes it a background job: from now on `on_progress` is called with the returned number when
     /// something arrives. The backend serves other jobs, too.
-    pub(super) fn go_to_background(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
+    pub(super) fn go_to_background(
+        &mut self,
+        on_progress: impl Fn(u64) + Send + Sync + 'static,
+    ) -> u64 {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        self.job.go_to_background(Box::new(move || heard(number)));
+        self.job.go_to_background(Box::new(move || on_progress(number)));
         self.lets_go = false;
         number
     }
@@ -175,7 +178,13 @@ impl<F: Form> ThreadTransport<F> {
         // transport is dropped in time (`open_scoped`), and its drop waits until no chunk of it is
         // left.
         unsafe {
-            self.job.send((&self.backend, worker), self.function, &self.given, first, thread_items)
+            self.job.send(
+                (&self.backend, worker),
+                self.function,
+                &self.call_values,
+                first,
+                thread_items,
+            )
         }
     }
 

@@ -50,7 +50,7 @@ pub(crate) enum Report {
     /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
     NotStarted { incarnation: Incarnation, errno: i32 },
     /// A worker was timed out for an item that is overdue, and killed; [`Report::Reaped`] follows.
-    Overran { incarnation: Incarnation },
+    TimedOut { incarnation: Incarnation },
     /// A worker has been reaped, with its wait status; `segments`: whether segments of its results
     /// are left; `peak`: how many bytes of memory it had at most, in whole MiB.
     Reaped { incarnation: Incarnation, status: i32, segments: bool, peak: u64 },
@@ -125,7 +125,7 @@ impl Report {
             Self::NotStarted { incarnation, errno } => {
                 [2, incarnation.number(), errno as u32, 0, 0, 0]
             }
-            Self::Overran { incarnation } => [5, incarnation.number(), 0, 0, 0, 0],
+            Self::TimedOut { incarnation } => [5, incarnation.number(), 0, 0, 0, 0],
             Self::Unable(StartFault::Threads(threads)) => [6, 0, threads, 0, 0, 0],
             Self::Unable(StartFault::System(errno)) => [7, 0, errno as u32, 0, 0, 0],
             Self::Reaped { incarnation, status, segments, peak } => {
@@ -151,7 +151,7 @@ impl Report {
                         peak: u64::from(more >> 1) << 20,
                     }),
                     4 => Received::Message(Self::Running { pid: value as i32 }),
-                    5 => Received::Message(Self::Overran { incarnation }),
+                    5 => Received::Message(Self::TimedOut { incarnation }),
                     6 => Received::Message(Self::Unable(StartFault::Threads(value))),
                     7 => Received::Message(Self::Unable(StartFault::System(value as i32))),
                     _ => Received::Closed,

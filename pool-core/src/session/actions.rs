@@ -229,8 +229,8 @@ impl Session {
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
         {
-            let fatal = failure.into_error(worker);
-            return self.did_not_come_up(state, serial, &fatal, &[]);
+            let error = failure.into_error(worker);
+            return self.did_not_come_up(state, serial, &error, &[]);
         }
         if state.engine.workers.iter().next().is_none() {
             self.fail_all(state, &not_started(errno), |_| true);

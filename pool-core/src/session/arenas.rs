@@ -78,7 +78,7 @@ pub(super) struct WorkerArena {
     /// Most bytes that one block of it can have.
     pub(super) limit: u64,
     /// The broker that releases a dead worker's segments when the last result was read.
-    told: OnceLock<Arc<BrokerLink>>,
+    broker: OnceLock<Arc<BrokerLink>>,
     /// While a reference to it is left, no other worker gets this incarnation. Dropped after the
     /// release.
     pub(super) held: Arc<()>,
@@ -86,7 +86,7 @@ pub(super) struct WorkerArena {
 
 impl WorkerArena {
     pub(super) fn new(mapping: Mapping, place: u32, incarnation: Incarnation, limit: u64) -> Self {
-        Self { mapping, place, incarnation, limit, told: OnceLock::new(), held: Arc::new(()) }
+        Self { mapping, place, incarnation, limit, broker: OnceLock::new(), held: Arc::new(()) }
     }
 
     /// A private copy of `len` bytes at `offset`, if they lie in it and are at most `most`.
@@ -102,7 +102,7 @@ impl WorkerArena {
 
     /// Has the broker release the dead worker's segments when the last result was read.
     pub(super) fn release_owner_at_end(&self, broker: Arc<BrokerLink>) {
-        let _ = self.told.set(broker);
+        let _ = self.broker.set(broker);
     }
 }
 
@@ -116,7 +116,7 @@ impl Deref for WorkerArena {
 
 impl Drop for WorkerArena {
     fn drop(&mut self) {
-        if let Some(broker) = self.told.get() {
+        if let Some(broker) = self.broker.get() {
             broker.release_owner(self.incarnation.number());
         }
     }

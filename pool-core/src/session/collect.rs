@@ -54,7 +54,7 @@ impl Session {
             // A scribbled word names an owner that does not exist.
             outcome.progress.finished = 0;
             let why = Why::Failed(Cause::BadResult);
-            return self.tell_ended(state, slot, incarnation, outcome, why);
+            return self.handle_end(state, slot, incarnation, outcome, why);
         }
         let size = state.engine.chunk(slot).map_or(0, |chunk| chunk.end - chunk.start);
         let why = match outcome.end {
@@ -64,10 +64,10 @@ impl Session {
             End::Cancelled => Why::Cancelled,
             End::Complete | End::Unknown => Why::Failed(Cause::BadResult),
         };
-        self.tell_ended(state, slot, incarnation, outcome, why);
+        self.handle_end(state, slot, incarnation, outcome, why);
     }
 
-    fn tell_ended(
+    fn handle_end(
         &self,
         state: &mut SessionState,
         slot: SlotIndex,
@@ -106,7 +106,7 @@ impl Session {
                 Ok(Some(Report::NotStarted { incarnation, errno })) => {
                     self.not_started(state, incarnation, errno);
                 }
-                Ok(Some(Report::Overran { incarnation })) => self.overran(state, incarnation),
+                Ok(Some(Report::TimedOut { incarnation })) => self.timed_out(state, incarnation),
                 Ok(Some(Report::Reaped { incarnation, status, segments, peak })) => {
                     self.reaped(state, incarnation, status, segments, peak);
                 }
@@ -131,13 +131,15 @@ impl Session {
     }
 
     /// Handles the report that the zygote has timed a worker out.
-    fn overran(&self, state: &mut SessionState, incarnation: Incarnation) {
-        state.overruns = state.overruns.wrapping_add(1);
+    fn timed_out(&self, state: &mut SessionState, incarnation: Incarnation) {
+        state.time_outs = state.time_outs.wrapping_add(1);
         state.timed_out.push(incarnation);
         let place = state.engine.workers.place_of(incarnation);
         let stage = place.map_or(WorkerStage::Ready, |place| self.stage_of(place));
         let what = stage.unfinished().map_or("an item", Stage::name);
-        state.journal.note(Entry::Overran { worker: place.map_or(0, |place| place as u32), what });
+        state
+            .deferred_log
+            .note(Entry::TimedOut { worker: place.map_or(0, |place| place as u32), what });
         if stage != WorkerStage::Ready {
             return; // it has no item in hand
         }
@@ -147,7 +149,7 @@ impl Session {
         let worker = state.engine.workers.place_of(incarnation);
         if let (Some(slot), Some(worker)) = (slot, worker) {
             let finished = self.board.outcome(slot).progress.finished;
-            state.engine.overran(slot, worker as u32, finished, &mut state.actions);
+            state.engine.timed_out(slot, worker as u32, finished, &mut state.actions);
         }
     }
 
@@ -187,7 +189,7 @@ impl Session {
                     a_try = killed_in_init && has_tries;
                     let begun = begun || a_try;
                     let why = Why::Died { begun, cause: cause.clone() };
-                    self.tell_ended(state, slot, incarnation, outcome, why);
+                    self.handle_end(state, slot, incarnation, outcome, why);
                 }
                 SlotState::Ready if in_hand == Some(incarnation) && self.board.take_back(slot) => {
                     self.lose_in_hand(state, Some(slot), incarnation, &cause);
@@ -199,7 +201,7 @@ impl Session {
                 _ => {
                     let outcome = self.board.outcome(slot);
                     let why = Why::Died { begun: true, cause: cause.clone() };
-                    self.tell_ended(state, slot, incarnation, outcome, why);
+                    self.handle_end(state, slot, incarnation, outcome, why);
                 }
             }
         }
@@ -264,8 +266,8 @@ impl Session {
 
     /// Breaks a session whose zygote has started nothing: calls under way fail, and the next one
     /// may open another session.
-    pub(super) fn end_before_begin(&self, state: &mut SessionState, fatal: Error) {
-        state.gone = fatal;
+    pub(super) fn end_before_begin(&self, state: &mut SessionState, error: Error) {
+        state.gone = error;
         // Relaxed: the lock orders it for the calls that are told.
         self.renewable.store(true, Ordering::Relaxed);
         self.broken(state);
@@ -288,10 +290,10 @@ impl Session {
     }
 
     /// Tells these jobs that they cannot go on.
-    pub(super) fn fail_jobs(&self, state: &mut SessionState, fatal: &Error, jobs: &[JobId]) {
+    pub(super) fn fail_jobs(&self, state: &mut SessionState, error: &Error, jobs: &[JobId]) {
         for job in jobs {
             if let Some(inbox) = state.inboxes.get_mut(*job) {
-                inbox.fail(fatal);
+                inbox.fail(error);
             }
         }
         self.changed.notify_all();
@@ -303,11 +305,11 @@ impl Session {
     pub(super) fn fail_all(
         &self,
         state: &mut SessionState,
-        fatal: &Error,
+        error: &Error,
         which: impl Fn(&Inbox) -> bool,
     ) {
         for inbox in state.inboxes.values_mut().filter(|inbox| which(inbox)) {
-            inbox.fail(fatal);
+            inbox.fail(error);
         }
         // Relaxed: a thread that sees it takes the lock.
         self.failures.fetch_add(1, Ordering::Relaxed);

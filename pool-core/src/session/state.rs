@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
-    deferred_log::Journal,
+    deferred_log::DeferredLog,
     engine::{Action, Engine, JobId, JobTable},
     error::{Error, WorkerStage},
     hooks::{Bounds, Exits},
@@ -128,18 +128,18 @@ pub(crate) struct SessionState {
     /// Chunks of cancelled calls that the zygote is to end with their workers.
     pub(super) kills: Vec<Kill>,
     /// Calls that have returned and of which items may still run.
-    pub(super) lingering: Vec<Lingering>,
+    pub(super) detached_calls: Vec<DetachedCall>,
     /// Places that stay vacant for a pause, and its end.
     pub(super) rests: Vec<(u32, Instant)>,
-    /// How many overruns the zygote has reported.
-    pub(super) overruns: u64,
+    /// How many time-outs the zygote has reported.
+    pub(super) time_outs: u64,
     /// Whether a job was opened or given a chunk since workers were renewed.
     pub(crate) used: bool,
     /// The first worker's serial whose exit result counts: those of older workers belong to calls
     /// that are over.
     pub(super) exits_from: u64,
     /// What is to be logged when the lock is free again.
-    pub(super) journal: Journal,
+    pub(super) deferred_log: DeferredLog,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +163,8 @@ impl Phase {
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) messages: VecDeque<Message>,
-    pub(super) fatal: Option<Error>,
+    /// The error that ended the job.
+    pub(super) job_error: Option<Error>,
     /// The token that may end the call from outside.
     pub(super) token: Option<CancelToken>,
     /// Items that run when the call ends are killed after this time.
@@ -206,7 +207,7 @@ pub(super) struct Kill {
 
 /// A call that has returned though items of it run, and the token that may still have them killed.
 #[derive(Debug)]
-pub(super) struct Lingering {
+pub(super) struct DetachedCall {
     pub(super) job: JobId,
     pub(super) token: CancelToken,
     /// The shortest grace that the items were given.
@@ -232,8 +233,8 @@ impl SessionState {
 
 impl Inbox {
     /// Notes why the job cannot go on, unless it has failed before.
-    pub(super) fn fail(&mut self, fatal: &Error) {
-        self.fatal.get_or_insert_with(|| fatal.clone());
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.job_error.get_or_insert_with(|| error.clone());
         self.news = true;
     }
 }
@@ -324,7 +325,7 @@ impl Session {
         let mut pid = None;
         self.drive_until(WakeThreshold { finished: i64::MAX, has_items: false }, |state| {
             pid = state.engine.workers.iter().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
-            let failed = state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
+            let failed = state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_some());
             pid.is_some() || failed || !state.phase.staffs()
         });
         pid.ok_or_else(|| self.why_no_pid())
@@ -332,8 +333,8 @@ impl Session {
 
     fn why_no_pid(&self) -> Error {
         let state = self.lock();
-        let fatal = state.inboxes.iter().find_map(|(_, inbox)| inbox.fatal.clone());
-        fatal.unwrap_or_else(|| state.gone.clone())
+        let error = state.inboxes.iter().find_map(|(_, inbox)| inbox.job_error.clone());
+        error.unwrap_or_else(|| state.gone.clone())
     }
 
     /// The process ids of the workers that run now, in order of their ids.

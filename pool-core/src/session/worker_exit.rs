@@ -70,7 +70,7 @@ impl Session {
             arena.release_owner_at_end(Arc::clone(&self.broker));
         }
         if killed {
-            state.journal.note(Entry::Killed { worker });
+            state.deferred_log.note(Entry::Killed { worker });
         } else if !timed_out {
             self.note_end(state, worker, raw, &exit_kind);
         }
@@ -98,7 +98,7 @@ impl Session {
             }
             ExitKind::Left(result) if serial >= state.exits_from => {
                 if !self.exits.add(result) {
-                    state.journal.note(Entry::Refused { worker });
+                    state.deferred_log.note(Entry::Refused { worker });
                 }
             }
             ExitKind::ExitFailed(failure) => self.exit_failed(state, serial, worker, failure),
@@ -129,15 +129,16 @@ impl Session {
             return;
         }
         if status != ExitStatus::Code(0) {
-            state.journal.note(Entry::Died { worker, status });
+            state.deferred_log.note(Entry::Died { worker, status });
         } else if lives && !self.board.leaves(worker as usize) {
-            state.journal.note(Entry::Lived { worker });
+            state.deferred_log.note(Entry::Lived { worker });
         }
     }
 
     /// Fills vacant places, if a job may have work for them or workers live on from call to call.
     pub(super) fn refill(&self, state: &mut SessionState) {
-        let wanted = || state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
+        let wanted =
+            || state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none() && !inbox.over);
         if state.phase.staffs() && (self.keeps_alive() || wanted()) {
             self.staff(state);
         }
@@ -237,13 +238,14 @@ impl Session {
         &self,
         state: &mut SessionState,
         serial: u64,
-        fatal: &Error,
+        error: &Error,
         served: &[JobId],
     ) {
-        self.fail_jobs(state, fatal, served);
-        self.fail_all(state, fatal, |inbox| inbox.first_serial <= serial);
+        self.fail_jobs(state, error, served);
+        self.fail_all(state, error, |inbox| inbox.first_serial <= serial);
         // Calls that began after the start of that worker try again.
-        if state.phase.staffs() && state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
+        if state.phase.staffs() && state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none())
+        {
             self.staff(state);
         }
     }
@@ -258,10 +260,10 @@ impl Session {
         failure: StartFailure,
     ) {
         // Futures have their results or will have them.
-        let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.queue.is_none();
-        let any_told = state.inboxes.iter().any(|(_, inbox)| told(inbox));
-        if any_told && serial >= state.exits_from {
-            self.fail_all(state, &failure.into_error(worker), told);
+        let waits = |inbox: &Inbox| inbox.job_error.is_none() && inbox.queue.is_none();
+        let any_waits = state.inboxes.iter().any(|(_, inbox)| waits(inbox));
+        if any_waits && serial >= state.exits_from {
+            self.fail_all(state, &failure.into_error(worker), waits);
         } else {
             self.exits.fail(worker, failure.fault.into_cause());
         }
@@ -323,10 +325,10 @@ impl Session {
         drop(state);
         let mut ended = Ok(());
         self.drive_until(ANYTHING, |state| {
-            let fatal = state.inboxes.get(job).and_then(|inbox| inbox.fatal.clone());
-            let exit_failed = matches!(&fatal, Some(Error::WorkerExitFailed { .. }));
-            let goes_on = fatal.is_none() || exit_failed;
-            ended = fatal.map_or(Ok(()), Err);
+            let error = state.inboxes.get(job).and_then(|inbox| inbox.job_error.clone());
+            let exit_failed = matches!(&error, Some(Error::WorkerExitFailed { .. }));
+            let goes_on = error.is_none() || exit_failed;
+            ended = error.map_or(Ok(()), Err);
             let is_newer =
                 |(_, incarnation, _)| state.engine.workers.serial_of(incarnation) >= newer;
             !goes_on || state.engine.workers.iter().all(is_newer)

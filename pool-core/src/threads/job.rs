@@ -36,7 +36,7 @@ pub(crate) struct Part<R> {
 }
 
 /// The values that all tasks of a call get.
-pub(crate) struct Given<F: Form> {
+pub(crate) struct CallValues<F: Form> {
     pub(crate) context: Arc<F::Context>,
     /// The value that the pool shared when the call began.
     pub(crate) shared: Option<SharedValue>,
@@ -46,7 +46,7 @@ pub(crate) struct Given<F: Form> {
     pub(crate) within: Within,
 }
 
-impl<F: Form> Clone for Given<F> {
+impl<F: Form> Clone for CallValues<F> {
     fn clone(&self) -> Self {
         let Self { context, shared, begins, within } = self;
         let (context, shared, within) = (context.clone(), shared.clone(), within.clone());

@@ -183,7 +183,7 @@ impl ThreadWorker {
                 let segments = held.iter().map(|segment| segment.id()).collect();
                 let worker = self.id;
                 if !self.exits.add(ExitResult { worker, bytes, segments, held }) {
-                    Entry::Refused { worker }.tell();
+                    Entry::Refused { worker }.write();
                 }
                 Ok(())
             }

@@ -40,7 +40,7 @@ pub(crate) struct WorkerStart {
 
 /// What all workers of a pool have mapped. A process that forks them maps it once for all.
 #[derive(Debug, Clone)]
-pub(crate) struct Ground {
+pub(crate) struct SharedMappings {
     pub(crate) board: Arc<Mapping>,
     /// The parent's arena, read-only.
     pub(crate) items: Arc<Mapping>,
@@ -128,7 +128,7 @@ impl WorkerStart {
     }
 }
 
-impl Ground {
+impl SharedMappings {
     /// Maps board and items.
     pub(crate) fn new(board: OwnedFd, items: OwnedFd) -> Result<Self, pool_shm::Error> {
         Ok(Self {
@@ -145,12 +145,12 @@ pub(crate) fn arena_from(descriptor: Option<OwnedFd>) -> io::Result<Segment> {
 }
 
 /// What a fresh copy makes of its descriptors.
-pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(Ground, WorkerFds)> {
+pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(SharedMappings, WorkerFds)> {
     let mut fds = fds.into_iter();
-    let ground = Ground::new(fds.next()?, fds.next()?).ok()?;
+    let mappings = SharedMappings::new(fds.next()?, fds.next()?).ok()?;
     let arena = Segment::from_fd(fds.next()?).ok()?;
     let (wake_counter, handshake_socket) = (fds.next()?, fds.next()?);
-    Some((ground, WorkerFds { arena, wake_counter, handshake_socket, shared: fds.collect() }))
+    Some((mappings, WorkerFds { arena, wake_counter, handshake_socket, shared: fds.collect() }))
 }
 
 #[cfg(test)]

@@ -68,26 +68,26 @@ extern "C" fn note_down(_: i32) {
 }
 
 /// Least time between two looks, each after a task: a look costs about a hundredth of that.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Sees when this process has grown beyond a limit.
 #[derive(Debug)]
 pub(crate) struct Growth {
     most: u64,
-    looked: Instant,
+    checked: Instant,
 }
 
 impl Growth {
     pub(super) fn beyond(most: u64) -> Self {
-        Self { most, looked: Instant::now() }
+        Self { most, checked: Instant::now() }
     }
 
     /// Whether the process has grown beyond the limit; looks only if the last look is long ago.
     #[cold]
     pub(crate) fn is_seen(&mut self) -> bool {
         let now = Instant::now();
-        now - self.looked >= LOOK_EVERY && {
-            self.looked = now;
+        now - self.checked >= CHECK_INTERVAL && {
+            self.checked = now;
             self.is_there()
         }
     }

@@ -20,7 +20,7 @@ use pool_shm::ForkMark;
 
 use super::{
     chunk::ChunkRun,
-    config::{Ground, WorkerFds, WorkerStart},
+    config::{SharedMappings, WorkerFds, WorkerStart},
     hook_state::{FailedStart, HookState},
     memory_limit::Growth,
     runtime::WorkerRuntime,
@@ -81,7 +81,10 @@ pub(crate) fn name_at(place: usize) -> ProcessName {
 }
 
 /// Runs as the worker that `start` describes, with the mappings and descriptors that `means` gives.
-pub(crate) fn live(start: &WorkerStart, means: impl FnOnce() -> Option<(Ground, WorkerFds)>) -> ! {
+pub(crate) fn live(
+    start: &WorkerStart,
+    means: impl FnOnce() -> Option<(SharedMappings, WorkerFds)>,
+) -> ! {
     let _ = run_on_stack(start.config.bounds.stack, |stack| live_on(stack, start, means));
     exit(NO_STACK)
 }
@@ -89,7 +92,7 @@ pub(crate) fn live(start: &WorkerStart, means: impl FnOnce() -> Option<(Ground, 
 fn live_on(
     stack: StackRange,
     start: &WorkerStart,
-    means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
+    means: impl FnOnce() -> Option<(SharedMappings, WorkerFds)>,
 ) {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         if !os::arm_parent_death(Pid::from_raw(start.zygote)) {
@@ -107,7 +110,7 @@ fn live_on(
         if start.config.bounds.dumped {
             pool_shm::dump_shared_objects(true);
         }
-        match means().and_then(|(ground, fds)| Worker::set_up(stack, start, ground, fds)) {
+        match means().and_then(|(mappings, fds)| Worker::set_up(stack, start, mappings, fds)) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),
         }
@@ -134,10 +137,10 @@ impl Worker {
     fn set_up(
         stack: StackRange,
         start: &WorkerStart,
-        ground: Ground,
+        mappings: SharedMappings,
         fds: WorkerFds,
     ) -> Option<Self> {
-        let Ground { board, items } = ground;
+        let SharedMappings { board, items } = mappings;
         let arena = Arena::new(&fds.arena, start.config.arena_limit).ok()?;
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;

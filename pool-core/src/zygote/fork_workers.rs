@@ -19,7 +19,7 @@ use crate::{
     bootstrap, os,
     panic::learn_locations,
     protocol::Report,
-    worker::{self, Ground, WorkerFds, WorkerStart, arena_from},
+    worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
 };
 
 /// Started workers that are not reported yet, so that the parent does not wake for each.
@@ -84,8 +84,8 @@ impl Zygote {
             let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
             return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &config.to_words(), &fds);
         }
-        if self.ground.is_none() {
-            self.ground = Some(self.prepare_to_fork()?);
+        if self.mappings.is_none() {
+            self.mappings = Some(self.prepare_to_fork()?);
         }
         self.fork_worker(&config, arena)
     }
@@ -101,18 +101,18 @@ impl Zygote {
                         .map(os::take_for_good);
                 self.close_own(&[wake_counter.as_raw_fd(), handshake_socket.as_raw_fd()]);
                 let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
-                worker::live(config, || Some((self.ground.clone()?, fds)))
+                worker::live(config, || Some((self.mappings.clone()?, fds)))
             }
         }
     }
 
     /// Does once what every forked worker would do alike.
-    fn prepare_to_fork(&self) -> io::Result<Ground> {
+    fn prepare_to_fork(&self) -> io::Result<SharedMappings> {
         learn_locations(true);
         let (board, items) = (self.fds.board.try_clone()?, self.fds.items.try_clone()?);
         let failed = |error| io::Error::from_raw_os_error(os::errno_of(&error));
         ForkMark::prepare().map_err(failed)?;
-        Ground::new(board, items).map_err(failed)
+        SharedMappings::new(board, items).map_err(failed)
     }
 
     /// Closes all descriptors of this value but for those `taken`, in a forked child that never

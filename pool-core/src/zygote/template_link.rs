@@ -27,9 +27,9 @@ use crate::{
 
 /// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it
 /// holds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const FORK_LIMIT: Duration = Duration::from_secs(60);
 /// How long a template that was stopped from outside (SIGSTOP) may take to fork.
-const PATIENCE_IF_STOPPED: Duration = Duration::from_secs(2);
+const STOPPED_LIMIT: Duration = Duration::from_secs(2);
 /// Time between two checks whether the template is stopped.
 const INTERVAL: Duration = Duration::from_millis(250);
 
@@ -47,7 +47,7 @@ pub(crate) struct TemplateLink {
 }
 
 /// What a template has sent.
-pub(crate) enum Heard {
+pub(crate) enum TemplateMessage {
     Nothing,
     Ready,
     /// It could not make the value; this is the encoded failure.
@@ -82,15 +82,15 @@ impl TemplateLink {
     }
 
     /// Receives what the template has sent since it was forked, without waiting.
-    pub(crate) fn hear(&mut self) -> Heard {
+    pub(crate) fn receive_message(&mut self) -> TemplateMessage {
         match self.receive() {
             Ok(Some((Word::Ready, ..))) => {
                 self.ready = true;
-                Heard::Ready
+                TemplateMessage::Ready
             }
-            Ok(Some((Word::Failed, _, text))) => Heard::Failed(text),
-            Ok(None) => Heard::Nothing,
-            Ok(Some(_)) | Err(_) => Heard::Gone,
+            Ok(Some((Word::Failed, _, text))) => TemplateMessage::Failed(text),
+            Ok(None) => TemplateMessage::Nothing,
+            Ok(Some(_)) | Err(_) => TemplateMessage::Gone,
         }
     }
 
@@ -124,7 +124,7 @@ impl TemplateLink {
                 Err(Errno::EINTR) => {}
                 Ok(0) => {
                     stopped = if os::is_in_state(self.pid, b'T') { stopped + 1 } else { 0 };
-                    if INTERVAL * stopped > PATIENCE_IF_STOPPED || begun.elapsed() > PATIENCE {
+                    if INTERVAL * stopped > STOPPED_LIMIT || begun.elapsed() > FORK_LIMIT {
                         return Err(StartError::Gone);
                     }
                 }

@@ -20,7 +20,7 @@ use pool_ipc::board::Incarnation;
 use super::{
     state::{Worker, Zygote},
     template::{self, TemplateArgs},
-    template_link::{Heard, StartError, TemplateLink},
+    template_link::{StartError, TemplateLink, TemplateMessage},
     template_queue::Order,
     time_limits::STOPPED,
 };
@@ -165,17 +165,17 @@ impl Zygote {
 
     /// Handles a message of the template, or the end of its socket; `false` when the parent is
     /// gone.
-    pub(super) fn hear_template(&mut self) -> bool {
+    pub(super) fn handle_template(&mut self) -> bool {
         let Some(template) = &mut self.templates.template else { return true };
-        match template.hear() {
-            Heard::Nothing => true,
-            Heard::Ready => self.start_waiting(),
-            Heard::Failed(text) => {
+        match template.receive_message() {
+            TemplateMessage::Nothing => true,
+            TemplateMessage::Ready => self.start_waiting(),
+            TemplateMessage::Failed(text) => {
                 self.end_template();
                 self.fail_waiting(&text)
             }
             // Its status will tell why it has ended.
-            Heard::Gone => {
+            TemplateMessage::Gone => {
                 template.kill();
                 true
             }
@@ -203,12 +203,13 @@ impl Zygote {
     /// Handles the end of the template, which was reaped; `false` when the parent is gone.
     pub(super) fn template_ended(&mut self, status: i32) -> bool {
         let Some(mut template) = self.templates.template.take() else { return true };
-        let said = if template.ready { Heard::Ready } else { template.hear() };
+        let message =
+            if template.ready { TemplateMessage::Ready } else { template.receive_message() };
         self.kill_orphans();
-        match said {
-            Heard::Failed(text) => self.fail_waiting(&text),
+        match message {
+            TemplateMessage::Failed(text) => self.fail_waiting(&text),
             // This template could make the value, so another one can, too.
-            Heard::Ready => self.retry_or_fail(status) && self.start_waiting(),
+            TemplateMessage::Ready => self.retry_or_fail(status) && self.start_waiting(),
             _ => self.fail_waiting(&StartFailure::ended(Stage::Shared, status).to_bytes()),
         }
     }

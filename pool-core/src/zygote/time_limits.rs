@@ -108,9 +108,9 @@ impl Zygote {
             else {
                 // A worker that a template has forked may begin before the template reports it; a
                 // worker that was reaped never comes back.
-                kill.looks -= 1;
+                kill.checks -= 1;
                 kill.due = now + UNNAMED;
-                return kill.looks > 0 && kill.is_still_claimed(board);
+                return kill.checks > 0 && kill.is_still_claimed(board);
             };
             if board.seize_claim(SlotIndex::new(slot as usize), generation, incarnation) {
                 // It was not reaped, so the number is its own.
@@ -134,7 +134,7 @@ impl Zygote {
             {
                 // It was not reaped, so the number is its own.
                 let _ = kill_process(worker.pid, Signal::SIGKILL);
-                if !self.report(Report::Overran { incarnation }) {
+                if !self.report(Report::TimedOut { incarnation }) {
                     return false;
                 }
             }
