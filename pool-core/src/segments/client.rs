@@ -374,7 +374,7 @@ mod tests {
             };
             // The zygote had no number for this one.
             drop(zygote.recv().expect("a connection"));
-            let fault = asking.join().expect("no panic").expect_err("nobody answers");
+            let fault = asking.join().expect("no panic").expect_err("no process answers");
             assert!(is_disconnected(fault));
             assert_eq!(while_zygote_lives(fault), SegmentFault::NoDescriptors);
         }

@@ -4,8 +4,8 @@
 //!
 //! Invariant: the parent gives up only a process that each check for [`STOPPED_LIMIT`] found
 //! stopped while it had something to do; a process group that is stopped as a whole, parent and
-//! all, and goes on later is not given up. A task, `worker_init` or `worker_exit` that has begun may take as
-//! long as it takes: only a worker that runs no code of the user is killed.
+//! all, and goes on later is not given up. A task, `worker_init` or `worker_exit` that has begun
+//! may take as long as it takes: only a worker that runs no code of the user is killed.
 
 use std::{
     mem,
