@@ -5,9 +5,9 @@
 //! or a worker. Its panics go no further: that thread may be on the way out of a call that tasks
 //! borrow from.
 
-use crate::error::ExitStatus;
 #[cfg(feature = "log")]
 use crate::panic::quietly;
+use crate::{error::ExitStatus, worker_id::WorkerId};
 
 /// One log line.
 #[derive(Debug)]
@@ -16,15 +16,15 @@ pub(crate) enum Entry {
     /// A setting has changed that takes fresh workers.
     Anew { reason: &'static str },
     /// A worker process has died by itself, and was replaced.
-    Died { worker: u32, status: ExitStatus },
+    Died { worker: WorkerId, status: ExitStatus },
     /// A worker process was killed because something took too long.
-    TimedOut { worker: u32, what: &'static str },
+    TimedOut { worker: WorkerId, what: &'static str },
     /// A worker process was killed with an item of a call that was cancelled.
-    Killed { worker: u32 },
+    Killed { worker: WorkerId },
     /// There was no room for a worker's exit result.
-    Refused { worker: u32 },
+    Refused { worker: WorkerId },
     /// A worker process has ended at the end of its life.
-    Lived { worker: u32 },
+    Lived { worker: WorkerId },
 }
 
 /// Lines that have not been logged yet.

@@ -8,7 +8,7 @@ use pool_ipc::{
 };
 
 use super::{jobs::JobId, measure::MeasureResults};
-use crate::{error::Cause, task::Call};
+use crate::{error::Cause, task::Call, worker_id::WorkerId};
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub(crate) struct Chunk {
     pub(crate) past_limit: bool,
     pub(crate) audience: Audience,
     /// The place whose worker is the only one that may run it.
-    pub(crate) worker: Option<u32>,
+    pub(crate) worker: Option<WorkerId>,
     /// Whether it goes before the chunks of other calls that wait on the board.
     pub(crate) goes_first: bool,
 }
@@ -111,7 +111,7 @@ impl Chunk {
 
     /// The workers that may run it while none keeps a result of it in hand.
     pub(super) fn open_to(&self) -> Audience {
-        Audience { place: self.worker, min_serial: 0 }
+        Audience { place: self.worker.map(WorkerId::number), min_serial: 0 }
     }
 
     /// Moves the start behind items that have results or have failed.
@@ -156,7 +156,7 @@ impl Chunk {
     }
 
     /// Fails the first item left; answers with what its job is told.
-    pub(super) fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
+    pub(super) fn fail(&mut self, worker: WorkerId, cause: Cause) -> Delivery {
         let index = self.first + u64::from(self.start);
         // A try that ended with its worker is in the count already.
         let ended = cause.ends_worker();
@@ -195,7 +195,7 @@ pub(crate) enum Delivery {
         outcome: Outcome,
     },
     /// An item failed.
-    Failed { index: u64, worker: u32, cause: Cause, tries: u32 },
+    Failed { index: u64, worker: WorkerId, cause: Cause, tries: u32 },
     /// A chunk's block was freed: the job was told of all its items.
     Ended { bytes: u64 },
 }
@@ -225,7 +225,7 @@ pub(crate) enum Action {
     },
     /// Start a worker.
     Start {
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         serial: u64,
     },

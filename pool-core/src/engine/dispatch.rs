@@ -20,7 +20,7 @@ use super::{
     targeted::TargetedQueues,
     workers::WorkerTable,
 };
-use crate::error::Cause;
+use crate::{error::Cause, worker_id::WorkerId};
 
 #[derive(Debug, Clone)]
 pub(super) enum SlotUse {
@@ -207,8 +207,7 @@ impl Engine {
         if let Some(worker) = chunk.worker {
             self.targeted.left(worker);
         }
-        let place = self.workers.serves(incarnation);
-        let worker = place.map_or(0, |place| place as u32);
+        let worker = self.workers.serves(incarnation).unwrap_or(WorkerId::FIRST);
         let job = chunk.job;
         let wanted = self.is_open(job);
         let size = chunk.end - chunk.start;
@@ -269,7 +268,7 @@ impl Engine {
             Why::Full => {
                 chunk.in_hand = Some(incarnation);
                 let min_serial = self.workers.serial_of(incarnation);
-                chunk.audience = Audience { place: Some(worker), min_serial };
+                chunk.audience = Audience { place: Some(worker.number()), min_serial };
             }
         }
         self.go_on(chunk, wanted, makes_room, out);
@@ -281,7 +280,7 @@ impl Engine {
     pub(crate) fn timed_out(
         &mut self,
         slot: SlotIndex,
-        worker: u32,
+        worker: WorkerId,
         finished: u32,
         out: &mut Vec<Action>,
     ) {
@@ -418,7 +417,7 @@ impl Engine {
         }
         for mut chunk in lost {
             let wanted = self.is_open(chunk.job);
-            let worker = chunk.audience.place.unwrap_or(0);
+            let worker = WorkerId::new(chunk.audience.place.unwrap_or(0));
             chunk.in_hand = None;
             chunk.past_limit = false;
             chunk.audience = chunk.open_to();

@@ -14,7 +14,7 @@ use super::{
     failure::FailureKind,
     task::{Cause, ExitStatus},
 };
-use crate::os::nanos;
+use crate::{os::nanos, worker_id::WorkerId};
 
 wire! {
     /// Why a process did not come up.
@@ -88,12 +88,12 @@ impl Fault {
 
 impl Stage {
     /// That a worker failed at it, as callers see it.
-    pub(crate) fn error(self, worker: u32, cause: Cause) -> Error {
+    pub(crate) fn error(self, worker: WorkerId, cause: Cause) -> Error {
         match self {
             Self::AtWorkerStart => Error::WorkerStartFailed(cause),
             Self::Shared => Error::SharedFailed(cause),
-            Self::Init => Error::WorkerInitFailed { worker, cause },
-            Self::Exit => Error::WorkerExitFailed { worker, cause },
+            Self::Init => Error::WorkerInitFailed { worker: worker.number(), cause },
+            Self::Exit => Error::WorkerExitFailed { worker: worker.number(), cause },
         }
     }
 
@@ -169,8 +169,8 @@ impl Fault {
 }
 
 impl StartFailure {
-    /// The failure as callers see it, of the worker at place `worker`.
-    pub(crate) fn into_error(self, worker: u32) -> Error {
+    /// The failure as callers see it, of the worker `worker`.
+    pub(crate) fn into_error(self, worker: WorkerId) -> Error {
         let cause = match self.fault {
             Fault::LeftThreads { names } => return Error::SharedLeftThreads { threads: names },
             Fault::Borrowed => return Error::ForkWhileBorrowed,

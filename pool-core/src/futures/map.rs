@@ -26,6 +26,7 @@ use crate::{
     panic::{drop_quietly, take_panic},
     reentrancy::{Brought, InCall},
     task::Portable,
+    worker_id::WorkerId,
 };
 
 type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
@@ -154,7 +155,7 @@ impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
                 // A type's own code panicked: encoding, decoding or drop.
                 take_panic(payload);
                 let cause = Cause::BadResult;
-                Err(TaskError::new(0, 0, cause, 1).into())
+                Err(TaskError::new(0, WorkerId::FIRST, cause, 1).into())
             });
             let outcome = outcome.transpose();
             let mut state = lock(&self.state);

@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     reentrancy::{InCall, Inside},
     start::Backend,
+    worker_id::WorkerId,
 };
 
 /// What a call does where there is no room for it.
@@ -49,7 +50,7 @@ pub(crate) struct Terms {
     /// How often it may be tried again after its worker died.
     pub(crate) retries: u32,
     /// The only worker to run it, if any.
-    pub(crate) worker: Option<u32>,
+    pub(crate) worker: Option<WorkerId>,
 }
 
 /// Counts the bytes of results that lie in handles or that callbacks wait with, and how many

@@ -22,6 +22,7 @@ use crate::{
     os,
     panic::drop_quietly,
     threads::{Deadlines, ThreadBackend, ThreadMark},
+    worker_id::WorkerId,
 };
 
 /// How long the driver thread sleeps at most while there is something to do: during such a sleep it
@@ -67,7 +68,7 @@ pub(super) struct Flow {
 /// A running call with a time limit.
 pub(super) struct Running {
     pub(super) entry: Arc<dyn Limited>,
-    pub(super) worker: u32,
+    pub(super) worker: WorkerId,
     pub(super) limit: Duration,
 }
 
@@ -375,7 +376,7 @@ impl Drop for ThreadQueue {
 
 /// A call of any type that has a time limit.
 pub(super) trait Limited: Send + Sync {
-    fn time_out(&self, worker: u32, limit: Duration);
+    fn time_out(&self, worker: WorkerId, limit: Duration);
     fn address(&self) -> *const ();
 }
 

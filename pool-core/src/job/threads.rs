@@ -22,6 +22,7 @@ use crate::{
     shared::SharedValue,
     task::{Form, Portable},
     threads::{CallValues, Part, ThreadBackend, ThreadJob},
+    worker_id::WorkerId,
 };
 
 pub(crate) struct ThreadTransport<F: Form> {
@@ -170,7 +171,7 @@ impl<F: Form> ThreadTransport<F> {
 
     fn send_chunk(
         &self,
-        worker: Option<u32>,
+        worker: Option<WorkerId>,
         first: u64,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use crate::{
     start::{Backend, BackendClaim},
     start_method::StartMethod,
     task::{Portable, SharedType},
+    worker_id::WorkerId,
 };
 
 /// A handle on all values of a call, or the call's items.
@@ -77,7 +78,12 @@ impl Pool {
             Ok(()) => {
                 let limit = options.task_timeout.or(self.settings.task_timeout());
                 let grace = options.timeout_grace.unwrap_or(self.timeout_grace);
-                Terms { limit, grace, retries: options.retries, worker: options.worker }
+                Terms {
+                    limit,
+                    grace,
+                    retries: options.retries,
+                    worker: options.worker.map(WorkerId::new),
+                }
             }
             Err(error) => return Err(Refused { item, error }),
         };

@@ -11,6 +11,7 @@ use std::{
 use pool_ipc::board::Incarnation;
 
 use super::packet::{self, Received};
+use crate::worker_id::WorkerId;
 
 const WORDS: usize = 6;
 const PACKET: usize = WORDS * size_of::<u32>();
@@ -28,7 +29,7 @@ pub(crate) struct ClaimedChunk {
 pub(crate) enum Order {
     /// Start a worker, which allocates from the arena; that is missing when the zygote had no
     /// number left for its descriptor.
-    Start { place: u32, incarnation: Incarnation, arena: Option<OwnedFd> },
+    Start { worker: WorkerId, incarnation: Incarnation, arena: Option<OwnedFd> },
     /// Kill a worker.
     Kill { incarnation: Incarnation },
     /// Kill the worker that has claimed this chunk if it still has it after so many nanoseconds.
@@ -68,11 +69,11 @@ pub(crate) enum StartFault {
 pub(crate) fn send_order(
     socket: &impl AsFd,
     order: u32,
-    place: u32,
+    worker: WorkerId,
     incarnation: Incarnation,
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    send(socket, [order, place, incarnation.number(), 0, 0, 0], descriptor)
+    send(socket, [order, worker.number(), incarnation.number(), 0, 0, 0], descriptor)
 }
 
 /// Sends [`Order::KillAt`].
@@ -92,9 +93,13 @@ impl Order {
     pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
         Ok(match receive(socket)? {
             Received::Message((words, descriptor)) => match words {
-                [Self::START, place, incarnation, ..] => {
+                [Self::START, worker, incarnation, ..] => {
                     let incarnation = Incarnation::new(incarnation);
-                    Received::Message(Self::Start { place, incarnation, arena: descriptor })
+                    Received::Message(Self::Start {
+                        worker: WorkerId::new(worker),
+                        incarnation,
+                        arena: descriptor,
+                    })
                 }
                 [Self::CONNECT, ..] => Received::Message(Self::Connect { socket: descriptor }),
                 [Self::KILL, _, incarnation, ..] => {

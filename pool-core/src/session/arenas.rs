@@ -12,6 +12,7 @@ use pool_shm::{Mapping, SharedSegment};
 use crate::{
     error::{Error, OrResources},
     segments::BrokerLink,
+    worker_id::WorkerId,
 };
 
 /// The segments that blocks of items and results in slots need.
@@ -73,7 +74,7 @@ pub(crate) type Carried = (Manifest, Vec<SharedSegment>);
 pub(super) struct WorkerArena {
     mapping: Mapping,
     /// The worker that writes to it.
-    pub(super) place: u32,
+    pub(super) worker: WorkerId,
     pub(super) incarnation: Incarnation,
     /// Most bytes that one block of it can have.
     pub(super) limit: u64,
@@ -85,8 +86,13 @@ pub(super) struct WorkerArena {
 }
 
 impl WorkerArena {
-    pub(super) fn new(mapping: Mapping, place: u32, incarnation: Incarnation, limit: u64) -> Self {
-        Self { mapping, place, incarnation, limit, broker: OnceLock::new(), held: Arc::new(()) }
+    pub(super) fn new(
+        mapping: Mapping,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        limit: u64,
+    ) -> Self {
+        Self { mapping, worker, incarnation, limit, broker: OnceLock::new(), held: Arc::new(()) }
     }
 
     /// A private copy of `len` bytes at `offset`, if they lie in it and are at most `most`.

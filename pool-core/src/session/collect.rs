@@ -16,7 +16,8 @@ use crate::{
     engine::{JobId, Why},
     error::{Cause, Error, ExitStatus, Failure, Stage, WorkerStage},
     protocol::Report,
-    worker::name_at,
+    worker::process_name,
+    worker_id::WorkerId,
     zygote::reap_orphan,
 };
 
@@ -134,22 +135,22 @@ impl Session {
     fn timed_out(&self, state: &mut SessionState, incarnation: Incarnation) {
         state.time_outs = state.time_outs.wrapping_add(1);
         state.timed_out.push(incarnation);
-        let place = state.engine.workers.place_of(incarnation);
-        let stage = place.map_or(WorkerStage::Ready, |place| self.stage_of(place));
+        let worker = state.engine.workers.worker_of(incarnation);
+        let stage = worker.map_or(WorkerStage::Ready, |worker| self.stage_of(worker));
         let what = stage.unfinished().map_or("an item", Stage::name);
         state
             .deferred_log
-            .note(Entry::TimedOut { worker: place.map_or(0, |place| place as u32), what });
+            .note(Entry::TimedOut { worker: worker.unwrap_or(WorkerId::FIRST), what });
         if stage != WorkerStage::Ready {
             return; // it has no item in hand
         }
         let claimed = SlotState::Claimed(incarnation);
         let slots = state.engine.published().map(|(slot, _)| slot);
         let slot = slots.into_iter().find(|slot| self.board.slot_state(*slot) == claimed);
-        let worker = state.engine.workers.place_of(incarnation);
+        let worker = state.engine.workers.worker_of(incarnation);
         if let (Some(slot), Some(worker)) = (slot, worker) {
             let finished = self.board.outcome(slot).progress.finished;
-            state.engine.timed_out(slot, worker as u32, finished, &mut state.actions);
+            state.engine.timed_out(slot, worker, finished, &mut state.actions);
         }
     }
 
@@ -196,7 +197,7 @@ impl Session {
                 }
                 SlotState::Ready => {}
                 SlotState::Claimed(owner) | SlotState::Done(owner)
-                    if state.engine.workers.place_of(owner).is_some() => {}
+                    if state.engine.workers.worker_of(owner).is_some() => {}
                 // Scribbled over, maybe by the dead worker: no other one ends the chunk.
                 _ => {
                     let outcome = self.board.outcome(slot);
@@ -216,9 +217,9 @@ impl Session {
 
     /// Whether a dead worker was at its `worker_init` and had not been timed out.
     fn was_in_init(&self, state: &SessionState, incarnation: Incarnation) -> bool {
-        let place = state.engine.workers.place_of(incarnation);
-        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
-        place.is_some_and(|place| self.stage_of(place) == WorkerStage::Init)
+        let worker = state.engine.workers.worker_of(incarnation);
+        let worker = worker.filter(|worker| self.board.occupant(worker.index()).1 == incarnation);
+        worker.is_some_and(|worker| self.stage_of(worker) == WorkerStage::Init)
             && !state.timed_out.contains(&incarnation)
     }
 
@@ -230,10 +231,10 @@ impl Session {
         status: ExitStatus,
         peak: u64,
     ) -> Cause {
-        let place = state.engine.workers.place_of(incarnation);
-        match (self.bounds.memory, place) {
-            (Some(limit), Some(place)) if status.signal() == Some(libc::SIGABRT) => {
-                let refused = self.board.was_refused(place);
+        let worker = state.engine.workers.worker_of(incarnation);
+        match (self.bounds.memory, worker) {
+            (Some(limit), Some(worker)) if status.signal() == Some(libc::SIGABRT) => {
+                let refused = self.board.was_refused(worker.index());
                 Cause::MemoryLimit { limit, peak, refused }
             }
             _ if self.has_overflowed(state, incarnation, status) => Cause::StackOverflow,
@@ -248,10 +249,10 @@ impl Session {
         incarnation: Incarnation,
         status: ExitStatus,
     ) -> bool {
-        let place = state.engine.workers.place_of(incarnation);
-        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        let worker = state.engine.workers.worker_of(incarnation);
+        let worker = worker.filter(|worker| self.board.occupant(worker.index()).1 == incarnation);
         status.signal() == Some(libc::SIGSEGV)
-            && place.is_some_and(|place| self.board.has_overflowed(place))
+            && worker.is_some_and(|worker| self.board.has_overflowed(worker.index()))
     }
 
     fn lose_in_hand(
@@ -278,10 +279,10 @@ impl Session {
         state.phase = Phase::Broken;
         self.link.wait_for_end();
         // The workers are this process's children now if it is the init process of a container.
-        for (place, incarnation, pid) in state.engine.workers.iter().collect::<Vec<_>>() {
-            let pid = self.pid_of(place, incarnation, pid);
+        for (worker, incarnation, pid) in state.engine.workers.iter().collect::<Vec<_>>() {
+            let pid = self.pid_of(worker, incarnation, pid);
             if pid > 0 {
-                reap_orphan(nix::unistd::Pid::from_raw(pid), &name_at(place));
+                reap_orphan(nix::unistd::Pid::from_raw(pid), &process_name(worker));
             }
             state.engine.workers.vacate(incarnation, true);
         }

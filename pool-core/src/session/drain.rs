@@ -17,7 +17,7 @@ use super::{
     state::{Phase, Session},
     wait::{ANYTHING, GRACE, REAP_LIMIT},
 };
-use crate::{deferred_log::DeferredLog, engine::JobId, os, worker};
+use crate::{deferred_log::DeferredLog, engine::JobId, os, worker, worker_id::WorkerId};
 
 /// Time between two looks at a process that is about to end.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -96,7 +96,9 @@ impl Session {
                     all = false;
                     break;
                 }
-                if begun.elapsed() > GRACE && os::is_called(pid, &worker::name_at(place)) {
+                if begun.elapsed() > GRACE
+                    && os::is_called(pid, &worker::process_name(WorkerId::from_index(place)))
+                {
                     let _ = kill(pid, Signal::SIGKILL);
                 }
                 std::thread::sleep(INTERVAL);

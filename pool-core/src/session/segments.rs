@@ -33,8 +33,8 @@ impl Session {
     #[cold]
     fn notify_owner(&self, state: &mut SessionState, slot: SlotIndex) {
         let owner = state.on_the_way.left(slot);
-        if let Some(place) = owner.and_then(|owner| state.engine.workers.place_of(owner)) {
-            self.board.notify(place);
+        if let Some(worker) = owner.and_then(|owner| state.engine.workers.worker_of(owner)) {
+            self.board.notify(worker.index());
         }
     }
 

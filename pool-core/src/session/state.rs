@@ -34,6 +34,7 @@ use crate::{
     os::KeptFd,
     protocol::ClaimedChunk,
     segments::BrokerLink,
+    worker_id::WorkerId,
     zygote::ZygoteLink,
 };
 
@@ -130,7 +131,7 @@ pub(crate) struct SessionState {
     /// Calls that have returned and of which items may still run.
     pub(super) detached_calls: Vec<DetachedCall>,
     /// Places that stay vacant for a pause, and its end.
-    pub(super) rests: Vec<(u32, Instant)>,
+    pub(super) rests: Vec<(WorkerId, Instant)>,
     /// How many time-outs the zygote has reported.
     pub(super) time_outs: u64,
     /// Whether a job was opened or given a chunk since workers were renewed.
@@ -245,8 +246,8 @@ impl Session {
     }
 
     /// The stage of the worker at `place`.
-    pub(super) fn stage_of(&self, place: usize) -> WorkerStage {
-        WorkerStage::from_number(self.board.stage(place))
+    pub(super) fn stage_of(&self, worker: WorkerId) -> WorkerStage {
+        WorkerStage::from_number(self.board.stage(worker.index()))
     }
 
     /// Whether this process is a forked child of the one that made the session.
@@ -341,14 +342,14 @@ impl Session {
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let mut state = self.lock();
         self.read_reports(&mut state);
-        let pid = |(place, incarnation, pid)| self.pid_of(place, incarnation, pid);
+        let pid = |(worker, incarnation, pid)| self.pid_of(worker, incarnation, pid);
         state.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
     }
 
     /// The process id of a worker, 0 if it is not known yet. A worker may run a task before the
     /// zygote reports its start, and writes its process id to the board before all else.
-    pub(super) fn pid_of(&self, place: usize, incarnation: Incarnation, reported: i32) -> i32 {
-        let (written, of) = self.board.occupant(place);
+    pub(super) fn pid_of(&self, worker: WorkerId, incarnation: Incarnation, reported: i32) -> i32 {
+        let (written, of) = self.board.occupant(worker.index());
         if reported == 0 && of == incarnation { written as i32 } else { reported }
     }
 }

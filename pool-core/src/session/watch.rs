@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use pool_ipc::board::{Audience, Incarnation, SlotState};
 
 use super::state::{Session, SessionState};
-use crate::{error::WorkerStage, os};
+use crate::{error::WorkerStage, os, worker_id::WorkerId};
 
 /// How long a process that has something to do may be stopped.
 const STOPPED_LIMIT: Duration = Duration::from_secs(2);
@@ -61,10 +61,10 @@ impl Session {
     fn awaits_report(&self, state: &SessionState) -> bool {
         let now = os::monotonic_nanos();
         let dead = |pid| os::is_in_state(Pid::from_raw(pid), b'Z');
-        let late = |place, incarnation| {
-            self.board.deadline(place, incarnation).is_some_and(|due| due < now)
+        let late = |worker: WorkerId, incarnation| {
+            self.board.deadline(worker.index(), incarnation).is_some_and(|due| due < now)
         };
-        let waits = |(place, incarnation, pid)| pid == 0 || late(place, incarnation) || dead(pid);
+        let waits = |(worker, incarnation, pid)| pid == 0 || late(worker, incarnation) || dead(pid);
         state.engine.workers.iter().any(waits)
             || self.is_late_to_kill(state)
             || state.watch.exiting.iter().any(|(_, checks)| *checks >= MAX_CHECKS)
@@ -82,13 +82,13 @@ impl Session {
                 _ => {}
             }
         }
-        let is_stuck = |&(place, incarnation, pid): &(usize, Incarnation, i32)| {
-            let there = self.board.occupant(place).1 == incarnation;
-            let stage = if there { self.stage_of(place) } else { WorkerStage::Ready };
+        let is_stuck = |&(worker, incarnation, pid): &(WorkerId, Incarnation, i32)| {
+            let there = self.board.occupant(worker.index()).1 == incarnation;
+            let stage = if there { self.stage_of(worker) } else { WorkerStage::Ready };
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
             let serial = state.engine.workers.serial_of(incarnation);
             let could_take = |audience: &Audience| {
-                audience.place.is_none_or(|worker| worker as usize == place)
+                audience.place.is_none_or(|place| place == worker.number())
                     && audience.min_serial <= serial
             };
             let awaited = all
@@ -97,8 +97,9 @@ impl Session {
                 || stage.is_at_its_end()
                 || ready.iter().any(could_take);
             // Code of the user with a limit has a deadline on the board as long as it runs.
-            let runs =
-                |limited: bool| !limited || self.board.deadline(place, incarnation).is_some();
+            let runs = |limited: bool| {
+                !limited || self.board.deadline(worker.index(), incarnation).is_some()
+            };
             let busy = match (stage, chunk) {
                 (WorkerStage::Init, _) => runs(self.bounds.init.is_some()),
                 (WorkerStage::Exit, _) => runs(self.bounds.exit.is_some()),
@@ -109,7 +110,7 @@ impl Session {
                 // The worker is idle, or has written its exit record.
                 _ => false,
             };
-            let pid = self.pid_of(place, incarnation, pid);
+            let pid = self.pid_of(worker, incarnation, pid);
             awaited
                 && !busy
                 // Calls that need its result in hand are over once all workers are asked.

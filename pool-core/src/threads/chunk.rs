@@ -20,6 +20,7 @@ use crate::{
     panic::{drop_quietly, in_task, take_panic},
     shared,
     task::{ContextCell, Form, Surroundings, TimeSlice},
+    worker_id::WorkerId,
 };
 
 /// Consecutive items on their way to a thread, and their results.
@@ -56,7 +57,7 @@ impl<F: Form> ThreadJob<F> {
     /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
     pub(crate) unsafe fn send(
         self: &Arc<Self>,
-        (backend, worker): (&ThreadBackend, Option<u32>),
+        (backend, worker): (&ThreadBackend, Option<WorkerId>),
         function: F::Function,
         call_values: &CallValues<F>,
         first: u64,
@@ -132,7 +133,7 @@ impl<F: Form> Chunk<F> {
         let cancelled = || control.is_cancelled() || overdue();
         let (state, handback) = thread_worker.state_and_handback();
         let mut surroundings = Surroundings {
-            worker,
+            worker: worker.number(),
             shared,
             state,
             cancelled: &cancelled,

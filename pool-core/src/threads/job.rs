@@ -22,6 +22,7 @@ use crate::{
     reentrancy::Within,
     shared::SharedValue,
     task::Form,
+    worker_id::WorkerId,
 };
 
 /// Results of consecutive items of a chunk, up to a failure.
@@ -30,7 +31,7 @@ pub(crate) struct Part<R> {
     pub(crate) nanos: u64,
     pub(crate) values: Vec<R>,
     /// The failure of the item behind the values, and the worker that ran it.
-    pub(crate) failure: Option<(Cause, u32)>,
+    pub(crate) failure: Option<(Cause, WorkerId)>,
     /// Whether the chunk has ended with it.
     pub(crate) ends: bool,
 }

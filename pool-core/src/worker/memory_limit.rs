@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::worker_id::WorkerId;
 use nix::{
     errno::Errno,
     sys::{
@@ -33,14 +34,14 @@ static ABORT_NOTE: AtomicPtr<AbortNote> = AtomicPtr::new(ptr::null_mut());
 
 struct AbortNote {
     board: Board,
-    place: u32,
+    worker: WorkerId,
     mark: ForkMark,
 }
 
 /// Limits the private memory of this process to what it has now and `bytes` more.
-pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<()> {
+pub(super) fn limit_memory(bytes: u64, board: &Board, worker: WorkerId) -> io::Result<()> {
     let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
-    let note = Box::into_raw(Box::new(AbortNote { board: board.clone(), place, mark }));
+    let note = Box::into_raw(Box::new(AbortNote { board: board.clone(), worker, mark }));
     // Release: pairs with the Acquire of the handler.
     ABORT_NOTE.store(note, Release);
     let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
@@ -63,7 +64,7 @@ extern "C" fn note_down(_: i32) {
         // In a child that a task has forked the board is not mapped.
         && note.mark.get() != 0
     {
-        note.board.note_refusal(note.place as usize);
+        note.board.note_refusal(note.worker.index());
     }
 }
 

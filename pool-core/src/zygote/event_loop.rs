@@ -163,11 +163,11 @@ impl Zygote {
         let mut batch = StartedBatch::default();
         loop {
             let order = Order::receive(&self.fds.control);
-            if let Ok(Received::Message(Order::Start { place, incarnation, arena })) = order {
+            if let Ok(Received::Message(Order::Start { worker, incarnation, arena })) = order {
                 let goes_on = if self.needs_template() {
-                    self.start_from_template(place, incarnation, arena)
+                    self.start_from_template(worker, incarnation, arena)
                 } else {
-                    batch.add(place, incarnation, self.start(place, incarnation, arena));
+                    batch.add(worker, incarnation, self.start(worker, incarnation, arena));
                     !batch.is_full() || self.register(&mut batch)
                 };
                 if !goes_on {

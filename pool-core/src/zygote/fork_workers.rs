@@ -20,6 +20,7 @@ use crate::{
     panic::learn_locations,
     protocol::Report,
     worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
+    worker_id::WorkerId,
 };
 
 /// Started workers that are not reported yet, so that the parent does not wake for each.
@@ -31,17 +32,22 @@ pub(super) struct StartedBatch {
 
 #[derive(Clone, Copy, Default)]
 struct Birth {
-    place: u32,
+    worker: WorkerId,
     incarnation: Incarnation,
     /// The process id, or an error number below 0.
     pid: i32,
 }
 
 impl StartedBatch {
-    pub(super) fn add(&mut self, place: u32, incarnation: Incarnation, started: io::Result<Pid>) {
+    pub(super) fn add(
+        &mut self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        started: io::Result<Pid>,
+    ) {
         let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         let pid = started.map_or_else(|error| -errno(error), Pid::as_raw);
-        self.born[self.count] = Birth { place, incarnation, pid };
+        self.born[self.count] = Birth { worker, incarnation, pid };
         self.count += 1;
     }
 
@@ -54,9 +60,9 @@ impl Zygote {
     /// Adds the batch to the known workers and reports it; `false` when the parent is gone.
     pub(super) fn register(&mut self, batch: &mut StartedBatch) -> bool {
         let born = &batch.born[..std::mem::take(&mut batch.count)];
-        for Birth { place, incarnation, pid } in born.iter().copied() {
+        for Birth { worker, incarnation, pid } in born.iter().copied() {
             self.unsent.push_back(if pid > 0 {
-                self.workers.push(Worker::new(Pid::from_raw(pid), place, incarnation));
+                self.workers.push(Worker::new(Pid::from_raw(pid), worker, incarnation));
                 Report::Started { incarnation, pid }
             } else {
                 Report::NotStarted { incarnation, errno: -pid }
@@ -67,12 +73,12 @@ impl Zygote {
 
     pub(super) fn start(
         &mut self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: Option<OwnedFd>,
     ) -> io::Result<Pid> {
         let arena = arena_from(arena)?;
-        let config = self.config.worker(place, incarnation, getpid());
+        let config = self.config.worker(worker, incarnation, getpid());
         if self.config.fresh_workers {
             let fixed = [&self.fds.board, &self.fds.items].map(AsFd::as_fd).into_iter();
             let own = [

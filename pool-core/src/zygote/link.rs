@@ -30,6 +30,7 @@ use crate::{
     mutex::lock,
     os::{self, KeptFd, ProcessName},
     protocol::{ClaimedChunk, Order, Received, Report, send_kill_at, send_order},
+    worker_id::WorkerId,
 };
 
 /// How long a zygote that was told to end may take for it.
@@ -59,7 +60,7 @@ pub(crate) struct ZygoteLink {
 #[derive(Debug, Default)]
 struct Outbox {
     /// Places and incarnations of workers to start, for which nothing was made yet.
-    wanted: VecDeque<(u32, Incarnation)>,
+    wanted: VecDeque<(WorkerId, Incarnation)>,
     /// Workers whose start was ordered and not answered.
     unanswered: usize,
     /// Workers to kill, whose orders the socket had no room for.
@@ -119,12 +120,12 @@ impl ZygoteLink {
     }
 
     /// Notes that a worker is to be started.
-    pub(crate) fn awaited(&self, place: u32, incarnation: Incarnation) {
-        self.outbox().wanted.push_back((place, incarnation));
+    pub(crate) fn awaited(&self, worker: WorkerId, incarnation: Incarnation) {
+        self.outbox().wanted.push_back((worker, incarnation));
     }
 
     /// The next worker to start, if the zygote is ready for it.
-    pub(crate) fn next_wanted(&self) -> Option<(u32, Incarnation)> {
+    pub(crate) fn next_wanted(&self) -> Option<(WorkerId, Incarnation)> {
         let mut outbox = self.outbox();
         if !outbox.may_start() || !self.has_room() {
             return None;
@@ -133,7 +134,7 @@ impl ZygoteLink {
     }
 
     /// Takes out all workers that were to be started, which the caller gives up.
-    pub(crate) fn give_up_wanted(&self) -> VecDeque<(u32, Incarnation)> {
+    pub(crate) fn give_up_wanted(&self) -> VecDeque<(WorkerId, Incarnation)> {
         std::mem::take(&mut self.outbox().wanted)
     }
 
@@ -146,18 +147,24 @@ impl ZygoteLink {
     /// Orders the start of a worker that [`Self::next_wanted`] named.
     pub(crate) fn start(
         &self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        send_order(&self.control.intact()?, Order::START, place, incarnation, Some(arena))?;
+        send_order(&self.control.intact()?, Order::START, worker, incarnation, Some(arena))?;
         self.outbox().unanswered += 1;
         Ok(())
     }
 
     /// Gives the zygote its end of a connection for messages about segments.
     pub(crate) fn connect(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        send_order(&self.control.intact()?, Order::CONNECT, 0, Incarnation::NONE, Some(socket))
+        send_order(
+            &self.control.intact()?,
+            Order::CONNECT,
+            WorkerId::FIRST,
+            Incarnation::NONE,
+            Some(socket),
+        )
     }
 
     pub(crate) fn kill(&self, incarnation: Incarnation) -> io::Result<()> {
@@ -180,7 +187,7 @@ impl ZygoteLink {
         while let Some(victim) = outbox.to_kill.front() {
             let sent = self.control.intact().and_then(|control| match *victim {
                 Victim::Worker(incarnation) => {
-                    send_order(&control, Order::KILL, 0, incarnation, None)
+                    send_order(&control, Order::KILL, WorkerId::FIRST, incarnation, None)
                 }
                 Victim::Claimer(chunk, grace) => send_kill_at(&control, chunk, grace),
             });
@@ -375,7 +382,7 @@ mod tests {
         let pid = Pid::from_raw(child.id().cast_signed());
         reap_orphan(pid, &os::ZYGOTE);
         // Also if this process inherits orphans.
-        let name = crate::worker::name_at(0);
+        let name = crate::worker::process_name(WorkerId::FIRST);
         assert!(!os::is_called(pid, &name));
         reap_orphan(pid, &name);
         assert_eq!(child.try_wait().unwrap(), None);

@@ -11,7 +11,7 @@ use super::{
     signal_notes::{Endings, WorkerSignals},
     template_queue::TemplateQueue,
 };
-use crate::{protocol::Report, segments::Exchange, worker::SharedMappings};
+use crate::{protocol::Report, segments::Exchange, worker::SharedMappings, worker_id::WorkerId};
 
 /// Milliseconds between two looks for a parent or child where the system has no pidfd.
 pub(super) const PARENT_CHECK_INTERVAL_MS: u16 = 250;
@@ -34,7 +34,7 @@ impl Ancestors {
 
 pub(super) struct Worker {
     pub(super) pid: Pid,
-    pub(super) place: u32,
+    pub(super) id: WorkerId,
     pub(super) incarnation: Incarnation,
     pub(super) signals: WorkerSignals,
 }
@@ -57,7 +57,7 @@ pub(super) struct Zygote {
 }
 
 impl Worker {
-    pub(super) fn new(pid: Pid, place: u32, incarnation: Incarnation) -> Self {
-        Self { pid, place, incarnation, signals: WorkerSignals::default() }
+    pub(super) fn new(pid: Pid, id: WorkerId, incarnation: Incarnation) -> Self {
+        Self { pid, id, incarnation, signals: WorkerSignals::default() }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     protocol::{Order, Received, Word},
     shared::{SharedConfig, SharedSpec, SharedValue, make_in_thread},
     worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
+    worker_id::WorkerId,
 };
 
 /// How long threads that are about to end may take: thread pools do not wait for their threads.
@@ -46,7 +47,7 @@ pub(crate) struct TemplateArgs {
 
 /// Runs as a template until the zygote is gone; `config` makes the start-up configuration of a
 /// worker from its place and incarnation.
-pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, Incarnation) -> WorkerStart) -> ! {
+pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) -> WorkerStart) -> ! {
     // A panic here is a defect; the zygote sees the end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         os::unblock_signals();
@@ -138,14 +139,14 @@ struct Template {
 
 impl Template {
     /// Waits for an order and carries it out; `false` when the zygote is gone.
-    fn handle_orders(&self, config: &impl Fn(u32, Incarnation) -> WorkerStart) -> bool {
+    fn handle_orders(&self, config: &impl Fn(WorkerId, Incarnation) -> WorkerStart) -> bool {
         match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
         }
         match Order::receive(&self.socket) {
-            Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
-                let mut start = config(place, incarnation);
+            Ok(Received::Message(Order::Start { worker, incarnation, arena })) => {
+                let mut start = config(worker, incarnation);
                 start.config.shared = SharedConfig::Value(self.value.clone());
                 // The template has restored it; what the user's code has set since stays.
                 start.config.descriptors = DescriptorLimit::default();

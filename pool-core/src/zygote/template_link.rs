@@ -23,6 +23,7 @@ use pool_ipc::board::Incarnation;
 use crate::{
     os,
     protocol::{HEAD, LONGEST, Order, Word, send_order},
+    worker_id::WorkerId,
 };
 
 /// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it
@@ -98,12 +99,12 @@ impl TemplateLink {
     /// `watched` becomes readable.
     pub(crate) fn start(
         &mut self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: BorrowedFd<'_>,
         watched: &[BorrowedFd<'_>],
     ) -> Result<Pid, StartError> {
-        send_order(&self.socket, Order::START, place, incarnation, Some(arena))
+        send_order(&self.socket, Order::START, worker, incarnation, Some(arena))
             .map_err(|_| StartError::Gone)?;
         let begun = Instant::now();
         let mut stopped = 0;

@@ -28,6 +28,7 @@ use crate::{
     error::{Fault, Stage, StartFailure},
     protocol::Report,
     shared::{SharedConfig, SharedSpec},
+    worker_id::WorkerId,
 };
 
 /// Most templates that may die over one order after they had the value: they, or the helper
@@ -53,14 +54,14 @@ impl Zygote {
     /// gone.
     pub(super) fn start_from_template(
         &mut self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: Option<OwnedFd>,
     ) -> bool {
         let Some(arena) = arena else {
             return self.report(Report::NotStarted { incarnation, errno: libc::EMFILE });
         };
-        self.templates.waiting.push_back(Order { place, incarnation, arena, lost_templates: 0 });
+        self.templates.waiting.push_back(Order { worker, incarnation, arena, lost_templates: 0 });
         self.start_waiting()
     }
 
@@ -111,11 +112,12 @@ impl Zygote {
             return true;
         };
         let watched: Vec<_> = self.ancestors.fds.iter().map(AsFd::as_fd).collect();
-        let started = template.start(order.place, order.incarnation, order.arena.as_fd(), &watched);
+        let started =
+            template.start(order.worker, order.incarnation, order.arena.as_fd(), &watched);
         match started {
             Ok(pid) => {
-                let (place, incarnation) = (order.place, order.incarnation);
-                self.workers.push(Worker::new(pid, place, incarnation));
+                let (worker, incarnation) = (order.worker, order.incarnation);
+                self.workers.push(Worker::new(pid, worker, incarnation));
                 self.answer_first(|incarnation| Report::Started { incarnation, pid: pid.as_raw() })
             }
             Err(StartError::Refused(error)) => {
@@ -123,9 +125,9 @@ impl Zygote {
                 self.answer_first(|incarnation| Report::NotStarted { incarnation, errno })
             }
             Err(StartError::Gone) => {
-                let (place, incarnation) = (order.place as usize, order.incarnation);
+                let (worker, incarnation) = (order.worker.index(), order.incarnation);
                 self.end_template();
-                match self.board().map(|board| board.occupant(place)) {
+                match self.board().map(|board| board.occupant(worker)) {
                     // The template had forked the worker, which was killed with it just now, maybe
                     // with a chunk in hand: no other process may take its name.
                     Some((pid, of)) if of == incarnation => {
@@ -261,8 +263,8 @@ impl Zygote {
                 self.templates.waiting.clear();
                 self.close_own(&[]);
                 let zygote = args.zygote;
-                template::live(args, |place, incarnation| {
-                    self.config.worker(place, incarnation, zygote)
+                template::live(args, |worker, incarnation| {
+                    self.config.worker(worker, incarnation, zygote)
                 })
             }
         }

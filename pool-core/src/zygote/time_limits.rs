@@ -81,7 +81,7 @@ impl Zygote {
     /// The deadlines of items with a limit that workers have in hand, with the workers' indices.
     fn clocks<'z>(&'z self, board: &'z Board) -> impl Iterator<Item = (usize, u64)> + 'z {
         self.workers.iter().enumerate().filter_map(|(at, worker)| {
-            Some((at, board.deadline(worker.place as usize, worker.incarnation)?))
+            Some((at, board.deadline(worker.id.index(), worker.incarnation)?))
         })
     }
 
@@ -129,8 +129,8 @@ impl Zygote {
             let worker = &self.workers[at];
             let incarnation = worker.incarnation;
             if self.clocks.due(incarnation, deadline) <= now
-                && !board.notify_late(worker.place as usize, deadline, now)
-                && board.time_out(worker.place as usize, deadline)
+                && !board.notify_late(worker.id.index(), deadline, now)
+                && board.time_out(worker.id.index(), deadline)
             {
                 // It was not reaped, so the number is its own.
                 let _ = kill_process(worker.pid, Signal::SIGKILL);
@@ -146,7 +146,7 @@ impl Zygote {
     fn prolong(&mut self, board: &Board, now: u64) {
         let longer = |(at, deadline): (usize, u64)| {
             let worker = &self.workers[at];
-            let due = now.saturating_add(board.limit(worker.place as usize));
+            let due = now.saturating_add(board.limit(worker.id.index()));
             (worker.incarnation, deadline, due)
         };
         self.clocks.prolonged = self.clocks(board).map(longer).collect();

@@ -75,7 +75,7 @@ fn the_largest_number_of_tries_has_no_end_and_does_not_wrap() {
         assert!(chunk.has_tries() && chunk.lose_try());
         assert_eq!(chunk.lost_tries, u32::MAX);
     }
-    let told = chunk.fail(0, Cause::BadResult);
+    let told = chunk.fail(WorkerId::FIRST, Cause::BadResult);
     assert!(matches!(told, Delivery::Failed { tries: u32::MAX, .. }), "{told:?}");
     // One less has an end.
     let mut chunk = Chunk { retries: u32::MAX - 1, lost_tries: u32::MAX - 1, ..chunk };
@@ -122,7 +122,7 @@ impl Fixture {
     }
 
     fn timed_out(&mut self, slot: usize, finished: u32) -> Vec<String> {
-        self.engine.timed_out(SlotIndex::new(slot), 0, finished, &mut self.out);
+        self.engine.timed_out(SlotIndex::new(slot), WorkerId::FIRST, finished, &mut self.out);
         told(&mut self.out)
     }
 }
