@@ -20,14 +20,14 @@ fn main() -> Result<(), Error> {
         pool.tasks(orders.into_iter().enumerate()).with_worker().map(|w, (index, order)| {
             let (prices, sums, most) = w.shared;
             let (product, count): (String, u32) = order;
-            let mut most = most.lock().expect("nobody died with it");
+            let mut most = most.lock().expect("no holder died");
             *most = (*most).max(count);
             // A task may return something beside.
             prices.get(&product).map(|price| sums.set(index, u64::from(price * count))).is_some()
         })?;
     assert_eq!(known, [true, true, false, true]);
     assert_eq!(sums.to_vec(), [8, 15, 0, 28]);
-    assert_eq!(*busiest.lock().expect("nobody died with it"), 7);
+    assert_eq!(*busiest.lock().expect("no holder died"), 7);
 
     // Another type: the same pool, with the same options and worker ids. A view is read in place.
     let pool = pool.with_shared_view(vec![String::from("a"), String::from("bcd")])?;

@@ -103,7 +103,7 @@ fn a_logger_that_panics() -> Result<(), Error> {
     });
     let after = array.to_vec();
     assert!(matches!(&ended, Err(Error::Task(task)) if task.index() == 0), "{ended:?}");
-    assert_eq!(array.to_vec(), after, "nobody writes any more");
+    assert_eq!(array.to_vec(), after, "no worker writes any more");
     pool.set_worker_lifespan(2)?;
     assert_eq!(pool.tasks(0..9u8).chunk_size(1).map(|x| x)?.len(), 9);
     // The pool is stopped while it has lines to log, and can be used again.

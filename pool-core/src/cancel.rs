@@ -141,7 +141,7 @@ impl CancelToken {
 
     /// Notes if the counter is lost, for a thread whose sleep it has ended: the program may have
     /// closed the wake counter and reused its descriptor number, which would end every sleep.
-    pub(crate) fn look_if_lost(&self) {
+    pub(crate) fn check_if_lost(&self) {
         if !self.is_cancelled() && !self.0.wake_counter.is_intact() {
             self.0.lost.store(true, Ordering::Relaxed);
         }
@@ -218,8 +218,8 @@ pub(crate) fn sleep_for(wake_counter: &WakeCounter, tokens: &[CancelToken], limi
         counters.map(|wake_counter| PollFd::new(wake_counter, PollFlags::POLLIN)).collect();
     // The kernel refuses more descriptors than the process may have open now.
     let refused = os::poll(&mut watched, Some(limit)) == Err(Errno::EINVAL);
-    let is_foreign = |(token, heard): (&CancelToken, &PollFd<'_>)| {
-        heard.any() == Some(true) && !token.is_cancelled()
+    let is_foreign = |(token, polled): (&CancelToken, &PollFd<'_>)| {
+        polled.any() == Some(true) && !token.is_cancelled()
     };
     if !wake_counter.reset() || refused || tokens.iter().zip(&watched[1..]).any(is_foreign) {
         // A descriptor that has taken the number of a wake counter would end every sleep.

@@ -5,9 +5,9 @@
 //! or a worker. Its panics go no further: that thread may be on the way out of a call that tasks
 //! borrow from.
 
-use crate::error::ExitStatus;
 #[cfg(feature = "log")]
 use crate::panic::quietly;
+use crate::{error::ExitStatus, worker_id::WorkerId};
 
 /// One log line.
 #[derive(Debug)]
@@ -16,26 +16,26 @@ pub(crate) enum Entry {
     /// A setting has changed that takes fresh workers.
     Anew { reason: &'static str },
     /// A worker process has died by itself, and was replaced.
-    Died { worker: u32, status: ExitStatus },
+    Died { worker: WorkerId, status: ExitStatus },
     /// A worker process was killed because something took too long.
-    Overran { worker: u32, what: &'static str },
+    TimedOut { worker: WorkerId, what: &'static str },
     /// A worker process was killed with an item of a call that was cancelled.
-    Killed { worker: u32 },
+    Killed { worker: WorkerId },
     /// There was no room for a worker's exit result.
-    Refused { worker: u32 },
+    Refused { worker: WorkerId },
     /// A worker process has ended at the end of its life.
-    Lived { worker: u32 },
+    Lived { worker: WorkerId },
 }
 
 /// Lines that have not been logged yet.
 #[derive(Debug, Default)]
-pub(crate) struct Journal {
+pub(crate) struct DeferredLog {
     #[cfg(feature = "log")]
     entries: Vec<Entry>,
 }
 
 #[cfg(feature = "log")]
-impl Journal {
+impl DeferredLog {
     /// Notes a line, to be logged when no lock is held.
     pub(crate) fn note(&mut self, entry: Entry) {
         if entry.level() <= log::max_level() {
@@ -43,27 +43,27 @@ impl Journal {
         }
     }
 
-    /// Takes the lines, to be logged by [`Journal::tell`].
+    /// Takes the lines, to be logged by [`DeferredLog::write`].
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 
-    /// Takes in the lines of another journal, to be logged later.
+    /// Takes in the lines of another deferred log, to be logged later.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.entries.append(&mut other.entries);
     }
 
     #[inline]
-    pub(crate) fn tell(self) {
+    pub(crate) fn write(self) {
         for entry in self.entries {
-            entry.tell();
+            entry.write();
         }
     }
 }
 
 #[cfg(not(feature = "log"))]
-impl Journal {
+impl DeferredLog {
     #[inline]
     pub(crate) fn note(&mut self, _: Entry) {}
 
@@ -75,18 +75,18 @@ impl Journal {
     pub(crate) fn append(&mut self, _: Self) {}
 
     #[inline]
-    pub(crate) fn tell(self) {}
+    pub(crate) fn write(self) {}
 }
 
 impl Entry {
     /// Logs it now: no lock is held.
     #[cfg(feature = "log")]
-    pub(crate) fn tell(self) {
-        quietly(|| self.say());
+    pub(crate) fn write(self) {
+        quietly(|| self.write_line());
     }
 
     #[cfg(feature = "log")]
-    fn say(self) {
+    fn write_line(self) {
         let level = self.level();
         match self {
             Self::Anew { reason } => {
@@ -95,7 +95,7 @@ impl Entry {
             Self::Died { worker, status } => {
                 log::log!(target: TARGET, level, "worker {worker} {status}; it is replaced");
             }
-            Self::Overran { worker, what } => {
+            Self::TimedOut { worker, what } => {
                 log::log!(target: TARGET, level, "worker {worker} was killed: {what} took too long");
             }
             Self::Killed { worker } => {
@@ -111,13 +111,13 @@ impl Entry {
     }
 
     #[cfg(not(feature = "log"))]
-    pub(crate) fn tell(self) {}
+    pub(crate) fn write(self) {}
 
     #[cfg(feature = "log")]
     fn level(&self) -> log::Level {
         match self {
             Self::Anew { .. } | Self::Killed { .. } => log::Level::Info,
-            Self::Died { .. } | Self::Overran { .. } | Self::Refused { .. } => log::Level::Warn,
+            Self::Died { .. } | Self::TimedOut { .. } | Self::Refused { .. } => log::Level::Warn,
             Self::Lived { .. } => log::Level::Debug,
         }
     }

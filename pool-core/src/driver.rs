@@ -73,7 +73,7 @@ pub(crate) trait Driven: Send + Sync {
     fn interrupt(&self);
     /// No driver thread can be started any more: futures that only it would complete get this
     /// error.
-    fn unattended(&self, why: Error);
+    fn no_driver(&self, why: Error);
 }
 
 /// Starts, wakes and stops the driver thread of one queue.
@@ -89,12 +89,12 @@ struct Inner {
     /// one starts.
     parked: AtomicUsize,
     nap: Mutex<Nap>,
-    poked: Condvar,
+    wake_up: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Nap {
-    pokes: u64,
+    wake_count: u64,
     thread: Option<Thread>,
 }
 
@@ -108,11 +108,11 @@ struct Thread {
 }
 
 /// The loop of one driver thread.
-struct Shift<'i> {
+struct DriverLoop<'i> {
     inner: &'i Inner,
     stops: &'i AtomicBool,
-    /// The value of `pokes` that it has seen.
-    heard: u64,
+    /// The value of `wake_count` that it has seen.
+    wake_count_seen: u64,
 }
 
 /// All drivers of this process. Locked before any `nap`.
@@ -159,7 +159,7 @@ impl Driver {
             runs: AtomicBool::new(false),
             parked: AtomicUsize::new(0),
             nap: Mutex::default(),
-            poked: Condvar::new(),
+            wake_up: Condvar::new(),
         }))
     }
 
@@ -184,8 +184,8 @@ impl Driver {
 
     /// Ends a nap.
     pub(crate) fn unpark(&self) {
-        lock(&self.0.nap).pokes += 1;
-        self.0.poked.notify_all();
+        lock(&self.0.nap).wake_count += 1;
+        self.0.wake_up.notify_all();
     }
 
     /// Ends the thread and waits for it, unless the calling thread is itself a driver thread.
@@ -221,14 +221,14 @@ impl Inner {
         }
         let (inner, driven) = (self.clone(), self.driven.clone());
         let stops = Arc::new(AtomicBool::new(false));
-        let told = stops.clone();
+        let own_stops = stops.clone();
         let (alive, over) = mpsc::channel::<()>();
         let handle = std::thread::Builder::new()
             .name(NAME.to_string())
             .stack_size(self.stack)
             .spawn(move || {
                 let _alive = alive;
-                Shift { inner: &inner, stops: &told, heard: 0 }.run(&driven);
+                DriverLoop { inner: &inner, stops: &own_stops, wake_count_seen: 0 }.run(&driven);
             })
             .map_err(|error| {
                 stack::refusal("starting the thread for a pool's futures", error, self.stack)
@@ -248,12 +248,12 @@ impl Inner {
         let mut nap = lock(&self.nap);
         let thread = nap.thread.take();
         self.runs.store(false, Ordering::Release);
-        nap.pokes += 1;
+        nap.wake_count += 1;
         if let Some(thread) = &thread {
             thread.stops.store(true, Ordering::SeqCst);
         }
         drop(nap);
-        self.poked.notify_all();
+        self.wake_up.notify_all();
         let Some(Thread { handle, over, .. }) = thread else { return false };
         if let Some(driven) = self.driven.upgrade() {
             driven.interrupt();
@@ -270,18 +270,18 @@ impl Inner {
     }
 }
 
-impl Shift<'_> {
+impl DriverLoop<'_> {
     fn run(mut self, driven: &Weak<dyn Driven>) {
         DRIVES_IN.set(process::id());
-        let (mut seen, mut lingers) = (0, false);
+        let (mut seen, mut stays_awake) = (0, false);
         while !self.stops()
             && let Some(driven) = driven.upgrade()
         {
             let (work, passes) = driven.demand();
             let own = match work {
                 Work::Over => return,
-                Work::Nothing if lingers => {
-                    lingers = false;
+                Work::Nothing if stays_awake => {
+                    stays_awake = false;
                     drop(driven);
                     self.nap(LONG_NAP);
                     continue;
@@ -301,7 +301,7 @@ impl Shift<'_> {
                     driven.demand().1 == passes && self.take_part(&*driven, passes)
                 }
             };
-            lingers = true;
+            stays_awake = true;
             // A pass of this thread does not count as one of another thread.
             seen = if own { driven.demand().1 } else { passes };
         }
@@ -331,9 +331,9 @@ impl Shift<'_> {
 
     fn nap(&mut self, limit: Duration) {
         let nap = lock(&self.inner.nap);
-        let sleeps = |nap: &mut Nap| nap.pokes == self.heard && !self.stops();
-        let woken = self.inner.poked.wait_timeout_while(nap, limit, sleeps);
-        self.heard = woken.unwrap_or_else(PoisonError::into_inner).0.pokes;
+        let sleeps = |nap: &mut Nap| nap.wake_count == self.wake_count_seen && !self.stops();
+        let woken = self.inner.wake_up.wait_timeout_while(nap, limit, sleeps);
+        self.wake_count_seen = woken.unwrap_or_else(PoisonError::into_inner).0.wake_count;
     }
 
     /// Sleeps until there is work.
@@ -344,9 +344,9 @@ impl Shift<'_> {
         drop(driven);
         if idle {
             let nap = lock(&self.inner.nap);
-            let sleeps = |nap: &mut Nap| nap.pokes == self.heard && !self.stops();
-            let woken = self.inner.poked.wait_while(nap, sleeps);
-            self.heard = woken.unwrap_or_else(PoisonError::into_inner).pokes;
+            let sleeps = |nap: &mut Nap| nap.wake_count == self.wake_count_seen && !self.stops();
+            let woken = self.inner.wake_up.wait_while(nap, sleeps);
+            self.wake_count_seen = woken.unwrap_or_else(PoisonError::into_inner).wake_count;
         }
         self.inner.parked.fetch_sub(1, Ordering::SeqCst);
     }
@@ -386,7 +386,7 @@ impl Drop for Paused {
             if let Err(error) = driver.start()
                 && let Some(driven) = driver.driven.upgrade()
             {
-                driven.unattended(error);
+                driven.no_driver(error);
             }
         }
     }

@@ -38,6 +38,7 @@ mod task;
 #[cfg(feature = "threads")]
 mod threads;
 mod worker;
+mod worker_id;
 mod zygote;
 
 pub use cancel::CancelToken;

@@ -11,6 +11,7 @@ use crate::{
     stack::{move_with_room, with_room},
     start_method::StartMethod,
     task::{Form, PlainForm},
+    worker_id::WorkerId,
 };
 
 /// A function that runs in a process of its own (in a thread, under [`StartMethod::Threads`]).
@@ -115,7 +116,7 @@ impl<R: Wire> Process<R> {
     fn join_here(mut self) -> Result<R, Error> {
         if self.killed {
             let cause = Cause::Death(ExitStatus::Signal(libc::SIGKILL));
-            return Err(TaskError::new(0, 0, cause, 1).into());
+            return Err(TaskError::new(0, WorkerId::FIRST, cause, 1).into());
         }
         let value = self.run.end();
         let stopped = self.pool.stop_and_join();

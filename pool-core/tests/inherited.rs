@@ -470,7 +470,7 @@ fn has_no_proc(method: StartMethod) {
 fn without_proc() {
     for method in process_methods() {
         let Some(command) = below_an_empty_proc() else {
-            println!("nobody may mount anything here");
+            println!("this user may mount nothing here");
             return;
         };
         let mut subject = Subject::start_by(command, "has_no_proc", method);

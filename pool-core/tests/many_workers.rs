@@ -116,7 +116,7 @@ fn loses_one(method: StartMethod) {
 
 fn kill_own_process() -> ! {
     kill(getpid(), Signal::SIGKILL).expect("it is allowed");
-    unreachable!("SIGKILL leaves nobody")
+    unreachable!("SIGKILL ends every process")
 }
 
 fn zygote_stopped(what: &str, told: &str) {

@@ -48,7 +48,7 @@ fn main() {
 }
 
 /// Prints its process id and starts a program; neither ends by itself.
-#[allow(clippy::zombie_processes, reason = "that nobody waits for it is the point")]
+#[allow(clippy::zombie_processes, reason = "that it is not waited for is the point")]
 fn sleep_long(_: u64) {
     let program = Command::new("sleep").arg("1000").spawn().expect("sleep");
     say(format!("task {} {}", std::process::id(), program.id()));

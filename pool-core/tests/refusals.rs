@@ -132,7 +132,7 @@ fn a_pool_in_a_forked_child() {
             }
         }
         assert_eq!(ask(&pool, |x: u64| x + 1, 1).expect("the parent's pool works on"), 2);
-        assert_eq!(pool.worker_pids(), before, "{method}: the child's drop killed nobody");
+        assert_eq!(pool.worker_pids(), before, "{method}: the child's drop killed no worker");
     }
 }
 
@@ -255,7 +255,7 @@ fn functions_of_libraries() {
             assert_eq!(answer.expect("it runs here"), [5, 6]);
         } else {
             assert!(matches!(answer, Err(Error::ForeignFunction)), "{method}: {answer:?}");
-            assert!(pool.worker_pids().is_empty(), "{method}: nobody was started for it");
+            assert!(pool.worker_pids().is_empty(), "{method}: no worker was started for it");
         }
     }
 }

@@ -118,7 +118,7 @@ fn killed_at_rest() {
 }
 
 /// Prints that it is building, starts a program, and does not end.
-#[allow(clippy::zombie_processes, reason = "that nobody waits for it is the point")]
+#[allow(clippy::zombie_processes, reason = "that it is not waited for is the point")]
 fn build_for_ever() -> u64 {
     let program = Command::new("sleep").arg("1000").spawn().expect("sleep");
     say(format!("building {} {}", std::process::id(), program.id()));

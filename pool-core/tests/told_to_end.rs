@@ -166,7 +166,7 @@ fn all_of_the_program() {
             within_two_tries(last, alone);
             subject.go();
             let now = ids(&subject.line());
-            assert_eq!(now[..2], workers[..], "{method}: {signal} to all ends nobody");
+            assert_eq!(now[..2], workers[..], "{method}: {signal} to all ends no worker");
             workers = now;
         }
         let distinct: BTreeSet<_> = workers.iter().collect();

@@ -149,7 +149,7 @@ fn what_fills_a_sealed_block_may_fail() {
     #[derive(Debug)]
     enum Why {
         Full,
-        Shm(#[expect(dead_code, reason = "for whoever reads the panic")] Error),
+        Shm(#[expect(dead_code, reason = "the message of the panic shows it")] Error),
     }
     impl From<Error> for Why {
         fn from(error: Error) -> Self {

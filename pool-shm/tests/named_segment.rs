@@ -341,7 +341,7 @@ fn kept_name() {
 fn no_segment() {
     let name = prefix() + "other";
     let other = unfinished(&name, 4096);
-    other.write_all_at(b"somebody's own data", 0).expect("write");
+    other.write_all_at(b"the user's own data", 0).expect("write");
     refuses_to_touch(&name);
     other.set_len(10).expect("truncate");
     refuses_to_touch(&name);

@@ -75,10 +75,10 @@ pub(crate) fn alone(scale: &Scale) -> Outcome {
     let mut bout = Bout::new("locks", "lock, count up, unlock, alone", Unit::Nanos);
     let floor = Expected::beside(STD).floor(Goal::Ratio(2.0));
     bout.subject(OURS, floor, || {
-        Ok(nanos(count, || *black_box(&ours).lock().expect("nobody died") += 1))
+        Ok(nanos(count, || *black_box(&ours).lock().expect("no holder died") += 1))
     });
     bout.baseline(STD, || {
-        Ok(nanos(count, || *black_box(&std).lock().expect("nobody panicked") += 1))
+        Ok(nanos(count, || *black_box(&std).lock().expect("no holder panicked") += 1))
     });
     for (name, mutex) in [(PLAIN, &plain), (ROBUST, &robust)] {
         bout.subject(name, Expected::beside(STD), move || {
@@ -91,22 +91,22 @@ pub(crate) fn alone(scale: &Scale) -> Outcome {
     let mut bout = Bout::new("locks", "read, alone", Unit::Nanos);
     bout.subject("SharedRwLock", Expected::beside(STD), || {
         Ok(nanos(count, || {
-            black_box(*black_box(&ours).read().expect("nobody died"));
+            black_box(*black_box(&ours).read().expect("no holder died"));
         }))
     });
     bout.baseline(STD, || {
         Ok(nanos(count, || {
-            black_box(*black_box(&std).read().expect("nobody panicked"));
+            black_box(*black_box(&std).read().expect("no holder panicked"));
         }))
     });
     bout.run(scale.rounds(15))?;
 
     let mut bout = Bout::new("locks", "write, alone", Unit::Nanos);
     bout.subject("SharedRwLock", Expected::beside(STD), || {
-        Ok(nanos(count, || *black_box(&ours).write().expect("nobody died") += 1))
+        Ok(nanos(count, || *black_box(&ours).write().expect("no holder died") += 1))
     });
     bout.baseline(STD, || {
-        Ok(nanos(count, || *black_box(&std).write().expect("nobody panicked") += 1))
+        Ok(nanos(count, || *black_box(&std).write().expect("no holder panicked") += 1))
     });
     bout.run(scale.rounds(15))
 }
@@ -118,7 +118,7 @@ pub(crate) fn contended(scale: &Scale) -> Outcome {
     let (plain, robust) = (Pthread::new(false)?, Pthread::new(true)?);
     let count_plain = || plain.count_up();
     let count_robust = || robust.count_up();
-    let count_ours = || *ours.lock().expect("nobody died") += 1;
+    let count_ours = || *ours.lock().expect("no holder died") += 1;
 
     let mut bout = Bout::new("locks", "lock, count up, unlock, two processes", Unit::Nanos);
     let subjects: [(&str, &dyn Fn()); 3] =

@@ -81,8 +81,10 @@ impl<S, W, E> WorkerPool<S, W, E> {
     ///
     /// # Tried again
     ///
-    /// With [`retry`](Call::retry) a part whose worker died is tried again as that worker left it:
-    /// in place it may be partly changed, otherwise it is unchanged.
+    /// With [`retry`](Call::retry) a worker that dies changes nothing twice: the call first copies
+    /// all elements (and takes as much memory again, until it returns), and each task works on a
+    /// copy of its part as it was then, which is written back when the task ends. Under Threads
+    /// nothing dies, and nothing is copied for it.
     pub fn slices_mut<'a, T: Element>(
         &'a self,
         array: &'a mut SharedArray<T>,

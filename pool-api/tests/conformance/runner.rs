@@ -159,13 +159,13 @@ fn run(tests: &[&Test], threads: usize) -> Vec<(String, String)> {
                 Ok(()) => println!("test {title} ... ok ({took:.2?})"),
                 Err(complaint) => {
                     println!("test {title} ... FAILED ({took:.2?})");
-                    failures.lock().expect("nobody panics with it").push((title, complaint));
+                    failures.lock().expect("no thread panics with it").push((title, complaint));
                 }
             }
         }
     };
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    failures.into_inner().expect("nobody panics with it")
+    failures.into_inner().expect("no thread panics with it")
 }
 
 fn in_fresh_process(test: &Test) -> Result<(), String> {
@@ -211,7 +211,7 @@ fn watch(mut child: std::process::Child, mark: &str) -> Result<(), String> {
         Ok(Ok(status)) => verdict(status),
         Ok(Err(error)) => Err(format!("cannot wait for the case: {error}")),
         Err(RecvTimeoutError::Timeout) => Err(format!("it hung: killed after {DEADLINE:?}")),
-        Err(RecvTimeoutError::Disconnected) => Err("nobody waited for the case".to_string()),
+        Err(RecvTimeoutError::Disconnected) => Err("no thread waited for the case".to_string()),
     };
     let orphans = orphans(mark);
     for pid in &orphans {

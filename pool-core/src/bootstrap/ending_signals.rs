@@ -58,7 +58,7 @@ pub(crate) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context
             sys::end_by(signal);
         } else if let Some(at) = ENDING.iter().position(|ending| *ending as c_int == signal) {
             let incarnation = INCARNATION.load(Ordering::Relaxed);
-            let packet = protocol::told_to_end(incarnation, at as u32);
+            let packet = protocol::ending_signal(incarnation, at as u32);
             let handshake_socket = HANDSHAKE_SOCKET.load(Ordering::Relaxed);
             if is_handshake_socket(handshake_socket) {
                 sys::send_now(handshake_socket, &packet);

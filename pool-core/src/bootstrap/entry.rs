@@ -26,7 +26,8 @@ use super::{
     token::{Record, Ticket, VARIABLE},
 };
 use crate::os::{
-    FIRST_GIVEN, adopt_given, fill_output, has_ended, is_child_of, keep_only, out_of_the_way, sys,
+    FIRST_INHERITED, adopt_inherited, fill_output, has_ended, is_child_of, keep_only,
+    out_of_the_way, sys,
 };
 
 /// Set as soon as this process is certain that a copy of it would be taken over: its hook or
@@ -112,11 +113,11 @@ fn try_claim() -> Option<Claim> {
     // SAFETY: it is open, as checked above, and is only read until its content proves its origin.
     let record_fd = unsafe { BorrowedFd::borrow_raw(ticket.record) };
     let record = Record::read(record_fd)?;
-    let given = FIRST_GIVEN..FIRST_GIVEN.checked_add_unsigned(record.descriptors)?;
+    let inherited = FIRST_INHERITED..FIRST_INHERITED.checked_add_unsigned(record.descriptors)?;
     let proven = record.nonce == ticket.nonce
         && record.identity == identity()
-        && ticket.record == given.end
-        && given.clone().all(sys::is_open);
+        && ticket.record == inherited.end
+        && inherited.clone().all(sys::is_open);
     if !proven {
         return None;
     }
@@ -128,9 +129,9 @@ fn try_claim() -> Option<Claim> {
     // SAFETY: the nonce proves that the starter has put these descriptors here for this process, in
     // which no other code knows of them.
     let (fds, _) =
-        unsafe { (adopt_given(record.descriptors), OwnedFd::from_raw_fd(ticket.record)) };
+        unsafe { (adopt_inherited(record.descriptors), OwnedFd::from_raw_fd(ticket.record)) };
     if !record.closed {
-        keep_only(&given.collect::<Vec<_>>());
+        keep_only(&inherited.collect::<Vec<_>>());
     }
     fill_output();
     let kept = |fd| out_of_the_way(fd).expect("what is given lies above the standard descriptors");

@@ -26,8 +26,8 @@ use super::{
     token::{Record, Ticket, VARIABLE, fresh_nonce},
 };
 use crate::os::{
-    CloseFrom, ENDING, FIRST_GIVEN, Start, duplicate_above, nothing_above, output_closed_on_exec,
-    posix_spawn,
+    CloseFrom, ENDING, FIRST_INHERITED, Start, duplicate_above, nothing_above,
+    output_closed_on_exec, posix_spawn,
 };
 
 /// Starts a copy of this executable, which `entry.rs` takes over with `role`, `words` and `fds`.
@@ -46,7 +46,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     let anchor = anchor().ok_or_else(|| refuse(super::entry::Refusal::NotMainExecutable))?;
 
     let too_many = |_| io::Error::from(io::ErrorKind::InvalidInput);
-    let record_at = FIRST_GIVEN + RawFd::try_from(fds.len()).map_err(too_many)?;
+    let record_at = FIRST_INHERITED + RawFd::try_from(fds.len()).map_err(too_many)?;
     let close_from = CloseFrom::find();
     let record = Record {
         nonce: fresh_nonce(),
@@ -64,12 +64,12 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     let above = |fd: BorrowedFd<'_>| duplicate_above(fd, record_at + 1);
     let nothing = nothing_above(record_at + 1)?;
     let record = above(record.seal()?.as_fd())?;
-    let given = fds.iter().map(|fd| above(*fd)).collect::<io::Result<Vec<_>>>()?;
+    let inherited = fds.iter().map(|fd| above(*fd)).collect::<io::Result<Vec<_>>>()?;
     let output = output_closed_on_exec(record_at + 1)?;
     let descriptors: Vec<_> = [(nothing.as_fd(), 0)]
         .into_iter()
         .chain(output.iter().map(|(fd, number)| (fd.as_fd(), *number)))
-        .chain(given.iter().map(AsFd::as_fd).zip(FIRST_GIVEN..))
+        .chain(inherited.iter().map(AsFd::as_fd).zip(FIRST_INHERITED..))
         .chain([(record.as_fd(), record_at)])
         .collect();
 

@@ -23,7 +23,7 @@ impl<D: Fn() -> Work + Send + Sync, R: Fn() + Send + Sync> Driven for Fake<D, R>
     fn stand_by(&self, _: &Leave<'_>) {}
     fn pass(&self) {}
     fn interrupt(&self) {}
-    fn unattended(&self, _: Error) {}
+    fn no_driver(&self, _: Error) {}
 }
 
 fn idle() -> Arc<dyn Driven> {

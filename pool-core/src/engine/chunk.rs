@@ -8,7 +8,7 @@ use pool_ipc::{
 };
 
 use super::{jobs::JobId, measure::MeasureResults};
-use crate::{error::Cause, task::Call};
+use crate::{error::Cause, task::Call, worker_id::WorkerId};
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub(crate) struct Chunk {
     /// Workers in a row that died with the chunk and had begun no item of it.
     pub(crate) unbegun_deaths: u32,
     /// What is known of the item in hand before its worker is reaped.
-    pub(crate) overrun: Overrun,
+    pub(crate) time_out: TimeOut,
     /// Whether its call was cancelled, though its job goes on: what is left is not tried again.
     pub(crate) cancelled: bool,
     /// The incarnation that keeps the result of item `start` in hand.
@@ -51,20 +51,20 @@ pub(crate) struct Chunk {
     pub(crate) past_limit: bool,
     pub(crate) audience: Audience,
     /// The place whose worker is the only one that may run it.
-    pub(crate) worker: Option<u32>,
+    pub(crate) worker: Option<WorkerId>,
     /// Whether it goes before the chunks of other calls that wait on the board.
     pub(crate) goes_first: bool,
 }
 
 /// Whether the item that a worker has in hand is overdue, and its worker timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Overrun {
+pub(crate) enum TimeOut {
     #[default]
-    No,
+    None,
     /// It will be tried again.
-    Known,
+    Retried,
     /// It has failed, and its job knows.
-    Told,
+    Reported,
 }
 
 /// Workers in a row whose deaths with a chunk, before they began an item, count as a try: one that
@@ -99,7 +99,7 @@ impl Chunk {
             retries: 0,
             lost_tries: 0,
             unbegun_deaths: 0,
-            overrun: Overrun::No,
+            time_out: TimeOut::None,
             cancelled: false,
             in_hand: None,
             past_limit: false,
@@ -111,7 +111,7 @@ impl Chunk {
 
     /// The workers that may run it while none keeps a result of it in hand.
     pub(super) fn open_to(&self) -> Audience {
-        Audience { place: self.worker, min_serial: 0 }
+        Audience { place: self.worker.map(WorkerId::number), min_serial: 0 }
     }
 
     /// Moves the start behind items that have results or have failed.
@@ -150,13 +150,13 @@ impl Chunk {
     /// Why the item fails that a dead worker had in hand: it was overdue, or else the `cause`.
     pub(super) fn cause(&self, cause: Cause) -> Cause {
         match self.limit {
-            Some(limit) if self.overrun != Overrun::No => Cause::Timeout { limit },
+            Some(limit) if self.time_out != TimeOut::None => Cause::Timeout { limit },
             _ => cause,
         }
     }
 
     /// Fails the first item left; answers with what its job is told.
-    pub(super) fn fail(&mut self, worker: u32, cause: Cause) -> Delivery {
+    pub(super) fn fail(&mut self, worker: WorkerId, cause: Cause) -> Delivery {
         let index = self.first + u64::from(self.start);
         // A try that ended with its worker is in the count already.
         let ended = cause.ends_worker();
@@ -195,7 +195,7 @@ pub(crate) enum Delivery {
         outcome: Outcome,
     },
     /// An item failed.
-    Failed { index: u64, worker: u32, cause: Cause, tries: u32 },
+    Failed { index: u64, worker: WorkerId, cause: Cause, tries: u32 },
     /// A chunk's block was freed: the job was told of all its items.
     Ended { bytes: u64 },
 }
@@ -225,7 +225,7 @@ pub(crate) enum Action {
     },
     /// Start a worker.
     Start {
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         serial: u64,
     },

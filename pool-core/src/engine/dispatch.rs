@@ -15,12 +15,12 @@ use pool_ipc::{
 };
 
 use super::{
-    chunk::{Action, Chunk, Delivery, Overrun, Why},
+    chunk::{Action, Chunk, Delivery, TimeOut, Why},
     jobs::{JobId, JobTable},
     targeted::TargetedQueues,
     workers::WorkerTable,
 };
-use crate::error::Cause;
+use crate::{error::Cause, worker_id::WorkerId};
 
 #[derive(Debug, Clone)]
 pub(super) enum SlotUse {
@@ -207,8 +207,7 @@ impl Engine {
         if let Some(worker) = chunk.worker {
             self.targeted.left(worker);
         }
-        let place = self.workers.serves(incarnation);
-        let worker = place.map_or(0, |place| place as u32);
+        let worker = self.workers.serves(incarnation).unwrap_or(WorkerId::FIRST);
         let job = chunk.job;
         let wanted = self.is_open(job);
         let size = chunk.end - chunk.start;
@@ -242,7 +241,7 @@ impl Engine {
             Why::Complete | Why::Failed(_) | Why::Cancelled | Why::Died { .. }
                 if chunk.cancelled =>
             {
-                if std::mem::take(&mut chunk.overrun) == Overrun::Told {
+                if std::mem::take(&mut chunk.time_out) == TimeOut::Reported {
                     chunk.advance(1);
                 } else if let Why::Failed(cause) = why {
                     failed(&mut chunk, cause, out);
@@ -258,8 +257,8 @@ impl Engine {
             Why::Died { begun, cause } => {
                 let cause = chunk.cause(cause);
                 let lost_try = chunk.count_death(begun || was_in_hand, finished);
-                match std::mem::take(&mut chunk.overrun) {
-                    Overrun::Told => chunk.advance(1),
+                match std::mem::take(&mut chunk.time_out) {
+                    TimeOut::Reported => chunk.advance(1),
                     _ if lost_try && !chunk.lose_try() => {
                         failed(&mut chunk, cause, out);
                     }
@@ -269,7 +268,7 @@ impl Engine {
             Why::Full => {
                 chunk.in_hand = Some(incarnation);
                 let min_serial = self.workers.serial_of(incarnation);
-                chunk.audience = Audience { place: Some(worker), min_serial };
+                chunk.audience = Audience { place: Some(worker.number()), min_serial };
             }
         }
         self.go_on(chunk, wanted, makes_room, out);
@@ -278,25 +277,25 @@ impl Engine {
     /// Handles the time-out of the worker that has the item behind the `finished` ones of the chunk
     /// in `slot` in hand: it can neither finish nor begin anything more. The item fails now, if it
     /// is not to be tried again; all else waits until the worker is reaped.
-    pub(crate) fn overran(
+    pub(crate) fn timed_out(
         &mut self,
         slot: SlotIndex,
-        worker: u32,
+        worker: WorkerId,
         finished: u32,
         out: &mut Vec<Action>,
     ) {
         let Some(SlotUse::Published(chunk)) = self.slots.get_mut(slot.index()) else { return };
-        let Some(limit) = chunk.limit.filter(|_| chunk.overrun == Overrun::No) else { return };
+        let Some(limit) = chunk.limit.filter(|_| chunk.time_out == TimeOut::None) else { return };
         if finished >= chunk.end - chunk.start {
             return; // a scribbled board
         }
         let mut item = chunk.clone();
         item.advance(finished);
         if item.lose_try() {
-            chunk.overrun = Overrun::Known;
+            chunk.time_out = TimeOut::Retried;
             return;
         }
-        chunk.overrun = Overrun::Told;
+        chunk.time_out = TimeOut::Reported;
         let job = chunk.job;
         let delivery = item.fail(worker, Cause::Timeout { limit });
         if self.is_open(job) {
@@ -418,7 +417,7 @@ impl Engine {
         }
         for mut chunk in lost {
             let wanted = self.is_open(chunk.job);
-            let worker = chunk.audience.place.unwrap_or(0);
+            let worker = WorkerId::new(chunk.audience.place.unwrap_or(0));
             chunk.in_hand = None;
             chunk.past_limit = false;
             chunk.audience = chunk.open_to();

@@ -7,6 +7,7 @@ use super::{
     dispatch::{Engine, SlotUse},
     jobs::JobId,
 };
+use crate::worker_id::WorkerId;
 
 impl Engine {
     /// Gives the next worker this serial number.
@@ -17,19 +18,19 @@ impl Engine {
 
     /// Fills every vacant place.
     pub(crate) fn staff(&mut self, out: &mut Vec<Action>) {
-        for place in 0..self.workers.len() {
-            self.staff_place(place, out);
+        for worker in (0..self.workers.len()).map(WorkerId::from_index) {
+            self.staff_place(worker, out);
         }
     }
 
     /// Fills this place if it is vacant.
-    fn staff_place(&mut self, place: usize, out: &mut Vec<Action>) {
+    fn staff_place(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
         let slots = &self.slots;
         let is_lent = |name: Incarnation| {
             let reads = |slot: &SlotUse| matches!(slot, SlotUse::Lent { incarnation, .. } if *incarnation == name);
             slots.iter().any(reads)
         };
-        self.workers.staff(place, is_lent, out);
+        self.workers.staff(worker, is_lent, out);
     }
 
     /// Takes a new chunk in.
@@ -58,10 +59,15 @@ impl Engine {
 
     /// Takes in a chunk for the worker at one place, and starts that worker if it is not there.
     #[cold]
-    pub(super) fn submit_targeted(&mut self, worker: u32, chunk: Chunk, out: &mut Vec<Action>) {
+    pub(super) fn submit_targeted(
+        &mut self,
+        worker: WorkerId,
+        chunk: Chunk,
+        out: &mut Vec<Action>,
+    ) {
         let kept = self.targeted.wait(worker, chunk, false);
         debug_assert!(kept, "calls are refused that name a worker which the pool does not have");
-        self.staff_place(worker as usize, out);
+        self.staff_place(worker, out);
         self.dispatch(out);
     }
 
@@ -83,7 +89,7 @@ impl Engine {
     }
 
     /// Jobs with chunks that only the worker at this place may run.
-    pub(crate) fn jobs_targeting(&self, worker: u32) -> Vec<JobId> {
+    pub(crate) fn jobs_targeting(&self, worker: WorkerId) -> Vec<JobId> {
         let published = self.published().map(|(_, chunk)| chunk);
         let chunks = published.chain(&self.held).chain(&self.queue);
         let mut jobs: Vec<JobId> = chunks

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use pool_ipc::board::Board;
 
 use super::chunk::Chunk;
+use crate::worker_id::WorkerId;
 
 /// The chunks of every place that wait, and how many are in slots.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ impl TargetedQueues {
 
     /// Adds a chunk behind the others of its place, or before them if it goes on. `false`: there is
     /// no such place.
-    pub(super) fn wait(&mut self, worker: u32, chunk: Chunk, goes_on: bool) -> bool {
-        let Some(place) = self.places.get_mut(worker as usize) else { return false };
+    pub(super) fn wait(&mut self, worker: WorkerId, chunk: Chunk, goes_on: bool) -> bool {
+        let Some(place) = self.places.get_mut(worker.index()) else { return false };
         if goes_on {
             place.waiting.push_front(chunk);
         } else {
@@ -80,14 +81,14 @@ impl TargetedQueues {
     }
 
     /// Counts a chunk of the place that was put into a slot.
-    pub(super) fn published(&mut self, worker: u32) {
-        self.places[worker as usize].published += 1;
+    pub(super) fn published(&mut self, worker: WorkerId) {
+        self.places[worker.index()].published += 1;
         self.in_slots += 1;
     }
 
     /// Subtracts a chunk of the place that is in no slot any more.
-    pub(super) fn left(&mut self, worker: u32) {
-        self.places[worker as usize].published -= 1;
+    pub(super) fn left(&mut self, worker: WorkerId) {
+        self.places[worker.index()].published -= 1;
         self.in_slots -= 1;
     }
 
@@ -118,7 +119,7 @@ impl TargetedQueues {
         self.waiting == 0 && self.places.iter().all(empty)
     }
 
-    pub(super) fn waiting_at(&self, worker: u32) -> impl Iterator<Item = &Chunk> {
-        self.places.get(worker as usize).into_iter().flat_map(|place| &place.waiting)
+    pub(super) fn waiting_at(&self, worker: WorkerId) -> impl Iterator<Item = &Chunk> {
+        self.places.get(worker.index()).into_iter().flat_map(|place| &place.waiting)
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use pool_ipc::board::{Incarnation, incarnation_of};
 
 use super::chunk::Action;
+use crate::worker_id::WorkerId;
 
 /// The workers of an engine, each at its place.
 #[derive(Debug, Default)]
@@ -60,37 +61,37 @@ impl WorkerTable {
 
     /// Notes that the worker has ended a chunk, or died with one; answers with its place, if it
     /// still has one.
-    pub(super) fn serves(&mut self, incarnation: Incarnation) -> Option<usize> {
+    pub(super) fn serves(&mut self, incarnation: Incarnation) -> Option<WorkerId> {
         self.failed_starts = 0;
-        let place = self.place_of(incarnation)?;
-        self.places[place].served = true;
-        Some(place)
+        let worker = self.worker_of(incarnation)?;
+        self.places[worker.index()].served = true;
+        Some(worker)
     }
 
     /// Fills this place if it is vacant. `is_lent`: whether results of a worker of that name are
     /// still read.
     pub(super) fn staff(
         &mut self,
-        index: usize,
+        worker: WorkerId,
         is_lent: impl Fn(Incarnation) -> bool,
         out: &mut Vec<Action>,
     ) {
-        if self.places[index].incarnation.is_none() && !self.places[index].rests {
+        if self.places[worker.index()].incarnation.is_none() && !self.places[worker.index()].rests {
             while self.is_taken(incarnation_of(self.next_serial), &is_lent) {
                 self.next_serial += 1;
             }
             let serial = self.next_serial;
             let incarnation = incarnation_of(serial);
             self.next_serial += 1;
-            self.places[index].incarnation = Some(incarnation);
-            self.places[index].serial = serial;
-            out.push(Action::Start { place: index as u32, incarnation, serial });
+            self.places[worker.index()].incarnation = Some(incarnation);
+            self.places[worker.index()].serial = serial;
+            out.push(Action::Start { worker, incarnation, serial });
         }
     }
 
     /// Whether anything of an older worker still has this name.
     fn is_taken(&self, incarnation: Incarnation, is_lent: impl Fn(Incarnation) -> bool) -> bool {
-        self.place_of(incarnation).is_some()
+        self.worker_of(incarnation).is_some()
             || is_lent(incarnation)
             || self.outlived.names.iter().any(|(name, _)| *name == incarnation)
     }
@@ -107,7 +108,7 @@ impl WorkerTable {
 
     /// The worker's serial number; 0 when it has no place any more.
     pub(crate) fn serial_of(&self, incarnation: Incarnation) -> u64 {
-        self.place_of(incarnation).map_or(0, |place| self.places[place].serial)
+        self.worker_of(incarnation).map_or(0, |worker| self.places[worker.index()].serial)
     }
 
     /// Has chunks go only to workers that are started from now on.
@@ -121,17 +122,18 @@ impl WorkerTable {
     }
 
     pub(crate) fn started(&mut self, incarnation: Incarnation, pid: i32) {
-        if let Some(place) = self.place_of(incarnation) {
-            self.places[place].pid = pid;
+        if let Some(worker) = self.worker_of(incarnation) {
+            self.places[worker.index()].pid = pid;
         }
     }
 
     /// Vacates the place of a worker that was reaped or was never started. `ready`: it had come so
     /// far that it could take chunks.
     pub(crate) fn vacate(&mut self, incarnation: Incarnation, ready: bool) {
-        if let Some(place) = self.place_of(incarnation) {
-            let failed_starts = if ready { 0 } else { self.places[place].failed_starts + 1 };
-            self.places[place] = Place { failed_starts, ..Place::default() };
+        if let Some(worker) = self.worker_of(incarnation) {
+            let failed_starts =
+                if ready { 0 } else { self.places[worker.index()].failed_starts + 1 };
+            self.places[worker.index()] = Place { failed_starts, ..Place::default() };
             self.failed_starts = if ready { 0 } else { self.failed_starts + 1 };
         }
     }
@@ -140,32 +142,32 @@ impl WorkerTable {
     /// chunk; answers how many in a row died so at this place. `awaited`: a chunk was there that it
     /// could have taken, so that it counts as one that never got ready.
     pub(crate) fn vacate_idle(&mut self, incarnation: Incarnation, awaited: bool) -> u32 {
-        let Some(at) = self.place_of(incarnation) else { return 0 };
-        let Place { failed_starts, idle_deaths, .. } = self.places[at];
+        let Some(at) = self.worker_of(incarnation) else { return 0 };
+        let Place { failed_starts, idle_deaths, .. } = self.places[at.index()];
         let failed_starts = if awaited { failed_starts + 1 } else { 0 };
         let idle_deaths = idle_deaths.saturating_add(1);
-        self.places[at] = Place { failed_starts, idle_deaths, ..Place::default() };
+        self.places[at.index()] = Place { failed_starts, idle_deaths, ..Place::default() };
         self.failed_starts = if awaited { self.failed_starts + 1 } else { 0 };
         idle_deaths
     }
 
     /// Whether the worker has ended a chunk, or died with one.
     pub(crate) fn has_served(&self, incarnation: Incarnation) -> bool {
-        self.place_of(incarnation).is_some_and(|place| self.places[place].served)
+        self.worker_of(incarnation).is_some_and(|worker| self.places[worker.index()].served)
     }
 
     /// Keeps a place vacant until [`WorkerTable::end_rest`] or the next
     /// [`WorkerTable::reset_failed_starts`].
-    pub(crate) fn rest(&mut self, place: u32) {
-        if let Some(place) = self.places.get_mut(place as usize) {
+    pub(crate) fn rest(&mut self, worker: WorkerId) {
+        if let Some(place) = self.places.get_mut(worker.index()) {
             place.rests = true;
             self.rested = true;
         }
     }
 
     /// Lets the place be filled again.
-    pub(crate) fn end_rest(&mut self, place: u32) {
-        if let Some(place) = self.places.get_mut(place as usize) {
+    pub(crate) fn end_rest(&mut self, worker: WorkerId) {
+        if let Some(place) = self.places.get_mut(worker.index()) {
             place.rests = false;
         }
     }
@@ -177,9 +179,9 @@ impl WorkerTable {
 
     /// Whether so many workers at this place died before they were ready that starting more is of
     /// no use. Called when a worker has died there; answers so only once.
-    pub(crate) fn gives_place_up(&mut self, place: u32) -> bool {
+    pub(crate) fn gives_place_up(&mut self, worker: WorkerId) -> bool {
         let most = self.max_failed_starts();
-        let Some(place) = self.places.get_mut(place as usize) else { return false };
+        let Some(place) = self.places.get_mut(worker.index()) else { return false };
         let gives_up = place.failed_starts > most;
         if gives_up {
             place.failed_starts = 0;
@@ -210,15 +212,17 @@ impl WorkerTable {
         }
     }
 
-    pub(crate) fn place_of(&self, incarnation: Incarnation) -> Option<usize> {
-        self.places.iter().position(|place| place.incarnation == Some(incarnation))
+    pub(crate) fn worker_of(&self, incarnation: Incarnation) -> Option<WorkerId> {
+        self.places
+            .iter()
+            .position(|place| place.incarnation == Some(incarnation))
+            .map(WorkerId::from_index)
     }
 
     /// The occupied places with their incarnations and process ids (0: not known yet).
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Incarnation, i32)> {
-        self.places
-            .iter()
-            .enumerate()
-            .filter_map(|(index, place)| Some((index, place.incarnation?, place.pid)))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, Incarnation, i32)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            Some((WorkerId::from_index(index), place.incarnation?, place.pid))
+        })
     }
 }

@@ -14,7 +14,7 @@ use super::{
     failure::FailureKind,
     task::{Cause, ExitStatus},
 };
-use crate::os::nanos;
+use crate::{os::nanos, worker_id::WorkerId};
 
 wire! {
     /// Why a process did not come up.
@@ -59,7 +59,7 @@ const LONGEST_TEXT: usize = 8 << 10;
 /// Encoded failures are smaller.
 const LARGEST: usize = 256 << 10;
 /// Where the encoded failure begins, behind its mark and its length.
-const BODY: usize = AlignedBytes::ALIGN;
+const BODY_OFFSET: usize = AlignedBytes::ALIGN;
 const MARK: u64 = u64::from_le_bytes(*b"poolfail");
 
 impl Fault {
@@ -88,12 +88,12 @@ impl Fault {
 
 impl Stage {
     /// That a worker failed at it, as callers see it.
-    pub(crate) fn error(self, worker: u32, cause: Cause) -> Error {
+    pub(crate) fn error(self, worker: WorkerId, cause: Cause) -> Error {
         match self {
             Self::AtWorkerStart => Error::WorkerStartFailed(cause),
             Self::Shared => Error::SharedFailed(cause),
-            Self::Init => Error::WorkerInitFailed { worker, cause },
-            Self::Exit => Error::WorkerExitFailed { worker, cause },
+            Self::Init => Error::WorkerInitFailed { worker: worker.number(), cause },
+            Self::Exit => Error::WorkerExitFailed { worker: worker.number(), cause },
         }
     }
 
@@ -143,14 +143,14 @@ impl StartFailure {
         let room = arena.len().min(LARGEST);
         let mut copy = AlignedBytes::new();
         // SAFETY: within the mapping.
-        unsafe { copy.copy_from(arena.as_ptr(), BODY.min(room), 0) };
+        unsafe { copy.copy_from(arena.as_ptr(), BODY_OFFSET.min(room), 0) };
         let word = |at: usize| Some(u64::from_ne_bytes(copy.get(at..at + 8)?.try_into().ok()?));
         let len = usize::try_from(word(8)?).ok()?;
-        if word(0)? != MARK || len.checked_add(BODY)? > room {
+        if word(0)? != MARK || len.checked_add(BODY_OFFSET)? > room {
             return None;
         }
         // SAFETY: within the mapping (checked).
-        unsafe { copy.copy_from(arena.as_ptr().add(BODY), len, 0) };
+        unsafe { copy.copy_from(arena.as_ptr().add(BODY_OFFSET), len, 0) };
         pool_ipc::from_bytes(&copy).ok()
     }
 }
@@ -169,8 +169,8 @@ impl Fault {
 }
 
 impl StartFailure {
-    /// The failure as callers see it, of the worker at place `worker`.
-    pub(crate) fn into_error(self, worker: u32) -> Error {
+    /// The failure as callers see it, of the worker `worker`.
+    pub(crate) fn into_error(self, worker: WorkerId) -> Error {
         let cause = match self.fault {
             Fault::LeftThreads { names } => return Error::SharedLeftThreads { threads: names },
             Fault::Borrowed => return Error::ForkWhileBorrowed,
@@ -185,7 +185,7 @@ impl StartFailure {
 
 /// Bytes behind their mark and their length.
 fn with_head(bytes: &[u8]) -> Vec<u8> {
-    let mut whole = vec![0; BODY];
+    let mut whole = vec![0; BODY_OFFSET];
     whole[..8].copy_from_slice(&MARK.to_ne_bytes());
     whole[8..16].copy_from_slice(&(bytes.len() as u64).to_ne_bytes());
     whole.extend_from_slice(bytes);

@@ -7,12 +7,13 @@ use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 use pool_ipc::{SegmentFault, WireFault};
 
 use super::segment_fault::while_zygote_lives;
+use crate::worker_id::WorkerId;
 
 /// An item's task failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskError {
     pub(crate) index: u64,
-    worker: u32,
+    worker: WorkerId,
     tries: u32,
     origin: Origin,
     /// In a box, since every result of a call has room for a failure.
@@ -102,13 +103,13 @@ pub enum ExitStatus {
 }
 
 impl TaskError {
-    pub(crate) fn new(index: u64, worker: u32, cause: Cause, tries: u32) -> Self {
+    pub(crate) fn new(index: u64, worker: WorkerId, cause: Cause, tries: u32) -> Self {
         Self { index, worker, tries, origin: Origin::Call, cause: Box::new(cause) }
     }
 
     /// The item at this position was read, and has not finished when its call was cancelled.
     pub(crate) fn cancelled(index: u64) -> Self {
-        Self::new(index, 0, Cause::Cancelled, 0)
+        Self::new(index, WorkerId::FIRST, Cause::Cancelled, 0)
     }
 
     /// The failure of the future with this number; `of_map`: it is that of a map.
@@ -139,7 +140,7 @@ impl TaskError {
     /// it yet.
     #[must_use]
     pub fn worker(&self) -> u32 {
-        self.worker
+        self.worker.number()
     }
 
     /// Why it failed.
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_future_is_named_by_its_number() {
-        let failed = || TaskError::new(0, 1, Cause::BadResult, 1);
+        let failed = || TaskError::new(0, WorkerId::new(1), Cause::BadResult, 1);
         let (one, map) = (failed().of_future(7, false), failed().of_future(7, true));
         assert_eq!((failed().index(), failed().future()), (0, None));
         assert_eq!((one.index(), one.future()), (0, Some(7)));

@@ -62,7 +62,7 @@ impl<R> AsyncResult<R> {
             && let Some(queue) = self.entry.queue_shared.queue()
             && queue.check().is_ok()
         {
-            queue.look();
+            queue.poll();
         }
         self.entry.is_done()
     }

@@ -43,7 +43,7 @@ pub(super) struct InFlight {
     serial: u64,
     /// Buffers for the threads that work at the queue.
     #[expect(clippy::vec_box, reason = "they come and go boxed")]
-    kits: Vec<Box<Buffers>>,
+    spare_buffers: Vec<Box<Buffers>>,
     /// Threads that read answers.
     pub(super) busy: usize,
     /// All calls are answered, for good: the session's job is closed once no thread reads.
@@ -133,16 +133,16 @@ impl InFlight {
     }
 
     pub(super) fn buffers(&mut self, session: &Session) -> Box<Buffers> {
-        self.kits.pop().unwrap_or_else(|| session.take_buffers())
+        self.spare_buffers.pop().unwrap_or_else(|| session.take_buffers())
     }
 
     pub(super) fn put_buffers(&mut self, mut buffers: Box<Buffers>) {
         buffers.clear();
-        self.kits.push(buffers);
+        self.spare_buffers.push(buffers);
     }
 
     /// One set of buffers, if there is any; the others are dropped.
     pub(super) fn last_buffers(&mut self) -> Option<Box<Buffers>> {
-        std::mem::take(&mut self.kits).pop()
+        std::mem::take(&mut self.spare_buffers).pop()
     }
 }

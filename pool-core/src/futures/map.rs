@@ -26,6 +26,7 @@ use crate::{
     panic::{drop_quietly, take_panic},
     reentrancy::{Brought, InCall},
     task::Portable,
+    worker_id::WorkerId,
 };
 
 type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;
@@ -98,7 +99,7 @@ impl dyn AsyncQueue {
         made_of: fn(Vec<F::Output>) -> T,
     ) -> Result<AsyncResult<T>, Vec<F::Item>> {
         let queue_shared = self.queue_shared();
-        let number = job.go_to_background(queue_shared.job, queue_shared.listener());
+        let number = job.go_to_background(queue_shared.job, queue_shared.progress_notifier());
         let job = Box::new(BackgroundJob::new(job, queue_shared.budget.is_exact()));
         let has_token = job.token().is_some();
         let state = Mutex::new(MapState::Idle(job));
@@ -154,7 +155,7 @@ impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
                 // A type's own code panicked: encoding, decoding or drop.
                 take_panic(payload);
                 let cause = Cause::BadResult;
-                Err(TaskError::new(0, 0, cause, 1).into())
+                Err(TaskError::new(0, WorkerId::FIRST, cause, 1).into())
             });
             let outcome = outcome.transpose();
             let mut state = lock(&self.state);

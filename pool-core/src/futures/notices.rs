@@ -43,7 +43,7 @@ impl Notices {
         let some = || !lock(&self.ended).is_empty();
         let queues: Vec<_> =
             self.shared_parts.iter().filter_map(|queue_shared| queue_shared.queue()).collect();
-        let mut longest = LOOK_AGAIN;
+        let mut longest = POLL_INTERVAL;
         loop {
             if let Some(next) = lock(&self.ended).pop_front() {
                 return Some(next);
@@ -51,7 +51,7 @@ impl Notices {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 // What has arrived belongs to the time before.
-                queues.iter().for_each(|queue| queue.look());
+                queues.iter().for_each(|queue| queue.poll());
                 return lock(&self.ended).pop_front();
             }
             if let ([queue_shared], [queue]) = (&*self.shared_parts, &*queues) {
@@ -65,7 +65,7 @@ impl Notices {
                 let woken = self.changed.wait_timeout(ended, left);
                 drop(woken.unwrap_or_else(PoisonError::into_inner));
                 if !some() {
-                    queues.iter().for_each(|queue| queue.look());
+                    queues.iter().for_each(|queue| queue.poll());
                 }
             }
         }
@@ -96,6 +96,6 @@ impl Notice {
 
 /// The first pause between two looks of a thread that waits for futures of several queues, whose
 /// own threads work meanwhile. Doubled after each look that finds nothing, up to the longest.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);

@@ -45,7 +45,7 @@ pub(crate) struct ProcessQueue {
     pub(super) in_flight: Mutex<InFlight>,
     /// Whether any call has had a limit.
     pub(super) limited: AtomicBool,
-    /// The session's count of failed calls when this queue last looked.
+    /// The session's count of failed calls when this queue last polled.
     failures: AtomicU64,
     /// Counts passes of work, and calls that left. SeqCst: a thread that waits for a change counts
     /// itself in `waiting` before it looks.
@@ -103,10 +103,10 @@ impl ProcessQueue {
         }
     }
 
-    /// Completes what has arrived and sends what may be sent. `look`: checks for arrivals first;
+    /// Completes what has arrived and sends what may be sent. `poll`: checks for arrivals first;
     /// `idle`: may wait for room.
-    pub(super) fn work(&self, look: bool, idle: bool) {
-        self.answer(look, idle);
+    pub(super) fn work(&self, poll: bool, idle: bool) {
+        self.answer(poll, idle);
         if !self.queue_shared.background.is_empty() && !self.allocator.session.is_foreign() {
             let news = self.allocator.session.take_news(self.allocator.job);
             let news = news.into_iter().map(|job| job.0);
@@ -119,14 +119,14 @@ impl ProcessQueue {
     }
 
     /// Completes and sends calls of one item, without the jobs in the background.
-    fn answer(&self, look: bool, idle: bool) {
+    fn answer(&self, poll: bool, idle: bool) {
         let ItemAllocator { session, job, .. } = &self.allocator;
         let mut in_flight = lock(&self.in_flight);
-        if in_flight.outstanding() == 0 && !look && self.queue_shared.background.is_empty() {
+        if in_flight.outstanding() == 0 && !poll && self.queue_shared.background.is_empty() {
             return;
         }
         let mut buffers = in_flight.buffers(session);
-        let gone = session.take_messages(*job, look, &mut buffers.taken).err();
+        let gone = session.take_messages(*job, poll, &mut buffers.taken).err();
         while let Some(message) = buffers.taken.pop_front() {
             let (key, answer) = match message {
                 Message::Ended { bytes } => {
@@ -154,7 +154,7 @@ impl ProcessQueue {
         self.put_away(in_flight, buffers);
         match gone {
             Some(_) if told => return,
-            Some(fatal) => return self.give_up(&fatal),
+            Some(error) => return self.give_up(&error),
             None => {}
         }
         let (failed, left) = self.send_waiting(idle);
@@ -333,7 +333,7 @@ impl AsyncQueue for ProcessQueue {
         }
     }
 
-    fn look(&self) {
+    fn poll(&self) {
         self.work(true, false);
     }
 
@@ -468,7 +468,7 @@ impl Driven for ProcessQueue {
         self.allocator.session.notify();
     }
 
-    fn unattended(&self, why: Error) {
+    fn no_driver(&self, why: Error) {
         if self.queue_shared.watched.load(Ordering::SeqCst) > 0 {
             self.give_up(&why);
         }

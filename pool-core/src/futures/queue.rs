@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     reentrancy::{InCall, Inside},
     start::Backend,
+    worker_id::WorkerId,
 };
 
 /// What a call does where there is no room for it.
@@ -49,7 +50,7 @@ pub(crate) struct Terms {
     /// How often it may be tried again after its worker died.
     pub(crate) retries: u32,
     /// The only worker to run it, if any.
-    pub(crate) worker: Option<u32>,
+    pub(crate) worker: Option<WorkerId>,
 }
 
 /// Counts the bytes of results that lie in handles or that callbacks wait with, and how many
@@ -140,7 +141,7 @@ pub(crate) trait AsyncQueue: Send + Sync {
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool);
 
     /// Completes what has arrived, without waiting.
-    fn look(&self);
+    fn poll(&self);
 
     /// Takes a call back that no worker has begun; whether there was one. Neither its future nor
     /// the threads that wait for it are notified.
@@ -160,7 +161,7 @@ pub(crate) trait AsyncQueue: Send + Sync {
 
     /// Something has arrived for the background job with this number. Called by workers that are
     /// threads.
-    fn heard(&self, _number: u64) {}
+    fn job_progressed(&self, _number: u64) {}
 
     /// Closes it if its job has failed while no thread waited.
     fn close_if_failed(&self) {}
@@ -284,11 +285,11 @@ impl QueueShared {
     }
 
     /// A function that notifies the queue of an arrival for the job with the given number.
-    pub(super) fn listener(&self) -> impl Fn(u64) + Send + Sync + use<> {
+    pub(super) fn progress_notifier(&self) -> impl Fn(u64) + Send + Sync + use<> {
         let queue = self.queue.clone();
         move |number| {
             if let Some(queue) = queue.upgrade() {
-                queue.heard(number);
+                queue.job_progressed(number);
             }
         }
     }

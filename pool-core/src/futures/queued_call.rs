@@ -19,6 +19,7 @@ use crate::{
     session::{Buffers, ResultBatch},
     stack::with_room,
     task::Call,
+    worker_id::WorkerId,
 };
 
 /// Bytes reserved for an item of unknown size.
@@ -153,7 +154,7 @@ fn receive_here<R: Wire>(
         Ok((Err(fault), _)) => entry.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0),
         Err(payload) => {
             take_panic(payload);
-            let task = TaskError::new(0, 0, Cause::BadResult, 1);
+            let task = TaskError::new(0, WorkerId::FIRST, Cause::BadResult, 1);
             entry.complete(Err(task.into()), 0);
         }
     }

@@ -66,7 +66,7 @@ impl dyn AsyncQueue {
         take: fn(Job<F, I>) -> ResultStream<F, I, V>,
     ) -> Result<AsyncResults<F, I, V>, I> {
         let queue_shared = self.queue_shared();
-        let number = job.go_to_background(queue_shared.job, queue_shared.listener());
+        let number = job.go_to_background(queue_shared.job, queue_shared.progress_notifier());
         let waker_slot =
             Arc::new(WakerSlot { queue_shared: queue_shared.clone(), state: Mutex::default() });
         if !queue_shared.background.add(number, waker_slot.clone()) {

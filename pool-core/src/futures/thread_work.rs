@@ -24,6 +24,7 @@ use crate::{
     shared::{self, SharedValue},
     task::{ContextCell, Portable, Surroundings},
     threads::ThreadWorker,
+    worker_id::WorkerId,
 };
 
 /// A call on its way to a worker. Its drop completes the future, also where it never ran.
@@ -70,7 +71,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             || self.queue.terminated.load(Ordering::Relaxed) || overdue() || self.entry.is_done();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let mut surroundings = Surroundings {
-            worker,
+            worker: worker.number(),
             shared,
             state: thread_worker.state(),
             cancelled: &cancelled,
@@ -94,7 +95,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         {
             // Another thread may have taken this entry from `running` to fail the call, and not
             // have done so yet.
-            self.entry.overrun(worker, limit);
+            self.entry.time_out(worker, limit);
             self.queue.end_overdue();
         }
         match outcome {
@@ -111,7 +112,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
     }
 
     /// When the call is overdue, if it has a limit and the clock can express that time.
-    fn start_clock(&self, worker: u32) -> Option<Instant> {
+    fn start_clock(&self, worker: WorkerId) -> Option<Instant> {
         let limit = self.limit?;
         let entry: Arc<dyn Limited> = self.entry.clone();
         lock(&self.queue.flow).running.start(Running { entry, worker, limit }, limit)
@@ -148,7 +149,7 @@ impl<F: Portable> Drop for ThreadCall<F> {
 }
 
 impl<R: Wire> Limited for Entry<R> {
-    fn overrun(&self, worker: u32, limit: Duration) {
+    fn time_out(&self, worker: WorkerId, limit: Duration) {
         let task = TaskError::new(0, worker, Cause::Timeout { limit }, 1);
         self.complete(Err(task.into()), 0);
     }

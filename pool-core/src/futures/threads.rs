@@ -22,6 +22,7 @@ use crate::{
     os,
     panic::drop_quietly,
     threads::{Deadlines, ThreadBackend, ThreadMark},
+    worker_id::WorkerId,
 };
 
 /// How long the driver thread sleeps at most while there is something to do: during such a sleep it
@@ -67,7 +68,7 @@ pub(super) struct Flow {
 /// A running call with a time limit.
 pub(super) struct Running {
     pub(super) entry: Arc<dyn Limited>,
-    pub(super) worker: u32,
+    pub(super) worker: WorkerId,
     pub(super) limit: Duration,
 }
 
@@ -188,7 +189,7 @@ impl ThreadQueue {
         drop(flow);
         let some = !overdue.is_empty();
         for Running { entry, worker, limit, .. } in overdue {
-            entry.overrun(worker, limit);
+            entry.time_out(worker, limit);
             // This may be the last reference, and the outcome that lies in it is a user's value.
             drop_quietly(entry);
         }
@@ -219,7 +220,7 @@ impl AsyncQueue for ThreadQueue {
         }
     }
 
-    fn look(&self) {
+    fn poll(&self) {
         self.go_on();
     }
 
@@ -238,7 +239,7 @@ impl AsyncQueue for ThreadQueue {
         self.tell();
     }
 
-    fn heard(&self, number: u64) {
+    fn job_progressed(&self, number: u64) {
         let mut flow = lock(&self.flow);
         if !flow.news.contains(&number) {
             flow.news.push(number);
@@ -338,7 +339,7 @@ impl Driven for ThreadQueue {
         self.tell();
     }
 
-    fn unattended(&self, why: Error) {
+    fn no_driver(&self, why: Error) {
         self.queue_shared.background.end(&why);
         self.tell();
     }
@@ -375,7 +376,7 @@ impl Drop for ThreadQueue {
 
 /// A call of any type that has a time limit.
 pub(super) trait Limited: Send + Sync {
-    fn overrun(&self, worker: u32, limit: Duration);
+    fn time_out(&self, worker: WorkerId, limit: Duration);
     fn address(&self) -> *const ();
 }
 

@@ -17,12 +17,13 @@ use pool_shm::SharedSegment;
 use crate::{
     error::{Cause, Error},
     mutex::lock,
+    worker_id::WorkerId,
 };
 
 /// One exit result, encoded.
 #[derive(Debug)]
 pub(crate) struct ExitResult {
-    pub(crate) worker: u32,
+    pub(crate) worker: WorkerId,
     pub(crate) bytes: AlignedBytes,
     /// Of handles in it.
     pub(crate) segments: Vec<SegmentId>,
@@ -45,7 +46,7 @@ struct Entries {
     bytes: u64,
     segments: BTreeMap<SegmentId, Counted>,
     /// The oldest one that was not told.
-    failure: Option<(u32, Cause)>,
+    failure: Option<(WorkerId, Cause)>,
     refusals: Refusals,
 }
 
@@ -61,7 +62,7 @@ struct Counted {
 /// Results that were not kept: for each worker the first one, since there may be any number.
 #[derive(Debug, Default)]
 struct Refusals {
-    causes: BTreeMap<u32, Cause>,
+    causes: BTreeMap<WorkerId, Cause>,
     /// Whether an error has said that there are some.
     told: bool,
 }
@@ -69,7 +70,7 @@ struct Refusals {
 impl ExitResult {
     /// One whose handles are to be had from `broker`.
     pub(crate) fn fetch(
-        worker: u32,
+        worker: WorkerId,
         bytes: AlignedBytes,
         segments: Vec<SegmentId>,
         broker: &dyn SegmentBroker,
@@ -134,7 +135,7 @@ impl Entries {
 
 impl Refusals {
     /// Whether it is the worker's first one.
-    fn note(&mut self, worker: u32, cause: Cause) -> bool {
+    fn note(&mut self, worker: WorkerId, cause: Cause) -> bool {
         if self.told {
             *self = Self::default();
         }
@@ -143,7 +144,7 @@ impl Refusals {
         is_first
     }
 
-    fn tell(&mut self) -> Option<(u32, Cause)> {
+    fn tell(&mut self) -> Option<(WorkerId, Cause)> {
         if mem::replace(&mut self.told, true) {
             return None;
         }
@@ -180,7 +181,7 @@ impl Exits {
     }
 
     /// A worker failed at its end, and no call was there to be told.
-    pub(crate) fn fail(&self, worker: u32, cause: Cause) {
+    pub(crate) fn fail(&self, worker: WorkerId, cause: Cause) {
         self.lock().failure.get_or_insert((worker, cause));
     }
 
@@ -235,8 +236,8 @@ impl Exits {
     }
 }
 
-fn error((worker, cause): (u32, Cause)) -> Error {
-    Error::WorkerExitFailed { worker, cause }
+fn error((worker, cause): (WorkerId, Cause)) -> Error {
+    Error::WorkerExitFailed { worker: worker.number(), cause }
 }
 
 #[cfg(test)]
@@ -245,7 +246,7 @@ mod tests {
 
     fn result(worker: u32, value: &str) -> ExitResult {
         let bytes = pool_ipc::to_bytes(&value.to_owned()).unwrap();
-        ExitResult { worker, bytes, segments: Vec::new(), held: Vec::new() }
+        ExitResult { worker: WorkerId::new(worker), bytes, segments: Vec::new(), held: Vec::new() }
     }
 
     #[test]
@@ -295,7 +296,7 @@ mod tests {
     #[test]
     fn refusals_are_kept_until_they_are_told() {
         let exits = Exits::new(0);
-        exits.fail(7, Cause::BadResult);
+        exits.fail(WorkerId::new(7), Cause::BadResult);
         assert!(!exits.add(result(1, "a")) && exits.add(result(1, "b")), "told of once a worker");
         assert!(!exits.add(result(2, "c")));
         assert!(matches!(exits.take_failure(), Err(Error::WorkerExitFailed { worker: 7, .. })));

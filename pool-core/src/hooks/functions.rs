@@ -10,6 +10,7 @@ use pool_ipc::{AlignedBytes, Encoder, Wire, WireFault};
 use crate::{
     error::Error,
     task::{SharedType, Starting, Worker},
+    worker_id::WorkerId,
 };
 
 /// What a worker keeps from task to task, whatever its type. It never leaves the thread that it was
@@ -34,7 +35,7 @@ pub struct WorkerLife {
 /// What a hook sees of the worker that calls it.
 #[derive(Clone, Copy)]
 pub(crate) struct Around<'a> {
-    pub(crate) worker: u32,
+    pub(crate) worker: WorkerId,
     pub(crate) shared: &'a (dyn Any + Send + Sync),
     /// Whether it takes too long.
     pub(crate) overdue: &'a dyn Fn() -> bool,
@@ -180,7 +181,7 @@ fn run_init<S: Send + Sync + 'static, W: 'static>(function: usize, around: Aroun
         unsafe { std::mem::transmute::<*const (), fn(&Starting<'_, S>) -> W>(at(function)) };
     let shared = around.shared.downcast_ref::<S>();
     let shared = shared.expect("the pool shares what its hooks take: it was checked");
-    Box::new(function(&Starting::new(shared, around.worker, around.overdue)))
+    Box::new(function(&Starting::new(shared, around.worker.number(), around.overdue)))
 }
 
 impl Exit {
@@ -207,7 +208,7 @@ fn run_exit<S: Send + Sync + 'static, W: 'static, E: Wire>(
     let shared = around.shared.downcast_ref::<S>();
     let shared = shared.expect("the pool shares what its hooks take: it was checked");
     let state = state.downcast_mut::<W>().expect("the state is what the hooks agree on");
-    let result = function(&mut Worker::new(shared, state, around.worker, around.overdue));
+    let result = function(&mut Worker::new(shared, state, around.worker.number(), around.overdue));
     encoder.to_bytes(&result)
 }
 

@@ -92,8 +92,9 @@ mod tests {
     use pool_ipc::Encoder;
 
     use super::{super::Around, *};
+    use crate::worker_id::WorkerId;
 
-    const AROUND: Around<'_> = Around { worker: 3, shared: &(), overdue: &|| false };
+    const AROUND: Around<'_> = Around { worker: WorkerId::new(3), shared: &(), overdue: &|| false };
 
     fn life() -> WorkerLife {
         let life = WorkerLife::init::<(), u32>(|w| w.id() + 7);

@@ -14,6 +14,7 @@ use crate::{
     session::ResultBatch,
     stack::with_room,
     task::Form,
+    worker_id::WorkerId,
 };
 
 /// Reads every result in place.
@@ -42,7 +43,7 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
             match bytes.as_deref().map(pool_ipc::view_bytes::<F::Output>) {
                 Ok(Ok(archived)) => (self.read)(position, archived),
                 Ok(Err(fault)) | Err(&fault) => {
-                    self.failed.get_or_insert_with(|| bad_result(0, position, fault));
+                    self.failed.get_or_insert_with(|| bad_result(WorkerId::FIRST, position, fault));
                 }
             }
         }

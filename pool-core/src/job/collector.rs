@@ -10,9 +10,10 @@ use crate::{
     error::{Cause, Error, TaskError},
     session::ResultBatch,
     task::Form,
+    worker_id::WorkerId,
 };
 
-pub(crate) fn bad_result(worker: u32, index: u64, fault: WireFault) -> TaskError {
+pub(crate) fn bad_result(worker: WorkerId, index: u64, fault: WireFault) -> TaskError {
     TaskError::new(index, worker, Cause::of_result(fault), 1)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::target::Target;
-use crate::{cancel::CancelToken, engine::SizingRules, error::Error};
+use crate::{cancel::CancelToken, engine::SizingRules, error::Error, worker_id::WorkerId};
 
 /// The options of a call.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -64,7 +64,7 @@ impl JobOptions {
     /// Which of `workers` workers the chunks go to.
     pub(crate) fn target(&self, workers: usize) -> Target {
         match self.worker {
-            Some(worker) => Target::Only(worker),
+            Some(worker) => Target::Only(WorkerId::new(worker)),
             None if self.order_tasks == Some(true) => {
                 Target::RoundRobin { next: 0, workers: workers as u32 }
             }

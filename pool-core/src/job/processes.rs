@@ -234,13 +234,13 @@ impl<F: Form> ProcessTransport<F> {
         session.next(*job, awaited, &mut Self::buffers(&mut self.buffers).taken)
     }
 
-    /// Takes what has arrived, without waiting. `look`: first reads the messages of workers and
+    /// Takes what has arrived, without waiting. `poll`: first reads the messages of workers and
     /// zygote.
-    pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
+    pub(super) fn take(&mut self, poll: bool) -> Result<(), Error> {
         self.allocator.refuse_if_foreign()?;
         self.flush();
         let ItemAllocator { session, job, .. } = &self.allocator;
-        session.take_messages(*job, look, &mut Self::buffers(&mut self.buffers).taken)
+        session.take_messages(*job, poll, &mut Self::buffers(&mut self.buffers).taken)
     }
 
     /// Takes what had finished when the call was cancelled, also what no thread has collected.

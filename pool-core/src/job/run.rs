@@ -115,9 +115,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     pub(crate) fn go_to_background(
         &mut self,
         queue: Option<JobId>,
-        heard: impl Fn(u64) + Send + Sync + 'static,
+        on_progress: impl Fn(u64) + Send + Sync + 'static,
     ) -> u64 {
-        self.transport.go_to_background(queue, heard)
+        self.transport.go_to_background(queue, on_progress)
     }
 
     /// The input of a job that has not begun.
@@ -231,8 +231,8 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
     }
 
     /// Hands to `sink` what has arrived, without waiting, and then sends what can be sent.
-    pub(super) fn pass(&mut self, look: bool, sink: &mut impl Sink<F>) -> Result<(), Error> {
-        self.transport.take(look)?;
+    pub(super) fn pass(&mut self, poll: bool, sink: &mut impl Sink<F>) -> Result<(), Error> {
+        self.transport.take(poll)?;
         self.hand_on(sink)?;
         self.fill(Some(Instant::now()))
     }

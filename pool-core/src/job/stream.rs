@@ -133,7 +133,7 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
     /// The next result, or the end: waits for it if `waits`, but not longer than `until`; `Pending`
     /// if it is not there then.
     fn advance(&mut self, waits: bool, until: Option<Instant>) -> Poll<Option<Result<V, Error>>> {
-        let mut looked = false;
+        let mut polled = false;
         loop {
             // Taken out while the user's code may run, so that a panic of it ends the stream.
             let Some(mut job) = self.job.take() else {
@@ -162,14 +162,14 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> ResultStream<F, I, V> {
                 let kept = |error: &Error| self.goes_on && matches!(error, Error::Cancelled);
                 return Poll::Ready(ended.err().filter(|error| !kept(error)).map(Err));
             }
-            if looked {
+            if polled {
                 self.job = Some(job);
                 return Poll::Pending;
             }
             let sink = &mut self.sink;
             // The last look is one at everything, after the time is over.
-            looked = !waits || until.is_some_and(|until| until <= Instant::now());
-            match if looked { job.pass(true, sink) } else { job.step(until, sink) } {
+            polled = !waits || until.is_some_and(|until| until <= Instant::now());
+            match if polled { job.pass(true, sink) } else { job.step(until, sink) } {
                 Ok(()) => {}
                 Err(Error::Cancelled) if self.goes_on => {
                     if let Err(error) = self.end_cancelled(*job) {

@@ -1,6 +1,6 @@
 //! Which worker the chunks of a job go to.
 
-use crate::engine::Pace;
+use crate::{engine::Pace, worker_id::WorkerId};
 
 /// Which worker the next chunk goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,16 +12,16 @@ pub(crate) enum Target {
         next: u32,
         workers: u32,
     },
-    Only(u32),
+    Only(WorkerId),
 }
 
 impl Target {
     /// The worker that the next chunk is for; `None`: any.
     #[inline]
-    pub(super) fn worker(self) -> Option<u32> {
+    pub(super) fn worker(self) -> Option<WorkerId> {
         match self {
             Self::Any => None,
-            Self::RoundRobin { next, .. } => Some(next),
+            Self::RoundRobin { next, .. } => Some(WorkerId::new(next)),
             Self::Only(worker) => Some(worker),
         }
     }
@@ -49,7 +49,7 @@ mod tests {
     fn round_robin_goes_over_all_workers() {
         let mut target = Target::RoundRobin { next: 0, workers: 3 };
         let workers = std::iter::repeat_with(|| {
-            let worker = target.worker();
+            let worker = target.worker().map(WorkerId::number);
             target.advance();
             worker
         });

@@ -22,14 +22,15 @@ use crate::{
     session::Message,
     shared::SharedValue,
     task::Form,
-    threads::{Given, Part, ThreadBackend, ThreadJob},
+    threads::{CallValues, Part, ThreadBackend, ThreadJob},
+    worker_id::WorkerId,
 };
 
 pub(crate) struct ThreadTransport<F: Form> {
     backend: Arc<ThreadBackend>,
     job: Arc<ThreadJob<F>>,
     function: F::Function,
-    given: Given<F>,
+    call_values: CallValues<F>,
     next_index: u64,
     target: Target,
     arrived: VecDeque<Arrival<F::Output>>,
@@ -59,14 +60,14 @@ impl<F: Form> ThreadTransport<F> {
         }
         let job = ThreadJob::open(&backend, options.cancel.clone(), options.task_timeout, lazy)?;
         let begins = !matches!(borrows, Borrows::Captures);
-        let given = Given { context, shared, begins, within: Within::here() };
+        let call_values = CallValues { context, shared, begins, within: Within::here() };
         let arrived = VecDeque::new();
         let limited = options.task_timeout.is_some();
         Ok(Self {
             backend,
             job,
             function,
-            given,
+            call_values,
             next_index: 0,
             target: Target::Any,
             arrived,
@@ -80,12 +81,15 @@ impl<F: Form> ThreadTransport<F> {
         self.target = target;
     }
 
-    /// Makes it a background job: from now on `heard` is called with the returned number when
+    /// Makes it a background job: from now on `on_progress` is called with the returned number when
     /// something arrives. The backend serves other jobs, too.
-    pub(super) fn go_to_background(&mut self, heard: impl Fn(u64) + Send + Sync + 'static) -> u64 {
+    pub(super) fn go_to_background(
+        &mut self,
+        on_progress: impl Fn(u64) + Send + Sync + 'static,
+    ) -> u64 {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        self.job.go_to_background(Box::new(move || heard(number)));
+        self.job.go_to_background(Box::new(move || on_progress(number)));
         self.lets_go = false;
         number
     }
@@ -129,7 +133,7 @@ impl<F: Form> ThreadTransport<F> {
 
     fn send_chunk(
         &self,
-        worker: Option<u32>,
+        worker: Option<WorkerId>,
         first: u64,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
@@ -137,7 +141,13 @@ impl<F: Form> ThreadTransport<F> {
         // dropped in time, both promised to `open`, and its drop waits until no chunk of it is
         // left.
         unsafe {
-            self.job.send((&self.backend, worker), self.function, &self.given, first, thread_items)
+            self.job.send(
+                (&self.backend, worker),
+                self.function,
+                &self.call_values,
+                first,
+                thread_items,
+            )
         }
     }
 

@@ -151,28 +151,28 @@ impl<F: Form> Transport<F> {
     }
 
     /// Makes it a background job: from now on its arrivals are announced to the queue that
-    /// has the job `queue`, or by a call of `heard`. Returns the number to announce, which no other
-    /// job of the backend has.
+    /// has the job `queue`, or by a call of `on_progress`. Returns the number to announce, which no
+    /// other job of the backend has.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     pub(super) fn go_to_background(
         &mut self,
         queue: Option<JobId>,
-        heard: impl Fn(u64) + Send + Sync + 'static,
+        on_progress: impl Fn(u64) + Send + Sync + 'static,
     ) -> u64 {
         match self {
             Self::Processes(transport) => {
                 transport.go_to_background(queue.expect("a queue for processes has a job"))
             }
             #[cfg(feature = "threads")]
-            Self::Threads(transport) => transport.go_to_background(heard),
+            Self::Threads(transport) => transport.go_to_background(on_progress),
         }
     }
 
-    /// Takes what has arrived, without waiting. `look`: first reads the messages of workers and
+    /// Takes what has arrived, without waiting. `poll`: first reads the messages of workers and
     /// zygote.
-    pub(super) fn take(&mut self, look: bool) -> Result<(), Error> {
+    pub(super) fn take(&mut self, poll: bool) -> Result<(), Error> {
         match self {
-            Self::Processes(transport) => transport.take(look),
+            Self::Processes(transport) => transport.take(poll),
             #[cfg(feature = "threads")]
             Self::Threads(transport) => transport.take(),
         }

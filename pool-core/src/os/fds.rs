@@ -22,12 +22,12 @@ use nix::{
 use super::sys;
 
 /// The first number after standard input, output and error.
-pub(crate) const FIRST_GIVEN: RawFd = 3;
+pub(crate) const FIRST_INHERITED: RawFd = 3;
 
 /// Replaces standard input by a file that is at its end, so that this process reads nothing that is
 /// meant for the user's program. Only a process without any free descriptor keeps its input.
 pub(crate) fn null_stdin() {
-    if let Ok(nothing) = nothing_above(FIRST_GIVEN) {
+    if let Ok(nothing) = nothing_above(FIRST_INHERITED) {
         let _ = dup2_stdin(&nothing);
     }
 }
@@ -37,7 +37,7 @@ pub(crate) fn null_stdin() {
 pub(crate) fn fill_output() {
     for (number, fill) in [(1, dup2_stdout as fn(OwnedFd) -> nix::Result<()>), (2, dup2_stderr)] {
         if !sys::is_open(number)
-            && let Ok(nothing) = nothing_above(FIRST_GIVEN)
+            && let Ok(nothing) = nothing_above(FIRST_INHERITED)
         {
             let _ = fill(nothing);
         }
@@ -63,7 +63,7 @@ pub(crate) fn output_closed_on_exec(lowest: RawFd) -> io::Result<Vec<(OwnedFd, R
 /// again, so this is for a process that was just started or forked. Does not allocate, except on
 /// kernels before 5.9.
 pub(crate) fn keep_only(fds: &[RawFd]) {
-    let mut first = FIRST_GIVEN;
+    let mut first = FIRST_INHERITED;
     loop {
         let kept = fds.iter().copied().filter(|fd| *fd >= first).min();
         let last = kept.map_or(u32::MAX, |fd| fd.unsigned_abs().saturating_sub(1));
@@ -84,7 +84,7 @@ fn close_listed(fds: &[RawFd]) {
     // All numbers are read before the first is closed: reading the list needs a descriptor, too.
     let open: Vec<RawFd> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| *fd >= FIRST_GIVEN && !fds.contains(fd)) {
+    for fd in open.into_iter().filter(|fd| *fd >= FIRST_INHERITED && !fds.contains(fd)) {
         sys::close(fd);
     }
 }
@@ -101,13 +101,13 @@ pub(crate) fn take_for_good(fd: &OwnedFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
 }
 
-/// Takes the descriptors `FIRST_GIVEN .. FIRST_GIVEN + count`, and sets close-on-exec on them.
+/// Takes the `count` descriptors from `FIRST_INHERITED` on, and sets close-on-exec on them.
 ///
 /// # Safety
 ///
 /// They are open, and no value of this process owns them.
-pub(crate) unsafe fn adopt_given(count: u32) -> Vec<OwnedFd> {
-    (FIRST_GIVEN..)
+pub(crate) unsafe fn adopt_inherited(count: u32) -> Vec<OwnedFd> {
+    (FIRST_INHERITED..)
         .take(count as usize)
         .map(|number| {
             // SAFETY: promised by the caller.
@@ -127,7 +127,7 @@ pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<O
 
 /// A duplicate whose number is not that of standard input, output or error.
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    duplicate_above(fd, FIRST_GIVEN)
+    duplicate_above(fd, FIRST_INHERITED)
 }
 
 /// The first number of descriptors that a process keeps for long: what a program opens after it has
@@ -142,9 +142,9 @@ pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= lowest {
         return Ok(fd);
     }
-    match duplicate_above(fd.as_fd(), lowest.max(FIRST_GIVEN)) {
+    match duplicate_above(fd.as_fd(), lowest.max(FIRST_INHERITED)) {
         // No number so high is free.
-        Err(_) if fd.as_raw_fd() >= FIRST_GIVEN => Ok(fd),
+        Err(_) if fd.as_raw_fd() >= FIRST_INHERITED => Ok(fd),
         Err(_) => duplicate(fd.as_fd()),
         moved => moved,
     }
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn only_event_counters_are_written_to() {
         let counter = out_of_the_way(new_counter().unwrap()).unwrap();
-        assert!(counter.as_raw_fd() >= FIRST_GIVEN);
+        assert!(counter.as_raw_fd() >= FIRST_INHERITED);
         assert!(increment_counter(counter.as_fd()) && reset_counter(counter.as_fd()));
         assert!(reset_counter(counter.as_fd()), "it may be at 0");
         let file = fs::File::from(memfd_create("file", MFdFlags::empty()).unwrap());

@@ -31,7 +31,7 @@ pub(crate) mod wait;
 
 pub(crate) use fd_limit::DescriptorLimit;
 pub(crate) use fds::{
-    FIRST_GIVEN, adopt_given, close_for_good, duplicate, duplicate_above, fill_output,
+    FIRST_INHERITED, adopt_inherited, close_for_good, duplicate, duplicate_above, fill_output,
     increment_counter, keep_only, new_counter, nothing_above, null_stdin, out_of_the_way,
     output_closed_on_exec, take_for_good,
 };

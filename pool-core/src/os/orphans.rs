@@ -25,7 +25,7 @@ use super::{
 
 /// How long all of them together may take to die. A process that hangs in the kernel (on a dead
 /// network disk) has its signal pending, stays a child, and is found again by the next call.
-const PATIENCE: Duration = Duration::from_millis(500);
+const REAP_LIMIT: Duration = Duration::from_millis(500);
 
 /// Kills and reaps every child of this process for which `keep` says false, and their children,
 /// which this process adopts in turn if it is a subreaper.
@@ -33,7 +33,7 @@ pub(crate) fn kill_orphans(keep: &dyn Fn(Pid) -> bool) {
     let mut deadline = None;
     // This is cheap where there is no child at all, as at the end of a zygote.
     while is_unreaped(Id::All) {
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + REAP_LIMIT);
         let mut strays = children();
         strays.retain(|pid| !keep(*pid) && is_unreaped(Id::Pid(*pid)));
         kill_and_reap(&strays, deadline);
@@ -46,7 +46,7 @@ pub(crate) fn kill_orphans(keep: &dyn Fn(Pid) -> bool) {
 /// Kills and reaps these processes, which are unreaped children of this one.
 pub(crate) fn kill_children(children: &[Pid]) {
     if !children.is_empty() {
-        kill_and_reap(children, Instant::now() + PATIENCE);
+        kill_and_reap(children, Instant::now() + REAP_LIMIT);
     }
 }
 

@@ -64,11 +64,11 @@ fn thread_count() -> io::Result<usize> {
 ///
 /// The error of reading `/proc/self/task`.
 pub(crate) fn lasting_thread_count() -> io::Result<usize> {
-    const PATIENCE: Duration = Duration::from_millis(50);
+    const SETTLE_LIMIT: Duration = Duration::from_millis(50);
     let begin = Instant::now();
     loop {
         let count = thread_count()?;
-        if count == 1 || begin.elapsed() > PATIENCE {
+        if count == 1 || begin.elapsed() > SETTLE_LIMIT {
             return Ok(count);
         }
         thread::sleep(Duration::from_micros(200));

@@ -39,19 +39,19 @@ pub(crate) fn spin_rounds(n_jobs: usize) -> u32 {
 }
 
 /// Looks between two yields: a few microseconds.
-const LOOKS: u32 = 256;
+const POLLS: u32 = 256;
 /// Looks between two pauses of the CPU, each of which takes as long as many looks.
-const LOOKS_PER_PAUSE: u32 = 4;
+const POLLS_PER_PAUSE: u32 = 4;
 
 /// Waits a little for `news` without sleeping; answers whether there was news. Each round looks a
 /// few times and then yields the CPU, maybe to the process that is waited for.
 pub(crate) fn spin_for(rounds: u32, news: impl Fn() -> bool) -> bool {
     for _ in 0..rounds {
-        for look in 0..LOOKS {
+        for poll in 0..POLLS {
             if news() {
                 return true;
             }
-            if look.is_multiple_of(LOOKS_PER_PAUSE) {
+            if poll.is_multiple_of(POLLS_PER_PAUSE) {
                 std::hint::spin_loop();
             }
         }

@@ -13,6 +13,7 @@ use crate::{
     start::{Backend, BackendClaim},
     start_method::StartMethod,
     task::{Portable, SharedType},
+    worker_id::WorkerId,
 };
 
 /// A handle on all values of a call, or the call's items.
@@ -80,7 +81,7 @@ impl Pool {
             limit: options.task_timeout,
             grace: options.timeout_grace.unwrap_or_default(),
             retries: options.retries,
-            worker: options.worker,
+            worker: options.worker.map(WorkerId::new),
         };
         let mut item = item;
         loop {

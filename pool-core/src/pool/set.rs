@@ -186,7 +186,7 @@ impl Pool {
         drop(queues);
         let anew = retired.is_some();
         if let Some(backend) = retired {
-            Entry::Anew { reason }.tell();
+            Entry::Anew { reason }.write();
             self.end_retired(&backend);
         }
         if start.is_eager() {

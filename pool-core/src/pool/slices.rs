@@ -6,13 +6,14 @@
 //! waited for.
 
 use pool_ipc::Wire;
-use pool_shm::{Alone, Element};
+use pool_shm::{Alone, Element, SharedArray};
 
 use super::Pool;
 use crate::{
     engine::Pace,
     error::{Error, TaskError},
     job::{Borrows, Job, JobOptions, LeakFlag, Transport},
+    start_method::StartMethod,
     task::{ArrayBorrow, Call, FromPart, Parts, Shape, Sliced},
 };
 
@@ -54,8 +55,11 @@ impl Pool {
     /// to it was ever sent to another process, and no clone of this one lives. Otherwise each task
     /// works on a copy of its part that is written back when the task ends, also by a panic, but
     /// not when its worker dies. That takes as long as copying all elements twice, and as much
-    /// memory as the parts under way. A task that is tried again finds its part as the worker left
-    /// it that died: in place partly changed, otherwise unchanged.
+    /// memory as the parts under way.
+    ///
+    /// With retries under a start method of processes the call first copies all elements, and each
+    /// task works on a copy of its part as it was then: so what a worker has changed that died is
+    /// not changed twice.
     ///
     /// # Errors
     ///
@@ -119,7 +123,13 @@ impl Pool {
             ArrayBorrow::Exclusive(array) => array.alone(),
         };
         let borrow = ExclusiveBorrow { alone, leaked: LeakFlag::default() };
-        let parts = Parts::new(array.elements(), chunk_len, borrow.alone.is_some());
+        // A worker that dies may leave its part partly changed, or partly written back.
+        let may_be_tried_again = options.retries > 0 && !matches!(array, ArrayBorrow::Shared(_));
+        let original = (may_be_tried_again && self.plan.method != StartMethod::Threads)
+            .then(|| copy_of(array.elements()))
+            .transpose()?;
+        let alone = borrow.alone.is_some();
+        let parts = Parts::new(array.elements(), chunk_len, alone, original.as_ref());
         let call = Call::portable::<Sliced<K, H, T, R>>;
         let borrows = Borrows::Parts(borrow.leaked.clone());
         // SAFETY: the parts do not overlap. Tasks either read them only, by atomics, or nothing
@@ -130,14 +140,27 @@ impl Pool {
             Transport::open((backend, shared), call, function, context, borrows, options, false)?
         };
         claim.release();
-        collect(Job::new(transport, 0..count, options, self.plan.n_jobs, Pace::Call))
+        let collected =
+            collect(Job::new(transport, 0..count, options, self.plan.n_jobs, Pace::Call));
+        // Tasks read it until here.
+        drop(original);
+        collected
     }
+}
+
+/// A copy of the array in shared memory of its own.
+fn copy_of<T: Element>(array: &SharedArray<T>) -> Result<SharedArray<T>, Error> {
+    const AT_ONCE: usize = 1 << 16;
+    let copy = SharedArray::new(array.len())?;
+    for start in (0..array.len()).step_by(AT_ONCE) {
+        let range = start..array.len().min(start + AT_ONCE);
+        copy.slice(range.clone()).copy_from_slice(&array.slice(range).to_vec());
+    }
+    Ok(copy)
 }
 
 #[cfg(test)]
 mod tests {
-    use pool_shm::SharedArray;
-
     use super::*;
 
     #[test]

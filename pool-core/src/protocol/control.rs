@@ -11,6 +11,7 @@ use std::{
 use pool_ipc::board::Incarnation;
 
 use super::packet::{self, Received};
+use crate::worker_id::WorkerId;
 
 const WORDS: usize = 6;
 const PACKET: usize = WORDS * size_of::<u32>();
@@ -28,7 +29,7 @@ pub(crate) struct ClaimedChunk {
 pub(crate) enum Order {
     /// Start a worker, which allocates from the arena; that is missing when the zygote had no
     /// number left for its descriptor.
-    Start { place: u32, incarnation: Incarnation, arena: Option<OwnedFd> },
+    Start { worker: WorkerId, incarnation: Incarnation, arena: Option<OwnedFd> },
     /// Kill a worker.
     Kill { incarnation: Incarnation },
     /// Kill the worker that has claimed this chunk if it still has it after so many nanoseconds.
@@ -50,7 +51,7 @@ pub(crate) enum Report {
     /// A worker could not be started, with the error number, or [`Report::SEE_ARENA`].
     NotStarted { incarnation: Incarnation, errno: i32 },
     /// A worker was timed out for an item that is overdue, and killed; [`Report::Reaped`] follows.
-    Overran { incarnation: Incarnation },
+    TimedOut { incarnation: Incarnation },
     /// A worker has been reaped, with its wait status; `segments`: whether segments of its results
     /// are left; `peak`: how many bytes of memory it had at most, in whole MiB.
     Reaped { incarnation: Incarnation, status: i32, segments: bool, peak: u64 },
@@ -68,11 +69,11 @@ pub(crate) enum StartFault {
 pub(crate) fn send_order(
     socket: &impl AsFd,
     order: u32,
-    place: u32,
+    worker: WorkerId,
     incarnation: Incarnation,
     descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    send(socket, [order, place, incarnation.number(), 0, 0, 0], descriptor)
+    send(socket, [order, worker.number(), incarnation.number(), 0, 0, 0], descriptor)
 }
 
 /// Sends [`Order::KillAt`].
@@ -92,9 +93,13 @@ impl Order {
     pub(crate) fn receive(socket: &impl AsFd) -> io::Result<Received<Self>> {
         Ok(match receive(socket)? {
             Received::Message((words, descriptor)) => match words {
-                [Self::START, place, incarnation, ..] => {
+                [Self::START, worker, incarnation, ..] => {
                     let incarnation = Incarnation::new(incarnation);
-                    Received::Message(Self::Start { place, incarnation, arena: descriptor })
+                    Received::Message(Self::Start {
+                        worker: WorkerId::new(worker),
+                        incarnation,
+                        arena: descriptor,
+                    })
                 }
                 [Self::CONNECT, ..] => Received::Message(Self::Connect { socket: descriptor }),
                 [Self::KILL, _, incarnation, ..] => {
@@ -125,7 +130,7 @@ impl Report {
             Self::NotStarted { incarnation, errno } => {
                 [2, incarnation.number(), errno as u32, 0, 0, 0]
             }
-            Self::Overran { incarnation } => [5, incarnation.number(), 0, 0, 0, 0],
+            Self::TimedOut { incarnation } => [5, incarnation.number(), 0, 0, 0, 0],
             Self::Unable(StartFault::Threads(threads)) => [6, 0, threads, 0, 0, 0],
             Self::Unable(StartFault::System(errno)) => [7, 0, errno as u32, 0, 0, 0],
             Self::Reaped { incarnation, status, segments, peak } => {
@@ -151,7 +156,7 @@ impl Report {
                         peak: u64::from(more >> 1) << 20,
                     }),
                     4 => Received::Message(Self::Running { pid: value as i32 }),
-                    5 => Received::Message(Self::Overran { incarnation }),
+                    5 => Received::Message(Self::TimedOut { incarnation }),
                     6 => Received::Message(Self::Unable(StartFault::Threads(value))),
                     7 => Received::Message(Self::Unable(StartFault::System(value as i32))),
                     _ => Received::Closed,

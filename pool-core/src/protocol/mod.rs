@@ -14,6 +14,6 @@ pub(crate) mod template;
 pub(crate) use control::{ClaimedChunk, Order, Report, StartFault, send_kill_at, send_order};
 pub(crate) use packet::Received;
 pub(crate) use segments::{
-    Answer, Handshake, Request, introduce, receive_handshake, send_alarm, told_to_end,
+    Answer, Handshake, Request, ending_signal, introduce, receive_handshake, send_alarm,
 };
 pub(crate) use template::{HEAD, LONGEST, Word};

@@ -48,7 +48,7 @@ const RELEASE_OWNER: u32 = 4;
 const INTRODUCTION: u32 = 5;
 const ALARM: u32 = 6;
 /// This and the next ones: the worker was told to end by the first, second … of `os::ENDING`.
-const TOLD_TO_END: u32 = 16;
+const ENDING_SIGNAL: u32 = 16;
 
 /// Connects the worker `owner` through `handshake_socket`: `socket` is the zygote's end of the
 /// connection.
@@ -72,8 +72,8 @@ pub(crate) fn send_alarm(handshake_socket: &KeptFd) {
 
 /// The packet by which the worker `owner` tells the zygote through its handshake socket that it
 /// was told to end, by the signal at this index of `os::ENDING`. Does not allocate.
-pub(crate) fn told_to_end(owner: u32, signal: u32) -> [u8; HEAD] {
-    head(TOLD_TO_END + signal, owner)
+pub(crate) fn ending_signal(owner: u32, signal: u32) -> [u8; HEAD] {
+    head(ENDING_SIGNAL + signal, owner)
 }
 
 /// What workers send through the handshake socket.
@@ -83,7 +83,7 @@ pub(crate) enum Handshake {
     /// A worker has an item that is due before the zygote looks at the clocks next.
     Alarm,
     /// A worker was told to end, by the signal at this index of `os::ENDING`.
-    ToldToEnd(u32, usize),
+    EndingSignal(u32, usize),
 }
 
 /// The next message through the handshake socket, without waiting.
@@ -92,8 +92,10 @@ pub(crate) fn receive_handshake(handshake_socket: &impl AsFd) -> Received<Handsh
         Received::Message((packet, socket)) => match packet.head() {
             (INTRODUCTION, owner) => Received::Message(Handshake::Worker(owner, socket)),
             (ALARM, _) => Received::Message(Handshake::Alarm),
-            (kind, owner) if (TOLD_TO_END..TOLD_TO_END + ENDING.len() as u32).contains(&kind) => {
-                Received::Message(Handshake::ToldToEnd(owner, (kind - TOLD_TO_END) as usize))
+            (kind, owner)
+                if (ENDING_SIGNAL..ENDING_SIGNAL + ENDING.len() as u32).contains(&kind) =>
+            {
+                Received::Message(Handshake::EndingSignal(owner, (kind - ENDING_SIGNAL) as usize))
             }
             _ => Received::Closed,
         },

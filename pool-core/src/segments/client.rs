@@ -33,9 +33,9 @@ use crate::{
 
 /// How long a zygote may take to answer or to make room, in slices: a process that is stopped
 /// meanwhile has not waited.
-const PATIENCE: u32 = 20;
+const MAX_SLICES: u32 = 20;
 /// How many slices a request that may be sent later waits for room.
-const LITTLE_PATIENCE: u32 = 1;
+const MAX_SLICES_IF_LATER: u32 = 1;
 /// How long a client waits for an answer that it has given up before.
 const MOMENT: Duration = Duration::from_millis(10);
 const SLICE: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
@@ -57,7 +57,7 @@ pub(crate) struct BrokerLink {
     /// The client asks one question at a time.
     asked: Mutex<Asked>,
     /// Requests that the socket had no room for.
-    unsaid: Mutex<VecDeque<Request>>,
+    unsent: Mutex<VecDeque<Request>>,
     /// Whether there was no room for long: then only requests that cannot be sent later wait for
     /// it.
     stuck: AtomicBool,
@@ -93,7 +93,7 @@ impl BrokerLink {
             forgotten: Mutex::new(forgotten),
             connection: Mutex::new(Connection::NotYet),
             asked: Mutex::default(),
-            unsaid: Mutex::default(),
+            unsent: Mutex::default(),
             stuck: AtomicBool::new(false),
         })
     }
@@ -106,7 +106,7 @@ impl BrokerLink {
     /// Tells the zygote that the last result of a dead worker has been read.
     pub(crate) fn release_owner(&self, owner: u32) {
         if let Ok(socket) = self.socket() {
-            self.say_some_time(&socket, Request::ReleaseOwner { owner });
+            self.send_later(&socket, Request::ReleaseOwner { owner });
         }
     }
 
@@ -139,7 +139,7 @@ impl BrokerLink {
     }
 
     /// The fault of a request that was not sent; drops the connection if that was closed.
-    fn not_said(&self, socket: &Arc<Listed>, error: &io::Error) -> SegmentFault {
+    fn send_failed(&self, socket: &Arc<Listed>, error: &io::Error) -> SegmentFault {
         match fault(error) {
             fault if is_disconnected(fault) => self.is_cut_off(socket),
             fault => fault,
@@ -150,13 +150,13 @@ impl BrokerLink {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
         let ours = Listed::new(ours)?;
-        let mut patience = PATIENCE;
+        let mut slices_left = MAX_SLICES;
         loop {
             match (self.introduce)(theirs.as_fd()) {
                 // Many workers connect at once.
-                Err(error) if is_full(&error) && patience > 0 => {
+                Err(error) if is_full(&error) && slices_left > 0 => {
                     std::thread::sleep(SLICE / 25);
-                    patience -= 1;
+                    slices_left -= 1;
                 }
                 result => return result.map(|()| ours),
             }
@@ -164,38 +164,38 @@ impl BrokerLink {
     }
 
     /// Sends the requests that were not sent so far, and then this one.
-    fn say(
+    fn send(
         &self,
         socket: &Listed,
         request: &Request,
         descriptor: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        let patience = || if self.stuck.load(Relaxed) { LITTLE_PATIENCE } else { PATIENCE };
-        self.say_unsaid(socket, patience());
-        let said = send(socket, request, descriptor, patience());
-        let full = said.as_ref().is_err_and(is_full);
+        let max_slices = || if self.stuck.load(Relaxed) { MAX_SLICES_IF_LATER } else { MAX_SLICES };
+        self.send_unsent(socket, max_slices());
+        let sent = send(socket, request, descriptor, max_slices());
+        let full = sent.as_ref().is_err_and(is_full);
         self.stuck.store(full, Relaxed);
-        said
+        sent
     }
 
     /// Sends this request if there is room, otherwise before the next one.
-    fn say_some_time(&self, socket: &Listed, request: Request) {
-        lock(&self.unsaid).push_back(request);
+    fn send_later(&self, socket: &Listed, request: Request) {
+        lock(&self.unsent).push_back(request);
         let stuck = self.stuck.load(Relaxed);
-        self.say_unsaid(socket, if stuck { 0 } else { LITTLE_PATIENCE });
+        self.send_unsent(socket, if stuck { 0 } else { MAX_SLICES_IF_LATER });
     }
 
-    fn say_unsaid(&self, socket: &Listed, patience: u32) {
-        let mut unsaid = lock(&self.unsaid);
-        while let Some(request) = unsaid.front() {
-            match send(socket, request, None, patience) {
-                Ok(()) => unsaid.pop_front(),
+    fn send_unsent(&self, socket: &Listed, slices_left: u32) {
+        let mut unsent = lock(&self.unsent);
+        while let Some(request) = unsent.front() {
+            match send(socket, request, None, slices_left) {
+                Ok(()) => unsent.pop_front(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stuck.store(true, Relaxed);
                     return;
                 }
                 // The zygote is gone, and its registrations with it.
-                Err(_) => return unsaid.clear(),
+                Err(_) => return unsent.clear(),
             };
         }
         self.stuck.store(false, Relaxed);
@@ -207,13 +207,13 @@ impl BrokerLink {
         if asked.given_up {
             // The zygote goes on once it has answered the question that was given up.
             let number = asked.number;
-            self.answer(&socket, number, LITTLE_PATIENCE, MOMENT)?;
+            self.answer(&socket, number, MAX_SLICES_IF_LATER, MOMENT)?;
             asked.given_up = false;
         }
         asked.number = asked.number.wrapping_add(1);
         let question = Request::Fetch { number: asked.number, id };
-        self.say(&socket, &question, None).map_err(|error| self.not_said(&socket, &error))?;
-        let answer = self.answer(&socket, asked.number, PATIENCE, SLICE);
+        self.send(&socket, &question, None).map_err(|error| self.send_failed(&socket, &error))?;
+        let answer = self.answer(&socket, asked.number, MAX_SLICES, SLICE);
         asked.given_up = matches!(answer, Err(SegmentFault::NoAnswer));
         answer
     }
@@ -223,7 +223,7 @@ impl BrokerLink {
         &self,
         socket: &Arc<Listed>,
         number: u32,
-        mut patience: u32,
+        mut slices_left: u32,
         slice: Duration,
     ) -> Result<Answer, SegmentFault> {
         loop {
@@ -231,7 +231,7 @@ impl BrokerLink {
                 Received::Message(answer) if answer.number == number => return Ok(answer),
                 Received::Message(_) => {}
                 Received::Empty => {
-                    wait(socket, PollFlags::POLLIN, &mut patience, slice)
+                    wait(socket, PollFlags::POLLIN, &mut slices_left, slice)
                         .map_err(|error| fault(&error))?;
                 }
                 Received::Closed => return Err(self.is_cut_off(socket)),
@@ -251,28 +251,33 @@ fn send(
     socket: &Listed,
     request: &Request,
     descriptor: Option<BorrowedFd<'_>>,
-    mut patience: u32,
+    mut slices_left: u32,
 ) -> io::Result<()> {
     loop {
         match socket.intact().and_then(|socket| request.send(&socket, descriptor)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                wait(socket, PollFlags::POLLOUT, &mut patience, SLICE)?;
+                wait(socket, PollFlags::POLLOUT, &mut slices_left, SLICE)?;
             }
-            Err(error) if is_full(&error) && patience > 0 => {
+            Err(error) if is_full(&error) && slices_left > 0 => {
                 std::thread::sleep(SLICE / 25);
-                patience -= 1;
+                slices_left -= 1;
             }
             result => return result,
         }
     }
 }
 
-/// Waits until something happens to the socket; `WouldBlock` when patience is at its end.
-fn wait(socket: &Listed, events: PollFlags, patience: &mut u32, slice: Duration) -> io::Result<()> {
+/// Waits until something happens to the socket; `WouldBlock` when no slice is left.
+fn wait(
+    socket: &Listed,
+    events: PollFlags,
+    slices_left: &mut u32,
+    slice: Duration,
+) -> io::Result<()> {
     let slice = PollTimeout::try_from(slice).unwrap_or(PollTimeout::MAX);
-    while *patience > 0 {
+    while *slices_left > 0 {
         match poll(&mut [PollFd::new(socket.as_fd(), events)], slice) {
-            Ok(0) => *patience -= 1,
+            Ok(0) => *slices_left -= 1,
             Err(Errno::EINTR) => {}
             Ok(_) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -293,12 +298,12 @@ impl SegmentBroker for BrokerLink {
         // SAFETY: the zygote only keeps the descriptor, and sends it to processes of the pool,
         // which open it (`fetch`).
         let descriptor = unsafe { segment.as_fd() };
-        let said = self.say(&socket, &request, Some(descriptor));
-        said.map_err(|error| self.not_said(&socket, &error))?;
+        let sent = self.send(&socket, &request, Some(descriptor));
+        sent.map_err(|error| self.send_failed(&socket, &error))?;
         let watched = segment.watch(this);
         if watched != Ok(true) {
             // Another thread was faster, or the watch failed and its end would not be told.
-            self.say_some_time(&socket, Request::Forget { id });
+            self.send_later(&socket, Request::Forget { id });
         }
         watched.map(|_| ())
     }
@@ -326,7 +331,7 @@ impl SegmentWatcher for BrokerLink {
             Connection::Open(socket) => socket.clone(),
             Connection::NotYet | Connection::Over => return,
         };
-        self.say_some_time(&socket, Request::Forget { id });
+        self.send_later(&socket, Request::Forget { id });
         (*lock(&self.forgotten))(id);
     }
 
@@ -369,7 +374,7 @@ mod tests {
             };
             // The zygote had no number for this one.
             drop(zygote.recv().expect("a connection"));
-            let fault = asking.join().expect("no panic").expect_err("nobody answers");
+            let fault = asking.join().expect("no panic").expect_err("no process answers");
             assert!(is_disconnected(fault));
             assert_eq!(while_zygote_lives(fault), SegmentFault::NoDescriptors);
         }
@@ -424,10 +429,10 @@ mod tests {
     fn who_does_not_answer_in_time_is_no_fault_of_mapping() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
         let socket = Listed::new(ours.into()).expect("a socket");
-        let mut patience = 1;
+        let mut slices_left = 1;
         let late =
-            wait(&socket, PollFlags::POLLIN, &mut patience, SLICE).expect_err("nothing comes");
-        assert_eq!((patience, fault(&late)), (0, SegmentFault::NoAnswer));
+            wait(&socket, PollFlags::POLLIN, &mut slices_left, SLICE).expect_err("nothing comes");
+        assert_eq!((slices_left, fault(&late)), (0, SegmentFault::NoAnswer));
         assert!(SegmentFault::NoAnswer.to_string().contains("does not answer"));
         assert_eq!(fault(&Errno::EMFILE.into()), SegmentFault::Os(libc::EMFILE));
     }

@@ -38,7 +38,7 @@ pub(crate) struct Exchange {
     /// Whether a worker has sent an alarm, or may have found no room to.
     alarmed: bool,
     /// Workers that were told to end, and the index of the signal in `os::ENDING`.
-    told_to_end: Vec<(u32, usize)>,
+    ending_signals: Vec<(u32, usize)>,
 }
 
 /// A process that has connected.
@@ -74,7 +74,7 @@ impl Exchange {
             peers: Vec::new(),
             segments: BTreeMap::new(),
             alarmed: false,
-            told_to_end: Vec::new(),
+            ending_signals: Vec::new(),
         })
     }
 
@@ -123,8 +123,8 @@ impl Exchange {
 
     /// The workers that were told to end since the last time, and the indices of the signals in
     /// `os::ENDING`.
-    pub(crate) fn take_told_to_end(&mut self) -> Vec<(u32, usize)> {
-        std::mem::take(&mut self.told_to_end)
+    pub(crate) fn take_ending_signals(&mut self) -> Vec<(u32, usize)> {
+        std::mem::take(&mut self.ending_signals)
     }
 
     /// Reads the requests of all processes, and then answers the questions of the time before.
@@ -137,14 +137,14 @@ impl Exchange {
             self.alarmed = true;
             match message {
                 Handshake::Worker(owner, Some(socket)) => self.add(owner, socket),
-                Handshake::ToldToEnd(owner, signal) => self.told_to_end.push((owner, signal)),
+                Handshake::EndingSignal(owner, signal) => self.ending_signals.push((owner, signal)),
                 // If this process had no number for the worker's socket, the worker sees the end
                 // of its own.
                 Handshake::Worker(_, None) | Handshake::Alarm => {}
             }
         }
         for at in 0..self.peers.len() {
-            self.hear_one(at);
+            self.receive_from(at);
         }
         for at in before {
             self.answer(at);
@@ -152,7 +152,7 @@ impl Exchange {
         self.peers.retain(|peer| !peer.gone);
     }
 
-    fn hear_one(&mut self, at: usize) {
+    fn receive_from(&mut self, at: usize) {
         for _ in 0..MOST_AT_ONCE {
             let peer = &mut self.peers[at];
             let owner = peer.owner;

@@ -16,6 +16,7 @@ use crate::{
     error::{StartFailure, TaskError},
     os::{self, nanos},
     protocol::Report,
+    worker_id::WorkerId,
 };
 
 impl Session {
@@ -56,9 +57,9 @@ impl Session {
                         self.spill(state, |batch| batch.is_of(incarnation));
                         state.engine.pass_limit(incarnation, &mut state.actions);
                     }
-                    Action::Start { place, incarnation, serial } => {
-                        self.board.expect(place as usize, serial);
-                        self.start(state, place, incarnation);
+                    Action::Start { worker, incarnation, serial } => {
+                        self.board.expect(worker.index(), serial);
+                        self.start(state, worker, incarnation);
                     }
                 }
             }
@@ -154,8 +155,8 @@ impl Session {
         !freed.is_empty()
     }
 
-    fn start(&self, state: &mut SessionState, place: u32, incarnation: Incarnation) {
-        self.link.awaited(place, incarnation);
+    fn start(&self, state: &mut SessionState, worker: WorkerId, incarnation: Incarnation) {
+        self.link.awaited(worker, incarnation);
         self.start_wanted(state);
     }
 
@@ -166,8 +167,8 @@ impl Session {
                 self.not_started(state, incarnation, libc::ECANCELED);
             }
         }
-        while let Some((place, incarnation)) = self.link.next_wanted() {
-            match self.try_start(state, place, incarnation) {
+        while let Some((worker, incarnation)) = self.link.next_wanted() {
+            match self.try_start(state, worker, incarnation) {
                 Ok(()) => {}
                 // The zygote is gone: `handle_reports` sees that, and fails the jobs.
                 Err(libc::EPIPE | libc::ECONNRESET) => drop(Self::forget(state, incarnation)),
@@ -179,7 +180,7 @@ impl Session {
     fn try_start(
         &self,
         state: &mut SessionState,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
     ) -> Result<(), i32> {
         let errno = |error: pool_shm::Error| match error {
@@ -202,10 +203,10 @@ impl Session {
             made => made,
         };
         let (segment, view) = made.map_err(errno)?;
-        let arena = WorkerArena::new(view, place, incarnation, self.items_limit);
+        let arena = WorkerArena::new(view, worker, incarnation, self.items_limit);
         state.arenas.insert(incarnation, Arc::new(arena));
         self.link
-            .start(place, incarnation, segment.as_fd())
+            .start(worker, incarnation, segment.as_fd())
             .map_err(|error| error.raw_os_error().unwrap_or(libc::EPIPE))
     }
 
@@ -223,14 +224,14 @@ impl Session {
         incarnation: Incarnation,
         errno: i32,
     ) {
-        let worker = state.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
+        let worker = state.engine.workers.worker_of(incarnation).unwrap_or(WorkerId::FIRST);
         let serial = state.engine.workers.serial_of(incarnation);
         let arena = Self::forget(state, incarnation);
         if errno == Report::SEE_ARENA
             && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
         {
-            let fatal = failure.into_error(worker);
-            return self.did_not_come_up(state, serial, &fatal, &[]);
+            let error = failure.into_error(worker);
+            return self.did_not_come_up(state, serial, &error, &[]);
         }
         if state.engine.workers.iter().next().is_none() {
             self.fail_all(state, &not_started(errno), |_| true);

@@ -12,6 +12,7 @@ use pool_shm::{Mapping, SharedSegment};
 use crate::{
     error::{Error, OrResources},
     segments::BrokerLink,
+    worker_id::WorkerId,
 };
 
 /// The segments that blocks of items and results in slots need.
@@ -73,20 +74,25 @@ pub(crate) type Carried = (Manifest, Vec<SharedSegment>);
 pub(super) struct WorkerArena {
     mapping: Mapping,
     /// The worker that writes to it.
-    pub(super) place: u32,
+    pub(super) worker: WorkerId,
     pub(super) incarnation: Incarnation,
     /// Most bytes that one block of it can have.
     pub(super) limit: u64,
     /// The broker that releases a dead worker's segments when the last result was read.
-    told: OnceLock<Arc<BrokerLink>>,
+    broker: OnceLock<Arc<BrokerLink>>,
     /// While a reference to it is left, no other worker gets this incarnation. Dropped after the
     /// release.
     pub(super) held: Arc<()>,
 }
 
 impl WorkerArena {
-    pub(super) fn new(mapping: Mapping, place: u32, incarnation: Incarnation, limit: u64) -> Self {
-        Self { mapping, place, incarnation, limit, told: OnceLock::new(), held: Arc::new(()) }
+    pub(super) fn new(
+        mapping: Mapping,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        limit: u64,
+    ) -> Self {
+        Self { mapping, worker, incarnation, limit, broker: OnceLock::new(), held: Arc::new(()) }
     }
 
     /// A private copy of `len` bytes at `offset`, if they lie in it and are at most `most`.
@@ -102,7 +108,7 @@ impl WorkerArena {
 
     /// Has the broker release the dead worker's segments when the last result was read.
     pub(super) fn release_owner_at_end(&self, broker: Arc<BrokerLink>) {
-        let _ = self.told.set(broker);
+        let _ = self.broker.set(broker);
     }
 }
 
@@ -116,7 +122,7 @@ impl Deref for WorkerArena {
 
 impl Drop for WorkerArena {
     fn drop(&mut self) {
-        if let Some(broker) = self.told.get() {
+        if let Some(broker) = self.broker.get() {
             broker.release_owner(self.incarnation.number());
         }
     }

@@ -56,7 +56,7 @@ impl Buffers {
 
 /// Buffers of jobs that are over.
 #[derive(Debug, Default)]
-#[expect(clippy::vec_box, reason = "jobs hold their kits boxed")]
+#[expect(clippy::vec_box, reason = "jobs hold their buffers boxed")]
 pub(super) struct BufferPool(Vec<Box<Buffers>>);
 
 impl BufferPool {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::state::{Inbox, Lingering, Session, SessionState};
+use super::state::{DetachedCall, Inbox, Session, SessionState};
 use crate::{cancel::CancelToken, engine::JobId, error::Error};
 
 impl Session {
@@ -11,7 +11,7 @@ impl Session {
     /// the workers that run the others.
     #[inline]
     pub(super) fn check_tokens(&self, state: &mut SessionState) {
-        let (mut pulled, mut kills) = (Vec::new(), !state.lingering.is_empty());
+        let (mut pulled, mut kills) = (Vec::new(), !state.detached_calls.is_empty());
         for (_, inbox) in state.inboxes.iter() {
             if inbox.is_cancelled() {
                 pulled.extend(inbox.token.clone());
@@ -19,16 +19,16 @@ impl Session {
             kills |= inbox.is_to_be_killed();
         }
         if !pulled.is_empty() {
-            // After the look at the tokens: the results of items that had finished are kept.
+            // After the check of the tokens: the results of items that had finished are kept.
             self.collect(state);
             let has_pulled =
                 |inbox: &Inbox| inbox.token.as_ref().is_some_and(|token| pulled.contains(token));
-            let told = |inbox: &Inbox| inbox.fatal.is_none() && has_pulled(inbox);
-            self.fail_all(state, &Error::Cancelled, told);
+            let to_fail = |inbox: &Inbox| inbox.job_error.is_none() && has_pulled(inbox);
+            self.fail_all(state, &Error::Cancelled, to_fail);
         }
         if !pulled.is_empty() || kills {
             self.cancel_failed(state);
-            self.check_lingering(state);
+            self.check_detached_calls(state);
         }
     }
 
@@ -43,7 +43,7 @@ impl Session {
 
     /// Keeps the token of a call that returns while items of it run, since the token may still have
     /// them killed. `grace` is what they were given.
-    pub(super) fn linger(
+    pub(super) fn keep_token(
         &self,
         state: &mut SessionState,
         job: JobId,
@@ -51,13 +51,13 @@ impl Session {
         grace: Option<Duration>,
     ) {
         if let Some(token) = inbox.token.clone().filter(|_| state.engine.knows(job)) {
-            state.lingering.push(Lingering { job, token, grace });
+            state.detached_calls.push(DetachedCall { job, token, grace });
         }
     }
 
-    fn check_lingering(&self, state: &mut SessionState) {
-        let mut lingering = std::mem::take(&mut state.lingering);
-        lingering.retain_mut(|call| {
+    fn check_detached_calls(&self, state: &mut SessionState) {
+        let mut detached_calls = std::mem::take(&mut state.detached_calls);
+        detached_calls.retain_mut(|call| {
             if !state.engine.knows(call.job) {
                 return false;
             }
@@ -69,7 +69,7 @@ impl Session {
             }
             true
         });
-        state.lingering = lingering;
+        state.detached_calls = detached_calls;
     }
 }
 
@@ -81,12 +81,12 @@ fn is_sooner(asked: Option<Duration>, done: Option<Duration>) -> bool {
 impl SessionState {
     /// The tokens that can still end a call, each once, since several calls may have the same.
     pub(super) fn tokens(&self) -> Vec<CancelToken> {
-        let live = |inbox: &Inbox| inbox.fatal.is_none().then(|| inbox.token.clone()).flatten();
+        let live = |inbox: &Inbox| inbox.job_error.is_none().then(|| inbox.token.clone()).flatten();
         let calls = self.inboxes.iter().filter_map(|(_, inbox)| live(inbox));
         // (The descriptor of a token that was pulled stays readable.)
-        let unpulled = |call: &&Lingering| !call.token.is_cancelled();
-        let lingering = self.lingering.iter().filter(unpulled).map(|call| call.token.clone());
-        let mut tokens: Vec<_> = calls.chain(lingering).collect();
+        let unpulled = |call: &&DetachedCall| !call.token.is_cancelled();
+        let detached = self.detached_calls.iter().filter(unpulled).map(|call| call.token.clone());
+        let mut tokens: Vec<_> = calls.chain(detached).collect();
         tokens.sort_unstable_by_key(CancelToken::address);
         tokens.dedup();
         tokens
@@ -97,11 +97,11 @@ impl SessionState {
         let asks = |token: &CancelToken, grace: Option<Duration>| {
             token.is_cancelled() && grace != Some(Duration::ZERO)
         };
-        let told = |(job, inbox): &(JobId, &Inbox)| {
-            inbox.fatal.is_some() && self.engine.has_chunks_of(*job)
+        let has_ended = |(job, inbox): &(JobId, &Inbox)| {
+            inbox.job_error.is_some() && self.engine.has_chunks_of(*job)
         };
-        let mut calls = self.inboxes.iter().filter(told);
-        self.lingering.iter().any(|call| asks(&call.token, call.grace))
+        let mut calls = self.inboxes.iter().filter(has_ended);
+        self.detached_calls.iter().any(|call| asks(&call.token, call.grace))
             || calls.any(|(_, call)| call.token.as_ref().is_some_and(|t| asks(t, call.killed_in)))
     }
 }
@@ -109,13 +109,13 @@ impl SessionState {
 impl Inbox {
     /// Whether the token was pulled and the call has not been told.
     fn is_cancelled(&self) -> bool {
-        self.fatal.is_none() && self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+        self.job_error.is_none() && self.token.as_ref().is_some_and(CancelToken::is_cancelled)
     }
 
     /// Whether the call has failed and its token asks for a shorter grace than its items have.
     fn is_to_be_killed(&self) -> bool {
         let grace = || self.token.as_ref().and_then(CancelToken::kill_grace);
-        self.fatal.is_some() && is_sooner(grace(), self.killed_in)
+        self.job_error.is_some() && is_sooner(grace(), self.killed_in)
     }
 
     /// How long items that run when the call ends may go on before they are killed; `None`: they

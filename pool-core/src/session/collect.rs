@@ -16,7 +16,8 @@ use crate::{
     engine::{JobId, Why},
     error::{Cause, Error, ExitStatus, Failure, Stage, WorkerStage},
     protocol::Report,
-    worker::name_at,
+    worker::process_name,
+    worker_id::WorkerId,
     zygote::reap_orphan,
 };
 
@@ -54,7 +55,7 @@ impl Session {
             // A scribbled word names an owner that does not exist.
             outcome.progress.finished = 0;
             let why = Why::Failed(Cause::BadResult);
-            return self.tell_ended(state, slot, incarnation, outcome, why);
+            return self.handle_end(state, slot, incarnation, outcome, why);
         }
         let size = state.engine.chunk(slot).map_or(0, |chunk| chunk.end - chunk.start);
         let why = match outcome.end {
@@ -64,10 +65,10 @@ impl Session {
             End::Cancelled => Why::Cancelled,
             End::Complete | End::Unknown => Why::Failed(Cause::BadResult),
         };
-        self.tell_ended(state, slot, incarnation, outcome, why);
+        self.handle_end(state, slot, incarnation, outcome, why);
     }
 
-    fn tell_ended(
+    fn handle_end(
         &self,
         state: &mut SessionState,
         slot: SlotIndex,
@@ -107,7 +108,7 @@ impl Session {
                 Ok(Some(Report::NotStarted { incarnation, errno })) => {
                     self.not_started(state, incarnation, errno);
                 }
-                Ok(Some(Report::Overran { incarnation })) => self.overran(state, incarnation),
+                Ok(Some(Report::TimedOut { incarnation })) => self.timed_out(state, incarnation),
                 Ok(Some(Report::Reaped { incarnation, status, segments, peak })) => {
                     self.reaped(state, incarnation, status, segments, peak);
                 }
@@ -132,23 +133,25 @@ impl Session {
     }
 
     /// Handles the report that the zygote has timed a worker out.
-    fn overran(&self, state: &mut SessionState, incarnation: Incarnation) {
-        state.overruns = state.overruns.wrapping_add(1);
+    fn timed_out(&self, state: &mut SessionState, incarnation: Incarnation) {
+        state.time_outs = state.time_outs.wrapping_add(1);
         state.timed_out.push(incarnation);
-        let place = state.engine.workers.place_of(incarnation);
-        let stage = place.map_or(WorkerStage::Ready, |place| self.stage_of(place));
+        let worker = state.engine.workers.worker_of(incarnation);
+        let stage = worker.map_or(WorkerStage::Ready, |worker| self.stage_of(worker));
         let what = stage.unfinished().map_or("an item", Stage::name);
-        state.journal.note(Entry::Overran { worker: place.map_or(0, |place| place as u32), what });
+        state
+            .deferred_log
+            .note(Entry::TimedOut { worker: worker.unwrap_or(WorkerId::FIRST), what });
         if stage != WorkerStage::Ready {
             return; // it has no item in hand
         }
         let claimed = SlotState::Claimed(incarnation);
         let slots = state.engine.published().map(|(slot, _)| slot);
         let slot = slots.into_iter().find(|slot| self.board.slot_state(*slot) == claimed);
-        let worker = state.engine.workers.place_of(incarnation);
+        let worker = state.engine.workers.worker_of(incarnation);
         if let (Some(slot), Some(worker)) = (slot, worker) {
             let finished = self.board.outcome(slot).progress.finished;
-            state.engine.overran(slot, worker as u32, finished, &mut state.actions);
+            state.engine.timed_out(slot, worker, finished, &mut state.actions);
         }
     }
 
@@ -188,19 +191,19 @@ impl Session {
                     a_try = killed_in_init && has_tries;
                     let begun = begun || a_try;
                     let why = Why::Died { begun, cause: cause.clone() };
-                    self.tell_ended(state, slot, incarnation, outcome, why);
+                    self.handle_end(state, slot, incarnation, outcome, why);
                 }
                 SlotState::Ready if in_hand == Some(incarnation) && self.board.take_back(slot) => {
                     self.lose_in_hand(state, Some(slot), incarnation, &cause);
                 }
                 SlotState::Ready => {}
                 SlotState::Claimed(owner) | SlotState::Done(owner)
-                    if state.engine.workers.place_of(owner).is_some() => {}
+                    if state.engine.workers.worker_of(owner).is_some() => {}
                 // Scribbled over, maybe by the dead worker: no other one ends the chunk.
                 _ => {
                     let outcome = self.board.outcome(slot);
                     let why = Why::Died { begun: true, cause: cause.clone() };
-                    self.tell_ended(state, slot, incarnation, outcome, why);
+                    self.handle_end(state, slot, incarnation, outcome, why);
                 }
             }
         }
@@ -215,9 +218,9 @@ impl Session {
 
     /// Whether a dead worker was at its `worker_init` and had not been timed out.
     fn was_in_init(&self, state: &SessionState, incarnation: Incarnation) -> bool {
-        let place = state.engine.workers.place_of(incarnation);
-        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
-        place.is_some_and(|place| self.stage_of(place) == WorkerStage::Init)
+        let worker = state.engine.workers.worker_of(incarnation);
+        let worker = worker.filter(|worker| self.board.occupant(worker.index()).1 == incarnation);
+        worker.is_some_and(|worker| self.stage_of(worker) == WorkerStage::Init)
             && !state.timed_out.contains(&incarnation)
     }
 
@@ -229,10 +232,10 @@ impl Session {
         status: ExitStatus,
         peak: u64,
     ) -> Cause {
-        let place = state.engine.workers.place_of(incarnation);
-        match (self.bounds.memory, place) {
-            (Some(limit), Some(place)) if status.signal() == Some(libc::SIGABRT) => {
-                let refused = self.board.was_refused(place);
+        let worker = state.engine.workers.worker_of(incarnation);
+        match (self.bounds.memory, worker) {
+            (Some(limit), Some(worker)) if status.signal() == Some(libc::SIGABRT) => {
+                let refused = self.board.was_refused(worker.index());
                 Cause::MemoryLimit { limit, peak, refused }
             }
             _ if self.has_overflowed(state, incarnation, status) => Cause::StackOverflow,
@@ -247,10 +250,10 @@ impl Session {
         incarnation: Incarnation,
         status: ExitStatus,
     ) -> bool {
-        let place = state.engine.workers.place_of(incarnation);
-        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        let worker = state.engine.workers.worker_of(incarnation);
+        let worker = worker.filter(|worker| self.board.occupant(worker.index()).1 == incarnation);
         status.signal() == Some(libc::SIGSEGV)
-            && place.is_some_and(|place| self.board.has_overflowed(place))
+            && worker.is_some_and(|worker| self.board.has_overflowed(worker.index()))
     }
 
     fn lose_in_hand(
@@ -265,8 +268,8 @@ impl Session {
 
     /// Breaks a session whose zygote has started nothing: calls under way fail, and the next one
     /// may open another session.
-    pub(super) fn end_before_begin(&self, state: &mut SessionState, fatal: Error) {
-        state.gone = fatal;
+    pub(super) fn end_before_begin(&self, state: &mut SessionState, error: Error) {
+        state.gone = error;
         // Relaxed: the lock orders it for the calls that are told.
         self.renewable.store(true, Ordering::Relaxed);
         self.broken(state);
@@ -277,10 +280,10 @@ impl Session {
         state.phase = Phase::Broken;
         self.link.wait_for_end();
         // The workers are this process's children now if it is the init process of a container.
-        for (place, incarnation, pid) in state.engine.workers.iter().collect::<Vec<_>>() {
-            let pid = self.pid_of(place, incarnation, pid);
+        for (worker, incarnation, pid) in state.engine.workers.iter().collect::<Vec<_>>() {
+            let pid = self.pid_of(worker, incarnation, pid);
             if pid > 0 {
-                reap_orphan(nix::unistd::Pid::from_raw(pid), &name_at(place));
+                reap_orphan(nix::unistd::Pid::from_raw(pid), &process_name(worker));
             }
             state.engine.workers.vacate(incarnation, true);
         }
@@ -289,10 +292,10 @@ impl Session {
     }
 
     /// Tells these jobs that they cannot go on.
-    pub(super) fn fail_jobs(&self, state: &mut SessionState, fatal: &Error, jobs: &[JobId]) {
+    pub(super) fn fail_jobs(&self, state: &mut SessionState, error: &Error, jobs: &[JobId]) {
         for job in jobs {
             if let Some(inbox) = state.inboxes.get_mut(*job) {
-                inbox.fail(fatal);
+                inbox.fail(error);
             }
         }
         self.changed.notify_all();
@@ -304,11 +307,11 @@ impl Session {
     pub(super) fn fail_all(
         &self,
         state: &mut SessionState,
-        fatal: &Error,
+        error: &Error,
         which: impl Fn(&Inbox) -> bool,
     ) {
         for inbox in state.inboxes.values_mut().filter(|inbox| which(inbox)) {
-            inbox.fail(fatal);
+            inbox.fail(error);
         }
         // Relaxed: a thread that sees it takes the lock.
         self.failures.fetch_add(1, Ordering::Relaxed);

@@ -15,9 +15,9 @@ use pool_ipc::board::SlotState;
 
 use super::{
     state::{Phase, Session},
-    wait::{ANYTHING, GRACE, PATIENCE},
+    wait::{ANYTHING, GRACE, REAP_LIMIT},
 };
-use crate::{deferred_log::Journal, engine::JobId, os, worker};
+use crate::{deferred_log::DeferredLog, engine::JobId, os, worker, worker_id::WorkerId};
 
 /// Time between two looks at a process that is about to end.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -28,28 +28,28 @@ impl Session {
     /// that no signal interrupts.
     #[must_use]
     pub(crate) fn wait_for_tasks(&self, job: JobId) -> bool {
-        // The journal is told when no task runs any more.
-        let mut journal = Journal::default();
-        if !self.tasks_end(job, GRACE, &mut journal) {
+        // The deferred log is written when no task runs any more.
+        let mut deferred_log = DeferredLog::default();
+        if !self.tasks_end(job, GRACE, &mut deferred_log) {
             self.kill_workers_of(job);
             // Only a zygote that does not answer takes so long, or a worker that the kernel does
             // not let go.
-            if !self.tasks_end(job, PATIENCE, &mut journal) {
+            if !self.tasks_end(job, REAP_LIMIT, &mut deferred_log) {
                 self.end();
             }
         }
         let over = self.wait_for_orphans();
-        journal.tell();
+        deferred_log.write();
         over
     }
 
     /// Waits for the end of the job's tasks; `false`: they have not ended in time. Without a zygote
     /// there is nothing to wait for.
-    fn tasks_end(&self, job: JobId, patience: Duration, journal: &mut Journal) -> bool {
-        let until = Instant::now() + patience;
+    fn tasks_end(&self, job: JobId, limit: Duration, deferred_log: &mut DeferredLog) -> bool {
+        let until = Instant::now() + limit;
         let mut over = false;
         self.drive_until_then(ANYTHING, Some(until), |state| {
-            journal.append(state.journal.take());
+            deferred_log.append(state.deferred_log.take());
             over = state.phase == Phase::Broken || !state.engine.knows(job);
             over
         });
@@ -92,11 +92,13 @@ impl Session {
             let pid = Pid::from_raw(pid);
             while !os::has_ended(pid) {
                 // Another process has the number, or the worker never comes back from the kernel.
-                if begun.elapsed() > PATIENCE {
+                if begun.elapsed() > REAP_LIMIT {
                     all = false;
                     break;
                 }
-                if begun.elapsed() > GRACE && os::is_called(pid, &worker::name_at(place)) {
+                if begun.elapsed() > GRACE
+                    && os::is_called(pid, &worker::process_name(WorkerId::from_index(place)))
+                {
                     let _ = kill(pid, Signal::SIGKILL);
                 }
                 std::thread::sleep(INTERVAL);

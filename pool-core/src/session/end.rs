@@ -7,7 +7,7 @@ use std::{mem::ManuallyDrop, os::fd::AsFd, sync::PoisonError, time::Instant};
 
 use super::{
     state::{Phase, Session, SessionState},
-    wait::{ANYTHING, GRACE, PATIENCE},
+    wait::{ANYTHING, GRACE, REAP_LIMIT},
 };
 use crate::{error::Error, os::unlist};
 
@@ -23,7 +23,7 @@ impl Session {
     pub(crate) fn stop_unless_queue_open(&self) -> bool {
         self.stop_unless(|state| {
             let mut inboxes = state.inboxes.iter();
-            inboxes.any(|(job, inbox)| inbox.queue == Some(job) && inbox.fatal.is_none())
+            inboxes.any(|(job, inbox)| inbox.queue == Some(job) && inbox.job_error.is_none())
         })
     }
 
@@ -36,7 +36,7 @@ impl Session {
         self.cancel_failed(&mut state);
         drop(state);
         let busy =
-            |state: &SessionState| state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none());
+            |state: &SessionState| state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none());
         let mut gives_way = false;
         self.drive_until(ANYTHING, |state| {
             let closing = state.phase == Phase::Closing;
@@ -78,7 +78,7 @@ impl Session {
         drop(state);
         // The driver has to see that its call is over.
         self.wake_driver();
-        if !self.wait_for_workers(Some(Instant::now() + PATIENCE)) {
+        if !self.wait_for_workers(Some(Instant::now() + REAP_LIMIT)) {
             self.end();
         }
     }
@@ -107,11 +107,11 @@ impl Session {
         let begun = Instant::now();
         // Nothing is logged: locks of the pool may be held, and a logger is the user's code.
         let over = |state: &mut SessionState| {
-            let _ = state.journal.take();
+            let _ = state.deferred_log.take();
             state.phase != Phase::Ending || state.engine.workers.iter().next().is_none()
         };
         self.drive_until_then(ANYTHING, Some(begun + GRACE), over);
-        self.drive_until_then(ANYTHING, Some(begun + PATIENCE), |state| {
+        self.drive_until_then(ANYTHING, Some(begun + REAP_LIMIT), |state| {
             let busy = self.at_a_chunk(state);
             over(state)
                 || state

@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Session {
-    /// Moves what has arrived for the job to `taken`, without waiting. `look`: collects finished
+    /// Moves what has arrived for the job to `taken`, without waiting. `poll`: collects finished
     /// slots and reads reports first.
     ///
     /// # Errors
@@ -29,18 +29,18 @@ impl Session {
     pub(crate) fn take_messages(
         &self,
         job: JobId,
-        look: bool,
+        poll: bool,
         taken: &mut VecDeque<Message>,
     ) -> Result<(), Error> {
         let mut state = self.lock();
-        if look {
+        if poll {
             self.collect(&mut state);
             self.handle_reports(&mut state);
         }
         let Some(inbox) = state.inboxes.get_mut(job) else { return Err(Error::Terminated) };
         inbox.news = false;
         taken.append(&mut inbox.messages);
-        inbox.fatal.clone().map_or(Ok(()), Err)
+        inbox.job_error.clone().map_or(Ok(()), Err)
     }
 
     /// How often calls were told that they cannot go on. When the count has grown, this call may
@@ -52,17 +52,17 @@ impl Session {
 
     /// Whether the job cannot go on.
     pub(crate) fn has_failed(&self, job: JobId) -> bool {
-        self.lock().inboxes.get(job).is_none_or(|inbox| inbox.fatal.is_some())
+        self.lock().inboxes.get(job).is_none_or(|inbox| inbox.job_error.is_some())
     }
 
     /// The jobs of a queue, but for its own job `queue`, for which something has arrived since this
     /// was asked last. News for other queues stay, since those ask for them here, too.
     pub(crate) fn take_news(&self, queue: JobId) -> Vec<JobId> {
         let mut state = self.lock();
-        let told = |(job, inbox): (JobId, &Inbox)| {
+        let with_news = |(job, inbox): (JobId, &Inbox)| {
             (inbox.queue == Some(queue) && inbox.news && job != queue).then_some(job)
         };
-        let jobs: Vec<_> = state.inboxes.iter().filter_map(told).collect();
+        let jobs: Vec<_> = state.inboxes.iter().filter_map(with_news).collect();
         for job in &jobs {
             if let Some(inbox) = state.inboxes.get_mut(*job) {
                 inbox.news = false;

@@ -118,7 +118,7 @@ impl Session {
         }
         let inbox = Inbox {
             messages,
-            fatal: None,
+            job_error: None,
             token,
             kill,
             killed_in: None,
@@ -198,12 +198,12 @@ impl Session {
         state.spare.put(buffers);
         let published = state.engine.close_job(job, &mut state.actions);
         let begun = self.take_back(state, published);
-        self.tell_cancelled(&begun);
+        self.cancel_slots(&begun);
         self.act(state);
         if !begun.is_empty() {
             let grace = inbox.grace();
             self.kill_claimers(state, &begun, grace);
-            self.linger(state, job, &inbox, grace);
+            self.keep_token(state, job, &inbox, grace);
             // Chunks that have ended meanwhile keep segments, and the next thread that collects may
             // come late.
             self.collect(state);
@@ -221,11 +221,11 @@ impl Session {
     /// Takes back the chunks that have not begun of jobs that have failed but are not closed, and
     /// tells the workers that run the others.
     pub(super) fn cancel_failed(&self, state: &mut SessionState) {
-        let failed = |(job, inbox): (JobId, &Inbox)| inbox.fatal.is_some().then_some(job);
+        let failed = |(job, inbox): (JobId, &Inbox)| inbox.job_error.is_some().then_some(job);
         let jobs: Vec<JobId> = state.inboxes.iter().filter_map(failed).collect();
         let published = state.engine.cancel_jobs(&jobs, &mut state.actions);
         let begun = self.take_back(state, published);
-        self.tell_cancelled(&begun);
+        self.cancel_slots(&begun);
         for job in jobs {
             let Some(inbox) = state.inboxes.get_mut(job) else { continue };
             inbox.killed_in = inbox.grace();
@@ -255,7 +255,7 @@ impl Session {
 
     /// Tells the claimers of these chunks that their results are not wanted any more. Called before
     /// anything else is published in the slots.
-    fn tell_cancelled(&self, begun: &[SlotIndex]) {
+    fn cancel_slots(&self, begun: &[SlotIndex]) {
         for slot in begun {
             self.board.cancel(*slot);
         }
@@ -269,6 +269,6 @@ impl Session {
         let mut state = self.lock();
         self.collect(&mut state);
         self.handle_reports(&mut state);
-        state.inboxes.get(job).is_none_or(|i| i.fatal.is_some() || !i.messages.is_empty())
+        state.inboxes.get(job).is_none_or(|i| i.job_error.is_some() || !i.messages.is_empty())
     }
 }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::PoolConfig,
-    deferred_log::Journal,
+    deferred_log::DeferredLog,
     engine::{Engine, JobTable},
     error::{Error, OrResources},
     os::{self, DescriptorLimit, KeptFd, list},
@@ -150,12 +150,12 @@ impl Session {
                 limited: usize::from(plan.bounds.init.or(plan.bounds.exit).is_some()),
                 timed_out: Vec::new(),
                 kills: Vec::new(),
-                lingering: Vec::new(),
+                detached_calls: Vec::new(),
                 rests: Vec::new(),
-                overruns: 0,
+                time_outs: 0,
                 used: false,
                 exits_from: 0,
-                journal: Journal::default(),
+                deferred_log: DeferredLog::default(),
             }),
             changed: Condvar::new(),
             answered: Condvar::new(),
@@ -181,13 +181,13 @@ impl Session {
 /// The session's link to the segments of other processes, which connects when the first handle is
 /// sent.
 fn broker_link(session: &Weak<Session>) -> Arc<BrokerLink> {
-    let (to_introduce, to_tell) = (session.clone(), session.clone());
+    let (to_introduce, to_notify) = (session.clone(), session.clone());
     let introduce = move |socket: BorrowedFd<'_>| match to_introduce.upgrade() {
         Some(session) => session.link.connect(socket),
         None => Err(Errno::EPIPE.into()),
     };
     let forgotten = move |id| {
-        if let Some(session) = to_tell.upgrade() {
+        if let Some(session) = to_notify.upgrade() {
             session.board.announce_release(id);
         }
     };

@@ -40,10 +40,10 @@ impl Session {
     ) -> Result<Option<(Block, *mut u8)>, NoRoom> {
         let mut answer = Ok(None);
         self.drive_until_then(ANYTHING, until, |state| {
-            let fatal =
-                state.inboxes.get(job).map_or(Some(&Error::Terminated), |i| i.fatal.as_ref());
-            if let Some(fatal) = fatal {
-                answer = Err(NoRoom::Failed(fatal.clone()));
+            let error =
+                state.inboxes.get(job).map_or(Some(&Error::Terminated), |i| i.job_error.as_ref());
+            if let Some(error) = error {
+                answer = Err(NoRoom::Failed(error.clone()));
                 return true;
             }
             match state.items.alloc(len as u64) {

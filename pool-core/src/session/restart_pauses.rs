@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use pool_ipc::board::{Incarnation, SlotState};
 
 use super::state::{Session, SessionState};
+use crate::worker_id::WorkerId;
 
 /// Most deaths in a row at a place after which there is no pause.
 const AT_ONCE: u32 = 3;
@@ -21,17 +22,22 @@ const LONGEST: Duration = Duration::from_millis(512);
 impl Session {
     /// Vacates the place of a worker that was ready and has died without a chunk; after several
     /// such deaths the place stays vacant for a while.
-    pub(super) fn died_idle(&self, state: &mut SessionState, place: u32, incarnation: Incarnation) {
+    pub(super) fn died_idle(
+        &self,
+        state: &mut SessionState,
+        worker: WorkerId,
+        incarnation: Incarnation,
+    ) {
         let serial = state.engine.workers.serial_of(incarnation);
         let awaited = state.engine.published().any(|(slot, chunk)| {
-            chunk.audience.place.is_none_or(|worker| worker == place)
+            chunk.audience.place.is_none_or(|place| place == worker.number())
                 && chunk.audience.min_serial <= serial
                 && self.board.slot_state(slot) == SlotState::Ready
         });
         let deaths = state.engine.workers.vacate_idle(incarnation, awaited);
         if let Some(rest) = rest_after(deaths) {
-            state.engine.workers.rest(place);
-            state.rests.push((place, Instant::now() + rest));
+            state.engine.workers.rest(worker);
+            state.rests.push((worker, Instant::now() + rest));
         }
     }
 
@@ -42,8 +48,8 @@ impl Session {
         }
         let now = Instant::now();
         let mut over = false;
-        for (place, _) in state.rests.extract_if(.., |(_, until)| *until <= now) {
-            state.engine.workers.end_rest(place);
+        for (worker, _) in state.rests.extract_if(.., |(_, until)| *until <= now) {
+            state.engine.workers.end_rest(worker);
             over = true;
         }
         if over {

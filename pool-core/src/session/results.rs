@@ -10,7 +10,7 @@ use pool_ipc::{
 use pool_shm::SharedSegment;
 
 use super::arenas::WorkerArena;
-use crate::{engine::MeasureResults, error::TaskError};
+use crate::{engine::MeasureResults, error::TaskError, worker_id::WorkerId};
 
 /// Results of consecutive items.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) enum Lying {
 /// A private copy of results.
 #[derive(Debug)]
 pub(super) struct Spilled {
-    worker: u32,
+    worker: WorkerId,
     bytes: AlignedBytes,
     segments: Vec<SegmentId>,
     /// Those of the segments that could be mapped.
@@ -58,9 +58,9 @@ impl ResultBatch {
 
     /// The worker that made the results.
     #[cold]
-    pub(crate) fn worker(&self) -> u32 {
+    pub(crate) fn worker(&self) -> WorkerId {
         match &self.place {
-            Lying::InArena { arena, .. } => arena.place,
+            Lying::InArena { arena, .. } => arena.worker,
             Lying::Private(spilled) => spilled.worker,
         }
     }

@@ -26,15 +26,15 @@ impl Session {
     pub(super) fn release_slot(&self, state: &mut SessionState, slot: SlotIndex) {
         self.board.release(slot);
         if state.on_the_way.any_results() {
-            self.tell_owner(state, slot);
+            self.notify_owner(state, slot);
         }
     }
 
     #[cold]
-    fn tell_owner(&self, state: &mut SessionState, slot: SlotIndex) {
+    fn notify_owner(&self, state: &mut SessionState, slot: SlotIndex) {
         let owner = state.on_the_way.left(slot);
-        if let Some(place) = owner.and_then(|owner| state.engine.workers.place_of(owner)) {
-            self.board.notify(place);
+        if let Some(worker) = owner.and_then(|owner| state.engine.workers.worker_of(owner)) {
+            self.board.notify(worker.index());
         }
     }
 

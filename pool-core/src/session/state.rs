@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     cancel::CancelToken,
-    deferred_log::Journal,
+    deferred_log::DeferredLog,
     engine::{Action, Engine, JobId, JobTable},
     error::{Error, WorkerStage},
     hooks::{Bounds, Exits},
@@ -34,6 +34,7 @@ use crate::{
     os::KeptFd,
     protocol::ClaimedChunk,
     segments::BrokerLink,
+    worker_id::WorkerId,
     zygote::ZygoteLink,
 };
 
@@ -128,18 +129,18 @@ pub(crate) struct SessionState {
     /// Chunks of cancelled calls that the zygote is to end with their workers.
     pub(super) kills: Vec<Kill>,
     /// Calls that have returned and of which items may still run.
-    pub(super) lingering: Vec<Lingering>,
+    pub(super) detached_calls: Vec<DetachedCall>,
     /// Places that stay vacant for a pause, and its end.
-    pub(super) rests: Vec<(u32, Instant)>,
-    /// How many overruns the zygote has reported.
-    pub(super) overruns: u64,
+    pub(super) rests: Vec<(WorkerId, Instant)>,
+    /// How many time-outs the zygote has reported.
+    pub(super) time_outs: u64,
     /// Whether a job was opened or given a chunk since workers were renewed.
     pub(crate) used: bool,
     /// The first worker's serial whose exit result counts: those of older workers belong to calls
     /// that are over.
     pub(super) exits_from: u64,
     /// What is to be logged when the lock is free again.
-    pub(super) journal: Journal,
+    pub(super) deferred_log: DeferredLog,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +164,8 @@ impl Phase {
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) messages: VecDeque<Message>,
-    pub(super) fatal: Option<Error>,
+    /// The error that ended the job.
+    pub(super) job_error: Option<Error>,
     /// The token that may end the call from outside.
     pub(super) token: Option<CancelToken>,
     /// Items that run when the call ends are killed after this time.
@@ -206,7 +208,7 @@ pub(super) struct Kill {
 
 /// A call that has returned though items of it run, and the token that may still have them killed.
 #[derive(Debug)]
-pub(super) struct Lingering {
+pub(super) struct DetachedCall {
     pub(super) job: JobId,
     pub(super) token: CancelToken,
     /// The shortest grace that the items were given.
@@ -232,8 +234,8 @@ impl SessionState {
 
 impl Inbox {
     /// Notes why the job cannot go on, unless it has failed before.
-    pub(super) fn fail(&mut self, fatal: &Error) {
-        self.fatal.get_or_insert_with(|| fatal.clone());
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.job_error.get_or_insert_with(|| error.clone());
         self.news = true;
     }
 }
@@ -244,8 +246,8 @@ impl Session {
     }
 
     /// The stage of the worker at `place`.
-    pub(super) fn stage_of(&self, place: usize) -> WorkerStage {
-        WorkerStage::from_number(self.board.stage(place))
+    pub(super) fn stage_of(&self, worker: WorkerId) -> WorkerStage {
+        WorkerStage::from_number(self.board.stage(worker.index()))
     }
 
     /// Whether this process is a forked child of the one that made the session.
@@ -324,7 +326,7 @@ impl Session {
         let mut pid = None;
         self.drive_until(WakeThreshold { finished: i64::MAX, has_items: false }, |state| {
             pid = state.engine.workers.iter().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
-            let failed = state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_some());
+            let failed = state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_some());
             pid.is_some() || failed || !state.phase.staffs()
         });
         pid.ok_or_else(|| self.why_no_pid())
@@ -332,22 +334,22 @@ impl Session {
 
     fn why_no_pid(&self) -> Error {
         let state = self.lock();
-        let fatal = state.inboxes.iter().find_map(|(_, inbox)| inbox.fatal.clone());
-        fatal.unwrap_or_else(|| state.gone.clone())
+        let error = state.inboxes.iter().find_map(|(_, inbox)| inbox.job_error.clone());
+        error.unwrap_or_else(|| state.gone.clone())
     }
 
     /// The process ids of the workers that run now, in order of their ids.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let mut state = self.lock();
         self.handle_reports(&mut state);
-        let pid = |(place, incarnation, pid)| self.pid_of(place, incarnation, pid);
+        let pid = |(worker, incarnation, pid)| self.pid_of(worker, incarnation, pid);
         state.engine.workers.iter().map(pid).filter(|pid| *pid > 0).map(|pid| pid as u32).collect()
     }
 
     /// The process id of a worker, 0 if it is not known yet. A worker may run a task before the
     /// zygote reports its start, and writes its process id to the board before all else.
-    pub(super) fn pid_of(&self, place: usize, incarnation: Incarnation, reported: i32) -> i32 {
-        let (written, of) = self.board.occupant(place);
+    pub(super) fn pid_of(&self, worker: WorkerId, incarnation: Incarnation, reported: i32) -> i32 {
+        let (written, of) = self.board.occupant(worker.index());
         if reported == 0 && of == incarnation { written as i32 } else { reported }
     }
 }

@@ -81,7 +81,7 @@ impl Session {
     fn next_from<'s>(
         &'s self,
         state: MutexGuard<'s, SessionState>,
-        just_looked: bool,
+        just_polled: bool,
         job: JobId,
         awaited: Awaited,
         taken: &mut VecDeque<Message>,
@@ -89,13 +89,13 @@ impl Session {
         let mut found = Ok(());
         let threshold =
             WakeThreshold { finished: awaited.chunks as i64, has_items: awaited.has_items };
-        self.drive_from(state, just_looked, threshold, awaited.until, |state| {
+        self.drive_from(state, just_polled, threshold, awaited.until, |state| {
             let Some(inbox) = state.inboxes.get_mut(job) else {
                 found = Err(Error::Terminated);
                 return true;
             };
-            if let Some(fatal) = &inbox.fatal {
-                found = Err(fatal.clone());
+            if let Some(error) = &inbox.job_error {
+                found = Err(error.clone());
                 return true;
             }
             if inbox.messages.len() <= awaited.most {
@@ -127,24 +127,24 @@ impl Session {
         self.drive_from(self.lock(), false, threshold, limit, done);
     }
 
-    /// Drives, or waits for the driver, with the lock held already; `just_looked`: there is nothing
+    /// Drives, or waits for the driver, with the lock held already; `just_polled`: there is nothing
     /// to collect yet.
     fn drive_from<'s>(
         &'s self,
         mut state: MutexGuard<'s, SessionState>,
-        mut just_looked: bool,
+        mut just_polled: bool,
         threshold: WakeThreshold,
         limit: Option<Instant>,
         mut done: impl FnMut(&mut SessionState) -> bool,
     ) {
         let (mut driving, mut threshold) = (false, threshold);
         loop {
-            if !std::mem::take(&mut just_looked) && (driving || !state.driving) {
+            if !std::mem::take(&mut just_polled) && (driving || !state.driving) {
                 // Results that are there are taken without any waiting.
                 self.collect(&mut state);
                 self.check_tokens(&mut state);
                 state.passes += 1;
-                if state.passes > PASSES_WITHOUT_REPORTS || self.has_overruns(&state) {
+                if state.passes > PASSES_WITHOUT_REPORTS || self.has_time_outs(&state) {
                     self.handle_reports(&mut state);
                 }
             }
@@ -175,9 +175,9 @@ impl Session {
         if !state.has_other_drivers() {
             self.wake_standby(&mut state);
         }
-        let journal = state.journal.take();
+        let deferred_log = state.deferred_log.take();
         drop(state);
-        journal.tell();
+        deferred_log.write();
     }
 
     /// Runs the driver once: spins for finished slots, then sleeps. After a sleep, the next
@@ -232,11 +232,11 @@ impl Session {
         let reported = self.sleep(limit, &tokens);
         self.board.publisher_wakes();
         let mut state = self.lock();
-        let heard = reported && self.handle_reports(&mut state);
+        let has_news = reported && self.handle_reports(&mut state);
         if !reported {
             self.start_what_is_due(&mut state);
         }
-        if !heard {
+        if !has_news {
             self.watch_stopped(&mut state);
         }
         if unclaimed && self.has_unclaimed(&state) {
@@ -247,8 +247,8 @@ impl Session {
 
     /// Whether the zygote has timed out a worker whose report has not been read.
     #[inline]
-    fn has_overruns(&self, state: &SessionState) -> bool {
-        state.limited > 0 && self.board.overruns() != state.overruns
+    fn has_time_outs(&self, state: &SessionState) -> bool {
+        state.limited > 0 && self.board.time_outs() != state.time_outs
     }
 
     /// Whether a chunk is unclaimed that any worker may run, or whose only worker sleeps.
@@ -272,8 +272,8 @@ impl Session {
             watched.truncate(1);
         }
         let fixed = watched.len();
-        let heard = |token: &&CancelToken| !token.is_lost();
-        let tokens = || tokens.iter().filter(heard);
+        let watchable = |token: &&CancelToken| !token.is_lost();
+        let tokens = || tokens.iter().filter(watchable);
         watched.extend(tokens().map(|t| PollFd::new(t.wake_counter(), PollFlags::POLLIN)));
         let limit_ms = if lost { limit_ms.min(SLEEP_WITHOUT_COUNTER_MS) } else { limit_ms };
         let mut slept = poll(&mut watched, PollTimeout::from(limit_ms));
@@ -292,9 +292,9 @@ impl Session {
             // is not watched.
             self.wake_counter_is_lost.store(!self.wake_counter.reset(), Relaxed);
         }
-        for (token, heard) in tokens().zip(&watched[fixed.min(watched.len())..]) {
-            if heard.any() == Some(true) {
-                token.look_if_lost();
+        for (token, polled) in tokens().zip(&watched[fixed.min(watched.len())..]) {
+            if polled.any() == Some(true) {
+                token.check_if_lost();
             }
         }
         watched[0].any() == Some(true)
@@ -329,7 +329,7 @@ fn millis_until(until: Instant) -> u16 {
 pub(super) const ANYTHING: WakeThreshold = WakeThreshold { finished: 1, has_items: false };
 
 /// How long the zygote may take to reap killed workers before the parent takes it for dead.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const REAP_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long tasks that were told of the end may go on.
 pub(super) const GRACE: Duration = Duration::from_millis(100);

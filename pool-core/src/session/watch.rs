@@ -2,10 +2,10 @@
 //! a stopped worker that was asked to leave does not, and one that has a chunk or could take one
 //! does not run it: a call that needs any of them would wait for ever.
 //!
-//! Invariant: the parent gives up only a process that each check for [`PATIENCE`] found stopped
-//! while it had something to do; a process group that is stopped as a whole, parent and all, and
-//! goes on later is not given up. A task, `worker_init` or `worker_exit` that has begun may take as
-//! long as it takes: only a worker that runs no code of the user is killed.
+//! Invariant: the parent gives up only a process that each check for [`STOPPED_LIMIT`] found
+//! stopped while it had something to do; a process group that is stopped as a whole, parent and
+//! all, and goes on later is not given up. A task, `worker_init` or `worker_exit` that has begun
+//! may take as long as it takes: only a worker that runs no code of the user is killed.
 
 use std::{
     mem,
@@ -16,14 +16,14 @@ use nix::unistd::Pid;
 use pool_ipc::board::{Audience, Incarnation, SlotState};
 
 use super::state::{Session, SessionState};
-use crate::{error::WorkerStage, os};
+use crate::{error::WorkerStage, os, worker_id::WorkerId};
 
 /// How long a process that has something to do may be stopped.
-const PATIENCE: Duration = Duration::from_secs(2);
+const STOPPED_LIMIT: Duration = Duration::from_secs(2);
 /// Time between two checks.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Checks in a row after which that time is over.
-const LOOKS: u32 = (PATIENCE.as_millis() / INTERVAL.as_millis()) as u32 + 1;
+const MAX_CHECKS: u32 = (STOPPED_LIMIT.as_millis() / INTERVAL.as_millis()) as u32 + 1;
 
 impl Session {
     /// Checks zygote and workers while the driver sleeps and no report comes.
@@ -40,19 +40,19 @@ impl Session {
         let count = |before: u32| if goes_on { before + 1 } else { 1 };
         let stuck = os::is_in_state(self.link.zygote(), b'T') && self.awaits_report(state);
         state.watch.found = if stuck { count(state.watch.found) } else { 0 };
-        if state.watch.found >= LOOKS {
+        if state.watch.found >= MAX_CHECKS {
             self.link.kill_zygote();
             return self.broken(state);
         }
         let before = mem::take(&mut state.watch.exiting);
         for incarnation in self.stopped_exiting(state) {
-            let looks = before.iter().find(|(of, _)| *of == incarnation);
-            let looks = count(looks.map_or(0, |(_, looks)| *looks));
-            if looks == LOOKS {
+            let checks = before.iter().find(|(of, _)| *of == incarnation);
+            let checks = count(checks.map_or(0, |(_, checks)| *checks));
+            if checks == MAX_CHECKS {
                 // A zygote that is gone has no workers.
                 let _ = self.link.kill(incarnation);
             }
-            state.watch.exiting.push((incarnation, looks));
+            state.watch.exiting.push((incarnation, checks));
         }
     }
 
@@ -61,13 +61,13 @@ impl Session {
     fn awaits_report(&self, state: &SessionState) -> bool {
         let now = os::monotonic_nanos();
         let dead = |pid| os::is_in_state(Pid::from_raw(pid), b'Z');
-        let late = |place, incarnation| {
-            self.board.deadline(place, incarnation).is_some_and(|due| due < now)
+        let late = |worker: WorkerId, incarnation| {
+            self.board.deadline(worker.index(), incarnation).is_some_and(|due| due < now)
         };
-        let waits = |(place, incarnation, pid)| pid == 0 || late(place, incarnation) || dead(pid);
+        let waits = |(worker, incarnation, pid)| pid == 0 || late(worker, incarnation) || dead(pid);
         state.engine.workers.iter().any(waits)
             || self.is_late_to_kill(state)
-            || state.watch.exiting.iter().any(|(_, looks)| *looks >= LOOKS)
+            || state.watch.exiting.iter().any(|(_, checks)| *checks >= MAX_CHECKS)
     }
 
     /// The stopped workers that calls wait for and that run no code of the user: those that were
@@ -82,13 +82,13 @@ impl Session {
                 _ => {}
             }
         }
-        let is_stuck = |&(place, incarnation, pid): &(usize, Incarnation, i32)| {
-            let there = self.board.occupant(place).1 == incarnation;
-            let stage = if there { self.stage_of(place) } else { WorkerStage::Ready };
+        let is_stuck = |&(worker, incarnation, pid): &(WorkerId, Incarnation, i32)| {
+            let there = self.board.occupant(worker.index()).1 == incarnation;
+            let stage = if there { self.stage_of(worker) } else { WorkerStage::Ready };
             let chunk = claimed.iter().find(|(owner, ..)| *owner == incarnation);
             let serial = state.engine.workers.serial_of(incarnation);
             let could_take = |audience: &Audience| {
-                audience.place.is_none_or(|worker| worker as usize == place)
+                audience.place.is_none_or(|place| place == worker.number())
                     && audience.min_serial <= serial
             };
             let awaited = all
@@ -97,8 +97,9 @@ impl Session {
                 || stage.is_at_its_end()
                 || ready.iter().any(could_take);
             // Code of the user with a limit has a deadline on the board as long as it runs.
-            let runs =
-                |limited: bool| !limited || self.board.deadline(place, incarnation).is_some();
+            let runs = |limited: bool| {
+                !limited || self.board.deadline(worker.index(), incarnation).is_some()
+            };
             let busy = match (stage, chunk) {
                 (WorkerStage::Init, _) => runs(self.bounds.init.is_some()),
                 (WorkerStage::Exit, _) => runs(self.bounds.exit.is_some()),
@@ -109,7 +110,7 @@ impl Session {
                 // The worker is idle, or has written its exit record.
                 _ => false,
             };
-            let pid = self.pid_of(place, incarnation, pid);
+            let pid = self.pid_of(worker, incarnation, pid);
             awaited
                 && !busy
                 // Calls that need its result in hand are over once all workers are asked.

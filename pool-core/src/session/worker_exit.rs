@@ -22,6 +22,7 @@ use crate::{
     hooks::ExitResult,
     os,
     worker::failed_start_text,
+    worker_id::WorkerId,
 };
 
 /// Most bytes that the record of a failure may take.
@@ -53,7 +54,7 @@ impl Session {
         segments: bool,
         served: Option<&Vec<JobId>>,
     ) {
-        let worker = state.engine.workers.place_of(incarnation).map_or(0, |place| place as u32);
+        let worker = state.engine.workers.worker_of(incarnation).unwrap_or(WorkerId::FIRST);
         let serial = state.engine.workers.serial_of(incarnation);
         let timed_out = state.timed_out.contains(&incarnation);
         let exit_kind = match self.exit_kind(state, incarnation, raw) {
@@ -70,12 +71,12 @@ impl Session {
             arena.release_owner_at_end(Arc::clone(&self.broker));
         }
         if killed {
-            state.journal.note(Entry::Killed { worker });
+            state.deferred_log.note(Entry::Killed { worker });
         } else if !timed_out {
             self.note_end(state, worker, raw, &exit_kind);
         }
         let unready = matches!(exit_kind, ExitKind::NeverCame | ExitKind::DidNotComeUp(_));
-        let leaves = self.board.leaves(worker as usize);
+        let leaves = self.board.leaves(worker.index());
         if matches!(exit_kind, ExitKind::Lived)
             && !leaves
             && !state.engine.workers.has_served(incarnation)
@@ -98,7 +99,7 @@ impl Session {
             }
             ExitKind::Left(result) if serial >= state.exits_from => {
                 if !self.exits.add(result) {
-                    state.journal.note(Entry::Refused { worker });
+                    state.deferred_log.note(Entry::Refused { worker });
                 }
             }
             ExitKind::ExitFailed(failure) => self.exit_failed(state, serial, worker, failure),
@@ -117,7 +118,7 @@ impl Session {
     }
 
     /// Notes a worker's end for the log, if it is unexpected and no call fails because of it alone.
-    fn note_end(&self, state: &mut SessionState, worker: u32, raw: i32, exit_kind: &ExitKind) {
+    fn note_end(&self, state: &mut SessionState, worker: WorkerId, raw: i32, exit_kind: &ExitKind) {
         let lives = matches!(exit_kind, ExitKind::Lived | ExitKind::Left(_));
         let another_comes = match exit_kind {
             ExitKind::NeverCame => true,
@@ -129,33 +130,34 @@ impl Session {
             return;
         }
         if status != ExitStatus::Code(0) {
-            state.journal.note(Entry::Died { worker, status });
-        } else if lives && !self.board.leaves(worker as usize) {
-            state.journal.note(Entry::Lived { worker });
+            state.deferred_log.note(Entry::Died { worker, status });
+        } else if lives && !self.board.leaves(worker.index()) {
+            state.deferred_log.note(Entry::Lived { worker });
         }
     }
 
     /// Fills vacant places, if a job may have work for them or workers live on from call to call.
     pub(super) fn refill(&self, state: &mut SessionState) {
-        let wanted = || state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none() && !inbox.over);
+        let wanted =
+            || state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none() && !inbox.over);
         if state.phase.staffs() && (self.keeps_alive() || wanted()) {
             self.staff(state);
         }
     }
 
     fn exit_kind(&self, state: &mut SessionState, incarnation: Incarnation, raw: i32) -> ExitKind {
-        let place = state.engine.workers.place_of(incarnation);
-        let place = place.filter(|place| self.board.occupant(*place).1 == incarnation);
+        let worker = state.engine.workers.worker_of(incarnation);
+        let worker = worker.filter(|worker| self.board.occupant(worker.index()).1 == incarnation);
         let timed_out =
             state.timed_out.extract_if(.., |timed_out| *timed_out == incarnation).count();
-        let Some(place) = place else { return ExitKind::NeverCame };
-        match self.stage_of(place) {
-            WorkerStage::LeftResult => match self.exit_result(state, incarnation, place) {
+        let Some(worker) = worker else { return ExitKind::NeverCame };
+        match self.stage_of(worker) {
+            WorkerStage::LeftResult => match self.exit_result(state, incarnation, worker) {
                 Some(result) => ExitKind::Left(result),
                 None => ExitKind::ExitFailed(exit_failure(FailureKind::BadResult)),
             },
             WorkerStage::LeftFailure => {
-                let kind = self.exit_failure_of(state, incarnation, place);
+                let kind = self.exit_failure_of(state, incarnation, worker);
                 ExitKind::ExitFailed(exit_failure(kind.unwrap_or(FailureKind::BadResult)))
             }
             stage => match stage.unfinished() {
@@ -205,9 +207,9 @@ impl Session {
         &self,
         state: &SessionState,
         incarnation: Incarnation,
-        place: usize,
+        worker: WorkerId,
     ) -> Option<ExitResult> {
-        let words = self.board.last_words(place);
+        let words = self.board.last_words(worker.index());
         if words.segments > MOST_SEGMENTS {
             return None;
         }
@@ -217,16 +219,16 @@ impl Session {
         let ids = arena.copy(at, len, len)?;
         let id = |bytes: &[u8; 16]| SegmentId(u128::from_ne_bytes(*bytes));
         let segments = ids.as_chunks().0.iter().map(id).collect();
-        Some(ExitResult::fetch(place as u32, bytes, segments, &**self.broker))
+        Some(ExitResult::fetch(worker, bytes, segments, &**self.broker))
     }
 
     fn exit_failure_of(
         &self,
         state: &SessionState,
         incarnation: Incarnation,
-        place: usize,
+        worker: WorkerId,
     ) -> Option<FailureKind> {
-        let LastWords { offset, len, .. } = self.board.last_words(place);
+        let LastWords { offset, len, .. } = self.board.last_words(worker.index());
         let bytes = state.arenas.get(&incarnation)?.copy(offset, len, LARGEST_FAILURE)?;
         pool_ipc::from_bytes(&bytes).ok()
     }
@@ -237,13 +239,14 @@ impl Session {
         &self,
         state: &mut SessionState,
         serial: u64,
-        fatal: &Error,
+        error: &Error,
         served: &[JobId],
     ) {
-        self.fail_jobs(state, fatal, served);
-        self.fail_all(state, fatal, |inbox| inbox.first_serial <= serial);
+        self.fail_jobs(state, error, served);
+        self.fail_all(state, error, |inbox| inbox.first_serial <= serial);
         // Calls that began after the start of that worker try again.
-        if state.phase.staffs() && state.inboxes.iter().any(|(_, inbox)| inbox.fatal.is_none()) {
+        if state.phase.staffs() && state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none())
+        {
             self.staff(state);
         }
     }
@@ -254,14 +257,14 @@ impl Session {
         &self,
         state: &mut SessionState,
         serial: u64,
-        worker: u32,
+        worker: WorkerId,
         failure: StartFailure,
     ) {
         // Futures have their results or will have them.
-        let told = |inbox: &Inbox| inbox.fatal.is_none() && inbox.queue.is_none();
-        let any_told = state.inboxes.iter().any(|(_, inbox)| told(inbox));
-        if any_told && serial >= state.exits_from {
-            self.fail_all(state, &failure.into_error(worker), told);
+        let waits = |inbox: &Inbox| inbox.job_error.is_none() && inbox.queue.is_none();
+        let any_waits = state.inboxes.iter().any(|(_, inbox)| waits(inbox));
+        if any_waits && serial >= state.exits_from {
+            self.fail_all(state, &failure.into_error(worker), waits);
         } else {
             self.exits.fail(worker, failure.fault.into_cause());
         }
@@ -296,8 +299,8 @@ impl Session {
     }
 
     pub(super) fn ask_all_to_leave(&self, state: &mut SessionState) {
-        for (place, incarnation, _) in state.engine.workers.iter() {
-            self.board.ask_to_leave(place, incarnation);
+        for (worker, incarnation, _) in state.engine.workers.iter() {
+            self.board.ask_to_leave(worker.index(), incarnation);
         }
         self.board.wake(usize::MAX);
     }
@@ -323,10 +326,10 @@ impl Session {
         drop(state);
         let mut ended = Ok(());
         self.drive_until(ANYTHING, |state| {
-            let fatal = state.inboxes.get(job).and_then(|inbox| inbox.fatal.clone());
-            let exit_failed = matches!(&fatal, Some(Error::WorkerExitFailed { .. }));
-            let goes_on = fatal.is_none() || exit_failed;
-            ended = fatal.map_or(Ok(()), Err);
+            let error = state.inboxes.get(job).and_then(|inbox| inbox.job_error.clone());
+            let exit_failed = matches!(&error, Some(Error::WorkerExitFailed { .. }));
+            let goes_on = error.is_none() || exit_failed;
+            ended = error.map_or(Ok(()), Err);
             let is_newer =
                 |(_, incarnation, _)| state.engine.workers.serial_of(incarnation) >= newer;
             !goes_on || state.engine.workers.iter().all(is_newer)
@@ -355,10 +358,12 @@ impl Session {
     /// Whether a worker is at its exit, or was asked to leave and runs no task.
     fn any_worker_leaves(&self, state: &SessionState) -> bool {
         let busy = self.at_a_chunk(state);
-        state.engine.workers.iter().any(|(place, incarnation, _)| {
-            let there = self.board.occupant(place).1 == incarnation;
-            let leaves = match self.stage_of(place) {
-                WorkerStage::Ready => self.board.leaves(place) && !busy.contains(&incarnation),
+        state.engine.workers.iter().any(|(worker, incarnation, _)| {
+            let there = self.board.occupant(worker.index()).1 == incarnation;
+            let leaves = match self.stage_of(worker) {
+                WorkerStage::Ready => {
+                    self.board.leaves(worker.index()) && !busy.contains(&incarnation)
+                }
                 stage => stage.is_at_its_end(),
             };
             there && leaves

@@ -20,6 +20,7 @@ use crate::{
     mutex::lock,
     os,
     reentrancy::{InCall, Inside, Within, is_inside},
+    worker_id::WorkerId,
 };
 
 /// The shared value of a pool, or how it is made.
@@ -86,8 +87,9 @@ impl ConstructorCall {
             let segments = segments.cloned().collect();
             (call.maker)(Inputs { function: call.function, segments, lasts: false })
         };
-        let value = make_in_thread((limit, stack), act)
-            .map_err(|fault| StartFailure { stage: Stage::Shared, fault }.into_error(0))?;
+        let value = make_in_thread((limit, stack), act).map_err(|fault| {
+            StartFailure { stage: Stage::Shared, fault }.into_error(WorkerId::FIRST)
+        })?;
         Ok(made.insert(value).clone())
     }
 

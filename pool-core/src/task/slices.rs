@@ -25,12 +25,20 @@ pool_ipc::wire! {
         pub(crate) part_len: u64,
         /// Whether no other handle to the elements exists.
         pub(crate) alone: bool,
+        /// A copy of the elements from before the call, for tasks that may be tried again.
+        pub(crate) original: Option<LentArray<T>>,
     }
 }
 
 impl<T: Element> Parts<T> {
-    pub(crate) fn new(array: &SharedArray<T>, part_len: usize, alone: bool) -> Self {
-        Self { array: array.lend(), part_len: part_len as u64, alone }
+    pub(crate) fn new(
+        array: &SharedArray<T>,
+        part_len: usize,
+        alone: bool,
+        original: Option<&SharedArray<T>>,
+    ) -> Self {
+        let original = original.map(SharedArray::lend);
+        Self { array: array.lend(), part_len: part_len as u64, alone, original }
     }
 
     /// The elements of part `index`.
@@ -40,8 +48,18 @@ impl<T: Element> Parts<T> {
     /// The call that these parts belong to has not returned, and no other task has the part while
     /// the handle is used.
     unsafe fn part(&self, index: usize) -> SharedArray<T> {
+        // SAFETY: the caller's promise.
+        unsafe { self.part_of(&self.array, index) }
+    }
+
+    /// The elements of part `index` of an array as long as that of the call.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Parts::part`].
+    unsafe fn part_of(&self, array: &LentArray<T>, index: usize) -> SharedArray<T> {
         // SAFETY: the caller's promise; parts do not overlap.
-        let elements = unsafe { self.array.elements() };
+        let elements = unsafe { array.elements() };
         let len = usize::try_from(self.part_len).unwrap_or(usize::MAX);
         let start = index.saturating_mul(len).min(elements.len());
         elements.slice(start..start.saturating_add(len).min(elements.len()))
@@ -57,8 +75,9 @@ struct Copied<T: Element> {
 }
 
 impl<T: Element> Copied<T> {
-    fn of(part: SharedArray<T>) -> Self {
-        Self { copy: part.to_vec(), part, process: std::process::id() }
+    fn of(part: SharedArray<T>, original: Option<&SharedArray<T>>) -> Self {
+        let copy = original.unwrap_or(&part).to_vec();
+        Self { copy, part, process: std::process::id() }
     }
 }
 
@@ -143,12 +162,16 @@ impl FromPart for PartMut {
         let part = unsafe { parts.part(index) };
         // A fork in the task would duplicate the slice.
         let _exclusive = Exclusive::begin();
-        if parts.alone {
+        if let Some(original) = &parts.original {
+            // SAFETY: as above; no task writes to the original.
+            let original = unsafe { parts.part_of(original, index) };
+            run((index, &mut Copied::of(part, Some(&original)).copy))
+        } else if parts.alone {
             // SAFETY: the call keeps every other handle away from the elements (`Alone`), and this
             // task alone has the part.
             run((index, unsafe { part.as_mut_slice() }))
         } else {
-            run((index, &mut Copied::of(part).copy))
+            run((index, &mut Copied::of(part, None).copy))
         }
     }
 }

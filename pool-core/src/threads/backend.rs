@@ -35,6 +35,7 @@ use crate::{
     panic::{end_quietly, in_task, learn_locations, take_panic},
     reentrancy::{InCall, Inside, is_inside, is_within_task_of},
     stack,
+    worker_id::WorkerId,
 };
 
 /// The work that a thread runs.
@@ -67,7 +68,7 @@ pub(crate) struct ThreadBackend {
     claims: Claims,
     number: usize,
     /// The first thread that could not be started (nor any behind it), and why.
-    missing: Option<(u32, Error)>,
+    missing: Option<(WorkerId, Error)>,
     /// How the threads end.
     end: Arc<AtomicU8>,
     exits: Arc<Exits>,
@@ -162,9 +163,9 @@ impl ThreadBackend {
             mark,
         };
         let (failed, failures) = unbounded();
-        for (id, work_queue) in (0..).zip(ends) {
+        for (id, work_queue) in (0..).map(WorkerId::new).zip(ends) {
             let (mark, failed) = (backend.mark.clone(), failed.clone());
-            let cpus = plan.cpus.cpus_of(id as usize).copied();
+            let cpus = plan.cpus.cpus_of(id.index()).copied();
             let (plan, end, exiting) = (plan.clone(), backend.end.clone(), backend.exiting.clone());
             let (senders, busy) = (backend.work_queue.clone(), backend.busy.clone());
             let stack = stack::size(plan.bounds.stack);
@@ -193,7 +194,7 @@ impl ThreadBackend {
             match thread {
                 Ok(thread) => lock(&backend.threads).push(thread),
                 // Threads that the system refuses are missing, as with processes.
-                Err(error) if id > 0 => {
+                Err(error) if id > WorkerId::FIRST => {
                     backend.missing = Some((id, stack::refusal(STARTING, error, stack)));
                     break;
                 }
@@ -225,7 +226,7 @@ impl ThreadBackend {
     /// equal share of what waits among the calls that have something under way.
     pub(crate) fn send(
         &self,
-        worker: Option<u32>,
+        worker: Option<WorkerId>,
         under_way: usize,
         work: Work,
     ) -> Result<(), Error> {
@@ -242,7 +243,7 @@ impl ThreadBackend {
     }
 
     /// Fails where the thread `worker` could not be started.
-    pub(crate) fn check_worker(&self, worker: Option<u32>) -> Result<(), Error> {
+    pub(crate) fn check_worker(&self, worker: Option<WorkerId>) -> Result<(), Error> {
         match (worker, &self.missing) {
             (Some(worker), Some((first, why))) if worker >= *first => Err(why.clone()),
             _ => Ok(()),
@@ -255,7 +256,7 @@ impl ThreadBackend {
     /// backend then, or makes one.
     pub(crate) fn send_unless_over(
         &self,
-        worker: Option<u32>,
+        worker: Option<WorkerId>,
         first: bool,
         work: impl FnOnce() -> Work,
     ) -> bool {
@@ -413,7 +414,7 @@ impl ThreadBackend {
     fn join(&self) {
         lock(&self.work_queue).take();
         let threads = mem::take(&mut *lock(&self.threads));
-        for (worker, thread) in (0..).zip(threads) {
+        for (worker, thread) in (0..).map(WorkerId::new).zip(threads) {
             // A thread of the backend that drops the pool cannot wait for itself, nor for the
             // thread whose task it works for in another backend.
             let id = thread.thread().id();

@@ -12,7 +12,7 @@ use pool_ipc::Decoder;
 
 use super::{
     backend::{ThreadBackend, Work},
-    job::{Given, Part, ThreadJob},
+    job::{CallValues, Part, ThreadJob},
     worker::ThreadWorker,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     panic::{drop_quietly, in_task, take_panic},
     shared,
     task::{ContextCell, Form, Surroundings, TimeSlice},
+    worker_id::WorkerId,
 };
 
 /// Consecutive items on their way to a thread, and their results.
@@ -29,7 +30,7 @@ pub(super) struct Chunk<F: Form> {
     pub(super) job: Arc<ThreadJob<F>>,
     pub(super) function: F::Function,
     /// Gone only while the chunk is dropped.
-    pub(super) given: Option<Given<F>>,
+    pub(super) call_values: Option<CallValues<F>>,
     /// Whether it is for one thread alone, which runs such chunks in order.
     pub(super) is_targeted: bool,
     pub(super) first: u64,
@@ -56,9 +57,9 @@ impl<F: Form> ThreadJob<F> {
     /// all of it, or waits in [`ThreadJob::close`] before the borrow ends, however it ends.
     pub(crate) unsafe fn send(
         self: &Arc<Self>,
-        (backend, worker): (&ThreadBackend, Option<u32>),
+        (backend, worker): (&ThreadBackend, Option<WorkerId>),
         function: F::Function,
-        given: &Given<F>,
+        call_values: &CallValues<F>,
         first: u64,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
@@ -68,7 +69,13 @@ impl<F: Form> ThreadJob<F> {
         let under_way = self.begin_chunk();
         // SAFETY: the caller's promise.
         let work = unsafe {
-            self.chunk_work(worker.is_some(), function, given, first, thread_items.into_iter())
+            self.chunk_work(
+                worker.is_some(),
+                function,
+                call_values,
+                first,
+                thread_items.into_iter(),
+            )
         };
         backend.send(worker, under_way, work)
     }
@@ -83,14 +90,14 @@ impl<F: Form> ThreadJob<F> {
         self: &Arc<Self>,
         is_targeted: bool,
         function: F::Function,
-        given: &Given<F>,
+        call_values: &CallValues<F>,
         first: u64,
         thread_items: vec::IntoIter<F::ThreadItem>,
     ) -> Work {
         let chunk = Chunk {
             job: self.clone(),
             function,
-            given: Some(given.clone()),
+            call_values: Some(call_values.clone()),
             is_targeted,
             first,
             thread_items,
@@ -111,13 +118,13 @@ impl<F: Form> ThreadJob<F> {
 
 impl<F: Form> Chunk<F> {
     pub(super) fn run(mut self, thread_worker: &mut ThreadWorker) {
-        let given = self.given.as_ref().expect("the chunk is not being dropped");
-        let _brought = given.within.bring();
+        let call_values = self.call_values.as_ref().expect("the chunk is not being dropped");
+        let _brought = call_values.within.bring();
         let (mut decoder, mut cell) = (Decoder::new(), ContextCell::default());
         let control = self.job.control.clone();
-        let (worker, shared) = (thread_worker.id, shared::seen(given.shared.as_ref()));
-        let begins = given.begins && !control.is_cancelled();
-        if begins && !control.begin(thread_worker, given.shared.as_ref()) {
+        let (worker, shared) = (thread_worker.id, shared::seen(call_values.shared.as_ref()));
+        let begins = call_values.begins && !control.is_cancelled();
+        if begins && !control.begin(thread_worker, call_values.shared.as_ref()) {
             return;
         }
         let deadline = control.start_clock(self.first, worker);
@@ -126,7 +133,7 @@ impl<F: Form> Chunk<F> {
         let cancelled = || control.is_cancelled() || overdue();
         let (state, handback) = thread_worker.state_and_handback();
         let mut surroundings = Surroundings {
-            worker,
+            worker: worker.number(),
             shared,
             state,
             cancelled: &cancelled,
@@ -153,7 +160,7 @@ impl<F: Form> Chunk<F> {
                         && !control.is_cancelled()
                         && let Some(thread_item) = thread_items.next()
                     {
-                        let (context, around) = (&given.context, &mut surroundings);
+                        let (context, around) = (&call_values.context, &mut surroundings);
                         let value = F::call_thread_item(function, context, around, thread_item);
                         // A task that may have seen that its call was cancelled counts as
                         // unfinished.
@@ -188,7 +195,7 @@ impl<F: Form> Chunk<F> {
                     // SAFETY: what is borrowed outlives this chunk, as `ThreadJob::send` was
                     // promised, and since the rest is counted before this one has ended,
                     // `ThreadJob::close` waits for it, too.
-                    unsafe { self.job.chunk_work(false, function, given, first, rest) }
+                    unsafe { self.job.chunk_work(false, function, call_values, first, rest) }
                 });
                 may_leave = self.goes_on; // otherwise the backend ends: run the rest here
             }
@@ -210,14 +217,14 @@ impl<F: Form> Chunk<F> {
 impl<F: Form> Drop for Chunk<F> {
     fn drop(&mut self) {
         let (thread_items, parts) = (mem::take(&mut self.thread_items), mem::take(&mut self.parts));
-        let given = self.given.take();
+        let call_values = self.call_values.take();
         if self.job.control.is_foreign() {
             // A task has forked: all of this belongs to the parent.
-            mem::forget((thread_items, parts, given, self.job.clone()));
+            mem::forget((thread_items, parts, call_values, self.job.clone()));
             return;
         }
         thread_items.for_each(drop_quietly);
-        drop_quietly(given);
+        drop_quietly(call_values);
         self.job.ended(parts, self.begun.then_some(self.first), self.goes_on);
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     error::{Cause, Error, Stage},
     mutex::lock,
     shared::SharedValue,
+    worker_id::WorkerId,
 };
 
 /// The longest sleep of a caller that waits for several chunks, so that one long task does not hold
@@ -85,7 +86,7 @@ pub(super) struct Flow {
     pub(super) background: bool,
     pub(super) terminated: bool,
     /// The failure of a worker's start or exit that has ended the job.
-    pub(super) failed: Option<(Stage, Cause, u32)>,
+    pub(super) failed: Option<(Stage, Cause, WorkerId)>,
     pub(super) over: bool,
     /// The caller has all results.
     pub(super) complete: bool,
@@ -216,7 +217,7 @@ impl Control {
     }
 
     /// Terminates the job because `worker` failed at its start or its exit.
-    pub(super) fn fail(&self, (stage, cause): Failed, worker: u32) {
+    pub(super) fn fail(&self, (stage, cause): Failed, worker: WorkerId) {
         lock(&self.flow).failed.get_or_insert((stage, cause, worker));
         self.terminate();
     }
@@ -227,7 +228,7 @@ impl Control {
         flow: &mut Flow,
         stage: Stage,
         limit: Option<Duration>,
-        worker: u32,
+        worker: WorkerId,
     ) {
         let Some(limit) = limit else { return };
         flow.failed.get_or_insert((stage, Cause::Timeout { limit }, worker));
@@ -260,7 +261,7 @@ impl Control {
 
     /// Starts the clock of the item at `index`, which a thread runs now, if items have a limit;
     /// returns its deadline, if it has one.
-    pub(super) fn start_clock(&self, index: u64, worker: u32) -> Option<Instant> {
+    pub(super) fn start_clock(&self, index: u64, worker: WorkerId) -> Option<Instant> {
         let limit = self.limit?;
         lock(&self.flow).deadlines.start(InHand::Item { index, worker }, limit)
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::SHORTEST_SLEEP;
-use crate::mutex::lock;
+use crate::{mutex::lock, worker_id::WorkerId};
 
 /// The state of each thread with regard to its worker's exit.
 pub(super) struct Exiting {
@@ -32,12 +32,12 @@ enum Place {
 /// Marks the worker's thread as ended when it is dropped: see [`Exiting::ends`].
 pub(super) struct Ends<'l> {
     exiting: &'l Exiting,
-    worker: u32,
+    worker: WorkerId,
 }
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        lock(&self.exiting.places)[self.worker as usize] = Place::Ended;
+        lock(&self.exiting.places)[self.worker.index()] = Place::Ended;
         self.exiting.changed.notify_all();
     }
 }
@@ -65,16 +65,16 @@ impl Exiting {
 
     /// Notes that the worker is at its exit now; returns its deadline, if it has a limit and the
     /// clock can express it.
-    pub(super) fn starts(&self, worker: u32) -> Option<Instant> {
+    pub(super) fn starts(&self, worker: WorkerId) -> Option<Instant> {
         let deadline = Instant::now().checked_add(self.limit?)?;
-        lock(&self.places)[worker as usize] = Place::Leaves(deadline);
+        lock(&self.places)[worker.index()] = Place::Leaves(deadline);
         Some(deadline)
     }
 
     /// Notes that the worker has completed its exit.
-    pub(super) fn is_through(&self, worker: u32) -> Left {
+    pub(super) fn is_through(&self, worker: WorkerId) -> Left {
         let mut places = lock(&self.places);
-        match std::mem::replace(&mut places[worker as usize], Place::Works) {
+        match std::mem::replace(&mut places[worker.index()], Place::Works) {
             Place::Leaves(deadline) if deadline <= Instant::now() => Left::Late,
             Place::Overdue => Left::GivenUp,
             _ => Left::InTime,
@@ -82,8 +82,8 @@ impl Exiting {
     }
 
     /// Gives an exit up as overdue; if this returns `true`, the caller has to report that.
-    pub(super) fn give_up(&self, worker: u32) -> bool {
-        let place = &mut lock(&self.places)[worker as usize];
+    pub(super) fn give_up(&self, worker: WorkerId) -> bool {
+        let place = &mut lock(&self.places)[worker.index()];
         let leaves = matches!(place, Place::Leaves(_));
         if leaves {
             *place = Place::Overdue;
@@ -93,25 +93,25 @@ impl Exiting {
 
     /// Returns a guard whose drop marks the thread as ended: the thread's last action, however it
     /// ends.
-    pub(super) fn ends(&self, worker: u32) -> Ends<'_> {
+    pub(super) fn ends(&self, worker: WorkerId) -> Ends<'_> {
         Ends { exiting: self, worker }
     }
 
     /// Waits until the worker's thread has ended, or is overdue. Returns the limit as the error if
     /// this call was the one to find that out.
-    pub(super) fn wait(&self, worker: u32) -> Result<(), Option<Duration>> {
+    pub(super) fn wait(&self, worker: WorkerId) -> Result<(), Option<Duration>> {
         let Some(limit) = self.limit else { return Ok(()) };
         let mut places = lock(&self.places);
         loop {
             // An exit that begins meanwhile is due no sooner than `limit` from now.
-            let nap = match places[worker as usize] {
+            let nap = match places[worker.index()] {
                 Place::Ended => return Ok(()),
                 Place::Overdue => return Err(None),
                 Place::Works => limit,
                 Place::Leaves(deadline) => deadline.saturating_duration_since(Instant::now()),
             };
             if nap.is_zero() {
-                places[worker as usize] = Place::Overdue;
+                places[worker.index()] = Place::Overdue;
                 return Err(Some(limit));
             }
             let woken = self.changed.wait_timeout(places, nap.max(SHORTEST_SLEEP));
@@ -129,26 +129,29 @@ mod tests {
     #[test]
     fn who_is_overdue_is_told_of_once() {
         let exiting = Exiting::new(2, Some(Duration::from_nanos(1)));
-        assert!(!exiting.give_up(0), "it works");
-        assert!(exiting.starts(0).is_some());
-        assert!(exiting.wait(0).is_err_and(|limit| limit == exiting.limit()));
-        assert!(!exiting.give_up(0) && exiting.wait(0) == Err(None));
-        assert_eq!(exiting.is_through(0), Left::GivenUp);
-        exiting.starts(1);
+        assert!(!exiting.give_up(WorkerId::FIRST), "it works");
+        assert!(exiting.starts(WorkerId::FIRST).is_some());
+        assert!(exiting.wait(WorkerId::FIRST).is_err_and(|limit| limit == exiting.limit()));
+        assert!(!exiting.give_up(WorkerId::FIRST) && exiting.wait(WorkerId::FIRST) == Err(None));
+        assert_eq!(exiting.is_through(WorkerId::FIRST), Left::GivenUp);
+        exiting.starts(WorkerId::new(1));
         std::thread::sleep(Duration::from_nanos(1));
-        assert_eq!(exiting.is_through(1), Left::Late);
-        drop(exiting.ends(1));
-        assert_eq!(exiting.wait(1), Ok(()));
+        assert_eq!(exiting.is_through(WorkerId::new(1)), Left::Late);
+        drop(exiting.ends(WorkerId::new(1)));
+        assert_eq!(exiting.wait(WorkerId::new(1)), Ok(()));
     }
 
     #[test]
     fn who_is_in_time_is_not_told_of() {
         let exiting = Exiting::new(1, LONG);
-        exiting.starts(0);
-        assert_eq!(exiting.is_through(0), Left::InTime);
-        assert!(!exiting.give_up(0));
+        exiting.starts(WorkerId::FIRST);
+        assert_eq!(exiting.is_through(WorkerId::FIRST), Left::InTime);
+        assert!(!exiting.give_up(WorkerId::FIRST));
         let endless = Exiting::new(1, None);
-        assert_eq!((endless.starts(0), endless.is_through(0)), (None, Left::InTime));
-        assert_eq!(endless.wait(0), Ok(()));
+        assert_eq!(
+            (endless.starts(WorkerId::FIRST), endless.is_through(WorkerId::FIRST)),
+            (None, Left::InTime)
+        );
+        assert_eq!(endless.wait(WorkerId::FIRST), Ok(()));
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     reentrancy::Within,
     shared::SharedValue,
     task::Form,
+    worker_id::WorkerId,
 };
 
 /// Results of consecutive items of a chunk, up to a failure.
@@ -30,13 +31,13 @@ pub(crate) struct Part<R> {
     pub(crate) nanos: u64,
     pub(crate) values: Vec<R>,
     /// The failure of the item behind the values, and the worker that ran it.
-    pub(crate) failure: Option<(Cause, u32)>,
+    pub(crate) failure: Option<(Cause, WorkerId)>,
     /// Whether the chunk has ended with it.
     pub(crate) ends: bool,
 }
 
 /// The values that all tasks of a call get.
-pub(crate) struct Given<F: Form> {
+pub(crate) struct CallValues<F: Form> {
     pub(crate) context: Arc<F::Context>,
     /// The value that the pool shared when the call began.
     pub(crate) shared: Option<SharedValue>,
@@ -46,7 +47,7 @@ pub(crate) struct Given<F: Form> {
     pub(crate) within: Within,
 }
 
-impl<F: Form> Clone for Given<F> {
+impl<F: Form> Clone for CallValues<F> {
     fn clone(&self) -> Self {
         let Self { context, shared, begins, within } = self;
         let (context, shared, within) = (context.clone(), shared.clone(), within.clone());

@@ -4,6 +4,7 @@
 //! Invariant: what has a deadline is either stopped by the thread that runs it or taken as overdue,
 //! never both: both happen under the lock that the deadlines lie behind.
 
+use crate::worker_id::WorkerId;
 use std::time::{Duration, Instant};
 
 /// The shortest sleep of a thread that watches time limits, however short the limits are. With
@@ -18,11 +19,11 @@ pub(crate) struct Deadlines<T>(Vec<(Instant, T)>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InHand {
     /// It runs the item at this position.
-    Item { index: u64, worker: u32 },
+    Item { index: u64, worker: WorkerId },
     /// It makes the state of this worker.
-    State(u32),
+    State(WorkerId),
     /// It is at the exit of this worker.
-    Exit(u32),
+    Exit(WorkerId),
 }
 
 impl<T> Default for Deadlines<T> {
@@ -83,9 +84,9 @@ mod tests {
         assert_eq!(deadlines.sleep_at_most(long), long);
         assert_eq!(deadlines.sleep_at_most(tiny), Some(SHORTEST_SLEEP));
         let now = Instant::now();
-        deadlines.start_until(InHand::Exit(0), now);
+        deadlines.start_until(InHand::Exit(WorkerId::new(0)), now);
         assert_eq!(deadlines.sleep_at_most(long), Some(SHORTEST_SLEEP));
-        assert_eq!(deadlines.take_overdue(now), Some(InHand::Exit(0)));
+        assert_eq!(deadlines.take_overdue(now), Some(InHand::Exit(WorkerId::new(0))));
         assert!(deadlines.is_empty() && deadlines.take_overdue(now).is_none());
     }
 

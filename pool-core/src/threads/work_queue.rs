@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, select, unbounded};
 use crossbeam_utils::Backoff;
 
 use super::busy::Busy;
-use crate::mutex::lock;
+use crate::{mutex::lock, worker_id::WorkerId};
 
 /// The sending end.
 pub(super) struct WorkSender<T> {
@@ -91,7 +91,7 @@ impl<T> WorkSender<T> {
 
     /// Hands work over: to the thread `worker`, or to any; returns it if there is no thread any
     /// more. `first`: it goes before other work for any thread.
-    pub(super) fn send(&self, worker: Option<u32>, first: bool, work: T) -> Result<(), T> {
+    pub(super) fn send(&self, worker: Option<WorkerId>, first: bool, work: T) -> Result<(), T> {
         match worker {
             None if first && !self.common.is_empty() => {
                 self.first.push(work);
@@ -105,7 +105,7 @@ impl<T> WorkSender<T> {
                 let sent = self.common.send(Some(work));
                 sent.map_err(|error| error.0.expect("work was sent"))
             }
-            Some(worker) => match self.only.get(worker as usize) {
+            Some(worker) => match self.only.get(worker.index()) {
                 Some(channel) => channel.send(work).map_err(|error| error.0),
                 None => Err(work),
             },
@@ -263,9 +263,13 @@ mod tests {
         let (senders, mut ends) = work_queue(2);
         for number in 0..4 {
             senders.send(None, false, number).unwrap();
-            senders.send(Some(1), false, 10 + number).unwrap();
+            senders.send(Some(WorkerId::new(1)), false, 10 + number).unwrap();
         }
-        assert_eq!(senders.send(Some(2), false, 7), Err(7), "there is no such thread");
+        assert_eq!(
+            senders.send(Some(WorkerId::new(2)), false, 7),
+            Err(7),
+            "there is no such thread"
+        );
         drop(senders);
         let mut other = ends.pop().unwrap();
         assert_eq!(other.by_ref().take(5).collect::<Vec<_>>(), [10, 0, 11, 1, 12]);
@@ -282,7 +286,7 @@ mod tests {
             .map(|work_queue| thread::spawn(move || work_queue.collect::<Vec<_>>()))
             .collect();
         for number in 0..1000 {
-            senders.send(Some(number % 2), false, number).unwrap();
+            senders.send(Some(WorkerId::new(number % 2)), false, number).unwrap();
         }
         drop(senders);
         for (id, thread) in (0..).zip(threads) {
@@ -297,7 +301,7 @@ mod tests {
         senders.send(None, true, 0).unwrap(); // nothing waits for it to go before
         (1..4).for_each(|number| senders.send(None, false, number).unwrap());
         (10..13).for_each(|number| senders.send(None, true, number).unwrap());
-        senders.send(Some(0), true, 20).unwrap(); // is for one alone
+        senders.send(Some(WorkerId::new(0)), true, 20).unwrap(); // is for one alone
         let mut one = ends.swap_remove(0);
         assert_eq!(one.by_ref().take(5).collect::<Vec<_>>(), [20, 10, 0, 11, 1]);
         drop(senders);

@@ -24,11 +24,12 @@ use crate::{
     hooks::{Around, ExitResult, Exits, State, WorkerLife},
     panic::{drop_quietly, in_task, take_panic},
     shared::{SharedValue, seen},
+    worker_id::WorkerId,
 };
 
 /// A worker, as its thread has it.
 pub(crate) struct ThreadWorker {
-    pub(crate) id: u32,
+    pub(crate) id: WorkerId,
     life: WorkerLife,
     init_limit: Option<Duration>,
     exits: Arc<Exits>,
@@ -55,7 +56,7 @@ type Clocked<'c> = dyn FnMut(Instant) + 'c;
 
 impl ThreadWorker {
     pub(super) fn new(
-        id: u32,
+        id: WorkerId,
         plan: &PoolConfig,
         exiting: Arc<Exiting>,
         handback: WorkHandback,
@@ -183,7 +184,7 @@ impl ThreadWorker {
                 let segments = held.iter().map(|segment| segment.id()).collect();
                 let worker = self.id;
                 if !self.exits.add(ExitResult { worker, bytes, segments, held }) {
-                    Entry::Refused { worker }.tell();
+                    Entry::Refused { worker }.write();
                 }
                 Ok(())
             }

@@ -67,7 +67,7 @@ pub(crate) unsafe fn run_chunk<F: Form>(function: *const (), run: &mut ChunkRun<
     run.tasks = (results.done() + usize::from(failed)) as u32;
     results.finish(run.runtime, run.claim);
     if run.what.manifest.is_some() || run.what.context_manifest.is_some() {
-        run.runtime.say_what_is_kept();
+        run.runtime.announce_kept();
     }
     match outcome {
         Ok(Ok(())) => run.end = End::Complete,

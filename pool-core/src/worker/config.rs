@@ -10,6 +10,7 @@ use crate::{
     hooks::{Bounds, HookOffsets},
     os::{self, DescriptorLimit},
     shared::{SharedConfig, SharedSpec},
+    worker_id::WorkerId,
 };
 
 /// What all workers of a pool are told.
@@ -30,7 +31,7 @@ pub(crate) struct WorkerConfig {
 /// What one worker is told.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerStart {
-    pub(crate) place: u32,
+    pub(crate) worker: WorkerId,
     pub(crate) incarnation: Incarnation,
     /// The zygote's process id: the worker dies with it.
     pub(crate) zygote: i32,
@@ -40,7 +41,7 @@ pub(crate) struct WorkerStart {
 
 /// What all workers of a pool have mapped. A process that forks them maps it once for all.
 #[derive(Debug, Clone)]
-pub(crate) struct Ground {
+pub(crate) struct SharedMappings {
     pub(crate) board: Arc<Mapping>,
     /// The parent's arena, read-only.
     pub(crate) items: Arc<Mapping>,
@@ -111,24 +112,29 @@ impl WorkerConfig {
 impl WorkerStart {
     /// All of it as numbers, for a fresh copy of the executable.
     pub(crate) fn to_words(&self) -> Vec<u64> {
-        let own = [u64::from(self.place), u64::from(self.incarnation.number()), self.zygote as u64];
+        let own = [
+            u64::from(self.worker.number()),
+            u64::from(self.incarnation.number()),
+            self.zygote as u64,
+        ];
         let cpus = self.cpus.iter().flat_map(CpuSet::iter).map(|id| id as u64);
         own.into_iter().chain(self.config.to_words()).chain(cpus).collect()
     }
 
     /// What the numbers say; `None` when there are too few.
     pub(crate) fn from_words(words: &[u64]) -> Option<Self> {
-        let ([place, incarnation, zygote], rest) = words.split_first_chunk()?;
+        let ([worker, incarnation, zygote], rest) = words.split_first_chunk()?;
         let (config, cpus) = WorkerConfig::split_from(rest)?;
         let cpus = (!cpus.is_empty())
             .then(|| CpuSet::from_ids(cpus.iter().map(|id| *id as usize)).ok())
             .flatten();
-        let (place, incarnation) = (*place as u32, Incarnation::new(*incarnation as u32));
-        Some(Self { place, incarnation, zygote: *zygote as i32, cpus, config })
+        let (worker, incarnation) =
+            (WorkerId::new(*worker as u32), Incarnation::new(*incarnation as u32));
+        Some(Self { worker, incarnation, zygote: *zygote as i32, cpus, config })
     }
 }
 
-impl Ground {
+impl SharedMappings {
     /// Maps board and items.
     pub(crate) fn new(board: OwnedFd, items: OwnedFd) -> Result<Self, pool_shm::Error> {
         Ok(Self {
@@ -145,12 +151,12 @@ pub(crate) fn arena_from(descriptor: Option<OwnedFd>) -> io::Result<Segment> {
 }
 
 /// What a fresh copy makes of its descriptors.
-pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(Ground, WorkerFds)> {
+pub(crate) fn from_descriptors(fds: Vec<OwnedFd>) -> Option<(SharedMappings, WorkerFds)> {
     let mut fds = fds.into_iter();
-    let ground = Ground::new(fds.next()?, fds.next()?).ok()?;
+    let mappings = SharedMappings::new(fds.next()?, fds.next()?).ok()?;
     let arena = Segment::from_fd(fds.next()?).ok()?;
     let (wake_counter, handshake_socket) = (fds.next()?, fds.next()?);
-    Some((ground, WorkerFds { arena, wake_counter, handshake_socket, shared: fds.collect() }))
+    Some((mappings, WorkerFds { arena, wake_counter, handshake_socket, shared: fds.collect() }))
 }
 
 #[cfg(test)]
@@ -179,7 +185,7 @@ mod tests {
         for cpus in [None, Some(CpuSet::from_ids([1, 900]).unwrap())] {
             let config = WorkerConfig::sample();
             let start = WorkerStart {
-                place: 3,
+                worker: WorkerId::new(3),
                 incarnation: Incarnation::new(9),
                 zygote: 4711,
                 cpus,

@@ -23,6 +23,7 @@ use crate::{
     hooks::{Around, Exit, Init},
     os::{self, nanos},
     panic::{end_quietly, in_task, take_panic},
+    worker_id::WorkerId,
 };
 
 /// The hooks of a worker, and how far it has come with them.
@@ -90,7 +91,7 @@ impl HookState {
         }
         let claimer = &runtime.claimer;
         if let Some(bytes) = self.memory {
-            let limited = limit_memory(bytes, claimer.board(), claimer.place());
+            let limited = limit_memory(bytes, claimer.board(), WorkerId::new(claimer.place()));
             limited.map_err(|_| FailedStart::Unlimited)?;
         }
         claimer.set_stage(WorkerStage::Ready.number());
@@ -101,8 +102,11 @@ impl HookState {
         if let Some(limit) = self.init_limit {
             runtime.start_clock(limit, 0);
         }
-        let around =
-            Around { worker: runtime.claimer.place(), shared: runtime.shared, overdue: &|| false };
+        let around = Around {
+            worker: WorkerId::new(runtime.claimer.place()),
+            shared: runtime.shared,
+            overdue: &|| false,
+        };
         let made = in_task(|| catch_unwind(AssertUnwindSafe(|| init.call(around))));
         if runtime.mark.get() == 0 {
             end_quietly(); // it has forked and come back in the child, too
@@ -157,8 +161,11 @@ impl HookState {
         if !self.over || self.exit.is_none() {
             self.start_exit_clock(runtime); // it was not due before
         }
-        let around =
-            Around { worker: runtime.claimer.place(), shared: runtime.shared, overdue: &|| false };
+        let around = Around {
+            worker: WorkerId::new(runtime.claimer.place()),
+            shared: runtime.shared,
+            overdue: &|| false,
+        };
         let ended = in_task(|| {
             catch_unwind(AssertUnwindSafe(|| {
                 let call =

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::worker_id::WorkerId;
 use nix::{
     errno::Errno,
     sys::{
@@ -33,14 +34,14 @@ static ABORT_NOTE: AtomicPtr<AbortNote> = AtomicPtr::new(ptr::null_mut());
 
 struct AbortNote {
     board: Board,
-    place: u32,
+    worker: WorkerId,
     mark: ForkMark,
 }
 
 /// Limits the private memory of this process to what it has now and `bytes` more.
-pub(super) fn limit_memory(bytes: u64, board: &Board, place: u32) -> io::Result<()> {
+pub(super) fn limit_memory(bytes: u64, board: &Board, worker: WorkerId) -> io::Result<()> {
     let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
-    let note = Box::into_raw(Box::new(AbortNote { board: board.clone(), place, mark }));
+    let note = Box::into_raw(Box::new(AbortNote { board: board.clone(), worker, mark }));
     // Release: pairs with the Acquire of the handler.
     ABORT_NOTE.store(note, Release);
     let action = SigAction::new(SigHandler::Handler(note_down), SaFlags::empty(), SigSet::empty());
@@ -63,31 +64,31 @@ extern "C" fn note_down(_: i32) {
         // In a child that a task has forked the board is not mapped.
         && note.mark.get() != 0
     {
-        note.board.note_refusal(note.place as usize);
+        note.board.note_refusal(note.worker.index());
     }
 }
 
 /// Least time between two looks, each after a task: a look costs about a hundredth of that.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Sees when this process has grown beyond a limit.
 #[derive(Debug)]
 pub(crate) struct Growth {
     most: u64,
-    looked: Instant,
+    checked: Instant,
 }
 
 impl Growth {
     pub(super) fn beyond(most: u64) -> Self {
-        Self { most, looked: Instant::now() }
+        Self { most, checked: Instant::now() }
     }
 
     /// Whether the process has grown beyond the limit; looks only if the last look is long ago.
     #[cold]
     pub(crate) fn is_seen(&mut self) -> bool {
         let now = Instant::now();
-        now - self.looked >= LOOK_EVERY && {
-            self.looked = now;
+        now - self.checked >= CHECK_INTERVAL && {
+            self.checked = now;
             self.is_there()
         }
     }

@@ -26,5 +26,5 @@ mod startup;
 mod task_stack;
 
 pub(crate) use config::from_descriptors;
-pub(crate) use config::{Ground, WorkerConfig, WorkerFds, WorkerStart, arena_from};
-pub(crate) use run::{failed_start_text, live, name_at};
+pub(crate) use config::{SharedMappings, WorkerConfig, WorkerFds, WorkerStart, arena_from};
+pub(crate) use run::{failed_start_text, live, process_name};

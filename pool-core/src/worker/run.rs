@@ -20,7 +20,7 @@ use pool_shm::ForkMark;
 
 use super::{
     chunk::ChunkRun,
-    config::{Ground, WorkerFds, WorkerStart},
+    config::{SharedMappings, WorkerFds, WorkerStart},
     hook_state::{FailedStart, HookState},
     memory_limit::Growth,
     runtime::WorkerRuntime,
@@ -39,6 +39,7 @@ use crate::{
     shared::seen_for_life,
     stack::StackRange,
     task::Call,
+    worker_id::WorkerId,
 };
 
 /// Exit code of a worker that could not set itself up, or found the board in disorder.
@@ -65,14 +66,15 @@ pub(crate) fn failed_start_text(status: ExitStatus) -> String {
     }
 }
 
-/// The process name of the worker at a place, filled up with NULs. Without `format!`, which would
+/// The process name of a worker, filled up with NULs. Without `format!`, which would
 /// make a forked worker fault in many pages of code for nothing else.
-pub(crate) fn name_at(place: usize) -> ProcessName {
+pub(crate) fn process_name(worker: WorkerId) -> ProcessName {
     const WORD: &[u8] = b"worker-";
     let mut name = ProcessName::default();
     name[..WORD.len()].copy_from_slice(WORD);
-    let digits = place.checked_ilog10().unwrap_or(0) as usize + 1;
-    let mut left = place;
+    let number = worker.index();
+    let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut left = number;
     for digit in name[WORD.len()..15].iter_mut().take(digits).rev() {
         *digit = b'0' + (left % 10) as u8;
         left /= 10;
@@ -81,7 +83,10 @@ pub(crate) fn name_at(place: usize) -> ProcessName {
 }
 
 /// Runs as the worker that `start` describes, with the mappings and descriptors that `means` gives.
-pub(crate) fn live(start: &WorkerStart, means: impl FnOnce() -> Option<(Ground, WorkerFds)>) -> ! {
+pub(crate) fn live(
+    start: &WorkerStart,
+    means: impl FnOnce() -> Option<(SharedMappings, WorkerFds)>,
+) -> ! {
     let _ = run_on_stack(start.config.bounds.stack, |stack| live_on(stack, start, means));
     exit(NO_STACK)
 }
@@ -89,13 +94,13 @@ pub(crate) fn live(start: &WorkerStart, means: impl FnOnce() -> Option<(Ground, 
 fn live_on(
     stack: StackRange,
     start: &WorkerStart,
-    means: impl FnOnce() -> Option<(Ground, WorkerFds)>,
+    means: impl FnOnce() -> Option<(SharedMappings, WorkerFds)>,
 ) {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         if !os::arm_parent_death(Pid::from_raw(start.zygote)) {
             end_quietly();
         }
-        os::set_process_name(&name_at(start.place as usize));
+        os::set_process_name(&process_name(start.worker));
         start.config.descriptors.restore();
         if start.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
             exit(UNPINNED);
@@ -107,7 +112,7 @@ fn live_on(
         if start.config.bounds.dumped {
             pool_shm::dump_shared_objects(true);
         }
-        match means().and_then(|(ground, fds)| Worker::set_up(stack, start, ground, fds)) {
+        match means().and_then(|(mappings, fds)| Worker::set_up(stack, start, mappings, fds)) {
             Some(mut worker) => worker.work(),
             None => exit(DISORDER),
         }
@@ -134,10 +139,10 @@ impl Worker {
     fn set_up(
         stack: StackRange,
         start: &WorkerStart,
-        ground: Ground,
+        mappings: SharedMappings,
         fds: WorkerFds,
     ) -> Option<Self> {
-        let Ground { board, items } = ground;
+        let SharedMappings { board, items } = mappings;
         let arena = Arena::new(&fds.arena, start.config.arena_limit).ok()?;
         for mapping in [&*board, &items, arena.mapping()] {
             mapping.dont_fork().ok()?;
@@ -146,8 +151,8 @@ impl Worker {
         bootstrap::may_end_alone(start.incarnation.number(), &handshake_socket);
         let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
-        let claimer = Claimer::new(board, start.place, start.incarnation, pid);
-        watch_stack(stack, claimer.board(), start.place).ok()?;
+        let claimer = Claimer::new(board, start.worker.number(), start.incarnation, pid);
+        watch_stack(stack, claimer.board(), start.worker).ok()?;
         let mark = ForkMark::new(u64::from(start.incarnation.number()).try_into().ok()?).ok()?;
         let shared = match awake(start, fds.shared, &claimer, &mark, &handshake_socket) {
             Ok(shared) => seen_for_life(shared),
@@ -337,7 +342,7 @@ mod tests {
 
     #[test]
     fn names_have_the_number_of_the_place() {
-        assert_eq!(&name_at(0), b"worker-0\0\0\0\0\0\0\0\0");
-        assert_eq!(&name_at(4095), b"worker-4095\0\0\0\0\0");
+        assert_eq!(&process_name(WorkerId::FIRST), b"worker-0\0\0\0\0\0\0\0\0");
+        assert_eq!(&process_name(WorkerId::new(4095)), b"worker-4095\0\0\0\0\0");
     }
 }

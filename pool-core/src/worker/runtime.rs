@@ -206,12 +206,12 @@ impl WorkerRuntime {
         let gone = |id| news.as_ref().is_none_or(|news| news.contains(&id));
         self.context.release(gone);
         self.cache.release(gone);
-        self.say_what_is_kept();
+        self.announce_kept();
     }
 
     /// Writes to the board whether this worker keeps segments: before it reports the chunk that
     /// came with them, so before the parent lets go of them.
-    pub(crate) fn say_what_is_kept(&mut self) {
+    pub(crate) fn announce_kept(&mut self) {
         let keeps = self.context.keeps() || !self.cache.is_empty();
         if self.keeps != keeps {
             self.keeps = keeps;

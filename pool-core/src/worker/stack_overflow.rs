@@ -23,7 +23,10 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use pool_ipc::board::Board;
 use pool_shm::ForkMark;
 
-use crate::stack::{StackRange, switched};
+use crate::{
+    stack::{StackRange, switched},
+    worker_id::WorkerId,
+};
 
 /// Bytes below the end of a stack that an overflow may touch.
 const BEYOND: usize = 2 << 20;
@@ -45,7 +48,7 @@ static WATCH: AtomicPtr<Watch> = AtomicPtr::new(ptr::null_mut());
 struct Watch {
     range: StackRange,
     board: Board,
-    place: u32,
+    worker: WorkerId,
     mark: ForkMark,
 }
 
@@ -63,9 +66,9 @@ unsafe impl Sync for Alternate {}
 static ALTERNATE_STACK: Alternate = Alternate(UnsafeCell::new([0; ALTERNATE]));
 
 /// Has overflows of the stack noted in the row of the worker at `place` from now on.
-pub(super) fn watch_stack(range: StackRange, board: &Board, place: u32) -> io::Result<()> {
+pub(super) fn watch_stack(range: StackRange, board: &Board, worker: WorkerId) -> io::Result<()> {
     let mark = ForkMark::new(NonZeroU64::MIN).map_err(io::Error::other)?;
-    let watch = Box::into_raw(Box::new(Watch { range, board: board.clone(), place, mark }));
+    let watch = Box::into_raw(Box::new(Watch { range, board: board.clone(), worker, mark }));
     // Release: pairs with the Acquire of the handler.
     WATCH.store(watch, Release);
     let stack =
@@ -102,7 +105,7 @@ extern "C" fn note_down(signal: i32, info: *mut libc::siginfo_t, context: *mut l
         // A call of a task with large values runs on another stack.
         && overflows(switched().unwrap_or(watch.range), address(), stack_pointer(context))
     {
-        watch.board.note_overflow(watch.place as usize);
+        watch.board.note_overflow(watch.worker.index());
     }
     // SAFETY: plain system calls. The default action ends this process when it repeats the access,
     // or when the signal is raised again.

@@ -10,7 +10,7 @@ use crate::{os, protocol::ClaimedChunk};
 #[derive(Default)]
 pub(super) struct Clocks {
     pub(super) board: Option<Board>,
-    /// When the zygote looks next; 0: not before a process sends an alarm.
+    /// When the zygote checks next; 0: not before a process sends an alarm.
     pub(super) alarm: u64,
     /// Items that have more time, since no process ran for a while: incarnation, the old deadline,
     /// the new one.
@@ -30,7 +30,7 @@ impl Clocks {
         match self.kills.iter_mut().find(|kill| kill.chunk == chunk) {
             Some(kill) if kill.due <= due => {}
             Some(kill) => (kill.grace, kill.due) = (grace, due),
-            None => self.kills.push(PendingKill { chunk, grace, due, looks: LOOKS }),
+            None => self.kills.push(PendingKill { chunk, grace, due, checks: MAX_CHECKS }),
         }
     }
 
@@ -49,7 +49,7 @@ impl Clocks {
         longer.map_or(deadline, |(_, _, due)| *due)
     }
 
-    /// Sets when the zygote looks next, here and on the board.
+    /// Sets when the zygote checks next, here and on the board.
     pub(super) fn set_alarm(&mut self, board: &Board, first: Option<u64>) {
         self.alarm = first.unwrap_or(0);
         board.set_alarm(self.alarm);
@@ -61,8 +61,8 @@ pub(super) struct PendingKill {
     pub(super) chunk: ClaimedChunk,
     pub(super) grace: u64,
     pub(super) due: u64,
-    /// How often the zygote still looks for the worker if it does not know it.
-    pub(super) looks: u32,
+    /// How often the zygote still checks for the worker if it does not know it.
+    pub(super) checks: u32,
 }
 
 impl PendingKill {
@@ -75,12 +75,12 @@ impl PendingKill {
 /// Nanoseconds until a board that could not be mapped is tried again.
 pub(super) const AGAIN: u64 = 50_000_000;
 
-/// Nanoseconds until the zygote looks again for a worker that a template has forked and not named
+/// Nanoseconds until the zygote checks again for a worker that a template has forked and not named
 /// yet.
 pub(super) const UNNAMED: u64 = 2_000_000;
 
-/// How often the zygote looks for such a worker.
-const LOOKS: u32 = 1000;
+/// How often the zygote checks for such a worker.
+const MAX_CHECKS: u32 = 1000;
 
 /// No clock gets as far as this time: it stands for "never".
 pub(super) const NEVER: u64 = 1 << 62;

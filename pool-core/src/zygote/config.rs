@@ -6,7 +6,10 @@ use nix::unistd::Pid;
 use pool_affinity::CpuSet;
 use pool_ipc::board::Incarnation;
 
-use crate::worker::{WorkerConfig, WorkerStart};
+use crate::{
+    worker::{WorkerConfig, WorkerStart},
+    worker_id::WorkerId,
+};
 
 /// Everything about a zygote that is not a descriptor.
 #[derive(Debug, Clone)]
@@ -59,10 +62,15 @@ impl ZygoteConfig {
     }
 
     /// What the worker `incarnation` at `place` is told, a child of this zygote.
-    pub(crate) fn worker(&self, place: u32, incarnation: Incarnation, zygote: Pid) -> WorkerStart {
-        let cpus = self.cpus.get(place as usize).copied().flatten();
+    pub(crate) fn worker(
+        &self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        zygote: Pid,
+    ) -> WorkerStart {
+        let cpus = self.cpus.get(worker.index()).copied().flatten();
         let config = self.workers.clone();
-        WorkerStart { place, incarnation, zygote: zygote.as_raw(), cpus, config }
+        WorkerStart { worker, incarnation, zygote: zygote.as_raw(), cpus, config }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a signal that this process got as well ends no worker, since the parent decides then.
 //! The zygote kills a worker that alone was told to end, and reports it as ended by that signal. A
-//! supervisor that signals one process after another reaches this one within [`PATIENCE`].
+//! supervisor that signals one process after another reaches this one within
+//! [`SHARED_SIGNAL_WINDOW`].
 
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use pool_ipc::board::Incarnation;
 
 use super::{
-    signal_notes::PATIENCE,
+    signal_notes::SHARED_SIGNAL_WINDOW,
     state::{Worker, Zygote},
 };
 use crate::os::ENDING;
@@ -28,29 +29,29 @@ impl Zygote {
     }
 
     /// Ends the workers that alone were told to end.
-    pub(super) fn end_told(&mut self) {
-        let told = self.exchange.take_told_to_end();
-        if told.is_empty() && self.endings.waiting.is_empty() {
+    pub(super) fn handle_ending_signals(&mut self) {
+        let reported = self.exchange.take_ending_signals();
+        if reported.is_empty() && self.endings.waiting.is_empty() {
             return;
         }
         // A signal that came before a worker's last word is read after it at the latest.
         self.read_signals();
         let now = Instant::now();
-        self.endings
-            .waiting
-            .extend(told.into_iter().map(|(owner, signal)| (Incarnation::new(owner), signal, now)));
+        self.endings.waiting.extend(
+            reported.into_iter().map(|(owner, signal)| (Incarnation::new(owner), signal, now)),
+        );
         let own = self.endings.own;
         let workers = &mut self.workers;
-        self.endings.waiting.retain(|(incarnation, signal, heard)| {
+        self.endings.waiting.retain(|(incarnation, signal, received_at)| {
             let Some(worker) = workers.iter_mut().find(|w| w.incarnation == *incarnation) else {
                 return false; // it has ended meanwhile
             };
             let own = own[*signal];
-            if worker.told.is_shared(*signal, own, now) {
-                worker.told.shared[*signal] = own;
+            if worker.signals.is_shared(*signal, own, now) {
+                worker.signals.shared[*signal] = own;
                 return false;
             }
-            if now.saturating_duration_since(*heard) < PATIENCE {
+            if now.saturating_duration_since(*received_at) < SHARED_SIGNAL_WINDOW {
                 return true;
             }
             end(worker, ENDING[*signal]);
@@ -61,7 +62,7 @@ impl Zygote {
 
 /// Ends a worker as if by `signal`.
 fn end(worker: &mut Worker, signal: Signal) {
-    worker.told.ended_by = Some(signal);
+    worker.signals.ended_by = Some(signal);
     // It was not reaped, so the number is its own. The worker would handle the signal itself.
     let _ = kill(worker.pid, Signal::SIGKILL);
 }

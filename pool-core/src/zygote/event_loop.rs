@@ -21,7 +21,7 @@ use super::{
     config::{ZygoteConfig, ZygoteFds},
     fork_workers::StartedBatch,
     signal_notes::Endings,
-    state::{Ancestors, LOOK_FOR_PARENT_MS, Zygote},
+    state::{Ancestors, PARENT_CHECK_INTERVAL_MS, Zygote},
     template_link::TemplateLink,
     template_queue::TemplateQueue,
 };
@@ -32,7 +32,7 @@ use crate::{
     segments::Exchange,
 };
 
-const LOOK_FOR_PARENT: Duration = Duration::from_millis(LOOK_FOR_PARENT_MS as u64);
+const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(PARENT_CHECK_INTERVAL_MS as u64);
 
 /// What has happened that a pass has to handle.
 struct Happened {
@@ -83,7 +83,7 @@ impl Zygote {
             exchange,
             clocks: Clocks::default(),
             endings: Endings::default(),
-            ground: None,
+            mappings: None,
             unsent: VecDeque::new(),
         })
     }
@@ -119,13 +119,13 @@ impl Zygote {
         }
         self.read_signals();
         self.reap();
-        let goes_on = (!happened.template || self.hear_template())
+        let goes_on = (!happened.template || self.handle_template())
             && (!happened.control || (self.send_reports() && self.handle_orders()));
         // After the orders: one of them may have connected the parent.
         if happened.exchange {
             self.exchange.hear();
         }
-        self.end_told();
+        self.handle_ending_signals();
         goes_on && self.watch_clocks() && self.watch_template()
     }
 
@@ -143,7 +143,7 @@ impl Zygote {
         let first_of_exchange = watched.len();
         watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
         let asked = self.exchange.is_asked();
-        let idle = (!self.ancestors.known).then_some(LOOK_FOR_PARENT);
+        let idle = (!self.ancestors.known).then_some(PARENT_CHECK_INTERVAL);
         let idle = self.endings.sleep_at_most(self.templates.sleep_at_most(idle));
         let timeout = if asked { Some(Duration::ZERO) } else { self.clocks.sleep_at_most(idle) };
         os::poll(&mut watched, timeout)?;
@@ -163,11 +163,11 @@ impl Zygote {
         let mut batch = StartedBatch::default();
         loop {
             let order = Order::receive(&self.fds.control);
-            if let Ok(Received::Message(Order::Start { place, incarnation, arena })) = order {
+            if let Ok(Received::Message(Order::Start { worker, incarnation, arena })) = order {
                 let goes_on = if self.needs_template() {
-                    self.start_from_template(place, incarnation, arena)
+                    self.start_from_template(worker, incarnation, arena)
                 } else {
-                    batch.add(place, incarnation, self.start(place, incarnation, arena));
+                    batch.add(worker, incarnation, self.start(worker, incarnation, arena));
                     !batch.is_full() || self.register(&mut batch)
                 };
                 if !goes_on {
@@ -239,7 +239,7 @@ impl Zygote {
                 continue;
             };
             let worker = self.workers.swap_remove(at);
-            reaped.push((worker.incarnation, worker.told.status(status), peak));
+            reaped.push((worker.incarnation, worker.signals.status(status), peak));
         }
         if reaped.is_empty() {
             return;

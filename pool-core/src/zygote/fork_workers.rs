@@ -19,7 +19,8 @@ use crate::{
     bootstrap, os,
     panic::learn_locations,
     protocol::Report,
-    worker::{self, Ground, WorkerFds, WorkerStart, arena_from},
+    worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
+    worker_id::WorkerId,
 };
 
 /// Started workers that are not reported yet, so that the parent does not wake for each.
@@ -31,17 +32,22 @@ pub(super) struct StartedBatch {
 
 #[derive(Clone, Copy, Default)]
 struct Birth {
-    place: u32,
+    worker: WorkerId,
     incarnation: Incarnation,
     /// The process id, or an error number below 0.
     pid: i32,
 }
 
 impl StartedBatch {
-    pub(super) fn add(&mut self, place: u32, incarnation: Incarnation, started: io::Result<Pid>) {
+    pub(super) fn add(
+        &mut self,
+        worker: WorkerId,
+        incarnation: Incarnation,
+        started: io::Result<Pid>,
+    ) {
         let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         let pid = started.map_or_else(|error| -errno(error), Pid::as_raw);
-        self.born[self.count] = Birth { place, incarnation, pid };
+        self.born[self.count] = Birth { worker, incarnation, pid };
         self.count += 1;
     }
 
@@ -54,9 +60,9 @@ impl Zygote {
     /// Adds the batch to the known workers and reports it; `false` when the parent is gone.
     pub(super) fn register(&mut self, batch: &mut StartedBatch) -> bool {
         let born = &batch.born[..std::mem::take(&mut batch.count)];
-        for Birth { place, incarnation, pid } in born.iter().copied() {
+        for Birth { worker, incarnation, pid } in born.iter().copied() {
             self.unsent.push_back(if pid > 0 {
-                self.workers.push(Worker::new(Pid::from_raw(pid), place, incarnation));
+                self.workers.push(Worker::new(Pid::from_raw(pid), worker, incarnation));
                 Report::Started { incarnation, pid }
             } else {
                 Report::NotStarted { incarnation, errno: -pid }
@@ -67,12 +73,12 @@ impl Zygote {
 
     pub(super) fn start(
         &mut self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: Option<OwnedFd>,
     ) -> io::Result<Pid> {
         let arena = arena_from(arena)?;
-        let config = self.config.worker(place, incarnation, getpid());
+        let config = self.config.worker(worker, incarnation, getpid());
         if self.config.fresh_workers {
             let fixed = [&self.fds.board, &self.fds.items].map(AsFd::as_fd).into_iter();
             let own = [
@@ -84,8 +90,8 @@ impl Zygote {
             let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
             return bootstrap::spawn_copy(bootstrap::ROLE_WORKER, &config.to_words(), &fds);
         }
-        if self.ground.is_none() {
-            self.ground = Some(self.prepare_to_fork()?);
+        if self.mappings.is_none() {
+            self.mappings = Some(self.prepare_to_fork()?);
         }
         self.fork_worker(&config, arena)
     }
@@ -101,18 +107,18 @@ impl Zygote {
                         .map(os::take_for_good);
                 self.close_own(&[wake_counter.as_raw_fd(), handshake_socket.as_raw_fd()]);
                 let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
-                worker::live(config, || Some((self.ground.clone()?, fds)))
+                worker::live(config, || Some((self.mappings.clone()?, fds)))
             }
         }
     }
 
     /// Does once what every forked worker would do alike.
-    fn prepare_to_fork(&self) -> io::Result<Ground> {
+    fn prepare_to_fork(&self) -> io::Result<SharedMappings> {
         learn_locations(true);
         let (board, items) = (self.fds.board.try_clone()?, self.fds.items.try_clone()?);
         let failed = |error| io::Error::from_raw_os_error(os::errno_of(&error));
         ForkMark::prepare().map_err(failed)?;
-        Ground::new(board, items).map_err(failed)
+        SharedMappings::new(board, items).map_err(failed)
     }
 
     /// Closes all descriptors of this value but for those `taken`, in a forked child that never

@@ -20,7 +20,7 @@ use nix::{
 use super::{
     config::{ZygoteConfig, ZygoteFds},
     event_loop::run_event_loop,
-    state::{Ancestors, LOOK_FOR_PARENT_MS},
+    state::{Ancestors, PARENT_CHECK_INTERVAL_MS},
 };
 use crate::{
     bootstrap::{self, ROLE_GUARDED_ZYGOTE},
@@ -106,7 +106,8 @@ fn stand_guard(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) -> ! {
 fn watch(zygote: Pid, parent: Pid, parent_fd: Option<&OwnedFd>) {
     let zygote_fd = os::pidfd_open(zygote).ok();
     let known = zygote_fd.is_some() && parent_fd.is_some();
-    let timeout = if known { PollTimeout::NONE } else { PollTimeout::from(LOOK_FOR_PARENT_MS) };
+    let timeout =
+        if known { PollTimeout::NONE } else { PollTimeout::from(PARENT_CHECK_INTERVAL_MS) };
     let fds = zygote_fd.iter().chain(parent_fd);
     let mut watched: Vec<_> = fds.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
     while getppid() == parent

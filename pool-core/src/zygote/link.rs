@@ -30,12 +30,13 @@ use crate::{
     mutex::lock,
     os::{self, KeptFd, ProcessName},
     protocol::{ClaimedChunk, Order, Received, Report, send_kill_at, send_order},
+    worker_id::WorkerId,
 };
 
 /// How long a zygote that was told to end may take for it.
-const PATIENCE: Duration = Duration::from_secs(2);
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// How long a guard may take to clean up after its zygote was killed.
-const PATIENCE_WITH_GUARD: Duration = Duration::from_secs(1);
+const GUARD_LIMIT: Duration = Duration::from_secs(1);
 /// Most workers that the zygote is asked to start before it has answered: each order carries a
 /// descriptor, and the kernel has room for a few hundred packets.
 const MOST_UNANSWERED: usize = 64;
@@ -59,7 +60,7 @@ pub(crate) struct ZygoteLink {
 #[derive(Debug, Default)]
 struct Outbox {
     /// Places and incarnations of workers to start, for which nothing was made yet.
-    wanted: VecDeque<(u32, Incarnation)>,
+    wanted: VecDeque<(WorkerId, Incarnation)>,
     /// Workers whose start was ordered and not answered.
     unanswered: usize,
     /// Workers to kill, whose orders the socket had no room for.
@@ -95,7 +96,7 @@ impl ZygoteLink {
         }
         // A zygote that the guard has made meanwhile sees that its guard is gone, and ends before
         // it carries out any order.
-        self.closes_within(PATIENCE);
+        self.closes_within(END_LIMIT);
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -119,12 +120,12 @@ impl ZygoteLink {
     }
 
     /// Notes that a worker is to be started.
-    pub(crate) fn awaited(&self, place: u32, incarnation: Incarnation) {
-        self.outbox().wanted.push_back((place, incarnation));
+    pub(crate) fn awaited(&self, worker: WorkerId, incarnation: Incarnation) {
+        self.outbox().wanted.push_back((worker, incarnation));
     }
 
     /// The next worker to start, if the zygote is ready for it.
-    pub(crate) fn next_wanted(&self) -> Option<(u32, Incarnation)> {
+    pub(crate) fn next_wanted(&self) -> Option<(WorkerId, Incarnation)> {
         let mut outbox = self.outbox();
         if !outbox.may_start() || !self.has_room() {
             return None;
@@ -133,7 +134,7 @@ impl ZygoteLink {
     }
 
     /// Takes out all workers that were to be started, which the caller gives up.
-    pub(crate) fn give_up_wanted(&self) -> VecDeque<(u32, Incarnation)> {
+    pub(crate) fn give_up_wanted(&self) -> VecDeque<(WorkerId, Incarnation)> {
         std::mem::take(&mut self.outbox().wanted)
     }
 
@@ -146,18 +147,24 @@ impl ZygoteLink {
     /// Orders the start of a worker that [`Self::next_wanted`] named.
     pub(crate) fn start(
         &self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        send_order(&self.control.intact()?, Order::START, place, incarnation, Some(arena))?;
+        send_order(&self.control.intact()?, Order::START, worker, incarnation, Some(arena))?;
         self.outbox().unanswered += 1;
         Ok(())
     }
 
     /// Gives the zygote its end of a connection for messages about segments.
     pub(crate) fn connect(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        send_order(&self.control.intact()?, Order::CONNECT, 0, Incarnation::NONE, Some(socket))
+        send_order(
+            &self.control.intact()?,
+            Order::CONNECT,
+            WorkerId::FIRST,
+            Incarnation::NONE,
+            Some(socket),
+        )
     }
 
     pub(crate) fn kill(&self, incarnation: Incarnation) -> io::Result<()> {
@@ -180,7 +187,7 @@ impl ZygoteLink {
         while let Some(victim) = outbox.to_kill.front() {
             let sent = self.control.intact().and_then(|control| match *victim {
                 Victim::Worker(incarnation) => {
-                    send_order(&control, Order::KILL, 0, incarnation, None)
+                    send_order(&control, Order::KILL, WorkerId::FIRST, incarnation, None)
                 }
                 Victim::Claimer(chunk, grace) => send_kill_at(&control, chunk, grace),
             });
@@ -237,9 +244,9 @@ impl ZygoteLink {
         if self.is_on_its_way() {
             self.kill_on_its_way();
         }
-        if !self.ends_within(PATIENCE) {
+        if !self.ends_within(END_LIMIT) {
             self.kill_zygote();
-            if !self.ends_within(PATIENCE_WITH_GUARD) {
+            if !self.ends_within(GUARD_LIMIT) {
                 let _ = kill(self.pid, Signal::SIGKILL);
             }
         }
@@ -279,24 +286,24 @@ impl ZygoteLink {
         if zygote.as_raw() > 0 && zygote != self.pid {
             // The zygote notices the guard's death, and ends what it has started.
             if let Ok(pidfd) = os::pidfd_open(zygote) {
-                readable_within(pidfd.as_fd(), PATIENCE);
+                readable_within(pidfd.as_fd(), END_LIMIT);
             }
             reap_orphan(zygote, &os::ZYGOTE);
         }
     }
 
-    fn ends_within(&self, patience: Duration) -> bool {
+    fn ends_within(&self, limit: Duration) -> bool {
         match &self.pidfd {
-            Some(pidfd) if pidfd.is_intact() => readable_within(pidfd.as_fd(), patience),
+            Some(pidfd) if pidfd.is_intact() => readable_within(pidfd.as_fd(), limit),
             // Without a pidfd the end of the socket tells, without both only the process itself.
-            _ if self.control.is_intact() => self.closes_within(patience),
-            _ => self.exits_within(patience),
+            _ if self.control.is_intact() => self.closes_within(limit),
+            _ => self.exits_within(limit),
         }
     }
 
     /// Whether the guard, a child of this process, ends in time; does not reap it.
-    fn exits_within(&self, patience: Duration) -> bool {
-        let until = std::time::Instant::now() + patience;
+    fn exits_within(&self, limit: Duration) -> bool {
+        let until = std::time::Instant::now() + limit;
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(self.pid), flags) == Ok(WaitStatus::StillAlive) {
             if std::time::Instant::now() >= until {
@@ -308,20 +315,20 @@ impl ZygoteLink {
     }
 
     /// Waits until there is a report or the zygote has closed its socket.
-    pub(crate) fn wait_for_report(&self, patience: Duration) {
-        readable_within(self.control.as_fd(), patience);
+    pub(crate) fn wait_for_report(&self, limit: Duration) {
+        readable_within(self.control.as_fd(), limit);
     }
 
-    fn closes_within(&self, patience: Duration) -> bool {
-        let until = std::time::Instant::now() + patience;
-        // This looks at least once, also without any patience.
+    fn closes_within(&self, limit: Duration) -> bool {
+        let until = std::time::Instant::now() + limit;
+        // This checks at least once, also with a limit of 0.
         loop {
             match self.report() {
                 Ok(Some(_)) => {}
                 Err(_) => return true,
                 Ok(None) if std::time::Instant::now() >= until => return false,
                 Ok(None) => {
-                    readable_within(self.control.as_fd(), patience);
+                    readable_within(self.control.as_fd(), limit);
                 }
             }
         }
@@ -338,8 +345,8 @@ impl Outbox {
 #[derive(Debug)]
 pub(crate) struct ZygoteGone;
 
-fn readable_within(fd: BorrowedFd<'_>, patience: Duration) -> bool {
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+fn readable_within(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
     let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
     loop {
         match poll(&mut watched, timeout) {
@@ -375,7 +382,7 @@ mod tests {
         let pid = Pid::from_raw(child.id().cast_signed());
         reap_orphan(pid, &os::ZYGOTE);
         // Also if this process inherits orphans.
-        let name = crate::worker::name_at(0);
+        let name = crate::worker::process_name(WorkerId::FIRST);
         assert!(!os::is_called(pid, &name));
         reap_orphan(pid, &name);
         assert_eq!(child.try_wait().unwrap(), None);

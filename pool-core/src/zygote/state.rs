@@ -8,13 +8,13 @@ use pool_ipc::board::Incarnation;
 use super::{
     clocks::Clocks,
     config::{ZygoteConfig, ZygoteFds},
-    signal_notes::{Endings, Told},
+    signal_notes::{Endings, WorkerSignals},
     template_queue::TemplateQueue,
 };
-use crate::{protocol::Report, segments::Exchange, worker::Ground};
+use crate::{protocol::Report, segments::Exchange, worker::SharedMappings, worker_id::WorkerId};
 
 /// Milliseconds between two looks for a parent or child where the system has no pidfd.
-pub(super) const LOOK_FOR_PARENT_MS: u16 = 250;
+pub(super) const PARENT_CHECK_INTERVAL_MS: u16 = 250;
 
 /// The processes with which a zygote ends: its parent (the guard, or the pool's process), and the
 /// one above.
@@ -34,9 +34,9 @@ impl Ancestors {
 
 pub(super) struct Worker {
     pub(super) pid: Pid,
-    pub(super) place: u32,
+    pub(super) id: WorkerId,
     pub(super) incarnation: Incarnation,
-    pub(super) told: Told,
+    pub(super) signals: WorkerSignals,
 }
 
 pub(super) struct Zygote {
@@ -51,13 +51,13 @@ pub(super) struct Zygote {
     pub(super) clocks: Clocks,
     pub(super) endings: Endings,
     /// The mappings that workers forked from here inherit.
-    pub(super) ground: Option<Ground>,
+    pub(super) mappings: Option<SharedMappings>,
     /// Reports that the socket had no room for.
     pub(super) unsent: VecDeque<Report>,
 }
 
 impl Worker {
-    pub(super) fn new(pid: Pid, place: u32, incarnation: Incarnation) -> Self {
-        Self { pid, place, incarnation, told: Told::default() }
+    pub(super) fn new(pid: Pid, id: WorkerId, incarnation: Incarnation) -> Self {
+        Self { pid, id, incarnation, signals: WorkerSignals::default() }
     }
 }

@@ -22,7 +22,8 @@ use crate::{
     panic::{end_quietly, learn_locations},
     protocol::{Order, Received, Word},
     shared::{SharedConfig, SharedSpec, SharedValue, make_in_thread},
-    worker::{self, Ground, WorkerFds, WorkerStart, arena_from},
+    worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
+    worker_id::WorkerId,
 };
 
 /// How long threads that are about to end may take: thread pools do not wait for their threads.
@@ -46,7 +47,7 @@ pub(crate) struct TemplateArgs {
 
 /// Runs as a template until the zygote is gone; `config` makes the start-up configuration of a
 /// worker from its place and incarnation.
-pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, Incarnation) -> WorkerStart) -> ! {
+pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) -> WorkerStart) -> ! {
     // A panic here is a defect; the zygote sees the end.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         os::unblock_signals();
@@ -68,12 +69,13 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, Incarnation) -> Work
             limit,
         } = args;
         limit.restore();
-        let given = || [&socket, &wake_counter, &handshake_socket].map(|fd| FileId::of(fd.as_fd()));
-        let before = given();
+        let identities =
+            || [&socket, &wake_counter, &handshake_socket].map(|fd| FileId::of(fd.as_fd()));
+        let before = identities();
         let made = make(shared_spec, segment_fds, stack);
         // The user's code has closed one of them, and may have opened another file at its number.
         // The zygote sees this process's end.
-        if given() != before {
+        if identities() != before {
             end_quietly();
         }
         // What the user's code has printed must not be written by every worker once more.
@@ -84,16 +86,16 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(u32, Incarnation) -> Work
             end_quietly();
         }
         let refused = |error: pool_shm::Error| Fault::Refused { why: full_text(&error) };
-        let mapped = |value| Ok((value, Ground::new(board, items).map_err(refused)?));
+        let mapped = |value| Ok((value, SharedMappings::new(board, items).map_err(refused)?));
         match made.and_then(mapped) {
-            Ok((value, ground)) => {
-                say(&socket, Word::Ready, 0, &[]);
-                let template = Template { socket, ground, wake_counter, handshake_socket, value };
+            Ok((value, mappings)) => {
+                send(&socket, Word::Ready, 0, &[]);
+                let template = Template { socket, mappings, wake_counter, handshake_socket, value };
                 while template.handle_orders(&config) {}
             }
             Err(fault) => {
                 let failure = StartFailure { stage: Stage::Shared, fault };
-                say(&socket, Word::Failed, 0, &failure.to_bytes());
+                send(&socket, Word::Failed, 0, &failure.to_bytes());
             }
         }
     }));
@@ -129,7 +131,7 @@ fn threads_left() -> std::io::Result<Vec<String>> {
 
 struct Template {
     socket: OwnedFd,
-    ground: Ground,
+    mappings: SharedMappings,
     wake_counter: OwnedFd,
     handshake_socket: OwnedFd,
     value: SharedValue,
@@ -137,14 +139,14 @@ struct Template {
 
 impl Template {
     /// Waits for an order and carries it out; `false` when the zygote is gone.
-    fn handle_orders(&self, config: &impl Fn(u32, Incarnation) -> WorkerStart) -> bool {
+    fn handle_orders(&self, config: &impl Fn(WorkerId, Incarnation) -> WorkerStart) -> bool {
         match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return false,
         }
         match Order::receive(&self.socket) {
-            Ok(Received::Message(Order::Start { place, incarnation, arena })) => {
-                let mut start = config(place, incarnation);
+            Ok(Received::Message(Order::Start { worker, incarnation, arena })) => {
+                let mut start = config(worker, incarnation);
                 start.config.shared = SharedConfig::Value(self.value.clone());
                 // The template has restored it; what the user's code has set since stays.
                 start.config.descriptors = DescriptorLimit::default();
@@ -152,7 +154,7 @@ impl Template {
                     Ok(pid) => (Word::Started, pid.as_raw()),
                     Err(error) => (Word::NotStarted, error.raw_os_error().unwrap_or(libc::EAGAIN)),
                 };
-                say(&self.socket, word, number, &[])
+                send(&self.socket, word, number, &[])
             }
             Ok(Received::Empty) => true,
             Ok(Received::Message(_) | Received::Closed) | Err(_) => false,
@@ -167,7 +169,7 @@ impl Template {
             let [wake_counter, handshake_socket] =
                 [&self.wake_counter, &self.handshake_socket].map(os::take_for_good);
             let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
-            worker::live(config, || Some((self.ground.clone(), fds)))
+            worker::live(config, || Some((self.mappings.clone(), fds)))
         };
         // SAFETY: the process has one thread, as `make` has checked after it made the value, and
         // nothing here starts another. (The value must not refer to threads that have ended: the
@@ -178,7 +180,7 @@ impl Template {
 }
 
 /// Sends a message to the zygote; `false` when it is gone.
-fn say(socket: &OwnedFd, word: Word, number: i32, text: &[u8]) -> bool {
+fn send(socket: &OwnedFd, word: Word, number: i32, text: &[u8]) -> bool {
     let head = [word as i32, number].map(i32::to_ne_bytes);
     let parts = [IoSlice::new(head.as_flattened()), IoSlice::new(text)];
     loop {

@@ -23,13 +23,14 @@ use pool_ipc::board::Incarnation;
 use crate::{
     os,
     protocol::{HEAD, LONGEST, Order, Word, send_order},
+    worker_id::WorkerId,
 };
 
 /// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it
 /// holds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const FORK_LIMIT: Duration = Duration::from_secs(60);
 /// How long a template that was stopped from outside (SIGSTOP) may take to fork.
-const PATIENCE_IF_STOPPED: Duration = Duration::from_secs(2);
+const STOPPED_LIMIT: Duration = Duration::from_secs(2);
 /// Time between two checks whether the template is stopped.
 const INTERVAL: Duration = Duration::from_millis(250);
 
@@ -47,7 +48,7 @@ pub(crate) struct TemplateLink {
 }
 
 /// What a template has sent.
-pub(crate) enum Heard {
+pub(crate) enum TemplateMessage {
     Nothing,
     Ready,
     /// It could not make the value; this is the encoded failure.
@@ -82,15 +83,15 @@ impl TemplateLink {
     }
 
     /// Receives what the template has sent since it was forked, without waiting.
-    pub(crate) fn hear(&mut self) -> Heard {
+    pub(crate) fn receive_message(&mut self) -> TemplateMessage {
         match self.receive() {
             Ok(Some((Word::Ready, ..))) => {
                 self.ready = true;
-                Heard::Ready
+                TemplateMessage::Ready
             }
-            Ok(Some((Word::Failed, _, text))) => Heard::Failed(text),
-            Ok(None) => Heard::Nothing,
-            Ok(Some(_)) | Err(_) => Heard::Gone,
+            Ok(Some((Word::Failed, _, text))) => TemplateMessage::Failed(text),
+            Ok(None) => TemplateMessage::Nothing,
+            Ok(Some(_)) | Err(_) => TemplateMessage::Gone,
         }
     }
 
@@ -98,12 +99,12 @@ impl TemplateLink {
     /// `watched` becomes readable.
     pub(crate) fn start(
         &mut self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: BorrowedFd<'_>,
         watched: &[BorrowedFd<'_>],
     ) -> Result<Pid, StartError> {
-        send_order(&self.socket, Order::START, place, incarnation, Some(arena))
+        send_order(&self.socket, Order::START, worker, incarnation, Some(arena))
             .map_err(|_| StartError::Gone)?;
         let begun = Instant::now();
         let mut stopped = 0;
@@ -124,7 +125,7 @@ impl TemplateLink {
                 Err(Errno::EINTR) => {}
                 Ok(0) => {
                     stopped = if os::is_in_state(self.pid, b'T') { stopped + 1 } else { 0 };
-                    if INTERVAL * stopped > PATIENCE_IF_STOPPED || begun.elapsed() > PATIENCE {
+                    if INTERVAL * stopped > STOPPED_LIMIT || begun.elapsed() > FORK_LIMIT {
                         return Err(StartError::Gone);
                     }
                 }

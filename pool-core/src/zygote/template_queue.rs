@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use pool_ipc::board::Incarnation;
 
 use super::template_link::TemplateLink;
+use crate::worker_id::WorkerId;
 
 /// The template, and the orders that wait for it.
 #[derive(Default)]
@@ -39,7 +40,7 @@ impl TemplateQueue {
 
 /// A worker to be started.
 pub(super) struct Order {
-    pub(super) place: u32,
+    pub(super) worker: WorkerId,
     pub(super) incarnation: Incarnation,
     pub(super) arena: OwnedFd,
     /// Number of templates that have died over this order.

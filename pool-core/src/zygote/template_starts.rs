@@ -20,7 +20,7 @@ use pool_ipc::board::Incarnation;
 use super::{
     state::{Worker, Zygote},
     template::{self, TemplateArgs},
-    template_link::{Heard, StartError, TemplateLink},
+    template_link::{StartError, TemplateLink, TemplateMessage},
     template_queue::Order,
     time_limits::STOPPED,
 };
@@ -28,6 +28,7 @@ use crate::{
     error::{Fault, Stage, StartFailure},
     protocol::Report,
     shared::{SharedConfig, SharedSpec},
+    worker_id::WorkerId,
 };
 
 /// Most templates that may die over one order after they had the value: they, or the helper
@@ -53,14 +54,14 @@ impl Zygote {
     /// gone.
     pub(super) fn start_from_template(
         &mut self,
-        place: u32,
+        worker: WorkerId,
         incarnation: Incarnation,
         arena: Option<OwnedFd>,
     ) -> bool {
         let Some(arena) = arena else {
             return self.report(Report::NotStarted { incarnation, errno: libc::EMFILE });
         };
-        self.templates.waiting.push_back(Order { place, incarnation, arena, lost_templates: 0 });
+        self.templates.waiting.push_back(Order { worker, incarnation, arena, lost_templates: 0 });
         self.start_waiting()
     }
 
@@ -111,11 +112,12 @@ impl Zygote {
             return true;
         };
         let watched: Vec<_> = self.ancestors.fds.iter().map(AsFd::as_fd).collect();
-        let started = template.start(order.place, order.incarnation, order.arena.as_fd(), &watched);
+        let started =
+            template.start(order.worker, order.incarnation, order.arena.as_fd(), &watched);
         match started {
             Ok(pid) => {
-                let (place, incarnation) = (order.place, order.incarnation);
-                self.workers.push(Worker::new(pid, place, incarnation));
+                let (worker, incarnation) = (order.worker, order.incarnation);
+                self.workers.push(Worker::new(pid, worker, incarnation));
                 self.answer_first(|incarnation| Report::Started { incarnation, pid: pid.as_raw() })
             }
             Err(StartError::Refused(error)) => {
@@ -123,9 +125,9 @@ impl Zygote {
                 self.answer_first(|incarnation| Report::NotStarted { incarnation, errno })
             }
             Err(StartError::Gone) => {
-                let (place, incarnation) = (order.place as usize, order.incarnation);
+                let (worker, incarnation) = (order.worker.index(), order.incarnation);
                 self.end_template();
-                match self.board().map(|board| board.occupant(place)) {
+                match self.board().map(|board| board.occupant(worker)) {
                     // The template had forked the worker, which was killed with it just now, maybe
                     // with a chunk in hand: no other process may take its name.
                     Some((pid, of)) if of == incarnation => {
@@ -165,17 +167,17 @@ impl Zygote {
 
     /// Handles a message of the template, or the end of its socket; `false` when the parent is
     /// gone.
-    pub(super) fn hear_template(&mut self) -> bool {
+    pub(super) fn handle_template(&mut self) -> bool {
         let Some(template) = &mut self.templates.template else { return true };
-        match template.hear() {
-            Heard::Nothing => true,
-            Heard::Ready => self.start_waiting(),
-            Heard::Failed(text) => {
+        match template.receive_message() {
+            TemplateMessage::Nothing => true,
+            TemplateMessage::Ready => self.start_waiting(),
+            TemplateMessage::Failed(text) => {
                 self.end_template();
                 self.fail_waiting(&text)
             }
             // Its status will tell why it has ended.
-            Heard::Gone => {
+            TemplateMessage::Gone => {
                 template.kill();
                 true
             }
@@ -203,12 +205,13 @@ impl Zygote {
     /// Handles the end of the template, which was reaped; `false` when the parent is gone.
     pub(super) fn template_ended(&mut self, status: i32) -> bool {
         let Some(mut template) = self.templates.template.take() else { return true };
-        let said = if template.ready { Heard::Ready } else { template.hear() };
+        let message =
+            if template.ready { TemplateMessage::Ready } else { template.receive_message() };
         self.kill_orphans();
-        match said {
-            Heard::Failed(text) => self.fail_waiting(&text),
+        match message {
+            TemplateMessage::Failed(text) => self.fail_waiting(&text),
             // This template could make the value, so another one can, too.
-            Heard::Ready => self.retry_or_fail(status) && self.start_waiting(),
+            TemplateMessage::Ready => self.retry_or_fail(status) && self.start_waiting(),
             _ => self.fail_waiting(&StartFailure::ended(Stage::Shared, status).to_bytes()),
         }
     }
@@ -260,8 +263,8 @@ impl Zygote {
                 self.templates.waiting.clear();
                 self.close_own(&[]);
                 let zygote = args.zygote;
-                template::live(args, |place, incarnation| {
-                    self.config.worker(place, incarnation, zygote)
+                template::live(args, |worker, incarnation| {
+                    self.config.worker(worker, incarnation, zygote)
                 })
             }
         }

@@ -81,7 +81,7 @@ impl Zygote {
     /// The deadlines of items with a limit that workers have in hand, with the workers' indices.
     fn clocks<'z>(&'z self, board: &'z Board) -> impl Iterator<Item = (usize, u64)> + 'z {
         self.workers.iter().enumerate().filter_map(|(at, worker)| {
-            Some((at, board.deadline(worker.place as usize, worker.incarnation)?))
+            Some((at, board.deadline(worker.id.index(), worker.incarnation)?))
         })
     }
 
@@ -108,9 +108,9 @@ impl Zygote {
             else {
                 // A worker that a template has forked may begin before the template reports it; a
                 // worker that was reaped never comes back.
-                kill.looks -= 1;
+                kill.checks -= 1;
                 kill.due = now + UNNAMED;
-                return kill.looks > 0 && kill.is_still_claimed(board);
+                return kill.checks > 0 && kill.is_still_claimed(board);
             };
             if board.seize_claim(SlotIndex::new(slot as usize), generation, incarnation) {
                 // It was not reaped, so the number is its own.
@@ -129,12 +129,12 @@ impl Zygote {
             let worker = &self.workers[at];
             let incarnation = worker.incarnation;
             if self.clocks.due(incarnation, deadline) <= now
-                && !board.notify_late(worker.place as usize, deadline, now)
-                && board.time_out(worker.place as usize, deadline)
+                && !board.notify_late(worker.id.index(), deadline, now)
+                && board.time_out(worker.id.index(), deadline)
             {
                 // It was not reaped, so the number is its own.
                 let _ = kill_process(worker.pid, Signal::SIGKILL);
-                if !self.report(Report::Overran { incarnation }) {
+                if !self.report(Report::TimedOut { incarnation }) {
                     return false;
                 }
             }
@@ -146,7 +146,7 @@ impl Zygote {
     fn prolong(&mut self, board: &Board, now: u64) {
         let longer = |(at, deadline): (usize, u64)| {
             let worker = &self.workers[at];
-            let due = now.saturating_add(board.limit(worker.place as usize));
+            let due = now.saturating_add(board.limit(worker.id.index()));
             (worker.incarnation, deadline, due)
         };
         self.clocks.prolonged = self.clocks(board).map(longer).collect();

@@ -129,7 +129,7 @@ impl Board {
             row.clock.compare_exchange(word, word | TIMED_OUT, SeqCst, Relaxed).is_ok()
         });
         if timed_out {
-            self.header.alarm.overruns.fetch_add(1, SeqCst);
+            self.header.alarm.time_outs.fetch_add(1, SeqCst);
         }
         timed_out
     }
@@ -143,7 +143,7 @@ impl Board {
     /// How many items were timed out, ever.
     #[inline]
     #[must_use]
-    pub fn overruns(&self) -> u64 {
-        self.header.alarm.overruns.load(SeqCst)
+    pub fn time_outs(&self) -> u64 {
+        self.header.alarm.time_outs.load(SeqCst)
     }
 }

@@ -90,7 +90,7 @@ pub(super) struct Alarm {
     /// When the watcher looks at the clocks next; 0: never.
     pub(super) at: AtomicU64,
     /// How many items it has timed out.
-    pub(super) overruns: AtomicU64,
+    pub(super) time_outs: AtomicU64,
 }
 
 /// How many of the slots for its claimer alone a row names.

@@ -77,7 +77,7 @@ pub(super) fn leaked(shape: Shape) -> Board {
             _pad: AtomicU32::new(0),
             wanted: AtomicI64::new(0),
         }),
-        alarm: CachePadded::new(Alarm { at: zero(), overruns: zero() }),
+        alarm: CachePadded::new(Alarm { at: zero(), time_outs: zero() }),
         sleepers: CachePadded::new(std::array::from_fn(|_| zero())),
         release_notices: CachePadded::new(ReleaseNotices {
             count: zero(),

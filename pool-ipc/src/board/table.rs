@@ -54,7 +54,7 @@ impl Board {
     pub fn new(mapping: std::sync::Arc<pool_shm::Mapping>, shape: Shape) -> Self {
         assert!(shape.places > 0 && shape.places <= super::MAX_PLACES, "1 to 4096 places");
         assert!(shape.slots > 0 && shape.slots < 1 << 31, "1 to 2^31 slots");
-        assert!(mapping.is_writable(), "a board is written to by everybody");
+        assert!(mapping.is_writable(), "all processes write to a board");
         assert!(mapping.len() >= shape.bytes(), "the mapping is smaller than the board");
         let base = mapping.as_ptr();
         // SAFETY: within the mapping (asserted), whose base is page-aligned; atomics are valid for

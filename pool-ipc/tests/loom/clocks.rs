@@ -57,7 +57,7 @@ fn the_item_that_timed_out_is_the_one_in_hand() {
         let progress = timed_out.map(|_| board.outcome(SlotIndex::new(0)).progress);
         let past = worker.join().unwrap();
         match timed_out {
-            None => assert_eq!((past, board.overruns()), (2, 0)),
+            None => assert_eq!((past, board.time_outs()), (2, 0)),
             Some(deadline) => {
                 assert_eq!(u64::from(past) + 5, deadline);
                 let stands = Progress { finished: past, begun: true };
@@ -65,7 +65,7 @@ fn the_item_that_timed_out_is_the_one_in_hand() {
                     (progress, board.outcome(SlotIndex::new(0)).progress),
                     (Some(stands), stands)
                 );
-                assert_eq!((board.overruns(), board.deadline(0, Incarnation::new(1))), (1, None));
+                assert_eq!((board.time_outs(), board.deadline(0, Incarnation::new(1))), (1, None));
             }
         }
     });

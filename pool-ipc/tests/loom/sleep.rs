@@ -48,7 +48,7 @@ fn a_claimer_that_sleeps_sees_what_is_for_it_alone() {
         let sleeps = worker.join().unwrap();
         assert_eq!(sleeps, board.sleeps(1));
         assert!(!sleeps || must_wake, "asleep beside a chunk");
-        assert!(board.sleeps(0) && other.claim().is_none(), "it is not for everybody");
+        assert!(board.sleeps(0) && other.claim().is_none(), "it is for one claimer only");
     });
 }
 

@@ -84,7 +84,7 @@ impl<G> LockError<G> {
     ///     *counter.lock().map_err(LockError::give_up)? += 1;
     ///     Ok(())
     /// }
-    /// # add(&SharedMutex::new(0).expect("a mutex")).expect("nobody died");
+    /// # add(&SharedMutex::new(0).expect("a mutex")).expect("no holder died");
     /// ```
     pub fn give_up(self) -> LockError {
         match self.split() {

@@ -65,7 +65,7 @@ impl<'a, G> Scenario<'a, G> {
         (self.prepare)();
         let child = start(|| {
             // The child finds out its own name here, so that it need not later.
-            drop(SharedMutex::new(()).expect("a mutex").lock().expect("nobody else has it"));
+            drop(SharedMutex::new(()).expect("a mutex").lock().expect("no other process has it"));
             let before = (self.before)();
             ptrace::traceme().expect("traceme");
             raise(Signal::SIGSTOP).expect("stop");

@@ -35,7 +35,7 @@ pub(crate) fn run(run: &mut Run) -> Report {
         let worker = run.chance.below(WORKERS as u64) as usize;
         let killed = processes.kill(worker);
         processes.reap(worker);
-        let after = wait_for("whoever waits", killed, || {
+        let after = wait_for("the waiting process", killed, || {
             if worker == SETTER {
                 (!event.is_set()).then(now_ns)
             } else {

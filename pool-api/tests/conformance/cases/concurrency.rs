@@ -170,7 +170,7 @@ impl Drop for Farewell {
             self.pool.stop_and_join()?;
             Ok((all, one))
         });
-        self.told.send(ended).expect("somebody listens");
+        self.told.send(ended).expect("the receiver is there");
     }
 }
 

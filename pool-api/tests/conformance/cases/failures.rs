@@ -54,7 +54,7 @@ fn panics(method: StartMethod) -> Outcome {
     assert_eq!(message, "item 42 is bad");
     let location = location.as_ref().expect("a location");
     assert!(location.starts_with(&format!("{}:{line}:", file!())), "{location}");
-    assert_eq!(*backtrace, None, "nobody asked for one");
+    assert_eq!(*backtrace, None, "no backtrace was asked for");
     let text =
         format!("task 42 on worker {}: panicked: item 42 is bad at {location}", failed.worker());
     assert_eq!(failed.to_string(), text);

@@ -247,13 +247,13 @@ fn spilled(method: StartMethod) -> Outcome {
 }
 
 /// The workers and this process.
-fn everybody(pool: &pool_api::WorkerPool) -> impl Iterator<Item = u32> {
+fn all_processes(pool: &pool_api::WorkerPool) -> impl Iterator<Item = u32> {
     pool.worker_pids().into_iter().chain([std::process::id()])
 }
 
 /// Descriptors and mappings that they have.
 fn held(pool: &pool_api::WorkerPool) -> Vec<(usize, usize)> {
-    everybody(pool).map(held_by).collect()
+    all_processes(pool).map(held_by).collect()
 }
 
 fn come_and_go(method: StartMethod) -> Outcome {
@@ -300,7 +300,9 @@ fn unread(method: StartMethod) -> Outcome {
     }
     // No call comes after the last one: its workers may still keep what they had in hand.
     let few = |(descriptors, mappings)| descriptors <= 16 && mappings <= 16;
-    wait_until("nobody keeps what nobody reads", || everybody(&pool).map(shared_segments).all(few));
+    wait_until("no process keeps what no process reads", || {
+        all_processes(&pool).map(shared_segments).all(few)
+    });
     Ok(())
 }
 

@@ -212,7 +212,7 @@ fn at_random(method: StartMethod) -> Outcome {
         }
     }
     assert!(0 < fine && fine < 2000, "{fine} of 2000 were handles");
-    assert_eq!(pool.worker_pids(), workers, "nobody died");
+    assert_eq!(pool.worker_pids(), workers, "no holder died");
     Ok(())
 }
 

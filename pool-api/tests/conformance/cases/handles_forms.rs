@@ -219,7 +219,7 @@ impl Everything {
         if number == 0 {
             self.begun.set();
         }
-        assert!(self.begun.wait_timeout(LONG), "somebody has begun");
+        assert!(self.begun.wait_timeout(LONG), "a task has begun");
         let leads = self.meeting.wait_timeout(LONG).expect("both come").is_leader();
         let permit = self.permits.acquire_timeout(LONG).expect("a permit");
         self.array.fetch_add(1, 1.0);
@@ -354,9 +354,9 @@ fn counted_under_a_lock(method: StartMethod) -> Outcome {
     let items = (0..4).map(|_| (count.clone(), each));
     pool.tasks(items).chunk_size(1).map(|(count, each)| {
         for _ in 0..each {
-            *count.lock().expect("nobody died") += 1;
+            *count.lock().expect("no holder died") += 1;
         }
     })?;
-    assert_eq!(*count.lock().expect("nobody died"), 4 * each);
+    assert_eq!(*count.lock().expect("no holder died"), 4 * each);
     Ok(())
 }

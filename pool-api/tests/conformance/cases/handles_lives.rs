@@ -55,7 +55,7 @@ fn named(name: &str) -> Option<u32> {
 }
 
 /// All processes that may have segments: the workers, the zygote, this process.
-fn everybody(pool: &WorkerPool) -> Vec<u32> {
+fn all_processes(pool: &WorkerPool) -> Vec<u32> {
     pool.worker_pids().into_iter().chain(named("pool-zygote")).chain([std::process::id()]).collect()
 }
 
@@ -81,12 +81,12 @@ impl Before {
     fn note(pool: &WorkerPool) -> Self {
         // A worker that has run a task has closed and unmapped what a new process begins with.
         pool.broadcast(|_| ()).expect("workers");
-        Self(everybody(pool).into_iter().map(held_by).collect())
+        Self(all_processes(pool).into_iter().map(held_by).collect())
     }
 
     fn comes_back(&self, pool: &WorkerPool) {
         wait_until("all that came has gone", || {
-            let now: Vec<_> = everybody(pool).into_iter().map(held_by).collect();
+            let now: Vec<_> = all_processes(pool).into_iter().map(held_by).collect();
             now.len() == self.0.len()
                 && now.iter().zip(&self.0).all(|(now, before)| {
                     now.0.abs_diff(before.0) <= 16 && now.1.abs_diff(before.1) <= 16
@@ -249,7 +249,7 @@ fn given_back_while_busy(method: StartMethod) -> Outcome {
     for (n, pair) in (0..).zip(arrays) {
         let (there, made) = pair?;
         assert_eq!((there.get(0), made.get(0)), (n, n));
-        let most = everybody(&pool).into_iter().map(|pid| shared_segments(pid).0).max();
+        let most = all_processes(&pool).into_iter().map(|pid| shared_segments(pid).0).max();
         all.push(most.unwrap_or(0));
     }
     assert_eq!(seen.get(), 400);

@@ -92,9 +92,9 @@ fn futures(method: StartMethod) -> Outcome {
     let with_callback = |pool: &WorkerPool| {
         let handle = pool.apply_async(array(3), |array| array)?;
         let early = tell.clone();
-        handle.callback(move |array| early.send(last(array)).expect("somebody listens"));
+        handle.callback(move |array| early.send(last(array)).expect("the receiver is there"));
         handle.wait()?;
-        handle.callback(move |array| tell.send(last(array)).expect("somebody listens"));
+        handle.callback(move |array| tell.send(last(array)).expect("the receiver is there"));
         seen(handle.get())
     };
     assert_eq!(small(&pool, with_callback), 3);

@@ -166,7 +166,7 @@ fn locks_are_shared(method: StartMethod) -> Outcome {
     let total = SharedMutex::new([0u64; 2])?;
     let pool = builder(method, 4).shared(total.clone()).build()?;
     pool.tasks(0..200u64).chunk_size(1).with_worker().map(|w, x| {
-        let mut total = w.shared.lock().expect("nobody dies");
+        let mut total = w.shared.lock().expect("no holder dies");
         total[0] += x;
         total[1] += 1;
     })?;

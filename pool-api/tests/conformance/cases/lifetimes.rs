@@ -90,9 +90,10 @@ fn made_and_dropped(method: StartMethod) -> Outcome {
 
 fn never_asked(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
-    let lazy = pool.imap((0..10u64).inspect(|_| panic!("nobody asked")), |x| x);
+    let lazy = pool.imap((0..10u64).inspect(|_| panic!("no result was asked for")), |x| x);
     drop(lazy);
-    let results = pool.tasks((0..10u64).inspect(|_| panic!("nobody asked"))).imap_results(|x| x);
+    let results =
+        pool.tasks((0..10u64).inspect(|_| panic!("no result was asked for"))).imap_results(|x| x);
     drop(results);
     assert_eq!(pool.map([1u8], |x| x)?, [1]);
     Ok(())

@@ -223,7 +223,7 @@ fn permits(method: StartMethod) -> Outcome {
     let takes = |w: &mut Worker<'_, Shared>, (): ()| {
         let shared: &Shared = w.shared;
         mem::forget(shared.0.acquire().expect("there are four"));
-        let guard = Box::leak(Box::new(shared.1.read().expect("nobody writes")));
+        let guard = Box::leak(Box::new(shared.1.read().expect("no holder writes")));
         **guard
     };
     for _ in 0..3 {

@@ -71,7 +71,7 @@ fn asked_for(method: StartMethod) -> Outcome {
     pool.set_order_tasks(false)?;
     assert_eq!(ids(&pool, 40, 1)?.len(), 40);
     let after = pool.broadcast(|_| std::process::id())?;
-    assert_eq!(after, pids, "nobody was restarted");
+    assert_eq!(after, pids, "no worker was restarted");
     Ok(())
 }
 

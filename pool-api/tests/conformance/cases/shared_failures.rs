@@ -43,7 +43,7 @@ fn ask<S: Send + Sync + 'static>(pool: &WorkerPool<S>) -> Result<Vec<u32>, Error
 
 /// The pool works once it shares a value that can be made.
 fn works_again(pool: &WorkerPool<u8>) -> Outcome {
-    assert!(pool.map(0..3u8, |x| x).is_err(), "whoever asks is told");
+    assert!(pool.map(0..3u8, |x| x).is_err(), "each call gets the failure");
     pool.set_shared(7)?;
     assert_eq!(pool.tasks(0..20u8).chunk_size(1).with_worker().map(|w, x| w.shared + x)?[19], 26);
     Ok(())
@@ -183,7 +183,7 @@ fn never_ends(method: StartMethod) -> Outcome {
     for _ in 0..2 {
         std::thread::scope(|scope| {
             let call = scope.spawn(|| ask(&pool));
-            wait_until("somebody is at it", || !processes_named("pool-shared").is_empty());
+            wait_until("a process makes the value", || !processes_named("pool-shared").is_empty());
             assert!(!call.is_finished(), "it has nothing to end with");
             pool.terminate().expect("an end");
             let ended = call.join().expect("no panic");

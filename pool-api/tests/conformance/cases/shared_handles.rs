@@ -75,12 +75,12 @@ fn counted_and_locked(method: StartMethod) -> Outcome {
     pool.tasks(std::iter::repeat_n(rounds, 8)).chunk_size(1).with_worker().map(|w, rounds| {
         for _ in 0..rounds {
             w.shared.0.fetch_add(1);
-            *w.shared.1.lock().expect("nobody died") += 1;
+            *w.shared.1.lock().expect("no holder died") += 1;
         }
         w.shared.2.len()
     })?;
     assert_eq!(counter.get(), 8 * rounds);
-    assert_eq!(*account.lock().expect("nobody died"), 8 * rounds);
+    assert_eq!(*account.lock().expect("no holder died"), 8 * rounds);
     Ok(())
 }
 
@@ -114,7 +114,7 @@ fn holder_dies(method: StartMethod) -> Outcome {
         });
         assert!(matches!(&died, Err(Error::Task(_))), "{died:?}");
         let Err(LockError::HolderDied(mut guard)) = lock.lock() else {
-            panic!("nobody said that the holder died");
+            panic!("no error says that the holder died");
         };
         *guard = 5;
         guard.mark_repaired();

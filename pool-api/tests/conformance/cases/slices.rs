@@ -128,7 +128,7 @@ fn in_place_or_copied(method: StartMethod) -> Outcome {
     let pool = pool(method, 2)?;
     for len in [4, 100_000] {
         let mut array = array(len);
-        assert!(works_in_place(&pool, &mut array)?, "nobody else has it");
+        assert!(works_in_place(&pool, &mut array)?, "no other handle to it is left");
         let clone = array.slice(1..2);
         assert!(!works_in_place(&pool, &mut array)?, "there is another handle");
         drop(clone);

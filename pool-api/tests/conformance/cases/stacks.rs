@@ -212,7 +212,7 @@ fn large_arrays(method: StartMethod) -> Outcome {
         for byte in [3u8, 4] {
             let tell = tell.clone();
             let handle = pool.apply_async(byte, |byte| [byte; LEN]).map_err(|r| r.error)?;
-            handle.callback(move |array| tell.send(array[LEN - 1]).expect("somebody listens"));
+            handle.callback(move |array| tell.send(array[LEN - 1]).expect("the receiver is there"));
             assert_eq!(told.recv().expect("it is called"), byte);
         }
         Ok(())

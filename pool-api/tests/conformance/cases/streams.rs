@@ -197,7 +197,7 @@ fn dropped(method: StartMethod) -> Outcome {
         drop(stream);
         assert_eq!(pool.map(0..10u64, |x| x)?.len(), 10);
     }
-    drop(pool.tasks((0..9u8).inspect(|_| panic!("nobody asked"))).imap_stream(|x| x));
+    drop(pool.tasks((0..9u8).inspect(|_| panic!("no result was asked for"))).imap_stream(|x| x));
     Ok(())
 }
 

@@ -493,7 +493,7 @@ fn grace_used(method: StartMethod) -> Outcome {
     let handle =
         pool.task(0u32).timeout_grace(Duration::MAX).with_worker().apply_async(|w, _| hang(w))?;
     assert_eq!(*task(handle.get()).cause(), Cause::Timeout { limit });
-    assert_eq!(pool.worker_pids(), before, "nobody was killed");
+    assert_eq!(pool.worker_pids(), before, "no worker was killed");
     assert_eq!(pool.map(0..20u32, |n| n)?.len(), 20);
     Ok(())
 }

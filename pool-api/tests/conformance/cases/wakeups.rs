@@ -155,7 +155,7 @@ fn beside_apply_async(method: StartMethod) -> Outcome {
         assert_eq!(wait(&handles, WaitFor::All, None)?.len(), 4);
         Ok(())
     };
-    sleeps_in("nobody waits", no_thread_waits)?;
+    sleeps_in("no thread waits", no_thread_waits)?;
     let (to, told) = mpsc::channel();
     let called = || -> Outcome {
         call(1)?.callback(move |value| to.send(value).expect("the case listens"));

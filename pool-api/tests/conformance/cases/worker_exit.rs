@@ -70,7 +70,7 @@ fn stay(method: StartMethod) -> Outcome {
     for _ in 0..3 {
         for _ in 0..4 {
             pool.tasks(0..40u32).chunk_size(1).map(|x| x)?;
-            assert!(pool.exit_results().is_empty(), "nobody has ended");
+            assert!(pool.exit_results().is_empty(), "no worker has ended");
         }
         pool.stop_and_join()?;
         let results = pool.exit_results();

@@ -157,7 +157,7 @@ impl World {
         let offset = self.next_block;
         self.next_block += 1;
         let places = self.engine.workers.len() as u64;
-        let worker = (self.dice.roll(3) == 0).then(|| self.dice.roll(places) as u32);
+        let worker = (self.dice.roll(3) == 0).then(|| WorkerId::new(self.dice.roll(places) as u32));
         let (job, account) = &mut self.jobs[at];
         let retries = account.retries;
         let chunk = Chunk { retries, worker, ..chunk(*job, offset, account.submitted, len as u32) };
@@ -184,7 +184,7 @@ impl World {
     /// One step of one worker.
     fn work(&mut self, at: usize) {
         let (incarnation, in_hand) = self.workers[at];
-        let place = self.engine.workers.place_of(incarnation).unwrap() as u32;
+        let own = self.engine.workers.worker_of(incarnation).unwrap();
         let mine = |state: &Option<SlotState>| matches!(state, Some(SlotState::Claimed { by, .. }) if *by == incarnation);
         let Some(slot) = self.board.iter().position(mine) else {
             if in_hand.is_none()
@@ -194,7 +194,7 @@ impl World {
             }
             let admits = |state: &Option<SlotState>| match state {
                 Some(SlotState::Ready(chunk)) => {
-                    chunk.audience.place.is_none_or(|wanted| wanted == place)
+                    chunk.audience.place.is_none_or(|place| place == own.number())
                         && chunk.audience.min_serial <= self.engine.workers.serial_of(incarnation)
                         && in_hand.is_some() == chunk.in_hand.is_some()
                 }
@@ -204,7 +204,7 @@ impl World {
             if !open.is_empty() {
                 let slot = open[self.dice.roll(open.len() as u64) as usize];
                 let Some(SlotState::Ready(chunk)) = self.board[slot].take() else { unreachable!() };
-                assert!(chunk.worker.is_none_or(|worker| worker == place), "not its worker");
+                assert!(chunk.worker.is_none_or(|worker| worker == own), "not its worker");
                 self.board[slot] =
                     Some(SlotState::Claimed { by: incarnation, chunk, finished: 0, begun: false });
             }

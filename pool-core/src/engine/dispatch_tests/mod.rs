@@ -36,8 +36,8 @@ fn told(out: &mut Vec<Action>) -> Vec<String> {
             Action::FreeItems { block } => format!("free {}", block.offset / 128),
             Action::Release { slot } => format!("release {}", slot.index()),
             Action::MakeRoom { incarnation } => format!("room {}", incarnation.number()),
-            Action::Start { place, incarnation, .. } => {
-                format!("start {place} {}", incarnation.number())
+            Action::Start { worker, incarnation, .. } => {
+                format!("start {worker} {}", incarnation.number())
             }
             Action::Deliver { delivery, .. } => match delivery {
                 Delivery::Results { slot, first, outcome, .. } => {
@@ -362,7 +362,7 @@ fn workers_that_never_get_ready_are_not_replaced_for_ever() {
         starts += 1;
         let Some(Action::Start { incarnation, .. }) = out.pop() else { panic!("a vacant place") };
         engine.workers.started(incarnation, 77);
-        assert_eq!(engine.workers.iter().collect::<Vec<_>>(), [(0, incarnation, 77)]);
+        assert_eq!(engine.workers.iter().collect::<Vec<_>>(), [(WorkerId::FIRST, incarnation, 77)]);
         engine.workers.vacate(incarnation, false);
     }
     assert_eq!(starts, 5);
@@ -391,7 +391,7 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     assert!(!fixture.engine.workers.start_limit_reached());
     // A place that rests stays vacant until the next call.
     fixture.engine.workers.vacate_idle(named(last), false);
-    fixture.engine.workers.rest(1);
+    fixture.engine.workers.rest(WorkerId::new(1));
     fixture.engine.staff(&mut fixture.out);
     assert!(told(&mut fixture.out).is_empty());
     fixture.engine.workers.reset_failed_starts();

@@ -12,7 +12,9 @@ fn start(engine: &mut Engine) -> Vec<(u32, u32, u64)> {
     let mut out = Vec::new();
     engine.staff(&mut out);
     let start = |action| match action {
-        Action::Start { place, incarnation, serial } => Some((place, incarnation.number(), serial)),
+        Action::Start { worker, incarnation, serial } => {
+            Some((worker.number(), incarnation.number(), serial))
+        }
         _ => None,
     };
     out.into_iter().filter_map(start).collect()

@@ -45,7 +45,7 @@ fn what_is_for_one_worker_does_not_go_first() {
     let mut fixture = Fixture::new(2, 16);
     let other = fixture.engine.open_job();
     (1..=3).for_each(|offset| assert!(!fixture.submit_of(fixture.job, offset)));
-    let chunk = Chunk { worker: Some(1), ..chunk(other, 4, 4, 1) };
+    let chunk = Chunk { worker: Some(WorkerId::new(1)), ..chunk(other, 4, 4, 1) };
     fixture.engine.submit(chunk, &mut fixture.out);
     assert!(!fixture.engine.published().any(|(_, chunk)| chunk.goes_first));
 }
@@ -121,7 +121,7 @@ fn workers_hear_of_what_is_for_one_of_them() {
     let other = fixture.engine.open_job();
     drop(fixture.submit(1, 0, 40));
     assert!(!fixture.engine.others_wait());
-    let targeted = Chunk { worker: Some(1), ..chunk(other, 2, 50, 1) };
+    let targeted = Chunk { worker: Some(WorkerId::new(1)), ..chunk(other, 2, 50, 1) };
     fixture.engine.submit(targeted, &mut fixture.out);
     assert!(fixture.engine.others_wait(), "the worker may have the other chunk in hand");
     let slot = fixture.engine.published().find(|(_, chunk)| chunk.worker.is_some()).unwrap().0;

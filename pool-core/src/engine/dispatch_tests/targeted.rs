@@ -4,7 +4,8 @@ use super::*;
 
 impl Fixture {
     fn submit_to(&mut self, worker: u32, first: u64) -> Vec<String> {
-        let chunk = Chunk { worker: Some(worker), ..chunk(self.job, first, first, 1) };
+        let chunk =
+            Chunk { worker: Some(WorkerId::new(worker)), ..chunk(self.job, first, first, 1) };
         self.engine.submit(chunk, &mut self.out);
         told(&mut self.out)
     }
@@ -77,7 +78,7 @@ fn with_a_slot_for_each_they_alternate() {
             .next();
         let Some((slot, first, worker)) = next else { break };
         order.push(first);
-        let worker = worker.map_or(1, |worker| worker + 1);
+        let worker = worker.map_or(1, |worker| worker.number() + 1);
         fixture.ended(slot, worker, 1, Why::Complete);
         fixture.released(slot);
     }
@@ -101,23 +102,29 @@ fn who_waits_for_one_worker_is_known() {
     for first in 0..4 {
         fixture.submit_to(1, first); // two of them wait
     }
-    fixture.engine.submit(Chunk { worker: Some(0), ..chunk(other, 9, 0, 1) }, &mut fixture.out);
-    assert_eq!(fixture.engine.jobs_targeting(1), [fixture.job]);
-    assert_eq!(fixture.engine.jobs_targeting(0), [other]);
+    fixture.engine.submit(
+        Chunk { worker: Some(WorkerId::new(0)), ..chunk(other, 9, 0, 1) },
+        &mut fixture.out,
+    );
+    assert_eq!(fixture.engine.jobs_targeting(WorkerId::new(1)), [fixture.job]);
+    assert_eq!(fixture.engine.jobs_targeting(WorkerId::new(0)), [other]);
     // A place whose workers never get ready is given up, though others live.
     for _ in 0..6 {
         let (_, incarnation, _) =
-            fixture.engine.workers.iter().find(|(place, ..)| *place == 1).unwrap();
+            fixture.engine.workers.iter().find(|(worker, ..)| worker.index() == 1).unwrap();
         fixture.engine.workers.vacate(incarnation, false);
-        assert!(!fixture.engine.workers.gives_place_up(1));
+        assert!(!fixture.engine.workers.gives_place_up(WorkerId::new(1)));
         fixture.engine.staff(&mut fixture.out);
         fixture.engine.workers.failed_starts = 0; // others have become ready
     }
     let (_, incarnation, _) =
-        fixture.engine.workers.iter().find(|(place, ..)| *place == 1).unwrap();
+        fixture.engine.workers.iter().find(|(worker, ..)| worker.index() == 1).unwrap();
     fixture.engine.workers.vacate(incarnation, false);
     assert!(!fixture.engine.workers.start_limit_reached());
-    assert!(fixture.engine.workers.gives_place_up(1) && !fixture.engine.workers.gives_place_up(1));
+    assert!(
+        fixture.engine.workers.gives_place_up(WorkerId::new(1))
+            && !fixture.engine.workers.gives_place_up(WorkerId::new(1))
+    );
 }
 
 #[test]

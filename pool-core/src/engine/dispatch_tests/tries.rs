@@ -75,7 +75,7 @@ fn the_largest_number_of_tries_has_no_end_and_does_not_wrap() {
         assert!(chunk.has_tries() && chunk.lose_try());
         assert_eq!(chunk.lost_tries, u32::MAX);
     }
-    let told = chunk.fail(0, Cause::BadResult);
+    let told = chunk.fail(WorkerId::FIRST, Cause::BadResult);
     assert!(matches!(told, Delivery::Failed { tries: u32::MAX, .. }), "{told:?}");
     // One less has an end.
     let mut chunk = Chunk { retries: u32::MAX - 1, lost_tries: u32::MAX - 1, ..chunk };
@@ -121,8 +121,8 @@ impl Fixture {
         told(&mut self.out)
     }
 
-    fn overran(&mut self, slot: usize, finished: u32) -> Vec<String> {
-        self.engine.overran(SlotIndex::new(slot), 0, finished, &mut self.out);
+    fn timed_out(&mut self, slot: usize, finished: u32) -> Vec<String> {
+        self.engine.timed_out(SlotIndex::new(slot), WorkerId::FIRST, finished, &mut self.out);
         told(&mut self.out)
     }
 }
@@ -131,11 +131,11 @@ impl Fixture {
 fn an_item_that_is_overdue_fails_at_once_and_the_others_when_its_worker_is_reaped() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit_limited(1, 4, 0);
-    assert_eq!(fixture.overran(0, 1), ["failed 1 on 0"]);
-    assert!(fixture.overran(0, 1).is_empty(), "told twice");
+    assert_eq!(fixture.timed_out(0, 1), ["failed 1 on 0"]);
+    assert!(fixture.timed_out(0, 1).is_empty(), "told twice");
     assert_eq!(fixture.ended(0, 1, 1, died(true)), ["results 0+1 in 0", "publish 1"]);
     let chunk = fixture.engine.chunk(SlotIndex::new(1)).unwrap();
-    assert_eq!((chunk.start, chunk.overrun), (2, Overrun::No));
+    assert_eq!((chunk.start, chunk.time_out), (2, TimeOut::None));
     // The next one dies of itself.
     let told = fixture.ended(1, 1, 0, died(true));
     assert_eq!(told, ["release 1", "failed 2 on 0", "publish 2"]);
@@ -146,13 +146,13 @@ fn an_item_that_is_overdue_fails_at_once_and_the_others_when_its_worker_is_reape
 fn a_try_that_was_overdue_counts_as_one_that_died() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit_limited(1, 2, 2);
-    assert!(fixture.overran(0, 0).is_empty(), "it is tried again");
+    assert!(fixture.timed_out(0, 0).is_empty(), "it is tried again");
     assert_eq!(fixture.ended(0, 1, 0, died(true)), ["release 0", "publish 1"]);
     assert_eq!(fixture.ended(1, 1, 0, died(true)), ["release 1", "publish 2"]);
-    assert_eq!(fixture.overran(2, 0), ["failed 0 on 0 at try 3"]);
+    assert_eq!(fixture.timed_out(2, 0), ["failed 0 on 0 at try 3"]);
     assert_eq!(fixture.ended(2, 1, 0, died(true)), ["release 2", "publish 3"]);
     // Tries are counted anew, also behind results that the parent has not collected yet.
-    assert!(fixture.overran(3, 0).is_empty());
+    assert!(fixture.timed_out(3, 0).is_empty());
     assert_eq!(fixture.ended(3, 1, 0, died(true)), ["release 3", "publish 0"]);
     assert_eq!(fixture.ended(0, 1, 1, Why::Complete), ["results 1+1 in 0", "free 1", "ended"]);
 }
@@ -162,13 +162,13 @@ fn overdue_items_of_a_closed_job_are_not_reported() {
     let mut fixture = Fixture::new(1, 4);
     fixture.submit_limited(1, 3, 0);
     assert_eq!(fixture.close().0, [0]);
-    assert!(fixture.overran(0, 1).is_empty());
+    assert!(fixture.timed_out(0, 1).is_empty());
     assert_eq!(fixture.ended(0, 1, 1, died(true)), ["release 0", "free 1"]);
     // A number from a damaged board is treated alike.
     let mut fixture = Fixture::new(1, 4);
     fixture.submit(1, 0, 3);
-    assert!(fixture.overran(0, 1).is_empty(), "it has no limit");
-    assert!(fixture.overran(3, 1).is_empty(), "nothing is there");
+    assert!(fixture.timed_out(0, 1).is_empty(), "it has no limit");
+    assert!(fixture.timed_out(3, 1).is_empty(), "nothing is there");
     fixture.submit_limited(2, 3, 0);
-    assert!(fixture.overran(1, 3).is_empty(), "all of it is finished");
+    assert!(fixture.timed_out(1, 3).is_empty(), "all of it is finished");
 }
