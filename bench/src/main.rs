@@ -4,8 +4,14 @@
 //! every part of a row, since a pool of forked processes has to be built before the first thread
 //! exists, and gathers the lines that the copies print. Results are asserted, times never.
 //!
-//! Where to look: `rows/` has one file per question, `bout.rs` measures, `conductor.rs` starts the
-//! copies.
+//! * `rows/`: the rows, one file per question.
+//! * `bout.rs`: measures: several subjects do the same work in turns.
+//! * `conductor.rs`: starts the copies, and gathers their lines.
+//! * `line.rs`: one line of the table; `report.rs`: the table that people read.
+//! * `environment.rs`: the machine and the build that were measured.
+//! * `pools.rs`: the pools that a part compares; `thread_pool.rs`: a plain pool of threads.
+//! * `peer.rs`: a forked process as the other end of a bare baseline.
+//! * `work.rs`: arithmetic that takes a given time.
 
 mod bout;
 mod conductor;

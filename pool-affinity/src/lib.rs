@@ -13,6 +13,16 @@
 )))]
 compile_error!("pool-affinity supports Linux with glibc on x86-64 and aarch64 only");
 
+// * `set.rs`: a set of CPU ids; `text.rs`: its text form; `ids.rs`: CPU ids as users write them.
+// * `topology.rs`: the physical cores of the machine; `sysfs.rs`: reads them from /sys.
+// * `machine.rs`: which CPUs a plan may name, and where the machine is described.
+// * `plan.rs`: says which worker runs on which CPUs; `placement.rs`: plans that follow from the
+//   topology.
+// * `pin.rs`: reads and sets the CPU mask of the calling thread.
+// * `count.rs`: how many CPUs there are, and how many this program can keep busy; `quota.rs`: the
+//   CPU quota of the control group.
+// * `error.rs`: the error type of the crate.
+
 #[cfg(target_os = "linux")]
 mod count;
 #[cfg(target_os = "linux")]

@@ -143,6 +143,15 @@
 //! * At most 4096 workers per pool.
 #![forbid(unsafe_code)]
 
+// * `pool.rs`: the pool; `builder.rs`, `builder/`: its options.
+// * `settings.rs`: the options that may change between two calls; `sharing.rs`: the calls that
+//   change the value that a pool shares.
+// * `call/`: a call, set up step by step before it runs.
+// * `imap.rs`: the lazy iterators.
+// * `chunk_tasks.rs`: cuts an input into chunks, without a pool.
+// * `options.rs`: the types that options accept.
+// * `guide.rs`: the guide, one chapter a module.
+
 mod builder;
 mod call;
 mod chunk_tasks;

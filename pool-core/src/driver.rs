@@ -7,6 +7,8 @@
 //! While this process may be forked for a new zygote it has none of these threads
 //! (`pause_drivers`). No driver thread waits for the end of another, which may be waiting for it:
 //! the user's code runs in them.
+//!
+//! * `driver/tests.rs`: the tests.
 
 use std::{
     cell::Cell,

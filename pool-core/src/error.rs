@@ -2,6 +2,13 @@
 //!
 //! Invariant: the text of an error and that of its source say different things; what may help is in
 //! the text of the error.
+//!
+//! * `error/task.rs`: why one item failed.
+//! * `error/failure.rs`: how a worker tells why an item failed.
+//! * `error/startup.rs`: how a process tells that it did not come up, and why.
+//! * `error/worker_stage.rs`: what a worker is at, as its row on the board says it.
+//! * `error/segment_fault.rs`: what the end of a connection about segments means.
+//! * `error/tests.rs`: the tests of the texts.
 
 mod failure;
 mod segment_fault;

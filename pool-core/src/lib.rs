@@ -9,6 +9,42 @@
     allow(dead_code, unused_imports, irrefutable_let_patterns)
 )]
 
+// The modules by floors, the uppermost first; each may need those that stand below it here
+// (`cargo xtask floors` checks it against `xtask/floors.txt`).
+//
+// * `process.rs`: one function in one process.
+// * `pool.rs`, `pool/`: a pool, its options, its calls.
+// * `futures/`: calls whose results are waited for later.
+// * `job/`: one call of the map family, in the thread that made the call.
+// * `start/`: the start methods.
+// * `roles.rs`: the roles of a fresh copy of the executable.
+// * `session/`: the parent's side of a set of worker processes.
+// * `threads/`: a set of worker threads.
+// * `zygote/`: the process that starts, watches and reaps workers.
+// * `worker/`: what runs inside a worker process.
+// * `segments/`: how the descriptors of shared segments get from process to process.
+// * `config.rs`: what workers are to be like, checked.
+// * `shared/`: the value that a pool shares with every worker.
+// * `hooks/`: what a pool calls at the beginning and the end of each worker.
+// * `engine/`: the scheduling engine, without I/O and without a clock.
+// * `cancel.rs`: ends a call from outside.
+// * `driver.rs`: the thread that works for futures while no thread waits for them.
+// * `task/`: what a task is, and what it has access to while it runs.
+// * `deferred_log.rs`: what a pool logs.
+// * `bootstrap/`: starts fresh copies of this executable, and takes them over before their `main`.
+// * `panic/`: catches, reports and silences panics.
+// * `stack.rs`, `stack/`: how large stacks are, and stacks that the pool maps.
+// * `error.rs`, `error/`: what can go wrong.
+// * `protocol/`: what the processes of a pool send each other.
+// * `os/`: what the operating system gives.
+// * `compact.rs`: a value that is cheap to move, however large its type is.
+// * `mutex.rs`: locks mutexes whose data stays valid when a thread panics.
+// * `start_method.rs`: the names of the start methods.
+// * `reentrancy.rs`: what the calling thread is inside of.
+//
+// Threads differ from processes in `start/backend.rs` (the workers), `job/transport.rs` (the way of
+// a map to them) and `futures/backend_queue.rs` (the way of a call of one item).
+
 mod bootstrap;
 mod cancel;
 mod compact;

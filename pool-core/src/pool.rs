@@ -1,6 +1,16 @@
 //! A pool: the options it was built with, and the backend that it has while it works.
 //!
 //! Invariant: in a forked child, a pool that the child has inherited refuses every call.
+//!
+//! * `pool/options.rs`: the options of a pool.
+//! * `pool/settings.rs`: the settings that may change between two calls, which complete the options
+//!   of a call; `pool/set.rs`: changes them, and gets the fresh workers that some of them require.
+//! * `pool/slot.rs`: the present state of a pool: its backend, and the value that workers share.
+//! * `pool/end.rs`: the end of the workers, and their exit results.
+//! * `pool/futures.rs`: futures of a pool; `pool/submit.rs`: a call of one item that waits for room
+//!   without a thread.
+//! * `pool/scoped.rs`: maps of closures with captures; `pool/slices.rs`: maps over parts of a
+//!   shared array.
 
 mod end;
 mod futures;

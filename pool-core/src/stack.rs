@@ -3,8 +3,11 @@
 //!
 //! Invariant: if the user sets no size, a stack is as large as that of a program's first thread,
 //! under every start method. Users: `worker/task_stack.rs` for processes, `threads/backend.rs` for
-//! threads. `stack/ample.rs` is about calls that need more than their caller's stack has;
-//! `stack/mapped.rs` maps stacks, and `stack/switch.rs` runs a function on one.
+//! threads.
+//!
+//! * `stack/ample.rs`: provides stack for calls that need more than their caller's stack has.
+//! * `stack/mapped.rs`: maps stacks.
+//! * `stack/switch.rs`: runs a function on another stack.
 
 mod ample;
 mod mapped;

@@ -8,10 +8,11 @@
 //!   lies between the ends of `k - 1` and `k`, its root at its end. The end of the block names the
 //!   segments that the handles in the values need (`manifest.rs`).
 //!
-//! `batch/writer.rs` writes batches, `batch/reader.rs` reads them.
-//!
 //! Invariant: values `0..k` are complete before any reader is told of `k`, and never change
 //! afterwards, so a reader may take the finished values even if the writer died in the next one.
+
+// * `batch/writer.rs`: writes a batch, value by value.
+// * `batch/reader.rs`: reads a batch, value by value.
 
 mod reader;
 mod writer;

@@ -10,6 +10,15 @@
 //! business of the crates above.
 #![doc = include_str!("../README.md")]
 
+// * `wire/`: what may cross, and how it becomes bytes and a value again.
+// * `batch.rs`, `batch/`: many values side by side in one block.
+// * `sealed/`: one value's archive in memory that no process can change any more.
+// * `manifest.rs`: the segments that the handles of a message lie in.
+// * `bytes.rs`: a private buffer whose base is aligned like a block of an arena.
+// * `arena/`: memory that one process allocates from and all others read.
+// * `board/`: the task board.
+// * `primitive.rs`, `primitive/`: the atomics and the futex of the board.
+
 mod arena;
 mod bytes;
 mod manifest;

@@ -2,6 +2,9 @@
 //! model-checked.
 //!
 //! Everything under `board/` takes its atomics from here and from nowhere else.
+//!
+//! * `primitive/modelled.rs`: atomics for the model checker.
+//! * `primitive/prefetch.rs`: asks for cache lines before they are needed.
 
 #[cfg(loom)]
 pub(crate) mod modelled;

@@ -3,11 +3,6 @@
 //! Invariant of the whole crate: memory that another process can write is handed out as pointers,
 //! and as references only to the holder of its lock; and no peer can make an access to a
 //! [`Mapping`] fault: a [`Segment`] never shrinks.
-//!
-//! Where to look: `segment.rs` for the memory itself, `mapping.rs` for mapping it, `futex.rs` for
-//! waiting on a word of it, `fork_mark.rs` for noticing a fork, `core_dump.rs` for the content of
-//! core dumps, `object/` for many objects in one segment, `array/` for elements that are accessed
-//! by atomics, `sync/` for locks, `named/` (feature `named`) for memory that programs find by name.
 #![doc = include_str!("../README.md")]
 
 // Code that would not compile elsewhere is left out, and no crate above is reached, so the compiler
@@ -19,6 +14,21 @@
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
 compile_error!("pool-shm supports Linux with glibc on x86-64 and aarch64 only");
+
+// * `segment.rs`: the memory itself; `mapping.rs`: one mapping of it; `region.rs`: address space
+//   that this process has mapped.
+// * `object/`: many objects in one segment.
+// * `array/`: elements that are accessed by atomics.
+// * `sync/`: locks.
+// * `named/` (feature `named`): memory that programs find by name.
+// * `wire.rs` (feature `wire`): handles as parts of a message.
+// * `futex.rs`: sleeps on a word of shared memory.
+// * `fork_mark.rs`: tells whether this process has been forked; `forks.rs`: the count of its forks;
+//   `exclusive.rs`: counts references that a fork must not carry along.
+// * `core_dump.rs`: whether shared objects are part of core dumps.
+// * `limits.rs`: the page size and the limits of this process.
+// * `error.rs`: the error type of the crate.
+// * `sys.rs`: system calls that no crate wraps.
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod array;

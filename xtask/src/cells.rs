@@ -1,4 +1,13 @@
 //! The cells of the matrix, one file per question.
+//!
+//! * `cells/lints.rs`: format, floors, documents, lints and documentation.
+//! * `cells/tests.rs`: the tests of each crate, and the examples in its documentation.
+//! * `cells/conformance.rs`: does a start method keep the promises that all of them make?
+//! * `cells/examples.rs`: do the examples of each crate run to their end?
+//! * `cells/alone.rs`: does each crate build without its neighbours?
+//! * `cells/fresh.rs`: does a fresh program work that depends on one crate only?
+//! * `cells/foreign.rs`: does a map run in a foreign workspace?
+//! * `cells/package.rs`: can every crate be packaged?
 
 pub(crate) mod alone;
 pub(crate) mod conformance;

@@ -5,11 +5,15 @@
 //! reason, or are errors; so is an entry that is found no more. Each is told with file, line and
 //! name.
 //!
-//! `lexer.rs`, `cut.rs` and `syntax.rs` read a file, `modules.rs` makes a tree of all files,
-//! `resolve.rs` follows names in it, `edges.rs` says which file needs which item of which other
-//! file. `layers.rs` and `cycles.rs` check these edges. `words.rs` needs tokens only; `list.rs`
-//! compares faults with the known ones. Only paths are edges: a method that is called by its name
-//! alone is none.
+//! Only paths are edges: a method that is called by its name alone is none.
+//!
+//! * `floors/lexer.rs`, `floors/cut.rs`, `floors/syntax.rs`: read a file.
+//! * `floors/modules.rs`: makes a tree of all files; `floors/resolve.rs`: follows names in it.
+//! * `floors/edges.rs`: says which file needs which item of which other file.
+//! * `floors/layers.rs`, `floors/cycles.rs`: check these edges.
+//! * `floors/words.rs`: checks names, by tokens only; `floors/comments.rs`: checks comments.
+//! * `floors/list.rs`: compares faults with the known ones.
+//! * `floors/testing.rs`: what the tests share.
 
 mod comments;
 mod cut;

@@ -1,7 +1,17 @@
 //! `cargo xtask …`: the one gate of this workspace, for people and for CI alike.
 //!
-//! Each sub-command is a file of its own. `test` and `ci` put cells (`cells/`) into a matrix
-//! (`matrix.rs`); every command of a cell runs under a deadline (`deadline.rs`).
+//! Each sub-command is a file of its own. `test` and `ci` put cells into a matrix; every command of
+//! a cell runs under a deadline.
+//!
+//! * `test.rs`, `ci.rs`, `floors.rs` (with `floors/`), `loom.rs`, `bench.rs`, `demo.rs`: the
+//!   sub-commands.
+//! * `cells.rs`, `cells/`: the cells, one file per question; `matrix.rs`: runs and prints them;
+//!   `deadline.rs`: runs a command under a deadline; `table.rs`: plain text tables.
+//! * `workspace.rs`: the root, the crates, and how cargo is called; `tree.rs`: the dependencies of
+//!   a crate.
+//! * `documents.rs`: checks the links in the documents; `readme.rs`: the first example of a README.
+//! * `scratch.rs`: folders for programs that must know nothing of this workspace.
+//! * `thin.rs`: checks that the facade is thin.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,16 @@
 //! The rows, one file per question.
+//!
+//! * `cpu.rs`: tasks that just compute.
+//! * `data_set.rs`: a large data set that workers share.
+//! * `futures.rs`: calls of which the caller takes the results later.
+//! * `heavy_tail.rs`: a few tasks that take most of the time.
+//! * `locks.rs`: locks between processes.
+//! * `memory.rs`: the memory of the workers and the parent.
+//! * `payload.rs`: large items and large results.
+//! * `roundtrip.rs`: the smallest call.
+//! * `shared.rs`: arrays in shared memory beside slices in private memory.
+//! * `start.rs`: builds a pool, runs one task on each worker, ends it.
+//! * `tiny.rs`: the smallest tasks.
 
 mod cpu;
 mod data_set;

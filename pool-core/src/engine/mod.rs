@@ -13,6 +13,7 @@
 //! * `window.rs`: how many items of a job may be under way.
 //! * `measure.rs`: where results end in a block.
 //! * `wake.rs`: how much has to arrive before a waiting job is woken.
+//! * `dispatch_tests/`: the tests of `dispatch.rs`; `sizing_tests.rs`: those of `sizing.rs`.
 
 mod chunk;
 mod closing;

@@ -14,7 +14,8 @@
 //! * `queue.rs`: the interface of the queues for calls; `backend_queue.rs`: that of one backend, of
 //!   processes or of threads.
 //! * `processes.rs`: the queue for processes; `sending.rs`: how its calls go to the workers;
-//!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer.
+//!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer,
+//!   whose result it decodes.
 //! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
 //!   `thread_work.rs`: one call in its thread.
 //! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: their two kinds.

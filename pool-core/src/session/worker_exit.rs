@@ -1,5 +1,6 @@
-//! What follows from a worker's end: how far it had come, the exit record that it leaves, the calls
-//! that are told, and the worker that replaces it.
+//! What follows in the parent from a worker's end, not the user's hook `worker_exit`: how far the
+//! worker had come, the exit record that it leaves, the calls that are told, and the worker that
+//! replaces it. A worker process calls the hook in `worker/hook_state.rs`.
 //!
 //! Invariant: the parent reads the row and the arena of a worker here after it was reaped, and
 //! checks what it finds there against the arena's bounds.

@@ -4,12 +4,17 @@
 //! ones; many *claimers* (the workers) take ready slots, run them and mark them done. There is no
 //! lock: a slot's word names its generation, its state and its owner, and only the owner moves it
 //! on (see `word.rs`), so a process that dies holds nothing that another needs.
-//!
-//! `publisher.rs` and `claimer.rs` are the two sides, `targeted.rs` the chunks that only one
-//! claimer may take, `precedence.rs` those that go first, `item_marks.rs` the words between items,
-//! `sleep.rs` how each waits for the other, `release_notices.rs` how a claimer learns that what it
-//! keeps is not needed any more, `clock.rs` how items that take too long are ended, `last_words.rs`
-//! what a claimer leaves behind when it ends.
+
+// * `table.rs`: the board as a value; `layout.rs`: the layout of its memory.
+// * `slot.rs`: the content of a slot; `word.rs`: its word.
+// * `publisher.rs`, `claimer.rs`: the two sides.
+// * `targeted.rs`: chunks that only one claimer may take; `precedence.rs`: those that go first.
+// * `item_marks.rs`: the words between items.
+// * `sleep.rs`: how each side waits for the other.
+// * `release_notices.rs`: how a claimer learns that what it keeps is not needed any more.
+// * `clock.rs`: how items that take too long are ended.
+// * `last_words.rs`: what a claimer leaves behind when it ends.
+// * `model.rs`: a board of the model checker's atomics.
 
 mod claimer;
 mod clock;

@@ -1,7 +1,8 @@
 //! One value's archive in memory that no process can change any more.
 //!
-//! `archive.rs` is the memory, of any type; `object.rs` reads it as a value of its type, `wire.rs`
-//! sends it.
+//! * `archive.rs`: the memory, of any type.
+//! * `object.rs`: reads it as a value of its type.
+//! * `wire.rs`: sends it.
 
 mod archive;
 mod object;

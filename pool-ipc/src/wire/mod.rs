@@ -1,4 +1,14 @@
 //! What may cross a process boundary, and how it becomes bytes and a value again.
+//!
+//! * `wire_trait.rs`: the trait that says what may cross; `macros.rs`: makes an own type `Wire`;
+//!   `recursive.rs`: the guard of fields that lead back to their own type.
+//! * `encoder.rs`: writes an archive into a block; `scratch.rs`: its scratch room.
+//! * `decoder.rs`: checks an archive and makes the value from it.
+//! * `numbers.rs`: lists of numbers, checked and copied as a whole.
+//! * `alignment.rs`: archives that hold something aligned to more than rkyv can pad for.
+//! * `segments.rs`: the table of segments that travel with a message.
+//! * `whole.rs`: one whole value as bytes, without a pool.
+//! * `fault.rs`: why a value did not become bytes, or bytes no value.
 
 mod alignment;
 mod decoder;

@@ -3,6 +3,15 @@
 //! Invariant: memory that other processes may write meanwhile is accessed by atomics or, in bulk,
 //! by [`bulk`], never by plain reads and writes, so that no write of another process can be
 //! undefined behaviour here.
+//!
+//! * `shared_array.rs`: a slice of numbers; `shared_value.rs`: one number.
+//! * `element.rs`: the types whose values may lie there: numbers, and `bool`.
+//! * `cell.rs`: one element in shared memory; `fetch.rs`: calculates with elements in place.
+//! * `bulk.rs`: many elements at once; `vectors/`: 16 bytes at a time.
+//! * `whole.rs`: the functions that work on all elements of an array.
+//! * `iter.rs`: the iterator over an array.
+//! * `lent.rs`: arrays that are lent to tasks as slices.
+//! * `wire.rs`: arrays and values as parts of a message.
 
 pub(crate) mod bulk;
 mod cell;

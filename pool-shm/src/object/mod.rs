@@ -3,6 +3,13 @@
 //! Invariant: a block's place is never used a second time, so identity and slot name one object for
 //! ever, whichever processes still have a handle to it, by a message or by a fork. Only the
 //! kernel's count of mappings and descriptors keeps memory alive.
+//!
+//! * `segment.rs`: a segment as this process sees it; `layout.rs`: its layout, a slotted page.
+//! * `identity.rs`: its identity; `registry.rs`: the segments that this process has mapped.
+//! * `block.rs`: a handle to the memory of one object; `heap.rs`: places new objects.
+//! * `fault.rs`: why a handle that came from another process is refused.
+//! * `watchers.rs`: the watchers that are told when this process lets a segment go.
+//! * `per_process.rs`: state of which each process has its own, although a fork copies it.
 
 mod block;
 mod fault;

@@ -5,10 +5,17 @@
 //! and a survivor that finds a dead name there puts it right by one step of its own. No process is
 //! told of a death: waiters sleep a few milliseconds at once and look.
 //!
-//! Where to look: `owner.rs` for names, `stat.rs` for finding the dead, `leaked.rs` for leaked
-//! guards of ended threads, `process_end.rs` for the orderly end of a process, `backoff.rs` for
-//! waiting; `raw_*.rs` for the state of each lock, which knows no data and no handles; the files
-//! beside them for the public types; `lock_layout.rs` and `guarded.rs` for the memory of a lock.
+//! * `mutex.rs`, `rwlock.rs`, `semaphore.rs`, `barrier.rs`, `condvar.rs`, `event.rs`: the public
+//!   types.
+//! * `raw_mutex.rs`, `raw_rwlock.rs`, `raw_semaphore.rs`, `raw_barrier.rs`: the state of each lock,
+//!   which knows no data and no handles; `event_count.rs`: that of events and of the condvar.
+//! * `lock_layout.rs`: the memory of a lock; `guarded.rs`: the data in it.
+//! * `owner.rs`: the name of a holder; `stat.rs`: finds the dead; `table_scan.rs`: one look at a
+//!   whole table of holders.
+//! * `backoff.rs`: how long a waiter sleeps at once.
+//! * `leaked.rs`: leaked guards of ended threads; `process_end.rs`: the orderly end of a process.
+//! * `error.rs`: why something was not locked, or was locked with a warning.
+//! * `wire.rs`: locks as parts of a message.
 
 mod backoff;
 mod barrier;

@@ -2,6 +2,10 @@
 //!
 //! Invariant: each vector at an address aligned to 16 on the shared side is moved in pieces of at
 //! least 8 aligned bytes, each accessed as a whole.
+//!
+//! * `x86_64.rs`: SSE.
+//! * `aarch64.rs`: pairs of general registers.
+//! * `none.rs`: every element by itself.
 
 #[cfg(all(target_arch = "aarch64", not(miri)))]
 #[path = "aarch64.rs"]
