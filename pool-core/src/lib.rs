@@ -41,6 +41,7 @@
 // * `mutex.rs`: locks mutexes whose data stays valid when a thread panics.
 // * `start_method.rs`: the names of the start methods.
 // * `reentrancy.rs`: what the calling thread is inside of.
+// * `worker_id.rs`: the number of a worker.
 //
 // Threads differ from processes in `start/backend.rs` (the workers), `job/transport.rs` (the way of
 // a map to them) and `futures/backend_queue.rs` (the way of a call of one item).

@@ -7,14 +7,14 @@ use std::{
 };
 
 use pool_api::{
-    Cause, Error, SharedMutex, StartMethod, WorkerPool,
+    Cause, Error, SharedArray, SharedMutex, StartMethod, WorkerPool,
     rkyv::{self, Archive, Deserialize, Serialize, rancor::Fallible},
 };
 
 use super::slices::{array, expected, set_to_part, works_in_place};
 use crate::{
     case::{Case, Outcome, builder, pool},
-    scratch::{Scratch, wait_until},
+    scratch::{Scratch, append, read_numbers, wait_until},
     sys,
 };
 
@@ -22,6 +22,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("slices_a_task_panics", panics),
     Case::new("slices_nothing_runs_on_after_a_failure", runs_out),
     Case::new("slices_a_worker_dies", dies).processes(),
+    Case::new("slices_tried_again_change_each_element_once", tried_again).processes(),
+    Case::new("slices_overdue_and_tried_again", overdue_once).processes(),
     Case::new("slices_a_task_that_does_not_end", endless).processes(),
     Case::new("slices_beside_another_call", beside),
     Case::new("slices_and_a_result_that_panics", bad_result).processes(),
@@ -316,5 +318,54 @@ fn forked_late(method: StartMethod) -> Outcome {
     };
     wait_until("the children have ended", || children.iter().all(has_ended));
     assert_eq!((array.to_vec(), clone.to_vec()), (vec![9; 4], vec![9; 4]));
+    Ok(())
+}
+
+/// Doubles half of the slice, then calls `once` if no task has done so before, then the rest.
+fn double(path: &str, slice: &mut [u64], once: fn()) {
+    let (first, rest) = slice.split_at_mut(slice.len() / 2);
+    first.iter_mut().for_each(|x| *x *= 2);
+    if read_numbers(path).is_empty() {
+        append(path, 1);
+        once();
+    }
+    rest.iter_mut().for_each(|x| *x *= 2);
+}
+
+fn tried_again(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    for shared in [false, true] {
+        let scratch = Scratch::new();
+        let mut array = SharedArray::from_slice(&(0..100u64).collect::<Vec<_>>())?;
+        // With a second handle tasks work on copies anyway.
+        let other = shared.then(|| array.clone());
+        let call = pool.slices_mut(&mut array, 7).with(scratch.path()).retry(1);
+        let parts = call.map(|path, part, slice| {
+            double(path, slice, || std::process::abort());
+            part
+        })?;
+        assert!(parts.into_iter().eq(0..15));
+        assert!(array.to_vec().into_iter().eq((0..100).map(|x| 2 * x)));
+        assert!(other.is_none_or(|other| other.to_vec() == array.to_vec()));
+        // Without a retry the part is the error, and the elements stay the caller's.
+        let failed = pool.slices_mut(&mut array, 50).map(|_, _| std::process::abort());
+        assert!(matches!(failed, Err::<Vec<()>, _>(Error::Task(_))), "{failed:?}");
+    }
+    Ok(())
+}
+
+fn overdue_once(method: StartMethod) -> Outcome {
+    let pool = pool(method, 2)?;
+    let scratch = Scratch::new();
+    let mut array = SharedArray::from_slice(&(0..40u64).collect::<Vec<_>>())?;
+    let call = pool.slices_mut(&mut array, 10).with(scratch.path()).retry(9);
+    call.task_timeout(Duration::from_secs(1)).map(|path, _, slice| {
+        double(path, slice, || {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    })?;
+    assert!(array.to_vec().into_iter().eq((0..40).map(|x| 2 * x)));
     Ok(())
 }
