@@ -103,8 +103,9 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// # Errors
     ///
     /// The errors of [`apply_async`](Call::apply_async);
-    /// [`Error::QueueFull`](crate::Error::QueueFull) while 4 096 calls wait to be begun, and while
-    /// another thread stops the pool.
+    /// [`Error::QueueFull`](crate::Error::QueueFull) while 4 096 calls wait to be begun (with a
+    /// [`cancel_token`](Call::cancel_token): while 1 024 such calls and maps have not ended), and
+    /// while another thread stops the pool.
     ///
     /// # The function
     ///
@@ -128,7 +129,9 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// polls the future; the errors are those of [`apply_async`](Call::apply_async).
     ///
     /// Nothing is handed in before the first poll, nor when the future is dropped before it is
-    /// ready. While another thread stops the pool the future waits for the end of that.
+    /// ready. While another thread stops the pool the future waits for the end of that. A
+    /// [`cancel_token`](Call::cancel_token) that is pulled before the call is handed in does not wake
+    /// the future, and refuses the call at the next poll.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;

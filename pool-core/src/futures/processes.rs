@@ -112,8 +112,9 @@ impl ProcessQueue {
             let news = news.into_iter().map(|job| job.0);
             let ended = self.queue_shared.background.go_on(news, &|| self.tell());
             self.passes.fetch_add(1, Ordering::SeqCst);
-            if ended {
+            if ended > 0 {
                 self.tell();
+                self.queue_shared.jobs_ended(ended);
             }
         }
     }
@@ -287,7 +288,7 @@ impl ProcessQueue {
         if !foreign {
             self.allocator.session.notify();
             let _inside = InCall::enter(self.queue_shared.backend, Inside::Delivery);
-            self.queue_shared.budget.submitters().wake_all();
+            self.queue_shared.budget.wake_submitters();
         }
     }
 
@@ -378,6 +379,7 @@ impl AsyncQueue for ProcessQueue {
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.tell();
         self.left_line(1);
+        self.queue_shared.jobs_ended(1);
     }
 
     /// Closes the queue first if its job has failed while no thread waited.
@@ -470,7 +472,7 @@ impl Driven for ProcessQueue {
         if self.queue_shared.watched.load(Ordering::SeqCst) > 0 {
             self.give_up(&why);
         }
-        self.queue_shared.budget.submitters().wake_all();
+        self.queue_shared.budget.wake_submitters();
     }
 }
 
