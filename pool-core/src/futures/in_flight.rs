@@ -33,12 +33,21 @@ pub(super) enum Answer {
 /// An answer, and its receiver, if there still is one.
 pub(super) type Answered = (Option<Arc<dyn Receiver>>, Answer);
 
+/// A call under way.
+struct Sent {
+    receiver: Arc<dyn Receiver>,
+    /// It is for one worker alone, which may be busy for long.
+    is_addressed: bool,
+}
+
 /// Calls that wait and calls under way, with their answers and the limits on them.
 #[derive(Default)]
 pub(super) struct InFlight {
     pub(super) waiting: Waiting,
-    /// Receivers by key; keys are used again.
-    sent: Vec<Option<Arc<dyn Receiver>>>,
+    /// Calls by key; keys are used again.
+    sent: Vec<Option<Sent>>,
+    /// How many of them are for one worker alone.
+    addressed: usize,
     free: Vec<usize>,
     /// Answers that no thread has in hand: any thread may take the next one, also while another
     /// thread runs the user's code.
@@ -78,25 +87,44 @@ impl InFlight {
         self.waiting.len() >= MOST_WAITING && !self.closed
     }
 
-    /// Whether another call may be sent.
-    pub(super) fn admits(&self) -> bool {
+    /// Whether a call for this worker, or for any, may be sent.
+    ///
+    /// Calls for one worker do not count for the others: their worker may be busy for long. The
+    /// session has a line for each worker.
+    pub(super) fn admits(&self, worker: Option<u32>) -> bool {
+        let has_room = |under_way| self.bytes <= MANY_BYTES || under_way <= self.workers;
+        if worker.is_some() {
+            return self.addressed < MOST_WAITING && has_room(self.addressed);
+        }
+        let under_way = self.under_way() - self.addressed;
         let least = 2 * self.workers;
         let most = match self.nanos {
             Some(nanos) => (self.workers as f64 * DEPTH_NANOS / nanos) as usize,
             None => least,
         };
-        self.under_way() < most.clamp(least, least.max(MOST_UNDER_WAY))
-            && (self.bytes <= MANY_BYTES || self.under_way() <= self.workers)
+        under_way < most.clamp(least, least.max(MOST_UNDER_WAY)) && has_room(under_way)
     }
 
-    /// Notes that a call is sent now; returns its key, and whether it is timed.
-    pub(super) fn begin(&mut self, receiver: Arc<dyn Receiver>) -> (u64, bool) {
+    /// Whether the first call that waits may be sent.
+    pub(super) fn admits_first(&self) -> bool {
+        self.waiting.front().is_some_and(|unsent| self.admits(unsent.worker()))
+    }
+
+    /// Notes that a call for this worker, or for any, is sent now; returns its key, and whether it
+    /// is timed.
+    pub(super) fn begin(
+        &mut self,
+        receiver: Arc<dyn Receiver>,
+        worker: Option<u32>,
+    ) -> (u64, bool) {
         self.serial += 1;
         let key = self.free.pop().unwrap_or_else(|| {
             self.sent.push(None);
             self.sent.len() - 1
         });
-        self.sent[key] = Some(receiver);
+        let is_addressed = worker.is_some();
+        self.addressed += usize::from(is_addressed);
+        self.sent[key] = Some(Sent { receiver, is_addressed });
         (key as u64, self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
     }
 
@@ -111,7 +139,8 @@ impl InFlight {
     /// Frees the key of a call that was answered, or was not sent after all.
     pub(super) fn end(&mut self, key: u64) -> Option<Arc<dyn Receiver>> {
         let key = usize::try_from(key).ok()?;
-        let receiver = self.sent.get_mut(key)?.take()?;
+        let Sent { receiver, is_addressed } = self.sent.get_mut(key)?.take()?;
+        self.addressed -= usize::from(is_addressed);
         self.free.push(key);
         Some(receiver)
     }
@@ -126,8 +155,7 @@ impl InFlight {
 
     /// The key of a call that was sent.
     pub(super) fn key_of(&self, entry: *const ()) -> Option<u64> {
-        let is_it =
-            |r: &Option<Arc<dyn Receiver>>| r.as_ref().is_some_and(|r| r.address() == entry);
+        let is_it = |s: &Option<Sent>| s.as_ref().is_some_and(|s| s.receiver.address() == entry);
         self.sent.iter().position(is_it).map(|key| key as u64)
     }
 
@@ -135,7 +163,8 @@ impl InFlight {
     pub(super) fn give_up(&mut self, why: &Error) -> Waiting {
         self.free.clear();
         let unsent = std::mem::take(&mut self.waiting);
-        let receivers = self.sent.drain(..).flatten();
+        self.addressed = 0;
+        let receivers = self.sent.drain(..).flatten().map(|sent| sent.receiver);
         let receivers = receivers.chain(unsent.iter().map(|unsent| unsent.receiver()));
         self.answered
             .extend(receivers.map(|receiver| (Some(receiver), Answer::Failed(why.clone()))));

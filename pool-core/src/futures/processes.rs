@@ -216,7 +216,7 @@ impl ProcessQueue {
     /// When there is work although nothing arrives: a call or a job had no room.
     fn due(&self) -> Option<Instant> {
         let in_flight = lock(&self.in_flight);
-        let starves = !in_flight.waiting.is_empty() && in_flight.admits();
+        let starves = in_flight.admits_first();
         let wait = if in_flight.under_way() == 0 { Duration::ZERO } else { STARVES_FOR };
         drop(in_flight);
         let due = starves.then(|| Instant::now() + wait);
