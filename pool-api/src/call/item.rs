@@ -129,9 +129,9 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// polls the future; the errors are those of [`apply_async`](Call::apply_async).
     ///
     /// Nothing is handed in before the first poll, nor when the future is dropped before it is
-    /// ready. While another thread stops the pool the future waits for the end of that. A
-    /// [`cancel_token`](Call::cancel_token) that is pulled before the call is handed in does not wake
-    /// the future, and refuses the call at the next poll.
+    /// ready. While another thread stops the pool the future waits for the end of that. A token
+    /// ([`cancel_token`](Call::cancel_token)) that is pulled before the call is handed in refuses
+    /// it at the next poll, and does not wake the future.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;
