@@ -103,8 +103,9 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// # Errors
     ///
     /// The errors of [`apply_async`](Call::apply_async);
-    /// [`Error::QueueFull`](crate::Error::QueueFull) while 4 096 calls wait to be begun, and while
-    /// another thread stops the pool.
+    /// [`Error::QueueFull`](crate::Error::QueueFull) while 4 096 calls wait to be begun (with a
+    /// [`cancel_token`](Call::cancel_token): while 1 024 such calls and maps have not ended), and
+    /// while another thread stops the pool.
     ///
     /// # The function
     ///
@@ -131,7 +132,8 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
     /// ready. While another thread stops the pool the future waits for the end of that. There is
     /// room for 4 096 calls, however large their items are: where these are large,
     /// `imap_stream` with [`max_tasks_active`](Call::max_tasks_active), or a semaphore of the
-    /// executor, limits their memory.
+    /// executor, limits their memory. A token ([`cancel_token`](Call::cancel_token)) that is pulled
+    /// before the call is handed in refuses it at the next poll, and does not wake the future.
     ///
     /// ```
     /// # let pool = pool_api::WorkerPool::new(2)?;

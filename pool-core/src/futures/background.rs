@@ -112,9 +112,9 @@ impl Background {
         self.backlog.load(Ordering::SeqCst)
     }
 
-    /// Takes further the jobs with these numbers, and those that are due anyway; whether one has
+    /// Takes further the jobs with these numbers, and those that are due anyway; how many have
     /// ended. `share` is called when there is more than one: another thread may take the next.
-    pub(super) fn go_on(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> bool {
+    pub(super) fn go_on(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> usize {
         let mut tasks = lock(&self.tasks);
         let Tasks { by_number, told, ends, .. } = &mut *tasks;
         told.extend(news);
@@ -122,7 +122,7 @@ impl Background {
             (ends.is_some() || task.due().is_some()).then_some(*number)
         };
         told.extend(by_number.iter().filter_map(due));
-        let (mut ended, mut shared) = (false, false);
+        let (mut ended, mut shared) = (0, false);
         while let Some(number) = tasks.told.pop_first() {
             self.note_backlog(&tasks);
             let Some(task) = tasks.by_number.get(&number).cloned() else { continue };
@@ -142,7 +142,7 @@ impl Background {
             };
             if over {
                 drop_quietly(self.remove(number));
-                ended = true;
+                ended += 1;
             }
             drop_quietly(task);
             drop(inside);

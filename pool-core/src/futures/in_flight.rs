@@ -11,6 +11,7 @@ use crate::{
     engine::{Pace, Window},
     error::Error,
     session::{Buffers, ResultBatch, Session},
+    worker_id::WorkerId,
 };
 
 /// One call in this many is timed.
@@ -28,17 +29,28 @@ pub(super) enum Answer {
 /// An answer, and its receiver, if there still is one.
 pub(super) type Answered = (Option<Arc<dyn Receiver>>, Answer);
 
+/// A call under way.
+struct Sent {
+    receiver: Arc<dyn Receiver>,
+    /// It is for one worker alone, which may be busy for long.
+    is_targeted: bool,
+    /// Its encoded bytes, once they are handed over.
+    bytes: Option<usize>,
+}
+
 /// Calls that wait and calls under way, with their answers and the limits on them.
 #[derive(Default)]
 pub(super) struct InFlight {
     pub(super) waiting: Waiting,
-    /// Receivers by key; keys are used again.
-    sent: Vec<Option<Arc<dyn Receiver>>>,
+    /// Calls by key; keys are used again.
+    sent: Vec<Option<Sent>>,
     free: Vec<usize>,
     /// Answers that no thread has in hand: any thread may take the next one, also while another
     /// thread runs the user's code.
     pub(super) answered: VecDeque<Answered>,
     window: Window,
+    /// The window of calls that are for one worker alone.
+    targeted: Window,
     nanos: Option<f64>,
     serial: u64,
     /// Buffers for the threads that work at the queue.
@@ -54,7 +66,11 @@ pub(super) struct InFlight {
 
 impl InFlight {
     pub(super) fn new(workers: usize) -> Self {
-        Self { window: Window::new(None, workers, Pace::Single), ..Self::default() }
+        Self {
+            window: Window::new(None, workers, Pace::Single),
+            targeted: Window::new(Some(MOST_WAITING), workers, Pace::Single),
+            ..Self::default()
+        }
     }
 
     /// Calls that were sent and have not been answered.
@@ -72,37 +88,63 @@ impl InFlight {
         self.waiting.len() >= MOST_WAITING && !self.closed
     }
 
-    /// Whether another call may be sent.
-    pub(super) fn admits(&self) -> bool {
-        self.window.admits(1, self.nanos)
+    /// Whether a call for this worker, or for any, may be sent.
+    ///
+    /// Calls for one worker do not count for the others: their worker may be busy for long. The
+    /// session has a line for each worker.
+    pub(super) fn admits(&self, worker: Option<WorkerId>) -> bool {
+        match worker {
+            Some(_) => self.targeted.admits(1, None),
+            None => self.window.admits(1, self.nanos),
+        }
     }
 
-    /// Notes that a call is sent now; returns its key, and whether it is timed.
-    pub(super) fn begin(&mut self, receiver: Arc<dyn Receiver>) -> (u64, bool) {
+    /// Whether the first call that waits may be sent.
+    pub(super) fn admits_first(&self) -> bool {
+        self.waiting.front().is_some_and(|unsent| self.admits(unsent.worker()))
+    }
+
+    /// Notes that a call for this worker, or for any, is sent now; returns its key, and whether it
+    /// is timed.
+    pub(super) fn begin(
+        &mut self,
+        receiver: Arc<dyn Receiver>,
+        worker: Option<WorkerId>,
+    ) -> (u64, bool) {
         self.serial += 1;
         let key = self.free.pop().unwrap_or_else(|| {
             self.sent.push(None);
             self.sent.len() - 1
         });
-        self.sent[key] = Some(receiver);
-        self.window.took(0, 1, 0);
+        self.sent[key] = Some(Sent { receiver, is_targeted: worker.is_some(), bytes: None });
+        self.window_of(worker.is_some()).took(0, 1, 0);
         (key as u64, self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
     }
 
-    pub(super) fn took(&mut self, bytes: u64) {
-        self.window.took(1, 0, bytes as usize);
+    fn window_of(&mut self, is_targeted: bool) -> &mut Window {
+        if is_targeted { &mut self.targeted } else { &mut self.window }
     }
 
-    pub(super) fn ended(&mut self, bytes: u64) {
-        self.window.ended(bytes as usize);
+    /// Notes how many bytes of a call that is sent were handed over.
+    pub(super) fn took(&mut self, key: u64, bytes: u64) {
+        let sent = usize::try_from(key).ok().and_then(|key| self.sent.get_mut(key)?.as_mut());
+        // A call that was answered meanwhile counts no more.
+        let Some(sent) = sent else { return };
+        let (bytes, is_targeted) = (bytes as usize, sent.is_targeted);
+        sent.bytes = Some(bytes);
+        self.window_of(is_targeted).took(1, 0, bytes);
     }
 
     /// Frees the key of a call that was answered, or was not sent after all.
     pub(super) fn end(&mut self, key: u64) -> Option<Arc<dyn Receiver>> {
         let key = usize::try_from(key).ok()?;
-        let receiver = self.sent.get_mut(key)?.take()?;
+        let Sent { receiver, is_targeted, bytes } = self.sent.get_mut(key)?.take()?;
         self.free.push(key);
-        self.window.yielded(1);
+        let window = self.window_of(is_targeted);
+        window.yielded(1);
+        if let Some(bytes) = bytes {
+            window.ended(bytes);
+        }
         Some(receiver)
     }
 
@@ -116,8 +158,7 @@ impl InFlight {
 
     /// The key of a call that was sent.
     pub(super) fn key_of(&self, entry: *const ()) -> Option<u64> {
-        let is_it =
-            |r: &Option<Arc<dyn Receiver>>| r.as_ref().is_some_and(|r| r.address() == entry);
+        let is_it = |s: &Option<Sent>| s.as_ref().is_some_and(|s| s.receiver.address() == entry);
         self.sent.iter().position(is_it).map(|key| key as u64)
     }
 
@@ -125,7 +166,7 @@ impl InFlight {
     pub(super) fn give_up(&mut self, why: &Error) -> Waiting {
         self.free.clear();
         let unsent = std::mem::take(&mut self.waiting);
-        let receivers = self.sent.drain(..).flatten();
+        let receivers = self.sent.drain(..).flatten().map(|sent| sent.receiver);
         let receivers = receivers.chain(unsent.iter().map(|unsent| unsent.receiver()));
         self.answered
             .extend(receivers.map(|receiver| (Some(receiver), Answer::Failed(why.clone()))));

@@ -117,7 +117,7 @@ impl dyn AsyncQueue {
         let ended = queue_shared.background.go_on([number].into_iter(), &|| ());
         // A job that needs room is due soon, and a sleeping driver thread does not know the new
         // token.
-        if ended || map.due().is_some() || has_token {
+        if ended > 0 || map.due().is_some() || has_token {
             self.recount();
         }
         queue_shared.driver.unpark();

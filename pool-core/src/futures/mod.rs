@@ -52,6 +52,7 @@ pub(crate) use processes::ProcessQueue;
 pub(crate) use queue::{Budget, Room, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncResults;
+pub(crate) use submitters::Submitters;
 pub use wait::{
     AsCompleted, AsCompletedTimeout, WaitFor, as_completed, as_completed_timeout, wait,
 };

@@ -112,8 +112,9 @@ impl ProcessQueue {
             let news = news.into_iter().map(|job| job.0);
             let ended = self.queue_shared.background.go_on(news, &|| self.tell());
             self.passes.fetch_add(1, Ordering::SeqCst);
-            if ended {
+            if ended > 0 {
                 self.tell();
+                self.queue_shared.jobs_ended(ended);
             }
         }
     }
@@ -129,10 +130,7 @@ impl ProcessQueue {
         let gone = session.take_messages(*job, poll, &mut buffers.taken).err();
         while let Some(message) = buffers.taken.pop_front() {
             let (key, answer) = match message {
-                Message::Ended { bytes } => {
-                    in_flight.ended(bytes);
-                    continue;
-                }
+                Message::Ended { .. } => continue,
                 Message::Results(batch) => {
                     in_flight.ran(batch.nanos);
                     (batch.first, Answer::Batch(batch))
@@ -215,7 +213,7 @@ impl ProcessQueue {
     /// When there is work although nothing arrives: a call or a job had no room.
     fn due(&self) -> Option<Instant> {
         let in_flight = lock(&self.in_flight);
-        let starves = !in_flight.waiting.is_empty() && in_flight.admits();
+        let starves = in_flight.admits_first();
         let wait = if in_flight.under_way() == 0 { Duration::ZERO } else { STARVES_FOR };
         drop(in_flight);
         let due = starves.then(|| Instant::now() + wait);
@@ -287,7 +285,7 @@ impl ProcessQueue {
         if !foreign {
             self.allocator.session.notify();
             let _inside = InCall::enter(self.queue_shared.backend, Inside::Delivery);
-            self.queue_shared.budget.submitters().wake_all();
+            self.queue_shared.budget.wake_submitters();
         }
     }
 
@@ -378,6 +376,7 @@ impl AsyncQueue for ProcessQueue {
         self.passes.fetch_add(1, Ordering::SeqCst);
         self.tell();
         self.left_line(1);
+        self.queue_shared.jobs_ended(1);
     }
 
     fn close_if_failed(&self) {
@@ -472,7 +471,7 @@ impl Driven for ProcessQueue {
         if self.queue_shared.watched.load(Ordering::SeqCst) > 0 {
             self.give_up(&why);
         }
-        self.queue_shared.budget.submitters().wake_all();
+        self.queue_shared.budget.wake_submitters();
     }
 }
 

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{MOST_WAITING, background::Background, callbacks::Callbacks, submitters::Submitters};
+use super::{
+    MOST_MAPS, MOST_WAITING, background::Background, callbacks::Callbacks, submitters::Submitters,
+};
 use crate::{
     driver::{Driven, Driver},
     engine::JobId,
@@ -67,6 +69,8 @@ pub(crate) struct Budget {
     exact: bool,
     pub(super) stack: usize,
     submitters: Submitters,
+    /// Those of calls that are jobs in the background, which have room of their own.
+    map_submitters: Submitters,
 }
 
 impl Budget {
@@ -79,11 +83,20 @@ impl Budget {
             exact: set.is_some(),
             stack,
             submitters: Submitters::default(),
+            map_submitters: Submitters::default(),
         }
     }
 
-    pub(crate) fn submitters(&self) -> &Submitters {
-        &self.submitters
+    /// The submitters that wait for the same room; `has_token`: a token may end their calls, which
+    /// are jobs in the background therefore.
+    pub(crate) fn submitters(&self, has_token: bool) -> &Submitters {
+        if has_token { &self.map_submitters } else { &self.submitters }
+    }
+
+    /// Wakes all submitters, so that each looks for room.
+    pub(crate) fn wake_submitters(&self) {
+        self.submitters.wake_all();
+        self.map_submitters.wake_all();
     }
 
     /// # Errors
@@ -296,13 +309,28 @@ impl QueueShared {
 
     /// Lets submitters in, since so many calls have left the queue, where `waiting` wait now.
     pub(super) fn left(&self, calls: usize, waiting: impl FnOnce() -> usize) {
-        let submitters = &self.budget.submitters;
-        if calls > 0 && !submitters.is_empty() {
+        self.let_in(&self.budget.submitters, calls, MOST_WAITING, waiting);
+    }
+
+    /// Lets submitters in, since so many jobs in the background have ended.
+    pub(super) fn jobs_ended(&self, jobs: usize) {
+        self.let_in(&self.budget.map_submitters, jobs, MOST_MAPS, || self.background.maps());
+    }
+
+    /// Lets so many submitters in where there is room; there are `present()` of at most `most` now.
+    fn let_in(
+        &self,
+        submitters: &Submitters,
+        gone: usize,
+        most: usize,
+        present: impl FnOnce() -> usize,
+    ) {
+        if gone > 0 && !submitters.is_empty() {
             let _inside = InCall::enter(self.backend, Inside::Delivery);
-            match waiting() {
+            match present() {
                 // Some that were let in may never be polled again.
                 0 => submitters.wake_all(),
-                waiting => submitters.let_in(calls.min(MOST_WAITING.saturating_sub(waiting))),
+                present => submitters.let_in(gone.min(most.saturating_sub(present))),
             }
         }
     }

@@ -45,6 +45,9 @@ pub(super) struct Encoded {
 pub(super) trait Unsent: Send {
     fn receiver(&self) -> Arc<dyn Receiver>;
 
+    /// The only worker to run it, if any.
+    fn worker(&self) -> Option<WorkerId>;
+
     /// Encodes the item; `None`: there is no room now. `idle`: may wait for room.
     fn encode(
         &self,
@@ -68,6 +71,10 @@ pub(super) trait Receiver: Send + Sync {
 impl<A: Wire, R: Wire> Unsent for QueuedCall<A, R> {
     fn receiver(&self) -> Arc<dyn Receiver> {
         self.entry.clone()
+    }
+
+    fn worker(&self) -> Option<WorkerId> {
+        self.terms.worker
     }
 
     fn encode(

@@ -56,7 +56,7 @@ impl ProcessQueue {
         if in_flight.closed {
             return Err(Unaccepted::Closed(queued.item));
         }
-        if !(in_flight.waiting.is_empty() && in_flight.admits()) {
+        if !(in_flight.waiting.is_empty() && in_flight.admits(terms.worker)) {
             in_flight.waiting.push_back(Box::new(queued));
             let waiting = in_flight.waiting.len();
             drop(in_flight);
@@ -66,7 +66,7 @@ impl ProcessQueue {
             }
             return Ok(AsyncResult::new(entry));
         }
-        let (key, timed) = in_flight.begin(entry.clone());
+        let (key, timed) = in_flight.begin(entry.clone(), terms.worker);
         let buffers = in_flight.buffers(&self.allocator.session);
         drop(in_flight);
         match self.send(&queued, key, timed, buffers, false) {
@@ -127,7 +127,7 @@ impl ProcessQueue {
             encoded.map(|encoded| {
                 let Encoded { items, call, terms, measure } = encoded;
                 let EncodedItems { block, carried, bytes, .. } = items;
-                lock(&self.in_flight).took(bytes);
+                lock(&self.in_flight).took(key, bytes);
                 let what = (self.allocator.job, call, measure);
                 let (Terms { limit, grace, retries, worker }, one) =
                     (terms, Chunk::new(what, block, key, (1, 1)));
@@ -148,13 +148,13 @@ impl ProcessQueue {
         let (mut failed, mut left) = (false, 0);
         loop {
             let mut in_flight = lock(&self.in_flight);
-            if !in_flight.admits() {
+            if !in_flight.admits_first() {
                 return (failed, left);
             }
             let Some(unsent) = in_flight.waiting.pop_front() else { return (failed, left) };
             let receiver = unsent.receiver();
             let idle = idle && in_flight.under_way() == 0;
-            let (key, timed) = in_flight.begin(receiver.clone());
+            let (key, timed) = in_flight.begin(receiver.clone(), unsent.worker());
             let buffers = in_flight.buffers(&self.allocator.session);
             drop(in_flight);
             match self.send(&*unsent, key, timed, buffers, idle) {

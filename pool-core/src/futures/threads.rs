@@ -128,8 +128,13 @@ impl ThreadQueue {
         self.end_overdue();
         let news = std::mem::take(&mut lock(&self.flow).news);
         let QueueShared { background, .. } = &*self.queue_shared;
-        if !background.is_empty() && background.go_on(news.into_iter(), &|| self.tell()) {
+        if background.is_empty() {
+            return;
+        }
+        let ended = background.go_on(news.into_iter(), &|| self.tell());
+        if ended > 0 {
             self.tell();
+            self.queue_shared.jobs_ended(ended);
         }
     }
 
@@ -237,6 +242,7 @@ impl AsyncQueue for ThreadQueue {
 
     fn recount(&self) {
         self.tell();
+        self.queue_shared.jobs_ended(1);
     }
 
     fn job_progressed(&self, number: u64) {
@@ -342,6 +348,7 @@ impl Driven for ThreadQueue {
     fn no_driver(&self, why: Error) {
         self.queue_shared.background.end(&why);
         self.tell();
+        self.queue_shared.budget.wake_submitters();
     }
 }
 

@@ -167,7 +167,7 @@ impl Pool {
     fn wake_submitters(&self) {
         // In a forked child another thread may have been changing the list.
         if !self.is_foreign() {
-            self.budget.submitters().wake_all();
+            self.budget.wake_submitters();
         }
     }
 }

@@ -51,7 +51,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of [`Pool::apply_async`]; [`Error::QueueFull`] while 4 096 calls wait to be begun, and
+    /// Those of [`Pool::apply_async`]; [`Error::QueueFull`] while 4 096 calls wait to be begun, or
+    /// 1 024 maps and calls that a token may end have not ended if this is one of the latter, and
     /// while another thread stops the pool. The item comes back.
     pub fn try_apply_async<F: Portable<Context = ()>>(
         &self,

@@ -13,7 +13,7 @@ use super::{Pool, futures::give_back};
 use crate::{
     compact::Compact,
     error::Error,
-    futures::{AsyncResult, Refused, Room},
+    futures::{AsyncResult, Refused, Room, Submitters},
     job::JobOptions,
     stack::with_room,
     task::Portable,
@@ -61,10 +61,10 @@ impl Pool {
     }
 }
 
-impl<F: Portable<Context = ()>> Submit<'_, F> {
+impl<'p, F: Portable<Context = ()>> Submit<'p, F> {
     fn poll_here(&mut self, waker: &Waker) -> Poll<Submitted<F::Item, F::Output>> {
         let mut item = self.item.take().expect("it is not polled after it was ready");
-        let submitters = self.pool.budget.submitters();
+        let submitters = self.submitters();
         let mut room = Room::Refuse;
         if let Some(number) = self.number
             && !self.pool.is_foreign()
@@ -97,12 +97,16 @@ impl<F: Portable<Context = ()>> Submit<'_, F> {
         }
     }
 
+    fn submitters(&self) -> &'p Submitters {
+        self.pool.budget.submitters(self.options.cancel.is_some())
+    }
+
     fn leave(&mut self) {
         // In a forked child another thread may have been changing the list.
         if let Some(number) = mem::take(&mut self.number)
             && !self.pool.is_foreign()
         {
-            self.pool.budget.submitters().leave(number);
+            self.submitters().leave(number);
         }
     }
 }

@@ -100,8 +100,13 @@ pub trait FromPart: Argument {
     fn split<'a, T: Element>(array: Self::Array<'a, T>) -> ArrayBorrow<'a, T>;
 
     /// Hands part `index` to `run`.
+    ///
+    /// # Safety
+    ///
+    /// A task of the call that made the parts calls this; the call has not returned, and no other
+    /// task has the part.
     #[doc(hidden)]
-    fn run<T: Element + Wire, R>(
+    unsafe fn run<T: Element + Wire, R>(
         parts: &Parts<T>,
         index: usize,
         run: impl FnOnce(Self::Arg<'_, T>) -> R,
@@ -133,13 +138,12 @@ impl FromPart for Part {
     }
 
     /// The task reads a copy.
-    fn run<T: Element + Wire, R>(
+    unsafe fn run<T: Element + Wire, R>(
         parts: &Parts<T>,
         index: usize,
         run: impl FnOnce((usize, &[T])) -> R,
     ) -> R {
-        // SAFETY: a task of the call, which sends each index once and waits for every task; nothing
-        // is written through this handle.
+        // SAFETY: the caller's promise; nothing is written through this handle.
         run((index, &unsafe { parts.part(index) }.to_vec()))
     }
 }
@@ -152,13 +156,12 @@ impl FromPart for PartMut {
     }
 
     /// The task works on a slice of the array itself, or of a copy that is written back.
-    fn run<T: Element + Wire, R>(
+    unsafe fn run<T: Element + Wire, R>(
         parts: &Parts<T>,
         index: usize,
         run: impl FnOnce((usize, &mut [T])) -> R,
     ) -> R {
-        // SAFETY: a task of the call, which sends each index once and waits for every task. It
-        // sends an index again only after the process that had it is gone.
+        // SAFETY: the caller's promise.
         let part = unsafe { parts.part(index) };
         // A fork in the task would duplicate the slice.
         let _exclusive = Exclusive::begin();
@@ -167,8 +170,8 @@ impl FromPart for PartMut {
             let original = unsafe { parts.part_of(original, index) };
             run((index, &mut Copied::of(part, Some(&original)).copy))
         } else if parts.alone {
-            // SAFETY: the call keeps every other handle away from the elements (`Alone`), and this
-            // task alone has the part.
+            // SAFETY: the call keeps every other handle away from the elements (`Alone`), and by
+            // the caller's promise this task alone has the part.
             run((index, unsafe { part.as_mut_slice() }))
         } else {
             run((index, &mut Copied::of(part, None).copy))
@@ -209,7 +212,9 @@ impl<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire> Form for Sliced<K, H,
         index: usize,
     ) -> R {
         let (access, ..) = surroundings.split();
-        K::run(parts, index, |argument| H::call(function, context, access, argument))
+        let run = |argument: K::Arg<'_, T>| H::call(function, context, access, argument);
+        // SAFETY: the call sends each index once, and waits for every task.
+        unsafe { K::run(parts, index, run) }
     }
 
     fn call_at(
@@ -220,7 +225,10 @@ impl<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire> Form for Sliced<K, H,
         let (access, decoder, cell) = surroundings.split();
         let index = item.reader.decode(item.index, decoder)?;
         let (parts, context) = cell.get::<Self::Context>(decoder)?;
-        Ok(K::run(parts, index, |argument| H::call(function, context, access, argument)))
+        let run = |argument: K::Arg<'_, T>| H::call(function, context, access, argument);
+        // SAFETY: the call waits for every task. It sends each index once, and again only after the
+        // process that had it is gone.
+        Ok(unsafe { K::run(parts, index, run) })
     }
 }
 

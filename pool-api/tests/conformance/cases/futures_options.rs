@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("futures_are_tried_again", retried).processes(),
     Case::new("futures_with_limits", limited),
     Case::new("futures_on_one_worker", on_one_worker),
+    Case::new("futures_for_a_busy_worker_hold_up_no_others", for_a_busy_worker),
     Case::new("futures_with_a_token", with_token),
     Case::new("futures_with_a_token_that_kills", with_killing_token),
     Case::new("futures_whose_result_looks_at_its_handle", reentrant),
@@ -93,6 +94,28 @@ fn on_one_worker(method: StartMethod) -> Outcome {
         let refused = pool.task(7u8).on_worker(id).apply_async(|x| x).expect_err("no such worker");
         let text = format!("on_worker: worker id must be below 3, got {id}");
         assert_eq!((refused.item, refused.error.to_string()), (7, text));
+    }
+    Ok(())
+}
+
+fn for_a_busy_worker(method: StartMethod) -> Outcome {
+    let (pool, gate) = (pool(method, 2)?, Scratch::new());
+    let busy = (0..300u32)
+        .map(|n| pool.task((gate.path(), n)).on_worker(0).apply_async(until_told))
+        .collect::<Result<Vec<_>, _>>()?;
+    // One that waits in line is taken back.
+    assert!(busy[200].cancel());
+    for n in 0..20u32 {
+        assert_eq!(pool.task(n).on_worker(1).apply_async(|n| n)?.get()?, n);
+        assert_eq!(pool.task(n).apply_async(|n| n + 1)?.get()?, n + 1);
+    }
+    assert!(!busy[0].ready());
+    append(&gate.path(), 1);
+    for (n, handle) in (0..).zip(busy) {
+        match handle.get() {
+            Err(Error::Cancelled) if n == 200 => {}
+            value => assert_eq!(value?, n),
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use pool_api::{AsyncResult, Error, Refused, StartMethod, WorkerPool};
+use pool_api::{AsyncResult, CancelToken, Error, Refused, StartMethod, WorkerPool};
 
 use super::futures_told::begun_until_told;
 use crate::{
@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("submitted_calls_wait_for_room_without_a_thread", submitted),
     Case::new("submitted_calls_that_are_dropped_keep_no_room", submitted_and_dropped),
     Case::new("submitted_calls_beside_threads_that_fill_the_queue", submitted_beside_threads),
+    Case::new("submitted_calls_that_a_token_may_end_wait_for_room", submitted_with_a_token),
     Case::new("submitted_calls_of_a_terminated_pool", submitted_to_a_terminated_pool),
     Case::new("submitted_calls_wait_for_the_end_of_a_stop", submitted_during_a_stop).processes(),
     Case::new("submitted_calls_that_are_refused", submitted_and_refused),
@@ -101,6 +102,33 @@ fn comes_back(method: StartMethod) -> Outcome {
         assert!(matches!(cancelled.get(), Err(Error::Cancelled)));
     }
     full.check()
+}
+
+/// Such calls run in the background, where they have room of their own.
+fn submitted_with_a_token(method: StartMethod) -> Outcome {
+    let (pool, gate, token) = (pool(method, 1)?, Scratch::new(), CancelToken::new()?);
+    let call = |n: u32| pool.task((gate.path(), n)).cancel_token(&token);
+    let when_open = |(gate, n): (String, u32)| {
+        wait_until("the gate is open", || std::fs::exists(&gate).unwrap_or(false));
+        n
+    };
+    let mut handles = Vec::new();
+    while let Ok(handle) = call(handles.len() as u32).try_apply_async(when_open) {
+        handles.push(handle);
+    }
+    assert_eq!(handles.len(), 1024);
+    let submit =
+        |n| async move { call(n).submit(when_open).await.map_err(|refused| panic!("{refused}")) };
+    let mut waiting: Vec<_> = (1024..1027).map(|n| Submitted::new(submit(n))).collect();
+    assert!(waiting.iter_mut().all(|call| call.poll().is_pending()));
+    append(&gate.path(), 1);
+    for call in waiting {
+        handles.push(call.wait()?);
+    }
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(handle.get()?, n);
+    }
+    Ok(())
 }
 
 /// Calls `act` with a pool whose stop waits until `act` calls its argument.
