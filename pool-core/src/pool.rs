@@ -177,10 +177,11 @@ impl Pool {
     ) -> Result<Transport<F>, Error> {
         self.plan.life.check_state(F::keeps())?;
         let (backend, shared, _claim) = self.backend(F::shares())?;
-        self.transport_of((backend, shared), function, context, options, lazy)
+        self.transport_of((backend, shared), function, context, options, (lazy, true))
     }
 
-    /// Opens the way to the workers of this backend for a new job.
+    /// Opens the way to the workers of this backend for a new job. `waits`: the calling thread may
+    /// wait while the pool is being stopped.
     #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     fn transport_of<F: Portable>(
         &self,
@@ -188,7 +189,7 @@ impl Pool {
         function: F::Function,
         context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
         options: &JobOptions,
-        lazy: bool,
+        (lazy, waits): (bool, bool),
     ) -> Result<Transport<F>, Error> {
         let number = backend.id();
         if is_inside(number, Some(Inside::View)) {
@@ -197,7 +198,7 @@ impl Pool {
         Ok(match backend {
             Backend::Processes(session) => {
                 let call = Call::portable::<F>(function)?;
-                let mut transport = ProcessTransport::open(session, call, options, lazy)?;
+                let mut transport = ProcessTransport::open(session, call, options, (lazy, waits))?;
                 if F::TAKES_CONTEXT {
                     let _inside = InCall::enter(number, Inside::Call);
                     transport.set_context(context.borrow())?;

@@ -58,13 +58,14 @@ impl<F: Form> ProcessTransport<F> {
         session: Arc<Session>,
         call: Call,
         options: &JobOptions,
-        lazy: bool,
+        (lazy, waits): (bool, bool),
     ) -> Result<Self, Error> {
         let (job, buffers) = session.open_job(&NewJob {
             token: options.cancel.clone(),
             kill: options.kill_running,
             lazy,
             limited: options.task_timeout.is_some(),
+            waits,
         })?;
         let limit = session.items_limit();
         Ok(Self {

@@ -211,8 +211,9 @@ impl Pool {
         let options = self.with_order_tasks(self.complete(options));
         let (queue, backend, shared, claim) = self.place_for::<F>(room)?;
         queue.admit()?;
+        let how = (lazy, room == Room::Wait);
         let transport =
-            self.transport_of((backend, shared), function, context.clone(), &options, lazy)?;
+            self.transport_of((backend, shared), function, context.clone(), &options, how)?;
         claim.release();
         Ok((queue, transport, options))
     }

@@ -64,7 +64,7 @@ impl Pool {
                     session.clone(),
                     call,
                     options,
-                    false,
+                    (false, true),
                 )?;
                 let job =
                     Job::new(Transport::Processes(transport), items, options, workers, Pace::Call);

@@ -159,7 +159,7 @@ unsafe fn parts_transport<K: FromPart, H: Shape<K>, T: Element + Wire, R: Wire>(
         Backend::Processes(session) => {
             let call = Call::portable::<Sliced<K, H, T, R>>(function)?;
             let _inside = InCall::enter(number, Inside::Call);
-            let mut transport = ProcessTransport::open(session, call, options, false)?;
+            let mut transport = ProcessTransport::open(session, call, options, (false, true))?;
             transport.borrow(leaked);
             transport.set_context(&context)?;
             Transport::Processes(transport)

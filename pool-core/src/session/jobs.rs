@@ -28,10 +28,16 @@ pub(crate) struct NewJob {
     pub(crate) lazy: bool,
     /// Whether its items have a limit.
     pub(crate) limited: bool,
+    /// The calling thread may wait while the pool is being stopped.
+    pub(crate) waits: bool,
 }
 
 impl Session {
     /// Opens a job, and starts workers if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QueueFull`] where it does not wait; [`Error::PoolBroken`].
     pub(crate) fn open_job(&self, what: &NewJob) -> Result<(JobId, Box<Buffers>), Error> {
         loop {
             let mut state = self.lock();
@@ -40,6 +46,9 @@ impl Session {
                 return self.open_job_in(&mut state, what);
             }
             drop(state);
+            if !what.waits {
+                return Err(Error::QueueFull);
+            }
             self.wait_until_stopped();
         }
     }
@@ -89,7 +98,7 @@ impl Session {
         state: &mut SessionState,
         what: &NewJob,
     ) -> Result<(JobId, Box<Buffers>), Error> {
-        let NewJob { token, kill, lazy, limited } = what.clone();
+        let NewJob { token, kill, lazy, limited, .. } = what.clone();
         // Reports are read when the first wait finds no result at once: dead workers and a dead
         // zygote are noticed then, and cost nothing here.
         if state.phase == Phase::Broken {
