@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod futures;
 mod hooks;
+mod ids;
 mod job;
 mod mutex;
 mod os;
@@ -38,7 +39,6 @@ mod task;
 #[cfg(feature = "threads")]
 mod threads;
 mod worker;
-mod worker_id;
 mod zygote;
 
 pub use cancel::CancelToken;

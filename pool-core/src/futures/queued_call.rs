@@ -15,13 +15,13 @@ use crate::{
     compact::Compact,
     engine::{MeasureResults, measure_results},
     error::{Cause, Error, TaskError},
+    ids::WorkerId,
     job::{ItemAllocator, bad_result, given_away_with},
     panic::take_panic,
     reentrancy::{Brought, InCall},
     session::{Buffers, Carried, ResultBatch},
     stack::with_room,
     task::Call,
-    worker_id::WorkerId,
 };
 
 /// Bytes reserved for an item of unknown size.

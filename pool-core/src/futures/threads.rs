@@ -18,11 +18,11 @@ use crate::{
     cancel::{WakeCounter, sleep_for},
     driver::{Driven, Leave, Work},
     error::Error,
+    ids::WorkerId,
     mutex::lock,
     os,
     panic::drop_quietly,
     threads::{Deadlines, ThreadBackend, ThreadMark},
-    worker_id::WorkerId,
 };
 
 /// How long the driver thread sleeps at most while there is something to do: during such a sleep it

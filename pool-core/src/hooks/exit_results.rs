@@ -16,8 +16,8 @@ use pool_shm::SharedSegment;
 
 use crate::{
     error::{Cause, Error},
+    ids::WorkerId,
     mutex::lock,
-    worker_id::WorkerId,
 };
 
 /// One exit result, encoded.

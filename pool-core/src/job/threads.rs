@@ -17,12 +17,12 @@ use super::{
 use crate::{
     engine::Awaited,
     error::{Error, TaskError},
+    ids::WorkerId,
     reentrancy::Within,
     session::Message,
     shared::SharedValue,
     task::{Form, Portable},
     threads::{CallValues, Part, ThreadBackend, ThreadJob},
-    worker_id::WorkerId,
 };
 
 pub(crate) struct ThreadTransport<F: Form> {

@@ -14,9 +14,9 @@ use super::{
 use crate::{
     engine::{Action, Chunk, Delivery},
     error::{StartFailure, TaskError},
+    ids::WorkerId,
     os::{self, nanos},
     protocol::Report,
-    worker_id::WorkerId,
 };
 
 impl Session {

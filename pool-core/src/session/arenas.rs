@@ -11,8 +11,8 @@ use pool_shm::{Mapping, SharedSegment};
 
 use crate::{
     error::{Error, OrResources},
+    ids::WorkerId,
     segments::BrokerLink,
-    worker_id::WorkerId,
 };
 
 /// The segments that blocks of items and results in slots need.

@@ -30,11 +30,11 @@ use crate::{
     engine::{Action, Engine, JobId, JobTable},
     error::{Error, WorkerStage},
     hooks::{Bounds, Exits},
+    ids::WorkerId,
     mutex::lock,
     os::KeptFd,
     protocol::ClaimedChunk,
     segments::BrokerLink,
-    worker_id::WorkerId,
     zygote::ZygoteLink,
 };
 

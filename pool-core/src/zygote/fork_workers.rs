@@ -16,11 +16,12 @@ use pool_shm::{ForkMark, Segment};
 
 use super::state::{Worker, Zygote};
 use crate::{
-    bootstrap, os,
+    bootstrap,
+    ids::WorkerId,
+    os,
     panic::learn_locations,
     protocol::Report,
     worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
-    worker_id::WorkerId,
 };
 
 /// Started workers that are not reported yet, so that the parent does not wake for each.

@@ -11,7 +11,7 @@ use super::{
     signal_notes::{Endings, WorkerSignals},
     template_queue::TemplateQueue,
 };
-use crate::{protocol::Report, segments::Exchange, worker::SharedMappings, worker_id::WorkerId};
+use crate::{ids::WorkerId, protocol::Report, segments::Exchange, worker::SharedMappings};
 
 /// Milliseconds between two looks for a parent or child where the system has no pidfd.
 pub(super) const PARENT_CHECK_INTERVAL_MS: u16 = 250;

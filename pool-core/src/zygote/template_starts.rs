@@ -26,9 +26,9 @@ use super::{
 };
 use crate::{
     error::{Fault, Stage, StartFailure},
+    ids::WorkerId,
     protocol::Report,
     shared::{SharedConfig, SharedSpec},
-    worker_id::WorkerId,
 };
 
 /// Most templates that may die over one order after they had the value: they, or the helper
