@@ -16,7 +16,7 @@ use crate::{
     engine::{MeasureResults, measure_results},
     error::{Cause, Error, TaskError},
     ids::WorkerId,
-    job::{ItemAllocator, bad_result, given_away_with},
+    job::{ItemAllocator, bad_result, exclusive_segment_bytes},
     panic::take_panic,
     reentrancy::{Brought, InCall},
     session::{Buffers, Carried, ResultBatch},
@@ -106,7 +106,8 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
                 Ok(()) => {
                     let manifest = writer.manifest(reserved.block.offset);
                     let carried = manifest.map(|m| (m, buffers.encoder.take_segments()));
-                    let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
+                    let bytes =
+                        reserved.block.len + carried.as_ref().map_or(0, exclusive_segment_bytes);
                     let (block, call, terms) = (reserved.hand_over(), self.call, self.terms);
                     let measure = measure_results::<R>;
                     return Ok(Some(Encoded { block, carried, bytes, call, terms, measure }));

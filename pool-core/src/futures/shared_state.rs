@@ -180,7 +180,7 @@ impl<R> Entry<R> {
         drop(cell);
         let _inside = self.hand_over();
         let well = outcome.is_ok();
-        let (mut told, mut callbacks) = (Vec::new(), Vec::new());
+        let (mut others, mut callbacks) = (Vec::new(), Vec::new());
         for watcher in watchers {
             match watcher {
                 Watcher::Callback(make) => {
@@ -188,7 +188,7 @@ impl<R> Entry<R> {
                         || make(outcome.as_deref()).map(|callback| self.count(callback, bytes));
                     quietly(|| callbacks.extend(make()));
                 }
-                other => told.push(other),
+                other => others.push(other),
             }
         }
         let mut cell = lock(&self.cell);
@@ -199,10 +199,10 @@ impl<R> Entry<R> {
         self.settled.notify_all();
         self.queue_shared.watched.fetch_sub(1, Ordering::SeqCst);
         callbacks.into_iter().for_each(|callback| self.queue_shared.callbacks.run(callback));
-        for watcher in told {
+        for watcher in others {
             match watcher {
                 Watcher::Waker(waker) => quietly(|| waker.wake()),
-                Watcher::Notice(notice) => notice.tell(well),
+                Watcher::Notice(notice) => notice.send(well),
                 Watcher::Callback(_) => {}
             }
         }
@@ -258,7 +258,7 @@ impl<R> Entry<R> {
             (outcome, Watcher::Notice(notice)) => {
                 let well = !matches!(outcome, Outcome::Done(Err(_)));
                 drop(cell);
-                notice.tell(well);
+                notice.send(well);
             }
             (Outcome::Taken, Watcher::Callback(make)) => {
                 drop(cell);

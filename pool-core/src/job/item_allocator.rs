@@ -33,7 +33,7 @@ pub(crate) struct Reserved<'s> {
 
 /// Bytes of the segments that go with a message and that have no other handle in this process.
 #[cold]
-pub(crate) fn given_away_with((_, segments): &Carried) -> u64 {
+pub(crate) fn exclusive_segment_bytes((_, segments): &Carried) -> u64 {
     let alone = segments.iter().filter(|segment| !segment.has_other_handles());
     alone.map(|segment| segment.len() as u64).sum()
 }

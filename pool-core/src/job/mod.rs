@@ -42,7 +42,7 @@ mod try_collect;
 pub(crate) use background::{BackgroundJob, Counted, weight_of};
 pub use chunks::Chunks;
 pub(crate) use collector::bad_result;
-pub(crate) use item_allocator::{ItemAllocator, given_away_with};
+pub(crate) use item_allocator::{ItemAllocator, exclusive_segment_bytes};
 pub(crate) use knots::{Awaits, Waiting};
 pub(crate) use leaked::LeakFlag;
 pub use options::JobOptions;

@@ -8,7 +8,7 @@ use pool_ipc::{
 };
 
 use super::{
-    item_allocator::{ItemAllocator, given_away_with},
+    item_allocator::{ItemAllocator, exclusive_segment_bytes},
     leaked::LeakFlag,
     options::JobOptions,
     target::Target,
@@ -223,13 +223,13 @@ impl<F: Form> ProcessTransport<F> {
         self.bytes_per_item = bytes.saturating_sub(head_len::<F::Item>(most)) / count;
         let manifest = writer.manifest(reserved.block.offset);
         let block = reserved.hand_over();
-        let mut given_away = 0;
+        let mut exclusive = 0;
         if let Some(manifest) = manifest {
             let carried = (manifest, buffers.encoder.take_segments());
-            given_away = given_away_with(&carried);
+            exclusive = exclusive_segment_bytes(&carried);
             allocator.session.keep_segments(block, carried);
         }
-        let under_way = block.len + given_away;
+        let under_way = block.len + exclusive;
         let what = (allocator.job, self.call, measure_results::<F::Output> as MeasureResults);
         let chunk = Chunk {
             timed: cut.timed,
@@ -243,7 +243,7 @@ impl<F: Form> ProcessTransport<F> {
         };
         self.next_index += count as u64;
         self.target.advance();
-        let (bytes, room) = (bytes + given_away as usize, under_way as usize);
+        let (bytes, room) = (bytes + exclusive as usize, under_way as usize);
         Ok(Ok((chunk, Load { chunks: 1, items: count, bytes, room })))
     }
 

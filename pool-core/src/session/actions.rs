@@ -77,7 +77,7 @@ impl Session {
         }
         if answered {
             self.wake_standby(state);
-            if state.listening > 0 {
+            if state.waiting_for_futures > 0 {
                 self.answered.notify_all();
             }
         }

@@ -36,7 +36,7 @@ use crate::{
     os::{self, KeptFd, ProcessName},
     panic::{end_quietly, exit, learn_locations},
     protocol,
-    segments::{BrokerLink, SegmentCache},
+    segments::{SegmentCache, SegmentClient},
     shared::seen_for_life,
     stack::StackRange,
     task::Call,
@@ -170,7 +170,7 @@ impl Worker {
         let ours = handshake_socket.clone();
         let introduce =
             move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation.number(), socket);
-        let cache = SegmentCache::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
+        let cache = SegmentCache::new(SegmentClient::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);

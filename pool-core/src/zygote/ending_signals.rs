@@ -30,7 +30,7 @@ impl Zygote {
 
     /// Ends the workers that alone were told to end.
     pub(super) fn handle_ending_signals(&mut self) {
-        let reported = self.exchange.take_ending_signals();
+        let reported = self.segment_table.take_ending_signals();
         if reported.is_empty() && self.endings.waiting.is_empty() {
             return;
         }

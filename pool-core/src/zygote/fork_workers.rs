@@ -85,7 +85,7 @@ impl Zygote {
             let own = [
                 arena.as_fd(),
                 self.fds.wake_counter.as_fd(),
-                self.exchange.handshake_socket().as_fd(),
+                self.segment_table.handshake_socket().as_fd(),
             ];
             let shared = self.fds.shared.iter().map(AsFd::as_fd);
             let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
@@ -104,7 +104,7 @@ impl Zygote {
             ForkResult::Child => {
                 os::unblock_signals();
                 let [wake_counter, handshake_socket] =
-                    [&self.fds.wake_counter, self.exchange.handshake_socket()]
+                    [&self.fds.wake_counter, self.segment_table.handshake_socket()]
                         .map(os::take_for_good);
                 self.close_own(&[wake_counter.as_raw_fd(), handshake_socket.as_raw_fd()]);
                 let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
@@ -134,7 +134,7 @@ impl Zygote {
         fixed.into_iter().for_each(close);
         self.fds.shared.iter().for_each(close);
         self.ancestors.fds.iter().for_each(close);
-        self.exchange.descriptors().for_each(close);
+        self.segment_table.descriptors().for_each(close);
         os::close_for_good(&self.signals);
     }
 }
