@@ -21,7 +21,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
 };
-use pool_ipc::{SegmentBroker, SegmentFault, SegmentId};
+use pool_ipc::{SegmentBroker, SegmentFault, SegmentId, board::Incarnation};
 use pool_shm::{SegmentWatcher, SharedSegment};
 
 use crate::{
@@ -104,7 +104,7 @@ impl SegmentClient {
     }
 
     /// Tells the zygote that the last result of a dead worker has been read.
-    pub(crate) fn release_owner(&self, owner: u32) {
+    pub(crate) fn release_owner(&self, owner: Incarnation) {
         if let Ok(socket) = self.socket() {
             self.send_later(&socket, Request::ReleaseOwner { owner });
         }

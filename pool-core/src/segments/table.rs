@@ -15,7 +15,7 @@ use nix::{
     poll::PollFlags,
     sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
 };
-use pool_ipc::SegmentId;
+use pool_ipc::{SegmentId, board::Incarnation};
 
 use crate::{
     os,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The parent's number as an owner of segments; a worker's number is its incarnation.
-const PARENT: u32 = 0;
+const PARENT: Incarnation = Incarnation::NONE;
 /// Most requests of one process that are read at once.
 const MOST_AT_ONCE: usize = 4096;
 
@@ -38,12 +38,12 @@ pub(crate) struct SegmentTable {
     /// Whether a worker has sent an alarm, or may have found no room to.
     alarmed: bool,
     /// Workers that were told to end, and the index of the signal in `os::ENDING`.
-    ending_signals: Vec<(u32, usize)>,
+    ending_signals: Vec<(Incarnation, usize)>,
 }
 
 /// A process that has connected.
 struct Peer {
-    owner: u32,
+    owner: Incarnation,
     socket: OwnedFd,
     /// The question that it waits for. The connection of a process that asks two at once is closed.
     question: Option<Question>,
@@ -61,7 +61,7 @@ struct Registered {
     /// The descriptor, or the error number for which there is none.
     descriptor: Result<OwnedFd, i32>,
     /// The processes that have the segment, and how often each has registered it.
-    by: Vec<(u32, u32)>,
+    by: Vec<(Incarnation, u32)>,
 }
 
 impl SegmentTable {
@@ -88,7 +88,7 @@ impl SegmentTable {
         self.add(PARENT, socket);
     }
 
-    fn add(&mut self, owner: u32, socket: OwnedFd) {
+    fn add(&mut self, owner: Incarnation, socket: OwnedFd) {
         self.peers.push(Peer { owner, socket, question: None, gone: false });
     }
 
@@ -123,7 +123,7 @@ impl SegmentTable {
 
     /// The workers that were told to end since the last time, and the indices of the signals in
     /// `os::ENDING`.
-    pub(crate) fn take_ending_signals(&mut self) -> Vec<(u32, usize)> {
+    pub(crate) fn take_ending_signals(&mut self) -> Vec<(Incarnation, usize)> {
         std::mem::take(&mut self.ending_signals)
     }
 
@@ -220,13 +220,13 @@ impl SegmentTable {
 
     /// Drops the connection of a worker that was reaped; answers whether it has left segments
     /// behind, for results that the parent may still read.
-    pub(crate) fn reaped(&mut self, owner: u32) -> bool {
+    pub(crate) fn reaped(&mut self, owner: Incarnation) -> bool {
         self.hear();
         self.peers.retain(|peer| peer.owner != owner);
         self.segments.values().any(|known| known.by.iter().any(|(by, _)| *by == owner))
     }
 
-    fn register(&mut self, owner: u32, id: SegmentId, descriptor: Option<OwnedFd>) {
+    fn register(&mut self, owner: Incarnation, id: SegmentId, descriptor: Option<OwnedFd>) {
         // Another process may have sent the descriptor when there was a number left.
         let missing = Registered { descriptor: Err(libc::EMFILE), by: Vec::new() };
         let known = self.segments.entry(id).or_insert(missing);
@@ -239,7 +239,7 @@ impl SegmentTable {
         }
     }
 
-    fn forget(&mut self, owner: u32, id: SegmentId) {
+    fn forget(&mut self, owner: Incarnation, id: SegmentId) {
         let Some(known) = self.segments.get_mut(&id) else { return };
         known.by.retain_mut(|(by, count)| {
             *count -= u32::from(*by == owner);
@@ -250,7 +250,7 @@ impl SegmentTable {
         }
     }
 
-    fn release_owner(&mut self, dead: u32) {
+    fn release_owner(&mut self, dead: Incarnation) {
         self.segments.retain(|_, known| {
             known.by.retain(|(by, _)| *by != dead);
             !known.by.is_empty()
@@ -267,7 +267,7 @@ mod tests {
     };
 
     /// Connects a process to the table; answers with its end of the connection.
-    fn peer(segment_table: &mut SegmentTable, owner: u32) -> OwnedFd {
+    fn peer(segment_table: &mut SegmentTable, owner: Incarnation) -> OwnedFd {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).expect("two sockets");
@@ -310,7 +310,8 @@ mod tests {
     #[test]
     fn what_one_registers_another_fetches_until_it_is_forgotten() {
         let mut segment_table = SegmentTable::new().unwrap();
-        let (parent, worker) = (peer(&mut segment_table, PARENT), peer(&mut segment_table, 7));
+        let (parent, worker) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
         // Registered twice, and forgotten once: a mapping may be made anew while its predecessor
         // goes.
         register(&parent, 1);
@@ -327,7 +328,7 @@ mod tests {
     #[test]
     fn a_question_that_is_heard_before_what_came_earlier_is_answered_after_it() {
         let mut segment_table = SegmentTable::new().unwrap();
-        let worker = peer(&mut segment_table, 7);
+        let worker = peer(&mut segment_table, Incarnation::new(7));
         send_request(&worker, Request::Fetch { number: 1, id: SegmentId(9) }, None);
         segment_table.hear();
         assert!(segment_table.is_asked() && answer(&worker).is_none());
@@ -342,13 +343,14 @@ mod tests {
     #[test]
     fn what_the_dead_have_registered_stays_until_they_are_disowned() {
         let mut segment_table = SegmentTable::new().unwrap();
-        let (parent, worker) = (peer(&mut segment_table, PARENT), peer(&mut segment_table, 7));
+        let (parent, worker) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
         register(&worker, 1);
-        assert!(segment_table.reaped(7), "what it had said before is heard");
-        assert!(!segment_table.reaped(8));
+        assert!(segment_table.reaped(Incarnation::new(7)), "what it had said before is heard");
+        assert!(!segment_table.reaped(Incarnation::new(8)));
         assert!(fetch(&mut segment_table, &parent, 1, 1).descriptor.is_some());
         register(&parent, 1);
-        send_request(&parent, Request::ReleaseOwner { owner: 7 }, None);
+        send_request(&parent, Request::ReleaseOwner { owner: Incarnation::new(7) }, None);
         assert!(fetch(&mut segment_table, &parent, 2, 1).descriptor.is_some());
         send_request(&parent, Request::Forget { id: SegmentId(1) }, None);
         assert!(fetch(&mut segment_table, &parent, 3, 1).descriptor.is_none());
@@ -357,12 +359,15 @@ mod tests {
     #[test]
     fn who_makes_no_sense_is_not_heard_any_more() {
         let mut segment_table = SegmentTable::new().unwrap();
-        let (impatient, usurper) = (peer(&mut segment_table, 1), peer(&mut segment_table, 2));
-        let noise = peer(&mut segment_table, 3);
+        let (impatient, usurper) = (
+            peer(&mut segment_table, Incarnation::new(1)),
+            peer(&mut segment_table, Incarnation::new(2)),
+        );
+        let noise = peer(&mut segment_table, Incarnation::new(3));
         for number in [1, 2] {
             send_request(&impatient, Request::Fetch { number, id: SegmentId(1) }, None);
         }
-        send_request(&usurper, Request::ReleaseOwner { owner: 1 }, None);
+        send_request(&usurper, Request::ReleaseOwner { owner: Incarnation::new(1) }, None);
         crate::protocol::packet::send(&noise, &[1; 100], None).unwrap();
         segment_table.hear();
         assert!(segment_table.peers.is_empty());
@@ -376,7 +381,7 @@ mod tests {
         let mut guests = 0;
         let handshake_socket =
             KeptFd::new(segment_table.handshake_socket().try_clone().unwrap()).unwrap();
-        while introduce(&handshake_socket, guests, file.as_fd()).is_ok() {
+        while introduce(&handshake_socket, Incarnation::new(guests), file.as_fd()).is_ok() {
             guests += 1;
         }
         send_alarm(&handshake_socket);
@@ -387,7 +392,8 @@ mod tests {
     #[test]
     fn a_client_that_does_not_read_delays_no_other() {
         let mut segment_table = SegmentTable::new().unwrap();
-        let (parent, deaf) = (peer(&mut segment_table, PARENT), peer(&mut segment_table, 7));
+        let (parent, deaf) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
         register(&parent, 1);
         let mut asked = 0;
         // The answers that are not read fill the socket; then one waits for room.
@@ -407,7 +413,8 @@ mod tests {
     #[test]
     fn a_descriptor_that_did_not_arrive_is_an_error_until_it_does() {
         let mut segment_table = SegmentTable::new().unwrap();
-        let (parent, worker) = (peer(&mut segment_table, PARENT), peer(&mut segment_table, 7));
+        let (parent, worker) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
         send_request(&parent, Request::Register { id: SegmentId(1), descriptor: None }, None);
         assert_eq!(fetch(&mut segment_table, &worker, 1, 1).errno, libc::EMFILE);
         register(&worker, 1);

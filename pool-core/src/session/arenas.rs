@@ -123,7 +123,7 @@ impl Deref for WorkerArena {
 impl Drop for WorkerArena {
     fn drop(&mut self) {
         if let Some(broker) = self.broker.get() {
-            broker.release_owner(self.incarnation.number());
+            broker.release_owner(self.incarnation);
         }
     }
 }

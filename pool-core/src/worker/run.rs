@@ -148,7 +148,7 @@ impl Worker {
             mapping.dont_fork().ok()?;
         }
         let handshake_socket = KeptFd::new(fds.handshake_socket).ok()?;
-        bootstrap::may_end_alone(start.incarnation.number(), &handshake_socket);
+        bootstrap::may_end_alone(start.incarnation, &handshake_socket);
         let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, start.worker.number(), start.incarnation, pid);
@@ -169,7 +169,7 @@ impl Worker {
         let (handshake_socket, incarnation) = (Arc::new(handshake_socket), start.incarnation);
         let ours = handshake_socket.clone();
         let introduce =
-            move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation.number(), socket);
+            move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation, socket);
         let cache = SegmentCache::new(SegmentClient::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.

@@ -246,7 +246,7 @@ impl Zygote {
         }
         self.kill_orphans();
         for (incarnation, status, peak) in reaped {
-            let segments = self.segment_table.reaped(incarnation.number());
+            let segments = self.segment_table.reaped(incarnation);
             // A parent that is gone is noticed by the next pass, which ends the event loop.
             let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
         }

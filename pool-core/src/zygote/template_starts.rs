@@ -132,7 +132,7 @@ impl Zygote {
                     // with a chunk in hand: no other process may take its name.
                     Some((pid, of)) if of == incarnation => {
                         let (pid, status) = (pid.cast_signed(), libc::SIGKILL);
-                        let segments = self.segment_table.reaped(incarnation.number());
+                        let segments = self.segment_table.reaped(incarnation);
                         self.answer_first(|incarnation| Report::Started { incarnation, pid })
                             && self.report(Report::Reaped {
                                 incarnation,
