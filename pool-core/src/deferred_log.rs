@@ -7,7 +7,7 @@
 
 #[cfg(feature = "log")]
 use crate::panic::quietly;
-use crate::{error::ExitStatus, worker_id::WorkerId};
+use crate::{error::ExitStatus, ids::WorkerId};
 
 /// One log line.
 #[derive(Debug)]

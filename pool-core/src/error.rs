@@ -27,7 +27,7 @@ use std::{fmt, io, sync::Arc};
 use nix::errno::Errno;
 use pool_ipc::SegmentFault;
 
-use crate::start_method::StartMethod;
+use crate::{ids::FutureId, start_method::StartMethod};
 
 /// Why a call of a pool failed.
 ///
@@ -297,9 +297,9 @@ impl fmt::Debug for Error {
 
 impl Error {
     /// The error as the future with this number ends with it; `of_map`: it is that of a map.
-    pub(crate) fn of_future(self, number: u64, of_map: bool) -> Self {
+    pub(crate) fn of_future(self, id: FutureId, of_map: bool) -> Self {
         match self {
-            Self::Task(task) => Self::Task(task.of_future(number, of_map)),
+            Self::Task(task) => Self::Task(task.of_future(id, of_map)),
             other => other,
         }
     }

@@ -41,7 +41,7 @@
 // * `mutex.rs`: locks mutexes whose data stays valid when a thread panics.
 // * `start_method.rs`: the names of the start methods.
 // * `reentrancy.rs`: what the calling thread is inside of.
-// * `worker_id.rs`: the number of a worker.
+// * `ids.rs`: the numbers of workers and futures.
 //
 // Threads differ from processes in `start/backend.rs` (the workers), `job/transport.rs` (the way of
 // a map to them) and `futures/backend_queue.rs` (the way of a call of one item).
@@ -56,6 +56,7 @@ mod engine;
 mod error;
 mod futures;
 mod hooks;
+mod ids;
 mod job;
 mod mutex;
 mod os;
@@ -75,7 +76,6 @@ mod task;
 #[cfg(feature = "threads")]
 mod threads;
 mod worker;
-mod worker_id;
 mod zygote;
 
 pub use cancel::CancelToken;

@@ -6,12 +6,12 @@ use pool_ipc::Wire;
 
 use crate::{
     error::{Cause, Error, ExitStatus, TaskError},
+    ids::WorkerId,
     job::{JobOptions, ResultStream},
     pool::{Pool, PoolOptions},
     stack::{move_with_room, with_room},
     start_method::StartMethod,
     task::{Form, PlainForm},
-    worker_id::WorkerId,
 };
 
 /// A function that runs in a process of its own (in a thread, under [`StartMethod::Threads`]).

@@ -95,7 +95,7 @@ mod tests {
             name_of(type_name::<task::Call>()),
             name_of(type_name::<hooks::Bounds>()),
             name_of(type_name::<shared::Source>()),
-            name_of(path(worker::process_name)),
+            name_of(path(worker::worker_process_name)),
             #[cfg(feature = "threads")]
             name_of(type_name::<crate::threads::ThreadBackend>()),
         ];

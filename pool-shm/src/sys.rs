@@ -118,14 +118,14 @@ impl AtThreadEnd {
         let mut key = 0;
         // SAFETY: writes to `key` only; the function is safe to call.
         let result = unsafe { libc::pthread_key_create(&raw mut key, Some(call)) };
-        said(result).map(|()| Self(key))
+        pthread_result(result).map(|()| Self(key))
     }
 
     /// Makes the calling thread call the function once as it ends.
     pub(crate) fn watch_thread(&self) -> io::Result<()> {
         // SAFETY: the key exists, since none is ever deleted; no code follows its value, which is
         // not null.
-        said(unsafe { libc::pthread_setspecific(self.0, ptr::without_provenance(1)) })
+        pthread_result(unsafe { libc::pthread_setspecific(self.0, ptr::without_provenance(1)) })
     }
 }
 
@@ -152,16 +152,16 @@ pub fn thread_stack() -> io::Result<(usize, usize)> {
     // SAFETY: initialises `attributes` if it succeeds, and only then they are read, once, and
     // destroyed, once.
     unsafe {
-        said(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()))?;
+        pthread_result(libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()))?;
         let found =
             libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut bytes);
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        said(found)?;
+        pthread_result(found)?;
     }
     Ok((start.addr(), bytes))
 }
 
 /// The result of a function of the pthread library.
-fn said(errno: libc::c_int) -> io::Result<()> {
+fn pthread_result(errno: libc::c_int) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }

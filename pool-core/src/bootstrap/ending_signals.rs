@@ -12,6 +12,7 @@ use std::{
 };
 
 use libc::{c_int, c_void, siginfo_t};
+use pool_ipc::board::Incarnation;
 
 use crate::{
     os::{ENDING, FileId, KeptFd, sys},
@@ -29,8 +30,8 @@ static HANDSHAKE_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// Notes that this process is the worker `incarnation`, which may be told to end alone.
 /// `handshake_socket` stays open as long as the worker lives.
-pub(crate) fn may_end_alone(incarnation: u32, handshake_socket: &KeptFd) {
-    INCARNATION.store(incarnation, Ordering::Relaxed);
+pub(crate) fn may_end_alone(incarnation: Incarnation, handshake_socket: &KeptFd) {
+    INCARNATION.store(incarnation.number(), Ordering::Relaxed);
     HANDSHAKE_SOCKET.store(handshake_socket.as_raw_fd(), Ordering::Relaxed);
     let FileId { device, inode, .. } = handshake_socket.file();
     HANDSHAKE_FILE[0].store(device, Ordering::Relaxed);
@@ -57,7 +58,7 @@ pub(crate) extern "C" fn on_ending(signal: c_int, info: *mut siginfo_t, _context
             // `raise` in a task, or a process that the task has forked: only this process is meant.
             sys::end_by(signal);
         } else if let Some(at) = ENDING.iter().position(|ending| *ending as c_int == signal) {
-            let incarnation = INCARNATION.load(Ordering::Relaxed);
+            let incarnation = Incarnation::new(INCARNATION.load(Ordering::Relaxed));
             let packet = protocol::ending_signal(incarnation, at as u32);
             let handshake_socket = HANDSHAKE_SOCKET.load(Ordering::Relaxed);
             if is_handshake_socket(handshake_socket) {

@@ -8,7 +8,7 @@ use pool_ipc::{
 };
 
 use super::{jobs::JobId, measure::MeasureResults};
-use crate::{error::Cause, task::Call, worker_id::WorkerId};
+use crate::{error::Cause, ids::WorkerId, task::Call};
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]

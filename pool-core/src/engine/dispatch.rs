@@ -20,7 +20,7 @@ use super::{
     targeted::TargetedQueues,
     workers::WorkerTable,
 };
-use crate::{error::Cause, worker_id::WorkerId};
+use crate::{error::Cause, ids::WorkerId};
 
 #[derive(Debug, Clone)]
 pub(super) enum SlotUse {

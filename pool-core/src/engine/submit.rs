@@ -7,7 +7,7 @@ use super::{
     dispatch::{Engine, SlotUse},
     jobs::JobId,
 };
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 
 impl Engine {
     /// Gives the next worker this serial number.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use pool_ipc::board::Board;
 
 use super::chunk::Chunk;
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 
 /// The chunks of every place that wait, and how many are in slots.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use pool_ipc::board::{Incarnation, incarnation_of};
 
 use super::chunk::Action;
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 
 /// The workers of an engine, each at its place.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use super::{
     failure::FailureKind,
     task::{Cause, ExitStatus},
 };
-use crate::{os::nanos, worker_id::WorkerId};
+use crate::{ids::WorkerId, os::nanos};
 
 wire! {
     /// Why a process did not come up.

@@ -7,7 +7,7 @@ use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 use pool_ipc::{SegmentFault, WireFault};
 
 use super::segment_fault::while_zygote_lives;
-use crate::worker_id::WorkerId;
+use crate::ids::{FutureId, WorkerId};
 
 /// An item's task failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,9 @@ enum Origin {
     /// A call that was waited for, or whose results came one by one.
     Call,
     /// The future of one item, which has this number.
-    Future(u64),
+    Future(FutureId),
     /// The future of a map, which has this number.
-    MapFuture(u64),
+    MapFuture(FutureId),
 }
 
 /// Why a task failed.
@@ -113,8 +113,8 @@ impl TaskError {
     }
 
     /// The failure of the future with this number; `of_map`: it is that of a map.
-    pub(crate) fn of_future(self, number: u64, of_map: bool) -> Self {
-        let origin = if of_map { Origin::MapFuture(number) } else { Origin::Future(number) };
+    pub(crate) fn of_future(self, id: FutureId, of_map: bool) -> Self {
+        let origin = if of_map { Origin::MapFuture(id) } else { Origin::Future(id) };
         Self { origin, ..self }
     }
 
@@ -132,7 +132,7 @@ impl TaskError {
     pub fn future(&self) -> Option<u64> {
         match self.origin {
             Origin::Call => None,
-            Origin::Future(number) | Origin::MapFuture(number) => Some(number),
+            Origin::Future(id) | Origin::MapFuture(id) => Some(id.number()),
         }
     }
 
@@ -272,8 +272,8 @@ impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin {
             Origin::Call => write!(f, "task {}", self.index)?,
-            Origin::Future(number) => write!(f, "future {number}")?,
-            Origin::MapFuture(number) => write!(f, "task {} of future {number}", self.index)?,
+            Origin::Future(id) => write!(f, "future {id}")?,
+            Origin::MapFuture(id) => write!(f, "task {} of future {id}", self.index)?,
         }
         if *self.cause == Cause::Cancelled {
             return write!(f, ": {}", self.cause);
@@ -292,7 +292,10 @@ mod tests {
     #[test]
     fn a_future_is_named_by_its_number() {
         let failed = || TaskError::new(0, WorkerId::new(1), Cause::BadResult, 1);
-        let (one, map) = (failed().of_future(7, false), failed().of_future(7, true));
+        let (one, map) = (
+            failed().of_future(FutureId::new(7), false),
+            failed().of_future(FutureId::new(7), true),
+        );
         assert_eq!((failed().index(), failed().future()), (0, None));
         assert_eq!((one.index(), one.future()), (0, Some(7)));
         assert_eq!((map.index(), map.future()), (0, Some(7)));

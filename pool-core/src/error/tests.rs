@@ -4,7 +4,7 @@ use pool_affinity::CpuSet;
 use pool_ipc::SealError;
 
 use super::*;
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 
 fn not_permitted() -> io::Error {
     io::Error::from_raw_os_error(libc::EPERM)

@@ -63,7 +63,7 @@ pub(super) struct Background {
 struct Tasks {
     by_number: BTreeMap<u64, Arc<dyn Task>>,
     /// Something has arrived for these jobs, and no thread has taken them in hand since.
-    told: BTreeSet<u64>,
+    with_news: BTreeSet<u64>,
     /// All jobs are to end with this error.
     ends: Option<Error>,
 }
@@ -116,17 +116,17 @@ impl Background {
     /// ended. `share` is called when there is more than one: another thread may take the next.
     pub(super) fn go_on(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> usize {
         let mut tasks = lock(&self.tasks);
-        let Tasks { by_number, told, ends, .. } = &mut *tasks;
-        told.extend(news);
+        let Tasks { by_number, with_news, ends, .. } = &mut *tasks;
+        with_news.extend(news);
         let due = |(number, task): (&u64, &Arc<dyn Task>)| {
             (ends.is_some() || task.due().is_some()).then_some(*number)
         };
-        told.extend(by_number.iter().filter_map(due));
+        with_news.extend(by_number.iter().filter_map(due));
         let (mut ended, mut shared) = (0, false);
-        while let Some(number) = tasks.told.pop_first() {
+        while let Some(number) = tasks.with_news.pop_first() {
             self.note_backlog(&tasks);
             let Some(task) = tasks.by_number.get(&number).cloned() else { continue };
-            let (more, ends) = (!tasks.told.is_empty(), tasks.ends.clone());
+            let (more, ends) = (!tasks.with_news.is_empty(), tasks.ends.clone());
             drop(tasks);
             if more && !shared {
                 share();
@@ -152,7 +152,7 @@ impl Background {
     }
 
     fn note_backlog(&self, tasks: &Tasks) {
-        let some = !tasks.told.is_empty();
+        let some = !tasks.with_news.is_empty();
         // Relaxed: written with the lock held only.
         if some != self.backlog.load(Ordering::Relaxed) {
             self.backlog.store(some, Ordering::SeqCst);

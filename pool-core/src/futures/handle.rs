@@ -52,7 +52,7 @@ impl<R> AsyncResult<R> {
     /// refused may take a number, which no handle has then.
     #[must_use]
     pub fn number(&self) -> u64 {
-        self.entry.number()
+        self.entry.id().number()
     }
 
     /// Whether the call has ended, well or not. Does not wait.

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     engine::{Pace, Window},
     error::Error,
+    ids::WorkerId,
     session::{Buffers, ResultBatch, Session},
-    worker_id::WorkerId,
 };
 
 /// One call in this many is timed.

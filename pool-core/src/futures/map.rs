@@ -21,12 +21,12 @@ use crate::{
     cancel::CancelToken,
     compact::Compact,
     error::{Cause, Error, TaskError},
+    ids::WorkerId,
     job::{BackgroundJob, Counted, Job},
     mutex::lock,
     panic::{drop_quietly, take_panic},
     reentrancy::{Brought, InCall},
     task::Portable,
-    worker_id::WorkerId,
 };
 
 type Items<F> = vec::IntoIter<<F as crate::task::Form>::Item>;

@@ -81,7 +81,7 @@ pub(super) struct Notice {
 
 impl Notice {
     /// Notes that the call has ended; `true`: with a value.
-    pub(super) fn tell(self, well: bool) {
+    pub(super) fn send(self, well: bool) {
         if let Some(to) = self.to.upgrade() {
             lock(&to.ended).push_back((self.index, well));
             to.changed.notify_all();

@@ -110,10 +110,10 @@ impl ProcessQueue {
         if !self.queue_shared.background.is_empty() && !self.allocator.session.is_foreign() {
             let news = self.allocator.session.take_news(self.allocator.job);
             let news = news.into_iter().map(|job| job.0);
-            let ended = self.queue_shared.background.go_on(news, &|| self.tell());
+            let ended = self.queue_shared.background.go_on(news, &|| self.wake_waiting());
             self.passes.fetch_add(1, Ordering::SeqCst);
             if ended > 0 {
-                self.tell();
+                self.wake_waiting();
                 self.queue_shared.jobs_ended(ended);
             }
         }
@@ -148,17 +148,17 @@ impl ProcessQueue {
         let over = in_flight.closed && in_flight.outstanding() == 0;
         // Another thread has found the end and reports why: this one may only see that the job is
         // gone.
-        let told = in_flight.over;
+        let reported = in_flight.over;
         self.put_away(in_flight, buffers);
         match gone {
-            Some(_) if told => return,
+            Some(_) if reported => return,
             Some(error) => return self.give_up(&error),
             None => {}
         }
         let (failed, left) = self.send_waiting(idle);
         self.passes.fetch_add(1, Ordering::SeqCst);
         if some || failed || over {
-            self.tell();
+            self.wake_waiting();
         }
         self.left_line(left);
     }
@@ -179,7 +179,7 @@ impl ProcessQueue {
             }
             drop(in_flight);
             if more && !shared {
-                self.tell();
+                self.wake_waiting();
             }
             (some, shared) = (true, shared || more);
             if let Some(receiver) = receiver {
@@ -248,7 +248,7 @@ impl ProcessQueue {
     }
 
     /// Wakes other threads that wait for a future: some futures are complete, or can be completed.
-    fn tell(&self) {
+    fn wake_waiting(&self) {
         if self.queue_shared.waiting.load(Ordering::SeqCst) > 0 {
             self.allocator.session.notify();
         }
@@ -374,7 +374,7 @@ impl AsyncQueue for ProcessQueue {
 
     fn recount(&self) {
         self.passes.fetch_add(1, Ordering::SeqCst);
-        self.tell();
+        self.wake_waiting();
         self.left_line(1);
         self.queue_shared.jobs_ended(1);
     }

@@ -16,9 +16,10 @@ use crate::{
     driver::{Driven, Driver},
     engine::JobId,
     error::Error,
+    ids::FutureId,
+    ids::WorkerId,
     reentrancy::{InCall, Inside},
     start::Backend,
-    worker_id::WorkerId,
 };
 
 /// What a call does where there is no room for it.
@@ -107,9 +108,9 @@ impl Budget {
         if bytes > limit { Err(Error::ResultsUnread { bytes, limit }) } else { Ok(()) }
     }
 
-    /// A number that no other future of the pool has.
-    pub(super) fn take_number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    /// The id of the next future, which no other future of the pool has.
+    pub(super) fn take_future_id(&self) -> FutureId {
+        FutureId::new(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) fn is_exact(&self) -> bool {

@@ -13,13 +13,13 @@ use crate::{
     compact::Compact,
     engine::{MeasureResults, measure_results},
     error::{Cause, Error, TaskError},
+    ids::WorkerId,
     job::{EncodedItems, ItemAllocator, bad_result},
     panic::take_panic,
     reentrancy::{Brought, InCall},
     session::{Buffers, ResultBatch},
     stack::with_room,
     task::Call,
-    worker_id::WorkerId,
 };
 
 /// Bytes reserved for an item of unknown size.

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     compact::Compact,
     error::Error,
+    ids::FutureId,
     mutex::lock,
     panic::{drop_quietly, quietly},
     reentrancy::{Brought, InCall, Within},
@@ -33,7 +34,7 @@ pub(super) struct Entry<R> {
     /// The tasks and calls inside of which it was made.
     within: Within,
     /// What tells it from the other futures of its pool.
-    number: u64,
+    id: FutureId,
     /// Whether it is that of a map.
     of_map: bool,
     stage: AtomicU8,
@@ -93,24 +94,24 @@ const DONE: u8 = 2;
 impl<R> Entry<R> {
     /// The future of one item.
     pub(super) fn new(queue_shared: Arc<QueueShared>) -> Arc<Self> {
-        Self::with_number(queue_shared, false)
+        Self::with_id(queue_shared, false)
     }
 
     pub(super) fn of_map(queue_shared: Arc<QueueShared>) -> Arc<Self> {
-        Self::with_number(queue_shared, true)
+        Self::with_id(queue_shared, true)
     }
 
-    fn with_number(queue_shared: Arc<QueueShared>, of_map: bool) -> Arc<Self> {
+    fn with_id(queue_shared: Arc<QueueShared>, of_map: bool) -> Arc<Self> {
         let cell = Cell { outcome: Outcome::Pending, bytes: 0, watchers: Vec::new() };
         let (stage, cell) = (AtomicU8::new(WAITING), Mutex::new(cell));
-        let (within, number) = (Within::here(), queue_shared.budget.take_number());
+        let (within, id) = (Within::here(), queue_shared.budget.take_future_id());
         let settled = Condvar::new();
-        Arc::new(Self { queue_shared, within, number, of_map, stage, cell, settled })
+        Arc::new(Self { queue_shared, within, id, of_map, stage, cell, settled })
     }
 
     /// See [`AsyncResult::number`](super::AsyncResult::number).
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    pub(super) fn id(&self) -> FutureId {
+        self.id
     }
 
     /// While the returned value lives, the calling thread hands the outcome over, or runs a task
@@ -163,7 +164,7 @@ impl<R> Entry<R> {
 
     /// Writes the outcome if it is the first, and returns whether it was; a second one is dropped.
     pub(super) fn try_complete(&self, outcome: Result<Compact<R>, Error>, bytes: u64) -> bool {
-        let outcome = outcome.map_err(|error| error.of_future(self.number, self.of_map));
+        let outcome = outcome.map_err(|error| error.of_future(self.id, self.of_map));
         let mut cell = lock(&self.cell);
         if !matches!(cell.outcome, Outcome::Pending) {
             drop(cell);
@@ -179,7 +180,7 @@ impl<R> Entry<R> {
         drop(cell);
         let _inside = self.hand_over();
         let well = outcome.is_ok();
-        let (mut told, mut callbacks) = (Vec::new(), Vec::new());
+        let (mut others, mut callbacks) = (Vec::new(), Vec::new());
         for watcher in watchers {
             match watcher {
                 Watcher::Callback(make) => {
@@ -187,7 +188,7 @@ impl<R> Entry<R> {
                         || make(outcome.as_deref()).map(|callback| self.count(callback, bytes));
                     quietly(|| callbacks.extend(make()));
                 }
-                other => told.push(other),
+                other => others.push(other),
             }
         }
         let mut cell = lock(&self.cell);
@@ -198,10 +199,10 @@ impl<R> Entry<R> {
         self.settled.notify_all();
         self.queue_shared.watched.fetch_sub(1, Ordering::SeqCst);
         callbacks.into_iter().for_each(|callback| self.queue_shared.callbacks.run(callback));
-        for watcher in told {
+        for watcher in others {
             match watcher {
                 Watcher::Waker(waker) => quietly(|| waker.wake()),
-                Watcher::Notice(notice) => notice.tell(well),
+                Watcher::Notice(notice) => notice.send(well),
                 Watcher::Callback(_) => {}
             }
         }
@@ -257,7 +258,7 @@ impl<R> Entry<R> {
             (outcome, Watcher::Notice(notice)) => {
                 let well = !matches!(outcome, Outcome::Done(Err(_)));
                 drop(cell);
-                notice.tell(well);
+                notice.send(well);
             }
             (Outcome::Taken, Watcher::Callback(make)) => {
                 drop(cell);

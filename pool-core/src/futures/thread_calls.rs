@@ -59,7 +59,7 @@ impl ThreadQueue {
         let sooner = shortest != std::mem::replace(&mut flow.shortest, shortest);
         drop(flow);
         if sooner {
-            self.tell();
+            self.wake_waiting();
         }
         if limit.is_some() {
             self.queue_shared.driver.unpark_if_parked();

@@ -18,13 +18,13 @@ use super::{
 use crate::{
     compact::Compact,
     error::{Cause, Error, TaskError},
+    ids::WorkerId,
     job::weight_of,
     mutex::lock,
     panic::{drop_quietly, in_task, take_panic},
     shared::{self, SharedValue},
     task::{ContextCell, Portable, Surroundings},
     threads::ThreadWorker,
-    worker_id::WorkerId,
 };
 
 /// A call on its way to a worker. Its drop completes the future, also where it never ran.

@@ -18,11 +18,11 @@ use crate::{
     cancel::{WakeCounter, sleep_for},
     driver::{Driven, Leave, Work},
     error::Error,
+    ids::WorkerId,
     mutex::lock,
     os,
     panic::drop_quietly,
     threads::{Deadlines, ThreadBackend, ThreadMark},
-    worker_id::WorkerId,
 };
 
 /// How long the driver thread sleeps at most while there is something to do: during such a sleep it
@@ -51,8 +51,8 @@ pub(super) struct Flow {
     /// Calls that have not ended.
     pub(super) outstanding: usize,
     pub(super) closed: bool,
-    /// Counts the times that waiting threads were told to look again.
-    told: u64,
+    /// Counts the times that waiting threads were woken to check again.
+    wake_ups: u64,
     /// Whether the driver thread sleeps on the wake counter.
     polls: bool,
     /// Calls that run and have a limit.
@@ -97,11 +97,11 @@ impl ThreadQueue {
         })
     }
 
-    /// Wakes all threads that wait, to look again.
-    pub(super) fn tell(&self) {
+    /// Wakes all threads that wait, to check again.
+    pub(super) fn wake_waiting(&self) {
         // With the lock held, so that none of them is just about to sleep.
         let mut flow = lock(&self.flow);
-        flow.told += 1;
+        flow.wake_ups += 1;
         let polls = flow.polls;
         drop(flow);
         self.wake_all(polls);
@@ -131,9 +131,9 @@ impl ThreadQueue {
         if background.is_empty() {
             return;
         }
-        let ended = background.go_on(news.into_iter(), &|| self.tell());
+        let ended = background.go_on(news.into_iter(), &|| self.wake_waiting());
         if ended > 0 {
-            self.tell();
+            self.wake_waiting();
             self.queue_shared.jobs_ended(ended);
         }
     }
@@ -199,7 +199,7 @@ impl ThreadQueue {
             drop_quietly(entry);
         }
         if some {
-            self.tell();
+            self.wake_waiting();
         }
     }
 }
@@ -241,7 +241,7 @@ impl AsyncQueue for ThreadQueue {
     fn kill_at_end(&self, _: u64, _: Duration) {}
 
     fn recount(&self) {
-        self.tell();
+        self.wake_waiting();
         self.queue_shared.jobs_ended(1);
     }
 
@@ -283,7 +283,7 @@ impl AsyncQueue for ThreadQueue {
         self.terminated.store(true, Ordering::Relaxed);
         self.close();
         self.queue_shared.background.end(&Error::Terminated);
-        self.tell();
+        self.wake_waiting();
     }
 }
 
@@ -304,16 +304,17 @@ impl Driven for ThreadQueue {
     }
 
     fn drive(&self, leave: &Leave<'_>) -> bool {
-        let told = lock(&self.flow).told;
+        let wake_ups = lock(&self.flow).wake_ups;
         let tokens = self.queue_shared.background.tokens();
         let wake_counter = if tokens.is_empty() { None } else { self.wake_counter() };
         let due = self.queue_shared.background.due().map(left);
-        let unheard = (!tokens.is_empty() && wake_counter.is_none()).then_some(TOKEN_SLEEP);
+        let token_check = (!tokens.is_empty() && wake_counter.is_none()).then_some(TOKEN_SLEEP);
         let mut flow = lock(&self.flow);
-        let longest = flow.sleep_at_most().into_iter().chain(due).chain(unheard).min();
+        let longest = flow.sleep_at_most().into_iter().chain(due).chain(token_check).min();
         let backlog = || self.queue_shared.background.has_backlog();
-        let idle =
-            |flow: &mut Flow| flow.told == told && flow.news.is_empty() && !backlog() && !leave();
+        let idle = |flow: &mut Flow| {
+            flow.wake_ups == wake_ups && flow.news.is_empty() && !backlog() && !leave()
+        };
         let longest = longest.map_or(LONGEST_SLEEP, |longest| longest.min(LONGEST_SLEEP));
         match wake_counter {
             None => {
@@ -342,12 +343,12 @@ impl Driven for ThreadQueue {
     }
 
     fn interrupt(&self) {
-        self.tell();
+        self.wake_waiting();
     }
 
     fn no_driver(&self, why: Error) {
         self.queue_shared.background.end(&why);
-        self.tell();
+        self.wake_waiting();
         self.queue_shared.budget.wake_submitters();
     }
 }

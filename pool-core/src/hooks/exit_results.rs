@@ -16,8 +16,8 @@ use pool_shm::SharedSegment;
 
 use crate::{
     error::{Cause, Error},
+    ids::WorkerId,
     mutex::lock,
-    worker_id::WorkerId,
 };
 
 /// One exit result, encoded.
@@ -45,7 +45,7 @@ struct Entries {
     /// Of results and segments.
     bytes: u64,
     segments: BTreeMap<SegmentId, Counted>,
-    /// The oldest one that was not told.
+    /// The oldest one that was not reported.
     failure: Option<(WorkerId, Cause)>,
     refusals: Refusals,
 }
@@ -64,7 +64,7 @@ struct Counted {
 struct Refusals {
     causes: BTreeMap<WorkerId, Cause>,
     /// Whether an error has said that there are some.
-    told: bool,
+    reported: bool,
 }
 
 impl ExitResult {
@@ -136,7 +136,7 @@ impl Entries {
 impl Refusals {
     /// Whether it is the worker's first one.
     fn note(&mut self, worker: WorkerId, cause: Cause) -> bool {
-        if self.told {
+        if self.reported {
             *self = Self::default();
         }
         let is_first = !self.causes.contains_key(&worker);
@@ -144,8 +144,8 @@ impl Refusals {
         is_first
     }
 
-    fn tell(&mut self) -> Option<(WorkerId, Cause)> {
-        if mem::replace(&mut self.told, true) {
+    fn report(&mut self) -> Option<(WorkerId, Cause)> {
+        if mem::replace(&mut self.reported, true) {
             return None;
         }
         self.causes.first_key_value().map(|(worker, cause)| (*worker, cause.clone()))
@@ -185,30 +185,31 @@ impl Exits {
         self.lock().failure.get_or_insert((worker, cause));
     }
 
-    /// The oldest failure that was not told; later ones were forgotten. Refused results are none.
+    /// The oldest failure that was not reported; later ones were forgotten. Refused results are no
+    /// failures.
     pub(crate) fn take_failure(&self) -> Result<(), Error> {
         self.lock().failure.take().map_or(Ok(()), |failure| Err(error(failure)))
     }
 
-    /// The oldest failure that was not told, and if there is none, that results were refused.
-    pub(crate) fn tell(&self) -> Result<(), Error> {
+    /// The oldest failure that was not reported, and if there is none, that results were refused.
+    pub(crate) fn report(&self) -> Result<(), Error> {
         let mut entries = self.lock();
-        let failure = entries.failure.take().or_else(|| entries.refusals.tell());
+        let failure = entries.failure.take().or_else(|| entries.refusals.report());
         failure.map_or(Ok(()), |failure| Err(error(failure)))
     }
 
-    /// The failure and all refusals, which are told by this.
+    /// The failure and all refusals, which are reported by this.
     pub(crate) fn take_all(&self) -> Vec<Error> {
         let mut entries = self.lock();
         let refusals = mem::take(&mut entries.refusals);
         entries.failure.take().into_iter().chain(refusals.causes).map(error).collect()
     }
 
-    /// Workers start anew. Refusals that were not told are kept.
+    /// Workers start anew. Refusals that were not reported are kept.
     pub(crate) fn clear(&self) {
         let mut entries = self.lock();
-        let untold = mem::take(&mut entries.refusals);
-        let refusals = if untold.told { Refusals::default() } else { untold };
+        let before = mem::take(&mut entries.refusals);
+        let refusals = if before.reported { Refusals::default() } else { before };
         let old = mem::replace(&mut *entries, Entries { refusals, ..Entries::default() });
         drop(entries);
         drop(old);
@@ -261,52 +262,54 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_told_and_leaves_the_others() {
+    fn what_has_no_room_is_reported_and_leaves_the_others() {
         let exits = Exits::new(2 * result(0, "a").weight());
         for (worker, value) in ["a", "b", "c", "d"].into_iter().enumerate() {
             exits.add(result(worker as u32, value));
         }
         assert_eq!(exits.read::<String>(), ["a", "b"]);
-        let told = exits.tell();
-        let Err(Error::WorkerExitFailed { worker: 2, cause }) = told else { panic!("{told:?}") };
+        let reported = exits.report();
+        let Err(Error::WorkerExitFailed { worker: 2, cause }) = reported else {
+            panic!("{reported:?}")
+        };
         assert!(matches!(cause, Cause::ExitResultsUnread { bytes, limit } if bytes > limit));
-        assert!(exits.tell().is_ok());
+        assert!(exits.report().is_ok());
         exits.clear();
         exits.add(result(4, "e"));
         assert_eq!(exits.read::<String>(), ["e"]);
         let none = Exits::new(0);
         none.add(result(0, "a"));
-        assert!(none.read::<String>().is_empty() && none.tell().is_err());
+        assert!(none.read::<String>().is_empty() && none.report().is_err());
     }
 
     #[test]
-    fn what_does_not_decode_is_told_once() {
+    fn what_does_not_decode_is_reported_once() {
         let exits = Exits::new(u64::MAX);
         exits.add(ExitResult { bytes: AlignedBytes::new(), ..result(3, "") });
         exits.add(result(1, "b"));
         assert_eq!(exits.read::<String>(), ["b"]);
-        let told = exits.take_failure();
+        let reported = exits.take_failure();
         assert!(matches!(
-            told,
+            reported,
             Err(Error::WorkerExitFailed { worker: 3, cause: Cause::BadResult })
         ));
         assert!(exits.take_failure().is_ok());
     }
 
     #[test]
-    fn refusals_are_kept_until_they_are_told() {
+    fn refusals_are_kept_until_they_are_reported() {
         let exits = Exits::new(0);
         exits.fail(WorkerId::new(7), Cause::BadResult);
         assert!(!exits.add(result(1, "a")) && exits.add(result(1, "b")), "told of once a worker");
         assert!(!exits.add(result(2, "c")));
         assert!(matches!(exits.take_failure(), Err(Error::WorkerExitFailed { worker: 7, .. })));
         exits.clear();
-        assert!(matches!(exits.tell(), Err(Error::WorkerExitFailed { worker: 1, .. })));
-        assert!(exits.tell().is_ok());
+        assert!(matches!(exits.report(), Err(Error::WorkerExitFailed { worker: 1, .. })));
+        assert!(exits.report().is_ok());
         assert_eq!(exits.take_all().len(), 2);
         assert!(exits.take_all().is_empty());
         exits.add(result(3, "d"));
-        assert!(exits.tell().is_err());
+        assert!(exits.report().is_err());
         exits.clear();
         assert!(exits.take_all().is_empty(), "it was told");
     }

@@ -9,8 +9,8 @@ use pool_ipc::{AlignedBytes, Encoder, Wire, WireFault};
 
 use crate::{
     error::Error,
+    ids::WorkerId,
     task::{SharedType, Starting, Worker},
-    worker_id::WorkerId,
 };
 
 /// What a worker keeps from task to task, whatever its type. It never leaves the thread that it was

@@ -92,7 +92,7 @@ mod tests {
     use pool_ipc::Encoder;
 
     use super::{super::Around, *};
-    use crate::worker_id::WorkerId;
+    use crate::ids::WorkerId;
 
     const AROUND: Around<'_> = Around { worker: WorkerId::new(3), shared: &(), overdue: &|| false };
 

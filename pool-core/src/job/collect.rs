@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     error::{Error, TaskError},
+    ids::WorkerId,
     reentrancy::{InCall, Inside},
     session::ResultBatch,
     stack::with_room,
     task::Form,
-    worker_id::WorkerId,
 };
 
 /// Reads every result in place.

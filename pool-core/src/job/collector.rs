@@ -8,9 +8,9 @@ use pool_ipc::WireFault;
 use super::{reorder::Arrivals, run::Sink, transport::Transport};
 use crate::{
     error::{Cause, Error, TaskError},
+    ids::WorkerId,
     session::ResultBatch,
     task::Form,
-    worker_id::WorkerId,
 };
 
 pub(crate) fn bad_result(worker: WorkerId, index: u64, fault: WireFault) -> TaskError {

@@ -49,7 +49,7 @@ pub(crate) struct EncodedItems {
 
 /// Bytes of the segments that go with a message and that have no other handle in this process.
 #[cold]
-fn given_away_with((_, segments): &Carried) -> u64 {
+fn exclusive_segment_bytes((_, segments): &Carried) -> u64 {
     let alone = segments.iter().filter(|segment| !segment.has_other_handles());
     alone.map(|segment| segment.len() as u64).sum()
 }
@@ -120,7 +120,7 @@ impl ItemAllocator {
         let (count, used) = (writer.count(), writer.used_bytes());
         let manifest = writer.manifest(reserved.block.offset);
         let carried = manifest.map(|manifest| (manifest, encoder.take_segments()));
-        let bytes = reserved.block.len + carried.as_ref().map_or(0, given_away_with);
+        let bytes = reserved.block.len + carried.as_ref().map_or(0, exclusive_segment_bytes);
         Ok(Some(EncodedItems { block: reserved.hand_over(), carried, count, used, bytes }))
     }
 

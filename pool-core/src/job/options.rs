@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::target::Target;
-use crate::{cancel::CancelToken, engine::SizingRules, error::Error, worker_id::WorkerId};
+use crate::{cancel::CancelToken, engine::SizingRules, error::Error, ids::WorkerId};
 
 /// The options of a call.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -172,7 +172,7 @@ impl<F: Form> ProcessTransport<F> {
             return Ok(Err(Sent::NoRoom));
         };
         self.bytes_per_item = used.saturating_sub(head_len::<F::Item>(most)) / count;
-        let given_away = (bytes - block.len) as usize;
+        let exclusive = (bytes - block.len) as usize;
         let allocator = &self.allocator;
         if let Some(carried) = carried {
             allocator.session.keep_segments(block, carried);
@@ -190,7 +190,7 @@ impl<F: Form> ProcessTransport<F> {
         };
         self.next_index += count as u64;
         self.target.advance();
-        let load = Load { chunks: 1, items: count, bytes: used + given_away, room: bytes as usize };
+        let load = Load { chunks: 1, items: count, bytes: used + exclusive, room: bytes as usize };
         Ok(Ok((chunk, load)))
     }
 

@@ -1,6 +1,6 @@
 //! Which worker the chunks of a job go to.
 
-use crate::{engine::Pace, worker_id::WorkerId};
+use crate::{engine::Pace, ids::WorkerId};
 
 /// Which worker the next chunk goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

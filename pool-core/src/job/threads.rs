@@ -18,12 +18,12 @@ use super::{
 use crate::{
     engine::Awaited,
     error::{Error, TaskError},
+    ids::WorkerId,
     reentrancy::Within,
     session::Message,
     shared::SharedValue,
     task::Form,
     threads::{CallValues, Part, ThreadBackend, ThreadJob},
-    worker_id::WorkerId,
 };
 
 pub(crate) struct ThreadTransport<F: Form> {

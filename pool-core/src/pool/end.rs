@@ -37,7 +37,7 @@ impl Pool {
         let ended = self.end(true, Backend::stop);
         self.wake_submitters();
         ended?;
-        self.plan.exits.tell()
+        self.plan.exits.report()
     }
 
     /// Kills the workers at once and ends all calls with [`Error::Terminated`]; under Threads

@@ -8,12 +8,12 @@ use crate::{
     engine::Pace,
     error::Error,
     futures::{AsyncResult, AsyncResults, BackendQueue, Refused, Room, Terms, Unaccepted},
+    ids::WorkerId,
     job::{Job, JobOptions, ResultStream, Transport},
     shared::SharedValue,
     start::{Backend, BackendClaim},
     start_method::StartMethod,
     task::{Portable, SharedType},
-    worker_id::WorkerId,
 };
 
 /// A handle on all values of a call, or the call's items.

@@ -194,7 +194,7 @@ impl Pool {
             self.open_backend(&mut slot)?;
         }
         // After everything that may fail: a failure that is taken from `exits` has to be returned.
-        if anew { self.plan.exits.tell() } else { Ok(()) }
+        if anew { self.plan.exits.report() } else { Ok(()) }
     }
 
     /// Stops a retired backend in order if no call uses it and its workers have something to end.

@@ -11,7 +11,7 @@ use std::{
 use pool_ipc::board::Incarnation;
 
 use super::packet::{self, Received};
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 
 const WORDS: usize = 6;
 const PACKET: usize = WORDS * size_of::<u32>();

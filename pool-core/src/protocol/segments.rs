@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use pool_ipc::SegmentId;
+use pool_ipc::{SegmentId, board::Incarnation};
 
 use super::packet::{self, Received};
 use crate::os::{ENDING, KeptFd};
@@ -28,7 +28,7 @@ pub(crate) enum Request {
     /// The process asks for the descriptor of a segment.
     Fetch { number: u32, id: SegmentId },
     /// The last result of a dead worker has been read.
-    ReleaseOwner { owner: u32 },
+    ReleaseOwner { owner: Incarnation },
 }
 
 /// What the zygote answers.
@@ -54,10 +54,10 @@ const ENDING_SIGNAL: u32 = 16;
 /// connection.
 pub(crate) fn introduce(
     handshake_socket: &KeptFd,
-    owner: u32,
+    owner: Incarnation,
     socket: BorrowedFd<'_>,
 ) -> io::Result<()> {
-    packet::send(&handshake_socket.intact()?, &head(INTRODUCTION, owner), Some(socket))
+    packet::send(&handshake_socket.intact()?, &head(INTRODUCTION, owner.number()), Some(socket))
 }
 
 /// Tells the zygote through `handshake_socket` that an item is due before it looks at the clocks
@@ -72,30 +72,35 @@ pub(crate) fn send_alarm(handshake_socket: &KeptFd) {
 
 /// The packet by which the worker `owner` tells the zygote through its handshake socket that it
 /// was told to end, by the signal at this index of `os::ENDING`. Does not allocate.
-pub(crate) fn ending_signal(owner: u32, signal: u32) -> [u8; HEAD] {
-    head(ENDING_SIGNAL + signal, owner)
+pub(crate) fn ending_signal(owner: Incarnation, signal: u32) -> [u8; HEAD] {
+    head(ENDING_SIGNAL + signal, owner.number())
 }
 
 /// What workers send through the handshake socket.
 pub(crate) enum Handshake {
     /// A worker connects, with its socket if there was a number for it here.
-    Worker(u32, Option<OwnedFd>),
+    Worker(Incarnation, Option<OwnedFd>),
     /// A worker has an item that is due before the zygote looks at the clocks next.
     Alarm,
     /// A worker was told to end, by the signal at this index of `os::ENDING`.
-    EndingSignal(u32, usize),
+    EndingSignal(Incarnation, usize),
 }
 
 /// The next message through the handshake socket, without waiting.
 pub(crate) fn receive_handshake(handshake_socket: &impl AsFd) -> Received<Handshake> {
     match receive(handshake_socket) {
         Received::Message((packet, socket)) => match packet.head() {
-            (INTRODUCTION, owner) => Received::Message(Handshake::Worker(owner, socket)),
+            (INTRODUCTION, owner) => {
+                Received::Message(Handshake::Worker(Incarnation::new(owner), socket))
+            }
             (ALARM, _) => Received::Message(Handshake::Alarm),
             (kind, owner)
                 if (ENDING_SIGNAL..ENDING_SIGNAL + ENDING.len() as u32).contains(&kind) =>
             {
-                Received::Message(Handshake::EndingSignal(owner, (kind - ENDING_SIGNAL) as usize))
+                Received::Message(Handshake::EndingSignal(
+                    Incarnation::new(owner),
+                    (kind - ENDING_SIGNAL) as usize,
+                ))
             }
             _ => Received::Closed,
         },
@@ -117,7 +122,7 @@ impl Request {
             Self::Register { id, .. } => one(REGISTER, 0, *id),
             Self::Forget { id } => one(FORGET, 0, *id),
             Self::Fetch { number, id } => one(FETCH, *number, *id),
-            Self::ReleaseOwner { owner } => head(RELEASE_OWNER, *owner).to_vec(),
+            Self::ReleaseOwner { owner } => head(RELEASE_OWNER, owner.number()).to_vec(),
         };
         packet::send(socket, &packet, descriptor)
     }
@@ -134,7 +139,9 @@ impl Request {
             (REGISTER, Some(id)) => Received::Message(Self::Register { id, descriptor }),
             (FORGET, Some(id)) => Received::Message(Self::Forget { id }),
             (FETCH, Some(id)) => Received::Message(Self::Fetch { number, id }),
-            (RELEASE_OWNER, None) => Received::Message(Self::ReleaseOwner { owner: number }),
+            (RELEASE_OWNER, None) => {
+                Received::Message(Self::ReleaseOwner { owner: Incarnation::new(number) })
+            }
             _ => Received::Closed,
         }
     }

@@ -1,4 +1,4 @@
-//! The client of the zygote's exchange, in the parent and in each worker.
+//! The client of the zygote's segment table, in the parent and in each worker.
 //!
 //! Invariant: for each registration of a segment, the client sends one `Forget` when this process
 //! has let the segment go. The connection is made when it is first needed; a thread that lets a
@@ -21,7 +21,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
 };
-use pool_ipc::{SegmentBroker, SegmentFault, SegmentId};
+use pool_ipc::{SegmentBroker, SegmentFault, SegmentId, board::Incarnation};
 use pool_shm::{SegmentWatcher, SharedSegment};
 
 use crate::{
@@ -46,7 +46,7 @@ type Introduce = dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync;
 type Forgotten = dyn FnMut(SegmentId) + Send;
 
 /// Registers this process's segments with the zygote, and fetches those of other processes.
-pub(crate) struct BrokerLink {
+pub(crate) struct SegmentClient {
     this: Weak<Self>,
     /// The id of the process that this client belongs to.
     process: u32,
@@ -84,7 +84,7 @@ fn fault(error: &io::Error) -> SegmentFault {
     SegmentFault::Os(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
-impl BrokerLink {
+impl SegmentClient {
     pub(crate) fn new(introduce: Box<Introduce>, forgotten: Box<Forgotten>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -104,7 +104,7 @@ impl BrokerLink {
     }
 
     /// Tells the zygote that the last result of a dead worker has been read.
-    pub(crate) fn release_owner(&self, owner: u32) {
+    pub(crate) fn release_owner(&self, owner: Incarnation) {
         if let Ok(socket) = self.socket() {
             self.send_later(&socket, Request::ReleaseOwner { owner });
         }
@@ -286,7 +286,7 @@ fn wait(
     Err(Errno::EAGAIN.into())
 }
 
-impl SegmentBroker for BrokerLink {
+impl SegmentBroker for SegmentClient {
     fn register(&self, segment: &SharedSegment) -> Result<(), SegmentFault> {
         let this: Arc<dyn SegmentWatcher> =
             self.this.upgrade().expect("the caller of a link has it");
@@ -313,7 +313,7 @@ impl SegmentBroker for BrokerLink {
         match (answer.errno, answer.descriptor) {
             (0, Some(descriptor)) => {
                 let descriptor = os::out_of_the_way(descriptor).map_err(|error| fault(&error))?;
-                // SAFETY: the exchange has only what a process of the pool registered: the
+                // SAFETY: the segment table has only what a process of the pool registered: the
                 // descriptor of a segment of its own.
                 unsafe { SharedSegment::open(descriptor, id) }
             }
@@ -325,7 +325,7 @@ impl SegmentBroker for BrokerLink {
     }
 }
 
-impl SegmentWatcher for BrokerLink {
+impl SegmentWatcher for SegmentClient {
     fn released(&self, id: SegmentId) {
         let socket = match &*lock(&self.connection) {
             Connection::Open(socket) => socket.clone(),
@@ -340,9 +340,9 @@ impl SegmentWatcher for BrokerLink {
     }
 }
 
-impl fmt::Debug for BrokerLink {
+impl fmt::Debug for SegmentClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BrokerLink").field("is_over", &self.is_over()).finish_non_exhaustive()
+        f.debug_struct("SegmentClient").field("is_over", &self.is_over()).finish_non_exhaustive()
     }
 }
 
@@ -356,12 +356,12 @@ mod tests {
     const ID: SegmentId = SegmentId(7);
 
     /// A client, and the other ends of the connections that it makes.
-    fn link() -> (Arc<BrokerLink>, mpsc::Receiver<OwnedFd>) {
+    fn link() -> (Arc<SegmentClient>, mpsc::Receiver<OwnedFd>) {
         let (send, receive) = mpsc::channel();
         let introduce = move |socket: BorrowedFd<'_>| {
             send.send(socket.try_clone_to_owned()?).map_err(|_| Errno::EPIPE.into())
         };
-        (BrokerLink::new(Box::new(introduce), Box::new(|_| {})), receive)
+        (SegmentClient::new(Box::new(introduce), Box::new(|_| {})), receive)
     }
 
     #[test]

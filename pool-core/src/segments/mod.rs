@@ -17,5 +17,5 @@ mod client;
 mod table;
 
 pub(crate) use cache::SegmentCache;
-pub(crate) use client::BrokerLink;
-pub(crate) use table::Exchange;
+pub(crate) use client::SegmentClient;
+pub(crate) use table::SegmentTable;

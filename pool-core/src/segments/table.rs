@@ -15,7 +15,7 @@ use nix::{
     poll::PollFlags,
     sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
 };
-use pool_ipc::SegmentId;
+use pool_ipc::{SegmentId, board::Incarnation};
 
 use crate::{
     os,
@@ -23,12 +23,12 @@ use crate::{
 };
 
 /// The parent's number as an owner of segments; a worker's number is its incarnation.
-const PARENT: u32 = 0;
+const PARENT: Incarnation = Incarnation::NONE;
 /// Most requests of one process that are read at once.
 const MOST_AT_ONCE: usize = 4096;
 
 /// The registered segments, and the connections of the processes that register or fetch them.
-pub(crate) struct Exchange {
+pub(crate) struct SegmentTable {
     /// The socket pair through which workers connect: the zygote's end, and theirs.
     handshake_socket: [OwnedFd; 2],
     peers: Vec<Peer>,
@@ -38,12 +38,12 @@ pub(crate) struct Exchange {
     /// Whether a worker has sent an alarm, or may have found no room to.
     alarmed: bool,
     /// Workers that were told to end, and the index of the signal in `os::ENDING`.
-    ending_signals: Vec<(u32, usize)>,
+    ending_signals: Vec<(Incarnation, usize)>,
 }
 
 /// A process that has connected.
 struct Peer {
-    owner: u32,
+    owner: Incarnation,
     socket: OwnedFd,
     /// The question that it waits for. The connection of a process that asks two at once is closed.
     question: Option<Question>,
@@ -61,10 +61,10 @@ struct Registered {
     /// The descriptor, or the error number for which there is none.
     descriptor: Result<OwnedFd, i32>,
     /// The processes that have the segment, and how often each has registered it.
-    by: Vec<(u32, u32)>,
+    by: Vec<(Incarnation, u32)>,
 }
 
-impl Exchange {
+impl SegmentTable {
     pub(crate) fn new() -> io::Result<Self> {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) = socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC)?;
@@ -88,7 +88,7 @@ impl Exchange {
         self.add(PARENT, socket);
     }
 
-    fn add(&mut self, owner: u32, socket: OwnedFd) {
+    fn add(&mut self, owner: Incarnation, socket: OwnedFd) {
         self.peers.push(Peer { owner, socket, question: None, gone: false });
     }
 
@@ -102,7 +102,7 @@ impl Exchange {
         std::iter::once((self.handshake_socket[0].as_fd(), PollFlags::POLLIN)).chain(peers)
     }
 
-    /// Whether a process waits for an answer, which there is after the next [`Exchange::hear`].
+    /// Whether a process waits for an answer, which there is after the next [`SegmentTable::hear`].
     pub(crate) fn is_asked(&self) -> bool {
         self.peers.iter().any(|peer| peer.question.as_ref().is_some_and(|asked| !asked.answered))
     }
@@ -123,7 +123,7 @@ impl Exchange {
 
     /// The workers that were told to end since the last time, and the indices of the signals in
     /// `os::ENDING`.
-    pub(crate) fn take_ending_signals(&mut self) -> Vec<(u32, usize)> {
+    pub(crate) fn take_ending_signals(&mut self) -> Vec<(Incarnation, usize)> {
         std::mem::take(&mut self.ending_signals)
     }
 
@@ -220,13 +220,13 @@ impl Exchange {
 
     /// Drops the connection of a worker that was reaped; answers whether it has left segments
     /// behind, for results that the parent may still read.
-    pub(crate) fn reaped(&mut self, owner: u32) -> bool {
+    pub(crate) fn reaped(&mut self, owner: Incarnation) -> bool {
         self.hear();
         self.peers.retain(|peer| peer.owner != owner);
         self.segments.values().any(|known| known.by.iter().any(|(by, _)| *by == owner))
     }
 
-    fn register(&mut self, owner: u32, id: SegmentId, descriptor: Option<OwnedFd>) {
+    fn register(&mut self, owner: Incarnation, id: SegmentId, descriptor: Option<OwnedFd>) {
         // Another process may have sent the descriptor when there was a number left.
         let missing = Registered { descriptor: Err(libc::EMFILE), by: Vec::new() };
         let known = self.segments.entry(id).or_insert(missing);
@@ -239,7 +239,7 @@ impl Exchange {
         }
     }
 
-    fn forget(&mut self, owner: u32, id: SegmentId) {
+    fn forget(&mut self, owner: Incarnation, id: SegmentId) {
         let Some(known) = self.segments.get_mut(&id) else { return };
         known.by.retain_mut(|(by, count)| {
             *count -= u32::from(*by == owner);
@@ -250,7 +250,7 @@ impl Exchange {
         }
     }
 
-    fn release_owner(&mut self, dead: u32) {
+    fn release_owner(&mut self, dead: Incarnation) {
         self.segments.retain(|_, known| {
             known.by.retain(|(by, _)| *by != dead);
             !known.by.is_empty()
@@ -266,12 +266,12 @@ mod tests {
         protocol::{introduce, send_alarm},
     };
 
-    /// Connects a process to the exchange; answers with its end of the connection.
-    fn peer(exchange: &mut Exchange, owner: u32) -> OwnedFd {
+    /// Connects a process to the table; answers with its end of the connection.
+    fn peer(segment_table: &mut SegmentTable, owner: Incarnation) -> OwnedFd {
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (ours, theirs) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).expect("two sockets");
-        exchange.add(owner, theirs);
+        segment_table.add(owner, theirs);
         ours
     }
 
@@ -279,13 +279,13 @@ mod tests {
         std::fs::File::open("/proc/self/status").expect("a file").into()
     }
 
-    fn say(socket: &OwnedFd, request: Request, descriptor: Option<&OwnedFd>) {
+    fn send_request(socket: &OwnedFd, request: Request, descriptor: Option<&OwnedFd>) {
         request.send(socket, descriptor.map(AsFd::as_fd)).expect("room");
     }
 
     fn register(socket: &OwnedFd, id: u128) {
         let request = Request::Register { id: SegmentId(id), descriptor: None };
-        say(socket, request, Some(&file()));
+        send_request(socket, request, Some(&file()));
     }
 
     fn answer(socket: &OwnedFd) -> Option<Answer> {
@@ -296,11 +296,11 @@ mod tests {
         }
     }
 
-    fn fetch(exchange: &mut Exchange, socket: &OwnedFd, number: u32, id: u128) -> Answer {
-        say(socket, Request::Fetch { number, id: SegmentId(id) }, None);
-        exchange.hear();
-        if exchange.is_asked() {
-            exchange.hear();
+    fn fetch(segment_table: &mut SegmentTable, socket: &OwnedFd, number: u32, id: u128) -> Answer {
+        send_request(socket, Request::Fetch { number, id: SegmentId(id) }, None);
+        segment_table.hear();
+        if segment_table.is_asked() {
+            segment_table.hear();
         }
         let answer = answer(socket).expect("an answer");
         assert_eq!(answer.number, number);
@@ -309,108 +309,115 @@ mod tests {
 
     #[test]
     fn what_one_registers_another_fetches_until_it_is_forgotten() {
-        let mut exchange = Exchange::new().unwrap();
-        let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
+        let mut segment_table = SegmentTable::new().unwrap();
+        let (parent, worker) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
         // Registered twice, and forgotten once: a mapping may be made anew while its predecessor
         // goes.
         register(&parent, 1);
         register(&parent, 1);
-        say(&parent, Request::Forget { id: SegmentId(1) }, None);
-        assert!(fetch(&mut exchange, &worker, 5, 1).descriptor.is_some());
-        let unknown = fetch(&mut exchange, &worker, 6, 2);
+        send_request(&parent, Request::Forget { id: SegmentId(1) }, None);
+        assert!(fetch(&mut segment_table, &worker, 5, 1).descriptor.is_some());
+        let unknown = fetch(&mut segment_table, &worker, 6, 2);
         assert_eq!((unknown.errno, unknown.descriptor.is_none()), (Answer::NOT_FOUND, true));
-        say(&parent, Request::Forget { id: SegmentId(1) }, None);
-        assert!(fetch(&mut exchange, &worker, 7, 1).descriptor.is_none());
-        assert!(exchange.segments.is_empty());
+        send_request(&parent, Request::Forget { id: SegmentId(1) }, None);
+        assert!(fetch(&mut segment_table, &worker, 7, 1).descriptor.is_none());
+        assert!(segment_table.segments.is_empty());
     }
 
     #[test]
     fn a_question_that_is_heard_before_what_came_earlier_is_answered_after_it() {
-        let mut exchange = Exchange::new().unwrap();
-        let worker = peer(&mut exchange, 7);
-        say(&worker, Request::Fetch { number: 1, id: SegmentId(9) }, None);
-        exchange.hear();
-        assert!(exchange.is_asked() && answer(&worker).is_none());
+        let mut segment_table = SegmentTable::new().unwrap();
+        let worker = peer(&mut segment_table, Incarnation::new(7));
+        send_request(&worker, Request::Fetch { number: 1, id: SegmentId(9) }, None);
+        segment_table.hear();
+        assert!(segment_table.is_asked() && answer(&worker).is_none());
         // The parent had connected before, through a socket that is read later.
-        let parent = peer(&mut exchange, PARENT);
+        let parent = peer(&mut segment_table, PARENT);
         register(&parent, 9);
-        exchange.hear();
+        segment_table.hear();
         assert!(answer(&worker).expect("an answer").descriptor.is_some());
-        assert!(!exchange.is_asked());
+        assert!(!segment_table.is_asked());
     }
 
     #[test]
     fn what_the_dead_have_registered_stays_until_they_are_disowned() {
-        let mut exchange = Exchange::new().unwrap();
-        let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
+        let mut segment_table = SegmentTable::new().unwrap();
+        let (parent, worker) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
         register(&worker, 1);
-        assert!(exchange.reaped(7), "what it had said before is heard");
-        assert!(!exchange.reaped(8));
-        assert!(fetch(&mut exchange, &parent, 1, 1).descriptor.is_some());
+        assert!(segment_table.reaped(Incarnation::new(7)), "what it had said before is heard");
+        assert!(!segment_table.reaped(Incarnation::new(8)));
+        assert!(fetch(&mut segment_table, &parent, 1, 1).descriptor.is_some());
         register(&parent, 1);
-        say(&parent, Request::ReleaseOwner { owner: 7 }, None);
-        assert!(fetch(&mut exchange, &parent, 2, 1).descriptor.is_some());
-        say(&parent, Request::Forget { id: SegmentId(1) }, None);
-        assert!(fetch(&mut exchange, &parent, 3, 1).descriptor.is_none());
+        send_request(&parent, Request::ReleaseOwner { owner: Incarnation::new(7) }, None);
+        assert!(fetch(&mut segment_table, &parent, 2, 1).descriptor.is_some());
+        send_request(&parent, Request::Forget { id: SegmentId(1) }, None);
+        assert!(fetch(&mut segment_table, &parent, 3, 1).descriptor.is_none());
     }
 
     #[test]
     fn who_makes_no_sense_is_not_heard_any_more() {
-        let mut exchange = Exchange::new().unwrap();
-        let (impatient, usurper) = (peer(&mut exchange, 1), peer(&mut exchange, 2));
-        let noise = peer(&mut exchange, 3);
+        let mut segment_table = SegmentTable::new().unwrap();
+        let (impatient, usurper) = (
+            peer(&mut segment_table, Incarnation::new(1)),
+            peer(&mut segment_table, Incarnation::new(2)),
+        );
+        let noise = peer(&mut segment_table, Incarnation::new(3));
         for number in [1, 2] {
-            say(&impatient, Request::Fetch { number, id: SegmentId(1) }, None);
+            send_request(&impatient, Request::Fetch { number, id: SegmentId(1) }, None);
         }
-        say(&usurper, Request::ReleaseOwner { owner: 1 }, None);
+        send_request(&usurper, Request::ReleaseOwner { owner: Incarnation::new(1) }, None);
         crate::protocol::packet::send(&noise, &[1; 100], None).unwrap();
-        exchange.hear();
-        assert!(exchange.peers.is_empty());
+        segment_table.hear();
+        assert!(segment_table.peers.is_empty());
     }
 
     #[test]
     fn a_full_handshake_socket_loses_no_alarm() {
-        let mut exchange = Exchange::new().unwrap();
-        assert!(!exchange.take_alarm());
+        let mut segment_table = SegmentTable::new().unwrap();
+        assert!(!segment_table.take_alarm());
         let file = file();
         let mut guests = 0;
         let handshake_socket =
-            KeptFd::new(exchange.handshake_socket().try_clone().unwrap()).unwrap();
-        while introduce(&handshake_socket, guests, file.as_fd()).is_ok() {
+            KeptFd::new(segment_table.handshake_socket().try_clone().unwrap()).unwrap();
+        while introduce(&handshake_socket, Incarnation::new(guests), file.as_fd()).is_ok() {
             guests += 1;
         }
         send_alarm(&handshake_socket);
-        exchange.hear();
-        assert!(guests > 16 && exchange.take_alarm() && !exchange.take_alarm());
+        segment_table.hear();
+        assert!(guests > 16 && segment_table.take_alarm() && !segment_table.take_alarm());
     }
 
     #[test]
     fn a_client_that_does_not_read_delays_no_other() {
-        let mut exchange = Exchange::new().unwrap();
-        let (parent, deaf) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
+        let mut segment_table = SegmentTable::new().unwrap();
+        let (parent, deaf) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
         register(&parent, 1);
         let mut asked = 0;
         // The answers that are not read fill the socket; then one waits for room.
-        while exchange.watched().all(|(_, events)| !events.contains(PollFlags::POLLOUT)) {
-            say(&deaf, Request::Fetch { number: asked, id: SegmentId(1) }, None);
-            exchange.hear();
+        while segment_table.watched().all(|(_, events)| !events.contains(PollFlags::POLLOUT)) {
+            send_request(&deaf, Request::Fetch { number: asked, id: SegmentId(1) }, None);
+            segment_table.hear();
             asked += 1;
         }
         assert!(asked > 64);
         for number in 0..asked {
             assert_eq!(answer(&deaf).expect("an answer").number, number);
-            exchange.hear();
+            segment_table.hear();
         }
-        assert!(answer(&deaf).is_none() && !exchange.is_asked());
+        assert!(answer(&deaf).is_none() && !segment_table.is_asked());
     }
 
     #[test]
     fn a_descriptor_that_did_not_arrive_is_an_error_until_it_does() {
-        let mut exchange = Exchange::new().unwrap();
-        let (parent, worker) = (peer(&mut exchange, PARENT), peer(&mut exchange, 7));
-        say(&parent, Request::Register { id: SegmentId(1), descriptor: None }, None);
-        assert_eq!(fetch(&mut exchange, &worker, 1, 1).errno, libc::EMFILE);
+        let mut segment_table = SegmentTable::new().unwrap();
+        let (parent, worker) =
+            (peer(&mut segment_table, PARENT), peer(&mut segment_table, Incarnation::new(7)));
+        send_request(&parent, Request::Register { id: SegmentId(1), descriptor: None }, None);
+        assert_eq!(fetch(&mut segment_table, &worker, 1, 1).errno, libc::EMFILE);
         register(&worker, 1);
-        assert!(fetch(&mut exchange, &worker, 2, 1).descriptor.is_some());
+        assert!(fetch(&mut segment_table, &worker, 2, 1).descriptor.is_some());
     }
 }

@@ -14,9 +14,9 @@ use super::{
 use crate::{
     engine::{Action, Chunk, Delivery},
     error::{StartFailure, TaskError},
+    ids::WorkerId,
     os::{self, nanos},
     protocol::Report,
-    worker_id::WorkerId,
 };
 
 impl Session {
@@ -77,7 +77,7 @@ impl Session {
         }
         if answered {
             self.wake_standby(state);
-            if state.listening > 0 {
+            if state.waiting_for_futures > 0 {
                 self.answered.notify_all();
             }
         }

@@ -11,8 +11,8 @@ use pool_shm::{Mapping, SharedSegment};
 
 use crate::{
     error::{Error, OrResources},
-    segments::BrokerLink,
-    worker_id::WorkerId,
+    ids::WorkerId,
+    segments::SegmentClient,
 };
 
 /// The segments that blocks of items and results in slots need.
@@ -79,7 +79,7 @@ pub(super) struct WorkerArena {
     /// Most bytes that one block of it can have.
     pub(super) limit: u64,
     /// The broker that releases a dead worker's segments when the last result was read.
-    broker: OnceLock<Arc<BrokerLink>>,
+    broker: OnceLock<Arc<SegmentClient>>,
     /// While a reference to it is left, no other worker gets this incarnation. Dropped after the
     /// release.
     pub(super) held: Arc<()>,
@@ -107,7 +107,7 @@ impl WorkerArena {
     }
 
     /// Has the broker release the dead worker's segments when the last result was read.
-    pub(super) fn release_owner_at_end(&self, broker: Arc<BrokerLink>) {
+    pub(super) fn release_owner_at_end(&self, broker: Arc<SegmentClient>) {
         let _ = self.broker.set(broker);
     }
 }
@@ -123,7 +123,7 @@ impl Deref for WorkerArena {
 impl Drop for WorkerArena {
     fn drop(&mut self) {
         if let Some(broker) = self.broker.get() {
-            broker.release_owner(self.incarnation.number());
+            broker.release_owner(self.incarnation);
         }
     }
 }

@@ -15,9 +15,9 @@ use crate::{
     deferred_log::Entry,
     engine::{JobId, Why},
     error::{Cause, Error, ExitStatus, Failure, Stage, WorkerStage},
+    ids::WorkerId,
     protocol::Report,
-    worker::process_name,
-    worker_id::WorkerId,
+    worker::worker_process_name,
     zygote::reap_orphan,
 };
 
@@ -283,7 +283,7 @@ impl Session {
         for (worker, incarnation, pid) in state.engine.workers.iter().collect::<Vec<_>>() {
             let pid = self.pid_of(worker, incarnation, pid);
             if pid > 0 {
-                reap_orphan(nix::unistd::Pid::from_raw(pid), &process_name(worker));
+                reap_orphan(nix::unistd::Pid::from_raw(pid), &worker_process_name(worker));
             }
             state.engine.workers.vacate(incarnation, true);
         }

@@ -17,7 +17,7 @@ use super::{
     state::{Phase, Session},
     wait::{ANYTHING, GRACE, REAP_LIMIT},
 };
-use crate::{deferred_log::DeferredLog, engine::JobId, os, worker, worker_id::WorkerId};
+use crate::{deferred_log::DeferredLog, engine::JobId, ids::WorkerId, os, worker};
 
 /// Time between two looks at a process that is about to end.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -97,7 +97,7 @@ impl Session {
                     break;
                 }
                 if begun.elapsed() > GRACE
-                    && os::is_called(pid, &worker::process_name(WorkerId::from_index(place)))
+                    && os::is_called(pid, &worker::worker_process_name(WorkerId::from_index(place)))
                 {
                     let _ = kill(pid, Signal::SIGKILL);
                 }

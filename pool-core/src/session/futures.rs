@@ -110,11 +110,11 @@ impl Session {
         if state.inboxes.iter().any(|(_, inbox)| inbox.queue.is_none() && !inbox.lazy) {
             let left =
                 until.map_or(NEAR, |u| NEAR.min(u.saturating_duration_since(Instant::now())));
-            state.listening += 1;
+            state.waiting_for_futures += 1;
             let waits = |state: &mut SessionState| !done() && !has_news(state, job);
             let woken = self.answered.wait_timeout_while(state, left, waits);
             let (mut state, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
-            state.listening -= 1;
+            state.waiting_for_futures -= 1;
             if !timeout.timed_out() {
                 return;
             }
@@ -139,7 +139,7 @@ impl Session {
         if state.driving {
             self.wake_driver();
         }
-        if state.listening > 0 {
+        if state.waiting_for_futures > 0 {
             self.answered.notify_all();
         }
     }

@@ -33,7 +33,7 @@ use crate::{
     engine::{Engine, JobTable},
     error::{Error, OrResources},
     os::{self, DescriptorLimit, KeptFd, list},
-    segments::BrokerLink,
+    segments::SegmentClient,
     shared::Source,
     start_method::StartMethod,
     worker::WorkerConfig,
@@ -138,7 +138,7 @@ impl Session {
                 round: Vec::new(),
                 driving: false,
                 waiting: 0,
-                listening: 0,
+                waiting_for_futures: 0,
                 standing_by: false,
                 urgent: false,
                 others_wait: false,
@@ -180,7 +180,7 @@ impl Session {
 
 /// The session's link to the segments of other processes, which connects when the first handle is
 /// sent.
-fn broker_link(session: &Weak<Session>) -> Arc<BrokerLink> {
+fn broker_link(session: &Weak<Session>) -> Arc<SegmentClient> {
     let (to_introduce, to_notify) = (session.clone(), session.clone());
     let introduce = move |socket: BorrowedFd<'_>| match to_introduce.upgrade() {
         Some(session) => session.link.connect(socket),
@@ -191,5 +191,5 @@ fn broker_link(session: &Weak<Session>) -> Arc<BrokerLink> {
             session.board.announce_release(id);
         }
     };
-    BrokerLink::new(Box::new(introduce), Box::new(forgotten))
+    SegmentClient::new(Box::new(introduce), Box::new(forgotten))
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pool_ipc::board::{Incarnation, SlotState};
 
 use super::state::{Session, SessionState};
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 
 /// Most deaths in a row at a place after which there is no pause.
 const AT_ONCE: u32 = 3;

@@ -10,7 +10,7 @@ use pool_ipc::{
 use pool_shm::SharedSegment;
 
 use super::arenas::WorkerArena;
-use crate::{engine::MeasureResults, error::TaskError, worker_id::WorkerId};
+use crate::{engine::MeasureResults, error::TaskError, ids::WorkerId};
 
 /// Results of consecutive items.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use super::{
     arenas::Carried,
     state::{Session, SessionState},
 };
-use crate::segments::BrokerLink;
+use crate::segments::SegmentClient;
 
 impl Session {
     /// Keeps the segments of the items in a block, whose chunk is submitted next.
@@ -40,6 +40,6 @@ impl Session {
 
     /// The broker that fetches and announces the segments of handles.
     pub(crate) fn broker(&self) -> Arc<dyn SegmentBroker> {
-        Arc::<BrokerLink>::clone(&self.broker)
+        Arc::<SegmentClient>::clone(&self.broker)
     }
 }

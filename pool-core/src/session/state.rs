@@ -30,11 +30,11 @@ use crate::{
     engine::{Action, Engine, JobId, JobTable},
     error::{Error, WorkerStage},
     hooks::{Bounds, Exits},
+    ids::WorkerId,
     mutex::lock,
     os::KeptFd,
     protocol::ClaimedChunk,
-    segments::BrokerLink,
-    worker_id::WorkerId,
+    segments::SegmentClient,
     zygote::ZygoteLink,
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct Session {
     /// Whether the program has closed the wake counter, as far as a driver has seen.
     pub(super) wake_counter_is_lost: AtomicBool,
     /// Fetches and announces the segments of handles.
-    pub(super) broker: ManuallyDrop<Arc<BrokerLink>>,
+    pub(super) broker: ManuallyDrop<Arc<SegmentClient>>,
     pub(super) mark: ForkMark,
     pub(super) spin: u32,
     pub(super) items_limit: u64,
@@ -106,7 +106,7 @@ pub(crate) struct SessionState {
     /// Threads that wait for the driver.
     pub(super) waiting: usize,
     /// Threads that wait for futures while others drive.
-    pub(super) listening: usize,
+    pub(super) waiting_for_futures: usize,
     /// Whether threads sleep that drive only while no other one does (`standby.rs`).
     pub(super) standing_by: bool,
     /// Whether something was collected that the driver does not sleep over: a failure, a chunk cut

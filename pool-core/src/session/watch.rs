@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use pool_ipc::board::{Audience, Incarnation, SlotState};
 
 use super::state::{Session, SessionState};
-use crate::{error::WorkerStage, os, worker_id::WorkerId};
+use crate::{error::WorkerStage, ids::WorkerId, os};
 
 /// How long a process that has something to do may be stopped.
 const STOPPED_LIMIT: Duration = Duration::from_secs(2);

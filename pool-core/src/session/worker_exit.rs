@@ -21,9 +21,9 @@ use crate::{
     engine::JobId,
     error::{Error, ExitStatus, FailureKind, Fault, Stage, StartFailure, WorkerStage},
     hooks::ExitResult,
+    ids::WorkerId,
     os,
     worker::failed_start_text,
-    worker_id::WorkerId,
 };
 
 /// Most bytes that the record of a failure may take.

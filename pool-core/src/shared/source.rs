@@ -17,10 +17,10 @@ use super::{
 use crate::{
     bootstrap,
     error::{Error, Fault, Stage, StartFailure},
+    ids::WorkerId,
     mutex::lock,
     os,
     reentrancy::{InCall, Inside, Within, is_inside},
-    worker_id::WorkerId,
 };
 
 /// The shared value of a pool, or how it is made.

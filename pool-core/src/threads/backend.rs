@@ -30,12 +30,12 @@ use crate::{
     config::PoolConfig,
     error::{Cause, Error, OrResources},
     hooks::{Exits, become_daemon_thread},
+    ids::WorkerId,
     mutex::lock,
     os,
     panic::{end_quietly, in_task, learn_locations, take_panic},
     reentrancy::{InCall, Inside, is_inside, is_within_task_of},
     stack,
-    worker_id::WorkerId,
 };
 
 /// The work that a thread runs.

@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     error::Error,
+    ids::WorkerId,
     panic::{drop_quietly, in_task, take_panic},
     shared,
     task::{ContextCell, Form, Surroundings, TimeSlice},
-    worker_id::WorkerId,
 };
 
 /// Consecutive items on their way to a thread, and their results.

@@ -23,9 +23,9 @@ use super::{
 use crate::{
     cancel::{CancelToken, WakeCounter, sleep_for},
     error::{Cause, Error, Stage},
+    ids::WorkerId,
     mutex::lock,
     shared::SharedValue,
-    worker_id::WorkerId,
 };
 
 /// The longest sleep of a caller that waits for several chunks, so that one long task does not hold

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::SHORTEST_SLEEP;
-use crate::{mutex::lock, worker_id::WorkerId};
+use crate::{ids::WorkerId, mutex::lock};
 
 /// The state of each thread with regard to its worker's exit.
 pub(super) struct Exiting {

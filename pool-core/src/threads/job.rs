@@ -16,13 +16,13 @@ use crate::{
     cancel::CancelToken,
     engine::Awaited,
     error::{Cause, Error, Stage},
+    ids::WorkerId,
     mutex::lock,
     os,
     panic::drop_quietly,
     reentrancy::Within,
     shared::SharedValue,
     task::Form,
-    worker_id::WorkerId,
 };
 
 /// Results of consecutive items of a chunk, up to a failure.

@@ -4,7 +4,7 @@
 //! Invariant: what has a deadline is either stopped by the thread that runs it or taken as overdue,
 //! never both: both happen under the lock that the deadlines lie behind.
 
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 use std::time::{Duration, Instant};
 
 /// The shortest sleep of a thread that watches time limits, however short the limits are. With

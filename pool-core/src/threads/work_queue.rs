@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, select, unbounded};
 use crossbeam_utils::Backoff;
 
 use super::busy::Busy;
-use crate::{mutex::lock, worker_id::WorkerId};
+use crate::{ids::WorkerId, mutex::lock};
 
 /// The sending end.
 pub(super) struct WorkSender<T> {

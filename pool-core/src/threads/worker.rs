@@ -22,9 +22,9 @@ use crate::{
     deferred_log::Entry,
     error::{Cause, Stage},
     hooks::{Around, ExitResult, Exits, State, WorkerLife},
+    ids::WorkerId,
     panic::{drop_quietly, in_task, take_panic},
     shared::{SharedValue, seen},
-    worker_id::WorkerId,
 };
 
 /// A worker, as its thread has it.

@@ -8,9 +8,9 @@ use pool_shm::{Mapping, Segment};
 
 use crate::{
     hooks::{Bounds, HookOffsets},
+    ids::WorkerId,
     os::{self, DescriptorLimit},
     shared::{SharedConfig, SharedSpec},
-    worker_id::WorkerId,
 };
 
 /// What all workers of a pool are told.

@@ -21,9 +21,9 @@ use super::{
 use crate::{
     error::{FailureKind, Fault, Stage, StartFailure, WorkerStage},
     hooks::{Around, Exit, Init},
+    ids::WorkerId,
     os::{self, nanos},
     panic::{end_quietly, in_task, take_panic},
-    worker_id::WorkerId,
 };
 
 /// The hooks of a worker, and how far it has come with them.

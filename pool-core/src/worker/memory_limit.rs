@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 use nix::{
     errno::Errno,
     sys::{

@@ -27,4 +27,4 @@ mod task_stack;
 
 pub(crate) use config::from_descriptors;
 pub(crate) use config::{SharedMappings, WorkerConfig, WorkerFds, WorkerStart, arena_from};
-pub(crate) use run::{failed_start_text, live, process_name};
+pub(crate) use run::{failed_start_text, live, worker_process_name};

@@ -32,14 +32,14 @@ use crate::{
     bootstrap,
     error::{ExitStatus, Failure, FailureKind, StartFailure},
     hooks::become_daemon,
+    ids::WorkerId,
     os::{self, KeptFd, ProcessName},
     panic::{end_quietly, exit, learn_locations},
     protocol,
-    segments::{BrokerLink, SegmentCache},
+    segments::{SegmentCache, SegmentClient},
     shared::seen_for_life,
     stack::StackRange,
     task::Call,
-    worker_id::WorkerId,
 };
 
 /// Exit code of a worker that could not set itself up, or found the board in disorder.
@@ -68,7 +68,7 @@ pub(crate) fn failed_start_text(status: ExitStatus) -> String {
 
 /// The process name of a worker, filled up with NULs. Without `format!`, which would
 /// make a forked worker fault in many pages of code for nothing else.
-pub(crate) fn process_name(worker: WorkerId) -> ProcessName {
+pub(crate) fn worker_process_name(worker: WorkerId) -> ProcessName {
     const WORD: &[u8] = b"worker-";
     let mut name = ProcessName::default();
     name[..WORD.len()].copy_from_slice(WORD);
@@ -100,7 +100,7 @@ fn live_on(
         if !os::arm_parent_death(Pid::from_raw(start.zygote)) {
             end_quietly();
         }
-        os::set_process_name(&process_name(start.worker));
+        os::set_process_name(&worker_process_name(start.worker));
         start.config.descriptors.restore();
         if start.cpus.is_some_and(|cpus| cpus.pin_current_thread().is_err()) {
             exit(UNPINNED);
@@ -148,7 +148,7 @@ impl Worker {
             mapping.dont_fork().ok()?;
         }
         let handshake_socket = KeptFd::new(fds.handshake_socket).ok()?;
-        bootstrap::may_end_alone(start.incarnation.number(), &handshake_socket);
+        bootstrap::may_end_alone(start.incarnation, &handshake_socket);
         let board = Board::new(board, start.config.shape);
         let pid = std::process::id();
         let claimer = Claimer::new(board, start.worker.number(), start.incarnation, pid);
@@ -169,8 +169,8 @@ impl Worker {
         let (handshake_socket, incarnation) = (Arc::new(handshake_socket), start.incarnation);
         let ours = handshake_socket.clone();
         let introduce =
-            move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation.number(), socket);
-        let cache = SegmentCache::new(BrokerLink::new(Box::new(introduce), Box::new(|_| {})));
+            move |socket: BorrowedFd<'_>| protocol::introduce(&ours, incarnation, socket);
+        let cache = SegmentCache::new(SegmentClient::new(Box::new(introduce), Box::new(|_| {})));
         let base = (items.as_ptr().cast_const(), items.len());
         // The mapping is needed until the process ends.
         std::mem::forget(items);
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn names_have_the_number_of_the_place() {
-        assert_eq!(&process_name(WorkerId::FIRST), b"worker-0\0\0\0\0\0\0\0\0");
-        assert_eq!(&process_name(WorkerId::new(4095)), b"worker-4095\0\0\0\0\0");
+        assert_eq!(&worker_process_name(WorkerId::FIRST), b"worker-0\0\0\0\0\0\0\0\0");
+        assert_eq!(&worker_process_name(WorkerId::new(4095)), b"worker-4095\0\0\0\0\0");
     }
 }

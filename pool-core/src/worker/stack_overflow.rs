@@ -24,8 +24,8 @@ use pool_ipc::board::Board;
 use pool_shm::ForkMark;
 
 use crate::{
+    ids::WorkerId,
     stack::{StackRange, switched},
-    worker_id::WorkerId,
 };
 
 /// Bytes below the end of a stack that an overflow may touch.

@@ -7,8 +7,8 @@ use pool_affinity::CpuSet;
 use pool_ipc::board::Incarnation;
 
 use crate::{
+    ids::WorkerId,
     worker::{WorkerConfig, WorkerStart},
-    worker_id::WorkerId,
 };
 
 /// Everything about a zygote that is not a descriptor.

@@ -8,7 +8,6 @@
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
-use pool_ipc::board::Incarnation;
 
 use super::{
     signal_notes::SHARED_SIGNAL_WINDOW,
@@ -30,16 +29,15 @@ impl Zygote {
 
     /// Ends the workers that alone were told to end.
     pub(super) fn handle_ending_signals(&mut self) {
-        let reported = self.exchange.take_ending_signals();
+        let reported = self.segment_table.take_ending_signals();
         if reported.is_empty() && self.endings.waiting.is_empty() {
             return;
         }
         // A signal that came before a worker's last word is read after it at the latest.
         self.read_signals();
         let now = Instant::now();
-        self.endings.waiting.extend(
-            reported.into_iter().map(|(owner, signal)| (Incarnation::new(owner), signal, now)),
-        );
+        let waiting = reported.into_iter().map(|(owner, signal)| (owner, signal, now));
+        self.endings.waiting.extend(waiting);
         let own = self.endings.own;
         let workers = &mut self.workers;
         self.endings.waiting.retain(|(incarnation, signal, received_at)| {

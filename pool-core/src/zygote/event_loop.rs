@@ -29,7 +29,7 @@ use crate::{
     os::{self, DescriptorLimit, ENDING, Reaped},
     panic,
     protocol::{Order, Received, Report, StartFault},
-    segments::Exchange,
+    segments::SegmentTable,
 };
 
 const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(PARENT_CHECK_INTERVAL_MS as u64);
@@ -43,7 +43,7 @@ struct Happened {
     /// The template has sent a message.
     template: bool,
     /// A process has sent a message about segments, or waits for an answer.
-    exchange: bool,
+    segment_table: bool,
 }
 
 /// Runs the event loop until the parent is gone or ends it, and then ends this process.
@@ -64,7 +64,7 @@ impl Zygote {
         os::set_process_name(&os::ZYGOTE);
         os::become_subreaper();
         config.workers.descriptors = DescriptorLimit::raise();
-        let (signals, exchange) = match Self::resources(config.fresh_workers) {
+        let (signals, segment_table) = match Self::resources(config.fresh_workers) {
             Ok(resources) => resources,
             Err(fault) => {
                 let _ = Report::Unable(fault).send(&fds.control);
@@ -80,7 +80,7 @@ impl Zygote {
             signals,
             workers: Vec::new(),
             templates: TemplateQueue::default(),
-            exchange,
+            segment_table,
             clocks: Clocks::default(),
             endings: Endings::default(),
             mappings: None,
@@ -89,7 +89,7 @@ impl Zygote {
     }
 
     /// Gets what every zygote needs of the system.
-    fn resources(fresh_workers: bool) -> Result<(SignalFd, Exchange), StartFault> {
+    fn resources(fresh_workers: bool) -> Result<(SignalFd, SegmentTable), StartFault> {
         let errno =
             |error: io::Error| StartFault::System(error.raw_os_error().unwrap_or(libc::EAGAIN));
         // Libraries may start a thread in every process that was forked.
@@ -104,7 +104,7 @@ impl Zygote {
         let mask: SigSet = ENDING.into_iter().chain([Signal::SIGCHLD]).collect();
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let signals = mask.thread_block().and_then(|()| SignalFd::with_flags(&mask, flags));
-        Ok((signals.map_err(|error| errno(error.into()))?, Exchange::new().map_err(errno)?))
+        Ok((signals.map_err(|error| errno(error.into()))?, SegmentTable::new().map_err(errno)?))
     }
 
     /// Waits for something to happen and handles it; `false` when it is time to end.
@@ -122,8 +122,8 @@ impl Zygote {
         let goes_on = (!happened.template || self.handle_template())
             && (!happened.control || (self.send_reports() && self.handle_orders()));
         // After the orders: one of them may have connected the parent.
-        if happened.exchange {
-            self.exchange.hear();
+        if happened.segment_table {
+            self.segment_table.hear();
         }
         self.handle_ending_signals();
         goes_on && self.watch_clocks() && self.watch_template()
@@ -141,20 +141,20 @@ impl Zygote {
         let others = fds.chain(template);
         watched.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let first_of_exchange = watched.len();
-        watched.extend(self.exchange.watched().map(|(fd, events)| PollFd::new(fd, events)));
-        let asked = self.exchange.is_asked();
+        watched.extend(self.segment_table.watched().map(|(fd, events)| PollFd::new(fd, events)));
+        let asked = self.segment_table.is_asked();
         let idle = (!self.ancestors.known).then_some(PARENT_CHECK_INTERVAL);
         let idle = self.endings.sleep_at_most(self.templates.sleep_at_most(idle));
         let timeout = if asked { Some(Duration::ZERO) } else { self.clocks.sleep_at_most(idle) };
         os::poll(&mut watched, timeout)?;
         let happened = |fd: &PollFd<'_>| fd.any() == Some(true);
-        let (others, exchange) = watched.split_at(first_of_exchange);
+        let (others, segment_table) = watched.split_at(first_of_exchange);
         let (ancestors, template) = others[2..].split_at(self.ancestors.fds.len());
         Ok(Happened {
             control: happened(&others[0]),
             gone: ancestors.iter().any(happened),
             template: template.iter().any(happened),
-            exchange: asked || exchange.iter().any(happened),
+            segment_table: asked || segment_table.iter().any(happened),
         })
     }
 
@@ -198,7 +198,7 @@ impl Zygote {
                 }
                 // If no socket came along, the parent sees the end of its own socket.
                 Ok(Received::Message(Order::Connect { socket })) => {
-                    socket.into_iter().for_each(|socket| self.exchange.add_parent(socket));
+                    socket.into_iter().for_each(|socket| self.segment_table.add_parent(socket));
                 }
                 Ok(Received::Empty) => return true,
                 Ok(Received::Message(Order::Start { .. }) | Received::Closed) | Err(_) => {
@@ -246,7 +246,7 @@ impl Zygote {
         }
         self.kill_orphans();
         for (incarnation, status, peak) in reaped {
-            let segments = self.exchange.reaped(incarnation.number());
+            let segments = self.segment_table.reaped(incarnation);
             // A parent that is gone is noticed by the next pass, which ends the event loop.
             let _ = self.report(Report::Reaped { incarnation, status, segments, peak });
         }

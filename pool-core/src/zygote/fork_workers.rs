@@ -16,11 +16,12 @@ use pool_shm::{ForkMark, Segment};
 
 use super::state::{Worker, Zygote};
 use crate::{
-    bootstrap, os,
+    bootstrap,
+    ids::WorkerId,
+    os,
     panic::learn_locations,
     protocol::Report,
     worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
-    worker_id::WorkerId,
 };
 
 /// Started workers that are not reported yet, so that the parent does not wake for each.
@@ -84,7 +85,7 @@ impl Zygote {
             let own = [
                 arena.as_fd(),
                 self.fds.wake_counter.as_fd(),
-                self.exchange.handshake_socket().as_fd(),
+                self.segment_table.handshake_socket().as_fd(),
             ];
             let shared = self.fds.shared.iter().map(AsFd::as_fd);
             let fds: Vec<_> = fixed.chain(own).chain(shared).collect();
@@ -103,7 +104,7 @@ impl Zygote {
             ForkResult::Child => {
                 os::unblock_signals();
                 let [wake_counter, handshake_socket] =
-                    [&self.fds.wake_counter, self.exchange.handshake_socket()]
+                    [&self.fds.wake_counter, self.segment_table.handshake_socket()]
                         .map(os::take_for_good);
                 self.close_own(&[wake_counter.as_raw_fd(), handshake_socket.as_raw_fd()]);
                 let fds = WorkerFds { arena, wake_counter, handshake_socket, shared: Vec::new() };
@@ -133,7 +134,7 @@ impl Zygote {
         fixed.into_iter().for_each(close);
         self.fds.shared.iter().for_each(close);
         self.ancestors.fds.iter().for_each(close);
-        self.exchange.descriptors().for_each(close);
+        self.segment_table.descriptors().for_each(close);
         os::close_for_good(&self.signals);
     }
 }

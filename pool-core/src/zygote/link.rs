@@ -27,10 +27,10 @@ use nix::{
 use pool_ipc::board::Incarnation;
 
 use crate::{
+    ids::WorkerId,
     mutex::lock,
     os::{self, KeptFd, ProcessName},
     protocol::{ClaimedChunk, Order, Received, Report, send_kill_at, send_order},
-    worker_id::WorkerId,
 };
 
 /// How long a zygote that was told to end may take for it.
@@ -382,7 +382,7 @@ mod tests {
         let pid = Pid::from_raw(child.id().cast_signed());
         reap_orphan(pid, &os::ZYGOTE);
         // Also if this process inherits orphans.
-        let name = crate::worker::process_name(WorkerId::FIRST);
+        let name = crate::worker::worker_process_name(WorkerId::FIRST);
         assert!(!os::is_called(pid, &name));
         reap_orphan(pid, &name);
         assert_eq!(child.try_wait().unwrap(), None);

@@ -11,7 +11,7 @@ use super::{
     signal_notes::{Endings, WorkerSignals},
     template_queue::TemplateQueue,
 };
-use crate::{protocol::Report, segments::Exchange, worker::SharedMappings, worker_id::WorkerId};
+use crate::{ids::WorkerId, protocol::Report, segments::SegmentTable, worker::SharedMappings};
 
 /// Milliseconds between two looks for a parent or child where the system has no pidfd.
 pub(super) const PARENT_CHECK_INTERVAL_MS: u16 = 250;
@@ -47,7 +47,7 @@ pub(super) struct Zygote {
     pub(super) signals: SignalFd,
     pub(super) workers: Vec<Worker>,
     pub(super) templates: TemplateQueue,
-    pub(super) exchange: Exchange,
+    pub(super) segment_table: SegmentTable,
     pub(super) clocks: Clocks,
     pub(super) endings: Endings,
     /// The mappings that workers forked from here inherit.

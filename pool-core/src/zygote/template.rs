@@ -18,12 +18,12 @@ use pool_shm::exclusive_borrows;
 
 use crate::{
     error::{Fault, Stage, StartFailure, full_text},
+    ids::WorkerId,
     os::{self, DescriptorLimit, FileId},
     panic::{end_quietly, learn_locations},
     protocol::{Order, Received, Word},
     shared::{SharedConfig, SharedSpec, SharedValue, make_in_thread},
     worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
-    worker_id::WorkerId,
 };
 
 /// How long threads that are about to end may take: thread pools do not wait for their threads.

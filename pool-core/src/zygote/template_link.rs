@@ -21,9 +21,9 @@ use nix::{
 use pool_ipc::board::Incarnation;
 
 use crate::{
+    ids::WorkerId,
     os,
     protocol::{HEAD, LONGEST, Order, Word, send_order},
-    worker_id::WorkerId,
 };
 
 /// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it

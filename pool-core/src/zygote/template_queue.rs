@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use pool_ipc::board::Incarnation;
 
 use super::template_link::TemplateLink;
-use crate::worker_id::WorkerId;
+use crate::ids::WorkerId;
 
 /// The template, and the orders that wait for it.
 #[derive(Default)]

@@ -26,9 +26,9 @@ use super::{
 };
 use crate::{
     error::{Fault, Stage, StartFailure},
+    ids::WorkerId,
     protocol::Report,
     shared::{SharedConfig, SharedSpec},
-    worker_id::WorkerId,
 };
 
 /// Most templates that may die over one order after they had the value: they, or the helper
@@ -132,7 +132,7 @@ impl Zygote {
                     // with a chunk in hand: no other process may take its name.
                     Some((pid, of)) if of == incarnation => {
                         let (pid, status) = (pid.cast_signed(), libc::SIGKILL);
-                        let segments = self.exchange.reaped(incarnation.number());
+                        let segments = self.segment_table.reaped(incarnation);
                         self.answer_first(|incarnation| Report::Started { incarnation, pid })
                             && self.report(Report::Reaped {
                                 incarnation,
@@ -251,7 +251,7 @@ impl Zygote {
             board: clone(&self.fds.board)?,
             items: clone(&self.fds.items)?,
             wake_counter: clone(&self.fds.wake_counter)?,
-            handshake_socket: clone(self.exchange.handshake_socket())?,
+            handshake_socket: clone(self.segment_table.handshake_socket())?,
             limit: self.config.workers.descriptors,
         };
         // SAFETY: the zygote has one thread for life, so the child may do whatever it likes.

@@ -31,7 +31,7 @@ impl Zygote {
     /// Looks at the clocks if a process has sent an alarm or it is time; `false` when the parent is
     /// gone.
     pub(super) fn watch_clocks(&mut self) -> bool {
-        let alarmed = self.exchange.take_alarm() | std::mem::take(&mut self.clocks.ordered);
+        let alarmed = self.segment_table.take_alarm() | std::mem::take(&mut self.clocks.ordered);
         let now = os::monotonic_nanos();
         let is_time = self.clocks.alarm != 0 && self.clocks.alarm <= now;
         if !alarmed && !is_time {

@@ -1,7 +1,8 @@
-//! The number of a worker in its pool.
+//! The numbers by which callers know workers and futures.
 //!
 //! Invariant: a pool of `n` workers has those with the numbers below `n`. A worker that replaces
 //! another one has its number; an [`Incarnation`](pool_ipc::board::Incarnation) tells them apart.
+//! No two futures of a pool have the same number.
 
 use std::fmt;
 
@@ -36,6 +37,29 @@ impl WorkerId {
 }
 
 impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a future in its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub(crate) struct FutureId(u64);
+
+impl FutureId {
+    /// The future with this number.
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The future's number.
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for FutureId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
