@@ -107,7 +107,8 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
-    /// There is no room for the call now: 4096 calls wait to be begun, or the pool is being
+    /// There is no room for the call now: 4096 calls wait to be begun (of those that a token may end
+    /// 1024 have not ended, with the maps in the background), or the pool is being
     /// stopped. Try again later, or make a call that waits.
     QueueFull,
     /// The result is not there yet. It can be waited for again.
@@ -231,8 +232,8 @@ impl fmt::Display for Error {
                 "untaken results hold {bytes} bytes, max_result_bytes is {limit}"
             ),
             Self::QueueFull => f.write_str(
-                "there is no room for the call now: 4096 calls wait to be begun, or the pool is \
-                 being stopped; try again later, or make a call that waits",
+                "there is no room for the call now: 4096 calls wait to be begun (1024 with a \
+                 cancel_token), or the pool is being stopped; try again later, or make a call that waits",
             ),
             Self::NotReady => f.write_str("the result is not there yet"),
             Self::ResultTaken => f.write_str("the result was taken before"),
