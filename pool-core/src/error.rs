@@ -108,8 +108,8 @@ pub enum Error {
         limit: u64,
     },
     /// There is no room for the call now: 4096 calls wait to be begun (of those that a token may
-    /// end, 1024 have not ended, with the maps in the background), or the pool is being stopped. Try
-    /// again later, or make a call that waits.
+    /// end, 1024 have not ended, with the maps in the background), or the pool is being stopped.
+    /// Try again later, or make a call that waits.
     QueueFull,
     /// The result is not there yet. It can be waited for again.
     NotReady,

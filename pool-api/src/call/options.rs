@@ -139,8 +139,8 @@ impl<I, S, W, K, H> Call<'_, I, S, W, K, H> {
     /// How often an item is tried again after its worker died while running it, by itself or
     /// because the item was over its time limit; 0 without it. Items that the worker had not begun
     /// go to another worker anyway. A panic is no death and is not tried again; nothing dies under
-    /// Threads, and a thread keeps an item that is over its limit. Of `slices_mut` see
-    /// [there](crate::WorkerPool::slices_mut#tried-again).
+    /// Threads, and a thread keeps an item that is over its limit. For parts of an array
+    /// see [`slices_mut`](crate::WorkerPool::slices_mut).
     ///
     /// ```no_run
     /// use pool_api::{Error, WorkerPool};
