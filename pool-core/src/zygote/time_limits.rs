@@ -42,8 +42,11 @@ impl Zygote {
             self.clocks.alarm = now + AGAIN;
             return true;
         };
-        if is_time && Duration::from_nanos(now - self.clocks.alarm) > STOPPED {
-            self.prolong(&board, now);
+        if is_time && is_late(self.clocks.alarm, now) {
+            self.prolong(&board, now, |_| true);
+        } else {
+            // This process may have been stopped before it saw the alarm for an item.
+            self.prolong(&board, now, |due| is_late(due, now));
         }
         loop {
             if !self.end_overdue(&board) {
@@ -142,16 +145,24 @@ impl Zygote {
         true
     }
 
-    /// Gives all items that run their time once more, and those of cancelled calls their grace.
-    fn prolong(&mut self, board: &Board, now: u64) {
+    /// Gives the items that run and are due at a time that is `chosen` their time once more, and
+    /// those of cancelled calls their grace.
+    fn prolong(&mut self, board: &Board, now: u64, chosen: impl Fn(u64) -> bool) {
         let longer = |(at, deadline): (usize, u64)| {
             let worker = &self.workers[at];
-            let due = now.saturating_add(board.limit(worker.id.index()));
-            (worker.incarnation, deadline, due)
+            let due = self.clocks.due(worker.incarnation, deadline);
+            let longer = now.saturating_add(board.limit(worker.id.index()));
+            (worker.incarnation, deadline, if chosen(due) { longer } else { due })
         };
-        self.clocks.prolonged = self.clocks(board).map(longer).collect();
-        for kill in &mut self.clocks.kills {
+        let prolonged = self.clocks(board).map(longer).filter(|(_, before, due)| before != due);
+        self.clocks.prolonged = prolonged.collect();
+        for kill in self.clocks.kills.iter_mut().filter(|kill| chosen(kill.due)) {
             kill.due = now.saturating_add(kill.grace).min(NEVER);
         }
     }
+}
+
+/// Whether the zygote looks so late at what was due that it must have been stopped.
+fn is_late(due: u64, now: u64) -> bool {
+    Duration::from_nanos(now.saturating_sub(due)) > STOPPED
 }

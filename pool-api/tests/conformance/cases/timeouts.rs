@@ -8,6 +8,7 @@ use std::{
 
 use pool_api::{Cause, Error, SharedValue, StartMethod, TaskError, TryError, Worker};
 
+use super::futures_told::begun_until_told;
 use crate::{
     case::{Case, Outcome, builder, pool, sized},
     scratch::{Scratch, append, wait_until},
@@ -31,6 +32,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("timeout_with_a_grace_that_is_used", grace_used),
     Case::new("timeout_with_a_grace_that_is_not_used", grace_over).processes(),
     Case::new("timeout_after_a_stop_of_the_whole_group", stopped_group).processes(),
+    Case::new("timeout_after_a_stop_before_its_alarm_is_seen", stopped_before).processes(),
 ];
 
 const LIMIT: Duration = Duration::from_millis(200);
@@ -435,18 +437,43 @@ fn stopped_group(method: StartMethod) -> Outcome {
     })
 }
 
+/// The process that watches the limits is stopped when the item begins, and sees its clock only
+/// when the time is over: the item has its time once more.
+fn stopped_before(method: StartMethod) -> Outcome {
+    let pool = pool(method, 1)?;
+    let worker = pool.apply((), |()| std::process::id())?;
+    let zygote = parent_of(worker).ok_or("the worker has a parent")?;
+    let (begun, gate) = (Scratch::new(), Scratch::new());
+    let limit = Duration::from_secs(1);
+    thread::scope(|scope| -> Outcome {
+        sys::kill(zygote, sys::SIGSTOP);
+        let call = scope.spawn(|| {
+            let tasks = pool.tasks([(begun.path(), gate.path())]).task_timeout(limit);
+            tasks.map(begun_until_told)
+        });
+        wait_until("it is begun", || !begun.numbers().is_empty());
+        thread::sleep(2 * limit);
+        sys::kill(zygote, sys::SIGCONT);
+        thread::sleep(limit / 4);
+        append(&gate.path(), 1);
+        assert_eq!(call.join().expect("no panic")?, [7]);
+        Ok(())
+    })
+}
+
+/// The process that has started this one.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 /// All processes below this one.
 fn family() -> Vec<u32> {
-    let parent = |pid: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let rest = stat.rsplit_once(") ").map(|(_, rest)| rest.to_string()).unwrap_or_default();
-        rest.split(' ').nth(1).and_then(|word| word.parse::<u32>().ok())
-    };
     let mut family = vec![std::process::id()];
     let mut at = 0;
     while at < family.len() {
         let of = family[at];
-        let children = crate::footprint::processes().filter(|pid| parent(pid) == Some(of));
+        let children = crate::footprint::processes().filter(|pid| parent_of(*pid) == Some(of));
         family.extend(children.collect::<Vec<_>>());
         at += 1;
     }
