@@ -10,7 +10,7 @@ use pool_api::{SharedArray, WorkerPool, usable_cpus};
 use pool_shm::{LockError, SharedMutex};
 
 const POINTS: usize = if cfg!(debug_assertions) { 1 << 16 } else { 1 << 20 };
-/// Points in the part of one task of `map_slices_mut`.
+/// Points in the part of one task of `slices_mut`.
 const PART: usize = 1 << 12;
 
 /// How many steps the Collatz sequence takes from `start` to 1.

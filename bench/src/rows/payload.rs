@@ -106,7 +106,7 @@ pub(crate) fn items(scale: &Scale, mib: usize) -> Outcome {
 
     for (name, read) in [("peek", peek as fn(&[u8]) -> u64), ("sum", sum)] {
         let expected: u64 = frames().fold(0, |total: u64, frame| total.wrapping_add(read(frame.0)));
-        let case = format!("{mib} MiB items in by map_view, {name}, {WORKERS} workers");
+        let case = format!("{mib} MiB items in by view, {name}, {WORKERS} workers");
         let mut bout = Bout::new("payload", case, Unit::GibPerSecond);
         for pool in pools.processes() {
             let mut goals = Expected::beside(WARM);

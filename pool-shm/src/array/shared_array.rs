@@ -55,7 +55,7 @@ use crate::{Block, Error, Kind, SegmentFault, Shape, SharedSegment};
 ///
 /// Where it matters work on a private copy: `copy_to_slice` and `copy_from_slice` are about as fast
 /// as `memcpy`, also on a [`slice`](Self::slice) of the array, and [`fill_with`](Self::fill_with)
-/// does so by itself. A pool's `map_slices_mut` gives plain slices.
+/// does so by itself. A pool's `slices_mut` gives plain slices.
 pub struct SharedArray<T: Element> {
     pub(super) block: Block,
     pub(super) base: NonNull<T>,
