@@ -15,6 +15,8 @@ use tokio::{runtime::Runtime, task::yield_now, time::timeout};
 mod footprint;
 #[path = "support/scratch.rs"]
 mod scratch;
+#[path = "support/sys.rs"]
+mod sys;
 
 use footprint::Footprint;
 use scratch::{Scratch, append, read_numbers, wait_until};

@@ -96,6 +96,7 @@ pub use shared::Shared;
 pub use stack::{is_large, with_room};
 pub use start_method::{ParseStartMethodError, StartMethod};
 pub use task::{
-    Argument, Carried, Form, FromItem, FromPart, InPlace, NoItem, OnWorker, Owned, Part, PartMut,
-    Plain, PlainForm, Portable, Shape, ShapeOfOne, Shaped, Starting, With, WithOnWorker, Worker,
+    Argument, Carried, Form, FromItem, FromPair, FromPart, InPlace, NoItem, OnWorker, Owned, Part,
+    PartMut, Plain, PlainForm, Portable, Shape, ShapeOfOne, Shaped, Starting, With, WithOnWorker,
+    Worker,
 };

@@ -42,7 +42,7 @@ use crate::{
     error::{Error, OrResources},
     futures::Budget,
     hooks::is_in_daemon,
-    job::{Borrows, Job, JobOptions, Transport},
+    job::{Borrows, Job, JobOptions, Opening, Transport},
     mutex::lock,
     session,
     shared::SharedValue,
@@ -140,8 +140,9 @@ impl Pool {
         lazy: bool,
     ) -> Result<Job<F, I>, Error> {
         let options = &*self.checked(options)?;
-        let transport = self.transport(function, context, options, lazy)?;
-        let pace = if lazy { Pace::Lazy } else { Pace::Call };
+        let (opening, pace) =
+            if lazy { (Opening::Lazy, Pace::Lazy) } else { (Opening::Waits, Pace::Call) };
+        let transport = self.transport(function, context, options, opening)?;
         let job = Job::new(transport, items, options, self.plan.n_jobs, pace);
         Ok(job.limit_chunks(self.settings.lifespan()))
     }
@@ -159,7 +160,7 @@ impl Pool {
         options: &JobOptions,
     ) -> Result<F::Output, Error> {
         let options = &*self.checked(options)?;
-        let mut transport = self.transport::<F>(function, context, options, false)?;
+        let mut transport = self.transport::<F>(function, context, options, Opening::Waits)?;
         if options.worker.is_some() {
             transport.set_target(options.target(self.plan.n_jobs));
         }
@@ -172,11 +173,11 @@ impl Pool {
         function: F::Function,
         context: F::Context,
         options: &JobOptions,
-        lazy: bool,
+        opening: Opening,
     ) -> Result<Transport<F>, Error> {
         self.plan.life.check_state(F::keeps())?;
         let (backend, shared, _claim) = self.backend(F::shares())?;
-        portable_transport((backend, shared), function, context, options, lazy)
+        portable_transport((backend, shared), function, context, options, opening)
     }
 
     /// The options of a call, checked, and completed by the pool's settings.
@@ -302,11 +303,11 @@ fn portable_transport<F: Portable>(
     function: F::Function,
     context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
     options: &JobOptions,
-    lazy: bool,
+    opening: Opening,
 ) -> Result<Transport<F>, Error> {
     let (call, borrows) = (Call::portable::<F>, Borrows::Nothing);
     // SAFETY: a portable form is `'static`.
-    unsafe { Transport::open(workers, call, function, context, borrows, options, lazy) }
+    unsafe { Transport::open(workers, call, function, context, borrows, options, opening) }
 }
 
 impl Drop for Pool {

@@ -1,7 +1,7 @@
 //! Calls of one item.
 
 use pool_core::{
-    AsyncResult, Compact, FromItem, Refused, Shape, ShapeOfOne, Shaped, move_with_room,
+    AsyncResult, Compact, FromItem, FromPair, Refused, Shape, ShapeOfOne, Shaped, move_with_room,
 };
 use pool_ipc::Wire;
 
@@ -75,6 +75,7 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
         f: H::Fn<A, R>,
     ) -> Result<AsyncResult<R>, Box<Refused<A>>>
     where
+        K: FromPair,
         H: ShapeOfOne<K>,
         A: Wire,
     {
@@ -115,6 +116,7 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
         f: H::Fn<A, R>,
     ) -> Result<AsyncResult<R>, Box<Refused<A>>>
     where
+        K: FromPair,
         H: ShapeOfOne<K>,
         A: Wire,
     {
@@ -154,6 +156,7 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
         f: H::Fn<A, R>,
     ) -> impl Future<Output = Result<AsyncResult<R>, Box<Refused<A>>>> + use<'p, A, S, W, K, H, R>
     where
+        K: FromPair,
         H: ShapeOfOne<K>,
         A: Wire,
     {
@@ -167,7 +170,7 @@ impl<'p, A, S, W, K: FromItem, H> Call<'p, OneItem<A>, S, W, K, H> {
 
 /// The item alone of a call that was refused.
 #[cold]
-fn give_back<K: FromItem, H: ShapeOfOne<K>, A: Wire>(
+fn give_back<K: FromPair, H: ShapeOfOne<K>, A: Wire>(
     refused: Box<Refused<H::Joined<A>>>,
 ) -> Box<Refused<A>> {
     move_with_room!(<A, ()>(refused => refused) => {

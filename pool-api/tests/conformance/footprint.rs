@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::sys;
+
 /// How long an ended thread or process may take to vanish from `/proc`.
 const SETTLING: Duration = Duration::from_secs(2);
 /// Mappings may differ by this many: the allocator's own.
@@ -121,11 +123,6 @@ pub(crate) fn processes() -> impl Iterator<Item = u32> {
     entries("/proc").into_iter().filter_map(|name| name.parse().ok())
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
-    let of_parent = |pid: &u32| {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        after_name.split_whitespace().nth(1).and_then(|ppid| ppid.parse().ok()) == Some(parent)
-    };
-    processes().filter(of_parent).collect()
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
+    processes().filter(|pid| sys::parent_of(*pid) == Some(parent)).collect()
 }

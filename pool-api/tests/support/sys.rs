@@ -1,4 +1,7 @@
-//! The few system calls that tests need and std does not offer.
+//! The few system calls that tests need and std does not offer, and what `/proc` says of a process.
+//! Each test program uses a part.
+
+#![allow(dead_code)]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -48,38 +51,57 @@ unsafe extern "C" {
 pub(crate) const SIGKILL: i32 = 9;
 
 /// The numbers of the signals that stop a process and let it go on.
-#[allow(dead_code)]
 pub(crate) const SIGSTOP: i32 = 19;
-#[allow(dead_code)]
 pub(crate) const SIGCONT: i32 = 18;
 
+/// What follows the name in the status of a process: its state, its parent and more.
+fn status_of(pid: u32) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(status.rsplit_once(") ")?.1.to_string())
+}
+
+/// The state of a process: `T` stopped, `Z` ended and not reaped.
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    status_of(pid)?.chars().next()
+}
+
+/// Whether a process has ended, reaped or not.
+pub(crate) fn has_ended(pid: u32) -> bool {
+    state_of(pid).is_none_or(|state| state == 'Z')
+}
+
+/// The process that has started this one.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    status_of(pid)?.split(' ').nth(1)?.parse().ok()
+}
+
+/// The process group.
+pub(crate) fn group_of(pid: u32) -> Option<u32> {
+    status_of(pid)?.split(' ').nth(2)?.parse().ok()
+}
+
 /// Sends a signal to a process.
-#[allow(dead_code)]
 pub(crate) fn kill(pid: u32, signal: i32) -> bool {
     pid > 1 && libc_kill(pid as i32, signal) == 0
 }
 
 /// Sends a signal to a process group.
-#[allow(dead_code)]
 pub(crate) fn kill_group(group: u32, signal: i32) -> bool {
     group > 1 && libc_kill(-(group as i32), signal) == 0
 }
 
 /// Sends a signal to the calling thread.
-#[allow(dead_code)]
 pub(crate) fn raise(signal: i32) {
     libc_raise(signal);
 }
 
 /// Runs `handler` whenever the signal comes.
-#[allow(dead_code)]
 pub(crate) fn on_signal(signal: i32, handler: extern "C" fn(i32)) {
     // SAFETY: the callers' handlers do only what signal handlers may.
     assert_ne!(unsafe { libc_signal(signal, handler) }, usize::MAX);
 }
 
 /// Makes a copy of this process, which goes on in the caller; returns the result of `fork`.
-#[allow(dead_code)]
 pub(crate) fn fork() -> i32 {
     // SAFETY: for tasks in worker processes, which have one thread.
     unsafe { libc_fork() }
@@ -87,27 +109,23 @@ pub(crate) fn fork() -> i32 {
 
 /// Keeps the kernel from telling this process of its parent's death, as after a change of
 /// credentials.
-#[allow(dead_code)]
 pub(crate) fn forget_parent() {
     const PR_SET_PDEATHSIG: i32 = 1;
     assert_eq!(libc_prctl(PR_SET_PDEATHSIG, 0), 0);
 }
 
 /// Makes every process call `before` when it is about to fork, and `behind` when it has forked.
-#[allow(dead_code)]
 pub(crate) fn around_forks(before: extern "C" fn(), behind: extern "C" fn()) {
     assert_eq!(libc_atfork(Some(before), Some(behind), None), 0);
 }
 
 /// Limits the addresses that this process may use from now on.
-#[allow(dead_code)]
 pub(crate) fn limit_address_space(bytes: u64) {
     const RLIMIT_AS: i32 = 9;
     assert!(limit(RLIMIT_AS, [bytes, u64::MAX]));
 }
 
 /// Waits for a child; returns its status as `waitpid` gives it.
-#[allow(dead_code)]
 pub(crate) fn wait_for(child: i32) -> i32 {
     let mut status = -1;
     // SAFETY: the status is a local of this function.
@@ -117,14 +135,12 @@ pub(crate) fn wait_for(child: i32) -> i32 {
 
 /// Lets the system write cores of this process and its children, up to so many bytes; returns
 /// whether it may.
-#[allow(dead_code)]
 pub(crate) fn limit_core(bytes: u64) -> bool {
     const RLIMIT_CORE: i32 = 4;
     limit(RLIMIT_CORE, [bytes, bytes])
 }
 
 /// Limits the memory that this process may lock to so many bytes, even if it is privileged.
-#[allow(dead_code)]
 pub(crate) fn limit_locked_memory(bytes: u64) -> bool {
     const RLIMIT_MEMLOCK: i32 = 8;
     const CAP_IPC_LOCK: u32 = 14;
@@ -149,20 +165,17 @@ fn limit(resource: i32, limits: [u64; 2]) -> bool {
 }
 
 /// Locks all memory that this process maps from now on; returns whether it may.
-#[allow(dead_code)]
 pub(crate) fn lock_future_memory() -> bool {
     const MCL_FUTURE: i32 = 2;
     libc_mlockall(MCL_FUTURE) == 0
 }
 
 /// Unlocks all memory.
-#[allow(dead_code)]
 pub(crate) fn unlock_memory() {
     assert_eq!(libc_munlockall(), 0);
 }
 
 /// Limits this process to so many descriptors; open ones stay. Returns the former limit.
-#[allow(dead_code)]
 pub(crate) fn limit_descriptors(count: u64) -> u64 {
     const RLIMIT_NOFILE: i32 = 7;
     let mut limits = [0, 0];
@@ -176,7 +189,6 @@ pub(crate) fn limit_descriptors(count: u64) -> u64 {
 }
 
 /// Closes all descriptors but these and those of standard input, output and errors, as daemons do.
-#[allow(dead_code)]
 pub(crate) fn close_all_but(kept: &[i32]) {
     for descriptor in (3..2048).filter(|descriptor| !kept.contains(descriptor)) {
         libc_close(descriptor);
@@ -184,7 +196,6 @@ pub(crate) fn close_all_but(kept: &[i32]) {
 }
 
 /// Moves `descriptor` to `number` and closes the descriptor that was there.
-#[allow(dead_code)]
 pub(crate) fn put_at(descriptor: OwnedFd, number: i32) -> OwnedFd {
     assert_eq!(libc_dup2(descriptor.as_raw_fd(), number), number);
     // SAFETY: open now, and the owner of the number before has lost it: that is the test.
@@ -192,7 +203,6 @@ pub(crate) fn put_at(descriptor: OwnedFd, number: i32) -> OwnedFd {
 }
 
 /// A fresh event counter that never blocks.
-#[allow(dead_code)]
 pub(crate) fn counter(count: u32) -> OwnedFd {
     let descriptor = libc_eventfd(count, 0o4000);
     assert!(descriptor >= 0);
@@ -201,7 +211,6 @@ pub(crate) fn counter(count: u32) -> OwnedFd {
 }
 
 /// Prints a line by the C library.
-#[allow(dead_code)]
 pub(crate) fn print_by_c(line: &std::ffi::CStr) {
     // SAFETY: the line ends with a NUL.
     assert!(unsafe { libc_puts(line.as_ptr()) } >= 0);

@@ -1,8 +1,8 @@
 //! Submitters: calls that wait for room without a thread, in the order in which they came.
 //!
 //! Invariant: wherever there is room, the first submitter has been let in, or all have been woken
-//! to look for it. One that was let in finds room, whoever came in between; if it leaves instead,
-//! the next one is let in.
+//! to look for it. One that was let in finds room, even if other calls came in between; if it
+//! leaves instead, the next one is let in.
 
 use std::{
     collections::BTreeMap,

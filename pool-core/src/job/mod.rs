@@ -46,6 +46,7 @@ pub(crate) use item_allocator::{EncodedItems, ItemAllocator};
 pub(crate) use knots::{Awaits, Waiting};
 pub(crate) use leaked::{Borrows, LeakFlag};
 pub use options::JobOptions;
+pub(crate) use options::Opening;
 pub(crate) use options::check_limit;
 pub use run::Job;
 pub use stream::ResultStream;

@@ -37,6 +37,17 @@ pub struct JobOptions {
     pub kill_running: Option<Duration>,
 }
 
+/// How a job is opened, and how its results are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// By a thread that waits while the pool is being stopped.
+    Waits,
+    /// Likewise, and its results are taken when the consumer likes: a stop does not wait for it.
+    Lazy,
+    /// By a thread that does not wait.
+    AtOnce,
+}
+
 impl JobOptions {
     /// Refuses invalid values, and a call that is already cancelled.
     pub(crate) fn check(&self) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use pool_ipc::{
 use super::{
     item_allocator::{EncodedItems, ItemAllocator},
     leaked::LeakFlag,
-    options::JobOptions,
+    options::{JobOptions, Opening},
     target::Target,
     transfer::{Arrival, Cut, Load, Sent},
 };
@@ -58,12 +58,13 @@ impl<F: Form> ProcessTransport<F> {
         session: Arc<Session>,
         call: Call,
         options: &JobOptions,
-        lazy: bool,
+        opening: Opening,
     ) -> Result<Self, Error> {
         let (job, buffers) = session.open_job(&NewJob {
             token: options.cancel.clone(),
             kill: options.kill_running,
-            lazy,
+            lazy: opening == Opening::Lazy,
+            at_once: opening == Opening::AtOnce,
             limited: options.task_timeout.is_some(),
         })?;
         let limit = session.items_limit();

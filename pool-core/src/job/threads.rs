@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     leaked::Borrows,
-    options::JobOptions,
+    options::{JobOptions, Opening},
     target::Target,
     transfer::{Arrival, Cut, Load, Sent},
 };
@@ -53,12 +53,13 @@ impl<F: Form> ThreadTransport<F> {
         shared: Option<SharedValue>,
         borrows: &Borrows,
         options: &JobOptions,
-        lazy: bool,
+        opening: Opening,
     ) -> Result<Self, Error> {
         if backend.is_mine() {
             return Err(Error::NestedUse);
         }
-        let job = ThreadJob::open(&backend, options.cancel.clone(), options.task_timeout, lazy)?;
+        let (token, lazy) = (options.cancel.clone(), opening == Opening::Lazy);
+        let job = ThreadJob::open(&backend, token, options.task_timeout, lazy)?;
         let begins = !matches!(borrows, Borrows::Captures);
         let call_values = CallValues { context, shared, begins, within: Within::here() };
         let arrived = VecDeque::new();

@@ -8,7 +8,7 @@ use pool_ipc::{Wire, WireFault};
 use super::threads::ThreadTransport;
 use super::{
     leaked::Borrows,
-    options::JobOptions,
+    options::{JobOptions, Opening},
     processes::ProcessTransport,
     target::Target,
     transfer::{Arrival, Cut, Sent},
@@ -50,7 +50,7 @@ impl<F: Form> Transport<F> {
         context: impl Borrow<F::Context> + Into<Arc<F::Context>>,
         borrows: Borrows,
         options: &JobOptions,
-        lazy: bool,
+        opening: Opening,
     ) -> Result<Self, Error>
     where
         F::Context: Wire,
@@ -62,7 +62,7 @@ impl<F: Form> Transport<F> {
         Ok(match backend {
             Backend::Processes(session) => {
                 let mut transport =
-                    ProcessTransport::open(session, call(function)?, options, lazy)?;
+                    ProcessTransport::open(session, call(function)?, options, opening)?;
                 if let Borrows::Parts(leaked) = borrows {
                     transport.set_leak_flag(leaked);
                 }
@@ -78,7 +78,7 @@ impl<F: Form> Transport<F> {
                 // SAFETY: the caller's promise.
                 Self::Threads(unsafe {
                     ThreadTransport::open(
-                        backend, function, context, shared, &borrows, options, lazy,
+                        backend, function, context, shared, &borrows, options, opening,
                     )?
                 })
             }

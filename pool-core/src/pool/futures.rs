@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     futures::{AsyncResult, AsyncResults, BackendQueue, Refused, Room, Terms, Unaccepted},
     ids::WorkerId,
-    job::{Job, JobOptions, ResultStream, Transport},
+    job::{Job, JobOptions, Opening, ResultStream, Transport},
     shared::SharedValue,
     start::{Backend, BackendClaim},
     start_method::StartMethod,
@@ -88,7 +88,7 @@ impl Pool {
         loop {
             // A call that comes too late for its threads is handed in again.
             let place = self
-                .place_for::<F>(room)
+                .place_for::<F>(room == Room::Wait)
                 .map(|(queue, backend, shared, _)| (queue, backend, shared));
             let (queue, _backend, shared) = match place {
                 Ok(place) => place,
@@ -117,13 +117,14 @@ impl Pool {
     ) -> Result<AsyncResult<F::Output>, Refused<Compact<F::Item>>> {
         // It is a single call: the turn of the workers does not begin with it.
         let options = JobOptions { order_tasks: Some(false), ..options.clone() };
+        let opening = if room == Room::Wait { Opening::Waits } else { Opening::AtOnce };
         let (mut item, context) = (item, Arc::new(()));
         let back = |items: Vec<F::Item>| {
             let item = items.into_iter().next().expect("it was not sent");
             Compact::new(item)
         };
         loop {
-            let prepared = self.background::<F>(function, &context, &options, room, false);
+            let prepared = self.background::<F>(function, &context, &options, opening);
             let (queue, transport, options) = match prepared {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(Refused { item, error }),
@@ -158,7 +159,7 @@ impl Pool {
     ) -> Handed<F::Item, F::Output> {
         let (mut items, context) = (items, Arc::new(context));
         loop {
-            let prepared = self.background::<F>(function, &context, options, Room::Wait, false);
+            let prepared = self.background::<F>(function, &context, options, Opening::Waits);
             let (queue, transport, options) = match prepared {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(Refused { item: items, error }),
@@ -189,7 +190,7 @@ impl Pool {
         let (mut items, context) = (items, Arc::new(context));
         loop {
             let (queue, transport, options) =
-                self.background::<F>(function, &context, options, Room::Wait, true)?;
+                self.background::<F>(function, &context, options, Opening::Lazy)?;
             let job = self.background_job(transport, items, &options, Pace::Lazy);
             match queue.stream(job, take) {
                 Ok(stream) => return Ok(stream),
@@ -205,14 +206,13 @@ impl Pool {
         function: F::Function,
         context: &Arc<F::Context>,
         options: &'o JobOptions,
-        room: Room,
-        lazy: bool,
+        opening: Opening,
     ) -> Result<(BackendQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
         let options = self.checked(options)?;
-        let (queue, backend, shared, claim) = self.place_for::<F>(room)?;
+        let (queue, backend, shared, claim) = self.place_for::<F>(opening != Opening::AtOnce)?;
         queue.admit()?;
         let transport =
-            portable_transport((backend, shared), function, context.clone(), &options, lazy)?;
+            portable_transport((backend, shared), function, context.clone(), &options, opening)?;
         claim.release();
         Ok((queue, transport, options))
     }
@@ -229,12 +229,12 @@ impl Pool {
     }
 
     /// The queue of the present backend, for tasks of this form.
-    fn place_for<F: Portable>(&self, room: Room) -> Result<Place, Error> {
+    fn place_for<F: Portable>(&self, waits: bool) -> Result<Place, Error> {
         self.refuse_if_foreign()?;
         self.plan.life.check_state(F::keeps())?;
         let threads = self.plan.method == StartMethod::Threads;
         let shared = if threads { self.value_here(F::shares())? } else { None };
-        let (queue, backend, claim) = self.queue(F::shares(), room)?;
+        let (queue, backend, claim) = self.queue(F::shares(), waits)?;
         Ok((queue, backend, shared, claim))
     }
 
@@ -243,7 +243,7 @@ impl Pool {
     fn queue(
         &self,
         wanted: Option<SharedType>,
-        room: Room,
+        waits: bool,
     ) -> Result<(BackendQueue, Backend, BackendClaim), Error> {
         loop {
             match self.try_queue(wanted)? {
@@ -253,7 +253,7 @@ impl Pool {
                     claim.release();
                     let queues = self.slot()?.queues.clone();
                     queues.iter().for_each(|queue| queue.resign());
-                    if room != Room::Wait {
+                    if !waits {
                         return Err(Error::QueueFull);
                     }
                     backend.wait_until_stopped();

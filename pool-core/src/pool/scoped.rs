@@ -6,7 +6,7 @@ use crate::{
     engine::Pace,
     error::Error,
     hooks::{Exits, WorkerLife},
-    job::{Borrows, Job, JobOptions, Transport},
+    job::{Borrows, Job, JobOptions, Opening, Transport},
     shared::Source,
     start::{BackendClaim, start_of},
     start_method::StartMethod,
@@ -64,8 +64,9 @@ impl Pool {
         let workers = (backend, shared);
         // SAFETY: the transport is dropped in this function, at the latest when it unwinds; the
         // closure is borrowed for longer.
-        let transport: Transport<Scoped<'_, G, A, R>> =
-            unsafe { Transport::open(workers, call, closure, (), borrows, options, false)? };
+        let transport: Transport<Scoped<'_, G, A, R>> = unsafe {
+            Transport::open(workers, call, closure, (), borrows, options, Opening::Waits)?
+        };
         claim.release();
         let result = Job::new(transport, items, options, self.plan.n_jobs, Pace::Call).values(true);
         if let (Some(own), Ok(_)) = (own, &result) {

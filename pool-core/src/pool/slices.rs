@@ -12,7 +12,7 @@ use super::Pool;
 use crate::{
     engine::Pace,
     error::{Error, TaskError},
-    job::{Borrows, Job, JobOptions, LeakFlag, Transport},
+    job::{Borrows, Job, JobOptions, LeakFlag, Opening, Transport},
     start_method::StartMethod,
     task::{ArrayBorrow, Call, FromPart, Parts, Shape, Sliced},
 };
@@ -137,7 +137,15 @@ impl Pool {
         // transport is dropped with its job, in `collect` at the latest when that unwinds.
         let transport = unsafe {
             let context = (parts, context);
-            Transport::open((backend, shared), call, function, context, borrows, options, false)?
+            Transport::open(
+                (backend, shared),
+                call,
+                function,
+                context,
+                borrows,
+                options,
+                Opening::Waits,
+            )?
         };
         claim.release();
         let collected =

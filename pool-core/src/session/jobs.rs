@@ -28,6 +28,8 @@ pub(crate) struct NewJob {
     pub(crate) lazy: bool,
     /// Whether its items have a limit.
     pub(crate) limited: bool,
+    /// The calling thread does not wait while the pool is being stopped.
+    pub(crate) at_once: bool,
 }
 
 impl SessionState {
@@ -46,6 +48,10 @@ impl SessionState {
 
 impl Session {
     /// Opens a job, and starts workers if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QueueFull`] where it does not wait for the end of a stop; [`Error::PoolBroken`].
     pub(crate) fn open_job(&self, what: &NewJob) -> Result<(JobId, Box<Buffers>), Error> {
         loop {
             let mut state = self.lock();
@@ -55,6 +61,9 @@ impl Session {
                 return self.open_job_in(&mut state, what);
             }
             drop(state);
+            if what.at_once {
+                return Err(Error::QueueFull);
+            }
             self.wait_until_stopped();
         }
     }
@@ -100,7 +109,7 @@ impl Session {
         state: &mut SessionState,
         what: &NewJob,
     ) -> Result<(JobId, Box<Buffers>), Error> {
-        let NewJob { token, kill, lazy, limited } = what.clone();
+        let NewJob { token, kill, lazy, limited, .. } = what.clone();
         // Reports are read when the first wait finds no result at once: dead workers and a dead
         // zygote are noticed then, and cost nothing here.
         if state.phase == Phase::Broken {

@@ -10,11 +10,11 @@
 
 use std::{fmt, marker::PhantomData};
 
-use pool_ipc::{AlignedBytes, Decoder, Wire, WireFault, rkyv::Archive};
+use pool_ipc::{Decoder, Wire, WireFault, rkyv::Archive};
 
 use super::{
     context::ContextCell,
-    form::{Form, ItemAt, Portable, Surroundings, WorkerAccess, sealed::Sealed},
+    form::{WorkerAccess, sealed::Sealed},
     shared_type::SharedType,
     worker_handle::Worker,
 };
@@ -138,6 +138,16 @@ pub trait Shape<K: Argument>: Sealed + 'static {
     ) -> R;
 }
 
+impl Sealed for Owned {}
+impl Sealed for InPlace {}
+impl Sealed for Part {}
+impl Sealed for PartMut {}
+impl Sealed for NoItem {}
+impl Sealed for Plain {}
+impl<C> Sealed for With<C> {}
+impl<S, W> Sealed for OnWorker<S, W> {}
+impl<C, S, W> Sealed for WithOnWorker<C, S, W> {}
+
 /// The parts of an implementation that depend on whether there is a context, and on whether there
 /// is a worker.
 macro_rules! shape {
@@ -240,215 +250,3 @@ shapes! {
     PartMut(usize, &mut [A]) = (part, slice) => part, slice;
     NoItem() = () =>;
 }
-
-/// How an item gets to a task's function: implemented by [`Owned`], [`InPlace`] and [`NoItem`].
-pub trait FromItem: Argument {
-    /// The item on its way to a worker thread.
-    #[doc(hidden)]
-    type ThreadItem<A: Wire>: Send;
-
-    /// Fails where `pack` would.
-    #[doc(hidden)]
-    fn check<A: Wire>(_item: &A) -> Result<(), WireFault> {
-        Ok(())
-    }
-
-    /// Makes an item ready for a worker thread.
-    #[doc(hidden)]
-    fn pack<A: Wire>(item: A) -> Result<Self::ThreadItem<A>, WireFault>;
-
-    /// Hands the argument to `run`, in a worker thread.
-    #[doc(hidden)]
-    fn unpack<A: Wire, T>(item: Self::ThreadItem<A>, run: impl FnOnce(Self::Arg<'_, A>) -> T) -> T;
-
-    /// Hands the argument to `run`, in a worker process.
-    #[doc(hidden)]
-    fn read<A: Wire, T>(
-        item: &ItemAt<'_, A>,
-        decoder: &mut Decoder,
-        run: impl FnOnce(Self::Arg<'_, A>, &mut Decoder) -> Result<T, WireFault>,
-    ) -> Result<T, WireFault>;
-
-    /// Hands the context and the argument of an item that carries both to `run`, in a worker
-    /// process.
-    #[doc(hidden)]
-    fn read_pair<C: Wire, A: Wire, T>(
-        item: &ItemAt<'_, (C, A)>,
-        decoder: &mut Decoder,
-        run: impl FnOnce(&C, Self::Arg<'_, A>) -> T,
-    ) -> Result<T, WireFault>;
-}
-
-impl FromItem for Owned {
-    type ThreadItem<A: Wire> = A;
-
-    fn pack<A: Wire>(item: A) -> Result<A, WireFault> {
-        Ok(item)
-    }
-
-    #[inline]
-    fn unpack<A: Wire, T>(item: A, run: impl FnOnce(A) -> T) -> T {
-        run(item)
-    }
-
-    #[inline]
-    fn read<A: Wire, T>(
-        item: &ItemAt<'_, A>,
-        decoder: &mut Decoder,
-        run: impl FnOnce(A, &mut Decoder) -> Result<T, WireFault>,
-    ) -> Result<T, WireFault> {
-        match item.reader.decode(item.index, decoder) {
-            Ok(item) => run(item, decoder),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    fn read_pair<C: Wire, A: Wire, T>(
-        item: &ItemAt<'_, (C, A)>,
-        decoder: &mut Decoder,
-        run: impl FnOnce(&C, A) -> T,
-    ) -> Result<T, WireFault> {
-        let (context, item) = item.reader.decode(item.index, decoder)?;
-        Ok(run(&context, item))
-    }
-}
-
-impl FromItem for InPlace {
-    type ThreadItem<A: Wire> = AlignedBytes;
-
-    fn check<A: Wire>(item: &A) -> Result<(), WireFault> {
-        pool_ipc::to_bytes(item).map(drop)
-    }
-
-    fn pack<A: Wire>(item: A) -> Result<AlignedBytes, WireFault> {
-        pool_ipc::to_bytes(&item)
-    }
-
-    fn unpack<A: Wire, T>(item: AlignedBytes, run: impl FnOnce(&A::Archived) -> T) -> T {
-        run(pool_ipc::view_bytes::<A>(&item).expect("the bytes were encoded by `pack`"))
-    }
-
-    #[inline]
-    fn read<A: Wire, T>(
-        item: &ItemAt<'_, A>,
-        decoder: &mut Decoder,
-        run: impl FnOnce(&A::Archived, &mut Decoder) -> Result<T, WireFault>,
-    ) -> Result<T, WireFault> {
-        item.reader.view(item.index, |archive| run(archive, decoder))?
-    }
-
-    fn read_pair<C: Wire, A: Wire, T>(
-        item: &ItemAt<'_, (C, A)>,
-        decoder: &mut Decoder,
-        run: impl FnOnce(&C, &A::Archived) -> T,
-    ) -> Result<T, WireFault> {
-        item.reader.view(item.index, |pair| {
-            let context = decoder.build::<C>(&pair.0)?;
-            Ok(run(&context, &pair.1))
-        })?
-    }
-}
-
-impl FromItem for NoItem {
-    type ThreadItem<A: Wire> = ();
-
-    fn pack<A: Wire>(_: A) -> Result<(), WireFault> {
-        Ok(())
-    }
-
-    fn unpack<A: Wire, T>((): (), run: impl FnOnce(()) -> T) -> T {
-        run(())
-    }
-
-    fn read<A: Wire, T>(
-        _: &ItemAt<'_, A>,
-        decoder: &mut Decoder,
-        run: impl FnOnce((), &mut Decoder) -> Result<T, WireFault>,
-    ) -> Result<T, WireFault> {
-        run((), decoder)
-    }
-
-    fn read_pair<C: Wire, A: Wire, T>(
-        item: &ItemAt<'_, (C, A)>,
-        decoder: &mut Decoder,
-        run: impl FnOnce(&C, ()) -> T,
-    ) -> Result<T, WireFault> {
-        let (context, _) = item.reader.decode(item.index, decoder)?;
-        Ok(run(&context, ()))
-    }
-}
-
-impl Sealed for Owned {}
-impl Sealed for InPlace {}
-impl Sealed for Part {}
-impl Sealed for PartMut {}
-impl Sealed for NoItem {}
-impl Sealed for Plain {}
-impl<C> Sealed for With<C> {}
-impl<S, W> Sealed for OnWorker<S, W> {}
-impl<C, S, W> Sealed for WithOnWorker<C, S, W> {}
-
-/// A function of shape `H` whose argument, of kind `K`, is made of an item of type `A`.
-pub struct Shaped<K, H, A, R>(PhantomData<fn(K, H, A, R)>);
-
-impl<K, H, A, R> fmt::Debug for Shaped<K, H, A, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shaped")
-    }
-}
-
-impl<K, H, A, R> Sealed for Shaped<K, H, A, R> {}
-
-impl<K: FromItem, H: Shape<K>, A: Wire, R: Wire> Form for Shaped<K, H, A, R> {
-    type Item = A;
-    type Output = R;
-    type Function = H::Fn<A, R>;
-    type Context = H::Context;
-    type ThreadItem = K::ThreadItem<A>;
-    const TAKES_CONTEXT: bool = H::TAKES_CONTEXT;
-
-    fn shares() -> Option<SharedType> {
-        H::shares()
-    }
-
-    fn keeps() -> Option<SharedType> {
-        H::keeps()
-    }
-
-    fn check(item: &A) -> Result<(), WireFault> {
-        K::check(item)
-    }
-
-    fn pack(item: A) -> Result<K::ThreadItem<A>, WireFault> {
-        K::pack(item)
-    }
-
-    #[inline]
-    fn call_thread_item(
-        function: H::Fn<A, R>,
-        context: &H::Context,
-        surroundings: &mut Surroundings<'_>,
-        item: K::ThreadItem<A>,
-    ) -> R {
-        let (access, ..) = surroundings.split();
-        K::unpack::<A, R>(item, |argument| H::call(function, context, access, argument))
-    }
-
-    #[inline]
-    fn call_at(
-        function: H::Fn<A, R>,
-        surroundings: &mut Surroundings<'_>,
-        item: ItemAt<'_, A>,
-    ) -> Result<R, WireFault> {
-        let (access, decoder, cell) = surroundings.split();
-        K::read(&item, decoder, |argument, decoder| {
-            let context = H::find_context(cell, decoder)?;
-            Ok(H::call(function, context, access, argument))
-        })
-    }
-}
-
-impl<K: FromItem, H: Shape<K>, A: Wire, R: Wire> Portable for Shaped<K, H, A, R> {}
-
-/// The form of `fn(A) -> R`.
-pub type PlainForm<A, R> = Shaped<Owned, Plain, A, R>;

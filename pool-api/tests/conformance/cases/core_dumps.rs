@@ -48,12 +48,8 @@ fn own_mappings() -> Vec<(String, bool)> {
 
 /// This process and the processes of its pools.
 fn all_processes() -> impl Iterator<Item = u32> {
-    let group = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit(')').next()?.split_whitespace().nth(2)?.parse::<u32>().ok()
-    };
-    let own = group(std::process::id());
-    processes().filter(move |pid| group(*pid) == own)
+    let own = sys::group_of(std::process::id());
+    processes().filter(move |pid| sys::group_of(*pid) == own)
 }
 
 fn no_shared_memory(method: StartMethod) -> Outcome {

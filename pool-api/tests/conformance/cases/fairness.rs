@@ -11,6 +11,7 @@ use pool_api::{SharedValue, StartMethod, WorkerPool};
 
 use crate::{
     case::{Case, Outcome, builder, pool},
+    scratch::wait_until,
     sys,
 };
 
@@ -39,9 +40,7 @@ fn gate() -> pool_api::Result<Gate> {
 
 fn gated((begun, allowed): Gate) -> u32 {
     let ticket = begun.fetch_add(1);
-    while allowed.get() <= ticket {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("it is let go", || allowed.get() > ticket);
     ticket
 }
 
@@ -51,9 +50,7 @@ fn nothing(x: u32) -> u32 {
 
 /// Waits until both workers have an item of the map in hand.
 fn until_busy((begun, _): &Gate) {
-    while begun.get() < 2 {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("both workers are busy", || begun.get() >= 2);
 }
 
 /// Lets one item of the map after the other end until `done`; returns how many.

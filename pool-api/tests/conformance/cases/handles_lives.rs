@@ -42,13 +42,9 @@ fn filled(len: usize, value: u64) -> Array {
 /// The processes of a pool that were not started for a task, by their name.
 fn named(name: &str) -> Option<u32> {
     let stat = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let parent = |pid: u32| {
-        let stat = stat(pid);
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        fields.split_whitespace().nth(1).and_then(|parent| parent.parse::<u32>().ok())
-    };
     let is_ours = |pid: &u32| {
-        let above = std::iter::successors(Some(*pid), |pid| parent(*pid).filter(|pid| *pid > 1));
+        let parent = |pid: &u32| sys::parent_of(*pid).filter(|pid| *pid > 1);
+        let above = std::iter::successors(Some(*pid), parent);
         above.take(8).any(|pid| pid == std::process::id())
     };
     processes().filter(is_ours).find(|pid| stat(*pid).contains(&format!("({name})")))

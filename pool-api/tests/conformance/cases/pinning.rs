@@ -171,11 +171,6 @@ fn placements_and_plans(method: StartMethod) -> Outcome {
     Ok(())
 }
 
-fn is_dead(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_none_or(|rest| rest.trim().is_empty() || rest.starts_with(" Z"))
-}
-
 fn kept_after_kills(method: StartMethod) -> Outcome {
     for (ids, expected) in forms()? {
         let pool = builder(method, 2).cpu_ids(ids).build()?;
@@ -184,7 +179,7 @@ fn kept_after_kills(method: StartMethod) -> Outcome {
             let killed = pool.worker_pids();
             for &pid in &killed {
                 assert!(sys::kill(pid, sys::SIGKILL));
-                wait_until("a killed worker is dead", || is_dead(pid));
+                wait_until("a killed worker is dead", || sys::has_ended(pid));
             }
             assert_masks(&pool, &expected)?;
             assert!(pool.worker_pids().iter().all(|pid| !killed.contains(pid)));
@@ -199,7 +194,7 @@ fn kept_after_kills(method: StartMethod) -> Outcome {
         assert_masks(&pool, plan.iter().flatten())?;
         for pid in pool.worker_pids() {
             assert!(sys::kill(pid, sys::SIGKILL));
-            wait_until("a killed worker is dead", || is_dead(pid));
+            wait_until("a killed worker is dead", || sys::has_ended(pid));
         }
         assert_masks(&pool, plan.iter().flatten())?;
     }

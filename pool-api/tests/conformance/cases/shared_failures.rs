@@ -198,18 +198,14 @@ fn never_ends(method: StartMethod) -> Outcome {
 
 /// The processes of this case with a thread of this name.
 pub(super) fn processes_named(name: &str) -> Vec<u32> {
-    let group = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit(')').next()?.split_whitespace().nth(2)?.parse::<u32>().ok()
-    };
     let has_thread = |pid: u32| {
         let threads =
             std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         let comm = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
         threads.filter_map(|thread| comm(thread).ok()).any(|comm| comm.trim_end() == name)
     };
-    let own = group(std::process::id());
-    processes().filter(|pid| group(*pid) == own && has_thread(*pid)).collect()
+    let own = sys::group_of(std::process::id());
+    processes().filter(|pid| sys::group_of(*pid) == own && has_thread(*pid)).collect()
 }
 
 fn fails_once(method: StartMethod) -> Outcome {

@@ -7,6 +7,7 @@ use pool_api::{StartMethod, View, Worker, WorkerPool};
 use crate::{
     case::{Case, Outcome, builder, sized},
     scratch::wait_until,
+    sys,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -37,12 +38,8 @@ fn private(pid: u32) -> u64 {
 /// The memory of all processes of this case, each page counted once.
 fn all_together() -> u64 {
     assert!(rollup(std::process::id(), &["Pss:"]) > 0, "no smaps_rollup can be read here");
-    let group = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit(')').next()?.split_whitespace().nth(2)?.parse::<u32>().ok()
-    };
-    let own = group(std::process::id());
-    let mine = crate::footprint::processes().filter(|pid| group(*pid) == own);
+    let own = sys::group_of(std::process::id());
+    let mine = crate::footprint::processes().filter(|pid| sys::group_of(*pid) == own);
     mine.map(|pid| rollup(pid, &["Pss:"])).sum()
 }
 

@@ -312,10 +312,7 @@ fn forked_late(method: StartMethod) -> Outcome {
     assert_eq!(array.to_vec(), [7; 4]);
     array.fill(9);
     std::fs::write(scratch.path(), b"now")?;
-    let has_ended = |child: &i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
-    };
+    let has_ended = |child: &i32| sys::has_ended(*child as u32);
     wait_until("the children have ended", || children.iter().all(has_ended));
     assert_eq!((array.to_vec(), clone.to_vec()), (vec![9; 4], vec![9; 4]));
     Ok(())

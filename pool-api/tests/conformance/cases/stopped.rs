@@ -1,13 +1,18 @@
 //! Processes that were stopped (SIGSTOP): no call waits for ever for one that holds no item, or
 //! that has a limit. (The runner ends a case that waits.)
 
-use std::{fs, thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use pool_api::{Cause, Error, StartMethod};
 
+use super::futures_told::begun_until_told;
 use crate::{
-    case::{Case, Outcome, builder},
-    scratch::wait_until,
+    case::{Case, Outcome, builder, pool},
+    footprint::children_of,
+    scratch::{Scratch, append, wait_until},
     sys,
 };
 
@@ -18,11 +23,12 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("stopped_before_a_call", before_a_call).processes(),
     Case::new("stopped_at_its_exit", at_exit).processes(),
     Case::new("stopped_while_a_chunk_is_for_it_alone", awaited).processes(),
+    Case::new("stopped_as_a_whole_beside_a_time_limit", stopped_group).processes(),
+    Case::new("stopped_before_the_alarm_of_a_time_limit_is_seen", stopped_before).processes(),
 ];
 
 fn is_stopped(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    sys::state_of(pid) == Some('T')
 }
 
 fn stop(pid: u32) {
@@ -108,4 +114,79 @@ fn awaited(method: StartMethod) -> Outcome {
     assert_eq!([after[0], after[2]], [pids[0], pids[2]]);
     assert_ne!(after[1], pids[1]);
     Ok(())
+}
+
+/// A program that is stopped as a whole (Ctrl-Z) has its full time when it goes on.
+fn stopped_group(method: StartMethod) -> Outcome {
+    let pool = pool(method, 1)?;
+    pool.apply((), |()| ())?;
+    let scratch = Scratch::new();
+    let limit = Duration::from_secs(3);
+    thread::scope(|scope| -> Outcome {
+        let call = scope.spawn(|| {
+            let tasks = pool.tasks([scratch.path()]).task_timeout(limit);
+            tasks.map(|path| {
+                append(&path, 1);
+                let begun = Instant::now();
+                let nap = || {
+                    let asleep = Instant::now();
+                    thread::sleep(Duration::from_millis(10));
+                    asleep.elapsed()
+                };
+                while nap() < Duration::from_secs(2) {}
+                // The item was stopped, and has some time of its own left.
+                for _ in 0..20 {
+                    nap();
+                }
+                begun.elapsed().as_millis() as u64
+            })
+        });
+        wait_until("it is begun", || !scratch.numbers().is_empty());
+        let pids = family();
+        for pid in &pids {
+            sys::kill(*pid, sys::SIGSTOP);
+        }
+        thread::sleep(Duration::from_secs(4));
+        for pid in &pids {
+            sys::kill(*pid, sys::SIGCONT);
+        }
+        let took = call.join().expect("no panic")?;
+        assert!(took[0] > 3000, "it was not stopped");
+        Ok(())
+    })
+}
+
+/// The process that watches the limits is stopped when the item begins, and sees its clock only
+/// when the time is over: the item has its time once more.
+fn stopped_before(method: StartMethod) -> Outcome {
+    let pool = pool(method, 1)?;
+    let worker = pool.apply((), |()| std::process::id())?;
+    let zygote = sys::parent_of(worker).ok_or("the worker has a parent")?;
+    let (begun, gate) = (Scratch::new(), Scratch::new());
+    let limit = Duration::from_secs(1);
+    thread::scope(|scope| -> Outcome {
+        sys::kill(zygote, sys::SIGSTOP);
+        let call = scope.spawn(|| {
+            let tasks = pool.tasks([(begun.path(), gate.path())]).task_timeout(limit);
+            tasks.map(begun_until_told)
+        });
+        wait_until("it is begun", || !begun.numbers().is_empty());
+        thread::sleep(2 * limit);
+        sys::kill(zygote, sys::SIGCONT);
+        thread::sleep(limit / 4);
+        append(&gate.path(), 1);
+        assert_eq!(call.join().expect("no panic")?, [7]);
+        Ok(())
+    })
+}
+
+/// All processes below this one.
+fn family() -> Vec<u32> {
+    let mut family = vec![std::process::id()];
+    let mut at = 0;
+    while at < family.len() {
+        family.extend(children_of(family[at]));
+        at += 1;
+    }
+    family.split_off(1)
 }

@@ -8,7 +8,6 @@ use std::{
 
 use pool_api::{Cause, Error, SharedValue, StartMethod, TaskError, TryError, Worker};
 
-use super::futures_told::begun_until_told;
 use crate::{
     case::{Case, Outcome, builder, pool, sized},
     scratch::{Scratch, append, wait_until},
@@ -31,8 +30,6 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("timeout_of_worker_init", of_worker_init),
     Case::new("timeout_with_a_grace_that_is_used", grace_used),
     Case::new("timeout_with_a_grace_that_is_not_used", grace_over).processes(),
-    Case::new("timeout_after_a_stop_of_the_whole_group", stopped_group).processes(),
-    Case::new("timeout_after_a_stop_before_its_alarm_is_seen", stopped_before).processes(),
 ];
 
 const LIMIT: Duration = Duration::from_millis(200);
@@ -267,11 +264,7 @@ fn no_thread_waits(method: StartMethod) -> Outcome {
     wait_until("the second is begun", || path.numbers().len() == 2);
     // No thread drives the pool now.
     let worker = path.numbers()[0];
-    let is_gone = || {
-        let stat = std::fs::read_to_string(format!("/proc/{worker}/stat"));
-        stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
-    };
-    wait_until("it was killed", is_gone);
+    wait_until("it was killed", || sys::has_ended(worker as u32));
     let failed = task(lazy.next().expect("a failure"));
     assert_eq!((failed.index(), failed.cause()), (1, &Cause::Timeout { limit: LIMIT }));
     assert!(lazy.next().is_none());
@@ -395,89 +388,6 @@ fn of_worker_init(method: StartMethod) -> Outcome {
     let refused = crate::case::builder(method, 1).worker_init_timeout(Duration::ZERO).build();
     assert_eq!(refused.expect_err("refused").to_string(), text);
     Ok(())
-}
-
-/// A program that is stopped as a whole (Ctrl-Z) has its full time when it goes on.
-fn stopped_group(method: StartMethod) -> Outcome {
-    let pool = pool(method, 1)?;
-    pool.apply((), |()| ())?;
-    let scratch = Scratch::new();
-    let limit = Duration::from_secs(3);
-    thread::scope(|scope| -> Outcome {
-        let call = scope.spawn(|| {
-            let tasks = pool.tasks([scratch.path()]).task_timeout(limit);
-            tasks.map(|path| {
-                append(&path, 1);
-                let begun = Instant::now();
-                let nap = || {
-                    let asleep = Instant::now();
-                    thread::sleep(Duration::from_millis(10));
-                    asleep.elapsed()
-                };
-                while nap() < Duration::from_secs(2) {}
-                // The item was stopped, and has some time of its own left.
-                for _ in 0..20 {
-                    nap();
-                }
-                begun.elapsed().as_millis() as u64
-            })
-        });
-        wait_until("it is begun", || !scratch.numbers().is_empty());
-        let pids = family();
-        for pid in &pids {
-            sys::kill(*pid, sys::SIGSTOP);
-        }
-        thread::sleep(Duration::from_secs(4));
-        for pid in &pids {
-            sys::kill(*pid, sys::SIGCONT);
-        }
-        let took = call.join().expect("no panic")?;
-        assert!(took[0] > 3000, "it was not stopped");
-        Ok(())
-    })
-}
-
-/// The process that watches the limits is stopped when the item begins, and sees its clock only
-/// when the time is over: the item has its time once more.
-fn stopped_before(method: StartMethod) -> Outcome {
-    let pool = pool(method, 1)?;
-    let worker = pool.apply((), |()| std::process::id())?;
-    let zygote = parent_of(worker).ok_or("the worker has a parent")?;
-    let (begun, gate) = (Scratch::new(), Scratch::new());
-    let limit = Duration::from_secs(1);
-    thread::scope(|scope| -> Outcome {
-        sys::kill(zygote, sys::SIGSTOP);
-        let call = scope.spawn(|| {
-            let tasks = pool.tasks([(begun.path(), gate.path())]).task_timeout(limit);
-            tasks.map(begun_until_told)
-        });
-        wait_until("it is begun", || !begun.numbers().is_empty());
-        thread::sleep(2 * limit);
-        sys::kill(zygote, sys::SIGCONT);
-        thread::sleep(limit / 4);
-        append(&gate.path(), 1);
-        assert_eq!(call.join().expect("no panic")?, [7]);
-        Ok(())
-    })
-}
-
-/// The process that has started this one.
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
-/// All processes below this one.
-fn family() -> Vec<u32> {
-    let mut family = vec![std::process::id()];
-    let mut at = 0;
-    while at < family.len() {
-        let of = family[at];
-        let children = crate::footprint::processes().filter(|pid| parent_of(*pid) == Some(of));
-        family.extend(children.collect::<Vec<_>>());
-        at += 1;
-    }
-    family.split_off(1)
 }
 
 /// An item that returns when it is told has failed, and its worker is kept.

@@ -316,11 +316,6 @@ fn has_cause(error: &Error, is_it: fn(&Cause) -> bool) -> bool {
     matches!(error, Error::Task(task) if is_it(task.cause()))
 }
 
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
-}
-
 /// The death of a worker, and of the zygote, while the driver sleeps.
 fn by_deaths(method: StartMethod) -> Outcome {
     let gate = SharedEvent::new()?;
@@ -341,7 +336,7 @@ fn by_deaths(method: StartMethod) -> Outcome {
     }
     let (_handle, told) = gated(&pool, &gate)?;
     until_drivers_sleep();
-    let zygote = parent_of(pool.worker_pids()[0]).ok_or("it has a parent")?;
+    let zygote = sys::parent_of(pool.worker_pids()[0]).ok_or("it has a parent")?;
     sys::kill(zygote, sys::SIGKILL);
     assert!(matches!(told.recv_timeout(WATCHDOG)?, Err(Error::PoolBroken)));
     Ok(())
