@@ -129,6 +129,7 @@ impl CancelToken {
 
     /// Whether it was pulled.
     #[must_use]
+    #[inline]
     pub fn is_cancelled(&self) -> bool {
         self.0.word.load(Ordering::Acquire) != UNTOUCHED
     }

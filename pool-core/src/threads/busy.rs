@@ -18,6 +18,7 @@ impl Busy {
     }
 
     /// How many calls have something under way.
+    #[inline]
     pub(super) fn calls(&self) -> usize {
         self.0.load(Relaxed)
     }

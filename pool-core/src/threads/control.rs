@@ -138,16 +138,19 @@ impl Control {
         })
     }
 
+    #[inline]
     pub(super) fn is_foreign(&self) -> bool {
         self.mark.get() == 0
     }
 
     /// Whether no further item is to begin.
+    #[inline]
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed) || self.is_revoked()
     }
 
     /// Whether its token was pulled. Workers see that before the caller does.
+    #[inline]
     pub(super) fn is_revoked(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.token.is_cancelled())
     }
