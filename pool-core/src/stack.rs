@@ -2,7 +2,7 @@
 //! process.
 //!
 //! Invariant: if the user sets no size, a stack is as large as that of a program's first thread,
-//! under every start method. Users: `worker/task_stack.rs` for processes, `threads/backend.rs` for
+//! under every start method. Users: `worker/task_stack.rs` for processes, `threads/start.rs` for
 //! threads.
 //!
 //! * `stack/ample.rs`: provides stack for calls that need more than their caller's stack has.

@@ -1,6 +1,7 @@
 //! The queue of one backend, of processes or of threads.
 //!
-//! Invariant: only how a call of one item is sent differs here; all else goes by [`AsyncQueue`].
+//! Invariant: the kinds differ only in how a call of one item gets to its workers (`submit.rs`);
+//! all else goes by [`AsyncQueue`].
 
 use std::{ops::Deref, sync::Arc};
 
@@ -10,6 +11,7 @@ use super::{
     handle::AsyncResult,
     processes::ProcessQueue,
     queue::{AsyncQueue, Budget, Room, Terms, Unaccepted},
+    submit::submit,
 };
 use crate::{compact::Compact, error::Error, shared::SharedValue, start::Backend, task::Portable};
 
@@ -41,9 +43,8 @@ impl BackendQueue {
         })
     }
 
-    /// Takes a call of one item in. With [`Room::Wait`] this waits while too many others wait to be
+    /// Takes a call of one item in. With [`Room::Wait`] this waits while too many calls wait to be
     /// begun. `shared`: the value that a task in a thread sees.
-    #[cfg_attr(not(feature = "threads"), allow(unused_variables))]
     pub(crate) fn submit<F: Portable<Context = ()>>(
         &self,
         item: Compact<F::Item>,
@@ -53,9 +54,9 @@ impl BackendQueue {
         room: Room,
     ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         match self {
-            Self::Processes(queue) => queue.submit::<F>(item, function, terms, room),
+            Self::Processes(queue) => submit::<F, _>(queue, item, function, shared, terms, room),
             #[cfg(feature = "threads")]
-            Self::Threads(queue) => queue.submit::<F>(item, function, shared, terms, room),
+            Self::Threads(queue) => submit::<F, _>(queue, item, function, shared, terms, room),
         }
     }
 }

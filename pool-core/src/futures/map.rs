@@ -78,18 +78,19 @@ impl dyn AsyncQueue {
         &self,
         job: Job<F, Items<F>>,
         room: Room,
-    ) -> Result<AsyncResult<F::Output>, Unaccepted<Vec<F::Item>>> {
+    ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
         let queue_shared = self.queue_shared();
         match room {
             Room::Wait => queue_shared.wait(self, None, &|| !queue_shared.background.is_full()),
             Room::Refuse if queue_shared.background.is_full() => {
-                return Err(Unaccepted::Full(job.into_items().collect()));
+                return Err(Unaccepted::Full(the_one(job.into_items())));
             }
             Room::Refuse | Room::LetIn => {}
         }
         let last =
             |mut values: Vec<F::Output>| values.pop().expect("a job of one item has a value");
-        self.take_in(job, Entry::new(queue_shared.clone()), last).map_err(Unaccepted::Closed)
+        let taken = self.take_in(job, Entry::new(queue_shared.clone()), last);
+        taken.map_err(|items| Unaccepted::Closed(the_one(items)))
     }
 
     fn take_in<F: Portable, T: Send + 'static>(
@@ -123,6 +124,11 @@ impl dyn AsyncQueue {
         queue_shared.driver.unpark();
         Ok(AsyncResult::new(entry))
     }
+}
+
+/// The item of a job of one item that was not sent.
+fn the_one<A>(items: impl IntoIterator<Item = A>) -> Compact<A> {
+    Compact::new(items.into_iter().next().expect("it was not sent"))
 }
 
 impl<F: Portable, T: Send + 'static> AsyncMap<F, T> {

@@ -12,12 +12,13 @@
 //! * `wait.rs`: waits for several futures; `notices.rs`: which of them have ended.
 //! * `callbacks.rs`: runs callbacks, one after the other.
 //! * `queue.rs`: the interface of the queues for calls; `backend_queue.rs`: that of one backend, of
-//!   processes or of threads.
+//!   processes or of threads; `submit.rs`: how a call of one item is taken in.
 //! * `processes.rs`: the queue for processes; `sending.rs`: how its calls go to the workers;
+//!   `receiving.rs`: how answers get to their futures; `process_driver.rs`: its driver thread;
 //!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer,
 //!   whose result it decodes.
-//! * `threads.rs`: the queue for threads; `thread_calls.rs`: how it takes calls in;
-//!   `thread_work.rs`: one call in its thread.
+//! * `threads.rs`: the queue for threads; `thread_calls.rs`: how its calls go to the workers;
+//!   `thread_work.rs`: one call in its thread; `thread_driver.rs`: its driver thread.
 //! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: their two kinds.
 //! * `submitters.rs`: calls that wait for room without a thread.
 //! * `refused.rs`: a call that was not accepted, with its item.
@@ -29,16 +30,21 @@ mod handle;
 mod in_flight;
 mod map;
 mod notices;
+mod process_driver;
 mod processes;
 mod queue;
 mod queued_call;
+mod receiving;
 mod refused;
 mod sending;
 mod shared_state;
 mod stream;
+mod submit;
 mod submitters;
 #[cfg(feature = "threads")]
 mod thread_calls;
+#[cfg(feature = "threads")]
+mod thread_driver;
 #[cfg(feature = "threads")]
 mod thread_work;
 #[cfg(feature = "threads")]

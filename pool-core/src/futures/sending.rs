@@ -5,17 +5,16 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use super::{
     MOST_WAITING,
-    handle::AsyncResult,
     processes::ProcessQueue,
-    queue::{AsyncQueue, Room, Terms, Unaccepted},
+    queue::{AsyncQueue, Terms, Unaccepted},
     queued_call::{Encoded, QueuedCall, Unsent},
     refused::Refused,
-    shared_state::Entry,
+    submit::{NewCall, Placement},
 };
 use crate::{
     compact::Compact,
@@ -29,28 +28,34 @@ use crate::{
     task::{Call, Portable},
 };
 
-impl ProcessQueue {
-    /// Takes a call in. With [`Room::Wait`] this waits while too many others wait to be sent.
-    pub(crate) fn submit<F: Portable>(
+impl Placement for ProcessQueue {
+    type Target<F: Portable> = Call;
+
+    fn target<F: Portable<Context = ()>>(
         &self,
-        item: Compact<F::Item>,
+        _: &F::Item,
         function: F::Function,
-        terms: Terms,
-        room: Room,
-    ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
-        let refuse = |item, error| Err(Unaccepted::Refused(Refused { item, error }));
-        let call =
-            match (self as &dyn AsyncQueue).admit().and_then(|()| Call::portable::<F>(function)) {
-                Ok(call) => call,
-                Err(error) => return refuse(item, error),
-            };
-        if room == Room::Refuse && lock(&self.in_flight).is_full() {
-            return Err(Unaccepted::Full(item));
-        }
+        _: &Terms,
+    ) -> Result<Call, Error> {
+        Call::portable::<F>(function)
+    }
+
+    fn is_driven(_: &Terms) -> bool {
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        lock(&self.in_flight).is_full()
+    }
+
+    fn place<F: Portable<Context = ()>>(
+        self: &Arc<Self>,
+        call: NewCall<'_, F, Call>,
+    ) -> Result<usize, Unaccepted<Compact<F::Item>>> {
+        let NewCall { item, entry, target: call, terms, .. } = call;
         if terms.limit.is_some() && !self.limited.swap(true, Ordering::Relaxed) {
             self.allocator.session.limit_job(self.allocator.job);
         }
-        let entry = Entry::new(self.queue_shared.clone());
         let queued = QueuedCall { item, entry: entry.clone(), call, terms };
         let mut in_flight = lock(&self.in_flight);
         if in_flight.closed {
@@ -58,13 +63,7 @@ impl ProcessQueue {
         }
         if !(in_flight.waiting.is_empty() && in_flight.admits(terms.worker)) {
             in_flight.waiting.push_back(Box::new(queued));
-            let waiting = in_flight.waiting.len();
-            drop(in_flight);
-            self.queue_shared.driver.unpark_if_parked();
-            if room == Room::Wait {
-                self.make_room(waiting);
-            }
-            return Ok(AsyncResult::new(entry));
+            return Ok(in_flight.waiting.len());
         }
         let (key, timed) = in_flight.begin(entry.clone(), terms.worker);
         let buffers = in_flight.buffers(&self.allocator.session);
@@ -78,21 +77,24 @@ impl ProcessQueue {
             Err(error) => {
                 lock(&self.in_flight).end(key);
                 self.recount();
-                return refuse(queued.item, error);
+                return Err(Unaccepted::Refused(Refused { item: queued.item, error }));
             }
         }
-        self.queue_shared.driver.unpark_if_parked();
-        Ok(AsyncResult::new(entry))
+        Ok(0)
     }
 
-    /// Works while too many calls wait to be sent.
     fn make_room(&self, waiting: usize) {
+        if waiting == 0 {
+            return;
+        }
         if waiting.is_multiple_of(16) {
             self.work(true, false);
         }
-        self.work_while(|in_flight| in_flight.waiting.len() >= MOST_WAITING);
+        self.work_while(|in_flight| in_flight.waiting.len() > MOST_WAITING);
     }
+}
 
+impl ProcessQueue {
     /// Puts a call for which there is no room first in line.
     fn wait_in_line(&self, key: u64, unsent: Box<dyn Unsent>) {
         let mut in_flight = lock(&self.in_flight);

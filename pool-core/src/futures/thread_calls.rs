@@ -1,55 +1,61 @@
-//! How the queue for threads takes calls of one item in.
+//! How calls of one item go from the queue for threads to the workers.
 
 use std::sync::{Arc, PoisonError};
 
 use super::{
     MOST_WAITING,
-    handle::AsyncResult,
-    queue::{AsyncQueue, Room, Terms, Unaccepted},
-    refused::Refused,
-    shared_state::Entry,
+    queue::{AsyncQueue, Terms, Unaccepted},
+    submit::{NewCall, Placement},
     thread_work::ThreadCall,
     threads::{Flow, ThreadQueue},
 };
-use crate::{compact::Compact, error::Error, mutex::lock, shared::SharedValue, task::Portable};
+use crate::{compact::Compact, error::Error, mutex::lock, task::Portable, threads::ThreadBackend};
 
-impl ThreadQueue {
-    /// Takes a call in. With [`Room::Wait`] this waits while too many others wait for a worker.
-    pub(crate) fn submit<F: Portable<Context = ()>>(
-        self: &Arc<Self>,
-        item: Compact<F::Item>,
+/// How a call gets to a thread: its function, and the backend unless that has ended.
+pub(super) struct ThreadTarget<F: Portable> {
+    function: F::Function,
+    backend: Option<Arc<ThreadBackend>>,
+}
+
+impl Placement for ThreadQueue {
+    type Target<F: Portable> = ThreadTarget<F>;
+
+    fn target<F: Portable<Context = ()>>(
+        &self,
+        item: &F::Item,
         function: F::Function,
-        shared: Option<SharedValue>,
-        Terms { limit, worker, .. }: Terms,
-        room: Room,
-    ) -> Result<AsyncResult<F::Output>, Unaccepted<Compact<F::Item>>> {
-        let admitted = self.check().and_then(|()| self.queue_shared.budget.check());
-        // The driver thread watches time limits while no thread waits.
-        let admitted =
-            admitted.and_then(|()| limit.map_or(Ok(()), |_| self.queue_shared.driver.start()));
-        let encodes = || F::check(&item).map_err(|_| Error::Encode { index: 0 });
-        let admitted = admitted.and_then(|()| encodes());
+        terms: &Terms,
+    ) -> Result<ThreadTarget<F>, Error> {
+        F::check(item).map_err(|_| Error::Encode { index: 0 })?;
         let backend = self.backend.upgrade();
-        let is_there = || backend.as_ref().map_or(Ok(()), |backend| backend.check_worker(worker));
-        let admitted = admitted.and_then(|()| is_there());
-        if let Err(error) = admitted {
-            return Err(Unaccepted::Refused(Refused { item, error }));
+        if let Some(backend) = &backend {
+            backend.check_worker(terms.worker)?;
         }
-        let full = |flow: &mut Flow| flow.waiting >= MOST_WAITING && !flow.closed;
+        Ok(ThreadTarget { function, backend })
+    }
+
+    /// The driver thread watches time limits.
+    fn is_driven(terms: &Terms) -> bool {
+        terms.limit.is_some()
+    }
+
+    fn is_full(&self) -> bool {
+        let flow = lock(&self.flow);
+        flow.waiting >= MOST_WAITING && !flow.closed
+    }
+
+    fn place<F: Portable<Context = ()>>(
+        self: &Arc<Self>,
+        call: NewCall<'_, F, ThreadTarget<F>>,
+    ) -> Result<usize, Unaccepted<Compact<F::Item>>> {
+        let NewCall { item, entry, target, shared, terms: Terms { limit, worker, .. } } = call;
+        let ThreadTarget { function, backend } = target;
         let mut flow = lock(&self.flow);
-        match room {
-            Room::Wait => {
-                let waited = self.changed.wait_while(flow, full);
-                flow = waited.unwrap_or_else(PoisonError::into_inner);
-            }
-            Room::Refuse if full(&mut flow) => return Err(Unaccepted::Full(item)),
-            Room::Refuse | Room::LetIn => {}
-        }
         if flow.closed {
             return Err(Unaccepted::Closed(item));
         }
         flow.waiting += 1;
-        let none_waits = flow.waiting == 1;
+        let waiting = flow.waiting;
         flow.outstanding += 1;
         if flow.outstanding == 1 {
             self.backend.busy().begin();
@@ -61,16 +67,12 @@ impl ThreadQueue {
         if sooner {
             self.wake_waiting();
         }
-        if limit.is_some() {
-            self.queue_shared.driver.unpark_if_parked();
-        }
-        let entry = Entry::new(self.queue_shared.clone());
         let mut item = Some(item);
         let sent = backend.is_some_and(|backend| {
-            backend.send_unless_over(worker, none_waits, || {
+            backend.send_unless_over(worker, waiting == 1, || {
                 let item = item.take().expect("made once");
                 let thread_call =
-                    ThreadCall::<F>::new(self, &entry, (function, item), shared, limit);
+                    ThreadCall::<F>::new(self, entry, (function, item), shared, limit);
                 Box::new(move |thread_worker| thread_call.run(thread_worker))
             })
         });
@@ -83,6 +85,14 @@ impl ThreadQueue {
             });
             return Err(Unaccepted::Closed(item));
         }
-        Ok(AsyncResult::new(entry))
+        Ok(waiting)
+    }
+
+    fn make_room(&self, waiting: usize) {
+        if waiting > MOST_WAITING {
+            let full = |flow: &mut Flow| flow.waiting > MOST_WAITING && !flow.closed;
+            let waited = self.changed.wait_while(lock(&self.flow), full);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }

@@ -15,8 +15,7 @@ use super::{
     queue::{AsyncQueue, Budget, QueueShared},
 };
 use crate::{
-    cancel::{WakeCounter, sleep_for},
-    driver::{Driven, Leave, Work},
+    cancel::WakeCounter,
     error::Error,
     ids::WorkerId,
     mutex::lock,
@@ -25,11 +24,8 @@ use crate::{
     threads::{Deadlines, ThreadBackend, ThreadMark},
 };
 
-/// How long the driver thread sleeps at most while there is something to do: during such a sleep it
-/// keeps its queue alive.
-const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// How long a thread that cannot listen to the tokens of its jobs sleeps at most.
-const TOKEN_SLEEP: Duration = Duration::from_millis(10);
+pub(super) const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 
 /// The queue for futures of a set of threads.
 pub(crate) struct ThreadQueue {
@@ -39,7 +35,7 @@ pub(crate) struct ThreadQueue {
     pub(super) changed: Condvar,
     /// Ends a sleep in which the driver thread also listens to tokens; made before the first such
     /// sleep.
-    wake_counter: OnceLock<WakeCounter>,
+    pub(super) wake_counter: OnceLock<WakeCounter>,
     /// Results are not wanted any more: running calls see the cancellation, the others do not run.
     pub(super) terminated: AtomicBool,
 }
@@ -52,9 +48,9 @@ pub(super) struct Flow {
     pub(super) outstanding: usize,
     pub(super) closed: bool,
     /// Counts the times that waiting threads were woken to check again.
-    wake_ups: u64,
+    pub(super) wake_ups: u64,
     /// Whether the driver thread sleeps on the wake counter.
-    polls: bool,
+    pub(super) polls: bool,
     /// Calls that run and have a limit.
     pub(super) running: Deadlines<Running>,
     /// Calls that have not ended and have a limit.
@@ -62,7 +58,7 @@ pub(super) struct Flow {
     /// The shortest limit since there are such calls.
     pub(super) shortest: Option<Duration>,
     /// Jobs in the background for which something has arrived.
-    news: Vec<u64>,
+    pub(super) news: Vec<u64>,
 }
 
 /// A running call with a time limit.
@@ -115,16 +111,8 @@ impl ThreadQueue {
         }
     }
 
-    /// The wake counter, if one can be made. Only the driver thread calls this.
-    fn wake_counter(&self) -> Option<&WakeCounter> {
-        if self.wake_counter.get().is_none() {
-            let _ = self.wake_counter.set(WakeCounter::new().ok()?);
-        }
-        self.wake_counter.get()
-    }
-
     /// Fails overdue calls, and takes jobs in the background further.
-    fn go_on(&self) {
+    pub(super) fn go_on(&self) {
         self.end_overdue();
         let news = std::mem::take(&mut lock(&self.flow).news);
         let QueueShared { background, .. } = &*self.queue_shared;
@@ -287,72 +275,6 @@ impl AsyncQueue for ThreadQueue {
     }
 }
 
-impl Driven for ThreadQueue {
-    fn demand(&self) -> (Work, u64) {
-        let flow = lock(&self.flow);
-        let QueueShared { background, watched, .. } = &*self.queue_shared;
-        let jobs =
-            background.maps() > 0 || (!background.is_empty() && watched.load(Ordering::SeqCst) > 0);
-        let work = if flow.closed && flow.outstanding == 0 && background.is_empty() {
-            Work::Over
-        } else if jobs || flow.limited > 0 {
-            Work::Now
-        } else {
-            Work::Nothing
-        };
-        (work, 0)
-    }
-
-    fn drive(&self, leave: &Leave<'_>) -> bool {
-        let wake_ups = lock(&self.flow).wake_ups;
-        let tokens = self.queue_shared.background.tokens();
-        let wake_counter = if tokens.is_empty() { None } else { self.wake_counter() };
-        let due = self.queue_shared.background.due().map(left);
-        let token_check = (!tokens.is_empty() && wake_counter.is_none()).then_some(TOKEN_SLEEP);
-        let mut flow = lock(&self.flow);
-        let longest = flow.sleep_at_most().into_iter().chain(due).chain(token_check).min();
-        let backlog = || self.queue_shared.background.has_backlog();
-        let idle = |flow: &mut Flow| {
-            flow.wake_ups == wake_ups && flow.news.is_empty() && !backlog() && !leave()
-        };
-        let longest = longest.map_or(LONGEST_SLEEP, |longest| longest.min(LONGEST_SLEEP));
-        match wake_counter {
-            None => {
-                let woken = self.changed.wait_timeout_while(flow, longest, idle);
-                drop(woken.unwrap_or_else(PoisonError::into_inner));
-            }
-            Some(wake_counter) if idle(&mut flow) => {
-                flow.polls = true;
-                drop(flow);
-                sleep_for(wake_counter, &tokens, longest);
-                lock(&self.flow).polls = false;
-                // This thread may run the user's code from now on: threads that wait have to look
-                // at the tokens themselves.
-                self.changed.notify_all();
-            }
-            Some(_) => drop(flow),
-        }
-        self.go_on();
-        true
-    }
-
-    fn stand_by(&self, _: &Leave<'_>) {}
-
-    fn pass(&self) {
-        self.go_on();
-    }
-
-    fn interrupt(&self) {
-        self.wake_waiting();
-    }
-
-    fn no_driver(&self, why: Error) {
-        self.queue_shared.background.end(&why);
-        self.wake_waiting();
-        self.queue_shared.budget.wake_submitters();
-    }
-}
-
 impl Flow {
     /// A call has ended; `limited`: it had a limit.
     pub(super) fn end(&mut self, limited: bool) {
@@ -365,12 +287,12 @@ impl Flow {
 
     /// How long a thread that watches the deadlines may sleep: a call that begins meanwhile is due
     /// no sooner than its limit from now.
-    fn sleep_at_most(&self) -> Option<Duration> {
+    pub(super) fn sleep_at_most(&self) -> Option<Duration> {
         self.running.sleep_at_most(self.shortest)
     }
 }
 
-fn left(due: Instant) -> Duration {
+pub(super) fn left(due: Instant) -> Duration {
     due.saturating_duration_since(Instant::now())
 }
 

@@ -1,6 +1,6 @@
 //! Futures of a pool: calls whose results are waited for later.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{Pool, portable_transport};
 use crate::{
@@ -27,6 +27,24 @@ type Place = (BackendQueue, Backend, Option<SharedValue>, BackendClaim);
 #[cold]
 pub(super) fn give_back<A>(refused: Refused<Compact<A>>) -> Box<Refused<A>> {
     Box::new(Refused { item: refused.item.into_inner(), error: refused.error })
+}
+
+/// Hands a call in until a queue takes it: one that refuses it as closed was stopped just now, and
+/// the pool has another one, or makes it. `offer` offers the item to the present queue.
+fn hand_over<A, R>(
+    item: A,
+    kill_running: Option<Duration>,
+    mut offer: impl FnMut(A) -> Result<AsyncResult<R>, Unaccepted<A>>,
+) -> Result<AsyncResult<R>, Refused<A>> {
+    let mut item = item;
+    loop {
+        match offer(item) {
+            Ok(result) => return Ok(result.kill_running(kill_running)),
+            Err(Unaccepted::Closed(back)) => item = back,
+            Err(Unaccepted::Full(item)) => return Err(Refused { item, error: Error::QueueFull }),
+            Err(Unaccepted::Refused(refused)) => return Err(refused),
+        }
+    }
 }
 
 impl Pool {
@@ -84,26 +102,18 @@ impl Pool {
             retries: options.retries,
             worker: options.worker.map(WorkerId::new),
         };
-        let mut item = item;
-        loop {
+        hand_over(item, options.kill_running, |item| {
             // A call that comes too late for its threads is handed in again.
             let place = self
                 .place_for::<F>(room == Room::Wait)
                 .map(|(queue, backend, shared, _)| (queue, backend, shared));
-            let (queue, _backend, shared) = match place {
-                Ok(place) => place,
-                Err(error) => return Err(Refused { item, error }),
-            };
-            match queue.submit::<F>(item, function, shared, terms, room) {
-                Ok(result) => return Ok(result.kill_running(options.kill_running)),
-                Err(Unaccepted::Refused(refused)) => return Err(refused),
-                Err(Unaccepted::Full(item)) => {
-                    return Err(Refused { item, error: Error::QueueFull });
+            match place {
+                Ok((queue, _backend, shared)) => {
+                    queue.submit::<F>(item, function, shared, terms, room)
                 }
-                // The pool was stopped just now.
-                Err(Unaccepted::Closed(back)) => item = back,
+                Err(error) => Err(Unaccepted::Refused(Refused { item, error })),
             }
-        }
+        })
     }
 
     /// Hands in a call that a token may end: as a job of its own, since the session, or the queue
@@ -118,30 +128,17 @@ impl Pool {
         // It is a single call: the turn of the workers does not begin with it.
         let options = JobOptions { order_tasks: Some(false), ..options.clone() };
         let opening = if room == Room::Wait { Opening::Waits } else { Opening::AtOnce };
-        let (mut item, context) = (item, Arc::new(()));
-        let back = |items: Vec<F::Item>| {
-            let item = items.into_iter().next().expect("it was not sent");
-            Compact::new(item)
-        };
-        loop {
+        let context = Arc::new(());
+        hand_over(item, options.kill_running, |item| {
             let prepared = self.background::<F>(function, &context, &options, opening);
             let (queue, transport, options) = match prepared {
                 Ok(prepared) => prepared,
-                Err(error) => return Err(Refused { item, error }),
+                Err(error) => return Err(Unaccepted::Refused(Refused { item, error })),
             };
             let items = vec![item.into_inner()].into_iter();
             let job = self.background_job(transport, items, &options, Pace::Background);
-            match queue.submit_one(job, room) {
-                Ok(result) => return Ok(result.kill_running(options.kill_running)),
-                Err(Unaccepted::Closed(items)) => item = back(items),
-                Err(Unaccepted::Full(items)) => {
-                    return Err(Refused { item: back(items), error: Error::QueueFull });
-                }
-                Err(Unaccepted::Refused(refused)) => {
-                    return Err(Refused { item: back(refused.item), error: refused.error });
-                }
-            }
-        }
+            queue.submit_one(job, room)
+        })
     }
 
     /// Hands a whole map to the workers and returns at once; the future holds the values in input
@@ -157,20 +154,17 @@ impl Pool {
         items: Vec<F::Item>,
         options: &JobOptions,
     ) -> Handed<F::Item, F::Output> {
-        let (mut items, context) = (items, Arc::new(context));
-        loop {
+        let context = Arc::new(context);
+        hand_over(items, options.kill_running, |item| {
             let prepared = self.background::<F>(function, &context, options, Opening::Waits);
             let (queue, transport, options) = match prepared {
                 Ok(prepared) => prepared,
-                Err(error) => return Err(Refused { item: items, error }),
+                Err(error) => return Err(Unaccepted::Refused(Refused { item, error })),
             };
-            let job = self.background_job(transport, items.into_iter(), &options, Pace::Background);
-            match queue.submit_map(job) {
-                Ok(result) => return Ok(result.kill_running(options.kill_running)),
-                // The pool was stopped just now.
-                Err(back) => items = back,
-            }
-        }
+            let items = item.into_iter();
+            let job = self.background_job(transport, items, &options, Pace::Background);
+            queue.submit_map(job).map_err(Unaccepted::Closed)
+        })
     }
 
     /// A stream over the results of a job for executors, as `take` yields them. Polling it pulls

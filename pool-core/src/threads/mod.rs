@@ -4,7 +4,8 @@
 //! counted when it ends, also a chunk that never ran; no panic of a task or of a value's `Drop`
 //! ends a thread. In a forked child, which has none of the threads, every call is refused.
 //!
-//! * `backend.rs`: the threads, from their start to their end.
+//! * `backend.rs`: the threads, and the calls that use them; `start.rs`: their start, and what each
+//!   does until its end; `end.rs`: their end.
 //! * `worker.rs`: the state of one worker thread.
 //! * `work_queue.rs`: how work reaches the threads.
 //! * `job.rs`: one call, for its caller and its chunks; `control.rs`: its part without types.
@@ -17,8 +18,10 @@ mod busy;
 mod chunk;
 mod claims;
 mod control;
+mod end;
 mod exiting;
 mod job;
+mod start;
 mod time_limits;
 mod work_queue;
 mod worker;
