@@ -18,13 +18,16 @@
 //!   `in_flight.rs`: what waits and what is under way; `queued_call.rs`: one call and its answer,
 //!   whose result it decodes.
 //! * `threads.rs`: the queue for threads; `thread_calls.rs`: how its calls go to the workers;
-//!   `thread_work.rs`: one call in its thread; `thread_driver.rs`: its driver thread.
+//!   `call_counts.rs`: how many of them there are; `thread_work.rs`: one call in its thread;
+//!   `thread_driver.rs`: its driver thread.
 //! * `background.rs`: jobs that go on without a caller; `map.rs`, `stream.rs`: their two kinds.
 //! * `submitters.rs`: calls that wait for room without a thread.
 //! * `refused.rs`: a call that was not accepted, with its item.
 
 mod backend_queue;
 mod background;
+#[cfg(feature = "threads")]
+mod call_counts;
 mod callbacks;
 mod handle;
 mod in_flight;

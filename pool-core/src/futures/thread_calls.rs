@@ -1,13 +1,14 @@
 //! How calls of one item go from the queue for threads to the workers.
 
-use std::sync::{Arc, PoisonError};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     MOST_WAITING,
+    call_counts::Counts,
     queue::{AsyncQueue, Terms, Unaccepted},
     submit::{NewCall, Placement},
     thread_work::ThreadCall,
-    threads::{Flow, ThreadQueue},
+    threads::ThreadQueue,
 };
 use crate::{compact::Compact, error::Error, mutex::lock, task::Portable, threads::ThreadBackend};
 
@@ -40,8 +41,8 @@ impl Placement for ThreadQueue {
     }
 
     fn is_full(&self) -> bool {
-        let flow = lock(&self.flow);
-        flow.waiting >= MOST_WAITING && !flow.closed
+        let counts = self.calls.get();
+        counts.waiting >= MOST_WAITING && !counts.closed
     }
 
     fn place<F: Portable<Context = ()>>(
@@ -50,26 +51,16 @@ impl Placement for ThreadQueue {
     ) -> Result<usize, Unaccepted<Compact<F::Item>>> {
         let NewCall { item, entry, target, shared, terms: Terms { limit, worker, .. } } = call;
         let ThreadTarget { function, backend } = target;
-        let mut flow = lock(&self.flow);
-        if flow.closed {
-            return Err(Unaccepted::Closed(item));
-        }
-        flow.waiting += 1;
-        let waiting = flow.waiting;
-        flow.outstanding += 1;
-        if flow.outstanding == 1 {
+        let Some(counts) = self.calls.enter() else { return Err(Unaccepted::Closed(item)) };
+        if counts.outstanding == 1 {
             self.backend.busy().begin();
         }
-        flow.limited += usize::from(limit.is_some());
-        let shortest = flow.shortest.into_iter().chain(limit).min();
-        let sooner = shortest != std::mem::replace(&mut flow.shortest, shortest);
-        drop(flow);
-        if sooner {
-            self.wake_waiting();
+        if let Some(limit) = limit {
+            self.add_limited(limit);
         }
         let mut item = Some(item);
         let sent = backend.is_some_and(|backend| {
-            backend.send_unless_over(worker, waiting == 1, || {
+            backend.send_unless_over(worker, counts.waiting == 1, || {
                 let item = item.take().expect("made once");
                 let thread_call =
                     ThreadCall::<F>::new(self, entry, (function, item), shared, limit);
@@ -79,20 +70,36 @@ impl Placement for ThreadQueue {
         if let (false, Some(item)) = (sent, item) {
             // Without `keep_alive` the threads end with a call.
             self.close();
-            self.count(|flow| {
-                flow.waiting -= 1;
-                flow.end(limit.is_some());
-            });
+            if limit.is_some() {
+                lock(&self.flow).end_limited();
+            }
+            self.end_call(false);
             return Err(Unaccepted::Closed(item));
         }
-        Ok(waiting)
+        Ok(counts.waiting)
     }
 
     fn make_room(&self, waiting: usize) {
         if waiting > MOST_WAITING {
-            let full = |flow: &mut Flow| flow.waiting > MOST_WAITING && !flow.closed;
-            let waited = self.changed.wait_while(lock(&self.flow), full);
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            let mut flow = lock(&self.flow);
+            let is_over_full = |counts: Counts| counts.waiting > MOST_WAITING && !counts.closed;
+            while is_over_full(self.calls.get()) {
+                flow = self.sleep(flow, None);
+            }
+        }
+    }
+}
+
+impl ThreadQueue {
+    /// Notes that a call with this limit is under way.
+    fn add_limited(&self, limit: Duration) {
+        let mut flow = lock(&self.flow);
+        flow.limited += 1;
+        let shortest = flow.shortest.into_iter().chain([limit]).min();
+        let sooner = shortest != std::mem::replace(&mut flow.shortest, shortest);
+        drop(flow);
+        if sooner {
+            self.wake_waiting();
         }
     }
 }

@@ -5,8 +5,8 @@
 //! that every change of the flow wakes it.
 
 use std::{
-    sync::{PoisonError, atomic::Ordering},
-    time::Duration,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -39,7 +39,7 @@ impl Driven for ThreadQueue {
         let QueueShared { background, watched, .. } = &*self.queue_shared;
         let jobs =
             background.maps() > 0 || (!background.is_empty() && watched.load(Ordering::SeqCst) > 0);
-        let work = if flow.closed && flow.outstanding == 0 && background.is_empty() {
+        let work = if self.calls.get().is_over() && background.is_empty() {
             Work::Over
         } else if jobs || flow.limited > 0 {
             Work::Now
@@ -64,17 +64,21 @@ impl Driven for ThreadQueue {
         let longest = longest.map_or(LONGEST_SLEEP, |longest| longest.min(LONGEST_SLEEP));
         match wake_counter {
             None => {
-                let woken = self.changed.wait_timeout_while(flow, longest, idle);
-                drop(woken.unwrap_or_else(PoisonError::into_inner));
+                let until = Instant::now() + longest;
+                while idle(&mut flow) && !left(until).is_zero() {
+                    flow = self.sleep(flow, Some(left(until)));
+                }
+                drop(flow);
             }
             Some(wake_counter) if idle(&mut flow) => {
                 flow.polls = true;
                 drop(flow);
                 sleep_for(wake_counter, &tokens, longest);
-                lock(&self.flow).polls = false;
+                let mut flow = lock(&self.flow);
+                flow.polls = false;
                 // This thread may run the user's code from now on: threads that wait have to look
                 // at the tokens themselves.
-                self.changed.notify_all();
+                self.wake_sleepers(flow);
             }
             Some(_) => drop(flow),
         }

@@ -59,7 +59,7 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
         let Some(item) = self.item.take() else { return };
         self.begun = true;
         let _brought = self.entry.within().bring();
-        self.queue.count(|flow| flow.waiting -= 1);
+        self.queue.begin_call();
         let shared = shared::seen(self.shared.as_ref());
         if let Err((stage, cause)) = thread_worker.begin(self.shared.as_ref()) {
             return self.entry.complete(Err(stage.error(worker, cause)), 0);
@@ -139,12 +139,12 @@ impl<F: Portable> Drop for ThreadCall<F> {
         // (A future that has an outcome keeps it.)
         self.entry.complete(Err(Error::Terminated), 0);
         let (begun, entry) = (self.begun, Arc::as_ptr(&self.entry).cast());
-        let limited = self.limit.is_some();
-        self.queue.count(|flow| {
-            flow.waiting -= usize::from(!begun);
+        if self.limit.is_some() {
+            let mut flow = lock(&self.queue.flow);
             flow.running.stop(|running| running.entry.address() == entry);
-            flow.end(limited);
-        });
+            flow.end_limited();
+        }
+        self.queue.end_call(begun);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     fmt, iter,
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     MOST_WAITING,
+    call_counts::{CallCounts, Counts},
     queue::{AsyncQueue, Budget, QueueShared},
 };
 use crate::{
@@ -31,8 +32,10 @@ pub(super) const TOKEN_SLEEP: Duration = Duration::from_millis(10);
 pub(crate) struct ThreadQueue {
     pub(super) backend: ThreadMark,
     pub(super) queue_shared: Arc<QueueShared>,
+    pub(super) calls: CallCounts,
     pub(super) flow: Mutex<Flow>,
-    pub(super) changed: Condvar,
+    /// Threads sleep on it in [`ThreadQueue::sleep`] only.
+    changed: Condvar,
     /// Ends a sleep in which the driver thread also listens to tokens; made before the first such
     /// sleep.
     pub(super) wake_counter: OnceLock<WakeCounter>,
@@ -42,11 +45,8 @@ pub(crate) struct ThreadQueue {
 
 #[derive(Default)]
 pub(super) struct Flow {
-    /// Calls that no worker has begun.
-    pub(super) waiting: usize,
-    /// Calls that have not ended.
-    pub(super) outstanding: usize,
-    pub(super) closed: bool,
+    /// Threads that sleep until something changes.
+    sleepers: usize,
     /// Counts the times that waiting threads were woken to check again.
     pub(super) wake_ups: u64,
     /// Whether the driver thread sleeps on the wake counter.
@@ -86,6 +86,7 @@ impl ThreadQueue {
                 (Arc::as_ptr(backend).addr(), None),
                 this.clone(),
             ),
+            calls: CallCounts::default(),
             flow: Mutex::default(),
             changed: Condvar::new(),
             wake_counter: OnceLock::new(),
@@ -98,17 +99,37 @@ impl ThreadQueue {
         // With the lock held, so that none of them is just about to sleep.
         let mut flow = lock(&self.flow);
         flow.wake_ups += 1;
-        let polls = flow.polls;
-        drop(flow);
-        self.wake_all(polls);
+        self.wake_sleepers(flow);
     }
 
-    /// Wakes all threads that wait; `polls`: `Flow::polls` when the flow was changed.
-    fn wake_all(&self, polls: bool) {
-        self.changed.notify_all();
+    /// Wakes all threads that sleep, for what was changed before or with this lock.
+    pub(super) fn wake_sleepers(&self, flow: MutexGuard<'_, Flow>) {
+        let (polls, sleeps) = (flow.polls, flow.sleepers > 0);
+        drop(flow);
+        if sleeps {
+            self.changed.notify_all();
+        }
         if polls && let Some(wake_counter) = self.wake_counter.get() {
             wake_counter.wake();
         }
+    }
+
+    /// Sleeps until something changes, for `longest` at most.
+    pub(super) fn sleep<'q>(
+        &'q self,
+        mut flow: MutexGuard<'q, Flow>,
+        longest: Option<Duration>,
+    ) -> MutexGuard<'q, Flow> {
+        flow.sleepers += 1;
+        let mut flow = match longest {
+            None => self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner),
+            Some(longest) => {
+                let woken = self.changed.wait_timeout(flow, longest);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        flow.sleepers -= 1;
+        flow
     }
 
     /// Fails overdue calls, and takes jobs in the background further.
@@ -127,11 +148,11 @@ impl ThreadQueue {
     }
 
     /// Works, or waits for others who do, until `done` returns true or until `until`.
-    pub(super) fn work_until(&self, until: Option<Instant>, done: &dyn Fn(&Flow) -> bool) {
+    pub(super) fn work_until(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
         loop {
             self.go_on();
             let flow = lock(&self.flow);
-            if done(&flow) || until.is_some_and(|until| left(until).is_zero()) {
+            if done() || until.is_some_and(|until| left(until).is_zero()) {
                 return;
             }
             if !flow.news.is_empty() || self.queue_shared.background.has_backlog() {
@@ -142,33 +163,33 @@ impl ThreadQueue {
             // Only a driver thread that sleeps on the wake counter listens to tokens.
             let token = !flow.polls && background.has_tokens();
             let due = due.chain(token.then_some(TOKEN_SLEEP));
-            match due.chain(flow.sleep_at_most()).min() {
-                None => drop(self.changed.wait(flow).unwrap_or_else(PoisonError::into_inner)),
-                Some(longest) => {
-                    let woken = self.changed.wait_timeout(flow, longest);
-                    drop(woken.unwrap_or_else(PoisonError::into_inner));
-                }
-            }
+            let longest = due.chain(flow.sleep_at_most()).min();
+            drop(self.sleep(flow, longest));
         }
     }
 
-    /// Changes the counts of calls, since one has left the queue or has ended.
-    pub(super) fn count(&self, change: impl FnOnce(&mut Flow)) {
-        let mut flow = lock(&self.flow);
-        let full = flow.waiting >= MOST_WAITING;
-        let (busy, before) = (flow.outstanding > 0, flow.waiting);
-        change(&mut flow);
-        if busy && flow.outstanding == 0 {
+    /// A worker begins a call that waited.
+    pub(super) fn begin_call(&self) {
+        self.left(self.calls.begin(), true);
+    }
+
+    /// A call has ended, begun by a worker or not.
+    pub(super) fn end_call(&self, begun: bool) {
+        let counts = self.calls.end(begun);
+        if counts.outstanding == 0 {
             self.backend.busy().end();
         }
-        let wakes = full || (flow.closed && flow.outstanding == 0);
-        let (polls, waiting) = (flow.polls, flow.waiting);
-        drop(flow);
+        self.left(counts, !begun);
+    }
+
+    /// Wakes the threads for which these counts are news; `from_waiting`: one call fewer waits.
+    fn left(&self, counts: Counts, from_waiting: bool) {
+        let has_room = from_waiting && counts.waiting + 1 >= MOST_WAITING;
         // SeqCst: a thread that waits counts itself before it looks at its future.
-        if wakes || self.queue_shared.waiting.load(Ordering::SeqCst) > 0 {
-            self.wake_all(polls);
+        if has_room || counts.is_over() || self.queue_shared.waiting.load(Ordering::SeqCst) > 0 {
+            self.wake_sleepers(lock(&self.flow));
         }
-        self.queue_shared.left(before.saturating_sub(waiting), || waiting);
+        self.queue_shared.left(usize::from(from_waiting), || counts.waiting);
     }
 
     /// Fails the calls that are overdue; their threads go on.
@@ -209,7 +230,7 @@ impl AsyncQueue for ThreadQueue {
 
     fn wait(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
         if !os::spin_for(self.backend.spin(), done) {
-            self.work_until(until, &|_| done());
+            self.work_until(until, done);
         }
     }
 
@@ -238,32 +259,27 @@ impl AsyncQueue for ThreadQueue {
         if !flow.news.contains(&number) {
             flow.news.push(number);
         }
-        let polls = flow.polls;
-        drop(flow);
-        self.wake_all(polls);
+        self.wake_sleepers(flow);
     }
 
     fn is_open(&self) -> bool {
-        !lock(&self.flow).closed
+        !self.calls.get().closed
     }
 
     fn is_over(&self) -> bool {
-        let flow = lock(&self.flow);
-        flow.closed && flow.outstanding == 0 && self.queue_shared.background.is_empty()
+        self.calls.get().is_over() && self.queue_shared.background.is_empty()
     }
 
     fn close(&self) {
-        let mut flow = lock(&self.flow);
-        flow.closed = true;
-        let polls = flow.polls;
-        drop(flow);
+        self.calls.close();
         self.queue_shared.background.close();
-        self.wake_all(polls);
+        self.wake_sleepers(lock(&self.flow));
         self.queue_shared.driver.unpark();
     }
 
     fn wait_for_calls(&self) {
-        self.work_until(None, &|flow| flow.outstanding + self.queue_shared.background.maps() == 0);
+        let left = || self.calls.get().outstanding + self.queue_shared.background.maps();
+        self.work_until(None, &|| left() == 0);
     }
 
     /// Running calls see the cancellation.
@@ -276,10 +292,9 @@ impl AsyncQueue for ThreadQueue {
 }
 
 impl Flow {
-    /// A call has ended; `limited`: it had a limit.
-    pub(super) fn end(&mut self, limited: bool) {
-        self.outstanding -= 1;
-        self.limited -= usize::from(limited);
+    /// A call with a limit has ended.
+    pub(super) fn end_limited(&mut self) {
+        self.limited -= 1;
         if self.limited == 0 {
             self.shortest = None;
         }
