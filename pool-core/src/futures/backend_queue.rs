@@ -13,7 +13,13 @@ use super::{
     queue::{AsyncQueue, Budget, Room, Terms, Unaccepted},
     submit::submit,
 };
-use crate::{compact::Compact, error::Error, shared::SharedValue, start::Backend, task::Portable};
+use crate::{
+    compact::Compact,
+    error::Error,
+    shared::SharedValue,
+    start::{Backend, BackendClaim},
+    task::Portable,
+};
 
 /// The queue of one backend.
 #[derive(Debug, Clone)]
@@ -41,6 +47,18 @@ impl BackendQueue {
             #[cfg(feature = "threads")]
             Backend::Threads(backend) => Some(Self::Threads(ThreadQueue::open(backend, budget))),
         })
+    }
+
+    /// The backend, with a claim that keeps its threads from ending until it is released, soon;
+    /// `None` where the threads have ended.
+    pub(crate) fn claim(&self) -> Option<(Backend, BackendClaim)> {
+        let backend = match self {
+            Self::Processes(queue) => Backend::Processes(queue.session().clone()),
+            #[cfg(feature = "threads")]
+            Self::Threads(queue) => Backend::Threads(queue.backend.upgrade()?),
+        };
+        let claim = backend.claim_unless_over()?;
+        Some((backend, claim))
     }
 
     /// Takes a call of one item in. With [`Room::Wait`] this waits while too many calls wait to be

@@ -53,6 +53,11 @@ impl fmt::Debug for ProcessQueue {
 }
 
 impl ProcessQueue {
+    /// The session that the calls go to.
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.allocator.session
+    }
+
     /// A queue of the session for `workers` workers; `None` while the pool is being stopped.
     ///
     /// # Errors

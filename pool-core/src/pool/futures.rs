@@ -11,7 +11,7 @@ use crate::{
     ids::WorkerId,
     job::{Job, JobOptions, Opening, ResultStream, Transport},
     shared::SharedValue,
-    start::{Backend, BackendClaim},
+    start::Backend,
     start_method::StartMethod,
     task::{Portable, SharedType},
 };
@@ -19,9 +19,17 @@ use crate::{
 /// A handle on all values of a call, or the call's items.
 type Handed<A, R> = Result<AsyncResult<Vec<R>>, Refused<Vec<A>>>;
 
-/// A queue, its backend, under Threads the shared value, and a claim that keeps the threads from
-/// ending, which must be released soon.
-type Place = (BackendQueue, Backend, Option<SharedValue>, BackendClaim);
+/// What a look for the queue of the present backend found.
+enum Found {
+    /// With the shared value, under Threads.
+    Queue(BackendQueue, Option<SharedValue>),
+    /// Nothing yet: the value that threads share was not made.
+    NoValue,
+    /// The pool is being stopped.
+    Stopping(Backend),
+    /// The threads have ended with a call, and were retired.
+    Ended,
+}
 
 /// Converts the refusal for the caller.
 #[cold]
@@ -104,13 +112,8 @@ impl Pool {
         };
         hand_over(item, options.kill_running, |item| {
             // A call that comes too late for its threads is handed in again.
-            let place = self
-                .place_for::<F>(room == Room::Wait)
-                .map(|(queue, backend, shared, _)| (queue, backend, shared));
-            match place {
-                Ok((queue, _backend, shared)) => {
-                    queue.submit::<F>(item, function, shared, terms, room)
-                }
+            match self.queue_for::<F>(room == Room::Wait) {
+                Ok((queue, shared)) => queue.submit::<F>(item, function, shared, terms, room),
                 Err(error) => Err(Unaccepted::Refused(Refused { item, error })),
             }
         })
@@ -203,7 +206,12 @@ impl Pool {
         opening: Opening,
     ) -> Result<(BackendQueue, Transport<F>, Cow<'o, JobOptions>), Error> {
         let options = self.checked(options)?;
-        let (queue, backend, shared, claim) = self.place_for::<F>(opening != Opening::AtOnce)?;
+        let (queue, shared, backend, claim) = loop {
+            let (queue, shared) = self.queue_for::<F>(opening != Opening::AtOnce)?;
+            if let Some((backend, claim)) = queue.claim() {
+                break (queue, shared, backend, claim);
+            }
+        };
         queue.admit()?;
         let transport =
             portable_transport((backend, shared), function, context.clone(), &options, opening)?;
@@ -222,29 +230,30 @@ impl Pool {
         job.limit_chunks(self.settings.lifespan())
     }
 
-    /// The queue of the present backend, for tasks of this form.
-    fn place_for<F: Portable>(&self, waits: bool) -> Result<Place, Error> {
+    /// The queue of the present backend, for tasks of this form, and under Threads the shared
+    /// value.
+    fn queue_for<F: Portable>(
+        &self,
+        waits: bool,
+    ) -> Result<(BackendQueue, Option<SharedValue>), Error> {
         self.refuse_if_foreign()?;
         self.plan.life.check_state(F::keeps())?;
-        let threads = self.plan.method == StartMethod::Threads;
-        let shared = if threads { self.value_here(F::shares())? } else { None };
-        let (queue, backend, claim) = self.queue(F::shares(), waits)?;
-        Ok((queue, backend, shared, claim))
+        self.queue(F::shares(), waits)
     }
 
-    /// The queue of the present backend; `wanted`: the type that its shared value must have. With
-    /// [`Room::Wait`] this waits while the pool is being stopped.
+    /// The queue of the present backend, and under Threads the shared value; `wanted`: the type
+    /// that this value must have. `waits`: also while the pool is being stopped.
     fn queue(
         &self,
         wanted: Option<SharedType>,
         waits: bool,
-    ) -> Result<(BackendQueue, Backend, BackendClaim), Error> {
+    ) -> Result<(BackendQueue, Option<SharedValue>), Error> {
         loop {
-            match self.try_queue(wanted)? {
-                None => {} // the next threads are new ones
-                Some((Some(queue), backend, claim)) => return Ok((queue, backend, claim)),
-                Some((None, backend, claim)) => {
-                    claim.release();
+            match self.find_queue(wanted)? {
+                Found::Queue(queue, shared) => return Ok((queue, shared)),
+                Found::NoValue => drop(self.value_here(wanted)?),
+                Found::Ended => {} // the next threads are new ones
+                Found::Stopping(backend) => {
                     let queues = self.slot()?.queues.clone();
                     queues.iter().for_each(|queue| queue.resign());
                     if !waits {
@@ -256,16 +265,19 @@ impl Pool {
         }
     }
 
-    /// The queue of the present backend, or no queue while the pool is being stopped; `None` where
-    /// the threads have ended with a call, and were retired.
-    fn try_queue(
-        &self,
-        wanted: Option<SharedType>,
-    ) -> Result<Option<(Option<BackendQueue>, Backend, BackendClaim)>, Error> {
+    /// Looks for the queue of the present backend; opens either where there is none.
+    fn find_queue(&self, wanted: Option<SharedType>) -> Result<Found, Error> {
         let (past, _ended);
         let mut over = Vec::new(); // all dropped without the lock
         let (_paused, mut slot) = self.slot_for_backend()?;
         slot.sharing.check(wanted)?;
+        let shared = match self.plan.method {
+            StartMethod::Threads => match slot.sharing.source.value_if_made() {
+                Some(shared) => shared,
+                None => return Ok(Found::NoValue),
+            },
+            _ => None,
+        };
         slot.queues.iter().for_each(|queue| queue.close_if_failed());
         // Threads that end with the call that they were started for cannot be used for futures.
         let ends = self.plan.method == StartMethod::Threads && !self.settings.keep_alive();
@@ -273,22 +285,23 @@ impl Pool {
         let serves = present.is_some_and(|backend| slot.queue_of(backend).is_some());
         past = if ends && slot.used && !serves { slot.retire() } else { None };
         self.open_backend(&mut slot)?;
-        let backend = slot.backend.clone().expect("made just now");
-        let Some(claim) = backend.claim_unless_over() else {
+        if slot.backend.as_ref().is_some_and(Backend::is_over) {
             _ended = slot.retire();
-            return Ok(None);
-        };
+            return Ok(Found::Ended);
+        }
         let anew = !std::mem::replace(&mut slot.used, true);
         if anew || past.is_some() {
             self.plan.exits.clear();
         }
-        if let Some(queue) = slot.queue_of(&backend) {
+        let backend = slot.backend.as_ref().expect("made just now");
+        if let Some(queue) = slot.queue_of(backend) {
             if !self.settings.keep_alive() && queue.begins_alone() {
                 // Results of the call before.
                 self.plan.exits.clear();
             }
-            return Ok(Some((Some(queue.clone()), backend, claim)));
+            return Ok(Found::Queue(queue.clone(), shared));
         }
+        let backend = backend.clone();
         // A queue that is being drained stays, for other threads that stop the pool.
         let is_over = |queue: &mut BackendQueue| {
             queue.is_over() && !(queue.is_of(&backend) && queue.holds_up())
@@ -299,6 +312,6 @@ impl Pool {
         let budget = self.budget.clone();
         let queue = BackendQueue::open(&backend, self.plan.n_jobs, budget)?;
         slot.queues.extend(queue.clone());
-        Ok(Some((queue, backend, claim)))
+        Ok(queue.map_or(Found::Stopping(backend), |queue| Found::Queue(queue, shared)))
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, TryLockError},
     time::Duration,
 };
 
@@ -124,6 +124,20 @@ impl Source {
         // SAFETY: a fresh process is given the descriptor, and opens it as a segment
         // (`SharedSpec::construct`).
         segments.map(|segment| os::duplicate(unsafe { segment.as_fd() })).collect()
+    }
+
+    /// The value in this process, if it needs no making; `None`: it was not made yet.
+    pub(crate) fn value_if_made(&self) -> Option<Option<SharedValue>> {
+        match self {
+            Self::Nothing => Some(None),
+            Self::Value(value) => Some(Some(value.clone())),
+            Self::Constructed(call) => match call.made.try_lock() {
+                Ok(made) => made.clone().map(Some),
+                Err(TryLockError::Poisoned(made)) => made.into_inner().clone().map(Some),
+                // It is being made.
+                Err(TryLockError::WouldBlock) => None,
+            },
+        }
     }
 
     /// The value in this process, made by the first caller.

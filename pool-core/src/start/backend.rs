@@ -138,6 +138,15 @@ impl Backend {
         }
     }
 
+    /// Whether threads have ended with the call that they were started for, or are about to.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Processes(_) => false,
+            #[cfg(feature = "threads")]
+            Self::Threads(backend) => backend.is_over(),
+        }
+    }
+
     /// Keeps threads from ending until the call that begins is among their jobs; `None` where they
     /// have ended with the call that they were started for.
     pub(crate) fn claim_unless_over(&self) -> Option<BackendClaim> {

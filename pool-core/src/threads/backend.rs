@@ -254,6 +254,12 @@ impl ThreadBackend {
         (!over).then(|| self.claim())
     }
 
+    /// Whether the threads end in order, or have ended, and take nothing any more.
+    pub(crate) fn is_over(&self) -> bool {
+        // Without the lock where they go on: a call that comes too late is not taken.
+        self.end.load(Ordering::SeqCst) == ORDERLY && lock(&self.work_queue).is_none()
+    }
+
     /// Whether no call uses the threads.
     pub(crate) fn is_idle(&self) -> bool {
         // Claims first: a claim that is gone has become a job.
