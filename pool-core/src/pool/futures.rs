@@ -289,7 +289,7 @@ impl Pool {
             self.plan.exits.clear();
         }
         if let Some(queue) = slot.queue_of(&backend) {
-            if !self.settings.keep_alive() && queue.begins_alone() {
+            if !self.settings.keep_alive() && queue.begin_future() {
                 // Results of the call before.
                 self.plan.exits.clear();
             }
