@@ -44,13 +44,14 @@ impl<R: Wire> fmt::Debug for Process<R> {
 
 /// The call, whatever its argument's type.
 trait Run<R>: Send {
-    fn has_ended(&mut self) -> bool;
+    /// Takes in what has arrived; returns whether the call has ended.
+    fn poll_end(&mut self) -> bool;
     fn end(&mut self) -> Result<R, Error>;
 }
 
 impl<F: Form, I: Iterator<Item = F::Item> + Send> Run<F::Output> for ResultStream<F, I, F::Output> {
-    fn has_ended(&mut self) -> bool {
-        self.has_arrived()
+    fn poll_end(&mut self) -> bool {
+        self.poll_arrivals()
     }
 
     fn end(&mut self) -> Result<F::Output, Error> {
@@ -101,7 +102,7 @@ impl<R: Wire> Process<R> {
     /// Whether the function still runs.
     #[must_use]
     pub fn is_alive(&mut self) -> bool {
-        !self.killed && !self.run.has_ended()
+        !self.killed && !self.run.poll_end()
     }
 
     /// Waits for the function's value.
@@ -135,7 +136,7 @@ impl<R: Wire> Process<R> {
         if method == StartMethod::Threads {
             return Err(Error::NotSupported { method, what: "killing a task" });
         }
-        if !self.run.has_ended() {
+        if !self.run.poll_end() {
             self.pool.terminate()?;
             self.killed = true;
         }

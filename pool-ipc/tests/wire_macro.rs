@@ -60,7 +60,17 @@ wire! {
         Named { generic: Generic<u8, String>, numbers: BTreeMap<u8, Number> },
     }
 
-    // Behind it no field is looked at.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Pair<T, U,>(T, Option<U>, BTreeMap<T, Vec<U>>);
+
+    #[derive(Debug, Clone, PartialEq)]
+    enum Either<T, U> {
+        Neither,
+        First(T, PhantomData<U>),
+        Both { first: T, second: Box<[U]> },
+    }
+
+    // No field of it is looked at.
     #[derive(Debug, Clone, PartialEq)]
     struct Bounded<T>(T, PhantomData<T>) where T: Clone + 'static;
 
@@ -96,6 +106,9 @@ fn every_form_crosses() {
     let numbers = [(0, Number::Zero), (1, Number::One), (9, Number::Nine)].into();
     comes_back([Choice::Tuple(2, Unit), Choice::Named { generic, numbers }]);
     comes_back(Last(Bounded(7, PhantomData)));
+    let second = ['d'].into();
+    comes_back([Either::Neither, Either::First(3, PhantomData), Either::Both { first: 4, second }]);
+    comes_back(Pair(1, Some('e'), [(2, vec!['f'])].into()));
     comes_back(Inside { value: Some(Number::Nine), values: vec![None] });
 }
 
@@ -158,7 +171,7 @@ mod owners {
             inner: Private,
         }
 
-        // No field of it, nor of those behind it, is looked at.
+        // No field of it is looked at.
         pub struct Bound<T: for<'a> Fn(&'a u32)> {
             pub value: u8,
             pub function: std::marker::PhantomData<T>,

@@ -177,9 +177,9 @@ impl WorkerTable {
         self.failed_starts > self.max_failed_starts()
     }
 
-    /// Whether so many workers at this place died before they were ready that starting more is of
-    /// no use. Called when a worker has died there; answers so only once.
-    pub(crate) fn gives_place_up(&mut self, worker: WorkerId) -> bool {
+    /// Whether so many processes of this worker died before they were ready that starting more is
+    /// of no use; then the count begins anew. Called when one has died.
+    pub(crate) fn take_start_limit_reached(&mut self, worker: WorkerId) -> bool {
         let most = self.max_failed_starts();
         let Some(place) = self.places.get_mut(worker.index()) else { return false };
         let gives_up = place.failed_starts > most;

@@ -179,8 +179,8 @@ impl AsyncQueue for ProcessQueue {
         in_flight.closed && in_flight.outstanding() == 0 && self.queue_shared.background.is_empty()
     }
 
-    fn begins_alone(&self) -> bool {
-        self.allocator.session.begins_alone(self.allocator.job)
+    fn begin_future(&self) -> bool {
+        self.allocator.session.begin_future(self.allocator.job)
     }
 
     fn holds_up(&self) -> bool {

@@ -186,8 +186,8 @@ pub(crate) trait AsyncQueue: Send + Sync {
     /// Whether it is closed, and every call that it took in has ended.
     fn is_over(&self) -> bool;
 
-    /// Whether a future that is made now would be the only call of the workers.
-    fn begins_alone(&self) -> bool {
+    /// Notes that a future begins; returns whether it is the only call of the workers.
+    fn begin_future(&self) -> bool {
         false
     }
 

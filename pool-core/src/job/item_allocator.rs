@@ -178,7 +178,7 @@ impl ItemAllocator {
     #[cold]
     pub(crate) fn is_end(&self, fault: &WireFault) -> bool {
         matches!(fault, WireFault::Segment(fault) if is_disconnected(*fault))
-            && self.session.sees_end()
+            && self.session.check_for_end()
     }
 
     /// Refuses in a process forked from the pool's own, which has none of its memory.

@@ -136,9 +136,9 @@ impl<F: Form, I: Iterator<Item = F::Item>> Job<F, I> {
         self.cancel.as_ref()
     }
 
-    /// Whether anything has arrived. Does not wait.
-    pub(super) fn has_arrived(&mut self) -> bool {
-        self.transport.has_arrived()
+    /// Takes in what has arrived, without waiting; returns whether there is anything to hand on.
+    pub(super) fn poll_arrivals(&mut self) -> bool {
+        self.transport.poll_arrivals()
     }
 
     /// The identity of the backend that runs this job.

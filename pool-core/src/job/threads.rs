@@ -161,8 +161,8 @@ impl<F: Form> ThreadTransport<F> {
         Arc::as_ptr(&self.backend).addr()
     }
 
-    pub(super) fn has_arrived(&self) -> bool {
-        !self.arrived.is_empty() || self.job.has_arrived()
+    pub(super) fn poll_arrivals(&self) -> bool {
+        !self.arrived.is_empty() || self.job.poll_arrivals()
     }
 
     pub(super) fn next_arrival(&mut self) -> Option<Arrival<F::Output>> {

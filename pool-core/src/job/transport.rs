@@ -141,12 +141,12 @@ impl<F: Form> Transport<F> {
         }
     }
 
-    /// Whether anything has arrived. Does not wait.
-    pub(super) fn has_arrived(&self) -> bool {
+    /// Takes in what has arrived, without waiting; returns whether there is anything to hand on.
+    pub(super) fn poll_arrivals(&self) -> bool {
         match self {
-            Self::Processes(transport) => transport.has_arrived(),
+            Self::Processes(transport) => transport.poll_arrivals(),
             #[cfg(feature = "threads")]
-            Self::Threads(transport) => transport.has_arrived(),
+            Self::Threads(transport) => transport.poll_arrivals(),
         }
     }
 

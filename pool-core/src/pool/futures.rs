@@ -295,7 +295,7 @@ impl Pool {
         }
         let backend = slot.backend.as_ref().expect("made just now");
         if let Some(queue) = slot.queue_of(backend) {
-            if !self.settings.keep_alive() && queue.begins_alone() {
+            if !self.settings.keep_alive() && queue.begin_future() {
                 // Results of the call before.
                 self.plan.exits.clear();
             }

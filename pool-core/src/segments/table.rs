@@ -102,7 +102,7 @@ impl SegmentTable {
         std::iter::once((self.handshake_socket[0].as_fd(), PollFlags::POLLIN)).chain(peers)
     }
 
-    /// Whether a process waits for an answer, which there is after the next [`SegmentTable::hear`].
+    /// Whether a process waits for an answer, which there is after the next [`SegmentTable::serve`].
     pub(crate) fn is_asked(&self) -> bool {
         self.peers.iter().any(|peer| peer.question.as_ref().is_some_and(|asked| !asked.answered))
     }
@@ -128,7 +128,7 @@ impl SegmentTable {
     }
 
     /// Reads the requests of all processes, and then answers the questions of the time before.
-    pub(crate) fn hear(&mut self) {
+    pub(crate) fn serve(&mut self) {
         let asked = |peer: &Peer| peer.question.is_some();
         let before: Vec<usize> =
             (0..self.peers.len()).filter(|at| asked(&self.peers[*at])).collect();
@@ -221,7 +221,7 @@ impl SegmentTable {
     /// Drops the connection of a worker that was reaped; answers whether it has left segments
     /// behind, for results that the parent may still read.
     pub(crate) fn reaped(&mut self, owner: Incarnation) -> bool {
-        self.hear();
+        self.serve();
         self.peers.retain(|peer| peer.owner != owner);
         self.segments.values().any(|known| known.by.iter().any(|(by, _)| *by == owner))
     }
@@ -298,9 +298,9 @@ mod tests {
 
     fn fetch(segment_table: &mut SegmentTable, socket: &OwnedFd, number: u32, id: u128) -> Answer {
         send_request(socket, Request::Fetch { number, id: SegmentId(id) }, None);
-        segment_table.hear();
+        segment_table.serve();
         if segment_table.is_asked() {
-            segment_table.hear();
+            segment_table.serve();
         }
         let answer = answer(socket).expect("an answer");
         assert_eq!(answer.number, number);
@@ -330,12 +330,12 @@ mod tests {
         let mut segment_table = SegmentTable::new().unwrap();
         let worker = peer(&mut segment_table, Incarnation::new(7));
         send_request(&worker, Request::Fetch { number: 1, id: SegmentId(9) }, None);
-        segment_table.hear();
+        segment_table.serve();
         assert!(segment_table.is_asked() && answer(&worker).is_none());
         // The parent had connected before, through a socket that is read later.
         let parent = peer(&mut segment_table, PARENT);
         register(&parent, 9);
-        segment_table.hear();
+        segment_table.serve();
         assert!(answer(&worker).expect("an answer").descriptor.is_some());
         assert!(!segment_table.is_asked());
     }
@@ -369,7 +369,7 @@ mod tests {
         }
         send_request(&usurper, Request::ReleaseOwner { owner: Incarnation::new(1) }, None);
         crate::protocol::packet::send(&noise, &[1; 100], None).unwrap();
-        segment_table.hear();
+        segment_table.serve();
         assert!(segment_table.peers.is_empty());
     }
 
@@ -385,7 +385,7 @@ mod tests {
             guests += 1;
         }
         send_alarm(&handshake_socket);
-        segment_table.hear();
+        segment_table.serve();
         assert!(guests > 16 && segment_table.take_alarm() && !segment_table.take_alarm());
     }
 
@@ -399,13 +399,13 @@ mod tests {
         // The answers that are not read fill the socket; then one waits for room.
         while segment_table.watched().all(|(_, events)| !events.contains(PollFlags::POLLOUT)) {
             send_request(&deaf, Request::Fetch { number: asked, id: SegmentId(1) }, None);
-            segment_table.hear();
+            segment_table.serve();
             asked += 1;
         }
         assert!(asked > 64);
         for number in 0..asked {
             assert_eq!(answer(&deaf).expect("an answer").number, number);
-            segment_table.hear();
+            segment_table.serve();
         }
         assert!(answer(&deaf).is_none() && !segment_table.is_asked());
     }

@@ -30,11 +30,11 @@ impl Session {
     pub(crate) fn wait_for_tasks(&self, job: JobId) -> bool {
         // The deferred log is written when no task runs any more.
         let mut deferred_log = DeferredLog::default();
-        if !self.tasks_end(job, GRACE, &mut deferred_log) {
+        if !self.wait_for_end_of_tasks(job, GRACE, &mut deferred_log) {
             self.kill_workers_of(job);
             // Only a zygote that does not answer takes so long, or a worker that the kernel does
             // not let go.
-            if !self.tasks_end(job, REAP_LIMIT, &mut deferred_log) {
+            if !self.wait_for_end_of_tasks(job, REAP_LIMIT, &mut deferred_log) {
                 self.end();
             }
         }
@@ -45,7 +45,12 @@ impl Session {
 
     /// Waits for the end of the job's tasks; `false`: they have not ended in time. Without a zygote
     /// there is nothing to wait for.
-    fn tasks_end(&self, job: JobId, limit: Duration, deferred_log: &mut DeferredLog) -> bool {
+    fn wait_for_end_of_tasks(
+        &self,
+        job: JobId,
+        limit: Duration,
+        deferred_log: &mut DeferredLog,
+    ) -> bool {
         let until = Instant::now() + limit;
         let mut over = false;
         self.drive_until_then(ANYTHING, Some(until), |state| {

@@ -245,7 +245,7 @@ impl Session {
         lock(&self.state)
     }
 
-    /// The stage of the worker at `place`.
+    /// The stage of this worker.
     pub(super) fn stage_of(&self, worker: WorkerId) -> WorkerStage {
         WorkerStage::from_number(self.board.stage(worker.index()))
     }
@@ -281,7 +281,7 @@ impl Session {
     /// Checks whether the zygote is gone after one of its sockets was closed: at its end they are
     /// closed one after the other.
     #[cold]
-    pub(crate) fn sees_end(&self) -> bool {
+    pub(crate) fn check_for_end(&self) -> bool {
         if self.is_foreign() {
             return false;
         }

@@ -109,7 +109,7 @@ impl Session {
         if state.phase.staffs() && state.engine.workers.start_limit_reached() {
             self.fail_all(state, &how, |_| true);
         } else {
-            if state.engine.workers.gives_place_up(worker) {
+            if state.engine.workers.take_start_limit_reached(worker) {
                 // Other workers may live, but jobs that wait for this one would wait for ever.
                 let jobs = state.engine.jobs_targeting(worker);
                 self.fail_jobs(state, &how, &jobs);
@@ -288,9 +288,9 @@ impl Session {
         state.exits_from = state.engine.workers.min_serial();
     }
 
-    /// Called when a future of this queue begins: answers whether no call was under way. Then exit
+    /// Notes that a future of this queue begins; returns whether no call was under way. Then exit
     /// results of older workers are dropped from now on.
-    pub(crate) fn begins_alone(&self, queue: JobId) -> bool {
+    pub(crate) fn begin_future(&self, queue: JobId) -> bool {
         let mut state = self.lock();
         let alone = !state.has_calls_but(queue) && !state.engine.has_chunks_of(queue);
         if alone {

@@ -23,8 +23,9 @@ impl TimeSlice {
         Self { began, next_look: 0 }
     }
 
-    /// Whether the slice is over, after `done` items of the chunk.
-    pub(crate) fn is_over(&mut self, done: usize) -> bool {
+    /// Reads the clock, if it is time to, after `done` items of the chunk; returns whether the slice
+    /// is over.
+    pub(crate) fn check(&mut self, done: usize) -> bool {
         if done < self.next_look {
             return false;
         }
@@ -44,12 +45,12 @@ mod tests {
     fn the_clock_is_looked_at_after_every_long_item_and_few_of_the_short_ones() {
         let ago = |time| TimeSlice::since(Instant::now().checked_sub(time));
         let mut slice = ago(Duration::from_micros(900));
-        assert!(!slice.is_over(30));
+        assert!(!slice.check(30));
         assert_eq!(slice.next_look, 31);
-        assert!(ago(Duration::from_millis(2)).is_over(1));
+        assert!(ago(Duration::from_millis(2)).check(1));
         let mut slice = TimeSlice::since(None);
-        assert!(!slice.is_over(1 << 20));
+        assert!(!slice.check(1 << 20));
         assert_eq!(slice.next_look, (1 << 20) + 64);
-        assert!(!slice.is_over((1 << 20) + 63));
+        assert!(!slice.check((1 << 20) + 63));
     }
 }

@@ -148,7 +148,7 @@ impl<F: Form> Chunk<F> {
         // A child that a task forked, and that came back, leaves no items to other threads: it has
         // none.
         let mut is_over = |done, left: usize| {
-            left > 0 && !control.is_foreign() && slice.is_over(done) && handback.any_waits()
+            left > 0 && !control.is_foreign() && slice.check(done) && handback.any_waits()
         };
         loop {
             let first = behind - thread_items.len() as u64;

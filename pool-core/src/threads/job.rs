@@ -160,7 +160,8 @@ impl<F: Form> ThreadJob<F> {
         }
     }
 
-    pub(crate) fn has_arrived(&self) -> bool {
+    /// Ends an item that is overdue; returns whether results have arrived, or none will.
+    pub(crate) fn poll_arrivals(&self) -> bool {
         if self.control.is_foreign() {
             return true;
         }

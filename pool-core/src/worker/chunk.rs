@@ -185,13 +185,13 @@ fn run_items<F: Form>(
         marks.set_progress(Progress { finished: finished + 1, begun: false });
         if index + 1 < count
             && let Some(growth) = &mut runtime.growth
-            && growth.is_seen()
+            && growth.check()
         {
             return Err(Stop::End(End::Cancelled)); // the next worker runs the others
         }
         if index + 1 < count
             && marks.others_wait()
-            && slice.is_over(index + 1)
+            && slice.check(index + 1)
             && !runtime.claimer.is_targeted(claim)
         {
             return Err(Stop::End(End::Cancelled)); // they go on behind what waits

@@ -131,7 +131,7 @@ impl HookState {
     #[inline]
     pub(super) fn ran(&mut self, tasks: u32, runtime: &WorkerRuntime) {
         self.left = self.left.saturating_sub(u64::from(tasks));
-        if runtime.growth.as_ref().is_some_and(Growth::is_there) {
+        if runtime.growth.as_ref().is_some_and(Growth::exceeds_limit) {
             self.left = 0;
         }
         if self.left == 0 && runtime.in_hand.is_none() {

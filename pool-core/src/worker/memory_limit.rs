@@ -83,18 +83,19 @@ impl Growth {
         Self { most, checked: Instant::now() }
     }
 
-    /// Whether the process has grown beyond the limit; looks only if the last look is long ago.
+    /// Reads how large the process is if the last time is long ago; returns whether it has grown
+    /// beyond the limit.
     #[cold]
-    pub(crate) fn is_seen(&mut self) -> bool {
+    pub(crate) fn check(&mut self) -> bool {
         let now = Instant::now();
         now - self.checked >= CHECK_INTERVAL && {
             self.checked = now;
-            self.is_there()
+            self.exceeds_limit()
         }
     }
 
     /// Whether the process has grown beyond the limit.
-    pub(super) fn is_there(&self) -> bool {
+    pub(super) fn exceeds_limit(&self) -> bool {
         private_in_use().is_some_and(|bytes| bytes > self.most)
     }
 }

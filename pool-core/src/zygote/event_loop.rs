@@ -123,7 +123,7 @@ impl Zygote {
             && (!happened.control || (self.send_reports() && self.handle_orders()));
         // After the orders: one of them may have connected the parent.
         if happened.segment_table {
-            self.segment_table.hear();
+            self.segment_table.serve();
         }
         self.handle_ending_signals();
         goes_on && self.watch_clocks() && self.watch_template()

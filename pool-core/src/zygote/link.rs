@@ -91,12 +91,12 @@ impl ZygoteLink {
     pub(crate) fn kill_on_its_way(&self) {
         // The guard is this process's own child. If it has ended, it may have been reaped, by the
         // kernel if the program ignores SIGCHLD.
-        if !self.ends_within(Duration::ZERO) {
+        if !self.await_end(Duration::ZERO) {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
         // A zygote that the guard has made meanwhile sees that its guard is gone, and ends before
         // it carries out any order.
-        self.closes_within(END_LIMIT);
+        self.await_close(END_LIMIT);
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -244,9 +244,9 @@ impl ZygoteLink {
         if self.is_on_its_way() {
             self.kill_on_its_way();
         }
-        if !self.ends_within(END_LIMIT) {
+        if !self.await_end(END_LIMIT) {
             self.kill_zygote();
-            if !self.ends_within(GUARD_LIMIT) {
+            if !self.await_end(GUARD_LIMIT) {
                 let _ = kill(self.pid, Signal::SIGKILL);
             }
         }
@@ -292,17 +292,19 @@ impl ZygoteLink {
         }
     }
 
-    fn ends_within(&self, limit: Duration) -> bool {
+    /// Waits for the end of the zygote and its guard; returns whether they have ended in time.
+    fn await_end(&self, limit: Duration) -> bool {
         match &self.pidfd {
             Some(pidfd) if pidfd.is_intact() => readable_within(pidfd.as_fd(), limit),
             // Without a pidfd the end of the socket tells, without both only the process itself.
-            _ if self.control.is_intact() => self.closes_within(limit),
-            _ => self.exits_within(limit),
+            _ if self.control.is_intact() => self.await_close(limit),
+            _ => self.await_exit(limit),
         }
     }
 
-    /// Whether the guard, a child of this process, ends in time; does not reap it.
-    fn exits_within(&self, limit: Duration) -> bool {
+    /// Waits for the end of the guard, a child of this process, and does not reap it; returns
+    /// whether it has ended in time.
+    fn await_exit(&self, limit: Duration) -> bool {
         let until = std::time::Instant::now() + limit;
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(self.pid), flags) == Ok(WaitStatus::StillAlive) {
@@ -319,7 +321,8 @@ impl ZygoteLink {
         readable_within(self.control.as_fd(), limit);
     }
 
-    fn closes_within(&self, limit: Duration) -> bool {
+    /// Reads reports until the zygote has closed its socket; returns whether it has in time.
+    fn await_close(&self, limit: Duration) -> bool {
         let until = std::time::Instant::now() + limit;
         // This checks at least once, also with a limit of 0.
         loop {

@@ -159,7 +159,7 @@ impl Claimer {
     #[inline]
     fn claim_any(&mut self) -> Option<Claim> {
         loop {
-            if self.seen == self.known && !self.hears_of_more() {
+            if self.seen == self.known && !self.read_published() {
                 return if self.skipped { self.search() } else { None };
             }
             let slots = self.board.slots.len() as u64;
@@ -221,7 +221,7 @@ impl Claimer {
     /// Reads how many publications there are, once all known ones are looked at; returns whether
     /// there are more.
     #[inline]
-    fn hears_of_more(&mut self) -> bool {
+    fn read_published(&mut self) -> bool {
         // SeqCst: a claimer that goes to sleep compares it once more after it set its bit.
         let published = self.board.header.published.load(SeqCst);
         if published == self.known {
@@ -302,7 +302,7 @@ impl Claimer {
             self.board.clear_sleeper(self.place);
             return None;
         }
-        Some((wake_count, self.board.publisher_has_items()))
+        Some((wake_count, self.board.take_publisher_wake()))
     }
 
     /// Sleeps until the wake count has moved on from `wake_count`, then is awake again. It may have
@@ -396,7 +396,7 @@ impl Claimer {
         // SeqCst (so Release): pairs with the Acquire in `next_finished`, and with the load of the
         // publisher's state that follows it is the store–load pair of `publisher_sleeps`.
         row.finished.swap(count.wrapping_add(1), SeqCst);
-        Some(self.board.publisher_wanted(end != End::Complete))
+        Some(self.board.count_finished(end != End::Complete))
     }
 
     /// Where the next finished slot is named.

@@ -42,7 +42,7 @@ impl Board {
         // goes by an earlier state may count in between: at worst the publisher is woken early.
         sleep.wanted.store(threshold.finished.max(1), Relaxed);
         let state = if threshold.has_items { ASLEEP_WITH_ITEMS } else { ASLEEP };
-        // SeqCst: with the look that follows, the store–load pair of `publisher_wanted`.
+        // SeqCst: with the look that follows, the store–load pair of `count_finished`.
         sleep.state.store(state, SeqCst);
     }
 
@@ -59,9 +59,9 @@ impl Board {
         self.header.publisher.state.store(AWAKE, SeqCst);
     }
 
-    /// Whether this claimer, which has finished a chunk, has to wake the publisher. An `urgent`
-    /// chunk does not wait for others.
-    pub(super) fn publisher_wanted(&self, urgent: bool) -> bool {
+    /// Counts a chunk that this claimer has finished; returns whether it has to wake the publisher.
+    /// An `urgent` chunk does not wait for others.
+    pub(super) fn count_finished(&self, urgent: bool) -> bool {
         let sleep = &self.header.publisher;
         // SeqCst: the second half of the pair; the first is the finished word.
         sleep.state.load(SeqCst) != AWAKE
@@ -69,10 +69,11 @@ impl Board {
             && sleep.state.swap(AWAKE, SeqCst) != AWAKE
     }
 
-    /// Whether this claimer, which found no chunk, has to wake a publisher that has more.
+    /// Called by a claimer that found no chunk; returns whether it has to wake a publisher that has
+    /// more. One claimer of several has to.
     ///
     /// With its bit in `sleepers` the store–load pair of `publisher_sleeps` and `any_sleeper`.
-    pub(super) fn publisher_has_items(&self) -> bool {
+    pub(super) fn take_publisher_wake(&self) -> bool {
         let state = &self.header.publisher.state;
         state.load(SeqCst) == ASLEEP_WITH_ITEMS && state.swap(AWAKE, SeqCst) != AWAKE
     }

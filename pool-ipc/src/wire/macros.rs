@@ -1,8 +1,15 @@
 //! The macro that makes an own type `Wire` with one dependency.
 //!
 //! Beside rkyv's derives it names each field's type once more, where the compiler is asked whether
-//! the type can cross: so an error points at the field, in words of this crate. That is done for
-//! types without parameters, since those of others are known where they are used.
+//! the type can cross: so an error points at the field, in words of this crate. In types with
+//! parameters the question is asked with `u32` for each of them, and only if no parameter has a
+//! bound: such a type must be valid for every argument.
+//!
+//! The derives' own errors stay behind these, and point at the whole invocation. The compiler
+//! checks the bounds in the derived impls by themselves, since no parameter occurs in them, and
+//! gives them the place of the derive's name, which is a word of the macro and not of its caller.
+//! rkyv has no attribute that removes the bound on `Portable`, and one that replaces the others
+//! (`with`) has numbers no longer copied as a whole.
 
 /// Puts rkyv's derives, and the path of the re-exported rkyv, on structs and enums.
 ///
@@ -98,12 +105,42 @@ macro_rules! wire_fields {
     };
     (
         @items [;$($left:tt)*]
-        $(#[$($attribute:tt)*])* $vis:vis $kind:ident $name:ident
-        < $($parameter:ident $(: $($bound:ident)::+)?),* $(,)? > { $($fields:tt)* } $($rest:tt)*
+        $(#[$($attribute:tt)*])* $vis:vis struct $name:ident < $($parameter:ident),* $(,)? >
+        { $($fields:tt)* } $($rest:tt)*
     ) => {
+        $crate::wire_fields! {
+            @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
+            [$([$($attribute)*])*] @named [$name $($parameter)*] $($fields)*
+        }
         $crate::wire_fields! { @items [$($left)*] $($rest)* }
     };
-    // The end, or an item that is not looked at, nor are those behind it.
+    (
+        @items [;$($left:tt)*]
+        $(#[$($attribute:tt)*])* $vis:vis struct $name:ident < $($parameter:ident),* $(,)? >
+        ( $($fields:tt)* ) ; $($rest:tt)*
+    ) => {
+        $crate::wire_fields! {
+            @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
+            [$([$($attribute)*])*] @tuple [$name $($parameter)*] $($fields)*
+        }
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    (
+        @items [;$($left:tt)*]
+        $(#[$($attribute:tt)*])* $vis:vis enum $name:ident < $($parameter:ident),* $(,)? >
+        { $($variants:tt)* } $($rest:tt)*
+    ) => {
+        $crate::wire_fields! {
+            @attributes [;;;;;;;;;;;;;;;;;;;;;;;;]
+            [$([$($attribute)*])*] @variants [$name $($parameter)*] $($variants)*
+        }
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    // An item that is not looked at.
+    (@items [;$($left:tt)*] $item:item $($rest:tt)*) => {
+        $crate::wire_fields! { @items [$($left)*] $($rest)* }
+    };
+    // The end, or too many items.
     (@items $($rest:tt)*) => {};
 
     (@attributes $left:tt [[cfg $($_1:tt)*] $($more:tt)*] $($what:tt)*) => {};
@@ -185,6 +222,15 @@ macro_rules! wire_fields {
         const _: () = {
             struct __WireField;
             impl $crate::FieldType<__WireField> for $owner {
+                type Type = $type;
+            }
+        };
+    };
+    (@field $left:tt [] [$owner:ident $($parameter:ident)*] $type:ty) => {
+        const _: () = {
+            struct __WireField;
+            $(type $parameter = u32;)*
+            impl $crate::FieldType<__WireField> for $owner<$($parameter),*> {
                 type Type = $type;
             }
         };

@@ -113,12 +113,12 @@ impl Watch {
         Self { checked_at: AtomicU64::new(0) }
     }
 
-    /// Whether the caller, which would wait, is to look: not if another thread did during the last
-    /// half of a longest nap.
+    /// Called by a thread that would wait; returns whether it is to look: not if another thread did
+    /// during the last half of a longest nap.
     ///
     /// Threads ask even before their nap is over. Where things are handed round fast no thread naps
     /// for long, and without that what the dead hold would be missed for ever.
-    pub(super) fn is_due(&self) -> bool {
+    pub(super) fn claim_check(&self) -> bool {
         let now = sys::monotonic_ns();
         // Relaxed: a hint that carries no data; a thread that lost the race may as well look, but
         // need not.

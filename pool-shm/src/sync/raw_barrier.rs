@@ -316,7 +316,7 @@ impl<'a> BarrierParts<'a> {
             match backoff.rest(futex_half(&self.head.round), half(round.0)) {
                 Rest::Again => {}
                 Rest::CheckHolders => {
-                    if self.head.watch.is_due() && self.a_party_died(me) {
+                    if self.head.watch.claim_check() && self.a_party_died(me) {
                         self.head.step(round, round.broken());
                     }
                 }
@@ -336,7 +336,7 @@ impl<'a> BarrierParts<'a> {
     fn a_party_died(self, me: Owner) -> bool {
         let mut table_scan = TableScan::taken_by(me, Life::Process);
         let missed = self.slots.iter().map(load).filter(|slot| !slot.is_away());
-        missed.map(PartySlot::owner).any(|owner| table_scan.finds_dead(owner))
+        missed.map(PartySlot::owner).any(|owner| table_scan.check_dead(owner))
     }
 }
 

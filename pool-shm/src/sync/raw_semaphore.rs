@@ -147,7 +147,7 @@ impl SemaphoreParts<'_> {
 
     #[cold]
     fn wait(self, me: &Me, mut backoff: Backoff) -> Result<usize, LockError> {
-        if self.head.watch.is_due() {
+        if self.head.watch.claim_check() {
             self.reclaim(me.process);
         }
         loop {
@@ -158,7 +158,7 @@ impl SemaphoreParts<'_> {
             match self.head.freed.rest(ticket, &mut backoff) {
                 Rest::Again => {}
                 Rest::CheckHolders => {
-                    if self.head.watch.is_due() {
+                    if self.head.watch.claim_check() {
                         self.reclaim(me.process);
                     }
                 }
@@ -176,7 +176,7 @@ impl SemaphoreParts<'_> {
         for permit in self.permits {
             let seen = permit.load(SeqCst);
             // The permit is compared with what it was before the look: no other process loses one.
-            if table_scan.finds_dead(Owner::of(seen)) && step(permit, seen, FREE) {
+            if table_scan.check_dead(Owner::of(seen)) && step(permit, seen, FREE) {
                 self.head.reclaimed.fetch_add(1, SeqCst);
                 self.head.freed.wake(1);
             }

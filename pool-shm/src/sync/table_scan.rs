@@ -18,8 +18,8 @@ impl TableScan {
         Self { life, alive: vec![me] }
     }
 
-    /// Whether `owner` is not `NONE`, and dead.
-    pub(super) fn finds_dead(&mut self, owner: Owner) -> bool {
+    /// Looks whether `owner` is not `NONE`, and dead.
+    pub(super) fn check_dead(&mut self, owner: Owner) -> bool {
         if owner == Owner::NONE || self.alive.contains(&owner) {
             return false;
         }

@@ -113,7 +113,7 @@ fn who_waits_for_one_worker_is_known() {
         let (_, incarnation, _) =
             fixture.engine.workers.iter().find(|(worker, ..)| worker.index() == 1).unwrap();
         fixture.engine.workers.vacate(incarnation, false);
-        assert!(!fixture.engine.workers.gives_place_up(WorkerId::new(1)));
+        assert!(!fixture.engine.workers.take_start_limit_reached(WorkerId::new(1)));
         fixture.engine.staff(&mut fixture.out);
         fixture.engine.workers.failed_starts = 0; // others have become ready
     }
@@ -122,8 +122,8 @@ fn who_waits_for_one_worker_is_known() {
     fixture.engine.workers.vacate(incarnation, false);
     assert!(!fixture.engine.workers.start_limit_reached());
     assert!(
-        fixture.engine.workers.gives_place_up(WorkerId::new(1))
-            && !fixture.engine.workers.gives_place_up(WorkerId::new(1))
+        fixture.engine.workers.take_start_limit_reached(WorkerId::new(1))
+            && !fixture.engine.workers.take_start_limit_reached(WorkerId::new(1))
     );
 }
 
