@@ -155,6 +155,7 @@
 mod builder;
 mod call;
 mod chunk_tasks;
+mod cutting;
 pub mod guide;
 mod imap;
 mod options;
