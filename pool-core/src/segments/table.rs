@@ -102,7 +102,7 @@ impl SegmentTable {
         std::iter::once((self.handshake_socket[0].as_fd(), PollFlags::POLLIN)).chain(peers)
     }
 
-    /// Whether a process waits for an answer, which there is after the next [`SegmentTable::serve`].
+    /// Whether a process waits for an answer, which it gets by the next [`SegmentTable::serve`].
     pub(crate) fn is_asked(&self) -> bool {
         self.peers.iter().any(|peer| peer.question.as_ref().is_some_and(|asked| !asked.answered))
     }

@@ -23,7 +23,7 @@ impl TimeSlice {
         Self { began, next_look: 0 }
     }
 
-    /// Reads the clock, if it is time to, after `done` items of the chunk; returns whether the slice
+    /// Reads the clock after `done` items of the chunk, if it is time to; returns whether the slice
     /// is over.
     pub(crate) fn check(&mut self, done: usize) -> bool {
         if done < self.next_look {
