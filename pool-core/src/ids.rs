@@ -1,8 +1,9 @@
-//! The numbers by which callers know workers and futures.
+//! The numbers by which callers know workers, futures and items.
 //!
 //! Invariant: a pool of `n` workers has those with the numbers below `n`. A worker that replaces
 //! another one has its number; an [`Incarnation`](pool_ipc::board::Incarnation) tells them apart.
-//! No two futures of a pool have the same number.
+//! No two futures of a pool have the same number, and no two items of a call. The calls that share
+//! the job of a queue are its items, each under a number that no other call under way has.
 
 use std::fmt;
 
@@ -60,6 +61,42 @@ impl FutureId {
 }
 
 impl fmt::Display for FutureId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The position of an item in the input of its call, from 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub(crate) struct ItemIndex(u64);
+
+impl ItemIndex {
+    /// The first item, and that of a call with one item.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// The item at this position.
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The item's position.
+    pub(crate) const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The item that is `items` items further on.
+    pub(crate) const fn after(self, items: usize) -> Self {
+        Self(self.0 + items as u64)
+    }
+
+    /// This item and those behind it.
+    pub(crate) fn onwards(self) -> impl Iterator<Item = Self> {
+        (self.0..).map(Self)
+    }
+}
+
+impl fmt::Display for ItemIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -6,7 +6,7 @@ use pool_ipc::Wire;
 
 use crate::{
     error::{Cause, Error, ExitStatus, TaskError},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     job::{JobOptions, ResultStream},
     pool::{Pool, PoolOptions},
     stack::{move_with_room, with_room},
@@ -117,7 +117,7 @@ impl<R: Wire> Process<R> {
     fn join_here(mut self) -> Result<R, Error> {
         if self.killed {
             let cause = Cause::Death(ExitStatus::Signal(libc::SIGKILL));
-            return Err(TaskError::new(0, WorkerId::FIRST, cause, 1).into());
+            return Err(TaskError::new(ItemIndex::FIRST, WorkerId::FIRST, cause, 1).into());
         }
         let value = self.run.end();
         let stopped = self.pool.stop_and_join();

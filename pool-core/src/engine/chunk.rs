@@ -8,7 +8,11 @@ use pool_ipc::{
 };
 
 use super::{jobs::JobId, measure::MeasureResults};
-use crate::{error::Cause, ids::WorkerId, task::Call};
+use crate::{
+    error::Cause,
+    ids::{ItemIndex, WorkerId},
+    task::Call,
+};
 
 /// Items that lie side by side in one block and have no result yet.
 #[derive(Debug, Clone)]
@@ -24,7 +28,7 @@ pub(crate) struct Chunk {
     /// Bytes that are under way with it: the block, and segments that only its items hold.
     pub(crate) bytes: u64,
     /// Position in the job's input of the batch's first item.
-    pub(crate) first: u64,
+    pub(crate) first: ItemIndex,
     /// Items of the whole batch.
     pub(crate) capacity: u32,
     /// The part of the batch that has no results yet.
@@ -79,7 +83,7 @@ impl Chunk {
     pub(crate) fn new(
         (job, call, measure): (JobId, Call, MeasureResults),
         items: Block,
-        first: u64,
+        first: ItemIndex,
         (count, capacity): (u32, u32),
     ) -> Self {
         Self {
@@ -157,7 +161,7 @@ impl Chunk {
 
     /// Fails the first item left; answers with what its job is told.
     pub(super) fn fail(&mut self, worker: WorkerId, cause: Cause) -> Delivery {
-        let index = self.first + u64::from(self.start);
+        let index = self.first.after(self.start as usize);
         // A try that ended with its worker is in the count already.
         let ended = cause.ends_worker();
         let tries = self.lost_tries.saturating_add(u32::from(!ended));
@@ -189,13 +193,13 @@ pub(crate) enum Delivery {
     Results {
         slot: SlotIndex,
         incarnation: Incarnation,
-        first: u64,
+        first: ItemIndex,
         capacity: u32,
         measure: MeasureResults,
         outcome: Outcome,
     },
     /// An item failed.
-    Failed { index: u64, worker: WorkerId, cause: Cause, tries: u32 },
+    Failed { index: ItemIndex, worker: WorkerId, cause: Cause, tries: u32 },
     /// A chunk's block was freed: the job was told of all its items.
     Ended { bytes: u64 },
 }

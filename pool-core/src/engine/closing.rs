@@ -11,6 +11,8 @@ use super::{
     jobs::JobId,
 };
 
+use crate::ids::ItemIndex;
+
 impl Engine {
     /// Closes jobs whose results are not wanted any more. Answers with the slots of their published
     /// chunks: the caller takes back those that no worker has in hand, followed by
@@ -89,7 +91,7 @@ impl Engine {
 
     /// Marks the job's chunk on the board that begins at item `first` as cancelled; answers with
     /// its slot.
-    pub(crate) fn cancel_chunk(&mut self, job: JobId, first: u64) -> Option<SlotIndex> {
+    pub(crate) fn cancel_chunk(&mut self, job: JobId, first: ItemIndex) -> Option<SlotIndex> {
         self.slots.iter_mut().enumerate().find_map(|(slot, state)| match state {
             SlotUse::Published(chunk) if chunk.job == job && chunk.first == first => {
                 chunk.cancelled = true;
@@ -101,7 +103,7 @@ impl Engine {
 
     /// Takes the job's chunk out of the queue that begins at item `first` and was not begun;
     /// answers whether there was one.
-    pub(crate) fn withdraw(&mut self, job: JobId, first: u64, out: &mut Vec<Action>) -> bool {
+    pub(crate) fn withdraw(&mut self, job: JobId, first: ItemIndex, out: &mut Vec<Action>) -> bool {
         let is_it = |c: &Chunk| c.job == job && c.first == first && c.in_hand.is_none();
         let at = self.queue.iter().position(is_it);
         let queued = at.and_then(|at| self.queue.remove(at));

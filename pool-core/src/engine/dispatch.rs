@@ -213,7 +213,7 @@ impl Engine {
         let size = chunk.end - chunk.start;
         let finished = outcome.progress.finished.min(size);
         if finished > 0 && wanted {
-            let first = chunk.first + u64::from(chunk.start);
+            let first = chunk.first.after(chunk.start as usize);
             let (capacity, measure) = (size, chunk.measure);
             let delivery =
                 Delivery::Results { slot, incarnation, first, capacity, measure, outcome };

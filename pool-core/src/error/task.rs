@@ -7,12 +7,12 @@ use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 use pool_ipc::{SegmentFault, WireFault};
 
 use super::segment_fault::while_zygote_lives;
-use crate::ids::{FutureId, WorkerId};
+use crate::ids::{FutureId, ItemIndex, WorkerId};
 
 /// An item's task failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskError {
-    pub(crate) index: u64,
+    pub(crate) index: ItemIndex,
     worker: WorkerId,
     tries: u32,
     origin: Origin,
@@ -103,12 +103,12 @@ pub enum ExitStatus {
 }
 
 impl TaskError {
-    pub(crate) fn new(index: u64, worker: WorkerId, cause: Cause, tries: u32) -> Self {
+    pub(crate) fn new(index: ItemIndex, worker: WorkerId, cause: Cause, tries: u32) -> Self {
         Self { index, worker, tries, origin: Origin::Call, cause: Box::new(cause) }
     }
 
     /// The item at this position was read, and has not finished when its call was cancelled.
-    pub(crate) fn cancelled(index: u64) -> Self {
+    pub(crate) fn cancelled(index: ItemIndex) -> Self {
         Self::new(index, WorkerId::FIRST, Cause::Cancelled, 0)
     }
 
@@ -122,7 +122,7 @@ impl TaskError {
     /// [`future`](Self::future) tells from others.
     #[must_use]
     pub fn index(&self) -> u64 {
-        self.index
+        self.index.number()
     }
 
     /// The number of the future that the item belongs to, which
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_future_is_named_by_its_number() {
-        let failed = || TaskError::new(0, WorkerId::new(1), Cause::BadResult, 1);
+        let failed = || TaskError::new(ItemIndex::FIRST, WorkerId::new(1), Cause::BadResult, 1);
         let (one, map) = (
             failed().of_future(FutureId::new(7), false),
             failed().of_future(FutureId::new(7), true),

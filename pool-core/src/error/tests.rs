@@ -4,7 +4,7 @@ use pool_affinity::CpuSet;
 use pool_ipc::SealError;
 
 use super::*;
-use crate::ids::WorkerId;
+use crate::ids::{ItemIndex, WorkerId};
 
 fn not_permitted() -> io::Error {
     io::Error::from_raw_os_error(libc::EPERM)
@@ -104,7 +104,7 @@ fn all() -> Vec<Error> {
         Error::resources("a test", "a text"),
     ];
     for cause in causes() {
-        all.push(TaskError::new(3, WorkerId::new(1), cause.clone(), 2).into());
+        all.push(TaskError::new(ItemIndex::new(3), WorkerId::new(1), cause.clone(), 2).into());
         all.push(Error::SharedFailed(cause.clone()));
         all.push(Error::WorkerStartFailed(cause.clone()));
         all.push(Error::WorkerInitFailed { worker: 1, cause: cause.clone() });

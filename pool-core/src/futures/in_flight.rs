@@ -10,7 +10,7 @@ use super::{
 use crate::{
     engine::{Pace, Window},
     error::Error,
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     session::{Buffers, ResultBatch, Session},
 };
 
@@ -42,7 +42,7 @@ struct Sent {
 #[derive(Default)]
 pub(super) struct InFlight {
     pub(super) waiting: Waiting,
-    /// Calls by key; keys are used again.
+    /// Calls by index; indices are used again.
     sent: Vec<Option<Sent>>,
     free: Vec<usize>,
     /// Answers that no thread has in hand: any thread may take the next one, also while another
@@ -104,21 +104,21 @@ impl InFlight {
         self.waiting.front().is_some_and(|unsent| self.admits(unsent.worker()))
     }
 
-    /// Notes that a call for this worker, or for any, is sent now; returns its key, and whether it
+    /// Notes that a call for this worker, or any, is sent now; returns its index, and whether it
     /// is timed.
     pub(super) fn begin(
         &mut self,
         receiver: Arc<dyn Receiver>,
         worker: Option<WorkerId>,
-    ) -> (u64, bool) {
+    ) -> (ItemIndex, bool) {
         self.serial += 1;
-        let key = self.free.pop().unwrap_or_else(|| {
+        let index = self.free.pop().unwrap_or_else(|| {
             self.sent.push(None);
             self.sent.len() - 1
         });
-        self.sent[key] = Some(Sent { receiver, is_targeted: worker.is_some(), bytes: None });
+        self.sent[index] = Some(Sent { receiver, is_targeted: worker.is_some(), bytes: None });
         self.window_of(worker.is_some()).took(0, 1, 0);
-        (key as u64, self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
+        (ItemIndex::new(index as u64), self.nanos.is_none() || self.serial.is_multiple_of(TIMED))
     }
 
     fn window_of(&mut self, is_targeted: bool) -> &mut Window {
@@ -126,8 +126,9 @@ impl InFlight {
     }
 
     /// Notes how many bytes of a call that is sent were handed over.
-    pub(super) fn took(&mut self, key: u64, bytes: u64) {
-        let sent = usize::try_from(key).ok().and_then(|key| self.sent.get_mut(key)?.as_mut());
+    pub(super) fn took(&mut self, index: ItemIndex, bytes: u64) {
+        let index = usize::try_from(index.number());
+        let sent = index.ok().and_then(|index| self.sent.get_mut(index)?.as_mut());
         // A call that was answered meanwhile counts no more.
         let Some(sent) = sent else { return };
         let (bytes, is_targeted) = (bytes as usize, sent.is_targeted);
@@ -135,11 +136,11 @@ impl InFlight {
         self.window_of(is_targeted).took(1, 0, bytes);
     }
 
-    /// Frees the key of a call that was answered, or was not sent after all.
-    pub(super) fn end(&mut self, key: u64) -> Option<Arc<dyn Receiver>> {
-        let key = usize::try_from(key).ok()?;
-        let Sent { receiver, is_targeted, bytes } = self.sent.get_mut(key)?.take()?;
-        self.free.push(key);
+    /// Frees the index of a call that was answered, or was not sent after all.
+    pub(super) fn end(&mut self, index: ItemIndex) -> Option<Arc<dyn Receiver>> {
+        let index = usize::try_from(index.number()).ok()?;
+        let Sent { receiver, is_targeted, bytes } = self.sent.get_mut(index)?.take()?;
+        self.free.push(index);
         let window = self.window_of(is_targeted);
         window.yielded(1);
         if let Some(bytes) = bytes {
@@ -156,10 +157,10 @@ impl InFlight {
         }
     }
 
-    /// The key of a call that was sent.
-    pub(super) fn key_of(&self, entry: *const ()) -> Option<u64> {
+    /// The index of a call that was sent.
+    pub(super) fn index_of(&self, entry: *const ()) -> Option<ItemIndex> {
         let is_it = |s: &Option<Sent>| s.as_ref().is_some_and(|s| s.receiver.address() == entry);
-        self.sent.iter().position(is_it).map(|key| key as u64)
+        self.sent.iter().position(is_it).map(|index| ItemIndex::new(index as u64))
     }
 
     /// Answers every call that has no answer; returns the calls that were not sent.

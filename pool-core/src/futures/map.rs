@@ -21,7 +21,7 @@ use crate::{
     cancel::CancelToken,
     compact::Compact,
     error::{Cause, Error, TaskError},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     job::{BackgroundJob, Counted, Job},
     mutex::lock,
     panic::{drop_quietly, take_panic},
@@ -161,7 +161,7 @@ impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
                 // A type's own code panicked: encoding, decoding or drop.
                 take_panic(payload);
                 let cause = Cause::BadResult;
-                Err(TaskError::new(0, WorkerId::FIRST, cause, 1).into())
+                Err(TaskError::new(ItemIndex::FIRST, WorkerId::FIRST, cause, 1).into())
             });
             let outcome = outcome.transpose();
             let mut state = lock(&self.state);

@@ -127,10 +127,10 @@ impl AsyncQueue for ProcessQueue {
             drop_quietly(unsent);
             return true;
         }
-        let Some(key) = in_flight.key_of(entry) else { return false };
-        let withdrawn = self.allocator.session.withdraw(self.allocator.job, key);
+        let Some(index) = in_flight.index_of(entry) else { return false };
+        let withdrawn = self.allocator.session.withdraw(self.allocator.job, index);
         if withdrawn {
-            in_flight.end(key);
+            in_flight.end(index);
         }
         withdrawn
     }
@@ -140,10 +140,10 @@ impl AsyncQueue for ProcessQueue {
             self.kill_at_end(number, grace);
         }
         if !self.withdraw(entry) {
-            // A call keeps its key until it has ended, and its end is noted under this lock.
+            // A call keeps its index until it has ended, and its end is noted under this lock.
             let in_flight = lock(&self.in_flight);
-            if let Some(key) = in_flight.key_of(entry) {
-                self.allocator.session.kill_chunk(self.allocator.job, key, grace);
+            if let Some(index) = in_flight.index_of(entry) {
+                self.allocator.session.kill_chunk(self.allocator.job, index, grace);
             }
         }
     }

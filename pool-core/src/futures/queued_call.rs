@@ -13,7 +13,7 @@ use crate::{
     compact::Compact,
     engine::{MeasureResults, measure_results},
     error::{Cause, Error, TaskError},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     job::{EncodedItems, ItemAllocator, bad_result},
     panic::take_panic,
     reentrancy::{Brought, InCall},
@@ -95,8 +95,14 @@ impl<A: Wire, R: Wire> QueuedCall<A, R> {
         idle: bool,
     ) -> Result<Option<Encoded>, Error> {
         let (one, sizes) = ((&*self.item, &mut iter::empty()), (1, GUESS));
-        let items =
-            allocator.encode::<A, _>(buffers, one, &mut None, sizes, (idle, None), Some(0))?;
+        let items = allocator.encode::<A, _>(
+            buffers,
+            one,
+            &mut None,
+            sizes,
+            (idle, None),
+            Some(ItemIndex::FIRST),
+        )?;
         let (call, terms, measure) = (self.call, self.terms, measure_results::<R>);
         Ok(items.map(|items| Encoded { items, call, terms, measure }))
     }
@@ -158,10 +164,12 @@ fn receive_here<R: Wire>(
         Ok((Err(fault), _)) if allocator.is_end(&fault) => {
             entry.complete(Err(allocator.session.end_error()), 0)
         }
-        Ok((Err(fault), _)) => entry.complete(Err(bad_result(batch.worker(), 0, fault).into()), 0),
+        Ok((Err(fault), _)) => {
+            entry.complete(Err(bad_result(batch.worker(), ItemIndex::FIRST, fault).into()), 0)
+        }
         Err(payload) => {
             take_panic(payload);
-            let task = TaskError::new(0, WorkerId::FIRST, Cause::BadResult, 1);
+            let task = TaskError::new(ItemIndex::FIRST, WorkerId::FIRST, Cause::BadResult, 1);
             entry.complete(Err(task.into()), 0);
         }
     }

@@ -64,18 +64,18 @@ impl ProcessQueue {
         let mut buffers = in_flight.buffers(session);
         let gone = session.take_messages(*job, poll, &mut buffers.taken).err();
         while let Some(message) = buffers.taken.pop_front() {
-            let (key, answer) = match message {
+            let (index, answer) = match message {
                 Message::Ended { .. } => continue,
                 Message::Results(batch) => {
                     in_flight.ran(batch.nanos);
                     (batch.first, Answer::Batch(batch))
                 }
                 Message::Failed(mut error) => {
-                    let key = std::mem::take(&mut error.index);
-                    (key, Answer::Failed(error.into()))
+                    let index = std::mem::take(&mut error.index);
+                    (index, Answer::Failed(error.into()))
                 }
             };
-            let receiver = in_flight.end(key);
+            let receiver = in_flight.end(index);
             in_flight.answered.push_back((receiver, answer));
         }
         let (some, in_flight) = self.hand_out(in_flight, &mut buffers);

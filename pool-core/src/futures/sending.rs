@@ -1,6 +1,6 @@
 //! How calls go from the queue to the workers: at once, or in line for room.
 //!
-//! Invariant: until it is answered, a call either is in the in-flight table under a key, from
+//! Invariant: until it is answered, a call either is in the in-flight table under an index, from
 //! before it is sent, or waits in line.
 
 use std::{
@@ -20,6 +20,7 @@ use crate::{
     compact::Compact,
     engine::Chunk,
     error::Error,
+    ids::ItemIndex,
     job::EncodedItems,
     mutex::lock,
     panic::{drop_quietly, take_panic},
@@ -65,17 +66,17 @@ impl Placement for ProcessQueue {
             in_flight.waiting.push_back(Box::new(queued));
             return Ok(in_flight.waiting.len());
         }
-        let (key, timed) = in_flight.begin(entry.clone(), terms.worker);
+        let (index, timed) = in_flight.begin(entry.clone(), terms.worker);
         let buffers = in_flight.buffers(&self.allocator.session);
         drop(in_flight);
-        match self.send(&queued, key, timed, buffers, false) {
+        match self.send(&queued, index, timed, buffers, false) {
             Ok(true) => {}
             Ok(false) => {
-                self.wait_in_line(key, Box::new(queued));
+                self.wait_in_line(index, Box::new(queued));
                 self.recount();
             }
             Err(error) => {
-                lock(&self.in_flight).end(key);
+                lock(&self.in_flight).end(index);
                 self.recount();
                 return Err(Unaccepted::Refused(Refused { item: queued.item, error }));
             }
@@ -96,10 +97,10 @@ impl Placement for ProcessQueue {
 
 impl ProcessQueue {
     /// Puts a call for which there is no room first in line.
-    fn wait_in_line(&self, key: u64, unsent: Box<dyn Unsent>) {
+    fn wait_in_line(&self, index: ItemIndex, unsent: Box<dyn Unsent>) {
         let mut in_flight = lock(&self.in_flight);
         // A queue that was closed meanwhile has already answered the call.
-        if in_flight.end(key).is_some() {
+        if in_flight.end(index).is_some() {
             in_flight.waiting.push_front(unsent);
         } else {
             drop(in_flight);
@@ -107,11 +108,11 @@ impl ProcessQueue {
         }
     }
 
-    /// Sends the call that has `key` in the in-flight table; `false`: there is no room for it now.
+    /// Sends the call at `index` of the in-flight table; `false`: there is no room for it now.
     fn send(
         &self,
         unsent: &dyn Unsent,
-        key: u64,
+        index: ItemIndex,
         timed: bool,
         mut buffers: Box<Buffers>,
         idle: bool,
@@ -129,10 +130,10 @@ impl ProcessQueue {
             encoded.map(|encoded| {
                 let Encoded { items, call, terms, measure } = encoded;
                 let EncodedItems { block, carried, bytes, .. } = items;
-                lock(&self.in_flight).took(key, bytes);
+                lock(&self.in_flight).took(index, bytes);
                 let what = (self.allocator.job, call, measure);
                 let (Terms { limit, grace, retries, worker }, one) =
-                    (terms, Chunk::new(what, block, key, (1, 1)));
+                    (terms, Chunk::new(what, block, index, (1, 1)));
                 let chunk = Chunk { timed, bytes, limit, grace, retries, worker, ..one };
                 if let Some(carried) = carried {
                     session.keep_segments(block, carried);
@@ -156,18 +157,18 @@ impl ProcessQueue {
             let Some(unsent) = in_flight.waiting.pop_front() else { return (failed, left) };
             let receiver = unsent.receiver();
             let idle = idle && in_flight.under_way() == 0;
-            let (key, timed) = in_flight.begin(receiver.clone(), unsent.worker());
+            let (index, timed) = in_flight.begin(receiver.clone(), unsent.worker());
             let buffers = in_flight.buffers(&self.allocator.session);
             drop(in_flight);
-            match self.send(&*unsent, key, timed, buffers, idle) {
+            match self.send(&*unsent, index, timed, buffers, idle) {
                 Ok(true) => drop_quietly(unsent),
                 Ok(false) => {
-                    self.wait_in_line(key, unsent);
+                    self.wait_in_line(index, unsent);
                     return (failed, left);
                 }
                 Err(error) => {
                     failed = true;
-                    lock(&self.in_flight).end(key);
+                    lock(&self.in_flight).end(index);
                     receiver.fail(error);
                     drop_quietly(unsent);
                 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     compact::Compact,
     error::{Cause, Error, TaskError},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     job::weight_of,
     mutex::lock,
     panic::{drop_quietly, in_task, take_panic},
@@ -103,7 +103,8 @@ impl<F: Portable<Context = ()>> ThreadCall<F> {
             Ok(Err(error)) => self.entry.complete(Err(error), 0),
             Err(payload) => {
                 let cause = take_panic(payload).into();
-                self.entry.complete(Err(TaskError::new(0, worker, cause, 1).into()), 0);
+                self.entry
+                    .complete(Err(TaskError::new(ItemIndex::FIRST, worker, cause, 1).into()), 0);
             }
         }
         // Dropped first: the queue does not wait for the worker's exit functions.
@@ -150,7 +151,7 @@ impl<F: Portable> Drop for ThreadCall<F> {
 
 impl<R: Wire> Limited for Entry<R> {
     fn time_out(&self, worker: WorkerId, limit: Duration) {
-        let task = TaskError::new(0, worker, Cause::Timeout { limit }, 1);
+        let task = TaskError::new(ItemIndex::FIRST, worker, Cause::Timeout { limit }, 1);
         self.complete(Err(task.into()), 0);
     }
 

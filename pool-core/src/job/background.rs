@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cancel::CancelToken,
     error::{Error, TaskError},
+    ids::ItemIndex,
     reentrancy::{InCall, Inside},
     session::ResultBatch,
     stack::with_room,
@@ -57,7 +58,7 @@ impl<F: Form> Sink<F> for Weighed<F::Output> {
         self.values.batch(batch, transport);
     }
 
-    fn values(&mut self, first: u64, values: Vec<F::Output>) {
+    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>) {
         self.bytes += values.iter().map(|value| weight_of(value, self.exact)).sum::<u64>();
         Sink::<F>::values(&mut self.values, first, values);
     }

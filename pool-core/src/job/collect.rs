@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, TaskError},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     reentrancy::{InCall, Inside},
     session::ResultBatch,
     stack::with_room,
@@ -29,19 +29,19 @@ impl<F: Form, G: FnMut(u64, &<F::Output as Archive>::Archived)> Sink<F> for View
     fn batch(&mut self, batch: &ResultBatch, _: &mut Transport<F>) {
         let (reader, _) = batch.reader::<F::Output>();
         for index in 0..batch.count {
-            let position = batch.first + index as u64;
-            let read = reader.view(index, |archived| (self.read)(position, archived));
+            let position = batch.first.after(index);
+            let read = reader.view(index, |archived| (self.read)(position.number(), archived));
             if let Err(fault) = read {
                 self.failed.get_or_insert_with(|| bad_result(batch.worker(), position, fault));
             }
         }
     }
 
-    fn values(&mut self, first: u64, values: Vec<F::Output>) {
-        for (position, value) in (first..).zip(values) {
+    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>) {
+        for (position, value) in first.onwards().zip(values) {
             let bytes = pool_ipc::to_bytes(&value);
             match bytes.as_deref().map(pool_ipc::view_bytes::<F::Output>) {
-                Ok(Ok(archived)) => (self.read)(position, archived),
+                Ok(Ok(archived)) => (self.read)(position.number(), archived),
                 Ok(Err(fault)) | Err(&fault) => {
                     self.failed.get_or_insert_with(|| bad_result(WorkerId::FIRST, position, fault));
                 }

@@ -8,12 +8,12 @@ use pool_ipc::WireFault;
 use super::{reorder::Arrivals, run::Sink, transport::Transport};
 use crate::{
     error::{Cause, Error, TaskError},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     session::ResultBatch,
     task::Form,
 };
 
-pub(crate) fn bad_result(worker: WorkerId, index: u64, fault: WireFault) -> TaskError {
+pub(crate) fn bad_result(worker: WorkerId, index: ItemIndex, fault: WireFault) -> TaskError {
     TaskError::new(index, worker, Cause::of_result(fault), 1)
 }
 
@@ -28,19 +28,23 @@ pub(super) trait Keep<R> {
     /// # Errors
     ///
     /// The job ends with it.
-    fn keep(&self, index: u64, outcome: Result<R, TaskError>) -> Result<Self::Kept, Self::Stop>;
+    fn keep(
+        &self,
+        index: ItemIndex,
+        outcome: Result<R, TaskError>,
+    ) -> Result<Self::Kept, Self::Stop>;
 
     /// Appends what is kept of the items from position `first` on; `stopped` gets the first reason
     /// why the job ends.
     fn keep_all(
         &self,
-        first: u64,
+        first: ItemIndex,
         values: Vec<R>,
         out: &mut Vec<Self::Kept>,
         stopped: &mut Option<Self::Stop>,
     ) {
         let kept = |(index, value)| kept(self, stopped, index, Ok(value));
-        out.extend((first..).zip(values).filter_map(kept));
+        out.extend(first.onwards().zip(values).filter_map(kept));
     }
 }
 
@@ -52,11 +56,11 @@ impl<R> Keep<R> for Values {
     type Stop = Error;
 
     #[inline]
-    fn keep(&self, _: u64, outcome: Result<R, TaskError>) -> Result<R, Error> {
+    fn keep(&self, _: ItemIndex, outcome: Result<R, TaskError>) -> Result<R, Error> {
         Ok(outcome?)
     }
 
-    fn keep_all(&self, _: u64, values: Vec<R>, out: &mut Vec<R>, _: &mut Option<Error>) {
+    fn keep_all(&self, _: ItemIndex, values: Vec<R>, out: &mut Vec<R>, _: &mut Option<Error>) {
         out.extend(values); // (at once)
     }
 }
@@ -69,8 +73,8 @@ impl<R, T, M: Fn(u64, R) -> T> Keep<R> for Each<M> {
     type Stop = Error;
 
     #[inline]
-    fn keep(&self, index: u64, outcome: Result<R, TaskError>) -> Result<Self::Kept, Error> {
-        Ok(outcome.map(|value| (self.0)(index, value)))
+    fn keep(&self, index: ItemIndex, outcome: Result<R, TaskError>) -> Result<Self::Kept, Error> {
+        Ok(outcome.map(|value| (self.0)(index.number(), value)))
     }
 }
 
@@ -92,7 +96,7 @@ impl<R, K: Keep<R>> Collector<R, K> {
 fn kept<R, K: Keep<R> + ?Sized>(
     keep: &K,
     stopped: &mut Option<K::Stop>,
-    index: u64,
+    index: ItemIndex,
     outcome: Result<R, TaskError>,
 ) -> Option<K::Kept> {
     match keep.keep(index, outcome) {
@@ -117,7 +121,7 @@ impl<F: Form, K: Keep<F::Output>> Sink<F> for Collector<F::Output, K> {
         });
     }
 
-    fn values(&mut self, first: u64, values: Vec<F::Output>) {
+    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>) {
         let Self { keep, arrivals, stopped } = self;
         arrivals.add(first, |out| keep.keep_all(first, values, out, stopped));
     }

@@ -15,6 +15,7 @@ use crate::{
     compact::Compact,
     engine::JobId,
     error::{Error, is_disconnected, while_zygote_lives},
+    ids::ItemIndex,
     session::{Buffers, Carried, NoRoom, Session},
 };
 
@@ -68,7 +69,7 @@ impl ItemAllocator {
         pending: &mut Option<Compact<A>>,
         (most, guess): (usize, usize),
         (idle, until): (bool, Option<Instant>),
-        index: Option<u64>,
+        index: Option<ItemIndex>,
     ) -> Result<Option<EncodedItems>, Error> {
         let Buffers { released, encoder, .. } = buffers;
         let room = head_len::<T>(most) + if is_fixed::<T>() { 0 } else { guess };
@@ -102,7 +103,7 @@ impl ItemAllocator {
                     writer.push(next.borrow(), encoder).map_err(fault)?;
                 }
                 Err(fault) => {
-                    let index = index.map(|first| first + writer.count() as u64);
+                    let index = index.map(|first| first.after(writer.count()));
                     return Err(self.unsendable(index, fault));
                 }
             }
@@ -161,13 +162,14 @@ impl ItemAllocator {
 
     /// The error for item `index`, or for the context, that could not be encoded.
     #[cold]
-    pub(crate) fn unsendable(&self, index: Option<u64>, fault: WireFault) -> Error {
+    pub(crate) fn unsendable(&self, index: Option<ItemIndex>, fault: WireFault) -> Error {
         match (fault, index) {
             (fault, _) if self.is_end(&fault) => self.session.end_error(),
-            (WireFault::Segment(fault), index) => {
-                Error::Handle { index, fault: while_zygote_lives(fault) }
-            }
-            (_, Some(index)) => Error::Encode { index },
+            (WireFault::Segment(fault), index) => Error::Handle {
+                index: index.map(ItemIndex::number),
+                fault: while_zygote_lives(fault),
+            },
+            (_, Some(index)) => Error::Encode { index: index.number() },
             (fault, None) => {
                 Error::InvalidInput(format!("the context could not be encoded: {fault}"))
             }

@@ -18,6 +18,7 @@ use crate::{
     compact::Compact,
     engine::{Awaited, Chunk, JobId, MeasureResults, measure_results},
     error::Error,
+    ids::ItemIndex,
     session::{Buffers, NewJob, ResultBatch, Session},
     task::{Call, Form},
 };
@@ -45,7 +46,7 @@ pub(crate) struct ProcessTransport<F: Form> {
     pending: Option<Compact<F::Item>>,
     bytes_per_item: usize,
     /// Position in the input of the next item.
-    next_index: u64,
+    next_index: ItemIndex,
     target: Target,
     /// Set if tasks borrow from the caller, who then waits for every one of them.
     leaked: Option<LeakFlag>,
@@ -77,7 +78,7 @@ impl<F: Form> ProcessTransport<F> {
             context: (0, 0),
             pending: None,
             bytes_per_item: 0,
-            next_index: 0,
+            next_index: ItemIndex::FIRST,
             target: Target::Any,
             leaked: None,
             cut_off: false,
@@ -189,7 +190,7 @@ impl<F: Form> ProcessTransport<F> {
             worker: self.target.worker(),
             ..Chunk::new(what, block, self.next_index, (count as u32, most as u32))
         };
-        self.next_index += count as u64;
+        self.next_index = self.next_index.after(count);
         self.target.advance();
         let load = Load { chunks: 1, items: count, bytes: used + exclusive, room: bytes as usize };
         Ok(Ok((chunk, load)))
@@ -252,7 +253,7 @@ impl<F: Form> ProcessTransport<F> {
 
     /// How many items were pulled.
     pub(super) fn pulled(&self) -> u64 {
-        self.next_index + u64::from(self.pending.is_some())
+        self.next_index.number() + u64::from(self.pending.is_some())
     }
 
     #[inline]
@@ -274,7 +275,7 @@ impl<F: Form> ProcessTransport<F> {
         &mut self,
         batch: &ResultBatch,
         out: &mut Vec<T>,
-        mut made: impl FnMut(u64, Result<F::Output, WireFault>) -> Option<T>,
+        mut made: impl FnMut(ItemIndex, Result<F::Output, WireFault>) -> Option<T>,
     ) {
         let (allocator, cut_off) = (&self.allocator, &mut self.cut_off);
         let Buffers { scratch, decoder, .. } = Self::buffers(&mut self.buffers);
@@ -300,7 +301,7 @@ impl<F: Form> ProcessTransport<F> {
                 *cut_off = true;
                 None
             }
-            value => made(batch.first + index as u64, value),
+            value => made(batch.first.after(index), value),
         };
         if private {
             reader.decode_all(batch.count, decoder, out, made_of);

@@ -4,7 +4,9 @@
 //! `early`. Invariant (noted): no two ranges in `noted` touch, so there are no more of them than
 //! chunks under way, and one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
+
+use crate::ids::ItemIndex;
 
 /// The most bytes that are reserved for values in advance.
 const MOST_RESERVED: usize = 256 << 20;
@@ -14,16 +16,22 @@ const MOST_RESERVED: usize = 256 << 20;
 pub(super) struct Arrivals<T> {
     ordered: bool,
     ready: Vec<T>,
-    next: u64,
-    early: BTreeMap<u64, Vec<T>>,
+    next: ItemIndex,
+    early: BTreeMap<ItemIndex, Vec<T>>,
     /// The ranges of the positions that have come, by their start, with their end, if the values
     /// are wanted in order of arrival and those that never come have to be known.
-    noted: Option<BTreeMap<u64, u64>>,
+    noted: Option<BTreeMap<ItemIndex, ItemIndex>>,
 }
 
 impl<T> Arrivals<T> {
     pub(super) fn new(ordered: bool) -> Self {
-        Self { ordered, ready: Vec::new(), next: 0, early: BTreeMap::new(), noted: None }
+        Self {
+            ordered,
+            ready: Vec::new(),
+            next: ItemIndex::FIRST,
+            early: BTreeMap::new(),
+            noted: None,
+        }
     }
 
     /// Has it know the positions that have come, also of values in order of arrival.
@@ -41,17 +49,17 @@ impl<T> Arrivals<T> {
     }
 
     /// Has `fill` append the values from position `first` on to the right vector.
-    pub(super) fn add(&mut self, first: u64, fill: impl FnOnce(&mut Vec<T>)) {
+    pub(super) fn add(&mut self, first: ItemIndex, fill: impl FnOnce(&mut Vec<T>)) {
         if !self.ordered {
             let before = self.ready.len();
             fill(&mut self.ready);
             if let Some(noted) = &mut self.noted {
-                note(noted, first, first + (self.ready.len() - before) as u64);
+                note(noted, first..first.after(self.ready.len() - before));
             }
         } else if first == self.next {
             let before = self.ready.len();
             fill(&mut self.ready);
-            self.next += (self.ready.len() - before) as u64;
+            self.next = first.after(self.ready.len() - before);
             self.catch_up();
         } else {
             let mut values = Vec::new();
@@ -62,23 +70,25 @@ impl<T> Arrivals<T> {
 
     fn catch_up(&mut self) {
         while let Some(mut values) = self.early.remove(&self.next) {
-            self.next += values.len() as u64;
+            self.next = self.next.after(values.len());
             self.ready.append(&mut values);
         }
     }
 
-    /// Fills each gap before position `end`, in order, with the value that `missing` makes of the
-    /// gap's position.
-    pub(super) fn complete(&mut self, end: u64, missing: impl Fn(u64) -> T) {
+    /// Fills each gap among the first `items` items, in order, with the value that `missing` makes
+    /// of the gap's position.
+    pub(super) fn complete(&mut self, items: u64, missing: impl Fn(ItemIndex) -> T) {
+        let end = ItemIndex::new(items);
         if let Some(noted) = self.noted.take() {
             for (first, behind) in noted.into_iter().chain([(end, end)]) {
-                self.ready.extend((self.next..first).map(&missing));
+                let gap = self.next.onwards().take_while(|index| *index < first);
+                self.ready.extend(gap.map(&missing));
                 self.next = behind;
             }
         }
         while self.next < end {
             self.ready.push(missing(self.next));
-            self.next += 1;
+            self.next = self.next.after(1);
             self.catch_up();
         }
     }
@@ -89,8 +99,8 @@ impl<T> Arrivals<T> {
     }
 }
 
-/// Adds the positions from `first` up to `end`.
-fn note(noted: &mut BTreeMap<u64, u64>, first: u64, end: u64) {
+/// Adds positions.
+fn note(noted: &mut BTreeMap<ItemIndex, ItemIndex>, Range { start: first, end }: Range<ItemIndex>) {
     let before = noted.range(..first).next_back().filter(|(_, behind)| **behind == first);
     let first = before.map_or(first, |(before, _)| *before);
     let end = noted.remove(&end).unwrap_or(end);
@@ -101,39 +111,43 @@ fn note(noted: &mut BTreeMap<u64, u64>, first: u64, end: u64) {
 mod tests {
     use super::*;
 
+    fn ranges<const N: usize>(ranges: [(u64, u64); N]) -> BTreeMap<ItemIndex, ItemIndex> {
+        ranges.map(|(first, end)| (ItemIndex::new(first), ItemIndex::new(end))).into()
+    }
+
     #[test]
     fn noted_positions_leave_gaps_that_are_filled_at_the_end() {
         let mut arrivals = Arrivals::new(false).noting();
         for first in [7, 2, 9, 3, 4] {
-            arrivals.add(first, |out| out.push(first));
+            arrivals.add(ItemIndex::new(first), |out| out.push(first));
         }
-        assert_eq!(arrivals.noted, Some([(2, 5), (7, 8), (9, 10)].into()));
-        arrivals.add(8, |out| out.push(8));
-        assert_eq!(arrivals.noted, Some([(2, 5), (7, 10)].into()));
+        assert_eq!(arrivals.noted, Some(ranges([(2, 5), (7, 8), (9, 10)])));
+        arrivals.add(ItemIndex::new(8), |out| out.push(8));
+        assert_eq!(arrivals.noted, Some(ranges([(2, 5), (7, 10)])));
         assert_eq!(arrivals.take(), [7, 2, 9, 3, 4, 8]);
-        arrivals.complete(12, |at| 100 + at);
+        arrivals.complete(12, |at| 100 + at.number());
         assert_eq!(arrivals.take(), [100, 101, 105, 106, 110, 111]);
         let mut arrivals = Arrivals::new(false).noting();
-        arrivals.add(0, |out| out.extend([0, 1]));
-        arrivals.complete(2, |at| 100 + at);
+        arrivals.add(ItemIndex::new(0), |out| out.extend([0, 1]));
+        arrivals.complete(2, |at| 100 + at.number());
         assert_eq!(arrivals.take(), [0, 1]);
     }
 
     #[test]
     fn early_values_wait_for_the_ones_before_them() {
         let mut arrivals = Arrivals::new(true);
-        arrivals.add(2, |out| out.extend([2, 3]));
-        arrivals.add(5, |out| out.push(5));
+        arrivals.add(ItemIndex::new(2), |out| out.extend([2, 3]));
+        arrivals.add(ItemIndex::new(5), |out| out.push(5));
         assert!(arrivals.take().is_empty());
-        arrivals.add(0, |out| out.extend([0, 1]));
+        arrivals.add(ItemIndex::new(0), |out| out.extend([0, 1]));
         assert_eq!(arrivals.take(), [0, 1, 2, 3]);
-        arrivals.add(4, |out| out.push(4));
+        arrivals.add(ItemIndex::new(4), |out| out.push(4));
         assert_eq!(arrivals.take(), [4, 5]);
-        arrivals.add(8, |out| out.push(8));
-        arrivals.complete(10, |at| 100 + at);
+        arrivals.add(ItemIndex::new(8), |out| out.push(8));
+        arrivals.complete(10, |at| 100 + at.number());
         assert_eq!(arrivals.take(), [106, 107, 8, 109]);
         let mut arrivals = Arrivals::new(false);
-        arrivals.add(7, |out| out.push(7));
+        arrivals.add(ItemIndex::new(7), |out| out.push(7));
         assert_eq!(arrivals.take(), [7]);
     }
 }

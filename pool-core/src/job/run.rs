@@ -19,6 +19,7 @@ use crate::{
     cancel::CancelToken,
     engine::{Awaited, JobId, Pace, Sizer, Window},
     error::{Error, TaskError},
+    ids::ItemIndex,
     reentrancy::{InCall, Inside},
     session::{Message, ResultBatch},
     stack::with_room,
@@ -62,7 +63,7 @@ pub(super) trait Sink<F: Form> {
     /// Why the job ends before its last item.
     type Stop;
     fn batch(&mut self, batch: &ResultBatch, transport: &mut Transport<F>);
-    fn values(&mut self, first: u64, values: Vec<F::Output>);
+    fn values(&mut self, first: ItemIndex, values: Vec<F::Output>);
     fn failed(&mut self, error: TaskError);
     /// Takes the first reason why the job ends, if there is one.
     fn take_stop(&mut self) -> Option<Self::Stop>;

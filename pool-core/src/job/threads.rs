@@ -18,7 +18,7 @@ use super::{
 use crate::{
     engine::Awaited,
     error::{Error, TaskError},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     reentrancy::Within,
     session::Message,
     shared::SharedValue,
@@ -31,7 +31,7 @@ pub(crate) struct ThreadTransport<F: Form> {
     job: Arc<ThreadJob<F>>,
     function: F::Function,
     call_values: CallValues<F>,
-    next_index: u64,
+    next_index: ItemIndex,
     target: Target,
     arrived: VecDeque<Arrival<F::Output>>,
     /// Whether the function borrows from the caller, who then waits for every item.
@@ -69,7 +69,7 @@ impl<F: Form> ThreadTransport<F> {
             job,
             function,
             call_values,
-            next_index: 0,
+            next_index: ItemIndex::FIRST,
             target: Target::Any,
             arrived,
             borrows: !matches!(borrows, Borrows::Nothing),
@@ -110,14 +110,14 @@ impl<F: Form> ThreadTransport<F> {
         while thread_items.len() < cut.most
             && let Some(item) = items.next()
         {
-            let index = first + thread_items.len() as u64;
-            thread_items.push(F::pack(item).map_err(|_| Error::Encode { index })?);
+            let index = first.after(thread_items.len());
+            thread_items.push(F::pack(item).map_err(|_| Error::Encode { index: index.number() })?);
         }
         if thread_items.is_empty() {
             return Ok(Sent::Exhausted);
         }
         let items = thread_items.len();
-        self.next_index += items as u64;
+        self.next_index = first.after(items);
         let worker = self.target.worker();
         self.target.advance();
         if !self.limited {
@@ -126,7 +126,7 @@ impl<F: Form> ThreadTransport<F> {
         }
         // One chunk for each item, so that the items behind an overdue one can run in other
         // threads.
-        for (index, thread_item) in (first..).zip(thread_items) {
+        for (index, thread_item) in first.onwards().zip(thread_items) {
             self.send_chunk(worker, index, vec![thread_item])?;
         }
         Ok(Sent::Load(Load { chunks: items, items, bytes: 0, room: 0 }))
@@ -135,7 +135,7 @@ impl<F: Form> ThreadTransport<F> {
     fn send_chunk(
         &self,
         worker: Option<WorkerId>,
-        first: u64,
+        first: ItemIndex,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
         // SAFETY: a function that borrows nothing is `'static`; if it borrows, this transport is
@@ -190,12 +190,12 @@ impl<F: Form> ThreadTransport<F> {
 
     /// How many items were pulled from the input.
     pub(super) fn pulled(&self) -> u64 {
-        self.next_index
+        self.next_index.number()
     }
 
     fn unpack(&mut self, parts: Vec<Part<F::Output>>) {
         for part in parts {
-            let failed = part.first + part.values.len() as u64;
+            let failed = part.first.after(part.values.len());
             self.arrived.push_back(Arrival::Values {
                 first: part.first,
                 nanos: part.nanos,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::session::Message;
+use crate::{ids::ItemIndex, session::Message};
 
 /// What comes back from the workers.
 pub(crate) enum Arrival<R> {
@@ -10,7 +10,7 @@ pub(crate) enum Arrival<R> {
     Message(Message),
     /// Results by value.
     #[cfg_attr(not(feature = "threads"), allow(dead_code))]
-    Values { first: u64, nanos: u64, values: Vec<R> },
+    Values { first: ItemIndex, nanos: u64, values: Vec<R> },
 }
 
 /// How to cut the next chunk.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     engine::{Awaited, JobId},
     error::Error,
+    ids::ItemIndex,
     reentrancy::{InCall, Inside, is_inside},
     session::ResultBatch,
     shared::SharedValue,
@@ -261,7 +262,7 @@ impl<F: Form> Transport<F> {
         &mut self,
         batch: &ResultBatch,
         out: &mut Vec<T>,
-        made: impl FnMut(u64, Result<F::Output, WireFault>) -> Option<T>,
+        made: impl FnMut(ItemIndex, Result<F::Output, WireFault>) -> Option<T>,
     ) {
         match self {
             Self::Processes(transport) => transport.decode(batch, out, made),

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, TaskError},
+    ids::ItemIndex,
     reentrancy::{InCall, Inside},
     stack::with_room,
     task::Form,
@@ -72,10 +73,14 @@ impl<R, E> Keep<Result<R, E>> for Attempts {
     type Stop = TryError<E>;
 
     #[inline]
-    fn keep(&self, index: u64, outcome: Result<Result<R, E>, TaskError>) -> Result<R, TryError<E>> {
+    fn keep(
+        &self,
+        index: ItemIndex,
+        outcome: Result<Result<R, E>, TaskError>,
+    ) -> Result<R, TryError<E>> {
         match outcome {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(TryError::Task { index, error }),
+            Ok(Err(error)) => Err(TryError::Task { index: index.number(), error }),
             Err(task) => Err(TryError::Pool(task.into())),
         }
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     engine::{Chunk, JobId},
     error::Error,
+    ids::ItemIndex,
 };
 
 impl Session {
@@ -145,7 +146,7 @@ impl Session {
     }
 
     /// Takes the job's chunk back that begins at item `first`; `false` when a worker has it.
-    pub(crate) fn withdraw(&self, job: JobId, first: u64) -> bool {
+    pub(crate) fn withdraw(&self, job: JobId, first: ItemIndex) -> bool {
         let mut state = self.lock();
         let state = &mut *state;
         let is_it = |(_, chunk): &(SlotIndex, &Chunk)| {

@@ -11,6 +11,7 @@ use pool_ipc::board::{Incarnation, SlotIndex};
 use super::state::{Kill, Session, SessionState};
 use crate::{
     engine::JobId,
+    ids::ItemIndex,
     os::{self, nanos},
     protocol::ClaimedChunk,
 };
@@ -76,7 +77,7 @@ impl Session {
     /// Cancels the running chunk of the job that begins at item `first`: its worker is told, and
     /// killed after `grace`; the chunk is not tried again. The caller keeps another chunk from
     /// getting this name meanwhile.
-    pub(crate) fn kill_chunk(&self, job: JobId, first: u64, grace: Duration) {
+    pub(crate) fn kill_chunk(&self, job: JobId, first: ItemIndex, grace: Duration) {
         let mut state = self.lock();
         let slot = state.engine.cancel_chunk(job, first);
         if let Some(slot) = slot {

@@ -10,13 +10,13 @@ use pool_ipc::{
 use pool_shm::SharedSegment;
 
 use super::arenas::WorkerArena;
-use crate::{engine::MeasureResults, error::TaskError, ids::WorkerId};
+use crate::{engine::MeasureResults, error::TaskError, ids::ItemIndex, ids::WorkerId};
 
 /// Results of consecutive items.
 #[derive(Debug)]
 pub(crate) struct ResultBatch {
     /// Position in the job's input of the first one.
-    pub(crate) first: u64,
+    pub(crate) first: ItemIndex,
     /// How many there are.
     pub(crate) count: usize,
     /// How many results the batch has room for.

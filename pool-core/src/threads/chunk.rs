@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     panic::{drop_quietly, in_task, take_panic},
     shared,
     task::{ContextCell, Form, Surroundings, TimeSlice},
@@ -33,7 +33,7 @@ pub(super) struct Chunk<F: Form> {
     pub(super) call_values: Option<CallValues<F>>,
     /// Whether it is for one thread alone, which runs such chunks in order.
     pub(super) is_targeted: bool,
-    pub(super) first: u64,
+    pub(super) first: ItemIndex,
     pub(super) thread_items: vec::IntoIter<F::ThreadItem>,
     pub(super) parts: Vec<Part<F::Output>>,
     /// Whether the clock of its item runs. An item with a limit is alone in its chunk, so that no
@@ -60,7 +60,7 @@ impl<F: Form> ThreadJob<F> {
         (backend, worker): (&ThreadBackend, Option<WorkerId>),
         function: F::Function,
         call_values: &CallValues<F>,
-        first: u64,
+        first: ItemIndex,
         thread_items: Vec<F::ThreadItem>,
     ) -> Result<(), Error> {
         if self.control.is_foreign() {
@@ -91,7 +91,7 @@ impl<F: Form> ThreadJob<F> {
         is_targeted: bool,
         function: F::Function,
         call_values: &CallValues<F>,
-        first: u64,
+        first: ItemIndex,
         thread_items: vec::IntoIter<F::ThreadItem>,
     ) -> Work {
         let chunk = Chunk {
@@ -141,7 +141,7 @@ impl<F: Form> Chunk<F> {
             context: &mut cell,
         };
         let (function, thread_items) = (self.function, &mut self.thread_items);
-        let behind = self.first + thread_items.len() as u64;
+        let (start, count) = (self.first, thread_items.len());
         let (mut tasks, mut may_leave) = (0, !self.is_targeted);
         let mut started = Instant::now();
         let mut slice = TimeSlice::since(Some(started));
@@ -151,7 +151,7 @@ impl<F: Form> Chunk<F> {
             left > 0 && !control.is_foreign() && slice.check(done) && handback.any_waits()
         };
         loop {
-            let first = behind - thread_items.len() as u64;
+            let first = start.after(count - thread_items.len());
             let mut values = Vec::with_capacity(thread_items.len());
             let mut leaves = false;
             let outcome = in_task(|| {
@@ -188,7 +188,7 @@ impl<F: Form> Chunk<F> {
             let goes_on = (failure.is_some() || leaves) && thread_items.len() > 0;
             self.parts.push(Part { first, nanos, values, failure, ends: !goes_on });
             if leaves {
-                let first = behind - thread_items.len() as u64;
+                let first = start.after(count - thread_items.len());
                 self.goes_on = handback.send(|| {
                     self.job.begin_chunk();
                     let rest = mem::take(thread_items);

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     cancel::{CancelToken, WakeCounter, sleep_for},
     error::{Cause, Error, Stage},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     mutex::lock,
     shared::SharedValue,
 };
@@ -264,7 +264,7 @@ impl Control {
 
     /// Starts the clock of the item at `index`, which a thread runs now, if items have a limit;
     /// returns its deadline, if it has one.
-    pub(super) fn start_clock(&self, index: u64, worker: WorkerId) -> Option<Instant> {
+    pub(super) fn start_clock(&self, index: ItemIndex, worker: WorkerId) -> Option<Instant> {
         let limit = self.limit?;
         lock(&self.flow).deadlines.start(InHand::Item { index, worker }, limit)
     }

@@ -16,7 +16,7 @@ use crate::{
     cancel::CancelToken,
     engine::Awaited,
     error::{Cause, Error, Stage},
-    ids::WorkerId,
+    ids::{ItemIndex, WorkerId},
     mutex::lock,
     os,
     panic::drop_quietly,
@@ -27,7 +27,7 @@ use crate::{
 
 /// Results of consecutive items of a chunk, up to a failure.
 pub(crate) struct Part<R> {
-    pub(crate) first: u64,
+    pub(crate) first: ItemIndex,
     pub(crate) nanos: u64,
     pub(crate) values: Vec<R>,
     /// The failure of the item behind the values, and the worker that ran it.
@@ -123,7 +123,12 @@ impl<F: Form> ThreadJob<F> {
 
     /// Takes the parts of a chunk that has ended, or was discarded without any. `clocked`: the item
     /// whose clock was started; `goes_on`: the rest is another chunk, already counted.
-    pub(super) fn ended(&self, parts: Vec<Part<F::Output>>, clocked: Option<u64>, goes_on: bool) {
+    pub(super) fn ended(
+        &self,
+        parts: Vec<Part<F::Output>>,
+        clocked: Option<ItemIndex>,
+        goes_on: bool,
+    ) {
         let control = &*self.control;
         let mut flow = lock(&control.flow);
         // A task that sees that its time is over may return before its caller has looked.

@@ -4,7 +4,7 @@
 //! Invariant: what has a deadline is either stopped by the thread that runs it or taken as overdue,
 //! never both: both happen under the lock that the deadlines lie behind.
 
-use crate::ids::WorkerId;
+use crate::ids::{ItemIndex, WorkerId};
 use std::time::{Duration, Instant};
 
 /// The shortest sleep of a thread that watches time limits, however short the limits are. With
@@ -19,7 +19,7 @@ pub(crate) struct Deadlines<T>(Vec<(Instant, T)>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InHand {
     /// It runs the item at this position.
-    Item { index: u64, worker: WorkerId },
+    Item { index: ItemIndex, worker: WorkerId },
     /// It makes the state of this worker.
     State(WorkerId),
     /// It is at the exit of this worker.

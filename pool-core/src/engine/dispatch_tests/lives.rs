@@ -108,7 +108,7 @@ impl World {
                 assert!(account.open, "a closed job was told of something");
                 match delivery {
                     Delivery::Results { slot, first, outcome, .. } => {
-                        for index in first..first + u64::from(outcome.progress.finished) {
+                        for index in (first.number()..).take(outcome.progress.finished as usize) {
                             let lost = account.lost.get(&index).copied().unwrap_or(0);
                             assert_eq!(
                                 account.runs[&index],
@@ -121,6 +121,7 @@ impl World {
                         self.unread.push(slot.index());
                     }
                     Delivery::Failed { index, tries, cause, .. } => {
+                        let index = index.number();
                         let lost = account.lost.get(&index).copied().unwrap_or(0);
                         let by_death = u32::from(matches!(cause, Cause::Death(_)));
                         assert_eq!(tries, lost + 1 - by_death);
@@ -213,7 +214,7 @@ impl World {
         let Some(SlotState::Claimed { chunk, mut finished, .. }) = self.board[slot].clone() else {
             unreachable!()
         };
-        let index = chunk.first + u64::from(chunk.start + finished);
+        let index = chunk.first.number() + u64::from(chunk.start + finished);
         let open = self.account(chunk.job).open;
         let for_others = finished > 0 && self.dice.roll(10) == 0;
         let end = if for_others || (!open && self.dice.roll(2) == 0) {
@@ -289,7 +290,7 @@ impl World {
         let (incarnation, in_hand) = self.workers.remove(at);
         let begun = self.board.iter().flatten().find_map(|state| match state {
             SlotState::Claimed { by, chunk, finished, begun: true } if *by == incarnation => {
-                Some((chunk.job, chunk.first + u64::from(chunk.start + finished)))
+                Some((chunk.job, chunk.first.number() + u64::from(chunk.start + finished)))
             }
             _ => None,
         });
@@ -297,7 +298,7 @@ impl World {
             SlotState::Claimed { by, chunk, finished: 0, begun: false }
                 if *by == incarnation && chunk.unbegun_deaths >= 2 =>
             {
-                Some((chunk.job, chunk.first + u64::from(chunk.start)))
+                Some((chunk.job, chunk.first.number() + u64::from(chunk.start)))
             }
             _ => None,
         });

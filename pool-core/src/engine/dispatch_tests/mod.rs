@@ -10,7 +10,7 @@ mod tries;
 use pool_ipc::board::{End, Incarnation, Progress, SlotIndex};
 
 use super::*;
-use crate::{error::ExitStatus, task::Call};
+use crate::{error::ExitStatus, ids::ItemIndex, task::Call};
 
 const CALL: Call = Call { record: 1, function: 2, signature: 3 };
 
@@ -20,7 +20,7 @@ fn block(offset: u64) -> Block {
 
 fn chunk(job: JobId, offset: u64, first: u64, len: u32) -> Chunk {
     let measure = crate::engine::measure_results::<u64>;
-    Chunk::new((job, CALL, measure), block(offset), first, (len, len))
+    Chunk::new((job, CALL, measure), block(offset), ItemIndex::new(first), (len, len))
 }
 
 fn outcome(end: End, finished: u32, begun: bool) -> Outcome {
@@ -126,7 +126,7 @@ fn after_a_failure_the_rest_goes_on() {
     let told = fixture.ended(0, 1, 2, Why::Failed(Cause::BadResult));
     assert_eq!(told, ["results 10+2 in 0", "failed 12 on 0", "publish 1"]);
     let rest = fixture.engine.chunk(SlotIndex::new(1)).unwrap();
-    assert_eq!((rest.start, rest.end, rest.capacity, rest.first), (3, 5, 5, 10));
+    assert_eq!((rest.start, rest.end, rest.capacity, rest.first.number()), (3, 5, 5, 10));
     let told = fixture.ended(1, 1, 1, Why::Failed(Cause::BadResult));
     assert_eq!(told, ["results 13+1 in 1", "failed 14 on 0", "free 1", "ended"]);
 }

@@ -63,7 +63,7 @@ fn what_goes_first_does_so_in_the_queue_and_what_was_cut_does_not() {
     assert!(told(&mut fixture.out).is_empty());
     assert_eq!(fixture.ended(0, 1, 1, Why::Cancelled), ["results 0+1 in 0"]);
     fixture.released(0);
-    let queued = fixture.engine.queue.iter().map(|chunk| chunk.first);
+    let queued = fixture.engine.queue.iter().map(|chunk| chunk.first.number());
     assert_eq!(queued.collect::<Vec<_>>(), [60, 30, 40, 70, 0]);
 }
 
@@ -79,7 +79,7 @@ fn the_rest_of_a_chunk_waits_and_lies_in_the_same_block() {
     assert!(fixture.engine.chunk(SlotIndex::new(2)).unwrap().goes_first);
     assert_eq!(fixture.ended(2, 1, 2, Why::Cancelled), ["results 10+2 in 2", "publish 3"]);
     let rest = fixture.engine.chunk(SlotIndex::new(3)).unwrap();
-    assert_eq!((rest.start, rest.end, rest.first, rest.timed), (2, 5, 10, true));
+    assert_eq!((rest.start, rest.end, rest.first.number(), rest.timed), (2, 5, 10, true));
     assert!(!rest.goes_first);
     // The worker that cut the chunk did not die with it, so deaths are counted from there.
     let died = || Why::Died { begun: false, cause: KILLED };

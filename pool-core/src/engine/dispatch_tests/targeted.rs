@@ -55,10 +55,10 @@ fn one_that_is_busy_keeps_nothing_from_others() {
     // Chunks come in order; what is left of one comes first.
     let failed = Why::Failed(Cause::BadResult);
     assert_eq!(fixture.ended(0, 1, 0, failed)[..2], ["release 0", "failed 0 on 0"]);
-    assert_eq!(fixture.engine.chunk(SlotIndex::new(4)).unwrap().first, 2);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(4)).unwrap().first.number(), 2);
     let died = Why::Died { begun: false, cause: KILLED };
     assert_eq!(fixture.ended(1, 1, 0, died), ["release 1", "publish 5"]);
-    assert_eq!(fixture.engine.chunk(SlotIndex::new(5)).unwrap().first, 1);
+    assert_eq!(fixture.engine.chunk(SlotIndex::new(5)).unwrap().first.number(), 1);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn with_a_slot_for_each_they_alternate() {
         let next = fixture
             .engine
             .published()
-            .map(|(slot, chunk)| (slot.index(), chunk.first, chunk.worker))
+            .map(|(slot, chunk)| (slot.index(), chunk.first.number(), chunk.worker))
             .next();
         let Some((slot, first, worker)) = next else { break };
         order.push(first);
@@ -142,6 +142,6 @@ fn closing_a_job_drops_what_waits_for_one_worker() {
     let mut fixture = Fixture::new(1, 2);
     fixture.submit_to(0, 0);
     fixture.submit_to(0, 1);
-    assert!(fixture.engine.withdraw(fixture.job, 1, &mut fixture.out));
-    assert!(!fixture.engine.withdraw(fixture.job, 1, &mut fixture.out));
+    assert!(fixture.engine.withdraw(fixture.job, ItemIndex::new(1), &mut fixture.out));
+    assert!(!fixture.engine.withdraw(fixture.job, ItemIndex::new(1), &mut fixture.out));
 }

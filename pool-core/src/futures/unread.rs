@@ -1,0 +1,197 @@
+//! Handles whose results are not taken yet, to which more are added while threads wait.
+//!
+//! Invariant: each handle is taken once, by the thread that finds its call ended first; a handle's
+//! drop, which may run the user's code, does not happen under the lock.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::{handle::AsyncResult, notices::Notices, queue::QueueShared};
+use crate::{
+    error::Error,
+    job::{Awaits, Waiting},
+    mutex::lock,
+};
+
+/// How long a thread waits at most at the queue that it found: a pool that was stopped has another
+/// queue for later calls.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// Handles of one pool whose results are not taken yet, in the order in which they were added.
+#[derive(Debug)]
+pub struct Unread<R> {
+    state: Mutex<State<R>>,
+    notices: Arc<Notices>,
+}
+
+#[derive(Debug)]
+struct State<R> {
+    next: u64,
+    handles: BTreeMap<u64, AsyncResult<R>>,
+    /// Those whose calls have ended, in that order; also some that were taken since.
+    ended: VecDeque<u64>,
+    /// Those whose calls have not ended.
+    unfinished: usize,
+    /// The queue of the last one.
+    queue_shared: Option<Arc<QueueShared>>,
+}
+
+/// How many handles there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnreadCounts {
+    /// Those whose calls have not ended.
+    pub unfinished: usize,
+    /// Those whose calls have ended.
+    pub finished: usize,
+}
+
+impl<R> Default for Unread<R> {
+    fn default() -> Self {
+        let state = State {
+            next: 0,
+            handles: BTreeMap::new(),
+            ended: VecDeque::new(),
+            unfinished: 0,
+            queue_shared: None,
+        };
+        Self { state: Mutex::new(state), notices: Notices::new(Vec::new()) }
+    }
+}
+
+impl<R> State<R> {
+    /// Notes which calls have ended.
+    fn note(&mut self, notices: &Notices) {
+        for (index, _) in lock(&notices.ended).drain(..) {
+            self.unfinished -= 1;
+            self.ended.push_back(index as u64);
+        }
+        while self.ended.front().is_some_and(|key| !self.handles.contains_key(key)) {
+            self.ended.pop_front();
+        }
+    }
+
+    fn counts(&self) -> UnreadCounts {
+        let finished = self.handles.len().saturating_sub(self.unfinished);
+        UnreadCounts { unfinished: self.unfinished, finished }
+    }
+}
+
+impl<R> Unread<R> {
+    /// Adds a handle, behind those that are there.
+    pub fn add(&self, handle: AsyncResult<R>) {
+        let mut state = lock(&self.state);
+        let key = state.next;
+        state.next += 1;
+        state.unfinished += 1;
+        let queue_shared = handle.queue_shared();
+        if !state.queue_shared.as_ref().is_some_and(|last| Arc::ptr_eq(last, queue_shared)) {
+            state.queue_shared = Some(queue_shared.clone());
+        }
+        // A call that has ended already sends its notice here.
+        handle.notice(self.notices.notice(key as usize));
+        state.handles.insert(key, handle);
+    }
+
+    /// How many handles there are.
+    pub fn counts(&self) -> UnreadCounts {
+        let mut state = lock(&self.state);
+        state.note(&self.notices);
+        state.counts()
+    }
+
+    /// Takes the handle whose call ended first; `in_order`: the first handle, if its call has
+    /// ended. Does not wait.
+    pub fn take(&self, in_order: bool) -> Option<AsyncResult<R>> {
+        let mut state = lock(&self.state);
+        state.note(&self.notices);
+        let key = if in_order {
+            let first = state.handles.first_key_value();
+            first.filter(|(_, handle)| !handle.is_pending()).map(|(key, _)| *key)?
+        } else {
+            state.ended.pop_front()?
+        };
+        let handle = state.handles.remove(&key);
+        state.note(&self.notices);
+        handle
+    }
+
+    /// Waits until `done` returns true, or until `until`. The calling thread works for the pool
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AsyncResult::wait`].
+    pub fn wait_until(
+        &self,
+        until: Option<Instant>,
+        done: &dyn Fn(&Self) -> bool,
+    ) -> Result<(), Error> {
+        if self.notices.is_foreign() {
+            return Err(Error::ForeignProcess);
+        }
+        loop {
+            if done(self) || until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(());
+            }
+            let longest = Instant::now() + LONGEST_WAIT;
+            let until = Some(until.map_or(longest, |until| until.min(longest)));
+            let (pending, queue_shared) = {
+                let state = lock(&self.state);
+                let pending = state.handles.values().filter(|handle| handle.is_pending());
+                if let Some(handle) = pending.clone().next() {
+                    handle.check()?;
+                }
+                (pending.map(AsyncResult::address).collect::<Vec<_>>(), state.queue_shared.clone())
+            };
+            let _waiting = Waiting::begin(Awaits::Any, pending)?;
+            let queue = queue_shared.as_ref().and_then(|shared| shared.queue());
+            match (&queue_shared, queue) {
+                (Some(queue_shared), Some(queue)) => {
+                    queue_shared.wait(&*queue, until, &|| done(self));
+                }
+                _ => self.notices.sleep_until(until),
+            }
+        }
+    }
+
+    /// Has the threads that wait check again.
+    pub fn wake(&self) {
+        let queue_shared = lock(&self.state).queue_shared.clone();
+        if let Some(queue) = queue_shared.and_then(|queue_shared| queue_shared.queue()) {
+            queue.recount();
+        }
+        self.notices.wake();
+    }
+
+    /// Takes back the calls that no worker has begun, and drops their handles; returns how many
+    /// there were.
+    pub fn cancel(&self) -> usize {
+        let mut cancelled = Vec::new(); // dropped without the lock
+        let keys: Vec<_> = lock(&self.state).handles.keys().copied().collect();
+        for key in keys {
+            let handle = lock(&self.state).handles.remove(&key);
+            let Some(handle) = handle else { continue };
+            if handle.cancel() {
+                cancelled.push(handle);
+            } else {
+                lock(&self.state).handles.insert(key, handle);
+            }
+        }
+        self.wake();
+        cancelled.len()
+    }
+
+    /// Drops all handles.
+    pub fn clear(&self) {
+        let mut state = lock(&self.state);
+        state.note(&self.notices);
+        state.ended.clear();
+        let handles = std::mem::take(&mut state.handles);
+        drop(state);
+        drop(handles);
+        self.wake();
+    }
+}
