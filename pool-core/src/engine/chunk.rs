@@ -54,7 +54,7 @@ pub(crate) struct Chunk {
     /// Whether that result may lie beyond the limit of the worker's arena.
     pub(crate) past_limit: bool,
     pub(crate) audience: Audience,
-    /// The place whose worker is the only one that may run it.
+    /// The only worker that may run it.
     pub(crate) worker: Option<WorkerId>,
     /// Whether it goes before the chunks of other calls that wait on the board.
     pub(crate) goes_first: bool,

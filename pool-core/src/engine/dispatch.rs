@@ -64,16 +64,16 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(places: usize, slots: usize) -> Self {
+    pub(crate) fn new(workers: usize, slots: usize) -> Self {
         Self {
-            workers: WorkerTable::new(places),
+            workers: WorkerTable::new(workers),
             slots: vec![SlotUse::Free; slots],
             free_slots: slots,
             published_slots: 0,
             busy_jobs: 0,
             cursor: 0,
             queue: VecDeque::new(),
-            targeted: TargetedQueues::new(places, slots),
+            targeted: TargetedQueues::new(workers, slots),
             held: Vec::new(),
             jobs: JobTable::new(),
             next_job: 1,

@@ -3,8 +3,8 @@
 //!
 //! * `chunk.rs`: a chunk, what the engine is told of it, and what it answers.
 //! * `dispatch.rs`: which chunk lies in which slot, and what follows from every end.
-//! * `submit.rs`: how chunks come in and go back; workers for vacant places.
-//! * `workers.rs`: which worker is at which place.
+//! * `submit.rs`: how chunks come in and go back; starts of missing workers.
+//! * `workers.rs`: which process is which worker.
 //! * `targeted.rs`: chunks that only one worker may run.
 //! * `precedence.rs`: whose chunk goes first.
 //! * `closing.rs`: the ends of jobs.

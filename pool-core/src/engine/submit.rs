@@ -1,4 +1,4 @@
-//! Takes new chunks in, puts chunks back, and fills vacant places.
+//! Takes new chunks in, puts chunks back, and starts missing workers.
 
 use pool_ipc::board::Incarnation;
 
@@ -16,21 +16,21 @@ impl Engine {
         self
     }
 
-    /// Fills every vacant place.
-    pub(crate) fn staff(&mut self, out: &mut Vec<Action>) {
+    /// Starts every worker that has no process.
+    pub(crate) fn start_missing(&mut self, out: &mut Vec<Action>) {
         for worker in (0..self.workers.len()).map(WorkerId::from_index) {
-            self.staff_place(worker, out);
+            self.start_if_missing(worker, out);
         }
     }
 
-    /// Fills this place if it is vacant.
-    fn staff_place(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
+    /// Starts this worker if it has no process.
+    fn start_if_missing(&mut self, worker: WorkerId, out: &mut Vec<Action>) {
         let slots = &self.slots;
         let is_lent = |name: Incarnation| {
             let reads = |slot: &SlotUse| matches!(slot, SlotUse::Lent { incarnation, .. } if *incarnation == name);
             slots.iter().any(reads)
         };
-        self.workers.staff(worker, is_lent, out);
+        self.workers.start_if_missing(worker, is_lent, out);
     }
 
     /// Takes a new chunk in.
@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    /// Takes in a chunk for the worker at one place, and starts that worker if it is not there.
+    /// Takes in a chunk for one worker, and starts that worker if it is not there.
     #[cold]
     pub(super) fn submit_targeted(
         &mut self,
@@ -67,7 +67,7 @@ impl Engine {
     ) {
         let kept = self.targeted.wait(worker, chunk, false);
         debug_assert!(kept, "calls are refused that name a worker which the pool does not have");
-        self.staff_place(worker, out);
+        self.start_if_missing(worker, out);
         self.dispatch(out);
     }
 
@@ -88,7 +88,7 @@ impl Engine {
         self.targeted.any_waits()
     }
 
-    /// Jobs with chunks that only the worker at this place may run.
+    /// Jobs with chunks that only this worker may run.
     pub(crate) fn jobs_targeting(&self, worker: WorkerId) -> Vec<JobId> {
         let published = self.published().map(|(_, chunk)| chunk);
         let chunks = published.chain(&self.held).chain(&self.queue);

@@ -1,7 +1,7 @@
-//! Chunks that only the worker at one place may run: those that wait for their turn on the board.
+//! Chunks that only one worker may run: those that wait for their turn on the board.
 //!
-//! Invariant: of each place no more than a few lie in slots, and of all places no more than in half
-//! of the slots, so that a worker that is busy or absent keeps nothing from the others.
+//! Invariant: of each worker's no more than a few lie in slots, and of all workers' no more than in
+//! half of the slots, so that a worker that is busy or absent keeps nothing from the others.
 
 use std::collections::VecDeque;
 
@@ -10,42 +10,42 @@ use pool_ipc::board::Board;
 use super::chunk::Chunk;
 use crate::ids::WorkerId;
 
-/// The chunks of every place that wait, and how many are in slots.
+/// The chunks of each worker that wait, and how many are in slots.
 #[derive(Debug)]
 pub(super) struct TargetedQueues {
-    places: Vec<Place>,
-    /// Most chunks of one place that are in slots at a time.
+    queues: Vec<WorkerQueue>,
+    /// Most chunks of one worker that are in slots at a time.
     most_published: usize,
-    /// Chunks that wait, of all places.
+    /// Chunks that wait, of all workers.
     waiting: usize,
-    /// Chunks in slots, of all places.
+    /// Chunks in slots, of all workers.
     in_slots: usize,
-    /// The place at which the search for the next chunk begins, so that places have turns.
+    /// The queue at which the search for the next chunk begins, so that workers have turns.
     cursor: usize,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Place {
+struct WorkerQueue {
     waiting: VecDeque<Chunk>,
     published: usize,
 }
 
 impl TargetedQueues {
-    pub(super) fn new(places: usize, slots: usize) -> Self {
+    pub(super) fn new(workers: usize, slots: usize) -> Self {
         // One entry is left for the chunk whose result the worker keeps in hand.
-        let most_published = (slots / (2 * places)).clamp(1, Board::MOST_TARGETED - 1);
-        let places = vec![Place::default(); places];
-        Self { places, most_published, waiting: 0, in_slots: 0, cursor: 0 }
+        let most_published = (slots / (2 * workers)).clamp(1, Board::MOST_TARGETED - 1);
+        let queues = vec![WorkerQueue::default(); workers];
+        Self { queues, most_published, waiting: 0, in_slots: 0, cursor: 0 }
     }
 
-    /// Adds a chunk behind the others of its place, or before them if it goes on. `false`: there is
-    /// no such place.
+    /// Adds a chunk behind the others of its worker, or before them if it goes on. `false`: there
+    /// is no such worker.
     pub(super) fn wait(&mut self, worker: WorkerId, chunk: Chunk, goes_on: bool) -> bool {
-        let Some(place) = self.places.get_mut(worker.index()) else { return false };
+        let Some(queue) = self.queues.get_mut(worker.index()) else { return false };
         if goes_on {
-            place.waiting.push_front(chunk);
+            queue.waiting.push_front(chunk);
         } else {
-            place.waiting.push_back(chunk);
+            queue.waiting.push_back(chunk);
         }
         self.waiting += 1;
         true
@@ -53,7 +53,7 @@ impl TargetedQueues {
 
     /// Whether a chunk could be published if there were a slot.
     pub(super) fn is_due(&self) -> bool {
-        self.waiting > 0 && self.next_place().is_some()
+        self.waiting > 0 && self.next_queue().is_some()
     }
 
     /// Whether any chunk waits.
@@ -61,11 +61,12 @@ impl TargetedQueues {
         self.waiting > 0
     }
 
-    fn next_place(&self) -> Option<usize> {
-        let count = self.places.len();
-        let due =
-            |place: &Place| place.published < self.most_published && !place.waiting.is_empty();
-        (0..count).map(|step| (self.cursor + step) % count).find(|at| due(&self.places[*at]))
+    fn next_queue(&self) -> Option<usize> {
+        let count = self.queues.len();
+        let due = |queue: &WorkerQueue| {
+            queue.published < self.most_published && !queue.waiting.is_empty()
+        };
+        (0..count).map(|step| (self.cursor + step) % count).find(|at| due(&self.queues[*at]))
     }
 
     /// Takes the next chunk that may be published.
@@ -74,21 +75,21 @@ impl TargetedQueues {
         if self.waiting == 0 {
             return None;
         }
-        let at = self.next_place()?;
-        self.cursor = (at + 1) % self.places.len();
+        let at = self.next_queue()?;
+        self.cursor = (at + 1) % self.queues.len();
         self.waiting -= 1;
-        self.places[at].waiting.pop_front()
+        self.queues[at].waiting.pop_front()
     }
 
-    /// Counts a chunk of the place that was put into a slot.
+    /// Counts a chunk of the worker that was put into a slot.
     pub(super) fn published(&mut self, worker: WorkerId) {
-        self.places[worker.index()].published += 1;
+        self.queues[worker.index()].published += 1;
         self.in_slots += 1;
     }
 
-    /// Subtracts a chunk of the place that is in no slot any more.
+    /// Subtracts a chunk of the worker that is in no slot any more.
     pub(super) fn left(&mut self, worker: WorkerId) {
-        self.places[worker.index()].published -= 1;
+        self.queues[worker.index()].published -= 1;
         self.in_slots -= 1;
     }
 
@@ -101,9 +102,9 @@ impl TargetedQueues {
     pub(super) fn withdraw(&mut self, which: impl Fn(&Chunk) -> bool) -> Vec<Chunk> {
         let mut withdrawn = Vec::new();
         if self.waiting > 0 {
-            for place in &mut self.places {
-                let (out, left) = std::mem::take(&mut place.waiting).into_iter().partition(&which);
-                place.waiting = left;
+            for queue in &mut self.queues {
+                let (out, left) = std::mem::take(&mut queue.waiting).into_iter().partition(&which);
+                queue.waiting = left;
                 let out: VecDeque<Chunk> = out;
                 withdrawn.extend(out);
             }
@@ -115,11 +116,11 @@ impl TargetedQueues {
     /// Whether nothing waits and nothing is published.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let empty = |place: &Place| place.waiting.is_empty() && place.published == 0;
-        self.waiting == 0 && self.places.iter().all(empty)
+        let empty = |queue: &WorkerQueue| queue.waiting.is_empty() && queue.published == 0;
+        self.waiting == 0 && self.queues.iter().all(empty)
     }
 
     pub(super) fn waiting_at(&self, worker: WorkerId) -> impl Iterator<Item = &Chunk> {
-        self.places.get(worker.index()).into_iter().flat_map(|place| &place.waiting)
+        self.queues.get(worker.index()).into_iter().flat_map(|queue| &queue.waiting)
     }
 }

@@ -1,9 +1,9 @@
-//! Which worker is at which place.
+//! Which process is which worker, at present.
 //!
 //! Invariant: serial numbers are counted upwards and never used again, so they alone say which of
 //! two workers is older. An incarnation is a worker's name on the board, in orders and in reports,
 //! and has 28 bits: after all of them the names begin again, and a name is passed over as long as
-//! anything of an older worker still has it: its place, results that are being read, its arena.
+//! anything of an older worker still has it: the table, results that are being read, its arena.
 
 use std::sync::{Arc, Weak};
 
@@ -12,17 +12,17 @@ use pool_ipc::board::{Incarnation, incarnation_of};
 use super::chunk::Action;
 use crate::ids::WorkerId;
 
-/// The workers of an engine, each at its place.
+/// The workers of an engine, each with the process that it is at present.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerTable {
-    places: Vec<Place>,
+    entries: Vec<Entry>,
     next_serial: u64,
     /// The serial number of the oldest worker that chunks go to.
     min_serial: u64,
     outlived: Outlived,
     /// Workers in a row that died before they were ready.
     pub(super) failed_starts: usize,
-    /// Whether a place was left vacant for a while.
+    /// Whether a worker was not replaced for a while.
     rested: bool,
 }
 
@@ -35,7 +35,7 @@ struct Outlived {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct Entry {
     incarnation: Option<Incarnation>,
     serial: u64,
     pid: i32,
@@ -45,46 +45,47 @@ struct Place {
     served: bool,
     /// Workers in a row that were ready and died here without a chunk.
     idle_deaths: u32,
-    /// Whether the place is to stay vacant for a while.
+    /// Whether the worker is not to be replaced for a while.
     rests: bool,
 }
 
 impl WorkerTable {
-    pub(super) fn new(places: usize) -> Self {
-        Self { places: vec![Place::default(); places], next_serial: 1, ..Self::default() }
+    pub(super) fn new(workers: usize) -> Self {
+        Self { entries: vec![Entry::default(); workers], next_serial: 1, ..Self::default() }
     }
 
-    /// The number of places.
+    /// The number of workers.
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.entries.len()
     }
 
-    /// Notes that the worker has ended a chunk, or died with one; answers with its place, if it
-    /// still has one.
+    /// Notes that the worker has ended a chunk, or died with one; answers which worker it is, if it
+    /// still is one.
     pub(super) fn serves(&mut self, incarnation: Incarnation) -> Option<WorkerId> {
         self.failed_starts = 0;
         let worker = self.worker_of(incarnation)?;
-        self.places[worker.index()].served = true;
+        self.entries[worker.index()].served = true;
         Some(worker)
     }
 
-    /// Fills this place if it is vacant. `is_lent`: whether results of a worker of that name are
-    /// still read.
-    pub(super) fn staff(
+    /// Starts this worker if it has no process. `is_lent`: whether results of a worker of that name
+    /// are still read.
+    pub(super) fn start_if_missing(
         &mut self,
         worker: WorkerId,
         is_lent: impl Fn(Incarnation) -> bool,
         out: &mut Vec<Action>,
     ) {
-        if self.places[worker.index()].incarnation.is_none() && !self.places[worker.index()].rests {
+        if self.entries[worker.index()].incarnation.is_none() && !self.entries[worker.index()].rests
+        {
             while self.is_taken(incarnation_of(self.next_serial), &is_lent) {
                 self.next_serial += 1;
             }
             let serial = self.next_serial;
             let incarnation = incarnation_of(serial);
             self.next_serial += 1;
-            self.places[worker.index()].incarnation = Some(incarnation);
-            self.places[worker.index()].serial = serial;
+            self.entries[worker.index()].incarnation = Some(incarnation);
+            self.entries[worker.index()].serial = serial;
             out.push(Action::Start { worker, incarnation, serial });
         }
     }
@@ -106,9 +107,9 @@ impl WorkerTable {
         names.push((incarnation, Arc::downgrade(arena)));
     }
 
-    /// The worker's serial number; 0 when it has no place any more.
+    /// The worker's serial number; 0 when it is no worker any more.
     pub(crate) fn serial_of(&self, incarnation: Incarnation) -> u64 {
-        self.worker_of(incarnation).map_or(0, |worker| self.places[worker.index()].serial)
+        self.worker_of(incarnation).map_or(0, |worker| self.entries[worker.index()].serial)
     }
 
     /// Has chunks go only to workers that are started from now on.
@@ -123,52 +124,52 @@ impl WorkerTable {
 
     pub(crate) fn started(&mut self, incarnation: Incarnation, pid: i32) {
         if let Some(worker) = self.worker_of(incarnation) {
-            self.places[worker.index()].pid = pid;
+            self.entries[worker.index()].pid = pid;
         }
     }
 
-    /// Vacates the place of a worker that was reaped or was never started. `ready`: it had come so
-    /// far that it could take chunks.
+    /// Takes a worker out that was reaped or was never started. `ready`: it had come so far that it
+    /// could take chunks.
     pub(crate) fn vacate(&mut self, incarnation: Incarnation, ready: bool) {
         if let Some(worker) = self.worker_of(incarnation) {
             let failed_starts =
-                if ready { 0 } else { self.places[worker.index()].failed_starts + 1 };
-            self.places[worker.index()] = Place { failed_starts, ..Place::default() };
+                if ready { 0 } else { self.entries[worker.index()].failed_starts + 1 };
+            self.entries[worker.index()] = Entry { failed_starts, ..Entry::default() };
             self.failed_starts = if ready { 0 } else { self.failed_starts + 1 };
         }
     }
 
-    /// Vacates the place of a worker that was ready, was not asked to leave, and died without a
-    /// chunk; answers how many in a row died so at this place. `awaited`: a chunk was there that it
+    /// Takes a worker out that was ready, was not asked to leave, and died without a chunk; answers
+    /// how many processes of this worker in a row died so. `awaited`: a chunk was there that it
     /// could have taken, so that it counts as one that never got ready.
     pub(crate) fn vacate_idle(&mut self, incarnation: Incarnation, awaited: bool) -> u32 {
         let Some(at) = self.worker_of(incarnation) else { return 0 };
-        let Place { failed_starts, idle_deaths, .. } = self.places[at.index()];
+        let Entry { failed_starts, idle_deaths, .. } = self.entries[at.index()];
         let failed_starts = if awaited { failed_starts + 1 } else { 0 };
         let idle_deaths = idle_deaths.saturating_add(1);
-        self.places[at.index()] = Place { failed_starts, idle_deaths, ..Place::default() };
+        self.entries[at.index()] = Entry { failed_starts, idle_deaths, ..Entry::default() };
         self.failed_starts = if awaited { self.failed_starts + 1 } else { 0 };
         idle_deaths
     }
 
     /// Whether the worker has ended a chunk, or died with one.
     pub(crate) fn has_served(&self, incarnation: Incarnation) -> bool {
-        self.worker_of(incarnation).is_some_and(|worker| self.places[worker.index()].served)
+        self.worker_of(incarnation).is_some_and(|worker| self.entries[worker.index()].served)
     }
 
-    /// Keeps a place vacant until [`WorkerTable::end_rest`] or the next
+    /// Keeps a worker from being replaced until [`WorkerTable::end_rest`] or the next
     /// [`WorkerTable::reset_failed_starts`].
     pub(crate) fn rest(&mut self, worker: WorkerId) {
-        if let Some(place) = self.places.get_mut(worker.index()) {
-            place.rests = true;
+        if let Some(entry) = self.entries.get_mut(worker.index()) {
+            entry.rests = true;
             self.rested = true;
         }
     }
 
-    /// Lets the place be filled again.
+    /// Lets the worker be replaced again.
     pub(crate) fn end_rest(&mut self, worker: WorkerId) {
-        if let Some(place) = self.places.get_mut(worker.index()) {
-            place.rests = false;
+        if let Some(entry) = self.entries.get_mut(worker.index()) {
+            entry.rests = false;
         }
     }
 
@@ -181,16 +182,16 @@ impl WorkerTable {
     /// of no use; then the count begins anew. Called when one has died.
     pub(crate) fn take_start_limit_reached(&mut self, worker: WorkerId) -> bool {
         let most = self.max_failed_starts();
-        let Some(place) = self.places.get_mut(worker.index()) else { return false };
-        let gives_up = place.failed_starts > most;
+        let Some(entry) = self.entries.get_mut(worker.index()) else { return false };
+        let gives_up = entry.failed_starts > most;
         if gives_up {
-            place.failed_starts = 0;
+            entry.failed_starts = 0;
         }
         gives_up
     }
 
     fn max_failed_starts(&self) -> usize {
-        2 * self.places.len() + 2
+        2 * self.entries.len() + 2
     }
 
     /// The lowest serial number that the next worker can have.
@@ -206,23 +207,23 @@ impl WorkerTable {
     pub(crate) fn reset_failed_starts(&mut self) {
         self.failed_starts = 0;
         if std::mem::take(&mut self.rested) {
-            for place in &mut self.places {
-                (place.rests, place.idle_deaths) = (false, 0);
+            for entry in &mut self.entries {
+                (entry.rests, entry.idle_deaths) = (false, 0);
             }
         }
     }
 
     pub(crate) fn worker_of(&self, incarnation: Incarnation) -> Option<WorkerId> {
-        self.places
+        self.entries
             .iter()
-            .position(|place| place.incarnation == Some(incarnation))
+            .position(|entry| entry.incarnation == Some(incarnation))
             .map(WorkerId::from_index)
     }
 
-    /// The occupied places with their incarnations and process ids (0: not known yet).
+    /// The workers that there are, with their incarnations and process ids (0: not known yet).
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, Incarnation, i32)> {
-        self.places.iter().enumerate().filter_map(|(index, place)| {
-            Some((WorkerId::from_index(index), place.incarnation?, place.pid))
+        self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            Some((WorkerId::from_index(index), entry.incarnation?, entry.pid))
         })
     }
 }

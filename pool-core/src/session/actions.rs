@@ -162,7 +162,7 @@ impl Session {
 
     /// Orders the start of as many workers as the zygote takes orders for now.
     pub(super) fn start_wanted(&self, state: &mut SessionState) {
-        if !state.phase.staffs() {
+        if !state.phase.replaces_workers() {
             for (_, incarnation) in self.link.give_up_wanted() {
                 self.not_started(state, incarnation, libc::ECANCELED);
             }

@@ -59,7 +59,7 @@ impl Session {
     /// Kills all workers, ends all calls, and waits until the workers have been reaped.
     pub(crate) fn terminate(&self) {
         let mut state = self.lock();
-        if state.phase.staffs() {
+        if state.phase.replaces_workers() {
             state.phase = Phase::Ending;
         }
         self.fail_all(&mut state, &Error::Terminated, |_| true);
@@ -98,7 +98,7 @@ impl Session {
     fn leave_in_order(&self) {
         let mut state = self.lock();
         self.handle_reports(&mut state);
-        if !state.phase.staffs() || self.link.is_on_its_way() {
+        if !state.phase.replaces_workers() || self.link.is_on_its_way() {
             return;
         }
         state.phase = Phase::Ending;

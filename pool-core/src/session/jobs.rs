@@ -141,13 +141,13 @@ impl Session {
         state.use_workers();
         state.inboxes.insert(job, inbox);
         state.limited += usize::from(limited);
-        self.staff(state);
+        self.start_missing(state);
         Ok((job, buffers))
     }
 
     /// Starts workers where there are none.
-    pub(super) fn staff(&self, state: &mut SessionState) {
-        state.engine.staff(&mut state.actions);
+    pub(super) fn start_missing(&self, state: &mut SessionState) {
+        state.engine.start_missing(&mut state.actions);
         self.act(state);
     }
 

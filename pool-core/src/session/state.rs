@@ -156,7 +156,7 @@ pub(super) enum Phase {
 
 impl Phase {
     /// Whether workers that end are replaced.
-    pub(super) fn staffs(self) -> bool {
+    pub(super) fn replaces_workers(self) -> bool {
         matches!(self, Self::Open | Self::Closing)
     }
 }
@@ -327,7 +327,7 @@ impl Session {
         self.drive_until(WakeThreshold { finished: i64::MAX, has_items: false }, |state| {
             pid = state.engine.workers.iter().map(|(_, _, pid)| pid as u32).find(|pid| *pid > 0);
             let failed = state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_some());
-            pid.is_some() || failed || !state.phase.staffs()
+            pid.is_some() || failed || !state.phase.replaces_workers()
         });
         pid.ok_or_else(|| self.why_no_pid())
     }

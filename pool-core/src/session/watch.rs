@@ -73,7 +73,7 @@ impl Session {
     /// The stopped workers that calls wait for and that run no code of the user: those that were
     /// asked to leave or are leaving, that have a chunk, or that could take an unclaimed one.
     fn stopped_exiting(&self, state: &SessionState) -> Vec<Incarnation> {
-        let all = !state.phase.staffs();
+        let all = !state.phase.replaces_workers();
         let (mut ready, mut claimed) = (Vec::new(), Vec::new());
         for (slot, chunk) in state.engine.published() {
             match self.board.slot_state(slot) {

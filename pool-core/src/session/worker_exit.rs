@@ -106,7 +106,7 @@ impl Session {
             ExitKind::ExitFailed(failure) => self.exit_failed(state, serial, worker, failure),
             ExitKind::NeverCame | ExitKind::Lived | ExitKind::Left(_) => {}
         }
-        if state.phase.staffs() && state.engine.workers.start_limit_reached() {
+        if state.phase.replaces_workers() && state.engine.workers.start_limit_reached() {
             self.fail_all(state, &how, |_| true);
         } else {
             if state.engine.workers.take_start_limit_reached(worker) {
@@ -127,7 +127,7 @@ impl Session {
             _ => false,
         };
         let status = ExitStatus::from_wait(raw);
-        if !state.phase.staffs() || !(lives || another_comes) {
+        if !state.phase.replaces_workers() || !(lives || another_comes) {
             return;
         }
         if status != ExitStatus::Code(0) {
@@ -141,8 +141,8 @@ impl Session {
     pub(super) fn refill(&self, state: &mut SessionState) {
         let wanted =
             || state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none() && !inbox.over);
-        if state.phase.staffs() && (self.keeps_alive() || wanted()) {
-            self.staff(state);
+        if state.phase.replaces_workers() && (self.keeps_alive() || wanted()) {
+            self.start_missing(state);
         }
     }
 
@@ -246,9 +246,10 @@ impl Session {
         self.fail_jobs(state, error, served);
         self.fail_all(state, error, |inbox| inbox.first_serial <= serial);
         // Calls that began after the start of that worker try again.
-        if state.phase.staffs() && state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none())
+        if state.phase.replaces_workers()
+            && state.inboxes.iter().any(|(_, inbox)| inbox.job_error.is_none())
         {
-            self.staff(state);
+            self.start_missing(state);
         }
     }
 
@@ -316,7 +317,7 @@ impl Session {
     /// only call.
     pub(crate) fn finish_job(&self, job: JobId) -> Result<(), Error> {
         let mut state = self.lock();
-        if state.has_calls_but(job) || !state.phase.staffs() {
+        if state.has_calls_but(job) || !state.phase.replaces_workers() {
             return Ok(());
         }
         if let Some(inbox) = state.inboxes.get_mut(job) {

@@ -14,13 +14,13 @@ use crate::{ids::WorkerId, mutex::lock};
 /// The state of each thread with regard to its worker's exit.
 pub(super) struct Exiting {
     limit: Option<Duration>,
-    places: Mutex<Vec<Place>>,
+    states: Mutex<Vec<ThreadState>>,
     changed: Condvar,
 }
 
 /// What the thread of one worker is doing.
 #[derive(Clone, Copy)]
-enum Place {
+enum ThreadState {
     Works,
     /// It is at its exit, and has until then.
     Leaves(Instant),
@@ -37,7 +37,7 @@ pub(super) struct Ends<'l> {
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        lock(&self.exiting.places)[self.worker.index()] = Place::Ended;
+        lock(&self.exiting.states)[self.worker.index()] = ThreadState::Ended;
         self.exiting.changed.notify_all();
     }
 }
@@ -54,8 +54,8 @@ pub(super) enum Left {
 
 impl Exiting {
     pub(super) fn new(threads: usize, limit: Option<Duration>) -> Self {
-        let places = Mutex::new(vec![Place::Works; threads]);
-        Self { limit, places, changed: Condvar::new() }
+        let states = Mutex::new(vec![ThreadState::Works; threads]);
+        Self { limit, states, changed: Condvar::new() }
     }
 
     /// How long an exit may take.
@@ -67,26 +67,26 @@ impl Exiting {
     /// clock can express it.
     pub(super) fn starts(&self, worker: WorkerId) -> Option<Instant> {
         let deadline = Instant::now().checked_add(self.limit?)?;
-        lock(&self.places)[worker.index()] = Place::Leaves(deadline);
+        lock(&self.states)[worker.index()] = ThreadState::Leaves(deadline);
         Some(deadline)
     }
 
     /// Notes that the worker has completed its exit.
     pub(super) fn is_through(&self, worker: WorkerId) -> Left {
-        let mut places = lock(&self.places);
-        match std::mem::replace(&mut places[worker.index()], Place::Works) {
-            Place::Leaves(deadline) if deadline <= Instant::now() => Left::Late,
-            Place::Overdue => Left::GivenUp,
+        let mut states = lock(&self.states);
+        match std::mem::replace(&mut states[worker.index()], ThreadState::Works) {
+            ThreadState::Leaves(deadline) if deadline <= Instant::now() => Left::Late,
+            ThreadState::Overdue => Left::GivenUp,
             _ => Left::InTime,
         }
     }
 
     /// Gives an exit up as overdue; if this returns `true`, the caller has to report that.
     pub(super) fn give_up(&self, worker: WorkerId) -> bool {
-        let place = &mut lock(&self.places)[worker.index()];
-        let leaves = matches!(place, Place::Leaves(_));
+        let state = &mut lock(&self.states)[worker.index()];
+        let leaves = matches!(state, ThreadState::Leaves(_));
         if leaves {
-            *place = Place::Overdue;
+            *state = ThreadState::Overdue;
         }
         leaves
     }
@@ -101,21 +101,21 @@ impl Exiting {
     /// this call was the one to find that out.
     pub(super) fn wait(&self, worker: WorkerId) -> Result<(), Option<Duration>> {
         let Some(limit) = self.limit else { return Ok(()) };
-        let mut places = lock(&self.places);
+        let mut states = lock(&self.states);
         loop {
             // An exit that begins meanwhile is due no sooner than `limit` from now.
-            let nap = match places[worker.index()] {
-                Place::Ended => return Ok(()),
-                Place::Overdue => return Err(None),
-                Place::Works => limit,
-                Place::Leaves(deadline) => deadline.saturating_duration_since(Instant::now()),
+            let nap = match states[worker.index()] {
+                ThreadState::Ended => return Ok(()),
+                ThreadState::Overdue => return Err(None),
+                ThreadState::Works => limit,
+                ThreadState::Leaves(deadline) => deadline.saturating_duration_since(Instant::now()),
             };
             if nap.is_zero() {
-                places[worker.index()] = Place::Overdue;
+                states[worker.index()] = ThreadState::Overdue;
                 return Err(Some(limit));
             }
-            let woken = self.changed.wait_timeout(places, nap.max(SHORTEST_SLEEP));
-            places = woken.unwrap_or_else(PoisonError::into_inner).0;
+            let woken = self.changed.wait_timeout(states, nap.max(SHORTEST_SLEEP));
+            states = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -70,7 +70,7 @@ impl World {
             next_block: 1,
             jobs: Vec::new(),
         };
-        world.tell(Engine::staff);
+        world.tell(Engine::start_missing);
         world
     }
 
@@ -329,7 +329,7 @@ impl World {
         }
         self.tell(|engine, out| engine.in_hand_lost(None, incarnation, &KILLED, out));
         self.engine.workers.vacate(incarnation, true);
-        self.tell(Engine::staff);
+        self.tell(Engine::start_missing);
     }
 
     fn read_one(&mut self) {

@@ -72,7 +72,7 @@ impl Fixture {
     fn new(places: usize, slots: usize) -> Self {
         let mut engine = Engine::new(places, slots);
         let mut out = Vec::new();
-        engine.staff(&mut out);
+        engine.start_missing(&mut out);
         out.clear();
         let job = engine.open_job();
         Self { engine, job, out }
@@ -344,7 +344,7 @@ fn retired_workers_get_nothing_new() {
     fixture.submit(2, 1, 1);
     assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().audience.min_serial, 3);
     fixture.engine.workers.vacate(named(1), true);
-    fixture.engine.staff(&mut fixture.out);
+    fixture.engine.start_missing(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 0 3"]);
     // What a retired worker has in hand still goes to it.
     fixture.ended(0, 2, 0, Why::Full);
@@ -358,7 +358,7 @@ fn workers_that_never_get_ready_are_not_replaced_for_ever() {
     let mut out = Vec::new();
     let mut starts = 0;
     while !engine.workers.start_limit_reached() {
-        engine.staff(&mut out);
+        engine.start_missing(&mut out);
         starts += 1;
         let Some(Action::Start { incarnation, .. }) = out.pop() else { panic!("a vacant place") };
         engine.workers.started(incarnation, 77);
@@ -376,7 +376,7 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     let mut next = 3;
     let mut die = |fixture: &mut Fixture, incarnation, awaited| {
         let deaths = fixture.engine.workers.vacate_idle(incarnation, awaited);
-        fixture.engine.staff(&mut fixture.out);
+        fixture.engine.start_missing(&mut fixture.out);
         let started = told(&mut fixture.out);
         next += u32::try_from(started.len()).unwrap();
         (deaths, next - 1)
@@ -392,17 +392,17 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     // A place that rests stays vacant until the next call.
     fixture.engine.workers.vacate_idle(named(last), false);
     fixture.engine.workers.rest(WorkerId::new(1));
-    fixture.engine.staff(&mut fixture.out);
+    fixture.engine.start_missing(&mut fixture.out);
     assert!(told(&mut fixture.out).is_empty());
     fixture.engine.workers.reset_failed_starts();
-    fixture.engine.staff(&mut fixture.out);
+    fixture.engine.start_missing(&mut fixture.out);
     assert_eq!(told(&mut fixture.out).len(), 1);
     last += 1;
     // Where a chunk waits, they count as never ready, until a chunk ends.
     fixture.submit(1, 0, 1);
     for deaths in 1..=6 {
         assert_eq!(fixture.engine.workers.vacate_idle(named(last), true), deaths);
-        fixture.engine.staff(&mut fixture.out);
+        fixture.engine.start_missing(&mut fixture.out);
         last += 1;
     }
     assert!(!fixture.engine.workers.start_limit_reached());
@@ -412,11 +412,11 @@ fn workers_that_die_idle_count_where_chunks_wait() {
     assert!(fixture.engine.workers.has_served(named(1)));
     fixture.engine.workers.vacate_idle(named(last), true);
     assert!(!fixture.engine.workers.start_limit_reached());
-    fixture.engine.staff(&mut fixture.out);
+    fixture.engine.start_missing(&mut fixture.out);
     last += 1;
     for _ in 0..6 {
         fixture.engine.workers.vacate_idle(named(last), true);
-        fixture.engine.staff(&mut fixture.out);
+        fixture.engine.start_missing(&mut fixture.out);
         last += 1;
     }
     assert!(fixture.engine.workers.start_limit_reached());

@@ -10,7 +10,7 @@ const NAMES: u64 = (1 << 28) - 1;
 
 fn start(engine: &mut Engine) -> Vec<(u32, u32, u64)> {
     let mut out = Vec::new();
-    engine.staff(&mut out);
+    engine.start_missing(&mut out);
     let start = |action| match action {
         Action::Start { worker, incarnation, serial } => {
             Some((worker.number(), incarnation.number(), serial))

@@ -25,7 +25,7 @@ fn a_targeted_chunk_stays_with_its_worker() {
     assert_eq!(fixture.worker_of(1), Some(1));
     // The next worker at the place may run it.
     fixture.engine.workers.vacate(named(2), true);
-    fixture.engine.staff(&mut fixture.out);
+    fixture.engine.start_missing(&mut fixture.out);
     assert_eq!(told(&mut fixture.out), ["start 1 3"]);
     assert_eq!(fixture.engine.chunk(SlotIndex::new(1)).unwrap().audience.min_serial, 0);
     // It stays there, too, when a result of it was in hand.
@@ -114,7 +114,7 @@ fn who_waits_for_one_worker_is_known() {
             fixture.engine.workers.iter().find(|(worker, ..)| worker.index() == 1).unwrap();
         fixture.engine.workers.vacate(incarnation, false);
         assert!(!fixture.engine.workers.take_start_limit_reached(WorkerId::new(1)));
-        fixture.engine.staff(&mut fixture.out);
+        fixture.engine.start_missing(&mut fixture.out);
         fixture.engine.workers.failed_starts = 0; // others have become ready
     }
     let (_, incarnation, _) =
