@@ -112,7 +112,7 @@ impl InCall {
     }
 
     /// Enters the hand-over of the outcome of the future at this address.
-    pub(crate) fn deliver(backend: usize, future: *const ()) -> Self {
+    pub(crate) fn enter_delivery(backend: usize, future: *const ()) -> Self {
         Self::enter_for(backend, Inside::Delivery, future)
     }
 

@@ -5,7 +5,7 @@
 //! copies has this file's hook linked.
 
 use crate::{
-    bootstrap::{self, Birth, Refusal},
+    bootstrap::{self, Refusal, StartArguments},
     panic, worker, zygote,
 };
 
@@ -53,11 +53,11 @@ mod hook {
 }
 
 /// Runs the role that the parent has asked for, instead of `main`.
-fn enter(birth: Birth) -> ! {
-    match birth.role {
+fn enter(arguments: StartArguments) -> ! {
+    match arguments.role {
         role @ (bootstrap::ROLE_ZYGOTE | bootstrap::ROLE_GUARDED_ZYGOTE) => {
-            let config = zygote::ZygoteConfig::from_words(&birth.words);
-            let fds = zygote::ZygoteFds::from_vec(birth.fds);
+            let config = zygote::ZygoteConfig::from_words(&arguments.words);
+            let fds = zygote::ZygoteFds::from_vec(arguments.fds);
             let parent = nix::unistd::getppid();
             match (config, fds) {
                 (Some(config), Some(fds)) if role == bootstrap::ROLE_ZYGOTE => {
@@ -68,9 +68,9 @@ fn enter(birth: Birth) -> ! {
             }
         }
         bootstrap::ROLE_WORKER => {
-            let config = worker::WorkerStart::from_words(&birth.words);
+            let config = worker::WorkerStart::from_words(&arguments.words);
             if let Some(config) = config {
-                worker::live(&config, || worker::from_descriptors(birth.fds))
+                worker::live(&config, || worker::from_descriptors(arguments.fds))
             }
         }
         _ => {}

@@ -114,7 +114,7 @@ impl<'p, I: Iterator, S, W, K: FromItem, H> Call<'p, I, S, W, K, H> {
         H: Shape<K>,
         I::Item: Wire,
     {
-        self.job::<Result<R, E>>(f, false)?.attempts(true)
+        self.job::<Result<R, E>>(f, false)?.try_collect(true)
     }
 
     /// An iterator over the values in input order; the input is read only a little ahead.

@@ -1,6 +1,6 @@
 //! The entry of a fresh copy of this executable, before `main`.
 //!
-//! Invariant: a process with a valid ticket never reaches its `main`; for a process without one,
+//! Invariant: a process with a valid token never reaches its `main`; for a process without one,
 //! this file does no more than look into the environment once. The parent calls `check_takeover`
 //! before it starts a copy, so that it never starts a copy that would run `main`.
 
@@ -23,7 +23,7 @@ use super::{
     image::{Image, identity, offset_of},
     origin::{Origin, origin_of},
     signals::reset_signals,
-    token::{Record, Ticket, VARIABLE},
+    token::{HandshakeToken, Record, VARIABLE},
 };
 use crate::os::{
     FIRST_INHERITED, adopt_inherited, fill_output, has_ended, is_child_of, keep_only,
@@ -31,20 +31,20 @@ use crate::os::{
 };
 
 /// Set as soon as this process is certain that a copy of it would be taken over: its hook or
-/// [`crate::init`] has run. A ticket names the address of this `static`: since it is written to, it
+/// [`crate::init`] has run. A token names the address of this `static`: since it is written to, it
 /// shares that with no other.
 static READY: AtomicBool = AtomicBool::new(false);
 
 /// What a copy gets from the process that started it.
 #[derive(Debug)]
-pub(crate) struct Birth {
+pub(crate) struct StartArguments {
     pub(crate) role: u64,
     pub(crate) words: Vec<u64>,
     pub(crate) fds: Vec<OwnedFd>,
 }
 
 /// The function that a fresh copy goes on with; it never returns.
-pub(crate) type Role = fn(Birth) -> !;
+pub(crate) type Role = fn(StartArguments) -> !;
 
 /// Goes on as a copy if this process is one. Called by `init()`; does nothing if the hook has run.
 pub(crate) fn enter_in_main(role: Role) {
@@ -66,81 +66,81 @@ pub(crate) fn enter_in_initialiser(hook: *const Initialiser, arguments: Argument
 fn begin(complete: impl FnOnce(), role: Role) {
     // No panic may unwind into the C library.
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let birth = match claim() {
-            Claim::Copy(birth) => birth,
-            Claim::Orphan => process::exit(0),
-            Claim::Other => return,
+        let arguments = match identify() {
+            Identity::Copy(arguments) => arguments,
+            Identity::Orphan => process::exit(0),
+            Identity::Other => return,
         };
         complete();
         reset_signals();
-        role(birth)
+        role(arguments)
     }));
     if panicked.is_err() {
         process::exit(101);
     }
 }
 
-enum Claim {
+enum Identity {
     /// The process is a copy that its parent waits for.
-    Copy(Birth),
+    Copy(StartArguments),
     /// The process is a copy whose parent has ended meanwhile. Its `main` must not run either.
     Orphan,
     /// The process is any other program, whatever its environment says.
     Other,
 }
 
-fn claim() -> Claim {
-    try_claim().unwrap_or(Claim::Other)
+fn identify() -> Identity {
+    try_identify().unwrap_or(Identity::Other)
 }
 
-fn try_claim() -> Option<Claim> {
+fn try_identify() -> Option<Identity> {
     if sys::auxiliary(libc::AT_SECURE) != 0 {
         return None;
     }
     let name = std::ffi::OsStr::from_bytes(VARIABLE.to_bytes());
-    let ticket = Ticket::parse(env::var_os(name)?.to_str()?)?;
-    if Some(ticket.anchor) != anchor() {
+    let token = HandshakeToken::parse(env::var_os(name)?.to_str()?)?;
+    if Some(token.symbol_offset) != symbol_offset() {
         return None;
     }
-    // The ticket names this library, so no other code reads it.
+    // The token names this library, so no other code reads it.
     // SAFETY: this is the first line of `main`, or earlier. Threads that initialisers may have
     // started in Rust read the environment under std's lock.
     unsafe { env::remove_var(name) };
 
-    if !sys::is_open(ticket.record) {
+    if !sys::is_open(token.record) {
         return None;
     }
     // SAFETY: it is open, as checked above, and is only read until its content proves its origin.
-    let record_fd = unsafe { BorrowedFd::borrow_raw(ticket.record) };
+    let record_fd = unsafe { BorrowedFd::borrow_raw(token.record) };
     let record = Record::read(record_fd)?;
     let inherited = FIRST_INHERITED..FIRST_INHERITED.checked_add_unsigned(record.descriptors)?;
-    let proven = record.nonce == ticket.nonce
+    let proven = record.nonce == token.nonce
         && record.identity == identity()
-        && ticket.record == inherited.end
+        && token.record == inherited.end
         && inherited.clone().all(sys::is_open);
     if !proven {
         return None;
     }
     if !is_child_of(record.starter) {
         // If the starter lives, this is a program that a real copy's initialisers have started.
-        return has_ended(record.starter).then_some(Claim::Orphan);
+        return has_ended(record.starter).then_some(Identity::Orphan);
     }
 
     // SAFETY: the nonce proves that the starter has put these descriptors here for this process, in
     // which no other code knows of them.
     let (fds, _) =
-        unsafe { (adopt_inherited(record.descriptors), OwnedFd::from_raw_fd(ticket.record)) };
+        unsafe { (adopt_inherited(record.descriptors), OwnedFd::from_raw_fd(token.record)) };
     if !record.closed {
         keep_only(&inherited.collect::<Vec<_>>());
     }
     fill_output();
     let kept = |fd| out_of_the_way(fd).expect("what is given lies above the standard descriptors");
     let fds = fds.into_iter().map(kept).collect();
-    Some(Claim::Copy(Birth { role: record.role, words: record.words, fds }))
+    Some(Identity::Copy(StartArguments { role: record.role, words: record.words, fds }))
 }
 
-/// The offset in the image that a ticket for this version of the crate names.
-pub(crate) fn anchor() -> Option<u64> {
+/// The offset in the image that a token for this version of the crate names.
+pub(crate) fn symbol_offset() -> Option<u64> {
     offset_of(&raw const READY as usize)
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn anchor() -> Option<u64> {
 pub(crate) enum Refusal {
     /// Neither the hook nor [`init`](crate::init) has run in this process.
     NotInitialised,
-    /// The program runs with more rights than its user (set-uid or the like), where tickets are
+    /// The program runs with more rights than its user (set-uid or the like), where tokens are
     /// ignored.
     Secure,
     /// This library is not part of the main executable.
@@ -191,7 +191,8 @@ pub(crate) fn check_takeover() -> Result<(), Refusal> {
     if PASSED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let image = Image::main().filter(|_| anchor().is_some()).ok_or(Refusal::NotMainExecutable)?;
+    let image =
+        Image::main().filter(|_| symbol_offset().is_some()).ok_or(Refusal::NotMainExecutable)?;
     if sys::auxiliary(libc::AT_SECURE) != 0 {
         return Err(Refusal::Secure);
     }

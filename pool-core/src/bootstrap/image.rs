@@ -20,14 +20,14 @@ use crate::os::sys;
 pub(crate) fn offset_of(addr: usize) -> Option<u64> {
     let image = Image::main()?;
     let offset = (addr as u64).wrapping_sub(image.bias);
-    image.holds(offset, 1).then_some(offset)
+    image.contains(offset, 1).then_some(offset)
 }
 
 /// The address in this process of `offset`, or `None` if it lies in no loaded segment of the main
 /// executable.
 pub(crate) fn address_of(offset: u64) -> Option<usize> {
     let image = Image::main()?;
-    image.holds(offset, 1).then(|| image.address(offset))
+    image.contains(offset, 1).then(|| image.address(offset))
 }
 
 /// A hash that is the same in two processes if they run the same build of the same program: of the
@@ -88,7 +88,7 @@ impl Image {
         Some(image)
     }
 
-    /// The loaded object that holds `addr`. Called with an address of the main executable only, so
+    /// The loaded object with `addr` in it. Called with an address of the main executable only, so
     /// that the headers stay for ever.
     fn holding(addr: usize) -> Option<Self> {
         struct Search {
@@ -109,7 +109,7 @@ impl Image {
             // the object.
             let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
             let image = Image { bias: info.dlpi_addr, headers };
-            let here = image.holds(search.addr.wrapping_sub(image.bias), 1);
+            let here = image.contains(search.addr.wrapping_sub(image.bias), 1);
             if here {
                 search.found = Some(image);
             }
@@ -138,7 +138,7 @@ impl Image {
         let value =
             |tag| entries.chunks_exact(2).find(|entry| entry[0] == tag).map(|entry| entry[1]);
         let (offset, bytes) = (value(DT_INIT_ARRAY)?, value(DT_INIT_ARRAYSZ)?);
-        self.holds(offset, bytes)
+        self.contains(offset, bytes)
             .then(|| (self.address(offset), bytes as usize / size_of::<usize>()))
     }
 
@@ -149,7 +149,7 @@ impl Image {
         })
     }
 
-    fn holds(self, offset: u64, len: u64) -> bool {
+    fn contains(self, offset: u64, len: u64) -> bool {
         self.headers.iter().filter(|header| header.p_type == PT_LOAD).any(|header| {
             let inside = offset.wrapping_sub(header.p_vaddr);
             offset >= header.p_vaddr && inside < header.p_memsz && len <= header.p_memsz - inside
@@ -164,7 +164,7 @@ impl Image {
         let at = ptr::with_exposed_provenance(self.address(offset));
         // SAFETY: the bytes lie inside a loaded segment; this is only called for notes and the
         // dynamic section, which the loader has finished with and no code writes to.
-        self.holds(offset, len).then(|| unsafe { slice::from_raw_parts(at, len as usize) })
+        self.contains(offset, len).then(|| unsafe { slice::from_raw_parts(at, len as usize) })
     }
 
     #[cfg(feature = "takeover")]
@@ -223,9 +223,9 @@ mod tests {
     fn the_image_may_not_be_left_by_length() {
         let image = Image::main().unwrap();
         let offset = offset_of(&raw const HERE as usize).unwrap();
-        assert!(image.holds(offset, 8));
-        assert!(!image.holds(offset, u64::MAX));
-        assert!(!image.holds(offset, 1 << 40));
+        assert!(image.contains(offset, 8));
+        assert!(!image.contains(offset, u64::MAX));
+        assert!(!image.contains(offset, 1 << 40));
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) use ending_signals::may_end_alone;
 #[cfg(all(feature = "takeover", target_env = "gnu"))]
 pub(crate) use entry::enter_in_initialiser;
 pub(crate) use entry::{
-    Birth, ROLE_GUARDED_ZYGOTE, ROLE_WORKER, ROLE_ZYGOTE, Refusal, check_takeover, enter_in_main,
+    ROLE_GUARDED_ZYGOTE, ROLE_WORKER, ROLE_ZYGOTE, Refusal, StartArguments, check_takeover,
+    enter_in_main,
 };
 pub(crate) use image::{address_of, offset_of};
 #[cfg(all(feature = "takeover", target_env = "gnu"))]

@@ -84,12 +84,12 @@ fn compare(symbol: usize) -> io::Result<Origin> {
     Ok(if same == Some(true) { Origin::OwnExecutable } else { Origin::Foreign })
 }
 
-/// Calls `ask` with the mapping that holds the address, if there is one.
+/// Calls `ask` with the mapping that contains the address, if there is one.
 fn with_mapping<T>(symbol: usize, ask: impl FnOnce(&Mapping<'_>) -> T) -> io::Result<Option<T>> {
     let mut maps = BufReader::new(File::open("/proc/self/maps")?);
     let mut line = Vec::new();
     while maps.read_until(b'\n', &mut line)? > 0 {
-        if let Some(mapping) = Mapping::parse(&line).filter(|mapping| mapping.holds(symbol)) {
+        if let Some(mapping) = Mapping::parse(&line).filter(|mapping| mapping.contains(symbol)) {
             return Ok(Some(ask(&mapping)));
         }
         line.clear();
@@ -125,7 +125,7 @@ impl<'a> Mapping<'a> {
         })
     }
 
-    fn holds(&self, addr: usize) -> bool {
+    fn contains(&self, addr: usize) -> bool {
         (self.start..self.end).contains(&(addr as u64))
     }
 }

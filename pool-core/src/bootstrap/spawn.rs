@@ -20,10 +20,10 @@ use nix::{
 };
 
 use super::{
-    entry::{anchor, check_takeover},
+    entry::{check_takeover, symbol_offset},
     image::{Image, identity},
     origin::executable,
-    token::{Record, Ticket, VARIABLE, fresh_nonce},
+    token::{HandshakeToken, Record, VARIABLE, fresh_nonce},
 };
 use crate::os::{
     CloseFrom, ENDING, FIRST_INHERITED, Start, duplicate_above, nothing_above,
@@ -43,7 +43,8 @@ use crate::os::{
 pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io::Result<Pid> {
     let refuse = |refusal| io::Error::new(io::ErrorKind::Unsupported, refusal);
     check_takeover().map_err(refuse)?;
-    let anchor = anchor().ok_or_else(|| refuse(super::entry::Refusal::NotMainExecutable))?;
+    let symbol_offset =
+        symbol_offset().ok_or_else(|| refuse(super::entry::Refusal::NotMainExecutable))?;
 
     let too_many = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let record_at = FIRST_INHERITED + RawFd::try_from(fds.len()).map_err(too_many)?;
@@ -57,7 +58,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
         role,
         words: words.to_vec(),
     };
-    let ticket = Ticket { anchor, record: record_at, nonce: record.nonce };
+    let token = HandshakeToken { symbol_offset, record: record_at, nonce: record.nonce };
 
     // Every source lies above every target, so that no move overwrites the source of a later one,
     // and none moves a descriptor onto itself, which would leave close-on-exec set.
@@ -76,7 +77,7 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     posix_spawn(&Start {
         path: &executable(Image::main().map_or(0, Image::symbol))?,
         argv: &env::args_os().map(c_string).collect::<io::Result<Vec<_>>>()?,
-        environment: &environment(ticket)?,
+        environment: &environment(token)?,
         descriptors: &descriptors,
         close_from: close_from.map(|action| (action, record_at + 1)),
         // A signal to the whole group must not end the copy before its `reset_signals` has set the
@@ -86,15 +87,15 @@ pub(crate) fn spawn_copy(role: u64, words: &[u64], fds: &[BorrowedFd<'_>]) -> io
     })
 }
 
-/// This process's environment and the ticket.
-fn environment(ticket: Ticket) -> io::Result<Vec<CString>> {
+/// This process's environment and the token.
+fn environment(token: HandshakeToken) -> io::Result<Vec<CString>> {
     let name = VARIABLE.to_bytes();
-    let ticket = OsString::from_vec([name, b"=", ticket.to_text().as_bytes()].concat());
+    let token = OsString::from_vec([name, b"=", token.to_text().as_bytes()].concat());
     env::vars_os()
         .map(|(key, value)| (key.into_vec(), value.into_vec()))
         .filter(|(key, _)| key != name)
         .map(|(key, value)| OsString::from_vec([&key[..], b"=", &value].concat()))
-        .chain([ticket])
+        .chain([token])
         .map(c_string)
         .collect()
 }

@@ -4,7 +4,7 @@
 //! sealed memory of the same nonce among its descriptors can read a record. The variable alone,
 //! inherited or forged, opens nothing. The variable names the one static of this library in the
 //! executable, since a program may have two versions of this crate, and each must leave the other's
-//! ticket alone.
+//! token alone.
 
 use std::{
     ffi::CStr,
@@ -23,38 +23,38 @@ use nix::{
 
 /// The name of the variable, for all versions of this crate: the first field of the value is the
 /// version.
-pub(crate) const VARIABLE: &CStr = c"POOL_CORE_TICKET";
+pub(crate) const VARIABLE: &CStr = c"POOL_CORE_TOKEN";
 const VERSION: &str = "1";
 const MAGIC: u64 = u64::from_ne_bytes(*b"poolbrth");
 
 /// The value of the variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(crate) struct HandshakeToken {
     /// The offset in the image of the static that marks the addressed version of this crate.
-    pub(crate) anchor: u64,
+    pub(crate) symbol_offset: u64,
     /// The number of the descriptor of the sealed record.
     pub(crate) record: RawFd,
     pub(crate) nonce: u64,
 }
 
-impl Ticket {
+impl HandshakeToken {
     pub(crate) fn to_text(self) -> String {
-        let Self { anchor, record, nonce } = self;
-        format!("{VERSION}:{anchor:x}:{record}:{nonce:x}")
+        let Self { symbol_offset, record, nonce } = self;
+        format!("{VERSION}:{symbol_offset:x}:{record}:{nonce:x}")
     }
 
-    /// `None` for the ticket of another version, or no ticket at all.
+    /// `None` for the token of another version, or no token at all.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split(':');
         (fields.next()? == VERSION).then_some(())?;
-        let anchor = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let symbol_offset = u64::from_str_radix(fields.next()?, 16).ok()?;
         let record = fields.next()?.parse().ok()?;
         let nonce = u64::from_str_radix(fields.next()?, 16).ok()?;
-        fields.next().is_none().then_some(Self { anchor, record, nonce })
+        fields.next().is_none().then_some(Self { symbol_offset, record, nonce })
     }
 }
 
-/// A number that no other start uses, so that a ticket kept by accident matches no other record.
+/// A number that no other start uses, so that a token kept by accident matches no other record.
 pub(crate) fn fresh_nonce() -> u64 {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -176,16 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_survives_its_text() {
-        let ticket = Ticket { anchor: 0xdead_beef, record: 12, nonce: u64::MAX };
-        assert_eq!(Ticket::parse(&ticket.to_text()), Some(ticket));
+    fn a_token_survives_its_text() {
+        let token = HandshakeToken { symbol_offset: 0xdead_beef, record: 12, nonce: u64::MAX };
+        assert_eq!(HandshakeToken::parse(&token.to_text()), Some(token));
     }
 
     #[test]
-    fn anything_else_is_no_ticket() {
+    fn anything_else_is_no_token() {
         for text in ["", "1", "1:", "2:1:3:4", "1:1:3", "1:1:3:4:5", "1:x:3:4", "1:1:-:4", "1:1:3:"]
         {
-            assert_eq!(Ticket::parse(text), None, "{text}");
+            assert_eq!(HandshakeToken::parse(text), None, "{text}");
         }
     }
 

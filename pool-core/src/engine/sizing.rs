@@ -35,7 +35,7 @@ pub(crate) struct Sizer {
     len: Option<u64>,
     taken: u64,
     chunks: u64,
-    fixed: Option<Fixed>,
+    fixed: Option<FixedSize>,
     nanos_per_item: Option<f64>,
     bytes_per_item: f64,
     last: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Sizer {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Fixed {
+struct FixedSize {
     size: f64,
     current: f64,
 }
@@ -58,7 +58,7 @@ impl Sizer {
         };
         let fixed = rules.chunk_size.or_else(split).map(|size| {
             let size = size.clamp(1.0, MOST_FIXED);
-            Fixed { size, current: size }
+            FixedSize { size, current: size }
         });
         Self {
             workers,

@@ -121,8 +121,8 @@ impl StartFailure {
         pool_ipc::to_bytes(&short).map(|bytes| bytes.to_vec()).unwrap_or_default()
     }
 
-    /// Leaves this failure in the arena of a worker that has not used it yet.
-    pub(crate) fn leave_in(&self, arena: &Mapping) {
+    /// Writes this failure to the arena of a worker that has not used it yet.
+    pub(crate) fn write_to(&self, arena: &Mapping) {
         let whole = with_head(&self.to_bytes());
         if whole.len() <= arena.len() {
             // SAFETY: within the mapping (checked), which is written to by this process alone and
@@ -133,13 +133,13 @@ impl StartFailure {
         }
     }
 
-    /// Leaves encoded failures for the parent to find.
-    pub(crate) fn leave(bytes: &[u8], arena: &impl AsFd) -> nix::Result<()> {
+    /// Writes an encoded failure for the parent to read.
+    pub(crate) fn write_encoded(bytes: &[u8], arena: &impl AsFd) -> nix::Result<()> {
         pwrite(arena, &with_head(bytes), 0).map(|_| ())
     }
 
-    /// What was left in an arena, if that is what lies there.
-    pub(crate) fn find(arena: &Mapping) -> Option<Self> {
+    /// The failure that was written to an arena, if that is what lies there.
+    pub(crate) fn read_from(arena: &Mapping) -> Option<Self> {
         let room = arena.len().min(LARGEST);
         let mut copy = AlignedBytes::new();
         // SAFETY: within the mapping.
@@ -207,17 +207,17 @@ mod tests {
     fn what_was_left_is_found() {
         let arena = Segment::create("test", 1 << 20).unwrap();
         let view = arena.map_read_only().unwrap();
-        assert_eq!(StartFailure::find(&view), None);
+        assert_eq!(StartFailure::read_from(&view), None);
         let failure = panicked("no".to_string());
-        StartFailure::leave(&failure.to_bytes(), &arena).unwrap();
-        assert_eq!(StartFailure::find(&view), Some(failure));
+        StartFailure::write_encoded(&failure.to_bytes(), &arena).unwrap();
+        assert_eq!(StartFailure::read_from(&view), Some(failure));
         let failure = panicked("neither".to_string());
-        failure.leave_in(&arena.map().unwrap());
-        assert_eq!(StartFailure::find(&view), Some(failure));
-        StartFailure::leave(&[7; 40], &arena).unwrap();
-        assert_eq!(StartFailure::find(&view), None);
+        failure.write_to(&arena.map().unwrap());
+        assert_eq!(StartFailure::read_from(&view), Some(failure));
+        StartFailure::write_encoded(&[7; 40], &arena).unwrap();
+        assert_eq!(StartFailure::read_from(&view), None);
         let tiny = Segment::create("test", 1).unwrap();
-        assert_eq!(StartFailure::find(&tiny.map_read_only().unwrap()), None);
+        assert_eq!(StartFailure::read_from(&tiny.map_read_only().unwrap()), None);
     }
 
     #[test]

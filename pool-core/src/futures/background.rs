@@ -26,7 +26,7 @@ use crate::{
 pub(super) trait Task: Send + Sync {
     /// Goes as far as it can without waiting, since something has arrived for it. Whether it is
     /// over.
-    fn go_on(&self) -> bool;
+    fn advance(&self) -> bool;
     /// When a thread has to look at it although nothing arrives.
     fn due(&self) -> Option<Instant>;
     /// A token that may end it, while no thread has it in hand. Only a queue of threads asks for
@@ -39,7 +39,7 @@ pub(super) trait Task: Send + Sync {
     /// The identity of its future.
     fn address(&self) -> *const ();
     /// While the returned value lives, the calling thread works for the job.
-    fn inside(&self) -> (Brought, InCall);
+    fn enter_delivery(&self) -> (Brought, InCall);
     /// Whether it runs to its end without being polled.
     fn is_map(&self) -> bool;
 }
@@ -114,7 +114,7 @@ impl Background {
 
     /// Takes further the jobs with these numbers, and those that are due anyway; how many have
     /// ended. `share` is called when there is more than one: another thread may take the next.
-    pub(super) fn go_on(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> usize {
+    pub(super) fn advance(&self, news: impl Iterator<Item = u64>, share: &dyn Fn()) -> usize {
         let mut tasks = lock(&self.tasks);
         let Tasks { by_number, with_news, ends, .. } = &mut *tasks;
         with_news.extend(news);
@@ -132,13 +132,13 @@ impl Background {
                 share();
             }
             shared |= more;
-            let inside = task.inside();
+            let inside = task.enter_delivery();
             let over = match ends {
                 Some(why) => {
                     task.end(why);
                     true
                 }
-                None => task.go_on(),
+                None => task.advance(),
             };
             if over {
                 drop_quietly(self.remove(number));
@@ -212,6 +212,6 @@ impl Background {
         self.closed.store(true, Ordering::SeqCst);
         tasks.ends.get_or_insert_with(|| why.clone());
         drop(tasks);
-        self.go_on(std::iter::empty(), &|| ());
+        self.advance(std::iter::empty(), &|| ());
     }
 }

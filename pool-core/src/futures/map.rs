@@ -115,7 +115,7 @@ impl dyn AsyncQueue {
             };
             return Err(unused);
         }
-        let ended = queue_shared.background.go_on([number].into_iter(), &|| ());
+        let ended = queue_shared.background.advance([number].into_iter(), &|| ());
         // A job that needs room is due soon, and a sleeping driver thread does not know the new
         // token.
         if ended > 0 || map.due().is_some() || has_token {
@@ -143,7 +143,7 @@ impl<F: Portable, T: Send + 'static> AsyncMap<F, T> {
 }
 
 impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
-    fn go_on(&self) -> bool {
+    fn advance(&self) -> bool {
         let mut job = match &mut *lock(&self.state) {
             MapState::Over => return true,
             MapState::Running { again } => {
@@ -156,7 +156,7 @@ impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
             },
         };
         loop {
-            let outcome = catch_unwind(AssertUnwindSafe(|| job.go_on()));
+            let outcome = catch_unwind(AssertUnwindSafe(|| job.advance()));
             let outcome = outcome.unwrap_or_else(|payload| {
                 // A type's own code panicked: encoding, decoding or drop.
                 take_panic(payload);
@@ -227,8 +227,8 @@ impl<F: Portable, T: Send + 'static> Task for AsyncMap<F, T> {
         self.entry.address()
     }
 
-    fn inside(&self) -> (Brought, InCall) {
-        self.entry.hand_over()
+    fn enter_delivery(&self) -> (Brought, InCall) {
+        self.entry.enter_delivery()
     }
 
     fn is_map(&self) -> bool {

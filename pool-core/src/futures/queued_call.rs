@@ -62,8 +62,8 @@ pub(super) trait Receiver: Send + Sync {
     /// Decodes the result. Panics of the user's code are a failure of the task.
     fn receive(&self, batch: &ResultBatch, allocator: &ItemAllocator, buffers: &mut Buffers);
     fn fail(&self, error: Error);
-    /// Marks the calling thread while it hands the outcome over: see [`Entry::hand_over`].
-    fn hand_over(&self) -> (Brought, InCall);
+    /// Marks the calling thread while it hands the outcome over: see [`Entry::enter_delivery`].
+    fn enter_delivery(&self) -> (Brought, InCall);
     /// The receiver's identity.
     fn address(&self) -> *const ();
 }
@@ -135,8 +135,8 @@ impl<R: Wire> Receiver for Entry<R> {
         self.complete(Err(error), 0);
     }
 
-    fn hand_over(&self) -> (Brought, InCall) {
-        Entry::hand_over(self)
+    fn enter_delivery(&self) -> (Brought, InCall) {
+        Entry::enter_delivery(self)
     }
 
     fn address(&self) -> *const () {

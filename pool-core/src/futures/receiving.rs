@@ -45,7 +45,7 @@ impl ProcessQueue {
         if !self.queue_shared.background.is_empty() && !self.allocator.session.is_foreign() {
             let news = self.allocator.session.take_news(self.allocator.job);
             let news = news.into_iter().map(|job| job.0);
-            let ended = self.queue_shared.background.go_on(news, &|| self.wake_waiting());
+            let ended = self.queue_shared.background.advance(news, &|| self.wake_waiting());
             self.passes.fetch_add(1, Ordering::SeqCst);
             if ended > 0 {
                 self.wake_waiting();
@@ -118,7 +118,7 @@ impl ProcessQueue {
             }
             (some, shared) = (true, shared || more);
             if let Some(receiver) = receiver {
-                let inside = receiver.hand_over();
+                let inside = receiver.enter_delivery();
                 match answer {
                     Answer::Batch(batch) => {
                         receiver.receive(&batch, &self.allocator, buffers);

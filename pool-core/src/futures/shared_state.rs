@@ -116,8 +116,8 @@ impl<R> Entry<R> {
 
     /// While the returned value lives, the calling thread hands the outcome over, or runs a task
     /// for it.
-    pub(super) fn hand_over(&self) -> (Brought, InCall) {
-        (self.within.bring(), InCall::deliver(self.queue_shared.backend, self.address()))
+    pub(super) fn enter_delivery(&self) -> (Brought, InCall) {
+        (self.within.bring(), InCall::enter_delivery(self.queue_shared.backend, self.address()))
     }
 
     /// The future's identity.
@@ -178,7 +178,7 @@ impl<R> Entry<R> {
         }
         cell.outcome = Outcome::Read(thread::current().id());
         drop(cell);
-        let _inside = self.hand_over();
+        let _inside = self.enter_delivery();
         let well = outcome.is_ok();
         let (mut others, mut callbacks) = (Vec::new(), Vec::new());
         for watcher in watchers {
@@ -269,7 +269,7 @@ impl<R> Entry<R> {
                 let outcome = mem::replace(&mut cell.outcome, by);
                 let bytes = cell.bytes;
                 drop(cell);
-                let inside = self.hand_over();
+                let inside = self.enter_delivery();
                 let mut callback = None;
                 if let Outcome::Done(outcome) = &outcome {
                     let make = || make(outcome.as_deref().map_err(|error| &**error));

@@ -92,7 +92,7 @@ impl<F: Form, I: Iterator<Item = F::Item>, V> AsyncResults<F, I, V> {
             queue.kill_at_end(self.number, grace);
             self.killed = true;
             drop(results);
-            self.waker_slot.go_on();
+            self.waker_slot.advance();
         }
     }
 
@@ -168,7 +168,7 @@ impl WakerSlot {
 }
 
 impl Task for WakerSlot {
-    fn go_on(&self) -> bool {
+    fn advance(&self) -> bool {
         if let Some(waker) = self.leave() {
             quietly(|| waker.wake());
         }
@@ -193,14 +193,14 @@ impl Task for WakerSlot {
 
     fn end(&self, why: Error) {
         lock(&self.state).ended.get_or_insert(why);
-        self.go_on();
+        self.advance();
     }
 
     fn address(&self) -> *const () {
         std::ptr::null()
     }
 
-    fn inside(&self) -> (Brought, InCall) {
+    fn enter_delivery(&self) -> (Brought, InCall) {
         (Within::default().bring(), InCall::enter(self.queue_shared.backend, Inside::Delivery))
     }
 

@@ -82,14 +82,14 @@ impl Driven for ThreadQueue {
             }
             Some(_) => drop(flow),
         }
-        self.go_on();
+        self.advance();
         true
     }
 
     fn stand_by(&self, _: &Leave<'_>) {}
 
     fn pass(&self) {
-        self.go_on();
+        self.advance();
     }
 
     fn interrupt(&self) {

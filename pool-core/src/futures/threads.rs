@@ -133,14 +133,14 @@ impl ThreadQueue {
     }
 
     /// Fails overdue calls, and takes jobs in the background further.
-    pub(super) fn go_on(&self) {
+    pub(super) fn advance(&self) {
         self.end_overdue();
         let news = std::mem::take(&mut lock(&self.flow).news);
         let QueueShared { background, .. } = &*self.queue_shared;
         if background.is_empty() {
             return;
         }
-        let ended = background.go_on(news.into_iter(), &|| self.wake_waiting());
+        let ended = background.advance(news.into_iter(), &|| self.wake_waiting());
         if ended > 0 {
             self.wake_waiting();
             self.queue_shared.jobs_ended(ended);
@@ -150,7 +150,7 @@ impl ThreadQueue {
     /// Works, or waits for others who do, until `done` returns true or until `until`.
     pub(super) fn work_until(&self, until: Option<Instant>, done: &dyn Fn() -> bool) {
         loop {
-            self.go_on();
+            self.advance();
             let flow = lock(&self.flow);
             if done() || until.is_some_and(|until| left(until).is_zero()) {
                 return;
@@ -235,7 +235,7 @@ impl AsyncQueue for ThreadQueue {
     }
 
     fn poll(&self) {
-        self.go_on();
+        self.advance();
     }
 
     fn withdraw(&self, entry: *const ()) -> bool {

@@ -86,7 +86,7 @@ impl<F: Form, I: Iterator<Item = F::Item>> BackgroundJob<F, I> {
     /// # Errors
     ///
     /// The first failure, of a task or of the pool: the job is over.
-    pub(crate) fn go_on(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
+    pub(crate) fn advance(&mut self) -> Result<Option<Counted<F::Output>>, Error> {
         with_room::<F::Item, F::Output, _>(|| self.go_on_here())
     }
 

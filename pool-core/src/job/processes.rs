@@ -215,7 +215,7 @@ impl<F: Form> ProcessTransport<F> {
     }
 
     pub(super) fn finish(&mut self) -> Result<(), Error> {
-        if !self.allocator.session.ends_with_call() {
+        if !self.allocator.session.workers_end_with_call() {
             return Ok(());
         }
         self.flush();

@@ -66,9 +66,9 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for TryError<E> {
 }
 
 /// Keeps the values of tasks that return a `Result`; the first failure of any kind ends the job.
-pub(super) struct Attempts;
+pub(super) struct TryValues;
 
-impl<R, E> Keep<Result<R, E>> for Attempts {
+impl<R, E> Keep<Result<R, E>> for TryValues {
     type Kept = R;
     type Stop = TryError<E>;
 
@@ -92,14 +92,14 @@ impl<F: Form<Output = Result<R, E>>, I: Iterator<Item = F::Item>, R, E> Job<F, I
     /// # Errors
     ///
     /// The first that arrives: a task's own, or a failure of a task or of the pool.
-    pub fn attempts(self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
-        with_room::<F::Item, F::Output, _>(move || self.attempts_here(ordered))
+    pub fn try_collect(self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
+        with_room::<F::Item, F::Output, _>(move || self.try_collect_here(ordered))
     }
 
-    fn attempts_here(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
+    fn try_collect_here(mut self, ordered: bool) -> Result<Vec<R>, TryError<E>> {
         // Entered until everything that arrived is dropped: drops may run the user's code, too.
         let _inside = InCall::enter(self.backend(), Inside::Call);
-        let mut sink = Collector::new(Attempts, Arrivals::new(ordered));
+        let mut sink = Collector::new(TryValues, Arrivals::new(ordered));
         sink.arrivals.expect(self.known_len());
         self.run_to_end(&mut sink)?;
         Ok(sink.arrivals.take())

@@ -50,7 +50,7 @@ pub(crate) struct Start<'a> {
 /// error numbers that the functions for actions return for success, and a copy that lacks its
 /// descriptors would run `main`.
 pub(crate) fn posix_spawn(start: &Start<'_>) -> io::Result<Pid> {
-    let mut actions = Actions::new()?;
+    let mut actions = FileActions::new()?;
     for (source, target) in start.descriptors {
         // SAFETY: `actions` is initialised; the numbers are checked by glibc and used in the new
         // process only.
@@ -80,9 +80,9 @@ pub(crate) fn posix_spawn(start: &Start<'_>) -> io::Result<Pid> {
     Ok(Pid::from_raw(pid))
 }
 
-struct Actions(libc::posix_spawn_file_actions_t);
+struct FileActions(libc::posix_spawn_file_actions_t);
 
-impl Actions {
+impl FileActions {
     fn new() -> io::Result<Self> {
         let mut actions = MaybeUninit::uninit();
         // SAFETY: room for one value, which the call initialises if it returns 0; glibc's holds no
@@ -94,7 +94,7 @@ impl Actions {
     }
 }
 
-impl Drop for Actions {
+impl Drop for FileActions {
     fn drop(&mut self) {
         // SAFETY: initialised in `new`, and not used again.
         unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.0) };

@@ -16,4 +16,4 @@ pub(crate) use packet::Received;
 pub(crate) use segments::{
     Answer, Handshake, Request, ending_signal, introduce, receive_handshake, send_alarm,
 };
-pub(crate) use template::{HEAD, LONGEST, Word};
+pub(crate) use template::{HEAD, LONGEST, MessageKind};

@@ -8,7 +8,7 @@
 
 /// The kind of a template's message, which stands before a number and a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum MessageKind {
     /// The template has made the value.
     Ready = 1,
     /// The template could not make the value; the text is the encoded failure.

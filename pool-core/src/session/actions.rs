@@ -228,7 +228,7 @@ impl Session {
         let serial = state.engine.workers.serial_of(incarnation);
         let arena = Self::forget(state, incarnation);
         if errno == Report::SEE_ARENA
-            && let Some(failure) = arena.and_then(|arena| StartFailure::find(&arena))
+            && let Some(failure) = arena.and_then(|arena| StartFailure::read_from(&arena))
         {
             let error = failure.into_error(worker);
             return self.did_not_come_up(state, serial, &error, &[]);

@@ -182,7 +182,7 @@ impl Session {
                         return ExitKind::DidNotComeUp(StartFailure { stage, fault });
                     }
                     let left = state.arenas.get(&incarnation);
-                    let left = left.and_then(|arena| StartFailure::find(arena));
+                    let left = left.and_then(|arena| StartFailure::read_from(arena));
                     let ended = || self.ended(state, incarnation, stage, raw);
                     ExitKind::DidNotComeUp(left.unwrap_or_else(ended))
                 }
@@ -309,7 +309,7 @@ impl Session {
 
     /// Whether workers end with a call and leave an exit result.
     #[inline]
-    pub(crate) fn ends_with_call(&self) -> bool {
+    pub(crate) fn workers_end_with_call(&self) -> bool {
         !self.keeps_alive() && self.waits_for_exits
     }
 

@@ -17,7 +17,7 @@ use pool_shm::ForkMark;
 use super::{
     busy::Busy,
     exiting::Exiting,
-    time_limits::{Deadlines, InHand},
+    time_limits::{Activity, Deadlines},
     worker::{Failed, ThreadWorker},
 };
 use crate::{
@@ -79,7 +79,7 @@ pub(super) struct Flow {
     /// One of those parts is a failure, which the caller takes at once.
     pub(super) urgent: bool,
     /// The deadlines of the job's running work.
-    pub(super) deadlines: Deadlines<InHand>,
+    pub(super) deadlines: Deadlines<Activity>,
     /// How many have to arrive before the caller is woken; `None`: the caller does not sleep.
     pub(super) wanted: Option<usize>,
     /// The job has no caller: every arrival is announced.
@@ -250,14 +250,14 @@ impl Control {
         }
         let worker = thread_worker.id;
         if let Some(limit) = self.init_limit {
-            lock(&self.flow).deadlines.start(InHand::State(worker), limit);
+            lock(&self.flow).deadlines.start(Activity::State(worker), limit);
         }
         let begun = thread_worker.begin(shared);
         if self.is_foreign() {
             return false;
         }
         if self.init_limit.is_some() {
-            lock(&self.flow).deadlines.stop(|what| *what == InHand::State(worker));
+            lock(&self.flow).deadlines.stop(|what| *what == Activity::State(worker));
         }
         begun.map_err(|failed| self.fail(failed, worker)).is_ok()
     }
@@ -266,7 +266,7 @@ impl Control {
     /// returns its deadline, if it has one.
     pub(super) fn start_clock(&self, index: ItemIndex, worker: WorkerId) -> Option<Instant> {
         let limit = self.limit?;
-        lock(&self.flow).deadlines.start(InHand::Item { index, worker }, limit)
+        lock(&self.flow).deadlines.start(Activity::Item { index, worker }, limit)
     }
 
     /// Counts the tasks that the worker has run, and ends its life if those were its last: the
@@ -275,10 +275,10 @@ impl Control {
         let (worker, mut watched) = (thread_worker.id, false);
         let ended = thread_worker.ran(tasks, &mut |deadline| {
             watched = true;
-            lock(&self.flow).deadlines.start_until(InHand::Exit(worker), deadline);
+            lock(&self.flow).deadlines.start_until(Activity::Exit(worker), deadline);
         });
         if watched {
-            lock(&self.flow).deadlines.stop(|what| *what == InHand::Exit(worker));
+            lock(&self.flow).deadlines.stop(|what| *what == Activity::Exit(worker));
         }
         if let Err(failed) = ended {
             self.fail(failed, worker);

@@ -10,7 +10,7 @@ use std::{
 use super::{
     backend::ThreadBackend,
     control::{Control, Flow},
-    time_limits::InHand,
+    time_limits::Activity,
 };
 use crate::{
     cancel::CancelToken,
@@ -100,13 +100,13 @@ impl<F: Form> ThreadJob<F> {
         let now = Instant::now();
         while let Some(what) = flow.deadlines.take_overdue(now) {
             let (first, worker, limit) = match (what, control.limit) {
-                (InHand::Item { index, worker }, Some(limit)) => (index, worker, limit),
-                (InHand::Item { .. }, None) => continue,
-                (InHand::State(worker), _) => {
+                (Activity::Item { index, worker }, Some(limit)) => (index, worker, limit),
+                (Activity::Item { .. }, None) => continue,
+                (Activity::State(worker), _) => {
                     control.fail_overdue(flow, Stage::Init, control.init_limit, worker);
                     continue;
                 }
-                (InHand::Exit(worker), _) => {
+                (Activity::Exit(worker), _) => {
                     if control.exiting.give_up(worker) {
                         control.fail_overdue(flow, Stage::Exit, control.exiting.limit(), worker);
                     }
@@ -135,7 +135,7 @@ impl<F: Form> ThreadJob<F> {
         self.end_overdue(&mut flow);
         let overdue = clocked.is_some_and(|clocked| {
             let is_it =
-                |what: &InHand| matches!(what, InHand::Item { index, .. } if *index == clocked);
+                |what: &Activity| matches!(what, Activity::Item { index, .. } if *index == clocked);
             !flow.deadlines.stop(is_it)
         });
         if flow.over || overdue {

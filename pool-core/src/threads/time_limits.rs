@@ -17,7 +17,7 @@ pub(crate) struct Deadlines<T>(Vec<(Instant, T)>);
 
 /// What a thread does for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InHand {
+pub(super) enum Activity {
     /// It runs the item at this position.
     Item { index: ItemIndex, worker: WorkerId },
     /// It makes the state of this worker.
@@ -84,9 +84,9 @@ mod tests {
         assert_eq!(deadlines.sleep_at_most(long), long);
         assert_eq!(deadlines.sleep_at_most(tiny), Some(SHORTEST_SLEEP));
         let now = Instant::now();
-        deadlines.start_until(InHand::Exit(WorkerId::new(0)), now);
+        deadlines.start_until(Activity::Exit(WorkerId::new(0)), now);
         assert_eq!(deadlines.sleep_at_most(long), Some(SHORTEST_SLEEP));
-        assert_eq!(deadlines.take_overdue(now), Some(InHand::Exit(WorkerId::new(0))));
+        assert_eq!(deadlines.take_overdue(now), Some(Activity::Exit(WorkerId::new(0))));
         assert!(deadlines.is_empty() && deadlines.take_overdue(now).is_none());
     }
 

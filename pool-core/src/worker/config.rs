@@ -1,4 +1,4 @@
-//! What a worker is told at its birth.
+//! What a worker is told at its start.
 
 use std::{io, os::fd::OwnedFd, sync::Arc};
 

@@ -116,7 +116,7 @@ impl HookState {
             Ok(state) => runtime.state = state,
             Err(panic) => {
                 let fault = Fault::Task(take_panic(panic));
-                StartFailure { stage: Stage::Init, fault }.leave_in(runtime.arena.mapping());
+                StartFailure { stage: Stage::Init, fault }.write_to(runtime.arena.mapping());
                 return Err(FailedStart::NoState);
             }
         }

@@ -158,7 +158,7 @@ impl Worker {
             Ok(shared) => seen_for_life(shared),
             Err(failure) => {
                 // If this fails, the parent knows at least what this worker was at.
-                let _ = StartFailure::leave(&failure.to_bytes(), &fds.arena);
+                let _ = StartFailure::write_encoded(&failure.to_bytes(), &fds.arena);
                 exit(DISORDER)
             }
         };

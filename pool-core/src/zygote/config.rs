@@ -1,4 +1,4 @@
-//! What a zygote is told at its birth.
+//! What a zygote is told at its start.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -27,12 +27,12 @@ use crate::{
 /// Started workers that are not reported yet, so that the parent does not wake for each.
 #[derive(Default)]
 pub(super) struct StartedBatch {
-    born: [Birth; 16],
+    started: [StartedWorker; 16],
     count: usize,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Birth {
+struct StartedWorker {
     worker: WorkerId,
     incarnation: Incarnation,
     /// The process id, or an error number below 0.
@@ -48,20 +48,20 @@ impl StartedBatch {
     ) {
         let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EAGAIN);
         let pid = started.map_or_else(|error| -errno(error), Pid::as_raw);
-        self.born[self.count] = Birth { worker, incarnation, pid };
+        self.started[self.count] = StartedWorker { worker, incarnation, pid };
         self.count += 1;
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.count == self.born.len()
+        self.count == self.started.len()
     }
 }
 
 impl Zygote {
     /// Adds the batch to the known workers and reports it; `false` when the parent is gone.
     pub(super) fn register(&mut self, batch: &mut StartedBatch) -> bool {
-        let born = &batch.born[..std::mem::take(&mut batch.count)];
-        for Birth { worker, incarnation, pid } in born.iter().copied() {
+        let started = &batch.started[..std::mem::take(&mut batch.count)];
+        for StartedWorker { worker, incarnation, pid } in started.iter().copied() {
             self.unsent.push_back(if pid > 0 {
                 self.workers.push(Worker::new(Pid::from_raw(pid), worker, incarnation));
                 Report::Started { incarnation, pid }
@@ -69,7 +69,7 @@ impl Zygote {
                 Report::NotStarted { incarnation, errno: -pid }
             });
         }
-        born.is_empty() || self.send_reports()
+        started.is_empty() || self.send_reports()
     }
 
     pub(super) fn start(

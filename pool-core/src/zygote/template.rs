@@ -21,7 +21,7 @@ use crate::{
     ids::WorkerId,
     os::{self, DescriptorLimit, FileId},
     panic::{end_quietly, learn_locations},
-    protocol::{Order, Received, Word},
+    protocol::{MessageKind, Order, Received},
     shared::{SharedConfig, SharedSpec, SharedValue, make_in_thread},
     worker::{self, SharedMappings, WorkerFds, WorkerStart, arena_from},
 };
@@ -89,13 +89,13 @@ pub(crate) fn live(args: TemplateArgs, config: impl Fn(WorkerId, Incarnation) ->
         let mapped = |value| Ok((value, SharedMappings::new(board, items).map_err(refused)?));
         match made.and_then(mapped) {
             Ok((value, mappings)) => {
-                send(&socket, Word::Ready, 0, &[]);
+                send(&socket, MessageKind::Ready, 0, &[]);
                 let template = Template { socket, mappings, wake_counter, handshake_socket, value };
                 while template.handle_orders(&config) {}
             }
             Err(fault) => {
                 let failure = StartFailure { stage: Stage::Shared, fault };
-                send(&socket, Word::Failed, 0, &failure.to_bytes());
+                send(&socket, MessageKind::Failed, 0, &failure.to_bytes());
             }
         }
     }));
@@ -151,8 +151,10 @@ impl Template {
                 // The template has restored it; what the user's code has set since stays.
                 start.config.descriptors = DescriptorLimit::default();
                 let (word, number) = match self.fork_worker(&start, arena) {
-                    Ok(pid) => (Word::Started, pid.as_raw()),
-                    Err(error) => (Word::NotStarted, error.raw_os_error().unwrap_or(libc::EAGAIN)),
+                    Ok(pid) => (MessageKind::Started, pid.as_raw()),
+                    Err(error) => {
+                        (MessageKind::NotStarted, error.raw_os_error().unwrap_or(libc::EAGAIN))
+                    }
                 };
                 send(&self.socket, word, number, &[])
             }
@@ -180,8 +182,8 @@ impl Template {
 }
 
 /// Sends a message to the zygote; `false` when it is gone.
-fn send(socket: &OwnedFd, word: Word, number: i32, text: &[u8]) -> bool {
-    let head = [word as i32, number].map(i32::to_ne_bytes);
+fn send(socket: &OwnedFd, kind: MessageKind, number: i32, text: &[u8]) -> bool {
+    let head = [kind as i32, number].map(i32::to_ne_bytes);
     let parts = [IoSlice::new(head.as_flattened()), IoSlice::new(text)];
     loop {
         match sendmsg::<()>(socket.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {

@@ -23,7 +23,7 @@ use pool_ipc::board::Incarnation;
 use crate::{
     ids::WorkerId,
     os,
-    protocol::{HEAD, LONGEST, Order, Word, send_order},
+    protocol::{HEAD, LONGEST, MessageKind, Order, send_order},
 };
 
 /// How long a template may take to fork: it copies its page tables, 40 µs or so per MiB of what it
@@ -85,11 +85,11 @@ impl TemplateLink {
     /// Receives what the template has sent since it was forked, without waiting.
     pub(crate) fn receive_message(&mut self) -> TemplateMessage {
         match self.receive() {
-            Ok(Some((Word::Ready, ..))) => {
+            Ok(Some((MessageKind::Ready, ..))) => {
                 self.ready = true;
                 TemplateMessage::Ready
             }
-            Ok(Some((Word::Failed, _, text))) => TemplateMessage::Failed(text),
+            Ok(Some((MessageKind::Failed, _, text))) => TemplateMessage::Failed(text),
             Ok(None) => TemplateMessage::Nothing,
             Ok(Some(_)) | Err(_) => TemplateMessage::Gone,
         }
@@ -110,8 +110,10 @@ impl TemplateLink {
         let mut stopped = 0;
         loop {
             match self.receive() {
-                Ok(Some((Word::Started, pid, _))) if pid > 0 => return Ok(Pid::from_raw(pid)),
-                Ok(Some((Word::NotStarted, errno, _))) => {
+                Ok(Some((MessageKind::Started, pid, _))) if pid > 0 => {
+                    return Ok(Pid::from_raw(pid));
+                }
+                Ok(Some((MessageKind::NotStarted, errno, _))) => {
                     return Err(StartError::Refused(io::Error::from_raw_os_error(errno)));
                 }
                 Ok(None) => {}
@@ -137,7 +139,7 @@ impl TemplateLink {
     }
 
     /// The next message, without waiting; an error when there will be none.
-    fn receive(&self) -> io::Result<Option<(Word, i32, Vec<u8>)>> {
+    fn receive(&self) -> io::Result<Option<(MessageKind, i32, Vec<u8>)>> {
         let mut packet = vec![0; HEAD + LONGEST];
         let len = loop {
             match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
@@ -151,8 +153,13 @@ impl TemplateLink {
         let number = |at: usize| {
             i32::from_ne_bytes(packet[at..at + 4].try_into().expect("four bytes of the head"))
         };
-        let words = [Word::Ready, Word::Failed, Word::Started, Word::NotStarted];
-        let word = words.into_iter().find(|word| *word as i32 == number(0));
-        Ok(Some((word.ok_or(io::ErrorKind::InvalidData)?, number(4), text)))
+        let kinds = [
+            MessageKind::Ready,
+            MessageKind::Failed,
+            MessageKind::Started,
+            MessageKind::NotStarted,
+        ];
+        let kind = kinds.into_iter().find(|kind| *kind as i32 == number(0));
+        Ok(Some((kind.ok_or(io::ErrorKind::InvalidData)?, number(4), text)))
     }
 }

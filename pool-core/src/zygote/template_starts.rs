@@ -225,7 +225,7 @@ impl Zygote {
     /// Answers all orders with this failure; `false` when the parent is gone.
     fn fail_waiting(&mut self, failure: &[u8]) -> bool {
         while let Some(Order { incarnation, arena, .. }) = self.templates.waiting.pop_front() {
-            let errno = match StartFailure::leave(failure, &arena) {
+            let errno = match StartFailure::write_encoded(failure, &arena) {
                 Ok(()) => Report::SEE_ARENA,
                 Err(errno) => errno as i32,
             };

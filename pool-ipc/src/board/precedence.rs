@@ -54,7 +54,8 @@ impl Claimer {
             let at = (self.first_seen % FIRST as u64) as usize;
             let entry = self.board().header.first.ring[at].load(Relaxed);
             self.first_seen = self.first_seen.wrapping_add(1);
-            if let Some(claim) = self.claim_named(entry as u32 as usize, (entry >> 32) as u32) {
+            if let Some(claim) = self.claim_publication(entry as u32 as usize, (entry >> 32) as u32)
+            {
                 self.had_first = true;
                 return Some(claim);
             }
@@ -63,7 +64,7 @@ impl Claimer {
     }
 
     /// Claims the chunk that was published in the slot in that generation, if it is still there.
-    fn claim_named(&mut self, index: usize, generation: u32) -> Option<Claim> {
+    fn claim_publication(&mut self, index: usize, generation: u32) -> Option<Claim> {
         let cell = self.board().slots.get(index)?;
         // Relaxed: `claim_at` looks again, and acquires what it claims.
         let word = Word::unpack(cell.word.load(Relaxed))?;
