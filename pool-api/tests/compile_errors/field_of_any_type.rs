@@ -46,7 +46,8 @@ wire! {
         //~ note: an own type crosses when its definition stands in `wire! { … }`, as well as those of the types in it
     }
 
-    // Its bounds are the reason that its fields are not asked about, but only its.
+    // Its fields are not asked about, since a parameter has a bound; those of the types behind it
+    // are.
     struct Bounded<T: Clone> { value: T }
 
     struct Labelled<T> {

@@ -38,7 +38,7 @@ pub(super) trait Task: Send + Sync {
     fn end(&self, why: Error);
     /// The identity of its future.
     fn address(&self) -> *const ();
-    /// While the returned value lives, the calling thread works for the job.
+    /// While the returned value lives, the calling thread hands over the job's outcome.
     fn enter_delivery(&self) -> (Brought, InCall);
     /// Whether it runs to its end without being polled.
     fn is_map(&self) -> bool;

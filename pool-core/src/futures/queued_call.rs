@@ -161,7 +161,7 @@ fn receive_here<R: Wire>(
     }));
     match decoded {
         Ok((Ok(value), bytes)) => entry.complete(Ok(value), bytes as u64),
-        Ok((Err(fault), _)) if allocator.is_end(&fault) => {
+        Ok((Err(fault), _)) if allocator.check_for_end(&fault) => {
             entry.complete(Err(allocator.session.end_error()), 0)
         }
         Ok((Err(fault), _)) => {

@@ -164,7 +164,7 @@ impl ItemAllocator {
     #[cold]
     pub(crate) fn unsendable(&self, index: Option<ItemIndex>, fault: WireFault) -> Error {
         match (fault, index) {
-            (fault, _) if self.is_end(&fault) => self.session.end_error(),
+            (fault, _) if self.check_for_end(&fault) => self.session.end_error(),
             (WireFault::Segment(fault), index) => Error::Handle {
                 index: index.map(ItemIndex::number),
                 fault: while_zygote_lives(fault),
@@ -176,9 +176,10 @@ impl ItemAllocator {
         }
     }
 
-    /// Whether a handle cannot be opened because the zygote is gone.
+    /// Reads reports if a handle cannot be opened; returns whether that is so because the zygote is
+    /// gone.
     #[cold]
-    pub(crate) fn is_end(&self, fault: &WireFault) -> bool {
+    pub(crate) fn check_for_end(&self, fault: &WireFault) -> bool {
         matches!(fault, WireFault::Segment(fault) if is_disconnected(*fault))
             && self.session.check_for_end()
     }

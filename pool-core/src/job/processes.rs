@@ -297,7 +297,7 @@ impl<F: Form> ProcessTransport<F> {
             private = true;
         }
         let mut made_of = |index: usize, value: Result<F::Output, WireFault>| match value {
-            Err(why) if allocator.is_end(&why) => {
+            Err(why) if allocator.check_for_end(&why) => {
                 *cut_off = true;
                 None
             }

@@ -30,11 +30,15 @@ impl TimeSlice {
             return false;
         }
         let time = self.began.get_or_insert_with(Instant::now).elapsed();
-        let items = (done as u128 * BETWEEN_LOOKS).checked_div(time.as_nanos());
-        let items = items.unwrap_or(MOST_BETWEEN_LOOKS).clamp(1, MOST_BETWEEN_LOOKS);
-        self.next_look = done + items as usize;
+        self.next_look = done + items_until_next_look(done, time);
         time >= TIME_SLICE
     }
+}
+
+/// How many items may run before the clock is read again, if `done` took this time.
+fn items_until_next_look(done: usize, time: Duration) -> usize {
+    let items = (done as u128 * BETWEEN_LOOKS).checked_div(time.as_nanos());
+    items.unwrap_or(MOST_BETWEEN_LOOKS).clamp(1, MOST_BETWEEN_LOOKS) as usize
 }
 
 #[cfg(test)]
@@ -43,14 +47,17 @@ mod tests {
 
     #[test]
     fn the_clock_is_looked_at_after_every_long_item_and_few_of_the_short_ones() {
-        let ago = |time| TimeSlice::since(Instant::now().checked_sub(time));
-        let mut slice = ago(Duration::from_micros(900));
-        assert!(!slice.check(30));
-        assert_eq!(slice.next_look, 31);
-        assert!(ago(Duration::from_millis(2)).check(1));
-        let mut slice = TimeSlice::since(None);
-        assert!(!slice.check(1 << 20));
-        assert_eq!(slice.next_look, (1 << 20) + 64);
-        assert!(!slice.check((1 << 20) + 63));
+        assert_eq!(items_until_next_look(30, Duration::from_micros(900)), 1);
+        assert_eq!(items_until_next_look(1000, Duration::from_micros(900)), 22);
+        assert_eq!(items_until_next_look(1 << 20, Duration::from_micros(900)), 64);
+        assert_eq!(items_until_next_look(1, Duration::ZERO), 64);
+    }
+
+    #[test]
+    fn a_slice_is_over_after_its_time_and_not_asked_about_before_the_next_look() {
+        let mut slice = TimeSlice::since(Instant::now().checked_sub(2 * TIME_SLICE));
+        assert!(slice.check(1));
+        assert!(!slice.check(slice.next_look - 1));
+        assert!(slice.check(slice.next_look));
     }
 }

@@ -149,7 +149,7 @@ impl Space {
                 continue;
             }
             let stays = |offset: u64| joined.binary_search(&(offset & !size)).is_err();
-            self.warm -= list.keep(stays, to_release);
+            self.warm -= list.retain(stays, to_release);
             self.classes[smaller + 1].cold.extend(joined);
         }
         self.retreat(to_release);
@@ -172,7 +172,7 @@ impl Space {
         }
         let frontier = self.frontier;
         for list in &mut self.classes {
-            self.warm -= list.keep(|offset| offset < frontier, to_release);
+            self.warm -= list.retain(|offset| offset < frontier, to_release);
         }
     }
 
@@ -230,7 +230,7 @@ impl Space {
 impl Class {
     /// Drops the blocks for which `stays` is false and gives their memory back; returns how many
     /// bytes.
-    fn keep(&mut self, stays: impl Fn(u64) -> bool, to_release: &mut PagesToRelease) -> u64 {
+    fn retain(&mut self, stays: impl Fn(u64) -> bool, to_release: &mut PagesToRelease) -> u64 {
         let mut gone = 0;
         self.warm.retain(|block| {
             let stays = stays(block.offset);
