@@ -148,6 +148,7 @@
 //   change the value that a pool shares.
 // * `call/`: a call, set up step by step before it runs.
 // * `imap.rs`: the lazy iterators.
+// * `manager/`: a pool that is fed with single items and asked for single results.
 // * `chunk_tasks.rs`: cuts an input into chunks, without a pool.
 // * `options.rs`: the types that options accept.
 // * `guide.rs`: the guide, one chapter a module.
@@ -158,6 +159,7 @@ mod chunk_tasks;
 mod cutting;
 pub mod guide;
 mod imap;
+mod manager;
 mod options;
 mod pool;
 mod settings;
@@ -171,6 +173,7 @@ pub use call::{Call, EveryWorker, OneItem, Parts};
 pub use call::{Chunked, Iterated, Located};
 pub use chunk_tasks::{ChunkTasks, chunk_tasks};
 pub use imap::{Imap, ImapResults, ImapUnorderedResults};
+pub use manager::{ManagerBuilder, ManagerError, PoolManager, PoolProcess};
 pub use options::ChunkSize;
 #[doc(hidden)]
 pub use options::{HasCallOptions, IntoCpuIds};

@@ -83,8 +83,8 @@ pub use cancel::CancelToken;
 pub use compact::Compact;
 pub use error::{Cause, Error, ExitStatus, TaskError};
 pub use futures::{
-    AsCompleted, AsCompletedTimeout, AsyncResult, AsyncResults, Refused, WaitFor, as_completed,
-    as_completed_timeout, wait,
+    AsCompleted, AsCompletedTimeout, AsyncResult, AsyncResults, Refused, Unread, UnreadCounts,
+    WaitFor, as_completed, as_completed_timeout, wait,
 };
 pub use hooks::WorkerLife;
 pub use job::{Chunks, Job, JobOptions, ResultStream, TryError};

@@ -126,3 +126,10 @@ pub(crate) fn processes() -> impl Iterator<Item = u32> {
 pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     processes().filter(|pid| sys::parent_of(*pid) == Some(parent)).collect()
 }
+
+/// Memory that this process has, in bytes.
+pub(crate) fn resident_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
+}

@@ -38,6 +38,11 @@ impl<R> AsyncResult<R> {
         Self { entry, kill_running: None }
     }
 
+    /// A second handle on the same call.
+    pub(super) fn share(&self) -> Self {
+        Self { entry: self.entry.clone(), kill_running: None }
+    }
+
     /// Has the call killed after this time if the handle is dropped before the call has ended.
     pub(crate) fn kill_running(mut self, grace: Option<Duration>) -> Self {
         self.kill_running = grace;

@@ -9,6 +9,7 @@
 //!
 //! * `handle.rs`: the handle of a call.
 //! * `shared_state.rs`: what the handle shares with the side that completes it.
+//! * `unread.rs`: handles to which more are added while threads wait for them.
 //! * `wait.rs`: waits for several futures; `notices.rs`: which of them have ended.
 //! * `callbacks.rs`: runs callbacks, one after the other.
 //! * `queue.rs`: the interface of the queues for calls; `backend_queue.rs`: that of one backend, of
@@ -52,6 +53,7 @@ mod thread_driver;
 mod thread_work;
 #[cfg(feature = "threads")]
 mod threads;
+mod unread;
 mod wait;
 
 pub(crate) use backend_queue::BackendQueue;
@@ -62,6 +64,7 @@ pub(crate) use queue::{Budget, Room, Terms, Unaccepted};
 pub use refused::Refused;
 pub use stream::AsyncResults;
 pub(crate) use submitters::Submitters;
+pub use unread::{Unread, UnreadCounts};
 pub use wait::{
     AsCompleted, AsCompletedTimeout, WaitFor, as_completed, as_completed_timeout, wait,
 };

@@ -28,6 +28,23 @@ impl Notices {
         Arc::new(Self { ended: Mutex::default(), changed: Condvar::new(), shared_parts, process })
     }
 
+    /// Sleeps until a future has ended, or until `until`.
+    pub(super) fn sleep_until(&self, until: Option<Instant>) {
+        let ended = lock(&self.ended);
+        let left =
+            until.map_or(LONGEST_SLEEP, |until| until.saturating_duration_since(Instant::now()));
+        if ended.is_empty() {
+            let woken = self.changed.wait_timeout(ended, left.min(POLL_INTERVAL));
+            drop(woken.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Wakes the threads that sleep for a notice.
+    pub(super) fn wake(&self) {
+        drop(lock(&self.ended));
+        self.changed.notify_all();
+    }
+
     /// The notice of the future at `index`.
     pub(super) fn notice(self: &Arc<Self>, index: usize) -> Notice {
         Notice { to: Arc::downgrade(self), index }

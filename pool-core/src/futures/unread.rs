@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     job::{Awaits, Waiting},
     mutex::lock,
+    panic::drop_quietly,
 };
 
 /// How long a thread waits at most at the queue that it found: a pool that was stopped has another
@@ -118,6 +119,12 @@ impl<R> Unread<R> {
         handle
     }
 
+    /// Whether there is a first handle, and its call has ended.
+    pub fn is_first_finished(&self) -> bool {
+        let state = lock(&self.state);
+        state.handles.first_key_value().is_some_and(|(_, handle)| !handle.is_pending())
+    }
+
     /// Waits until `done` returns true, or until `until`. The calling thread works for the pool
     /// meanwhile.
     ///
@@ -169,19 +176,18 @@ impl<R> Unread<R> {
     /// Takes back the calls that no worker has begun, and drops their handles; returns how many
     /// there were.
     pub fn cancel(&self) -> usize {
-        let mut cancelled = Vec::new(); // dropped without the lock
-        let keys: Vec<_> = lock(&self.state).handles.keys().copied().collect();
-        for key in keys {
-            let handle = lock(&self.state).handles.remove(&key);
-            let Some(handle) = handle else { continue };
+        let mut cancelled = 0;
+        let shared = |(key, handle): (&u64, &AsyncResult<R>)| (*key, handle.share());
+        let handles: Vec<_> = lock(&self.state).handles.iter().map(shared).collect();
+        for (key, handle) in handles {
             if handle.cancel() {
-                cancelled.push(handle);
-            } else {
-                lock(&self.state).handles.insert(key, handle);
+                cancelled += 1;
+                let removed = lock(&self.state).handles.remove(&key);
+                drop(removed); // without the lock
             }
         }
         self.wake();
-        cancelled.len()
+        cancelled
     }
 
     /// Drops all handles.
@@ -191,7 +197,7 @@ impl<R> Unread<R> {
         state.ended.clear();
         let handles = std::mem::take(&mut state.handles);
         drop(state);
-        drop(handles);
+        handles.into_values().for_each(drop_quietly);
         self.wake();
     }
 }

@@ -7,6 +7,7 @@ use pool_api::{Error, StartMethod};
 
 use crate::{
     case::{Case, Outcome, builder, pool, words},
+    footprint::resident_bytes,
     sys,
 };
 
@@ -18,13 +19,6 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const MIB: u64 = 1 << 20;
-
-/// Memory that this process has, in bytes.
-fn resident() -> u64 {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
-}
 
 /// The flags of the arenas that are mapped here.
 fn flags_of_arenas() -> Vec<String> {
@@ -43,12 +37,12 @@ fn flags_of_arenas() -> Vec<String> {
 
 /// Makes calls that use arenas, and checks how much more memory this process has than before.
 fn use_it(method: StartMethod, pool: &pool_api::WorkerPool, bytes: usize) -> Outcome {
-    let before = resident();
+    let before = resident_bytes();
     assert_eq!(pool.map(0..100u64, |x| x + 1)?, (1..101).collect::<Vec<u64>>());
     let back = pool.map([words(bytes, 7), words(bytes, 8)], |words| words)?;
     assert_eq!(back, [words(bytes, 7), words(bytes, 8)]);
     drop(back);
-    let grown = resident().saturating_sub(before);
+    let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 48 * MIB + 8 * bytes as u64, "{grown} bytes more");
     let flags = flags_of_arenas();
     assert_eq!(flags.len(), if method == StartMethod::Threads { 0 } else { 3 });

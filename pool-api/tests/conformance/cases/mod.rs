@@ -44,6 +44,7 @@ mod lent_views;
 mod lifetimes;
 mod locked_memory;
 mod locks_of_ended;
+mod manager;
 mod many_lives;
 mod memory_limit;
 mod nested_pools;
@@ -161,6 +162,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         arena::CASES,
         worker_state::CASES,
         worker_exit::CASES,
+        manager::CASES,
         many_lives::CASES,
         volumes::CASES,
         waits_in_wakers::CASES,

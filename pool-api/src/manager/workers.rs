@@ -1,0 +1,79 @@
+//! The pool behind a manager, without the types of its workers.
+
+use pool_core::{AsyncResult, Refused, StartMethod, Worker};
+use pool_ipc::Wire;
+
+use crate::{Result, WorkerPool};
+
+/// What a manager needs of its pool.
+pub(super) trait Workers<A, R>: Send + Sync {
+    /// Starts all workers, and waits until each can take an item.
+    fn start(&self) -> Result<()>;
+
+    /// Hands an item over; waits while the pool has no room.
+    fn submit(&self, item: A) -> Result<AsyncResult<R>, Box<Refused<A>>>;
+
+    /// Runs all items; values in input order.
+    fn map(&self, items: &mut dyn Iterator<Item = A>) -> Result<Vec<R>>;
+
+    /// Lets the workers finish what they have, and ends them.
+    fn stop(&self) -> Result<()>;
+
+    /// Kills the workers.
+    fn terminate(&self) -> Result<()>;
+
+    /// Whether any worker is there.
+    fn any(&self) -> bool;
+}
+
+/// What runs an item.
+pub(super) enum Run<A: Wire, R: Wire, S: 'static, W: 'static> {
+    Plain(fn(A) -> R),
+    OnWorker(fn(&mut Worker<'_, S, W>, A) -> R),
+}
+
+impl<A: Wire, R: Wire, S, W> Clone for Run<A, R, S, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Wire, R: Wire, S, W> Copy for Run<A, R, S, W> {}
+
+/// A pool, and what its workers run.
+pub(super) struct PoolOf<A: Wire, R: Wire, S: 'static, W: 'static> {
+    pub(super) pool: WorkerPool<S, W>,
+    pub(super) run: Run<A, R, S, W>,
+}
+
+impl<A: Wire, R: Wire, S: Send + Sync + 'static, W: 'static> Workers<A, R> for PoolOf<A, R, S, W> {
+    fn start(&self) -> Result<()> {
+        self.pool.broadcast(|_| ()).map(drop)
+    }
+
+    fn submit(&self, item: A) -> Result<AsyncResult<R>, Box<Refused<A>>> {
+        match self.run {
+            Run::Plain(f) => self.pool.apply_async(item, f),
+            Run::OnWorker(f) => self.pool.task(item).with_worker().apply_async(f),
+        }
+    }
+
+    fn map(&self, items: &mut dyn Iterator<Item = A>) -> Result<Vec<R>> {
+        match self.run {
+            Run::Plain(f) => self.pool.map(items, f),
+            Run::OnWorker(f) => self.pool.tasks(items).with_worker().map(f),
+        }
+    }
+
+    fn stop(&self) -> Result<()> {
+        self.pool.stop_and_join()
+    }
+
+    fn terminate(&self) -> Result<()> {
+        self.pool.terminate()
+    }
+
+    fn any(&self) -> bool {
+        self.pool.start_method() == StartMethod::Threads || !self.pool.worker_pids().is_empty()
+    }
+}
